@@ -1,0 +1,270 @@
+//! The valid configuration: what the program needs, as it was meant.
+//!
+//! Typed twice: `file` holds what the user wrote, with the place of every value; `validate` turns it into this, and
+//! reports every problem of a file at once (`error`). `watch` keeps an eye on the file and owns every write to it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::domain::color::{Color, PerColor};
+use crate::domain::gate::GatePolicy;
+use crate::domain::release::Release;
+
+/// A whole, valid configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The color the file names. An order, not a state: see `domain::rollout`.
+    pub active: Color,
+    /// `[state]`
+    pub state: StateConfig,
+    /// `[listen]`
+    pub listen: ListenConfig,
+    /// `[admin]`
+    pub admin: AdminConfig,
+    /// `[health]`
+    pub health: HealthConfig,
+    /// `[gate]`
+    pub gate: GatePolicy,
+    /// `[drain]`
+    pub drain: DrainConfig,
+    /// `[upstream.NAME]`: policy by upstream; every upstream that a color or a route names has an entry.
+    pub upstreams: BTreeMap<String, UpstreamConfig>,
+    /// `[[route]]`, as written; empty: everything goes to `default`.
+    pub routes: Vec<RouteConfig>,
+    /// `[blue]` and `[green]`
+    pub colors: PerColor<ColorConfig>,
+    /// `[readiness]`
+    pub readiness: ReadinessConfig,
+    /// `[log]`
+    pub log: LogConfig,
+}
+
+/// `[state]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateConfig {
+    /// Where the ledger lives.
+    pub dir: PathBuf,
+    /// Keep `active` in the file equal to what is live.
+    pub write_back: bool,
+}
+
+/// `[listen]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// Traffic.
+    pub http: SocketAddr,
+    /// The admin API.
+    pub admin: AdminAddress,
+    /// Peers whose forwarding headers are kept.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Open client connections at most.
+    pub max_connections: usize,
+    /// A connection without a request is closed after this.
+    pub idle_timeout: Duration,
+    /// A request head has to be complete within this.
+    pub header_timeout: Duration,
+    /// A request head is no larger than this.
+    pub max_header_bytes: usize,
+    /// A request body is no larger than this; `None`: no limit.
+    pub max_body: Option<u64>,
+    /// Data-plane threads; never 0 here.
+    pub workers: usize,
+}
+
+/// Where the admin API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// On TCP.
+    Tcp(SocketAddr),
+    /// On a unix socket with mode 0600.
+    Unix(PathBuf),
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Who may do what. Empty: whoever can reach the (local) address.
+    pub tokens: Vec<TokenConfig>,
+}
+
+/// One entry of `admin.tokens`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenConfig {
+    /// Shown as the actor.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The token itself, read from its file or variable.
+    pub secret: Secret,
+}
+
+/// What a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// May look.
+    Viewer,
+    /// May also switch, roll back and reload.
+    Operator,
+}
+
+/// A value that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// `[health]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// What to ask for; `None`: a TCP connect is the check.
+    pub path: Option<String>,
+    /// The `Host` to ask with; `None`: the endpoint's own address.
+    pub host: Option<String>,
+    /// From probe to probe.
+    pub interval: Duration,
+    /// One probe takes no longer.
+    pub timeout: Duration,
+    /// So many passes in a row bring an endpoint up.
+    pub rise: u32,
+    /// So many failures in a row take it down.
+    pub fall: u32,
+    /// The status codes that pass, inclusive.
+    pub expect: (u16, u16),
+}
+
+/// `[drain]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// What is left after this is ended.
+    pub timeout: Duration,
+    /// What happens to tunnels at a switch.
+    pub streams: Streams,
+}
+
+/// `drain.streams`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// Tunnels live on, until they end or the drain does.
+    Keep,
+    /// Tunnels are closed at the switch.
+    Close,
+}
+
+/// `[upstream.NAME]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamConfig {
+    /// To the established connection.
+    pub connect_timeout: Duration,
+    /// From the sent request to the response head.
+    pub response_timeout: Duration,
+    /// Between two body frames, and for an unused pooled connection.
+    pub idle_timeout: Duration,
+    /// Requests in flight at most; `None`: no limit.
+    pub max_in_flight: Option<u64>,
+}
+
+/// One `[[route]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// Which hosts.
+    pub host: HostPattern,
+    /// Path prefix; always begins with `/`.
+    pub path: String,
+    /// Where to.
+    pub upstream: String,
+}
+
+/// Which hosts a route is for. Names are lower case, without port and without a trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// Every host.
+    Any,
+    /// This one.
+    Exact(String),
+    /// `*.example.com`, kept as `example.com`: every name below it, not the name itself.
+    Below(String),
+}
+
+/// `[blue]` or `[green]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColorConfig {
+    /// What is deployed there.
+    pub release: Release,
+    /// Its endpoints by upstream, none of them empty; both colors have the same upstreams.
+    pub pools: BTreeMap<String, Vec<EndpointAddress>>,
+}
+
+/// One address of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndpointAddress {
+    /// `10.0.0.1:8080`
+    Ip(SocketAddr),
+    /// `app.internal:8080`, resolved again and again
+    Name {
+        /// The name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// `unix:/run/app.sock`
+    Unix(PathBuf),
+}
+
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EndpointAddress::Ip(address) => address.fmt(f),
+            EndpointAddress::Name { host, port } => write!(f, "{host}:{port}"),
+            EndpointAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `[readiness]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadinessConfig {
+    /// Answered by the proxy itself on the traffic listener; `None`: off.
+    pub path: Option<String>,
+    /// On shutdown: not ready for so long, still serving.
+    pub lame_duck: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Where the access log goes.
+    pub access: AccessLog,
+    /// Leave out what follows `?`.
+    pub redact_query: bool,
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For eyes.
+    Text,
+}
+
+/// `log.access`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// To standard output.
+    Stdout,
+    /// Nowhere.
+    Off,
+    /// Appended to a file; opened again on `SIGHUP`.
+    File(PathBuf),
+}

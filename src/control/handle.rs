@@ -1,0 +1,152 @@
+//! How the rest of the program talks to the controller: typed commands with answers, and what it shows of itself.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::domain::color::{Color, PerColor};
+use crate::domain::health::Health;
+use crate::domain::release::Release;
+use crate::domain::rollout::{Command, Outcome, Refusal, View};
+use crate::domain::transition::Transition;
+use crate::telemetry::meter::InFlight;
+
+/// What the mailbox of the controller takes from outside.
+#[derive(Debug)]
+pub enum Request {
+    /// A command; the answer comes when it is decided. A dropped receiver cuts nothing in half.
+    Command(Command, oneshot::Sender<Result<Outcome, Refusal>>),
+    /// Everything at a glance.
+    Status(oneshot::Sender<Status>),
+    /// Past transitions, newest first: at most `limit`, older than generation/sequence `before` if given.
+    History {
+        /// How many.
+        limit: usize,
+        /// Only older than this sequence number.
+        before: Option<u64>,
+        /// With their sequence numbers.
+        answer: oneshot::Sender<Vec<(u64, Transition)>>,
+    },
+    /// Read the file again now.
+    Reload(oneshot::Sender<Result<ReloadOutcome, String>>),
+    /// The configuration in force as TOML, secrets removed.
+    Config(oneshot::Sender<String>),
+    /// The Prometheus text of all series.
+    Metrics(oneshot::Sender<String>),
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadOutcome {
+    /// False: the same bytes as before.
+    pub changed: bool,
+}
+
+/// A cheap handle; clones talk to the same controller.
+#[derive(Clone, Debug)]
+pub struct ControllerHandle {
+    /// The mailbox.
+    pub requests: mpsc::Sender<Request>,
+    /// Each decision and each finished drain; for `events` and `wait`.
+    pub news: broadcast::Sender<News>,
+    /// False before the first snapshot serves and as soon as the shutdown begins.
+    pub ready: watch::Receiver<bool>,
+}
+
+/// Something happened that people may want to see at once.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// A transition took effect (or a file order was refused).
+    Transition(u64, Arc<Transition>),
+    /// A drain ended.
+    Drained {
+        /// Of which color.
+        color: Color,
+        /// How long it took.
+        took: Duration,
+        /// What `drain.timeout` had to end.
+        ended: u64,
+    },
+    /// An endpoint's health changed.
+    Health {
+        /// Of which color.
+        color: Color,
+        /// Of which upstream.
+        upstream: String,
+        /// Which.
+        endpoint: String,
+        /// What it is now.
+        health: Health,
+        /// Why.
+        detail: String,
+    },
+    /// The configuration was read: `None` is good, else the full error text.
+    Reloaded(Option<String>),
+}
+
+/// Everything an operator needs at a glance.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The core's view.
+    pub view: View,
+    /// Per color.
+    pub colors: PerColor<ColorStatus>,
+    /// A color that is being drained.
+    pub draining: Option<DrainingStatus>,
+    /// The last configuration error in full, if the file is invalid now.
+    pub config_error: Option<String>,
+    /// The file's path.
+    pub config_path: String,
+    /// The file says another color than the live one.
+    pub file_disagrees: bool,
+    /// The program's version.
+    pub version: &'static str,
+    /// Since the start.
+    pub uptime: Duration,
+    /// Requests the access log had to drop.
+    pub access_log_dropped: u64,
+}
+
+/// One color in the status.
+#[derive(Clone, Debug)]
+pub struct ColorStatus {
+    /// What is deployed there.
+    pub release: Release,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointStatus>,
+    /// In flight now.
+    pub in_flight: InFlight,
+    /// Requests since the start.
+    pub requests: u64,
+    /// Requests a second, over the last ten seconds.
+    pub requests_per_second: f64,
+    /// Of these, answered with 5xx, a second.
+    pub errors_per_second: f64,
+}
+
+/// One endpoint in the status.
+#[derive(Clone, Debug)]
+pub struct EndpointStatus {
+    /// Its upstream.
+    pub upstream: String,
+    /// As the configuration writes it.
+    pub endpoint: String,
+    /// What is known.
+    pub health: Health,
+    /// The last probe in a few words.
+    pub detail: String,
+    /// Since when it is so.
+    pub since: SystemTime,
+}
+
+/// A drain under way.
+#[derive(Clone, Copy, Debug)]
+pub struct DrainingStatus {
+    /// Of which color.
+    pub color: Color,
+    /// What is left.
+    pub left: InFlight,
+    /// When the rest is ended.
+    pub ends_in: Duration,
+}

@@ -1,0 +1,44 @@
+//! The gate before a move: the target is probed now, and the answers are judged here.
+
+use std::time::{Duration, SystemTime};
+
+use crate::domain::color::Color;
+
+/// How the answers of a round of probes are judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatePolicy {
+    /// Share of the endpoints of every upstream that has to pass, in percent (1-100), rounded up to whole endpoints.
+    pub quorum_percent: u8,
+    /// How many rounds in a row have to pass.
+    pub passes: u32,
+    /// How long a switch may wait for that.
+    pub timeout: Duration,
+}
+
+/// What one endpoint answered in the last round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probed {
+    /// The upstream it belongs to.
+    pub upstream: String,
+    /// The endpoint as the configuration writes it.
+    pub endpoint: String,
+    /// It passed.
+    pub passed: bool,
+    /// The answer in a few words: `200`, `503`, `connection refused`, `301 to https://…`, `timed out after 1s`.
+    pub detail: String,
+    /// When the answer came.
+    pub at: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What the gate saw: the last round, every endpoint of the target color.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateReport {
+    /// The color that was probed.
+    pub color: Color,
+    /// How many rounds were made.
+    pub rounds: u32,
+    /// The last round.
+    pub endpoints: Vec<Probed>,
+}

@@ -1,0 +1,1 @@
+//! The bounded list of past transitions, newest last.

@@ -1,0 +1,8 @@
+//! Cutover: a reverse proxy in front of two environments, blue and green, that moves all traffic by one command.
+
+pub mod config;
+pub mod control;
+pub mod domain;
+pub mod ledger;
+pub mod proxy;
+pub mod telemetry;

@@ -1,0 +1,3 @@
+//! The `cutover` binary: arguments in, exit code out.
+
+fn main() {}

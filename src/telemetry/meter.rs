@@ -1,0 +1,198 @@
+//! What the request path counts: one [`Meter`] for each color, upstream and worker.
+//!
+//! Each meter has one writer, its worker, so counting is a plain load and store: no core ever waits for another one's
+//! cache line. Readers add up all workers. Handles are resolved when a snapshot is compiled; nothing on the request
+//! path looks anything up by label.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::domain::color::Color;
+
+/// Upper bounds of the latency buckets, in microseconds; above the last one is `+Inf`.
+pub const BUCKETS_MICROS: [u64; 16] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000, 30_000_000, 60_000_000,
+];
+
+/// A number with one writer and any number of readers.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds; only for the one writer.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Takes away; only for the one writer.
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// The present value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What kind of thing is in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InFlightKind {
+    /// A request that is not answered yet.
+    Request,
+    /// A response whose body is under way.
+    Stream,
+    /// An upgraded connection.
+    Tunnel,
+}
+
+/// What is in flight, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// Not answered yet.
+    pub requests: u64,
+    /// Answered, body under way.
+    pub streams: u64,
+    /// Upgraded connections.
+    pub tunnels: u64,
+}
+
+impl InFlight {
+    /// All kinds together.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.requests + self.streams + self.tunnels
+    }
+}
+
+impl AddAssign for InFlight {
+    fn add_assign(&mut self, other: InFlight) {
+        self.requests += other.requests;
+        self.streams += other.streams;
+        self.tunnels += other.tunnels;
+    }
+}
+
+/// The counts of one worker for one color of one upstream. Padded so that two workers never share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Meter {
+    /// Finished requests by code class: 1xx to 5xx at index 1 to 5; index 0: the client left before the answer.
+    pub codes: [Count; 6],
+    /// Finished requests by duration; one more than [`BUCKETS_MICROS`]. Not cumulative.
+    pub buckets: [Count; BUCKETS_MICROS.len() + 1],
+    /// Sum of all durations.
+    pub sum_micros: Count,
+    /// In flight, by [`InFlightKind`].
+    pub in_flight: [Count; 3],
+    /// Connections that could not be made.
+    pub connect_errors: Count,
+    /// Requests that were sent again because nothing of them had arrived.
+    pub retries: Count,
+}
+
+impl Meter {
+    /// Counts one finished request. `status` 499 means that the client left.
+    pub fn finished(&self, status: u16, took: Duration) {
+        let class = if status == 499 { 0 } else { usize::from(status / 100).min(5) };
+        self.codes[class].add(1);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.buckets[BUCKETS_MICROS.partition_point(|bound| *bound < micros)].add(1);
+        self.sum_micros.add(micros);
+    }
+
+    /// Counts something in flight, until [`Meter::left`].
+    pub fn entered(&self, kind: InFlightKind) {
+        self.in_flight[kind as usize].add(1);
+    }
+
+    /// The counterpart of [`Meter::entered`].
+    pub fn left(&self, kind: InFlightKind) {
+        self.in_flight[kind as usize].sub(1);
+    }
+}
+
+/// The sum over workers of one color of one upstream.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// As [`Meter::codes`].
+    pub codes: [u64; 6],
+    /// As [`Meter::buckets`].
+    pub buckets: [u64; BUCKETS_MICROS.len() + 1],
+    /// As [`Meter::sum_micros`].
+    pub sum_micros: u64,
+    /// In flight now.
+    pub in_flight: InFlight,
+    /// As [`Meter::connect_errors`].
+    pub connect_errors: u64,
+    /// As [`Meter::retries`].
+    pub retries: u64,
+}
+
+impl Reading {
+    /// All finished requests.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.codes.iter().sum()
+    }
+}
+
+/// All meters of the process. A meter lives as long as the process, so that no counter ever goes back.
+#[derive(Debug, Default)]
+pub struct Meters {
+    workers: usize,
+    all: Mutex<BTreeMap<(Color, Arc<str>), Arc<[Arc<Meter>]>>>,
+}
+
+impl Meters {
+    /// For so many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Meters {
+        Meters { workers, all: Mutex::default() }
+    }
+
+    /// The meters of one color of one upstream, one for each worker; made at the first call.
+    pub fn of(&self, color: Color, upstream: &Arc<str>) -> Arc<[Arc<Meter>]> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry((color, Arc::clone(upstream)))
+            .or_insert_with(|| (0..self.workers).map(|_| Arc::new(Meter::default())).collect())
+            .clone()
+    }
+
+    /// The present sums, by color and upstream.
+    pub fn read(&self) -> Vec<(Color, Arc<str>, Reading)> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|((color, upstream), meters)| (*color, Arc::clone(upstream), sum(meters))).collect()
+    }
+
+    /// What is in flight on one color, all upstreams together.
+    pub fn in_flight(&self, color: Color) -> InFlight {
+        let mut total = InFlight::default();
+        for (_, _, reading) in self.read().iter().filter(|(of, _, _)| *of == color) {
+            total += reading.in_flight;
+        }
+        total
+    }
+}
+
+fn sum(meters: &[Arc<Meter>]) -> Reading {
+    let mut reading = Reading::default();
+    for meter in meters {
+        for (total, count) in reading.codes.iter_mut().zip(&meter.codes) {
+            *total += count.get();
+        }
+        for (total, count) in reading.buckets.iter_mut().zip(&meter.buckets) {
+            *total += count.get();
+        }
+        reading.sum_micros += meter.sum_micros.get();
+        let [requests, streams, tunnels] = &meter.in_flight;
+        reading.in_flight += InFlight { requests: requests.get(), streams: streams.get(), tunnels: tunnels.get() };
+        reading.connect_errors += meter.connect_errors.get();
+        reading.retries += meter.retries.get();
+    }
+    reading
+}

@@ -1,0 +1,1 @@
+//! Seeded simulations of the decision core, and the rules that the source tree keeps.
