@@ -4,5 +4,7 @@ pub mod config;
 pub mod control;
 pub mod domain;
 pub mod ledger;
+pub mod listen;
 pub mod proxy;
 pub mod telemetry;
+mod worker;

@@ -1,92 +1,178 @@
-//! The control side's grip on the data plane: publishing snapshots, and the drains that follow.
-//! (Interface first; the data plane's author fills it in.)
+//! What is live: the one `ArcSwap`, the grip of the control side on it, and the drains that follow a switch.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::transition::Decision;
+use crate::proxy::lease::Epoch;
 use crate::proxy::pool::Pool;
+use crate::proxy::snapshot::{Compiler, Snapshot};
 use crate::telemetry::meter::Meters;
+
+/// The snapshot that serves. Workers read it once for each request; only the [`Publisher`] changes it.
+#[derive(Debug)]
+pub struct Live {
+    snapshot: ArcSwapOption<Snapshot>,
+    ready: AtomicBool,
+    /// Open client connections, by worker.
+    connections: Box<[AtomicUsize]>,
+}
+
+/// What a worker is told by others.
+pub(crate) enum Order {
+    /// End what an epoch's requests have left; only tunnels, or everything.
+    End {
+        /// Which.
+        epoch: u64,
+        /// Leave requests and bodies alone.
+        tunnels_only: bool,
+    },
+    /// Close the pooled connections to these endpoints.
+    CloseIdle(Vec<u64>),
+    /// Serve a connection that another worker accepted.
+    Adopt(std::net::TcpStream, std::net::SocketAddr),
+    /// Accept what waits, close the listener, finish what is under way.
+    Finish,
+    /// End everything now.
+    Cut,
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Order")
+    }
+}
+
+impl Live {
+    pub(crate) fn new(workers: usize) -> Arc<Live> {
+        Arc::new(Live {
+            snapshot: ArcSwapOption::empty(),
+            ready: AtomicBool::new(false),
+            connections: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+        })
+    }
+
+    /// Reads the live snapshot. The closure can't await, so no snapshot outlives the moment it is looked at: a switch
+    /// is never delayed by a slow request.
+    pub fn with<R>(&self, read: impl FnOnce(&Snapshot) -> R) -> R {
+        let guard = self.snapshot.load();
+        read(guard.as_ref().expect("workers start after the first snapshot is published"))
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Open client connections, by worker.
+    pub(crate) fn connections(&self) -> &[AtomicUsize] {
+        &self.connections
+    }
+
+    pub(crate) fn open_connections(&self) -> usize {
+        self.connections.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
 
 /// Publishes. Owned by the controller; nothing else can change what is live.
 #[derive(Debug)]
 pub struct Publisher {
-    _private: (),
+    live: Arc<Live>,
+    workers: Arc<[mpsc::UnboundedSender<Order>]>,
+    compiler: Compiler,
+    active: Option<Color>,
 }
 
 impl Publisher {
-    /// Compiles the configuration and the decision into one new snapshot and swaps it in. Unchanged pools, endpoints
-    /// (same color, upstream and address) and meters are reused, with their health and connections. When the decision
-    /// names another color than before, the drain of the color that was retired is returned.
-    pub fn publish(&mut self, _config: &Config, _decision: &Decision) -> Option<Drain> {
-        None
+    pub(crate) fn new(live: Arc<Live>, workers: Arc<[mpsc::UnboundedSender<Order>]>) -> Publisher {
+        let compiler = Compiler::new(workers.len());
+        Publisher { live, workers, compiler, active: None }
+    }
+
+    /// Compiles the configuration and the decision into one new snapshot and swaps it in: the instant of the switch.
+    /// Unchanged pools and endpoints (same color, upstream and address) and all meters are reused, with their health
+    /// and connections. When the decision names another color than before, the drain of the retired color is returned.
+    #[must_use = "the retired color has to be drained"]
+    pub fn publish(&mut self, config: &Config, decision: &Decision) -> Option<Drain> {
+        let snapshot = self.compiler.compile(config, decision);
+        // The old snapshot's leases go with it, as soon as no worker is reading it any more.
+        drop(self.live.snapshot.swap(Some(Arc::new(snapshot))));
+        let retired = self.active.replace(decision.active).filter(|before| *before != decision.active)?;
+        Some(Drain {
+            color: retired,
+            epoch: Arc::clone(self.compiler.epoch(retired)?),
+            workers: Arc::clone(&self.workers),
+            endpoints: self.compiler.pools()[retired].iter().flat_map(|pool| &pool.endpoints).map(|e| e.id).collect(),
+        })
     }
 
     /// The pools of both colors in the present snapshot, for the prober.
     pub fn pools(&self) -> &PerColor<Vec<Arc<Pool>>> {
-        unreachable!()
+        self.compiler.pools()
     }
 
     /// All meters.
     pub fn meters(&self) -> &Arc<Meters> {
-        unreachable!()
+        self.compiler.meters()
     }
 
-    /// What the readiness path answers: 200 or 503. (False before the first publish and from the begin of a shutdown.)
-    pub fn set_ready(&self, _ready: bool) {}
+    /// What the readiness path answers: 200 or 503. False before this is called.
+    pub fn set_ready(&self, ready: bool) {
+        self.live.ready.store(ready, Ordering::Relaxed);
+    }
 
     /// Open client connections now.
     pub fn open_connections(&self) -> u64 {
-        0
+        self.live.open_connections() as u64
+    }
+
+    /// The live snapshot, for the bench.
+    #[doc(hidden)]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
     }
 }
 
 /// The end of everything that began on a color before it was retired.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Drain {
     /// The retired color.
     pub color: Color,
+    epoch: Arc<Epoch>,
+    workers: Arc<[mpsc::UnboundedSender<Order>]>,
+    endpoints: Vec<u64>,
 }
 
 impl Drain {
     /// Resolves when the last lease is dropped. Cancel safe.
-    pub async fn drained(&mut self) {}
+    pub async fn drained(&self) {
+        self.epoch.over().await;
+    }
 
-    /// Ends what is left: requests get 504, bodies and tunnels are cut. `drained` resolves soon after.
-    pub fn end(&self) {}
+    /// Ends what is left: requests get 504, bodies and tunnels are cut. [`Drain::drained`] resolves soon after.
+    pub fn end(&self) {
+        self.tell(|| Order::End { epoch: self.epoch.id, tunnels_only: false });
+    }
 
     /// Closes the tunnels only (`drain.streams = "close"`).
-    pub fn close_tunnels(&self) {}
+    pub fn close_tunnels(&self) {
+        self.tell(|| Order::End { epoch: self.epoch.id, tunnels_only: true });
+    }
 
     /// Closes the workers' idle connections to that color's endpoints.
-    pub fn close_idle(&self) {}
-}
-
-/// Everything the data plane needs from its environment at the start.
-#[derive(Debug)]
-pub struct Plane {
-    _private: (),
-}
-
-impl Plane {
-    /// Makes the publisher and binds one listener for each worker (`SO_REUSEPORT`). Nothing is served yet.
-    pub fn bind(_config: &Config) -> std::io::Result<(Plane, Publisher)> {
-        unreachable!()
+    pub fn close_idle(&self) {
+        self.tell(|| Order::CloseIdle(self.endpoints.clone()));
     }
 
-    /// Where it listens (port 0 resolved).
-    pub fn local_addr(&self) -> std::net::SocketAddr {
-        unreachable!()
+    fn tell(&self, order: impl Fn() -> Order) {
+        for worker in &*self.workers {
+            // A worker that has ended has nothing left to end.
+            let _ = worker.send(order());
+        }
     }
-
-    /// Starts the worker threads. Call after the first `publish`.
-    pub fn start(&mut self, _access_log: &crate::telemetry::access_log::AccessLogWriter) -> std::io::Result<()> {
-        Ok(())
-    }
-
-    /// Accepts what waits, closes the listeners and idle connections; busy ones get `Connection: close`. Resolves when
-    /// every connection is gone, or cuts what is left at `deadline`; then joins the threads.
-    pub async fn shut_down(self, _grace: Duration) {}
 }

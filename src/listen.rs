@@ -1,0 +1,6 @@
+//! The client's side: listeners, accepting, and serving one connection.
+
+pub(crate) mod accept;
+pub(crate) mod connection;
+pub mod plane;
+mod stream;

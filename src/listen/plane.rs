@@ -1,0 +1,116 @@
+//! The data plane as a whole: one listener and one thread for each worker, from bind to shutdown.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Config;
+use crate::proxy::live::{Live, Order, Publisher};
+use crate::telemetry::access_log::AccessLogWriter;
+use crate::worker;
+
+/// Connections that may wait in the kernel, for each worker.
+const BACKLOG: i32 = 4096;
+
+/// All workers with their listeners.
+#[derive(Debug)]
+pub struct Plane {
+    live: Arc<Live>,
+    orders: Arc<[mpsc::UnboundedSender<Order>]>,
+    local_addr: SocketAddr,
+    waiting: Vec<(TcpListener, mpsc::UnboundedReceiver<Order>)>,
+    running: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
+}
+
+impl Plane {
+    /// Binds one listener for each worker to the same address (`SO_REUSEPORT`), so that the kernel spreads connections
+    /// and no worker waits for another one. Nothing is served before [`Plane::start`].
+    pub fn bind(config: &Config) -> io::Result<(Plane, Publisher)> {
+        let workers = config.listen.workers;
+        let first = listener(config.listen.http)?;
+        let local_addr = first.local_addr()?;
+        let mut listeners = vec![first];
+        while listeners.len() < workers {
+            listeners.push(listener(local_addr)?);
+        }
+        let live = Live::new(workers);
+        let (orders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
+        let orders: Arc<[_]> = orders.into();
+        let publisher = Publisher::new(Arc::clone(&live), Arc::clone(&orders));
+        let waiting = listeners.into_iter().zip(receivers).collect();
+        Ok((Plane { live, orders, local_addr, waiting, running: Vec::new() }, publisher))
+    }
+
+    /// Where it listens; a port 0 is resolved.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Starts the worker threads. Call it after the first `publish`.
+    pub fn start(&mut self, access_log: &AccessLogWriter) -> io::Result<()> {
+        for (index, (listener, orders)) in self.waiting.drain(..).enumerate() {
+            let (ended, end) = oneshot::channel();
+            let seat = worker::Seat {
+                index,
+                port: self.local_addr.port(),
+                live: Arc::clone(&self.live),
+                listener,
+                orders,
+                peers: Arc::clone(&self.orders),
+                logger: access_log.logger(),
+            };
+            let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                worker::run(seat);
+                // Nobody waits any more if the process is being torn down.
+                let _ = ended.send(());
+            })?;
+            self.running.push((thread, end));
+        }
+        Ok(())
+    }
+
+    /// Accepts what waits, closes the listeners and the idle connections; busy ones get `Connection: close`. Returns when
+    /// every connection is gone; after `grace` what is left is cut.
+    pub async fn shut_down(self, grace: Duration) {
+        self.tell(|| Order::Finish);
+        let (threads, ends): (Vec<_>, Vec<_>) = self.running.into_iter().unzip();
+        let all_ended = async {
+            for end in ends {
+                let _ = end.await;
+            }
+        };
+        let mut all_ended = std::pin::pin!(all_ended);
+        if tokio::time::timeout(grace, &mut all_ended).await.is_err() {
+            for worker in &*self.orders {
+                let _ = worker.send(Order::Cut);
+            }
+            all_ended.await;
+        }
+        for thread in threads {
+            // A worker that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+
+    fn tell(&self, order: impl Fn() -> Order) {
+        for worker in &*self.orders {
+            let _ = worker.send(order());
+        }
+    }
+}
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_keepalive(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,3 @@
+//! What stands around the forwarding of a request, as tower layers. `stack` composes them.
+
+pub(crate) mod readiness;

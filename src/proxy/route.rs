@@ -1,0 +1,191 @@
+//! Which upstream a request belongs to: by host, then by the longest path prefix on segment boundaries.
+//!
+//! A table is built once, when a snapshot is compiled. A lookup walks the segments of the path, one hash each, so its
+//! cost depends on the length of the path and not on the number of routes. Paths are compared as they were sent, byte
+//! for byte: `%2f` is not `/`, and `..` is not resolved, because the endpoint decides what they mean.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::config::{HostPattern, RouteConfig};
+
+/// Index of an upstream in its snapshot.
+pub(crate) type UpstreamIndex = usize;
+
+/// All routes of a snapshot.
+#[derive(Debug)]
+pub struct RouteTable {
+    exact: Map<Box<str>, Paths>,
+    below: Map<Box<str>, Paths>,
+    any: Paths,
+}
+
+impl RouteTable {
+    /// Builds the table. Without routes, everything goes to upstream 0.
+    pub fn new(routes: &[RouteConfig], index_of: impl Fn(&str) -> UpstreamIndex) -> RouteTable {
+        let mut table = RouteTable { exact: Map::default(), below: Map::default(), any: Paths::default() };
+        if routes.is_empty() {
+            table.any.root = Some(0);
+        }
+        for route in routes {
+            let paths = match &route.host {
+                HostPattern::Any => &mut table.any,
+                HostPattern::Exact(name) => table.exact.entry(name.as_str().into()).or_default(),
+                HostPattern::Below(name) => table.below.entry(name.as_str().into()).or_default(),
+            };
+            paths.insert(&route.path, index_of(&route.upstream));
+        }
+        table
+    }
+
+    /// Finds the upstream. `host` may carry a port and may be in any case; the more special host wins, and within it
+    /// the longest prefix; a host whose routes do not match falls through to the next wider one.
+    pub fn find(&self, host: &str, path: &str) -> Option<UpstreamIndex> {
+        if !self.exact.is_empty() || !self.below.is_empty() {
+            let name = without_port(host);
+            let name = name.strip_suffix('.').unwrap_or(name);
+            let lowered;
+            let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                lowered = name.to_ascii_lowercase();
+                lowered.as_str()
+            } else {
+                name
+            };
+            if let Some(found) = self.exact.get(name).and_then(|paths| paths.find(path)) {
+                return Some(found);
+            }
+            if !self.below.is_empty() {
+                let mut rest = name;
+                while let Some((_, parent)) = rest.split_once('.') {
+                    if let Some(found) = self.below.get(parent).and_then(|paths| paths.find(path)) {
+                        return Some(found);
+                    }
+                    rest = parent;
+                }
+            }
+        }
+        self.any.find(path)
+    }
+}
+
+/// `example.com:8080` and `[::1]:8080` without their ports.
+fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
+/// The prefixes of one host, as a tree of segments: `(node, segment) -> node`.
+#[derive(Debug, Default)]
+struct Paths {
+    /// The route for `/`.
+    root: Option<UpstreamIndex>,
+    edges: Map<(u32, Box<str>), u32>,
+    /// By node, from 1; the route whose prefix ends there.
+    ends: Vec<Option<UpstreamIndex>>,
+}
+
+impl Paths {
+    fn insert(&mut self, prefix: &str, upstream: UpstreamIndex) {
+        let mut node = 0;
+        for segment in prefix.split('/').filter(|segment| !segment.is_empty()) {
+            let next = u32::try_from(self.ends.len() + 1).expect("fewer than 2^32 segments in a configuration");
+            node = *self.edges.entry((node, segment.into())).or_insert_with(|| {
+                self.ends.push(None);
+                next
+            });
+        }
+        match node {
+            0 => self.root = Some(upstream),
+            node => self.ends[node as usize - 1] = Some(upstream),
+        }
+    }
+
+    fn find(&self, path: &str) -> Option<UpstreamIndex> {
+        let mut best = self.root;
+        if self.edges.is_empty() {
+            return best;
+        }
+        let mut node = 0;
+        for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
+            match self.edges.get(&Edge { node, segment } as &dyn EdgeKey) {
+                Some(next) => node = *next,
+                None => break,
+            }
+            best = self.ends[node as usize - 1].or(best);
+        }
+        best
+    }
+}
+
+/// Lets `(u32, Box<str>)` be looked up by a borrowed segment, without an allocation.
+trait EdgeKey {
+    fn parts(&self) -> (u32, &str);
+}
+
+struct Edge<'a> {
+    node: u32,
+    segment: &'a str,
+}
+
+impl EdgeKey for Edge<'_> {
+    fn parts(&self) -> (u32, &str) {
+        (self.node, self.segment)
+    }
+}
+
+impl EdgeKey for (u32, Box<str>) {
+    fn parts(&self) -> (u32, &str) {
+        (self.0, &self.1)
+    }
+}
+
+impl<'a> std::borrow::Borrow<dyn EdgeKey + 'a> for (u32, Box<str>) {
+    fn borrow(&self) -> &(dyn EdgeKey + 'a) {
+        self
+    }
+}
+
+impl std::hash::Hash for dyn EdgeKey + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (node, segment) = self.parts();
+        node.hash(state);
+        segment.hash(state);
+    }
+}
+
+impl PartialEq for dyn EdgeKey + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for dyn EdgeKey + '_ {}
+
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<Fnv>>;
+
+/// FNV-1a (RFC 9923). The keys come from the configuration, so nobody outside can choose them to collide, and the
+/// lookups are short.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests;

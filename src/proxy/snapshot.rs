@@ -1,0 +1,254 @@
+//! Everything that one request needs to know, immutable: which color is live, the routes, the pools, the limits.
+//!
+//! A snapshot is compiled from the configuration and the decision and published as a whole, so a request can never see
+//! half of a switch. What did not change between two snapshots is shared by both: endpoints with their health and
+//! connections, pools, meters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::config::{Config, EndpointAddress};
+use crate::domain::color::{Color, PerColor};
+use crate::domain::transition::Decision;
+use crate::proxy::error::ProxyError;
+use crate::proxy::lease::{Epoch, Lease};
+use crate::proxy::pool::{Endpoint, Pool};
+use crate::proxy::route::RouteTable;
+use crate::telemetry::meter::{Meter, Meters};
+
+/// One published state of the world.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The color that serves.
+    pub active: Color,
+    pub(crate) edge: Edge,
+    routes: RouteTable,
+    /// By upstream, then by worker: the live color's side of each upstream.
+    upstreams: Box<[Box<[Arc<Admission>]>]>,
+}
+
+/// The limits and rules at the client's side.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    pub(crate) idle_timeout: Duration,
+    pub(crate) header_timeout: Duration,
+    pub(crate) max_header_bytes: usize,
+    pub(crate) max_body: Option<u64>,
+    pub(crate) max_connections: usize,
+    pub(crate) trusted_proxies: Box<[IpNet]>,
+    pub(crate) readiness_path: Option<Box<str>>,
+}
+
+/// What a worker needs to serve a request on the live color of one upstream. A request keeps it to its last byte, and
+/// with it the lease.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) lease: Lease,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) policy: Policy,
+    pub(crate) limit: Option<Arc<Limit>>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) generation: u64,
+    pub(crate) release: Arc<str>,
+}
+
+/// The timeouts of one upstream.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(crate) connect_timeout: Duration,
+    pub(crate) response_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+}
+
+/// `max_in_flight` of one upstream, over all workers. Exact, and so shared between cores; only where it is configured.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    max: AtomicU64,
+    taken: AtomicU64,
+}
+
+/// A place under a [`Limit`].
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Limit>);
+
+impl Limit {
+    pub(crate) fn new(max: u64) -> Limit {
+        Limit { max: AtomicU64::new(max), taken: AtomicU64::new(0) }
+    }
+
+    /// Takes a place, if there is one.
+    pub(crate) fn take(self: &Arc<Limit>) -> Option<Place> {
+        let max = self.max.load(Ordering::Relaxed);
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < max).then_some(taken + 1))
+            .ok()
+            .map(|_| Place(Arc::clone(self)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Snapshot {
+    /// Route, color, and a hold on both: the whole decision about one request, without a lock, an allocation or an
+    /// await. The clone of the admission is the request's lease.
+    pub(crate) fn admit(&self, worker: usize, host: &str, path: &str) -> Result<Arc<Admission>, ProxyError> {
+        let upstream = self.routes.find(host, path).ok_or_else(ProxyError::no_route)?;
+        Ok(Arc::clone(&self.upstreams[upstream][worker]))
+    }
+
+    /// [`Snapshot::admit`] and the choice of an endpoint, for the bench; the index of the endpoint in its pool.
+    #[doc(hidden)]
+    pub fn admit_for_bench(&self, worker: usize, host: &str, path: &str, draw: u64) -> Option<usize> {
+        let admission = self.admit(worker, host, path).ok()?;
+        admission.pool.pick(worker, draw, &[])
+    }
+}
+
+/// Makes snapshots, and remembers what the next one can reuse.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    workers: usize,
+    meters: Arc<Meters>,
+    pools: PerColor<Vec<Arc<Pool>>>,
+    limits: BTreeMap<String, Arc<Limit>>,
+    epochs: PerColor<Option<Arc<Epoch>>>,
+    next_epoch: u64,
+}
+
+impl Compiler {
+    pub(crate) fn new(workers: usize) -> Compiler {
+        Compiler {
+            workers,
+            meters: Arc::new(Meters::new(workers)),
+            pools: PerColor::default(),
+            limits: BTreeMap::new(),
+            epochs: PerColor::default(),
+            next_epoch: 1,
+        }
+    }
+
+    pub(crate) fn meters(&self) -> &Arc<Meters> {
+        &self.meters
+    }
+
+    pub(crate) fn pools(&self) -> &PerColor<Vec<Arc<Pool>>> {
+        &self.pools
+    }
+
+    /// The epoch that a color's requests belong to, while it lives.
+    pub(crate) fn epoch(&self, color: Color) -> Option<&Arc<Epoch>> {
+        self.epochs[color].as_ref()
+    }
+
+    /// Compiles the configuration and the decision. A color that becomes active again before it was drained keeps its
+    /// epoch, so that a later drain waits for all of its requests.
+    pub(crate) fn compile(&mut self, config: &Config, decision: &Decision) -> Snapshot {
+        let names: Vec<Arc<str>> = config.upstreams.keys().map(|name| name.as_str().into()).collect();
+        self.pools = PerColor::from_fn(|color| {
+            names.iter().filter_map(|name| self.pool(color, name, config.colors[color].pools.get(&**name)?)).collect()
+        });
+        self.limits = self.limits_of(config);
+
+        let active = decision.active;
+        let epoch = match self.epochs[active].take() {
+            Some(epoch) if !epoch.is_over() => epoch,
+            _ => {
+                self.next_epoch += 1;
+                Epoch::new(self.next_epoch)
+            }
+        };
+        self.epochs[active] = Some(Arc::clone(&epoch));
+        let release: Arc<str> = decision.release.as_str().into();
+        let upstreams = self.pools[active].iter().map(|pool| {
+            let policy = &config.upstreams[&*pool.upstream];
+            let meters = self.meters.of(active, &pool.upstream);
+            // The other color's series exist from the start, too.
+            self.meters.of(active.other(), &pool.upstream);
+            let admission = |meter: &Arc<Meter>| {
+                Arc::new(Admission {
+                    lease: epoch.lease(),
+                    pool: Arc::clone(pool),
+                    policy: Policy {
+                        connect_timeout: policy.connect_timeout,
+                        response_timeout: policy.response_timeout,
+                        idle_timeout: policy.idle_timeout,
+                    },
+                    limit: self.limits.get(&*pool.upstream).cloned(),
+                    meter: Arc::clone(meter),
+                    generation: decision.generation.0,
+                    release: Arc::clone(&release),
+                })
+            };
+            meters.iter().map(admission).collect()
+        });
+        let index_of = |name: &str| {
+            let found = self.pools[active].iter().position(|pool| &*pool.upstream == name);
+            found.expect("a valid configuration has a pool for every route, in both colors")
+        };
+        // Without routes everything goes to `default`, wherever that stands in the list.
+        let default = [crate::config::RouteConfig {
+            host: crate::config::HostPattern::Any,
+            path: "/".to_owned(),
+            upstream: "default".to_owned(),
+        }];
+        let routes = if config.routes.is_empty() { &default[..] } else { &config.routes };
+        Snapshot {
+            active,
+            edge: edge(config),
+            routes: RouteTable::new(routes, index_of),
+            upstreams: upstreams.collect(),
+        }
+    }
+
+    /// The pool as it is, if nothing of it changed; else a new one that keeps the endpoints that stay.
+    fn pool(&self, color: Color, upstream: &Arc<str>, addresses: &[EndpointAddress]) -> Option<Arc<Pool>> {
+        let known = self.pools[color].iter().find(|pool| pool.upstream == *upstream);
+        if let Some(pool) = known
+            && pool.endpoints.iter().map(|endpoint| &endpoint.address).eq(addresses)
+        {
+            return Some(Arc::clone(pool));
+        }
+        let endpoint = |address: &EndpointAddress| {
+            let known = known.and_then(|pool| pool.endpoints.iter().find(|endpoint| endpoint.address == *address));
+            known.map_or_else(|| Arc::new(Endpoint::new(address.clone(), self.workers)), Arc::clone)
+        };
+        let endpoints = addresses.iter().map(endpoint).collect();
+        Some(Arc::new(Pool { upstream: Arc::clone(upstream), color, endpoints }))
+    }
+
+    /// The limits, with the places that are taken now; a changed maximum holds at once.
+    fn limits_of(&self, config: &Config) -> BTreeMap<String, Arc<Limit>> {
+        let limited = config.upstreams.iter().filter_map(|(name, policy)| Some((name, policy.max_in_flight?)));
+        limited
+            .map(|(name, max)| {
+                let limit = self.limits.get(name).map_or_else(|| Arc::new(Limit::new(max)), Arc::clone);
+                limit.max.store(max, Ordering::Relaxed);
+                (name.clone(), limit)
+            })
+            .collect()
+    }
+}
+
+fn edge(config: &Config) -> Edge {
+    let listen = &config.listen;
+    Edge {
+        idle_timeout: listen.idle_timeout,
+        header_timeout: listen.header_timeout,
+        max_header_bytes: listen.max_header_bytes,
+        max_body: listen.max_body,
+        max_connections: listen.max_connections,
+        trusted_proxies: listen.trusted_proxies.clone().into(),
+        readiness_path: config.readiness.path.as_deref().map(Into::into),
+    }
+}
+
+#[cfg(test)]
+mod tests;

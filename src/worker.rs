@@ -1,0 +1,99 @@
+//! One data-plane thread: its own runtime, its own listener, its own connections to the endpoints.
+
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::LocalSet;
+
+use crate::listen::accept::{accept, start};
+use crate::proxy::live::{Live, Order};
+use crate::proxy::worker::Worker;
+use crate::telemetry::access_log::AccessLogger;
+
+/// How often idle connections are looked over and the access log is handed on.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a worker starts with.
+pub(crate) struct Seat {
+    pub(crate) index: usize,
+    pub(crate) port: u16,
+    pub(crate) live: Arc<Live>,
+    pub(crate) listener: TcpListener,
+    pub(crate) orders: mpsc::UnboundedReceiver<Order>,
+    pub(crate) peers: Arc<[mpsc::UnboundedSender<Order>]>,
+    pub(crate) logger: Option<AccessLogger>,
+}
+
+/// Runs the worker until it is told to finish and its last connection is gone.
+pub(crate) fn run(seat: Seat) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(worker = seat.index, %error, "A worker could not start; the others serve its share.");
+            return;
+        }
+    };
+    LocalSet::new().block_on(&runtime, work(seat));
+}
+
+async fn work(seat: Seat) {
+    let worker = Rc::new(Worker::new(seat.index, seat.live, seat.port, seat.logger));
+    let listener = match tokio::net::TcpListener::from_std(seat.listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(worker = seat.index, %error, "A worker could not listen; the others serve its share.");
+            return;
+        }
+    };
+    let stop = Rc::new(Notify::new());
+    let stopped = Rc::clone(&stop);
+    let accepting = tokio::task::spawn_local(accept(
+        Rc::clone(&worker),
+        listener,
+        seat.peers.iter().cloned().collect(),
+        async move { stopped.notified().await },
+    ));
+    let sweeper = Rc::clone(&worker);
+    tokio::task::spawn_local(async move { sweeper.slots.sweep().await });
+
+    let mut orders = seat.orders;
+    let mut finishing = false;
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while !(finishing && worker.is_empty() && accepting.is_finished()) {
+        tokio::select! {
+            Some(order) = orders.recv() => match order {
+                Order::End { epoch, tunnels_only } => worker.slots.end_epoch(epoch, tunnels_only),
+                Order::CloseIdle(endpoints) => worker.idle.close(&endpoints),
+                Order::Adopt(stream, peer) => {
+                    if let Ok(stream) = TcpStream::from_std(stream) {
+                        start(&worker, stream, peer);
+                    }
+                }
+                Order::Finish => {
+                    finishing = true;
+                    stop.notify_one();
+                }
+                Order::Cut => worker.slots.cut_all(),
+            },
+            _ = tick.tick() => {
+                worker.idle.sweep(Instant::now());
+                if let Some(logger) = &mut *worker.logger.borrow_mut() {
+                    logger.flush();
+                }
+                if finishing {
+                    // Also those that were accepted last.
+                    worker.slots.close_all();
+                }
+            }
+        }
+    }
+    if let Some(logger) = &mut *worker.logger.borrow_mut() {
+        logger.flush();
+    }
+}
