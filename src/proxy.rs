@@ -9,9 +9,11 @@
 
 mod body;
 pub(crate) mod client;
+mod driver;
 pub(crate) mod error;
 mod exchange;
 mod forward;
+mod hash;
 mod headers;
 mod layers;
 mod lease;

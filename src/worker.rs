@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::LocalSet;
 
 use crate::listen::accept::{accept, start};
 use crate::proxy::live::{Live, Order};
@@ -30,7 +30,7 @@ pub(crate) struct Seat {
 
 /// Runs the worker until it is told to finish and its last connection is gone.
 pub(crate) fn run(seat: Seat) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -38,7 +38,7 @@ pub(crate) fn run(seat: Seat) {
             return;
         }
     };
-    LocalSet::new().block_on(&runtime, work(seat));
+    runtime.block_on(work(seat));
 }
 
 async fn work(seat: Seat) {

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -54,13 +54,20 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr) 
             .max_buf_size(max_header_bytes)
             .serve_connection(TokioIo::new(stream), stack(&client));
         let ending = std::future::poll_fn(|cx| {
+            client.worker.tick();
             client.slot.register(cx);
-            let polled = Pin::new(&mut http).poll(cx).is_ready();
-            if polled {
+            let done = client.driver.poll(cx, |cx| {
+                let done = Pin::new(&mut http).poll(cx).is_ready();
+                if !done && client.uploading.get() {
+                    // Even while hyper is not asking for more of the answer: a client that sends all of its request
+                    // before it reads would wait forever.
+                    client.drive();
+                }
+                done
+            });
+            client.driver.settle(client.upstream.borrow().is_some());
+            if done {
                 return Poll::Ready(Ending::Done);
-            }
-            if client.uploading.get() {
-                drive_upload(&client, cx);
             }
             judge(&client, &facts, Pin::new(&mut http))
         })
@@ -114,14 +121,6 @@ where
             http.graceful_shutdown();
             Poll::Pending
         }
-    }
-}
-
-/// Drives the endpoint's connection even while hyper is not asking for more of the answer: a client that sends all of
-/// its request before it reads would wait forever.
-fn drive_upload(client: &ClientConnection, cx: &mut Context<'_>) {
-    if let Some(connection) = &mut *client.upstream.borrow_mut() {
-        let _ = connection.drive(cx);
     }
 }
 

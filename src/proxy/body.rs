@@ -9,14 +9,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::proxy::client::ClientConnection;
 use crate::proxy::exchange::Exchange;
-use crate::proxy::slot::Slot;
 
 /// Why a body ends before its end. Never seen by a client: the connection is cut.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub(crate) enum RequestBody {
 
 /// What both sides of an upload have to know of it.
 pub(crate) struct Upload {
-    slot: Rc<Slot>,
+    client: Rc<ClientConnection>,
     /// How long the endpoint may be silent after the last byte it was sent.
     response_timeout: Duration,
     limit: Option<u64>,
@@ -57,9 +57,9 @@ struct Hold {
 const EXPECT_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Upload {
-    pub(crate) fn new(slot: Rc<Slot>, response_timeout: Duration, limit: Option<u64>) -> Rc<Upload> {
+    pub(crate) fn new(client: Rc<ClientConnection>, response_timeout: Duration, limit: Option<u64>) -> Rc<Upload> {
         Rc::new(Upload {
-            slot,
+            client,
             response_timeout,
             limit,
             bytes: Cell::new(0),
@@ -110,7 +110,7 @@ impl Upload {
                 self.too_large.set(true);
                 return Err(BodyError::TooLarge);
             }
-            self.slot.extend(Some(Instant::now() + self.response_timeout));
+            self.client.slot.extend(Some(self.client.worker.now() + self.response_timeout));
         }
         Ok(())
     }
@@ -155,6 +155,9 @@ pub(crate) enum ResponseBody {
     Own(Bytes),
     /// The endpoint's.
     Streaming(Incoming, Box<Exchange>),
+    /// The endpoint broke off. What came before is written first, and then the client's connection is cut, so that it
+    /// can tell a broken answer from none.
+    Broken(BodyError),
     /// It is over; the exchange has been reported.
     Over,
 }
@@ -183,18 +186,24 @@ impl Body for ResponseBody {
             ResponseBody::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
             ResponseBody::Own(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             ResponseBody::Over => return Poll::Ready(None),
+            ResponseBody::Broken(_) => {
+                let broken = std::mem::replace(&mut *self, ResponseBody::Over);
+                let ResponseBody::Broken(error) = broken else { return Poll::Ready(None) };
+                return Poll::Ready(Some(Err(error)));
+            }
             ResponseBody::Streaming(body, exchange) => (body, exchange),
         };
         if exchange.was_ended_in_body() {
             *self = ResponseBody::Over;
             return Poll::Ready(Some(Err(BodyError::Ended)));
         }
-        let frame = match Pin::new(&mut *body).poll_frame(cx) {
+        let driving = &mut exchange.client.driver.context();
+        let frame = match Pin::new(&mut *body).poll_frame(driving) {
             Poll::Ready(frame) => frame,
-            // Nothing was waiting: let the endpoint's connection work, and look again.
+            // Nothing was waiting: let the endpoint's connection work, and look again. If it is over, the body says so.
             Poll::Pending => {
-                exchange.drive(cx);
-                ready!(Pin::new(&mut *body).poll_frame(cx))
+                exchange.client.drive();
+                ready!(Pin::new(&mut *body).poll_frame(driving))
             }
         };
         match frame {
@@ -209,8 +218,9 @@ impl Body for ResponseBody {
             }
             Some(Err(error)) => {
                 exchange.cut_by_endpoint();
-                *self = ResponseBody::Over;
-                Poll::Ready(Some(Err(error.into())))
+                *self = ResponseBody::Broken(error.into());
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             None => {
                 self.end();
@@ -223,6 +233,7 @@ impl Body for ResponseBody {
         match self {
             ResponseBody::Own(bytes) => bytes.is_empty(),
             ResponseBody::Over => true,
+            ResponseBody::Broken(_) => false,
             ResponseBody::Streaming(body, _) => body.is_end_stream(),
         }
     }
@@ -230,6 +241,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             ResponseBody::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            ResponseBody::Broken(_) => SizeHint::default(),
             ResponseBody::Over => SizeHint::with_exact(0),
             ResponseBody::Streaming(body, _) => body.size_hint(),
         }

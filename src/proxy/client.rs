@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
+use crate::proxy::driver::Driver;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::transport::UpstreamConnection;
 use crate::proxy::tunnel::Tunnel;
@@ -27,6 +28,7 @@ pub(crate) struct ClientConnection {
     /// the client's task can drive it even while the answer is not being taken: an upload must not wait for that.
     pub(crate) upstream: RefCell<Option<UpstreamConnection>>,
     pub(crate) uploading: Cell<bool>,
+    pub(crate) driver: Driver,
     /// What the connection becomes after a 101.
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
     idle_timeout: Cell<Duration>,
@@ -46,6 +48,7 @@ impl ClientConnection {
             peer_value: HeaderValue::from_str(&address).expect("an IP address is a valid header value"),
             upstream: RefCell::new(None),
             uploading: Cell::new(false),
+            driver: Driver::default(),
             tunnel: RefCell::new(None),
             idle_timeout: Cell::new(idle_timeout),
             header_timeout: Cell::new(header_timeout),
@@ -67,10 +70,18 @@ impl ClientConnection {
         self.header_timeout.get()
     }
 
+    /// Lets the endpoint's connection work: writes what waits, reads what came. True: it is over, or there is none.
+    pub(crate) fn drive(&self) -> bool {
+        match &mut *self.upstream.borrow_mut() {
+            Some(connection) => connection.drive(&mut self.driver.context()).is_ready(),
+            None => true,
+        }
+    }
+
     /// The exchange is over; the connection may carry another one.
     pub(crate) fn between_requests(&self) {
         self.uploading.set(false);
-        self.idle_until(Instant::now() + self.idle_timeout().min(PARK_AFTER));
+        self.idle_until(self.worker.now() + self.idle_timeout().min(PARK_AFTER));
         if matches!(self.slot.fired(), Some(Fired::Deadline | Fired::Ended)) {
             // It was meant for the exchange that is over.
             self.slot.take_fired();
@@ -85,7 +96,7 @@ impl ClientConnection {
 
     /// The first bytes of a request are here.
     pub(crate) fn head_began(&self) {
-        let deadline = Instant::now() + self.header_timeout();
+        let deadline = self.worker.now() + self.header_timeout();
         self.slot.enter(Phase::Head, Some(deadline));
         self.worker.slots.due_at(Some(deadline));
     }

@@ -6,7 +6,6 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Context;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
@@ -55,11 +54,11 @@ struct Facts {
 }
 
 impl Exchange {
-    /// Begins with the parsed head. `request_id` is what the endpoint will see.
-    pub(crate) fn begin(client: Rc<ClientConnection>, started: Instant) -> Exchange {
+    /// Begins with the parsed head.
+    pub(crate) fn begin(client: Rc<ClientConnection>) -> Exchange {
         Exchange {
+            started: client.worker.now(),
             client,
-            started,
             facts: None,
             admitted: None,
             upload: None,
@@ -133,7 +132,7 @@ impl Exchange {
 
     pub(crate) fn sent(&mut self) {
         if self.facts.is_some() {
-            self.sent = Some(Instant::now());
+            self.sent = Some(self.now());
         }
     }
 
@@ -146,7 +145,7 @@ impl Exchange {
     pub(crate) fn answered(&mut self, status: u16) {
         self.status = status;
         if self.facts.is_some() {
-            self.first_byte = Some(self.started.elapsed());
+            self.first_byte = Some(self.now() - self.started);
         }
     }
 
@@ -164,9 +163,13 @@ impl Exchange {
         self.counted = kind;
         match kind {
             InFlightKind::Request => {}
-            InFlightKind::Stream => self.client.slot.enter(Phase::Body, Some(Instant::now() + self.idle_timeout())),
+            InFlightKind::Stream => self.client.slot.enter(Phase::Body, Some(self.now() + self.idle_timeout())),
             InFlightKind::Tunnel => self.client.slot.enter(Phase::Tunnel, None),
         }
+    }
+
+    fn now(&self) -> Instant {
+        self.client.worker.now()
     }
 
     fn idle_timeout(&self) -> Duration {
@@ -176,7 +179,7 @@ impl Exchange {
     /// Body bytes went to the client.
     pub(crate) fn passed(&mut self, bytes: usize) {
         self.bytes_out += bytes as u64;
-        self.client.slot.extend(Some(Instant::now() + self.idle_timeout()));
+        self.client.slot.extend(Some(self.now() + self.idle_timeout()));
     }
 
     /// Bytes of a tunnel, both ways.
@@ -187,14 +190,6 @@ impl Exchange {
     /// The tunnel was ended by a drain or by the end of the process.
     pub(crate) fn tunnel_was_ended(&mut self) {
         self.error = Some(ProxyError::from(Kind::DrainTimeout).name());
-    }
-
-    /// Lets the endpoint's connection work.
-    pub(crate) fn drive(&self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut *self.client.upstream.borrow_mut() {
-            // If it is over, the body says so.
-            let _ = connection.drive(cx);
-        }
     }
 
     /// Whether the slot fired while the body was under way.
@@ -218,7 +213,7 @@ impl Exchange {
     pub(crate) fn complete(self) {
         let connection = self.client.upstream.borrow_mut().take();
         if let Some(connection) = connection {
-            self.client.worker.idle.put(connection, self.idle_timeout());
+            self.client.worker.idle.put(connection, self.now() + self.idle_timeout());
         }
     }
 }
@@ -233,7 +228,7 @@ impl Drop for Exchange {
             self.status = 499;
             self.error = Some(ProxyError::from(Kind::ClientLeft).name());
         }
-        let took = self.started.elapsed();
+        let took = self.now() - self.started;
         if let Some(admitted) = &self.admitted {
             let admission = &admitted.admission;
             admission.meter.left(self.counted);

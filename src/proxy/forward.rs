@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST};
 use http::uri::PathAndQuery;
@@ -24,7 +23,7 @@ use crate::telemetry::meter::InFlightKind;
 
 /// Serves one request. There is always an answer.
 pub(crate) async fn forward(client: Rc<ClientConnection>, request: Request<Incoming>) -> Response<ResponseBody> {
-    let mut exchange = Box::new(Exchange::begin(Rc::clone(&client), Instant::now()));
+    let mut exchange = Box::new(Exchange::begin(Rc::clone(&client)));
     client.slot.enter(Phase::Request, None);
     let accept = request.headers().get(http::header::ACCEPT).cloned();
     let answered = match prepare(&mut exchange, request) {
@@ -99,7 +98,7 @@ fn prepare(exchange: &mut Exchange, request: Request<Incoming>) -> Result<(Reque
     if http_body::Body::is_end_stream(&body) {
         return Ok((Request::from_parts(parts, RequestBody::Empty), upgrade));
     }
-    let upload = Upload::new(Rc::clone(&client.slot), response_timeout, max_body);
+    let upload = Upload::new(Rc::clone(&client), response_timeout, max_body);
     exchange.upload = Some(Rc::clone(&upload));
     client.uploading.set(true);
     let mut request = Request::from_parts(parts, RequestBody::Streaming(body, Rc::clone(&upload)));
@@ -193,22 +192,20 @@ async fn exchange_heads(
     let mut answer = pin!(connection.send(request));
     client.upstream.replace(Some(connection));
     exchange.sent();
-    let deadline = Some(Instant::now() + exchange.admission().policy.response_timeout);
+    let deadline = Some(client.worker.now() + exchange.admission().policy.response_timeout);
     client.slot.enter(Phase::Request, deadline);
     client.worker.slots.due_at(deadline);
-    let answered = std::future::poll_fn(|cx| {
+    let answered = std::future::poll_fn(|_| {
         if let Some(error) = fired(&client) {
             return Poll::Ready(Err(error));
         }
-        let over = match &mut *client.upstream.borrow_mut() {
-            Some(connection) => connection.drive(cx).is_ready(),
-            None => true,
-        };
-        let answer = match answer.as_mut().poll(cx) {
+        let over = client.drive();
+        let driving = &mut client.driver.context();
+        let answer = match answer.as_mut().poll(driving) {
             Poll::Pending if over => {
                 // Dropping the connection tells the request what became of it.
                 client.upstream.take();
-                answer.as_mut().poll(cx)
+                answer.as_mut().poll(driving)
             }
             polled => polled,
         };

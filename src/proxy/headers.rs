@@ -111,24 +111,43 @@ pub(crate) fn to_client(headers: &mut HeaderMap, version: Version, switching: bo
 /// Removes what is meant for this hop only: what `Connection` lists, and the fields that are so by definition.
 /// Returns the protocol of an upgrade that `Connection` announces.
 fn remove_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    // One pass over the few names that are there is cheaper than looking for each name that might be.
+    let (mut connection, mut upgrade, mut others) = (false, false, false);
+    for name in headers.keys() {
+        connection |= name == CONNECTION;
+        upgrade |= name == UPGRADE;
+        others |= name == TRANSFER_ENCODING || name == KEEP_ALIVE || name == PROXY_CONNECTION;
+    }
+    let upgrades = connection && remove_listed(headers);
+    if others {
+        headers.remove(KEEP_ALIVE);
+        headers.remove(PROXY_CONNECTION);
+        headers.remove(TRANSFER_ENCODING);
+    }
+    let protocol = if upgrade { headers.remove(UPGRADE) } else { None };
+    protocol.filter(|_| upgrades)
+}
+
+/// Removes `Connection` and the fields that it lists; whether it lists `upgrade`.
+fn remove_listed(headers: &mut HeaderMap) -> bool {
+    let mut fields = headers.get_all(CONNECTION).iter();
+    let first = fields.next().cloned();
+    let more: Vec<HeaderValue> = fields.cloned().collect();
+    headers.remove(CONNECTION);
     let mut upgrades = false;
-    if headers.contains_key(CONNECTION) {
-        let listed: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
-        for token in listed.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
-            let token = token.trim();
+    for field in first.iter().chain(&more) {
+        if field == "keep-alive" || field == "close" {
+            continue;
+        }
+        for token in field.to_str().unwrap_or_default().split(',').map(str::trim) {
             if token.eq_ignore_ascii_case("upgrade") {
                 upgrades = true;
             } else if !token.eq_ignore_ascii_case("te") && !end_to_end(token) {
                 headers.remove(token);
             }
         }
-        headers.remove(CONNECTION);
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(TRANSFER_ENCODING);
-    let protocol = headers.remove(UPGRADE);
-    protocol.filter(|_| upgrades)
+    upgrades
 }
 
 /// Fields that a peer can't have removed by listing them in `Connection`: the message would change its meaning, or the

@@ -4,10 +4,10 @@
 //! cost depends on the length of the path and not on the number of routes. Paths are compared as they were sent, byte
 //! for byte: `%2f` is not `/`, and `..` is not resolved, because the endpoint decides what they mean.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::Hasher;
 
 use crate::config::{HostPattern, RouteConfig};
+use crate::proxy::hash::Map;
 
 /// Index of an upstream in its snapshot.
 pub(crate) type UpstreamIndex = usize;
@@ -162,30 +162,6 @@ impl PartialEq for dyn EdgeKey + '_ {
 }
 
 impl Eq for dyn EdgeKey + '_ {}
-
-type Map<K, V> = HashMap<K, V, BuildHasherDefault<Fnv>>;
-
-/// FNV-1a (RFC 9923). The keys come from the configuration, so nobody outside can choose them to collide, and the
-/// lookups are short.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Fnv {
-        Fnv(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,6 @@
 //! endpoint closed it is found out when it is taken, before anything is sent, or by [`IdleConnections::sweep`].
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,6 +24,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::config::EndpointAddress;
 use crate::proxy::body::RequestBody;
 use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::hash::Map;
 use crate::proxy::pool::Endpoint;
 
 /// At most so many idle connections to one endpoint are kept by each worker.
@@ -112,7 +112,7 @@ impl UpstreamConnection {
 /// The free connections of one worker, by endpoint; the last one used is the first one taken.
 #[derive(Default)]
 pub(crate) struct IdleConnections {
-    by_endpoint: RefCell<HashMap<u64, Vec<UpstreamConnection>>>,
+    by_endpoint: RefCell<Map<u64, Vec<UpstreamConnection>>>,
 }
 
 impl IdleConnections {
@@ -134,12 +134,12 @@ impl IdleConnections {
     }
 
     /// Keeps a connection whose exchange is over, if it can carry another one.
-    pub(crate) fn put(&self, mut connection: UpstreamConnection, idle_timeout: Duration) {
+    pub(crate) fn put(&self, mut connection: UpstreamConnection, keep_until: Instant) {
         if !connection.is_free() {
             return;
         }
         connection.reused = true;
-        connection.keep_until = Instant::now() + idle_timeout;
+        connection.keep_until = keep_until;
         let mut all = self.by_endpoint.borrow_mut();
         let free = all.entry(connection.endpoint).or_default();
         if free.len() < IDLE_PER_ENDPOINT {
@@ -223,6 +223,10 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [only] = bufs {
+            // A head without a body: the plain call is the cheaper one.
+            return self.poll_write(cx, only);
+        }
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),

@@ -33,6 +33,7 @@ impl Tunnel {
         };
         let mut joined = std::pin::pin!(joined);
         let ended: Option<io::Result<(u64, u64)>> = std::future::poll_fn(|cx| {
+            client.worker.tick();
             client.slot.register(cx);
             match client.slot.fired() {
                 Some(Fired::Ended | Fired::Cut) => Poll::Ready(None),

@@ -1,8 +1,9 @@
 //! What one data-plane worker owns: nothing in here is seen by another thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use http::HeaderValue;
 
@@ -21,6 +22,7 @@ pub(crate) struct Worker {
     pub(crate) logger: RefCell<Option<AccessLogger>>,
     /// `X-Forwarded-Port`. A copy of this worker's own: a shared one would be a reference count shared by all cores.
     pub(crate) port: HeaderValue,
+    now: Cell<Instant>,
 }
 
 impl Worker {
@@ -32,7 +34,18 @@ impl Worker {
             idle: IdleConnections::default(),
             logger: RefCell::new(logger),
             port: HeaderValue::from(port),
+            now: Cell::new(Instant::now()),
         }
+    }
+
+    /// The time at which the present poll of a connection began. One reading of the clock serves all that happens in it.
+    pub(crate) fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Reads the clock.
+    pub(crate) fn tick(&self) {
+        self.now.set(Instant::now());
     }
 
     /// A random number for one choice. The generator is the thread's own.

@@ -1,0 +1,75 @@
+//! What it costs to admit a request: route, color, endpoint and lease, from one snapshot.
+//!
+//! `cargo bench --bench snapshot`. The cost must follow the length of the path and not the number of routes; the last
+//! column says by how much a table of so many routes is slower than a table of one, measured in the same run.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::{Duration, Instant, SystemTime};
+
+use cutover::config::Config;
+use cutover::domain::color::Color;
+use cutover::domain::release::Release;
+use cutover::domain::transition::{Decision, FileOrder, Generation};
+use cutover::listen::plane::Plane;
+
+const ROUNDS: usize = 9;
+const CALLS: u32 = 200_000;
+
+fn main() {
+    let counts = [1, 100, 10_000];
+    let planes: BTreeMap<usize, _> = counts.iter().map(|count| (*count, published(*count))).collect();
+    let mut nanos: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    // In turns, so that whatever else the machine does hits all alike.
+    for _ in 0..ROUNDS {
+        for (count, (_plane, publisher)) in &planes {
+            nanos.entry(*count).or_default().push(admit(publisher.live(), *count));
+        }
+    }
+    let median = |count: usize| {
+        let mut values = nanos[&count].clone();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    println!("{:>8}  {:>12}  {:>10}", "routes", "ns/admission", "x one route");
+    for count in counts {
+        println!("{count:>8}  {:>12.1}  {:>10.2}", median(count), median(count) / median(1));
+    }
+}
+
+/// Nanoseconds for one admission, over paths that hit routes all over the table.
+fn admit(live: &cutover::proxy::live::Live, routes: usize) -> f64 {
+    let paths: Vec<String> = (0..64).map(|n| format!("/service/{}/orders/17", n * routes / 64)).collect();
+    let began = Instant::now();
+    for call in 0..CALLS {
+        let path = &paths[call as usize % paths.len()];
+        let found = live.with(|snapshot| snapshot.admit_for_bench(0, "shop.example.com", path, u64::from(call)));
+        assert!(black_box(found).is_some(), "every path has a route and an endpoint");
+    }
+    Duration::as_secs_f64(&began.elapsed()) * 1e9 / f64::from(CALLS)
+}
+
+fn published(routes: usize) -> (Plane, cutover::proxy::live::Publisher) {
+    let mut text = String::from(
+        "active = \"blue\"\n\
+         [listen]\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 1\n\
+         [blue]\nrelease = \"1\"\nendpoints = [\"127.0.0.1:9\", \"127.0.0.1:10\"]\n\
+         [green]\nrelease = \"2\"\nendpoints = [\"127.0.0.1:11\", \"127.0.0.1:12\"]\n",
+    );
+    for route in 0..routes {
+        text.push_str(&format!("[[route]]\npath = \"/service/{route}\"\nupstream = \"default\"\n"));
+    }
+    let config = Config::parse(std::path::Path::new("bench.toml"), &text).expect("a valid configuration");
+    let (plane, mut publisher) = Plane::bind(&config).expect("a free port");
+    let release = Release::new("1");
+    let decision = Decision {
+        generation: Generation(1),
+        active: Color::Blue,
+        release: release.clone(),
+        since: SystemTime::now(),
+        previous: None,
+        seen: FileOrder { active: Color::Blue, release },
+    };
+    drop(publisher.publish(&config, &decision));
+    (plane, publisher)
+}
