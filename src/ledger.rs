@@ -1,9 +1,80 @@
 //! The one durable file, `ledger.jsonl`: one line a transition, each with the whole decision after it.
 //!
-//! History and state are the same file: the state is its last valid line. `Ledger::commit` hands a transition to the
-//! one writer, first in, first out; its answer comes when `fdatasync` returned.
-//! Promised interface (the ledger's author may refine it):
-//!   pub struct Recovered { pub transitions: Vec<(u64 /*sequence*/, Transition)>, pub warnings: Vec<String> }
-//!   pub fn open(dir: &Path) -> Result<(Ledger, Recovered), LedgerError>   // takes the lock on the directory
-//!   impl Ledger { pub fn commit(&self, transition: Transition, done: impl FnOnce(Result<u64, String>) + Send + 'static); }
-//!   // dropping the Ledger finishes the queue and joins the writer
+//! History and state are the same file: the state is its last valid line. [`Ledger::commit`] hands a transition to the
+//! one writer, first in, first out, so that what is on disk is always the latest decision that was handed over; the
+//! answer comes when `fdatasync` has returned. A disk that hangs holds up the writer and nobody else.
+
+mod file;
+mod format;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use crate::domain::transition::Transition;
+use crate::ledger::file::LedgerFile;
+
+pub use crate::ledger::file::LedgerError;
+
+/// What an opened ledger tells.
+#[derive(Debug)]
+pub struct Recovered {
+    /// All valid transitions with their sequence numbers, oldest first.
+    pub transitions: Vec<(u64, Transition)>,
+    /// What had to be set aside, in words.
+    pub warnings: Vec<String>,
+}
+
+type Done = Box<dyn FnOnce(Result<u64, String>) + Send>;
+
+/// The ledger of this process. Dropping it finishes what was handed over.
+pub struct Ledger {
+    queue: Option<mpsc::Sender<(Transition, Done)>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ledger")
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger in this directory, makes both if there are none, and locks the directory for this process.
+    pub fn open(dir: &Path) -> Result<(Ledger, Recovered), LedgerError> {
+        let (mut file, recovered) = LedgerFile::open(dir)?;
+        let (queue, waiting) = mpsc::channel::<(Transition, Done)>();
+        let work = move || {
+            while let Ok((transition, done)) = waiting.recv() {
+                done(file.append(&transition).map_err(|error| error.to_string()));
+            }
+        };
+        let writer = std::thread::Builder::new().name("ledger".to_owned()).spawn(work);
+        let writer = writer.map_err(|source| LedgerError::io("start the writer of", dir, source))?;
+        Ok((Ledger { queue: Some(queue), writer: Some(writer) }, recovered))
+    }
+
+    /// Hands a transition over. `done` gets its sequence number when it is on disk, or the reason why it is not; it is
+    /// called on the writer's thread.
+    pub fn commit(&self, transition: Transition, done: impl FnOnce(Result<u64, String>) + Send + 'static) {
+        let queue = self.queue.as_ref().expect("there until drop");
+        if let Err(refused) = queue.send((transition, Box::new(done))) {
+            let (_, done) = refused.0;
+            done(Err("the writer of the ledger has ended; restart the process".to_owned()));
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has said so.
+            let _ = writer.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

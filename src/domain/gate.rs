@@ -1,5 +1,6 @@
 //! The gate before a move: the target is probed now, and the answers are judged here.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use crate::domain::color::Color;
@@ -42,3 +43,19 @@ pub struct GateReport {
     /// The last round.
     pub endpoints: Vec<Probed>,
 }
+
+/// Whether a round passes: in every upstream, the quorum of its endpoints, rounded up.
+#[must_use]
+pub fn passes(policy: &GatePolicy, report: &GateReport) -> bool {
+    let mut upstreams: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for probed in &report.endpoints {
+        let (passed, all) = upstreams.entry(&probed.upstream).or_default();
+        *passed += usize::from(probed.passed);
+        *all += 1;
+    }
+    let quorum = usize::from(policy.quorum_percent);
+    !upstreams.is_empty() && upstreams.values().all(|(passed, all)| passed * 100 >= all * quorum)
+}
+
+#[cfg(test)]
+mod tests;

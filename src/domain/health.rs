@@ -10,3 +10,50 @@ pub enum Health {
     /// Fails its checks; gets no requests.
     Down,
 }
+
+/// Follows the probes of one endpoint. The first result decides at once; after that it takes `rise` passes in a row to
+/// come up and `fall` failures in a row to go down, so that one lost packet moves nothing.
+#[derive(Clone, Debug)]
+pub struct Hysteresis {
+    health: Health,
+    /// Results in a row that speak against `health`.
+    against: u32,
+}
+
+impl Default for Hysteresis {
+    fn default() -> Hysteresis {
+        Hysteresis { health: Health::Unknown, against: 0 }
+    }
+}
+
+impl Hysteresis {
+    /// What is known.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    /// Takes one result; the new health, if it changed.
+    pub fn observe(&mut self, passed: bool, rise: u32, fall: u32) -> Option<Health> {
+        let says = if passed { Health::Up } else { Health::Down };
+        if says == self.health {
+            self.against = 0;
+            return None;
+        }
+        self.against += 1;
+        let needed = match self.health {
+            Health::Unknown => 1,
+            Health::Up => fall,
+            Health::Down => rise,
+        };
+        if self.against < needed {
+            return None;
+        }
+        self.health = says;
+        self.against = 0;
+        Some(says)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,250 +4,520 @@
 //! when it wants to be woken. Forward moves are committed before they are published, backward moves are published
 //! before they are committed. Every command is answered exactly once.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
-use crate::domain::color::{Color, PerColor};
-use crate::domain::gate::{GatePolicy, GateReport, Probed};
+use crate::domain::color::Color;
+use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::release::Release;
-use crate::domain::transition::{Decision, FileOrder, Generation, Origin, Previous, Transition};
+use crate::domain::transition::{Decision, Generation, Kind, Origin, Previous, Transition, Trigger};
 
-/// Names a command until it is answered. Given by the shell, unique in a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommandId(pub u64);
+mod durability;
+mod file;
+mod messages;
+mod refusal;
 
-/// Names one attempt to write to the ledger, so that a late or doubled acknowledgement can be told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommitId(pub u64);
+pub use messages::{
+    Command, CommandId, CommitId, Configured, Effect, Event, OrderState, Outcome, Phase, Refusal, RoundId, View,
+};
 
-/// Names one round of gate probes, so that a late answer can be told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RoundId(pub u64);
-
-/// What an operator asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Make a color active.
-    Switch {
-        /// Which; `None` is the other one.
-        to: Option<Color>,
-        /// Only if this is the generation in force.
-        if_generation: Option<Generation>,
-        /// Without the gate.
-        force: bool,
-        /// Ask the gate, say what would happen, and change nothing.
-        dry_run: bool,
-        /// Who, and why.
-        origin: Origin,
-    },
-    /// Go back to what served before.
-    Rollback {
-        /// Only if this is the generation in force.
-        if_generation: Option<Generation>,
-        /// Without the gate.
-        force: bool,
-        /// Who, and why.
-        origin: Origin,
-    },
-}
-
-/// What a valid configuration says to the core.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Configured {
-    /// `active`, and the release of that color, as the file now says.
-    pub order: FileOrder,
-    /// The release label of each color.
-    pub deployed: PerColor<Release>,
-    /// The gate's policy.
-    pub gate: GatePolicy,
-    /// How long a drain may take.
-    pub drain_timeout: Duration,
-    /// Keep the file's `active` equal to what is live.
-    pub write_back: bool,
-    /// The file's path, for the record.
-    pub path: String,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// An operator asks.
-    Command(CommandId, Command),
-    /// A round of gate probes is back.
-    Probed(RoundId, Vec<Probed>),
-    /// The ledger has it on disk.
-    Committed(CommitId),
-    /// The ledger could not write it, with the reason.
-    CommitFailed(CommitId, String),
-    /// The last request of a retired color has ended, or was ended.
-    Drained(Color, DrainOutcome),
-    /// A new valid configuration is in force.
-    Configured(Configured),
-    /// The write-back of `active` went through (`Ok`: the file now says this color), or why it did not.
-    WroteBack(Result<Color, String>),
-    /// The deadline has passed.
-    Tick,
-}
-
-/// How a drain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrainOutcome {
-    /// How long it took.
-    pub took: Duration,
-    /// How many requests, streams and tunnels were ended by `drain.timeout`.
-    pub ended: u64,
-}
-
-/// What has to follow, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Probe every endpoint of a color once, now.
-    Probe(RoundId, Color),
-    /// Append to the ledger; answer with `Committed` or `CommitFailed`.
-    Commit(CommitId, Transition),
-    /// Make this decision visible to every request that arrives from now on.
-    Publish(Decision),
-    /// Watch the color that was just retired; end what is left at the deadline; answer with `Drained`.
-    /// When the color becomes active again by a later `Publish`, its drain is forgotten.
-    Drain(Color, Instant),
-    /// Edit the file's `active` to this color; answer with `WroteBack`.
-    WriteBack(Color),
-    /// Answer a command.
-    Reply(CommandId, Result<Outcome, Refusal>),
-}
-
-/// A command that was carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// False: it was already so, and nothing was touched.
-    pub changed: bool,
-    /// Only asked, by `dry_run`.
-    pub dry_run: bool,
-    /// The color that serves now (with `dry_run`: that would serve).
-    pub active: Color,
-    /// The color that served before.
-    pub previous: Color,
-    /// The release that serves now.
-    pub release: Release,
-    /// The generation in force.
-    pub generation: Generation,
-    /// When the decision was made.
-    pub at: SystemTime,
-    /// From the command to the decision.
-    pub took: Duration,
-    /// It is on disk.
-    pub durable: bool,
-}
-
-/// Why a command was not carried out. An ordinary answer, not an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The target did not pass the gate.
-    Unhealthy(GateReport),
-    /// Another command is under way.
-    InProgress {
-        /// Where it is going.
-        to: Color,
-        /// Since when.
-        since: SystemTime,
-    },
-    /// Pushed aside by a rollback that came after it.
-    Withdrawn,
-    /// `if_generation` names another one.
-    StaleGeneration {
-        /// The number that was asked for.
-        expected: Generation,
-        /// The number in force.
-        current: Generation,
-    },
-    /// There is nothing to roll back to.
-    NoKnownGood {
-        /// What served before, if anything did.
-        wanted: Option<Previous>,
-        /// The color that would be the target.
-        color: Color,
-        /// What is deployed there now.
-        deployed: Release,
-    },
-    /// The ledger could not be written, with the reason.
-    NotDurable(String),
-}
-
-/// What became of the last order in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OrderState {
-    /// Carried out, or it was already so.
-    Done,
-    /// Under way.
-    Pending,
-    /// Refused, with the reason.
-    Refused(Refusal),
-}
-
-/// What status, metrics and the compiler of snapshots may see.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
-    /// The decision in force.
-    pub decision: Decision,
-    /// The decision in force is on disk.
-    pub durable: bool,
-    /// `steady`, `gating` or `committing`.
-    pub phase: Phase,
-    /// What became of the last order in the file, with its words.
-    pub order: (FileOrder, OrderState),
-    /// Whether a rollback has a target.
-    pub rollback: Result<Previous, Refusal>,
-    /// The write-back of `active` failed, with the reason.
-    pub write_back_error: Option<String>,
-}
-
-/// What the machine is doing, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Nothing is under way.
-    Steady,
-    /// The target is being probed.
-    Gating {
-        /// Where the switch is going.
-        to: Color,
-    },
-    /// The ledger is being written.
-    Committing {
-        /// Where the switch is going.
-        to: Color,
-    },
-}
+/// From round to round of the gate, while it may still open.
+const ROUND_PAUSE: Duration = Duration::from_millis(250);
+/// How long the answer to a rollback waits for the disk. The rollback itself never does.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
+/// From try to try to write down a decision that is in force but not durable, doubling from the first to the last.
+const COMMIT_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The state machine.
 #[derive(Debug)]
-pub struct Rollout {}
+pub struct Rollout {
+    /// In force, and visible to requests.
+    decision: Decision,
+    /// The decision in force is on disk, as far as is known.
+    durable: bool,
+    configured: Configured,
+    state: State,
+    /// A backward move that is in force and not yet known to be on disk.
+    unwritten: Option<Unwritten>,
+    /// The file's words have changed and were not looked at yet, because something else is under way.
+    order_waits: bool,
+    order: OrderState,
+    write_back: WriteBack,
+    last_generation: u64,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Steady,
+    Gating(Move, Gating),
+    Committing(Move, CommitId, Decision),
+}
+
+/// A move that is under way.
+#[derive(Debug)]
+struct Move {
+    kind: Kind,
+    to: Color,
+    release: Release,
+    asker: Asker,
+    forced: bool,
+    dry_run: bool,
+    origin: Origin,
+    began: Now,
+    report: Option<GateReport>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Asker {
+    Command(CommandId),
+    File,
+}
+
+#[derive(Debug)]
+struct Gating {
+    round: Option<RoundId>,
+    next_round: Option<Instant>,
+    deadline: Instant,
+    rounds: u32,
+    passes: u32,
+}
+
+#[derive(Debug)]
+struct Unwritten {
+    transition: Transition,
+    /// The attempt under way; `None`: the next one is at `retry_at`.
+    commit: Option<CommitId>,
+    retry_at: Instant,
+    pause: Duration,
+    answer: Option<(CommandId, Outcome, Instant)>,
+}
+
+#[derive(Debug)]
+enum WriteBack {
+    /// Nothing to do, or not tried yet.
+    Idle,
+    /// Under way.
+    Writing,
+    /// It failed; tried again when the file or the decision changes.
+    Failed(String),
+}
 
 impl Rollout {
-    /// Takes up the decision that is in force (from the ledger, or made from the file at the first start).
-    /// A difference between the file's order and `decision.seen` is an order, and is handled like an edit.
+    /// Takes up the decision that is in force: from the ledger, or made from the file at the first start. A change of
+    /// the file against what was last seen in it is an order, and is handled like an edit.
     #[must_use]
     pub fn new(
-        _now: Now,
-        _decision: Decision,
-        _durable: bool,
-        _configured: Configured,
-        _effects: &mut Vec<Effect>,
+        now: Now,
+        decision: Decision,
+        durable: bool,
+        configured: Configured,
+        effects: &mut Vec<Effect>,
     ) -> Rollout {
-        Rollout {}
+        let unwritten = (!durable).then(|| Unwritten {
+            transition: Transition {
+                kind: Kind::Start,
+                at: now.wall,
+                origin: configured.origin(Trigger::Start),
+                from: None,
+                forced: false,
+                gate: None,
+                refusal: None,
+                took: Duration::ZERO,
+                decision: decision.clone(),
+            },
+            commit: None,
+            retry_at: now.mono + COMMIT_RETRY.0,
+            pause: COMMIT_RETRY.0,
+            answer: None,
+        });
+        let mut rollout = Rollout {
+            last_generation: decision.generation.0,
+            decision,
+            durable,
+            configured,
+            state: State::Steady,
+            unwritten,
+            order_waits: false,
+            order: OrderState::Done,
+            write_back: WriteBack::Idle,
+            last_id: 0,
+        };
+        rollout.order_waits = rollout.file_has_an_order();
+        rollout.rest(now, effects);
+        rollout
     }
 
     /// Handles one event.
-    pub fn handle(&mut self, _now: Now, _event: Event, _effects: &mut Vec<Effect>) {}
+    pub fn handle(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Command(id, Command::Switch { to, if_generation, force, dry_run, origin }) => {
+                let to = to.unwrap_or(self.decision.active.other());
+                match self.may_switch(to, if_generation) {
+                    Err(refusal) => effects.push(Effect::Reply(id, Err(refusal))),
+                    Ok(()) if to == self.decision.active => {
+                        let outcome = self.unchanged(now, dry_run);
+                        effects.push(Effect::Reply(id, Ok(outcome)));
+                    }
+                    Ok(()) => {
+                        let release = self.configured.deployed[to].clone();
+                        let asker = Asker::Command(id);
+                        let began = now;
+                        let report = None;
+                        let kind = Kind::Switch;
+                        let forced = force;
+                        self.begin(
+                            now,
+                            Move { kind, to, release, asker, forced, dry_run, origin, began, report },
+                            effects,
+                        );
+                    }
+                }
+            }
+            Event::Command(id, Command::Rollback { if_generation, force, origin }) => {
+                self.roll_back(now, id, if_generation, force, origin, effects);
+            }
+            Event::Probed(round, results) => self.probed(now, round, results, effects),
+            Event::Committed(commit) => self.committed(now, commit, effects),
+            Event::CommitFailed(commit, cause) => self.commit_failed(now, commit, &cause, effects),
+            Event::Configured(configured) => self.configure(now, configured, effects),
+            Event::WroteBack(result) => self.wrote_back(result),
+            Event::Tick => self.tick(now, effects),
+        }
+        self.rest(now, effects);
+    }
 
-    /// When it wants a [`Event::Tick`] at the latest.
+    /// When it wants an [`Event::Tick`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        None
+        let gating = match &self.state {
+            State::Gating(_, gating) => {
+                Some(gating.next_round.map_or(gating.deadline, |next| next.min(gating.deadline)))
+            }
+            State::Steady | State::Committing(..) => None,
+        };
+        let unwritten = self.unwritten.as_ref();
+        let answer = unwritten.and_then(|unwritten| unwritten.answer.as_ref()).map(|(_, _, until)| *until);
+        // While a forward move is being written its line must be the last one.
+        let may_retry = !matches!(self.state, State::Committing(..));
+        let retry = unwritten.filter(|unwritten| unwritten.commit.is_none() && may_retry).map(|u| u.retry_at);
+        [gating, answer, retry].into_iter().flatten().min()
     }
 
     /// What the outside may see.
     #[must_use]
     pub fn view(&self) -> View {
-        unreachable!("written by the core")
+        let waits = self.order_waits || matches!(self.under_way(), Some(Move { asker: Asker::File, .. }));
+        View {
+            decision: self.decision.clone(),
+            durable: self.durable,
+            phase: match &self.state {
+                State::Steady => Phase::Steady,
+                State::Gating(underway, _) => Phase::Gating { to: underway.to },
+                State::Committing(underway, _, _) => Phase::Committing { to: underway.to },
+            },
+            file: self.configured.order.clone(),
+            order: if waits { OrderState::Pending } else { self.order.clone() },
+            rollback: self.rollback_target(),
+            write_back_error: match &self.write_back {
+                WriteBack::Failed(reason) => Some(reason.clone()),
+                WriteBack::Idle | WriteBack::Writing => None,
+            },
+        }
+    }
+
+    fn under_way(&self) -> Option<&Move> {
+        match &self.state {
+            State::Steady => None,
+            State::Gating(underway, _) | State::Committing(underway, _, _) => Some(underway),
+        }
+    }
+
+    fn check_generation(&self, expected: Option<Generation>) -> Result<(), Refusal> {
+        match expected {
+            Some(expected) if expected != self.decision.generation => {
+                Err(Refusal::StaleGeneration { expected, current: self.decision.generation })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn may_switch(&self, to: Color, if_generation: Option<Generation>) -> Result<(), Refusal> {
+        self.check_generation(if_generation)?;
+        match self.under_way() {
+            Some(other) if to != self.decision.active => {
+                Err(Refusal::InProgress { to: other.to, since: other.began.wall })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where a rollback goes: to what served before, if it still stands where it stood.
+    fn rollback_target(&self) -> Result<Previous, Refusal> {
+        let color = self.decision.previous.as_ref().map_or(self.decision.active.other(), |previous| previous.color);
+        let deployed = &self.configured.deployed[color];
+        match &self.decision.previous {
+            Some(previous) if previous.release == *deployed => Ok(previous.clone()),
+            wanted => Err(Refusal::NoKnownGood { wanted: wanted.clone(), color, deployed: deployed.clone() }),
+        }
+    }
+
+    fn roll_back(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        if_generation: Option<Generation>,
+        force: bool,
+        origin: Origin,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Err(refusal) = self.check_generation(if_generation) {
+            return effects.push(Effect::Reply(id, Err(refusal)));
+        }
+        if let Some(other) = self.under_way() {
+            if other.kind == Kind::Rollback {
+                let refusal = Refusal::InProgress { to: other.to, since: other.began.wall };
+                return effects.push(Effect::Reply(id, Err(refusal)));
+            }
+            // "Back" while a move is under way means: not that one. Nothing is visible of it yet.
+            self.withdraw(now, &origin, effects);
+            let outcome = self.unchanged(now, false);
+            return effects.push(Effect::Reply(id, Ok(outcome)));
+        }
+        match self.rollback_target() {
+            Err(refusal) => effects.push(Effect::Reply(id, Err(refusal))),
+            Ok(previous) => {
+                let underway = Move {
+                    kind: Kind::Rollback,
+                    to: previous.color,
+                    release: previous.release,
+                    asker: Asker::Command(id),
+                    forced: force,
+                    dry_run: false,
+                    origin,
+                    began: now,
+                    report: None,
+                };
+                self.begin(now, underway, effects);
+            }
+        }
+    }
+
+    /// Takes a forward move back before it became visible. What is already on its way to the disk is overruled by a line
+    /// with a newer generation.
+    fn withdraw(&mut self, now: Now, by: &Origin, effects: &mut Vec<Effect>) {
+        match std::mem::replace(&mut self.state, State::Steady) {
+            State::Steady => {}
+            State::Gating(underway, _) => self.refuse(now, underway, Refusal::Withdrawn, effects),
+            State::Committing(underway, _, _) => {
+                self.decision.generation = self.new_generation();
+                let transition = Transition {
+                    kind: Kind::Rollback,
+                    at: now.wall,
+                    origin: by.clone(),
+                    from: Some((underway.to, underway.release.clone())),
+                    forced: false,
+                    gate: None,
+                    refusal: None,
+                    took: Duration::ZERO,
+                    decision: self.decision.clone(),
+                };
+                self.answer_unwritten(false, effects);
+                effects.push(Effect::Publish(self.decision.clone()));
+                self.write_behind(now, transition, None, effects);
+                self.refuse(now, underway, Refusal::Withdrawn, effects);
+            }
+        }
+    }
+
+    /// Begins a move, at its gate.
+    fn begin(&mut self, now: Now, underway: Move, effects: &mut Vec<Effect>) {
+        if underway.forced {
+            return self.gate_opened(now, underway, effects);
+        }
+        let round = RoundId(self.new_id());
+        let deadline = now.mono + self.configured.gate.timeout;
+        effects.push(Effect::Probe(round, underway.to));
+        let gating = Gating { round: Some(round), next_round: None, deadline, rounds: 0, passes: 0 };
+        self.state = State::Gating(underway, gating);
+    }
+
+    fn probed(&mut self, now: Now, round: RoundId, results: Vec<Probed>, effects: &mut Vec<Effect>) {
+        let State::Gating(underway, gating) = &mut self.state else { return };
+        if gating.round != Some(round) {
+            return;
+        }
+        gating.round = None;
+        gating.rounds += 1;
+        let report = GateReport { color: underway.to, rounds: gating.rounds, endpoints: results };
+        let passed = gate::passes(&self.configured.gate, &report);
+        underway.report = Some(report);
+        gating.passes = if passed { gating.passes + 1 } else { 0 };
+        // In an incident, a "no" has to come at once; so it has to when somebody only asks.
+        let patient = underway.kind != Kind::Rollback && !underway.dry_run;
+        if gating.passes >= self.configured.gate.passes || (passed && !patient) {
+            let State::Gating(underway, _) = std::mem::replace(&mut self.state, State::Steady) else { return };
+            self.gate_opened(now, underway, effects);
+        } else if patient && now.mono < gating.deadline {
+            gating.next_round = Some(now.mono + ROUND_PAUSE);
+        } else {
+            self.gate_closed(now, effects);
+        }
+    }
+
+    fn gate_closed(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if let State::Gating(underway, gating) = std::mem::replace(&mut self.state, State::Steady) {
+            let nothing = GateReport { color: underway.to, rounds: gating.rounds, endpoints: Vec::new() };
+            let report = underway.report.clone().unwrap_or(nothing);
+            self.refuse(now, underway, Refusal::Unhealthy(report), effects);
+        }
+    }
+
+    fn gate_opened(&mut self, now: Now, underway: Move, effects: &mut Vec<Effect>) {
+        if underway.dry_run {
+            if let Asker::Command(id) = underway.asker {
+                let would = Outcome {
+                    changed: true,
+                    dry_run: true,
+                    active: underway.to,
+                    previous: self.decision.active,
+                    release: underway.release,
+                    took: now.mono.saturating_duration_since(underway.began.mono),
+                    ..self.unchanged(now, true)
+                };
+                effects.push(Effect::Reply(id, Ok(would)));
+            }
+            return;
+        }
+        let next = self.planned(now, &underway);
+        let transition = self.transition(now, &underway, next.clone());
+        if underway.kind == Kind::Rollback {
+            let answer = match underway.asker {
+                Asker::Command(id) => Some((id, self.outcome(now, &underway, &next, false))),
+                Asker::File => None,
+            };
+            self.make_visible(now, next, effects);
+            self.write_behind(now, transition, answer, effects);
+        } else {
+            let commit = CommitId(self.new_id());
+            effects.push(Effect::Commit(commit, transition));
+            self.state = State::Committing(underway, commit, next);
+        }
+    }
+
+    /// The decision that a move leads to.
+    fn planned(&mut self, now: Now, underway: &Move) -> Decision {
+        let current = &self.decision;
+        let left = Previous { color: current.active, release: current.release.clone(), until: now.wall };
+        Decision {
+            active: underway.to,
+            release: underway.release.clone(),
+            since: if underway.to == current.active { current.since } else { now.wall },
+            previous: match underway.kind {
+                Kind::Switch => Some(left),
+                // What was rolled back from is no place to roll back to; forward again is a switch.
+                Kind::Rollback => None,
+                Kind::Start | Kind::Release | Kind::Seen => current.previous.clone(),
+            },
+            seen: current.seen.clone(),
+            generation: self.new_generation(),
+        }
+    }
+
+    fn transition(&self, now: Now, underway: &Move, decision: Decision) -> Transition {
+        Transition {
+            kind: underway.kind,
+            at: now.wall,
+            origin: underway.origin.clone(),
+            from: Some((self.decision.active, self.decision.release.clone())),
+            forced: underway.forced,
+            gate: underway.report.clone(),
+            refusal: None,
+            took: now.mono.saturating_duration_since(underway.began.mono),
+            decision,
+        }
+    }
+
+    fn outcome(&self, now: Now, underway: &Move, next: &Decision, durable: bool) -> Outcome {
+        Outcome {
+            changed: true,
+            dry_run: false,
+            active: next.active,
+            previous: self.decision.active,
+            release: next.release.clone(),
+            generation: next.generation,
+            at: now.wall,
+            took: now.mono.saturating_duration_since(underway.began.mono),
+            durable,
+        }
+    }
+
+    fn unchanged(&self, now: Now, dry_run: bool) -> Outcome {
+        Outcome {
+            changed: false,
+            dry_run,
+            active: self.decision.active,
+            previous: self.decision.active,
+            release: self.decision.release.clone(),
+            generation: self.decision.generation,
+            at: now.wall,
+            took: Duration::ZERO,
+            durable: self.durable,
+        }
+    }
+
+    /// The instant of the switch.
+    fn make_visible(&mut self, now: Now, next: Decision, effects: &mut Vec<Effect>) {
+        let before = std::mem::replace(&mut self.decision, next);
+        effects.push(Effect::Publish(self.decision.clone()));
+        if before.active != self.decision.active {
+            effects.push(Effect::Drain(before.active, now.mono + self.configured.drain_timeout));
+        }
+        self.write_back = WriteBack::Idle;
+    }
+
+    /// Answers whoever asked for a move that will not be made.
+    fn refuse(&mut self, now: Now, underway: Move, refusal: Refusal, effects: &mut Vec<Effect>) {
+        match underway.asker {
+            Asker::Command(id) => effects.push(Effect::Reply(id, Err(refusal))),
+            Asker::File => {
+                self.record_seen(now, &underway.origin, Some(&refusal), underway.report, effects);
+                self.order = OrderState::Refused(refusal);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let id = self.last_id + 1;
+        if let State::Gating(underway, gating) = &mut self.state {
+            if gating.deadline <= now.mono {
+                self.gate_closed(now, effects);
+            } else if gating.next_round.is_some_and(|next| next <= now.mono) {
+                self.last_id = id;
+                gating.next_round = None;
+                gating.round = Some(RoundId(id));
+                effects.push(Effect::Probe(RoundId(id), underway.to));
+            }
+        }
+        self.retry(now, effects);
+    }
+
+    fn new_generation(&mut self) -> Generation {
+        self.last_generation += 1;
+        Generation(self.last_generation)
+    }
+
+    fn new_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
     }
 }
+
+impl Configured {
+    fn origin(&self, trigger: Trigger) -> Origin {
+        Origin { trigger, actor: self.path.clone(), source: String::new(), reason: None }
+    }
+}
+
+#[cfg(test)]
+mod tests;

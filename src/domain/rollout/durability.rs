@@ -1,0 +1,101 @@
+//! Writing decisions down: forward moves before they are visible, backward moves after.
+//!
+//! What is in force and not known to be on disk is [`Unwritten`], and is tried again until it is. Each attempt has a
+//! number of its own, so an acknowledgement that comes late or twice belongs to nobody.
+
+use crate::domain::clock::Now;
+use crate::domain::rollout::{
+    ANSWER_PATIENCE, Asker, COMMIT_RETRY, CommandId, CommitId, Effect, OrderState, Outcome, Refusal, Rollout, State,
+    Unwritten,
+};
+use crate::domain::transition::{Decision, Transition};
+
+impl Rollout {
+    /// Writes down what is already in force.
+    pub(super) fn write_behind(
+        &mut self,
+        now: Now,
+        transition: Transition,
+        answer: Option<(CommandId, Outcome)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        // An earlier one that still waits for its answer is answered by what is known now.
+        self.answer_unwritten(false, effects);
+        let commit = CommitId(self.new_id());
+        effects.push(Effect::Commit(commit, transition.clone()));
+        self.durable = false;
+        self.unwritten = Some(Unwritten {
+            transition,
+            commit: Some(commit),
+            retry_at: now.mono,
+            pause: COMMIT_RETRY.0,
+            answer: answer.map(|(id, outcome)| (id, outcome, now.mono + ANSWER_PATIENCE)),
+        });
+    }
+
+    pub(super) fn answer_unwritten(&mut self, durable: bool, effects: &mut Vec<Effect>) {
+        if let Some(unwritten) = &mut self.unwritten
+            && let Some((id, outcome, _)) = unwritten.answer.take()
+        {
+            effects.push(Effect::Reply(id, Ok(Outcome { durable, ..outcome })));
+        }
+    }
+
+    pub(super) fn committed(&mut self, now: Now, commit: CommitId, effects: &mut Vec<Effect>) {
+        if self.unwritten.as_ref().is_some_and(|unwritten| unwritten.commit == Some(commit)) {
+            self.answer_unwritten(true, effects);
+            self.unwritten = None;
+            self.durable = true;
+            return;
+        }
+        if !matches!(&self.state, State::Committing(_, awaited, _) if *awaited == commit) {
+            return;
+        }
+        let State::Committing(underway, _, next) = std::mem::replace(&mut self.state, State::Steady) else { return };
+        // The line carries the whole state, so whatever was not durable before is overtaken by it.
+        self.answer_unwritten(true, effects);
+        self.unwritten = None;
+        self.durable = true;
+        let outcome = self.outcome(now, &underway, &next, true);
+        // What was seen in the file meanwhile stays seen.
+        let seen = self.decision.seen.clone();
+        self.make_visible(now, Decision { seen, ..next }, effects);
+        match underway.asker {
+            Asker::Command(id) => effects.push(Effect::Reply(id, Ok(outcome))),
+            Asker::File => self.order = OrderState::Done,
+        }
+    }
+
+    pub(super) fn commit_failed(&mut self, now: Now, commit: CommitId, cause: &str, effects: &mut Vec<Effect>) {
+        if let Some(unwritten) = &mut self.unwritten
+            && unwritten.commit == Some(commit)
+        {
+            unwritten.commit = None;
+            unwritten.retry_at = now.mono + unwritten.pause;
+            unwritten.pause = (unwritten.pause * 2).min(COMMIT_RETRY.1);
+            return self.answer_unwritten(false, effects);
+        }
+        if matches!(&self.state, State::Committing(_, awaited, _) if *awaited == commit)
+            && let State::Committing(underway, _, _) = std::mem::replace(&mut self.state, State::Steady)
+        {
+            self.refuse(now, underway, Refusal::NotDurable(cause.to_owned()), effects);
+        }
+    }
+
+    /// Writes down again what could not be written, and answers who has waited long enough.
+    pub(super) fn retry(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let may_retry = !matches!(self.state, State::Committing(..));
+        let Some(unwritten) = &mut self.unwritten else { return };
+        if may_retry && unwritten.commit.is_none() && unwritten.retry_at <= now.mono {
+            let commit = CommitId(self.last_id + 1);
+            self.last_id += 1;
+            // With what was seen in the file meanwhile.
+            unwritten.transition.decision.seen = self.decision.seen.clone();
+            unwritten.commit = Some(commit);
+            effects.push(Effect::Commit(commit, unwritten.transition.clone()));
+        }
+        if unwritten.answer.as_ref().is_some_and(|(_, _, until)| *until <= now.mono) {
+            self.answer_unwritten(false, effects);
+        }
+    }
+}

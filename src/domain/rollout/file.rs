@@ -1,0 +1,114 @@
+//! The file's side: its words are an order where they changed, and where they are overruled they are put right.
+
+use std::time::Duration;
+
+use crate::domain::clock::Now;
+use crate::domain::color::Color;
+use crate::domain::gate::GateReport;
+use crate::domain::rollout::{
+    Asker, CommitId, Configured, Effect, Move, OrderState, Refusal, Rollout, State, WriteBack,
+};
+use crate::domain::transition::{FileOrder, Kind, Origin, Transition, Trigger};
+
+impl Rollout {
+    /// Writes down that the file's words were looked at and nothing moved. If that can't be written, a restart will look
+    /// at them again.
+    pub(super) fn record_seen(
+        &mut self,
+        now: Now,
+        origin: &Origin,
+        refusal: Option<&Refusal>,
+        gate: Option<GateReport>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let transition = Transition {
+            kind: Kind::Seen,
+            at: now.wall,
+            origin: origin.clone(),
+            from: None,
+            forced: false,
+            gate,
+            refusal: refusal.map(|refusal| (refusal.code().to_owned(), refusal.to_string())),
+            took: Duration::ZERO,
+            decision: self.decision.clone(),
+        };
+        effects.push(Effect::Commit(CommitId(self.new_id()), transition));
+    }
+
+    pub(super) fn configure(&mut self, now: Now, configured: Configured, effects: &mut Vec<Effect>) {
+        self.configured = configured;
+        if !matches!(self.write_back, WriteBack::Writing) {
+            self.write_back = WriteBack::Idle;
+        }
+        if !self.file_has_an_order() {
+            self.decision.seen = self.configured.order.clone();
+            return;
+        }
+        self.order_waits = true;
+        // The newest words win over those that are still at the gate; they are looked at when nothing is under way.
+        if matches!(self.under_way(), Some(Move { asker: Asker::File, .. })) {
+            let origin = self.configured.origin(Trigger::File);
+            self.withdraw(now, &origin, effects);
+        }
+    }
+
+    /// Whether the file says something that it did not say before: another color, or another release of the live one.
+    pub(super) fn file_has_an_order(&self) -> bool {
+        let (order, seen) = (&self.configured.order, &self.decision.seen);
+        order.active != seen.active || (order.active == self.decision.active && order.release != seen.release)
+    }
+
+    pub(super) fn wrote_back(&mut self, result: Result<Color, String>) {
+        match result {
+            Ok(color) => {
+                let release = self.configured.deployed[color].clone();
+                self.configured.order = FileOrder { active: color, release };
+                self.decision.seen = self.configured.order.clone();
+                self.order_waits = false;
+                self.write_back = WriteBack::Idle;
+            }
+            Err(reason) => self.write_back = WriteBack::Failed(reason),
+        }
+    }
+
+    /// Nothing is under way: look at the file's words, and make the file tell the truth.
+    pub(super) fn rest(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if matches!(self.state, State::Steady) && self.order_waits {
+            self.order_waits = false;
+            self.obey(now, effects);
+        }
+        let settled = matches!(self.state, State::Steady) && !self.order_waits;
+        let differs = self.configured.order.active != self.decision.active;
+        if settled && differs && self.configured.write_back && matches!(self.write_back, WriteBack::Idle) {
+            self.write_back = WriteBack::Writing;
+            effects.push(Effect::WriteBack(self.decision.active));
+        }
+    }
+
+    /// Carries out what the file says.
+    pub(super) fn obey(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let order = self.configured.order.clone();
+        let origin = self.configured.origin(Trigger::File);
+        self.decision.seen = order.clone();
+        let kind = if order.active != self.decision.active {
+            Kind::Switch
+        } else if order.release != self.decision.release {
+            Kind::Release
+        } else {
+            self.order = OrderState::Done;
+            return self.record_seen(now, &origin, None, None, effects);
+        };
+        let underway = Move {
+            kind,
+            to: order.active,
+            release: order.release,
+            asker: Asker::File,
+            forced: false,
+            dry_run: false,
+            origin,
+            began: now,
+            report: None,
+        };
+        self.begin(now, underway, effects);
+    }
+}

@@ -1,0 +1,205 @@
+//! What goes into the machine and what comes out: commands, events, effects, answers, and the view of it.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::domain::color::{Color, PerColor};
+use crate::domain::gate::{GatePolicy, GateReport, Probed};
+use crate::domain::release::Release;
+use crate::domain::transition::{Decision, FileOrder, Generation, Origin, Previous, Transition};
+
+/// Names a command until it is answered. Given by the shell, unique in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// Names one attempt to write to the ledger, so that a late or doubled acknowledgement can be told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitId(pub u64);
+
+/// Names one round of gate probes, so that a late answer can be told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoundId(pub u64);
+
+/// What an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Make a color active.
+    Switch {
+        /// Which; `None` is the other one.
+        to: Option<Color>,
+        /// Only if this is the generation in force.
+        if_generation: Option<Generation>,
+        /// Without the gate.
+        force: bool,
+        /// Ask the gate, say what would happen, and change nothing.
+        dry_run: bool,
+        /// Who, and why.
+        origin: Origin,
+    },
+    /// Go back to what served before.
+    Rollback {
+        /// Only if this is the generation in force.
+        if_generation: Option<Generation>,
+        /// Without the gate.
+        force: bool,
+        /// Who, and why.
+        origin: Origin,
+    },
+}
+
+/// What a valid configuration says to the core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configured {
+    /// `active`, and the release of that color, as the file now says.
+    pub order: FileOrder,
+    /// The release label of each color.
+    pub deployed: PerColor<Release>,
+    /// The gate's policy.
+    pub gate: GatePolicy,
+    /// How long a drain may take.
+    pub drain_timeout: Duration,
+    /// Keep the file's `active` equal to what is live.
+    pub write_back: bool,
+    /// The file's path, for the record.
+    pub path: String,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An operator asks.
+    Command(CommandId, Command),
+    /// A round of gate probes is back.
+    Probed(RoundId, Vec<Probed>),
+    /// The ledger has it on disk.
+    Committed(CommitId),
+    /// The ledger could not write it, with the reason.
+    CommitFailed(CommitId, String),
+    /// A new valid configuration is in force.
+    Configured(Configured),
+    /// The write-back of `active` went through (`Ok`: the file now says this color), or why it did not.
+    WroteBack(Result<Color, String>),
+    /// The deadline has passed.
+    Tick,
+}
+
+/// What has to follow, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Probe every endpoint of a color once, now.
+    Probe(RoundId, Color),
+    /// Append to the ledger; answer with `Committed` or `CommitFailed`.
+    Commit(CommitId, Transition),
+    /// Make this decision visible to every request that arrives from now on.
+    Publish(Decision),
+    /// Watch the color that was just retired, and end what is left of it at the deadline. When the color becomes active
+    /// again by a later `Publish`, its drain is forgotten.
+    Drain(Color, Instant),
+    /// Edit the file's `active` to this color; answer with `WroteBack`.
+    WriteBack(Color),
+    /// Answer a command.
+    Reply(CommandId, Result<Outcome, Refusal>),
+}
+
+/// A command that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// False: it was already so, and nothing was touched.
+    pub changed: bool,
+    /// Only asked, by `dry_run`.
+    pub dry_run: bool,
+    /// The color that serves now (with `dry_run`: that would serve).
+    pub active: Color,
+    /// The color that served before.
+    pub previous: Color,
+    /// The release that serves now.
+    pub release: Release,
+    /// The generation in force.
+    pub generation: Generation,
+    /// When the decision was made.
+    pub at: SystemTime,
+    /// From the command to the decision.
+    pub took: Duration,
+    /// It is on disk.
+    pub durable: bool,
+}
+
+/// Why a command was not carried out. An ordinary answer, not an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The target did not pass the gate.
+    Unhealthy(GateReport),
+    /// Another command is under way.
+    InProgress {
+        /// Where it is going.
+        to: Color,
+        /// Since when.
+        since: SystemTime,
+    },
+    /// Pushed aside by a rollback that came after it.
+    Withdrawn,
+    /// `if_generation` names another one.
+    StaleGeneration {
+        /// The number that was asked for.
+        expected: Generation,
+        /// The number in force.
+        current: Generation,
+    },
+    /// There is nothing to roll back to.
+    NoKnownGood {
+        /// What served before, if anything did.
+        wanted: Option<Previous>,
+        /// The color that would be the target.
+        color: Color,
+        /// What is deployed there now.
+        deployed: Release,
+    },
+    /// The ledger could not be written, with the reason.
+    NotDurable(String),
+}
+
+/// What became of the last order in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderState {
+    /// Carried out, or it was already so.
+    Done,
+    /// Under way.
+    Pending,
+    /// Refused, with the reason.
+    Refused(Refusal),
+}
+
+/// What status, metrics and the compiler of snapshots may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The decision in force.
+    pub decision: Decision,
+    /// The decision in force is on disk.
+    pub durable: bool,
+    /// `steady`, `gating` or `committing`.
+    pub phase: Phase,
+    /// What the file says now.
+    pub file: FileOrder,
+    /// What became of the last order in the file.
+    pub order: OrderState,
+    /// Whether a rollback has a target.
+    pub rollback: Result<Previous, Refusal>,
+    /// The write-back of `active` failed, with the reason.
+    pub write_back_error: Option<String>,
+}
+
+/// What the machine is doing, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing is under way.
+    Steady,
+    /// The target is being probed.
+    Gating {
+        /// Where the move is going.
+        to: Color,
+    },
+    /// The ledger is being written.
+    Committing {
+        /// Where the move is going.
+        to: Color,
+    },
+}

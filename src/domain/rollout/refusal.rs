@@ -1,0 +1,69 @@
+//! Refusals in words: a stable code for programs, a sentence for people.
+
+use std::fmt;
+
+use crate::domain::gate::GateReport;
+use crate::domain::rollout::Refusal;
+
+impl Refusal {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::Unhealthy(_) => "unhealthy",
+            Refusal::InProgress { .. } => "in_progress",
+            Refusal::Withdrawn => "withdrawn",
+            Refusal::StaleGeneration { .. } => "stale_generation",
+            Refusal::NoKnownGood { .. } => "no_known_good",
+            Refusal::NotDurable(_) => "not_durable",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Unhealthy(report) => unhealthy(f, report),
+            Refusal::InProgress { to, .. } => {
+                write!(f, "a move to {to} is already under way; wait for it, or call it off with a rollback")
+            }
+            Refusal::Withdrawn => write!(f, "called off by what came after it, before any request saw it"),
+            Refusal::StaleGeneration { expected, current } => {
+                write!(f, "generation {expected} was expected, but {current} is in force; look at the status first")
+            }
+            Refusal::NoKnownGood { wanted: Some(wanted), color, deployed } => write!(
+                f,
+                "release {} served before on {color}, but {deployed} is deployed there now; there is nothing to go back to",
+                wanted.release,
+            ),
+            Refusal::NoKnownGood { wanted: None, color, deployed } => write!(
+                f,
+                "nothing is known to have served before this; {deployed} on {color} can be reached with a switch",
+            ),
+            Refusal::NotDurable(cause) => {
+                write!(f, "the decision could not be written down, so nothing was moved: {cause}")
+            }
+        }
+    }
+}
+
+fn unhealthy(f: &mut fmt::Formatter<'_>, report: &GateReport) -> fmt::Result {
+    let failed: Vec<_> = report.endpoints.iter().filter(|probed| !probed.passed).collect();
+    match failed.as_slice() {
+        [] => write!(f, "{} gave no answer to the gate in time", report.color),
+        [first, rest @ ..] => {
+            write!(
+                f,
+                "{} is not healthy: {} of {} endpoints failed",
+                report.color,
+                failed.len(),
+                report.endpoints.len()
+            )?;
+            write!(f, " ({} {}: {}", first.upstream, first.endpoint, first.detail)?;
+            for probed in rest.iter().take(4) {
+                write!(f, "; {} {}: {}", probed.upstream, probed.endpoint, probed.detail)?;
+            }
+            write!(f, "{})", if rest.len() > 4 { "; …" } else { "" })
+        }
+    }
+}

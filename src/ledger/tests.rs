@@ -1,0 +1,181 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::domain::color::Color;
+use crate::domain::gate::{GateReport, Probed};
+use crate::domain::release::Release;
+use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Previous, Trigger};
+
+fn transition(generation: u64) -> Transition {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+    let order = FileOrder { active: Color::Green, release: Release::new("2 \"quoted\" ü") };
+    Transition {
+        kind: Kind::Switch,
+        at,
+        origin: Origin {
+            trigger: Trigger::Api,
+            actor: "deploy".to_owned(),
+            source: "127.0.0.1:5".to_owned(),
+            reason: Some("line\nbreak".to_owned()),
+        },
+        from: Some((Color::Blue, Release::new("1"))),
+        forced: generation % 2 == 0,
+        gate: Some(GateReport {
+            color: Color::Green,
+            rounds: 2,
+            endpoints: vec![Probed {
+                upstream: "default".to_owned(),
+                endpoint: "127.0.0.1:1".to_owned(),
+                passed: true,
+                detail: "200".to_owned(),
+                at,
+                took: Duration::from_micros(77),
+            }],
+        }),
+        refusal: None,
+        took: Duration::from_micros(1234),
+        decision: Decision {
+            generation: Generation(generation),
+            active: Color::Green,
+            release: order.release.clone(),
+            since: at,
+            previous: Some(Previous { color: Color::Blue, release: Release::new("1"), until: at }),
+            seen: order,
+        },
+    }
+}
+
+fn commit(ledger: &Ledger, transition: Transition) -> Result<u64, String> {
+    let (answer, answered) = std::sync::mpsc::channel();
+    ledger.commit(transition, move |result| answer.send(result).expect("the test waits"));
+    answered.recv().expect("every commit is answered")
+}
+
+/// A directory with a ledger of so many transitions.
+fn with_lines(count: u64) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (ledger, _) = Ledger::open(dir.path()).expect("opens");
+    for generation in 1..=count {
+        assert_eq!(commit(&ledger, transition(generation)), Ok(generation));
+    }
+    dir
+}
+
+fn generations(dir: &Path) -> (Vec<u64>, usize) {
+    let (_, recovered) = Ledger::open(dir).expect("opens");
+    let generations = recovered.transitions.iter().map(|(_, transition)| transition.decision.generation.0).collect();
+    (generations, recovered.warnings.len())
+}
+
+#[test]
+fn what_was_committed_is_there_after_a_restart() {
+    let dir = with_lines(3);
+    let (_, recovered) = Ledger::open(dir.path()).expect("opens");
+    let expected: Vec<_> = (1..=3).map(|generation| (generation, transition(generation))).collect();
+    assert_eq!(recovered.transitions, expected);
+    assert!(recovered.warnings.is_empty());
+}
+
+#[test]
+fn a_last_line_cut_at_any_byte_costs_that_line_only_and_is_kept_aside() {
+    let dir = with_lines(2);
+    let path = dir.path().join("ledger.jsonl");
+    let whole = fs::read(&path).expect("reads");
+    let first = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+    for cut in first + 1..whole.len() {
+        fs::write(&path, &whole[..cut]).expect("writes");
+        assert_eq!(generations(dir.path()), (vec![1], 1), "cut at byte {cut}");
+        assert_eq!(fs::read(&path).expect("reads"), &whole[..first], "cut at byte {cut}");
+    }
+    // And it goes on from there.
+    let (ledger, _) = Ledger::open(dir.path()).expect("opens");
+    commit(&ledger, transition(9)).expect("commits");
+    drop(ledger);
+    assert_eq!(generations(dir.path()), (vec![1, 9], 0));
+}
+
+#[test]
+fn a_flipped_byte_anywhere_costs_its_line_only() {
+    let dir = with_lines(3);
+    let path = dir.path().join("ledger.jsonl");
+    let whole = fs::read(&path).expect("reads");
+    for at in (0..whole.len()).step_by(7) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x04;
+        fs::write(&path, &damaged).expect("writes");
+        let (left, warnings) = generations(dir.path());
+        // A damaged line end costs both lines that it parted.
+        assert!(left.len() >= 1 && warnings == 1, "byte {at}: {left:?}");
+    }
+}
+
+#[test]
+fn a_second_process_is_refused_with_the_number_of_the_first() {
+    let dir = with_lines(1);
+    let (_ledger, _) = Ledger::open(dir.path()).expect("opens");
+    let refused = Ledger::open(dir.path()).expect_err("is locked").to_string();
+    assert!(refused.contains(&format!("(process {})", std::process::id())), "{refused}");
+}
+
+#[test]
+fn a_disk_without_space_refuses_by_name_and_takes_the_next_line_when_there_is_some() {
+    let dir = with_lines(1);
+    let path = dir.path().join("ledger.jsonl");
+    let kept = fs::read(&path).expect("reads");
+    let (mut file, _) = LedgerFile::open(dir.path()).expect("opens");
+    // A device that is always full, in the ledger's place.
+    fs::rename(&path, dir.path().join("kept")).expect("renames");
+    std::os::unix::fs::symlink("/dev/full", &path).expect("links");
+    let refused = file.append(&transition(2)).expect_err("is full").to_string();
+    assert!(refused.contains("ledger.jsonl") && refused.contains("space"), "{refused}");
+    fs::remove_file(&path).expect("removes");
+    fs::write(&path, &kept).expect("writes");
+    file.append(&transition(3)).expect("there is space again");
+    drop(file);
+    assert_eq!(generations(dir.path()), (vec![1, 3], 0));
+}
+
+#[test]
+fn a_long_ledger_is_compacted_when_it_is_opened() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut text = String::new();
+    for sequence in 1..=10_001 {
+        text.push_str(&format::write(sequence, &transition(sequence)));
+    }
+    fs::write(dir.path().join("ledger.jsonl"), &text).expect("writes");
+    let (left, warnings) = generations(dir.path());
+    assert_eq!((left.len(), left.last().copied(), warnings), (1_000, Some(10_001), 0));
+    assert_eq!(generations(dir.path()).0.len(), 1_000);
+}
+
+#[test]
+fn a_ledger_of_a_newer_program_is_left_alone() {
+    let dir = with_lines(1);
+    let path = dir.path().join("ledger.jsonl");
+    let text = fs::read_to_string(&path).expect("reads");
+    let entry = text.split_once("\"entry\":").expect("an entry").1.trim_end().strip_suffix('}').expect("closes");
+    let newer = entry.replacen("\"v\":1", "\"v\":2", 1);
+    let line = format!("{{\"crc\":\"{:08x}\",\"entry\":{newer}}}\n", crc32fast::hash(newer.as_bytes()));
+    fs::write(&path, &line).expect("writes");
+    let refused = Ledger::open(dir.path()).expect_err("is newer").to_string();
+    assert!(refused.contains("newer cutover"), "{refused}");
+    assert_eq!(fs::read_to_string(&path).expect("reads"), line);
+}
+
+#[test]
+fn nobody_else_may_read_the_ledger() {
+    let dir = with_lines(1);
+    let mode = fs::metadata(dir.path().join("ledger.jsonl")).expect("is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_file_in_the_place_of_the_directory_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("state");
+    fs::write(&path, "").expect("writes");
+    let refused = Ledger::open(&path).expect_err("is a file").to_string();
+    assert!(refused.contains("state") && refused.contains("set state.dir"), "{refused}");
+}

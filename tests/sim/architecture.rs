@@ -1,0 +1,134 @@
+//! The rules that the source tree keeps, held by reading it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which modules of the crate a module may name, and why not more.
+const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
+    (
+        "domain",
+        &["domain"],
+        "decisions are pure: no clock, no I/O, no async, so that the simulator drives the real code",
+    ),
+    ("config", &["config", "domain"], "a configuration is a value; it knows nothing of what is done with it"),
+    ("telemetry", &["telemetry", "config", "domain"], "it is told labels, it does not know routes"),
+    ("ledger", &["ledger", "domain"], "the durable file knows decisions, and nothing of who makes them"),
+    (
+        "proxy",
+        &["proxy", "config", "domain", "telemetry"],
+        "the request path can't decide, and waits for nobody who does",
+    ),
+    ("worker", &["worker", "listen", "proxy", "telemetry"], "a worker serves; it can't decide"),
+    ("listen", &["listen", "proxy", "config", "telemetry", "worker"], "the client's side serves; it can't decide"),
+    ("sys", &["sys"], "the operating system, for everybody"),
+    ("control", &["control", "config", "domain", "proxy", "ledger", "telemetry"], "it is asked through its handle"),
+    (
+        "admin",
+        &["admin", "control::handle", "config", "domain", "telemetry"],
+        "it asks the controller, and touches nothing",
+    ),
+    (
+        "cli",
+        &["cli", "admin", "app", "config", "domain", "control::handle", "telemetry"],
+        "a client like any other, and the way to run",
+    ),
+];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("src can be read") {
+        let path = entry.expect("src can be read").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Every product file: its path below `src`, and its text without its tests.
+fn product() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    sources(&root, &mut paths);
+    let files = paths.into_iter().filter(|path| !path.ends_with("tests.rs"));
+    files
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("src can be read");
+            let product = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            let name = path.strip_prefix(&root).expect("below src").to_string_lossy().replace('\\', "/");
+            (name, product)
+        })
+        .collect()
+}
+
+fn module_of(name: &str) -> &str {
+    let first = name.split('/').next().unwrap_or(name);
+    first.strip_suffix(".rs").unwrap_or(first)
+}
+
+/// A line without what stands behind `//`.
+fn code(line: &str) -> &str {
+    line.split("//").next().unwrap_or(line)
+}
+
+#[test]
+fn modules_import_only_what_the_table_allows() {
+    for (name, text) in product() {
+        let Some((_, allowed, why)) = MAY_IMPORT.iter().find(|(module, _, _)| *module == module_of(&name)) else {
+            continue;
+        };
+        for line in text.lines().map(code) {
+            for used in line.split("crate::").skip(1) {
+                let permitted = allowed.iter().any(|allowed| {
+                    used.strip_prefix(allowed)
+                        .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+                });
+                assert!(permitted, "src/{name} imports crate::{used}\nbut {why}; allowed: {allowed:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn decisions_have_no_clock_no_task_and_no_chance() {
+    let forbidden = [
+        "Instant::now",
+        "SystemTime::now",
+        "async ",
+        "tokio",
+        "fastrand",
+        "HashMap",
+        "serde",
+        "std::fs",
+        "std::net",
+        "std::thread",
+    ];
+    for (name, text) in product().into_iter().filter(|(name, _)| module_of(name) == "domain") {
+        for line in text.lines().map(code) {
+            for word in forbidden {
+                assert!(
+                    !line.contains(word),
+                    "src/{name} says `{word}`: the domain gets time, results and choices handed in"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_controller_publishes() {
+    for (name, text) in product().into_iter().filter(|(name, _)| !["control", "app"].contains(&module_of(name))) {
+        for line in text.lines().map(code) {
+            assert!(!line.contains(".publish("), "src/{name} publishes: only the controller may change what is live");
+        }
+    }
+}
+
+#[test]
+fn every_file_opens_with_its_reason_and_has_one_subject() {
+    for (name, text) in product() {
+        assert!(text.starts_with("//!"), "src/{name} does not open with its reason (`//!`)");
+        let lines = text.lines().count();
+        assert!(lines <= 600, "src/{name} has {lines} lines: is there a second subject in it?");
+    }
+}

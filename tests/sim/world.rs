@@ -1,0 +1,410 @@
+//! A simulated world around the decision core: operators, an editor on the file, endpoints that come and go, a disk that
+//! fails, hangs and acknowledges late or twice, clocks that jump, and crashes.
+//!
+//! The world carries out effects as badly as it may, and after every step checks what must hold (ARCHITECTURE.md,
+//! "Invariants").
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant, SystemTime};
+
+use cutover::domain::clock::Now;
+use cutover::domain::color::{Color, PerColor};
+use cutover::domain::gate::{GatePolicy, Probed};
+use cutover::domain::release::Release;
+use cutover::domain::rollout::{
+    Command, CommandId, CommitId, Configured, Effect, Event, Outcome, Refusal, Rollout, RoundId,
+};
+use cutover::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Transition, Trigger};
+
+pub(crate) struct World {
+    random: fastrand::Rng,
+    trace: bool,
+    start: Instant,
+    elapsed: Duration,
+    wall_offset: u64,
+    rollout: Rollout,
+
+    file: FileOrder,
+    deployed: PerColor<Release>,
+    write_back: bool,
+    writable_file: bool,
+    healthy: PerColor<bool>,
+
+    /// Lines on disk, and those handed over and not yet written, in order.
+    disk: Vec<Transition>,
+    queue: VecDeque<(CommitId, Transition)>,
+    disk_works: bool,
+    /// What may still come back, in any order.
+    late: Vec<Event>,
+
+    live: Decision,
+    next_command: u64,
+    open: BTreeMap<CommandId, Command>,
+    answered: BTreeSet<CommandId>,
+    /// The newest decision that somebody was told is durable.
+    promised: Generation,
+    seen_generations: BTreeSet<Generation>,
+    /// Colors that some decision on disk, or the file, ever named with the release.
+    named: BTreeSet<(Color, Release)>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, trace: bool) -> World {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let deployed = PerColor { blue: Release::new("1"), green: Release::new("2") };
+        let file = FileOrder { active: Color::Blue, release: deployed.blue.clone() };
+        let decision = Decision {
+            generation: Generation(1),
+            active: Color::Blue,
+            release: deployed.blue.clone(),
+            since: SystemTime::UNIX_EPOCH,
+            previous: None,
+            seen: file.clone(),
+        };
+        let start = Instant::now();
+        let now = Now { mono: start, wall: SystemTime::UNIX_EPOCH };
+        let write_back = random.bool();
+        let mut effects = Vec::new();
+        let configured = configured(&file, &deployed, write_back);
+        let first = Transition {
+            kind: Kind::Start,
+            at: now.wall,
+            origin: origin(Trigger::Start),
+            from: None,
+            forced: false,
+            gate: None,
+            refusal: None,
+            took: Duration::ZERO,
+            decision: decision.clone(),
+        };
+        let rollout = Rollout::new(now, decision.clone(), true, configured, &mut effects);
+        let mut world = World {
+            random,
+            trace,
+            start,
+            elapsed: Duration::ZERO,
+            wall_offset: 1_000_000,
+            rollout,
+            named: BTreeSet::from([(file.active, file.release.clone())]),
+            file,
+            deployed,
+            write_back,
+            writable_file: true,
+            healthy: PerColor { blue: true, green: true },
+            disk: vec![first],
+            queue: VecDeque::new(),
+            disk_works: true,
+            late: Vec::new(),
+            seen_generations: BTreeSet::from([decision.generation]),
+            live: decision,
+            next_command: 0,
+            open: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            promised: Generation(1),
+        };
+        world.carry_out(effects);
+        world
+    }
+
+    pub(crate) fn run(mut self, steps: u64) {
+        for step in 0..steps {
+            self.step(step);
+            self.check();
+        }
+        self.come_to_rest();
+    }
+
+    fn step(&mut self, step: u64) {
+        match self.random.u32(0..100) {
+            0..=13 => self.command(),
+            14..=21 => self.edit(),
+            22..=27 => {
+                let color = self.color();
+                self.healthy[color] = self.random.u8(0..3) != 0;
+                self.say(|| format!("{step}: health of {color}"));
+            }
+            28..=45 => self.write_disk(),
+            46..=70 => self.deliver_late(),
+            71..=84 => self.pass_time(),
+            85..=88 => {
+                self.disk_works = self.random.u8(0..4) != 0;
+                let works = self.disk_works;
+                self.say(|| format!("{step}: disk works: {works}"));
+            }
+            89..=91 => self.writable_file = self.random.bool(),
+            92..=93 => self.wall_offset = self.random.u64(0..2_000_000),
+            94..=96 => self.crash(),
+            _ => {
+                // What nobody sent: numbers out of the blue.
+                let id = self.random.u64(0..40);
+                let event = if self.random.bool() {
+                    Event::Committed(CommitId(1_000_000 + id))
+                } else {
+                    Event::Probed(RoundId(1_000_000 + id), Vec::new())
+                };
+                self.handle(event);
+            }
+        }
+    }
+
+    fn command(&mut self) {
+        self.next_command += 1;
+        let id = CommandId(self.next_command);
+        let if_generation = match self.random.u8(0..5) {
+            0 => Some(self.live.generation),
+            1 => Some(Generation(self.random.u64(0..10))),
+            _ => None,
+        };
+        let force = self.random.u8(0..6) == 0;
+        let command = if self.random.u8(0..3) == 0 {
+            Command::Rollback { if_generation, force, origin: origin(Trigger::Api) }
+        } else {
+            let to = if self.random.bool() { Some(self.color()) } else { None };
+            let dry_run = self.random.u8(0..6) == 0;
+            Command::Switch { to, if_generation, force, dry_run, origin: origin(Trigger::Api) }
+        };
+        self.open.insert(id, command.clone());
+        self.handle(Event::Command(id, command));
+    }
+
+    fn edit(&mut self) {
+        match self.random.u8(0..4) {
+            0 | 1 => self.file.active = self.color(),
+            2 => {
+                let color = self.color();
+                self.deployed[color] = Release::new(&self.random.u8(1..6).to_string());
+            }
+            _ => self.write_back = self.random.bool(),
+        }
+        self.file.release = self.deployed[self.file.active].clone();
+        self.named.insert((self.file.active, self.file.release.clone()));
+        let event = Event::Configured(configured(&self.file, &self.deployed, self.write_back));
+        self.handle(event);
+    }
+
+    /// The disk writes what was handed over first, and says so now, later, twice, or never.
+    fn write_disk(&mut self) {
+        let Some((commit, transition)) = self.queue.pop_front() else { return };
+        if !self.disk_works {
+            return self.late.push(Event::CommitFailed(commit, "no space left".to_owned()));
+        }
+        self.disk.push(transition);
+        match self.random.u8(0..8) {
+            0 => {
+                self.late.push(Event::Committed(commit));
+                self.late.push(Event::Committed(commit));
+            }
+            1..=5 => self.late.push(Event::Committed(commit)),
+            _ => self.handle(Event::Committed(commit)),
+        }
+    }
+
+    fn deliver_late(&mut self) {
+        if !self.late.is_empty() {
+            let event = self.late.swap_remove(self.random.usize(0..self.late.len()));
+            self.handle(event);
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let most = if self.random.u8(0..4) == 0 { 40_000 } else { 400 };
+        self.elapsed += Duration::from_millis(self.random.u64(1..most));
+        if self.rollout.deadline().is_some_and(|deadline| deadline <= self.now().mono) {
+            self.handle(Event::Tick);
+        }
+    }
+
+    /// `kill -9`: what is in memory is gone; what was handed to the disk is written up to some point, and no
+    /// acknowledgement comes any more.
+    fn crash(&mut self) {
+        let written = self.random.usize(0..=self.queue.len());
+        for (_, transition) in self.queue.drain(..).take(written) {
+            if self.disk_works {
+                self.disk.push(transition);
+            }
+        }
+        self.late.clear();
+        self.open.clear();
+        let decision = self.disk.last().expect("the first start is on disk").decision.clone();
+        self.say(|| format!("crash; comes up on {decision:?}"));
+        assert!(
+            decision.generation >= self.promised,
+            "generation {} was promised, and {} is in force after a crash",
+            self.promised,
+            decision.generation,
+        );
+        let newest = self.disk.iter().map(|line| line.decision.generation).max();
+        assert_eq!(newest, Some(decision.generation), "the last line is not the newest decision");
+        self.live = decision.clone();
+        self.seen_generations = BTreeSet::from([decision.generation]);
+        self.promised = decision.generation;
+        let overruled = self.file == decision.seen && self.file.active != decision.active;
+        let mut effects = Vec::new();
+        let configured = configured(&self.file, &self.deployed, self.write_back);
+        self.rollout = Rollout::new(self.now(), decision, true, configured, &mut effects);
+        if overruled {
+            let obeys = effects.iter().any(|effect| matches!(effect, Effect::Probe(..)));
+            assert!(!obeys, "a file that merely still says what was overruled was obeyed after a restart");
+        }
+        self.carry_out(effects);
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.say(|| format!("  <- {event:?}"));
+        let mut effects = Vec::new();
+        self.rollout.handle(self.now(), event, &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.say(|| format!("  -> {effect:?}"));
+            match effect {
+                Effect::Probe(round, color) => {
+                    let passed = self.healthy[color];
+                    // One in eight rounds never comes back.
+                    if self.random.u8(0..8) != 0 {
+                        self.late.push(Event::Probed(round, vec![probed(passed)]));
+                    }
+                }
+                Effect::Commit(commit, transition) => self.queue.push_back((commit, transition)),
+                Effect::Publish(decision) => self.publish(decision),
+                Effect::Drain(color, deadline) => {
+                    assert_ne!(color, self.live.active, "the live color is being drained");
+                    assert!(deadline >= self.now().mono, "a drain is over before it begins");
+                }
+                Effect::WriteBack(color) => {
+                    assert!(self.write_back, "the file is written although write_back is off");
+                    if self.writable_file {
+                        self.file = FileOrder { active: color, release: self.deployed[color].clone() };
+                        self.late.insert(0, Event::WroteBack(Ok(color)));
+                        // The owner of the file reports in order; nothing overtakes it.
+                        let event = self.late.remove(0);
+                        self.handle(event);
+                    } else {
+                        self.handle(Event::WroteBack(Err("read-only".to_owned())));
+                    }
+                }
+                Effect::Reply(id, result) => self.answered(id, result),
+            }
+        }
+    }
+
+    fn publish(&mut self, decision: Decision) {
+        assert!(decision.generation > self.live.generation, "generations only grow");
+        assert!(self.seen_generations.insert(decision.generation), "a generation was used twice");
+        let on_disk = self.disk.iter().any(|line| line.decision.generation == decision.generation);
+        let back = self.queue.iter().all(|(_, line)| line.decision.generation != decision.generation) && !on_disk;
+        if back {
+            // Visible before it is durable: only a way back, or taking something back before it was seen.
+            let previous = self.live.previous.as_ref();
+            let to_previous = previous.is_some_and(|p| p.color == decision.active && p.release == decision.release);
+            let stays = decision.active == self.live.active && decision.release == self.live.release;
+            assert!(to_previous || stays, "a forward move was visible before it was on disk: {decision:?}");
+        } else {
+            assert!(on_disk, "a forward move was visible while it was being written: {decision:?}");
+        }
+        self.live = decision;
+    }
+
+    fn answered(&mut self, id: CommandId, result: Result<Outcome, Refusal>) {
+        assert!(self.answered.insert(id), "{id:?} was answered twice");
+        let command = self.open.remove(&id).expect("only what was asked is answered");
+        match result {
+            Ok(outcome) => {
+                if outcome.dry_run {
+                    return;
+                }
+                assert_eq!(outcome.generation, self.live.generation, "the answer names another generation");
+                assert_eq!(outcome.active, self.live.active, "the answer names another color than the live one");
+                if outcome.durable {
+                    self.promised = self.promised.max(outcome.generation);
+                }
+                if let Command::Switch { to: Some(to), .. } = command {
+                    assert_eq!(outcome.active, to);
+                }
+            }
+            Err(Refusal::NotDurable(_)) => {
+                assert!(matches!(command, Command::Switch { .. }), "a rollback waits for no disk");
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn check(&mut self) {
+        let view = self.rollout.view();
+        assert_eq!(view.decision.generation, self.live.generation, "the core and the live snapshot disagree");
+        assert_eq!(view.decision.active, self.live.active, "the core and the live snapshot disagree");
+        assert!(self.named.contains(&(self.live.active, self.live.release.clone())) || self.was_deployed());
+        if view.durable {
+            let line = self.disk.iter().any(|line| line.decision.generation == view.decision.generation);
+            assert!(line, "durable, and not on disk");
+        }
+    }
+
+    fn was_deployed(&self) -> bool {
+        self.disk.iter().any(|line| line.decision.active == self.live.active)
+            || self.queue.iter().any(|(_, line)| line.decision.active == self.live.active)
+    }
+
+    /// With a disk that works and time that passes, every command gets its answer and the decision becomes durable.
+    fn come_to_rest(&mut self) {
+        self.disk_works = true;
+        for _ in 0..400 {
+            while !self.queue.is_empty() || !self.late.is_empty() {
+                self.write_disk();
+                self.deliver_late();
+            }
+            self.elapsed += Duration::from_secs(5);
+            self.handle(Event::Tick);
+            self.check();
+            if self.open.is_empty() && self.rollout.view().durable && self.queue.is_empty() && self.late.is_empty() {
+                let last = self.disk.last().expect("a line").decision.generation;
+                assert_eq!(last, self.live.generation, "at rest, the last line is the decision in force");
+                return;
+            }
+        }
+        panic!("not at rest: open {:?}, durable {}", self.open, self.rollout.view().durable);
+    }
+
+    fn now(&self) -> Now {
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(self.wall_offset) + self.elapsed;
+        Now { mono: self.start + self.elapsed, wall }
+    }
+
+    fn color(&mut self) -> Color {
+        if self.random.bool() { Color::Blue } else { Color::Green }
+    }
+
+    fn say(&self, line: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:>9.3}s {}", self.elapsed.as_secs_f64(), line());
+        }
+    }
+}
+
+fn configured(file: &FileOrder, deployed: &PerColor<Release>, write_back: bool) -> Configured {
+    Configured {
+        order: file.clone(),
+        deployed: deployed.clone(),
+        gate: GatePolicy { quorum_percent: 100, passes: 1, timeout: Duration::from_secs(30) },
+        drain_timeout: Duration::from_secs(30),
+        write_back,
+        path: "cutover.toml".to_owned(),
+    }
+}
+
+fn origin(trigger: Trigger) -> Origin {
+    Origin { trigger, actor: "sim".to_owned(), source: String::new(), reason: None }
+}
+
+fn probed(passed: bool) -> Probed {
+    Probed {
+        upstream: "default".to_owned(),
+        endpoint: "127.0.0.1:1".to_owned(),
+        passed,
+        detail: "200".to_owned(),
+        at: SystemTime::UNIX_EPOCH,
+        took: Duration::from_millis(1),
+    }
+}
