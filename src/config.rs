@@ -3,17 +3,28 @@
 //! Typed twice: `file` holds what the user wrote, with the place of every value; `validate` turns it into this, and
 //! reports every problem of a file at once (`error`). `watch` keeps an eye on the file and owns every write to it.
 
+pub mod error;
+mod file;
+mod render;
+mod validate;
+pub mod watch;
+
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::config::error::ConfigError;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
 use crate::domain::release::Release;
+
+/// A larger file is not a configuration.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +53,55 @@ pub struct Config {
     pub readiness: ReadinessConfig,
     /// `[log]`
     pub log: LogConfig,
+}
+
+impl Config {
+    /// Reads a file; also its text.
+    pub fn load(path: &Path) -> Result<(Config, String), ConfigError> {
+        let text = read(path).map_err(|reason| ConfigError::unreadable(path, &reason))?;
+        Ok((Config::parse(path, &text)?, text))
+    }
+
+    /// Reads a text; `path` is for messages only.
+    pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        validate::parse(path, text)
+    }
+
+    /// Refuses what can't change while the process runs, by name and place.
+    pub fn check_fixed(&self, next: &Config, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let fixed: [(bool, &str, &str); 5] = [
+            (self.listen.http != next.listen.http, "listen", "http"),
+            (self.listen.admin != next.listen.admin, "listen", "admin"),
+            (self.listen.workers != next.listen.workers, "listen", "workers"),
+            (self.state.dir != next.state.dir, "state", "dir"),
+            (self.log.format != next.log.format, "log", "format"),
+        ];
+        match fixed.iter().find(|(changed, _, _)| *changed) {
+            None => Ok(()),
+            Some((_, section, key)) => {
+                let message = format!("`{section}.{key}` can't change while the proxy runs");
+                let help = "put it back, or restart the proxy".to_owned();
+                Err(validate::at_key(path, text, section, key, message, help))
+            }
+        }
+    }
+}
+
+/// The text of a configuration file, or why there is none.
+fn read(path: &Path) -> Result<String, String> {
+    let reason = |error: std::io::Error| format!("can't be read: {error}");
+    // Looked at first, because opening a pipe would wait for somebody to write into it.
+    let metadata = std::fs::metadata(path).map_err(reason)?;
+    if !metadata.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(reason)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(reason)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err("is larger than 4 MiB, which is no configuration".to_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
 }
 
 /// `[state]`
@@ -219,6 +279,15 @@ pub enum EndpointAddress {
     Unix(PathBuf),
 }
 
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdminAddress::Tcp(address) => address.fmt(f),
+            AdminAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 impl fmt::Display for EndpointAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -268,3 +337,6 @@ pub enum AccessLog {
     /// Appended to a file; opened again on `SIGHUP`.
     File(PathBuf),
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,372 @@
-//! The controller: one task that owns the `Rollout`, feeds it events, and carries out its effects.
+//! The controller: one task that owns the [`Rollout`], feeds it events, and carries out its effects.
+//!
+//! It awaits no I/O of its own: whatever takes time is handed on and comes back as an event, so it always answers, also
+//! with a disk that hangs. Everything that is decided about traffic goes through here, in one order.
 
+mod execute;
 pub mod handle;
+pub mod probe;
+mod status;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::config::error::ConfigError;
+use crate::config::watch::{FileEvent, Watch};
+use crate::config::{Config, TokenConfig};
+use crate::control::handle::{ControllerHandle, News, ReloadOutcome, Request};
+use crate::control::probe::{HealthChange, Probers};
+use crate::control::status::Rates;
+use crate::domain::clock::Now;
+use crate::domain::color::Color;
+use crate::domain::gate::Probed;
+use crate::domain::history::History;
+use crate::domain::rollout::{
+    Command, CommandId, CommitId, Configured, Effect, Event, Outcome, Refusal, Rollout, RoundId,
+};
+use crate::domain::transition::{Decision, FileOrder, Generation, Transition};
+use crate::ledger::{Ledger, Recovered};
+use crate::proxy::live::{Drain, Publisher};
+use crate::telemetry::access_log::AccessLogWriter;
+use crate::telemetry::metrics::Tallies;
+
+/// Where the file is read again when no events come.
+const POLL: Duration = Duration::from_secs(2);
+/// Requests that may wait for the controller.
+const MAILBOX: usize = 256;
+
+/// What a controller starts with.
+#[derive(Debug)]
+pub struct Parts {
+    /// In force.
+    pub config: Arc<Config>,
+    /// Its file.
+    pub path: std::path::PathBuf,
+    /// The file's text.
+    pub text: String,
+    /// In force, and published.
+    pub decision: Decision,
+    /// It is on disk.
+    pub durable: bool,
+    /// The grip on the data plane.
+    pub publisher: Publisher,
+    /// The open ledger.
+    pub ledger: Ledger,
+    /// What it held.
+    pub recovered: Recovered,
+    /// To be told of reloads.
+    pub access_log: Arc<AccessLogWriter>,
+    /// Where traffic is served.
+    pub http_address: std::net::SocketAddr,
+}
+
+/// What comes in from those the controller has handed work to.
+#[derive(Debug)]
+enum Input {
+    Committed(CommitId, Result<u64, String>),
+    Probed(RoundId, Color, Vec<(u64, Probed)>),
+    Drained { color: Color, number: u64, took: Duration, ended: u64 },
+    File(FileEvent),
+    Looked(oneshot::Sender<Result<ReloadOutcome, ConfigError>>, Result<bool, ConfigError>),
+}
+
+/// A drain under way.
+#[derive(Debug)]
+struct Draining {
+    color: Color,
+    number: u64,
+    deadline: Instant,
+    task: JoinHandle<()>,
+}
+
+/// The controller.
+#[derive(Debug)]
+pub struct Controller {
+    rollout: Rollout,
+    config: Arc<Config>,
+    config_error: Option<ConfigError>,
+    config_valid_at: SystemTime,
+    path: std::path::PathBuf,
+    publisher: Publisher,
+    ledger: Ledger,
+    watch: Watch,
+    probers: Probers,
+    access_log: Arc<AccessLogWriter>,
+    tokens: watch::Sender<Arc<[TokenConfig]>>,
+    http_address: std::net::SocketAddr,
+
+    inputs: mpsc::UnboundedSender<Input>,
+    inbox: mpsc::UnboundedReceiver<Input>,
+    requests: mpsc::Receiver<Request>,
+    health_changes: mpsc::UnboundedReceiver<HealthChange>,
+    news: broadcast::Sender<News>,
+
+    replies: HashMap<CommandId, (&'static str, oneshot::Sender<Result<Outcome, Refusal>>)>,
+    next_command: u64,
+    commits: HashMap<CommitId, Arc<Transition>>,
+    history: History,
+    /// What the last publish retired, until the core says how long it may take to drain.
+    retired: Option<Drain>,
+    draining: Option<Draining>,
+    next_drain: u64,
+    tallies: Tallies,
+    rates: Rates,
+    started: Instant,
+}
+
+impl Controller {
+    /// Takes up the decision in force; the handle, and the task to run.
+    pub fn new(
+        parts: Parts,
+        ready: watch::Receiver<bool>,
+    ) -> std::io::Result<(ControllerHandle, Controller, Vec<Effect>)> {
+        let (inputs, inbox) = mpsc::unbounded_channel();
+        let (request_sender, requests) = mpsc::channel(MAILBOX);
+        let (changes, health_changes) = mpsc::unbounded_channel();
+        let (news, _) = broadcast::channel(256);
+        let tokens = watch::Sender::new(Arc::from(parts.config.admin.tokens.clone()));
+        let file_inputs = inputs.clone();
+        let watch = Watch::start(parts.path.clone(), parts.text, Arc::clone(&parts.config), POLL, move |event| {
+            // Nobody listens any more when the process ends.
+            let _ = file_inputs.send(Input::File(event));
+        })?;
+        let mut history = History::default();
+        for (sequence, transition) in parts.recovered.transitions {
+            history.push(sequence, Arc::new(transition));
+        }
+        let mut effects = Vec::new();
+        let configured = configured(&parts.config, &parts.path);
+        let rollout = Rollout::new(now(), parts.decision, parts.durable, configured, &mut effects);
+        let probers = Probers::new(parts.config.health.clone(), changes);
+        let handle =
+            ControllerHandle { requests: request_sender, news: news.clone(), ready, tokens: tokens.subscribe() };
+        let controller = Controller {
+            rollout,
+            config: parts.config,
+            config_error: None,
+            config_valid_at: SystemTime::now(),
+            path: parts.path,
+            publisher: parts.publisher,
+            ledger: parts.ledger,
+            watch,
+            probers,
+            access_log: parts.access_log,
+            tokens,
+            http_address: parts.http_address,
+            inputs,
+            inbox,
+            requests,
+            health_changes,
+            news,
+            replies: HashMap::new(),
+            next_command: 0,
+            commits: HashMap::new(),
+            history,
+            retired: None,
+            draining: None,
+            next_drain: 0,
+            tallies: Tallies::default(),
+            rates: Rates::default(),
+            started: Instant::now(),
+        };
+        Ok((handle, controller, effects))
+    }
+
+    /// Runs until `stop` resolves; then gives the publisher back, for the shutdown of the data plane.
+    pub async fn run(mut self, first: Vec<Effect>, stop: impl Future<Output = ()>) -> Publisher {
+        self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
+        self.carry_out(first);
+        let mut stop = std::pin::pin!(stop);
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let deadline = self.rollout.deadline();
+            let alarm = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = &mut stop => break,
+                Some(input) = self.inbox.recv() => self.input(input),
+                Some(request) = self.requests.recv() => self.request(request),
+                Some(change) = self.health_changes.recv() => self.health_changed(change),
+                () = alarm => self.handle(Event::Tick),
+                _ = second.tick() => self.rates.sample(&self.publisher.meters().read()),
+            }
+        }
+        self.publisher
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        self.rollout.handle(now(), event, &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Committed(commit, result) => {
+                let transition = self.commits.remove(&commit);
+                let event = match &result {
+                    Ok(_) => Event::Committed(commit),
+                    Err(reason) => Event::CommitFailed(commit, reason.clone()),
+                };
+                self.handle(event);
+                match (result, transition) {
+                    (Ok(sequence), Some(transition)) => self.recorded(sequence, transition),
+                    (Err(error), _) => tracing::error!(%error, "The ledger can't be written."),
+                    (Ok(_), None) => {}
+                }
+            }
+            Input::Probed(round, color, results) => {
+                for pool in &self.publisher.pools()[color] {
+                    for endpoint in &pool.endpoints {
+                        if results.iter().any(|(id, probed)| *id == endpoint.id && probed.passed) {
+                            self.probers.passed_gate(endpoint);
+                        }
+                    }
+                }
+                self.handle(Event::Probed(round, results.into_iter().map(|(_, probed)| probed).collect()));
+            }
+            Input::Drained { color, number, took, ended } => self.drained(color, number, took, ended),
+            Input::File(event) => self.file_event(event),
+            Input::Looked(answer, looked) => {
+                let _ = answer.send(looked.map(|changed| ReloadOutcome { changed }));
+            }
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        match request {
+            Request::Command(command, answer) => {
+                self.next_command += 1;
+                let id = CommandId(self.next_command);
+                let trigger = if matches!(command, Command::Rollback { .. }) { "rollback" } else { "api" };
+                self.replies.insert(id, (trigger, answer));
+                self.handle(Event::Command(id, command));
+            }
+            Request::Status(answer) => {
+                let _ = answer.send(self.status());
+            }
+            Request::History { limit, before, answer } => {
+                let _ = answer.send(self.history.page(limit, before));
+            }
+            Request::Reload(answer) => {
+                let inputs = self.inputs.clone();
+                self.watch.reload(move |looked| {
+                    // Behind what the look reported, so that the answer comes when it is in force.
+                    let _ = inputs.send(Input::Looked(answer, looked));
+                });
+            }
+            Request::Config(answer) => {
+                let _ = answer.send(self.config.render());
+            }
+            Request::Metrics(format, answer) => {
+                let _ = answer.send(self.metrics(format));
+            }
+        }
+    }
+
+    fn file_event(&mut self, event: FileEvent) {
+        match event {
+            FileEvent::Edited(config) => {
+                let pools_before = self.config.health.clone();
+                self.config = config;
+                self.config_error = None;
+                self.config_valid_at = SystemTime::now();
+                let decision = self.rollout.view().decision;
+                let retired = self.publisher.publish(&self.config, &decision);
+                debug_assert!(retired.is_none(), "a reload moves no traffic by itself");
+                if pools_before != self.config.health {
+                    self.probers.configure(&self.config.health);
+                }
+                self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
+                self.tokens.send_replace(Arc::from(self.config.admin.tokens.clone()));
+                let log = &self.config.log;
+                if let Err(error) = self.access_log.retarget(&log.access, log.format, log.redact_query) {
+                    tracing::error!(%error, "The access log goes on as before.");
+                }
+                tracing::info!(path = %self.path.display(), "The configuration was read and is in force.");
+                let _ = self.news.send(News::Reloaded(None));
+                self.handle(Event::Configured(configured(&self.config, &self.path)));
+            }
+            FileEvent::Invalid(error) => {
+                tracing::error!(error = %error, "The configuration file is not valid; the last good one stays in force.");
+                let _ = self.news.send(News::Reloaded(Some(error.to_string())));
+                self.config_error = Some(error);
+            }
+            FileEvent::Restored => {
+                self.config_error = None;
+                self.config_valid_at = SystemTime::now();
+                tracing::info!(path = %self.path.display(), "The configuration file is valid again.");
+                let _ = self.news.send(News::Reloaded(None));
+            }
+            FileEvent::WroteBack(result) => {
+                match &result {
+                    Ok(color) => {
+                        let mut config = Config::clone(&self.config);
+                        config.active = *color;
+                        self.config = Arc::new(config);
+                        tracing::info!(active = %color, path = %self.path.display(), "The file says again what is live.");
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, path = %self.path.display(), "The file could not be put right; it disagrees with what is live.");
+                    }
+                }
+                self.handle(Event::WroteBack(result));
+            }
+        }
+    }
+
+    fn health_changed(&mut self, change: HealthChange) {
+        use crate::domain::health::Health;
+        let HealthChange { color, upstream, endpoint, health, detail } = change;
+        if health == Health::Down {
+            tracing::warn!(%color, %upstream, %endpoint, %detail, "An endpoint is down.");
+        } else {
+            tracing::info!(%color, %upstream, %endpoint, %detail, "An endpoint is up.");
+        }
+        let _ = self.news.send(News::Health { color, upstream: upstream.to_string(), endpoint, health, detail });
+    }
+}
+
+/// The one place where time comes from.
+fn now() -> Now {
+    Now { mono: Instant::now(), wall: SystemTime::now() }
+}
+
+/// What a configuration says to the core.
+pub(crate) fn configured(config: &Config, path: &std::path::Path) -> Configured {
+    Configured {
+        order: order(config),
+        deployed: crate::domain::color::PerColor::from_fn(|color| config.colors[color].release.clone()),
+        gate: config.gate.clone(),
+        drain_timeout: config.drain.timeout,
+        write_back: config.state.write_back,
+        path: path.display().to_string(),
+    }
+}
+
+/// Who should serve, by what the file says.
+pub(crate) fn order(config: &Config) -> FileOrder {
+    FileOrder { active: config.active, release: config.colors[config.active].release.clone() }
+}
+
+/// The decision of a first start: the file's word.
+pub(crate) fn first_decision(config: &Config) -> Decision {
+    let order = order(config);
+    Decision {
+        generation: Generation(1),
+        active: order.active,
+        release: order.release.clone(),
+        since: SystemTime::now(),
+        previous: None,
+        seen: order,
+    }
+}

@@ -6,5 +6,6 @@ pub mod domain;
 pub mod ledger;
 pub mod listen;
 pub mod proxy;
+pub mod sys;
 pub mod telemetry;
 mod worker;

@@ -1,4 +1,26 @@
 //! What the program tells about itself: process log, access log, meters and metrics.
 
 pub mod access_log;
+pub mod exposition;
 pub mod meter;
+pub mod metrics;
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// Starts the process log on standard error. The level comes from `CUTOVER_LOG` (default `info`). A second call, as in
+/// tests that run several proxies in one process, changes nothing.
+pub fn init(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("CUTOVER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let _ = match format {
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        LogFormat::Text => {
+            let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            builder.with_ansi(color).try_init()
+        }
+    };
+}

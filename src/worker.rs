@@ -25,7 +25,7 @@ pub(crate) struct Seat {
     pub(crate) listener: TcpListener,
     pub(crate) orders: mpsc::UnboundedReceiver<Order>,
     pub(crate) peers: Arc<[mpsc::UnboundedSender<Order>]>,
-    pub(crate) logger: Option<AccessLogger>,
+    pub(crate) logger: AccessLogger,
 }
 
 /// Runs the worker until it is told to finish and its last connection is gone.
@@ -83,9 +83,7 @@ async fn work(seat: Seat) {
             },
             _ = tick.tick() => {
                 worker.idle.sweep(Instant::now());
-                if let Some(logger) = &mut *worker.logger.borrow_mut() {
-                    logger.flush();
-                }
+                worker.logger.borrow_mut().flush();
                 if finishing {
                     // Also those that were accepted last.
                     worker.slots.close_all();
@@ -93,7 +91,5 @@ async fn work(seat: Seat) {
             }
         }
     }
-    if let Some(logger) = &mut *worker.logger.borrow_mut() {
-        logger.flush();
-    }
+    worker.logger.borrow_mut().flush();
 }

@@ -5,11 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::config::TokenConfig;
+use crate::config::error::ConfigError;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::health::Health;
 use crate::domain::release::Release;
 use crate::domain::rollout::{Command, Outcome, Refusal, View};
 use crate::domain::transition::Transition;
+use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::InFlight;
 
 /// What the mailbox of the controller takes from outside.
@@ -26,14 +29,14 @@ pub enum Request {
         /// Only older than this sequence number.
         before: Option<u64>,
         /// With their sequence numbers.
-        answer: oneshot::Sender<Vec<(u64, Transition)>>,
+        answer: oneshot::Sender<Vec<(u64, Arc<Transition>)>>,
     },
     /// Read the file again now.
-    Reload(oneshot::Sender<Result<ReloadOutcome, String>>),
+    Reload(oneshot::Sender<Result<ReloadOutcome, ConfigError>>),
     /// The configuration in force as TOML, secrets removed.
     Config(oneshot::Sender<String>),
-    /// The Prometheus text of all series.
-    Metrics(oneshot::Sender<String>),
+    /// The text of all series.
+    Metrics(Format, oneshot::Sender<String>),
 }
 
 /// What a reload did.
@@ -50,8 +53,24 @@ pub struct ControllerHandle {
     pub requests: mpsc::Sender<Request>,
     /// Each decision and each finished drain; for `events` and `wait`.
     pub news: broadcast::Sender<News>,
-    /// False before the first snapshot serves and as soon as the shutdown begins.
+    /// False as soon as the shutdown begins.
     pub ready: watch::Receiver<bool>,
+    /// Who may do what; changes with the configuration.
+    pub tokens: watch::Receiver<Arc<[TokenConfig]>>,
+}
+
+/// The controller has ended: the process is about to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the proxy is stopping")]
+pub struct Stopping;
+
+impl ControllerHandle {
+    /// Sends a request that carries its answer's way, and waits for the answer.
+    pub async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopping> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(request(answer)).await.map_err(|_| Stopping)?;
+        answered.await.map_err(|_| Stopping)
+    }
 }
 
 /// Something happened that people may want to see at once.
@@ -98,6 +117,8 @@ pub struct Status {
     pub config_error: Option<String>,
     /// The file's path.
     pub config_path: String,
+    /// The addresses in use (port 0 resolved).
+    pub http_address: String,
     /// The file says another color than the live one.
     pub file_disagrees: bool,
     /// The program's version.

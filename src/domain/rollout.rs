@@ -97,8 +97,8 @@ struct Unwritten {
 enum WriteBack {
     /// Nothing to do, or not tried yet.
     Idle,
-    /// Under way.
-    Writing,
+    /// Under way; `stale` if the file was edited meanwhile, so that a failure says nothing about the next try.
+    Writing { stale: bool },
     /// It failed; tried again when the file or the decision changes.
     Failed(String),
 }
@@ -221,7 +221,7 @@ impl Rollout {
             rollback: self.rollback_target(),
             write_back_error: match &self.write_back {
                 WriteBack::Failed(reason) => Some(reason.clone()),
-                WriteBack::Idle | WriteBack::Writing => None,
+                WriteBack::Idle | WriteBack::Writing { .. } => None,
             },
         }
     }

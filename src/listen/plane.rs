@@ -51,6 +51,11 @@ impl Plane {
         self.local_addr
     }
 
+    /// What the readiness path answers: 200 or 503; 503 before this is called.
+    pub fn set_ready(&self, ready: bool) {
+        self.live.set_ready(ready);
+    }
+
     /// Starts the worker threads. Call it after the first `publish`.
     pub fn start(&mut self, access_log: &AccessLogWriter) -> io::Result<()> {
         for (index, (listener, orders)) in self.waiting.drain(..).enumerate() {

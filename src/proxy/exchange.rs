@@ -245,7 +245,6 @@ impl Exchange {
     fn report(&self, took: Duration) {
         let Some(facts) = &self.facts else { return };
         let mut logger = self.client.worker.logger.borrow_mut();
-        let Some(logger) = &mut *logger else { return };
         let admission = self.admitted.as_ref().map(|admitted| &admitted.admission);
         let client = facts.client.to_string();
         logger.log(&Entry {

@@ -61,7 +61,7 @@ fn prepare(exchange: &mut Exchange, request: Request<Incoming>) -> Result<(Reque
     let host = headers::host(&parts.headers, parts.version)?;
     let host = host.map_or(Ok(""), HeaderValue::to_str);
     let host = host.map_err(|_| ProxyError::bad_request("The Host field is not valid."))?;
-    let logged = worker.logger.borrow().is_some();
+    let logged = worker.logger.borrow().is_on();
     let (admission, max_body, trusted, log_client) = worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
         client.limits(edge.idle_timeout, edge.header_timeout);

@@ -65,6 +65,10 @@ impl Live {
         read(guard.as_ref().expect("workers start after the first snapshot is published"))
     }
 
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
@@ -119,11 +123,6 @@ impl Publisher {
     /// All meters.
     pub fn meters(&self) -> &Arc<Meters> {
         self.compiler.meters()
-    }
-
-    /// What the readiness path answers: 200 or 503. False before this is called.
-    pub fn set_ready(&self, ready: bool) {
-        self.live.ready.store(ready, Ordering::Relaxed);
     }
 
     /// Open client connections now.

@@ -19,14 +19,14 @@ pub(crate) struct Worker {
     pub(crate) live: Arc<Live>,
     pub(crate) slots: Slots,
     pub(crate) idle: IdleConnections,
-    pub(crate) logger: RefCell<Option<AccessLogger>>,
+    pub(crate) logger: RefCell<AccessLogger>,
     /// `X-Forwarded-Port`. A copy of this worker's own: a shared one would be a reference count shared by all cores.
     pub(crate) port: HeaderValue,
     now: Cell<Instant>,
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, live: Arc<Live>, port: u16, logger: Option<AccessLogger>) -> Worker {
+    pub(crate) fn new(index: usize, live: Arc<Live>, port: u16, logger: AccessLogger) -> Worker {
         Worker {
             index,
             live,

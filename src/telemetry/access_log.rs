@@ -1,13 +1,29 @@
 //! One line for each request, written off the request path.
 //!
-//! Promised interface (the author may refine the inside, not the calls):
-//! a worker formats an entry into its own buffer and hands full (or 100 ms old) buffers to the one writer thread
-//! through a bounded queue; a full queue drops the buffer and counts its lines.
+//! A worker formats the line into a buffer of its own and hands full buffers, or every 100 ms what there is, to one
+//! writer thread through a bounded queue. When the writer can't keep up (a pipe that nobody reads, a slow disk) buffers
+//! are dropped and their lines counted; no request ever waits for its line.
 
+mod line;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::config::{AccessLog, LogFormat};
+use crate::telemetry::access_log::line::Clock;
+
+/// A buffer is handed on when it holds so much.
+const FULL: usize = 32 * 1024;
+/// So many buffers wait for the writer at most: 16 MiB.
+const WAITING: usize = 512;
 
 /// What is known of a request when it has ended. Borrowed: nothing is copied but into the line.
 #[derive(Debug)]
@@ -30,7 +46,7 @@ pub struct Entry<'a> {
     pub protocol: &'static str,
     /// Status code; 499 when the client left before the answer.
     pub status: u16,
-    /// The rest is empty where the proxy itself answered before a color was chosen.
+    /// This and the next five are empty or 0 where the proxy answered before a color was chosen.
     pub color: &'static str,
     /// Release label.
     pub release: &'a str,
@@ -56,46 +72,172 @@ pub struct Entry<'a> {
     pub error: Option<&'static str>,
 }
 
+/// How lines look, shared with the workers so that a reload reaches them.
+#[derive(Debug, Default)]
+struct Style {
+    off: AtomicBool,
+    text: AtomicBool,
+    redact_query: AtomicBool,
+    dropped: AtomicU64,
+}
+
+enum Message {
+    Lines(Vec<u8>),
+    Target(Box<dyn Write + Send>),
+    End,
+}
+
 /// The writer thread and its queue.
 #[derive(Debug)]
-pub struct AccessLogWriter {}
+pub struct AccessLogWriter {
+    queue: SyncSender<Message>,
+    style: Arc<Style>,
+    file: Mutex<Option<PathBuf>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 /// One worker's end.
 #[derive(Debug)]
-pub struct AccessLogger {}
+pub struct AccessLogger {
+    queue: SyncSender<Message>,
+    style: Arc<Style>,
+    buffer: Vec<u8>,
+    lines: u64,
+    clock: Clock,
+}
 
 impl AccessLogWriter {
     /// Opens the target and starts the thread.
-    pub fn start(_target: &AccessLog, _format: LogFormat, _redact_query: bool) -> std::io::Result<AccessLogWriter> {
-        Ok(AccessLogWriter {})
+    pub fn start(target: &AccessLog, format: LogFormat, redact_query: bool) -> io::Result<AccessLogWriter> {
+        let (queue, waiting) = mpsc::sync_channel(WAITING);
+        let style = Arc::new(Style::default());
+        let counting = Arc::clone(&style);
+        let thread = std::thread::Builder::new().name("access-log".to_owned());
+        let thread = Some(thread.spawn(move || write(&waiting, &counting))?);
+        let writer = AccessLogWriter { queue, style, file: Mutex::new(None), thread };
+        writer.retarget(target, format, redact_query)?;
+        Ok(writer)
     }
 
-    /// An end for one worker; `None` when the log is off, so that workers skip all of it.
-    pub fn logger(&self) -> Option<AccessLogger> {
-        None
+    /// An end for one worker.
+    pub fn logger(&self) -> AccessLogger {
+        AccessLogger {
+            queue: self.queue.clone(),
+            style: Arc::clone(&self.style),
+            buffer: Vec::new(),
+            lines: 0,
+            clock: Clock::default(),
+        }
     }
 
     /// Lines dropped so far.
     pub fn dropped(&self) -> u64 {
-        0
+        self.style.dropped.load(Ordering::Relaxed)
     }
 
-    /// Opens the file again (after a rotation).
-    pub fn reopen(&self) {}
-
-    /// Takes over another target and format after a reload.
-    pub fn retarget(&self, _target: &AccessLog, _format: LogFormat, _redact_query: bool) -> std::io::Result<()> {
-        Ok(())
+    /// Opens the file again, after a rotation.
+    pub fn reopen(&self) -> io::Result<()> {
+        let path = self.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match path {
+            Some(path) => self.send_target(Box::new(open(&path)?)),
+            None => Ok(()),
+        }
     }
 
-    /// Writes what waits, and ends the thread.
-    pub fn finish(self) {}
+    /// Takes over another target and style.
+    pub fn retarget(&self, target: &AccessLog, format: LogFormat, redact_query: bool) -> io::Result<()> {
+        let (output, path): (Box<dyn Write + Send>, _) = match target {
+            AccessLog::Stdout => (Box::new(io::stdout()), None),
+            AccessLog::Off => (Box::new(io::sink()), None),
+            AccessLog::File(path) => (Box::new(open(path)?), Some(path.clone())),
+        };
+        self.style.off.store(*target == AccessLog::Off, Ordering::Relaxed);
+        self.style.text.store(format == LogFormat::Text, Ordering::Relaxed);
+        self.style.redact_query.store(redact_query, Ordering::Relaxed);
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        self.send_target(output)
+    }
+
+    fn send_target(&self, output: Box<dyn Write + Send>) -> io::Result<()> {
+        self.queue.try_send(Message::Target(output)).map_err(|_| io::Error::other("the access log's writer is stuck"))
+    }
+}
+
+impl Drop for AccessLogWriter {
+    fn drop(&mut self) {
+        // A writer that hangs in a write is left behind.
+        if self.queue.try_send(Message::End).is_ok()
+            && let Some(thread) = self.thread.take()
+        {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl AccessLogger {
-    /// Formats one line into the worker's buffer.
-    pub fn log(&mut self, _entry: &Entry<'_>) {}
+    /// Whether there is a log at all; if not, nothing needs to be gathered.
+    pub fn is_on(&self) -> bool {
+        !self.style.off.load(Ordering::Relaxed)
+    }
 
-    /// Hands over what is buffered, if it is older than 100 ms or `now_or_never`; the worker calls it from its tick.
-    pub fn flush(&mut self) {}
+    /// Formats one line into the worker's buffer.
+    pub fn log(&mut self, entry: &Entry<'_>) {
+        let redact_query = self.style.redact_query.load(Ordering::Relaxed);
+        let now = self.clock.now();
+        if self.style.text.load(Ordering::Relaxed) {
+            line::text(&mut self.buffer, now, entry, redact_query);
+        } else {
+            line::json(&mut self.buffer, now, entry, redact_query);
+        }
+        self.lines += 1;
+        if self.buffer.len() >= FULL {
+            self.flush();
+        }
+    }
+
+    /// Hands on what is buffered.
+    pub fn flush(&mut self) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        let lines = std::mem::take(&mut self.buffer);
+        match self.queue.try_send(Message::Lines(lines)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.style.dropped.fetch_add(self.lines, Ordering::Relaxed);
+            }
+        }
+        self.lines = 0;
+    }
 }
+
+fn open(path: &std::path::Path) -> io::Result<File> {
+    let opened = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
+    opened.map_err(|error| {
+        io::Error::new(error.kind(), format!("the access log {} can't be opened: {error}", path.display()))
+    })
+}
+
+fn write(waiting: &Receiver<Message>, style: &Style) {
+    let mut output: Box<dyn Write + Send> = Box::new(io::sink());
+    let mut complained = false;
+    while let Ok(message) = waiting.recv() {
+        match message {
+            Message::Lines(lines) => match output.write_all(&lines).and_then(|()| output.flush()) {
+                Ok(()) => complained = false,
+                Err(error) => {
+                    let count = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+                    style.dropped.fetch_add(count, Ordering::Relaxed);
+                    if !std::mem::replace(&mut complained, true) {
+                        tracing::warn!(%error, "Access log lines can't be written; they are dropped and counted.");
+                    }
+                }
+            },
+            Message::Target(next) => output = next,
+            Message::End => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

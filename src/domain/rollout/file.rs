@@ -37,9 +37,10 @@ impl Rollout {
 
     pub(super) fn configure(&mut self, now: Now, configured: Configured, effects: &mut Vec<Effect>) {
         self.configured = configured;
-        if !matches!(self.write_back, WriteBack::Writing) {
-            self.write_back = WriteBack::Idle;
-        }
+        self.write_back = match self.write_back {
+            WriteBack::Writing { .. } => WriteBack::Writing { stale: true },
+            WriteBack::Idle | WriteBack::Failed(_) => WriteBack::Idle,
+        };
         if !self.file_has_an_order() {
             self.decision.seen = self.configured.order.clone();
             return;
@@ -67,7 +68,10 @@ impl Rollout {
                 self.order_waits = false;
                 self.write_back = WriteBack::Idle;
             }
-            Err(reason) => self.write_back = WriteBack::Failed(reason),
+            Err(reason) => {
+                let stale = matches!(self.write_back, WriteBack::Writing { stale: true });
+                self.write_back = if stale { WriteBack::Idle } else { WriteBack::Failed(reason) };
+            }
         }
     }
 
@@ -80,7 +84,7 @@ impl Rollout {
         let settled = matches!(self.state, State::Steady) && !self.order_waits;
         let differs = self.configured.order.active != self.decision.active;
         if settled && differs && self.configured.write_back && matches!(self.write_back, WriteBack::Idle) {
-            self.write_back = WriteBack::Writing;
+            self.write_back = WriteBack::Writing { stale: false };
             effects.push(Effect::WriteBack(self.decision.active));
         }
     }

@@ -1,0 +1,322 @@
+//! Assembly: a configuration becomes a running proxy, and a running proxy ends well.
+//!
+//! The order of the start is the order of what matters: the decision from the ledger, the snapshot, the workers; then
+//! everything else. The only place that starts long-lived threads and tasks.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use crate::admin::{self, AdminListener};
+use crate::config::error::ConfigError;
+use crate::config::{AdminAddress, Config};
+use crate::control::handle::{ControllerHandle, Request};
+use crate::control::{Controller, Parts, first_decision};
+use crate::domain::rollout::Effect;
+use crate::domain::transition::{Kind, Origin, Transition, Trigger};
+use crate::ledger::{Ledger, LedgerError};
+use crate::listen::plane::Plane;
+use crate::sys::signals::{Signal, Signals};
+use crate::sys::{limits, service};
+use crate::telemetry;
+use crate::telemetry::access_log::AccessLogWriter;
+
+/// How long the first start waits for the disk before it serves without.
+const FIRST_COMMIT: Duration = Duration::from_secs(2);
+
+/// Why the proxy did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is not valid.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// The ledger can't be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The operating system refused.
+    #[error("{action}: {source}")]
+    Io {
+        /// What was tried, with what.
+        action: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// 2 for what the configuration's author has to repair, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Config(_) => 2,
+            Error::Ledger(_) | Error::Io { .. } => 1,
+        }
+    }
+
+    fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+        let action = action.into();
+        move |source| Error::Io { action, source }
+    }
+}
+
+/// Runs the proxy of a configuration file until it is told to stop.
+pub fn run(config: &Path) -> Result<(), Error> {
+    let runtime = control_runtime()?;
+    // Before anything is served, so that no signal finds the system's defaults.
+    let _context = runtime.enter();
+    let signals = Signals::listen().map_err(Error::io("could not listen for signals"))?;
+    let started = Started::new(config)?;
+    runtime.block_on(started.serve(Some(signals), std::future::pending()));
+    Ok(())
+}
+
+/// A proxy that runs in the background of this process.
+#[derive(Debug)]
+pub struct Running {
+    handle: ControllerHandle,
+    http: SocketAddr,
+    admin: AdminAddress,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts it on threads of its own.
+    pub fn start(config: &Path) -> Result<Running, Error> {
+        let runtime = control_runtime()?;
+        let started = {
+            let _context = runtime.enter();
+            Started::new(config)?
+        };
+        let (handle, http, admin) = (started.handle.clone(), started.plane.local_addr(), started.admin.address());
+        let (stop, stopped) = oneshot::channel();
+        let work = move || {
+            runtime.block_on(started.serve(None, async move {
+                let _ = stopped.await;
+            }));
+        };
+        let thread = std::thread::Builder::new().name("control".to_owned()).spawn(work);
+        let thread = Some(thread.map_err(Error::io("could not start the control thread"))?);
+        Ok(Running { handle, http, admin, stop: Some(stop), thread })
+    }
+
+    /// The way to its controller.
+    #[must_use]
+    pub fn handle(&self) -> &ControllerHandle {
+        &self.handle
+    }
+
+    /// Where it serves.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where its admin API is.
+    #[must_use]
+    pub fn admin_address(&self) -> &AdminAddress {
+        &self.admin
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn control_runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(Error::io("could not start the control runtime"))
+}
+
+/// Everything that serves, and what is still to be run.
+struct Started {
+    config: Arc<Config>,
+    plane: Plane,
+    admin: AdminListener,
+    handle: ControllerHandle,
+    controller: Controller,
+    effects: Vec<Effect>,
+    access_log: Arc<AccessLogWriter>,
+    ready: watch::Sender<bool>,
+}
+
+impl Started {
+    fn new(path: &Path) -> Result<Started, Error> {
+        let (config, text) = Config::load(path)?;
+        let config = Arc::new(config);
+        telemetry::init(config.log.format);
+        limits::raise_open_files();
+
+        let (ledger, recovered) = Ledger::open(&config.state.dir)?;
+        for warning in &recovered.warnings {
+            tracing::warn!("{warning}.");
+        }
+        let (decision, durable) = match recovered.transitions.last() {
+            Some((_, last)) => (last.decision.clone(), true),
+            None => {
+                let decision = first_decision(&config);
+                (decision.clone(), write_first(&ledger, path, decision))
+            }
+        };
+
+        let http = config.listen.http;
+        let bound = Plane::bind(&config).map_err(Error::io(format!("could not listen on {http} (listen.http)")))?;
+        let (mut plane, mut publisher) = bound;
+        let nothing_retired = publisher.publish(&config, &decision);
+        debug_assert!(nothing_retired.is_none(), "nothing served before");
+        let admin = AdminListener::bind(&config.listen.admin);
+        let admin = admin.map_err(Error::io("could not listen on listen.admin"))?;
+        let log = &config.log;
+        let access_log = AccessLogWriter::start(&log.access, log.format, log.redact_query);
+        let access_log = Arc::new(access_log.map_err(Error::io("could not start the access log (log.access)"))?);
+        plane.start(&access_log).map_err(Error::io("could not start the workers"))?;
+        plane.set_ready(true);
+        tracing::info!(
+            http = %plane.local_addr(),
+            admin = %admin.address(),
+            active = %decision.active,
+            release = %decision.release,
+            generation = %decision.generation,
+            "Serving.",
+        );
+
+        let ready = watch::Sender::new(true);
+        let parts = Parts {
+            config: Arc::clone(&config),
+            path: path.to_owned(),
+            text,
+            decision,
+            durable,
+            publisher,
+            ledger,
+            recovered,
+            access_log: Arc::clone(&access_log),
+            http_address: plane.local_addr(),
+        };
+        let controller = Controller::new(parts, ready.subscribe());
+        let (handle, controller, effects) = controller.map_err(Error::io("could not watch the configuration"))?;
+        Ok(Started { config, plane, admin, handle, controller, effects, access_log, ready })
+    }
+
+    /// Runs everything until a signal or `stop`, and ends it: not ready first, still serving; then finish; then end.
+    async fn serve(self, signals: Option<Signals>, stop: impl Future<Output = ()>) {
+        let Started { config, plane, admin, handle, controller, effects, access_log, ready } = self;
+        let (end_control, control_ends) = oneshot::channel::<()>();
+        let control = tokio::spawn(controller.run(effects, async move {
+            let _ = control_ends.await;
+        }));
+        let (end_admin, admin_ends) = oneshot::channel::<()>();
+        let admin = tokio::spawn(admin::serve(admin, handle.clone(), async move {
+            let _ = admin_ends.await;
+        }));
+        service::ready();
+        service::status(&format!("serving on {}", plane.local_addr()));
+
+        let mut signals = signals;
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                signal = next(&mut signals) => match signal {
+                    Signal::Stop => break,
+                    Signal::Reload => reload(&handle, &access_log).await,
+                },
+            }
+        }
+
+        service::stopping();
+        ready.send_replace(false);
+        plane.set_ready(false);
+        // A background proxy has no balancer in front that would have to notice.
+        let lame_duck = if signals.is_some() { config.readiness.lame_duck } else { Duration::ZERO };
+        let drain = if signals.is_some() { config.drain.timeout } else { Duration::from_secs(1) };
+        tracing::info!(
+            lame_duck_s = lame_duck.as_secs_f64(),
+            "Stopping: not ready any more, still serving; then what is under way is finished."
+        );
+        let graceful = async {
+            tokio::time::sleep(lame_duck).await;
+            plane.shut_down(drain).await;
+        };
+        tokio::select! {
+            () = graceful => tracing::info!("Stopped; nothing is left under way."),
+            () = again(&mut signals) => tracing::warn!("Stopped at once by a second signal."),
+        }
+        let _ = end_admin.send(());
+        let _ = end_control.send(());
+        // With the controller ends the ledger, after its last line is written.
+        let _ = tokio::time::timeout(Duration::from_secs(2), control).await;
+        admin.abort();
+    }
+}
+
+/// Writes the first line of a new ledger; whether it is on disk.
+fn write_first(ledger: &Ledger, path: &Path, decision: crate::domain::transition::Decision) -> bool {
+    let transition = Transition {
+        kind: Kind::Start,
+        at: decision.since,
+        origin: Origin {
+            trigger: Trigger::Start,
+            actor: path.display().to_string(),
+            source: String::new(),
+            reason: None,
+        },
+        from: None,
+        forced: false,
+        gate: None,
+        refusal: None,
+        took: Duration::ZERO,
+        decision,
+    };
+    let (done, written) = std::sync::mpsc::channel();
+    ledger.commit(transition, move |result| {
+        // Nobody waits any more if the disk took too long.
+        let _ = done.send(result);
+    });
+    match written.recv_timeout(FIRST_COMMIT) {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "The ledger can't be written; serving by the file's word until it can.");
+            false
+        }
+        Err(_) => {
+            tracing::error!("The disk does not answer; serving by the file's word until it does.");
+            false
+        }
+    }
+}
+
+async fn next(signals: &mut Option<Signals>) -> Signal {
+    match signals {
+        Some(signals) => signals.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next signal that says stop.
+async fn again(signals: &mut Option<Signals>) {
+    while next(signals).await != Signal::Stop {}
+}
+
+async fn reload(handle: &ControllerHandle, access_log: &AccessLogWriter) {
+    if let Err(error) = access_log.reopen() {
+        tracing::error!(%error, "The access log goes on in the old file.");
+    }
+    // What came of it is logged where it is carried out.
+    let _ = handle.ask(Request::Reload).await;
+}
+
+/// The configuration file where none is named.
+#[must_use]
+pub fn default_config_path() -> PathBuf {
+    PathBuf::from("/etc/cutover/cutover.toml")
+}

@@ -1,0 +1,99 @@
+//! What is wrong with a configuration: place, reason, repair; rendered as compilers do.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// More than so many are not shown: the first ones are the cause of the rest.
+const SHOWN: usize = 50;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The bytes of the file that it is about.
+    pub span: Range<usize>,
+    /// The reason.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// All that is wrong with a file. Displays as one line a problem; [`ConfigError::render`] draws them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file.
+    pub path: PathBuf,
+    /// Its text; empty where it could not be read.
+    pub source: String,
+    /// In the order of the file; never empty.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl ConfigError {
+    /// The file could not be read at all.
+    #[must_use]
+    pub fn unreadable(path: &Path, reason: &str) -> ConfigError {
+        let diagnostic = Diagnostic { span: 0..0, message: reason.to_owned(), help: None };
+        ConfigError { path: path.to_owned(), source: String::new(), diagnostics: vec![diagnostic] }
+    }
+
+    /// Line and column of a diagnostic, both from 1; the column counts characters.
+    #[must_use]
+    pub fn place(&self, diagnostic: &Diagnostic) -> (usize, usize) {
+        let at = diagnostic.span.start.min(self.source.len());
+        let before = self.source.get(..at).unwrap_or(&self.source);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+
+    /// Every problem with its lines of the file, for a terminal or for plain text.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        if self.source.is_empty() {
+            return format!("{self}\n");
+        }
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let path = self.path.to_string_lossy();
+        let mut text = String::new();
+        for diagnostic in self.diagnostics.iter().take(SHOWN) {
+            let end = diagnostic.span.end.min(self.source.len());
+            let span = diagnostic.span.start.min(end)..end;
+            let snippet = Snippet::source(&self.source).path(&*path).annotation(AnnotationKind::Primary.span(span));
+            let mut groups = vec![Level::ERROR.primary_title(&*diagnostic.message).element(snippet)];
+            if let Some(help) = &diagnostic.help {
+                groups.push(Group::with_title(Level::HELP.secondary_title(&**help)));
+            }
+            text.push_str(&renderer.render(&groups));
+            text.push_str("\n\n");
+        }
+        if self.diagnostics.len() > SHOWN {
+            text.push_str(&format!("and {} more\n", self.diagnostics.len() - SHOWN));
+        }
+        text
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.diagnostics.iter().take(SHOWN).enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            let path = self.path.display();
+            if self.source.is_empty() {
+                write!(f, "{path}: {}", diagnostic.message)?;
+            } else {
+                let (line, column) = self.place(diagnostic);
+                write!(f, "{path}:{line}:{column}: {}", diagnostic.message)?;
+            }
+            if let Some(help) = &diagnostic.help {
+                write!(f, "; {help}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}

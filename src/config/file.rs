@@ -1,0 +1,320 @@
+//! The file as it was written: sections and values, each with its place.
+//!
+//! serde stops at the first thing that is wrong. Whoever edits this file under stress wants to know all of them, so
+//! values are taken out one by one; what does not fit is noted with its place, and reading goes on with the default.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::config::error::Diagnostic;
+
+/// Bytes of the file.
+pub(super) type Span = Range<usize>;
+
+/// What is wrong so far, and which keys the program asked for.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    problems: RefCell<Vec<Diagnostic>>,
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl Notes {
+    pub(super) fn problem(&self, span: Span, message: impl Into<String>, help: impl Into<Option<String>>) {
+        self.problems.borrow_mut().push(Diagnostic { span, message: message.into(), help: help.into() });
+    }
+
+    /// All problems, in the order of the file.
+    pub(super) fn into_problems(self) -> Vec<Diagnostic> {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
+        problems
+    }
+
+    /// Every key that was asked for, as `section.key`.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> BTreeSet<String> {
+        self.asked.borrow().clone()
+    }
+}
+
+/// A table of the file.
+pub(super) struct Section<'a> {
+    /// How messages call it: `[listen]`, or empty for the file itself.
+    name: String,
+    table: &'a DeTable<'a>,
+    pub(super) span: Span,
+    notes: &'a Notes,
+    known: RefCell<BTreeSet<&'static str>>,
+}
+
+/// A value with its place.
+pub(super) type Placed<'a> = &'a Spanned<DeValue<'a>>;
+
+impl<'a> Section<'a> {
+    pub(super) fn root(table: &'a Spanned<DeTable<'a>>, notes: &'a Notes) -> Section<'a> {
+        Section { name: String::new(), table: table.get_ref(), span: 0..0, notes, known: RefCell::default() }
+    }
+
+    /// The value of a key, if it is there.
+    pub(super) fn get(&self, key: &'static str) -> Option<Placed<'a>> {
+        self.known.borrow_mut().insert(key);
+        let path = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
+        self.notes.asked.borrow_mut().insert(path);
+        self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+    }
+
+    /// All keys with their values, for tables whose keys are names that the user chose.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, Span, Placed<'a>)> {
+        self.table.iter().map(|(name, value)| (name.get_ref().as_ref(), name.span(), value))
+    }
+
+    /// A table below this one.
+    pub(super) fn section(&self, key: &'static str) -> Option<Section<'a>> {
+        let value = self.get(key)?;
+        self.as_section(key, value)
+    }
+
+    /// A value as a table, under this name.
+    pub(super) fn as_section(&self, name: &str, value: Placed<'a>) -> Option<Section<'a>> {
+        let path = if self.name.is_empty() { name.to_owned() } else { format!("{}.{name}", self.name) };
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                Some(Section { name: path, table, span: value.span(), notes: self.notes, known: RefCell::default() })
+            }
+            other => {
+                self.mistyped(value, &path, "a table", other);
+                None
+            }
+        }
+    }
+
+    fn mistyped(&self, value: Placed<'_>, key: &str, wanted: &str, found: &DeValue<'_>) {
+        let found = match found {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a float",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.notes.problem(value.span(), format!("`{key}` is {found}; it has to be {wanted}"), None);
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    /// A string with its place.
+    pub(super) fn string(&self, key: &'static str) -> Option<(&'a str, Span)> {
+        let value = self.get(key)?;
+        self.as_string(key, value)
+    }
+
+    pub(super) fn as_string(&self, key: &str, value: Placed<'a>) -> Option<(&'a str, Span)> {
+        match value.get_ref() {
+            DeValue::String(text) => Some((text.as_ref(), value.span())),
+            other => {
+                self.mistyped(value, &self.path(key), "a string", other);
+                None
+            }
+        }
+    }
+
+    /// A string that has to be there.
+    pub(super) fn required(&self, key: &'static str, example: &str) -> Option<(&'a str, Span)> {
+        if self.get(key).is_none() {
+            self.missing(key, example);
+            return None;
+        }
+        self.string(key)
+    }
+
+    pub(super) fn missing(&self, key: &str, example: &str) {
+        let whole = if self.name.is_empty() { "the file".to_owned() } else { format!("[{}]", self.name) };
+        self.notes.problem(self.span.clone(), format!("{whole} has no `{key}`"), format!("add `{example}`"));
+    }
+
+    /// A string that is read as something else.
+    pub(super) fn parsed<T: FromStr<Err: Display>>(
+        &self,
+        key: &'static str,
+        what: &str,
+        help: &str,
+    ) -> Option<(T, Span)> {
+        let (text, span) = self.string(key)?;
+        match text.parse() {
+            Ok(parsed) => Some((parsed, span)),
+            Err(_) => {
+                self.notes.problem(
+                    span,
+                    format!("`{}` is \"{text}\", which is not {what}", self.path(key)),
+                    help.to_owned(),
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
+        let Some(value) = self.get(key) else { return default };
+        match value.get_ref() {
+            DeValue::Boolean(value) => *value,
+            other => {
+                self.mistyped(value, &self.path(key), "true or false", other);
+                default
+            }
+        }
+    }
+
+    pub(super) fn integer(&self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        let Some(value) = self.get(key) else { return default };
+        let DeValue::Integer(integer) = value.get_ref() else {
+            self.mistyped(value, &self.path(key), "an integer", value.get_ref());
+            return default;
+        };
+        let parsed = u64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix());
+        match parsed {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let (low, high) = range.into_inner();
+                let message = format!("`{}` is {}; it goes from {low} to {high}", self.path(key), integer.as_str());
+                self.notes.problem(value.span(), message, None);
+                default
+            }
+        }
+    }
+
+    /// A duration such as `"30s"`, within a range.
+    pub(super) fn duration(&self, key: &'static str, default: Duration, range: RangeInclusive<Duration>) -> Duration {
+        let help = "write a number and a unit, such as \"500ms\", \"30s\" or \"5m\"";
+        let Some(text) = self.unit_string(key, "a duration", help) else { return default };
+        let (text, span) = text;
+        match humantime::parse_duration(text) {
+            Ok(duration) if range.contains(&duration) => duration,
+            Ok(_) => {
+                let (low, high) = range.into_inner();
+                let (low, high) = (humantime::format_duration(low), humantime::format_duration(high));
+                let message = format!("`{}` is \"{text}\"; it goes from {low} to {high}", self.path(key));
+                self.notes.problem(span, message, None);
+                default
+            }
+            Err(_) => {
+                let message = format!("`{}` is \"{text}\", which is not a duration", self.path(key));
+                self.notes.problem(span, message, help.to_owned());
+                default
+            }
+        }
+    }
+
+    /// A size such as `"64KiB"`, within a range, in bytes.
+    pub(super) fn size(&self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        let help = "write a number and a unit, such as \"64KiB\" or \"10MiB\"";
+        let Some((text, span)) = self.unit_string(key, "a size", help) else { return default };
+        match text.parse::<ByteSize>() {
+            Ok(ByteSize(size)) if range.contains(&size) => size,
+            Ok(_) => {
+                let (low, high) = range.into_inner();
+                let message =
+                    format!("`{}` is \"{text}\"; it goes from {} to {}", self.path(key), ByteSize(low), ByteSize(high));
+                self.notes.problem(span, message, None);
+                default
+            }
+            Err(_) => {
+                let message = format!("`{}` is \"{text}\", which is not a size", self.path(key));
+                self.notes.problem(span, message, help.to_owned());
+                default
+            }
+        }
+    }
+
+    /// A percentage such as `"100%"`, from 1 to 100.
+    pub(super) fn percent(&self, key: &'static str, default: u8) -> u8 {
+        let help = "write it with its sign, such as \"100%\"";
+        let Some((text, span)) = self.unit_string(key, "a percentage", help) else { return default };
+        match text.strip_suffix('%').map(|number| number.trim().parse::<u8>()) {
+            Some(Ok(percent @ 1..=100)) => percent,
+            Some(_) => {
+                let message = format!("`{}` is \"{text}\"; it goes from 1% to 100%", self.path(key));
+                self.notes.problem(span, message, None);
+                default
+            }
+            None => {
+                let message = format!("`{}` is \"{text}\", which is not a percentage", self.path(key));
+                self.notes.problem(span, message, help.to_owned());
+                default
+            }
+        }
+    }
+
+    /// A string that carries a unit; a bare number gets told so.
+    fn unit_string(&self, key: &'static str, what: &str, help: &str) -> Option<(&'a str, Span)> {
+        let value = self.get(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some((text.as_ref(), value.span())),
+            DeValue::Integer(_) | DeValue::Float(_) => {
+                let message = format!("`{}` is a number without a unit; {what} is a string", self.path(key));
+                self.notes.problem(value.span(), message, help.to_owned());
+                None
+            }
+            other => {
+                self.mistyped(value, &self.path(key), &format!("{what} in a string"), other);
+                None
+            }
+        }
+    }
+
+    /// A list of strings, each with its place.
+    pub(super) fn strings(&self, key: &'static str) -> Option<Vec<(&'a str, Span)>> {
+        let value = self.get(key)?;
+        self.as_strings(key, value)
+    }
+
+    pub(super) fn as_strings(&self, key: &str, value: Placed<'a>) -> Option<Vec<(&'a str, Span)>> {
+        match value.get_ref() {
+            DeValue::Array(items) => Some(items.iter().filter_map(|item| self.as_string(key, item)).collect()),
+            other => {
+                self.mistyped(value, &self.path(key), "a list of strings", other);
+                None
+            }
+        }
+    }
+
+    /// A list of tables.
+    pub(super) fn sections(&self, key: &'static str) -> Vec<Section<'a>> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        match value.get_ref() {
+            DeValue::Array(items) => items.iter().filter_map(|item| self.as_section(key, item)).collect(),
+            other => {
+                self.mistyped(value, &self.path(key), "a list of tables", other);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Notes every key that nobody asked for.
+    pub(super) fn refuse_unknown(&self) {
+        let known = self.known.borrow();
+        for (name, span, _) in self.entries().filter(|(name, _, _)| !known.contains(name)) {
+            let whole = if self.name.is_empty() { "the file".to_owned() } else { format!("[{}]", self.name) };
+            let closest = known
+                .iter()
+                .map(|known| (strsim::damerau_levenshtein(known, name), *known))
+                .min()
+                .filter(|(distance, known)| *distance <= 2.max(known.len() / 3));
+            let help = match closest {
+                Some((_, known)) => format!("did you mean `{known}`?"),
+                None => format!("it knows {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
+            };
+            self.notes.problem(span, format!("{whole} has no key `{name}`"), help);
+        }
+    }
+}

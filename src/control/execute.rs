@@ -1,0 +1,180 @@
+//! Effects into deeds, in the order given. What fails comes back as an event.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::task::JoinSet;
+
+use crate::config::Streams;
+use crate::control::handle::News;
+use crate::control::probe::probe;
+use crate::control::{Controller, Draining, Input};
+use crate::domain::color::Color;
+use crate::domain::gate::Probed;
+use crate::domain::rollout::{CommandId, CommitId, Effect, Outcome, Refusal, RoundId};
+use crate::domain::transition::{Decision, Kind, Transition, Trigger};
+
+impl Controller {
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Probe(round, color) => self.probe_round(round, color),
+                Effect::Commit(commit, transition) => self.commit(commit, transition),
+                Effect::Publish(decision) => self.publish(&decision),
+                Effect::Drain(color, deadline) => self.drain(color, deadline),
+                Effect::WriteBack(color) => self.watch.write_back(color),
+                Effect::Reply(id, result) => self.reply(id, result),
+            }
+        }
+    }
+
+    /// Every endpoint of a color at the same time, each within `health.timeout`.
+    fn probe_round(&self, round: RoundId, color: Color) {
+        let health = self.config.health.clone();
+        let mut probes = JoinSet::new();
+        for pool in &self.publisher.pools()[color] {
+            for endpoint in &pool.endpoints {
+                let (health, endpoint, upstream) = (health.clone(), Arc::clone(endpoint), pool.upstream.to_string());
+                probes.spawn(async move {
+                    let found = probe(&endpoint, &health).await;
+                    let probed = Probed {
+                        upstream,
+                        endpoint: endpoint.name.to_string(),
+                        passed: found.passed,
+                        detail: found.detail,
+                        at: SystemTime::now(),
+                        took: found.took,
+                    };
+                    (endpoint.id, probed)
+                });
+            }
+        }
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let results = probes.join_all().await;
+            let _ = inputs.send(Input::Probed(round, color, results));
+        });
+    }
+
+    fn commit(&mut self, commit: CommitId, transition: Transition) {
+        let transition = Arc::new(transition);
+        self.commits.insert(commit, Arc::clone(&transition));
+        let inputs = self.inputs.clone();
+        self.ledger.commit(Transition::clone(&transition), move |result| {
+            let _ = inputs.send(Input::Committed(commit, result));
+        });
+        if self.rollout.view().decision.generation == transition.decision.generation
+            && transition.kind == Kind::Rollback
+        {
+            // It is in force already; nobody has to wait for the disk to hear of it.
+            self.announce(0, &transition);
+        }
+    }
+
+    /// A transition is on disk.
+    pub(super) fn recorded(&mut self, sequence: u64, transition: Arc<Transition>) {
+        if transition.kind != Kind::Rollback {
+            self.announce(sequence, &transition);
+        }
+        self.history.push(sequence, transition);
+    }
+
+    fn announce(&mut self, sequence: u64, transition: &Arc<Transition>) {
+        let decision = &transition.decision;
+        let (active, release, generation) = (decision.active, &decision.release, decision.generation);
+        let (actor, reason) = (&transition.origin.actor, transition.origin.reason.as_deref().unwrap_or(""));
+        let took_ms = transition.took.as_secs_f64() * 1e3;
+        match (transition.kind, &transition.refusal) {
+            (Kind::Start, _) => tracing::info!(%active, %release, %generation, "First start: the file's color serves."),
+            (Kind::Switch, _) => {
+                tracing::info!(%active, %release, %generation, actor, reason, took_ms, forced = transition.forced, "Switched.");
+            }
+            (Kind::Rollback, _) => {
+                tracing::warn!(%active, %release, %generation, actor, reason, took_ms, forced = transition.forced, "Rolled back.");
+            }
+            (Kind::Release, _) => {
+                tracing::info!(%active, %release, %generation, actor, "The live color has a new release.")
+            }
+            (Kind::Seen, Some((code, refusal))) => {
+                tracing::warn!(%active, code, refusal, actor, "The order in the file was refused.");
+            }
+            (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
+        }
+        if transition.origin.trigger == Trigger::File {
+            self.tallies.switched(
+                "file",
+                match (transition.kind, &transition.refusal) {
+                    (Kind::Seen, Some(_)) => "refused",
+                    (Kind::Seen, None) => "unchanged",
+                    (Kind::Start | Kind::Switch | Kind::Rollback | Kind::Release, _) => "done",
+                },
+            );
+        }
+        let _ = self.news.send(News::Transition(sequence, Arc::clone(transition)));
+    }
+
+    fn publish(&mut self, decision: &Decision) {
+        let retired = self.publisher.publish(&self.config, decision);
+        // A color that serves again is not drained any more.
+        if self.draining.as_ref().is_some_and(|draining| draining.color == decision.active)
+            && let Some(draining) = self.draining.take()
+        {
+            draining.task.abort();
+        }
+        if retired.is_some() {
+            self.retired = retired;
+        }
+    }
+
+    fn drain(&mut self, color: Color, deadline: Instant) {
+        let Some(drain) = self.retired.take() else { return };
+        if self.config.drain.streams == Streams::Close {
+            drain.close_tunnels();
+        }
+        self.next_drain += 1;
+        let (number, began) = (self.next_drain, Instant::now());
+        let (inputs, meters) = (self.inputs.clone(), Arc::clone(self.publisher.meters()));
+        let task = tokio::spawn(async move {
+            let mut ended = 0;
+            if tokio::time::timeout_at(deadline.into(), drain.drained()).await.is_err() {
+                ended = meters.in_flight(color).total();
+                drain.end();
+                drain.drained().await;
+            }
+            drain.close_idle();
+            let _ = inputs.send(Input::Drained { color, number, took: began.elapsed(), ended });
+        });
+        if let Some(before) = self.draining.replace(Draining { color, number, deadline, task }) {
+            before.task.abort();
+        }
+    }
+
+    pub(super) fn drained(&mut self, color: Color, number: u64, took: Duration, ended: u64) {
+        if self.draining.as_ref().is_none_or(|draining| draining.number != number) {
+            return;
+        }
+        self.draining = None;
+        self.tallies.drained(took);
+        let took_ms = took.as_secs_f64() * 1e3;
+        if ended > 0 {
+            tracing::warn!(%color, took_ms, ended, "Drained; what was left at drain.timeout was ended.");
+        } else {
+            tracing::info!(%color, took_ms, "Drained.");
+        }
+        let _ = self.news.send(News::Drained { color, took, ended });
+    }
+
+    fn reply(&mut self, id: CommandId, result: Result<Outcome, Refusal>) {
+        let Some((trigger, answer)) = self.replies.remove(&id) else { return };
+        match &result {
+            Ok(outcome) if outcome.dry_run => {}
+            Ok(outcome) => self.tallies.switched(trigger, if outcome.changed { "done" } else { "unchanged" }),
+            Err(refusal) => {
+                self.tallies.switched(trigger, "refused");
+                tracing::warn!(code = refusal.code(), refusal = %refusal, "A command was refused.");
+            }
+        }
+        // Whoever asked may have hung up; that changes nothing.
+        let _ = answer.send(result);
+    }
+}

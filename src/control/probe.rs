@@ -1,0 +1,271 @@
+//! Active health: every endpoint of both colors is probed, always, and once more at the gate.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
+use http::{HeaderValue, Request};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+use crate::config::{EndpointAddress, HealthConfig};
+use crate::domain::color::Color;
+use crate::domain::health::{Health, Hysteresis};
+use crate::proxy::pool::{Endpoint, Pool};
+
+/// What one probe found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// It passed.
+    pub passed: bool,
+    /// The answer in a few words.
+    pub detail: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What is known of an endpoint, for people.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The last probe in a few words.
+    pub detail: String,
+    /// Since when its health is what it is.
+    pub since: SystemTime,
+    hysteresis: Hysteresis,
+}
+
+/// A change of health.
+#[derive(Clone, Debug)]
+pub struct HealthChange {
+    /// Of which color.
+    pub color: Color,
+    /// Of which upstream.
+    pub upstream: Arc<str>,
+    /// Which endpoint.
+    pub endpoint: String,
+    /// What it is now.
+    pub health: Health,
+    /// Why.
+    pub detail: String,
+}
+
+/// The probing tasks, one an endpoint.
+#[derive(Debug)]
+pub struct Probers {
+    tasks: HashMap<u64, (AbortHandle, Arc<Mutex<Observation>>)>,
+    health: watch::Sender<HealthConfig>,
+    changes: mpsc::UnboundedSender<HealthChange>,
+}
+
+impl Probers {
+    /// None yet; changes of health go to `changes`.
+    pub fn new(health: HealthConfig, changes: mpsc::UnboundedSender<HealthChange>) -> Probers {
+        Probers { tasks: HashMap::new(), health: watch::Sender::new(health), changes }
+    }
+
+    /// Takes over another configuration; every endpoint is probed anew at once.
+    pub fn configure(&self, health: &HealthConfig) {
+        self.health.send_if_modified(|current| {
+            let changed = current != health;
+            if changed {
+                current.clone_from(health);
+            }
+            changed
+        });
+    }
+
+    /// Probes exactly these endpoints from now on. One that stays keeps its task and what is known of it.
+    pub fn reconcile<'a>(&mut self, pools: impl Iterator<Item = &'a Arc<Pool>>) {
+        let mut gone = std::mem::take(&mut self.tasks);
+        for pool in pools {
+            for endpoint in &pool.endpoints {
+                let task = gone.remove(&endpoint.id).unwrap_or_else(|| self.spawn(pool, endpoint));
+                self.tasks.insert(endpoint.id, task);
+            }
+        }
+        for (task, _) in gone.into_values() {
+            task.abort();
+        }
+    }
+
+    /// What is known of an endpoint.
+    pub fn observation(&self, endpoint: u64) -> Option<Observation> {
+        let (_, observation) = self.tasks.get(&endpoint)?;
+        Some(observation.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// An endpoint passed the gate: it is up, whatever was known before, because it is about to serve.
+    pub fn passed_gate(&self, endpoint: &Endpoint) {
+        if let Some((_, observation)) = self.tasks.get(&endpoint.id) {
+            let mut observation = observation.lock().unwrap_or_else(PoisonError::into_inner);
+            if observation.hysteresis.observe(true, 1, 1).is_some() {
+                observation.since = SystemTime::now();
+            }
+            endpoint.set_health(observation.hysteresis.health());
+        }
+    }
+
+    fn spawn(&self, pool: &Arc<Pool>, endpoint: &Arc<Endpoint>) -> (AbortHandle, Arc<Mutex<Observation>>) {
+        let observation = Arc::new(Mutex::new(Observation {
+            detail: "not probed yet".to_owned(),
+            since: SystemTime::now(),
+            hysteresis: Hysteresis::default(),
+        }));
+        let (color, upstream) = (pool.color, Arc::clone(&pool.upstream));
+        let task = watch_over(
+            Arc::clone(endpoint),
+            Arc::clone(&observation),
+            self.health.subscribe(),
+            self.changes.clone(),
+            move |endpoint, health, detail| HealthChange {
+                color,
+                upstream: Arc::clone(&upstream),
+                endpoint,
+                health,
+                detail,
+            },
+        );
+        (tokio::spawn(task).abort_handle(), observation)
+    }
+}
+
+async fn watch_over(
+    endpoint: Arc<Endpoint>,
+    observation: Arc<Mutex<Observation>>,
+    mut health: watch::Receiver<HealthConfig>,
+    changes: mpsc::UnboundedSender<HealthChange>,
+    change: impl Fn(String, Health, String) -> HealthChange,
+) {
+    loop {
+        let policy = health.borrow_and_update().clone();
+        let found = probe(&endpoint, &policy).await;
+        let changed = {
+            let mut known = observation.lock().unwrap_or_else(PoisonError::into_inner);
+            known.detail.clone_from(&found.detail);
+            let changed = known.hysteresis.observe(found.passed, policy.rise, policy.fall);
+            if changed.is_some() {
+                known.since = SystemTime::now();
+            }
+            endpoint.set_health(known.hysteresis.health());
+            changed
+        };
+        if let Some(now) = changed {
+            let _ = changes.send(change(endpoint.name.to_string(), now, found.detail));
+        }
+        // A little apart, so that the endpoints of a large pool are not all asked at the same moment.
+        let pause = policy.interval.mul_f64(0.95 + fastrand::f64() * 0.1);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            changed = health.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Probes an endpoint once.
+pub async fn probe(endpoint: &Endpoint, policy: &HealthConfig) -> Found {
+    let began = Instant::now();
+    let found = tokio::time::timeout(policy.timeout, ask(endpoint, policy)).await;
+    let took = began.elapsed();
+    let (passed, detail) = match found {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(reason)) => (false, reason),
+        Err(_elapsed) => (false, format!("no answer within {}", humantime::format_duration(policy.timeout))),
+    };
+    Found { passed, detail, took }
+}
+
+async fn ask(endpoint: &Endpoint, policy: &HealthConfig) -> Result<(bool, String), String> {
+    match &endpoint.address {
+        EndpointAddress::Ip(address) => ask_tcp(*address, endpoint, policy).await,
+        EndpointAddress::Unix(path) => {
+            let stream = UnixStream::connect(path).await.map_err(|error| in_words(&error))?;
+            ask_stream(stream, endpoint, policy).await
+        }
+        EndpointAddress::Name { host, port } => {
+            let resolved = tokio::net::lookup_host((host.as_str(), *port)).await;
+            let mut addresses: Vec<SocketAddr> =
+                resolved.map_err(|_| "the name does not resolve".to_owned())?.collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            if **endpoint.resolved.load() != addresses {
+                endpoint.resolved.store(Arc::new(addresses.clone()));
+            }
+            let mut last = Err("the name has no address".to_owned());
+            for address in addresses {
+                last = ask_tcp(address, endpoint, policy).await;
+                if last.is_ok() {
+                    break;
+                }
+            }
+            last
+        }
+    }
+}
+
+async fn ask_tcp(address: SocketAddr, endpoint: &Endpoint, policy: &HealthConfig) -> Result<(bool, String), String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| in_words(&error))?;
+    ask_stream(stream, endpoint, policy).await
+}
+
+async fn ask_stream(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    endpoint: &Endpoint,
+    policy: &HealthConfig,
+) -> Result<(bool, String), String> {
+    let Some(path) = &policy.path else { return Ok((true, "connected".to_owned())) };
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| format!("no HTTP: {error}"))?;
+    let host = match (&policy.host, &endpoint.address) {
+        (Some(host), _) => host.clone(),
+        (None, EndpointAddress::Unix(_)) => "localhost".to_owned(),
+        (None, EndpointAddress::Ip(_) | EndpointAddress::Name { .. }) => endpoint.name.to_string(),
+    };
+    let request = Request::get(path.as_str())
+        .header(HOST, host)
+        .header(USER_AGENT, HeaderValue::from_static("cutover-probe"))
+        .header(CONNECTION, HeaderValue::from_static("close"))
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| error.to_string())?;
+    let answer = sender.send_request(request);
+    let answer = tokio::select! {
+        biased;
+        answer = answer => answer,
+        ended = connection => Err(match ended {
+            Err(error) => error,
+            Ok(()) => return Err("closed without an answer".to_owned()),
+        }),
+    };
+    let answer = answer.map_err(|error| match error {
+        error if error.is_parse() => "the answer is not HTTP".to_owned(),
+        error if error.is_incomplete_message() => "closed without an answer".to_owned(),
+        error => error.to_string(),
+    })?;
+    let status = answer.status();
+    let passed = (policy.expect.0..=policy.expect.1).contains(&status.as_u16());
+    let detail = match answer.headers().get(LOCATION).and_then(|location| location.to_str().ok()) {
+        Some(location) if status.is_redirection() => {
+            format!("{} to {}", status.as_u16(), location.chars().take(200).collect::<String>())
+        }
+        _ => status.as_u16().to_string(),
+    };
+    Ok((passed, detail))
+}
+
+fn in_words(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        std::io::ErrorKind::NotFound => "no such socket".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! What the controller shows of itself.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::control::Controller;
+use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, Status};
+use crate::domain::color::{Color, PerColor};
+use crate::domain::rollout::Phase;
+use crate::telemetry::exposition::Format;
+use crate::telemetry::meter::{InFlight, Reading};
+use crate::telemetry::metrics::{self, Facts};
+
+/// Over how many seconds rates are taken.
+const WINDOW: usize = 10;
+
+/// Finished requests and errors, second by second.
+#[derive(Debug, Default)]
+pub(super) struct Rates(VecDeque<(Instant, PerColor<(u64, u64)>)>);
+
+impl Rates {
+    pub(super) fn sample(&mut self, readings: &[(Color, Arc<str>, Reading)]) {
+        let sums = PerColor::from_fn(|color| {
+            let of_color = readings.iter().filter(|(of, _, _)| *of == color).map(|(_, _, reading)| reading);
+            of_color.fold((0, 0), |(all, errors), reading| (all + reading.requests(), errors + reading.codes[5]))
+        });
+        self.0.push_back((Instant::now(), sums));
+        while self.0.len() > WINDOW + 1 {
+            self.0.pop_front();
+        }
+    }
+
+    /// Requests and errors a second.
+    fn of(&self, color: Color) -> (f64, f64) {
+        let (Some((first, before)), Some((last, after))) = (self.0.front(), self.0.back()) else { return (0.0, 0.0) };
+        let seconds = (*last - *first).as_secs_f64();
+        if seconds < 0.5 {
+            return (0.0, 0.0);
+        }
+        let rate = |before: u64, after: u64| (after.saturating_sub(before)) as f64 / seconds;
+        (rate(before[color].0, after[color].0), rate(before[color].1, after[color].1))
+    }
+}
+
+impl Controller {
+    pub(super) fn status(&self) -> Status {
+        let view = self.rollout.view();
+        let readings = self.publisher.meters().read();
+        let colors = PerColor::from_fn(|color| {
+            let mut in_flight = InFlight::default();
+            let mut requests = 0;
+            for (_, _, reading) in readings.iter().filter(|(of, _, _)| *of == color) {
+                in_flight += reading.in_flight;
+                requests += reading.requests();
+            }
+            let (requests_per_second, errors_per_second) = self.rates.of(color);
+            ColorStatus {
+                release: self.config.colors[color].release.clone(),
+                endpoints: self.endpoints(color),
+                in_flight,
+                requests,
+                requests_per_second,
+                errors_per_second,
+            }
+        });
+        Status {
+            file_disagrees: view.file.active != view.decision.active,
+            draining: self.draining.as_ref().map(|draining| DrainingStatus {
+                color: draining.color,
+                left: colors[draining.color].in_flight,
+                ends_in: draining.deadline.saturating_duration_since(Instant::now()),
+            }),
+            view,
+            colors,
+            config_error: self.config_error.as_ref().map(|error| error.render(false)),
+            config_path: self.path.display().to_string(),
+            http_address: self.http_address.to_string(),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: self.started.elapsed(),
+            access_log_dropped: self.access_log.dropped(),
+        }
+    }
+
+    fn endpoints(&self, color: Color) -> Vec<EndpointStatus> {
+        let pools = &self.publisher.pools()[color];
+        let endpoints = pools.iter().flat_map(|pool| pool.endpoints.iter().map(move |endpoint| (pool, endpoint)));
+        endpoints
+            .filter_map(|(pool, endpoint)| {
+                let observation = self.probers.observation(endpoint.id)?;
+                Some(EndpointStatus {
+                    upstream: pool.upstream.to_string(),
+                    endpoint: endpoint.name.to_string(),
+                    health: endpoint.health(),
+                    detail: observation.detail,
+                    since: observation.since,
+                })
+            })
+            .collect()
+    }
+
+    pub(super) fn metrics(&self, format: Format) -> String {
+        let view = self.rollout.view();
+        let pools = self.publisher.pools();
+        let facts = Facts {
+            active: view.decision.active,
+            generation: view.decision.generation.0,
+            since: view.decision.since,
+            rollback_possible: view.rollback.is_ok(),
+            durable: view.durable,
+            phase: match view.phase {
+                Phase::Steady => "steady",
+                Phase::Gating { .. } => "gating",
+                Phase::Committing { .. } => "committing",
+            },
+            readings: self.publisher.meters().read(),
+            draining: self
+                .draining
+                .as_ref()
+                .map(|draining| (draining.color, self.publisher.meters().in_flight(draining.color))),
+            endpoints: pools
+                .iter()
+                .flat_map(|(_, pools)| pools)
+                .flat_map(|pool| pool.endpoints.iter().map(move |endpoint| (pool, endpoint)))
+                .map(|(pool, endpoint)| {
+                    (pool.color, Arc::clone(&pool.upstream), endpoint.name.to_string(), endpoint.health())
+                })
+                .collect(),
+            open_connections: self.publisher.open_connections(),
+            config_valid: self.config_error.is_none(),
+            config_valid_at: self.config_valid_at,
+            file_disagrees: view.file.active != view.decision.active,
+            access_log_dropped: self.access_log.dropped(),
+        };
+        metrics::render(format, &facts, &self.tallies)
+    }
+}

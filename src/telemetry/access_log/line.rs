@@ -1,0 +1,140 @@
+//! How a line looks. By hand, because it is made for each request: no map, no allocation.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::telemetry::access_log::Entry;
+
+/// The time as RFC 3339 in UTC with milliseconds. The part up to the second is made once a second.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    second: u64,
+    text: [u8; 24],
+}
+
+impl Clock {
+    pub(super) fn now(&mut self) -> &[u8; 24] {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if since.as_secs() != self.second || self.text[0] == 0 {
+            self.second = since.as_secs();
+            let text = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_secs(self.second)).to_string();
+            if let Ok(text) = text.as_bytes().try_into() {
+                self.text = text;
+            }
+        }
+        let millis = since.subsec_millis();
+        for (digit, scale) in self.text[20..23].iter_mut().zip([100, 10, 1]) {
+            *digit = b'0' + u8::try_from(millis / scale % 10).unwrap_or(0);
+        }
+        &self.text
+    }
+}
+
+pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_query: bool) {
+    out.extend_from_slice(b"{\"ts\":\"");
+    out.extend_from_slice(now);
+    out.push(b'"');
+    string(out, "request_id", entry.request_id);
+    if let Some(trace_id) = entry.trace_id {
+        string(out, "trace_id", trace_id);
+    }
+    string(out, "client", entry.client.as_bytes());
+    out.extend_from_slice(b",\"peer\":\"");
+    let _ = write!(out, "{}", entry.peer);
+    out.push(b'"');
+    string(out, "method", entry.method.as_bytes());
+    string(out, "host", entry.host);
+    string(out, "path", path(entry, redact_query).as_bytes());
+    string(out, "protocol", entry.protocol.as_bytes());
+    number(out, "status", entry.status.into());
+    if !entry.color.is_empty() {
+        string(out, "color", entry.color.as_bytes());
+        string(out, "release", entry.release.as_bytes());
+        string(out, "upstream", entry.upstream.as_bytes());
+        string(out, "endpoint", entry.endpoint.as_bytes());
+        number(out, "generation", entry.generation);
+    }
+    millis(out, "duration_ms", Some(entry.duration));
+    millis(out, "ttfb_ms", entry.ttfb);
+    millis(out, "upstream_ms", entry.upstream_time);
+    number(out, "bytes_in", entry.bytes_in);
+    number(out, "bytes_out", entry.bytes_out);
+    number(out, "retries", entry.retries.into());
+    if let Some(error) = entry.error {
+        string(out, "error", error.as_bytes());
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+pub(super) fn text(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_query: bool) {
+    out.extend_from_slice(now);
+    let _ = write!(out, " {} {} {} ", entry.client, entry.status, entry.method);
+    escape(out, entry.host);
+    escape(out, path(entry, redact_query).as_bytes());
+    let millis = entry.duration.as_secs_f64() * 1e3;
+    let _ = write!(out, " {} {} {} {millis:.3}ms ", entry.color, entry.release, entry.endpoint);
+    escape(out, entry.request_id);
+    if let Some(error) = entry.error {
+        let _ = write!(out, " {error}");
+    }
+    out.push(b'\n');
+}
+
+fn path<'a>(entry: &Entry<'a>, redact_query: bool) -> &'a str {
+    match entry.path.split_once('?') {
+        Some((path, _)) if redact_query => path,
+        _ => entry.path,
+    }
+}
+
+fn key(out: &mut Vec<u8>, key: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn string(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    key(out, name);
+    out.push(b'"');
+    escape(out, value);
+    out.push(b'"');
+}
+
+fn number(out: &mut Vec<u8>, name: &str, value: u64) {
+    key(out, name);
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Milliseconds with three places: microseconds, and no float.
+fn millis(out: &mut Vec<u8>, name: &str, value: Option<Duration>) {
+    let Some(value) = value else { return };
+    let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+    number(out, name, micros / 1000);
+    out.push(b'.');
+    for scale in [100, 10, 1] {
+        out.push(b'0' + u8::try_from(micros % 1000 / scale % 10).unwrap_or(0));
+    }
+}
+
+/// JSON string escapes (RFC 8259, 7). Bytes that are not UTF-8 become U+FFFD.
+fn escape(out: &mut Vec<u8>, value: &[u8]) {
+    let plain = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+    if value.iter().all(|byte| plain(*byte)) {
+        return out.extend_from_slice(value);
+    }
+    for chunk in value.utf8_chunks() {
+        for byte in chunk.valid().bytes() {
+            match byte {
+                b'"' => out.extend_from_slice(b"\\\""),
+                b'\\' => out.extend_from_slice(b"\\\\"),
+                0..0x20 | 0x7f => {
+                    let _ = write!(out, "\\u{byte:04x}");
+                }
+                other => out.push(other),
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+use super::*;
+
+fn entry() -> Entry<'static> {
+    Entry {
+        request_id: b"abc",
+        trace_id: None,
+        client: "1.2.3.4",
+        peer: SocketAddr::from(([10, 0, 0, 1], 5000)),
+        method: "GET",
+        host: b"shop.example.com",
+        path: "/a?b=c",
+        protocol: "HTTP/1.1",
+        status: 200,
+        color: "blue",
+        release: "2.13.0",
+        upstream: "default",
+        endpoint: "127.0.0.1:9001",
+        generation: 41,
+        duration: Duration::from_micros(12_345),
+        ttfb: Some(Duration::from_micros(5)),
+        upstream_time: None,
+        bytes_in: 0,
+        bytes_out: 18,
+        retries: 0,
+        error: None,
+    }
+}
+
+fn json(entry: &Entry<'_>, redact_query: bool) -> serde_json::Value {
+    let mut out = Vec::new();
+    line::json(&mut out, Clock::default().now(), entry, redact_query);
+    assert_eq!(out.last(), Some(&b'\n'));
+    serde_json::from_slice(&out).expect("valid JSON")
+}
+
+#[test]
+fn a_line_is_json_with_every_field_of_the_contract() {
+    let value = json(&entry(), false);
+    assert_eq!(value["duration_ms"], 12.345);
+    assert_eq!(value["ttfb_ms"], 0.005);
+    assert_eq!(value["path"], "/a?b=c");
+    assert_eq!(value["generation"], 41);
+    assert!(value["ts"].as_str().is_some_and(|ts| ts.len() == 24 && ts.ends_with('Z')));
+    assert!(value.get("upstream_ms").is_none() && value.get("error").is_none(), "what is not known is left out");
+}
+
+#[test]
+fn a_query_is_left_out_where_it_may_hold_secrets() {
+    assert_eq!(json(&entry(), true)["path"], "/a");
+}
+
+#[test]
+fn nothing_a_client_sends_breaks_the_line() {
+    let hostile = Entry { host: b"a\"b\\c\n\x01\xff\x7f", ..entry() };
+    assert_eq!(json(&hostile, false)["host"], "a\"b\\c\n\u{1}\u{fffd}\u{7f}");
+}
+
+#[test]
+fn lines_reach_the_file_and_go_on_in_a_new_one_after_a_rotation() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("access.log");
+    let target = AccessLog::File(path.clone());
+    let writer = AccessLogWriter::start(&target, LogFormat::Json, false).expect("starts");
+    let mut logger = writer.logger();
+    logger.log(&entry());
+    logger.flush();
+    while std::fs::read(&path).expect("reads").is_empty() {
+        std::thread::yield_now();
+    }
+    std::fs::rename(&path, dir.path().join("access.log.1")).expect("renames");
+    writer.reopen().expect("reopens");
+    logger.log(&entry());
+    logger.log(&entry());
+    logger.flush();
+    drop((logger, writer));
+    let lines = |name: &str| std::fs::read_to_string(dir.path().join(name)).expect("reads").lines().count();
+    assert_eq!((lines("access.log.1"), lines("access.log")), (1, 2));
+}
+
+#[test]
+fn a_full_disk_costs_lines_and_counts_them() {
+    let target = AccessLog::File("/dev/full".into());
+    let writer = AccessLogWriter::start(&target, LogFormat::Text, false).expect("starts");
+    let mut logger = writer.logger();
+    logger.log(&entry());
+    logger.log(&entry());
+    logger.flush();
+    while writer.dropped() < 2 {
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,137 @@
+//! The text formats of Prometheus: the classic one (0.0.4) and OpenMetrics 1.0.
+
+use std::fmt::{Display, Write};
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `text/plain; version=0.0.4`
+    Prometheus,
+    /// `application/openmetrics-text; version=1.0.0`
+    OpenMetrics,
+}
+
+impl Format {
+    /// What an `Accept` field asks for.
+    #[must_use]
+    pub fn accepted(accept: &str) -> Format {
+        if accept.contains("application/openmetrics-text") { Format::OpenMetrics } else { Format::Prometheus }
+    }
+
+    /// The answer's `Content-Type`.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// A page that is being written.
+#[derive(Debug)]
+pub struct Page {
+    format: Format,
+    text: String,
+}
+
+impl Page {
+    /// An empty page.
+    #[must_use]
+    pub fn new(format: Format) -> Page {
+        Page { format, text: String::with_capacity(16 * 1024) }
+    }
+
+    /// Begins a counter; `name` ends in `_total`.
+    pub fn counter(&mut self, name: &'static str, help: &str) -> Family<'_> {
+        self.family(name, "counter", help)
+    }
+
+    /// Begins a gauge.
+    pub fn gauge(&mut self, name: &'static str, help: &str) -> Family<'_> {
+        self.family(name, "gauge", help)
+    }
+
+    /// Begins a histogram.
+    pub fn histogram(&mut self, name: &'static str, help: &str) -> Family<'_> {
+        self.family(name, "histogram", help)
+    }
+
+    fn family(&mut self, name: &'static str, kind: &str, help: &str) -> Family<'_> {
+        // OpenMetrics names the family without the suffix of its samples.
+        let family = match self.format {
+            Format::OpenMetrics if kind == "counter" => name.strip_suffix("_total").unwrap_or(name),
+            Format::OpenMetrics | Format::Prometheus => name,
+        };
+        let _ = write!(self.text, "# HELP {family} {help}\n# TYPE {family} {kind}\n");
+        Family { page: self, name }
+    }
+
+    /// The finished page.
+    #[must_use]
+    pub fn finish(mut self) -> String {
+        if self.format == Format::OpenMetrics {
+            self.text.push_str("# EOF\n");
+        }
+        self.text
+    }
+}
+
+/// The samples of one name.
+#[derive(Debug)]
+pub struct Family<'a> {
+    page: &'a mut Page,
+    name: &'static str,
+}
+
+/// Labels with their values.
+pub type Labels<'a> = [(&'static str, &'a str)];
+
+impl Family<'_> {
+    /// Adds a sample.
+    pub fn sample(&mut self, labels: &Labels<'_>, value: impl Display) -> &mut Self {
+        self.line("", labels, None, value);
+        self
+    }
+
+    /// Adds a histogram: upper bounds with the count of each bucket alone, and the last count for `+Inf`.
+    pub fn buckets(&mut self, labels: &Labels<'_>, bounds: &[f64], counts: &[u64], sum: f64) -> &mut Self {
+        let mut all = 0;
+        for (bound, count) in bounds.iter().zip(counts) {
+            all += count;
+            self.line("_bucket", labels, Some(&bound.to_string()), all);
+        }
+        all += counts.get(bounds.len()).copied().unwrap_or(0);
+        self.line("_bucket", labels, Some("+Inf"), all);
+        self.line("_sum", labels, None, sum);
+        self.line("_count", labels, None, all);
+        self
+    }
+
+    fn line(&mut self, suffix: &str, labels: &Labels<'_>, bound: Option<&str>, value: impl Display) {
+        let text = &mut self.page.text;
+        text.push_str(self.name);
+        text.push_str(suffix);
+        let all = labels.iter().copied().chain(bound.map(|bound| ("le", bound)));
+        let mut separator = '{';
+        for (name, value) in all {
+            text.push(separator);
+            text.push_str(name);
+            text.push_str("=\"");
+            for character in value.chars() {
+                match character {
+                    '\\' => text.push_str("\\\\"),
+                    '"' => text.push_str("\\\""),
+                    '\n' => text.push_str("\\n"),
+                    other => text.push(other),
+                }
+            }
+            text.push('"');
+            separator = ',';
+        }
+        if separator == ',' {
+            text.push('}');
+        }
+        let _ = writeln!(text, " {value}");
+    }
+}

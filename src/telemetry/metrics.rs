@@ -1,0 +1,206 @@
+//! The series at `/metrics`. Every one is there from the start, also at 0.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::domain::color::Color;
+use crate::domain::health::Health;
+use crate::telemetry::exposition::{Format, Page};
+use crate::telemetry::meter::{BUCKETS_MICROS, InFlight, Reading};
+
+/// What the controller knows at the moment of the question.
+#[derive(Debug)]
+pub struct Facts {
+    /// The live color.
+    pub active: Color,
+    /// The generation in force.
+    pub generation: u64,
+    /// Since when the live color serves.
+    pub since: SystemTime,
+    /// A rollback has a target.
+    pub rollback_possible: bool,
+    /// The decision in force is on disk.
+    pub durable: bool,
+    /// `steady`, `gating` or `committing`.
+    pub phase: &'static str,
+    /// All meters.
+    pub readings: Vec<(Color, Arc<str>, Reading)>,
+    /// The color that is being drained, with what is left.
+    pub draining: Option<(Color, InFlight)>,
+    /// All endpoints: color, upstream, endpoint, health.
+    pub endpoints: Vec<(Color, Arc<str>, String, Health)>,
+    /// Open client connections.
+    pub open_connections: u64,
+    /// The file is valid.
+    pub config_valid: bool,
+    /// When the file was last found valid.
+    pub config_valid_at: SystemTime,
+    /// The file names another color than the live one.
+    pub file_disagrees: bool,
+    /// Lines that the access log dropped.
+    pub access_log_dropped: u64,
+}
+
+/// What is counted as it happens.
+#[derive(Debug, Default)]
+pub struct Tallies {
+    /// By trigger and outcome.
+    switches: BTreeMap<(&'static str, &'static str), u64>,
+    drains: [u64; DRAIN_SECONDS.len() + 1],
+    drain_sum: Duration,
+}
+
+const DRAIN_SECONDS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0];
+const TRIGGERS: [&str; 3] = ["api", "file", "rollback"];
+const OUTCOMES: [&str; 3] = ["done", "refused", "unchanged"];
+const PHASES: [&str; 3] = ["steady", "gating", "committing"];
+const KINDS: [&str; 3] = ["request", "stream", "tunnel"];
+const CODES: [&str; 6] = ["client_left", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl Tallies {
+    /// Counts an order and what became of it.
+    pub fn switched(&mut self, trigger: &'static str, outcome: &'static str) {
+        *self.switches.entry((trigger, outcome)).or_default() += 1;
+    }
+
+    /// Counts a finished drain.
+    pub fn drained(&mut self, took: Duration) {
+        let bucket = DRAIN_SECONDS.partition_point(|bound| *bound < took.as_secs_f64());
+        self.drains[bucket] += 1;
+        self.drain_sum += took;
+    }
+}
+
+/// Writes the page.
+#[must_use]
+pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
+    let mut page = Page::new(format);
+    decisions(&mut page, facts, tallies);
+    requests(&mut page, facts);
+    drains(&mut page, facts, tallies);
+    let mut up = page.gauge("cutover_endpoint_up", "Whether an endpoint passes its health checks.");
+    for (color, upstream, endpoint, health) in &facts.endpoints {
+        let labels = [("color", color.as_str()), ("upstream", &**upstream), ("endpoint", endpoint)];
+        up.sample(&labels, u8::from(*health == Health::Up));
+    }
+    page.gauge("cutover_open_connections", "Open client connections.")
+        .sample(&[("listener", "http")], facts.open_connections);
+    page.gauge("cutover_config_last_reload_successful", "Whether the configuration file is valid.")
+        .sample(&[], u8::from(facts.config_valid));
+    page.gauge("cutover_config_last_reload_success_timestamp_seconds", "When the configuration file was last valid.")
+        .sample(&[], seconds(facts.config_valid_at));
+    page.gauge("cutover_file_disagrees", "Whether the file names another color than the live one.")
+        .sample(&[], u8::from(facts.file_disagrees));
+    page.counter("cutover_access_log_dropped_lines_total", "Access log lines that could not be written.")
+        .sample(&[], facts.access_log_dropped);
+    page.gauge("cutover_build_info", "Always 1; the version is the label.")
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    process(&mut page);
+    page.finish()
+}
+
+fn decisions(page: &mut Page, facts: &Facts, tallies: &Tallies) {
+    let mut active = page.gauge("cutover_active", "Whether a color is the live one.");
+    for color in Color::ALL {
+        active.sample(&[("color", color.as_str())], u8::from(color == facts.active));
+    }
+    page.gauge("cutover_generation", "The generation in force.").sample(&[], facts.generation);
+    page.gauge("cutover_last_switch_timestamp_seconds", "Since when the live color serves.")
+        .sample(&[], seconds(facts.since));
+    let mut switches = page.counter("cutover_switches_total", "Orders to move traffic, and what became of them.");
+    for trigger in TRIGGERS {
+        for outcome in OUTCOMES {
+            let count = tallies.switches.get(&(trigger, outcome)).copied().unwrap_or(0);
+            switches.sample(&[("trigger", trigger), ("outcome", outcome)], count);
+        }
+    }
+    page.gauge("cutover_rollback_possible", "Whether a rollback has a release to go to.")
+        .sample(&[], u8::from(facts.rollback_possible));
+    page.gauge("cutover_durable", "Whether the decision in force is on disk.").sample(&[], u8::from(facts.durable));
+    let mut phase = page.gauge("cutover_phase", "What the decision core is doing.");
+    for name in PHASES {
+        phase.sample(&[("phase", name)], u8::from(name == facts.phase));
+    }
+}
+
+fn requests(page: &mut Page, facts: &Facts) {
+    let mut total = page.counter("cutover_http_requests_total", "Finished requests by code class.");
+    for (color, upstream, reading) in &facts.readings {
+        for (code, count) in CODES.iter().zip(reading.codes) {
+            total.sample(&[("color", color.as_str()), ("upstream", &**upstream), ("code", code)], count);
+        }
+    }
+    let bounds = BUCKETS_MICROS.map(|micros| micros as f64 / 1e6);
+    let mut duration = page.histogram(
+        "cutover_http_request_duration_seconds",
+        "From the parsed request head to the last byte of the answer.",
+    );
+    for (color, upstream, reading) in &facts.readings {
+        let labels = [("color", color.as_str()), ("upstream", &**upstream)];
+        duration.buckets(&labels, &bounds, &reading.buckets, reading.sum_micros as f64 / 1e6);
+    }
+    let mut in_flight = page.gauge("cutover_http_requests_in_flight", "Requests under way by kind.");
+    for color in Color::ALL {
+        let mut sum = InFlight::default();
+        for (_, _, reading) in facts.readings.iter().filter(|(of, _, _)| *of == color) {
+            sum += reading.in_flight;
+        }
+        for (kind, count) in KINDS.iter().zip([sum.requests, sum.streams, sum.tunnels]) {
+            in_flight.sample(&[("color", color.as_str()), ("kind", kind)], count);
+        }
+    }
+    let mut errors = page.counter("cutover_upstream_connect_errors_total", "Connections that could not be made.");
+    for (color, upstream, reading) in &facts.readings {
+        errors.sample(&[("color", color.as_str()), ("upstream", &**upstream)], reading.connect_errors);
+    }
+    let mut retries =
+        page.counter("cutover_retries_total", "Requests that were sent again, nothing of them having arrived.");
+    for (color, upstream, reading) in &facts.readings {
+        retries.sample(&[("color", color.as_str()), ("upstream", &**upstream)], reading.retries);
+    }
+}
+
+fn drains(page: &mut Page, facts: &Facts, tallies: &Tallies) {
+    let mut draining = page.gauge("cutover_draining", "What is left of a retired color, by kind.");
+    for color in Color::ALL {
+        let left = facts.draining.filter(|(of, _)| *of == color).map(|(_, left)| left).unwrap_or_default();
+        for (kind, count) in KINDS.iter().zip([left.requests, left.streams, left.tunnels]) {
+            draining.sample(&[("color", color.as_str()), ("kind", kind)], count);
+        }
+    }
+    page.histogram("cutover_drain_seconds", "From a switch to the last byte of what began before it.").buckets(
+        &[],
+        &DRAIN_SECONDS,
+        &tallies.drains,
+        tallies.drain_sum.as_secs_f64(),
+    );
+}
+
+/// The usual series of a process (Prometheus client library guidelines), from `/proc/self`.
+fn process(page: &mut Page) {
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name in parentheses, which may hold anything: state is the first field, utime the twelfth.
+    let fields: Vec<f64> = stat
+        .rsplit_once(')')
+        .map(|(_, rest)| rest.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect())
+        .unwrap_or_default();
+    let field = |index: usize| fields.get(index).copied().unwrap_or(0.0);
+    let booted = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let booted = booted.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<f64>().ok()).unwrap_or(0.0);
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let max = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    page.counter("process_cpu_seconds_total", "User and system time.").sample(&[], (field(11) + field(12)) / ticks);
+    page.gauge("process_resident_memory_bytes", "Resident memory.")
+        .sample(&[], field(21) * rustix::param::page_size() as f64);
+    page.gauge("process_virtual_memory_bytes", "Virtual memory.").sample(&[], field(20));
+    page.gauge("process_start_time_seconds", "When the process started.").sample(&[], booted + field(19) / ticks);
+    page.gauge("process_open_fds", "Open file descriptors.").sample(&[], open);
+    page.gauge("process_max_fds", "File descriptors at most.").sample(&[], max);
+    page.gauge("process_threads", "Threads.").sample(&[], field(17));
+}
+
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
