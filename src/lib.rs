@@ -1,5 +1,7 @@
 //! Cutover: a reverse proxy in front of two environments, blue and green, that moves all traffic by one command.
 
+pub mod admin;
+pub mod app;
 pub mod config;
 pub mod control;
 pub mod domain;

@@ -1,0 +1,136 @@
+//! The admin API: the router in one list, its listener, and nothing that decides.
+//!
+//! It runs beside the controller, away from the workers, and talks to it through [`ControllerHandle`] alone. A client
+//! that hangs up drops an answer; the command goes on.
+
+pub mod api;
+mod auth;
+mod events;
+mod handlers;
+mod listener;
+mod problem;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, header};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
+use axum::{Extension, Router};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::Semaphore;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::admin::auth::Peer;
+use crate::control::handle::ControllerHandle;
+
+pub use listener::AdminListener;
+
+/// Open connections at most. One that is idle gives its place up after [`IDLE`].
+const CONNECTIONS: usize = 256;
+/// A request head has to be complete, and the next one has to come, within this.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// The version of the running program as the OpenAPI document names it.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Every path, and the document that describes them.
+fn paths() -> (Router<ControllerHandle>, OpenApi) {
+    let info = utoipa::openapi::InfoBuilder::new()
+        .title("Cutover admin API")
+        .version(VERSION)
+        .description(Some("Moves all traffic between two environments, blue and green, and tells how things stand."))
+        .build();
+    let bearer = utoipa::openapi::security::HttpBuilder::new()
+        .scheme(utoipa::openapi::security::HttpAuthScheme::Bearer)
+        .description(Some("Needed when `admin.tokens` is set."))
+        .build();
+    let components = utoipa::openapi::ComponentsBuilder::new()
+        .security_scheme("token", utoipa::openapi::security::SecurityScheme::Http(bearer))
+        .build();
+    let document = utoipa::openapi::OpenApiBuilder::new().info(info).components(Some(components)).build();
+    OpenApiRouter::with_openapi(document)
+        .routes(routes!(handlers::switch))
+        .routes(routes!(handlers::rollback))
+        .routes(routes!(handlers::status))
+        .routes(routes!(handlers::history))
+        .routes(routes!(handlers::reload))
+        .routes(routes!(handlers::config))
+        .routes(routes!(events::events))
+        .routes(routes!(handlers::metrics))
+        .routes(routes!(handlers::livez))
+        .routes(routes!(handlers::readyz))
+        .routes(routes!(handlers::openapi))
+        .split_for_parts()
+}
+
+/// The router with its layers, outermost last.
+fn router(handle: ControllerHandle) -> Router {
+    let (paths, document) = paths();
+    paths
+        .fallback(handlers::not_found)
+        .method_not_allowed_fallback(handlers::method_not_allowed)
+        // Who asks, and may they.
+        .layer(from_fn_with_state(handle.clone(), auth::check))
+        .layer(Extension(Arc::new(document)))
+        // No answer of this API is true for long.
+        .layer(map_response(uncached))
+        .with_state(handle)
+}
+
+async fn uncached(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+/// Serves until `stop`; answers that are under way then are still given.
+pub async fn serve(listener: AdminListener, handle: ControllerHandle, stop: impl Future<Output = ()>) {
+    let router = router(handle);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = async {
+            // The semaphore is never closed.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut stop => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    connection(stream, peer, router).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely; it passes, and must not become a busy loop.
+                tracing::warn!(%error, "The admin listener could not accept a connection.");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: listener::Stream, peer: Peer, router: Router) {
+    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "An admin connection ended early.");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Who asks, and may they: tokens with roles, the peer of a unix socket, and no pages of other origins.
+//!
+//! Without tokens everybody who can reach the address is an operator, which is why it must then be loopback or a unix
+//! socket. A browser can reach loopback on behalf of any page, so the checks against other origins hold in both cases:
+//! `Origin` (RFC 6454), `Sec-Fetch-Site` (Fetch Metadata), and, without tokens, `Host` against DNS rebinding.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+
+use crate::admin::api::Problem;
+use crate::config::{Role, TokenConfig};
+use crate::control::handle::ControllerHandle;
+
+/// The other end of an admin connection.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    uid: Option<u32>,
+    address: Option<SocketAddr>,
+}
+
+impl Peer {
+    pub(super) fn tcp(address: SocketAddr) -> Peer {
+        Peer { uid: None, address: Some(address) }
+    }
+
+    pub(super) fn unix(uid: u32) -> Peer {
+        Peer { uid: Some(uid), address: None }
+    }
+}
+
+/// Who does it, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Actor {
+    /// The token's name, `uid 1000`, or `local`.
+    pub(super) name: String,
+    /// The peer's address, or `unix`.
+    pub(super) source: String,
+}
+
+/// Paths that tell nothing but that the process is there; probes carry no tokens.
+const OPEN: [&str; 2] = ["/livez", "/readyz"];
+
+/// The layer around every path.
+pub(super) async fn check(State(handle): State<ControllerHandle>, mut request: Request, next: Next) -> Response {
+    let tokens = Arc::clone(&handle.tokens.borrow());
+    let peer = request.extensions().get::<Peer>().cloned().unwrap_or(Peer { uid: None, address: None });
+    match actor(&peer, &tokens, request.method(), request.uri().path(), request.headers()) {
+        Ok(actor) => {
+            request.extensions_mut().insert(actor);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn actor(
+    peer: &Peer,
+    tokens: &[TokenConfig],
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Actor, Problem> {
+    same_origin(headers)?;
+    let source = peer.address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
+    if tokens.is_empty() {
+        if peer.address.is_some() {
+            local_host(headers)?;
+        }
+        let name = peer.uid.map_or_else(|| "local".to_owned(), |uid| format!("uid {uid}"));
+        return Ok(Actor { name, source });
+    }
+    if OPEN.contains(&path) {
+        return Ok(Actor { name: String::new(), source });
+    }
+    let needed = if *method == Method::GET || *method == Method::HEAD { Role::Viewer } else { Role::Operator };
+    let token = bearer(headers).ok_or_else(|| {
+        unauthorized("this needs a token: send `Authorization: Bearer …` (cutover: CUTOVER_TOKEN or --token-file)")
+    })?;
+    // All are compared, and each in constant time, so that the time tells nothing of how near a guess was.
+    let mut found = None;
+    for known in tokens {
+        if bool::from(known.secret.0.as_bytes().ct_eq(token)) {
+            found = Some(known);
+        }
+    }
+    let known = found.ok_or_else(|| unauthorized("the token is not one of admin.tokens"))?;
+    if known.role < needed {
+        let detail = format!("the token \"{}\" may look, but not change anything; this needs an operator", known.name);
+        return Err(Problem::new(403, "forbidden", "Not allowed", detail));
+    }
+    Ok(Actor { name: known.name.clone(), source })
+}
+
+fn unauthorized(detail: &str) -> Problem {
+    Problem::new(401, "unauthorized", "Who are you?", detail)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+fn cross_origin(detail: impl Into<String>) -> Problem {
+    Problem::new(403, "cross_origin", "Refused to a page of another origin", detail)
+}
+
+/// Refuses what a browser sends for a page that is not ours.
+fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    let host = headers.get(header::HOST).map(|host| host.as_bytes()).unwrap_or_default();
+    for origin in headers.get_all(header::ORIGIN) {
+        let origin = origin.as_bytes();
+        let authority = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+        if !authority.is_some_and(|authority| !host.is_empty() && authority.eq_ignore_ascii_case(host)) {
+            let origin = String::from_utf8_lossy(origin).into_owned();
+            return Err(cross_origin(format!("the request comes from a page of {origin:?}, which is not this one")));
+        }
+    }
+    for site in headers.get_all("sec-fetch-site") {
+        if !matches!(site.as_bytes(), b"same-origin" | b"none") {
+            return Err(cross_origin("the browser says that the request comes from another site (Sec-Fetch-Site)"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a name that only a foreign DNS can have pointed here.
+fn local_host(headers: &HeaderMap) -> Result<(), Problem> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
+    let local = name.is_empty() || name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok();
+    if local {
+        return Ok(());
+    }
+    let detail = format!("without admin.tokens the host must be an IP address or localhost, not {name:?} (DNS rebinding)");
+    Err(cross_origin(detail))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! `GET /admin/events`: server-sent events (WHATWG HTML, 9.2): each transition as it happens, and the status each second.
+//!
+//! A client that comes back with `Last-Event-ID` gets the transitions it missed. One that reads too slowly loses events
+//! and is told how many (`lagged`); nothing waits for it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body::Frame;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+
+use crate::admin::api::{Problem, StatusAnswer, event};
+use crate::control::handle::{ControllerHandle, News, Request, Stopping};
+
+/// Events that may wait for one client.
+const WAITING: usize = 16;
+/// Missed transitions that are sent again at most.
+const REPLAYED: usize = 1000;
+/// From status to status.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Every transition, drain, health change and reload as it happens; the status each second.
+#[utoipa::path(get, path = "/admin/events", params(("Last-Event-ID" = Option<String>, Header, description = "The number of the last transition seen; the ones after it are sent again")),
+    responses((status = 200, content_type = "text/event-stream", body = String, description = "Events `transition`, `drained`, `health`, `reloaded`, `status`, `lagged`")))]
+pub(super) async fn events(State(handle): State<ControllerHandle>, headers: HeaderMap) -> Result<Response, Problem> {
+    let last = match headers.get("last-event-id").map(|last| last.to_str().ok().and_then(|last| last.trim().parse().ok())) {
+        Some(None) => return Err(Problem::bad_request("Last-Event-ID is the number of a transition")),
+        Some(Some(last)) => Some(last),
+        None => None,
+    };
+    let (sender, body) = mpsc::channel(WAITING);
+    // Before the history is asked for, so that nothing falls between.
+    let news = handle.news.subscribe();
+    tokio::spawn(async move {
+        // It ends with the client or with the process.
+        let _ = tell(&handle, news, last, &sender).await;
+    });
+    let mut answer = Body::new(Events(body)).into_response();
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    Ok(answer)
+}
+
+async fn tell(
+    handle: &ControllerHandle,
+    mut news: broadcast::Receiver<News>,
+    last: Option<u64>,
+    client: &mpsc::Sender<Bytes>,
+) -> Result<(), Stopping> {
+    let send = async |bytes: Bytes| client.send(bytes).await.map_err(|_| Stopping);
+    let mut told = last.unwrap_or(0);
+    if let Some(last) = last {
+        let missed = handle.ask(|answer| Request::History { limit: REPLAYED, before: None, answer }).await?;
+        for (sequence, transition) in missed.iter().rev().filter(|(sequence, _)| *sequence > last) {
+            send(written(&News::Transition(*sequence, transition.clone()))).await?;
+            told = told.max(*sequence);
+        }
+    }
+    let mut second = tokio::time::interval(SECOND);
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = client.closed() => return Err(Stopping),
+            heard = news.recv() => match heard {
+                // Sent already, from the history.
+                Ok(News::Transition(sequence, _)) if sequence != 0 && sequence <= told => {}
+                Ok(news) => send(written(&news)).await?,
+                Err(RecvError::Lagged(missed)) => send(format!("event: lagged\ndata: {{\"missed\":{missed}}}\n\n").into()).await?,
+                Err(RecvError::Closed) => return Err(Stopping),
+            },
+            _ = second.tick() => {
+                let status = handle.ask(Request::Status).await?;
+                let data = serde_json::to_string(&StatusAnswer::new(&status)).unwrap_or_default();
+                send(format!("event: status\ndata: {data}\n\n").into()).await?;
+            }
+        }
+    }
+}
+
+/// One event as it goes over the wire. JSON has no bare line ends, so `data` is always one line.
+fn written(news: &News) -> Bytes {
+    let (name, data) = event(news);
+    match news {
+        News::Transition(sequence, _) if *sequence != 0 => format!("id: {sequence}\nevent: {name}\ndata: {data}\n\n"),
+        News::Transition(..) | News::Drained { .. } | News::Health { .. } | News::Reloaded(_) => {
+            format!("event: {name}\ndata: {data}\n\n")
+        }
+    }
+    .into()
+}
+
+/// What arrives in a channel, as a body.
+struct Events(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Events {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
+        self.0.poll_recv(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

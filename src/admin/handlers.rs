@@ -1,0 +1,258 @@
+//! One function an endpoint: understand the question, ask the controller, render the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::broadcast;
+use utoipa::IntoParams;
+use utoipa::openapi::OpenApi;
+
+use crate::admin::api::{
+    HistoryAnswer, Problem, ReloadAnswer, RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody, TransitionAnswer,
+};
+use crate::admin::auth::Actor;
+use crate::control::handle::{ControllerHandle, News, Request, Status, Stopping};
+use crate::domain::color::Color;
+use crate::domain::rollout::{Command, Outcome};
+use crate::domain::transition::{Generation, Origin, Trigger};
+use crate::telemetry::exposition::Format;
+
+/// A longer body is no command.
+const MAX_BODY: usize = 64 << 10;
+/// A body has to be complete within this.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A longer reason is a document; it belongs elsewhere.
+const MAX_REASON: usize = 1000;
+/// Transitions on a page, unless asked for otherwise, and at most.
+const PAGE: usize = 50;
+const MAX_PAGE: usize = 1000;
+/// How long a controller that lives takes at most for an answer.
+const ALIVE: Duration = Duration::from_secs(2);
+
+/// Moves all traffic to a color.
+#[utoipa::path(post, path = "/admin/switch", request_body(content = SwitchBody, description = "Empty: the other color"), responses(
+    (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
+    (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`unhealthy`, `in_progress`, `withdrawn`", body = Problem, content_type = "application/problem+json"),
+    (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "`unknown_color`", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "`not_durable`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn switch(
+    State(handle): State<ControllerHandle>,
+    Extension(actor): Extension<Actor>,
+    body: Body,
+) -> Result<Json<SwitchAnswer>, Problem> {
+    let body: SwitchBody = understood(body).await?;
+    let to = body.to.as_deref().map(color).transpose()?;
+    let drained = match body.wait.as_deref() {
+        None | Some("none") => false,
+        Some("drained") => true,
+        Some(other) => return Err(Problem::bad_request(format!("`wait` is \"none\" or \"drained\", not {other:?}"))),
+    };
+    let command = Command::Switch {
+        to,
+        if_generation: body.if_generation.map(Generation),
+        force: body.force,
+        dry_run: body.dry_run,
+        origin: origin(actor, body.reason)?,
+    };
+    // Before the command, so that no news of it is missed.
+    let news = handle.news.subscribe();
+    let outcome = handle.ask(|answer| Request::Command(command, answer)).await??;
+    let status = if drained && !outcome.dry_run {
+        when_drained(&handle, news, &outcome).await?
+    } else {
+        handle.ask(Request::Status).await?
+    };
+    Ok(Json(SwitchAnswer::new(&outcome, Some(&status))))
+}
+
+/// Moves all traffic back to what served before.
+#[utoipa::path(post, path = "/admin/rollback", request_body(content = RollbackBody, description = "May be empty"), responses(
+    (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
+    (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`no_known_good`, `unhealthy`", body = Problem, content_type = "application/problem+json"),
+    (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn rollback(
+    State(handle): State<ControllerHandle>,
+    Extension(actor): Extension<Actor>,
+    body: Body,
+) -> Result<Json<SwitchAnswer>, Problem> {
+    let body: RollbackBody = understood(body).await?;
+    let command = Command::Rollback {
+        if_generation: body.if_generation.map(Generation),
+        force: body.force,
+        origin: origin(actor, body.reason)?,
+    };
+    let outcome = handle.ask(|answer| Request::Command(command, answer)).await??;
+    let status = handle.ask(Request::Status).await?;
+    Ok(Json(SwitchAnswer::new(&outcome, Some(&status))))
+}
+
+/// Everything at a glance.
+#[utoipa::path(get, path = "/admin/status", responses((status = 200, body = StatusAnswer)))]
+pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<Json<StatusAnswer>, Problem> {
+    Ok(Json(StatusAnswer::new(&handle.ask(Request::Status).await?)))
+}
+
+/// Which page of the history.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    /// How many transitions, 1 to 1000; 50 if absent.
+    limit: Option<usize>,
+    /// Only those before this number.
+    before: Option<u64>,
+}
+
+/// What happened, newest first.
+#[utoipa::path(get, path = "/admin/history", params(HistoryQuery), responses(
+    (status = 200, body = HistoryAnswer),
+    (status = 400, body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn history(
+    State(handle): State<ControllerHandle>,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+) -> Result<Json<HistoryAnswer>, Problem> {
+    let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(Problem::bad_request(format!("`limit` is a number from 1 to {MAX_PAGE}, not {limit}")));
+    }
+    let page = handle.ask(|answer| Request::History { limit, before: query.before, answer }).await?;
+    let transitions: Vec<_> =
+        page.iter().map(|(sequence, transition)| TransitionAnswer::new(*sequence, transition)).collect();
+    let next_before = (transitions.len() == limit).then(|| transitions.last().map(|last| last.sequence)).flatten();
+    Ok(Json(HistoryAnswer { transitions, next_before }))
+}
+
+/// Reads the configuration file again, now.
+#[utoipa::path(post, path = "/admin/reload", responses(
+    (status = 200, body = ReloadAnswer),
+    (status = 422, description = "`invalid_config`; the last good one stays in force", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn reload(State(handle): State<ControllerHandle>, body: Body) -> Result<Json<ReloadAnswer>, Problem> {
+    let Nothing {} = understood(body).await?;
+    match handle.ask(Request::Reload).await? {
+        Ok(outcome) => Ok(Json(ReloadAnswer { changed: outcome.changed })),
+        Err(error) => Err(Problem::invalid_config(&error)),
+    }
+}
+
+/// A body that may only be empty or `{}`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// The configuration in force as TOML, secrets removed.
+#[utoipa::path(get, path = "/admin/config", responses((status = 200, body = String, content_type = "application/toml")))]
+pub(super) async fn config(State(handle): State<ControllerHandle>) -> Result<Response, Problem> {
+    let text = handle.ask(Request::Config).await?;
+    Ok(([(header::CONTENT_TYPE, "application/toml; charset=utf-8")], text).into_response())
+}
+
+/// All series, as Prometheus text or OpenMetrics by `Accept`.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(State(handle): State<ControllerHandle>, headers: HeaderMap) -> Result<Response, Problem> {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = Format::accepted(accept);
+    let text = handle.ask(|answer| Request::Metrics(format, answer)).await?;
+    Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
+}
+
+/// 200 while the controller answers; else it is time to start the process again.
+#[utoipa::path(get, path = "/livez", responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn livez(State(handle): State<ControllerHandle>) -> Result<&'static str, Problem> {
+    match tokio::time::timeout(ALIVE, handle.ask(Request::Status)).await {
+        Ok(Ok(_)) => Ok("alive\n"),
+        Ok(Err(Stopping)) => Err(Stopping.into()),
+        Err(_) => Err(Problem::new(503, "not_alive", "The controller does not answer", "nothing is decided any more")),
+    }
+}
+
+/// 200 while this process should get traffic; 503 as soon as it begins to stop.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn readyz(State(handle): State<ControllerHandle>) -> Result<&'static str, Problem> {
+    if *handle.ready.borrow() { Ok("ready\n") } else { Err(Stopping.into()) }
+}
+
+/// This document.
+#[utoipa::path(get, path = "/admin/openapi.json", responses((status = 200, description = "OpenAPI 3.1")))]
+pub(super) async fn openapi(Extension(document): Extension<Arc<OpenApi>>) -> Response {
+    Json(&*document).into_response()
+}
+
+pub(super) async fn not_found(uri: Uri) -> Problem {
+    let detail = format!("there is nothing at {}; see /admin/openapi.json", uri.path());
+    Problem::new(404, "not_found", "Not found", detail)
+}
+
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not take {method}; see the Allow header", uri.path());
+    Problem::new(405, "method_not_allowed", "Method not allowed", detail)
+}
+
+/// Reads a JSON body; an empty one is the default.
+async fn understood<T: DeserializeOwned + Default>(body: Body) -> Result<T, Problem> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await;
+    let bytes = match read {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(error)) if std::error::Error::source(&error).is_some_and(|s| s.is::<http_body_util::LengthLimitError>()) => {
+            return Err(Problem::new(413, "too_large", "Too large", format!("a body is at most {MAX_BODY} bytes")));
+        }
+        Ok(Err(error)) => return Err(Problem::bad_request(format!("the body can't be read: {error}"))),
+        Err(_) => return Err(Problem::new(408, "timeout", "Too slow", "the body did not come in time")),
+    };
+    if bytes.trim_ascii().is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(&bytes).map_err(|error| Problem::bad_request(format!("the body is not right: {error}")))
+}
+
+fn color(name: &str) -> Result<Color, Problem> {
+    name.parse().map_err(|_| {
+        Problem::new(422, "unknown_color", "There is no such color", format!("`to` is \"blue\" or \"green\", not {name:?}"))
+    })
+}
+
+fn origin(actor: Actor, reason: Option<String>) -> Result<Origin, Problem> {
+    if let Some(reason) = &reason {
+        if reason.chars().count() > MAX_REASON {
+            return Err(Problem::bad_request(format!("a `reason` has at most {MAX_REASON} characters")));
+        }
+        // It is printed on terminals.
+        if reason.chars().any(char::is_control) {
+            return Err(Problem::bad_request("a `reason` is one line without control characters"));
+        }
+    }
+    let reason = reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
+    Ok(Origin { trigger: Trigger::Api, actor: actor.name, source: actor.source, reason })
+}
+
+/// Waits until nothing is left of what the move retired, or the color serves again.
+async fn when_drained(
+    handle: &ControllerHandle,
+    mut news: broadcast::Receiver<News>,
+    outcome: &Outcome,
+) -> Result<Status, Problem> {
+    loop {
+        let status = handle.ask(Request::Status).await?;
+        if status.draining.is_none_or(|draining| draining.color == outcome.active) {
+            return Ok(status);
+        }
+        // Whatever happens, and also what was missed, the status says where things stand.
+        if matches!(news.recv().await, Err(broadcast::error::RecvError::Closed)) {
+            return Err(Stopping.into());
+        }
+    }
+}
