@@ -276,14 +276,15 @@ impl Controller {
     fn file_event(&mut self, event: FileEvent) {
         match event {
             FileEvent::Edited(config) => {
-                let pools_before = self.config.health.clone();
+                let changes = self.config.differences(&config).join("; ");
+                let health_before = self.config.health.clone();
                 self.config = config;
                 self.config_error = None;
                 self.config_valid_at = SystemTime::now();
                 let decision = self.rollout.view().decision;
                 let retired = self.publisher.publish(&self.config, &decision);
                 debug_assert!(retired.is_none(), "a reload moves no traffic by itself");
-                if pools_before != self.config.health {
+                if health_before != self.config.health {
                     self.probers.configure(&self.config.health);
                 }
                 self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
@@ -292,7 +293,7 @@ impl Controller {
                 if let Err(error) = self.access_log.retarget(&log.access, log.format, log.redact_query) {
                     tracing::error!(%error, "The access log goes on as before.");
                 }
-                tracing::info!(path = %self.path.display(), "The configuration was read and is in force.");
+                tracing::info!(path = %self.path.display(), changes, "The configuration was read and is in force.");
                 let _ = self.news.send(News::Reloaded(None));
                 self.handle(Event::Configured(configured(&self.config, &self.path)));
             }

@@ -399,9 +399,16 @@ impl StatusAnswer {
 fn rollback(status: &Status) -> RollbackAnswer {
     match &status.view.rollback {
         Ok(previous) => {
-            let down: Vec<_> = status.colors[previous.color].endpoints.iter().filter(|e| e.health == Health::Down).collect();
+            let down: Vec<_> =
+                status.colors[previous.color].endpoints.iter().filter(|e| e.health == Health::Down).collect();
             let why = down.first().map(|first| {
-                format!("{} of {}'s endpoints are down ({}: {})", down.len(), previous.color, first.endpoint, first.detail)
+                format!(
+                    "{} of {}'s endpoints are down ({}: {})",
+                    down.len(),
+                    previous.color,
+                    first.endpoint,
+                    first.detail
+                )
             });
             RollbackAnswer {
                 possible: true,

@@ -138,11 +138,13 @@ fn local_host(headers: &HeaderMap) -> Result<(), Problem> {
         Some(_) | None => host,
     };
     let name = name.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
-    let local = name.is_empty() || name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok();
+    let local =
+        name.is_empty() || name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok();
     if local {
         return Ok(());
     }
-    let detail = format!("without admin.tokens the host must be an IP address or localhost, not {name:?} (DNS rebinding)");
+    let detail =
+        format!("without admin.tokens the host must be an IP address or localhost, not {name:?} (DNS rebinding)");
     Err(cross_origin(detail))
 }
 

@@ -30,11 +30,12 @@ const SECOND: Duration = Duration::from_secs(1);
 #[utoipa::path(get, path = "/admin/events", params(("Last-Event-ID" = Option<String>, Header, description = "The number of the last transition seen; the ones after it are sent again")),
     responses((status = 200, content_type = "text/event-stream", body = String, description = "Events `transition`, `drained`, `health`, `reloaded`, `status`, `lagged`")))]
 pub(super) async fn events(State(handle): State<ControllerHandle>, headers: HeaderMap) -> Result<Response, Problem> {
-    let last = match headers.get("last-event-id").map(|last| last.to_str().ok().and_then(|last| last.trim().parse().ok())) {
-        Some(None) => return Err(Problem::bad_request("Last-Event-ID is the number of a transition")),
-        Some(Some(last)) => Some(last),
-        None => None,
-    };
+    let last =
+        match headers.get("last-event-id").map(|last| last.to_str().ok().and_then(|last| last.trim().parse().ok())) {
+            Some(None) => return Err(Problem::bad_request("Last-Event-ID is the number of a transition")),
+            Some(Some(last)) => Some(last),
+            None => None,
+        };
     let (sender, body) = mpsc::channel(WAITING);
     // Before the history is asked for, so that nothing falls between.
     let news = handle.news.subscribe();

@@ -207,7 +207,9 @@ async fn understood<T: DeserializeOwned + Default>(body: Body) -> Result<T, Prob
     let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await;
     let bytes = match read {
         Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) if std::error::Error::source(&error).is_some_and(|s| s.is::<http_body_util::LengthLimitError>()) => {
+        Ok(Err(error))
+            if std::error::Error::source(&error).is_some_and(|s| s.is::<http_body_util::LengthLimitError>()) =>
+        {
             return Err(Problem::new(413, "too_large", "Too large", format!("a body is at most {MAX_BODY} bytes")));
         }
         Ok(Err(error)) => return Err(Problem::bad_request(format!("the body can't be read: {error}"))),
@@ -221,7 +223,12 @@ async fn understood<T: DeserializeOwned + Default>(body: Body) -> Result<T, Prob
 
 fn color(name: &str) -> Result<Color, Problem> {
     name.parse().map_err(|_| {
-        Problem::new(422, "unknown_color", "There is no such color", format!("`to` is \"blue\" or \"green\", not {name:?}"))
+        Problem::new(
+            422,
+            "unknown_color",
+            "There is no such color",
+            format!("`to` is \"blue\" or \"green\", not {name:?}"),
+        )
     })
 }
 

@@ -31,7 +31,8 @@ impl AdminListener {
     pub fn bind(address: &AdminAddress) -> io::Result<AdminListener> {
         let kind = match address {
             AdminAddress::Tcp(address) => {
-                let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }?;
+                let socket =
+                    if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }?;
                 // A restart must not wait for the connections of the process before.
                 socket.set_reuseaddr(true)?;
                 socket.bind(*address)?;

@@ -53,12 +53,7 @@ impl Problem {
             .iter()
             .map(|diagnostic| {
                 let (line, column) = error.place(diagnostic);
-                ConfigProblem {
-                    line,
-                    column,
-                    message: diagnostic.message.clone(),
-                    help: diagnostic.help.clone(),
-                }
+                ConfigProblem { line, column, message: diagnostic.message.clone(), help: diagnostic.help.clone() }
             })
             .collect();
         problem

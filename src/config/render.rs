@@ -25,6 +25,14 @@ impl Config {
         lines
     }
 
+    /// What differs from the rendered configuration of another process, one line a key. Secrets are in neither.
+    pub fn changes_from(&self, rendered: &str) -> Result<Vec<String>, toml::de::Error> {
+        let before: Table = toml::from_str(rendered)?;
+        let mut lines = Vec::new();
+        compare("", &Value::Table(before), &Value::Table(self.table()), &mut lines);
+        Ok(lines)
+    }
+
     fn table(&self) -> Table {
         let mut root = Table::new();
         root.insert("active".into(), self.active.as_str().into());
