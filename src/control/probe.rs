@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -234,18 +235,19 @@ async fn ask_stream(
         .header(CONNECTION, HeaderValue::from_static("close"))
         .body(Empty::<Bytes>::new())
         .map_err(|error| error.to_string())?;
-    let answer = sender.send_request(request);
+    let mut answer = pin!(sender.send_request(request));
     let answer = tokio::select! {
         biased;
-        answer = answer => answer,
-        ended = connection => Err(match ended {
-            Err(error) => error,
-            Ok(()) => return Err("closed without an answer".to_owned()),
-        }),
+        answer = &mut answer => answer,
+        // An answer that ends the connection may have come in the same breath.
+        ended = connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => Err(error),
+        },
     };
     let answer = answer.map_err(|error| match error {
         error if error.is_parse() => "the answer is not HTTP".to_owned(),
-        error if error.is_incomplete_message() => "closed without an answer".to_owned(),
+        error if error.is_incomplete_message() || error.is_canceled() => "closed without an answer".to_owned(),
         error => error.to_string(),
     })?;
     let status = answer.status();

@@ -1,0 +1,140 @@
+//! The command line: a client of the admin API like any other, and the way to run the proxy.
+//!
+//! What a command prints on standard output is its result; why it failed goes to standard error, and into the exit code:
+//! 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard, 4 the proxy can't be reached, 5 timed out.
+
+mod args;
+mod check;
+mod client;
+mod commands;
+mod demo;
+mod output;
+mod render;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::admin::api::Problem;
+use crate::app;
+use crate::cli::args::{Args, Subcommand};
+use crate::cli::client::Client;
+use crate::cli::output::{complain, print};
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command can't be understood, or a configuration is not valid.
+    Usage(String),
+    /// The proxy answered with an error.
+    Refused(Box<Problem>),
+    /// Nobody answers at the admin address.
+    Unreachable(String),
+    /// It did not come about in time.
+    TimedOut(String),
+    /// Anything else.
+    Failed(String),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Failed(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Refused(problem) => match problem.status {
+                409 | 412 => 3,
+                422 => 2,
+                _ => 1,
+            },
+            Failure::Unreachable(_) => 4,
+            Failure::TimedOut(_) => 5,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Failure::Usage(text) | Failure::Unreachable(text) | Failure::TimedOut(text) | Failure::Failed(text) => {
+                text.clone()
+            }
+            Failure::Refused(problem) => render::problem(problem),
+        }
+    }
+}
+
+/// Parses the arguments, does what they say, and tells how it went.
+#[must_use]
+pub fn run() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no errors, and go to standard output.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let json = args.json;
+    match carry_out(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let (true, Failure::Refused(problem)) = (json, &failure) {
+                print(&format!("{}\n", serde_json::to_string(&**problem).unwrap_or_default()));
+            }
+            complain(&failure.text());
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn carry_out(args: Args) -> Result<(), Failure> {
+    let Args { connection, json, command } = args;
+    match command {
+        Subcommand::Run => run_proxy(&connection.config_path()),
+        Subcommand::Demo(options) => demo::run(&options),
+        Subcommand::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "cutover", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+        Subcommand::Man { dir } => man(dir.as_deref()),
+        Subcommand::Check => check::run(&connection, json),
+        Subcommand::Switch(options) => on_runtime(commands::switch(&Client::find(&connection)?, options, json)),
+        Subcommand::Rollback(options) => on_runtime(commands::rollback(&Client::find(&connection)?, options, json)),
+        Subcommand::Status { watch } => on_runtime(commands::status(&Client::find(&connection)?, watch, json)),
+        Subcommand::Wait(options) => on_runtime(wait::run(&Client::find(&connection)?, &options, json)),
+        Subcommand::History { limit, before } => {
+            on_runtime(commands::history(&Client::find(&connection)?, limit, before, json))
+        }
+        Subcommand::Reload => on_runtime(commands::reload(&Client::find(&connection)?, json)),
+    }
+}
+
+/// Commands talk to one proxy, one thing at a time.
+fn on_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Failed(format!("could not start: {error}")))?.block_on(work)
+}
+
+fn run_proxy(config: &std::path::Path) -> Result<(), Failure> {
+    app::run(config).map_err(|error| match error {
+        app::Error::Config(error) => Failure::Usage(error.render(output::colored_errors())),
+        app::Error::Ledger(_) | app::Error::Io { .. } => Failure::Failed(error.to_string()),
+    })
+}
+
+/// Manual pages: the first one to standard output, or one a command into a directory.
+fn man(dir: Option<&std::path::Path>) -> Result<(), Failure> {
+    let command = Args::command();
+    match dir {
+        None => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(command).render(&mut page);
+            rendered.map_err(|error| Failure::Failed(error.to_string()))?;
+            print(&String::from_utf8_lossy(&page));
+            Ok(())
+        }
+        Some(dir) => clap_mangen::generate_to(command, dir)
+            .map_err(|error| Failure::Failed(format!("could not write to {}: {error}", dir.display()))),
+    }
+}

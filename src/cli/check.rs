@@ -1,0 +1,91 @@
+//! `cutover check`: is a configuration valid, and what would it change in the running proxy?
+
+use serde_json::json;
+
+use crate::admin::api::StatusAnswer;
+use crate::cli::args::Connection;
+use crate::cli::client::Client;
+use crate::cli::commands::line;
+use crate::cli::output::{colored_errors, print};
+use crate::cli::{Failure, on_runtime};
+use crate::config::Config;
+use crate::config::error::ConfigError;
+
+pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
+    let path = connection.config_path();
+    let config = match Config::load(&path) {
+        Ok((config, _)) => config,
+        Err(error) => {
+            if json {
+                print(&line(&json!({ "valid": false, "errors": errors(&error) })));
+            }
+            return Err(Failure::Usage(error.render(colored_errors())));
+        }
+    };
+    let client = Client::find(connection)?;
+    on_runtime(async {
+        // A proxy that does not run yet is what a first check is for; one that refuses to say is not.
+        let running = match client.get_text("/admin/config").await {
+            Ok(running) => Some(running),
+            Err(Failure::Unreachable(_)) => None,
+            Err(failure) => return Err(failure),
+        };
+        let Some(running) = running else {
+            let text = format!(
+                "{} is valid. No proxy runs at {}, so there is nothing to compare.\n",
+                path.display(),
+                config.listen.admin
+            );
+            print(&if json { line(&json!({ "valid": true, "running": false })) } else { text });
+            return Ok(());
+        };
+        let status: StatusAnswer = client.get("/admin/status").await?;
+        let changes = config.changes_from(&running).map_err(|error| {
+            Failure::Failed(format!("the running proxy's configuration can't be understood: {error}"))
+        })?;
+        let order = order(&config, &status);
+        if json {
+            print(&line(&json!({ "valid": true, "running": true, "changes": changes, "order": order })));
+            return Ok(());
+        }
+        let mut text = format!("{} is valid.\n", path.display());
+        if changes.is_empty() {
+            text.push_str("It is what the running proxy has in force.\n");
+        } else {
+            text.push_str("It would change:\n");
+            for change in &changes {
+                text.push_str(&format!("  {change}\n"));
+            }
+        }
+        if let Some(order) = order {
+            text.push_str(&format!("{order}\n"));
+        }
+        print(&text);
+        Ok(())
+    })
+}
+
+/// What its `active` would do, as a sentence.
+fn order(config: &Config, status: &StatusAnswer) -> Option<String> {
+    let wanted = config.active;
+    if wanted.as_str() == status.active {
+        return None;
+    }
+    let from = &status.active;
+    Some(if status.file.active == wanted.as_str() {
+        format!("Its `active` says {wanted} while {from} serves; that was overruled, and is no new order.")
+    } else {
+        format!("Its `active` orders a switch from {from} to {wanted} (release {}).", config.colors[wanted].release)
+    })
+}
+
+fn errors(error: &ConfigError) -> Vec<serde_json::Value> {
+    error
+        .diagnostics
+        .iter()
+        .map(|diagnostic| {
+            let (line, column) = error.place(diagnostic);
+            json!({ "line": line, "column": column, "message": diagnostic.message, "help": diagnostic.help })
+        })
+        .collect()
+}

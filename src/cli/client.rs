@@ -1,0 +1,218 @@
+//! Talks to the admin API of a running proxy.
+//!
+//! The address is found also where the configuration file is not valid at the moment: that is when people need it most.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use toml::de::{DeTable, DeValue};
+
+use crate::cli::Failure;
+use crate::cli::args::Connection;
+
+/// To the established connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// What only looks is answered at once.
+pub(crate) const LOOK: Duration = Duration::from_secs(10);
+/// A longer answer is none of ours.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// The proxy to talk to.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    address: Address,
+    token: Option<HeaderValue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Address {
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => f.write_str(address),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Client {
+    /// By `--admin`, `CUTOVER_ADMIN`, or the configuration file; the token by `--token-file` or `CUTOVER_TOKEN`.
+    pub(crate) fn find(connection: &Connection) -> Result<Client, Failure> {
+        let address = match &connection.admin {
+            Some(admin) => address(admin).map_err(Failure::Usage)?,
+            None => from_file(&connection.config_path())?,
+        };
+        let token = match &connection.token_file {
+            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+                Failure::Usage(format!("the token file {} can't be read: {error}", path.display()))
+            })?),
+            None => std::env::var("CUTOVER_TOKEN").ok().filter(|token| !token.is_empty()),
+        };
+        let token = token.map(|token| {
+            let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+            value.map_err(|_| Failure::Usage("the token has characters that can't be sent in a header".to_owned()))
+        });
+        Ok(Client { address, token: token.transpose()? })
+    }
+
+    /// A proxy at a known address.
+    pub(crate) fn at(admin: &str) -> Result<Client, Failure> {
+        Ok(Client { address: address(admin).map_err(Failure::Usage)?, token: None })
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.parsed(&self.ask(Method::GET, path, Bytes::new(), LOOK).await?)
+    }
+
+    pub(crate) async fn get_text(&self, path: &str) -> Result<String, Failure> {
+        let bytes = self.ask(Method::GET, path, Bytes::new(), LOOK).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::Failed(error.to_string()))?;
+        self.parsed(&self.ask(Method::POST, path, body.into(), timeout).await?)
+    }
+
+    fn parsed<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, Failure> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            Failure::Failed(format!("what answers at {} does not speak as this version does: {error}", self.address))
+        })
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Bytes, timeout: Duration) -> Result<Bytes, Failure> {
+        let acts = method != Method::GET;
+        let answered = tokio::time::timeout(timeout, async {
+            let connected = tokio::time::timeout(CONNECT, self.connect()).await;
+            let stream = match connected {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return Err(self.unreachable(&error)),
+                Err(_) => return Err(self.unreachable(&"no connection in 5s")),
+            };
+            self.exchange(stream, method, path, body).await
+        });
+        match answered.await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let limit = humantime::format_duration(timeout);
+                let after = if acts { "; the command may still be carried out, the status tells" } else { "" };
+                Err(Failure::TimedOut(format!("no answer from {} in {limit}{after}", self.address)))
+            }
+        }
+    }
+
+    fn unreachable(&self, error: &dyn fmt::Display) -> Failure {
+        Failure::Unreachable(format!("the proxy can't be reached at {}: {error}", self.address))
+    }
+
+    async fn connect(&self) -> std::io::Result<Box<dyn Stream>> {
+        Ok(match &self.address {
+            Address::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        })
+    }
+
+    async fn exchange(
+        &self,
+        stream: Box<dyn Stream>,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Failure> {
+        let lost = |error: hyper::Error| self.unreachable(&error);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        tokio::spawn(connection);
+        let host = match &self.address {
+            Address::Tcp(address) => address.as_str(),
+            Address::Unix(_) => "localhost",
+        };
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, token);
+        }
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(body)).map_err(|error| Failure::Failed(error.to_string()))?;
+        let (head, body) = sender.send_request(request).await.map_err(lost)?.into_parts();
+        let bytes = Limited::new(body, MAX_ANSWER).collect().await;
+        let bytes = bytes.map_err(|error| self.unreachable(&error))?.to_bytes();
+        if head.status == StatusCode::OK {
+            return Ok(bytes);
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(problem) => Err(Failure::Refused(Box::new(problem))),
+            Err(_) => Err(Failure::Failed(format!(
+                "what answers at {} is not the admin API of Cutover (status {})",
+                self.address, head.status
+            ))),
+        }
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Understands an admin address as people write them.
+fn address(text: &str) -> Result<Address, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return Ok(Address::Unix(PathBuf::from(path)));
+    }
+    let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let well_formed = address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok());
+    if !well_formed {
+        return Err(format!(
+            "the admin address {text:?} is neither \"HOST:PORT\" nor \"unix:/PATH\", as in \"127.0.0.1:9900\""
+        ));
+    }
+    // Where a server says "everywhere", a client of the same machine goes to itself.
+    let local = address.strip_prefix("0.0.0.0:").map(|port| format!("127.0.0.1:{port}"));
+    let local = local.or_else(|| address.strip_prefix("[::]:").map(|port| format!("[::1]:{port}")));
+    Ok(Address::Tcp(local.unwrap_or_else(|| address.to_owned())))
+}
+
+/// `listen.admin` of a file, valid or not.
+fn from_file(path: &Path) -> Result<Address, Failure> {
+    let elsewhere = "name the admin address of the proxy with --admin or CUTOVER_ADMIN";
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let file = "or a configuration file with --config or CUTOVER_CONFIG";
+        Failure::Usage(format!("{} can't be read: {error}; {elsewhere}, {file}", path.display()))
+    })?;
+    // Goes on behind errors, so that half a file is enough.
+    let (table, _errors) = DeTable::parse_recoverable(&text);
+    let listen = table.get_ref().get("listen").and_then(|listen| match listen.get_ref() {
+        DeValue::Table(listen) => listen.get("admin"),
+        _ => None,
+    });
+    let admin = listen.and_then(|admin| match admin.get_ref() {
+        DeValue::String(admin) => Some(admin.to_string()),
+        _ => None,
+    });
+    let admin = admin
+        .ok_or_else(|| Failure::Usage(format!("{} has no readable `listen.admin`; {elsewhere}", path.display())))?;
+    address(&admin).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! The commands that ask the running proxy for something: one question, one answer, printed.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::admin::api::{Draining, HistoryAnswer, ReloadAnswer, RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody};
+use crate::cli::Failure;
+use crate::cli::args::{Rollback, Switch, WaitFor};
+use crate::cli::client::Client;
+use crate::cli::output::{complain, print};
+use crate::cli::render;
+use crate::domain::color::Color;
+
+/// How often a drain is looked at.
+const GLANCE: Duration = Duration::from_millis(100);
+
+pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Result<(), Failure> {
+    let body = SwitchBody {
+        to: options.color.as_ref().map(Color::to_string),
+        if_generation: options.if_generation,
+        force: options.force,
+        dry_run: options.dry_run,
+        wait: None,
+        reason: options.reason,
+    };
+    let mut answer: SwitchAnswer = client.post("/admin/switch", &body, options.timeout).await?;
+    let wait = options.wait == WaitFor::Drained;
+    if wait && !json {
+        print(&render::moved(&answer, "Switched"));
+    }
+    if wait {
+        answer.draining = drained(client, &answer, options.timeout).await?;
+    }
+    if json {
+        print(&line(&answer));
+    } else if wait {
+        print("Drained: nothing is left on the color that served before.\n");
+    } else {
+        print(&render::moved(&answer, "Switched"));
+    }
+    Ok(())
+}
+
+pub(crate) async fn rollback(client: &Client, options: Rollback, json: bool) -> Result<(), Failure> {
+    let body = RollbackBody { if_generation: options.if_generation, force: options.force, reason: options.reason };
+    let answer: SwitchAnswer = client.post("/admin/rollback", &body, options.timeout).await?;
+    print(&if json { line(&answer) } else { render::moved(&answer, "Rolled back") });
+    Ok(())
+}
+
+pub(crate) async fn status(client: &Client, watch: bool, json: bool) -> Result<(), Failure> {
+    let terminal = std::io::stdout().is_terminal();
+    loop {
+        let found = client.get::<StatusAnswer>("/admin/status").await;
+        let text = match &found {
+            Ok(status) if json => line(status),
+            Ok(status) => render::status(status),
+            // Who watches wants to see it come back.
+            Err(failure) if watch => format!("{}\n", failure.text()),
+            Err(_) => String::new(),
+        };
+        let clear = if watch && terminal && !json { "\x1b[H\x1b[2J" } else { "" };
+        let gap = if watch && !terminal && !json { "\n" } else { "" };
+        // Colors are decided on by `print`; the cursor is moved on terminals alone.
+        if !clear.is_empty() {
+            print_raw(clear);
+        }
+        print(&format!("{text}{gap}"));
+        if !watch {
+            return found.map(|_| ());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+pub(crate) async fn history(client: &Client, limit: u16, before: Option<u64>, json: bool) -> Result<(), Failure> {
+    let before = before.map(|before| format!("&before={before}")).unwrap_or_default();
+    let answer: HistoryAnswer = client.get(&format!("/admin/history?limit={limit}{before}")).await?;
+    print(&if json { line(&answer) } else { render::history(&answer) });
+    Ok(())
+}
+
+pub(crate) async fn reload(client: &Client, json: bool) -> Result<(), Failure> {
+    let answer: ReloadAnswer = client.post("/admin/reload", &serde_json::json!({}), Duration::from_secs(30)).await?;
+    print(&match (json, answer.changed) {
+        (true, _) => line(&answer),
+        (false, true) => "The configuration was read and is in force.\n".to_owned(),
+        (false, false) => "The configuration is as it was.\n".to_owned(),
+    });
+    Ok(())
+}
+
+/// Waits for the end of a drain: a bar on a terminal, a line now and then otherwise.
+async fn drained(client: &Client, answer: &SwitchAnswer, timeout: Duration) -> Result<Option<Draining>, Failure> {
+    let began = Instant::now();
+    let total = |draining: &Draining| draining.requests + draining.streams + draining.tunnels;
+    let mut most = answer.draining.as_ref().map_or(0, total);
+    // Draws on standard error, and nothing where that is no terminal.
+    let bar = ProgressBar::new(most);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} ended · {msg}") {
+        bar.set_style(style);
+    }
+    let mut told = began;
+    loop {
+        let status: StatusAnswer = client.get("/admin/status").await?;
+        let Some(draining) = status.draining.filter(|draining| draining.color != answer.active) else {
+            bar.finish_and_clear();
+            return Ok(None);
+        };
+        let left = total(&draining);
+        most = most.max(left);
+        bar.set_length(most);
+        bar.set_position(most - left);
+        bar.set_message(render::left(&draining));
+        if bar.is_hidden() && told.elapsed() >= Duration::from_secs(5) {
+            told = Instant::now();
+            complain(&format!("draining {}", render::left(&draining)));
+        }
+        if began.elapsed() >= timeout {
+            bar.finish_and_clear();
+            return Err(Failure::TimedOut(format!(
+                "{} serves; {} is not drained after {}: {}",
+                answer.active,
+                draining.color,
+                humantime::format_duration(timeout),
+                render::left(&draining),
+            )));
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+fn print_raw(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// One JSON document a line.
+pub(crate) fn line(value: &impl Serialize) -> String {
+    format!("{}\n", serde_json::to_string(value).unwrap_or_default())
+}

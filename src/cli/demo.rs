@@ -1,0 +1,207 @@
+//! `cutover demo`: two small applications, the real proxy in front of them with a real file and a real ledger in a
+//! temporary directory, a trickle of traffic, one round that is shown, and the commands to paste.
+
+mod application;
+mod traffic;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::admin::api::{RollbackBody, SwitchAnswer, SwitchBody};
+use crate::app::Running;
+use crate::cli::args::Demo;
+use crate::cli::client::Client;
+use crate::cli::demo::application::Application;
+use crate::cli::demo::traffic::Traffic;
+use crate::cli::output::print;
+use crate::cli::{Failure, on_runtime, render};
+use crate::control::handle::News;
+use crate::domain::color::Color;
+use crate::sys::signals::{Signal, Signals};
+
+/// Where people expect the two of them; another port where it is taken.
+const HTTP_PORT: u16 = 8080;
+const ADMIN_PORT: u16 = 9900;
+
+pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
+    on_runtime(async {
+        let failed = |error: std::io::Error| Failure::Failed(format!("the demo could not start: {error}"));
+        let mut signals = Signals::listen().map_err(failed)?;
+        let dir = tempfile::Builder::new().prefix("cutover-demo-").tempdir().map_err(failed)?;
+        let blue = Application::start(Color::Blue, "2.13.0").await.map_err(failed)?;
+        let green = Application::start(Color::Green, "2.14.0").await.map_err(failed)?;
+        let file = dir.path().join("cutover.toml");
+        let text = configuration(dir.path(), blue.address, green.address);
+        std::fs::write(&file, text).map_err(failed)?;
+
+        // It has threads of its own; ending it waits for them, which must not block what serves the applications.
+        let started = tokio::task::spawn_blocking({
+            let file = file.clone();
+            move || Running::start(&file)
+        });
+        let proxy = match started.await {
+            Ok(Ok(proxy)) => proxy,
+            Ok(Err(error)) => return Err(Failure::Failed(error.to_string())),
+            Err(error) => return Err(Failure::Failed(error.to_string())),
+        };
+        let traffic = Traffic::start(proxy.http_address());
+        print(&introduction(&proxy, &file, &blue, &green));
+        let shown = tokio::select! {
+            shown = round(&proxy, &traffic) => shown,
+            // Interrupted before it began: still the end that was asked for.
+            _ = signals.next() => Ok(()),
+        };
+        if shown.is_ok() && !options.once {
+            print(&suggestions(&proxy, &file));
+            tokio::select! {
+                () = tell(&proxy, &traffic) => {}
+                () = interrupted(&mut signals) => {}
+            }
+            print(&format!("\nEnded after {}.\n", traffic.summary()));
+        }
+        let _ = tokio::task::spawn_blocking(move || drop(proxy)).await;
+        shown
+    })
+}
+
+async fn interrupted(signals: &mut Signals) {
+    while signals.next().await != Signal::Stop {}
+}
+
+fn configuration(dir: &Path, blue: SocketAddr, green: SocketAddr) -> String {
+    format!(
+        r#"# The demo's configuration. Edit it while the demo runs: `active` is an order.
+active = "blue"
+
+[listen]
+http  = "{http}"
+admin = "{admin}"
+
+[state]
+dir = {state:?}
+
+[health]
+path = "/healthz"
+
+[log]
+format = "text"
+access = "off"
+
+[blue]
+release   = "2.13.0"
+endpoints = ["{blue}"]
+
+[green]
+release   = "2.14.0"
+endpoints = ["{green}"]
+"#,
+        http = free(HTTP_PORT),
+        admin = free(ADMIN_PORT),
+        state = dir.join("state"),
+    )
+}
+
+/// The usual port if nobody has it, else any.
+fn free(port: u16) -> SocketAddr {
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    if TcpListener::bind(usual).is_ok() { usual } else { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
+}
+
+fn introduction(proxy: &Running, file: &Path, blue: &Application, green: &Application) -> String {
+    format!(
+        "
+Two applications, and Cutover in front of them:
+
+  traffic        http://{}/
+  admin API      http://{}/admin/status
+  configuration  {}
+  {}           release 2.13.0 at {}
+  {}          release 2.14.0 at {}
+
+One round, shown with ten requests a second going on:
+
+",
+        proxy.http_address(),
+        proxy.admin_address(),
+        file.display(),
+        render::color("blue"),
+        blue.address,
+        render::color("green"),
+        green.address,
+    )
+}
+
+/// A switch and a rollback by the admin API, with what an application's user sees before and after.
+async fn round(proxy: &Running, traffic: &Arc<Traffic>) -> Result<(), Failure> {
+    let client = Client::at(&proxy.admin_address().to_string())?;
+    let seen = async |what: &str| {
+        let text = traffic.ask().await.map_err(|error| Failure::Failed(format!("GET / failed: {error}")))?;
+        print(&format!("  {what:<28} {text}"));
+        Ok::<(), Failure>(())
+    };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    seen("GET /").await?;
+    let body = SwitchBody { to: Some("green".to_owned()), reason: Some("demo".to_owned()), ..SwitchBody::default() };
+    let answer: SwitchAnswer = client.post("/admin/switch", &body, Duration::from_secs(30)).await?;
+    print(&format!(
+        "  {:<28} {}",
+        "POST /admin/switch",
+        render::moved(&answer, "Switched").lines().next().unwrap_or("")
+    ));
+    print("\n");
+    seen("GET /").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let body = RollbackBody { reason: Some("demo".to_owned()), ..RollbackBody::default() };
+    let answer: SwitchAnswer = client.post("/admin/rollback", &body, Duration::from_secs(30)).await?;
+    print(&format!(
+        "  {:<28} {}",
+        "POST /admin/rollback",
+        render::moved(&answer, "Rolled back").lines().next().unwrap_or("")
+    ));
+    print("\n");
+    seen("GET /").await?;
+    print(&format!("\n  Meanwhile: {}.\n", traffic.summary()));
+    Ok(())
+}
+
+fn suggestions(proxy: &Running, file: &Path) -> String {
+    let program = std::env::current_exe().map_or_else(|_| "cutover".to_owned(), |path| path.display().to_string());
+    let (http, admin, file) = (proxy.http_address(), proxy.admin_address(), file.display());
+    format!(
+        r#"
+Now you, in another terminal:
+
+  curl http://{http}/
+  curl -X POST http://{admin}/admin/switch
+  curl -X POST http://{admin}/admin/rollback
+  sed -i 's/^active = .*/active = "green"/' {file}
+  {program} --config {file} status
+  {program} --config {file} switch blue --wait drained --reason "back to work"
+  {program} --config {file} history
+  curl -N http://{http}/slow        # a minute long; switch meanwhile, it stays where it began
+  curl -N http://{admin}/admin/events
+
+Ctrl-C ends it. What happens:
+
+"#
+    )
+}
+
+/// Tells what happens until the proxy ends.
+async fn tell(proxy: &Running, traffic: &Traffic) {
+    let mut news = proxy.handle().news.subscribe();
+    loop {
+        match news.recv().await {
+            Ok(News::Drained { color, ended, .. }) => {
+                let what = if ended == 0 { "drained".to_owned() } else { format!("drained; {ended} had to be ended") };
+                print(&format!("  {} is {what}. {}\n", render::color(color.as_str()), traffic.summary()));
+            }
+            Ok(News::Transition(..) | News::Health { .. } | News::Reloaded(_)) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Answers in words: short, aligned, the two colors in their colors. Styles are always written; `output` strips them
+//! where they are not wanted.
+
+use std::fmt::{Display, Write};
+use std::time::{Duration, SystemTime};
+
+use anstyle::{AnsiColor, Style};
+
+use crate::admin::api::{ColorAnswer, Draining, HistoryAnswer, Problem, StatusAnswer, SwitchAnswer, TransitionAnswer};
+
+const BLUE: Style = AnsiColor::BrightBlue.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default().bold();
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// The name of a color, in it.
+pub(crate) fn color(name: &str) -> String {
+    let style = match name {
+        "blue" => BLUE,
+        "green" => GREEN,
+        _ => Style::new(),
+    };
+    painted(style, name)
+}
+
+fn painted(style: Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// What became of a switch or a rollback.
+pub(crate) fn moved(answer: &SwitchAnswer, verb: &str) -> String {
+    let SwitchAnswer { release, generation, .. } = answer;
+    let active = color(&answer.active);
+    if answer.dry_run {
+        return if answer.changed {
+            format!("Would switch to {active} (release {release}): nothing speaks against it. Nothing was changed.\n")
+        } else {
+            format!("Would change nothing: {active} serves already (release {release}, generation {generation}).\n")
+        };
+    }
+    if !answer.changed {
+        return format!("{active} serves already (release {release}, generation {generation}); nothing was touched.\n");
+    }
+    let took = short(Duration::from_micros(answer.took_us));
+    let mut text = format!("{verb} to {active} (release {release}) in {took}, generation {generation}.\n");
+    if !answer.durable {
+        text.push_str("It is in force, but not on disk yet; `cutover status` tells why and when.\n");
+    }
+    if let Some(draining) = &answer.draining {
+        let _ = writeln!(text, "Draining {}.", left(draining));
+    }
+    text
+}
+
+/// What is left of a retired color.
+pub(crate) fn left(draining: &Draining) -> String {
+    let Draining { requests, streams, tunnels, .. } = draining;
+    let ends = short(Duration::from_millis(draining.ends_in_ms));
+    format!(
+        "{}: {}, {}, {}; what is left is ended in {ends}",
+        color(&draining.color),
+        count(*requests, "request"),
+        count(*streams, "stream"),
+        count(*tunnels, "tunnel"),
+    )
+}
+
+fn count(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// Everything at a glance.
+pub(crate) fn status(status: &StatusAnswer) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, what: String| {
+        let _ = writeln!(text, "{name:<10} {what}");
+    };
+    let since = format!("since {} ({} ago)", status.since, ago(&status.since));
+    row(
+        "active",
+        format!("{} · release {} · generation {} · {since}", color(&status.active), status.release, status.generation),
+    );
+    if !status.durable {
+        row("", painted(BAD, "not on disk: a restart would come up on the decision before; see the log"));
+    }
+    if let Some(to) = &status.moving_to {
+        row("moving", format!("to {} ({})", color(to), status.phase));
+    }
+    let rollback = &status.rollback;
+    let why = rollback.why.as_ref().map(|why| format!(", but {why}")).unwrap_or_default();
+    row(
+        "rollback",
+        match (&rollback.to, &rollback.release) {
+            (Some(to), Some(release)) => format!("possible, to {} (release {release}){why}", color(to)),
+            _ => format!("not possible: {}", rollback.why.as_deref().unwrap_or("nothing to go back to")),
+        },
+    );
+    if let Some(draining) = &status.draining {
+        row("draining", left(draining));
+    }
+    for (name, of_color) in [("blue", &status.blue), ("green", &status.green)] {
+        environment(&mut text, name, of_color);
+    }
+    let mut row = |name: &str, what: String| {
+        let _ = writeln!(text, "{name:<10} {what}");
+    };
+    let file = &status.file;
+    let mut says = format!("{} says {}", file.path, color(&file.active));
+    if file.disagrees {
+        says.push_str(&painted(BAD, " and disagrees with what is live"));
+    }
+    row("file", format!("{says}; its last order: {}", file.order));
+    if let Some(refusal) = &file.refusal {
+        row("", painted(BAD, format!("{}: {}", refusal.code, refusal.detail)));
+    }
+    if let Some(error) = &file.write_back_error {
+        row("", painted(BAD, format!("it could not be put right: {error}")));
+    }
+    if let Some(error) = &file.error {
+        row("", painted(BAD, "it is not valid; the last good configuration stays in force:"));
+        for line in error.trim_end().lines() {
+            row("", line.to_owned());
+        }
+    }
+    if status.access_log_dropped > 0 {
+        row("log", format!("{} dropped", count(status.access_log_dropped, "access log line")));
+    }
+    let uptime = short(Duration::from_secs_f64(status.uptime_s.max(0.0)));
+    row("proxy", format!("{} · up {uptime} · serving on {}", status.version, status.http_address));
+    text
+}
+
+fn environment(text: &mut String, name: &str, of_color: &ColorAnswer) {
+    let up = of_color.endpoints.iter().filter(|endpoint| endpoint.health == "up").count();
+    let in_flight = of_color.requests + of_color.streams + of_color.tunnels;
+    let gap = " ".repeat(10_usize.saturating_sub(name.len()));
+    let _ = writeln!(
+        text,
+        "{}{gap} release {} · {up}/{} up · {in_flight} in flight · {:.1} requests/s · {:.1} errors/s",
+        color(name),
+        of_color.release,
+        of_color.endpoints.len(),
+        of_color.requests_per_second,
+        of_color.errors_per_second,
+    );
+    let widest = |of: fn(&crate::admin::api::EndpointAnswer) -> &str| {
+        of_color.endpoints.iter().map(|endpoint| of(endpoint).chars().count()).max().unwrap_or(0)
+    };
+    let (upstreams, addresses) = (widest(|endpoint| &endpoint.upstream), widest(|endpoint| &endpoint.endpoint));
+    for endpoint in &of_color.endpoints {
+        let style = match endpoint.health.as_str() {
+            "up" => GOOD,
+            "down" => BAD,
+            _ => DIM,
+        };
+        let _ = writeln!(
+            text,
+            "           {:<upstreams$}  {:<addresses$}  {style}{:<7}{style:#}  {}, for {}",
+            endpoint.upstream,
+            endpoint.endpoint,
+            endpoint.health,
+            endpoint.detail,
+            ago(&endpoint.since),
+        );
+    }
+}
+
+/// What happened, newest first.
+pub(crate) fn history(answer: &HistoryAnswer) -> String {
+    let mut text = String::new();
+    for transition in &answer.transitions {
+        let TransitionAnswer { sequence, generation, .. } = transition;
+        let _ = write!(text, "{sequence:>5}  {}  gen {generation:<4} {}", transition.at, happened(transition));
+        let source = if transition.source.is_empty() { String::new() } else { format!(" ({})", transition.source) };
+        let _ = write!(text, " · {} {}{source}", transition.trigger, plain(&transition.actor));
+        if transition.forced {
+            text.push_str(" · forced");
+        }
+        if let Some(reason) = &transition.reason {
+            let _ = write!(text, " · {}", plain(reason));
+        }
+        text.push('\n');
+        if let Some(refusal) = &transition.refusal {
+            let _ = writeln!(text, "       {}", plain(refusal));
+        }
+    }
+    if let Some(before) = answer.next_before.filter(|before| *before > 1) {
+        let _ = writeln!(text, "{DIM}older ones: --before {before}{DIM:#}");
+    }
+    text
+}
+
+fn happened(transition: &TransitionAnswer) -> String {
+    let (to, release) = (color(&transition.to), &transition.release);
+    let took = short(Duration::from_micros(transition.took_us));
+    let from = match (&transition.from, &transition.from_release) {
+        (Some(from), Some(release)) => format!("{} {release} -> ", color(from)),
+        _ => String::new(),
+    };
+    match transition.kind.as_str() {
+        "start" => format!("first start on {to} {release}"),
+        "switch" => format!("switched {from}{to} {release} in {took}"),
+        "rollback" => format!("rolled back {from}{to} {release} in {took}"),
+        "release" => format!("{to} has release {release}"),
+        "seen" if transition.refusal.is_some() => format!("refused; {to} {release} stays"),
+        "seen" => format!("nothing to do; {to} {release} stays"),
+        other => format!("{other}: {to} {release}"),
+    }
+}
+
+/// An error of the proxy.
+pub(crate) fn problem(problem: &Problem) -> String {
+    let mut text = format!("{BAD}{}{BAD:#}: {}", problem.code, problem.detail.trim_end());
+    for endpoint in problem.endpoints.iter().filter(|endpoint| !endpoint.passed) {
+        let took = short(Duration::from_micros(endpoint.took_us));
+        let _ = write!(
+            text,
+            "\n  {}  {}  {} (at {}, after {took})",
+            endpoint.upstream, endpoint.endpoint, endpoint.detail, endpoint.at
+        );
+    }
+    text
+}
+
+/// Text of others, without what would move a terminal's cursor.
+fn plain(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+/// A duration with about three figures.
+pub(crate) fn short(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    match duration.as_secs() {
+        0 if seconds < 0.001 => format!("{} µs", duration.as_micros()),
+        0 => format!("{:.1} ms", seconds * 1e3),
+        1..=59 => format!("{seconds:.1} s"),
+        60..=3599 => format!("{} min", duration.as_secs() / 60),
+        3600..=172_799 => format!("{} h", duration.as_secs() / 3600),
+        _ => format!("{} days", duration.as_secs() / 86_400),
+    }
+}
+
+fn ago(at: &str) -> String {
+    let at = humantime::parse_rfc3339(at).ok();
+    let age = at.and_then(|at| SystemTime::now().duration_since(at).ok());
+    age.map_or_else(|| "0 s".to_owned(), |age| short(Duration::from_secs(age.as_secs())).replace("0 µs", "0 s"))
+}
+
+#[cfg(test)]
+mod tests;
