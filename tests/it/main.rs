@@ -1,1 +1,40 @@
 //! Behaviour over real sockets, files, signals and processes. One binary, so that it links once.
+
+mod admin;
+mod application;
+mod cli;
+mod client;
+mod drain;
+mod durability;
+mod file;
+mod hostile;
+mod http;
+mod proxy;
+mod start;
+mod switch;
+mod tunnel;
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what must come about. Only ever reached by one that fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `look` finds what it looks for.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Fails instead of hanging.
+pub(crate) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => panic!("{what}: nothing came of it"),
+    }
+}
