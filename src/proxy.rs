@@ -15,6 +15,7 @@ mod exchange;
 mod forward;
 mod hash;
 mod headers;
+mod interim;
 mod layers;
 mod lease;
 pub mod live;

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::listen::stream::{ClientStream, Facts};
+use crate::listen::stream::ClientStream;
 use crate::proxy::client::{ClientConnection, PARK_AFTER};
 use crate::proxy::error::slow_head;
 use crate::proxy::slot::{Fired, Phase};
@@ -45,8 +45,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr) 
     // Small answers must not wait for an acknowledgement.
     let _ = tcp.set_nodelay(true);
     let client = ClientConnection::new(worker, peer);
-    let facts = Rc::new(Facts::default());
-    let mut stream = ClientStream::new(tcp, Rc::clone(&client), Rc::clone(&facts));
+    let mut stream = ClientStream::new(tcp, Rc::clone(&client));
     loop {
         let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
         let mut http = http1::Builder::new()
@@ -69,7 +68,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr) 
             if done {
                 return Poll::Ready(Ending::Done);
             }
-            judge(&client, &facts, Pin::new(&mut http))
+            judge(&client, Pin::new(&mut http))
         })
         .await;
         let parts = http.into_parts();
@@ -79,13 +78,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr) 
                 let tunnel = client.tunnel.take();
                 match tunnel {
                     Some(tunnel) => tunnel.run(&mut stream, parts.read_buf).await,
-                    None => close(stream, &facts).await,
+                    None => close(&client, stream).await,
                 }
                 return;
             }
             Ending::SlowHead => {
                 let _ = stream.write_all(slow_head(client.header_timeout()).as_bytes()).await;
-                close(stream, &facts).await;
+                close(&client, stream).await;
                 return;
             }
             Ending::Close => return,
@@ -99,11 +98,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr) 
 }
 
 /// What follows from the state of the slot, once everybody else has had a look at it.
-fn judge<S>(
-    client: &ClientConnection,
-    facts: &Facts,
-    http: Pin<&mut http1::Connection<TokioIo<ClientStream>, S>>,
-) -> Poll<Ending>
+fn judge<S>(client: &ClientConnection, http: Pin<&mut http1::Connection<TokioIo<ClientStream>, S>>) -> Poll<Ending>
 where
     S: hyper::service::HttpService<hyper::body::Incoming>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -112,11 +107,11 @@ where
 {
     let Some(fired) = client.slot.take_fired() else { return Poll::Pending };
     match (fired, client.slot.phase()) {
-        (Fired::Deadline, Phase::Idle) if facts.flushed.get() => Poll::Ready(Ending::Park),
+        (Fired::Deadline, Phase::Idle) if client.flushed.get() => Poll::Ready(Ending::Park),
         (Fired::Deadline, Phase::Head) => Poll::Ready(Ending::SlowHead),
         // The answer that is being written can't be taken back, and nobody reads it.
         (Fired::Deadline | Fired::Ended | Fired::Cut, _) => Poll::Ready(Ending::Close),
-        (Fired::Closing, Phase::Idle) if facts.flushed.get() => Poll::Ready(Ending::Close),
+        (Fired::Closing, Phase::Idle) if client.flushed.get() => Poll::Ready(Ending::Close),
         (Fired::Closing, _) => {
             http.graceful_shutdown();
             Poll::Pending
@@ -147,8 +142,8 @@ async fn park(client: &ClientConnection, stream: &mut ClientStream, read_ahead: 
 }
 
 /// Closes so that the client can read what was written.
-async fn close(mut stream: ClientStream, facts: &Facts) {
-    if stream.shutdown().await.is_err() || facts.ended.get() {
+async fn close(client: &ClientConnection, mut stream: ClientStream) {
+    if stream.shutdown().await.is_err() || client.ended.get() {
         return;
     }
     let drain = async {

@@ -1,6 +1,5 @@
 //! The client's byte stream, with the few facts about it that hyper does not tell.
 
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,22 +15,21 @@ use crate::proxy::slot::Phase;
 pub(crate) struct ClientStream {
     pub(crate) tcp: TcpStream,
     client: Rc<ClientConnection>,
-    facts: Rc<Facts>,
-}
-
-/// What is known of the stream.
-#[derive(Default)]
-pub(crate) struct Facts {
-    /// The client has sent its last byte.
-    pub(crate) ended: Cell<bool>,
-    /// Everything that was written has been taken by the kernel.
-    pub(crate) flushed: Cell<bool>,
 }
 
 impl ClientStream {
-    pub(crate) fn new(tcp: TcpStream, client: Rc<ClientConnection>, facts: Rc<Facts>) -> ClientStream {
-        facts.flushed.set(true);
-        ClientStream { tcp, client, facts }
+    pub(crate) fn new(tcp: TcpStream, client: Rc<ClientConnection>) -> ClientStream {
+        ClientStream { tcp, client }
+    }
+
+    /// Writes what comes before anything that hyper has to write.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut interim = self.client.interim.borrow_mut();
+        while !interim.is_empty() {
+            let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, &interim))?;
+            interim.drain(..written);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -40,7 +38,7 @@ impl AsyncRead for ClientStream {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
         if buf.filled().len() == before {
-            self.facts.ended.set(true);
+            self.client.ended.set(true);
         } else if self.client.slot.phase() == Phase::Idle {
             self.client.head_began();
         }
@@ -50,7 +48,8 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.facts.flushed.set(false);
+        ready!(self.poll_interim(cx))?;
+        self.client.flushed.set(false);
         Pin::new(&mut self.tcp).poll_write(cx, buf)
     }
 
@@ -59,7 +58,8 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.facts.flushed.set(false);
+        ready!(self.poll_interim(cx))?;
+        self.client.flushed.set(false);
         Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
     }
 
@@ -67,9 +67,10 @@ impl AsyncWrite for ClientStream {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes when it has nothing left to write; the socket itself has nothing to flush.
-        self.facts.flushed.set(true);
+        ready!(self.poll_interim(cx))?;
+        self.client.flushed.set(true);
         Poll::Ready(Ok(()))
     }
 

@@ -29,6 +29,14 @@ pub(crate) struct ClientConnection {
     pub(crate) upstream: RefCell<Option<UpstreamConnection>>,
     pub(crate) uploading: Cell<bool>,
     pub(crate) driver: Driver,
+    /// Interim answers that go out before the next bytes to the client.
+    pub(crate) interim: RefCell<Vec<u8>>,
+    /// The client knows interim answers: it speaks HTTP/1.1.
+    pub(crate) takes_interim: Cell<bool>,
+    /// Everything that was written has been taken by the kernel.
+    pub(crate) flushed: Cell<bool>,
+    /// The client has sent its last byte.
+    pub(crate) ended: Cell<bool>,
     /// What the connection becomes after a 101.
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
     idle_timeout: Cell<Duration>,
@@ -49,6 +57,10 @@ impl ClientConnection {
             upstream: RefCell::new(None),
             uploading: Cell::new(false),
             driver: Driver::default(),
+            interim: RefCell::default(),
+            takes_interim: Cell::new(false),
+            flushed: Cell::new(true),
+            ended: Cell::new(false),
             tunnel: RefCell::new(None),
             idle_timeout: Cell::new(idle_timeout),
             header_timeout: Cell::new(header_timeout),
@@ -72,10 +84,16 @@ impl ClientConnection {
 
     /// Lets the endpoint's connection work: writes what waits, reads what came. True: it is over, or there is none.
     pub(crate) fn drive(&self) -> bool {
-        match &mut *self.upstream.borrow_mut() {
-            Some(connection) => connection.drive(&mut self.driver.context()).is_ready(),
-            None => true,
+        let Some(connection) = &mut *self.upstream.borrow_mut() else { return true };
+        let over = connection.drive(&mut self.driver.context()).is_ready();
+        // Behind an answer to the request before that the client is slow to take, there is no place to put them.
+        if let Some(interim) = connection.take_interim()
+            && self.takes_interim.get()
+            && self.flushed.get()
+        {
+            self.interim.borrow_mut().extend(interim);
         }
+        over
     }
 
     /// The exchange is over; the connection may carry another one.

@@ -94,6 +94,7 @@ fn prepare(exchange: &mut Exchange, request: Request<Incoming>) -> Result<(Reque
     parts.headers.insert(headers::X_REQUEST_ID, request_id);
 
     let expects = parts.headers.contains_key(EXPECT) && parts.version == Version::HTTP_11;
+    client.takes_interim.set(parts.version == Version::HTTP_11);
     parts.version = Version::HTTP_11;
     if http_body::Body::is_end_stream(&body) {
         return Ok((Request::from_parts(parts, RequestBody::Empty), upgrade));

@@ -9,7 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use crate::config::EndpointAddress;
 use crate::proxy::body::RequestBody;
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::hash::Map;
+use crate::proxy::interim::Interim;
 use crate::proxy::pool::Endpoint;
 
 /// At most so many idle connections to one endpoint are kept by each worker.
@@ -32,7 +34,13 @@ const IDLE_PER_ENDPOINT: usize = 512;
 
 /// A byte stream to an endpoint.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) struct Stream {
+    socket: Socket,
+    interim: Rc<RefCell<Interim>>,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -41,6 +49,7 @@ pub(crate) enum Stream {
 pub(crate) struct UpstreamConnection {
     sender: SendRequest<RequestBody>,
     driver: Box<Connection<TokioIo<Stream>, RequestBody>>,
+    interim: Rc<RefCell<Interim>>,
     endpoint: u64,
     address: Option<SocketAddr>,
     /// It has carried a request before; so that it breaks may only mean that the endpoint closed an idle connection.
@@ -52,7 +61,7 @@ impl UpstreamConnection {
     /// Connects, within `timeout`.
     pub(crate) async fn connect(endpoint: &Endpoint, timeout: Duration) -> Result<UpstreamConnection, ProxyError> {
         let connecting = tokio::time::timeout(timeout, open(endpoint));
-        let (stream, address) = match connecting.await {
+        let (socket, address) = match connecting.await {
             Ok(Ok(connected)) => connected,
             Ok(Err(error)) => {
                 tracing::debug!(endpoint = %endpoint.name, %error, "Could not connect.");
@@ -67,11 +76,14 @@ impl UpstreamConnection {
             }
             Err(_elapsed) => return Err(Kind::ConnectTimeout.into()),
         };
+        let interim = Rc::new(RefCell::new(Interim::default()));
+        let stream = Stream { socket, interim: Rc::clone(&interim) };
         // No I/O yet: the handshake of HTTP/1.1 is empty.
         let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Kind::Refused)?;
         Ok(UpstreamConnection {
             sender,
             driver: Box::new(driver),
+            interim,
             endpoint: endpoint.id,
             address,
             reused: false,
@@ -84,7 +96,13 @@ impl UpstreamConnection {
         &mut self,
         request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+        self.interim.borrow_mut().begin();
         self.sender.try_send_request(request)
+    }
+
+    /// Interim answers that came, as they go to the client.
+    pub(crate) fn take_interim(&self) -> Option<Vec<u8>> {
+        self.interim.borrow_mut().take()
     }
 
     /// Lets the connection work: write what waits, read what came. Ready when the connection is over, be it because it
@@ -165,7 +183,7 @@ impl IdleConnections {
     }
 }
 
-async fn open(endpoint: &Endpoint) -> io::Result<(Stream, Option<SocketAddr>)> {
+async fn open(endpoint: &Endpoint) -> io::Result<(Socket, Option<SocketAddr>)> {
     match &endpoint.address {
         EndpointAddress::Ip(address) => Ok((tcp(*address).await?, None)),
         EndpointAddress::Unix(path) => Ok((unix(path).await?, None)),
@@ -191,30 +209,34 @@ async fn open(endpoint: &Endpoint) -> io::Result<(Stream, Option<SocketAddr>)> {
     }
 }
 
-async fn tcp(address: SocketAddr) -> io::Result<Stream> {
+async fn tcp(address: SocketAddr) -> io::Result<Socket> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    Ok(Stream::Tcp(stream))
+    Ok(Socket::Tcp(stream))
 }
 
-async fn unix(path: &Path) -> io::Result<Stream> {
-    Ok(Stream::Unix(UnixStream::connect(path).await?))
+async fn unix(path: &Path) -> io::Result<Socket> {
+    Ok(Socket::Unix(UnixStream::connect(path).await?))
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(match &mut this.socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        })?;
+        this.interim.borrow_mut().came(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -227,9 +249,9 @@ impl AsyncWrite for Stream {
             // A head without a body: the plain call is the cheaper one.
             return self.poll_write(cx, only);
         }
-        match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -243,9 +265,9 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -216,7 +216,8 @@ fn parse_head(head: &str) -> Answer {
     let first = lines.next().unwrap_or_default();
     let mut words = first.split(' ');
     let version = words.next().unwrap_or_default().to_owned();
-    let status = words.next().and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status in {first:?}"));
+    let status =
+        words.next().and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status in {first:?}"));
     Answer { version, status, headers: lines.map(field).collect(), ..Answer::default() }
 }
 

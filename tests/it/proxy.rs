@@ -258,7 +258,8 @@ impl Proxy {
 /// The binary with arguments, and nothing of the caller's environment that it would look at.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cutover"));
-    for name in ["CUTOVER_CONFIG", "CUTOVER_ADMIN", "CUTOVER_TOKEN", "CUTOVER_LOG", "STATE_DIRECTORY", "NOTIFY_SOCKET"] {
+    for name in ["CUTOVER_CONFIG", "CUTOVER_ADMIN", "CUTOVER_TOKEN", "CUTOVER_LOG", "STATE_DIRECTORY", "NOTIFY_SOCKET"]
+    {
         command.env_remove(name);
     }
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
