@@ -24,6 +24,8 @@ pub(crate) struct Application {
 struct Shared {
     color: &'static str,
     healthy: AtomicBool,
+    /// Probes get no answer while it is so.
+    silent: watch::Sender<bool>,
     probes: AtomicUsize,
     connections: AtomicUsize,
     /// Heads as they came, probes left out.
@@ -43,6 +45,7 @@ impl Application {
         let shared = Arc::new(Shared {
             color,
             healthy: AtomicBool::new(true),
+            silent: watch::Sender::new(false),
             probes: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             heads: Mutex::default(),
@@ -74,6 +77,11 @@ impl Application {
 
     pub(crate) fn set_healthy(&self, healthy: bool) {
         self.shared.healthy.store(healthy, Ordering::SeqCst);
+    }
+
+    /// Leaves probes without an answer, or answers them again.
+    pub(crate) fn set_silent(&self, silent: bool) {
+        self.shared.silent.send_replace(silent);
     }
 
     /// Lets every `/gated` answer, now and later, end.
@@ -192,6 +200,7 @@ async fn answered<S: Stream>(inbound: &mut Inbound<S>, shared: &Shared) -> Optio
     let path = head.split(' ').nth(1)?.to_owned();
     if path == "/healthz" {
         shared.probes.fetch_add(1, Ordering::SeqCst);
+        shared.silent.subscribe().wait_for(|silent| !silent).await.ok()?;
         let status = if shared.healthy.load(Ordering::SeqCst) { "200 OK" } else { "503 Service Unavailable" };
         inbound.send(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")).await?;
         return None;

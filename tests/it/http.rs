@@ -261,8 +261,9 @@ async fn an_error_is_json_for_those_who_ask_for_it() {
     let mut client = proxy.connect().await;
     client.send("GET /garbage HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n").await;
     let answer = client.answer().await;
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.json()["status"], 502);
+    assert!(answer.json()["error"].is_string());
 }
 
 #[tokio::test]
