@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::error::ConfigError;
+use crate::config::error::{ConfigError, Diagnostic};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
 use crate::domain::release::Release;
@@ -67,7 +67,7 @@ impl Config {
         validate::parse(path, text)
     }
 
-    /// Refuses what can't change while the process runs, by name and place.
+    /// Refuses what can't change while the process runs, by name and place: all of it at once.
     pub fn check_fixed(&self, next: &Config, path: &Path, text: &str) -> Result<(), ConfigError> {
         let fixed: [(bool, &str, &str); 5] = [
             (self.listen.http != next.listen.http, "listen", "http"),
@@ -76,18 +76,23 @@ impl Config {
             (self.state.dir != next.state.dir, "state", "dir"),
             (self.log.format != next.log.format, "log", "format"),
         ];
-        match fixed.iter().find(|(changed, _, _)| *changed) {
-            None => Ok(()),
-            Some((_, section, key)) => {
-                let message = format!("`{section}.{key}` can't change while the proxy runs");
-                let help = "put it back, or restart the proxy".to_owned();
-                Err(validate::at_key(path, text, section, key, message, help))
-            }
+        let changed = fixed.into_iter().filter(|(changed, _, _)| *changed);
+        let mut diagnostics: Vec<Diagnostic> = changed
+            .map(|(_, section, key)| Diagnostic {
+                span: validate::span_of(text, section, key),
+                message: format!("`{section}.{key}` can't change while the proxy runs"),
+                help: Some("put it back, or restart the proxy".to_owned()),
+            })
+            .collect();
+        if diagnostics.is_empty() {
+            return Ok(());
         }
+        diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+        Err(ConfigError { path: path.to_owned(), source: text.to_owned(), diagnostics })
     }
 }
 
-/// The text of a configuration file, or why there is none.
+/// The text of a configuration file or of a secret, or why there is none.
 fn read(path: &Path) -> Result<String, String> {
     let reason = |error: std::io::Error| format!("can't be read: {error}");
     // Looked at first, because opening a pipe would wait for somebody to write into it.
@@ -99,7 +104,7 @@ fn read(path: &Path) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(reason)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(reason)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err("is larger than 4 MiB, which is no configuration".to_owned());
+        return Err("is larger than 4 MiB, the most that is read".to_owned());
     }
     String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
 }
@@ -244,7 +249,7 @@ pub struct RouteConfig {
 }
 
 /// Which hosts a route is for. Names are lower case, without port and without a trailing dot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
     /// Every host.
     Any,

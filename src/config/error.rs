@@ -45,7 +45,9 @@ impl ConfigError {
         let at = diagnostic.span.start.min(self.source.len());
         let before = self.source.get(..at).unwrap_or(&self.source);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        // A byte order mark is nothing that an editor counts.
+        let line = before[line_start..].trim_start_matches('\u{feff}');
+        (before.matches('\n').count() + 1, line.chars().count() + 1)
     }
 
     /// Every problem with its lines of the file, for a terminal or for plain text.
@@ -91,6 +93,9 @@ impl fmt::Display for ConfigError {
             if let Some(help) = &diagnostic.help {
                 write!(f, "; {help}")?;
             }
+        }
+        if self.diagnostics.len() > SHOWN {
+            write!(f, "\nand {} more", self.diagnostics.len() - SHOWN)?;
         }
         Ok(())
     }

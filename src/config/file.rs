@@ -5,7 +5,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,6 +15,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::error::Diagnostic;
 
+/// So many characters of a value are repeated in a message.
+const QUOTED: usize = 80;
+
 /// Bytes of the file.
 pub(super) type Span = Range<usize>;
 
@@ -24,9 +26,21 @@ pub(super) type Span = Range<usize>;
 pub(super) struct Notes {
     problems: RefCell<Vec<Diagnostic>>,
     asked: RefCell<BTreeSet<String>>,
+    hidden: RefCell<Vec<Span>>,
 }
 
 impl Notes {
+    /// The text for showing: without what may be a secret in the wrong place, and with every line where it was.
+    pub(super) fn shown(&self, text: &str) -> String {
+        let mut shown = text.to_owned();
+        for span in self.hidden.borrow().iter() {
+            let Some(hidden) = shown.get(span.clone()) else { continue };
+            let stars: String = hidden.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
+            shown.replace_range(span.clone(), &stars);
+        }
+        shown
+    }
+
     pub(super) fn problem(&self, span: Span, message: impl Into<String>, help: impl Into<Option<String>>) {
         self.problems.borrow_mut().push(Diagnostic { span, message: message.into(), help: help.into() });
     }
@@ -53,6 +67,16 @@ pub(super) struct Section<'a> {
     pub(super) span: Span,
     notes: &'a Notes,
     known: RefCell<BTreeSet<&'static str>>,
+}
+
+/// A value for a message: in quotes, on one line, and not too long.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", shortened(text))
+}
+
+pub(super) fn shortened(text: &str) -> String {
+    let short: String = text.chars().take(QUOTED).collect();
+    format!("{}{}", short.escape_debug(), if short.len() < text.len() { "…" } else { "" })
 }
 
 /// A value with its place.
@@ -84,7 +108,7 @@ impl<'a> Section<'a> {
 
     /// A value as a table, under this name.
     pub(super) fn as_section(&self, name: &str, value: Placed<'a>) -> Option<Section<'a>> {
-        let path = if self.name.is_empty() { name.to_owned() } else { format!("{}.{name}", self.name) };
+        let path = self.path(name);
         match value.get_ref() {
             DeValue::Table(table) => {
                 Some(Section { name: path, table, span: value.span(), notes: self.notes, known: RefCell::default() })
@@ -96,7 +120,15 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Problems are drawn with their line. Around tokens, a value that does not belong there may be one.
+    fn hide(&self, value: Placed<'_>) {
+        if self.name.starts_with("admin") {
+            self.notes.hidden.borrow_mut().push(value.span());
+        }
+    }
+
     fn mistyped(&self, value: Placed<'_>, key: &str, wanted: &str, found: &DeValue<'_>) {
+        self.hide(value);
         let found = match found {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "an integer",
@@ -109,8 +141,10 @@ impl<'a> Section<'a> {
         self.notes.problem(value.span(), format!("`{key}` is {found}; it has to be {wanted}"), None);
     }
 
-    fn path(&self, key: &str) -> String {
-        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    /// How messages call a key of it.
+    pub(super) fn path(&self, key: &str) -> String {
+        let key = shortened(key);
+        if self.name.is_empty() { key } else { format!("{}.{key}", self.name) }
     }
 
     /// A string with its place.
@@ -143,25 +177,14 @@ impl<'a> Section<'a> {
         self.notes.problem(self.span.clone(), format!("{whole} has no `{key}`"), format!("add `{example}`"));
     }
 
-    /// A string that is read as something else.
-    pub(super) fn parsed<T: FromStr<Err: Display>>(
-        &self,
-        key: &'static str,
-        what: &str,
-        help: &str,
-    ) -> Option<(T, Span)> {
-        let (text, span) = self.string(key)?;
-        match text.parse() {
-            Ok(parsed) => Some((parsed, span)),
-            Err(_) => {
-                self.notes.problem(
-                    span,
-                    format!("`{}` is \"{text}\", which is not {what}", self.path(key)),
-                    help.to_owned(),
-                );
-                None
-            }
+    /// A string, read as something else.
+    pub(super) fn parse<T: FromStr>(&self, key: &str, (text, span): (&str, Span), what: &str, help: &str) -> Option<T> {
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            let message = format!("`{}` is {}, which is not {what}", self.path(key), quoted(text));
+            self.notes.problem(span, message, help.to_owned());
         }
+        parsed
     }
 
     pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
@@ -186,7 +209,8 @@ impl<'a> Section<'a> {
             Ok(number) if range.contains(&number) => number,
             _ => {
                 let (low, high) = range.into_inner();
-                let message = format!("`{}` is {}; it goes from {low} to {high}", self.path(key), integer.as_str());
+                let number = shortened(&integer.to_string());
+                let message = format!("`{}` is {number}; it goes from {low} to {high}", self.path(key));
                 self.notes.problem(value.span(), message, None);
                 default
             }
@@ -203,12 +227,12 @@ impl<'a> Section<'a> {
             Ok(_) => {
                 let (low, high) = range.into_inner();
                 let (low, high) = (humantime::format_duration(low), humantime::format_duration(high));
-                let message = format!("`{}` is \"{text}\"; it goes from {low} to {high}", self.path(key));
+                let message = format!("`{}` is {}; it goes from {low} to {high}", self.path(key), quoted(text));
                 self.notes.problem(span, message, None);
                 default
             }
             Err(_) => {
-                let message = format!("`{}` is \"{text}\", which is not a duration", self.path(key));
+                let message = format!("`{}` is {}, which is not a duration", self.path(key), quoted(text));
                 self.notes.problem(span, message, help.to_owned());
                 default
             }
@@ -219,17 +243,19 @@ impl<'a> Section<'a> {
     pub(super) fn size(&self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
         let help = "write a number and a unit, such as \"64KiB\" or \"10MiB\"";
         let Some((text, span)) = self.unit_string(key, "a size", help) else { return default };
-        match text.parse::<ByteSize>() {
+        // Nothing needs no unit; of any other number nobody knows what was meant.
+        let unitless = text != "0" && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse::<ByteSize>().map_err(drop).and_then(|size| if unitless { Err(()) } else { Ok(size) }) {
             Ok(ByteSize(size)) if range.contains(&size) => size,
             Ok(_) => {
                 let (low, high) = range.into_inner();
-                let message =
-                    format!("`{}` is \"{text}\"; it goes from {} to {}", self.path(key), ByteSize(low), ByteSize(high));
+                let (low, high) = (ByteSize(low), ByteSize(high));
+                let message = format!("`{}` is {}; it goes from {low} to {high}", self.path(key), quoted(text));
                 self.notes.problem(span, message, None);
                 default
             }
             Err(_) => {
-                let message = format!("`{}` is \"{text}\", which is not a size", self.path(key));
+                let message = format!("`{}` is {}, which is not a size", self.path(key), quoted(text));
                 self.notes.problem(span, message, help.to_owned());
                 default
             }
@@ -243,12 +269,13 @@ impl<'a> Section<'a> {
         match text.strip_suffix('%').map(|number| number.trim().parse::<u8>()) {
             Some(Ok(percent @ 1..=100)) => percent,
             Some(_) => {
-                let message = format!("`{}` is \"{text}\"; it goes from 1% to 100%", self.path(key));
+                let message =
+                    format!("`{}` is {}; it goes from 1% to 100%, in whole percent", self.path(key), quoted(text));
                 self.notes.problem(span, message, None);
                 default
             }
             None => {
-                let message = format!("`{}` is \"{text}\", which is not a percentage", self.path(key));
+                let message = format!("`{}` is {}, which is not a percentage", self.path(key), quoted(text));
                 self.notes.problem(span, message, help.to_owned());
                 default
             }
@@ -303,18 +330,21 @@ impl<'a> Section<'a> {
     /// Notes every key that nobody asked for.
     pub(super) fn refuse_unknown(&self) {
         let known = self.known.borrow();
-        for (name, span, _) in self.entries().filter(|(name, _, _)| !known.contains(name)) {
+        for (name, span, value) in self.entries().filter(|(name, _, _)| !known.contains(name)) {
+            self.hide(value);
             let whole = if self.name.is_empty() { "the file".to_owned() } else { format!("[{}]", self.name) };
+            let limit = |known: &str| (known.len() / 3).max(1);
             let closest = known
                 .iter()
+                .filter(|known| known.len().abs_diff(name.len()) <= limit(known))
                 .map(|known| (strsim::damerau_levenshtein(known, name), *known))
                 .min()
-                .filter(|(distance, known)| *distance <= 2.max(known.len() / 3));
+                .filter(|(distance, known)| *distance <= limit(known));
             let help = match closest {
                 Some((_, known)) => format!("did you mean `{known}`?"),
                 None => format!("it knows {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
             };
-            self.notes.problem(span, format!("{whole} has no key `{name}`"), help);
+            self.notes.problem(span, format!("{whole} has no key `{}`", shortened(name)), help);
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use toml::{Table, Value};
 
 use crate::config::{AccessLog, AdminAddress, ColorConfig, Config, HostPattern, LogFormat, Role, Streams};
@@ -163,8 +162,8 @@ fn size(size: u64) -> Value {
     // Exact where it is a whole number of the unit.
     let text = [(30, "GiB"), (20, "MiB"), (10, "KiB")]
         .into_iter()
-        .find(|(shift, _)| size > 0 && size % (1 << shift) == 0)
-        .map_or_else(|| ByteSize(size).as_u64().to_string(), |(shift, unit)| format!("{}{unit}", size >> shift));
+        .find(|(shift, _)| size > 0 && size.is_multiple_of(1 << shift))
+        .map_or_else(|| format!("{size}B"), |(shift, unit)| format!("{}{unit}", size >> shift));
     text.into()
 }
 

@@ -56,7 +56,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches `path`, whose content `text` is in force as `current`. Where no events come, the file is read every `poll`.
+    /// Watches `path`, whose content `text` is in force as `current`. Where no events come, the file is read every
+    /// `poll`.
     pub fn start(
         path: PathBuf,
         text: String,
@@ -77,7 +78,6 @@ impl Watch {
                 watcher: None,
                 watched: Vec::new(),
             };
-            owner.watch(&events);
             owner.run(&inbox, &events, poll);
         };
         let thread = std::thread::Builder::new().name("config-watch".to_owned()).spawn(work)?;
@@ -120,6 +120,7 @@ struct Owner {
 
 impl Owner {
     fn run(&mut self, inbox: &Receiver<Message>, events: &Sender<Message>, poll: Duration) {
+        self.watch_and_look(events);
         loop {
             let wait = if self.suspect.is_some() { HALF_WRITTEN.min(poll) } else { poll };
             let message = match inbox.recv_timeout(wait) {
@@ -138,11 +139,7 @@ impl Owner {
                 other => other,
             };
             match message {
-                Some(Message::Event) | None => {
-                    // What it found has been reported.
-                    let _ = self.look(true);
-                    self.watch(events);
-                }
+                Some(Message::Event) | None => self.watch_and_look(events),
                 Some(Message::Reload(answer)) => answer(self.look(false)),
                 Some(Message::WriteBack(color)) => self.write_back(color),
                 Some(Message::Stop) => return,
@@ -150,13 +147,22 @@ impl Owner {
         }
     }
 
+    /// In this order: what is written before the watch stands is seen by the look; what is written later is an event.
+    fn watch_and_look(&mut self, events: &Sender<Message>) {
+        self.watch(events);
+        // What it found has been reported.
+        let _ = self.look(true);
+    }
+
     /// Reads the file and reports what is new. With patience, content that is not valid gets some time to become so.
     fn look(&mut self, patient: bool) -> Looked {
         let found = config::read(&self.path);
-        if found == self.seen {
+        let reported = found == self.seen;
+        if reported && found.as_ref() == Ok(&self.in_force) {
             self.suspect = None;
-            return self.verdict_on_seen();
+            return Ok(false);
         }
+        // Also what was not valid a moment ago: a secret that it names may have come.
         let parsed = match &found {
             Ok(text) => Config::parse(&self.path, text)
                 .and_then(|next| self.current.check_fixed(&next, &self.path, text).map(|()| next)),
@@ -176,6 +182,10 @@ impl Owner {
                 Ok(true)
             }
             (Ok(_), Err(_)) => Ok(false),
+            (Err(error), _) if reported => {
+                self.suspect = None;
+                Err(error)
+            }
             (Err(error), found) => {
                 let since = match self.suspect.take() {
                     Some((same, since)) if same == found => since,
@@ -192,26 +202,13 @@ impl Owner {
         }
     }
 
-    /// Nothing is new; but if what stands there is not valid, an explicit look has to say so again.
-    fn verdict_on_seen(&self) -> Looked {
-        match &self.seen {
-            Ok(text) if *text == self.in_force => Ok(false),
-            Ok(text) => Config::parse(&self.path, text)
-                .and_then(|next| self.current.check_fixed(&next, &self.path, text))
-                .map(|()| false),
-            Err(reason) => Err(ConfigError::unreadable(&self.path, reason)),
-        }
-    }
-
     fn write_back(&mut self, color: Color) {
-        let before = self.seen.clone();
         // Whatever a human has written by now comes first.
-        let looked = self.look(false);
-        let result = match (&self.seen, looked) {
-            (_, Err(error)) => Err(format!("the file is not valid: {error}")),
-            (seen, Ok(_)) if *seen != before => Err("the file was edited at the same time".to_owned()),
-            (Ok(text), Ok(_)) => write_back::write_back(&self.path, text, color),
-            (Err(reason), Ok(_)) => Err(reason.clone()),
+        let result = match self.look(false) {
+            Err(error) => Err(format!("the file is not valid: {error}")),
+            Ok(true) => Err("the file was edited at the same time".to_owned()),
+            // What is in force is what was seen.
+            Ok(false) => write_back::write_back(&self.path, &self.in_force, color),
         };
         let report = result.map(|written| {
             let mut next = Config::clone(&self.current);
