@@ -307,6 +307,8 @@ impl Controller {
                 self.config_valid_at = SystemTime::now();
                 tracing::info!(path = %self.path.display(), "The configuration file is valid again.");
                 let _ = self.news.send(News::Reloaded(None));
+                // What could not be written into it while it was not valid can be now.
+                self.handle(Event::Configured(configured(&self.config, &self.path)));
             }
             FileEvent::WroteBack(result) => {
                 match &result {

@@ -19,6 +19,9 @@ pub struct Signals {
     term: Stream,
     interrupt: Stream,
     hangup: Stream,
+    /// Never looked at. That it is taken makes a file beyond the process's size limit an error of the write, like a
+    /// full disk, instead of the end of the process.
+    _file_size: Stream,
 }
 
 impl Signals {
@@ -28,6 +31,7 @@ impl Signals {
             term: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

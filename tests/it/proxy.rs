@@ -235,10 +235,15 @@ impl Proxy {
         rustix::process::kill_process(pid, signal).expect("it runs");
     }
 
-    /// `kill -9`, and start again with the same file and state.
-    pub(crate) async fn kill_and_restart(&mut self) {
+    /// `kill -9`.
+    pub(crate) async fn kill(&mut self) {
         self.child.start_kill().expect("it runs");
         let _ = self.child.wait().await;
+    }
+
+    /// `kill -9`, and start again with the same file and state.
+    pub(crate) async fn kill_and_restart(&mut self) {
+        self.kill().await;
         self.restart().await;
     }
 
