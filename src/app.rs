@@ -17,7 +17,7 @@ use crate::config::{AdminAddress, Config};
 use crate::control::handle::{ControllerHandle, Request};
 use crate::control::{Controller, Parts, first_decision};
 use crate::domain::rollout::Effect;
-use crate::domain::transition::{Kind, Origin, Transition, Trigger};
+use crate::domain::transition::{Decision, Kind, Origin, Transition, Trigger};
 use crate::ledger::{Ledger, LedgerError};
 use crate::listen::plane::Plane;
 use crate::sys::signals::{Signal, Signals};
@@ -156,15 +156,18 @@ impl Started {
         telemetry::init(config.log.format);
         limits::raise_open_files();
 
-        let (ledger, recovered) = Ledger::open(&config.state.dir)?;
+        let (ledger, mut recovered) = Ledger::open(&config.state.dir)?;
         for warning in &recovered.warnings {
             tracing::warn!("{warning}.");
         }
         let (decision, durable) = match recovered.transitions.last() {
             Some((_, last)) => (last.decision.clone(), true),
             None => {
-                let decision = first_decision(&config);
-                (decision.clone(), write_first(&ledger, path, decision))
+                let first = first(path, first_decision(&config));
+                let written = write_first(&ledger, first.clone());
+                let decision = first.decision.clone();
+                recovered.transitions.extend(written.map(|sequence| (sequence, first)));
+                (decision, written.is_some())
             }
         };
 
@@ -259,9 +262,9 @@ impl Started {
     }
 }
 
-/// Writes the first line of a new ledger; whether it is on disk.
-fn write_first(ledger: &Ledger, path: &Path, decision: crate::domain::transition::Decision) -> bool {
-    let transition = Transition {
+/// The first line of a new ledger.
+fn first(path: &Path, decision: Decision) -> Transition {
+    Transition {
         kind: Kind::Start,
         at: decision.since,
         origin: Origin {
@@ -276,21 +279,25 @@ fn write_first(ledger: &Ledger, path: &Path, decision: crate::domain::transition
         refusal: None,
         took: Duration::ZERO,
         decision,
-    };
+    }
+}
+
+/// Writes the first line; its number if it is on disk.
+fn write_first(ledger: &Ledger, transition: Transition) -> Option<u64> {
     let (done, written) = std::sync::mpsc::channel();
     ledger.commit(transition, move |result| {
         // Nobody waits any more if the disk took too long.
         let _ = done.send(result);
     });
     match written.recv_timeout(FIRST_COMMIT) {
-        Ok(Ok(_)) => true,
+        Ok(Ok(sequence)) => Some(sequence),
         Ok(Err(error)) => {
             tracing::error!(%error, "The ledger can't be written; serving by the file's word until it can.");
-            false
+            None
         }
         Err(_) => {
             tracing::error!("The disk does not answer; serving by the file's word until it does.");
-            false
+            None
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::domain::history::History;
 use crate::domain::rollout::{
     Command, CommandId, CommitId, Configured, Effect, Event, Outcome, Refusal, Rollout, RoundId,
 };
-use crate::domain::transition::{Decision, FileOrder, Generation, Transition};
+use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Transition};
 use crate::ledger::{Ledger, Recovered};
 use crate::proxy::live::{Drain, Publisher};
 use crate::telemetry::access_log::AccessLogWriter;
@@ -135,7 +135,8 @@ impl Controller {
             let _ = file_inputs.send(Input::File(event));
         })?;
         let mut history = History::default();
-        for (sequence, transition) in parts.recovered.transitions {
+        let shown = parts.recovered.transitions.into_iter().filter(|(_, transition)| transition.kind != Kind::Noted);
+        for (sequence, transition) in shown {
             history.push(sequence, Arc::new(transition));
         }
         let mut effects = Vec::new();

@@ -467,6 +467,7 @@ impl TransitionAnswer {
                 Kind::Rollback => "rollback",
                 Kind::Release => "release",
                 Kind::Seen => "seen",
+                Kind::Noted => "noted",
             }
             .to_owned(),
             at: time(transition.at),

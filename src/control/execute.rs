@@ -73,6 +73,9 @@ impl Controller {
 
     /// A transition is on disk.
     pub(super) fn recorded(&mut self, sequence: u64, transition: Arc<Transition>) {
+        if transition.kind == Kind::Noted {
+            return;
+        }
         if transition.kind != Kind::Rollback {
             self.announce(sequence, &transition);
         }
@@ -98,6 +101,8 @@ impl Controller {
             (Kind::Seen, Some((code, refusal))) => {
                 tracing::warn!(%active, code, refusal, actor, "The order in the file was refused.");
             }
+            // Never announced.
+            (Kind::Noted, _) => {}
             (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
         }
         if transition.origin.trigger == Trigger::File {
@@ -106,7 +111,7 @@ impl Controller {
                 match (transition.kind, &transition.refusal) {
                     (Kind::Seen, Some(_)) => "refused",
                     (Kind::Seen, None) => "unchanged",
-                    (Kind::Start | Kind::Switch | Kind::Rollback | Kind::Release, _) => "done",
+                    (Kind::Start | Kind::Switch | Kind::Rollback | Kind::Release | Kind::Noted, _) => "done",
                 },
             );
         }

@@ -10,7 +10,7 @@ use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::release::Release;
-use crate::domain::transition::{Decision, Generation, Kind, Origin, Previous, Transition, Trigger};
+use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Previous, Transition, Trigger};
 
 mod durability;
 mod file;
@@ -43,6 +43,8 @@ pub struct Rollout {
     order_waits: bool,
     order: OrderState,
     write_back: WriteBack,
+    /// What the newest line on disk says of the file.
+    seen_on_disk: FileOrder,
     last_generation: u64,
     last_id: u64,
 }
@@ -133,6 +135,7 @@ impl Rollout {
         });
         let mut rollout = Rollout {
             last_generation: decision.generation.0,
+            seen_on_disk: decision.seen.clone(),
             decision,
             durable,
             configured,
@@ -417,7 +420,7 @@ impl Rollout {
                 Kind::Switch => Some(left),
                 // What was rolled back from is no place to roll back to; forward again is a switch.
                 Kind::Rollback => None,
-                Kind::Start | Kind::Release | Kind::Seen => current.previous.clone(),
+                Kind::Start | Kind::Release | Kind::Seen | Kind::Noted => current.previous.clone(),
             },
             seen: current.seen.clone(),
             generation: self.new_generation(),

@@ -71,6 +71,9 @@ pub enum Kind {
     /// An order in the file was looked at and nothing moved: it was refused, or already so.
     /// Recorded so that a restart does not take the same words for a new order.
     Seen,
+    /// The file says something else and that orders nothing: it was put right, or a label changed. Recorded so that a
+    /// restart can tell an edit made while the process was down. Bookkeeping; the history does not show it.
+    Noted,
 }
 
 /// Where a command came from.

@@ -121,8 +121,10 @@ impl LedgerFile {
                 None => Err(Unreadable::Damaged),
             };
             match read {
+                // Copied to where it does not belong, it must not become the decision in force.
+                Ok((sequence, _)) if sequence < self.next_sequence => damaged.extend_from_slice(line),
                 Ok((sequence, transition)) => {
-                    self.next_sequence = self.next_sequence.max(sequence + 1);
+                    self.next_sequence = sequence + 1;
                     whole.push(line);
                     recovered.transitions.push((sequence, transition));
                 }

@@ -246,12 +246,13 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-const KINDS: [(Kind, &str); 5] = [
+const KINDS: [(Kind, &str); 6] = [
     (Kind::Start, "start"),
     (Kind::Switch, "switch"),
     (Kind::Rollback, "rollback"),
     (Kind::Release, "release"),
     (Kind::Seen, "seen"),
+    (Kind::Noted, "noted"),
 ];
 
 fn kind_name(kind: Kind) -> &'static str {

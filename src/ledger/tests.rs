@@ -179,3 +179,20 @@ fn a_file_in_the_place_of_the_directory_is_named() {
     let refused = Ledger::open(&path).expect_err("is a file").to_string();
     assert!(refused.contains("state") && refused.contains("set state.dir"), "{refused}");
 }
+
+#[test]
+fn an_old_line_that_was_copied_to_the_end_does_not_come_back_into_force() {
+    let dir = tempfile::tempdir().expect("a directory");
+    {
+        let (ledger, _) = Ledger::open(dir.path()).expect("a new ledger");
+        commit(&ledger, transition(1)).expect("it is written");
+        commit(&ledger, transition(2)).expect("it is written");
+    }
+    let path = dir.path().join("ledger.jsonl");
+    let text = std::fs::read_to_string(&path).expect("it is there");
+    let first = text.lines().next().expect("a line");
+    std::fs::write(&path, format!("{text}{first}\n")).expect("a write");
+    let (_ledger, recovered) = Ledger::open(dir.path()).expect("it opens");
+    assert_eq!(recovered.transitions.last().map(|(sequence, _)| *sequence), Some(2));
+    assert_eq!(recovered.warnings.len(), 1, "{:?}", recovered.warnings);
+}

@@ -29,7 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "cli",
-        &["cli", "admin", "app", "config", "domain", "control::handle", "telemetry"],
+        &["cli", "admin", "app", "config", "domain", "control::handle", "telemetry", "sys"],
         "a client like any other, and the way to run",
     ),
 ];

@@ -44,7 +44,9 @@ impl Rollout {
     pub(super) fn committed(&mut self, now: Now, commit: CommitId, effects: &mut Vec<Effect>) {
         if self.unwritten.as_ref().is_some_and(|unwritten| unwritten.commit == Some(commit)) {
             self.answer_unwritten(true, effects);
-            self.unwritten = None;
+            if let Some(written) = self.unwritten.take() {
+                self.seen_on_disk = written.transition.decision.seen;
+            }
             self.durable = true;
             return;
         }
@@ -57,6 +59,7 @@ impl Rollout {
         self.unwritten = None;
         self.durable = true;
         let outcome = self.outcome(now, &underway, &next, true);
+        self.seen_on_disk.clone_from(&next.seen);
         // What was seen in the file meanwhile stays seen.
         let seen = self.decision.seen.clone();
         self.make_visible(now, Decision { seen, ..next }, effects);

@@ -21,18 +21,25 @@ impl Rollout {
         gate: Option<GateReport>,
         effects: &mut Vec<Effect>,
     ) {
-        let transition = Transition {
-            kind: Kind::Seen,
+        let refusal = refusal.map(|refusal| (refusal.code().to_owned(), refusal.to_string()));
+        let transition = Transition { gate, refusal, ..self.note(now, Kind::Seen, origin.clone()) };
+        effects.push(Effect::Commit(CommitId(self.new_id()), transition));
+    }
+
+    /// A line that moves nothing, and says what was last seen in the file.
+    fn note(&mut self, now: Now, kind: Kind, origin: Origin) -> Transition {
+        self.seen_on_disk.clone_from(&self.decision.seen);
+        Transition {
+            kind,
             at: now.wall,
-            origin: origin.clone(),
+            origin,
             from: None,
             forced: false,
-            gate,
-            refusal: refusal.map(|refusal| (refusal.code().to_owned(), refusal.to_string())),
+            gate: None,
+            refusal: None,
             took: Duration::ZERO,
             decision: self.decision.clone(),
-        };
-        effects.push(Effect::Commit(CommitId(self.new_id()), transition));
+        }
     }
 
     pub(super) fn configure(&mut self, now: Now, configured: Configured, effects: &mut Vec<Effect>) {
@@ -82,6 +89,11 @@ impl Rollout {
             self.obey(now, effects);
         }
         let settled = matches!(self.state, State::Steady) && !self.order_waits;
+        // While something newer is on its way to the disk, its line says it.
+        if settled && self.unwritten.is_none() && self.decision.seen != self.seen_on_disk {
+            let transition = self.note(now, Kind::Noted, self.configured.origin(Trigger::File));
+            effects.push(Effect::Commit(CommitId(self.new_id()), transition));
+        }
         let differs = self.configured.order.active != self.decision.active;
         if settled && differs && self.configured.write_back && matches!(self.write_back, WriteBack::Idle) {
             self.write_back = WriteBack::Writing { stale: false };
