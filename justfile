@@ -1,0 +1,18 @@
+# Format, lints and every test: what CI runs.
+check:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    tests/run
+
+# The simulator, for longer.
+sim seeds="100000":
+    CUTOVER_SIM_SEEDS={{seeds}} cargo test --release --test sim
+
+# What a request and a switch cost, beside others.
+bench:
+    cargo bench --bench snapshot
+    cargo bench --bench compare
+
+# The binary as it ships.
+dist:
+    cargo build --profile dist
