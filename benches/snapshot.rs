@@ -3,6 +3,8 @@
 //! `cargo bench --bench snapshot`. The cost must follow the length of the path and not the number of routes; the last
 //! column says by how much a table of so many routes is slower than a table of one, measured in the same run.
 
+#![allow(clippy::print_stdout, reason = "a bench prints")]
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant, SystemTime};

@@ -21,7 +21,7 @@ fn transition(generation: u64) -> Transition {
             reason: Some("line\nbreak".to_owned()),
         },
         from: Some((Color::Blue, Release::new("1"))),
-        forced: generation % 2 == 0,
+        forced: generation.is_multiple_of(2),
         gate: Some(GateReport {
             color: Color::Green,
             rounds: 2,
@@ -107,7 +107,7 @@ fn a_flipped_byte_anywhere_costs_its_line_only() {
         fs::write(&path, &damaged).expect("writes");
         let (left, warnings) = generations(dir.path());
         // A damaged line end costs both lines that it parted.
-        assert!(left.len() >= 1 && warnings == 1, "byte {at}: {left:?}");
+        assert!(!left.is_empty() && warnings == 1, "byte {at}: {left:?}");
     }
 }
 

@@ -23,7 +23,6 @@ pub(crate) struct Answer {
     /// Of the heads with 1xx that came before.
     pub(crate) interim: Vec<u16>,
     pub(crate) status: u16,
-    pub(crate) version: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Vec<(String, String)>,
@@ -205,10 +204,6 @@ impl Connection {
     async fn more(&mut self) -> usize {
         self.stream.read_buf(&mut self.read).await.unwrap_or(0)
     }
-
-    pub(crate) fn into_stream(self) -> Box<dyn Stream> {
-        self.stream
-    }
 }
 
 fn parse_head(head: &str) -> Answer {
@@ -218,7 +213,7 @@ fn parse_head(head: &str) -> Answer {
     let version = words.next().unwrap_or_default().to_owned();
     let status =
         words.next().and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status in {first:?}"));
-    Answer { version, status, headers: lines.map(field).collect(), ..Answer::default() }
+    Answer { status, headers: lines.map(field).collect(), ..Answer::default() }
 }
 
 fn field(line: &str) -> (String, String) {
