@@ -188,7 +188,7 @@ impl Started {
             admin = %admin.address(),
             active = %decision.active,
             release = %decision.release,
-            generation = %decision.generation,
+            generation = decision.generation.0,
             "Serving.",
         );
 

@@ -69,7 +69,7 @@ pub struct SwitchAnswer {
     pub generation: u64,
     /// When it was decided, RFC 3339.
     pub at: String,
-    /// From the command to the decision, in microseconds.
+    /// From the command to its effect, in microseconds.
     pub took_us: u64,
     /// The decision is on disk.
     pub durable: bool,

@@ -84,19 +84,19 @@ impl Controller {
 
     fn announce(&mut self, sequence: u64, transition: &Arc<Transition>) {
         let decision = &transition.decision;
-        let (active, release, generation) = (decision.active, &decision.release, decision.generation);
+        let (active, release, generation) = (decision.active, &decision.release, decision.generation.0);
         let (actor, reason) = (&transition.origin.actor, transition.origin.reason.as_deref().unwrap_or(""));
-        let took_ms = transition.took.as_secs_f64() * 1e3;
+        let took_ms = millis(transition.took);
         match (transition.kind, &transition.refusal) {
-            (Kind::Start, _) => tracing::info!(%active, %release, %generation, "First start: the file's color serves."),
+            (Kind::Start, _) => tracing::info!(%active, %release, generation, "First start: the file's color serves."),
             (Kind::Switch, _) => {
-                tracing::info!(%active, %release, %generation, actor, reason, took_ms, forced = transition.forced, "Switched.");
+                tracing::info!(%active, %release, generation, actor, reason, took_ms, forced = transition.forced, "Switched.");
             }
             (Kind::Rollback, _) => {
-                tracing::warn!(%active, %release, %generation, actor, reason, took_ms, forced = transition.forced, "Rolled back.");
+                tracing::warn!(%active, %release, generation, actor, reason, took_ms, forced = transition.forced, "Rolled back.");
             }
             (Kind::Release, _) => {
-                tracing::info!(%active, %release, %generation, actor, "The live color has a new release.")
+                tracing::info!(%active, %release, generation, actor, "The live color has a new release.")
             }
             (Kind::Seen, Some((code, refusal))) => {
                 tracing::warn!(%active, code, refusal, actor, "The order in the file was refused.");
@@ -160,7 +160,7 @@ impl Controller {
         }
         self.draining = None;
         self.tallies.drained(took);
-        let took_ms = took.as_secs_f64() * 1e3;
+        let took_ms = millis(took);
         if ended > 0 {
             tracing::warn!(%color, took_ms, ended, "Drained; what was left at drain.timeout was ended.");
         } else {
@@ -182,4 +182,9 @@ impl Controller {
         // Whoever asked may have hung up; that changes nothing.
         let _ = answer.send(result);
     }
+}
+
+/// For a log line: exact to the microsecond.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
 }

@@ -38,7 +38,7 @@ impl fmt::Display for Refusal {
             ),
             Refusal::NoKnownGood { wanted: None, color, deployed } => write!(
                 f,
-                "nothing is known to have served before this; {deployed} on {color} can be reached with a switch",
+                "there is no way back from here (a first start, or just rolled back); {deployed} on {color} can be reached with a switch",
             ),
             Refusal::NotDurable(cause) => {
                 write!(f, "the decision could not be written down, so nothing was moved: {cause}")
