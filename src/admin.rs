@@ -131,6 +131,3 @@ async fn connection(stream: listener::Stream, peer: Peer, router: Router) {
         tracing::debug!(%error, "An admin connection ended early.");
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -24,20 +24,22 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
     };
     let client = Client::find(connection)?;
     on_runtime(async {
-        // A proxy that does not run yet is what a first check is for; one that refuses to say is not.
+        // A proxy that does not run yet is what a first check is for.
         let running = match client.get_text("/admin/config").await {
-            Ok(running) => Some(running),
-            Err(Failure::Unreachable(_)) => None,
+            Ok(running) => running,
+            Err(Failure::Unreachable(_)) => {
+                let why = format!("No proxy runs at {}, so there is nothing to compare.", config.listen.admin);
+                return valid(&path, &why, json);
+            }
+            // The file is no worse for that.
+            Err(Failure::Refused(problem)) if matches!(problem.status, 401 | 403) => {
+                return valid(
+                    &path,
+                    &format!("The running proxy does not say what it has in force: {}.", problem.detail),
+                    json,
+                );
+            }
             Err(failure) => return Err(failure),
-        };
-        let Some(running) = running else {
-            let text = format!(
-                "{} is valid. No proxy runs at {}, so there is nothing to compare.\n",
-                path.display(),
-                config.listen.admin
-            );
-            print(&if json { line(&json!({ "valid": true, "running": false })) } else { text });
-            return Ok(());
         };
         let status: StatusAnswer = client.get("/admin/status").await?;
         let changes = config.changes_from(&running).map_err(|error| {
@@ -63,6 +65,13 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
         print(&text);
         Ok(())
     })
+}
+
+/// A valid file, and why it is not compared.
+fn valid(path: &std::path::Path, why: &str, json: bool) -> Result<(), Failure> {
+    let text = format!("{} is valid. {why}\n", path.display());
+    print(&if json { line(&json!({ "valid": true, "running": false, "why": why })) } else { text });
+    Ok(())
 }
 
 /// What its `active` would do, as a sentence.

@@ -47,7 +47,9 @@ pub(crate) fn moved(answer: &SwitchAnswer, verb: &str) -> String {
     if !answer.durable {
         text.push_str("It is in force, but not on disk yet; `cutover status` tells why and when.\n");
     }
-    if let Some(draining) = &answer.draining {
+    // What is empty is over before it is read.
+    let under_way = answer.draining.as_ref().filter(|left| left.requests + left.streams + left.tunnels > 0);
+    if let Some(draining) = under_way {
         let _ = writeln!(text, "Draining {}.", left(draining));
     }
     text
@@ -244,7 +246,10 @@ pub(crate) fn short(duration: Duration) -> String {
 fn ago(at: &str) -> String {
     let at = humantime::parse_rfc3339(at).ok();
     let age = at.and_then(|at| SystemTime::now().duration_since(at).ok());
-    age.map_or_else(|| "0 s".to_owned(), |age| short(Duration::from_secs(age.as_secs())).replace("0 µs", "0 s"))
+    match age.map_or(0, |age| age.as_secs()) {
+        seconds @ 0..=59 => format!("{seconds} s"),
+        seconds => short(Duration::from_secs(seconds)),
+    }
 }
 
 #[cfg(test)]

@@ -88,6 +88,3 @@ fn refusal(status: &StatusAnswer, options: &Wait) -> Option<Problem> {
     options.active.filter(|color| status.active != color.as_str())?;
     status.file.refusal.clone()
 }
-
-#[cfg(test)]
-mod tests;

@@ -209,10 +209,8 @@ impl Connection {
 fn parse_head(head: &str) -> Answer {
     let mut lines = head.trim_end().split("\r\n");
     let first = lines.next().unwrap_or_default();
-    let mut words = first.split(' ');
-    let version = words.next().unwrap_or_default().to_owned();
-    let status =
-        words.next().and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status in {first:?}"));
+    let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.unwrap_or_else(|| panic!("no status in {first:?}"));
     Answer { status, headers: lines.map(field).collect(), ..Answer::default() }
 }
 
