@@ -119,14 +119,13 @@ async fn twenty_switches_by_the_api_under_load_fail_nothing_and_leave_nothing_be
     load.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_edits_by_rename_under_load_fail_nothing_and_leave_nothing_behind() {
+async fn twenty_edits(edit: fn(&Proxy, &str)) {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
     let load = Load::start(&proxy, 32);
     for color in ["green", "blue"].into_iter().cycle().take(20) {
         load.moving();
-        proxy.replace_file(&proxy.ordering(color));
+        edit(&proxy, &proxy.ordering(color));
         proxy.until_color(color).await;
         load.moved();
         a_while(&proxy).await;
@@ -135,18 +134,13 @@ async fn twenty_edits_by_rename_under_load_fail_nothing_and_leave_nothing_behind
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_edits_by_rename_under_load_fail_nothing_and_leave_nothing_behind() {
+    twenty_edits(Proxy::replace_file).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_edits_in_place_under_load_fail_nothing_and_leave_nothing_behind() {
-    let (blue, green) = pair().await;
-    let proxy = Proxy::start(&blue, &green).await;
-    let load = Load::start(&proxy, 32);
-    for color in ["green", "blue"].into_iter().cycle().take(20) {
-        load.moving();
-        proxy.write_file(&proxy.ordering(color));
-        proxy.until_color(color).await;
-        load.moved();
-        a_while(&proxy).await;
-    }
-    load.end().await;
+    twenty_edits(Proxy::write_file).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
