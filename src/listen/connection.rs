@@ -3,7 +3,6 @@
 //! hyper parses and encodes. This task polls it, watches the connection's slot, and decides how the connection ends:
 //! parked while nothing comes, as a tunnel, with a 408, or with a close that lets the client read its last answer.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -20,7 +19,6 @@ use crate::proxy::error::{refusal, slow_head};
 use crate::proxy::exchange::log_refusal;
 use crate::proxy::slot::{Fired, Phase};
 use crate::proxy::stack::stack;
-use crate::proxy::worker::Worker;
 
 /// How long a closed connection goes on reading, so that the client gets to read the answer: closing a socket with
 /// unread bytes resets it, and a reset overtakes what was written.
@@ -41,10 +39,9 @@ enum Ending {
 }
 
 /// Serves a connection until it is closed.
-pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(client: Rc<ClientConnection>, tcp: TcpStream) {
     // Small answers must not wait for an acknowledgement.
     let _ = tcp.set_nodelay(true);
-    let client = ClientConnection::new(worker, peer);
     let mut stream = ClientStream::new(tcp, Rc::clone(&client));
     loop {
         let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
