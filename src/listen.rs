@@ -4,3 +4,4 @@ pub(crate) mod accept;
 pub(crate) mod connection;
 pub mod plane;
 mod stream;
+mod strict;

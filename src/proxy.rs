@@ -11,7 +11,7 @@ mod body;
 pub(crate) mod client;
 mod driver;
 pub(crate) mod error;
-mod exchange;
+pub(crate) mod exchange;
 mod forward;
 mod hash;
 mod headers;

@@ -10,7 +10,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 
 use crate::listen::accept::{accept, start};
-use crate::proxy::live::{Live, Order};
+use crate::proxy::live::{Accepting, Live, Order};
 use crate::proxy::worker::Worker;
 use crate::telemetry::access_log::AccessLogger;
 
@@ -26,6 +26,7 @@ pub(crate) struct Seat {
     pub(crate) orders: mpsc::UnboundedReceiver<Order>,
     pub(crate) peers: Arc<[mpsc::UnboundedSender<Order>]>,
     pub(crate) logger: AccessLogger,
+    pub(crate) accepting: Accepting,
 }
 
 /// Runs the worker until it is told to finish and its last connection is gone.
@@ -52,12 +53,14 @@ async fn work(seat: Seat) {
     };
     let stop = Rc::new(Notify::new());
     let stopped = Rc::clone(&stop);
-    let accepting = tokio::task::spawn_local(accept(
-        Rc::clone(&worker),
-        listener,
-        seat.peers.iter().cloned().collect(),
-        async move { stopped.notified().await },
-    ));
+    let accepting = accept(Rc::clone(&worker), listener, seat.peers.iter().cloned().collect(), async move {
+        stopped.notified().await;
+    });
+    let until_closed = seat.accepting;
+    tokio::task::spawn_local(async move {
+        accepting.await;
+        drop(until_closed);
+    });
     let sweeper = Rc::clone(&worker);
     tokio::task::spawn_local(async move { sweeper.slots.sweep().await });
 
@@ -65,7 +68,8 @@ async fn work(seat: Seat) {
     let mut finishing = false;
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while !(finishing && worker.is_empty() && accepting.is_finished()) {
+    // Until the last worker has closed its listener a connection may be handed over.
+    while !(finishing && worker.live.is_closed() && orders.is_empty() && worker.is_empty()) {
         tokio::select! {
             Some(order) = orders.recv() => match order {
                 Order::End { epoch, tunnels_only } => worker.slots.end_epoch(epoch, tunnels_only),
@@ -78,6 +82,7 @@ async fn work(seat: Seat) {
                 Order::Finish => {
                     finishing = true;
                     stop.notify_one();
+                    worker.slots.close_all();
                 }
                 Order::Cut => worker.slots.cut_all(),
             },

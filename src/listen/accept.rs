@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::listen::connection::serve;
+use crate::proxy::client::ClientConnection;
 use crate::proxy::live::Order;
 use crate::proxy::worker::Worker;
 
@@ -64,7 +65,9 @@ pub(crate) async fn accept(
 
 /// Serves a connection on this worker.
 pub(crate) fn start(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
-    tokio::task::spawn_local(serve(Rc::clone(worker), stream, peer));
+    // Counted at once: a worker that finishes must not take itself for empty before the task runs.
+    let client = ClientConnection::new(Rc::clone(worker), peer);
+    tokio::task::spawn_local(serve(client, stream));
 }
 
 /// The kernel spreads connections by hash, so the few long-lived ones of a load balancer can all land on one worker. A

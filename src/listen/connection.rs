@@ -3,13 +3,11 @@
 //! hyper parses and encodes. This task polls it, watches the connection's slot, and decides how the connection ends:
 //! parked while nothing comes, as a tunnel, with a 408, or with a close that lets the client read its last answer.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,10 +15,10 @@ use tokio::net::TcpStream;
 
 use crate::listen::stream::ClientStream;
 use crate::proxy::client::{ClientConnection, PARK_AFTER};
-use crate::proxy::error::slow_head;
+use crate::proxy::error::{refusal, slow_head};
+use crate::proxy::exchange::log_refusal;
 use crate::proxy::slot::{Fired, Phase};
 use crate::proxy::stack::stack;
-use crate::proxy::worker::Worker;
 
 /// How long a closed connection goes on reading, so that the client gets to read the answer: closing a socket with
 /// unread bytes resets it, and a reset overtakes what was written.
@@ -31,7 +29,7 @@ const LINGER_BYTES: usize = 256 * 1024;
 /// How a stretch of HTTP on a connection ended.
 enum Ending {
     /// hyper is done: closed, failed, or a tunnel begins.
-    Done,
+    Done(hyper::Result<()>),
     /// Nothing has come for a while: give the buffers back.
     Park,
     /// A head has begun and did not get complete.
@@ -41,10 +39,9 @@ enum Ending {
 }
 
 /// Serves a connection until it is closed.
-pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(client: Rc<ClientConnection>, tcp: TcpStream) {
     // Small answers must not wait for an acknowledgement.
     let _ = tcp.set_nodelay(true);
-    let client = ClientConnection::new(worker, peer);
     let mut stream = ClientStream::new(tcp, Rc::clone(&client));
     loop {
         let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
@@ -56,8 +53,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr) 
             client.worker.tick();
             client.slot.register(cx);
             let done = client.driver.poll(cx, |cx| {
-                let done = Pin::new(&mut http).poll(cx).is_ready();
-                if !done && client.uploading.get() {
+                let done = Pin::new(&mut http).poll(cx);
+                if done.is_pending() && client.uploading.get() {
                     // Even while hyper is not asking for more of the answer: a client that sends all of its request
                     // before it reads would wait forever.
                     client.drive();
@@ -65,8 +62,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr) 
                 done
             });
             client.driver.settle(client.upstream.borrow().is_some());
-            if done {
-                return Poll::Ready(Ending::Done);
+            if let Poll::Ready(result) = done {
+                return Poll::Ready(Ending::Done(result));
             }
             judge(&client, Pin::new(&mut http))
         })
@@ -74,7 +71,14 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr) 
         let parts = http.into_parts();
         stream = parts.io.into_inner();
         match ending {
-            Ending::Done => {
+            Ending::Done(result) => {
+                if result.is_err_and(|error| error.is_parse_version_h2()) {
+                    client.refused.set(Some(505));
+                    let _ = stream.tcp.write_all(refusal(505, None).as_bytes()).await;
+                }
+                if let Some(status) = client.refused.take() {
+                    log_refusal(&client, status);
+                }
                 let tunnel = client.tunnel.take();
                 match tunnel {
                     Some(tunnel) => tunnel.run(&mut stream, parts.read_buf).await,
@@ -83,13 +87,19 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr) 
                 return;
             }
             Ending::SlowHead => {
-                let _ = stream.write_all(slow_head(client.header_timeout()).as_bytes()).await;
+                let _ = stream.tcp.write_all(slow_head(client.header_timeout()).as_bytes()).await;
+                log_refusal(&client, 408);
                 close(&client, stream).await;
                 return;
             }
             Ending::Close => return,
+            // The beginning of a head came together with the request before it.
+            Ending::Park if !parts.read_buf.is_empty() => {
+                stream.ahead = parts.read_buf;
+                client.head_began();
+            }
             Ending::Park => {
-                if !park(&client, &mut stream, &parts.read_buf).await {
+                if !park(&client, &mut stream).await {
                     return;
                 }
             }
@@ -105,14 +115,18 @@ where
     S::ResBody: 'static,
     <S::ResBody as http_body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Some(fired) = client.slot.take_fired() else { return Poll::Pending };
+    let Some(fired) = client.slot.fired() else { return Poll::Pending };
     match (fired, client.slot.phase()) {
-        (Fired::Deadline, Phase::Idle) if client.flushed.get() => Poll::Ready(Ending::Park),
+        (Fired::Deadline, Phase::Idle) if client.flushed.get() => {
+            client.slot.take_fired();
+            Poll::Ready(Ending::Park)
+        }
         (Fired::Deadline, Phase::Head) => Poll::Ready(Ending::SlowHead),
-        // The answer that is being written can't be taken back, and nobody reads it.
+        // The answer that is being written can't be taken back, and nobody reads it. The reason stays, for the log.
         (Fired::Deadline | Fired::Ended | Fired::Cut, _) => Poll::Ready(Ending::Close),
         (Fired::Closing, Phase::Idle) if client.flushed.get() => Poll::Ready(Ending::Close),
         (Fired::Closing, _) => {
+            client.slot.take_fired();
             http.graceful_shutdown();
             Poll::Pending
         }
@@ -120,19 +134,19 @@ where
 }
 
 /// Waits for the next request without any buffer. False: the connection is over.
-async fn park(client: &ClientConnection, stream: &mut ClientStream, read_ahead: &Bytes) -> bool {
-    debug_assert!(read_ahead.is_empty(), "idle means that nothing was read");
+async fn park(client: &ClientConnection, stream: &mut ClientStream) -> bool {
     client.idle_until(Instant::now() + client.idle_timeout().saturating_sub(PARK_AFTER));
-    if client.slot.is_closing() {
-        return false;
-    }
     let mut readable = std::pin::pin!(stream.tcp.readable());
     let comes = std::future::poll_fn(|cx| {
         client.slot.register(cx);
-        match client.slot.take_fired() {
-            Some(_) => Poll::Ready(false),
-            None => readable.as_mut().poll(cx).map(|ready| ready.is_ok()),
+        // A request that is here is answered, also when the process stops: closing would reset it.
+        if let Poll::Ready(ready) = readable.as_mut().poll(cx) {
+            return Poll::Ready(ready.is_ok());
         }
+        if client.slot.take_fired().is_some() || client.slot.is_closing() {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
     });
     let comes = comes.await;
     if comes {

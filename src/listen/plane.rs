@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
-use crate::proxy::live::{Live, Order, Publisher};
+use crate::proxy::live::{Accepting, Live, Order, Publisher};
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::worker;
 
@@ -68,6 +68,7 @@ impl Plane {
                 orders,
                 peers: Arc::clone(&self.orders),
                 logger: access_log.logger(),
+                accepting: Accepting::begin(&self.live),
             };
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 worker::run(seat);

@@ -4,6 +4,7 @@
 //! [`Exchange`], and with it the lease, to the last byte.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(crate) struct Upload {
     bytes: Cell<u64>,
     too_large: Cell<bool>,
     client_failed: Cell<bool>,
+    invalid: Cell<bool>,
     hold: RefCell<Option<Hold>>,
 }
 
@@ -65,6 +67,7 @@ impl Upload {
             bytes: Cell::new(0),
             too_large: Cell::new(false),
             client_failed: Cell::new(false),
+            invalid: Cell::new(false),
             hold: RefCell::new(None),
         })
     }
@@ -83,6 +86,11 @@ impl Upload {
 
     pub(crate) fn is_too_large(&self) -> bool {
         self.too_large.get()
+    }
+
+    /// The client sent a body that is not valid: chunks that are none.
+    pub(crate) fn is_invalid(&self) -> bool {
+        self.invalid.get()
     }
 
     /// The client broke off, or sent a body that is not valid.
@@ -128,6 +136,7 @@ impl Body for RequestBody {
             Some(Ok(frame)) => Some(upload.pass(&frame).map(|()| frame)),
             Some(Err(error)) => {
                 upload.client_failed.set(true);
+                upload.invalid.set(is_invalid(&error));
                 Some(Err(error.into()))
             }
             None => None,
@@ -147,6 +156,12 @@ impl Body for RequestBody {
             RequestBody::Streaming(body, _) => body.size_hint(),
         }
     }
+}
+
+/// Whether a body ended because it can't be read, and not because nothing more came.
+fn is_invalid(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
 /// An answer's body.

@@ -17,6 +17,9 @@ use crate::proxy::worker::Worker;
 /// A connection without a request gives its buffers back after this.
 pub(crate) const PARK_AFTER: Duration = Duration::from_secs(1);
 
+/// Interim answers that wait for a client that does not read, at most; more are dropped.
+const MAX_INTERIM: usize = 64 << 10;
+
 /// One client connection. Lives on its worker's thread.
 pub(crate) struct ClientConnection {
     pub(crate) worker: Rc<Worker>,
@@ -39,6 +42,14 @@ pub(crate) struct ClientConnection {
     pub(crate) ended: Cell<bool>,
     /// What the connection becomes after a 101.
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
+    /// Request heads that came so far.
+    pub(crate) heads: Cell<u64>,
+    /// The number of the head that is ambiguous: nothing after it can be trusted.
+    pub(crate) ambiguous_head: Cell<Option<u64>>,
+    /// An answer to a request is due or on its way.
+    pub(crate) answering: Cell<bool>,
+    /// The status with which a head was refused that hyper could not read.
+    pub(crate) refused: Cell<Option<u16>>,
     idle_timeout: Cell<Duration>,
     header_timeout: Cell<Duration>,
 }
@@ -62,6 +73,10 @@ impl ClientConnection {
             flushed: Cell::new(true),
             ended: Cell::new(false),
             tunnel: RefCell::new(None),
+            heads: Cell::new(0),
+            ambiguous_head: Cell::new(None),
+            answering: Cell::new(false),
+            refused: Cell::new(None),
             idle_timeout: Cell::new(idle_timeout),
             header_timeout: Cell::new(header_timeout),
             worker,
@@ -82,6 +97,17 @@ impl ClientConnection {
         self.header_timeout.get()
     }
 
+    /// The next head is here, and an answer is due.
+    pub(crate) fn asked(&self) {
+        self.heads.set(self.heads.get() + 1);
+        self.answering.set(true);
+    }
+
+    /// Whether the head of the present request can be read in two ways.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        self.ambiguous_head.get().is_some_and(|number| number <= self.heads.get())
+    }
+
     /// Lets the endpoint's connection work: writes what waits, reads what came. True: it is over, or there is none.
     pub(crate) fn drive(&self) -> bool {
         let Some(connection) = &mut *self.upstream.borrow_mut() else { return true };
@@ -90,6 +116,7 @@ impl ClientConnection {
         if let Some(interim) = connection.take_interim()
             && self.takes_interim.get()
             && self.flushed.get()
+            && self.interim.borrow().len() < MAX_INTERIM
         {
             self.interim.borrow_mut().extend(interim);
         }

@@ -200,12 +200,26 @@ impl Kind {
     }
 }
 
-/// The answer to a head that did not come in time, as bytes: there is no request to answer yet.
-pub(crate) fn slow_head(limit: Duration) -> String {
-    let sentence = format!("408 The request head was not complete within {}.\n", humantime::format_duration(limit));
+/// The answer to a head that can't be served, as bytes: there is no request to answer yet.
+pub(crate) fn refusal(status: u16, detail: Option<&str>) -> String {
+    let (reason, sentence) = match status {
+        408 => ("Request Timeout", "The request head was not complete in time."),
+        414 => ("URI Too Long", "The request target is too long."),
+        431 => ("Request Header Fields Too Large", "The request head is too large."),
+        505 => ("HTTP Version Not Supported", "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
+        _ => ("Bad Request", "The request is malformed."),
+    };
+    let body = format!("{status} {}\n", detail.unwrap_or(sentence));
     format!(
-        "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
-         proxy-status: cutover; error=http_request_error\r\nconnection: close\r\n\r\n{sentence}",
-        sentence.len(),
+        "HTTP/1.1 {status} {reason}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
+         proxy-status: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len(),
+        Kind::BadRequest.row().2,
     )
+}
+
+/// What a 408 says.
+pub(crate) fn slow_head(limit: Duration) -> String {
+    let limit = humantime::format_duration(limit);
+    refusal(408, Some(&format!("The request head was not complete within {limit}.")))
 }

@@ -163,7 +163,12 @@ impl Exchange {
         self.counted = kind;
         match kind {
             InFlightKind::Request => {}
-            InFlightKind::Stream => self.client.slot.enter(Phase::Body, Some(self.now() + self.idle_timeout())),
+            InFlightKind::Stream => {
+                let deadline = Some(self.now() + self.idle_timeout());
+                self.client.slot.enter(Phase::Body, deadline);
+                // It may be earlier than that for the head of the answer was.
+                self.client.worker.slots.due_at(deadline);
+            }
             InFlightKind::Tunnel => self.client.slot.enter(Phase::Tunnel, None),
         }
     }
@@ -221,7 +226,10 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         // A connection that is still here has not finished its exchange and can't carry another one.
-        self.client.upstream.borrow_mut().take();
+        let unfinished = self.client.upstream.borrow_mut().take().is_some();
+        if unfinished && self.status != 0 && self.error.is_none() && !self.was_ended_in_body() {
+            self.error = Some(ProxyError::from(Kind::ClientLeft).name());
+        }
         self.client.slot.serve(0);
         self.client.between_requests();
         if self.status == 0 {
@@ -274,4 +282,35 @@ impl Exchange {
             error: self.error,
         });
     }
+}
+
+/// The log's line for a head that never became a request: hyper could not read it, or it did not come in time.
+pub(crate) fn log_refusal(client: &ClientConnection, status: u16) {
+    let mut logger = client.worker.logger.borrow_mut();
+    if !logger.is_on() {
+        return;
+    }
+    logger.log(&Entry {
+        request_id: b"",
+        trace_id: None,
+        client: &client.peer.ip().to_canonical().to_string(),
+        peer: client.peer,
+        method: "",
+        host: b"",
+        path: "",
+        protocol: "",
+        status,
+        color: "",
+        release: "",
+        upstream: "",
+        endpoint: "",
+        generation: 0,
+        duration: Duration::ZERO,
+        ttfb: None,
+        upstream_time: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        retries: 0,
+        error: Some(ProxyError::from(Kind::BadRequest).name()),
+    });
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 
 use crate::proxy::body::{RequestBody, ResponseBody, Upload};
@@ -29,7 +29,8 @@ pub(crate) async fn forward(client: Rc<ClientConnection>, request: Request<Incom
     let answered = match prepare(&mut exchange, request) {
         Ok((request, upgrade)) => send(&mut exchange, request).await.and_then(|response| {
             let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            if switching && !upgrade { Err(Kind::BadAnswer.into()) } else { Ok(response) }
+            let bad = (switching && !upgrade) || !headers::is_framed_once(response.headers());
+            if bad { Err(Kind::BadAnswer.into()) } else { Ok(response) }
         }),
         Err(error) => Err(error),
     };
@@ -51,16 +52,10 @@ fn prepare(exchange: &mut Exchange, request: Request<Incoming>) -> Result<(Reque
     let (mut parts, body) = request.into_parts();
     let client = Rc::clone(&exchange.client);
     let worker = &client.worker;
-    if parts.uri.scheme().is_some() || parts.uri.authority().is_some() {
-        to_origin_form(&mut parts.uri, &mut parts.headers)?;
-    }
-    if parts.method == Method::CONNECT {
-        return Err(ProxyError::bad_request("CONNECT is not served here."));
-    }
-
-    let host = headers::host(&parts.headers, parts.version)?;
-    let host = host.map_or(Ok(""), HeaderValue::to_str);
-    let host = host.map_err(|_| ProxyError::bad_request("The Host field is not valid."))?;
+    // What is wrong with it is answered once it is noted for the log.
+    let checked = check(&client, &mut parts);
+    let host = headers::host(&parts.headers, parts.version).ok().flatten();
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
     let logged = worker.logger.borrow().is_on();
     let (admission, max_body, trusted, log_client) = worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
@@ -82,6 +77,7 @@ fn prepare(exchange: &mut Exchange, request: Request<Incoming>) -> Result<(Reque
     if let Some(log_client) = log_client {
         exchange.note((&parts.method, &parts.uri, parts.version), &parts.headers, &request_id, log_client);
     }
+    checked?;
     let admission = admission?;
     let response_timeout = admission.policy.response_timeout;
     exchange.admit(admission)?;
@@ -114,15 +110,41 @@ fn prepare(exchange: &mut Exchange, request: Request<Incoming>) -> Result<(Reque
     Ok((request, upgrade))
 }
 
+/// What hyper lets pass and is no request that can be served; brings the target into origin form.
+fn check(client: &ClientConnection, parts: &mut request::Parts) -> Result<(), ProxyError> {
+    if client.is_ambiguous() {
+        return Err(ProxyError::bad_request("The request's framing is ambiguous."));
+    }
+    if parts.method == Method::CONNECT {
+        return Err(ProxyError::bad_request("CONNECT is not served here."));
+    }
+    // Also where the target names the host (RFC 9112, 3.2).
+    headers::host(&parts.headers, parts.version)?;
+    if let Some(authority) = parts.uri.authority() {
+        // Without a scheme it is the form of CONNECT.
+        let known = parts.uri.scheme().is_some_and(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
+        let host = HeaderValue::from_str(authority.as_str()).ok().filter(|_| known);
+        let host = host.ok_or(ProxyError::bad_request("The request target is not valid."))?;
+        to_origin_form(&mut parts.uri, &mut parts.headers, host);
+    } else if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+        return Err(ProxyError::bad_request("The request target is not valid."));
+    }
+    if !headers::is_framed_once(&parts.headers) {
+        return Err(ProxyError::bad_request("The transfer coding is not understood."));
+    }
+    match parts.headers.get(HOST) {
+        Some(host) if !headers::is_host(host.as_bytes()) => {
+            Err(ProxyError::bad_request("The Host field is not valid."))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `GET http://host/path` as a proxy gets it: the authority counts, whatever `Host` says (RFC 9112, 3.2.2).
-fn to_origin_form(uri: &mut Uri, headers: &mut HeaderMap) -> Result<(), ProxyError> {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    let host = HeaderValue::from_str(host).map_err(|_| ProxyError::bad_request("The request target is not valid."))?;
+fn to_origin_form(uri: &mut Uri, headers: &mut HeaderMap, host: HeaderValue) {
     headers.insert(HOST, host);
     let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     *uri = Uri::from(path);
-    Ok(())
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
@@ -224,6 +246,7 @@ async fn exchange_heads(
             tracing::debug!(%error, "The endpoint did not answer.");
             Err(match &exchange.upload {
                 Some(upload) if upload.is_too_large() => Kind::BodyTooLarge,
+                Some(upload) if upload.is_invalid() => Kind::BadRequest,
                 Some(upload) if upload.client_failed() => Kind::ClientLeft,
                 _ if error.is_parse() => Kind::BadAnswer,
                 _ => Kind::UpstreamClosed,

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{CONNECTION, Entry, FORWARDED, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, Entry, FORWARDED, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
 use http::{HeaderMap, HeaderValue, Version};
 use ipnet::IpNet;
 
@@ -45,9 +47,30 @@ pub(crate) fn host(headers: &HeaderMap, version: Version) -> Result<Option<&Head
     Ok(first)
 }
 
+/// Whether the body has one framing, and one that is undone here: a length, or chunks and nothing else. Whoever passes
+/// another coding on without having undone it changes the body.
+pub(crate) fn is_framed_once(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match codings.next() {
+        None => true,
+        Some(coding) => {
+            coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && codings.next().is_none()
+                && !headers.contains_key(CONTENT_LENGTH)
+        }
+    }
+}
+
+/// Whether these are the bytes of a host and port (RFC 9110, 7.2; RFC 3986, 3.2.2): no user, no path, no spaces. An
+/// empty one is valid.
+pub(crate) fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(byte))
+}
+
 /// Makes the client's headers into those for the endpoint. Returns whether the client asks for an upgrade.
 pub(crate) fn to_endpoint(headers: &mut HeaderMap, version: Version, from: &From<'_>) -> bool {
-    let upgrade = remove_hop_by_hop(headers);
+    // HTTP/2 inside of the tunnel would be requests that nobody here sees (RFC 9113 has dropped this upgrade).
+    let upgrade = remove_hop_by_hop(headers).filter(|protocol| !names_h2c(protocol));
     let trailers = headers.remove(TE).is_some_and(|te| {
         te.to_str().is_ok_and(|te| te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
     });
@@ -96,6 +119,10 @@ pub(crate) fn to_endpoint(headers: &mut HeaderMap, version: Version, from: &From
     }
     headers.append(VIA, if version == Version::HTTP_10 { VIA_1_0 } else { VIA_1_1 });
     upgrade.is_some()
+}
+
+fn names_h2c(protocols: &HeaderValue) -> bool {
+    protocols.as_bytes().split(|byte| *byte == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(b"h2c"))
 }
 
 /// Makes the endpoint's headers into those for the client; for a 101, `Upgrade` stays.

@@ -22,6 +22,25 @@ pub struct Live {
     ready: AtomicBool,
     /// Open client connections, by worker.
     connections: Box<[AtomicUsize]>,
+    /// Workers that accept; one of them may still hand a connection over.
+    accepting: AtomicUsize,
+}
+
+/// A worker accepts as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Accepting(Arc<Live>);
+
+impl Accepting {
+    pub(crate) fn begin(live: &Arc<Live>) -> Accepting {
+        live.accepting.fetch_add(1, Ordering::SeqCst);
+        Accepting(Arc::clone(live))
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.accepting.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What a worker is told by others.
@@ -55,6 +74,7 @@ impl Live {
             snapshot: ArcSwapOption::empty(),
             ready: AtomicBool::new(false),
             connections: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            accepting: AtomicUsize::new(0),
         })
     }
 
@@ -76,6 +96,11 @@ impl Live {
     /// Open client connections, by worker.
     pub(crate) fn connections(&self) -> &[AtomicUsize] {
         &self.connections
+    }
+
+    /// No worker accepts any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.accepting.load(Ordering::SeqCst) == 0
     }
 
     pub(crate) fn open_connections(&self) -> usize {

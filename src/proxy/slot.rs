@@ -161,7 +161,10 @@ impl Slots {
     pub(crate) fn close_all(&self) {
         for (_, slot) in &*self.all.borrow() {
             slot.closing.set(true);
-            slot.fire(Fired::Closing);
+            // What has fired before and was not looked at yet says more; this is called again.
+            if slot.fired.get().is_none() {
+                slot.fire(Fired::Closing);
+            }
         }
     }
 
@@ -199,5 +202,23 @@ impl Slots {
                 None => self.earlier.notified().await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_fired_is_not_forgotten_because_the_process_stops() {
+        let slots = Slots::default();
+        let slot = slots.add(Phase::Request, None);
+        slots.cut_all();
+        slots.close_all();
+        assert_eq!(slot.fired(), Some(Fired::Cut));
+        assert!(slot.is_closing());
+        assert_eq!(slot.take_fired(), Some(Fired::Cut));
+        slots.close_all();
+        assert_eq!(slot.take_fired(), Some(Fired::Closing));
     }
 }

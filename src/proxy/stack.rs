@@ -25,11 +25,14 @@ pub(crate) fn stack(
             let answer = forward(Rc::clone(&forwarding), request);
             async move { Ok::<_, Infallible>(answer.await) }
         }));
-    Hyper(RefCell::new(service))
+    Hyper { client: Rc::clone(client), service: RefCell::new(service) }
 }
 
 /// A tower service as hyper's: all of ours are always ready, and hyper calls one at a time.
-struct Hyper<S>(RefCell<S>);
+struct Hyper<S> {
+    client: Rc<ClientConnection>,
+    service: RefCell<S>,
+}
 
 impl<S: Service<Request<Incoming>>> hyper::service::Service<Request<Incoming>> for Hyper<S> {
     type Response = S::Response;
@@ -37,6 +40,7 @@ impl<S: Service<Request<Incoming>>> hyper::service::Service<Request<Incoming>> f
     type Future = S::Future;
 
     fn call(&self, request: Request<Incoming>) -> S::Future {
-        self.0.borrow_mut().call(request)
+        self.client.asked();
+        self.service.borrow_mut().call(request)
     }
 }

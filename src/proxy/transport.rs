@@ -37,6 +37,8 @@ const IDLE_PER_ENDPOINT: usize = 512;
 pub(crate) struct Stream {
     socket: Socket,
     interim: Rc<RefCell<Interim>>,
+    /// HTTP is spoken: that nothing more can be written is no reason not to read what was answered.
+    answers: bool,
 }
 
 #[derive(Debug)]
@@ -77,7 +79,7 @@ impl UpstreamConnection {
             Err(_elapsed) => return Err(Kind::ConnectTimeout.into()),
         };
         let interim = Rc::new(RefCell::new(Interim::default()));
-        let stream = Stream { socket, interim: Rc::clone(&interim) };
+        let stream = Stream { socket, interim: Rc::clone(&interim), answers: true };
         // No I/O yet: the handshake of HTTP/1.1 is empty.
         let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Kind::Refused)?;
         Ok(UpstreamConnection {
@@ -114,7 +116,9 @@ impl UpstreamConnection {
     /// The raw stream after a 101, with what was already read beyond it.
     pub(crate) fn into_stream(self) -> (Stream, Bytes) {
         let parts = self.driver.into_parts();
-        (parts.io.into_inner(), parts.read_buf)
+        let mut stream = parts.io.into_inner();
+        stream.answers = false;
+        (stream, parts.read_buf)
     }
 
     /// Whether it can carry a request now.
@@ -219,6 +223,22 @@ async fn unix(path: &Path) -> io::Result<Socket> {
     Ok(Socket::Unix(UnixStream::connect(path).await?))
 }
 
+impl Stream {
+    /// An endpoint that refuses an upload answers and closes. hyper would give up at the failed write, with the answer
+    /// unread in the socket; so it waits instead, and reads: the answer, and then the end.
+    fn written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Err(error))
+                if self.answers
+                    && matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                Poll::Pending
+            }
+            written => written,
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -234,10 +254,12 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        let written = match &mut this.socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        };
+        this.written(written)
     }
 
     fn poll_write_vectored(
@@ -249,10 +271,12 @@ impl AsyncWrite for Stream {
             // A head without a body: the plain call is the cheaper one.
             return self.poll_write(cx, only);
         }
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        let written = match &mut this.socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
+        };
+        this.written(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,6 +24,8 @@ use crate::telemetry::access_log::line::Clock;
 const FULL: usize = 32 * 1024;
 /// So many buffers wait for the writer at most: 16 MiB.
 const WAITING: usize = 512;
+/// How long the end of the process waits for the last lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// What is known of a request when it has ended. Borrowed: nothing is copied but into the line.
 #[derive(Debug)]
@@ -94,6 +96,8 @@ pub struct AccessLogWriter {
     style: Arc<Style>,
     file: Mutex<Option<PathBuf>>,
     thread: Option<JoinHandle<()>>,
+    /// Closed when the thread has ended.
+    ended: Mutex<Receiver<()>>,
 }
 
 /// One worker's end.
@@ -113,8 +117,13 @@ impl AccessLogWriter {
         let style = Arc::new(Style::default());
         let counting = Arc::clone(&style);
         let thread = std::thread::Builder::new().name("access-log".to_owned());
-        let thread = Some(thread.spawn(move || write(&waiting, &counting))?);
-        let writer = AccessLogWriter { queue, style, file: Mutex::new(None), thread };
+        let (running, ended) = mpsc::channel();
+        let work = move || {
+            write(&waiting, &counting);
+            drop::<mpsc::Sender<()>>(running);
+        };
+        let thread = Some(thread.spawn(work)?);
+        let writer = AccessLogWriter { queue, style, file: Mutex::new(None), thread, ended: Mutex::new(ended) };
         writer.retarget(target, format, redact_query)?;
         Ok(writer)
     }
@@ -165,8 +174,10 @@ impl AccessLogWriter {
 
 impl Drop for AccessLogWriter {
     fn drop(&mut self) {
-        // A writer that hangs in a write is left behind.
+        // A writer that hangs in a write, because nobody reads the pipe, is left behind.
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
         if self.queue.try_send(Message::End).is_ok()
+            && ended.recv_timeout(LAST_LINES) == Err(RecvTimeoutError::Disconnected)
             && let Some(thread) = self.thread.take()
         {
             let _ = thread.join();
