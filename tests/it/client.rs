@@ -69,11 +69,6 @@ impl Connection {
         self.stream.flush().await
     }
 
-    /// Says that nothing more comes.
-    pub(crate) async fn half_close(&mut self) {
-        let _ = self.stream.shutdown().await;
-    }
-
     /// A GET, and its answer.
     pub(crate) async fn get(&mut self, path: &str) -> Answer {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")).await;

@@ -121,7 +121,7 @@ impl Proxy {
     /// Starts it where the unix socket can't be asked, and takes the address from its log.
     pub(crate) async fn start_by_log(dir: tempfile::TempDir, text: &str) -> Proxy {
         std::fs::write(dir.path().join("cutover.toml"), text).expect("a file");
-        let (child, log) = spawn(dir.path());
+        let (child, log) = spawn(dir.path(), Stdio::null());
         let mut proxy = Proxy { dir, http: SocketAddr::from(([127, 0, 0, 1], 0)), child, log };
         proxy.http = proxy.logged_address("http").await;
         proxy
