@@ -1,0 +1,69 @@
+//! The clients: connections that stay open and ask again as soon as they were answered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::client::{Connection, GET};
+use crate::histogram::Histogram;
+
+/// Open connections to one proxy.
+pub(crate) struct Clients(Vec<Connection>);
+
+/// What they saw.
+pub(crate) struct Measured {
+    pub(crate) latencies: Histogram,
+    pub(crate) took: Duration,
+}
+
+impl Clients {
+    pub(crate) async fn connect(to: SocketAddr, count: usize) -> Clients {
+        let mut connections = Vec::with_capacity(count);
+        while connections.len() < count {
+            connections.push(Connection::open(to).await.expect("the proxy accepts"));
+        }
+        Clients(connections)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Makes one request on each connection, one after the other.
+    pub(crate) async fn ask_once_each(&mut self) {
+        for connection in &mut self.0 {
+            let answer = connection.ask(GET).await.expect("an answer");
+            assert!(answer.success().is_some(), "a good answer, and not {answer:?}");
+        }
+    }
+
+    /// Makes so many requests; each has to succeed. All connections are busy until the last request is taken.
+    pub(crate) async fn ask(&mut self, requests: u64) -> Measured {
+        let left = Arc::new(AtomicU64::new(requests));
+        let mut running = JoinSet::new();
+        let began = Instant::now();
+        for mut connection in self.0.drain(..) {
+            let left = Arc::clone(&left);
+            running.spawn(async move {
+                let mut latencies = Histogram::new();
+                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                    let sent = Instant::now();
+                    let answer = connection.ask(GET).await.expect("an answer");
+                    assert!(answer.success().is_some() && !answer.close, "a good answer, and not {answer:?}");
+                    latencies.record(sent.elapsed());
+                }
+                (connection, latencies)
+            });
+        }
+        let mut latencies = Histogram::new();
+        while let Some(ended) = running.join_next().await {
+            let (connection, more) = ended.expect("no client failed");
+            self.0.push(connection);
+            latencies.add(&more);
+        }
+        Measured { latencies, took: began.elapsed() }
+    }
+}

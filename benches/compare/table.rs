@@ -1,0 +1,25 @@
+//! Aligned plain text.
+
+/// Prints a title, and rows below a head: the first column to the left, numbers to the right.
+pub(crate) fn print<const N: usize>(title: &str, head: [&str; N], rows: &[[String; N]]) {
+    let head = head.map(str::to_owned);
+    let lines = || std::iter::once(&head).chain(rows);
+    let widths: [usize; N] =
+        std::array::from_fn(|column| lines().map(|line| line[column].chars().count()).max().unwrap_or_default());
+    println!("\n{title}\n");
+    for line in lines() {
+        let cells = line.iter().zip(widths).enumerate();
+        let cells = cells.map(|(column, (cell, width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
+
+/// The middle one of some values.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
