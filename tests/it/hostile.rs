@@ -833,14 +833,19 @@ async fn hup_opens_the_access_log_again_after_a_rotation() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_that_was_accepted_fails_when_the_process_ends() {
     let (blue, green) = pair().await;
-    let mut proxy = lame(&blue, &green, "500ms").await;
+    let mut proxy = lame(&blue, &green, "1500ms").await;
     let http = proxy.http;
+    let mut balancer = proxy.connect().await;
+    let ready = Arc::new(AtomicBool::new(true));
     let answered = Arc::new(AtomicUsize::new(0));
     let clients: Vec<_> = (0..50)
         .map(|_| {
-            let answered = Arc::clone(&answered);
+            let (answered, ready) = (Arc::clone(&answered), Arc::clone(&ready));
             tokio::spawn(async move {
-                while let Ok(stream) = TcpStream::connect(http).await {
+                // The kernel resets what connects in the instant in which a listener is closed, so a balancer opens no
+                // new connection to what is not ready. Those that are open go on.
+                while ready.load(Ordering::SeqCst) {
+                    let stream = TcpStream::connect(http).await.expect("a lame duck accepts");
                     let mut client = Connection::over(stream);
                     for request in 0.. {
                         let sent = client.try_send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -855,8 +860,7 @@ async fn no_request_that_was_accepted_fails_when_the_process_ends() {
                         if answer.header("connection") == Some("close") {
                             break;
                         }
-                        // Some stay, some are of one request.
-                        if request == 20 {
+                        if request == 20 && ready.load(Ordering::SeqCst) {
                             break;
                         }
                     }
@@ -866,6 +870,8 @@ async fn no_request_that_was_accepted_fails_when_the_process_ends() {
         .collect();
     until("there is load", async || (answered.load(Ordering::SeqCst) > 5000).then_some(())).await;
     proxy.signal(Signal::TERM);
+    until("it is not ready", async || (balancer.get("/.cutover/ready").await.status == 503).then_some(())).await;
+    ready.store(false, Ordering::SeqCst);
     assert_eq!(proxy.ended().await.code(), Some(0));
     for client in clients {
         client.await.expect("none fails");
