@@ -1,5 +1,6 @@
-//! The operating system: signals, the service manager, limits. Kept libraries do the work.
+//! The operating system: signals, the service manager, limits, memory. Kept libraries do the work.
 
 pub mod limits;
+pub mod memory;
 pub mod service;
 pub mod signals;

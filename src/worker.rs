@@ -12,10 +12,14 @@ use tokio::sync::{Notify, mpsc};
 use crate::listen::accept::{accept, start};
 use crate::proxy::live::{Accepting, Live, Order};
 use crate::proxy::worker::Worker;
+use crate::sys::memory;
 use crate::telemetry::access_log::AccessLogger;
 
 /// How often idle connections are looked over and the access log is handed on.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Every so many ticks the memory of connections that ended or went idle is given back.
+const GIVE_BACK: u32 = 10;
 
 /// What a worker starts with.
 pub(crate) struct Seat {
@@ -66,6 +70,7 @@ async fn work(seat: Seat) {
 
     let mut orders = seat.orders;
     let mut finishing = false;
+    let mut ticks = 0_u32;
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // Until the last worker has closed its listener a connection may be handed over.
@@ -89,6 +94,10 @@ async fn work(seat: Seat) {
             _ = tick.tick() => {
                 worker.idle.sweep(Instant::now());
                 worker.logger.borrow_mut().flush();
+                ticks = ticks.wrapping_add(1);
+                if ticks.is_multiple_of(GIVE_BACK) && worker.freed.take() {
+                    memory::give_back();
+                }
                 if finishing {
                     // Also those that were accepted last.
                     worker.slots.close_all();

@@ -8,9 +8,10 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::listen::stream::ClientStream;
@@ -43,33 +44,15 @@ pub(crate) async fn serve(client: Rc<ClientConnection>, tcp: TcpStream) {
     // Small answers must not wait for an acknowledgement.
     let _ = tcp.set_nodelay(true);
     let mut stream = ClientStream::new(tcp, Rc::clone(&client));
+    let mut idle_for = Duration::ZERO;
     loop {
-        let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
-        let mut http = http1::Builder::new()
-            .header_read_timeout(None)
-            .max_buf_size(max_header_bytes)
-            .serve_connection(TokioIo::new(stream), stack(&client));
-        let ending = std::future::poll_fn(|cx| {
-            client.worker.tick();
-            client.slot.register(cx);
-            let done = client.driver.poll(cx, |cx| {
-                let done = Pin::new(&mut http).poll(cx);
-                if done.is_pending() && client.uploading.get() {
-                    // Even while hyper is not asking for more of the answer: a client that sends all of its request
-                    // before it reads would wait forever.
-                    client.drive();
-                }
-                done
-            });
-            client.driver.settle(client.upstream.borrow().is_some());
-            if let Poll::Ready(result) = done {
-                return Poll::Ready(Ending::Done(result));
-            }
-            judge(&client, Pin::new(&mut http))
-        })
-        .await;
-        let parts = http.into_parts();
-        stream = parts.io.into_inner();
+        // Until a request comes, also the first one, nothing of hyper's is there: its buffers are most of what a
+        // connection costs.
+        if stream.ahead.is_empty() && !parked(&client, &mut stream, idle_for).await {
+            return;
+        }
+        let (ending, read_ahead);
+        (ending, stream, read_ahead) = Box::pin(speak(&client, stream)).await;
         match ending {
             Ending::Done(result) => {
                 if result.is_err_and(|error| error.is_parse_version_h2()) {
@@ -81,7 +64,7 @@ pub(crate) async fn serve(client: Rc<ClientConnection>, tcp: TcpStream) {
                 }
                 let tunnel = client.tunnel.take();
                 match tunnel {
-                    Some(tunnel) => tunnel.run(&mut stream, parts.read_buf).await,
+                    Some(tunnel) => tunnel.run(&mut stream, read_ahead).await,
                     None => close(&client, stream).await,
                 }
                 return;
@@ -94,17 +77,48 @@ pub(crate) async fn serve(client: Rc<ClientConnection>, tcp: TcpStream) {
             }
             Ending::Close => return,
             // The beginning of a head came together with the request before it.
-            Ending::Park if !parts.read_buf.is_empty() => {
-                stream.ahead = parts.read_buf;
+            Ending::Park if !read_ahead.is_empty() => {
+                stream.ahead = read_ahead;
                 client.head_began();
             }
             Ending::Park => {
-                if !park(&client, &mut stream).await {
-                    return;
-                }
+                idle_for = PARK_AFTER;
+                client.worker.freed.set(true);
             }
         }
     }
+}
+
+/// Speaks HTTP until something else has to happen: why, the stream, and what was read beyond it.
+async fn speak(client: &Rc<ClientConnection>, stream: ClientStream) -> (Ending, ClientStream, Bytes) {
+    let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
+    let mut http = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(max_header_bytes)
+        .serve_connection(TokioIo::new(stream), stack(client));
+    let ending = std::future::poll_fn(|cx| {
+        client.worker.tick();
+        client.slot.register(cx);
+        let done = client.driver.poll(cx, |cx| {
+            let done = Pin::new(&mut http).poll(cx);
+            if done.is_pending() && client.uploading.get() {
+                // Even while hyper is not asking for more of the answer: a client that sends all of its request
+                // before it reads would wait forever.
+                client.drive();
+            }
+            done
+        });
+        client.driver.settle(client.upstream.borrow().is_some());
+        if let Poll::Ready(result) = done {
+            return Poll::Ready(Ending::Done(result));
+        }
+        judge(client, Pin::new(&mut http))
+    })
+    .await;
+    let parts = http.into_parts();
+    // An empty one would keep the whole buffer.
+    let read_ahead = if parts.read_buf.is_empty() { Bytes::new() } else { parts.read_buf };
+    (ending, parts.io.into_inner(), read_ahead)
 }
 
 /// What follows from the state of the slot, once everybody else has had a look at it.
@@ -133,15 +147,16 @@ where
     }
 }
 
-/// Waits for the next request without any buffer. False: the connection is over.
-async fn park(client: &ClientConnection, stream: &mut ClientStream) -> bool {
-    client.idle_until(Instant::now() + client.idle_timeout().saturating_sub(PARK_AFTER));
-    let mut readable = std::pin::pin!(stream.tcp.readable());
+/// Waits for a request without any buffer; it has been idle for so long already. False: the connection is over.
+async fn parked(client: &ClientConnection, stream: &mut ClientStream, idle_for: Duration) -> bool {
+    client.idle_until(Instant::now() + client.idle_timeout().saturating_sub(idle_for));
     let comes = std::future::poll_fn(|cx| {
         client.slot.register(cx);
+        // A look at one byte and not at readiness alone: an accepted socket counts as readable before anything came.
+        let mut byte = [0];
         // A request that is here is answered, also when the process stops: closing would reset it.
-        if let Poll::Ready(ready) = readable.as_mut().poll(cx) {
-            return Poll::Ready(ready.is_ok());
+        if let Poll::Ready(peeked) = stream.tcp.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            return Poll::Ready(peeked.is_ok_and(|bytes| bytes > 0));
         }
         if client.slot.take_fired().is_some() || client.slot.is_closing() {
             return Poll::Ready(false);

@@ -59,7 +59,7 @@ impl ClientConnection {
         worker.connections().fetch_add(1, Ordering::Relaxed);
         let (idle_timeout, header_timeout) =
             worker.live.with(|snapshot| (snapshot.edge.idle_timeout, snapshot.edge.header_timeout));
-        let slot = worker.slots.add(Phase::Idle, Some(Instant::now() + idle_timeout.min(PARK_AFTER)));
+        let slot = worker.slots.add(Phase::Idle, Some(Instant::now() + idle_timeout));
         let address = peer.ip().to_canonical().to_string();
         Rc::new(ClientConnection {
             slot,
@@ -149,6 +149,7 @@ impl ClientConnection {
 
 impl Drop for ClientConnection {
     fn drop(&mut self) {
+        self.worker.freed.set(true);
         self.worker.slots.remove(&self.slot);
         self.worker.connections().fetch_sub(1, Ordering::Relaxed);
     }

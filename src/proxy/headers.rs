@@ -69,6 +69,8 @@ pub(crate) fn is_host(host: &[u8]) -> bool {
 
 /// Makes the client's headers into those for the endpoint. Returns whether the client asks for an upgrade.
 pub(crate) fn to_endpoint(headers: &mut HeaderMap, version: Version, from: &From<'_>) -> bool {
+    // Once, for all that is added below and by the caller.
+    headers.reserve(8);
     // HTTP/2 inside of the tunnel would be requests that nobody here sees (RFC 9113 has dropped this upgrade).
     let upgrade = remove_hop_by_hop(headers).filter(|protocol| !names_h2c(protocol));
     let trailers = headers.remove(TE).is_some_and(|te| {

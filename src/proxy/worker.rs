@@ -22,6 +22,8 @@ pub(crate) struct Worker {
     pub(crate) logger: RefCell<AccessLogger>,
     /// `X-Forwarded-Port`. A copy of this worker's own: a shared one would be a reference count shared by all cores.
     pub(crate) port: HeaderValue,
+    /// Connections have ended or gone idle since memory was last given back.
+    pub(crate) freed: Cell<bool>,
     now: Cell<Instant>,
 }
 
@@ -34,6 +36,7 @@ impl Worker {
             idle: IdleConnections::default(),
             logger: RefCell::new(logger),
             port: HeaderValue::from(port),
+            freed: Cell::new(false),
             now: Cell::new(Instant::now()),
         }
     }

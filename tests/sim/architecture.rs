@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
         &["proxy", "config", "domain", "telemetry"],
         "the request path can't decide, and waits for nobody who does",
     ),
-    ("worker", &["worker", "listen", "proxy", "telemetry"], "a worker serves; it can't decide"),
+    ("worker", &["worker", "listen", "proxy", "telemetry", "sys"], "a worker serves; it can't decide"),
     ("listen", &["listen", "proxy", "config", "telemetry", "worker"], "the client's side serves; it can't decide"),
     ("sys", &["sys"], "the operating system, for everybody"),
     ("control", &["control", "config", "domain", "proxy", "ledger", "telemetry"], "it is asked through its handle"),
