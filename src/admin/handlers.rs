@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
@@ -19,6 +19,7 @@ use crate::admin::api::{
     HistoryAnswer, Problem, ReloadAnswer, RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody, TransitionAnswer,
 };
 use crate::admin::auth::Actor;
+use crate::admin::problem::Line;
 use crate::control::handle::{ControllerHandle, News, Request, Status, Stopping};
 use crate::domain::color::Color;
 use crate::domain::rollout::{Command, Outcome};
@@ -50,7 +51,7 @@ pub(super) async fn switch(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
     body: Body,
-) -> Result<Json<SwitchAnswer>, Problem> {
+) -> Result<Line<SwitchAnswer>, Problem> {
     let body: SwitchBody = understood(body).await?;
     let to = body.to.as_deref().map(color).transpose()?;
     let drained = match body.wait.as_deref() {
@@ -73,7 +74,7 @@ pub(super) async fn switch(
     } else {
         handle.ask(Request::Status).await?
     };
-    Ok(Json(SwitchAnswer::new(&outcome, Some(&status))))
+    Ok(Line(SwitchAnswer::new(&outcome, Some(&status))))
 }
 
 /// Moves all traffic back to what served before.
@@ -87,7 +88,7 @@ pub(super) async fn rollback(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
     body: Body,
-) -> Result<Json<SwitchAnswer>, Problem> {
+) -> Result<Line<SwitchAnswer>, Problem> {
     let body: RollbackBody = understood(body).await?;
     let command = Command::Rollback {
         if_generation: body.if_generation.map(Generation),
@@ -96,13 +97,13 @@ pub(super) async fn rollback(
     };
     let outcome = handle.ask(|answer| Request::Command(command, answer)).await??;
     let status = handle.ask(Request::Status).await?;
-    Ok(Json(SwitchAnswer::new(&outcome, Some(&status))))
+    Ok(Line(SwitchAnswer::new(&outcome, Some(&status))))
 }
 
 /// Everything at a glance.
 #[utoipa::path(get, path = "/admin/status", responses((status = 200, body = StatusAnswer)))]
-pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<Json<StatusAnswer>, Problem> {
-    Ok(Json(StatusAnswer::new(&handle.ask(Request::Status).await?)))
+pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<Line<StatusAnswer>, Problem> {
+    Ok(Line(StatusAnswer::new(&handle.ask(Request::Status).await?)))
 }
 
 /// Which page of the history.
@@ -123,7 +124,7 @@ pub(super) struct HistoryQuery {
 pub(super) async fn history(
     State(handle): State<ControllerHandle>,
     query: Result<Query<HistoryQuery>, QueryRejection>,
-) -> Result<Json<HistoryAnswer>, Problem> {
+) -> Result<Line<HistoryAnswer>, Problem> {
     let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
@@ -133,7 +134,7 @@ pub(super) async fn history(
     let transitions: Vec<_> =
         page.iter().map(|(sequence, transition)| TransitionAnswer::new(*sequence, transition)).collect();
     let next_before = (transitions.len() == limit).then(|| transitions.last().map(|last| last.sequence)).flatten();
-    Ok(Json(HistoryAnswer { transitions, next_before }))
+    Ok(Line(HistoryAnswer { transitions, next_before }))
 }
 
 /// Reads the configuration file again, now.
@@ -141,10 +142,10 @@ pub(super) async fn history(
     (status = 200, body = ReloadAnswer),
     (status = 422, description = "`invalid_config`; the last good one stays in force", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn reload(State(handle): State<ControllerHandle>, body: Body) -> Result<Json<ReloadAnswer>, Problem> {
+pub(super) async fn reload(State(handle): State<ControllerHandle>, body: Body) -> Result<Line<ReloadAnswer>, Problem> {
     let Nothing {} = understood(body).await?;
     match handle.ask(Request::Reload).await? {
-        Ok(outcome) => Ok(Json(ReloadAnswer { changed: outcome.changed })),
+        Ok(outcome) => Ok(Line(ReloadAnswer { changed: outcome.changed })),
         Err(error) => Err(Problem::invalid_config(&error)),
     }
 }
@@ -189,7 +190,7 @@ pub(super) async fn readyz(State(handle): State<ControllerHandle>) -> Result<&'s
 /// This document.
 #[utoipa::path(get, path = "/admin/openapi.json", responses((status = 200, description = "OpenAPI 3.1")))]
 pub(super) async fn openapi(Extension(document): Extension<Arc<OpenApi>>) -> Response {
-    Json(&*document).into_response()
+    Line(&*document).into_response()
 }
 
 pub(super) async fn not_found(uri: Uri) -> Problem {

@@ -1,18 +1,30 @@
-//! Errors on the wire: `application/problem+json` (RFC 9457) with a stable code.
+//! Answers on the wire: JSON, and errors as `application/problem+json` (RFC 9457) with a stable code.
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 
 use crate::admin::api::{ConfigProblem, Problem};
 use crate::config::error::ConfigError;
 use crate::control::handle::Stopping;
 use crate::domain::rollout::Refusal;
 
+/// A JSON document that ends its line, for those who read it on a terminal.
+pub(super) struct Line<T>(pub(super) T);
+
+impl<T: Serialize> IntoResponse for Line<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_string(&self.0) {
+            Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut answer = (status, Json(self)).into_response();
+        let mut answer = (status, Line(self)).into_response();
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match status {
