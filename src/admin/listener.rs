@@ -79,7 +79,7 @@ impl Drop for AdminListener {
     fn drop(&mut self) {
         if let Kind::Unix { path, inode, .. } = &self.kind {
             // Unless another process has put its own there.
-            if fs::symlink_metadata(&*path).is_ok_and(|found| found.ino() == *inode) {
+            if fs::symlink_metadata(path).is_ok_and(|found| found.ino() == *inode) {
                 let _ = fs::remove_file(path);
             }
         }

@@ -11,6 +11,9 @@ use crate::cli::{Failure, on_runtime};
 use crate::config::Config;
 use crate::config::error::ConfigError;
 
+/// What `Config::check_fixed` refuses to a running proxy.
+const FIXED: [&str; 5] = ["listen.http", "listen.admin", "listen.workers", "state.dir", "log.format"];
+
 pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
     let path = connection.config_path();
     let config = match Config::load(&path) {
@@ -28,13 +31,21 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
         let running = match client.get_text("/admin/config").await {
             Ok(running) => Some(running),
             Err(Failure::Unreachable(_)) => None,
-            Err(failure) => return Err(failure),
+            Err(failure) => {
+                if !json {
+                    print(&format!(
+                        "{} is valid. The running proxy could not be asked what would change.\n",
+                        path.display()
+                    ));
+                }
+                return Err(failure);
+            }
         };
         let Some(running) = running else {
             let text = format!(
-                "{} is valid. No proxy runs at {}, so there is nothing to compare.\n",
+                "{} is valid. No proxy answers at {}, so there is nothing to compare.\n",
                 path.display(),
-                config.listen.admin
+                client.address()
             );
             print(&if json { line(&json!({ "valid": true, "running": false })) } else { text });
             return Ok(());
@@ -54,7 +65,9 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
         } else {
             text.push_str("It would change:\n");
             for change in &changes {
-                text.push_str(&format!("  {change}\n"));
+                let fixed = FIXED.iter().any(|key| change.starts_with(&format!("{key}: ")));
+                let note = if fixed { " (needs a restart; a reload is refused)" } else { "" };
+                text.push_str(&format!("  {change}{note}\n"));
             }
         }
         if let Some(order) = order {
@@ -65,11 +78,13 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
     })
 }
 
-/// What its `active` would do, as a sentence.
+/// What its `active`, or the release of that color, would do, as a sentence.
 fn order(config: &Config, status: &StatusAnswer) -> Option<String> {
     let wanted = config.active;
     if wanted.as_str() == status.active {
-        return None;
+        let release = &config.colors[wanted].release;
+        return (release.as_str() != status.release)
+            .then(|| format!("It orders release {release} on {wanted}, which serves: the gate will be asked."));
     }
     let from = &status.active;
     Some(if status.file.active == wanted.as_str() {
