@@ -1,1 +1,459 @@
-//! TODO
+//! The command line over the real binary: what it prints, where it finds the proxy, and its exit codes.
+
+mod check;
+mod demo;
+mod wait;
+
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::admin::{OPERATOR, VIEWER, over_tcp, with_tokens};
+use crate::application::Application;
+use crate::proxy::{Proxy, Setup, command};
+use crate::soon;
+
+async fn pair() -> (Application, Application) {
+    (Application::start("blue").await, Application::start("green").await)
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+/// What it printed, and nothing on standard error; it has to end with 0.
+fn done(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(output), stderr(output));
+    assert_eq!(stderr(output), "");
+    let text = stdout(output);
+    assert!(!text.contains('\u{1b}'), "no color where there is no terminal: {text:?}");
+    text
+}
+
+/// Why it failed, on standard error; what it printed all the same.
+fn failed(output: &Output, code: i32) -> (String, String) {
+    let (printed, said) = (stdout(output), stderr(output));
+    assert_eq!(output.status.code(), Some(code), "{printed}{said}");
+    assert!(!said.trim().is_empty() && !said.contains("panicked"), "{said}");
+    assert!(!said.contains('\u{1b}') && !printed.contains('\u{1b}'), "{said:?}");
+    (printed, said)
+}
+
+/// One JSON document on one line.
+fn document(output: &Output) -> Value {
+    let text = stdout(output);
+    assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
+}
+
+/// Runs it without any proxy's file.
+async fn bare(args: &[&str]) -> Output {
+    soon("the command ends", command(args).output()).await.expect("the command runs")
+}
+
+#[tokio::test]
+async fn a_switch_and_the_way_back_are_told_in_one_line() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let text = done(&proxy.cli(&["switch", "--dry-run"]).await);
+    assert!(text.starts_with("Would switch to green (release 2.0)"), "{text}");
+    assert_eq!(proxy.color().await, "blue");
+    let text = done(&proxy.cli(&["switch", "green", "--reason", "release 2"]).await);
+    assert!(text.starts_with("Switched to green (release 2.0) in ") && text.contains("generation 2."), "{text}");
+    assert_eq!(proxy.color().await, "green");
+    let text = done(&proxy.cli(&["switch", "green"]).await);
+    assert!(text.starts_with("green serves already") && text.ends_with("nothing was touched.\n"), "{text}");
+    let text = done(&proxy.cli(&["rollback", "-r", "errors"]).await);
+    assert!(text.starts_with("Rolled back to blue (release 1.0) in "), "{text}");
+    let text = done(&proxy.cli(&["switch"]).await);
+    assert!(text.starts_with("Switched to green"), "without a color it is the other one: {text}");
+
+    let text = done(&proxy.cli(&["history"]).await);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[1].contains("rolled back green 2.0 -> blue 1.0 in ") && lines[1].ends_with("· errors"), "{text}");
+    assert!(lines[2].contains("switched blue 1.0 -> green 2.0 in ") && lines[2].ends_with("· release 2"), "{text}");
+    let text = done(&proxy.cli(&["history", "-n", "2"]).await);
+    let before = text.lines().last().and_then(|line| line.strip_prefix("older ones: --before ")).expect("a hint");
+    let rest = done(&proxy.cli(&["history", "--before", before]).await);
+    assert_eq!(rest.lines().collect::<Vec<_>>(), &lines[2..], "{rest}");
+    let one = done(&proxy.cli(&["history", "--before", before, "-n", "1"]).await);
+    assert!(one.starts_with(lines[2]), "{one}");
+}
+
+#[tokio::test]
+async fn everything_that_prints_data_prints_it_as_json() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let would = document(&proxy.cli(&["switch", "--dry-run", "--json"]).await);
+    assert_eq!((&would["changed"], &would["dry_run"], &would["active"]), (&json!(true), &json!(true), &json!("green")));
+    let answer = document(&proxy.cli(&["--json", "switch", "green"]).await);
+    assert_eq!((&answer["active"], &answer["generation"]), (&json!("green"), &json!(2)));
+    let answer = document(&proxy.cli(&["rollback", "--json"]).await);
+    assert_eq!((&answer["active"], &answer["release"]), (&json!("blue"), &json!("1.0")));
+    let status = document(&proxy.cli(&["status", "--json"]).await);
+    assert_eq!((&status["active"], &status["http_address"]), (&json!("blue"), &json!(proxy.http.to_string())));
+    let history = document(&proxy.cli(&["history", "--json"]).await);
+    assert_eq!(history["transitions"][0]["kind"], "rollback");
+    let waited = document(&proxy.cli(&["wait", "--json"]).await);
+    assert_eq!(waited["active"], "blue");
+    let reloaded = document(&proxy.cli(&["reload", "--json"]).await);
+    assert_eq!(reloaded, json!({ "changed": false }));
+    // A refusal is data too; the sentence is for people.
+    let output = proxy.cli(&["rollback", "--json"]).await;
+    let (_, said) = failed(&output, 3);
+    assert_eq!(document(&output)["code"], "no_known_good");
+    assert!(said.starts_with("no_known_good: "), "{said}");
+}
+
+#[tokio::test]
+async fn the_status_shows_both_environments() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    proxy
+        .until("both are up", |status| {
+            ["blue", "green"].iter().all(|color| status[color]["endpoints"][0]["health"] == "up")
+        })
+        .await;
+    let text = done(&proxy.cli(&["status"]).await);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("active     blue · release 1.0 · generation 1 · since "), "{text}");
+    assert!(lines[1].starts_with("rollback   not possible: nothing is known to have served before"), "{text}");
+    assert!(lines[2].starts_with("blue       release 1.0 · 1/1 up · 0 in flight"), "{text}");
+    assert!(lines[3].starts_with(&format!("           default  {}  up       200, for ", blue.address)), "{text}");
+    assert!(lines[4].starts_with("green      release 2.0 · 1/1 up"), "{text}");
+    assert!(text.contains("says blue; its last order: done"), "{text}");
+    assert!(text.trim_end().ends_with(&format!("serving on {}", proxy.http)), "{text}");
+
+    proxy.replace_file("active = 7\n");
+    proxy.until("the file is wrong", |status| status["file"]["error"].is_string()).await;
+    let mut command = command(&["status", "--admin", &format!("unix:{}/admin.sock", proxy.dir.path().display())]);
+    let text = done(&soon("it ends", command.output()).await.expect("it runs"));
+    assert!(text.contains("it is not valid; the last good configuration stays in force:"), "{text}");
+}
+
+#[tokio::test]
+async fn a_refusal_ends_with_3_and_says_which_endpoint_answered_what() {
+    let (blue, green) = pair().await;
+    let mut setup = Setup::new(&blue, &green);
+    setup.drain = "timeout = \"20s\"".to_owned();
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = setup.text(dir.path()).replace("[gate]\ntimeout = \"5s\"", "[gate]\ntimeout = \"100ms\"");
+    let proxy = Proxy::start_in(dir, &text).await;
+    green.set_healthy(false);
+    let (printed, said) = failed(&proxy.cli(&["switch"]).await, 3);
+    assert_eq!(printed, "");
+    assert!(said.starts_with("unhealthy: green is not healthy: 1 of 1 endpoints failed"), "{said}");
+    assert!(said.contains(&format!("\n  default  {}  503 (at ", green.address)), "{said}");
+    let (_, said) = failed(&proxy.cli(&["switch", "--if-generation", "7"]).await, 3);
+    assert!(said.starts_with("stale_generation: ") && said.contains("generation 7 was expected, but 1"), "{said}");
+    let (_, said) = failed(&proxy.cli(&["rollback"]).await, 3);
+    assert!(said.starts_with("no_known_good: "), "{said}");
+    let text = done(&proxy.cli(&["switch", "--force"]).await);
+    assert!(text.starts_with("Switched to green"), "{text}");
+    assert!(done(&proxy.cli(&["history", "-n1"]).await).contains(" · forced"));
+}
+
+#[tokio::test]
+async fn what_can_not_be_understood_ends_with_2() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    for (args, part) in [
+        (&["switch", "red"][..], "red"),
+        (&["swich"], "swich"),
+        (&["switch", "--now"], "--now"),
+        (&["switch", "--timeout", "soon"], "soon"),
+        (&["switch", "--dry-run", "--wait", "drained"], "--wait"),
+        (&["wait", "--active", "red"], "red"),
+        (&["history", "-n", "0"], "0"),
+        (&["history", "--before", "x"], "x"),
+        (&["completions", "tcsh"], "tcsh"),
+        (&[], "Usage"),
+        (&["status", "--admin", "nonsense"], "HOST:PORT"),
+        (&["status", "--admin", "tcp://127.0.0.1:9900"], "HOST:PORT"),
+        (&["status", "--token-file", "/nowhere/token"], "/nowhere/token"),
+        (&["switch", "--reason", "two\nlines"], "control characters"),
+    ] {
+        let (printed, said) = failed(&proxy.cli(args).await, 2);
+        assert!(said.contains(part), "{part:?} is not in {said} for {args:?}");
+        assert_eq!(printed, "");
+    }
+    assert_eq!(proxy.status().await["generation"], 1);
+    let output = bare(&["status", "--config", "/nowhere/cutover.toml"]).await;
+    let (_, said) = failed(&output, 2);
+    assert!(said.contains("/nowhere/cutover.toml") && said.contains("--admin"), "{said}");
+    let output = bare(&["run", "--config", "/nowhere/cutover.toml"]).await;
+    let (_, said) = failed(&output, 2);
+    assert!(said.contains("/nowhere/cutover.toml"), "{said}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_ends_with_4_and_one_that_fails_with_1() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let nobody = format!("unix:{}/admin.sock", dir.path().display());
+    for args in [&["status"][..], &["switch"], &["rollback"], &["history"], &["reload"]] {
+        let output = bare(&[&["--admin", &nobody], args].concat()).await;
+        let (printed, said) = failed(&output, 4);
+        assert!(said.contains(&nobody) && said.contains("can't be reached"), "{said}");
+        assert_eq!(printed, "");
+    }
+    // Somebody is there, but not the admin API.
+    let application = Application::start("blue").await;
+    let output = bare(&["status", "--admin", &application.address.to_string()]).await;
+    let (_, said) = failed(&output, 1);
+    assert!(said.contains(&application.address.to_string()), "{said}");
+    let (_, said) = failed(&bare(&["man", "/nowhere/at/all"]).await, 1);
+    assert!(said.contains("/nowhere/at/all"), "{said}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_does_not_answer_in_time_ends_with_5() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    green.set_silent(true);
+    let (_, said) = failed(&proxy.cli(&["switch", "--timeout", "1s"]).await, 5);
+    assert!(said.contains("in 1s") && said.contains("may still be carried out"), "{said}");
+    green.set_silent(false);
+    proxy.until_color("green").await;
+}
+
+#[tokio::test]
+async fn the_address_comes_from_the_option_the_variable_or_the_file() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let here = format!("unix:{}/admin.sock", proxy.dir.path().display());
+    done(&bare(&["status", "--admin", &here]).await);
+    let nowhere = "unix:/nowhere/admin.sock";
+    let with = async |args: &[&str], variables: &[(&str, &str)]| {
+        let mut command = command(args);
+        command.envs(variables.iter().copied());
+        soon("the command ends", command.output()).await.expect("the command runs")
+    };
+    let file = proxy.file().display().to_string();
+    done(&with(&["status"], &[("CUTOVER_ADMIN", &here)]).await);
+    done(&with(&["status"], &[("CUTOVER_CONFIG", &file)]).await);
+    done(&with(&["status", "--config", &file], &[]).await);
+    done(&with(&["status", "-c", &file], &[("CUTOVER_ADMIN", "")]).await);
+    // The nearer word wins.
+    done(&with(&["status", "--admin", &here], &[("CUTOVER_ADMIN", nowhere), ("CUTOVER_CONFIG", "/nowhere")]).await);
+    failed(&with(&["status"], &[("CUTOVER_ADMIN", nowhere), ("CUTOVER_CONFIG", &file)]).await, 4);
+
+    // Also while the file is not valid: that is when people need it.
+    let good = proxy.text();
+    for broken in [
+        good.replace("active = \"blue\"", "active = \"blue"),
+        format!("<<<<<<< HEAD\n{good}"),
+        good.replace("[green]", "[green"),
+        good.replace("[drain]", "[drian]"),
+    ] {
+        proxy.write_file(&broken);
+        let text = done(&proxy.cli(&["status"]).await);
+        assert!(text.starts_with("active     blue"), "{text}");
+    }
+    proxy.write_file("nothing = 1\n");
+    let (_, said) = failed(&proxy.cli(&["status"]).await, 2);
+    assert!(said.contains("listen.admin") && said.contains("--admin"), "{said}");
+}
+
+#[tokio::test]
+async fn over_tcp_the_address_may_be_a_name_or_a_url() {
+    let (blue, green) = pair().await;
+    let proxy = over_tcp(&Setup::new(&blue, &green)).await;
+    let port = proxy.admin.rsplit(':').next().expect("a port");
+    for admin in [
+        proxy.admin.clone(),
+        format!("http://{}/", proxy.admin),
+        format!("localhost:{port}"),
+        format!("0.0.0.0:{port}"),
+    ] {
+        let output = bare(&["switch", "--admin", &admin]).await;
+        done(&output);
+    }
+}
+
+#[tokio::test]
+async fn the_token_comes_from_the_variable_or_a_file() {
+    let (blue, green) = pair().await;
+    let proxy = with_tokens(&Setup::new(&blue, &green)).await;
+    let run = async |args: &[&str], token: Option<&str>| {
+        let mut command = command(args);
+        command.env("CUTOVER_ADMIN", &proxy.admin);
+        if let Some(token) = token {
+            command.env("CUTOVER_TOKEN", token);
+        }
+        soon("the command ends", command.output()).await.expect("the command runs")
+    };
+    let (_, said) = failed(&run(&["status"], None).await, 1);
+    assert!(said.starts_with("unauthorized: ") && said.contains("CUTOVER_TOKEN or --token-file"), "{said}");
+    failed(&run(&["status"], Some("")).await, 1);
+    for args in [&["status"][..], &["status", "--watch"], &["wait"], &["history"]] {
+        let (_, said) = failed(&run(args, Some("wrong")).await, 1);
+        assert!(said.starts_with("unauthorized: ") && !said.contains("wrong"), "{said}");
+    }
+    done(&run(&["status"], Some(VIEWER)).await);
+    let (_, said) = failed(&run(&["switch"], Some(VIEWER)).await, 1);
+    assert!(said.starts_with("forbidden: ") && said.contains("screen"), "{said}");
+    let file = proxy.dir.path().join("operator").display().to_string();
+    done(&run(&["switch", "--token-file", &file], Some(VIEWER)).await);
+    assert!(done(&run(&["history", "-n1"], Some(VIEWER)).await).contains("api deploy"));
+    let (_, said) = failed(&run(&["status"], Some("two\nlines")).await, 2);
+    assert!(said.contains("token") && !said.contains("lines"), "{said}");
+    for text in [OPERATOR, VIEWER] {
+        assert!(!said.contains(text));
+    }
+}
+
+#[tokio::test]
+async fn color_is_for_terminals_unless_it_is_asked_for() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let run = async |variables: &[(&str, &str)]| {
+        let mut command = command(&["status"]);
+        command.env("CUTOVER_CONFIG", proxy.file()).env_remove("NO_COLOR").envs(variables.iter().copied());
+        stdout(&soon("the command ends", command.output()).await.expect("the command runs"))
+    };
+    assert!(!run(&[]).await.contains('\u{1b}'));
+    assert!(
+        !run(&[("NO_COLOR", "1"), ("TERM", "xterm-256color"), ("COLORTERM", "truecolor")]).await.contains('\u{1b}')
+    );
+    // The way of other programs to ask for it shows that there is any.
+    assert!(run(&[("CLICOLOR_FORCE", "1")]).await.contains('\u{1b}'));
+    assert!(!run(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).await.contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_is_no_failure() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    for args in [&["history"][..], &["status"], &["status", "--json"], &["completions", "bash"], &["man"], &["--help"]]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = command(args);
+        command.env("CUTOVER_CONFIG", proxy.file()).stdout(writer).stderr(Stdio::piped());
+        let child = command.spawn().expect("it starts");
+        // It holds the pipe's other end.
+        drop(command);
+        let output = soon("the command ends", child.wait_with_output()).await.expect("it ends");
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{args:?}");
+    }
+    // One that only watches ends with its reader.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = command(&["status", "--watch"]);
+    command.env("CUTOVER_CONFIG", proxy.file()).stdout(writer).stderr(Stdio::piped());
+    let child = command.spawn().expect("it starts");
+    drop(command);
+    drop(reader);
+    let output = soon("the command ends", child.wait_with_output()).await.expect("it ends");
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn a_switch_waits_for_the_drain_if_it_is_told_to() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = proxy.connect().await;
+    client.send("GET /gated HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.head().await.expect("a head");
+    let output = proxy.cli(&["switch", "green", "--wait", "drained", "--timeout", "2s"]).await;
+    let (printed, said) = failed(&output, 5);
+    assert!(
+        printed.starts_with("Switched to green") && printed.contains("Draining blue: 0 requests, 1 stream"),
+        "{printed}"
+    );
+    assert!(said.starts_with("green serves; blue is not drained after 2s: blue: 0 requests, 1 stream"), "{said}");
+    assert_eq!(proxy.color().await, "green", "the switch stands");
+
+    // Of a script, too, nothing is kept back.
+    let output = proxy.cli(&["switch", "green", "--wait", "drained", "--timeout", "2s", "--json"]).await;
+    failed(&output, 5);
+    let answer = document(&output);
+    assert_eq!((&answer["changed"], &answer["draining"]["streams"]), (&json!(false), &json!(1)), "{answer}");
+
+    let waits = async { proxy.cli(&["switch", "green", "--wait", "drained"]).await };
+    let opens = async {
+        proxy.until("it drains", |status| status["draining"]["streams"] == 1).await;
+        blue.open_gate();
+    };
+    let (output, ()) = tokio::join!(waits, opens);
+    assert!(done(&output).ends_with("Drained: nothing is left on the color that served before.\n"));
+    let output = proxy.cli(&["switch", "blue", "--wait", "drained", "--json"]).await;
+    assert_eq!((output.status.code(), document(&output).get("draining")), (Some(0), None));
+}
+
+#[tokio::test]
+async fn a_reload_says_whether_there_was_anything_new_and_what_is_wrong() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    assert_eq!(done(&proxy.cli(&["reload"]).await), "The configuration is as it was.\n");
+    let good = proxy.text();
+    proxy.replace_file(&good.replace("workers = 2", "workers = 3\nmax_conections = 7"));
+    let (printed, said) = failed(&proxy.cli(&["reload"]).await, 2);
+    assert_eq!(printed, "");
+    assert!(said.contains("max_conections") && said.contains("max_connections"), "{said}");
+    assert!(said.contains("cutover.toml:"), "{said}");
+    let output = proxy.cli(&["reload", "--json"]).await;
+    failed(&output, 2);
+    assert!(document(&output)["errors"][0]["line"].is_u64());
+    proxy.replace_file(&good);
+    done(&proxy.cli(&["reload"]).await);
+}
+
+#[tokio::test]
+async fn the_status_can_be_watched_also_while_the_proxy_is_away() {
+    let (blue, green) = pair().await;
+    let mut proxy = Proxy::start(&blue, &green).await;
+    let mut command = command(&["status", "--watch", "--json"]);
+    command.env("CUTOVER_CONFIG", proxy.file()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut statuses = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut complaints = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let mut until_active = async |color: &str| loop {
+        let line = soon("a status", statuses.next_line()).await.expect("text").expect("a line");
+        let status: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+        if status["active"] == color {
+            break;
+        }
+    };
+    until_active("blue").await;
+    proxy.switch("green").await;
+    until_active("green").await;
+    proxy.signal(rustix::process::Signal::TERM);
+    proxy.ended().await;
+    let complaint = soon("a complaint", complaints.next_line()).await.expect("text").expect("a line");
+    assert!(complaint.contains("can't be reached"), "{complaint}");
+    proxy.restart().await;
+    until_active("green").await;
+    child.kill().await.expect("it runs");
+}
+
+#[tokio::test]
+async fn help_pages_and_completions_are_there_for_every_command() {
+    let commands =
+        ["run", "check", "switch", "rollback", "status", "wait", "history", "reload", "demo", "completions", "man"];
+    let help = done(&bare(&["--help"]).await);
+    for command in commands {
+        assert!(help.contains(&format!("  {command} ")), "{command} is not in {help}");
+        let own = done(&bare(&[command, "--help"]).await);
+        assert!(own.contains(&format!("Usage: cutover {command}")), "{own}");
+    }
+    assert!(help.contains("3 refused by a guard"), "{help}");
+    assert_eq!(done(&bare(&["--version"]).await), format!("cutover {}\n", env!("CARGO_PKG_VERSION")));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = done(&bare(&["completions", shell]).await);
+        assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
+    }
+    let page = done(&bare(&["man"]).await);
+    assert!(page.contains(".TH") && page.contains(".SH NAME") && page.contains("Exit codes"), "{page}");
+    let dir = tempfile::tempdir().expect("a directory");
+    done(&bare(&["man", &dir.path().display().to_string()]).await);
+    for command in commands {
+        let page = std::fs::read_to_string(dir.path().join(format!("cutover-{command}.1"))).expect("a page");
+        assert!(page.contains(".SH NAME"), "{command}");
+    }
+    assert!(dir.path().join("cutover.1").exists());
+}
