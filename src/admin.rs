@@ -52,7 +52,13 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
     let components = utoipa::openapi::ComponentsBuilder::new()
         .security_scheme("token", utoipa::openapi::security::SecurityScheme::Http(bearer))
         .build();
-    let document = utoipa::openapi::OpenApiBuilder::new().info(info).components(Some(components)).build();
+    // Or none, where no tokens are configured.
+    let security = [
+        utoipa::openapi::SecurityRequirement::default(),
+        utoipa::openapi::SecurityRequirement::new("token", Vec::<String>::new()),
+    ];
+    let document =
+        utoipa::openapi::OpenApiBuilder::new().info(info).components(Some(components)).security(Some(security)).build();
     OpenApiRouter::with_openapi(document)
         .routes(routes!(handlers::switch))
         .routes(routes!(handlers::rollback))
@@ -77,6 +83,7 @@ fn router(handle: ControllerHandle) -> Router {
         // Who asks, and may they.
         .layer(from_fn_with_state(handle.clone(), auth::check))
         .layer(Extension(Arc::new(document)))
+        .layer(Extension(events::Places::new()))
         // No answer of this API is true for long.
         .layer(map_response(uncached))
         .with_state(handle)

@@ -44,7 +44,8 @@ impl Failure {
             Failure::Usage(_) => 2,
             Failure::Refused(problem) => match problem.status {
                 409 | 412 => 3,
-                422 => 2,
+                // What was asked for can't be understood, or a configuration is not valid.
+                400 | 422 => 2,
                 _ => 1,
             },
             Failure::Unreachable(_) => 4,

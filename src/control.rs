@@ -28,7 +28,7 @@ use crate::domain::history::History;
 use crate::domain::rollout::{
     Command, CommandId, CommitId, Configured, Effect, Event, Outcome, Refusal, Rollout, RoundId,
 };
-use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Transition};
+use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Transition};
 use crate::ledger::{Ledger, Recovered};
 use crate::proxy::live::{Drain, Publisher};
 use crate::telemetry::access_log::AccessLogWriter;
@@ -83,6 +83,15 @@ struct Draining {
     task: JoinHandle<()>,
 }
 
+/// Who waits for the answer to a command.
+#[derive(Debug)]
+struct Waiting {
+    trigger: &'static str,
+    dry_run: bool,
+    origin: Origin,
+    answer: oneshot::Sender<Result<Outcome, Refusal>>,
+}
+
 /// The controller.
 #[derive(Debug)]
 pub struct Controller {
@@ -105,7 +114,7 @@ pub struct Controller {
     health_changes: mpsc::UnboundedReceiver<HealthChange>,
     news: broadcast::Sender<News>,
 
-    replies: HashMap<CommandId, (&'static str, oneshot::Sender<Result<Outcome, Refusal>>)>,
+    waiting: HashMap<CommandId, Waiting>,
     next_command: u64,
     commits: HashMap<CommitId, Arc<Transition>>,
     history: History,
@@ -163,7 +172,7 @@ impl Controller {
             requests,
             health_changes,
             news,
-            replies: HashMap::new(),
+            waiting: HashMap::new(),
             next_command: 0,
             commits: HashMap::new(),
             history,
@@ -248,8 +257,11 @@ impl Controller {
             Request::Command(command, answer) => {
                 self.next_command += 1;
                 let id = CommandId(self.next_command);
-                let trigger = if matches!(command, Command::Rollback { .. }) { "rollback" } else { "api" };
-                self.replies.insert(id, (trigger, answer));
+                let (trigger, dry_run, origin) = match &command {
+                    Command::Switch { dry_run, origin, .. } => ("api", *dry_run, origin.clone()),
+                    Command::Rollback { origin, .. } => ("rollback", false, origin.clone()),
+                };
+                self.waiting.insert(id, Waiting { trigger, dry_run, origin, answer });
                 self.handle(Event::Command(id, command));
             }
             Request::Status(answer) => {

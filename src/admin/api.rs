@@ -51,6 +51,15 @@ pub struct RollbackBody {
     pub reason: Option<String>,
 }
 
+/// `POST /admin/reload`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadBody {
+    /// Why; kept in the process log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// What became of a switch or a rollback.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SwitchAnswer {
@@ -399,15 +408,14 @@ impl StatusAnswer {
 fn rollback(status: &Status) -> RollbackAnswer {
     match &status.view.rollback {
         Ok(previous) => {
-            let down: Vec<_> =
-                status.colors[previous.color].endpoints.iter().filter(|e| e.health == Health::Down).collect();
+            let all = &status.colors[previous.color].endpoints;
+            let down: Vec<_> = all.iter().filter(|endpoint| endpoint.health == Health::Down).collect();
             let why = down.first().map(|first| {
+                let (n, of) = (down.len(), all.len());
+                let verb = if n == 1 { "is" } else { "are" };
                 format!(
-                    "{} of {}'s endpoints are down ({}: {})",
-                    down.len(),
-                    previous.color,
-                    first.endpoint,
-                    first.detail
+                    "{n} of {of} endpoints of {} {verb} down ({}: {})",
+                    previous.color, first.endpoint, first.detail
                 )
             });
             RollbackAnswer {

@@ -1,12 +1,15 @@
 //! `GET /admin/events`: server-sent events (WHATWG HTML, 9.2): each transition as it happens, and the status each second.
 //!
 //! A client that comes back with `Last-Event-ID` gets the transitions it missed. One that reads too slowly loses events
-//! and is told how many (`lagged`); nothing waits for it.
+//! and is told how many (`lagged`); nothing waits for it. So many may listen that there is always a place left for whoever
+//! wants to move something.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -14,11 +17,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body::Frame;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::admin::api::{Problem, StatusAnswer, event};
 use crate::control::handle::{ControllerHandle, News, Request, Stopping};
 
+/// Clients that may listen at the same time: half of the connections.
+const LISTENERS: usize = super::CONNECTIONS / 2;
 /// Events that may wait for one client.
 const WAITING: usize = 16;
 /// Missed transitions that are sent again at most.
@@ -26,22 +31,42 @@ const REPLAYED: usize = 1000;
 /// From status to status.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// The places of those who listen.
+#[derive(Clone, Debug)]
+pub(super) struct Places(Arc<Semaphore>);
+
+impl Places {
+    pub(super) fn new() -> Places {
+        Places(Arc::new(Semaphore::new(LISTENERS)))
+    }
+}
+
 /// Every transition, drain, health change and reload as it happens; the status each second.
 #[utoipa::path(get, path = "/admin/events", params(("Last-Event-ID" = Option<String>, Header, description = "The number of the last transition seen; the ones after it are sent again")),
-    responses((status = 200, content_type = "text/event-stream", body = String, description = "Events `transition`, `drained`, `health`, `reloaded`, `status`, `lagged`")))]
-pub(super) async fn events(State(handle): State<ControllerHandle>, headers: HeaderMap) -> Result<Response, Problem> {
+    responses((status = 200, content_type = "text/event-stream", body = String, description = "Events `transition`, `drained`, `health`, `reloaded`, `status`, `lagged`"),
+        (status = 503, description = "`too_many_listeners`", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn events(
+    State(handle): State<ControllerHandle>,
+    Extension(Places(places)): Extension<Places>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let last =
         match headers.get("last-event-id").map(|last| last.to_str().ok().and_then(|last| last.trim().parse().ok())) {
             Some(None) => return Err(Problem::bad_request("Last-Event-ID is the number of a transition")),
             Some(Some(last)) => Some(last),
             None => None,
         };
+    let place = places.try_acquire_owned().map_err(|_| {
+        let detail = format!("{LISTENERS} clients listen already; ask for the status instead, or come again");
+        Problem::new(503, "too_many_listeners", "Too many listeners", detail)
+    })?;
     let (sender, body) = mpsc::channel(WAITING);
     // Before the history is asked for, so that nothing falls between.
     let news = handle.news.subscribe();
     tokio::spawn(async move {
         // It ends with the client or with the process.
         let _ = tell(&handle, news, last, &sender).await;
+        drop(place);
     });
     let mut answer = Body::new(Events(body)).into_response();
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -16,7 +16,8 @@ use utoipa::IntoParams;
 use utoipa::openapi::OpenApi;
 
 use crate::admin::api::{
-    HistoryAnswer, Problem, ReloadAnswer, RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody, TransitionAnswer,
+    HistoryAnswer, Problem, ReloadAnswer, ReloadBody, RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody,
+    TransitionAnswer,
 };
 use crate::admin::auth::Actor;
 use crate::admin::problem::Line;
@@ -130,30 +131,34 @@ pub(super) async fn history(
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(Problem::bad_request(format!("`limit` is a number from 1 to {MAX_PAGE}, not {limit}")));
     }
-    let page = handle.ask(|answer| Request::History { limit, before: query.before, answer }).await?;
+    // One more tells whether there is another page.
+    let page = handle.ask(|answer| Request::History { limit: limit + 1, before: query.before, answer }).await?;
     let transitions: Vec<_> =
-        page.iter().map(|(sequence, transition)| TransitionAnswer::new(*sequence, transition)).collect();
-    let next_before = (transitions.len() == limit).then(|| transitions.last().map(|last| last.sequence)).flatten();
+        page.iter().take(limit).map(|(sequence, transition)| TransitionAnswer::new(*sequence, transition)).collect();
+    let next_before = (page.len() > limit).then(|| transitions.last().map(|last| last.sequence)).flatten();
     Ok(Line(HistoryAnswer { transitions, next_before }))
 }
 
 /// Reads the configuration file again, now.
-#[utoipa::path(post, path = "/admin/reload", responses(
+#[utoipa::path(post, path = "/admin/reload", request_body(content = ReloadBody, description = "May be empty"), responses(
     (status = 200, body = ReloadAnswer),
+    (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`invalid_config`; the last good one stays in force", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn reload(State(handle): State<ControllerHandle>, body: Body) -> Result<Line<ReloadAnswer>, Problem> {
-    let Nothing {} = understood(body).await?;
+pub(super) async fn reload(
+    State(handle): State<ControllerHandle>,
+    Extension(actor): Extension<Actor>,
+    body: Body,
+) -> Result<Line<ReloadAnswer>, Problem> {
+    let body: ReloadBody = understood(body).await?;
+    let Origin { actor, source, reason, .. } = origin(actor, body.reason)?;
+    // What comes of it is logged where it is carried out.
+    tracing::info!(actor, source, reason = reason.unwrap_or_default(), "A reload was asked for.");
     match handle.ask(Request::Reload).await? {
         Ok(outcome) => Ok(Line(ReloadAnswer { changed: outcome.changed })),
         Err(error) => Err(Problem::invalid_config(&error)),
     }
 }
-
-/// A body that may only be empty or `{}`.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// The configuration in force as TOML, secrets removed.
 #[utoipa::path(get, path = "/admin/config", responses((status = 200, body = String, content_type = "application/toml")))]
@@ -188,7 +193,7 @@ pub(super) async fn readyz(State(handle): State<ControllerHandle>) -> Result<&'s
 }
 
 /// This document.
-#[utoipa::path(get, path = "/admin/openapi.json", responses((status = 200, description = "OpenAPI 3.1")))]
+#[utoipa::path(get, path = "/admin/openapi.json", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value, content_type = "application/json")))]
 pub(super) async fn openapi(Extension(document): Extension<Arc<OpenApi>>) -> Response {
     Line(&*document).into_response()
 }
@@ -219,7 +224,14 @@ async fn understood<T: DeserializeOwned + Default>(body: Body) -> Result<T, Prob
     if bytes.trim_ascii().is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(&bytes).map_err(|error| Problem::bad_request(format!("the body is not right: {error}")))
+    // A list would also do for a struct.
+    let object = bytes.trim_ascii_start().starts_with(b"{");
+    match serde_json::from_slice(&bytes) {
+        Ok(body) if object => Ok(body),
+        Err(error) if object && error.is_data() => Err(Problem::bad_request(format!("the body is not right: {error}"))),
+        Err(error) if !error.is_data() => Err(Problem::bad_request(format!("the body is not JSON: {error}"))),
+        Ok(_) | Err(_) => Err(Problem::bad_request("the body is not a JSON object, such as {} or {\"reason\": \"…\"}")),
+    }
 }
 
 fn color(name: &str) -> Result<Color, Problem> {

@@ -9,6 +9,9 @@ use clap_complete::Shell;
 use crate::app::default_config_path;
 use crate::domain::color::Color;
 
+/// The heading of what every command takes.
+const COMMON: &str = "Common options";
+
 /// Moves all traffic between two environments, blue and green, by one command, and back.
 #[derive(Debug, Parser)]
 #[command(
@@ -21,8 +24,8 @@ use crate::domain::color::Color;
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// Print data as JSON
-    #[arg(long, global = true)]
+    /// Print data as JSON, one document a line
+    #[arg(long, global = true, help_heading = COMMON)]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Subcommand,
@@ -31,52 +34,75 @@ pub(crate) struct Args {
 /// Where the proxy is, and what opens its door.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connection {
-    /// The configuration file; also names the admin address [default: /etc/cutover/cutover.toml]
-    #[arg(long, short, global = true, env = "CUTOVER_CONFIG", value_name = "FILE")]
+    /// The configuration file; it also says where the proxy is [default: /etc/cutover/cutover.toml]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "CUTOVER_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = COMMON
+    )]
     pub(crate) config: Option<PathBuf>,
-    /// The admin address of a running proxy: "127.0.0.1:9900" or "unix:/run/cutover/admin.sock"
-    #[arg(long, global = true, env = "CUTOVER_ADMIN", value_name = "ADDRESS")]
+    /// The admin address of the running proxy, such as "127.0.0.1:9900" or "unix:/run/cutover/admin.sock" [default: by
+    /// the configuration file]
+    #[arg(
+        long,
+        global = true,
+        env = "CUTOVER_ADMIN",
+        hide_env_values = true,
+        value_name = "ADDRESS",
+        help_heading = COMMON
+    )]
     pub(crate) admin: Option<String>,
-    /// A file that holds the token for the admin API (or set CUTOVER_TOKEN)
-    #[arg(long, global = true, value_name = "FILE")]
+    /// A file with the token for the admin API [default: the variable CUTOVER_TOKEN, if it is set]
+    #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
     pub(crate) token_file: Option<PathBuf>,
 }
 
 impl Connection {
     pub(crate) fn config_path(&self) -> PathBuf {
-        self.config.clone().unwrap_or_else(default_config_path)
+        // An empty variable is one that is not set.
+        self.config.clone().filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(default_config_path)
     }
 }
 
 /// What to do.
 #[derive(Debug, Subcommands)]
 pub(crate) enum Subcommand {
-    /// Run the proxy
+    /// Run the proxy in the foreground; TERM or INT ends it gracefully, HUP reads the configuration again
     Run,
-    /// Validate a configuration, and say what it would change in the running proxy
+    /// Validate a configuration file, and say what it would change in the running proxy
     Check,
-    /// Move all traffic to a color
+    /// Move all traffic to the other color, or to a named one
     Switch(Switch),
     /// Move all traffic back to what served before
     Rollback(Rollback),
-    /// Show how things stand
+    /// Show which color serves, how both are, and whether there is a way back
     Status {
         /// Refresh each second until interrupted
         #[arg(long, short)]
         watch: bool,
     },
-    /// Wait until something is so; with no condition, until the proxy is ready and nothing is under way
+    /// Wait until all given conditions hold; with none, until the proxy is ready and nothing is under way
     Wait(Wait),
-    /// Show what happened, newest first
+    /// Show past switches and rollbacks, newest first
     History {
-        /// How many transitions
-        #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        /// How many at most
+        #[arg(
+            long,
+            short = 'n',
+            value_name = "NUMBER",
+            default_value_t = 20,
+            value_parser = clap::value_parser!(u16).range(1..=1000)
+        )]
         limit: u16,
-        /// Only those before this number
+        /// Only those before the one with this number
         #[arg(long, value_name = "NUMBER")]
         before: Option<u64>,
     },
-    /// Read the configuration file again, now
+    /// Make the proxy read its configuration file again, and say what is wrong with it
     Reload,
     /// Try it: two small applications, the proxy in front of them, and the commands to paste
     Demo(Demo),
@@ -87,7 +113,7 @@ pub(crate) enum Subcommand {
     },
     /// Print the manual page, or write all of them into a directory
     Man {
-        /// Where to
+        /// An existing directory for a page of each command; without it, the main page is printed
         dir: Option<PathBuf>,
     },
 }
@@ -97,13 +123,13 @@ pub(crate) enum Subcommand {
 pub(crate) struct Switch {
     /// blue or green [default: the other color]
     pub(crate) color: Option<Color>,
-    /// Only if this is the generation in force
+    /// Only if this generation is in force; refused otherwise
     #[arg(long, value_name = "NUMBER")]
     pub(crate) if_generation: Option<u64>,
-    /// Without asking whether the color is healthy
+    /// Go even if the color is not healthy; the history says so
     #[arg(long)]
     pub(crate) force: bool,
-    /// Ask whether it would go, and change nothing
+    /// Only say whether it would be done; change nothing
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
     /// When to come back
@@ -112,7 +138,7 @@ pub(crate) struct Switch {
     /// Why; kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// How long to wait at most for the answer, and then for the drain
+    /// How long to wait at most for the answer, and again for the drain
     #[arg(long, default_value = "90s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) timeout: Duration,
 }
@@ -129,10 +155,10 @@ pub(crate) enum WaitFor {
 /// `rollback`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rollback {
-    /// Only if this is the generation in force
+    /// Only if this generation is in force; refused otherwise
     #[arg(long, value_name = "NUMBER")]
     pub(crate) if_generation: Option<u64>,
-    /// Without asking whether the color is healthy
+    /// Go even if the color is not healthy; the history says so
     #[arg(long)]
     pub(crate) force: bool,
     /// Why; kept in the history
@@ -146,7 +172,7 @@ pub(crate) struct Rollback {
 /// `wait`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wait {
-    /// Until this color serves; comes back with 3 when the file's order for it was refused
+    /// Until this color serves; ends with 3 if the configuration file orders it and is refused
     #[arg(long, value_name = "COLOR")]
     pub(crate) active: Option<Color>,
     /// Until every endpoint of this color is up
@@ -163,7 +189,7 @@ pub(crate) struct Wait {
 /// `demo`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Demo {
-    /// End after the round that it shows
+    /// End after one switch and the way back
     #[arg(long)]
     pub(crate) once: bool,
 }

@@ -11,6 +11,9 @@ use crate::cli::{Failure, on_runtime};
 use crate::config::Config;
 use crate::config::error::ConfigError;
 
+/// What `Config::check_fixed` refuses to a running proxy.
+const FIXED: [&str; 5] = ["listen.http", "listen.admin", "listen.workers", "state.dir", "log.format"];
+
 pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
     let path = connection.config_path();
     let config = match Config::load(&path) {
@@ -28,13 +31,14 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
         let running = match client.get_text("/admin/config").await {
             Ok(running) => running,
             Err(Failure::Unreachable(_)) => {
-                let why = format!("No proxy runs at {}, so there is nothing to compare.", config.listen.admin);
-                return valid(&path, &why, json);
+                let why = format!("No proxy answers at {}, so there is nothing to compare.", client.address());
+                return valid(&path, false, &why, json);
             }
             // The file is no worse for that.
             Err(Failure::Refused(problem)) if matches!(problem.status, 401 | 403) => {
                 return valid(
                     &path,
+                    true,
                     &format!("The running proxy does not say what it has in force: {}.", problem.detail),
                     json,
                 );
@@ -56,7 +60,9 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
         } else {
             text.push_str("It would change:\n");
             for change in &changes {
-                text.push_str(&format!("  {change}\n"));
+                let fixed = FIXED.iter().any(|key| change.starts_with(&format!("{key}: ")));
+                let note = if fixed { " (needs a restart; a reload is refused)" } else { "" };
+                text.push_str(&format!("  {change}{note}\n"));
             }
         }
         if let Some(order) = order {
@@ -68,17 +74,19 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
 }
 
 /// A valid file, and why it is not compared.
-fn valid(path: &std::path::Path, why: &str, json: bool) -> Result<(), Failure> {
+fn valid(path: &std::path::Path, running: bool, why: &str, json: bool) -> Result<(), Failure> {
     let text = format!("{} is valid. {why}\n", path.display());
-    print(&if json { line(&json!({ "valid": true, "running": false, "why": why })) } else { text });
+    print(&if json { line(&json!({ "valid": true, "running": running, "why": why })) } else { text });
     Ok(())
 }
 
-/// What its `active` would do, as a sentence.
+/// What its `active`, or the release of that color, would do, as a sentence.
 fn order(config: &Config, status: &StatusAnswer) -> Option<String> {
     let wanted = config.active;
     if wanted.as_str() == status.active {
-        return None;
+        let release = &config.colors[wanted].release;
+        return (release.as_str() != status.release)
+            .then(|| format!("It orders release {release} on {wanted}, which serves: the gate will be asked."));
     }
     let from = &status.active;
     Some(if status.file.active == wanted.as_str() {

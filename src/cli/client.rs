@@ -51,7 +51,8 @@ impl fmt::Display for Address {
 impl Client {
     /// By `--admin`, `CUTOVER_ADMIN`, or the configuration file; the token by `--token-file` or `CUTOVER_TOKEN`.
     pub(crate) fn find(connection: &Connection) -> Result<Client, Failure> {
-        let address = match &connection.admin {
+        // An empty variable is one that is not set.
+        let address = match connection.admin.as_deref().filter(|admin| !admin.is_empty()) {
             Some(admin) => address(admin).map_err(Failure::Usage)?,
             None => from_file(&connection.config_path())?,
         };
@@ -71,6 +72,11 @@ impl Client {
     /// A proxy at a known address.
     pub(crate) fn at(admin: &str) -> Result<Client, Failure> {
         Ok(Client { address: address(admin).map_err(Failure::Usage)?, token: None })
+    }
+
+    /// Where it looks for the proxy, for people.
+    pub(crate) fn address(&self) -> String {
+        self.address.to_string()
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
@@ -174,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Understands an admin address as people write them.
 fn address(text: &str) -> Result<Address, String> {
-    if let Some(path) = text.strip_prefix("unix:") {
+    if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
         return Ok(Address::Unix(PathBuf::from(path)));
     }
     let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
@@ -210,8 +216,22 @@ fn from_file(path: &Path) -> Result<Address, Failure> {
         _ => None,
     });
     let admin = admin
+        .or_else(|| by_eye(&text))
         .ok_or_else(|| Failure::Usage(format!("{} has no readable `listen.admin`; {elsewhere}", path.display())))?;
     address(&admin).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+}
+
+/// Finds `admin = "…"` below `[listen]` as a reader would, in what a merge or an editor has left of a file.
+fn by_eye(text: &str) -> Option<String> {
+    let mut lines = text.lines().map(str::trim);
+    lines.by_ref().find(|line| line.starts_with("[listen]"))?;
+    let below = lines.take_while(|line| !line.starts_with('['));
+    let value = below
+        .filter_map(|line| line.split_once('='))
+        .find_map(|(key, value)| (key.trim() == "admin").then(|| value.trim()))?;
+    let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let (address, _) = value[1..].split_once(quote)?;
+    Some(address.to_owned())
 }
 
 #[cfg(test)]

@@ -31,9 +31,12 @@ pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Resu
     if wait && !json {
         print(&render::moved(&answer, "Switched"));
     }
-    if wait {
-        answer.draining = drained(client, &answer, options.timeout).await?;
+    let waited = if wait { drained(client, &mut answer, options.timeout).await } else { Ok(()) };
+    if json && waited.is_err() {
+        // The switch was made all the same, and a script has to know.
+        print(&line(&answer));
     }
+    waited?;
     if json {
         print(&line(&answer));
     } else if wait {
@@ -59,8 +62,15 @@ pub(crate) async fn status(client: &Client, watch: bool, json: bool) -> Result<(
             Ok(status) if json => line(status),
             Ok(status) => render::status(status),
             // Who watches wants to see it come back.
-            Err(failure) if watch => format!("{}\n", failure.text()),
-            Err(_) => String::new(),
+            Err(failure @ (Failure::Unreachable(_) | Failure::TimedOut(_))) if watch => {
+                if json {
+                    complain(&failure.text());
+                    String::new()
+                } else {
+                    format!("{}\n", failure.text())
+                }
+            }
+            Err(_) => return found.map(|_| ()),
         };
         let clear = if watch && terminal && !json { "\x1b[H\x1b[2J" } else { "" };
         let gap = if watch && !terminal && !json { "\n" } else { "" };
@@ -93,8 +103,8 @@ pub(crate) async fn reload(client: &Client, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits for the end of a drain: a bar on a terminal, a line now and then otherwise.
-async fn drained(client: &Client, answer: &SwitchAnswer, timeout: Duration) -> Result<Option<Draining>, Failure> {
+/// Waits for the end of a drain: a bar on a terminal, a line now and then otherwise. What is left goes into the answer.
+async fn drained(client: &Client, answer: &mut SwitchAnswer, timeout: Duration) -> Result<(), Failure> {
     let began = Instant::now();
     let total = |draining: &Draining| draining.requests + draining.streams + draining.tunnels;
     let mut most = answer.draining.as_ref().map_or(0, total);
@@ -108,7 +118,8 @@ async fn drained(client: &Client, answer: &SwitchAnswer, timeout: Duration) -> R
         let status: StatusAnswer = client.get("/admin/status").await?;
         let Some(draining) = status.draining.filter(|draining| draining.color != answer.active) else {
             bar.finish_and_clear();
-            return Ok(None);
+            answer.draining = None;
+            return Ok(());
         };
         let left = total(&draining);
         most = most.max(left);
@@ -121,13 +132,15 @@ async fn drained(client: &Client, answer: &SwitchAnswer, timeout: Duration) -> R
         }
         if began.elapsed() >= timeout {
             bar.finish_and_clear();
-            return Err(Failure::TimedOut(format!(
+            let text = format!(
                 "{} serves; {} is not drained after {}: {}",
                 answer.active,
                 draining.color,
                 humantime::format_duration(timeout),
                 render::left(&draining),
-            )));
+            );
+            answer.draining = Some(draining);
+            return Err(Failure::TimedOut(text));
         }
         tokio::time::sleep(GLANCE).await;
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::admin::api::{RollbackBody, SwitchAnswer, SwitchBody};
-use crate::app::Running;
+use crate::app::{self, Running};
 use crate::cli::args::Demo;
 use crate::cli::client::Client;
 use crate::cli::demo::application::Application;
@@ -26,6 +26,7 @@ use crate::sys::signals::{Signal, Signals};
 /// Where people expect the two of them; another port where it is taken.
 const HTTP_PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9900;
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
     on_runtime(async {
@@ -35,18 +36,22 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
         let blue = Application::start(Color::Blue, "2.13.0").await.map_err(failed)?;
         let green = Application::start(Color::Green, "2.14.0").await.map_err(failed)?;
         let file = dir.path().join("cutover.toml");
-        let text = configuration(dir.path(), blue.address, green.address);
-        std::fs::write(&file, text).map_err(failed)?;
-
-        // It has threads of its own; ending it waits for them, which must not block what serves the applications.
-        let started = tokio::task::spawn_blocking({
-            let file = file.clone();
-            move || Running::start(&file)
-        });
-        let proxy = match started.await {
-            Ok(Ok(proxy)) => proxy,
-            Ok(Err(error)) => return Err(Failure::Failed(error.to_string())),
-            Err(error) => return Err(Failure::Failed(error.to_string())),
+        let mut listen = [free(HTTP_PORT), free(ADMIN_PORT)];
+        let proxy = loop {
+            let text = configuration(dir.path(), listen, blue.address, green.address);
+            std::fs::write(&file, text).map_err(failed)?;
+            // It has threads of its own; ending it waits for them, which must not block what serves the applications.
+            let started = tokio::task::spawn_blocking({
+                let file = file.clone();
+                move || Running::start(&file)
+            });
+            match started.await {
+                Ok(Ok(proxy)) => break proxy,
+                // Somebody was quicker to take one of the usual ports.
+                Ok(Err(app::Error::Io { .. })) if listen != [ANY; 2] => listen = [ANY; 2],
+                Ok(Err(error)) => return Err(Failure::Failed(format!("the demo could not start: {error}"))),
+                Err(error) => return Err(Failure::Failed(format!("the demo could not start: {error}"))),
+            }
         };
         let traffic = Traffic::start(proxy.http_address());
         print(&introduction(&proxy, &file, &blue, &green));
@@ -72,7 +77,7 @@ async fn interrupted(signals: &mut Signals) {
     while signals.next().await != Signal::Stop {}
 }
 
-fn configuration(dir: &Path, blue: SocketAddr, green: SocketAddr) -> String {
+fn configuration(dir: &Path, [http, admin]: [SocketAddr; 2], blue: SocketAddr, green: SocketAddr) -> String {
     format!(
         r#"# The demo's configuration. Edit it while the demo runs: `active` is an order.
 active = "blue"
@@ -99,8 +104,6 @@ endpoints = ["{blue}"]
 release   = "2.14.0"
 endpoints = ["{green}"]
 "#,
-        http = free(HTTP_PORT),
-        admin = free(ADMIN_PORT),
         state = dir.join("state"),
     )
 }
@@ -108,7 +111,7 @@ endpoints = ["{green}"]
 /// The usual port if nobody has it, else any.
 fn free(port: u16) -> SocketAddr {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    if TcpListener::bind(usual).is_ok() { usual } else { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
+    if TcpListener::bind(usual).is_ok() { usual } else { ANY }
 }
 
 fn introduction(proxy: &Running, file: &Path, blue: &Application, green: &Application) -> String {

@@ -162,7 +162,7 @@ fn environment(text: &mut String, name: &str, of_color: &ColorAnswer) {
             endpoint.upstream,
             endpoint.endpoint,
             endpoint.health,
-            endpoint.detail,
+            plain(&endpoint.detail),
             ago(&endpoint.since),
         );
     }
@@ -187,7 +187,7 @@ pub(crate) fn history(answer: &HistoryAnswer) -> String {
             let _ = writeln!(text, "       {}", plain(refusal));
         }
     }
-    if let Some(before) = answer.next_before.filter(|before| *before > 1) {
+    if let Some(before) = answer.next_before {
         let _ = writeln!(text, "{DIM}older ones: --before {before}{DIM:#}");
     }
     text
@@ -213,13 +213,18 @@ fn happened(transition: &TransitionAnswer) -> String {
 
 /// An error of the proxy.
 pub(crate) fn problem(problem: &Problem) -> String {
-    let mut text = format!("{BAD}{}{BAD:#}: {}", problem.code, problem.detail.trim_end());
+    // Also of several lines, where a file is not valid.
+    let detail: Vec<_> = problem.detail.trim_end().lines().map(plain).collect();
+    let mut text = format!("{BAD}{}{BAD:#}: {}", problem.code, detail.join("\n"));
     for endpoint in problem.endpoints.iter().filter(|endpoint| !endpoint.passed) {
         let took = short(Duration::from_micros(endpoint.took_us));
         let _ = write!(
             text,
             "\n  {}  {}  {} (at {}, after {took})",
-            endpoint.upstream, endpoint.endpoint, endpoint.detail, endpoint.at
+            endpoint.upstream,
+            endpoint.endpoint,
+            plain(&endpoint.detail),
+            endpoint.at
         );
     }
     text
@@ -253,4 +258,4 @@ fn ago(at: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,6 +12,8 @@ use crate::cli::render;
 
 /// How often to look.
 const GLANCE: Duration = Duration::from_millis(50);
+/// What a look may take, however little time is left.
+const ONE_LOOK: Duration = Duration::from_secs(2);
 /// How old a refusal may be for one that was there before the edit that is being waited for: longer than the slow poll of
 /// the file takes where no events come.
 const OLD_NEWS: Duration = Duration::from_secs(4);
@@ -20,7 +22,9 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
     let began = Instant::now();
     let mut refused_before = None;
     loop {
-        let looked = look(client).await;
+        let left = options.timeout.saturating_sub(began.elapsed());
+        let looked = look(client, left).await;
+        let over = began.elapsed() >= options.timeout;
         let why = match looked {
             Ok(status) => match missing(&status, options) {
                 None => {
@@ -30,32 +34,46 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
                 Some(why) => {
                     let refusal = refusal(&status, options);
                     let known = refused_before.get_or_insert_with(|| refusal.clone().map(|refusal| refusal.detail));
-                    if let Some(refusal) = refusal
-                        && (known.as_ref() != Some(&refusal.detail) || began.elapsed() > OLD_NEWS)
-                    {
-                        return Err(Failure::Refused(Box::new(refusal)));
+                    match refusal {
+                        // What is refused after this is new, even if it is for the same reason.
+                        None => *known = None,
+                        Some(refusal) if known.as_ref() != Some(&refusal.detail) || began.elapsed() > OLD_NEWS => {
+                            return Err(Failure::Refused(Box::new(refusal)));
+                        }
+                        Some(_) => {}
                     }
                     why
                 }
             },
-            // It may be about to start.
-            Err(failure @ (Failure::Unreachable(_) | Failure::TimedOut(_))) if began.elapsed() < options.timeout => {
-                failure.text()
-            }
-            Err(failure) => return Err(failure),
+            Err(failure) if !may_pass(&failure) => return Err(failure),
+            // Nobody came to answer at all, which has a code of its own.
+            Err(failure @ Failure::Unreachable(_)) if over => return Err(failure),
+            Err(failure) => failure.text(),
         };
-        if began.elapsed() >= options.timeout {
+        if over {
             let limit = humantime::format_duration(options.timeout);
             return Err(Failure::TimedOut(format!("not so after {limit}: {why}")));
         }
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(GLANCE.min(options.timeout.saturating_sub(began.elapsed()))).await;
     }
 }
 
-async fn look(client: &Client) -> Result<StatusAnswer, Failure> {
-    // Stopping is not ready, though the status still answers.
-    client.get_text("/readyz").await?;
-    client.get("/admin/status").await
+/// The proxy may be about to start, or about to stop and start again.
+fn may_pass(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unreachable(_) | Failure::TimedOut(_) => true,
+        Failure::Refused(problem) => problem.status == 503,
+        Failure::Usage(_) | Failure::Failed(_) => false,
+    }
+}
+
+async fn look(client: &Client, left: Duration) -> Result<StatusAnswer, Failure> {
+    let looked = tokio::time::timeout(left.max(ONE_LOOK), async {
+        // Stopping is not ready, though the status still answers.
+        client.get_text("/readyz").await?;
+        client.get("/admin/status").await
+    });
+    looked.await.unwrap_or_else(|_| Err(Failure::TimedOut(format!("no answer from {}", client.address()))))
 }
 
 /// The first thing that is not so yet.
@@ -88,3 +106,6 @@ fn refusal(status: &StatusAnswer, options: &Wait) -> Option<Problem> {
     options.active.filter(|color| status.active != color.as_str())?;
     status.file.refusal.clone()
 }
+
+#[cfg(test)]
+mod tests;

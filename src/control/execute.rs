@@ -8,11 +8,11 @@ use tokio::task::JoinSet;
 use crate::config::Streams;
 use crate::control::handle::News;
 use crate::control::probe::probe;
-use crate::control::{Controller, Draining, Input};
+use crate::control::{Controller, Draining, Input, Waiting};
 use crate::domain::color::Color;
 use crate::domain::gate::Probed;
 use crate::domain::rollout::{CommandId, CommitId, Effect, Outcome, Refusal, RoundId};
-use crate::domain::transition::{Decision, Kind, Transition, Trigger};
+use crate::domain::transition::{Decision, Kind, Origin, Transition, Trigger};
 
 impl Controller {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -170,13 +170,16 @@ impl Controller {
     }
 
     fn reply(&mut self, id: CommandId, result: Result<Outcome, Refusal>) {
-        let Some((trigger, answer)) = self.replies.remove(&id) else { return };
+        let Some(Waiting { trigger, dry_run, origin, answer }) = self.waiting.remove(&id) else { return };
         match &result {
-            Ok(outcome) if outcome.dry_run => {}
+            // Nothing was to be moved.
+            _ if dry_run => {}
             Ok(outcome) => self.tallies.switched(trigger, if outcome.changed { "done" } else { "unchanged" }),
             Err(refusal) => {
                 self.tallies.switched(trigger, "refused");
-                tracing::warn!(code = refusal.code(), refusal = %refusal, "A command was refused.");
+                let Origin { actor, source, reason, .. } = &origin;
+                let reason = reason.as_deref().unwrap_or("");
+                tracing::warn!(code = refusal.code(), %refusal, actor, source, reason, "A command was refused.");
             }
         }
         // Whoever asked may have hung up; that changes nothing.

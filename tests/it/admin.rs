@@ -1,449 +1,581 @@
-//! The admin API: who may ask, what is answered, and what it looks like to a program.
+//! The admin API over real sockets: who may ask, what is answered to what can't be, and where it listens.
 
-use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
+mod documents;
+mod events;
+mod metrics;
 
+use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use rustix::process::Signal;
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
 
 use crate::application::Application;
 use crate::client::{Answer, Connection};
-use crate::proxy::{Proxy, Setup, refused_start};
-use crate::until;
+use crate::proxy::{Proxy, Setup, command, refused_start};
+use crate::{soon, until};
+
+/// A running proxy whose admin address may be anything and may ask for tokens: what it is, its log says.
+pub(crate) struct Guarded {
+    pub(crate) dir: TempDir,
+    pub(crate) admin: String,
+    log: Arc<Mutex<String>>,
+    _child: Child,
+}
+
+impl Guarded {
+    pub(crate) async fn start(dir: TempDir, text: &str) -> Guarded {
+        std::fs::write(dir.path().join("cutover.toml"), text).expect("a file");
+        let mut command = command(&["run", "--config"]);
+        // Everything that it could ever say, so that what it must not say can be looked for.
+        command.arg(dir.path().join("cutover.toml")).env("CUTOVER_LOG", "trace");
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary was built");
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let sink = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut log = sink.lock().expect("no panic while it is held");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let admin = until("it serves", async || {
+            let log = log.lock().expect("no panic while it is held");
+            let line = log.lines().find(|line| line.contains("\"Serving.\""))?;
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            Some(line["admin"].as_str().expect("an address").to_owned())
+        })
+        .await;
+        Guarded { dir, admin, log, _child: child }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("no panic while it is held").clone()
+    }
+
+    pub(crate) async fn connect(&self) -> Connection {
+        match self.admin.strip_prefix("unix:") {
+            Some(path) => Connection::unix(Path::new(path)).await.expect("the socket"),
+            None => Connection::tcp(self.admin.parse().expect("an address")).await,
+        }
+    }
+
+    /// With the proxy's own host, unless the fields name another.
+    pub(crate) async fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Answer {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nContent-Length: {}\r\n", body.len());
+        if fields.iter().all(|(name, _)| *name != "Host") {
+            head.push_str("Host: localhost\r\n");
+        }
+        for (name, value) in fields {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let mut connection = self.connect().await;
+        connection.send(format!("{head}\r\n{body}")).await;
+        connection.answer().await
+    }
+
+    pub(crate) async fn with_token(&self, token: &str, method: &str, path: &str, body: &str) -> Answer {
+        self.ask(method, path, &[("Authorization", &format!("Bearer {token}"))], body).await
+    }
+}
+
+pub(crate) const OPERATOR: &str = "operator-secret-7d1f";
+pub(crate) const VIEWER: &str = "viewer-secret-93ab";
 
 async fn pair() -> (Application, Application) {
     (Application::start("blue").await, Application::start("green").await)
 }
 
-/// A proxy with its admin API on TCP; its address.
-async fn on_tcp(setup: &Setup) -> (Proxy, std::net::SocketAddr) {
+/// The usual setup with two tokens.
+fn guarded(setup: &Setup) -> (TempDir, String) {
     let dir = tempfile::tempdir().expect("a directory");
-    let text = setup.text(dir.path());
-    let line = format!("admin = \"unix:{}/admin.sock\"", dir.path().display());
-    assert!(text.contains(&line));
-    // Its port is in the log; the harness looks at the unix socket, so this one starts by hand.
-    let proxy = Proxy::start_by_log(dir, &text.replace(&line, "admin = \"127.0.0.1:0\"")).await;
-    let admin = proxy.admin_by_log().await;
-    (proxy, admin)
+    std::fs::write(dir.path().join("operator"), format!("{OPERATOR}\n")).expect("a file");
+    std::fs::write(dir.path().join("viewer"), VIEWER).expect("a file");
+    let text = format!("{}\n[admin]\n{}", setup.text(dir.path()), tokens(dir.path()));
+    (dir, text)
 }
 
-/// Two tokens, and the section that names them.
-fn tokens(dir: &std::path::Path) -> String {
-    std::fs::write(dir.join("operator-token"), "op-secret-1\n").expect("a file");
-    std::fs::write(dir.join("viewer-token"), "view-secret-2\n").expect("a file");
+fn tokens(dir: &Path) -> String {
+    let dir = dir.display();
     format!(
-        "[admin]\ntokens = [{{ name = \"deploy\", role = \"operator\", file = \"{0}/operator-token\" }},\n\
-         {{ name = \"grafana\", role = \"viewer\", file = \"{0}/viewer-token\" }}]\n",
-        dir.display()
+        "tokens = [\n  {{ name = \"deploy\", role = \"operator\", file = \"{dir}/operator\" }},\n  \
+         {{ name = \"screen\", role = \"viewer\", file = \"{dir}/viewer\" }},\n]\n"
     )
 }
 
-async fn asked(proxy: &Proxy, method: &str, path: &str, headers: &str) -> Answer {
-    let mut connection = Connection::unix(&proxy.dir.path().join("admin.sock")).await.expect("the socket");
-    connection.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{headers}\r\n")).await;
-    connection.answer().await
+pub(crate) async fn with_tokens(setup: &Setup) -> Guarded {
+    let (dir, text) = guarded(setup);
+    Guarded::start(dir, &text).await
 }
 
-async fn asked_tcp(address: std::net::SocketAddr, method: &str, path: &str, headers: &str) -> Answer {
-    let mut connection = Connection::tcp(address).await;
-    connection.send(format!("{method} {path} HTTP/1.1\r\nContent-Length: 0\r\n{headers}\r\n")).await;
-    connection.answer().await
-}
-
-async fn with_tokens() -> (Application, Application, Proxy) {
-    let (blue, green) = pair().await;
+/// On loopback TCP, without tokens.
+pub(crate) async fn over_tcp(setup: &Setup) -> Guarded {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut setup = Setup::new(&blue, &green);
-    setup.more = tokens(dir.path());
     let text = setup.text(dir.path());
-    let proxy = Proxy::start_by_log(dir, &text).await;
-    (blue, green, proxy)
-}
-
-#[tokio::test]
-async fn with_tokens_a_viewer_looks_an_operator_acts_and_others_are_told_how_to_ask() {
-    let (_blue, _green, proxy) = with_tokens().await;
-    let operator = "Authorization: Bearer op-secret-1\r\n";
-    let viewer = "Authorization: bearer view-secret-2\r\n";
-    let nobody = asked(&proxy, "GET", "/admin/status", "").await;
-    assert_eq!((nobody.status, nobody.json()["code"].clone()), (401, json!("unauthorized")));
-    assert!(nobody.header("www-authenticate").is_some_and(|scheme| scheme.starts_with("Bearer")));
-    for wrong in
-        ["Bearer op-secret-", "Bearer op-secret-11", "Bearer ", "Basic b3A6", "op-secret-1", &"Bearer x".repeat(500)]
-    {
-        let answer = asked(&proxy, "GET", "/admin/status", &format!("Authorization: {wrong}\r\n")).await;
-        assert_eq!(answer.status, 401, "{wrong}");
-    }
-    for path in ["/admin/status", "/metrics", "/admin/history", "/admin/config", "/admin/openapi.json"] {
-        assert_eq!(asked(&proxy, "GET", path, viewer).await.status, 200, "{path}");
-    }
-    let refused = asked(&proxy, "POST", "/admin/switch", viewer).await;
-    assert_eq!((refused.status, refused.json()["code"].clone()), (403, json!("forbidden")));
-    assert_eq!(proxy.color().await, "blue");
-    assert_eq!(asked(&proxy, "POST", "/admin/switch", operator).await.status, 200);
-    let history = asked(&proxy, "GET", "/admin/history", viewer).await.json();
-    assert_eq!(history["transitions"][0]["actor"], "deploy");
-    for path in ["/livez", "/readyz"] {
-        assert_eq!(asked(&proxy, "GET", path, "").await.status, 200, "{path} is for probes");
-    }
-    let everything = [
-        asked(&proxy, "GET", "/admin/status", viewer).await.text().to_owned(),
-        asked(&proxy, "GET", "/admin/config", viewer).await.text().to_owned(),
-        proxy.log(),
-        proxy.ledger(),
-    ];
-    for text in everything {
-        assert!(!text.contains("op-secret-1") && !text.contains("view-secret-2"), "{text}");
-    }
-}
-
-#[tokio::test]
-async fn a_reload_changes_who_may_act() {
-    let (_blue, _green, proxy) = with_tokens().await;
-    let viewer = "Authorization: Bearer view-secret-2\r\n";
-    proxy.replace_file(&proxy.text().replace("role = \"viewer\"", "role = \"operator\""));
-    until("the viewer is an operator", async || {
-        (asked(&proxy, "POST", "/admin/reload", viewer).await.status == 200).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_open_address_without_tokens_is_no_start() {
-    let (blue, green) = pair().await;
-    let dir = tempfile::tempdir().expect("a directory");
-    let text = Setup::new(&blue, &green).text(dir.path());
     let unix = format!("unix:{}/admin.sock", dir.path().display());
-    std::fs::write(dir.path().join("cutover.toml"), text.replace(&unix, "0.0.0.0:9900")).expect("a file");
-    let (code, said) = refused_start(dir.path()).await;
-    assert_eq!(code, Some(2));
-    assert!(said.contains("0.0.0.0:9900") && said.contains("tokens"), "{said}");
+    Guarded::start(dir, &text.replace(&unix, "127.0.0.1:0")).await
+}
+
+/// A problem as the contract has it; its code.
+fn problem(answer: &Answer, status: u16) -> String {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{}", answer.text());
+    let problem = answer.json();
+    assert_eq!(problem["status"], status, "{problem}");
+    for key in ["title", "detail"] {
+        assert!(problem[key].as_str().is_some_and(|text| !text.is_empty()), "{problem}");
+    }
+    problem["code"].as_str().expect("a code").to_owned()
 }
 
 #[tokio::test]
-async fn the_unix_socket_is_its_owners_is_replaced_when_stale_and_goes_with_the_process() {
+async fn a_token_decides_what_may_be_done_and_its_name_is_in_the_history() {
+    let (blue, green) = pair().await;
+    let proxy = with_tokens(&Setup::new(&blue, &green)).await;
+    let answer = proxy.ask("GET", "/admin/status", &[], "").await;
+    assert_eq!(problem(&answer, 401), "unauthorized");
+    assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"cutover\""));
+
+    for path in ["/admin/status", "/admin/history", "/admin/config", "/metrics", "/admin/openapi.json"] {
+        assert_eq!(proxy.with_token(VIEWER, "GET", path, "").await.status, 200, "{path}");
+    }
+    for path in ["/admin/switch", "/admin/rollback", "/admin/reload"] {
+        let answer = proxy.with_token(VIEWER, "POST", path, "").await;
+        assert_eq!(problem(&answer, 403), "forbidden", "{path}");
+        assert_eq!(proxy.ask("POST", path, &[], "").await.status, 401, "{path}");
+    }
+    let status = proxy.with_token(VIEWER, "GET", "/admin/status", "").await.json();
+    assert_eq!(status["active"], "blue", "nobody with the right to has moved it");
+
+    assert_eq!(proxy.with_token(OPERATOR, "POST", "/admin/switch", "").await.status, 200);
+    let history = proxy.with_token(VIEWER, "GET", "/admin/history", "").await.json();
+    assert_eq!(
+        (&history["transitions"][0]["actor"], &history["transitions"][0]["source"]),
+        (&json!("deploy"), &json!("unix"))
+    );
+}
+
+#[tokio::test]
+async fn wrong_empty_and_huge_tokens_are_refused_and_probes_need_none() {
+    let (blue, green) = pair().await;
+    let proxy = with_tokens(&Setup::new(&blue, &green)).await;
+    let huge = "x".repeat(200_000);
+    let almost = &OPERATOR[1..];
+    for token in ["", " ", "wrong", almost, &huge] {
+        let answer = proxy.with_token(token, "POST", "/admin/switch", "").await;
+        assert_eq!(problem(&answer, 401), "unauthorized", "{} bytes", token.len());
+    }
+    for scheme in ["Basic", "Token", ""] {
+        let answer = proxy.ask("GET", "/admin/status", &[("Authorization", &format!("{scheme} {OPERATOR}"))], "").await;
+        assert_eq!(answer.status, 401, "{scheme:?}");
+    }
+    let answer = proxy.ask("GET", "/admin/status", &[("Authorization", &format!("bearer {OPERATOR}"))], "").await;
+    assert_eq!(answer.status, 200, "the name of the scheme has no case");
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(proxy.ask("GET", path, &[], "").await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_appear_nowhere() {
+    let (blue, green) = pair().await;
+    let proxy = with_tokens(&Setup::new(&blue, &green)).await;
+    let mut said = String::new();
+    for (token, method, path, body) in [
+        (OPERATOR, "POST", "/admin/switch", "{\"reason\":\"r\"}"),
+        (OPERATOR, "POST", "/admin/switch", "not JSON"),
+        (VIEWER, "POST", "/admin/switch", ""),
+        (OPERATOR, "GET", "/nothing", ""),
+        (OPERATOR, "GET", "/admin/status", ""),
+        (OPERATOR, "GET", "/admin/config", ""),
+        (OPERATOR, "GET", "/admin/history", ""),
+        (OPERATOR, "GET", "/admin/openapi.json", ""),
+        (OPERATOR, "GET", "/metrics", ""),
+    ] {
+        let answer = proxy.with_token(token, method, path, body).await;
+        said.push_str(answer.text());
+        said.push_str(&format!("{:?}", answer.headers));
+    }
+    // An error that draws the lines around the tokens.
+    let file = proxy.dir.path().join("cutover.toml");
+    let text = std::fs::read_to_string(&file).expect("the file");
+    let wrong = text.replace("role = \"viewer\"", "role = \"viewer\", token = \"inline-secret\"");
+    std::fs::write(&file, wrong).expect("a write");
+    let answer = proxy.with_token(OPERATOR, "POST", "/admin/reload", "").await;
+    assert_eq!(problem(&answer, 422), "invalid_config");
+    said.push_str(answer.text());
+    said.push_str(proxy.with_token(OPERATOR, "GET", "/admin/status", "").await.text());
+    said.push_str(&proxy.log());
+    said.push_str(&std::fs::read_to_string(proxy.dir.path().join("state/ledger.jsonl")).expect("the ledger"));
+    for secret in [OPERATOR, VIEWER, "inline-secret"] {
+        assert!(!said.contains(secret), "{secret} was said");
+    }
+    let config = proxy.with_token(VIEWER, "GET", "/admin/config", "").await;
+    assert!(config.text().contains("deploy") && config.text().contains("operator"), "{}", config.text());
+}
+
+#[tokio::test]
+async fn tokens_that_a_reload_brings_and_takes_count_at_once() {
+    let (blue, green) = pair().await;
+    let proxy = with_tokens(&Setup::new(&blue, &green)).await;
+    let dir = proxy.dir.path();
+    std::fs::write(dir.join("next"), "next-secret").expect("a file");
+    let file = dir.join("cutover.toml");
+    let text = std::fs::read_to_string(&file).expect("the file");
+    std::fs::write(&file, text.replace(&format!("{}/operator", dir.display()), &format!("{}/next", dir.display())))
+        .expect("a write");
+    // Whoever was first, the watch or this: afterwards it is in force.
+    let reloaded = proxy.with_token(OPERATOR, "POST", "/admin/reload", "").await.status;
+    assert!([200, 401].contains(&reloaded), "{reloaded}");
+    assert_eq!(proxy.with_token(OPERATOR, "POST", "/admin/switch", "").await.status, 401);
+    assert_eq!(proxy.with_token("next-secret", "POST", "/admin/switch", "").await.status, 200);
+    assert_eq!(proxy.with_token(VIEWER, "GET", "/admin/status", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_address_that_others_reach_needs_tokens() {
+    let (blue, green) = pair().await;
+    let setup = Setup::new(&blue, &green);
+    let dir = tempfile::tempdir().expect("a directory");
+    let unix = format!("unix:{}/admin.sock", dir.path().display());
+    let open = setup.text(dir.path()).replace(&unix, "0.0.0.0:0");
+    std::fs::write(dir.path().join("cutover.toml"), &open).expect("a file");
+    let (code, said) = refused_start(dir.path()).await;
+    assert_eq!(code, Some(2), "{said}");
+    for part in ["0.0.0.0:0", "no token is asked for", "loopback", "`tokens` under [admin]", "cutover.toml:"] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    let (dir, text) = guarded(&setup);
+    let unix = format!("unix:{}/admin.sock", dir.path().display());
+    let proxy = Guarded::start(dir, &text.replace(&unix, "0.0.0.0:0")).await;
+    let port = proxy.admin.parse::<SocketAddr>().expect("an address").port();
+    let mut connection = Connection::tcp(SocketAddr::from(([127, 0, 0, 1], port))).await;
+    // With tokens any name may lead here.
+    connection
+        .send(format!("GET /admin/status HTTP/1.1\r\nHost: proxy.internal\r\nAuthorization: Bearer {VIEWER}\r\n\r\n"))
+        .await;
+    assert_eq!(connection.answer().await.status, 200);
+}
+
+fn socket(proxy: &Proxy) -> PathBuf {
+    proxy.dir.path().join("admin.sock")
+}
+
+#[tokio::test]
+async fn the_unix_socket_is_its_owners_alone_and_comes_and_goes_with_the_process() {
     let (blue, green) = pair().await;
     let mut proxy = Proxy::start(&blue, &green).await;
-    let socket = proxy.dir.path().join("admin.sock");
-    let mode = std::fs::metadata(&socket).expect("it is there").permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-    proxy.kill().await;
-    assert!(socket.exists(), "kill -9 leaves it behind");
-    proxy.restart().await;
-    assert_eq!(proxy.color().await, "blue");
-    proxy.signal(rustix::process::Signal::TERM);
-    assert!(proxy.ended().await.success());
-    assert!(!socket.exists());
+    let found = std::fs::symlink_metadata(socket(&proxy)).expect("it is there");
+    assert_eq!(found.permissions().mode() & 0o777, 0o600);
+
+    // What a process that was killed leaves behind is replaced.
+    proxy.kill_and_restart().await;
+    let next = std::fs::symlink_metadata(socket(&proxy)).expect("it is there");
+    assert_ne!(next.ino(), found.ino());
+    assert_eq!(next.permissions().mode() & 0o777, 0o600);
+
+    // Who listens for ever holds nothing up.
+    let mut listener = Connection::unix(&socket(&proxy)).await.expect("the socket");
+    listener.send("GET /admin/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(listener.head().await.expect("a head").status, 200);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.ended().await.code(), Some(0));
+    assert!(!socket(&proxy).exists(), "it went with the process");
+    let left: Vec<_> = std::fs::read_dir(proxy.dir.path())
+        .expect("a directory")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with(".c"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]
-async fn a_second_process_does_not_take_the_socket_of_the_first() {
+async fn a_second_process_at_the_same_socket_is_refused_and_the_first_goes_on() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
     let dir = tempfile::tempdir().expect("a directory");
-    let state = format!("{}/state", proxy.dir.path().display());
-    let text = proxy.text().replace(&state, &format!("{}/state", dir.path().display()));
+    let own = format!("unix:{}/admin.sock", dir.path().display());
+    let text = Setup::new(&blue, &green).text(dir.path());
+    let theirs = format!("unix:{}", socket(&proxy).display());
+    std::fs::write(dir.path().join("cutover.toml"), text.replace(&own, &theirs)).expect("a file");
+    let (code, said) = refused_start(dir.path()).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("another process answers at") && said.contains("admin.sock"), "{said}");
+    assert_eq!(proxy.status().await["active"], "blue");
+
+    // Nor is a file in the way thrown away.
+    let file = dir.path().join("precious");
+    std::fs::write(&file, "mine").expect("a file");
+    let text = text.replace(&own, &format!("unix:{}", file.display()));
     std::fs::write(dir.path().join("cutover.toml"), text).expect("a file");
     let (code, said) = refused_start(dir.path()).await;
-    assert_eq!(code, Some(1));
-    assert!(said.contains("another process answers at"), "{said}");
-    assert_eq!(proxy.status().await["active"], "blue");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("is not a socket"), "{said}");
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "mine");
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_are_refused_with_and_without_tokens() {
+async fn a_page_of_another_origin_gets_nothing() {
     let (blue, green) = pair().await;
-    let (proxy, admin) = on_tcp(&Setup::new(&blue, &green)).await;
-    let host = format!("Host: {admin}\r\n");
-    for foreign in [
-        format!("{host}Origin: http://evil.example\r\n"),
-        format!("{host}Origin: null\r\n"),
-        format!("{host}Origin: http://127.0.0.1:1\r\n"),
-        format!("{host}Sec-Fetch-Site: cross-site\r\n"),
-        format!("{host}Sec-Fetch-Site: same-site\r\n"),
-        "Host: evil.example\r\n".to_owned(),
-        "Host: evil.example:9900\r\n".to_owned(),
+    let proxy = over_tcp(&Setup::new(&blue, &green)).await;
+    let host = proxy.admin.clone();
+    let same = format!("http://{host}");
+    let other_port = format!("http://{}:1", host.split(':').next().expect("a host"));
+    for fields in [
+        vec![("Host", host.as_str()), ("Origin", "https://evil.example")],
+        vec![("Host", &host), ("Origin", "null")],
+        vec![("Host", &host), ("Origin", &other_port)],
+        vec![("Host", &host), ("Sec-Fetch-Site", "cross-site")],
+        vec![("Host", &host), ("Sec-Fetch-Site", "same-site")],
+        vec![("Host", &host), ("Origin", &same), ("Sec-Fetch-Site", "cross-site")],
+        // DNS rebinding: the page is of "its own" origin, and its name leads here.
+        vec![("Host", "evil.example"), ("Origin", "http://evil.example"), ("Sec-Fetch-Site", "same-origin")],
+        vec![("Host", "evil.example")],
     ] {
-        for (method, path) in [("POST", "/admin/switch"), ("GET", "/admin/status")] {
-            let answer = asked_tcp(admin, method, path, &foreign).await;
-            assert_eq!((answer.status, answer.json()["code"].clone()), (403, json!("cross_origin")), "{foreign}");
+        for (method, path) in [("POST", "/admin/switch"), ("GET", "/admin/status"), ("GET", "/metrics")] {
+            let answer = proxy.ask(method, path, &fields, "").await;
+            assert_eq!(problem(&answer, 403), "cross_origin", "{fields:?}");
+            assert_eq!(answer.header("access-control-allow-origin"), None);
         }
     }
-    assert_eq!(proxy.color().await, "blue");
-    for own in [
-        host.clone(),
-        format!("{host}Origin: http://{admin}\r\nSec-Fetch-Site: same-origin\r\n"),
-        format!("Host: localhost:{}\r\n", admin.port()),
-        format!("{host}Sec-Fetch-Site: none\r\n"),
-    ] {
-        assert_eq!(asked_tcp(admin, "POST", "/admin/switch", &own).await.status, 200, "{own}");
-    }
-    let history = asked_tcp(admin, "GET", "/admin/history", &host).await.json();
+    let own = [("Host", host.as_str()), ("Origin", &same), ("Sec-Fetch-Site", "same-origin")];
+    let answer = proxy.ask("POST", "/admin/switch", &own, "").await;
+    assert_eq!((answer.status, &answer.json()["changed"]), (200, &json!(true)));
+    let history = proxy.ask("GET", "/admin/history", &[("Sec-Fetch-Site", "none")], "").await.json();
+    assert_eq!(history["transitions"][0]["generation"], 2, "one switch was made: {history}");
     assert_eq!(history["transitions"][0]["actor"], "local");
-    assert!(history["transitions"][0]["source"].as_str().is_some_and(|source| source.starts_with("127.0.0.1:")));
+    let source = history["transitions"][0]["source"].as_str().expect("a source");
+    assert!(source.starts_with("127.0.0.1:"), "{source}");
 }
 
 #[tokio::test]
-async fn what_cannot_be_understood_is_a_problem_with_a_stable_code_and_a_reason() {
+async fn a_preflight_is_not_granted() {
+    let (blue, green) = pair().await;
+    let proxy = over_tcp(&Setup::new(&blue, &green)).await;
+    let fields = [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "POST")];
+    let answer = proxy.ask("OPTIONS", "/admin/switch", &fields, "").await;
+    assert_eq!(problem(&answer, 403), "cross_origin");
+    assert!(answer.headers.iter().all(|(name, _)| !name.to_ascii_lowercase().starts_with("access-control")));
+}
+
+#[tokio::test]
+async fn what_can_not_be_done_is_a_problem_with_a_stable_code() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
-    let long = format!("{{\"reason\": \"{}\"}}", "x".repeat(1001));
-    let huge = format!("{{\"reason\": \"{}\"}}", "x".repeat(70_000));
-    for (method, path, body, status, code, said) in [
-        ("POST", "/admin/switch", "{\"too\": \"green\"}", 400, "bad_request", "unknown field `too`"),
-        ("POST", "/admin/switch", "{\"to\": 1}", 400, "bad_request", "expected a string"),
-        ("POST", "/admin/switch", "to=green", 400, "bad_request", "line 1"),
-        ("POST", "/admin/switch", "{\"to\": \"teal\"}", 422, "unknown_color", "\"teal\""),
-        ("POST", "/admin/switch", "{\"wait\": \"x\"}", 400, "bad_request", "drained"),
-        ("POST", "/admin/switch", "{\"if_generation\": -1}", 400, "bad_request", "u64"),
-        ("POST", "/admin/switch", "{\"reason\": \"a\\u001b[2J\"}", 400, "bad_request", "control characters"),
-        ("POST", "/admin/switch", &long, 400, "bad_request", "1000"),
-        ("POST", "/admin/switch", &huge, 413, "too_large", "65536"),
-        ("POST", "/admin/rollback", "{\"to\": \"blue\"}", 400, "bad_request", "unknown field `to`"),
-        ("POST", "/admin/reload", "{\"x\": 1}", 400, "bad_request", "unknown field `x`"),
-        ("GET", "/admin/history?limit=0", "", 400, "bad_request", "1 to 1000"),
-        ("GET", "/admin/history?limt=3", "", 400, "bad_request", "limt"),
-        ("GET", "/admin/history?before=x", "", 400, "bad_request", "before"),
-        ("GET", "/nothing", "", 404, "not_found", "/nothing"),
-        ("GET", "/admin/switch", "", 405, "method_not_allowed", "GET"),
-        ("DELETE", "/admin/status", "", 405, "method_not_allowed", "DELETE"),
+    for (method, path, status, code) in [
+        ("GET", "/", 404, "not_found"),
+        ("GET", "/admin", 404, "not_found"),
+        ("GET", "/admin/status/", 404, "not_found"),
+        ("POST", "/admin/switches", 404, "not_found"),
+        ("GET", "/admin/history?limit=0", 400, "bad_request"),
+        ("GET", "/admin/history?limit=1001", 400, "bad_request"),
+        ("GET", "/admin/history?limit=x", 400, "bad_request"),
+        ("GET", "/admin/history?before=-1", 400, "bad_request"),
+        ("GET", "/admin/history?page=2", 400, "bad_request"),
     ] {
-        let answer = proxy.admin(method, path, body).await;
-        let what = format!("{method} {path} {}: {}", &body[..body.len().min(60)], answer.text());
-        assert_eq!(answer.status, status, "{what}");
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
-        let problem = answer.json();
-        assert_eq!((&problem["code"], &problem["status"]), (&json!(code), &json!(status)), "{what}");
-        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(said)), "{what}");
-        assert_eq!(answer.header("allow").is_some(), status == 405, "{what}");
+        let answer = proxy.admin(method, path, "").await;
+        assert_eq!(problem(&answer, status), code, "{method} {path}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+    }
+    for (method, path, allow) in [
+        ("GET", "/admin/switch", "POST"),
+        ("PUT", "/admin/switch", "POST"),
+        ("DELETE", "/admin/rollback", "POST"),
+        ("GET", "/admin/reload", "POST"),
+        ("POST", "/admin/status", "GET,HEAD"),
+        ("POST", "/metrics", "GET,HEAD"),
+        ("POST", "/livez", "GET,HEAD"),
+    ] {
+        let answer = proxy.admin(method, path, "").await;
+        assert_eq!(problem(&answer, 405), "method_not_allowed", "{method} {path}");
+        assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
     }
     assert_eq!(proxy.status().await["generation"], 1, "nothing of it moved anything");
 }
 
 #[tokio::test]
-async fn the_openapi_document_describes_every_path_that_answers() {
+async fn a_body_that_is_not_understood_changes_nothing() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
-    let document = proxy.admin("GET", "/admin/openapi.json", "").await.json();
-    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")), "{document}");
-    let paths = document["paths"].as_object().expect("paths");
-    let expected = [
-        "/admin/config",
-        "/admin/events",
-        "/admin/history",
-        "/admin/openapi.json",
-        "/admin/reload",
-        "/admin/rollback",
-        "/admin/status",
-        "/admin/switch",
-        "/livez",
-        "/metrics",
-        "/readyz",
-    ];
-    assert_eq!(paths.keys().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(expected));
-    for (path, methods) in paths.iter().filter(|(path, _)| *path != "/admin/events") {
-        for method in methods.as_object().expect("methods").keys() {
-            let answer = proxy.admin(&method.to_uppercase(), path, "").await;
-            assert!(![404, 405, 500].contains(&answer.status), "{method} {path}: {}", answer.status);
-        }
+    let long = json!({ "reason": "r".repeat(1001) }).to_string();
+    for (body, status, code, said) in [
+        ("{\"to\":\"red\"}", 422, "unknown_color", "red"),
+        ("{\"to\":\"Blue\"}", 422, "unknown_color", "Blue"),
+        ("{\"to\":\"\"}", 422, "unknown_color", "\"\""),
+        ("{\"colour\":\"green\"}", 400, "bad_request", "colour"),
+        ("{\"to\":7}", 400, "bad_request", "7"),
+        ("{\"force\":\"yes\"}", 400, "bad_request", "yes"),
+        ("{\"if_generation\":-1}", 400, "bad_request", "-1"),
+        ("{\"if_generation\":\"1\"}", 400, "bad_request", "u64"),
+        ("{\"wait\":\"x\"}", 400, "bad_request", "drained"),
+        ("to=green", 400, "bad_request", "JSON"),
+        ("{\"to\":\"green\"", 400, "bad_request", "JSON"),
+        ("{} {}", 400, "bad_request", "JSON"),
+        ("[]", 400, "bad_request", "object"),
+        ("\"green\"", 400, "bad_request", "object"),
+        ("null", 400, "bad_request", "object"),
+        ("{\"reason\":\"two\\nlines\"}", 400, "bad_request", "control characters"),
+        ("{\"reason\":\"\\u001b[31mred\"}", 400, "bad_request", "control characters"),
+        (&long, 400, "bad_request", "1000"),
+    ] {
+        let answer = proxy.admin("POST", "/admin/switch", body).await;
+        assert_eq!(problem(&answer, status), code, "{body}");
+        let detail = answer.json()["detail"].as_str().expect("a sentence").to_owned();
+        assert!(detail.contains(said), "{said:?} is not in {detail:?} for {body}");
     }
-    let status = proxy.status().await;
-    let described = document["components"]["schemas"]["StatusAnswer"]["properties"].as_object().expect("a schema");
-    for key in status.as_object().expect("an object").keys() {
-        assert!(described.contains_key(key), "{key} is answered and not described");
+    for path in ["/admin/rollback", "/admin/reload"] {
+        assert_eq!(problem(&proxy.admin("POST", path, "{\"nope\":1}").await, 400), "bad_request", "{path}");
+        assert_eq!(problem(&proxy.admin("POST", path, "]").await, 400), "bad_request", "{path}");
     }
-}
+    let large = format!("{{\"reason\":\"{}\"}}", "r".repeat(64 << 10));
+    assert_eq!(problem(&proxy.admin("POST", "/admin/switch", &large).await, 413), "too_large");
+    assert_eq!(proxy.status().await["generation"], 1);
 
-/// Lines of an event stream until one event of this name; its id and data.
-async fn event(stream: &mut Connection, wanted: &str) -> (Option<String>, Value) {
-    let (mut name, mut id) = (String::new(), None);
-    loop {
-        let size = crate::soon("an event", stream.line()).await.expect("the stream goes on");
-        let size = usize::from_str_radix(&size, 16).expect("a chunk");
-        let chunk = stream.exactly(size + 2).await.expect("a chunk");
-        for line in String::from_utf8(chunk).expect("text").lines() {
-            match line.split_once(": ") {
-                Some(("event", what)) => what.clone_into(&mut name),
-                Some(("id", number)) => id = Some(number.to_owned()),
-                Some(("data", data)) if name == wanted => return (id, serde_json::from_str(data).expect("JSON")),
-                Some(("data", _)) => id = None,
-                _ => {}
-            }
-        }
+    // What is only unusual is taken.
+    let reason = "é".repeat(1000);
+    for body in ["", "  \n", "{}", &json!({ "reason": reason }).to_string(), "{\"reason\":\"  \",\"wait\":\"none\"}"] {
+        assert_eq!(proxy.admin("POST", "/admin/switch", body).await.status, 200, "{body}");
     }
-}
-
-async fn events(proxy: &Proxy, last: Option<&str>) -> Connection {
-    let mut stream = Connection::unix(&proxy.dir.path().join("admin.sock")).await.expect("the socket");
-    let last = last.map(|last| format!("Last-Event-ID: {last}\r\n")).unwrap_or_default();
-    stream.send(format!("GET /admin/events HTTP/1.1\r\nHost: localhost\r\n{last}\r\n")).await;
-    let head = stream.head().await.expect("a head");
-    assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
-    stream
+    let history = proxy.admin("GET", "/admin/history", "").await.json();
+    assert_eq!(history["transitions"][0].get("reason"), None, "blanks are no reason");
+    assert_eq!(history["transitions"][1]["reason"], reason);
 }
 
 #[tokio::test]
-async fn events_tell_each_transition_and_the_status_and_what_was_missed() {
+async fn a_head_answers_like_a_get_without_its_body() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
-    let mut stream = events(&proxy, None).await;
-    let (_, status) = event(&mut stream, "status").await;
-    assert_eq!(status["active"], "blue");
-    proxy.switch("green").await;
-    let (id, transition) = event(&mut stream, "transition").await;
-    assert_eq!((&transition["kind"], &transition["to"]), (&json!("switch"), &json!("green")));
-    assert_eq!(id.as_deref(), Some("2"));
-    event(&mut stream, "drained").await;
-    drop(stream);
-    proxy.until("the file is put right", |status| status["file"]["disagrees"] == false).await;
-    proxy.switch("blue").await;
-    let mut stream = events(&proxy, Some("2")).await;
-    let (_, missed) = event(&mut stream, "transition").await;
-    assert_eq!(missed["to"], "blue");
-    green.set_healthy(false);
-    let (_, health) = event(&mut stream, "health").await;
-    assert_eq!((&health["color"], &health["health"]), (&json!("green"), &json!("down")));
-    let wrong = asked(&proxy, "GET", "/admin/events", "Last-Event-ID: yesterday\r\n").await;
-    assert_eq!(wrong.status, 400);
+    let mut connection = Connection::unix(&socket(&proxy)).await.expect("the socket");
+    connection.send("HEAD /admin/config HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(connection.answer_to_head().await.status, 200);
+    assert_eq!(connection.get("/livez").await.text(), "alive\n");
 }
 
 #[tokio::test]
-async fn the_history_comes_in_pages_newest_first() {
+async fn a_switch_can_be_answered_when_the_old_color_is_drained() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = proxy.connect().await;
+    client.send("GET /gated HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.head().await.expect("a head");
+    let switched = async { proxy.post("/admin/switch", json!({ "wait": "drained" })).await };
+    let opened = async {
+        let status = proxy.until("it drains", |status| status["draining"]["streams"] == 1).await;
+        assert_eq!((&status["active"], &status["draining"]["color"]), (&json!("green"), &json!("blue")), "{status}");
+        blue.open_gate();
+    };
+    let (answer, ()) = tokio::join!(switched, opened);
+    assert_eq!((answer.status, answer.json().get("draining")), (200, None), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_reload_answers_with_everything_that_is_wrong_and_its_place() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let reload = async || proxy.admin("POST", "/admin/reload", "").await;
+    assert_eq!(reload().await.json(), json!({ "changed": false }));
+    let answer = proxy.post("/admin/reload", json!({ "reason": "new certificates" })).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let line = proxy.until_logged("A reload was asked for.").await;
+    assert!(line.contains("uid "), "{line}");
+    proxy.until_logged("new certificates").await;
+    let good = proxy.text();
+    let bad = good.replace("release = \"2.0\"", "release = 2.0").replace("lame_duck", "lame_dog");
+    proxy.replace_file(&bad);
+    let answer = reload().await;
+    assert_eq!(problem(&answer, 422), "invalid_config");
+    let errors = answer.json()["errors"].clone();
+    let errors = errors.as_array().expect("a list");
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    for (error, text) in errors.iter().zip(["lame_dog", "2.0"]) {
+        let line = bad.lines().position(|line| line.contains(text)).expect("it is there") + 1;
+        assert_eq!(error["line"], line, "{error}");
+        let column = if text == "2.0" { 11 } else { 1 };
+        assert_eq!(error["column"], column, "{error}");
+        assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{error}");
+    }
+    let detail = answer.json()["detail"].as_str().expect("a text").to_owned();
+    assert!(detail.contains("lame_dog") && detail.contains("cutover.toml:"), "{detail}");
+    let status = proxy.until("the status says so", |status| status["file"]["error"].is_string()).await;
+    assert_eq!(status["file"]["error"], detail);
+    assert_eq!(reload().await.status, 422, "it is still not valid");
+
+    proxy.replace_file(&good.replace("listen]\n", "listen]\nmax_connections = 77\n"));
+    assert!([json!(true), json!(false)].contains(&reload().await.json()["changed"]));
+    assert!(proxy.admin("GET", "/admin/config", "").await.text().contains("max_connections = 77"));
+    assert_eq!(proxy.status().await["file"].get("error"), None);
+}
+
+#[tokio::test]
+async fn the_configuration_in_force_is_toml_with_every_key() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let answer = proxy.admin("GET", "/admin/config", "").await;
+    assert_eq!(answer.header("content-type"), Some("application/toml; charset=utf-8"));
+    let config: toml::Table = answer.text().parse().expect("TOML");
+    assert_eq!(config["active"].as_str(), Some("blue"));
+    assert_eq!(config["green"]["release"].as_str(), Some("2.0"));
+    assert_eq!(config["listen"]["idle_timeout"].as_str(), Some("1m 15s"), "also what the file leaves out");
+}
+
+#[tokio::test]
+async fn the_history_is_read_page_by_page() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
     for color in ["green", "blue", "green", "blue"] {
         proxy.switch(color).await;
     }
-    let mut seen = Vec::new();
+    let all = proxy.admin("GET", "/admin/history", "").await.json();
+    let all = all["transitions"].as_array().expect("a list").clone();
+    let generations: Vec<_> =
+        all.iter().map(|transition| transition["generation"].as_u64().expect("a number")).collect();
+    assert_eq!(generations[..4], [5, 4, 3, 2]);
+    let mut paged = Vec::new();
     let mut before = String::new();
     loop {
         let page = proxy.admin("GET", &format!("/admin/history?limit=2{before}"), "").await.json();
-        let transitions = page["transitions"].as_array().expect("a list");
-        seen.extend(transitions.iter().map(|one| one["generation"].as_u64().expect("a number")));
-        match page["next_before"].as_u64() {
-            Some(next) if !transitions.is_empty() => before = format!("&before={next}"),
-            _ => break,
+        let transitions = page["transitions"].as_array().expect("a list").clone();
+        assert!((1..=2).contains(&transitions.len()), "no page is empty");
+        paged.extend(transitions);
+        match page.get("next_before") {
+            Some(next) => before = format!("&before={next}"),
+            None => break,
         }
     }
-    assert_eq!(seen, [5, 4, 3, 2, 1]);
-}
-
-/// Samples by name and labels; fails where a line is not what the text format (0.0.4) allows.
-fn samples(text: &str) -> std::collections::BTreeMap<String, f64> {
-    let mut types = BTreeSet::new();
-    let mut found = std::collections::BTreeMap::new();
-    for line in text.lines() {
-        if let Some(rest) = line.strip_prefix("# ") {
-            let mut words = rest.splitn(3, ' ');
-            let (what, name, value) = (words.next(), words.next().expect("a name"), words.next().expect("a text"));
-            match what {
-                Some("HELP") => assert!(value.ends_with('.'), "{line}"),
-                Some("TYPE") => {
-                    assert!(["counter", "gauge", "histogram"].contains(&value), "{line}");
-                    assert!(types.insert(name.to_owned()), "{name} is there twice");
-                    assert_eq!(value == "counter", name.ends_with("_total"), "{line}");
-                }
-                _ => panic!("{line}"),
-            }
-            continue;
-        }
-        let (series, value) = line.rsplit_once(' ').expect("a value");
-        let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
-        let name = series.split('{').next().expect("a name");
-        let family =
-            ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).filter(|f| types.contains(*f));
-        assert!(types.contains(family.unwrap_or(name)), "{name} has no type");
-        assert!(found.insert(series.to_owned(), value).is_none(), "{series} is there twice");
+    assert_eq!(paged, all);
+    let numbers: Vec<_> = all.iter().map(|transition| transition["sequence"].as_u64().expect("a number")).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {numbers:?}");
+    for transition in &all[..4] {
+        assert!(transition["took_us"].is_u64() && transition["from_release"].is_string(), "{transition}");
     }
-    found
 }
 
 #[tokio::test]
-async fn every_series_is_there_from_the_start_and_counts_what_happens() {
-    let (blue, green) = pair().await;
-    let proxy = Proxy::start(&blue, &green).await;
-    proxy
-        .until("both are up", |s| {
-            s["blue"]["endpoints"][0]["health"] == "up" && s["green"]["endpoints"][0]["health"] == "up"
-        })
-        .await;
-    let page = proxy.admin("GET", "/metrics", "").await;
-    assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/plain; version=0.0.4")));
-    let before = samples(page.text());
-    let default = |color: &str, code: &str| {
-        format!("cutover_http_requests_total{{color=\"{color}\",upstream=\"default\",code=\"{code}\"}}")
-    };
-    for series in [
-        "cutover_active{color=\"blue\"}",
-        "cutover_generation",
-        "cutover_last_switch_timestamp_seconds",
-        "cutover_switches_total{trigger=\"api\",outcome=\"refused\"}",
-        "cutover_rollback_possible",
-        "cutover_durable",
-        &default("green", "5xx"),
-        "cutover_http_request_duration_seconds_count{color=\"blue\",upstream=\"default\"}",
-        "cutover_http_requests_in_flight{color=\"green\",kind=\"tunnel\"}",
-        "cutover_draining{color=\"blue\",kind=\"request\"}",
-        "cutover_drain_seconds_count",
-        &format!("cutover_endpoint_up{{color=\"blue\",upstream=\"default\",endpoint=\"{}\"}}", blue.address),
-        "cutover_upstream_connect_errors_total{color=\"green\",upstream=\"default\"}",
-        "cutover_retries_total{color=\"green\",upstream=\"default\"}",
-        "cutover_open_connections{listener=\"http\"}",
-        "cutover_config_last_reload_successful",
-        "cutover_config_last_reload_success_timestamp_seconds",
-        "cutover_file_disagrees",
-        "cutover_phase{phase=\"steady\"}",
-        "process_cpu_seconds_total",
-        "process_resident_memory_bytes",
-        "process_open_fds",
-        "process_start_time_seconds",
-    ] {
-        assert!(before.contains_key(series), "{series} is missing in\n{}", page.text());
-    }
-    assert!(before.keys().any(|series| series.starts_with("cutover_build_info{version=")));
-
-    let mut client = proxy.connect().await;
-    for _ in 0..3 {
-        client.get("/").await;
-    }
-    client.get("/vanishes").await;
-    proxy.switch("green").await;
-    green.set_healthy(true);
-    blue.set_healthy(false);
-    assert_eq!(proxy.post("/admin/switch", json!({})).await.status, 409);
-    let after = until("the drain is counted", async || {
-        let after = samples(proxy.admin("GET", "/metrics", "").await.text());
-        (after["cutover_drain_seconds_count"] == 1.0).then_some(after)
-    })
-    .await;
-    let grown = |series: &str| after[series] - before[series];
-    assert_eq!((grown(&default("blue", "2xx")), grown(&default("blue", "5xx"))), (3.0, 1.0));
-    assert_eq!(grown("cutover_http_request_duration_seconds_count{color=\"blue\",upstream=\"default\"}"), 4.0);
-    assert_eq!(grown("cutover_switches_total{trigger=\"api\",outcome=\"done\"}"), 1.0);
-    assert_eq!(grown("cutover_switches_total{trigger=\"api\",outcome=\"refused\"}"), 1.0);
-    assert_eq!((after["cutover_active{color=\"green\"}"], after["cutover_generation"]), (1.0, 2.0));
-
-    let mut connection = Connection::unix(&proxy.dir.path().join("admin.sock")).await.expect("the socket");
-    connection
-        .send("GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: application/openmetrics-text; version=1.0.0\r\n\r\n")
-        .await;
-    let open = connection.answer().await;
-    assert!(open.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text")));
-    assert!(open.text().ends_with("# EOF\n") && open.text().contains("# TYPE cutover_switches counter"));
-}
-
-#[tokio::test]
-async fn readyz_and_the_readiness_path_say_when_the_process_is_about_to_stop() {
+async fn a_proxy_that_stops_is_alive_but_not_ready() {
     let (blue, green) = pair().await;
     let dir = tempfile::tempdir().expect("a directory");
-    let text = Setup::new(&blue, &green).text(dir.path()).replace("lame_duck = \"0s\"", "lame_duck = \"20s\"");
+    let text = Setup::new(&blue, &green).text(dir.path()).replace("lame_duck = \"0s\"", "lame_duck = \"1h\"");
     let mut proxy = Proxy::start_in(dir, &text).await;
-    assert_eq!(proxy.admin("GET", "/readyz", "").await.status, 200);
-    proxy.signal(rustix::process::Signal::TERM);
-    until("it is not ready", async || (proxy.admin("GET", "/readyz", "").await.status == 503).then_some(())).await;
-    assert_eq!(proxy.get("/.cutover/ready").await.status, 503);
-    assert_eq!(proxy.color().await, "blue", "it serves all the while");
+    for (path, said) in [("/livez", "alive\n"), ("/readyz", "ready\n")] {
+        let answer = proxy.admin("GET", path, "").await;
+        assert_eq!((answer.status, answer.text()), (200, said));
+    }
+    proxy.signal(Signal::TERM);
+    let answer = until("it is not ready", async || {
+        Some(proxy.admin("GET", "/readyz", "").await).filter(|answer| answer.status != 200)
+    })
+    .await;
+    assert_eq!(problem(&answer, 503), "stopping");
+    assert_eq!(answer.header("retry-after"), Some("1"));
     assert_eq!(proxy.admin("GET", "/livez", "").await.status, 200);
-    // The second one ends it.
-    proxy.signal(rustix::process::Signal::TERM);
-    assert!(proxy.ended().await.success());
+    assert_eq!(proxy.status().await["active"], "blue", "it still serves");
+    proxy.signal(Signal::TERM);
+    soon("it ends at once", proxy.ended()).await;
 }

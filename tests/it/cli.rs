@@ -1,328 +1,459 @@
-//! The command line, as people and scripts use it: what it prints, and its exit codes.
+//! The command line over the real binary: what it prints, where it finds the proxy, and its exit codes.
+
+mod check;
+mod demo;
+mod wait;
 
 use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
+use crate::admin::{OPERATOR, VIEWER, over_tcp, with_tokens};
 use crate::application::Application;
 use crate::proxy::{Proxy, Setup, command};
-use crate::{soon, until};
+use crate::soon;
 
 async fn pair() -> (Application, Application) {
     (Application::start("blue").await, Application::start("green").await)
 }
 
-fn out(output: &Output) -> &str {
-    std::str::from_utf8(&output.stdout).expect("text")
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
 }
 
-fn err(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).expect("text")
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
 }
 
-#[track_caller]
-fn check(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "out: {}\nerr: {}", out(output), err(output));
-    for text in [out(output), err(output)] {
-        assert!(!text.contains("panicked") && !text.contains('\x1b'), "no terminal, no colors: {text}");
-    }
+/// What it printed, and nothing on standard error; it has to end with 0.
+fn done(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(output), stderr(output));
+    assert_eq!(stderr(output), "");
+    let text = stdout(output);
+    assert!(!text.contains('\u{1b}'), "no color where there is no terminal: {text:?}");
+    text
 }
 
-fn parsed(output: &Output) -> Value {
-    serde_json::from_str(out(output)).unwrap_or_else(|error| panic!("{error}: {}", out(output)))
+/// Why it failed, on standard error; what it printed all the same.
+fn failed(output: &Output, code: i32) -> (String, String) {
+    let (printed, said) = (stdout(output), stderr(output));
+    assert_eq!(output.status.code(), Some(code), "{printed}{said}");
+    assert!(!said.trim().is_empty() && !said.contains("panicked"), "{said}");
+    assert!(!said.contains('\u{1b}') && !printed.contains('\u{1b}'), "{said:?}");
+    (printed, said)
+}
+
+/// One JSON document on one line.
+fn document(output: &Output) -> Value {
+    let text = stdout(output);
+    assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
+}
+
+/// Runs it without any proxy's file.
+async fn bare(args: &[&str]) -> Output {
+    soon("the command ends", command(args).output()).await.expect("the command runs")
 }
 
 #[tokio::test]
-async fn a_day_of_an_operator_reads_well_and_exits_with_0() {
+async fn a_switch_and_the_way_back_are_told_in_one_line() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let text = done(&proxy.cli(&["switch", "--dry-run"]).await);
+    assert!(text.starts_with("Would switch to green (release 2.0)"), "{text}");
+    assert_eq!(proxy.color().await, "blue");
+    let text = done(&proxy.cli(&["switch", "green", "--reason", "release 2"]).await);
+    assert!(text.starts_with("Switched to green (release 2.0) in ") && text.contains("generation 2."), "{text}");
+    assert_eq!(proxy.color().await, "green");
+    let text = done(&proxy.cli(&["switch", "green"]).await);
+    assert!(text.starts_with("green serves already") && text.ends_with("nothing was touched.\n"), "{text}");
+    let text = done(&proxy.cli(&["rollback", "-r", "errors"]).await);
+    assert!(text.starts_with("Rolled back to blue (release 1.0) in "), "{text}");
+    let text = done(&proxy.cli(&["switch"]).await);
+    assert!(text.starts_with("Switched to green"), "without a color it is the other one: {text}");
+
+    let text = done(&proxy.cli(&["history"]).await);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[1].contains("rolled back green 2.0 -> blue 1.0 in ") && lines[1].ends_with("· errors"), "{text}");
+    assert!(lines[2].contains("switched blue 1.0 -> green 2.0 in ") && lines[2].ends_with("· release 2"), "{text}");
+    let text = done(&proxy.cli(&["history", "-n", "2"]).await);
+    let before = text.lines().last().and_then(|line| line.strip_prefix("older ones: --before ")).expect("a hint");
+    let rest = done(&proxy.cli(&["history", "--before", before]).await);
+    assert_eq!(rest.lines().collect::<Vec<_>>(), &lines[2..], "{rest}");
+    let one = done(&proxy.cli(&["history", "--before", before, "-n", "1"]).await);
+    assert!(one.starts_with(lines[2]), "{one}");
+}
+
+#[tokio::test]
+async fn everything_that_prints_data_prints_it_as_json() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let would = document(&proxy.cli(&["switch", "--dry-run", "--json"]).await);
+    assert_eq!((&would["changed"], &would["dry_run"], &would["active"]), (&json!(true), &json!(true), &json!("green")));
+    let answer = document(&proxy.cli(&["--json", "switch", "green"]).await);
+    assert_eq!((&answer["active"], &answer["generation"]), (&json!("green"), &json!(2)));
+    let answer = document(&proxy.cli(&["rollback", "--json"]).await);
+    assert_eq!((&answer["active"], &answer["release"]), (&json!("blue"), &json!("1.0")));
+    let status = document(&proxy.cli(&["status", "--json"]).await);
+    assert_eq!((&status["active"], &status["http_address"]), (&json!("blue"), &json!(proxy.http.to_string())));
+    let history = document(&proxy.cli(&["history", "--json"]).await);
+    assert_eq!(history["transitions"][0]["kind"], "rollback");
+    let waited = document(&proxy.cli(&["wait", "--json"]).await);
+    assert_eq!(waited["active"], "blue");
+    let reloaded = document(&proxy.cli(&["reload", "--json"]).await);
+    assert_eq!(reloaded, json!({ "changed": false }));
+    // A refusal is data too; the sentence is for people.
+    let output = proxy.cli(&["rollback", "--json"]).await;
+    let (_, said) = failed(&output, 3);
+    assert_eq!(document(&output)["code"], "no_known_good");
+    assert!(said.starts_with("no_known_good: "), "{said}");
+}
+
+#[tokio::test]
+async fn the_status_shows_both_environments() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
     proxy
-        .until("both are up", |s| {
-            s["blue"]["endpoints"][0]["health"] == "up" && s["green"]["endpoints"][0]["health"] == "up"
+        .until("both are up", |status| {
+            ["blue", "green"].iter().all(|color| status[color]["endpoints"][0]["health"] == "up")
         })
         .await;
-    let status = proxy.cli(&["status"]).await;
-    check(&status, 0);
-    for part in ["active     blue · release 1.0 · generation 1", "1/1 up", "rollback   not possible", "says blue"] {
-        assert!(out(&status).contains(part), "{part} is not in\n{}", out(&status));
-    }
-    let dry = proxy.cli(&["switch", "--dry-run"]).await;
-    check(&dry, 0);
-    assert!(out(&dry).starts_with("Would switch to green (release 2.0)"), "{}", out(&dry));
-    let switch = proxy.cli(&["switch", "green", "--reason", "release 2"]).await;
-    check(&switch, 0);
-    assert!(out(&switch).starts_with("Switched to green (release 2.0) in "), "{}", out(&switch));
-    let again = proxy.cli(&["switch", "green"]).await;
-    check(&again, 0);
-    assert!(out(&again).contains("nothing was touched"), "{}", out(&again));
-    let back = proxy.cli(&["rollback", "-r", "errors"]).await;
-    check(&back, 0);
-    assert!(out(&back).starts_with("Rolled back to blue (release 1.0) in "), "{}", out(&back));
-    let history = proxy.cli(&["history"]).await;
-    check(&history, 0);
-    let lines: Vec<&str> = out(&history).lines().collect();
-    assert!(lines[0].contains("rolled back green 2.0 -> blue 1.0") && lines[0].ends_with("errors"), "{lines:?}");
-    assert!(lines[1].contains("switched blue 1.0 -> green 2.0") && lines[1].ends_with("release 2"), "{lines:?}");
-    assert!(lines[2].contains("first start on blue 1.0"), "{lines:?}");
-    check(&proxy.cli(&["reload"]).await, 0);
-    check(&proxy.cli(&["wait"]).await, 0);
-    check(&proxy.cli(&["wait", "--active", "blue", "--healthy", "green", "--drained"]).await, 0);
+    let text = done(&proxy.cli(&["status"]).await);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("active     blue · release 1.0 · generation 1 · since "), "{text}");
+    assert!(lines[1].starts_with("rollback   not possible: there is no way back from here"), "{text}");
+    assert!(lines[2].starts_with("blue       release 1.0 · 1/1 up · 0 in flight"), "{text}");
+    assert!(lines[3].starts_with(&format!("           default  {}  up       200, for ", blue.address)), "{text}");
+    assert!(lines[4].starts_with("green      release 2.0 · 1/1 up"), "{text}");
+    assert!(text.contains("says blue; its last order: done"), "{text}");
+    assert!(text.trim_end().ends_with(&format!("serving on {}", proxy.http)), "{text}");
+
+    proxy.replace_file("active = 7\n");
+    proxy.until("the file is wrong", |status| status["file"]["error"].is_string()).await;
+    let mut command = command(&["status", "--admin", &format!("unix:{}/admin.sock", proxy.dir.path().display())]);
+    let text = done(&soon("it ends", command.output()).await.expect("it runs"));
+    assert!(text.contains("it is not valid; the last good configuration stays in force:"), "{text}");
 }
 
 #[tokio::test]
-async fn everything_that_prints_data_prints_it_as_json_too() {
+async fn a_refusal_ends_with_3_and_says_which_endpoint_answered_what() {
     let (blue, green) = pair().await;
-    let proxy = Proxy::start(&blue, &green).await;
-    assert_eq!(parsed(&proxy.cli(&["status", "--json"]).await)["active"], "blue");
-    assert_eq!(parsed(&proxy.cli(&["switch", "--json"]).await)["changed"], true);
-    assert_eq!(parsed(&proxy.cli(&["--json", "rollback"]).await)["active"], "blue");
-    assert_eq!(parsed(&proxy.cli(&["history", "--json", "-n", "1"]).await)["transitions"][0]["kind"], "rollback");
-    assert_eq!(parsed(&proxy.cli(&["reload", "--json"]).await)["changed"], false);
-    assert_eq!(parsed(&proxy.cli(&["wait", "--json"]).await)["active"], "blue");
-    assert_eq!(parsed(&proxy.cli(&["check", "--json"]).await)["changes"], json!([]));
-    let refused = proxy.cli(&["rollback", "--json"]).await;
-    assert_eq!(refused.status.code(), Some(3));
-    assert_eq!(parsed(&refused)["code"], "no_known_good");
-}
-
-#[tokio::test]
-async fn a_guard_that_refuses_is_3_and_says_why() {
-    let (blue, green) = pair().await;
-    let proxy = Proxy::start(&blue, &green).await;
-    green.set_healthy(false);
-    let refused = proxy.cli(&["switch"]).await;
-    check(&refused, 3);
-    assert!(
-        err(&refused).contains("unhealthy") && err(&refused).contains(&green.address.to_string()),
-        "{}",
-        err(&refused)
-    );
-    assert!(err(&refused).contains("503"), "{}", err(&refused));
-    let stale = proxy.cli(&["switch", "--if-generation", "7"]).await;
-    check(&stale, 3);
-    assert!(err(&stale).contains("generation 7 was expected, but 1 is in force"), "{}", err(&stale));
-    let nothing = proxy.cli(&["rollback"]).await;
-    check(&nothing, 3);
-    check(&proxy.cli(&["switch", "--force", "--reason", "I know"]).await, 0);
-}
-
-#[tokio::test]
-async fn usage_is_2_and_names_the_mistake() {
-    let (blue, green) = pair().await;
-    let proxy = Proxy::start(&blue, &green).await;
-    for (args, said) in [
-        (&["switch", "teal"][..], "teal"),
-        (&["swich"], "switch"),
-        (&["history", "-n", "0"], "0"),
-        (&["switch", "--timeout", "3"], "3"),
-        (&["status", "--admin", "nonsense"], "nonsense"),
-        (&["status", "--token-file", "/nonexistent"], "/nonexistent"),
-        (&["status", "--config", "/nonexistent.toml"], "/nonexistent.toml"),
-        (&[], "Usage"),
-    ] {
-        let output = proxy.cli(args).await;
-        check(&output, 2);
-        assert!(err(&output).contains(said), "{args:?}: {}", err(&output));
-    }
-    for (args, said) in [(&["--help"][..], "Exit codes"), (&["--version"], env!("CARGO_PKG_VERSION"))] {
-        let output = proxy.cli(args).await;
-        check(&output, 0);
-        assert!(out(&output).contains(said), "{args:?}: {}", out(&output));
-    }
-}
-
-#[tokio::test]
-async fn a_proxy_that_is_not_there_is_4_also_behind_a_file_that_is_not_valid() {
-    let (blue, green) = pair().await;
-    let mut proxy = Proxy::start(&blue, &green).await;
-    // What is wrong with the file at the moment must not stand between an operator and a rollback.
-    proxy.replace_file(&format!("{}\nnonsense = = 1\n[[[", proxy.text()));
-    proxy.until("it is not valid", |status| status["file"]["error"].is_string()).await;
-    check(&proxy.cli(&["switch", "green"]).await, 0);
-    check(&proxy.cli(&["rollback"]).await, 0);
-    proxy.kill().await;
-    let gone = proxy.cli(&["status"]).await;
-    check(&gone, 4);
-    assert!(err(&gone).contains("can't be reached at unix:"), "{}", err(&gone));
-}
-
-#[tokio::test]
-async fn the_admin_address_is_found_by_option_variable_or_file() {
-    let (blue, green) = pair().await;
-    let proxy = Proxy::start(&blue, &green).await;
-    let admin = format!("unix:{}/admin.sock", proxy.dir.path().display());
-    let by_option = soon("status", command(&["status", "--admin", &admin]).output()).await.expect("it runs");
-    check(&by_option, 0);
-    let by_variable =
-        soon("status", command(&["status"]).env("CUTOVER_ADMIN", &admin).output()).await.expect("it runs");
-    check(&by_variable, 0);
-    let file = proxy.file().display().to_string();
-    let by_file = soon("status", command(&["-c", &file, "status"]).output()).await.expect("it runs");
-    check(&by_file, 0);
-}
-
-#[tokio::test]
-async fn tokens_come_from_a_variable_or_a_file() {
-    let (blue, green) = pair().await;
-    let dir = tempfile::tempdir().expect("a directory");
-    let secret = dir.path().join("token");
-    std::fs::write(&secret, "s3cret\n").expect("a file");
     let mut setup = Setup::new(&blue, &green);
-    setup.more = format!("[admin]\ntokens = [{{ name = \"ann\", role = \"operator\", file = {secret:?} }}]\n");
-    let text = setup.text(dir.path());
-    let proxy = Proxy::start_by_log(dir, &text).await;
-    let without = proxy.cli(&["status"]).await;
-    check(&without, 1);
-    assert!(err(&without).contains("CUTOVER_TOKEN"), "{}", err(&without));
-    check(&proxy.cli(&["status", "--token-file", secret.to_str().expect("text")]).await, 0);
-    let mut with = command(&["switch", "green"]);
-    with.env("CUTOVER_CONFIG", proxy.file()).env("CUTOVER_TOKEN", "s3cret");
-    check(&soon("a switch", with.output()).await.expect("it runs"), 0);
-    // A valid file is valid, whether or not the running proxy tells what it has.
-    let checked = proxy.cli(&["check"]).await;
-    check(&checked, 0);
-    assert!(out(&checked).contains("is valid") && out(&checked).contains("token"), "{}", out(&checked));
-}
-
-#[tokio::test]
-async fn a_switch_waits_for_the_drain_and_gives_up_with_5() {
-    let (blue, green) = pair().await;
-    let proxy = Proxy::start(&blue, &green).await;
-    let mut late = proxy.connect().await;
-    late.send("GET /late HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    proxy.until("it is under way", |status| status["blue"]["requests"] == 1).await;
-    let gave_up = proxy.cli(&["switch", "green", "--wait", "drained", "--timeout", "200ms"]).await;
-    check(&gave_up, 5);
-    assert!(out(&gave_up).contains("Switched to green"), "{}", out(&gave_up));
-    assert!(err(&gave_up).contains("green serves; blue is not drained after 200ms"), "{}", err(&gave_up));
-    let waiting = async { proxy.cli(&["wait", "--drained"]).await };
-    let opening = async { blue.open_gate() };
-    let (waited, ()) = tokio::join!(waiting, opening);
-    check(&waited, 0);
-    let drained = proxy.cli(&["switch", "blue", "--wait", "drained"]).await;
-    check(&drained, 0);
-    assert!(
-        out(&drained).ends_with("Drained: nothing is left on the color that served before.\n"),
-        "{}",
-        out(&drained)
-    );
-}
-
-#[tokio::test]
-async fn wait_comes_back_when_an_edit_is_in_force_refused_or_too_late() {
-    let (blue, green) = pair().await;
-    let proxy = Proxy::start(&blue, &green).await;
-    proxy.replace_file(&proxy.ordering("green"));
-    check(&proxy.cli(&["wait", "--active", "green"]).await, 0);
-    blue.set_healthy(false);
-    let waiting = async { proxy.cli(&["wait", "--active", "blue"]).await };
-    let edit = async { proxy.replace_file(&proxy.ordering("blue")) };
-    let (refused, ()) = tokio::join!(waiting, edit);
-    check(&refused, 3);
-    assert!(err(&refused).contains("unhealthy"), "{}", err(&refused));
-    let late = proxy.cli(&["wait", "--healthy", "blue", "--timeout", "200ms"]).await;
-    check(&late, 5);
-    assert!(err(&late).contains("503"), "it says what it waited for: {}", err(&late));
-}
-
-#[tokio::test]
-async fn wait_is_patient_with_a_proxy_that_is_about_to_start() {
-    let (blue, green) = pair().await;
-    let mut proxy = Proxy::start(&blue, &green).await;
-    proxy.kill().await;
-    let file = proxy.file();
-    let waiting = tokio::spawn(async move {
-        let mut wait = command(&["wait", "--active", "blue"]);
-        wait.env("CUTOVER_CONFIG", file).output().await.expect("it runs")
-    });
-    proxy.restart().await;
-    check(&soon("wait", waiting).await.expect("no panic"), 0);
-}
-
-#[tokio::test]
-async fn check_tells_what_is_wrong_and_what_would_change() {
-    let (blue, green) = pair().await;
-    let mut proxy = Proxy::start(&blue, &green).await;
-    let same = proxy.cli(&["check"]).await;
-    check(&same, 0);
-    assert!(out(&same).contains("is what the running proxy has in force"), "{}", out(&same));
-    let other = proxy.dir.path().join("other.toml");
-    let text = proxy.ordering("green").replace("timeout = \"20s\"", "timeout = \"30s\"");
-    std::fs::write(&other, &text).expect("a file");
-    let other_name = other.display().to_string();
-    let changes = proxy.cli(&["check", "--config", &other_name]).await;
-    check(&changes, 0);
-    for part in ["drain.timeout: \"20s\" -> \"30s\"", "orders a switch from blue to green (release 2.0)"] {
-        assert!(out(&changes).contains(part), "{part} is not in\n{}", out(&changes));
-    }
-    std::fs::write(&other, text.replace("rise = 1", "rise = 0\nfal = 1")).expect("a file");
-    let wrong = proxy.cli(&["check", "--config", &other_name]).await;
-    check(&wrong, 2);
-    assert!(err(&wrong).contains("other.toml:") && err(&wrong).contains("fal"), "{}", err(&wrong));
-    let wrong = proxy.cli(&["check", "--json", "--config", &other_name]).await;
-    assert_eq!(parsed(&wrong)["errors"].as_array().map(Vec::len), Some(2), "{}", out(&wrong));
-    proxy.kill().await;
-    let alone = proxy.cli(&["check"]).await;
-    check(&alone, 0);
-    assert!(out(&alone).contains("No proxy runs"), "{}", out(&alone));
-}
-
-#[tokio::test]
-async fn the_demo_shows_a_switch_and_a_rollback_under_traffic() {
-    let output = soon("the demo", command(&["demo", "--once"]).output()).await.expect("it runs");
-    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
-    for part in ["Switched to green (release 2.14.0)", "Rolled back to blue (release 2.13.0)", ", 0 failed"] {
-        assert!(out(&output).contains(part), "{part} is not in\n{}", out(&output));
-    }
-}
-
-#[tokio::test]
-async fn completions_and_manual_pages_are_there() {
-    for shell in ["bash", "zsh", "fish"] {
-        let output = soon("a script", command(&["completions", shell]).output()).await.expect("it runs");
-        check(&output, 0);
-        assert!(out(&output).contains("rollback"), "{shell}");
-    }
-    let page = soon("a page", command(&["man"]).output()).await.expect("it runs");
-    check(&page, 0);
-    assert!(out(&page).contains(".TH cutover 1"), "{}", out(&page));
+    setup.drain = "timeout = \"20s\"".to_owned();
     let dir = tempfile::tempdir().expect("a directory");
-    let pages = soon("pages", command(&["man", dir.path().to_str().expect("text")]).output()).await.expect("it runs");
-    check(&pages, 0);
-    assert!(dir.path().join("cutover-switch.1").exists());
+    let text = setup.text(dir.path()).replace("[gate]\ntimeout = \"5s\"", "[gate]\ntimeout = \"100ms\"");
+    let proxy = Proxy::start_in(dir, &text).await;
+    green.set_healthy(false);
+    let (printed, said) = failed(&proxy.cli(&["switch"]).await, 3);
+    assert_eq!(printed, "");
+    assert!(said.starts_with("unhealthy: green is not healthy: 1 of 1 endpoints failed"), "{said}");
+    assert!(said.contains(&format!("\n  default  {}  503 (at ", green.address)), "{said}");
+    let (_, said) = failed(&proxy.cli(&["switch", "--if-generation", "7"]).await, 3);
+    assert!(said.starts_with("stale_generation: ") && said.contains("generation 7 was expected, but 1"), "{said}");
+    let (_, said) = failed(&proxy.cli(&["rollback"]).await, 3);
+    assert!(said.starts_with("no_known_good: "), "{said}");
+    let text = done(&proxy.cli(&["switch", "--force"]).await);
+    assert!(text.starts_with("Switched to green"), "{text}");
+    assert!(done(&proxy.cli(&["history", "-n1"]).await).contains(" · forced"));
 }
 
 #[tokio::test]
-async fn a_reader_that_leaves_early_is_no_failure() {
+async fn what_can_not_be_understood_ends_with_2() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
-    let mut child = command(&["status", "--watch", "--json"]);
-    child.env("CUTOVER_CONFIG", proxy.file()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = child.spawn().expect("it runs");
-    drop(child.stdout.take());
-    let output = soon("it ends", child.wait_with_output()).await.expect("it was started");
-    check(&output, 0);
-    assert_eq!(err(&output), "");
+    for (args, part) in [
+        (&["switch", "red"][..], "red"),
+        (&["swich"], "swich"),
+        (&["switch", "--now"], "--now"),
+        (&["switch", "--timeout", "soon"], "soon"),
+        (&["switch", "--dry-run", "--wait", "drained"], "--wait"),
+        (&["wait", "--active", "red"], "red"),
+        (&["history", "-n", "0"], "0"),
+        (&["history", "--before", "x"], "x"),
+        (&["completions", "tcsh"], "tcsh"),
+        (&[], "Usage"),
+        (&["status", "--admin", "nonsense"], "HOST:PORT"),
+        (&["status", "--admin", "tcp://127.0.0.1:9900"], "HOST:PORT"),
+        (&["status", "--token-file", "/nowhere/token"], "/nowhere/token"),
+        (&["switch", "--reason", "two\nlines"], "control characters"),
+    ] {
+        let (printed, said) = failed(&proxy.cli(args).await, 2);
+        assert!(said.contains(part), "{part:?} is not in {said} for {args:?}");
+        assert_eq!(printed, "");
+    }
+    assert_eq!(proxy.status().await["generation"], 1);
+    let output = bare(&["status", "--config", "/nowhere/cutover.toml"]).await;
+    let (_, said) = failed(&output, 2);
+    assert!(said.contains("/nowhere/cutover.toml") && said.contains("--admin"), "{said}");
+    let output = bare(&["run", "--config", "/nowhere/cutover.toml"]).await;
+    let (_, said) = failed(&output, 2);
+    assert!(said.contains("/nowhere/cutover.toml"), "{said}");
 }
 
 #[tokio::test]
-async fn status_watch_goes_on_while_the_proxy_is_away() {
-    use tokio::io::{AsyncBufReadExt, BufReader};
+async fn a_proxy_that_is_not_there_ends_with_4_and_one_that_fails_with_1() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let nobody = format!("unix:{}/admin.sock", dir.path().display());
+    for args in [&["status"][..], &["switch"], &["rollback"], &["history"], &["reload"]] {
+        let output = bare(&[&["--admin", &nobody], args].concat()).await;
+        let (printed, said) = failed(&output, 4);
+        assert!(said.contains(&nobody) && said.contains("can't be reached"), "{said}");
+        assert_eq!(printed, "");
+    }
+    // Somebody is there, but not the admin API.
+    let application = Application::start("blue").await;
+    let output = bare(&["status", "--admin", &application.address.to_string()]).await;
+    let (_, said) = failed(&output, 1);
+    assert!(said.contains(&application.address.to_string()), "{said}");
+    let (_, said) = failed(&bare(&["man", "/nowhere/at/all"]).await, 1);
+    assert!(said.contains("/nowhere/at/all"), "{said}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_does_not_answer_in_time_ends_with_5() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    green.set_silent(true);
+    let (_, said) = failed(&proxy.cli(&["switch", "--timeout", "1s"]).await, 5);
+    assert!(said.contains("in 1s") && said.contains("may still be carried out"), "{said}");
+    green.set_silent(false);
+    proxy.until_color("green").await;
+}
+
+#[tokio::test]
+async fn the_address_comes_from_the_option_the_variable_or_the_file() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let here = format!("unix:{}/admin.sock", proxy.dir.path().display());
+    done(&bare(&["status", "--admin", &here]).await);
+    let nowhere = "unix:/nowhere/admin.sock";
+    let with = async |args: &[&str], variables: &[(&str, &str)]| {
+        let mut command = command(args);
+        command.envs(variables.iter().copied());
+        soon("the command ends", command.output()).await.expect("the command runs")
+    };
+    let file = proxy.file().display().to_string();
+    done(&with(&["status"], &[("CUTOVER_ADMIN", &here)]).await);
+    done(&with(&["status"], &[("CUTOVER_CONFIG", &file)]).await);
+    done(&with(&["status", "--config", &file], &[]).await);
+    done(&with(&["status", "-c", &file], &[("CUTOVER_ADMIN", "")]).await);
+    // The nearer word wins.
+    done(&with(&["status", "--admin", &here], &[("CUTOVER_ADMIN", nowhere), ("CUTOVER_CONFIG", "/nowhere")]).await);
+    failed(&with(&["status"], &[("CUTOVER_ADMIN", nowhere), ("CUTOVER_CONFIG", &file)]).await, 4);
+
+    // Also while the file is not valid: that is when people need it.
+    let good = proxy.text();
+    for broken in [
+        good.replace("active = \"blue\"", "active = \"blue"),
+        format!("<<<<<<< HEAD\n{good}"),
+        good.replace("[green]", "[green"),
+        good.replace("[drain]", "[drian]"),
+    ] {
+        proxy.write_file(&broken);
+        let text = done(&proxy.cli(&["status"]).await);
+        assert!(text.starts_with("active     blue"), "{text}");
+    }
+    proxy.write_file("nothing = 1\n");
+    let (_, said) = failed(&proxy.cli(&["status"]).await, 2);
+    assert!(said.contains("listen.admin") && said.contains("--admin"), "{said}");
+}
+
+#[tokio::test]
+async fn over_tcp_the_address_may_be_a_name_or_a_url() {
+    let (blue, green) = pair().await;
+    let proxy = over_tcp(&Setup::new(&blue, &green)).await;
+    let port = proxy.admin.rsplit(':').next().expect("a port");
+    for admin in [
+        proxy.admin.clone(),
+        format!("http://{}/", proxy.admin),
+        format!("localhost:{port}"),
+        format!("0.0.0.0:{port}"),
+    ] {
+        let output = bare(&["switch", "--admin", &admin]).await;
+        done(&output);
+    }
+}
+
+#[tokio::test]
+async fn the_token_comes_from_the_variable_or_a_file() {
+    let (blue, green) = pair().await;
+    let proxy = with_tokens(&Setup::new(&blue, &green)).await;
+    let run = async |args: &[&str], token: Option<&str>| {
+        let mut command = command(args);
+        command.env("CUTOVER_ADMIN", &proxy.admin);
+        if let Some(token) = token {
+            command.env("CUTOVER_TOKEN", token);
+        }
+        soon("the command ends", command.output()).await.expect("the command runs")
+    };
+    let (_, said) = failed(&run(&["status"], None).await, 1);
+    assert!(said.starts_with("unauthorized: ") && said.contains("CUTOVER_TOKEN or --token-file"), "{said}");
+    failed(&run(&["status"], Some("")).await, 1);
+    for args in [&["status"][..], &["status", "--watch"], &["wait"], &["history"]] {
+        let (_, said) = failed(&run(args, Some("wrong")).await, 1);
+        assert!(said.starts_with("unauthorized: ") && !said.contains("wrong"), "{said}");
+    }
+    done(&run(&["status"], Some(VIEWER)).await);
+    let (_, said) = failed(&run(&["switch"], Some(VIEWER)).await, 1);
+    assert!(said.starts_with("forbidden: ") && said.contains("screen"), "{said}");
+    let file = proxy.dir.path().join("operator").display().to_string();
+    done(&run(&["switch", "--token-file", &file], Some(VIEWER)).await);
+    assert!(done(&run(&["history", "-n1"], Some(VIEWER)).await).contains("api deploy"));
+    let (_, said) = failed(&run(&["status"], Some("two\nlines")).await, 2);
+    assert!(said.contains("token") && !said.contains("lines"), "{said}");
+    for text in [OPERATOR, VIEWER] {
+        assert!(!said.contains(text));
+    }
+}
+
+#[tokio::test]
+async fn color_is_for_terminals_unless_it_is_asked_for() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let run = async |variables: &[(&str, &str)]| {
+        let mut command = command(&["status"]);
+        command.env("CUTOVER_CONFIG", proxy.file()).env_remove("NO_COLOR").envs(variables.iter().copied());
+        stdout(&soon("the command ends", command.output()).await.expect("the command runs"))
+    };
+    assert!(!run(&[]).await.contains('\u{1b}'));
+    assert!(
+        !run(&[("NO_COLOR", "1"), ("TERM", "xterm-256color"), ("COLORTERM", "truecolor")]).await.contains('\u{1b}')
+    );
+    // The way of other programs to ask for it shows that there is any.
+    assert!(run(&[("CLICOLOR_FORCE", "1")]).await.contains('\u{1b}'));
+    assert!(!run(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).await.contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_is_no_failure() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    for args in [&["history"][..], &["status"], &["status", "--json"], &["completions", "bash"], &["man"], &["--help"]]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = command(args);
+        command.env("CUTOVER_CONFIG", proxy.file()).stdout(writer).stderr(Stdio::piped());
+        let child = command.spawn().expect("it starts");
+        // It holds the pipe's other end.
+        drop(command);
+        let output = soon("the command ends", child.wait_with_output()).await.expect("it ends");
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{args:?}");
+    }
+    // One that only watches ends with its reader.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = command(&["status", "--watch"]);
+    command.env("CUTOVER_CONFIG", proxy.file()).stdout(writer).stderr(Stdio::piped());
+    let child = command.spawn().expect("it starts");
+    drop(command);
+    drop(reader);
+    let output = soon("the command ends", child.wait_with_output()).await.expect("it ends");
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn a_switch_waits_for_the_drain_if_it_is_told_to() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = proxy.connect().await;
+    client.send("GET /gated HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.head().await.expect("a head");
+    let output = proxy.cli(&["switch", "green", "--wait", "drained", "--timeout", "2s"]).await;
+    let (printed, said) = failed(&output, 5);
+    assert!(
+        printed.starts_with("Switched to green") && printed.contains("Draining blue: 0 requests, 1 stream"),
+        "{printed}"
+    );
+    assert!(said.starts_with("green serves; blue is not drained after 2s: blue: 0 requests, 1 stream"), "{said}");
+    assert_eq!(proxy.color().await, "green", "the switch stands");
+
+    // Of a script, too, nothing is kept back.
+    let output = proxy.cli(&["switch", "green", "--wait", "drained", "--timeout", "2s", "--json"]).await;
+    failed(&output, 5);
+    let answer = document(&output);
+    assert_eq!((&answer["changed"], &answer["draining"]["streams"]), (&json!(false), &json!(1)), "{answer}");
+
+    let waits = async { proxy.cli(&["switch", "green", "--wait", "drained"]).await };
+    let opens = async {
+        proxy.until("it drains", |status| status["draining"]["streams"] == 1).await;
+        blue.open_gate();
+    };
+    let (output, ()) = tokio::join!(waits, opens);
+    assert!(done(&output).ends_with("Drained: nothing is left on the color that served before.\n"));
+    let output = proxy.cli(&["switch", "blue", "--wait", "drained", "--json"]).await;
+    assert_eq!((output.status.code(), document(&output).get("draining")), (Some(0), None));
+}
+
+#[tokio::test]
+async fn a_reload_says_whether_there_was_anything_new_and_what_is_wrong() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    assert_eq!(done(&proxy.cli(&["reload"]).await), "The configuration is as it was.\n");
+    let good = proxy.text();
+    proxy.replace_file(&good.replace("workers = 2", "workers = 3\nmax_conections = 7"));
+    let (printed, said) = failed(&proxy.cli(&["reload"]).await, 2);
+    assert_eq!(printed, "");
+    assert!(said.contains("max_conections") && said.contains("max_connections"), "{said}");
+    assert!(said.contains("cutover.toml:"), "{said}");
+    let output = proxy.cli(&["reload", "--json"]).await;
+    failed(&output, 2);
+    assert!(document(&output)["errors"][0]["line"].is_u64());
+    proxy.replace_file(&good);
+    done(&proxy.cli(&["reload"]).await);
+}
+
+#[tokio::test]
+async fn the_status_can_be_watched_also_while_the_proxy_is_away() {
     let (blue, green) = pair().await;
     let mut proxy = Proxy::start(&blue, &green).await;
-    let mut child = command(&["status", "--watch"]);
-    child.env("CUTOVER_CONFIG", proxy.file()).stdout(Stdio::piped());
-    let mut child = child.spawn().expect("it runs");
-    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let mut until_said = async |part: &str| {
-        until(&format!("it says {part}"), async || {
-            soon("a line", lines.next_line()).await.ok()??.contains(part).then_some(())
-        })
-        .await;
+    let mut command = command(&["status", "--watch", "--json"]);
+    command.env("CUTOVER_CONFIG", proxy.file()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut statuses = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut complaints = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let mut until_active = async |color: &str| loop {
+        let line = soon("a status", statuses.next_line()).await.expect("text").expect("a line");
+        let status: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+        if status["active"] == color {
+            break;
+        }
     };
-    until_said("active     blue").await;
-    proxy.kill().await;
-    until_said("can't be reached").await;
+    until_active("blue").await;
+    proxy.switch("green").await;
+    until_active("green").await;
+    proxy.signal(rustix::process::Signal::TERM);
+    proxy.ended().await;
+    let complaint = soon("a complaint", complaints.next_line()).await.expect("text").expect("a line");
+    assert!(complaint.contains("can't be reached"), "{complaint}");
     proxy.restart().await;
-    until_said("active     blue").await;
+    until_active("green").await;
+    child.kill().await.expect("it runs");
+}
+
+#[tokio::test]
+async fn help_pages_and_completions_are_there_for_every_command() {
+    let commands =
+        ["run", "check", "switch", "rollback", "status", "wait", "history", "reload", "demo", "completions", "man"];
+    let help = done(&bare(&["--help"]).await);
+    for command in commands {
+        assert!(help.contains(&format!("  {command} ")), "{command} is not in {help}");
+        let own = done(&bare(&[command, "--help"]).await);
+        assert!(own.contains(&format!("Usage: cutover {command}")), "{own}");
+    }
+    assert!(help.contains("3 refused by a guard"), "{help}");
+    assert_eq!(done(&bare(&["--version"]).await), format!("cutover {}\n", env!("CARGO_PKG_VERSION")));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = done(&bare(&["completions", shell]).await);
+        assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
+    }
+    let page = done(&bare(&["man"]).await);
+    assert!(page.contains(".TH") && page.contains(".SH NAME") && page.contains("Exit codes"), "{page}");
+    let dir = tempfile::tempdir().expect("a directory");
+    done(&bare(&["man", &dir.path().display().to_string()]).await);
+    for command in commands {
+        let page = std::fs::read_to_string(dir.path().join(format!("cutover-{command}.1"))).expect("a page");
+        assert!(page.contains(".SH NAME"), "{command}");
+    }
+    assert!(dir.path().join("cutover.1").exists());
 }

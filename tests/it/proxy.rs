@@ -118,26 +118,6 @@ impl Proxy {
         proxy
     }
 
-    /// Starts it where the unix socket can't be asked, and takes the address from its log.
-    pub(crate) async fn start_by_log(dir: tempfile::TempDir, text: &str) -> Proxy {
-        std::fs::write(dir.path().join("cutover.toml"), text).expect("a file");
-        let (child, log) = spawn(dir.path(), Stdio::null());
-        let mut proxy = Proxy { dir, http: SocketAddr::from(([127, 0, 0, 1], 0)), child, log };
-        proxy.http = proxy.logged_address("http").await;
-        proxy
-    }
-
-    /// The address of the admin API by the log.
-    pub(crate) async fn admin_by_log(&self) -> SocketAddr {
-        self.logged_address("admin").await
-    }
-
-    async fn logged_address(&self, key: &str) -> SocketAddr {
-        let line = self.until_logged("Serving.").await;
-        let line: Value = serde_json::from_str(&line).expect("a JSON line");
-        line[key].as_str().and_then(|address| address.parse().ok()).expect("an address")
-    }
-
     async fn wait_until_serving(&mut self) {
         let socket = self.dir.path().join("admin.sock");
         let status = until("the proxy answers", async || {

@@ -1,23 +1,157 @@
+use serde_json::json;
+
 use super::*;
+
+/// A proxy at rest: blue serves, green stands by.
+pub(crate) fn status() -> StatusAnswer {
+    let color = |release: &str, endpoint: &str| {
+        json!({
+            "release": release,
+            "endpoints": [{ "upstream": "default", "endpoint": endpoint, "health": "up", "detail": "200",
+                            "since": "2026-01-01T00:00:00.000Z" }],
+            "requests": 2, "streams": 1, "tunnels": 0, "requests_total": 9,
+            "requests_per_second": 12.34, "errors_per_second": 0.0,
+        })
+    };
+    serde_json::from_value(json!({
+        "active": "blue", "release": "1.0", "generation": 7, "since": "2026-01-01T00:00:00.000Z",
+        "durable": true, "phase": "steady",
+        "blue": color("1.0", "127.0.0.1:9001"), "green": color("2.0", "unix:/run/green.sock"),
+        "rollback": { "possible": true, "to": "green", "release": "2.0" },
+        "file": { "path": "/etc/c.toml", "active": "blue", "disagrees": false, "order": "done" },
+        "http_address": "0.0.0.0:8080", "access_log_dropped": 0, "version": "1.2.3", "uptime_s": 61.0,
+    }))
+    .expect("a status")
+}
+
+fn seen(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+#[test]
+fn a_status_without_problems_is_short_and_aligned() {
+    let text = seen(&super::status(&status()));
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("active     blue · release 1.0 · generation 7 · since 2026-01-01"), "{text}");
+    assert_eq!(lines[1], "rollback   possible, to green (release 2.0)");
+    assert_eq!(lines[2], "blue       release 1.0 · 1/1 up · 3 in flight · 12.3 requests/s · 0.0 errors/s");
+    assert!(lines[3].starts_with("           default  127.0.0.1:9001  up       200, for "), "{text}");
+    assert_eq!(lines[6], "file       /etc/c.toml says blue; its last order: done");
+    assert_eq!(lines[7], "proxy      1.2.3 · up 1 min · serving on 0.0.0.0:8080");
+    assert_eq!(lines.len(), 8, "{text}");
+}
+
+#[test]
+fn a_status_with_every_problem_names_each() {
+    let mut now = status();
+    now.durable = false;
+    (now.phase, now.moving_to) = ("gating".to_owned(), Some("green".to_owned()));
+    now.draining = Some(Draining { color: "green".to_owned(), requests: 1, streams: 2, tunnels: 0, ends_in_ms: 1500 });
+    now.green.endpoints[0].health = "down".to_owned();
+    now.green.endpoints[0].detail = "503".to_owned();
+    now.rollback.why = Some("1 of 1 endpoints of green is down".to_owned());
+    now.file.disagrees = true;
+    now.file.refusal = serde_json::from_value(
+        json!({ "status": 409, "code": "unhealthy", "title": "t", "detail": "green is not healthy" }),
+    )
+    .ok();
+    now.file.write_back_error = Some("read-only file system".to_owned());
+    now.file.error = Some("error: first line\n  second line\n".to_owned());
+    now.access_log_dropped = 1;
+    let text = seen(&super::status(&now));
+    for said in [
+        "           not on disk",
+        "moving     to green (gating)",
+        "rollback   possible, to green (release 2.0), but 1 of 1 endpoints of green is down",
+        "draining   green: 1 request, 2 streams, 0 tunnels; what is left is ended in 1.5 s",
+        "0/1 up",
+        "unix:/run/green.sock  down     503, for ",
+        "and disagrees with what is live",
+        "           unhealthy: green is not healthy",
+        "           it could not be put right: read-only file system",
+        "           it is not valid; the last good configuration stays in force:\n           error: first line\n             second",
+        "log        1 access log line dropped",
+    ] {
+        assert!(text.contains(said), "{said:?} is not in\n{text}");
+    }
+    now.rollback.possible = false;
+    (now.rollback.to, now.rollback.release) = (None, None);
+    now.rollback.why = Some("nothing served before".to_owned());
+    assert!(seen(&super::status(&now)).contains("rollback   not possible: nothing served before"));
+}
 
 #[test]
 fn durations_have_about_three_figures() {
-    for (micros, text) in [
+    for (micros, said) in [
         (0, "0 µs"),
         (999, "999 µs"),
-        (1_500, "1.5 ms"),
-        (999_900, "999.9 ms"),
-        (1_000_000, "1.0 s"),
-        (59_900_000, "59.9 s"),
-        (61_000_000, "1 min"),
-        (7_200_000_000, "2 h"),
-        (200_000_000_000, "2 days"),
+        (1_000, "1.0 ms"),
+        (250_000, "250.0 ms"),
+        (1_500_000, "1.5 s"),
+        (59_000_000, "59.0 s"),
+        (60_000_000, "1 min"),
+        (3_600_000_000, "1 h"),
+        (172_800_000_000, "2 days"),
     ] {
-        assert_eq!(short(Duration::from_micros(micros)), text);
+        assert_eq!(short(Duration::from_micros(micros)), said);
     }
 }
 
 #[test]
-fn a_reason_cannot_move_the_cursor_of_who_reads_it() {
-    assert_eq!(plain("a\x1b[2Jb\r\nc"), "a [2Jb  c");
+fn a_move_is_told_in_one_line_and_a_look_never_sounds_like_one() {
+    let mut answer: SwitchAnswer = serde_json::from_value(json!({
+        "changed": true, "active": "green", "previous": "blue", "release": "2.0", "generation": 8,
+        "at": "2026-01-01T00:00:00.000Z", "took_us": 1500, "durable": true,
+    }))
+    .expect("an answer");
+    assert_eq!(seen(&moved(&answer, "Switched")), "Switched to green (release 2.0) in 1.5 ms, generation 8.\n");
+    answer.durable = false;
+    assert!(moved(&answer, "Rolled back").contains("not on disk yet"));
+    answer.dry_run = true;
+    let would = seen(&moved(&answer, "Switched"));
+    assert!(would.starts_with("Would switch to green") && would.contains("Nothing was changed"), "{would}");
+    answer.changed = false;
+    assert!(moved(&answer, "Switched").starts_with("Would change nothing"));
+    answer.dry_run = false;
+    assert!(moved(&answer, "Switched").ends_with("nothing was touched.\n"));
+}
+
+#[test]
+fn what_others_wrote_moves_no_cursor() {
+    let evil = "a\u{1b}[2Jb\rc\u{7}";
+    let refused: Problem = serde_json::from_value(json!({
+        "status": 409, "code": "unhealthy", "title": "t", "detail": format!("{evil}\nnext"),
+        "endpoints": [{ "upstream": "u", "endpoint": "e", "passed": false, "detail": evil, "at": "t", "took_us": 1 }],
+    }))
+    .expect("a problem");
+    let history_of: HistoryAnswer = serde_json::from_value(json!({ "transitions": [{
+        "sequence": 1, "kind": "seen", "at": "t", "to": "blue", "release": "1", "generation": 1, "trigger": "api",
+        "actor": evil, "reason": evil, "refusal": evil, "forced": false, "took_us": 0,
+    }] }))
+    .expect("a history");
+    let mut now = status();
+    now.blue.endpoints[0].detail = evil.to_owned();
+    for text in [problem(&refused), history(&history_of), super::status(&now)] {
+        assert!(!text.contains(evil) && !text.contains('\r') && !text.contains('\u{7}'), "{text:?}");
+        assert!(!text.contains("\u{1b}[2J"), "{text:?}");
+    }
+    assert_eq!(problem(&refused).lines().count(), 3, "its own lines stay");
+}
+
+#[test]
+fn the_history_says_what_happened_and_where_it_goes_on() {
+    let page: HistoryAnswer = serde_json::from_value(json!({ "next_before": 3, "transitions": [
+        { "sequence": 4, "kind": "rollback", "at": "T4", "from": "green", "from_release": "2.0", "to": "blue",
+          "release": "1.0", "generation": 3, "trigger": "api", "actor": "deploy", "source": "unix", "reason": "errors",
+          "forced": true, "took_us": 1500 },
+        { "sequence": 3, "kind": "seen", "at": "T3", "to": "blue", "release": "1.0", "generation": 2,
+          "trigger": "file", "actor": "/etc/c.toml", "forced": false, "refusal": "unhealthy: no", "took_us": 0 },
+    ] }))
+    .expect("a history");
+    let text = seen(&history(&page));
+    assert_eq!(
+        text,
+        "    4  T4  gen 3    rolled back green 2.0 -> blue 1.0 in 1.5 ms · api deploy (unix) · forced · errors\n    \
+             3  T3  gen 2    refused; blue 1.0 stays · file /etc/c.toml\n       unhealthy: no\nolder ones: --before 3\n"
+    );
 }

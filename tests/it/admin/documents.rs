@@ -1,0 +1,120 @@
+//! The OpenAPI document, held against what really answers.
+
+use serde_json::Value;
+
+use crate::admin::pair;
+use crate::client::Connection;
+use crate::proxy::Proxy;
+
+async fn document(proxy: &Proxy) -> Value {
+    let answer = proxy.admin("GET", "/admin/openapi.json", "").await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    answer.json()
+}
+
+/// Path and method of each operation.
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let mut all = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            all.push((path.clone(), method.to_uppercase(), operation.clone()));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn every_endpoint_of_the_contract_is_in_the_document() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let document = document(&proxy).await;
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")), "{}", document["openapi"]);
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let mut found: Vec<_> =
+        operations(&document).into_iter().map(|(path, method, _)| format!("{method} {path}")).collect();
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "GET /admin/config",
+            "GET /admin/events",
+            "GET /admin/history",
+            "GET /admin/openapi.json",
+            "GET /admin/status",
+            "GET /livez",
+            "GET /metrics",
+            "GET /readyz",
+            "POST /admin/reload",
+            "POST /admin/rollback",
+            "POST /admin/switch",
+        ]
+    );
+    for schema in
+        ["SwitchBody", "SwitchAnswer", "RollbackBody", "StatusAnswer", "HistoryAnswer", "ReloadAnswer", "Problem"]
+    {
+        assert!(document["components"]["schemas"][schema]["properties"].is_object(), "{schema}");
+    }
+    assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    for (path, method, operation) in operations(&document) {
+        assert!(operation["summary"].is_string(), "{method} {path} says what it does");
+        assert!(operation["responses"]["200"].is_object(), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn every_reference_in_the_document_leads_somewhere() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let document = document(&proxy).await;
+    let mut open = vec![&document];
+    let mut references = 0;
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::String(reference)) = members.get("$ref") {
+                    let pointer = reference.strip_prefix('#').expect("a local reference");
+                    assert!(document.pointer(pointer).is_some(), "{reference}");
+                    references += 1;
+                }
+                open.extend(members.values());
+            }
+            Value::Array(items) => open.extend(items),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    assert!(references > 10, "{references}");
+}
+
+#[tokio::test]
+async fn everything_in_the_document_answers() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    for (path, method, operation) in operations(&document(&proxy).await) {
+        let mut connection = Connection::unix(&proxy.dir.path().join("admin.sock")).await.expect("the socket");
+        connection.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")).await;
+        let answer = connection.head().await.expect("a head");
+        let documented = operation["responses"].get(answer.status.to_string());
+        assert!(documented.is_some(), "{method} {path} answers {}, which it does not document", answer.status);
+        let kinds: Vec<_> = documented
+            .and_then(|response| response["content"].as_object())
+            .map(|content| content.keys().cloned().collect())
+            .unwrap_or_default();
+        let kind = answer.header("content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default();
+        assert!(kinds.iter().any(|documented| documented == kind), "{method} {path} is {kind}, not {kinds:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_has_what_the_document_says() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let document = document(&proxy).await;
+    let status = proxy.status().await;
+    let schema = &document["components"]["schemas"]["StatusAnswer"];
+    for key in status.as_object().expect("an object").keys() {
+        assert!(schema["properties"].get(key).is_some(), "{key} is not documented");
+    }
+    for key in schema["required"].as_array().expect("a list") {
+        assert!(status.get(key.as_str().expect("a name")).is_some(), "{key} is missing");
+    }
+}

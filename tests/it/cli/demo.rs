@@ -1,0 +1,46 @@
+//! `cutover demo`: everything once, on whatever ports are free.
+
+use std::process::Output;
+
+use crate::cli::{bare, stderr, stdout};
+
+/// What it showed; its log goes to standard error.
+fn shown(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(output), stderr(output));
+    assert!(!stderr(output).contains("ERROR") && !stderr(output).contains("panicked"), "{}", stderr(output));
+    stdout(output)
+}
+
+#[tokio::test]
+async fn the_demo_shows_a_switch_and_the_way_back_and_loses_nothing() {
+    let text = shown(&bare(&["demo", "--once"]).await);
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    for part in ["traffic        http://127.0.0.1:", "admin API      http://127.0.0.1:", "configuration  /"] {
+        assert!(lines.iter().any(|line| line.starts_with(part)), "{part:?} is not in {text}");
+    }
+    let step = |what: &str, part: &str| {
+        let found = lines.iter().position(|line| line.starts_with(what) && line.contains(part));
+        found.unwrap_or_else(|| panic!("{what} with {part:?} is not in {text}"))
+    };
+    let steps = [
+        step("GET /", "blue, release 2.13.0"),
+        step("POST /admin/switch", "Switched to green (release 2.14.0) in"),
+        step("GET /", "green, release 2.14.0"),
+        step("POST /admin/rollback", "Rolled back to blue (release 2.13.0) in"),
+    ];
+    assert!(steps.is_sorted(), "{text}");
+    assert!(
+        lines[steps[3] + 1].starts_with("GET /") && lines[steps[3] + 1].ends_with("blue, release 2.13.0"),
+        "{text}"
+    );
+    let last = lines.last().expect("a line");
+    assert!(last.starts_with("Meanwhile: ") && last.ends_with(", 0 failed."), "{text}");
+}
+
+#[tokio::test]
+async fn two_demos_get_out_of_each_others_way() {
+    let (one, other) = tokio::join!(bare(&["demo", "--once"]), bare(&["demo", "--once"]));
+    for output in [one, other] {
+        assert!(shown(&output).contains(", 0 failed."));
+    }
+}

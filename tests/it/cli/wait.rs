@@ -1,0 +1,109 @@
+//! `cutover wait`: comes back when something is so.
+
+use rustix::process::Signal;
+
+use crate::application::Application;
+use crate::cli::{bare, done, failed, pair};
+use crate::proxy::{Proxy, Setup, command};
+use crate::soon;
+
+/// A gate that gives up soon.
+async fn impatient(blue: &Application, green: &Application) -> Proxy {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = Setup::new(blue, green).text(dir.path()).replace("[gate]\ntimeout = \"5s\"", "[gate]\ntimeout = \"1s\"");
+    Proxy::start_in(dir, &text).await
+}
+
+#[tokio::test]
+async fn an_edit_is_waited_for_until_its_color_serves() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    done(&proxy.cli(&["wait"]).await);
+    proxy.replace_file(&proxy.ordering("green"));
+    let text = done(&proxy.cli(&["wait", "--active", "green"]).await);
+    assert!(text.starts_with("active     green · release 2.0"), "{text}");
+    assert_eq!(proxy.color().await, "green");
+    done(&proxy.cli(&["wait", "--active", "green", "--healthy", "green", "--drained"]).await);
+}
+
+#[tokio::test]
+async fn an_edit_that_is_refused_ends_the_wait_with_3_and_the_reason() {
+    let (blue, green) = pair().await;
+    let proxy = impatient(&blue, &green).await;
+    green.set_healthy(false);
+    proxy.replace_file(&proxy.ordering("green"));
+    let (printed, said) = failed(&proxy.cli(&["wait", "--active", "green"]).await, 3);
+    assert_eq!(printed, "");
+    assert!(said.starts_with("unhealthy: green is not healthy") && said.contains("503"), "{said}");
+
+    // For the same reason once more, and then not.
+    crate::until("the file was put right", async || proxy.text().contains("active = \"blue\"").then_some(())).await;
+    proxy.replace_file(&proxy.ordering("green"));
+    failed(&proxy.cli(&["wait", "--active", "green"]).await, 3);
+    crate::until("the file was put right", async || proxy.text().contains("active = \"blue\"").then_some(())).await;
+    green.set_healthy(true);
+    proxy.replace_file(&proxy.ordering("green"));
+    done(&proxy.cli(&["wait", "--active", "green"]).await);
+}
+
+#[tokio::test]
+async fn what_does_not_come_about_ends_with_5_and_says_how_things_stand() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let (_, said) = failed(&proxy.cli(&["wait", "--active", "green", "--timeout", "100ms"]).await, 5);
+    assert_eq!(said, "not so after 100ms: blue serves\n");
+    failed(&proxy.cli(&["wait", "--active", "green", "--timeout", "0s"]).await, 5);
+    green.set_healthy(false);
+    proxy.until("green is down", |status| status["green"]["endpoints"][0]["health"] == "down").await;
+    let (_, said) = failed(&proxy.cli(&["wait", "--healthy", "green", "--timeout", "100ms"]).await, 5);
+    assert!(said.contains(&format!("{} of green is down: 503", green.address)), "{said}");
+
+    let mut client = proxy.connect().await;
+    client.send("GET /gated HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.head().await.expect("a head");
+    done(&proxy.cli(&["switch", "--force"]).await);
+    for args in [&["wait", "--timeout", "100ms"][..], &["wait", "--drained", "--timeout", "100ms"]] {
+        let (_, said) = failed(&proxy.cli(args).await, 5);
+        assert!(said.contains("draining blue: 0 requests, 1 stream"), "{said}");
+    }
+    blue.open_gate();
+    done(&proxy.cli(&["wait", "--drained"]).await);
+}
+
+#[tokio::test]
+async fn a_proxy_that_starts_is_waited_for() {
+    let (blue, green) = pair().await;
+    let mut proxy = Proxy::start(&blue, &green).await;
+    proxy.signal(Signal::TERM);
+    proxy.ended().await;
+    let file = proxy.file().display().to_string();
+    let (_, said) = failed(&bare(&["wait", "--config", &file, "--timeout", "100ms"]).await, 4);
+    assert!(said.contains("can't be reached"), "{said}");
+    let mut waiting = command(&["wait", "--config", &file]);
+    let waits = async { soon("the wait ends", waiting.output()).await.expect("it runs") };
+    let (output, ()) = tokio::join!(waits, proxy.restart());
+    done(&output);
+}
+
+#[tokio::test]
+async fn one_that_stops_is_waited_for_like_one_that_starts() {
+    let (blue, green) = pair().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = Setup::new(&blue, &green).text(dir.path()).replace("lame_duck = \"0s\"", "lame_duck = \"1h\"");
+    let mut proxy = Proxy::start_in(dir, &text).await;
+    proxy.signal(Signal::TERM);
+    crate::until("it is not ready", async || (proxy.admin("GET", "/readyz", "").await.status == 503).then_some(()))
+        .await;
+    let (_, said) = failed(&proxy.cli(&["wait", "--timeout", "100ms"]).await, 5);
+    assert!(said.contains("stopping"), "{said}");
+    let file = proxy.file().display().to_string();
+    let mut waiting = command(&["wait", "--config", &file]);
+    let waits = async { soon("the wait ends", waiting.output()).await.expect("it runs") };
+    let restarts = async {
+        proxy.signal(Signal::TERM);
+        proxy.ended().await;
+        proxy.restart().await;
+    };
+    let (output, ()) = tokio::join!(waits, restarts);
+    done(&output);
+}
