@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::client::Stream;
+use crate::until;
 
 /// One color.
 pub(crate) struct Application {
@@ -87,6 +88,12 @@ impl Application {
     /// Lets every `/gated` answer, now and later, end.
     pub(crate) fn open_gate(&self) {
         self.shared.gate.send_replace(true);
+    }
+
+    /// Ends it: nothing listens any more, and every connection is closed.
+    pub(crate) async fn stop(self) {
+        self.task.abort();
+        until("its connections are closed", async || (self.connections() == 0).then_some(())).await;
     }
 
     pub(crate) fn probes(&self) -> usize {
@@ -184,9 +191,19 @@ impl<S: Stream> Inbound<S> {
 
 async fn serve(stream: impl Stream, shared: Arc<Shared>) {
     shared.connections.fetch_add(1, Ordering::SeqCst);
+    // Before the stream, so that it goes after it: what is not counted any more is closed.
+    let _counted = Counted(Arc::clone(&shared));
     let mut inbound = Inbound { stream, read: Vec::new() };
     while answered(&mut inbound, &shared).await.is_some() {}
-    shared.connections.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// An open connection.
+struct Counted(Arc<Shared>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 fn plain(color: &str, text: &str) -> String {

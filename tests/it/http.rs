@@ -280,7 +280,7 @@ async fn several_endpoints_share_the_work_and_a_dead_one_costs_nobody_a_request(
         assert_eq!(client.get("/").await.status, 200);
     }
     assert!(!blue.heads().is_empty() && !second.heads().is_empty(), "both work");
-    drop(second);
+    second.stop().await;
     for _ in 0..200 {
         assert_eq!(client.get("/").await.status, 200, "the other one is tried");
     }
@@ -465,7 +465,7 @@ async fn an_endpoint_that_closes_idle_connections_costs_no_request() {
     let address = blue.address;
     assert_eq!(client.get("/").await.status, 200);
     // All of its connections end, and it comes back at once.
-    drop(blue);
+    blue.stop().await;
     let blue = until("the port is free", async || {
         TcpListener::bind(address).await.ok().map(drop)?;
         Some(Application::at("blue", address).await)

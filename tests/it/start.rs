@@ -30,6 +30,18 @@ fn without_write_back(text: &str) -> String {
     text.replace("[state]\n", "[state]\nwrite_back = false\n")
 }
 
+/// Waits until the file is put right, and that is on disk too: else a restart has something to write down.
+async fn until_noted(proxy: &Proxy) {
+    until("the last line has seen the file as it is", async || {
+        let ledger = proxy.ledger();
+        let line: serde_json::Value = serde_json::from_str(ledger.lines().last()?).ok()?;
+        let decision = &line["entry"]["decision"];
+        let settled = proxy.status().await["file"]["disagrees"] == false;
+        (settled && decision["seen"]["color"] == decision["active"]).then_some(())
+    })
+    .await;
+}
+
 fn kinds(history: &serde_json::Value) -> Vec<&str> {
     let all = history["transitions"].as_array().expect("a list");
     all.iter().map(|transition| transition["kind"].as_str().expect("a kind")).collect()
@@ -82,7 +94,9 @@ async fn row_4_such_an_order_for_an_unhealthy_color_is_refused_and_the_file_put_
     let status = proxy.until("it is refused", |status| status["file"]["order"] == "refused").await;
     assert_eq!((&status["active"], &status["file"]["refusal"]["code"]), (&json!("blue"), &json!("unhealthy")));
     until("the file is put right", async || proxy.text().contains("active = \"blue\"").then_some(())).await;
-    assert_eq!(kinds(&history(&proxy).await), ["seen", "start"]);
+    until("the refusal is written down", async || (kinds(&history(&proxy).await) == ["seen", "start"]).then_some(()))
+        .await;
+    until_noted(&proxy).await;
     // And it is not looked at again.
     green.set_healthy(true);
     proxy.kill_and_restart().await;
@@ -122,6 +136,7 @@ async fn row_6_an_order_that_was_overruled_is_no_order_neither_at_a_reload_nor_a
     proxy.replace_file(&proxy.text().replace("timeout = \"20s\"", "timeout = \"21s\""));
     proxy.until_logged("21s").await;
     assert_eq!(proxy.color().await, "blue");
+    proxy.until("the rollback is on disk", |status| status["durable"] == true).await;
     proxy.kill_and_restart().await;
     let status = proxy.status().await;
     assert_eq!((&status["active"], &status["file"]["order"]), (&json!("blue"), &json!("done")), "{status}");
@@ -145,7 +160,7 @@ async fn row_8_a_torn_last_line_costs_that_line_and_is_set_aside() {
     let (blue, green) = pair().await;
     let mut proxy = Proxy::start(&blue, &green).await;
     proxy.switch("green").await;
-    proxy.until("the file is put right", |status| status["file"]["disagrees"] == false).await;
+    until_noted(&proxy).await;
     proxy.kill().await;
     let ledger = proxy.dir.path().join("state/ledger.jsonl");
     let text = proxy.ledger();
@@ -165,7 +180,7 @@ async fn row_9_a_damaged_line_in_the_middle_costs_nothing_else() {
     let mut proxy = Proxy::start(&blue, &green).await;
     proxy.switch("green").await;
     proxy.switch("blue").await;
-    proxy.until("the file is put right", |status| status["file"]["disagrees"] == false).await;
+    until_noted(&proxy).await;
     proxy.kill().await;
     let text = proxy.ledger().replacen("\"kind\":\"switch\"", "\"kind\":\"swotch\"", 1);
     fs::write(proxy.dir.path().join("state/ledger.jsonl"), text).expect("a write");
