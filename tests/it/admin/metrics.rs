@@ -234,6 +234,17 @@ async fn both_formats_say_the_same() {
         (scraped(&proxy).await.sum("cutover_http_requests_total", &["2xx"]) > 0.0).then_some(())
     })
     .await;
+    // Nothing may change between the two pages.
+    proxy
+        .until("all is at rest", |status| {
+            let up = ["blue", "green"].iter().all(|color| status[color]["endpoints"][0]["health"] == "up");
+            up && status["file"]["disagrees"] == false && status["draining"].is_null()
+        })
+        .await;
+    until("no connection is open", async || {
+        (scraped(&proxy).await.value("cutover_open_connections{listener=\"http\"}") == 0.0).then_some(())
+    })
+    .await;
     let mut connection = Connection::unix(&proxy.dir.path().join("admin.sock")).await.expect("the socket");
     // As Prometheus asks for it.
     connection
