@@ -3,5 +3,3 @@
 pub(crate) mod accept;
 pub(crate) mod connection;
 pub mod plane;
-mod stream;
-mod strict;

@@ -1,21 +1,20 @@
 //! The data plane: what happens to a request between a client and an endpoint.
 //!
-//! The life of a request: `listen` accepts and lets hyper parse; [`stack`] wraps [`forward`], which takes its hold on
-//! the live color ([`live`], [`snapshot`], [`lease`]), picks an endpoint ([`pool`]), rewrites the headers ([`headers`])
-//! and sends it on a connection of this worker ([`transport`]). The answer's [`body`] carries the [`exchange`] to the
-//! last byte; an upgrade becomes a [`tunnel`]. What has a deadline or can be ended from outside is a [`slot`].
+//! The life of a request: `listen` accepts and reads its head (`wire`); [`stack`] wraps [`forward`], which takes its hold
+//! on the live color ([`live`], [`snapshot`], [`lease`]), picks an endpoint ([`pool`]), rewrites the fields ([`headers`])
+//! and sends it on a connection of this worker ([`transport`]), its body behind it ([`upload`]). The answer goes back the
+//! same way ([`answer`]). What is held meanwhile, and what is reported of it, is the [`exchange`]; what has a deadline or
+//! can be ended from outside is a [`slot`].
 //!
 //! Nothing in here decides which color is live, and nothing on the way of a request takes a lock.
 
-mod body;
+pub(crate) mod answer;
 pub(crate) mod client;
-mod driver;
 pub(crate) mod error;
 pub(crate) mod exchange;
-mod forward;
+pub(crate) mod forward;
 mod hash;
 mod headers;
-mod interim;
 mod layers;
 mod lease;
 pub mod live;
@@ -25,5 +24,5 @@ pub(crate) mod slot;
 pub mod snapshot;
 pub(crate) mod stack;
 mod transport;
-mod tunnel;
+mod upload;
 pub(crate) mod worker;

@@ -93,6 +93,7 @@ async fn work(seat: Seat) {
             },
             _ = tick.tick() => {
                 worker.idle.sweep(Instant::now());
+                worker.renew_date();
                 worker.logger.borrow_mut().flush();
                 ticks = ticks.wrapping_add(1);
                 if ticks.is_multiple_of(GIVE_BACK) && worker.freed.take() {

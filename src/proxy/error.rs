@@ -5,22 +5,18 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
-
-use crate::proxy::body::ResponseBody;
-
-/// `Proxy-Status`, RFC 9209.
-pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+use crate::wire::body::Ambiguous;
+use crate::wire::head::{Head, Name};
+use crate::wire::parse::Refused;
 
 /// When a client may come back after a 503: health is probed every few seconds.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
+const RETRY_AFTER: &str = "2";
 
 /// Why the proxy answers by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     BadRequest,
+    RequestTimeout,
     NoRoute,
     BodyTooLarge,
     Refused,
@@ -59,7 +55,7 @@ impl ProxyError {
         Kind::NoRoute.into()
     }
 
-    pub(crate) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> u16 {
         self.kind.row().0
     }
 
@@ -68,151 +64,196 @@ impl ProxyError {
         self.kind.row().1
     }
 
-    /// The answer for the client.
-    pub(crate) fn answer(&self, asked: &HeaderMap) -> Response<ResponseBody> {
+    /// The answer for the client, and its body.
+    pub(crate) fn answer(&self, asked: &Head, head: &mut Head) -> String {
         let (status, _, field, sentence) = self.kind.row();
         let sentence = self.detail.unwrap_or(sentence);
-        let json = asked.get(ACCEPT).is_some_and(|accept| {
-            let accept = accept.to_str().unwrap_or_default();
-            accept.contains("json") && !accept.contains("text/html")
-        });
+        head.clear();
+        let grpc = asked.text(Name::ContentType).is_some_and(|kind| kind.starts_with("application/grpc"));
+        if grpc {
+            // Trailers-only (the gRPC protocol over HTTP/2, "Responses"): whoever speaks it looks at nothing else.
+            head.set_status_line(200, b"OK");
+            head.push_known(Name::ContentType, b"application/grpc");
+            head.push(b"grpc-status", self.kind.grpc_status().as_bytes());
+            head.push(b"grpc-message", sentence.as_bytes());
+            head.push(b"proxy-status", field.as_bytes());
+            return String::new();
+        }
+        let json =
+            asked.text(Name::Accept).is_some_and(|accept| accept.contains("json") && !accept.contains("text/html"));
         let (kind, body) = if json {
-            ("application/json", format!("{{\"status\":{},\"error\":\"{sentence}\"}}\n", status.as_u16()))
+            ("application/json", format!("{{\"status\":{status},\"error\":\"{sentence}\"}}\n"))
         } else {
-            ("text/plain; charset=utf-8", format!("{} {sentence}\n", status.as_u16()))
+            ("text/plain; charset=utf-8", format!("{status} {sentence}\n"))
         };
-        let mut response = Response::new(ResponseBody::own(Bytes::from(body)));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(PROXY_STATUS, HeaderValue::from_static(field));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        head.set_status_line(status, reason(status).as_bytes());
+        head.push_known(Name::ContentType, kind.as_bytes());
+        head.push(b"proxy-status", field.as_bytes());
+        if status == 503 {
+            head.push(b"retry-after", RETRY_AFTER.as_bytes());
         }
-        if self.closes() {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
+        body
     }
 
     /// The connection can't be used after it: the rest of the request is unknown or unwanted.
-    fn closes(&self) -> bool {
-        matches!(self.kind, Kind::BadRequest | Kind::BodyTooLarge | Kind::Stopping)
+    pub(crate) fn closes(&self) -> bool {
+        matches!(self.kind, Kind::BadRequest | Kind::RequestTimeout | Kind::BodyTooLarge | Kind::Stopping)
     }
 }
 
 impl Kind {
     /// Status, name, `Proxy-Status`, sentence.
-    fn row(self) -> (StatusCode, &'static str, &'static str, &'static str) {
+    fn row(self) -> (u16, &'static str, &'static str, &'static str) {
         match self {
-            Kind::BadRequest => (
-                StatusCode::BAD_REQUEST,
-                "http_request_error",
-                "cutover; error=http_request_error",
-                "The request is malformed.",
-            ),
+            Kind::BadRequest => {
+                (400, "http_request_error", "cutover; error=http_request_error", "The request is malformed.")
+            }
+            Kind::RequestTimeout => {
+                (408, "http_request_error", "cutover; error=http_request_error", "The request body stopped coming.")
+            }
             Kind::NoRoute => (
-                StatusCode::NOT_FOUND,
+                404,
                 "destination_not_found",
                 "cutover; error=destination_not_found",
                 "There is no route for this host and path.",
             ),
-            Kind::BodyTooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "http_request_denied",
-                "cutover; error=http_request_denied",
-                "The request body is too large.",
-            ),
+            Kind::BodyTooLarge => {
+                (413, "http_request_denied", "cutover; error=http_request_denied", "The request body is too large.")
+            }
             Kind::Refused => (
-                StatusCode::BAD_GATEWAY,
+                502,
                 "connection_refused",
                 "cutover; error=connection_refused",
                 "The application refused the connection.",
             ),
-            Kind::NameUnknown => (
-                StatusCode::BAD_GATEWAY,
-                "dns_error",
-                "cutover; error=dns_error",
-                "The application's address is unknown.",
-            ),
+            Kind::NameUnknown => {
+                (502, "dns_error", "cutover; error=dns_error", "The application's address is unknown.")
+            }
             Kind::ConnectTimeout => (
-                StatusCode::GATEWAY_TIMEOUT,
+                504,
                 "connection_timeout",
                 "cutover; error=connection_timeout",
                 "The application could not be reached in time.",
             ),
             Kind::UpstreamClosed => (
-                StatusCode::BAD_GATEWAY,
+                502,
                 "connection_terminated",
                 "cutover; error=connection_terminated",
                 "The application closed the connection before it answered.",
             ),
             Kind::BadAnswer => (
-                StatusCode::BAD_GATEWAY,
+                502,
                 "http_protocol_error",
                 "cutover; error=http_protocol_error",
                 "The application's answer is not valid HTTP.",
             ),
             Kind::NoEndpoint => (
-                StatusCode::SERVICE_UNAVAILABLE,
+                503,
                 "destination_unavailable",
                 "cutover; error=destination_unavailable",
                 "No instance of the application is healthy.",
             ),
             Kind::LimitReached => (
-                StatusCode::SERVICE_UNAVAILABLE,
+                503,
                 "connection_limit_reached",
                 "cutover; error=connection_limit_reached",
                 "Too many requests are under way.",
             ),
             Kind::ResponseTimeout => (
-                StatusCode::GATEWAY_TIMEOUT,
+                504,
                 "http_response_timeout",
                 "cutover; error=http_response_timeout",
                 "The application did not answer in time.",
             ),
             Kind::BodyTimeout => (
-                StatusCode::GATEWAY_TIMEOUT,
+                504,
                 "http_response_incomplete",
                 "cutover; error=http_response_incomplete",
                 "The application's answer stopped in the middle.",
             ),
             Kind::DrainTimeout => (
-                StatusCode::GATEWAY_TIMEOUT,
+                504,
                 "http_response_timeout",
                 "cutover; error=http_response_timeout; details=\"drain\"",
                 "The release that began this request was retired before it answered.",
             ),
             Kind::Stopping => (
-                StatusCode::SERVICE_UNAVAILABLE,
+                503,
                 "destination_unavailable",
                 "cutover; error=destination_unavailable; details=\"stopping\"",
                 "The proxy is stopping.",
             ),
             // Never sent: there is nobody to read it. The number is nginx's, known to every log reader.
-            Kind::ClientLeft => (
-                StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
-                "client_left",
-                "cutover",
-                "The client closed the connection.",
-            ),
+            Kind::ClientLeft => (499, "client_left", "cutover", "The client closed the connection."),
         }
     }
 }
 
+impl Kind {
+    /// The gRPC status that says it best (grpc/grpc, doc/http-grpc-status-mapping.md).
+    fn grpc_status(self) -> &'static str {
+        match self {
+            // INTERNAL
+            Kind::BadRequest | Kind::BadAnswer => "13",
+            // UNIMPLEMENTED
+            Kind::NoRoute => "12",
+            // RESOURCE_EXHAUSTED
+            Kind::BodyTooLarge | Kind::LimitReached => "8",
+            // DEADLINE_EXCEEDED
+            Kind::ResponseTimeout | Kind::BodyTimeout | Kind::RequestTimeout => "4",
+            // CANCELLED
+            Kind::ClientLeft => "1",
+            // UNAVAILABLE: the client may try again.
+            Kind::Refused
+            | Kind::NameUnknown
+            | Kind::ConnectTimeout
+            | Kind::UpstreamClosed
+            | Kind::NoEndpoint
+            | Kind::DrainTimeout
+            | Kind::Stopping => "14",
+        }
+    }
+}
+
+impl From<Ambiguous> for ProxyError {
+    fn from(Ambiguous(_): Ambiguous) -> ProxyError {
+        ProxyError::bad_request("The request's framing is ambiguous.")
+    }
+}
+
+/// The usual phrase for a status that is answered here.
+pub(crate) fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        404 => "Not Found",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        431 => "Request Header Fields Too Large",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "",
+    }
+}
+
 /// The answer to a head that can't be served, as bytes: there is no request to answer yet.
-pub(crate) fn refusal(status: u16, detail: Option<&str>) -> String {
-    let (reason, sentence) = match status {
-        408 => ("Request Timeout", "The request head was not complete in time."),
-        414 => ("URI Too Long", "The request target is too long."),
-        431 => ("Request Header Fields Too Large", "The request head is too large."),
-        505 => ("HTTP Version Not Supported", "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
-        _ => ("Bad Request", "The request is malformed."),
-    };
-    let body = format!("{status} {}\n", detail.unwrap_or(sentence));
+pub(crate) fn refusal(refused: Refused) -> (u16, String) {
+    match refused {
+        Refused::Malformed(detail) => (400, refusal_as(400, detail)),
+        Refused::TargetTooLong => (414, refusal_as(414, "The request target is too long.")),
+        Refused::TooLarge => (431, refusal_as(431, "The request head is too large.")),
+    }
+}
+
+fn refusal_as(status: u16, detail: &str) -> String {
+    let body = format!("{status} {detail}\n");
     format!(
-        "HTTP/1.1 {status} {reason}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
+        "HTTP/1.1 {status} {}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
          proxy-status: {}\r\nconnection: close\r\n\r\n{body}",
+        reason(status),
         body.len(),
         Kind::BadRequest.row().2,
     )
@@ -221,5 +262,5 @@ pub(crate) fn refusal(status: u16, detail: Option<&str>) -> String {
 /// What a 408 says.
 pub(crate) fn slow_head(limit: Duration) -> String {
     let limit = humantime::format_duration(limit);
-    refusal(408, Some(&format!("The request head was not complete within {limit}.")))
+    refusal_as(408, &format!("The request head was not complete within {limit}."))
 }

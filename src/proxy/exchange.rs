@@ -8,32 +8,34 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
-
-use crate::proxy::body::Upload;
 use crate::proxy::client::ClientConnection;
 use crate::proxy::error::{Kind, ProxyError};
-use crate::proxy::headers;
 use crate::proxy::pool::Endpoint;
-use crate::proxy::slot::{Fired, Phase};
+use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::snapshot::{Admission, Place};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::meter::InFlightKind;
+use crate::wire::head::{Head, Name};
 
 /// What is held and known of one request.
 pub(crate) struct Exchange {
     pub(crate) client: Rc<ClientConnection>,
+    pub(crate) slot: Rc<Slot>,
+    /// The request's; as it goes to the endpoint.
+    pub(crate) head: Head,
     started: Instant,
-    facts: Option<Box<Facts>>,
+    /// Who asked, for the access log; `None`: there is none.
+    pub(crate) asker: Option<IpAddr>,
     admitted: Option<Admitted>,
-    pub(crate) upload: Option<Rc<Upload>>,
     counted: InFlightKind,
     status: u16,
     first_byte: Option<Duration>,
     sent: Option<Instant>,
-    bytes_out: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
     retries: u32,
     error: Option<&'static str>,
+    reported: bool,
 }
 
 struct Admitted {
@@ -42,53 +44,26 @@ struct Admitted {
     _place: Option<Place>,
 }
 
-/// What only the access log wants to know.
-struct Facts {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    host: Option<HeaderValue>,
-    request_id: HeaderValue,
-    traceparent: Option<HeaderValue>,
-    client: IpAddr,
-}
-
 impl Exchange {
     /// Begins with the parsed head.
-    pub(crate) fn begin(client: Rc<ClientConnection>) -> Exchange {
+    pub(crate) fn begin(client: Rc<ClientConnection>, slot: Rc<Slot>, head: Head) -> Exchange {
         Exchange {
             started: client.worker.now(),
             client,
-            facts: None,
+            slot,
+            head,
+            asker: None,
             admitted: None,
-            upload: None,
             counted: InFlightKind::Request,
             status: 0,
             first_byte: None,
             sent: None,
+            bytes_in: 0,
             bytes_out: 0,
             retries: 0,
             error: None,
+            reported: false,
         }
-    }
-
-    /// Notes what the access log will say; called only where there is one.
-    pub(crate) fn note(
-        &mut self,
-        (method, uri, version): (&Method, &Uri, Version),
-        headers: &HeaderMap,
-        request_id: &HeaderValue,
-        client: IpAddr,
-    ) {
-        self.facts = Some(Box::new(Facts {
-            method: method.clone(),
-            uri: uri.clone(),
-            version,
-            host: headers.get(http::header::HOST).cloned(),
-            request_id: request_id.clone(),
-            traceparent: headers.get(headers::TRACEPARENT).cloned(),
-            client,
-        }));
     }
 
     /// Takes its hold on the live color.
@@ -98,7 +73,7 @@ impl Exchange {
             None => None,
         };
         admission.meter.entered(InFlightKind::Request);
-        self.client.slot.serve(admission.lease.epoch());
+        self.slot.serve(admission.lease.epoch());
         self.admitted = Some(Admitted { admission, endpoint: None, _place: place });
         Ok(())
     }
@@ -131,7 +106,7 @@ impl Exchange {
     }
 
     pub(crate) fn sent(&mut self) {
-        if self.facts.is_some() {
+        if self.asker.is_some() {
             self.sent = Some(self.now());
         }
     }
@@ -144,7 +119,7 @@ impl Exchange {
     /// The head of the answer is on its way.
     pub(crate) fn answered(&mut self, status: u16) {
         self.status = status;
-        if self.facts.is_some() {
+        if self.asker.is_some() {
             self.first_byte = Some(self.now() - self.started);
         }
     }
@@ -152,7 +127,7 @@ impl Exchange {
     /// The proxy itself answers.
     pub(crate) fn failed(&mut self, error: &ProxyError) {
         self.error = Some(error.name());
-        self.answered(error.status().as_u16());
+        self.answered(error.status());
     }
 
     /// From now on it counts as this kind, and may be silent for `idle_timeout`.
@@ -165,79 +140,99 @@ impl Exchange {
             InFlightKind::Request => {}
             InFlightKind::Stream => {
                 let deadline = Some(self.now() + self.idle_timeout());
-                self.client.slot.enter(Phase::Body, deadline);
+                self.slot.enter(Phase::Body, deadline);
                 // It may be earlier than that for the head of the answer was.
                 self.client.worker.slots.due_at(deadline);
             }
-            InFlightKind::Tunnel => self.client.slot.enter(Phase::Tunnel, None),
+            InFlightKind::Tunnel => self.slot.enter(Phase::Tunnel, None),
         }
     }
 
-    fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         self.client.worker.now()
     }
 
-    fn idle_timeout(&self) -> Duration {
+    pub(crate) fn idle_timeout(&self) -> Duration {
         self.admission().policy.idle_timeout
     }
 
-    /// Body bytes went to the client.
-    pub(crate) fn passed(&mut self, bytes: usize) {
-        self.bytes_out += bytes as u64;
-        self.client.slot.extend(Some(self.now() + self.idle_timeout()));
+    pub(crate) fn counted(&self) -> InFlightKind {
+        self.counted
     }
 
-    /// Bytes of a tunnel, both ways.
-    pub(crate) fn tunnelled(&mut self, bytes_out: u64) {
-        self.bytes_out += bytes_out;
+    /// A piece of the request went; the next one has to come, or to be taken, in time.
+    pub(crate) fn goes_on(&self, for_client: bool) {
+        let policy = &self.admission().policy;
+        let timeout = if for_client { policy.idle_timeout } else { policy.response_timeout };
+        self.client.worker.slots.enter(&self.slot, self.slot.phase(), timeout);
     }
 
-    /// The tunnel was ended by a drain or by the end of the process.
-    pub(crate) fn tunnel_was_ended(&mut self) {
-        self.error = Some(ProxyError::from(Kind::DrainTimeout).name());
+    /// The whole request was sent.
+    pub(crate) fn waits_for_answer(&self) {
+        if self.slot.phase() == Phase::Request {
+            self.goes_on(false);
+        }
+    }
+
+    /// What the slot says about it, before its answer.
+    pub(crate) fn fired(&self) -> Option<ProxyError> {
+        match self.slot.fired()? {
+            Fired::Deadline => Some(Kind::ResponseTimeout.into()),
+            Fired::Ended => Some(Kind::DrainTimeout.into()),
+            Fired::Cut => Some(Kind::Stopping.into()),
+            Fired::Closing => None,
+        }
     }
 
     /// Whether the slot fired while the body was under way.
     pub(crate) fn was_ended_in_body(&mut self) -> bool {
-        let error = match self.client.slot.fired() {
-            Some(Fired::Deadline) => ProxyError::from(Kind::BodyTimeout),
-            Some(Fired::Ended) => Kind::DrainTimeout.into(),
-            Some(Fired::Cut) => Kind::Stopping.into(),
+        let error = match self.slot.fired() {
+            Some(Fired::Deadline) => Kind::BodyTimeout,
+            Some(Fired::Ended) => Kind::DrainTimeout,
+            Some(Fired::Cut) => Kind::Stopping,
             Some(Fired::Closing) | None => return false,
         };
-        self.error = Some(error.name());
+        self.broke(error);
         true
     }
 
-    /// The endpoint broke off in the middle of its answer.
-    pub(crate) fn cut_by_endpoint(&mut self) {
-        self.error = Some(ProxyError::from(Kind::BodyTimeout).name());
+    /// It ended in the middle of its answer, for this reason.
+    pub(crate) fn broke(&mut self, kind: Kind) {
+        self.error.get_or_insert(ProxyError::from(kind).name());
     }
 
-    /// The last byte of the answer is on its way: the connection to the endpoint is free again.
-    pub(crate) fn complete(self) {
-        let connection = self.client.upstream.borrow_mut().take();
-        if let Some(connection) = connection {
-            self.client.worker.idle.put(connection, self.now() + self.idle_timeout());
-        }
+    /// It is over; its head can be used again.
+    pub(crate) fn end(mut self) -> Head {
+        // What is reported when it is dropped needs the head.
+        self.report();
+        std::mem::take(&mut self.head)
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        // A connection that is still here has not finished its exchange and can't carry another one.
-        let unfinished = self.client.upstream.borrow_mut().take().is_some();
-        if unfinished && self.status != 0 && self.error.is_none() && !self.was_ended_in_body() {
-            self.error = Some(ProxyError::from(Kind::ClientLeft).name());
+        self.report();
+    }
+}
+
+impl Exchange {
+    fn report(&mut self) {
+        self.slot.serve(0);
+        if matches!(self.slot.fired(), Some(Fired::Deadline | Fired::Ended)) {
+            // It was meant for the exchange that is over.
+            self.slot.take_fired();
         }
-        self.client.slot.serve(0);
-        self.client.between_requests();
+        if self.reported {
+            return;
+        }
+        self.reported = true;
         if self.status == 0 {
             self.status = 499;
             self.error = Some(ProxyError::from(Kind::ClientLeft).name());
         }
         let took = self.now() - self.started;
-        if let Some(admitted) = &self.admitted {
+        let admitted = self.admitted.take();
+        if let Some(admitted) = &admitted {
             let admission = &admitted.admission;
             admission.meter.left(self.counted);
             admission.meter.finished(self.status, took);
@@ -245,38 +240,34 @@ impl Drop for Exchange {
                 admission.pool.endpoints[endpoint].load(self.client.worker.index).sub(1);
             }
         }
-        self.report(took);
-    }
-}
-
-impl Exchange {
-    fn report(&self, took: Duration) {
-        let Some(facts) = &self.facts else { return };
+        let Some(asker) = self.asker else { return };
         let mut logger = self.client.worker.logger.borrow_mut();
-        let admission = self.admitted.as_ref().map(|admitted| &admitted.admission);
-        let client = facts.client.to_string();
+        let admission = admitted.as_ref().map(|admitted| &admitted.admission);
+        let endpoint =
+            admitted.as_ref().and_then(|admitted| Some(&*admitted.admission.pool.endpoints[admitted.endpoint?].name));
+        let client = asker.to_string();
         logger.log(&Entry {
-            request_id: facts.request_id.as_bytes(),
+            request_id: self.head.get(Name::XRequestId).unwrap_or_default(),
             // version-traceid-parentid-flags, W3C Trace Context
-            trace_id: facts.traceparent.as_ref().and_then(|value| value.as_bytes().get(3..35)),
+            trace_id: self.head.get(Name::Traceparent).and_then(|value| value.get(3..35)),
             client: &client,
             peer: self.client.peer,
-            method: facts.method.as_str(),
-            host: facts.host.as_ref().map_or(b"", HeaderValue::as_bytes),
-            path: facts.uri.path_and_query().map_or("", |path| path.as_str()),
-            protocol: if facts.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            method: self.head.method(),
+            host: self.head.get(Name::Host).unwrap_or_default(),
+            path: self.head.target(),
+            protocol: self.head.version.as_str(),
             status: self.status,
             color: admission.map_or("", |admission| admission.pool.color.as_str()),
             release: admission.map_or("", |admission| &admission.release),
             upstream: admission.map_or("", |admission| &admission.pool.upstream),
-            endpoint: self.endpoint().map_or("", |endpoint| &endpoint.name),
+            endpoint: endpoint.unwrap_or_default(),
             generation: admission.map_or(0, |admission| admission.generation),
             duration: took,
             ttfb: self.first_byte,
             upstream_time: self.sent.and_then(|sent| {
                 self.first_byte.map(|first_byte| (self.started + first_byte).saturating_duration_since(sent))
             }),
-            bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+            bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             retries: self.retries,
             error: self.error,

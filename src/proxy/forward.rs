@@ -1,286 +1,417 @@
-//! One request, from its parsed head to the head of its answer. The body follows by itself (`body`).
+//! One request, from its parsed head to the last byte of its answer.
+//!
+//! Nothing here is a task of its own: whoever serves the client polls both sides, one after the other.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST};
-use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
-use hyper::body::Incoming;
-
-use crate::proxy::body::{RequestBody, ResponseBody, Upload};
+use crate::proxy::answer::{self, After, Asked};
 use crate::proxy::client::ClientConnection;
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
-use crate::proxy::slot::{Fired, Phase};
+use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::transport::UpstreamConnection;
-use crate::proxy::tunnel::Tunnel;
+use crate::proxy::upload::Upload;
 use crate::telemetry::meter::InFlightKind;
+use crate::wire::body::Framing;
+use crate::wire::head::{Head, Name, Version};
+use crate::wire::http1::HeadError;
+use crate::wire::side::{Copied, CopyError, Side, poll_copy};
+
+/// Interim answers that wait for a client that does not read, at most; more are dropped.
+const MAX_INTERIM: usize = 64 << 10;
+/// After so many interim answers somebody else is served first.
+const INTERIM_AT_ONCE: u32 = 32;
+
+/// A request, and the side it came from.
+pub(crate) struct Inquiry {
+    pub(crate) client: Rc<ClientConnection>,
+    pub(crate) slot: Rc<Slot>,
+    pub(crate) side: Side,
+    pub(crate) head: Head,
+}
+
+/// It is answered. The head's memory can be used again.
+pub(crate) struct Answered {
+    pub(crate) side: Side,
+    pub(crate) head: Head,
+    pub(crate) after: After,
+}
 
 /// Serves one request. There is always an answer.
-pub(crate) async fn forward(client: Rc<ClientConnection>, request: Request<Incoming>) -> Response<ResponseBody> {
-    let mut exchange = Box::new(Exchange::begin(Rc::clone(&client)));
-    client.slot.enter(Phase::Request, None);
-    let accept = request.headers().get(http::header::ACCEPT).cloned();
-    let answered = match prepare(&mut exchange, request) {
-        Ok((request, upgrade)) => send(&mut exchange, request).await.and_then(|response| {
-            let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            let bad = (switching && !upgrade) || !headers::is_framed_once(response.headers());
-            if bad { Err(Kind::BadAnswer.into()) } else { Ok(response) }
-        }),
-        Err(error) => Err(error),
-    };
-    match answered {
-        Ok(response) => pass_on(exchange, response),
+pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
+    let Inquiry { client, slot, mut side, head } = inquiry;
+    let asked = Asked::new(&head);
+    slot.enter(Phase::Request, None);
+    let mut exchange = Exchange::begin(Rc::clone(&client), Rc::clone(&slot), head);
+    let mut answer = client.worker.take_head();
+    let served = serve(&mut exchange, &mut side, asked, &mut answer).await;
+    client.worker.give_head(answer);
+    match served {
+        Ok(after) => Answered { side, head: exchange.end(), after },
         Err(error) => {
             exchange.failed(&error);
-            let mut asked = HeaderMap::new();
-            if let Some(accept) = accept {
-                asked.insert(http::header::ACCEPT, accept);
-            }
-            error.answer(&asked)
+            // What is held of the color is given back first: a client that reads nothing does not keep it.
+            let head = exchange.end();
+            let after = match error.kind {
+                Kind::ClientLeft => After::Cut,
+                _ => answer::error((&client, &slot), &mut side, asked, &head, &error).await,
+            };
+            Answered { side, head, after }
         }
     }
 }
 
-/// Checks the head, takes the hold on the live color, and makes the request as the endpoint shall see it.
-fn prepare(exchange: &mut Exchange, request: Request<Incoming>) -> Result<(Request<RequestBody>, bool), ProxyError> {
-    let (mut parts, body) = request.into_parts();
+async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &mut Head) -> Result<After, ProxyError> {
+    let (mut upload, upgrade) = prepare(exchange, side)?;
+    let mut upstream = send(exchange, side, &mut upload, answer).await?;
+    let switching = answer.status == 101;
+    let framing = Framing::of_answer(answer, asked.to_head).map_err(|_| Kind::BadAnswer)?;
+    if switching && !upgrade {
+        return Err(Kind::BadAnswer.into());
+    }
+    let upstream_goes_on = headers::keeps_alive(answer) && framing != Framing::UntilEnd;
+    headers::to_client(answer, switching);
+    if matches!(answer.status, 100..=199 | 204) {
+        answer.remove(Name::ContentLength);
+    }
+    exchange.answered(answer.status);
+    if switching {
+        side.begin_answer(answer, Framing::None);
+        tunnel(exchange, side, &mut upstream.side).await;
+        return Ok(After::Cut);
+    }
+    let goes_on = answer::begin(&exchange.client, side, asked, answer, framing);
+    upstream.side.expect_body(framing);
+    let whole = pass_body(exchange, side, &mut upstream, &mut upload).await;
+    if !whole {
+        return Ok(After::Cut);
+    }
+    if upstream_goes_on && upload.is_whole() {
+        exchange.client.worker.idle.put(upstream, exchange.now() + exchange.idle_timeout());
+    }
+    Ok(if goes_on && side.is_read() { After::Next } else { After::Close })
+}
+
+/// Checks the head, takes the hold on the live color, and makes the head as the endpoint shall see it. Returns the
+/// upload, and whether an upgrade is asked for.
+fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<(Upload, bool), ProxyError> {
     let client = Rc::clone(&exchange.client);
     let worker = &client.worker;
-    // What is wrong with it is answered once it is noted for the log.
-    let checked = check(&client, &mut parts);
-    let host = headers::host(&parts.headers, parts.version).ok().flatten();
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
     let logged = worker.logger.borrow().is_on();
-    let (admission, max_body, trusted, log_client) = worker.live.with(|snapshot| {
+    // What is wrong with it is answered once it is noted for the log.
+    let checked = check(&mut exchange.head).and_then(|()| Ok(Framing::of_request(&exchange.head)?));
+    let head = &mut exchange.head;
+    let (admission, max_body, trusted, asker) = worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
         client.limits(edge.idle_timeout, edge.header_timeout);
         let trusted = !edge.trusted_proxies.is_empty()
             && headers::is_trusted(client.peer.ip().to_canonical(), &edge.trusted_proxies);
-        let log_client = logged.then(|| {
+        let asker = logged.then(|| {
             if trusted {
-                headers::client(&parts.headers, client.peer, &edge.trusted_proxies)
+                headers::client(head, client.peer, &edge.trusted_proxies)
             } else {
                 client.peer.ip().to_canonical()
             }
         });
-        (snapshot.admit(worker.index, host, parts.uri.path()), edge.max_body, trusted, log_client)
+        let host = head.text(Name::Host).unwrap_or_default();
+        (snapshot.admit(worker.index, host, head.path()), edge.max_body, trusted, asker)
     });
-
-    let kept = parts.headers.get(headers::X_REQUEST_ID).filter(|id| trusted && headers::usable_request_id(id));
-    let request_id = kept.cloned().unwrap_or_else(|| headers::new_request_id(fastrand::u128(..)));
-    if let Some(log_client) = log_client {
-        exchange.note((&parts.method, &parts.uri, parts.version), &parts.headers, &request_id, log_client);
+    if !(trusted && head.get(Name::XRequestId).is_some_and(headers::usable_request_id)) {
+        head.set(Name::XRequestId, &headers::new_request_id(fastrand::u128(..)));
     }
-    checked?;
-    let admission = admission?;
-    let response_timeout = admission.policy.response_timeout;
-    exchange.admit(admission)?;
-
-    if max_body.is_some_and(|max| declared_length(&parts.headers).is_some_and(|length| length > max)) {
+    exchange.asker = asker;
+    let framing = checked?;
+    exchange.admit(admission?)?;
+    side.expect_body(framing);
+    if matches!((framing, max_body), (Framing::Length(length), Some(max)) if length > max) {
         return Err(Kind::BodyTooLarge.into());
     }
-    let from = headers::From { peer: &client.peer_value, trusted, port: &worker.port };
-    let upgrade = headers::to_endpoint(&mut parts.headers, parts.version, &from);
-    parts.headers.insert(headers::X_REQUEST_ID, request_id);
 
-    let expects = parts.headers.contains_key(EXPECT) && parts.version == Version::HTTP_11;
-    client.takes_interim.set(parts.version == Version::HTTP_11);
-    parts.version = Version::HTTP_11;
-    if http_body::Body::is_end_stream(&body) {
-        return Ok((Request::from_parts(parts, RequestBody::Empty), upgrade));
+    let head = &mut exchange.head;
+    let from = headers::From { peer: &client.peer_text, trusted, port: &worker.port, scheme: "http" };
+    let upgrade = headers::to_endpoint(head, &from) && framing == Framing::None;
+    match framing {
+        Framing::Chunked => head.push_known(Name::TransferEncoding, b"chunked"),
+        Framing::Length(length) if head.all(Name::ContentLength).nth(1).is_some() => {
+            head.set(Name::ContentLength, length.to_string().as_bytes());
+        }
+        Framing::None | Framing::Length(_) | Framing::UntilEnd => {}
     }
-    let upload = Upload::new(Rc::clone(&client), response_timeout, max_body);
-    exchange.upload = Some(Rc::clone(&upload));
-    client.uploading.set(true);
-    let mut request = Request::from_parts(parts, RequestBody::Streaming(body, Rc::clone(&upload)));
-    if expects {
-        let go_ahead = upload.hold_back();
-        hyper::ext::on_informational(&mut request, move |informational| {
-            if informational.status() == StatusCode::CONTINUE {
-                go_ahead.store(true, Ordering::Relaxed);
-            }
-        });
-    }
-    Ok((request, upgrade))
+    let expects = head.version == Version::Http11 && framing != Framing::None && head.has(Name::Expect);
+    Ok((Upload::new(framing, max_body, expects), upgrade))
 }
 
-/// What hyper lets pass and is no request that can be served; brings the target into origin form.
-fn check(client: &ClientConnection, parts: &mut request::Parts) -> Result<(), ProxyError> {
-    if client.is_ambiguous() {
-        return Err(ProxyError::bad_request("The request's framing is ambiguous."));
-    }
-    if parts.method == Method::CONNECT {
+/// Refuses what can't be served, and brings the target into origin form.
+fn check(head: &mut Head) -> Result<(), ProxyError> {
+    const TARGET: &str = "The request target is not valid.";
+    if head.is_method("CONNECT") {
         return Err(ProxyError::bad_request("CONNECT is not served here."));
     }
     // Also where the target names the host (RFC 9112, 3.2).
-    headers::host(&parts.headers, parts.version)?;
-    if let Some(authority) = parts.uri.authority() {
-        // Without a scheme it is the form of CONNECT.
-        let known = parts.uri.scheme().is_some_and(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
-        let host = HeaderValue::from_str(authority.as_str()).ok().filter(|_| known);
-        let host = host.ok_or(ProxyError::bad_request("The request target is not valid."))?;
-        to_origin_form(&mut parts.uri, &mut parts.headers, host);
-    } else if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
-        return Err(ProxyError::bad_request("The request target is not valid."));
+    headers::host(head)?;
+    let target = head.target();
+    if target.starts_with('/') {
+        return Ok(());
     }
-    if !headers::is_framed_once(&parts.headers) {
-        return Err(ProxyError::bad_request("The transfer coding is not understood."));
+    if target == "*" {
+        return if head.is_method("OPTIONS") { Ok(()) } else { Err(ProxyError::bad_request(TARGET)) };
     }
-    match parts.headers.get(HOST) {
-        Some(host) if !headers::is_host(host.as_bytes()) => {
-            Err(ProxyError::bad_request("The Host field is not valid."))
-        }
-        _ => Ok(()),
-    }
+    // `GET http://host/path` as a proxy gets it: the authority counts, whatever `Host` says (RFC 9112, 3.2.2).
+    let (authority, path) = headers::split_absolute(target).ok_or(ProxyError::bad_request(TARGET))?;
+    let authority = authority.to_owned();
+    head.set(Name::Host, authority.as_bytes());
+    head.set_target(path.as_bytes());
+    Ok(())
 }
 
-/// `GET http://host/path` as a proxy gets it: the authority counts, whatever `Host` says (RFC 9112, 3.2.2).
-fn to_origin_form(uri: &mut Uri, headers: &mut HeaderMap, host: HeaderValue) {
-    headers.insert(HOST, host);
-    let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    *uri = Uri::from(path);
-}
-
-fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Sends the request to an endpoint. As long as nothing of it was sent it may go to another one; what was sent in part
-/// is never sent again.
-async fn send(exchange: &mut Exchange, mut request: Request<RequestBody>) -> Result<Response<Incoming>, ProxyError> {
-    let client = Rc::clone(&exchange.client);
-    let worker = &client.worker;
+/// Sends the request to an endpoint and reads the head of the answer. As long as nothing of the request was lost it may go
+/// to another one.
+async fn send(
+    exchange: &mut Exchange,
+    side: &mut Side,
+    upload: &mut Upload,
+    answer: &mut Head,
+) -> Result<UpstreamConnection, ProxyError> {
     let mut tried = Vec::new();
     let mut failed = ProxyError::from(Kind::NoEndpoint);
-    while let Some(index) = exchange.choose(&tried) {
-        let endpoint = Arc::clone(exchange.endpoint().expect("just chosen"));
-        loop {
-            let connection = match worker.idle.take(&endpoint) {
-                Some(connection) => connection,
-                None => match connect(exchange, &endpoint).await {
-                    Ok(connection) => connection,
-                    Err(error) if matches!(error.kind, Kind::DrainTimeout | Kind::Stopping) => return Err(error),
-                    Err(error) => {
-                        exchange.admission().meter.connect_errors.add(1);
-                        failed = error;
-                        break;
+    let mut stale = false;
+    let mut chosen = exchange.choose(&tried);
+    while let Some(index) = chosen {
+        let endpoint = exchange.endpoint().expect("it was chosen");
+        let pooled = if stale { None } else { exchange.client.worker.idle.take(endpoint) };
+        let mut upstream = match pooled {
+            Some(pooled) => pooled,
+            None => match connect(exchange).await {
+                Ok(connected) => connected,
+                Err(error) => {
+                    if let Some(ended) = exchange.fired() {
+                        return Err(ended);
                     }
-                },
-            };
-            let reused = connection.reused;
-            match exchange_heads(exchange, connection, request).await? {
-                Ok(response) => return Ok(response),
-                // The connection was closed before anything was sent.
-                Err(unsent) => request = *unsent,
+                    exchange.admission().meter.connect_errors.add(1);
+                    exchange.retried();
+                    failed = error;
+                    tried.push(index);
+                    stale = false;
+                    chosen = exchange.choose(&tried);
+                    continue;
+                }
+            },
+        };
+        upstream.side.begin_request(&exchange.head, upload.framing);
+        exchange.sent();
+        let timeout = exchange.admission().policy.response_timeout;
+        exchange.client.worker.slots.enter(&exchange.slot, Phase::Request, timeout);
+        match heads(exchange, side, &mut upstream.side, upload, answer).await {
+            Ok(()) => return Ok(upstream),
+            Err(Failure::Final(error)) => return Err(error),
+            Err(Failure::Broken { answered }) => {
+                failed = if answered { Kind::BadAnswer } else { Kind::UpstreamClosed }.into()
             }
-            if !reused {
-                failed = Kind::UpstreamClosed.into();
-                break;
-            }
-            // The endpoint closed an idle connection; that says nothing about the endpoint.
-            exchange.retried();
         }
+        let untouched = upload.is_untouched() && failed.kind == Kind::UpstreamClosed;
+        // The endpoint closed an idle connection; that says nothing about the endpoint.
+        let was_stale = upstream.reused && !stale;
+        let idempotent = matches!(exchange.head.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
+        if !(untouched && was_stale && (idempotent || !upstream.side.has_written())) {
+            break;
+        }
+        upload.restart();
         exchange.retried();
-        tried.push(index);
+        stale = true;
     }
     Err(failed)
 }
 
-async fn connect(
-    exchange: &Exchange,
-    endpoint: &crate::proxy::pool::Endpoint,
-) -> Result<UpstreamConnection, ProxyError> {
+async fn connect(exchange: &Exchange) -> Result<UpstreamConnection, ProxyError> {
+    let endpoint = exchange.endpoint().expect("it was chosen");
     let mut connecting = pin!(UpstreamConnection::connect(endpoint, exchange.admission().policy.connect_timeout));
-    std::future::poll_fn(|cx| match fired(&exchange.client) {
+    poll_fn(|cx| match exchange.fired() {
         Some(error) => Poll::Ready(Err(error)),
         None => connecting.as_mut().poll(cx),
     })
     .await
 }
 
-/// Sends the request on this connection and waits for the head of the answer. Gives the request back where nothing of
-/// it was sent.
-async fn exchange_heads(
+/// Why there is no answer.
+enum Failure {
+    Final(ProxyError),
+    /// The endpoint's connection broke; after a part of an answer, or before any.
+    Broken {
+        answered: bool,
+    },
+}
+
+impl From<Kind> for Failure {
+    fn from(kind: Kind) -> Failure {
+        Failure::Final(kind.into())
+    }
+}
+
+/// Sends as much of the request as goes, and waits for the head of the answer.
+async fn heads(
     exchange: &mut Exchange,
-    mut connection: UpstreamConnection,
-    request: Request<RequestBody>,
-) -> Result<Result<Response<Incoming>, Box<Request<RequestBody>>>, ProxyError> {
-    let client = Rc::clone(&exchange.client);
-    let mut answer = pin!(connection.send(request));
-    client.upstream.replace(Some(connection));
-    exchange.sent();
-    let deadline = Some(client.worker.now() + exchange.admission().policy.response_timeout);
-    client.slot.enter(Phase::Request, deadline);
-    client.worker.slots.due_at(deadline);
-    let answered = std::future::poll_fn(|_| {
-        if let Some(error) = fired(&client) {
-            return Poll::Ready(Err(error));
+    side: &mut Side,
+    upstream: &mut Side,
+    upload: &mut Upload,
+    answer: &mut Head,
+) -> Result<(), Failure> {
+    let mut interim = 0;
+    poll_fn(|cx| {
+        if let Some(error) = exchange.fired() {
+            let slow = error.kind == Kind::ResponseTimeout && upload.waits_for_client();
+            return Poll::Ready(Err(Failure::Final(if slow { Kind::RequestTimeout.into() } else { error })));
         }
-        let over = client.drive();
-        let driving = &mut client.driver.context();
-        let answer = match answer.as_mut().poll(driving) {
-            Poll::Pending if over => {
-                // Dropping the connection tells the request what became of it.
-                client.upstream.take();
-                answer.as_mut().poll(driving)
+        match upload.poll(cx, exchange, side, upstream) {
+            Poll::Ready(Err(kind)) => return Poll::Ready(Err(kind.into())),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        loop {
+            match upstream.poll_answer(cx, answer) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(true)) if matches!(answer.status, 102..=199 | 100) && answer.status != 101 => {
+                    interim += 1;
+                    pass_interim(exchange, side, upload, answer);
+                    if interim % INTERIM_AT_ONCE == 0 {
+                        cx.waker().wake_by_ref();
+                        break;
+                    }
+                }
+                Poll::Ready(Ok(true)) if answer.status < 100 => return Poll::Ready(Err(Kind::BadAnswer.into())),
+                Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(false)) => return Poll::Ready(Err(Failure::Broken { answered: interim > 0 })),
+                Poll::Ready(Err(HeadError::Refused(_))) => return Poll::Ready(Err(Kind::BadAnswer.into())),
+                Poll::Ready(Err(HeadError::Incomplete)) => {
+                    return Poll::Ready(Err(Failure::Broken { answered: true }));
+                }
+                Poll::Ready(Err(HeadError::Io(_))) => {
+                    return Poll::Ready(Err(Failure::Broken { answered: interim > 0 }));
+                }
             }
-            polled => polled,
-        };
-        answer.map(Ok)
+        }
+        if side.waiting() > 0
+            && let Poll::Ready(Err(_)) = side.poll_flush(cx)
+        {
+            return Poll::Ready(Err(Kind::ClientLeft.into()));
+        }
+        if upload.is_over() && side.poll_left(cx).is_ready() {
+            return Poll::Ready(Err(Kind::ClientLeft.into()));
+        }
+        Poll::Pending
     })
-    .await?;
-    match answered {
-        Ok(response) => Ok(Ok(response)),
-        Err(mut failure) => {
-            client.upstream.take();
-            if let Some(unsent) = failure.take_message() {
-                return Ok(Err(Box::new(unsent)));
+    .await
+}
+
+/// Passes an interim answer on (RFC 9110, 15.2). `100 Continue` is for those who wait for it.
+fn pass_interim(exchange: &Exchange, side: &mut Side, upload: &mut Upload, answer: &mut Head) {
+    let wanted = match answer.status {
+        100 => upload.go_ahead(),
+        _ => exchange.head.version == Version::Http11,
+    };
+    // Behind what the client is slow to take there is no place to put them.
+    if wanted && side.waiting() < MAX_INTERIM {
+        headers::remove_hop_by_hop(answer);
+        answer.remove(Name::ContentLength);
+        side.begin_answer(answer, Framing::None);
+    }
+}
+
+/// Passes the body on, and what is left of the request. Whether the whole of it went.
+async fn pass_body(
+    exchange: &mut Exchange,
+    side: &mut Side,
+    upstream: &mut UpstreamConnection,
+    upload: &mut Upload,
+) -> bool {
+    let mut download = Copied::default();
+    let mut broken = false;
+    let whole = poll_fn(|cx| {
+        if exchange.was_ended_in_body() {
+            return Poll::Ready(false);
+        }
+        if broken {
+            // What came before is written first, so that the client can tell a broken answer from none.
+            let _ = ready!(side.poll_flush(cx));
+            return Poll::Ready(false);
+        }
+        if let Poll::Ready(Err(kind)) = upload.poll(cx, exchange, side, &mut upstream.side) {
+            exchange.broke(kind);
+            return Poll::Ready(false);
+        }
+        let before = download.bytes;
+        let copied = poll_copy(cx, &mut upstream.side, side, &mut download);
+        if copied.is_pending() && exchange.counted() == InFlightKind::Request {
+            exchange.becomes(InFlightKind::Stream);
+        }
+        if download.bytes > before {
+            exchange.slot.extend(Some(exchange.now() + exchange.idle_timeout()));
+        }
+        match copied {
+            Poll::Ready(Ok(())) => Poll::Ready(true),
+            Poll::Ready(Err(CopyError::Source(_))) => {
+                exchange.broke(Kind::BodyTimeout);
+                broken = true;
+                let _ = ready!(side.poll_flush(cx));
+                Poll::Ready(false)
             }
-            let error = failure.into_error();
-            tracing::debug!(%error, "The endpoint did not answer.");
-            Err(match &exchange.upload {
-                Some(upload) if upload.is_too_large() => Kind::BodyTooLarge,
-                Some(upload) if upload.is_invalid() => Kind::BadRequest,
-                Some(upload) if upload.client_failed() => Kind::ClientLeft,
-                _ if error.is_parse() => Kind::BadAnswer,
-                _ => Kind::UpstreamClosed,
+            Poll::Ready(Err(CopyError::Sink(_))) => {
+                exchange.broke(Kind::ClientLeft);
+                Poll::Ready(false)
             }
-            .into())
+            Poll::Pending if upload.is_over() && side.poll_left(cx).is_ready() => {
+                exchange.broke(Kind::ClientLeft);
+                Poll::Ready(false)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    exchange.bytes_out = download.bytes;
+    whole
+}
+
+/// Joins the two sides after an upgrade, until both are done, one breaks, or the tunnel is ended. The lease of the
+/// request that opened it goes on.
+async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &mut Side) {
+    exchange.becomes(InFlightKind::Tunnel);
+    side.become_tunnel();
+    upstream.become_tunnel();
+    let (mut to_endpoint, mut to_client) = (Copied::default(), Copied::default());
+    let (mut up, mut down) = (false, false);
+    poll_fn(|cx| {
+        if matches!(exchange.slot.fired(), Some(Fired::Ended | Fired::Cut)) {
+            exchange.broke(Kind::DrainTimeout);
+            return Poll::Ready(());
+        }
+        let sent = poll_half(cx, side, upstream, &mut to_endpoint, &mut up);
+        let received = poll_half(cx, upstream, side, &mut to_client, &mut down);
+        if sent.is_err() || received.is_err() {
+            return Poll::Ready(());
+        }
+        if up && down { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    exchange.bytes_in = to_endpoint.bytes;
+    exchange.bytes_out = to_client.bytes;
+}
+
+/// One direction of a tunnel; when its source is done, the sink is told.
+fn poll_half(
+    cx: &mut Context<'_>,
+    from: &mut Side,
+    to: &mut Side,
+    copied: &mut Copied,
+    over: &mut bool,
+) -> Result<(), CopyError> {
+    if !*over && let Poll::Ready(ended) = poll_copy(cx, from, to, copied) {
+        ended?;
+        if let Poll::Ready(told) = to.poll_shutdown(cx) {
+            told.map_err(CopyError::Sink)?;
+            *over = true;
         }
     }
-}
-
-/// What the slot says about a request that is not answered yet.
-fn fired(client: &ClientConnection) -> Option<ProxyError> {
-    match client.slot.fired()? {
-        Fired::Deadline => Some(Kind::ResponseTimeout.into()),
-        Fired::Ended => Some(Kind::DrainTimeout.into()),
-        Fired::Cut => Some(Kind::Stopping.into()),
-        Fired::Closing => None,
-    }
-}
-
-/// The head of the answer is here.
-fn pass_on(mut exchange: Box<Exchange>, response: Response<Incoming>) -> Response<ResponseBody> {
-    let (mut parts, body) = response.into_parts();
-    let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    headers::to_client(&mut parts.headers, parts.version, switching);
-    parts.version = Version::HTTP_11;
-    exchange.answered(parts.status.as_u16());
-    if switching {
-        let client = Rc::clone(&exchange.client);
-        exchange.becomes(InFlightKind::Tunnel);
-        client.tunnel.replace(Some(Tunnel::new(exchange)));
-        return Response::from_parts(parts, ResponseBody::Over);
-    }
-    if !http_body::Body::is_end_stream(&body) {
-        exchange.becomes(InFlightKind::Stream);
-    }
-    Response::from_parts(parts, ResponseBody::streaming(body, exchange))
+    Ok(())
 }

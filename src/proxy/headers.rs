@@ -1,188 +1,180 @@
-//! What is added to and taken from the headers on the way through (RFC 9110, 7.6; RFC 7230 names for the old ones).
+//! What is added to and taken from the fields on the way through (RFC 9110, 7.6).
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, Entry, FORWARDED, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE, VIA,
-};
-use http::{HeaderMap, HeaderValue, Version};
 use ipnet::IpNet;
 
 use crate::proxy::error::ProxyError;
+use crate::wire::head::{Head, Name, Version};
 
-pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
-const HTTP: HeaderValue = HeaderValue::from_static("http");
-const VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 cutover");
-const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 cutover");
-const UPGRADE_TOKEN: HeaderValue = HeaderValue::from_static("upgrade");
-
-/// What the forwarding headers say about this side.
+/// What the forwarding fields say about this side.
 pub(crate) struct From<'a> {
-    /// The peer's address as a header value, made once for each connection.
-    pub(crate) peer: &'a HeaderValue,
+    /// The peer's address as text, made once for each connection.
+    pub(crate) peer: &'a str,
     /// The peer is one of `trusted_proxies`, so what it forwarded is kept.
     pub(crate) trusted: bool,
     /// Of the listener.
-    pub(crate) port: &'a HeaderValue,
+    pub(crate) port: &'a str,
+    /// `http` or `https`
+    pub(crate) scheme: &'a str,
 }
 
-/// The one `Host` of a request. HTTP/1.1 asks for exactly one (RFC 9112, 3.2).
-pub(crate) fn host(headers: &HeaderMap, version: Version) -> Result<Option<&HeaderValue>, ProxyError> {
-    let mut hosts = headers.get_all(HOST).iter();
+/// The one `Host` of a request. HTTP/1.1 asks for exactly one (RFC 9112, 3.2); it may be empty.
+pub(crate) fn host(head: &Head) -> Result<&str, ProxyError> {
+    let mut hosts = head.all(Name::Host);
     let first = hosts.next();
     if hosts.next().is_some() {
         return Err(ProxyError::bad_request("The request has several Host fields."));
     }
-    if first.is_none() && version == Version::HTTP_11 {
-        return Err(ProxyError::bad_request("The request has no Host field."));
-    }
-    Ok(first)
-}
-
-/// Whether the body has one framing, and one that is undone here: a length, or chunks and nothing else. Whoever passes
-/// another coding on without having undone it changes the body.
-pub(crate) fn is_framed_once(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match codings.next() {
-        None => true,
-        Some(coding) => {
-            coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-                && codings.next().is_none()
-                && !headers.contains_key(CONTENT_LENGTH)
-        }
+    match first {
+        None if head.version == Version::Http11 => Err(ProxyError::bad_request("The request has no Host field.")),
+        None => Ok(""),
+        Some(host) if is_host(host) => Ok(std::str::from_utf8(host).unwrap_or_default()),
+        Some(_) => Err(ProxyError::bad_request("The Host field is not valid.")),
     }
 }
 
 /// Whether these are the bytes of a host and port (RFC 9110, 7.2; RFC 3986, 3.2.2): no user, no path, no spaces. An
 /// empty one is valid.
-pub(crate) fn is_host(host: &[u8]) -> bool {
+fn is_host(host: &[u8]) -> bool {
     host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(byte))
 }
 
-/// Makes the client's headers into those for the endpoint. Returns whether the client asks for an upgrade.
-pub(crate) fn to_endpoint(headers: &mut HeaderMap, version: Version, from: &From<'_>) -> bool {
-    // Once, for all that is added below and by the caller.
-    headers.reserve(8);
+/// `http://host/path` as its authority and its path; `None`: it is no such thing, or names a user.
+pub(crate) fn split_absolute(target: &str) -> Option<(&str, String)> {
+    let scheme = |scheme: &str| target.get(..scheme.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(scheme));
+    let rest = ["http://", "https://"].into_iter().find(|name| scheme(name)).map(|name| &target[name.len()..])?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    (!authority.is_empty() && is_host(authority.as_bytes())).then_some((authority, path))
+}
+
+/// Makes the client's fields into those for the endpoint. Returns whether the client asks for an upgrade.
+pub(crate) fn to_endpoint(head: &mut Head, from: &From<'_>) -> bool {
     // HTTP/2 inside of the tunnel would be requests that nobody here sees (RFC 9113 has dropped this upgrade).
-    let upgrade = remove_hop_by_hop(headers).filter(|protocol| !names_h2c(protocol));
-    let trailers = headers.remove(TE).is_some_and(|te| {
-        te.to_str().is_ok_and(|te| te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
-    });
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+    let upgrade = remove_hop_by_hop(head).filter(|protocol| !names_h2c(protocol));
+    if head.has(Name::Te) {
+        let trailers = head.all(Name::Te).any(|te| {
+            te.split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        });
+        head.remove(Name::Te);
+        if trailers {
+            head.push_known(Name::Te, b"trailers");
+        }
     }
     if let Some(protocol) = &upgrade {
-        headers.insert(UPGRADE, protocol.clone());
-        headers.insert(CONNECTION, UPGRADE_TOKEN);
+        head.push_known(Name::Upgrade, protocol);
+        head.push_known(Name::Connection, b"upgrade");
     }
 
     if from.trusted {
-        match headers.entry(X_FORWARDED_FOR) {
-            Entry::Occupied(mut known) => {
-                let mut chain = Vec::with_capacity(64);
-                for value in known.iter() {
-                    chain.extend_from_slice(value.as_bytes());
-                    chain.extend_from_slice(b", ");
-                }
-                chain.extend_from_slice(from.peer.as_bytes());
-                // Joined from valid values, so it is one.
-                known.insert(
-                    HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)).unwrap_or_else(|_| from.peer.clone()),
-                );
-            }
-            Entry::Vacant(free) => {
-                free.insert(from.peer.clone());
-            }
+        let mut chain = Vec::new();
+        for value in head.all(Name::XForwardedFor) {
+            chain.extend_from_slice(value);
+            chain.extend_from_slice(b", ");
         }
-        headers.entry(X_FORWARDED_PROTO).or_insert(HTTP);
-        headers.entry(X_FORWARDED_PORT).or_insert_with(|| from.port.clone());
-        if !headers.contains_key(X_FORWARDED_HOST)
-            && let Some(host) = headers.get(HOST).cloned()
-        {
-            headers.insert(X_FORWARDED_HOST, host);
+        chain.extend_from_slice(from.peer.as_bytes());
+        head.set(Name::XForwardedFor, &chain);
+        for (name, value) in [(Name::XForwardedProto, from.scheme), (Name::XForwardedPort, from.port)] {
+            if !head.has(name) {
+                head.push_known(name, value.as_bytes());
+            }
         }
     } else {
-        headers.remove(FORWARDED);
-        headers.insert(X_FORWARDED_FOR, from.peer.clone());
-        headers.insert(X_FORWARDED_PROTO, HTTP);
-        headers.insert(X_FORWARDED_PORT, from.port.clone());
-        match headers.get(HOST).cloned() {
-            Some(host) => headers.insert(X_FORWARDED_HOST, host),
-            None => headers.remove(X_FORWARDED_HOST),
-        };
+        head.remove(Name::Forwarded);
+        head.remove(Name::XForwardedHost);
+        head.set(Name::XForwardedFor, from.peer.as_bytes());
+        head.set(Name::XForwardedProto, from.scheme.as_bytes());
+        head.set(Name::XForwardedPort, from.port.as_bytes());
     }
-    headers.append(VIA, if version == Version::HTTP_10 { VIA_1_0 } else { VIA_1_1 });
+    if !head.has(Name::XForwardedHost) {
+        head.push_copy(Name::XForwardedHost, Name::Host);
+    }
+    head.push_known(Name::Via, via(head.version));
     upgrade.is_some()
 }
 
-fn names_h2c(protocols: &HeaderValue) -> bool {
-    protocols.as_bytes().split(|byte| *byte == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+fn via(version: Version) -> &'static [u8] {
+    match version {
+        Version::Http10 => b"1.0 cutover",
+        Version::Http11 => b"1.1 cutover",
+        Version::Http2 => b"2.0 cutover",
+    }
 }
 
-/// Makes the endpoint's headers into those for the client; for a 101, `Upgrade` stays.
-pub(crate) fn to_client(headers: &mut HeaderMap, version: Version, switching: bool) {
-    let upgrade = remove_hop_by_hop(headers);
+fn names_h2c(protocols: &[u8]) -> bool {
+    protocols.split(|byte| *byte == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+}
+
+/// Makes the endpoint's fields into those for the client; for a 101, `Upgrade` stays.
+pub(crate) fn to_client(head: &mut Head, switching: bool) {
+    let upgrade = remove_hop_by_hop(head);
     if let Some(protocol) = upgrade.filter(|_| switching) {
-        headers.insert(UPGRADE, protocol);
-        headers.insert(CONNECTION, UPGRADE_TOKEN);
+        head.push_known(Name::Upgrade, &protocol);
+        head.push_known(Name::Connection, b"upgrade");
     }
-    headers.append(VIA, if version == Version::HTTP_10 { VIA_1_0 } else { VIA_1_1 });
+    head.push_known(Name::Via, via(head.version));
 }
 
 /// Removes what is meant for this hop only: what `Connection` lists, and the fields that are so by definition.
 /// Returns the protocol of an upgrade that `Connection` announces.
-fn remove_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    // One pass over the few names that are there is cheaper than looking for each name that might be.
-    let (mut connection, mut upgrade, mut others) = (false, false, false);
-    for name in headers.keys() {
-        connection |= name == CONNECTION;
-        upgrade |= name == UPGRADE;
-        others |= name == TRANSFER_ENCODING || name == KEEP_ALIVE || name == PROXY_CONNECTION;
+pub(crate) fn remove_hop_by_hop(head: &mut Head) -> Option<Vec<u8>> {
+    let upgrades = head.has(Name::Connection) && remove_listed(head);
+    for name in [Name::KeepAlive, Name::ProxyConnection, Name::TransferEncoding, Name::Http2Settings] {
+        head.remove(name);
     }
-    let upgrades = connection && remove_listed(headers);
-    if others {
-        headers.remove(KEEP_ALIVE);
-        headers.remove(PROXY_CONNECTION);
-        headers.remove(TRANSFER_ENCODING);
+    if !head.has(Name::Upgrade) {
+        return None;
     }
-    let protocol = if upgrade { headers.remove(UPGRADE) } else { None };
+    let protocol = head.get(Name::Upgrade).map(<[u8]>::to_vec);
+    head.remove(Name::Upgrade);
     protocol.filter(|_| upgrades)
 }
 
 /// Removes `Connection` and the fields that it lists; whether it lists `upgrade`.
-fn remove_listed(headers: &mut HeaderMap) -> bool {
-    let mut fields = headers.get_all(CONNECTION).iter();
-    let first = fields.next().cloned();
-    let more: Vec<HeaderValue> = fields.cloned().collect();
-    headers.remove(CONNECTION);
+fn remove_listed(head: &mut Head) -> bool {
     let mut upgrades = false;
-    for field in first.iter().chain(&more) {
-        if field == "keep-alive" || field == "close" {
-            continue;
-        }
-        for token in field.to_str().unwrap_or_default().split(',').map(str::trim) {
-            if token.eq_ignore_ascii_case("upgrade") {
-                upgrades = true;
-            } else if !token.eq_ignore_ascii_case("te") && !end_to_end(token) {
-                headers.remove(token);
-            }
+    let mut listed = Vec::new();
+    for token in connection_tokens(head) {
+        if token.eq_ignore_ascii_case("upgrade") {
+            upgrades = true;
+        } else if !token.eq_ignore_ascii_case("te") && !end_to_end(token) {
+            listed.push(token.to_owned());
         }
     }
+    head.remove(Name::Connection);
+    for token in listed {
+        head.remove_named(&token);
+    }
     upgrades
+}
+
+/// What `Connection` lists, but for the two that say nothing of a field.
+fn connection_tokens(head: &Head) -> impl Iterator<Item = &str> {
+    let values = head.all(Name::Connection).filter_map(|value| std::str::from_utf8(value).ok());
+    let tokens = values.flat_map(|value| value.split(',')).map(str::trim);
+    tokens.filter(|token| {
+        !token.is_empty() && !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive")
+    })
+}
+
+/// Whether the connection goes on behind this message (RFC 9112, 9.3).
+pub(crate) fn keeps_alive(head: &Head) -> bool {
+    let says = |wanted: &str| {
+        let mut values = head.all(Name::Connection).filter_map(|value| std::str::from_utf8(value).ok());
+        values.any(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted)))
+    };
+    match head.version {
+        Version::Http10 => says("keep-alive") && !says("close"),
+        Version::Http11 => !head.has(Name::Connection) || !says("close"),
+        Version::Http2 => true,
+    }
 }
 
 /// Fields that a peer can't have removed by listing them in `Connection`: the message would change its meaning, or the
 /// endpoint would lose what it trusts this proxy for.
 fn end_to_end(token: &str) -> bool {
-    const KEPT: [&str; 10] = [
+    const KEPT: [&str; 11] = [
         "host",
         "content-length",
         "content-type",
@@ -193,33 +185,33 @@ fn end_to_end(token: &str) -> bool {
         "x-forwarded-proto",
         "x-forwarded-port",
         "x-request-id",
+        "x-client-cert-subject",
     ];
     KEPT.iter().any(|kept| token.eq_ignore_ascii_case(kept))
 }
 
 /// Whether `X-Request-Id` from a trusted peer is one that can be passed on and logged.
-pub(crate) fn usable_request_id(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    (1..=128).contains(&bytes.len()) && bytes.iter().all(|byte| byte.is_ascii_graphic())
+pub(crate) fn usable_request_id(value: &[u8]) -> bool {
+    (1..=128).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic)
 }
 
 /// A new request id: 128 random bits in hex.
-pub(crate) fn new_request_id(random: u128) -> HeaderValue {
+pub(crate) fn new_request_id(random: u128) -> [u8; 32] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0; 32];
     for (pair, byte) in text.chunks_exact_mut(2).zip(random.to_be_bytes()) {
         pair[0] = HEX[usize::from(byte >> 4)];
         pair[1] = HEX[usize::from(byte & 15)];
     }
-    HeaderValue::from_bytes(&text).expect("hex digits are a valid header value")
+    text
 }
 
 /// The client's address: the last one in `X-Forwarded-For` that is not itself a trusted proxy, read from the right,
 /// where our own side wrote it; the peer if there is none.
-pub(crate) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[IpNet]) -> IpAddr {
+pub(crate) fn client(head: &Head, peer: SocketAddr, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer.ip().to_canonical();
-    let values: Vec<&HeaderValue> = headers.get_all(X_FORWARDED_FOR).iter().collect();
-    for hop in values.iter().rev().filter_map(|value| value.to_str().ok()).flat_map(|value| value.rsplit(',')) {
+    let values = head.all(Name::XForwardedFor).rev().filter_map(|value| std::str::from_utf8(value).ok());
+    for hop in values.flat_map(|value| value.rsplit(',')) {
         if !is_trusted(client, trusted) {
             break;
         }

@@ -139,6 +139,13 @@ impl Slots {
         self.all.borrow_mut().remove(slot.key.get());
     }
 
+    /// Has a slot enter a phase that ends after this.
+    pub(crate) fn enter(&self, slot: &Slot, phase: Phase, timeout: Duration) {
+        let deadline = Some(Instant::now() + timeout);
+        slot.enter(phase, deadline);
+        self.due_at(deadline);
+    }
+
     /// Tells the sweeper of a deadline that it may not know. Not needed where a deadline only moves back.
     pub(crate) fn due_at(&self, deadline: Option<Instant>) {
         if let Some(deadline) = deadline

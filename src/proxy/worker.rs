@@ -1,16 +1,18 @@
 //! What one data-plane worker owns: nothing in here is seen by another thread.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
-
-use http::HeaderValue;
+use std::time::{Instant, SystemTime};
 
 use crate::proxy::live::Live;
 use crate::proxy::slot::Slots;
 use crate::proxy::transport::IdleConnections;
 use crate::telemetry::access_log::AccessLogger;
+use crate::wire::head::Head;
+
+/// Heads that are kept for the next request.
+const HEADS: usize = 64;
 
 /// The state of one worker.
 pub(crate) struct Worker {
@@ -20,8 +22,11 @@ pub(crate) struct Worker {
     pub(crate) slots: Slots,
     pub(crate) idle: IdleConnections,
     pub(crate) logger: RefCell<AccessLogger>,
-    /// `X-Forwarded-Port`. A copy of this worker's own: a shared one would be a reference count shared by all cores.
-    pub(crate) port: HeaderValue,
+    /// `X-Forwarded-Port`
+    pub(crate) port: Box<str>,
+    /// `Date`, made every so often and not for each answer.
+    date: RefCell<[u8; 29]>,
+    heads: RefCell<Vec<Head>>,
     /// Connections have ended or gone idle since memory was last given back.
     pub(crate) freed: Cell<bool>,
     now: Cell<Instant>,
@@ -35,7 +40,9 @@ impl Worker {
             slots: Slots::default(),
             idle: IdleConnections::default(),
             logger: RefCell::new(logger),
-            port: HeaderValue::from(port),
+            port: port.to_string().into(),
+            date: RefCell::new(date()),
+            heads: RefCell::default(),
             freed: Cell::new(false),
             now: Cell::new(Instant::now()),
         }
@@ -51,6 +58,30 @@ impl Worker {
         self.now.set(Instant::now());
     }
 
+    /// A head whose memory was used before.
+    pub(crate) fn take_head(&self) -> Head {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// It is not needed any more.
+    pub(crate) fn give_head(&self, mut head: Head) {
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < HEADS {
+            head.clear();
+            heads.push(head);
+        }
+    }
+
+    /// The time for a `Date` field.
+    pub(crate) fn date(&self) -> Ref<'_, [u8; 29]> {
+        self.date.borrow()
+    }
+
+    /// Makes [`Worker::date`] anew; called several times a second.
+    pub(crate) fn renew_date(&self) {
+        self.date.replace(date());
+    }
+
     /// A random number for one choice. The generator is the thread's own.
     pub(crate) fn draw(&self) -> u64 {
         fastrand::u64(..)
@@ -64,4 +95,10 @@ impl Worker {
     pub(crate) fn is_empty(&self) -> bool {
         self.connections().load(Ordering::Relaxed) == 0
     }
+}
+
+/// Now, as RFC 9110 wants it (5.6.7).
+fn date() -> [u8; 29] {
+    let text = httpdate::fmt_http_date(SystemTime::now());
+    text.as_bytes().try_into().expect("IMF-fixdate has 29 letters")
 }

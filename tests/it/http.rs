@@ -122,7 +122,7 @@ async fn trailers_pass_both_ways() {
     client.send("2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n").await;
     let answer = client.answer().await;
     assert_eq!(answer.text(), "ok");
-    assert_eq!(answer.trailers, [("x-sum".to_owned(), "42".to_owned())]);
+    assert_eq!(answer.trailers, [("X-Sum".to_owned(), "42".to_owned())]);
 }
 
 #[tokio::test]

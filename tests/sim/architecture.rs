@@ -15,11 +15,16 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ("ledger", &["ledger", "domain"], "the durable file knows decisions, and nothing of who makes them"),
     (
         "proxy",
-        &["proxy", "config", "domain", "telemetry"],
+        &["proxy", "wire", "config", "domain", "telemetry"],
         "the request path can't decide, and waits for nobody who does",
     ),
+    ("wire", &["wire"], "HTTP is HTTP, whatever a proxy does with it"),
     ("worker", &["worker", "listen", "proxy", "telemetry", "sys"], "a worker serves; it can't decide"),
-    ("listen", &["listen", "proxy", "config", "telemetry", "worker"], "the client's side serves; it can't decide"),
+    (
+        "listen",
+        &["listen", "proxy", "wire", "config", "telemetry", "worker"],
+        "the client's side serves; it can't decide",
+    ),
     ("sys", &["sys"], "the operating system, for everybody"),
     ("control", &["control", "config", "domain", "proxy", "ledger", "telemetry"], "it is asked through its handle"),
     (

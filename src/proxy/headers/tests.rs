@@ -1,26 +1,30 @@
 use super::*;
 
-fn map(fields: &[(&str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn head(fields: &[(&str, &str)]) -> Head {
+    let mut head = Head::default();
     for (name, value) in fields {
-        headers.append(HeaderName::from_bytes(name.as_bytes()).expect("name"), value.parse().expect("value"));
+        head.push(name.as_bytes(), value.as_bytes());
     }
-    headers
+    head
 }
 
-fn list(headers: &HeaderMap) -> Vec<String> {
+fn list(head: &Head) -> Vec<String> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
     let mut all: Vec<String> =
-        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect();
+        head.fields().map(|(_, name, value)| format!("{}: {}", text(name), text(value))).collect();
     all.sort();
     all
 }
 
+fn from(trusted: bool) -> From<'static> {
+    From { peer: "10.0.0.9", trusted, port: "8080", scheme: "http" }
+}
+
 /// What the endpoint gets of these fields, without those that are always added.
 fn check(trusted: bool, fields: &[(&str, &str)], expected: &[&str]) {
-    let mut headers = map(fields);
-    let from = From { peer: &HeaderValue::from_static("10.0.0.9"), trusted, port: &HeaderValue::from_static("8080") };
-    to_endpoint(&mut headers, Version::HTTP_11, &from);
-    assert_eq!(list(&headers), expected, "{fields:?}");
+    let mut head = head(fields);
+    to_endpoint(&mut head, &from(trusted));
+    assert_eq!(list(&head), expected, "{fields:?}");
 }
 
 #[test]
@@ -101,20 +105,21 @@ fn fields_for_this_hop_and_those_that_connection_lists_are_removed() {
 
 #[test]
 fn connection_can_not_take_away_what_the_endpoint_relies_on() {
-    let mut headers = map(&[("host", "a"), ("connection", "host, x-forwarded-for, cookie"), ("cookie", "s=1")]);
+    let mut headers = head(&[("host", "a"), ("connection", "host, x-forwarded-for, cookie"), ("cookie", "s=1")]);
     remove_hop_by_hop(&mut headers);
     assert_eq!(list(&headers), ["cookie: s=1", "host: a"]);
 }
 
 #[test]
 fn an_upgrade_is_passed_on_only_where_connection_announces_it() {
-    let mut headers = map(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
-    let from = From { peer: &HeaderValue::from_static("::1"), trusted: false, port: &HeaderValue::from_static("80") };
-    assert!(to_endpoint(&mut headers, Version::HTTP_11, &from));
-    assert_eq!((&headers[CONNECTION], &headers[UPGRADE]), (&UPGRADE_TOKEN, &HeaderValue::from_static("websocket")));
-    let mut headers = map(&[("upgrade", "websocket")]);
-    assert!(!to_endpoint(&mut headers, Version::HTTP_11, &from));
-    assert!(!headers.contains_key(UPGRADE));
+    let mut announced = head(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
+    assert!(to_endpoint(&mut announced, &from(false)));
+    assert_eq!((announced.text(Name::Connection), announced.text(Name::Upgrade)), (Some("upgrade"), Some("websocket")));
+    for other in [&[("upgrade", "websocket")][..], &[("connection", "upgrade"), ("upgrade", "h2c")]] {
+        let mut other = head(other);
+        assert!(!to_endpoint(&mut other, &from(false)));
+        assert!(!other.has(Name::Upgrade));
+    }
 }
 
 #[test]
@@ -129,23 +134,50 @@ fn the_client_is_the_first_address_from_the_right_that_is_not_ours() {
         (&["10.0.0.5, 10.0.0.6"], "10.0.0.5"),
         (&["1.2.3.4, nonsense"], "10.0.0.1"),
     ] {
-        let headers = map(&forwarded.iter().map(|value| ("x-forwarded-for", *value)).collect::<Vec<_>>());
+        let headers = head(&forwarded.iter().map(|value| ("x-forwarded-for", *value)).collect::<Vec<_>>());
         assert_eq!(client(&headers, peer, &trusted).to_string(), expected, "{forwarded:?}");
     }
     let stranger = SocketAddr::from(([9, 9, 9, 9], 5000));
-    assert_eq!(client(&map(&[("x-forwarded-for", "1.2.3.4")]), stranger, &trusted).to_string(), "9.9.9.9");
+    assert_eq!(client(&head(&[("x-forwarded-for", "1.2.3.4")]), stranger, &trusted).to_string(), "9.9.9.9");
 }
 
 #[test]
 fn a_request_has_one_host() {
-    assert!(host(&map(&[]), Version::HTTP_11).is_err());
-    assert!(host(&map(&[]), Version::HTTP_10).is_ok_and(|host| host.is_none()));
-    assert!(host(&map(&[("host", "a"), ("host", "a")]), Version::HTTP_11).is_err());
+    assert!(host(&head(&[])).is_err());
+    let mut old = head(&[]);
+    old.version = Version::Http10;
+    assert!(host(&old).is_ok_and(str::is_empty));
+    assert!(host(&head(&[("host", "a"), ("host", "a")])).is_err());
+    assert!(host(&head(&[("host", "a/b")])).is_err());
+}
+
+#[test]
+fn an_absolute_target_is_an_authority_and_a_path() {
+    assert_eq!(split_absolute("http://a:80/x?y"), Some(("a:80", "/x?y".to_owned())));
+    assert_eq!(split_absolute("HTTPS://a"), Some(("a", "/".to_owned())));
+    assert_eq!(split_absolute("http://a?b"), Some(("a", "/?b".to_owned())));
+    for none in ["ftp://a/", "http://", "http:///x", "http://u@a/", "a:80", "x"] {
+        assert_eq!(split_absolute(none), None, "{none}");
+    }
+}
+
+#[test]
+fn a_connection_goes_on_as_its_version_says() {
+    let keeps = |version, fields: &[(&str, &str)]| {
+        let mut head = head(fields);
+        head.version = version;
+        keeps_alive(&head)
+    };
+    assert!(keeps(Version::Http11, &[]));
+    assert!(!keeps(Version::Http11, &[("connection", "x, Close")]));
+    assert!(!keeps(Version::Http10, &[]));
+    assert!(keeps(Version::Http10, &[("connection", "Keep-Alive")]));
+    assert!(!keeps(Version::Http10, &[("connection", "keep-alive, close")]));
 }
 
 #[test]
 fn request_ids_are_distinct_hex() {
-    assert_eq!(new_request_id(0x0123_4567_89ab_cdef), "00000000000000000123456789abcdef");
-    assert!(usable_request_id(&HeaderValue::from_static("abc-1")));
-    assert!(!usable_request_id(&HeaderValue::from_static("a b")) && !usable_request_id(&HeaderValue::from_static("")));
+    assert_eq!(&new_request_id(0x0123_4567_89ab_cdef), b"00000000000000000123456789abcdef");
+    assert!(usable_request_id(b"abc-1"));
+    assert!(!usable_request_id(b"a b") && !usable_request_id(b""));
 }

@@ -3,103 +3,59 @@
 //! It says nothing about the health of the application: a balancer that takes all proxies out because the application
 //! is down turns a clear 503 into a connection error.
 
-use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use pin_project_lite::pin_project;
+use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use crate::proxy::body::ResponseBody;
-use crate::proxy::client::ClientConnection;
+use crate::proxy::answer::{self, Asked};
+use crate::proxy::error::reason;
+use crate::proxy::forward::{Answered, Inquiry};
+use crate::wire::head::{Head, Name};
 
 /// Wraps a service in [`Readiness`].
 #[derive(Clone)]
-pub(crate) struct ReadinessLayer {
-    client: Rc<ClientConnection>,
-}
+pub(crate) struct ReadinessLayer;
 
 /// Answers the readiness path, and hands on everything else.
-pub(crate) struct Readiness<S> {
-    client: Rc<ClientConnection>,
-    inner: S,
-}
-
-impl ReadinessLayer {
-    pub(crate) fn new(client: Rc<ClientConnection>) -> ReadinessLayer {
-        ReadinessLayer { client }
-    }
-}
+pub(crate) struct Readiness<S>(S);
 
 impl<S> Layer<S> for ReadinessLayer {
     type Service = Readiness<S>;
 
     fn layer(&self, inner: S) -> Readiness<S> {
-        Readiness { client: Rc::clone(&self.client), inner }
+        Readiness(inner)
     }
 }
 
-impl<S> Service<Request<Incoming>> for Readiness<S>
-where
-    S: Service<Request<Incoming>, Response = Response<ResponseBody>>,
-{
-    type Response = Response<ResponseBody>;
+impl<S: Service<Inquiry, Response = Answered>> Service<Inquiry> for Readiness<S> {
+    type Response = Answered;
     type Error = S::Error;
-    type Future = Answer<S::Future>;
+    type Future = Either<S::Future, std::pin::Pin<Box<dyn Future<Output = Result<Answered, S::Error>>>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+        self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Answer<S::Future> {
-        let asked = self.client.worker.live.with(|snapshot| {
+    fn call(&mut self, inquiry: Inquiry) -> Self::Future {
+        let asked = inquiry.client.worker.live.with(|snapshot| {
             let path = snapshot.edge.readiness_path.as_deref();
-            path == Some(request.uri().path()) && matches!(*request.method(), Method::GET | Method::HEAD)
+            path == Some(inquiry.head.path()) && matches!(inquiry.head.method(), "GET" | "HEAD")
         });
-        if asked {
-            self.client.between_requests();
-            Answer::Own { response: Some(answer(self.client.worker.live.is_ready())) }
-        } else {
-            Answer::Inner { future: self.inner.call(request) }
+        if !asked {
+            return Either::Left(self.0.call(inquiry));
         }
+        Either::Right(Box::pin(async move { Ok(ready(inquiry).await) }))
     }
 }
 
-fn answer(ready: bool) -> Response<ResponseBody> {
-    let (status, text) =
-        if ready { (StatusCode::OK, &b"ready\n"[..]) } else { (StatusCode::SERVICE_UNAVAILABLE, &b"not ready\n"[..]) };
-    let mut response = Response::new(ResponseBody::own(Bytes::from_static(text)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-pin_project! {
-    /// The answer of either.
-    #[project = AnswerProjected]
-    pub(crate) enum Answer<F> {
-        Own { response: Option<Response<ResponseBody>> },
-        Inner { #[pin] future: F },
-    }
-}
-
-impl<F, E> Future for Answer<F>
-where
-    F: Future<Output = Result<Response<ResponseBody>, E>>,
-{
-    type Output = Result<Response<ResponseBody>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            AnswerProjected::Own { response } => {
-                Poll::Ready(Ok(response.take().expect("not polled after it was ready")))
-            }
-            AnswerProjected::Inner { future } => future.poll(cx),
-        }
-    }
+async fn ready(inquiry: Inquiry) -> Answered {
+    let Inquiry { client, slot, mut side, head } = inquiry;
+    let (status, text) = if client.worker.live.is_ready() { (200, "ready\n") } else { (503, "not ready\n") };
+    let mut answer = Head::default();
+    answer.set_status_line(status, reason(status).as_bytes());
+    answer.push_known(Name::ContentType, b"text/plain; charset=utf-8");
+    answer.push(b"cache-control", b"no-store");
+    let after = answer::own((&client, &slot), &mut side, Asked::new(&head), answer, text).await;
+    Answered { side, head, after }
 }

@@ -1,0 +1,116 @@
+//! The answer on its way to the client: its head as this hop tells it, and the answers of the proxy itself.
+
+use std::rc::Rc;
+use std::task::{Poll, ready};
+
+use crate::proxy::client::ClientConnection;
+use crate::proxy::error::ProxyError;
+use crate::proxy::headers;
+use crate::proxy::slot::{Fired, Phase, Slot};
+use crate::wire::body::Framing;
+use crate::wire::head::{Head, Name, Version};
+use crate::wire::side::Side;
+
+/// What becomes of a client's connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The next request may come.
+    Next,
+    /// It is closed so that the client can read all of the answer.
+    Close,
+    /// It is cut: what was written is not whole, and must not look so; or there is nobody any more.
+    Cut,
+}
+
+/// What has to be known of a request to answer it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) version: Version,
+    /// The method is HEAD.
+    pub(crate) to_head: bool,
+    /// The client wants to ask again.
+    pub(crate) keep_alive: bool,
+}
+
+impl Asked {
+    pub(crate) fn new(head: &Head) -> Asked {
+        Asked { version: head.version, to_head: head.is_method("HEAD"), keep_alive: headers::keeps_alive(head) }
+    }
+}
+
+/// Adds what this hop has to say about an answer whose body comes in this framing, and begins it. Whether the connection
+/// goes on after it.
+pub(crate) fn begin(client: &ClientConnection, side: &mut Side, asked: Asked, head: &mut Head, body: Framing) -> bool {
+    let mut keep_alive = asked.keep_alive && !client.slot.is_closing();
+    if !head.has(Name::Date) {
+        head.push_known(Name::Date, &*client.worker.date());
+    }
+    let framing = match (body, asked.version) {
+        (Framing::None | Framing::Length(_), _) | (_, Version::Http2) => body,
+        (Framing::Chunked | Framing::UntilEnd, Version::Http11) => {
+            head.push_known(Name::TransferEncoding, b"chunked");
+            Framing::Chunked
+        }
+        (Framing::Chunked | Framing::UntilEnd, Version::Http10) => {
+            keep_alive = false;
+            Framing::UntilEnd
+        }
+    };
+    match asked.version {
+        Version::Http10 | Version::Http11 if !keep_alive => head.push_known(Name::Connection, b"close"),
+        Version::Http10 => head.push_known(Name::Connection, b"keep-alive"),
+        Version::Http11 | Version::Http2 => {}
+    }
+    side.begin_answer(head, framing);
+    keep_alive
+}
+
+/// Answers with something of our own. `read`: the whole request was read, so that another one can follow.
+pub(crate) async fn own(
+    (client, slot): (&Rc<ClientConnection>, &Slot),
+    side: &mut Side,
+    mut asked: Asked,
+    mut head: Head,
+    body: &str,
+) -> After {
+    asked.keep_alive &= side.is_read();
+    head.push_known(Name::ContentLength, body.len().to_string().as_bytes());
+    let body = if asked.to_head { "" } else { body };
+    let framing = if body.is_empty() { Framing::None } else { Framing::Length(body.len() as u64) };
+    let keep_alive = begin(client, side, asked, &mut head, framing);
+    // Why the request could not be served is no reason not to say so.
+    slot.take_fired();
+    let mut left = body.as_bytes();
+    client.worker.slots.enter(slot, Phase::Body, client.idle_timeout());
+    let sent = std::future::poll_fn(|cx| {
+        if matches!(slot.fired(), Some(Fired::Deadline | Fired::Cut)) {
+            return Poll::Ready(false);
+        }
+        while !left.is_empty() {
+            match ready!(side.poll_send(cx, left)) {
+                Ok(sent) => left = &left[sent..],
+                Err(_) => return Poll::Ready(false),
+            }
+        }
+        side.poll_flush(cx).map(|flushed| flushed.is_ok())
+    });
+    match (sent.await, keep_alive) {
+        (false, _) => After::Cut,
+        (true, true) => After::Next,
+        (true, false) => After::Close,
+    }
+}
+
+/// Answers with an error.
+pub(crate) async fn error(
+    client: (&Rc<ClientConnection>, &Slot),
+    side: &mut Side,
+    mut asked: Asked,
+    request: &Head,
+    error: &ProxyError,
+) -> After {
+    let mut head = Head::default();
+    let body = error.answer(request, &mut head);
+    asked.keep_alive &= !error.closes();
+    own(client, side, asked, head, &body).await
+}

@@ -1,0 +1,140 @@
+//! The request's body on its way to the endpoint.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+use crate::proxy::error::Kind;
+use crate::proxy::exchange::Exchange;
+use crate::wire::body::Framing;
+use crate::wire::head::Head;
+use crate::wire::http1::BodyError;
+use crate::wire::side::{Copied, CopyError, Side, poll_copy};
+
+/// How long an endpoint that ignores `Expect` can hold back a body. Clients wait about as long (RFC 9110, 10.1.1).
+const EXPECT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How far it is.
+pub(crate) struct Upload {
+    pub(crate) framing: Framing,
+    limit: Option<u64>,
+    copied: Copied,
+    /// The endpoint takes no more of it; what it answers still counts.
+    broken: bool,
+    /// `Expect: 100-continue`: the client waits, and so do we, until the endpoint says 100, answers, or stays silent.
+    held: Option<Pin<Box<Sleep>>>,
+    /// The deadline was set for a client that is waited for.
+    for_client: bool,
+}
+
+impl Upload {
+    pub(crate) fn new(framing: Framing, limit: Option<u64>, expects: bool) -> Upload {
+        Upload {
+            framing,
+            limit,
+            copied: Copied::default(),
+            broken: false,
+            held: expects.then(|| Box::pin(tokio::time::sleep(EXPECT_PATIENCE))),
+            for_client: false,
+        }
+    }
+
+    /// Begins again; only where nothing is lost.
+    pub(crate) fn restart(&mut self) {
+        self.copied = Copied::default();
+        self.broken = false;
+    }
+
+    /// No byte of the body has left the client's side.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.copied.bytes == 0
+    }
+
+    /// Nothing of it will be sent any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.copied.over || self.broken
+    }
+
+    /// All of it was sent.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.copied.over && !self.broken
+    }
+
+    /// It is the client that it waits for.
+    pub(crate) fn waits_for_client(&self) -> bool {
+        !self.is_over() && self.copied.waits_for_source
+    }
+
+    /// The endpoint wants the body. Whether the client waits to hear that.
+    pub(crate) fn go_ahead(&mut self) -> bool {
+        self.held.take().is_some()
+    }
+
+    /// Sends what goes now.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange,
+        side: &mut Side,
+        upstream: &mut Side,
+    ) -> Poll<Result<(), Kind>> {
+        if self.is_over() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.held.is_some() {
+            ready!(self.poll_held(cx, side, upstream))?;
+        }
+        let before = self.copied.bytes;
+        let copied = poll_copy(cx, side, upstream, &mut self.copied);
+        exchange.bytes_in = self.copied.bytes;
+        if self.limit.is_some_and(|limit| self.copied.bytes > limit) {
+            return Poll::Ready(Err(Kind::BodyTooLarge));
+        }
+        match copied {
+            Poll::Ready(Ok(())) => {
+                if self.framing != Framing::None {
+                    exchange.waits_for_answer();
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(CopyError::Source(BodyError::Malformed(_)))) => Poll::Ready(Err(Kind::BadRequest)),
+            Poll::Ready(Err(CopyError::Source(_))) => Poll::Ready(Err(Kind::ClientLeft)),
+            // An endpoint that refuses an upload answers and closes.
+            Poll::Ready(Err(CopyError::Sink(_))) => {
+                self.broken = true;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => {
+                let for_client = self.copied.waits_for_source;
+                if self.copied.bytes > before || for_client != self.for_client {
+                    self.for_client = for_client;
+                    exchange.goes_on(for_client);
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Waits until the endpoint wants the body, the client sends it anyway, or it has taken too long.
+    fn poll_held(&mut self, cx: &mut Context<'_>, side: &mut Side, upstream: &mut Side) -> Poll<Result<(), Kind>> {
+        if ready!(upstream.poll_flush(cx)).is_err() {
+            self.broken = true;
+            return Poll::Ready(Ok(()));
+        }
+        if side.poll_left(cx).is_ready() {
+            return Poll::Ready(Err(Kind::ClientLeft));
+        }
+        if !side.has_unread() {
+            if let Some(patience) = &mut self.held {
+                ready!(patience.as_mut().poll(cx));
+            }
+            let mut go_ahead = Head::default();
+            go_ahead.set_status_line(100, b"Continue");
+            side.begin_answer(&go_ahead, Framing::None);
+        }
+        self.held = None;
+        Poll::Ready(Ok(()))
+    }
+}

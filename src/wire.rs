@@ -1,0 +1,15 @@
+//! What goes over a connection: HTTP/1.1 and HTTP/2, read strictly, written plainly, and one form for both.
+//!
+//! A [`Head`](head::Head) is a request's or an answer's start line and fields in one block of memory. A
+//! [`Side`](side::Side) is one end of an exchange, whatever version it speaks: body pieces come from it and go to it. A
+//! proxy between two sides is then one loop. HTTP/1.1 ([`http1`], RFC 9112) is our own, because the request path is
+//! what this program is about: it reads in place, allocates nothing for a request, and accepts nothing that can be read
+//! in two ways. HTTP/2 is the `h2` crate's ([`http2`], RFC 9113).
+
+pub(crate) mod body;
+pub(crate) mod buffer;
+pub(crate) mod head;
+pub(crate) mod http1;
+pub(crate) mod parse;
+pub(crate) mod side;
+pub(crate) mod socket;

@@ -1,0 +1,182 @@
+//! Bytes between two sockets, in blocks that are borrowed from the thread only while something is in them.
+//!
+//! A connection that waits holds no block at all, so ten thousand idle ones cost what ten thousand sockets cost.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// Holds a head, and most whole messages.
+const SMALL: usize = 8 << 10;
+/// Holds a piece of a large body: as much as a socket gives at once.
+const LARGE: usize = 128 << 10;
+/// Blocks that are kept for the next one who wants one, each kind.
+const KEPT: usize = 32;
+
+#[derive(Default)]
+struct Store {
+    small: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+    outputs: Vec<Vec<u8>>,
+}
+
+thread_local! {
+    static STORE: RefCell<Store> = RefCell::default();
+}
+
+/// What was read and is not used yet.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    /// All of it is initialized; empty: no block is held.
+    block: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    /// With these bytes in it already.
+    pub(crate) fn of(bytes: &[u8]) -> Input {
+        let mut block = bytes.to_vec();
+        block.resize(bytes.len().max(SMALL), 0);
+        Input { block, start: 0, end: bytes.len() }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.block[self.start..self.end]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// These many bytes are used.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start += n;
+        debug_assert!(self.start <= self.end);
+        if self.is_empty() {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Reads once; 0: the end. `hint`: so much is still to come, if that is known.
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut (impl AsyncRead + Unpin),
+        hint: u64,
+    ) -> Poll<io::Result<usize>> {
+        self.make_room(hint);
+        let mut free = ReadBuf::new(&mut self.block[self.end..]);
+        let read = Pin::new(io).poll_read(cx, &mut free);
+        let n = free.filled().len();
+        if read.is_pending() {
+            self.release();
+        }
+        ready!(read)?;
+        self.end += n;
+        Poll::Ready(Ok(n))
+    }
+
+    fn make_room(&mut self, hint: u64) {
+        if self.is_empty() && hint > SMALL as u64 && self.block.len() < LARGE {
+            self.release();
+            self.block = take(|store| &mut store.large).unwrap_or_else(|| vec![0; LARGE]);
+        } else if self.block.is_empty() {
+            self.block = take(|store| &mut store.small).unwrap_or_else(|| vec![0; SMALL]);
+        } else if self.end == self.block.len() {
+            if self.start > 0 {
+                self.block.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            } else {
+                // A head that is larger than most; its reader has a limit.
+                self.block.resize(self.block.len() * 2, 0);
+            }
+        }
+    }
+
+    /// Gives the block back if nothing is in it.
+    pub(crate) fn release(&mut self) {
+        if self.is_empty() && !self.block.is_empty() {
+            let block = std::mem::take(&mut self.block);
+            match block.len() {
+                SMALL => give(block, |store| &mut store.small),
+                LARGE => give(block, |store| &mut store.large),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        (self.start, self.end) = (0, 0);
+        self.release();
+    }
+}
+
+/// What is to be written and was not taken by the kernel yet.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Output {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent == self.bytes.len()
+    }
+
+    /// To append to.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes = take(|store| &mut store.outputs).unwrap_or_else(|| Vec::with_capacity(SMALL));
+        }
+        &mut self.bytes
+    }
+
+    /// These many were written.
+    pub(crate) fn written(&mut self, n: usize) {
+        self.sent += n;
+        debug_assert!(self.sent <= self.bytes.len());
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.sent = 0;
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if (SMALL..=4 * SMALL).contains(&bytes.capacity()) {
+            bytes.clear();
+            give(bytes, |store| &mut store.outputs);
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn take(of: impl FnOnce(&mut Store) -> &mut Vec<Vec<u8>>) -> Option<Vec<u8>> {
+    STORE.with_borrow_mut(|store| of(store).pop())
+}
+
+fn give(block: Vec<u8>, to: impl FnOnce(&mut Store) -> &mut Vec<Vec<u8>>) {
+    // While the thread ends there is no store any more.
+    let _ = STORE.try_with(|store| {
+        let mut store = store.borrow_mut();
+        let kept = to(&mut store);
+        if kept.len() < KEPT {
+            kept.push(block);
+        }
+    });
+}

@@ -1,0 +1,370 @@
+//! One HTTP/1.1 connection (RFC 9112), seen from either end: heads and bodies in, heads and bodies out.
+//!
+//! Bodies are handed on from the block they were read into; small pieces go out together with the head before them, large
+//! ones by a vectored write beside it. What is waited for is the caller's business: there is no timer in here.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use memchr::memchr_iter;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::wire::body::{Decoder, Encoder, Framing, Malformed, Step, is_trailer, write_chunk_size};
+use crate::wire::buffer::{Input, Output};
+use crate::wire::head::Head;
+use crate::wire::parse::{self, Refused};
+use crate::wire::socket::Socket;
+
+/// A piece up to this is copied behind what waits to be written; a larger one is written from where it is.
+const COPIED: usize = 4 << 10;
+/// So much may wait to be written before a piece has to wait, too.
+const WAITING: usize = 16 << 10;
+
+/// What comes of a body.
+#[derive(Debug)]
+pub(crate) enum Piece<'a> {
+    Data(&'a [u8]),
+    /// It is over; there may be trailers.
+    End,
+}
+
+/// Why a body ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("the connection ended in the middle of the body")]
+    Incomplete,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Why there is no head.
+#[derive(Debug)]
+pub(crate) enum HeadError {
+    Refused(Refused),
+    /// The connection ended, or broke, in the middle.
+    Incomplete,
+    Io(io::Error),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Wire<I = Socket> {
+    pub(crate) io: I,
+    input: Input,
+    output: Output,
+    decoder: Decoder,
+    encoder: Encoder,
+    trailers: Head,
+    /// So much of the input was looked through for the end of a head.
+    looked: usize,
+    ended: bool,
+    written: bool,
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
+    pub(crate) fn new(io: I) -> Wire<I> {
+        Wire {
+            io,
+            input: Input::default(),
+            output: Output::default(),
+            decoder: Decoder::Over,
+            encoder: Encoder::Over,
+            trailers: Head::default(),
+            looked: 0,
+            ended: false,
+            written: false,
+        }
+    }
+
+    /// With these bytes read already.
+    pub(crate) fn with(io: I, read: &[u8]) -> Wire<I> {
+        Wire { input: Input::of(read), ..Wire::new(io) }
+    }
+
+    /// What was read and is not used yet.
+    pub(crate) fn unread(&self) -> &[u8] {
+        self.input.bytes()
+    }
+
+    /// The other end has sent its last byte.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// So much waits to be written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.output.bytes().len()
+    }
+
+    /// A message begins: nothing of it was written.
+    pub(crate) fn begin(&mut self) {
+        self.written = false;
+    }
+
+    /// Something of the message was written.
+    pub(crate) fn has_written(&self) -> bool {
+        self.written
+    }
+
+    /// Reads a request's head. False: the connection ended where one would have begun.
+    pub(crate) fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut Head,
+        max: usize,
+    ) -> Poll<Result<bool, HeadError>> {
+        self.poll_head(cx, head, max, parse::request)
+    }
+
+    /// Reads an answer's head; the same.
+    pub(crate) fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut Head,
+        max: usize,
+    ) -> Poll<Result<bool, HeadError>> {
+        self.poll_head(cx, head, max, parse::answer)
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut Head,
+        max: usize,
+        parse: impl Fn(&[u8], &mut Head) -> Result<Option<usize>, Refused>,
+    ) -> Poll<Result<bool, HeadError>> {
+        loop {
+            let bytes = self.input.bytes();
+            // A head that comes in many pieces is not read anew with each of them.
+            if !bytes.is_empty() && (self.looked == 0 || has_empty_line(bytes, self.looked)) {
+                match parse(bytes, head) {
+                    Ok(Some(length)) if length > max => return Poll::Ready(Err(HeadError::Refused(Refused::TooLarge))),
+                    Ok(Some(length)) => {
+                        self.input.consume(length);
+                        self.looked = 0;
+                        return Poll::Ready(Ok(true));
+                    }
+                    Ok(None) => {}
+                    Err(refused) => return Poll::Ready(Err(HeadError::Refused(refused))),
+                }
+            }
+            self.looked = bytes.len();
+            if bytes.len() >= max {
+                return Poll::Ready(Err(HeadError::Refused(Refused::TooLarge)));
+            }
+            match ready!(self.poll_fill(cx)) {
+                Ok(0) if self.input.is_empty() => return Poll::Ready(Ok(false)),
+                Ok(0) => return Poll::Ready(Err(HeadError::Incomplete)),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(HeadError::Io(error))),
+            }
+        }
+    }
+
+    /// Waits until something is to be read: true, or the connection has ended: false.
+    pub(crate) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if !self.input.is_empty() {
+            return Poll::Ready(true);
+        }
+        Poll::Ready(ready!(self.poll_fill(cx)).is_ok_and(|read| read > 0))
+    }
+
+    /// Watches for the other end leaving while nothing is expected of it; what it sends instead is kept.
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ended {
+            return Poll::Ready(());
+        }
+        if !self.input.is_empty() {
+            return Poll::Pending;
+        }
+        match ready!(self.poll_fill(cx)) {
+            Ok(0) | Err(_) => Poll::Ready(()),
+            Ok(_) => Poll::Pending,
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let read = ready!(self.input.poll_fill(cx, &mut self.io, self.decoder.hint()));
+        if !matches!(read, Ok(1..)) {
+            self.ended = true;
+            self.input.release();
+        }
+        Poll::Ready(read)
+    }
+
+    /// The body that comes next.
+    pub(crate) fn expect_body(&mut self, framing: Framing) {
+        self.decoder = Decoder::new(framing);
+        self.trailers.clear();
+    }
+
+    /// The body that goes out next.
+    pub(crate) fn announce_body(&mut self, framing: Framing) {
+        self.encoder = Encoder::new(framing);
+    }
+
+    /// The whole body came.
+    pub(crate) fn is_read(&self) -> bool {
+        self.decoder == Decoder::Over
+    }
+
+    /// The next piece of the body; what of it was used is told by [`Wire::consume`].
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece<'_>, BodyError>> {
+        loop {
+            match self.decoder.step(self.input.bytes(), &mut self.trailers) {
+                Ok(Step::Data(n)) => return Poll::Ready(Ok(Piece::Data(&self.input.bytes()[..n]))),
+                Ok(Step::Skip(n)) => self.input.consume(n),
+                Ok(Step::End) => {
+                    self.input.release();
+                    return Poll::Ready(Ok(Piece::End));
+                }
+                Ok(Step::More) => match ready!(self.poll_fill(cx)) {
+                    Ok(0) if self.decoder == Decoder::UntilEnd => self.decoder = Decoder::Over,
+                    Ok(0) => return Poll::Ready(Err(BodyError::Incomplete)),
+                    Ok(_) => {}
+                    Err(error) => return Poll::Ready(Err(error.into())),
+                },
+                Err(malformed) => return Poll::Ready(Err(malformed.into())),
+            }
+        }
+    }
+
+    /// So many bytes of the last piece were used.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.input.consume(n);
+        self.decoder.consumed(n);
+    }
+
+    /// What came behind the body.
+    pub(crate) fn trailers(&self) -> &Head {
+        &self.trailers
+    }
+
+    /// To write a head to; it goes out with what follows.
+    pub(crate) fn out(&mut self) -> &mut Vec<u8> {
+        self.output.tail()
+    }
+
+    /// Takes a piece of the body, or as much of it as goes.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        if data.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let in_chunk = matches!(self.encoder, Encoder::Chunked { left: 1.. });
+        if !in_chunk && data.len() <= COPIED {
+            if self.output.bytes().len() >= WAITING {
+                ready!(self.poll_flush(cx))?;
+            }
+            self.copy(data);
+            return Poll::Ready(Ok(data.len()));
+        }
+        let data = match &mut self.encoder {
+            Encoder::Chunked { left } => {
+                if *left == 0 {
+                    write_chunk_size(data.len(), self.output.tail());
+                    *left = data.len() as u64;
+                }
+                &data[..data.len().min(usize::try_from(*left).unwrap_or(usize::MAX))]
+            }
+            Encoder::Length(_) | Encoder::UntilEnd | Encoder::Over => data,
+        };
+        loop {
+            let waiting = self.output.bytes();
+            let written = if waiting.is_empty() {
+                ready!(Pin::new(&mut self.io).poll_write(cx, data))?
+            } else {
+                let both = [io::IoSlice::new(waiting), io::IoSlice::new(data)];
+                ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &both))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written = true;
+            let before = waiting.len();
+            self.output.written(written.min(before));
+            let sent = written.saturating_sub(before);
+            if sent > 0 {
+                self.sent(sent);
+                return Poll::Ready(Ok(sent));
+            }
+        }
+    }
+
+    fn copy(&mut self, data: &[u8]) {
+        let out = self.output.tail();
+        match &mut self.encoder {
+            Encoder::Chunked { .. } => {
+                write_chunk_size(data.len(), out);
+                out.extend_from_slice(data);
+                out.extend_from_slice(b"\r\n");
+            }
+            Encoder::Length(_) | Encoder::UntilEnd | Encoder::Over => {
+                out.extend_from_slice(data);
+                self.sent(data.len());
+            }
+        }
+    }
+
+    fn sent(&mut self, n: usize) {
+        match &mut self.encoder {
+            Encoder::Length(left) => *left = left.saturating_sub(n as u64),
+            Encoder::Chunked { left } => {
+                *left -= n as u64;
+                if *left == 0 {
+                    self.output.tail().extend_from_slice(b"\r\n");
+                }
+            }
+            Encoder::UntilEnd | Encoder::Over => {}
+        }
+    }
+
+    /// The body is over. What has to be flushed is in the output.
+    pub(crate) fn finish(&mut self, trailers: &Head) {
+        if let Encoder::Chunked { .. } = self.encoder {
+            let out = self.output.tail();
+            out.extend_from_slice(b"0\r\n");
+            for (_, name, value) in trailers.fields().filter(|(kind, name, _)| is_trailer(*kind, name)) {
+                out.extend_from_slice(name);
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(value);
+                out.extend_from_slice(b"\r\n");
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+        self.encoder = Encoder::Over;
+    }
+
+    /// Writes what waits.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, self.output.bytes()))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written = true;
+            self.output.written(written);
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// Tells the other end that nothing more comes.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Whether an empty line ends behind what was looked at before.
+fn has_empty_line(bytes: &[u8], looked: usize) -> bool {
+    let from = looked.saturating_sub(2);
+    memchr_iter(b'\n', &bytes[from..]).any(|end| {
+        let rest = &bytes[from + end + 1..];
+        rest.starts_with(b"\n") || rest.starts_with(b"\r\n")
+    })
+}
+
+#[cfg(test)]
+mod tests;

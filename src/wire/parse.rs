@@ -1,0 +1,106 @@
+//! Reading the head of an HTTP/1.1 message (RFC 9112), and nothing that could be read in another way.
+//!
+//! httparse does the reading. What it forgives and we do not: a line that ends in a bare LF, bytes beyond ASCII in a
+//! target, a method of any length. Each of them is legal to accept, and each is what request smuggling is made of.
+
+use std::mem::MaybeUninit;
+
+use httparse::{EMPTY_HEADER, Error, Header, ParserConfig, Status};
+use memchr::memchr_iter;
+
+use crate::wire::head::{Builder, Head, Version};
+
+/// A head has no more fields.
+const MAX_FIELDS: usize = 100;
+/// The longest method that is registered has 17 letters.
+const MAX_METHOD: usize = 32;
+/// Nobody needs a longer target, and what keeps it in 16 bits would cut it.
+const MAX_TARGET: usize = 65_534;
+
+/// Why a head is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// 400, or 502 for an answer.
+    Malformed(&'static str),
+    /// 414
+    TargetTooLong,
+    /// 431
+    TooLarge,
+}
+
+/// Reads a request's head from the beginning of `input`: its length, or `None` while it is not complete.
+pub(super) fn request(input: &[u8], head: &mut Head) -> Result<Option<usize>, Refused> {
+    let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Request::new(&mut []);
+    let length = match parsed.parse_with_uninit_headers(input, &mut fields) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(None),
+        Err(error) => return Err(refused(error)),
+    };
+    let raw = lines_end_well(&input[..length])?;
+    let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
+    if method.len() > MAX_METHOD {
+        return Err(Refused::Malformed("The method is not valid."));
+    }
+    if target.len() > MAX_TARGET {
+        return Err(Refused::TargetTooLong);
+    }
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(Refused::Malformed("The request target is not valid."));
+    }
+    let mut builder = Builder::new(head, raw);
+    builder.request_line(version(parsed.version), method, target);
+    parsed.headers.iter().for_each(|field| builder.field(field.name, field.value));
+    Ok(Some(length))
+}
+
+/// The same for an answer's head.
+pub(super) fn answer(input: &[u8], head: &mut Head) -> Result<Option<usize>, Refused> {
+    let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = ParserConfig::default();
+    let length = match config.parse_response_with_uninit_headers(&mut parsed, input, &mut fields) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(None),
+        Err(error) => return Err(refused(error)),
+    };
+    let raw = lines_end_well(&input[..length])?;
+    let mut builder = Builder::new(head, raw);
+    builder.status_line(version(parsed.version), parsed.code.unwrap_or_default(), parsed.reason.unwrap_or_default());
+    parsed.headers.iter().for_each(|field| builder.field(field.name, field.value));
+    Ok(Some(length))
+}
+
+/// Reads the fields behind a chunked body, to and with the empty line.
+pub(super) fn trailers(input: &[u8], head: &mut Head) -> Result<Option<usize>, Refused> {
+    let mut fields = [EMPTY_HEADER; MAX_FIELDS];
+    let (length, fields) = match httparse::parse_headers(input, &mut fields) {
+        Ok(Status::Complete(parsed)) => parsed,
+        Ok(Status::Partial) => return Ok(None),
+        Err(error) => return Err(refused(error)),
+    };
+    let raw = lines_end_well(&input[..length])?;
+    let mut builder = Builder::new(head, raw);
+    fields.iter().for_each(|field| builder.field(field.name, field.value));
+    Ok(Some(length))
+}
+
+fn version(minor: Option<u8>) -> Version {
+    if minor == Some(0) { Version::Http10 } else { Version::Http11 }
+}
+
+fn refused(error: Error) -> Refused {
+    match error {
+        Error::TooManyHeaders => Refused::TooLarge,
+        Error::Version => Refused::Malformed("The request line does not end in a version that is spoken here."),
+        Error::HeaderName => Refused::Malformed("The name of a header field is not valid."),
+        Error::HeaderValue => Refused::Malformed("The value of a header field is not valid."),
+        Error::NewLine | Error::Token | Error::Status => Refused::Malformed("The head is not valid."),
+    }
+}
+
+/// Every line has to end in CR LF.
+fn lines_end_well(head: &[u8]) -> Result<&[u8], Refused> {
+    let well = memchr_iter(b'\n', head).all(|end| end > 0 && head[end - 1] == b'\r');
+    if well { Ok(head) } else { Err(Refused::Malformed("A line ends in a bare line feed.")) }
+}

@@ -1,0 +1,209 @@
+//! One end of an exchange, whatever version of HTTP it speaks.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use crate::wire::body::Framing;
+use crate::wire::head::Head;
+use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
+
+/// The head of an answer is no longer.
+const MAX_ANSWER_HEAD: usize = 256 << 10;
+
+/// The client's or the endpoint's end.
+#[derive(Debug)]
+pub(crate) enum Side {
+    Http1(Box<Wire>),
+}
+
+/// Which end broke.
+#[derive(Debug)]
+pub(crate) enum CopyError {
+    Source(BodyError),
+    Sink(io::Error),
+}
+
+/// How far the copying of one body is.
+#[derive(Debug, Default)]
+pub(crate) struct Copied {
+    pub(crate) bytes: u64,
+    /// The source is over, and the sink knows.
+    finished: bool,
+    /// The last bit of it was taken.
+    pub(crate) over: bool,
+    /// It is the source that is waited for, and not the sink.
+    pub(crate) waits_for_source: bool,
+}
+
+impl Side {
+    /// Begins a request: its head goes out with what follows.
+    pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) {
+        match self {
+            Side::Http1(wire) => {
+                wire.begin();
+                let out = wire.out();
+                out.extend_from_slice(head.method().as_bytes());
+                out.push(b' ');
+                out.extend_from_slice(head.target().as_bytes());
+                out.extend_from_slice(b" HTTP/1.1\r\n");
+                head.write_fields(out);
+                out.extend_from_slice(b"\r\n");
+                wire.announce_body(framing);
+            }
+        }
+    }
+
+    /// Reads the head of the answer. False: there is none.
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>, head: &mut Head) -> Poll<Result<bool, HeadError>> {
+        match self {
+            Side::Http1(wire) => wire.poll_answer(cx, head, MAX_ANSWER_HEAD),
+        }
+    }
+
+    /// The body of the answer that comes from here.
+    pub(crate) fn expect_body(&mut self, framing: Framing) {
+        match self {
+            Side::Http1(wire) => wire.expect_body(framing),
+        }
+    }
+
+    /// Begins an answer: its head goes out with what follows. Also an interim one, which has no body.
+    pub(crate) fn begin_answer(&mut self, head: &Head, framing: Framing) {
+        match self {
+            Side::Http1(wire) => {
+                let out = wire.out();
+                out.extend_from_slice(b"HTTP/1.1 ");
+                let status = head.status;
+                out.extend([status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + (digit % 10) as u8));
+                out.push(b' ');
+                out.extend_from_slice(head.reason());
+                out.extend_from_slice(b"\r\n");
+                head.write_fields(out);
+                out.extend_from_slice(b"\r\n");
+                wire.announce_body(framing);
+            }
+        }
+    }
+
+    /// Whether anything of the last request was written.
+    pub(crate) fn has_written(&self) -> bool {
+        match self {
+            Side::Http1(wire) => wire.has_written(),
+        }
+    }
+
+    /// So much waits to be taken by the other end.
+    pub(crate) fn waiting(&self) -> usize {
+        match self {
+            Side::Http1(wire) => wire.waiting(),
+        }
+    }
+
+    /// The next piece of the body that comes from here.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece<'_>, BodyError>> {
+        match self {
+            Side::Http1(wire) => wire.poll_body(cx),
+        }
+    }
+
+    fn consume(&mut self, n: usize) {
+        match self {
+            Side::Http1(wire) => wire.consume(n),
+        }
+    }
+
+    fn trailers(&self) -> &Head {
+        match self {
+            Side::Http1(wire) => wire.trailers(),
+        }
+    }
+
+    /// Takes a piece of the body that goes here.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Side::Http1(wire) => wire.poll_send(cx, data),
+        }
+    }
+
+    /// The body that goes here is over.
+    pub(crate) fn finish(&mut self, trailers: &Head) {
+        match self {
+            Side::Http1(wire) => wire.finish(trailers),
+        }
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Side::Http1(wire) => wire.poll_flush(cx),
+        }
+    }
+
+    /// Watches for this end leaving while nothing is expected of it.
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Side::Http1(wire) => wire.poll_left(cx),
+        }
+    }
+
+    /// Whether the body from here has come as a whole.
+    pub(crate) fn is_read(&self) -> bool {
+        match self {
+            Side::Http1(wire) => wire.is_read(),
+        }
+    }
+
+    /// Whether something of the body from here is there to be taken.
+    pub(crate) fn has_unread(&self) -> bool {
+        match self {
+            Side::Http1(wire) => !wire.unread().is_empty(),
+        }
+    }
+
+    /// From now on bytes go through as they are.
+    pub(crate) fn become_tunnel(&mut self) {
+        match self {
+            Side::Http1(wire) => {
+                wire.expect_body(Framing::UntilEnd);
+                wire.announce_body(Framing::UntilEnd);
+            }
+        }
+    }
+
+    /// Tells this end of a tunnel that nothing more comes.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Side::Http1(wire) => wire.poll_shutdown(cx),
+        }
+    }
+}
+
+/// Copies a body from one side to the other, as far as it goes now.
+pub(crate) fn poll_copy(
+    cx: &mut Context<'_>,
+    from: &mut Side,
+    to: &mut Side,
+    copied: &mut Copied,
+) -> Poll<Result<(), CopyError>> {
+    while !copied.finished {
+        copied.waits_for_source = false;
+        let Poll::Ready(piece) = from.poll_body(cx) else {
+            ready!(to.poll_flush(cx)).map_err(CopyError::Sink)?;
+            copied.waits_for_source = true;
+            return Poll::Pending;
+        };
+        match piece.map_err(CopyError::Source)? {
+            Piece::Data(data) => {
+                let n = ready!(to.poll_send(cx, data)).map_err(CopyError::Sink)?;
+                from.consume(n);
+                copied.bytes += n as u64;
+            }
+            Piece::End => {
+                to.finish(from.trailers());
+                copied.finished = true;
+            }
+        }
+    }
+    ready!(to.poll_flush(cx)).map_err(CopyError::Sink)?;
+    copied.over = true;
+    Poll::Ready(Ok(()))
+}
