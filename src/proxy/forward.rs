@@ -153,10 +153,10 @@ fn check(head: &mut Head) -> Result<(), ProxyError> {
     }
     // Also where the target names the host (RFC 9112, 3.2).
     headers::host(head)?;
-    let target = head.target();
-    if target.starts_with('/') {
+    if head.target_bytes().starts_with(b"/") {
         return Ok(());
     }
+    let target = head.target();
     if target == "*" {
         return if head.is_method("OPTIONS") { Ok(()) } else { Err(ProxyError::bad_request(TARGET)) };
     }
@@ -215,7 +215,8 @@ async fn send(
         let untouched = upload.is_untouched() && failed.kind == Kind::UpstreamClosed;
         // The endpoint closed an idle connection; that says nothing about the endpoint.
         let was_stale = upstream.reused && !stale;
-        let idempotent = matches!(exchange.head.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
+        let idempotent =
+            matches!(exchange.head.method_bytes(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
         if !(untouched && was_stale && (idempotent || !upstream.side.has_written())) {
             break;
         }

@@ -20,7 +20,7 @@ pub(crate) struct From<'a> {
 }
 
 /// The one `Host` of a request. HTTP/1.1 asks for exactly one (RFC 9112, 3.2); it may be empty.
-pub(crate) fn host(head: &Head) -> Result<&str, ProxyError> {
+pub(crate) fn host(head: &Head) -> Result<&[u8], ProxyError> {
     let mut hosts = head.all(Name::Host);
     let first = hosts.next();
     if hosts.next().is_some() {
@@ -28,8 +28,8 @@ pub(crate) fn host(head: &Head) -> Result<&str, ProxyError> {
     }
     match first {
         None if head.version == Version::Http11 => Err(ProxyError::bad_request("The request has no Host field.")),
-        None => Ok(""),
-        Some(host) if is_host(host) => Ok(std::str::from_utf8(host).unwrap_or_default()),
+        None => Ok(b""),
+        Some(host) if is_host(host) => Ok(host),
         Some(_) => Err(ProxyError::bad_request("The Host field is not valid.")),
     }
 }

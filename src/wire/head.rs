@@ -30,64 +30,75 @@ macro_rules! names {
         /// The names that this proxy knows; all others are [`Name::Other`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
-        pub(crate) enum Name { Other, $($variant,)* }
+        pub(crate) enum Name { $($variant,)* Other }
 
-        impl Name {
-            /// In lower case; empty for [`Name::Other`].
-            pub(crate) const fn as_str(self) -> &'static str {
-                match self { Name::Other => "", $(Name::$variant => $text,)* }
-            }
-
-            fn of_candidates(name: &[u8]) -> Name {
-                $(if name.eq_ignore_ascii_case($text.as_bytes()) { return Name::$variant; })*
-                Name::Other
-            }
-        }
-
-        /// Which lengths and first letters the known names have, to let most of the others pass at once.
-        const BEGINNINGS: [u32; 32] = {
-            let mut beginnings = [0; 32];
-            $(beginnings[$text.len()] |= 1 << ($text.as_bytes()[0] & 31);)*
-            beginnings
-        };
+        const KNOWN: &[Name] = &[$(Name::$variant,)*];
+        const TEXTS: &[&str] = &[$($text,)* ""];
     };
 }
 
+// Sorted by length: a name is compared with those of its own length only.
 names! {
+    Te "te",
+    Via "via",
+    Date "date",
     Host "host",
-    ContentLength "content-length",
-    TransferEncoding "transfer-encoding",
+    Accept "accept",
+    Cookie "cookie",
+    Expect "expect",
+    Upgrade "upgrade",
+    Forwarded "forwarded",
     Connection "connection",
     KeepAlive "keep-alive",
-    ProxyConnection "proxy-connection",
-    Upgrade "upgrade",
-    Te "te",
-    Expect "expect",
-    Http2Settings "http2-settings",
-    Accept "accept",
+    Traceparent "traceparent",
     ContentType "content-type",
-    Cookie "cookie",
-    Date "date",
-    Via "via",
-    Forwarded "forwarded",
+    XRequestId "x-request-id",
+    ContentLength "content-length",
+    Http2Settings "http2-settings",
     XForwardedFor "x-forwarded-for",
+    ProxyConnection "proxy-connection",
     XForwardedHost "x-forwarded-host",
     XForwardedPort "x-forwarded-port",
-    XForwardedProto "x-forwarded-proto",
-    XRequestId "x-request-id",
-    XClientCertSubject "x-client-cert-subject",
-    Traceparent "traceparent",
     SecWebSocketKey "sec-websocket-key",
+    TransferEncoding "transfer-encoding",
+    XForwardedProto "x-forwarded-proto",
     SecWebSocketAccept "sec-websocket-accept",
+    XClientCertSubject "x-client-cert-subject",
 }
 
+/// Where the known names of each length begin in [`KNOWN`]; those of the next length end them.
+const OF_LENGTH: [u8; 33] = {
+    let mut begins = [0; 33];
+    let mut length = 0;
+    while length < begins.len() {
+        let mut index = 0;
+        while index < KNOWN.len() && TEXTS[index].len() < length {
+            index += 1;
+        }
+        begins[length] = index as u8;
+        length += 1;
+    }
+    begins
+};
+
 impl Name {
+    /// In lower case; empty for [`Name::Other`].
+    pub(crate) const fn as_str(self) -> &'static str {
+        TEXTS[self as usize]
+    }
+
     /// What this name is, in any case.
     pub(crate) fn of(name: &[u8]) -> Name {
-        match (BEGINNINGS.get(name.len()), name.first()) {
-            (Some(letters), Some(first)) if letters & 1 << (first & 31) != 0 => Name::of_candidates(name),
-            _ => Name::Other,
-        }
+        let (Some(from), Some(to)) = (OF_LENGTH.get(name.len()), OF_LENGTH.get(name.len() + 1)) else {
+            return Name::Other;
+        };
+        let candidates = &KNOWN[usize::from(*from)..usize::from(*to)];
+        // Most are told apart by their first letter.
+        let is = |known: &&Name| {
+            let text = known.as_str().as_bytes();
+            text[0] == name[0] | 0x20 && name.eq_ignore_ascii_case(text)
+        };
+        candidates.iter().find(is).copied().unwrap_or(Name::Other)
     }
 
     const fn bit(self) -> u32 {
@@ -101,9 +112,11 @@ struct Span {
     end: u32,
 }
 
+/// A field. Where it stands as `name: value` and the end of the line, as almost all do, neighbors are written in one go.
 #[derive(Clone, Copy, Debug)]
 struct Field {
     kind: Name,
+    plain: bool,
     name: Span,
     value: Span,
 }
@@ -162,8 +175,7 @@ impl Head {
 
     /// The target without its query.
     pub(crate) fn path(&self) -> &str {
-        let target = self.target();
-        memchr::memchr(b'?', target.as_bytes()).map_or(target, |end| &target[..end])
+        std::str::from_utf8(self.path_bytes()).unwrap_or_default()
     }
 
     pub(crate) fn reason(&self) -> &[u8] {
@@ -186,13 +198,22 @@ impl Head {
         let value = self.fields.iter().find(|field| field.kind == of).map(|field| field.value);
         if let Some(value) = value {
             let name = self.keep(kind.as_str().as_bytes());
-            self.add(Field { kind, name, value });
+            self.bytes.extend_from_slice(b": ");
+            let start = self.bytes.len();
+            self.bytes.extend_from_within(value.start as usize..value.end as usize);
+            let value = span(start, self.bytes.len());
+            self.bytes.extend_from_slice(b"\r\n");
+            self.add(Field { kind, plain: true, name, value });
         }
     }
 
     fn push_as(&mut self, kind: Name, name: &[u8], value: &[u8]) {
-        let field = Field { kind, name: self.keep(name), value: self.keep(value) };
-        self.add(field);
+        self.bytes.reserve(name.len() + value.len() + 4);
+        let name = self.keep(name);
+        self.bytes.extend_from_slice(b": ");
+        let value = self.keep(value);
+        self.bytes.extend_from_slice(b"\r\n");
+        self.add(Field { kind, plain: true, name, value });
     }
 
     fn add(&mut self, field: Field) {
@@ -259,18 +280,45 @@ impl Head {
 
     /// `GET`, `HEAD` and the like answer to this in their exact form (RFC 9110, 9.1).
     pub(crate) fn is_method(&self, method: &str) -> bool {
-        self.at(self.start_line.0) == method.as_bytes()
+        self.method_bytes() == method.as_bytes()
+    }
+
+    pub(crate) fn method_bytes(&self) -> &[u8] {
+        self.at(self.start_line.0)
+    }
+
+    pub(crate) fn target_bytes(&self) -> &[u8] {
+        self.at(self.start_line.1)
+    }
+
+    /// The target without its query.
+    pub(crate) fn path_bytes(&self) -> &[u8] {
+        let target = self.target_bytes();
+        memchr::memchr(b'?', target).map_or(target, |end| &target[..end])
     }
 
     /// Writes the fields as HTTP/1.1 does; without the empty line.
     pub(crate) fn write_fields(&self, wire: &mut Vec<u8>) {
         wire.reserve(self.bytes.len() + 4 * self.fields.len());
+        let mut run = 0..0;
         for field in &self.fields {
-            wire.extend_from_slice(self.at(field.name));
-            wire.extend_from_slice(b": ");
-            wire.extend_from_slice(self.at(field.value));
-            wire.extend_from_slice(b"\r\n");
+            let (start, end) = (field.name.start as usize, field.value.end as usize + 2);
+            if field.plain && start == run.end {
+                run.end = end;
+                continue;
+            }
+            wire.extend_from_slice(&self.bytes[run.clone()]);
+            if field.plain {
+                run = start..end;
+            } else {
+                run = 0..0;
+                wire.extend_from_slice(self.at(field.name));
+                wire.extend_from_slice(b": ");
+                wire.extend_from_slice(self.at(field.value));
+                wire.extend_from_slice(b"\r\n");
+            }
         }
+        wire.extend_from_slice(&self.bytes[run]);
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Span {
@@ -324,10 +372,14 @@ impl<'a> Builder<'a> {
 
     pub(super) fn field(&mut self, name: &str, value: &[u8]) {
         let value = value.trim_ascii();
+        let kind = Name::of(name.as_bytes());
+        let name = self.place(name.as_bytes());
         // An empty value may stand anywhere.
-        let place = if value.is_empty() { Span::default() } else { self.place(value) };
-        let field = Field { kind: Name::of(name.as_bytes()), name: self.place(name.as_bytes()), value: place };
-        self.head.add(field);
+        let value = if value.is_empty() { Span::default() } else { self.place(value) };
+        let plain = value.start == name.end + 2
+            && self.raw[name.end as usize + 1] == b' '
+            && self.raw.get(value.end as usize) == Some(&b'\r');
+        self.head.add(Field { kind, plain, name, value });
     }
 }
 
@@ -353,6 +405,12 @@ mod tests {
         for other in ["", "x", "hosts", "content_length", "transfer-encoding ", "aaaa", "x-forwarded-foo"] {
             assert_eq!(Name::of(other.as_bytes()), Name::Other, "{other:?}");
         }
+    }
+
+    #[test]
+    fn every_known_name_is_found_by_its_length() {
+        assert!(TEXTS[..KNOWN.len()].is_sorted_by_key(|text| text.len()));
+        KNOWN.iter().for_each(|name| assert_eq!(Name::of(name.as_str().as_bytes()), *name));
     }
 
     #[test]

@@ -42,9 +42,9 @@ impl Side {
             Side::Http1(wire) => {
                 wire.begin();
                 let out = wire.out();
-                out.extend_from_slice(head.method().as_bytes());
+                out.extend_from_slice(head.method_bytes());
                 out.push(b' ');
-                out.extend_from_slice(head.target().as_bytes());
+                out.extend_from_slice(head.target_bytes());
                 out.extend_from_slice(b" HTTP/1.1\r\n");
                 head.write_fields(out);
                 out.extend_from_slice(b"\r\n");

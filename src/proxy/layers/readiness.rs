@@ -40,7 +40,8 @@ impl<S: Service<Inquiry, Response = Answered>> Service<Inquiry> for Readiness<S>
     fn call(&mut self, inquiry: Inquiry) -> Self::Future {
         let asked = inquiry.client.worker.live.with(|snapshot| {
             let path = snapshot.edge.readiness_path.as_deref();
-            path == Some(inquiry.head.path()) && matches!(inquiry.head.method(), "GET" | "HEAD")
+            path.is_some_and(|path| path.as_bytes() == inquiry.head.path_bytes())
+                && matches!(inquiry.head.method_bytes(), b"GET" | b"HEAD")
         });
         if !asked {
             return Either::Left(self.0.call(inquiry));
