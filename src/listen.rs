@@ -2,4 +2,5 @@
 
 pub(crate) mod accept;
 pub(crate) mod connection;
+mod http2;
 pub mod plane;

@@ -24,5 +24,6 @@ pub(crate) mod slot;
 pub mod snapshot;
 pub(crate) mod stack;
 mod transport;
+mod upgrade;
 mod upload;
 pub(crate) mod worker;

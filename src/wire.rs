@@ -10,6 +10,7 @@ pub(crate) mod body;
 pub(crate) mod buffer;
 pub(crate) mod head;
 pub(crate) mod http1;
+pub(crate) mod http2;
 pub(crate) mod parse;
 pub(crate) mod side;
 pub(crate) mod socket;

@@ -2,13 +2,14 @@
 
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower::Service;
 
+use crate::listen::http2::serve_http2;
 use crate::proxy::answer::After;
 use crate::proxy::client::ClientConnection;
 use crate::proxy::error::{refusal, slow_head};
@@ -16,8 +17,9 @@ use crate::proxy::exchange::log_refusal;
 use crate::proxy::forward::Inquiry;
 use crate::proxy::slot::{Fired, Phase};
 use crate::proxy::stack::stack;
-use crate::wire::head::Head;
+use crate::wire::head::{Head, Version};
 use crate::wire::http1::{HeadError, Wire};
+use crate::wire::http2::PREFACE;
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
@@ -31,7 +33,7 @@ const LINGER_BYTES: usize = 256 * 1024;
 pub(crate) async fn serve(client: Rc<ClientConnection>, tcp: TcpStream) {
     // Small answers must not wait for an acknowledgement.
     let _ = tcp.set_nodelay(true);
-    let mut serving = pin!(serve_http1(Rc::clone(&client), Wire::new(Socket::Tcp(tcp))));
+    let mut serving = pin!(serve_any(Rc::clone(&client), Socket::Tcp(tcp)));
     std::future::poll_fn(|cx| {
         client.worker.tick();
         client.slot.register(cx);
@@ -40,9 +42,46 @@ pub(crate) async fn serve(client: Rc<ClientConnection>, tcp: TcpStream) {
     .await;
 }
 
-async fn serve_http1(client: Rc<ClientConnection>, wire: Wire) {
+/// Serves whatever version of HTTP the client begins with.
+async fn serve_any(client: Rc<ClientConnection>, socket: Socket) {
+    let mut wire = Box::new(Wire::new(socket));
+    client.idle();
+    match std::future::poll_fn(|cx| poll_version(&client, &mut wire, cx)).await {
+        Some(Version::Http2) => Box::pin(serve_http2(client, wire.into_rewound())).await,
+        Some(Version::Http10 | Version::Http11) => serve_http1(client, wire).await,
+        None => {}
+    }
+}
+
+/// Looks at the first bytes. `None`: none came.
+fn poll_version(client: &ClientConnection, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Option<Version>> {
+    loop {
+        let unread = wire.unread();
+        let compared = unread.len().min(PREFACE.len());
+        if compared > 0 && (unread[..compared] != PREFACE[..compared]) {
+            return Poll::Ready(Some(Version::Http11));
+        }
+        if compared == PREFACE.len() {
+            return Poll::Ready(Some(Version::Http2));
+        }
+        match wire.poll_more(cx) {
+            Poll::Ready(true) if client.slot.phase() == Phase::Idle => client.head_began(),
+            Poll::Ready(true) => {}
+            Poll::Ready(false) => return Poll::Ready(None),
+            Poll::Pending => {
+                let over = client.slot.fired().is_some() || client.slot.is_closing();
+                return match over {
+                    // A request that has begun is answered, if only with what it lacks.
+                    true => Poll::Ready((compared > 0).then_some(Version::Http11)),
+                    false => Poll::Pending,
+                };
+            }
+        }
+    }
+}
+
+async fn serve_http1(client: Rc<ClientConnection>, mut wire: Box<Wire>) {
     let mut stack = stack();
-    let mut wire = Box::new(wire);
     let mut head = Head::default();
     loop {
         let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
@@ -59,7 +98,7 @@ async fn serve_http1(client: Rc<ClientConnection>, wire: Wire) {
             Inquiry { client: Rc::clone(&client), slot: Rc::clone(&client.slot), side: Side::Http1(wire), head };
         let Ok(answered) = stack.call(inquiry).await;
         head = answered.head;
-        let Side::Http1(back) = answered.side;
+        let Side::Http1(back) = answered.side else { return };
         match answered.after {
             After::Next => wire = back,
             After::Close => return close(*back).await,

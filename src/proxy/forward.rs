@@ -14,6 +14,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::transport::UpstreamConnection;
+use crate::proxy::upgrade;
 use crate::proxy::upload::Upload;
 use crate::telemetry::meter::InFlightKind;
 use crate::wire::body::Framing;
@@ -68,9 +69,12 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
 async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &mut Head) -> Result<After, ProxyError> {
     let (mut upload, upgrade) = prepare(exchange, side)?;
     let mut upstream = send(exchange, side, &mut upload, answer).await?;
-    let switching = answer.status == 101;
-    let framing = Framing::of_answer(answer, asked.to_head).map_err(|_| Kind::BadAnswer)?;
-    if switching && !upgrade {
+    let framing = match upstream.side.is_bodiless() {
+        true => Framing::None,
+        false => Framing::of_answer(answer, asked.to_head).map_err(|_| Kind::BadAnswer)?,
+    };
+    let switching = upgrade::is_granted(answer, &exchange.head);
+    if answer.status == 101 && !(switching && upgrade) {
         return Err(Kind::BadAnswer.into());
     }
     let upstream_goes_on = headers::keeps_alive(answer) && framing != Framing::UntilEnd;
@@ -80,7 +84,8 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
     }
     exchange.answered(answer.status);
     if switching {
-        side.begin_answer(answer, Framing::None);
+        upgrade::answer(answer, &exchange.head, asked.version);
+        side.begin_answer(answer, if asked.version == Version::Http2 { Framing::UntilEnd } else { Framing::None });
         tunnel(exchange, side, &mut upstream.side).await;
         return Ok(After::Cut);
     }
@@ -103,7 +108,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<(Upload, bool), P
     let worker = &client.worker;
     let logged = worker.logger.borrow().is_on();
     // What is wrong with it is answered once it is noted for the log.
-    let checked = check(&mut exchange.head).and_then(|()| Ok(Framing::of_request(&exchange.head)?));
+    let checked = check(&mut exchange.head).and_then(|()| Ok(Framing::of_request(&exchange.head, side.is_bodiless())?));
     let head = &mut exchange.head;
     let (admission, max_body, trusted, asker) = worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
@@ -134,6 +139,9 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<(Upload, bool), P
     let head = &mut exchange.head;
     let from = headers::From { peer: &client.peer_text, trusted, port: &worker.port, scheme: "http" };
     let upgrade = headers::to_endpoint(head, &from) && framing == Framing::None;
+    if upgrade {
+        upgrade::ask(head);
+    }
     match framing {
         Framing::Chunked => head.push_known(Name::TransferEncoding, b"chunked"),
         Framing::Length(length) if head.all(Name::ContentLength).nth(1).is_some() => {
@@ -148,6 +156,10 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<(Upload, bool), P
 /// Refuses what can't be served, and brings the target into origin form.
 fn check(head: &mut Head) -> Result<(), ProxyError> {
     const TARGET: &str = "The request target is not valid.";
+    if head.extended_connect {
+        // Told as an upgrade from here on (RFC 8441).
+        head.set_method(b"GET");
+    }
     if head.is_method("CONNECT") {
         return Err(ProxyError::bad_request("CONNECT is not served here."));
     }

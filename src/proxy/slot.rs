@@ -102,6 +102,11 @@ impl Slot {
 
     fn fire(&self, why: Fired) {
         self.fired.set(Some(why));
+        self.wake();
+    }
+
+    /// Has the task look again.
+    pub(crate) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }

@@ -32,8 +32,14 @@ pub(crate) struct Ambiguous(pub(crate) &'static str);
 
 impl Framing {
     /// Of a request. Exactly one `Content-Length`, or `chunked` and nothing else, or no body.
-    pub(crate) fn of_request(head: &Head) -> Result<Framing, Ambiguous> {
-        Ok(declared(head)?.unwrap_or(Framing::None))
+    /// `bodiless`: that there is none is known by other means.
+    pub(crate) fn of_request(head: &Head, bodiless: bool) -> Result<Framing, Ambiguous> {
+        let declared = declared(head)?;
+        Ok(match head.version {
+            Version::Http2 if bodiless || head.extended_connect => Framing::None,
+            Version::Http2 => declared.unwrap_or(Framing::Chunked),
+            Version::Http10 | Version::Http11 => declared.unwrap_or(Framing::None),
+        })
     }
 
     /// Of an answer to a request with HEAD, or any other.

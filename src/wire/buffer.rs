@@ -37,13 +37,6 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// With these bytes in it already.
-    pub(crate) fn of(bytes: &[u8]) -> Input {
-        let mut block = bytes.to_vec();
-        block.resize(bytes.len().max(SMALL), 0);
-        Input { block, start: 0, end: bytes.len() }
-    }
-
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.block[self.start..self.end]
     }

@@ -274,8 +274,9 @@ impl Head {
         self.fields.iter().map(|field| (field.kind, self.at(field.name), self.at(field.value)))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+    /// So many fields.
+    pub(crate) fn len(&self) -> usize {
+        self.fields.len()
     }
 
     /// `GET`, `HEAD` and the like answer to this in their exact form (RFC 9110, 9.1).

@@ -14,7 +14,7 @@ use crate::wire::body::{Decoder, Encoder, Framing, Malformed, Step, is_trailer, 
 use crate::wire::buffer::{Input, Output};
 use crate::wire::head::Head;
 use crate::wire::parse::{self, Refused};
-use crate::wire::socket::Socket;
+use crate::wire::socket::{Rewound, Socket};
 
 /// A piece up to this is copied behind what waits to be written; a larger one is written from where it is.
 const COPIED: usize = 4 << 10;
@@ -77,11 +77,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
             ended: false,
             written: false,
         }
-    }
-
-    /// With these bytes read already.
-    pub(crate) fn with(io: I, read: &[u8]) -> Wire<I> {
-        Wire { input: Input::of(read), ..Wire::new(io) }
     }
 
     /// What was read and is not used yet.
@@ -169,6 +164,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         if !self.input.is_empty() {
             return Poll::Ready(true);
         }
+        Poll::Ready(ready!(self.poll_fill(cx)).is_ok_and(|read| read > 0))
+    }
+
+    /// Reads more, whatever is there already. False: nothing more comes.
+    pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         Poll::Ready(ready!(self.poll_fill(cx)).is_ok_and(|read| read > 0))
     }
 
@@ -354,6 +354,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl Wire {
+    /// The stream as it was before anything was read.
+    pub(crate) fn into_rewound(self) -> Rewound {
+        Rewound::new(self.io, self.input.bytes())
     }
 }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use crate::wire::body::Framing;
 use crate::wire::head::Head;
 use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
+use crate::wire::http2::Stream;
 
 /// The head of an answer is no longer.
 const MAX_ANSWER_HEAD: usize = 256 << 10;
@@ -14,6 +15,7 @@ const MAX_ANSWER_HEAD: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) enum Side {
     Http1(Box<Wire>),
+    Http2(Box<Stream>),
 }
 
 /// Which end broke.
@@ -50,6 +52,32 @@ impl Side {
                 out.extend_from_slice(b"\r\n");
                 wire.announce_body(framing);
             }
+            Side::Http2(stream) => stream.begin_request(head, framing),
+        }
+    }
+
+    /// Waits until a request can be made. False: none can any more.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match self {
+            Side::Http1(_) => Poll::Ready(true),
+            Side::Http2(stream) => stream.poll_ready(cx),
+        }
+    }
+
+    /// The message that came has no body, whatever its head says.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        match self {
+            Side::Http1(_) => false,
+            Side::Http2(stream) => stream.is_bodiless(),
+        }
+    }
+
+    /// Breaks off, so that what was sent does not look whole.
+    pub(crate) fn reset(&mut self) {
+        match self {
+            // It looks broken when it is closed.
+            Side::Http1(_) => {}
+            Side::Http2(stream) => stream.reset(),
         }
     }
 
@@ -57,6 +85,7 @@ impl Side {
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>, head: &mut Head) -> Poll<Result<bool, HeadError>> {
         match self {
             Side::Http1(wire) => wire.poll_answer(cx, head, MAX_ANSWER_HEAD),
+            Side::Http2(stream) => stream.poll_answer(cx, head),
         }
     }
 
@@ -64,6 +93,8 @@ impl Side {
     pub(crate) fn expect_body(&mut self, framing: Framing) {
         match self {
             Side::Http1(wire) => wire.expect_body(framing),
+            // Its frames say it.
+            Side::Http2(_) => {}
         }
     }
 
@@ -82,13 +113,15 @@ impl Side {
                 out.extend_from_slice(b"\r\n");
                 wire.announce_body(framing);
             }
+            Side::Http2(stream) => stream.begin_answer(head, framing),
         }
     }
 
-    /// Whether anything of the last request was written.
+    /// Whether the other end may have acted on the last request: anything of it was written.
     pub(crate) fn has_written(&self) -> bool {
         match self {
             Side::Http1(wire) => wire.has_written(),
+            Side::Http2(stream) => stream.has_written(),
         }
     }
 
@@ -96,6 +129,7 @@ impl Side {
     pub(crate) fn waiting(&self) -> usize {
         match self {
             Side::Http1(wire) => wire.waiting(),
+            Side::Http2(_) => 0,
         }
     }
 
@@ -103,18 +137,21 @@ impl Side {
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece<'_>, BodyError>> {
         match self {
             Side::Http1(wire) => wire.poll_body(cx),
+            Side::Http2(stream) => stream.poll_body(cx),
         }
     }
 
     fn consume(&mut self, n: usize) {
         match self {
             Side::Http1(wire) => wire.consume(n),
+            Side::Http2(stream) => stream.consume(n),
         }
     }
 
     fn trailers(&self) -> &Head {
         match self {
             Side::Http1(wire) => wire.trailers(),
+            Side::Http2(stream) => stream.trailers(),
         }
     }
 
@@ -122,6 +159,7 @@ impl Side {
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Side::Http1(wire) => wire.poll_send(cx, data),
+            Side::Http2(stream) => stream.poll_send(cx, data),
         }
     }
 
@@ -129,12 +167,15 @@ impl Side {
     pub(crate) fn finish(&mut self, trailers: &Head) {
         match self {
             Side::Http1(wire) => wire.finish(trailers),
+            Side::Http2(stream) => stream.finish(trailers),
         }
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Side::Http1(wire) => wire.poll_flush(cx),
+            // The connection's own task writes.
+            Side::Http2(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -142,6 +183,7 @@ impl Side {
     pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Side::Http1(wire) => wire.poll_left(cx),
+            Side::Http2(stream) => stream.poll_left(cx),
         }
     }
 
@@ -149,6 +191,7 @@ impl Side {
     pub(crate) fn is_read(&self) -> bool {
         match self {
             Side::Http1(wire) => wire.is_read(),
+            Side::Http2(stream) => stream.is_read(),
         }
     }
 
@@ -156,6 +199,7 @@ impl Side {
     pub(crate) fn has_unread(&self) -> bool {
         match self {
             Side::Http1(wire) => !wire.unread().is_empty(),
+            Side::Http2(stream) => stream.has_unread(),
         }
     }
 
@@ -166,6 +210,7 @@ impl Side {
                 wire.expect_body(Framing::UntilEnd);
                 wire.announce_body(Framing::UntilEnd);
             }
+            Side::Http2(stream) => stream.become_tunnel(),
         }
     }
 
@@ -173,6 +218,8 @@ impl Side {
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Side::Http1(wire) => wire.poll_shutdown(cx),
+            // Its end was told with the last frame.
+            Side::Http2(_) => Poll::Ready(Ok(())),
         }
     }
 }

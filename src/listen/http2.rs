@@ -1,0 +1,130 @@
+//! One HTTP/2 connection of a client (RFC 9113): its streams are served like the requests of any other connection.
+//!
+//! The limits are against clients that cost more than they pay: streams that are opened and reset (CVE-2023-44487), heads
+//! without an end, fields that unpack to much more than was sent, frames that ask for answers. What the `h2` crate
+//! counts by itself (resets, small frames, pings) is left at its own limits.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::Poll;
+
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::Request;
+use tower::Service;
+
+use crate::proxy::answer::After;
+use crate::proxy::client::ClientConnection;
+use crate::proxy::forward::Inquiry;
+use crate::proxy::slot::{Fired, Phase, Slot};
+use crate::proxy::stack::stack;
+use crate::wire::http2::Stream;
+use crate::wire::side::Side;
+use crate::wire::socket::Rewound;
+
+/// Requests of one connection at the same time.
+const MAX_STREAMS: u32 = 256;
+/// What a client may send of one body before the endpoint takes it.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// And of all of them.
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// What waits for a client that is slow to read, of one answer.
+const SEND_BUFFER: usize = 128 << 10;
+/// Streams that we had to reset; a client that makes more of them is cut off.
+const MAX_RESETS: usize = 256;
+
+/// Serves it until it is closed.
+pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Rewound) {
+    let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
+    client.head_began();
+    let mut handshake = h2::server::Builder::new();
+    handshake
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(max_header_bytes).unwrap_or(u32::MAX))
+        .max_local_error_reset_streams(Some(MAX_RESETS))
+        .enable_connect_protocol();
+    let mut handshake = std::pin::pin!(handshake.handshake::<_, bytes::Bytes>(io));
+    let connection = std::future::poll_fn(|cx| match client.slot.fired() {
+        Some(Fired::Deadline | Fired::Cut) => Poll::Ready(None),
+        Some(Fired::Ended | Fired::Closing) | None => handshake.as_mut().poll(cx).map(Result::ok),
+    });
+    let Some(mut connection) = connection.await else { return };
+    let streams = Rc::new(Cell::new(0_usize));
+    let mut closing = false;
+    client.idle();
+    std::future::poll_fn(|cx| {
+        loop {
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    streams.set(streams.get() + 1);
+                    tokio::task::spawn_local(serve_stream(Rc::clone(&client), request, respond, Rc::clone(&streams)));
+                }
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        // It is polled whenever a stream ends.
+        match (streams.get(), client.slot.phase()) {
+            (0, Phase::Request) => client.idle(),
+            (1.., Phase::Idle | Phase::Head) => client.slot.enter(Phase::Request, None),
+            _ => {}
+        }
+        match client.slot.fired() {
+            Some(Fired::Cut) => return Poll::Ready(()),
+            Some(Fired::Deadline | Fired::Closing) if !closing && (client.slot.is_closing() || streams.get() == 0) => {
+                // GOAWAY: what is under way is finished, and nothing new is taken.
+                closing = true;
+                connection.graceful_shutdown();
+                cx.waker().wake_by_ref();
+            }
+            _ => {}
+        }
+        client.slot.take_fired();
+        Poll::Pending
+    })
+    .await;
+}
+
+async fn serve_stream(
+    client: Rc<ClientConnection>,
+    request: Request<RecvStream>,
+    respond: SendResponse<bytes::Bytes>,
+    streams: Rc<Cell<usize>>,
+) {
+    let slot = client.worker.slots.add(Phase::Request, None);
+    let _open = Open { client: Rc::clone(&client), slot: Rc::clone(&slot), streams };
+    let (stream, head) = Stream::accepted(request, respond);
+    let side = Side::Http2(Box::new(stream));
+    let inquiry = Inquiry { client: Rc::clone(&client), slot: Rc::clone(&slot), side, head };
+    let mut serving = std::pin::pin!(stack().call(inquiry));
+    let Ok(mut answered) = std::future::poll_fn(|cx| {
+        client.worker.tick();
+        slot.register(cx);
+        serving.as_mut().poll(cx)
+    })
+    .await;
+    if answered.after == After::Cut {
+        answered.side.reset();
+    }
+}
+
+/// A stream that is served.
+struct Open {
+    client: Rc<ClientConnection>,
+    slot: Rc<Slot>,
+    streams: Rc<Cell<usize>>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.client.worker.slots.remove(&self.slot);
+        self.streams.set(self.streams.get() - 1);
+        if self.streams.get() == 0 {
+            // The connection has to notice that it is idle, also where no frame is to be written any more.
+            self.client.slot.wake();
+        }
+    }
+}

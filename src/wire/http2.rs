@@ -1,0 +1,354 @@
+//! One HTTP/2 stream (RFC 9113), seen from either end. Frames, windows and limits are the `h2` crate's; here are the rules
+//! of going from one version to the other, and a stream as a side of an exchange.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::ext::Protocol;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+
+use crate::wire::body::{Encoder, Framing, is_trailer};
+use crate::wire::head::{Head, Name, Version};
+use crate::wire::http1::{BodyError, HeadError, Piece};
+use crate::wire::parse::Refused;
+
+/// What a client begins with that knows that HTTP/2 is spoken (RFC 9113, 3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Where a stream stands.
+enum Role {
+    /// A request came; its answer has not begun.
+    Asked(SendResponse<Bytes>),
+    /// A request can be made.
+    Free(SendRequest<Bytes>, &'static str),
+    /// It was made; its answer has not come.
+    Asking(ResponseFuture),
+    /// It could not be made, or was not processed: it can be made again on another connection.
+    Untouched,
+    /// Both heads are known.
+    Open,
+}
+
+/// A stream.
+pub(crate) struct Stream {
+    role: Role,
+    send: Option<SendStream<Bytes>>,
+    encoder: Encoder,
+    recv: Option<RecvStream>,
+    piece: Bytes,
+    /// All of the body came, and its trailers.
+    read: bool,
+    trailers: Head,
+}
+
+impl Stream {
+    fn new(role: Role) -> Stream {
+        Stream {
+            role,
+            send: None,
+            encoder: Encoder::Over,
+            recv: None,
+            piece: Bytes::new(),
+            read: true,
+            trailers: Head::default(),
+        }
+    }
+
+    /// A request that came, and its head.
+    pub(crate) fn accepted(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> (Stream, Head) {
+        let (parts, body) = request.into_parts();
+        let mut head = Head::default();
+        head.version = Version::Http2;
+        let target = parts.uri.path_and_query().map_or("*", PathAndQuery::as_str);
+        head.set_request_line(parts.method.as_str().as_bytes(), target.as_bytes());
+        if let Some(protocol) = parts.extensions.get::<Protocol>() {
+            head.extended_connect = true;
+            head.push_known(Name::Upgrade, protocol.as_str().as_bytes());
+            head.push_known(Name::Connection, b"upgrade");
+        }
+        if let Some(authority) = parts.uri.authority() {
+            head.push_known(Name::Host, authority.as_str().as_bytes());
+        }
+        fields(&parts.headers, &mut head);
+        let mut stream = Stream::new(Role::Asked(respond));
+        stream.receive(body);
+        (stream, head)
+    }
+
+    /// A request that is to be made on this connection.
+    pub(crate) fn free(sender: SendRequest<Bytes>, scheme: &'static str) -> Stream {
+        Stream::new(Role::Free(sender, scheme))
+    }
+
+    fn receive(&mut self, body: RecvStream) {
+        self.read = body.is_end_stream();
+        self.recv = Some(body);
+    }
+
+    /// The message that came has no body, whatever its head says.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        self.read && self.piece.is_empty()
+    }
+
+    pub(crate) fn is_read(&self) -> bool {
+        self.read && self.piece.is_empty()
+    }
+
+    /// Whether the endpoint may have acted on the request.
+    pub(crate) fn has_written(&self) -> bool {
+        !matches!(self.role, Role::Untouched | Role::Free(..))
+    }
+
+    /// Waits until the connection takes a request. False: it takes none any more.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match &mut self.role {
+            Role::Free(sender, _) => sender.poll_ready(cx).map(|ready| ready.is_ok()),
+            Role::Asked(_) | Role::Asking(_) | Role::Untouched | Role::Open => Poll::Ready(true),
+        }
+    }
+
+    pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) {
+        let Role::Free(sender, scheme) = &mut self.role else { return };
+        let request = to_request(head, scheme);
+        let begun = request.and_then(|request| {
+            let extended = request.method() == Method::CONNECT;
+            sender.send_request(request, framing == Framing::None && !extended).ok()
+        });
+        match begun {
+            Some((answer, send)) => {
+                self.role = Role::Asking(answer);
+                self.send = Some(send);
+                self.encoder = Encoder::new(framing);
+            }
+            None => self.role = Role::Untouched,
+        }
+    }
+
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>, head: &mut Head) -> Poll<Result<bool, HeadError>> {
+        let Role::Asking(answer) = &mut self.role else { return Poll::Ready(Ok(false)) };
+        head.clear();
+        head.version = Version::Http2;
+        if let Poll::Ready(Some(Ok(interim))) = answer.poll_informational(cx) {
+            head.set_status_line(interim.status().as_u16(), b"");
+            fields(interim.headers(), head);
+            return Poll::Ready(Ok(true));
+        }
+        match ready!(std::pin::Pin::new(answer).poll(cx)) {
+            Ok(response) => {
+                let (parts, body) = response.into_parts();
+                let reason = parts.status.canonical_reason().unwrap_or_default();
+                head.set_status_line(parts.status.as_u16(), reason.as_bytes());
+                fields(&parts.headers, head);
+                self.receive(body);
+                self.role = Role::Open;
+                Poll::Ready(Ok(true))
+            }
+            Err(error) => {
+                let untouched = error.reason() == Some(Reason::REFUSED_STREAM)
+                    || (error.is_go_away() && error.reason() == Some(Reason::NO_ERROR));
+                let ours = error.is_library() && error.is_reset();
+                if untouched {
+                    self.role = Role::Untouched;
+                }
+                Poll::Ready(Err(if ours {
+                    HeadError::Refused(Refused::Malformed("The answer is not valid HTTP/2."))
+                } else {
+                    HeadError::Io(other(error))
+                }))
+            }
+        }
+    }
+
+    pub(crate) fn begin_answer(&mut self, head: &Head, framing: Framing) {
+        let Role::Asked(respond) = &mut self.role else { return };
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let interim = head.status < 200;
+        to_map(head, response.headers_mut());
+        if interim {
+            // A client that is gone is found out later.
+            let _ = respond.send_informational(response);
+            return;
+        }
+        self.send = respond.send_response(response, framing == Framing::None).ok();
+        self.encoder = Encoder::new(framing);
+        self.role = Role::Open;
+    }
+
+    /// The answer was to `CONNECT`: what follows are bytes both ways.
+    pub(crate) fn become_tunnel(&mut self) {
+        self.encoder = Encoder::UntilEnd;
+    }
+
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece<'_>, BodyError>> {
+        while self.piece.is_empty() {
+            if self.read {
+                return Poll::Ready(Ok(Piece::End));
+            }
+            let Some(recv) = &mut self.recv else { return Poll::Ready(Ok(Piece::End)) };
+            match ready!(recv.poll_data(cx)) {
+                Some(Ok(data)) => self.piece = data,
+                Some(Err(error)) => return Poll::Ready(Err(BodyError::Io(other(error)))),
+                None => {
+                    self.trailers.clear();
+                    match ready!(recv.poll_trailers(cx)) {
+                        Ok(trailers) => {
+                            if let Some(trailers) = trailers {
+                                fields(&trailers, &mut self.trailers);
+                            }
+                            self.read = true;
+                        }
+                        Err(error) => return Poll::Ready(Err(BodyError::Io(other(error)))),
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(Piece::Data(&self.piece)))
+    }
+
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.piece.advance(n);
+        if let Some(recv) = &mut self.recv {
+            // Fails only where there is no connection any more.
+            let _ = recv.flow_control().release_capacity(n);
+            if self.piece.is_empty() && recv.is_end_stream() {
+                self.read = true;
+            }
+        }
+    }
+
+    pub(crate) fn trailers(&self) -> &Head {
+        &self.trailers
+    }
+
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.piece.is_empty()
+    }
+
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let Some(send) = &mut self.send else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        let mut room = send.capacity();
+        if room < data.len() {
+            send.reserve_capacity(data.len());
+            room = send.capacity();
+        }
+        while room == 0 {
+            match ready!(send.poll_capacity(cx)) {
+                Some(Ok(capacity)) => room = capacity,
+                Some(Err(error)) => return Poll::Ready(Err(other(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        let n = room.min(data.len());
+        let mut last = false;
+        if let Encoder::Length(left) = &mut self.encoder {
+            *left = left.saturating_sub(n as u64);
+            last = *left == 0;
+        }
+        send.send_data(Bytes::copy_from_slice(&data[..n]), last).map_err(other)?;
+        if last {
+            self.encoder = Encoder::Over;
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    pub(crate) fn finish(&mut self, trailers: &Head) {
+        let Some(send) = &mut self.send else { return };
+        if matches!(self.encoder, Encoder::Chunked { .. } | Encoder::UntilEnd) {
+            let mut map = HeaderMap::new();
+            for (_, name, value) in trailers.fields().filter(|(kind, name, _)| is_trailer(*kind, name)) {
+                if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                    map.append(name, value);
+                }
+            }
+            // A stream that is gone needs no end.
+            let _ = if map.is_empty() { send.send_data(Bytes::new(), true) } else { send.send_trailers(map) };
+        }
+        self.encoder = Encoder::Over;
+    }
+
+    /// Whether the other end has given the stream up.
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match (&mut self.role, &mut self.send) {
+            (Role::Asked(respond), _) => respond.poll_reset(cx).map(drop),
+            (_, Some(send)) => send.poll_reset(cx).map(drop),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Breaks the stream off, so that what was sent does not look whole.
+    pub(crate) fn reset(&mut self) {
+        match (&mut self.role, &mut self.send) {
+            (Role::Asked(respond), _) => respond.send_reset(Reason::INTERNAL_ERROR),
+            (_, Some(send)) => send.send_reset(Reason::INTERNAL_ERROR),
+            _ => {}
+        }
+    }
+}
+
+fn other(error: h2::Error) -> io::Error {
+    error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+}
+
+/// The fields of an HTTP/2 message. The cookies of a request may have been sent in pieces (RFC 9113, 8.2.3).
+fn fields(map: &HeaderMap, head: &mut Head) {
+    let mut cookies = Vec::new();
+    for (name, value) in map {
+        if *name == http::header::COOKIE {
+            if !cookies.is_empty() {
+                cookies.extend_from_slice(b"; ");
+            }
+            cookies.extend_from_slice(value.as_bytes());
+        } else {
+            head.push(name.as_str().as_bytes(), value.as_bytes().trim_ascii());
+        }
+    }
+    if !cookies.is_empty() {
+        head.push_known(Name::Cookie, &cookies);
+    }
+}
+
+/// What HTTP/2 has no field for: its framing, and its target, say it.
+fn is_pseudo(name: Name) -> bool {
+    matches!(name, Name::Host | Name::Connection | Name::TransferEncoding | Name::KeepAlive | Name::Upgrade)
+}
+
+fn to_map(head: &Head, map: &mut HeaderMap) {
+    map.reserve(head.len());
+    for (kind, name, value) in head.fields().filter(|(kind, _, _)| !is_pseudo(*kind)) {
+        debug_assert!(kind != Name::Host);
+        // Both were read by rules that are stricter than those of HTTP/2.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            map.append(name, value);
+        }
+    }
+}
+
+fn to_request(head: &Head, scheme: &str) -> Option<Request<()>> {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Scheme::try_from(scheme).ok();
+    let host = head.get(Name::Host).filter(|host| !host.is_empty()).unwrap_or(b"localhost");
+    parts.authority = Some(Authority::try_from(host).ok()?);
+    parts.path_and_query = Some(PathAndQuery::try_from(head.target_bytes()).ok()?);
+    let mut request = Request::new(());
+    *request.uri_mut() = Uri::from_parts(parts).ok()?;
+    *request.method_mut() = Method::from_bytes(head.method_bytes()).ok()?;
+    if head.extended_connect {
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(Protocol::from(head.text(Name::Upgrade)?));
+    }
+    to_map(head, request.headers_mut());
+    Some(request)
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stream")
+    }
+}
