@@ -11,5 +11,6 @@ pub mod listen;
 pub mod proxy;
 pub mod sys;
 pub mod telemetry;
+pub mod tls;
 mod wire;
 mod worker;
