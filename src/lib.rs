@@ -11,4 +11,5 @@ pub mod listen;
 pub mod proxy;
 pub mod sys;
 pub mod telemetry;
+pub mod tls;
 mod worker;
