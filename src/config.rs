@@ -22,6 +22,7 @@ use crate::config::error::{ConfigError, Diagnostic};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
 use crate::domain::release::Release;
+use crate::tls::{CertificateFiles, TlsVersion};
 
 /// A larger file is not a configuration.
 const MAX_BYTES: u64 = 4 << 20;
@@ -35,6 +36,8 @@ pub struct Config {
     pub state: StateConfig,
     /// `[listen]`
     pub listen: ListenConfig,
+    /// `[tls]`; there exactly where `listen.https` is.
+    pub tls: Option<TlsConfig>,
     /// `[admin]`
     pub admin: AdminConfig,
     /// `[health]`
@@ -43,6 +46,8 @@ pub struct Config {
     pub gate: GatePolicy,
     /// `[drain]`
     pub drain: DrainConfig,
+    /// `[retry]`
+    pub retry: RetryConfig,
     /// `[upstream.NAME]`: policy by upstream; every upstream that a color or a route names has an entry.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     /// `[[route]]`, as written; empty: everything goes to `default`.
@@ -69,8 +74,9 @@ impl Config {
 
     /// Refuses what can't change while the process runs, by name and place: all of it at once.
     pub fn check_fixed(&self, next: &Config, path: &Path, text: &str) -> Result<(), ConfigError> {
-        let fixed: [(bool, &str, &str); 5] = [
+        let fixed: [(bool, &str, &str); 6] = [
             (self.listen.http != next.listen.http, "listen", "http"),
+            (self.listen.https != next.listen.https, "listen", "https"),
             (self.listen.admin != next.listen.admin, "listen", "admin"),
             (self.listen.workers != next.listen.workers, "listen", "workers"),
             (self.state.dir != next.state.dir, "state", "dir"),
@@ -94,6 +100,12 @@ impl Config {
 
 /// The text of a configuration file or of a secret, or why there is none.
 fn read(path: &Path) -> Result<String, String> {
+    let not_text = |at: usize| format!("is not UTF-8 from byte {at} on");
+    String::from_utf8(read_bytes(path)?).map_err(|error| not_text(error.utf8_error().valid_up_to()))
+}
+
+/// The content of a file, or why there is none.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     let reason = |error: std::io::Error| format!("can't be read: {error}");
     // Looked at first, because opening a pipe would wait for somebody to write into it.
     let metadata = std::fs::metadata(path).map_err(reason)?;
@@ -106,7 +118,7 @@ fn read(path: &Path) -> Result<String, String> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err("is larger than 4 MiB, the most that is read".to_owned());
     }
-    String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+    Ok(bytes)
 }
 
 /// `[state]`
@@ -123,8 +135,14 @@ pub struct StateConfig {
 pub struct ListenConfig {
     /// Traffic.
     pub http: SocketAddr,
+    /// Traffic with TLS; `None`: off.
+    pub https: Option<SocketAddr>,
+    /// Requests on `http` are sent on to `https`; `None`: off.
+    pub https_redirect: Option<HttpsRedirect>,
     /// The admin API.
     pub admin: AdminAddress,
+    /// Peers whose connections, on `http` and `https`, have to begin with a PROXY protocol header.
+    pub proxy_protocol: Vec<IpNet>,
     /// Peers whose forwarding headers are kept.
     pub trusted_proxies: Vec<IpNet>,
     /// Open client connections at most.
@@ -139,6 +157,37 @@ pub struct ListenConfig {
     pub max_body: Option<u64>,
     /// Data-plane threads; never 0 here.
     pub workers: usize,
+}
+
+/// `listen.https_redirect`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpsRedirect {
+    /// The port that clients are sent to; never 0.
+    pub port: u16,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Nothing older is spoken.
+    pub min_version: TlsVersion,
+    /// Never empty; no certificate is there twice.
+    pub certificates: Vec<CertificateFiles>,
+    /// Who signs the certificates of clients, in PEM; `None`: clients are not asked for one.
+    pub client_ca: Option<PathBuf>,
+    /// What a client without a certificate gets; matters with `client_ca` only.
+    pub client_auth: ClientAuth,
+    /// A handshake has to be complete within this.
+    pub handshake_timeout: Duration,
+}
+
+/// `tls.client_auth`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// No handshake without a certificate.
+    Require,
+    /// A client without a certificate is served too.
+    Request,
 }
 
 /// Where the admin API listens.
@@ -224,9 +273,24 @@ pub enum Streams {
     Close,
 }
 
+/// `[retry]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryConfig {
+    /// Further attempts after the first, at most.
+    pub attempts: u32,
+    /// Retries are at most this share of the requests, 0 to 100.
+    pub budget_percent: u8,
+}
+
 /// `[upstream.NAME]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
+    /// What is spoken with its endpoints.
+    pub protocol: UpstreamProtocol,
+    /// `None`: plain.
+    pub tls: Option<UpstreamTls>,
+    /// Which endpoint gets a request.
+    pub balance: Balance,
     /// To the established connection.
     pub connect_timeout: Duration,
     /// From the sent request to the response head.
@@ -235,6 +299,50 @@ pub struct UpstreamConfig {
     pub idle_timeout: Duration,
     /// Requests in flight at most; `None`: no limit.
     pub max_in_flight: Option<u64>,
+    /// When an endpoint is left out for a while; `None`: never.
+    pub eject: Option<Eject>,
+    /// An endpoint that came up gets its full share only after this; zero: at once.
+    pub slow_start: Duration,
+}
+
+/// `upstream.NAME.protocol`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1
+    Http1,
+    /// HTTP/2, without TLS by prior knowledge.
+    Http2,
+}
+
+/// `upstream.NAME.tls`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Who signs the certificates of the endpoints, in PEM; `None`: whom the system trusts.
+    pub ca: Option<PathBuf>,
+    /// The name that is asked for and has to be in the certificate; `None`: the endpoint's own, which is then no socket.
+    pub server_name: Option<String>,
+    /// The certificate to show, in PEM; there exactly where `client_key` is.
+    pub client_cert: Option<PathBuf>,
+    /// Its key, in PEM.
+    pub client_key: Option<PathBuf>,
+}
+
+/// `upstream.NAME.balance`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// Of two endpoints by chance, the one with fewer requests in flight.
+    LeastRequests,
+    /// One after the other.
+    RoundRobin,
+}
+
+/// `upstream.NAME.eject`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Eject {
+    /// After so many failed requests in a row.
+    pub consecutive: u32,
+    /// For so long, the first time.
+    pub base: Duration,
 }
 
 /// One `[[route]]`.

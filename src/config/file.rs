@@ -18,6 +18,10 @@ use crate::config::error::Diagnostic;
 /// So many characters of a value are repeated in a message.
 const QUOTED: usize = 80;
 
+/// How a certificate or a key in PEM begins. Somebody may put the text where a path belongs, and a key is a secret.
+pub(super) const PEM_BEGINS: &str = "-----BEGIN ";
+const PEM_ENDS: &str = "-----END ";
+
 /// Bytes of the file.
 pub(super) type Span = Range<usize>;
 
@@ -33,7 +37,7 @@ impl Notes {
     /// The text for showing: without what may be a secret in the wrong place, and with every line where it was.
     pub(super) fn shown(&self, text: &str) -> String {
         let mut shown = text.to_owned();
-        for span in self.hidden.borrow().iter() {
+        for span in self.hidden.borrow().iter().cloned().chain(pem_blocks(text)) {
             let Some(hidden) = shown.get(span.clone()) else { continue };
             let stars: String = hidden.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
             shown.replace_range(span.clone(), &stars);
@@ -69,13 +73,24 @@ pub(super) struct Section<'a> {
     known: RefCell<BTreeSet<&'static str>>,
 }
 
+/// Where certificates and keys in PEM stand in a text; one that does not end goes to the end of it.
+fn pem_blocks(text: &str) -> Vec<Span> {
+    let mut blocks = Vec::new();
+    let mut from = 0;
+    while let Some(start) = text[from..].find(PEM_BEGINS).map(|at| from + at) {
+        from = text[start..].find(PEM_ENDS).map_or(text.len(), |length| start + length);
+        blocks.push(start..from);
+    }
+    blocks
+}
+
 /// A value for a message: in quotes, on one line, and not too long.
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", shortened(text))
 }
 
 pub(super) fn shortened(text: &str) -> String {
-    let short: String = text.chars().take(QUOTED).collect();
+    let short: String = text.split(PEM_BEGINS).next().unwrap_or_default().chars().take(QUOTED).collect();
     format!("{}{}", short.escape_debug(), if short.len() < text.len() { "…" } else { "" })
 }
 
@@ -127,7 +142,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn mistyped(&self, value: Placed<'_>, key: &str, wanted: &str, found: &DeValue<'_>) {
+    pub(super) fn mistyped(&self, value: Placed<'_>, key: &str, wanted: &str, found: &DeValue<'_>) {
         self.hide(value);
         let found = match found {
             DeValue::String(_) => "a string",
@@ -185,6 +200,18 @@ impl<'a> Section<'a> {
             self.notes.problem(span, message, help.to_owned());
         }
         parsed
+    }
+
+    /// One of a few words; the first of them is the default.
+    pub(super) fn choice<T: Copy>(&self, key: &'static str, words: &[(&str, T); 2]) -> T {
+        let [(_, default), _] = words;
+        let Some((text, span)) = self.string(key) else { return *default };
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let message = format!("`{}` is {}", self.path(key), quoted(text));
+            self.notes.problem(span, message, format!("it is \"{}\" or \"{}\"", words[0].0, words[1].0));
+        }
+        found.map_or(*default, |(_, value)| *value)
     }
 
     pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
@@ -262,15 +289,15 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A percentage such as `"100%"`, from 1 to 100.
-    pub(super) fn percent(&self, key: &'static str, default: u8) -> u8 {
+    /// A percentage such as `"100%"`, within a range.
+    pub(super) fn percent(&self, key: &'static str, default: u8, range: RangeInclusive<u8>) -> u8 {
         let help = "write it with its sign, such as \"100%\"";
         let Some((text, span)) = self.unit_string(key, "a percentage", help) else { return default };
         match text.strip_suffix('%').map(|number| number.trim().parse::<u8>()) {
-            Some(Ok(percent @ 1..=100)) => percent,
+            Some(Ok(percent)) if range.contains(&percent) => percent,
             Some(_) => {
-                let message =
-                    format!("`{}` is {}; it goes from 1% to 100%, in whole percent", self.path(key), quoted(text));
+                let ((low, high), key) = (range.into_inner(), self.path(key));
+                let message = format!("`{key}` is {}; it goes from {low}% to {high}%, in whole percent", quoted(text));
                 self.notes.problem(span, message, None);
                 default
             }

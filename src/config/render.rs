@@ -1,10 +1,16 @@
 //! A configuration as TOML again: every key with its value in force, without secrets.
 
+use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use toml::{Table, Value};
 
-use crate::config::{AccessLog, AdminAddress, ColorConfig, Config, HostPattern, LogFormat, Role, Streams};
+use crate::config::{
+    AccessLog, AdminAddress, Balance, ClientAuth, ColorConfig, Config, HostPattern, ListenConfig, LogFormat, Role,
+    Streams, TlsConfig, UpstreamConfig, UpstreamProtocol, UpstreamTls,
+};
+use crate::tls::TlsVersion;
 
 impl Config {
     /// The whole configuration, every key written out. Secrets are left out: where a token came from is the file's.
@@ -39,26 +45,8 @@ impl Config {
             "state".into(),
             table([("dir", self.state.dir.display().to_string().into()), ("write_back", self.state.write_back.into())]),
         );
-        let listen = &self.listen;
-        let admin = match &listen.admin {
-            AdminAddress::Tcp(address) => address.to_string(),
-            AdminAddress::Unix(path) => format!("unix:{}", path.display()),
-        };
-        let trusted: Vec<Value> = listen.trusted_proxies.iter().map(|net| net.to_string().into()).collect();
-        root.insert(
-            "listen".into(),
-            table([
-                ("http", listen.http.to_string().into()),
-                ("admin", admin.into()),
-                ("trusted_proxies", trusted.into()),
-                ("max_connections", integer(listen.max_connections as u64)),
-                ("idle_timeout", duration(listen.idle_timeout)),
-                ("header_timeout", duration(listen.header_timeout)),
-                ("max_header_bytes", size(listen.max_header_bytes as u64)),
-                ("max_body", size(listen.max_body.unwrap_or(0))),
-                ("workers", integer(listen.workers as u64)),
-            ]),
-        );
+        root.insert("listen".into(), listen_table(&self.listen));
+        root.extend(self.tls.as_ref().map(|tls| ("tls".to_owned(), tls_table(tls))));
         let tokens = self.admin.tokens.iter().map(|token| {
             let role = match token.role {
                 Role::Viewer => "viewer",
@@ -91,15 +79,12 @@ impl Config {
             Streams::Close => "close",
         };
         root.insert("drain".into(), table([("timeout", duration(self.drain.timeout)), ("streams", streams.into())]));
-        let upstreams = self.upstreams.iter().map(|(name, policy)| {
-            let policy = table([
-                ("connect_timeout", duration(policy.connect_timeout)),
-                ("response_timeout", duration(policy.response_timeout)),
-                ("idle_timeout", duration(policy.idle_timeout)),
-                ("max_in_flight", integer(policy.max_in_flight.unwrap_or(0))),
-            ]);
-            (name.clone(), policy)
-        });
+        let budget = format!("{}%", self.retry.budget_percent);
+        root.insert(
+            "retry".into(),
+            table([("attempts", integer(self.retry.attempts.into())), ("budget", budget.into())]),
+        );
+        let upstreams = self.upstreams.iter().map(|(name, policy)| (name.clone(), upstream_table(policy)));
         root.insert("upstream".into(), Value::Table(upstreams.collect()));
         let routes = self.routes.iter().map(|route| {
             let mut section = vec![("path", route.path.clone().into()), ("upstream", route.upstream.clone().into())];
@@ -142,6 +127,86 @@ impl Config {
     }
 }
 
+fn listen_table(listen: &ListenConfig) -> Value {
+    let admin = match &listen.admin {
+        AdminAddress::Tcp(address) => address.to_string(),
+        AdminAddress::Unix(path) => format!("unix:{}", path.display()),
+    };
+    let networks = |networks: &[IpNet]| networks.iter().map(|net| net.to_string().into()).collect::<Vec<Value>>();
+    let mut section = vec![
+        ("http", listen.http.to_string().into()),
+        ("https_redirect", listen.https_redirect.map_or(Value::Boolean(false), |to| integer(to.port.into()))),
+        ("admin", admin.into()),
+        ("proxy_protocol", networks(&listen.proxy_protocol).into()),
+        ("trusted_proxies", networks(&listen.trusted_proxies).into()),
+        ("max_connections", integer(listen.max_connections as u64)),
+        ("idle_timeout", duration(listen.idle_timeout)),
+        ("header_timeout", duration(listen.header_timeout)),
+        ("max_header_bytes", size(listen.max_header_bytes as u64)),
+        ("max_body", size(listen.max_body.unwrap_or(0))),
+        ("workers", integer(listen.workers as u64)),
+    ];
+    section.extend(listen.https.map(|https| ("https", https.to_string().into())));
+    table(section)
+}
+
+fn tls_table(tls: &TlsConfig) -> Value {
+    let min_version = match tls.min_version {
+        TlsVersion::V12 => "1.2",
+        TlsVersion::V13 => "1.3",
+    };
+    let certificates = tls.certificates.iter().map(|files| {
+        let mut entry = vec![("cert", path(&files.cert)), ("key", path(&files.key))];
+        entry.extend(files.ocsp.as_deref().map(|ocsp| ("ocsp", path(ocsp))));
+        table(entry)
+    });
+    let mut section = vec![
+        ("min_version", min_version.into()),
+        ("certificates", certificates.collect::<Vec<_>>().into()),
+        ("handshake_timeout", duration(tls.handshake_timeout)),
+    ];
+    if let Some(client_ca) = &tls.client_ca {
+        let client_auth = match tls.client_auth {
+            ClientAuth::Require => "require",
+            ClientAuth::Request => "request",
+        };
+        section.extend([("client_ca", path(client_ca)), ("client_auth", client_auth.into())]);
+    }
+    table(section)
+}
+
+fn upstream_table(policy: &UpstreamConfig) -> Value {
+    let protocol = match policy.protocol {
+        UpstreamProtocol::Http1 => "http1",
+        UpstreamProtocol::Http2 => "http2",
+    };
+    let balance = match policy.balance {
+        Balance::LeastRequests => "least-requests",
+        Balance::RoundRobin => "round-robin",
+    };
+    let eject = policy.eject.map_or(Value::Boolean(false), |eject| {
+        table([("consecutive", integer(eject.consecutive.into())), ("for", duration(eject.base))])
+    });
+    let mut section = vec![
+        ("protocol", protocol.into()),
+        ("balance", balance.into()),
+        ("connect_timeout", duration(policy.connect_timeout)),
+        ("response_timeout", duration(policy.response_timeout)),
+        ("idle_timeout", duration(policy.idle_timeout)),
+        ("max_in_flight", integer(policy.max_in_flight.unwrap_or(0))),
+        ("eject", eject),
+        ("slow_start", duration(policy.slow_start)),
+    ];
+    section.extend(policy.tls.as_ref().map(|tls| ("tls", upstream_tls_table(tls))));
+    table(section)
+}
+
+fn upstream_tls_table(tls: &UpstreamTls) -> Value {
+    let files = [("ca", &tls.ca), ("client_cert", &tls.client_cert), ("client_key", &tls.client_key)];
+    let files = files.into_iter().filter_map(|(key, file)| Some((key, path(file.as_deref()?))));
+    table(files.chain(tls.server_name.clone().map(|name| ("server_name", name.into()))))
+}
+
 fn color_table(config: &ColorConfig) -> Value {
     let pools = config.pools.iter().map(|(name, endpoints)| {
         let endpoints: Vec<Value> = endpoints.iter().map(|endpoint| endpoint.to_string().into()).collect();
@@ -152,6 +217,10 @@ fn color_table(config: &ColorConfig) -> Value {
 
 fn table(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
     Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+fn path(path: &Path) -> Value {
+    path.display().to_string().into()
 }
 
 fn duration(duration: Duration) -> Value {

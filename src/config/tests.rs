@@ -1,3 +1,4 @@
+mod data_plane;
 mod refused;
 
 use std::collections::BTreeSet;
@@ -59,6 +60,13 @@ fn bad(text: &str) -> ConfigError {
     parse(text).expect_err("it is wrong")
 }
 
+/// An empty file for TLS, and its path.
+fn file_in(dir: &Path, name: &str) -> String {
+    let path = dir.join(name);
+    fs::write(&path, "").expect("written");
+    path.display().to_string()
+}
+
 fn color(release: &str, endpoint: &str) -> ColorConfig {
     let endpoint = EndpointAddress::Ip(endpoint.parse().expect("an address"));
     ColorConfig { release: Release::new(release), pools: BTreeMap::from([("default".to_owned(), vec![endpoint])]) }
@@ -69,17 +77,25 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
     let seconds = Duration::from_secs;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let upstream = UpstreamConfig {
+        protocol: UpstreamProtocol::Http1,
+        tls: None,
+        balance: Balance::LeastRequests,
         connect_timeout: seconds(2),
         response_timeout: seconds(60),
         idle_timeout: seconds(60),
         max_in_flight: None,
+        eject: Some(Eject { consecutive: 5, base: seconds(10) }),
+        slow_start: seconds(0),
     };
     let expected = Config {
         active: Color::Blue,
         state: StateConfig { dir: "/var/lib/cutover".into(), write_back: true },
         listen: ListenConfig {
             http: "0.0.0.0:8080".parse().expect("an address"),
+            https: None,
+            https_redirect: None,
             admin: AdminAddress::Tcp("127.0.0.1:9900".parse().expect("an address")),
+            proxy_protocol: Vec::new(),
             trusted_proxies: Vec::new(),
             max_connections: 10_000,
             idle_timeout: seconds(75),
@@ -88,6 +104,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             max_body: None,
             workers: cores,
         },
+        tls: None,
         admin: AdminConfig { tokens: Vec::new() },
         health: HealthConfig {
             path: None,
@@ -100,6 +117,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         },
         gate: GatePolicy { quorum_percent: 100, passes: 1, timeout: seconds(30) },
         drain: DrainConfig { timeout: seconds(30), streams: Streams::Keep },
+        retry: RetryConfig { attempts: 2, budget_percent: 10 },
         upstreams: BTreeMap::from([("default".to_owned(), upstream)]),
         routes: Vec::new(),
         colors: PerColor { blue: color("2.13.0", "127.0.0.1:9001"), green: color("2.14.0", "127.0.0.1:9002") },
@@ -111,8 +129,13 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
     assert_eq!(good(CUTOVER), Config { state: good(CUTOVER).state, ..expected });
 }
 
-/// The reference with its examples taken in, and with secrets that are there.
-fn reference_with_examples(token_file: &Path) -> String {
+/// The reference with its examples taken in, and with files and secrets that are there.
+fn reference_with_examples(dir: &Path) -> String {
+    let token_file = dir.join("token");
+    fs::write(&token_file, "s3cret").expect("written");
+    for name in ["site.pem", "site.key", "site.ocsp", "clients.pem", "ca.pem", "proxy.pem", "proxy.key"] {
+        file_in(dir, name);
+    }
     let line = |line: &str| match line.strip_prefix('#') {
         Some(example) if !example.is_empty() && !example.starts_with(' ') || line.starts_with("#  {") => {
             line[1..].to_owned()
@@ -121,6 +144,7 @@ fn reference_with_examples(token_file: &Path) -> String {
     };
     let text: String = REFERENCE.lines().map(|text| line(text) + "\n").collect();
     text.replace("/run/credentials/deploy-token", &token_file.display().to_string())
+        .replace("\"/etc/cutover/", &format!("\"{}/", dir.display()))
         .replace("CUTOVER_VIEWER_TOKEN", "PATH")
 }
 
@@ -150,10 +174,17 @@ fn the_reference_says_the_defaults() {
 #[test]
 fn the_reference_has_every_key_that_the_program_asks_for_and_no_other() {
     let dir = TempDir::new().expect("a directory");
-    let token = dir.path().join("token");
-    fs::write(&token, "s3cret").expect("written");
-    let text = reference_with_examples(&token);
-    let _ = good(&text);
+    let text = reference_with_examples(dir.path());
+    let config = good(&text);
+    let tls = config.tls.expect("an example");
+    let files = &tls.certificates[0];
+    let (cert, key) = (files.cert.display(), files.key.display());
+    // Under a section that is an example, what is not named here is a default as well.
+    let shortest =
+        format!("https = \"0.0.0.0:8443\"\n[tls]\ncertificates = [{{ cert = \"{cert}\", key = \"{key}\" }}]");
+    let defaults = good(&plus(&shortest)).tls.expect("written");
+    let (client_ca, certificates) = (tls.client_ca.clone(), tls.certificates.clone());
+    assert_eq!(tls, TlsConfig { client_ca, certificates, ..defaults });
     let (_, notes) = validate::read(&text);
     let mut written = BTreeSet::new();
     keys(&toml::from_str(&text).expect("TOML"), "", &mut written);
@@ -177,6 +208,7 @@ fn every_key_of_the_reference_has_a_comment() {
 fn everything(dir: &Path) -> String {
     let token = dir.join("token");
     fs::write(&token, "s3cret-in-a-file\n").expect("written");
+    let pem = file_in(dir, "a.pem");
     format!(
         r#"active = "green"
 [state]
@@ -184,6 +216,9 @@ dir = "/tmp/with \"quotes\" and \\"
 write_back = false
 [listen]
 http = "[::1]:8080"
+https = "[::1]:8443"
+https_redirect = true
+proxy_protocol = ["10.0.0.0/8", "::1"]
 admin = "unix:/run/admin.sock"
 trusted_proxies = ["10.0.0.0/8", "192.168.1.1", "fd00::/8"]
 max_connections = 7
@@ -192,8 +227,14 @@ header_timeout = "1500ms"
 max_header_bytes = "9000B"
 max_body = "1EiB"
 workers = 3
+[tls]
+min_version = "1.3"
+certificates = [{{ cert = "{pem}", key = "{pem}", ocsp = "{pem}" }}, {{ cert = "{other}", key = "{pem}" }}]
+client_ca = "{pem}"
+client_auth = "request"
+handshake_timeout = "1h"
 [admin]
-tokens = [{{ name = "deploy", role = "operator", file = "{}" }}, {{ name = "see", role = "viewer", env = "PATH" }}]
+tokens = [{{ name = "deploy", role = "operator", file = "{token}" }}, {{ name = "see", role = "viewer", env = "PATH" }}]
 [health]
 path = "/healthz?full=1"
 host = "app.example.com"
@@ -209,11 +250,22 @@ timeout = "100ms"
 [drain]
 timeout = "1day"
 streams = "close"
+[retry]
+attempts = 0
+budget = "100%"
 [upstream.api]
+protocol = "http2"
+tls = {{ ca = "{pem}", server_name = "::1", client_cert = "{pem}", client_key = "{pem}" }}
+balance = "round-robin"
+eject = {{ consecutive = 1000, for = "1h" }}
+slow_start = "1h"
 connect_timeout = "10ms"
 response_timeout = "1day"
 idle_timeout = "90m"
 max_in_flight = 10000000
+[upstream."a b"]
+tls = {{}}
+eject = false
 [[route]]
 host = "*.Example.com."
 path = "/v1/"
@@ -239,7 +291,8 @@ format = "text"
 access = "/var/log/access"
 redact_query = true
 "#,
-        token.display()
+        token = token.display(),
+        other = file_in(dir, "other.pem"),
     )
 }
 

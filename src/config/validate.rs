@@ -1,22 +1,22 @@
 //! From what was written to what is meant, with every problem of the file at once.
 
+mod admin;
+mod listen;
 mod routing;
+mod tls;
+mod upstream;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use toml::de::DeTable;
 
-use crate::config;
 use crate::config::error::ConfigError;
 use crate::config::file::{Notes, Section, Span, quoted};
 use crate::config::{
-    AccessLog, AdminAddress, AdminConfig, Config, DrainConfig, HealthConfig, ListenConfig, LogConfig, LogFormat,
-    ReadinessConfig, Role, Secret, StateConfig, Streams, TokenConfig,
+    AccessLog, Config, DrainConfig, HealthConfig, LogConfig, LogFormat, ReadinessConfig, RetryConfig, StateConfig,
+    Streams,
 };
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
@@ -25,8 +25,6 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// The largest limit there is for a body: more would be no limit, and a number that overflowed is more.
-const MAX_BODY: u64 = 1 << 60;
 
 /// Reads a text. `path` is for messages only.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
@@ -90,10 +88,12 @@ impl<'a> File<'a> {
         let routes = self.routes();
         let state = self.state();
         let listen = self.listen();
-        let admin = self.admin(listen.as_ref().map(|(listen, span)| (&listen.admin, span.clone())));
+        let tls = self.tls(listen.as_ref());
+        let admin = self.admin(listen.as_ref());
         let health = self.health();
         let gate = self.gate();
         let drain = self.drain();
+        let retry = self.retry();
         let readiness = self.readiness();
         let log = self.log();
         let upstreams = self.upstreams([&blue, &green], &routes);
@@ -102,11 +102,13 @@ impl<'a> File<'a> {
         Some(Config {
             active: active?,
             state: state?,
-            listen: listen?.0,
+            listen: listen?.config,
+            tls,
             admin,
             health,
             gate,
             drain,
+            retry,
             upstreams,
             routes: routes.into_iter().map(|(route, _)| route).collect(),
             colors: PerColor { blue: blue?.config, green: green?.config },
@@ -155,147 +157,6 @@ impl<'a> File<'a> {
             self.notes.problem(0..0, message, "set `dir` under [state]".to_owned());
         }
         dir
-    }
-
-    fn listen(&self) -> Option<(ListenConfig, Span)> {
-        let Some(section) = self.root.section("listen") else {
-            if self.root.get("listen").is_none() {
-                let help = "add it, with `http = \"0.0.0.0:8080\"` and `admin = \"127.0.0.1:9900\"`".to_owned();
-                self.notes.problem(0..0, "the file has no [listen]", help);
-            }
-            return None;
-        };
-        let help = "write address and port, such as \"0.0.0.0:8080\"";
-        let http = section
-            .required("http", "http = \"0.0.0.0:8080\"")
-            .and_then(|written| section.parse::<SocketAddr>("http", written, "an address with a port", help));
-        let admin = section.required("admin", "admin = \"127.0.0.1:9900\"").and_then(|(text, span)| {
-            let address = match text.strip_prefix("unix:") {
-                Some(path) if !path.is_empty() => Some(AdminAddress::Unix(path.into())),
-                Some(_) => None,
-                None => text.parse().ok().map(AdminAddress::Tcp),
-            };
-            if address.is_none() {
-                let help = "write \"127.0.0.1:9900\", or \"unix:/run/cutover/admin.sock\"".to_owned();
-                let text = quoted(text);
-                let message =
-                    format!("`listen.admin` is {text}, which is neither an address with a port nor a unix socket");
-                self.notes.problem(span.clone(), message, help);
-            }
-            Some((address?, span))
-        });
-        let trusted_proxies = section.strings("trusted_proxies").unwrap_or_default();
-        let trusted_proxies = trusted_proxies.into_iter().filter_map(|(text, span)| self.network(text, span)).collect();
-        let max_body = section.size("max_body", 0, 0..=MAX_BODY);
-        let workers = usize::try_from(section.integer("workers", 0, 0..=1024)).unwrap_or(0);
-        let all_cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let listen = ListenConfig {
-            trusted_proxies,
-            max_connections: usize::try_from(section.integer("max_connections", 10_000, 1..=1_000_000))
-                .unwrap_or(10_000),
-            idle_timeout: section.duration("idle_timeout", 75 * SECOND, SECOND..=DAY),
-            header_timeout: section.duration("header_timeout", 10 * SECOND, 100 * MS..=HOUR),
-            max_header_bytes: usize::try_from(section.size("max_header_bytes", 64 << 10, 8 << 10..=1 << 20))
-                .unwrap_or(64 << 10),
-            max_body: (max_body > 0).then_some(max_body),
-            workers: if workers == 0 { all_cores() } else { workers },
-            // What is wrong with it is noted; the rest is still looked at.
-            http: http.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
-            admin: AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
-        };
-        section.refuse_unknown();
-        let (admin, span) = admin?;
-        Some((ListenConfig { admin, ..listen }, span))
-    }
-
-    fn network(&self, text: &str, span: Span) -> Option<IpNet> {
-        let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        if network.is_none() {
-            let message = format!("{} is not a network", quoted(text));
-            self.notes.problem(span, message, "write it as \"10.0.0.0/8\" or \"10.1.2.3\"".to_owned());
-        }
-        network
-    }
-
-    fn admin(&self, listens: Option<(&AdminAddress, Span)>) -> AdminConfig {
-        let section = self.root.section("admin");
-        let mut tokens = Vec::new();
-        let mut names = BTreeSet::new();
-        for token in section.iter().flat_map(|section| section.sections("tokens")) {
-            let name = token.required("name", "name = \"deploy\"");
-            if let Some((name, span)) = name.clone() {
-                self.label("`admin.tokens.name`", name, span.clone());
-                if !names.insert(name) {
-                    let message = format!("two tokens are named {}", quoted(name));
-                    self.notes.problem(span, message, "give each a name of its own".to_owned());
-                }
-            }
-            let role = token.required("role", "role = \"operator\"").and_then(|(role, span)| match role {
-                "viewer" => Some(Role::Viewer),
-                "operator" => Some(Role::Operator),
-                _ => {
-                    let message = format!("{} is not a role", quoted(role));
-                    self.notes.problem(span, message, "it is \"viewer\" or \"operator\"".to_owned());
-                    None
-                }
-            });
-            let secret = self.secret(&token);
-            token.refuse_unknown();
-            if let (Some((name, _)), Some(role), Some(secret)) = (name, role, secret) {
-                tokens.push(TokenConfig { name: name.to_owned(), role, secret });
-            }
-        }
-        let some_tokens = section.as_ref().is_some_and(|section| section.get("tokens").is_some());
-        if let Some(section) = section {
-            section.refuse_unknown();
-        }
-        if let Some((AdminAddress::Tcp(address), span)) = listens
-            && !address.ip().is_loopback()
-            && (!some_tokens || names.is_empty())
-        {
-            let message =
-                format!("the admin address {address} can be reached from other machines, and no token is asked for");
-            let help = "use a loopback address or \"unix:…\", or add `tokens` under [admin]".to_owned();
-            self.notes.problem(span, message, help);
-        }
-        AdminConfig { tokens }
-    }
-
-    /// A secret from a file or a variable; never from the configuration itself.
-    fn secret(&self, section: &Section<'_>) -> Option<Secret> {
-        let (text, span, from) = match (section.string("file"), section.string("env")) {
-            (Some((path, span)), None) => match config::read(Path::new(path)) {
-                Ok(text) => (text, span, path),
-                Err(reason) => {
-                    self.notes.problem(span, format!("the secret in {} {reason}", quoted(path)), None);
-                    return None;
-                }
-            },
-            (None, Some((name, span))) => match std::env::var(name) {
-                Ok(text) => (text, span, name),
-                Err(_) => {
-                    self.notes.problem(span, format!("the environment has no variable {}", quoted(name)), None);
-                    return None;
-                }
-            },
-            (Some(_), Some((_, span))) => {
-                self.notes.problem(span, "the secret has both a `file` and an `env`", "keep one of them".to_owned());
-                return None;
-            }
-            (None, None) => {
-                // What is there and is no string was noted.
-                if section.get("file").is_none() && section.get("env").is_none() {
-                    section.missing("file", "file = \"/run/credentials/token\"` or `env = \"NAME\"");
-                }
-                return None;
-            }
-        };
-        let text = text.trim();
-        if text.is_empty() {
-            self.notes.problem(span, format!("the secret in {} is empty", quoted(from)), None);
-            return None;
-        }
-        Some(Secret(text.to_owned()))
     }
 
     fn health(&self) -> HealthConfig {
@@ -361,7 +222,7 @@ impl<'a> File<'a> {
             return GatePolicy { quorum_percent: 100, passes: 1, timeout: 30 * SECOND };
         };
         let gate = GatePolicy {
-            quorum_percent: section.percent("quorum", 100),
+            quorum_percent: section.percent("quorum", 100, 1..=100),
             passes: u32::try_from(section.integer("passes", 1, 1..=100)).unwrap_or(1),
             timeout: section.duration("timeout", 30 * SECOND, 100 * MS..=HOUR),
         };
@@ -373,18 +234,21 @@ impl<'a> File<'a> {
         let Some(section) = self.root.section("drain") else {
             return DrainConfig { timeout: 30 * SECOND, streams: Streams::Keep };
         };
-        let streams = match section.string("streams") {
-            None | Some(("keep", _)) => Streams::Keep,
-            Some(("close", _)) => Streams::Close,
-            Some((other, span)) => {
-                let message = format!("`drain.streams` is {}", quoted(other));
-                self.notes.problem(span, message, "it is \"keep\" or \"close\"".to_owned());
-                Streams::Keep
-            }
-        };
+        let streams = section.choice("streams", &[("keep", Streams::Keep), ("close", Streams::Close)]);
         let drain = DrainConfig { timeout: section.duration("timeout", 30 * SECOND, Duration::ZERO..=DAY), streams };
         section.refuse_unknown();
         drain
+    }
+
+    fn retry(&self) -> RetryConfig {
+        let defaults = RetryConfig { attempts: 2, budget_percent: 10 };
+        let Some(section) = self.root.section("retry") else { return defaults };
+        let retry = RetryConfig {
+            attempts: u32::try_from(section.integer("attempts", 2, 0..=10)).unwrap_or(defaults.attempts),
+            budget_percent: section.percent("budget", defaults.budget_percent, 0..=100),
+        };
+        section.refuse_unknown();
+        retry
     }
 
     fn label(&self, what: &str, label: &str, span: Span) {
@@ -412,18 +276,7 @@ impl<'a> File<'a> {
     fn log(&self) -> LogConfig {
         let defaults = LogConfig { format: LogFormat::Json, access: AccessLog::Stdout, redact_query: false };
         let Some(section) = self.root.section("log") else { return defaults };
-        let format = match section.string("format") {
-            None | Some(("json", _)) => LogFormat::Json,
-            Some(("text", _)) => LogFormat::Text,
-            Some((other, span)) => {
-                self.notes.problem(
-                    span,
-                    format!("`log.format` is {}", quoted(other)),
-                    "it is \"json\" or \"text\"".to_owned(),
-                );
-                LogFormat::Json
-            }
-        };
+        let format = section.choice("format", &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
         let access = match section.string("access") {
             None | Some(("stdout", _)) => AccessLog::Stdout,
             Some(("off", _)) => AccessLog::Off,

@@ -10,7 +10,8 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
         &["domain"],
         "decisions are pure: no clock, no I/O, no async, so that the simulator drives the real code",
     ),
-    ("config", &["config", "domain"], "a configuration is a value; it knows nothing of what is done with it"),
+    ("config", &["config", "domain", "tls"], "a configuration is a value; it knows nothing of what is done with it"),
+    ("tls", &["tls"], "certificates and handshakes; it is told paths and knows no configuration"),
     ("telemetry", &["telemetry", "config", "domain"], "it is told labels, it does not know routes"),
     ("ledger", &["ledger", "domain"], "the durable file knows decisions, and nothing of who makes them"),
     (

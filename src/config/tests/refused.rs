@@ -7,13 +7,13 @@ use tempfile::TempDir;
 use super::*;
 
 /// A wrong file and what is said of it: `«` marks the place and is not part of the file.
-struct Row {
+pub(super) struct Row {
     text: String,
     reason: &'static str,
     repair: &'static str,
 }
 
-fn row(text: impl Into<String>, reason: &'static str, repair: &'static str) -> Row {
+pub(super) fn row(text: impl Into<String>, reason: &'static str, repair: &'static str) -> Row {
     Row { text: text.into(), reason, repair }
 }
 
@@ -40,7 +40,7 @@ impl Row {
     }
 }
 
-fn check(rows: &[Row]) {
+pub(super) fn check(rows: &[Row]) {
     let wrong: Vec<String> = rows.iter().filter_map(Row::wrong).collect();
     assert!(wrong.is_empty(), "{} of {}:\n\n{}", wrong.len(), rows.len(), wrong.join("\n\n"));
 }
@@ -249,18 +249,12 @@ fn an_unknown_key_is_refused_with_what_may_have_been_meant() {
 #[test]
 fn what_a_later_version_may_know_is_an_unknown_key() {
     check(&[
-        row(plus("[«tls]\nmin_version = \"1.2\""), "the file has no key `tls`", "it knows `active`, `admin`, `blue`"),
-        row(plus("[«canary]"), "the file has no key `canary`", "it knows"),
+        row(plus("[«canary]"), "the file has no key `canary`", "it knows `active`, `admin`, `blue`"),
         row(plus("[«bake]"), "the file has no key `bake`", "it knows"),
         row(plus("[[«notify]]"), "the file has no key `notify`", "it knows"),
         row(plus("[«preview]\nheader = \"x\""), "the file has no key `preview`", "it knows"),
-        row(plus("[«retry]\nattempts = 2"), "the file has no key `retry`", "it knows"),
-        row(plus("«https = \"0.0.0.0:8443\""), "[listen] has no key `https`", "did you mean `http`?"),
-        row(plus("«proxy_protocol = []"), "[listen] has no key `proxy_protocol`", "it knows"),
         row(plus("[drain]\n«spread = \"10s\""), "[drain] has no key `spread`", "it knows `streams`, `timeout`"),
         row(plus("[drain]\nstreams = «\"spread\""), "`drain.streams` is \"spread\"", "\"keep\" or \"close\""),
-        row(plus("[upstream.default]\n«protocol = \"http2\""), "[upstream.default] has no key `protocol`", "it knows"),
-        row(plus("[upstream.default]\n«eject = {}"), "[upstream.default] has no key `eject`", "it knows"),
         row(plus("[blue.«schema]"), "[blue] has no key `schema`", "it knows"),
     ]);
 }

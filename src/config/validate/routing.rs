@@ -1,10 +1,10 @@
-//! Where traffic may go: the pools of both colors, the upstreams and the routes, and whether they fit together.
+//! Where traffic may go: the pools of both colors and the routes, and whether they fit together.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use crate::config::file::{Placed, Section, Span, quoted, shortened};
-use crate::config::validate::{DAY, File, HOUR, MS, SECOND};
-use crate::config::{ColorConfig, EndpointAddress, HostPattern, RouteConfig, UpstreamConfig};
+use crate::config::validate::File;
+use crate::config::{ColorConfig, EndpointAddress, HostPattern, RouteConfig};
 use crate::domain::color::Color;
 use crate::domain::release::Release;
 
@@ -12,47 +12,6 @@ use crate::domain::release::Release;
 const DEFAULT_UPSTREAM: &str = "default";
 
 impl<'a> File<'a> {
-    pub(super) fn upstreams(
-        &self,
-        colors: [&Option<Pools>; 2],
-        routes: &[(RouteConfig, Span)],
-    ) -> BTreeMap<String, UpstreamConfig> {
-        let defaults = UpstreamConfig {
-            connect_timeout: 2 * SECOND,
-            response_timeout: 60 * SECOND,
-            idle_timeout: 60 * SECOND,
-            max_in_flight: None,
-        };
-        let mut upstreams = BTreeMap::new();
-        for pools in colors.into_iter().flatten() {
-            upstreams.extend(pools.config.pools.keys().map(|name| (name.clone(), defaults.clone())));
-        }
-        let Some(section) = self.root.section("upstream") else { return upstreams };
-        let routed: BTreeSet<&str> = routes.iter().map(|(route, _)| route.upstream.as_str()).collect();
-        for (name, span, value) in section.entries() {
-            let Some(policy) = section.as_section(name, value) else { continue };
-            let max_in_flight = policy.integer("max_in_flight", 0, 0..=10_000_000);
-            let policy_read = UpstreamConfig {
-                connect_timeout: policy.duration("connect_timeout", defaults.connect_timeout, 10 * MS..=HOUR),
-                response_timeout: policy.duration("response_timeout", defaults.response_timeout, 10 * MS..=DAY),
-                idle_timeout: policy.duration("idle_timeout", defaults.idle_timeout, 10 * MS..=DAY),
-                max_in_flight: (max_in_flight > 0).then_some(max_in_flight),
-            };
-            policy.refuse_unknown();
-            if upstreams.contains_key(name) || routed.contains(name) {
-                upstreams.insert(name.to_owned(), policy_read);
-            } else if colors.iter().all(|color| color.is_some()) {
-                let message = format!("no color has endpoints for the upstream {}", quoted(name));
-                let help = format!(
-                    "add `{} = [\"…\"]` under [blue.upstreams] and [green.upstreams], or remove this",
-                    shortened(name)
-                );
-                self.notes.problem(span, message, help);
-            }
-        }
-        upstreams
-    }
-
     pub(super) fn routes(&self) -> Vec<(RouteConfig, Span)> {
         let mut routes = Vec::new();
         let mut seen = HashSet::new();
@@ -216,14 +175,18 @@ pub(super) struct Pools {
 fn named(text: &str) -> Option<EndpointAddress> {
     let (host, port) = text.rsplit_once(':')?;
     let port: u16 = port.parse().ok().filter(|port| *port > 0)?;
+    // All digits and dots is an address that went wrong, not a name.
+    let numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    (!numeric && is_name(host)).then(|| EndpointAddress::Name { host: host.to_owned(), port })
+}
+
+/// Whether it could be in the DNS.
+pub(super) fn is_name(host: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
-    // All digits and dots is an address that went wrong, not a name.
-    let numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let name = host.strip_suffix('.').unwrap_or(host);
-    (!numeric && name.len() <= 253 && name.split('.').all(label))
-        .then(|| EndpointAddress::Name { host: host.to_owned(), port })
+    name.len() <= 253 && name.split('.').all(label)
 }

@@ -1,0 +1,95 @@
+//! Who may use the admin API.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::config;
+use crate::config::file::{Section, quoted};
+use crate::config::validate::File;
+use crate::config::validate::listen::Listen;
+use crate::config::{AdminAddress, AdminConfig, ListenConfig, Role, Secret, TokenConfig};
+
+impl File<'_> {
+    pub(super) fn admin(&self, listen: Option<&Listen>) -> AdminConfig {
+        let section = self.root.section("admin");
+        let mut tokens = Vec::new();
+        let mut names = BTreeSet::new();
+        for token in section.iter().flat_map(|section| section.sections("tokens")) {
+            let name = token.required("name", "name = \"deploy\"");
+            if let Some((name, span)) = name.clone() {
+                self.label("`admin.tokens.name`", name, span.clone());
+                if !names.insert(name) {
+                    let message = format!("two tokens are named {}", quoted(name));
+                    self.notes.problem(span, message, "give each a name of its own".to_owned());
+                }
+            }
+            let role = token.required("role", "role = \"operator\"").and_then(|(role, span)| match role {
+                "viewer" => Some(Role::Viewer),
+                "operator" => Some(Role::Operator),
+                _ => {
+                    let message = format!("{} is not a role", quoted(role));
+                    self.notes.problem(span, message, "it is \"viewer\" or \"operator\"".to_owned());
+                    None
+                }
+            });
+            let secret = self.secret(&token);
+            token.refuse_unknown();
+            if let (Some((name, _)), Some(role), Some(secret)) = (name, role, secret) {
+                tokens.push(TokenConfig { name: name.to_owned(), role, secret });
+            }
+        }
+        let some_tokens = section.as_ref().is_some_and(|section| section.get("tokens").is_some());
+        if let Some(section) = section {
+            section.refuse_unknown();
+        }
+        if let Some(Listen {
+            config: ListenConfig { admin: AdminAddress::Tcp(address), .. }, admin: Some(span), ..
+        }) = listen
+            && !address.ip().is_loopback()
+            && (!some_tokens || names.is_empty())
+        {
+            let message =
+                format!("the admin address {address} can be reached from other machines, and no token is asked for");
+            let help = "use a loopback address or \"unix:…\", or add `tokens` under [admin]".to_owned();
+            self.notes.problem(span.clone(), message, help);
+        }
+        AdminConfig { tokens }
+    }
+
+    /// A secret from a file or a variable; never from the configuration itself.
+    fn secret(&self, section: &Section<'_>) -> Option<Secret> {
+        let (text, span, from) = match (section.string("file"), section.string("env")) {
+            (Some((path, span)), None) => match config::read(Path::new(path)) {
+                Ok(text) => (text, span, path),
+                Err(reason) => {
+                    self.notes.problem(span, format!("the secret in {} {reason}", quoted(path)), None);
+                    return None;
+                }
+            },
+            (None, Some((name, span))) => match std::env::var(name) {
+                Ok(text) => (text, span, name),
+                Err(_) => {
+                    self.notes.problem(span, format!("the environment has no variable {}", quoted(name)), None);
+                    return None;
+                }
+            },
+            (Some(_), Some((_, span))) => {
+                self.notes.problem(span, "the secret has both a `file` and an `env`", "keep one of them".to_owned());
+                return None;
+            }
+            (None, None) => {
+                // What is there and is no string was noted.
+                if section.get("file").is_none() && section.get("env").is_none() {
+                    section.missing("file", "file = \"/run/credentials/token\"` or `env = \"NAME\"");
+                }
+                return None;
+            }
+        };
+        let text = text.trim();
+        if text.is_empty() {
+            self.notes.problem(span, format!("the secret in {} is empty", quoted(from)), None);
+            return None;
+        }
+        Some(Secret(text.to_owned()))
+    }
+}

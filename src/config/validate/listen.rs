@@ -1,0 +1,125 @@
+//! Where it listens, and whom it believes there.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+
+use ipnet::IpNet;
+use toml::de::DeValue;
+
+use crate::config::file::{Section, Span, quoted};
+use crate::config::validate::{DAY, File, HOUR, MS, SECOND};
+use crate::config::{AdminAddress, HttpsRedirect, ListenConfig};
+
+/// The largest limit there is for a body: more would be no limit, and a number that overflowed is more.
+const MAX_BODY: u64 = 1 << 60;
+
+/// `[listen]`, and where its addresses stand.
+pub(super) struct Listen {
+    pub(super) config: ListenConfig,
+    /// `None`: it is no address, which is noted.
+    pub(super) admin: Option<Span>,
+    /// As written, also where it is no address.
+    pub(super) https: Option<Span>,
+}
+
+impl File<'_> {
+    pub(super) fn listen(&self) -> Option<Listen> {
+        let Some(section) = self.root.section("listen") else {
+            if self.root.get("listen").is_none() {
+                let help = "add it, with `http = \"0.0.0.0:8080\"` and `admin = \"127.0.0.1:9900\"`".to_owned();
+                self.notes.problem(0..0, "the file has no [listen]", help);
+            }
+            return None;
+        };
+        let help = "write address and port, such as \"0.0.0.0:8080\"";
+        let address = |key, written| section.parse::<SocketAddr>(key, written, "an address with a port", help);
+        let http = section.required("http", "http = \"0.0.0.0:8080\"").and_then(|written| address("http", written));
+        let https = section.string("https").and_then(|written| address("https", written));
+        let https_span = section.get("https").map(|value| value.span());
+        if let (Some(https), Some(span)) = (https, &https_span)
+            && http == Some(https)
+            && https.port() != 0
+        {
+            let message = format!("`listen.http` and `listen.https` are both {https}");
+            self.notes.problem(span.clone(), message, "give each a port of its own".to_owned());
+        }
+        let admin = section.required("admin", "admin = \"127.0.0.1:9900\"").and_then(|(text, span)| {
+            let address = match text.strip_prefix("unix:") {
+                Some(path) if !path.is_empty() => Some(AdminAddress::Unix(path.into())),
+                Some(_) => None,
+                None => text.parse().ok().map(AdminAddress::Tcp),
+            };
+            if address.is_none() {
+                let help = "write \"127.0.0.1:9900\", or \"unix:/run/cutover/admin.sock\"".to_owned();
+                let text = quoted(text);
+                let message =
+                    format!("`listen.admin` is {text}, which is neither an address with a port nor a unix socket");
+                self.notes.problem(span.clone(), message, help);
+            }
+            Some((address?, span))
+        });
+        let max_body = section.size("max_body", 0, 0..=MAX_BODY);
+        let workers = usize::try_from(section.integer("workers", 0, 0..=1024)).unwrap_or(0);
+        let all_cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let (admin, admin_span) = admin.unzip();
+        let config = ListenConfig {
+            // What is wrong with it is noted; the rest is still looked at.
+            http: http.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
+            https,
+            https_redirect: self.https_redirect(&section, https),
+            admin: admin.unwrap_or_else(|| AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))),
+            proxy_protocol: self.networks(&section, "proxy_protocol"),
+            trusted_proxies: self.networks(&section, "trusted_proxies"),
+            max_connections: usize::try_from(section.integer("max_connections", 10_000, 1..=1_000_000))
+                .unwrap_or(10_000),
+            idle_timeout: section.duration("idle_timeout", 75 * SECOND, SECOND..=DAY),
+            header_timeout: section.duration("header_timeout", 10 * SECOND, 100 * MS..=HOUR),
+            max_header_bytes: usize::try_from(section.size("max_header_bytes", 64 << 10, 8 << 10..=1 << 20))
+                .unwrap_or(64 << 10),
+            max_body: (max_body > 0).then_some(max_body),
+            workers: if workers == 0 { all_cores() } else { workers },
+        };
+        section.refuse_unknown();
+        Some(Listen { config, admin: admin_span, https: https_span })
+    }
+
+    /// `false`, `true` for the port of `https`, or a port.
+    fn https_redirect(&self, section: &Section<'_>, https: Option<SocketAddr>) -> Option<HttpsRedirect> {
+        let value = section.get("https_redirect")?;
+        let port = match value.get_ref() {
+            DeValue::Boolean(false) => return None,
+            DeValue::Boolean(true) => https.map(|https| https.port()),
+            DeValue::Integer(_) => {
+                let port = u16::try_from(section.integer("https_redirect", 0, 1..=65535)).unwrap_or(0);
+                // Not a port: noted.
+                (port > 0).then_some(port)
+            }
+            other => {
+                section.mistyped(value, &section.path("https_redirect"), "true, false or a port", other);
+                return None;
+            }
+        };
+        if section.get("https").is_none() {
+            let help = "add `https = \"0.0.0.0:8443\"` under [listen], or remove this".to_owned();
+            self.notes.problem(value.span(), "`listen.https_redirect` needs `listen.https`", help);
+        } else if port == Some(0) {
+            let message = "`listen.https_redirect` is true, and the port of `listen.https` is 0, which is any port";
+            self.notes.problem(value.span(), message, "write the port that clients have to connect to".to_owned());
+        }
+        Some(HttpsRedirect { port: port? })
+    }
+
+    fn networks(&self, section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
+        let written = section.strings(key).unwrap_or_default();
+        written.into_iter().filter_map(|(text, span)| self.network(text, span)).collect()
+    }
+
+    fn network(&self, text: &str, span: Span) -> Option<IpNet> {
+        let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        if network.is_none() {
+            let message = format!("{} is not a network", quoted(text));
+            self.notes.problem(span, message, "write it as \"10.0.0.0/8\" or \"10.1.2.3\"".to_owned());
+        }
+        network
+    }
+}
