@@ -3,5 +3,6 @@
 pub(crate) mod accept;
 pub(crate) mod connection;
 pub mod plane;
+pub mod proxy_protocol;
 mod stream;
 mod strict;
