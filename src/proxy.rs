@@ -9,6 +9,7 @@
 
 mod body;
 pub(crate) mod client;
+pub mod clock;
 mod driver;
 pub(crate) mod error;
 pub(crate) mod exchange;
