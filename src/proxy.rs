@@ -21,6 +21,7 @@ mod layers;
 mod lease;
 pub mod live;
 pub mod pool;
+mod retry;
 pub mod route;
 pub(crate) mod slot;
 pub mod snapshot;
