@@ -4,3 +4,4 @@ pub(crate) mod accept;
 pub(crate) mod connection;
 mod http2;
 pub mod plane;
+pub mod proxy_protocol;

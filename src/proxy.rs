@@ -10,6 +10,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod client;
+pub mod clock;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod forward;
@@ -19,6 +20,7 @@ mod layers;
 mod lease;
 pub mod live;
 pub mod pool;
+mod retry;
 pub mod route;
 pub(crate) mod slot;
 pub mod snapshot;

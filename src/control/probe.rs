@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 use crate::config::{EndpointAddress, HealthConfig};
 use crate::domain::color::Color;
 use crate::domain::health::{Health, Hysteresis};
+use crate::proxy::clock;
 use crate::proxy::pool::{Endpoint, Pool};
 
 /// What one probe found.
@@ -110,7 +111,7 @@ impl Probers {
             if observation.hysteresis.observe(true, 1, 1).is_some() {
                 observation.since = SystemTime::now();
             }
-            endpoint.set_health(observation.hysteresis.health());
+            endpoint.set_health(observation.hysteresis.health(), clock::millis(Instant::now()));
         }
     }
 
@@ -155,7 +156,7 @@ async fn watch_over(
             if changed.is_some() {
                 known.since = SystemTime::now();
             }
-            endpoint.set_health(known.hysteresis.health());
+            endpoint.set_health(known.hysteresis.health(), clock::millis(Instant::now()));
             changed
         };
         if let Some(now) = changed {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::proxy::client::ClientConnection;
+use crate::proxy::clock;
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::pool::Endpoint;
 use crate::proxy::slot::{Fired, Phase, Slot};
@@ -87,12 +88,13 @@ impl Exchange {
         let worker = &self.client.worker;
         let draw = worker.draw();
         let index = worker.index;
+        let now = clock::millis(worker.now());
         let admitted = self.admitted.as_mut().expect("only called after admit");
         let pool = &admitted.admission.pool;
         if let Some(before) = admitted.endpoint.take() {
             pool.endpoints[before].load(index).sub(1);
         }
-        admitted.endpoint = pool.pick(index, draw, tried);
+        admitted.endpoint = pool.pick(index, draw, now, tried);
         if let Some(endpoint) = admitted.endpoint {
             pool.endpoints[endpoint].load(index).add(1);
         }

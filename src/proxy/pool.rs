@@ -1,14 +1,24 @@
-//! The endpoints of one color of one upstream, and the choice among them.
+//! The endpoints of one color of one upstream, and what was observed of each.
+//!
+//! Which of them serves a request is in [`pick`], which of them are left out for a while in [`eject`], and how one that
+//! was away gets back to its share in [`slow_start`]. All times are milliseconds of [`clock`](crate::proxy::clock),
+//! handed in.
+
+mod eject;
+mod pick;
+mod slow_start;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::config::EndpointAddress;
 use crate::domain::color::Color;
 use crate::domain::health::Health;
+use crate::proxy::pool::eject::Ejection;
 use crate::telemetry::meter::Count;
 
 /// The endpoints of one color of one upstream. Shared by all snapshots in which it did not change.
@@ -20,6 +30,39 @@ pub struct Pool {
     pub color: Color,
     /// Never empty.
     pub endpoints: Box<[Arc<Endpoint>]>,
+    rules: Rules,
+    /// Where round robin goes on, one for each worker.
+    cursors: Box<[Padded]>,
+}
+
+/// How the endpoints of a pool share its requests. By default: least requests, nothing is ejected, no slow start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Who is next.
+    pub balance: Balance,
+    /// When an endpoint is left out; `None`: never.
+    pub eject: Option<Eject>,
+    /// For how long an endpoint that was away gets less than its share; zero: it gets all of it at once.
+    pub slow_start: Duration,
+}
+
+/// Who is next. Gives way to `config::Balance`, which is the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// Of two that are drawn, the one with fewer requests in flight.
+    #[default]
+    LeastRequests,
+    /// One after the other.
+    RoundRobin,
+}
+
+/// When an endpoint is left out for a while. Gives way to `config::Eject`, which is the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Eject {
+    /// After so many failures in a row.
+    pub consecutive: u32,
+    /// For so long the first time; each further time in a row for twice as long.
+    pub base: Duration,
 }
 
 /// One address, and what was observed of it.
@@ -32,6 +75,9 @@ pub struct Endpoint {
     /// `address` as text, made once.
     pub name: Box<str>,
     health: AtomicU8,
+    /// When it last came up after it had been down; 0: never.
+    came_up: AtomicU64,
+    ejection: Ejection,
     /// What a name stands for at present (empty: never resolved yet). Unused for IP and unix addresses.
     pub resolved: ArcSwap<Vec<SocketAddr>>,
     /// Requests in flight, one count for each worker.
@@ -54,6 +100,8 @@ impl Endpoint {
             name: address.to_string().into(),
             address,
             health: AtomicU8::new(Health::Unknown as u8),
+            came_up: AtomicU64::new(0),
+            ejection: Ejection::default(),
             resolved: ArcSwap::default(),
             load: (0..workers).map(|_| Padded::default()).collect(),
         }
@@ -69,8 +117,16 @@ impl Endpoint {
     }
 
     /// Set by the prober alone.
-    pub fn set_health(&self, health: Health) {
+    pub fn set_health(&self, health: Health, now: u64) {
+        if health == Health::Up && self.health() == Health::Down {
+            self.came_up.store(now, Ordering::Relaxed);
+        }
         self.health.store(health as u8, Ordering::Relaxed);
+    }
+
+    /// Until when it is left out of the choice because it failed too often; `None`: it is not.
+    pub fn ejected_until(&self, now: u64) -> Option<u64> {
+        self.ejection.in_force(now)
     }
 
     /// This worker's requests in flight.
@@ -80,35 +136,26 @@ impl Endpoint {
 }
 
 impl Pool {
-    /// Picks an endpoint by the power of two choices: of two that are drawn, the one with fewer requests of this worker
-    /// in flight (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001). Endpoints that are up
-    /// come first, those of which nothing is known yet next, those that are down never; `tried` are left out.
-    /// `None`: there is none left.
-    pub(crate) fn pick(&self, worker: usize, draw: u64, tried: &[usize]) -> Option<usize> {
-        if let [only] = &*self.endpoints {
-            return (only.health() != Health::Down && tried.is_empty()).then_some(0);
-        }
-        self.pick_with(Health::Up, worker, draw, tried).or_else(|| self.pick_with(Health::Unknown, worker, draw, tried))
+    /// A pool of these endpoints, for so many workers.
+    #[must_use]
+    pub fn new(
+        upstream: Arc<str>,
+        color: Color,
+        endpoints: Box<[Arc<Endpoint>]>,
+        rules: Rules,
+        workers: usize,
+    ) -> Pool {
+        let cursor = |worker: usize| {
+            let cursor = Padded::default();
+            cursor.0.add((worker * endpoints.len() / workers) as u64);
+            cursor
+        };
+        Pool { cursors: (0..workers).map(cursor).collect(), upstream, color, endpoints, rules }
     }
 
-    fn pick_with(&self, health: Health, worker: usize, draw: u64, tried: &[usize]) -> Option<usize> {
-        let candidate = |index: &usize| self.endpoints[*index].health() == health && !tried.contains(index);
-        let candidates = (0..self.endpoints.len()).filter(candidate).count();
-        let nth = |n: usize| (0..self.endpoints.len()).filter(candidate).nth(n);
-        match candidates {
-            0 => None,
-            1 => nth(0),
-            count => {
-                let high = usize::try_from(draw >> 32).unwrap_or(0);
-                let low = usize::try_from(draw & 0xffff_ffff).unwrap_or(0);
-                let first = high % count;
-                // Any but the first, each with the same chance.
-                let second = (first + 1 + low % (count - 1)) % count;
-                let (first, second) = (nth(first)?, nth(second)?);
-                let less = self.endpoints[second].load(worker).get() < self.endpoints[first].load(worker).get();
-                Some(if less { second } else { first })
-            }
-        }
+    /// How its endpoints share its requests.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 }
 

@@ -16,7 +16,7 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::transition::Decision;
 use crate::proxy::error::ProxyError;
 use crate::proxy::lease::{Epoch, Lease};
-use crate::proxy::pool::{Endpoint, Pool};
+use crate::proxy::pool::{Endpoint, Pool, Rules};
 use crate::proxy::route::RouteTable;
 use crate::telemetry::meter::{Meter, Meters};
 
@@ -108,7 +108,7 @@ impl Snapshot {
     #[doc(hidden)]
     pub fn admit_for_bench(&self, worker: usize, host: &str, path: &str, draw: u64) -> Option<usize> {
         let admission = self.admit(worker, host, path).ok()?;
-        admission.pool.pick(worker, draw, &[])
+        admission.pool.pick(worker, draw, 1, &[])
     }
 }
 
@@ -210,8 +210,11 @@ impl Compiler {
 
     /// The pool as it is, if nothing of it changed; else a new one that keeps the endpoints that stay.
     fn pool(&self, color: Color, upstream: &Arc<str>, addresses: &[EndpointAddress]) -> Option<Arc<Pool>> {
+        // Until `config.upstreams` says them.
+        let rules = Rules::default();
         let known = self.pools[color].iter().find(|pool| pool.upstream == *upstream);
         if let Some(pool) = known
+            && *pool.rules() == rules
             && pool.endpoints.iter().map(|endpoint| &endpoint.address).eq(addresses)
         {
             return Some(Arc::clone(pool));
@@ -221,7 +224,7 @@ impl Compiler {
             known.map_or_else(|| Arc::new(Endpoint::new(address.clone(), self.workers)), Arc::clone)
         };
         let endpoints = addresses.iter().map(endpoint).collect();
-        Some(Arc::new(Pool { upstream: Arc::clone(upstream), color, endpoints }))
+        Some(Arc::new(Pool::new(Arc::clone(upstream), color, endpoints, rules, self.workers)))
     }
 
     /// The limits, with the places that are taken now; a changed maximum holds at once.
