@@ -5,6 +5,7 @@
 
 pub mod api;
 mod auth;
+mod convert;
 mod events;
 mod handlers;
 mod listener;

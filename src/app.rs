@@ -24,6 +24,7 @@ use crate::sys::signals::{Signal, Signals};
 use crate::sys::{limits, service};
 use crate::telemetry;
 use crate::telemetry::access_log::AccessLogWriter;
+use crate::tls::TlsError;
 
 /// How long the first start waits for the disk before it serves without.
 const FIRST_COMMIT: Duration = Duration::from_secs(2);
@@ -34,6 +35,9 @@ pub enum Error {
     /// The configuration is not valid.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// What TLS needs can't be used.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Tls(Vec<TlsError>),
     /// The ledger can't be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -48,15 +52,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// 2 for what the configuration's author has to repair, else 1.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Error::Config(_) => 2,
-            Error::Ledger(_) | Error::Io { .. } => 1,
-        }
-    }
-
     fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
         let action = action.into();
         move |source| Error::Io { action, source }
@@ -172,8 +167,12 @@ impl Started {
         };
 
         let http = config.listen.http;
-        let bound = Plane::bind(&config).map_err(Error::io(format!("could not listen on {http} (listen.http)")))?;
+        let https = config.listen.https.map(|https| format!(", or on {https} (listen.https)")).unwrap_or_default();
+        let bound = Plane::bind(&config);
+        let bound = bound.map_err(Error::io(format!("could not listen on {http} (listen.http){https}")))?;
         let (mut plane, mut publisher) = bound;
+        let trust = publisher.trusted().load(&config).map_err(Error::Tls)?;
+        publisher.trust(trust);
         let nothing_retired = publisher.publish(&config, &decision);
         debug_assert!(nothing_retired.is_none(), "nothing served before");
         let admin = AdminListener::bind(&config.listen.admin);
@@ -185,6 +184,7 @@ impl Started {
         plane.set_ready(true);
         tracing::info!(
             http = %plane.local_addr(),
+            https = plane.tls_addr().map(tracing::field::display),
             admin = %admin.address(),
             active = %decision.active,
             release = %decision.release,
@@ -204,6 +204,7 @@ impl Started {
             recovered,
             access_log: Arc::clone(&access_log),
             http_address: plane.local_addr(),
+            https_address: plane.tls_addr(),
         };
         let controller = Controller::new(parts, ready.subscribe());
         let (handle, controller, effects) = controller.map_err(Error::io("could not watch the configuration"))?;

@@ -120,6 +120,7 @@ fn on_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 fn run_proxy(config: &std::path::Path) -> Result<(), Failure> {
     app::run(config).map_err(|error| match error {
         app::Error::Config(error) => Failure::Usage(error.render(output::colored_errors())),
+        app::Error::Tls(_) => Failure::Usage(error.to_string()),
         app::Error::Ledger(_) | app::Error::Io { .. } => Failure::Failed(error.to_string()),
     })
 }

@@ -274,7 +274,7 @@ pub enum Streams {
 }
 
 /// `[retry]`
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryConfig {
     /// Further attempts after the first, at most.
     pub attempts: u32,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::config::error::ConfigError;
+use crate::config::error::{ConfigError, Diagnostic};
 use crate::config::watch::{FileEvent, Watch};
 use crate::config::{Config, TokenConfig};
 use crate::control::handle::{ControllerHandle, News, ReloadOutcome, Request};
@@ -33,6 +33,7 @@ use crate::ledger::{Ledger, Recovered};
 use crate::proxy::live::{Drain, Publisher};
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Tallies;
+use crate::tls::TlsError;
 
 /// Where the file is read again when no events come.
 const POLL: Duration = Duration::from_secs(2);
@@ -62,6 +63,8 @@ pub struct Parts {
     pub access_log: Arc<AccessLogWriter>,
     /// Where traffic is served.
     pub http_address: std::net::SocketAddr,
+    /// Where with TLS.
+    pub https_address: Option<std::net::SocketAddr>,
 }
 
 /// What comes in from those the controller has handed work to.
@@ -71,6 +74,7 @@ enum Input {
     Probed(RoundId, Color, Vec<(u64, Probed)>),
     Drained { color: Color, number: u64, took: Duration, ended: u64 },
     File(FileEvent),
+    Certificates(Result<bool, Vec<TlsError>>),
     Looked(oneshot::Sender<Result<ReloadOutcome, ConfigError>>, Result<bool, ConfigError>),
 }
 
@@ -107,6 +111,11 @@ pub struct Controller {
     access_log: Arc<AccessLogWriter>,
     tokens: watch::Sender<Arc<[TokenConfig]>>,
     http_address: std::net::SocketAddr,
+    https_address: Option<std::net::SocketAddr>,
+    /// Why the certificates in force are not those in the files.
+    certificate_errors: Vec<TlsError>,
+    /// The files of certificates are being read.
+    reading_certificates: bool,
 
     inputs: mpsc::UnboundedSender<Input>,
     inbox: mpsc::UnboundedReceiver<Input>,
@@ -167,6 +176,9 @@ impl Controller {
             access_log: parts.access_log,
             tokens,
             http_address: parts.http_address,
+            https_address: parts.https_address,
+            certificate_errors: Vec::new(),
+            reading_certificates: false,
             inputs,
             inbox,
             requests,
@@ -207,7 +219,10 @@ impl Controller {
                 Some(request) = self.requests.recv() => self.request(request),
                 Some(change) = self.health_changes.recv() => self.health_changed(change),
                 () = alarm => self.handle(Event::Tick),
-                _ = second.tick() => self.rates.sample(&self.publisher.meters().read()),
+                _ = second.tick() => {
+                    self.rates.sample(&self.publisher.meters().read());
+                    self.read_certificates();
+                }
             }
         }
         self.publisher
@@ -246,6 +261,7 @@ impl Controller {
             }
             Input::Drained { color, number, took, ended } => self.drained(color, number, took, ended),
             Input::File(event) => self.file_event(event),
+            Input::Certificates(read) => self.certificates_read(read),
             Input::Looked(answer, looked) => {
                 let _ = answer.send(looked.map(|changed| ReloadOutcome { changed }));
             }
@@ -289,6 +305,12 @@ impl Controller {
     fn file_event(&mut self, event: FileEvent) {
         match event {
             FileEvent::Edited(config) => {
+                match self.publisher.trusted().load(&config) {
+                    Ok(trust) => self.publisher.trust(trust),
+                    // It was valid a moment ago: its files have changed since.
+                    Err(errors) => return self.file_event(FileEvent::Invalid(unusable(&self.path, &errors))),
+                }
+                self.certificate_errors.clear();
                 let changes = self.config.differences(&config).join("; ");
                 let health_before = self.config.health.clone();
                 self.config = config;
@@ -340,6 +362,37 @@ impl Controller {
         }
     }
 
+    /// Certificates are renewed by replacing their files, which says nothing in the configuration.
+    fn read_certificates(&mut self) {
+        let Some(server) = self.publisher.trusted().server().filter(|_| !self.reading_certificates) else { return };
+        let (server, inputs) = (Arc::clone(server), self.inputs.clone());
+        self.reading_certificates = true;
+        tokio::task::spawn_blocking(move || {
+            let _ = inputs.send(Input::Certificates(server.reload()));
+        });
+    }
+
+    fn certificates_read(&mut self, read: Result<bool, Vec<TlsError>>) {
+        self.reading_certificates = false;
+        match read {
+            Ok(changed) => {
+                if changed {
+                    tracing::info!("The certificates were read again and are in force.");
+                } else if !self.certificate_errors.is_empty() {
+                    tracing::info!("The files of the certificates are as before.");
+                }
+                self.certificate_errors.clear();
+            }
+            Err(errors) if errors != self.certificate_errors => {
+                for error in &errors {
+                    tracing::error!(%error, "A certificate can't be used; those that were read before stay in force.");
+                }
+                self.certificate_errors = errors;
+            }
+            Err(_) => {}
+        }
+    }
+
     fn health_changed(&mut self, change: HealthChange) {
         use crate::domain::health::Health;
         let HealthChange { color, upstream, endpoint, health, detail } = change;
@@ -350,6 +403,11 @@ impl Controller {
         }
         let _ = self.news.send(News::Health { color, upstream: upstream.to_string(), endpoint, health, detail });
     }
+}
+
+fn unusable(path: &std::path::Path, errors: &[TlsError]) -> ConfigError {
+    let diagnostic = |error: &TlsError| Diagnostic { span: 0..0, message: error.to_string(), help: None };
+    ConfigError { path: path.to_owned(), source: String::new(), diagnostics: errors.iter().map(diagnostic).collect() }
 }
 
 /// The one place where time comes from.

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::listen::accept::{accept, start};
 use crate::proxy::live::{Accepting, Live, Order};
+use crate::proxy::transport::warm;
 use crate::proxy::worker::Worker;
 use crate::sys::memory;
 use crate::telemetry::access_log::AccessLogger;
@@ -24,13 +25,20 @@ const GIVE_BACK: u32 = 10;
 /// What a worker starts with.
 pub(crate) struct Seat {
     pub(crate) index: usize,
-    pub(crate) port: u16,
+    pub(crate) ports: [u16; 2],
     pub(crate) live: Arc<Live>,
-    pub(crate) listener: TcpListener,
+    pub(crate) listeners: Listeners,
     pub(crate) orders: mpsc::UnboundedReceiver<Order>,
     pub(crate) peers: Arc<[mpsc::UnboundedSender<Order>]>,
     pub(crate) logger: AccessLogger,
     pub(crate) accepting: Accepting,
+}
+
+/// What a worker accepts from.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) plain: TcpListener,
+    pub(crate) tls: Option<TcpListener>,
 }
 
 /// Runs the worker until it is told to finish and its last connection is gone.
@@ -47,24 +55,29 @@ pub(crate) fn run(seat: Seat) {
 }
 
 async fn work(seat: Seat) {
-    let worker = Rc::new(Worker::new(seat.index, seat.live, seat.port, seat.logger));
-    let listener = match tokio::net::TcpListener::from_std(seat.listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(worker = seat.index, %error, "A worker could not listen; the others serve its share.");
-            return;
-        }
-    };
-    let stop = Rc::new(Notify::new());
-    let stopped = Rc::clone(&stop);
-    let accepting = accept(Rc::clone(&worker), listener, seat.peers.iter().cloned().collect(), async move {
-        stopped.notified().await;
-    });
-    let until_closed = seat.accepting;
-    tokio::task::spawn_local(async move {
-        accepting.await;
-        drop(until_closed);
-    });
+    let worker = Rc::new(Worker::new(seat.index, seat.live, seat.ports, seat.logger));
+    let mut stops = Vec::new();
+    let until_closed = Rc::new(seat.accepting);
+    for (listener, tls) in [(Some(seat.listeners.plain), false), (seat.listeners.tls, true)] {
+        let Some(listener) = listener else { continue };
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(worker = seat.index, %error, "A worker could not listen; the others serve its share.");
+                return;
+            }
+        };
+        let stop = Rc::new(Notify::new());
+        stops.push(Rc::clone(&stop));
+        let peers = seat.peers.iter().cloned().collect();
+        let accepting = accept(Rc::clone(&worker), listener, tls, peers, async move { stop.notified().await });
+        let until_closed = Rc::clone(&until_closed);
+        tokio::task::spawn_local(async move {
+            accepting.await;
+            drop(until_closed);
+        });
+    }
+    drop(until_closed);
     let sweeper = Rc::clone(&worker);
     tokio::task::spawn_local(async move { sweeper.slots.sweep().await });
 
@@ -78,21 +91,22 @@ async fn work(seat: Seat) {
         tokio::select! {
             Some(order) = orders.recv() => match order {
                 Order::End { epoch, tunnels_only } => worker.slots.end_epoch(epoch, tunnels_only),
-                Order::CloseIdle(endpoints) => worker.idle.close(&endpoints),
-                Order::Adopt(stream, peer) => {
+                Order::CloseIdle(endpoints) => worker.connections.close(&endpoints),
+                Order::Warm(pairs) => warm(&worker, &pairs),
+                Order::Adopt(stream, accepted) => {
                     if let Ok(stream) = TcpStream::from_std(stream) {
-                        start(&worker, stream, peer);
+                        start(&worker, stream, accepted);
                     }
                 }
                 Order::Finish => {
                     finishing = true;
-                    stop.notify_one();
+                    stops.iter().for_each(|stop| stop.notify_one());
                     worker.slots.close_all();
                 }
                 Order::Cut => worker.slots.cut_all(),
             },
             _ = tick.tick() => {
-                worker.idle.sweep(Instant::now());
+                worker.connections.sweep(Instant::now());
                 worker.renew_date();
                 worker.logger.borrow_mut().flush();
                 ticks = ticks.wrapping_add(1);

@@ -1,16 +1,7 @@
 //! The wire types of the admin API, shared with the command line. They only grow.
 
-use std::time::{Duration, SystemTime};
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use crate::control::handle::{ColorStatus, EndpointStatus, News, Status};
-use crate::domain::color::Color;
-use crate::domain::health::Health;
-use crate::domain::rollout::{OrderState, Outcome, Phase, Refusal};
-use crate::domain::transition::{Kind, Transition, Trigger};
-use crate::telemetry::meter;
 
 /// `POST /admin/switch`. An empty body means the other color.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -134,6 +125,15 @@ pub struct StatusAnswer {
     pub file: FileAnswer,
     /// Where traffic is served.
     pub http_address: String,
+    /// Where it is served over TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https_address: Option<String>,
+    /// What clients are shown that speak TLS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateAnswer>,
+    /// Why those that were read before stay in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificate_errors: Vec<String>,
     /// Lines that the access log dropped.
     pub access_log_dropped: u64,
     /// The program's version.
@@ -176,6 +176,20 @@ pub struct EndpointAnswer {
     pub detail: String,
     /// Since when it is so, RFC 3339.
     pub since: String,
+    /// It failed too often, and is left out of the choice for so many milliseconds more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ejected_for_ms: Option<u64>,
+}
+
+/// A certificate in the status.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CertificateAnswer {
+    /// Its first name.
+    pub name: String,
+    /// Its file.
+    pub path: String,
+    /// Until when it is valid, RFC 3339.
+    pub not_after: String,
 }
 
 /// Whether there is a way back.
@@ -324,241 +338,4 @@ pub struct ConfigProblem {
     /// The repair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
-}
-
-/// A time as RFC 3339 in UTC, with milliseconds.
-#[must_use]
-pub fn time(at: SystemTime) -> String {
-    humantime::format_rfc3339_millis(at).to_string()
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-impl SwitchAnswer {
-    pub(super) fn new(outcome: &Outcome, status: Option<&Status>) -> SwitchAnswer {
-        SwitchAnswer {
-            changed: outcome.changed,
-            dry_run: outcome.dry_run,
-            active: outcome.active.to_string(),
-            previous: outcome.previous.to_string(),
-            release: outcome.release.to_string(),
-            generation: outcome.generation.0,
-            at: time(outcome.at),
-            took_us: micros(outcome.took),
-            durable: outcome.durable,
-            draining: status.and_then(draining),
-        }
-    }
-}
-
-fn draining(status: &Status) -> Option<Draining> {
-    status.draining.map(|draining| Draining {
-        color: draining.color.to_string(),
-        requests: draining.left.requests,
-        streams: draining.left.streams,
-        tunnels: draining.left.tunnels,
-        ends_in_ms: u64::try_from(draining.ends_in.as_millis()).unwrap_or(u64::MAX),
-    })
-}
-
-impl StatusAnswer {
-    pub(super) fn new(status: &Status) -> StatusAnswer {
-        let view = &status.view;
-        let (phase, moving_to) = match view.phase {
-            Phase::Steady => ("steady", None),
-            Phase::Gating { to } => ("gating", Some(to)),
-            Phase::Committing { to } => ("committing", Some(to)),
-        };
-        let (order, refusal) = match &view.order {
-            OrderState::Done => ("done", None),
-            OrderState::Pending => ("pending", None),
-            OrderState::Refused(refusal) => ("refused", Some(Problem::refused(refusal))),
-        };
-        StatusAnswer {
-            active: view.decision.active.to_string(),
-            release: view.decision.release.to_string(),
-            generation: view.decision.generation.0,
-            since: time(view.decision.since),
-            durable: view.durable,
-            phase: phase.to_owned(),
-            moving_to: moving_to.map(|color| color.to_string()),
-            blue: ColorAnswer::new(&status.colors[Color::Blue]),
-            green: ColorAnswer::new(&status.colors[Color::Green]),
-            draining: draining(status),
-            rollback: rollback(status),
-            file: FileAnswer {
-                path: status.config_path.clone(),
-                active: view.file.active.to_string(),
-                disagrees: status.file_disagrees,
-                order: order.to_owned(),
-                refusal,
-                write_back_error: view.write_back_error.clone(),
-                error: status.config_error.clone(),
-            },
-            http_address: status.http_address.clone(),
-            access_log_dropped: status.access_log_dropped,
-            version: status.version.to_owned(),
-            uptime_s: status.uptime.as_secs_f64(),
-        }
-    }
-}
-
-fn rollback(status: &Status) -> RollbackAnswer {
-    match &status.view.rollback {
-        Ok(previous) => {
-            let all = &status.colors[previous.color].endpoints;
-            let down: Vec<_> = all.iter().filter(|endpoint| endpoint.health == Health::Down).collect();
-            let why = down.first().map(|first| {
-                let (n, of) = (down.len(), all.len());
-                let verb = if n == 1 { "is" } else { "are" };
-                format!(
-                    "{n} of {of} endpoints of {} {verb} down ({}: {})",
-                    previous.color, first.endpoint, first.detail
-                )
-            });
-            RollbackAnswer {
-                possible: true,
-                to: Some(previous.color.to_string()),
-                release: Some(previous.release.to_string()),
-                why,
-            }
-        }
-        Err(refusal) => RollbackAnswer { possible: false, to: None, release: None, why: Some(refusal.to_string()) },
-    }
-}
-
-impl ColorAnswer {
-    fn new(color: &ColorStatus) -> ColorAnswer {
-        let meter::InFlight { requests, streams, tunnels } = color.in_flight;
-        ColorAnswer {
-            release: color.release.to_string(),
-            endpoints: color.endpoints.iter().map(EndpointAnswer::new).collect(),
-            requests,
-            streams,
-            tunnels,
-            requests_total: color.requests,
-            requests_per_second: color.requests_per_second,
-            errors_per_second: color.errors_per_second,
-        }
-    }
-}
-
-impl EndpointAnswer {
-    fn new(endpoint: &EndpointStatus) -> EndpointAnswer {
-        EndpointAnswer {
-            upstream: endpoint.upstream.clone(),
-            endpoint: endpoint.endpoint.clone(),
-            health: health(endpoint.health).to_owned(),
-            detail: endpoint.detail.clone(),
-            since: time(endpoint.since),
-        }
-    }
-}
-
-fn health(health: Health) -> &'static str {
-    match health {
-        Health::Unknown => "unknown",
-        Health::Up => "up",
-        Health::Down => "down",
-    }
-}
-
-impl TransitionAnswer {
-    pub(super) fn new(sequence: u64, transition: &Transition) -> TransitionAnswer {
-        TransitionAnswer {
-            sequence,
-            kind: match transition.kind {
-                Kind::Start => "start",
-                Kind::Switch => "switch",
-                Kind::Rollback => "rollback",
-                Kind::Release => "release",
-                Kind::Seen => "seen",
-                Kind::Noted => "noted",
-            }
-            .to_owned(),
-            at: time(transition.at),
-            from: transition.from.as_ref().map(|(color, _)| color.to_string()),
-            from_release: transition.from.as_ref().map(|(_, release)| release.to_string()),
-            to: transition.decision.active.to_string(),
-            release: transition.decision.release.to_string(),
-            generation: transition.decision.generation.0,
-            trigger: match transition.origin.trigger {
-                Trigger::Api => "api",
-                Trigger::File => "file",
-                Trigger::Start => "start",
-            }
-            .to_owned(),
-            actor: transition.origin.actor.clone(),
-            source: transition.origin.source.clone(),
-            reason: transition.origin.reason.clone(),
-            forced: transition.forced,
-            refusal: transition.refusal.as_ref().map(|(code, sentence)| format!("{code}: {sentence}")),
-            took_us: micros(transition.took),
-        }
-    }
-}
-
-impl Problem {
-    pub(super) fn new(status: u16, code: &str, title: &str, detail: impl Into<String>) -> Problem {
-        Problem {
-            status,
-            code: code.to_owned(),
-            title: title.to_owned(),
-            detail: detail.into(),
-            endpoints: Vec::new(),
-            generation: None,
-            errors: Vec::new(),
-        }
-    }
-
-    pub(super) fn refused(refusal: &Refusal) -> Problem {
-        let (status, title) = match refusal {
-            Refusal::Unhealthy(_) => (409, "The target is not healthy"),
-            Refusal::InProgress { .. } => (409, "Another move is under way"),
-            Refusal::Withdrawn => (409, "Called off"),
-            Refusal::NoKnownGood { .. } => (409, "There is nothing to roll back to"),
-            Refusal::StaleGeneration { .. } => (412, "The state has changed"),
-            Refusal::NotDurable(_) => (503, "The decision could not be written down"),
-        };
-        let mut problem = Problem::new(status, refusal.code(), title, refusal.to_string());
-        match refusal {
-            Refusal::Unhealthy(report) => {
-                problem.endpoints = report
-                    .endpoints
-                    .iter()
-                    .map(|probed| GateAnswer {
-                        upstream: probed.upstream.clone(),
-                        endpoint: probed.endpoint.clone(),
-                        passed: probed.passed,
-                        detail: probed.detail.clone(),
-                        at: time(probed.at),
-                        took_us: micros(probed.took),
-                    })
-                    .collect();
-            }
-            Refusal::StaleGeneration { current, .. } => problem.generation = Some(current.0),
-            Refusal::InProgress { .. } | Refusal::Withdrawn | Refusal::NoKnownGood { .. } | Refusal::NotDurable(_) => {}
-        }
-        problem
-    }
-}
-
-/// An event's name and its data.
-pub(super) fn event(news: &News) -> (&'static str, serde_json::Value) {
-    use serde_json::json;
-    match news {
-        News::Transition(sequence, transition) => {
-            ("transition", serde_json::to_value(TransitionAnswer::new(*sequence, transition)).unwrap_or_default())
-        }
-        News::Drained { color, took, ended } => {
-            ("drained", json!({ "color": color.as_str(), "took_us": micros(*took), "ended": ended }))
-        }
-        News::Health { color, upstream, endpoint, health: now, detail } => (
-            "health",
-            json!({ "color": color.as_str(), "upstream": upstream, "endpoint": endpoint, "health": health(*now), "detail": detail }),
-        ),
-        News::Reloaded(error) => ("reloaded", json!({ "error": error })),
-    }
 }

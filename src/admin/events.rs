@@ -19,7 +19,8 @@ use http_body::Frame;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
-use crate::admin::api::{Problem, StatusAnswer, event};
+use crate::admin::api::{Problem, StatusAnswer};
+use crate::admin::convert::event;
 use crate::control::handle::{ControllerHandle, News, Request, Stopping};
 
 /// Clients that may listen at the same time: half of the connections.

@@ -129,7 +129,14 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
         row("log", format!("{} dropped", count(status.access_log_dropped, "access log line")));
     }
     let uptime = short(Duration::from_secs_f64(status.uptime_s.max(0.0)));
-    row("proxy", format!("{} · up {uptime} · serving on {}", status.version, status.http_address));
+    for certificate in &status.certificates {
+        row("tls", format!("{} until {} ({})", certificate.name, certificate.not_after, certificate.path));
+    }
+    for error in &status.certificate_errors {
+        row("tls", painted(BAD, format!("{error}; the certificate that was read before stays in force")));
+    }
+    let https = status.https_address.as_ref().map(|https| format!(", and on {https} with TLS")).unwrap_or_default();
+    row("proxy", format!("{} · up {uptime} · serving on {}{https}", status.version, status.http_address));
     text
 }
 
@@ -165,6 +172,14 @@ fn environment(text: &mut String, name: &str, of_color: &ColorAnswer) {
             plain(&endpoint.detail),
             ago(&endpoint.since),
         );
+        if let Some(left) = endpoint.ejected_for_ms {
+            let left = short(Duration::from_millis(left));
+            let _ = writeln!(
+                text,
+                "           {}",
+                painted(BAD, format!("it failed too often, and is left out for {left} more"))
+            );
+        }
     }
 }
 

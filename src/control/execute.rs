@@ -32,13 +32,15 @@ impl Controller {
     fn probe_round(&self, round: RoundId, color: Color) {
         let health = self.config.health.clone();
         let mut probes = JoinSet::new();
+        // If it passes, the first requests shall not have to wait for connections.
+        self.publisher.warm(color);
         for pool in &self.publisher.pools()[color] {
             for endpoint in &pool.endpoints {
-                let (health, endpoint, upstream) = (health.clone(), Arc::clone(endpoint), pool.upstream.to_string());
+                let (health, endpoint, pool) = (health.clone(), Arc::clone(endpoint), Arc::clone(pool));
                 probes.spawn(async move {
-                    let found = probe(&endpoint, &health).await;
+                    let found = probe(&endpoint, pool.rules(), &health).await;
                     let probed = Probed {
-                        upstream,
+                        upstream: pool.upstream.to_string(),
                         endpoint: endpoint.name.to_string(),
                         passed: found.passed,
                         detail: found.detail,

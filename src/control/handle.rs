@@ -14,6 +14,7 @@ use crate::domain::rollout::{Command, Outcome, Refusal, View};
 use crate::domain::transition::Transition;
 use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::InFlight;
+use crate::tls::server::CertificateFacts;
 
 /// What the mailbox of the controller takes from outside.
 #[derive(Debug)]
@@ -119,6 +120,12 @@ pub struct Status {
     pub config_path: String,
     /// The addresses in use (port 0 resolved).
     pub http_address: String,
+    /// With TLS.
+    pub https_address: Option<String>,
+    /// What clients are shown.
+    pub certificates: Vec<CertificateFacts>,
+    /// Why those that were read before stay in force.
+    pub certificate_errors: Vec<String>,
     /// The file says another color than the live one.
     pub file_disagrees: bool,
     /// The program's version.
@@ -159,6 +166,8 @@ pub struct EndpointStatus {
     pub detail: String,
     /// Since when it is so.
     pub since: SystemTime,
+    /// It is left out of the choice for so long, because it failed too often.
+    pub ejected_for: Option<Duration>,
 }
 
 /// A drain under way.

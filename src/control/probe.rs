@@ -1,19 +1,12 @@
 //! Active health: every endpoint of both colors is probed, always, and once more at the gate.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use http::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
-use http::{HeaderValue, Request};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
@@ -21,7 +14,12 @@ use crate::config::{EndpointAddress, HealthConfig};
 use crate::domain::color::Color;
 use crate::domain::health::{Health, Hysteresis};
 use crate::proxy::clock;
-use crate::proxy::pool::{Endpoint, Pool};
+use crate::proxy::pool::{Endpoint, Pool, Rules};
+use crate::proxy::transport;
+use crate::wire::body::Framing;
+use crate::wire::head::{Head, Name};
+use crate::wire::http1::{HeadError, Wire};
+use crate::wire::side::Side;
 
 /// What one probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +122,7 @@ impl Probers {
         let (color, upstream) = (pool.color, Arc::clone(&pool.upstream));
         let task = watch_over(
             Arc::clone(endpoint),
+            pool.rules().clone(),
             Arc::clone(&observation),
             self.health.subscribe(),
             self.changes.clone(),
@@ -141,6 +140,7 @@ impl Probers {
 
 async fn watch_over(
     endpoint: Arc<Endpoint>,
+    rules: Rules,
     observation: Arc<Mutex<Observation>>,
     mut health: watch::Receiver<HealthConfig>,
     changes: mpsc::UnboundedSender<HealthChange>,
@@ -148,7 +148,7 @@ async fn watch_over(
 ) {
     loop {
         let policy = health.borrow_and_update().clone();
-        let found = probe(&endpoint, &policy).await;
+        let found = probe(&endpoint, &rules, &policy).await;
         let changed = {
             let mut known = observation.lock().unwrap_or_else(PoisonError::into_inner);
             known.detail.clone_from(&found.detail);
@@ -172,9 +172,9 @@ async fn watch_over(
 }
 
 /// Probes an endpoint once.
-pub async fn probe(endpoint: &Endpoint, policy: &HealthConfig) -> Found {
+pub async fn probe(endpoint: &Endpoint, rules: &Rules, policy: &HealthConfig) -> Found {
     let began = Instant::now();
-    let found = tokio::time::timeout(policy.timeout, ask(endpoint, policy)).await;
+    let found = tokio::time::timeout(policy.timeout, ask(endpoint, rules, policy)).await;
     let took = began.elapsed();
     let (passed, detail) = match found {
         Ok(Ok(answer)) => answer,
@@ -184,82 +184,72 @@ pub async fn probe(endpoint: &Endpoint, policy: &HealthConfig) -> Found {
     Found { passed, detail, took }
 }
 
-async fn ask(endpoint: &Endpoint, policy: &HealthConfig) -> Result<(bool, String), String> {
-    match &endpoint.address {
-        EndpointAddress::Ip(address) => ask_tcp(*address, endpoint, policy).await,
-        EndpointAddress::Unix(path) => {
-            let stream = UnixStream::connect(path).await.map_err(|error| in_words(&error))?;
-            ask_stream(stream, endpoint, policy).await
-        }
-        EndpointAddress::Name { host, port } => {
-            let resolved = tokio::net::lookup_host((host.as_str(), *port)).await;
-            let mut addresses: Vec<SocketAddr> =
-                resolved.map_err(|_| "the name does not resolve".to_owned())?.collect();
-            addresses.sort_unstable();
-            addresses.dedup();
-            if **endpoint.resolved.load() != addresses {
-                endpoint.resolved.store(Arc::new(addresses.clone()));
-            }
-            let mut last = Err("the name has no address".to_owned());
-            for address in addresses {
-                last = ask_tcp(address, endpoint, policy).await;
-                if last.is_ok() {
-                    break;
-                }
-            }
-            last
+async fn ask(endpoint: &Endpoint, rules: &Rules, policy: &HealthConfig) -> Result<(bool, String), String> {
+    if let EndpointAddress::Name { host, port } = &endpoint.address {
+        let resolved = tokio::net::lookup_host((host.as_str(), *port)).await;
+        let mut addresses: Vec<SocketAddr> = resolved.map_err(|_| "the name does not resolve".to_owned())?.collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        if **endpoint.resolved.load() != addresses {
+            endpoint.resolved.store(Arc::new(addresses));
         }
     }
-}
-
-async fn ask_tcp(address: SocketAddr, endpoint: &Endpoint, policy: &HealthConfig) -> Result<(bool, String), String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| in_words(&error))?;
-    ask_stream(stream, endpoint, policy).await
-}
-
-async fn ask_stream(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    endpoint: &Endpoint,
-    policy: &HealthConfig,
-) -> Result<(bool, String), String> {
+    let (socket, _) = transport::connect(endpoint, rules).await.map_err(|error| in_words(&error))?;
     let Some(path) = &policy.path else { return Ok((true, "connected".to_owned())) };
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| format!("no HTTP: {error}"))?;
     let host = match (&policy.host, &endpoint.address) {
         (Some(host), _) => host.clone(),
         (None, EndpointAddress::Unix(_)) => "localhost".to_owned(),
         (None, EndpointAddress::Ip(_) | EndpointAddress::Name { .. }) => endpoint.name.to_string(),
     };
-    let request = Request::get(path.as_str())
-        .header(HOST, host)
-        .header(USER_AGENT, HeaderValue::from_static("cutover-probe"))
-        .header(CONNECTION, HeaderValue::from_static("close"))
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
-    let mut answer = pin!(sender.send_request(request));
-    let answer = tokio::select! {
-        biased;
-        answer = &mut answer => answer,
-        // An answer that ends the connection may have come in the same breath.
-        ended = connection => match ended {
-            Ok(()) => answer.await,
-            Err(error) => Err(error),
-        },
-    };
-    let answer = answer.map_err(|error| match error {
-        error if error.is_parse() => "the answer is not HTTP".to_owned(),
-        error if error.is_incomplete_message() || error.is_canceled() => "closed without an answer".to_owned(),
-        error => error.to_string(),
-    })?;
-    let status = answer.status();
-    let passed = (policy.expect.0..=policy.expect.1).contains(&status.as_u16());
-    let detail = match answer.headers().get(LOCATION).and_then(|location| location.to_str().ok()) {
-        Some(location) if status.is_redirection() => {
-            format!("{} to {}", status.as_u16(), location.chars().take(200).collect::<String>())
+    let mut request = Head::default();
+    request.set_request_line(b"GET", path.as_bytes());
+    request.push_known(Name::Host, host.as_bytes());
+    request.push(b"user-agent", b"cutover-probe");
+    let answer = if rules.http2 {
+        let (stream, connection) =
+            transport::http2(socket, rules).await.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
+        tokio::select! {
+            biased;
+            answer = answer_to(&request, Side::Http2(Box::new(stream))) => answer?,
+            _ = connection => return Err("closed without an answer".to_owned()),
         }
-        _ => status.as_u16().to_string(),
+    } else {
+        request.push_known(Name::Connection, b"close");
+        answer_to(&request, Side::Http1(Box::new(Wire::new(socket)))).await?
+    };
+    let passed = (policy.expect.0..=policy.expect.1).contains(&answer.status);
+    let detail = match answer.named(b"location").and_then(|location| std::str::from_utf8(location).ok()) {
+        Some(location) if answer.status / 100 == 3 => {
+            format!("{} to {}", answer.status, location.chars().take(200).collect::<String>())
+        }
+        _ => answer.status.to_string(),
     };
     Ok((passed, detail))
+}
+
+/// The head of the answer to a request without a body.
+async fn answer_to(request: &Head, mut side: Side) -> Result<Head, String> {
+    const CLOSED: &str = "closed without an answer";
+    let mut answer = Head::default();
+    if !poll_fn(|cx| side.poll_ready(cx)).await {
+        return Err(CLOSED.to_owned());
+    }
+    side.begin_request(request, Framing::None);
+    poll_fn(|cx| {
+        // An endpoint that closes early may have answered nevertheless.
+        let _ = ready!(side.poll_flush(cx));
+        loop {
+            let said = match ready!(side.poll_answer(cx, &mut answer)) {
+                Ok(true) if answer.status < 200 => continue,
+                Ok(true) => Ok(()),
+                Ok(false) | Err(HeadError::Io(_)) => Err(CLOSED.to_owned()),
+                Err(HeadError::Refused(_) | HeadError::Incomplete) => Err("the answer is not HTTP".to_owned()),
+            };
+            return Poll::Ready(said);
+        }
+    })
+    .await?;
+    Ok(answer)
 }
 
 fn in_words(error: &std::io::Error) -> String {

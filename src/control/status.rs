@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::control::Controller;
 use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, Status};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::rollout::Phase;
+use crate::proxy::clock;
 use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::{InFlight, Reading};
 use crate::telemetry::metrics::{self, Facts};
+use crate::tls::server::CertificateFacts;
 
 /// Over how many seconds rates are taken.
 const WINDOW: usize = 10;
@@ -76,14 +78,22 @@ impl Controller {
             config_error: self.config_error.as_ref().map(|error| error.render(false)),
             config_path: self.path.display().to_string(),
             http_address: self.http_address.to_string(),
+            https_address: self.https_address.map(|address| address.to_string()),
+            certificates: self.certificates(),
+            certificate_errors: self.certificate_errors.iter().map(ToString::to_string).collect(),
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.started.elapsed(),
             access_log_dropped: self.access_log.dropped(),
         }
     }
 
+    fn certificates(&self) -> Vec<CertificateFacts> {
+        self.publisher.trusted().server().map(|server| server.certificates()).unwrap_or_default()
+    }
+
     fn endpoints(&self, color: Color) -> Vec<EndpointStatus> {
         let pools = &self.publisher.pools()[color];
+        let now = clock::millis(Instant::now());
         let endpoints = pools.iter().flat_map(|pool| pool.endpoints.iter().map(move |endpoint| (pool, endpoint)));
         endpoints
             .filter_map(|(pool, endpoint)| {
@@ -94,6 +104,9 @@ impl Controller {
                     health: endpoint.health(),
                     detail: observation.detail,
                     since: observation.since,
+                    ejected_for: endpoint
+                        .ejected_until(now)
+                        .map(|until| Duration::from_millis(until.saturating_sub(now))),
                 })
             })
             .collect()
@@ -126,6 +139,12 @@ impl Controller {
                     (pool.color, Arc::clone(&pool.upstream), endpoint.name.to_string(), endpoint.health())
                 })
                 .collect(),
+            certificates: self
+                .certificates()
+                .into_iter()
+                .map(|known| (known.name, known.path, known.not_after))
+                .collect(),
+            certificates_valid: self.certificate_errors.is_empty(),
             open_connections: self.publisher.open_connections(),
             config_valid: self.config_error.is_none(),
             config_valid_at: self.config_valid_at,

@@ -1,17 +1,15 @@
 //! Accepting connections on one worker.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::listen::connection::serve;
-use crate::proxy::client::ClientConnection;
-use crate::proxy::live::Order;
+use crate::proxy::client::Open;
+use crate::proxy::live::{Accepted, Order};
 use crate::proxy::worker::Worker;
 
 /// How long a worker that can't accept waits: out of descriptors or memory, or at `max_connections`.
@@ -22,6 +20,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     listener: TcpListener,
+    tls: bool,
     peers: Rc<[mpsc::UnboundedSender<Order>]>,
     stop: impl Future<Output = ()>,
 ) {
@@ -42,7 +41,7 @@ pub(crate) async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 complained = false;
-                place(&worker, &peers, stream, peer);
+                place(&worker, &peers, stream, Accepted { peer, tls });
             }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
@@ -58,35 +57,35 @@ pub(crate) async fn accept(
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = TcpStream::from_std(stream)
         {
-            start(&worker, stream, peer);
+            start(&worker, stream, Accepted { peer, tls });
         }
     }
 }
 
 /// Serves a connection on this worker.
-pub(crate) fn start(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) fn start(worker: &Rc<Worker>, stream: TcpStream, accepted: Accepted) {
     // Counted at once: a worker that finishes must not take itself for empty before the task runs.
-    let client = ClientConnection::new(Rc::clone(worker), peer);
-    tokio::task::spawn_local(serve(client, stream));
+    let open = Open::new(Rc::clone(worker), accepted.tls);
+    tokio::task::spawn_local(serve(open, stream, accepted));
 }
 
 /// The kernel spreads connections by hash, so the few long-lived ones of a load balancer can all land on one worker. A
 /// worker that has clearly more than the idlest one hands a fresh connection over: one hop for a connection, none for
 /// its requests.
-fn place(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>], stream: TcpStream, peer: SocketAddr) {
+fn place(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>], stream: TcpStream, accepted: Accepted) {
     let counts = worker.live.connections();
-    let mine = counts[worker.index].load(Ordering::Relaxed);
-    let idlest = (0..counts.len()).min_by_key(|index| counts[*index].load(Ordering::Relaxed)).unwrap_or(worker.index);
-    let least = counts[idlest].load(Ordering::Relaxed);
+    let mine = counts[worker.index].all();
+    let idlest = (0..counts.len()).min_by_key(|index| counts[*index].all()).unwrap_or(worker.index);
+    let least = counts[idlest].all();
     if mine <= least + 1 + least / 8 {
-        return start(worker, stream, peer);
+        return start(worker, stream, accepted);
     }
     if let Ok(stream) = stream.into_std()
-        && let Err(refused) = peers[idlest].send(Order::Adopt(stream, peer))
-        && let Order::Adopt(stream, peer) = refused.0
+        && let Err(refused) = peers[idlest].send(Order::Adopt(stream, accepted))
+        && let Order::Adopt(stream, accepted) = refused.0
         && let Ok(stream) = TcpStream::from_std(stream)
     {
-        start(worker, stream, peer);
+        start(worker, stream, accepted);
     }
 }
 

@@ -1,5 +1,7 @@
 //! One client connection, from accept to close.
 
+use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -7,16 +9,20 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
 use crate::listen::http2::serve_http2;
+use crate::listen::proxy_protocol::{self, Parsed};
 use crate::proxy::answer::After;
-use crate::proxy::client::ClientConnection;
+use crate::proxy::client::{ClientConnection, Open};
 use crate::proxy::error::{refusal, slow_head};
 use crate::proxy::exchange::log_refusal;
 use crate::proxy::forward::Inquiry;
+use crate::proxy::live::Accepted;
 use crate::proxy::slot::{Fired, Phase};
 use crate::proxy::stack::stack;
+use crate::tls::server::client_subject;
 use crate::wire::head::{Head, Version};
 use crate::wire::http1::{HeadError, Wire};
 use crate::wire::http2::PREFACE;
@@ -30,35 +36,91 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// Serves a connection until it is closed.
-pub(crate) async fn serve(client: Rc<ClientConnection>, tcp: TcpStream) {
+pub(crate) async fn serve(open: Open, tcp: TcpStream, accepted: Accepted) {
     // Small answers must not wait for an acknowledgement.
     let _ = tcp.set_nodelay(true);
-    let mut serving = pin!(serve_any(Rc::clone(&client), Socket::Tcp(tcp)));
-    std::future::poll_fn(|cx| {
-        client.worker.tick();
-        client.slot.register(cx);
+    let (worker, slot) = (Rc::clone(&open.worker), Rc::clone(&open.slot));
+    let mut serving = pin!(begin(open, Wire::new(Socket::Tcp(tcp)), accepted));
+    poll_fn(|cx| {
+        worker.tick();
+        slot.register(cx);
         serving.as_mut().poll(cx)
     })
     .await;
 }
 
-/// Serves whatever version of HTTP the client begins with.
-async fn serve_any(client: Rc<ClientConnection>, socket: Socket) {
-    let mut wire = Box::new(Wire::new(socket));
-    client.idle();
-    match std::future::poll_fn(|cx| poll_version(&client, &mut wire, cx)).await {
-        Some(Version::Http2) => Box::pin(serve_http2(client, wire.into_rewound())).await,
-        Some(Version::Http10 | Version::Http11) => serve_http1(client, wire).await,
+/// What comes before HTTP: who it is, by the PROXY protocol, and TLS.
+async fn begin(open: Open, mut wire: Wire, Accepted { mut peer, tls }: Accepted) {
+    let (from_balancer, header_timeout, idle_timeout, handshake_timeout) = open.worker.live.with(|snapshot| {
+        let edge = &snapshot.edge;
+        let from_balancer = edge.proxy_protocol.iter().any(|net| net.contains(&peer.ip().to_canonical()));
+        (from_balancer, edge.header_timeout, edge.idle_timeout, edge.handshake_timeout)
+    });
+    if from_balancer {
+        open.enter(Phase::Head, header_timeout);
+        match poll_fn(|cx| poll_source(&open, &mut wire, cx)).await {
+            Some(Some(source)) => peer = source,
+            Some(None) => {}
+            None => return,
+        }
+    }
+    if tls {
+        let Some(config) = open.worker.live.tls() else { return };
+        open.enter(Phase::Head, handshake_timeout);
+        let mut handshake = Box::pin(TlsAcceptor::from(config).accept(wire.into_socket()));
+        let stream = poll_fn(|cx| match handshake.as_mut().poll(cx) {
+            Poll::Pending if open.is_over() => Poll::Ready(None),
+            polled => polled.map(Result::ok),
+        });
+        let Some(stream) = stream.await else { return };
+        drop(handshake);
+        let connection = stream.get_ref().1;
+        let http2 = connection.alpn_protocol() == Some(b"h2");
+        let client = ClientConnection::new(open, peer, client_subject(connection));
+        let socket = Socket::Client(Box::new(stream));
+        return match http2 {
+            true => Box::pin(serve_http2(client, socket)).await,
+            false => serve_http1(client, Box::new(Wire::new(socket))).await,
+        };
+    }
+    open.enter(Phase::Idle, idle_timeout);
+    let client = ClientConnection::new(open, peer, None);
+    match poll_fn(|cx| poll_version(&client, &mut wire, cx)).await {
+        Some(Version::Http2) => Box::pin(serve_http2(client, wire.into_socket())).await,
+        Some(Version::Http10 | Version::Http11) => serve_http1(client, Box::new(wire)).await,
         None => {}
     }
 }
 
-/// Looks at the first bytes. `None`: none came.
+/// Reads the header of the PROXY protocol: whom it names. `None`: there is none, and so nothing else is believed.
+fn poll_source(open: &Open, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Option<Option<SocketAddr>>> {
+    loop {
+        match proxy_protocol::parse(wire.unread()) {
+            Ok(Parsed::Complete { length, source }) => {
+                wire.skip(length);
+                return Poll::Ready(Some(source));
+            }
+            Ok(Parsed::Partial) => {}
+            Err(malformed) => {
+                tracing::debug!(%malformed, "A connection from a PROXY protocol peer was closed.");
+                return Poll::Ready(None);
+            }
+        }
+        match wire.poll_more(cx) {
+            Poll::Ready(true) => {}
+            Poll::Ready(false) => return Poll::Ready(None),
+            Poll::Pending if open.is_over() => return Poll::Ready(None),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+}
+
+/// Looks at the first bytes, for HTTP/2 with prior knowledge. `None`: none came.
 fn poll_version(client: &ClientConnection, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Option<Version>> {
     loop {
         let unread = wire.unread();
         let compared = unread.len().min(PREFACE.len());
-        if compared > 0 && (unread[..compared] != PREFACE[..compared]) {
+        if compared > 0 && unread[..compared] != PREFACE[..compared] {
             return Poll::Ready(Some(Version::Http11));
         }
         if compared == PREFACE.len() {
@@ -68,14 +130,9 @@ fn poll_version(client: &ClientConnection, wire: &mut Wire, cx: &mut Context<'_>
             Poll::Ready(true) if client.slot.phase() == Phase::Idle => client.head_began(),
             Poll::Ready(true) => {}
             Poll::Ready(false) => return Poll::Ready(None),
-            Poll::Pending => {
-                let over = client.slot.fired().is_some() || client.slot.is_closing();
-                return match over {
-                    // A request that has begun is answered, if only with what it lacks.
-                    true => Poll::Ready((compared > 0).then_some(Version::Http11)),
-                    false => Poll::Pending,
-                };
-            }
+            // A request that has begun is answered, if only with what it lacks.
+            Poll::Pending if client.is_over() => return Poll::Ready((compared > 0).then_some(Version::Http11)),
+            Poll::Pending => return Poll::Pending,
         }
     }
 }
@@ -119,7 +176,7 @@ enum Next {
 /// Waits for a request, and reads its head.
 async fn next(client: &ClientConnection, wire: &mut Wire, head: &mut Head, max: usize) -> Next {
     client.idle();
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         if client.slot.phase() == Phase::Idle {
             match wire.poll_begun(cx) {
                 // A request that is here is answered, also when the process stops: closing would reset it.

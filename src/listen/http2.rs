@@ -20,7 +20,7 @@ use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::stack::stack;
 use crate::wire::http2::Stream;
 use crate::wire::side::Side;
-use crate::wire::socket::Rewound;
+use crate::wire::socket::Socket;
 
 /// Requests of one connection at the same time.
 const MAX_STREAMS: u32 = 256;
@@ -34,7 +34,7 @@ const SEND_BUFFER: usize = 128 << 10;
 const MAX_RESETS: usize = 256;
 
 /// Serves it until it is closed.
-pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Rewound) {
+pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
     let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
     client.head_began();
     let mut handshake = h2::server::Builder::new();

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::Config;
 use crate::proxy::live::{Accepting, Live, Order, Publisher};
 use crate::telemetry::access_log::AccessLogWriter;
-use crate::worker;
+use crate::worker::{self, Listeners};
 
 /// Connections that may wait in the kernel, for each worker.
 const BACKLOG: i32 = 4096;
@@ -23,7 +23,8 @@ pub struct Plane {
     live: Arc<Live>,
     orders: Arc<[mpsc::UnboundedSender<Order>]>,
     local_addr: SocketAddr,
-    waiting: Vec<(TcpListener, mpsc::UnboundedReceiver<Order>)>,
+    tls_addr: Option<SocketAddr>,
+    waiting: Vec<(Listeners, mpsc::UnboundedReceiver<Order>)>,
     running: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
 }
 
@@ -32,23 +33,26 @@ impl Plane {
     /// and no worker waits for another one. Nothing is served before [`Plane::start`].
     pub fn bind(config: &Config) -> io::Result<(Plane, Publisher)> {
         let workers = config.listen.workers;
-        let first = listener(config.listen.http)?;
-        let local_addr = first.local_addr()?;
-        let mut listeners = vec![first];
-        while listeners.len() < workers {
-            listeners.push(listener(local_addr)?);
-        }
+        let (plain, local_addr) = listeners(config.listen.http, workers)?;
+        let (tls, tls_addr) = config.listen.https.map(|https| listeners(https, workers)).transpose()?.unzip();
+        let mut tls = tls.into_iter().flatten();
+        let listeners = plain.into_iter().map(|plain| Listeners { plain, tls: tls.next() });
         let live = Live::new(workers);
         let (orders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
         let orders: Arc<[_]> = orders.into();
         let publisher = Publisher::new(Arc::clone(&live), Arc::clone(&orders));
-        let waiting = listeners.into_iter().zip(receivers).collect();
-        Ok((Plane { live, orders, local_addr, waiting, running: Vec::new() }, publisher))
+        let waiting = listeners.zip(receivers).collect();
+        Ok((Plane { live, orders, local_addr, tls_addr, waiting, running: Vec::new() }, publisher))
     }
 
     /// Where it listens; a port 0 is resolved.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Where it listens for TLS.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls_addr
     }
 
     /// What the readiness path answers: 200 or 503; 503 before this is called.
@@ -58,13 +62,14 @@ impl Plane {
 
     /// Starts the worker threads. Call it after the first `publish`.
     pub fn start(&mut self, access_log: &AccessLogWriter) -> io::Result<()> {
-        for (index, (listener, orders)) in self.waiting.drain(..).enumerate() {
+        let ports = [self.local_addr, self.tls_addr.unwrap_or(self.local_addr)].map(|address| address.port());
+        for (index, (listeners, orders)) in self.waiting.drain(..).enumerate() {
             let (ended, end) = oneshot::channel();
             let seat = worker::Seat {
                 index,
-                port: self.local_addr.port(),
+                ports,
                 live: Arc::clone(&self.live),
-                listener,
+                listeners,
                 orders,
                 peers: Arc::clone(&self.orders),
                 logger: access_log.logger(),
@@ -108,6 +113,17 @@ impl Plane {
             let _ = worker.send(order());
         }
     }
+}
+
+/// One for each worker, and where they listen.
+fn listeners(address: SocketAddr, workers: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
+    let first = listener(address)?;
+    let local_addr = first.local_addr()?;
+    let mut listeners = vec![first];
+    while listeners.len() < workers {
+        listeners.push(listener(local_addr)?);
+    }
+    Ok((listeners, local_addr))
 }
 
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {

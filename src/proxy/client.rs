@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,30 +10,69 @@ use std::time::Duration;
 use crate::proxy::slot::{Phase, Slot};
 use crate::proxy::worker::Worker;
 
-/// One client connection. Lives on its worker's thread.
-pub(crate) struct ClientConnection {
+/// An open connection, from accept on: counted, and with a deadline.
+pub(crate) struct Open {
     pub(crate) worker: Rc<Worker>,
     /// Of the connection; what is asked over HTTP/2 has slots of its own.
     pub(crate) slot: Rc<Slot>,
+    tls: bool,
+}
+
+impl Open {
+    pub(crate) fn new(worker: Rc<Worker>, tls: bool) -> Open {
+        worker.clients(tls).fetch_add(1, Ordering::Relaxed);
+        Open { slot: worker.slots.add(Phase::Idle, None), worker, tls }
+    }
+
+    /// The next phase has to end within this.
+    pub(crate) fn enter(&self, phase: Phase, timeout: Duration) {
+        let deadline = Some(self.worker.now() + timeout);
+        self.slot.enter(phase, deadline);
+        self.worker.slots.due_at(deadline);
+    }
+
+    /// Nothing more may be waited for.
+    pub(crate) fn is_over(&self) -> bool {
+        self.slot.fired().is_some() || self.slot.is_closing()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.worker.freed.set(true);
+        self.worker.slots.remove(&self.slot);
+        self.worker.clients(self.tls).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One client connection. Lives on its worker's thread.
+pub(crate) struct ClientConnection {
+    open: Open,
+    /// Whose requests they are: the peer, or whom it speaks for by the PROXY protocol.
     pub(crate) peer: SocketAddr,
     /// The peer's address for `X-Forwarded-For`, made once.
     pub(crate) peer_text: Box<str>,
+    /// Over TLS.
+    pub(crate) tls: bool,
+    /// The subject of the certificate that the client has shown.
+    pub(crate) subject: Option<Box<str>>,
     idle_timeout: Cell<Duration>,
     header_timeout: Cell<Duration>,
 }
 
 impl ClientConnection {
-    pub(crate) fn new(worker: Rc<Worker>, peer: SocketAddr) -> Rc<ClientConnection> {
-        worker.connections().fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn new(open: Open, peer: SocketAddr, subject: Option<String>) -> Rc<ClientConnection> {
+        let worker = &open.worker;
         let (idle_timeout, header_timeout) =
             worker.live.with(|snapshot| (snapshot.edge.idle_timeout, snapshot.edge.header_timeout));
         Rc::new(ClientConnection {
-            slot: worker.slots.add(Phase::Idle, None),
             peer,
             peer_text: peer.ip().to_canonical().to_string().into(),
             idle_timeout: Cell::new(idle_timeout),
             header_timeout: Cell::new(header_timeout),
-            worker,
+            tls: open.tls,
+            subject: subject.map(Into::into),
+            open,
         })
     }
 
@@ -59,18 +99,12 @@ impl ClientConnection {
     pub(crate) fn head_began(&self) {
         self.enter(Phase::Head, self.header_timeout.get());
     }
-
-    fn enter(&self, phase: Phase, timeout: Duration) {
-        let deadline = Some(self.worker.now() + timeout);
-        self.slot.enter(phase, deadline);
-        self.worker.slots.due_at(deadline);
-    }
 }
 
-impl Drop for ClientConnection {
-    fn drop(&mut self) {
-        self.worker.freed.set(true);
-        self.worker.slots.remove(&self.slot);
-        self.worker.connections().fetch_sub(1, Ordering::Relaxed);
+impl Deref for ClientConnection {
+    type Target = Open;
+
+    fn deref(&self) -> &Open {
+        &self.open
     }
 }

@@ -20,6 +20,7 @@ pub(crate) enum Kind {
     NoRoute,
     BodyTooLarge,
     Refused,
+    NotTrusted,
     NameUnknown,
     ConnectTimeout,
     UpstreamClosed,
@@ -102,6 +103,20 @@ impl ProxyError {
 }
 
 impl Kind {
+    /// It is the endpoint that has failed, and not the client, the configuration or time.
+    pub(crate) fn is_endpoints(self) -> bool {
+        matches!(
+            self,
+            Kind::Refused
+                | Kind::NotTrusted
+                | Kind::NameUnknown
+                | Kind::ConnectTimeout
+                | Kind::UpstreamClosed
+                | Kind::BadAnswer
+                | Kind::ResponseTimeout
+        )
+    }
+
     /// Status, name, `Proxy-Status`, sentence.
     fn row(self) -> (u16, &'static str, &'static str, &'static str) {
         match self {
@@ -125,6 +140,12 @@ impl Kind {
                 "connection_refused",
                 "cutover; error=connection_refused",
                 "The application refused the connection.",
+            ),
+            Kind::NotTrusted => (
+                502,
+                "tls_certificate_error",
+                "cutover; error=tls_certificate_error",
+                "The application could not be trusted.",
             ),
             Kind::NameUnknown => {
                 (502, "dns_error", "cutover; error=dns_error", "The application's address is unknown.")
@@ -205,6 +226,7 @@ impl Kind {
             Kind::ClientLeft => "1",
             // UNAVAILABLE: the client may try again.
             Kind::Refused
+            | Kind::NotTrusted
             | Kind::NameUnknown
             | Kind::ConnectTimeout
             | Kind::UpstreamClosed

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::proxy::client::ClientConnection;
 use crate::proxy::clock;
 use crate::proxy::error::{Kind, ProxyError};
-use crate::proxy::pool::Endpoint;
+use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::snapshot::{Admission, Place};
 use crate::telemetry::access_log::Entry;
@@ -101,10 +101,35 @@ impl Exchange {
         admitted.endpoint
     }
 
-    /// The endpoint of the present attempt.
-    pub(crate) fn endpoint(&self) -> Option<&Arc<Endpoint>> {
-        let admitted = self.admitted.as_ref()?;
-        Some(&admitted.admission.pool.endpoints[admitted.endpoint?])
+    /// The endpoint of the present attempt, and its pool.
+    pub(crate) fn target(&self) -> (&Arc<Endpoint>, &Pool) {
+        let admitted = self.admitted.as_ref().expect("only called after admit");
+        let pool = &admitted.admission.pool;
+        (&pool.endpoints[admitted.endpoint.expect("only called where one was chosen")], pool)
+    }
+
+    /// How the endpoint did.
+    pub(crate) fn tells_pool(&self, index: usize, well: bool) {
+        let (pool, worker) = (&self.admission().pool, &self.client.worker);
+        let now = clock::millis(worker.now());
+        if well {
+            pool.succeeded(index, now);
+        } else if pool.failed(index, now, worker.draw()) {
+            let endpoint = &pool.endpoints[index].name;
+            tracing::warn!(color = %pool.color, upstream = %pool.upstream, %endpoint, "An endpoint failed too often and is left out for a while.");
+        }
+    }
+
+    /// Each request pays for a part of a retry.
+    pub(crate) fn pays_for_retries(&self, percent: u8) {
+        let worker = &self.client.worker;
+        worker.budget(self.admission().number, percent, |budget| budget.deposit(clock::millis(worker.now())));
+    }
+
+    /// Whether there may be a retry that costs the endpoints something.
+    pub(crate) fn may_retry(&self, percent: u8) -> bool {
+        let worker = &self.client.worker;
+        worker.budget(self.admission().number, percent, |budget| budget.withdraw(clock::millis(worker.now())))
     }
 
     pub(crate) fn sent(&mut self) {

@@ -12,6 +12,7 @@ use crate::proxy::client::ClientConnection;
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
+use crate::proxy::retry::is_idempotent;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::transport::UpstreamConnection;
 use crate::proxy::upgrade;
@@ -77,7 +78,8 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
     if answer.status == 101 && !(switching && upgrade) {
         return Err(Kind::BadAnswer.into());
     }
-    let upstream_goes_on = headers::keeps_alive(answer) && framing != Framing::UntilEnd;
+    let ends_with_body = framing == Framing::UntilEnd && answer.version != Version::Http2;
+    let upstream_goes_on = headers::keeps_alive(answer) && !ends_with_body;
     headers::to_client(answer, switching);
     if matches!(answer.status, 100..=199 | 204) {
         answer.remove(Name::ContentLength);
@@ -96,7 +98,7 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
         return Ok(After::Cut);
     }
     if upstream_goes_on && upload.is_whole() {
-        exchange.client.worker.idle.put(upstream, exchange.now() + exchange.idle_timeout());
+        exchange.client.worker.connections.put(upstream, exchange.now() + exchange.idle_timeout());
     }
     Ok(if goes_on && side.is_read() { After::Next } else { After::Close })
 }
@@ -137,7 +139,16 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<(Upload, bool), P
     }
 
     let head = &mut exchange.head;
-    let from = headers::From { peer: &client.peer_text, trusted, port: &worker.port, scheme: "http" };
+    let from = headers::From {
+        peer: &client.peer_text,
+        trusted,
+        port: worker.port(client.tls),
+        scheme: if client.tls { "https" } else { "http" },
+    };
+    head.remove(Name::XClientCertSubject);
+    if let Some(subject) = &client.subject {
+        head.push_known(Name::XClientCertSubject, subject.as_bytes());
+    }
     let upgrade = headers::to_endpoint(head, &from) && framing == Framing::None;
     if upgrade {
         upgrade::ask(head);
@@ -180,8 +191,10 @@ fn check(head: &mut Head) -> Result<(), ProxyError> {
     Ok(())
 }
 
-/// Sends the request to an endpoint and reads the head of the answer. As long as nothing of the request was lost it may go
-/// to another one.
+/// Sends the request to an endpoint and reads the head of the answer.
+///
+/// It may go to another endpoint where nothing was lost by the first attempt: nothing was sent, or the method is
+/// idempotent (RFC 9110, 9.2.2) and no byte of a body was taken from the client. Never to the other color.
 async fn send(
     exchange: &mut Exchange,
     side: &mut Side,
@@ -190,61 +203,127 @@ async fn send(
 ) -> Result<UpstreamConnection, ProxyError> {
     let mut tried = Vec::new();
     let mut failed = ProxyError::from(Kind::NoEndpoint);
-    let mut stale = false;
+    let retry = exchange.client.worker.live.with(|snapshot| snapshot.edge.retry);
+    exchange.pays_for_retries(retry.budget_percent);
     let mut chosen = exchange.choose(&tried);
     while let Some(index) = chosen {
-        let endpoint = exchange.endpoint().expect("it was chosen");
-        let pooled = if stale { None } else { exchange.client.worker.idle.take(endpoint) };
+        match attempt(exchange, side, upload, answer).await {
+            Ok(upstream) => {
+                // What a gateway says of something that is not there; the application itself says 500.
+                exchange.tells_pool(index, !matches!(answer.status, 502..=504));
+                return Ok(upstream);
+            }
+            Err(Attempt { error, again }) => {
+                if error.kind.is_endpoints() {
+                    exchange.tells_pool(index, false);
+                }
+                failed = error;
+                let allowed = match again {
+                    Again::Never => false,
+                    // It costs nobody anything.
+                    Again::NotSent => true,
+                    Again::Idempotent => exchange.may_retry(retry.budget_percent),
+                };
+                if !allowed || tried.len() >= retry.attempts as usize {
+                    return Err(failed);
+                }
+                tried.push(index);
+                chosen = exchange.choose(&tried);
+                if chosen.is_some() {
+                    exchange.retried();
+                    upload.restart();
+                }
+            }
+        }
+    }
+    Err(failed)
+}
+
+/// An attempt that came to nothing.
+struct Attempt {
+    error: ProxyError,
+    again: Again,
+}
+
+enum Again {
+    Never,
+    /// Nothing of it was sent.
+    NotSent,
+    /// It makes no difference if it arrives twice.
+    Idempotent,
+}
+
+impl From<ProxyError> for Attempt {
+    fn from(error: ProxyError) -> Attempt {
+        Attempt { error, again: Again::Never }
+    }
+}
+
+/// One attempt, at the endpoint that was chosen. A connection that the endpoint has closed while it was idle is replaced
+/// by a new one; that says nothing about the endpoint.
+async fn attempt(
+    exchange: &mut Exchange,
+    side: &mut Side,
+    upload: &mut Upload,
+    answer: &mut Head,
+) -> Result<UpstreamConnection, Attempt> {
+    let mut stale = false;
+    loop {
+        let (endpoint, pool) = exchange.target();
+        let pooled = if stale { None } else { exchange.client.worker.connections.take(endpoint, pool.rules()) };
         let mut upstream = match pooled {
             Some(pooled) => pooled,
             None => match connect(exchange).await {
                 Ok(connected) => connected,
                 Err(error) => {
                     if let Some(ended) = exchange.fired() {
-                        return Err(ended);
+                        return Err(ended.into());
                     }
                     exchange.admission().meter.connect_errors.add(1);
-                    exchange.retried();
-                    failed = error;
-                    tried.push(index);
-                    stale = false;
-                    chosen = exchange.choose(&tried);
-                    continue;
+                    return Err(Attempt { error, again: Again::NotSent });
                 }
             },
         };
-        upstream.side.begin_request(&exchange.head, upload.framing);
-        exchange.sent();
         let timeout = exchange.admission().policy.response_timeout;
         exchange.client.worker.slots.enter(&exchange.slot, Phase::Request, timeout);
-        match heads(exchange, side, &mut upstream.side, upload, answer).await {
-            Ok(()) => return Ok(upstream),
-            Err(Failure::Final(error)) => return Err(error),
-            Err(Failure::Broken { answered }) => {
-                failed = if answered { Kind::BadAnswer } else { Kind::UpstreamClosed }.into()
+        let ready = poll_fn(|cx| match exchange.fired() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => upstream.side.poll_ready(cx).map(Ok),
+        });
+        let error = if ready.await? {
+            upstream.side.begin_request(&exchange.head, upload.framing);
+            exchange.sent();
+            match heads(exchange, side, &mut upstream.side, upload, answer).await {
+                Ok(()) => return Ok(upstream),
+                Err(Failure::Final(error)) => return Err(error.into()),
+                Err(Failure::Broken { answered: true }) => return Err(ProxyError::from(Kind::BadAnswer).into()),
+                Err(Failure::Broken { answered: false }) => Kind::UpstreamClosed.into(),
             }
+        } else {
+            ProxyError::from(Kind::UpstreamClosed)
+        };
+        let again = match (upload.is_untouched(), upstream.side.has_written()) {
+            (false, _) => Again::Never,
+            (true, false) => Again::NotSent,
+            (true, true) if is_idempotent(exchange.head.method_bytes()) => Again::Idempotent,
+            (true, true) => Again::Never,
+        };
+        if matches!(again, Again::Never) || stale || !upstream.reused {
+            return Err(Attempt { error, again });
         }
-        let untouched = upload.is_untouched() && failed.kind == Kind::UpstreamClosed;
-        // The endpoint closed an idle connection; that says nothing about the endpoint.
-        let was_stale = upstream.reused && !stale;
-        let idempotent =
-            matches!(exchange.head.method_bytes(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
-        if !(untouched && was_stale && (idempotent || !upstream.side.has_written())) {
-            break;
-        }
-        upload.restart();
         exchange.retried();
+        upload.restart();
         stale = true;
     }
-    Err(failed)
 }
 
 async fn connect(exchange: &Exchange) -> Result<UpstreamConnection, ProxyError> {
-    let endpoint = exchange.endpoint().expect("it was chosen");
-    let mut connecting = pin!(UpstreamConnection::connect(endpoint, exchange.admission().policy.connect_timeout));
+    let (endpoint, pool) = exchange.target();
+    let timeout = exchange.admission().policy.connect_timeout;
+    let mut making = pin!(exchange.client.worker.connections.make(endpoint, pool.rules(), timeout));
     poll_fn(|cx| match exchange.fired() {
         Some(error) => Poll::Ready(Err(error)),
-        None => connecting.as_mut().poll(cx),
+        None => making.as_mut().poll(cx),
     })
     .await
 }

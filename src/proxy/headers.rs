@@ -40,6 +40,14 @@ fn is_host(host: &[u8]) -> bool {
     host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(byte))
 }
 
+/// `example.com:8080` and `[::1]:8080` without their ports.
+pub(crate) fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
 /// `http://host/path` as its authority and its path; `None`: it is no such thing, or names a user.
 pub(crate) fn split_absolute(target: &str) -> Option<(&str, String)> {
     let scheme = |scheme: &str| target.get(..scheme.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(scheme));

@@ -13,17 +13,34 @@ use crate::domain::transition::Decision;
 use crate::proxy::lease::Epoch;
 use crate::proxy::pool::Pool;
 use crate::proxy::snapshot::{Compiler, Snapshot};
+use crate::proxy::trust::Trust;
 use crate::telemetry::meter::Meters;
+use crate::tls::ServerTls;
 
 /// The snapshot that serves. Workers read it once for each request; only the [`Publisher`] changes it.
 #[derive(Debug)]
 pub struct Live {
     snapshot: ArcSwapOption<Snapshot>,
     ready: AtomicBool,
+    /// What clients are shown that speak TLS.
+    tls: ArcSwapOption<ServerTls>,
     /// Open client connections, by worker.
-    connections: Box<[AtomicUsize]>,
+    connections: Box<[Connections]>,
     /// Workers that accept; one of them may still hand a connection over.
     accepting: AtomicUsize,
+}
+
+/// The open client connections of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    /// Without and with TLS.
+    pub(crate) by_listener: [AtomicUsize; 2],
+}
+
+impl Connections {
+    pub(crate) fn all(&self) -> usize {
+        self.by_listener.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
 }
 
 /// A worker accepts as long as this lives.
@@ -43,6 +60,14 @@ impl Drop for Accepting {
     }
 }
 
+/// Where a connection came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) peer: std::net::SocketAddr,
+    /// By the listener for TLS.
+    pub(crate) tls: bool,
+}
+
 /// What a worker is told by others.
 pub(crate) enum Order {
     /// End what an epoch's requests have left; only tunnels, or everything.
@@ -54,8 +79,10 @@ pub(crate) enum Order {
     },
     /// Close the pooled connections to these endpoints.
     CloseIdle(Vec<u64>),
+    /// Make connections to the first pool of each pair, about as many as there are to the second.
+    Warm(Arc<[(Arc<Pool>, Arc<Pool>)]>),
     /// Serve a connection that another worker accepted.
-    Adopt(std::net::TcpStream, std::net::SocketAddr),
+    Adopt(std::net::TcpStream, Accepted),
     /// Accept what waits, close the listener, finish what is under way.
     Finish,
     /// End everything now.
@@ -73,7 +100,8 @@ impl Live {
         Arc::new(Live {
             snapshot: ArcSwapOption::empty(),
             ready: AtomicBool::new(false),
-            connections: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            tls: ArcSwapOption::empty(),
+            connections: (0..workers).map(|_| Connections::default()).collect(),
             accepting: AtomicUsize::new(0),
         })
     }
@@ -85,6 +113,11 @@ impl Live {
         read(guard.as_ref().expect("workers start after the first snapshot is published"))
     }
 
+    /// What a client is shown that speaks TLS.
+    pub(crate) fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        self.tls.load().as_ref().map(|tls| tls.config())
+    }
+
     pub(crate) fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }
@@ -94,7 +127,7 @@ impl Live {
     }
 
     /// Open client connections, by worker.
-    pub(crate) fn connections(&self) -> &[AtomicUsize] {
+    pub(crate) fn connections(&self) -> &[Connections] {
         &self.connections
     }
 
@@ -104,7 +137,7 @@ impl Live {
     }
 
     pub(crate) fn open_connections(&self) -> usize {
-        self.connections.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        self.connections.iter().map(Connections::all).sum()
     }
 }
 
@@ -121,6 +154,26 @@ impl Publisher {
     pub(crate) fn new(live: Arc<Live>, workers: Arc<[mpsc::UnboundedSender<Order>]>) -> Publisher {
         let compiler = Compiler::new(workers.len());
         Publisher { live, workers, compiler, active: None }
+    }
+
+    /// Takes over what the next configuration trusts, before it is published.
+    pub fn trust(&mut self, trust: Trust) {
+        self.live.tls.store(trust.server().cloned());
+        self.compiler.set_trust(trust);
+    }
+
+    /// What is trusted now.
+    pub fn trusted(&self) -> &Trust {
+        self.compiler.trust()
+    }
+
+    /// Has every worker make connections to a color that may be about to serve, so that the first requests find some.
+    pub fn warm(&self, color: Color) {
+        let pools = self.compiler.pools();
+        let pairs: Arc<[_]> = pools[color].iter().cloned().zip(pools[color.other()].iter().cloned()).collect();
+        for worker in &*self.workers {
+            let _ = worker.send(Order::Warm(Arc::clone(&pairs)));
+        }
     }
 
     /// Compiles the configuration and the decision into one new snapshot and swaps it in: the instant of the switch.
@@ -150,9 +203,12 @@ impl Publisher {
         self.compiler.meters()
     }
 
-    /// Open client connections now.
-    pub fn open_connections(&self) -> u64 {
-        self.live.open_connections() as u64
+    /// Open client connections now, without and with TLS.
+    pub fn open_connections(&self) -> [u64; 2] {
+        [0, 1].map(|listener| {
+            let counts = self.live.connections.iter().map(|worker| &worker.by_listener[listener]);
+            counts.map(|count| count.load(Ordering::Relaxed) as u64).sum()
+        })
     }
 
     /// The live snapshot, for the bench.

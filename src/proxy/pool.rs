@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::config::EndpointAddress;
+use crate::config::{Balance, Eject, EndpointAddress};
 use crate::domain::color::Color;
 use crate::domain::health::Health;
 use crate::proxy::pool::eject::Ejection;
 use crate::telemetry::meter::Count;
+use crate::tls::ClientTls;
 
 /// The endpoints of one color of one upstream. Shared by all snapshots in which it did not change.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ pub struct Pool {
     cursors: Box<[Padded]>,
 }
 
-/// How the endpoints of a pool share its requests. By default: least requests, nothing is ejected, no slow start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How the endpoints of a pool share its requests, and how they are spoken to.
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// Who is next.
     pub balance: Balance,
@@ -44,25 +45,38 @@ pub struct Rules {
     pub eject: Option<Eject>,
     /// For how long an endpoint that was away gets less than its share; zero: it gets all of it at once.
     pub slow_start: Duration,
+    /// HTTP/2, and not HTTP/1.1.
+    pub http2: bool,
+    /// `None`: plain. Compared by identity: another one is another trust.
+    pub tls: Option<Arc<ClientTls>>,
 }
 
-/// Who is next. Gives way to `config::Balance`, which is the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Balance {
-    /// Of two that are drawn, the one with fewer requests in flight.
-    #[default]
-    LeastRequests,
-    /// One after the other.
-    RoundRobin,
+/// Least requests, nothing is ejected, no slow start; plain HTTP/1.1.
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules { balance: Balance::LeastRequests, eject: None, slow_start: Duration::ZERO, http2: false, tls: None }
+    }
 }
 
-/// When an endpoint is left out for a while. Gives way to `config::Eject`, which is the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Eject {
-    /// After so many failures in a row.
-    pub consecutive: u32,
-    /// For so long the first time; each further time in a row for twice as long.
-    pub base: Duration,
+impl Rules {
+    /// Whether connections that were made under these rules can be used under those.
+    pub(crate) fn connects_like(&self, other: &Rules) -> bool {
+        let same_tls = match (&self.tls, &other.tls) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        same_tls && self.http2 == other.http2
+    }
+}
+
+impl PartialEq for Rules {
+    fn eq(&self, other: &Rules) -> bool {
+        self.connects_like(other)
+            && self.balance == other.balance
+            && self.eject == other.eject
+            && self.slow_start == other.slow_start
+    }
 }
 
 /// One address, and what was observed of it.

@@ -5,7 +5,6 @@
 //! reserve lets an upstream with little traffic retry at all. Both count for ten seconds only, so that a quiet hour does
 //! not pay for a storm: with each retry, those of the last ten seconds are at most `percent` of the requests of that
 //! time, and [`RESERVE`] more.
-#![cfg_attr(not(test), expect(dead_code, reason = "for the request path, which is being rewritten"))]
 
 use std::cell::Cell;
 
@@ -34,6 +33,10 @@ impl Budget {
     /// A budget of `percent` retries for a hundred requests. With 0 there are none, the reserve included.
     pub(crate) fn new(percent: u32) -> Budget {
         Budget { percent: i64::from(percent), pieces: Default::default(), sum: Cell::new(0), present: Cell::new(0) }
+    }
+
+    pub(crate) fn percent(&self) -> i64 {
+        self.percent
     }
 
     /// A request, which pays for a part of a retry.
@@ -76,8 +79,8 @@ impl Budget {
 
 /// Whether it makes no difference if a request with this method arrives twice (RFC 9110, 9.2.2). Methods are
 /// case-sensitive; of one that is unknown nothing is assumed.
-pub(crate) fn is_idempotent(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+pub(crate) fn is_idempotent(method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
 }
 
 #[cfg(test)]

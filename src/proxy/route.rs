@@ -8,6 +8,7 @@ use std::hash::Hasher;
 
 use crate::config::{HostPattern, RouteConfig};
 use crate::proxy::hash::Map;
+use crate::proxy::headers::without_port;
 
 /// Index of an upstream in its snapshot.
 pub(crate) type UpstreamIndex = usize;
@@ -65,14 +66,6 @@ impl RouteTable {
             }
         }
         self.any.find(path)
-    }
-}
-
-/// `example.com:8080` and `[::1]:8080` without their ports.
-fn without_port(host: &str) -> &str {
-    match host.rfind(':') {
-        Some(colon) if !host[colon..].contains(']') => &host[..colon],
-        _ => host,
     }
 }
 

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::{Config, EndpointAddress};
+use crate::config::{Config, EndpointAddress, RetryConfig, UpstreamConfig, UpstreamProtocol};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::transition::Decision;
 use crate::proxy::error::ProxyError;
 use crate::proxy::lease::{Epoch, Lease};
 use crate::proxy::pool::{Endpoint, Pool, Rules};
 use crate::proxy::route::RouteTable;
+use crate::proxy::trust::Trust;
 use crate::telemetry::meter::{Meter, Meters};
 
 /// One published state of the world.
@@ -41,6 +42,10 @@ pub(crate) struct Edge {
     pub(crate) max_connections: usize,
     pub(crate) trusted_proxies: Box<[IpNet]>,
     pub(crate) readiness_path: Option<Box<str>>,
+    pub(crate) proxy_protocol: Box<[IpNet]>,
+    pub(crate) https_redirect: Option<u16>,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) retry: RetryConfig,
 }
 
 /// What a worker needs to serve a request on the live color of one upstream. A request keeps it to its last byte, and
@@ -50,6 +55,8 @@ pub(crate) struct Admission {
     pub(crate) lease: Lease,
     pub(crate) pool: Arc<Pool>,
     pub(crate) policy: Policy,
+    /// Of the upstream, where workers keep something by upstream.
+    pub(crate) number: usize,
     pub(crate) limit: Option<Arc<Limit>>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) generation: u64,
@@ -121,6 +128,9 @@ pub(crate) struct Compiler {
     limits: BTreeMap<String, Arc<Limit>>,
     epochs: PerColor<Option<Arc<Epoch>>>,
     next_epoch: u64,
+    trust: Trust,
+    /// Each upstream's place in what workers keep by upstream.
+    numbers: BTreeMap<String, usize>,
 }
 
 impl Compiler {
@@ -132,11 +142,22 @@ impl Compiler {
             limits: BTreeMap::new(),
             epochs: PerColor::default(),
             next_epoch: 1,
+            trust: Trust::default(),
+            numbers: BTreeMap::new(),
         }
     }
 
     pub(crate) fn meters(&self) -> &Arc<Meters> {
         &self.meters
+    }
+
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// What the next snapshots are to trust.
+    pub(crate) fn set_trust(&mut self, trust: Trust) {
+        self.trust = trust;
     }
 
     pub(crate) fn pools(&self) -> &PerColor<Vec<Arc<Pool>>> {
@@ -153,10 +174,25 @@ impl Compiler {
     pub(crate) fn compile(&mut self, config: &Config, decision: &Decision) -> Snapshot {
         let names: Vec<Arc<str>> = config.upstreams.keys().map(|name| name.as_str().into()).collect();
         self.pools = PerColor::from_fn(|color| {
-            names.iter().filter_map(|name| self.pool(color, name, config.colors[color].pools.get(&**name)?)).collect()
+            let pool = |(name, policy): (&Arc<str>, &UpstreamConfig)| {
+                let addresses = config.colors[color].pools.get(&**name)?;
+                let rules = Rules {
+                    balance: policy.balance,
+                    eject: policy.eject,
+                    slow_start: policy.slow_start,
+                    http2: policy.protocol == UpstreamProtocol::Http2,
+                    tls: self.trust.upstream(name),
+                };
+                Some(self.pool(color, name, addresses, rules))
+            };
+            names.iter().zip(config.upstreams.values()).filter_map(pool).collect()
         });
         self.limits = self.limits_of(config);
 
+        for name in config.upstreams.keys() {
+            let next = self.numbers.len();
+            self.numbers.entry(name.clone()).or_insert(next);
+        }
         let active = decision.active;
         let epoch = match self.epochs[active].take() {
             Some(epoch) if !epoch.is_over() => epoch,
@@ -181,6 +217,7 @@ impl Compiler {
                         response_timeout: policy.response_timeout,
                         idle_timeout: policy.idle_timeout,
                     },
+                    number: self.numbers[&*pool.upstream],
                     limit: self.limits.get(&*pool.upstream).cloned(),
                     meter: Arc::clone(meter),
                     generation: decision.generation.0,
@@ -209,22 +246,22 @@ impl Compiler {
     }
 
     /// The pool as it is, if nothing of it changed; else a new one that keeps the endpoints that stay.
-    fn pool(&self, color: Color, upstream: &Arc<str>, addresses: &[EndpointAddress]) -> Option<Arc<Pool>> {
-        // Until `config.upstreams` says them.
-        let rules = Rules::default();
+    fn pool(&self, color: Color, upstream: &Arc<str>, addresses: &[EndpointAddress], rules: Rules) -> Arc<Pool> {
         let known = self.pools[color].iter().find(|pool| pool.upstream == *upstream);
         if let Some(pool) = known
             && *pool.rules() == rules
             && pool.endpoints.iter().map(|endpoint| &endpoint.address).eq(addresses)
         {
-            return Some(Arc::clone(pool));
+            return Arc::clone(pool);
         }
+        // With other rules about connections, those that are there can't be used any more.
+        let known = known.filter(|pool| pool.rules().connects_like(&rules));
         let endpoint = |address: &EndpointAddress| {
             let known = known.and_then(|pool| pool.endpoints.iter().find(|endpoint| endpoint.address == *address));
             known.map_or_else(|| Arc::new(Endpoint::new(address.clone(), self.workers)), Arc::clone)
         };
         let endpoints = addresses.iter().map(endpoint).collect();
-        Some(Arc::new(Pool::new(Arc::clone(upstream), color, endpoints, rules, self.workers)))
+        Arc::new(Pool::new(Arc::clone(upstream), color, endpoints, rules, self.workers))
     }
 
     /// The limits, with the places that are taken now; a changed maximum holds at once.
@@ -250,6 +287,10 @@ fn edge(config: &Config) -> Edge {
         max_connections: listen.max_connections,
         trusted_proxies: listen.trusted_proxies.clone().into(),
         readiness_path: config.readiness.path.as_deref().map(Into::into),
+        proxy_protocol: listen.proxy_protocol.clone().into(),
+        https_redirect: listen.https_redirect.map(|redirect| redirect.port),
+        handshake_timeout: config.tls.as_ref().map_or(Duration::ZERO, |tls| tls.handshake_timeout),
+        retry: config.retry,
     }
 }
 

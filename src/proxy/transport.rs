@@ -1,28 +1,47 @@
 //! Connections to endpoints: made, kept and dropped by the one worker that uses them.
 //!
-//! A connection that is free is looked after by nobody; that its endpoint closed it is found out when it is taken, before
-//! anything is sent, or by [`IdleConnections::sweep`].
+//! One of HTTP/1.1 that is free is looked after by nobody; that its endpoint closed it is found out when it is taken,
+//! before anything is sent, or by [`Connections::sweep`]. One of HTTP/2 is shared by the requests of its worker, and
+//! has a task that writes and reads for all of them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use h2::client::SendRequest;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::EndpointAddress;
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::hash::Map;
-use crate::proxy::pool::Endpoint;
+use crate::proxy::pool::{Endpoint, Pool, Rules};
+use crate::proxy::worker::Worker;
 use crate::wire::http1::Wire;
+use crate::wire::http2::Stream;
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
 /// At most so many idle connections to one endpoint are kept by each worker.
 const IDLE_PER_ENDPOINT: usize = 512;
+/// At most so many connections to one endpoint are made ahead of a switch by each worker.
+const WARM_PER_ENDPOINT: usize = 64;
+/// How long one that is made ahead may take.
+const WARM_TIMEOUT: Duration = Duration::from_secs(2);
+/// And how long it is kept if it is not used.
+const WARM_KEPT: Duration = Duration::from_secs(60);
+/// What an endpoint may send of one body before the client takes it.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// And of all of them.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What waits for an endpoint that is slow to read, of one body.
+const SEND_BUFFER: usize = 128 << 10;
 
-/// A connection to an endpoint, free or under a request.
+/// A connection to an endpoint, or a share of one, under a request or free for one.
 #[derive(Debug)]
 pub(crate) struct UpstreamConnection {
     pub(crate) side: Side,
@@ -31,36 +50,49 @@ pub(crate) struct UpstreamConnection {
     /// It has carried a request before; so that it breaks may only mean that the endpoint closed an idle connection.
     pub(crate) reused: bool,
     keep_until: Instant,
+    _share: Option<Share>,
+}
+
+/// A request on a shared connection.
+#[derive(Debug)]
+struct Share(Rc<Cell<usize>>);
+
+impl Share {
+    fn new(requests: &Rc<Cell<usize>>) -> Share {
+        requests.set(requests.get() + 1);
+        Share(Rc::clone(requests))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// A connection over which many requests go at once.
+struct Shared {
+    sender: SendRequest<Bytes>,
+    scheme: &'static str,
+    open: Rc<Cell<bool>>,
+    /// Under way on it.
+    requests: Rc<Cell<usize>>,
+    address: Option<SocketAddr>,
+    keep_until: Instant,
+}
+
+/// The connections of one worker, by endpoint.
+#[derive(Default)]
+pub(crate) struct Connections {
+    /// HTTP/1.1; the last one used is the first one taken.
+    free: RefCell<Map<u64, Vec<UpstreamConnection>>>,
+    /// HTTP/2.
+    shared: RefCell<Map<u64, Vec<Shared>>>,
+    /// One is being made; whoever wants one, too, waits for it instead of making another one.
+    making: RefCell<Map<u64, Rc<tokio::sync::Mutex<()>>>>,
 }
 
 impl UpstreamConnection {
-    /// Connects, within `timeout`.
-    pub(crate) async fn connect(endpoint: &Endpoint, timeout: Duration) -> Result<UpstreamConnection, ProxyError> {
-        let connecting = tokio::time::timeout(timeout, open(endpoint));
-        let (socket, address) = match connecting.await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => {
-                tracing::debug!(endpoint = %endpoint.name, %error, "Could not connect.");
-                let kind = if error.kind() == io::ErrorKind::NotFound
-                    && matches!(endpoint.address, EndpointAddress::Name { .. })
-                {
-                    Kind::NameUnknown
-                } else {
-                    Kind::Refused
-                };
-                return Err(kind.into());
-            }
-            Err(_elapsed) => return Err(Kind::ConnectTimeout.into()),
-        };
-        Ok(UpstreamConnection {
-            side: Side::Http1(Box::new(Wire::new(socket))),
-            endpoint: endpoint.id,
-            address,
-            reused: false,
-            keep_until: Instant::now(),
-        })
-    }
-
     /// Whether it can carry a request now: nothing came that nobody asked for, and it was not closed.
     fn is_free(&mut self) -> bool {
         let left = self.side.poll_left(&mut Context::from_waker(Waker::noop())).is_ready();
@@ -68,35 +100,113 @@ impl UpstreamConnection {
     }
 }
 
-/// The free connections of one worker, by endpoint; the last one used is the first one taken.
-#[derive(Debug, Default)]
-pub(crate) struct IdleConnections {
-    by_endpoint: RefCell<Map<u64, Vec<UpstreamConnection>>>,
-}
+impl Connections {
+    /// Takes a connection to this endpoint that is there already.
+    pub(crate) fn take(&self, endpoint: &Endpoint, rules: &Rules) -> Option<UpstreamConnection> {
+        if rules.http2 { self.take_shared(endpoint) } else { self.take_free(endpoint) }
+    }
 
-impl IdleConnections {
-    /// Takes a free connection to this endpoint.
-    pub(crate) fn take(&self, endpoint: &Endpoint) -> Option<UpstreamConnection> {
-        let mut all = self.by_endpoint.borrow_mut();
+    fn take_free(&self, endpoint: &Endpoint) -> Option<UpstreamConnection> {
+        let mut all = self.free.borrow_mut();
         let free = all.get_mut(&endpoint.id)?;
         loop {
             let mut connection = free.pop()?;
-            // A name may stand for other addresses by now.
-            let stale = connection.address.is_some_and(|address| {
-                let resolved = endpoint.resolved.load();
-                !resolved.is_empty() && !resolved.contains(&address)
-            });
-            if !stale && connection.is_free() {
+            if !is_stale(endpoint, connection.address) && connection.is_free() {
                 return Some(connection);
             }
         }
     }
 
+    fn take_shared(&self, endpoint: &Endpoint) -> Option<UpstreamConnection> {
+        let mut all = self.shared.borrow_mut();
+        let shared = all.get_mut(&endpoint.id)?;
+        shared.retain(|connection| connection.open.get() && !is_stale(endpoint, connection.address));
+        let has_room = |shared: &&Shared| shared.requests.get() < shared.sender.current_max_send_streams();
+        let connection = shared.iter().find(has_room)?;
+        Some(UpstreamConnection {
+            side: Side::Http2(Box::new(Stream::free(connection.sender.clone(), connection.scheme))),
+            endpoint: endpoint.id,
+            address: connection.address,
+            reused: true,
+            keep_until: connection.keep_until,
+            _share: Some(Share::new(&connection.requests)),
+        })
+    }
+
+    /// Makes one, within `timeout`.
+    pub(crate) async fn make(
+        &self,
+        endpoint: &Endpoint,
+        rules: &Rules,
+        timeout: Duration,
+    ) -> Result<UpstreamConnection, ProxyError> {
+        match tokio::time::timeout(timeout, self.open(endpoint, rules)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => {
+                tracing::debug!(endpoint = %endpoint.name, %error, "Could not connect.");
+                let named = matches!(endpoint.address, EndpointAddress::Name { .. });
+                Err(match error.kind() {
+                    io::ErrorKind::NotFound if named => Kind::NameUnknown,
+                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Kind::NotTrusted,
+                    _ => Kind::Refused,
+                }
+                .into())
+            }
+            Err(_elapsed) => Err(Kind::ConnectTimeout.into()),
+        }
+    }
+
+    async fn open(&self, endpoint: &Endpoint, rules: &Rules) -> io::Result<UpstreamConnection> {
+        if !rules.http2 {
+            let (socket, address) = connect(endpoint, rules).await?;
+            return Ok(UpstreamConnection {
+                side: Side::Http1(Box::new(Wire::new(socket))),
+                endpoint: endpoint.id,
+                address,
+                reused: false,
+                keep_until: Instant::now(),
+                _share: None,
+            });
+        }
+        let making = Rc::clone(self.making.borrow_mut().entry(endpoint.id).or_default());
+        let _alone = making.lock().await;
+        if let Some(connection) = self.take_shared(endpoint) {
+            return Ok(connection);
+        }
+        let (socket, address) = connect(endpoint, rules).await?;
+        let (sender, connection) = handshake(socket).await?;
+        let open = Rc::new(Cell::new(true));
+        let is_open = Rc::clone(&open);
+        tokio::task::spawn_local(async move {
+            // Why it ended, its streams know.
+            let _ = connection.await;
+            is_open.set(false);
+        });
+        let shared = Shared {
+            sender,
+            scheme: scheme(rules),
+            open,
+            requests: Rc::default(),
+            address,
+            keep_until: Instant::now(),
+        };
+        self.shared.borrow_mut().entry(endpoint.id).or_default().push(shared);
+        let mut connection = self.take_shared(endpoint).ok_or(io::ErrorKind::ConnectionReset)?;
+        connection.reused = false;
+        Ok(connection)
+    }
+
     /// Keeps a connection whose exchange is over.
     pub(crate) fn put(&self, mut connection: UpstreamConnection, keep_until: Instant) {
+        if !matches!(connection.side, Side::Http1(_)) {
+            for shared in self.shared.borrow_mut().get_mut(&connection.endpoint).into_iter().flatten() {
+                shared.keep_until = shared.keep_until.max(keep_until);
+            }
+            return;
+        }
         connection.reused = true;
         connection.keep_until = keep_until;
-        let mut all = self.by_endpoint.borrow_mut();
+        let mut all = self.free.borrow_mut();
         let free = all.entry(connection.endpoint).or_default();
         if free.len() < IDLE_PER_ENDPOINT {
             free.push(connection);
@@ -105,22 +215,106 @@ impl IdleConnections {
 
     /// Drops what is too old or was closed by the endpoint.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.by_endpoint.borrow_mut().retain(|_, free| {
+        self.free.borrow_mut().retain(|_, free| {
             free.retain_mut(|connection| connection.keep_until > now && connection.is_free());
             !free.is_empty()
         });
+        self.shared.borrow_mut().retain(|_, shared| {
+            shared.retain(|shared| shared.open.get() && (shared.keep_until > now || shared.requests.get() > 0));
+            !shared.is_empty()
+        });
+        self.making.borrow_mut().retain(|_, making| Rc::strong_count(making) > 1);
     }
 
     /// Drops all free connections to these endpoints.
     pub(crate) fn close(&self, endpoints: &[u64]) {
-        let mut all = self.by_endpoint.borrow_mut();
         for endpoint in endpoints {
-            all.remove(endpoint);
+            self.free.borrow_mut().remove(endpoint);
+            // Its streams hold it to their end.
+            self.shared.borrow_mut().remove(endpoint);
+        }
+    }
+
+    fn free(&self, endpoint: u64) -> usize {
+        self.free.borrow().get(&endpoint).map_or(0, Vec::len)
+    }
+}
+
+impl std::fmt::Debug for Connections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connections")
+    }
+}
+
+/// A name may stand for other addresses by now.
+fn is_stale(endpoint: &Endpoint, address: Option<SocketAddr>) -> bool {
+    address.is_some_and(|address| {
+        let resolved = endpoint.resolved.load();
+        !resolved.is_empty() && !resolved.contains(&address)
+    })
+}
+
+/// Makes connections to pools that may be about to serve, about as many as there are to those that serve now.
+pub(crate) fn warm(worker: &Rc<Worker>, pairs: &[(Arc<Pool>, Arc<Pool>)]) {
+    for (next, present) in pairs {
+        let connections = &worker.connections;
+        let used = present.endpoints.iter().map(|endpoint| {
+            connections.free(endpoint.id) + usize::try_from(endpoint.load(worker.index).get()).unwrap_or(0)
+        });
+        let each = used.sum::<usize>().div_ceil(next.endpoints.len()).clamp(1, WARM_PER_ENDPOINT);
+        for endpoint in &next.endpoints {
+            let wanted = if next.rules().http2 { 1 } else { each.saturating_sub(connections.free(endpoint.id)) };
+            for _ in 0..wanted {
+                let (worker, pool, endpoint) = (Rc::clone(worker), Arc::clone(next), Arc::clone(endpoint));
+                tokio::task::spawn_local(async move {
+                    // That it could not be made is found out, and told, by the gate's probe.
+                    if let Ok(made) = worker.connections.make(&endpoint, pool.rules(), WARM_TIMEOUT).await {
+                        worker.connections.put(made, Instant::now() + WARM_KEPT);
+                    }
+                });
+            }
         }
     }
 }
 
-async fn open(endpoint: &Endpoint) -> io::Result<(Socket, Option<SocketAddr>)> {
+type Http2Connection = h2::client::Connection<Socket, Bytes>;
+
+async fn handshake(socket: Socket) -> io::Result<(SendRequest<Bytes>, Http2Connection)> {
+    let mut handshake = h2::client::Builder::new();
+    handshake
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_push(false);
+    handshake.handshake(socket).await.map_err(io::Error::other)
+}
+
+/// A connection for one request, and what has to be polled with it.
+pub(crate) async fn http2(
+    socket: Socket,
+    rules: &Rules,
+) -> io::Result<(Stream, impl Future<Output = Result<(), h2::Error>>)> {
+    let (sender, connection) = handshake(socket).await?;
+    Ok((Stream::free(sender, scheme(rules)), connection))
+}
+
+fn scheme(rules: &Rules) -> &'static str {
+    if rules.tls.is_some() { "https" } else { "http" }
+}
+
+/// Connects, and speaks TLS where that is wanted.
+pub(crate) async fn connect(endpoint: &Endpoint, rules: &Rules) -> io::Result<(Socket, Option<SocketAddr>)> {
+    let (socket, address) = dial(endpoint).await?;
+    let Some(tls) = &rules.tls else { return Ok((socket, address)) };
+    let host = match &endpoint.address {
+        EndpointAddress::Ip(address) => address.ip().to_string(),
+        EndpointAddress::Name { host, .. } => host.clone(),
+        EndpointAddress::Unix(_) => String::new(),
+    };
+    Ok((Socket::Endpoint(Box::new(tls.connect(&host, socket).await?)), address))
+}
+
+async fn dial(endpoint: &Endpoint) -> io::Result<(Socket, Option<SocketAddr>)> {
     match &endpoint.address {
         EndpointAddress::Ip(address) => Ok((tcp(*address).await?, None)),
         EndpointAddress::Unix(path) => Ok((Socket::Unix(UnixStream::connect(path).await?), None)),

@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
 use crate::proxy::live::Live;
+use crate::proxy::retry::Budget;
 use crate::proxy::slot::Slots;
-use crate::proxy::transport::IdleConnections;
+use crate::proxy::transport::Connections;
 use crate::telemetry::access_log::AccessLogger;
 use crate::wire::head::Head;
 
@@ -20,29 +21,32 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) live: Arc<Live>,
     pub(crate) slots: Slots,
-    pub(crate) idle: IdleConnections,
+    /// To endpoints.
+    pub(crate) connections: Connections,
     pub(crate) logger: RefCell<AccessLogger>,
-    /// `X-Forwarded-Port`
-    pub(crate) port: Box<str>,
+    /// `X-Forwarded-Port`, without and with TLS.
+    ports: [Box<str>; 2],
     /// `Date`, made every so often and not for each answer.
     date: RefCell<[u8; 29]>,
     heads: RefCell<Vec<Head>>,
+    budgets: RefCell<Vec<Budget>>,
     /// Connections have ended or gone idle since memory was last given back.
     pub(crate) freed: Cell<bool>,
     now: Cell<Instant>,
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, live: Arc<Live>, port: u16, logger: AccessLogger) -> Worker {
+    pub(crate) fn new(index: usize, live: Arc<Live>, ports: [u16; 2], logger: AccessLogger) -> Worker {
         Worker {
             index,
             live,
             slots: Slots::default(),
-            idle: IdleConnections::default(),
+            connections: Connections::default(),
             logger: RefCell::new(logger),
-            port: port.to_string().into(),
+            ports: ports.map(|port| port.to_string().into()),
             date: RefCell::new(date()),
             heads: RefCell::default(),
+            budgets: RefCell::default(),
             freed: Cell::new(false),
             now: Cell::new(Instant::now()),
         }
@@ -56,6 +60,18 @@ impl Worker {
     /// Reads the clock.
     pub(crate) fn tick(&self) {
         self.now.set(Instant::now());
+    }
+
+    /// The retry budget of an upstream.
+    pub(crate) fn budget<R>(&self, number: usize, percent: u8, look: impl FnOnce(&Budget) -> R) -> R {
+        let mut budgets = self.budgets.borrow_mut();
+        while budgets.len() <= number {
+            budgets.push(Budget::new(percent.into()));
+        }
+        if budgets[number].percent() != i64::from(percent) {
+            budgets[number] = Budget::new(percent.into());
+        }
+        look(&budgets[number])
     }
 
     /// A head whose memory was used before.
@@ -82,18 +98,23 @@ impl Worker {
         self.date.replace(date());
     }
 
+    /// Where a client connected to.
+    pub(crate) fn port(&self, tls: bool) -> &str {
+        &self.ports[usize::from(tls)]
+    }
+
     /// A random number for one choice. The generator is the thread's own.
     pub(crate) fn draw(&self) -> u64 {
         fastrand::u64(..)
     }
 
-    /// This worker's count of open client connections.
-    pub(crate) fn connections(&self) -> &AtomicUsize {
-        &self.live.connections()[self.index]
+    /// This worker's count of open client connections of one listener.
+    pub(crate) fn clients(&self, tls: bool) -> &AtomicUsize {
+        &self.live.connections()[self.index].by_listener[usize::from(tls)]
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.connections().load(Ordering::Relaxed) == 0
+        self.live.connections()[self.index].all() == 0
     }
 }
 

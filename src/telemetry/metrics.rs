@@ -1,6 +1,7 @@
 //! The series at `/metrics`. Every one is there from the start, also at 0.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -30,8 +31,12 @@ pub struct Facts {
     pub draining: Option<(Color, InFlight)>,
     /// All endpoints: color, upstream, endpoint, health.
     pub endpoints: Vec<(Color, Arc<str>, String, Health)>,
-    /// Open client connections.
-    pub open_connections: u64,
+    /// Name, file and end of every certificate.
+    pub certificates: Vec<(String, PathBuf, SystemTime)>,
+    /// Those in the files are in force.
+    pub certificates_valid: bool,
+    /// Open client connections, without and with TLS.
+    pub open_connections: [u64; 2],
     /// The file is valid.
     pub config_valid: bool,
     /// When the file was last found valid.
@@ -84,8 +89,17 @@ pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
         let labels = [("color", color.as_str()), ("upstream", &**upstream), ("endpoint", endpoint)];
         up.sample(&labels, u8::from(*health == Health::Up));
     }
-    page.gauge("cutover_open_connections", "Open client connections.")
-        .sample(&[("listener", "http")], facts.open_connections);
+    let mut ends = page.gauge("cutover_tls_certificate_not_after_seconds", "When a certificate ends, as a Unix time.");
+    for (name, path, not_after) in &facts.certificates {
+        let seconds = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        ends.sample(&[("name", name.as_str()), ("path", &path.to_string_lossy())], seconds);
+    }
+    page.gauge("cutover_tls_last_reload_successful", "Whether the certificates in force are those in the files.")
+        .sample(&[], u64::from(facts.certificates_valid));
+    let mut open = page.gauge("cutover_open_connections", "Open client connections.");
+    for (listener, count) in ["http", "https"].into_iter().zip(facts.open_connections) {
+        open.sample(&[("listener", listener)], count);
+    }
     page.gauge("cutover_config_last_reload_successful", "Whether the configuration file is valid.")
         .sample(&[], u8::from(facts.config_valid));
     page.gauge("cutover_config_last_reload_success_timestamp_seconds", "When the configuration file was last valid.")

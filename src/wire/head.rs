@@ -269,6 +269,11 @@ impl Head {
         });
     }
 
+    /// The first value of any name; in lower case.
+    pub(crate) fn named(&self, name: &[u8]) -> Option<&[u8]> {
+        self.fields().find(|(_, found, _)| found.eq_ignore_ascii_case(name)).map(|(_, _, value)| value)
+    }
+
     /// Every field, in order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> {
         self.fields.iter().map(|field| (field.kind, self.at(field.name), self.at(field.value)))

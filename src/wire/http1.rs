@@ -359,8 +359,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
 
 impl Wire {
     /// The stream as it was before anything was read.
-    pub(crate) fn into_rewound(self) -> Rewound {
-        Rewound::new(self.io, self.input.bytes())
+    pub(crate) fn into_socket(self) -> Socket {
+        match self.input.bytes() {
+            [] => self.io,
+            read => Socket::Ahead(Box::new(Rewound::new(self.io, read))),
+        }
+    }
+
+    /// Takes what the first bytes say that are no HTTP.
+    pub(crate) fn skip(&mut self, n: usize) {
+        self.input.consume(n);
     }
 }
 

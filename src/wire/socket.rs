@@ -13,6 +13,12 @@ use tokio::net::{TcpStream, UnixStream};
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Of which something was read already.
+    Ahead(Box<Rewound>),
+    /// To a client that speaks TLS.
+    Client(Box<tokio_rustls::server::TlsStream<Socket>>),
+    /// To an endpoint that speaks TLS.
+    Endpoint(Box<tokio_rustls::client::TlsStream<Socket>>),
 }
 
 macro_rules! each {
@@ -20,6 +26,9 @@ macro_rules! each {
         match $self.get_mut() {
             Socket::Tcp($stream) => $do,
             Socket::Unix($stream) => $do,
+            Socket::Ahead($stream) => $do,
+            Socket::Client($stream) => $do,
+            Socket::Endpoint($stream) => $do,
         }
     };
 }

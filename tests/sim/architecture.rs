@@ -16,18 +16,22 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ("ledger", &["ledger", "domain"], "the durable file knows decisions, and nothing of who makes them"),
     (
         "proxy",
-        &["proxy", "wire", "config", "domain", "telemetry"],
+        &["proxy", "wire", "tls", "config", "domain", "telemetry"],
         "the request path can't decide, and waits for nobody who does",
     ),
-    ("wire", &["wire"], "HTTP is HTTP, whatever a proxy does with it"),
+    ("wire", &["wire", "tls"], "HTTP is HTTP, whatever a proxy does with it"),
     ("worker", &["worker", "listen", "proxy", "telemetry", "sys"], "a worker serves; it can't decide"),
     (
         "listen",
-        &["listen", "proxy", "wire", "config", "telemetry", "worker"],
+        &["listen", "proxy", "wire", "tls", "config", "telemetry", "worker"],
         "the client's side serves; it can't decide",
     ),
     ("sys", &["sys"], "the operating system, for everybody"),
-    ("control", &["control", "config", "domain", "proxy", "ledger", "telemetry"], "it is asked through its handle"),
+    (
+        "control",
+        &["control", "config", "domain", "proxy", "wire", "tls", "ledger", "telemetry"],
+        "it is asked through its handle",
+    ),
     (
         "admin",
         &["admin", "control::handle", "config", "domain", "telemetry"],

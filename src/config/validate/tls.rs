@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::config;
 use crate::config::file::{PEM_BEGINS, Section, Span, quoted};
 use crate::config::validate::listen::Listen;
 use crate::config::validate::routing::is_name;
 use crate::config::validate::{File, HOUR, MS, SECOND};
 use crate::config::{ClientAuth, TlsConfig, UpstreamTls};
-use crate::tls::{CertificateFiles, TlsVersion};
+use crate::tls::{self, CertificateFiles, TlsError, TlsVersion};
 
 /// A certificate with its key, and where the file names them.
 struct PlacedCertificate {
@@ -145,21 +144,24 @@ impl<'a> File<'a> {
     /// The one place that looks into the files of TLS, of both sides: certificates with their keys, and the authorities
     /// that the other side's certificate is checked with.
     fn check_files(&self, certificates: &[PlacedCertificate], authorities: Option<&(PathBuf, Span)>) {
-        let check = |what: &str, path: &Path, span: &Span| {
-            if let Err(reason) = config::read_bytes(path) {
-                let message = format!("the {what} in {} {reason}", quoted(&path.to_string_lossy()));
-                self.notes.problem(span.clone(), message, None);
-            }
+        let note = |error: &TlsError, span: &Span| {
+            let message = format!("the file {} {}", quoted(&error.path.to_string_lossy()), error.reason);
+            self.notes.problem(span.clone(), message, None);
         };
         for certificate in certificates {
-            check("certificate", &certificate.files.cert, &certificate.cert);
-            check("key", &certificate.files.key, &certificate.key);
-            if let (Some(path), Some(span)) = (&certificate.files.ocsp, &certificate.ocsp) {
-                check("OCSP response", path, span);
+            for error in tls::check_pair(&certificate.files) {
+                let span = match &certificate.ocsp {
+                    _ if error.path == certificate.files.cert => &certificate.cert,
+                    Some(ocsp) if Some(&error.path) == certificate.files.ocsp.as_ref() => ocsp,
+                    _ => &certificate.key,
+                };
+                note(&error, span);
             }
         }
-        if let Some((path, span)) = authorities {
-            check("authorities", path, span);
+        if let Some((path, span)) = authorities
+            && let Err(error) = tls::check_authorities(path)
+        {
+            note(&error, span);
         }
     }
 }

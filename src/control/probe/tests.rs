@@ -36,7 +36,7 @@ async fn answering(bytes: &'static [u8]) -> (Arc<Endpoint>, Arc<AtomicUsize>) {
 
 async fn found(bytes: &'static [u8]) -> (bool, String) {
     let (endpoint, _) = answering(bytes).await;
-    let found = probe(&endpoint, &policy(Some("/healthz"))).await;
+    let found = probe(&endpoint, &Rules::default(), &policy(Some("/healthz"))).await;
     (found.passed, found.detail)
 }
 
@@ -69,7 +69,7 @@ async fn what_is_not_http_is_told_from_what_says_nothing() {
 #[tokio::test]
 async fn without_a_path_a_connection_is_enough() {
     let (endpoint, _) = answering(b"").await;
-    let found = probe(&endpoint, &policy(None)).await;
+    let found = probe(&endpoint, &Rules::default(), &policy(None)).await;
     assert!(found.passed, "{found:?}");
 }
 
@@ -78,7 +78,7 @@ async fn nobody_there_is_a_refused_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     drop(listener);
-    let found = probe(&Endpoint::new(EndpointAddress::Ip(address), 1), &policy(None)).await;
+    let found = probe(&Endpoint::new(EndpointAddress::Ip(address), 1), &Rules::default(), &policy(None)).await;
     assert_eq!((found.passed, found.detail.as_str()), (false, "connection refused"));
 }
 
@@ -87,6 +87,6 @@ async fn silence_ends_with_the_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let endpoint = Endpoint::new(EndpointAddress::Ip(listener.local_addr().expect("bound")), 1);
     let policy = HealthConfig { timeout: Duration::from_millis(50), ..policy(Some("/")) };
-    let found = probe(&endpoint, &policy).await;
+    let found = probe(&endpoint, &Rules::default(), &policy).await;
     assert_eq!((found.passed, found.detail.as_str()), (false, "no answer within 50ms"));
 }

@@ -1,0 +1,63 @@
+//! Whom the data plane trusts, and what it shows: everything of TLS, loaded before a configuration comes into force.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::{ClientAuth, Config, UpstreamProtocol};
+use crate::tls::{ClientSettings, ClientTls, ServerSettings, ServerTls, TlsError};
+
+/// What a configuration needs of TLS.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    server: Option<Arc<ServerTls>>,
+    upstreams: BTreeMap<String, (ClientSettings, Arc<ClientTls>)>,
+}
+
+impl Trust {
+    /// Loads what is not loaded already; or names everything that is wrong.
+    pub fn load(&self, config: &Config) -> Result<Trust, Vec<TlsError>> {
+        let mut errors = Vec::new();
+        let mut next = Trust::default();
+        if let Some(tls) = &config.tls {
+            let settings = ServerSettings {
+                min_version: tls.min_version,
+                certificates: tls.certificates.clone(),
+                client_ca: tls.client_ca.clone(),
+                client_required: tls.client_auth == ClientAuth::Require,
+            };
+            let known = self.server.as_ref().filter(|server| *server.settings() == settings);
+            match known.map_or_else(|| ServerTls::load(settings).map(Arc::new), |known| Ok(Arc::clone(known))) {
+                Ok(server) => next.server = Some(server),
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
+        for (name, policy) in &config.upstreams {
+            let Some(tls) = &policy.tls else { continue };
+            let settings = ClientSettings {
+                ca: tls.ca.clone(),
+                server_name: tls.server_name.clone(),
+                client_cert: tls.client_cert.clone(),
+                client_key: tls.client_key.clone(),
+                http2: policy.protocol == UpstreamProtocol::Http2,
+            };
+            let known = self.upstreams.get(name).filter(|(known, _)| *known == settings);
+            match known.map_or_else(|| ClientTls::load(&settings).map(Arc::new), |(_, known)| Ok(Arc::clone(known))) {
+                Ok(client) => {
+                    next.upstreams.insert(name.clone(), (settings, client));
+                }
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
+        if errors.is_empty() { Ok(next) } else { Err(errors) }
+    }
+
+    /// What clients are shown.
+    pub fn server(&self) -> Option<&Arc<ServerTls>> {
+        self.server.as_ref()
+    }
+
+    /// How the endpoints of an upstream are spoken to; `None`: without TLS.
+    pub(crate) fn upstream(&self, name: &str) -> Option<Arc<ClientTls>> {
+        self.upstreams.get(name).map(|(_, client)| Arc::clone(client))
+    }
+}
