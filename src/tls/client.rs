@@ -114,6 +114,9 @@ fn in_words(error: io::Error) -> io::Error {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "its certificate is for another name"
         }
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "its certificate is one of an authority (CA:TRUE), which no server may show"
+        }
         _ => return error,
     };
     io::Error::new(io::ErrorKind::InvalidData, text)
