@@ -88,6 +88,7 @@ pub struct Endpoint {
     pub address: EndpointAddress,
     /// `address` as text, made once.
     pub name: Box<str>,
+    /// A [`Health`].
     health: AtomicU8,
     /// When it last came up after it had been down; 0: never.
     came_up: AtomicU64,

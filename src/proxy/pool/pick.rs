@@ -4,30 +4,37 @@
 //! left, those that are ejected, in the same order; one that is down never. Among equals it is least requests or round
 //! robin. Where nobody is down or ejected that is one look at the state of each, and one at the load of two.
 
+use std::sync::atomic::Ordering;
+
 use crate::domain::health::Health;
 use crate::proxy::pool::slow_start::FULL;
-use crate::proxy::pool::{Balance, Pool};
+use crate::proxy::pool::{Balance, Endpoint, Pool};
 
-/// The order in which endpoints are asked to serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    Up,
-    Unknown,
-    UpEjected,
-    UnknownEjected,
-}
+/// Health, and [`EJECTED`] where it applies. A number, because endpoints are counted by it, for every request.
+type Class = usize;
+const EJECTED: Class = 4;
+const UP: Class = Health::Up as Class;
+const UNKNOWN: Class = Health::Unknown as Class;
+const DOWN: Class = Health::Down as Class;
+/// Who is asked to serve, in this order.
+const ORDER: [Class; 4] = [UP, UNKNOWN, UP | EJECTED, UNKNOWN | EJECTED];
 
 /// Those among whom to choose: the best class that has anybody.
 struct Field<'a> {
     pool: &'a Pool,
     now: u64,
     tried: &'a [usize],
-    /// So many may be ejected.
-    floor: usize,
-    /// More than that are, so it has to be looked at which.
-    over: bool,
     class: Class,
     count: usize,
+    /// So many may be ejected, where more than that are: it has to be looked at which.
+    floor: Option<usize>,
+}
+
+impl Endpoint {
+    fn class(&self, now: u64) -> Class {
+        let ejected = self.ejection.in_force(now).is_some();
+        Class::from(self.health.load(Ordering::Relaxed)) & 3 | if ejected { EJECTED } else { 0 }
+    }
 }
 
 impl Pool {
@@ -43,76 +50,61 @@ impl Pool {
             Balance::RoundRobin => field.next_in_turn(worker, draw),
         };
         // Another thread may have changed somebody's state since they were counted.
-        picked.or_else(|| (0..self.endpoints.len()).find(|index| field.class_of(*index).is_some()))
+        picked.or_else(|| (0..self.endpoints.len()).find(|index| ORDER.contains(&field.class_of(*index))))
     }
 
     fn field<'a>(&'a self, now: u64, tried: &'a [usize]) -> Option<Field<'a>> {
-        let mut field = Field { pool: self, now, tried, floor: 0, over: false, class: Class::Up, count: 0 };
-        let (mut counts, mut available, mut ejected) = ([0; 4], 0, 0);
-        for index in 0..self.endpoints.len() {
-            if let Some(class) = field.state_of(index) {
-                available += 1;
-                ejected += usize::from(matches!(class, Class::UpEjected | Class::UnknownEjected));
-                counts[class as usize] += usize::from(!tried.contains(&index));
+        let mut counts = [0; 8];
+        for endpoint in &self.endpoints {
+            counts[endpoint.class(now)] += 1;
+        }
+        let ejected = counts[UP | EJECTED] + counts[UNKNOWN | EJECTED];
+        let floor = (counts[UP] + counts[UNKNOWN] + ejected) / 2;
+        let floor = (ejected > floor).then_some(floor);
+        let mut field = Field { pool: self, now, tried, class: UP, count: counts[UP], floor };
+        if floor.is_some() || !tried.is_empty() {
+            counts = [0; 8];
+            for index in 0..self.endpoints.len() {
+                counts[field.class_of(index)] += 1;
             }
         }
-        field.floor = available / 2;
-        field.over = ejected > field.floor;
-        if field.over {
-            counts = [0; 4];
-            for class in (0..self.endpoints.len()).filter_map(|index| field.class_of(index)) {
-                counts[class as usize] += 1;
-            }
-        }
-        let classes = [Class::Up, Class::Unknown, Class::UpEjected, Class::UnknownEjected];
-        (field.class, field.count) = classes.into_iter().zip(counts).find(|(_, count)| *count > 0)?;
+        field.class = ORDER.into_iter().find(|class| counts[*class] > 0)?;
+        field.count = counts[field.class];
         Some(field)
     }
 }
 
 impl Field<'_> {
-    /// Its class by what is recorded of it; `None`: it is down.
-    fn state_of(&self, index: usize) -> Option<Class> {
-        let endpoint = &self.pool.endpoints[index];
-        let ejected = endpoint.ejection.in_force(self.now).is_some();
-        match (endpoint.health(), ejected) {
-            (Health::Up, false) => Some(Class::Up),
-            (Health::Unknown, false) => Some(Class::Unknown),
-            (Health::Up, true) => Some(Class::UpEjected),
-            (Health::Unknown, true) => Some(Class::UnknownEjected),
-            (Health::Down, _) => None,
-        }
-    }
-
-    /// Its class for this request; `None`: it is down or was tried.
-    fn class_of(&self, index: usize) -> Option<Class> {
+    /// Its class for this request.
+    fn class_of(&self, index: usize) -> Class {
         if self.tried.contains(&index) {
-            return None;
+            return DOWN;
         }
-        match self.state_of(index)? {
-            Class::UpEjected if self.is_needed(index) => Some(Class::Up),
-            Class::UnknownEjected if self.is_needed(index) => Some(Class::Unknown),
-            class => Some(class),
+        let class = self.pool.endpoints[index].class(self.now);
+        match self.floor {
+            Some(floor) if class & EJECTED != 0 && self.is_needed(index, floor) => class & !EJECTED,
+            _ => class,
         }
     }
 
     /// Whether it serves although it is ejected, because more than half of the pool would not: somebody went down since,
     /// or two workers ejected at the same moment. Those serve that would be the first to come back.
-    fn is_needed(&self, index: usize) -> bool {
+    fn is_needed(&self, index: usize, floor: usize) -> bool {
         let until = |index: usize| {
             let endpoint = &self.pool.endpoints[index];
             let until = endpoint.ejection.in_force(self.now).filter(|_| endpoint.health() != Health::Down)?;
             Some((until, index))
         };
-        self.over && (0..self.pool.endpoints.len()).filter(|other| until(*other) > until(index)).count() >= self.floor
+        (0..self.pool.endpoints.len()).filter(|other| until(*other) > until(index)).count() >= floor
     }
 
     fn is_in(&self, index: usize) -> bool {
-        self.count == self.pool.endpoints.len() || self.class_of(index) == Some(self.class)
+        self.count == self.pool.endpoints.len() || self.class_of(index) == self.class
     }
 
     fn nth(&self, n: usize) -> Option<usize> {
-        (0..self.pool.endpoints.len()).filter(|index| self.is_in(*index)).nth(n)
+        let all = self.pool.endpoints.len();
+        if self.count == all { Some(n) } else { (0..all).filter(|index| self.is_in(*index)).nth(n) }
     }
 
     /// The power of two choices: of two that are drawn, the one with fewer requests of this worker in flight
@@ -122,13 +114,14 @@ impl Field<'_> {
     /// its requests weighs as many as fit into a full share, and as the second it is not preferred before the first has
     /// a full share's more. So it gets its weight of a share, and less where it is slow to answer; and never nothing.
     fn less_loaded(&self, worker: usize, draw: u64) -> Option<usize> {
-        let first = usize::try_from(draw >> 32).unwrap_or(0) % self.count;
         if self.count == 1 {
-            return self.nth(first);
+            return self.nth(0);
         }
+        let first = below(self.count, draw >> 32);
         // Any but the first, each with the same chance.
-        let second = first + 1 + usize::try_from(draw & 0xffff_ffff).unwrap_or(0) % (self.count - 1);
-        let (first, second) = (self.nth(first)?, self.nth(second % self.count)?);
+        let second = below(self.count - 1, draw & 0xffff_ffff);
+        let second = if second < first { second } else { second + 1 };
+        let (first, second) = (self.nth(first)?, self.nth(second)?);
         let load = |index: usize| self.pool.endpoints[index].load(worker).get();
         let (mut chosen, mut weight) = (first, self.pool.weight(first, self.now));
         let (mut other, mut other_weight) = (second, self.pool.weight(second, self.now));
@@ -164,6 +157,12 @@ impl Field<'_> {
         cursor.add(step + 1);
         Some(index)
     }
+}
+
+/// A number below `count` from 32 random bits, without a division (Lemire, "Fast Random Integer Generation in an
+/// Interval", 2019).
+fn below(count: usize, bits: u64) -> usize {
+    usize::try_from((bits * count as u64) >> 32).unwrap_or(0)
 }
 
 /// A number below [`FULL`] that has nothing to do with which endpoints were drawn.
