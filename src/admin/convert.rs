@@ -15,7 +15,7 @@ use crate::telemetry::meter;
 
 /// A time as RFC 3339 in UTC, with milliseconds.
 #[must_use]
-pub fn time(at: SystemTime) -> String {
+pub(super) fn time(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 

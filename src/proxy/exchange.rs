@@ -35,6 +35,8 @@ pub(crate) struct Exchange {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     retries: u32,
+    /// How a gRPC call ended; its HTTP status says nothing of that.
+    grpc_status: Option<u16>,
     error: Option<&'static str>,
     reported: bool,
 }
@@ -62,6 +64,7 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: 0,
             retries: 0,
+            grpc_status: None,
             error: None,
             reported: false,
         }
@@ -149,6 +152,12 @@ impl Exchange {
         if self.asker.is_some() {
             self.first_byte = Some(self.now() - self.started);
         }
+    }
+
+    /// Looks for the outcome of a gRPC call, in its trailers or, if there is nothing else, in its head.
+    pub(crate) fn tells_grpc(&mut self, fields: &Head) {
+        let status = fields.named(b"grpc-status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+        self.grpc_status = status.or(self.grpc_status);
     }
 
     /// The proxy itself answers.
@@ -262,7 +271,10 @@ impl Exchange {
         if let Some(admitted) = &admitted {
             let admission = &admitted.admission;
             admission.meter.left(self.counted);
-            admission.meter.finished(self.status, took);
+            let outcome = self
+                .grpc_status
+                .map_or(self.status, |status| if self.status == 200 { as_http(status) } else { self.status });
+            admission.meter.finished(outcome, took);
             if let Some(endpoint) = admitted.endpoint {
                 admission.pool.endpoints[endpoint].load(self.client.worker.index).sub(1);
             }
@@ -297,8 +309,19 @@ impl Exchange {
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             retries: self.retries,
+            grpc_status: self.grpc_status,
             error: self.error,
         });
+    }
+}
+
+/// The HTTP status that says what a gRPC status says, for counting: whose fault it was.
+fn as_http(grpc_status: u16) -> u16 {
+    match grpc_status {
+        0 => 200,
+        // UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS
+        2 | 4 | 12..=15 => 500,
+        _ => 400,
     }
 }
 
@@ -329,6 +352,7 @@ pub(crate) fn log_refusal(client: &ClientConnection, status: u16) {
         bytes_in: 0,
         bytes_out: 0,
         retries: 0,
+        grpc_status: None,
         error: Some(ProxyError::from(Kind::BadRequest).name()),
     });
 }

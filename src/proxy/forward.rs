@@ -91,11 +91,18 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
         tunnel(exchange, side, &mut upstream.side).await;
         return Ok(After::Cut);
     }
+    let grpc = answer.text(Name::ContentType).is_some_and(|kind| kind.starts_with("application/grpc"));
+    if grpc {
+        exchange.tells_grpc(answer);
+    }
     let goes_on = answer::begin(&exchange.client, side, asked, answer, framing);
     upstream.side.expect_body(framing);
     let whole = pass_body(exchange, side, &mut upstream, &mut upload).await;
     if !whole {
         return Ok(After::Cut);
+    }
+    if grpc {
+        exchange.tells_grpc(upstream.side.trailers());
     }
     if upstream_goes_on && upload.is_whole() {
         exchange.client.worker.connections.put(upstream, exchange.now() + exchange.idle_timeout());
@@ -379,7 +386,8 @@ async fn heads(
                 Poll::Ready(Err(HeadError::Incomplete)) => {
                     return Poll::Ready(Err(Failure::Broken { answered: true }));
                 }
-                Poll::Ready(Err(HeadError::Io(_))) => {
+                Poll::Ready(Err(HeadError::Io(error))) => {
+                    tracing::debug!(%error, "The endpoint did not answer.");
                     return Poll::Ready(Err(Failure::Broken { answered: interim > 0 }));
                 }
             }
@@ -443,13 +451,15 @@ async fn pass_body(
         }
         match copied {
             Poll::Ready(Ok(())) => Poll::Ready(true),
-            Poll::Ready(Err(CopyError::Source(_))) => {
+            Poll::Ready(Err(CopyError::Source(error))) => {
+                tracing::debug!(%error, "The endpoint broke off in its answer.");
                 exchange.broke(Kind::BodyTimeout);
                 broken = true;
                 let _ = ready!(side.poll_flush(cx));
                 Poll::Ready(false)
             }
-            Poll::Ready(Err(CopyError::Sink(_))) => {
+            Poll::Ready(Err(CopyError::Sink(error))) => {
+                tracing::debug!(%error, "The client takes no more of its answer.");
                 exchange.broke(Kind::ClientLeft);
                 Poll::Ready(false)
             }

@@ -70,6 +70,8 @@ pub struct Entry<'a> {
     pub bytes_out: u64,
     /// How often the request was sent again.
     pub retries: u32,
+    /// Of a gRPC call.
+    pub grpc_status: Option<u16>,
     /// The error's name as in `Proxy-Status`, if the proxy answered or cut the answer.
     pub error: Option<&'static str>,
 }

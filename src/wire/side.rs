@@ -148,7 +148,8 @@ impl Side {
         }
     }
 
-    fn trailers(&self) -> &Head {
+    /// What came behind the body.
+    pub(crate) fn trailers(&self) -> &Head {
         match self {
             Side::Http1(wire) => wire.trailers(),
             Side::Http2(stream) => stream.trailers(),

@@ -60,6 +60,9 @@ pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     number(out, "bytes_in", entry.bytes_in);
     number(out, "bytes_out", entry.bytes_out);
     number(out, "retries", entry.retries.into());
+    if let Some(status) = entry.grpc_status {
+        number(out, "grpc_status", status.into());
+    }
     if let Some(error) = entry.error {
         string(out, "error", error.as_bytes());
     }

@@ -22,6 +22,7 @@ fn entry() -> Entry<'static> {
         bytes_in: 0,
         bytes_out: 18,
         retries: 0,
+        grpc_status: None,
         error: None,
     }
 }
