@@ -14,3 +14,4 @@ pub(crate) mod http2;
 pub(crate) mod parse;
 pub(crate) mod side;
 pub(crate) mod socket;
+mod splice;

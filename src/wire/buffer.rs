@@ -10,9 +10,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// Holds a head, and most whole messages.
-const SMALL: usize = 8 << 10;
-/// Holds a piece of a large body: as much as a socket gives at once.
+const SMALL: usize = 32 << 10;
+/// Holds a piece of a large body: about as much as a socket gives at once.
 const LARGE: usize = 128 << 10;
+/// Room for heads and small pieces on their way out.
+const OUTPUT: usize = 8 << 10;
 /// Blocks that are kept for the next one who wants one, each kind.
 const KEPT: usize = 32;
 
@@ -129,7 +131,7 @@ impl Output {
     /// To append to.
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
-            self.bytes = take(|store| &mut store.outputs).unwrap_or_else(|| Vec::with_capacity(SMALL));
+            self.bytes = take(|store| &mut store.outputs).unwrap_or_else(|| Vec::with_capacity(OUTPUT));
         }
         &mut self.bytes
     }
@@ -146,7 +148,7 @@ impl Output {
     fn clear(&mut self) {
         self.sent = 0;
         let mut bytes = std::mem::take(&mut self.bytes);
-        if (SMALL..=4 * SMALL).contains(&bytes.capacity()) {
+        if (OUTPUT..=4 * OUTPUT).contains(&bytes.capacity()) {
             bytes.clear();
             give(bytes, |store| &mut store.outputs);
         }

@@ -238,6 +238,30 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         self.decoder.consumed(n);
     }
 
+    /// What may be moved from here without being looked at: so many bytes of a body, of which none was read yet.
+    pub(super) fn movable(&self) -> u64 {
+        match self.decoder {
+            Decoder::Length(left) if self.input.is_empty() => left,
+            _ => 0,
+        }
+    }
+
+    /// So many bytes of the body were moved from here.
+    pub(super) fn moved(&mut self, n: usize) {
+        self.decoder.consumed(n);
+    }
+
+    /// Whether bytes of a body may be moved here as they are.
+    pub(super) fn takes_moved(&self) -> bool {
+        matches!(self.encoder, Encoder::Length(_))
+    }
+
+    /// So many bytes of the body were moved here.
+    pub(super) fn took(&mut self, n: usize) {
+        self.written = true;
+        self.sent(n);
+    }
+
     /// What came behind the body.
     pub(crate) fn trailers(&self) -> &Head {
         &self.trailers

@@ -7,6 +7,8 @@ use crate::wire::body::Framing;
 use crate::wire::head::Head;
 use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
 use crate::wire::http2::Stream;
+use crate::wire::socket::Socket;
+use crate::wire::splice::{self, Pipe};
 
 /// The head of an answer is no longer.
 const MAX_ANSWER_HEAD: usize = 256 << 10;
@@ -35,6 +37,8 @@ pub(crate) struct Copied {
     pub(crate) over: bool,
     /// It is the source that is waited for, and not the sink.
     pub(crate) waits_for_source: bool,
+    /// Where pages go through that are moved.
+    pipe: Option<Pipe>,
 }
 
 impl Side {
@@ -234,6 +238,11 @@ pub(crate) fn poll_copy(
 ) -> Poll<Result<(), CopyError>> {
     while !copied.finished {
         copied.waits_for_source = false;
+        if let (Side::Http1(source), Side::Http1(sink)) = (&mut *from, &mut *to)
+            && ready!(poll_move(cx, source, sink, copied))?
+        {
+            continue;
+        }
         let Poll::Ready(piece) = from.poll_body(cx) else {
             ready!(to.poll_flush(cx)).map_err(CopyError::Sink)?;
             copied.waits_for_source = true;
@@ -254,4 +263,46 @@ pub(crate) fn poll_copy(
     ready!(to.poll_flush(cx)).map_err(CopyError::Sink)?;
     copied.over = true;
     Poll::Ready(Ok(()))
+}
+
+/// Moves a large body, as far as it goes now. False: what comes next has to be copied.
+fn poll_move(
+    cx: &mut Context<'_>,
+    from: &mut Wire,
+    to: &mut Wire,
+    copied: &mut Copied,
+) -> Poll<Result<bool, CopyError>> {
+    let begun = copied.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty());
+    if !begun && (from.movable() < splice::LEAST || !to.takes_moved()) {
+        if let Some(pipe) = copied.pipe.take() {
+            pipe.give();
+        }
+        return Poll::Ready(Ok(false));
+    }
+    if !matches!((&from.io, &to.io), (Socket::Tcp(_), Socket::Tcp(_))) {
+        return Poll::Ready(Ok(false));
+    }
+    // The head first.
+    ready!(to.poll_flush(cx)).map_err(CopyError::Sink)?;
+    if copied.pipe.is_none() {
+        copied.pipe = Pipe::take();
+    }
+    let (Some(pipe), Socket::Tcp(source), Socket::Tcp(sink)) = (&mut copied.pipe, &from.io, &to.io) else {
+        return Poll::Ready(Ok(false));
+    };
+    if pipe.is_empty() {
+        let Poll::Ready(filled) = pipe.poll_fill(cx, source, from.movable()) else {
+            copied.waits_for_source = true;
+            return Poll::Pending;
+        };
+        match filled {
+            Ok(0) => return Poll::Ready(Err(CopyError::Source(BodyError::Incomplete))),
+            Ok(n) => from.moved(n),
+            Err(error) => return Poll::Ready(Err(CopyError::Source(error.into()))),
+        }
+    }
+    let n = ready!(pipe.poll_empty(cx, sink)).map_err(CopyError::Sink)?;
+    to.took(n);
+    copied.bytes += n as u64;
+    Poll::Ready(Ok(true))
 }
