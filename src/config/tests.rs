@@ -3,6 +3,7 @@ mod refused;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::LazyLock;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -60,10 +61,16 @@ fn bad(text: &str) -> ConfigError {
     parse(text).expect_err("it is wrong")
 }
 
-/// An empty file for TLS, and its path.
+/// A certificate and its key, in one.
+static PEM: LazyLock<String> = LazyLock::new(|| {
+    let made = rcgen::generate_simple_self_signed(["test.example.com".to_owned()]).expect("a certificate");
+    made.cert.pem() + &made.signing_key.serialize_pem()
+});
+
+/// A file for TLS, good for everything, and its path.
 fn file_in(dir: &Path, name: &str) -> String {
     let path = dir.join(name);
-    fs::write(&path, "").expect("written");
+    fs::write(&path, PEM.as_str()).expect("written");
     path.display().to_string()
 }
 
