@@ -13,6 +13,7 @@ mod proxy;
 mod start;
 mod switch;
 mod tunnel;
+mod versions;
 
 use std::time::{Duration, Instant};
 
