@@ -2,6 +2,7 @@
 
 mod admin;
 mod application;
+mod balance;
 mod cli;
 mod client;
 mod drain;
