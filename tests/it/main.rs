@@ -5,6 +5,7 @@ mod application;
 mod balance;
 mod cli;
 mod client;
+mod clients;
 mod drain;
 mod durability;
 mod file;

@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) listen: String,
     /// Keys for `[drain]`.
     pub(crate) drain: String,
+    /// Keys for `[health]`.
+    pub(crate) health: String,
 }
 
 impl Setup {
@@ -43,11 +45,12 @@ impl Setup {
             more: String::new(),
             listen: String::new(),
             drain: "timeout = \"20s\"".to_owned(),
+            health: "path = \"/healthz\"\ninterval = \"100ms\"".to_owned(),
         }
     }
 
     pub(crate) fn text(&self, dir: &Path) -> String {
-        let Setup { active, blue, green, more, listen, drain } = self;
+        let Setup { active, blue, green, more, listen, drain, health } = self;
         let dir = dir.display();
         format!(
             r#"# Kept by the tests.
@@ -63,8 +66,7 @@ workers = 2
 dir = "{dir}/state"
 
 [health]
-path = "/healthz"
-interval = "100ms"
+{health}
 timeout = "5s"
 rise = 1
 fall = 1
