@@ -16,9 +16,11 @@ mod cores;
 mod footprint;
 mod histogram;
 mod load;
+mod peers;
 mod process;
 mod proxies;
 mod relay;
+mod scenarios;
 mod switch;
 mod table;
 mod work;
@@ -66,6 +68,8 @@ enum Section {
     Switch,
     /// Start, and resident memory.
     Footprint,
+    /// Bodies, uploads, new connections, TLS and HTTP/2. Only when it is asked for: it takes minutes.
+    Scenarios,
 }
 
 /// What every section works with.
@@ -114,6 +118,9 @@ async fn compare(args: Args) -> Result<(), String> {
     }
     if chosen(Section::Footprint) {
         footprint::run(&bench).await;
+    }
+    if args.sections.contains(&Section::Scenarios) {
+        scenarios::run(&bench, args.rounds).await?;
     }
     Ok(())
 }

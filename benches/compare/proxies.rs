@@ -289,7 +289,7 @@ fn write(dir: &Path, name: &str, text: &str) {
 }
 
 /// An address that nobody uses at this moment.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound")
 }

@@ -96,7 +96,7 @@ async fn serve_stream(
 ) {
     let slot = client.worker.slots.add(Phase::Request, None);
     let _open = Open { client: Rc::clone(&client), slot: Rc::clone(&slot), streams };
-    let (stream, head) = Stream::accepted(request, respond);
+    let Some((stream, head)) = Stream::accepted(request, respond) else { return };
     let side = Side::Http2(Box::new(stream));
     let inquiry = Inquiry { client: Rc::clone(&client), slot: Rc::clone(&slot), side, head };
     let mut serving = std::pin::pin!(stack().call(inquiry));

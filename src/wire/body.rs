@@ -152,6 +152,7 @@ impl Decoder {
                 }
                 let parsed = parse::trailers(input, trailers);
                 match parsed.map_err(|_| Malformed("the trailers are not valid"))? {
+                    Some(length) if length > MAX_TRAILERS => Err(Malformed("the trailers are too long")),
                     Some(length) => {
                         *self = Decoder::Over;
                         Ok(Step::Skip(length))

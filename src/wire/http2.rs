@@ -60,9 +60,15 @@ impl Stream {
         }
     }
 
-    /// A request that came, and its head.
-    pub(crate) fn accepted(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> (Stream, Head) {
+    /// A request that came, and its head. `None`: it is malformed in a way that the crate lets pass, and was refused.
+    pub(crate) fn accepted(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Option<(Stream, Head)> {
         let (parts, body) = request.into_parts();
+        // RFC 9113, 8.2.1. In HTTP/1.1 such space is no part of a value; here it would be one on one hop and not on the next.
+        let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| b" \t".contains(byte));
+        if parts.headers.values().any(|value| is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())) {
+            respond.send_reset(Reason::PROTOCOL_ERROR);
+            return None;
+        }
         let mut head = Head::default();
         head.version = Version::Http2;
         let target = parts.uri.path_and_query().map_or("*", PathAndQuery::as_str);
@@ -78,7 +84,7 @@ impl Stream {
         fields(&parts.headers, &mut head);
         let mut stream = Stream::new(Role::Asked(respond));
         stream.receive(body);
-        (stream, head)
+        Some((stream, head))
     }
 
     /// A request that is to be made on this connection.
@@ -306,6 +312,7 @@ fn fields(map: &HeaderMap, head: &mut Head) {
             }
             cookies.extend_from_slice(value.as_bytes());
         } else {
+            // What an endpoint puts around a value is no part of it.
             head.push(name.as_str().as_bytes(), value.as_bytes().trim_ascii());
         }
     }
