@@ -1,79 +1,84 @@
-//! TLS by rustls, on both sides: which certificate a client is shown, and how an endpoint is trusted.
+//! TLS on both sides, by rustls: which certificate a client is shown, and which endpoint is believed.
 //!
 //! The module is told paths and knows no configuration. The cryptography is aws-lc-rs, named here and never taken from a
-//! process-wide default; the first key exchange that is offered is X25519MLKEM768, so that what is recorded today can't be
-//! read by a quantum computer later.
+//! process-wide default. Its first key exchange is X25519MLKEM768 (the feature `prefer-post-quantum` of rustls), so that
+//! what is recorded today can't be read by a quantum computer later.
 
+mod certificate;
 pub mod client;
-pub(crate) mod files;
+mod files;
+mod resolve;
 pub mod server;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use client::{ClientSettings, ClientTls};
-pub use server::{ServerSettings, ServerTls};
+pub use server::{CertificateFacts, ServerSettings, ServerTls, client_certificate_is_over, client_subject};
 
 /// A certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// The chain in PEM, the own certificate first.
+    /// The chain in PEM, the server's own certificate first.
     pub cert: PathBuf,
     /// The private key in PEM.
     pub key: PathBuf,
-    /// The answer of the authority that it is not revoked (RFC 6960), in DER, for stapling.
+    /// The authority's answer that the certificate is not revoked (RFC 6960), in DER, to be stapled.
     pub ocsp: Option<PathBuf>,
 }
 
 /// The oldest version that is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsVersion {
-    /// RFC 5246
+    /// TLS 1.2, RFC 5246.
     V12,
-    /// RFC 8446
+    /// TLS 1.3, RFC 8446.
     V13,
 }
 
-static NEWEST: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
+static ALL_VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
+static NEWEST_VERSION: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
 
 impl TlsVersion {
-    fn and_newer(self) -> &'static [&'static rustls::SupportedProtocolVersion] {
+    fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
         match self {
-            TlsVersion::V12 => rustls::ALL_VERSIONS,
-            TlsVersion::V13 => NEWEST,
+            TlsVersion::V12 => &ALL_VERSIONS,
+            TlsVersion::V13 => &NEWEST_VERSION,
         }
     }
 }
 
-/// A file that can't be used, and why. Never anything of its content.
+/// A file that can't be used, and why; never anything of its content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct TlsError {
-    /// Which file.
+    /// Which file. In the rare case that no file is at fault, the name of the setting.
     pub path: PathBuf,
     /// Why.
     pub reason: String,
 }
 
 impl TlsError {
-    fn new(path: &Path, reason: impl Into<String>) -> TlsError {
-        TlsError { path: path.to_owned(), reason: reason.into() }
+    fn new(path: impl AsRef<Path>, reason: impl Into<String>) -> TlsError {
+        TlsError { path: path.as_ref().to_owned(), reason: reason.into() }
     }
 }
 
-/// What is wrong with a certificate and its key: all of it.
+/// Everything that is wrong with a certificate, its key and its staple; empty if they can be used.
 #[must_use]
 pub fn check_pair(files: &CertificateFiles) -> Vec<TlsError> {
     files::pair(files).err().unwrap_or_default()
 }
 
-/// Whether these authorities can be read.
+/// Whether these authorities can be used.
 pub fn check_authorities(path: &Path) -> Result<(), TlsError> {
     files::authorities(path).map(drop)
 }
 
+/// The cryptography of everything here, made once.
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
     Arc::clone(&PROVIDER)

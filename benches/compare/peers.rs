@@ -160,7 +160,7 @@ fn haproxy(dir: &Path, Addresses { http, https, application }: Addresses) -> Str
     format!(
         "global
     nbthread 1
-    maxconn 8192
+    maxconn 4096
     ssl-default-bind-options ssl-min-ver TLSv1.2
 
 defaults

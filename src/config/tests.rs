@@ -67,6 +67,9 @@ static PEM: LazyLock<String> = LazyLock::new(|| {
     made.cert.pem() + &made.signing_key.serialize_pem()
 });
 
+/// The least that is an answer of an authority: it was asked in vain.
+const STAPLE: [u8; 5] = [0x30, 3, 0x0a, 1, 0];
+
 /// A file for TLS, good for everything, and its path.
 fn file_in(dir: &Path, name: &str) -> String {
     let path = dir.join(name);
@@ -143,6 +146,7 @@ fn reference_with_examples(dir: &Path) -> String {
     for name in ["site.pem", "site.key", "site.ocsp", "clients.pem", "ca.pem", "proxy.pem", "proxy.key"] {
         file_in(dir, name);
     }
+    fs::write(dir.join("site.ocsp"), STAPLE).expect("written");
     let line = |line: &str| match line.strip_prefix('#') {
         Some(example) if !example.is_empty() && !example.starts_with(' ') || line.starts_with("#  {") => {
             line[1..].to_owned()
@@ -216,6 +220,8 @@ fn everything(dir: &Path) -> String {
     let token = dir.join("token");
     fs::write(&token, "s3cret-in-a-file\n").expect("written");
     let pem = file_in(dir, "a.pem");
+    let staple = dir.join("staple");
+    fs::write(&staple, STAPLE).expect("written");
     format!(
         r#"active = "green"
 [state]
@@ -236,7 +242,7 @@ max_body = "1EiB"
 workers = 3
 [tls]
 min_version = "1.3"
-certificates = [{{ cert = "{pem}", key = "{pem}", ocsp = "{pem}" }}, {{ cert = "{other}", key = "{pem}" }}]
+certificates = [{{ cert = "{pem}", key = "{pem}", ocsp = "{staple}" }}, {{ cert = "{other}", key = "{pem}" }}]
 client_ca = "{pem}"
 client_auth = "request"
 handshake_timeout = "1h"
@@ -299,6 +305,7 @@ access = "/var/log/access"
 redact_query = true
 "#,
         token = token.display(),
+        staple = staple.display(),
         other = file_in(dir, "other.pem"),
     )
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,7 +22,7 @@ use crate::proxy::forward::Inquiry;
 use crate::proxy::live::Accepted;
 use crate::proxy::slot::{Fired, Phase};
 use crate::proxy::stack::stack;
-use crate::tls::server::client_subject;
+use crate::tls::{client_certificate_is_over, client_subject};
 use crate::wire::head::{Head, Version};
 use crate::wire::http1::{HeadError, Wire};
 use crate::wire::http2::PREFACE;
@@ -75,6 +75,9 @@ async fn begin(open: Open, mut wire: Wire, Accepted { mut peer, tls }: Accepted)
         let Some(stream) = stream.await else { return };
         drop(handshake);
         let connection = stream.get_ref().1;
+        if client_certificate_is_over(connection, SystemTime::now()) {
+            return;
+        }
         let http2 = connection.alpn_protocol() == Some(b"h2");
         let client = ClientConnection::new(open, peer, client_subject(connection));
         let socket = Socket::Client(Box::new(stream));

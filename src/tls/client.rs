@@ -1,33 +1,39 @@
-//! Towards endpoints.
+//! Towards endpoints: who is believed, and what we show.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
-use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::client::ResolvesClientCert;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
+use rustls::{AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::tls::{TlsError, TlsVersion, files, provider};
+use crate::tls::{CertificateFiles, TlsError, TlsVersion, files, provider};
+
+const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
 
 /// How the endpoints of an upstream are spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientSettings {
-    /// Whom to trust; `None`: whom the system trusts.
+    /// Whose signatures are believed; `None`: those of the system.
     pub ca: Option<PathBuf>,
-    /// The name that the certificate has to have; `None`: the endpoint's own.
+    /// The name that the certificate has to be for; `None`: the endpoint's own.
     pub server_name: Option<String>,
     /// What we show.
     pub client_cert: Option<PathBuf>,
     /// The key to it.
     pub client_key: Option<PathBuf>,
-    /// HTTP/2, and not HTTP/1.1.
+    /// HTTP/2, and nothing else; else HTTP/1.1.
     pub http2: bool,
 }
 
-/// The endpoints' side of one upstream.
+/// The endpoints' side of TLS. A clone is the same, with the same sessions.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
@@ -36,88 +42,156 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// Reads everything; or names everything that is wrong.
+    /// Reads everything, or names everything that is wrong.
     pub fn load(settings: &ClientSettings) -> Result<ClientTls, Vec<TlsError>> {
         let mut errors = Vec::new();
         let roots = match &settings.ca {
-            Some(path) => files::authorities(path),
-            None => system_authorities(),
+            Some(path) => files::authorities(path).map(|authorities| authorities.store),
+            None => system_authorities(rustls_native_certs::load_native_certs().certs),
         };
         let roots = roots.map_err(|error| errors.push(error)).ok();
-        let shown = match (&settings.client_cert, &settings.client_key) {
-            (Some(cert), Some(key)) => {
-                let chain = files::certificates(cert).map_err(|error| errors.push(error)).ok();
-                let key = files::private_key(key).map_err(|error| errors.push(error)).ok();
-                chain.zip(key)
-            }
-            _ => None,
-        };
-        let (Some(roots), true) = (roots, errors.is_empty()) else { return Err(errors) };
+        let shown = own_certificate(settings).map_err(|wrong| errors.extend(wrong)).ok();
+        let server_name = settings.server_name.as_deref().map(server_name).transpose();
+        let server_name = server_name.map_err(|error| errors.push(error)).ok();
+        let (Some(roots), Some(shown), Some(server_name)) = (roots, shown, server_name) else { return Err(errors) };
+
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(TlsVersion::V12.and_newer())
             .expect("the provider knows both versions")
             .with_root_certificates(roots);
-        let mut config = match (shown, &settings.client_key) {
-            (Some((chain, key)), Some(path)) => builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|_| vec![TlsError::new(path, "is not the key of the client certificate")])?,
-            _ => builder.with_no_client_auth(),
+        let mut config = match shown {
+            Some(shown) => builder.with_client_cert_resolver(shown),
+            None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![if settings.http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-        let server_name = settings.server_name.clone().map(ServerName::try_from).transpose();
-        let server_name = server_name.map_err(|error| vec![TlsError::new(&PathBuf::new(), error.to_string())])?;
+        // One protocol, not a choice: what comes after the handshake is made for it.
+        config.alpn_protocols = vec![if settings.http2 { HTTP2 } else { HTTP1 }.to_vec()];
         Ok(ClientTls { config: Arc::new(config), server_name, http2: settings.http2 })
     }
 
-    /// Speaks TLS on a connection to `host`, the endpoint's name or address.
+    /// Makes a handshake on a connection to `host`: the endpoint's name or address, for which its certificate has to be
+    /// where the settings name no other. The error's text is for those who have to repair it.
     pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>> {
         let name = match &self.server_name {
             Some(name) => name.clone(),
-            None => ServerName::try_from(host.trim_end_matches('.').to_owned()).map_err(|_| {
-                io::Error::new(io::ErrorKind::InvalidInput, "the endpoint has no name to check: set `server_name`")
-            })?,
+            None => server_name(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.reason))?,
         };
-        let connected = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await.map_err(in_words)?;
-        if self.http2 && connected.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the endpoint does not speak HTTP/2"));
+        let connecting = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
+        let stream = connecting.await.map_err(in_words)?;
+        if self.http2 && stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, NO_HTTP2));
         }
-        Ok(connected)
+        Ok(stream)
+    }
+
+    /// Whether HTTP/2 is spoken after the handshake.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.http2
     }
 }
 
-fn system_authorities() -> Result<RootCertStore, TlsError> {
-    let found = rustls_native_certs::load_native_certs();
+fn own_certificate(settings: &ClientSettings) -> Result<Option<Arc<dyn ResolvesClientCert>>, Vec<TlsError>> {
+    match (&settings.client_cert, &settings.client_key) {
+        (Some(cert), Some(key)) => {
+            let files = CertificateFiles { cert: cert.clone(), key: key.clone(), ocsp: None };
+            Ok(Some(Arc::new(SingleCertAndKey::from(files::pair(&files)?.key))))
+        }
+        (None, None) => Ok(None),
+        (Some(path), None) => Err(vec![TlsError::new(path, "has no key beside it: set `client_key` too")]),
+        (None, Some(path)) => Err(vec![TlsError::new(path, "has no certificate beside it: set `client_cert` too")]),
+    }
+}
+
+fn system_authorities(found: Vec<CertificateDer<'static>>) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
-    let (added, _) = store.add_parsable_certificates(found.certs);
-    if added == 0 {
-        return Err(TlsError::new(
-            &PathBuf::from("/etc/ssl/certs"),
-            "the system trusts no authority: install ca-certificates, or set `ca`",
-        ));
+    // Of some hundred authorities one that can't be read does not matter, as long as there are others.
+    store.add_parsable_certificates(found);
+    if store.is_empty() {
+        let reason = "the system believes no authority: install the package `ca-certificates`, or set `ca`";
+        return Err(TlsError::new("/etc/ssl/certs", reason));
     }
     Ok(store)
 }
 
-/// Why the endpoint is not trusted, for those who have to repair it.
+/// A name or an address. One that ends in a dot means the same without it, and certificates have none.
+fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let plain = address.or(name.strip_suffix('.')).unwrap_or(name);
+    ServerName::try_from(plain.to_owned())
+        .map_err(|_| TlsError::new("server_name", format!("{name:?} is neither a name nor an address")))
+}
+
+/// Certificates of large sites have hundreds.
+const NAMES_TOLD: usize = 5;
+const NO_HTTP2: &str = "the endpoint does not speak HTTP/2 over TLS";
+const NO_TLS: &str = "the endpoint does not speak TLS on this port";
+
+/// Why there is no connection, for those who have to repair it.
 fn in_words(error: io::Error) -> io::Error {
-    let Some(rustls::Error::InvalidCertificate(reason)) =
-        error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
-    else {
-        return error;
+    let Some(reason) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the endpoint closed the connection during the TLS handshake",
+            ),
+            _ => error,
+        };
     };
     let text = match reason {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired",
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet"
+        rustls::Error::InvalidCertificate(reason) => about_certificate(reason),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => NO_TLS.to_owned(),
+        rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => NO_HTTP2.to_owned(),
+        rustls::Error::AlertReceived(alert) => format!("the endpoint refused the TLS handshake: {alert:?}"),
+        rustls::Error::PeerIncompatible(reason) => {
+            format!("the endpoint speaks no TLS that is spoken here (1.2 and 1.3): {reason:?}")
         }
-        CertificateError::UnknownIssuer => "its certificate is from an authority that is not trusted",
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "its certificate is for another name"
-        }
-        other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-            "its certificate is one of an authority (CA:TRUE), which no server may show"
-        }
-        _ => return error,
+        other => format!("the TLS handshake with the endpoint failed: {other}"),
     };
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
+
+fn about_certificate(reason: &CertificateError) -> String {
+    match reason {
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let valid = match names(presented) {
+                names if names.is_empty() => "it has no alternative names".to_owned(),
+                names => format!("only for {names}; `server_name` may be one of these"),
+            };
+            format!("its certificate is not valid for {}: {valid}", expected.to_str())
+        }
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("its certificate has expired on {}", time(*not_after))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("its certificate is not valid before {}", time(*not_before))
+        }
+        CertificateError::UnknownIssuer => {
+            "its certificate is from an unknown issuer; `ca` names whom to believe".to_owned()
+        }
+        // webpki has no variant of its own for it here; servers that show the certificate they are signed with are common.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is one of an authority (CA:TRUE), which no server may show".to_owned()
+        }
+        other => format!("its certificate can't be believed: {other}"),
+    }
+}
+
+/// webpki says `DnsName("example.com")` and `IpAddress(127.0.0.1)`.
+fn names(presented: &[String]) -> String {
+    let plain = |name: &String| {
+        let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+        inside.unwrap_or(name).trim_matches('"').escape_debug().to_string()
+    };
+    let mut names: Vec<String> = presented.iter().take(NAMES_TOLD).map(plain).collect();
+    if presented.len() > NAMES_TOLD {
+        names.push(format!("{} more", presented.len() - NAMES_TOLD));
+    }
+    names.join(", ")
+}
+
+fn time(at: UnixTime) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(at.as_secs())).to_string()
+}
+
+#[cfg(test)]
+mod tests;

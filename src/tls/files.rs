@@ -1,39 +1,175 @@
-//! Reading certificates, keys and authorities from files.
+//! Reading certificates, keys, staples and authorities, and saying what is wrong with them.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{Mode, OFlags};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::sign::CertifiedKey;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::tls::certificate::{self, Facts};
 use crate::tls::{CertificateFiles, TlsError, provider};
 
-/// A larger file is neither.
+/// Nothing that belongs here is larger.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// A pair that fits, and what its certificate says.
-#[derive(Debug)]
+/// A certificate with the key that fits it, and what it says.
+#[derive(Clone, Debug)]
 pub(super) struct Pair {
     pub(super) key: CertifiedKey,
-    /// In lower case; `*.` in front of those that stand for one more label.
-    pub(super) names: Vec<String>,
-    pub(super) not_after: SystemTime,
+    pub(super) facts: Facts,
 }
 
-/// The content of a file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let unreadable = |error: std::io::Error| TlsError::new(path, format!("can't be read: {error}"));
-    // Looked at first, because opening a pipe would wait for somebody to write into it.
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+/// Certificates that signatures are trusted of.
+#[derive(Debug)]
+pub(super) struct Authorities {
+    pub(super) store: RootCertStore,
+    /// The same as they stand in the file, to find out whether they changed.
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+}
+
+/// A certificate with its key and its staple, or everything that is wrong with them.
+pub(super) fn pair(files: &CertificateFiles) -> Result<Pair, Vec<TlsError>> {
+    let mut errors = Vec::new();
+    let mut keep = |error| errors.push(error);
+    let chain = chain(&files.cert).map_err(&mut keep).ok();
+    let key = private_key(&files.key).map_err(&mut keep).ok();
+    let ocsp = files.ocsp.as_deref().map(staple).transpose().map_err(&mut keep).ok();
+    let (Some((chain, facts)), Some(key), Some(ocsp)) = (chain, key, ocsp) else { return Err(errors) };
+    let mut key = fitting(chain, key, files).map_err(|error| vec![error])?;
+    key.ocsp = ocsp;
+    Ok(Pair { key, facts })
+}
+
+/// Whom to trust.
+pub(super) fn authorities(path: &Path) -> Result<Authorities, TlsError> {
+    let certificates = certificates(path)?;
+    let mut store = RootCertStore::empty();
+    for (index, certificate) in certificates.iter().enumerate() {
+        let number = index + 1;
+        let invalid = |error| TlsError::new(path, format!("its certificate number {number} can't be used: {error}"));
+        store.add(certificate.clone()).map_err(invalid)?;
+    }
+    Ok(Authorities { store, certificates })
+}
+
+fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Facts), TlsError> {
+    let chain = certificates(path)?;
+    let facts = match chain.first().map(certificate::facts) {
+        Some(Ok(facts)) => facts,
+        Some(Err(error)) => return Err(TlsError::new(path, format!("its first certificate can't be read: {error}"))),
+        None => return Err(nothing_in(path, &[], "certificate", "x509")),
+    };
+    Ok((chain, facts))
+}
+
+/// Every certificate of a PEM file; at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(path)?;
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().map_err(|error| damaged(path, &error))?;
+    if certificates.is_empty() {
+        return Err(nothing_in(path, &bytes, "certificate", "x509"));
+    }
+    Ok(certificates)
+}
+
+/// The first private key of a PEM file.
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let bytes = read(path)?;
+    match PrivateKeyDer::from_pem_slice(&bytes) {
+        Ok(key) => Ok(key),
+        Err(_) if holds(&bytes, b"ENCRYPTED") => Err(TlsError::new(
+            path,
+            "is protected by a passphrase; write it without: `openssl pkey -in FILE -out FILE`",
+        )),
+        Err(pem::Error::NoItemsFound) => Err(nothing_in(path, &bytes, "private key", "pkey")),
+        Err(error) => Err(damaged(path, &error)),
+    }
+}
+
+/// The answer of an OCSP responder. It is looked at only so far that no other file is sent in its place.
+fn staple(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let bytes = read(path)?;
+    match after_sequence_header(&bytes) {
+        // The first thing in it is its status (RFC 6960, 4.2.1), an enumerated value; 0 is "successful".
+        Some([0x0a, 0x01, 0x00, ..]) => Ok(bytes),
+        Some([0x0a, 0x01, status, ..]) => {
+            Err(TlsError::new(path, format!("is the responder's refusal to answer (status {status})")))
+        }
+        _ => Err(TlsError::new(path, "is not an OCSP response in DER, as `openssl ocsp -respout FILE` writes it")),
+    }
+}
+
+/// The content of a DER sequence that fills all of the bytes.
+fn after_sequence_header(bytes: &[u8]) -> Option<&[u8]> {
+    let (length, content) = match bytes {
+        [0x30, length @ 0..=0x7f, content @ ..] => (usize::from(*length), content),
+        [0x30, 0x81, length, content @ ..] => (usize::from(*length), content),
+        [0x30, 0x82, high, low, content @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), content),
+        [0x30, 0x83, high, middle, low, content @ ..] => {
+            (u32::from_be_bytes([0, *high, *middle, *low]) as usize, content)
+        }
+        _ => return None,
+    };
+    (content.len() == length).then_some(content)
+}
+
+fn fitting(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    files: &CertificateFiles,
+) -> Result<CertifiedKey, TlsError> {
+    let provider = provider();
+    let key = provider.key_provider.load_private_key(key).map_err(|_| {
+        TlsError::new(
+            &files.key,
+            "is damaged, or of a kind that is not supported: use RSA of 2048 bits or more, ECDSA or Ed25519",
+        )
+    })?;
+    let key = CertifiedKey::new(chain, key);
+    let reason = match key.keys_match() {
+        Ok(()) => return Ok(key),
+        Err(rustls::Error::InvalidCertificate(reason)) => {
+            return Err(TlsError::new(&files.cert, format!("its first certificate can't be used: {reason}")));
+        }
+        Err(_) => match position(&key) {
+            Some(number) => {
+                format!("fits certificate number {number} of {}; that one has to come first", files.cert.display())
+            }
+            None => format!("is not the key of {}", files.cert.display()),
+        },
+    };
+    Err(TlsError::new(&files.key, reason))
+}
+
+/// Which certificate of the chain the key fits, counted from 1.
+fn position(key: &CertifiedKey) -> Option<usize> {
+    let fits = |certificate: &CertificateDer<'static>| {
+        CertifiedKey::new(vec![certificate.clone()], key.key.clone()).keys_match().is_ok()
+    };
+    key.cert.iter().position(fits).map(|index| index + 1)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let unreadable = |error: io::Error| {
+        let repair = match error.kind() {
+            io::ErrorKind::PermissionDenied => "; let the user of this process read it",
+            _ => "",
+        };
+        TlsError::new(path, format!("can't be read: {error}{repair}"))
+    };
+    // To open a pipe would else wait for somebody who writes into it.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| unreadable(errno.into()))?;
+    let file = File::from(file);
+    if !file.metadata().map_err(unreadable)?.is_file() {
         return Err(TlsError::new(path, "is not a regular file"));
     }
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(TlsError::new(path, "is larger than 1 MiB, the most that is read"));
@@ -41,110 +177,30 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(bytes)
 }
 
-/// Every certificate of a PEM file; at least one.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err(TlsError::new(path, "has no certificate in PEM")),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(TlsError::new(path, format!("is not valid PEM: {error}"))),
-    }
+/// Only the kind of damage is named: what stands around it may be a secret.
+fn damaged(path: &Path, error: &pem::Error) -> TlsError {
+    let reason = match error {
+        pem::Error::MissingSectionEnd { .. } => "is damaged: a section of PEM has no end",
+        pem::Error::IllegalSectionStart { .. } => "is damaged: a section of PEM has no proper beginning",
+        pem::Error::Base64Decode(_) => "is damaged: a section of PEM is not base64",
+        _ => "is not valid PEM",
+    };
+    TlsError::new(path, reason)
 }
 
-/// The one private key of a PEM file.
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|_| TlsError::new(path, "has no private key in PEM"))
+fn nothing_in(path: &Path, bytes: &[u8], what: &str, tool: &str) -> TlsError {
+    // DER begins with a sequence, and PEM never does so: '0' can't begin a line of dashes.
+    let repair = match bytes {
+        [] => "; it is empty".to_owned(),
+        [0x30, ..] => format!("; it seems to be DER: `openssl {tool} -inform der -in FILE -out FILE`"),
+        _ => String::new(),
+    };
+    TlsError::new(path, format!("has no {what} in PEM{repair}"))
 }
 
-/// A certificate with its key, or everything that is wrong with them.
-pub(super) fn pair(files: &CertificateFiles) -> Result<Pair, Vec<TlsError>> {
-    let mut errors = Vec::new();
-    let mut keep = |error| errors.push(error);
-    let chain = certificates(&files.cert).map_err(&mut keep).ok();
-    let key = private_key(&files.key).map_err(&mut keep).ok();
-    let ocsp = files.ocsp.as_deref().map(read).transpose().map_err(&mut keep).ok();
-    let (Some(chain), Some(key), Some(ocsp)) = (chain, key, ocsp) else { return Err(errors) };
-    let (names, not_after) =
-        facts(&chain[0]).ok_or_else(|| vec![TlsError::new(&files.cert, "has no valid certificate")])?;
-    let mut key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
-        vec![match error {
-            rustls::Error::InconsistentKeys(_) => {
-                TlsError::new(&files.key, format!("is not the key of {}", files.cert.display()))
-            }
-            _ => TlsError::new(&files.key, "is of a kind that is not supported"),
-        }]
-    })?;
-    key.ocsp = ocsp;
-    Ok(Pair { key, names, not_after })
+fn holds(bytes: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(bytes, part).is_some()
 }
 
-/// Whom to trust.
-pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut store = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        store.add(certificate).map_err(|_| TlsError::new(path, "has a certificate that is not valid"))?;
-    }
-    Ok(store)
-}
-
-/// The names of a certificate, and until when it is valid.
-fn facts(certificate: &CertificateDer<'_>) -> Option<(Vec<String>, SystemTime)> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let alternatives = certificate.subject_alternative_name().ok().flatten();
-    let mut names: Vec<String> = alternatives
-        .iter()
-        .flat_map(|names| &names.value.general_names)
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-            _ => None,
-        })
-        .collect();
-    if alternatives.is_none() {
-        names.extend(
-            certificate.subject().iter_common_name().filter_map(|name| Some(name.as_str().ok()?.to_ascii_lowercase())),
-        );
-    }
-    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
-    Some((names, UNIX_EPOCH + Duration::from_secs(seconds)))
-}
-
-/// The subject of a certificate as RFC 4514 writes it, for a header: what is not printable ASCII is escaped.
-pub(super) fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let mut parts = Vec::new();
-    for relative in certificate.subject().iter() {
-        let attributes: Vec<String> = relative
-            .iter()
-            .map(|attribute| {
-                let oid = attribute.attr_type();
-                let name = x509_parser::objects::oid2abbrev(oid, x509_parser::objects::oid_registry())
-                    .map_or_else(|_| oid.to_id_string(), str::to_owned);
-                format!("{name}={}", escaped(attribute.as_str().unwrap_or_default()))
-            })
-            .collect();
-        parts.push(attributes.join("+"));
-    }
-    // The most special part comes first.
-    parts.reverse();
-    Some(parts.join(","))
-}
-
-fn escaped(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    let last = value.chars().count().saturating_sub(1);
-    for (index, letter) in value.chars().enumerate() {
-        match letter {
-            '"' | '+' | ',' | ';' | '<' | '>' | '\\' => text.extend(['\\', letter]),
-            '#' | ' ' if index == 0 => text.extend(['\\', letter]),
-            ' ' if index == last => text.push_str("\\ "),
-            ' '..='~' => text.push(letter),
-            _ => {
-                let mut bytes = [0; 4];
-                for byte in letter.encode_utf8(&mut bytes).bytes() {
-                    text.push_str(&format!("\\{byte:02x}"));
-                }
-            }
-        }
-    }
-    text
-}
+#[cfg(test)]
+mod tests;
