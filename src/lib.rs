@@ -6,6 +6,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod domain;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ledger;
 pub mod listen;
 pub mod proxy;

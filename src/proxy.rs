@@ -15,7 +15,7 @@ pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod forward;
 mod hash;
-mod headers;
+pub(crate) mod headers;
 mod layers;
 mod lease;
 pub mod live;

@@ -210,6 +210,13 @@ async fn next(client: &ClientConnection, wire: &mut Wire, head: &mut Head, max: 
 
 /// Closes so that the client can read what was written.
 async fn close(mut wire: Wire) {
+    if wire.is_read() && wire.unread().is_empty() {
+        // Nothing that came is unread, so nothing is reset. TLS has a word for the end, TCP ends with the socket.
+        if !matches!(wire.io, Socket::Tcp(_)) {
+            let _ = wire.io.shutdown().await;
+        }
+        return;
+    }
     let ended = wire.has_ended();
     if wire.io.shutdown().await.is_err() || ended {
         return;

@@ -167,7 +167,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<(Upload, bool), P
         }
         Framing::None | Framing::Length(_) | Framing::UntilEnd => {}
     }
-    let expects = head.version == Version::Http11 && framing != Framing::None && head.has(Name::Expect);
+    let expects = head.version != Version::Http10 && framing != Framing::None && head.has(Name::Expect);
     Ok((Upload::new(framing, max_body, expects), upgrade))
 }
 
@@ -409,7 +409,7 @@ async fn heads(
 fn pass_interim(exchange: &Exchange, side: &mut Side, upload: &mut Upload, answer: &mut Head) {
     let wanted = match answer.status {
         100 => upload.go_ahead(),
-        _ => exchange.head.version == Version::Http11,
+        _ => exchange.head.version != Version::Http10,
     };
     // Behind what the client is slow to take there is no place to put them.
     if wanted && side.waiting() < MAX_INTERIM {

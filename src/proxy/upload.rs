@@ -126,6 +126,7 @@ impl Upload {
         if side.poll_left(cx).is_ready() {
             return Poll::Ready(Err(Kind::ClientLeft));
         }
+        side.peek(cx);
         if !side.has_unread() {
             if let Some(patience) = &mut self.held {
                 ready!(patience.as_mut().poll(cx));

@@ -29,7 +29,7 @@ pub(crate) enum Refused {
 }
 
 /// Reads a request's head from the beginning of `input`: its length, or `None` while it is not complete.
-pub(super) fn request(input: &[u8], head: &mut Head) -> Result<Option<usize>, Refused> {
+pub(crate) fn request(input: &[u8], head: &mut Head) -> Result<Option<usize>, Refused> {
     let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
     let length = match parsed.parse_with_uninit_headers(input, &mut fields) {

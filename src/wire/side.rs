@@ -208,6 +208,16 @@ impl Side {
         }
     }
 
+    /// Takes in what has come of the body, if nothing of it was taken in yet.
+    pub(crate) fn peek(&mut self, cx: &mut Context<'_>) {
+        match self {
+            // Watching for its end does that.
+            Side::Http1(_) => {}
+            // What is wrong with it is found again where it is used.
+            Side::Http2(stream) => drop(stream.poll_body(cx)),
+        }
+    }
+
     /// From now on bytes go through as they are.
     pub(crate) fn become_tunnel(&mut self) {
         match self {

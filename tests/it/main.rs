@@ -12,6 +12,7 @@ mod file;
 mod hostile;
 mod http;
 mod proxy;
+mod soak;
 mod start;
 mod switch;
 mod tunnel;

@@ -85,7 +85,7 @@ async fn http2(stream: impl Stream + 'static) -> SendRequest<Bytes> {
     sender.ready().await.expect("it is open")
 }
 
-async fn http2_to(address: SocketAddr) -> SendRequest<Bytes> {
+pub(crate) async fn http2_to(address: SocketAddr) -> SendRequest<Bytes> {
     http2(TcpStream::connect(address).await.expect("a connection")).await
 }
 
@@ -115,7 +115,7 @@ async fn ask(sender: &mut SendRequest<Bytes>, request: Request<()>, body: &[u8])
     (Response::from_parts(parts, ()), body)
 }
 
-async fn get(sender: &mut SendRequest<Bytes>, path: &str) -> (u16, String) {
+pub(crate) async fn get(sender: &mut SendRequest<Bytes>, path: &str) -> (u16, String) {
     let (answer, body) = ask(sender, request(path), b"").await;
     (answer.status().as_u16(), String::from_utf8(body).expect("text"))
 }
