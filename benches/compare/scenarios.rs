@@ -30,8 +30,8 @@ struct Scenario {
 }
 
 enum Load {
-    /// By `h2load`: path, over TLS, and what else it is told.
-    H2Load { path: &'static str, tls: bool, options: &'static [&'static str], body: usize },
+    /// Over connections that are kept, by `h2load`: path, over TLS, and what else it is told.
+    KeptAlive { path: &'static str, tls: bool, options: &'static [&'static str], body: usize },
     /// A TCP connection for each request.
     Connections,
     /// A TLS connection for each request, with or without a ticket of the one before.
@@ -39,7 +39,7 @@ enum Load {
 }
 
 const fn h1(path: &'static str, tls: bool, body: usize) -> Load {
-    Load::H2Load { path, tls, options: &["--h1", "-c32"], body }
+    Load::KeptAlive { path, tls, options: &["--h1", "-c32"], body }
 }
 
 const SCENARIOS: [Scenario; 11] = [
@@ -47,25 +47,25 @@ const SCENARIOS: [Scenario; 11] = [
     Scenario { name: "16 KiB", load: h1("/16k", false, 0), requests: 20_000 },
     Scenario {
         name: "1 MiB",
-        load: Load::H2Load { path: "/1m", tls: false, options: &["--h1", "-c8"], body: 0 },
+        load: Load::KeptAlive { path: "/1m", tls: false, options: &["--h1", "-c8"], body: 0 },
         requests: 1_000,
     },
     Scenario { name: "POST 16 KiB", load: h1("/post", false, 16 << 10), requests: 10_000 },
     Scenario {
         name: "POST 1 MiB",
-        load: Load::H2Load { path: "/post", tls: false, options: &["--h1", "-c8"], body: 1 << 20 },
+        load: Load::KeptAlive { path: "/post", tls: false, options: &["--h1", "-c8"], body: 1 << 20 },
         requests: 500,
     },
     Scenario { name: "connection each", load: Load::Connections, requests: 6_000 },
     Scenario { name: "TLS, keep-alive", load: h1("/", true, 0), requests: 20_000 },
     Scenario {
         name: "h2 over TLS, 8 x 16",
-        load: Load::H2Load { path: "/", tls: true, options: &["-c8", "-m16"], body: 0 },
+        load: Load::KeptAlive { path: "/", tls: true, options: &["-c8", "-m16"], body: 0 },
         requests: 30_000,
     },
     Scenario {
         name: "h2 over TLS, 16 KiB",
-        load: Load::H2Load { path: "/16k", tls: true, options: &["-c8", "-m16"], body: 0 },
+        load: Load::KeptAlive { path: "/16k", tls: true, options: &["-c8", "-m16"], body: 0 },
         requests: 10_000,
     },
     Scenario { name: "TLS handshake, full", load: Load::Handshakes { resumed: false }, requests: 1_000 },
@@ -113,7 +113,7 @@ pub(crate) async fn run(bench: &Bench, rounds: u32) -> Result<(), String> {
 
 impl Load {
     fn needs_tls(&self) -> bool {
-        matches!(self, Load::H2Load { tls: true, .. } | Load::Handshakes { .. })
+        matches!(self, Load::KeptAlive { tls: true, .. } | Load::Handshakes { .. })
     }
 }
 
@@ -157,7 +157,7 @@ async fn measure(bench: &Bench, peer: Peer, application: SocketAddr, dir: &TempD
 
 async fn drive(load: &Load, addresses: Addresses, files: &Path, dir: &Path, requests: u64) {
     match load {
-        Load::H2Load { path, tls, options, body } => {
+        Load::KeptAlive { path, tls, options, body } => {
             let (scheme, to) = if *tls { ("https", addresses.https) } else { ("http", addresses.http) };
             let mut command = tokio::process::Command::new("h2load");
             command.arg(format!("-n{requests}")).args(*options).stdin(Stdio::null());
