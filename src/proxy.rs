@@ -1,14 +1,16 @@
 //! The data plane: what happens to a request between a client and an endpoint.
 //!
 //! The life of a request: `listen` accepts and reads its head (`wire`); [`stack`] wraps [`forward`], which takes its hold
-//! on the live color ([`live`], [`snapshot`], [`lease`]), picks an endpoint ([`pool`]), rewrites the fields ([`headers`])
-//! and sends it on a connection of this worker ([`transport`]), its body behind it ([`upload`]). The answer goes back the
+//! on the live color ([`live`], [`snapshot`], [`lease`]), rewrites the fields ([`headers`]) and asks ([`attempt`]): an
+//! endpoint is picked ([`pool`]), the request goes out on a connection of this worker ([`transport`]), its body behind it
+//! ([`upload`]). The answer goes back the
 //! same way ([`answer`]). What is held meanwhile, and what is reported of it, is the [`exchange`]; what has a deadline or
 //! can be ended from outside is a [`slot`].
 //!
 //! Nothing in here decides which color is live, and nothing on the way of a request takes a lock.
 
 pub(crate) mod answer;
+mod attempt;
 pub(crate) mod client;
 pub mod clock;
 pub(crate) mod error;

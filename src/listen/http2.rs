@@ -2,14 +2,14 @@
 //!
 //! The limits are against clients that cost more than they pay: streams that are opened and reset (CVE-2023-44487), heads
 //! without an end, fields that unpack to much more than was sent, frames that ask for answers. What the `h2` crate
-//! counts by itself (resets, small frames, pings) is left at its own limits.
+//! counts by itself (streams that are reset before they are seen, small frames, pings) is left at its own limits.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::task::Poll;
 
-use h2::RecvStream;
 use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
 use http::Request;
 use tower::Service;
 
@@ -33,6 +33,24 @@ const SEND_BUFFER: usize = 128 << 10;
 /// Streams that we had to reset; a client that makes more of them is cut off.
 const MAX_RESETS: usize = 256;
 
+/// A client that gives up more than this, and more than half of what it asks for, asks only to make work.
+const MAX_GIVEN_UP: usize = 1000;
+
+/// What the streams of a connection tell it.
+#[derive(Default)]
+struct Streams {
+    open: Cell<usize>,
+    begun: Cell<usize>,
+    /// Ended without the whole of an answer.
+    given_up: Cell<usize>,
+}
+
+impl Streams {
+    fn are_a_flood(&self) -> bool {
+        self.given_up.get() > MAX_GIVEN_UP && self.given_up.get() * 2 > self.begun.get()
+    }
+}
+
 /// Serves it until it is closed.
 pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
     let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
@@ -52,14 +70,15 @@ pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
         Some(Fired::Ended | Fired::Closing) | None => handshake.as_mut().poll(cx).map(Result::ok),
     });
     let Some(mut connection) = connection.await else { return };
-    let streams = Rc::new(Cell::new(0_usize));
+    let streams = Rc::new(Streams::default());
     let mut closing = false;
     client.idle();
     std::future::poll_fn(|cx| {
         loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    streams.set(streams.get() + 1);
+                    streams.open.set(streams.open.get() + 1);
+                    streams.begun.set(streams.begun.get() + 1);
                     tokio::task::spawn_local(serve_stream(Rc::clone(&client), request, respond, Rc::clone(&streams)));
                 }
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
@@ -67,20 +86,27 @@ pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
             }
         }
         // It is polled whenever a stream ends.
-        match (streams.get(), client.slot.phase()) {
+        match (streams.open.get(), client.slot.phase()) {
             (0, Phase::Request) => client.idle(),
             (1.., Phase::Idle | Phase::Head) => client.slot.enter(Phase::Request, None),
             _ => {}
         }
         match client.slot.fired() {
             Some(Fired::Cut) => return Poll::Ready(()),
-            Some(Fired::Deadline | Fired::Closing) if !closing && (client.slot.is_closing() || streams.get() == 0) => {
+            Some(Fired::Deadline | Fired::Closing)
+                if !closing && (client.slot.is_closing() || streams.open.get() == 0) =>
+            {
                 // GOAWAY: what is under way is finished, and nothing new is taken.
                 closing = true;
                 connection.graceful_shutdown();
                 cx.waker().wake_by_ref();
             }
             _ => {}
+        }
+        if streams.are_a_flood() && !closing {
+            closing = true;
+            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            cx.waker().wake_by_ref();
         }
         client.slot.take_fired();
         Poll::Pending
@@ -92,10 +118,10 @@ async fn serve_stream(
     client: Rc<ClientConnection>,
     request: Request<RecvStream>,
     respond: SendResponse<bytes::Bytes>,
-    streams: Rc<Cell<usize>>,
+    streams: Rc<Streams>,
 ) {
     let slot = client.worker.slots.add(Phase::Request, None);
-    let _open = Open { client: Rc::clone(&client), slot: Rc::clone(&slot), streams };
+    let _open = Open { client: Rc::clone(&client), slot: Rc::clone(&slot), streams: Rc::clone(&streams) };
     let Some((stream, head)) = Stream::accepted(request, respond) else { return };
     let side = Side::Http2(Box::new(stream));
     let inquiry = Inquiry { client: Rc::clone(&client), slot: Rc::clone(&slot), side, head };
@@ -107,6 +133,7 @@ async fn serve_stream(
     })
     .await;
     if answered.after == After::Cut {
+        streams.given_up.set(streams.given_up.get() + 1);
         answered.side.reset();
     }
 }
@@ -115,14 +142,14 @@ async fn serve_stream(
 struct Open {
     client: Rc<ClientConnection>,
     slot: Rc<Slot>,
-    streams: Rc<Cell<usize>>,
+    streams: Rc<Streams>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.client.worker.slots.remove(&self.slot);
-        self.streams.set(self.streams.get() - 1);
-        if self.streams.get() == 0 {
+        self.streams.open.set(self.streams.open.get() - 1);
+        if self.streams.open.get() == 0 {
             // The connection has to notice that it is idle, also where no frame is to be written any more.
             self.client.slot.wake();
         }

@@ -259,6 +259,27 @@ async fn what_http2_forbids_reaches_no_endpoint() {
 }
 
 #[tokio::test]
+async fn a_client_that_only_opens_and_resets_streams_is_cut_off_and_others_are_served() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut other = http2_to(proxy.http).await;
+    let mut flood = http2_to(proxy.http).await;
+    let cut_off = async {
+        loop {
+            let Ok(mut ready) = flood.ready().await else { return };
+            let Ok((answer, send)) = ready.send_request(request("/hangs"), false) else { return };
+            // Begun, so that it costs the endpoint something, and then given up.
+            drop((answer, send));
+            flood = ready;
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("it is cut off", cut_off).await;
+    assert_eq!(get(&mut other, "/").await, (200, "blue".to_owned()));
+    proxy.until("nothing is left of it", |status| status["blue"]["requests"] == 0).await;
+}
+
+#[tokio::test]
 async fn a_grpc_client_gets_an_error_it_understands() {
     let (blue, green) = pair().await;
     blue.set_healthy(false);

@@ -1,0 +1,243 @@
+//! Getting an answer: which endpoint is asked, over which connection, and whether another one may be asked after it.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::exchange::Exchange;
+use crate::proxy::headers;
+use crate::proxy::retry::is_idempotent;
+use crate::proxy::slot::Phase;
+use crate::proxy::transport::UpstreamConnection;
+use crate::proxy::upload::Upload;
+use crate::wire::body::Framing;
+use crate::wire::head::{Head, Name, Version};
+use crate::wire::http1::HeadError;
+use crate::wire::side::Side;
+
+/// Interim answers that wait for a client that does not read, at most; more are dropped.
+const MAX_INTERIM: usize = 64 << 10;
+/// After so many interim answers somebody else is served first.
+const INTERIM_AT_ONCE: u32 = 32;
+
+/// Sends the request to an endpoint and reads the head of the answer.
+///
+/// It may go to another endpoint where nothing was lost by the first attempt: nothing was sent, or the method is
+/// idempotent (RFC 9110, 9.2.2) and no byte of a body was taken from the client. Never to the other color.
+pub(super) async fn send(
+    exchange: &mut Exchange,
+    side: &mut Side,
+    upload: &mut Upload,
+    answer: &mut Head,
+) -> Result<UpstreamConnection, ProxyError> {
+    let mut tried = Vec::new();
+    let mut failed = ProxyError::from(Kind::NoEndpoint);
+    let retry = exchange.client.worker.live.with(|snapshot| snapshot.edge.retry);
+    exchange.pays_for_retries(retry.budget_percent);
+    let mut chosen = exchange.choose(&tried);
+    while let Some(index) = chosen {
+        match attempt(exchange, side, upload, answer).await {
+            Ok(upstream) => {
+                // What a gateway says of something that is not there; the application itself says 500.
+                exchange.tells_pool(index, !matches!(answer.status, 502..=504));
+                return Ok(upstream);
+            }
+            Err(Attempt { error, again }) => {
+                if error.kind.is_endpoints() {
+                    exchange.tells_pool(index, false);
+                }
+                failed = error;
+                let allowed = match again {
+                    Again::Never => false,
+                    // It costs nobody anything.
+                    Again::NotSent => true,
+                    Again::Idempotent => exchange.may_retry(retry.budget_percent),
+                };
+                if !allowed || tried.len() >= retry.attempts as usize {
+                    return Err(failed);
+                }
+                tried.push(index);
+                chosen = exchange.choose(&tried);
+                if chosen.is_some() {
+                    exchange.retried();
+                    upload.restart();
+                }
+            }
+        }
+    }
+    Err(failed)
+}
+
+/// An attempt that came to nothing.
+struct Attempt {
+    error: ProxyError,
+    again: Again,
+}
+
+enum Again {
+    Never,
+    /// Nothing of it was sent.
+    NotSent,
+    /// It makes no difference if it arrives twice.
+    Idempotent,
+}
+
+impl From<ProxyError> for Attempt {
+    fn from(error: ProxyError) -> Attempt {
+        Attempt { error, again: Again::Never }
+    }
+}
+
+/// One attempt, at the endpoint that was chosen. A connection that the endpoint has closed while it was idle is replaced
+/// by a new one; that says nothing about the endpoint.
+async fn attempt(
+    exchange: &mut Exchange,
+    side: &mut Side,
+    upload: &mut Upload,
+    answer: &mut Head,
+) -> Result<UpstreamConnection, Attempt> {
+    let mut stale = false;
+    loop {
+        let (endpoint, pool) = exchange.target();
+        let pooled = if stale { None } else { exchange.client.worker.connections.take(endpoint, pool.rules()) };
+        let mut upstream = match pooled {
+            Some(pooled) => pooled,
+            None => match connect(exchange).await {
+                Ok(connected) => connected,
+                Err(error) => {
+                    if let Some(ended) = exchange.fired() {
+                        return Err(ended.into());
+                    }
+                    exchange.admission().meter.connect_errors.add(1);
+                    return Err(Attempt { error, again: Again::NotSent });
+                }
+            },
+        };
+        let timeout = exchange.admission().policy.response_timeout;
+        exchange.client.worker.slots.enter(&exchange.slot, Phase::Request, timeout);
+        let ready = poll_fn(|cx| match exchange.fired() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => upstream.side.poll_ready(cx).map(Ok),
+        });
+        let error = if ready.await? {
+            upstream.side.begin_request(&exchange.head, upload.framing);
+            exchange.sent();
+            match heads(exchange, side, &mut upstream.side, upload, answer).await {
+                Ok(()) => return Ok(upstream),
+                Err(Failure::Final(error)) => return Err(error.into()),
+                Err(Failure::Broken { answered: true }) => return Err(ProxyError::from(Kind::BadAnswer).into()),
+                Err(Failure::Broken { answered: false }) => Kind::UpstreamClosed.into(),
+            }
+        } else {
+            ProxyError::from(Kind::UpstreamClosed)
+        };
+        let again = match (upload.is_untouched(), upstream.side.has_written()) {
+            (false, _) => Again::Never,
+            (true, false) => Again::NotSent,
+            (true, true) if is_idempotent(exchange.head.method_bytes()) => Again::Idempotent,
+            (true, true) => Again::Never,
+        };
+        if matches!(again, Again::Never) || stale || !upstream.reused {
+            return Err(Attempt { error, again });
+        }
+        exchange.retried();
+        upload.restart();
+        stale = true;
+    }
+}
+
+async fn connect(exchange: &Exchange) -> Result<UpstreamConnection, ProxyError> {
+    let (endpoint, pool) = exchange.target();
+    let timeout = exchange.admission().policy.connect_timeout;
+    let mut making = pin!(exchange.client.worker.connections.make(endpoint, pool.rules(), timeout));
+    poll_fn(|cx| match exchange.fired() {
+        Some(error) => Poll::Ready(Err(error)),
+        None => making.as_mut().poll(cx),
+    })
+    .await
+}
+
+/// Why there is no answer.
+enum Failure {
+    Final(ProxyError),
+    /// The endpoint's connection broke; after a part of an answer, or before any.
+    Broken {
+        answered: bool,
+    },
+}
+
+impl From<Kind> for Failure {
+    fn from(kind: Kind) -> Failure {
+        Failure::Final(kind.into())
+    }
+}
+
+/// Sends as much of the request as goes, and waits for the head of the answer.
+async fn heads(
+    exchange: &mut Exchange,
+    side: &mut Side,
+    upstream: &mut Side,
+    upload: &mut Upload,
+    answer: &mut Head,
+) -> Result<(), Failure> {
+    let mut interim = 0;
+    poll_fn(|cx| {
+        if let Some(error) = exchange.fired() {
+            let slow = error.kind == Kind::ResponseTimeout && upload.waits_for_client();
+            return Poll::Ready(Err(Failure::Final(if slow { Kind::RequestTimeout.into() } else { error })));
+        }
+        match upload.poll(cx, exchange, side, upstream) {
+            Poll::Ready(Err(kind)) => return Poll::Ready(Err(kind.into())),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        loop {
+            match upstream.poll_answer(cx, answer) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(true)) if matches!(answer.status, 102..=199 | 100) && answer.status != 101 => {
+                    interim += 1;
+                    pass_interim(exchange, side, upload, answer);
+                    if interim % INTERIM_AT_ONCE == 0 {
+                        cx.waker().wake_by_ref();
+                        break;
+                    }
+                }
+                Poll::Ready(Ok(true)) if answer.status < 100 => return Poll::Ready(Err(Kind::BadAnswer.into())),
+                Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(false)) => return Poll::Ready(Err(Failure::Broken { answered: interim > 0 })),
+                Poll::Ready(Err(HeadError::Refused(_))) => return Poll::Ready(Err(Kind::BadAnswer.into())),
+                Poll::Ready(Err(HeadError::Incomplete)) => {
+                    return Poll::Ready(Err(Failure::Broken { answered: true }));
+                }
+                Poll::Ready(Err(HeadError::Io(error))) => {
+                    tracing::debug!(%error, "The endpoint did not answer.");
+                    return Poll::Ready(Err(Failure::Broken { answered: interim > 0 }));
+                }
+            }
+        }
+        if side.waiting() > 0
+            && let Poll::Ready(Err(_)) = side.poll_flush(cx)
+        {
+            return Poll::Ready(Err(Kind::ClientLeft.into()));
+        }
+        if upload.is_over() && side.poll_left(cx).is_ready() {
+            return Poll::Ready(Err(Kind::ClientLeft.into()));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Passes an interim answer on (RFC 9110, 15.2). `100 Continue` is for those who wait for it.
+fn pass_interim(exchange: &Exchange, side: &mut Side, upload: &mut Upload, answer: &mut Head) {
+    let wanted = match answer.status {
+        100 => upload.go_ahead(),
+        _ => exchange.head.version != Version::Http10,
+    };
+    // Behind what the client is slow to take there is no place to put them.
+    if wanted && side.waiting() < MAX_INTERIM {
+        headers::remove_hop_by_hop(answer);
+        answer.remove(Name::ContentLength);
+        side.begin_answer(answer, Framing::None);
+    }
+}
