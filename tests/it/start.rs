@@ -179,6 +179,7 @@ async fn row_9_a_damaged_line_in_the_middle_costs_nothing_else() {
     let (blue, green) = pair().await;
     let mut proxy = Proxy::start(&blue, &green).await;
     proxy.switch("green").await;
+    until_noted(&proxy).await;
     proxy.switch("blue").await;
     until_noted(&proxy).await;
     proxy.kill().await;
