@@ -104,3 +104,6 @@ fn lines_end_well(head: &[u8]) -> Result<&[u8], Refused> {
     let well = memchr_iter(b'\n', head).all(|end| end > 0 && head[end - 1] == b'\r');
     if well { Ok(head) } else { Err(Refused::Malformed("A line ends in a bare line feed.")) }
 }
+
+#[cfg(test)]
+mod tests;
