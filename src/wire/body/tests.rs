@@ -200,6 +200,13 @@ fn trailers_that_would_frame_or_route_a_message_are_none() {
 }
 
 #[test]
+fn a_length_that_somebody_may_take_for_a_negative_one_is_refused() {
+    for length in ["9223372036854775808", "9999999999999999999"] {
+        assert_eq!(framing(&[("content-length", length)]), None, "{length}");
+    }
+}
+
+#[test]
 fn what_is_encoded_is_decoded_as_the_same_with_every_extension_and_cut() {
     for seed in 0..300 {
         let mut random = fastrand::Rng::with_seed(seed);
