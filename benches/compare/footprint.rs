@@ -16,7 +16,7 @@ const SETTLE: Duration = Duration::from_secs(4);
 
 pub(crate) async fn run(bench: &Bench) {
     let mut rows = Vec::new();
-    for kind in [Kind::Cutover, Kind::HaProxy, Kind::Nginx] {
+    for kind in bench.programs.kinds().into_iter().filter(|kind| *kind != Kind::Relay) {
         rows.push(measure(kind, bench).await);
     }
     let title = format!(

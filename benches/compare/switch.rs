@@ -19,9 +19,7 @@ use tokio::time::{sleep, timeout};
 use crate::Bench;
 use crate::client::{Answer, Connection, GET};
 use crate::histogram::Histogram;
-use crate::proxies::{
-    CUTOVER_FILE, HAPROXY_MAP, HAPROXY_SOCKET, Kind, NGINX_ACTIVE, Proxy, nginx_active, nginx_command,
-};
+use crate::proxies::{self, Kind, Proxy, Upstream, haproxy, nginx};
 use crate::table::{self, median};
 
 const SWITCHES: usize = 20;
@@ -142,16 +140,16 @@ impl Way {
             Way::Rename => {
                 let edited = proxy.file("edited.toml");
                 std::fs::write(&edited, with_active(proxy, to)).expect("a file");
-                std::fs::rename(&edited, proxy.file(CUTOVER_FILE)).expect("the same directory");
+                std::fs::rename(&edited, proxy.file(proxies::cutover::FILE)).expect("the same directory");
                 until_active(to, proxy).await;
             }
             Way::InPlace => {
-                std::fs::write(proxy.file(CUTOVER_FILE), with_active(proxy, to)).expect("a file");
+                std::fs::write(proxy.file(proxies::cutover::FILE), with_active(proxy, to)).expect("a file");
                 until_active(to, proxy).await;
             }
             Way::Map => {
-                let map = proxy.file(HAPROXY_MAP);
-                let mut socket = UnixStream::connect(proxy.file(HAPROXY_SOCKET)).await.expect("the runtime socket");
+                let map = proxy.file(haproxy::MAP);
+                let mut socket = UnixStream::connect(proxy.file(haproxy::SOCKET)).await.expect("the runtime socket");
                 let command = format!("set map {} active {to}\n", map.display());
                 socket.write_all(command.as_bytes()).await.expect("a command");
                 let mut answer = String::new();
@@ -159,8 +157,8 @@ impl Way {
                 assert_eq!(answer.trim(), "", "HAProxy is silent when it did what it was told");
             }
             Way::Reload => {
-                std::fs::write(proxy.file(NGINX_ACTIVE), nginx_active(to)).expect("a file");
-                let mut command = nginx_command(&bench.programs, proxy.dir());
+                std::fs::write(proxy.file(nginx::ACTIVE), nginx::active(to, Upstream::Http1)).expect("a file");
+                let mut command = nginx::in_directory(&bench.programs, proxy.dir());
                 command.args(["-s", "reload"]).stderr(Stdio::null());
                 let status = tokio::process::Command::from(command).status().await.expect("nginx runs");
                 assert!(status.success(), "{status}");
@@ -238,7 +236,7 @@ async fn visit(to: SocketAddr, stop: Arc<AtomicBool>) -> Vec<Seen> {
 
 /// Cutover's file with another order in it.
 fn with_active(proxy: &Proxy, to: Color) -> String {
-    let text = proxy.read(CUTOVER_FILE);
+    let text = proxy.read(proxies::cutover::FILE);
     text.replacen(&format!("active = \"{}\"", to.other()), &format!("active = \"{to}\""), 1)
 }
 
