@@ -80,22 +80,29 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    /// Sends a request and reads the whole answer, which has to be a good one.
+    /// Sends a request and reads the whole answer, which has to be a good one; and the connection has to stay.
     pub(crate) async fn ask(&mut self, request: &Request) -> io::Result<()> {
+        let close = self.ask_or_close(request).await?;
+        if close { Err(io::Error::other("the connection is to be closed")) } else { Ok(()) }
+    }
+
+    /// The same; true if the connection takes no other request.
+    pub(crate) async fn ask_or_close(&mut self, request: &Request) -> io::Result<bool> {
         self.stream.write_all(&request.bytes).await?;
         self.stream.flush().await?;
         let mut buffer = [0; 16 << 10];
         let mut filled = 0;
-        let mut left = loop {
+        let (mut left, close) = loop {
             match self.stream.read(&mut buffer[filled..]).await? {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
                 read => filled += read,
             }
             let Some(answer) = parse(&buffer[..filled])? else { continue };
-            if answer.status != 200 || answer.length != request.wanted || answer.close {
+            if answer.status != 200 || answer.length != request.wanted {
                 return Err(io::Error::other(format!("{answer:?}")));
             }
-            break (answer.head + answer.length).checked_sub(filled).ok_or(ErrorKind::InvalidData)?;
+            let left = (answer.head + answer.length).checked_sub(filled).ok_or(ErrorKind::InvalidData)?;
+            break (left, answer.close);
         };
         while left > 0 {
             let most = left.min(buffer.len());
@@ -104,7 +111,7 @@ impl Conversation {
                 read => left -= read,
             }
         }
-        Ok(())
+        Ok(close)
     }
 }
 

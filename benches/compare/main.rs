@@ -41,7 +41,9 @@ mod grpc;
 mod histogram;
 mod http1;
 mod http2;
+mod latency;
 mod load;
+mod pace;
 mod process;
 mod programs;
 mod proxies;
@@ -99,6 +101,8 @@ enum Section {
     Work,
     /// CPU time of every kind of work.
     Scenarios,
+    /// Latencies at half of what can be had.
+    Latency,
     /// Twenty switches while requests are made.
     Switch,
     /// Start, and resident memory.
@@ -154,6 +158,9 @@ async fn compare(args: Args) -> Result<(), String> {
     if chosen(Section::Scenarios) {
         let only = if args.only.is_empty() { Scenario::value_variants() } else { &args.only };
         scenarios::run(&bench, only, args.rounds, args.requests).await;
+    }
+    if chosen(Section::Latency) {
+        latency::run(&bench, args.rounds, args.requests).await;
     }
     if chosen(Section::Switch) {
         switch::run(&bench).await;
