@@ -5,15 +5,11 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::io::read;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
-use tokio::io::unix::AsyncFd;
+use rustix::thread::set_current_timer_slack;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -24,6 +20,8 @@ use crate::http1::{Dial, Request};
 pub(crate) struct Arrival {
     pub(crate) due: Instant,
     pub(crate) done: Instant,
+    /// No answer came, or a wrong one.
+    pub(crate) failed: bool,
 }
 
 /// What is due and not yet taken; a permit for each, and one more for each client at the end.
@@ -32,23 +30,26 @@ struct Queue {
     permits: Semaphore,
 }
 
-/// Asks for so long, so many times a second; every request has to succeed.
+/// Asks for so long, so many times a second. A request that fails is not made again.
 pub(crate) async fn ask(to: SocketAddr, connections: usize, rate: f64, duration: Duration) -> Vec<Arrival> {
     let queue = Arc::new(Queue { due: Mutex::default(), permits: Semaphore::new(0) });
     let mut clients = JoinSet::new();
     for _ in 0..connections {
         clients.spawn(serve(to, Arc::clone(&queue)));
     }
-    let timer = Timer::new();
-    let mut due = Instant::now() + Duration::from_millis(20);
-    let end = due + duration;
-    while due < end {
-        timer.until(due).await;
-        queue.due.lock().expect("nobody panics").push_back(due);
-        queue.permits.add_permits(1);
-        due += Duration::from_secs_f64(-(1.0 - fastrand::f64()).ln() / rate);
-    }
-    queue.permits.add_permits(connections);
+    // The runtime's own timers know milliseconds, a thread's sleep microseconds.
+    std::thread::spawn(move || {
+        set_current_timer_slack(NonZero::new(1)).expect("a thread may set its own");
+        let mut due = Instant::now() + Duration::from_millis(20);
+        let end = due + duration;
+        while due < end {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            queue.due.lock().expect("nobody panics").push_back(due);
+            queue.permits.add_permits(1);
+            due += Duration::from_secs_f64(-(1.0 - fastrand::f64()).ln() / rate);
+        }
+        queue.permits.add_permits(connections);
+    });
     clients.join_all().await.concat()
 }
 
@@ -59,43 +60,16 @@ async fn serve(to: SocketAddr, queue: Arc<Queue>) -> Vec<Arrival> {
     loop {
         queue.permits.acquire().await.expect("it is never closed").forget();
         let Some(due) = queue.due.lock().expect("nobody panics").pop_front() else { return seen };
-        let mut open = match connection.take() {
-            Some(open) => open,
-            None => Dial::Plain(to).open().await.expect("the proxy accepts"),
+        let asked = async {
+            let mut open = match connection.take() {
+                Some(open) => open,
+                None => Dial::Plain(to).open().await?,
+            };
+            let close = open.ask_or_close(&request).await?;
+            std::io::Result::Ok((!close).then_some(open))
         };
-        // Some proxies say at a reload that they will close: then the next request has another connection.
-        let close = open.ask_or_close(&request).await.expect("a good answer");
-        seen.push(Arrival { due, done: Instant::now() });
-        connection = (!close).then_some(open);
-    }
-}
-
-/// Waits by the microsecond, where the runtime's own timers know milliseconds.
-struct Timer(AsyncFd<OwnedFd>);
-
-impl Timer {
-    fn new() -> Timer {
-        let descriptor = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC);
-        Timer(AsyncFd::new(descriptor.expect("a timer")).expect("a runtime"))
-    }
-
-    async fn until(&self, at: Instant) {
-        let left = at.saturating_duration_since(Instant::now());
-        // All zeros would turn it off.
-        if left.is_zero() {
-            return;
-        }
-        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let value = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        let once = Itimerspec { it_interval: zero, it_value: value };
-        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once).expect("a timer");
-        loop {
-            let mut ready = self.0.readable().await.expect("a timer");
-            let mut count = [0; 8];
-            if read(&self.0, &mut count).is_ok() {
-                return;
-            }
-            ready.clear_ready();
-        }
+        let outcome = asked.await;
+        seen.push(Arrival { due, done: Instant::now(), failed: outcome.is_err() });
+        connection = outcome.unwrap_or_default();
     }
 }
