@@ -56,7 +56,7 @@ mod websocket;
 mod work;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, ValueEnum};
@@ -87,6 +87,12 @@ struct Args {
     /// Scenarios of that section; without one, all.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Scenario>,
+    /// Measure this build of Cutover instead of the one that cargo made for the bench.
+    #[arg(long)]
+    cutover: Option<PathBuf>,
+    /// Leave the other proxies out: to profile, or to train a build.
+    #[arg(long)]
+    alone: bool,
     /// What cargo passes to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -143,7 +149,7 @@ fn main() -> ExitCode {
 }
 
 async fn compare(args: Args) -> Result<(), String> {
-    let programs = Programs::find()?;
+    let programs = Programs::find(args.cutover, args.alone)?;
     let cores = Cores::choose()?;
     cutover::sys::limits::raise_open_files();
     header(&programs);

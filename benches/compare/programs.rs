@@ -12,24 +12,30 @@ pub(crate) struct Programs {
     pub(crate) nginx: PathBuf,
     pub(crate) envoy: Option<PathBuf>,
     pub(crate) sozu: Option<PathBuf>,
+    /// Only Cutover is to be measured.
+    alone: bool,
 }
 
 impl Programs {
     /// Names the package of what is missing.
-    pub(crate) fn find() -> Result<Programs, String> {
-        let cutover = PathBuf::from(env!("CARGO_BIN_EXE_cutover"));
-        let peers = cutover.ancestors().nth(2).unwrap_or(&cutover).join("compare");
+    pub(crate) fn find(cutover: Option<PathBuf>, alone: bool) -> Result<Programs, String> {
+        let built = PathBuf::from(env!("CARGO_BIN_EXE_cutover"));
+        let peers = built.ancestors().nth(2).unwrap_or(&built).join("compare");
         Ok(Programs {
             haproxy: installed("haproxy")?,
             nginx: installed("nginx")?,
             envoy: from_wheel(&peers),
             sozu: Some(peers.join("bin/sozu")).filter(|file| file.is_file()),
-            cutover,
+            cutover: cutover.unwrap_or(built),
+            alone,
         })
     }
 
     /// Cutover first.
     pub(crate) fn kinds(&self) -> Vec<Kind> {
+        if self.alone {
+            return vec![Kind::Cutover];
+        }
         let mut kinds = vec![Kind::Cutover, Kind::HaProxy, Kind::Nginx];
         kinds.extend(self.envoy.is_some().then_some(Kind::Envoy));
         kinds.extend(self.sozu.is_some().then_some(Kind::Sozu));

@@ -80,13 +80,15 @@ fn cells(scenario: Scenario, kinds: &[Kind], records: &[Record], show: impl Fn(&
 
 fn row(scenario: Scenario, kinds: &[Kind], records: &[Record]) -> Vec<String> {
     let mut row = cells(scenario, kinds, records, |record| format!("{:.1}", median(&record.cpu)));
-    let (cutover, others) = records.split_first().expect("there are several");
+    let (cutover, others) = records.split_first().expect("Cutover takes part everywhere");
     let peers = others.iter().filter(|other| other.kind != Kind::Relay);
-    let best = peers.min_by(|one, other| median(&one.cpu).total_cmp(&median(&other.cpu))).expect("two packages");
-    let ratios: Vec<f64> = cutover.cpu.iter().zip(&best.cpu).map(|(one, other)| one / other).collect();
-    let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = ratios.iter().copied().fold(0.0, f64::max);
-    row.extend([best.kind.name().to_owned(), format!("{:.2}", median(&ratios)), format!("{low:.2}-{high:.2}")]);
+    let best = peers.min_by(|one, other| median(&one.cpu).total_cmp(&median(&other.cpu)));
+    row.extend(best.map_or(["-", "-", "-"].map(str::to_owned), |best| {
+        let ratios: Vec<f64> = cutover.cpu.iter().zip(&best.cpu).map(|(one, other)| one / other).collect();
+        let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = ratios.iter().copied().fold(0.0, f64::max);
+        [best.kind.name().to_owned(), format!("{:.2}", median(&ratios)), format!("{low:.2}-{high:.2}")]
+    }));
     row
 }
 

@@ -89,7 +89,7 @@ fn show(records: &[Record], connections: usize, rounds: u32, requests: u64) {
         println!("The machine was busy with something else: these figures say little.");
     }
 
-    let (cutover, others) = records.split_first().expect("there are several");
+    let (cutover, others) = records.split_first().expect("Cutover takes part");
     let rows: Vec<_> = others
         .iter()
         .map(|other| {
