@@ -113,8 +113,6 @@ enum Section {
     Switch,
     /// Start, and resident memory.
     Footprint,
-    /// Bodies, uploads, new connections, TLS and HTTP/2. Only when it is asked for: it takes minutes.
-    Scenarios,
 }
 
 /// What every section works with.
@@ -175,9 +173,6 @@ async fn compare(args: Args) -> Result<(), String> {
     }
     if chosen(Section::Footprint) {
         footprint::run(&bench).await;
-    }
-    if args.sections.contains(&Section::Scenarios) {
-        scenarios::run(&bench, args.rounds).await?;
     }
     Ok(())
 }

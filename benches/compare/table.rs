@@ -22,22 +22,6 @@ pub(crate) fn print_rows(title: &str, head: &[&str], rows: &[Vec<String>]) {
     }
 }
 
-/// The same where the number of columns is known only now.
-pub(crate) fn print_rows(title: &str, head: &[String], rows: &[Vec<String>]) {
-    let width = |column: usize| {
-        let cells = std::iter::once(head).chain(rows.iter().map(Vec::as_slice)).map(|row| row[column].chars().count());
-        cells.max().unwrap_or_default()
-    };
-    println!("\n{title}\n");
-    for row in std::iter::once(head).chain(rows.iter().map(Vec::as_slice)) {
-        let cells = row.iter().enumerate().map(|(column, cell)| match column {
-            0 => format!("{cell:<width$}", width = width(0)),
-            _ => format!("{cell:>width$}", width = width(column)),
-        });
-        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
-}
-
 /// The middle one of some values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
