@@ -28,8 +28,9 @@ pub(crate) struct Answer {
     pub(crate) color: Option<Color>,
     /// The connection takes no other request.
     pub(crate) close: bool,
-    head: usize,
-    length: usize,
+    /// The lengths of its two parts.
+    pub(crate) head: usize,
+    pub(crate) length: usize,
 }
 
 impl Connection {
@@ -73,7 +74,8 @@ impl Answer {
     }
 }
 
-fn parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
+/// What is known once the head is whole.
+pub(crate) fn parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
     let invalid = |_| io::Error::from(ErrorKind::InvalidData);

@@ -28,18 +28,6 @@ impl Clients {
         Clients(connections)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Makes one request on each connection, one after the other.
-    pub(crate) async fn ask_once_each(&mut self) {
-        for connection in &mut self.0 {
-            let answer = connection.ask(GET).await.expect("an answer");
-            assert!(answer.success().is_some(), "a good answer, and not {answer:?}");
-        }
-    }
-
     /// Makes so many requests; each has to succeed. All connections are busy until the last request is taken.
     pub(crate) async fn ask(&mut self, requests: u64) -> Measured {
         let left = Arc::new(AtomicU64::new(requests));

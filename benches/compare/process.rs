@@ -27,11 +27,6 @@ impl Process {
         Process(cores.on_proxy_core(|| command.spawn()).expect("the program starts"))
     }
 
-    /// Starts it on the core of the load.
-    pub(crate) fn start_beside(command: &mut Command) -> Process {
-        Process(command.spawn().expect("the program starts"))
-    }
-
     /// True when it ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.0.try_wait().expect("a child of this process").is_some()

@@ -12,16 +12,14 @@ use std::time::{Duration, Instant};
 use cutover::domain::color::Color;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::Bench;
 use crate::client::{Answer, Connection, GET};
 use crate::histogram::Histogram;
-use crate::proxies::{
-    CUTOVER_FILE, HAPROXY_MAP, HAPROXY_SOCKET, Kind, NGINX_ACTIVE, Proxy, nginx_active, nginx_command,
-};
+use crate::proxies::{self, Kind, Proxy, Upstream, envoy, haproxy, nginx};
 use crate::table::{self, median};
 
 const SWITCHES: usize = 20;
@@ -35,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the order to switch is given.
 #[derive(Clone, Copy)]
-enum Way {
+pub(crate) enum Way {
     Api,
     /// A new file takes the name of the old one.
     Rename,
@@ -45,6 +43,8 @@ enum Way {
     Map,
     /// nginx reads its files again.
     Reload,
+    /// A runtime key in Envoy's admin API.
+    Runtime,
 }
 
 /// One request.
@@ -65,7 +65,9 @@ struct Switch {
 
 pub(crate) async fn run(bench: &Bench) {
     let mut rows = Vec::new();
-    for way in [Way::Api, Way::Rename, Way::InPlace, Way::Map, Way::Reload] {
+    let kinds = bench.programs.kinds();
+    let ways = [Way::Api, Way::Rename, Way::InPlace, Way::Map, Way::Reload, Way::Runtime];
+    for way in ways.into_iter().filter(|way| kinds.contains(&way.kind())) {
         rows.push(measure(way, bench).await);
     }
     let title = format!(
@@ -107,26 +109,31 @@ async fn measure(way: Way, bench: &Bench) -> [String; 9] {
 }
 
 impl Way {
-    fn kind(self) -> Kind {
+    /// One of each proxy: the one that is meant for it.
+    pub(crate) const LIVE: [Way; 4] = [Way::Api, Way::Map, Way::Reload, Way::Runtime];
+
+    pub(crate) fn kind(self) -> Kind {
         match self {
             Way::Api | Way::Rename | Way::InPlace => Kind::Cutover,
             Way::Map => Kind::HaProxy,
             Way::Reload => Kind::Nginx,
+            Way::Runtime => Kind::Envoy,
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Way::Api => "Cutover: admin API",
             Way::Rename => "Cutover: file, renamed",
             Way::InPlace => "Cutover: file, in place",
             Way::Map => "HAProxy: set map",
             Way::Reload => "nginx: reload",
+            Way::Runtime => "Envoy: runtime key",
         }
     }
 
     /// Returns when the command says that the color is active.
-    async fn switch(self, to: Color, proxy: &Proxy, bench: &Bench) {
+    pub(crate) async fn switch(self, to: Color, proxy: &Proxy, bench: &Bench) {
         match self {
             Way::Api => {
                 let body = format!("{{\"to\":\"{to}\"}}");
@@ -142,16 +149,16 @@ impl Way {
             Way::Rename => {
                 let edited = proxy.file("edited.toml");
                 std::fs::write(&edited, with_active(proxy, to)).expect("a file");
-                std::fs::rename(&edited, proxy.file(CUTOVER_FILE)).expect("the same directory");
+                std::fs::rename(&edited, proxy.file(proxies::cutover::FILE)).expect("the same directory");
                 until_active(to, proxy).await;
             }
             Way::InPlace => {
-                std::fs::write(proxy.file(CUTOVER_FILE), with_active(proxy, to)).expect("a file");
+                std::fs::write(proxy.file(proxies::cutover::FILE), with_active(proxy, to)).expect("a file");
                 until_active(to, proxy).await;
             }
             Way::Map => {
-                let map = proxy.file(HAPROXY_MAP);
-                let mut socket = UnixStream::connect(proxy.file(HAPROXY_SOCKET)).await.expect("the runtime socket");
+                let map = proxy.file(haproxy::MAP);
+                let mut socket = UnixStream::connect(proxy.file(haproxy::SOCKET)).await.expect("the runtime socket");
                 let command = format!("set map {} active {to}\n", map.display());
                 socket.write_all(command.as_bytes()).await.expect("a command");
                 let mut answer = String::new();
@@ -159,11 +166,24 @@ impl Way {
                 assert_eq!(answer.trim(), "", "HAProxy is silent when it did what it was told");
             }
             Way::Reload => {
-                std::fs::write(proxy.file(NGINX_ACTIVE), nginx_active(to)).expect("a file");
-                let mut command = nginx_command(&bench.programs, proxy.dir());
+                std::fs::write(proxy.file(nginx::ACTIVE), nginx::active(to, Upstream::Http1)).expect("a file");
+                let mut command = nginx::in_directory(&bench.programs, proxy.dir());
                 command.args(["-s", "reload"]).stderr(Stdio::null());
                 let status = tokio::process::Command::from(command).status().await.expect("nginx runs");
                 assert!(status.success(), "{status}");
+            }
+            Way::Runtime => {
+                let percent = if to == Color::Green { 100 } else { 0 };
+                let request = format!(
+                    "POST /runtime_modify?{}={percent} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                    envoy::KEY,
+                    proxy.admin,
+                );
+                let mut connection = TcpStream::connect(proxy.admin).await.expect("the admin API");
+                connection.write_all(request.as_bytes()).await.expect("a request");
+                let mut answer = String::new();
+                connection.read_to_string(&mut answer).await.expect("an answer");
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
             }
         }
     }
@@ -238,7 +258,7 @@ async fn visit(to: SocketAddr, stop: Arc<AtomicBool>) -> Vec<Seen> {
 
 /// Cutover's file with another order in it.
 fn with_active(proxy: &Proxy, to: Color) -> String {
-    let text = proxy.read(CUTOVER_FILE);
+    let text = proxy.read(proxies::cutover::FILE);
     text.replacen(&format!("active = \"{}\"", to.other()), &format!("active = \"{to}\""), 1)
 }
 

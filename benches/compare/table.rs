@@ -2,32 +2,21 @@
 
 /// Prints a title, and rows below a head: the first column to the left, numbers to the right.
 pub(crate) fn print<const N: usize>(title: &str, head: [&str; N], rows: &[[String; N]]) {
-    let head = head.map(str::to_owned);
+    print_rows(title, &head, &rows.iter().map(|row| row.to_vec()).collect::<Vec<_>>());
+}
+
+/// The same for as many columns as there turn out to be.
+pub(crate) fn print_rows(title: &str, head: &[&str], rows: &[Vec<String>]) {
+    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
     let lines = || std::iter::once(&head).chain(rows);
-    let widths: [usize; N] =
-        std::array::from_fn(|column| lines().map(|line| line[column].chars().count()).max().unwrap_or_default());
+    let width = |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
     println!("\n{title}\n");
     for line in lines() {
-        let cells = line.iter().zip(widths).enumerate();
+        let cells = line.iter().zip(&widths).enumerate();
         let cells = cells.map(|(column, (cell, width))| match column {
             0 => format!("{cell:<width$}"),
             _ => format!("{cell:>width$}"),
-        });
-        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
-}
-
-/// The same where the number of columns is known only now.
-pub(crate) fn print_rows(title: &str, head: &[String], rows: &[Vec<String>]) {
-    let width = |column: usize| {
-        let cells = std::iter::once(head).chain(rows.iter().map(Vec::as_slice)).map(|row| row[column].chars().count());
-        cells.max().unwrap_or_default()
-    };
-    println!("\n{title}\n");
-    for row in std::iter::once(head).chain(rows.iter().map(Vec::as_slice)) {
-        let cells = row.iter().enumerate().map(|(column, cell)| match column {
-            0 => format!("{cell:<width$}", width = width(0)),
-            _ => format!("{cell:>width$}", width = width(column)),
         });
         println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
     }

@@ -33,7 +33,7 @@ impl Record {
 }
 
 pub(crate) async fn run(bench: &Bench, rounds: u32, requests: u64) {
-    let mut records = Kind::ALL.map(Record::new);
+    let mut records: Vec<Record> = bench.programs.kinds().into_iter().map(Record::new).collect();
     for round in 0..rounds as usize {
         // Another one begins each time.
         for turn in 0..records.len() {
@@ -89,7 +89,7 @@ fn show(records: &[Record], connections: usize, rounds: u32, requests: u64) {
         println!("The machine was busy with something else: these figures say little.");
     }
 
-    let (cutover, others) = records.split_first().expect("there are four");
+    let (cutover, others) = records.split_first().expect("Cutover takes part");
     let rows: Vec<_> = others
         .iter()
         .map(|other| {

@@ -67,6 +67,8 @@ fn declared(head: &Head) -> Result<Option<Framing>, Ambiguous> {
             let length = std::str::from_utf8(length).ok().filter(|_| digits).and_then(|length| length.parse().ok());
             match length {
                 Some(0) => Ok(Some(Framing::None)),
+                // As with the size of a chunk: somebody further on may take it for a negative number.
+                Some(length) if length > i64::MAX as u64 => Err(Ambiguous("The length is too large.")),
                 Some(length) => Ok(Some(Framing::Length(length))),
                 None => Err(Ambiguous("The length is not a number.")),
             }

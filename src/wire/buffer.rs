@@ -175,3 +175,6 @@ fn give(block: Vec<u8>, to: impl FnOnce(&mut Store) -> &mut Vec<Vec<u8>>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -400,42 +400,4 @@ impl fmt::Debug for Head {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn known_names_are_known_in_any_case_and_others_are_not() {
-        assert_eq!(Name::of(b"HOST"), Name::Host);
-        assert_eq!(Name::of(b"X-Forwarded-For"), Name::XForwardedFor);
-        assert_eq!(Name::of(b"transfer-encodinG"), Name::TransferEncoding);
-        for other in ["", "x", "hosts", "content_length", "transfer-encoding ", "aaaa", "x-forwarded-foo"] {
-            assert_eq!(Name::of(other.as_bytes()), Name::Other, "{other:?}");
-        }
-    }
-
-    #[test]
-    fn every_known_name_is_found_by_its_length() {
-        assert!(TEXTS[..KNOWN.len()].is_sorted_by_key(|text| text.len()));
-        KNOWN.iter().for_each(|name| assert_eq!(Name::of(name.as_str().as_bytes()), *name));
-    }
-
-    #[test]
-    fn fields_are_found_replaced_and_removed() {
-        let mut head = Head::default();
-        head.set_request_line(b"GET", b"/a?b=c");
-        head.push(b"Host", b"a");
-        head.push(b"X-One", b"1");
-        head.push(b"via", b"x");
-        head.push(b"Via", b"y");
-        assert_eq!((head.method(), head.target(), head.path()), ("GET", "/a?b=c", "/a"));
-        assert_eq!(head.all(Name::Via).collect::<Vec<_>>(), [b"x", b"y"]);
-        head.set(Name::Host, b"b");
-        head.remove_named("x-ONE");
-        head.remove_named("VIA");
-        assert_eq!(head.get(Name::Host), Some(&b"b"[..]));
-        assert!(!head.has(Name::Via));
-        let mut wire = Vec::new();
-        head.write_fields(&mut wire);
-        assert_eq!(wire, b"host: b\r\n");
-    }
-}
+mod tests;

@@ -65,8 +65,13 @@ pub(super) fn answer(input: &[u8], head: &mut Head) -> Result<Option<usize>, Ref
         Err(error) => return Err(refused(error)),
     };
     let raw = lines_end_well(&input[..length])?;
+    let status = parsed.code.unwrap_or_default();
+    // It would be taken for an interim answer, which no client can be told (RFC 9110, 15).
+    if status < 100 {
+        return Err(Refused::Malformed("The status is not valid."));
+    }
     let mut builder = Builder::new(head, raw);
-    builder.status_line(version(parsed.version), parsed.code.unwrap_or_default(), parsed.reason.unwrap_or_default());
+    builder.status_line(version(parsed.version), status, parsed.reason.unwrap_or_default());
     parsed.headers.iter().for_each(|field| builder.field(field.name, field.value));
     Ok(Some(length))
 }
@@ -104,3 +109,6 @@ fn lines_end_well(head: &[u8]) -> Result<&[u8], Refused> {
     let well = memchr_iter(b'\n', head).all(|end| end > 0 && head[end - 1] == b'\r');
     if well { Ok(head) } else { Err(Refused::Malformed("A line ends in a bare line feed.")) }
 }
+
+#[cfg(test)]
+mod tests;

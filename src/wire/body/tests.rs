@@ -30,17 +30,39 @@ fn a_request_has_one_framing_or_is_refused() {
         (&[(length, "0x7")], None),
         (&[(length, "7, 7")], None),
         (&[(length, "99999999999999999999")], None),
+        (&[(length, "00000000000000000007")], None),
+        (&[(length, "0000000000000000007")], Some(Framing::Length(7))),
+        (&[(length, "7"), (length, "07")], None),
+        (&[(length, "0"), (length, "0")], Some(Framing::None)),
+        (&[(length, "0"), (length, "0"), (length, "7")], None),
+        (&[(length, " 7")], None),
+        (&[(length, "7\0")], None),
+        (&[(length, "7.0")], None),
+        (&[(length, "1_000")], None),
+        (&[(length, "\u{0667}")], None),
+        (&[(length, "9223372036854775807")], Some(Framing::Length(i64::MAX as u64))),
         (&[(coding, "gzip, chunked")], None),
         (&[(coding, "chunked, chunked")], None),
         (&[(coding, "chunked"), (coding, "chunked")], None),
         (&[(coding, "identity")], None),
         (&[(coding, "xchunked")], None),
         (&[(coding, "")], None),
+        (&[(coding, "chunked;a=b")], None),
+        (&[(coding, "chunked,")], None),
+        (&[(coding, ", chunked")], None),
+        (&[(coding, "chunked, gzip")], None),
+        (&[(coding, "\"chunked\"")], None),
+        (&[(coding, "\x0bchunked")], None),
+        (&[(coding, ""), (coding, "chunked")], None),
+        (&[(coding, "chunked"), (length, "0")], None),
     ] {
         assert_eq!(framing(fields), expected, "{fields:?}");
     }
     assert!(Framing::of_request(&head(Version::Http10, &[(coding, "chunked")]), false).is_err());
+    assert!(Framing::of_request(&head(Version::Http2, &[(coding, "chunked")]), false).is_err());
     assert_eq!(Framing::of_request(&head(Version::Http2, &[]), false), Ok(Framing::Chunked));
+    assert_eq!(Framing::of_request(&head(Version::Http2, &[(length, "7")]), false), Ok(Framing::Length(7)));
+    assert!(Framing::of_request(&head(Version::Http2, &[(length, "7"), (length, "8")]), true).is_err());
     assert_eq!(Framing::of_request(&head(Version::Http2, &[]), true), Ok(Framing::None));
 }
 
@@ -54,6 +76,10 @@ fn an_answer_ends_with_its_framing_or_with_its_connection() {
     assert_eq!(answer(200, &[], false), Some(Framing::UntilEnd));
     assert_eq!(answer(200, &[("content-length", "5")], false), Some(Framing::Length(5)));
     assert_eq!(answer(200, &[("content-length", "5")], true), Some(Framing::None));
+    assert_eq!(answer(205, &[("content-length", "0")], false), Some(Framing::None));
+    assert_eq!(answer(200, &[("transfer-encoding", "chunked")], true), Some(Framing::None));
+    assert_eq!(answer(200, &[("transfer-encoding", "gzip")], false), None);
+    assert_eq!(answer(304, &[("content-length", "x")], false), None);
     for status in [101, 103, 204, 304] {
         assert_eq!(answer(status, &[("content-length", "5")], false), Some(Framing::None), "{status}");
     }
@@ -128,10 +154,28 @@ fn what_is_no_chunk_is_refused_however_it_is_cut() {
         "00000000000000001\r\nx\r\n0\r\n\r\n",
         "0\r\nX Y: 7\r\n\r\n",
         "0\r\nX: 7\n\r\n",
+        "5\r\nhello\r\n\r\n",
+        "5\r\nhello0\r\n\r\n",
+        "5\r\nhello\r0\r\n\r\n",
+        "5\r\nhello\n\r0\r\n\r\n",
+        "5\rhello\r\n0\r\n\r\n",
+        "5\t\r\nhello\r\n0\r\n\r\n",
+        "5 ;a\r\nhello\r\n0\r\n\r\n",
+        ";a\r\n",
+        "5;\0\r\nhello\r\n0\r\n\r\n",
+        "5;a\nhello\r\n0\r\n\r\n",
+        "5\u{e9}\r\nhello\r\n0\r\n\r\n",
+        "-1\r\n",
+        "0;\x7f\r\n\r\n",
+        "0\r\n\n",
+        "0\r\n\r\r\n",
+        "0\r\n X: 7\r\n\r\n",
+        "0\r\nX: 7\r\n folded\r\n\r\n",
+        "0\n\r\n",
         &long,
         &trailers,
     ] {
-        for piece in [1, 2, 3, 5, 8, 1000, bytes.len()] {
+        for piece in [1, 2, 3, 5, 8, 1000, bytes.len()].into_iter().filter(|piece| bytes.len() / piece < 5_000) {
             let shown = &bytes[..bytes.len().min(40)];
             assert!(undone(bytes.as_bytes(), piece).is_err(), "{shown:?} by {piece}");
         }
@@ -153,4 +197,64 @@ fn trailers_that_would_frame_or_route_a_message_are_none() {
         assert!(!is_trailer(Name::of(name.as_bytes()), name.as_bytes()), "{name}");
     }
     assert!(is_trailer(Name::of(b"grpc-status"), b"grpc-status"));
+}
+
+#[test]
+fn a_length_that_somebody_may_take_for_a_negative_one_is_refused() {
+    for length in ["9223372036854775808", "9999999999999999999"] {
+        assert_eq!(framing(&[("content-length", length)]), None, "{length}");
+    }
+}
+
+#[test]
+fn what_is_encoded_is_decoded_as_the_same_with_every_extension_and_cut() {
+    for seed in 0..300 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut bytes, mut data) = (Vec::new(), Vec::new());
+        for _ in 0..random.usize(..6) {
+            let piece: Vec<u8> = (0..random.usize(1..600)).map(|_| random.u8(..)).collect();
+            let (begin, extended) = (bytes.len(), random.bool());
+            write_chunk_size(piece.len(), &mut bytes);
+            if extended {
+                // As others may write the same size.
+                let size = String::from_utf8(bytes.split_off(begin)).expect("digits");
+                let size = format!("{}{}", "0".repeat(random.usize(..8)), size.trim_end().to_uppercase());
+                bytes.extend_from_slice(format!("{size};a=\"\t{}\";b\r\n", "x".repeat(random.usize(..900))).as_bytes());
+            }
+            bytes.extend_from_slice(&piece);
+            bytes.extend_from_slice(b"\r\n");
+            data.extend_from_slice(&piece);
+        }
+        bytes.extend_from_slice(b"0\r\n\r\n");
+        let piece = random.usize(1..=bytes.len().min(700));
+        assert_eq!(undone(&bytes, piece), Ok((data, vec![])), "seed {seed} by {piece}");
+    }
+}
+
+#[test]
+fn the_longest_line_and_the_longest_trailers_are_the_same_however_they_are_cut() {
+    // With its end the line has 1024 bytes.
+    let line = |length: usize| format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(length - 4));
+    let trailers = |length: usize| format!("0\r\nX: {}\r\n\r\n", "y".repeat(length - 7));
+    for (bytes, good) in
+        [(line(1024), true), (line(1025), false), (trailers(16 << 10), true), (trailers((16 << 10) + 1), false)]
+    {
+        for piece in [200, 1000, 1023, 1024, 1025, 1026, 16_386, 16_387, 16_388, bytes.len()] {
+            assert_eq!(undone(bytes.as_bytes(), piece).is_ok(), good, "{} by {piece}", bytes.len());
+        }
+    }
+}
+
+#[test]
+fn a_body_of_a_length_ends_with_its_last_byte_and_leaves_the_rest() {
+    let (mut decoder, mut trailers) = (Decoder::new(Framing::Length(5)), Head::default());
+    assert_eq!(decoder.hint(), 5);
+    assert_eq!(decoder.step(b"", &mut trailers), Ok(Step::More));
+    assert_eq!(decoder.step(b"hel", &mut trailers), Ok(Step::Data(3)));
+    decoder.consumed(2);
+    assert_eq!(decoder.step(b"lloGET /", &mut trailers), Ok(Step::Data(3)));
+    decoder.consumed(3);
+    assert_eq!(decoder.step(b"GET /", &mut trailers), Ok(Step::End));
+    assert_eq!(Decoder::new(Framing::None).step(b"GET /", &mut trailers), Ok(Step::End));
+    assert_eq!(Decoder::new(Framing::UntilEnd).step(b"all", &mut trailers), Ok(Step::Data(3)));
 }

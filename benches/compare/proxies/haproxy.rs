@@ -1,0 +1,57 @@
+//! HAProxy: one thread; the active color is looked up in a map, which its runtime socket can change.
+
+use std::process::Command;
+
+use super::{Site, Upstream, write};
+
+/// The name of the map in which it looks up the active color.
+pub(crate) const MAP: &str = "active.map";
+
+/// The name of its runtime socket.
+pub(crate) const SOCKET: &str = "haproxy.sock";
+
+pub(super) fn command(site: &Site<'_>) -> Command {
+    let Site { http, blue, green, .. } = site;
+    let path = site.dir.display();
+    let https = site.https.map(|https| {
+        format!("    bind {https} ssl crt {} alpn h2,http/1.1\n", site.certificate.chain_and_key.display())
+    });
+    let protocol = match site.upstream {
+        Upstream::Http1 => "",
+        Upstream::Http2 => " proto h2",
+    };
+    let text = format!(
+        "global
+    nbthread 1
+    maxconn 8192
+    stats socket {path}/{SOCKET} mode 600 level admin
+
+defaults
+    mode http
+    option forwardfor
+    http-reuse always
+    timeout connect 2s
+    timeout client 75s
+    timeout server 60s
+    timeout tunnel 1h
+    timeout http-request 10s
+    timeout http-keep-alive 75s
+
+frontend site
+    bind {http}
+{https}    use_backend %[str(active),map({path}/{MAP},blue)]
+
+backend blue
+    server one {blue}{protocol}
+
+backend green
+    server one {green}{protocol}
+",
+        https = https.unwrap_or_default(),
+    );
+    write(site.dir, "haproxy.cfg", &text);
+    write(site.dir, MAP, "active blue\n");
+    let mut command = Command::new(&site.programs.haproxy);
+    command.args(["-db", "-f"]).arg(site.dir.join("haproxy.cfg"));
+    command
+}

@@ -1,0 +1,98 @@
+//! nginx: one worker; the active color is in a file of its own, which it reads again when told to.
+
+use std::path::Path;
+use std::process::Command;
+
+use cutover::domain::color::Color;
+
+use super::{Programs, Site, Upstream, write};
+
+/// The name of the file that says where it passes requests to.
+pub(crate) const ACTIVE: &str = "active.conf";
+
+/// What is in that file.
+pub(crate) fn active(color: Color, upstream: Upstream) -> String {
+    match upstream {
+        Upstream::Http1 => format!("proxy_pass http://{color};\n"),
+        Upstream::Http2 => format!("grpc_pass grpc://{color};\n"),
+    }
+}
+
+/// nginx in its own directory.
+pub(crate) fn in_directory(programs: &Programs, dir: &Path) -> Command {
+    let mut command = Command::new(&programs.nginx);
+    command.arg("-p").arg(dir).args(["-e", "stderr", "-c"]).arg(dir.join("nginx.conf"));
+    command
+}
+
+/// Bodies are passed on as they come, as the others do it: none is written to a file first. Connections to the
+/// applications are kept for all streams of the load, as its HTTP/2 to them has one stream for each connection.
+pub(super) fn command(site: &Site<'_>) -> Command {
+    let Site { http, blue, green, .. } = site;
+    let https = site.https.map(|https| {
+        let (chain, key) = (site.certificate.chain.display(), site.certificate.key.display());
+        format!(
+            "        listen {https} ssl http2;
+        ssl_certificate {chain};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.2 TLSv1.3;
+"
+        )
+    });
+    let text = format!(
+        "worker_processes 1;
+daemon off;
+pid nginx.pid;
+error_log stderr crit;
+
+events {{
+    worker_connections 8192;
+}}
+
+http {{
+    access_log off;
+    client_body_temp_path temp;
+    proxy_temp_path temp;
+    fastcgi_temp_path temp;
+    uwsgi_temp_path temp;
+    scgi_temp_path temp;
+    keepalive_requests 1000000;
+    keepalive_timeout 75s;
+    client_max_body_size 0;
+    proxy_request_buffering off;
+    proxy_max_temp_file_size 0;
+    proxy_buffers 8 16k;
+    proxy_http_version 1.1;
+    proxy_set_header Connection \"\";
+    proxy_set_header Host $host;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+
+    upstream blue {{
+        server {blue};
+        keepalive 128;
+        keepalive_requests 1000000;
+    }}
+    upstream green {{
+        server {green};
+        keepalive 128;
+        keepalive_requests 1000000;
+    }}
+    server {{
+        listen {http};
+{https}        location / {{
+            include {ACTIVE};
+        }}
+        location /socket {{
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection upgrade;
+            proxy_pass http://blue;
+        }}
+    }}
+}}
+",
+        https = https.unwrap_or_default(),
+    );
+    write(site.dir, "nginx.conf", &text);
+    write(site.dir, ACTIVE, &active(Color::Blue, site.upstream));
+    in_directory(site.programs, site.dir)
+}

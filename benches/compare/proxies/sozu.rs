@@ -1,0 +1,52 @@
+//! Sozu: one worker process, and the main process that watches it.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{Site, write};
+
+pub(super) fn command(site: &Site<'_>, program: &Path) -> Command {
+    let Site { http, blue, .. } = site;
+    let path = site.dir.display();
+    let (chain, key) = (site.certificate.chain.display(), site.certificate.key.display());
+    let listener = site.https.map(|https| {
+        format!(
+            "[[listeners]]\nprotocol = \"https\"\naddress = \"{https}\"\ntls_versions = [\"TLS_V12\", \"TLS_V13\"]\n"
+        )
+    });
+    let frontend = site.https.map(|https| {
+        format!(
+            ",\n  {{ address = \"{https}\", hostname = \"shop.example.com\", certificate = \"{chain}\", key = \"{key}\", \
+             certificate_chain = \"{chain}\" }}"
+        )
+    });
+    let text = format!(
+        r#"command_socket = "{path}/sozu.sock"
+saved_state = "{path}/state.json"
+log_level = "error"
+log_target = "stderr"
+worker_count = 1
+worker_automatic_restart = false
+max_connections = 8192
+activate_listeners = true
+
+[[listeners]]
+protocol = "http"
+address = "{http}"
+
+{listener}
+[clusters.site]
+protocol = "http"
+frontends = [
+  {{ address = "{http}", hostname = "shop.example.com" }}{frontend}
+]
+backends = [{{ address = "{blue}" }}]
+"#,
+        listener = listener.unwrap_or_default(),
+        frontend = frontend.unwrap_or_default(),
+    );
+    write(site.dir, "sozu.toml", &text);
+    let mut command = Command::new(program);
+    command.arg("start").arg("--config").arg(site.dir.join("sozu.toml"));
+    command
+}

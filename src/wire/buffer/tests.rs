@@ -1,0 +1,109 @@
+use std::task::Waker;
+
+use tokio::io::{AsyncWriteExt, duplex};
+
+use super::*;
+
+/// Reads once, where something is to be read: what is there then.
+fn fill(input: &mut Input, io: &mut (impl AsyncRead + Unpin), hint: u64) -> Option<Vec<u8>> {
+    match input.poll_fill(&mut Context::from_waker(Waker::noop()), io, hint) {
+        Poll::Ready(read) => {
+            read.expect("it can be read");
+            Some(input.bytes().to_vec())
+        }
+        Poll::Pending => None,
+    }
+}
+
+#[tokio::test]
+async fn who_waits_holds_no_block_and_blocks_are_used_again() {
+    let (mut theirs, mut ours) = duplex(1 << 20);
+    let mut input = Input::default();
+    assert_eq!(fill(&mut input, &mut ours, 0), None);
+    assert_eq!(input.block.capacity(), 0);
+    theirs.write_all(b"one").await.expect("room");
+    assert_eq!(fill(&mut input, &mut ours, 0).as_deref(), Some(&b"one"[..]));
+    let block = input.block.as_ptr();
+    // Something is in it: it is kept.
+    assert_eq!(fill(&mut input, &mut ours, 0), None);
+    assert_eq!((input.bytes(), input.block.as_ptr()), (&b"one"[..], block));
+    input.consume(3);
+    assert_eq!(fill(&mut input, &mut ours, 0), None);
+    assert_eq!(input.block.capacity(), 0);
+    // What is said on another connection is in the same block, and nothing of the first.
+    theirs.write_all(b"2").await.expect("room");
+    let mut other = Input::default();
+    assert_eq!(fill(&mut other, &mut ours, 0).as_deref(), Some(&b"2"[..]));
+    assert_eq!(other.block.as_ptr(), block);
+}
+
+#[tokio::test]
+async fn what_is_read_is_in_order_whatever_is_used_of_it() {
+    for seed in 0..20 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut theirs, mut ours) = duplex(1 << 20);
+        let mut input = Input::default();
+        let (mut sent, mut seen) = (0_u32, 0_u32);
+        for _ in 0..40 {
+            for _ in 0..random.u32(..10_000) {
+                theirs.write_all(&sent.to_be_bytes()).await.expect("room");
+                sent += 1;
+            }
+            let hint = *random.choice(&[0, 100, 1 << 20, u64::MAX]).expect("one");
+            while fill(&mut input, &mut ours, hint).is_some() && random.u8(..4) > 0 {}
+            let whole = input.bytes().len() / 4;
+            for _ in 0..random.usize(..=whole) {
+                assert_eq!(input.bytes()[..4], seen.to_be_bytes(), "seed {seed}");
+                input.consume(4);
+                seen += 1;
+            }
+        }
+        while seen < sent {
+            assert_eq!(input.bytes().first_chunk().map(|word| u32::from_be_bytes(*word)).unwrap_or(seen), seen);
+            if input.bytes().len() < 4 {
+                assert!(fill(&mut input, &mut ours, 0).is_some(), "seed {seed}");
+            } else {
+                input.consume(4);
+                seen += 1;
+            }
+        }
+        assert!(input.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_gets_a_large_block_and_a_large_head_a_growing_one() {
+    let (mut theirs, mut ours) = duplex(1 << 20);
+    let mut input = Input::default();
+    theirs.write_all(&[7; 300 << 10]).await.expect("room");
+    assert_eq!(fill(&mut input, &mut ours, 0).map(|read| read.len()), Some(SMALL));
+    assert_eq!(fill(&mut input, &mut ours, 0).map(|read| read.len()), Some(2 * SMALL));
+    input.consume(2 * SMALL);
+    assert_eq!(fill(&mut input, &mut ours, u64::MAX).map(|read| read.len()), Some(LARGE));
+    input.consume(LARGE);
+    input.release();
+    assert_eq!(input.block.capacity(), 0);
+    drop(input);
+    // A grown block is not kept: one long head would cost all later connections.
+    STORE.with_borrow(|store| {
+        assert!(store.small.iter().all(|block| block.len() == SMALL));
+        assert!(store.large.iter().all(|block| block.len() == LARGE));
+    });
+}
+
+#[test]
+fn what_was_written_is_given_back_and_the_rest_stays_in_order() {
+    let mut output = Output::default();
+    output.tail().extend_from_slice(b"hello");
+    output.written(2);
+    output.tail().extend_from_slice(b" world");
+    assert_eq!((output.bytes(), output.is_empty()), (&b"llo world"[..], false));
+    output.written(9);
+    assert_eq!((output.bytes(), output.bytes.capacity()), (&b""[..], 0));
+    let (block, capacity) = STORE.with_borrow(|store| {
+        let last = store.outputs.last().expect("it was given back");
+        (last.as_ptr(), last.capacity())
+    });
+    assert!(output.tail().is_empty());
+    assert_eq!((output.bytes.as_ptr(), output.bytes.capacity()), (block, capacity));
+}
