@@ -48,13 +48,16 @@ pub(super) async fn send(
                     exchange.tells_pool(index, false);
                 }
                 failed = error;
+                if tried.len() >= retry.attempts as usize {
+                    return Err(failed);
+                }
                 let allowed = match again {
                     Again::Never => false,
                     // It costs nobody anything.
                     Again::NotSent => true,
                     Again::Idempotent => exchange.may_retry(retry.budget_percent),
                 };
-                if !allowed || tried.len() >= retry.attempts as usize {
+                if !allowed {
                     return Err(failed);
                 }
                 tried.push(index);
@@ -138,7 +141,9 @@ async fn attempt(
             (true, true) if is_idempotent(exchange.head.method_bytes()) => Again::Idempotent,
             (true, true) => Again::Never,
         };
-        if matches!(again, Again::Never) || stale || !upstream.reused {
+        // What was refused before anything was done with it is also made again where the connection was new.
+        let may_be_stale = upstream.reused || matches!(again, Again::NotSent);
+        if matches!(again, Again::Never) || stale || !may_be_stale {
             return Err(Attempt { error, again });
         }
         exchange.retried();
