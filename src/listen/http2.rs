@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
@@ -32,6 +33,8 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 const SEND_BUFFER: usize = 128 << 10;
 /// Streams that we had to reset; a client that makes more of them is cut off.
 const MAX_RESETS: usize = 256;
+/// How long a client that has nothing under way may take to hear that the connection ends.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A client that gives up more than this, and more than half of what it asks for, asks only to make work.
 const MAX_GIVEN_UP: usize = 1000;
@@ -87,18 +90,24 @@ pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
         }
         // It is polled whenever a stream ends.
         match (streams.open.get(), client.slot.phase()) {
+            (0, Phase::Request) if closing => client.enter(Phase::Idle, GOODBYE),
             (0, Phase::Request) => client.idle(),
             (1.., Phase::Idle | Phase::Head) => client.slot.enter(Phase::Request, None),
             _ => {}
         }
         match client.slot.fired() {
             Some(Fired::Cut) => return Poll::Ready(()),
+            // It was told, and does not go.
+            Some(Fired::Deadline) if closing && streams.open.get() == 0 => return Poll::Ready(()),
             Some(Fired::Deadline | Fired::Closing)
                 if !closing && (client.slot.is_closing() || streams.open.get() == 0) =>
             {
                 // GOAWAY: what is under way is finished, and nothing new is taken.
                 closing = true;
                 connection.graceful_shutdown();
+                if streams.open.get() == 0 {
+                    client.enter(Phase::Idle, GOODBYE);
+                }
                 cx.waker().wake_by_ref();
             }
             _ => {}

@@ -81,8 +81,8 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
     if switching {
         upgrade::answer(answer, &exchange.head, asked.version);
         side.begin_answer(answer, if asked.version == Version::Http2 { Framing::UntilEnd } else { Framing::None });
-        tunnel(exchange, side, &mut upstream.side).await;
-        return Ok(After::Cut);
+        let whole = tunnel(exchange, side, &mut upstream.side).await;
+        return Ok(if whole { After::Close } else { After::Cut });
     }
     let grpc = answer.text(Name::ContentType).is_some_and(|kind| kind.starts_with("application/grpc"));
     if grpc {
@@ -90,9 +90,18 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
     }
     let goes_on = answer::begin(&exchange.client, side, asked, answer, framing);
     upstream.side.expect_body(framing);
-    let whole = pass_body(exchange, side, &mut upstream, &mut upload).await;
-    if !whole {
-        return Ok(After::Cut);
+    match pass_body(exchange, side, &mut upstream, &mut upload).await {
+        Passed::Whole => {}
+        Passed::EndpointBroke if grpc && asked.version == Version::Http2 => {
+            // A reset would say that the call itself went wrong; this says that it can be made again elsewhere.
+            let mut trailers = Head::default();
+            trailers.push(b"grpc-status", UNAVAILABLE);
+            trailers.push(b"grpc-message", b"The endpoint broke off in its answer.");
+            exchange.tells_grpc(&trailers);
+            side.finish(&trailers);
+            return Ok(After::Close);
+        }
+        Passed::EndpointBroke | Passed::Broken => return Ok(After::Cut),
     }
     if grpc {
         exchange.tells_grpc(upstream.side.trailers());
@@ -151,8 +160,10 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<(Upload, bool), P
     }
     let upgrade = headers::to_endpoint(head, &from) && framing == Framing::None;
     if upgrade {
-        upgrade::ask(head);
+        let http2 = exchange.admission().pool.rules().http2;
+        upgrade::ask(&mut exchange.head, http2);
     }
+    let head = &mut exchange.head;
     match framing {
         Framing::Chunked => head.push_known(Name::TransferEncoding, b"chunked"),
         Framing::Length(length) if head.all(Name::ContentLength).nth(1).is_some() => {
@@ -191,27 +202,38 @@ fn check(head: &mut Head) -> Result<(), ProxyError> {
     Ok(())
 }
 
-/// Passes the body on, and what is left of the request. Whether the whole of it went.
+/// gRPC, that it may be tried again (grpc/grpc, doc/statuscodes.md).
+const UNAVAILABLE: &[u8] = b"14";
+
+/// How far the body of an answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    Whole,
+    EndpointBroke,
+    Broken,
+}
+
+/// Passes the body on, and what is left of the request.
 async fn pass_body(
     exchange: &mut Exchange,
     side: &mut Side,
     upstream: &mut UpstreamConnection,
     upload: &mut Upload,
-) -> bool {
+) -> Passed {
     let mut download = Copied::default();
     let mut broken = false;
-    let whole = poll_fn(|cx| {
+    let passed = poll_fn(|cx| {
         if exchange.was_ended_in_body() {
-            return Poll::Ready(false);
+            return Poll::Ready(Passed::Broken);
         }
         if broken {
             // What came before is written first, so that the client can tell a broken answer from none.
             let _ = ready!(side.poll_flush(cx));
-            return Poll::Ready(false);
+            return Poll::Ready(Passed::EndpointBroke);
         }
         if let Poll::Ready(Err(kind)) = upload.poll(cx, exchange, side, &mut upstream.side) {
             exchange.broke(kind);
-            return Poll::Ready(false);
+            return Poll::Ready(Passed::Broken);
         }
         let before = download.bytes;
         let copied = poll_copy(cx, &mut upstream.side, side, &mut download);
@@ -222,54 +244,55 @@ async fn pass_body(
             exchange.slot.extend(Some(exchange.now() + exchange.idle_timeout()));
         }
         match copied {
-            Poll::Ready(Ok(())) => Poll::Ready(true),
+            Poll::Ready(Ok(())) => Poll::Ready(Passed::Whole),
             Poll::Ready(Err(CopyError::Source(error))) => {
                 tracing::debug!(%error, "The endpoint broke off in its answer.");
                 exchange.broke(Kind::BodyTimeout);
                 broken = true;
                 let _ = ready!(side.poll_flush(cx));
-                Poll::Ready(false)
+                Poll::Ready(Passed::EndpointBroke)
             }
             Poll::Ready(Err(CopyError::Sink(error))) => {
                 tracing::debug!(%error, "The client takes no more of its answer.");
                 exchange.broke(Kind::ClientLeft);
-                Poll::Ready(false)
+                Poll::Ready(Passed::Broken)
             }
             Poll::Pending if upload.is_over() && side.poll_left(cx).is_ready() => {
                 exchange.broke(Kind::ClientLeft);
-                Poll::Ready(false)
+                Poll::Ready(Passed::Broken)
             }
             Poll::Pending => Poll::Pending,
         }
     })
     .await;
     exchange.bytes_out = download.bytes;
-    whole
+    passed
 }
 
 /// Joins the two sides after an upgrade, until both are done, one breaks, or the tunnel is ended. The lease of the
-/// request that opened it goes on.
-async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &mut Side) {
+/// request that opened it goes on. Whether both came to their end.
+async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &mut Side) -> bool {
     exchange.becomes(InFlightKind::Tunnel);
     side.become_tunnel();
     upstream.become_tunnel();
     let (mut to_endpoint, mut to_client) = (Copied::default(), Copied::default());
     let (mut up, mut down) = (false, false);
-    poll_fn(|cx| {
+    let whole = poll_fn(|cx| {
         if matches!(exchange.slot.fired(), Some(Fired::Ended | Fired::Cut)) {
             exchange.broke(Kind::DrainTimeout);
-            return Poll::Ready(());
+            return Poll::Ready(false);
         }
         let sent = poll_half(cx, side, upstream, &mut to_endpoint, &mut up);
         let received = poll_half(cx, upstream, side, &mut to_client, &mut down);
         if sent.is_err() || received.is_err() {
-            return Poll::Ready(());
+            return Poll::Ready(false);
         }
-        if up && down { Poll::Ready(()) } else { Poll::Pending }
+        if up && down { Poll::Ready(true) } else { Poll::Pending }
     })
     .await;
     exchange.bytes_in = to_endpoint.bytes;
     exchange.bytes_out = to_client.bytes;
+    whole
 }
 
 /// One direction of a tunnel; when its source is done, the sink is told.

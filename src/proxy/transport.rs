@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -81,6 +81,15 @@ struct Shared {
     keep_until: Instant,
 }
 
+impl Shared {
+    /// Whether it is open, and the endpoint has not said that it goes away: what is under way then goes on, and a new
+    /// request needs another connection.
+    fn takes_requests(&mut self) -> bool {
+        let ready = self.sender.poll_ready(&mut Context::from_waker(Waker::noop()));
+        self.open.get() && !matches!(ready, Poll::Ready(Err(_)))
+    }
+}
+
 /// The connections of one worker, by endpoint.
 #[derive(Default)]
 pub(crate) struct Connections {
@@ -120,7 +129,7 @@ impl Connections {
     fn take_shared(&self, endpoint: &Endpoint) -> Option<UpstreamConnection> {
         let mut all = self.shared.borrow_mut();
         let shared = all.get_mut(&endpoint.id)?;
-        shared.retain(|connection| connection.open.get() && !is_stale(endpoint, connection.address));
+        shared.retain_mut(|connection| connection.takes_requests() && !is_stale(endpoint, connection.address));
         let has_room = |shared: &&Shared| shared.requests.get() < shared.sender.current_max_send_streams();
         let connection = shared.iter().find(has_room)?;
         Some(UpstreamConnection {

@@ -9,14 +9,15 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::wire::head::{Head, Name, Version};
 
-/// Completes the request for an upgrade.
-pub(super) fn ask(head: &mut Head) {
+/// Completes the request for an upgrade, for an endpoint that speaks HTTP/2 or not.
+pub(super) fn ask(head: &mut Head, http2: bool) {
     if !head.text(Name::Upgrade).is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
         return;
     }
     if head.extended_connect {
         head.set(Name::SecWebSocketKey, STANDARD.encode(fastrand::u128(..).to_be_bytes()).as_bytes());
     }
+    head.extended_connect |= http2;
 }
 
 /// Whether this answer begins a tunnel.

@@ -86,6 +86,12 @@ impl Upload {
         if self.held.is_some() {
             ready!(self.poll_held(cx, side, upstream))?;
         }
+        if self.framing == Framing::None {
+            // What an HTTP/2 client sends before its tunnel is granted waits until then: it is no part of the request.
+            self.broken = ready!(upstream.poll_flush(cx)).is_err();
+            self.copied.over = true;
+            return Poll::Ready(Ok(()));
+        }
         let before = self.copied.bytes;
         let copied = poll_copy(cx, side, upstream, &mut self.copied);
         exchange.bytes_in = self.copied.bytes;
@@ -94,9 +100,7 @@ impl Upload {
         }
         match copied {
             Poll::Ready(Ok(())) => {
-                if self.framing != Framing::None {
-                    exchange.waits_for_answer();
-                }
+                exchange.waits_for_answer();
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(CopyError::Source(BodyError::Malformed(_)))) => Poll::Ready(Err(Kind::BadRequest)),

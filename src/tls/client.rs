@@ -165,7 +165,8 @@ fn about_certificate(reason: &CertificateError) -> String {
         CertificateError::NotValidYetContext { not_before, .. } => {
             format!("its certificate is not valid before {}", time(*not_before))
         }
-        CertificateError::UnknownIssuer => {
+        // A signature by another key of the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "its certificate is from an unknown issuer; `ca` names whom to believe".to_owned()
         }
         // webpki has no variant of its own for it here; servers that show the certificate they are signed with are common.

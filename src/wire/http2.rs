@@ -9,7 +9,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HOST, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
@@ -42,6 +42,8 @@ pub(crate) struct Stream {
     encoder: Encoder,
     recv: Option<RecvStream>,
     piece: Bytes,
+    /// So much of the length that was told has not come.
+    missing: u64,
     /// All of the body came, and its trailers.
     read: bool,
     trailers: Head,
@@ -55,6 +57,7 @@ impl Stream {
             encoder: Encoder::Over,
             recv: None,
             piece: Bytes::new(),
+            missing: 0,
             read: true,
             trailers: Head::default(),
         }
@@ -62,7 +65,7 @@ impl Stream {
 
     /// A request that came, and its head. `None`: it is malformed in a way that the crate lets pass, and was refused.
     pub(crate) fn accepted(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Option<(Stream, Head)> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         // RFC 9113, 8.2.1. In HTTP/1.1 such space is no part of a value; here it would be one on one hop and not on the next.
         let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| b" \t".contains(byte));
         if parts.headers.values().any(|value| is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())) {
@@ -80,6 +83,10 @@ impl Stream {
         }
         if let Some(authority) = parts.uri.authority() {
             head.push_known(Name::Host, authority.as_str().as_bytes());
+            // What says the same again is not needed (RFC 9113, 8.3.1); another one makes two, which are refused.
+            if parts.headers.get_all(HOST).iter().all(|host| host.as_bytes() == authority.as_str().as_bytes()) {
+                parts.headers.remove(HOST);
+            }
         }
         fields(&parts.headers, &mut head);
         let mut stream = Stream::new(Role::Asked(respond));
@@ -130,7 +137,7 @@ impl Stream {
             Some((answer, send)) => {
                 self.role = Role::Asking(answer);
                 self.send = Some(send);
-                self.encoder = Encoder::new(framing);
+                self.encoder = encoder(head, framing);
             }
             None => self.role = Role::Untouched,
         }
@@ -151,6 +158,9 @@ impl Stream {
                 let reason = parts.status.canonical_reason().unwrap_or_default();
                 head.set_status_line(parts.status.as_u16(), reason.as_bytes());
                 fields(&parts.headers, head);
+                if let Ok(Framing::Length(length)) = Framing::of_answer(head, false) {
+                    self.missing = length;
+                }
                 self.receive(body);
                 self.role = Role::Open;
                 Poll::Ready(Ok(true))
@@ -183,7 +193,7 @@ impl Stream {
             return;
         }
         self.send = respond.send_response(response, framing == Framing::None).ok();
-        self.encoder = Encoder::new(framing);
+        self.encoder = encoder(head, framing);
         self.role = Role::Open;
     }
 
@@ -199,7 +209,11 @@ impl Stream {
             }
             let Some(recv) = &mut self.recv else { return Poll::Ready(Ok(Piece::End)) };
             match ready!(recv.poll_data(cx)) {
-                Some(Ok(data)) => self.piece = data,
+                Some(Ok(data)) => {
+                    self.missing = self.missing.saturating_sub(data.len() as u64);
+                    self.piece = data;
+                }
+                Some(Err(error)) if self.missing == 0 && is_no_error(&error) => self.read = true,
                 Some(Err(error)) => return Poll::Ready(Err(BodyError::Io(other(error)))),
                 None => {
                     self.trailers.clear();
@@ -210,6 +224,7 @@ impl Stream {
                             }
                             self.read = true;
                         }
+                        Err(error) if is_no_error(&error) => self.read = true,
                         Err(error) => return Poll::Ready(Err(BodyError::Io(other(error)))),
                     }
                 }
@@ -298,6 +313,19 @@ impl Stream {
     }
 }
 
+/// Behind a body that comes from HTTP/2 there may be trailers, whatever its head says of its length.
+fn encoder(head: &Head, framing: Framing) -> Encoder {
+    match framing {
+        Framing::Length(_) if head.version == Version::Http2 => Encoder::UntilEnd,
+        _ => Encoder::new(framing),
+    }
+}
+
+/// The endpoint has answered in full, and wants nothing more of the request (RFC 9113, 8.1).
+fn is_no_error(error: &h2::Error) -> bool {
+    error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
+}
+
 fn other(error: h2::Error) -> io::Error {
     error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
 }
@@ -351,6 +379,10 @@ fn to_request(head: &Head, scheme: &str) -> Option<Request<()>> {
         request.extensions_mut().insert(Protocol::from(head.text(Name::Upgrade)?));
     }
     to_map(head, request.headers_mut());
+    if head.extended_connect {
+        // Proves something to HTTP/1.1 only.
+        request.headers_mut().remove(http::header::SEC_WEBSOCKET_KEY);
+    }
     Some(request)
 }
 

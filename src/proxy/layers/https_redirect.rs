@@ -57,9 +57,13 @@ fn location(inquiry: &Inquiry) -> Option<String> {
         let trusted = headers::is_trusted(inquiry.client.peer.ip().to_canonical(), &edge.trusted_proxies);
         edge.https_redirect.filter(|_| !(secure && trusted))
     })?;
-    let host = std::str::from_utf8(headers::host(head).ok()?).ok().filter(|host| !host.is_empty())?;
-    let host = headers::without_port(host);
-    let target = Some(head.target()).filter(|target| target.starts_with('/'))?;
+    let host = std::str::from_utf8(headers::host(head).ok()?).ok()?;
+    let (host, target) = match head.target() {
+        target if target.starts_with('/') => (host, target.to_owned()),
+        // The authority counts, whatever `Host` says (RFC 9112, 3.2.2).
+        target => headers::split_absolute(target)?,
+    };
+    let host = Some(headers::without_port(host)).filter(|host| !host.is_empty())?;
     Some(if port == 443 { format!("https://{host}{target}") } else { format!("https://{host}:{port}{target}") })
 }
 
