@@ -76,6 +76,25 @@ impl Application {
         });
     }
 
+    /// The same over TLS as well; where.
+    pub(crate) async fn also_over_tls(&self, config: Arc<rustls::ServerConfig>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (shared, acceptor) = (Arc::clone(&self.shared), tokio_rustls::TlsAcceptor::from(config));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                let (shared, accepting) = (Arc::clone(&shared), acceptor.accept(stream));
+                tokio::spawn(async move {
+                    if let Ok(stream) = accepting.await {
+                        serve(stream, shared).await;
+                    }
+                });
+            }
+        });
+        address
+    }
+
     pub(crate) fn set_healthy(&self, healthy: bool) {
         self.shared.healthy.store(healthy, Ordering::SeqCst);
     }
@@ -106,6 +125,11 @@ impl Application {
 
     pub(crate) fn heads(&self) -> Vec<String> {
         self.shared.heads.lock().expect("no panic while it is held").clone()
+    }
+
+    /// Begins anew with [`Application::heads`].
+    pub(crate) fn forget(&self) {
+        self.shared.heads.lock().expect("no panic while it is held").clear();
     }
 
     pub(crate) fn last_head(&self) -> String {
@@ -185,7 +209,8 @@ impl<S: Stream> Inbound<S> {
     }
 
     async fn send(&mut self, bytes: impl AsRef<[u8]>) -> Option<()> {
-        self.stream.write_all(bytes.as_ref()).await.ok()
+        self.stream.write_all(bytes.as_ref()).await.ok()?;
+        self.stream.flush().await.ok()
     }
 }
 

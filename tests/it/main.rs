@@ -3,18 +3,23 @@
 mod admin;
 mod application;
 mod balance;
+mod certificates;
 mod cli;
 mod client;
 mod clients;
 mod drain;
 mod durability;
+mod endpoints;
 mod file;
 mod hostile;
 mod http;
+mod http2;
 mod proxy;
+mod proxy_protocol;
 mod soak;
 mod start;
 mod switch;
+mod tls;
 mod tunnel;
 mod versions;
 

@@ -38,10 +38,15 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn new(blue: &Application, green: &Application) -> Setup {
+        Setup::at(blue.address, green.address)
+    }
+
+    /// With applications of another kind.
+    pub(crate) fn at(blue: SocketAddr, green: SocketAddr) -> Setup {
         Setup {
             active: "blue",
-            blue: format!("release = \"1.0\"\nendpoints = [\"{}\"]", blue.address),
-            green: format!("release = \"2.0\"\nendpoints = [\"{}\"]", green.address),
+            blue: format!("release = \"1.0\"\nendpoints = [\"{blue}\"]"),
+            green: format!("release = \"2.0\"\nendpoints = [\"{green}\"]"),
             more: String::new(),
             listen: String::new(),
             drain: "timeout = \"20s\"".to_owned(),

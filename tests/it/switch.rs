@@ -10,7 +10,7 @@ use crate::proxy::{Proxy, Setup};
 use crate::until;
 
 /// Closed-loop clients that check every answer against what was promised before they asked.
-struct Load {
+pub(crate) struct Load {
     /// Odd: `green` is promised, even: `blue`; with `MOVING`: either.
     promise: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -28,16 +28,24 @@ const MOVING: u64 = 1 << 63;
 
 impl Load {
     fn start(proxy: &Proxy, clients: usize) -> Load {
+        let http = proxy.http;
+        Load::start_by(clients, move || crate::client::Connection::tcp(http))
+    }
+
+    /// With connections that are made in another way.
+    pub(crate) fn start_by<F>(clients: usize, connect: impl Fn() -> F + Clone + Send + 'static) -> Load
+    where
+        F: Future<Output = crate::client::Connection> + Send,
+    {
         let promise = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
-        let http = proxy.http;
         let clients = (0..clients)
             .map(|_| {
-                let (promise, stop) = (Arc::clone(&promise), Arc::clone(&stop));
+                let (promise, stop, connect) = (Arc::clone(&promise), Arc::clone(&stop), connect.clone());
                 tokio::spawn(async move {
                     let mut tally = Tally::default();
                     while !stop.load(Ordering::SeqCst) {
-                        let mut connection = crate::client::Connection::tcp(http).await;
+                        let mut connection = connect().await;
                         for _ in 0..50 {
                             let before = promise.load(Ordering::SeqCst);
                             if let Err(error) = connection.try_send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await {
@@ -68,17 +76,17 @@ impl Load {
     }
 
     /// A move begins: until it is done, either color may answer.
-    fn moving(&self) {
+    pub(crate) fn moving(&self) {
         self.promise.fetch_or(MOVING, Ordering::SeqCst);
     }
 
     /// It is done: whoever asks from now on gets the new color.
-    fn moved(&self) {
+    pub(crate) fn moved(&self) {
         let now = self.promise.load(Ordering::SeqCst) & !MOVING;
         self.promise.store(now + 1, Ordering::SeqCst);
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.store(true, Ordering::SeqCst);
         let (mut answered, mut stale, mut failed) = (0, 0, Vec::new());
         for client in self.clients {

@@ -1,0 +1,1212 @@
+//! HTTP/2 on both sides: as everybody speaks it, and as nobody should.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_util::future::{join_all, poll_fn};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::ext::Protocol;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, Method, Request, Response};
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle};
+
+use crate::application::Application;
+use crate::client::{Answer, Stream};
+use crate::proxy::{Proxy, Setup};
+use crate::{soon, until};
+
+/// A client with one connection.
+pub(crate) struct Client {
+    pub(crate) sender: SendRequest<Bytes>,
+    connection: JoinHandle<Result<(), h2::Error>>,
+}
+
+impl Client {
+    /// With prior knowledge.
+    pub(crate) async fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).await.expect("the proxy accepts");
+        stream.set_nodelay(true).expect("a socket option");
+        Client::over(stream).await
+    }
+
+    pub(crate) async fn over(stream: impl Stream + 'static) -> Client {
+        // Room for what some streams do not read, so that others go on.
+        let mut handshake = h2::client::Builder::new();
+        handshake.initial_connection_window_size(8 << 20);
+        let (sender, connection) = handshake.handshake(stream).await.expect("a handshake");
+        Client { sender, connection: tokio::spawn(connection) }
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> Answer {
+        self.try_get(path).await.expect("an answer")
+    }
+
+    async fn try_get(&mut self, path: &str) -> Result<Answer, h2::Error> {
+        let (answer, _) = self.begin(get(path), true).await?;
+        whole(answer).await
+    }
+
+    /// Sends a head.
+    async fn begin(
+        &mut self,
+        request: Request<()>,
+        end: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        let mut ready = soon("the connection takes a request", self.sender.clone().ready()).await?;
+        ready.send_request(request, end)
+    }
+
+    /// A POST to /echo, and its answer.
+    async fn echo(&mut self, body: &[u8], trailers: Option<HeaderMap>) -> Answer {
+        let (answer, mut send) = self.begin(post("/echo"), false).await.expect("it is taken");
+        let body = Bytes::copy_from_slice(body);
+        let sending = tokio::spawn(async move {
+            let _ = send_all(&mut send, body, trailers.is_none()).await;
+            if let Some(trailers) = trailers {
+                let _ = send.send_trailers(trailers);
+            }
+        });
+        let answer = whole(answer).await.expect("an answer");
+        sending.await.expect("no panic");
+        answer
+    }
+
+    /// How the connection ends.
+    async fn ended(self) -> Result<(), h2::Error> {
+        soon("the connection ends", self.connection).await.expect("no panic")
+    }
+}
+
+fn get(path: &str) -> Request<()> {
+    Request::get(format!("http://test{path}")).body(()).expect("a request")
+}
+
+fn post(path: &str) -> Request<()> {
+    Request::post(format!("http://test{path}")).body(()).expect("a request")
+}
+
+/// Everything of an answer.
+async fn whole(answer: ResponseFuture) -> Result<Answer, h2::Error> {
+    soon("an answer", async {
+        let (parts, mut body) = answer.await?.into_parts();
+        let mut answer = Answer { status: parts.status.as_u16(), headers: fields(&parts.headers), ..Answer::default() };
+        while let Some(data) = body.data().await {
+            let data = data?;
+            let _ = body.flow_control().release_capacity(data.len());
+            answer.body.extend_from_slice(&data);
+        }
+        answer.trailers = body.trailers().await?.as_ref().map(fields).unwrap_or_default();
+        answer.complete = true;
+        Ok(answer)
+    })
+    .await
+}
+
+fn fields(map: &HeaderMap) -> Vec<(String, String)> {
+    map.iter().map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned())).collect()
+}
+
+async fn send_all(send: &mut SendStream<Bytes>, mut data: Bytes, end: bool) -> Result<(), h2::Error> {
+    while !data.is_empty() {
+        send.reserve_capacity(data.len());
+        let Some(room) = poll_fn(|cx| send.poll_capacity(cx)).await.transpose()? else { return Ok(()) };
+        let last = room >= data.len();
+        send.send_data(data.split_to(room.min(data.len())), last && end)?;
+    }
+    Ok(())
+}
+
+/// An application that speaks HTTP/2 without TLS: one color.
+pub(crate) struct Endpoint {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+struct Shared {
+    color: &'static str,
+    /// Connections that carried anything but probes.
+    used: AtomicUsize,
+    /// Streams that the other end gave up.
+    cancelled: AtomicUsize,
+    refused: AtomicUsize,
+    heads: Mutex<Vec<Request<()>>>,
+    /// Lets `/gated` go on.
+    gate: watch::Sender<bool>,
+    /// Has every connection say GOAWAY.
+    leave: watch::Sender<u32>,
+}
+
+impl Endpoint {
+    pub(crate) async fn start(color: &'static str) -> Endpoint {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let shared = Arc::new(Shared {
+            color,
+            used: AtomicUsize::new(0),
+            cancelled: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            heads: Mutex::default(),
+            gate: watch::Sender::new(false),
+            leave: watch::Sender::new(0),
+        });
+        let serving = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                connections.spawn(serve(stream, Arc::clone(&serving)));
+            }
+        });
+        Endpoint { address, shared, task: task.abort_handle() }
+    }
+
+    fn heads(&self) -> Vec<Request<()>> {
+        self.shared.heads.lock().expect("no panic while it is held").clone()
+    }
+
+    fn asked(&self, path: &str) -> usize {
+        self.heads().iter().filter(|head| head.uri().path() == path).count()
+    }
+
+    fn leave(&self) {
+        self.shared.leave.send_modify(|times| *times += 1);
+    }
+
+    fn open_gate(&self) {
+        self.shared.gate.send_replace(true);
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let mut builder = h2::server::Builder::new();
+    builder.enable_connect_protocol();
+    let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
+    let mut leave = shared.leave.subscribe();
+    let mut used = false;
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => {
+                let Some(Ok((request, respond))) = accepted else { return };
+                if request.uri().path() != "/healthz" && !std::mem::replace(&mut used, true) {
+                    shared.used.fetch_add(1, Ordering::SeqCst);
+                }
+                tokio::spawn(answer(request, respond, Arc::clone(&shared)));
+            }
+            Ok(()) = leave.changed() => connection.graceful_shutdown(),
+        }
+    }
+}
+
+fn ok() -> Response<()> {
+    Response::new(())
+}
+
+async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, shared: Arc<Shared>) -> Option<()> {
+    let (parts, mut body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    if path == "/healthz" {
+        respond.send_response(ok(), true).ok()?;
+        return Some(());
+    }
+    let head = Request::from_parts(parts, ());
+    let is_connect = head.method() == Method::CONNECT;
+    shared.heads.lock().expect("no panic while it is held").push(head);
+    match path.as_str() {
+        "/echo" => {
+            let mut send = respond.send_response(ok(), false).ok()?;
+            while let Some(data) = body.data().await {
+                let data = data.ok()?;
+                let _ = body.flow_control().release_capacity(data.len());
+                send_all(&mut send, data, false).await.ok()?;
+            }
+            match body.trailers().await.ok()? {
+                Some(trailers) => send.send_trailers(trailers).ok()?,
+                None => send.send_data(Bytes::new(), true).ok()?,
+            }
+        }
+        "/gated" => {
+            let mut send = respond.send_response(ok(), false).ok()?;
+            send.send_data("[".into(), false).ok()?;
+            shared.gate.subscribe().wait_for(|open| *open).await.ok()?;
+            send.send_data("done]".into(), true).ok()?;
+        }
+        // A head, a part, and when the gate opens the end of it all.
+        "/breaks" => {
+            let mut send = respond.send_response(ok(), false).ok()?;
+            send_all(&mut send, "half".into(), false).await.ok()?;
+            shared.gate.subscribe().wait_for(|open| *open).await.ok()?;
+            send.send_reset(Reason::INTERNAL_ERROR);
+        }
+        // The same, of a call.
+        "/call-breaks" => {
+            let head = Response::builder().header("content-type", "application/grpc").body(()).expect("a head");
+            let mut send = respond.send_response(head, false).ok()?;
+            send_all(&mut send, "half".into(), false).await.ok()?;
+            shared.gate.subscribe().wait_for(|open| *open).await.ok()?;
+            send.send_reset(Reason::INTERNAL_ERROR);
+        }
+        // Says no once.
+        "/refused" => {
+            if shared.refused.fetch_add(1, Ordering::SeqCst) == 0 {
+                respond.send_reset(Reason::REFUSED_STREAM);
+            } else {
+                respond.send_response(ok(), false).ok()?.send_data(shared.color.into(), true).ok()?;
+            }
+        }
+        // All of the answer, and none of the request.
+        "/early" => {
+            let answer = Response::builder().status(413).body(()).expect("an answer");
+            let mut send = respond.send_response(answer, false).ok()?;
+            send.send_data("too much".into(), true).ok()?;
+        }
+        "/status" => {
+            let mut answer = Response::new(());
+            answer.headers_mut().insert("content-length", 4.into());
+            let mut send = respond.send_response(answer, false).ok()?;
+            send.send_data("body".into(), false).ok()?;
+            let trailers =
+                HeaderMap::from_iter([("grpc-status".parse().expect("a name"), "0".parse().expect("a value"))]);
+            send.send_trailers(trailers).ok()?;
+        }
+        "/hangs" => {
+            poll_fn(|cx| respond.poll_reset(cx)).await.ok()?;
+            shared.cancelled.fetch_add(1, Ordering::SeqCst);
+        }
+        // What comes is sent back in upper case.
+        _ if is_connect => {
+            let mut send = respond.send_response(ok(), false).ok()?;
+            while let Some(data) = body.data().await {
+                let data = data.ok()?;
+                let _ = body.flow_control().release_capacity(data.len());
+                send_all(&mut send, data.to_ascii_uppercase().into(), false).await.ok()?;
+            }
+            send.send_data(Bytes::new(), true).ok()?;
+        }
+        _ => respond.send_response(ok(), false).ok()?.send_data(shared.color.into(), true).ok()?,
+    }
+    Some(())
+}
+
+async fn pair() -> (Application, Application) {
+    (Application::start("blue").await, Application::start("green").await)
+}
+
+/// A proxy whose endpoints speak HTTP/2.
+async fn over_http2() -> (Endpoint, Endpoint, Proxy) {
+    let (blue, green) = (Endpoint::start("blue").await, Endpoint::start("green").await);
+    let proxy = start_over_http2(&blue, &green, |_| {}).await;
+    (blue, green, proxy)
+}
+
+async fn start_over_http2(blue: &Endpoint, green: &Endpoint, change: impl FnOnce(&mut Setup)) -> Proxy {
+    let mut setup = Setup::at(blue.address, green.address);
+    setup.more = "[upstream.default]\nprotocol = \"http2\"\n".to_owned();
+    change(&mut setup);
+    let proxy = setup.start().await;
+    proxy.until("blue is up", |status| status["blue"]["endpoints"][0]["health"] == "up").await;
+    proxy
+}
+
+/// The memory of the proxy in MiB.
+fn resident(proxy: &Proxy) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
+}
+
+#[tokio::test]
+async fn many_streams_of_one_connection_are_answered_and_follow_a_switch() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = Client::connect(proxy.http).await;
+    for color in ["blue", "green", "blue"] {
+        if proxy.color().await != color {
+            proxy.switch(color).await;
+        }
+        let answers = join_all((0..100).map(|_| {
+            let mut client = client.sender.clone();
+            async move {
+                let (answer, _) = {
+                    poll_fn(|cx| client.poll_ready(cx)).await.expect("it is open");
+                    client.send_request(get("/"), true).expect("it is taken")
+                };
+                whole(answer).await.expect("an answer")
+            }
+        }));
+        for answer in answers.await {
+            assert_eq!((answer.status, answer.text()), (200, color));
+        }
+    }
+    let head = blue.last_head();
+    assert!(head.starts_with("GET / HTTP/1.1\r\n"), "{head}");
+    let head = head.to_ascii_lowercase();
+    assert!(head.contains("\r\nhost: test\r\n") && head.contains("\r\nvia: 2.0 cutover\r\n"), "{head}");
+    assert_eq!(client.get("/hop").await.header("connection"), None);
+}
+
+#[tokio::test]
+async fn bodies_and_trailers_go_both_ways() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = Client::connect(proxy.http).await;
+    let body: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
+    let trailers = HeaderMap::from_iter([("x-sum".parse().expect("a name"), "17".parse().expect("a value"))]);
+    let answer = client.echo(&body, Some(trailers.clone())).await;
+    assert!(answer.body == body, "{} bytes", answer.body.len());
+    assert_eq!(answer.trailers, [("x-sum".to_owned(), "17".to_owned())]);
+    assert_eq!(client.get("/trailers").await.trailers, [("x-sum".to_owned(), "17".to_owned())]);
+    assert_eq!(client.get("/empty").await.status, 204);
+    let (answer, _) = client.begin(Request::head("http://test/").body(()).expect("a request"), true).await.expect("ok");
+    let answer = whole(answer).await.expect("an answer");
+    assert_eq!((answer.header("content-length"), answer.body.len()), (Some("1234"), 0));
+
+    let (_blue, _green, proxy) = over_http2().await;
+    let mut client = Client::connect(proxy.http).await;
+    let answer = client.echo(&body, Some(trailers)).await;
+    assert!(answer.body == body, "{} bytes", answer.body.len());
+    assert_eq!(answer.trailers, [("x-sum".to_owned(), "17".to_owned())]);
+}
+
+#[tokio::test]
+async fn trailers_behind_a_body_whose_length_was_told_are_not_lost() {
+    let (_blue, _green, proxy) = over_http2().await;
+    let answer = Client::connect(proxy.http).await.get("/status").await;
+    assert_eq!((answer.header("content-length"), answer.text()), (Some("4"), "body"));
+    assert_eq!(answer.trailers, [("grpc-status".to_owned(), "0".to_owned())]);
+    let answer = proxy.get("/status").await;
+    assert_eq!((answer.text(), answer.complete), ("body", true));
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_holds_up_no_other_stream_and_costs_no_memory() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = Client::connect(proxy.http).await;
+    assert_eq!(client.get("/").await.text(), "blue");
+    let before = resident(&proxy);
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let (answer, _) = client.begin(get("/bytes?100000000"), true).await.expect("it is taken");
+        slow.push(soon("a head", answer).await.expect("a head").into_body());
+    }
+    // Another one is served.
+    let mut other = Client::connect(proxy.http).await;
+    assert_eq!(other.get("/").await.text(), "blue");
+    // One that is read to the end goes on beside those that are not.
+    let first = slow[0].data().await.expect("some").expect("some");
+    slow[0].flow_control().release_capacity(first.len()).expect("it is open");
+    let mut read = first.len();
+    while read < 2_000_000 {
+        let data = soon("more", slow[0].data()).await.expect("some").expect("some");
+        slow[0].flow_control().release_capacity(data.len()).expect("it is open");
+        read += data.len();
+    }
+    let grown = resident(&proxy).saturating_sub(before);
+    assert!(grown < 64, "{grown} MiB for what nobody reads");
+}
+
+#[tokio::test]
+async fn one_slow_stream_of_a_connection_leaves_room_for_the_others() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let stream = TcpStream::connect(proxy.http).await.expect("the proxy accepts");
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(10_000).initial_connection_window_size(1 << 20);
+    let (sender, connection) = builder.handshake(stream).await.expect("a handshake");
+    let mut client = Client { sender, connection: tokio::spawn(connection) };
+    let mut slow = Vec::new();
+    for _ in 0..10 {
+        let (answer, _) = client.begin(get("/bytes?1000000"), true).await.expect("it is taken");
+        slow.push(soon("a head", answer).await.expect("a head"));
+    }
+    for _ in 0..10 {
+        assert_eq!(client.get("/bytes?100000").await.body.len(), 100_000);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_the_endpoint_does_not_take_stops_at_the_client() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = Client::connect(proxy.http).await;
+    let before = resident(&proxy);
+    let (answer, mut send) = client.begin(post("/late"), false).await.expect("it is taken");
+    let mut sent = 0;
+    let stalled = async {
+        loop {
+            send.reserve_capacity(1 << 20);
+            let room = poll_fn(|cx| send.poll_capacity(cx)).await.expect("open").expect("open");
+            send.send_data(vec![0; room].into(), false).expect("open");
+            sent += room;
+            assert!(sent < 64 << 20, "nobody reads it, and it goes on");
+        }
+    };
+    // It stalls when nothing more is taken although another stream is served a few times.
+    let others = async {
+        for _ in 0..20 {
+            assert_eq!(proxy.color().await, "blue");
+        }
+    };
+    tokio::select! {
+        () = stalled => {}
+        () = others => {}
+    }
+    assert!(resident(&proxy).saturating_sub(before) < 32);
+    blue.open_gate();
+    assert_eq!(soon("an answer", answer).await.expect("an answer").status(), 200);
+}
+
+#[tokio::test]
+async fn requests_share_one_connection_to_an_endpoint() {
+    let (blue, green, proxy) = over_http2().await;
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        let mut client = proxy.connect().await;
+        client.send("GET /gated HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        clients.push(client);
+    }
+    until("all are under way", async || (blue.asked("/gated") == 40).then_some(())).await;
+    let used = blue.shared.used.load(Ordering::SeqCst);
+    assert!(used <= 2, "{used} connections of two workers");
+    let head = blue.heads().pop().expect("it came");
+    assert_eq!(head.uri().to_string(), "http://a/gated");
+    assert_eq!(head.headers()["via"], "1.1 cutover");
+    assert!(!head.headers().contains_key("connection") && !head.headers().contains_key("host"), "{head:?}");
+
+    proxy.switch("green").await;
+    assert_eq!(proxy.color().await, "green");
+    blue.open_gate();
+    for mut client in clients {
+        assert_eq!(client.answer().await.text(), "[done]");
+    }
+    assert_eq!(green.asked("/"), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_goes_away_fails_no_request() {
+    let (blue, _green, proxy) = over_http2().await;
+    let mut long = proxy.connect().await;
+    long.send("GET /gated HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(long.head().await.expect("a head").status, 200);
+    let mut http2 = Client::connect(proxy.http).await;
+    for round in 0..20 {
+        blue.leave();
+        for _ in 0..10 {
+            assert_eq!(http2.get("/").await.status, 200, "in round {round}");
+            let answer = proxy.get("/").await;
+            assert_eq!((answer.status, answer.text()), (200, "blue"), "in round {round}");
+            let mut client = proxy.connect().await;
+            client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+            assert_eq!(client.answer().await.text(), "hello", "in round {round}");
+        }
+    }
+    blue.open_gate();
+    assert_eq!(long.exactly(6).await.as_deref(), None.or(Some(&b"1\r\n[\r\n"[..])), "it was begun");
+}
+
+#[tokio::test]
+async fn a_request_that_was_refused_unprocessed_is_made_again() {
+    let (blue, _green, proxy) = over_http2().await;
+    // The connection is there already.
+    assert_eq!(proxy.color().await, "blue");
+    let mut client = proxy.connect().await;
+    client.send("POST /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.text()), (200, "blue"));
+    assert_eq!(blue.asked("/refused"), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_does_not_look_whole() {
+    let (blue, _green, proxy) = over_http2().await;
+    let mut client = Client::connect(proxy.http).await;
+    let (answer, _) = client.begin(get("/breaks"), true).await.expect("it is taken");
+    let mut body = soon("a head", answer).await.expect("a head").into_body();
+    assert_eq!(some(&mut body, 4).await, b"half");
+    blue.open_gate();
+    let error = soon("an end", body.data()).await.expect("not a clean end").expect_err("it is reset");
+    assert!(error.is_reset() && error.is_remote(), "{error}");
+    assert_eq!(client.get("/").await.text(), "blue", "the connection goes on");
+    blue.shared.gate.send_replace(false);
+    let mut client = proxy.connect().await;
+    client.send("GET /breaks HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.head().await.expect("a head").status, 200);
+    blue.open_gate();
+    let rest = client.rest().await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = Client::connect(proxy.http).await;
+    let error = client.try_get("/dies").await.expect_err("it is reset");
+    assert!(error.is_reset() && error.is_remote(), "{error}");
+    assert_eq!(client.get("/").await.text(), "blue", "the connection goes on");
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_request_arrives_whole() {
+    let (_blue, _green, proxy) = over_http2().await;
+    let mut client = Client::connect(proxy.http).await;
+    for _ in 0..20 {
+        let (answer, mut send) = client.begin(post("/early"), false).await.expect("it is taken");
+        send.send_data("some".into(), false).expect("open");
+        let answer = whole(answer).await.expect("an answer");
+        assert_eq!((answer.status, answer.text()), (413, "too much"));
+        drop(send);
+        let mut http1 = proxy.connect().await;
+        http1.send("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nsome").await;
+        let answer = http1.answer().await;
+        assert_eq!((answer.status, answer.text(), answer.complete), (413, "too much", true));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_gives_up_is_heard_of_at_the_endpoint() {
+    let (blue, _green, proxy) = over_http2().await;
+    let mut client = Client::connect(proxy.http).await;
+    let (answer, mut send) = client.begin(get("/hangs"), true).await.expect("it is taken");
+    until("it is there", async || (blue.asked("/hangs") == 1).then_some(())).await;
+    send.send_reset(Reason::CANCEL);
+    drop(answer);
+    until("it is told", async || (blue.shared.cancelled.load(Ordering::SeqCst) == 1).then_some(())).await;
+    let mut http1 = proxy.connect().await;
+    http1.send("GET /hangs HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    until("it is there", async || (blue.asked("/hangs") == 2).then_some(())).await;
+    drop(http1);
+    until("it is told", async || (blue.shared.cancelled.load(Ordering::SeqCst) == 2).then_some(())).await;
+
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = Client::connect(proxy.http).await;
+    let (answer, mut send) = client.begin(get("/hangs"), true).await.expect("it is taken");
+    until("it is there", async || (blue.heads().len() == 1).then_some(())).await;
+    send.send_reset(Reason::CANCEL);
+    drop(answer);
+    proxy.until("it is given up", |status| status["blue"]["requests"] == 0).await;
+}
+
+#[tokio::test]
+async fn websockets_of_http2_reach_an_application_that_speaks_http1() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = Client::connect(proxy.http).await;
+    until("the proxy says that it can", async || {
+        client.get("/").await;
+        client.sender.is_extended_connect_protocol_enabled().then_some(())
+    })
+    .await;
+    let (answer, mut send) = client.begin(websocket("/upgrade"), false).await.expect("it is taken");
+    let answer = soon("an answer", answer).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let head = blue.last_head().to_ascii_lowercase();
+    assert!(head.starts_with("get /upgrade http/1.1\r\n"), "{head}");
+    for field in ["\r\nupgrade: websocket\r\n", "\r\nconnection: upgrade\r\n", "\r\nsec-websocket-key: "] {
+        assert!(head.contains(field), "{head}");
+    }
+    let mut body = answer.into_body();
+    for word in ["one", "two"] {
+        send.send_data(word.into(), false).expect("open");
+        assert_eq!(some(&mut body, word.len()).await, word.to_ascii_uppercase().as_bytes());
+    }
+    proxy.until("it is a tunnel", |status| status["blue"]["tunnels"] == 1).await;
+    // Both ends close: first the client, and then the application.
+    send.send_data(Bytes::new(), true).expect("open");
+    over(&mut body).await;
+    proxy.until("it is over", |status| status["blue"]["tunnels"] == 0).await;
+}
+
+fn websocket(path: &str) -> Request<()> {
+    let request = Request::connect(format!("http://test{path}")).extension(Protocol::from_static("websocket"));
+    request.header("sec-websocket-version", "13").body(()).expect("a request")
+}
+
+/// Nothing more, and a clean end.
+async fn over(body: &mut RecvStream) {
+    while let Some(data) = soon("the end", body.data()).await {
+        assert!(data.as_ref().is_ok_and(Bytes::is_empty), "{data:?}");
+    }
+}
+
+/// So many bytes.
+async fn some(body: &mut RecvStream, n: usize) -> Vec<u8> {
+    let mut read = Vec::new();
+    while read.len() < n {
+        let data = soon("more", body.data()).await.expect("not over").expect("not broken");
+        let _ = body.flow_control().release_capacity(data.len());
+        read.extend_from_slice(&data);
+    }
+    read
+}
+
+#[tokio::test]
+async fn what_is_sent_before_a_websocket_is_granted_is_never_a_request() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = Client::connect(proxy.http).await;
+    client.get("/").await;
+    for end in [true, false] {
+        // This path grants nothing.
+        let (answer, mut send) = client.begin(websocket("/"), false).await.expect("it is taken");
+        send.send_data("GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n".into(), end).expect("open");
+        let answer = whole(answer).await;
+        if let Ok(answer) = answer {
+            assert_eq!(answer.text(), "blue");
+        }
+        drop(send);
+        for _ in 0..5 {
+            assert_eq!(proxy.color().await, "blue");
+        }
+    }
+    for head in blue.heads() {
+        assert!(!head.contains("smuggled"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn websockets_of_http1_reach_an_application_that_speaks_http2() {
+    let (blue, _green, proxy) = over_http2().await;
+    let mut client = proxy.connect().await;
+    client
+        .send(
+            "GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status, 101, "{answer:?}");
+    assert_eq!(answer.header("upgrade"), Some("websocket"));
+    assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    let head = blue.heads().pop().expect("it came");
+    assert_eq!(head.method(), Method::CONNECT);
+    assert_eq!(head.extensions().get::<Protocol>().map(Protocol::as_str), Some("websocket"));
+    assert_eq!(head.headers().get("sec-websocket-version").map(|version| version.as_bytes()), Some(&b"13"[..]));
+    assert_eq!(head.headers().get("sec-websocket-key"), None);
+    client.send("hello").await;
+    assert_eq!(client.exactly(5).await.expect("an answer"), b"HELLO");
+    drop(client);
+    proxy.until("it is over", |status| status["blue"]["tunnels"] == 0).await;
+
+    let mut client = Client::connect(proxy.http).await;
+    client.get("/").await;
+    let (answer, mut send) = client.begin(websocket("/socket"), false).await.expect("it is taken");
+    let answer = soon("an answer", answer).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    send.send_data("again".into(), false).expect("open");
+    let mut body = answer.into_body();
+    assert_eq!(some(&mut body, 5).await, b"AGAIN");
+    send.send_data(Bytes::new(), true).expect("open");
+    over(&mut body).await;
+}
+
+#[tokio::test]
+async fn what_the_proxy_itself_says_to_grpc_is_trailers_only() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    blue.stop().await;
+    let mut client = Client::connect(proxy.http).await;
+    let request = Request::post("http://test/package.Service/Method").header("content-type", "application/grpc+proto");
+    let request = request.header("te", "trailers").body(()).expect("a request");
+    let (answer, mut send) = client.begin(request, false).await.expect("it is taken");
+    let _ = send.send_data(Bytes::from_static(b"\0\0\0\0\0"), true);
+    let answer = soon("an answer", answer).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert!(answer.body().is_end_stream(), "there is nothing but the head");
+    assert_eq!(answer.headers()["content-type"], "application/grpc");
+    assert_eq!(answer.headers()["grpc-status"], "14");
+    assert!(answer.headers().contains_key("grpc-message") && answer.headers().contains_key("proxy-status"));
+    // Everybody else gets what HTTP says.
+    assert!(matches!(client.get("/").await.status, 502 | 503));
+}
+
+#[tokio::test]
+async fn a_call_whose_endpoint_breaks_off_is_unavailable() {
+    let (blue, _green, proxy) = over_http2().await;
+    let mut client = Client::connect(proxy.http).await;
+    let (answer, mut send) = client.begin(post("/call-breaks"), false).await.expect("it is taken");
+    send_all(&mut send, "question".into(), true).await.expect("it is taken");
+    let mut body = soon("a head", answer).await.expect("a head").into_body();
+    assert_eq!(some(&mut body, 4).await, b"half");
+    blue.open_gate();
+    assert!(soon("an end", body.data()).await.is_none(), "no reset, which clients take for an error of the call");
+    let trailers = soon("trailers", body.trailers()).await.expect("a clean end").expect("trailers");
+    assert_eq!(trailers["grpc-status"], "14");
+    assert_eq!(trailers["grpc-message"], "The endpoint broke off in its answer.");
+}
+
+#[tokio::test]
+async fn interim_answers_reach_a_client() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = Client::connect(proxy.http).await;
+    let (mut answer, _) = client.begin(get("/hints"), true).await.expect("it is taken");
+    let hints = soon("hints", poll_fn(|cx| answer.poll_informational(cx))).await;
+    let hints = hints.expect("they come").expect("they come");
+    assert_eq!(
+        (hints.status().as_u16(), hints.headers()["link"].to_str().ok()),
+        (103, Some("</style.css>; rel=preload"))
+    );
+    assert_eq!(whole(answer).await.expect("an answer").text(), "blue");
+}
+
+#[tokio::test]
+async fn cookies_arrive_in_one_piece() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = Client::connect(proxy.http).await;
+    let request = Request::get("http://test/").header("cookie", "a=1").header("cookie", "b=2").body(()).expect("ok");
+    let (answer, _) = client.begin(request, true).await.expect("it is taken");
+    whole(answer).await.expect("an answer");
+    assert!(blue.last_head().to_ascii_lowercase().contains("\r\ncookie: a=1; b=2\r\n"), "{}", blue.last_head());
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_is_closed_after_the_idle_timeout() {
+    let (blue, green) = pair().await;
+    let mut setup = Setup::new(&blue, &green);
+    setup.listen = "idle_timeout = \"1s\"".to_owned();
+    let proxy = setup.start().await;
+    let mut client = Client::connect(proxy.http).await;
+    assert_eq!(client.get("/").await.text(), "blue");
+    let _ = client.ended().await;
+    // Also one that answers nothing, and reads nothing.
+    let mut silent = Raw::connect(proxy.http).await;
+    silent.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&GET))).await;
+    let mut idle = Raw::connect(proxy.http).await;
+    assert!(matches!(silent.outcome(1).await, Outcome::Answer(200)));
+    idle.until_closed().await;
+    silent.until_closed().await;
+    proxy.until("none is open", |_| true).await;
+}
+
+#[tokio::test]
+async fn streams_under_way_are_finished_when_the_process_stops() {
+    let (blue, green) = pair().await;
+    let mut proxy = Proxy::start(&blue, &green).await;
+    let mut client = Client::connect(proxy.http).await;
+    let (answer, _) = client.begin(get("/gated"), true).await.expect("it is taken");
+    let mut body = soon("a head", answer).await.expect("a head").into_body();
+    let mut idle = Client::connect(proxy.http).await;
+    idle.get("/").await;
+    proxy.signal(Signal::TERM);
+    idle.ended().await.expect("a clean end");
+    // Nothing new is taken, and what was is finished.
+    until("it takes nothing new", async || client.try_get("/").await.is_err().then_some(())).await;
+    blue.open_gate();
+    assert_eq!(some(&mut body, 6).await, b"[done]");
+    over(&mut body).await;
+    client.ended().await.expect("a clean end");
+    assert!(proxy.ended().await.success());
+}
+
+// By hand, what no library would send.
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// Fields as HPACK writes them that are in no table.
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let fields: Vec<(&[u8], &[u8])> = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    block_of(&fields)
+}
+
+fn block_of(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            assert!(text.len() < 127);
+            block.push(u8::try_from(text.len()).expect("short"));
+            block.extend_from_slice(text);
+        }
+    }
+    block
+}
+
+struct Raw {
+    stream: TcpStream,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Answer(u16),
+    Reset,
+    GoAway,
+    Closed,
+}
+
+impl Raw {
+    async fn connect(address: SocketAddr) -> Raw {
+        let mut stream = TcpStream::connect(address).await.expect("the proxy accepts");
+        stream.set_nodelay(true).expect("a socket option");
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("it reads");
+        stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.expect("it reads");
+        Raw { stream }
+    }
+
+    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        // It may be closed by now.
+        let _ = self.try_send(bytes).await;
+    }
+
+    async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref()).await
+    }
+
+    async fn frame(&mut self) -> io::Result<(u8, u8, u32, Vec<u8>)> {
+        let mut head = [0; 9];
+        self.stream.read_exact(&mut head).await?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        self.stream.read_exact(&mut payload).await?;
+        Ok((head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
+    }
+
+    /// What becomes of a stream.
+    async fn outcome(&mut self, wanted: u32) -> Outcome {
+        soon("an outcome", async {
+            loop {
+                let Ok((kind, _, stream, payload)) = self.frame().await else { return Outcome::Closed };
+                match kind {
+                    HEADERS if stream == wanted => {
+                        let status = match payload.first() {
+                            // By their index in the static table; else in letters.
+                            Some(index @ 0x88..=0x8e) => [200, 204, 206, 304, 400, 404, 500][usize::from(index - 0x88)],
+                            _ => 999,
+                        };
+                        return Outcome::Answer(status);
+                    }
+                    RST_STREAM if stream == wanted => return Outcome::Reset,
+                    GOAWAY => return Outcome::GoAway,
+                    _ => {}
+                }
+            }
+        })
+        .await
+    }
+
+    async fn until_closed(&mut self) {
+        soon("it is closed", async { while self.frame().await.is_ok() {} }).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_that_break_the_rules_are_refused_and_nothing_of_them_arrives() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let without = |name: &str| GET.into_iter().filter(|(found, _)| *found != name).collect::<Vec<_>>();
+    let plus = |field: (&'static str, &'static str)| GET.into_iter().chain([field]).collect::<Vec<_>>();
+    let instead = |field: (&'static str, &'static str)| {
+        GET.into_iter().map(|found| if found.0 == field.0 { field } else { found }).collect::<Vec<_>>()
+    };
+    let rows = [
+        ("no method", without(":method")),
+        ("no scheme", without(":scheme")),
+        ("no path", without(":path")),
+        ("two methods", plus((":method", "POST"))),
+        ("two paths", plus((":path", "/smuggled"))),
+        ("two authorities", plus((":authority", "b"))),
+        ("two schemes", plus((":scheme", "https"))),
+        ("an unknown pseudo-header", plus((":foo", "bar"))),
+        ("a pseudo-header of answers", plus((":status", "200"))),
+        ("a pseudo-header behind a field", [&[("x", "y")][..], &GET].concat()),
+        ("a name in upper case", plus(("X-A", "b"))),
+        ("a name with a space", plus(("x a", "b"))),
+        ("a name with a colon", plus(("x:a", "b"))),
+        ("a name with CR LF", plus(("x\r\nsmuggled", "b"))),
+        ("an empty name", plus(("", "b"))),
+        ("CR LF in a value", plus(("x", "a\r\nsmuggled: b"))),
+        ("LF in a value", plus(("x", "a\nsmuggled: b"))),
+        ("CR in a value", plus(("x", "a\rb"))),
+        ("NUL in a value", plus(("x", "a\0b"))),
+        ("connection", plus(("connection", "close"))),
+        ("keep-alive", plus(("keep-alive", "timeout=5"))),
+        ("proxy-connection", plus(("proxy-connection", "close"))),
+        ("transfer-encoding", plus(("transfer-encoding", "chunked"))),
+        ("upgrade", plus(("upgrade", "websocket"))),
+        ("te that is not trailers", plus(("te", "gzip"))),
+        ("an empty path", instead((":path", ""))),
+        ("a path without a slash", instead((":path", "smuggled"))),
+        ("a path with a space", instead((":path", "/ HTTP/1.1\r\nsmuggled: 1"))),
+        ("a path with an authority", instead((":path", "http://smuggled/"))),
+        ("a method with a space", instead((":method", "GET /smuggled"))),
+        ("an empty method", instead((":method", ""))),
+        ("an authority with a user", instead((":authority", "u@a"))),
+        ("an authority with a path", instead((":authority", "a/smuggled"))),
+        ("an authority with CR LF", instead((":authority", "a\r\nsmuggled: 1"))),
+        ("another Host", plus(("host", "smuggled"))),
+        ("two Hosts", [&without(":authority")[..], &[("host", "a"), ("host", "smuggled")]].concat()),
+        ("CONNECT", vec![(":method", "CONNECT"), (":authority", "smuggled:443")]),
+        ("a protocol without CONNECT", plus((":protocol", "websocket"))),
+        ("a length and no body", plus(("content-length", "5"))),
+        ("a length that is none", plus(("content-length", "smuggled"))),
+        ("a negative length", plus(("content-length", "-1"))),
+        ("two lengths", [&GET[..], &[("content-length", "0"), ("content-length", "1")]].concat()),
+    ];
+    for (name, fields) in rows {
+        let mut client = Raw::connect(proxy.http).await;
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields))).await;
+        match client.outcome(1).await {
+            Outcome::Answer(400) | Outcome::Reset | Outcome::GoAway | Outcome::Closed => {}
+            outcome @ Outcome::Answer(_) => panic!("{name}: {outcome:?}"),
+        }
+    }
+    assert_eq!(blue.heads(), Vec::<String>::new());
+    assert_eq!(proxy.color().await, "blue", "everybody else is served");
+}
+
+#[tokio::test]
+async fn a_host_that_says_the_same_as_the_authority_or_stands_for_it_is_fine() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let with = [GET.to_vec(), vec![("host", "a")]].concat();
+    let instead: Vec<_> = GET.into_iter().filter(|(name, _)| *name != ":authority").chain([("host", "a")]).collect();
+    for fields in [with, instead] {
+        let mut client = Raw::connect(proxy.http).await;
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields))).await;
+        let outcome = client.outcome(1).await;
+        assert!(matches!(outcome, Outcome::Answer(200)), "{outcome:?}");
+        assert_eq!(blue.last_head().to_ascii_lowercase().matches("\r\nhost: a\r\n").count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_as_long_as_was_said_is_refused() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let head =
+        [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/echo"), ("content-length", "5")];
+    for body in ["hell", "hello!", "hello GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let mut client = Raw::connect(proxy.http).await;
+        client.send(frame(HEADERS, END_HEADERS, 1, &block(&head))).await;
+        client.send(frame(DATA, END_STREAM, 1, body.as_bytes())).await;
+        let outcome = client.outcome(1).await;
+        assert!(!matches!(outcome, Outcome::Answer(200)), "{body}: {outcome:?}");
+    }
+    assert!(blue.heads().iter().all(|head| !head.contains("smuggled")));
+    for _ in 0..5 {
+        assert_eq!(proxy.color().await, "blue");
+    }
+}
+
+/// Sends until the connection is ended, at most so many bytes; whether it was.
+async fn flood(client: &mut Raw, most: usize, mut next: impl FnMut() -> Vec<u8>) -> bool {
+    let mut sent = 0;
+    while sent < most {
+        let bytes = next();
+        sent += bytes.len();
+        // Where nobody reads any more, and nobody closes: it is the flooder who waits.
+        match tokio::time::timeout(std::time::Duration::from_secs(2), client.try_send(bytes)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return true,
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+async fn unharmed(proxy: &Proxy, before: u64, other: &mut Client) {
+    assert_eq!(other.get("/").await.text(), "blue", "a connection that was there");
+    assert_eq!(proxy.color().await, "blue");
+    let grown = resident(proxy).saturating_sub(before);
+    assert!(grown < 48, "it has grown by {grown} MiB");
+}
+
+async fn flooded() -> (Application, Application, Proxy, Client, u64) {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut other = Client::connect(proxy.http).await;
+    assert_eq!(other.get("/").await.text(), "blue");
+    let before = resident(&proxy);
+    (blue, green, proxy, other, before)
+}
+
+#[tokio::test]
+async fn requests_that_are_opened_and_reset_without_end_end_the_connection() {
+    let (blue, _green, proxy, mut other, before) = flooded().await;
+    let mut client = Raw::connect(proxy.http).await;
+    let mut stream = 1;
+    let head = block(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/hangs")]);
+    let ended = flood(&mut client, 4 << 20, || {
+        let mut bytes = frame(HEADERS, END_HEADERS | END_STREAM, stream, &head);
+        bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+        stream += 2;
+        bytes
+    })
+    .await;
+    assert!(ended, "{stream} streams were taken");
+    assert!(blue.heads().len() < 2000, "{} reached the endpoint", blue.heads().len());
+    unharmed(&proxy, before, &mut other).await;
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_ends_the_connection() {
+    let (_blue, _green, proxy, mut other, before) = flooded().await;
+    for piece in [&[][..], &block(&[("x", "y")]), &block(&[("x", &"y".repeat(120))]).repeat(100)] {
+        let mut client = Raw::connect(proxy.http).await;
+        client.send(frame(HEADERS, 0, 1, &block(&GET))).await;
+        let ended = flood(&mut client, 32 << 20, || frame(CONTINUATION, 0, 1, piece).repeat(10)).await;
+        assert!(ended, "pieces of {}", piece.len());
+        unharmed(&proxy, before, &mut other).await;
+    }
+}
+
+#[tokio::test]
+async fn frames_that_ask_for_answers_cost_only_those_who_send_them() {
+    let (_blue, _green, proxy, mut other, before) = flooded().await;
+    let settings = frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]).repeat(100);
+    let ping = frame(PING, 0, 0, &[7; 8]).repeat(100);
+    let window = frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()).repeat(100);
+    for bytes in [settings, ping, window] {
+        // The answers are not read.
+        let mut client = Raw::connect(proxy.http).await;
+        flood(&mut client, 32 << 20, || bytes.clone()).await;
+        unharmed(&proxy, before, &mut other).await;
+    }
+}
+
+#[tokio::test]
+async fn empty_pieces_of_a_body_without_end_harm_nobody_else() {
+    let (_blue, _green, proxy, mut other, before) = flooded().await;
+    let mut client = Raw::connect(proxy.http).await;
+    let head = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/echo")];
+    client.send(frame(HEADERS, END_HEADERS, 1, &block(&head))).await;
+    flood(&mut client, 8 << 20, || frame(DATA, 0, 1, &[]).repeat(100)).await;
+    unharmed(&proxy, before, &mut other).await;
+}
+
+#[tokio::test]
+async fn fields_that_unpack_to_much_more_than_was_sent_are_refused() {
+    let (blue, _green, proxy, mut other, before) = flooded().await;
+    let mut client = Raw::connect(proxy.http).await;
+    let mut bomb = block(&GET);
+    // Into the table, 4000 bytes long, and out of it 10000 times.
+    bomb.extend([0x40, 1, b'x', 0x7f]);
+    let (mut length, value) = (4000 - 127, vec![b'y'; 4000]);
+    while length >= 128 {
+        bomb.push(u8::try_from(length % 128 + 128).expect("a byte"));
+        length /= 128;
+    }
+    bomb.push(u8::try_from(length).expect("a byte"));
+    bomb.extend(value);
+    bomb.extend([0x80 | 62; 10_000]);
+    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb)).await;
+    match client.outcome(1).await {
+        Outcome::Answer(200) => panic!("40 MB of fields are served"),
+        Outcome::Answer(_) | Outcome::Reset | Outcome::GoAway | Outcome::Closed => {}
+    }
+    assert!(blue.heads().iter().all(|head| head.len() < 100_000));
+    unharmed(&proxy, before, &mut other).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_the_framing_is_ended() {
+    let (_blue, _green, proxy, mut other, before) = flooded().await;
+    let get = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&GET));
+    let rows = [
+        ("a frame larger than was allowed", vec![0xff, 0xff, 0xff, DATA, 0, 0, 0, 0, 1]),
+        ("data on no stream", frame(DATA, 0, 0, b"x")),
+        ("data on a stream that is idle", frame(DATA, 0, 1, b"x")),
+        ("a head on an even stream", frame(HEADERS, END_HEADERS | END_STREAM, 2, &block(&GET))),
+        (
+            "a head that goes on elsewhere",
+            [frame(HEADERS, 0, 1, &block(&GET)), frame(CONTINUATION, END_HEADERS, 3, &[])].concat(),
+        ),
+        ("a head with another frame inside", [frame(HEADERS, 0, 1, &block(&GET)), frame(PING, 0, 0, &[0; 8])].concat()),
+        ("fields that can't be unpacked", frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x80])),
+        ("settings of no length", frame(SETTINGS, 0, 0, &[1])),
+        ("settings with an answer inside", frame(SETTINGS, ACK, 0, &[0; 6])),
+        ("a window that overflows", frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes())),
+        (
+            "a stream number that goes back",
+            [
+                frame(HEADERS, END_HEADERS | END_STREAM, 5, &block(&GET)),
+                frame(HEADERS, END_HEADERS | END_STREAM, 3, &block(&GET)),
+            ]
+            .concat(),
+        ),
+    ];
+    for (name, bytes) in rows {
+        let mut client = Raw::connect(proxy.http).await;
+        client.send(bytes).await;
+        client.send(&get).await;
+        soon(name, async {
+            loop {
+                match client.frame().await {
+                    Ok((GOAWAY, ..)) | Err(_) => break,
+                    Ok(_) => {}
+                }
+            }
+        })
+        .await;
+        client.until_closed().await;
+    }
+    unharmed(&proxy, before, &mut other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn switches_under_load_over_http2_on_both_sides_lose_nothing() {
+    let (_blue, _green, proxy) = over_http2().await;
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (stop, http) = (Arc::clone(&stop), proxy.http);
+            tokio::spawn(async move {
+                let mut client = Client::connect(http).await;
+                let mut answered = 0;
+                while !stop.load(Ordering::SeqCst) {
+                    let answer = client.get("/").await;
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                    answered += 1;
+                }
+                answered
+            })
+        })
+        .collect();
+    let mut there = Client::connect(proxy.http).await;
+    for round in 0..10 {
+        let answer = proxy.post("/admin/switch", json!({})).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        for _ in 0..20 {
+            assert_eq!(there.get("/").await.text(), if round % 2 == 0 { "green" } else { "blue" });
+        }
+    }
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        assert!(client.await.expect("no client fails") > 0);
+    }
+}
