@@ -82,7 +82,9 @@ pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     streams.open.set(streams.open.get() + 1);
                     streams.begun.set(streams.begun.get() + 1);
-                    tokio::task::spawn_local(serve_stream(Rc::clone(&client), request, respond, Rc::clone(&streams)));
+                    // In a box, so that it is not moved from place to place until it stands in its task.
+                    let stream = Box::pin(serve_stream(Rc::clone(&client), request, respond, Rc::clone(&streams)));
+                    tokio::task::spawn_local(stream);
                 }
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
                 Poll::Pending => break,
@@ -131,7 +133,8 @@ async fn serve_stream(
 ) {
     let slot = client.worker.slots.add(Phase::Request, None);
     let _open = Open { client: Rc::clone(&client), slot: Rc::clone(&slot), streams: Rc::clone(&streams) };
-    let Some((stream, head)) = Stream::accepted(request, respond) else { return };
+    let mut head = client.worker.take_head();
+    let Some(stream) = Stream::accepted(request, respond, &mut head) else { return client.worker.give_head(head) };
     let side = Side::Http2(Box::new(stream));
     let inquiry = Inquiry { client: Rc::clone(&client), slot: Rc::clone(&slot), side, head };
     let mut serving = std::pin::pin!(stack().call(inquiry));
@@ -141,6 +144,7 @@ async fn serve_stream(
         serving.as_mut().poll(cx)
     })
     .await;
+    client.worker.give_head(answered.head);
     if answered.after == After::Cut {
         streams.given_up.set(streams.given_up.get() + 1);
         answered.side.reset();

@@ -63,8 +63,13 @@ impl Stream {
         }
     }
 
-    /// A request that came, and its head. `None`: it is malformed in a way that the crate lets pass, and was refused.
-    pub(crate) fn accepted(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Option<(Stream, Head)> {
+    /// A request that came; its head is put into `head`. `None`: it is malformed in a way that the crate lets pass, and
+    /// was refused.
+    pub(crate) fn accepted(
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+        head: &mut Head,
+    ) -> Option<Stream> {
         let (mut parts, body) = request.into_parts();
         // RFC 9113, 8.2.1. In HTTP/1.1 such space is no part of a value; here it would be one on one hop and not on the next.
         let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| b" \t".contains(byte));
@@ -72,7 +77,7 @@ impl Stream {
             respond.send_reset(Reason::PROTOCOL_ERROR);
             return None;
         }
-        let mut head = Head::default();
+        head.clear();
         head.version = Version::Http2;
         let target = parts.uri.path_and_query().map_or("*", PathAndQuery::as_str);
         head.set_request_line(parts.method.as_str().as_bytes(), target.as_bytes());
@@ -88,10 +93,10 @@ impl Stream {
                 parts.headers.remove(HOST);
             }
         }
-        fields(&parts.headers, &mut head);
+        fields(&parts.headers, head);
         let mut stream = Stream::new(Role::Asked(respond));
         stream.receive(body);
-        Some((stream, head))
+        Some(stream)
     }
 
     /// A request that is to be made on this connection.
