@@ -17,11 +17,13 @@ fn script(name: &str) -> PathBuf {
 }
 
 /// What `tests/run` has installed.
-fn tool(variable: &str) -> PathBuf {
+pub(crate) fn tool(variable: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(path) => path.into(),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools").join(match variable {
             "CUTOVER_TEST_PYTHON" => "python/bin/python",
+            "CUTOVER_TEST_KOSOKU" => "python/bin/kosoku",
+            "CUTOVER_TEST_HTTPWG" => "bin/httpwg",
             _ => "node_modules",
         }),
     }
@@ -40,7 +42,7 @@ fn node(name: &str) -> Command {
 }
 
 /// A program that is talked to line by line.
-struct Talk {
+pub(crate) struct Talk {
     _child: Child,
     input: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
@@ -72,7 +74,7 @@ impl Talk {
 }
 
 /// An application of a color in another language; it ends with its input.
-async fn application(name: &str, color: &str) -> (Talk, SocketAddr) {
+pub(crate) async fn application(name: &str, color: &str) -> (Talk, SocketAddr) {
     let mut command = python(name);
     command.arg(color);
     let mut talk = Talk::start(command);
@@ -80,8 +82,8 @@ async fn application(name: &str, color: &str) -> (Talk, SocketAddr) {
     (talk, SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
-struct Served {
-    proxy: Proxy,
+pub(crate) struct Served {
+    pub(crate) proxy: Proxy,
     https: SocketAddr,
     identity: Identity,
     _dir: tempfile::TempDir,
@@ -98,7 +100,7 @@ async fn serve(mut setup: Setup) -> Served {
     Served { proxy, https, identity, _dir: dir }
 }
 
-async fn between(blue: SocketAddr, green: SocketAddr, policy: &str) -> Served {
+pub(crate) async fn between(blue: SocketAddr, green: SocketAddr, policy: &str) -> Served {
     // Without a path: the applications answer no HTTP/1.1.
     let nobody = Application::start("blue").await;
     let mut setup = Setup::new(&nobody, &nobody);

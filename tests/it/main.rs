@@ -7,6 +7,7 @@ mod certificates;
 mod cli;
 mod client;
 mod clients;
+mod conformance;
 mod drain;
 mod durability;
 mod endpoints;
