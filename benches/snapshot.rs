@@ -69,7 +69,10 @@ fn published(routes: usize) -> (Plane, cutover::proxy::live::Publisher) {
         active: Color::Blue,
         release: release.clone(),
         since: SystemTime::now(),
+        known_good: None,
         previous: None,
+        freeze: None,
+        quarantine: Vec::new(),
         seen: FileOrder { active: Color::Blue, release },
     };
     drop(publisher.publish(&config, &decision));

@@ -10,6 +10,7 @@ mod events;
 mod handlers;
 mod listener;
 mod problem;
+mod record;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -64,7 +65,10 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
         .routes(routes!(handlers::switch))
         .routes(routes!(handlers::rollback))
         .routes(routes!(handlers::status))
-        .routes(routes!(handlers::history))
+        .routes(routes!(handlers::freeze, handlers::unfreeze))
+        .routes(routes!(record::history))
+        .routes(routes!(record::verify))
+        .routes(routes!(record::releases))
         .routes(routes!(handlers::reload))
         .routes(routes!(handlers::config))
         .routes(routes!(events::events))

@@ -265,22 +265,9 @@ impl Started {
 
 /// The first line of a new ledger.
 fn first(path: &Path, decision: Decision) -> Transition {
-    Transition {
-        kind: Kind::Start,
-        at: decision.since,
-        origin: Origin {
-            trigger: Trigger::Start,
-            actor: path.display().to_string(),
-            source: String::new(),
-            reason: None,
-        },
-        from: None,
-        forced: false,
-        gate: None,
-        refusal: None,
-        took: Duration::ZERO,
-        decision,
-    }
+    let origin =
+        Origin { trigger: Trigger::Start, actor: path.display().to_string(), source: String::new(), reason: None };
+    Transition::new(Kind::Start, decision.since, origin, decision)
 }
 
 /// Writes the first line; its number if it is on disk.

@@ -9,6 +9,7 @@ mod client;
 mod commands;
 mod demo;
 mod output;
+mod record;
 mod render;
 mod wait;
 
@@ -18,7 +19,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::admin::api::Problem;
 use crate::app;
-use crate::cli::args::{Args, Subcommand};
+use crate::cli::args::{Args, HistoryAction, Subcommand};
 use crate::cli::client::Client;
 use crate::cli::output::{complain, print};
 
@@ -104,9 +105,14 @@ fn carry_out(args: Args) -> Result<(), Failure> {
         Subcommand::Rollback(options) => on_runtime(commands::rollback(&Client::find(&connection)?, options, json)),
         Subcommand::Status { watch } => on_runtime(commands::status(&Client::find(&connection)?, watch, json)),
         Subcommand::Wait(options) => on_runtime(wait::run(&Client::find(&connection)?, &options, json)),
-        Subcommand::History { limit, before } => {
-            on_runtime(commands::history(&Client::find(&connection)?, limit, before, json))
-        }
+        Subcommand::History(options) => match options.action {
+            None => on_runtime(record::history(&Client::find(&connection)?, &options, json)),
+            Some(HistoryAction::Releases) => on_runtime(record::releases(&Client::find(&connection)?, json)),
+            Some(HistoryAction::Verify { file: Some(file) }) => record::verify_file(&file, json),
+            Some(HistoryAction::Verify { file: None }) => on_runtime(record::verify(&Client::find(&connection)?, json)),
+        },
+        Subcommand::Freeze(options) => on_runtime(commands::freeze(&Client::find(&connection)?, options, json)),
+        Subcommand::Unfreeze { reason } => on_runtime(commands::unfreeze(&Client::find(&connection)?, reason, json)),
         Subcommand::Reload => on_runtime(commands::reload(&Client::find(&connection)?, json)),
     }
 }

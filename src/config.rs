@@ -46,6 +46,8 @@ pub struct Config {
     pub gate: GatePolicy,
     /// `[drain]`
     pub drain: DrainConfig,
+    /// `[bake]`
+    pub bake: BakeConfig,
     /// `[retry]`
     pub retry: RetryConfig,
     /// `[upstream.NAME]`: policy by upstream; every upstream that a color or a route names has an entry.
@@ -253,6 +255,8 @@ pub struct HealthConfig {
     pub fall: u32,
     /// The status codes that pass, inclusive.
     pub expect: (u16, u16),
+    /// In the answer to a probe, the name of the field that says which release it is.
+    pub release_header: Option<String>,
 }
 
 /// `[drain]`
@@ -271,6 +275,13 @@ pub enum Streams {
     Keep,
     /// Tunnels are closed at the switch.
     Close,
+}
+
+/// `[bake]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BakeConfig {
+    /// How long a release has to serve to be known good.
+    pub duration: Duration,
 }
 
 /// `[retry]`

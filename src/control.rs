@@ -28,7 +28,7 @@ use crate::domain::history::History;
 use crate::domain::rollout::{
     Command, CommandId, CommitId, Configured, Effect, Event, Outcome, Refusal, Rollout, RoundId,
 };
-use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Transition};
+use crate::domain::transition::{Decision, FileOrder, Generation, Origin, Transition};
 use crate::ledger::{Ledger, Recovered};
 use crate::proxy::live::{Drain, Publisher};
 use crate::telemetry::access_log::AccessLogWriter;
@@ -37,6 +37,8 @@ use crate::tls::TlsError;
 
 /// Where the file is read again when no events come.
 const POLL: Duration = Duration::from_secs(2);
+/// The connections to where a rollback would go are looked after so often, in seconds.
+const WARM_EVERY: u32 = 10;
 /// Requests that may wait for the controller.
 const MAILBOX: usize = 256;
 
@@ -91,7 +93,8 @@ struct Draining {
 #[derive(Debug)]
 struct Waiting {
     trigger: &'static str,
-    dry_run: bool,
+    /// It asks for a move.
+    counts: bool,
     origin: Origin,
     answer: oneshot::Sender<Result<Outcome, Refusal>>,
 }
@@ -153,8 +156,7 @@ impl Controller {
             let _ = file_inputs.send(Input::File(event));
         })?;
         let mut history = History::default();
-        let shown = parts.recovered.transitions.into_iter().filter(|(_, transition)| transition.kind != Kind::Noted);
-        for (sequence, transition) in shown {
+        for (sequence, transition) in parts.recovered.transitions {
             history.push(sequence, Arc::new(transition));
         }
         let mut effects = Vec::new();
@@ -203,6 +205,7 @@ impl Controller {
         self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
         self.carry_out(first);
         let mut stop = std::pin::pin!(stop);
+        let mut seconds = 0_u32;
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -222,6 +225,10 @@ impl Controller {
                 _ = second.tick() => {
                     self.rates.sample(&self.publisher.meters().read());
                     self.read_certificates();
+                    seconds = seconds.wrapping_add(1);
+                    if seconds.is_multiple_of(WARM_EVERY) {
+                        self.keep_warm();
+                    }
                 }
             }
         }
@@ -273,19 +280,27 @@ impl Controller {
             Request::Command(command, answer) => {
                 self.next_command += 1;
                 let id = CommandId(self.next_command);
-                let (trigger, dry_run, origin) = match &command {
-                    Command::Switch { dry_run, origin, .. } => ("api", *dry_run, origin.clone()),
-                    Command::Rollback { origin, .. } => ("rollback", false, origin.clone()),
+                let (trigger, counts) = match &command {
+                    Command::Switch { dry_run, .. } => ("api", !dry_run),
+                    Command::Rollback { .. } => ("rollback", true),
+                    Command::Freeze { .. } | Command::Unfreeze { .. } => ("", false),
                 };
-                self.waiting.insert(id, Waiting { trigger, dry_run, origin, answer });
+                let origin = command.origin().clone();
+                self.waiting.insert(id, Waiting { trigger, counts, origin, answer });
                 self.handle(Event::Command(id, command));
             }
             Request::Status(answer) => {
                 let _ = answer.send(self.status());
             }
-            Request::History { limit, before, answer } => {
-                let _ = answer.send(self.history.page(limit, before));
+            Request::History { limit, before, filter, answer } => {
+                let _ = answer.send(self.history.page(limit, before, &filter));
             }
+            Request::Releases(answer) => {
+                let _ = answer.send(self.history.runs());
+            }
+            Request::Verify(answer) => self.ledger.verify(move |verified| {
+                let _ = answer.send(verified);
+            }),
             Request::Reload(answer) => {
                 let inputs = self.inputs.clone();
                 self.watch.reload(move |looked| {
@@ -422,6 +437,7 @@ pub(crate) fn configured(config: &Config, path: &std::path::Path) -> Configured 
         deployed: crate::domain::color::PerColor::from_fn(|color| config.colors[color].release.clone()),
         gate: config.gate.clone(),
         drain_timeout: config.drain.timeout,
+        bake: config.bake.duration,
         write_back: config.state.write_back,
         path: path.display().to_string(),
     }
@@ -435,12 +451,17 @@ pub(crate) fn order(config: &Config) -> FileOrder {
 /// The decision of a first start: the file's word.
 pub(crate) fn first_decision(config: &Config) -> Decision {
     let order = order(config);
+    let since = SystemTime::now();
     Decision {
         generation: Generation(1),
         active: order.active,
         release: order.release.clone(),
-        since: SystemTime::now(),
+        since,
+        // It served before there was a proxy to watch it.
+        known_good: Some(since),
         previous: None,
+        freeze: None,
+        quarantine: Vec::new(),
         seen: order,
     }
 }

@@ -6,6 +6,7 @@
 
 mod file;
 mod format;
+mod verify;
 
 use std::fmt;
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::domain::transition::Transition;
 use crate::ledger::file::LedgerFile;
 
 pub use crate::ledger::file::LedgerError;
+pub use crate::ledger::verify::{Verified, verify};
 
 /// What an opened ledger tells.
 #[derive(Debug)]
@@ -27,10 +29,19 @@ pub struct Recovered {
 }
 
 type Done = Box<dyn FnOnce(Result<u64, String>) + Send>;
+type Told = Box<dyn FnOnce(Result<Verified, String>) + Send>;
+
+/// What the writer does.
+enum Task {
+    Append(Box<Transition>, Done),
+    Verify(Told),
+}
+
+const ENDED: &str = "the writer of the ledger has ended; restart the process";
 
 /// The ledger of this process. Dropping it finishes what was handed over.
 pub struct Ledger {
-    queue: Option<mpsc::Sender<(Transition, Done)>>,
+    queue: Option<mpsc::Sender<Task>>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -44,10 +55,13 @@ impl Ledger {
     /// Opens the ledger in this directory, makes both if there are none, and locks the directory for this process.
     pub fn open(dir: &Path) -> Result<(Ledger, Recovered), LedgerError> {
         let (mut file, recovered) = LedgerFile::open(dir)?;
-        let (queue, waiting) = mpsc::channel::<(Transition, Done)>();
+        let (queue, waiting) = mpsc::channel();
         let work = move || {
-            while let Ok((transition, done)) = waiting.recv() {
-                done(file.append(&transition).map_err(|error| error.to_string()));
+            while let Ok(task) = waiting.recv() {
+                match task {
+                    Task::Append(line, done) => done(file.append(&line).map_err(|error| error.to_string())),
+                    Task::Verify(told) => told(file.verify().map_err(|error| error.to_string())),
+                }
             }
         };
         let writer = std::thread::Builder::new().name("ledger".to_owned()).spawn(work);
@@ -59,9 +73,19 @@ impl Ledger {
     /// called on the writer's thread.
     pub fn commit(&self, transition: Transition, done: impl FnOnce(Result<u64, String>) + Send + 'static) {
         let queue = self.queue.as_ref().expect("there until drop");
-        if let Err(refused) = queue.send((transition, Box::new(done))) {
-            let (_, done) = refused.0;
-            done(Err("the writer of the ledger has ended; restart the process".to_owned()));
+        if let Err(mpsc::SendError(Task::Append(_, done))) =
+            queue.send(Task::Append(Box::new(transition), Box::new(done)))
+        {
+            done(Err(ENDED.to_owned()));
+        }
+    }
+
+    /// Holds the chain of the whole file together, when everything that was handed over before is written. `told` is
+    /// called on the writer's thread.
+    pub fn verify(&self, told: impl FnOnce(Result<Verified, String>) + Send + 'static) {
+        let queue = self.queue.as_ref().expect("there until drop");
+        if let Err(mpsc::SendError(Task::Verify(told))) = queue.send(Task::Verify(Box::new(told))) {
+            told(Err(ENDED.to_owned()));
         }
     }
 }

@@ -37,9 +37,72 @@ pub struct RollbackBody {
     /// Without the gate.
     #[serde(default)]
     pub force: bool,
+    /// What serves now is bad: the same label is refused from now on, unless forced.
+    #[serde(default)]
+    pub quarantine: bool,
     /// Why; kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// `POST /admin/freeze`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeBody {
+    /// Why; everybody who is refused is told.
+    #[serde(default)]
+    pub reason: String,
+    /// When it ends by itself, RFC 3339; absent: when it is ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// `DELETE /admin/freeze`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnfreezeBody {
+    /// Why; kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FrozenAnswer {
+    /// False: it was so already.
+    pub changed: bool,
+    /// It is on disk.
+    pub durable: bool,
+    /// The freeze in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<FreezeAnswer>,
+}
+
+/// A freeze: nothing but a rollback moves traffic.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FreezeAnswer {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// When it ends by itself, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// A release that was taken back because it was bad.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct QuarantinedAnswer {
+    /// Its label.
+    pub release: String,
+    /// When, RFC 3339.
+    pub since: String,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// `POST /admin/reload`
@@ -112,6 +175,18 @@ pub struct StatusAnswer {
     /// Where a move that is under way is going.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving_to: Option<String>,
+    /// Since when the release that serves is known good, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_good: Option<String>,
+    /// If it is not: in so many seconds, if it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_good_in_s: Option<f64>,
+    /// Nothing but a rollback moves traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<FreezeAnswer>,
+    /// Releases that are refused unless forced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantine: Vec<QuarantinedAnswer>,
     /// Blue.
     pub blue: ColorAnswer,
     /// Green.
@@ -245,7 +320,8 @@ pub struct HistoryAnswer {
 pub struct TransitionAnswer {
     /// Its number in the ledger; 0: not written yet.
     pub sequence: u64,
-    /// `start`, `switch`, `rollback`, `release` or `seen`.
+    /// What it is: `start`, `switch`, `rollback`, `release` (another one on the active color), `seen` (an order in the file
+    /// that moved nothing), `refused`, `known_good`, `freeze` or `unfreeze`.
     pub kind: String,
     /// When, RFC 3339.
     pub at: String,
@@ -261,7 +337,7 @@ pub struct TransitionAnswer {
     pub release: String,
     /// The generation after it.
     pub generation: u64,
-    /// `api`, `file` or `start`.
+    /// `api`, `file`, `start` or `automatic`.
     pub trigger: String,
     /// Who.
     pub actor: String,
@@ -276,8 +352,91 @@ pub struct TransitionAnswer {
     /// Why nothing moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
+    /// What was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskedAnswer>,
+    /// What each endpoint answered to the gate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gate: Vec<GateAnswer>,
+    /// How the drain that it began has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<DrainedAnswer>,
     /// From the command to the decision, in microseconds.
     pub took_us: u64,
+}
+
+/// What was refused.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AskedAnswer {
+    /// `switch`, `rollback`, `freeze` or `unfreeze`.
+    pub kind: String,
+    /// Where it was to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The release there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+}
+
+/// The end of a drain.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DrainedAnswer {
+    /// Of which color.
+    pub color: String,
+    /// From the move to its last request, in microseconds.
+    pub took_us: u64,
+    /// What `drain.timeout` had to end.
+    pub ended: u64,
+}
+
+/// `GET /admin/releases`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReleasesAnswer {
+    /// Newest first.
+    pub releases: Vec<RunAnswer>,
+}
+
+/// A release that served, or serves.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunAnswer {
+    /// Its label.
+    pub release: String,
+    /// Where.
+    pub color: String,
+    /// Since when, RFC 3339.
+    pub from: String,
+    /// Until when; absent: it still does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// By which way it came there.
+    pub trigger: String,
+    /// Who put it there.
+    pub actor: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when it is known good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_good: Option<String>,
+}
+
+/// `GET /admin/history/verify`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct VerifyAnswer {
+    /// Every line is as it was written.
+    pub ok: bool,
+    /// Lines that can be read.
+    pub lines: u64,
+    /// The number of the first of them; older ones are dropped when the ledger becomes long.
+    pub first: u64,
+    /// The number of the last.
+    pub last: u64,
+    /// SHA-256 of the last line. Kept elsewhere, it tells later whether the ledger was written anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// What is wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breaks: Vec<String>,
 }
 
 /// `POST /admin/reload`

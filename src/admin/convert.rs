@@ -3,14 +3,17 @@
 use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
-    CertificateAnswer, ColorAnswer, Draining, EndpointAnswer, FileAnswer, GateAnswer, Problem, RollbackAnswer,
-    StatusAnswer, SwitchAnswer, TransitionAnswer,
+    AskedAnswer, CertificateAnswer, ColorAnswer, DrainedAnswer, Draining, EndpointAnswer, FileAnswer, FreezeAnswer,
+    GateAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer,
+    VerifyAnswer,
 };
-use crate::control::handle::{ColorStatus, EndpointStatus, News, Status};
+use crate::control::handle::{ColorStatus, EndpointStatus, News, Status, Verified};
 use crate::domain::color::Color;
+use crate::domain::gate::{GateReport, Probed};
 use crate::domain::health::Health;
+use crate::domain::history::Run;
 use crate::domain::rollout::{OrderState, Outcome, Phase, Refusal};
-use crate::domain::transition::{Kind, Transition, Trigger};
+use crate::domain::transition::{Freeze, Transition};
 use crate::telemetry::meter;
 
 /// A time as RFC 3339 in UTC, with milliseconds.
@@ -71,6 +74,20 @@ impl StatusAnswer {
             durable: view.durable,
             phase: phase.to_owned(),
             moving_to: moving_to.map(|color| color.to_string()),
+            known_good: view.decision.known_good.map(time),
+            known_good_in_s: status.known_good_in.map(|left| left.as_secs_f64()),
+            freeze: view.decision.freeze.as_ref().map(FreezeAnswer::new),
+            quarantine: view
+                .decision
+                .quarantine
+                .iter()
+                .map(|bad| QuarantinedAnswer {
+                    release: bad.release.to_string(),
+                    since: time(bad.since),
+                    by: bad.by.clone(),
+                    reason: bad.reason.clone(),
+                })
+                .collect(),
             blue: ColorAnswer::new(&status.colors[Color::Blue]),
             green: ColorAnswer::new(&status.colors[Color::Green]),
             draining: draining(status),
@@ -168,35 +185,78 @@ impl TransitionAnswer {
     pub(super) fn new(sequence: u64, transition: &Transition) -> TransitionAnswer {
         TransitionAnswer {
             sequence,
-            kind: match transition.kind {
-                Kind::Start => "start",
-                Kind::Switch => "switch",
-                Kind::Rollback => "rollback",
-                Kind::Release => "release",
-                Kind::Seen => "seen",
-                Kind::Noted => "noted",
-            }
-            .to_owned(),
+            kind: transition.kind.name().to_owned(),
             at: time(transition.at),
             from: transition.from.as_ref().map(|(color, _)| color.to_string()),
             from_release: transition.from.as_ref().map(|(_, release)| release.to_string()),
             to: transition.decision.active.to_string(),
             release: transition.decision.release.to_string(),
             generation: transition.decision.generation.0,
-            trigger: match transition.origin.trigger {
-                Trigger::Api => "api",
-                Trigger::File => "file",
-                Trigger::Start => "start",
-            }
-            .to_owned(),
+            trigger: transition.origin.trigger.name().to_owned(),
             actor: transition.origin.actor.clone(),
             source: transition.origin.source.clone(),
             reason: transition.origin.reason.clone(),
             forced: transition.forced,
             refusal: transition.refusal.as_ref().map(|(code, sentence)| format!("{code}: {sentence}")),
+            asked: transition.asked.as_ref().map(|asked| AskedAnswer {
+                kind: asked.kind.name().to_owned(),
+                to: asked.to.as_ref().map(|(color, _)| color.to_string()),
+                release: asked.to.as_ref().map(|(_, release)| release.to_string()),
+            }),
+            gate: transition.gate.as_ref().map(gate).unwrap_or_default(),
+            drained: transition.drained.as_ref().map(|drained| DrainedAnswer {
+                color: drained.color.to_string(),
+                took_us: micros(drained.took),
+                ended: drained.ended,
+            }),
             took_us: micros(transition.took),
         }
     }
+}
+
+impl RunAnswer {
+    pub(super) fn new(run: &Run) -> RunAnswer {
+        RunAnswer {
+            release: run.release.to_string(),
+            color: run.color.to_string(),
+            from: time(run.from),
+            until: run.until.map(time),
+            trigger: run.by.trigger.name().to_owned(),
+            actor: run.by.actor.clone(),
+            reason: run.by.reason.clone(),
+            known_good: run.known_good.map(time),
+        }
+    }
+}
+
+impl From<Verified> for VerifyAnswer {
+    fn from(found: Verified) -> VerifyAnswer {
+        let Verified { lines, first, last, head, breaks } = found;
+        VerifyAnswer { ok: breaks.is_empty(), lines, first, last, head, breaks }
+    }
+}
+
+impl FreezeAnswer {
+    pub(super) fn new(freeze: &Freeze) -> FreezeAnswer {
+        FreezeAnswer {
+            by: freeze.by.clone(),
+            reason: freeze.reason.clone(),
+            since: time(freeze.since),
+            until: freeze.until.map(time),
+        }
+    }
+}
+
+fn gate(report: &GateReport) -> Vec<GateAnswer> {
+    let answer = |probed: &Probed| GateAnswer {
+        upstream: probed.upstream.clone(),
+        endpoint: probed.endpoint.clone(),
+        passed: probed.passed,
+        detail: probed.detail.clone(),
+        at: time(probed.at),
+        took_us: micros(probed.took),
+    };
+    report.endpoints.iter().map(answer).collect()
 }
 
 impl Problem {
@@ -218,27 +278,16 @@ impl Problem {
             Refusal::InProgress { .. } => (409, "Another move is under way"),
             Refusal::Withdrawn => (409, "Called off"),
             Refusal::NoKnownGood { .. } => (409, "There is nothing to roll back to"),
+            Refusal::Frozen(_) => (409, "Moves are frozen"),
+            Refusal::Quarantined(_) => (409, "The release was taken back because it was bad"),
             Refusal::StaleGeneration { .. } => (412, "The state has changed"),
             Refusal::NotDurable(_) => (503, "The decision could not be written down"),
         };
         let mut problem = Problem::new(status, refusal.code(), title, refusal.to_string());
         match refusal {
-            Refusal::Unhealthy(report) => {
-                problem.endpoints = report
-                    .endpoints
-                    .iter()
-                    .map(|probed| GateAnswer {
-                        upstream: probed.upstream.clone(),
-                        endpoint: probed.endpoint.clone(),
-                        passed: probed.passed,
-                        detail: probed.detail.clone(),
-                        at: time(probed.at),
-                        took_us: micros(probed.took),
-                    })
-                    .collect();
-            }
+            Refusal::Unhealthy(report) => problem.endpoints = gate(report),
             Refusal::StaleGeneration { current, .. } => problem.generation = Some(current.0),
-            Refusal::InProgress { .. } | Refusal::Withdrawn | Refusal::NoKnownGood { .. } | Refusal::NotDurable(_) => {}
+            _ => {}
         }
         problem
     }

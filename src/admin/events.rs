@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use crate::admin::api::{Problem, StatusAnswer};
 use crate::admin::convert::event;
 use crate::control::handle::{ControllerHandle, News, Request, Stopping};
+use crate::domain::history::Filter;
 
 /// Clients that may listen at the same time: half of the connections.
 const LISTENERS: usize = super::CONNECTIONS / 2;
@@ -83,7 +84,9 @@ async fn tell(
     let send = async |bytes: Bytes| client.send(bytes).await.map_err(|_| Stopping);
     let mut told = last.unwrap_or(0);
     if let Some(last) = last {
-        let missed = handle.ask(|answer| Request::History { limit: REPLAYED, before: None, answer }).await?;
+        let missed = handle
+            .ask(|answer| Request::History { limit: REPLAYED, before: None, filter: Filter::default(), answer })
+            .await?;
         for (sequence, transition) in missed.iter().rev().filter(|(sequence, _)| *sequence > last) {
             send(written(&News::Transition(*sequence, transition.clone()))).await?;
             told = told.max(*sequence);

@@ -1,23 +1,20 @@
 //! One function an endpoint: understand the question, ask the controller, render the answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Extension;
 use axum::body::{Body, to_bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
-use utoipa::IntoParams;
 use utoipa::openapi::OpenApi;
 
 use crate::admin::api::{
-    HistoryAnswer, Problem, ReloadAnswer, ReloadBody, RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody,
-    TransitionAnswer,
+    FreezeAnswer, FreezeBody, FrozenAnswer, Problem, ReloadAnswer, ReloadBody, RollbackBody, StatusAnswer,
+    SwitchAnswer, SwitchBody, UnfreezeBody,
 };
 use crate::admin::auth::Actor;
 use crate::admin::problem::Line;
@@ -33,9 +30,6 @@ const MAX_BODY: usize = 64 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A longer reason is a document; it belongs elsewhere.
 const MAX_REASON: usize = 1000;
-/// Transitions on a page, unless asked for otherwise, and at most.
-const PAGE: usize = 50;
-const MAX_PAGE: usize = 1000;
 /// How long a controller that lives takes at most for an answer.
 const ALIVE: Duration = Duration::from_secs(2);
 
@@ -43,7 +37,7 @@ const ALIVE: Duration = Duration::from_secs(2);
 #[utoipa::path(post, path = "/admin/switch", request_body(content = SwitchBody, description = "Empty: the other color"), responses(
     (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`unhealthy`, `in_progress`, `withdrawn`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`unhealthy`, `frozen`, `quarantined`, `in_progress`, `withdrawn`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`unknown_color`", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "`not_durable`", body = Problem, content_type = "application/problem+json"),
@@ -94,6 +88,7 @@ pub(super) async fn rollback(
     let command = Command::Rollback {
         if_generation: body.if_generation.map(Generation),
         force: body.force,
+        quarantine: body.quarantine,
         origin: origin(actor, body.reason)?,
     };
     let outcome = handle.ask(|answer| Request::Command(command, answer)).await??;
@@ -107,36 +102,49 @@ pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<Lin
     Ok(Line(StatusAnswer::new(&handle.ask(Request::Status).await?)))
 }
 
-/// Which page of the history.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(super) struct HistoryQuery {
-    /// How many transitions, 1 to 1000; 50 if absent.
-    limit: Option<usize>,
-    /// Only those before this number.
-    before: Option<u64>,
+/// Lets nothing but a rollback move traffic, until it is ended.
+#[utoipa::path(post, path = "/admin/freeze", request_body = FreezeBody, responses(
+    (status = 200, description = "It is so", body = FrozenAnswer),
+    (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`in_progress`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn freeze(
+    State(handle): State<ControllerHandle>,
+    Extension(actor): Extension<Actor>,
+    body: Body,
+) -> Result<Line<FrozenAnswer>, Problem> {
+    let body: FreezeBody = understood(body).await?;
+    let origin = origin(actor, Some(body.reason))?;
+    if origin.reason.is_none() {
+        return Err(Problem::bad_request("a freeze needs a `reason`: everybody who is refused is told"));
+    }
+    let until = body.until.as_deref().map(|until| moment("until", until)).transpose()?;
+    if until.is_some_and(|until| until <= SystemTime::now()) {
+        return Err(Problem::bad_request("`until` has passed already"));
+    }
+    frozen(&handle, Command::Freeze { until, origin }).await
 }
 
-/// What happened, newest first.
-#[utoipa::path(get, path = "/admin/history", params(HistoryQuery), responses(
-    (status = 200, body = HistoryAnswer),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
+/// Allows moves again.
+#[utoipa::path(delete, path = "/admin/freeze", request_body(content = UnfreezeBody, description = "May be empty"), responses(
+    (status = 200, description = "It is so", body = FrozenAnswer),
+    (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`in_progress`", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn history(
+pub(super) async fn unfreeze(
     State(handle): State<ControllerHandle>,
-    query: Result<Query<HistoryQuery>, QueryRejection>,
-) -> Result<Line<HistoryAnswer>, Problem> {
-    let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(Problem::bad_request(format!("`limit` is a number from 1 to {MAX_PAGE}, not {limit}")));
-    }
-    // One more tells whether there is another page.
-    let page = handle.ask(|answer| Request::History { limit: limit + 1, before: query.before, answer }).await?;
-    let transitions: Vec<_> =
-        page.iter().take(limit).map(|(sequence, transition)| TransitionAnswer::new(*sequence, transition)).collect();
-    let next_before = (page.len() > limit).then(|| transitions.last().map(|last| last.sequence)).flatten();
-    Ok(Line(HistoryAnswer { transitions, next_before }))
+    Extension(actor): Extension<Actor>,
+    body: Body,
+) -> Result<Line<FrozenAnswer>, Problem> {
+    let body: UnfreezeBody = understood(body).await?;
+    frozen(&handle, Command::Unfreeze { origin: origin(actor, body.reason)? }).await
+}
+
+async fn frozen(handle: &ControllerHandle, command: Command) -> Result<Line<FrozenAnswer>, Problem> {
+    let outcome = handle.ask(|answer| Request::Command(command, answer)).await??;
+    let decision = handle.ask(Request::Status).await?.view.decision;
+    let freeze = decision.freeze.as_ref().map(FreezeAnswer::new);
+    Ok(Line(FrozenAnswer { changed: outcome.changed, durable: outcome.durable, freeze }))
 }
 
 /// Reads the configuration file again, now.
@@ -232,6 +240,12 @@ async fn understood<T: DeserializeOwned + Default>(body: Body) -> Result<T, Prob
         Err(error) if !error.is_data() => Err(Problem::bad_request(format!("the body is not JSON: {error}"))),
         Ok(_) | Err(_) => Err(Problem::bad_request("the body is not a JSON object, such as {} or {\"reason\": \"…\"}")),
     }
+}
+
+/// A time as RFC 3339 writes it.
+pub(super) fn moment(key: &str, text: &str) -> Result<SystemTime, Problem> {
+    humantime::parse_rfc3339(text)
+        .map_err(|_| Problem::bad_request(format!("`{key}` is a time such as \"2027-01-31T18:00:00Z\", not {text:?}")))
 }
 
 fn color(name: &str) -> Result<Color, Problem> {

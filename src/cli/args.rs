@@ -1,7 +1,7 @@
 //! What can be said on the command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Parser, Subcommand as Subcommands, ValueEnum};
 use clap_complete::Shell;
@@ -87,20 +87,15 @@ pub(crate) enum Subcommand {
     },
     /// Wait until all given conditions hold; with none, until the proxy is ready and nothing is under way
     Wait(Wait),
-    /// Show past switches and rollbacks, newest first
-    History {
-        /// How many at most
-        #[arg(
-            long,
-            short = 'n',
-            value_name = "NUMBER",
-            default_value_t = 20,
-            value_parser = clap::value_parser!(u16).range(1..=1000)
-        )]
-        limit: u16,
-        /// Only those before the one with this number
-        #[arg(long, value_name = "NUMBER")]
-        before: Option<u64>,
+    /// Show what was done, tried and refused, newest first
+    History(History),
+    /// Let nothing but a rollback move traffic
+    Freeze(Freeze),
+    /// Allow moves again
+    Unfreeze {
+        /// Why; kept in the history
+        #[arg(long, short, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Make the proxy read its configuration file again, and say what is wrong with it
     Reload,
@@ -161,12 +156,87 @@ pub(crate) struct Rollback {
     /// Go even if the color is not healthy; the history says so
     #[arg(long)]
     pub(crate) force: bool,
+    /// What serves now is bad: refuse the same release from now on, unless forced
+    #[arg(long)]
+    pub(crate) quarantine: bool,
     /// Why; kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     /// How long to wait at most for the answer
     #[arg(long, default_value = "90s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) timeout: Duration,
+}
+
+/// `history`
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct History {
+    #[command(subcommand)]
+    pub(crate) action: Option<HistoryAction>,
+    /// How many at most
+    #[arg(
+        long,
+        short = 'n',
+        value_name = "NUMBER",
+        default_value_t = 20,
+        value_parser = clap::value_parser!(u16).range(1..=1000)
+    )]
+    pub(crate) limit: u16,
+    /// Only those before the one with this number
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) before: Option<u64>,
+    /// Only of this kind, such as "switch,rollback" or "refused"
+    #[arg(long, value_name = "KINDS")]
+    pub(crate) kind: Option<String>,
+    /// Only by this actor
+    #[arg(long, value_name = "NAME")]
+    pub(crate) actor: Option<String>,
+    /// Only to, from, or asking for this release
+    #[arg(long, value_name = "RELEASE")]
+    pub(crate) release: Option<String>,
+    /// Not before this time, or not longer ago, such as "2027-01-31T18:00:00Z" or "2h"
+    #[arg(long, value_name = "TIME", value_parser = past)]
+    pub(crate) since: Option<SystemTime>,
+}
+
+/// `history …`
+#[derive(Debug, Subcommands)]
+pub(crate) enum HistoryAction {
+    /// Show which release served where, from when to when, who put it there, and since when it is known good
+    Releases,
+    /// Look whether every line of the ledger is as it was written
+    Verify {
+        /// A ledger, or a copy of one [default: that of the running proxy]
+        file: Option<PathBuf>,
+    },
+}
+
+/// `freeze`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Freeze {
+    /// Why; everybody who is refused is told
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// When it ends by itself, such as "2027-01-31T18:00:00Z", or after how long, such as "2h" [default: at `unfreeze`]
+    #[arg(long, value_name = "TIME", value_parser = future)]
+    pub(crate) until: Option<SystemTime>,
+}
+
+fn past(text: &str) -> Result<SystemTime, String> {
+    moment(text, |ago| SystemTime::now().checked_sub(ago))
+}
+
+fn future(text: &str) -> Result<SystemTime, String> {
+    moment(text, |ahead| SystemTime::now().checked_add(ahead))
+}
+
+/// A time, or a duration from now.
+fn moment(text: &str, from_now: impl Fn(Duration) -> Option<SystemTime>) -> Result<SystemTime, String> {
+    let absolute = humantime::parse_rfc3339_weak(text).ok();
+    let relative = || humantime::parse_duration(text).ok().and_then(from_now);
+    absolute
+        .or_else(relative)
+        .ok_or_else(|| "write a time such as 2027-01-31T18:00:00Z, or a duration such as 2h".to_owned())
 }
 
 /// `wait`

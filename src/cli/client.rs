@@ -98,6 +98,16 @@ impl Client {
         self.parsed(&self.ask(Method::POST, path, body.into(), timeout).await?)
     }
 
+    pub(crate) async fn delete<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::Failed(error.to_string()))?;
+        self.parsed(&self.ask(Method::DELETE, path, body.into(), timeout).await?)
+    }
+
     fn parsed<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, Failure> {
         serde_json::from_slice(bytes).map_err(|error| {
             Failure::Failed(format!("what answers at {} does not speak as this version does: {error}", self.address))

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::admin::api::{Draining, HistoryAnswer, ReloadAnswer, RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody};
+use crate::admin::api::{
+    Draining, FreezeBody, FrozenAnswer, ReloadAnswer, RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody,
+    UnfreezeBody,
+};
 use crate::cli::Failure;
-use crate::cli::args::{Rollback, Switch, WaitFor};
+use crate::cli::args::{Freeze, Rollback, Switch, WaitFor};
 use crate::cli::client::Client;
 use crate::cli::output::{complain, print};
 use crate::cli::render;
@@ -16,6 +19,8 @@ use crate::domain::color::Color;
 
 /// How often a drain is looked at.
 const GLANCE: Duration = Duration::from_millis(100);
+/// What nothing has to be waited for is answered by then.
+const ANSWER: Duration = Duration::from_secs(30);
 
 pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Result<(), Failure> {
     let body = SwitchBody {
@@ -48,7 +53,12 @@ pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Resu
 }
 
 pub(crate) async fn rollback(client: &Client, options: Rollback, json: bool) -> Result<(), Failure> {
-    let body = RollbackBody { if_generation: options.if_generation, force: options.force, reason: options.reason };
+    let body = RollbackBody {
+        if_generation: options.if_generation,
+        force: options.force,
+        quarantine: options.quarantine,
+        reason: options.reason,
+    };
     let answer: SwitchAnswer = client.post("/admin/rollback", &body, options.timeout).await?;
     print(&if json { line(&answer) } else { render::moved(&answer, "Rolled back") });
     Ok(())
@@ -86,15 +96,22 @@ pub(crate) async fn status(client: &Client, watch: bool, json: bool) -> Result<(
     }
 }
 
-pub(crate) async fn history(client: &Client, limit: u16, before: Option<u64>, json: bool) -> Result<(), Failure> {
-    let before = before.map(|before| format!("&before={before}")).unwrap_or_default();
-    let answer: HistoryAnswer = client.get(&format!("/admin/history?limit={limit}{before}")).await?;
-    print(&if json { line(&answer) } else { render::history(&answer) });
+pub(crate) async fn freeze(client: &Client, options: Freeze, json: bool) -> Result<(), Failure> {
+    let until = options.until.map(|until| humantime::format_rfc3339_millis(until).to_string());
+    let body = FreezeBody { reason: options.reason, until };
+    let answer: FrozenAnswer = client.post("/admin/freeze", &body, ANSWER).await?;
+    print(&if json { line(&answer) } else { render::frozen(&answer) });
+    Ok(())
+}
+
+pub(crate) async fn unfreeze(client: &Client, reason: Option<String>, json: bool) -> Result<(), Failure> {
+    let answer: FrozenAnswer = client.delete("/admin/freeze", &UnfreezeBody { reason }, ANSWER).await?;
+    print(&if json { line(&answer) } else { render::frozen(&answer) });
     Ok(())
 }
 
 pub(crate) async fn reload(client: &Client, json: bool) -> Result<(), Failure> {
-    let answer: ReloadAnswer = client.post("/admin/reload", &serde_json::json!({}), Duration::from_secs(30)).await?;
+    let answer: ReloadAnswer = client.post("/admin/reload", &serde_json::json!({}), ANSWER).await?;
     print(&match (json, answer.changed) {
         (true, _) => line(&answer),
         (false, true) => "The configuration was read and is in force.\n".to_owned(),

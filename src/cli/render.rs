@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::admin::api::{ColorAnswer, Draining, HistoryAnswer, Problem, StatusAnswer, SwitchAnswer, TransitionAnswer};
+use crate::admin::api::{
+    ColorAnswer, Draining, FrozenAnswer, HistoryAnswer, Problem, ReleasesAnswer, StatusAnswer, SwitchAnswer,
+    TransitionAnswer, VerifyAnswer,
+};
 
 const BLUE: Style = AnsiColor::BrightBlue.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default().bold();
@@ -98,6 +101,18 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
             _ => format!("not possible: {}", rollback.why.as_deref().unwrap_or("nothing to go back to")),
         },
     );
+    if let (None, Some(left)) = (&status.known_good, status.known_good_in_s) {
+        let left = short(Duration::from_secs_f64(left.clamp(0.0, 1e9)));
+        row("bake", format!("release {} is known good in {left}, if it goes on", status.release));
+    }
+    if let Some(freeze) = &status.freeze {
+        let until = freeze.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+        let text = format!("by {}{until}: {}", plain(&freeze.by), plain(&freeze.reason));
+        row("frozen", painted(BAD, text));
+    }
+    for bad in &status.quarantine {
+        row("quarantine", format!("release {} by {}: {}", plain(&bad.release), plain(&bad.by), plain(&bad.reason)));
+    }
     if let Some(draining) = &status.draining {
         row("draining", left(draining));
     }
@@ -201,6 +216,11 @@ pub(crate) fn history(answer: &HistoryAnswer) -> String {
         if let Some(refusal) = &transition.refusal {
             let _ = writeln!(text, "       {}", plain(refusal));
         }
+        if let Some(drained) = transition.drained.as_ref().filter(|drained| drained.ended > 0) {
+            let took = short(Duration::from_micros(drained.took_us));
+            let _ =
+                writeln!(text, "       drained {} in {took}; {} had to be ended", color(&drained.color), drained.ended);
+        }
     }
     if let Some(before) = answer.next_before {
         let _ = writeln!(text, "{DIM}older ones: --before {before}{DIM:#}");
@@ -220,10 +240,73 @@ fn happened(transition: &TransitionAnswer) -> String {
         "switch" => format!("switched {from}{to} {release} in {took}"),
         "rollback" => format!("rolled back {from}{to} {release} in {took}"),
         "release" => format!("{to} has release {release}"),
+        "refused" => refused(transition),
+        "known_good" => format!("{to} {release} is known good"),
+        "freeze" => "frozen: nothing but a rollback moves traffic".to_owned(),
+        "unfreeze" => "not frozen any more".to_owned(),
         "seen" if transition.refusal.is_some() => format!("refused; {to} {release} stays"),
         "seen" => format!("nothing to do; {to} {release} stays"),
         other => format!("{other}: {to} {release}"),
     }
+}
+
+fn refused(transition: &TransitionAnswer) -> String {
+    let Some(asked) = &transition.asked else { return "refused".to_owned() };
+    match (&asked.to, &asked.release) {
+        (Some(to), Some(release)) => format!("refused a {} to {} {release}", asked.kind, color(to)),
+        _ => format!("refused to {}", asked.kind),
+    }
+}
+
+/// Which release served where.
+pub(crate) fn releases(answer: &ReleasesAnswer) -> String {
+    let mut text = String::new();
+    for run in &answer.releases {
+        let until = run.until.as_deref().unwrap_or("now");
+        let good = match &run.known_good {
+            Some(since) => painted(GOOD, format!("known good since {since}")),
+            None => painted(DIM, "never known good"),
+        };
+        let _ = write!(text, "{:<5} {}  {} to {until}  {good}", color(&run.color), plain(&run.release), run.from);
+        let _ = write!(text, " · {} {}", run.trigger, plain(&run.actor));
+        if let Some(reason) = &run.reason {
+            let _ = write!(text, " · {}", plain(reason));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Whether the ledger is as it was written.
+pub(crate) fn verified(found: &VerifyAnswer) -> String {
+    let mut text = String::new();
+    let (lines, first, last) = (count(found.lines, "line"), found.first, found.last);
+    if found.ok {
+        let _ = writeln!(text, "{lines} (numbers {first} to {last}) are as they were written.");
+    }
+    for problem in &found.breaks {
+        let _ = writeln!(text, "{}", painted(BAD, plain(problem)));
+    }
+    if let Some(head) = &found.head {
+        let _ = writeln!(text, "SHA-256 of the last line: {head}");
+    }
+    text
+}
+
+/// What became of a freeze, or of its end.
+pub(crate) fn frozen(answer: &FrozenAnswer) -> String {
+    let mut text = match (&answer.freeze, answer.changed) {
+        (Some(freeze), _) => match &freeze.until {
+            Some(until) => format!("Frozen until {until}: nothing but a rollback moves traffic.\n"),
+            None => "Frozen until `cutover unfreeze`: nothing but a rollback moves traffic.\n".to_owned(),
+        },
+        (None, true) => "Not frozen any more.\n".to_owned(),
+        (None, false) => "It was not frozen; nothing was touched.\n".to_owned(),
+    };
+    if answer.changed && !answer.durable {
+        text.push_str("It is in force, but not on disk yet.\n");
+    }
+    text
 }
 
 /// An error of the proxy.

@@ -65,6 +65,7 @@ impl Config {
         ];
         section.extend(health.path.clone().map(|path| ("path", path.into())));
         section.extend(health.host.clone().map(|host| ("host", host.into())));
+        section.extend(health.release_header.clone().map(|name| ("release_header", name.into())));
         root.insert("health".into(), table(section));
         root.insert(
             "gate".into(),
@@ -79,6 +80,7 @@ impl Config {
             Streams::Close => "close",
         };
         root.insert("drain".into(), table([("timeout", duration(self.drain.timeout)), ("streams", streams.into())]));
+        root.insert("bake".into(), table([("duration", duration(self.bake.duration))]));
         let budget = format!("{}%", self.retry.budget_percent);
         root.insert(
             "retry".into(),

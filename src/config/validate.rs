@@ -15,8 +15,8 @@ use toml::de::DeTable;
 use crate::config::error::ConfigError;
 use crate::config::file::{Notes, Section, Span, quoted};
 use crate::config::{
-    AccessLog, Config, DrainConfig, HealthConfig, LogConfig, LogFormat, ReadinessConfig, RetryConfig, StateConfig,
-    Streams,
+    AccessLog, BakeConfig, Config, DrainConfig, HealthConfig, LogConfig, LogFormat, ReadinessConfig, RetryConfig,
+    StateConfig, Streams,
 };
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
@@ -93,6 +93,7 @@ impl<'a> File<'a> {
         let health = self.health();
         let gate = self.gate();
         let drain = self.drain();
+        let bake = self.bake();
         let retry = self.retry();
         let readiness = self.readiness();
         let log = self.log();
@@ -108,6 +109,7 @@ impl<'a> File<'a> {
             health,
             gate,
             drain,
+            bake,
             retry,
             upstreams,
             routes: routes.into_iter().map(|(route, _)| route).collect(),
@@ -169,6 +171,7 @@ impl<'a> File<'a> {
             rise: 2,
             fall: 3,
             expect: (200, 299),
+            release_header: None,
         };
         let Some(section) = section else { return defaults };
         let health = HealthConfig {
@@ -189,6 +192,17 @@ impl<'a> File<'a> {
                 .string("expect")
                 .and_then(|(text, span)| self.statuses(text, span))
                 .unwrap_or(defaults.expect),
+            release_header: section.string("release_header").and_then(|(name, span)| {
+                let valid = http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+                if !valid {
+                    let message = format!("`health.release_header` is {}, which is no name of a field", quoted(name));
+                    self.notes.problem(span, message, "write \"x-release\"".to_owned());
+                } else if section.string("path").is_none() {
+                    let message = "`health.release_header` is read from the answer to `health.path`, which is not set";
+                    self.notes.problem(span, message.to_owned(), "set `health.path` too".to_owned());
+                }
+                valid.then(|| name.to_ascii_lowercase())
+            }),
         };
         section.refuse_unknown();
         health
@@ -238,6 +252,14 @@ impl<'a> File<'a> {
         let drain = DrainConfig { timeout: section.duration("timeout", 30 * SECOND, Duration::ZERO..=DAY), streams };
         section.refuse_unknown();
         drain
+    }
+
+    fn bake(&self) -> BakeConfig {
+        let defaults = BakeConfig { duration: 900 * SECOND };
+        let Some(section) = self.root.section("bake") else { return defaults };
+        let bake = BakeConfig { duration: section.duration("duration", defaults.duration, Duration::ZERO..=DAY) };
+        section.refuse_unknown();
+        bake
     }
 
     fn retry(&self) -> RetryConfig {

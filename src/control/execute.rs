@@ -11,8 +11,8 @@ use crate::control::probe::probe;
 use crate::control::{Controller, Draining, Input, Waiting};
 use crate::domain::color::Color;
 use crate::domain::gate::Probed;
-use crate::domain::rollout::{CommandId, CommitId, Effect, Outcome, Refusal, RoundId};
-use crate::domain::transition::{Decision, Kind, Origin, Transition, Trigger};
+use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Outcome, Refusal, RoundId};
+use crate::domain::transition::{Decision, Drained, Kind, Origin, Transition, Trigger};
 
 impl Controller {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -31,14 +31,17 @@ impl Controller {
     /// Every endpoint of a color at the same time, each within `health.timeout`.
     fn probe_round(&self, round: RoundId, color: Color) {
         let health = self.config.health.clone();
+        let label = self.config.colors[color].release.clone();
         let mut probes = JoinSet::new();
         // If it passes, the first requests shall not have to wait for connections.
         self.publisher.warm(color);
         for pool in &self.publisher.pools()[color] {
             for endpoint in &pool.endpoints {
                 let (health, endpoint, pool) = (health.clone(), Arc::clone(endpoint), Arc::clone(pool));
+                let label = label.clone();
                 probes.spawn(async move {
                     let found = probe(&endpoint, pool.rules(), &health).await;
+                    let found = found.of_release(&label, health.release_header.as_deref());
                     let probed = Probed {
                         upstream: pool.upstream.to_string(),
                         endpoint: endpoint.name.to_string(),
@@ -75,10 +78,11 @@ impl Controller {
 
     /// A transition is on disk.
     pub(super) fn recorded(&mut self, sequence: u64, transition: Arc<Transition>) {
-        if transition.kind == Kind::Noted {
-            return;
+        if transition.kind == Kind::KnownGood {
+            // Nobody is expected to go back any more in a hurry.
+            self.publisher.close_idle(transition.decision.active.other());
         }
-        if transition.kind != Kind::Rollback {
+        if transition.kind.shown() && transition.kind != Kind::Rollback {
             self.announce(sequence, &transition);
         }
         self.history.push(sequence, transition);
@@ -100,11 +104,18 @@ impl Controller {
             (Kind::Release, _) => {
                 tracing::info!(%active, %release, generation, actor, "The live color has a new release.")
             }
+            (Kind::Freeze, _) => {
+                tracing::warn!(%active, actor, reason, "Frozen: nothing but a rollback moves traffic.")
+            }
+            (Kind::Unfreeze, _) => tracing::info!(%active, actor, reason, "Not frozen any more."),
+            (Kind::KnownGood, _) => tracing::info!(%active, %release, "The release that serves is known good."),
+            // Told when it happened.
+            (Kind::Refused, _) => {}
             (Kind::Seen, Some((code, refusal))) => {
                 tracing::warn!(%active, code, refusal, actor, "The order in the file was refused.");
             }
             // Never announced.
-            (Kind::Noted, _) => {}
+            (Kind::Noted | Kind::Drained, _) => {}
             (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
         }
         if transition.origin.trigger == Trigger::File {
@@ -113,11 +124,24 @@ impl Controller {
                 match (transition.kind, &transition.refusal) {
                     (Kind::Seen, Some(_)) => "refused",
                     (Kind::Seen, None) => "unchanged",
-                    (Kind::Start | Kind::Switch | Kind::Rollback | Kind::Release | Kind::Noted, _) => "done",
+                    _ => "done",
                 },
             );
         }
         let _ = self.news.send(News::Transition(sequence, Arc::clone(transition)));
+    }
+
+    /// Where a rollback would go, while the release that serves is not known good.
+    fn way_back(&self) -> Option<Color> {
+        let view = self.rollout.view();
+        view.decision.known_good.is_none().then_some(view.rollback.ok()?.color)
+    }
+
+    /// Idle connections are closed by their timeout, and by endpoints; a way back has some nevertheless.
+    pub(super) fn keep_warm(&self) {
+        if let Some(color) = self.way_back().filter(|_| self.draining.is_none()) {
+            self.publisher.warm(color);
+        }
     }
 
     fn publish(&mut self, decision: &Decision) {
@@ -148,7 +172,6 @@ impl Controller {
                 drain.end();
                 drain.drained().await;
             }
-            drain.close_idle();
             let _ = inputs.send(Input::Drained { color, number, took: began.elapsed(), ended });
         });
         if let Some(before) = self.draining.replace(Draining { color, number, deadline, task }) {
@@ -161,6 +184,10 @@ impl Controller {
             return;
         }
         self.draining = None;
+        // A way back that is likely to be taken is kept warm.
+        if self.way_back() != Some(color) {
+            self.publisher.close_idle(color);
+        }
         self.tallies.drained(took);
         let took_ms = millis(took);
         if ended > 0 {
@@ -169,16 +196,20 @@ impl Controller {
             tracing::info!(%color, took_ms, "Drained.");
         }
         let _ = self.news.send(News::Drained { color, took, ended });
+        self.handle(Event::Drained(Drained { color, took, ended }));
     }
 
     fn reply(&mut self, id: CommandId, result: Result<Outcome, Refusal>) {
-        let Some(Waiting { trigger, dry_run, origin, answer }) = self.waiting.remove(&id) else { return };
+        let Some(Waiting { trigger, counts, origin, answer }) = self.waiting.remove(&id) else { return };
         match &result {
-            // Nothing was to be moved.
-            _ if dry_run => {}
-            Ok(outcome) => self.tallies.switched(trigger, if outcome.changed { "done" } else { "unchanged" }),
+            Ok(outcome) if counts => {
+                self.tallies.switched(trigger, if outcome.changed { "done" } else { "unchanged" });
+            }
+            Ok(_) => {}
             Err(refusal) => {
-                self.tallies.switched(trigger, "refused");
+                if counts {
+                    self.tallies.switched(trigger, "refused");
+                }
                 let Origin { actor, source, reason, .. } = &origin;
                 let reason = reason.as_deref().unwrap_or("");
                 tracing::warn!(code = refusal.code(), %refusal, actor, source, reason, "A command was refused.");

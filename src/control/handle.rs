@@ -9,9 +9,11 @@ use crate::config::TokenConfig;
 use crate::config::error::ConfigError;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::health::Health;
+use crate::domain::history::{Filter, Run};
 use crate::domain::release::Release;
 use crate::domain::rollout::{Command, Outcome, Refusal, View};
 use crate::domain::transition::Transition;
+pub use crate::ledger::Verified;
 use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::InFlight;
 use crate::tls::server::CertificateFacts;
@@ -29,9 +31,15 @@ pub enum Request {
         limit: usize,
         /// Only older than this sequence number.
         before: Option<u64>,
+        /// Only these.
+        filter: Filter,
         /// With their sequence numbers.
         answer: oneshot::Sender<Vec<(u64, Arc<Transition>)>>,
     },
+    /// Which release served where, newest first.
+    Releases(oneshot::Sender<Vec<Run>>),
+    /// Hold the chain of the ledger together.
+    Verify(oneshot::Sender<Result<Verified, String>>),
     /// Read the file again now.
     Reload(oneshot::Sender<Result<ReloadOutcome, ConfigError>>),
     /// The configuration in force as TOML, secrets removed.
@@ -126,6 +134,8 @@ pub struct Status {
     pub certificates: Vec<CertificateFacts>,
     /// Why those that were read before stay in force.
     pub certificate_errors: Vec<String>,
+    /// When the release that serves will be known good, if it is not and goes on.
+    pub known_good_in: Option<Duration>,
     /// The file says another color than the live one.
     pub file_disagrees: bool,
     /// The program's version.

@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use crate::config::{EndpointAddress, HealthConfig};
 use crate::domain::color::Color;
 use crate::domain::health::{Health, Hysteresis};
+use crate::domain::release::Release;
 use crate::proxy::clock;
 use crate::proxy::pool::{Endpoint, Pool, Rules};
 use crate::proxy::transport;
@@ -28,8 +29,25 @@ pub struct Found {
     pub passed: bool,
     /// The answer in a few words.
     pub detail: String,
+    /// The release that it says it is, in `health.release_header`.
+    pub release: Option<String>,
     /// How long it took.
     pub took: Duration,
+}
+
+impl Found {
+    /// Fails where the endpoint is asked which release it is, and does not say this one.
+    #[must_use]
+    pub fn of_release(mut self, label: &Release, header: Option<&str>) -> Found {
+        let Some(header) = header.filter(|_| self.passed) else { return self };
+        let found = match &self.release {
+            Some(release) if release == label.as_str() => return self,
+            Some(release) => format!("says that it is release {release:?}, and the file calls it {:?}", label.as_str()),
+            None => format!("does not say which release it is: its answer has no field {header:?}"),
+        };
+        (self.passed, self.detail) = (false, found);
+        self
+    }
 }
 
 /// What is known of an endpoint, for people.
@@ -176,15 +194,20 @@ pub async fn probe(endpoint: &Endpoint, rules: &Rules, policy: &HealthConfig) ->
     let began = Instant::now();
     let found = tokio::time::timeout(policy.timeout, ask(endpoint, rules, policy)).await;
     let took = began.elapsed();
-    let (passed, detail) = match found {
+    let (passed, detail, release) = match found {
         Ok(Ok(answer)) => answer,
-        Ok(Err(reason)) => (false, reason),
-        Err(_elapsed) => (false, format!("no answer within {}", humantime::format_duration(policy.timeout))),
+        Ok(Err(reason)) => (false, reason, None),
+        Err(_elapsed) => (false, format!("no answer within {}", humantime::format_duration(policy.timeout)), None),
     };
-    Found { passed, detail, took }
+    Found { passed, detail, release, took }
 }
 
-async fn ask(endpoint: &Endpoint, rules: &Rules, policy: &HealthConfig) -> Result<(bool, String), String> {
+/// Whether it passed, the answer in a few words, and the release that it names.
+async fn ask(
+    endpoint: &Endpoint,
+    rules: &Rules,
+    policy: &HealthConfig,
+) -> Result<(bool, String, Option<String>), String> {
     if let EndpointAddress::Name { host, port } = &endpoint.address {
         let resolved = tokio::net::lookup_host((host.as_str(), *port)).await;
         let mut addresses: Vec<SocketAddr> = resolved.map_err(|_| "the name does not resolve".to_owned())?.collect();
@@ -195,7 +218,7 @@ async fn ask(endpoint: &Endpoint, rules: &Rules, policy: &HealthConfig) -> Resul
         }
     }
     let (socket, _) = transport::connect(endpoint, rules).await.map_err(|error| in_words(&error))?;
-    let Some(path) = &policy.path else { return Ok((true, "connected".to_owned())) };
+    let Some(path) = &policy.path else { return Ok((true, "connected".to_owned(), None)) };
     let host = match (&policy.host, &endpoint.address) {
         (Some(host), _) => host.clone(),
         (None, EndpointAddress::Unix(_)) => "localhost".to_owned(),
@@ -224,7 +247,9 @@ async fn ask(endpoint: &Endpoint, rules: &Rules, policy: &HealthConfig) -> Resul
         }
         _ => answer.status.to_string(),
     };
-    Ok((passed, detail))
+    let release = policy.release_header.as_ref().and_then(|name| answer.named(name.as_bytes()));
+    let release = release.map(|release| String::from_utf8_lossy(release).chars().take(200).collect());
+    Ok((passed, detail, release))
 }
 
 /// The head of the answer to a request without a body.

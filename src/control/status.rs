@@ -73,6 +73,7 @@ impl Controller {
                 left: colors[draining.color].in_flight,
                 ends_in: draining.deadline.saturating_duration_since(Instant::now()),
             }),
+            known_good_in: view.known_good_at.map(|at| at.saturating_duration_since(Instant::now())),
             view,
             colors,
             config_error: self.config_error.as_ref().map(|error| error.render(false)),

@@ -1,9 +1,12 @@
-//! The bounded list of past transitions.
+//! The bounded list of past transitions, and what it says of releases.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use crate::domain::transition::Transition;
+use crate::domain::color::Color;
+use crate::domain::release::Release;
+use crate::domain::transition::{Kind, Origin, Transition};
 
 /// How many are kept in memory; older ones are in the ledger until it is compacted.
 const KEPT: usize = 1_000;
@@ -12,23 +15,105 @@ const KEPT: usize = 1_000;
 #[derive(Clone, Debug, Default)]
 pub struct History(VecDeque<(u64, Arc<Transition>)>);
 
+/// Which transitions are wanted; what is not said is not asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of one of these kinds.
+    pub kinds: Vec<Kind>,
+    /// By this actor.
+    pub actor: Option<String>,
+    /// To, from, or asking for this release.
+    pub release: Option<Release>,
+    /// Not before this.
+    pub since: Option<SystemTime>,
+}
+
+/// A release that served, or serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Which.
+    pub release: Release,
+    /// Where.
+    pub color: Color,
+    /// Since when.
+    pub from: SystemTime,
+    /// Until when; `None`: it still does.
+    pub until: Option<SystemTime>,
+    /// Who put it there, and why.
+    pub by: Origin,
+    /// Since when it is known good.
+    pub known_good: Option<SystemTime>,
+}
+
+impl Filter {
+    fn wants(&self, transition: &Transition) -> bool {
+        let names = |release: &Release| {
+            let from = transition.from.as_ref().is_some_and(|(_, from)| from == release);
+            let asked = transition.asked.as_ref().and_then(|asked| asked.to.as_ref());
+            transition.decision.release == *release || from || asked.is_some_and(|(_, asked)| asked == release)
+        };
+        (self.kinds.is_empty() || self.kinds.contains(&transition.kind))
+            && self.actor.as_ref().is_none_or(|actor| *actor == transition.origin.actor)
+            && self.since.is_none_or(|since| transition.at >= since)
+            && self.release.as_ref().is_none_or(names)
+    }
+}
+
 impl History {
-    /// Adds the newest.
+    /// Adds the newest. How a drain ended is told with the move that began it; bookkeeping is not told at all.
     pub fn push(&mut self, sequence: u64, transition: Arc<Transition>) {
+        if transition.kind == Kind::Noted {
+            return;
+        }
+        if let Some(drained) = &transition.drained {
+            let left = |(_, before): &&mut (u64, Arc<Transition>)| {
+                before.kind.moves() && before.from.as_ref().is_some_and(|(color, _)| *color == drained.color)
+            };
+            if let Some((_, before)) = self.0.iter_mut().rev().find(left) {
+                Arc::make_mut(before).drained = Some(drained.clone());
+            }
+            return;
+        }
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
         self.0.push_back((sequence, transition));
     }
 
-    /// At most `limit`, newest first, and only those older than sequence number `before`.
+    /// At most `limit`, newest first, only those older than sequence number `before`, and only those that are wanted.
     #[must_use]
-    pub fn page(&self, limit: usize, before: Option<u64>) -> Vec<(u64, Arc<Transition>)> {
+    pub fn page(&self, limit: usize, before: Option<u64>, filter: &Filter) -> Vec<(u64, Arc<Transition>)> {
         let older = self.0.iter().rev().filter(|(sequence, _)| before.is_none_or(|before| *sequence < before));
-        older.take(limit).cloned().collect()
+        older.filter(|(_, transition)| filter.wants(transition)).take(limit).cloned().collect()
     }
 
-    /// The newest that moved traffic or was a start.
+    /// Which release served where, newest first.
+    #[must_use]
+    pub fn runs(&self) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for (_, transition) in &self.0 {
+            let decision = &transition.decision;
+            if transition.kind.moves() {
+                if let Some(last) = runs.last_mut() {
+                    last.until = Some(transition.at);
+                }
+                runs.push(Run {
+                    release: decision.release.clone(),
+                    color: decision.active,
+                    from: transition.at,
+                    until: None,
+                    by: transition.origin.clone(),
+                    known_good: decision.known_good,
+                });
+            } else if let Some(last) = runs.last_mut().filter(|_| transition.kind == Kind::KnownGood) {
+                last.known_good = decision.known_good;
+            }
+        }
+        runs.reverse();
+        runs
+    }
+
+    /// The newest.
     #[must_use]
     pub fn last(&self) -> Option<&(u64, Arc<Transition>)> {
         self.0.back()

@@ -4,17 +4,23 @@
 //! when it wants to be woken. Forward moves are committed before they are published, backward moves are published
 //! before they are committed. Every command is answered exactly once.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::release::Release;
-use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Previous, Transition, Trigger};
+use crate::domain::transition::{
+    Asked, Decision, Freeze, Generation, Kind, Origin, Previous, Quarantined, Transition, Trigger,
+};
 
 mod durability;
 mod file;
+mod freeze;
 mod messages;
+mod proof;
+mod record;
 mod refusal;
 
 pub use messages::{
@@ -43,8 +49,16 @@ pub struct Rollout {
     order_waits: bool,
     order: OrderState,
     write_back: WriteBack,
-    /// What the newest line on disk says of the file.
-    seen_on_disk: FileOrder,
+    /// The newest line that moved nothing, or that is known to be on disk.
+    line: Line,
+    /// Since when this process has seen the release serve.
+    serves_since: Instant,
+    /// When the freeze ends by itself.
+    thaws_at: Option<Instant>,
+    /// Lines that move nothing and wait for their turn, oldest first.
+    records: VecDeque<Transition>,
+    /// The last command that was refused.
+    refused: Option<record::Refused>,
     last_generation: u64,
     last_id: u64,
 }
@@ -65,6 +79,8 @@ struct Move {
     asker: Asker,
     forced: bool,
     dry_run: bool,
+    /// What served is bad.
+    quarantine: bool,
     origin: Origin,
     began: Now,
     report: Option<GateReport>,
@@ -95,6 +111,32 @@ struct Unwritten {
     answer: Option<(CommandId, Outcome, Instant)>,
 }
 
+/// What a restart would come up with.
+#[derive(Debug)]
+struct Line {
+    says: Decision,
+    state: LineState,
+    /// What the last line says of it that is known to be on disk.
+    freeze: Option<Freeze>,
+}
+
+impl Line {
+    fn written(says: Decision) -> Line {
+        Line { freeze: says.freeze.clone(), says, state: LineState::Written }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineState {
+    Written,
+    /// Handed over, and not acknowledged.
+    HandedOver(CommitId),
+    /// It could not be written; what it said is said again.
+    Failed {
+        again_at: Instant,
+    },
+}
+
 #[derive(Debug)]
 enum WriteBack {
     /// Nothing to do, or not tried yet.
@@ -117,17 +159,7 @@ impl Rollout {
         effects: &mut Vec<Effect>,
     ) -> Rollout {
         let unwritten = (!durable).then(|| Unwritten {
-            transition: Transition {
-                kind: Kind::Start,
-                at: now.wall,
-                origin: configured.origin(Trigger::Start),
-                from: None,
-                forced: false,
-                gate: None,
-                refusal: None,
-                took: Duration::ZERO,
-                decision: decision.clone(),
-            },
+            transition: Transition::new(Kind::Start, now.wall, configured.origin(Trigger::Start), decision.clone()),
             commit: None,
             retry_at: now.mono + COMMIT_RETRY.0,
             pause: COMMIT_RETRY.0,
@@ -135,7 +167,7 @@ impl Rollout {
         });
         let mut rollout = Rollout {
             last_generation: decision.generation.0,
-            seen_on_disk: decision.seen.clone(),
+            line: Line::written(decision.clone()),
             decision,
             durable,
             configured,
@@ -144,6 +176,10 @@ impl Rollout {
             order_waits: false,
             order: OrderState::Done,
             write_back: WriteBack::Idle,
+            serves_since: now.mono,
+            thaws_at: None,
+            records: VecDeque::new(),
+            refused: None,
             last_id: 0,
         };
         rollout.order_waits = rollout.file_has_an_order();
@@ -153,41 +189,65 @@ impl Rollout {
 
     /// Handles one event.
     pub fn handle(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
+        self.thaw(now);
+        self.prove(now);
         match event {
-            Event::Command(id, Command::Switch { to, if_generation, force, dry_run, origin }) => {
-                let to = to.unwrap_or(self.decision.active.other());
-                match self.may_switch(to, if_generation) {
-                    Err(refusal) => effects.push(Effect::Reply(id, Err(refusal))),
-                    Ok(()) if to == self.decision.active => {
-                        let outcome = self.unchanged(now, dry_run);
-                        effects.push(Effect::Reply(id, Ok(outcome)));
-                    }
-                    Ok(()) => {
-                        let release = self.configured.deployed[to].clone();
-                        let asker = Asker::Command(id);
-                        let began = now;
-                        let report = None;
-                        let kind = Kind::Switch;
-                        let forced = force;
-                        self.begin(
-                            now,
-                            Move { kind, to, release, asker, forced, dry_run, origin, began, report },
-                            effects,
-                        );
-                    }
-                }
-            }
-            Event::Command(id, Command::Rollback { if_generation, force, origin }) => {
-                self.roll_back(now, id, if_generation, force, origin, effects);
-            }
+            Event::Command(id, command) => self.command(now, id, command, effects),
             Event::Probed(round, results) => self.probed(now, round, results, effects),
             Event::Committed(commit) => self.committed(now, commit, effects),
             Event::CommitFailed(commit, cause) => self.commit_failed(now, commit, &cause, effects),
+            Event::Drained(drained) => self.drained(now, drained),
             Event::Configured(configured) => self.configure(now, configured, effects),
             Event::WroteBack(result) => self.wrote_back(result),
             Event::Tick => self.tick(now, effects),
         }
         self.rest(now, effects);
+    }
+
+    fn command(&mut self, now: Now, id: CommandId, command: Command, effects: &mut Vec<Effect>) {
+        match command {
+            Command::Switch { to, if_generation, force, dry_run, origin } => {
+                let to = to.unwrap_or(self.decision.active.other());
+                let underway = Move {
+                    kind: Kind::Switch,
+                    to,
+                    release: self.configured.deployed[to].clone(),
+                    asker: Asker::Command(id),
+                    forced: force,
+                    dry_run,
+                    quarantine: false,
+                    origin,
+                    began: now,
+                    report: None,
+                };
+                match self.may_switch(&underway, if_generation) {
+                    Err(refusal) => self.refuse(now, underway, refusal, effects),
+                    Ok(()) if to == self.decision.active => {
+                        let outcome = self.unchanged(now, dry_run);
+                        effects.push(Effect::Reply(id, Ok(outcome)));
+                    }
+                    Ok(()) => self.begin(now, underway, effects),
+                }
+            }
+            Command::Rollback { if_generation, force, quarantine, origin } => {
+                let to = self.way_back();
+                let underway = Move {
+                    kind: Kind::Rollback,
+                    to,
+                    release: self.configured.deployed[to].clone(),
+                    asker: Asker::Command(id),
+                    forced: force,
+                    dry_run: false,
+                    quarantine,
+                    origin,
+                    began: now,
+                    report: None,
+                };
+                self.roll_back(now, id, if_generation, underway, effects);
+            }
+            Command::Freeze { until, origin } => self.freeze(now, id, until, origin, effects),
+            Command::Unfreeze { origin } => self.unfreeze(now, id, origin, effects),
+        }
     }
 
     /// When it wants an [`Event::Tick`] at the latest.
@@ -200,11 +260,17 @@ impl Rollout {
             State::Steady | State::Committing(..) => None,
         };
         let unwritten = self.unwritten.as_ref();
+        let by_itself = [self.proven_at(), self.thaws_at].into_iter().flatten().min();
         let answer = unwritten.and_then(|unwritten| unwritten.answer.as_ref()).map(|(_, _, until)| *until);
         // While a forward move is being written its line must be the last one.
         let may_retry = !matches!(self.state, State::Committing(..));
         let retry = unwritten.filter(|unwritten| unwritten.commit.is_none() && may_retry).map(|u| u.retry_at);
-        [gating, answer, retry].into_iter().flatten().min()
+        let again = match self.line.state {
+            LineState::Failed { again_at } => Some(again_at),
+            LineState::Written | LineState::HandedOver(_) => None,
+        };
+        let by_itself = by_itself.into_iter().chain(again).min();
+        [gating, answer, retry, by_itself.filter(|_| may_retry)].into_iter().flatten().min()
     }
 
     /// What the outside may see.
@@ -221,6 +287,7 @@ impl Rollout {
             },
             file: self.configured.order.clone(),
             order: if waits { OrderState::Pending } else { self.order.clone() },
+            known_good_at: self.proven_at(),
             rollback: self.rollback_target(),
             write_back_error: match &self.write_back {
                 WriteBack::Failed(reason) => Some(reason.clone()),
@@ -245,22 +312,28 @@ impl Rollout {
         }
     }
 
-    fn may_switch(&self, to: Color, if_generation: Option<Generation>) -> Result<(), Refusal> {
+    fn may_switch(&self, asked: &Move, if_generation: Option<Generation>) -> Result<(), Refusal> {
         self.check_generation(if_generation)?;
-        match self.under_way() {
-            Some(other) if to != self.decision.active => {
-                Err(Refusal::InProgress { to: other.to, since: other.began.wall })
-            }
-            _ => Ok(()),
+        if asked.to == self.decision.active {
+            return Ok(());
         }
+        if let Some(other) = self.under_way() {
+            return Err(Refusal::InProgress { to: other.to, since: other.began.wall });
+        }
+        self.allowed(asked)
     }
 
-    /// Where a rollback goes: to what served before, if it still stands where it stood.
+    /// The color that a rollback would go to.
+    fn way_back(&self) -> Color {
+        self.decision.previous.as_ref().map_or(self.decision.active.other(), |previous| previous.color)
+    }
+
+    /// Where a rollback goes: to what served before and was known good, if it still stands where it stood.
     fn rollback_target(&self) -> Result<Previous, Refusal> {
-        let color = self.decision.previous.as_ref().map_or(self.decision.active.other(), |previous| previous.color);
+        let color = self.way_back();
         let deployed = &self.configured.deployed[color];
         match &self.decision.previous {
-            Some(previous) if previous.release == *deployed => Ok(previous.clone()),
+            Some(previous) if previous.release == *deployed && previous.known_good.is_some() => Ok(previous.clone()),
             wanted => Err(Refusal::NoKnownGood { wanted: wanted.clone(), color, deployed: deployed.clone() }),
         }
     }
@@ -270,39 +343,25 @@ impl Rollout {
         now: Now,
         id: CommandId,
         if_generation: Option<Generation>,
-        force: bool,
-        origin: Origin,
+        asked: Move,
         effects: &mut Vec<Effect>,
     ) {
         if let Err(refusal) = self.check_generation(if_generation) {
-            return effects.push(Effect::Reply(id, Err(refusal)));
+            return self.refuse(now, asked, refusal, effects);
         }
         if let Some(other) = self.under_way() {
             if other.kind == Kind::Rollback {
                 let refusal = Refusal::InProgress { to: other.to, since: other.began.wall };
-                return effects.push(Effect::Reply(id, Err(refusal)));
+                return self.refuse(now, asked, refusal, effects);
             }
             // "Back" while a move is under way means: not that one. Nothing is visible of it yet.
-            self.withdraw(now, &origin, effects);
+            self.withdraw(now, &asked.origin, effects);
             let outcome = self.unchanged(now, false);
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
         match self.rollback_target() {
-            Err(refusal) => effects.push(Effect::Reply(id, Err(refusal))),
-            Ok(previous) => {
-                let underway = Move {
-                    kind: Kind::Rollback,
-                    to: previous.color,
-                    release: previous.release,
-                    asker: Asker::Command(id),
-                    forced: force,
-                    dry_run: false,
-                    origin,
-                    began: now,
-                    report: None,
-                };
-                self.begin(now, underway, effects);
-            }
+            Err(refusal) => self.refuse(now, asked, refusal, effects),
+            Ok(_) => self.begin(now, asked, effects),
         }
     }
 
@@ -315,15 +374,8 @@ impl Rollout {
             State::Committing(underway, _, _) => {
                 self.decision.generation = self.new_generation();
                 let transition = Transition {
-                    kind: Kind::Rollback,
-                    at: now.wall,
-                    origin: by.clone(),
                     from: Some((underway.to, underway.release.clone())),
-                    forced: false,
-                    gate: None,
-                    refusal: None,
-                    took: Duration::ZERO,
-                    decision: self.decision.clone(),
+                    ..Transition::new(Kind::Rollback, now.wall, by.clone(), self.decision.clone())
                 };
                 self.answer_unwritten(false, effects);
                 effects.push(Effect::Publish(self.decision.clone()));
@@ -411,17 +463,36 @@ impl Rollout {
     /// The decision that a move leads to.
     fn planned(&mut self, now: Now, underway: &Move) -> Decision {
         let current = &self.decision;
-        let left = Previous { color: current.active, release: current.release.clone(), until: now.wall };
+        let left = Previous {
+            color: current.active,
+            release: current.release.clone(),
+            until: now.wall,
+            known_good: current.known_good,
+        };
+        let mut quarantine = current.quarantine.clone();
+        // It was forced, or it would not have come here.
+        quarantine.retain(|bad| bad.release != underway.release);
+        if underway.quarantine {
+            quarantine.push(Quarantined {
+                release: current.release.clone(),
+                since: now.wall,
+                by: underway.origin.actor.clone(),
+                reason: underway.origin.reason.clone().unwrap_or_else(|| "no reason was given".to_owned()),
+            });
+        }
         Decision {
             active: underway.to,
             release: underway.release.clone(),
             since: if underway.to == current.active { current.since } else { now.wall },
+            known_good: self.known_good(now, underway),
             previous: match underway.kind {
                 Kind::Switch => Some(left),
                 // What was rolled back from is no place to roll back to; forward again is a switch.
                 Kind::Rollback => None,
-                Kind::Start | Kind::Release | Kind::Seen | Kind::Noted => current.previous.clone(),
+                _ => current.previous.clone(),
             },
+            freeze: current.freeze.clone(),
+            quarantine,
             seen: current.seen.clone(),
             generation: self.new_generation(),
         }
@@ -429,15 +500,11 @@ impl Rollout {
 
     fn transition(&self, now: Now, underway: &Move, decision: Decision) -> Transition {
         Transition {
-            kind: underway.kind,
-            at: now.wall,
-            origin: underway.origin.clone(),
             from: Some((self.decision.active, self.decision.release.clone())),
             forced: underway.forced,
             gate: underway.report.clone(),
-            refusal: None,
             took: now.mono.saturating_duration_since(underway.began.mono),
-            decision,
+            ..Transition::new(underway.kind, now.wall, underway.origin.clone(), decision)
         }
     }
 
@@ -465,13 +532,14 @@ impl Rollout {
             generation: self.decision.generation,
             at: now.wall,
             took: Duration::ZERO,
-            durable: self.durable,
+            durable: self.durable && self.line.freeze == self.decision.freeze,
         }
     }
 
     /// The instant of the switch.
     fn make_visible(&mut self, now: Now, next: Decision, effects: &mut Vec<Effect>) {
         let before = std::mem::replace(&mut self.decision, next);
+        self.serves_since = now.mono;
         effects.push(Effect::Publish(self.decision.clone()));
         if before.active != self.decision.active {
             effects.push(Effect::Drain(before.active, now.mono + self.configured.drain_timeout));
@@ -482,7 +550,13 @@ impl Rollout {
     /// Answers whoever asked for a move that will not be made.
     fn refuse(&mut self, now: Now, underway: Move, refusal: Refusal, effects: &mut Vec<Effect>) {
         match underway.asker {
-            Asker::Command(id) => effects.push(Effect::Reply(id, Err(refusal))),
+            Asker::Command(id) => {
+                if !underway.dry_run {
+                    let asked = Asked { kind: underway.kind, to: Some((underway.to, underway.release)) };
+                    self.record_refused(now, asked, underway.origin, underway.report, &refusal);
+                }
+                effects.push(Effect::Reply(id, Err(refusal)));
+            }
             Asker::File => {
                 self.record_seen(now, &underway.origin, Some(&refusal), underway.report, effects);
                 self.order = OrderState::Refused(refusal);

@@ -31,8 +31,14 @@ pub struct Decision {
     pub release: Release,
     /// Since when this color serves.
     pub since: SystemTime,
+    /// Since when the release that serves is known good: it served for as long as `bake.duration`, or was there first.
+    pub known_good: Option<SystemTime>,
     /// What served before on the other color: where a rollback goes.
     pub previous: Option<Previous>,
+    /// Nothing but a rollback moves traffic.
+    pub freeze: Option<Freeze>,
+    /// Releases that were rolled back and may not come again unless forced, oldest first.
+    pub quarantine: Vec<Quarantined>,
     /// The order last seen in the configuration file, obeyed or not. Only a change against it is a new order.
     pub seen: FileOrder,
 }
@@ -46,6 +52,54 @@ pub struct Previous {
     pub release: Release,
     /// When it stopped serving.
     pub until: SystemTime,
+    /// Since when it is known good. `None`: it never was, and a rollback does not go there.
+    pub known_good: Option<SystemTime>,
+}
+
+/// Who has stopped all forward moves, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freeze {
+    /// Token name, or `uid 1000`.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: SystemTime,
+    /// When it ends by itself.
+    pub until: Option<SystemTime>,
+}
+
+/// A release that was taken back because it was bad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Which.
+    pub release: Release,
+    /// When it was taken back.
+    pub since: SystemTime,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What an attempt was to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// A move, or another command.
+    pub kind: Kind,
+    /// Where it was to go.
+    pub to: Option<(Color, Release)>,
+}
+
+/// How the drain of a color ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Which color.
+    pub color: Color,
+    /// From the move to its last request.
+    pub took: Duration,
+    /// What `drain.timeout` had to end.
+    pub ended: u64,
 }
 
 /// What the configuration file says about who should serve: its `active`, and the `release` of that color.
@@ -71,6 +125,16 @@ pub enum Kind {
     /// An order in the file was looked at and nothing moved: it was refused, or already so.
     /// Recorded so that a restart does not take the same words for a new order.
     Seen,
+    /// A command was refused.
+    Refused,
+    /// The release that serves is known good from now on.
+    KnownGood,
+    /// Forward moves were stopped.
+    Freeze,
+    /// They are allowed again.
+    Unfreeze,
+    /// The last request of the color that served before is over.
+    Drained,
     /// The file says something else and that orders nothing: it was put right, or a label changed. Recorded so that a
     /// restart can tell an edit made while the process was down. Bookkeeping; the history does not show it.
     Noted,
@@ -85,6 +149,8 @@ pub enum Trigger {
     File,
     /// The program's own start.
     Start,
+    /// Nobody: its time had come.
+    Automatic,
 }
 
 /// Who asked, from where, and why.
@@ -115,10 +181,94 @@ pub struct Transition {
     pub forced: bool,
     /// What the gate saw, if it was asked.
     pub gate: Option<GateReport>,
-    /// For [`Kind::Seen`]: why nothing moved (a stable code and a sentence); `None` if it was already so.
+    /// Why nothing moved (a stable code and a sentence), for [`Kind::Refused`] and [`Kind::Seen`]; with the latter `None`
+    /// if it was already so.
     pub refusal: Option<(String, String)>,
+    /// For [`Kind::Refused`]: what was refused.
+    pub asked: Option<Asked>,
+    /// For [`Kind::Drained`].
+    pub drained: Option<Drained>,
     /// From the command to the decision.
     pub took: Duration,
     /// The whole state after it.
     pub decision: Decision,
+}
+
+impl Transition {
+    /// One that says nothing but this.
+    #[must_use]
+    pub fn new(kind: Kind, at: SystemTime, origin: Origin, decision: Decision) -> Transition {
+        Transition {
+            kind,
+            at,
+            origin,
+            from: None,
+            forced: false,
+            gate: None,
+            refusal: None,
+            asked: None,
+            drained: None,
+            took: Duration::ZERO,
+            decision,
+        }
+    }
+}
+
+impl Kind {
+    /// Each, and its name in files and answers.
+    pub const NAMES: [(Kind, &str); 11] = [
+        (Kind::Start, "start"),
+        (Kind::Switch, "switch"),
+        (Kind::Rollback, "rollback"),
+        (Kind::Release, "release"),
+        (Kind::Seen, "seen"),
+        (Kind::Refused, "refused"),
+        (Kind::KnownGood, "known_good"),
+        (Kind::Freeze, "freeze"),
+        (Kind::Unfreeze, "unfreeze"),
+        (Kind::Drained, "drained"),
+        (Kind::Noted, "noted"),
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Kind::NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+
+    /// It is a line of the history of its own.
+    #[must_use]
+    pub fn shown(self) -> bool {
+        !matches!(self, Kind::Noted | Kind::Drained)
+    }
+
+    /// It moved traffic, or put another release under it.
+    #[must_use]
+    pub fn moves(self) -> bool {
+        matches!(self, Kind::Start | Kind::Switch | Kind::Rollback | Kind::Release)
+    }
+}
+
+impl Trigger {
+    /// Each, and its name in files and answers.
+    pub const NAMES: [(Trigger, &str); 4] =
+        [(Trigger::Api, "api"), (Trigger::File, "file"), (Trigger::Start, "start"), (Trigger::Automatic, "automatic")];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Trigger::NAMES.iter().find(|(trigger, _)| *trigger == self).map_or("", |(_, name)| name)
+    }
+
+    /// The trigger of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Trigger> {
+        Trigger::NAMES.iter().find(|(_, known)| *known == name).map(|(trigger, _)| *trigger)
+    }
 }

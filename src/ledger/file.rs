@@ -11,6 +11,7 @@ use rustix::fs::FlockOperation;
 use crate::domain::transition::Transition;
 use crate::ledger::Recovered;
 use crate::ledger::format::{self, Unreadable};
+use crate::ledger::verify::{Verified, verify};
 
 const NAME: &str = "ledger.jsonl";
 /// A longer ledger is compacted when it is opened,
@@ -82,6 +83,8 @@ pub(super) struct LedgerFile {
     /// Bytes that are known to be whole lines on disk.
     length: u64,
     next_sequence: u64,
+    /// The digest of the last line.
+    head: Option<String>,
 }
 
 impl LedgerFile {
@@ -100,7 +103,7 @@ impl LedgerFile {
             Err(error) => return Err(LedgerError::io("lock", dir_path, error.into())),
         }
         let path = dir_path.join(NAME);
-        let mut ledger = LedgerFile { path, dir, file: None, length: 0, next_sequence: 1 };
+        let mut ledger = LedgerFile { path, dir, file: None, length: 0, next_sequence: 1, head: None };
         let recovered = ledger.recover()?;
         Ok((ledger, recovered))
     }
@@ -122,11 +125,12 @@ impl LedgerFile {
             };
             match read {
                 // Copied to where it does not belong, it must not become the decision in force.
-                Ok((sequence, _)) if sequence < self.next_sequence => damaged.extend_from_slice(line),
-                Ok((sequence, transition)) => {
-                    self.next_sequence = sequence + 1;
+                Ok(read) if read.sequence < self.next_sequence => damaged.extend_from_slice(line),
+                Ok(read) => {
+                    self.next_sequence = read.sequence + 1;
+                    self.head = Some(format::digest(line.trim_ascii_end()));
                     whole.push(line);
-                    recovered.transitions.push((sequence, transition));
+                    recovered.transitions.push((read.sequence, read.transition));
                 }
                 Err(Unreadable::Damaged) => damaged.extend_from_slice(line),
                 Err(Unreadable::Newer(version)) => {
@@ -188,7 +192,7 @@ impl LedgerFile {
     /// Appends one line, and returns its sequence number when it is on disk.
     pub(super) fn append(&mut self, transition: &Transition) -> Result<u64, LedgerError> {
         let sequence = self.next_sequence;
-        let line = format::write(sequence, transition);
+        let line = format::write(sequence, transition, self.head.as_deref());
         if self.file.is_none() {
             self.file = Some(self.open_for_append().map_err(|source| LedgerError::io("open", &self.path, source))?);
         }
@@ -203,7 +207,17 @@ impl LedgerFile {
         }
         self.length += line.len() as u64;
         self.next_sequence += 1;
+        self.head = Some(format::digest(line.trim_ascii_end().as_bytes()));
         Ok(sequence)
+    }
+
+    /// Reads the whole file again and holds its chain together, also with what was written last.
+    pub(super) fn verify(&self) -> Result<Verified, LedgerError> {
+        let mut verified = verify(&self.path)?;
+        if verified.head != self.head {
+            verified.breaks.push("the last line is not the one that this process wrote last".to_owned());
+        }
+        Ok(verified)
     }
 
     fn open_for_append(&mut self) -> io::Result<File> {

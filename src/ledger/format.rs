@@ -1,5 +1,8 @@
 //! A line of the ledger: `{"crc":"89abcdef","entry":{…}}`, the CRC-32 (ISO-HDLC, as in gzip) over the bytes of the
 //! entry. Readable by eyes and `jq`; the domain's types are not what is written, so that either can change.
+//!
+//! The CRC finds accidents. Against hands, an entry names the SHA-256 of the line before it (`prev`, FIPS 180-4): a line
+//! that was changed, taken out or put in does not fit into the chain.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::domain::color::Color;
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::release::Release;
-use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Previous, Transition, Trigger};
+use crate::domain::transition::{
+    Asked, Decision, Drained, FileOrder, Freeze, Generation, Kind, Origin, Previous, Quarantined, Transition, Trigger,
+};
 
 /// The version that this program writes, and the newest it reads.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 const BEFORE_CRC: &str = "{\"crc\":\"";
 const BEFORE_ENTRY: &str = "\",\"entry\":";
@@ -25,14 +30,30 @@ pub(super) enum Unreadable {
     Newer(u32),
 }
 
+/// What the next line says of this one, which is without its line end.
+pub(super) fn digest(line: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, line);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A line that was read.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) sequence: u64,
+    pub(super) transition: Transition,
+    /// The digest of the line before it; older programs did not write it, and the first line has none.
+    pub(super) prev: Option<String>,
+}
+
 /// Writes a line, with its line end.
-pub(super) fn write(sequence: u64, transition: &Transition) -> String {
-    let entry = serde_json::to_string(&Entry::from(sequence, transition)).expect("an entry has string keys only");
+pub(super) fn write(sequence: u64, transition: &Transition, prev: Option<&str>) -> String {
+    let entry = Entry { prev: prev.map(str::to_owned), ..Entry::from(sequence, transition) };
+    let entry = serde_json::to_string(&entry).expect("an entry has string keys only");
     format!("{BEFORE_CRC}{:08x}{BEFORE_ENTRY}{entry}}}\n", crc32fast::hash(entry.as_bytes()))
 }
 
 /// Reads a line, without its line end.
-pub(super) fn read(line: &[u8]) -> Result<(u64, Transition), Unreadable> {
+pub(super) fn read(line: &[u8]) -> Result<Line, Unreadable> {
     let whole = (|| {
         let rest = line.strip_prefix(BEFORE_CRC.as_bytes())?;
         let (crc, rest) = rest.split_at_checked(8)?;
@@ -46,7 +67,7 @@ pub(super) fn read(line: &[u8]) -> Result<(u64, Transition), Unreadable> {
         return Err(Unreadable::Newer(version.v));
     }
     let entry: Entry = serde_json::from_slice(entry).map_err(|_| Unreadable::Damaged)?;
-    entry.into_transition().ok_or(Unreadable::Damaged)
+    entry.into_line().ok_or(Unreadable::Damaged)
 }
 
 #[derive(Deserialize)]
@@ -58,6 +79,8 @@ struct Version {
 struct Entry {
     v: u32,
     seq: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prev: Option<String>,
     kind: String,
     at: String,
     trigger: String,
@@ -74,8 +97,26 @@ struct Entry {
     gate: Option<Gate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refusal: Option<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<Attempt>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drained: Option<DrainEnd>,
     took_us: u64,
     decision: Decided,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Attempt {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<Standing>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DrainEnd {
+    color: String,
+    took_us: u64,
+    ended: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,8 +132,31 @@ struct Decided {
     release: String,
     since: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    known_good: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<Left>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    freeze: Option<Frozen>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    quarantine: Vec<Bad>,
     seen: Standing,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Frozen {
+    by: String,
+    reason: String,
+    since: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Bad {
+    release: String,
+    since: String,
+    by: String,
+    reason: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,6 +164,8 @@ struct Left {
     color: String,
     release: String,
     until: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    known_good: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -125,9 +191,10 @@ impl Entry {
         Entry {
             v: VERSION,
             seq,
-            kind: kind_name(transition.kind).to_owned(),
+            prev: None,
+            kind: transition.kind.name().to_owned(),
             at: time(transition.at),
-            trigger: trigger_name(transition.origin.trigger).to_owned(),
+            trigger: transition.origin.trigger.name().to_owned(),
             actor: transition.origin.actor.clone(),
             source: transition.origin.source.clone(),
             reason: transition.origin.reason.clone(),
@@ -139,35 +206,41 @@ impl Entry {
                 endpoints: gate.endpoints.iter().map(answer).collect(),
             }),
             refusal: transition.refusal.clone(),
+            asked: transition.asked.as_ref().map(|asked| Attempt {
+                kind: asked.kind.name().to_owned(),
+                to: asked.to.as_ref().map(|(color, release)| standing(*color, release)),
+            }),
+            drained: transition.drained.as_ref().map(|drained| DrainEnd {
+                color: drained.color.to_string(),
+                took_us: micros(drained.took),
+                ended: drained.ended,
+            }),
             took_us: micros(transition.took),
             decision: Decided {
                 generation: decision.generation.0,
                 active: decision.active.to_string(),
                 release: decision.release.to_string(),
                 since: time(decision.since),
+                known_good: decision.known_good.map(time),
                 previous: decision.previous.as_ref().map(|previous| Left {
                     color: previous.color.to_string(),
                     release: previous.release.to_string(),
                     until: time(previous.until),
+                    known_good: previous.known_good.map(time),
                 }),
+                freeze: decision.freeze.as_ref().map(|freeze| Frozen {
+                    by: freeze.by.clone(),
+                    reason: freeze.reason.clone(),
+                    since: time(freeze.since),
+                    until: freeze.until.map(time),
+                }),
+                quarantine: decision.quarantine.iter().map(bad).collect(),
                 seen: standing(decision.seen.active, &decision.seen.release),
             },
         }
     }
 
-    fn into_transition(self) -> Option<(u64, Transition)> {
-        let previous = match self.decision.previous {
-            Some(left) => Some(Previous {
-                color: left.color.parse().ok()?,
-                release: Release::new(&left.release),
-                until: parse_time(&left.until)?,
-            }),
-            None => None,
-        };
-        let from = match self.from {
-            Some(from) => Some((from.color.parse().ok()?, Release::new(&from.release))),
-            None => None,
-        };
+    fn into_line(self) -> Option<Line> {
         let gate = match self.gate {
             Some(gate) => Some(GateReport {
                 color: gate.color.parse().ok()?,
@@ -176,33 +249,116 @@ impl Entry {
             }),
             None => None,
         };
+        let asked = match self.asked {
+            Some(asked) => {
+                Some(Asked { kind: Kind::named(&asked.kind)?, to: optional(asked.to, Standing::into_pair)? })
+            }
+            None => None,
+        };
+        let drained = match self.drained {
+            Some(drained) => Some(Drained {
+                color: drained.color.parse().ok()?,
+                took: Duration::from_micros(drained.took_us),
+                ended: drained.ended,
+            }),
+            None => None,
+        };
+        let origin = Origin {
+            trigger: Trigger::named(&self.trigger)?,
+            actor: self.actor,
+            source: self.source,
+            reason: self.reason,
+        };
+        let decision = self.decision.into_decision(self.v)?;
         let transition = Transition {
-            kind: kind_from(&self.kind)?,
-            at: parse_time(&self.at)?,
-            origin: Origin {
-                trigger: trigger_from(&self.trigger)?,
-                actor: self.actor,
-                source: self.source,
-                reason: self.reason,
-            },
-            from,
+            from: optional(self.from, Standing::into_pair)?,
             forced: self.forced,
             gate,
             refusal: self.refusal,
+            asked,
+            drained,
             took: Duration::from_micros(self.took_us),
-            decision: Decision {
-                generation: Generation(self.decision.generation),
-                active: self.decision.active.parse().ok()?,
-                release: Release::new(&self.decision.release),
-                since: parse_time(&self.decision.since)?,
-                previous,
-                seen: FileOrder {
-                    active: self.decision.seen.color.parse().ok()?,
-                    release: Release::new(&self.decision.seen.release),
-                },
-            },
+            ..Transition::new(Kind::named(&self.kind)?, parse_time(&self.at)?, origin, decision)
         };
-        Some((self.seq, transition))
+        Some(Line { sequence: self.seq, transition, prev: self.prev })
+    }
+}
+
+impl Decided {
+    fn into_decision(self, version: u32) -> Option<Decision> {
+        let since = parse_time(&self.since)?;
+        // The first version told nobody apart: whatever served was good enough to go back to.
+        let good = |known: Option<String>, otherwise: SystemTime| match (known, version) {
+            (None, 1) => Some(Some(otherwise)),
+            (known, _) => optional(known, |at| parse_time(&at)),
+        };
+        let previous = match self.previous {
+            Some(left) => {
+                let until = parse_time(&left.until)?;
+                Some(Previous {
+                    color: left.color.parse().ok()?,
+                    release: Release::new(&left.release),
+                    until,
+                    known_good: good(left.known_good, until)?,
+                })
+            }
+            None => None,
+        };
+        let freeze = match self.freeze {
+            Some(freeze) => Some(Freeze {
+                by: freeze.by,
+                reason: freeze.reason,
+                since: parse_time(&freeze.since)?,
+                until: optional(freeze.until, |until| parse_time(&until))?,
+            }),
+            None => None,
+        };
+        let (active, release) = self.seen.into_pair()?;
+        Some(Decision {
+            generation: Generation(self.generation),
+            active: self.active.parse().ok()?,
+            release: Release::new(&self.release),
+            since,
+            known_good: good(self.known_good, since)?,
+            previous,
+            freeze,
+            quarantine: self.quarantine.into_iter().map(Bad::into_quarantined).collect::<Option<_>>()?,
+            seen: FileOrder { active, release },
+        })
+    }
+}
+
+impl Standing {
+    fn into_pair(self) -> Option<(Color, Release)> {
+        Some((self.color.parse().ok()?, Release::new(&self.release)))
+    }
+}
+
+impl Bad {
+    fn into_quarantined(self) -> Option<Quarantined> {
+        Some(Quarantined {
+            release: Release::new(&self.release),
+            since: parse_time(&self.since)?,
+            by: self.by,
+            reason: self.reason,
+        })
+    }
+}
+
+fn bad(quarantined: &Quarantined) -> Bad {
+    Bad {
+        release: quarantined.release.to_string(),
+        since: time(quarantined.since),
+        by: quarantined.by.clone(),
+        reason: quarantined.reason.clone(),
+    }
+}
+
+/// What is not there is fine; what is there has to be right.
+fn optional<T, U>(value: Option<T>, read: impl FnOnce(T) -> Option<U>) -> Option<Option<U>> {
+    match value {
+        Some(value) => read(value).map(Some),
+        None => Some(None),
     }
 }
 
@@ -244,31 +400,4 @@ fn parse_time(text: &str) -> Option<SystemTime> {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-const KINDS: [(Kind, &str); 6] = [
-    (Kind::Start, "start"),
-    (Kind::Switch, "switch"),
-    (Kind::Rollback, "rollback"),
-    (Kind::Release, "release"),
-    (Kind::Seen, "seen"),
-    (Kind::Noted, "noted"),
-];
-
-fn kind_name(kind: Kind) -> &'static str {
-    KINDS.iter().find(|(known, _)| *known == kind).map_or("", |(_, name)| name)
-}
-
-fn kind_from(name: &str) -> Option<Kind> {
-    KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
-}
-
-const TRIGGERS: [(Trigger, &str); 3] = [(Trigger::Api, "api"), (Trigger::File, "file"), (Trigger::Start, "start")];
-
-fn trigger_name(trigger: Trigger) -> &'static str {
-    TRIGGERS.iter().find(|(known, _)| *known == trigger).map_or("", |(_, name)| name)
-}
-
-fn trigger_from(name: &str) -> Option<Trigger> {
-    TRIGGERS.iter().find(|(_, known)| *known == name).map(|(trigger, _)| *trigger)
 }

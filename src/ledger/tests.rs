@@ -6,7 +6,9 @@ use super::*;
 use crate::domain::color::Color;
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::release::Release;
-use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Previous, Trigger};
+use crate::domain::transition::{
+    Asked, Decision, Drained, FileOrder, Freeze, Generation, Kind, Origin, Previous, Quarantined, Trigger,
+};
 
 fn transition(generation: u64) -> Transition {
     let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
@@ -35,13 +37,28 @@ fn transition(generation: u64) -> Transition {
             }],
         }),
         refusal: None,
+        asked: Some(Asked { kind: Kind::Switch, to: Some((Color::Green, Release::new("2"))) }),
+        drained: Some(Drained { color: Color::Blue, took: Duration::from_micros(5), ended: 3 }),
         took: Duration::from_micros(1234),
         decision: Decision {
             generation: Generation(generation),
             active: Color::Green,
             release: order.release.clone(),
             since: at,
-            previous: Some(Previous { color: Color::Blue, release: Release::new("1"), until: at }),
+            known_good: (generation % 3 == 0).then_some(at),
+            previous: Some(Previous {
+                color: Color::Blue,
+                release: Release::new("1"),
+                until: at,
+                known_good: Some(at),
+            }),
+            freeze: Some(Freeze { by: "ann".to_owned(), reason: "fair".to_owned(), since: at, until: Some(at) }),
+            quarantine: vec![Quarantined {
+                release: Release::new("0"),
+                since: at,
+                by: "cutover".to_owned(),
+                reason: "slow".to_owned(),
+            }],
             seen: order,
         },
     }
@@ -142,7 +159,7 @@ fn a_long_ledger_is_compacted_when_it_is_opened() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut text = String::new();
     for sequence in 1..=10_001 {
-        text.push_str(&format::write(sequence, &transition(sequence)));
+        text.push_str(&format::write(sequence, &transition(sequence), None));
     }
     fs::write(dir.path().join("ledger.jsonl"), &text).expect("writes");
     let (left, warnings) = generations(dir.path());
@@ -156,7 +173,7 @@ fn a_ledger_of_a_newer_program_is_left_alone() {
     let path = dir.path().join("ledger.jsonl");
     let text = fs::read_to_string(&path).expect("reads");
     let entry = text.split_once("\"entry\":").expect("an entry").1.trim_end().strip_suffix('}').expect("closes");
-    let newer = entry.replacen("\"v\":1", "\"v\":2", 1);
+    let newer = entry.replacen("\"v\":2", "\"v\":3", 1);
     let line = format!("{{\"crc\":\"{:08x}\",\"entry\":{newer}}}\n", crc32fast::hash(newer.as_bytes()));
     fs::write(&path, &line).expect("writes");
     let refused = Ledger::open(dir.path()).expect_err("is newer").to_string();
@@ -195,4 +212,56 @@ fn an_old_line_that_was_copied_to_the_end_does_not_come_back_into_force() {
     let (_ledger, recovered) = Ledger::open(dir.path()).expect("it opens");
     assert_eq!(recovered.transitions.last().map(|(sequence, _)| *sequence), Some(2));
     assert_eq!(recovered.warnings.len(), 1, "{:?}", recovered.warnings);
+}
+
+#[test]
+fn a_chain_that_nobody_touched_holds_also_over_restarts() {
+    let dir = with_lines(3);
+    let (ledger, _) = Ledger::open(dir.path()).expect("opens");
+    commit(&ledger, transition(4)).expect("commits");
+    let (answer, answered) = std::sync::mpsc::channel();
+    ledger.verify(move |found| answer.send(found).expect("the test waits"));
+    let found = answered.recv().expect("an answer").expect("it can be read");
+    assert_eq!((found.lines, found.first, found.last, found.breaks.as_slice()), (4, 1, 4, &[][..]));
+    assert_eq!(found.head.as_ref().map(String::len), Some(64));
+}
+
+#[test]
+fn what_was_changed_taken_out_or_put_in_breaks_the_chain() {
+    let dir = with_lines(4);
+    let path = dir.path().join("ledger.jsonl");
+    let whole = fs::read_to_string(&path).expect("reads");
+    let lines: Vec<_> = whole.lines().map(|line| format!("{line}\n")).collect();
+    let found = |text: &str| {
+        fs::write(&path, text).expect("writes");
+        verify(&path).expect("it can be read").breaks
+    };
+    assert_eq!(found(&whole), [""; 0]);
+    let changed = |line: &str| {
+        // With a check sum that fits.
+        let entry = line.split_once("\"entry\":").expect("an entry").1.trim_end().strip_suffix('}').expect("closes");
+        let entry = entry.replace("deploy", "nobody");
+        format!("{{\"crc\":\"{:08x}\",\"entry\":{entry}}}\n", crc32fast::hash(entry.as_bytes()))
+    };
+    let broken = found(&[lines[0].clone(), changed(&lines[1]), lines[2].clone(), lines[3].clone()].concat());
+    assert_eq!(broken.len(), 1, "{broken:?}");
+    assert!(broken[0].contains("number 3 does not follow it"), "{broken:?}");
+    assert!(found(&[&lines[0][..], &lines[1], &lines[3]].concat())[0].contains("number 4, and the one before it 2"));
+    assert!(found(&[&lines[0][..], &lines[1], &lines[1], &lines[2]].concat())[0].contains("number 2"));
+    assert!(found(&lines[0].replace("deploy", "nobody"))[0].contains("was changed or damaged"));
+    // The last one leaves nothing behind that does not fit; a process that runs knows what it wrote.
+    assert_eq!(found(&lines[..3].concat()), [""; 0]);
+}
+
+#[test]
+fn a_line_of_the_first_format_says_that_what_served_was_good() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let entry = r#"{"v":1,"seq":1,"kind":"start","at":"2026-01-01T00:00:00Z","trigger":"start","actor":"c.toml","took_us":0,"decision":{"generation":1,"active":"blue","release":"1","since":"2026-01-01T00:00:00Z","seen":{"color":"blue","release":"1"}}}"#;
+    let line = format!("{{\"crc\":\"{:08x}\",\"entry\":{entry}}}\n", crc32fast::hash(entry.as_bytes()));
+    fs::write(dir.path().join("ledger.jsonl"), line).expect("writes");
+    let (ledger, recovered) = Ledger::open(dir.path()).expect("opens");
+    let decision = &recovered.transitions[0].1.decision;
+    assert_eq!(decision.known_good, Some(decision.since));
+    commit(&ledger, transition(2)).expect("commits");
+    assert_eq!(verify(&dir.path().join("ledger.jsonl")).expect("reads").breaks, [""; 0]);
 }

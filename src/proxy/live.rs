@@ -176,6 +176,15 @@ impl Publisher {
         }
     }
 
+    /// Closes the workers' idle connections to a color that does not serve.
+    pub fn close_idle(&self, color: Color) {
+        let endpoints = self.compiler.pools()[color].iter().flat_map(|pool| &pool.endpoints);
+        let endpoints: Vec<_> = endpoints.map(|endpoint| endpoint.id).collect();
+        for worker in &*self.workers {
+            let _ = worker.send(Order::CloseIdle(endpoints.clone()));
+        }
+    }
+
     /// Compiles the configuration and the decision into one new snapshot and swaps it in: the instant of the switch.
     /// Unchanged pools and endpoints (same color, upstream and address) and all meters are reused, with their health
     /// and connections. When the decision names another color than before, the drain of the retired color is returned.
@@ -189,7 +198,6 @@ impl Publisher {
             color: retired,
             epoch: Arc::clone(self.compiler.epoch(retired)?),
             workers: Arc::clone(&self.workers),
-            endpoints: self.compiler.pools()[retired].iter().flat_map(|pool| &pool.endpoints).map(|e| e.id).collect(),
         })
     }
 
@@ -225,7 +233,6 @@ pub struct Drain {
     pub color: Color,
     epoch: Arc<Epoch>,
     workers: Arc<[mpsc::UnboundedSender<Order>]>,
-    endpoints: Vec<u64>,
 }
 
 impl Drain {
@@ -242,11 +249,6 @@ impl Drain {
     /// Closes the tunnels only (`drain.streams = "close"`).
     pub fn close_tunnels(&self) {
         self.tell(|| Order::End { epoch: self.epoch.id, tunnels_only: true });
-    }
-
-    /// Closes the workers' idle connections to that color's endpoints.
-    pub fn close_idle(&self) {
-        self.tell(|| Order::CloseIdle(self.endpoints.clone()));
     }
 
     fn tell(&self, order: impl Fn() -> Order) {

@@ -532,8 +532,12 @@ async fn the_history_is_read_page_by_page() {
     for color in ["green", "blue", "green", "blue"] {
         proxy.switch(color).await;
     }
-    let all = proxy.admin("GET", "/admin/history", "").await.json();
-    let all = all["transitions"].as_array().expect("a list").clone();
+    let all = crate::until("the last drain is told", async || {
+        let all = proxy.admin("GET", "/admin/history", "").await.json();
+        let all = all["transitions"].as_array().expect("a list").clone();
+        all[0]["drained"].is_object().then_some(all)
+    });
+    let all = all.await;
     let generations: Vec<_> =
         all.iter().map(|transition| transition["generation"].as_u64().expect("a number")).collect();
     assert_eq!(generations[..4], [5, 4, 3, 2]);

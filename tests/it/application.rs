@@ -28,6 +28,7 @@ struct Shared {
     /// Probes get no answer while it is so.
     silent: watch::Sender<bool>,
     probes: AtomicUsize,
+    release: Mutex<Option<String>>,
     connections: AtomicUsize,
     /// Heads as they came, probes left out.
     heads: Mutex<Vec<String>>,
@@ -48,6 +49,7 @@ impl Application {
             healthy: AtomicBool::new(true),
             silent: watch::Sender::new(false),
             probes: AtomicUsize::new(0),
+            release: Mutex::default(),
             connections: AtomicUsize::new(0),
             heads: Mutex::default(),
             gate: watch::Sender::new(false),
@@ -93,6 +95,11 @@ impl Application {
             }
         });
         address
+    }
+
+    /// What it says to probes of itself.
+    pub(crate) fn says_release(&self, release: &str) {
+        *self.shared.release.lock().expect("no panic while it is held") = Some(release.to_owned());
     }
 
     pub(crate) fn set_healthy(&self, healthy: bool) {
@@ -244,7 +251,11 @@ async fn answered<S: Stream>(inbound: &mut Inbound<S>, shared: &Shared) -> Optio
         shared.probes.fetch_add(1, Ordering::SeqCst);
         shared.silent.subscribe().wait_for(|silent| !silent).await.ok()?;
         let status = if shared.healthy.load(Ordering::SeqCst) { "200 OK" } else { "503 Service Unavailable" };
-        inbound.send(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")).await?;
+        let release = match shared.release.lock().expect("no panic while it is held").as_deref() {
+            Some(release) => format!("X-Release: {release}\r\n"),
+            None => String::new(),
+        };
+        inbound.send(format!("HTTP/1.1 {status}\r\n{release}Content-Length: 0\r\nConnection: close\r\n\r\n")).await?;
         return None;
     }
     shared.heads.lock().expect("no panic while it is held").push(head.clone());

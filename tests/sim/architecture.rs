@@ -39,8 +39,8 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "cli",
-        &["cli", "admin", "app", "config", "domain", "control::handle", "telemetry", "sys"],
-        "a client like any other, and the way to run",
+        &["cli", "admin", "app", "config", "domain", "control::handle", "ledger", "telemetry", "sys"],
+        "a client like any other, the way to run, and a reader of ledgers that no proxy has open",
     ),
 ];
 

@@ -14,7 +14,7 @@ use cutover::domain::release::Release;
 use cutover::domain::rollout::{
     Command, CommandId, CommitId, Configured, Effect, Event, Outcome, Refusal, Rollout, RoundId,
 };
-use cutover::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Transition, Trigger};
+use cutover::domain::transition::{Decision, Drained, FileOrder, Generation, Kind, Origin, Transition, Trigger};
 
 pub(crate) struct World {
     random: fastrand::Rng,
@@ -43,6 +43,9 @@ pub(crate) struct World {
     answered: BTreeSet<CommandId>,
     /// The newest decision that somebody was told is durable.
     promised: Generation,
+    /// Somebody was told that it is durably frozen until it is ended (or not frozen), and nobody has asked since.
+    promised_freeze: Option<bool>,
+    last_freeze: CommandId,
     seen_generations: BTreeSet<Generation>,
     /// Colors that some decision on disk, or the file, ever named with the release.
     named: BTreeSet<(Color, Release)>,
@@ -58,7 +61,10 @@ impl World {
             active: Color::Blue,
             release: deployed.blue.clone(),
             since: SystemTime::UNIX_EPOCH,
+            known_good: Some(SystemTime::UNIX_EPOCH),
             previous: None,
+            freeze: None,
+            quarantine: Vec::new(),
             seen: file.clone(),
         };
         let start = Instant::now();
@@ -66,17 +72,7 @@ impl World {
         let write_back = random.bool();
         let mut effects = Vec::new();
         let configured = configured(&file, &deployed, write_back);
-        let first = Transition {
-            kind: Kind::Start,
-            at: now.wall,
-            origin: origin(Trigger::Start),
-            from: None,
-            forced: false,
-            gate: None,
-            refusal: None,
-            took: Duration::ZERO,
-            decision: decision.clone(),
-        };
+        let first = Transition::new(Kind::Start, now.wall, origin(Trigger::Start), decision.clone());
         let rollout = Rollout::new(now, decision.clone(), true, configured, &mut effects);
         let mut world = World {
             random,
@@ -101,6 +97,8 @@ impl World {
             open: BTreeMap::new(),
             answered: BTreeSet::new(),
             promised: Generation(1),
+            promised_freeze: None,
+            last_freeze: CommandId(0),
         };
         world.carry_out(effects);
         world
@@ -157,7 +155,16 @@ impl World {
         };
         let force = self.random.u8(0..6) == 0;
         let command = if self.random.u8(0..3) == 0 {
-            Command::Rollback { if_generation, force, origin: origin(Trigger::Api) }
+            let quarantine = self.random.u8(0..4) == 0;
+            Command::Rollback { if_generation, force, quarantine, origin: origin(Trigger::Api) }
+        } else if self.random.u8(0..8) == 0 {
+            (self.promised_freeze, self.last_freeze) = (None, id);
+            if self.random.bool() {
+                let until = self.random.bool().then(|| self.now().wall + Duration::from_secs(self.random.u64(0..60)));
+                Command::Freeze { until, origin: origin(Trigger::Api) }
+            } else {
+                Command::Unfreeze { origin: origin(Trigger::Api) }
+            }
         } else {
             let to = if self.random.bool() { Some(self.color()) } else { None };
             let dry_run = self.random.u8(0..6) == 0;
@@ -233,6 +240,11 @@ impl World {
             self.promised,
             decision.generation,
         );
+        if let Some(frozen) = self.promised_freeze {
+            // One that has its own end depends on the clock, which jumps here.
+            let in_force = decision.freeze.as_ref().is_some_and(|freeze| freeze.until.is_none());
+            assert_eq!(in_force, frozen, "what was promised of the freeze is not so after a crash");
+        }
         let newest = self.disk.iter().map(|line| line.decision.generation).max();
         assert_eq!(newest, Some(decision.generation), "the last line is not the newest decision");
         self.live = decision.clone();
@@ -272,6 +284,7 @@ impl World {
                 Effect::Drain(color, deadline) => {
                     assert_ne!(color, self.live.active, "the live color is being drained");
                     assert!(deadline >= self.now().mono, "a drain is over before it begins");
+                    self.late.push(Event::Drained(Drained { color, took: Duration::from_millis(7), ended: 0 }));
                 }
                 Effect::WriteBack(color) => {
                     assert!(self.write_back, "the file is written although write_back is off");
@@ -295,6 +308,16 @@ impl World {
         assert!(self.seen_generations.insert(decision.generation), "a generation was used twice");
         let on_disk = self.disk.iter().any(|line| line.decision.generation == decision.generation);
         let back = self.queue.iter().all(|(_, line)| line.decision.generation != decision.generation) && !on_disk;
+        let moves = decision.active != self.live.active;
+        let goes_back = moves && decision.previous.is_none();
+        if moves && !goes_back {
+            let frozen = self.rollout.view().decision.freeze;
+            assert!(frozen.is_none(), "moved forward while it is frozen: {decision:?}");
+        }
+        if goes_back {
+            let previous = self.live.previous.as_ref().expect("a way back");
+            assert!(previous.known_good.is_some(), "rolled back to what was never known good");
+        }
         if back {
             // Visible before it is durable: only a way back, or taking something back before it was seen.
             let previous = self.live.previous.as_ref();
@@ -315,10 +338,19 @@ impl World {
                 if outcome.dry_run {
                     return;
                 }
-                assert_eq!(outcome.generation, self.live.generation, "the answer names another generation");
-                assert_eq!(outcome.active, self.live.active, "the answer names another color than the live one");
+                // Moves may have come between a freeze and its line.
+                if !matches!(command, Command::Freeze { .. } | Command::Unfreeze { .. }) {
+                    assert_eq!(outcome.generation, self.live.generation, "the answer names another generation");
+                    assert_eq!(outcome.active, self.live.active, "the answer names another color than the live one");
+                }
                 if outcome.durable {
                     self.promised = self.promised.max(outcome.generation);
+                }
+                match command {
+                    _ if !outcome.durable || id != self.last_freeze => {}
+                    Command::Freeze { until: None, .. } => self.promised_freeze = Some(true),
+                    Command::Unfreeze { .. } => self.promised_freeze = Some(false),
+                    _ => {}
                 }
                 if let Command::Switch { to: Some(to), .. } = command {
                     assert_eq!(outcome.active, to);
@@ -389,6 +421,7 @@ fn configured(file: &FileOrder, deployed: &PerColor<Release>, write_back: bool) 
         deployed: deployed.clone(),
         gate: GatePolicy { quorum_percent: 100, passes: 1, timeout: Duration::from_secs(30) },
         drain_timeout: Duration::from_secs(30),
+        bake: Duration::from_secs(5),
         write_back,
         path: "cutover.toml".to_owned(),
     }

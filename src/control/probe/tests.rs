@@ -14,6 +14,7 @@ fn policy(path: Option<&str>) -> HealthConfig {
         rise: 2,
         fall: 3,
         expect: (200, 299),
+        release_header: None,
     }
 }
 

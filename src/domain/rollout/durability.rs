@@ -5,8 +5,8 @@
 
 use crate::domain::clock::Now;
 use crate::domain::rollout::{
-    ANSWER_PATIENCE, Asker, COMMIT_RETRY, CommandId, CommitId, Effect, OrderState, Outcome, Refusal, Rollout, State,
-    Unwritten,
+    ANSWER_PATIENCE, Asker, COMMIT_RETRY, CommandId, CommitId, Effect, Line, OrderState, Outcome, Refusal, Rollout,
+    State, Unwritten,
 };
 use crate::domain::transition::{Decision, Transition};
 
@@ -45,13 +45,13 @@ impl Rollout {
         if self.unwritten.as_ref().is_some_and(|unwritten| unwritten.commit == Some(commit)) {
             self.answer_unwritten(true, effects);
             if let Some(written) = self.unwritten.take() {
-                self.seen_on_disk = written.transition.decision.seen;
+                self.line = Line::written(written.transition.decision);
             }
             self.durable = true;
             return;
         }
         if !matches!(&self.state, State::Committing(_, awaited, _) if *awaited == commit) {
-            return;
+            return self.line_written(commit, None);
         }
         let State::Committing(underway, _, next) = std::mem::replace(&mut self.state, State::Steady) else { return };
         // The line carries the whole state, so whatever was not durable before is overtaken by it.
@@ -59,7 +59,7 @@ impl Rollout {
         self.unwritten = None;
         self.durable = true;
         let outcome = self.outcome(now, &underway, &next, true);
-        self.seen_on_disk.clone_from(&next.seen);
+        self.line = Line::written(next.clone());
         // What was seen in the file meanwhile stays seen.
         let seen = self.decision.seen.clone();
         self.make_visible(now, Decision { seen, ..next }, effects);
@@ -81,8 +81,9 @@ impl Rollout {
         if matches!(&self.state, State::Committing(_, awaited, _) if *awaited == commit)
             && let State::Committing(underway, _, _) = std::mem::replace(&mut self.state, State::Steady)
         {
-            self.refuse(now, underway, Refusal::NotDurable(cause.to_owned()), effects);
+            return self.refuse(now, underway, Refusal::NotDurable(cause.to_owned()), effects);
         }
+        self.line_written(commit, Some(now.mono));
     }
 
     /// Writes down again what could not be written, and answers who has waited long enough.

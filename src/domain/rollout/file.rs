@@ -1,13 +1,9 @@
 //! The file's side: its words are an order where they changed, and where they are overruled they are put right.
 
-use std::time::Duration;
-
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::gate::GateReport;
-use crate::domain::rollout::{
-    Asker, CommitId, Configured, Effect, Move, OrderState, Refusal, Rollout, State, WriteBack,
-};
+use crate::domain::rollout::{Asker, Configured, Effect, Move, OrderState, Refusal, Rollout, State, WriteBack};
 use crate::domain::transition::{FileOrder, Kind, Origin, Transition, Trigger};
 
 impl Rollout {
@@ -22,24 +18,8 @@ impl Rollout {
         effects: &mut Vec<Effect>,
     ) {
         let refusal = refusal.map(|refusal| (refusal.code().to_owned(), refusal.to_string()));
-        let transition = Transition { gate, refusal, ..self.note(now, Kind::Seen, origin.clone()) };
-        effects.push(Effect::Commit(CommitId(self.new_id()), transition));
-    }
-
-    /// A line that moves nothing, and says what was last seen in the file.
-    fn note(&mut self, now: Now, kind: Kind, origin: Origin) -> Transition {
-        self.seen_on_disk.clone_from(&self.decision.seen);
-        Transition {
-            kind,
-            at: now.wall,
-            origin,
-            from: None,
-            forced: false,
-            gate: None,
-            refusal: None,
-            took: Duration::ZERO,
-            decision: self.decision.clone(),
-        }
+        let line = Transition::new(Kind::Seen, now.wall, origin.clone(), self.decision.clone());
+        self.hand_over(Transition { gate, refusal, ..line }, effects);
     }
 
     pub(super) fn configure(&mut self, now: Now, configured: Configured, effects: &mut Vec<Effect>) {
@@ -88,11 +68,12 @@ impl Rollout {
             self.order_waits = false;
             self.obey(now, effects);
         }
+        self.write_records(effects);
         let settled = matches!(self.state, State::Steady) && !self.order_waits;
         // While something newer is on its way to the disk, its line says it.
-        if settled && self.unwritten.is_none() && self.decision.seen != self.seen_on_disk {
-            let transition = self.note(now, Kind::Noted, self.configured.origin(Trigger::File));
-            effects.push(Effect::Commit(CommitId(self.new_id()), transition));
+        if settled && self.unwritten.is_none() && self.has_to_note(now) {
+            let origin = self.configured.origin(Trigger::File);
+            self.hand_over(Transition::new(Kind::Noted, now.wall, origin, self.decision.clone()), effects);
         }
         let differs = self.configured.order.active != self.decision.active;
         if settled && differs && self.configured.write_back && matches!(self.write_back, WriteBack::Idle) {
@@ -121,10 +102,14 @@ impl Rollout {
             asker: Asker::File,
             forced: false,
             dry_run: false,
+            quarantine: false,
             origin,
             began: now,
             report: None,
         };
-        self.begin(now, underway, effects);
+        match self.allowed(&underway) {
+            Ok(()) => self.begin(now, underway, effects),
+            Err(refusal) => self.refuse(now, underway, refusal, effects),
+        }
     }
 }

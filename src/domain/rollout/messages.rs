@@ -5,7 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::{GatePolicy, GateReport, Probed};
 use crate::domain::release::Release;
-use crate::domain::transition::{Decision, FileOrder, Generation, Origin, Previous, Transition};
+use crate::domain::transition::{
+    Decision, Drained, FileOrder, Freeze, Generation, Origin, Previous, Quarantined, Transition,
+};
 
 /// Names a command until it is answered. Given by the shell, unique in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,9 +43,36 @@ pub enum Command {
         if_generation: Option<Generation>,
         /// Without the gate.
         force: bool,
+        /// The release that serves is bad, and may not come again unless forced.
+        quarantine: bool,
         /// Who, and why.
         origin: Origin,
     },
+    /// Let nothing but a rollback move traffic.
+    Freeze {
+        /// When it ends by itself.
+        until: Option<SystemTime>,
+        /// Who, and why.
+        origin: Origin,
+    },
+    /// Allow forward moves again.
+    Unfreeze {
+        /// Who, and why.
+        origin: Origin,
+    },
+}
+
+impl Command {
+    /// Who asks, and why.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        match self {
+            Command::Switch { origin, .. }
+            | Command::Rollback { origin, .. }
+            | Command::Freeze { origin, .. }
+            | Command::Unfreeze { origin } => origin,
+        }
+    }
 }
 
 /// What a valid configuration says to the core.
@@ -57,6 +86,8 @@ pub struct Configured {
     pub gate: GatePolicy,
     /// How long a drain may take.
     pub drain_timeout: Duration,
+    /// How long a release has to serve to be known good.
+    pub bake: Duration,
     /// Keep the file's `active` equal to what is live.
     pub write_back: bool,
     /// The file's path, for the record.
@@ -74,6 +105,8 @@ pub enum Event {
     Committed(CommitId),
     /// The ledger could not write it, with the reason.
     CommitFailed(CommitId, String),
+    /// The last request of a color that served before is over.
+    Drained(Drained),
     /// A new valid configuration is in force.
     Configured(Configured),
     /// The write-back of `active` went through (`Ok`: the file now says this color), or why it did not.
@@ -153,6 +186,10 @@ pub enum Refusal {
         /// What is deployed there now.
         deployed: Release,
     },
+    /// Forward moves are stopped.
+    Frozen(Freeze),
+    /// The release was taken back because it was bad.
+    Quarantined(Quarantined),
     /// The ledger could not be written, with the reason.
     NotDurable(String),
 }
@@ -181,6 +218,8 @@ pub struct View {
     pub file: FileOrder,
     /// What became of the last order in the file.
     pub order: OrderState,
+    /// When the release that serves will be known good, if it is not.
+    pub known_good_at: Option<Instant>,
     /// Whether a rollback has a target.
     pub rollback: Result<Previous, Refusal>,
     /// The write-back of `active` failed, with the reason.

@@ -15,6 +15,8 @@ impl Refusal {
             Refusal::Withdrawn => "withdrawn",
             Refusal::StaleGeneration { .. } => "stale_generation",
             Refusal::NoKnownGood { .. } => "no_known_good",
+            Refusal::Frozen(_) => "frozen",
+            Refusal::Quarantined(_) => "quarantined",
             Refusal::NotDurable(_) => "not_durable",
         }
     }
@@ -31,6 +33,10 @@ impl fmt::Display for Refusal {
             Refusal::StaleGeneration { expected, current } => {
                 write!(f, "generation {expected} was expected, but {current} is in force; look at the status first")
             }
+            Refusal::NoKnownGood { wanted: Some(wanted), color, deployed } if wanted.release == *deployed => write!(
+                f,
+                "release {deployed} on {color} served before, but not long enough to be known good (bake.duration); it can be reached with a switch",
+            ),
             Refusal::NoKnownGood { wanted: Some(wanted), color, deployed } => write!(
                 f,
                 "release {} served before on {color}, but {deployed} is deployed there now; there is nothing to go back to",
@@ -39,6 +45,21 @@ impl fmt::Display for Refusal {
             Refusal::NoKnownGood { wanted: None, color, deployed } => write!(
                 f,
                 "there is no way back from here (a first start, or just rolled back); {deployed} on {color} can be reached with a switch",
+            ),
+            Refusal::Frozen(freeze) => {
+                write!(f, "{} has frozen all moves but a rollback: {}", freeze.by, freeze.reason)?;
+                match freeze.until {
+                    Some(until) => write!(f, " (until {})", humantime::format_rfc3339_seconds(until)),
+                    None => write!(f, " (until `cutover unfreeze`)"),
+                }
+            }
+            Refusal::Quarantined(bad) => write!(
+                f,
+                "release {} was taken back at {} by {}: {}; deploy another release, or force this one",
+                bad.release,
+                humantime::format_rfc3339_seconds(bad.since),
+                bad.by,
+                bad.reason,
             ),
             Refusal::NotDurable(cause) => {
                 write!(f, "the decision could not be written down, so nothing was moved: {cause}")

@@ -29,6 +29,7 @@ fn configured(active: Color) -> Configured {
         deployed: PerColor::from_fn(release),
         gate: GatePolicy { quorum_percent: 100, passes: 2, timeout: Duration::from_secs(5) },
         drain_timeout: Duration::from_secs(30),
+        bake: Duration::from_secs(900),
         write_back: true,
         path: "cutover.toml".to_owned(),
     }
@@ -40,7 +41,10 @@ fn decision(seen: Color) -> Decision {
         active: Color::Blue,
         release: release(Color::Blue),
         since: SystemTime::UNIX_EPOCH,
+        known_good: Some(SystemTime::UNIX_EPOCH),
         previous: None,
+        freeze: None,
+        quarantine: Vec::new(),
         seen: order(seen),
     }
 }
@@ -58,7 +62,7 @@ fn forced() -> Command {
 }
 
 fn rollback() -> Command {
-    Command::Rollback { if_generation: None, force: false, origin: origin() }
+    Command::Rollback { if_generation: None, force: false, quarantine: false, origin: origin() }
 }
 
 fn round(passed: bool) -> Vec<Probed> {
@@ -102,8 +106,11 @@ impl Script {
 
     /// What came out, in a word each.
     fn words(&self) -> Vec<String> {
+        // What is only written down has tests of its own.
+        let told = |effect: &&Effect| !matches!(effect, Effect::Commit(_, line) if line.kind == Kind::Refused);
         self.effects
             .iter()
+            .filter(told)
             .map(|effect| match effect {
                 Effect::Probe(_, color) => format!("probe {color}"),
                 Effect::Commit(_, line) => format!("commit {:?} {}", line.kind, line.decision.active).to_lowercase(),
@@ -214,7 +221,7 @@ fn a_rollback_is_visible_before_it_is_written_and_answered_when_it_is() {
 fn a_rollback_does_not_wait_for_a_disk_and_is_written_again_until_it_is() {
     let mut script = Script::steady();
     script.switched();
-    script.command(1, Command::Rollback { if_generation: None, force: true, origin: origin() });
+    script.command(1, Command::Rollback { if_generation: None, force: true, quarantine: false, origin: origin() });
     let commit = script.commit_id();
     script.at(0.0, Event::WroteBack(Ok(Color::Blue)));
     assert_eq!(script.at(0.25, Event::Tick).words(), ["reply 1 changed=true durable=false"]);
@@ -312,4 +319,194 @@ fn another_release_under_the_live_color_is_a_generation_and_moves_nothing() {
     script.at(0.5, Event::Probed(id, round(true)));
     let commit = script.commit_id();
     assert_eq!(script.at(0.6, Event::Committed(commit)).words(), ["publish blue 2"]);
+}
+
+impl Script {
+    /// What is written down.
+    fn lines(&self) -> Vec<&Transition> {
+        let line = |effect| match effect {
+            &Effect::Commit(_, ref line) => Some(line),
+            _ => None,
+        };
+        self.effects.iter().filter_map(line).collect()
+    }
+
+    /// What was handed to the disk is there now.
+    fn written(&mut self) -> &mut Script {
+        let commit = |effect: &Effect| match effect {
+            Effect::Commit(id, _) => Some(*id),
+            _ => None,
+        };
+        for commit in self.effects.iter().filter_map(commit).collect::<Vec<_>>() {
+            self.at(self.seconds, Event::Committed(commit));
+        }
+        self
+    }
+
+    fn probed(&mut self, passed: bool) -> &mut Script {
+        let Some(Effect::Probe(id, _)) = self.effects.iter().find(|effect| matches!(effect, Effect::Probe(..))) else {
+            panic!("nothing is probed: {:?}", self.words());
+        };
+        let id = *id;
+        self.at(self.seconds, Event::Probed(id, round(passed)))
+    }
+}
+
+fn freeze(until: Option<u64>) -> Command {
+    let reason = Some("the fair".to_owned());
+    let until = until.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    Command::Freeze { until, origin: Origin { reason, ..origin() } }
+}
+
+fn unfreeze() -> Command {
+    Command::Unfreeze { origin: origin() }
+}
+
+fn quarantining() -> Command {
+    let origin = Origin { reason: Some("slow".to_owned()), ..origin() };
+    Command::Rollback { if_generation: None, force: true, quarantine: true, origin }
+}
+
+#[test]
+fn a_refused_attempt_is_written_down_once_a_minute_with_who_what_and_why() {
+    let mut script = Script::steady();
+    script.command(1, rollback());
+    let [line] = script.lines()[..] else { panic!("one line: {:?}", script.lines()) };
+    assert_eq!((line.kind, line.origin.actor.as_str()), (Kind::Refused, "ann"));
+    assert_eq!(line.refusal.as_ref().expect("why").0, "no_known_good");
+    let asked = line.asked.as_ref().expect("what");
+    assert_eq!((asked.kind, asked.to.clone()), (Kind::Rollback, Some((Color::Green, release(Color::Green)))));
+    assert_eq!(line.decision.generation, Generation(1), "nothing has changed");
+    assert!(script.command(2, rollback()).lines().is_empty(), "the same attempt again");
+    script.seconds = 61.0;
+    assert_eq!(script.command(3, rollback()).lines().len(), 1);
+}
+
+#[test]
+fn while_a_move_is_written_other_lines_wait_behind_it() {
+    let mut script = Script::steady();
+    script.command(1, forced());
+    assert_eq!(script.lines().len(), 1);
+    script.command(2, rollback_to(9));
+    assert!(script.lines().is_empty(), "its decision may not stand behind that of the move");
+    let commit = CommitId(script.rollout.last_id);
+    script.at(1.0, Event::Committed(commit));
+    assert_eq!(
+        script.lines().iter().map(|line| (line.kind, line.decision.active)).collect::<Vec<_>>(),
+        [(Kind::Refused, Color::Green)]
+    );
+}
+
+fn rollback_to(generation: u64) -> Command {
+    let if_generation = Some(Generation(generation));
+    Command::Rollback { if_generation, force: false, quarantine: false, origin: origin() }
+}
+
+#[test]
+fn a_release_is_known_good_after_its_bake_and_only_then_is_it_a_way_back() {
+    let mut script = Script::steady();
+    script.command(1, forced()).written();
+    assert_eq!(script.rollout.view().decision.known_good, None);
+    // Forward again, to the release that was known good before: what is left now is not.
+    script.command(2, forced()).written();
+    assert!(script.rollout.view().decision.known_good.is_some(), "blue was good before");
+    assert_eq!(script.command(3, rollback()).words(), ["refuse 3 no_known_good"]);
+    // The same, with time.
+    script.command(4, forced()).written();
+    script.at(899.0, Event::Tick);
+    assert_eq!(script.rollout.view().decision.known_good, None);
+    script.at(900.1, Event::Tick);
+    assert_eq!(script.lines().iter().map(|line| line.kind).collect::<Vec<_>>(), [Kind::KnownGood]);
+    script.command(5, forced()).written();
+    assert_eq!(script.command(6, rollback()).words(), ["probe green"]);
+}
+
+#[test]
+fn a_bake_begins_anew_with_the_process() {
+    let mut effects = Vec::new();
+    let now = Now { mono: Instant::now(), wall: SystemTime::UNIX_EPOCH };
+    let decision = Decision { known_good: None, ..decision(Color::Blue) };
+    let mut rollout = Rollout::new(now, decision, true, configured(Color::Blue), &mut effects);
+    assert_eq!(rollout.deadline(), Some(now.mono + Duration::from_secs(900)));
+    let later = Now { mono: now.mono + Duration::from_secs(900), wall: now.wall };
+    rollout.handle(later, Event::Tick, &mut effects);
+    assert!(rollout.view().decision.known_good.is_some());
+}
+
+#[test]
+fn frozen_means_that_nothing_but_a_rollback_moves() {
+    let mut script = Script::steady();
+    script.command(1, forced()).written();
+    assert_eq!(script.command(2, freeze(None)).words(), ["commit freeze green"]);
+    assert_eq!(script.written().words(), ["reply 2 changed=true durable=true"]);
+    assert_eq!(script.command(3, switch()).words(), ["refuse 3 frozen"]);
+    assert_eq!(script.command(4, forced()).words(), ["refuse 4 frozen"], "force is no way around it");
+    let mut edited = configured(Color::Blue);
+    edited.write_back = false;
+    script.at(1.0, Event::Configured(configured(Color::Green)));
+    assert_eq!(script.at(2.0, Event::Configured(edited)).words(), ["commit seen green"]);
+    assert!(matches!(script.rollout.view().order, OrderState::Refused(Refusal::Frozen(_))));
+    assert_eq!(script.command(5, rollback()).words(), ["probe blue"]);
+    script.probed(true);
+    assert_eq!(script.rollout.view().decision.active, Color::Blue);
+    assert!(script.rollout.view().decision.freeze.is_some(), "it stays frozen");
+    script.written();
+    script.command(6, unfreeze()).written();
+    assert_eq!(script.command(7, switch()).words(), ["probe green"]);
+    assert_eq!(script.command(8, unfreeze()).words(), ["reply 8 changed=false durable=true"]);
+}
+
+#[test]
+fn a_freeze_stops_what_is_at_its_gate_and_ends_at_its_time() {
+    let mut script = Script::steady();
+    script.command(1, switch());
+    let words = script.command(2, freeze(Some(60))).words();
+    assert_eq!(words, ["refuse 1 frozen", "commit freeze blue"]);
+    script.written();
+    script.at(59.0, Event::Tick);
+    assert!(script.rollout.view().decision.freeze.is_some());
+    script.at(60.0, Event::Tick);
+    assert_eq!(script.rollout.view().decision.freeze, None);
+    assert_eq!(script.lines().last().map(|line| line.kind), Some(Kind::Unfreeze));
+}
+
+#[test]
+fn a_freeze_is_in_force_also_where_the_disk_does_not_write() {
+    let mut script = Script::steady();
+    script.command(1, freeze(None));
+    assert_eq!(script.command(2, switch()).words(), ["refuse 2 frozen"]);
+    assert_eq!(script.at(1.0, Event::Tick).words(), ["reply 1 changed=true durable=false"]);
+}
+
+#[test]
+fn a_release_that_was_taken_back_as_bad_is_refused_until_it_is_forced_or_replaced() {
+    let mut script = Script::steady();
+    script.command(1, forced()).written();
+    script.command(2, quarantining()).written();
+    let quarantine = script.rollout.view().decision.quarantine;
+    assert_eq!(
+        quarantine.iter().map(|bad| (bad.release.as_str(), bad.reason.as_str())).collect::<Vec<_>>(),
+        [("2", "slow")]
+    );
+    assert_eq!(script.command(3, switch()).words(), ["refuse 3 quarantined"]);
+    // Another one in its place may come.
+    let mut replaced = configured(Color::Blue);
+    replaced.deployed[Color::Green] = Release::new("2.1");
+    script.at(1.0, Event::Configured(replaced));
+    assert_eq!(script.command(4, switch()).words(), ["probe green"]);
+    script.command(5, rollback());
+    script.at(2.0, Event::Configured(configured(Color::Blue)));
+    script.command(6, forced()).written();
+    assert_eq!(script.rollout.view().decision.active, Color::Green);
+    assert!(script.rollout.view().decision.quarantine.is_empty(), "who forces it takes it out");
+}
+
+#[test]
+fn the_end_of_a_drain_is_written_down() {
+    let mut script = Script::steady();
+    script.command(1, forced()).written();
+    let drained = crate::domain::transition::Drained { color: Color::Blue, took: Duration::from_secs(3), ended: 2 };
+    script.at(3.0, Event::Drained(drained.clone()));
+    let [line] = script.lines()[..] else { panic!("one line: {:?}", script.lines()) };
+    assert_eq!((line.kind, line.drained.as_ref()), (Kind::Drained, Some(&drained)));
 }

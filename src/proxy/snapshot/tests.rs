@@ -21,7 +21,10 @@ fn decision(generation: u64, active: Color) -> Decision {
         active,
         release: release.clone(),
         since: SystemTime::UNIX_EPOCH,
+        known_good: None,
         previous: None,
+        freeze: None,
+        quarantine: Vec::new(),
         seen: FileOrder { active, release },
     }
 }

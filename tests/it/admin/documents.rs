@@ -36,14 +36,18 @@ async fn every_endpoint_of_the_contract_is_in_the_document() {
     assert_eq!(
         found,
         [
+            "DELETE /admin/freeze",
             "GET /admin/config",
             "GET /admin/events",
             "GET /admin/history",
+            "GET /admin/history/verify",
             "GET /admin/openapi.json",
+            "GET /admin/releases",
             "GET /admin/status",
             "GET /livez",
             "GET /metrics",
             "GET /readyz",
+            "POST /admin/freeze",
             "POST /admin/reload",
             "POST /admin/rollback",
             "POST /admin/switch",

@@ -1,0 +1,94 @@
+//! What was written down: the history of every attempt, which release served where, and whether the ledger is as it was
+//! written.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::admin::api::{HistoryAnswer, Problem, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer};
+use crate::admin::handlers::moment;
+use crate::admin::problem::Line;
+use crate::control::handle::{ControllerHandle, Request};
+use crate::domain::history::Filter;
+use crate::domain::release::Release;
+use crate::domain::transition::Kind;
+
+/// Transitions on a page, unless asked for otherwise, and at most.
+const PAGE: usize = 50;
+const MAX_PAGE: usize = 1000;
+
+/// Which page of the history, and of what.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    /// How many transitions, 1 to 1000; 50 if absent.
+    limit: Option<usize>,
+    /// Only those before this number.
+    before: Option<u64>,
+    /// Only of these kinds, parted by commas.
+    kind: Option<String>,
+    /// Only by this actor.
+    actor: Option<String>,
+    /// Only to, from, or asking for this release.
+    release: Option<String>,
+    /// Not before this time, RFC 3339.
+    since: Option<String>,
+}
+
+/// What happened and what was refused, newest first.
+#[utoipa::path(get, path = "/admin/history", params(HistoryQuery), responses(
+    (status = 200, body = HistoryAnswer),
+    (status = 400, body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn history(
+    State(handle): State<ControllerHandle>,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+) -> Result<Line<HistoryAnswer>, Problem> {
+    let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(Problem::bad_request(format!("`limit` is a number from 1 to {MAX_PAGE}, not {limit}")));
+    }
+    let kinds = query.kind.as_deref().unwrap_or_default();
+    let filter = Filter {
+        kinds: kinds.split(',').filter(|name| !name.is_empty()).map(kind).collect::<Result<_, _>>()?,
+        actor: query.actor,
+        release: query.release.as_deref().map(Release::new),
+        since: query.since.as_deref().map(|since| moment("since", since)).transpose()?,
+    };
+    let before = query.before;
+    // One more tells whether there is another page.
+    let page = handle.ask(|answer| Request::History { limit: limit + 1, before, filter, answer }).await?;
+    let transitions: Vec<_> =
+        page.iter().take(limit).map(|(sequence, transition)| TransitionAnswer::new(*sequence, transition)).collect();
+    let next_before = (page.len() > limit).then(|| transitions.last().map(|last| last.sequence)).flatten();
+    Ok(Line(HistoryAnswer { transitions, next_before }))
+}
+
+fn kind(name: &str) -> Result<Kind, Problem> {
+    Kind::named(name).filter(|kind| kind.shown()).ok_or_else(|| {
+        let shown = Kind::NAMES.iter().filter(|(kind, _)| kind.shown()).map(|(_, name)| *name);
+        let names = shown.collect::<Vec<_>>().join(", ");
+        Problem::bad_request(format!("`kind` is one of {names}; not {name:?}"))
+    })
+}
+
+/// Which release served where, from when to when, who put it there, and since when it is known good; newest first.
+#[utoipa::path(get, path = "/admin/releases", responses((status = 200, body = ReleasesAnswer)))]
+pub(super) async fn releases(State(handle): State<ControllerHandle>) -> Result<Line<ReleasesAnswer>, Problem> {
+    let runs = handle.ask(Request::Releases).await?;
+    Ok(Line(ReleasesAnswer { releases: runs.iter().map(RunAnswer::new).collect() }))
+}
+
+/// Reads the whole ledger again: every line has to be as it was written, and to follow the one before it.
+#[utoipa::path(get, path = "/admin/history/verify", responses(
+    (status = 200, body = VerifyAnswer),
+    (status = 503, description = "`unreadable`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn verify(State(handle): State<ControllerHandle>) -> Result<Line<VerifyAnswer>, Problem> {
+    match handle.ask(Request::Verify).await? {
+        Ok(verified) => Ok(Line(verified.into())),
+        Err(reason) => Err(Problem::new(503, "unreadable", "The ledger can't be read", reason)),
+    }
+}

@@ -1,0 +1,98 @@
+//! What may move forward: nothing while moves are frozen, and no release that was taken back because it was bad. A rollback
+//! always may.
+
+use std::time::SystemTime;
+
+use crate::domain::clock::Now;
+use crate::domain::rollout::record::by_itself;
+use crate::domain::rollout::{CommandId, Effect, Move, Outcome, Refusal, Rollout, State};
+use crate::domain::transition::{Asked, Freeze, Kind, Origin, Transition};
+
+impl Rollout {
+    /// Whether this forward move may begin.
+    pub(super) fn allowed(&self, asked: &Move) -> Result<(), Refusal> {
+        if let Some(freeze) = &self.decision.freeze {
+            return Err(Refusal::Frozen(freeze.clone()));
+        }
+        match self.decision.quarantine.iter().find(|bad| bad.release == asked.release) {
+            Some(bad) if !asked.forced => Err(Refusal::Quarantined(bad.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn freeze(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        until: Option<SystemTime>,
+        origin: Origin,
+        effects: &mut Vec<Effect>,
+    ) {
+        let freeze = Freeze {
+            by: origin.actor.clone(),
+            reason: origin.reason.clone().unwrap_or_default(),
+            since: now.wall,
+            until,
+        };
+        if self.is_being_written(now, id, Kind::Freeze, &origin, effects) {
+            return;
+        }
+        // What is still at its gate does not come through it any more.
+        if let State::Gating(underway, _) = std::mem::replace(&mut self.state, State::Steady) {
+            self.refuse(now, underway, Refusal::Frozen(freeze.clone()), effects);
+        }
+        self.decision.freeze = Some(freeze);
+        self.put(now, id, Kind::Freeze, origin, effects);
+    }
+
+    pub(super) fn unfreeze(&mut self, now: Now, id: CommandId, origin: Origin, effects: &mut Vec<Effect>) {
+        if self.is_being_written(now, id, Kind::Unfreeze, &origin, effects) {
+            return;
+        }
+        if self.decision.freeze.take().is_none() {
+            let outcome = self.unchanged(now, false);
+            return effects.push(Effect::Reply(id, Ok(outcome)));
+        }
+        self.put(now, id, Kind::Unfreeze, origin, effects);
+    }
+
+    /// A freeze ends at its time, by the clock on the wall.
+    pub(super) fn thaw(&mut self, now: Now) {
+        let over = self.decision.freeze.as_ref().is_some_and(|freeze| freeze.until.is_some_and(|at| at <= now.wall));
+        if over && !matches!(self.state, State::Committing(..)) {
+            self.decision.freeze = None;
+            let origin = by_itself(Some("the freeze ended at its time"));
+            self.record(Transition::new(Kind::Unfreeze, now.wall, origin, self.decision.clone()));
+        }
+        let until = self.decision.freeze.as_ref().and_then(|freeze| freeze.until);
+        self.thaws_at = until.map(|until| now.mono + until.duration_since(now.wall).unwrap_or_default());
+    }
+
+    /// What a move leaves as it is can't be changed while the move is being written: its line carries the whole state.
+    fn is_being_written(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        kind: Kind,
+        origin: &Origin,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let State::Committing(underway, _, _) = &self.state else { return false };
+        let refusal = Refusal::InProgress { to: underway.to, since: underway.began.wall };
+        self.record_refused(now, Asked { kind, to: None }, origin.clone(), None, &refusal);
+        effects.push(Effect::Reply(id, Err(refusal)));
+        true
+    }
+
+    /// What was decided is in force, and is answered when it is on disk or the disk takes too long.
+    fn put(&mut self, now: Now, id: CommandId, kind: Kind, origin: Origin, effects: &mut Vec<Effect>) {
+        self.thaw(now);
+        let line = Transition::new(kind, now.wall, origin, self.decision.clone());
+        let outcome = Outcome { changed: true, durable: false, ..self.unchanged(now, false) };
+        if self.unwritten.is_some() {
+            self.record(line);
+            return effects.push(Effect::Reply(id, Ok(outcome)));
+        }
+        self.write_behind(now, line, Some((id, outcome)), effects);
+    }
+}

@@ -1,0 +1,108 @@
+//! Lines that move nothing: attempts that were refused, ends of drains, what came by itself. They wait until no move is
+//! being written, so that the last line on disk is always the decision in force.
+
+use std::time::{Duration, Instant};
+
+use crate::domain::clock::Now;
+use crate::domain::gate::GateReport;
+use crate::domain::rollout::{COMMIT_RETRY, CommitId, Effect, Line, LineState, Refusal, Rollout, State};
+use crate::domain::transition::{Asked, Drained, Kind, Origin, Transition, Trigger};
+
+/// A script that asks again and again for what is refused fills no disk: the same attempt is written once in this time.
+const SAME: Duration = Duration::from_secs(60);
+/// So many lines wait for a disk that does not write; the oldest go first.
+const WAITING: usize = 100;
+
+/// A refusal that was written down.
+#[derive(Debug)]
+pub(super) struct Refused {
+    asked: Asked,
+    origin: Origin,
+    code: &'static str,
+    at: Instant,
+}
+
+impl Rollout {
+    pub(super) fn record(&mut self, line: Transition) {
+        if self.records.len() == WAITING {
+            self.records.pop_front();
+        }
+        self.records.push_back(line);
+    }
+
+    /// Writes down that a command was refused.
+    pub(super) fn record_refused(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        origin: Origin,
+        gate: Option<GateReport>,
+        refusal: &Refusal,
+    ) {
+        let code = refusal.code();
+        let same = self.refused.as_ref().is_some_and(|last| {
+            (&last.asked, &last.origin, last.code) == (&asked, &origin, code) && now.mono < last.at + SAME
+        });
+        if same {
+            return;
+        }
+        self.refused = Some(Refused { asked: asked.clone(), origin: origin.clone(), code, at: now.mono });
+        self.record(Transition {
+            gate,
+            refusal: Some((code.to_owned(), refusal.to_string())),
+            asked: Some(asked),
+            ..Transition::new(Kind::Refused, now.wall, origin, self.decision.clone())
+        });
+    }
+
+    pub(super) fn drained(&mut self, now: Now, drained: Drained) {
+        let origin = by_itself(None);
+        let line = Transition::new(Kind::Drained, now.wall, origin, self.decision.clone());
+        self.record(Transition { took: drained.took, drained: Some(drained), ..line });
+    }
+
+    /// Hands over what waits, if no line that decides something is on its way.
+    pub(super) fn write_records(&mut self, effects: &mut Vec<Effect>) {
+        if matches!(self.state, State::Committing(..)) || self.unwritten.is_some() {
+            return;
+        }
+        while let Some(line) = self.records.pop_front() {
+            self.hand_over(Transition { decision: self.decision.clone(), ..line }, effects);
+        }
+    }
+
+    /// Hands over a line that moves nothing.
+    pub(super) fn hand_over(&mut self, line: Transition, effects: &mut Vec<Effect>) {
+        let commit = CommitId(self.new_id());
+        (self.line.says, self.line.state) = (line.decision.clone(), LineState::HandedOver(commit));
+        effects.push(Effect::Commit(commit, line));
+    }
+
+    /// What becomes of a line that moved nothing. What one said that could not be written is said again later.
+    pub(super) fn line_written(&mut self, commit: CommitId, failed_at: Option<Instant>) {
+        if self.line.state == LineState::HandedOver(commit) {
+            match failed_at {
+                None => self.line = Line::written(self.line.says.clone()),
+                Some(now) => self.line.state = LineState::Failed { again_at: now + COMMIT_RETRY.1 },
+            }
+        }
+    }
+
+    /// Whether the newest line does not say what is in force, and it is time to say so.
+    pub(super) fn has_to_note(&self, now: Now) -> bool {
+        match self.line.state {
+            LineState::Failed { again_at } => again_at <= now.mono,
+            LineState::Written | LineState::HandedOver(_) => self.line.says != self.decision,
+        }
+    }
+}
+
+/// What nobody asked for.
+pub(super) fn by_itself(reason: Option<&str>) -> Origin {
+    Origin {
+        trigger: Trigger::Automatic,
+        actor: "cutover".to_owned(),
+        source: String::new(),
+        reason: reason.map(str::to_owned),
+    }
+}
