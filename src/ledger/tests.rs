@@ -45,7 +45,7 @@ fn transition(generation: u64) -> Transition {
             active: Color::Green,
             release: order.release.clone(),
             since: at,
-            known_good: (generation % 3 == 0).then_some(at),
+            known_good: generation.is_multiple_of(3).then_some(at),
             previous: Some(Previous {
                 color: Color::Blue,
                 release: Release::new("1"),

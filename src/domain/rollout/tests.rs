@@ -321,14 +321,16 @@ fn another_release_under_the_live_color_is_a_generation_and_moves_nothing() {
     assert_eq!(script.at(0.6, Event::Committed(commit)).words(), ["publish blue 2"]);
 }
 
+impl Effect {
+    fn line(&self) -> Option<&Transition> {
+        if let Effect::Commit(_, line) = self { Some(line) } else { None }
+    }
+}
+
 impl Script {
     /// What is written down.
     fn lines(&self) -> Vec<&Transition> {
-        let line = |effect| match effect {
-            &Effect::Commit(_, ref line) => Some(line),
-            _ => None,
-        };
-        self.effects.iter().filter_map(line).collect()
+        self.effects.iter().filter_map(Effect::line).collect()
     }
 
     /// What was handed to the disk is there now.
