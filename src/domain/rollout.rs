@@ -10,16 +10,19 @@ use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::release::Release;
+use crate::domain::schema::{FirstWrite, Lineage, Live};
 use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Previous, Transition, Trigger};
 
 mod durability;
 mod file;
 mod messages;
 mod refusal;
+mod safety;
 
 pub use messages::{
     Command, CommandId, CommitId, Configured, Effect, Event, OrderState, Outcome, Phase, Refusal, RoundId, View,
 };
+pub use safety::Unsafe;
 
 /// From round to round of the gate, while it may still open.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
@@ -45,6 +48,12 @@ pub struct Rollout {
     write_back: WriteBack,
     /// What the newest line on disk says of the file.
     seen_on_disk: FileOrder,
+    /// What it says of the releases that took traffic.
+    lineage_on_disk: Lineage,
+    /// What the probes of the data stores said last.
+    live: Live,
+    /// A barrier that was passed and of which there is no line yet.
+    barrier: Option<(Release, FirstWrite)>,
     last_generation: u64,
     last_id: u64,
 }
@@ -136,6 +145,9 @@ impl Rollout {
         let mut rollout = Rollout {
             last_generation: decision.generation.0,
             seen_on_disk: decision.seen.clone(),
+            lineage_on_disk: decision.lineage.clone(),
+            live: Live::default(),
+            barrier: None,
             decision,
             durable,
             configured,
@@ -147,12 +159,14 @@ impl Rollout {
             last_id: 0,
         };
         rollout.order_waits = rollout.file_has_an_order();
+        rollout.relabel();
         rollout.rest(now, effects);
         rollout
     }
 
     /// Handles one event.
     pub fn handle(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
+        self.live.forget(now.mono);
         match event {
             Event::Command(id, Command::Switch { to, if_generation, force, dry_run, origin }) => {
                 let to = to.unwrap_or(self.decision.active.other());
@@ -184,6 +198,8 @@ impl Rollout {
             Event::Committed(commit) => self.committed(now, commit, effects),
             Event::CommitFailed(commit, cause) => self.commit_failed(now, commit, &cause, effects),
             Event::Configured(configured) => self.configure(now, configured, effects),
+            Event::SchemaRead(readings) => self.schema_read(now, readings),
+            Event::FirstWrite(release, write) => self.first_write(&release, write),
             Event::WroteBack(result) => self.wrote_back(result),
             Event::Tick => self.tick(now, effects),
         }
@@ -222,6 +238,8 @@ impl Rollout {
             file: self.configured.order.clone(),
             order: if waits { OrderState::Pending } else { self.order.clone() },
             rollback: self.rollback_target(),
+            safety: self.way_back(),
+            stores: self.currents(),
             write_back_error: match &self.write_back {
                 WriteBack::Failed(reason) => Some(reason.clone()),
                 WriteBack::Idle | WriteBack::Writing { .. } => None,
@@ -338,9 +356,13 @@ impl Rollout {
         if underway.forced {
             return self.gate_opened(now, underway, effects);
         }
+        let schema = self.waits_for_probes(&underway);
+        if !schema && let Some(refusal) = self.objection(&underway) {
+            return self.refuse(now, underway, refusal, effects);
+        }
         let round = RoundId(self.new_id());
         let deadline = now.mono + self.configured.gate.timeout;
-        effects.push(Effect::Probe(round, underway.to));
+        effects.push(Effect::Probe { round, color: underway.to, schema });
         let gating = Gating { round: Some(round), next_round: None, deadline, rounds: 0, passes: 0 };
         self.state = State::Gating(underway, gating);
     }
@@ -355,6 +377,12 @@ impl Rollout {
         let report = GateReport { color: underway.to, rounds: gating.rounds, endpoints: results };
         let passed = gate::passes(&self.configured.gate, &report);
         underway.report = Some(report);
+        // What the stores do not allow has to be said also of a target that is not healthy: it may be why.
+        if self.under_way().is_some_and(|underway| self.objection(underway).is_some()) {
+            let State::Gating(underway, _) = std::mem::replace(&mut self.state, State::Steady) else { return };
+            return self.gate_opened(now, underway, effects);
+        }
+        let State::Gating(underway, gating) = &mut self.state else { return };
         gating.passes = if passed { gating.passes + 1 } else { 0 };
         // In an incident, a "no" has to come at once; so it has to when somebody only asks.
         let patient = underway.kind != Kind::Rollback && !underway.dry_run;
@@ -377,6 +405,9 @@ impl Rollout {
     }
 
     fn gate_opened(&mut self, now: Now, underway: Move, effects: &mut Vec<Effect>) {
+        if let Some(refusal) = self.objection(&underway) {
+            return self.refuse(now, underway, refusal, effects);
+        }
         if underway.dry_run {
             if let Asker::Command(id) = underway.asker {
                 let would = Outcome {
@@ -384,8 +415,9 @@ impl Rollout {
                     dry_run: true,
                     active: underway.to,
                     previous: self.decision.active,
-                    release: underway.release,
+                    release: underway.release.clone(),
                     took: now.mono.saturating_duration_since(underway.began.mono),
+                    way_back: self.outlook(&underway, &self.lineage_after(&underway)),
                     ..self.unchanged(now, true)
                 };
                 effects.push(Effect::Reply(id, Ok(would)));
@@ -410,6 +442,7 @@ impl Rollout {
 
     /// The decision that a move leads to.
     fn planned(&mut self, now: Now, underway: &Move) -> Decision {
+        let lineage = self.lineage_after(underway);
         let current = &self.decision;
         let left = Previous { color: current.active, release: current.release.clone(), until: now.wall };
         Decision {
@@ -420,9 +453,10 @@ impl Rollout {
                 Kind::Switch => Some(left),
                 // What was rolled back from is no place to roll back to; forward again is a switch.
                 Kind::Rollback => None,
-                Kind::Start | Kind::Release | Kind::Seen | Kind::Noted => current.previous.clone(),
+                Kind::Start | Kind::Release | Kind::Seen | Kind::Barrier | Kind::Noted => current.previous.clone(),
             },
             seen: current.seen.clone(),
+            lineage,
             generation: self.new_generation(),
         }
     }
@@ -452,6 +486,7 @@ impl Rollout {
             at: now.wall,
             took: now.mono.saturating_duration_since(underway.began.mono),
             durable,
+            way_back: self.outlook(underway, &next.lineage),
         }
     }
 
@@ -466,6 +501,7 @@ impl Rollout {
             at: now.wall,
             took: Duration::ZERO,
             durable: self.durable,
+            way_back: None,
         }
     }
 
@@ -499,7 +535,9 @@ impl Rollout {
                 self.last_id = id;
                 gating.next_round = None;
                 gating.round = Some(RoundId(id));
-                effects.push(Effect::Probe(RoundId(id), underway.to));
+                let color = underway.to;
+                let schema = self.under_way().is_some_and(|underway| self.waits_for_probes(underway));
+                effects.push(Effect::Probe { round: RoundId(id), color, schema });
             }
         }
         self.retry(now, effects);

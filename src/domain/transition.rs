@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::domain::color::Color;
 use crate::domain::gate::GateReport;
 use crate::domain::release::Release;
+use crate::domain::schema::Lineage;
 
 /// The number of the decision in force. It only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +36,8 @@ pub struct Decision {
     pub previous: Option<Previous>,
     /// The order last seen in the configuration file, obeyed or not. Only a change against it is a new order.
     pub seen: FileOrder,
+    /// The releases that took traffic, with what they did to the data stores.
+    pub lineage: Lineage,
 }
 
 /// What served before the present decision.
@@ -71,6 +74,8 @@ pub enum Kind {
     /// An order in the file was looked at and nothing moved: it was refused, or already so.
     /// Recorded so that a restart does not take the same words for a new order.
     Seen,
+    /// The release that serves passed its barrier: the way back is not safe any more.
+    Barrier,
     /// The file says something else and that orders nothing: it was put right, or a label changed. Recorded so that a
     /// restart can tell an edit made while the process was down. Bookkeeping; the history does not show it.
     Noted,
@@ -85,6 +90,8 @@ pub enum Trigger {
     File,
     /// The program's own start.
     Start,
+    /// What was seen in the traffic.
+    Traffic,
 }
 
 /// Who asked, from where, and why.
@@ -92,7 +99,7 @@ pub enum Trigger {
 pub struct Origin {
     /// By which way.
     pub trigger: Trigger,
-    /// Token name, `uid 1000`, or the file's path.
+    /// Token name, `uid 1000`, the file's path, or a request.
     pub actor: String,
     /// The peer's address, or empty.
     pub source: String,

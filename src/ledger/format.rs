@@ -10,6 +10,8 @@ use crate::domain::gate::{GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Previous, Transition, Trigger};
 
+mod lineage;
+
 /// The version that this program writes, and the newest it reads.
 pub(super) const VERSION: u32 = 1;
 
@@ -93,6 +95,8 @@ struct Decided {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<Left>,
     seen: Standing,
+    #[serde(default, skip_serializing_if = "lineage::Written::is_empty")]
+    lineage: lineage::Written,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -151,6 +155,7 @@ impl Entry {
                     until: time(previous.until),
                 }),
                 seen: standing(decision.seen.active, &decision.seen.release),
+                lineage: lineage::Written::from(&decision.lineage),
             },
         }
     }
@@ -200,6 +205,7 @@ impl Entry {
                     active: self.decision.seen.color.parse().ok()?,
                     release: Release::new(&self.decision.seen.release),
                 },
+                lineage: self.decision.lineage.into_lineage()?,
             },
         };
         Some((self.seq, transition))
@@ -246,12 +252,13 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-const KINDS: [(Kind, &str); 6] = [
+const KINDS: [(Kind, &str); 7] = [
     (Kind::Start, "start"),
     (Kind::Switch, "switch"),
     (Kind::Rollback, "rollback"),
     (Kind::Release, "release"),
     (Kind::Seen, "seen"),
+    (Kind::Barrier, "barrier"),
     (Kind::Noted, "noted"),
 ];
 
@@ -263,7 +270,12 @@ fn kind_from(name: &str) -> Option<Kind> {
     KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
 }
 
-const TRIGGERS: [(Trigger, &str); 3] = [(Trigger::Api, "api"), (Trigger::File, "file"), (Trigger::Start, "start")];
+const TRIGGERS: [(Trigger, &str); 4] = [
+    (Trigger::Api, "api"),
+    (Trigger::File, "file"),
+    (Trigger::Start, "start"),
+    (Trigger::Traffic, "traffic"),
+];
 
 fn trigger_name(trigger: Trigger) -> &'static str {
     TRIGGERS.iter().find(|(known, _)| *known == trigger).map_or("", |(_, name)| name)

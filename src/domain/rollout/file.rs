@@ -1,6 +1,6 @@
 //! The file's side: its words are an order where they changed, and where they are overruled they are put right.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
@@ -29,9 +29,15 @@ impl Rollout {
     /// A line that moves nothing, and says what was last seen in the file.
     fn note(&mut self, now: Now, kind: Kind, origin: Origin) -> Transition {
         self.seen_on_disk.clone_from(&self.decision.seen);
+        self.lineage_on_disk.clone_from(&self.decision.lineage);
+        self.plain_line(kind, now.wall, origin)
+    }
+
+    /// A line that moves nothing.
+    pub(super) fn plain_line(&self, kind: Kind, at: SystemTime, origin: Origin) -> Transition {
         Transition {
             kind,
-            at: now.wall,
+            at,
             origin,
             from: None,
             forced: false,
@@ -44,6 +50,7 @@ impl Rollout {
 
     pub(super) fn configure(&mut self, now: Now, configured: Configured, effects: &mut Vec<Effect>) {
         self.configured = configured;
+        self.relabel();
         self.write_back = match self.write_back {
             WriteBack::Writing { .. } => WriteBack::Writing { stale: true },
             WriteBack::Idle | WriteBack::Failed(_) => WriteBack::Idle,
@@ -89,8 +96,12 @@ impl Rollout {
             self.obey(now, effects);
         }
         let settled = matches!(self.state, State::Steady) && !self.order_waits;
+        if let Some(line) = self.barrier_line() {
+            self.write_behind(now, line, None, effects);
+        }
         // While something newer is on its way to the disk, its line says it.
-        if settled && self.unwritten.is_none() && self.decision.seen != self.seen_on_disk {
+        let noted = self.decision.seen == self.seen_on_disk && self.decision.lineage == self.lineage_on_disk;
+        if settled && self.unwritten.is_none() && !noted {
             let transition = self.note(now, Kind::Noted, self.configured.origin(Trigger::File));
             effects.push(Effect::Commit(CommitId(self.new_id()), transition));
         }

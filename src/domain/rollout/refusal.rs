@@ -15,6 +15,7 @@ impl Refusal {
             Refusal::Withdrawn => "withdrawn",
             Refusal::StaleGeneration { .. } => "stale_generation",
             Refusal::NoKnownGood { .. } => "no_known_good",
+            Refusal::RollbackUnsafe(_) => "rollback_unsafe",
             Refusal::NotDurable(_) => "not_durable",
         }
     }
@@ -40,6 +41,7 @@ impl fmt::Display for Refusal {
                 f,
                 "there is no way back from here (a first start, or just rolled back); {deployed} on {color} can be reached with a switch",
             ),
+            Refusal::RollbackUnsafe(why) => why.fmt(f),
             Refusal::NotDurable(cause) => {
                 write!(f, "the decision could not be written down, so nothing was moved: {cause}")
             }

@@ -1,0 +1,1 @@
+//! Ranges, paths and verdicts.
