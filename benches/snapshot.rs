@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use cutover::config::Config;
 use cutover::domain::color::Color;
 use cutover::domain::release::Release;
+use cutover::domain::schema::Lineage;
 use cutover::domain::transition::{Decision, FileOrder, Generation};
 use cutover::listen::plane::Plane;
 
@@ -71,6 +72,7 @@ fn published(routes: usize) -> (Plane, cutover::proxy::live::Publisher) {
         since: SystemTime::now(),
         previous: None,
         seen: FileOrder { active: Color::Blue, release },
+        lineage: Lineage::default(),
     };
     drop(publisher.publish(&config, &decision));
     (plane, publisher)

@@ -13,7 +13,7 @@ pub struct SwitchBody {
     /// Only if this is the generation in force; else `412 stale_generation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_generation: Option<u64>,
-    /// Without the gate.
+    /// Without the gate; and with a `reason` also where the data stores do not allow it.
     #[serde(default)]
     pub force: bool,
     /// Ask the gate once, and change nothing.
@@ -34,7 +34,7 @@ pub struct RollbackBody {
     /// Only if this is the generation in force; else `412 stale_generation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_generation: Option<u64>,
-    /// Without the gate.
+    /// Without the gate; and with a `reason` also where the data stores do not allow it.
     #[serde(default)]
     pub force: bool,
     /// Why; kept in the history.
@@ -76,6 +76,9 @@ pub struct SwitchAnswer {
     /// What is left on the color that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining: Option<Draining>,
+    /// The way back after it (with `dry_run`: as it would be).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackAnswer>,
 }
 
 /// What is left of a retired color.
@@ -121,6 +124,9 @@ pub struct StatusAnswer {
     pub draining: Option<Draining>,
     /// Whether there is a way back.
     pub rollback: RollbackAnswer,
+    /// The data stores that the labels of releases name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<StoreAnswer>,
     /// The configuration file.
     pub file: FileAnswer,
     /// Where traffic is served.
@@ -195,8 +201,14 @@ pub struct CertificateAnswer {
 /// Whether there is a way back.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RollbackAnswer {
-    /// There is one.
+    /// There is one, and the last switch was not forced over it.
     pub possible: bool,
+    /// Whether the release there could serve on what the data stores are at: `yes`, `no` or `unknown`.
+    #[serde(default)]
+    pub safe: String,
+    /// Why `safe` is not `yes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsafe_why: Option<String>,
     /// The color it goes to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
@@ -206,6 +218,39 @@ pub struct RollbackAnswer {
     /// Why not, or what speaks against it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+/// A data store in the status.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StoreAnswer {
+    /// Its name.
+    pub store: String,
+    /// The version of its schema, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// From where: `probe`, `labels` (what releases that took traffic bring it to) or `nowhere`.
+    pub source: String,
+    /// Why its probe does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_error: Option<String>,
+    /// The barrier of the release that serves: `applied` or `first-write`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barrier: Option<String>,
+    /// That barrier is passed.
+    #[serde(default)]
+    pub barrier_passed: bool,
+    /// The first write, if that passed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_write: Option<FirstWriteAnswer>,
+}
+
+/// The first mutating request that the release accepted.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FirstWriteAnswer {
+    /// When it was answered, RFC 3339.
+    pub at: String,
+    /// Its id.
+    pub request_id: String,
 }
 
 /// The configuration file in the status.
@@ -245,7 +290,7 @@ pub struct HistoryAnswer {
 pub struct TransitionAnswer {
     /// Its number in the ledger; 0: not written yet.
     pub sequence: u64,
-    /// `start`, `switch`, `rollback`, `release` or `seen`.
+    /// `start`, `switch`, `rollback`, `release`, `barrier` or `seen`.
     pub kind: String,
     /// When, RFC 3339.
     pub at: String,
@@ -261,7 +306,7 @@ pub struct TransitionAnswer {
     pub release: String,
     /// The generation after it.
     pub generation: u64,
-    /// `api`, `file` or `start`.
+    /// `api`, `file`, `start` or `traffic`.
     pub trigger: String,
     /// Who.
     pub actor: String,
@@ -273,6 +318,9 @@ pub struct TransitionAnswer {
     pub reason: Option<String>,
     /// The gate was told to stand aside.
     pub forced: bool,
+    /// It was not safe for the data stores, and was forced: there is no way back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overridden: bool,
     /// Why nothing moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
@@ -304,9 +352,64 @@ pub struct Problem {
     /// With `stale_generation`: the generation in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    /// With `rollback_unsafe`: what stands in the way, the first of `obstacles`, and what to do instead.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub rollback_unsafe: Option<UnsafeAnswer>,
     /// With `invalid_config`: each problem of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<ConfigProblem>,
+}
+
+/// Why the data stores do not allow a move.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UnsafeAnswer {
+    /// What the first obstacle is about.
+    #[serde(flatten)]
+    pub first: ObstacleAnswer,
+    /// The nearest release before the one that serves which could serve now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest_safe_release: Option<String>,
+    /// What to do instead, in a sentence.
+    pub hint: String,
+    /// For a forward move: what to do instead, in two steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepAnswer>,
+    /// All obstacles.
+    pub obstacles: Vec<ObstacleAnswer>,
+}
+
+/// One thing that stands in the way of a move.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct ObstacleAnswer {
+    /// The data store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// The version that it is at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<u64>,
+    /// The version that the move would bring it to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrates_to: Option<u64>,
+    /// What the release that could not serve needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_needs: Option<String>,
+    /// That release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_by: Option<String>,
+    /// The release that passed its barrier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barrier_release: Option<String>,
+    /// The same in words.
+    pub why: String,
+}
+
+/// One safe step.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StepAnswer {
+    /// `expand first` or `contract after`.
+    pub step: String,
+    /// What to do.
+    pub what: String,
 }
 
 /// What an endpoint answered to the gate.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
     CertificateAnswer, ColorAnswer, Draining, EndpointAnswer, FileAnswer, GateAnswer, Problem, RollbackAnswer,
-    StatusAnswer, SwitchAnswer, TransitionAnswer,
+    StatusAnswer, SwitchAnswer, TransitionAnswer, UnsafeAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, News, Status};
 use crate::domain::color::Color;
@@ -12,6 +12,8 @@ use crate::domain::health::Health;
 use crate::domain::rollout::{OrderState, Outcome, Phase, Refusal};
 use crate::domain::transition::{Kind, Transition, Trigger};
 use crate::telemetry::meter;
+
+mod schema;
 
 /// A time as RFC 3339 in UTC, with milliseconds.
 #[must_use]
@@ -36,6 +38,7 @@ impl SwitchAnswer {
             took_us: micros(outcome.took),
             durable: outcome.durable,
             draining: status.and_then(draining),
+            rollback: schema::after(outcome, status),
         }
     }
 }
@@ -75,6 +78,7 @@ impl StatusAnswer {
             green: ColorAnswer::new(&status.colors[Color::Green]),
             draining: draining(status),
             rollback: rollback(status),
+            stores: schema::stores(view),
             file: FileAnswer {
                 path: status.config_path.clone(),
                 active: view.file.active.to_string(),
@@ -117,13 +121,22 @@ fn rollback(status: &Status) -> RollbackAnswer {
                 )
             });
             RollbackAnswer {
-                possible: true,
+                possible: status.view.decision.lineage.overridden.is_none(),
+                safe: status.view.safety.as_str().to_owned(),
+                unsafe_why: status.view.safety.why(),
                 to: Some(previous.color.to_string()),
                 release: Some(previous.release.to_string()),
                 why,
             }
         }
-        Err(refusal) => RollbackAnswer { possible: false, to: None, release: None, why: Some(refusal.to_string()) },
+        Err(refusal) => RollbackAnswer {
+            possible: false,
+            safe: status.view.safety.as_str().to_owned(),
+            unsafe_why: None,
+            to: None,
+            release: None,
+            why: Some(refusal.to_string()),
+        },
     }
 }
 
@@ -174,6 +187,7 @@ impl TransitionAnswer {
                 Kind::Rollback => "rollback",
                 Kind::Release => "release",
                 Kind::Seen => "seen",
+                Kind::Barrier => "barrier",
                 Kind::Noted => "noted",
             }
             .to_owned(),
@@ -187,12 +201,14 @@ impl TransitionAnswer {
                 Trigger::Api => "api",
                 Trigger::File => "file",
                 Trigger::Start => "start",
+                Trigger::Traffic => "traffic",
             }
             .to_owned(),
             actor: transition.origin.actor.clone(),
             source: transition.origin.source.clone(),
             reason: transition.origin.reason.clone(),
             forced: transition.forced,
+            overridden: transition.kind == Kind::Switch && transition.decision.lineage.overridden.is_some(),
             refusal: transition.refusal.as_ref().map(|(code, sentence)| format!("{code}: {sentence}")),
             took_us: micros(transition.took),
         }
@@ -208,6 +224,7 @@ impl Problem {
             detail: detail.into(),
             endpoints: Vec::new(),
             generation: None,
+            rollback_unsafe: None,
             errors: Vec::new(),
         }
     }
@@ -218,6 +235,7 @@ impl Problem {
             Refusal::InProgress { .. } => (409, "Another move is under way"),
             Refusal::Withdrawn => (409, "Called off"),
             Refusal::NoKnownGood { .. } => (409, "There is nothing to roll back to"),
+            Refusal::RollbackUnsafe(_) => (409, "The data stores do not allow it"),
             Refusal::StaleGeneration { .. } => (412, "The state has changed"),
             Refusal::NotDurable(_) => (503, "The decision could not be written down"),
         };
@@ -237,6 +255,7 @@ impl Problem {
                     })
                     .collect();
             }
+            Refusal::RollbackUnsafe(why) => problem.rollback_unsafe = Some(UnsafeAnswer::new(why)),
             Refusal::StaleGeneration { current, .. } => problem.generation = Some(current.0),
             Refusal::InProgress { .. } | Refusal::Withdrawn | Refusal::NoKnownGood { .. } | Refusal::NotDurable(_) => {}
         }

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::admin::api::{ColorAnswer, Draining, HistoryAnswer, Problem, StatusAnswer, SwitchAnswer, TransitionAnswer};
+use crate::admin::api::{
+    ColorAnswer, Draining, HistoryAnswer, Problem, RollbackAnswer, StatusAnswer, StoreAnswer, SwitchAnswer,
+    TransitionAnswer,
+};
 
 const BLUE: Style = AnsiColor::BrightBlue.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default().bold();
@@ -34,7 +37,11 @@ pub(crate) fn moved(answer: &SwitchAnswer, verb: &str) -> String {
     let active = color(&answer.active);
     if answer.dry_run {
         return if answer.changed {
-            format!("Would switch to {active} (release {release}): nothing speaks against it. Nothing was changed.\n")
+            let mut text = format!("Would switch to {active} (release {release}): nothing speaks against it.\n");
+            if let Some(rollback) = &answer.rollback {
+                let _ = writeln!(text, "The way back would then be {}.", way_back(rollback));
+            }
+            text + "Nothing was changed.\n"
         } else {
             format!("Would change nothing: {active} serves already (release {release}, generation {generation}).\n")
         };
@@ -47,10 +54,51 @@ pub(crate) fn moved(answer: &SwitchAnswer, verb: &str) -> String {
     if !answer.durable {
         text.push_str("It is in force, but not on disk yet; `cutover status` tells why and when.\n");
     }
+    if let Some(rollback) = answer.rollback.as_ref().filter(|rollback| rollback.safe == "no") {
+        let _ = writeln!(text, "The way back is {}.", way_back(rollback));
+    }
     // What is empty is over before it is read.
     let under_way = answer.draining.as_ref().filter(|left| left.requests + left.streams + left.tunnels > 0);
     if let Some(draining) = under_way {
         let _ = writeln!(text, "Draining {}.", left(draining));
+    }
+    text
+}
+
+/// Whether there is a way back, and how safe it is.
+fn way_back(rollback: &RollbackAnswer) -> String {
+    let (Some(to), Some(release)) = (&rollback.to, &rollback.release) else {
+        return format!("not possible: {}", plain(rollback.why.as_deref().unwrap_or("nothing to go back to")));
+    };
+    let reason = rollback.unsafe_why.as_ref().map(|why| format!(" ({})", plain(why))).unwrap_or_default();
+    let safety = match rollback.safe.as_str() {
+        "yes" => painted(GOOD, "safe"),
+        "no" if rollback.possible => painted(BAD, format!("unsafe{reason}")),
+        "no" => painted(BAD, format!("impossible{reason}")),
+        _ => format!("unknown{reason}"),
+    };
+    let why = rollback.why.as_ref().map(|why| format!(", but {}", plain(why))).unwrap_or_default();
+    format!("{safety}, to {} (release {release}){why}", color(to))
+}
+
+fn store_line(store: &StoreAnswer) -> String {
+    let mut text = match (store.version, store.source.as_str()) {
+        (Some(version), "probe") => format!("{} {version}, by its probe", plain(&store.store)),
+        (Some(version), _) => format!("{} {version}, by the labels", plain(&store.store)),
+        (None, _) => format!("{}, version not known", plain(&store.store)),
+    };
+    if let Some(error) = &store.probe_error {
+        text.push_str(&painted(BAD, format!(" · its probe failed: {}", plain(error))));
+    }
+    match (&store.barrier, &store.first_write) {
+        (Some(_), Some(write)) => {
+            let _ = write!(text, " · barrier passed by the first write ({}, request {})", write.at, plain(&write.request_id));
+        }
+        (Some(barrier), None) => {
+            let passed = if store.barrier_passed { "passed" } else { "not passed yet" };
+            let _ = write!(text, " · barrier {barrier}: {passed}");
+        }
+        (None, _) => {}
     }
     text
 }
@@ -89,15 +137,10 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
     if let Some(to) = &status.moving_to {
         row("moving", format!("to {} ({})", color(to), status.phase));
     }
-    let rollback = &status.rollback;
-    let why = rollback.why.as_ref().map(|why| format!(", but {why}")).unwrap_or_default();
-    row(
-        "rollback",
-        match (&rollback.to, &rollback.release) {
-            (Some(to), Some(release)) => format!("possible, to {} (release {release}){why}", color(to)),
-            _ => format!("not possible: {}", rollback.why.as_deref().unwrap_or("nothing to go back to")),
-        },
-    );
+    row("rollback", way_back(&status.rollback));
+    for store in &status.stores {
+        row("store", store_line(store));
+    }
     if let Some(draining) = &status.draining {
         row("draining", left(draining));
     }
@@ -192,7 +235,7 @@ pub(crate) fn history(answer: &HistoryAnswer) -> String {
         let source = if transition.source.is_empty() { String::new() } else { format!(" ({})", transition.source) };
         let _ = write!(text, " · {} {}{source}", transition.trigger, plain(&transition.actor));
         if transition.forced {
-            text.push_str(" · forced");
+            text.push_str(if transition.overridden { " · forced, and no way back" } else { " · forced" });
         }
         if let Some(reason) = &transition.reason {
             let _ = write!(text, " · {}", plain(reason));
@@ -220,6 +263,7 @@ fn happened(transition: &TransitionAnswer) -> String {
         "switch" => format!("switched {from}{to} {release} in {took}"),
         "rollback" => format!("rolled back {from}{to} {release} in {took}"),
         "release" => format!("{to} has release {release}"),
+        "barrier" => format!("{to} {release} passed its barrier: the way back is not safe"),
         "seen" if transition.refusal.is_some() => format!("refused; {to} {release} stays"),
         "seen" => format!("nothing to do; {to} {release} stays"),
         other => format!("{other}: {to} {release}"),

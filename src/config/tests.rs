@@ -79,7 +79,12 @@ fn file_in(dir: &Path, name: &str) -> String {
 
 fn color(release: &str, endpoint: &str) -> ColorConfig {
     let endpoint = EndpointAddress::Ip(endpoint.parse().expect("an address"));
-    ColorConfig { release: Release::new(release), pools: BTreeMap::from([("default".to_owned(), vec![endpoint])]) }
+    ColorConfig {
+        release: Release::new(release),
+        pools: BTreeMap::from([("default".to_owned(), vec![endpoint])]),
+        schema: BTreeMap::new(),
+        probes: BTreeMap::new(),
+    }
 }
 
 #[test]

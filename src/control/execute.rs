@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::config::Streams;
 use crate::control::handle::News;
 use crate::control::probe::probe;
-use crate::control::{Controller, Draining, Input, Waiting};
+use crate::control::{Controller, Draining, Input, Waiting, schema};
 use crate::domain::color::Color;
 use crate::domain::gate::Probed;
 use crate::domain::rollout::{CommandId, CommitId, Effect, Outcome, Refusal, RoundId};
@@ -18,7 +18,7 @@ impl Controller {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Probe(round, color) => self.probe_round(round, color),
+                Effect::Probe { round, color, schema } => self.probe_round(round, color, schema),
                 Effect::Commit(commit, transition) => self.commit(commit, transition),
                 Effect::Publish(decision) => self.publish(&decision),
                 Effect::Drain(color, deadline) => self.drain(color, deadline),
@@ -28,8 +28,8 @@ impl Controller {
         }
     }
 
-    /// Every endpoint of a color at the same time, each within `health.timeout`.
-    fn probe_round(&self, round: RoundId, color: Color) {
+    /// Every endpoint of a color at the same time, each within `health.timeout`; and the data stores beside them.
+    fn probe_round(&self, round: RoundId, color: Color, schema: bool) {
         let health = self.config.health.clone();
         let mut probes = JoinSet::new();
         // If it passes, the first requests shall not have to wait for connections.
@@ -52,9 +52,10 @@ impl Controller {
             }
         }
         let inputs = self.inputs.clone();
+        let readings = schema::read(if schema { self.schema_probes() } else { Vec::new() });
         tokio::spawn(async move {
-            let results = probes.join_all().await;
-            let _ = inputs.send(Input::Probed(round, color, results));
+            let (results, readings) = tokio::join!(probes.join_all(), readings);
+            let _ = inputs.send(Input::Probed(round, color, readings, results));
         });
     }
 
@@ -103,6 +104,9 @@ impl Controller {
             (Kind::Seen, Some((code, refusal))) => {
                 tracing::warn!(%active, code, refusal, actor, "The order in the file was refused.");
             }
+            (Kind::Barrier, _) => {
+                tracing::warn!(%active, %release, actor, reason, "A barrier was passed: the way back is not safe any more.");
+            }
             // Never announced.
             (Kind::Noted, _) => {}
             (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
@@ -113,7 +117,7 @@ impl Controller {
                 match (transition.kind, &transition.refusal) {
                     (Kind::Seen, Some(_)) => "refused",
                     (Kind::Seen, None) => "unchanged",
-                    (Kind::Start | Kind::Switch | Kind::Rollback | Kind::Release | Kind::Noted, _) => "done",
+                    (Kind::Start | Kind::Switch | Kind::Rollback | Kind::Release | Kind::Barrier | Kind::Noted, _) => "done",
                 },
             );
         }

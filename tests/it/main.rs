@@ -17,6 +17,7 @@ mod http;
 mod http2;
 mod proxy;
 mod proxy_protocol;
+mod schema;
 mod soak;
 mod start;
 mod switch;

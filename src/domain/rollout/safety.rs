@@ -77,12 +77,12 @@ impl fmt::Display for Unsafe {
         for (index, obstacle) in self.obstacles.iter().enumerate() {
             f.write_str(if index > 0 { "; " } else { "" })?;
             match obstacle {
-                Obstacle::Unfit { store, version, brought: true, release, needs } => write!(
-                    f,
-                    "{} brings {store} to {version}, and {release}, which would be the way back, needs {needs}",
-                    self.release
-                )?,
-                Obstacle::Unfit { store, version, brought: false, release, needs } => {
+                Obstacle::Unfit { store, version, brought: true, current, release, needs } => {
+                    let from = current.map(|current| format!(" from {current}")).unwrap_or_default();
+                    let brings = format!("{} brings {store}{from} to {version}", self.release);
+                    write!(f, "{brings}, and {release}, which would be the way back, needs {needs}")?;
+                }
+                Obstacle::Unfit { store, version, release, needs, .. } => {
                     write!(f, "{store} is at {version}, and {release} needs {needs}")?;
                 }
                 Obstacle::Barrier { .. } | Obstacle::Forced(_) => obstacle.fmt(f)?,

@@ -27,6 +27,8 @@ fn configured(active: Color) -> Configured {
     Configured {
         order: order(active),
         deployed: PerColor::from_fn(release),
+        schema: PerColor::default(),
+        probed: PerColor::default(),
         gate: GatePolicy { quorum_percent: 100, passes: 2, timeout: Duration::from_secs(5) },
         drain_timeout: Duration::from_secs(30),
         write_back: true,
@@ -42,6 +44,7 @@ fn decision(seen: Color) -> Decision {
         since: SystemTime::UNIX_EPOCH,
         previous: None,
         seen: order(seen),
+        lineage: Lineage::default(),
     }
 }
 
@@ -105,7 +108,8 @@ impl Script {
         self.effects
             .iter()
             .map(|effect| match effect {
-                Effect::Probe(_, color) => format!("probe {color}"),
+                Effect::Probe { color, schema: false, .. } => format!("probe {color}"),
+                Effect::Probe { color, schema: true, .. } => format!("probe {color} and stores"),
                 Effect::Commit(_, line) => format!("commit {:?} {}", line.kind, line.decision.active).to_lowercase(),
                 Effect::Publish(decision) => format!("publish {} {}", decision.active, decision.generation),
                 Effect::Drain(color, _) => format!("drain {color}"),
@@ -120,7 +124,7 @@ impl Script {
 
     fn round_id(&self) -> RoundId {
         let probe =
-            self.effects.iter().find_map(|effect| if let Effect::Probe(id, _) = effect { Some(*id) } else { None });
+            self.effects.iter().find_map(|effect| if let Effect::Probe { round, .. } = effect { Some(*round) } else { None });
         probe.expect("the gate is asked")
     }
 

@@ -23,10 +23,12 @@ pub enum Obstacle {
     Unfit {
         /// Of this store.
         store: String,
-        /// The version that it is at.
+        /// This version: where it is, or where the move would bring it.
         version: Version,
-        /// The move itself would bring it there.
+        /// The move would bring it there.
         brought: bool,
+        /// The version that it is at, if it is known.
+        current: Option<Version>,
         /// The release that can't.
         release: Release,
         /// What it needs.
@@ -133,6 +135,7 @@ pub fn runs(release: &Release, labels: &Labels, currents: &Currents, path: &[Ste
                 store: store.clone(),
                 version,
                 brought: false,
+                current: Some(version),
                 release: release.clone(),
                 needs: label.needs,
             }),
@@ -178,10 +181,11 @@ pub fn admits(coming: &Labels, serving: (&Release, &Labels), currents: &Currents
     let unfit = |(store, label): (&String, &super::Label)| {
         let version = label.migrates_to?;
         // It would not take a store back.
-        let news = currents.get(store).and_then(|current| current.version).is_none_or(|current| version >= current);
+        let current = currents.get(store).and_then(|current| current.version);
         let needs = labels.get(store)?.needs;
-        let unfit = news && !needs.contains(version);
-        unfit.then(|| Obstacle::Unfit { store: store.clone(), version, brought: true, release: release.clone(), needs })
+        let unfit = current.is_none_or(|current| version >= current) && !needs.contains(version);
+        let (store, release) = (store.clone(), release.clone());
+        unfit.then_some(Obstacle::Unfit { store, version, brought: true, current, release, needs })
     };
     coming.iter().filter_map(unfit).collect()
 }
@@ -189,7 +193,9 @@ pub fn admits(coming: &Labels, serving: (&Release, &Labels), currents: &Currents
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Obstacle::Unfit { store, version, release, needs, .. } => write!(f, "{store} {version}, {release} needs {needs}"),
+            Obstacle::Unfit { store, version, release, needs, .. } => {
+                write!(f, "{store} {version}, {release} needs {needs}")
+            }
             Obstacle::Barrier { store, version, release, barrier, written } => {
                 match version {
                     Some(version) => write!(f, "{store} {version}, ")?,

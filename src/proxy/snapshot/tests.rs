@@ -3,6 +3,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::domain::release::Release;
+use crate::domain::schema::Lineage;
 use crate::domain::transition::{FileOrder, Generation};
 
 fn config(more: &str) -> Config {
@@ -23,6 +24,7 @@ fn decision(generation: u64, active: Color) -> Decision {
         since: SystemTime::UNIX_EPOCH,
         previous: None,
         seen: FileOrder { active, release },
+        lineage: Lineage::default(),
     }
 }
 
