@@ -92,7 +92,12 @@ fn store_line(store: &StoreAnswer) -> String {
     }
     match (&store.barrier, &store.first_write) {
         (Some(_), Some(write)) => {
-            let _ = write!(text, " · barrier passed by the first write ({}, request {})", write.at, plain(&write.request_id));
+            let _ = write!(
+                text,
+                " · barrier passed by the first write ({}, request {})",
+                write.at,
+                plain(&write.request_id)
+            );
         }
         (Some(barrier), None) => {
             let passed = if store.barrier_passed { "passed" } else { "not passed yet" };

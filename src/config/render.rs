@@ -215,11 +215,11 @@ fn color_table(config: &ColorConfig) -> Value {
     let mut section = vec![("release", config.release.as_str().into()), ("upstreams", Value::Table(pools.collect()))];
     if !config.schema.is_empty() {
         let stores = config.schema.iter().map(|(store, label)| {
-            let mut entry =
-                vec![("needs", label.needs.to_string().into()), ("barrier", label.barrier.as_str().into())];
+            let mut entry = vec![("needs", label.needs.to_string().into()), ("barrier", label.barrier.as_str().into())];
             entry.extend(label.migrates_to.map(|version| ("migrates_to", integer(version.0))));
             let probe = config.probes.get(store);
-            let table_of = |probe: &SchemaProbe| table([("url", probe.url.clone().into()), ("json", probe.json.clone().into())]);
+            let table_of =
+                |probe: &SchemaProbe| table([("url", probe.url.clone().into()), ("json", probe.json.clone().into())]);
             entry.extend(probe.map(|probe| ("probe", table_of(probe))));
             (store.clone(), table(entry))
         });

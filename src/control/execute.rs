@@ -117,7 +117,9 @@ impl Controller {
                 match (transition.kind, &transition.refusal) {
                     (Kind::Seen, Some(_)) => "refused",
                     (Kind::Seen, None) => "unchanged",
-                    (Kind::Start | Kind::Switch | Kind::Rollback | Kind::Release | Kind::Barrier | Kind::Noted, _) => "done",
+                    (Kind::Start | Kind::Switch | Kind::Rollback | Kind::Release | Kind::Barrier | Kind::Noted, _) => {
+                        "done"
+                    }
                 },
             );
         }

@@ -25,7 +25,9 @@ impl Controller {
     /// All probes of both colors.
     pub(super) fn schema_probes(&self) -> Vec<(Color, String, SchemaProbe)> {
         let colors = self.config.colors.iter();
-        colors.flat_map(|(color, of)| of.probes.iter().map(move |(store, probe)| (color, store.clone(), probe.clone()))).collect()
+        colors
+            .flat_map(|(color, of)| of.probes.iter().map(move |(store, probe)| (color, store.clone(), probe.clone())))
+            .collect()
     }
 
     /// Asks them for the status, unless that is under way.

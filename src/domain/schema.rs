@@ -44,6 +44,12 @@ pub struct RangeError {
 }
 
 impl Range {
+    /// The lowest version in it.
+    #[must_use]
+    pub fn lowest(self) -> Version {
+        Version(self.low)
+    }
+
     /// Whether a version is in it.
     #[must_use]
     pub fn contains(self, version: Version) -> bool {

@@ -270,12 +270,8 @@ fn kind_from(name: &str) -> Option<Kind> {
     KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
 }
 
-const TRIGGERS: [(Trigger, &str); 4] = [
-    (Trigger::Api, "api"),
-    (Trigger::File, "file"),
-    (Trigger::Start, "start"),
-    (Trigger::Traffic, "traffic"),
-];
+const TRIGGERS: [(Trigger, &str); 4] =
+    [(Trigger::Api, "api"), (Trigger::File, "file"), (Trigger::Start, "start"), (Trigger::Traffic, "traffic")];
 
 fn trigger_name(trigger: Trigger) -> &'static str {
     TRIGGERS.iter().find(|(known, _)| *known == trigger).map_or("", |(_, name)| name)

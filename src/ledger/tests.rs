@@ -51,17 +51,18 @@ fn transition(generation: u64) -> Transition {
 
 /// One with everything in it.
 fn lineage(at: SystemTime) -> Lineage {
-    let label = |barrier| Label {
-        needs: ">=41, <=43".parse().expect("a range"),
-        migrates_to: Some(Version(43)),
-        barrier,
-    };
+    let label =
+        |barrier| Label { needs: ">=41, <=43".parse().expect("a range"), migrates_to: Some(Version(43)), barrier };
     let labels = [("orders".to_owned(), label(Barrier::FirstWrite)), ("users".to_owned(), label(Barrier::Applied))];
     let written = Some(FirstWrite { at, request: "4a".to_owned() });
     Lineage {
         applied: [("carts".to_owned(), Version(7))].into(),
         steps: vec![
-            Step { release: Release::new("1"), labels: [("orders".to_owned(), label(Barrier::None))].into(), written: None },
+            Step {
+                release: Release::new("1"),
+                labels: [("orders".to_owned(), label(Barrier::None))].into(),
+                written: None,
+            },
             Step { release: Release::new("2"), labels: labels.into(), written },
         ],
         overridden: Some(Overridden { by: "ann".to_owned(), reason: "it has to be".to_owned() }),

@@ -206,7 +206,8 @@ impl World {
         }
         self.file.release = self.deployed[self.file.active].clone();
         self.named.insert((self.file.active, self.file.release.clone()));
-        let event = Event::Configured(configured(&self.file, &self.deployed, &self.schema, self.probed, self.write_back));
+        let event =
+            Event::Configured(configured(&self.file, &self.deployed, &self.schema, self.probed, self.write_back));
         self.handle(event);
     }
 

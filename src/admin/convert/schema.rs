@@ -40,8 +40,7 @@ pub(super) fn stores(view: &View) -> Vec<StoreAnswer> {
             probe_error: current.failure.clone(),
             barrier: barrier.map(|barrier| barrier.as_str().to_owned()),
             barrier_passed: passed,
-            first_write: write
-                .map(|write| FirstWriteAnswer { at: time(write.at), request_id: write.request.clone() }),
+            first_write: write.map(|write| FirstWriteAnswer { at: time(write.at), request_id: write.request.clone() }),
         }
     };
     view.stores.iter().map(answer).collect()

@@ -35,7 +35,9 @@ pub(super) fn sentences(config: &Config, status: &StatusAnswer) -> Vec<String> {
         let barrier = status.rollback.unsafe_why.as_ref().filter(|_| status.rollback.safe == "no");
         sentences.push(match (&verdict, barrier) {
             (Verdict::Yes, None) => format!("The way back to {there} is safe."),
-            (Verdict::Unknown(_), None) => format!("The way back to {there} is not known to be safe: {}.", reason(&verdict)),
+            (Verdict::Unknown(_), None) => {
+                format!("The way back to {there} is not known to be safe: {}.", reason(&verdict))
+            }
             (Verdict::No(_), _) => format!("The way back to {there} is not safe: {}.", reason(&verdict)),
             (_, Some(why)) => format!("The way back to {there} is not safe now: {why}."),
         });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::SchemaProbe;
 use crate::config::file::{Section, Span, quoted};
 use crate::config::validate::File;
-use crate::domain::schema::{Barrier, Label, Labels, RangeError, Version};
+use crate::domain::schema::{Barrier, Label, Labels, Range, RangeError, Version};
 
 /// No larger number is exact in every reader of JSON and TOML.
 const MAX_VERSION: u64 = i64::MAX as u64;
@@ -37,10 +37,13 @@ impl<'a> File<'a> {
                 None
             }
         });
-        let migrates_to = entry.get("migrates_to").map(|value| (entry.integer("migrates_to", 0, 0..=MAX_VERSION), value));
+        let usual = needs.map_or(0, |needs: Range| needs.lowest().0);
+        let migrates_to = entry.get("migrates_to").map(|value| {
+            let version = entry.integer("migrates_to", usual, 0..=MAX_VERSION);
+            (Version(version), value.span())
+        });
         let barrier = entry.choice("barrier", &Barrier::NAMES);
-        let needs: crate::domain::schema::Range = needs?;
-        let migrates_to = migrates_to.map(|(version, value)| (Version(version), value.span()));
+        let needs = needs?;
         if let Some((version, span)) = migrates_to.clone().filter(|(version, _)| !needs.contains(*version)) {
             let message = format!(
                 "`{}` is {version}, and the release itself needs {needs}: it could not run on what it makes",
@@ -66,7 +69,11 @@ impl<'a> File<'a> {
         });
         let Some(uri) = parsed else {
             let message = format!("`{}` is {}, which is not the address of a probe", probe.path("url"), quoted(text));
-            self.notes.problem(span, message, "write \"http://127.0.0.1:9001/_schema\"; it is asked without TLS".to_owned());
+            self.notes.problem(
+                span,
+                message,
+                "write \"http://127.0.0.1:9001/_schema\"; it is asked without TLS".to_owned(),
+            );
             return None;
         };
         Some(SchemaProbe { url: uri.to_string(), json })
@@ -79,7 +86,11 @@ impl<'a> File<'a> {
             return Some(text.to_owned());
         }
         let message = format!("`{}` is {}, which is not a JSON pointer", probe.path("json"), quoted(text));
-        self.notes.problem(span, message, "write \"/orders\" or \"/stores/0/version\"; \"\" is the whole answer".to_owned());
+        self.notes.problem(
+            span,
+            message,
+            "write \"/orders\" or \"/stores/0/version\"; \"\" is the whole answer".to_owned(),
+        );
         None
     }
 }

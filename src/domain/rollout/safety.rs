@@ -63,7 +63,9 @@ fn two_steps(store: &str, needs: Range, by: &Release, release: &Release) -> [(&'
     [
         (
             "expand first",
-            format!("a release that only adds to {store}, so that {by} (needs {needs}) can run on it too; switch to that one"),
+            format!(
+                "a release that only adds to {store}, so that {by} (needs {needs}) can run on it too; switch to that one"
+            ),
         ),
         (
             "contract after",
@@ -249,7 +251,12 @@ impl Rollout {
         }
         let (release, FirstWrite { at, request }) = self.barrier.take()?;
         let reason = format!("{release} accepted its first write");
-        let origin = Origin { trigger: Trigger::Traffic, actor: format!("request {request}"), source: String::new(), reason: Some(reason) };
+        let origin = Origin {
+            trigger: Trigger::Traffic,
+            actor: format!("request {request}"),
+            source: String::new(),
+            reason: Some(reason),
+        };
         Some(Transition { at, ..self.plain_line(Kind::Barrier, at, origin) })
     }
 }

@@ -7,6 +7,8 @@ use crate::domain::color::PerColor;
 use crate::domain::gate::GatePolicy;
 use crate::domain::transition::FileOrder;
 
+mod safety;
+
 /// A rollout, its clock, and what came out last.
 struct Script {
     rollout: Rollout,
@@ -123,8 +125,10 @@ impl Script {
     }
 
     fn round_id(&self) -> RoundId {
-        let probe =
-            self.effects.iter().find_map(|effect| if let Effect::Probe { round, .. } = effect { Some(*round) } else { None });
+        let probe = self
+            .effects
+            .iter()
+            .find_map(|effect| if let Effect::Probe { round, .. } = effect { Some(*round) } else { None });
         probe.expect("the gate is asked")
     }
 

@@ -83,10 +83,7 @@ impl Stepped {
         Stepped {
             release: step.release.to_string(),
             schema: step.labels.iter().map(|(store, label)| (store.clone(), labelled(label))).collect(),
-            written: step
-                .written
-                .as_ref()
-                .map(|write| Write { at: time(write.at), request: write.request.clone() }),
+            written: step.written.as_ref().map(|write| Write { at: time(write.at), request: write.request.clone() }),
         }
     }
 
