@@ -354,7 +354,7 @@ pub struct Problem {
     pub generation: Option<u64>,
     /// With `rollback_unsafe`: what stands in the way, the first of `obstacles`, and what to do instead.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
-    pub rollback_unsafe: Option<UnsafeAnswer>,
+    pub rollback_unsafe: Option<Box<UnsafeAnswer>>,
     /// With `invalid_config`: each problem of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<ConfigProblem>,

@@ -255,7 +255,7 @@ impl Problem {
                     })
                     .collect();
             }
-            Refusal::RollbackUnsafe(why) => problem.rollback_unsafe = Some(UnsafeAnswer::new(why)),
+            Refusal::RollbackUnsafe(why) => problem.rollback_unsafe = Some(Box::new(UnsafeAnswer::new(why))),
             Refusal::StaleGeneration { current, .. } => problem.generation = Some(current.0),
             Refusal::InProgress { .. } | Refusal::Withdrawn | Refusal::NoKnownGood { .. } | Refusal::NotDurable(_) => {}
         }
