@@ -370,11 +370,13 @@ pub struct UnsafeAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest_safe_release: Option<String>,
     /// What to do instead, in a sentence.
+    #[schema(required = false)]
     pub hint: String,
     /// For a forward move: what to do instead, in two steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepAnswer>,
     /// All obstacles.
+    #[schema(required = false)]
     pub obstacles: Vec<ObstacleAnswer>,
 }
 
@@ -400,6 +402,7 @@ pub struct ObstacleAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub barrier_release: Option<String>,
     /// The same in words.
+    #[schema(required = false)]
     pub why: String,
 }
 

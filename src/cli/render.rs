@@ -277,9 +277,19 @@ fn happened(transition: &TransitionAnswer) -> String {
 
 /// An error of the proxy.
 pub(crate) fn problem(problem: &Problem) -> String {
+    let instead = problem.rollback_unsafe.as_ref();
+    // What to do instead gets lines of its own.
+    let detail =
+        instead.map_or_else(|| problem.detail.clone(), |u| problem.detail.replace(&format!("; {}", u.hint), ""));
     // Also of several lines, where a file is not valid.
-    let detail: Vec<_> = problem.detail.trim_end().lines().map(plain).collect();
+    let detail: Vec<_> = detail.trim_end().lines().map(plain).collect();
     let mut text = format!("{BAD}{}{BAD:#}: {}", problem.code, detail.join("\n"));
+    for step in instead.iter().flat_map(|instead| &instead.steps) {
+        let _ = write!(text, "\n  {:<14}  {}", step.step, plain(&step.what));
+    }
+    if let Some(instead) = instead.filter(|instead| instead.steps.is_empty()) {
+        let _ = write!(text, "\n  {}", plain(&instead.hint));
+    }
     for endpoint in problem.endpoints.iter().filter(|endpoint| !endpoint.passed) {
         let took = short(Duration::from_micros(endpoint.took_us));
         let _ = write!(

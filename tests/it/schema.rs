@@ -193,6 +193,8 @@ async fn expand_backfill_and_contract_each_pass_and_the_way_back_is_safe_until_t
     // Contract: allowed, because the release before can run on it; and said before that there will be no way back.
     let label = "needs = \">=43, <=44\", migrates_to = 44, barrier = \"applied\"";
     deploy(&proxy, |text| with_color(text, "green", &color("2.16.0", contract.address, label))).await;
+    let checked = said(&proxy.cli(&["check"]).await);
+    assert!(checked.contains("there would be no safe way back: its barrier at orders is passed with it."), "{checked}");
     let asked = proxy.post("/admin/switch", json!({ "dry_run": true })).await.json();
     assert_eq!(asked["rollback"]["safe"], "no", "{asked}");
     database.migrate(44);

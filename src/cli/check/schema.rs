@@ -3,7 +3,7 @@
 use crate::admin::api::{StatusAnswer, StoreAnswer};
 use crate::config::Config;
 use crate::domain::color::Color;
-use crate::domain::schema::{Current, Currents, Obstacle, Source, Verdict, Version, admits, runs};
+use crate::domain::schema::{Barrier, Current, Currents, Obstacle, Source, Verdict, Version, admits, runs};
 
 /// A sentence each; none where no release says anything of a store.
 pub(super) fn sentences(config: &Config, status: &StatusAnswer) -> Vec<String> {
@@ -23,7 +23,13 @@ pub(super) fn sentences(config: &Config, status: &StatusAnswer) -> Vec<String> {
     let verdict = runs(&target.release, &target.schema, &currents, &[]);
     let mut obstacles = verdict.clone().obstacles();
     obstacles.extend(admits(&target.schema, (&serving.release, &serving.schema), &currents));
+    let barriers = target.schema.iter().filter(|(_, label)| label.barrier == Barrier::Applied);
+    let barriers: Vec<_> = barriers.map(|(store, _)| store.as_str()).collect();
     sentences.push(match (obstacles.as_slice(), &verdict) {
+        ([], Verdict::Yes) if !barriers.is_empty() => format!(
+            "A switch to {there} would be done, and there would be no safe way back: its barrier at {} is passed with it.",
+            barriers.join(", ")
+        ),
         ([], Verdict::Unknown(_)) => {
             format!("A switch to {there} would not be refused, but is not known to be safe: {}.", reason(&verdict))
         }

@@ -94,7 +94,7 @@ impl fmt::Display for Unsafe {
         f.write_str(if self.reason_missing {
             "; to force it, give a reason: it is kept, and shown until the next switch"
         } else {
-            "; or force it with a reason"
+            "; if it has to be, force it with a reason"
         })
     }
 }
