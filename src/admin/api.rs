@@ -206,7 +206,7 @@ pub struct RollbackAnswer {
     /// Whether the release there could serve on what the data stores are at: `yes`, `no` or `unknown`.
     #[serde(default)]
     pub safe: String,
-    /// Why `safe` is not `yes`.
+    /// Why `safe` is not `yes`: what the data stores say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsafe_why: Option<String>,
     /// The color it goes to.

@@ -10,6 +10,7 @@ use crate::control::handle::{ColorStatus, EndpointStatus, News, Status};
 use crate::domain::color::Color;
 use crate::domain::health::Health;
 use crate::domain::rollout::{OrderState, Outcome, Phase, Refusal};
+use crate::domain::schema::Verdict;
 use crate::domain::transition::{Kind, Transition, Trigger};
 use crate::telemetry::meter;
 
@@ -112,7 +113,7 @@ fn rollback(status: &Status) -> RollbackAnswer {
         Ok(previous) => {
             let all = &status.colors[previous.color].endpoints;
             let down: Vec<_> = all.iter().filter(|endpoint| endpoint.health == Health::Down).collect();
-            let why = down.first().map(|first| {
+            let down = down.first().map(|first| {
                 let (n, of) = (down.len(), all.len());
                 let verb = if n == 1 { "is" } else { "are" };
                 format!(
@@ -120,13 +121,16 @@ fn rollback(status: &Status) -> RollbackAnswer {
                     previous.color, first.endpoint, first.detail
                 )
             });
+            let safety = &status.view.safety;
+            let forbidden = safety.why().filter(|_| matches!(safety, Verdict::No(_)));
+            let against: Vec<_> = forbidden.into_iter().chain(down).collect();
             RollbackAnswer {
                 possible: status.view.decision.lineage.overridden.is_none(),
-                safe: status.view.safety.as_str().to_owned(),
-                unsafe_why: status.view.safety.why(),
+                safe: safety.as_str().to_owned(),
+                unsafe_why: safety.why(),
                 to: Some(previous.color.to_string()),
                 release: Some(previous.release.to_string()),
-                why,
+                why: (!against.is_empty()).then(|| against.join("; ")),
             }
         }
         Err(refusal) => RollbackAnswer {

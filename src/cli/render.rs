@@ -77,8 +77,12 @@ fn way_back(rollback: &RollbackAnswer) -> String {
         "no" => painted(BAD, format!("impossible{reason}")),
         _ => format!("unknown{reason}"),
     };
-    let why = rollback.why.as_ref().map(|why| format!(", but {}", plain(why))).unwrap_or_default();
-    format!("{safety}, to {} (release {release}){why}", color(to))
+    // `why` begins with what was said already.
+    let said = rollback.unsafe_why.as_deref().filter(|_| rollback.safe == "no").unwrap_or_default();
+    let why = rollback.why.as_deref().unwrap_or_default();
+    let also = why.strip_prefix(said).unwrap_or(why).trim_start_matches("; ");
+    let also = if also.is_empty() { String::new() } else { format!(", but {}", plain(also)) };
+    format!("{safety}, to {} (release {release}){also}", color(to))
 }
 
 fn store_line(store: &StoreAnswer) -> String {

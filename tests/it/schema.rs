@@ -280,6 +280,7 @@ async fn an_edit_of_the_labels_is_no_order_and_counts_at_once_and_what_was_appli
         .await;
     let status = proxy.status().await;
     assert_eq!((&status["rollback"]["safe"], &status["generation"]), (&json!("no"), &generation), "{status}");
+    assert_eq!(status["rollback"]["why"], "orders 2, 1.0 needs 1", "{status}");
     let text = said(&proxy.cli(&["status"]).await);
     assert!(text.contains("rollback   unsafe (orders 2, 1.0 needs 1), to blue (release 1.0)"), "{text}");
 

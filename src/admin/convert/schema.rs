@@ -4,7 +4,7 @@ use crate::admin::api::{FirstWriteAnswer, ObstacleAnswer, RollbackAnswer, StepAn
 use crate::admin::convert::{rollback, time};
 use crate::control::handle::Status;
 use crate::domain::rollout::{Outcome, Unsafe, View};
-use crate::domain::schema::{Barrier, Obstacle, Source};
+use crate::domain::schema::{Barrier, Obstacle, Source, Verdict};
 
 /// The way back after a move: as it is, or, where it was only asked, as it would be.
 pub(super) fn after(outcome: &Outcome, status: Option<&Status>) -> Option<RollbackAnswer> {
@@ -17,7 +17,7 @@ pub(super) fn after(outcome: &Outcome, status: Option<&Status>) -> Option<Rollba
         unsafe_why: verdict.why(),
         to: Some(outcome.previous.to_string()),
         release: Some(release.to_string()),
-        why: None,
+        why: verdict.why().filter(|_| matches!(verdict, Verdict::No(_))),
     })
 }
 

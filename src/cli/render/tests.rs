@@ -74,6 +74,11 @@ fn a_status_with_every_problem_names_each() {
     ] {
         assert!(text.contains(said), "{said:?} is not in\n{text}");
     }
+    now.rollback.why = Some("orders 2, 1.0 needs 1; 1 of 1 endpoints of green is down".to_owned());
+    (now.rollback.safe, now.rollback.unsafe_why) = ("no".to_owned(), Some("orders 2, 1.0 needs 1".to_owned()));
+    let unsafe_way =
+        "rollback   unsafe (orders 2, 1.0 needs 1), to green (release 2.0), but 1 of 1 endpoints of green is down";
+    assert!(seen(&super::status(&now)).contains(unsafe_way), "{}", seen(&super::status(&now)));
     now.rollback.possible = false;
     (now.rollback.to, now.rollback.release) = (None, None);
     now.rollback.why = Some("nothing served before".to_owned());
