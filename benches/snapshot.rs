@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use cutover::config::Config;
 use cutover::domain::color::Color;
 use cutover::domain::release::Release;
+use cutover::domain::schema::Lineage;
 use cutover::domain::transition::{Decision, FileOrder, Generation};
 use cutover::listen::plane::Plane;
 
@@ -74,6 +75,7 @@ fn published(routes: usize) -> (Plane, cutover::proxy::live::Publisher) {
         freeze: None,
         quarantine: Vec::new(),
         seen: FileOrder { active: Color::Blue, release },
+        lineage: Lineage::default(),
     };
     drop(publisher.publish(&config, &decision));
     (plane, publisher)

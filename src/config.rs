@@ -22,6 +22,7 @@ use crate::config::error::{ConfigError, Diagnostic};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
 use crate::domain::release::Release;
+use crate::domain::schema::Labels;
 use crate::tls::{CertificateFiles, TlsVersion};
 
 /// A larger file is not a configuration.
@@ -385,6 +386,19 @@ pub struct ColorConfig {
     pub release: Release,
     /// Its endpoints by upstream, none of them empty; both colors have the same upstreams.
     pub pools: BTreeMap<String, Vec<EndpointAddress>>,
+    /// What the release says of data stores.
+    pub schema: Labels,
+    /// Who tells what the stores are at, by store.
+    pub probes: BTreeMap<String, SchemaProbe>,
+}
+
+/// `probe` in `[COLOR.schema]`
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SchemaProbe {
+    /// What is asked, without TLS.
+    pub url: String,
+    /// Where in the answer the version stands: a JSON pointer.
+    pub json: String,
 }
 
 /// One address of an instance.

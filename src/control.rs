@@ -6,6 +6,7 @@
 mod execute;
 pub mod handle;
 pub mod probe;
+mod schema;
 mod status;
 
 use std::collections::HashMap;
@@ -22,14 +23,17 @@ use crate::control::handle::{ControllerHandle, News, ReloadOutcome, Request};
 use crate::control::probe::{HealthChange, Probers};
 use crate::control::status::Rates;
 use crate::domain::clock::Now;
-use crate::domain::color::Color;
+use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::Probed;
 use crate::domain::history::History;
+use crate::domain::release::Release;
 use crate::domain::rollout::{
     Command, CommandId, CommitId, Configured, Effect, Event, Outcome, Refusal, Rollout, RoundId,
 };
+use crate::domain::schema::{FirstWrite, Lineage, Reading};
 use crate::domain::transition::{Decision, FileOrder, Generation, Origin, Transition};
 use crate::ledger::{Ledger, Recovered};
+use crate::proxy::first_write::FirstWriteSeen;
 use crate::proxy::live::{Drain, Publisher};
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Tallies;
@@ -73,10 +77,11 @@ pub struct Parts {
 #[derive(Debug)]
 enum Input {
     Committed(CommitId, Result<u64, String>),
-    Probed(RoundId, Color, Vec<(u64, Probed)>),
+    Probed(RoundId, Color, Vec<Reading>, Vec<(u64, Probed)>),
     Drained { color: Color, number: u64, took: Duration, ended: u64 },
     File(FileEvent),
     Certificates(Result<bool, Vec<TlsError>>),
+    SchemaRead(Vec<Reading>),
     Looked(oneshot::Sender<Result<ReloadOutcome, ConfigError>>, Result<bool, ConfigError>),
 }
 
@@ -119,6 +124,9 @@ pub struct Controller {
     certificate_errors: Vec<TlsError>,
     /// The files of certificates are being read.
     reading_certificates: bool,
+    /// The probes of the data stores are being asked, for the status.
+    reading_schema: bool,
+    first_writes: mpsc::UnboundedReceiver<FirstWriteSeen>,
 
     inputs: mpsc::UnboundedSender<Input>,
     inbox: mpsc::UnboundedReceiver<Input>,
@@ -142,7 +150,7 @@ pub struct Controller {
 impl Controller {
     /// Takes up the decision in force; the handle, and the task to run.
     pub fn new(
-        parts: Parts,
+        mut parts: Parts,
         ready: watch::Receiver<bool>,
     ) -> std::io::Result<(ControllerHandle, Controller, Vec<Effect>)> {
         let (inputs, inbox) = mpsc::unbounded_channel();
@@ -155,6 +163,7 @@ impl Controller {
             // Nobody listens any more when the process ends.
             let _ = file_inputs.send(Input::File(event));
         })?;
+        let first_writes = parts.publisher.first_writes().expect("nobody else listens");
         let mut history = History::default();
         for (sequence, transition) in parts.recovered.transitions {
             history.push(sequence, Arc::new(transition));
@@ -181,6 +190,8 @@ impl Controller {
             https_address: parts.https_address,
             certificate_errors: Vec::new(),
             reading_certificates: false,
+            reading_schema: false,
+            first_writes,
             inputs,
             inbox,
             requests,
@@ -221,8 +232,10 @@ impl Controller {
                 Some(input) = self.inbox.recv() => self.input(input),
                 Some(request) = self.requests.recv() => self.request(request),
                 Some(change) = self.health_changes.recv() => self.health_changed(change),
+                Some(seen) = self.first_writes.recv() => self.first_write(seen),
                 () = alarm => self.handle(Event::Tick),
                 _ = second.tick() => {
+                    self.look_at_schema();
                     self.rates.sample(&self.publisher.meters().read());
                     self.read_certificates();
                     seconds = seconds.wrapping_add(1);
@@ -233,6 +246,10 @@ impl Controller {
             }
         }
         self.publisher
+    }
+
+    fn first_write(&mut self, FirstWriteSeen { release, at, request }: FirstWriteSeen) {
+        self.handle(Event::FirstWrite(Release::new(&release), FirstWrite { at, request }));
     }
 
     fn handle(&mut self, event: Event) {
@@ -256,7 +273,10 @@ impl Controller {
                     (Ok(_), None) => {}
                 }
             }
-            Input::Probed(round, color, results) => {
+            Input::Probed(round, color, readings, results) => {
+                if !readings.is_empty() {
+                    self.handle(Event::SchemaRead(readings));
+                }
                 for pool in &self.publisher.pools()[color] {
                     for endpoint in &pool.endpoints {
                         if results.iter().any(|(id, probed)| *id == endpoint.id && probed.passed) {
@@ -268,6 +288,10 @@ impl Controller {
             }
             Input::Drained { color, number, took, ended } => self.drained(color, number, took, ended),
             Input::File(event) => self.file_event(event),
+            Input::SchemaRead(readings) => {
+                self.reading_schema = false;
+                self.handle(Event::SchemaRead(readings));
+            }
             Input::Certificates(read) => self.certificates_read(read),
             Input::Looked(answer, looked) => {
                 let _ = answer.send(looked.map(|changed| ReloadOutcome { changed }));
@@ -278,6 +302,10 @@ impl Controller {
     fn request(&mut self, request: Request) {
         match request {
             Request::Command(command, answer) => {
+                // Whoever saw the answer to the first write must not find the way back safe.
+                while let Ok(seen) = self.first_writes.try_recv() {
+                    self.first_write(seen);
+                }
                 self.next_command += 1;
                 let id = CommandId(self.next_command);
                 let (trigger, counts) = match &command {
@@ -434,7 +462,9 @@ fn now() -> Now {
 pub(crate) fn configured(config: &Config, path: &std::path::Path) -> Configured {
     Configured {
         order: order(config),
-        deployed: crate::domain::color::PerColor::from_fn(|color| config.colors[color].release.clone()),
+        deployed: PerColor::from_fn(|color| config.colors[color].release.clone()),
+        schema: PerColor::from_fn(|color| config.colors[color].schema.clone()),
+        probed: PerColor::from_fn(|color| config.colors[color].probes.keys().cloned().collect()),
         gate: config.gate.clone(),
         drain_timeout: config.drain.timeout,
         bake: config.bake.duration,
@@ -452,6 +482,7 @@ pub(crate) fn order(config: &Config) -> FileOrder {
 pub(crate) fn first_decision(config: &Config) -> Decision {
     let order = order(config);
     let since = SystemTime::now();
+    let labels = &config.colors[order.active].schema;
     Decision {
         generation: Generation(1),
         active: order.active,
@@ -462,6 +493,7 @@ pub(crate) fn first_decision(config: &Config) -> Decision {
         previous: None,
         freeze: None,
         quarantine: Vec::new(),
+        lineage: Lineage::default().followed_by(&order.release, labels, None),
         seen: order,
     }
 }

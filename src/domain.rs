@@ -11,4 +11,5 @@ pub mod health;
 pub mod history;
 pub mod release;
 pub mod rollout;
+pub mod schema;
 pub mod transition;

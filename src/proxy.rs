@@ -15,6 +15,7 @@ pub(crate) mod client;
 pub mod clock;
 pub(crate) mod error;
 pub(crate) mod exchange;
+pub mod first_write;
 pub(crate) mod forward;
 mod hash;
 pub(crate) mod headers;

@@ -3,6 +3,12 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod record;
+
+pub use record::{
+    AskedAnswer, DrainedAnswer, HistoryAnswer, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer,
+};
+
 /// `POST /admin/switch`. An empty body means the other color.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -13,7 +19,7 @@ pub struct SwitchBody {
     /// Only if this is the generation in force; else `412 stale_generation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_generation: Option<u64>,
-    /// Without the gate.
+    /// Without the gate; and with a `reason` also where the data stores do not allow it.
     #[serde(default)]
     pub force: bool,
     /// Ask the gate once, and change nothing.
@@ -34,7 +40,7 @@ pub struct RollbackBody {
     /// Only if this is the generation in force; else `412 stale_generation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_generation: Option<u64>,
-    /// Without the gate.
+    /// Without the gate; and with a `reason` also where the data stores do not allow it.
     #[serde(default)]
     pub force: bool,
     /// What serves now is bad: the same label is refused from now on, unless forced.
@@ -139,6 +145,9 @@ pub struct SwitchAnswer {
     /// What is left on the color that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining: Option<Draining>,
+    /// The way back after it (with `dry_run`: as it would be).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackAnswer>,
 }
 
 /// What is left of a retired color.
@@ -196,6 +205,9 @@ pub struct StatusAnswer {
     pub draining: Option<Draining>,
     /// Whether there is a way back.
     pub rollback: RollbackAnswer,
+    /// The data stores that the labels of releases name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<StoreAnswer>,
     /// The configuration file.
     pub file: FileAnswer,
     /// Where traffic is served.
@@ -270,8 +282,14 @@ pub struct CertificateAnswer {
 /// Whether there is a way back.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RollbackAnswer {
-    /// There is one.
+    /// There is one, and the last switch was not forced over it.
     pub possible: bool,
+    /// Whether the release there could serve on what the data stores are at: `yes`, `no` or `unknown`.
+    #[serde(default)]
+    pub safe: String,
+    /// Why `safe` is not `yes`: what the data stores say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsafe_why: Option<String>,
     /// The color it goes to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
@@ -281,6 +299,39 @@ pub struct RollbackAnswer {
     /// Why not, or what speaks against it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+/// A data store in the status.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StoreAnswer {
+    /// Its name.
+    pub store: String,
+    /// The version of its schema, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// From where: `probe`, `labels` (what releases that took traffic bring it to) or `nowhere`.
+    pub source: String,
+    /// Why its probe does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_error: Option<String>,
+    /// The barrier of the release that serves: `applied` or `first-write`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barrier: Option<String>,
+    /// That barrier is passed.
+    #[serde(default)]
+    pub barrier_passed: bool,
+    /// The first write, if that passed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_write: Option<FirstWriteAnswer>,
+}
+
+/// The first mutating request that the release accepted.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FirstWriteAnswer {
+    /// When it was answered, RFC 3339.
+    pub at: String,
+    /// Its id.
+    pub request_id: String,
 }
 
 /// The configuration file in the status.
@@ -303,140 +354,6 @@ pub struct FileAnswer {
     /// What is wrong with it, in full; the last good one is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-}
-
-/// `GET /admin/history`
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct HistoryAnswer {
-    /// Newest first.
-    pub transitions: Vec<TransitionAnswer>,
-    /// For the next page: `?before=`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_before: Option<u64>,
-}
-
-/// One transition.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct TransitionAnswer {
-    /// Its number in the ledger; 0: not written yet.
-    pub sequence: u64,
-    /// What it is: `start`, `switch`, `rollback`, `release` (another one on the active color), `seen` (an order in the file
-    /// that moved nothing), `refused`, `known_good`, `freeze` or `unfreeze`.
-    pub kind: String,
-    /// When, RFC 3339.
-    pub at: String,
-    /// The color that served before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// The release that served before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from_release: Option<String>,
-    /// The color that serves after it.
-    pub to: String,
-    /// The release that serves after it.
-    pub release: String,
-    /// The generation after it.
-    pub generation: u64,
-    /// `api`, `file`, `start` or `automatic`.
-    pub trigger: String,
-    /// Who.
-    pub actor: String,
-    /// From where.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub source: String,
-    /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The gate was told to stand aside.
-    pub forced: bool,
-    /// Why nothing moved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<String>,
-    /// What was refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked: Option<AskedAnswer>,
-    /// What each endpoint answered to the gate.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub gate: Vec<GateAnswer>,
-    /// How the drain that it began has ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drained: Option<DrainedAnswer>,
-    /// From the command to the decision, in microseconds.
-    pub took_us: u64,
-}
-
-/// What was refused.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct AskedAnswer {
-    /// `switch`, `rollback`, `freeze` or `unfreeze`.
-    pub kind: String,
-    /// Where it was to go.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
-    /// The release there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub release: Option<String>,
-}
-
-/// The end of a drain.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DrainedAnswer {
-    /// Of which color.
-    pub color: String,
-    /// From the move to its last request, in microseconds.
-    pub took_us: u64,
-    /// What `drain.timeout` had to end.
-    pub ended: u64,
-}
-
-/// `GET /admin/releases`
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ReleasesAnswer {
-    /// Newest first.
-    pub releases: Vec<RunAnswer>,
-}
-
-/// A release that served, or serves.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RunAnswer {
-    /// Its label.
-    pub release: String,
-    /// Where.
-    pub color: String,
-    /// Since when, RFC 3339.
-    pub from: String,
-    /// Until when; absent: it still does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
-    /// By which way it came there.
-    pub trigger: String,
-    /// Who put it there.
-    pub actor: String,
-    /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Since when it is known good.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub known_good: Option<String>,
-}
-
-/// `GET /admin/history/verify`
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct VerifyAnswer {
-    /// Every line is as it was written.
-    pub ok: bool,
-    /// Lines that can be read.
-    pub lines: u64,
-    /// The number of the first of them; older ones are dropped when the ledger becomes long.
-    pub first: u64,
-    /// The number of the last.
-    pub last: u64,
-    /// SHA-256 of the last line. Kept elsewhere, it tells later whether the ledger was written anew.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head: Option<String>,
-    /// What is wrong.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub breaks: Vec<String>,
 }
 
 /// `POST /admin/reload`
@@ -463,9 +380,67 @@ pub struct Problem {
     /// With `stale_generation`: the generation in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    /// With `rollback_unsafe`: what stands in the way, the first of `obstacles`, and what to do instead.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub rollback_unsafe: Option<Box<UnsafeAnswer>>,
     /// With `invalid_config`: each problem of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<ConfigProblem>,
+}
+
+/// Why the data stores do not allow a move.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UnsafeAnswer {
+    /// What the first obstacle is about.
+    #[serde(flatten)]
+    pub first: ObstacleAnswer,
+    /// The nearest release before the one that serves which could serve now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest_safe_release: Option<String>,
+    /// What to do instead, in a sentence.
+    #[schema(required = false)]
+    pub hint: String,
+    /// For a forward move: what to do instead, in two steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepAnswer>,
+    /// All obstacles.
+    #[schema(required = false)]
+    pub obstacles: Vec<ObstacleAnswer>,
+}
+
+/// One thing that stands in the way of a move.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct ObstacleAnswer {
+    /// The data store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// The version that it is at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<u64>,
+    /// The version that the move would bring it to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrates_to: Option<u64>,
+    /// What the release that could not serve needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_needs: Option<String>,
+    /// That release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_by: Option<String>,
+    /// The release that passed its barrier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barrier_release: Option<String>,
+    /// The same in words.
+    #[schema(required = false)]
+    pub why: String,
+}
+
+/// One safe step.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StepAnswer {
+    /// `expand first` or `contract after`.
+    pub step: String,
+    /// What to do.
+    pub what: String,
 }
 
 /// What an endpoint answered to the gate.

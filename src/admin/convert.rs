@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::admin::api::{
     AskedAnswer, CertificateAnswer, ColorAnswer, DrainedAnswer, Draining, EndpointAnswer, FileAnswer, FreezeAnswer,
     GateAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer,
-    VerifyAnswer,
+    UnsafeAnswer, VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, News, Status, Verified};
 use crate::domain::color::Color;
@@ -13,8 +13,11 @@ use crate::domain::gate::{GateReport, Probed};
 use crate::domain::health::Health;
 use crate::domain::history::Run;
 use crate::domain::rollout::{OrderState, Outcome, Phase, Refusal};
-use crate::domain::transition::{Freeze, Transition};
+use crate::domain::schema::Verdict;
+use crate::domain::transition::{Freeze, Kind, Transition};
 use crate::telemetry::meter;
+
+mod schema;
 
 /// A time as RFC 3339 in UTC, with milliseconds.
 #[must_use]
@@ -39,6 +42,7 @@ impl SwitchAnswer {
             took_us: micros(outcome.took),
             durable: outcome.durable,
             draining: status.and_then(draining),
+            rollback: schema::after(outcome, status),
         }
     }
 }
@@ -92,6 +96,7 @@ impl StatusAnswer {
             green: ColorAnswer::new(&status.colors[Color::Green]),
             draining: draining(status),
             rollback: rollback(status),
+            stores: schema::stores(view),
             file: FileAnswer {
                 path: status.config_path.clone(),
                 active: view.file.active.to_string(),
@@ -125,7 +130,7 @@ fn rollback(status: &Status) -> RollbackAnswer {
         Ok(previous) => {
             let all = &status.colors[previous.color].endpoints;
             let down: Vec<_> = all.iter().filter(|endpoint| endpoint.health == Health::Down).collect();
-            let why = down.first().map(|first| {
+            let down = down.first().map(|first| {
                 let (n, of) = (down.len(), all.len());
                 let verb = if n == 1 { "is" } else { "are" };
                 format!(
@@ -133,14 +138,26 @@ fn rollback(status: &Status) -> RollbackAnswer {
                     previous.color, first.endpoint, first.detail
                 )
             });
+            let safety = &status.view.safety;
+            let forbidden = safety.why().filter(|_| matches!(safety, Verdict::No(_)));
+            let against: Vec<_> = forbidden.into_iter().chain(down).collect();
             RollbackAnswer {
-                possible: true,
+                possible: status.view.decision.lineage.overridden.is_none(),
+                safe: safety.as_str().to_owned(),
+                unsafe_why: safety.why(),
                 to: Some(previous.color.to_string()),
                 release: Some(previous.release.to_string()),
-                why,
+                why: (!against.is_empty()).then(|| against.join("; ")),
             }
         }
-        Err(refusal) => RollbackAnswer { possible: false, to: None, release: None, why: Some(refusal.to_string()) },
+        Err(refusal) => RollbackAnswer {
+            possible: false,
+            safe: status.view.safety.as_str().to_owned(),
+            unsafe_why: None,
+            to: None,
+            release: None,
+            why: Some(refusal.to_string()),
+        },
     }
 }
 
@@ -197,6 +214,7 @@ impl TransitionAnswer {
             source: transition.origin.source.clone(),
             reason: transition.origin.reason.clone(),
             forced: transition.forced,
+            overridden: transition.kind == Kind::Switch && transition.decision.lineage.overridden.is_some(),
             refusal: transition.refusal.as_ref().map(|(code, sentence)| format!("{code}: {sentence}")),
             asked: transition.asked.as_ref().map(|asked| AskedAnswer {
                 kind: asked.kind.name().to_owned(),
@@ -268,6 +286,7 @@ impl Problem {
             detail: detail.into(),
             endpoints: Vec::new(),
             generation: None,
+            rollback_unsafe: None,
             errors: Vec::new(),
         }
     }
@@ -280,12 +299,14 @@ impl Problem {
             Refusal::NoKnownGood { .. } => (409, "There is nothing to roll back to"),
             Refusal::Frozen(_) => (409, "Moves are frozen"),
             Refusal::Quarantined(_) => (409, "The release was taken back because it was bad"),
+            Refusal::RollbackUnsafe(_) => (409, "The data stores do not allow it"),
             Refusal::StaleGeneration { .. } => (412, "The state has changed"),
             Refusal::NotDurable(_) => (503, "The decision could not be written down"),
         };
         let mut problem = Problem::new(status, refusal.code(), title, refusal.to_string());
         match refusal {
             Refusal::Unhealthy(report) => problem.endpoints = gate(report),
+            Refusal::RollbackUnsafe(why) => problem.rollback_unsafe = Some(Box::new(UnsafeAnswer::new(why))),
             Refusal::StaleGeneration { current, .. } => problem.generation = Some(current.0),
             _ => {}
         }

@@ -37,7 +37,7 @@ const ALIVE: Duration = Duration::from_secs(2);
 #[utoipa::path(post, path = "/admin/switch", request_body(content = SwitchBody, description = "Empty: the other color"), responses(
     (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`unhealthy`, `frozen`, `quarantined`, `in_progress`, `withdrawn`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`unknown_color`", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "`not_durable`", body = Problem, content_type = "application/problem+json"),
@@ -76,7 +76,7 @@ pub(super) async fn switch(
 #[utoipa::path(post, path = "/admin/rollback", request_body(content = RollbackBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`no_known_good`, `unhealthy`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`no_known_good`, `rollback_unsafe`, `unhealthy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn rollback(

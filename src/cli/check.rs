@@ -1,5 +1,7 @@
 //! `cutover check`: is a configuration valid, and what would it change in the running proxy?
 
+mod schema;
+
 use serde_json::json;
 
 use crate::admin::api::StatusAnswer;
@@ -50,8 +52,10 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
             Failure::Failed(format!("the running proxy's configuration can't be understood: {error}"))
         })?;
         let order = order(&config, &status);
+        let schema = schema::sentences(&config, &status);
         if json {
-            print(&line(&json!({ "valid": true, "running": true, "changes": changes, "order": order })));
+            let found = json!({ "valid": true, "running": true, "changes": changes, "order": order, "schema": schema });
+            print(&line(&found));
             return Ok(());
         }
         let mut text = format!("{} is valid.\n", path.display());
@@ -67,6 +71,9 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
         }
         if let Some(order) = order {
             text.push_str(&format!("{order}\n"));
+        }
+        for sentence in schema {
+            text.push_str(&format!("{sentence}\n"));
         }
         print(&text);
         Ok(())

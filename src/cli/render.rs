@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use anstyle::{AnsiColor, Style};
 
 use crate::admin::api::{
-    ColorAnswer, Draining, FrozenAnswer, HistoryAnswer, Problem, ReleasesAnswer, StatusAnswer, SwitchAnswer,
-    TransitionAnswer, VerifyAnswer,
+    ColorAnswer, Draining, FrozenAnswer, HistoryAnswer, Problem, ReleasesAnswer, RollbackAnswer, StatusAnswer,
+    StoreAnswer, SwitchAnswer, TransitionAnswer, VerifyAnswer,
 };
 
 const BLUE: Style = AnsiColor::BrightBlue.on_default().bold();
@@ -37,7 +37,11 @@ pub(crate) fn moved(answer: &SwitchAnswer, verb: &str) -> String {
     let active = color(&answer.active);
     if answer.dry_run {
         return if answer.changed {
-            format!("Would switch to {active} (release {release}): nothing speaks against it. Nothing was changed.\n")
+            let mut text = format!("Would switch to {active} (release {release}): nothing speaks against it.\n");
+            if let Some(rollback) = &answer.rollback {
+                let _ = writeln!(text, "The way back would then be {}.", way_back(rollback));
+            }
+            text + "Nothing was changed.\n"
         } else {
             format!("Would change nothing: {active} serves already (release {release}, generation {generation}).\n")
         };
@@ -50,10 +54,60 @@ pub(crate) fn moved(answer: &SwitchAnswer, verb: &str) -> String {
     if !answer.durable {
         text.push_str("It is in force, but not on disk yet; `cutover status` tells why and when.\n");
     }
+    if let Some(rollback) = answer.rollback.as_ref().filter(|rollback| rollback.safe == "no") {
+        let _ = writeln!(text, "The way back is {}.", way_back(rollback));
+    }
     // What is empty is over before it is read.
     let under_way = answer.draining.as_ref().filter(|left| left.requests + left.streams + left.tunnels > 0);
     if let Some(draining) = under_way {
         let _ = writeln!(text, "Draining {}.", left(draining));
+    }
+    text
+}
+
+/// Whether there is a way back, and how safe it is.
+fn way_back(rollback: &RollbackAnswer) -> String {
+    let (Some(to), Some(release)) = (&rollback.to, &rollback.release) else {
+        return format!("not possible: {}", plain(rollback.why.as_deref().unwrap_or("nothing to go back to")));
+    };
+    let reason = rollback.unsafe_why.as_ref().map(|why| format!(" ({})", plain(why))).unwrap_or_default();
+    let safety = match rollback.safe.as_str() {
+        "yes" => painted(GOOD, "safe"),
+        "no" if rollback.possible => painted(BAD, format!("unsafe{reason}")),
+        "no" => painted(BAD, format!("impossible{reason}")),
+        _ => format!("unknown{reason}"),
+    };
+    // `why` begins with what was said already.
+    let said = rollback.unsafe_why.as_deref().filter(|_| rollback.safe == "no").unwrap_or_default();
+    let why = rollback.why.as_deref().unwrap_or_default();
+    let also = why.strip_prefix(said).unwrap_or(why).trim_start_matches("; ");
+    let also = if also.is_empty() { String::new() } else { format!(", but {}", plain(also)) };
+    format!("{safety}, to {} (release {release}){also}", color(to))
+}
+
+fn store_line(store: &StoreAnswer) -> String {
+    let mut text = match (store.version, store.source.as_str()) {
+        (Some(version), "probe") => format!("{} {version}, by its probe", plain(&store.store)),
+        (Some(version), _) => format!("{} {version}, by the labels", plain(&store.store)),
+        (None, _) => format!("{}, version not known", plain(&store.store)),
+    };
+    if let Some(error) = &store.probe_error {
+        text.push_str(&painted(BAD, format!(" · its probe failed: {}", plain(error))));
+    }
+    match (&store.barrier, &store.first_write) {
+        (Some(_), Some(write)) => {
+            let _ = write!(
+                text,
+                " · barrier passed by the first write ({}, request {})",
+                write.at,
+                plain(&write.request_id)
+            );
+        }
+        (Some(barrier), None) => {
+            let passed = if store.barrier_passed { "passed" } else { "not passed yet" };
+            let _ = write!(text, " · barrier {barrier}: {passed}");
+        }
+        (None, _) => {}
     }
     text
 }
@@ -92,15 +146,10 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
     if let Some(to) = &status.moving_to {
         row("moving", format!("to {} ({})", color(to), status.phase));
     }
-    let rollback = &status.rollback;
-    let why = rollback.why.as_ref().map(|why| format!(", but {why}")).unwrap_or_default();
-    row(
-        "rollback",
-        match (&rollback.to, &rollback.release) {
-            (Some(to), Some(release)) => format!("possible, to {} (release {release}){why}", color(to)),
-            _ => format!("not possible: {}", rollback.why.as_deref().unwrap_or("nothing to go back to")),
-        },
-    );
+    row("rollback", way_back(&status.rollback));
+    for store in &status.stores {
+        row("store", store_line(store));
+    }
     if let (None, Some(left)) = (&status.known_good, status.known_good_in_s) {
         let left = short(Duration::from_secs_f64(left.clamp(0.0, 1e9)));
         row("bake", format!("release {} is known good in {left}, if it goes on", status.release));
@@ -207,7 +256,7 @@ pub(crate) fn history(answer: &HistoryAnswer) -> String {
         let source = if transition.source.is_empty() { String::new() } else { format!(" ({})", transition.source) };
         let _ = write!(text, " · {} {}{source}", transition.trigger, plain(&transition.actor));
         if transition.forced {
-            text.push_str(" · forced");
+            text.push_str(if transition.overridden { " · forced, and no way back" } else { " · forced" });
         }
         if let Some(reason) = &transition.reason {
             let _ = write!(text, " · {}", plain(reason));
@@ -244,6 +293,7 @@ fn happened(transition: &TransitionAnswer) -> String {
         "known_good" => format!("{to} {release} is known good"),
         "freeze" => "frozen: nothing but a rollback moves traffic".to_owned(),
         "unfreeze" => "not frozen any more".to_owned(),
+        "barrier" => format!("{to} {release} passed its barrier: the way back is not safe"),
         "seen" if transition.refusal.is_some() => format!("refused; {to} {release} stays"),
         "seen" => format!("nothing to do; {to} {release} stays"),
         other => format!("{other}: {to} {release}"),
@@ -311,9 +361,19 @@ pub(crate) fn frozen(answer: &FrozenAnswer) -> String {
 
 /// An error of the proxy.
 pub(crate) fn problem(problem: &Problem) -> String {
+    let instead = problem.rollback_unsafe.as_ref();
+    // What to do instead gets lines of its own.
+    let detail =
+        instead.map_or_else(|| problem.detail.clone(), |u| problem.detail.replace(&format!("; {}", u.hint), ""));
     // Also of several lines, where a file is not valid.
-    let detail: Vec<_> = problem.detail.trim_end().lines().map(plain).collect();
+    let detail: Vec<_> = detail.trim_end().lines().map(plain).collect();
     let mut text = format!("{BAD}{}{BAD:#}: {}", problem.code, detail.join("\n"));
+    for step in instead.iter().flat_map(|instead| &instead.steps) {
+        let _ = write!(text, "\n  {:<14}  {}", step.step, plain(&step.what));
+    }
+    if let Some(instead) = instead.filter(|instead| instead.steps.is_empty()) {
+        let _ = write!(text, "\n  {}", plain(&instead.hint));
+    }
     for endpoint in problem.endpoints.iter().filter(|endpoint| !endpoint.passed) {
         let took = short(Duration::from_micros(endpoint.took_us));
         let _ = write!(

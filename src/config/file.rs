@@ -203,15 +203,17 @@ impl<'a> Section<'a> {
     }
 
     /// One of a few words; the first of them is the default.
-    pub(super) fn choice<T: Copy>(&self, key: &'static str, words: &[(&str, T); 2]) -> T {
-        let [(_, default), _] = words;
-        let Some((text, span)) = self.string(key) else { return *default };
+    pub(super) fn choice<T: Copy, const N: usize>(&self, key: &'static str, words: &[(&str, T); N]) -> T {
+        let default = words[0].1;
+        let Some((text, span)) = self.string(key) else { return default };
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
             let message = format!("`{}` is {}", self.path(key), quoted(text));
-            self.notes.problem(span, message, format!("it is \"{}\" or \"{}\"", words[0].0, words[1].0));
+            let known: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            let (last, first) = known.split_last().expect("there are words");
+            self.notes.problem(span, message, format!("it is {} or {last}", first.join(", ")));
         }
-        found.map_or(*default, |(_, value)| *value)
+        found.map_or(default, |(_, value)| *value)
     }
 
     pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {

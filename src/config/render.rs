@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use crate::config::{
     AccessLog, AdminAddress, Balance, ClientAuth, ColorConfig, Config, HostPattern, ListenConfig, LogFormat, Role,
-    Streams, TlsConfig, UpstreamConfig, UpstreamProtocol, UpstreamTls,
+    SchemaProbe, Streams, TlsConfig, UpstreamConfig, UpstreamProtocol, UpstreamTls,
 };
 use crate::tls::TlsVersion;
 
@@ -214,7 +214,20 @@ fn color_table(config: &ColorConfig) -> Value {
         let endpoints: Vec<Value> = endpoints.iter().map(|endpoint| endpoint.to_string().into()).collect();
         (name.clone(), Value::from(endpoints))
     });
-    table([("release", config.release.as_str().into()), ("upstreams", Value::Table(pools.collect()))])
+    let mut section = vec![("release", config.release.as_str().into()), ("upstreams", Value::Table(pools.collect()))];
+    if !config.schema.is_empty() {
+        let stores = config.schema.iter().map(|(store, label)| {
+            let mut entry = vec![("needs", label.needs.to_string().into()), ("barrier", label.barrier.as_str().into())];
+            entry.extend(label.migrates_to.map(|version| ("migrates_to", integer(version.0))));
+            let probe = config.probes.get(store);
+            let table_of =
+                |probe: &SchemaProbe| table([("url", probe.url.clone().into()), ("json", probe.json.clone().into())]);
+            entry.extend(probe.map(|probe| ("probe", table_of(probe))));
+            (store.clone(), table(entry))
+        });
+        section.push(("schema", Value::Table(stores.collect())));
+    }
+    table(section)
 }
 
 fn table(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {

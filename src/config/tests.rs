@@ -79,7 +79,12 @@ fn file_in(dir: &Path, name: &str) -> String {
 
 fn color(release: &str, endpoint: &str) -> ColorConfig {
     let endpoint = EndpointAddress::Ip(endpoint.parse().expect("an address"));
-    ColorConfig { release: Release::new(release), pools: BTreeMap::from([("default".to_owned(), vec![endpoint])]) }
+    ColorConfig {
+        release: Release::new(release),
+        pools: BTreeMap::from([("default".to_owned(), vec![endpoint])]),
+        schema: BTreeMap::new(),
+        probes: BTreeMap::new(),
+    }
 }
 
 #[test]
@@ -168,7 +173,8 @@ fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
         Value::Table(table) => {
             for (key, value) in table {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let chosen = path == "upstream.default" || path.contains(".upstreams.");
+                let chosen =
+                    ["upstream.default", "blue.schema.orders"].contains(&&*path) || path.contains(".upstreams.");
                 if !chosen {
                     found.insert(path.clone());
                 }
@@ -298,6 +304,9 @@ upstreams = {{ api = ["a:1"], "a b" = ["b:1"] }}
 release = "2"
 endpoints = ["x:1"]
 upstreams = {{ api = ["a:2"], "a b" = ["b:2"] }}
+[green.schema]
+"the orders" = {{ needs = ">40, <44", migrates_to = 43, barrier = "first-write" }}
+users = {{ needs = "7", probe = {{ url = "http://db.internal:8080/_schema?now", json = "/a~1b/0" }} }}
 [readiness]
 path = ""
 lame_duck = "0s"

@@ -3,6 +3,7 @@
 mod admin;
 mod listen;
 mod routing;
+mod schema;
 mod tls;
 mod upstream;
 

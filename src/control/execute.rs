@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::config::Streams;
 use crate::control::handle::News;
 use crate::control::probe::probe;
-use crate::control::{Controller, Draining, Input, Waiting};
+use crate::control::{Controller, Draining, Input, Waiting, schema};
 use crate::domain::color::Color;
 use crate::domain::gate::Probed;
 use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Outcome, Refusal, RoundId};
@@ -18,7 +18,7 @@ impl Controller {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Probe(round, color) => self.probe_round(round, color),
+                Effect::Probe { round, color, schema } => self.probe_round(round, color, schema),
                 Effect::Commit(commit, transition) => self.commit(commit, transition),
                 Effect::Publish(decision) => self.publish(&decision),
                 Effect::Drain(color, deadline) => self.drain(color, deadline),
@@ -28,8 +28,8 @@ impl Controller {
         }
     }
 
-    /// Every endpoint of a color at the same time, each within `health.timeout`.
-    fn probe_round(&self, round: RoundId, color: Color) {
+    /// Every endpoint of a color at the same time, each within `health.timeout`; and the data stores beside them.
+    fn probe_round(&self, round: RoundId, color: Color, schema: bool) {
         let health = self.config.health.clone();
         let label = self.config.colors[color].release.clone();
         let mut probes = JoinSet::new();
@@ -55,9 +55,10 @@ impl Controller {
             }
         }
         let inputs = self.inputs.clone();
+        let readings = schema::read(if schema { self.schema_probes() } else { Vec::new() });
         tokio::spawn(async move {
-            let results = probes.join_all().await;
-            let _ = inputs.send(Input::Probed(round, color, results));
+            let (results, readings) = tokio::join!(probes.join_all(), readings);
+            let _ = inputs.send(Input::Probed(round, color, readings, results));
         });
     }
 
@@ -113,6 +114,9 @@ impl Controller {
             (Kind::Refused, _) => {}
             (Kind::Seen, Some((code, refusal))) => {
                 tracing::warn!(%active, code, refusal, actor, "The order in the file was refused.");
+            }
+            (Kind::Barrier, _) => {
+                tracing::warn!(%active, %release, actor, reason, "A barrier was passed: the way back is not safe any more.");
             }
             // Never announced.
             (Kind::Noted | Kind::Drained, _) => {}

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use crate::control::Controller;
 use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, Status};
 use crate::domain::color::{Color, PerColor};
-use crate::domain::rollout::Phase;
+use crate::domain::rollout::{Phase, View};
+use crate::domain::schema::{Barrier, Current, Verdict};
 use crate::proxy::clock;
 use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::{InFlight, Reading};
-use crate::telemetry::metrics::{self, Facts};
+use crate::telemetry::metrics::{self, Facts, StoreFacts};
 use crate::tls::server::CertificateFacts;
 
 /// Over how many seconds rates are taken.
@@ -120,7 +121,13 @@ impl Controller {
             active: view.decision.active,
             generation: view.decision.generation.0,
             since: view.decision.since,
-            rollback_possible: view.rollback.is_ok(),
+            rollback_possible: view.rollback.is_ok() && view.decision.lineage.overridden.is_none(),
+            rollback_safe: match view.safety {
+                Verdict::Yes => 1,
+                Verdict::No(_) => 0,
+                Verdict::Unknown(_) => -1,
+            },
+            stores: store_facts(&view),
             durable: view.durable,
             phase: match view.phase {
                 Phase::Steady => "steady",
@@ -154,4 +161,18 @@ impl Controller {
         };
         metrics::render(format, &facts, &self.tallies)
     }
+}
+
+fn store_facts(view: &View) -> Vec<StoreFacts> {
+    let serving = view.decision.lineage.steps.last();
+    let facts = |(store, current): (&String, &Current)| {
+        let label = serving.and_then(|step| step.labels.get(store)).filter(|label| label.barrier != Barrier::None);
+        StoreFacts {
+            store: store.clone(),
+            version: current.version.map(|version| version.0),
+            probe_failed: current.failure.is_some(),
+            barrier_passed: serving.zip(label).map(|(step, label)| step.has_passed(label, Some(current))),
+        }
+    };
+    view.stores.iter().map(facts).collect()
 }

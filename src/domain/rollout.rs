@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
-use crate::domain::gate::{self, GateReport, Probed};
+use crate::domain::gate::GateReport;
 use crate::domain::release::Release;
+use crate::domain::schema::{FirstWrite, Live};
 use crate::domain::transition::{
     Asked, Decision, Freeze, Generation, Kind, Origin, Previous, Quarantined, Transition, Trigger,
 };
@@ -18,14 +19,17 @@ use crate::domain::transition::{
 mod durability;
 mod file;
 mod freeze;
+mod gating;
 mod messages;
 mod proof;
 mod record;
 mod refusal;
+mod safety;
 
 pub use messages::{
     Command, CommandId, CommitId, Configured, Effect, Event, OrderState, Outcome, Phase, Refusal, RoundId, View,
 };
+pub use safety::Unsafe;
 
 /// From round to round of the gate, while it may still open.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
@@ -59,6 +63,10 @@ pub struct Rollout {
     records: VecDeque<Transition>,
     /// The last command that was refused.
     refused: Option<record::Refused>,
+    /// What the probes of the data stores said last.
+    live: Live,
+    /// A barrier that was passed and of which there is no line yet.
+    barrier: Option<(Release, FirstWrite)>,
     last_generation: u64,
     last_id: u64,
 }
@@ -168,6 +176,8 @@ impl Rollout {
         let mut rollout = Rollout {
             last_generation: decision.generation.0,
             line: Line::written(decision.clone()),
+            live: Live::default(),
+            barrier: None,
             decision,
             durable,
             configured,
@@ -183,6 +193,7 @@ impl Rollout {
             last_id: 0,
         };
         rollout.order_waits = rollout.file_has_an_order();
+        rollout.relabel();
         rollout.rest(now, effects);
         rollout
     }
@@ -191,6 +202,7 @@ impl Rollout {
     pub fn handle(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         self.thaw(now);
         self.prove(now);
+        self.live.forget(now.mono);
         match event {
             Event::Command(id, command) => self.command(now, id, command, effects),
             Event::Probed(round, results) => self.probed(now, round, results, effects),
@@ -198,6 +210,8 @@ impl Rollout {
             Event::CommitFailed(commit, cause) => self.commit_failed(now, commit, &cause, effects),
             Event::Drained(drained) => self.drained(now, drained),
             Event::Configured(configured) => self.configure(now, configured, effects),
+            Event::SchemaRead(readings) => self.schema_read(now, readings),
+            Event::FirstWrite(release, write) => self.first_write(&release, write),
             Event::WroteBack(result) => self.wrote_back(result),
             Event::Tick => self.tick(now, effects),
         }
@@ -230,7 +244,7 @@ impl Rollout {
                 }
             }
             Command::Rollback { if_generation, force, quarantine, origin } => {
-                let to = self.way_back();
+                let to = self.back_to();
                 let underway = Move {
                     kind: Kind::Rollback,
                     to,
@@ -289,6 +303,8 @@ impl Rollout {
             order: if waits { OrderState::Pending } else { self.order.clone() },
             known_good_at: self.proven_at(),
             rollback: self.rollback_target(),
+            safety: self.way_back(),
+            stores: self.currents(),
             write_back_error: match &self.write_back {
                 WriteBack::Failed(reason) => Some(reason.clone()),
                 WriteBack::Idle | WriteBack::Writing { .. } => None,
@@ -324,13 +340,13 @@ impl Rollout {
     }
 
     /// The color that a rollback would go to.
-    fn way_back(&self) -> Color {
+    fn back_to(&self) -> Color {
         self.decision.previous.as_ref().map_or(self.decision.active.other(), |previous| previous.color)
     }
 
     /// Where a rollback goes: to what served before and was known good, if it still stands where it stood.
     fn rollback_target(&self) -> Result<Previous, Refusal> {
-        let color = self.way_back();
+        let color = self.back_to();
         let deployed = &self.configured.deployed[color];
         match &self.decision.previous {
             Some(previous) if previous.release == *deployed && previous.known_good.is_some() => Ok(previous.clone()),
@@ -385,83 +401,9 @@ impl Rollout {
         }
     }
 
-    /// Begins a move, at its gate.
-    fn begin(&mut self, now: Now, underway: Move, effects: &mut Vec<Effect>) {
-        if underway.forced {
-            return self.gate_opened(now, underway, effects);
-        }
-        let round = RoundId(self.new_id());
-        let deadline = now.mono + self.configured.gate.timeout;
-        effects.push(Effect::Probe(round, underway.to));
-        let gating = Gating { round: Some(round), next_round: None, deadline, rounds: 0, passes: 0 };
-        self.state = State::Gating(underway, gating);
-    }
-
-    fn probed(&mut self, now: Now, round: RoundId, results: Vec<Probed>, effects: &mut Vec<Effect>) {
-        let State::Gating(underway, gating) = &mut self.state else { return };
-        if gating.round != Some(round) {
-            return;
-        }
-        gating.round = None;
-        gating.rounds += 1;
-        let report = GateReport { color: underway.to, rounds: gating.rounds, endpoints: results };
-        let passed = gate::passes(&self.configured.gate, &report);
-        underway.report = Some(report);
-        gating.passes = if passed { gating.passes + 1 } else { 0 };
-        // In an incident, a "no" has to come at once; so it has to when somebody only asks.
-        let patient = underway.kind != Kind::Rollback && !underway.dry_run;
-        if gating.passes >= self.configured.gate.passes || (passed && !patient) {
-            let State::Gating(underway, _) = std::mem::replace(&mut self.state, State::Steady) else { return };
-            self.gate_opened(now, underway, effects);
-        } else if patient && now.mono < gating.deadline {
-            gating.next_round = Some(now.mono + ROUND_PAUSE);
-        } else {
-            self.gate_closed(now, effects);
-        }
-    }
-
-    fn gate_closed(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if let State::Gating(underway, gating) = std::mem::replace(&mut self.state, State::Steady) {
-            let nothing = GateReport { color: underway.to, rounds: gating.rounds, endpoints: Vec::new() };
-            let report = underway.report.clone().unwrap_or(nothing);
-            self.refuse(now, underway, Refusal::Unhealthy(report), effects);
-        }
-    }
-
-    fn gate_opened(&mut self, now: Now, underway: Move, effects: &mut Vec<Effect>) {
-        if underway.dry_run {
-            if let Asker::Command(id) = underway.asker {
-                let would = Outcome {
-                    changed: true,
-                    dry_run: true,
-                    active: underway.to,
-                    previous: self.decision.active,
-                    release: underway.release,
-                    took: now.mono.saturating_duration_since(underway.began.mono),
-                    ..self.unchanged(now, true)
-                };
-                effects.push(Effect::Reply(id, Ok(would)));
-            }
-            return;
-        }
-        let next = self.planned(now, &underway);
-        let transition = self.transition(now, &underway, next.clone());
-        if underway.kind == Kind::Rollback {
-            let answer = match underway.asker {
-                Asker::Command(id) => Some((id, self.outcome(now, &underway, &next, false))),
-                Asker::File => None,
-            };
-            self.make_visible(now, next, effects);
-            self.write_behind(now, transition, answer, effects);
-        } else {
-            let commit = CommitId(self.new_id());
-            effects.push(Effect::Commit(commit, transition));
-            self.state = State::Committing(underway, commit, next);
-        }
-    }
-
     /// The decision that a move leads to.
     fn planned(&mut self, now: Now, underway: &Move) -> Decision {
+        let lineage = self.lineage_after(underway);
         let current = &self.decision;
         let left = Previous {
             color: current.active,
@@ -494,6 +436,7 @@ impl Rollout {
             freeze: current.freeze.clone(),
             quarantine,
             seen: current.seen.clone(),
+            lineage,
             generation: self.new_generation(),
         }
     }
@@ -519,6 +462,7 @@ impl Rollout {
             at: now.wall,
             took: now.mono.saturating_duration_since(underway.began.mono),
             durable,
+            way_back: self.outlook(underway, &next.lineage),
         }
     }
 
@@ -533,6 +477,7 @@ impl Rollout {
             at: now.wall,
             took: Duration::ZERO,
             durable: self.durable && self.line.freeze == self.decision.freeze,
+            way_back: None,
         }
     }
 
@@ -573,7 +518,9 @@ impl Rollout {
                 self.last_id = id;
                 gating.next_round = None;
                 gating.round = Some(RoundId(id));
-                effects.push(Effect::Probe(RoundId(id), underway.to));
+                let color = underway.to;
+                let schema = self.under_way().is_some_and(|underway| self.waits_for_probes(underway));
+                effects.push(Effect::Probe { round: RoundId(id), color, schema });
             }
         }
         self.retry(now, effects);

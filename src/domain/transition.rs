@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::domain::color::Color;
 use crate::domain::gate::GateReport;
 use crate::domain::release::Release;
+use crate::domain::schema::Lineage;
 
 /// The number of the decision in force. It only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +42,8 @@ pub struct Decision {
     pub quarantine: Vec<Quarantined>,
     /// The order last seen in the configuration file, obeyed or not. Only a change against it is a new order.
     pub seen: FileOrder,
+    /// The releases that took traffic, with what they did to the data stores.
+    pub lineage: Lineage,
 }
 
 /// What served before the present decision.
@@ -135,6 +138,8 @@ pub enum Kind {
     Unfreeze,
     /// The last request of the color that served before is over.
     Drained,
+    /// The release that serves passed its barrier: the way back is not safe any more.
+    Barrier,
     /// The file says something else and that orders nothing: it was put right, or a label changed. Recorded so that a
     /// restart can tell an edit made while the process was down. Bookkeeping; the history does not show it.
     Noted,
@@ -151,6 +156,8 @@ pub enum Trigger {
     Start,
     /// Nobody: its time had come.
     Automatic,
+    /// What was seen in the traffic.
+    Traffic,
 }
 
 /// Who asked, from where, and why.
@@ -158,7 +165,7 @@ pub enum Trigger {
 pub struct Origin {
     /// By which way.
     pub trigger: Trigger,
-    /// Token name, `uid 1000`, or the file's path.
+    /// Token name, `uid 1000`, the file's path, or a request.
     pub actor: String,
     /// The peer's address, or empty.
     pub source: String,
@@ -216,7 +223,7 @@ impl Transition {
 
 impl Kind {
     /// Each, and its name in files and answers.
-    pub const NAMES: [(Kind, &str); 11] = [
+    pub const NAMES: [(Kind, &str); 12] = [
         (Kind::Start, "start"),
         (Kind::Switch, "switch"),
         (Kind::Rollback, "rollback"),
@@ -227,6 +234,7 @@ impl Kind {
         (Kind::Freeze, "freeze"),
         (Kind::Unfreeze, "unfreeze"),
         (Kind::Drained, "drained"),
+        (Kind::Barrier, "barrier"),
         (Kind::Noted, "noted"),
     ];
 
@@ -257,8 +265,13 @@ impl Kind {
 
 impl Trigger {
     /// Each, and its name in files and answers.
-    pub const NAMES: [(Trigger, &str); 4] =
-        [(Trigger::Api, "api"), (Trigger::File, "file"), (Trigger::Start, "start"), (Trigger::Automatic, "automatic")];
+    pub const NAMES: [(Trigger, &str); 5] = [
+        (Trigger::Api, "api"),
+        (Trigger::File, "file"),
+        (Trigger::Start, "start"),
+        (Trigger::Automatic, "automatic"),
+        (Trigger::Traffic, "traffic"),
+    ];
 
     /// Its name.
     #[must_use]

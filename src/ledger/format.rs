@@ -15,6 +15,8 @@ use crate::domain::transition::{
     Asked, Decision, Drained, FileOrder, Freeze, Generation, Kind, Origin, Previous, Quarantined, Transition, Trigger,
 };
 
+mod lineage;
+
 /// The version that this program writes, and the newest it reads.
 pub(super) const VERSION: u32 = 2;
 
@@ -140,6 +142,8 @@ struct Decided {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     quarantine: Vec<Bad>,
     seen: Standing,
+    #[serde(default, skip_serializing_if = "lineage::Written::is_empty")]
+    lineage: lineage::Written,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -236,6 +240,7 @@ impl Entry {
                 }),
                 quarantine: decision.quarantine.iter().map(bad).collect(),
                 seen: standing(decision.seen.active, &decision.seen.release),
+                lineage: lineage::Written::from(&decision.lineage),
             },
         }
     }
@@ -324,6 +329,7 @@ impl Decided {
             freeze,
             quarantine: self.quarantine.into_iter().map(Bad::into_quarantined).collect::<Option<_>>()?,
             seen: FileOrder { active, release },
+            lineage: self.lineage.into_lineage()?,
         })
     }
 }

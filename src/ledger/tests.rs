@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::color::Color;
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::release::Release;
+use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, Step, Version};
 use crate::domain::transition::{
     Asked, Decision, Drained, FileOrder, Freeze, Generation, Kind, Origin, Previous, Quarantined, Trigger,
 };
@@ -60,7 +61,28 @@ fn transition(generation: u64) -> Transition {
                 reason: "slow".to_owned(),
             }],
             seen: order,
+            lineage: lineage(at),
         },
+    }
+}
+
+/// One with everything in it.
+fn lineage(at: SystemTime) -> Lineage {
+    let label =
+        |barrier| Label { needs: ">=41, <=43".parse().expect("a range"), migrates_to: Some(Version(43)), barrier };
+    let labels = [("orders".to_owned(), label(Barrier::FirstWrite)), ("users".to_owned(), label(Barrier::Applied))];
+    let written = Some(FirstWrite { at, request: "4a".to_owned() });
+    Lineage {
+        applied: [("carts".to_owned(), Version(7))].into(),
+        steps: vec![
+            Step {
+                release: Release::new("1"),
+                labels: [("orders".to_owned(), label(Barrier::None))].into(),
+                written: None,
+            },
+            Step { release: Release::new("2"), labels: labels.into(), written },
+        ],
+        overridden: Some(Overridden { by: "ann".to_owned(), reason: "it has to be".to_owned() }),
     }
 }
 

@@ -149,6 +149,10 @@ impl Exchange {
     /// The head of the answer is on its way.
     pub(crate) fn answered(&mut self, status: u16) {
         self.status = status;
+        let admission = self.admitted.as_ref().map(|admitted| &admitted.admission);
+        if let Some(first_write) = admission.and_then(|admission| admission.first_write.as_ref()) {
+            first_write.answered(&self.head, status);
+        }
         if self.asker.is_some() {
             self.first_byte = Some(self.now() - self.started);
         }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::transition::Decision;
+use crate::proxy::first_write::FirstWriteSeen;
 use crate::proxy::lease::Epoch;
 use crate::proxy::pool::Pool;
 use crate::proxy::snapshot::{Compiler, Snapshot};
@@ -199,6 +200,11 @@ impl Publisher {
             epoch: Arc::clone(self.compiler.epoch(retired)?),
             workers: Arc::clone(&self.workers),
         })
+    }
+
+    /// Where first writes are told; for the first who asks.
+    pub fn first_writes(&mut self) -> Option<mpsc::UnboundedReceiver<FirstWriteSeen>> {
+        self.compiler.first_writes()
     }
 
     /// The pools of both colors in the present snapshot, for the prober.

@@ -10,11 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use tokio::sync::mpsc;
 
 use crate::config::{Config, EndpointAddress, RetryConfig, UpstreamConfig, UpstreamProtocol};
 use crate::domain::color::{Color, PerColor};
+use crate::domain::schema::Barrier;
 use crate::domain::transition::Decision;
 use crate::proxy::error::ProxyError;
+use crate::proxy::first_write::{FirstWrite, FirstWriteSeen};
 use crate::proxy::lease::{Epoch, Lease};
 use crate::proxy::pool::{Endpoint, Pool, Rules};
 use crate::proxy::route::RouteTable;
@@ -61,6 +64,8 @@ pub(crate) struct Admission {
     pub(crate) meter: Arc<Meter>,
     pub(crate) generation: u64,
     pub(crate) release: Arc<str>,
+    /// Where the release can be taken back only until its first write.
+    pub(crate) first_write: Option<Arc<FirstWrite>>,
 }
 
 /// The timeouts of one upstream.
@@ -131,10 +136,15 @@ pub(crate) struct Compiler {
     trust: Trust,
     /// Each upstream's place in what workers keep by upstream.
     numbers: BTreeMap<String, usize>,
+    /// Of the live release, where somebody waits for it.
+    first_write: Option<Arc<FirstWrite>>,
+    first_writes: mpsc::UnboundedSender<FirstWriteSeen>,
+    first_writes_seen: Option<mpsc::UnboundedReceiver<FirstWriteSeen>>,
 }
 
 impl Compiler {
     pub(crate) fn new(workers: usize) -> Compiler {
+        let (first_writes, seen) = mpsc::unbounded_channel();
         Compiler {
             workers,
             meters: Arc::new(Meters::new(workers)),
@@ -144,7 +154,27 @@ impl Compiler {
             next_epoch: 1,
             trust: Trust::default(),
             numbers: BTreeMap::new(),
+            first_write: None,
+            first_writes,
+            first_writes_seen: Some(seen),
         }
+    }
+
+    /// Where first writes are told; for the first who asks.
+    pub(crate) fn first_writes(&mut self) -> Option<mpsc::UnboundedReceiver<FirstWriteSeen>> {
+        self.first_writes_seen.take()
+    }
+
+    /// What waits for the first write of the live release, if its labels say so. One that goes on serving keeps it.
+    fn first_write_of(&self, config: &Config, decision: &Decision) -> Option<Arc<FirstWrite>> {
+        let deployed = &config.colors[decision.active];
+        let is_barrier = deployed.schema.values().any(|label| label.barrier == Barrier::FirstWrite);
+        if !is_barrier || deployed.release != decision.release {
+            return None;
+        }
+        let release = decision.release.as_str();
+        let known = self.first_write.as_ref().filter(|known| &*known.release == release);
+        Some(known.cloned().unwrap_or_else(|| Arc::new(FirstWrite::new(release.into(), self.first_writes.clone()))))
     }
 
     pub(crate) fn meters(&self) -> &Arc<Meters> {
@@ -203,6 +233,7 @@ impl Compiler {
         };
         self.epochs[active] = Some(Arc::clone(&epoch));
         let release: Arc<str> = decision.release.as_str().into();
+        self.first_write = self.first_write_of(config, decision);
         let upstreams = self.pools[active].iter().map(|pool| {
             let policy = &config.upstreams[&*pool.upstream];
             let meters = self.meters.of(active, &pool.upstream);
@@ -222,6 +253,7 @@ impl Compiler {
                     meter: Arc::clone(meter),
                     generation: decision.generation.0,
                     release: Arc::clone(&release),
+                    first_write: self.first_write.clone(),
                 })
             };
             meters.iter().map(admission).collect()

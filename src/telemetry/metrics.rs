@@ -19,8 +19,12 @@ pub struct Facts {
     pub generation: u64,
     /// Since when the live color serves.
     pub since: SystemTime,
-    /// A rollback has a target.
+    /// A rollback has a target, and the last switch was not forced over it.
     pub rollback_possible: bool,
+    /// That target could serve: 1, 0, or -1 where nobody knows.
+    pub rollback_safe: i8,
+    /// The data stores: see there.
+    pub stores: Vec<StoreFacts>,
     /// The decision in force is on disk.
     pub durable: bool,
     /// `steady`, `gating` or `committing`.
@@ -45,6 +49,19 @@ pub struct Facts {
     pub file_disagrees: bool,
     /// Lines that the access log dropped.
     pub access_log_dropped: u64,
+}
+
+/// A data store.
+#[derive(Debug)]
+pub struct StoreFacts {
+    /// Its name.
+    pub store: String,
+    /// The version of its schema, if it is known.
+    pub version: Option<u64>,
+    /// Its probe fails.
+    pub probe_failed: bool,
+    /// The release that serves passed its barrier there; `None`: it has none.
+    pub barrier_passed: Option<bool>,
 }
 
 /// What is counted as it happens.
@@ -131,10 +148,31 @@ fn decisions(page: &mut Page, facts: &Facts, tallies: &Tallies) {
     }
     page.gauge("cutover_rollback_possible", "Whether a rollback has a release to go to.")
         .sample(&[], u8::from(facts.rollback_possible));
+    let help = "Whether that release could serve on what the data stores are at: 1, 0, or -1 if that is not known.";
+    page.gauge("cutover_rollback_safe", help).sample(&[], facts.rollback_safe);
+    stores(page, &facts.stores);
     page.gauge("cutover_durable", "Whether the decision in force is on disk.").sample(&[], u8::from(facts.durable));
     let mut phase = page.gauge("cutover_phase", "What the decision core is doing.");
     for name in PHASES {
         phase.sample(&[("phase", name)], u8::from(name == facts.phase));
+    }
+}
+
+fn stores(page: &mut Page, stores: &[StoreFacts]) {
+    let mut version = page.gauge("cutover_schema_version", "The version of a data store's schema, where it is known.");
+    for store in stores {
+        if let Some(known) = store.version {
+            version.sample(&[("store", &store.store)], known);
+        }
+    }
+    let mut failed = page.gauge("cutover_schema_probe_failed", "Whether the probe of a data store fails.");
+    for store in stores {
+        failed.sample(&[("store", &store.store)], u8::from(store.probe_failed));
+    }
+    let help = "Whether the release that serves passed its barrier at a data store, where it has one.";
+    let mut passed = page.gauge("cutover_schema_barrier_passed", help);
+    for (store, of) in stores.iter().filter_map(|store| Some((store, store.barrier_passed?))) {
+        passed.sample(&[("store", &store.store)], u8::from(of));
     }
 }
 

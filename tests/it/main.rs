@@ -18,6 +18,7 @@ mod http2;
 mod proxy;
 mod proxy_protocol;
 mod releases;
+mod schema;
 mod soak;
 mod start;
 mod switch;

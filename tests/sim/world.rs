@@ -14,6 +14,7 @@ use cutover::domain::release::Release;
 use cutover::domain::rollout::{
     Command, CommandId, CommitId, Configured, Effect, Event, Outcome, Refusal, Rollout, RoundId,
 };
+use cutover::domain::schema::{Barrier, FirstWrite, Label, Labels, Lineage, Reading, Verdict, Version};
 use cutover::domain::transition::{Decision, Drained, FileOrder, Generation, Kind, Origin, Transition, Trigger};
 
 pub(crate) struct World {
@@ -26,6 +27,14 @@ pub(crate) struct World {
 
     file: FileOrder,
     deployed: PerColor<Release>,
+    /// What the releases say of the one data store.
+    schema: PerColor<Labels>,
+    /// They say something.
+    labelled: bool,
+    /// A probe tells what it is at.
+    probed: bool,
+    /// What the probes said last, and when.
+    told: PerColor<Option<(Version, Duration)>>,
     write_back: bool,
     writable_file: bool,
     healthy: PerColor<bool>,
@@ -56,6 +65,9 @@ impl World {
         let mut random = fastrand::Rng::with_seed(seed);
         let deployed = PerColor { blue: Release::new("1"), green: Release::new("2") };
         let file = FileOrder { active: Color::Blue, release: deployed.blue.clone() };
+        let labelled = random.bool();
+        let schema = PerColor::from_fn(|_| labels(&mut random, labelled));
+        let probed = labelled && random.bool();
         let decision = Decision {
             generation: Generation(1),
             active: Color::Blue,
@@ -66,13 +78,14 @@ impl World {
             freeze: None,
             quarantine: Vec::new(),
             seen: file.clone(),
+            lineage: Lineage::default().followed_by(&deployed.blue, &schema.blue, None),
         };
         let start = Instant::now();
         let now = Now { mono: start, wall: SystemTime::UNIX_EPOCH };
         let write_back = random.bool();
         let mut effects = Vec::new();
-        let configured = configured(&file, &deployed, write_back);
-        let first = Transition::new(Kind::Start, now.wall, origin(Trigger::Start), decision.clone());
+        let configured = configured(&file, &deployed, &schema, probed, write_back);
+        let first = Transition::new(Kind::Start, now.wall, self::origin(Trigger::Start), decision.clone());
         let rollout = Rollout::new(now, decision.clone(), true, configured, &mut effects);
         let mut world = World {
             random,
@@ -84,6 +97,10 @@ impl World {
             named: BTreeSet::from([(file.active, file.release.clone())]),
             file,
             deployed,
+            schema,
+            labelled,
+            probed,
+            told: PerColor::default(),
             write_back,
             writable_file: true,
             healthy: PerColor { blue: true, green: true },
@@ -131,7 +148,12 @@ impl World {
             }
             89..=91 => self.writable_file = self.random.bool(),
             92..=93 => self.wall_offset = self.random.u64(0..2_000_000),
-            94..=96 => self.crash(),
+            94..=95 => self.crash(),
+            96 => self.look_at_store(),
+            97 => {
+                let write = FirstWrite { at: self.now().wall, request: "r".to_owned() };
+                self.handle(Event::FirstWrite(self.live.release.clone(), write));
+            }
             _ => {
                 // What nobody sent: numbers out of the blue.
                 let id = self.random.u64(0..40);
@@ -154,29 +176,35 @@ impl World {
             _ => None,
         };
         let force = self.random.u8(0..6) == 0;
+        let reason = self.random.bool().then(|| "so".to_owned());
+        let origin = Origin { reason, ..origin(Trigger::Api) };
         let command = if self.random.u8(0..3) == 0 {
             let quarantine = self.random.u8(0..4) == 0;
-            Command::Rollback { if_generation, force, quarantine, origin: origin(Trigger::Api) }
+            Command::Rollback { if_generation, force, quarantine, origin }
         } else if self.random.u8(0..8) == 0 {
             (self.promised_freeze, self.last_freeze) = (None, id);
             if self.random.bool() {
                 let until = self.random.bool().then(|| self.now().wall + Duration::from_secs(self.random.u64(0..60)));
-                Command::Freeze { until, origin: origin(Trigger::Api) }
+                Command::Freeze { until, origin }
             } else {
-                Command::Unfreeze { origin: origin(Trigger::Api) }
+                Command::Unfreeze { origin }
             }
         } else {
             let to = if self.random.bool() { Some(self.color()) } else { None };
             let dry_run = self.random.u8(0..6) == 0;
-            Command::Switch { to, if_generation, force, dry_run, origin: origin(Trigger::Api) }
+            Command::Switch { to, if_generation, force, dry_run, origin }
         };
         self.open.insert(id, command.clone());
         self.handle(Event::Command(id, command));
     }
 
     fn edit(&mut self) {
-        match self.random.u8(0..4) {
+        match self.random.u8(0..5) {
             0 | 1 => self.file.active = self.color(),
+            3 => {
+                let color = self.color();
+                self.schema[color] = labels(&mut self.random, self.labelled);
+            }
             2 => {
                 let color = self.color();
                 self.deployed[color] = Release::new(&self.random.u8(1..6).to_string());
@@ -185,7 +213,8 @@ impl World {
         }
         self.file.release = self.deployed[self.file.active].clone();
         self.named.insert((self.file.active, self.file.release.clone()));
-        let event = Event::Configured(configured(&self.file, &self.deployed, self.write_back));
+        let event =
+            Event::Configured(configured(&self.file, &self.deployed, &self.schema, self.probed, self.write_back));
         self.handle(event);
     }
 
@@ -252,10 +281,11 @@ impl World {
         self.promised = decision.generation;
         let overruled = self.file == decision.seen && self.file.active != decision.active;
         let mut effects = Vec::new();
-        let configured = configured(&self.file, &self.deployed, self.write_back);
+        let configured = configured(&self.file, &self.deployed, &self.schema, self.probed, self.write_back);
+        self.told = PerColor::default();
         self.rollout = Rollout::new(self.now(), decision, true, configured, &mut effects);
         if overruled {
-            let obeys = effects.iter().any(|effect| matches!(effect, Effect::Probe(..)));
+            let obeys = effects.iter().any(|effect| matches!(effect, Effect::Probe { .. }));
             assert!(!obeys, "a file that merely still says what was overruled was obeyed after a restart");
         }
         self.carry_out(effects);
@@ -263,16 +293,27 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         self.say(|| format!("  <- {event:?}"));
+        // What it forbids is judged by what was known before.
+        self.live.lineage = self.rollout.view().decision.lineage;
         let mut effects = Vec::new();
         self.rollout.handle(self.now(), event, &mut effects);
         self.carry_out(effects);
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in &effects {
+            if let Effect::Commit(_, transition) = effect {
+                self.check_safety(transition);
+            }
+        }
         for effect in effects {
             self.say(|| format!("  -> {effect:?}"));
             match effect {
-                Effect::Probe(round, color) => {
+                Effect::Probe { round, color, schema } => {
+                    assert!(self.probed || !schema, "nobody can be asked");
+                    if schema {
+                        self.look_at_store();
+                    }
                     let passed = self.healthy[color];
                     // One in eight rounds never comes back.
                     if self.random.u8(0..8) != 0 {
@@ -299,6 +340,66 @@ impl World {
                     }
                 }
                 Effect::Reply(id, result) => self.answered(id, result),
+            }
+        }
+    }
+
+    /// The probes answer, or fail.
+    fn look_at_store(&mut self) {
+        if !self.probed {
+            return;
+        }
+        for color in Color::ALL {
+            let answer = match self.random.u8(0..3) {
+                0 => Err("refused".to_owned()),
+                _ => Ok(Version(self.random.u64(1..5))),
+            };
+            if let Ok(version) = answer {
+                self.told[color] = Some((version, self.elapsed));
+            }
+            self.handle(Event::SchemaRead(vec![Reading { color, store: STORE.to_owned(), answer }]));
+        }
+    }
+
+    /// What the store is at, as far as the core was told.
+    fn current(&self) -> Option<Version> {
+        let fresh = |told: Option<(Version, Duration)>| {
+            told.filter(|(_, at)| self.elapsed - *at <= Duration::from_secs(10)).map(|(version, _)| version)
+        };
+        let (active, lineage) = (self.live.active, &self.live.lineage);
+        let live = fresh(self.told[active]).or_else(|| fresh(self.told[active.other()]));
+        let by_labels = lineage.steps.iter().filter_map(|step| step.labels.get(STORE)?.migrates_to);
+        live.or_else(|| by_labels.chain(lineage.applied.get(STORE).copied()).max())
+    }
+
+    /// No move that nobody forced goes to a release that can't run on what is there, or leaves one behind that could
+    /// not serve again, or goes back over a barrier.
+    fn check_safety(&self, transition: &Transition) {
+        let (to, release) = (transition.decision.active, &transition.decision.release);
+        let moves = to != self.live.active || transition.kind == Kind::Release;
+        let is_move = matches!(transition.kind, Kind::Switch | Kind::Rollback | Kind::Release);
+        if !moves || !is_move || (transition.forced && transition.origin.reason.is_some()) {
+            return;
+        }
+        let current = self.current();
+        let label = self.schema[to].get(STORE).filter(|_| self.deployed[to] == *release);
+        if let (Some(label), Some(current)) = (label, current) {
+            assert!(label.needs.contains(current), "{release} needs {} and the store is at {current}", label.needs);
+        }
+        let serves = self.live.active;
+        let by_file = self.deployed[serves] == self.live.release && transition.kind == Kind::Switch;
+        let left = self.schema[serves].get(STORE).filter(|_| by_file);
+        if let (Some(version), Some(left)) = (label.and_then(|label| label.migrates_to), left) {
+            let takes_back = current.is_some_and(|current| version < current);
+            assert!(left.needs.contains(version) || takes_back, "{} could not serve again", self.live.release);
+        }
+        if transition.kind == Kind::Rollback {
+            assert_eq!(self.live.lineage.overridden, None, "the switch was forced over the way back");
+            let after = self.live.lineage.steps.iter().rev().take_while(|step| step.release != *release);
+            for step in after {
+                let barrier = step.labels.get(STORE).map(|label| label.barrier);
+                assert!(barrier != Some(Barrier::FirstWrite) || step.written.is_none(), "over a first write");
+                assert!(barrier != Some(Barrier::Applied) || self.probed, "over a barrier");
             }
         }
     }
@@ -365,6 +466,10 @@ impl World {
 
     fn check(&mut self) {
         let view = self.rollout.view();
+        if view.rollback.is_ok() && view.decision.lineage.overridden.is_some() {
+            assert!(matches!(view.safety, Verdict::No(_)), "a forced switch has to be seen");
+        }
+        self.live.lineage.clone_from(&view.decision.lineage);
         assert_eq!(view.decision.generation, self.live.generation, "the core and the live snapshot disagree");
         assert_eq!(view.decision.active, self.live.active, "the core and the live snapshot disagree");
         assert!(self.named.contains(&(self.live.active, self.live.release.clone())) || self.was_deployed());
@@ -393,6 +498,12 @@ impl World {
             if self.open.is_empty() && self.rollout.view().durable && self.queue.is_empty() && self.late.is_empty() {
                 let last = self.disk.last().expect("a line").decision.generation;
                 assert_eq!(last, self.live.generation, "at rest, the last line is the decision in force");
+                let written = |decision: &Decision| {
+                    let steps = decision.lineage.steps.iter().filter(|step| step.written.is_some());
+                    steps.map(|step| step.release.clone()).collect::<Vec<_>>()
+                };
+                let on_disk = &self.disk.last().expect("a line").decision;
+                assert_eq!(written(on_disk), written(&self.rollout.view().decision), "a first write is not on disk");
                 return;
             }
         }
@@ -415,10 +526,36 @@ impl World {
     }
 }
 
-fn configured(file: &FileOrder, deployed: &PerColor<Release>, write_back: bool) -> Configured {
+/// The one data store.
+const STORE: &str = "orders";
+
+/// What a release may say of it.
+fn labels(random: &mut fastrand::Rng, labelled: bool) -> Labels {
+    if !labelled || random.u8(0..5) == 0 {
+        return Labels::new();
+    }
+    let (low, high) = (random.u64(1..3), random.u64(3..5));
+    let label = Label {
+        needs: format!(">={low}, <={high}").parse().expect("a range"),
+        migrates_to: random.bool().then(|| Version(random.u64(low..=high))),
+        barrier: [Barrier::None, Barrier::None, Barrier::Applied, Barrier::FirstWrite][random.usize(0..4)],
+    };
+    Labels::from([(STORE.to_owned(), label)])
+}
+
+fn configured(
+    file: &FileOrder,
+    deployed: &PerColor<Release>,
+    schema: &PerColor<Labels>,
+    probed: bool,
+    write_back: bool,
+) -> Configured {
+    let stores = || if probed { [STORE.to_owned()].into() } else { BTreeSet::new() };
     Configured {
         order: file.clone(),
         deployed: deployed.clone(),
+        schema: schema.clone(),
+        probed: PerColor::from_fn(|_| stores()),
         gate: GatePolicy { quorum_percent: 100, passes: 1, timeout: Duration::from_secs(30) },
         drain_timeout: Duration::from_secs(30),
         bake: Duration::from_secs(5),

@@ -17,7 +17,7 @@ pub(crate) fn status() -> StatusAnswer {
         "active": "blue", "release": "1.0", "generation": 7, "since": "2026-01-01T00:00:00.000Z",
         "durable": true, "phase": "steady",
         "blue": color("1.0", "127.0.0.1:9001"), "green": color("2.0", "unix:/run/green.sock"),
-        "rollback": { "possible": true, "to": "green", "release": "2.0" },
+        "rollback": { "possible": true, "safe": "yes", "to": "green", "release": "2.0" },
         "file": { "path": "/etc/c.toml", "active": "blue", "disagrees": false, "order": "done" },
         "http_address": "0.0.0.0:8080", "access_log_dropped": 0, "version": "1.2.3", "uptime_s": 61.0,
     }))
@@ -33,7 +33,7 @@ fn a_status_without_problems_is_short_and_aligned() {
     let text = seen(&super::status(&status()));
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].starts_with("active     blue · release 1.0 · generation 7 · since 2026-01-01"), "{text}");
-    assert_eq!(lines[1], "rollback   possible, to green (release 2.0)");
+    assert_eq!(lines[1], "rollback   safe, to green (release 2.0)");
     assert_eq!(lines[2], "blue       release 1.0 · 1/1 up · 3 in flight · 12.3 requests/s · 0.0 errors/s");
     assert!(lines[3].starts_with("           default  127.0.0.1:9001  up       200, for "), "{text}");
     assert_eq!(lines[6], "file       /etc/c.toml says blue; its last order: done");
@@ -62,7 +62,7 @@ fn a_status_with_every_problem_names_each() {
     for said in [
         "           not on disk",
         "moving     to green (gating)",
-        "rollback   possible, to green (release 2.0), but 1 of 1 endpoints of green is down",
+        "rollback   safe, to green (release 2.0), but 1 of 1 endpoints of green is down",
         "draining   green: 1 request, 2 streams, 0 tunnels; what is left is ended in 1.5 s",
         "0/1 up",
         "unix:/run/green.sock  down     503, for ",
@@ -74,6 +74,11 @@ fn a_status_with_every_problem_names_each() {
     ] {
         assert!(text.contains(said), "{said:?} is not in\n{text}");
     }
+    now.rollback.why = Some("orders 2, 1.0 needs 1; 1 of 1 endpoints of green is down".to_owned());
+    (now.rollback.safe, now.rollback.unsafe_why) = ("no".to_owned(), Some("orders 2, 1.0 needs 1".to_owned()));
+    let unsafe_way =
+        "rollback   unsafe (orders 2, 1.0 needs 1), to green (release 2.0), but 1 of 1 endpoints of green is down";
+    assert!(seen(&super::status(&now)).contains(unsafe_way), "{}", seen(&super::status(&now)));
     now.rollback.possible = false;
     (now.rollback.to, now.rollback.release) = (None, None);
     now.rollback.why = Some("nothing served before".to_owned());

@@ -254,7 +254,51 @@ fn what_a_later_version_may_know_is_an_unknown_key() {
         row(plus("[«preview]\nheader = \"x\""), "the file has no key `preview`", "it knows"),
         row(plus("[drain]\n«spread = \"10s\""), "[drain] has no key `spread`", "it knows `streams`, `timeout`"),
         row(plus("[drain]\nstreams = «\"spread\""), "`drain.streams` is \"spread\"", "\"keep\" or \"close\""),
-        row(plus("[blue.«schema]"), "[blue] has no key `schema`", "it knows"),
+    ]);
+}
+
+#[test]
+fn labels_that_mean_nothing_are_refused_with_their_place() {
+    let label = |entry: &str| plus(&format!("[blue.schema]\norders = {entry}"));
+    let probe = |probe: &str| label(&format!("{{ needs = \"1\", probe = {{ {probe} }} }}"));
+    check(&[
+        row(label("«{ migrates_to = 43 }"), "[blue.schema.orders] has no `needs`", "add `needs = \">=41, <=43\"`"),
+        row(label("«43"), "`blue.schema.orders` is an integer; it has to be a table", ""),
+        row(
+            label("{ needs = «\"41-43\" }"),
+            "`blue.schema.orders.needs` is \"41-43\", which says a span with a dash",
+            "write \">=41, <=43\"",
+        ),
+        row(label("{ needs = «\"latest\" }"), "is not a range of versions", "write \"41\", \">=41\""),
+        row(label("{ needs = «\">=43, <=41\" }"), "which leaves no version", "write"),
+        row(label("{ needs = «43 }"), "`blue.schema.orders.needs` is an integer; it has to be a string", ""),
+        row(
+            label("{ needs = \"<=42\", migrates_to = «43 }"),
+            "is 43, and the release itself needs <=42",
+            "let `needs` contain 43",
+        ),
+        row(
+            label("{ needs = \"1\", migrates_to = «-1 }"),
+            "`blue.schema.orders.migrates_to` is -1; it goes from 0",
+            "",
+        ),
+        row(
+            label("{ needs = \"1\", barrier = «\"write\" }"),
+            "`blue.schema.orders.barrier` is \"write\"",
+            "it is \"none\", \"applied\" or \"first-write\"",
+        ),
+        row(label("{ needs = \"1\", «need = \"1\" }"), "has no key `need`", "did you mean `needs`?"),
+        row(
+            probe("«url = \"http://a/\", jsn = \"/x\"").replace('«', "").replace("jsn", "«jsn"),
+            "has no key `jsn`",
+            "did you mean `json`?",
+        ),
+        row(label("{ needs = \"1\", probe = «{ json = \"/x\" } }"), "has no `url`", "add `url = "),
+        row(probe("url = «\"https://db.internal/\""), "is not the address of a probe", "without TLS"),
+        row(probe("url = «\"127.0.0.1:9001\""), "is not the address of a probe", "write \"http://"),
+        row(probe("url = «\"http://user:secret@a/\""), "is not the address of a probe", "write"),
+        row(probe("url = \"http://a/\", json = «\"orders\""), "is not a JSON pointer", "write \"/orders\""),
+        row(probe("url = \"http://a/\", json = «\"/a~2b\""), "is not a JSON pointer", "write"),
     ]);
 }
 

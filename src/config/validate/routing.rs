@@ -86,11 +86,12 @@ impl<'a> File<'a> {
         if pools.is_empty() && readable {
             section.missing("endpoints", "endpoints = [\"127.0.0.1:9001\"]");
         }
+        let (schema, probes) = self.schema(&section);
         let span = section.span.clone();
         section.refuse_unknown();
         // Without a label, which is noted, the pools are still looked at.
         let label = release.map_or("", |(label, _)| label);
-        Some(Pools { config: ColorConfig { release: Release::new(label), pools }, span })
+        Some(Pools { config: ColorConfig { release: Release::new(label), pools, schema, probes }, span })
     }
 
     fn pool(&self, section: &Section<'a>, key: &str, value: Placed<'a>) -> Vec<EndpointAddress> {

@@ -8,6 +8,7 @@ use crate::domain::rollout::{
     ANSWER_PATIENCE, Asker, COMMIT_RETRY, CommandId, CommitId, Effect, Line, OrderState, Outcome, Refusal, Rollout,
     State, Unwritten,
 };
+use crate::domain::schema::Lineage;
 use crate::domain::transition::{Decision, Transition};
 
 impl Rollout {
@@ -60,9 +61,11 @@ impl Rollout {
         self.durable = true;
         let outcome = self.outcome(now, &underway, &next, true);
         self.line = Line::written(next.clone());
-        // What was seen in the file meanwhile stays seen.
+        // What was seen in the file and in the traffic meanwhile stays seen.
         let seen = self.decision.seen.clone();
-        self.make_visible(now, Decision { seen, ..next }, effects);
+        let overridden = next.lineage.overridden.clone();
+        let lineage = Lineage { overridden, ..self.lineage_after(&underway) };
+        self.make_visible(now, Decision { seen, lineage, ..next }, effects);
         match underway.asker {
             Asker::Command(id) => effects.push(Effect::Reply(id, Ok(outcome))),
             Asker::File => self.order = OrderState::Done,
@@ -93,8 +96,9 @@ impl Rollout {
         if may_retry && unwritten.commit.is_none() && unwritten.retry_at <= now.mono {
             let commit = CommitId(self.last_id + 1);
             self.last_id += 1;
-            // With what was seen in the file meanwhile.
+            // With what was seen meanwhile.
             unwritten.transition.decision.seen = self.decision.seen.clone();
+            unwritten.transition.decision.lineage = self.decision.lineage.clone();
             unwritten.commit = Some(commit);
             effects.push(Effect::Commit(commit, unwritten.transition.clone()));
         }

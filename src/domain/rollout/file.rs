@@ -24,6 +24,7 @@ impl Rollout {
 
     pub(super) fn configure(&mut self, now: Now, configured: Configured, effects: &mut Vec<Effect>) {
         self.configured = configured;
+        self.relabel();
         self.write_back = match self.write_back {
             WriteBack::Writing { .. } => WriteBack::Writing { stale: true },
             WriteBack::Idle | WriteBack::Failed(_) => WriteBack::Idle,
@@ -70,6 +71,9 @@ impl Rollout {
         }
         self.write_records(effects);
         let settled = matches!(self.state, State::Steady) && !self.order_waits;
+        if let Some(line) = self.barrier_line() {
+            self.write_behind(now, line, None, effects);
+        }
         // While something newer is on its way to the disk, its line says it.
         if settled && self.unwritten.is_none() && self.has_to_note(now) {
             let origin = self.configured.origin(Trigger::File);

@@ -1,10 +1,13 @@
 //! What goes into the machine and what comes out: commands, events, effects, answers, and the view of it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::{GatePolicy, GateReport, Probed};
 use crate::domain::release::Release;
+use crate::domain::rollout::Unsafe;
+use crate::domain::schema::{Currents, FirstWrite, Labels, Reading, Verdict};
 use crate::domain::transition::{
     Decision, Drained, FileOrder, Freeze, Generation, Origin, Previous, Quarantined, Transition,
 };
@@ -82,6 +85,10 @@ pub struct Configured {
     pub order: FileOrder,
     /// The release label of each color.
     pub deployed: PerColor<Release>,
+    /// What each of them says of the data stores.
+    pub schema: PerColor<Labels>,
+    /// The stores whose version a probe tells.
+    pub probed: PerColor<BTreeSet<String>>,
     /// The gate's policy.
     pub gate: GatePolicy,
     /// How long a drain may take.
@@ -109,6 +116,10 @@ pub enum Event {
     Drained(Drained),
     /// A new valid configuration is in force.
     Configured(Configured),
+    /// Probes of data stores have answered, or failed.
+    SchemaRead(Vec<Reading>),
+    /// This release accepted its first mutating request.
+    FirstWrite(Release, FirstWrite),
     /// The write-back of `active` went through (`Ok`: the file now says this color), or why it did not.
     WroteBack(Result<Color, String>),
     /// The deadline has passed.
@@ -118,8 +129,16 @@ pub enum Event {
 /// What has to follow, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Probe every endpoint of a color once, now.
-    Probe(RoundId, Color),
+    /// Probe every endpoint of a color once, now; if `schema` is true, ask the probes of the data stores as well, and say
+    /// `SchemaRead` before `Probed`.
+    Probe {
+        /// Whose answer it is.
+        round: RoundId,
+        /// Which color.
+        color: Color,
+        /// With the data stores.
+        schema: bool,
+    },
     /// Append to the ledger; answer with `Committed` or `CommitFailed`.
     Commit(CommitId, Transition),
     /// Make this decision visible to every request that arrives from now on.
@@ -154,6 +173,8 @@ pub struct Outcome {
     pub took: Duration,
     /// It is on disk.
     pub durable: bool,
+    /// Where the way back leads after it, and whether it is safe; `None`: nowhere, or nothing was moved.
+    pub way_back: Option<(Release, Verdict)>,
 }
 
 /// Why a command was not carried out. An ordinary answer, not an error.
@@ -190,6 +211,8 @@ pub enum Refusal {
     Frozen(Freeze),
     /// The release was taken back because it was bad.
     Quarantined(Quarantined),
+    /// The data stores do not allow it.
+    RollbackUnsafe(Box<Unsafe>),
     /// The ledger could not be written, with the reason.
     NotDurable(String),
 }
@@ -222,6 +245,10 @@ pub struct View {
     pub known_good_at: Option<Instant>,
     /// Whether a rollback has a target.
     pub rollback: Result<Previous, Refusal>,
+    /// Whether it is safe for the data stores.
+    pub safety: Verdict,
+    /// What the data stores are at.
+    pub stores: Currents,
     /// The write-back of `active` failed, with the reason.
     pub write_back_error: Option<String>,
 }

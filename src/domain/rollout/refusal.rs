@@ -17,6 +17,7 @@ impl Refusal {
             Refusal::NoKnownGood { .. } => "no_known_good",
             Refusal::Frozen(_) => "frozen",
             Refusal::Quarantined(_) => "quarantined",
+            Refusal::RollbackUnsafe(_) => "rollback_unsafe",
             Refusal::NotDurable(_) => "not_durable",
         }
     }
@@ -61,6 +62,7 @@ impl fmt::Display for Refusal {
                 bad.by,
                 bad.reason,
             ),
+            Refusal::RollbackUnsafe(why) => why.fmt(f),
             Refusal::NotDurable(cause) => {
                 write!(f, "the decision could not be written down, so nothing was moved: {cause}")
             }

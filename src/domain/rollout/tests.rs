@@ -5,7 +5,10 @@ use std::time::{Instant, SystemTime};
 use super::*;
 use crate::domain::color::PerColor;
 use crate::domain::gate::GatePolicy;
+use crate::domain::schema::Lineage;
 use crate::domain::transition::FileOrder;
+
+mod safety;
 
 /// A rollout, its clock, and what came out last.
 struct Script {
@@ -27,6 +30,8 @@ fn configured(active: Color) -> Configured {
     Configured {
         order: order(active),
         deployed: PerColor::from_fn(release),
+        schema: PerColor::default(),
+        probed: PerColor::default(),
         gate: GatePolicy { quorum_percent: 100, passes: 2, timeout: Duration::from_secs(5) },
         drain_timeout: Duration::from_secs(30),
         bake: Duration::from_secs(900),
@@ -46,6 +51,7 @@ fn decision(seen: Color) -> Decision {
         freeze: None,
         quarantine: Vec::new(),
         seen: order(seen),
+        lineage: Lineage::default(),
     }
 }
 
@@ -112,7 +118,8 @@ impl Script {
             .iter()
             .filter(told)
             .map(|effect| match effect {
-                Effect::Probe(_, color) => format!("probe {color}"),
+                Effect::Probe { color, schema: false, .. } => format!("probe {color}"),
+                Effect::Probe { color, schema: true, .. } => format!("probe {color} and stores"),
                 Effect::Commit(_, line) => format!("commit {:?} {}", line.kind, line.decision.active).to_lowercase(),
                 Effect::Publish(decision) => format!("publish {} {}", decision.active, decision.generation),
                 Effect::Drain(color, _) => format!("drain {color}"),
@@ -126,8 +133,10 @@ impl Script {
     }
 
     fn round_id(&self) -> RoundId {
-        let probe =
-            self.effects.iter().find_map(|effect| if let Effect::Probe(id, _) = effect { Some(*id) } else { None });
+        let probe = self
+            .effects
+            .iter()
+            .find_map(|effect| if let Effect::Probe { round, .. } = effect { Some(*round) } else { None });
         probe.expect("the gate is asked")
     }
 
@@ -346,10 +355,8 @@ impl Script {
     }
 
     fn probed(&mut self, passed: bool) -> &mut Script {
-        let Some(Effect::Probe(id, _)) = self.effects.iter().find(|effect| matches!(effect, Effect::Probe(..))) else {
-            panic!("nothing is probed: {:?}", self.words());
-        };
-        let id = *id;
+        let asked = |effect: &Effect| if let Effect::Probe { round, .. } = effect { Some(*round) } else { None };
+        let id = self.effects.iter().find_map(asked).expect("something is probed");
         self.at(self.seconds, Event::Probed(id, round(passed)))
     }
 }

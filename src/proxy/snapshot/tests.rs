@@ -3,6 +3,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::domain::release::Release;
+use crate::domain::schema::Lineage;
 use crate::domain::transition::{FileOrder, Generation};
 
 fn config(more: &str) -> Config {
@@ -26,6 +27,7 @@ fn decision(generation: u64, active: Color) -> Decision {
         freeze: None,
         quarantine: Vec::new(),
         seen: FileOrder { active, release },
+        lineage: Lineage::default(),
     }
 }
 

@@ -53,10 +53,22 @@ async fn every_endpoint_of_the_contract_is_in_the_document() {
             "POST /admin/switch",
         ]
     );
-    for schema in
-        ["SwitchBody", "SwitchAnswer", "RollbackBody", "StatusAnswer", "HistoryAnswer", "ReloadAnswer", "Problem"]
-    {
+    for schema in [
+        "SwitchBody",
+        "SwitchAnswer",
+        "RollbackBody",
+        "StatusAnswer",
+        "HistoryAnswer",
+        "ReloadAnswer",
+        "ObstacleAnswer",
+    ] {
         assert!(document["components"]["schemas"][schema]["properties"].is_object(), "{schema}");
+    }
+    // With what a refusal by the data stores says besides; nothing of that is in every problem.
+    for part in ["Problem", "UnsafeAnswer"] {
+        let parts = document["components"]["schemas"][part]["allOf"].as_array().expect("two parts");
+        let own = parts.iter().find(|part| part["properties"].is_object()).expect("its own fields");
+        assert_eq!(own["required"].as_array().map_or(0, Vec::len), if part == "Problem" { 4 } else { 0 }, "{own}");
     }
     assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
     for (path, method, operation) in operations(&document) {

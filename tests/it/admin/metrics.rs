@@ -112,7 +112,7 @@ fn parsed(text: &str, open: bool) -> Page {
             };
             assert!(fits, "{line} is not of a {}", family.1);
             let value: f64 = rest.strip_prefix(' ').and_then(|value| value.parse().ok()).expect("a value");
-            assert!(value.is_finite() && value >= 0.0, "{line}");
+            assert!(value.is_finite() && (value >= 0.0 || family.1 == "gauge"), "{line}");
             labels.sort();
             assert!(labels.windows(2).all(|pair| pair[0].0 != pair[1].0), "{line} has a label twice");
             let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
@@ -165,6 +165,7 @@ async fn every_series_of_the_contract_is_there_before_anything_happened() {
         ("cutover_active{color=\"green\"}", 0.0),
         ("cutover_generation", 1.0),
         ("cutover_rollback_possible", 0.0),
+        ("cutover_rollback_safe", -1.0),
         ("cutover_durable", 1.0),
         ("cutover_drain_seconds_count", 0.0),
         ("cutover_drain_seconds_sum", 0.0),

@@ -1,0 +1,143 @@
+//! What was written down, on the wire: transitions, releases, and what a look at the ledger found.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::admin::api::GateAnswer;
+
+/// `GET /admin/history`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HistoryAnswer {
+    /// Newest first.
+    pub transitions: Vec<TransitionAnswer>,
+    /// For the next page: `?before=`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_before: Option<u64>,
+}
+
+/// One transition.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TransitionAnswer {
+    /// Its number in the ledger; 0: not written yet.
+    pub sequence: u64,
+    /// What it is: `start`, `switch`, `rollback`, `release` (another one on the active color), `seen` (an order in the file
+    /// that moved nothing), `refused`, `known_good`, `freeze`, `unfreeze`, or `barrier` (the way back is not safe any more).
+    pub kind: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// The color that served before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The release that served before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_release: Option<String>,
+    /// The color that serves after it.
+    pub to: String,
+    /// The release that serves after it.
+    pub release: String,
+    /// The generation after it.
+    pub generation: u64,
+    /// `api`, `file`, `start`, `automatic` or `traffic`.
+    pub trigger: String,
+    /// Who.
+    pub actor: String,
+    /// From where.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The gate was told to stand aside.
+    pub forced: bool,
+    /// It was not safe for the data stores, and was forced: there is no way back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overridden: bool,
+    /// Why nothing moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// What was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskedAnswer>,
+    /// What each endpoint answered to the gate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gate: Vec<GateAnswer>,
+    /// How the drain that it began has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<DrainedAnswer>,
+    /// From the command to the decision, in microseconds.
+    pub took_us: u64,
+}
+
+/// What was refused.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AskedAnswer {
+    /// `switch`, `rollback`, `freeze` or `unfreeze`.
+    pub kind: String,
+    /// Where it was to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The release there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+}
+
+/// The end of a drain.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DrainedAnswer {
+    /// Of which color.
+    pub color: String,
+    /// From the move to its last request, in microseconds.
+    pub took_us: u64,
+    /// What `drain.timeout` had to end.
+    pub ended: u64,
+}
+
+/// `GET /admin/releases`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReleasesAnswer {
+    /// Newest first.
+    pub releases: Vec<RunAnswer>,
+}
+
+/// A release that served, or serves.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunAnswer {
+    /// Its label.
+    pub release: String,
+    /// Where.
+    pub color: String,
+    /// Since when, RFC 3339.
+    pub from: String,
+    /// Until when; absent: it still does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// By which way it came there.
+    pub trigger: String,
+    /// Who put it there.
+    pub actor: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when it is known good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_good: Option<String>,
+}
+
+/// `GET /admin/history/verify`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct VerifyAnswer {
+    /// Every line is as it was written.
+    pub ok: bool,
+    /// Lines that can be read.
+    pub lines: u64,
+    /// The number of the first of them; older ones are dropped when the ledger becomes long.
+    pub first: u64,
+    /// The number of the last.
+    pub last: u64,
+    /// SHA-256 of the last line. Kept elsewhere, it tells later whether the ledger was written anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// What is wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breaks: Vec<String>,
+}

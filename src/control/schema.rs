@@ -1,0 +1,114 @@
+//! The probes of data stores: what a store is at, asked over HTTP where the configuration says.
+//!
+//! Never waited for by a request or by a way back; a forward move asks beside its gate, and the status every second.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::config::SchemaProbe;
+use crate::control::{Controller, Input};
+use crate::domain::color::Color;
+use crate::domain::schema::{Reading, Version};
+
+/// A probe that takes longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// A longer answer is none.
+const MAX_ANSWER: usize = 64 << 10;
+
+impl Controller {
+    /// All probes of both colors.
+    pub(super) fn schema_probes(&self) -> Vec<(Color, String, SchemaProbe)> {
+        let colors = self.config.colors.iter();
+        colors
+            .flat_map(|(color, of)| of.probes.iter().map(move |(store, probe)| (color, store.clone(), probe.clone())))
+            .collect()
+    }
+
+    /// Asks them for the status, unless that is under way.
+    pub(super) fn look_at_schema(&mut self) {
+        let probes = self.schema_probes();
+        if probes.is_empty() || self.reading_schema {
+            return;
+        }
+        self.reading_schema = true;
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let _ = inputs.send(Input::SchemaRead(read(probes).await));
+        });
+    }
+}
+
+/// Asks all of them at the same time.
+pub(super) async fn read(probes: Vec<(Color, String, SchemaProbe)>) -> Vec<Reading> {
+    let mut asked = JoinSet::new();
+    for (color, store, probe) in probes {
+        asked.spawn(async move {
+            let answer = match tokio::time::timeout(TIMEOUT, ask(&probe)).await {
+                Ok(answer) => answer,
+                Err(_elapsed) => Err(format!("no answer within {}", humantime::format_duration(TIMEOUT))),
+            };
+            Reading { color, store, answer }
+        });
+    }
+    asked.join_all().await
+}
+
+async fn ask(probe: &SchemaProbe) -> Result<Version, String> {
+    let uri: Uri = probe.url.parse().map_err(|_| "the address can't be read".to_owned())?;
+    let authority = uri.authority().ok_or("the address names no host")?;
+    let (host, port) = (authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80));
+    let stream = TcpStream::connect((host, port)).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        _ => error.to_string(),
+    })?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let exchange = async {
+        let target = uri.path_and_query().map_or("/", |path| path.as_str());
+        let request = Request::get(target)
+            .header(header::HOST, authority.as_str())
+            .header(header::USER_AGENT, "cutover-probe")
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONNECTION, "close")
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| error.to_string())?;
+        let answer = sender.send_request(request).await.map_err(|_| "closed without an answer".to_owned())?;
+        if answer.status() != StatusCode::OK {
+            return Err(format!("answered {}", answer.status().as_u16()));
+        }
+        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+        body.map(|body| body.to_bytes()).map_err(|_| "the answer broke off, or is too long".to_owned())
+    };
+    // The connection has to be driven, and ends with the exchange.
+    let mut connection = std::pin::pin!(connection);
+    let mut exchange = std::pin::pin!(exchange);
+    let body = tokio::select! {
+        biased;
+        body = &mut exchange => body?,
+        // The other side closed; what it said before is still to be read.
+        _ = &mut connection => exchange.await?,
+    };
+    version(&body, &probe.json)
+}
+
+/// A whole number, as a number or in a string.
+fn version(body: &[u8], pointer: &str) -> Result<Version, String> {
+    let document: serde_json::Value = serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())?;
+    let place = || if pointer.is_empty() { "the answer".to_owned() } else { format!("{pointer} in the answer") };
+    let value = document.pointer(pointer).ok_or_else(|| format!("there is no {}", place()))?;
+    let number = match value {
+        serde_json::Value::Number(number) => number.as_u64(),
+        serde_json::Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.map(Version).ok_or_else(|| format!("{} is no version, which is a whole number", place()))
+}
+
+#[cfg(test)]
+mod tests;

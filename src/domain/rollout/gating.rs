@@ -1,0 +1,99 @@
+//! The gate: a move waits in front of it until its target has passed, or its time is up.
+
+use crate::domain::clock::Now;
+use crate::domain::gate::{self, GateReport, Probed};
+use crate::domain::rollout::{
+    Asker, CommitId, Effect, Gating, Move, Outcome, ROUND_PAUSE, Refusal, Rollout, RoundId, State,
+};
+use crate::domain::transition::Kind;
+
+impl Rollout {
+    /// Begins a move, at its gate.
+    pub(super) fn begin(&mut self, now: Now, underway: Move, effects: &mut Vec<Effect>) {
+        if underway.forced {
+            return self.gate_opened(now, underway, effects);
+        }
+        let schema = self.waits_for_probes(&underway);
+        if !schema && let Some(refusal) = self.objection(&underway) {
+            return self.refuse(now, underway, refusal, effects);
+        }
+        let round = RoundId(self.new_id());
+        let deadline = now.mono + self.configured.gate.timeout;
+        effects.push(Effect::Probe { round, color: underway.to, schema });
+        let gating = Gating { round: Some(round), next_round: None, deadline, rounds: 0, passes: 0 };
+        self.state = State::Gating(underway, gating);
+    }
+
+    pub(super) fn probed(&mut self, now: Now, round: RoundId, results: Vec<Probed>, effects: &mut Vec<Effect>) {
+        let State::Gating(underway, gating) = &mut self.state else { return };
+        if gating.round != Some(round) {
+            return;
+        }
+        gating.round = None;
+        gating.rounds += 1;
+        let report = GateReport { color: underway.to, rounds: gating.rounds, endpoints: results };
+        let passed = gate::passes(&self.configured.gate, &report);
+        underway.report = Some(report);
+        // What the stores do not allow has to be said also of a target that is not healthy: it may be why.
+        if self.under_way().is_some_and(|underway| self.objection(underway).is_some()) {
+            let State::Gating(underway, _) = std::mem::replace(&mut self.state, State::Steady) else { return };
+            return self.gate_opened(now, underway, effects);
+        }
+        let State::Gating(underway, gating) = &mut self.state else { return };
+        gating.passes = if passed { gating.passes + 1 } else { 0 };
+        // In an incident, a "no" has to come at once; so it has to when somebody only asks.
+        let patient = underway.kind != Kind::Rollback && !underway.dry_run;
+        if gating.passes >= self.configured.gate.passes || (passed && !patient) {
+            let State::Gating(underway, _) = std::mem::replace(&mut self.state, State::Steady) else { return };
+            self.gate_opened(now, underway, effects);
+        } else if patient && now.mono < gating.deadline {
+            gating.next_round = Some(now.mono + ROUND_PAUSE);
+        } else {
+            self.gate_closed(now, effects);
+        }
+    }
+
+    pub(super) fn gate_closed(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if let State::Gating(underway, gating) = std::mem::replace(&mut self.state, State::Steady) {
+            let nothing = GateReport { color: underway.to, rounds: gating.rounds, endpoints: Vec::new() };
+            let report = underway.report.clone().unwrap_or(nothing);
+            self.refuse(now, underway, Refusal::Unhealthy(report), effects);
+        }
+    }
+
+    pub(super) fn gate_opened(&mut self, now: Now, underway: Move, effects: &mut Vec<Effect>) {
+        if let Some(refusal) = self.objection(&underway) {
+            return self.refuse(now, underway, refusal, effects);
+        }
+        if underway.dry_run {
+            if let Asker::Command(id) = underway.asker {
+                let would = Outcome {
+                    changed: true,
+                    dry_run: true,
+                    active: underway.to,
+                    previous: self.decision.active,
+                    release: underway.release.clone(),
+                    took: now.mono.saturating_duration_since(underway.began.mono),
+                    way_back: self.outlook(&underway, &self.lineage_after(&underway)),
+                    ..self.unchanged(now, true)
+                };
+                effects.push(Effect::Reply(id, Ok(would)));
+            }
+            return;
+        }
+        let next = self.planned(now, &underway);
+        let transition = self.transition(now, &underway, next.clone());
+        if underway.kind == Kind::Rollback {
+            let answer = match underway.asker {
+                Asker::Command(id) => Some((id, self.outcome(now, &underway, &next, false))),
+                Asker::File => None,
+            };
+            self.make_visible(now, next, effects);
+            self.write_behind(now, transition, answer, effects);
+        } else {
+            let commit = CommitId(self.new_id());
+            effects.push(Effect::Commit(commit, transition));
+            self.state = State::Committing(underway, commit, next);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Where the core asks whether the data stores allow a move, and what the move leaves behind.
+//!
+//! A forward move waits for what probes answer now, which comes with the first round of the gate. A way back takes
+//! what was answered last: it has to be instant.
+
+use std::fmt;
+
+use crate::domain::clock::Now;
+use crate::domain::color::Color;
+use crate::domain::release::Release;
+use crate::domain::rollout::{Move, Refusal, Rollout, State};
+use crate::domain::schema::{
+    Currents, FirstWrite, Labels, Lineage, Obstacle, Overridden, Range, Reading, Verdict, admits, runs,
+};
+use crate::domain::transition::{Kind, Origin, Transition, Trigger};
+
+/// A move that the data stores do not allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsafe {
+    /// Back to what served before; else forward.
+    pub back: bool,
+    /// Where it would go.
+    pub to: Color,
+    /// The release there.
+    pub release: Release,
+    /// What serves.
+    pub serving: Release,
+    /// Why not; never empty.
+    pub obstacles: Vec<Obstacle>,
+    /// The nearest release before the one that serves which could serve now.
+    pub nearest_safe: Option<Release>,
+    /// It was forced, and no reason was given.
+    pub reason_missing: bool,
+}
+
+impl Unsafe {
+    /// For a forward move: what to do instead, in two steps, each of them safe.
+    #[must_use]
+    pub fn steps(&self) -> Option<[(&'static str, String); 2]> {
+        let (store, needs, by) = self.obstacles.iter().find_map(|obstacle| match obstacle {
+            Obstacle::Unfit { store, needs, release, .. } => Some((store, needs, release)),
+            Obstacle::Barrier { .. } | Obstacle::Forced(_) => None,
+        })?;
+        Some(two_steps(store, *needs, by, &self.release))
+    }
+
+    /// What to do instead, in a sentence.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        if let Some(steps) = self.steps().filter(|_| !self.back) {
+            let steps = steps.map(|(name, what)| format!("{name}: {what}"));
+            return format!("take two safe steps instead; {}; {}", steps[0], steps[1]);
+        }
+        let repair = "fix forward with a new release that can run on what the stores are at";
+        match &self.nearest_safe {
+            Some(release) => format!("{repair}, or deploy {release} again, which can, and switch to it"),
+            None => repair.to_owned(),
+        }
+    }
+}
+
+fn two_steps(store: &str, needs: Range, by: &Release, release: &Release) -> [(&'static str, String); 2] {
+    [
+        (
+            "expand first",
+            format!(
+                "a release that only adds to {store}, so that {by} (needs {needs}) can run on it too; switch to that one"
+            ),
+        ),
+        (
+            "contract after",
+            format!("once {by} is not the way back any more, {release} may take away from {store} what nobody needs"),
+        ),
+    ]
+}
+
+impl fmt::Display for Unsafe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, obstacle) in self.obstacles.iter().enumerate() {
+            f.write_str(if index > 0 { "; " } else { "" })?;
+            match obstacle {
+                Obstacle::Unfit { store, version, brought: true, current, release, needs } => {
+                    let from = current.map(|current| format!(" from {current}")).unwrap_or_default();
+                    let brings = format!("{} brings {store}{from} to {version}", self.release);
+                    write!(f, "{brings}, and {release}, which would be the way back, needs {needs}")?;
+                }
+                Obstacle::Unfit { store, version, release, needs, .. } => {
+                    write!(f, "{store} is at {version}, and {release} needs {needs}")?;
+                }
+                Obstacle::Barrier { .. } | Obstacle::Forced(_) => obstacle.fmt(f)?,
+            }
+        }
+        write!(f, "; {}", self.hint())?;
+        f.write_str(if self.reason_missing {
+            "; to force it, give a reason: it is kept, and shown until the next switch"
+        } else {
+            "; if it has to be, force it with a reason"
+        })
+    }
+}
+
+impl Rollout {
+    /// What the stores are at, as far as is known.
+    pub(super) fn currents(&self) -> Currents {
+        self.live.currents(self.decision.active, &self.decision.lineage, self.named_stores())
+    }
+
+    fn named_stores(&self) -> impl Iterator<Item = &String> {
+        let both = &self.configured.schema;
+        both.blue.keys().chain(both.green.keys())
+    }
+
+    /// What a release says of the stores: by the file where it is deployed, else as it was when it served.
+    fn labels_of(&self, color: Color, release: &Release) -> Labels {
+        if self.configured.deployed[color] == *release {
+            return self.configured.schema[color].clone();
+        }
+        self.decision.lineage.labels_of(release).cloned().unwrap_or_default()
+    }
+
+    /// Whether the way back is safe. Without one there is nothing to say.
+    pub(super) fn way_back(&self) -> Verdict {
+        let Ok(previous) = self.rollback_target() else { return Verdict::Unknown(Vec::new()) };
+        let lineage = &self.decision.lineage;
+        self.judged_back(previous.color, &previous.release, lineage, &self.currents())
+    }
+
+    fn judged_back(&self, color: Color, release: &Release, lineage: &Lineage, currents: &Currents) -> Verdict {
+        let verdict = runs(release, &self.labels_of(color, release), currents, lineage.after(release));
+        match lineage.overridden.clone() {
+            Some(overridden) => {
+                let mut obstacles = verdict.obstacles();
+                obstacles.push(Obstacle::Forced(overridden));
+                Verdict::No(obstacles)
+            }
+            None => verdict,
+        }
+    }
+
+    /// Whether the way back will be safe after a move, by what it brings the stores to; `None`: there will be none.
+    pub(super) fn outlook(&self, underway: &Move, after: &Lineage) -> Option<(Release, Verdict)> {
+        if underway.kind != Kind::Switch {
+            return None;
+        }
+        let (color, release) = (self.decision.active, &self.decision.release);
+        let mut currents = self.live.currents(underway.to, after, self.named_stores());
+        for (store, label) in self.labels_of(underway.to, &underway.release) {
+            if let Some(current) = currents.get_mut(&store) {
+                current.version = current.version.max(label.migrates_to);
+            }
+        }
+        Some((release.clone(), self.judged_back(color, release, after, &currents)))
+    }
+
+    /// Whether a move has to wait for what probes answer now.
+    pub(super) fn waits_for_probes(&self, underway: &Move) -> bool {
+        let probed = &self.configured.probed;
+        underway.kind != Kind::Rollback && !(probed.blue.is_empty() && probed.green.is_empty())
+    }
+
+    /// Why a move is refused, if it is.
+    pub(super) fn objection(&self, underway: &Move) -> Option<Refusal> {
+        let obstacles = self.obstacles(underway);
+        let reason_missing = underway.forced && underway.origin.reason.is_none();
+        if obstacles.is_empty() || (underway.forced && !reason_missing) {
+            return None;
+        }
+        Some(Refusal::RollbackUnsafe(Box::new(Unsafe {
+            back: underway.kind == Kind::Rollback,
+            to: underway.to,
+            release: underway.release.clone(),
+            serving: self.decision.release.clone(),
+            obstacles,
+            nearest_safe: self.nearest_safe(),
+            reason_missing,
+        })))
+    }
+
+    /// What stands in the way of a move: the target can't run on what is there; it is a way back over a barrier; or
+    /// what serves now could not serve again after it.
+    fn obstacles(&self, underway: &Move) -> Vec<Obstacle> {
+        let (currents, lineage) = (self.currents(), &self.decision.lineage);
+        let (to, release) = (underway.to, &underway.release);
+        if underway.kind == Kind::Rollback {
+            return self.judged_back(to, release, lineage, &currents).obstacles();
+        }
+        let labels = self.labels_of(to, release);
+        // Whoever switches to what served before goes back as well.
+        let path = if lineage.has(release) { lineage.after(release) } else { &[] };
+        let mut obstacles = runs(release, &labels, &currents, path).obstacles();
+        let back_to = match underway.kind {
+            Kind::Release => self.rollback_target().ok().map(|previous| (previous.color, previous.release)),
+            _ => Some((self.decision.active, self.decision.release.clone())),
+        };
+        if let Some((color, release)) = back_to {
+            obstacles.extend(admits(&labels, (&release, &self.labels_of(color, &release)), &currents));
+        }
+        obstacles
+    }
+
+    /// The newest release before the one that serves which could serve now, whether it is deployed or not.
+    fn nearest_safe(&self) -> Option<Release> {
+        let (lineage, currents) = (&self.decision.lineage, self.currents());
+        let could = |release: &Release, labels: &Labels| {
+            *release != self.decision.release
+                && runs(release, labels, &currents, lineage.after(release)) == Verdict::Yes
+        };
+        lineage.steps.iter().rev().find(|step| could(&step.release, &step.labels)).map(|step| step.release.clone())
+    }
+
+    /// The releases that took traffic, after a move.
+    pub(super) fn lineage_after(&self, underway: &Move) -> Lineage {
+        let overridden = match (&underway.kind, &underway.origin.reason) {
+            // It is back; there is nothing left to go back to.
+            (Kind::Rollback, _) => None,
+            (_, Some(reason)) if underway.forced && !self.obstacles(underway).is_empty() => {
+                Some(Overridden { by: underway.origin.actor.clone(), reason: reason.clone() })
+            }
+            (Kind::Release, _) => self.decision.lineage.overridden.clone(),
+            _ => None,
+        };
+        let labels = self.labels_of(underway.to, &underway.release);
+        self.decision.lineage.followed_by(&underway.release, &labels, overridden)
+    }
+
+    /// What the file says of the release that serves is so at once.
+    pub(super) fn relabel(&mut self) {
+        let Self { configured, decision, live, .. } = self;
+        if configured.deployed[decision.active] == decision.release {
+            decision.lineage.relabel(&decision.release, &configured.schema[decision.active]);
+        }
+        live.retain(&configured.probed);
+    }
+
+    /// Probes have answered.
+    pub(super) fn schema_read(&mut self, now: Now, readings: Vec<Reading>) {
+        self.live.read(now.mono, readings);
+    }
+
+    /// A release accepted its first write.
+    pub(super) fn first_write(&mut self, release: &Release, write: FirstWrite) {
+        if self.decision.lineage.wrote(release, write.clone()) {
+            self.barrier = Some((release.clone(), write));
+        }
+    }
+
+    /// A line that says that a barrier was passed; once nothing else is on its way to the disk that has to be the last.
+    pub(super) fn barrier_line(&mut self) -> Option<Transition> {
+        if matches!(self.state, State::Committing(..)) || self.unwritten.is_some() {
+            return None;
+        }
+        let (release, FirstWrite { at, request }) = self.barrier.take()?;
+        let reason = format!("{release} accepted its first write");
+        let origin = Origin {
+            trigger: Trigger::Traffic,
+            actor: format!("request {request}"),
+            source: String::new(),
+            reason: Some(reason),
+        };
+        Some(Transition { at, ..Transition::new(Kind::Barrier, at, origin, self.decision.clone()) })
+    }
+}
