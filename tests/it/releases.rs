@@ -145,6 +145,7 @@ async fn a_release_that_was_taken_back_as_bad_comes_back_only_by_force_or_under_
     proxy.until("it is another one", |status| status["green"]["release"] == "2.0.1").await;
     proxy.switch("green").await;
     proxy.post("/admin/rollback", json!({})).await;
+    proxy.until("the file is put right", |status| status["file"]["disagrees"] == false).await;
     proxy.replace_file(&proxy.text().replace("release = \"2.0.1\"", "release = \"2.0\""));
     proxy.until("it is the bad one again", |status| status["green"]["release"] == "2.0").await;
     assert_eq!(code(&proxy.post("/admin/switch", json!({})).await), (409, "quarantined".to_owned()));

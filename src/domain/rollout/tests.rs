@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use super::*;
 use crate::domain::color::PerColor;
-use crate::domain::gate::GatePolicy;
+use crate::domain::gate::{GatePolicy, Probed};
 use crate::domain::schema::Lineage;
 use crate::domain::transition::FileOrder;
 
