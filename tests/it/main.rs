@@ -15,6 +15,7 @@ mod file;
 mod hostile;
 mod http;
 mod http2;
+mod large;
 mod proxy;
 mod proxy_protocol;
 mod releases;
