@@ -74,6 +74,7 @@ fn published(routes: usize) -> (Plane, cutover::proxy::live::Publisher) {
         previous: None,
         freeze: None,
         quarantine: Vec::new(),
+        written_back: Vec::new(),
         seen: FileOrder { active: Color::Blue, release },
         lineage: Lineage::default(),
     };

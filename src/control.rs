@@ -495,5 +495,6 @@ pub(crate) fn first_decision(config: &Config) -> Decision {
         quarantine: Vec::new(),
         lineage: Lineage::default().followed_by(&order.release, labels, None),
         seen: order,
+        written_back: Vec::new(),
     }
 }

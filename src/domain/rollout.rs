@@ -53,6 +53,8 @@ pub struct Rollout {
     order_waits: bool,
     order: OrderState,
     write_back: WriteBack,
+    /// How often the file is being put right; more than once where a move overtook another one.
+    writes: u32,
     /// The newest line that moved nothing, or that is known to be on disk.
     line: Line,
     /// Since when this process has seen the release serve.
@@ -186,12 +188,14 @@ impl Rollout {
             order_waits: false,
             order: OrderState::Done,
             write_back: WriteBack::Idle,
+            writes: 0,
             serves_since: now.mono,
             thaws_at: None,
             records: VecDeque::new(),
             refused: None,
             last_id: 0,
         };
+        rollout.forgive_own_words();
         rollout.order_waits = rollout.file_has_an_order();
         rollout.relabel();
         rollout.rest(now, effects);
@@ -436,6 +440,7 @@ impl Rollout {
             freeze: current.freeze.clone(),
             quarantine,
             seen: current.seen.clone(),
+            written_back: self.written_back(underway.to),
             lineage,
             generation: self.new_generation(),
         }

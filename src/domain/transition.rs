@@ -42,6 +42,9 @@ pub struct Decision {
     pub quarantine: Vec<Quarantined>,
     /// The order last seen in the configuration file, obeyed or not. Only a change against it is a new order.
     pub seen: FileOrder,
+    /// Colors that the file may name because this program has put, or is putting, them there. Found after a crash they
+    /// are no order.
+    pub written_back: Vec<Color>,
     /// The releases that took traffic, with what they did to the data stores.
     pub lineage: Lineage,
 }

@@ -142,6 +142,8 @@ struct Decided {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     quarantine: Vec<Bad>,
     seen: Standing,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    written_back: Vec<String>,
     #[serde(default, skip_serializing_if = "lineage::Written::is_empty")]
     lineage: lineage::Written,
 }
@@ -240,6 +242,7 @@ impl Entry {
                 }),
                 quarantine: decision.quarantine.iter().map(bad).collect(),
                 seen: standing(decision.seen.active, &decision.seen.release),
+                written_back: decision.written_back.iter().map(Color::to_string).collect(),
                 lineage: lineage::Written::from(&decision.lineage),
             },
         }
@@ -329,6 +332,7 @@ impl Decided {
             freeze,
             quarantine: self.quarantine.into_iter().map(Bad::into_quarantined).collect::<Option<_>>()?,
             seen: FileOrder { active, release },
+            written_back: self.written_back.iter().map(|color| color.parse().ok()).collect::<Option<_>>()?,
             lineage: self.lineage.into_lineage()?,
         })
     }

@@ -61,6 +61,7 @@ fn transition(generation: u64) -> Transition {
                 reason: "slow".to_owned(),
             }],
             seen: order,
+            written_back: vec![Color::Green],
             lineage: lineage(at),
         },
     }

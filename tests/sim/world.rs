@@ -43,6 +43,10 @@ pub(crate) struct World {
     disk: Vec<Transition>,
     queue: VecDeque<(CommitId, Transition)>,
     disk_works: bool,
+    /// Edits of the file that are waited for, and whether what they follow from was on disk.
+    file_writes: VecDeque<(Color, bool)>,
+    /// The file's words are this program's own, and followed from what was on disk.
+    own_words: bool,
     /// What may still come back, in any order.
     late: Vec<Event>,
 
@@ -78,6 +82,7 @@ impl World {
             freeze: None,
             quarantine: Vec::new(),
             seen: file.clone(),
+            written_back: Vec::new(),
             lineage: Lineage::default().followed_by(&deployed.blue, &schema.blue, None),
         };
         let start = Instant::now();
@@ -107,6 +112,8 @@ impl World {
             disk: vec![first],
             queue: VecDeque::new(),
             disk_works: true,
+            file_writes: VecDeque::new(),
+            own_words: false,
             late: Vec::new(),
             seen_generations: BTreeSet::from([decision.generation]),
             live: decision,
@@ -146,7 +153,8 @@ impl World {
                 let works = self.disk_works;
                 self.say(|| format!("{step}: disk works: {works}"));
             }
-            89..=91 => self.writable_file = self.random.bool(),
+            89 => self.writable_file = self.random.bool(),
+            90..=91 => self.write_file(),
             92..=93 => self.wall_offset = self.random.u64(0..2_000_000),
             94..=95 => self.crash(),
             96 => self.look_at_store(),
@@ -212,6 +220,7 @@ impl World {
             _ => self.write_back = self.random.bool(),
         }
         self.file.release = self.deployed[self.file.active].clone();
+        self.own_words = false;
         self.named.insert((self.file.active, self.file.release.clone()));
         let event =
             Event::Configured(configured(&self.file, &self.deployed, &self.schema, self.probed, self.write_back));
@@ -235,7 +244,23 @@ impl World {
         }
     }
 
+    /// The owner of the file does what it was asked for first.
+    fn write_file(&mut self) {
+        let Some((color, durable)) = self.file_writes.pop_front() else { return };
+        let result = if self.writable_file {
+            self.file = FileOrder { active: color, release: self.deployed[color].clone() };
+            self.own_words = durable;
+            Ok(color)
+        } else {
+            Err("read-only".to_owned())
+        };
+        self.handle(Event::WroteBack(result));
+    }
+
     fn deliver_late(&mut self) {
+        if self.random.bool() {
+            self.write_file();
+        }
         if !self.late.is_empty() {
             let event = self.late.swap_remove(self.random.usize(0..self.late.len()));
             self.handle(event);
@@ -259,6 +284,15 @@ impl World {
                 self.disk.push(transition);
             }
         }
+        // What was asked of the file is done up to some point, too.
+        for _ in 0..self.random.usize(0..=self.file_writes.len()) {
+            let Some((color, durable)) = self.file_writes.pop_front() else { break };
+            if self.writable_file {
+                self.file = FileOrder { active: color, release: self.deployed[color].clone() };
+                self.own_words = durable;
+            }
+        }
+        self.file_writes.clear();
         self.late.clear();
         self.open.clear();
         let decision = self.disk.last().expect("the first start is on disk").decision.clone();
@@ -280,11 +314,13 @@ impl World {
         self.seen_generations = BTreeSet::from([decision.generation]);
         self.promised = decision.generation;
         let overruled = self.file == decision.seen && self.file.active != decision.active;
+        let relabeled = self.file.active == decision.active && self.file.release != decision.release;
+        let own_words = self.own_words && !relabeled;
         let mut effects = Vec::new();
         let configured = configured(&self.file, &self.deployed, &self.schema, self.probed, self.write_back);
         self.told = PerColor::default();
         self.rollout = Rollout::new(self.now(), decision, true, configured, &mut effects);
-        if overruled {
+        if overruled || own_words {
             let obeys = effects.iter().any(|effect| matches!(effect, Effect::Probe { .. }));
             assert!(!obeys, "a file that merely still says what was overruled was obeyed after a restart");
         }
@@ -329,15 +365,9 @@ impl World {
                 }
                 Effect::WriteBack(color) => {
                     assert!(self.write_back, "the file is written although write_back is off");
-                    if self.writable_file {
-                        self.file = FileOrder { active: color, release: self.deployed[color].clone() };
-                        self.late.insert(0, Event::WroteBack(Ok(color)));
-                        // The owner of the file reports in order; nothing overtakes it.
-                        let event = self.late.remove(0);
-                        self.handle(event);
-                    } else {
-                        self.handle(Event::WroteBack(Err("read-only".to_owned())));
-                    }
+                    // Its owner does it some time later, and in order.
+                    let durable = self.rollout.view().durable;
+                    self.file_writes.push_back((color, durable));
                 }
                 Effect::Reply(id, result) => self.answered(id, result),
             }
@@ -488,7 +518,7 @@ impl World {
     fn come_to_rest(&mut self) {
         self.disk_works = true;
         for _ in 0..400 {
-            while !self.queue.is_empty() || !self.late.is_empty() {
+            while !self.queue.is_empty() || !self.late.is_empty() || !self.file_writes.is_empty() {
                 self.write_disk();
                 self.deliver_late();
             }

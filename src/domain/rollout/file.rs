@@ -41,6 +41,27 @@ impl Rollout {
         }
     }
 
+    /// What the file may say because of a move to this color.
+    pub(super) fn written_back(&self, to: Color) -> Vec<Color> {
+        let mut colors = self.decision.written_back.clone();
+        let will_be_written = self.configured.write_back && self.configured.order.active != to;
+        if will_be_written && !colors.contains(&to) {
+            colors.push(to);
+        }
+        colors
+    }
+
+    /// After a crash the file may name what this program had put there for a move that was overtaken by another one.
+    pub(super) fn forgive_own_words(&mut self) {
+        let order = &self.configured.order;
+        if self.decision.written_back.contains(&order.active) && order.active != self.decision.seen.active {
+            let serves = order.active == self.decision.active;
+            let release = if serves { &self.decision.release } else { &order.release };
+            self.decision.seen = FileOrder { active: order.active, release: release.clone() };
+        }
+        self.decision.written_back.clear();
+    }
+
     /// Whether the file says something that it did not say before: another color, or another release of the live one.
     pub(super) fn file_has_an_order(&self) -> bool {
         let (order, seen) = (&self.configured.order, &self.decision.seen);
@@ -48,6 +69,7 @@ impl Rollout {
     }
 
     pub(super) fn wrote_back(&mut self, result: Result<Color, String>) {
+        self.writes = self.writes.saturating_sub(1);
         match result {
             Ok(color) => {
                 let release = self.configured.deployed[color].clone();
@@ -74,15 +96,19 @@ impl Rollout {
         if let Some(line) = self.barrier_line() {
             self.write_behind(now, line, None, effects);
         }
+        let differs = self.configured.order.active != self.decision.active;
+        if settled && differs && self.configured.write_back && matches!(self.write_back, WriteBack::Idle) {
+            self.write_back = WriteBack::Writing { stale: false };
+            self.writes += 1;
+            self.decision.written_back = self.written_back(self.decision.active);
+            effects.push(Effect::WriteBack(self.decision.active));
+        } else if settled && self.writes == 0 {
+            self.decision.written_back.clear();
+        }
         // While something newer is on its way to the disk, its line says it.
         if settled && self.unwritten.is_none() && self.has_to_note(now) {
             let origin = self.configured.origin(Trigger::File);
             self.hand_over(Transition::new(Kind::Noted, now.wall, origin, self.decision.clone()), effects);
-        }
-        let differs = self.configured.order.active != self.decision.active;
-        if settled && differs && self.configured.write_back && matches!(self.write_back, WriteBack::Idle) {
-            self.write_back = WriteBack::Writing { stale: false };
-            effects.push(Effect::WriteBack(self.decision.active));
         }
     }
 

@@ -51,6 +51,7 @@ fn decision(seen: Color) -> Decision {
         freeze: None,
         quarantine: Vec::new(),
         seen: order(seen),
+        written_back: Vec::new(),
         lineage: Lineage::default(),
     }
 }
@@ -294,14 +295,14 @@ fn a_refused_order_is_written_down_and_the_file_put_right() {
     let mut script = Script::steady();
     script.at(0.0, Event::Configured(configured(Color::Green)));
     let words = script.at(5.0, Event::Tick).words();
-    assert_eq!(words, ["commit seen blue", "write back blue"]);
+    assert_eq!(words, ["commit seen blue", "write back blue", "commit noted blue"]);
     assert!(matches!(script.rollout.view().order, OrderState::Refused(Refusal::Unhealthy(_))));
 }
 
 #[test]
 fn words_that_were_overruled_are_no_order_after_a_restart_and_the_file_is_put_right() {
     let script = Script::new(Color::Green, Color::Green);
-    assert_eq!(script.words(), ["write back blue"]);
+    assert_eq!(script.words(), ["write back blue", "commit noted blue"]);
     let script = Script::new(Color::Green, Color::Blue);
     assert_eq!(script.words(), ["probe green"], "an edit while it was down is one");
 }

@@ -26,6 +26,7 @@ fn decision(generation: u64, active: Color) -> Decision {
         previous: None,
         freeze: None,
         quarantine: Vec::new(),
+        written_back: Vec::new(),
         seen: FileOrder { active, release },
         lineage: Lineage::default(),
     }
