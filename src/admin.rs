@@ -70,6 +70,7 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
         .routes(routes!(record::verify))
         .routes(routes!(record::releases))
         .routes(routes!(handlers::reload))
+        .routes(routes!(handlers::notify_test))
         .routes(routes!(handlers::config))
         .routes(routes!(events::events))
         .routes(routes!(handlers::metrics))

@@ -19,7 +19,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::admin::api::Problem;
 use crate::app;
-use crate::cli::args::{Args, HistoryAction, Subcommand};
+use crate::cli::args::{Args, HistoryAction, Notify, Subcommand};
 use crate::cli::client::Client;
 use crate::cli::output::{complain, print};
 
@@ -113,6 +113,9 @@ fn carry_out(args: Args) -> Result<(), Failure> {
         },
         Subcommand::Freeze(options) => on_runtime(commands::freeze(&Client::find(&connection)?, options, json)),
         Subcommand::Unfreeze { reason } => on_runtime(commands::unfreeze(&Client::find(&connection)?, reason, json)),
+        Subcommand::Notify(Notify::Test { sink }) => {
+            on_runtime(commands::notify_test(&Client::find(&connection)?, sink, json))
+        }
         Subcommand::Reload => on_runtime(commands::reload(&Client::find(&connection)?, json)),
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod error;
 mod file;
+pub mod receiver;
 mod render;
 mod validate;
 pub mod watch;
@@ -19,8 +20,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::config::error::{ConfigError, Diagnostic};
+use crate::config::receiver::Source;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
+use crate::domain::notice::{Event, Severity};
 use crate::domain::release::Release;
 use crate::domain::schema::Labels;
 use crate::tls::{CertificateFiles, TlsVersion};
@@ -61,6 +64,10 @@ pub struct Config {
     pub readiness: ReadinessConfig,
     /// `[log]`
     pub log: LogConfig,
+    /// `[service]`
+    pub service: ServiceConfig,
+    /// `[[notify]]`: whom to tell.
+    pub notify: Vec<NotifyConfig>,
 }
 
 impl Config {
@@ -474,6 +481,71 @@ pub enum AccessLog {
     Off,
     /// Appended to a file; opened again on `SIGHUP`.
     File(PathBuf),
+}
+
+/// `[service]`: how it is called where people are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// The service.
+    pub name: Option<String>,
+    /// Its environment.
+    pub environment: Option<String>,
+    /// This proxy.
+    pub instance: String,
+    /// Pages to read, by label; `{from}`, `{to}`, `{color}`, `{event}` and `{event_id}` are filled in.
+    pub links: BTreeMap<String, String>,
+}
+
+/// One `[[notify]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifyConfig {
+    /// Names it in the status, and its file in the state directory.
+    pub name: String,
+    /// What it understands.
+    pub kind: NotifyKind,
+    /// Where its address stands.
+    pub url: Source,
+    /// What it is told; empty: everything.
+    pub events: Vec<EventFilter>,
+    /// Nothing less important.
+    pub min_severity: Severity,
+    /// One attempt takes no longer.
+    pub timeout: Duration,
+    /// From try to try; the last one again and again. Never empty.
+    pub retry: Vec<Duration>,
+}
+
+/// `notify.kind`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotifyKind {
+    /// A Slack incoming webhook.
+    Slack,
+    /// JSON, signed by Standard Webhooks.
+    Webhook {
+        /// All of them sign; never empty.
+        secrets: Vec<Source>,
+    },
+}
+
+/// One of `notify.events`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventFilter {
+    /// This one.
+    One(Event),
+    /// `deployment.*`, kept as `deployment`.
+    Group(String),
+}
+
+impl NotifyConfig {
+    /// Whether it is told of this.
+    #[must_use]
+    pub fn wants(&self, event: Event, severity: Severity) -> bool {
+        let named = |filter: &EventFilter| match filter {
+            EventFilter::One(one) => *one == event,
+            EventFilter::Group(group) => event.as_str().split('.').next() == Some(group),
+        };
+        severity >= self.min_severity && (self.events.is_empty() || self.events.iter().any(named))
+    }
 }
 
 #[cfg(test)]

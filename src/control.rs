@@ -5,6 +5,7 @@
 
 mod execute;
 pub mod handle;
+mod notices;
 pub mod probe;
 mod schema;
 mod status;
@@ -20,6 +21,7 @@ use crate::config::error::{ConfigError, Diagnostic};
 use crate::config::watch::{FileEvent, Watch};
 use crate::config::{Config, TokenConfig};
 use crate::control::handle::{ControllerHandle, News, ReloadOutcome, Request};
+use crate::control::notices::Notices;
 use crate::control::probe::{HealthChange, Probers};
 use crate::control::status::Rates;
 use crate::domain::clock::Now;
@@ -33,6 +35,7 @@ use crate::domain::rollout::{
 use crate::domain::schema::{FirstWrite, Lineage, Reading};
 use crate::domain::transition::{Decision, FileOrder, Generation, Origin, Transition};
 use crate::ledger::{Ledger, Recovered};
+use crate::notify::Alarm;
 use crate::proxy::first_write::FirstWriteSeen;
 use crate::proxy::live::{Drain, Publisher};
 use crate::telemetry::access_log::AccessLogWriter;
@@ -140,6 +143,10 @@ pub struct Controller {
     history: History,
     /// What the last publish retired, until the core says how long it may take to drain.
     retired: Option<Drain>,
+    /// The last rollback that was announced; it may not be on disk yet.
+    announced: Generation,
+    notices: Notices,
+    alarms: mpsc::UnboundedReceiver<Alarm>,
     draining: Option<Draining>,
     next_drain: u64,
     tallies: Tallies,
@@ -165,8 +172,12 @@ impl Controller {
         })?;
         let first_writes = parts.publisher.first_writes().expect("nobody else listens");
         let mut history = History::default();
-        for (sequence, transition) in parts.recovered.transitions {
-            history.push(sequence, Arc::new(transition));
+        let lines = parts.recovered.transitions.into_iter();
+        let lines: Vec<_> = lines.map(|(sequence, transition)| (sequence, Arc::new(transition))).collect();
+        let (alarm, alarms) = mpsc::unbounded_channel();
+        let notices = Notices::start(&parts.config, &lines, alarm);
+        for (sequence, transition) in lines {
+            history.push(sequence, transition);
         }
         let mut effects = Vec::new();
         let configured = configured(&parts.config, &parts.path);
@@ -202,6 +213,9 @@ impl Controller {
             commits: HashMap::new(),
             history,
             retired: None,
+            announced: Generation::default(),
+            notices,
+            alarms,
             draining: None,
             next_drain: 0,
             tallies: Tallies::default(),
@@ -233,6 +247,7 @@ impl Controller {
                 Some(request) = self.requests.recv() => self.request(request),
                 Some(change) = self.health_changes.recv() => self.health_changed(change),
                 Some(seen) = self.first_writes.recv() => self.first_write(seen),
+                Some(alarm) = self.alarms.recv() => self.notices.alarm(&alarm),
                 () = alarm => self.handle(Event::Tick),
                 _ = second.tick() => {
                     self.look_at_schema();
@@ -339,6 +354,7 @@ impl Controller {
             Request::Config(answer) => {
                 let _ = answer.send(self.config.render());
             }
+            Request::NotifyTest(sink, answer) => self.notices.test(sink.as_deref(), answer),
             Request::Metrics(format, answer) => {
                 let _ = answer.send(self.metrics(format));
             }
@@ -366,6 +382,7 @@ impl Controller {
                     self.probers.configure(&self.config.health);
                 }
                 self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
+                self.notices.configure(&self.config, &self.history);
                 self.tokens.send_replace(Arc::from(self.config.admin.tokens.clone()));
                 let log = &self.config.log;
                 if let Err(error) = self.access_log.retarget(&log.access, log.format, log.redact_query) {
@@ -444,6 +461,7 @@ impl Controller {
         } else {
             tracing::info!(%color, %upstream, %endpoint, %detail, "An endpoint is up.");
         }
+        self.tell_health(color, &upstream, &endpoint, health, &detail);
         let _ = self.news.send(News::Health { color, upstream: upstream.to_string(), endpoint, health, detail });
     }
 }

@@ -9,6 +9,7 @@ pub mod color;
 pub mod gate;
 pub mod health;
 pub mod history;
+pub mod notice;
 pub mod release;
 pub mod rollout;
 pub mod schema;

@@ -10,6 +10,7 @@ pub mod domain;
 pub mod fuzzing;
 pub mod ledger;
 pub mod listen;
+pub mod notify;
 pub mod proxy;
 pub mod sys;
 pub mod telemetry;

@@ -223,6 +223,9 @@ pub struct StatusAnswer {
     pub certificate_errors: Vec<String>,
     /// Lines that the access log dropped.
     pub access_log_dropped: u64,
+    /// Who is told of what happens, and how that goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<SinkAnswer>,
     /// The program's version.
     pub version: String,
     /// Seconds since the start.
@@ -277,6 +280,63 @@ pub struct CertificateAnswer {
     pub path: String,
     /// Until when it is valid, RFC 3339.
     pub not_after: String,
+}
+
+/// One of those who are told.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SinkAnswer {
+    /// Its name.
+    pub sink: String,
+    /// `well`, `failing`, or `disabled` (the receiver answered 410).
+    pub state: String,
+    /// Notices that wait.
+    pub pending: usize,
+    /// Attempts that failed, since the start.
+    pub failures: u64,
+    /// Notices that were given up, since the start.
+    pub dropped: u64,
+    /// When a notice went through last, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<String>,
+    /// What went wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// When that was, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error_at: Option<String>,
+}
+
+/// `POST /admin/notify/test`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NotifyTestBody {
+    /// To whom; absent: to all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink: Option<String>,
+}
+
+/// What became of the test.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NotifyTestAnswer {
+    /// Every notice got there.
+    pub delivered: bool,
+    /// One by one.
+    pub notices: Vec<TriedAnswer>,
+}
+
+/// One notice of a test.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TriedAnswer {
+    /// To whom.
+    pub sink: String,
+    /// Its kind.
+    pub event: String,
+    /// It got there.
+    pub delivered: bool,
+    /// What came back.
+    pub detail: String,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
 }
 
 /// Whether there is a way back.

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
     AskedAnswer, CertificateAnswer, ColorAnswer, DrainedAnswer, Draining, EndpointAnswer, FileAnswer, FreezeAnswer,
-    GateAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer,
-    UnsafeAnswer, VerifyAnswer,
+    GateAnswer, NotifyTestAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer, SinkAnswer, StatusAnswer,
+    SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
-use crate::control::handle::{ColorStatus, EndpointStatus, News, Status, Verified};
+use crate::control::handle::{ColorStatus, EndpointStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::health::Health;
@@ -119,6 +119,7 @@ impl StatusAnswer {
                 .collect(),
             certificate_errors: status.certificate_errors.clone(),
             access_log_dropped: status.access_log_dropped,
+            notify: status.sinks.iter().map(|(name, sink)| SinkAnswer::new(name, sink)).collect(),
             version: status.version.to_owned(),
             uptime_s: status.uptime.as_secs_f64(),
         }
@@ -195,6 +196,42 @@ fn health(health: Health) -> &'static str {
         Health::Unknown => "unknown",
         Health::Up => "up",
         Health::Down => "down",
+    }
+}
+
+impl SinkAnswer {
+    fn new(name: &str, sink: &SinkStatus) -> SinkAnswer {
+        let state = match (&sink.gone_since, sink.failing) {
+            (Some(_), _) => "disabled",
+            (None, true) => "failing",
+            (None, false) => "well",
+        };
+        SinkAnswer {
+            sink: name.to_owned(),
+            state: state.to_owned(),
+            pending: sink.pending,
+            failures: sink.failures,
+            dropped: sink.dropped,
+            last_success: sink.last_success.map(time),
+            last_error: sink.last_error.as_ref().map(|(_, why)| why.clone()),
+            last_error_at: sink.last_error.as_ref().map(|(at, _)| time(*at)),
+        }
+    }
+}
+
+impl NotifyTestAnswer {
+    pub(super) fn new(tried: Vec<Tried>) -> NotifyTestAnswer {
+        let notices: Vec<_> = tried
+            .into_iter()
+            .map(|tried| TriedAnswer {
+                sink: tried.sink,
+                event: tried.event.to_string(),
+                delivered: tried.delivered,
+                detail: tried.detail,
+                took_us: micros(tried.took),
+            })
+            .collect();
+        NotifyTestAnswer { delivered: notices.iter().all(|notice| notice.delivered), notices }
     }
 }
 

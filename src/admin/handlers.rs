@@ -13,8 +13,8 @@ use tokio::sync::broadcast;
 use utoipa::openapi::OpenApi;
 
 use crate::admin::api::{
-    FreezeAnswer, FreezeBody, FrozenAnswer, Problem, ReloadAnswer, ReloadBody, RollbackBody, StatusAnswer,
-    SwitchAnswer, SwitchBody, UnfreezeBody,
+    FreezeAnswer, FreezeBody, FrozenAnswer, NotifyTestAnswer, NotifyTestBody, Problem, ReloadAnswer, ReloadBody,
+    RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody, UnfreezeBody,
 };
 use crate::admin::auth::Actor;
 use crate::admin::problem::Line;
@@ -165,6 +165,31 @@ pub(super) async fn reload(
     match handle.ask(Request::Reload).await? {
         Ok(outcome) => Ok(Line(ReloadAnswer { changed: outcome.changed })),
         Err(error) => Err(Problem::invalid_config(&error)),
+    }
+}
+
+/// Sends every kind of notice, with made-up data and marked as a test.
+#[utoipa::path(post, path = "/admin/notify/test", request_body(content = NotifyTestBody, description = "Empty: to all sinks"), responses(
+    (status = 200, description = "Tried; `delivered` says whether all got there", body = NotifyTestAnswer),
+    (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "`unknown_sink`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn notify_test(
+    State(handle): State<ControllerHandle>,
+    Extension(actor): Extension<Actor>,
+    body: Body,
+) -> Result<Line<NotifyTestAnswer>, Problem> {
+    let NotifyTestBody { sink } = understood(body).await?;
+    tracing::info!(actor = actor.name, source = actor.source, sink, "A test of notices was asked for.");
+    match handle.ask(|answer| Request::NotifyTest(sink.clone(), answer)).await? {
+        Some(tried) => Ok(Line(NotifyTestAnswer::new(tried))),
+        None => {
+            let detail = match sink {
+                Some(sink) => format!("no [[notify]] in the configuration in force is named {sink:?}"),
+                None => "the configuration in force has no [[notify]]".to_owned(),
+            };
+            Err(Problem::new(422, "unknown_sink", "There is nobody to tell", detail))
+        }
     }
 }
 

@@ -97,6 +97,9 @@ pub(crate) enum Subcommand {
         #[arg(long, short, value_name = "TEXT")]
         reason: Option<String>,
     },
+    /// Notices to Slack and webhooks
+    #[command(subcommand)]
+    Notify(Notify),
     /// Make the proxy read its configuration file again, and say what is wrong with it
     Reload,
     /// Try it: two small applications, the proxy in front of them, and the commands to paste
@@ -237,6 +240,17 @@ fn moment(text: &str, from_now: impl Fn(Duration) -> Option<SystemTime>) -> Resu
     absolute
         .or_else(relative)
         .ok_or_else(|| "write a time such as 2027-01-31T18:00:00Z, or a duration such as 2h".to_owned())
+}
+
+/// `notify`
+#[derive(Debug, Subcommands)]
+pub(crate) enum Notify {
+    /// Send every kind of notice, with made-up data and marked as a test, and say what came back
+    Test {
+        /// To this one only [default: to all]
+        #[arg(long, value_name = "NAME")]
+        sink: Option<String>,
+    },
 }
 
 /// `wait`

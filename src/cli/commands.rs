@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::admin::api::{
-    Draining, FreezeBody, FrozenAnswer, ReloadAnswer, RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody,
-    UnfreezeBody,
+    Draining, FreezeBody, FrozenAnswer, NotifyTestAnswer, NotifyTestBody, ReloadAnswer, RollbackBody, StatusAnswer,
+    SwitchAnswer, SwitchBody, UnfreezeBody,
 };
 use crate::cli::Failure;
 use crate::cli::args::{Freeze, Rollback, Switch, WaitFor};
@@ -21,6 +21,8 @@ use crate::domain::color::Color;
 const GLANCE: Duration = Duration::from_millis(100);
 /// What nothing has to be waited for is answered by then.
 const ANSWER: Duration = Duration::from_secs(30);
+/// A test sends a dozen notices, one after the other.
+const TEST: Duration = Duration::from_secs(300);
 
 pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Result<(), Failure> {
     let body = SwitchBody {
@@ -118,6 +120,16 @@ pub(crate) async fn reload(client: &Client, json: bool) -> Result<(), Failure> {
         (false, false) => "The configuration is as it was.\n".to_owned(),
     });
     Ok(())
+}
+
+pub(crate) async fn notify_test(client: &Client, sink: Option<String>, json: bool) -> Result<(), Failure> {
+    let answer: NotifyTestAnswer = client.post("/admin/notify/test", &NotifyTestBody { sink }, TEST).await?;
+    print(&if json { line(&answer) } else { render::notify_test(&answer) });
+    if answer.delivered {
+        return Ok(());
+    }
+    let failed = answer.notices.iter().filter(|notice| !notice.delivered).count();
+    Err(Failure::Failed(format!("{failed} of {} notices did not get there", answer.notices.len())))
 }
 
 /// Waits for the end of a drain: a bar on a terminal, a line now and then otherwise. What is left goes into the answer.

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use anstyle::{AnsiColor, Style};
 
 use crate::admin::api::{
-    ColorAnswer, Draining, FrozenAnswer, HistoryAnswer, Problem, ReleasesAnswer, RollbackAnswer, StatusAnswer,
-    StoreAnswer, SwitchAnswer, TransitionAnswer, VerifyAnswer,
+    ColorAnswer, Draining, FrozenAnswer, HistoryAnswer, NotifyTestAnswer, Problem, ReleasesAnswer, RollbackAnswer,
+    StatusAnswer, StoreAnswer, SwitchAnswer, TransitionAnswer, VerifyAnswer,
 };
 
 const BLUE: Style = AnsiColor::BrightBlue.on_default().bold();
@@ -192,6 +192,11 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
     if status.access_log_dropped > 0 {
         row("log", format!("{} dropped", count(status.access_log_dropped, "access log line")));
     }
+    for sink in status.notify.iter().filter(|sink| sink.state != "well") {
+        let waiting = count(sink.pending as u64, "notice");
+        let why = sink.last_error.as_deref().unwrap_or("no reason known");
+        row("notify", painted(BAD, format!("{} is {}, {waiting} waiting: {why}", sink.sink, sink.state)));
+    }
     let uptime = short(Duration::from_secs_f64(status.uptime_s.max(0.0)));
     for certificate in &status.certificates {
         row("tls", format!("{} until {} ({})", certificate.name, certificate.not_after, certificate.path));
@@ -201,6 +206,17 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
     }
     let https = status.https_address.as_ref().map(|https| format!(", and on {https} with TLS")).unwrap_or_default();
     row("proxy", format!("{} · up {uptime} · serving on {}{https}", status.version, status.http_address));
+    text
+}
+
+/// What came back, one line a notice.
+pub(crate) fn notify_test(answer: &NotifyTestAnswer) -> String {
+    let wide = answer.notices.iter().map(|notice| notice.sink.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for notice in &answer.notices {
+        let what = if notice.delivered { "delivered".to_owned() } else { painted(BAD, "failed") };
+        let _ = writeln!(text, "{:<wide$}  {:<28} {what} ({})", notice.sink, notice.event, notice.detail);
+    }
     text
 }
 

@@ -45,6 +45,11 @@ impl Notes {
         shown
     }
 
+    /// Leaves a place out of what is drawn: there may be a secret.
+    pub(super) fn hide(&self, span: Span) {
+        self.hidden.borrow_mut().push(span);
+    }
+
     pub(super) fn problem(&self, span: Span, message: impl Into<String>, help: impl Into<Option<String>>) {
         self.problems.borrow_mut().push(Diagnostic { span, message: message.into(), help: help.into() });
     }
@@ -135,10 +140,10 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Problems are drawn with their line. Around tokens, a value that does not belong there may be one.
+    /// Problems are drawn with their line. Around tokens and sinks, a value that does not belong there may be a secret.
     fn hide(&self, value: Placed<'_>) {
-        if self.name.starts_with("admin") {
-            self.notes.hidden.borrow_mut().push(value.span());
+        if self.name.starts_with("admin") || self.name.starts_with("notify") {
+            self.notes.hide(value.span());
         }
     }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::{Table, Value};
 
+use crate::config::receiver::Source;
 use crate::config::{
-    AccessLog, AdminAddress, Balance, ClientAuth, ColorConfig, Config, HostPattern, ListenConfig, LogFormat, Role,
-    SchemaProbe, Streams, TlsConfig, UpstreamConfig, UpstreamProtocol, UpstreamTls,
+    AccessLog, AdminAddress, Balance, ClientAuth, ColorConfig, Config, EventFilter, HostPattern, ListenConfig,
+    LogFormat, NotifyConfig, NotifyKind, Role, SchemaProbe, ServiceConfig, Streams, TlsConfig, UpstreamConfig,
+    UpstreamProtocol, UpstreamTls,
 };
 use crate::tls::TlsVersion;
 
@@ -125,6 +127,8 @@ impl Config {
                 ("redact_query", self.log.redact_query.into()),
             ]),
         );
+        root.insert("service".into(), service_table(&self.service));
+        root.insert("notify".into(), self.notify.iter().map(notify_table).collect::<Vec<_>>().into());
         root
     }
 }
@@ -226,6 +230,48 @@ fn color_table(config: &ColorConfig) -> Value {
             (store.clone(), table(entry))
         });
         section.push(("schema", Value::Table(stores.collect())));
+    }
+    table(section)
+}
+
+fn service_table(service: &ServiceConfig) -> Value {
+    let links = service.links.iter().map(|(label, url)| (label.clone(), Value::from(url.clone())));
+    let mut section = vec![("instance", service.instance.clone().into()), ("links", Value::Table(links.collect()))];
+    section.extend(service.name.clone().map(|name| ("name", name.into())));
+    section.extend(service.environment.clone().map(|environment| ("environment", environment.into())));
+    table(section)
+}
+
+fn notify_table(sink: &NotifyConfig) -> Value {
+    let events = sink.events.iter().map(|filter| match filter {
+        EventFilter::One(event) => event.as_str().into(),
+        EventFilter::Group(group) => format!("{group}.*").into(),
+    });
+    let mut section = vec![
+        ("name", sink.name.clone().into()),
+        ("events", events.collect::<Vec<Value>>().into()),
+        ("min_severity", sink.min_severity.as_str().into()),
+        ("timeout", duration(sink.timeout)),
+        ("retry", sink.retry.iter().copied().map(duration).collect::<Vec<_>>().into()),
+    ];
+    section.push(match &sink.url {
+        Source::File(file) => ("url_file", path(file)),
+        Source::Env(name) => ("url_env", name.clone().into()),
+    });
+    match &sink.kind {
+        NotifyKind::Slack => section.push(("kind", "slack".into())),
+        NotifyKind::Webhook { secrets } => {
+            let (mut files, mut envs): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
+            for secret in secrets {
+                match secret {
+                    Source::File(file) => files.push(path(file)),
+                    Source::Env(name) => envs.push(name.clone().into()),
+                }
+            }
+            section.push(("kind", "webhook".into()));
+            section.extend((!files.is_empty()).then(|| ("secret_files", files.into())));
+            section.extend((!envs.is_empty()).then(|| ("secret_envs", envs.into())));
+        }
     }
     table(section)
 }

@@ -1,4 +1,5 @@
 mod data_plane;
+mod notify;
 mod refused;
 
 use std::collections::BTreeSet;
@@ -90,6 +91,7 @@ fn color(release: &str, endpoint: &str) -> ColorConfig {
 #[test]
 fn the_minimal_file_has_the_defaults_of_the_contract() {
     let seconds = Duration::from_secs;
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let upstream = UpstreamConfig {
         protocol: UpstreamProtocol::Http1,
@@ -140,6 +142,8 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         colors: PerColor { blue: color("2.13.0", "127.0.0.1:9001"), green: color("2.14.0", "127.0.0.1:9002") },
         readiness: ReadinessConfig { path: Some("/.cutover/ready".to_owned()), lame_duck: seconds(5) },
         log: LogConfig { format: LogFormat::Json, access: AccessLog::Stdout, redact_query: false },
+        service: ServiceConfig { name: None, environment: None, instance: host.clone(), links: BTreeMap::new() },
+        notify: Vec::new(),
     };
     assert_eq!(good(&format!("{CUTOVER}[state]\ndir = \"/var/lib/cutover\"")), expected);
     // And as it stands, without a directory.
@@ -150,6 +154,8 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
 fn reference_with_examples(dir: &Path) -> String {
     let token_file = dir.join("token");
     fs::write(&token_file, "s3cret").expect("written");
+    fs::write(dir.join("webhook-url"), "https://hooks.example.com/services/T0/B0/x").expect("written");
+    fs::write(dir.join("webhook-secret"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").expect("written");
     for name in ["site.pem", "site.key", "site.ocsp", "clients.pem", "ca.pem", "proxy.pem", "proxy.key"] {
         file_in(dir, name);
     }
@@ -163,6 +169,10 @@ fn reference_with_examples(dir: &Path) -> String {
     let text: String = REFERENCE.lines().map(|text| line(text) + "\n").collect();
     text.replace("/run/credentials/deploy-token", &token_file.display().to_string())
         .replace("\"/etc/cutover/", &format!("\"{}/", dir.display()))
+        .replace("/run/credentials/webhook-url", &dir.join("webhook-url").display().to_string())
+        // The environment of a test has no variable with an address.
+        .replace("url_env = \"SLACK_URL\"", &format!("url_file = \"{}\"", dir.join("webhook-url").display()))
+        .replace("/run/credentials/webhook-secret", &dir.join("webhook-secret").display().to_string())
         .replace("CUTOVER_VIEWER_TOKEN", "PATH")
 }
 
@@ -173,8 +183,9 @@ fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
         Value::Table(table) => {
             for (key, value) in table {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let chosen =
-                    ["upstream.default", "blue.schema.orders"].contains(&&*path) || path.contains(".upstreams.");
+                let chosen = ["upstream.default", "blue.schema.orders"].contains(&&*path)
+                    || path.contains(".upstreams.")
+                    || path.contains("service.links.");
                 if !chosen {
                     found.insert(path.clone());
                 }
@@ -207,6 +218,8 @@ fn the_reference_has_every_key_that_the_program_asks_for_and_no_other() {
     let (_, notes) = validate::read(&text);
     let mut written = BTreeSet::new();
     keys(&toml::from_str(&text).expect("TOML"), "", &mut written);
+    assert!(REFERENCE.contains("#url_env = "));
+    written.insert("notify.url_env".to_owned());
     assert_eq!(notes.asked(), written);
 }
 
@@ -227,6 +240,9 @@ fn every_key_of_the_reference_has_a_comment() {
 fn everything(dir: &Path) -> String {
     let token = dir.join("token");
     fs::write(&token, "s3cret-in-a-file\n").expect("written");
+    let (url, secret) = (dir.join("url"), dir.join("secret"));
+    fs::write(&url, "https://hooks.example.com/s3cret").expect("written");
+    fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("written");
     let pem = file_in(dir, "a.pem");
     let staple = dir.join("staple");
     fs::write(&staple, STAPLE).expect("written");
@@ -314,7 +330,27 @@ lame_duck = "0s"
 format = "text"
 access = "/var/log/access"
 redact_query = true
+[service]
+name = "shop"
+environment = "prod"
+instance = "edge-1"
+links = {{ "Status page" = "https://x/{{from}}...{{to}}" }}
+[[notify]]
+name = "chat"
+kind = "slack"
+url_file = "{url}"
+events = ["target.*", "deployment.rolled_back"]
+min_severity = "page"
+timeout = "1s 500ms"
+retry = ["100ms", "1day"]
+[[notify]]
+name = "log"
+kind = "webhook"
+url_file = "{url}"
+secret_files = ["{secret}", "{secret}"]
 "#,
+        url = url.display(),
+        secret = secret.display(),
         token = token.display(),
         staple = staple.display(),
         other = file_in(dir, "other.pem"),

@@ -2,6 +2,7 @@
 
 mod admin;
 mod listen;
+mod notify;
 mod routing;
 mod schema;
 mod tls;
@@ -98,6 +99,8 @@ impl<'a> File<'a> {
         let retry = self.retry();
         let readiness = self.readiness();
         let log = self.log();
+        let service = self.service();
+        let notify = self.notify();
         let upstreams = self.upstreams([&blue, &green], &routes);
         self.check_pools([(Color::Blue, &blue), (Color::Green, &green)], &routes);
         self.root.refuse_unknown();
@@ -117,6 +120,8 @@ impl<'a> File<'a> {
             colors: PerColor { blue: blue?.config, green: green?.config },
             readiness,
             log,
+            service,
+            notify,
         })
     }
 

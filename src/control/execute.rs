@@ -69,11 +69,14 @@ impl Controller {
         self.ledger.commit(Transition::clone(&transition), move |result| {
             let _ = inputs.send(Input::Committed(commit, result));
         });
-        if self.rollout.view().decision.generation == transition.decision.generation
-            && transition.kind == Kind::Rollback
-        {
-            // It is in force already; nobody has to wait for the disk to hear of it.
+        let generation = transition.decision.generation;
+        let in_force = self.rollout.view().decision.generation == generation;
+        if in_force && transition.kind == Kind::Rollback && generation > self.announced {
+            // It is in force already; nobody has to wait for the disk to hear of it, and nobody hears of it twice
+            // because the disk did not take it at once.
+            self.announced = generation;
             self.announce(0, &transition);
+            self.tell_transition(0, &transition);
         }
     }
 
@@ -83,8 +86,13 @@ impl Controller {
             // Nobody is expected to go back any more in a hurry.
             self.publisher.close_idle(transition.decision.active.other());
         }
-        if transition.kind.shown() && transition.kind != Kind::Rollback {
-            self.announce(sequence, &transition);
+        if transition.kind == Kind::Rollback && transition.decision.generation <= self.announced {
+            self.notices.recorded(sequence, &transition);
+        } else {
+            if transition.kind.shown() {
+                self.announce(sequence, &transition);
+            }
+            self.tell_transition(sequence, &transition);
         }
         self.history.push(sequence, transition);
     }
@@ -157,6 +165,7 @@ impl Controller {
             draining.task.abort();
         }
         if retired.is_some() {
+            self.notices.takes_over(decision.active, &self.publisher.meters().read());
             self.retired = retired;
         }
     }

@@ -18,6 +18,8 @@ use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::InFlight;
 use crate::tls::server::CertificateFacts;
 
+pub use crate::notify::{SinkStatus, Tried};
+
 /// What the mailbox of the controller takes from outside.
 #[derive(Debug)]
 pub enum Request {
@@ -44,6 +46,8 @@ pub enum Request {
     Reload(oneshot::Sender<Result<ReloadOutcome, ConfigError>>),
     /// The configuration in force as TOML, secrets removed.
     Config(oneshot::Sender<String>),
+    /// Send every kind of notice to a sink, or to all; `None` comes back if there is no such sink.
+    NotifyTest(Option<String>, oneshot::Sender<Option<Vec<Tried>>>),
     /// The text of all series.
     Metrics(Format, oneshot::Sender<String>),
 }
@@ -144,6 +148,8 @@ pub struct Status {
     pub uptime: Duration,
     /// Requests the access log had to drop.
     pub access_log_dropped: u64,
+    /// Who is told of what happens, and how that goes.
+    pub sinks: Vec<(String, SinkStatus)>,
 }
 
 /// One color in the status.

@@ -35,7 +35,7 @@ impl Rates {
     }
 
     /// Requests and errors a second.
-    fn of(&self, color: Color) -> (f64, f64) {
+    pub(super) fn of(&self, color: Color) -> (f64, f64) {
         let (Some((first, before)), Some((last, after))) = (self.0.front(), self.0.back()) else { return (0.0, 0.0) };
         let seconds = (*last - *first).as_secs_f64();
         if seconds < 0.5 {
@@ -86,6 +86,7 @@ impl Controller {
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.started.elapsed(),
             access_log_dropped: self.access_log.dropped(),
+            sinks: self.notices.status(),
         }
     }
 
@@ -158,6 +159,12 @@ impl Controller {
             config_valid_at: self.config_valid_at,
             file_disagrees: view.file.active != view.decision.active,
             access_log_dropped: self.access_log.dropped(),
+            sinks: self
+                .notices
+                .status()
+                .into_iter()
+                .map(|(name, sink)| (name, [sink.pending as u64, sink.failures, sink.dropped]))
+                .collect(),
         };
         metrics::render(format, &facts, &self.tallies)
     }

@@ -113,6 +113,11 @@ impl History {
         runs
     }
 
+    /// All of them.
+    pub fn newest_first(&self) -> impl Iterator<Item = &(u64, Arc<Transition>)> {
+        self.0.iter().rev()
+    }
+
     /// The newest.
     #[must_use]
     pub fn last(&self) -> Option<&(u64, Arc<Transition>)> {

@@ -49,6 +49,8 @@ pub struct Facts {
     pub file_disagrees: bool,
     /// Lines that the access log dropped.
     pub access_log_dropped: u64,
+    /// Sinks of notices: how many wait, attempts that failed, how many were given up.
+    pub sinks: Vec<(String, [u64; 3])>,
 }
 
 /// A data store.
@@ -125,6 +127,7 @@ pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
         .sample(&[], u8::from(facts.file_disagrees));
     page.counter("cutover_access_log_dropped_lines_total", "Access log lines that could not be written.")
         .sample(&[], facts.access_log_dropped);
+    notices(&mut page, facts);
     page.gauge("cutover_build_info", "Always 1; the version is the label.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     process(&mut page);
@@ -227,6 +230,21 @@ fn drains(page: &mut Page, facts: &Facts, tallies: &Tallies) {
         &tallies.drains,
         tallies.drain_sum.as_secs_f64(),
     );
+}
+
+fn notices(page: &mut Page, facts: &Facts) {
+    let mut pending = page.gauge("cutover_notify_pending", "Notices that wait for a sink.");
+    for (sink, [waiting, _, _]) in &facts.sinks {
+        pending.sample(&[("sink", sink)], *waiting);
+    }
+    let mut failures = page.counter("cutover_notify_failures_total", "Attempts to send a notice that failed.");
+    for (sink, [_, failed, _]) in &facts.sinks {
+        failures.sample(&[("sink", sink)], *failed);
+    }
+    let mut dropped = page.counter("cutover_notify_dropped_total", "Notices that were given up.");
+    for (sink, [_, _, given_up]) in &facts.sinks {
+        dropped.sample(&[("sink", sink)], *given_up);
+    }
 }
 
 /// The usual series of a process (Prometheus client library guidelines), from `/proc/self`.

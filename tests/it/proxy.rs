@@ -118,8 +118,13 @@ impl Proxy {
 
     /// With a standard output of the test's own.
     pub(crate) async fn start_with(dir: tempfile::TempDir, text: &str, stdout: Stdio) -> Proxy {
+        Proxy::start_as(dir, text, stdout, &[]).await
+    }
+
+    /// With an environment of the test's own.
+    pub(crate) async fn start_as(dir: tempfile::TempDir, text: &str, stdout: Stdio, env: &[(&str, &str)]) -> Proxy {
         std::fs::write(dir.path().join("cutover.toml"), text).expect("a file");
-        let (child, log) = spawn(dir.path(), stdout);
+        let (child, log) = spawn(dir.path(), stdout, env);
         let mut proxy = Proxy { dir, http: SocketAddr::from(([127, 0, 0, 1], 0)), child, log };
         proxy.wait_until_serving().await;
         proxy
@@ -261,7 +266,7 @@ impl Proxy {
 
     /// Starts again after it ended.
     pub(crate) async fn restart(&mut self) {
-        let (child, log) = spawn(self.dir.path(), Stdio::null());
+        let (child, log) = spawn(self.dir.path(), Stdio::null(), &[]);
         (self.child, self.log) = (child, log);
         self.wait_until_serving().await;
     }
@@ -283,9 +288,9 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
-fn spawn(dir: &Path, stdout: Stdio) -> (Child, Arc<Mutex<String>>) {
+fn spawn(dir: &Path, stdout: Stdio, env: &[(&str, &str)]) -> (Child, Arc<Mutex<String>>) {
     let mut command = command(&["run", "--config"]);
-    command.arg(dir.join("cutover.toml")).stdout(stdout).stderr(Stdio::piped());
+    command.arg(dir.join("cutover.toml")).stdout(stdout).stderr(Stdio::piped()).envs(env.iter().copied());
     let mut child = command.spawn().expect("the binary was built");
     let log = Arc::new(Mutex::new(String::new()));
     let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();

@@ -29,8 +29,13 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ("sys", &["sys"], "the operating system, for everybody"),
     (
         "control",
-        &["control", "config", "domain", "proxy", "wire", "tls", "ledger", "telemetry"],
+        &["control", "config", "domain", "proxy", "wire", "tls", "ledger", "telemetry", "notify"],
         "it is asked through its handle",
+    ),
+    (
+        "notify",
+        &["notify", "config", "domain", "tls"],
+        "it is told what happened; it can't ask, and nobody waits for it",
     ),
     (
         "admin",

@@ -48,6 +48,7 @@ async fn every_endpoint_of_the_contract_is_in_the_document() {
             "GET /metrics",
             "GET /readyz",
             "POST /admin/freeze",
+            "POST /admin/notify/test",
             "POST /admin/reload",
             "POST /admin/rollback",
             "POST /admin/switch",

@@ -1,0 +1,168 @@
+//! What the controller tells people, and the numbers that only this moment knows.
+//!
+//! Another kind of thing to tell is a method here (when, with which numbers) and one of [`Teller`] (in which words).
+//!
+//! [`Teller`]: crate::notify::event::Teller
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Config;
+use crate::control::Controller;
+use crate::control::handle::{SinkStatus, Tried};
+use crate::domain::color::{Color, PerColor};
+use crate::domain::health::Health;
+use crate::domain::history::History;
+use crate::domain::transition::{Kind, Transition};
+use crate::notify::event::{Exposure, Moment, Rates, Target, WayBack, served_since};
+use crate::notify::queue::Record;
+use crate::notify::{Alarm, Line, Notifier};
+use crate::telemetry::meter::Reading;
+
+/// What the controller knows of notices.
+#[derive(Debug)]
+pub(super) struct Notices {
+    notifier: Notifier,
+    /// What a color had answered when it took over last.
+    answered: PerColor<Exposure>,
+    /// Endpoints that were told to be down; only these are told to be up again.
+    down: BTreeSet<String>,
+    /// What was answered before is not known.
+    started: SystemTime,
+}
+
+impl Notices {
+    /// `lines`: the whole ledger, oldest first.
+    pub(super) fn start(config: &Config, lines: &[Line], alarms: mpsc::UnboundedSender<Alarm>) -> Notices {
+        let mut notifier = Notifier::new(config.state.dir.clone(), config.service.clone(), alarms);
+        notifier.configure(&config.notify, &config.service, lines, true);
+        Notices {
+            notifier,
+            answered: PerColor::from_fn(|_| Exposure::default()),
+            down: BTreeSet::new(),
+            started: SystemTime::now(),
+        }
+    }
+
+    pub(super) fn configure(&mut self, config: &Config, history: &History) {
+        self.notifier.configure(&config.notify, &config.service, &lines(history), false);
+    }
+
+    pub(super) fn status(&self) -> Vec<(String, SinkStatus)> {
+        self.notifier.status()
+    }
+
+    pub(super) fn alarm(&self, alarm: &Alarm) {
+        self.notifier.alarm(alarm);
+    }
+
+    pub(super) fn test(&self, sink: Option<&str>, answer: oneshot::Sender<Option<Vec<Tried>>>) {
+        match self.notifier.test(sink) {
+            Some(test) => {
+                tokio::spawn(async move {
+                    let _ = answer.send(Some(test.await));
+                });
+            }
+            None => {
+                let _ = answer.send(None);
+            }
+        }
+    }
+
+    /// A color takes over: what it answers from now on counts.
+    pub(super) fn takes_over(&mut self, color: Color, readings: &[(Color, Arc<str>, Reading)]) {
+        self.answered[color] = answered(color, readings);
+    }
+
+    pub(super) fn recorded(&self, sequence: u64, transition: &Transition) {
+        self.notifier.recorded(transition, sequence);
+    }
+}
+
+impl Controller {
+    /// `sequence` 0: the line is not on disk yet.
+    pub(super) fn tell_transition(&mut self, sequence: u64, transition: &Transition) {
+        let record = if sequence == 0 { Record::Unwritten } else { Record::Line(sequence) };
+        if !self.notices.notifier.is_empty() {
+            let moment = self.moment(transition);
+            if let Some(notice) = self.notices.notifier.teller().transition(transition, &moment) {
+                self.notices.notifier.tell(notice, record);
+            }
+        }
+        if transition.kind == Kind::Release {
+            self.notices.takes_over(transition.decision.active, &self.publisher.meters().read());
+        }
+    }
+
+    fn moment(&self, transition: &Transition) -> Moment {
+        let left = transition.from.as_ref().map(|(color, _)| *color);
+        let served_since = left.and_then(|_| served_since(self.history.newest_first()));
+        let exposure = left.filter(|_| served_since.is_some_and(|since| since >= self.notices.started)).map(|color| {
+            let (now, before) = (answered(color, &self.publisher.meters().read()), self.notices.answered[color]);
+            Exposure { requests: now.requests - before.requests, errors: now.errors - before.errors }
+        });
+        let before = left.map(|color| {
+            let (requests, errors) = self.rates.of(color);
+            Rates { requests, errors }
+        });
+        let pools = &self.publisher.pools()[transition.decision.active];
+        let healths = pools.iter().flat_map(|pool| pool.endpoints.iter().map(|endpoint| endpoint.health()));
+        let view = self.rollout.view();
+        let (safe, why) = (view.safety.as_str(), view.safety.why());
+        let to = match view.rollback {
+            // Whoever forced the move here has given the way back up.
+            Ok(_) if view.decision.lineage.overridden.is_some() => Err(why.clone().unwrap_or_default()),
+            Ok(to) => Ok((to.color, to.release)),
+            Err(refusal) => Err(refusal.to_string()),
+        };
+        let way_back = Some(WayBack { to, safe, why });
+        Moment { served_since, exposure, before, up: Some(up(healths)), way_back }
+    }
+
+    pub(super) fn tell_health(&mut self, color: Color, upstream: &str, endpoint: &str, health: Health, detail: &str) {
+        let key = format!("{color} {upstream} {endpoint}");
+        let news = match health {
+            Health::Down => self.notices.down.insert(key),
+            // That an endpoint is found well after a start is none.
+            Health::Up => self.notices.down.remove(&key),
+            Health::Unknown => false,
+        };
+        if !news || self.notices.notifier.is_empty() {
+            return;
+        }
+        let pools = self.publisher.pools()[color].iter().filter(|pool| *pool.upstream == *upstream);
+        let target = Target {
+            color,
+            active: self.rollout.view().decision.active == color,
+            upstream: upstream.to_owned(),
+            endpoint: endpoint.to_owned(),
+            detail: detail.to_owned(),
+            up: up(pools.flat_map(|pool| pool.endpoints.iter().map(|endpoint| endpoint.health()))),
+        };
+        let notice = self.notices.notifier.teller().target(SystemTime::now(), health == Health::Up, &target);
+        self.notices.notifier.tell(notice, Record::Passing);
+    }
+}
+
+/// How many are up, and of how many.
+fn up(healths: impl Iterator<Item = Health>) -> (usize, usize) {
+    healths.fold((0, 0), |(up, all), health| (up + usize::from(health == Health::Up), all + 1))
+}
+
+fn answered(color: Color, readings: &[(Color, Arc<str>, Reading)]) -> Exposure {
+    let of_color = readings.iter().filter(|(of, _, _)| *of == color);
+    of_color.fold(Exposure::default(), |sum, (_, _, reading)| Exposure {
+        requests: sum.requests + reading.requests(),
+        errors: sum.errors + reading.codes[5],
+    })
+}
+
+/// Oldest first.
+fn lines(history: &History) -> Vec<Line> {
+    let mut lines: Vec<_> = history.newest_first().cloned().collect();
+    lines.reverse();
+    lines
+}

@@ -1,0 +1,145 @@
+//! What there is to tell people: the kinds of notices, and how bad each is.
+//!
+//! A new kind is a new variant here, with its name and its row in [`Event::ALL`]; the words are in `notify::event`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How much attention a notice asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Went as it was meant to.
+    Info,
+    /// Somebody should look at it today.
+    Warn,
+    /// Somebody should look at it now.
+    Error,
+    /// Wake somebody up.
+    Page,
+}
+
+impl Severity {
+    /// All, in order.
+    pub const ALL: [Severity; 4] = [Severity::Info, Severity::Warn, Severity::Error, Severity::Page];
+
+    /// As in the configuration and in notices.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warn => "warn",
+            Severity::Error => "error",
+            Severity::Page => "page",
+        }
+    }
+}
+
+/// It names no kind or severity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unknown;
+
+impl FromStr for Severity {
+    type Err = Unknown;
+
+    fn from_str(name: &str) -> Result<Severity, Unknown> {
+        Severity::ALL.into_iter().find(|severity| severity.as_str() == name).ok_or(Unknown)
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What kind of thing is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    /// The first start with an empty ledger: the file's color serves.
+    Started,
+    /// A release took the traffic: by a switch, or under the live color.
+    Promoted,
+    /// The traffic went back to what served before.
+    RolledBack,
+    /// A switch was called off before a request saw it.
+    Aborted,
+    /// An order was refused.
+    Refused,
+    /// A rollback was refused: somebody wants back and can't.
+    RollbackBlocked,
+    /// An order in the file was so already.
+    Unchanged,
+    /// What began before a switch has ended.
+    Drained,
+    /// The release that serves is known good.
+    Done,
+    /// The way back is not safe any more.
+    BarrierPassed,
+    /// Forward moves were stopped.
+    FreezeSet,
+    /// They are allowed again.
+    FreezeCleared,
+    /// An endpoint fails its health checks.
+    TargetUnhealthy,
+    /// It passes them again.
+    TargetHealthy,
+    /// Another sink gets no notices.
+    NotifyFailed,
+}
+
+impl Event {
+    /// All of them.
+    pub const ALL: [Event; 15] = [
+        Event::Started,
+        Event::Promoted,
+        Event::RolledBack,
+        Event::Aborted,
+        Event::Refused,
+        Event::RollbackBlocked,
+        Event::Unchanged,
+        Event::Drained,
+        Event::Done,
+        Event::BarrierPassed,
+        Event::FreezeSet,
+        Event::FreezeCleared,
+        Event::TargetUnhealthy,
+        Event::TargetHealthy,
+        Event::NotifyFailed,
+    ];
+
+    /// The `type` of a notice: stable, for programs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Event::Started => "deployment.started",
+            Event::Promoted => "deployment.promoted",
+            Event::RolledBack => "deployment.rolled_back",
+            Event::Aborted => "deployment.aborted",
+            Event::Refused => "deployment.refused",
+            Event::RollbackBlocked => "deployment.rollback_blocked",
+            Event::Unchanged => "deployment.unchanged",
+            Event::Drained => "deployment.drained",
+            Event::Done => "deployment.done",
+            Event::BarrierPassed => "deployment.barrier_passed",
+            Event::FreezeSet => "freeze.set",
+            Event::FreezeCleared => "freeze.cleared",
+            Event::TargetUnhealthy => "target.unhealthy",
+            Event::TargetHealthy => "target.healthy",
+            Event::NotifyFailed => "notify.failed",
+        }
+    }
+}
+
+impl FromStr for Event {
+    type Err = Unknown;
+
+    fn from_str(name: &str) -> Result<Event, Unknown> {
+        Event::ALL.into_iter().find(|event| event.as_str() == name).ok_or(Unknown)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

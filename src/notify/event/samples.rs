@@ -1,0 +1,149 @@
+//! One notice of every kind, with data that could be real: for `notify test` and for the tests of the forms.
+
+use std::time::{Duration, SystemTime};
+
+use crate::config::ServiceConfig;
+use crate::domain::color::Color;
+use crate::domain::gate::{GateReport, Probed};
+use crate::domain::notice::Event;
+use crate::domain::release::Release;
+use crate::domain::schema::Lineage;
+use crate::domain::transition::{
+    Asked, Decision, Drained, FileOrder, Generation, Kind, Origin, Previous, Transition, Trigger,
+};
+use crate::notify::event::{Exposure, Moment, Notice, Rates, Target, Teller, WayBack};
+use crate::notify::id::EventId;
+
+/// Every kind once, in the order of [`Event::ALL`], marked as a test.
+#[must_use]
+pub fn samples(service: &ServiceConfig, now: SystemTime) -> Vec<Notice> {
+    let teller = Teller::new(service.clone());
+    Event::ALL.into_iter().filter_map(|event| sample(&teller, event, now)).map(|notice| marked(notice, now)).collect()
+}
+
+/// Nobody shall take it for the real thing: neither people nor programs, and its id is of no transition.
+fn marked(mut notice: Notice, now: SystemTime) -> Notice {
+    notice.id = EventId::by_chance(now);
+    notice.headline = format!("[test] {}", notice.headline);
+    notice.sentence = format!("This is a test. {}", notice.sentence);
+    notice.data.insert("event_id".to_owned(), notice.id.as_str().into());
+    notice.data.insert("test".to_owned(), true.into());
+    notice
+}
+
+fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
+    let moment = Moment {
+        served_since: now.checked_sub(Duration::from_secs(38)),
+        exposure: Some(Exposure { requests: 1_910, errors: 212 }),
+        before: Some(Rates { requests: 51.2, errors: 11.6 }),
+        up: Some((3, 3)),
+        way_back: Some(WayBack { to: Ok((Color::Blue, Release::new("2.13.0"))), safe: "yes", why: None }),
+    };
+    let rolled_back = Moment {
+        way_back: Some(WayBack {
+            to: Err("there is no way back from here; 2.14.0 on green can be reached with a switch".to_owned()),
+            safe: "unknown",
+            why: None,
+        }),
+        ..moment.clone()
+    };
+    let target = Target {
+        color: Color::Blue,
+        active: true,
+        upstream: "default".to_owned(),
+        endpoint: "10.0.0.1:8080".to_owned(),
+        detail: "503".to_owned(),
+        up: (2, 3),
+    };
+    let why = "green is not healthy: 1 of 3 endpoints failed (default 10.0.1.1:8080: connection refused)";
+    let refusal = Some(("unhealthy".to_owned(), why.to_owned()));
+    let plain = |transition: Transition| teller.transition(&transition, &Moment::default());
+    let asked = |kind| Some(Asked { kind, to: Some((Color::Green, Release::new("2.14.0"))) });
+    match event {
+        Event::Started => teller.transition(&transition(Kind::Start, now), &Moment::default()),
+        Event::Promoted => teller.transition(&transition(Kind::Switch, now), &moment),
+        Event::RolledBack => teller.transition(&transition(Kind::Rollback, now), &rolled_back),
+        Event::Aborted => {
+            let mut aborted = transition(Kind::Rollback, now);
+            aborted.decision.since = now - Duration::from_secs(86_400);
+            teller.transition(&aborted, &Moment { served_since: None, exposure: None, ..moment.clone() })
+        }
+        Event::Refused => plain(Transition { refusal, asked: asked(Kind::Switch), ..transition(Kind::Refused, now) }),
+        Event::RollbackBlocked => {
+            plain(Transition { refusal, asked: asked(Kind::Rollback), ..transition(Kind::Refused, now) })
+        }
+        Event::Unchanged => plain(transition(Kind::Seen, now)),
+        Event::Drained => {
+            let drained = Some(Drained { color: Color::Green, took: Duration::from_secs(30), ended: 3 });
+            plain(Transition { drained, ..transition(Kind::Drained, now) })
+        }
+        Event::Done => plain(transition(Kind::KnownGood, now)),
+        Event::BarrierPassed => plain(transition(Kind::Barrier, now)),
+        Event::FreezeSet => plain(transition(Kind::Freeze, now)),
+        Event::FreezeCleared => plain(transition(Kind::Unfreeze, now)),
+        Event::TargetUnhealthy => Some(teller.target(now, false, &target)),
+        Event::TargetHealthy => {
+            Some(teller.target(now, true, &Target { detail: "200".to_owned(), up: (3, 3), ..target }))
+        }
+        Event::NotifyFailed => {
+            Some(teller.notify_failed(now, "ops", "timed out after 10 s", 4, Duration::from_secs(120)))
+        }
+    }
+}
+
+fn transition(kind: Kind, now: SystemTime) -> Transition {
+    let probed = |endpoint: &str, passed: bool, detail: &str| Probed {
+        upstream: "default".to_owned(),
+        endpoint: endpoint.to_owned(),
+        passed,
+        detail: detail.to_owned(),
+        at: now,
+        took: Duration::from_millis(2),
+    };
+    let (blue, green) = (Release::new("2.13.0"), Release::new("2.14.0"));
+    let forward = matches!(kind, Kind::Switch | Kind::KnownGood | Kind::Barrier);
+    let (active, release) = if forward { (Color::Green, green.clone()) } else { (Color::Blue, blue.clone()) };
+    let left = if forward { (Color::Blue, blue.clone()) } else { (Color::Green, green) };
+    let moves = matches!(kind, Kind::Switch | Kind::Rollback);
+    let origin = Origin {
+        trigger: match kind {
+            Kind::Start => Trigger::Start,
+            Kind::Seen | Kind::Release => Trigger::File,
+            Kind::Drained | Kind::KnownGood => Trigger::Automatic,
+            Kind::Barrier => Trigger::Traffic,
+            _ => Trigger::Api,
+        },
+        actor: "deploy".to_owned(),
+        source: "10.0.0.9:50412".to_owned(),
+        reason: match kind {
+            Kind::Switch => Some("release 2.14.0".to_owned()),
+            Kind::Rollback => Some("errors in <checkout> & cart".to_owned()),
+            Kind::Barrier => Some("orders: the first write of 2.14.0".to_owned()),
+            Kind::Freeze => Some("migration of orders".to_owned()),
+            _ => None,
+        },
+    };
+    let decision = Decision {
+        generation: Generation(7),
+        active,
+        release: release.clone(),
+        since: now,
+        known_good: None,
+        previous: forward.then_some(Previous { color: Color::Blue, release: blue, until: now, known_good: Some(now) }),
+        freeze: None,
+        quarantine: Vec::new(),
+        lineage: Lineage::default(),
+        written_back: Vec::new(),
+        seen: FileOrder { active, release },
+    };
+    Transition {
+        from: moves.then_some(left),
+        gate: moves.then(|| GateReport {
+            color: active,
+            rounds: 1,
+            endpoints: vec![probed("10.0.0.1:8080", true, "200"), probed("10.0.0.2:8080", true, "200")],
+        }),
+        took: Duration::from_micros(1_530),
+        ..Transition::new(kind, now, origin, decision)
+    }
+}

@@ -1,0 +1,222 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::*;
+use crate::domain::schema::Lineage;
+use crate::domain::transition::{Asked, Decision, FileOrder, Generation, Previous, Quarantined};
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_763_820_000 + seconds)
+}
+
+fn teller(name: Option<&str>, environment: Option<&str>, links: &[(&str, &str)]) -> Teller {
+    Teller::new(ServiceConfig {
+        name: name.map(str::to_owned),
+        environment: environment.map(str::to_owned),
+        instance: "edge-1".to_owned(),
+        links: links.iter().map(|(label, url)| ((*label).to_owned(), (*url).to_owned())).collect::<BTreeMap<_, _>>(),
+    })
+}
+
+fn transition(kind: Kind, seconds: u64) -> Transition {
+    let (trigger, actor, source) = (Trigger::Api, "deploy".to_owned(), "10.0.0.9:1".to_owned());
+    let decision = Decision {
+        generation: Generation(7),
+        active: Color::Blue,
+        release: Release::new("2.9.4"),
+        since: at(seconds),
+        known_good: Some(at(0)),
+        previous: None,
+        freeze: None,
+        quarantine: Vec::new(),
+        lineage: Lineage::default(),
+        written_back: Vec::new(),
+        seen: FileOrder { active: Color::Blue, release: Release::new("2.9.4") },
+    };
+    let origin = Origin { trigger, actor, source, reason: None };
+    Transition {
+        from: Some((Color::Green, Release::new("3.0.0"))),
+        took: Duration::from_millis(3),
+        ..Transition::new(kind, at(seconds), origin, decision)
+    }
+}
+
+#[test]
+fn a_notice_calls_the_service_by_what_is_known_of_it() {
+    let transition = transition(Kind::Rollback, 0);
+    let headline = |name, environment| {
+        let notice = teller(name, environment, &[]).transition(&transition, &Moment::default());
+        notice.expect("news").headline
+    };
+    assert_eq!(headline(Some("shop"), Some("prod")), "shop/prod: rolled back to 2.9.4");
+    assert_eq!(headline(None, Some("prod")), "prod: rolled back to 2.9.4");
+    assert_eq!(headline(None, None), "edge-1: rolled back to 2.9.4");
+}
+
+#[test]
+fn bad_news_come_with_numbers_where_there_are_any_and_without_invented_ones_where_not() {
+    let teller = teller(Some("shop"), None, &[]);
+    let rollback = transition(Kind::Rollback, 38);
+    let whole = Moment {
+        served_since: Some(at(0)),
+        exposure: Some(Exposure { requests: 1_910, errors: 2 }),
+        before: Some(Rates { requests: 50.0, errors: 0.5 }),
+        up: Some((3, 3)),
+        way_back: None,
+    };
+    let notice = teller.transition(&rollback, &whole).expect("news");
+    assert_eq!(
+        notice.sentence,
+        "Rolled back from 3.0.0 (green) to 2.9.4 (blue) by deploy. 3.0.0 had served for 38 s and answered 1,910 requests, 2 of them with 5xx (0.10 %)."
+    );
+    assert!(
+        notice.fields.contains(&("Just before", "50.0 requests/s on green, 0.5 of them with 5xx (1.00 %)".to_owned()))
+    );
+    let notice =
+        teller.transition(&rollback, &Moment { served_since: Some(at(0)), ..Moment::default() }).expect("news");
+    assert!(notice.sentence.ends_with(" 3.0.0 had served for 38 s."), "{}", notice.sentence);
+    let notice = teller.transition(&rollback, &Moment::default()).expect("news");
+    assert_eq!(notice.sentence, "Rolled back from 3.0.0 (green) to 2.9.4 (blue) by deploy.");
+    assert!(notice.fields.iter().all(|(name, _)| *name != "Just before"));
+}
+
+#[test]
+fn a_switch_that_was_called_off_is_no_rollback() {
+    let mut called_off = transition(Kind::Rollback, 100);
+    called_off.decision.since = at(0);
+    let notice = teller(None, None, &[]).transition(&called_off, &Moment::default()).expect("news");
+    assert_eq!((notice.event, notice.severity), (Event::Aborted, Severity::Warn));
+    assert!(notice.sentence.contains("The switch to 3.0.0 (green) was called off"), "{}", notice.sentence);
+}
+
+#[test]
+fn what_is_noted_is_nobodys_news() {
+    assert_eq!(teller(None, None, &[]).transition(&transition(Kind::Noted, 0), &Moment::default()), None);
+}
+
+#[test]
+fn a_forced_switch_is_a_warning() {
+    let mut forced = transition(Kind::Switch, 0);
+    forced.forced = true;
+    let known_good = Some(at(0));
+    forced.decision.previous =
+        Some(Previous { color: Color::Green, release: Release::new("3.0.0"), until: at(0), known_good });
+    let notice = teller(None, None, &[]).transition(&forced, &Moment::default()).expect("news");
+    assert_eq!((notice.event, notice.severity), (Event::Promoted, Severity::Warn));
+    assert!(notice.fields.contains(&("Gate", "skipped by `force`".to_owned())));
+    assert!(notice.fields.contains(&("Way back", "to 3.0.0 on green, if it still stands there".to_owned())));
+}
+
+#[test]
+fn a_way_back_to_what_never_was_known_good_is_none() {
+    let mut switch = transition(Kind::Switch, 0);
+    switch.decision.previous =
+        Some(Previous { color: Color::Green, release: Release::new("3.0.0"), until: at(0), known_good: None });
+    let notice = teller(None, None, &[]).transition(&switch, &Moment::default()).expect("news");
+    assert!(notice.fields.contains(&("Way back", "none: 3.0.0 never was known good".to_owned())));
+    assert_eq!(notice.data["rollback"]["possible"], false);
+}
+
+#[test]
+fn a_way_back_that_the_data_stores_forbid_is_said_to_be_unsafe_and_why() {
+    let way_back =
+        WayBack { to: Ok((Color::Green, Release::new("3.0.0"))), safe: "no", why: Some("orders is at 43".to_owned()) };
+    let moment = Moment { way_back: Some(way_back), ..Moment::default() };
+    let notice = teller(None, None, &[]).transition(&transition(Kind::Switch, 0), &moment).expect("news");
+    assert!(notice.fields.contains(&("Way back", "to 3.0.0 on green; safe: no (orders is at 43)".to_owned())));
+    assert_eq!(
+        notice.data["rollback"],
+        json!({ "possible": true, "color": "green", "release": "3.0.0", "safe": "no", "why": "orders is at 43" })
+    );
+}
+
+#[test]
+fn a_release_that_may_not_come_again_is_named() {
+    let mut rollback = transition(Kind::Rollback, 0);
+    let (release, by, reason) = (Release::new("3.0.0"), "deploy".to_owned(), "errors".to_owned());
+    rollback.decision.quarantine.push(Quarantined { release, since: at(0), by, reason });
+    let notice = teller(None, None, &[]).transition(&rollback, &Moment::default()).expect("news");
+    assert_eq!(notice.data["quarantined"], true);
+    assert!(notice.fields.iter().any(|(name, text)| *name == "Quarantined" && text.starts_with("3.0.0 is refused")));
+}
+
+#[test]
+fn a_refused_rollback_is_worse_than_a_refused_switch_and_being_late_is_nothing() {
+    let told = |kind, code: &str| {
+        let refused = Transition {
+            refusal: Some((code.to_owned(), "no".to_owned())),
+            asked: Some(Asked { kind, to: None }),
+            ..transition(Kind::Refused, 0)
+        };
+        let notice = teller(None, None, &[]).transition(&refused, &Moment::default()).expect("news");
+        (notice.event, notice.severity)
+    };
+    assert_eq!(told(Kind::Rollback, "no_known_good"), (Event::RollbackBlocked, Severity::Error));
+    assert_eq!(told(Kind::Switch, "unhealthy"), (Event::Refused, Severity::Warn));
+    assert_eq!(told(Kind::Rollback, "stale_generation"), (Event::Refused, Severity::Info));
+}
+
+#[test]
+fn the_severity_of_an_endpoint_goes_by_who_is_hit() {
+    let target = |active, up| Target {
+        color: Color::Blue,
+        active,
+        upstream: "default".to_owned(),
+        endpoint: "a:1".to_owned(),
+        detail: "503".to_owned(),
+        up: (up, 3),
+    };
+    let severity = |healthy, target: &Target| teller(None, None, &[]).target(at(0), healthy, target).severity;
+    assert_eq!(severity(false, &target(true, 0)), Severity::Page);
+    assert_eq!(severity(false, &target(true, 2)), Severity::Error);
+    assert_eq!(severity(false, &target(false, 0)), Severity::Warn);
+    assert_eq!(severity(true, &target(true, 3)), Severity::Info);
+}
+
+#[test]
+fn what_is_filled_into_a_link_stays_a_part_of_it() {
+    let links = [("Diff", "https://x/compare/{from}...{to}?c={color}&e={event_id}")];
+    let mut transition = transition(Kind::Rollback, 0);
+    transition.from = Some((Color::Green, Release::new("3.0/../&x=ü#")));
+    let notice = teller(None, None, &links).transition(&transition, &Moment::default()).expect("news");
+    let expected = format!("https://x/compare/3.0%2F..%2F%26x%3D%C3%BC%23...2.9.4?c=blue&e={}", notice.id.as_str());
+    assert_eq!(notice.links, [("Diff".to_owned(), expected)]);
+}
+
+#[test]
+fn an_id_is_of_what_happened_whoever_tells_it_and_however_often() {
+    let id = EventId::of_transition;
+    let one = transition(Kind::Rollback, 5);
+    // What the ledger adds while it tries again, and what it does not keep: less than a microsecond.
+    let mut again = one.clone();
+    again.decision.seen.active = Color::Green;
+    again.at += Duration::from_nanos(300);
+    assert_eq!(id(&one), id(&again));
+    let differs: [fn(&mut Transition); 6] = [
+        |t| t.kind = Kind::Switch,
+        |t| t.at += Duration::from_micros(1),
+        |t| t.decision.generation = Generation(8),
+        |t| t.origin.actor = "other".to_owned(),
+        |t| t.from = None,
+        |t| t.refusal = Some(("unhealthy".to_owned(), String::new())),
+    ];
+    for differ in differs {
+        let mut other = one.clone();
+        differ(&mut other);
+        assert_ne!(id(&one), id(&other), "{other:?}");
+    }
+}
+
+#[test]
+fn a_release_serves_since_it_was_brought_in_whatever_was_refused_since() {
+    let mut called_off = transition(Kind::Rollback, 30);
+    called_off.decision.since = at(0);
+    let lines = [
+        (4, Arc::new(called_off)),
+        (3, Arc::new(transition(Kind::Seen, 20))),
+        (2, Arc::new(transition(Kind::Switch, 10))),
+        (1, Arc::new(transition(Kind::Start, 0))),
+    ];
+    assert_eq!(served_since(&lines), Some(at(10)));
+    assert_eq!(served_since(&[]), None);
+}

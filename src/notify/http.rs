@@ -1,0 +1,208 @@
+//! Posts one notice and understands the answer. A connection each: notices are rare, and receivers far.
+//!
+//! What goes wrong is told without the address, because who knows it can post there.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+
+use crate::config::receiver::ReceiverUrl;
+use crate::tls::client::{ClientSettings, ClientTls};
+
+/// So much of an answer is read; more changes nothing.
+const READ: usize = 16 << 10;
+/// So much of it is told.
+const TOLD: usize = 100;
+
+/// The authorities of the system, read when they are needed first.
+static TLS: OnceCell<ClientTls> = OnceCell::const_new();
+
+/// What came of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is told.
+    Delivered(u16),
+    /// The receiver is no more, and says so.
+    Gone,
+    /// It is not told, or nobody knows. `patience`: what the receiver asked for.
+    Failed {
+        /// In words, without secrets.
+        why: String,
+        /// When it wants to be asked again.
+        patience: Option<Duration>,
+        /// There was an answer, so that the next notice may fare better.
+        answered: bool,
+    },
+}
+
+impl Outcome {
+    pub(super) fn failed(why: impl Into<String>) -> Outcome {
+        Outcome::Failed { why: why.into(), patience: None, answered: false }
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Posts, within `timeout`.
+pub(super) async fn post(
+    url: &ReceiverUrl,
+    headers: &[(&'static str, String)],
+    body: String,
+    timeout: Duration,
+) -> Outcome {
+    match tokio::time::timeout(timeout, exchange(url, headers, body)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(why)) => Outcome::failed(without(url, &why)),
+        Err(_) => Outcome::failed(format!("no answer within {}", humantime::format_duration(timeout))),
+    }
+}
+
+async fn exchange(url: &ReceiverUrl, headers: &[(&'static str, String)], body: String) -> Result<Outcome, String> {
+    let stream = connect(url).await.map_err(|error| in_words(&error))?;
+    let broken = |_| "the receiver closed the connection without an answer".to_owned();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // It ends with this function, however that ends.
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    let mut request = Request::post(url.path.as_str())
+        .header(header::HOST, url.authority.as_str())
+        .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
+        .header(header::USER_AGENT, concat!("cutover/", env!("CARGO_PKG_VERSION")))
+        .header(header::CONNECTION, "close");
+    for (name, value) in headers {
+        request = request.header(*name, value.as_str());
+    }
+    let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
+    let (head, mut answer) = sender.send_request(request).await.map_err(broken)?.into_parts();
+    let mut read = BytesMut::new();
+    while read.len() < READ {
+        match answer.frame().await {
+            Some(Ok(frame)) => read.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            // Whether it took the notice nobody knows; the next try has the same id.
+            Some(Err(_)) => {
+                return Err(format!("the receiver broke off in the middle of its answer ({})", head.status));
+            }
+            None => break,
+        }
+    }
+    Ok(judged(url, head.status, &head.headers, &read, SystemTime::now()))
+}
+
+fn judged(url: &ReceiverUrl, status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Outcome {
+    if status.is_success() {
+        return Outcome::Delivered(status.as_u16());
+    }
+    if status == StatusCode::GONE {
+        return Outcome::Gone;
+    }
+    let said = if status.is_redirection() { " (redirects are not followed)".to_owned() } else { said(url, body) };
+    let asks = matches!(status.as_u16(), 429 | 502 | 503 | 504);
+    Outcome::Failed {
+        why: format!("the receiver answered {}{said}", status.as_u16()),
+        patience: retry_after(headers, now).filter(|_| asks),
+        answered: true,
+    }
+}
+
+/// `Retry-After`: seconds, or a date.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => Some(httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default()),
+    }
+}
+
+/// What it said of it, such as Slack's `invalid_blocks`; nothing where that could be an echo of what it got.
+fn said(url: &ReceiverUrl, body: &[u8]) -> String {
+    let text = std::str::from_utf8(body).unwrap_or_default().trim();
+    let plain = |c: char| c.is_ascii_alphanumeric() || " _-.,:'".contains(c);
+    let worth = !text.is_empty() && text.len() <= TOLD && text.chars().all(plain);
+    let echo = url.path.split(['/', '?', '&', '=']).any(|part| part.len() >= 4 && text.contains(part));
+    if worth && !echo { format!(": {text}") } else { String::new() }
+}
+
+async fn connect(url: &ReceiverUrl) -> io::Result<Box<dyn Stream>> {
+    let stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
+    stream.set_nodelay(true)?;
+    if !url.tls {
+        return Ok(Box::new(stream));
+    }
+    let tls = TLS.get_or_try_init(authorities).await?;
+    Ok(Box::new(tls.connect(&url.host, stream).await?))
+}
+
+async fn authorities() -> io::Result<ClientTls> {
+    let settings = ClientSettings { ca: None, server_name: None, client_cert: None, client_key: None, http2: false };
+    let loaded = tokio::task::spawn_blocking(move || ClientTls::load(&settings)).await.map_err(io::Error::other)?;
+    loaded.map_err(|errors| io::Error::other(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+}
+
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "the receiver closed the connection".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Errors of TLS name the host.
+fn without(url: &ReceiverUrl, why: &str) -> String {
+    why.replace(&url.host, "the receiver")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url() -> ReceiverUrl {
+        ReceiverUrl::parse("https://hooks.example.com/services/T000/B000/s3cr3t?x=token99").expect("a URL")
+    }
+
+    fn judge(status: u16, headers: &[(header::HeaderName, &str)], body: &str) -> Outcome {
+        let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value"))).collect();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_763_820_187);
+        judged(&url(), StatusCode::from_u16(status).expect("a status"), &headers, body.as_bytes(), now)
+    }
+
+    fn failed(why: &str, patience: Option<u64>) -> Outcome {
+        Outcome::Failed { why: why.to_owned(), patience: patience.map(Duration::from_secs), answered: true }
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_its_status() {
+        assert_eq!(judge(204, &[], ""), Outcome::Delivered(204));
+        assert_eq!(judge(410, &[], "gone"), Outcome::Gone);
+        assert_eq!(judge(400, &[], "invalid_blocks"), failed("the receiver answered 400: invalid_blocks", None));
+        let to = [(header::LOCATION, "http://169.254.169.254/")];
+        assert_eq!(judge(307, &to, ""), failed("the receiver answered 307 (redirects are not followed)", None));
+    }
+
+    #[test]
+    fn a_receiver_may_ask_for_patience_in_seconds_or_by_a_date() {
+        let after = |value| [(header::RETRY_AFTER, value)];
+        assert_eq!(judge(429, &after("30"), ""), failed("the receiver answered 429", Some(30)));
+        let date = "Sat, 22 Nov 2025 14:04:07 GMT";
+        assert_eq!(judge(503, &after(date), ""), failed("the receiver answered 503", Some(60)));
+        assert_eq!(judge(429, &after("soon"), ""), failed("the receiver answered 429", None));
+        assert_eq!(judge(500, &after("30"), ""), failed("the receiver answered 500", None));
+    }
+
+    #[test]
+    fn what_could_be_a_secret_is_not_told() {
+        for body in ["no such token: s3cr3t", "token99", "<html>", "{\"url\":\"x\"}", &"a".repeat(101)] {
+            assert_eq!(judge(404, &[], body), failed("the receiver answered 404", None), "{body}");
+        }
+        assert_eq!(without(&url(), "not valid for hooks.example.com"), "not valid for the receiver");
+        assert_eq!(format!("{:?}", url()), "[secret]");
+    }
+}
