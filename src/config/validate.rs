@@ -1,6 +1,7 @@
 //! From what was written to what is meant, with every problem of the file at once.
 
 mod admin;
+mod hold;
 mod listen;
 mod routing;
 mod schema;
@@ -95,6 +96,8 @@ impl<'a> File<'a> {
         let gate = self.gate();
         let drain = self.drain();
         let bake = self.bake();
+        let hold = self.hold();
+        let maintenance = self.maintenance();
         let retry = self.retry();
         let readiness = self.readiness();
         let log = self.log();
@@ -111,6 +114,8 @@ impl<'a> File<'a> {
             gate,
             drain,
             bake,
+            hold,
+            maintenance,
             retry,
             upstreams,
             routes: routes.into_iter().map(|(route, _)| route).collect(),

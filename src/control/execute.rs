@@ -22,6 +22,9 @@ impl Controller {
                 Effect::Commit(commit, transition) => self.commit(commit, transition),
                 Effect::Publish(decision) => self.publish(&decision),
                 Effect::Drain(color, deadline) => self.drain(color, deadline),
+                Effect::Hold(until) => self.hold(until),
+                Effect::Empty(drain, end) => self.empty(drain, end),
+                Effect::Release => self.release(),
                 Effect::WriteBack(color) => self.watch.write_back(color),
                 Effect::Reply(id, result) => self.reply(id, result),
             }
@@ -70,9 +73,8 @@ impl Controller {
             let _ = inputs.send(Input::Committed(commit, result));
         });
         if self.rollout.view().decision.generation == transition.decision.generation
-            && transition.kind == Kind::Rollback
+            && is_visible_first(transition.kind)
         {
-            // It is in force already; nobody has to wait for the disk to hear of it.
             self.announce(0, &transition);
         }
     }
@@ -83,7 +85,7 @@ impl Controller {
             // Nobody is expected to go back any more in a hurry.
             self.publisher.close_idle(transition.decision.active.other());
         }
-        if transition.kind.shown() && transition.kind != Kind::Rollback {
+        if transition.kind.shown() && !is_visible_first(transition.kind) {
             self.announce(sequence, &transition);
         }
         self.history.push(sequence, transition);
@@ -118,6 +120,12 @@ impl Controller {
             (Kind::Barrier, _) => {
                 tracing::warn!(%active, %release, actor, reason, "A barrier was passed: the way back is not safe any more.");
             }
+            (Kind::Hold, _) => tracing::warn!(%active, actor, reason, "Requests are held by hand."),
+            (Kind::HoldEnd, _) => tracing::info!(%active, actor, reason, took_ms, "The hold by hand is over."),
+            (Kind::Maintenance, _) => {
+                let on = decision.maintenance;
+                tracing::warn!(on, %active, generation, actor, reason, "Maintenance was turned on or off.");
+            }
             // Never announced.
             (Kind::Noted | Kind::Drained, _) => {}
             (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
@@ -148,7 +156,7 @@ impl Controller {
         }
     }
 
-    fn publish(&mut self, decision: &Decision) {
+    pub(super) fn publish(&mut self, decision: &Decision) {
         let retired = self.publisher.publish(&self.config, decision);
         // A color that serves again is not drained any more.
         if self.draining.as_ref().is_some_and(|draining| draining.color == decision.active)
@@ -222,6 +230,11 @@ impl Controller {
         // Whoever asked may have hung up; that changes nothing.
         let _ = answer.send(result);
     }
+}
+
+/// In force before it is on disk, so that nobody has to wait for the disk to hear of it.
+fn is_visible_first(kind: Kind) -> bool {
+    matches!(kind, Kind::Rollback | Kind::Maintenance)
 }
 
 /// For a log line: exact to the microsecond.
