@@ -270,6 +270,11 @@ pub struct Drain {
 }
 
 impl Drain {
+    #[cfg(test)]
+    pub(crate) fn is_over(&self) -> bool {
+        self.epoch.is_over()
+    }
+
     /// Resolves when the last lease is dropped. Cancel safe.
     pub async fn drained(&self) {
         self.epoch.over().await;
