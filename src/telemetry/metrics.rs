@@ -281,7 +281,7 @@ fn holds(page: &mut Page, facts: &Facts, tallies: &Tallies) {
         .sample(&[], u8::from(facts.maintenance));
     page.gauge("cutover_held_requests", "Requests that are held now.").sample(&[], facts.waiting.requests as u64);
     page.gauge("cutover_held_bytes", "What requests that are held occupy.").sample(&[], facts.waiting.bytes as u64);
-    let mut ended = page.counter("cutover_held_requests_total", "Requests that were to be held, by how that ended.");
+    let mut ended = page.counter("cutover_hold_outcomes_total", "Requests that were to be held, by how that ended.");
     for ((_, outcome), count) in Ending::ALL.into_iter().zip(facts.waiting.ended) {
         ended.sample(&[("outcome", outcome)], count);
     }

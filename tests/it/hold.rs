@@ -372,7 +372,7 @@ async fn a_full_queue_is_a_503_with_retry_after_and_a_client_that_leaves_frees_i
     assert_eq!(waiting.await.expect("no panic").text(), "blue");
     let metrics = proxy.admin("GET", "/metrics", "").await;
     for (outcome, count) in [("released", 1), ("full", 1), ("client_left", 3), ("expired", 0)] {
-        let line = format!("cutover_held_requests_total{{outcome=\"{outcome}\"}} {count}\n");
+        let line = format!("cutover_hold_outcomes_total{{outcome=\"{outcome}\"}} {count}\n");
         assert!(metrics.text().contains(&line), "{line}{}", metrics.text());
     }
 }

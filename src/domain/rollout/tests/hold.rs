@@ -49,7 +49,11 @@ fn a_color_that_does_not_drain_goes_on_to_serve_and_the_refusal_says_what_was_le
     script.at(0.1, Event::Left(drain, Left { requests: 2, streams: 0, tunnels: 1 }));
     assert_eq!(script.rollout.deadline(), Some(script.start + Duration::from_secs(10)));
     assert_eq!(script.at(10.0, Event::Tick).words(), ["release", "refuse 1 not_drained"]);
-    let Some(Effect::Reply(_, Err(refusal))) = script.effects.last() else { panic!("refused") };
+    let refusal = script.effects.iter().find_map(|effect| match effect {
+        Effect::Reply(_, Err(refusal)) => Some(refusal),
+        _ => None,
+    });
+    let refusal = refusal.expect("refused");
     assert!(refusal.to_string().starts_with("2 requests and 1 tunnel of blue did not end in 10.0 s"), "{refusal}");
     assert_eq!(script.at(10.1, Event::Emptied(drain)).words(), [""; 0], "a late word belongs to nobody");
 }
