@@ -280,7 +280,7 @@ impl Rollout {
                 self.roll_back(now, id, if_generation, underway, effects);
             }
             Command::Hold { timeout, origin } => self.hold(now, id, timeout, origin, effects),
-            Command::Release { origin } => self.release(now, id, origin, effects),
+            Command::Release { origin } => self.release(now, id, &origin, effects),
             Command::Maintain { on, origin } => self.maintain(now, id, on, origin, effects),
             Command::Freeze { until, origin } => self.freeze(now, id, until, origin, effects),
             Command::Unfreeze { origin } => self.unfreeze(now, id, origin, effects),

@@ -154,14 +154,14 @@ impl Rollout {
     }
 
     /// An operator lets requests go: a hold by hand ends, and a move that holds them is called off.
-    pub(super) fn release(&mut self, now: Now, id: CommandId, origin: Origin, effects: &mut Vec<Effect>) {
+    pub(super) fn release(&mut self, now: Now, id: CommandId, origin: &Origin, effects: &mut Vec<Effect>) {
         let mut changed = false;
         if let Some(by_hand) = self.by_hand.take() {
             self.hold_ended(now, &by_hand, origin.clone(), effects);
             changed = true;
         }
         if self.held_move().is_some() {
-            self.withdraw(now, &origin, Refusal::Withdrawn, effects);
+            self.withdraw(now, origin, Refusal::Withdrawn, effects);
             changed = true;
         }
         let outcome = Outcome { changed, ..self.unchanged(now, false) };

@@ -29,6 +29,7 @@ fn decision(generation: u64, active: Color) -> Decision {
         freeze: None,
         quarantine: Vec::new(),
         maintenance: false,
+        written_back: Vec::new(),
         seen: FileOrder { active, release },
         lineage: Lineage::default(),
     }
