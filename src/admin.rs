@@ -8,6 +8,7 @@ mod auth;
 mod convert;
 mod events;
 mod handlers;
+mod hold;
 mod listener;
 mod problem;
 mod record;
@@ -64,6 +65,8 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
     OpenApiRouter::with_openapi(document)
         .routes(routes!(handlers::switch))
         .routes(routes!(handlers::rollback))
+        .routes(routes!(hold::hold, hold::release))
+        .routes(routes!(hold::maintenance_on, hold::maintenance_off))
         .routes(routes!(handlers::status))
         .routes(routes!(handlers::freeze, handlers::unfreeze))
         .routes(routes!(record::history))

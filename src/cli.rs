@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod commands;
 mod demo;
+mod hold;
 mod output;
 mod record;
 mod render;
@@ -103,6 +104,11 @@ fn carry_out(args: Args) -> Result<(), Failure> {
         Subcommand::Check => check::run(&connection, json),
         Subcommand::Switch(options) => on_runtime(commands::switch(&Client::find(&connection)?, options, json)),
         Subcommand::Rollback(options) => on_runtime(commands::rollback(&Client::find(&connection)?, options, json)),
+        Subcommand::Hold(options) => on_runtime(hold::hold(&Client::find(&connection)?, options, json)),
+        Subcommand::Release { reason } => on_runtime(hold::release(&Client::find(&connection)?, reason, json)),
+        Subcommand::Maintenance { turn, reason } => {
+            on_runtime(hold::maintenance(&Client::find(&connection)?, turn, reason, json))
+        }
         Subcommand::Status { watch } => on_runtime(commands::status(&Client::find(&connection)?, watch, json)),
         Subcommand::Wait(options) => on_runtime(wait::run(&Client::find(&connection)?, &options, json)),
         Subcommand::History(options) => match options.action {

@@ -15,6 +15,7 @@ use std::fmt;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -52,6 +53,10 @@ pub struct Config {
     pub drain: DrainConfig,
     /// `[bake]`
     pub bake: BakeConfig,
+    /// `[hold]`
+    pub hold: HoldConfig,
+    /// `[maintenance]`
+    pub maintenance: MaintenanceConfig,
     /// `[retry]`
     pub retry: RetryConfig,
     /// `[upstream.NAME]`: policy by upstream; every upstream that a color or a route names has an entry.
@@ -290,6 +295,47 @@ pub enum Streams {
 pub struct BakeConfig {
     /// How long a release has to serve to be known good.
     pub duration: Duration,
+}
+
+/// `[hold]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldConfig {
+    /// Requests that may wait, over all workers.
+    pub max_requests: usize,
+    /// What they may occupy, in bytes.
+    pub max_bytes: usize,
+    /// How long a request waits at most, and how long a move may hold them.
+    pub timeout: Duration,
+    /// The readiness path goes on to answer 200 meanwhile.
+    pub ready: bool,
+}
+
+/// `[maintenance]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaintenanceConfig {
+    /// 400 to 599.
+    pub status: u16,
+    /// When clients may come back.
+    pub retry_after: Duration,
+    /// What they are shown; `None`: a sentence.
+    pub page: Option<Arc<Page>>,
+}
+
+/// A file that is answered as it was when the configuration was read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Where it is.
+    pub path: PathBuf,
+    /// By the extension.
+    pub content_type: &'static str,
+    /// Its text.
+    pub text: String,
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Page({}, {} bytes)", self.path.display(), self.text.len())
+    }
 }
 
 /// `[retry]`

@@ -5,6 +5,7 @@
 
 mod execute;
 pub mod handle;
+mod hold;
 mod notices;
 pub mod probe;
 mod schema;
@@ -21,6 +22,7 @@ use crate::config::error::{ConfigError, Diagnostic};
 use crate::config::watch::{FileEvent, Watch};
 use crate::config::{Config, TokenConfig};
 use crate::control::handle::{ControllerHandle, News, ReloadOutcome, Request};
+use crate::control::hold::Holding;
 use crate::control::notices::Notices;
 use crate::control::probe::{HealthChange, Probers};
 use crate::control::status::Rates;
@@ -81,6 +83,7 @@ pub struct Parts {
 enum Input {
     Committed(CommitId, Result<u64, String>),
     Probed(RoundId, Color, Vec<Reading>, Vec<(u64, Probed)>),
+    Drain(Event),
     Drained { color: Color, number: u64, took: Duration, ended: u64 },
     File(FileEvent),
     Certificates(Result<bool, Vec<TlsError>>),
@@ -148,6 +151,7 @@ pub struct Controller {
     notices: Notices,
     alarms: mpsc::UnboundedReceiver<Alarm>,
     draining: Option<Draining>,
+    hold: Holding,
     next_drain: u64,
     tallies: Tallies,
     rates: Rates,
@@ -217,6 +221,7 @@ impl Controller {
             notices,
             alarms,
             draining: None,
+            hold: Holding::default(),
             next_drain: 0,
             tallies: Tallies::default(),
             rates: Rates::default(),
@@ -301,6 +306,7 @@ impl Controller {
                 }
                 self.handle(Event::Probed(round, results.into_iter().map(|(_, probed)| probed).collect()));
             }
+            Input::Drain(event) => self.handle(event),
             Input::Drained { color, number, took, ended } => self.drained(color, number, took, ended),
             Input::File(event) => self.file_event(event),
             Input::SchemaRead(readings) => {
@@ -326,7 +332,11 @@ impl Controller {
                 let (trigger, counts) = match &command {
                     Command::Switch { dry_run, .. } => ("api", !dry_run),
                     Command::Rollback { .. } => ("rollback", true),
-                    Command::Freeze { .. } | Command::Unfreeze { .. } => ("", false),
+                    Command::Freeze { .. }
+                    | Command::Unfreeze { .. }
+                    | Command::Hold { .. }
+                    | Command::Release { .. }
+                    | Command::Maintain { .. } => ("", false),
                 };
                 let origin = command.origin().clone();
                 self.waiting.insert(id, Waiting { trigger, counts, origin, answer });
@@ -486,6 +496,7 @@ pub(crate) fn configured(config: &Config, path: &std::path::Path) -> Configured 
         gate: config.gate.clone(),
         drain_timeout: config.drain.timeout,
         bake: config.bake.duration,
+        hold_timeout: config.hold.timeout,
         write_back: config.state.write_back,
         path: path.display().to_string(),
     }
@@ -512,6 +523,7 @@ pub(crate) fn first_decision(config: &Config) -> Decision {
         freeze: None,
         quarantine: Vec::new(),
         lineage: Lineage::default().followed_by(&order.release, labels, None),
+        maintenance: false,
         seen: order,
         written_back: Vec::new(),
     }

@@ -91,6 +91,7 @@ async fn work(seat: Seat) {
         tokio::select! {
             Some(order) = orders.recv() => match order {
                 Order::End { epoch, tunnels_only } => worker.slots.end_epoch(epoch, tunnels_only),
+                Order::Wake => worker.slots.wake_held(),
                 Order::CloseIdle(endpoints) => worker.connections.close(&endpoints),
                 Order::Warm(pairs) => warm(&worker, &pairs),
                 Order::Adopt(stream, accepted) => {

@@ -25,6 +25,9 @@ pub struct SwitchBody {
     /// Ask the gate once, and change nothing.
     #[serde(default)]
     pub dry_run: bool,
+    /// `allow`, or `none`: hold new requests until those under way are over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<String>,
     /// `none`, or `drained`: answer when the old color is drained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<String>,
@@ -46,6 +49,9 @@ pub struct RollbackBody {
     /// What serves now is bad: the same label is refused from now on, unless forced.
     #[serde(default)]
     pub quarantine: bool,
+    /// `allow`, or `none`: hold new requests until those under way are over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<String>,
     /// Why; kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -61,6 +67,18 @@ pub struct FreezeBody {
     /// When it ends by itself, RFC 3339; absent: when it is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
+}
+
+/// `POST /admin/hold`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldBody {
+    /// For how long at most, 1s to 1day; absent: 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// Why; kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// `DELETE /admin/freeze`
@@ -111,6 +129,53 @@ pub struct QuarantinedAnswer {
     pub reason: String,
 }
 
+/// `DELETE /admin/hold`, `POST /admin/maintenance`, `DELETE /admin/maintenance`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReasonBody {
+    /// Why; kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What became of a hold, of a release, or of turning maintenance on or off.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HoldAnswer {
+    /// False: it was so already, and nothing was touched.
+    pub changed: bool,
+    /// The color that serves.
+    pub active: String,
+    /// The generation in force.
+    pub generation: u64,
+    /// The decision in force is on disk.
+    pub durable: bool,
+    /// Every request gets the maintenance answer.
+    pub maintenance: bool,
+    /// Requests are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldStatus>,
+}
+
+/// Requests are held.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HoldStatus {
+    /// For a move without overlap; else by hand.
+    pub for_move: bool,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// It ends by itself in so many milliseconds.
+    pub ends_in_ms: u64,
+    /// Requests that wait.
+    pub requests: u64,
+    /// What they occupy, in bytes.
+    pub bytes: u64,
+    /// Who asked for it.
+    pub actor: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// `POST /admin/reload`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -142,6 +207,9 @@ pub struct SwitchAnswer {
     pub took_us: u64,
     /// The decision is on disk.
     pub durable: bool,
+    /// For how long requests were held for it, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_us: Option<u64>,
     /// What is left on the color that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining: Option<Draining>,
@@ -179,7 +247,7 @@ pub struct StatusAnswer {
     pub since: String,
     /// The decision in force is on disk.
     pub durable: bool,
-    /// `steady`, `gating` or `committing`.
+    /// `steady`, `gating`, `holding` or `committing`.
     pub phase: String,
     /// Where a move that is under way is going.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,6 +264,12 @@ pub struct StatusAnswer {
     /// Releases that are refused unless forced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quarantine: Vec<QuarantinedAnswer>,
+    /// Requests are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldStatus>,
+    /// Every request gets the maintenance answer.
+    #[serde(default)]
+    pub maintenance: bool,
     /// Blue.
     pub blue: ColorAnswer,
     /// Green.

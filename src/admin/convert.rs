@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
     AskedAnswer, CertificateAnswer, ColorAnswer, DrainedAnswer, Draining, EndpointAnswer, FileAnswer, FreezeAnswer,
-    GateAnswer, NotifyTestAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer, SinkAnswer, StatusAnswer,
-    SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    GateAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer,
+    SinkAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;
@@ -41,10 +41,38 @@ impl SwitchAnswer {
             at: time(outcome.at),
             took_us: micros(outcome.took),
             durable: outcome.durable,
+            held_us: outcome.held.map(micros),
             draining: status.and_then(draining),
             rollback: schema::after(outcome, status),
         }
     }
+}
+
+impl HoldAnswer {
+    pub(super) fn new(outcome: &Outcome, status: &Status) -> HoldAnswer {
+        HoldAnswer {
+            changed: outcome.changed,
+            active: status.view.decision.active.to_string(),
+            generation: status.view.decision.generation.0,
+            durable: outcome.durable,
+            maintenance: status.view.decision.maintenance,
+            hold: hold(status),
+        }
+    }
+}
+
+fn hold(status: &Status) -> Option<HoldStatus> {
+    let hold = status.view.hold.as_ref()?;
+    let left = hold.until.saturating_duration_since(std::time::Instant::now());
+    Some(HoldStatus {
+        for_move: hold.for_move,
+        since: time(hold.since.wall),
+        ends_in_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        requests: status.waiting.requests as u64,
+        bytes: status.waiting.bytes as u64,
+        actor: hold.origin.actor.clone(),
+        reason: hold.origin.reason.clone(),
+    })
 }
 
 fn draining(status: &Status) -> Option<Draining> {
@@ -63,6 +91,7 @@ impl StatusAnswer {
         let (phase, moving_to) = match view.phase {
             Phase::Steady => ("steady", None),
             Phase::Gating { to } => ("gating", Some(to)),
+            Phase::Holding { to } => ("holding", Some(to)),
             Phase::Committing { to } => ("committing", Some(to)),
         };
         let (order, refusal) = match &view.order {
@@ -92,6 +121,8 @@ impl StatusAnswer {
                     reason: bad.reason.clone(),
                 })
                 .collect(),
+            hold: hold(status),
+            maintenance: view.decision.maintenance,
             blue: ColorAnswer::new(&status.colors[Color::Blue]),
             green: ColorAnswer::new(&status.colors[Color::Green]),
             draining: draining(status),
@@ -265,6 +296,8 @@ impl TransitionAnswer {
                 ended: drained.ended,
             }),
             took_us: micros(transition.took),
+            held_us: transition.held.map(micros),
+            maintenance: (transition.kind == Kind::Maintenance).then_some(transition.decision.maintenance),
         }
     }
 }
@@ -333,6 +366,7 @@ impl Problem {
             Refusal::Unhealthy(_) => (409, "The target is not healthy"),
             Refusal::InProgress { .. } => (409, "Another move is under way"),
             Refusal::Withdrawn => (409, "Called off"),
+            Refusal::NotDrained { .. } => (409, "Requests did not end in time"),
             Refusal::NoKnownGood { .. } => (409, "There is nothing to roll back to"),
             Refusal::Frozen(_) => (409, "Moves are frozen"),
             Refusal::Quarantined(_) => (409, "The release was taken back because it was bad"),
@@ -361,6 +395,7 @@ pub(super) fn event(news: &News) -> (&'static str, serde_json::Value) {
         News::Drained { color, took, ended } => {
             ("drained", json!({ "color": color.as_str(), "took_us": micros(*took), "ended": ended }))
         }
+        News::Held(held) => ("hold", json!({ "held": held })),
         News::Health { color, upstream, endpoint, health: now, detail } => (
             "health",
             json!({ "color": color.as_str(), "upstream": upstream, "endpoint": endpoint, "health": health(*now), "detail": detail }),

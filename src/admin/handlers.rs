@@ -20,7 +20,7 @@ use crate::admin::auth::Actor;
 use crate::admin::problem::Line;
 use crate::control::handle::{ControllerHandle, News, Request, Status, Stopping};
 use crate::domain::color::Color;
-use crate::domain::rollout::{Command, Outcome};
+use crate::domain::rollout::{Command, Outcome, Overlap};
 use crate::domain::transition::{Generation, Origin, Trigger};
 use crate::telemetry::exposition::Format;
 
@@ -37,7 +37,7 @@ const ALIVE: Duration = Duration::from_secs(2);
 #[utoipa::path(post, path = "/admin/switch", request_body(content = SwitchBody, description = "Empty: the other color"), responses(
     (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`, `not_drained`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`unknown_color`", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "`not_durable`", body = Problem, content_type = "application/problem+json"),
@@ -59,6 +59,7 @@ pub(super) async fn switch(
         if_generation: body.if_generation.map(Generation),
         force: body.force,
         dry_run: body.dry_run,
+        overlap: overlap(body.overlap.as_deref())?,
         origin: origin(actor, body.reason)?,
     };
     // Before the command, so that no news of it is missed.
@@ -76,7 +77,7 @@ pub(super) async fn switch(
 #[utoipa::path(post, path = "/admin/rollback", request_body(content = RollbackBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`no_known_good`, `rollback_unsafe`, `unhealthy`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`no_known_good`, `rollback_unsafe`, `unhealthy`, `not_drained`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn rollback(
@@ -89,6 +90,7 @@ pub(super) async fn rollback(
         if_generation: body.if_generation.map(Generation),
         force: body.force,
         quarantine: body.quarantine,
+        overlap: overlap(body.overlap.as_deref())?,
         origin: origin(actor, body.reason)?,
     };
     let outcome = handle.ask(|answer| Request::Command(command, answer)).await??;
@@ -242,7 +244,7 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
 }
 
 /// Reads a JSON body; an empty one is the default.
-async fn understood<T: DeserializeOwned + Default>(body: Body) -> Result<T, Problem> {
+pub(super) async fn understood<T: DeserializeOwned + Default>(body: Body) -> Result<T, Problem> {
     let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await;
     let bytes = match read {
         Ok(Ok(bytes)) => bytes,
@@ -284,7 +286,15 @@ fn color(name: &str) -> Result<Color, Problem> {
     })
 }
 
-fn origin(actor: Actor, reason: Option<String>) -> Result<Origin, Problem> {
+pub(super) fn overlap(word: Option<&str>) -> Result<Overlap, Problem> {
+    match word {
+        None | Some("allow") => Ok(Overlap::Allow),
+        Some("none") => Ok(Overlap::None),
+        Some(other) => Err(Problem::bad_request(format!("`overlap` is \"allow\" or \"none\", not {other:?}"))),
+    }
+}
+
+pub(super) fn origin(actor: Actor, reason: Option<String>) -> Result<Origin, Problem> {
     if let Some(reason) = &reason {
         if reason.chars().count() > MAX_REASON {
             return Err(Problem::bad_request(format!("a `reason` has at most {MAX_REASON} characters")));

@@ -79,6 +79,22 @@ pub(crate) enum Subcommand {
     Switch(Switch),
     /// Move all traffic back to what served before
     Rollback(Rollback),
+    /// Hold new requests, until they are released or the time is up; those under way finish
+    Hold(Hold),
+    /// Let held requests go on, to the color that serves; a switch that holds them is called off
+    Release {
+        /// Why; kept in the history
+        #[arg(long, short, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Answer every request with the maintenance answer, also after a restart, or serve again
+    Maintenance {
+        /// on or off
+        turn: Turn,
+        /// Why; kept in the history
+        #[arg(long, short, value_name = "TEXT")]
+        reason: Option<String>,
+    },
     /// Show which color serves, how both are, and whether there is a way back
     Status {
         /// Refresh each second until interrupted
@@ -130,6 +146,12 @@ pub(crate) struct Switch {
     /// Only say whether it would be done; change nothing
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
+    /// "none": hold new requests until those under way are over, so that no two releases serve at the same time
+    #[arg(long, value_enum, default_value_t = Overlap::Allow, value_name = "WHICH")]
+    pub(crate) overlap: Overlap,
+    /// The same as --overlap none
+    #[arg(long, conflicts_with = "overlap")]
+    pub(crate) no_overlap: bool,
     /// When to come back
     #[arg(long, value_enum, default_value_t = WaitFor::None, value_name = "FOR")]
     pub(crate) wait: WaitFor,
@@ -150,6 +172,35 @@ pub(crate) enum WaitFor {
     Drained,
 }
 
+/// `--overlap`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Overlap {
+    /// Requests under way finish where they began, while new ones go to the other color
+    Allow,
+    /// New requests are held until those under way are over
+    None,
+}
+
+/// `maintenance`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Turn {
+    /// No request is served
+    On,
+    /// Requests are served again
+    Off,
+}
+
+/// `hold`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Hold {
+    /// For how long at most, 1s to 1day; held requests then go on
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub(crate) timeout: Duration,
+    /// Why; kept in the history
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
 /// `rollback`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rollback {
@@ -162,6 +213,12 @@ pub(crate) struct Rollback {
     /// What serves now is bad: refuse the same release from now on, unless forced
     #[arg(long)]
     pub(crate) quarantine: bool,
+    /// "none": hold new requests until those under way are over
+    #[arg(long, value_enum, default_value_t = Overlap::Allow, value_name = "WHICH")]
+    pub(crate) overlap: Overlap,
+    /// The same as --overlap none
+    #[arg(long, conflicts_with = "overlap")]
+    pub(crate) no_overlap: bool,
     /// Why; kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,

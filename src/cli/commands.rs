@@ -11,7 +11,7 @@ use crate::admin::api::{
     SwitchAnswer, SwitchBody, UnfreezeBody,
 };
 use crate::cli::Failure;
-use crate::cli::args::{Freeze, Rollback, Switch, WaitFor};
+use crate::cli::args::{Freeze, Overlap, Rollback, Switch, WaitFor};
 use crate::cli::client::Client;
 use crate::cli::output::{complain, print};
 use crate::cli::render;
@@ -30,6 +30,7 @@ pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Resu
         if_generation: options.if_generation,
         force: options.force,
         dry_run: options.dry_run,
+        overlap: overlap(options.overlap, options.no_overlap),
         wait: None,
         reason: options.reason,
     };
@@ -59,11 +60,16 @@ pub(crate) async fn rollback(client: &Client, options: Rollback, json: bool) -> 
         if_generation: options.if_generation,
         force: options.force,
         quarantine: options.quarantine,
+        overlap: overlap(options.overlap, options.no_overlap),
         reason: options.reason,
     };
     let answer: SwitchAnswer = client.post("/admin/rollback", &body, options.timeout).await?;
     print(&if json { line(&answer) } else { render::moved(&answer, "Rolled back") });
     Ok(())
+}
+
+fn overlap(overlap: Overlap, no_overlap: bool) -> Option<String> {
+    (no_overlap || overlap == Overlap::None).then(|| "none".to_owned())
 }
 
 pub(crate) async fn status(client: &Client, watch: bool, json: bool) -> Result<(), Failure> {

@@ -203,7 +203,8 @@ async fn tell(proxy: &Running, traffic: &Traffic) {
                 let what = if ended == 0 { "drained".to_owned() } else { format!("drained; {ended} had to be ended") };
                 print(&format!("  {} is {what}. {}\n", render::color(color.as_str()), traffic.summary()));
             }
-            Ok(News::Transition(..) | News::Health { .. } | News::Reloaded(_)) | Err(RecvError::Lagged(_)) => {}
+            Ok(News::Transition(..) | News::Held(_) | News::Health { .. } | News::Reloaded(_))
+            | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
     }

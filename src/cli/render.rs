@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use anstyle::{AnsiColor, Style};
 
 use crate::admin::api::{
-    ColorAnswer, Draining, FrozenAnswer, HistoryAnswer, NotifyTestAnswer, Problem, ReleasesAnswer, RollbackAnswer,
-    StatusAnswer, StoreAnswer, SwitchAnswer, TransitionAnswer, VerifyAnswer,
+    ColorAnswer, Draining, FrozenAnswer, HistoryAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, Problem,
+    ReleasesAnswer, RollbackAnswer, StatusAnswer, StoreAnswer, SwitchAnswer, TransitionAnswer, VerifyAnswer,
 };
 
 const BLUE: Style = AnsiColor::BrightBlue.on_default().bold();
@@ -51,6 +51,9 @@ pub(crate) fn moved(answer: &SwitchAnswer, verb: &str) -> String {
     }
     let took = short(Duration::from_micros(answer.took_us));
     let mut text = format!("{verb} to {active} (release {release}) in {took}, generation {generation}.\n");
+    if let Some(held) = answer.held_us {
+        let _ = writeln!(text, "Requests were held for {}.", short(Duration::from_micros(held)));
+    }
     if !answer.durable {
         text.push_str("It is in force, but not on disk yet; `cutover status` tells why and when.\n");
     }
@@ -112,6 +115,28 @@ fn store_line(store: &StoreAnswer) -> String {
     text
 }
 
+/// Whether requests are served, held, or answered with the maintenance answer.
+pub(crate) fn door(answer: &HoldAnswer) -> String {
+    let nothing = if answer.changed { "" } else { " It was so already; nothing was touched." };
+    let active = color(&answer.active);
+    let mut text = match &answer.hold {
+        _ if answer.maintenance => format!("Every request gets the maintenance answer; {active} is active.{nothing}\n"),
+        Some(hold) => format!("Requests are held, {}.{nothing}\n", held(hold)),
+        None => format!("Requests are served by {active}.{nothing}\n"),
+    };
+    if !answer.durable {
+        text.push_str("The decision is in force, but not on disk yet; `cutover status` tells why and when.\n");
+    }
+    text
+}
+
+fn held(hold: &HoldStatus) -> String {
+    let ends = short(Duration::from_millis(hold.ends_in_ms));
+    let whose = if hold.for_move { "for a move" } else { "by hand" };
+    let reason = hold.reason.as_deref().map(|reason| format!(" ({})", plain(reason))).unwrap_or_default();
+    format!("{whose}, for {ends} more at most: {} · {}{reason}", count(hold.requests, "request"), plain(&hold.actor))
+}
+
 /// What is left of a retired color.
 pub(crate) fn left(draining: &Draining) -> String {
     let Draining { requests, streams, tunnels, .. } = draining;
@@ -145,6 +170,12 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
     }
     if let Some(to) = &status.moving_to {
         row("moving", format!("to {} ({})", color(to), status.phase));
+    }
+    if status.maintenance {
+        row("door", painted(BAD, "maintenance: no request is served; `cutover maintenance off` ends it"));
+    }
+    if let Some(hold) = &status.hold {
+        row("held", painted(BAD, held(hold)));
     }
     row("rollback", way_back(&status.rollback));
     for store in &status.stores {
@@ -296,14 +327,19 @@ pub(crate) fn history(answer: &HistoryAnswer) -> String {
 fn happened(transition: &TransitionAnswer) -> String {
     let (to, release) = (color(&transition.to), &transition.release);
     let took = short(Duration::from_micros(transition.took_us));
+    let held = transition.held_us.map(|held| format!(", requests held for {}", short(Duration::from_micros(held))));
+    let held = held.unwrap_or_default();
     let from = match (&transition.from, &transition.from_release) {
         (Some(from), Some(release)) => format!("{} {release} -> ", color(from)),
         _ => String::new(),
     };
     match transition.kind.as_str() {
         "start" => format!("first start on {to} {release}"),
-        "switch" => format!("switched {from}{to} {release} in {took}"),
-        "rollback" => format!("rolled back {from}{to} {release} in {took}"),
+        "switch" => format!("switched {from}{to} {release} in {took}{held}"),
+        "rollback" => format!("rolled back {from}{to} {release} in {took}{held}"),
+        "hold" => "requests are held by hand".to_owned(),
+        "hold_end" => format!("the hold by hand ended after {took}"),
+        "maintenance" => format!("maintenance {}", if transition.maintenance == Some(true) { "on" } else { "off" }),
         "release" => format!("{to} has release {release}"),
         "refused" => refused(transition),
         "known_good" => format!("{to} {release} is known good"),

@@ -83,6 +83,21 @@ impl Config {
         };
         root.insert("drain".into(), table([("timeout", duration(self.drain.timeout)), ("streams", streams.into())]));
         root.insert("bake".into(), table([("duration", duration(self.bake.duration))]));
+        let hold = self.hold;
+        root.insert(
+            "hold".into(),
+            table([
+                ("max_requests", integer(hold.max_requests as u64)),
+                ("max_bytes", size(hold.max_bytes as u64)),
+                ("timeout", duration(hold.timeout)),
+                ("ready", hold.ready.into()),
+            ]),
+        );
+        let maintenance = &self.maintenance;
+        let mut section =
+            vec![("status", integer(maintenance.status.into())), ("retry_after", duration(maintenance.retry_after))];
+        section.extend(maintenance.page.as_ref().map(|page| ("page", path(&page.path))));
+        root.insert("maintenance".into(), table(section));
         let budget = format!("{}%", self.retry.budget_percent);
         root.insert(
             "retry".into(),

@@ -136,6 +136,8 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         gate: GatePolicy { quorum_percent: 100, passes: 1, timeout: seconds(30) },
         drain: DrainConfig { timeout: seconds(30), streams: Streams::Keep },
         bake: BakeConfig { duration: seconds(900) },
+        hold: HoldConfig { max_requests: 1000, max_bytes: 16 << 20, timeout: Duration::from_secs(30), ready: true },
+        maintenance: MaintenanceConfig { status: 503, retry_after: Duration::from_secs(30), page: None },
         retry: RetryConfig { attempts: 2, budget_percent: 10 },
         upstreams: BTreeMap::from([("default".to_owned(), upstream)]),
         routes: Vec::new(),
@@ -159,6 +161,7 @@ fn reference_with_examples(dir: &Path) -> String {
     for name in ["site.pem", "site.key", "site.ocsp", "clients.pem", "ca.pem", "proxy.pem", "proxy.key"] {
         file_in(dir, name);
     }
+    fs::write(dir.join("maintenance.html"), "<p>Back soon.</p>").expect("written");
     fs::write(dir.join("site.ocsp"), STAPLE).expect("written");
     let line = |line: &str| match line.strip_prefix('#') {
         Some(example) if !example.is_empty() && !example.starts_with(' ') || line.starts_with("#  {") => {

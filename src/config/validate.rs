@@ -1,6 +1,7 @@
 //! From what was written to what is meant, with every problem of the file at once.
 
 mod admin;
+mod hold;
 mod listen;
 mod notify;
 mod routing;
@@ -96,6 +97,8 @@ impl<'a> File<'a> {
         let gate = self.gate();
         let drain = self.drain();
         let bake = self.bake();
+        let hold = self.hold();
+        let maintenance = self.maintenance();
         let retry = self.retry();
         let readiness = self.readiness();
         let log = self.log();
@@ -114,6 +117,8 @@ impl<'a> File<'a> {
             gate,
             drain,
             bake,
+            hold,
+            maintenance,
             retry,
             upstreams,
             routes: routes.into_iter().map(|(route, _)| route).collect(),

@@ -22,6 +22,9 @@ impl Controller {
                 Effect::Commit(commit, transition) => self.commit(commit, transition),
                 Effect::Publish(decision) => self.publish(&decision),
                 Effect::Drain(color, deadline) => self.drain(color, deadline),
+                Effect::Hold(until) => self.hold(until),
+                Effect::Empty(drain, end) => self.empty(drain, end),
+                Effect::Release => self.release(),
                 Effect::WriteBack(color) => self.watch.write_back(color),
                 Effect::Reply(id, result) => self.reply(id, result),
             }
@@ -126,6 +129,12 @@ impl Controller {
             (Kind::Barrier, _) => {
                 tracing::warn!(%active, %release, actor, reason, "A barrier was passed: the way back is not safe any more.");
             }
+            (Kind::Hold, _) => tracing::warn!(%active, actor, reason, "Requests are held by hand."),
+            (Kind::HoldEnd, _) => tracing::info!(%active, actor, reason, took_ms, "The hold by hand is over."),
+            (Kind::Maintenance, _) => {
+                let on = decision.maintenance;
+                tracing::warn!(on, %active, generation, actor, reason, "Maintenance was turned on or off.");
+            }
             // Never announced.
             (Kind::Noted | Kind::Drained, _) => {}
             (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
@@ -156,7 +165,7 @@ impl Controller {
         }
     }
 
-    fn publish(&mut self, decision: &Decision) {
+    pub(super) fn publish(&mut self, decision: &Decision) {
         let retired = self.publisher.publish(&self.config, decision);
         // A color that serves again is not drained any more.
         if self.draining.as_ref().is_some_and(|draining| draining.color == decision.active)

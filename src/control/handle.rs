@@ -16,6 +16,7 @@ use crate::domain::transition::Transition;
 pub use crate::ledger::Verified;
 use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::InFlight;
+use crate::telemetry::metrics::Waiting;
 use crate::tls::server::CertificateFacts;
 
 pub use crate::notify::{SinkStatus, Tried};
@@ -100,6 +101,8 @@ pub enum News {
         /// What `drain.timeout` had to end.
         ended: u64,
     },
+    /// Requests are held, or go on.
+    Held(bool),
     /// An endpoint's health changed.
     Health {
         /// Of which color.
@@ -126,6 +129,8 @@ pub struct Status {
     pub colors: PerColor<ColorStatus>,
     /// A color that is being drained.
     pub draining: Option<DrainingStatus>,
+    /// Requests that are held.
+    pub waiting: Waiting,
     /// The last configuration error in full, if the file is invalid now.
     pub config_error: Option<String>,
     /// The file's path.

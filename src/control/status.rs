@@ -76,6 +76,7 @@ impl Controller {
             }),
             known_good_in: view.known_good_at.map(|at| at.saturating_duration_since(Instant::now())),
             view,
+            waiting: self.publisher.waiting(),
             colors,
             config_error: self.config_error.as_ref().map(|error| error.render(false)),
             config_path: self.path.display().to_string(),
@@ -133,6 +134,7 @@ impl Controller {
             phase: match view.phase {
                 Phase::Steady => "steady",
                 Phase::Gating { .. } => "gating",
+                Phase::Holding { .. } => "holding",
                 Phase::Committing { .. } => "committing",
             },
             readings: self.publisher.meters().read(),
@@ -154,6 +156,8 @@ impl Controller {
                 .map(|known| (known.name, known.path, known.not_after))
                 .collect(),
             certificates_valid: self.certificate_errors.is_empty(),
+            waiting: self.publisher.waiting(),
+            maintenance: view.decision.maintenance,
             open_connections: self.publisher.open_connections(),
             config_valid: self.config_error.is_none(),
             config_valid_at: self.config_valid_at,

@@ -79,6 +79,14 @@ pub enum Event {
     FreezeSet,
     /// They are allowed again.
     FreezeCleared,
+    /// Requests are held by hand.
+    HoldSet,
+    /// They are served again.
+    HoldCleared,
+    /// Requests get the maintenance answer.
+    MaintenanceSet,
+    /// They are served again.
+    MaintenanceCleared,
     /// An endpoint fails its health checks.
     TargetUnhealthy,
     /// It passes them again.
@@ -89,7 +97,7 @@ pub enum Event {
 
 impl Event {
     /// All of them.
-    pub const ALL: [Event; 15] = [
+    pub const ALL: [Event; 19] = [
         Event::Started,
         Event::Promoted,
         Event::RolledBack,
@@ -102,6 +110,10 @@ impl Event {
         Event::BarrierPassed,
         Event::FreezeSet,
         Event::FreezeCleared,
+        Event::HoldSet,
+        Event::HoldCleared,
+        Event::MaintenanceSet,
+        Event::MaintenanceCleared,
         Event::TargetUnhealthy,
         Event::TargetHealthy,
         Event::NotifyFailed,
@@ -123,6 +135,10 @@ impl Event {
             Event::BarrierPassed => "deployment.barrier_passed",
             Event::FreezeSet => "freeze.set",
             Event::FreezeCleared => "freeze.cleared",
+            Event::HoldSet => "hold.set",
+            Event::HoldCleared => "hold.cleared",
+            Event::MaintenanceSet => "maintenance.set",
+            Event::MaintenanceCleared => "maintenance.cleared",
             Event::TargetUnhealthy => "target.unhealthy",
             Event::TargetHealthy => "target.healthy",
             Event::NotifyFailed => "notify.failed",

@@ -20,14 +20,17 @@ mod durability;
 mod file;
 mod freeze;
 mod gating;
+mod hold;
 mod messages;
 mod proof;
 mod record;
 mod refusal;
 mod safety;
 
+use hold::{ByHand, Held};
 pub use messages::{
-    Command, CommandId, CommitId, Configured, Effect, Event, OrderState, Outcome, Phase, Refusal, RoundId, View,
+    Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Hold, Left, OrderState, Outcome, Overlap, Phase,
+    Refusal, RoundId, View,
 };
 pub use safety::Unsafe;
 
@@ -52,6 +55,8 @@ pub struct Rollout {
     /// The file's words have changed and were not looked at yet, because something else is under way.
     order_waits: bool,
     order: OrderState,
+    /// Requests are held by hand.
+    by_hand: Option<ByHand>,
     write_back: WriteBack,
     /// How often the file is being put right; more than once where a move overtook another one.
     writes: u32,
@@ -77,6 +82,7 @@ pub struct Rollout {
 enum State {
     Steady,
     Gating(Move, Gating),
+    Holding(Move, DrainId, Left),
     Committing(Move, CommitId, Decision),
 }
 
@@ -91,9 +97,12 @@ struct Move {
     dry_run: bool,
     /// What served is bad.
     quarantine: bool,
+    overlap: Overlap,
     origin: Origin,
     began: Now,
     report: Option<GateReport>,
+    /// Requests are held for it.
+    held: Option<Held>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -187,6 +196,7 @@ impl Rollout {
             unwritten,
             order_waits: false,
             order: OrderState::Done,
+            by_hand: None,
             write_back: WriteBack::Idle,
             writes: 0,
             serves_since: now.mono,
@@ -212,6 +222,8 @@ impl Rollout {
             Event::Probed(round, results) => self.probed(now, round, results, effects),
             Event::Committed(commit) => self.committed(now, commit, effects),
             Event::CommitFailed(commit, cause) => self.commit_failed(now, commit, &cause, effects),
+            Event::Emptied(drain) => self.emptied(now, drain, effects),
+            Event::Left(drain, left) => self.is_left(drain, left),
             Event::Drained(drained) => self.drained(now, drained),
             Event::Configured(configured) => self.configure(now, configured, effects),
             Event::SchemaRead(readings) => self.schema_read(now, readings),
@@ -224,7 +236,7 @@ impl Rollout {
 
     fn command(&mut self, now: Now, id: CommandId, command: Command, effects: &mut Vec<Effect>) {
         match command {
-            Command::Switch { to, if_generation, force, dry_run, origin } => {
+            Command::Switch { to, if_generation, force, dry_run, overlap, origin } => {
                 let to = to.unwrap_or(self.decision.active.other());
                 let underway = Move {
                     kind: Kind::Switch,
@@ -234,9 +246,11 @@ impl Rollout {
                     forced: force,
                     dry_run,
                     quarantine: false,
+                    overlap,
                     origin,
                     began: now,
                     report: None,
+                    held: None,
                 };
                 match self.may_switch(&underway, if_generation) {
                     Err(refusal) => self.refuse(now, underway, refusal, effects),
@@ -247,7 +261,7 @@ impl Rollout {
                     Ok(()) => self.begin(now, underway, effects),
                 }
             }
-            Command::Rollback { if_generation, force, quarantine, origin } => {
+            Command::Rollback { if_generation, force, quarantine, overlap, origin } => {
                 let to = self.back_to();
                 let underway = Move {
                     kind: Kind::Rollback,
@@ -257,12 +271,17 @@ impl Rollout {
                     forced: force,
                     dry_run: false,
                     quarantine,
+                    overlap,
                     origin,
                     began: now,
                     report: None,
+                    held: None,
                 };
                 self.roll_back(now, id, if_generation, underway, effects);
             }
+            Command::Hold { timeout, origin } => self.hold(now, id, timeout, origin, effects),
+            Command::Release { origin } => self.release(now, id, &origin, effects),
+            Command::Maintain { on, origin } => self.maintain(now, id, on, origin, effects),
             Command::Freeze { until, origin } => self.freeze(now, id, until, origin, effects),
             Command::Unfreeze { origin } => self.unfreeze(now, id, origin, effects),
         }
@@ -275,8 +294,9 @@ impl Rollout {
             State::Gating(_, gating) => {
                 Some(gating.next_round.map_or(gating.deadline, |next| next.min(gating.deadline)))
             }
-            State::Steady | State::Committing(..) => None,
+            State::Steady | State::Holding(..) | State::Committing(..) => None,
         };
+        let hold = self.hold_deadline();
         let unwritten = self.unwritten.as_ref();
         let by_itself = [self.proven_at(), self.thaws_at].into_iter().flatten().min();
         let answer = unwritten.and_then(|unwritten| unwritten.answer.as_ref()).map(|(_, _, until)| *until);
@@ -288,7 +308,7 @@ impl Rollout {
             LineState::Written | LineState::HandedOver(_) => None,
         };
         let by_itself = by_itself.into_iter().chain(again).min();
-        [gating, answer, retry, by_itself.filter(|_| may_retry)].into_iter().flatten().min()
+        [gating, hold, answer, retry, by_itself.filter(|_| may_retry)].into_iter().flatten().min()
     }
 
     /// What the outside may see.
@@ -301,8 +321,10 @@ impl Rollout {
             phase: match &self.state {
                 State::Steady => Phase::Steady,
                 State::Gating(underway, _) => Phase::Gating { to: underway.to },
+                State::Holding(underway, ..) => Phase::Holding { to: underway.to },
                 State::Committing(underway, _, _) => Phase::Committing { to: underway.to },
             },
+            hold: self.shown_hold(),
             file: self.configured.order.clone(),
             order: if waits { OrderState::Pending } else { self.order.clone() },
             known_good_at: self.proven_at(),
@@ -319,7 +341,9 @@ impl Rollout {
     fn under_way(&self) -> Option<&Move> {
         match &self.state {
             State::Steady => None,
-            State::Gating(underway, _) | State::Committing(underway, _, _) => Some(underway),
+            State::Gating(underway, _) | State::Holding(underway, ..) | State::Committing(underway, _, _) => {
+                Some(underway)
+            }
         }
     }
 
@@ -375,7 +399,7 @@ impl Rollout {
                 return self.refuse(now, asked, refusal, effects);
             }
             // "Back" while a move is under way means: not that one. Nothing is visible of it yet.
-            self.withdraw(now, &asked.origin, effects);
+            self.withdraw(now, &asked.origin, Refusal::Withdrawn, effects);
             let outcome = self.unchanged(now, false);
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
@@ -387,10 +411,10 @@ impl Rollout {
 
     /// Takes a forward move back before it became visible. What is already on its way to the disk is overruled by a line
     /// with a newer generation.
-    fn withdraw(&mut self, now: Now, by: &Origin, effects: &mut Vec<Effect>) {
+    fn withdraw(&mut self, now: Now, by: &Origin, why: Refusal, effects: &mut Vec<Effect>) {
         match std::mem::replace(&mut self.state, State::Steady) {
             State::Steady => {}
-            State::Gating(underway, _) => self.refuse(now, underway, Refusal::Withdrawn, effects),
+            State::Gating(underway, _) | State::Holding(underway, ..) => self.refuse(now, underway, why, effects),
             State::Committing(underway, _, _) => {
                 self.decision.generation = self.new_generation();
                 let transition = Transition {
@@ -400,7 +424,7 @@ impl Rollout {
                 self.answer_unwritten(false, effects);
                 effects.push(Effect::Publish(self.decision.clone()));
                 self.write_behind(now, transition, None, effects);
-                self.refuse(now, underway, Refusal::Withdrawn, effects);
+                self.refuse(now, underway, why, effects);
             }
         }
     }
@@ -439,6 +463,7 @@ impl Rollout {
             },
             freeze: current.freeze.clone(),
             quarantine,
+            maintenance: current.maintenance,
             seen: current.seen.clone(),
             written_back: self.written_back(underway.to),
             lineage,
@@ -452,6 +477,7 @@ impl Rollout {
             forced: underway.forced,
             gate: underway.report.clone(),
             took: now.mono.saturating_duration_since(underway.began.mono),
+            held: underway.held_for(now),
             ..Transition::new(underway.kind, now.wall, underway.origin.clone(), decision)
         }
     }
@@ -468,6 +494,7 @@ impl Rollout {
             took: now.mono.saturating_duration_since(underway.began.mono),
             durable,
             way_back: self.outlook(underway, &next.lineage),
+            held: underway.held_for(now),
         }
     }
 
@@ -483,6 +510,7 @@ impl Rollout {
             took: Duration::ZERO,
             durable: self.durable && self.line.freeze == self.decision.freeze,
             way_back: None,
+            held: None,
         }
     }
 
@@ -499,6 +527,9 @@ impl Rollout {
 
     /// Answers whoever asked for a move that will not be made.
     fn refuse(&mut self, now: Now, underway: Move, refusal: Refusal, effects: &mut Vec<Effect>) {
+        if underway.held.is_some() {
+            self.let_go(effects);
+        }
         match underway.asker {
             Asker::Command(id) => {
                 if !underway.dry_run {
@@ -528,6 +559,7 @@ impl Rollout {
                 effects.push(Effect::Probe { round: RoundId(id), color, schema });
             }
         }
+        self.end_holds(now, effects);
         self.retry(now, effects);
     }
 

@@ -24,7 +24,7 @@ impl fmt::Display for Generation {
 /// Everything that was decided and has to survive a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Grows with every decision that moves traffic or relabels the active color.
+    /// Grows with every decision that moves traffic, relabels the active color, or turns maintenance on or off.
     pub generation: Generation,
     /// The color that serves.
     pub active: Color,
@@ -40,6 +40,8 @@ pub struct Decision {
     pub freeze: Option<Freeze>,
     /// Releases that were rolled back and may not come again unless forced, oldest first.
     pub quarantine: Vec<Quarantined>,
+    /// Requests get the maintenance answer instead of being served.
+    pub maintenance: bool,
     /// The order last seen in the configuration file, obeyed or not. Only a change against it is a new order.
     pub seen: FileOrder,
     /// Colors that the file may name because this program has put, or is putting, them there. Found after a crash they
@@ -128,6 +130,12 @@ pub enum Kind {
     Rollback,
     /// The active color got another release under it.
     Release,
+    /// Requests are held from here on, by hand. A restart holds nothing.
+    Hold,
+    /// Requests are held no more.
+    HoldEnd,
+    /// Requests get the maintenance answer from here on, or are served again: the decision says which.
+    Maintenance,
     /// An order in the file was looked at and nothing moved: it was refused, or already so.
     /// Recorded so that a restart does not take the same words for a new order.
     Seen,
@@ -198,8 +206,10 @@ pub struct Transition {
     pub asked: Option<Asked>,
     /// For [`Kind::Drained`].
     pub drained: Option<Drained>,
-    /// From the command to the decision.
+    /// From the command to the decision; for [`Kind::HoldEnd`] how long it was.
     pub took: Duration,
+    /// How long requests were held for it until it was decided; `None`: they were not.
+    pub held: Option<Duration>,
     /// The whole state after it.
     pub decision: Decision,
 }
@@ -219,6 +229,7 @@ impl Transition {
             asked: None,
             drained: None,
             took: Duration::ZERO,
+            held: None,
             decision,
         }
     }
@@ -226,7 +237,10 @@ impl Transition {
 
 impl Kind {
     /// Each, and its name in files and answers.
-    pub const NAMES: [(Kind, &str); 12] = [
+    pub const NAMES: [(Kind, &str); 15] = [
+        (Kind::Hold, "hold"),
+        (Kind::HoldEnd, "hold_end"),
+        (Kind::Maintenance, "maintenance"),
         (Kind::Start, "start"),
         (Kind::Switch, "switch"),
         (Kind::Rollback, "rollback"),

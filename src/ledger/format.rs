@@ -104,6 +104,8 @@ struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     drained: Option<DrainEnd>,
     took_us: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_us: Option<u64>,
     decision: Decided,
 }
 
@@ -141,6 +143,8 @@ struct Decided {
     freeze: Option<Frozen>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     quarantine: Vec<Bad>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    maintenance: bool,
     seen: Standing,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     written_back: Vec<String>,
@@ -222,6 +226,7 @@ impl Entry {
                 ended: drained.ended,
             }),
             took_us: micros(transition.took),
+            held_us: transition.held.map(micros),
             decision: Decided {
                 generation: decision.generation.0,
                 active: decision.active.to_string(),
@@ -241,6 +246,7 @@ impl Entry {
                     until: freeze.until.map(time),
                 }),
                 quarantine: decision.quarantine.iter().map(bad).collect(),
+                maintenance: decision.maintenance,
                 seen: standing(decision.seen.active, &decision.seen.release),
                 written_back: decision.written_back.iter().map(Color::to_string).collect(),
                 lineage: lineage::Written::from(&decision.lineage),
@@ -286,6 +292,7 @@ impl Entry {
             asked,
             drained,
             took: Duration::from_micros(self.took_us),
+            held: self.held_us.map(Duration::from_micros),
             ..Transition::new(Kind::named(&self.kind)?, parse_time(&self.at)?, origin, decision)
         };
         Some(Line { sequence: self.seq, transition, prev: self.prev })
@@ -331,6 +338,7 @@ impl Decided {
             previous,
             freeze,
             quarantine: self.quarantine.into_iter().map(Bad::into_quarantined).collect::<Option<_>>()?,
+            maintenance: self.maintenance,
             seen: FileOrder { active, release },
             written_back: self.written_back.iter().map(|color| color.parse().ok()).collect::<Option<_>>()?,
             lineage: self.lineage.into_lineage()?,

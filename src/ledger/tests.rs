@@ -41,6 +41,7 @@ fn transition(generation: u64) -> Transition {
         asked: Some(Asked { kind: Kind::Switch, to: Some((Color::Green, Release::new("2"))) }),
         drained: Some(Drained { color: Color::Blue, took: Duration::from_micros(5), ended: 3 }),
         took: Duration::from_micros(1234),
+        held: None,
         decision: Decision {
             generation: Generation(generation),
             active: Color::Green,
@@ -60,6 +61,7 @@ fn transition(generation: u64) -> Transition {
                 by: "cutover".to_owned(),
                 reason: "slow".to_owned(),
             }],
+            maintenance: false,
             seen: order,
             written_back: vec![Color::Green],
             lineage: lineage(at),

@@ -19,14 +19,12 @@ use crate::proxy::client::ClientConnection;
 use crate::proxy::forward::Inquiry;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::stack::stack;
-use crate::wire::http2::Stream;
+use crate::wire::http2::{STREAM_WINDOW, Stream};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
 /// Requests of one connection at the same time.
 const MAX_STREAMS: u32 = 256;
-/// What a client may send of one body before the endpoint takes it.
-const STREAM_WINDOW: u32 = 256 << 10;
 /// And of all of them.
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// What waits for a client that is slow to read, of one answer.

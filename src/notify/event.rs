@@ -17,6 +17,7 @@ use crate::domain::transition::{Drained, Kind, Origin, Transition, Trigger};
 use crate::notify::id::EventId;
 use crate::notify::words::{clipped, count, percent, span, thousands};
 
+mod pause;
 mod samples;
 
 pub use samples::samples;
@@ -255,24 +256,9 @@ impl Teller {
                 "If it turns out bad, repair it forward; `cutover status` says what a rollback would run into."
                     .to_owned(),
             ),
-            (Kind::Freeze, _) => {
-                let until = decision.freeze.as_ref().and_then(|freeze| freeze.until);
-                let until = until
-                    .map(|until| format!(" until {}", humantime::format_rfc3339_seconds(until)))
-                    .unwrap_or_default();
-                (
-                    (Event::FreezeSet, Severity::Warn),
-                    "no switches for now".to_owned(),
-                    format!("All moves but a rollback are stopped{until}, {by}."),
-                    "`cutover unfreeze` allows them again.".to_owned(),
-                )
+            (Kind::Freeze | Kind::Unfreeze | Kind::Hold | Kind::HoldEnd | Kind::Maintenance, _) => {
+                pause::words(transition, &by)
             }
-            (Kind::Unfreeze, _) => (
-                (Event::FreezeCleared, Severity::Info),
-                "switches are allowed again".to_owned(),
-                format!("Moves are allowed again, {by}."),
-                "Nothing to do.".to_owned(),
-            ),
         };
         let mut notice = self.notice(EventId::of_transition(transition), kind, transition.at, &what, sentence);
         notice.next = next;

@@ -3,8 +3,11 @@
 //! Clients get a status, a `Proxy-Status` field (RFC 9209) and one plain sentence, as text or as JSON by `Accept`.
 //! Nothing of an endpoint's address or of an inner error leaves the process; that is for the log.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::proxy::hold::Notice;
 use crate::wire::body::Ambiguous;
 use crate::wire::head::{Head, Name};
 use crate::wire::parse::Refused;
@@ -27,6 +30,9 @@ pub(crate) enum Kind {
     BadAnswer,
     NoEndpoint,
     LimitReached,
+    HoldFull,
+    HoldExpired,
+    Maintenance,
     ResponseTimeout,
     BodyTimeout,
     DrainTimeout,
@@ -39,25 +45,31 @@ pub(crate) enum Kind {
 pub(crate) struct ProxyError {
     pub(crate) kind: Kind,
     detail: Option<&'static str>,
+    /// What is said during maintenance.
+    notice: Option<Arc<Notice>>,
 }
 
 impl From<Kind> for ProxyError {
     fn from(kind: Kind) -> ProxyError {
-        ProxyError { kind, detail: None }
+        ProxyError { kind, detail: None, notice: None }
     }
 }
 
 impl ProxyError {
     pub(crate) fn bad_request(detail: &'static str) -> ProxyError {
-        ProxyError { kind: Kind::BadRequest, detail: Some(detail) }
+        ProxyError { kind: Kind::BadRequest, detail: Some(detail), notice: None }
     }
 
     pub(crate) fn no_route() -> ProxyError {
         Kind::NoRoute.into()
     }
 
+    pub(crate) fn maintenance(notice: &Arc<Notice>) -> ProxyError {
+        ProxyError { kind: Kind::Maintenance, detail: None, notice: Some(Arc::clone(notice)) }
+    }
+
     pub(crate) fn status(&self) -> u16 {
-        self.kind.row().0
+        self.notice.as_ref().map_or(self.kind.row().0, |notice| notice.status)
     }
 
     /// The error's name in `Proxy-Status` and in the access log.
@@ -66,8 +78,9 @@ impl ProxyError {
     }
 
     /// The answer for the client, and its body.
-    pub(crate) fn answer(&self, asked: &Head, head: &mut Head) -> String {
-        let (status, _, field, sentence) = self.kind.row();
+    pub(crate) fn answer(&self, asked: &Head, head: &mut Head) -> Cow<'_, str> {
+        let (_, _, field, sentence) = self.kind.row();
+        let status = self.status();
         let sentence = self.detail.unwrap_or(sentence);
         head.clear();
         let grpc = asked.text(Name::ContentType).is_some_and(|kind| kind.starts_with("application/grpc"));
@@ -78,20 +91,25 @@ impl ProxyError {
             head.push(b"grpc-status", self.kind.grpc_status().as_bytes());
             head.push(b"grpc-message", sentence.as_bytes());
             head.push(b"proxy-status", field.as_bytes());
-            return String::new();
+            return Cow::Borrowed("");
         }
         let json =
             asked.text(Name::Accept).is_some_and(|accept| accept.contains("json") && !accept.contains("text/html"));
-        let (kind, body) = if json {
-            ("application/json", format!("{{\"status\":{status},\"error\":\"{sentence}\"}}\n"))
-        } else {
-            ("text/plain; charset=utf-8", format!("{status} {sentence}\n"))
+        let page = self.notice.as_ref().and_then(|notice| notice.page.as_deref());
+        let (kind, body) = match page {
+            _ if json => ("application/json", format!("{{\"status\":{status},\"error\":\"{sentence}\"}}\n").into()),
+            Some(page) => (page.content_type, Cow::Borrowed(&*page.text)),
+            None => ("text/plain; charset=utf-8", format!("{status} {sentence}\n").into()),
         };
         head.set_status_line(status, reason(status).as_bytes());
         head.push_known(Name::ContentType, kind.as_bytes());
         head.push(b"proxy-status", field.as_bytes());
-        if status == 503 {
-            head.push(b"retry-after", RETRY_AFTER.as_bytes());
+        match &self.notice {
+            Some(notice) if notice.retry_after >= Duration::from_secs(1) => {
+                head.push(b"retry-after", notice.retry_after.as_secs().to_string().as_bytes());
+            }
+            None if status == 503 => head.push(b"retry-after", RETRY_AFTER.as_bytes()),
+            Some(_) | None => {}
         }
         body
     }
@@ -180,6 +198,24 @@ impl Kind {
                 "cutover; error=connection_limit_reached",
                 "Too many requests are under way.",
             ),
+            Kind::HoldFull => (
+                503,
+                "connection_limit_reached",
+                "cutover; error=connection_limit_reached; details=\"hold\"",
+                "Too many requests are being held.",
+            ),
+            Kind::HoldExpired => (
+                503,
+                "destination_unavailable",
+                "cutover; error=destination_unavailable; details=\"hold\"",
+                "The request was held for too long.",
+            ),
+            Kind::Maintenance => (
+                503,
+                "destination_unavailable",
+                "cutover; error=destination_unavailable; details=\"maintenance\"",
+                "Down for maintenance.",
+            ),
             Kind::ResponseTimeout => (
                 504,
                 "http_response_timeout",
@@ -219,7 +255,7 @@ impl Kind {
             // UNIMPLEMENTED
             Kind::NoRoute => "12",
             // RESOURCE_EXHAUSTED
-            Kind::BodyTooLarge | Kind::LimitReached => "8",
+            Kind::BodyTooLarge | Kind::LimitReached | Kind::HoldFull => "8",
             // DEADLINE_EXCEEDED
             Kind::ResponseTimeout | Kind::BodyTimeout | Kind::RequestTimeout => "4",
             // CANCELLED
@@ -231,6 +267,8 @@ impl Kind {
             | Kind::ConnectTimeout
             | Kind::UpstreamClosed
             | Kind::NoEndpoint
+            | Kind::HoldExpired
+            | Kind::Maintenance
             | Kind::DrainTimeout
             | Kind::Stopping => "14",
         }

@@ -82,6 +82,11 @@ impl Exchange {
         Ok(())
     }
 
+    /// When its head was here.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     pub(crate) fn admission(&self) -> &Arc<Admission> {
         &self.admitted.as_ref().expect("only called after admit").admission
     }

@@ -12,6 +12,7 @@ use crate::proxy::client::ClientConnection;
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
+use crate::proxy::hold;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::transport::UpstreamConnection;
 use crate::proxy::upgrade;
@@ -61,7 +62,13 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
 }
 
 async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &mut Head) -> Result<After, ProxyError> {
-    let (mut upload, upgrade) = prepare(exchange, side)?;
+    let (mut upload, upgrade) = loop {
+        match prepare(exchange, side)? {
+            Some(prepared) => break prepared,
+            // In a box, so that all the others do not carry what only these need.
+            None => Box::pin(hold::wait(exchange, side)).await?,
+        }
+    };
     let mut upstream = send(exchange, side, &mut upload, answer).await?;
     let framing = match upstream.side.is_bodiless() {
         true => Framing::None,
@@ -113,8 +120,9 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
 }
 
 /// Checks the head, takes the hold on the live color, and makes the head as the endpoint shall see it. Returns the
-/// upload, and whether an upgrade is asked for.
-fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<(Upload, bool), ProxyError> {
+/// upload, and whether an upgrade is asked for. `None`: requests are held; it has to be asked again later, and nothing was
+/// done that could not be done twice.
+fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, bool)>, ProxyError> {
     let client = Rc::clone(&exchange.client);
     let worker = &client.worker;
     let logged = worker.logger.borrow().is_on();
@@ -141,8 +149,10 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<(Upload, bool), P
     }
     exchange.asker = asker;
     let framing = checked?;
-    exchange.admit(admission?)?;
+    // Before anything is answered: whether another request can follow depends on it.
     side.expect_body(framing);
+    let Some(admission) = admission? else { return Ok(None) };
+    exchange.admit(admission)?;
     if matches!((framing, max_body), (Framing::Length(length), Some(max)) if length > max) {
         return Err(Kind::BodyTooLarge.into());
     }
@@ -172,7 +182,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<(Upload, bool), P
         Framing::None | Framing::Length(_) | Framing::UntilEnd => {}
     }
     let expects = head.version != Version::Http10 && framing != Framing::None && head.has(Name::Expect);
-    Ok((Upload::new(framing, max_body, expects), upgrade))
+    Ok(Some((Upload::new(framing, max_body, expects), upgrade)))
 }
 
 /// Refuses what can't be served, and brings the target into origin form.

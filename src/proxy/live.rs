@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::mpsc;
@@ -11,11 +12,13 @@ use crate::config::Config;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::transition::Decision;
 use crate::proxy::first_write::FirstWriteSeen;
+use crate::proxy::hold::Queue;
 use crate::proxy::lease::Epoch;
 use crate::proxy::pool::Pool;
 use crate::proxy::snapshot::{Compiler, Snapshot};
 use crate::proxy::trust::Trust;
 use crate::telemetry::meter::Meters;
+use crate::telemetry::metrics::Waiting;
 use crate::tls::ServerTls;
 
 /// The snapshot that serves. Workers read it once for each request; only the [`Publisher`] changes it.
@@ -27,6 +30,8 @@ pub struct Live {
     tls: ArcSwapOption<ServerTls>,
     /// Open client connections, by worker.
     connections: Box<[Connections]>,
+    /// Requests that are held.
+    pub(crate) queue: Queue,
     /// Workers that accept; one of them may still hand a connection over.
     accepting: AtomicUsize,
 }
@@ -82,6 +87,8 @@ pub(crate) enum Order {
     CloseIdle(Vec<u64>),
     /// Make connections to the first pool of each pair, about as many as there are to the second.
     Warm(Arc<[(Arc<Pool>, Arc<Pool>)]>),
+    /// Have requests that were held look at what is live now.
+    Wake,
     /// Serve a connection that another worker accepted.
     Adopt(std::net::TcpStream, Accepted),
     /// Accept what waits, close the listener, finish what is under way.
@@ -103,6 +110,7 @@ impl Live {
             ready: AtomicBool::new(false),
             tls: ArcSwapOption::empty(),
             connections: (0..workers).map(|_| Connections::default()).collect(),
+            queue: Queue::default(),
             accepting: AtomicUsize::new(0),
         })
     }
@@ -149,12 +157,14 @@ pub struct Publisher {
     workers: Arc<[mpsc::UnboundedSender<Order>]>,
     compiler: Compiler,
     active: Option<Color>,
+    /// The live snapshot holds requests.
+    holds: bool,
 }
 
 impl Publisher {
     pub(crate) fn new(live: Arc<Live>, workers: Arc<[mpsc::UnboundedSender<Order>]>) -> Publisher {
         let compiler = Compiler::new(workers.len());
-        Publisher { live, workers, compiler, active: None }
+        Publisher { live, workers, compiler, active: None, holds: false }
     }
 
     /// Takes over what the next configuration trusts, before it is published.
@@ -193,13 +203,31 @@ impl Publisher {
     pub fn publish(&mut self, config: &Config, decision: &Decision) -> Option<Drain> {
         let snapshot = self.compiler.compile(config, decision);
         // The old snapshot's leases go with it, as soon as no worker is reading it any more.
+        let holds = snapshot.held().is_some();
         drop(self.live.snapshot.swap(Some(Arc::new(snapshot))));
+        if std::mem::replace(&mut self.holds, holds) && !holds {
+            // After the publish, so that whoever looks finds what they wait for.
+            for worker in &*self.workers {
+                let _ = worker.send(Order::Wake);
+            }
+        }
         let retired = self.active.replace(decision.active).filter(|before| *before != decision.active)?;
-        Some(Drain {
-            color: retired,
-            epoch: Arc::clone(self.compiler.epoch(retired)?),
-            workers: Arc::clone(&self.workers),
-        })
+        self.under_way(retired)
+    }
+
+    /// What is published from now on holds requests until then, or lets them go.
+    pub fn hold(&mut self, until: Option<Instant>) {
+        self.compiler.hold(until);
+    }
+
+    /// Those that wait.
+    pub fn waiting(&self) -> Waiting {
+        self.live.queue.waiting()
+    }
+
+    /// The end of everything that is under way on a color. While requests are held nothing can begin behind it.
+    pub fn under_way(&self, color: Color) -> Option<Drain> {
+        Some(Drain { color, epoch: Arc::clone(self.compiler.epoch(color)?), workers: Arc::clone(&self.workers) })
     }
 
     /// Where first writes are told; for the first who asks.
@@ -242,6 +270,11 @@ pub struct Drain {
 }
 
 impl Drain {
+    #[cfg(test)]
+    pub(crate) fn is_over(&self) -> bool {
+        self.epoch.is_over()
+    }
+
     /// Resolves when the last lease is dropped. Cancel safe.
     pub async fn drained(&self) {
         self.epoch.over().await;

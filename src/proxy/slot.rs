@@ -22,6 +22,8 @@ pub(crate) enum Phase {
     Idle,
     /// A request head has begun.
     Head,
+    /// A request waits, because requests are held.
+    Held,
     /// A request is under way, not answered yet.
     Request,
     /// The answer's body is under way.
@@ -165,6 +167,15 @@ impl Slots {
         for (_, slot) in &*self.all.borrow() {
             if slot.epoch.get() == epoch && (!tunnels_only || slot.phase.get() == Phase::Tunnel) {
                 slot.fire(Fired::Ended);
+            }
+        }
+    }
+
+    /// Has every request that waits look again.
+    pub(crate) fn wake_held(&self) {
+        for (_, slot) in &*self.all.borrow() {
+            if slot.phase.get() == Phase::Held {
+                slot.wake();
             }
         }
     }

@@ -7,17 +7,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
-use crate::config::{Config, EndpointAddress, RetryConfig, UpstreamConfig, UpstreamProtocol};
+use crate::config::{Config, EndpointAddress, HoldConfig, RetryConfig, UpstreamConfig, UpstreamProtocol};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::schema::Barrier;
 use crate::domain::transition::Decision;
 use crate::proxy::error::ProxyError;
 use crate::proxy::first_write::{FirstWrite, FirstWriteSeen};
+use crate::proxy::hold::{Door, Notice};
 use crate::proxy::lease::{Epoch, Lease};
 use crate::proxy::pool::{Endpoint, Pool, Rules};
 use crate::proxy::route::RouteTable;
@@ -31,7 +32,9 @@ pub struct Snapshot {
     pub active: Color,
     pub(crate) edge: Edge,
     routes: RouteTable,
-    /// By upstream, then by worker: the live color's side of each upstream.
+    door: Door,
+    /// By upstream, then by worker: the live color's side of each upstream. Empty unless the door is open: who is not
+    /// admitted holds nothing of a color.
     upstreams: Box<[Box<[Arc<Admission>]>]>,
 }
 
@@ -110,16 +113,39 @@ impl Drop for Place {
 
 impl Snapshot {
     /// Route, color, and a hold on both: the whole decision about one request, without a lock, an allocation or an
-    /// await. The clone of the admission is the request's lease.
-    pub(crate) fn admit(&self, worker: usize, host: &str, path: &str) -> Result<Arc<Admission>, ProxyError> {
+    /// await. The clone of the admission is the request's lease. `None`: it has to wait, see [`Snapshot::held`].
+    pub(crate) fn admit(&self, worker: usize, host: &str, path: &str) -> Result<Option<Arc<Admission>>, ProxyError> {
         let upstream = self.routes.find(host, path).ok_or_else(ProxyError::no_route)?;
-        Ok(Arc::clone(&self.upstreams[upstream][worker]))
+        // The bounds have to be checked anyway, so the door costs nothing where it is open.
+        let Some(admissions) = self.upstreams.get(upstream) else { return self.turned_away() };
+        Ok(Some(Arc::clone(&admissions[worker])))
+    }
+
+    #[cold]
+    fn turned_away(&self) -> Result<Option<Arc<Admission>>, ProxyError> {
+        match &self.door {
+            Door::Open | Door::Held { .. } => Ok(None),
+            Door::Maintenance(notice) => Err(ProxyError::maintenance(notice)),
+        }
+    }
+
+    /// Requests wait: until when at most, and within which bounds.
+    pub(crate) fn held(&self) -> Option<(Instant, HoldConfig)> {
+        match &self.door {
+            Door::Held { until, limits } => Some((*until, *limits)),
+            Door::Open | Door::Maintenance(_) => None,
+        }
+    }
+
+    /// What the readiness path says, as far as requests are served.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.held().is_none_or(|(_, limits)| limits.ready)
     }
 
     /// [`Snapshot::admit`] and the choice of an endpoint, for the bench; the index of the endpoint in its pool.
     #[doc(hidden)]
     pub fn admit_for_bench(&self, worker: usize, host: &str, path: &str, draw: u64) -> Option<usize> {
-        let admission = self.admit(worker, host, path).ok()?;
+        let admission = self.admit(worker, host, path).ok()??;
         admission.pool.pick(worker, draw, 1, &[])
     }
 }
@@ -133,6 +159,8 @@ pub(crate) struct Compiler {
     limits: BTreeMap<String, Arc<Limit>>,
     epochs: PerColor<Option<Arc<Epoch>>>,
     next_epoch: u64,
+    /// Until when requests are held, if they are.
+    held: Option<Instant>,
     trust: Trust,
     /// Each upstream's place in what workers keep by upstream.
     numbers: BTreeMap<String, usize>,
@@ -152,6 +180,7 @@ impl Compiler {
             limits: BTreeMap::new(),
             epochs: PerColor::default(),
             next_epoch: 1,
+            held: None,
             trust: Trust::default(),
             numbers: BTreeMap::new(),
             first_write: None,
@@ -190,6 +219,11 @@ impl Compiler {
         self.trust = trust;
     }
 
+    /// Until when the next snapshots are to hold requests.
+    pub(crate) fn hold(&mut self, until: Option<Instant>) {
+        self.held = until;
+    }
+
     pub(crate) fn pools(&self) -> &PerColor<Vec<Arc<Pool>>> {
         &self.pools
     }
@@ -224,6 +258,7 @@ impl Compiler {
             self.numbers.entry(name.clone()).or_insert(next);
         }
         let active = decision.active;
+        let door = self.door(config, decision);
         let epoch = match self.epochs[active].take() {
             Some(epoch) if !epoch.is_over() => epoch,
             _ => {
@@ -234,11 +269,15 @@ impl Compiler {
         self.epochs[active] = Some(Arc::clone(&epoch));
         let release: Arc<str> = decision.release.as_str().into();
         self.first_write = self.first_write_of(config, decision);
+        // The series of both colors exist from the start.
+        for pool in &self.pools[active] {
+            for color in Color::ALL {
+                self.meters.of(color, &pool.upstream);
+            }
+        }
         let upstreams = self.pools[active].iter().map(|pool| {
             let policy = &config.upstreams[&*pool.upstream];
             let meters = self.meters.of(active, &pool.upstream);
-            // The other color's series exist from the start, too.
-            self.meters.of(active.other(), &pool.upstream);
             let admission = |meter: &Arc<Meter>| {
                 Arc::new(Admission {
                     lease: epoch.lease(),
@@ -258,6 +297,7 @@ impl Compiler {
             };
             meters.iter().map(admission).collect()
         });
+        let upstreams = if matches!(door, Door::Open) { upstreams.collect() } else { Box::default() };
         let index_of = |name: &str| {
             let found = self.pools[active].iter().position(|pool| &*pool.upstream == name);
             found.expect("a valid configuration has a pool for every route, in both colors")
@@ -269,11 +309,20 @@ impl Compiler {
             upstream: "default".to_owned(),
         }];
         let routes = if config.routes.is_empty() { &default[..] } else { &config.routes };
-        Snapshot {
-            active,
-            edge: edge(config),
-            routes: RouteTable::new(routes, index_of),
-            upstreams: upstreams.collect(),
+        Snapshot { active, edge: edge(config), routes: RouteTable::new(routes, index_of), door, upstreams }
+    }
+
+    /// Maintenance answers at once, also those that wait.
+    fn door(&self, config: &Config, decision: &Decision) -> Door {
+        let maintenance = &config.maintenance;
+        match self.held {
+            _ if decision.maintenance => Door::Maintenance(Arc::new(Notice {
+                status: maintenance.status,
+                retry_after: maintenance.retry_after,
+                page: maintenance.page.clone(),
+            })),
+            Some(until) => Door::Held { until, limits: config.hold },
+            None => Door::Open,
         }
     }
 

@@ -27,7 +27,7 @@ pub struct Facts {
     pub stores: Vec<StoreFacts>,
     /// The decision in force is on disk.
     pub durable: bool,
-    /// `steady`, `gating` or `committing`.
+    /// `steady`, `gating`, `holding` or `committing`.
     pub phase: &'static str,
     /// All meters.
     pub readings: Vec<(Color, Arc<str>, Reading)>,
@@ -39,6 +39,10 @@ pub struct Facts {
     pub certificates: Vec<(String, PathBuf, SystemTime)>,
     /// Those in the files are in force.
     pub certificates_valid: bool,
+    /// Requests that are held.
+    pub waiting: Waiting,
+    /// Requests get the maintenance answer.
+    pub maintenance: bool,
     /// Open client connections, without and with TLS.
     pub open_connections: [u64; 2],
     /// The file is valid.
@@ -66,6 +70,40 @@ pub struct StoreFacts {
     pub barrier_passed: Option<bool>,
 }
 
+/// How requests stopped waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// They went on.
+    Released,
+    /// There was no place for them.
+    Full,
+    /// They waited too long, or the process ended.
+    Expired,
+    /// Their client left.
+    ClientLeft,
+}
+
+impl Ending {
+    /// All, in the order in which they are counted.
+    pub const ALL: [(Ending, &'static str); 4] = [
+        (Ending::Released, "released"),
+        (Ending::Full, "full"),
+        (Ending::Expired, "expired"),
+        (Ending::ClientLeft, "client_left"),
+    ];
+}
+
+/// Requests that are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Requests that wait.
+    pub requests: usize,
+    /// What they occupy.
+    pub bytes: usize,
+    /// Those that wait no more, by [`Ending`].
+    pub ended: [u64; 4],
+}
+
 /// What is counted as it happens.
 #[derive(Debug, Default)]
 pub struct Tallies {
@@ -73,12 +111,14 @@ pub struct Tallies {
     switches: BTreeMap<(&'static str, &'static str), u64>,
     drains: [u64; DRAIN_SECONDS.len() + 1],
     drain_sum: Duration,
+    holds: [u64; DRAIN_SECONDS.len() + 1],
+    hold_sum: Duration,
 }
 
 const DRAIN_SECONDS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0];
 const TRIGGERS: [&str; 3] = ["api", "file", "rollback"];
 const OUTCOMES: [&str; 3] = ["done", "refused", "unchanged"];
-const PHASES: [&str; 3] = ["steady", "gating", "committing"];
+const PHASES: [&str; 4] = ["steady", "gating", "holding", "committing"];
 const KINDS: [&str; 3] = ["request", "stream", "tunnel"];
 const CODES: [&str; 6] = ["client_left", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -86,6 +126,12 @@ impl Tallies {
     /// Counts an order and what became of it.
     pub fn switched(&mut self, trigger: &'static str, outcome: &'static str) {
         *self.switches.entry((trigger, outcome)).or_default() += 1;
+    }
+
+    /// Counts a hold that is over.
+    pub fn held(&mut self, took: Duration) {
+        self.holds[DRAIN_SECONDS.partition_point(|bound| *bound < took.as_secs_f64())] += 1;
+        self.hold_sum += took;
     }
 
     /// Counts a finished drain.
@@ -103,6 +149,7 @@ pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
     decisions(&mut page, facts, tallies);
     requests(&mut page, facts);
     drains(&mut page, facts, tallies);
+    holds(&mut page, facts, tallies);
     let mut up = page.gauge("cutover_endpoint_up", "Whether an endpoint passes its health checks.");
     for (color, upstream, endpoint, health) in &facts.endpoints {
         let labels = [("color", color.as_str()), ("upstream", &**upstream), ("endpoint", endpoint)];
@@ -245,6 +292,23 @@ fn notices(page: &mut Page, facts: &Facts) {
     for (sink, [_, _, given_up]) in &facts.sinks {
         dropped.sample(&[("sink", sink)], *given_up);
     }
+}
+
+fn holds(page: &mut Page, facts: &Facts, tallies: &Tallies) {
+    page.gauge("cutover_maintenance", "Whether requests get the maintenance answer.")
+        .sample(&[], u8::from(facts.maintenance));
+    page.gauge("cutover_held_requests", "Requests that are held now.").sample(&[], facts.waiting.requests as u64);
+    page.gauge("cutover_held_bytes", "What requests that are held occupy.").sample(&[], facts.waiting.bytes as u64);
+    let mut ended = page.counter("cutover_hold_outcomes_total", "Requests that were to be held, by how that ended.");
+    for ((_, outcome), count) in Ending::ALL.into_iter().zip(facts.waiting.ended) {
+        ended.sample(&[("outcome", outcome)], count);
+    }
+    page.histogram("cutover_hold_seconds", "For how long requests were held.").buckets(
+        &[],
+        &DRAIN_SECONDS,
+        &tallies.holds,
+        tallies.hold_sum.as_secs_f64(),
+    );
 }
 
 /// The usual series of a process (Prometheus client library guidelines), from `/proc/self`.

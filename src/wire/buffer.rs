@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// Holds a head, and most whole messages.
-const SMALL: usize = 32 << 10;
+pub(crate) const SMALL: usize = 32 << 10;
 /// Holds a piece of a large body: about as much as a socket gives at once.
 const LARGE: usize = 128 << 10;
 /// Room for heads and small pieces on their way out.
@@ -45,6 +45,11 @@ impl Input {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
+    }
+
+    /// A block is held, and there is no room in it.
+    pub(crate) fn is_full(&self) -> bool {
+        !self.block.is_empty() && self.end - self.start == self.block.len()
     }
 
     /// These many bytes are used.

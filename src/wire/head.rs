@@ -279,6 +279,11 @@ impl Head {
         self.fields.iter().map(|field| (field.kind, self.at(field.name), self.at(field.value)))
     }
 
+    /// What it occupies.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.capacity() + self.fields.capacity() * size_of::<Field>()
+    }
+
     /// So many fields.
     pub(crate) fn len(&self) -> usize {
         self.fields.len()

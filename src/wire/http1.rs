@@ -186,6 +186,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         }
     }
 
+    /// The same for a request that is held: what it sends is read into the one block that it may occupy, so that its leaving
+    /// is seen behind the beginning of a body, too.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.ended {
+            if self.input.is_full() {
+                return Poll::Pending;
+            }
+            if !matches!(ready!(self.input.poll_fill(cx, &mut self.io, 0)), Ok(1..)) {
+                self.ended = true;
+            }
+        }
+        Poll::Ready(())
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let read = ready!(self.input.poll_fill(cx, &mut self.io, self.decoder.hint()));
         if !matches!(read, Ok(1..)) {

@@ -18,6 +18,9 @@ use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::{BodyError, HeadError, Piece};
 use crate::wire::parse::Refused;
 
+/// What a client may send of one body before the endpoint takes it.
+pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
+
 /// What a client begins with that knows that HTTP/2 is spoken (RFC 9113, 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

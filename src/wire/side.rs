@@ -4,9 +4,10 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use crate::wire::body::Framing;
+use crate::wire::buffer;
 use crate::wire::head::Head;
 use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
-use crate::wire::http2::Stream;
+use crate::wire::http2::{self, Stream};
 use crate::wire::socket::Socket;
 use crate::wire::splice::{self, Pipe};
 
@@ -189,6 +190,28 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.poll_left(cx),
             Side::Http2(stream) => stream.poll_left(cx),
+        }
+    }
+
+    /// Watches for a client leaving whose request is held.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Side::Http1(wire) => wire.poll_gone(cx),
+            Side::Http2(stream) => stream.poll_left(cx),
+        }
+    }
+
+    /// What may be taken in of a request's body that nobody reads.
+    pub(crate) fn room_while_held(&self, framing: Framing) -> usize {
+        let body = match framing {
+            Framing::None => 0,
+            Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            Framing::Chunked | Framing::UntilEnd => usize::MAX,
+        };
+        match self {
+            Side::Http1(wire) if body == 0 && wire.unread().is_empty() => 0,
+            Side::Http1(_) => buffer::SMALL,
+            Side::Http2(_) => body.min(http2::STREAM_WINDOW as usize),
         }
     }
 

@@ -12,6 +12,7 @@ mod drain;
 mod durability;
 mod endpoints;
 mod file;
+mod hold;
 mod hostile;
 mod http;
 mod http2;

@@ -12,7 +12,7 @@ use cutover::domain::color::{Color, PerColor};
 use cutover::domain::gate::{GatePolicy, Probed};
 use cutover::domain::release::Release;
 use cutover::domain::rollout::{
-    Command, CommandId, CommitId, Configured, Effect, Event, Outcome, Refusal, Rollout, RoundId,
+    Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Left, Outcome, Overlap, Refusal, Rollout, RoundId,
 };
 use cutover::domain::schema::{Barrier, FirstWrite, Label, Labels, Lineage, Reading, Verdict, Version};
 use cutover::domain::transition::{Decision, Drained, FileOrder, Generation, Kind, Origin, Transition, Trigger};
@@ -47,6 +47,14 @@ pub(crate) struct World {
     file_writes: VecDeque<(Color, bool)>,
     /// The file's words are this program's own, and followed from what was on disk.
     own_words: bool,
+    /// Every move is made without overlap, and the file orders none: then no two colors have requests at the same time.
+    apart: bool,
+    /// New requests wait.
+    held: bool,
+    /// Requests under way.
+    running: PerColor<u64>,
+    /// The core waits for the end of those of the live color; they are ended at this moment.
+    emptying: Option<(DrainId, Option<Instant>)>,
     /// What may still come back, in any order.
     late: Vec<Event>,
 
@@ -81,6 +89,7 @@ impl World {
             previous: None,
             freeze: None,
             quarantine: Vec::new(),
+            maintenance: false,
             seen: file.clone(),
             written_back: Vec::new(),
             lineage: Lineage::default().followed_by(&deployed.blue, &schema.blue, None),
@@ -88,6 +97,7 @@ impl World {
         let start = Instant::now();
         let now = Now { mono: start, wall: SystemTime::UNIX_EPOCH };
         let write_back = random.bool();
+        let apart = random.bool();
         let mut effects = Vec::new();
         let configured = configured(&file, &deployed, &schema, probed, write_back);
         let first = Transition::new(Kind::Start, now.wall, self::origin(Trigger::Start), decision.clone());
@@ -114,6 +124,10 @@ impl World {
             disk_works: true,
             file_writes: VecDeque::new(),
             own_words: false,
+            apart,
+            held: false,
+            running: PerColor::default(),
+            emptying: None,
             late: Vec::new(),
             seen_generations: BTreeSet::from([decision.generation]),
             live: decision,
@@ -137,6 +151,7 @@ impl World {
     }
 
     fn step(&mut self, step: u64) {
+        self.traffic();
         match self.random.u32(0..100) {
             0..=13 => self.command(),
             14..=21 => self.edit(),
@@ -165,10 +180,10 @@ impl World {
             _ => {
                 // What nobody sent: numbers out of the blue.
                 let id = self.random.u64(0..40);
-                let event = if self.random.bool() {
-                    Event::Committed(CommitId(1_000_000 + id))
-                } else {
-                    Event::Probed(RoundId(1_000_000 + id), Vec::new())
+                let event = match self.random.u8(0..3) {
+                    0 => Event::Committed(CommitId(1_000_000 + id)),
+                    1 => Event::Emptied(DrainId(1_000_000 + id)),
+                    _ => Event::Probed(RoundId(1_000_000 + id), Vec::new()),
                 };
                 self.handle(event);
             }
@@ -186,9 +201,16 @@ impl World {
         let force = self.random.u8(0..6) == 0;
         let reason = self.random.bool().then(|| "so".to_owned());
         let origin = Origin { reason, ..origin(Trigger::Api) };
-        let command = if self.random.u8(0..3) == 0 {
+        let overlap = if self.apart || self.random.u8(0..3) == 0 { Overlap::None } else { Overlap::Allow };
+        let command = if self.random.u8(0..5) == 0 {
+            match self.random.u8(0..4) {
+                0 => Command::Hold { timeout: Duration::from_millis(self.random.u64(1..20_000)), origin },
+                1 => Command::Release { origin },
+                _ => Command::Maintain { on: self.random.bool(), origin },
+            }
+        } else if self.random.u8(0..3) == 0 {
             let quarantine = self.random.u8(0..4) == 0;
-            Command::Rollback { if_generation, force, quarantine, origin }
+            Command::Rollback { if_generation, force, quarantine, overlap, origin }
         } else if self.random.u8(0..8) == 0 {
             (self.promised_freeze, self.last_freeze) = (None, id);
             if self.random.bool() {
@@ -200,14 +222,38 @@ impl World {
         } else {
             let to = if self.random.bool() { Some(self.color()) } else { None };
             let dry_run = self.random.u8(0..6) == 0;
-            Command::Switch { to, if_generation, force, dry_run, origin }
+            Command::Switch { to, if_generation, force, dry_run, overlap, origin }
         };
         self.open.insert(id, command.clone());
         self.handle(Event::Command(id, command));
     }
 
+    /// Requests come, if they are not held, and end; what the core waits for is told, sometimes late.
+    fn traffic(&mut self) {
+        let live = self.live.active;
+        if !self.held && !self.live.maintenance && self.random.bool() {
+            assert!(
+                !self.apart || self.running[live.other()] == 0,
+                "{live} gets a request while {} has some",
+                live.other()
+            );
+            self.running[live] += 1;
+        }
+        for color in Color::ALL {
+            let ended = self.random.u64(0..=self.running[color]);
+            self.running[color] -= if self.random.u8(0..3) == 0 { ended } else { 0 };
+        }
+        let Some((drain, end)) = self.emptying else { return };
+        if end.is_some_and(|end| end <= self.now().mono) {
+            self.running[live] = 0;
+        }
+        let left = Left { requests: self.running[live], ..Left::default() };
+        self.late.push(if left == Left::default() { Event::Emptied(drain) } else { Event::Left(drain, left) });
+    }
+
     fn edit(&mut self) {
         match self.random.u8(0..5) {
+            0 | 1 if self.apart => {}
             0 | 1 => self.file.active = self.color(),
             3 => {
                 let color = self.color();
@@ -295,6 +341,9 @@ impl World {
         self.file_writes.clear();
         self.late.clear();
         self.open.clear();
+        // Their connections end with the process, and so does every hold.
+        self.running = PerColor::default();
+        (self.held, self.emptying) = (false, None);
         let decision = self.disk.last().expect("the first start is on disk").decision.clone();
         self.say(|| format!("crash; comes up on {decision:?}"));
         assert!(
@@ -356,12 +405,27 @@ impl World {
                         self.late.push(Event::Probed(round, vec![probed(passed)]));
                     }
                 }
-                Effect::Commit(commit, transition) => self.queue.push_back((commit, transition)),
+                Effect::Commit(commit, transition) => {
+                    // The file can order a move here, too (by a label, or after what overruled it was lost in a crash), and has
+                    // no way to say "without overlap".
+                    let by_file = transition.kind == Kind::Switch && transition.origin.trigger == Trigger::File;
+                    self.apart &= !by_file;
+                    self.queue.push_back((commit, transition));
+                }
                 Effect::Publish(decision) => self.publish(decision),
                 Effect::Drain(color, deadline) => {
                     assert_ne!(color, self.live.active, "the live color is being drained");
                     assert!(deadline >= self.now().mono, "a drain is over before it begins");
                     self.late.push(Event::Drained(Drained { color, took: Duration::from_millis(7), ended: 0 }));
+                }
+                Effect::Hold(_) => (self.held, self.emptying) = (true, None),
+                Effect::Empty(drain, end) => {
+                    assert!(self.held, "nothing is held while the end of all requests is waited for");
+                    self.emptying = Some((drain, end));
+                }
+                Effect::Release => {
+                    assert!(self.held, "what is not held is released");
+                    (self.held, self.emptying) = (false, None);
                 }
                 Effect::WriteBack(color) => {
                     assert!(self.write_back, "the file is written although write_back is off");
@@ -483,6 +547,9 @@ impl World {
                     Command::Unfreeze { .. } => self.promised_freeze = Some(false),
                     _ => {}
                 }
+                if matches!(command, Command::Release { .. }) {
+                    assert!(!self.held, "released, and still held");
+                }
                 if let Command::Switch { to: Some(to), .. } = command {
                     assert_eq!(outcome.active, to);
                 }
@@ -500,6 +567,7 @@ impl World {
             assert!(matches!(view.safety, Verdict::No(_)), "a forced switch has to be seen");
         }
         self.live.lineage.clone_from(&view.decision.lineage);
+        assert_eq!(view.hold.is_some(), self.held, "the core and the live snapshot disagree on the hold");
         assert_eq!(view.decision.generation, self.live.generation, "the core and the live snapshot disagree");
         assert_eq!(view.decision.active, self.live.active, "the core and the live snapshot disagree");
         assert!(self.named.contains(&(self.live.active, self.live.release.clone())) || self.was_deployed());
@@ -518,6 +586,8 @@ impl World {
     fn come_to_rest(&mut self) {
         self.disk_works = true;
         for _ in 0..400 {
+            self.running = PerColor::default();
+            self.traffic();
             while !self.queue.is_empty() || !self.late.is_empty() || !self.file_writes.is_empty() {
                 self.write_disk();
                 self.deliver_late();
@@ -525,7 +595,12 @@ impl World {
             self.elapsed += Duration::from_secs(5);
             self.handle(Event::Tick);
             self.check();
-            if self.open.is_empty() && self.rollout.view().durable && self.queue.is_empty() && self.late.is_empty() {
+            if self.open.is_empty()
+                && !self.held
+                && self.rollout.view().durable
+                && self.queue.is_empty()
+                && self.late.is_empty()
+            {
                 let last = self.disk.last().expect("a line").decision.generation;
                 assert_eq!(last, self.live.generation, "at rest, the last line is the decision in force");
                 let written = |decision: &Decision| {
@@ -589,6 +664,7 @@ fn configured(
         gate: GatePolicy { quorum_percent: 100, passes: 1, timeout: Duration::from_secs(30) },
         drain_timeout: Duration::from_secs(30),
         bake: Duration::from_secs(5),
+        hold_timeout: Duration::from_secs(10),
         write_back,
         path: "cutover.toml".to_owned(),
     }

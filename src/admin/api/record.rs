@@ -21,7 +21,8 @@ pub struct TransitionAnswer {
     /// Its number in the ledger; 0: not written yet.
     pub sequence: u64,
     /// What it is: `start`, `switch`, `rollback`, `release` (another one on the active color), `seen` (an order in the file
-    /// that moved nothing), `refused`, `known_good`, `freeze`, `unfreeze`, or `barrier` (the way back is not safe any more).
+    /// that moved nothing), `refused`, `known_good`, `freeze`, `unfreeze`, `hold` (by hand),
+    /// `hold_end`, `maintenance`, or `barrier` (the way back is not safe any more).
     pub kind: String,
     /// When, RFC 3339.
     pub at: String,
@@ -64,14 +65,20 @@ pub struct TransitionAnswer {
     /// How the drain that it began has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<DrainedAnswer>,
-    /// From the command to the decision, in microseconds.
+    /// From the command to the decision, in microseconds; of a `hold_end`, how long it was.
     pub took_us: u64,
+    /// For how long requests were held for it, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_us: Option<u64>,
+    /// Of a `maintenance`: turned on, else off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<bool>,
 }
 
 /// What was refused.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AskedAnswer {
-    /// `switch`, `rollback`, `freeze` or `unfreeze`.
+    /// `switch`, `rollback`, `freeze`, `unfreeze`, `hold` or `maintenance`.
     pub kind: String,
     /// Where it was to go.
     #[serde(default, skip_serializing_if = "Option::is_none")]

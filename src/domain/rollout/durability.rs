@@ -66,6 +66,9 @@ impl Rollout {
         let overridden = next.lineage.overridden.clone();
         let lineage = Lineage { overridden, ..self.lineage_after(&underway) };
         self.make_visible(now, Decision { seen, lineage, ..next }, effects);
+        if underway.held.is_some() {
+            self.let_go(effects);
+        }
         match underway.asker {
             Asker::Command(id) => effects.push(Effect::Reply(id, Ok(outcome))),
             Asker::File => self.order = OrderState::Done,

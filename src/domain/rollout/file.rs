@@ -3,7 +3,9 @@
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::gate::GateReport;
-use crate::domain::rollout::{Asker, Configured, Effect, Move, OrderState, Refusal, Rollout, State, WriteBack};
+use crate::domain::rollout::{
+    Asker, Configured, Effect, Move, OrderState, Overlap, Refusal, Rollout, State, WriteBack,
+};
 use crate::domain::transition::{FileOrder, Kind, Origin, Transition, Trigger};
 
 impl Rollout {
@@ -37,7 +39,7 @@ impl Rollout {
         // The newest words win over those that are still at the gate; they are looked at when nothing is under way.
         if matches!(self.under_way(), Some(Move { asker: Asker::File, .. })) {
             let origin = self.configured.origin(Trigger::File);
-            self.withdraw(now, &origin, effects);
+            self.withdraw(now, &origin, Refusal::Withdrawn, effects);
         }
     }
 
@@ -133,9 +135,11 @@ impl Rollout {
             forced: false,
             dry_run: false,
             quarantine: false,
+            overlap: Overlap::Allow,
             origin,
             began: now,
             report: None,
+            held: None,
         };
         match self.allowed(&underway) {
             Ok(()) => self.begin(now, underway, effects),

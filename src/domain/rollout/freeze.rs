@@ -37,9 +37,12 @@ impl Rollout {
         if self.is_being_written(now, id, Kind::Freeze, &origin, effects) {
             return;
         }
-        // What is still at its gate does not come through it any more.
-        if let State::Gating(underway, _) = std::mem::replace(&mut self.state, State::Steady) {
-            self.refuse(now, underway, Refusal::Frozen(freeze.clone()), effects);
+        // What is still at its gate does not come through it any more, and nothing is held for it any longer.
+        match std::mem::replace(&mut self.state, State::Steady) {
+            State::Gating(underway, _) | State::Holding(underway, ..) => {
+                self.refuse(now, underway, Refusal::Frozen(freeze.clone()), effects);
+            }
+            State::Steady | State::Committing(..) => {}
         }
         self.decision.freeze = Some(freeze);
         self.put(now, id, Kind::Freeze, origin, effects);

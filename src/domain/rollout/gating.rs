@@ -3,7 +3,7 @@
 use crate::domain::clock::Now;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::rollout::{
-    Asker, CommitId, Effect, Gating, Move, Outcome, ROUND_PAUSE, Refusal, Rollout, RoundId, State,
+    Asker, CommitId, Effect, Gating, Move, Outcome, Overlap, ROUND_PAUSE, Refusal, Rollout, RoundId, State,
 };
 use crate::domain::transition::Kind;
 
@@ -81,6 +81,9 @@ impl Rollout {
             }
             return;
         }
+        if underway.overlap == Overlap::None && underway.to != self.decision.active && underway.held.is_none() {
+            return self.hold_for(now, underway, effects);
+        }
         let next = self.planned(now, &underway);
         let transition = self.transition(now, &underway, next.clone());
         if underway.kind == Kind::Rollback {
@@ -88,7 +91,12 @@ impl Rollout {
                 Asker::Command(id) => Some((id, self.outcome(now, &underway, &next, false))),
                 Asker::File => None,
             };
+            // An answer that waits for the disk still names the decision before.
+            self.answer_unwritten(false, effects);
             self.make_visible(now, next, effects);
+            if underway.held.is_some() {
+                self.let_go(effects);
+            }
             self.write_behind(now, transition, answer, effects);
         } else {
             let commit = CommitId(self.new_id());

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::{GatePolicy, GateReport, Probed};
 use crate::domain::release::Release;
@@ -24,6 +25,31 @@ pub struct CommitId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoundId(pub u64);
 
+/// Names one wait for the end of all requests, so that word of an earlier one can be told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DrainId(pub u64);
+
+/// Whether both releases may have requests at the same time while traffic moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// Those under way finish where they began, while new ones go to the other color.
+    #[default]
+    Allow,
+    /// New ones are held until those under way are over; see `rollout/hold.rs`.
+    None,
+}
+
+/// What is still under way, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Requests that are not answered yet.
+    pub requests: u64,
+    /// Answers whose body is under way.
+    pub streams: u64,
+    /// Upgraded connections.
+    pub tunnels: u64,
+}
+
 /// What an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -37,6 +63,8 @@ pub enum Command {
         force: bool,
         /// Ask the gate, say what would happen, and change nothing.
         dry_run: bool,
+        /// Whether both releases may have requests at the same time.
+        overlap: Overlap,
         /// Who, and why.
         origin: Origin,
     },
@@ -48,6 +76,27 @@ pub enum Command {
         force: bool,
         /// The release that serves is bad, and may not come again unless forced.
         quarantine: bool,
+        /// Whether both releases may have requests at the same time.
+        overlap: Overlap,
+        /// Who, and why.
+        origin: Origin,
+    },
+    /// Hold new requests, until they are released or the time is up.
+    Hold {
+        /// For so long.
+        timeout: Duration,
+        /// Who, and why.
+        origin: Origin,
+    },
+    /// Let held requests go; calls a move off for which they are held.
+    Release {
+        /// Who, and why.
+        origin: Origin,
+    },
+    /// Answer every request with the maintenance answer, or serve again. Survives a restart.
+    Maintain {
+        /// On or off.
+        on: bool,
         /// Who, and why.
         origin: Origin,
     },
@@ -72,6 +121,9 @@ impl Command {
         match self {
             Command::Switch { origin, .. }
             | Command::Rollback { origin, .. }
+            | Command::Hold { origin, .. }
+            | Command::Release { origin }
+            | Command::Maintain { origin, .. }
             | Command::Freeze { origin, .. }
             | Command::Unfreeze { origin } => origin,
         }
@@ -95,6 +147,8 @@ pub struct Configured {
     pub drain_timeout: Duration,
     /// How long a release has to serve to be known good.
     pub bake: Duration,
+    /// How long a move may hold requests.
+    pub hold_timeout: Duration,
     /// Keep the file's `active` equal to what is live.
     pub write_back: bool,
     /// The file's path, for the record.
@@ -108,6 +162,10 @@ pub enum Event {
     Command(CommandId, Command),
     /// A round of gate probes is back.
     Probed(RoundId, Vec<Probed>),
+    /// No request is under way any more, nor can one begin: the answer to [`Effect::Empty`].
+    Emptied(DrainId),
+    /// What is under way still, now and then until then.
+    Left(DrainId, Left),
     /// The ledger has it on disk.
     Committed(CommitId),
     /// The ledger could not write it, with the reason.
@@ -146,6 +204,14 @@ pub enum Effect {
     /// Watch the color that was just retired, and end what is left of it at the deadline. When the color becomes active
     /// again by a later `Publish`, its drain is forgotten.
     Drain(Color, Instant),
+    /// From now on requests wait before they are given to a color: until [`Effect::Release`], and not beyond this.
+    /// What [`Effect::Empty`] asked for before is forgotten.
+    Hold(Instant),
+    /// While requests are held: say when nothing is under way any more on the color that serves, with tunnels as
+    /// `drain.streams` wants it. What is left is ended at this moment, if one is given.
+    Empty(DrainId, Option<Instant>),
+    /// Requests that wait go on, by what was published last. What [`Effect::Empty`] asked for is forgotten.
+    Release,
     /// Edit the file's `active` to this color; answer with `WroteBack`.
     WriteBack(Color),
     /// Answer a command.
@@ -175,6 +241,8 @@ pub struct Outcome {
     pub durable: bool,
     /// Where the way back leads after it, and whether it is safe; `None`: nowhere, or nothing was moved.
     pub way_back: Option<(Release, Verdict)>,
+    /// How long requests were held for it; `None`: they were not.
+    pub held: Option<Duration>,
 }
 
 /// Why a command was not carried out. An ordinary answer, not an error.
@@ -191,6 +259,15 @@ pub enum Refusal {
     },
     /// Pushed aside by a rollback that came after it.
     Withdrawn,
+    /// Requests of the color that serves did not end while new ones were held for a move without overlap.
+    NotDrained {
+        /// The color that serves, and goes on to.
+        color: Color,
+        /// How long was waited.
+        after: Duration,
+        /// What was under way still.
+        left: Left,
+    },
     /// `if_generation` names another one.
     StaleGeneration {
         /// The number that was asked for.
@@ -235,8 +312,10 @@ pub struct View {
     pub decision: Decision,
     /// The decision in force is on disk.
     pub durable: bool,
-    /// `steady`, `gating` or `committing`.
+    /// `steady`, `gating`, `holding` or `committing`.
     pub phase: Phase,
+    /// Requests are held.
+    pub hold: Option<Hold>,
     /// What the file says now.
     pub file: FileOrder,
     /// What became of the last order in the file.
@@ -263,9 +342,27 @@ pub enum Phase {
         /// Where the move is going.
         to: Color,
     },
+    /// New requests are held until those under way are over.
+    Holding {
+        /// Where the move is going.
+        to: Color,
+    },
     /// The ledger is being written.
     Committing {
         /// Where the move is going.
         to: Color,
     },
+}
+
+/// Requests are held: since when, until when at most, for whom, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Since when.
+    pub since: Now,
+    /// When it ends by itself.
+    pub until: Instant,
+    /// For a move; else by hand.
+    pub for_move: bool,
+    /// Who asked for it, and why.
+    pub origin: Origin,
 }

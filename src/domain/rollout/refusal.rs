@@ -1,9 +1,11 @@
 //! Refusals in words: a stable code for programs, a sentence for people.
 
 use std::fmt;
+use std::time::Duration;
 
+use crate::domain::color::Color;
 use crate::domain::gate::GateReport;
-use crate::domain::rollout::Refusal;
+use crate::domain::rollout::{Left, Refusal};
 
 impl Refusal {
     /// The stable code.
@@ -13,6 +15,7 @@ impl Refusal {
             Refusal::Unhealthy(_) => "unhealthy",
             Refusal::InProgress { .. } => "in_progress",
             Refusal::Withdrawn => "withdrawn",
+            Refusal::NotDrained { .. } => "not_drained",
             Refusal::StaleGeneration { .. } => "stale_generation",
             Refusal::NoKnownGood { .. } => "no_known_good",
             Refusal::Frozen(_) => "frozen",
@@ -31,6 +34,7 @@ impl fmt::Display for Refusal {
                 write!(f, "a move to {to} is already under way; wait for it, or call it off with a rollback")
             }
             Refusal::Withdrawn => write!(f, "called off by what came after it, before any request saw it"),
+            Refusal::NotDrained { color, after, left } => not_drained(f, *color, *after, *left),
             Refusal::StaleGeneration { expected, current } => {
                 write!(f, "generation {expected} was expected, but {current} is in force; look at the status first")
             }
@@ -89,4 +93,20 @@ fn unhealthy(f: &mut fmt::Formatter<'_>, report: &GateReport) -> fmt::Result {
             write!(f, "{})", if rest.len() > 4 { "; …" } else { "" })
         }
     }
+}
+
+fn not_drained(f: &mut fmt::Formatter<'_>, color: Color, after: Duration, left: Left) -> fmt::Result {
+    let counts = [(left.requests, "request"), (left.streams, "stream"), (left.tunnels, "tunnel")];
+    let under_way: Vec<_> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, kind)| format!("{count} {kind}{}", if count == 1 { "" } else { "s" }))
+        .collect();
+    let under_way = if under_way.is_empty() { "something".to_owned() } else { under_way.join(" and ") };
+    write!(
+        f,
+        "{under_way} of {color} did not end in {:.1} s, so the requests held meanwhile went on to {color}; give it longer \
+         (hold.timeout), or have what is left ended before that (drain.timeout, drain.streams)",
+        after.as_secs_f64(),
+    )
 }

@@ -8,6 +8,7 @@ use crate::domain::gate::{GatePolicy, Probed};
 use crate::domain::schema::Lineage;
 use crate::domain::transition::FileOrder;
 
+mod hold;
 mod safety;
 
 /// A rollout, its clock, and what came out last.
@@ -35,6 +36,7 @@ fn configured(active: Color) -> Configured {
         gate: GatePolicy { quorum_percent: 100, passes: 2, timeout: Duration::from_secs(5) },
         drain_timeout: Duration::from_secs(30),
         bake: Duration::from_secs(900),
+        hold_timeout: Duration::from_secs(10),
         write_back: true,
         path: "cutover.toml".to_owned(),
     }
@@ -50,6 +52,7 @@ fn decision(seen: Color) -> Decision {
         previous: None,
         freeze: None,
         quarantine: Vec::new(),
+        maintenance: false,
         seen: order(seen),
         written_back: Vec::new(),
         lineage: Lineage::default(),
@@ -61,15 +64,35 @@ fn origin() -> Origin {
 }
 
 fn switch() -> Command {
-    Command::Switch { to: None, if_generation: None, force: false, dry_run: false, origin: origin() }
+    Command::Switch {
+        to: None,
+        if_generation: None,
+        force: false,
+        dry_run: false,
+        overlap: Overlap::Allow,
+        origin: origin(),
+    }
 }
 
 fn forced() -> Command {
-    Command::Switch { to: None, if_generation: None, force: true, dry_run: false, origin: origin() }
+    Command::Switch {
+        to: None,
+        if_generation: None,
+        force: true,
+        dry_run: false,
+        overlap: Overlap::Allow,
+        origin: origin(),
+    }
 }
 
 fn rollback() -> Command {
-    Command::Rollback { if_generation: None, force: false, quarantine: false, origin: origin() }
+    Command::Rollback {
+        if_generation: None,
+        force: false,
+        quarantine: false,
+        overlap: Overlap::Allow,
+        origin: origin(),
+    }
 }
 
 fn round(passed: bool) -> Vec<Probed> {
@@ -124,6 +147,9 @@ impl Script {
                 Effect::Commit(_, line) => format!("commit {:?} {}", line.kind, line.decision.active).to_lowercase(),
                 Effect::Publish(decision) => format!("publish {} {}", decision.active, decision.generation),
                 Effect::Drain(color, _) => format!("drain {color}"),
+                Effect::Hold(until) => format!("hold {:?}", *until - self.start),
+                Effect::Empty(_, end) => format!("empty {:?}", end.map(|end| end - self.start)),
+                Effect::Release => "release".to_owned(),
                 Effect::WriteBack(color) => format!("write back {color}"),
                 Effect::Reply(id, Ok(outcome)) => {
                     format!("reply {} changed={} durable={}", id.0, outcome.changed, outcome.durable)
@@ -231,7 +257,16 @@ fn a_rollback_is_visible_before_it_is_written_and_answered_when_it_is() {
 fn a_rollback_does_not_wait_for_a_disk_and_is_written_again_until_it_is() {
     let mut script = Script::steady();
     script.switched();
-    script.command(1, Command::Rollback { if_generation: None, force: true, quarantine: false, origin: origin() });
+    script.command(
+        1,
+        Command::Rollback {
+            if_generation: None,
+            force: true,
+            quarantine: false,
+            overlap: Overlap::Allow,
+            origin: origin(),
+        },
+    );
     let commit = script.commit_id();
     script.at(0.0, Event::WroteBack(Ok(Color::Blue)));
     assert_eq!(script.at(0.25, Event::Tick).words(), ["reply 1 changed=true durable=false"]);
@@ -275,8 +310,14 @@ fn a_second_switch_is_in_progress_and_one_to_the_live_color_is_nothing_to_do() {
     let mut script = Script::steady();
     script.command(1, switch());
     assert_eq!(script.command(2, switch()).words(), ["refuse 2 in_progress"]);
-    let stay =
-        Command::Switch { to: Some(Color::Blue), if_generation: None, force: false, dry_run: false, origin: origin() };
+    let stay = Command::Switch {
+        to: Some(Color::Blue),
+        if_generation: None,
+        force: false,
+        dry_run: false,
+        overlap: Overlap::Allow,
+        origin: origin(),
+    };
     assert_eq!(script.command(3, stay).words(), ["reply 3 changed=false durable=true"]);
 }
 
@@ -374,7 +415,7 @@ fn unfreeze() -> Command {
 
 fn quarantining() -> Command {
     let origin = Origin { reason: Some("slow".to_owned()), ..origin() };
-    Command::Rollback { if_generation: None, force: true, quarantine: true, origin }
+    Command::Rollback { if_generation: None, force: true, quarantine: true, overlap: Overlap::Allow, origin }
 }
 
 #[test]
@@ -409,7 +450,7 @@ fn while_a_move_is_written_other_lines_wait_behind_it() {
 
 fn rollback_to(generation: u64) -> Command {
     let if_generation = Some(Generation(generation));
-    Command::Rollback { if_generation, force: false, quarantine: false, origin: origin() }
+    Command::Rollback { if_generation, force: false, quarantine: false, overlap: Overlap::Allow, origin: origin() }
 }
 
 #[test]

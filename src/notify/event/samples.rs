@@ -81,6 +81,14 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
         Event::BarrierPassed => plain(transition(Kind::Barrier, now)),
         Event::FreezeSet => plain(transition(Kind::Freeze, now)),
         Event::FreezeCleared => plain(transition(Kind::Unfreeze, now)),
+        Event::HoldSet => plain(transition(Kind::Hold, now)),
+        Event::HoldCleared => plain(transition(Kind::HoldEnd, now)),
+        Event::MaintenanceSet => plain({
+            let mut on = transition(Kind::Maintenance, now);
+            on.decision.maintenance = true;
+            on
+        }),
+        Event::MaintenanceCleared => plain(transition(Kind::Maintenance, now)),
         Event::TargetUnhealthy => Some(teller.target(now, false, &target)),
         Event::TargetHealthy => {
             Some(teller.target(now, true, &Target { detail: "200".to_owned(), up: (3, 3), ..target }))
@@ -131,6 +139,7 @@ fn transition(kind: Kind, now: SystemTime) -> Transition {
         known_good: None,
         previous: forward.then_some(Previous { color: Color::Blue, release: blue, until: now, known_good: Some(now) }),
         freeze: None,
+        maintenance: false,
         quarantine: Vec::new(),
         lineage: Lineage::default(),
         written_back: Vec::new(),

@@ -28,6 +28,7 @@ fn transition(kind: Kind, seconds: u64) -> Transition {
         known_good: Some(at(0)),
         previous: None,
         freeze: None,
+        maintenance: false,
         quarantine: Vec::new(),
         lineage: Lineage::default(),
         written_back: Vec::new(),

@@ -52,7 +52,9 @@ impl<S: Service<Inquiry, Response = Answered>> Service<Inquiry> for Readiness<S>
 
 async fn ready(inquiry: Inquiry) -> Answered {
     let Inquiry { client, slot, mut side, head } = inquiry;
-    let (status, text) = if client.worker.live.is_ready() { (200, "ready\n") } else { (503, "not ready\n") };
+    let live = &client.worker.live;
+    let is_ready = live.is_ready() && live.with(|snapshot| snapshot.is_ready());
+    let (status, text) = if is_ready { (200, "ready\n") } else { (503, "not ready\n") };
     let mut answer = Head::default();
     answer.set_status_line(status, reason(status).as_bytes());
     answer.push_known(Name::ContentType, b"text/plain; charset=utf-8");

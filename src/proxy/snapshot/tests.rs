@@ -27,13 +27,14 @@ fn decision(generation: u64, active: Color) -> Decision {
         freeze: None,
         quarantine: Vec::new(),
         written_back: Vec::new(),
+        maintenance: false,
         seen: FileOrder { active, release },
         lineage: Lineage::default(),
     }
 }
 
 fn admit(snapshot: &Snapshot) -> Arc<Admission> {
-    snapshot.admit(0, "shop", "/").expect("a route for everything")
+    snapshot.admit(0, "shop", "/").expect("a route for everything").expect("nothing is held")
 }
 
 #[test]

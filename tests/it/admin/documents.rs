@@ -37,6 +37,8 @@ async fn every_endpoint_of_the_contract_is_in_the_document() {
         found,
         [
             "DELETE /admin/freeze",
+            "DELETE /admin/hold",
+            "DELETE /admin/maintenance",
             "GET /admin/config",
             "GET /admin/events",
             "GET /admin/history",
@@ -48,6 +50,8 @@ async fn every_endpoint_of_the_contract_is_in_the_document() {
             "GET /metrics",
             "GET /readyz",
             "POST /admin/freeze",
+            "POST /admin/hold",
+            "POST /admin/maintenance",
             "POST /admin/notify/test",
             "POST /admin/reload",
             "POST /admin/rollback",

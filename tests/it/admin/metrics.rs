@@ -174,7 +174,13 @@ async fn every_series_of_the_contract_is_there_before_anything_happened() {
         ("cutover_file_disagrees", 0.0),
         ("cutover_phase{phase=\"steady\"}", 1.0),
         ("cutover_phase{phase=\"gating\"}", 0.0),
+        ("cutover_phase{phase=\"holding\"}", 0.0),
         ("cutover_phase{phase=\"committing\"}", 0.0),
+        ("cutover_maintenance", 0.0),
+        ("cutover_held_requests", 0.0),
+        ("cutover_held_bytes", 0.0),
+        ("cutover_hold_outcomes_total{outcome=\"released\"}", 0.0),
+        ("cutover_hold_seconds_count", 0.0),
         ("cutover_access_log_dropped_lines_total", 0.0),
     ] {
         assert_eq!(page.value(series), value, "{series}");

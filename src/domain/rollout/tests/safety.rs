@@ -34,7 +34,7 @@ fn reading(answer: Result<u64, &str>) -> Event {
 
 fn forced_for(reason: Option<&str>) -> Command {
     let origin = Origin { reason: reason.map(str::to_owned), ..origin() };
-    Command::Switch { to: None, if_generation: None, force: true, dry_run: false, origin }
+    Command::Switch { to: None, if_generation: None, force: true, dry_run: false, overlap: Overlap::Allow, origin }
 }
 
 fn written(script: &mut Script, id: u64) -> &mut Script {
@@ -154,7 +154,14 @@ fn a_first_write_on_the_old_color_while_the_next_switch_is_being_written_is_not_
 
 #[test]
 fn asking_what_a_switch_would_do_tells_of_the_way_back_after_it() {
-    let ask = || Command::Switch { to: None, if_generation: None, force: true, dry_run: true, origin: origin() };
+    let ask = || Command::Switch {
+        to: None,
+        if_generation: None,
+        force: true,
+        dry_run: true,
+        overlap: Overlap::Allow,
+        origin: origin(),
+    };
     for (barrier, safe) in [(Barrier::None, "yes"), (Barrier::Applied, "no"), (Barrier::FirstWrite, "yes")] {
         let mut script = script(&labels("<=42", 42, barrier));
         script.command(1, ask());

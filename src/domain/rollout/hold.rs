@@ -1,0 +1,207 @@
+//! Moves without overlap, holds by hand, and maintenance: the times at which requests are not given to any color.
+//!
+//! A move without overlap is one transaction: the gate; new requests are held; those under way on the color that serves
+//! end; the decision is written, shown, and the held requests go on to the other color. Whatever goes wrong before the
+//! decision is shown, they go on to the color that served all the time. The gate comes first, so that a target that is
+//! not healthy costs nobody any time.
+//!
+//! A hold is nothing durable: a restart holds nothing and serves by the last decision. Maintenance is part of the decision,
+//! because whoever turned it on relies on it after a crash, too.
+
+use std::time::{Duration, Instant};
+
+use crate::domain::clock::Now;
+use crate::domain::rollout::{CommandId, DrainId, Effect, Hold, Left, Move, Outcome, Refusal, Rollout, State};
+use crate::domain::transition::{Asked, Kind, Origin, Transition};
+
+/// The hold of a move.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    since: Now,
+    until: Instant,
+}
+
+/// A hold that an operator asked for.
+#[derive(Clone, Debug)]
+pub(super) struct ByHand {
+    since: Now,
+    until: Instant,
+    origin: Origin,
+}
+
+impl Move {
+    /// How long requests have been held for it.
+    pub(super) fn held_for(&self, now: Now) -> Option<Duration> {
+        self.held.map(|held| now.mono.saturating_duration_since(held.since.mono))
+    }
+}
+
+impl Rollout {
+    /// The gate has opened for a move without overlap: hold, and wait for the end of what is under way.
+    pub(super) fn hold_for(&mut self, now: Now, mut underway: Move, effects: &mut Vec<Effect>) {
+        let until = now.mono + self.configured.hold_timeout;
+        underway.held = Some(Held { since: now, until });
+        let drain = DrainId(self.new_id());
+        // Somebody else may hold them for longer.
+        effects.push(Effect::Hold(self.by_hand.as_ref().map_or(until, |by_hand| by_hand.until.max(until))));
+        // Nothing is ended for a hold that would have failed first.
+        let ends = self.configured.drain_timeout < self.configured.hold_timeout;
+        effects.push(Effect::Empty(drain, ends.then(|| now.mono + self.configured.drain_timeout)));
+        self.state = State::Holding(underway, drain, Left::default());
+    }
+
+    /// Nothing is under way any more, and nothing can begin.
+    pub(super) fn emptied(&mut self, now: Now, drain: DrainId, effects: &mut Vec<Effect>) {
+        if matches!(&self.state, State::Holding(_, awaited, _) if *awaited == drain)
+            && let State::Holding(underway, _, _) = std::mem::replace(&mut self.state, State::Steady)
+        {
+            // Once more through the gate, for what has become known meanwhile.
+            self.gate_opened(now, underway, effects);
+        }
+    }
+
+    pub(super) fn is_left(&mut self, drain: DrainId, now_left: Left) {
+        if let State::Holding(_, awaited, left) = &mut self.state
+            && *awaited == drain
+        {
+            *left = now_left;
+        }
+    }
+
+    /// The move needs its hold no more.
+    pub(super) fn let_go(&self, effects: &mut Vec<Effect>) {
+        effects.push(match &self.by_hand {
+            Some(by_hand) => Effect::Hold(by_hand.until),
+            None => Effect::Release,
+        });
+    }
+
+    fn held_move(&self) -> Option<(&Move, Held)> {
+        let underway = self.under_way()?;
+        Some((underway, underway.held?))
+    }
+
+    pub(super) fn hold_deadline(&self) -> Option<Instant> {
+        let of_move = self.held_move().map(|(_, held)| held.until);
+        let by_hand = self.by_hand.as_ref().map(|by_hand| by_hand.until);
+        [of_move, by_hand].into_iter().flatten().min()
+    }
+
+    pub(super) fn shown_hold(&self) -> Option<Hold> {
+        let of_move = self.held_move().map(|(underway, held)| Hold {
+            since: held.since,
+            until: held.until,
+            for_move: true,
+            origin: underway.origin.clone(),
+        });
+        of_move.or_else(|| {
+            let ByHand { since, until, origin } = self.by_hand.clone()?;
+            Some(Hold { since, until, for_move: false, origin })
+        })
+    }
+
+    /// Ends the holds whose time is up.
+    pub(super) fn end_holds(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if let Some((underway, held)) = self.held_move()
+            && held.until <= now.mono
+        {
+            let (origin, after) = (underway.origin.clone(), now.mono.saturating_duration_since(held.since.mono));
+            let why = match &self.state {
+                State::Holding(_, _, left) => Refusal::NotDrained { color: self.decision.active, after, left: *left },
+                State::Steady | State::Gating(..) | State::Committing(..) => Refusal::NotDurable(format!(
+                    "the disk did not answer while requests were held ({:.1} s)",
+                    after.as_secs_f64()
+                )),
+            };
+            self.withdraw(now, &origin, why, effects);
+        }
+        if let Some(by_hand) = self.by_hand.take_if(|by_hand| by_hand.until <= now.mono) {
+            let why = Some("the time of the hold was up".to_owned());
+            let origin = Origin { reason: why, ..by_hand.origin.clone() };
+            self.hold_ended(now, &by_hand, origin, effects);
+        }
+    }
+
+    fn hold_ended(&mut self, now: Now, by_hand: &ByHand, origin: Origin, effects: &mut Vec<Effect>) {
+        if self.held_move().is_none() {
+            effects.push(Effect::Release);
+        }
+        let took = now.mono.saturating_duration_since(by_hand.since.mono);
+        let line = Transition::new(Kind::HoldEnd, now.wall, origin, self.decision.clone());
+        self.record(Transition { took, ..line });
+    }
+
+    /// An operator holds requests, or holds them for longer.
+    pub(super) fn hold(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        timeout: Duration,
+        origin: Origin,
+        effects: &mut Vec<Effect>,
+    ) {
+        let holds = matches!(self.state, State::Holding(..) | State::Committing(..));
+        if holds && self.is_in_progress(now, id, Kind::Hold, &origin, effects) {
+            return;
+        }
+        let until = now.mono + timeout;
+        let since = self.by_hand.as_ref().map_or(now, |by_hand| by_hand.since);
+        self.by_hand = Some(ByHand { since, until, origin: origin.clone() });
+        effects.push(Effect::Hold(until));
+        self.record(Transition::new(Kind::Hold, now.wall, origin, self.decision.clone()));
+        let outcome = Outcome { changed: true, ..self.unchanged(now, false) };
+        effects.push(Effect::Reply(id, Ok(outcome)));
+    }
+
+    /// An operator lets requests go: a hold by hand ends, and a move that holds them is called off.
+    pub(super) fn release(&mut self, now: Now, id: CommandId, origin: &Origin, effects: &mut Vec<Effect>) {
+        let mut changed = false;
+        if let Some(by_hand) = self.by_hand.take() {
+            self.hold_ended(now, &by_hand, origin.clone(), effects);
+            changed = true;
+        }
+        if self.held_move().is_some() {
+            self.withdraw(now, origin, Refusal::Withdrawn, effects);
+            changed = true;
+        }
+        let outcome = Outcome { changed, ..self.unchanged(now, false) };
+        effects.push(Effect::Reply(id, Ok(outcome)));
+    }
+
+    /// An operator turns maintenance on or off: visible at once, like a way back, and written after that.
+    pub(super) fn maintain(&mut self, now: Now, id: CommandId, on: bool, origin: Origin, effects: &mut Vec<Effect>) {
+        if self.decision.maintenance == on {
+            let outcome = self.unchanged(now, false);
+            return effects.push(Effect::Reply(id, Ok(outcome)));
+        }
+        // The line that is being written carries the whole state.
+        let written = matches!(self.state, State::Committing(..));
+        if written && self.is_in_progress(now, id, Kind::Maintenance, &origin, effects) {
+            return;
+        }
+        // An answer that waits for the disk still names the decision before.
+        self.answer_unwritten(false, effects);
+        self.decision.maintenance = on;
+        self.decision.generation = self.new_generation();
+        effects.push(Effect::Publish(self.decision.clone()));
+        let transition = Transition::new(Kind::Maintenance, now.wall, origin, self.decision.clone());
+        let outcome = Outcome { changed: true, ..self.unchanged(now, false) };
+        self.write_behind(now, transition, Some((id, outcome)), effects);
+    }
+
+    /// Refuses what may not come between.
+    fn is_in_progress(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        kind: Kind,
+        origin: &Origin,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let Some(underway) = self.under_way() else { return false };
+        let refusal = Refusal::InProgress { to: underway.to, since: underway.began.wall };
+        self.record_refused(now, Asked { kind, to: None }, origin.clone(), None, &refusal);
+        effects.push(Effect::Reply(id, Err(refusal)));
+        true
+    }
+}

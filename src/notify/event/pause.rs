@@ -1,0 +1,56 @@
+//! What people stop on purpose, and let go on: moves, requests, service.
+
+use crate::domain::notice::{Event, Severity};
+use crate::domain::transition::{Kind, Transition};
+use crate::notify::event::Words;
+
+const NOTHING: &str = "Nothing to do.";
+
+pub(super) fn words(transition: &Transition, by: &str) -> Words {
+    let decision = &transition.decision;
+    let until = decision.freeze.as_ref().and_then(|freeze| freeze.until);
+    let until = until.map(|until| format!(" until {}", humantime::format_rfc3339_seconds(until))).unwrap_or_default();
+    let (kind, what, sentence, next) = match transition.kind {
+        Kind::Freeze => (
+            (Event::FreezeSet, Severity::Warn),
+            "no switches for now",
+            format!("All moves but a rollback are stopped{until}, {by}."),
+            "`cutover unfreeze` allows them again.",
+        ),
+        Kind::Hold => (
+            (Event::HoldSet, Severity::Warn),
+            "requests are held",
+            format!("New requests are held, {by}; they go on when the hold ends."),
+            "`cutover release` ends it; it ends by itself at its timeout.",
+        ),
+        Kind::HoldEnd => (
+            (Event::HoldCleared, Severity::Info),
+            "requests are served again",
+            format!("The hold is over after {}, {by}.", humantime::format_duration(whole(transition.took))),
+            NOTHING,
+        ),
+        Kind::Maintenance if decision.maintenance => (
+            (Event::MaintenanceSet, Severity::Warn),
+            "maintenance",
+            format!("Requests get the maintenance answer instead of being served, {by}."),
+            "`cutover maintenance off` serves them again.",
+        ),
+        Kind::Maintenance => (
+            (Event::MaintenanceCleared, Severity::Info),
+            "maintenance is over",
+            format!("Requests are served again, {by}."),
+            NOTHING,
+        ),
+        _ => (
+            (Event::FreezeCleared, Severity::Info),
+            "switches are allowed again",
+            format!("Moves are allowed again, {by}."),
+            NOTHING,
+        ),
+    };
+    (kind, what.to_owned(), sentence, next.to_owned())
+}
+
+fn whole(took: std::time::Duration) -> std::time::Duration {
+    std::time::Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+}
