@@ -60,6 +60,8 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// `[blue]` and `[green]`
     pub colors: PerColor<ColorConfig>,
+    /// `[preview]`; there where somebody may look at the color that does not serve.
+    pub preview: Option<PreviewConfig>,
     /// `[readiness]`
     pub readiness: ReadinessConfig,
     /// `[log]`
@@ -84,9 +86,10 @@ impl Config {
 
     /// Refuses what can't change while the process runs, by name and place: all of it at once.
     pub fn check_fixed(&self, next: &Config, path: &Path, text: &str) -> Result<(), ConfigError> {
-        let fixed: [(bool, &str, &str); 6] = [
+        let fixed: [(bool, &str, &str); 7] = [
             (self.listen.http != next.listen.http, "listen", "http"),
             (self.listen.https != next.listen.https, "listen", "https"),
+            (self.listen.preview != next.listen.preview, "listen", "preview"),
             (self.listen.admin != next.listen.admin, "listen", "admin"),
             (self.listen.workers != next.listen.workers, "listen", "workers"),
             (self.state.dir != next.state.dir, "state", "dir"),
@@ -149,9 +152,11 @@ pub struct ListenConfig {
     pub https: Option<SocketAddr>,
     /// Requests on `http` are sent on to `https`; `None`: off.
     pub https_redirect: Option<HttpsRedirect>,
+    /// Where everything is for the color that does not serve; `None`: nowhere.
+    pub preview: Option<SocketAddr>,
     /// The admin API.
     pub admin: AdminAddress,
-    /// Peers whose connections, on `http` and `https`, have to begin with a PROXY protocol header.
+    /// Peers whose connections, but for those to `admin`, have to begin with a PROXY protocol header.
     pub proxy_protocol: Vec<IpNet>,
     /// Peers whose forwarding headers are kept.
     pub trusted_proxies: Vec<IpNet>,
@@ -441,6 +446,30 @@ impl fmt::Display for EndpointAddress {
             EndpointAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// `[preview]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviewConfig {
+    /// The field that asks for a color; in lower case.
+    pub header: String,
+    /// Whoever sends it along may ask.
+    pub secret: Option<PreviewSecret>,
+    /// Clients that may ask without it.
+    pub allow: Vec<IpNet>,
+    /// Everything for this host is for the color that does not serve; in lower case, without a port.
+    pub host: Option<String>,
+    /// Answers say which color they are from.
+    pub name_color: bool,
+}
+
+/// `preview.secret_file`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviewSecret {
+    /// Where it is kept.
+    pub file: PathBuf,
+    /// What was in there.
+    pub secret: Secret,
 }
 
 /// `[readiness]`

@@ -215,6 +215,9 @@ pub struct StatusAnswer {
     /// Where it is served over TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub https_address: Option<String>,
+    /// How to look at the color that does not serve, for those who may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<PreviewAnswer>,
     /// What clients are shown that speak TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateAnswer>,
@@ -230,6 +233,21 @@ pub struct StatusAnswer {
     pub version: String,
     /// Seconds since the start.
     pub uptime_s: f64,
+}
+
+/// How to look at the color that does not serve.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PreviewAnswer {
+    /// The color.
+    pub color: String,
+    /// The field that asks for it.
+    pub header: String,
+    /// The host name that is for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The port that is for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// One color in the status.

@@ -3,6 +3,7 @@
 mod admin;
 mod listen;
 mod notify;
+mod preview;
 mod routing;
 mod schema;
 mod tls;
@@ -97,6 +98,7 @@ impl<'a> File<'a> {
         let drain = self.drain();
         let bake = self.bake();
         let retry = self.retry();
+        let preview = self.preview(listen.as_ref());
         let readiness = self.readiness();
         let log = self.log();
         let service = self.service();
@@ -118,6 +120,7 @@ impl<'a> File<'a> {
             upstreams,
             routes: routes.into_iter().map(|(route, _)| route).collect(),
             colors: PerColor { blue: blue?.config, green: green?.config },
+            preview,
             readiness,
             log,
             service,

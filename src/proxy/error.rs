@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     UpstreamClosed,
     BadAnswer,
     NoEndpoint,
+    NoPreview,
     LimitReached,
     ResponseTimeout,
     BodyTimeout,
@@ -174,6 +175,12 @@ impl Kind {
                 "cutover; error=destination_unavailable",
                 "No instance of the application is healthy.",
             ),
+            Kind::NoPreview => (
+                503,
+                "destination_unavailable",
+                "cutover; error=destination_unavailable; details=\"preview\"",
+                "This is the preview, and no instance of the previewed release is healthy.",
+            ),
             Kind::LimitReached => (
                 503,
                 "connection_limit_reached",
@@ -231,6 +238,7 @@ impl Kind {
             | Kind::ConnectTimeout
             | Kind::UpstreamClosed
             | Kind::NoEndpoint
+            | Kind::NoPreview
             | Kind::DrainTimeout
             | Kind::Stopping => "14",
         }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::transition::Decision;
+use crate::proxy::client::Listener;
 use crate::proxy::first_write::FirstWriteSeen;
 use crate::proxy::lease::Epoch;
 use crate::proxy::pool::Pool;
@@ -34,8 +35,7 @@ pub struct Live {
 /// The open client connections of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    /// Without and with TLS.
-    pub(crate) by_listener: [AtomicUsize; 2],
+    pub(crate) by_listener: [AtomicUsize; 3],
 }
 
 impl Connections {
@@ -65,8 +65,7 @@ impl Drop for Accepting {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Accepted {
     pub(crate) peer: std::net::SocketAddr,
-    /// By the listener for TLS.
-    pub(crate) tls: bool,
+    pub(crate) listener: Listener,
 }
 
 /// What a worker is told by others.
@@ -191,15 +190,14 @@ impl Publisher {
     /// and connections. When the decision names another color than before, the drain of the retired color is returned.
     #[must_use = "the retired color has to be drained"]
     pub fn publish(&mut self, config: &Config, decision: &Decision) -> Option<Drain> {
+        let retired = self.active.replace(decision.active).filter(|before| *before != decision.active);
+        // First, because a preview may begin there again at once, and no drain has to wait for that.
+        let retired = retired.map(|color| (color, self.compiler.retire(color)));
         let snapshot = self.compiler.compile(config, decision);
         // The old snapshot's leases go with it, as soon as no worker is reading it any more.
         drop(self.live.snapshot.swap(Some(Arc::new(snapshot))));
-        let retired = self.active.replace(decision.active).filter(|before| *before != decision.active)?;
-        Some(Drain {
-            color: retired,
-            epoch: Arc::clone(self.compiler.epoch(retired)?),
-            workers: Arc::clone(&self.workers),
-        })
+        let (color, epochs) = retired?;
+        Some(Drain { color, epochs, workers: Arc::clone(&self.workers) })
     }
 
     /// Where first writes are told; for the first who asks.
@@ -217,10 +215,10 @@ impl Publisher {
         self.compiler.meters()
     }
 
-    /// Open client connections now, without and with TLS.
-    pub fn open_connections(&self) -> [u64; 2] {
-        [0, 1].map(|listener| {
-            let counts = self.live.connections.iter().map(|worker| &worker.by_listener[listener]);
+    /// Open client connections now: without TLS, with it, and for previews.
+    pub fn open_connections(&self) -> [u64; 3] {
+        Listener::ALL.map(|listener| {
+            let counts = self.live.connections.iter().map(|worker| &worker.by_listener[listener as usize]);
             counts.map(|count| count.load(Ordering::Relaxed) as u64).sum()
         })
     }
@@ -237,30 +235,34 @@ impl Publisher {
 pub struct Drain {
     /// The retired color.
     pub color: Color,
-    epoch: Arc<Epoch>,
+    epochs: Vec<Arc<Epoch>>,
     workers: Arc<[mpsc::UnboundedSender<Order>]>,
 }
 
 impl Drain {
     /// Resolves when the last lease is dropped. Cancel safe.
     pub async fn drained(&self) {
-        self.epoch.over().await;
+        for epoch in &self.epochs {
+            epoch.over().await;
+        }
     }
 
     /// Ends what is left: requests get 504, bodies and tunnels are cut. [`Drain::drained`] resolves soon after.
     pub fn end(&self) {
-        self.tell(|| Order::End { epoch: self.epoch.id, tunnels_only: false });
+        self.tell(false);
     }
 
     /// Closes the tunnels only (`drain.streams = "close"`).
     pub fn close_tunnels(&self) {
-        self.tell(|| Order::End { epoch: self.epoch.id, tunnels_only: true });
+        self.tell(true);
     }
 
-    fn tell(&self, order: impl Fn() -> Order) {
+    fn tell(&self, tunnels_only: bool) {
         for worker in &*self.workers {
-            // A worker that has ended has nothing left to end.
-            let _ = worker.send(order());
+            for epoch in &self.epochs {
+                // A worker that has ended has nothing left to end.
+                let _ = worker.send(Order::End { epoch: epoch.id, tunnels_only });
+            }
         }
     }
 }

@@ -20,9 +20,10 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::first_write::{FirstWrite, FirstWriteSeen};
 use crate::proxy::lease::{Epoch, Lease};
 use crate::proxy::pool::{Endpoint, Pool, Rules};
+use crate::proxy::preview::{Mark, Preview};
 use crate::proxy::route::RouteTable;
 use crate::proxy::trust::Trust;
-use crate::telemetry::meter::{Meter, Meters};
+use crate::telemetry::meter::{Meter, Meters, Purpose};
 
 /// One published state of the world.
 #[derive(Debug)]
@@ -31,9 +32,13 @@ pub struct Snapshot {
     pub active: Color,
     pub(crate) edge: Edge,
     routes: RouteTable,
-    /// By upstream, then by worker: the live color's side of each upstream.
-    upstreams: Box<[Box<[Arc<Admission>]>]>,
+    admissions: Admissions,
+    /// The other color, for those who may look at it.
+    pub(crate) preview: Option<Box<Preview>>,
 }
+
+/// By upstream, then by worker: one color's side of each upstream.
+pub(crate) type Admissions = Box<[Box<[Arc<Admission>]>]>;
 
 /// The limits and rules at the client's side.
 #[derive(Debug)]
@@ -51,8 +56,8 @@ pub(crate) struct Edge {
     pub(crate) retry: RetryConfig,
 }
 
-/// What a worker needs to serve a request on the live color of one upstream. A request keeps it to its last byte, and
-/// with it the lease.
+/// What a worker needs to serve a request on one color of one upstream. A request keeps it to its last byte, and with it
+/// the lease.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) lease: Lease,
@@ -66,6 +71,8 @@ pub(crate) struct Admission {
     pub(crate) release: Arc<str>,
     /// Where the release can be taken back only until its first write.
     pub(crate) first_write: Option<Arc<FirstWrite>>,
+    /// The color does not serve; what answers have to say then.
+    pub(crate) preview: Option<Arc<Mark>>,
 }
 
 /// The timeouts of one upstream.
@@ -113,7 +120,19 @@ impl Snapshot {
     /// await. The clone of the admission is the request's lease.
     pub(crate) fn admit(&self, worker: usize, host: &str, path: &str) -> Result<Arc<Admission>, ProxyError> {
         let upstream = self.routes.find(host, path).ok_or_else(ProxyError::no_route)?;
-        Ok(Arc::clone(&self.upstreams[upstream][worker]))
+        Ok(Arc::clone(&self.admissions[upstream][worker]))
+    }
+
+    /// The same for a request that may look at the color that does not serve.
+    pub(crate) fn admit_to(
+        &self,
+        preview: &Preview,
+        worker: usize,
+        host: &str,
+        path: &str,
+    ) -> Result<Arc<Admission>, ProxyError> {
+        let upstream = self.routes.find(host, path).ok_or_else(ProxyError::no_route)?;
+        Ok(Arc::clone(&preview.admissions[upstream][worker]))
     }
 
     /// [`Snapshot::admit`] and the choice of an endpoint, for the bench; the index of the endpoint in its pool.
@@ -124,18 +143,27 @@ impl Snapshot {
     }
 }
 
+/// The epochs of one color.
+#[derive(Debug, Default)]
+struct Epochs {
+    /// What begins now belongs to this one.
+    open: Option<Arc<Epoch>>,
+    /// What began before the color was retired; over, or not drained yet.
+    closed: Vec<Arc<Epoch>>,
+}
+
 /// Makes snapshots, and remembers what the next one can reuse.
 #[derive(Debug)]
 pub(crate) struct Compiler {
     workers: usize,
     meters: Arc<Meters>,
     pools: PerColor<Vec<Arc<Pool>>>,
-    limits: BTreeMap<String, Arc<Limit>>,
-    epochs: PerColor<Option<Arc<Epoch>>>,
+    limits: BTreeMap<(Purpose, Arc<str>), Arc<Limit>>,
+    epochs: PerColor<Epochs>,
     next_epoch: u64,
     trust: Trust,
-    /// Each upstream's place in what workers keep by upstream.
-    numbers: BTreeMap<String, usize>,
+    /// Each upstream's place in what workers keep by upstream. Previews take nothing from the others.
+    numbers: BTreeMap<(Purpose, Arc<str>), usize>,
     /// Of the live release, where somebody waits for it.
     first_write: Option<Arc<FirstWrite>>,
     first_writes: mpsc::UnboundedSender<FirstWriteSeen>,
@@ -194,13 +222,24 @@ impl Compiler {
         &self.pools
     }
 
-    /// The epoch that a color's requests belong to, while it lives.
-    pub(crate) fn epoch(&self, color: Color) -> Option<&Arc<Epoch>> {
-        self.epochs[color].as_ref()
+    /// Everything that is under way on a color, also what began before it served; what begins from now on is not in it.
+    pub(crate) fn retire(&mut self, color: Color) -> Vec<Arc<Epoch>> {
+        let Epochs { open, closed } = &mut self.epochs[color];
+        closed.extend(open.take());
+        // A color that served before it was drained has something left of that time.
+        closed.retain(|epoch| !epoch.is_over());
+        closed.clone()
     }
 
-    /// Compiles the configuration and the decision. A color that becomes active again before it was drained keeps its
-    /// epoch, so that a later drain waits for all of its requests.
+    fn open(&mut self, color: Color) -> Arc<Epoch> {
+        let open = self.epochs[color].open.get_or_insert_with(|| {
+            self.next_epoch += 1;
+            Epoch::new(self.next_epoch)
+        });
+        Arc::clone(open)
+    }
+
+    /// Compiles the configuration and the decision.
     pub(crate) fn compile(&mut self, config: &Config, decision: &Decision) -> Snapshot {
         let names: Vec<Arc<str>> = config.upstreams.keys().map(|name| name.as_str().into()).collect();
         self.pools = PerColor::from_fn(|color| {
@@ -219,44 +258,21 @@ impl Compiler {
         });
         self.limits = self.limits_of(config);
 
-        for name in config.upstreams.keys() {
-            let next = self.numbers.len();
-            self.numbers.entry(name.clone()).or_insert(next);
+        for name in &names {
+            for purpose in [Purpose::Ordinary, Purpose::Preview] {
+                let next = self.numbers.len();
+                self.numbers.entry((purpose, Arc::clone(name))).or_insert(next);
+            }
         }
         let active = decision.active;
-        let epoch = match self.epochs[active].take() {
-            Some(epoch) if !epoch.is_over() => epoch,
-            _ => {
-                self.next_epoch += 1;
-                Epoch::new(self.next_epoch)
-            }
-        };
-        self.epochs[active] = Some(Arc::clone(&epoch));
-        let release: Arc<str> = decision.release.as_str().into();
         self.first_write = self.first_write_of(config, decision);
-        let upstreams = self.pools[active].iter().map(|pool| {
-            let policy = &config.upstreams[&*pool.upstream];
-            let meters = self.meters.of(active, &pool.upstream);
-            // The other color's series exist from the start, too.
-            self.meters.of(active.other(), &pool.upstream);
-            let admission = |meter: &Arc<Meter>| {
-                Arc::new(Admission {
-                    lease: epoch.lease(),
-                    pool: Arc::clone(pool),
-                    policy: Policy {
-                        connect_timeout: policy.connect_timeout,
-                        response_timeout: policy.response_timeout,
-                        idle_timeout: policy.idle_timeout,
-                    },
-                    number: self.numbers[&*pool.upstream],
-                    limit: self.limits.get(&*pool.upstream).cloned(),
-                    meter: Arc::clone(meter),
-                    generation: decision.generation.0,
-                    release: Arc::clone(&release),
-                    first_write: self.first_write.clone(),
-                })
-            };
-            meters.iter().map(admission).collect()
+        let serving = Serving { color: active, release: decision.release.as_str().into(), mark: None };
+        let admissions = self.admissions(config, decision, &serving);
+        let preview = config.preview.as_ref().map(|preview| {
+            let color = active.other();
+            let release = config.colors[color].release.as_str().into();
+            let shown = Serving { color, release, mark: Some(Preview::mark(preview, color)) };
+            Box::new(Preview::new(preview, active, self.admissions(config, decision, &shown)))
         });
         let index_of = |name: &str| {
             let found = self.pools[active].iter().position(|pool| &*pool.upstream == name);
@@ -269,12 +285,42 @@ impl Compiler {
             upstream: "default".to_owned(),
         }];
         let routes = if config.routes.is_empty() { &default[..] } else { &config.routes };
-        Snapshot {
-            active,
-            edge: edge(config),
-            routes: RouteTable::new(routes, index_of),
-            upstreams: upstreams.collect(),
-        }
+        Snapshot { active, edge: edge(config), routes: RouteTable::new(routes, index_of), admissions, preview }
+    }
+
+    /// How requests get in to one color. Both colors have the same upstreams, in the same order.
+    fn admissions(&mut self, config: &Config, decision: &Decision, serving: &Serving) -> Admissions {
+        let Serving { color, release, mark } = serving;
+        let purpose = if mark.is_some() { Purpose::Preview } else { Purpose::Ordinary };
+        let epoch = self.open(*color);
+        let upstreams = self.pools[*color].iter().map(|pool| {
+            let policy = &config.upstreams[&*pool.upstream];
+            let key = (purpose, Arc::clone(&pool.upstream));
+            let meters = self.meters.of(purpose, *color, &pool.upstream);
+            // The other color's series exist from the start, too.
+            self.meters.of(purpose, color.other(), &pool.upstream);
+            let admission = |meter: &Arc<Meter>| {
+                Arc::new(Admission {
+                    lease: epoch.lease(),
+                    pool: Arc::clone(pool),
+                    policy: Policy {
+                        connect_timeout: policy.connect_timeout,
+                        response_timeout: policy.response_timeout,
+                        idle_timeout: policy.idle_timeout,
+                    },
+                    number: self.numbers[&key],
+                    limit: self.limits.get(&key).cloned(),
+                    meter: Arc::clone(meter),
+                    generation: decision.generation.0,
+                    release: Arc::clone(release),
+                    // What a tester writes is no write of the release that serves.
+                    first_write: self.first_write.clone().filter(|_| purpose == Purpose::Ordinary),
+                    preview: mark.clone(),
+                })
+            };
+            meters.iter().map(admission).collect()
+        });
+        upstreams.collect()
     }
 
     /// The pool as it is, if nothing of it changed; else a new one that keeps the endpoints that stay.
@@ -297,16 +343,26 @@ impl Compiler {
     }
 
     /// The limits, with the places that are taken now; a changed maximum holds at once.
-    fn limits_of(&self, config: &Config) -> BTreeMap<String, Arc<Limit>> {
-        let limited = config.upstreams.iter().filter_map(|(name, policy)| Some((name, policy.max_in_flight?)));
-        limited
-            .map(|(name, max)| {
-                let limit = self.limits.get(name).map_or_else(|| Arc::new(Limit::new(max)), Arc::clone);
+    fn limits_of(&self, config: &Config) -> BTreeMap<(Purpose, Arc<str>), Arc<Limit>> {
+        let mut limits = BTreeMap::new();
+        for (name, max) in config.upstreams.iter().filter_map(|(name, policy)| Some((name, policy.max_in_flight?))) {
+            for purpose in [Purpose::Ordinary, Purpose::Preview] {
+                let key = (purpose, name.as_str().into());
+                let limit = self.limits.get(&key).map_or_else(|| Arc::new(Limit::new(max)), Arc::clone);
                 limit.max.store(max, Ordering::Relaxed);
-                (name.clone(), limit)
-            })
-            .collect()
+                limits.insert(key, limit);
+            }
+        }
+        limits
     }
+}
+
+/// The color that requests get in to.
+struct Serving {
+    color: Color,
+    release: Arc<str>,
+    /// For a preview.
+    mark: Option<Arc<Mark>>,
 }
 
 fn edge(config: &Config) -> Edge {

@@ -17,6 +17,7 @@ mod http;
 mod http2;
 mod large;
 mod notices;
+mod preview;
 mod proxy;
 mod proxy_protocol;
 mod receiver;
