@@ -169,7 +169,9 @@ impl Started {
         let http = config.listen.http;
         let https = config.listen.https.map(|https| format!(", or on {https} (listen.https)")).unwrap_or_default();
         let bound = Plane::bind(&config);
-        let bound = bound.map_err(Error::io(format!("could not listen on {http} (listen.http){https}")))?;
+        let preview =
+            config.listen.preview.map(|preview| format!(", or on {preview} (listen.preview)")).unwrap_or_default();
+        let bound = bound.map_err(Error::io(format!("could not listen on {http} (listen.http){https}{preview}")))?;
         let (mut plane, mut publisher) = bound;
         let trust = publisher.trusted().load(&config).map_err(Error::Tls)?;
         publisher.trust(trust);
@@ -185,6 +187,7 @@ impl Started {
         tracing::info!(
             http = %plane.local_addr(),
             https = plane.tls_addr().map(tracing::field::display),
+            preview = plane.preview_addr().map(tracing::field::display),
             admin = %admin.address(),
             active = %decision.active,
             release = %decision.release,
@@ -205,6 +208,7 @@ impl Started {
             access_log: Arc::clone(&access_log),
             http_address: plane.local_addr(),
             https_address: plane.tls_addr(),
+            preview_address: plane.preview_addr(),
         };
         let controller = Controller::new(parts, ready.subscribe());
         let (handle, controller, effects) = controller.map_err(Error::io("could not watch the configuration"))?;

@@ -3,6 +3,7 @@
 //! Typed twice: `file` holds what the user wrote, with the place of every value; `validate` turns it into this, and
 //! reports every problem of a file at once (`error`). `watch` keeps an eye on the file and owns every write to it.
 
+mod aside;
 pub mod error;
 mod file;
 pub mod receiver;
@@ -10,6 +11,7 @@ mod render;
 mod validate;
 pub mod watch;
 
+pub use aside::{HoldConfig, MaintenanceConfig, PreviewConfig};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
@@ -65,6 +67,8 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// `[blue]` and `[green]`
     pub colors: PerColor<ColorConfig>,
+    /// `[preview]`; there where somebody may look at the color that does not serve.
+    pub preview: Option<PreviewConfig>,
     /// `[readiness]`
     pub readiness: ReadinessConfig,
     /// `[log]`
@@ -89,9 +93,10 @@ impl Config {
 
     /// Refuses what can't change while the process runs, by name and place: all of it at once.
     pub fn check_fixed(&self, next: &Config, path: &Path, text: &str) -> Result<(), ConfigError> {
-        let fixed: [(bool, &str, &str); 6] = [
+        let fixed: [(bool, &str, &str); 7] = [
             (self.listen.http != next.listen.http, "listen", "http"),
             (self.listen.https != next.listen.https, "listen", "https"),
+            (self.listen.preview != next.listen.preview, "listen", "preview"),
             (self.listen.admin != next.listen.admin, "listen", "admin"),
             (self.listen.workers != next.listen.workers, "listen", "workers"),
             (self.state.dir != next.state.dir, "state", "dir"),
@@ -154,9 +159,11 @@ pub struct ListenConfig {
     pub https: Option<SocketAddr>,
     /// Requests on `http` are sent on to `https`; `None`: off.
     pub https_redirect: Option<HttpsRedirect>,
+    /// Where everything is for the color that does not serve; `None`: nowhere.
+    pub preview: Option<SocketAddr>,
     /// The admin API.
     pub admin: AdminAddress,
-    /// Peers whose connections, on `http` and `https`, have to begin with a PROXY protocol header.
+    /// Peers whose connections, but for those to `admin`, have to begin with a PROXY protocol header.
     pub proxy_protocol: Vec<IpNet>,
     /// Peers whose forwarding headers are kept.
     pub trusted_proxies: Vec<IpNet>,
@@ -295,30 +302,6 @@ pub enum Streams {
 pub struct BakeConfig {
     /// How long a release has to serve to be known good.
     pub duration: Duration,
-}
-
-/// `[hold]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HoldConfig {
-    /// Requests that may wait, over all workers.
-    pub max_requests: usize,
-    /// What they may occupy, in bytes.
-    pub max_bytes: usize,
-    /// How long a request waits at most, and how long a move may hold them.
-    pub timeout: Duration,
-    /// The readiness path goes on to answer 200 meanwhile.
-    pub ready: bool,
-}
-
-/// `[maintenance]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MaintenanceConfig {
-    /// 400 to 599.
-    pub status: u16,
-    /// When clients may come back.
-    pub retry_after: Duration,
-    /// What they are shown; `None`: a sentence.
-    pub page: Option<Arc<Page>>,
 }
 
 /// A file that is answered as it was when the configuration was read.
@@ -487,6 +470,15 @@ impl fmt::Display for EndpointAddress {
             EndpointAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// `preview.secret_file`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviewSecret {
+    /// Where it is kept.
+    pub file: PathBuf,
+    /// What was in there.
+    pub secret: Secret,
 }
 
 /// `[readiness]`

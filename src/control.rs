@@ -76,6 +76,8 @@ pub struct Parts {
     pub http_address: std::net::SocketAddr,
     /// Where with TLS.
     pub https_address: Option<std::net::SocketAddr>,
+    /// Where for previews.
+    pub preview_address: Option<std::net::SocketAddr>,
 }
 
 /// What comes in from those the controller has handed work to.
@@ -126,6 +128,7 @@ pub struct Controller {
     tokens: watch::Sender<Arc<[TokenConfig]>>,
     http_address: std::net::SocketAddr,
     https_address: Option<std::net::SocketAddr>,
+    preview_address: Option<std::net::SocketAddr>,
     /// Why the certificates in force are not those in the files.
     certificate_errors: Vec<TlsError>,
     /// The files of certificates are being read.
@@ -203,6 +206,7 @@ impl Controller {
             tokens,
             http_address: parts.http_address,
             https_address: parts.https_address,
+            preview_address: parts.preview_address,
             certificate_errors: Vec::new(),
             reading_certificates: false,
             reading_schema: false,

@@ -1,7 +1,7 @@
 //! The data plane: what happens to a request between a client and an endpoint.
 //!
 //! The life of a request: `listen` accepts and reads its head (`wire`); [`stack`] wraps [`forward`], which takes its hold
-//! on the live color ([`live`], [`snapshot`], [`lease`]), or waits until it may ([`hold`]), rewrites the fields ([`headers`]) and asks ([`attempt`]): an
+//! on the live color ([`live`], [`snapshot`], [`lease`]), or on the other one ([`preview`]), or waits until it may ([`hold`]), rewrites the fields ([`headers`]) and asks ([`attempt`]): an
 //! endpoint is picked ([`pool`]), the request goes out on a connection of this worker ([`transport`]), its body behind it
 //! ([`upload`]). The answer goes back the
 //! same way ([`answer`]). What is held meanwhile, and what is reported of it, is the [`exchange`]; what has a deadline or
@@ -24,6 +24,7 @@ mod layers;
 mod lease;
 pub mod live;
 pub mod pool;
+mod preview;
 mod retry;
 pub mod route;
 pub(crate) mod slot;

@@ -10,6 +10,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 
 use crate::listen::accept::{accept, start};
+use crate::proxy::client::Listener;
 use crate::proxy::live::{Accepting, Live, Order};
 use crate::proxy::transport::warm;
 use crate::proxy::worker::Worker;
@@ -25,9 +26,9 @@ const GIVE_BACK: u32 = 10;
 /// What a worker starts with.
 pub(crate) struct Seat {
     pub(crate) index: usize,
-    pub(crate) ports: [u16; 2],
+    pub(crate) ports: [u16; 3],
     pub(crate) live: Arc<Live>,
-    pub(crate) listeners: Listeners,
+    pub(crate) sockets: Sockets,
     pub(crate) orders: mpsc::UnboundedReceiver<Order>,
     pub(crate) peers: Arc<[mpsc::UnboundedSender<Order>]>,
     pub(crate) logger: AccessLogger,
@@ -35,11 +36,7 @@ pub(crate) struct Seat {
 }
 
 /// What a worker accepts from.
-#[derive(Debug)]
-pub(crate) struct Listeners {
-    pub(crate) plain: TcpListener,
-    pub(crate) tls: Option<TcpListener>,
-}
+pub(crate) type Sockets = Vec<(Listener, TcpListener)>;
 
 /// Runs the worker until it is told to finish and its last connection is gone.
 pub(crate) fn run(seat: Seat) {
@@ -58,10 +55,9 @@ async fn work(seat: Seat) {
     let worker = Rc::new(Worker::new(seat.index, seat.live, seat.ports, seat.logger));
     let mut stops = Vec::new();
     let until_closed = Rc::new(seat.accepting);
-    for (listener, tls) in [(Some(seat.listeners.plain), false), (seat.listeners.tls, true)] {
-        let Some(listener) = listener else { continue };
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
+    for (listener, socket) in seat.sockets {
+        let socket = match tokio::net::TcpListener::from_std(socket) {
+            Ok(socket) => socket,
             Err(error) => {
                 tracing::error!(worker = seat.index, %error, "A worker could not listen; the others serve its share.");
                 return;
@@ -70,7 +66,7 @@ async fn work(seat: Seat) {
         let stop = Rc::new(Notify::new());
         stops.push(Rc::clone(&stop));
         let peers = seat.peers.iter().cloned().collect();
-        let accepting = accept(Rc::clone(&worker), listener, tls, peers, async move { stop.notified().await });
+        let accepting = accept(Rc::clone(&worker), socket, listener, peers, async move { stop.notified().await });
         let until_closed = Rc::clone(&until_closed);
         tokio::task::spawn_local(async move {
             accepting.await;

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod hold;
 mod record;
 
+pub use hold::{HoldAnswer, HoldBody, HoldStatus};
 pub use record::{
     AskedAnswer, DrainedAnswer, HistoryAnswer, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer,
 };
@@ -69,18 +71,6 @@ pub struct FreezeBody {
     pub until: Option<String>,
 }
 
-/// `POST /admin/hold`
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HoldBody {
-    /// For how long at most, 1s to 1day; absent: 60s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<String>,
-    /// Why; kept in the history.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
 /// `DELETE /admin/freeze`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -134,44 +124,6 @@ pub struct QuarantinedAnswer {
 #[serde(deny_unknown_fields)]
 pub struct ReasonBody {
     /// Why; kept in the history.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// What became of a hold, of a release, or of turning maintenance on or off.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct HoldAnswer {
-    /// False: it was so already, and nothing was touched.
-    pub changed: bool,
-    /// The color that serves.
-    pub active: String,
-    /// The generation in force.
-    pub generation: u64,
-    /// The decision in force is on disk.
-    pub durable: bool,
-    /// Every request gets the maintenance answer.
-    pub maintenance: bool,
-    /// Requests are held.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<HoldStatus>,
-}
-
-/// Requests are held.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct HoldStatus {
-    /// For a move without overlap; else by hand.
-    pub for_move: bool,
-    /// Since when, RFC 3339.
-    pub since: String,
-    /// It ends by itself in so many milliseconds.
-    pub ends_in_ms: u64,
-    /// Requests that wait.
-    pub requests: u64,
-    /// What they occupy, in bytes.
-    pub bytes: u64,
-    /// Who asked for it.
-    pub actor: String,
-    /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -289,6 +241,9 @@ pub struct StatusAnswer {
     /// Where it is served over TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub https_address: Option<String>,
+    /// How to look at the color that does not serve, for those who may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<PreviewAnswer>,
     /// What clients are shown that speak TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateAnswer>,
@@ -304,6 +259,21 @@ pub struct StatusAnswer {
     pub version: String,
     /// Seconds since the start.
     pub uptime_s: f64,
+}
+
+/// How to look at the color that does not serve.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PreviewAnswer {
+    /// The color.
+    pub color: String,
+    /// The field that asks for it.
+    pub header: String,
+    /// The host name that is for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The port that is for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// One color in the status.

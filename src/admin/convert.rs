@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
     AskedAnswer, CertificateAnswer, ColorAnswer, DrainedAnswer, Draining, EndpointAnswer, FileAnswer, FreezeAnswer,
-    GateAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer,
-    SinkAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    GateAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, PreviewAnswer, Problem, QuarantinedAnswer, RollbackAnswer,
+    RunAnswer, SinkAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;
@@ -139,6 +139,12 @@ impl StatusAnswer {
             },
             http_address: status.http_address.clone(),
             https_address: status.https_address.clone(),
+            preview: status.preview.as_ref().map(|preview| PreviewAnswer {
+                color: preview.color.to_string(),
+                header: preview.header.clone(),
+                host: preview.host.clone(),
+                address: preview.address.clone(),
+            }),
             certificates: status
                 .certificates
                 .iter()

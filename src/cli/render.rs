@@ -235,6 +235,11 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
     for error in &status.certificate_errors {
         row("tls", painted(BAD, format!("{error}; the certificate that was read before stays in force")));
     }
+    if let Some(preview) = &status.preview {
+        let host = preview.host.as_ref().map(|host| format!(", or to the host {host}")).unwrap_or_default();
+        let port = preview.address.as_ref().map(|address| format!(", or on {address}")).unwrap_or_default();
+        row("preview", format!("{} with the header {}{host}{port}", color(&preview.color), preview.header));
+    }
     let https = status.https_address.as_ref().map(|https| format!(", and on {https} with TLS")).unwrap_or_default();
     row("proxy", format!("{} · up {uptime} · serving on {}{https}", status.version, status.http_address));
     text

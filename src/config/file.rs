@@ -140,9 +140,9 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Problems are drawn with their line. Around tokens and sinks, a value that does not belong there may be a secret.
+    /// Problems are drawn with their line. Around secrets, a value that does not belong there may be one.
     fn hide(&self, value: Placed<'_>) {
-        if self.name.starts_with("admin") || self.name.starts_with("notify") {
+        if ["admin", "notify", "preview"].into_iter().any(|kept| self.name.starts_with(kept)) {
             self.notes.hide(value.span());
         }
     }

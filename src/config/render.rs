@@ -9,8 +9,8 @@ use toml::{Table, Value};
 use crate::config::receiver::Source;
 use crate::config::{
     AccessLog, AdminAddress, Balance, ClientAuth, ColorConfig, Config, EventFilter, HostPattern, ListenConfig,
-    LogFormat, NotifyConfig, NotifyKind, Role, SchemaProbe, ServiceConfig, Streams, TlsConfig, UpstreamConfig,
-    UpstreamProtocol, UpstreamTls,
+    LogFormat, NotifyConfig, NotifyKind, PreviewConfig, Role, SchemaProbe, ServiceConfig, Streams, TlsConfig,
+    UpstreamConfig, UpstreamProtocol, UpstreamTls,
 };
 use crate::tls::TlsVersion;
 
@@ -28,6 +28,9 @@ impl Config {
         compare("", &Value::Table(self.table()), &Value::Table(next.table()), &mut lines);
         if self.admin != next.admin && lines.iter().all(|line| !line.starts_with("admin.")) {
             lines.push("admin.tokens: a secret".to_owned());
+        }
+        if self.preview != next.preview && lines.iter().all(|line| !line.starts_with("preview")) {
+            lines.push("preview.secret_file: a secret".to_owned());
         }
         lines
     }
@@ -118,6 +121,7 @@ impl Config {
         for (color, config) in self.colors.iter() {
             root.insert(color.to_string(), color_table(config));
         }
+        root.extend(self.preview.as_ref().map(|preview| ("preview".to_owned(), preview_table(preview))));
         root.insert(
             "readiness".into(),
             table([
@@ -153,13 +157,12 @@ fn listen_table(listen: &ListenConfig) -> Value {
         AdminAddress::Tcp(address) => address.to_string(),
         AdminAddress::Unix(path) => format!("unix:{}", path.display()),
     };
-    let networks = |networks: &[IpNet]| networks.iter().map(|net| net.to_string().into()).collect::<Vec<Value>>();
     let mut section = vec![
         ("http", listen.http.to_string().into()),
         ("https_redirect", listen.https_redirect.map_or(Value::Boolean(false), |to| integer(to.port.into()))),
         ("admin", admin.into()),
-        ("proxy_protocol", networks(&listen.proxy_protocol).into()),
-        ("trusted_proxies", networks(&listen.trusted_proxies).into()),
+        ("proxy_protocol", networks(&listen.proxy_protocol)),
+        ("trusted_proxies", networks(&listen.trusted_proxies)),
         ("max_connections", integer(listen.max_connections as u64)),
         ("idle_timeout", duration(listen.idle_timeout)),
         ("header_timeout", duration(listen.header_timeout)),
@@ -168,6 +171,22 @@ fn listen_table(listen: &ListenConfig) -> Value {
         ("workers", integer(listen.workers as u64)),
     ];
     section.extend(listen.https.map(|https| ("https", https.to_string().into())));
+    section.extend(listen.preview.map(|preview| ("preview", preview.to_string().into())));
+    table(section)
+}
+
+fn networks(networks: &[IpNet]) -> Value {
+    networks.iter().map(|net| net.to_string().into()).collect::<Vec<Value>>().into()
+}
+
+fn preview_table(preview: &PreviewConfig) -> Value {
+    let mut section = vec![
+        ("header", preview.header.clone().into()),
+        ("allow", networks(&preview.allow)),
+        ("name_color", preview.name_color.into()),
+    ];
+    section.extend(preview.secret.as_ref().map(|secret| ("secret_file", path(&secret.file))));
+    section.extend(preview.host.clone().map(|host| ("host", host.into())));
     table(section)
 }
 

@@ -1,5 +1,6 @@
 mod data_plane;
 mod notify;
+mod preview;
 mod refused;
 
 use std::collections::BTreeSet;
@@ -111,6 +112,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             http: "0.0.0.0:8080".parse().expect("an address"),
             https: None,
             https_redirect: None,
+            preview: None,
             admin: AdminAddress::Tcp("127.0.0.1:9900".parse().expect("an address")),
             proxy_protocol: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -142,6 +144,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         upstreams: BTreeMap::from([("default".to_owned(), upstream)]),
         routes: Vec::new(),
         colors: PerColor { blue: color("2.13.0", "127.0.0.1:9001"), green: color("2.14.0", "127.0.0.1:9002") },
+        preview: None,
         readiness: ReadinessConfig { path: Some("/.cutover/ready".to_owned()), lame_duck: seconds(5) },
         log: LogConfig { format: LogFormat::Json, access: AccessLog::Stdout, redact_query: false },
         service: ServiceConfig { name: None, environment: None, instance: host.clone(), links: BTreeMap::new() },
@@ -171,6 +174,7 @@ fn reference_with_examples(dir: &Path) -> String {
     };
     let text: String = REFERENCE.lines().map(|text| line(text) + "\n").collect();
     text.replace("/run/credentials/deploy-token", &token_file.display().to_string())
+        .replace("/run/credentials/preview", &token_file.display().to_string())
         .replace("\"/etc/cutover/", &format!("\"{}/", dir.display()))
         .replace("/run/credentials/webhook-url", &dir.join("webhook-url").display().to_string())
         // The environment of a test has no variable with an address.
@@ -218,6 +222,11 @@ fn the_reference_has_every_key_that_the_program_asks_for_and_no_other() {
     let defaults = good(&plus(&shortest)).tls.expect("written");
     let (client_ca, certificates) = (tls.client_ca.clone(), tls.certificates.clone());
     assert_eq!(tls, TlsConfig { client_ca, certificates, ..defaults });
+    let preview = config.preview.expect("an example");
+    let defaults = good(&plus("[preview]\nallow = [\"10.0.0.0/8\"]")).preview.expect("written");
+    let (secret, host) = (preview.secret.clone(), preview.host.clone());
+    assert!(secret.is_some() && host.is_some() && preview.name_color);
+    assert_eq!(preview, PreviewConfig { secret, host, name_color: true, ..defaults });
     let (_, notes) = validate::read(&text);
     let mut written = BTreeSet::new();
     keys(&toml::from_str(&text).expect("TOML"), "", &mut written);
@@ -246,6 +255,8 @@ fn everything(dir: &Path) -> String {
     let (url, secret) = (dir.join("url"), dir.join("secret"));
     fs::write(&url, "https://hooks.example.com/s3cret").expect("written");
     fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("written");
+    let preview = dir.join("preview");
+    fs::write(&preview, "\tlook-s3cret \n").expect("written");
     let pem = file_in(dir, "a.pem");
     let staple = dir.join("staple");
     fs::write(&staple, STAPLE).expect("written");
@@ -258,6 +269,7 @@ write_back = false
 http = "[::1]:8080"
 https = "[::1]:8443"
 https_redirect = true
+preview = "[::1]:8081"
 proxy_protocol = ["10.0.0.0/8", "::1"]
 admin = "unix:/run/admin.sock"
 trusted_proxies = ["10.0.0.0/8", "192.168.1.1", "fd00::/8"]
@@ -326,6 +338,12 @@ upstreams = {{ api = ["a:2"], "a b" = ["b:2"] }}
 [green.schema]
 "the orders" = {{ needs = ">40, <44", migrates_to = 43, barrier = "first-write" }}
 users = {{ needs = "7", probe = {{ url = "http://db.internal:8080/_schema?now", json = "/a~1b/0" }} }}
+[preview]
+header = "X-Look"
+secret_file = "{preview}"
+allow = ["10.0.0.0/8", "::1"]
+host = "Preview.Example.com."
+name_color = true
 [readiness]
 path = ""
 lame_duck = "0s"
@@ -355,6 +373,7 @@ secret_files = ["{secret}", "{secret}"]
         url = url.display(),
         secret = secret.display(),
         token = token.display(),
+        preview = preview.display(),
         staple = staple.display(),
         other = file_in(dir, "other.pem"),
     )
@@ -388,9 +407,13 @@ fn a_secret_appears_nowhere() {
     let config = good(&text);
     let secrets: Vec<&str> = config.admin.tokens.iter().map(|token| token.secret.0.as_str()).collect();
     assert_eq!(secrets[0], "s3cret-in-a-file");
+    let preview = config.preview.as_ref().and_then(|preview| preview.secret.as_ref()).expect("it is there");
+    assert_eq!(preview.secret.0, "look-s3cret");
     assert!(secrets[1].contains('/'), "the path of the commands, in place of a token");
     let mut other = config.clone();
     other.admin.tokens[0].secret = Secret("0ther".to_owned());
+    let secret = PreviewSecret { secret: Secret("0ther".to_owned()), ..preview.clone() };
+    other.preview = other.preview.map(|preview| PreviewConfig { secret: Some(secret), ..preview });
     let wrong = bad(&text.replace("\"deploy\"", "\"see\"").replace("[log]", "[logs]"));
     let shown = [
         format!("{config:?} {config:#?}"),
@@ -400,10 +423,10 @@ fn a_secret_appears_nowhere() {
         format!("{wrong} {wrong:?} {}", wrong.render(true)),
     ];
     for shown in shown {
-        assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
+        assert!(!secrets.iter().any(|secret| shown.contains(secret)) && !shown.contains("look-s3cret"), "{shown}");
         assert!(!shown.contains("0ther"), "{shown}");
     }
-    assert_eq!(config.differences(&other), ["admin.tokens: a secret"]);
+    assert_eq!(config.differences(&other), ["admin.tokens: a secret", "preview.secret_file: a secret"]);
 }
 
 #[test]
@@ -415,6 +438,9 @@ fn a_secret_that_was_written_into_the_file_is_refused_without_showing_it() {
         "[admin]\ntokens = 's3cret'",
         "[admin]\ntoken = 's3cret'",
         "[[admin.tokens]]\nname = 'a'\nrole = 'viewer'\nfile = ['s3cret']",
+        "[preview]\nallow = ['10.1.1.1']\nsecret = 's3cret'",
+        "[preview]\nsecret_file = ['s3cret']",
+        "preview = '127.0.0.1:1'\n[preview]\nsecret_files = 's3cret'",
         "[[admin.tokens]]\nname = 'a'\nrole = 'viewer'\nenv = 'PATH'\ntoken = \"\"\"\ns3cret\n\"\"\"\nfiles = 's3cret'",
     ];
     for text in wrong {

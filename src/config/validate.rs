@@ -4,6 +4,7 @@ mod admin;
 mod hold;
 mod listen;
 mod notify;
+mod preview;
 mod routing;
 mod schema;
 mod tls;
@@ -100,6 +101,7 @@ impl<'a> File<'a> {
         let hold = self.hold();
         let maintenance = self.maintenance();
         let retry = self.retry();
+        let preview = self.preview(listen.as_ref());
         let readiness = self.readiness();
         let log = self.log();
         let service = self.service();
@@ -123,6 +125,7 @@ impl<'a> File<'a> {
             upstreams,
             routes: routes.into_iter().map(|(route, _)| route).collect(),
             colors: PerColor { blue: blue?.config, green: green?.config },
+            preview,
             readiness,
             log,
             service,

@@ -73,6 +73,7 @@ impl Watch {
                 seen: Ok(text.clone()),
                 in_force: text,
                 current,
+                incomplete: false,
                 suspect: None,
                 report: Box::new(report),
                 watcher: None,
@@ -104,6 +105,17 @@ impl Drop for Watch {
     }
 }
 
+/// Why the file is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// It may have changed. Content that is not valid gets some time to become so.
+    Watching,
+    /// Somebody wants it read, and with it the secrets that it names, which may have changed where it has not.
+    Asked,
+    /// It is about to be written.
+    Writing,
+}
+
 struct Owner {
     path: PathBuf,
     /// The last content that was reported: the text, or why there was none.
@@ -111,6 +123,8 @@ struct Owner {
     /// The last valid content.
     in_force: String,
     current: Arc<Config>,
+    /// The content is as in force, and what it names can't be read any more.
+    incomplete: bool,
     /// Content that is not valid and may be half written, and since when it stands.
     suspect: Option<(Result<String, String>, Instant)>,
     report: Box<dyn Fn(FileEvent) + Send>,
@@ -131,7 +145,7 @@ impl Owner {
             let message = match message {
                 Some(Message::Event) => match settle(inbox) {
                     Some(other) => {
-                        let _ = self.look(true);
+                        let _ = self.look(Why::Watching);
                         Some(other)
                     }
                     None => Some(Message::Event),
@@ -140,7 +154,7 @@ impl Owner {
             };
             match message {
                 Some(Message::Event) | None => self.watch_and_look(events),
-                Some(Message::Reload(answer)) => answer(self.look(false)),
+                Some(Message::Reload(answer)) => answer(self.look(Why::Asked)),
                 Some(Message::WriteBack(color)) => self.write_back(color),
                 Some(Message::Stop) => return,
             }
@@ -151,14 +165,15 @@ impl Owner {
     fn watch_and_look(&mut self, events: &Sender<Message>) {
         self.watch(events);
         // What it found has been reported.
-        let _ = self.look(true);
+        let _ = self.look(Why::Watching);
     }
 
-    /// Reads the file and reports what is new. With patience, content that is not valid gets some time to become so.
-    fn look(&mut self, patient: bool) -> Looked {
+    /// Reads the file and reports what is new.
+    fn look(&mut self, why: Why) -> Looked {
         let found = config::read(&self.path);
         let reported = found == self.seen;
-        if reported && found.as_ref() == Ok(&self.in_force) {
+        let same = reported && found.as_ref() == Ok(&self.in_force);
+        if same && why != Why::Asked && !self.incomplete {
             self.suspect = None;
             return Ok(false);
         }
@@ -172,8 +187,11 @@ impl Owner {
             (Ok(next), Ok(text)) => {
                 self.suspect = None;
                 self.seen = Ok(text.clone());
-                if text == self.in_force {
-                    (self.report)(FileEvent::Restored);
+                let was_complete = !std::mem::take(&mut self.incomplete);
+                if text == self.in_force && next == *self.current {
+                    if !(same && was_complete) {
+                        (self.report)(FileEvent::Restored);
+                    }
                     return Ok(false);
                 }
                 self.in_force = text;
@@ -182,8 +200,13 @@ impl Owner {
                 Ok(true)
             }
             (Ok(_), Err(_)) => Ok(false),
-            (Err(error), _) if reported => {
+            (Err(error), _) if reported && (!same || self.incomplete) => {
                 self.suspect = None;
+                Err(error)
+            }
+            (Err(error), _) if same => {
+                self.incomplete = true;
+                (self.report)(FileEvent::Invalid(error.clone()));
                 Err(error)
             }
             (Err(error), found) => {
@@ -191,7 +214,7 @@ impl Owner {
                     Some((same, since)) if same == found => since,
                     _ => Instant::now(),
                 };
-                if patient && since.elapsed() < HALF_WRITTEN {
+                if why == Why::Watching && since.elapsed() < HALF_WRITTEN {
                     self.suspect = Some((found, since));
                     return Err(error);
                 }
@@ -204,7 +227,7 @@ impl Owner {
 
     fn write_back(&mut self, color: Color) {
         // Whatever a human has written by now comes first.
-        let result = match self.look(false) {
+        let result = match self.look(Why::Writing) {
             Err(error) => Err(format!("the file is not valid: {error}")),
             Ok(true) => Err("the file was edited at the same time".to_owned()),
             // What is in force is what was seen.

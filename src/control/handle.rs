@@ -139,6 +139,8 @@ pub struct Status {
     pub http_address: String,
     /// With TLS.
     pub https_address: Option<String>,
+    /// How to look at the color that does not serve, if one may.
+    pub preview: Option<PreviewStatus>,
     /// What clients are shown.
     pub certificates: Vec<CertificateFacts>,
     /// Why those that were read before stay in force.
@@ -155,6 +157,19 @@ pub struct Status {
     pub access_log_dropped: u64,
     /// Who is told of what happens, and how that goes.
     pub sinks: Vec<(String, SinkStatus)>,
+}
+
+/// How to look at the color that does not serve.
+#[derive(Clone, Debug)]
+pub struct PreviewStatus {
+    /// The color.
+    pub color: Color,
+    /// The field that asks for it.
+    pub header: String,
+    /// The host name that is for it.
+    pub host: Option<String>,
+    /// The port that is for it.
+    pub address: Option<String>,
 }
 
 /// One color in the status.

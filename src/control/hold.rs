@@ -68,10 +68,7 @@ impl Controller {
     /// Says when nothing is under way any more, and what is until then. Requests are held, so nothing begins meanwhile.
     pub(super) fn empty(&mut self, id: DrainId, end: Option<Instant>) {
         let active = self.rollout.view().decision.active;
-        let Some(drain) = self.publisher.under_way(active) else {
-            let _ = self.inputs.send(Input::Drain(Event::Emptied(id)));
-            return;
-        };
+        let drain = self.publisher.under_way(active);
         let (inputs, meters) = (self.inputs.clone(), std::sync::Arc::clone(self.publisher.meters()));
         let close_tunnels = self.config.drain.streams == Streams::Close;
         let task = tokio::spawn(async move {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::control::Controller;
-use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, Status};
+use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, PreviewStatus, Status};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::rollout::{Phase, View};
 use crate::domain::schema::{Barrier, Current, Verdict};
 use crate::proxy::clock;
 use crate::telemetry::exposition::Format;
-use crate::telemetry::meter::{InFlight, Reading};
+use crate::telemetry::meter::Reading;
 use crate::telemetry::metrics::{self, Facts, StoreFacts};
 use crate::tls::server::CertificateFacts;
 
@@ -51,21 +51,23 @@ impl Controller {
         let view = self.rollout.view();
         let readings = self.publisher.meters().read();
         let colors = PerColor::from_fn(|color| {
-            let mut in_flight = InFlight::default();
-            let mut requests = 0;
-            for (_, _, reading) in readings.iter().filter(|(of, _, _)| *of == color) {
-                in_flight += reading.in_flight;
-                requests += reading.requests();
-            }
+            let of_color = readings.iter().filter(|(of, _, _)| *of == color);
+            let requests = of_color.map(|(_, _, reading)| reading.requests()).sum();
             let (requests_per_second, errors_per_second) = self.rates.of(color);
             ColorStatus {
                 release: self.config.colors[color].release.clone(),
                 endpoints: self.endpoints(color),
-                in_flight,
+                in_flight: self.publisher.meters().in_flight(color),
                 requests,
                 requests_per_second,
                 errors_per_second,
             }
+        });
+        let preview = self.config.preview.as_ref().map(|preview| PreviewStatus {
+            color: view.decision.active.other(),
+            header: preview.header.clone(),
+            host: preview.host.clone(),
+            address: self.preview_address.map(|address| address.to_string()),
         });
         Status {
             file_disagrees: view.file.active != view.decision.active,
@@ -82,6 +84,7 @@ impl Controller {
             config_path: self.path.display().to_string(),
             http_address: self.http_address.to_string(),
             https_address: self.https_address.map(|address| address.to_string()),
+            preview,
             certificates: self.certificates(),
             certificate_errors: self.certificate_errors.iter().map(ToString::to_string).collect(),
             version: env!("CARGO_PKG_VERSION"),
@@ -138,6 +141,7 @@ impl Controller {
                 Phase::Committing { .. } => "committing",
             },
             readings: self.publisher.meters().read(),
+            previews: self.publisher.meters().read_previews(),
             draining: self
                 .draining
                 .as_ref()

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::listen::connection::serve;
-use crate::proxy::client::Open;
+use crate::proxy::client::{Listener, Open};
 use crate::proxy::live::{Accepted, Order};
 use crate::proxy::worker::Worker;
 
@@ -19,8 +19,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// is accepted first, because closing the listener would reset it.
 pub(crate) async fn accept(
     worker: Rc<Worker>,
-    listener: TcpListener,
-    tls: bool,
+    socket: TcpListener,
+    listener: Listener,
     peers: Rc<[mpsc::UnboundedSender<Order>]>,
     stop: impl Future<Output = ()>,
 ) {
@@ -35,13 +35,13 @@ pub(crate) async fn accept(
         }
         let accepted = tokio::select! {
             biased;
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
             () = &mut stop => break,
         };
         match accepted {
             Ok((stream, peer)) => {
                 complained = false;
-                place(&worker, &peers, stream, Accepted { peer, tls });
+                place(&worker, &peers, stream, Accepted { peer, listener });
             }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
@@ -52,12 +52,12 @@ pub(crate) async fn accept(
             }
         }
     }
-    let Ok(listener) = listener.into_std() else { return };
-    while let Ok((stream, peer)) = listener.accept() {
+    let Ok(socket) = socket.into_std() else { return };
+    while let Ok((stream, peer)) = socket.accept() {
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = TcpStream::from_std(stream)
         {
-            start(&worker, stream, Accepted { peer, tls });
+            start(&worker, stream, Accepted { peer, listener });
         }
     }
 }
@@ -65,7 +65,7 @@ pub(crate) async fn accept(
 /// Serves a connection on this worker.
 pub(crate) fn start(worker: &Rc<Worker>, stream: TcpStream, accepted: Accepted) {
     // Counted at once: a worker that finishes must not take itself for empty before the task runs.
-    let open = Open::new(Rc::clone(worker), accepted.tls);
+    let open = Open::new(Rc::clone(worker), accepted.listener);
     tokio::task::spawn_local(serve(open, stream, accepted));
 }
 

@@ -50,7 +50,7 @@ pub(crate) async fn serve(open: Open, tcp: TcpStream, accepted: Accepted) {
 }
 
 /// What comes before HTTP: who it is, by the PROXY protocol, and TLS.
-async fn begin(open: Open, mut wire: Wire, Accepted { mut peer, tls }: Accepted) {
+async fn begin(open: Open, mut wire: Wire, Accepted { mut peer, listener }: Accepted) {
     let (from_balancer, header_timeout, idle_timeout, handshake_timeout) = open.worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
         let from_balancer = edge.proxy_protocol.iter().any(|net| net.contains(&peer.ip().to_canonical()));
@@ -64,7 +64,7 @@ async fn begin(open: Open, mut wire: Wire, Accepted { mut peer, tls }: Accepted)
             None => return,
         }
     }
-    if tls {
+    if listener.is_tls() {
         let Some(config) = open.worker.live.tls() else { return };
         open.enter(Phase::Head, handshake_timeout);
         let mut handshake = Box::pin(TlsAcceptor::from(config).accept(wire.into_socket()));

@@ -10,9 +10,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
+use crate::proxy::client::Listener;
 use crate::proxy::live::{Accepting, Live, Order, Publisher};
 use crate::telemetry::access_log::AccessLogWriter;
-use crate::worker::{self, Listeners};
+use crate::worker::{self, Sockets};
 
 /// Connections that may wait in the kernel, for each worker.
 const BACKLOG: i32 = 4096;
@@ -24,7 +25,8 @@ pub struct Plane {
     orders: Arc<[mpsc::UnboundedSender<Order>]>,
     local_addr: SocketAddr,
     tls_addr: Option<SocketAddr>,
-    waiting: Vec<(Listeners, mpsc::UnboundedReceiver<Order>)>,
+    preview_addr: Option<SocketAddr>,
+    waiting: Vec<(Sockets, mpsc::UnboundedReceiver<Order>)>,
     running: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
 }
 
@@ -33,16 +35,22 @@ impl Plane {
     /// and no worker waits for another one. Nothing is served before [`Plane::start`].
     pub fn bind(config: &Config) -> io::Result<(Plane, Publisher)> {
         let workers = config.listen.workers;
-        let (plain, local_addr) = listeners(config.listen.http, workers)?;
-        let (tls, tls_addr) = config.listen.https.map(|https| listeners(https, workers)).transpose()?.unzip();
-        let mut tls = tls.into_iter().flatten();
-        let listeners = plain.into_iter().map(|plain| Listeners { plain, tls: tls.next() });
+        let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
+        let mut bind = |listener, address| {
+            let (bound, at) = listeners(address, workers)?;
+            sockets.iter_mut().zip(bound).for_each(|(of_worker, socket)| of_worker.push((listener, socket)));
+            io::Result::Ok(at)
+        };
+        let local_addr = bind(Listener::Http, config.listen.http)?;
+        let tls_addr = config.listen.https.map(|https| bind(Listener::Https, https)).transpose()?;
+        let preview_addr = config.listen.preview.map(|preview| bind(Listener::Preview, preview)).transpose()?;
         let live = Live::new(workers);
         let (orders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
         let orders: Arc<[_]> = orders.into();
         let publisher = Publisher::new(Arc::clone(&live), Arc::clone(&orders));
-        let waiting = listeners.zip(receivers).collect();
-        Ok((Plane { live, orders, local_addr, tls_addr, waiting, running: Vec::new() }, publisher))
+        let waiting = sockets.into_iter().zip(receivers).collect();
+        let running = Vec::new();
+        Ok((Plane { live, orders, local_addr, tls_addr, preview_addr, waiting, running }, publisher))
     }
 
     /// Where it listens; a port 0 is resolved.
@@ -55,6 +63,11 @@ impl Plane {
         self.tls_addr
     }
 
+    /// Where it listens for previews.
+    pub fn preview_addr(&self) -> Option<SocketAddr> {
+        self.preview_addr
+    }
+
     /// What the readiness path answers: 200 or 503; 503 before this is called.
     pub fn set_ready(&self, ready: bool) {
         self.live.set_ready(ready);
@@ -62,14 +75,15 @@ impl Plane {
 
     /// Starts the worker threads. Call it after the first `publish`.
     pub fn start(&mut self, access_log: &AccessLogWriter) -> io::Result<()> {
-        let ports = [self.local_addr, self.tls_addr.unwrap_or(self.local_addr)].map(|address| address.port());
-        for (index, (listeners, orders)) in self.waiting.drain(..).enumerate() {
+        let ports = [Some(self.local_addr), self.tls_addr, self.preview_addr];
+        let ports = ports.map(|address| address.map_or(0, |address| address.port()));
+        for (index, (sockets, orders)) in self.waiting.drain(..).enumerate() {
             let (ended, end) = oneshot::channel();
             let seat = worker::Seat {
                 index,
                 ports,
                 live: Arc::clone(&self.live),
-                listeners,
+                sockets,
                 orders,
                 peers: Arc::clone(&self.orders),
                 logger: access_log.logger(),

@@ -6,6 +6,7 @@ use std::task::{Poll, ready};
 use crate::proxy::client::ClientConnection;
 use crate::proxy::error::ProxyError;
 use crate::proxy::headers;
+use crate::proxy::preview::Mark;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name, Version};
@@ -108,9 +109,13 @@ pub(crate) async fn error(
     mut asked: Asked,
     request: &Head,
     error: &ProxyError,
+    preview: Option<&Mark>,
 ) -> After {
     let mut head = Head::default();
     let body = error.answer(request, &mut head);
+    if let Some(mark) = preview {
+        mark.write(&mut head);
+    }
     asked.keep_alive &= !error.closes();
     own(client, side, asked, head, &body).await
 }

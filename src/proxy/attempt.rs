@@ -32,7 +32,7 @@ pub(super) async fn send(
     answer: &mut Head,
 ) -> Result<UpstreamConnection, ProxyError> {
     let mut tried = Vec::new();
-    let mut failed = ProxyError::from(Kind::NoEndpoint);
+    let mut failed = None;
     let retry = exchange.client.worker.live.with(|snapshot| snapshot.edge.retry);
     exchange.pays_for_retries(retry.budget_percent);
     let mut chosen = exchange.choose(&tried);
@@ -47,9 +47,8 @@ pub(super) async fn send(
                 if error.kind.is_endpoints() {
                     exchange.tells_pool(index, false);
                 }
-                failed = error;
                 if tried.len() >= retry.attempts as usize {
-                    return Err(failed);
+                    return Err(error);
                 }
                 let allowed = match again {
                     Again::Never => false,
@@ -58,8 +57,9 @@ pub(super) async fn send(
                     Again::Idempotent => exchange.may_retry(retry.budget_percent),
                 };
                 if !allowed {
-                    return Err(failed);
+                    return Err(error);
                 }
+                failed = Some(error);
                 tried.push(index);
                 chosen = exchange.choose(&tried);
                 if chosen.is_some() {
@@ -69,7 +69,7 @@ pub(super) async fn send(
             }
         }
     }
-    Err(failed)
+    Err(failed.unwrap_or_else(|| exchange.no_endpoint().into()))
 }
 
 /// An attempt that came to nothing.

@@ -10,18 +10,38 @@ use std::time::Duration;
 use crate::proxy::slot::{Phase, Slot};
 use crate::proxy::worker::Worker;
 
+/// Where a client connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// Without TLS.
+    Http,
+    /// With it.
+    Https,
+    /// Without TLS, and for the color that does not serve.
+    Preview,
+}
+
+impl Listener {
+    /// In the order of whatever is kept by listener.
+    pub(crate) const ALL: [Listener; 3] = [Listener::Http, Listener::Https, Listener::Preview];
+
+    pub(crate) fn is_tls(self) -> bool {
+        self == Listener::Https
+    }
+}
+
 /// An open connection, from accept on: counted, and with a deadline.
 pub(crate) struct Open {
     pub(crate) worker: Rc<Worker>,
     /// Of the connection; what is asked over HTTP/2 has slots of its own.
     pub(crate) slot: Rc<Slot>,
-    tls: bool,
+    pub(crate) listener: Listener,
 }
 
 impl Open {
-    pub(crate) fn new(worker: Rc<Worker>, tls: bool) -> Open {
-        worker.clients(tls).fetch_add(1, Ordering::Relaxed);
-        Open { slot: worker.slots.add(Phase::Idle, None), worker, tls }
+    pub(crate) fn new(worker: Rc<Worker>, listener: Listener) -> Open {
+        worker.clients(listener).fetch_add(1, Ordering::Relaxed);
+        Open { slot: worker.slots.add(Phase::Idle, None), worker, listener }
     }
 
     /// The next phase has to end within this.
@@ -41,7 +61,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.worker.freed.set(true);
         self.worker.slots.remove(&self.slot);
-        self.worker.clients(self.tls).fetch_sub(1, Ordering::Relaxed);
+        self.worker.clients(self.listener).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -52,8 +72,6 @@ pub(crate) struct ClientConnection {
     pub(crate) peer: SocketAddr,
     /// The peer's address for `X-Forwarded-For`, made once.
     pub(crate) peer_text: Box<str>,
-    /// Over TLS.
-    pub(crate) tls: bool,
     /// The subject of the certificate that the client has shown.
     pub(crate) subject: Option<Box<str>>,
     idle_timeout: Cell<Duration>,
@@ -70,7 +88,6 @@ impl ClientConnection {
             peer_text: peer.ip().to_canonical().to_string().into(),
             idle_timeout: Cell::new(idle_timeout),
             header_timeout: Cell::new(header_timeout),
-            tls: open.tls,
             subject: subject.map(Into::into),
             open,
         })

@@ -29,6 +29,7 @@ pub(crate) enum Kind {
     UpstreamClosed,
     BadAnswer,
     NoEndpoint,
+    NoPreview,
     LimitReached,
     HoldFull,
     HoldExpired,
@@ -192,6 +193,12 @@ impl Kind {
                 "cutover; error=destination_unavailable",
                 "No instance of the application is healthy.",
             ),
+            Kind::NoPreview => (
+                503,
+                "destination_unavailable",
+                "cutover; error=destination_unavailable; details=\"preview\"",
+                "This is the preview, and no instance of the previewed release is healthy.",
+            ),
             Kind::LimitReached => (
                 503,
                 "connection_limit_reached",
@@ -269,6 +276,7 @@ impl Kind {
             | Kind::NoEndpoint
             | Kind::HoldExpired
             | Kind::Maintenance
+            | Kind::NoPreview
             | Kind::DrainTimeout
             | Kind::Stopping => "14",
         }

@@ -12,6 +12,7 @@ use crate::proxy::client::ClientConnection;
 use crate::proxy::clock;
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::pool::{Endpoint, Pool};
+use crate::proxy::preview::Mark;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::snapshot::{Admission, Place};
 use crate::telemetry::access_log::Entry;
@@ -28,6 +29,8 @@ pub(crate) struct Exchange {
     /// Who asked, for the access log; `None`: there is none.
     pub(crate) asker: Option<IpAddr>,
     admitted: Option<Admitted>,
+    /// It is for the color that does not serve; what its answer has to say then.
+    pub(crate) preview: Option<Arc<Mark>>,
     counted: InFlightKind,
     status: u16,
     first_byte: Option<Duration>,
@@ -57,6 +60,7 @@ impl Exchange {
             head,
             asker: None,
             admitted: None,
+            preview: None,
             counted: InFlightKind::Request,
             status: 0,
             first_byte: None,
@@ -70,7 +74,7 @@ impl Exchange {
         }
     }
 
-    /// Takes its hold on the live color.
+    /// Takes its hold on a color.
     pub(crate) fn admit(&mut self, admission: Arc<Admission>) -> Result<(), ProxyError> {
         let place = match &admission.limit {
             Some(limit) => Some(limit.take().ok_or(Kind::LimitReached)?),
@@ -107,6 +111,11 @@ impl Exchange {
             pool.endpoints[endpoint].load(index).add(1);
         }
         admitted.endpoint
+    }
+
+    /// Why there is none to choose.
+    pub(crate) fn no_endpoint(&self) -> Kind {
+        if self.preview.is_some() { Kind::NoPreview } else { Kind::NoEndpoint }
     }
 
     /// The endpoint of the present attempt, and its pool.
@@ -310,6 +319,7 @@ impl Exchange {
             upstream: admission.map_or("", |admission| &admission.pool.upstream),
             endpoint: endpoint.unwrap_or_default(),
             generation: admission.map_or(0, |admission| admission.generation),
+            preview: self.preview.is_some(),
             duration: took,
             ttfb: self.first_byte,
             upstream_time: self.sent.and_then(|sent| {
@@ -355,6 +365,7 @@ pub(crate) fn log_refusal(client: &ClientConnection, status: u16) {
         upstream: "",
         endpoint: "",
         generation: 0,
+        preview: false,
         duration: Duration::ZERO,
         ttfb: None,
         upstream_time: None,

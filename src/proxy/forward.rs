@@ -50,11 +50,12 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
         Ok(after) => Answered { side, head: exchange.end(), after },
         Err(error) => {
             exchange.failed(&error);
+            let preview = exchange.preview.clone();
             // What is held of the color is given back first: a client that reads nothing does not keep it.
             let head = exchange.end();
             let after = match error.kind {
                 Kind::ClientLeft => After::Cut,
-                _ => answer::error((&client, &slot), &mut side, asked, &head, &error).await,
+                _ => answer::error((&client, &slot), &mut side, asked, &head, &error, preview.as_deref()).await,
             };
             Answered { side, head, after }
         }
@@ -85,6 +86,9 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
         answer.remove(Name::ContentLength);
     }
     exchange.answered(answer.status);
+    if let Some(mark) = &exchange.preview {
+        mark.write(answer);
+    }
     if switching {
         upgrade::answer(answer, &exchange.head, asked.version);
         side.begin_answer(answer, if asked.version == Version::Http2 { Framing::UntilEnd } else { Framing::None });
@@ -119,7 +123,7 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
     Ok(if goes_on && side.is_read() { After::Next } else { After::Close })
 }
 
-/// Checks the head, takes the hold on the live color, and makes the head as the endpoint shall see it. Returns the
+/// Checks the head, takes the hold on a color, and makes the head as the endpoint shall see it. Returns the
 /// upload, and whether an upgrade is asked for. `None`: requests are held; it has to be asked again later, and nothing was
 /// done that could not be done twice.
 fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, bool)>, ProxyError> {
@@ -134,15 +138,33 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
         client.limits(edge.idle_timeout, edge.header_timeout);
         let trusted = !edge.trusted_proxies.is_empty()
             && headers::is_trusted(client.peer.ip().to_canonical(), &edge.trusted_proxies);
-        let asker = logged.then(|| {
+        let address = || {
             if trusted {
                 headers::client(head, client.peer, &edge.trusted_proxies)
             } else {
                 client.peer.ip().to_canonical()
             }
-        });
+        };
+        let asker = logged.then(address);
         let host = head.text(Name::Host).unwrap_or_default();
-        (snapshot.admit(worker.index, host, head.path()), edge.max_body, trusted, asker)
+        let Some(preview) = &snapshot.preview else {
+            return (snapshot.admit(worker.index, host, head.path()), edge.max_body, trusted, asker);
+        };
+        let found = preview.look(head, host, client.listener, address);
+        let admission = if found.granted {
+            let admitted = snapshot.admit_to(preview, worker.index, host, head.path());
+            if let Ok(Some(admission)) = &admitted {
+                exchange.preview.clone_from(&admission.preview);
+            }
+            admitted
+        } else {
+            snapshot.admit(worker.index, host, head.path())
+        };
+        // Who has to wait is looked at again.
+        if found.carried && !matches!(admission, Ok(None)) {
+            preview.strip(head);
+        }
+        (admission, edge.max_body, trusted, asker)
     });
     if !(trusted && head.get(Name::XRequestId).is_some_and(headers::usable_request_id)) {
         head.set(Name::XRequestId, &headers::new_request_id(fastrand::u128(..)));
@@ -161,8 +183,8 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
     let from = headers::From {
         peer: &client.peer_text,
         trusted,
-        port: worker.port(client.tls),
-        scheme: if client.tls { "https" } else { "http" },
+        port: worker.port(client.listener),
+        scheme: if client.listener.is_tls() { "https" } else { "http" },
     };
     head.remove(Name::XClientCertSubject);
     if let Some(subject) = &client.subject {

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::transition::Decision;
+use crate::proxy::client::Listener;
 use crate::proxy::first_write::FirstWriteSeen;
 use crate::proxy::hold::Queue;
 use crate::proxy::lease::Epoch;
@@ -39,8 +40,7 @@ pub struct Live {
 /// The open client connections of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    /// Without and with TLS.
-    pub(crate) by_listener: [AtomicUsize; 2],
+    pub(crate) by_listener: [AtomicUsize; 3],
 }
 
 impl Connections {
@@ -70,8 +70,7 @@ impl Drop for Accepting {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Accepted {
     pub(crate) peer: std::net::SocketAddr,
-    /// By the listener for TLS.
-    pub(crate) tls: bool,
+    pub(crate) listener: Listener,
 }
 
 /// What a worker is told by others.
@@ -201,6 +200,9 @@ impl Publisher {
     /// and connections. When the decision names another color than before, the drain of the retired color is returned.
     #[must_use = "the retired color has to be drained"]
     pub fn publish(&mut self, config: &Config, decision: &Decision) -> Option<Drain> {
+        let retired = self.active.replace(decision.active).filter(|before| *before != decision.active);
+        // First, because a preview may begin there again at once, and no drain has to wait for that.
+        let retired = retired.map(|color| (color, self.compiler.retire(color)));
         let snapshot = self.compiler.compile(config, decision);
         // The old snapshot's leases go with it, as soon as no worker is reading it any more.
         let holds = snapshot.held().is_some();
@@ -211,8 +213,8 @@ impl Publisher {
                 let _ = worker.send(Order::Wake);
             }
         }
-        let retired = self.active.replace(decision.active).filter(|before| *before != decision.active)?;
-        self.under_way(retired)
+        let (color, epochs) = retired?;
+        Some(Drain { color, epochs, workers: Arc::clone(&self.workers) })
     }
 
     /// What is published from now on holds requests until then, or lets them go.
@@ -226,8 +228,8 @@ impl Publisher {
     }
 
     /// The end of everything that is under way on a color. While requests are held nothing can begin behind it.
-    pub fn under_way(&self, color: Color) -> Option<Drain> {
-        Some(Drain { color, epoch: Arc::clone(self.compiler.epoch(color)?), workers: Arc::clone(&self.workers) })
+    pub fn under_way(&mut self, color: Color) -> Drain {
+        Drain { color, epochs: self.compiler.retire(color), workers: Arc::clone(&self.workers) }
     }
 
     /// Where first writes are told; for the first who asks.
@@ -245,10 +247,10 @@ impl Publisher {
         self.compiler.meters()
     }
 
-    /// Open client connections now, without and with TLS.
-    pub fn open_connections(&self) -> [u64; 2] {
-        [0, 1].map(|listener| {
-            let counts = self.live.connections.iter().map(|worker| &worker.by_listener[listener]);
+    /// Open client connections now: without TLS, with it, and for previews.
+    pub fn open_connections(&self) -> [u64; 3] {
+        Listener::ALL.map(|listener| {
+            let counts = self.live.connections.iter().map(|worker| &worker.by_listener[listener as usize]);
             counts.map(|count| count.load(Ordering::Relaxed) as u64).sum()
         })
     }
@@ -265,35 +267,39 @@ impl Publisher {
 pub struct Drain {
     /// The retired color.
     pub color: Color,
-    epoch: Arc<Epoch>,
+    epochs: Vec<Arc<Epoch>>,
     workers: Arc<[mpsc::UnboundedSender<Order>]>,
 }
 
 impl Drain {
     #[cfg(test)]
     pub(crate) fn is_over(&self) -> bool {
-        self.epoch.is_over()
+        self.epochs.iter().all(|epoch| epoch.is_over())
     }
 
     /// Resolves when the last lease is dropped. Cancel safe.
     pub async fn drained(&self) {
-        self.epoch.over().await;
+        for epoch in &self.epochs {
+            epoch.over().await;
+        }
     }
 
     /// Ends what is left: requests get 504, bodies and tunnels are cut. [`Drain::drained`] resolves soon after.
     pub fn end(&self) {
-        self.tell(|| Order::End { epoch: self.epoch.id, tunnels_only: false });
+        self.tell(false);
     }
 
     /// Closes the tunnels only (`drain.streams = "close"`).
     pub fn close_tunnels(&self) {
-        self.tell(|| Order::End { epoch: self.epoch.id, tunnels_only: true });
+        self.tell(true);
     }
 
-    fn tell(&self, order: impl Fn() -> Order) {
+    fn tell(&self, tunnels_only: bool) {
         for worker in &*self.workers {
-            // A worker that has ended has nothing left to end.
-            let _ = worker.send(order());
+            for epoch in &self.epochs {
+                // A worker that has ended has nothing left to end.
+                let _ = worker.send(Order::End { epoch: epoch.id, tunnels_only });
+            }
         }
     }
 }

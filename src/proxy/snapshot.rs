@@ -21,9 +21,10 @@ use crate::proxy::first_write::{FirstWrite, FirstWriteSeen};
 use crate::proxy::hold::{Door, Notice};
 use crate::proxy::lease::{Epoch, Lease};
 use crate::proxy::pool::{Endpoint, Pool, Rules};
+use crate::proxy::preview::{Mark, Preview};
 use crate::proxy::route::RouteTable;
 use crate::proxy::trust::Trust;
-use crate::telemetry::meter::{Meter, Meters};
+use crate::telemetry::meter::{Meter, Meters, Purpose};
 
 /// One published state of the world.
 #[derive(Debug)]
@@ -33,10 +34,14 @@ pub struct Snapshot {
     pub(crate) edge: Edge,
     routes: RouteTable,
     door: Door,
-    /// By upstream, then by worker: the live color's side of each upstream. Empty unless the door is open: who is not
-    /// admitted holds nothing of a color.
-    upstreams: Box<[Box<[Arc<Admission>]>]>,
+    /// Of the live color. Empty unless the door is open: who is not admitted holds nothing of a color.
+    admissions: Admissions,
+    /// The other color, for those who may look at it.
+    pub(crate) preview: Option<Box<Preview>>,
 }
+
+/// By upstream, then by worker: one color's side of each upstream.
+pub(crate) type Admissions = Box<[Box<[Arc<Admission>]>]>;
 
 /// The limits and rules at the client's side.
 #[derive(Debug)]
@@ -54,8 +59,8 @@ pub(crate) struct Edge {
     pub(crate) retry: RetryConfig,
 }
 
-/// What a worker needs to serve a request on the live color of one upstream. A request keeps it to its last byte, and
-/// with it the lease.
+/// What a worker needs to serve a request on one color of one upstream. A request keeps it to its last byte, and with it
+/// the lease.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) lease: Lease,
@@ -69,6 +74,8 @@ pub(crate) struct Admission {
     pub(crate) release: Arc<str>,
     /// Where the release can be taken back only until its first write.
     pub(crate) first_write: Option<Arc<FirstWrite>>,
+    /// The color does not serve; what answers have to say then.
+    pub(crate) preview: Option<Arc<Mark>>,
 }
 
 /// The timeouts of one upstream.
@@ -117,8 +124,24 @@ impl Snapshot {
     pub(crate) fn admit(&self, worker: usize, host: &str, path: &str) -> Result<Option<Arc<Admission>>, ProxyError> {
         let upstream = self.routes.find(host, path).ok_or_else(ProxyError::no_route)?;
         // The bounds have to be checked anyway, so the door costs nothing where it is open.
-        let Some(admissions) = self.upstreams.get(upstream) else { return self.turned_away() };
+        let Some(admissions) = self.admissions.get(upstream) else { return self.turned_away() };
         Ok(Some(Arc::clone(&admissions[worker])))
+    }
+
+    /// The same for a request that may look at the color that does not serve. In maintenance it may, but it waits with
+    /// all the others: what runs without overlap must not find it there.
+    pub(crate) fn admit_to(
+        &self,
+        preview: &Preview,
+        worker: usize,
+        host: &str,
+        path: &str,
+    ) -> Result<Option<Arc<Admission>>, ProxyError> {
+        let upstream = self.routes.find(host, path).ok_or_else(ProxyError::no_route)?;
+        if self.held().is_some() {
+            return Ok(None);
+        }
+        Ok(Some(Arc::clone(&preview.admissions[upstream][worker])))
     }
 
     #[cold]
@@ -150,20 +173,29 @@ impl Snapshot {
     }
 }
 
+/// The epochs of one color.
+#[derive(Debug, Default)]
+struct Epochs {
+    /// What begins now belongs to this one.
+    open: Option<Arc<Epoch>>,
+    /// What began before the color was retired; over, or not drained yet.
+    closed: Vec<Arc<Epoch>>,
+}
+
 /// Makes snapshots, and remembers what the next one can reuse.
 #[derive(Debug)]
 pub(crate) struct Compiler {
     workers: usize,
     meters: Arc<Meters>,
     pools: PerColor<Vec<Arc<Pool>>>,
-    limits: BTreeMap<String, Arc<Limit>>,
-    epochs: PerColor<Option<Arc<Epoch>>>,
+    limits: BTreeMap<(Purpose, Arc<str>), Arc<Limit>>,
+    epochs: PerColor<Epochs>,
     next_epoch: u64,
     /// Until when requests are held, if they are.
     held: Option<Instant>,
     trust: Trust,
-    /// Each upstream's place in what workers keep by upstream.
-    numbers: BTreeMap<String, usize>,
+    /// Each upstream's place in what workers keep by upstream. Previews take nothing from the others.
+    numbers: BTreeMap<(Purpose, Arc<str>), usize>,
     /// Of the live release, where somebody waits for it.
     first_write: Option<Arc<FirstWrite>>,
     first_writes: mpsc::UnboundedSender<FirstWriteSeen>,
@@ -228,13 +260,24 @@ impl Compiler {
         &self.pools
     }
 
-    /// The epoch that a color's requests belong to, while it lives.
-    pub(crate) fn epoch(&self, color: Color) -> Option<&Arc<Epoch>> {
-        self.epochs[color].as_ref()
+    /// Everything that is under way on a color, also what began before it served; what begins from now on is not in it.
+    pub(crate) fn retire(&mut self, color: Color) -> Vec<Arc<Epoch>> {
+        let Epochs { open, closed } = &mut self.epochs[color];
+        closed.extend(open.take());
+        // A color that served before it was drained has something left of that time.
+        closed.retain(|epoch| !epoch.is_over());
+        closed.clone()
     }
 
-    /// Compiles the configuration and the decision. A color that becomes active again before it was drained keeps its
-    /// epoch, so that a later drain waits for all of its requests.
+    fn open(&mut self, color: Color) -> Arc<Epoch> {
+        let open = self.epochs[color].open.get_or_insert_with(|| {
+            self.next_epoch += 1;
+            Epoch::new(self.next_epoch)
+        });
+        Arc::clone(open)
+    }
+
+    /// Compiles the configuration and the decision.
     pub(crate) fn compile(&mut self, config: &Config, decision: &Decision) -> Snapshot {
         let names: Vec<Arc<str>> = config.upstreams.keys().map(|name| name.as_str().into()).collect();
         self.pools = PerColor::from_fn(|color| {
@@ -253,51 +296,26 @@ impl Compiler {
         });
         self.limits = self.limits_of(config);
 
-        for name in config.upstreams.keys() {
-            let next = self.numbers.len();
-            self.numbers.entry(name.clone()).or_insert(next);
+        for name in &names {
+            for purpose in [Purpose::Ordinary, Purpose::Preview] {
+                let next = self.numbers.len();
+                self.numbers.entry((purpose, Arc::clone(name))).or_insert(next);
+            }
         }
         let active = decision.active;
         let door = self.door(config, decision);
-        let epoch = match self.epochs[active].take() {
-            Some(epoch) if !epoch.is_over() => epoch,
-            _ => {
-                self.next_epoch += 1;
-                Epoch::new(self.next_epoch)
-            }
-        };
-        self.epochs[active] = Some(Arc::clone(&epoch));
-        let release: Arc<str> = decision.release.as_str().into();
         self.first_write = self.first_write_of(config, decision);
-        // The series of both colors exist from the start.
-        for pool in &self.pools[active] {
-            for color in Color::ALL {
-                self.meters.of(color, &pool.upstream);
-            }
-        }
-        let upstreams = self.pools[active].iter().map(|pool| {
-            let policy = &config.upstreams[&*pool.upstream];
-            let meters = self.meters.of(active, &pool.upstream);
-            let admission = |meter: &Arc<Meter>| {
-                Arc::new(Admission {
-                    lease: epoch.lease(),
-                    pool: Arc::clone(pool),
-                    policy: Policy {
-                        connect_timeout: policy.connect_timeout,
-                        response_timeout: policy.response_timeout,
-                        idle_timeout: policy.idle_timeout,
-                    },
-                    number: self.numbers[&*pool.upstream],
-                    limit: self.limits.get(&*pool.upstream).cloned(),
-                    meter: Arc::clone(meter),
-                    generation: decision.generation.0,
-                    release: Arc::clone(&release),
-                    first_write: self.first_write.clone(),
-                })
-            };
-            meters.iter().map(admission).collect()
+        let serving = Serving { color: active, release: decision.release.as_str().into(), mark: None };
+        let admissions = match door {
+            Door::Open => self.admissions(config, decision, &serving),
+            Door::Held { .. } | Door::Maintenance(_) => Box::default(),
+        };
+        let preview = config.preview.as_ref().map(|preview| {
+            let color = active.other();
+            let release = config.colors[color].release.as_str().into();
+            let shown = Serving { color, release, mark: Some(Preview::mark(preview, color)) };
+            Box::new(Preview::new(preview, active, self.admissions(config, decision, &shown)))
         });
-        let upstreams = if matches!(door, Door::Open) { upstreams.collect() } else { Box::default() };
         let index_of = |name: &str| {
             let found = self.pools[active].iter().position(|pool| &*pool.upstream == name);
             found.expect("a valid configuration has a pool for every route, in both colors")
@@ -309,7 +327,7 @@ impl Compiler {
             upstream: "default".to_owned(),
         }];
         let routes = if config.routes.is_empty() { &default[..] } else { &config.routes };
-        Snapshot { active, edge: edge(config), routes: RouteTable::new(routes, index_of), door, upstreams }
+        Snapshot { active, edge: edge(config), routes: RouteTable::new(routes, index_of), door, admissions, preview }
     }
 
     /// Maintenance answers at once, also those that wait.
@@ -324,6 +342,41 @@ impl Compiler {
             Some(until) => Door::Held { until, limits: config.hold },
             None => Door::Open,
         }
+    }
+
+    /// How requests get in to one color. Both colors have the same upstreams, in the same order.
+    fn admissions(&mut self, config: &Config, decision: &Decision, serving: &Serving) -> Admissions {
+        let Serving { color, release, mark } = serving;
+        let purpose = if mark.is_some() { Purpose::Preview } else { Purpose::Ordinary };
+        let epoch = self.open(*color);
+        let upstreams = self.pools[*color].iter().map(|pool| {
+            let policy = &config.upstreams[&*pool.upstream];
+            let key = (purpose, Arc::clone(&pool.upstream));
+            let meters = self.meters.of(purpose, *color, &pool.upstream);
+            // The other color's series exist from the start, too.
+            self.meters.of(purpose, color.other(), &pool.upstream);
+            let admission = |meter: &Arc<Meter>| {
+                Arc::new(Admission {
+                    lease: epoch.lease(),
+                    pool: Arc::clone(pool),
+                    policy: Policy {
+                        connect_timeout: policy.connect_timeout,
+                        response_timeout: policy.response_timeout,
+                        idle_timeout: policy.idle_timeout,
+                    },
+                    number: self.numbers[&key],
+                    limit: self.limits.get(&key).cloned(),
+                    meter: Arc::clone(meter),
+                    generation: decision.generation.0,
+                    release: Arc::clone(release),
+                    // What a tester writes is no write of the release that serves.
+                    first_write: self.first_write.clone().filter(|_| purpose == Purpose::Ordinary),
+                    preview: mark.clone(),
+                })
+            };
+            meters.iter().map(admission).collect()
+        });
+        upstreams.collect()
     }
 
     /// The pool as it is, if nothing of it changed; else a new one that keeps the endpoints that stay.
@@ -346,16 +399,26 @@ impl Compiler {
     }
 
     /// The limits, with the places that are taken now; a changed maximum holds at once.
-    fn limits_of(&self, config: &Config) -> BTreeMap<String, Arc<Limit>> {
-        let limited = config.upstreams.iter().filter_map(|(name, policy)| Some((name, policy.max_in_flight?)));
-        limited
-            .map(|(name, max)| {
-                let limit = self.limits.get(name).map_or_else(|| Arc::new(Limit::new(max)), Arc::clone);
+    fn limits_of(&self, config: &Config) -> BTreeMap<(Purpose, Arc<str>), Arc<Limit>> {
+        let mut limits = BTreeMap::new();
+        for (name, max) in config.upstreams.iter().filter_map(|(name, policy)| Some((name, policy.max_in_flight?))) {
+            for purpose in [Purpose::Ordinary, Purpose::Preview] {
+                let key = (purpose, name.as_str().into());
+                let limit = self.limits.get(&key).map_or_else(|| Arc::new(Limit::new(max)), Arc::clone);
                 limit.max.store(max, Ordering::Relaxed);
-                (name.clone(), limit)
-            })
-            .collect()
+                limits.insert(key, limit);
+            }
+        }
+        limits
     }
+}
+
+/// The color that requests get in to.
+struct Serving {
+    color: Color,
+    release: Arc<str>,
+    /// For a preview.
+    mark: Option<Arc<Mark>>,
 }
 
 fn edge(config: &Config) -> Edge {

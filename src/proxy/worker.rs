@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
+use crate::proxy::client::Listener;
 use crate::proxy::live::Live;
 use crate::proxy::retry::Budget;
 use crate::proxy::slot::Slots;
@@ -24,8 +25,8 @@ pub(crate) struct Worker {
     /// To endpoints.
     pub(crate) connections: Connections,
     pub(crate) logger: RefCell<AccessLogger>,
-    /// `X-Forwarded-Port`, without and with TLS.
-    ports: [Box<str>; 2],
+    /// `X-Forwarded-Port`, by listener.
+    ports: [Box<str>; 3],
     /// `Date`, made every so often and not for each answer.
     date: RefCell<[u8; 29]>,
     heads: RefCell<Vec<Head>>,
@@ -36,7 +37,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, live: Arc<Live>, ports: [u16; 2], logger: AccessLogger) -> Worker {
+    pub(crate) fn new(index: usize, live: Arc<Live>, ports: [u16; 3], logger: AccessLogger) -> Worker {
         Worker {
             index,
             live,
@@ -99,8 +100,8 @@ impl Worker {
     }
 
     /// Where a client connected to.
-    pub(crate) fn port(&self, tls: bool) -> &str {
-        &self.ports[usize::from(tls)]
+    pub(crate) fn port(&self, listener: Listener) -> &str {
+        &self.ports[listener as usize]
     }
 
     /// A random number for one choice. The generator is the thread's own.
@@ -109,8 +110,8 @@ impl Worker {
     }
 
     /// This worker's count of open client connections of one listener.
-    pub(crate) fn clients(&self, tls: bool) -> &AtomicUsize {
-        &self.live.connections()[self.index].by_listener[usize::from(tls)]
+    pub(crate) fn clients(&self, listener: Listener) -> &AtomicUsize {
+        &self.live.connections()[self.index].by_listener[listener as usize]
     }
 
     pub(crate) fn is_empty(&self) -> bool {

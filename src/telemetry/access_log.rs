@@ -58,6 +58,8 @@ pub struct Entry<'a> {
     pub endpoint: &'a str,
     /// Generation of the snapshot that answered.
     pub generation: u64,
+    /// It was for the color that does not serve.
+    pub preview: bool,
     /// From the parsed request head to the last byte of the response.
     pub duration: Duration,
     /// To the response head.

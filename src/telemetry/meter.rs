@@ -141,11 +141,23 @@ impl Reading {
     }
 }
 
+/// What requests are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// What users ask for, and what is judged by.
+    Ordinary,
+    /// A look at the color that does not serve.
+    Preview,
+}
+
+/// By purpose, color and upstream; one meter for each worker.
+type All = BTreeMap<(Purpose, Color, Arc<str>), Arc<[Arc<Meter>]>>;
+
 /// All meters of the process. A meter lives as long as the process, so that no counter ever goes back.
 #[derive(Debug, Default)]
 pub struct Meters {
     workers: usize,
-    all: Mutex<BTreeMap<(Color, Arc<str>), Arc<[Arc<Meter>]>>>,
+    all: Mutex<All>,
 }
 
 impl Meters {
@@ -155,25 +167,37 @@ impl Meters {
         Meters { workers, all: Mutex::default() }
     }
 
-    /// The meters of one color of one upstream, one for each worker; made at the first call.
-    pub fn of(&self, color: Color, upstream: &Arc<str>) -> Arc<[Arc<Meter>]> {
+    /// The meters of one purpose, color and upstream, one for each worker; made at the first call.
+    pub fn of(&self, purpose: Purpose, color: Color, upstream: &Arc<str>) -> Arc<[Arc<Meter>]> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry((color, Arc::clone(upstream)))
+        all.entry((purpose, color, Arc::clone(upstream)))
             .or_insert_with(|| (0..self.workers).map(|_| Arc::new(Meter::default())).collect())
             .clone()
     }
 
-    /// The present sums, by color and upstream.
+    /// The present sums of ordinary requests, by color and upstream: what a release is judged by.
     pub fn read(&self) -> Vec<(Color, Arc<str>, Reading)> {
-        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|((color, upstream), meters)| (*color, Arc::clone(upstream), sum(meters))).collect()
+        self.sums(Purpose::Ordinary)
     }
 
-    /// What is in flight on one color, all upstreams together.
+    /// Those of previews.
+    pub fn read_previews(&self) -> Vec<(Color, Arc<str>, Reading)> {
+        self.sums(Purpose::Preview)
+    }
+
+    fn sums(&self, purpose: Purpose) -> Vec<(Color, Arc<str>, Reading)> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = all.iter().filter(|((of, _, _), _)| *of == purpose);
+        wanted.map(|((_, color, upstream), meters)| (*color, Arc::clone(upstream), sum(meters))).collect()
+    }
+
+    /// What is in flight on one color, all upstreams together, whatever it is for.
     pub fn in_flight(&self, color: Color) -> InFlight {
         let mut total = InFlight::default();
-        for (_, _, reading) in self.read().iter().filter(|(of, _, _)| *of == color) {
-            total += reading.in_flight;
+        for purpose in [Purpose::Ordinary, Purpose::Preview] {
+            for (_, _, reading) in self.sums(purpose).iter().filter(|(of, _, _)| *of == color) {
+                total += reading.in_flight;
+            }
         }
         total
     }

@@ -29,8 +29,10 @@ pub struct Facts {
     pub durable: bool,
     /// `steady`, `gating`, `holding` or `committing`.
     pub phase: &'static str,
-    /// All meters.
+    /// All meters of ordinary requests.
     pub readings: Vec<(Color, Arc<str>, Reading)>,
+    /// Those of previews, which are counted nowhere else.
+    pub previews: Vec<(Color, Arc<str>, Reading)>,
     /// The color that is being drained, with what is left.
     pub draining: Option<(Color, InFlight)>,
     /// All endpoints: color, upstream, endpoint, health.
@@ -43,8 +45,8 @@ pub struct Facts {
     pub waiting: Waiting,
     /// Requests get the maintenance answer.
     pub maintenance: bool,
-    /// Open client connections, without and with TLS.
-    pub open_connections: [u64; 2],
+    /// Open client connections: without TLS, with it, and for previews.
+    pub open_connections: [u64; 3],
     /// The file is valid.
     pub config_valid: bool,
     /// When the file was last found valid.
@@ -148,6 +150,7 @@ pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
     let mut page = Page::new(format);
     decisions(&mut page, facts, tallies);
     requests(&mut page, facts);
+    previews(&mut page, &facts.previews);
     drains(&mut page, facts, tallies);
     holds(&mut page, facts, tallies);
     let mut up = page.gauge("cutover_endpoint_up", "Whether an endpoint passes its health checks.");
@@ -163,7 +166,7 @@ pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
     page.gauge("cutover_tls_last_reload_successful", "Whether the certificates in force are those in the files.")
         .sample(&[], u64::from(facts.certificates_valid));
     let mut open = page.gauge("cutover_open_connections", "Open client connections.");
-    for (listener, count) in ["http", "https"].into_iter().zip(facts.open_connections) {
+    for (listener, count) in ["http", "https", "preview"].into_iter().zip(facts.open_connections) {
         open.sample(&[("listener", listener)], count);
     }
     page.gauge("cutover_config_last_reload_successful", "Whether the configuration file is valid.")
@@ -260,6 +263,18 @@ fn requests(page: &mut Page, facts: &Facts) {
         page.counter("cutover_retries_total", "Requests that were sent again, nothing of them having arrived.");
     for (color, upstream, reading) in &facts.readings {
         retries.sample(&[("color", color.as_str()), ("upstream", &**upstream)], reading.retries);
+    }
+}
+
+fn previews(page: &mut Page, readings: &[(Color, Arc<str>, Reading)]) {
+    let help = "Finished requests for the color that did not serve, by code class.";
+    let mut total = page.counter("cutover_preview_requests_total", help);
+    for color in Color::ALL {
+        for (class, code) in CODES.iter().enumerate() {
+            let of_color = readings.iter().filter(|(of, _, _)| *of == color);
+            let count: u64 = of_color.map(|(_, _, reading)| reading.codes[class]).sum();
+            total.sample(&[("color", color.as_str()), ("code", code)], count);
+        }
     }
 }
 

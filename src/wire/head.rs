@@ -270,8 +270,13 @@ impl Head {
     }
 
     /// The first value of any name; in lower case.
-    pub(crate) fn named(&self, name: &[u8]) -> Option<&[u8]> {
-        self.fields().find(|(_, found, _)| found.eq_ignore_ascii_case(name)).map(|(_, _, value)| value)
+    pub(crate) fn named<'a>(&'a self, name: &'a [u8]) -> Option<&'a [u8]> {
+        self.all_named(name).next()
+    }
+
+    /// Every value of any name, in order; the name in any case.
+    pub(crate) fn all_named<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.fields().filter(|(_, found, _)| found.eq_ignore_ascii_case(name)).map(|(_, _, value)| value)
     }
 
     /// Every field, in order.

@@ -346,6 +346,12 @@ async fn answered<S: Stream>(inbound: &mut Inbound<S>, shared: &Shared) -> Optio
             inbound.send("HTTP/1.0 200 OK\r\n\r\nuntil the end").await?;
             None
         }
+        // For every cache there is.
+        "/cached" => {
+            let fields = "Cache-Control: public, max-age=60, s-maxage=600\r\nCDN-Cache-Control: max-age=600\r\n\
+                          Surrogate-Control: max-age=600\r\nVary: Accept\r\nX-Cutover-Color: red";
+            inbound.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n\r\n")).await
+        }
         "/empty" => inbound.send("HTTP/1.1 204 No Content\r\n\r\n").await,
         "/hop" => {
             let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: X-Secret\r\nX-Secret: 1\r\n\

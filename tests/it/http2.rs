@@ -55,8 +55,14 @@ impl Client {
         whole(answer).await
     }
 
+    /// A request without a body, and its answer.
+    pub(crate) async fn ask(&mut self, request: Request<()>) -> Answer {
+        let (answer, _) = self.begin(request, true).await.expect("it is taken");
+        whole(answer).await.expect("an answer")
+    }
+
     /// Sends a head.
-    async fn begin(
+    pub(crate) async fn begin(
         &mut self,
         request: Request<()>,
         end: bool,

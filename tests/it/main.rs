@@ -18,6 +18,7 @@ mod http;
 mod http2;
 mod large;
 mod notices;
+mod preview;
 mod proxy;
 mod proxy_protocol;
 mod receiver;

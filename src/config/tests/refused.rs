@@ -250,7 +250,6 @@ fn an_unknown_key_is_refused_with_what_may_have_been_meant() {
 fn what_a_later_version_may_know_is_an_unknown_key() {
     check(&[
         row(plus("[«canary]"), "the file has no key `canary`", "it knows `active`, `admin`, `bake`, `blue`"),
-        row(plus("[«preview]\nheader = \"x\""), "the file has no key `preview`", "it knows"),
         row(plus("[drain]\n«spread = \"10s\""), "[drain] has no key `spread`", "it knows `streams`, `timeout`"),
         row(plus("[drain]\nstreams = «\"spread\""), "`drain.streams` is \"spread\"", "\"keep\" or \"close\""),
     ]);

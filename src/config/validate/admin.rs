@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::config;
-use crate::config::file::{Section, quoted};
+use crate::config::file::{Section, Span, quoted};
 use crate::config::validate::File;
 use crate::config::validate::listen::Listen;
 use crate::config::{AdminAddress, AdminConfig, ListenConfig, Role, Secret, TokenConfig};
@@ -59,13 +59,7 @@ impl File<'_> {
     /// A secret from a file or a variable; never from the configuration itself.
     fn secret(&self, section: &Section<'_>) -> Option<Secret> {
         let (text, span, from) = match (section.string("file"), section.string("env")) {
-            (Some((path, span)), None) => match config::read(Path::new(path)) {
-                Ok(text) => (text, span, path),
-                Err(reason) => {
-                    self.notes.problem(span, format!("the secret in {} {reason}", quoted(path)), None);
-                    return None;
-                }
-            },
+            (Some((path, span)), None) => return self.secret_in(path, span),
             (None, Some((name, span))) => match std::env::var(name) {
                 Ok(text) => (text, span, name),
                 Err(_) => {
@@ -85,6 +79,21 @@ impl File<'_> {
                 return None;
             }
         };
+        self.not_empty(&text, span, from)
+    }
+
+    /// The secret in a file.
+    pub(super) fn secret_in(&self, path: &str, span: Span) -> Option<Secret> {
+        match config::read(Path::new(path)) {
+            Ok(text) => self.not_empty(&text, span, path),
+            Err(reason) => {
+                self.notes.problem(span, format!("the secret in {} {reason}", quoted(path)), None);
+                None
+            }
+        }
+    }
+
+    fn not_empty(&self, text: &str, span: Span, from: &str) -> Option<Secret> {
         let text = text.trim();
         if text.is_empty() {
             self.notes.problem(span, format!("the secret in {} is empty", quoted(from)), None);

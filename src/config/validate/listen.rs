@@ -20,6 +20,8 @@ pub(super) struct Listen {
     pub(super) admin: Option<Span>,
     /// As written, also where it is no address.
     pub(super) https: Option<Span>,
+    /// The same.
+    pub(super) preview: Option<Span>,
 }
 
 impl File<'_> {
@@ -36,13 +38,18 @@ impl File<'_> {
         let http = section.required("http", "http = \"0.0.0.0:8080\"").and_then(|written| address("http", written));
         let https = section.string("https").and_then(|written| address("https", written));
         let https_span = section.get("https").map(|value| value.span());
-        if let (Some(https), Some(span)) = (https, &https_span)
-            && http == Some(https)
-            && https.port() != 0
-        {
-            let message = format!("`listen.http` and `listen.https` are both {https}");
-            self.notes.problem(span.clone(), message, "give each a port of its own".to_owned());
-        }
+        let preview = section.string("preview").and_then(|written| address("preview", written));
+        let preview_span = section.get("preview").map(|value| value.span());
+        // The kernel would share connections out between the two.
+        let apart = |first, other: Option<SocketAddr>, second, this: Option<SocketAddr>, span: &Option<Span>| {
+            if let (Some(this), Some(span)) = (this.filter(|this| other == Some(*this) && this.port() != 0), span) {
+                let message = format!("`listen.{first}` and `listen.{second}` are both {this}");
+                self.notes.problem(span.clone(), message, "give each a port of its own".to_owned());
+            }
+        };
+        apart("http", http, "https", https, &https_span);
+        apart("http", http, "preview", preview, &preview_span);
+        apart("https", https, "preview", preview, &preview_span);
         let admin = section.required("admin", "admin = \"127.0.0.1:9900\"").and_then(|(text, span)| {
             let address = match text.strip_prefix("unix:") {
                 Some(path) if !path.is_empty() => Some(AdminAddress::Unix(path.into())),
@@ -67,6 +74,7 @@ impl File<'_> {
             http: http.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
             https,
             https_redirect: self.https_redirect(&section, https),
+            preview,
             admin: admin.unwrap_or_else(|| AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))),
             proxy_protocol: self.networks(&section, "proxy_protocol"),
             trusted_proxies: self.networks(&section, "trusted_proxies"),
@@ -80,7 +88,7 @@ impl File<'_> {
             workers: if workers == 0 { all_cores() } else { workers },
         };
         section.refuse_unknown();
-        Some(Listen { config, admin: admin_span, https: https_span })
+        Some(Listen { config, admin: admin_span, https: https_span, preview: preview_span })
     }
 
     /// `false`, `true` for the port of `https`, or a port.
@@ -109,7 +117,7 @@ impl File<'_> {
         Some(HttpsRedirect { port: port? })
     }
 
-    fn networks(&self, section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
+    pub(super) fn networks(&self, section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
         let written = section.strings(key).unwrap_or_default();
         written.into_iter().filter_map(|(text, span)| self.network(text, span)).collect()
     }

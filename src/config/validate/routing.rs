@@ -18,7 +18,7 @@ impl<'a> File<'a> {
         for section in self.root.sections("route") {
             let host = match section.string("host") {
                 None => Some(HostPattern::Any),
-                Some((host, span)) => self.host_pattern(host, span),
+                Some((host, span)) => self.host_pattern("route.host", host, span, true),
             };
             let path = match section.string("path") {
                 None => Some("/".to_owned()),
@@ -39,16 +39,18 @@ impl<'a> File<'a> {
         routes
     }
 
-    fn host_pattern(&self, host: &str, span: Span) -> Option<HostPattern> {
-        let (below, name) = host.strip_prefix("*.").map_or((false, host), |parent| (true, parent));
+    /// A name, or with `wildcards` also every name below one.
+    pub(super) fn host_pattern(&self, key: &str, host: &str, span: Span, wildcards: bool) -> Option<HostPattern> {
+        let below = host.strip_prefix("*.").filter(|_| wildcards);
+        let (below, name) = below.map_or((false, host), |parent| (true, parent));
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
         let is_name = !name.is_empty() && name.bytes().all(valid) && !name.split('.').any(str::is_empty);
         if !is_name && !address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok() && !below) {
-            let message = format!("`route.host` is {}, which is not a host", quoted(host));
-            let help = "write \"api.example.com\" or \"*.example.com\", without a port".to_owned();
-            self.notes.problem(span, message, help);
+            let message = format!("`{key}` is {}, which is not a host", quoted(host));
+            let or = if wildcards { " or \"*.example.com\"" } else { "" };
+            self.notes.problem(span, message, format!("write \"api.example.com\"{or}, without a port"));
             return None;
         }
         Some(if below { HostPattern::Below(name) } else { HostPattern::Exact(name) })

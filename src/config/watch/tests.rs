@@ -360,6 +360,44 @@ fn a_secret_that_comes_later_makes_the_file_valid() {
 }
 
 #[test]
+fn a_reload_reads_secrets_again_where_the_file_itself_is_as_before() {
+    let dir = TempDir::new().expect("a directory");
+    let path = dir.path().join("cutover.toml");
+    let secret = dir.path().join("secret");
+    fs::write(&secret, "first").expect("written");
+    let text = format!("{TEXT}\n[preview]\nsecret_file = \"{}\"\n", secret.display());
+    fs::write(&path, text).expect("written");
+    let bench = Bench::of(dir, path, OFTEN);
+    let keep = |text: &str| {
+        fs::write(bench.in_dir("next"), text).expect("written");
+        fs::rename(bench.in_dir("next"), &secret).expect("renamed");
+    };
+    let in_force = |event| match event {
+        FileEvent::Edited(config) => config.preview.clone().and_then(|preview| preview.secret).map(|it| it.secret.0),
+        other => panic!("not an edit: {other:?}"),
+    };
+    assert_eq!(bench.reload(), Ok(false));
+    keep("second");
+    assert_eq!(bench.reload(), Ok(true));
+    assert_eq!(in_force(bench.next()).as_deref(), Some("second"));
+    assert_eq!(bench.reload(), Ok(false));
+
+    // One that is gone leaves the other in force, and is found when it comes back.
+    fs::remove_file(&secret).expect("removed");
+    assert!(bench.reload().expect_err("it is gone").to_string().contains("can't be read"));
+    assert!(bench.invalid().contains("can't be read"));
+    assert!(bench.reload().is_err(), "still, and told once");
+    keep("second");
+    bench.restored();
+    fs::remove_file(&secret).expect("removed");
+    assert!(bench.reload().is_err());
+    assert!(bench.invalid().contains("can't be read"));
+    keep("third");
+    assert_eq!(in_force(bench.next()).as_deref(), Some("third"));
+    bench.nothing_else();
+}
+
+#[test]
 fn a_write_back_changes_one_value_and_is_no_edit() {
     let crlf = TEXT.replace('\n', "\r\n");
     let cases = [

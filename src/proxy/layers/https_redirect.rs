@@ -10,6 +10,7 @@ use futures_util::future::Either;
 use tower::{Layer, Service};
 
 use crate::proxy::answer::{self, Asked};
+use crate::proxy::client::Listener;
 use crate::proxy::error::reason;
 use crate::proxy::forward::{Answered, Inquiry};
 use crate::proxy::headers;
@@ -40,7 +41,10 @@ impl<S: Service<Inquiry, Response = Answered>> Service<Inquiry> for HttpsRedirec
     }
 
     fn call(&mut self, inquiry: Inquiry) -> Self::Future {
-        let location = if inquiry.client.tls { None } else { location(&inquiry) };
+        let location = match inquiry.client.listener {
+            Listener::Http => location(&inquiry),
+            Listener::Https | Listener::Preview => None,
+        };
         match location {
             Some(location) => Either::Right(Box::pin(async move { Ok(redirect(inquiry, &location).await) })),
             None => Either::Left(self.0.call(inquiry)),

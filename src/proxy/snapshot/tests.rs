@@ -74,7 +74,8 @@ fn a_color_is_drained_when_the_last_request_admitted_under_it_is_over() {
     let mut compiler = Compiler::new(2);
     let blue = compiler.compile(&config(""), &decision(1, Color::Blue));
     let (first, second) = (admit(&blue), admit(&blue));
-    let epoch = Arc::clone(compiler.epoch(Color::Blue).expect("blue serves"));
+    let retired = compiler.retire(Color::Blue);
+    let [epoch] = retired.as_slice() else { panic!("blue serves: {retired:?}") };
     let _green = compiler.compile(&config(""), &decision(2, Color::Green));
     assert!(!epoch.is_over());
     drop(blue);
@@ -85,20 +86,66 @@ fn a_color_is_drained_when_the_last_request_admitted_under_it_is_over() {
 }
 
 #[test]
-fn a_color_that_serves_again_before_it_was_drained_keeps_its_epoch() {
+fn a_drain_waits_also_for_what_an_earlier_one_did_not_end() {
     let mut compiler = Compiler::new(1);
     let blue = compiler.compile(&config(""), &decision(1, Color::Blue));
     let long = admit(&blue);
-    drop(blue);
+    compiler.retire(Color::Blue);
     let green = compiler.compile(&config(""), &decision(2, Color::Green));
-    drop(green);
+    drop(blue);
+    compiler.retire(Color::Green);
     let again = compiler.compile(&config(""), &decision(3, Color::Blue));
-    assert_eq!(admit(&again).lease.epoch(), long.lease.epoch());
+    drop(green);
+    let retired = compiler.retire(Color::Blue);
+    assert!(retired.iter().any(|epoch| epoch.id == long.lease.epoch()), "{retired:?}");
     drop(again);
-    compiler.compile(&config(""), &decision(4, Color::Green));
+    assert!(!retired.iter().all(|epoch| epoch.is_over()));
     drop(long);
-    let new = compiler.compile(&config(""), &decision(5, Color::Blue));
-    assert!(admit(&new).lease.epoch() > 0);
+    assert!(retired.iter().all(|epoch| epoch.is_over()));
+    let _serving = compiler.compile(&config(""), &decision(5, Color::Blue));
+    assert_eq!(compiler.retire(Color::Blue).len(), 1, "what is over is forgotten");
+}
+
+const PREVIEW: &str = "[preview]\nallow = [\"10.0.0.0/8\"]\n";
+
+fn preview(snapshot: &Snapshot) -> Arc<Admission> {
+    let preview = snapshot.preview.as_ref().expect("it is configured");
+    snapshot.admit_to(preview, 0, "shop", "/").expect("a route for everything").expect("nothing is held")
+}
+
+#[test]
+fn a_preview_is_of_the_color_that_does_not_serve_and_counts_apart() {
+    let mut compiler = Compiler::new(1);
+    let snapshot = compiler.compile(&config(PREVIEW), &decision(7, Color::Green));
+    let (ordinary, shown) = (admit(&snapshot), preview(&snapshot));
+    assert_eq!((ordinary.pool.color, ordinary.preview.is_some()), (Color::Green, false));
+    assert_eq!((shown.pool.color, shown.generation, &*shown.release), (Color::Blue, 7, "1"));
+    assert!(shown.preview.is_some() && !Arc::ptr_eq(&ordinary.meter, &shown.meter));
+    assert_ne!(ordinary.number, shown.number, "nor does it spend the others' retries");
+    let snapshot = compiler.compile(&config(""), &decision(7, Color::Green));
+    assert!(snapshot.preview.is_none());
+}
+
+#[test]
+fn a_drain_waits_for_previews_that_began_before_it_and_for_none_that_begin_after() {
+    let mut compiler = Compiler::new(1);
+    let first = compiler.compile(&config(PREVIEW), &decision(1, Color::Blue));
+    let looking = preview(&first);
+    // A reload in between changes nothing.
+    let second = compiler.compile(&config(PREVIEW), &decision(1, Color::Blue));
+    drop(first);
+    compiler.retire(Color::Blue);
+    let third = compiler.compile(&config(PREVIEW), &decision(2, Color::Green));
+    drop(second);
+    let retired = compiler.retire(Color::Green);
+    let fourth = compiler.compile(&config(PREVIEW), &decision(3, Color::Blue));
+    drop(third);
+    let late = preview(&fourth);
+    assert_eq!(late.pool.color, Color::Green);
+    assert!(!retired.iter().all(|epoch| epoch.is_over()), "one that began before green served");
+    drop(looking);
+    assert!(retired.iter().all(|epoch| epoch.is_over()));
+    assert!(!retired.iter().any(|epoch| epoch.id == late.lease.epoch()));
 }
 
 #[tokio::test]
@@ -118,13 +165,18 @@ async fn the_end_of_an_epoch_wakes_whoever_waits_for_it() {
 #[test]
 fn places_under_a_limit_are_kept_over_a_reload_and_a_new_maximum_holds_at_once() {
     let mut compiler = Compiler::new(1);
-    let limited = |max: u32| config(&format!("[upstream.default]\nmax_in_flight = {max}\n"));
+    let limited = |max: u32| config(&format!("{PREVIEW}[upstream.default]\nmax_in_flight = {max}\n"));
     let snapshot = compiler.compile(&limited(2), &decision(1, Color::Blue));
     let limit = admit(&snapshot).limit.clone().expect("it is limited");
     let first = limit.take().expect("there is a place");
     let snapshot = compiler.compile(&limited(1), &decision(1, Color::Blue));
     let limit = admit(&snapshot).limit.clone().expect("it is limited");
     assert!(limit.take().is_none(), "the one place is taken");
+    assert!(preview_limit(&snapshot).take().is_some(), "those of previews are others");
     drop(first);
     assert!(limit.take().is_some());
+}
+
+fn preview_limit(snapshot: &Snapshot) -> Arc<Limit> {
+    preview(snapshot).limit.clone().expect("it is limited")
 }

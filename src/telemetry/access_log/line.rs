@@ -54,6 +54,9 @@ pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
         string(out, "endpoint", entry.endpoint.as_bytes());
         number(out, "generation", entry.generation);
     }
+    if entry.preview {
+        out.extend_from_slice(b",\"preview\":true");
+    }
     millis(out, "duration_ms", Some(entry.duration));
     millis(out, "ttfb_ms", entry.ttfb);
     millis(out, "upstream_ms", entry.upstream_time);
@@ -77,6 +80,9 @@ pub(super) fn text(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     let millis = entry.duration.as_secs_f64() * 1e3;
     let _ = write!(out, " {} {} {} {millis:.3}ms ", entry.color, entry.release, entry.endpoint);
     escape(out, entry.request_id);
+    if entry.preview {
+        out.extend_from_slice(b" preview");
+    }
     if let Some(error) = entry.error {
         let _ = write!(out, " {error}");
     }

@@ -16,6 +16,7 @@ fn entry() -> Entry<'static> {
         upstream: "default",
         endpoint: "127.0.0.1:9001",
         generation: 41,
+        preview: false,
         duration: Duration::from_micros(12_345),
         ttfb: Some(Duration::from_micros(5)),
         upstream_time: None,

@@ -1,0 +1,54 @@
+//! Holds and maintenance, on the wire.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `POST /admin/hold`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldBody {
+    /// For how long at most, 1s to 1day; absent: 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// Why; kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What became of a hold, of a release, or of turning maintenance on or off.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HoldAnswer {
+    /// False: it was so already, and nothing was touched.
+    pub changed: bool,
+    /// The color that serves.
+    pub active: String,
+    /// The generation in force.
+    pub generation: u64,
+    /// The decision in force is on disk.
+    pub durable: bool,
+    /// Every request gets the maintenance answer.
+    pub maintenance: bool,
+    /// Requests are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldStatus>,
+}
+
+/// Requests are held.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HoldStatus {
+    /// For a move without overlap; else by hand.
+    pub for_move: bool,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// It ends by itself in so many milliseconds.
+    pub ends_in_ms: u64,
+    /// Requests that wait.
+    pub requests: u64,
+    /// What they occupy, in bytes.
+    pub bytes: u64,
+    /// Who asked for it.
+    pub actor: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

@@ -1,0 +1,164 @@
+//! Looking at the color that does not serve, before it does: by a field, by a host name, or by a port of its own.
+//!
+//! Never for strangers: whichever way is taken, the client is one of `preview.allow`, or sends the secret along; the port
+//! is open to this machine, too. Whoever may not is served as if there were no preview, and learns nothing of it.
+
+mod mark;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use subtle::ConstantTimeEq;
+
+use crate::config::PreviewConfig;
+use crate::domain::color::Color;
+use crate::proxy::client::Listener;
+use crate::proxy::headers::{is_trusted, without_port};
+use crate::proxy::snapshot::Admissions;
+use crate::wire::head::Head;
+
+pub(crate) use mark::Mark;
+
+/// The preview of one snapshot.
+#[derive(Debug)]
+pub(crate) struct Preview {
+    ways: Ways,
+    /// The color that serves, and is no preview.
+    active: Color,
+    /// Of the other one.
+    pub(crate) admissions: Admissions,
+}
+
+/// Who may, and how they say so.
+pub(crate) struct Ways {
+    header: Box<str>,
+    secret: Option<Box<[u8]>>,
+    allow: Box<[IpNet]>,
+    host: Option<Box<str>>,
+}
+
+impl std::fmt::Debug for Ways {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the secret.
+        write!(f, "Ways({}, {:?}, {:?})", self.header, self.host, self.allow)
+    }
+}
+
+/// What was found out about a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The field is there, whoever sent it.
+    pub(crate) carried: bool,
+    /// It is for the color that does not serve, and may be.
+    pub(crate) granted: bool,
+}
+
+impl Preview {
+    pub(crate) fn new(config: &PreviewConfig, active: Color, admissions: Admissions) -> Preview {
+        let secret = config.secret.as_ref().map(|kept| kept.secret.0.as_bytes().into());
+        let ways = Ways {
+            header: config.header.as_str().into(),
+            secret,
+            allow: config.allow.as_slice().into(),
+            host: config.host.as_deref().map(Into::into),
+        };
+        Preview { ways, active, admissions }
+    }
+
+    /// What the answers of this preview say.
+    pub(crate) fn mark(config: &PreviewConfig, color: Color) -> Arc<Mark> {
+        Arc::new(Mark { color, named: config.name_color, header: config.header.as_str().into() })
+    }
+
+    /// Looks at a request, once.
+    pub(crate) fn look(&self, head: &Head, host: &str, at: Listener, client: impl FnOnce() -> IpAddr) -> Found {
+        self.ways.look(self.active, head, host, at, client)
+    }
+
+    /// Takes the field away: it is for this hop, and might let somebody in further on.
+    pub(crate) fn strip(&self, head: &mut Head) {
+        head.remove_named(&self.ways.header);
+    }
+}
+
+impl Ways {
+    fn look(&self, active: Color, head: &Head, host: &str, at: Listener, client: impl FnOnce() -> IpAddr) -> Found {
+        let mut values = head.all_named(self.header.as_bytes());
+        let (first, second) = (values.next(), values.next());
+        let carried = first.is_some();
+        // What is said twice is not said, and neither is what comes with a wrong secret.
+        let wish = first.filter(|_| second.is_none()).and_then(Wish::read).unwrap_or_default();
+        let wish = wish.with(wish.secret.map(|secret| self.knows(secret)));
+        let wanted = match wish.color {
+            Some(Wanted::Inactive) => true,
+            Some(Wanted::Color(color)) => color != active,
+            None => at == Listener::Preview || self.is_named(host),
+        };
+        let granted = wanted && (wish.secret.is_some() || self.lets_in(client(), at));
+        Found { carried, granted }
+    }
+
+    /// In a time that tells nothing of how near a guess was.
+    fn knows(&self, secret: &[u8]) -> bool {
+        self.secret.as_ref().is_some_and(|known| known.ct_eq(secret).into())
+    }
+
+    fn is_named(&self, host: &str) -> bool {
+        self.host.as_ref().is_some_and(|name| {
+            let host = without_port(host);
+            host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case(name)
+        })
+    }
+
+    fn lets_in(&self, client: IpAddr, at: Listener) -> bool {
+        // Who is on this machine is no stranger to a port that is for nothing else.
+        is_trusted(client, &self.allow) || (at == Listener::Preview && client.is_loopback())
+    }
+}
+
+/// What the field says: `green`, `inactive`, `green; secret=…`, or `; secret=…` where host or port say the rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Wish<'a> {
+    color: Option<Wanted>,
+    secret: Option<&'a [u8]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// Whichever it is at the moment.
+    Inactive,
+    Color(Color),
+}
+
+impl<'a> Wish<'a> {
+    /// `None`: nobody knows what is meant.
+    fn read(value: &'a [u8]) -> Option<Wish<'a>> {
+        const SECRET: &[u8] = b"secret=";
+        let (color, secret) = match memchr::memchr(b';', value) {
+            None => (value, None),
+            Some(end) => {
+                let rest = value[end + 1..].trim_ascii();
+                let (name, secret) = rest.split_at_checked(SECRET.len())?;
+                (&value[..end], Some(secret).filter(|_| name.eq_ignore_ascii_case(SECRET))?.into())
+            }
+        };
+        let color = match color.trim_ascii() {
+            b"" if secret.is_some() => None,
+            name if name.eq_ignore_ascii_case(b"inactive") => Some(Wanted::Inactive),
+            name => {
+                let is = |color: &Color| name.eq_ignore_ascii_case(color.as_str().as_bytes());
+                Some(Wanted::Color(Color::ALL.into_iter().find(is)?))
+            }
+        };
+        Some(Wish { color, secret })
+    }
+
+    /// Nothing, if the secret was not the right one.
+    fn with(self, right: Option<bool>) -> Wish<'a> {
+        if right == Some(false) { Wish::default() } else { self }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! What the answer to a preview says: that no shared cache may keep it, and, if that is wanted, which color it is from.
+
+use crate::domain::color::Color;
+use crate::wire::head::Head;
+
+/// Says of an answer where it is from.
+pub(crate) struct Mark {
+    pub(super) color: Color,
+    /// `preview.name_color`
+    pub(super) named: bool,
+    /// The field that may have asked for it.
+    pub(super) header: Box<str>,
+}
+
+impl std::fmt::Debug for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mark({})", self.color)
+    }
+}
+
+impl Mark {
+    /// Marks an answer.
+    pub(crate) fn write(&self, answer: &mut Head) {
+        for name in names_for_shared_caches(answer) {
+            answer.remove_named(&name);
+        }
+        let private = private(answer);
+        answer.remove_named("cache-control");
+        answer.push(b"cache-control", private.as_bytes());
+        // The cache of a browser may keep it, but not for requests that say something else.
+        if !varies_by(answer, &self.header) {
+            answer.push(b"vary", self.header.as_bytes());
+        }
+        if self.named {
+            const COLOR: &str = "x-cutover-color";
+            answer.remove_named(COLOR);
+            answer.push(COLOR.as_bytes(), self.color.as_str().as_bytes());
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Fields that count for more than `Cache-Control`, to those whom they are for: RFC 9213, and what was there before it.
+fn names_for_shared_caches(answer: &Head) -> Vec<String> {
+    const OLDER: [&str; 3] = ["surrogate-control", "edge-control", "x-accel-expires"];
+    let names = answer.fields().map(|(_, name, _)| text(name).to_ascii_lowercase());
+    names.filter(|name| name.ends_with("-cache-control") || OLDER.contains(&name.as_str())).collect()
+}
+
+/// `Cache-Control`, with all that the answer says and a shared cache may not take for a permission.
+fn private(answer: &Head) -> String {
+    let mut value = "private".to_owned();
+    for directive in answer.all_named(b"cache-control").flat_map(|value| directives(text(value))) {
+        let name = directive.split('=').next().unwrap_or_default().trim();
+        // Also `private="field"`, which is about that field only.
+        let replaced = ["public", "private", "s-maxage"].into_iter().any(|other| name.eq_ignore_ascii_case(other));
+        if !replaced && !directive.is_empty() {
+            value.push_str(", ");
+            value.push_str(directive);
+        }
+    }
+    value
+}
+
+/// The parts of a list; a comma in quotes is none.
+fn directives(value: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let parts = value.split(move |letter| {
+        let plain = !escaped;
+        escaped = quoted && plain && letter == '\\';
+        quoted ^= plain && letter == '"';
+        letter == ',' && !quoted
+    });
+    parts.map(str::trim)
+}
+
+fn varies_by(answer: &Head, header: &str) -> bool {
+    let mut names = answer.all_named(b"vary").flat_map(|value| text(value).split(','));
+    names.any(|name| name.trim() == "*" || name.trim().eq_ignore_ascii_case(header))
+}
+
+#[cfg(test)]
+mod tests;
