@@ -147,3 +147,16 @@ fn every_file_opens_with_its_reason_and_has_one_subject() {
         assert!(lines <= 600, "src/{name} has {lines} lines: is there a second subject in it?");
     }
 }
+
+#[test]
+fn the_tests_that_a_document_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/incident.md")).expect("the page is there");
+    let named = text.split('`').filter_map(|word| word.strip_prefix("it::")).collect::<Vec<_>>();
+    assert!(named.len() >= 19, "every row has its test: {named:?}");
+    for name in named {
+        let (module, test) = name.split_once("::").expect("a module and a test");
+        let file = fs::read_to_string(root.join(format!("tests/it/{module}.rs"))).expect(name);
+        assert!(file.contains(&format!("fn {test}(")), "there is no test {name}");
+    }
+}
