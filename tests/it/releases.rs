@@ -92,6 +92,7 @@ async fn a_freeze_refuses_all_but_a_rollback_and_outlives_a_crash() {
             answer.json()["detail"].as_str().is_some_and(|said| said.contains("uid 0") && said.contains("the fair"))
         );
     }
+    proxy.until("the file is put right", |status| status["file"]["disagrees"] == false).await;
     proxy.replace_file(&proxy.ordering("blue"));
     let status = proxy.until("the order is refused", |status| status["file"]["order"] == "refused").await;
     assert_eq!(status["file"]["refusal"]["code"], "frozen");
@@ -137,6 +138,7 @@ async fn a_release_that_was_taken_back_as_bad_comes_back_only_by_force_or_under_
     assert_eq!(code(&answer), (409, "quarantined".to_owned()));
     assert!(answer.json()["detail"].as_str().is_some_and(|said| said.contains("checkout is slow")), "{answer:?}");
     // By the file it is the same.
+    proxy.until("the file is put right", |status| status["file"]["disagrees"] == false).await;
     proxy.replace_file(&proxy.ordering("green"));
     let status = proxy.until("the order is refused", |status| status["file"]["order"] == "refused").await;
     assert_eq!(status["file"]["refusal"]["code"], "quarantined");
