@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +22,7 @@ use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::{HeadError, Wire};
 use crate::wire::side::Side;
+use crate::wire::socket::Socket;
 
 /// What one probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,7 +219,7 @@ async fn ask(
             endpoint.resolved.store(Arc::new(addresses));
         }
     }
-    let (socket, _) = transport::connect(endpoint, rules).await.map_err(|error| in_words(&error))?;
+    let socket = connect(endpoint, rules).await?;
     let Some(path) = &policy.path else { return Ok((true, "connected".to_owned(), None)) };
     let host = match (&policy.host, &endpoint.address) {
         (Some(host), _) => host.clone(),
@@ -229,16 +231,15 @@ async fn ask(
     request.push_known(Name::Host, host.as_bytes());
     request.push(b"user-agent", b"cutover-probe");
     let answer = if rules.http2 {
-        let (stream, connection) =
-            transport::http2(socket, rules).await.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
-        tokio::select! {
-            biased;
-            answer = answer_to(&request, Side::Http2(Box::new(stream))) => answer?,
-            _ = connection => return Err("closed without an answer".to_owned()),
+        match over_http2(&request, socket, rules).await? {
+            Some(answer) => answer,
+            // As with any request: what the connection's end left unprocessed is asked once more, on a new one.
+            None => over_http2(&request, connect(endpoint, rules).await?, rules).await?.ok_or(CLOSED)?,
         }
     } else {
         request.push_known(Name::Connection, b"close");
-        answer_to(&request, Side::Http1(Box::new(Wire::new(socket)))).await?
+        let mut side = Side::Http1(Box::new(Wire::new(socket)));
+        answer_to(&request, &mut side).await?
     };
     let passed = (policy.expect.0..=policy.expect.1).contains(&answer.status);
     let detail = match answer.named(b"location").and_then(|location| std::str::from_utf8(location).ok()) {
@@ -252,9 +253,35 @@ async fn ask(
     Ok((passed, detail, release))
 }
 
+const CLOSED: &str = "closed without an answer";
+
+async fn connect(endpoint: &Endpoint, rules: &Rules) -> Result<Socket, String> {
+    let (socket, _) = transport::connect(endpoint, rules).await.map_err(|error| in_words(&error))?;
+    Ok(socket)
+}
+
+/// `None`: the endpoint was leaving this connection (GOAWAY), and did nothing with the request.
+async fn over_http2(request: &Head, socket: Socket, rules: &Rules) -> Result<Option<Head>, String> {
+    let connected = transport::http2(socket, rules).await;
+    let (stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
+    let mut side = Side::Http2(Box::new(stream));
+    let answer = {
+        let mut answer = pin!(answer_to(request, &mut side));
+        tokio::select! {
+            biased;
+            answer = &mut answer => answer,
+            // What it said last is there to be read.
+            _ = connection => answer.await,
+        }
+    };
+    match answer {
+        Err(_) if !side.has_written() => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
 /// The head of the answer to a request without a body.
-async fn answer_to(request: &Head, mut side: Side) -> Result<Head, String> {
-    const CLOSED: &str = "closed without an answer";
+async fn answer_to(request: &Head, side: &mut Side) -> Result<Head, String> {
     let mut answer = Head::default();
     if !poll_fn(|cx| side.poll_ready(cx)).await {
         return Err(CLOSED.to_owned());

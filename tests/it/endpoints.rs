@@ -116,9 +116,11 @@ impl Drop for Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
+async fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
     let mut read = Vec::new();
     let mut spoken = None;
+    // Closed before it is counted as closed.
+    let mut stream = stream;
     let mut first = true;
     loop {
         let end = loop {

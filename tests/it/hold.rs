@@ -423,6 +423,7 @@ async fn maintenance_answers_everybody_at_once_survives_kill_9_and_ends_by_comma
     assert_eq!(proxy.switch("green").await["active"], "green");
     assert_eq!(proxy.get("/").await.status, 503);
     // A page that is gone leaves the one before in force.
+    proxy.until("the file says so", |status| status["file"]["disagrees"] == false).await;
     std::fs::remove_file(&page).expect("it is there");
     proxy.replace_file(&proxy.text().replace("\"5m\"", "\"6m\""));
     let status = proxy.until("the file is refused", |status| status["file"]["error"].is_string()).await;

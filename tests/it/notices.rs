@@ -379,12 +379,14 @@ async fn a_new_sink_hears_of_what_happens_from_now_on() {
     let proxy = Proxy::start_in(bench.dir, &late).await;
     proxy.switch("green").await;
     proxy.switch("blue").await;
+    proxy.until("the file says so", |status| status["file"]["disagrees"] == false).await;
     proxy.replace_file(&with);
     proxy.until("it is there", |status| sink(status, "log")["state"] == "well").await;
     let generation = proxy.switch("green").await["generation"].clone();
     receiver.until("it is told", |r| r.json()["data"]["generation"] == generation).await;
     let switches = receiver.received().iter().filter(|r| r.event() == "deployment.promoted").count();
     assert_eq!(switches, 1);
+    proxy.until("the file says so", |status| status["file"]["disagrees"] == false).await;
     proxy.replace_file(proxy.text().split("[[notify]]").next().expect("a text"));
     proxy.until("it is not there any more", |status| sink(status, "log").is_null()).await;
 }
@@ -402,6 +404,7 @@ async fn a_secret_is_rotated_by_its_file_without_a_reload() {
     let first = receiver.until("it is told", |_| true).await;
     assert!(is_signed_with(&first, SECRET) && !is_signed_with(&first, NEXT_SECRET));
 
+    proxy.until("the file says so", |status| status["file"]["disagrees"] == false).await;
     proxy.replace_file(&text.replace("active = \"blue\"", "active = \"green\""));
     proxy.until("it is in force", |status| status["file"]["order"] == "done").await;
     until("both sign", async || {
