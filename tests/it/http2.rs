@@ -145,6 +145,8 @@ struct Shared {
     /// Streams that the other end gave up.
     cancelled: AtomicUsize,
     refused: AtomicUsize,
+    /// Every other one is refused unprocessed, as by one that is about to leave.
+    probes: AtomicUsize,
     heads: Mutex<Vec<Request<()>>>,
     /// Lets `/gated` go on.
     gate: watch::Sender<bool>,
@@ -161,6 +163,7 @@ impl Endpoint {
             used: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
+            probes: AtomicUsize::new(0),
             heads: Mutex::default(),
             gate: watch::Sender::new(false),
             leave: watch::Sender::new(0),
@@ -227,7 +230,11 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
     let (parts, mut body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     if path == "/healthz" {
-        respond.send_response(ok(), true).ok()?;
+        if shared.probes.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            respond.send_reset(Reason::REFUSED_STREAM);
+        } else {
+            respond.send_response(ok(), true).ok()?;
+        }
         return Some(());
     }
     let head = Request::from_parts(parts, ());
@@ -536,6 +543,18 @@ async fn a_request_that_was_refused_unprocessed_is_made_again() {
     let answer = client.answer().await;
     assert_eq!((answer.status, answer.text()), (200, "blue"));
     assert_eq!(blue.asked("/refused"), 2);
+}
+
+#[tokio::test]
+async fn a_probe_that_was_refused_unprocessed_is_made_again_and_says_nothing_about_the_endpoint() {
+    let (blue, _green, proxy) = over_http2().await;
+    let since = proxy.status().await["blue"]["endpoints"][0]["since"].clone();
+    assert!(since.is_string());
+    let before = blue.shared.probes.load(Ordering::SeqCst);
+    until("some were", async || (blue.shared.probes.load(Ordering::SeqCst) > before + 6).then_some(())).await;
+    let status = proxy.status().await;
+    let endpoint = &status["blue"]["endpoints"][0];
+    assert_eq!((&endpoint["health"], &endpoint["since"]), (&"up".into(), &since));
 }
 
 #[tokio::test]
