@@ -230,7 +230,7 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
     let (parts, mut body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     if path == "/healthz" {
-        if shared.probes.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        if shared.probes.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
             respond.send_reset(Reason::REFUSED_STREAM);
         } else {
             respond.send_response(ok(), true).ok()?;
