@@ -37,8 +37,6 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// Serves a connection until it is closed.
 pub(crate) async fn serve(open: Open, tcp: TcpStream, accepted: Accepted) {
-    // Small answers must not wait for an acknowledgement.
-    let _ = tcp.set_nodelay(true);
     let (worker, slot) = (Rc::clone(&open.worker), Rc::clone(&open.slot));
     let mut serving = pin!(begin(open, Wire::new(Socket::Tcp(tcp)), accepted));
     poll_fn(|cx| {

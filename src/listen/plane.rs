@@ -144,6 +144,8 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
+    // What a listener is set to, its connections are. Small answers must not wait for an acknowledgement.
+    socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
