@@ -253,7 +253,7 @@ impl Started {
         );
         let graceful = async {
             tokio::time::sleep(lame_duck).await;
-            plane.shut_down(drain).await;
+            plane.shut_down(drain, config.drain.ends_tunnels_over()).await;
         };
         tokio::select! {
             () = graceful => tracing::info!("Stopped; nothing is left under way."),

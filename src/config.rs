@@ -4,6 +4,7 @@
 //! reports every problem of a file at once (`error`). `watch` keeps an eye on the file and owns every write to it.
 
 mod aside;
+mod drain;
 pub mod error;
 mod file;
 pub mod receiver;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use crate::config::drain::{DrainConfig, Streams};
 use crate::config::error::{ConfigError, Diagnostic};
 use crate::config::receiver::Source;
 use crate::domain::color::{Color, PerColor};
@@ -276,24 +278,6 @@ pub struct HealthConfig {
     pub expect: (u16, u16),
     /// In the answer to a probe, the name of the field that says which release it is.
     pub release_header: Option<String>,
-}
-
-/// `[drain]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DrainConfig {
-    /// What is left after this is ended.
-    pub timeout: Duration,
-    /// What happens to tunnels at a switch.
-    pub streams: Streams,
-}
-
-/// `drain.streams`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Streams {
-    /// Tunnels live on, until they end or the drain does.
-    Keep,
-    /// Tunnels are closed at the switch.
-    Close,
 }
 
 /// `[bake]`

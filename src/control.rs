@@ -35,6 +35,7 @@ use crate::domain::rollout::{
     Command, CommandId, CommitId, Configured, Effect, Event, Outcome, Refusal, Rollout, RoundId,
 };
 use crate::domain::schema::{FirstWrite, Lineage, Reading};
+use crate::domain::transition::Drained;
 use crate::domain::transition::{Decision, FileOrder, Generation, Origin, Transition};
 use crate::ledger::{Ledger, Recovered};
 use crate::notify::Alarm;
@@ -86,7 +87,7 @@ enum Input {
     Committed(CommitId, Result<u64, String>),
     Probed(RoundId, Color, Vec<Reading>, Vec<(u64, Probed)>),
     Drain(Event),
-    Drained { color: Color, number: u64, took: Duration, ended: u64 },
+    Drained(u64, Drained),
     File(FileEvent),
     Certificates(Result<bool, Vec<TlsError>>),
     SchemaRead(Vec<Reading>),
@@ -99,6 +100,7 @@ struct Draining {
     color: Color,
     number: u64,
     deadline: Instant,
+    drain: Drain,
     task: JoinHandle<()>,
 }
 
@@ -311,7 +313,7 @@ impl Controller {
                 self.handle(Event::Probed(round, results.into_iter().map(|(_, probed)| probed).collect()));
             }
             Input::Drain(event) => self.handle(event),
-            Input::Drained { color, number, took, ended } => self.drained(color, number, took, ended),
+            Input::Drained(number, drained) => self.drained(number, drained),
             Input::File(event) => self.file_event(event),
             Input::SchemaRead(readings) => {
                 self.reading_schema = false;

@@ -6,6 +6,7 @@ use crate::proxy::headers::{self, From};
 use crate::wire::body::{Decoder, Framing, Step};
 use crate::wire::head::{Head, Name};
 use crate::wire::parse;
+use crate::wire::websocket::Frames;
 
 /// A request's head is read, rewritten for the endpoint and written; what is written is read as the same, and has no field of
 /// the hop that it came over.
@@ -75,5 +76,73 @@ fn undone(bytes: &[u8], piece: usize) -> Option<Vec<u8>> {
                 rest = later;
             }
         }
+    }
+}
+
+/// Where the frames of a WebSocket end is found however they are cut, and it is where a walk over all of them finds it.
+///
+/// # Panics
+///
+/// If that does not hold.
+pub fn websocket(bytes: &[u8], masked: bool, piece: usize) {
+    let mut frames = if masked { Frames::of_client() } else { Frames::of_endpoint() };
+    let mut passed = 0;
+    while passed < bytes.len() {
+        let next = passed + frames.rest(&bytes[passed..]);
+        let now = Walk::over(&bytes[..passed], masked);
+        assert_eq!(
+            (frames.is_between(), frames.is_closed(), frames.is_lost()),
+            (now == Walk::Between, now == Walk::Closed, now == Walk::Lost),
+            "after {passed} of {bytes:?}"
+        );
+        if next > passed && now == Walk::Within {
+            let early = (passed + 1..next).any(|cut| Walk::over(&bytes[..cut], masked) != Walk::Within);
+            assert!(!early, "a frame ends within {passed}..{next} of {bytes:?}");
+        }
+        let to = (passed + piece.max(1)).min(bytes.len());
+        frames.pass(&bytes[passed..to]);
+        passed = to;
+    }
+}
+
+/// Where bytes end, in the plainest way to find it.
+#[derive(PartialEq, Eq)]
+enum Walk {
+    Between,
+    Within,
+    Closed,
+    Lost,
+}
+
+impl Walk {
+    fn over(mut bytes: &[u8], masked: bool) -> Walk {
+        while let [first, second, rest @ ..] = bytes {
+            let short = usize::from(second & 0x7f);
+            let (extended, shortest) = match short {
+                126 => (2, 126),
+                127 => (8, 1 << 16),
+                _ => (0, 0),
+            };
+            let mask = if second & 0x80 != 0 { 4 } else { 0 };
+            let Some((head, payload)) = rest.split_at_checked(extended + mask) else { return Walk::Within };
+            let long = head[..extended].iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+            let length = if extended == 0 { short as u128 } else { long };
+            let control = first & 8 != 0;
+            if (mask == 4) != masked
+                || length < shortest
+                || length >> 63 != 0
+                || control && (first < &128 || length > 125)
+            {
+                return Walk::Lost;
+            }
+            if (payload.len() as u128) < length {
+                return Walk::Within;
+            }
+            if first & 15 == 8 {
+                return Walk::Closed;
+            }
+            bytes = &payload[length as usize..];
+        }
+        if bytes.is_empty() { Walk::Between } else { Walk::Within }
     }
 }

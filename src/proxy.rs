@@ -4,7 +4,7 @@
 //! on the live color ([`live`], [`snapshot`], [`lease`]), or on the other one ([`preview`]), or waits until it may ([`hold`]), rewrites the fields ([`headers`]) and asks ([`attempt`]): an
 //! endpoint is picked ([`pool`]), the request goes out on a connection of this worker ([`transport`]), its body behind it
 //! ([`upload`]). The answer goes back the
-//! same way ([`answer`]). What is held meanwhile, and what is reported of it, is the [`exchange`]; what has a deadline or
+//! same way ([`answer`]); after an upgrade both sides are joined ([`tunnel`](mod@tunnel)). What is held meanwhile, and what is reported of it, is the [`exchange`]; what has a deadline or
 //! can be ended from outside is a [`slot`].
 //!
 //! Nothing in here decides which color is live, and nothing on the way of a request takes a lock.
@@ -32,6 +32,7 @@ pub mod snapshot;
 pub(crate) mod stack;
 pub(crate) mod transport;
 pub mod trust;
+pub(crate) mod tunnel;
 mod upgrade;
 mod upload;
 pub(crate) mod worker;

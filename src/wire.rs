@@ -15,3 +15,4 @@ pub(crate) mod parse;
 pub(crate) mod side;
 pub(crate) mod socket;
 mod splice;
+pub(crate) mod websocket;

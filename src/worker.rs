@@ -86,7 +86,9 @@ async fn work(seat: Seat) {
     while !(finishing && worker.live.is_closed() && orders.is_empty() && worker.is_empty()) {
         tokio::select! {
             Some(order) = orders.recv() => match order {
-                Order::End { epoch, tunnels_only } => worker.slots.end_epoch(epoch, tunnels_only),
+                Order::End(epoch) => worker.slots.end_epoch(epoch),
+                Order::EndTunnels(tunnels, by) => worker.slots.end_tunnels(tunnels, by),
+                Order::KeepTunnels(epoch) => worker.slots.keep_tunnels(epoch),
                 Order::Wake => worker.slots.wake_held(),
                 Order::CloseIdle(endpoints) => worker.connections.close(&endpoints),
                 Order::Warm(pairs) => warm(&worker, &pairs),

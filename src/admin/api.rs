@@ -8,7 +8,7 @@ mod record;
 
 pub use hold::{HoldAnswer, HoldBody, HoldStatus};
 pub use record::{
-    AskedAnswer, DrainedAnswer, HistoryAnswer, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer,
+    AskedAnswer, DrainedAnswer, EndedAnswer, HistoryAnswer, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer,
 };
 
 /// `POST /admin/switch`. An empty body means the other color.

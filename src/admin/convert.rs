@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
-    AskedAnswer, CertificateAnswer, ColorAnswer, DrainedAnswer, Draining, EndpointAnswer, FileAnswer, FreezeAnswer,
-    GateAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, PreviewAnswer, Problem, QuarantinedAnswer, RollbackAnswer,
-    RunAnswer, SinkAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    AskedAnswer, CertificateAnswer, ColorAnswer, DrainedAnswer, Draining, EndedAnswer, EndpointAnswer, FileAnswer,
+    FreezeAnswer, GateAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, PreviewAnswer, Problem, QuarantinedAnswer,
+    RollbackAnswer, RunAnswer, SinkAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer,
+    VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;
@@ -14,7 +15,7 @@ use crate::domain::health::Health;
 use crate::domain::history::Run;
 use crate::domain::rollout::{OrderState, Outcome, Phase, Refusal};
 use crate::domain::schema::Verdict;
-use crate::domain::transition::{Freeze, Kind, Transition};
+use crate::domain::transition::{Drained, Freeze, Kind, Left, Transition};
 use crate::telemetry::meter;
 
 mod schema;
@@ -296,11 +297,7 @@ impl TransitionAnswer {
                 release: asked.to.as_ref().map(|(_, release)| release.to_string()),
             }),
             gate: transition.gate.as_ref().map(gate).unwrap_or_default(),
-            drained: transition.drained.as_ref().map(|drained| DrainedAnswer {
-                color: drained.color.to_string(),
-                took_us: micros(drained.took),
-                ended: drained.ended,
-            }),
+            drained: transition.drained.as_ref().map(drained),
             took_us: micros(transition.took),
             held_us: transition.held.map(micros),
             maintenance: (transition.kind == Kind::Maintenance).then_some(transition.decision.maintenance),
@@ -391,6 +388,17 @@ impl Problem {
     }
 }
 
+fn drained(drained: &Drained) -> DrainedAnswer {
+    let Left { requests, streams, tunnels } = drained.ended;
+    DrainedAnswer {
+        color: drained.color.to_string(),
+        took_us: micros(drained.took),
+        ended: drained.ended.total(),
+        by_kind: EndedAnswer { requests, streams, tunnels },
+        timed_out: drained.timed_out,
+    }
+}
+
 /// An event's name and its data.
 pub(super) fn event(news: &News) -> (&'static str, serde_json::Value) {
     use serde_json::json;
@@ -398,9 +406,7 @@ pub(super) fn event(news: &News) -> (&'static str, serde_json::Value) {
         News::Transition(sequence, transition) => {
             ("transition", serde_json::to_value(TransitionAnswer::new(*sequence, transition)).unwrap_or_default())
         }
-        News::Drained { color, took, ended } => {
-            ("drained", json!({ "color": color.as_str(), "took_us": micros(*took), "ended": ended }))
-        }
+        News::Drained(end) => ("drained", serde_json::to_value(drained(end)).unwrap_or_default()),
         News::Held(held) => ("hold", json!({ "held": held })),
         News::Health { color, upstream, endpoint, health: now, detail } => (
             "health",

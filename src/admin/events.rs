@@ -119,7 +119,7 @@ fn written(news: &News) -> Bytes {
     let (name, data) = event(news);
     match news {
         News::Transition(sequence, _) if *sequence != 0 => format!("id: {sequence}\nevent: {name}\ndata: {data}\n\n"),
-        News::Transition(..) | News::Drained { .. } | News::Held(_) | News::Health { .. } | News::Reloaded(_) => {
+        News::Transition(..) | News::Drained(..) | News::Held(_) | News::Health { .. } | News::Reloaded(_) => {
             format!("event: {name}\ndata: {data}\n\n")
         }
     }

@@ -21,6 +21,7 @@ use crate::cli::output::print;
 use crate::cli::{Failure, on_runtime, render};
 use crate::control::handle::News;
 use crate::domain::color::Color;
+use crate::domain::transition::Drained;
 use crate::sys::signals::{Signal, Signals};
 
 /// Where people expect the two of them; another port where it is taken.
@@ -199,8 +200,8 @@ async fn tell(proxy: &Running, traffic: &Traffic) {
     let mut news = proxy.handle().news.subscribe();
     loop {
         match news.recv().await {
-            Ok(News::Drained { color, ended, .. }) => {
-                let what = if ended == 0 { "drained".to_owned() } else { format!("drained; {ended} had to be ended") };
+            Ok(News::Drained(Drained { color, ended, .. })) => {
+                let what = if ended.total() == 0 { "drained".to_owned() } else { format!("drained; {ended} ended") };
                 print(&format!("  {} is {what}. {}\n", render::color(color.as_str()), traffic.summary()));
             }
             Ok(News::Transition(..) | News::Held(_) | News::Health { .. } | News::Reloaded(_))

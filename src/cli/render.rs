@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 use anstyle::{AnsiColor, Style};
 
 use crate::admin::api::{
-    ColorAnswer, Draining, FrozenAnswer, HistoryAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, Problem,
+    ColorAnswer, Draining, EndedAnswer, FrozenAnswer, HistoryAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, Problem,
     ReleasesAnswer, RollbackAnswer, StatusAnswer, StoreAnswer, SwitchAnswer, TransitionAnswer, VerifyAnswer,
 };
+use crate::domain::transition::Left;
 
 const BLUE: Style = AnsiColor::BrightBlue.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default().bold();
@@ -319,8 +320,10 @@ pub(crate) fn history(answer: &HistoryAnswer) -> String {
         }
         if let Some(drained) = transition.drained.as_ref().filter(|drained| drained.ended > 0) {
             let took = short(Duration::from_micros(drained.took_us));
-            let _ =
-                writeln!(text, "       drained {} in {took}; {} had to be ended", color(&drained.color), drained.ended);
+            let EndedAnswer { requests, streams, tunnels } = drained.by_kind;
+            let ended = Left { requests, streams, tunnels };
+            let verb = if drained.timed_out { "had to be ended" } else { "ended, as drain.streams says" };
+            let _ = writeln!(text, "       drained {} in {took}; {ended} {verb}", color(&drained.color));
         }
     }
     if let Some(before) = answer.next_before {

@@ -83,8 +83,16 @@ impl Config {
         let streams = match self.drain.streams {
             Streams::Keep => "keep",
             Streams::Close => "close",
+            Streams::Spread => "spread",
         };
-        root.insert("drain".into(), table([("timeout", duration(self.drain.timeout)), ("streams", streams.into())]));
+        root.insert(
+            "drain".into(),
+            table([
+                ("timeout", duration(self.drain.timeout)),
+                ("streams", streams.into()),
+                ("spread", duration(self.drain.spread)),
+            ]),
+        );
         root.insert("bake".into(), table([("duration", duration(self.bake.duration))]));
         let hold = self.hold;
         root.insert(

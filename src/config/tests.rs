@@ -136,7 +136,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             release_header: None,
         },
         gate: GatePolicy { quorum_percent: 100, passes: 1, timeout: seconds(30) },
-        drain: DrainConfig { timeout: seconds(30), streams: Streams::Keep },
+        drain: DrainConfig { timeout: seconds(30), streams: Streams::Keep, spread: seconds(10) },
         bake: BakeConfig { duration: seconds(900) },
         hold: HoldConfig { max_requests: 1000, max_bytes: 16 << 20, timeout: Duration::from_secs(30), ready: true },
         maintenance: MaintenanceConfig { status: 503, retry_after: Duration::from_secs(30), page: None },

@@ -1,6 +1,7 @@
 //! From what was written to what is meant, with every problem of the file at once.
 
 mod admin;
+mod drain;
 mod hold;
 mod listen;
 mod notify;
@@ -19,8 +20,7 @@ use toml::de::DeTable;
 use crate::config::error::ConfigError;
 use crate::config::file::{Notes, Section, Span, quoted};
 use crate::config::{
-    AccessLog, BakeConfig, Config, DrainConfig, HealthConfig, LogConfig, LogFormat, ReadinessConfig, RetryConfig,
-    StateConfig, Streams,
+    AccessLog, BakeConfig, Config, HealthConfig, LogConfig, LogFormat, ReadinessConfig, RetryConfig, StateConfig,
 };
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
@@ -256,16 +256,6 @@ impl<'a> File<'a> {
         };
         section.refuse_unknown();
         gate
-    }
-
-    fn drain(&self) -> DrainConfig {
-        let Some(section) = self.root.section("drain") else {
-            return DrainConfig { timeout: 30 * SECOND, streams: Streams::Keep };
-        };
-        let streams = section.choice("streams", &[("keep", Streams::Keep), ("close", Streams::Close)]);
-        let drain = DrainConfig { timeout: section.duration("timeout", 30 * SECOND, Duration::ZERO..=DAY), streams };
-        section.refuse_unknown();
-        drain
     }
 
     fn bake(&self) -> BakeConfig {

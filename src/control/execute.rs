@@ -5,14 +5,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinSet;
 
-use crate::config::Streams;
 use crate::control::handle::News;
 use crate::control::probe::probe;
 use crate::control::{Controller, Draining, Input, Waiting, schema};
 use crate::domain::color::Color;
 use crate::domain::gate::Probed;
 use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Outcome, Refusal, RoundId};
-use crate::domain::transition::{Decision, Drained, Kind, Origin, Transition, Trigger};
+use crate::domain::transition::{Decision, Drained, Kind, Left, Origin, Transition, Trigger};
 
 impl Controller {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -172,6 +171,7 @@ impl Controller {
             && let Some(draining) = self.draining.take()
         {
             draining.task.abort();
+            draining.drain.keep_tunnels();
         }
         if retired.is_some() {
             self.notices.takes_over(decision.active, &self.publisher.meters().read());
@@ -181,44 +181,50 @@ impl Controller {
 
     fn drain(&mut self, color: Color, deadline: Instant) {
         let Some(drain) = self.retired.take() else { return };
-        if self.config.drain.streams == Streams::Close {
-            drain.close_tunnels();
-        }
         self.next_drain += 1;
         let (number, began) = (self.next_drain, Instant::now());
         let (inputs, meters) = (self.inputs.clone(), Arc::clone(self.publisher.meters()));
+        let before = meters.drained(color);
+        if let Some(over) = self.config.drain.ends_tunnels_over() {
+            drain.end_tunnels(over);
+        }
+        let draining = drain.clone();
         let task = tokio::spawn(async move {
-            let mut ended = 0;
-            if tokio::time::timeout_at(deadline.into(), drain.drained()).await.is_err() {
-                ended = meters.in_flight(color).total();
+            let timed_out = tokio::time::timeout_at(deadline.into(), drain.drained()).await.is_err();
+            if timed_out {
                 drain.end();
                 drain.drained().await;
             }
-            let _ = inputs.send(Input::Drained { color, number, took: began.elapsed(), ended });
+            let ended = meters.drained(color).since(before).into();
+            let _ = inputs.send(Input::Drained(number, Drained { color, took: began.elapsed(), ended, timed_out }));
         });
-        if let Some(before) = self.draining.replace(Draining { color, number, deadline, task }) {
+        let draining = Draining { color, number, deadline, drain: draining, task };
+        if let Some(before) = self.draining.replace(draining) {
             before.task.abort();
         }
     }
 
-    pub(super) fn drained(&mut self, color: Color, number: u64, took: Duration, ended: u64) {
+    pub(super) fn drained(&mut self, number: u64, drained: Drained) {
         if self.draining.as_ref().is_none_or(|draining| draining.number != number) {
             return;
         }
         self.draining = None;
+        let Drained { color, took, ended, timed_out } = drained;
         // A way back that is likely to be taken is kept warm.
         if self.way_back() != Some(color) {
             self.publisher.close_idle(color);
         }
         self.tallies.drained(took);
         let took_ms = millis(took);
-        if ended > 0 {
-            tracing::warn!(%color, took_ms, ended, "Drained; what was left at drain.timeout was ended.");
+        let Left { requests, streams, tunnels } = ended;
+        if timed_out {
+            let ended = ended.total();
+            tracing::warn!(%color, took_ms, ended, requests, streams, tunnels, "Drained; what was left at drain.timeout was ended.");
         } else {
-            tracing::info!(%color, took_ms, "Drained.");
+            tracing::info!(%color, took_ms, tunnels, "Drained.");
         }
-        let _ = self.news.send(News::Drained { color, took, ended });
-        self.handle(Event::Drained(Drained { color, took, ended }));
+        let _ = self.news.send(News::Drained(drained.clone()));
+        self.handle(Event::Drained(drained));
     }
 
     fn reply(&mut self, id: CommandId, result: Result<Outcome, Refusal>) {

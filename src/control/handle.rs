@@ -12,6 +12,7 @@ use crate::domain::health::Health;
 use crate::domain::history::{Filter, Run};
 use crate::domain::release::Release;
 use crate::domain::rollout::{Command, Outcome, Refusal, View};
+use crate::domain::transition::Drained;
 use crate::domain::transition::Transition;
 pub use crate::ledger::Verified;
 use crate::telemetry::exposition::Format;
@@ -93,14 +94,7 @@ pub enum News {
     /// A transition took effect (or a file order was refused).
     Transition(u64, Arc<Transition>),
     /// A drain ended.
-    Drained {
-        /// Of which color.
-        color: Color,
-        /// How long it took.
-        took: Duration,
-        /// What `drain.timeout` had to end.
-        ended: u64,
-    },
+    Drained(Drained),
     /// Requests are held, or go on.
     Held(bool),
     /// An endpoint's health changed.

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
-use crate::config::Streams;
 use crate::control::handle::News;
 use crate::control::{Controller, Input};
-use crate::domain::rollout::{DrainId, Event, Left};
+use crate::domain::rollout::{DrainId, Event};
+use crate::proxy::live::Drain;
 
 /// How often the core is told what is left.
 const REPORT: Duration = Duration::from_millis(100);
@@ -17,13 +17,14 @@ const REPORT: Duration = Duration::from_millis(100);
 pub(super) struct Holding {
     since: Option<Instant>,
     /// Who waits for the end of what is under way.
-    emptying: Option<AbortHandle>,
+    emptying: Option<(Drain, AbortHandle)>,
 }
 
 impl Holding {
     fn forget_emptying(&mut self) {
-        if let Some(task) = self.emptying.take() {
+        if let Some((drain, task)) = self.emptying.take() {
             task.abort();
+            drain.keep_tunnels();
         }
     }
 }
@@ -70,7 +71,11 @@ impl Controller {
         let active = self.rollout.view().decision.active;
         let drain = self.publisher.under_way(active);
         let (inputs, meters) = (self.inputs.clone(), std::sync::Arc::clone(self.publisher.meters()));
-        let close_tunnels = self.config.drain.streams == Streams::Close;
+        if self.config.drain.ends_tunnels_over().is_some() {
+            // Not spread over any time: whoever comes again waits, and the longer the more.
+            drain.end_tunnels(Duration::ZERO);
+        }
+        let emptying = drain.clone();
         let task = tokio::spawn(async move {
             let mut report = tokio::time::interval(REPORT);
             loop {
@@ -80,17 +85,14 @@ impl Controller {
                         // Again and again: a request that was under way may have become a tunnel since.
                         if end.is_some_and(|end| end <= Instant::now()) {
                             drain.end();
-                        } else if close_tunnels {
-                            drain.close_tunnels();
                         }
-                        let left = meters.in_flight(active);
-                        let left = Left { requests: left.requests, streams: left.streams, tunnels: left.tunnels };
+                        let left = meters.in_flight(active).into();
                         let _ = inputs.send(Input::Drain(Event::Left(id, left)));
                     }
                 }
             }
             let _ = inputs.send(Input::Drain(Event::Emptied(id)));
         });
-        self.hold.emptying = Some(task.abort_handle());
+        self.hold.emptying = Some((emptying, task.abort_handle()));
     }
 }

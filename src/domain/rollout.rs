@@ -12,6 +12,7 @@ use crate::domain::color::Color;
 use crate::domain::gate::GateReport;
 use crate::domain::release::Release;
 use crate::domain::schema::{FirstWrite, Live};
+pub use crate::domain::transition::Left;
 use crate::domain::transition::{
     Asked, Decision, Freeze, Generation, Kind, Origin, Previous, Quarantined, Transition, Trigger,
 };
@@ -29,7 +30,7 @@ mod safety;
 
 use hold::{ByHand, Held};
 pub use messages::{
-    Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Hold, Left, OrderState, Outcome, Overlap, Phase,
+    Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Hold, OrderState, Outcome, Overlap, Phase,
     Refusal, RoundId, View,
 };
 pub use safety::Unsafe;

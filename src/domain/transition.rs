@@ -99,6 +99,39 @@ pub struct Asked {
     pub to: Option<(Color, Release)>,
 }
 
+/// What is still under way, or was, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Requests that are not answered yet.
+    pub requests: u64,
+    /// Answers whose body is under way.
+    pub streams: u64,
+    /// Upgraded connections.
+    pub tunnels: u64,
+}
+
+impl Left {
+    /// All kinds together.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.requests + self.streams + self.tunnels
+    }
+}
+
+/// `2 requests and 1 tunnel`; nothing for none.
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut between = "";
+        for (count, kind) in [(self.requests, "request"), (self.streams, "stream"), (self.tunnels, "tunnel")] {
+            if count > 0 {
+                write!(f, "{between}{count} {kind}{}", if count == 1 { "" } else { "s" })?;
+                between = " and ";
+            }
+        }
+        Ok(())
+    }
+}
+
 /// How the drain of a color ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drained {
@@ -106,8 +139,10 @@ pub struct Drained {
     pub color: Color,
     /// From the move to its last request.
     pub took: Duration,
-    /// What `drain.timeout` had to end.
-    pub ended: u64,
+    /// What was ended, by `drain.streams` or `drain.timeout`.
+    pub ended: Left,
+    /// Something was left at `drain.timeout`.
+    pub timed_out: bool,
 }
 
 /// What the configuration file says about who should serve: its `active`, and the `release` of that color.

@@ -12,7 +12,8 @@ use crate::domain::color::Color;
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::transition::{
-    Asked, Decision, Drained, FileOrder, Freeze, Generation, Kind, Origin, Previous, Quarantined, Transition, Trigger,
+    self, Asked, Decision, Drained, FileOrder, Freeze, Generation, Kind, Origin, Previous, Quarantined, Transition,
+    Trigger,
 };
 
 mod lineage;
@@ -121,6 +122,18 @@ struct DrainEnd {
     color: String,
     took_us: u64,
     ended: u64,
+    /// Lines that were written before kinds were told apart have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by_kind: Option<ByKind>,
+    #[serde(default)]
+    timed_out: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ByKind {
+    requests: u64,
+    streams: u64,
+    tunnels: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -223,7 +236,13 @@ impl Entry {
             drained: transition.drained.as_ref().map(|drained| DrainEnd {
                 color: drained.color.to_string(),
                 took_us: micros(drained.took),
-                ended: drained.ended,
+                ended: drained.ended.total(),
+                by_kind: Some(ByKind {
+                    requests: drained.ended.requests,
+                    streams: drained.ended.streams,
+                    tunnels: drained.ended.tunnels,
+                }),
+                timed_out: drained.timed_out,
             }),
             took_us: micros(transition.took),
             held_us: transition.held.map(micros),
@@ -273,7 +292,11 @@ impl Entry {
             Some(drained) => Some(Drained {
                 color: drained.color.parse().ok()?,
                 took: Duration::from_micros(drained.took_us),
-                ended: drained.ended,
+                ended: match drained.by_kind {
+                    Some(ByKind { requests, streams, tunnels }) => transition::Left { requests, streams, tunnels },
+                    None => transition::Left { requests: drained.ended, ..Default::default() },
+                },
+                timed_out: drained.timed_out,
             }),
             None => None,
         };

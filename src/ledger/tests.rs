@@ -7,6 +7,7 @@ use crate::domain::color::Color;
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, Step, Version};
+use crate::domain::transition::Left;
 use crate::domain::transition::{
     Asked, Decision, Drained, FileOrder, Freeze, Generation, Kind, Origin, Previous, Quarantined, Trigger,
 };
@@ -39,7 +40,12 @@ fn transition(generation: u64) -> Transition {
         }),
         refusal: None,
         asked: Some(Asked { kind: Kind::Switch, to: Some((Color::Green, Release::new("2"))) }),
-        drained: Some(Drained { color: Color::Blue, took: Duration::from_micros(5), ended: 3 }),
+        drained: Some(Drained {
+            color: Color::Blue,
+            took: Duration::from_micros(5),
+            ended: Left { requests: 1, streams: 0, tunnels: 2 },
+            timed_out: true,
+        }),
         took: Duration::from_micros(1234),
         held: None,
         decision: Decision {

@@ -19,6 +19,7 @@ use crate::proxy::client::ClientConnection;
 use crate::proxy::forward::Inquiry;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::stack::stack;
+use crate::proxy::tunnel::ENDING;
 use crate::wire::http2::{STREAM_WINDOW, Stream};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
@@ -33,6 +34,8 @@ const SEND_BUFFER: usize = 128 << 10;
 const MAX_RESETS: usize = 256;
 /// How long a client that has nothing under way may take to hear that the connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// How long one may take whose streams are ended: as long as a tunnel, and a moment to be written.
+const PARTING: Duration = Duration::from_secs(ENDING.as_secs() + 1);
 
 /// A client that gives up more than this, and more than half of what it asks for, asks only to make work.
 const MAX_GIVEN_UP: usize = 1000;
@@ -96,7 +99,15 @@ pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
             _ => {}
         }
         match client.slot.fired() {
+            // What its streams say in the end goes out yet.
+            Some(Fired::Cut) if streams.open.get() > 0 => {
+                closing = true;
+                connection.graceful_shutdown();
+                client.enter(Phase::Ending, PARTING);
+                cx.waker().wake_by_ref();
+            }
             Some(Fired::Cut) => return Poll::Ready(()),
+            Some(Fired::Deadline) if client.slot.phase() == Phase::Ending => return Poll::Ready(()),
             // It was told, and does not go.
             Some(Fired::Deadline) if closing && streams.open.get() == 0 => return Poll::Ready(()),
             Some(Fired::Deadline | Fired::Closing)

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::Config;
 use crate::proxy::client::Listener;
 use crate::proxy::live::{Accepting, Live, Order, Publisher};
+use crate::proxy::slot::Tunnels;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::worker::{self, Sockets};
 
@@ -100,9 +101,13 @@ impl Plane {
     }
 
     /// Accepts what waits, closes the listeners and the idle connections; busy ones get `Connection: close`. Returns when
-    /// every connection is gone; after `grace` what is left is cut.
-    pub async fn shut_down(self, grace: Duration) {
+    /// every connection is gone. Tunnels end as they do at a switch; after `grace` what is left is ended.
+    pub async fn shut_down(self, grace: Duration, tunnels_over: Option<Duration>) {
         self.tell(|| Order::Finish);
+        if let Some(over) = tunnels_over {
+            let by = Instant::now() + over.min(grace);
+            self.tell(|| Order::EndTunnels(Tunnels::All, by));
+        }
         let (threads, ends): (Vec<_>, Vec<_>) = self.running.into_iter().unzip();
         let all_ended = async {
             for end in ends {

@@ -381,12 +381,18 @@ fn refused(transition: &Transition, refusal: Option<&(String, String)>) -> Words
 
 /// The end of a drain.
 fn drained(drained: &Drained) -> Words {
-    let Drained { color, took, ended } = drained;
-    let (severity, rest, next) = if *ended == 0 {
-        (Severity::Info, "nothing had to be cut off".to_owned(), "Nothing to do; the color is free.")
+    let Drained { color, took, ended, timed_out } = drained;
+    let (severity, rest, next) = if *timed_out {
+        let rest = if ended.total() == 0 { "something".to_owned() } else { ended.to_string() };
+        let rest = format!("{rest} had to be ended at drain.timeout");
+        let next =
+            "If that is too many, raise `drain.timeout`; clients saw a 504, a close frame or a closed connection.";
+        (Severity::Warn, rest, next)
+    } else if ended.total() > 0 {
+        let rest = format!("{ended} ended, as drain.streams says");
+        (Severity::Info, rest, "Nothing to do; the color is free.")
     } else {
-        let rest = format!("{} had to be cut off at drain.timeout", count(*ended, "request or tunnel"));
-        (Severity::Warn, rest, "If that is too many, raise `drain.timeout`; clients saw a 504 or a closed connection.")
+        (Severity::Info, "nothing had to be ended".to_owned(), "Nothing to do; the color is free.")
     };
     let sentence = format!("What had begun on {color} before the switch has ended after {}; {rest}.", span(*took));
     ((Event::Drained, severity), format!("{color} is drained"), sentence, next.to_owned())
@@ -518,7 +524,11 @@ fn data(transition: &Transition, moment: &Moment) -> Map<String, Value> {
         "asked": transition.asked.as_ref().map(|asked| json!({
             "kind": asked.kind.name(), "to": asked.to.as_ref().map(|(color, release)| standing(*color, release)),
         })),
-        "drained": transition.drained.as_ref().map(|drained| json!({ "color": drained.color.as_str(), "ended": drained.ended })),
+        "drained": transition.drained.as_ref().map(|drained| json!({
+            "color": drained.color.as_str(),
+            "ended": drained.ended.total(),
+            "by_kind": { "requests": drained.ended.requests, "streams": drained.ended.streams, "tunnels": drained.ended.tunnels },
+        })),
         "quarantined": quarantined(transition).is_some(),
         "frozen": decision.freeze.is_some(),
         "rollback": rollback,

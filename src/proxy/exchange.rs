@@ -41,6 +41,8 @@ pub(crate) struct Exchange {
     /// How a gRPC call ended; its HTTP status says nothing of that.
     grpc_status: Option<u16>,
     error: Option<&'static str>,
+    /// It is a tunnel that a drain has ended.
+    drained: bool,
     reported: bool,
 }
 
@@ -70,6 +72,7 @@ impl Exchange {
             retries: 0,
             grpc_status: None,
             error: None,
+            drained: false,
             reported: false,
         }
     }
@@ -198,8 +201,15 @@ impl Exchange {
                 // It may be earlier than that for the head of the answer was.
                 self.client.worker.slots.due_at(deadline);
             }
-            InFlightKind::Tunnel => self.slot.enter(Phase::Tunnel, None),
+            InFlightKind::Tunnel => self.client.worker.slots.enter_tunnel(&self.slot),
         }
+    }
+
+    /// The tunnel is being ended, and has so long to be over; for a drain, or because the process stops.
+    pub(crate) fn begins_to_end(&mut self, timeout: Duration, drained: bool) {
+        self.drained = drained;
+        self.slot.take_fired();
+        self.client.worker.slots.enter(&self.slot, Phase::Ending, timeout);
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -272,6 +282,7 @@ impl Drop for Exchange {
 impl Exchange {
     fn report(&mut self) {
         self.slot.serve(0);
+        let drained = self.drained || self.slot.fired() == Some(Fired::Ended);
         if matches!(self.slot.fired(), Some(Fired::Deadline | Fired::Ended)) {
             // It was meant for the exchange that is over.
             self.slot.take_fired();
@@ -289,6 +300,9 @@ impl Exchange {
         if let Some(admitted) = &admitted {
             let admission = &admitted.admission;
             admission.meter.left(self.counted);
+            if drained {
+                admission.meter.ended(self.counted);
+            }
             let outcome = self
                 .grpc_status
                 .map_or(self.status, |status| if self.status == 200 { as_http(status) } else { self.status });

@@ -4,7 +4,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 
 use crate::proxy::answer::{self, After, Asked};
 use crate::proxy::attempt::send;
@@ -13,8 +13,9 @@ use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
 use crate::proxy::hold;
-use crate::proxy::slot::{Fired, Phase, Slot};
+use crate::proxy::slot::{Phase, Slot};
 use crate::proxy::transport::UpstreamConnection;
+use crate::proxy::tunnel::tunnel;
 use crate::proxy::upgrade;
 use crate::proxy::upload::Upload;
 use crate::telemetry::meter::InFlightKind;
@@ -90,9 +91,10 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
         mark.write(answer);
     }
     if switching {
+        let websocket = upgrade::is_websocket(answer, &exchange.head);
         upgrade::answer(answer, &exchange.head, asked.version);
         side.begin_answer(answer, if asked.version == Version::Http2 { Framing::UntilEnd } else { Framing::None });
-        let whole = tunnel(exchange, side, &mut upstream.side).await;
+        let whole = tunnel(exchange, side, &mut upstream.side, websocket).await;
         return Ok(if whole { After::Close } else { After::Cut });
     }
     let grpc = answer.text(Name::ContentType).is_some_and(|kind| kind.starts_with("application/grpc"));
@@ -299,48 +301,4 @@ async fn pass_body(
     .await;
     exchange.bytes_out = download.bytes;
     passed
-}
-
-/// Joins the two sides after an upgrade, until both are done, one breaks, or the tunnel is ended. The lease of the
-/// request that opened it goes on. Whether both came to their end.
-async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &mut Side) -> bool {
-    exchange.becomes(InFlightKind::Tunnel);
-    side.become_tunnel();
-    upstream.become_tunnel();
-    let (mut to_endpoint, mut to_client) = (Copied::default(), Copied::default());
-    let (mut up, mut down) = (false, false);
-    let whole = poll_fn(|cx| {
-        if matches!(exchange.slot.fired(), Some(Fired::Ended | Fired::Cut)) {
-            exchange.broke(Kind::DrainTimeout);
-            return Poll::Ready(false);
-        }
-        let sent = poll_half(cx, side, upstream, &mut to_endpoint, &mut up);
-        let received = poll_half(cx, upstream, side, &mut to_client, &mut down);
-        if sent.is_err() || received.is_err() {
-            return Poll::Ready(false);
-        }
-        if up && down { Poll::Ready(true) } else { Poll::Pending }
-    })
-    .await;
-    exchange.bytes_in = to_endpoint.bytes;
-    exchange.bytes_out = to_client.bytes;
-    whole
-}
-
-/// One direction of a tunnel; when its source is done, the sink is told.
-fn poll_half(
-    cx: &mut Context<'_>,
-    from: &mut Side,
-    to: &mut Side,
-    copied: &mut Copied,
-    over: &mut bool,
-) -> Result<(), CopyError> {
-    if !*over && let Poll::Ready(ended) = poll_copy(cx, from, to, copied) {
-        ended?;
-        if let Poll::Ready(told) = to.poll_shutdown(cx) {
-            told.map_err(CopyError::Sink)?;
-            *over = true;
-        }
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use crate::proxy::first_write::FirstWriteSeen;
 use crate::proxy::hold::Queue;
 use crate::proxy::lease::Epoch;
 use crate::proxy::pool::Pool;
+use crate::proxy::slot::Tunnels;
 use crate::proxy::snapshot::{Compiler, Snapshot};
 use crate::proxy::trust::Trust;
 use crate::telemetry::meter::Meters;
@@ -75,13 +76,12 @@ pub(crate) struct Accepted {
 
 /// What a worker is told by others.
 pub(crate) enum Order {
-    /// End what an epoch's requests have left; only tunnels, or everything.
-    End {
-        /// Which.
-        epoch: u64,
-        /// Leave requests and bodies alone.
-        tunnels_only: bool,
-    },
+    /// End everything that an epoch's requests have left.
+    End(u64),
+    /// End these tunnels, spread over the time until then.
+    EndTunnels(Tunnels, Instant),
+    /// Let those of an epoch live on.
+    KeepTunnels(u64),
     /// Close the pooled connections to these endpoints.
     CloseIdle(Vec<u64>),
     /// Make connections to the first pool of each pair, about as many as there are to the second.
@@ -284,21 +284,28 @@ impl Drain {
         }
     }
 
-    /// Ends what is left: requests get 504, bodies and tunnels are cut. [`Drain::drained`] resolves soon after.
+    /// Ends what is left: requests get 504, WebSockets a close frame, everything else is cut. [`Drain::drained`] resolves
+    /// soon after.
     pub fn end(&self) {
-        self.tell(false);
+        self.tell(Order::End);
     }
 
-    /// Closes the tunnels only (`drain.streams = "close"`).
-    pub fn close_tunnels(&self) {
-        self.tell(true);
+    /// Ends the tunnels, evenly over this time (`drain.streams`); also those that requests under way become.
+    pub fn end_tunnels(&self, over: Duration) {
+        let by = Instant::now() + over;
+        self.tell(|epoch| Order::EndTunnels(Tunnels::Of(epoch), by));
     }
 
-    fn tell(&self, tunnels_only: bool) {
+    /// The color goes on: what of its tunnels was not ended yet lives on.
+    pub fn keep_tunnels(&self) {
+        self.tell(Order::KeepTunnels);
+    }
+
+    fn tell(&self, order: impl Fn(u64) -> Order) {
         for worker in &*self.workers {
             for epoch in &self.epochs {
                 // A worker that has ended has nothing left to end.
-                let _ = worker.send(Order::End { epoch: epoch.id, tunnels_only });
+                let _ = worker.send(order(epoch.id));
             }
         }
     }

@@ -28,8 +28,10 @@ pub(crate) enum Phase {
     Request,
     /// The answer's body is under way.
     Body,
-    /// The connection is a tunnel.
+    /// The connection is a tunnel; the deadline is when it is to be ended.
     Tunnel,
+    /// The tunnel is being ended, and nobody can end it once more; the deadline is when it is cut.
+    Ending,
 }
 
 /// Why a slot was woken.
@@ -37,7 +39,7 @@ pub(crate) enum Phase {
 pub(crate) enum Fired {
     /// The deadline has passed.
     Deadline,
-    /// The drain of its color is over its time, or tunnels are closed at the switch.
+    /// The drain of its color is over its time.
     Ended,
     /// The process stops: finish what is under way, take nothing new.
     Closing,
@@ -115,10 +117,29 @@ impl Slot {
     }
 }
 
+/// Some tunnels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tunnels {
+    /// Those of an epoch.
+    Of(u64),
+    All,
+}
+
+impl Tunnels {
+    fn contain(self, slot: &Slot) -> bool {
+        match self {
+            Tunnels::Of(epoch) => slot.epoch.get() == epoch,
+            Tunnels::All => true,
+        }
+    }
+}
+
 /// All slots of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     all: RefCell<Slab<Rc<Slot>>>,
+    /// Tunnels that shall end by then; also those that requests under way become.
+    retired: RefCell<Vec<(Tunnels, Instant)>>,
     /// Until when the sweeper sleeps; a deadline before it has to wake it.
     asleep_until: Cell<Option<Instant>>,
     earlier: Notify,
@@ -162,13 +183,58 @@ impl Slots {
         }
     }
 
-    /// Wakes what serves this epoch; only tunnels if `tunnels_only`.
-    pub(crate) fn end_epoch(&self, epoch: u64, tunnels_only: bool) {
+    /// Wakes what serves this epoch, to be ended.
+    pub(crate) fn end_epoch(&self, epoch: u64) {
+        self.end_all(Fired::Ended, |slot| slot.epoch.get() == epoch);
+    }
+
+    fn end_all(&self, why: Fired, which: impl Fn(&Slot) -> bool) {
         for (_, slot) in &*self.all.borrow() {
-            if slot.epoch.get() == epoch && (!tunnels_only || slot.phase.get() == Phase::Tunnel) {
-                slot.fire(Fired::Ended);
+            if slot.phase.get() != Phase::Ending && which(slot) {
+                slot.fire(why);
             }
         }
+    }
+
+    /// Has these tunnels end until `by`, each at a moment of its own, so that their clients come again one after the other.
+    pub(crate) fn end_tunnels(&self, tunnels: Tunnels, by: Instant) {
+        let now = Instant::now();
+        let all = self.all.borrow();
+        let mut retired = self.retired.borrow_mut();
+        // Of an earlier one nothing may be left that could become a tunnel.
+        retired.retain(|(earlier, _)| *earlier != tunnels && all.iter().any(|(_, slot)| earlier.contain(slot)));
+        retired.push((tunnels, by));
+        let mut found: Vec<&Rc<Slot>> = all.iter().map(|(_, slot)| slot).filter(|slot| tunnels.contain(slot)).collect();
+        found.retain(|slot| slot.phase.get() == Phase::Tunnel);
+        // Those that came at the same time do not have to go at the same time.
+        fastrand::shuffle(&mut found);
+        let moments = spread(by.saturating_duration_since(now), found.len(), fastrand::f64);
+        for (slot, moment) in found.into_iter().zip(moments) {
+            slot.deadline.set(Some(now + moment));
+            self.due_at(slot.deadline.get());
+        }
+    }
+
+    /// What serves this epoch lives on after all.
+    pub(crate) fn keep_tunnels(&self, epoch: u64) {
+        self.retired.borrow_mut().retain(|(tunnels, _)| *tunnels != Tunnels::Of(epoch));
+        for (_, slot) in &*self.all.borrow() {
+            if slot.phase.get() == Phase::Tunnel && slot.epoch.get() == epoch {
+                slot.deadline.set(None);
+            }
+        }
+    }
+
+    /// Has a slot become a tunnel.
+    pub(crate) fn enter_tunnel(&self, slot: &Slot) {
+        let by = self.retired.borrow().iter().filter(|(tunnels, _)| tunnels.contain(slot)).map(|(_, by)| *by).min();
+        // The others have their moments; this one takes any.
+        let deadline = by.map(|by| {
+            let now = Instant::now();
+            now + by.saturating_duration_since(now).mul_f64(fastrand::f64())
+        });
+        slot.enter(Phase::Tunnel, deadline);
+        self.due_at(deadline);
     }
 
     /// Has every request that waits look again.
@@ -193,9 +259,7 @@ impl Slots {
 
     /// Ends every connection now.
     pub(crate) fn cut_all(&self) {
-        for (_, slot) in &*self.all.borrow() {
-            slot.fire(Fired::Cut);
-        }
+        self.end_all(Fired::Cut, |_| true);
     }
 
     /// Fires what is due, forever.
@@ -228,6 +292,11 @@ impl Slots {
     }
 }
 
+/// So many moments within this time, evenly, and yet not to be foreseen: each somewhere in its own of as many equal parts.
+fn spread(over: Duration, count: usize, mut chance: impl FnMut() -> f64) -> impl Iterator<Item = Duration> {
+    (0..count).map(move |part| over.mul_f64((part as f64 + chance()) / count as f64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,5 +312,59 @@ mod tests {
         assert_eq!(slot.take_fired(), Some(Fired::Cut));
         slots.close_all();
         assert_eq!(slot.take_fired(), Some(Fired::Closing));
+    }
+
+    #[test]
+    fn every_part_of_the_time_has_one_moment() {
+        let over = Duration::from_secs(10);
+        let moments: Vec<Duration> = spread(over, 1000, fastrand::f64).collect();
+        for (part, moment) in moments.iter().enumerate() {
+            let (from, to) = (over * part as u32 / 1000, over * (part as u32 + 1) / 1000);
+            assert!((from..=to).contains(moment), "{moment:?} is not in part {part}");
+        }
+        let jitter = moments.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap != over / 1000).count();
+        assert!(jitter > 900, "they are not a clock's");
+        assert_eq!(spread(Duration::ZERO, 3, || 0.5).collect::<Vec<_>>(), [Duration::ZERO; 3]);
+        assert_eq!(spread(over, 0, || 0.5).count(), 0);
+    }
+
+    #[test]
+    fn only_the_tunnels_of_the_epoch_have_a_moment_and_lose_it_when_they_are_kept() {
+        let slots = Slots::default();
+        let of = |phase, epoch| {
+            let slot = slots.add(phase, None);
+            slot.serve(epoch);
+            slot
+        };
+        let (tunnel, other, ending) = (of(Phase::Tunnel, 7), of(Phase::Tunnel, 8), of(Phase::Ending, 7));
+        let request = of(Phase::Request, 7);
+        let by = Instant::now() + Duration::from_secs(60);
+        slots.end_tunnels(Tunnels::Of(7), by);
+        // Another one beside it takes nothing from it.
+        slots.end_tunnels(Tunnels::Of(9), by);
+        assert!(tunnel.deadline.get().is_some_and(|moment| moment <= by));
+        for slot in [&other, &ending, &request] {
+            assert_eq!(slot.deadline.get(), None);
+        }
+        slots.enter_tunnel(&request);
+        assert!(request.deadline.get().is_some_and(|moment| moment <= by), "it became one of them");
+        slots.keep_tunnels(8);
+        assert!(tunnel.deadline.get().is_some());
+        slots.keep_tunnels(7);
+        let late = of(Phase::Request, 7);
+        slots.enter_tunnel(&late);
+        assert_eq!([&tunnel, &request, &late].map(|slot| slot.deadline.get()), [None; 3]);
+        slots.end_tunnels(Tunnels::All, Instant::now());
+        assert!(tunnel.deadline.get().is_some() && other.deadline.get().is_some());
+    }
+
+    #[test]
+    fn a_tunnel_that_is_being_ended_is_not_ended_again() {
+        let slots = Slots::default();
+        let slot = slots.add(Phase::Ending, None);
+        slot.serve(7);
+        slots.end_epoch(7);
+        slots.cut_all();
+        assert_eq!(slot.fired(), None, "its deadline could be lost");
     }
 }

@@ -11,7 +11,7 @@ use crate::wire::head::{Head, Name, Version};
 
 /// Completes the request for an upgrade, for an endpoint that speaks HTTP/2 or not.
 pub(super) fn ask(head: &mut Head, http2: bool) {
-    if !head.text(Name::Upgrade).is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+    if !names_websocket(head) {
         return;
     }
     if head.extended_connect {
@@ -26,6 +26,18 @@ pub(super) fn is_granted(answer: &Head, asked: &Head) -> bool {
         Version::Http10 | Version::Http11 => answer.status == 101,
         Version::Http2 => asked.extended_connect && (200..300).contains(&answer.status),
     }
+}
+
+/// Whether the tunnel that this answer begins is a WebSocket. To be asked before [`answer`] makes it another one.
+pub(super) fn is_websocket(answer: &Head, asked: &Head) -> bool {
+    match answer.version {
+        Version::Http10 | Version::Http11 => names_websocket(answer),
+        Version::Http2 => names_websocket(asked),
+    }
+}
+
+fn names_websocket(head: &Head) -> bool {
+    head.text(Name::Upgrade).is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"))
 }
 
 /// Makes the answer that begins a tunnel into one of the client's version.

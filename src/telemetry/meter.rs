@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::domain::color::Color;
+use crate::domain::transition::Left;
 
 /// Upper bounds of the latency buckets, in microseconds; above the last one is `+Inf`.
 pub const BUCKETS_MICROS: [u64; 16] = [
@@ -69,6 +70,24 @@ impl InFlight {
     }
 }
 
+impl InFlight {
+    /// What has been added since this was read before.
+    #[must_use]
+    pub fn since(self, before: InFlight) -> InFlight {
+        InFlight {
+            requests: self.requests.wrapping_sub(before.requests),
+            streams: self.streams.wrapping_sub(before.streams),
+            tunnels: self.tunnels.wrapping_sub(before.tunnels),
+        }
+    }
+}
+
+impl From<InFlight> for Left {
+    fn from(InFlight { requests, streams, tunnels }: InFlight) -> Left {
+        Left { requests, streams, tunnels }
+    }
+}
+
 impl AddAssign for InFlight {
     fn add_assign(&mut self, other: InFlight) {
         self.requests += other.requests;
@@ -89,6 +108,8 @@ pub struct Meter {
     pub sum_micros: Count,
     /// In flight, by [`InFlightKind`].
     pub in_flight: [Count; 3],
+    /// What the end of a drain, or `drain.streams`, has ended, by [`InFlightKind`].
+    pub drained: [Count; 3],
     /// Connections that could not be made.
     pub connect_errors: Count,
     /// Requests that were sent again because nothing of them had arrived.
@@ -114,6 +135,11 @@ impl Meter {
     pub fn left(&self, kind: InFlightKind) {
         self.in_flight[kind as usize].sub(1);
     }
+
+    /// Counts something that a drain has ended.
+    pub fn ended(&self, kind: InFlightKind) {
+        self.drained[kind as usize].add(1);
+    }
 }
 
 /// The sum over workers of one color of one upstream.
@@ -127,6 +153,8 @@ pub struct Reading {
     pub sum_micros: u64,
     /// In flight now.
     pub in_flight: InFlight,
+    /// As [`Meter::drained`].
+    pub drained: InFlight,
     /// As [`Meter::connect_errors`].
     pub connect_errors: u64,
     /// As [`Meter::retries`].
@@ -193,14 +221,27 @@ impl Meters {
 
     /// What is in flight on one color, all upstreams together, whatever it is for.
     pub fn in_flight(&self, color: Color) -> InFlight {
+        self.total(color, |reading| reading.in_flight)
+    }
+
+    /// What drains of one color have ended, all upstreams together.
+    pub fn drained(&self, color: Color) -> InFlight {
+        self.total(color, |reading| reading.drained)
+    }
+
+    fn total(&self, color: Color, of: impl Fn(&Reading) -> InFlight) -> InFlight {
         let mut total = InFlight::default();
         for purpose in [Purpose::Ordinary, Purpose::Preview] {
-            for (_, _, reading) in self.sums(purpose).iter().filter(|(of, _, _)| *of == color) {
-                total += reading.in_flight;
+            for (_, _, reading) in self.sums(purpose).iter().filter(|(counted, _, _)| *counted == color) {
+                total += of(reading);
             }
         }
         total
     }
+}
+
+fn by_kind([requests, streams, tunnels]: &[Count; 3]) -> InFlight {
+    InFlight { requests: requests.get(), streams: streams.get(), tunnels: tunnels.get() }
 }
 
 fn sum(meters: &[Arc<Meter>]) -> Reading {
@@ -213,8 +254,8 @@ fn sum(meters: &[Arc<Meter>]) -> Reading {
             *total += count.get();
         }
         reading.sum_micros += meter.sum_micros.get();
-        let [requests, streams, tunnels] = &meter.in_flight;
-        reading.in_flight += InFlight { requests: requests.get(), streams: streams.get(), tunnels: tunnels.get() };
+        reading.in_flight += by_kind(&meter.in_flight);
+        reading.drained += by_kind(&meter.drained);
         reading.connect_errors += meter.connect_errors.get();
         reading.retries += meter.retries.get();
     }

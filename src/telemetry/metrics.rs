@@ -286,6 +286,17 @@ fn drains(page: &mut Page, facts: &Facts, tallies: &Tallies) {
             draining.sample(&[("color", color.as_str()), ("kind", kind)], count);
         }
     }
+    let mut ended =
+        page.counter("cutover_drain_ended_total", "What drain.streams or drain.timeout has ended, by kind.");
+    for color in Color::ALL {
+        let mut sum = InFlight::default();
+        for (_, _, reading) in facts.readings.iter().filter(|(of, _, _)| *of == color) {
+            sum += reading.drained;
+        }
+        for (kind, count) in KINDS.iter().zip([sum.requests, sum.streams, sum.tunnels]) {
+            ended.sample(&[("color", color.as_str()), ("kind", kind)], count);
+        }
+    }
     page.histogram("cutover_drain_seconds", "From a switch to the last byte of what began before it.").buckets(
         &[],
         &DRAIN_SECONDS,

@@ -139,14 +139,15 @@ impl Side {
     }
 
     /// The next piece of the body that comes from here.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece<'_>, BodyError>> {
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece<'_>, BodyError>> {
         match self {
             Side::Http1(wire) => wire.poll_body(cx),
             Side::Http2(stream) => stream.poll_body(cx),
         }
     }
 
-    fn consume(&mut self, n: usize) {
+    /// So much of the last piece was used.
+    pub(crate) fn consume(&mut self, n: usize) {
         match self {
             Side::Http1(wire) => wire.consume(n),
             Side::Http2(stream) => stream.consume(n),
@@ -262,12 +263,30 @@ impl Side {
     }
 }
 
+impl Copied {
+    /// The source is over; the sink may not have taken the last bit.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+}
+
 /// Copies a body from one side to the other, as far as it goes now.
 pub(crate) fn poll_copy(
     cx: &mut Context<'_>,
     from: &mut Side,
     to: &mut Side,
     copied: &mut Copied,
+) -> Poll<Result<(), CopyError>> {
+    poll_copy_seen(cx, from, to, copied, |_| {})
+}
+
+/// The same where somebody has to see what goes: all of a tunnel, whose length nobody knows, so that nothing of it is moved.
+pub(crate) fn poll_copy_seen(
+    cx: &mut Context<'_>,
+    from: &mut Side,
+    to: &mut Side,
+    copied: &mut Copied,
+    mut seen: impl FnMut(&[u8]),
 ) -> Poll<Result<(), CopyError>> {
     while !copied.finished {
         copied.waits_for_source = false;
@@ -284,6 +303,7 @@ pub(crate) fn poll_copy(
         match piece.map_err(CopyError::Source)? {
             Piece::Data(data) => {
                 let n = ready!(to.poll_send(cx, data)).map_err(CopyError::Sink)?;
+                seen(&data[..n]);
                 from.consume(n);
                 copied.bytes += n as u64;
             }

@@ -3,14 +3,18 @@ import asyncio
 import sys
 
 from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 
 
 async def echo(socket):
     await socket.send(sys.argv[1])
-    async for message in socket:
-        if message == "close 4001":
-            return await socket.close(4001, "as you like")
-        await socket.send(message)
+    try:
+        async for message in socket:
+            if message == "close 4001":
+                return await socket.close(4001, "as you like")
+            await socket.send(message)
+    except ConnectionClosed:
+        pass  # how, the client knows
 
 
 async def main():

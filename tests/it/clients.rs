@@ -158,6 +158,26 @@ async fn websockets_of_two_libraries_across_a_switch() {
     }
 }
 
+#[tokio::test]
+async fn a_crowd_of_websockets_is_spread_and_every_client_comes_again_to_the_new_color() {
+    const CROWD: usize = 100;
+    for mut command in [python("websocket_crowd.py"), node("websocket_crowd.js")] {
+        let (_blue_app, blue) = application("websocket_app.py", "blue").await;
+        let (_green_app, green) = application("websocket_app.py", "green").await;
+        let mut setup = Setup::at(blue, green);
+        setup.health = "interval = \"100ms\"".to_owned();
+        setup.drain = "timeout = \"60s\"\nstreams = \"spread\"\nspread = \"2s\"".to_owned();
+        let proxy = setup.start().await;
+        command.arg(format!("ws://{}/", proxy.http)).arg(CROWD.to_string());
+        let mut crowd = Talk::start(command);
+        crowd.expect("switch").await;
+        proxy.switch("green").await;
+        let told: serde_json::Value = serde_json::from_str(&crowd.says().await).expect("JSON");
+        assert_eq!(told["codes"], serde_json::json!({ "1012": CROWD }), "{told}");
+        assert_eq!(told["colors"], serde_json::json!({ "green": CROWD }), "{told}");
+    }
+}
+
 /// A client of the usual application: it is done, or says what it does not like.
 async fn done(mut command: Command, served: &Served, tls: bool) {
     if tls {

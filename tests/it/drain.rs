@@ -95,6 +95,9 @@ async fn what_is_left_at_the_timeout_is_ended_and_counted() {
     proxy.until("it is drained", |status| status["draining"].is_null()).await;
     let line = proxy.until_logged("what was left at drain.timeout was ended").await;
     assert!(line.contains("\"ended\":3"), "{line}");
+    let history = proxy.cli(&["history"]).await;
+    let said = String::from_utf8_lossy(&history.stdout);
+    assert!(said.contains("1 request and 1 stream and 1 tunnel had to be ended"), "{said}");
 }
 
 #[tokio::test]

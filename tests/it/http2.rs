@@ -631,11 +631,7 @@ async fn websockets_of_http2_reach_an_application_that_speaks_http1() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
     let mut client = Client::connect(proxy.http).await;
-    until("the proxy says that it can", async || {
-        client.get("/").await;
-        client.sender.is_extended_connect_protocol_enabled().then_some(())
-    })
-    .await;
+    until_extended_connect(&mut client).await;
     let (answer, mut send) = client.begin(websocket("/upgrade"), false).await.expect("it is taken");
     let answer = soon("an answer", answer).await.expect("an answer");
     assert_eq!(answer.status(), 200);
@@ -656,20 +652,26 @@ async fn websockets_of_http2_reach_an_application_that_speaks_http1() {
     proxy.until("it is over", |status| status["blue"]["tunnels"] == 0).await;
 }
 
-fn websocket(path: &str) -> Request<()> {
+/// Until the proxy has said that it knows extended CONNECT (RFC 8441).
+pub(crate) async fn until_extended_connect(client: &mut Client) {
+    until("the proxy says that it can", async || client.sender.is_extended_connect_protocol_enabled().then_some(()))
+        .await;
+}
+
+pub(crate) fn websocket(path: &str) -> Request<()> {
     let request = Request::connect(format!("http://test{path}")).extension(Protocol::from_static("websocket"));
     request.header("sec-websocket-version", "13").body(()).expect("a request")
 }
 
 /// Nothing more, and a clean end.
-async fn over(body: &mut RecvStream) {
+pub(crate) async fn over(body: &mut RecvStream) {
     while let Some(data) = soon("the end", body.data()).await {
         assert!(data.as_ref().is_ok_and(Bytes::is_empty), "{data:?}");
     }
 }
 
 /// So many bytes.
-async fn some(body: &mut RecvStream, n: usize) -> Vec<u8> {
+pub(crate) async fn some(body: &mut RecvStream, n: usize) -> Vec<u8> {
     let mut read = Vec::new();
     while read.len() < n {
         let data = soon("more", body.data()).await.expect("not over").expect("not broken");

@@ -26,6 +26,7 @@ mod releases;
 mod schema;
 mod soak;
 mod start;
+mod streams;
 mod switch;
 mod tls;
 mod tunnel;

@@ -416,7 +416,12 @@ impl World {
                 Effect::Drain(color, deadline) => {
                     assert_ne!(color, self.live.active, "the live color is being drained");
                     assert!(deadline >= self.now().mono, "a drain is over before it begins");
-                    self.late.push(Event::Drained(Drained { color, took: Duration::from_millis(7), ended: 0 }));
+                    self.late.push(Event::Drained(Drained {
+                        color,
+                        took: Duration::from_millis(7),
+                        ended: Left::default(),
+                        timed_out: false,
+                    }));
                 }
                 Effect::Hold(_) => (self.held, self.emptying) = (true, None),
                 Effect::Empty(drain, end) => {

@@ -95,8 +95,23 @@ pub struct DrainedAnswer {
     pub color: String,
     /// From the move to its last request, in microseconds.
     pub took_us: u64,
-    /// What `drain.timeout` had to end.
+    /// What was ended, by `drain.streams` or `drain.timeout`.
     pub ended: u64,
+    /// The same by kind.
+    pub by_kind: EndedAnswer,
+    /// Something was left at `drain.timeout`.
+    pub timed_out: bool,
+}
+
+/// What was ended, by kind.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EndedAnswer {
+    /// Requests that were not answered yet; they got 504.
+    pub requests: u64,
+    /// Answers whose body was under way; they were cut.
+    pub streams: u64,
+    /// Upgraded connections; WebSockets got a close frame.
+    pub tunnels: u64,
 }
 
 /// `GET /admin/releases`

@@ -11,7 +11,8 @@
 use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
-use crate::domain::rollout::{CommandId, DrainId, Effect, Hold, Left, Move, Outcome, Refusal, Rollout, State};
+use crate::domain::rollout::{CommandId, DrainId, Effect, Hold, Move, Outcome, Refusal, Rollout, State};
+use crate::domain::transition::Left;
 use crate::domain::transition::{Asked, Kind, Origin, Transition};
 
 /// The hold of a move.

@@ -9,6 +9,7 @@ use crate::domain::gate::{GatePolicy, GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::rollout::Unsafe;
 use crate::domain::schema::{Currents, FirstWrite, Labels, Reading, Verdict};
+use crate::domain::transition::Left;
 use crate::domain::transition::{
     Decision, Drained, FileOrder, Freeze, Generation, Origin, Previous, Quarantined, Transition,
 };
@@ -37,17 +38,6 @@ pub enum Overlap {
     Allow,
     /// New ones are held until those under way are over; see `rollout/hold.rs`.
     None,
-}
-
-/// What is still under way, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Left {
-    /// Requests that are not answered yet.
-    pub requests: u64,
-    /// Answers whose body is under way.
-    pub streams: u64,
-    /// Upgraded connections.
-    pub tunnels: u64,
 }
 
 /// What an operator asks for.

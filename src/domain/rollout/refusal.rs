@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::domain::color::Color;
 use crate::domain::gate::GateReport;
-use crate::domain::rollout::{Left, Refusal};
+use crate::domain::rollout::Refusal;
+use crate::domain::transition::Left;
 
 impl Refusal {
     /// The stable code.
@@ -96,13 +97,7 @@ fn unhealthy(f: &mut fmt::Formatter<'_>, report: &GateReport) -> fmt::Result {
 }
 
 fn not_drained(f: &mut fmt::Formatter<'_>, color: Color, after: Duration, left: Left) -> fmt::Result {
-    let counts = [(left.requests, "request"), (left.streams, "stream"), (left.tunnels, "tunnel")];
-    let under_way: Vec<_> = counts
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, kind)| format!("{count} {kind}{}", if count == 1 { "" } else { "s" }))
-        .collect();
-    let under_way = if under_way.is_empty() { "something".to_owned() } else { under_way.join(" and ") };
+    let under_way = if left.total() == 0 { "something".to_owned() } else { left.to_string() };
     write!(
         f,
         "{under_way} of {color} did not end in {:.1} s, so the requests held meanwhile went on to {color}; give it longer \

@@ -556,7 +556,12 @@ fn a_release_that_was_taken_back_as_bad_is_refused_until_it_is_forced_or_replace
 fn the_end_of_a_drain_is_written_down() {
     let mut script = Script::steady();
     script.command(1, forced()).written();
-    let drained = crate::domain::transition::Drained { color: Color::Blue, took: Duration::from_secs(3), ended: 2 };
+    let drained = crate::domain::transition::Drained {
+        color: Color::Blue,
+        took: Duration::from_secs(3),
+        ended: Left { requests: 2, ..Left::default() },
+        timed_out: true,
+    };
     script.at(3.0, Event::Drained(drained.clone()));
     let [line] = script.lines()[..] else { panic!("one line: {:?}", script.lines()) };
     assert_eq!((line.kind, line.drained.as_ref()), (Kind::Drained, Some(&drained)));

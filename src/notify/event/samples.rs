@@ -8,6 +8,7 @@ use crate::domain::gate::{GateReport, Probed};
 use crate::domain::notice::Event;
 use crate::domain::release::Release;
 use crate::domain::schema::Lineage;
+use crate::domain::transition::Left;
 use crate::domain::transition::{
     Asked, Decision, Drained, FileOrder, Generation, Kind, Origin, Previous, Transition, Trigger,
 };
@@ -74,7 +75,12 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
         }
         Event::Unchanged => plain(transition(Kind::Seen, now)),
         Event::Drained => {
-            let drained = Some(Drained { color: Color::Green, took: Duration::from_secs(30), ended: 3 });
+            let drained = Some(Drained {
+                color: Color::Green,
+                took: Duration::from_secs(30),
+                ended: Left { tunnels: 3, ..Left::default() },
+                timed_out: true,
+            });
             plain(Transition { drained, ..transition(Kind::Drained, now) })
         }
         Event::Done => plain(transition(Kind::KnownGood, now)),

@@ -1,0 +1,231 @@
+//! Two sides that are joined after an upgrade: bytes go both ways as they are, until both are done or the tunnel is ended.
+//!
+//! A WebSocket that is ended is told so (RFC 6455, 5.5.1): the frame under way goes to its end, a close frame with 1012 stands
+//! behind it, in both directions, and then nothing is waited for but the close frames of the two ends. So a client
+//! knows that it may come again at once, and that nothing is wrong. Everything else is cut: nobody here knows its words.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+
+use crate::proxy::error::Kind;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::slot::Fired;
+use crate::telemetry::meter::InFlightKind;
+use crate::wire::head::Head;
+use crate::wire::http1::Piece;
+use crate::wire::side::{Copied, CopyError, Side, poll_copy_seen};
+use crate::wire::websocket::{Frames, close_frame};
+
+/// So long it may take to end a WebSocket: enough for the rest of a frame and an answer over a slow line, and little beside
+/// `drain.timeout`, to which it is added.
+pub(crate) const ENDING: Duration = Duration::from_secs(5);
+
+/// Service restart (RFC 6455, 7.4.2, by IANA): the client may come again.
+const RESTART: u16 = 1012;
+const REASON: &str = "service restart";
+
+/// Joins the two sides. The lease of the request that opened the tunnel goes on. Whether both came to their end.
+pub(super) async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &mut Side, websocket: bool) -> bool {
+    exchange.becomes(InFlightKind::Tunnel);
+    side.become_tunnel();
+    upstream.become_tunnel();
+    let mut up = Half::new(websocket.then(Frames::of_client));
+    let mut down = Half::new(websocket.then(Frames::of_endpoint));
+    let joined = poll_fn(|cx| {
+        if let Some(fired @ (Fired::Deadline | Fired::Ended | Fired::Cut)) = exchange.slot.fired() {
+            return Poll::Ready(Joined::Ended(fired));
+        }
+        let sent = up.poll_pass(cx, side, upstream);
+        let received = down.poll_pass(cx, upstream, side);
+        match () {
+            () if sent.is_err() || received.is_err() => Poll::Ready(Joined::Broke),
+            () if up.over && down.over => Poll::Ready(Joined::Over),
+            () => Poll::Pending,
+        }
+    });
+    let whole = match joined.await {
+        Joined::Over => true,
+        Joined::Broke => false,
+        Joined::Ended(why) => {
+            exchange.broke(if why == Fired::Cut { Kind::Stopping } else { Kind::DrainTimeout });
+            exchange.begins_to_end(ENDING, why != Fired::Cut);
+            websocket && end(exchange, (side, &mut up), (upstream, &mut down)).await
+        }
+    };
+    exchange.bytes_in = up.copied.bytes;
+    exchange.bytes_out = down.copied.bytes;
+    whole
+}
+
+enum Joined {
+    Over,
+    Broke,
+    Ended(Fired),
+}
+
+/// Ends a WebSocket. Whether the client was told.
+async fn end(
+    exchange: &Exchange,
+    (client, up): (&mut Side, &mut Half),
+    (endpoint, down): (&mut Side, &mut Half),
+) -> bool {
+    // Who has had a close frame answers it, and the answer is worth more than a word of ours.
+    let mut up = Farewell::new(up, down.has_closed(), mask());
+    let mut down = Farewell::new(down, up.half.has_closed(), Some(close_frame(RESTART, REASON, None)));
+    poll_fn(|cx| {
+        let sent = up.poll(cx, client, endpoint);
+        let received = down.poll(cx, endpoint, client);
+        if sent.is_pending() || received.is_pending() {
+            return if exchange.slot.fired() == Some(Fired::Deadline) { Poll::Ready(()) } else { Poll::Pending };
+        }
+        Poll::Ready(())
+    })
+    .await;
+    for side in [&mut *client, &mut *endpoint] {
+        side.finish(&Head::default());
+    }
+    // What is not taken at once is not waited for.
+    poll_fn(|cx| {
+        let _ = endpoint.poll_shutdown(cx);
+        Poll::Ready(())
+    })
+    .await;
+    down.told
+}
+
+/// The close frame that an endpoint gets. What a client sends is masked by a number that nobody can guess (RFC 6455, 5.3).
+fn mask() -> Option<Vec<u8>> {
+    let mut mask = [0; 4];
+    rand::fill(&mut mask).ok()?;
+    Some(close_frame(RESTART, REASON, Some(mask)))
+}
+
+/// One direction of a tunnel.
+struct Half {
+    copied: Copied,
+    /// Its source is done, and its sink was told.
+    over: bool,
+    /// `None`: it is no WebSocket.
+    frames: Option<Frames>,
+}
+
+impl Half {
+    fn new(frames: Option<Frames>) -> Half {
+        Half { copied: Copied::default(), over: false, frames }
+    }
+
+    fn has_closed(&self) -> bool {
+        self.frames.is_some_and(|frames| frames.is_closed())
+    }
+
+    /// Passes on what there is; when the source is done, the sink is told.
+    fn poll_pass(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Result<(), CopyError> {
+        let Half { copied, over, frames } = self;
+        let seen = |sent: &[u8]| {
+            if let Some(frames) = frames {
+                frames.pass(sent);
+            }
+        };
+        if !*over && let Poll::Ready(ended) = poll_copy_seen(cx, from, to, copied, seen) {
+            ended?;
+            if let Poll::Ready(told) = to.poll_shutdown(cx) {
+                told.map_err(CopyError::Sink)?;
+                *over = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How one direction of a WebSocket is ended.
+struct Farewell<'a> {
+    half: &'a mut Half,
+    frames: Frames,
+    step: Step,
+    /// The sink had a close frame, or the end, and took it.
+    told: bool,
+}
+
+enum Step {
+    /// The frame under way goes to its end. With nothing to say behind it, everything goes on to the close of its source.
+    Completing {
+        word: Option<Vec<u8>>,
+    },
+    /// A close frame goes out; so much of it is written.
+    Saying {
+        word: Vec<u8>,
+        written: usize,
+    },
+    /// The sink was told. What comes now is not passed on; the close frame of the source is waited for.
+    Listening,
+    Done,
+}
+
+impl<'a> Farewell<'a> {
+    /// `answers`: its source has had a close frame from the other end.
+    fn new(half: &'a mut Half, answers: bool, word: Option<Vec<u8>>) -> Farewell<'a> {
+        let over = half.over || half.copied.is_finished();
+        let frames = half.frames.unwrap_or_else(Frames::of_client);
+        let step = if over { Step::Done } else { Step::Completing { word: word.filter(|_| !answers) } };
+        Farewell { half, frames, step, told: over }
+    }
+
+    /// Ready when there is nothing more to wait for. One end that broke does not keep the other from being told.
+    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Poll<()> {
+        if ready!(self.poll_steps(cx, from, to)).is_err() {
+            self.step = Step::Done;
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_steps(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Poll<Result<(), CopyError>> {
+        loop {
+            match &mut self.step {
+                Step::Completing { .. } if self.frames.is_lost() => self.step = Step::Done,
+                Step::Completing { .. } if self.frames.is_closed() => self.step = Step::Listening,
+                Step::Completing { word } if word.is_some() && self.frames.is_between() => {
+                    self.step = Step::Saying { word: word.take().unwrap_or_default(), written: 0 };
+                }
+                Step::Completing { word } => {
+                    let Poll::Ready(piece) = from.poll_body(cx) else {
+                        ready!(to.poll_flush(cx)).map_err(CopyError::Sink)?;
+                        return Poll::Pending;
+                    };
+                    let Piece::Data(data) = piece.map_err(CopyError::Source)? else {
+                        self.step = Step::Listening;
+                        continue;
+                    };
+                    let rest = if word.is_some() { self.frames.rest(data) } else { data.len() };
+                    let sent = ready!(to.poll_send(cx, &data[..rest])).map_err(CopyError::Sink)?;
+                    self.frames.pass(&data[..sent]);
+                    from.consume(sent);
+                    self.half.copied.bytes += sent as u64;
+                }
+                Step::Saying { word, written } if *written < word.len() => {
+                    *written += ready!(to.poll_send(cx, &word[*written..])).map_err(CopyError::Sink)?;
+                }
+                Step::Saying { .. } => self.step = Step::Listening,
+                Step::Listening => {
+                    ready!(to.poll_flush(cx)).map_err(CopyError::Sink)?;
+                    self.told = true;
+                    if self.frames.is_closed() || self.frames.is_lost() {
+                        self.step = Step::Done;
+                        continue;
+                    }
+                    match ready!(from.poll_body(cx)).map_err(CopyError::Source)? {
+                        Piece::Data(data) => {
+                            self.frames.pass(data);
+                            let read = data.len();
+                            from.consume(read);
+                        }
+                        Piece::End => self.step = Step::Done,
+                    }
+                }
+                Step::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
