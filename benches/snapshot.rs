@@ -75,6 +75,7 @@ fn published(routes: usize) -> (Plane, cutover::proxy::live::Publisher) {
         freeze: None,
         quarantine: Vec::new(),
         written_back: Vec::new(),
+        by_force: false,
         maintenance: false,
         seen: FileOrder { active: Color::Blue, release },
         lineage: Lineage::default(),

@@ -529,6 +529,7 @@ pub(crate) fn first_decision(config: &Config) -> Decision {
         freeze: None,
         quarantine: Vec::new(),
         lineage: Lineage::default().followed_by(&order.release, labels, None),
+        by_force: false,
         maintenance: false,
         seen: order,
         written_back: Vec::new(),

@@ -219,6 +219,9 @@ pub struct StatusAnswer {
     /// Requests are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldStatus>,
+    /// The color serves by force: its endpoints are asked also while no check passes.
+    #[serde(default)]
+    pub by_force: bool,
     /// Every request gets the maintenance answer.
     #[serde(default)]
     pub maintenance: bool,

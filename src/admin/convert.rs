@@ -123,6 +123,7 @@ impl StatusAnswer {
                 })
                 .collect(),
             hold: hold(status),
+            by_force: view.decision.by_force,
             maintenance: view.decision.maintenance,
             blue: ColorAnswer::new(&status.colors[Color::Blue]),
             green: ColorAnswer::new(&status.colors[Color::Green]),

@@ -169,6 +169,9 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
     if !status.durable {
         row("", painted(BAD, "not on disk: a restart would come up on the decision before; see the log"));
     }
+    if status.by_force {
+        row("", "by force: its endpoints are asked also while no check passes".to_owned());
+    }
     if let Some(to) = &status.moving_to {
         row("moving", format!("to {} ({})", color(to), status.phase));
     }

@@ -464,6 +464,7 @@ impl Rollout {
             },
             freeze: current.freeze.clone(),
             quarantine,
+            by_force: if underway.to == current.active { current.by_force } else { underway.forced },
             maintenance: current.maintenance,
             seen: current.seen.clone(),
             written_back: self.written_back(underway.to),

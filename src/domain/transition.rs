@@ -40,6 +40,8 @@ pub struct Decision {
     pub freeze: Option<Freeze>,
     /// Releases that were rolled back and may not come again unless forced, oldest first.
     pub quarantine: Vec<Quarantined>,
+    /// The color serves by force, whatever its checks said: so its endpoints are asked also while no check passes.
+    pub by_force: bool,
     /// Requests get the maintenance answer instead of being served.
     pub maintenance: bool,
     /// The order last seen in the configuration file, obeyed or not. Only a change against it is a new order.

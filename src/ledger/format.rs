@@ -157,6 +157,8 @@ struct Decided {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     quarantine: Vec<Bad>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    by_force: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     maintenance: bool,
     seen: Standing,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -265,6 +267,7 @@ impl Entry {
                     until: freeze.until.map(time),
                 }),
                 quarantine: decision.quarantine.iter().map(bad).collect(),
+                by_force: decision.by_force,
                 maintenance: decision.maintenance,
                 seen: standing(decision.seen.active, &decision.seen.release),
                 written_back: decision.written_back.iter().map(Color::to_string).collect(),
@@ -361,6 +364,7 @@ impl Decided {
             previous,
             freeze,
             quarantine: self.quarantine.into_iter().map(Bad::into_quarantined).collect::<Option<_>>()?,
+            by_force: self.by_force,
             maintenance: self.maintenance,
             seen: FileOrder { active, release },
             written_back: self.written_back.iter().map(|color| color.parse().ok()).collect::<Option<_>>()?,

@@ -67,6 +67,7 @@ fn transition(generation: u64) -> Transition {
                 by: "cutover".to_owned(),
                 reason: "slow".to_owned(),
             }],
+            by_force: false,
             maintenance: false,
             seen: order,
             written_back: vec![Color::Green],

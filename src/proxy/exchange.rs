@@ -105,11 +105,14 @@ impl Exchange {
         let index = worker.index;
         let now = clock::millis(worker.now());
         let admitted = self.admitted.as_mut().expect("only called after admit");
-        let pool = &admitted.admission.pool;
+        let Admission { pool, by_force, .. } = &*admitted.admission;
         if let Some(before) = admitted.endpoint.take() {
             pool.endpoints[before].load(index).sub(1);
         }
         admitted.endpoint = pool.pick(index, draw, now, tried);
+        if *by_force && admitted.endpoint.is_none() {
+            admitted.endpoint = pool.pick_anyhow(draw, tried);
+        }
         if let Some(endpoint) = admitted.endpoint {
             pool.endpoints[endpoint].load(index).add(1);
         }

@@ -72,6 +72,8 @@ pub(crate) struct Admission {
     pub(crate) meter: Arc<Meter>,
     pub(crate) generation: u64,
     pub(crate) release: Arc<str>,
+    /// Endpoints are asked also while no check of any passes: somebody knows better.
+    pub(crate) by_force: bool,
     /// Where the release can be taken back only until its first write.
     pub(crate) first_write: Option<Arc<FirstWrite>>,
     /// The color does not serve; what answers have to say then.
@@ -369,6 +371,7 @@ impl Compiler {
                     meter: Arc::clone(meter),
                     generation: decision.generation.0,
                     release: Arc::clone(release),
+                    by_force: decision.by_force && purpose == Purpose::Ordinary,
                     // What a tester writes is no write of the release that serves.
                     first_write: self.first_write.clone().filter(|_| purpose == Purpose::Ordinary),
                     preview: mark.clone(),

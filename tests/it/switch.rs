@@ -341,3 +341,28 @@ async fn both_colors_are_probed_always() {
         proxy.switch(color).await;
     }
 }
+
+#[tokio::test]
+async fn a_color_that_serves_by_force_is_asked_although_no_check_passes() {
+    let (blue, green) = pair().await;
+    let mut proxy = Proxy::start(&blue, &green).await;
+    proxy.switch("green").await;
+    blue.set_healthy(false);
+    proxy.until("blue is known to be down", |status| status["blue"]["endpoints"][0]["health"] == "down").await;
+    assert_eq!(proxy.cli(&["rollback"]).await.status.code(), Some(3));
+    let forced = proxy.cli(&["rollback", "--force", "--reason", "only its check is broken"]).await;
+    assert!(forced.status.success(), "{forced:?}");
+    assert_eq!(proxy.color().await, "blue");
+    // What is written in the file by then is the same order.
+    proxy.until("it is written", |status| status["file"]["disagrees"] == false && status["durable"] == true).await;
+    proxy.kill_and_restart().await;
+    proxy.until("blue is known to be down", |status| status["blue"]["endpoints"][0]["health"] == "down").await;
+    assert_eq!(proxy.color().await, "blue");
+    assert_eq!(proxy.status().await["by_force"], true);
+
+    proxy.switch("green").await;
+    assert_eq!(proxy.status().await["by_force"], false);
+    green.set_healthy(false);
+    proxy.until("green is known to be down", |status| status["green"]["endpoints"][0]["health"] == "down").await;
+    assert_eq!(proxy.get("/").await.status, 503);
+}

@@ -89,6 +89,7 @@ impl World {
             previous: None,
             freeze: None,
             quarantine: Vec::new(),
+            by_force: false,
             maintenance: false,
             seen: file.clone(),
             written_back: Vec::new(),

@@ -52,6 +52,7 @@ fn decision(seen: Color) -> Decision {
         previous: None,
         freeze: None,
         quarantine: Vec::new(),
+        by_force: false,
         maintenance: false,
         seen: order(seen),
         written_back: Vec::new(),

@@ -145,6 +145,7 @@ fn transition(kind: Kind, now: SystemTime) -> Transition {
         known_good: None,
         previous: forward.then_some(Previous { color: Color::Blue, release: blue, until: now, known_good: Some(now) }),
         freeze: None,
+        by_force: false,
         maintenance: false,
         quarantine: Vec::new(),
         lineage: Lineage::default(),

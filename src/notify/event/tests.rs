@@ -28,6 +28,7 @@ fn transition(kind: Kind, seconds: u64) -> Transition {
         known_good: Some(at(0)),
         previous: None,
         freeze: None,
+        by_force: false,
         maintenance: false,
         quarantine: Vec::new(),
         lineage: Lineage::default(),

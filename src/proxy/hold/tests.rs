@@ -28,6 +28,7 @@ fn decision(generation: u64, active: Color) -> Decision {
         previous: None,
         freeze: None,
         quarantine: Vec::new(),
+        by_force: false,
         maintenance: false,
         written_back: Vec::new(),
         seen: FileOrder { active, release },

@@ -1,8 +1,9 @@
 //! The choice of an endpoint for one request.
 //!
 //! Endpoints that are up come first, those of which nothing is known yet next, and after them, for nothing better is
-//! left, those that are ejected, in the same order; one that is down never. Among equals it is least requests or round
-//! robin. Where nobody is down or ejected that is one look at the state of each, and one at the load of two.
+//! left, those that are ejected, in the same order; one that is down only where a color serves by force. Among equals it
+//! is least requests or round robin. Where nobody is down or ejected that is one look at the state of each, and one at
+//! the load of two.
 
 use std::sync::atomic::Ordering;
 
@@ -51,6 +52,14 @@ impl Pool {
         };
         // Another thread may have changed somebody's state since they were counted.
         picked.or_else(|| (0..self.endpoints.len()).find(|index| ORDER.contains(&field.class_of(*index))))
+    }
+
+    /// Picks among those that are down, where somebody wants them to be asked all the same.
+    #[cold]
+    pub(crate) fn pick_anyhow(&self, draw: u64, tried: &[usize]) -> Option<usize> {
+        let all = self.endpoints.len();
+        let first = below(all, draw >> 32);
+        (first..all).chain(0..first).find(|index| !tried.contains(index))
     }
 
     fn field<'a>(&'a self, now: u64, tried: &'a [usize]) -> Option<Field<'a>> {

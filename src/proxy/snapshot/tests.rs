@@ -27,6 +27,7 @@ fn decision(generation: u64, active: Color) -> Decision {
         freeze: None,
         quarantine: Vec::new(),
         written_back: Vec::new(),
+        by_force: false,
         maintenance: false,
         seen: FileOrder { active, release },
         lineage: Lineage::default(),
