@@ -96,7 +96,8 @@ pub fn websocket(bytes: &[u8], masked: bool, piece: usize) {
             "after {passed} of {bytes:?}"
         );
         if next > passed && now == Walk::Within {
-            let early = (passed + 1..next).any(|cut| Walk::over(&bytes[..cut], masked) != Walk::Within);
+            let ends = |cut: usize| matches!(Walk::over(&bytes[..cut], masked), Walk::Between | Walk::Closed);
+            let early = (passed + 1..next).any(ends);
             assert!(!early, "a frame ends within {passed}..{next} of {bytes:?}");
         }
         let to = (passed + piece.max(1)).min(bytes.len());

@@ -141,29 +141,33 @@ pub(crate) fn remove_hop_by_hop(head: &mut Head) -> Option<Vec<u8>> {
 
 /// Removes `Connection` and the fields that it lists; whether it lists `upgrade`.
 fn remove_listed(head: &mut Head) -> bool {
-    let mut upgrades = false;
+    let (mut upgrades, mut closes) = (false, false);
     let mut listed = Vec::new();
     for token in connection_tokens(head) {
         if token.eq_ignore_ascii_case("upgrade") {
             upgrades = true;
+        } else if token.eq_ignore_ascii_case("close") {
+            closes = true;
         } else if !token.eq_ignore_ascii_case("te") && !end_to_end(token) {
             listed.push(token.to_owned());
         }
     }
     head.remove(Name::Connection);
+    if closes {
+        // No such field exists, and the rule has no exception (RFC 9110, 7.6.1).
+        head.remove_named("close");
+    }
     for token in listed {
         head.remove_named(&token);
     }
     upgrades
 }
 
-/// What `Connection` lists, but for the two that say nothing of a field.
+/// What `Connection` lists. `Keep-Alive` is removed anyway.
 fn connection_tokens(head: &Head) -> impl Iterator<Item = &str> {
     let values = head.all(Name::Connection).filter_map(|value| std::str::from_utf8(value).ok());
     let tokens = values.flat_map(|value| value.split(',')).map(str::trim);
-    tokens.filter(|token| {
-        !token.is_empty() && !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive")
-    })
+    tokens.filter(|token| !token.is_empty() && !token.eq_ignore_ascii_case("keep-alive"))
 }
 
 /// Whether the connection goes on behind this message (RFC 9112, 9.3).

@@ -96,6 +96,7 @@ fn fields_for_this_hop_and_those_that_connection_lists_are_removed() {
     for fields in [
         &[("connection", "keep-alive, x-hop"), ("x-hop", "1"), ("keep-alive", "timeout=5")][..],
         &[("connection", "close"), ("connection", "X-Hop"), ("x-hop", "1"), ("proxy-connection", "close")][..],
+        &[("connection", "Close"), ("close", "x")][..],
         &[("te", "gzip"), ("transfer-encoding", "chunked"), ("upgrade", "websocket")][..],
     ] {
         check(false, fields, &added);
