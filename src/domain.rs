@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod color;
+pub mod deployment;
 pub mod gate;
 pub mod health;
 pub mod history;
@@ -13,4 +14,6 @@ pub mod notice;
 pub mod release;
 pub mod rollout;
 pub mod schema;
+pub mod split;
 pub mod transition;
+pub mod verdict;

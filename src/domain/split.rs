@@ -1,0 +1,132 @@
+//! How requests are shared between the two colors while a new release is watched.
+//!
+//! A request is a draw out of 2^64: by chance, or a hash of what identifies the user and of the deployment's salt. It goes to
+//! the candidate if the draw is below the weight. So the answer needs no memory: it is the same on every worker and after a
+//! restart, and a growing weight only ever moves users from the stable color to the candidate.
+
+use std::fmt;
+
+use crate::domain::color::Color;
+
+/// A share of the requests, in hundredths of a percent: 0 to 10,000.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// No request.
+    pub const NONE: Weight = Weight(0);
+    /// Every request.
+    pub const ALL: Weight = Weight(10_000);
+
+    /// `None` above 10,000.
+    #[must_use]
+    pub const fn new(basis_points: u16) -> Option<Weight> {
+        if basis_points <= Weight::ALL.0 { Some(Weight(basis_points)) } else { None }
+    }
+
+    /// In hundredths of a percent.
+    #[must_use]
+    pub const fn basis_points(self) -> u16 {
+        self.0
+    }
+
+    /// From 0 to 1.
+    #[must_use]
+    pub fn share(self) -> f64 {
+        f64::from(self.0) / f64::from(Weight::ALL.0)
+    }
+
+    /// What the others get.
+    #[must_use]
+    pub const fn rest(self) -> Weight {
+        Weight(Weight::ALL.0 - self.0)
+    }
+
+    /// Whether a draw is within it.
+    #[must_use]
+    pub const fn takes(self, draw: u64) -> bool {
+        // The upper half of the draw, scaled to 0..10,000; exact at both ends.
+        (draw >> 32) * (Weight::ALL.0 as u64) >> 32 < self.0 as u64
+    }
+}
+
+/// `5 %`, `0.25 %`.
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} %", f64::from(self.0) / 100.0)
+    }
+}
+
+/// Which color a request gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// The color whose release is watched.
+    pub candidate: Color,
+    /// Its share of the requests.
+    pub weight: Weight,
+    /// What hashes of users are mixed with, so that each deployment begins with other users.
+    pub salt: u64,
+}
+
+impl Split {
+    /// The color for a draw.
+    #[must_use]
+    pub const fn color(&self, draw: u64) -> Color {
+        if self.weight.takes(draw) { self.candidate } else { self.candidate.other() }
+    }
+
+    /// The share of a color.
+    #[must_use]
+    pub fn of(&self, color: Color) -> Weight {
+        if color == self.candidate { self.weight } else { self.weight.rest() }
+    }
+}
+
+/// The draw of a user: the same for the same key and salt, whatever the machine.
+#[must_use]
+pub fn draw(key: &[u8], salt: u64) -> u64 {
+    // FNV-1a, and the finalizer of SplitMix64, without which its upper bits are hardly mixed. Users choose their keys, but
+    // whoever does can only choose the color that he sees himself.
+    let hash = key
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325 ^ salt, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weight(basis_points: u16) -> Weight {
+        Weight::new(basis_points).expect("a share")
+    }
+
+    #[test]
+    fn none_is_nobody_and_all_is_everybody() {
+        for draw in [0, 1, u64::MAX / 2, u64::MAX - 1, u64::MAX] {
+            assert!(!Weight::NONE.takes(draw) && Weight::ALL.takes(draw), "{draw}");
+        }
+        assert_eq!(Weight::new(10_001), None);
+    }
+
+    #[test]
+    fn a_growing_weight_moves_users_to_the_candidate_only() {
+        for user in 0..2_000_u32 {
+            let draw = draw(&user.to_be_bytes(), 7);
+            let took: Vec<bool> = (0..=100).map(|percent| weight(percent * 100).takes(draw)).collect();
+            assert!(took.is_sorted(), "user {user}: {took:?}");
+        }
+    }
+
+    #[test]
+    fn users_are_shared_as_the_weight_says_and_otherwise_in_each_deployment() {
+        let users = |salt| (0..40_000_u32).filter(|user| weight(500).takes(draw(&user.to_be_bytes(), salt))).collect();
+        let (first, second): (Vec<u32>, Vec<u32>) = (users(1), users(2));
+        // Within five standard deviations of 2,000.
+        assert!(first.len().abs_diff(2_000) < 220 && second.len().abs_diff(2_000) < 220);
+        let both = first.iter().filter(|user| second.contains(user)).count();
+        assert!(both < 200, "{both} of {} are the same", first.len());
+    }
+}

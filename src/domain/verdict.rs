@@ -1,0 +1,94 @@
+//! What the judge says of a release: a verdict, with what it rests on. Whole numbers only, so that it can be kept in the
+//! ledger and compared.
+
+use std::time::Duration;
+
+/// Whether a release is worse than what it replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Proved to be no worse than what is tolerated.
+    Pass,
+    /// Neither is proved.
+    Insufficient,
+    /// Evidence that it is worse, short of what a rollback needs: go no further.
+    Suspect,
+    /// Proved to be worse: go back.
+    Fail,
+}
+
+/// What kind of bad event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// 5xx, an endpoint that breaks off or does not answer, a failed gRPC call.
+    Error,
+    /// Slower than the stable release's median, with the margin.
+    SlowP50,
+    /// Slower than nine of ten.
+    SlowP90,
+    /// Slower than 99 of a hundred.
+    SlowP99,
+    /// 4xx. Holds a deployment, and never takes it back.
+    ClientError,
+    /// The client left before the answer. Holds only.
+    Abort,
+    /// CPU time for each request. Holds, unless the operator opted in.
+    Cpu,
+}
+
+/// One side of a comparison.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Requests that are over.
+    pub requests: u64,
+    /// How many of them were bad in this way.
+    pub bad: u64,
+    /// For latency, the quantile that the class is about.
+    pub latency: Option<Duration>,
+}
+
+/// What one component of a verdict says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which kind of event.
+    pub class: Class,
+    /// On which route; `None`: all of them together.
+    pub route: Option<String>,
+    /// The release that is watched.
+    pub candidate: Sample,
+    /// What it is compared with.
+    pub stable: Sample,
+    /// Evidence that it is worse, as odds to one; saturates.
+    pub evidence: u64,
+}
+
+/// How far a verdict is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Further requests to the candidate.
+    pub requests: u64,
+    /// How long they take to come at the present rate; `None`: none come.
+    pub time: Option<Duration>,
+}
+
+/// What the judge says after a tick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Worse or not.
+    pub verdict: Verdict,
+    /// All the evidence that it is worse, as odds to one; saturates.
+    pub evidence: u64,
+    /// A rollback needs so much.
+    pub limit: u64,
+    /// What the verdict rests on, the heaviest first; for [`Verdict::Fail`] and [`Verdict::Suspect`] never empty.
+    pub findings: Vec<Finding>,
+    /// What [`Verdict::Pass`] still needs; `None` where it is reached, or further away with each request.
+    pub needs: Option<Needs>,
+    /// The release that it is compared with fails, too: evidence against the candidate alone counts still.
+    pub baseline_unhealthy: bool,
+    /// There was nothing to compare with at the same time: judged by what was before.
+    pub without_control: bool,
+    /// Requests that the candidate was given, all in all.
+    pub exposed: u64,
+    /// How many of them ended in an error.
+    pub harmed: u64,
+}
