@@ -6,6 +6,7 @@
 
 mod file;
 mod format;
+pub mod ticks;
 mod verify;
 
 use std::fmt;

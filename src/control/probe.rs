@@ -20,7 +20,7 @@ use crate::proxy::pool::{Endpoint, Pool, Rules};
 use crate::proxy::transport;
 use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name};
-use crate::wire::http1::{HeadError, Wire};
+use crate::wire::http1::{HeadError, Piece, Wire};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
@@ -221,15 +221,7 @@ async fn ask(
     }
     let socket = connect(endpoint, rules).await?;
     let Some(path) = &policy.path else { return Ok((true, "connected".to_owned(), None)) };
-    let host = match (&policy.host, &endpoint.address) {
-        (Some(host), _) => host.clone(),
-        (None, EndpointAddress::Unix(_)) => "localhost".to_owned(),
-        (None, EndpointAddress::Ip(_) | EndpointAddress::Name { .. }) => endpoint.name.to_string(),
-    };
-    let mut request = Head::default();
-    request.set_request_line(b"GET", path.as_bytes());
-    request.push_known(Name::Host, host.as_bytes());
-    request.push(b"user-agent", b"cutover-probe");
+    let mut request = request(endpoint, policy, path);
     let answer = if rules.http2 {
         match over_http2(&request, socket, rules).await? {
             Some(answer) => answer,
@@ -251,6 +243,73 @@ async fn ask(
     let release = policy.release_header.as_ref().and_then(|name| answer.named(name.as_bytes()));
     let release = release.map(|release| String::from_utf8_lossy(release).chars().take(200).collect());
     Ok((passed, detail, release))
+}
+
+fn request(endpoint: &Endpoint, policy: &HealthConfig, path: &str) -> Head {
+    let host = match (&policy.host, &endpoint.address) {
+        (Some(host), _) => host.clone(),
+        (None, EndpointAddress::Unix(_)) => "localhost".to_owned(),
+        (None, EndpointAddress::Ip(_) | EndpointAddress::Name { .. }) => endpoint.name.to_string(),
+    };
+    let mut request = Head::default();
+    request.set_request_line(b"GET", path.as_bytes());
+    request.push_known(Name::Host, host.as_bytes());
+    request.push(b"user-agent", b"cutover-probe");
+    request
+}
+
+/// The body of a 200 from an endpoint, as far as `limit`, asked for as a probe asks.
+pub(super) async fn fetch(
+    endpoint: &Endpoint,
+    rules: &Rules,
+    policy: &HealthConfig,
+    path: &str,
+    limit: usize,
+) -> Result<Vec<u8>, String> {
+    let socket = connect(endpoint, rules).await?;
+    let mut request = request(endpoint, policy, path);
+    if rules.http2 {
+        let connected = transport::http2(socket, rules).await;
+        let (stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
+        let mut side = Side::Http2(Box::new(stream));
+        let mut body = pin!(body_of(&request, &mut side, limit));
+        return tokio::select! {
+            biased;
+            body = &mut body => body,
+            _ = connection => body.await,
+        };
+    }
+    request.push_known(Name::Connection, b"close");
+    body_of(&request, &mut Side::Http1(Box::new(Wire::new(socket))), limit).await
+}
+
+async fn body_of(request: &Head, side: &mut Side, limit: usize) -> Result<Vec<u8>, String> {
+    let answer = answer_to(request, side).await?;
+    if answer.status != 200 {
+        return Err(format!("answered {}", answer.status));
+    }
+    if side.is_bodiless() {
+        return Ok(Vec::new());
+    }
+    side.expect_body(Framing::of_answer(&answer, false).map_err(|_| "the answer is not HTTP".to_owned())?);
+    let mut body = Vec::new();
+    poll_fn(|cx| {
+        while body.len() < limit {
+            let n = match ready!(side.poll_body(cx)) {
+                Ok(Piece::Data(data)) => {
+                    body.extend_from_slice(data);
+                    data.len()
+                }
+                Ok(Piece::End) => break,
+                Err(error) => return Poll::Ready(Err(error.to_string())),
+            };
+            side.consume(n);
+        }
+        Poll::Ready(Ok(()))
+    })
+    .await?;
+    body.truncate(limit);
+    Ok(body)
 }
 
 const CLOSED: &str = "closed without an answer";

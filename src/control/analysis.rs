@@ -1,0 +1,271 @@
+//! Once a tick: what was counted becomes what the judge is told, is recorded, and what the judge says becomes an event.
+//!
+//! The record is the evidence (`ledger::ticks`): a process that comes up in the middle of a deployment reads it and goes on.
+
+mod cpu;
+mod watched;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::config::{AnalysisConfig, Config, Sticky};
+use crate::control::{Controller, Input};
+use crate::domain::analysis::{Before, Policy, Report};
+use crate::domain::color::{Color, PerColor};
+use crate::domain::deployment::{Deployment, DeploymentId, Mode};
+use crate::domain::rollout::{Event, Fitness};
+use crate::domain::verdict::{Class, Sample as Aftermath};
+use crate::ledger::ticks::{Recorded, TickLog, TicksError, text};
+use crate::proxy::live::Publisher;
+use crate::telemetry::routes::{Counts, Sample, Sampler};
+
+pub(super) use cpu::{Cpu, Reading};
+use watched::{Baselines, Watched};
+
+/// So many connections in a row that could not be made say what a check would say a moment later.
+const CONNECTIONS_FAILED: u64 = 20;
+
+/// What looks at the numbers.
+#[derive(Debug)]
+pub(super) struct Analysis {
+    sampler: Sampler,
+    /// What each color has had since the process started.
+    totals: PerColor<Counts>,
+    baselines: Baselines,
+    log: TickLog,
+    state: PathBuf,
+    watched: Option<Watched>,
+    pub(super) cpu: Cpu,
+    /// What the color that serves had when an automatic rollback was made.
+    before_aftermath: Option<(DeploymentId, Color, Counts)>,
+    /// Failed connections since the last good request, by color.
+    connections_failed: PerColor<u64>,
+    fitness: PerColor<Fitness>,
+}
+
+impl Analysis {
+    pub(super) fn start(config: &Config, publisher: &Publisher) -> std::io::Result<Analysis> {
+        Ok(Analysis {
+            sampler: Sampler::new(publisher.routes().clone()),
+            totals: PerColor::default(),
+            baselines: Baselines::default(),
+            log: TickLog::start(&config.state.dir)?,
+            state: config.state.dir.clone(),
+            watched: None,
+            cpu: Cpu::default(),
+            before_aftermath: None,
+            connections_failed: PerColor::default(),
+            fitness: PerColor::default(),
+        })
+    }
+
+    /// Where the judge of the deployment in force stands.
+    pub(super) fn report(&self) -> Option<Report> {
+        self.watched.as_ref().map(|watched| watched.judge.report())
+    }
+
+    /// The record of a deployment, as it is on disk.
+    pub(super) fn record(&self, id: DeploymentId) -> impl FnOnce() -> Result<Vec<u8>, TicksError> + Send + 'static {
+        let state = self.state.clone();
+        move || text(&state, id)
+    }
+}
+
+/// What the judge goes by.
+fn policy(config: &AnalysisConfig, deployment: &Deployment, endpoints: u64, before: Before) -> Policy {
+    let planned = deployment.plan.bake + deployment.plan.max_step * u32::try_from(deployment.plan.steps.len()).unwrap_or(1);
+    let ticks = planned.as_millis() / config.tick.as_millis().max(1);
+    Policy {
+        alpha: config.false_rollback_per_deploy.get(),
+        suspect_at: f64::from(config.suspect_at),
+        ratio_tolerated: config.ratio_tolerated.get(),
+        error_floor: config.error_floor.share(),
+        latency_margin: config.latency_margin.get(),
+        latency_min_delta: config.latency_min_delta,
+        warmup_requests: u64::from(config.warmup.requests) * endpoints,
+        warmup_time: config.warmup.time,
+        pass_error_below: config.pass_error_below.share(),
+        pass_beta: config.pass_beta.get(),
+        baseline_unhealthy: config.baseline_unhealthy.share(),
+        cpu_rolls_back: config.cpu.as_ref().is_some_and(|cpu| cpu.decide),
+        max_routes: config.max_routes,
+        horizon: u64::try_from(ticks).ok().filter(|ticks| *ticks > 0),
+        lost: deployment.lost,
+        before: Some(before),
+        ..Policy::default()
+    }
+}
+
+impl Controller {
+    /// The end of a tick.
+    pub(super) fn look_at_numbers(&mut self) {
+        let sample = self.analysis.sampler.sample();
+        for route in &sample.routes {
+            for batch in &route.batches {
+                for color in Color::ALL {
+                    self.analysis.totals[color].add(&batch.counts[color]);
+                }
+            }
+        }
+        self.analysis.baselines.turn(Instant::now(), &self.analysis.sampler);
+        self.look_at_connections(&sample);
+        self.judge(&sample);
+        self.look_at_aftermath();
+        self.ask_for_cpu();
+    }
+
+    fn judge(&mut self, sample: &Sample) {
+        let decision = self.rollout.view().decision;
+        let deployment = decision.deployment.filter(|deployment| deployment.mode != Mode::Off);
+        let routes = self.analysis.sampler.routes();
+        let Some(deployment) = deployment else {
+            if self.analysis.watched.take().is_some() {
+                routes.forget_thresholds();
+                routes.count_first_events(None);
+            }
+            return;
+        };
+        if self.analysis.watched.as_ref().is_none_or(|watched| watched.id() != deployment.id) {
+            self.begin_to_watch(&deployment, sample.tick);
+        }
+        let used = self.analysis.cpu.take_window(&deployment);
+        let Analysis { watched: Some(watched), sampler, baselines, log, .. } = &mut self.analysis else { return };
+        watched.stands_at(&deployment, sample.tick, baselines, sampler.routes(), log);
+        let judgement = watched.tick(sample, &deployment, used, baselines, sampler.routes(), log);
+        self.handle(Event::Judged(deployment.id, Box::new(judgement)));
+    }
+
+    /// A deployment begins, or goes on in this process.
+    fn begin_to_watch(&mut self, deployment: &Deployment, tick: u64) {
+        let keyed = self.config.canary.sticky != Sticky::Off;
+        let recorded = match Recorded::load(&self.analysis.state, deployment.id) {
+            Ok(recorded) if recorded.policy.lost == deployment.lost => Some(recorded),
+            Ok(_) | Err(TicksError::Unknown(_)) => None,
+            Err(error) => {
+                tracing::warn!(deployment = %deployment.id, %error, "The record of the analysis can't be used.");
+                None
+            }
+        };
+        let mut deployment = deployment.clone();
+        if recorded.is_none() && self.began_before(&deployment) {
+            tracing::warn!(deployment = %deployment.id, "What was seen of the release before the restart is lost; its evidence begins anew.");
+            self.handle(Event::EvidenceLost(deployment.id));
+            let now = self.rollout.view().decision.deployment;
+            let Some(same) = now.filter(|now| now.id == deployment.id) else { return };
+            deployment = same;
+        }
+        let endpoints = self.publisher.pools()[deployment.candidate].iter().map(|pool| pool.endpoints.len()).sum::<usize>();
+        let stable = &self.analysis.totals[deployment.stable_color()];
+        let before = Before { requests: stable.completed, errors: stable.bad[Class::Error as usize] };
+        let policy = policy(&self.config.analysis, &deployment, endpoints as u64, before);
+        let Analysis { sampler, log, watched, .. } = &mut self.analysis;
+        sampler.routes().forget_thresholds();
+        sampler.routes().count_first_events(keyed.then_some(deployment.id));
+        *watched = Some(match recorded {
+            Some(recorded) => Watched::resume(&deployment, keyed, tick, &recorded, sampler.routes()),
+            None => {
+                let (release, stable) = (deployment.release.to_string(), deployment.stable.to_string());
+                let head = Recorded { id: deployment.id, release, stable, policy, entries: Vec::new() };
+                log.begin(head.clone());
+                Watched::begin(&deployment, keyed, tick, head.policy)
+            }
+        });
+    }
+
+    /// Whether a process before this one has watched it.
+    fn began_before(&self, deployment: &Deployment) -> bool {
+        self.found_at_start == Some(deployment.id)
+    }
+
+    /// Many connections that could not be made, and nothing good in between, are as good as a failed check, and earlier.
+    fn look_at_connections(&mut self, sample: &Sample) {
+        let mut good: PerColor<u64> = PerColor::default();
+        for route in &sample.routes {
+            for color in Color::ALL {
+                let counts = route.batches.iter().map(|batch| &batch.counts[color]);
+                good[color] += counts.map(|c| c.completed.saturating_sub(c.bad[Class::Error as usize])).sum::<u64>();
+            }
+        }
+        let meters = self.publisher.meters().read();
+        for color in Color::ALL {
+            let of = meters.iter().filter(|(of, ..)| *of == color);
+            let failed: u64 = of.map(|(.., reading)| reading.connect_errors).sum();
+            let before = std::mem::replace(&mut self.analysis.connections_failed[color], failed);
+            let run = &mut self.failed_in_a_row[color];
+            *run = if good[color] > 0 { 0 } else { *run + failed.saturating_sub(before) };
+        }
+        self.look_at_fitness();
+    }
+
+    /// Says whether colors can serve, whenever that changes.
+    pub(super) fn look_at_fitness(&mut self) {
+        use crate::domain::health::Health;
+        for color in Color::ALL {
+            let mut fitness = Fitness::Fit;
+            for pool in &self.publisher.pools()[color] {
+                let health = || pool.endpoints.iter().map(|endpoint| endpoint.health());
+                if health().all(|health| health == Health::Down) {
+                    fitness = Fitness::Down(format!("no endpoint of {} passes its checks", pool.upstream));
+                    break;
+                }
+                if !health().any(|health| health == Health::Up) {
+                    fitness = Fitness::Unknown;
+                }
+            }
+            let run = self.failed_in_a_row[color];
+            if run >= CONNECTIONS_FAILED {
+                fitness = Fitness::Down(format!("{run} connections in a row could not be made"));
+            }
+            let known = &mut self.analysis.fitness[color];
+            let same = match (&*known, &fitness) {
+                // The number in the reason is no news.
+                (Fitness::Down(_), Fitness::Down(_)) => true,
+                (known, fitness) => known == fitness,
+            };
+            if !same {
+                known.clone_from(&fitness);
+                self.handle(Event::Fitness(color, fitness));
+            }
+        }
+    }
+
+    /// Whether it was the release: what the color that serves now has done since an automatic rollback.
+    fn look_at_aftermath(&mut self) {
+        let view = self.rollout.view();
+        let Some((id, _)) = view.verifying else {
+            self.analysis.before_aftermath = None;
+            return;
+        };
+        let color = view.decision.active;
+        let totals = self.analysis.totals[color];
+        let (_, _, before) = *self.analysis.before_aftermath.get_or_insert((id, color, totals));
+        let class = self.verified_class();
+        let since = totals.since(&before);
+        let bad = since.bad.get(class as usize).copied().unwrap_or_default();
+        self.handle(Event::Aftermath(id, Aftermath { requests: since.completed, bad, latency: None }));
+    }
+
+    /// The class of what the last automatic rollback was for.
+    fn verified_class(&self) -> Class {
+        let judged = self.history.newest_first().find_map(|(_, transition)| transition.judgement.as_ref());
+        judged.and_then(|judgement| judgement.findings.first()).map_or(Class::Error, |finding| finding.class)
+    }
+
+    fn ask_for_cpu(&mut self) {
+        let Some(config) = self.config.analysis.cpu.clone() else { return };
+        if self.rollout.view().decision.deployment.is_none() || !self.analysis.cpu.is_due(Instant::now(), config.interval) {
+            return;
+        }
+        let assigned = PerColor::from_fn(|color| self.analysis.totals[color].assigned);
+        let asking = cpu::ask(self.publisher.pools(), &config.path, &self.config.health);
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let _ = inputs.send(Input::Cpu(assigned, asking.await));
+        });
+    }
+}
+
+/// How often the numbers are looked at while nothing is judged: what the ring of ticks can tell apart.
+pub(super) fn period(config: &Config) -> Duration {
+    config.analysis.tick
+}

@@ -1,0 +1,310 @@
+//! What the judge of a deployment was told: one file a deployment, `analysis/dep-42.jsonl` in the state directory.
+//!
+//! The file *is* the evidence. A process that comes up reads it and has the judge where it was; `cutover replay` judges it again by
+//! other rules. A line is what was seen in one tick, in short words. Nothing waits for it: a thread of its own writes, and what
+//! it can't write is left out, which costs evidence and nothing else. It is not synced either, since only a machine that fails
+//! takes what the process has written, and evidence that is too small is still valid.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use crate::domain::analysis::{Judge, Policy, Tick};
+use crate::domain::deployment::DeploymentId;
+use crate::domain::verdict::Judgement;
+
+mod wire;
+
+/// In the state directory.
+const DIR: &str = "analysis";
+/// So many deployments are kept.
+const KEPT: usize = 20;
+/// Lines that may wait for the disk.
+const WAITING: usize = 1_000;
+/// A file grows no longer than this: some hours of a busy service. What comes after is judged and not kept.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// What was told to a judge, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// A step began with the requests of this tick.
+    Step(u64),
+    /// What was seen in a tick.
+    Tick(Box<Tick>),
+}
+
+/// A deployment as it was recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Which.
+    pub id: DeploymentId,
+    /// Its release, for people.
+    pub release: String,
+    /// What that was compared with.
+    pub stable: String,
+    /// What the judge went by.
+    pub policy: Policy,
+    /// In order.
+    pub entries: Vec<Entry>,
+}
+
+/// Why a recorded deployment can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TicksError {
+    /// There is none.
+    #[error("no deployment {0} is recorded; the last {KEPT} are kept")]
+    Unknown(DeploymentId),
+    /// The operating system refused.
+    #[error("{} can't be read: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is not what was written.
+    #[error("line {line} of the record of {id} can't be read: {reason}")]
+    Damaged {
+        /// Of which deployment.
+        id: DeploymentId,
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Recorded {
+    /// From the lines of a file. What a crash has left of the last line is left out.
+    pub fn parse(id: DeploymentId, text: impl BufRead) -> Result<Recorded, TicksError> {
+        let damaged = |line: usize, reason: String| TicksError::Damaged { id, line: line + 1, reason };
+        let mut lines = text.split(b'\n').enumerate().peekable();
+        let mut recorded: Option<Recorded> = None;
+        while let Some((number, line)) = lines.next() {
+            let line = line.map_err(|error| damaged(number, error.to_string()))?;
+            if line.is_empty() {
+                continue;
+            }
+            match wire::read(&line) {
+                Ok(wire::Line::Head(head)) if recorded.is_none() => recorded = Some(head.into_recorded(id)),
+                Ok(wire::Line::Entry(entry)) if recorded.is_some() => {
+                    recorded.iter_mut().for_each(|recorded| recorded.entries.push(entry.clone()));
+                }
+                Ok(_) => return Err(damaged(number, "it is out of place".to_owned())),
+                Err(_) if lines.peek().is_none() && recorded.is_some() => break,
+                Err(reason) => return Err(damaged(number, reason)),
+            }
+        }
+        recorded.ok_or_else(|| damaged(0, "the file is empty".to_owned()))
+    }
+
+    /// A file of the state directory.
+    pub fn load(state: &Path, id: DeploymentId) -> Result<Recorded, TicksError> {
+        let path = file_of(state, id);
+        match File::open(&path) {
+            Ok(file) => Recorded::parse(id, BufReader::new(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(TicksError::Unknown(id)),
+            Err(source) => Err(TicksError::Io { path, source }),
+        }
+    }
+
+    /// The judge as it was after the last line, and what it said then.
+    #[must_use]
+    pub fn judge(&self) -> (Judge, Option<Judgement>) {
+        self.judge_by(self.policy.clone(), |_, _| ())
+    }
+
+    /// The same by another policy; `said` hears each judgement.
+    pub fn judge_by(&self, policy: Policy, mut said: impl FnMut(&Tick, &Judgement)) -> (Judge, Option<Judgement>) {
+        let mut judge = Judge::new(policy);
+        let mut last = None;
+        for entry in &self.entries {
+            match entry {
+                Entry::Step(first) => judge.begin_step(*first),
+                Entry::Tick(tick) => {
+                    let judgement = judge.tick(tick);
+                    said(tick, &judgement);
+                    last = Some(judgement);
+                }
+            }
+        }
+        (judge, last)
+    }
+
+    /// The last tick.
+    #[must_use]
+    pub fn last_tick(&self) -> Option<&Tick> {
+        self.entries.iter().rev().find_map(|entry| match entry {
+            Entry::Tick(tick) => Some(&**tick),
+            Entry::Step(_) => None,
+        })
+    }
+}
+
+/// The text of a record, as it is on disk.
+pub fn text(state: &Path, id: DeploymentId) -> Result<Vec<u8>, TicksError> {
+    let path = file_of(state, id);
+    fs::read(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => TicksError::Unknown(id),
+        _ => TicksError::Io { path, source },
+    })
+}
+
+/// The deployments of which there is a record, the newest first.
+#[must_use]
+pub fn known(state: &Path) -> Vec<DeploymentId> {
+    let mut known: Vec<DeploymentId> = files(&state.join(DIR)).into_keys().collect();
+    known.reverse();
+    known
+}
+
+fn file_of(state: &Path, id: DeploymentId) -> PathBuf {
+    state.join(DIR).join(format!("{id}.jsonl"))
+}
+
+fn files(dir: &Path) -> BTreeMap<DeploymentId, PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let named = entries.filter_map(|entry| {
+        let path = entry.path();
+        let number = path.file_name()?.to_str()?.strip_prefix("dep-")?.strip_suffix(".jsonl")?.parse().ok()?;
+        Some((DeploymentId(number), path))
+    });
+    named.collect()
+}
+
+enum Task {
+    Begin(Box<Recorded>),
+    Append(DeploymentId, Entry),
+}
+
+/// Writes the records.
+#[derive(Debug)]
+pub struct TickLog {
+    queue: Option<SyncSender<Task>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl TickLog {
+    /// For this state directory.
+    pub fn start(state: &Path) -> io::Result<TickLog> {
+        let (queue, waiting) = sync_channel::<Task>(WAITING);
+        let state = state.to_owned();
+        let work = move || {
+            let mut open: Option<Open> = None;
+            while let Ok(task) = waiting.recv() {
+                match task {
+                    Task::Begin(head) => open = Open::begin(&state, &head),
+                    Task::Append(id, entry) => {
+                        if open.as_ref().is_none_or(|open| open.id != id) {
+                            open = Open::again(&state, id);
+                        }
+                        if let Some(open) = &mut open {
+                            open.append(&entry);
+                        }
+                    }
+                }
+            }
+        };
+        let writer = std::thread::Builder::new().name("ticks".to_owned()).spawn(work)?;
+        Ok(TickLog { queue: Some(queue), writer: Some(writer) })
+    }
+
+    /// A deployment begins, or its record begins anew. `head` has no entries.
+    pub fn begin(&self, head: Recorded) {
+        self.hand_over(Task::Begin(Box::new(head)));
+    }
+
+    /// A line more.
+    pub fn append(&self, id: DeploymentId, entry: Entry) {
+        self.hand_over(Task::Append(id, entry));
+    }
+
+    fn hand_over(&self, task: Task) {
+        let queue = self.queue.as_ref().expect("there until drop");
+        if let Err(TrySendError::Full(_)) = queue.try_send(task) {
+            tracing::debug!("The disk is slow; a tick of the analysis is not recorded.");
+        }
+    }
+}
+
+impl Drop for TickLog {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// The file that is written. One that failed is not written any more, so that no line is missing between others.
+struct Open {
+    id: DeploymentId,
+    path: PathBuf,
+    file: Option<File>,
+    length: u64,
+}
+
+impl Open {
+    fn begin(state: &Path, head: &Recorded) -> Option<Open> {
+        let dir = state.join(DIR);
+        let path = file_of(state, head.id);
+        let begun = (|| {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+            let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path)?;
+            file.write_all(&wire::head(head))?;
+            Ok(file)
+        })();
+        let begun = begun.map_err(|error: io::Error| failed(&path, &error)).ok()?;
+        let old = files(&dir).into_iter().rev().skip(KEPT);
+        for (_, path) in old {
+            // What can't be removed is in nobody's way.
+            let _ = fs::remove_file(path);
+        }
+        Open::new(head.id, path, begun)
+    }
+
+    /// Goes on with the record of a process before this one.
+    fn again(state: &Path, id: DeploymentId) -> Option<Open> {
+        let path = file_of(state, id);
+        let opened = whole_lines(&path).map_err(|error| failed(&path, &error)).ok()?;
+        Open::new(id, path, opened)
+    }
+
+    fn new(id: DeploymentId, path: PathBuf, file: File) -> Option<Open> {
+        let length = file.metadata().ok()?.len();
+        Some(Open { id, path, file: Some(file), length })
+    }
+
+    fn append(&mut self, entry: &Entry) {
+        let Some(file) = &mut self.file else { return };
+        let line = wire::entry(entry);
+        self.length += line.len() as u64;
+        if self.length > MAX_BYTES {
+            tracing::warn!(path = %self.path.display(), "The record of the analysis is as long as it may be; the rest is judged and not kept.");
+            self.file = None;
+        } else if let Err(error) = file.write_all(&line) {
+            failed(&self.path, &error);
+            self.file = None;
+        }
+    }
+}
+
+/// Opens a file for appending, behind its last whole line.
+fn whole_lines(path: &Path) -> io::Result<File> {
+    let bytes = fs::read(path)?;
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let file = OpenOptions::new().append(true).open(path)?;
+    file.set_len(whole as u64)?;
+    Ok(file)
+}
+
+fn failed(path: &Path, error: &io::Error) {
+    tracing::warn!(path = %path.display(), %error, "The analysis can't be recorded: it goes on, and a restart begins with what is recorded.");
+}
+
+#[cfg(test)]
+mod tests;
