@@ -8,6 +8,7 @@
 //! Everything here is a pure function of [`Policy`], [`Tick`]s and the beginnings of steps: the same ticks give the same
 //! judgements, bit for bit on one machine. So a decision can be replayed, and a change of policy tried on real history.
 
+mod aa;
 mod component;
 pub mod evidence;
 mod histogram;
@@ -18,6 +19,7 @@ mod report;
 mod tick;
 mod watch;
 
+pub use aa::{AaReport, false_alarms};
 pub use histogram::{BUCKETS, Histogram, QUANTILES, Quantiles, Thresholds, bucket, upper};
 pub use judge::Judge;
 pub use policy::{Before, Policy};
