@@ -15,34 +15,58 @@ pub fn ln_add(a: f64, b: f64) -> f64 {
 
 /// How the stake is spread over the moments at which a regression may begin. A test of one stake, made at the beginning, would
 /// have to win back what it lost in the good minutes before.
+///
+/// Most regressions are there at once, or begin with a greater weight: so these moments have shares of their own, and a late one
+/// is found a little later for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stakes {
     horizon: Option<u64>,
     tick: u64,
+    for_steps: f64,
+    step_begins: bool,
     rest: f64,
 }
 
-/// What is kept for the time after the planned end.
-const AFTER_HORIZON: f64 = 0.1;
+/// What is staked at once.
+const FIRST: f64 = 0.4;
+/// On the beginnings of further steps; each takes a third of what is left of it.
+const STEPS: f64 = 0.2;
+/// On every tick that is planned, evenly.
+const EVENLY: f64 = 0.3;
+/// On those after the planned end.
+const AFTER: f64 = 0.1;
 
 impl Stakes {
-    /// For so many ticks, evenly, and a tenth for those after; without a plan `1/(j(j+1))`.
+    /// For so many ticks; without a plan they fall off as `1/(j(j+1))`.
     #[must_use]
     pub fn new(horizon: Option<u64>) -> Stakes {
-        Stakes { horizon, tick: 0, rest: 1.0 }
+        Stakes { horizon, tick: 0, for_steps: STEPS, step_begins: false, rest: 1.0 }
+    }
+
+    /// The next tick is the first of a step.
+    pub fn begin_step(&mut self) {
+        // The first has its own share.
+        self.step_begins = self.tick > 0;
     }
 
     /// What is staked at the next tick. All of them together are at most 1.
-    pub fn next(&mut self) -> f64 {
+    pub fn advance(&mut self) -> f64 {
         self.tick += 1;
         let tick = number(self.tick);
         let harmonic = 1.0 / (tick * (tick + 1.0));
-        let stake = match self.horizon {
-            None => harmonic,
-            Some(horizon) if self.tick <= horizon => (1.0 - AFTER_HORIZON) / number(horizon),
+        let mut stake = match self.horizon {
+            None => (EVENLY + AFTER) * harmonic,
+            Some(horizon) if self.tick <= horizon => EVENLY / number(horizon),
             // The sum of 1/(j(j+1)) from H+1 on is 1/(H+1).
-            Some(horizon) => AFTER_HORIZON * number(horizon + 1) * harmonic,
+            Some(horizon) => AFTER * number(horizon + 1) * harmonic,
         };
+        if self.tick == 1 {
+            stake += FIRST;
+        }
+        if std::mem::take(&mut self.step_begins) {
+            stake += self.for_steps / 3.0;
+            self.for_steps -= self.for_steps / 3.0;
+        }
         let stake = stake.min(self.rest);
         self.rest = (self.rest - stake).max(0.0);
         stake

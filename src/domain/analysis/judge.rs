@@ -109,11 +109,12 @@ impl Judge {
     /// evidence to go back goes on.
     pub fn begin_step(&mut self, first_tick: u64) {
         self.pass = Pass::new(&self.policy, first_tick);
+        self.stakes.begin_step();
     }
 
     /// What was seen in a second.
     pub fn tick(&mut self, tick: &Tick) -> Judgement {
-        let stake = self.stakes.next();
+        let stake = self.stakes.advance();
         self.all.stake(stake);
         self.routes.iter_mut().flatten().for_each(|route| route.stake(stake));
         self.mirror.stake(stake);

@@ -112,6 +112,7 @@ impl Policy {
         self.client_error_ratio = within(self.client_error_ratio, 1.0, 100.0);
         self.baseline_unhealthy = within(self.baseline_unhealthy, 1e-3, 1.0);
         self.cpu_margin = within(self.cpu_margin, 1.0, 100.0);
+        self.horizon = self.horizon.map(|horizon| horizon.clamp(1, 1 << 40));
         self.max_routes = self.max_routes.min(1024);
         self.lost = self.lost.min(64);
         self
