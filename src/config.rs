@@ -4,6 +4,7 @@
 //! reports every problem of a file at once (`error`). `watch` keeps an eye on the file and owns every write to it.
 
 mod aside;
+mod canary;
 mod drain;
 pub mod error;
 mod file;
@@ -13,6 +14,7 @@ mod validate;
 pub mod watch;
 
 pub use aside::{HoldConfig, MaintenanceConfig, PreviewConfig};
+pub use canary::{AnalysisConfig, BakeConfig, CanaryConfig, CpuConfig, Decimal, Sticky, Warmup};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
@@ -54,6 +56,10 @@ pub struct Config {
     pub gate: GatePolicy,
     /// `[drain]`
     pub drain: DrainConfig,
+    /// `[canary]`
+    pub canary: CanaryConfig,
+    /// `[analysis]`
+    pub analysis: AnalysisConfig,
     /// `[bake]`
     pub bake: BakeConfig,
     /// `[hold]`
@@ -278,13 +284,6 @@ pub struct HealthConfig {
     pub expect: (u16, u16),
     /// In the answer to a probe, the name of the field that says which release it is.
     pub release_header: Option<String>,
-}
-
-/// `[bake]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BakeConfig {
-    /// How long a release has to serve to be known good.
-    pub duration: Duration,
 }
 
 /// A file that is answered as it was when the configuration was read.

@@ -3,6 +3,7 @@
 //! It awaits no I/O of its own: whatever takes time is handed on and comes back as an event, so it always answers, also
 //! with a disk that hangs. Everything that is decided about traffic goes through here, in one order.
 
+mod canary;
 mod execute;
 pub mod handle;
 mod hold;
@@ -28,11 +29,12 @@ use crate::control::probe::{HealthChange, Probers};
 use crate::control::status::Rates;
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
+use crate::domain::deployment::{Plan, Policy};
 use crate::domain::gate::Probed;
 use crate::domain::history::History;
 use crate::domain::release::Release;
 use crate::domain::rollout::{
-    Command, CommandId, CommitId, Configured, Effect, Event, Outcome, Refusal, Rollout, RoundId,
+    Command, CommandId, CommitId, Configured, Effect, Event, Fitness, Outcome, Refusal, Rollout, RoundId,
 };
 use crate::domain::schema::{FirstWrite, Lineage, Reading};
 use crate::domain::transition::Drained;
@@ -138,6 +140,8 @@ pub struct Controller {
     /// The probes of the data stores are being asked, for the status.
     reading_schema: bool,
     first_writes: mpsc::UnboundedReceiver<FirstWriteSeen>,
+    /// What the core was told of the colors' checks.
+    fitness: PerColor<Fitness>,
 
     inputs: mpsc::UnboundedSender<Input>,
     inbox: mpsc::UnboundedReceiver<Input>,
@@ -213,6 +217,7 @@ impl Controller {
             reading_certificates: false,
             reading_schema: false,
             first_writes,
+            fitness: canary::unknown(),
             inputs,
             inbox,
             requests,
@@ -268,6 +273,7 @@ impl Controller {
                     if seconds.is_multiple_of(WARM_EVERY) {
                         self.keep_warm();
                     }
+                    self.tell_fitness();
                 }
             }
         }
@@ -338,7 +344,12 @@ impl Controller {
                 let (trigger, counts) = match &command {
                     Command::Switch { dry_run, .. } => ("api", !dry_run),
                     Command::Rollback { .. } => ("rollback", true),
-                    Command::Freeze { .. }
+                    Command::CanaryStart { .. }
+                    | Command::CanaryAdvance { .. }
+                    | Command::CanaryHold { .. }
+                    | Command::CanaryResume { .. }
+                    | Command::CanaryAbort { .. }
+                    | Command::Freeze { .. }
                     | Command::Unfreeze { .. }
                     | Command::Hold { .. }
                     | Command::Release { .. }
@@ -407,6 +418,8 @@ impl Controller {
                 tracing::info!(path = %self.path.display(), changes, "The configuration was read and is in force.");
                 let _ = self.news.send(News::Reloaded(None));
                 self.handle(Event::Configured(configured(&self.config, &self.path)));
+                // Other endpoints may be asked now.
+                self.tell_fitness();
             }
             FileEvent::Invalid(error) => {
                 tracing::error!(error = %error, "The configuration file is not valid; the last good one stays in force.");
@@ -478,6 +491,7 @@ impl Controller {
             tracing::info!(%color, %upstream, %endpoint, %detail, "An endpoint is up.");
         }
         self.tell_health(color, &upstream, &endpoint, health, &detail);
+        self.tell_fitness();
         let _ = self.news.send(News::Health { color, upstream: upstream.to_string(), endpoint, health, detail });
     }
 }
@@ -501,10 +515,28 @@ pub(crate) fn configured(config: &Config, path: &std::path::Path) -> Configured 
         probed: PerColor::from_fn(|color| config.colors[color].probes.keys().cloned().collect()),
         gate: config.gate.clone(),
         drain_timeout: config.drain.timeout,
-        bake: config.bake.duration,
+        policy: policy(config),
         hold_timeout: config.hold.timeout,
         write_back: config.state.write_back,
         path: path.display().to_string(),
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    let canary = &config.canary;
+    Policy {
+        plan: Plan {
+            steps: canary.steps.clone(),
+            dwell: canary.dwell,
+            max_step: canary.max_step,
+            on_insufficient: canary.on_insufficient,
+            holdback: config.bake.holdback,
+            bake: config.bake.duration,
+        },
+        canary: canary.mode,
+        bake: config.bake.mode,
+        cooldown: config.analysis.cooldown,
+        on_unsafe: config.analysis.on_unsafe,
     }
 }
 
@@ -533,5 +565,7 @@ pub(crate) fn first_decision(config: &Config) -> Decision {
         maintenance: false,
         seen: order,
         written_back: Vec::new(),
+        deployment: None,
+        cooldown: None,
     }
 }

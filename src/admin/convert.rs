@@ -91,6 +91,8 @@ impl StatusAnswer {
         let view = &status.view;
         let (phase, moving_to) = match view.phase {
             Phase::Steady => ("steady", None),
+            Phase::Canary { to } => ("canary", Some(to)),
+            Phase::Baking { .. } => ("baking", None),
             Phase::Gating { to } => ("gating", Some(to)),
             Phase::Holding { to } => ("holding", Some(to)),
             Phase::Committing { to } => ("committing", Some(to)),
@@ -375,6 +377,10 @@ impl Problem {
             Refusal::Frozen(_) => (409, "Moves are frozen"),
             Refusal::Quarantined(_) => (409, "The release was taken back because it was bad"),
             Refusal::RollbackUnsafe(_) => (409, "The data stores do not allow it"),
+            Refusal::NoCanary => (409, "No release is on its way"),
+            Refusal::Baking => (409, "The release has the traffic already"),
+            Refusal::BadPlan(_) => (400, "This is no plan"),
+            Refusal::CoolingDown { .. } => (409, "A release was rolled back a short time ago"),
             Refusal::StaleGeneration { .. } => (412, "The state has changed"),
             Refusal::NotDurable(_) => (503, "The decision could not be written down"),
         };

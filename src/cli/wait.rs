@@ -95,7 +95,7 @@ fn missing(status: &StatusAnswer, options: &Wait) -> Option<String> {
     {
         return Some(format!("draining {}", render::left(draining)));
     }
-    if nothing_asked && status.phase != "steady" {
+    if nothing_asked && !["steady", "canary", "baking"].contains(&status.phase.as_str()) {
         return Some(format!("a move is {}", status.phase));
     }
     None

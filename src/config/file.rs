@@ -13,7 +13,9 @@ use bytesize::ByteSize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::config::Decimal;
 use crate::config::error::Diagnostic;
+use crate::domain::split::Weight;
 
 /// So many characters of a value are repeated in a message.
 const QUOTED: usize = 80;
@@ -92,6 +94,17 @@ fn pem_blocks(text: &str) -> Vec<Span> {
 /// A value for a message: in quotes, on one line, and not too long.
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", shortened(text))
+}
+
+/// `0.25` as 25; `None` if it is no such number.
+fn hundredths(number: &str) -> Option<u16> {
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 2 {
+        return None;
+    }
+    let part: u16 = format!("{part:0<2}").parse().ok()?;
+    whole.parse::<u16>().ok()?.checked_mul(100)?.checked_add(part)
 }
 
 pub(super) fn shortened(text: &str) -> String {
@@ -311,6 +324,63 @@ impl<'a> Section<'a> {
             None => {
                 let message = format!("`{}` is {}, which is not a percentage", self.path(key), quoted(text));
                 self.notes.problem(span, message, help.to_owned());
+                default
+            }
+        }
+    }
+
+    /// A share such as `"0.5%"`, to hundredths of a percent, within a range.
+    pub(super) fn weight(&self, key: &'static str, default: Weight, range: RangeInclusive<Weight>) -> Weight {
+        let text = self.unit_string(key, "a percentage", "write it with its sign, such as \"0.5%\"");
+        text.and_then(|text| self.as_weight(key, text, range)).unwrap_or(default)
+    }
+
+    pub(super) fn as_weight(
+        &self,
+        key: &str,
+        (text, span): (&str, Span),
+        range: RangeInclusive<Weight>,
+    ) -> Option<Weight> {
+        let key = self.path(key);
+        let Some(number) = text.strip_suffix('%').map(str::trim) else {
+            let message = format!("`{key}` is {}, which is not a percentage", quoted(text));
+            self.notes.problem(span, message, "write it with its sign, such as \"0.5%\"".to_owned());
+            return None;
+        };
+        let read = hundredths(number).and_then(Weight::new).filter(|weight| range.contains(weight));
+        if read.is_none() {
+            let (low, high) = range.into_inner();
+            let message =
+                format!("`{key}` is {}; it goes from {low} to {high}, to hundredths of a percent", quoted(text));
+            self.notes.problem(span, message, None);
+        }
+        read
+    }
+
+    /// A number, with up to six decimals, within a range.
+    pub(super) fn decimal(&self, key: &'static str, default: Decimal, range: RangeInclusive<f64>) -> Decimal {
+        let Some(value) = self.get(key) else { return default };
+        let number = match value.get_ref() {
+            DeValue::Float(float) => float.as_str().replace('_', "").parse::<f64>().ok(),
+            DeValue::Integer(integer) => integer.as_str().replace('_', "").parse::<f64>().ok(),
+            other => {
+                self.mistyped(value, &self.path(key), "a number", other);
+                return default;
+            }
+        };
+        let exact = |number: &f64| ((number * 1e6).round() / 1e6 - number).abs() < 1e-9;
+        match number.filter(|number| range.contains(number) && exact(number)) {
+            Some(number) => Decimal::from_millionths((number * 1e6).round() as u64),
+            None => {
+                let (low, high) = range.into_inner();
+                let found = match value.get_ref() {
+                    DeValue::Float(float) => shortened(float.as_str()),
+                    DeValue::Integer(integer) => shortened(&integer.to_string()),
+                    _ => String::new(),
+                };
+                let message =
+                    format!("`{}` is {found}; it goes from {low} to {high}, with six decimals at most", self.path(key));
+                self.notes.problem(value.span(), message, None);
                 default
             }
         }

@@ -1,5 +1,7 @@
 //! A configuration as TOML again: every key with its value in force, without secrets.
 
+mod canary;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -93,7 +95,9 @@ impl Config {
                 ("spread", duration(self.drain.spread)),
             ]),
         );
-        root.insert("bake".into(), table([("duration", duration(self.bake.duration))]));
+        root.insert("canary".into(), canary::canary(&self.canary));
+        root.insert("analysis".into(), canary::analysis(&self.analysis));
+        root.insert("bake".into(), canary::bake(&self.bake));
         let hold = self.hold;
         root.insert(
             "hold".into(),

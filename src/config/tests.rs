@@ -1,3 +1,4 @@
+mod canary;
 mod data_plane;
 mod notify;
 mod preview;
@@ -14,6 +15,8 @@ use tempfile::TempDir;
 use toml::Value;
 
 use super::*;
+use crate::domain::deployment::{Mode, OnInsufficient, OnUnsafe};
+use crate::domain::split::Weight;
 
 /// Complete, with `[listen]` last: what a row adds may be keys of it, or sections.
 const BASE: &str = r#"active = "blue"
@@ -79,6 +82,10 @@ fn file_in(dir: &Path, name: &str) -> String {
     path.display().to_string()
 }
 
+fn share(basis_points: u16) -> Weight {
+    Weight::new(basis_points).expect("a share")
+}
+
 fn color(release: &str, endpoint: &str) -> ColorConfig {
     let endpoint = EndpointAddress::Ip(endpoint.parse().expect("an address"));
     ColorConfig {
@@ -137,7 +144,35 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         },
         gate: GatePolicy { quorum_percent: 100, passes: 1, timeout: seconds(30) },
         drain: DrainConfig { timeout: seconds(30), streams: Streams::Keep, spread: seconds(10) },
-        bake: BakeConfig { duration: seconds(900) },
+        canary: CanaryConfig {
+            mode: Mode::Enforce,
+            steps: [500, 2_500, 5_000].map(share).to_vec(),
+            dwell: seconds(30),
+            max_step: seconds(1_800),
+            on_insufficient: OnInsufficient::Hold,
+            sticky: Sticky::Off,
+            routes: Vec::new(),
+            shield: false,
+            shield_budget: share(1_000),
+        },
+        analysis: AnalysisConfig {
+            false_rollback_per_deploy: Decimal::from_millionths(1_000),
+            suspect_at: 20,
+            tick: seconds(1),
+            ratio_tolerated: Decimal::from_millionths(1_500_000),
+            error_floor: share(50),
+            latency_margin: Decimal::from_millionths(1_500_000),
+            latency_min_delta: Duration::from_millis(10),
+            pass_error_below: share(100),
+            pass_beta: Decimal::from_millionths(50_000),
+            max_routes: 64,
+            warmup: Warmup { requests: 50, time: seconds(30) },
+            cpu: None,
+            baseline_unhealthy: share(500),
+            cooldown: seconds(600),
+            on_unsafe: OnUnsafe::Hold,
+        },
+        bake: BakeConfig { duration: seconds(900), holdback: Weight::NONE, mode: Mode::Observe },
         hold: HoldConfig { max_requests: 1000, max_bytes: 16 << 20, timeout: Duration::from_secs(30), ready: true },
         maintenance: MaintenanceConfig { status: 503, retry_after: Duration::from_secs(30), page: None },
         retry: RetryConfig { attempts: 2, budget_percent: 10 },

@@ -1,6 +1,7 @@
 //! From what was written to what is meant, with every problem of the file at once.
 
 mod admin;
+mod canary;
 mod drain;
 mod hold;
 mod listen;
@@ -19,9 +20,7 @@ use toml::de::DeTable;
 
 use crate::config::error::ConfigError;
 use crate::config::file::{Notes, Section, Span, quoted};
-use crate::config::{
-    AccessLog, BakeConfig, Config, HealthConfig, LogConfig, LogFormat, ReadinessConfig, RetryConfig, StateConfig,
-};
+use crate::config::{AccessLog, Config, HealthConfig, LogConfig, LogFormat, ReadinessConfig, RetryConfig, StateConfig};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
 
@@ -97,6 +96,8 @@ impl<'a> File<'a> {
         let health = self.health();
         let gate = self.gate();
         let drain = self.drain();
+        let canary = self.canary();
+        let analysis = self.analysis();
         let bake = self.bake();
         let hold = self.hold();
         let maintenance = self.maintenance();
@@ -118,6 +119,8 @@ impl<'a> File<'a> {
             health,
             gate,
             drain,
+            canary,
+            analysis,
             bake,
             hold,
             maintenance,
@@ -256,14 +259,6 @@ impl<'a> File<'a> {
         };
         section.refuse_unknown();
         gate
-    }
-
-    fn bake(&self) -> BakeConfig {
-        let defaults = BakeConfig { duration: 900 * SECOND };
-        let Some(section) = self.root.section("bake") else { return defaults };
-        let bake = BakeConfig { duration: section.duration("duration", defaults.duration, Duration::ZERO..=DAY) };
-        section.refuse_unknown();
-        bake
     }
 
     fn retry(&self) -> RetryConfig {

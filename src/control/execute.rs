@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::control::handle::News;
 use crate::control::probe::probe;
-use crate::control::{Controller, Draining, Input, Waiting, schema};
+use crate::control::{Controller, Draining, Input, Waiting, canary, schema};
 use crate::domain::color::Color;
 use crate::domain::gate::Probed;
 use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Outcome, Refusal, RoundId};
@@ -73,7 +73,7 @@ impl Controller {
         });
         let generation = transition.decision.generation;
         let in_force = self.rollout.view().decision.generation == generation;
-        if in_force && transition.kind == Kind::Rollback && generation > self.announced {
+        if in_force && goes_back(&transition) && generation > self.announced {
             // It is in force already; nobody has to wait for the disk to hear of it, and nobody hears of it twice
             // because the disk did not take it at once.
             self.announced = generation;
@@ -88,7 +88,7 @@ impl Controller {
             // Nobody is expected to go back any more in a hurry.
             self.publisher.close_idle(transition.decision.active.other());
         }
-        if transition.kind == Kind::Rollback && transition.decision.generation <= self.announced {
+        if goes_back(&transition) && transition.decision.generation <= self.announced {
             self.notices.recorded(sequence, &transition);
         } else {
             if transition.kind.shown() {
@@ -134,6 +134,19 @@ impl Controller {
                 let on = decision.maintenance;
                 tracing::warn!(on, %active, generation, actor, reason, "Maintenance was turned on or off.");
             }
+            (
+                Kind::Canary
+                | Kind::Advance
+                | Kind::Abort
+                | Kind::CanaryHold
+                | Kind::CanaryResume
+                | Kind::Suspect
+                | Kind::WouldRollBack
+                | Kind::RollbackBlocked
+                | Kind::BaselineUnhealthy
+                | Kind::BothUnhealthy,
+                _,
+            ) => canary::announce(transition),
             // Never announced.
             (Kind::Noted | Kind::Drained, _) => {}
             (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
@@ -246,6 +259,11 @@ impl Controller {
         // Whoever asked may have hung up; that changes nothing.
         let _ = answer.send(result);
     }
+}
+
+/// It is in force before it is on disk.
+fn goes_back(transition: &Transition) -> bool {
+    matches!(transition.kind, Kind::Rollback | Kind::Abort)
 }
 
 /// For a log line: exact to the microsecond.

@@ -136,6 +136,8 @@ impl Controller {
             durable: view.durable,
             phase: match view.phase {
                 Phase::Steady => "steady",
+                Phase::Canary { .. } => "canary",
+                Phase::Baking { .. } => "baking",
                 Phase::Gating { .. } => "gating",
                 Phase::Holding { .. } => "holding",
                 Phase::Committing { .. } => "committing",

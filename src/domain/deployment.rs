@@ -42,6 +42,70 @@ pub enum OnInsufficient {
     Abort,
 }
 
+/// What follows when the evidence asks for a way back that the data stores forbid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnsafe {
+    /// Stay, and page somebody.
+    #[default]
+    Hold,
+    /// Go back all the same.
+    Force,
+}
+
+/// What is configured for deployments that begin from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How a canary grows, and how long what took the traffic is watched.
+    pub plan: Plan,
+    /// What follows from a verdict on a canary.
+    pub canary: Mode,
+    /// What follows from a verdict on a plain switch.
+    pub bake: Mode,
+    /// So long after an automatic rollback nothing advances by itself, and no canary begins unless forced.
+    pub cooldown: Duration,
+    /// What follows where the data stores forbid an automatic way back.
+    pub on_unsafe: OnUnsafe,
+}
+
+/// What one canary is to do otherwise than configured; what is not said is as configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// The first step. Of the steps those follow that are larger.
+    pub weight: Option<Weight>,
+    /// See [`Plan::steps`].
+    pub steps: Option<Vec<Weight>>,
+    /// See [`Plan::dwell`].
+    pub dwell: Option<Duration>,
+    /// See [`Plan::max_step`].
+    pub max_step: Option<Duration>,
+    /// See [`Plan::on_insufficient`].
+    pub on_insufficient: Option<OnInsufficient>,
+    /// See [`Plan::holdback`].
+    pub holdback: Option<Weight>,
+    /// See [`Deployment::mode`].
+    pub mode: Option<Mode>,
+}
+
+impl Wishes {
+    /// The plan that follows, or what is wrong with it.
+    pub fn plan(&self, configured: &Plan) -> Result<Plan, String> {
+        let mut steps = self.steps.clone().unwrap_or_else(|| configured.steps.clone());
+        if let Some(first) = self.weight {
+            steps.retain(|step| *step > first);
+            steps.insert(0, first);
+        }
+        let plan = Plan {
+            steps,
+            dwell: self.dwell.unwrap_or(configured.dwell),
+            max_step: self.max_step.unwrap_or(configured.max_step),
+            on_insufficient: self.on_insufficient.unwrap_or(configured.on_insufficient),
+            holdback: self.holdback.unwrap_or(configured.holdback),
+            bake: configured.bake,
+        };
+        plan.check().map(|()| plan)
+    }
+}
+
 /// How the weight grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -57,6 +121,32 @@ pub struct Plan {
     pub holdback: Weight,
     /// How long the release is watched after it took the traffic.
     pub bake: Duration,
+}
+
+impl Plan {
+    /// The largest hold-back.
+    pub const MOST_HELD_BACK: Weight = Weight::HALF;
+
+    /// What is wrong with it as the plan of a canary.
+    pub fn check(&self) -> Result<(), String> {
+        let Some(first) = self.steps.first() else { return Err("there is no step".to_owned()) };
+        if *first == Weight::NONE {
+            return Err("a step of 0 % gives the release nothing to be judged by".to_owned());
+        }
+        if self.steps.contains(&Weight::ALL) {
+            return Err("100 % is no step: it is what comes after the last one".to_owned());
+        }
+        if let Some(pair) = self.steps.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(format!("the steps do not grow: {} comes after {}", pair[1], pair[0]));
+        }
+        if self.holdback > Plan::MOST_HELD_BACK {
+            return Err(format!("{} is held back; it goes up to {}", self.holdback, Plan::MOST_HELD_BACK));
+        }
+        if self.max_step < self.dwell {
+            return Err("a step has to last at least for its dwell, and longer than that it may not last".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// Where a deployment stands.
@@ -102,10 +192,13 @@ pub struct Deployment {
     pub mode: Mode,
     /// Since when it is at this stage.
     pub since: SystemTime,
-    /// How long it was watched at this stage before the process that is running now started.
+    /// While it bakes: how long it has been watched, as of the last time that this was written down. A process that comes up
+    /// goes on from there, so that the time in which nobody watched does not count.
     pub watched: Duration,
     /// Somebody has stopped it where it is.
     pub held: Option<HeldBack>,
+    /// With [`Mode::Observe`]: it was said that it would have been rolled back, which is said once.
+    pub told: bool,
     /// How often its evidence was lost; each time halves what is left of the error budget.
     pub lost: u32,
 }
@@ -115,5 +208,66 @@ impl Deployment {
     #[must_use]
     pub fn split(&self) -> Split {
         Split { candidate: self.candidate, weight: self.weight, salt: self.salt }
+    }
+
+    /// Where the release is that it is compared with.
+    #[must_use]
+    pub fn stable_color(&self) -> Color {
+        self.candidate.other()
+    }
+
+    /// It has not taken the traffic yet.
+    #[must_use]
+    pub fn is_canary(&self) -> bool {
+        matches!(self.stage, Stage::Step(_))
+    }
+
+    /// Both colors get requests.
+    #[must_use]
+    pub fn splits(&self) -> bool {
+        self.weight != Weight::NONE && self.weight != Weight::ALL
+    }
+
+    /// The weight after the step where it stands; `None`: it takes the traffic next, or has it.
+    #[must_use]
+    pub fn next_step(&self) -> Option<(usize, Weight)> {
+        let Stage::Step(step) = self.stage else { return None };
+        self.plan.steps.get(step + 1).map(|weight| (step + 1, *weight))
+    }
+}
+
+impl Mode {
+    /// Each, and its name in files and answers; the first is the default for canaries.
+    pub const NAMES: [(&'static str, Mode); 3] =
+        [("enforce", Mode::Enforce), ("observe", Mode::Observe), ("off", Mode::Off)];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Mode::NAMES.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| name)
+    }
+
+    /// The mode of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Mode> {
+        Mode::NAMES.iter().find(|(known, _)| *known == name).map(|(_, mode)| *mode)
+    }
+}
+
+impl OnInsufficient {
+    /// Each, and its name in files and answers; the first is the default.
+    pub const NAMES: [(&'static str, OnInsufficient); 3] =
+        [("hold", OnInsufficient::Hold), ("advance", OnInsufficient::Advance), ("abort", OnInsufficient::Abort)];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        OnInsufficient::NAMES.iter().find(|(_, what)| *what == self).map_or("", |(name, _)| name)
+    }
+
+    /// What has this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<OnInsufficient> {
+        OnInsufficient::NAMES.iter().find(|(known, _)| *known == name).map(|(_, what)| *what)
     }
 }

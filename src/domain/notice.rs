@@ -61,8 +61,24 @@ pub enum Event {
     Promoted,
     /// The traffic went back to what served before.
     RolledBack,
-    /// A switch was called off before a request saw it.
+    /// A switch was called off before a request saw it, or a canary.
     Aborted,
+    /// A release gets its first share of the requests.
+    CanaryStarted,
+    /// It gets a larger one.
+    Step,
+    /// It stays where it is.
+    Held,
+    /// It may go on.
+    Resumed,
+    /// There is evidence against it.
+    Suspect,
+    /// It would have been rolled back, and is only observed.
+    WouldRollBack,
+    /// What it is compared with fails as well.
+    BaselineUnhealthy,
+    /// It was rolled back, and that did not help.
+    BothUnhealthy,
     /// An order was refused.
     Refused,
     /// A rollback was refused: somebody wants back and can't.
@@ -97,11 +113,19 @@ pub enum Event {
 
 impl Event {
     /// All of them.
-    pub const ALL: [Event; 19] = [
+    pub const ALL: [Event; 27] = [
         Event::Started,
         Event::Promoted,
         Event::RolledBack,
         Event::Aborted,
+        Event::CanaryStarted,
+        Event::Step,
+        Event::Held,
+        Event::Resumed,
+        Event::Suspect,
+        Event::WouldRollBack,
+        Event::BaselineUnhealthy,
+        Event::BothUnhealthy,
         Event::Refused,
         Event::RollbackBlocked,
         Event::Unchanged,
@@ -127,6 +151,14 @@ impl Event {
             Event::Promoted => "deployment.promoted",
             Event::RolledBack => "deployment.rolled_back",
             Event::Aborted => "deployment.aborted",
+            Event::CanaryStarted => "deployment.canary",
+            Event::Step => "deployment.step",
+            Event::Held => "deployment.held",
+            Event::Resumed => "deployment.resumed",
+            Event::Suspect => "deployment.suspect",
+            Event::WouldRollBack => "deployment.would_roll_back",
+            Event::BaselineUnhealthy => "deployment.baseline_unhealthy",
+            Event::BothUnhealthy => "deployment.both_unhealthy",
             Event::Refused => "deployment.refused",
             Event::RollbackBlocked => "deployment.rollback_blocked",
             Event::Unchanged => "deployment.unchanged",

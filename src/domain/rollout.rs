@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
-use crate::domain::color::Color;
+use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GateReport;
 use crate::domain::release::Release;
 use crate::domain::schema::{FirstWrite, Live};
@@ -17,7 +17,9 @@ use crate::domain::transition::{
     Asked, Decision, Freeze, Generation, Kind, Origin, Previous, Quarantined, Transition, Trigger,
 };
 
+mod canary;
 mod durability;
+mod evidence;
 mod file;
 mod freeze;
 mod gating;
@@ -27,13 +29,18 @@ mod proof;
 mod record;
 mod refusal;
 mod safety;
+mod stages;
+mod take_back;
 
+use evidence::Watching;
 use hold::{ByHand, Held};
 pub use messages::{
-    Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Hold, OrderState, Outcome, Overlap, Phase,
-    Refusal, RoundId, View,
+    Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Fitness, Hold, OrderState, Outcome, Overlap,
+    Phase, Progress, Refusal, RoundId, Stopped, View,
 };
 pub use safety::Unsafe;
+use stages::Share;
+use take_back::Verifying;
 
 /// From round to round of the gate, while it may still open.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
@@ -73,6 +80,14 @@ pub struct Rollout {
     refused: Option<record::Refused>,
     /// What the probes of the data stores said last.
     live: Live,
+    /// What is known of the release on its way, beside what is decided.
+    watching: Watching,
+    /// What checks say of the colors.
+    fitness: PerColor<Fitness>,
+    /// Whether the last automatic rollback helped.
+    verifying: Option<Verifying>,
+    /// It did not.
+    both_unhealthy: bool,
     /// A barrier that was passed and of which there is no line yet.
     barrier: Option<(Release, FirstWrite)>,
     last_generation: u64,
@@ -104,12 +119,36 @@ struct Move {
     report: Option<GateReport>,
     /// Requests are held for it.
     held: Option<Held>,
+    /// How much of the traffic it is about.
+    share: Share,
+}
+
+impl Move {
+    fn new(now: Now, kind: Kind, (to, release): (Color, Release), asker: Asker, origin: Origin) -> Move {
+        Move {
+            kind,
+            to,
+            release,
+            asker,
+            forced: false,
+            dry_run: false,
+            quarantine: false,
+            overlap: Overlap::Allow,
+            origin,
+            began: now,
+            report: None,
+            held: None,
+            share: Share::All,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Asker {
     Command(CommandId),
     File,
+    /// Nobody: the evidence, or the time.
+    Itself,
 }
 
 #[derive(Debug)]
@@ -189,6 +228,10 @@ impl Rollout {
             last_generation: decision.generation.0,
             line: Line::written(decision.clone()),
             live: Live::default(),
+            watching: Watching::new(now.mono, &decision),
+            fitness: PerColor::default(),
+            verifying: None,
+            both_unhealthy: false,
             barrier: None,
             decision,
             durable,
@@ -209,6 +252,7 @@ impl Rollout {
         rollout.forgive_own_words();
         rollout.order_waits = rollout.file_has_an_order();
         rollout.relabel();
+        rollout.end_mislabelled(now, effects);
         rollout.rest(now, effects);
         rollout
     }
@@ -230,8 +274,13 @@ impl Rollout {
             Event::SchemaRead(readings) => self.schema_read(now, readings),
             Event::FirstWrite(release, write) => self.first_write(&release, write),
             Event::WroteBack(result) => self.wrote_back(result),
+            Event::Judged(deployment, judgement) => self.judged(now, deployment, *judgement),
+            Event::EvidenceLost(deployment) => self.evidence_lost(deployment),
+            Event::Fitness(color, fitness) => self.fitness[color] = fitness,
+            Event::Aftermath(deployment, sample) => self.aftermath(deployment, sample),
             Event::Tick => self.tick(now, effects),
         }
+        self.look_after(now, effects);
         self.rest(now, effects);
     }
 
@@ -239,22 +288,19 @@ impl Rollout {
         match command {
             Command::Switch { to, if_generation, force, dry_run, overlap, origin } => {
                 let to = to.unwrap_or(self.decision.active.other());
+                let target = (to, self.configured.deployed[to].clone());
                 let underway = Move {
-                    kind: Kind::Switch,
-                    to,
-                    release: self.configured.deployed[to].clone(),
-                    asker: Asker::Command(id),
                     forced: force,
                     dry_run,
-                    quarantine: false,
                     overlap,
-                    origin,
-                    began: now,
-                    report: None,
-                    held: None,
+                    ..Move::new(now, Kind::Switch, target, Asker::Command(id), origin)
                 };
                 match self.may_switch(&underway, if_generation) {
                     Err(refusal) => self.refuse(now, underway, refusal, effects),
+                    // All of the traffic, and so nothing for the canary.
+                    Ok(()) if to == self.decision.active && self.is_canary() && !dry_run => {
+                        self.abort(now, underway, effects);
+                    }
                     Ok(()) if to == self.decision.active => {
                         let outcome = self.unchanged(now, dry_run);
                         effects.push(Effect::Reply(id, Ok(outcome)));
@@ -264,22 +310,24 @@ impl Rollout {
             }
             Command::Rollback { if_generation, force, quarantine, overlap, origin } => {
                 let to = self.back_to();
+                let target = (to, self.configured.deployed[to].clone());
                 let underway = Move {
-                    kind: Kind::Rollback,
-                    to,
-                    release: self.configured.deployed[to].clone(),
-                    asker: Asker::Command(id),
                     forced: force,
-                    dry_run: false,
                     quarantine,
                     overlap,
-                    origin,
-                    began: now,
-                    report: None,
-                    held: None,
+                    ..Move::new(now, Kind::Rollback, target, Asker::Command(id), origin)
                 };
                 self.roll_back(now, id, if_generation, underway, effects);
             }
+            Command::CanaryStart { wishes, if_generation, force, origin } => {
+                self.start_canary(now, id, &wishes, (if_generation, force), origin, effects);
+            }
+            Command::CanaryAdvance { full, if_generation, origin } => {
+                self.advance_by_hand(now, id, full, if_generation, origin, effects);
+            }
+            Command::CanaryHold { origin } => self.hold_canary(now, id, origin, effects),
+            Command::CanaryResume { origin } => self.resume_canary(now, id, origin, effects),
+            Command::CanaryAbort { quarantine, origin } => self.abort_by_hand(now, id, quarantine, origin, effects),
             Command::Hold { timeout, origin } => self.hold(now, id, timeout, origin, effects),
             Command::Release { origin } => self.release(now, id, &origin, effects),
             Command::Maintain { on, origin } => self.maintain(now, id, on, origin, effects),
@@ -299,7 +347,7 @@ impl Rollout {
         };
         let hold = self.hold_deadline();
         let unwritten = self.unwritten.as_ref();
-        let by_itself = [self.proven_at(), self.thaws_at].into_iter().flatten().min();
+        let by_itself = [self.looked_after_at(), self.thaws_at].into_iter().flatten().min();
         let answer = unwritten.and_then(|unwritten| unwritten.answer.as_ref()).map(|(_, _, until)| *until);
         // While a forward move is being written its line must be the last one.
         let may_retry = !matches!(self.state, State::Committing(..));
@@ -320,7 +368,11 @@ impl Rollout {
             decision: self.decision.clone(),
             durable: self.durable,
             phase: match &self.state {
-                State::Steady => Phase::Steady,
+                State::Steady => match &self.decision.deployment {
+                    None => Phase::Steady,
+                    Some(deployment) if deployment.is_canary() => Phase::Canary { to: deployment.candidate },
+                    Some(deployment) => Phase::Baking { to: deployment.candidate },
+                },
                 State::Gating(underway, _) => Phase::Gating { to: underway.to },
                 State::Holding(underway, ..) => Phase::Holding { to: underway.to },
                 State::Committing(underway, _, _) => Phase::Committing { to: underway.to },
@@ -336,6 +388,10 @@ impl Rollout {
                 WriteBack::Failed(reason) => Some(reason.clone()),
                 WriteBack::Idle | WriteBack::Writing { .. } => None,
             },
+            judgement: self.watching.judgement.clone(),
+            progress: self.progress(),
+            verifying: self.verifying.as_ref().map(|verifying| (verifying.of, verifying.until)),
+            both_unhealthy: self.both_unhealthy,
         }
     }
 
@@ -365,11 +421,21 @@ impl Rollout {
         if let Some(other) = self.under_way() {
             return Err(Refusal::InProgress { to: other.to, since: other.began.wall });
         }
+        // Both have requests already.
+        if let Some(deployment) = &self.decision.deployment
+            && deployment.splits()
+            && asked.overlap == Overlap::None
+        {
+            return Err(Refusal::InProgress { to: deployment.candidate, since: deployment.since });
+        }
         self.allowed(asked)
     }
 
     /// The color that a rollback would go to.
     fn back_to(&self) -> Color {
+        if self.is_canary() {
+            return self.decision.active;
+        }
         self.decision.previous.as_ref().map_or(self.decision.active.other(), |previous| previous.color)
     }
 
@@ -377,6 +443,10 @@ impl Rollout {
     fn rollback_target(&self) -> Result<Previous, Refusal> {
         let color = self.back_to();
         let deployed = &self.configured.deployed[color];
+        if let Some(canary) = self.decision.deployment.as_ref().filter(|deployment| deployment.is_canary()) {
+            let known_good = self.decision.known_good;
+            return Ok(Previous { color, release: self.decision.release.clone(), until: canary.since, known_good });
+        }
         match &self.decision.previous {
             Some(previous) if previous.release == *deployed && previous.known_good.is_some() => Ok(previous.clone()),
             wanted => Err(Refusal::NoKnownGood { wanted: wanted.clone(), color, deployed: deployed.clone() }),
@@ -394,13 +464,21 @@ impl Rollout {
         if let Err(refusal) = self.check_generation(if_generation) {
             return self.refuse(now, asked, refusal, effects);
         }
+        if self.is_canary() {
+            return self.abort(now, asked, effects);
+        }
         if let Some(other) = self.under_way() {
             if other.kind == Kind::Rollback {
                 let refusal = Refusal::InProgress { to: other.to, since: other.began.wall };
                 return self.refuse(now, asked, refusal, effects);
             }
-            // "Back" while a move is under way means: not that one. Nothing is visible of it yet.
+            // "Back" while a move is under way means: not that one. Nothing is visible of it yet. Of what goes on by itself nobody
+            // was thinking.
+            let by_itself = matches!(other.asker, Asker::Itself);
             self.withdraw(now, &asked.origin, Refusal::Withdrawn, effects);
+            if by_itself {
+                return self.roll_back(now, id, None, asked, effects);
+            }
             let outcome = self.unchanged(now, false);
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
@@ -432,6 +510,7 @@ impl Rollout {
 
     /// The decision that a move leads to.
     fn planned(&mut self, now: Now, underway: &Move) -> Decision {
+        let generation = self.new_generation();
         let lineage = self.lineage_after(underway);
         let current = &self.decision;
         let left = Previous {
@@ -444,18 +523,16 @@ impl Rollout {
         // It was forced, or it would not have come here.
         quarantine.retain(|bad| bad.release != underway.release);
         if underway.quarantine {
-            quarantine.push(Quarantined {
-                release: current.release.clone(),
-                since: now.wall,
-                by: underway.origin.actor.clone(),
-                reason: underway.origin.reason.clone().unwrap_or_else(|| "no reason was given".to_owned()),
-            });
+            quarantine.push(quarantined(now, &current.release, &underway.origin));
         }
+        let known_good = self.known_good(now, underway);
+        let whole = underway.share == Share::All;
+        let active = if whole { underway.to } else { current.active };
         Decision {
-            active: underway.to,
-            release: underway.release.clone(),
-            since: if underway.to == current.active { current.since } else { now.wall },
-            known_good: self.known_good(now, underway),
+            active,
+            release: if whole { underway.release.clone() } else { current.release.clone() },
+            since: if active == current.active { current.since } else { now.wall },
+            known_good: if whole { known_good } else { current.known_good },
             previous: match underway.kind {
                 Kind::Switch => Some(left),
                 // What was rolled back from is no place to roll back to; forward again is a switch.
@@ -464,19 +541,23 @@ impl Rollout {
             },
             freeze: current.freeze.clone(),
             quarantine,
-            by_force: if underway.to == current.active { current.by_force } else { underway.forced },
+            by_force: if active == current.active { current.by_force } else { underway.forced },
             maintenance: current.maintenance,
             seen: current.seen.clone(),
-            written_back: self.written_back(underway.to),
+            written_back: self.written_back(active),
             lineage,
-            generation: self.new_generation(),
+            deployment: self.deployment_after(now, underway, generation, known_good.is_some()),
+            cooldown: current.cooldown,
+            generation,
         }
     }
 
     fn transition(&self, now: Now, underway: &Move, decision: Decision) -> Transition {
         Transition {
-            from: Some((self.decision.active, self.decision.release.clone())),
+            // What only changes a share leaves nothing.
+            from: (underway.share == Share::All).then(|| (self.decision.active, self.decision.release.clone())),
             forced: underway.forced,
+            judgement: self.watching.judgement.clone().filter(|_| matches!(underway.asker, Asker::Itself)),
             gate: underway.report.clone(),
             took: now.mono.saturating_duration_since(underway.began.mono),
             held: underway.held_for(now),
@@ -497,6 +578,7 @@ impl Rollout {
             durable,
             way_back: self.outlook(underway, &next.lineage),
             held: underway.held_for(now),
+            deployment: next.deployment.clone(),
         }
     }
 
@@ -513,17 +595,22 @@ impl Rollout {
             durable: self.durable && self.line.freeze == self.decision.freeze,
             way_back: None,
             held: None,
+            deployment: self.decision.deployment.clone(),
         }
     }
 
     /// The instant of the switch.
     fn make_visible(&mut self, now: Now, next: Decision, effects: &mut Vec<Effect>) {
         let before = std::mem::replace(&mut self.decision, next);
-        self.serves_since = now.mono;
-        effects.push(Effect::Publish(self.decision.clone()));
-        if before.active != self.decision.active {
-            effects.push(Effect::Drain(before.active, now.mono + self.configured.drain_timeout));
+        if (before.active, &before.release) != (self.decision.active, &self.decision.release) {
+            self.serves_since = now.mono;
         }
+        effects.push(Effect::Publish(self.decision.clone()));
+        for color in Color::ALL.into_iter().filter(|color| before.serves(*color) && !self.decision.serves(*color)) {
+            effects.push(Effect::Drain(color, now.mono + self.configured.drain_timeout));
+        }
+        self.watching.follow(now.mono, &self.decision);
+        (self.verifying, self.both_unhealthy) = (None, false);
         self.write_back = WriteBack::Idle;
     }
 
@@ -543,6 +630,11 @@ impl Rollout {
             Asker::File => {
                 self.record_seen(now, &underway.origin, Some(&refusal), underway.report, effects);
                 self.order = OrderState::Refused(refusal);
+            }
+            Asker::Itself => {
+                let asked = Asked { kind: underway.kind, to: Some((underway.to, underway.release)) };
+                self.record_refused(now, asked, underway.origin, underway.report, &refusal);
+                self.watching.refused(now.mono);
             }
         }
     }
@@ -573,6 +665,15 @@ impl Rollout {
     fn new_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
+    }
+}
+
+fn quarantined(now: Now, release: &Release, by: &Origin) -> Quarantined {
+    Quarantined {
+        release: release.clone(),
+        since: now.wall,
+        by: by.actor.clone(),
+        reason: by.reason.clone().unwrap_or_else(|| "no reason was given".to_owned()),
     }
 }
 

@@ -17,6 +17,8 @@ impl Weight {
     pub const NONE: Weight = Weight(0);
     /// Every request.
     pub const ALL: Weight = Weight(10_000);
+    /// Every second request.
+    pub const HALF: Weight = Weight(5_000);
 
     /// `None` above 10,000.
     #[must_use]

@@ -7,9 +7,12 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::domain::color::Color;
+use crate::domain::deployment::Deployment;
 use crate::domain::gate::GateReport;
 use crate::domain::release::Release;
 use crate::domain::schema::Lineage;
+use crate::domain::split::Split;
+use crate::domain::verdict::Judgement;
 
 /// The number of the decision in force. It only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +54,25 @@ pub struct Decision {
     pub written_back: Vec<Color>,
     /// The releases that took traffic, with what they did to the data stores.
     pub lineage: Lineage,
+    /// A release on its way: before it has the traffic `active` is the other color, after that its own. `None`: everything
+    /// goes to `active`, and nothing is watched.
+    pub deployment: Option<Deployment>,
+    /// Until then nothing advances by itself, and no canary begins unless forced: an automatic rollback has just been made.
+    pub cooldown: Option<SystemTime>,
+}
+
+impl Decision {
+    /// How requests are shared; `None`: all of them go to `active`.
+    #[must_use]
+    pub fn split(&self) -> Option<Split> {
+        self.deployment.as_ref().filter(|deployment| deployment.splits()).map(Deployment::split)
+    }
+
+    /// Whether this color gets requests.
+    #[must_use]
+    pub fn serves(&self, color: Color) -> bool {
+        color == self.active || self.split().is_some()
+    }
 }
 
 /// What served before the present decision.
@@ -186,6 +208,26 @@ pub enum Kind {
     Unfreeze,
     /// The last request of the color that served before is over.
     Drained,
+    /// A release began to get a share of the requests.
+    Canary,
+    /// It gets a larger one. Where it gets all of them, that is a [`Kind::Switch`].
+    Advance,
+    /// It gets none any more, because somebody called it off. Where the evidence did, that is a [`Kind::Rollback`].
+    Abort,
+    /// A release on its way stays where it is.
+    CanaryHold,
+    /// It may go on.
+    CanaryResume,
+    /// There is evidence against it, short of what a rollback needs.
+    Suspect,
+    /// There is enough for a rollback, and nobody wants one to be made: `mode = "observe"`.
+    WouldRollBack,
+    /// There is enough for a rollback, and none can be made.
+    RollbackBlocked,
+    /// What it is compared with fails as well: nothing advances.
+    BaselineUnhealthy,
+    /// It was rolled back, and what serves now is no better.
+    BothUnhealthy,
     /// The release that serves passed its barrier: the way back is not safe any more.
     Barrier,
     /// The file says something else and that orders nothing: it was put right, or a label changed. Recorded so that a
@@ -243,6 +285,8 @@ pub struct Transition {
     pub asked: Option<Asked>,
     /// For [`Kind::Drained`].
     pub drained: Option<Drained>,
+    /// The verdict that it follows from.
+    pub judgement: Option<Judgement>,
     /// From the command to the decision; for [`Kind::HoldEnd`] how long it was.
     pub took: Duration,
     /// How long requests were held for it until it was decided; `None`: they were not.
@@ -265,6 +309,7 @@ impl Transition {
             refusal: None,
             asked: None,
             drained: None,
+            judgement: None,
             took: Duration::ZERO,
             held: None,
             decision,
@@ -274,7 +319,7 @@ impl Transition {
 
 impl Kind {
     /// Each, and its name in files and answers.
-    pub const NAMES: [(Kind, &str); 15] = [
+    pub const NAMES: [(Kind, &str); 25] = [
         (Kind::Hold, "hold"),
         (Kind::HoldEnd, "hold_end"),
         (Kind::Maintenance, "maintenance"),
@@ -288,6 +333,16 @@ impl Kind {
         (Kind::Freeze, "freeze"),
         (Kind::Unfreeze, "unfreeze"),
         (Kind::Drained, "drained"),
+        (Kind::Canary, "canary"),
+        (Kind::Advance, "advance"),
+        (Kind::Abort, "abort"),
+        (Kind::CanaryHold, "canary_hold"),
+        (Kind::CanaryResume, "canary_resume"),
+        (Kind::Suspect, "suspect"),
+        (Kind::WouldRollBack, "would_roll_back"),
+        (Kind::RollbackBlocked, "rollback_blocked"),
+        (Kind::BaselineUnhealthy, "baseline_unhealthy"),
+        (Kind::BothUnhealthy, "both_unhealthy"),
         (Kind::Barrier, "barrier"),
         (Kind::Noted, "noted"),
     ];
@@ -310,7 +365,7 @@ impl Kind {
         !matches!(self, Kind::Noted | Kind::Drained)
     }
 
-    /// It moved traffic, or put another release under it.
+    /// It gave all traffic to a color, or put another release under it. What only changes a share is not meant.
     #[must_use]
     pub fn moves(self) -> bool {
         matches!(self, Kind::Start | Kind::Switch | Kind::Rollback | Kind::Release)

@@ -94,3 +94,50 @@ pub struct Judgement {
     /// How many of them ended in an error.
     pub harmed: u64,
 }
+
+impl Verdict {
+    /// Each, and its name in files and answers.
+    pub const NAMES: [(&'static str, Verdict); 4] = [
+        ("pass", Verdict::Pass),
+        ("insufficient", Verdict::Insufficient),
+        ("suspect", Verdict::Suspect),
+        ("fail", Verdict::Fail),
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Verdict::NAMES.iter().find(|(_, verdict)| *verdict == self).map_or("", |(name, _)| name)
+    }
+
+    /// The verdict of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Verdict> {
+        Verdict::NAMES.iter().find(|(known, _)| *known == name).map(|(_, verdict)| *verdict)
+    }
+}
+
+impl Class {
+    /// Each, and its name in files and answers.
+    pub const NAMES: [(&'static str, Class); 7] = [
+        ("error", Class::Error),
+        ("slow_p50", Class::SlowP50),
+        ("slow_p90", Class::SlowP90),
+        ("slow_p99", Class::SlowP99),
+        ("client_error", Class::ClientError),
+        ("abort", Class::Abort),
+        ("cpu", Class::Cpu),
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Class::NAMES.iter().find(|(_, class)| *class == self).map_or("", |(name, _)| name)
+    }
+
+    /// The class of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Class> {
+        Class::NAMES.iter().find(|(known, _)| *known == name).map(|(_, class)| *class)
+    }
+}

@@ -16,10 +16,11 @@ use crate::domain::transition::{
     Trigger,
 };
 
+mod deployment;
 mod lineage;
 
 /// The version that this program writes, and the newest it reads.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 const BEFORE_CRC: &str = "{\"crc\":\"";
 const BEFORE_ENTRY: &str = "\",\"entry\":";
@@ -104,6 +105,8 @@ struct Entry {
     asked: Option<Attempt>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     drained: Option<DrainEnd>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    judgement: Option<deployment::Judged>,
     took_us: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held_us: Option<u64>,
@@ -165,6 +168,10 @@ struct Decided {
     written_back: Vec<String>,
     #[serde(default, skip_serializing_if = "lineage::Written::is_empty")]
     lineage: lineage::Written,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deployment: Option<deployment::Deployed>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cooldown: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -246,6 +253,7 @@ impl Entry {
                 }),
                 timed_out: drained.timed_out,
             }),
+            judgement: transition.judgement.as_ref().map(deployment::Judged::from),
             took_us: micros(transition.took),
             held_us: transition.held.map(micros),
             decision: Decided {
@@ -272,6 +280,8 @@ impl Entry {
                 seen: standing(decision.seen.active, &decision.seen.release),
                 written_back: decision.written_back.iter().map(Color::to_string).collect(),
                 lineage: lineage::Written::from(&decision.lineage),
+                deployment: decision.deployment.as_ref().map(deployment::Deployed::from),
+                cooldown: decision.cooldown.map(time),
             },
         }
     }
@@ -317,6 +327,7 @@ impl Entry {
             refusal: self.refusal,
             asked,
             drained,
+            judgement: optional(self.judgement, deployment::Judged::into_judgement)?,
             took: Duration::from_micros(self.took_us),
             held: self.held_us.map(Duration::from_micros),
             ..Transition::new(Kind::named(&self.kind)?, parse_time(&self.at)?, origin, decision)
@@ -369,6 +380,8 @@ impl Decided {
             seen: FileOrder { active, release },
             written_back: self.written_back.iter().map(|color| color.parse().ok()).collect::<Option<_>>()?,
             lineage: self.lineage.into_lineage()?,
+            deployment: optional(self.deployment, deployment::Deployed::into_deployment)?,
+            cooldown: optional(self.cooldown, |until| parse_time(&until))?,
         })
     }
 }

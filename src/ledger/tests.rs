@@ -72,6 +72,8 @@ fn transition(generation: u64) -> Transition {
             seen: order,
             written_back: vec![Color::Green],
             lineage: lineage(at),
+            deployment: None,
+            cooldown: None,
         },
     }
 }

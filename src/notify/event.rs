@@ -17,6 +17,7 @@ use crate::domain::transition::{Drained, Kind, Origin, Transition, Trigger};
 use crate::notify::id::EventId;
 use crate::notify::words::{clipped, count, percent, span, thousands};
 
+mod canary;
 mod pause;
 mod samples;
 
@@ -204,6 +205,17 @@ impl Teller {
                 ),
                 format!("Nothing moved. {left} can be reached with another switch."),
             ),
+            (Kind::Rollback, _) if transition.origin.trigger == Trigger::Automatic => (
+                (Event::RolledBack, Severity::Error),
+                format!("{} was rolled back to {release}", transition.from.as_ref().map_or(release, |(_, from)| from)),
+                format!(
+                    "Rolled back from {left} to {release} ({active}) by itself: {}.{served}",
+                    clipped(origin.reason.as_deref().unwrap_or_default(), FOREIGN)
+                ),
+                format!(
+                    "{release} serves, and {left} is refused until it is replaced or forced. Find out what was wrong with it."
+                ),
+            ),
             (Kind::Rollback, _) => (
                 (Event::RolledBack, Severity::Error),
                 format!("rolled back to {release}"),
@@ -259,6 +271,19 @@ impl Teller {
             (Kind::Freeze | Kind::Unfreeze | Kind::Hold | Kind::HoldEnd | Kind::Maintenance, _) => {
                 pause::words(transition, &by)
             }
+            (
+                Kind::Canary
+                | Kind::Advance
+                | Kind::Abort
+                | Kind::CanaryHold
+                | Kind::CanaryResume
+                | Kind::Suspect
+                | Kind::WouldRollBack
+                | Kind::RollbackBlocked
+                | Kind::BaselineUnhealthy
+                | Kind::BothUnhealthy,
+                _,
+            ) => canary::words(transition, &by),
         };
         let mut notice = self.notice(EventId::of_transition(transition), kind, transition.at, &what, sentence);
         notice.next = next;
@@ -269,6 +294,7 @@ impl Teller {
         fill(&mut notice.links, "{to}", release.as_str());
         fill(&mut notice.links, "{color}", active.as_str());
         notice.data.extend(data(transition, moment));
+        notice.data.extend(canary::data(transition));
         Some(notice)
     }
 
@@ -335,13 +361,18 @@ impl Teller {
 
 /// Since when the release serves that serves after these lines.
 pub fn served_since<'a>(newest_first: impl IntoIterator<Item = &'a (u64, Arc<Transition>)>) -> Option<SystemTime> {
-    let brought_in = |transition: &Transition| transition.kind.moves() && !called_off(transition);
+    let brought_in = |transition: &Transition| transition.kind.moves() && !stays(transition);
     newest_first.into_iter().find(|(_, transition)| brought_in(transition)).map(|(_, transition)| transition.at)
 }
 
 /// A line of a rollback after which the color serves that has served all along: a switch was called off on its way to
 /// the disk.
 fn called_off(transition: &Transition) -> bool {
+    stays(transition) && transition.origin.trigger != Trigger::Automatic
+}
+
+/// A line of a rollback after which that serves which has served all along.
+fn stays(transition: &Transition) -> bool {
     transition.kind == Kind::Rollback && transition.decision.since < transition.at
 }
 
@@ -357,7 +388,7 @@ fn refused(transition: &Transition, refusal: Option<&(String, String)>) -> Words
     let quicker = ["stale_generation", "in_progress"].contains(&code);
     let (event, severity, next) = match kind {
         _ if quicker => (Event::Refused, Severity::Info, "Look at the status, and ask again if it is still wanted."),
-        Kind::Rollback => (
+        Kind::Rollback | Kind::Abort => (
             Event::RollbackBlocked,
             Severity::Error,
             "Somebody wants to go back and can't: look at `cutover status`, and repair or go forward.",
@@ -429,7 +460,7 @@ fn exposed(transition: &Transition, moment: &Moment) -> String {
 
 fn fields(transition: &Transition, moment: &Moment) -> Vec<(&'static str, String)> {
     let decision = &transition.decision;
-    let mut fields = Vec::new();
+    let mut fields = canary::fields(transition);
     if let (Some((color, _)), Some(Rates { requests, errors })) = (&transition.from, moment.before) {
         let share = percent(errors, requests);
         fields.push((
@@ -466,7 +497,7 @@ fn fields(transition: &Transition, moment: &Moment) -> Vec<(&'static str, String
 
 /// The release that was left, if it may not come again.
 fn quarantined(transition: &Transition) -> Option<&Release> {
-    let (_, left) = transition.from.as_ref().filter(|_| transition.kind == Kind::Rollback)?;
+    let (_, left) = transition.from.as_ref().filter(|_| matches!(transition.kind, Kind::Rollback | Kind::Abort))?;
     transition.decision.quarantine.iter().map(|bad| &bad.release).find(|release| *release == left)
 }
 

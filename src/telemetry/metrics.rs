@@ -120,7 +120,7 @@ pub struct Tallies {
 const DRAIN_SECONDS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0];
 const TRIGGERS: [&str; 3] = ["api", "file", "rollback"];
 const OUTCOMES: [&str; 3] = ["done", "refused", "unchanged"];
-const PHASES: [&str; 4] = ["steady", "gating", "holding", "committing"];
+const PHASES: [&str; 6] = ["steady", "canary", "baking", "gating", "holding", "committing"];
 const KINDS: [&str; 3] = ["request", "stream", "tunnel"];
 const CODES: [&str; 6] = ["client_left", "1xx", "2xx", "3xx", "4xx", "5xx"];
 

@@ -101,7 +101,8 @@ async fn kill_rounds(by_file: bool, rounds: u64) {
         // A file that was edited at the last moment is an order for the next process.
         let status = until("it has settled", async || {
             let status = proxy.status().await;
-            let settled = status["phase"] == "steady" && status["file"]["disagrees"] == false;
+            let settled = ["steady", "baking"].contains(&status["phase"].as_str().unwrap_or_default())
+                && status["file"]["disagrees"] == false;
             settled.then_some(status)
         })
         .await;

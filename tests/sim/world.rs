@@ -94,6 +94,8 @@ impl World {
             seen: file.clone(),
             written_back: Vec::new(),
             lineage: Lineage::default().followed_by(&deployed.blue, &schema.blue, None),
+            deployment: None,
+            cooldown: None,
         };
         let start = Instant::now();
         let now = Now { mono: start, wall: SystemTime::UNIX_EPOCH };

@@ -72,6 +72,7 @@ impl Rollout {
         match underway.asker {
             Asker::Command(id) => effects.push(Effect::Reply(id, Ok(outcome))),
             Asker::File => self.order = OrderState::Done,
+            Asker::Itself => {}
         }
     }
 

@@ -3,9 +3,7 @@
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::gate::GateReport;
-use crate::domain::rollout::{
-    Asker, Configured, Effect, Move, OrderState, Overlap, Refusal, Rollout, State, WriteBack,
-};
+use crate::domain::rollout::{Asker, Configured, Effect, Move, OrderState, Refusal, Rollout, State, WriteBack};
 use crate::domain::transition::{FileOrder, Kind, Origin, Transition, Trigger};
 
 impl Rollout {
@@ -27,6 +25,7 @@ impl Rollout {
     pub(super) fn configure(&mut self, now: Now, configured: Configured, effects: &mut Vec<Effect>) {
         self.configured = configured;
         self.relabel();
+        self.end_mislabelled(now, effects);
         self.write_back = match self.write_back {
             WriteBack::Writing { .. } => WriteBack::Writing { stale: true },
             WriteBack::Idle | WriteBack::Failed(_) => WriteBack::Idle,
@@ -127,20 +126,7 @@ impl Rollout {
             self.order = OrderState::Done;
             return self.record_seen(now, &origin, None, None, effects);
         };
-        let underway = Move {
-            kind,
-            to: order.active,
-            release: order.release,
-            asker: Asker::File,
-            forced: false,
-            dry_run: false,
-            quarantine: false,
-            overlap: Overlap::Allow,
-            origin,
-            began: now,
-            report: None,
-            held: None,
-        };
+        let underway = Move::new(now, kind, (order.active, order.release), Asker::File, origin);
         match self.allowed(&underway) {
             Ok(()) => self.begin(now, underway, effects),
             Err(refusal) => self.refuse(now, underway, refusal, effects),

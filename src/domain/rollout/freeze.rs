@@ -72,7 +72,7 @@ impl Rollout {
     }
 
     /// What a move leaves as it is can't be changed while the move is being written: its line carries the whole state.
-    fn is_being_written(
+    pub(super) fn is_being_written(
         &mut self,
         now: Now,
         id: CommandId,
@@ -88,7 +88,7 @@ impl Rollout {
     }
 
     /// What was decided is in force, and is answered when it is on disk or the disk takes too long.
-    fn put(&mut self, now: Now, id: CommandId, kind: Kind, origin: Origin, effects: &mut Vec<Effect>) {
+    pub(super) fn put(&mut self, now: Now, id: CommandId, kind: Kind, origin: Origin, effects: &mut Vec<Effect>) {
         self.thaw(now);
         let line = Transition::new(kind, now.wall, origin, self.decision.clone());
         let outcome = Outcome { changed: true, durable: false, ..self.unchanged(now, false) };

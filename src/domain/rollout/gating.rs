@@ -3,14 +3,14 @@
 use crate::domain::clock::Now;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::rollout::{
-    Asker, CommitId, Effect, Gating, Move, Outcome, Overlap, ROUND_PAUSE, Refusal, Rollout, RoundId, State,
+    Asker, CommitId, Effect, Gating, Move, Outcome, Overlap, ROUND_PAUSE, Refusal, Rollout, RoundId, Share, State,
 };
 use crate::domain::transition::Kind;
 
 impl Rollout {
     /// Begins a move, at its gate.
     pub(super) fn begin(&mut self, now: Now, underway: Move, effects: &mut Vec<Effect>) {
-        if underway.forced {
+        if underway.forced || underway.share == Share::Rest {
             return self.gate_opened(now, underway, effects);
         }
         let schema = self.waits_for_probes(&underway);
@@ -62,7 +62,9 @@ impl Rollout {
     }
 
     pub(super) fn gate_opened(&mut self, now: Now, underway: Move, effects: &mut Vec<Effect>) {
-        if let Some(refusal) = self.objection(&underway) {
+        if underway.share != Share::Rest
+            && let Some(refusal) = self.objection(&underway)
+        {
             return self.refuse(now, underway, refusal, effects);
         }
         if underway.dry_run {
@@ -89,7 +91,7 @@ impl Rollout {
         if underway.kind == Kind::Rollback {
             let answer = match underway.asker {
                 Asker::Command(id) => Some((id, self.outcome(now, &underway, &next, false))),
-                Asker::File => None,
+                Asker::File | Asker::Itself => None,
             };
             // An answer that waits for the disk still names the decision before.
             self.answer_unwritten(false, effects);

@@ -5,14 +5,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
+use crate::domain::deployment::{Deployment, DeploymentId, Policy, Wishes};
 use crate::domain::gate::{GatePolicy, GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::rollout::Unsafe;
 use crate::domain::schema::{Currents, FirstWrite, Labels, Reading, Verdict};
+use crate::domain::split::Weight;
 use crate::domain::transition::Left;
 use crate::domain::transition::{
     Decision, Drained, FileOrder, Freeze, Generation, Origin, Previous, Quarantined, Transition,
 };
+use crate::domain::verdict::{Judgement, Needs, Sample};
 
 /// Names a command until it is answered. Given by the shell, unique in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +105,43 @@ pub enum Command {
         /// Who, and why.
         origin: Origin,
     },
+    /// Give the release of the color that does not serve a share of the requests.
+    CanaryStart {
+        /// What is to be otherwise than configured.
+        wishes: Wishes,
+        /// Only if this is the generation in force.
+        if_generation: Option<Generation>,
+        /// Without the gate, in spite of quarantine and cool-down, and in place of a release that bakes.
+        force: bool,
+        /// Who, and why.
+        origin: Origin,
+    },
+    /// Go on to the next step of the canary, whatever is proved; behind the last one it takes the traffic.
+    CanaryAdvance {
+        /// Give it the traffic now.
+        full: bool,
+        /// Only if this is the generation in force.
+        if_generation: Option<Generation>,
+        /// Who, and why.
+        origin: Origin,
+    },
+    /// Stay where it is. A rollback stays armed.
+    CanaryHold {
+        /// Who, and why.
+        origin: Origin,
+    },
+    /// Go on; the step begins anew.
+    CanaryResume {
+        /// Who, and why.
+        origin: Origin,
+    },
+    /// Give it nothing any more, at once. While it bakes: a rollback.
+    CanaryAbort {
+        /// The release is bad, and may not come again unless forced.
+        quarantine: bool,
+        /// Who, and why.
+        origin: Origin,
+    },
 }
 
 impl Command {
@@ -115,7 +155,12 @@ impl Command {
             | Command::Release { origin }
             | Command::Maintain { origin, .. }
             | Command::Freeze { origin, .. }
-            | Command::Unfreeze { origin } => origin,
+            | Command::Unfreeze { origin }
+            | Command::CanaryStart { origin, .. }
+            | Command::CanaryAdvance { origin, .. }
+            | Command::CanaryHold { origin }
+            | Command::CanaryResume { origin }
+            | Command::CanaryAbort { origin, .. } => origin,
         }
     }
 }
@@ -135,8 +180,8 @@ pub struct Configured {
     pub gate: GatePolicy,
     /// How long a drain may take.
     pub drain_timeout: Duration,
-    /// How long a release has to serve to be known good.
-    pub bake: Duration,
+    /// How releases are brought in; `plan.bake` is how long one has to serve to be known good.
+    pub policy: Policy,
     /// How long a move may hold requests.
     pub hold_timeout: Duration,
     /// Keep the file's `active` equal to what is live.
@@ -170,8 +215,30 @@ pub enum Event {
     FirstWrite(Release, FirstWrite),
     /// The write-back of `active` went through (`Ok`: the file now says this color), or why it did not.
     WroteBack(Result<Color, String>),
+    /// What the judge says of this deployment, once a tick while one is in force whose mode is not `off`: see
+    /// [`Decision::deployment`] in what was published last.
+    Judged(DeploymentId, Box<Judgement>),
+    /// What the judge had seen of this deployment is lost (a restart without it, a damaged file): it begins anew.
+    EvidenceLost(DeploymentId),
+    /// What checks and connections say of a color, whenever it changes, and once at the start.
+    Fitness(Color, Fitness),
+    /// For [`View::verifying`]: what the color that serves now has done since the rollback, all routes together, in the class of
+    /// the heaviest finding of its judgement (errors, if there is none).
+    Aftermath(DeploymentId, Sample),
     /// The deadline has passed.
     Tick,
+}
+
+/// Whether a color can serve, as far as checks and connections tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Fitness {
+    /// Nothing was asked yet.
+    #[default]
+    Unknown,
+    /// Every upstream has an endpoint that passes its checks.
+    Fit,
+    /// No endpoint of some upstream passes, or twenty connections in a row could not be made: why, in words.
+    Down(String),
 }
 
 /// What has to follow, in order.
@@ -191,8 +258,8 @@ pub enum Effect {
     Commit(CommitId, Transition),
     /// Make this decision visible to every request that arrives from now on.
     Publish(Decision),
-    /// Watch the color that was just retired, and end what is left of it at the deadline. When the color becomes active
-    /// again by a later `Publish`, its drain is forgotten.
+    /// Watch the color that gets no requests any more since the last `Publish`, and end what is left of it at the deadline.
+    /// When the color gets some again by a later `Publish`, its drain is forgotten.
     Drain(Color, Instant),
     /// From now on requests wait before they are given to a color: until [`Effect::Release`], and not beyond this.
     /// What [`Effect::Empty`] asked for before is forgotten.
@@ -233,6 +300,8 @@ pub struct Outcome {
     pub way_back: Option<(Release, Verdict)>,
     /// How long requests were held for it; `None`: they were not.
     pub held: Option<Duration>,
+    /// The release that is on its way after it.
+    pub deployment: Option<Deployment>,
 }
 
 /// Why a command was not carried out. An ordinary answer, not an error.
@@ -282,6 +351,17 @@ pub enum Refusal {
     RollbackUnsafe(Box<Unsafe>),
     /// The ledger could not be written, with the reason.
     NotDurable(String),
+    /// No release is on its way.
+    NoCanary,
+    /// The release has the traffic already, and is only watched.
+    Baking,
+    /// The plan is none, and why.
+    BadPlan(String),
+    /// An automatic rollback was made a short time ago.
+    CoolingDown {
+        /// Until when.
+        until: SystemTime,
+    },
 }
 
 /// What became of the last order in the file.
@@ -302,7 +382,7 @@ pub struct View {
     pub decision: Decision,
     /// The decision in force is on disk.
     pub durable: bool,
-    /// `steady`, `gating`, `holding` or `committing`.
+    /// `steady`, `canary`, `baking`, `gating`, `holding` or `committing`.
     pub phase: Phase,
     /// Requests are held.
     pub hold: Option<Hold>,
@@ -320,6 +400,46 @@ pub struct View {
     pub stores: Currents,
     /// The write-back of `active` failed, with the reason.
     pub write_back_error: Option<String>,
+    /// What the judge said last of the deployment in force, at the stage where it stands.
+    pub judgement: Option<Judgement>,
+    /// What comes next for it.
+    pub progress: Option<Progress>,
+    /// An automatic rollback was made, and it is being looked at whether that helped: until when.
+    pub verifying: Option<(DeploymentId, Instant)>,
+    /// That did not help: the release that serves is no better than the one that was rolled back.
+    pub both_unhealthy: bool,
+}
+
+/// What comes next for a deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Its next weight.
+    pub next: Weight,
+    /// Not before this: the dwell of the step, or the end of the bake.
+    pub earliest: Instant,
+    /// At this moment the plan says what happens without a proof; `None`: it bakes.
+    pub latest: Option<Instant>,
+    /// What the proof still needs.
+    pub needs: Option<Needs>,
+    /// It does not go on by itself, whatever is proved.
+    pub stopped: Option<Stopped>,
+}
+
+/// Why a deployment does not go on by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Somebody holds it.
+    Held,
+    /// All forward moves are frozen.
+    Frozen,
+    /// An automatic rollback was made a short time ago.
+    CoolingDown,
+    /// There is evidence against it.
+    Suspect,
+    /// What it is compared with fails as well.
+    BaselineUnhealthy,
+    /// Its mode: what is proved is only said.
+    ByHand,
 }
 
 /// What the machine is doing, for people.
@@ -327,6 +447,16 @@ pub struct View {
 pub enum Phase {
     /// Nothing is under way.
     Steady,
+    /// A release gets a share of the requests.
+    Canary {
+        /// On which color.
+        to: Color,
+    },
+    /// A release took the traffic, and is watched.
+    Baking {
+        /// On which color.
+        to: Color,
+    },
     /// The target is being probed.
     Gating {
         /// Where the move is going.

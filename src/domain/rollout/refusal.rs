@@ -23,6 +23,10 @@ impl Refusal {
             Refusal::Quarantined(_) => "quarantined",
             Refusal::RollbackUnsafe(_) => "rollback_unsafe",
             Refusal::NotDurable(_) => "not_durable",
+            Refusal::NoCanary => "no_canary",
+            Refusal::Baking => "baking",
+            Refusal::BadPlan(_) => "bad_plan",
+            Refusal::CoolingDown { .. } => "cooling_down",
         }
     }
 }
@@ -71,6 +75,19 @@ impl fmt::Display for Refusal {
             Refusal::NotDurable(cause) => {
                 write!(f, "the decision could not be written down, so nothing was moved: {cause}")
             }
+            Refusal::NoCanary => write!(f, "no release is on its way; `cutover canary start` begins one"),
+            Refusal::Baking => write!(
+                f,
+                "the release has the traffic already and is only watched; wait for the end of its bake, or go back with a rollback",
+            ),
+            Refusal::BadPlan(why) => {
+                write!(f, "this is no plan: {why}; name growing steps such as 5 %, 25 %, 50 %")
+            }
+            Refusal::CoolingDown { until } => write!(
+                f,
+                "a release was rolled back automatically a short time ago; wait until {}, or force this one",
+                humantime::format_rfc3339_seconds(*until),
+            ),
         }
     }
 }

@@ -217,6 +217,8 @@ impl Rollout {
                 Some(Overridden { by: underway.origin.actor.clone(), reason: reason.clone() })
             }
             (Kind::Release, _) => self.decision.lineage.overridden.clone(),
+            // It took traffic when its canary began.
+            (Kind::Switch | Kind::Advance, _) if self.continues(underway) => return self.decision.lineage.clone(),
             _ => None,
         };
         let labels = self.labels_of(underway.to, &underway.release);
@@ -228,6 +230,11 @@ impl Rollout {
         let Self { configured, decision, live, .. } = self;
         if configured.deployed[decision.active] == decision.release {
             decision.lineage.relabel(&decision.release, &configured.schema[decision.active]);
+        }
+        if let Some(canary) = decision.deployment.as_ref().filter(|deployment| deployment.is_canary())
+            && configured.deployed[canary.candidate] == canary.release
+        {
+            decision.lineage.relabel(&canary.release, &configured.schema[canary.candidate]);
         }
         live.retain(&configured.probed);
     }

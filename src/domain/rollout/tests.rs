@@ -57,6 +57,8 @@ fn decision(seen: Color) -> Decision {
         seen: order(seen),
         written_back: Vec::new(),
         lineage: Lineage::default(),
+        deployment: None,
+        cooldown: None,
     }
 }
 

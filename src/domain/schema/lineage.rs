@@ -15,7 +15,7 @@ const KEPT: usize = 20;
 pub struct Lineage {
     /// What releases that are not listed any more brought the stores to.
     pub applied: BTreeMap<String, Version>,
-    /// Oldest first; the last one serves.
+    /// Oldest first; the last one serves, or is on its way.
     pub steps: Vec<Step>,
     /// The last move was made although it was not safe.
     pub overridden: Option<Overridden>,
@@ -98,11 +98,11 @@ impl Lineage {
         next
     }
 
-    /// What the file now says of the release that serves. A store that it says nothing of any more keeps what was said.
+    /// What the file now says of a release that serves. A store that it says nothing of any more keeps what was said.
     pub fn relabel(&mut self, release: &Release, labels: &Labels) {
-        match self.steps.last_mut() {
-            Some(step) if step.release == *release => step.labels.extend(labels.clone()),
-            _ => *self = self.followed_by(release, labels, self.overridden.clone()),
+        match self.last_of(release) {
+            Some(index) => self.steps[index].labels.extend(labels.clone()),
+            None => *self = self.followed_by(release, labels, self.overridden.clone()),
         }
     }
 

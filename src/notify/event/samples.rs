@@ -4,14 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::ServiceConfig;
 use crate::domain::color::Color;
+use crate::domain::deployment::{Deployment, DeploymentId, Mode, OnInsufficient, Plan, Stage};
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::notice::Event;
 use crate::domain::release::Release;
 use crate::domain::schema::Lineage;
+use crate::domain::split::Weight;
 use crate::domain::transition::Left;
 use crate::domain::transition::{
     Asked, Decision, Drained, FileOrder, Generation, Kind, Origin, Previous, Transition, Trigger,
 };
+use crate::domain::verdict::{Class, Finding, Judgement, Sample, Verdict};
 use crate::notify::event::{Exposure, Moment, Notice, Rates, Target, Teller, WayBack};
 use crate::notify::id::EventId;
 
@@ -69,6 +72,14 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
             aborted.decision.since = now - Duration::from_secs(86_400);
             teller.transition(&aborted, &Moment { served_since: None, exposure: None, ..moment.clone() })
         }
+        Event::CanaryStarted => plain(canary(Kind::Canary, now)),
+        Event::Step => plain(canary(Kind::Advance, now)),
+        Event::Held => plain(canary(Kind::CanaryHold, now)),
+        Event::Resumed => plain(canary(Kind::CanaryResume, now)),
+        Event::Suspect => plain(canary(Kind::Suspect, now)),
+        Event::WouldRollBack => plain(canary(Kind::WouldRollBack, now)),
+        Event::BaselineUnhealthy => plain(canary(Kind::BaselineUnhealthy, now)),
+        Event::BothUnhealthy => plain(canary(Kind::BothUnhealthy, now)),
         Event::Refused => plain(Transition { refusal, asked: asked(Kind::Switch), ..transition(Kind::Refused, now) }),
         Event::RollbackBlocked => {
             plain(Transition { refusal, asked: asked(Kind::Rollback), ..transition(Kind::Refused, now) })
@@ -105,6 +116,62 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
     }
 }
 
+/// Green's release on its way, at 5 %, with /checkout slower than on blue.
+fn canary(kind: Kind, now: SystemTime) -> Transition {
+    let mut line = transition(kind, now);
+    let sample = |requests, bad, millis| Sample { requests, bad, latency: Some(Duration::from_millis(millis)) };
+    let judgement = Judgement {
+        verdict: Verdict::Fail,
+        evidence: 18_400,
+        limit: 1_000,
+        findings: vec![Finding {
+            class: Class::SlowP90,
+            route: Some("/checkout".to_owned()),
+            candidate: sample(61, 40, 912),
+            stable: sample(1_180, 118, 301),
+            evidence: 3_900_000,
+        }],
+        needs: None,
+        baseline_unhealthy: kind == Kind::BaselineUnhealthy,
+        without_control: false,
+        exposed: 1_910,
+        harmed: 2,
+    };
+    let why = match kind {
+        Kind::Canary | Kind::CanaryHold | Kind::CanaryResume => "release 2.14.0".to_owned(),
+        Kind::Advance => "it is shown to be no worse".to_owned(),
+        Kind::BothUnhealthy => "212 of 1,910 requests were bad after the rollback".to_owned(),
+        _ => judgement.to_string(),
+    };
+    line.origin.reason = Some(why);
+    line.judgement = (!matches!(kind, Kind::Canary | Kind::CanaryResume)).then_some(judgement);
+    let weight = |basis_points| Weight::new(basis_points).unwrap_or_default();
+    line.decision.deployment = (kind != Kind::BothUnhealthy).then(|| Deployment {
+        id: DeploymentId(7),
+        candidate: Color::Green,
+        release: Release::new("2.14.0"),
+        stable: Release::new("2.13.0"),
+        stage: Stage::Step(0),
+        weight: weight(500),
+        salt: 0,
+        plan: Plan {
+            steps: [500, 2_500, 5_000].map(weight).to_vec(),
+            dwell: Duration::from_secs(30),
+            max_step: Duration::from_secs(1_800),
+            on_insufficient: OnInsufficient::Hold,
+            holdback: Weight::NONE,
+            bake: Duration::from_secs(900),
+        },
+        mode: if kind == Kind::WouldRollBack { Mode::Observe } else { Mode::Enforce },
+        since: now,
+        watched: Duration::ZERO,
+        held: None,
+        told: false,
+        lost: 0,
+    });
+    line
+}
+
 fn transition(kind: Kind, now: SystemTime) -> Transition {
     let probed = |endpoint: &str, passed: bool, detail: &str| Probed {
         upstream: "default".to_owned(),
@@ -123,7 +190,13 @@ fn transition(kind: Kind, now: SystemTime) -> Transition {
         trigger: match kind {
             Kind::Start => Trigger::Start,
             Kind::Seen | Kind::Release => Trigger::File,
-            Kind::Drained | Kind::KnownGood => Trigger::Automatic,
+            Kind::Drained
+            | Kind::KnownGood
+            | Kind::Advance
+            | Kind::Suspect
+            | Kind::WouldRollBack
+            | Kind::BaselineUnhealthy
+            | Kind::BothUnhealthy => Trigger::Automatic,
             Kind::Barrier => Trigger::Traffic,
             _ => Trigger::Api,
         },
@@ -149,6 +222,8 @@ fn transition(kind: Kind, now: SystemTime) -> Transition {
         maintenance: false,
         quarantine: Vec::new(),
         lineage: Lineage::default(),
+        deployment: None,
+        cooldown: None,
         written_back: Vec::new(),
         seen: FileOrder { active, release },
     };

@@ -32,6 +32,8 @@ fn transition(kind: Kind, seconds: u64) -> Transition {
         maintenance: false,
         quarantine: Vec::new(),
         lineage: Lineage::default(),
+        deployment: None,
+        cooldown: None,
         written_back: Vec::new(),
         seen: FileOrder { active: Color::Blue, release: Release::new("2.9.4") },
     };

@@ -31,6 +31,8 @@ fn decision(generation: u64, active: Color) -> Decision {
         maintenance: false,
         seen: FileOrder { active, release },
         lineage: Lineage::default(),
+        deployment: None,
+        cooldown: None,
     }
 }
 

@@ -1,0 +1,55 @@
+//! `[canary]`, `[analysis]` and `[bake]`.
+
+use super::*;
+
+#[test]
+fn steps_are_shares_to_a_hundredth_of_a_percent() {
+    let config = good(&plus("[canary]\nsteps = [\"0.01%\", \"0.5%\", \"12 %\", \"99.99%\"]"));
+    assert_eq!(config.canary.steps, [1, 50, 1_200, 9_999].map(share));
+}
+
+#[test]
+fn what_keeps_a_user_on_one_color_is_one_string() {
+    let sticky = |text: &str| good(&plus(&format!("[canary]\nsticky = \"{text}\""))).canary.sticky;
+    assert_eq!(sticky("off"), Sticky::Off);
+    assert_eq!(sticky("address"), Sticky::Address);
+    assert_eq!(sticky("cookie:Session"), Sticky::Cookie("Session".to_owned()));
+    assert_eq!(sticky("header:X-User"), Sticky::Header("x-user".to_owned()));
+}
+
+#[test]
+fn what_is_wrong_with_a_canary_is_said_with_its_repair() {
+    for (added, message, help) in [
+        ("[canary]\nsteps = []", "`canary.steps` has 0 steps", "write `steps = ["),
+        ("[canary]\nsteps = [\"5%\", \"5%\"]", "`canary.steps` do not grow: 5 % comes after 5 %", "smallest first"),
+        ("[canary]\nsteps = [\"100%\"]", "`canary.steps` is \"100%\"; it goes from 0.01 % to 99.99 %", ""),
+        ("[canary]\nsteps = [\"0.005%\"]", "to hundredths of a percent", ""),
+        ("[canary]\nsteps = [\"5\"]", "`canary.steps` is \"5\", which is not a percentage", "with its sign"),
+        ("[canary]\nmax_step = \"10s\"", "`canary.max_step` is 10s, and a step lasts at least", "30s or more"),
+        ("[canary]\nsticky = \"cookie\"", "`canary.sticky` is \"cookie\"", "\"cookie:NAME\""),
+        ("[canary]\nsticky = \"header:a b\"", "`canary.sticky` is \"header:a b\"", "\"header:NAME\""),
+        ("[canary]\nroutes = [\"checkout\"]", "`canary.routes` is \"checkout\", which is not a path", "begin it"),
+        ("[canary]\nroutes = [\"/a\", \"/a/\"]", "is in `canary.routes` twice", "keep one"),
+        ("[canary]\nmode = \"auto\"", "`canary.mode` is \"auto\"", "\"enforce\", \"observe\" or \"off\""),
+        ("[canary]\nstep = []", "[canary] has no key `step`", "did you mean `steps`?"),
+        ("[analysis]\npass_beta = 0.9", "`analysis.pass_beta` is 0.9; it goes from 0.000001 to 0.5", ""),
+        ("[analysis]\npass_beta = \"5%\"", "`analysis.pass_beta` is a string; it has to be a number", ""),
+        ("[analysis]\nlatency_margin = 0", "`analysis.latency_margin` is 0; it goes from 1 to 100", ""),
+        ("[analysis]\nerror_floor = 0.005", "`analysis.error_floor` is a number without a unit", "with its sign"),
+        ("[analysis.cpu]\npath = \"metrics\"", "`analysis.cpu.path` is \"metrics\", which is not a path", ""),
+        ("[bake]\nholdback = \"51%\"", "`bake.holdback` is \"51%\"; it goes from 0 % to 50 %", ""),
+    ] {
+        let text = bad(&plus(added)).render(false);
+        assert!(text.contains(message) && text.contains(help), "{added}:\n{text}");
+    }
+}
+
+#[test]
+fn what_was_read_is_rendered_so_that_it_is_read_again() {
+    let text = "[canary]\nsteps = [\"0.25%\"]\nsticky = \"cookie:s\"\nroutes = [\"/a\"]\n\
+                [analysis]\nlatency_margin = 2\nfalse_rollback_per_deploy = 0.000_01\nwarmup = { requests = 0 }\n\
+                cpu = {}\n[bake]\nholdback = \"2.5%\"\nmode = \"enforce\"";
+    let config = good(&plus(text));
+    let again = good(&config.render());
+    assert_eq!((again.canary, again.analysis, again.bake), (config.canary, config.analysis, config.bake));
+}

@@ -1,0 +1,112 @@
+//! What the controller does for a release on its way: its commands, what checks say of the colors, and the log.
+
+use std::sync::Arc;
+
+use crate::control::Controller;
+use crate::control::handle::{ControllerHandle, Request, Stopping};
+use crate::domain::color::{Color, PerColor};
+use crate::domain::deployment::Wishes;
+use crate::domain::health::Health;
+use crate::domain::rollout::{Command, Event, Fitness, Outcome, Refusal};
+use crate::domain::transition::{Generation, Kind, Origin, Transition};
+
+/// What was asked, or why it was not done.
+type Answer = Result<Result<Outcome, Refusal>, Stopping>;
+
+impl ControllerHandle {
+    /// Gives the color that does not serve a share of the requests.
+    pub async fn canary_start(
+        &self,
+        wishes: Wishes,
+        if_generation: Option<Generation>,
+        force: bool,
+        origin: Origin,
+    ) -> Answer {
+        self.command(Command::CanaryStart { wishes, if_generation, force, origin }).await
+    }
+
+    /// Goes on to the next step, or to all of the traffic.
+    pub async fn canary_advance(&self, full: bool, if_generation: Option<Generation>, origin: Origin) -> Answer {
+        self.command(Command::CanaryAdvance { full, if_generation, origin }).await
+    }
+
+    /// Stays where it is.
+    pub async fn canary_hold(&self, origin: Origin) -> Answer {
+        self.command(Command::CanaryHold { origin }).await
+    }
+
+    /// Goes on.
+    pub async fn canary_resume(&self, origin: Origin) -> Answer {
+        self.command(Command::CanaryResume { origin }).await
+    }
+
+    /// Takes it back.
+    pub async fn canary_abort(&self, quarantine: bool, origin: Origin) -> Answer {
+        self.command(Command::CanaryAbort { quarantine, origin }).await
+    }
+
+    async fn command(&self, command: Command) -> Answer {
+        self.ask(|answer| Request::Command(command, answer)).await
+    }
+}
+
+impl Controller {
+    /// Tells the core what the checks say of each color, where that has changed.
+    pub(super) fn tell_fitness(&mut self) {
+        for color in Color::ALL {
+            let fitness = self.fitness_of(color);
+            if self.fitness[color] != fitness {
+                self.fitness[color] = fitness.clone();
+                self.handle(Event::Fitness(color, fitness));
+            }
+        }
+    }
+
+    fn fitness_of(&self, color: Color) -> Fitness {
+        let mut known = true;
+        for pool in &self.publisher.pools()[color] {
+            let healths = || pool.endpoints.iter().map(|endpoint| endpoint.health());
+            if healths().all(|health| health == Health::Down) {
+                return Fitness::Down(format!("no endpoint of {} passes its checks", pool.upstream));
+            }
+            known &= healths().any(|health| health == Health::Up);
+        }
+        if known { Fitness::Fit } else { Fitness::Unknown }
+    }
+}
+
+/// What was never asked.
+pub(super) fn unknown() -> PerColor<Fitness> {
+    PerColor::from_fn(|_| Fitness::Unknown)
+}
+
+/// A line of the log.
+pub(super) fn announce(transition: &Arc<Transition>) {
+    let decision = &transition.decision;
+    let (active, generation) = (decision.active, decision.generation.0);
+    let (actor, reason) = (&transition.origin.actor, transition.origin.reason.as_deref().unwrap_or(""));
+    let deployment = decision.deployment.as_ref();
+    let release = deployment.map(|deployment| deployment.release.as_str()).unwrap_or_default();
+    let weight = deployment.map(|deployment| deployment.weight.to_string()).unwrap_or_default();
+    let judgement = transition.judgement.as_ref().map(ToString::to_string).unwrap_or_default();
+    match transition.kind {
+        Kind::Canary => tracing::info!(release, weight, generation, actor, reason, "A canary began."),
+        Kind::Advance => tracing::info!(release, weight, generation, actor, reason, "The canary gets more."),
+        Kind::Abort => {
+            let release = transition.from.as_ref().map(|(_, release)| release.as_str()).unwrap_or_default();
+            tracing::warn!(release, %active, generation, actor, reason, "The canary was called off.");
+        }
+        Kind::CanaryHold => tracing::warn!(release, weight, actor, reason, "The release on its way is held."),
+        Kind::CanaryResume => tracing::info!(release, weight, actor, reason, "The release on its way may go on."),
+        Kind::Suspect => tracing::warn!(release, weight, judgement, "There is evidence against the release."),
+        Kind::WouldRollBack => {
+            tracing::warn!(release, weight, reason, "The release would have been rolled back; it is only observed.");
+        }
+        Kind::RollbackBlocked => tracing::error!(release, weight, reason, "The release can't be rolled back."),
+        Kind::BaselineUnhealthy => {
+            tracing::warn!(release, weight, judgement, "Both colors fail: it is not the release. Nothing advances.");
+        }
+        Kind::BothUnhealthy => tracing::error!(%active, reason, "The rollback did not help: both releases fail."),
+        _ => {}
+    }
+}

@@ -1,0 +1,153 @@
+//! What operators ask of a canary.
+
+use crate::domain::clock::Now;
+use crate::domain::deployment::{HeldBack, Wishes};
+use crate::domain::rollout::stages::next_move;
+use crate::domain::rollout::{Asker, CommandId, Effect, Move, Overlap, Refusal, Rollout, Share, State};
+use crate::domain::transition::{Asked, Generation, Kind, Origin};
+
+impl Rollout {
+    pub(super) fn start_canary(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        wishes: &Wishes,
+        (if_generation, force): (Option<Generation>, bool),
+        origin: Origin,
+        effects: &mut Vec<Effect>,
+    ) {
+        let policy = &self.configured.policy;
+        let color = self.decision.active.other();
+        let target = (color, self.configured.deployed[color].clone());
+        let mode = wishes.mode.unwrap_or(policy.canary);
+        let plan = wishes.plan(&policy.plan);
+        let mut underway = Move { forced: force, ..Move::new(now, Kind::Canary, target, Asker::Command(id), origin) };
+        let may = self.check_generation(if_generation).and_then(|()| self.may_start(now, &underway));
+        match may.and_then(|()| plan.map_err(Refusal::BadPlan)) {
+            Err(refusal) => self.refuse(now, underway, refusal, effects),
+            Ok(plan) => {
+                underway.share = Share::First(plan, mode);
+                self.begin(now, underway, effects);
+            }
+        }
+    }
+
+    fn may_start(&self, now: Now, underway: &Move) -> Result<(), Refusal> {
+        if let Some(other) = &self.decision.deployment
+            && (other.is_canary() || !underway.forced)
+        {
+            return Err(Refusal::InProgress { to: other.candidate, since: other.since });
+        }
+        if let Some(other) = self.under_way() {
+            return Err(Refusal::InProgress { to: other.to, since: other.began.wall });
+        }
+        self.allowed(underway)?;
+        match self.decision.cooldown.filter(|until| *until > now.wall && !underway.forced) {
+            Some(until) => Err(Refusal::CoolingDown { until }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn advance_by_hand(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        full: bool,
+        if_generation: Option<Generation>,
+        origin: Origin,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(deployment) = self.decision.deployment.clone() else {
+            return self.is_none(now, id, Kind::Advance, origin, effects);
+        };
+        let target = (deployment.candidate, deployment.release.clone());
+        let asker = Asker::Command(id);
+        let underway = if !deployment.is_canary() {
+            Move { share: Share::Rest, ..Move::new(now, Kind::Advance, target, asker, origin) }
+        } else if full {
+            Move::new(now, Kind::Switch, target, asker, origin)
+        } else {
+            next_move(now, &deployment, asker, origin)
+        };
+        let may = self.check_generation(if_generation).and_then(|()| match self.under_way() {
+            Some(other) => Err(Refusal::InProgress { to: other.to, since: other.began.wall }),
+            None if !deployment.is_canary() && !deployment.splits() => Err(Refusal::Baking),
+            None => self.allowed(&underway),
+        });
+        match may {
+            Err(refusal) => self.refuse(now, underway, refusal, effects),
+            Ok(()) => self.begin(now, underway, effects),
+        }
+    }
+
+    pub(super) fn hold_canary(&mut self, now: Now, id: CommandId, origin: Origin, effects: &mut Vec<Effect>) {
+        if self.is_being_written(now, id, Kind::CanaryHold, &origin, effects) {
+            return;
+        }
+        let Some(deployment) = &self.decision.deployment else {
+            return self.is_none(now, id, Kind::CanaryHold, origin, effects);
+        };
+        if deployment.held.is_some() {
+            let outcome = self.unchanged(now, false);
+            return effects.push(Effect::Reply(id, Ok(outcome)));
+        }
+        // What would bring more to it does not come through its gate any more.
+        self.call_off(now, effects);
+        let reason = origin.reason.clone().unwrap_or_else(|| "no reason was given".to_owned());
+        let held = HeldBack { by: origin.actor.clone(), reason, since: now.wall };
+        if let Some(deployment) = &mut self.decision.deployment {
+            deployment.held = Some(held);
+        }
+        self.put(now, id, Kind::CanaryHold, origin, effects);
+    }
+
+    pub(super) fn resume_canary(&mut self, now: Now, id: CommandId, origin: Origin, effects: &mut Vec<Effect>) {
+        if self.is_being_written(now, id, Kind::CanaryResume, &origin, effects) {
+            return;
+        }
+        let Some(deployment) = &mut self.decision.deployment else {
+            return self.is_none(now, id, Kind::CanaryResume, origin, effects);
+        };
+        if deployment.held.take().is_none() {
+            let outcome = self.unchanged(now, false);
+            return effects.push(Effect::Reply(id, Ok(outcome)));
+        }
+        self.watching.begin_anew(now.mono);
+        self.put(now, id, Kind::CanaryResume, origin, effects);
+    }
+
+    pub(super) fn abort_by_hand(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        quarantine: bool,
+        origin: Origin,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.decision.deployment.is_none() {
+            // "Not that one", said of a canary that is still at its gate.
+            let starts = |underway: &Move| matches!(underway.share, Share::First(..));
+            if self.under_way().is_some_and(starts) {
+                self.withdraw(now, &origin, Refusal::Withdrawn, effects);
+                let outcome = self.unchanged(now, false);
+                return effects.push(Effect::Reply(id, Ok(outcome)));
+            }
+            return self.is_none(now, id, Kind::Abort, origin, effects);
+        }
+        let to = self.back_to();
+        let target = (to, self.configured.deployed[to].clone());
+        let underway = Move {
+            quarantine,
+            overlap: Overlap::Allow,
+            ..Move::new(now, Kind::Rollback, target, Asker::Command(id), origin)
+        };
+        self.roll_back(now, id, None, underway, effects);
+    }
+
+    /// Refuses what asks for a canary where there is none.
+    fn is_none(&mut self, now: Now, id: CommandId, kind: Kind, origin: Origin, effects: &mut Vec<Effect>) {
+        debug_assert!(self.decision.deployment.is_none() || matches!(self.state, State::Steady));
+        self.record_refused(now, Asked { kind, to: None }, origin, None, &Refusal::NoCanary);
+        effects.push(Effect::Reply(id, Err(Refusal::NoCanary)));
+    }
+}

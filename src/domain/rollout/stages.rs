@@ -1,0 +1,299 @@
+//! From stage to stage: what a move does to the release on its way, and when the next one comes by itself.
+//!
+//! The weight grows in two ways only, both durable before they are visible: from step to step ([`Kind::Advance`], which leaves
+//! `active` where it is), and by the switch that gives the release the traffic. What was held back during the bake is given to it
+//! by an [`Kind::Advance`], too.
+
+use std::time::{Duration, Instant};
+
+use crate::domain::clock::Now;
+use crate::domain::deployment::{Deployment, DeploymentId, Mode, OnInsufficient, Plan, Stage};
+use crate::domain::rollout::record::by_itself;
+use crate::domain::rollout::{Asker, Effect, Fitness, Move, Overlap, Progress, Rollout, State, Stopped};
+use crate::domain::split::{Weight, draw};
+use crate::domain::transition::{Generation, Kind};
+use crate::domain::verdict::Verdict;
+
+/// How much of the traffic a move is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    /// All of it, but for what is held back.
+    All,
+    /// The first share of a canary.
+    First(Plan, Mode),
+    /// The share of this step.
+    Step(usize),
+    /// What was held back.
+    Rest,
+}
+
+/// How long a bake goes on before what was watched is written down.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
+
+impl Rollout {
+    /// A release has a share of the requests, and another one has the rest.
+    pub(super) fn is_canary(&self) -> bool {
+        self.decision.deployment.as_ref().is_some_and(Deployment::is_canary)
+    }
+
+    /// The move goes on with what is on its way.
+    pub(super) fn continues(&self, underway: &Move) -> bool {
+        let deployment = self.decision.deployment.as_ref();
+        deployment.is_some_and(|it| (it.candidate, &it.release) == (underway.to, &underway.release))
+    }
+
+    /// What is on its way after a move. What is known good already has nothing to be watched for.
+    pub(super) fn deployment_after(
+        &self,
+        now: Now,
+        underway: &Move,
+        generation: Generation,
+        known_good: bool,
+    ) -> Option<Deployment> {
+        let policy = &self.configured.policy;
+        let held_back = |plan: &Plan| {
+            let useful = underway.overlap == Overlap::Allow && self.could_hold_back();
+            if useful { plan.holdback.rest() } else { Weight::ALL }
+        };
+        let fresh = |plan: Plan, mode, stage, weight| Deployment {
+            id: DeploymentId(generation.0),
+            candidate: underway.to,
+            release: underway.release.clone(),
+            stable: self.decision.release.clone(),
+            stage,
+            weight,
+            // The time makes it another one after a ledger that was lost.
+            salt: draw(underway.release.as_str().as_bytes(), generation.0 ^ nanoseconds(now)),
+            plan,
+            mode,
+            since: now.wall,
+            watched: Duration::ZERO,
+            held: None,
+            told: false,
+            lost: 0,
+        };
+        let further = |stage, weight| {
+            let before = self.decision.deployment.clone()?;
+            Some(Deployment { stage, weight, since: now.wall, watched: Duration::ZERO, held: None, ..before })
+        };
+        match (&underway.share, underway.kind) {
+            (Share::First(plan, mode), _) => Some(fresh(plan.clone(), *mode, Stage::Step(0), *plan.steps.first()?)),
+            (Share::Step(step), _) => {
+                let weight = *self.decision.deployment.as_ref()?.plan.steps.get(*step)?;
+                further(Stage::Step(*step), weight)
+            }
+            (Share::Rest, _) => {
+                let before = self.decision.deployment.clone()?;
+                Some(Deployment { weight: Weight::ALL, watched: self.observed(now.mono, &before), ..before })
+            }
+            (Share::All, Kind::Switch) if known_good => None,
+            (Share::All, Kind::Switch) if self.continues(underway) => {
+                let weight = held_back(&self.decision.deployment.as_ref()?.plan);
+                further(Stage::Bake, weight)
+            }
+            (Share::All, Kind::Switch) => {
+                let plan = Plan { steps: Vec::new(), ..policy.plan.clone() };
+                let weight = held_back(&plan);
+                Some(fresh(plan, policy.bake, Stage::Bake, weight))
+            }
+            (Share::All, _) => None,
+        }
+    }
+
+    /// The release that is left could still serve some.
+    fn could_hold_back(&self) -> bool {
+        !matches!(self.fitness[self.decision.active], Fitness::Down(_))
+    }
+
+    /// How long a release that bakes has been watched.
+    pub(super) fn observed(&self, now: Instant, deployment: &Deployment) -> Duration {
+        deployment.watched + now.saturating_duration_since(self.watching.counted_from)
+    }
+
+    /// Looks after what is on its way: takes it back, or goes on with it.
+    pub(super) fn look_after(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.watching.cools_at = self
+            .decision
+            .cooldown
+            .map(|until| now.mono + until.duration_since(now.wall).unwrap_or_default())
+            .filter(|until| *until > now.mono);
+        self.verify(now);
+        self.take_back_if_needed(now, effects);
+        self.note_watched(now);
+        if !matches!(self.state, State::Steady) || self.order_waits || self.watching.not_before > now.mono {
+            return;
+        }
+        let Some(deployment) = self.decision.deployment.clone() else { return };
+        if self.stopped().is_some() {
+            return;
+        }
+        let rest = !deployment.is_canary() && deployment.splits();
+        if rest
+            && (self.holdback_is_useless(&deployment) || self.observed(now.mono, &deployment) >= deployment.plan.bake)
+        {
+            return self.give_the_rest(now, effects);
+        }
+        if !deployment.is_canary() {
+            return;
+        }
+        let lasted = now.mono.saturating_duration_since(self.watching.since);
+        if lasted >= deployment.plan.dwell && self.verdict() == Some(Verdict::Pass) {
+            return self.go_on(now, &deployment, "it is shown to be no worse", effects);
+        }
+        if lasted >= deployment.plan.max_step {
+            self.without_proof(now, &deployment, effects);
+        }
+    }
+
+    /// Neither verdict was proved in the time of the step.
+    fn without_proof(&mut self, now: Now, deployment: &Deployment, effects: &mut Vec<Effect>) {
+        let so_long = humantime::format_duration(deployment.plan.max_step);
+        let why = format!("after {so_long} at {} nothing is proved", deployment.weight);
+        match deployment.plan.on_insufficient {
+            OnInsufficient::Hold => self.hold_by_itself(now, &why),
+            OnInsufficient::Advance => self.go_on(now, deployment, &why, effects),
+            OnInsufficient::Abort => {
+                let target = (self.decision.active, self.decision.release.clone());
+                self.abort(now, Move::new(now, Kind::Abort, target, Asker::Itself, by_itself(Some(&why))), effects);
+            }
+        }
+    }
+
+    fn go_on(&mut self, now: Now, deployment: &Deployment, why: &str, effects: &mut Vec<Effect>) {
+        let underway = next_move(now, deployment, Asker::Itself, by_itself(Some(why)));
+        match self.allowed(&underway) {
+            Ok(()) => self.begin(now, underway, effects),
+            Err(refusal) => self.refuse(now, underway, refusal, effects),
+        }
+    }
+
+    /// The hold-back goes to the release that has the traffic.
+    fn give_the_rest(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let Some(deployment) = &self.decision.deployment else { return };
+        let target = (deployment.candidate, deployment.release.clone());
+        let why = by_itself(Some("nothing is held back any more"));
+        let underway = Move { share: Share::Rest, ..Move::new(now, Kind::Advance, target, Asker::Itself, why) };
+        self.begin(now, underway, effects);
+    }
+
+    /// What is held back goes to something that it was not held back for.
+    fn holdback_is_useless(&self, deployment: &Deployment) -> bool {
+        let color = deployment.stable_color();
+        self.configured.deployed[color] != deployment.stable || matches!(self.fitness[color], Fitness::Down(_))
+    }
+
+    /// A release whose label has changed is not the one that was watched.
+    pub(super) fn end_mislabelled(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let Some(canary) = self.decision.deployment.as_ref().filter(|deployment| deployment.is_canary()) else {
+            return;
+        };
+        let colors = [(canary.candidate, &canary.release), (canary.stable_color(), &canary.stable)];
+        let changed = colors.into_iter().find(|(color, release)| self.configured.deployed[*color] != **release);
+        let Some((color, release)) = changed else { return };
+        let why =
+            format!("{color} was {release} when the canary began, and is {} now", self.configured.deployed[color]);
+        let origin = self.configured.origin(crate::domain::transition::Trigger::File);
+        let origin = crate::domain::transition::Origin { reason: Some(why), ..origin };
+        let target = (self.decision.active, self.decision.release.clone());
+        self.abort(now, Move::new(now, Kind::Abort, target, Asker::Itself, origin), effects);
+    }
+
+    /// Writes down now and then for how long a release was watched, so that a crash costs no more than that.
+    fn note_watched(&mut self, now: Now) {
+        let ripe = now.mono.saturating_duration_since(self.watching.counted_from) >= NOTED_EVERY;
+        // The line that is being written carries the whole state.
+        if !ripe || matches!(self.state, State::Committing(..)) || self.unwritten.is_some() {
+            return;
+        }
+        if let Some(mut deployment) = self.decision.deployment.take_if(|deployment| !deployment.is_canary()) {
+            deployment.watched = self.observed(now.mono, &deployment);
+            self.watching.counted_from = now.mono;
+            self.decision.deployment = Some(deployment);
+        }
+    }
+
+    /// Why what is on its way does not go on by itself.
+    pub(super) fn stopped(&self) -> Option<Stopped> {
+        let deployment = self.decision.deployment.as_ref()?;
+        let judged = deployment.mode == Mode::Enforce;
+        let canary = deployment.is_canary();
+        if deployment.held.is_some() {
+            Some(Stopped::Held)
+        } else if self.decision.freeze.is_some() && (canary || deployment.splits()) {
+            Some(Stopped::Frozen)
+        } else if canary && !judged {
+            Some(Stopped::ByHand)
+        } else if canary && self.watching.cools_at.is_some() {
+            Some(Stopped::CoolingDown)
+        } else if judged && self.verdict() >= Some(Verdict::Suspect) {
+            Some(Stopped::Suspect)
+        } else if judged && self.watching.judgement.as_ref().is_some_and(|judgement| judgement.baseline_unhealthy) {
+            Some(Stopped::BaselineUnhealthy)
+        } else {
+            None
+        }
+    }
+
+    /// What comes next, for people.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        let deployment = self.decision.deployment.as_ref()?;
+        let since = self.watching.since;
+        let (next, earliest, latest) = if deployment.is_canary() {
+            let next = deployment.next_step().map_or(deployment.plan.holdback.rest(), |(_, weight)| weight);
+            (next, since + deployment.plan.dwell, Some(since + deployment.plan.max_step))
+        } else {
+            (Weight::ALL, self.bakes_until(deployment), None)
+        };
+        let needs = self.watching.judgement.as_ref().and_then(|judgement| judgement.needs);
+        Some(Progress { next, earliest, latest, needs, stopped: self.stopped() })
+    }
+
+    /// When a release that bakes has been watched for long enough.
+    pub(super) fn bakes_until(&self, deployment: &Deployment) -> Instant {
+        self.watching.counted_from + deployment.plan.bake.saturating_sub(deployment.watched)
+    }
+
+    /// When it has to be looked after next.
+    pub(super) fn looked_after_at(&self) -> Option<Instant> {
+        let verifying = self.verifying.as_ref().map(|verifying| verifying.until);
+        let Some(deployment) = &self.decision.deployment else {
+            return [verifying, self.proven_at()].into_iter().flatten().min();
+        };
+        let noted = self.unwritten.is_none() && !deployment.is_canary();
+        let noted = noted.then(|| self.watching.counted_from + NOTED_EVERY);
+        let steady = matches!(self.state, State::Steady);
+        let by_itself = match self.stopped() {
+            Some(Stopped::CoolingDown) => self.watching.cools_at,
+            Some(_) => None,
+            None if !steady => None,
+            None if deployment.is_canary() => {
+                let passed = self.verdict() == Some(Verdict::Pass);
+                let lasts = if passed { deployment.plan.dwell } else { deployment.plan.max_step };
+                Some((self.watching.since + lasts).max(self.watching.not_before))
+            }
+            None => Some(self.bakes_until(deployment).max(self.watching.not_before)),
+        };
+        // The stable release of a canary may have a bake of its own to end.
+        let proven = deployment.is_canary().then(|| self.proven_at()).flatten();
+        [verifying, noted, by_itself, proven].into_iter().flatten().min()
+    }
+}
+
+/// The step that follows; behind the last one, the switch.
+pub(super) fn next_move(
+    now: Now,
+    deployment: &Deployment,
+    asker: Asker,
+    origin: crate::domain::transition::Origin,
+) -> Move {
+    let target = (deployment.candidate, deployment.release.clone());
+    match deployment.next_step() {
+        Some((step, _)) => Move { share: Share::Step(step), ..Move::new(now, Kind::Advance, target, asker, origin) },
+        None => Move::new(now, Kind::Switch, target, asker, origin),
+    }
+}
+
+fn nanoseconds(now: Now) -> u64 {
+    let since = now.wall.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(since.subsec_nanos().into())
+}

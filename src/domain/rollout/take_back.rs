@@ -1,0 +1,227 @@
+//! The way back by itself: visible at once, waiting for nothing, at most once for a deployment, and never out of one that was
+//! taken back. Afterwards it is looked at whether that helped.
+
+use std::time::{Duration, Instant};
+
+use crate::domain::clock::Now;
+use crate::domain::deployment::{Deployment, DeploymentId, HeldBack, Mode, OnUnsafe};
+use crate::domain::rollout::record::by_itself;
+use crate::domain::rollout::{Asker, Effect, Fitness, Move, Rollout, State, quarantined};
+use crate::domain::schema::Verdict as Safe;
+use crate::domain::transition::{Decision, Kind, Transition};
+use crate::domain::verdict::{Judgement, Sample, Verdict};
+
+/// So long after an automatic rollback it is looked at whether it helped.
+const VERIFIED_FOR: Duration = Duration::from_secs(60);
+/// Fewer requests than this say nothing of that.
+const ENOUGH: u64 = 20;
+
+/// An automatic rollback was made; does it help?
+#[derive(Debug)]
+pub(super) struct Verifying {
+    pub(super) of: DeploymentId,
+    pub(super) until: Instant,
+    judgement: Option<Judgement>,
+    /// What the release that was taken back had done.
+    before: Sample,
+    /// What the one that serves has done since.
+    after: Option<Sample>,
+}
+
+impl Rollout {
+    /// Takes back what is on its way, if it is shown to be worse, or can't serve at all.
+    pub(super) fn take_back_if_needed(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let Some(deployment) = self.decision.deployment.clone() else { return };
+        // What is not known yet will be in a moment.
+        if deployment.mode == Mode::Off || self.fitness[deployment.stable_color()] == Fitness::Unknown {
+            return;
+        }
+        let fails = self.watching.judgement.clone().filter(|judgement| judgement.verdict == Verdict::Fail);
+        let why = match (&fails, &self.fitness[deployment.candidate]) {
+            (Some(judgement), _) => judgement.to_string(),
+            (None, Fitness::Down(why)) if self.fitness[deployment.stable_color()] == Fitness::Fit => {
+                format!("{} can't serve: {why}", deployment.release)
+            }
+            (None, _) => return,
+        };
+        if deployment.mode == Mode::Observe {
+            return self.would_take_back(now, fails, &why);
+        }
+        match self.blocked(&deployment) {
+            Some(obstacle) => self.block(now, fails, &why, &obstacle),
+            None => self.take_back(now, &deployment, fails, &why, effects),
+        }
+    }
+
+    /// Why it can't be taken back.
+    fn blocked(&self, deployment: &Deployment) -> Option<String> {
+        let color = deployment.stable_color();
+        match &self.fitness[color] {
+            Fitness::Fit | Fitness::Unknown => {}
+            Fitness::Down(why) => return Some(format!("{color} can't serve: {why}")),
+        }
+        if deployment.is_canary() {
+            // The stable release serves all the time: there is nothing to cross.
+            return None;
+        }
+        if let Err(refusal) = self.rollback_target() {
+            return Some(refusal.to_string());
+        }
+        match self.way_back() {
+            Safe::No(_) if self.configured.policy.on_unsafe == OnUnsafe::Force => None,
+            unsafe_ @ Safe::No(_) => unsafe_.why(),
+            Safe::Yes | Safe::Unknown(_) => None,
+        }
+    }
+
+    fn would_take_back(&mut self, now: Now, judgement: Option<Judgement>, why: &str) {
+        let Some(deployment) = self.decision.deployment.as_mut().filter(|deployment| !deployment.told) else { return };
+        // The line that is being written carries the whole state.
+        if matches!(self.state, State::Committing(..)) {
+            return;
+        }
+        deployment.told = true;
+        let line = Transition::new(Kind::WouldRollBack, now.wall, by_itself(Some(why)), self.decision.clone());
+        self.record(Transition { judgement, ..line });
+    }
+
+    /// It has to go back and can't: it stays where it is, and people have to see to it. As soon as it can, it does.
+    fn block(&mut self, now: Now, judgement: Option<Judgement>, why: &str, obstacle: &str) {
+        let known = self.watching.blocked.as_deref() == Some(obstacle);
+        if known || matches!(self.state, State::Committing(..)) {
+            return;
+        }
+        self.watching.blocked = Some(obstacle.to_owned());
+        let Some(deployment) = &mut self.decision.deployment else { return };
+        let reason = format!("{why}; it can't be taken back: {obstacle}");
+        let held = HeldBack { by: "automatic".to_owned(), reason: reason.clone(), since: now.wall };
+        deployment.held.get_or_insert(held);
+        let line = Transition::new(Kind::RollbackBlocked, now.wall, by_itself(Some(&reason)), self.decision.clone());
+        self.record(Transition { judgement, ..line });
+    }
+
+    fn take_back(
+        &mut self,
+        now: Now,
+        deployment: &Deployment,
+        judgement: Option<Judgement>,
+        why: &str,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.call_off(now, effects);
+        let (to, release) = (deployment.stable_color(), deployment.stable.clone());
+        let target = (to, release);
+        let underway =
+            Move { quarantine: true, ..Move::new(now, Kind::Rollback, target, Asker::Itself, by_itself(Some(why))) };
+        let cooldown = Some(now.wall + self.configured.policy.cooldown);
+        let next = if deployment.is_canary() {
+            self.without_canary(now, deployment, &underway)
+        } else {
+            self.planned(now, &underway)
+        };
+        let next = Decision { cooldown, ..next };
+        let line = Transition {
+            from: Some((deployment.candidate, deployment.release.clone())),
+            judgement: judgement.clone(),
+            ..Transition::new(Kind::Rollback, now.wall, underway.origin, next.clone())
+        };
+        self.answer_unwritten(false, effects);
+        self.make_visible(now, next, effects);
+        self.write_behind(now, line, None, effects);
+        let finding = judgement.as_ref().and_then(|judgement| judgement.findings.first());
+        self.verifying = Some(Verifying {
+            of: deployment.id,
+            until: now.mono + VERIFIED_FOR,
+            // What can't serve fails altogether.
+            before: finding.map_or(Sample { requests: 1, bad: 1, latency: None }, |finding| finding.candidate),
+            judgement,
+            after: None,
+        });
+    }
+
+    /// The decision in force without its canary.
+    pub(super) fn without_canary(&mut self, now: Now, canary: &Deployment, underway: &Move) -> Decision {
+        let mut next = Decision { generation: self.new_generation(), deployment: None, ..self.decision.clone() };
+        let labels = self.configured.schema[next.active].clone();
+        next.lineage = next.lineage.followed_by(&next.release, &labels, None);
+        // What was taken back is no place to go back to.
+        next.previous = next.previous.filter(|previous| previous.release != canary.release);
+        if underway.quarantine {
+            next.quarantine.retain(|bad| bad.release != canary.release);
+            next.quarantine.push(quarantined(now, &canary.release, &underway.origin));
+        }
+        next
+    }
+
+    /// Takes the canary back, whatever else is under way.
+    pub(super) fn abort(&mut self, now: Now, mut underway: Move, effects: &mut Vec<Effect>) {
+        let Some(canary) = self.decision.deployment.clone() else { return };
+        self.call_off(now, effects);
+        let next = self.without_canary(now, &canary, &underway);
+        let line = Transition {
+            from: Some((canary.candidate, canary.release.clone())),
+            ..Transition::new(Kind::Abort, now.wall, underway.origin.clone(), next.clone())
+        };
+        underway.kind = Kind::Abort;
+        let answer = match underway.asker {
+            Asker::Command(id) => Some((id, self.outcome(now, &underway, &next, false))),
+            Asker::File | Asker::Itself => None,
+        };
+        // An answer that waits for the disk still names the decision before.
+        self.answer_unwritten(false, effects);
+        self.make_visible(now, next, effects);
+        self.write_behind(now, line, answer, effects);
+    }
+
+    /// What is under way and would bring more to the release on its way is refused; what is being written is overruled by what
+    /// comes now.
+    pub(super) fn call_off(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let written = matches!(self.state, State::Committing(..));
+        if !written && !self.under_way().is_some_and(|underway| self.continues(underway)) {
+            return;
+        }
+        match std::mem::replace(&mut self.state, State::Steady) {
+            State::Steady => {}
+            State::Gating(underway, _) | State::Holding(underway, ..) | State::Committing(underway, ..) => {
+                self.refuse(now, underway, super::Refusal::Withdrawn, effects);
+            }
+        }
+    }
+
+    /// What has come of the release that serves, since an automatic rollback.
+    pub(super) fn aftermath(&mut self, of: DeploymentId, sample: Sample) {
+        if let Some(verifying) = self.verifying.as_mut().filter(|verifying| verifying.of == of) {
+            verifying.after = Some(sample);
+        }
+    }
+
+    /// Says whether it helped, when that can be said. Where it did not, everything stays as it is: to go to and fro helps nobody.
+    pub(super) fn verify(&mut self, now: Now) {
+        let Some(verifying) = &self.verifying else { return };
+        let why = if let Fitness::Down(why) = &self.fitness[self.decision.active] {
+            why.clone()
+        } else if now.mono < verifying.until {
+            return;
+        } else {
+            match verifying.after {
+                Some(after) if after.requests >= ENOUGH && is_no_better(after, verifying.before) => {
+                    format!("{} of {} requests were bad after the rollback", after.bad, after.requests)
+                }
+                _ => {
+                    self.verifying = None;
+                    return;
+                }
+            }
+        };
+        let judgement = self.verifying.take().and_then(|verifying| verifying.judgement);
+        self.both_unhealthy = true;
+        let line = Transition::new(Kind::BothUnhealthy, now.wall, by_itself(Some(&why)), self.decision.clone());
+        self.record(Transition { judgement, ..line });
+    }
+}
+
+/// As large a share, or a larger one.
+fn is_no_better(after: Sample, before: Sample) -> bool {
+    let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
+    after.bad > 0 && product(after.bad, before.requests) >= product(before.bad, after.requests)
+}

@@ -1,0 +1,192 @@
+//! A release on its way: what became of it, with the verdict in words and numbers.
+
+use serde_json::{Value, json};
+
+use crate::domain::deployment::{Deployment, Stage};
+use crate::domain::notice::{Event, Severity};
+use crate::domain::split::Weight;
+use crate::domain::transition::{Kind, Transition};
+use crate::domain::verdict::{Finding, Judgement, Sample};
+use crate::notify::event::Words;
+use crate::notify::words::{clipped, count, percent, span, thousands};
+
+use super::FOREIGN;
+
+/// So many findings are in the data; it has to stay small.
+const LISTED: usize = 8;
+
+const NOTHING: &str = "Nothing to do.";
+
+pub(super) fn words(transition: &Transition, by: &str) -> Words {
+    let decision = &transition.decision;
+    let stable = format!("{} ({})", decision.release, decision.active);
+    let reason = clipped(transition.origin.reason.as_deref().unwrap_or("no reason was given"), FOREIGN);
+    let verdict = transition.judgement.as_ref().map(|judgement| clipped(&judgement.to_string(), FOREIGN));
+    let verdict = verdict.unwrap_or_else(|| "nothing was judged yet".to_owned());
+    let left = transition.from.as_ref().map(|(color, release)| format!("{release} ({color})"));
+    let left = left.unwrap_or_default();
+    let Some(deployment) = &decision.deployment else {
+        return match transition.kind {
+            Kind::BothUnhealthy => (
+                (Event::BothUnhealthy, Severity::Page),
+                "both releases are unhealthy".to_owned(),
+                format!(
+                    "The automatic rollback to {stable} did not help: {reason}. Nothing more is moved by itself. Before it: {verdict}."
+                ),
+                "Look for what both releases share: a database, a network, traffic itself. A switch by hand is possible."
+                    .to_owned(),
+            ),
+            _ => (
+                (Event::Aborted, Severity::Warn),
+                "the canary was called off".to_owned(),
+                format!("The canary of {left} was called off {by}; {stable} has all of the traffic."),
+                "`cutover canary start` begins another one.".to_owned(),
+            ),
+        };
+    };
+    let Deployment { release, candidate, weight, plan, .. } = deployment;
+    let new = format!("{release} ({candidate})");
+    let share = share(deployment);
+    match transition.kind {
+        Kind::Canary => (
+            (Event::CanaryStarted, if transition.forced { Severity::Warn } else { Severity::Info }),
+            format!("canary of {release} at {weight}"),
+            format!("{new} gets {weight} of the requests, {by}; {stable} has the rest."),
+            format!("It goes on by the plan ({}); `cutover canary abort` takes it back at once.", steps(deployment)),
+        ),
+        Kind::Advance if deployment.is_canary() => (
+            (Event::Step, Severity::Info),
+            format!("canary of {release} at {weight}"),
+            format!("{new} gets {weight} of the requests, {by}."),
+            NOTHING.to_owned(),
+        ),
+        Kind::Advance => (
+            (Event::Step, Severity::Info),
+            format!("{release} has all of the traffic"),
+            format!("{new} gets what was held back for {}, {by}.", deployment.stable),
+            NOTHING.to_owned(),
+        ),
+        Kind::CanaryHold => (
+            (Event::Held, Severity::Warn),
+            format!("{release} is held at {weight}"),
+            format!("{new} stays at {share}, {by}. A rollback stays armed. The verdict: {verdict}."),
+            "`cutover canary resume` lets it go on, `advance` takes the next step, `abort` takes it back.".to_owned(),
+        ),
+        Kind::CanaryResume => (
+            (Event::Resumed, Severity::Info),
+            format!("{release} goes on"),
+            format!("{new} may go on from {share}, {by}."),
+            NOTHING.to_owned(),
+        ),
+        Kind::Suspect => (
+            (Event::Suspect, Severity::Warn),
+            format!("evidence against {release}"),
+            format!("There is evidence against {new} at {share}, short of a rollback: {verdict}."),
+            "It goes no further meanwhile. Look at what is named, and abort if it is real.".to_owned(),
+        ),
+        Kind::WouldRollBack => (
+            (Event::WouldRollBack, Severity::Warn),
+            format!("{release} would have been rolled back"),
+            format!("{new} at {share} would have been rolled back, and is only observed: {reason}."),
+            "Take it back with `cutover rollback`, or let it be; it is said once.".to_owned(),
+        ),
+        Kind::BaselineUnhealthy => (
+            (Event::BaselineUnhealthy, Severity::Warn),
+            "both colors are affected".to_owned(),
+            format!("{stable} fails as well, so it is not {release} alone: {verdict}. Nothing advances."),
+            format!("Look for what both share. {} is {}.", release, plan_note(deployment, *weight)),
+        ),
+        _ => (
+            (Event::RollbackBlocked, Severity::Page),
+            format!("{release} can't be rolled back"),
+            format!("{new} at {share} should be rolled back, and can't be: {reason}. It stays where it is."),
+            format!(
+                "Repair what stands in the way, then it goes back by itself, or go forward. Its plan: {}.",
+                if plan.steps.is_empty() { "a plain switch".to_owned() } else { steps(deployment) }
+            ),
+        ),
+    }
+}
+
+fn plan_note(deployment: &Deployment, weight: Weight) -> String {
+    let held = if deployment.held.is_some() { ", held" } else { "" };
+    format!("at {weight}{held}, and is still rolled back if it is worse than that")
+}
+
+fn share(deployment: &Deployment) -> String {
+    match deployment.stage {
+        Stage::Step(_) => format!("{} of the requests", deployment.weight),
+        Stage::Bake if deployment.splits() => format!("{} of the requests, baking", deployment.weight),
+        Stage::Bake => "all of the requests, baking".to_owned(),
+    }
+}
+
+fn steps(deployment: &Deployment) -> String {
+    let steps: Vec<_> = deployment.plan.steps.iter().map(ToString::to_string).collect();
+    format!("{}, then all", steps.join(", "))
+}
+
+/// Who was exposed, and what was found.
+pub(super) fn fields(transition: &Transition) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::new();
+    let Some(judgement) = &transition.judgement else { return fields };
+    let (requests, errors) = (count(judgement.exposed, "request"), thousands(judgement.harmed));
+    let share = percent(judgement.harmed as f64, judgement.exposed as f64);
+    fields.push(("Exposure", format!("{requests} to the new release, {errors} of them ended in an error ({share})")));
+    let found = judgement.findings.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if !found.is_empty() {
+        fields.push(("Findings", clipped(&found, FOREIGN)));
+    }
+    let odds = format!("{}:1, a rollback needs {}:1", thousands(judgement.evidence), thousands(judgement.limit));
+    fields.push(("Evidence", odds));
+    if let Some(needs) = judgement.needs {
+        let time = needs.time.map(|time| format!(", about {}", span(time))).unwrap_or_default();
+        fields.push(("To go on", format!("{} more{time}", count(needs.requests, "request"))));
+    }
+    fields
+}
+
+/// For programs.
+pub(super) fn data(transition: &Transition) -> [(String, Value); 2] {
+    let deployment = transition.decision.deployment.as_ref().map(|deployment| {
+        json!({
+            "id": deployment.id.to_string(),
+            "color": deployment.candidate.as_str(),
+            "release": deployment.release.as_str(),
+            "stable": deployment.stable.as_str(),
+            "stage": if deployment.is_canary() { "canary" } else { "bake" },
+            "weight_percent": f64::from(deployment.weight.basis_points()) / 100.0,
+            "mode": deployment.mode.name(),
+            "held": deployment.held.as_ref().map(|held| json!({ "by": held.by, "reason": clipped(&held.reason, FOREIGN) })),
+        })
+    });
+    let verdict = transition.judgement.as_ref().map(judged);
+    [("deployment".to_owned(), deployment.into()), ("verdict".to_owned(), verdict.into())]
+}
+
+fn judged(judgement: &Judgement) -> Value {
+    json!({
+        "verdict": judgement.verdict.name(),
+        "evidence": judgement.evidence,
+        "limit": judgement.limit,
+        "baseline_unhealthy": judgement.baseline_unhealthy,
+        "without_control": judgement.without_control,
+        "exposed": judgement.exposed,
+        "harmed": judgement.harmed,
+        "findings": judgement.findings.iter().take(LISTED).map(found).collect::<Vec<_>>(),
+    })
+}
+
+fn found(finding: &Finding) -> Value {
+    let sample = |sample: &Sample| {
+        let latency = sample.latency.map(|latency| latency.as_secs_f64() * 1e3);
+        json!({ "requests": sample.requests, "bad": sample.bad, "latency_ms": latency })
+    };
+    json!({
+        "class": finding.class.name(),
+        "route": finding.route.as_deref().map(|route| clipped(route, 100)),
+        "candidate": sample(&finding.candidate),
+        "stable": sample(&finding.stable),
+        "evidence": finding.evidence,
+    })
+}
