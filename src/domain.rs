@@ -4,6 +4,7 @@
 //! Time comes in as [`clock::Now`], the outside world as events, and what has to be done goes out as effects. So one
 //! controller task and one seeded simulator (`tests/sim`) drive the very same code.
 
+pub mod analysis;
 pub mod clock;
 pub mod color;
 pub mod deployment;

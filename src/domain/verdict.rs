@@ -40,7 +40,7 @@ pub enum Class {
 /// One side of a comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// Requests that are over.
+    /// Requests that are over; for CPU, windows of time.
     pub requests: u64,
     /// How many of them were bad in this way.
     pub bad: u64,

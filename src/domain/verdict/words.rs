@@ -1,153 +1,169 @@
-//! Verdicts in words and numbers. Never a bad number without the one that it is compared with.
+//! Verdicts in plain words, for messages, logs and the status. A number never comes without what it is compared with.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::domain::verdict::{Class, Finding, Judgement, Sample};
+use super::{Class, Finding, Judgement, Sample, Verdict};
 
-/// So many findings are told; the others weigh less.
-const TOLD: usize = 3;
-
-/// `/checkout is 3.0 x slower (p90 912 ms against 301 ms, 61 requests)`
+/// `errors on all routes: 8.1 % against 0.10 % (62 of 765 requests, and 15 of 14,535)`.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Finding { class, route, candidate, stable, .. } = self;
-        let quantile = match class {
-            Class::SlowP50 => "p50",
-            Class::SlowP90 => "p90",
-            Class::SlowP99 => "p99",
-            Class::Error => return shares(f, route.as_deref(), "errors", candidate, stable),
-            Class::ClientError => return shares(f, route.as_deref(), "4xx answers", candidate, stable),
-            Class::Abort => return shares(f, route.as_deref(), "clients that left", candidate, stable),
+        let route = self.route.as_deref().unwrap_or("all routes");
+        let what = match self.class {
+            Class::Error => "errors",
+            Class::ClientError => "4xx",
+            Class::Abort => "clients that left before the answer",
+            Class::SlowP50 => return self.slower(f, route, "p50", "half of the"),
+            Class::SlowP90 => return self.slower(f, route, "p90", "nine of ten"),
+            Class::SlowP99 => return self.slower(f, route, "p99", "99 of 100"),
             Class::Cpu => {
-                let (more, less) = (candidate.latency, stable.latency);
-                f.write_str("CPU time for each request")?;
-                return match (more, less) {
-                    (Some(more), Some(less)) => write!(f, ": {} against {}", span(more), span(less)),
-                    _ => f.write_str(" is higher"),
-                };
+                let Sample { requests, bad, .. } = self.candidate;
+                return write!(f, "CPU time for a request was above the limit in {bad} of {requests} windows");
             }
         };
-        let what = route.as_deref().unwrap_or("everything");
-        match (candidate.latency, stable.latency) {
-            (Some(slow), Some(fast)) if !fast.is_zero() => {
-                let ratio = slow.as_secs_f64() / fast.as_secs_f64();
-                let (slow, fast) = (span(slow), span(fast));
-                write!(f, "{what} is {ratio:.1} x slower ({quantile} {slow} against {fast}, ")?;
-            }
-            _ => write!(f, "{what} is slower at its {quantile} ({} of ", thousands(candidate.bad))?,
-        }
-        write!(f, "{})", requests(candidate.requests))
+        write!(f, "{what} on {route}: {}", self.shares())
     }
 }
 
-/// The heaviest findings, and the odds.
+impl Finding {
+    fn slower(&self, f: &mut fmt::Formatter<'_>, route: &str, quantile: &str, most: &str) -> fmt::Result {
+        if let (Some(candidate), Some(stable)) = (self.candidate.latency, self.stable.latency)
+            && candidate > stable
+            && !stable.is_zero()
+        {
+            let times = candidate.as_secs_f64() / stable.as_secs_f64();
+            return write!(
+                f,
+                "{route} got {times:.1} times slower ({quantile} {} against {}, {} requests)",
+                Latency(candidate),
+                Latency(stable),
+                Count(self.candidate.requests)
+            );
+        }
+        write!(f, "{route} got slower than {most} requests should be: {}", self.shares())
+    }
+
+    fn shares(&self) -> String {
+        let (candidate, stable) = (self.candidate, self.stable);
+        if stable.requests == 0 {
+            let (bad, requests) = (Count(candidate.bad), Count(candidate.requests));
+            return format!("{} ({bad} of {requests} requests, and none to compare with)", Percent(candidate));
+        }
+        format!(
+            "{} against {} ({} of {} requests, and {} of {})",
+            Percent(candidate),
+            Percent(stable),
+            Count(candidate.bad),
+            Count(candidate.requests),
+            Count(stable.bad),
+            Count(stable.requests)
+        )
+    }
+}
+
+/// One sentence, without a full stop.
 impl fmt::Display for Judgement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, finding) in self.findings.iter().take(TOLD).enumerate() {
-            write!(f, "{}{finding}", if index > 0 { "; " } else { "" })?;
+        match self.verdict {
+            Verdict::Pass => write!(f, "no worse than is tolerated, after {} requests", Count(self.exposed))?,
+            Verdict::Insufficient => self.undecided(f)?,
+            Verdict::Suspect => write!(f, "may be worse ({}:1, limit {}:1)", Count(self.evidence), Count(self.limit))?,
+            Verdict::Fail => write!(f, "worse ({}:1, limit {}:1)", Count(self.evidence), Count(self.limit))?,
         }
-        let (evidence, limit) = (thousands(self.evidence), thousands(self.limit));
-        write!(f, "{}evidence {evidence}:1, limit {limit}:1", if self.findings.is_empty() { "" } else { "; " })?;
-        f.write_str(if self.without_control {
-            "; against what was before, with nothing to compare at the same time"
-        } else {
-            ""
-        })
-    }
-}
-
-/// `errors on /checkout: 8.0 % against 0.10 % (18 of 225 requests, 4 of 4,210)`
-fn shares(
-    f: &mut fmt::Formatter<'_>,
-    route: Option<&str>,
-    what: &str,
-    candidate: &Sample,
-    stable: &Sample,
-) -> fmt::Result {
-    let on = route.map(|route| format!(" on {route}")).unwrap_or_default();
-    let (bad, of) = (thousands(candidate.bad), requests(candidate.requests));
-    write!(f, "{what}{on}: {} against {} ({bad} of {of}, ", share(candidate), share(stable))?;
-    write!(f, "{} of {})", thousands(stable.bad), thousands(stable.requests))
-}
-
-/// In percent, with as many digits as say something.
-fn share(sample: &Sample) -> String {
-    if sample.requests == 0 {
-        return "none".to_owned();
-    }
-    let percent = sample.bad as f64 / sample.requests as f64 * 100.0;
-    let digits = if percent >= 10.0 || percent == 0.0 {
-        0
-    } else if percent >= 1.0 {
-        1
-    } else {
-        2
-    };
-    format!("{percent:.digits$} %")
-}
-
-fn span(duration: Duration) -> String {
-    let millis = duration.as_secs_f64() * 1e3;
-    if millis >= 10_000.0 {
-        format!("{:.1} s", millis / 1e3)
-    } else if millis >= 100.0 {
-        format!("{millis:.0} ms")
-    } else {
-        format!("{millis:.1} ms")
-    }
-}
-
-fn requests(number: u64) -> String {
-    format!("{} request{}", thousands(number), if number == 1 { "" } else { "s" })
-}
-
-/// `18,400`
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
+        for (place, finding) in self.findings.iter().take(3).enumerate() {
+            write!(f, "{} {finding}", if place == 0 { ":" } else { ";" })?;
         }
-        grouped.push(digit);
+        if self.findings.len() > 3 {
+            write!(f, "; and {} more", self.findings.len() - 3)?;
+        }
+        if self.baseline_unhealthy {
+            f.write_str("; the release that it is compared with fails, too")?;
+        }
+        if self.without_control {
+            f.write_str("; nothing else serves to compare with")?;
+        }
+        Ok(())
     }
-    grouped
+}
+
+impl Judgement {
+    fn undecided(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exposed = Count(self.exposed);
+        match self.needs {
+            None => write!(f, "not decided after {exposed} requests"),
+            Some(needs) => {
+                write!(f, "not decided after {exposed} requests, needs about {} more", Count(needs.requests))?;
+                match needs.time {
+                    None => f.write_str(", and none come"),
+                    Some(time) => write!(f, ", about {}", Span(time)),
+                }
+            }
+        }
+    }
+}
+
+/// Two digits that say something: `12 %`, `8.1 %`, `0.10 %`.
+struct Percent(Sample);
+
+impl fmt::Display for Percent {
+    #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sample { requests, bad, .. } = self.0;
+        let percent = 100.0 * bad as f64 / requests.max(bad).max(1) as f64;
+        match percent {
+            0.0 => f.write_str("0 %"),
+            percent if percent >= 9.95 => write!(f, "{percent:.0} %"),
+            percent if percent >= 0.995 => write!(f, "{percent:.1} %"),
+            percent if percent >= 0.0995 => write!(f, "{percent:.2} %"),
+            percent if percent >= 0.0005 => write!(f, "{percent:.3} %"),
+            _ => f.write_str("under 0.001 %"),
+        }
+    }
+}
+
+/// `18,400`.
+struct Count(u64);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (place, digit) in digits.chars().enumerate() {
+            if place > 0 && (digits.len() - place).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}
+
+/// `8.2 ms`, `912 ms`, `12.3 s`.
+struct Latency(Duration);
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs_f64();
+        match seconds {
+            seconds if seconds >= 9.9995 => write!(f, "{seconds:.1} s"),
+            seconds if seconds >= 0.00995 => write!(f, "{:.0} ms", seconds * 1e3),
+            seconds => write!(f, "{:.1} ms", seconds * 1e3),
+        }
+    }
+}
+
+/// `40 s`, `12 min`, `3 h`.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0..120 => write!(f, "{seconds} s"),
+            120..7_200 => write!(f, "{} min", seconds.div_ceil(60)),
+            _ => write!(f, "{} h", Count(seconds.div_ceil(3_600))),
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::verdict::Verdict;
-
-    fn sample(requests: u64, bad: u64, millis: u64) -> Sample {
-        let latency = (millis > 0).then(|| Duration::from_millis(millis));
-        Sample { requests, bad, latency }
-    }
-
-    fn finding(class: Class, route: Option<&str>, candidate: Sample, stable: Sample) -> Finding {
-        Finding { class, route: route.map(str::to_owned), candidate, stable, evidence: 18_400 }
-    }
-
-    #[test]
-    fn a_verdict_names_the_route_and_both_numbers() {
-        let slow = finding(Class::SlowP90, Some("/checkout"), sample(61, 40, 912), sample(1_180, 118, 301));
-        assert_eq!(slow.to_string(), "/checkout is 3.0 x slower (p90 912 ms against 301 ms, 61 requests)");
-        let errors = finding(Class::Error, None, sample(225, 18, 0), sample(4_210, 4, 0));
-        assert_eq!(errors.to_string(), "errors: 8.0 % against 0.10 % (18 of 225 requests, 4 of 4,210)");
-        let judgement = Judgement {
-            verdict: Verdict::Fail,
-            evidence: 18_400,
-            limit: 1_000,
-            findings: vec![slow, errors],
-            needs: None,
-            baseline_unhealthy: false,
-            without_control: false,
-            exposed: 225,
-            harmed: 18,
-        };
-        let text = judgement.to_string();
-        assert!(text.starts_with("/checkout is 3.0 x slower") && text.contains("; errors: 8.0 %"), "{text}");
-        assert!(text.ends_with("; evidence 18,400:1, limit 1,000:1"), "{text}");
-    }
-}
+mod tests;

@@ -1,0 +1,28 @@
+//! Whether a new release is worse than the one that serves: decided from what the proxy has seen, and from nothing else.
+//!
+//! One idea carries all of it. *Given that something bad happened, was it on the candidate?* While the candidate is not worse,
+//! that is a coin whose bias is known from how requests were shared, whatever the load, the hour or a broken database do to
+//! both. So the odds that a fair gambler would have won by betting against the coin ([`evidence`]) are evidence that holds
+//! at whatever moment somebody looks. `docs/analysis.md` has the argument, the figures and the limits.
+//!
+//! Everything here is a pure function of [`Policy`], [`Tick`]s and the beginnings of steps: the same ticks give the same
+//! judgements, bit for bit on one machine. So a decision can be replayed, and a change of policy tried on real history.
+
+mod component;
+pub mod evidence;
+mod histogram;
+mod judge;
+mod pass;
+mod policy;
+mod report;
+mod tick;
+mod watch;
+
+pub use histogram::{BUCKETS, Histogram, QUANTILES, Quantiles, Thresholds, bucket, upper};
+pub use judge::Judge;
+pub use policy::{Before, Policy};
+pub use report::{Evidence, Report, RouteReport};
+pub use tick::{Arms, Batch, Counts, CpuUse, RouteTick, Tick};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! What a verdict is made of: a class of events on one route, or on all of them.
+
+use super::evidence::{Ratio, Share, Stakes};
+use super::histogram::Quantiles;
+use super::tick::{Arms, Batch, Counts, number};
+use crate::domain::split::Weight;
+use crate::domain::verdict::{Class, Finding, Sample};
+
+/// Requests and bad ones since the evidence began to grow, to be shown: a leak that began a minute ago would be lost in the
+/// figures of an hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Since {
+    requests: Arms<u64>,
+    bad: Arms<u64>,
+}
+
+impl Since {
+    fn add(&mut self, requests: Arms<u64>, bad: Arms<u64>) {
+        self.requests.add(requests);
+        self.bad.add(bad);
+    }
+
+    fn samples(&self, latency: Arms<Option<std::time::Duration>>) -> Arms<Sample> {
+        Arms {
+            stable: Sample { requests: self.requests.stable, bad: self.bad.stable, latency: latency.stable },
+            candidate: Sample {
+                requests: self.requests.candidate,
+                bad: self.bad.candidate,
+                latency: latency.candidate,
+            },
+        }
+    }
+}
+
+fn finding(class: Class, route: Option<&str>, samples: Arms<Sample>, ln_evidence: f64) -> Finding {
+    Finding {
+        class,
+        route: route.map(str::to_owned),
+        candidate: samples.candidate,
+        stable: samples.stable,
+        evidence: odds(ln_evidence),
+    }
+}
+
+/// Whole odds to one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and never negative")]
+pub(super) fn odds(ln_evidence: f64) -> u64 {
+    // A hair more, so that the logarithm of 1,000 is 1,000 again.
+    (ln_evidence.exp() * (1.0 + 1e-12)) as u64
+}
+
+/// Bad events that are counted for each request.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Events {
+    class: Class,
+    relative: Ratio,
+    absolute: Share,
+    alone: Option<Share>,
+    since: Since,
+}
+
+impl Events {
+    pub(super) fn new(class: Class, tolerated: f64, floor: f64, staked: f64) -> Events {
+        Events {
+            class,
+            relative: Ratio::above(tolerated, staked),
+            absolute: Share::above(floor, staked),
+            alone: None,
+            since: Since::default(),
+        }
+    }
+
+    pub(super) fn stake(&mut self, stake: f64) {
+        self.relative.stake(stake);
+        self.absolute.stake(stake);
+        if let Some(alone) = &mut self.alone {
+            alone.stake(stake);
+        }
+    }
+
+    fn bad(&self, counts: &Counts) -> u64 {
+        match self.class {
+            Class::ClientError => counts.client_errors,
+            Class::Abort => counts.aborts,
+            _ => counts.errors,
+        }
+    }
+
+    /// `alone`: from which share of errors on the candidate is worse than what was before, where nothing is compared, and what
+    /// was staked until now.
+    pub(super) fn observe(&mut self, batch: &Batch, keyed: bool, alone: Option<(f64, f64)>) {
+        let Arms { stable, candidate } = &batch.done;
+        let bad = Arms { stable: self.bad(stable), candidate: self.bad(candidate) };
+        let requests = Arms { stable: stable.completed, candidate: candidate.completed };
+        self.since.add(requests, bad);
+        if batch.weight == Weight::ALL {
+            if let Some((share, staked)) = alone {
+                self.alone
+                    .get_or_insert_with(|| Share::above(share, staked))
+                    .observe(requests.candidate, bad.candidate);
+            }
+            return;
+        }
+        if let Some(odds) = batch.odds(keyed) {
+            self.relative.observe(odds, bad.candidate, bad.stable);
+        }
+        self.absolute.observe(requests.candidate, bad.candidate);
+    }
+
+    /// Both "more than the stable release" and "above the floor" have to be shown, unless the stable release is no measure. What
+    /// came of being alone continues what was before, as one bet continues another.
+    pub(super) fn ln_evidence(&self, rest: f64, floor: bool) -> f64 {
+        let relative = self.relative.ln_evidence(rest);
+        let both = if floor { relative.min(self.absolute.ln_evidence(rest)) } else { relative };
+        both + self.alone.as_ref().map_or(0.0, |alone| alone.ln_evidence(rest))
+    }
+
+    pub(super) fn settle(&mut self, rest: f64, floor: bool) {
+        if self.ln_evidence(rest, floor) <= 0.0 {
+            self.since = Since::default();
+        }
+    }
+
+    pub(super) fn finding(&self, route: Option<&str>, ln_evidence: f64) -> Finding {
+        finding(self.class, route, self.since.samples(Arms::default()), ln_evidence)
+    }
+}
+
+const CLASSES: [Class; 3] = [Class::SlowP50, Class::SlowP90, Class::SlowP99];
+
+/// Requests beyond each of three thresholds.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Slow {
+    tests: [Ratio; 3],
+    since: [Since; 3],
+}
+
+impl Slow {
+    pub(super) fn new(staked: f64) -> Slow {
+        Slow { tests: std::array::from_fn(|_| Ratio::slower(staked)), since: Default::default() }
+    }
+
+    pub(super) fn stake(&mut self, stake: f64) {
+        for test in &mut self.tests {
+            test.stake(stake);
+        }
+    }
+
+    pub(super) fn observe(&mut self, batch: &Batch, keyed: bool) {
+        let Some(odds) = batch.odds(keyed) else { return };
+        let Arms { stable, candidate } = &batch.done;
+        let requests = Arms { stable: stable.completed, candidate: candidate.completed };
+        for (place, (test, since)) in self.tests.iter_mut().zip(&mut self.since).enumerate() {
+            let bad = Arms { stable: stable.slow[place], candidate: candidate.slow[place] };
+            test.observe(odds, bad.candidate, bad.stable);
+            since.add(requests, bad);
+        }
+    }
+
+    /// The mean of the three.
+    pub(super) fn ln_evidence(&self, rest: f64) -> f64 {
+        let sum =
+            self.tests.iter().fold(f64::NEG_INFINITY, |sum, test| super::evidence::ln_add(sum, test.ln_evidence(rest)));
+        sum - number(self.tests.len() as u64).ln()
+    }
+
+    pub(super) fn settle(&mut self, rest: f64) {
+        if self.ln_evidence(rest) <= 0.0 {
+            self.since = Default::default();
+        }
+    }
+
+    pub(super) fn finding(&self, route: Option<&str>, quantiles: Arms<Option<Quantiles>>, rest: f64) -> Finding {
+        let evidence = |place: usize| self.tests[place].ln_evidence(rest);
+        let clearest =
+            (1..CLASSES.len()).fold(0, |best, place| if evidence(place) > evidence(best) { place } else { best });
+        let latency = |quantiles: Option<Quantiles>| quantiles.and_then(|quantiles| quantiles.latency(clearest));
+        let latency = Arms { stable: latency(quantiles.stable), candidate: latency(quantiles.candidate) };
+        finding(CLASSES[clearest], route, self.since[clearest].samples(latency), self.ln_evidence(rest))
+    }
+}
+
+/// All that is judged of one route, or of all of them together.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Scope {
+    /// `None`: all of them.
+    pub(super) route: Option<String>,
+    pub(super) errors: Events,
+    pub(super) client_errors: Events,
+    pub(super) aborts: Events,
+    pub(super) slow: Slow,
+    pub(super) assigned: Arms<u64>,
+    pub(super) totals: Arms<Counts>,
+    pub(super) quantiles: Arms<Option<Quantiles>>,
+}
+
+impl Scope {
+    pub(super) fn new(route: Option<String>, policy: &super::Policy, stakes: &Stakes) -> Scope {
+        let (floor, staked) = (policy.error_floor, 1.0 - stakes.rest());
+        Scope {
+            route,
+            errors: Events::new(Class::Error, policy.ratio_tolerated, floor, staked),
+            client_errors: Events::new(Class::ClientError, policy.client_error_ratio, floor, staked),
+            aborts: Events::new(Class::Abort, policy.ratio_tolerated, floor, staked),
+            slow: Slow::new(staked),
+            assigned: Arms::default(),
+            totals: Arms::default(),
+            quantiles: Arms::default(),
+        }
+    }
+
+    pub(super) fn stake(&mut self, stake: f64) {
+        self.errors.stake(stake);
+        self.client_errors.stake(stake);
+        self.aborts.stake(stake);
+        self.slow.stake(stake);
+    }
+
+    /// `slow`: whether latency is judged for these requests.
+    pub(super) fn observe(&mut self, batch: &Batch, keyed: bool, alone: (f64, f64), slow: bool) {
+        self.errors.observe(batch, keyed, Some(alone));
+        self.client_errors.observe(batch, keyed, None);
+        self.aborts.observe(batch, keyed, None);
+        if slow {
+            self.slow.observe(batch, keyed);
+        }
+        self.totals.add(&batch.done);
+    }
+
+    pub(super) fn settle(&mut self, rest: f64, floor: bool) {
+        self.errors.settle(rest, floor);
+        self.client_errors.settle(rest, floor);
+        self.aborts.settle(rest, floor);
+        self.slow.settle(rest);
+    }
+}

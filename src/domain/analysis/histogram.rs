@@ -1,0 +1,159 @@
+//! Latencies, counted in buckets that grow with the value: eight to each doubling, so that a bucket is 6 to 13 % wide.
+//!
+//! Whoever counts on the request path holds the same layout in atomics ([`BUCKETS`], [`bucket`]) and makes a [`Histogram`] of it
+//! ([`Histogram::from_counts`]) when one is needed.
+
+use std::time::Duration;
+
+use super::policy::Policy;
+
+const PER_DOUBLING: usize = 8;
+/// From 2^31 µs on, 36 minutes, everything is in the last bucket.
+const DOUBLINGS: usize = 28;
+
+/// How many buckets there are.
+pub const BUCKETS: usize = PER_DOUBLING * (1 + DOUBLINGS);
+
+/// The bucket of a latency.
+#[must_use]
+pub const fn bucket(micros: u64) -> usize {
+    if micros < PER_DOUBLING as u64 {
+        return micros as usize;
+    }
+    let above = micros.ilog2() - PER_DOUBLING.ilog2();
+    // The leading digit and the three after it: 8 to 15.
+    let digits = (micros >> above) as usize;
+    let bucket = above as usize * PER_DOUBLING + digits;
+    if bucket < BUCKETS { bucket } else { BUCKETS - 1 }
+}
+
+/// The longest latency of a bucket, in microseconds.
+#[must_use]
+pub const fn upper(bucket: usize) -> u64 {
+    if bucket + 1 >= BUCKETS {
+        return u64::MAX;
+    }
+    let next = bucket + 1;
+    if next < PER_DOUBLING {
+        return bucket as u64;
+    }
+    let above = next / PER_DOUBLING - 1;
+    (((next - above * PER_DOUBLING) as u64) << above) - 1
+}
+
+/// The quantiles that latency is judged by.
+pub const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
+
+/// Half of the requests, nine of ten, and 99 of a hundred are not slower than this, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quantiles(pub [u64; 3]);
+
+impl Quantiles {
+    /// One of them, by its place in [`QUANTILES`].
+    #[must_use]
+    pub fn latency(&self, place: usize) -> Option<Duration> {
+        self.0.get(place).map(|micros| Duration::from_micros(*micros))
+    }
+}
+
+/// How many requests took how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Histogram {
+    counts: [u64; BUCKETS],
+}
+
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram { counts: [0; BUCKETS] }
+    }
+}
+
+impl Histogram {
+    /// From counts in the same layout.
+    #[must_use]
+    pub fn from_counts(counts: [u64; BUCKETS]) -> Histogram {
+        Histogram { counts }
+    }
+
+    /// One more request.
+    pub fn record(&mut self, micros: u64) {
+        let count = &mut self.counts[bucket(micros)];
+        *count = count.saturating_add(1);
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Adds another.
+    pub fn merge(&mut self, other: &Histogram) {
+        for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
+            *mine = mine.saturating_add(theirs);
+        }
+    }
+
+    /// What came since an earlier state of it.
+    #[must_use]
+    pub fn since(&self, earlier: &Histogram) -> Histogram {
+        let mut counts = self.counts;
+        for (mine, theirs) in counts.iter_mut().zip(earlier.counts) {
+            *mine = mine.saturating_sub(theirs);
+        }
+        Histogram { counts }
+    }
+
+    /// So many of them are not slower than this, in microseconds, rounded up to the end of its bucket; `None`: it is empty.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
+    pub fn quantile(&self, share: f64) -> Option<u64> {
+        let count = self.count();
+        let rank = ((count as f64 * share.clamp(0.0, 1.0)).ceil() as u64).max(1);
+        let mut seen = 0_u64;
+        let found = self.counts.iter().position(|count| {
+            seen = seen.saturating_add(*count);
+            seen >= rank
+        });
+        found.map(upper)
+    }
+
+    /// All three; `None`: it is empty.
+    #[must_use]
+    pub fn quantiles(&self) -> Option<Quantiles> {
+        let [p50, p90, p99] = QUANTILES.map(|share| self.quantile(share));
+        Some(Quantiles([p50?, p90?, p99?]))
+    }
+}
+
+/// What is slow on a route, in microseconds: a request that takes longer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Thresholds {
+    /// For the stable release: its own quantiles.
+    pub stable: [u64; 3],
+    /// For the candidate: the same with the margin, so that what is tested is "more than half as slow again", not "different".
+    pub candidate: [u64; 3],
+}
+
+impl Thresholds {
+    /// From the stable release's latencies before a step begins; `None`: there are too few.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a latency"
+    )]
+    pub fn freeze(stable: &Histogram, policy: &Policy) -> Option<Thresholds> {
+        if stable.count() < policy.latency_samples {
+            return None;
+        }
+        let Quantiles(stable) = stable.quantiles()?;
+        let least = u64::try_from(policy.latency_min_delta.as_micros()).unwrap_or(u64::MAX);
+        let candidate = stable.map(|micros| {
+            let margin = (micros as f64 * policy.latency_margin) as u64;
+            margin.max(micros.saturating_add(least))
+        });
+        Some(Thresholds { stable, candidate })
+    }
+}

@@ -1,0 +1,108 @@
+//! Where a judge stands, in full: for the status and its table of routes.
+
+use super::component::Scope;
+use super::histogram::Quantiles;
+use super::judge::Judge;
+use super::tick::{Arms, Counts};
+use crate::domain::verdict::{Class, Needs};
+
+/// Evidence of one class, as odds to one; below 1 it speaks for the candidate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evidence {
+    /// Which.
+    pub class: Class,
+    /// At most 1e18.
+    pub odds: f64,
+}
+
+/// A row of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteReport {
+    /// `None`: all routes together.
+    pub route: Option<String>,
+    /// Requests given to each side.
+    pub assigned: Arms<u64>,
+    /// What came of them.
+    pub counts: Arms<Counts>,
+    /// Latencies at present, where there are enough.
+    pub quantiles: Arms<Option<Quantiles>>,
+    /// That the candidate is worse here: errors, latency (as the class that is clearest), 4xx, clients that left.
+    pub evidence: [Evidence; 4],
+}
+
+/// Where a judge stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// That the candidate is worse, of all that a rollback is decided by, as odds to one.
+    pub worse: f64,
+    /// A rollback needs so much.
+    pub worse_limit: f64,
+    /// The same of what only holds a deployment.
+    pub hold: f64,
+    /// From here on it is held, by either.
+    pub suspect_limit: f64,
+    /// That CPU time for a request is above what is tolerated.
+    pub cpu: f64,
+    /// That the candidate is not bad, in this step.
+    pub pass: f64,
+    /// To go on needs so much.
+    pub pass_limit: f64,
+    /// What that still takes.
+    pub needs: Option<Needs>,
+    /// The stable release is proved to be the worse one. A hint, nothing follows from it.
+    pub stable_worse: bool,
+    /// Requests are not shared as the weight says. Verdicts hold all the same.
+    pub split_off: bool,
+    /// See [`Judgement`](crate::domain::verdict::Judgement).
+    pub baseline_unhealthy: bool,
+    /// See [`Judgement`](crate::domain::verdict::Judgement).
+    pub without_control: bool,
+    /// All routes first, then each as it appeared.
+    pub routes: Vec<RouteReport>,
+}
+
+impl Judge {
+    /// Where it stands.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let mut routes = vec![self.row(&self.all)];
+        routes.extend(self.routes.iter().flatten().map(|scope| self.row(scope)));
+        Report {
+            worse: shown(self.ln_harm()),
+            worse_limit: self.policy.limit(),
+            hold: shown(self.ln_hold()),
+            suspect_limit: self.policy.suspect_at,
+            cpu: shown(self.cpu.ln_evidence()),
+            pass: shown(self.pass.ln_evidence()),
+            pass_limit: 1.0 / self.policy.pass_beta,
+            needs: self.needs,
+            stable_worse: self.mirror.ln_evidence(self.stakes.rest()) >= self.policy.ln_limit(),
+            split_off: self.split.off(),
+            baseline_unhealthy: self.unhealthy,
+            without_control: self.without_control,
+            routes,
+        }
+    }
+
+    fn row(&self, scope: &Scope) -> RouteReport {
+        let rest = self.stakes.rest();
+        let slow = scope.slow.finding(None, scope.quantiles, rest).class;
+        let evidence = |class, ln: f64| Evidence { class, odds: shown(ln) };
+        RouteReport {
+            route: scope.route.clone(),
+            assigned: scope.assigned,
+            counts: scope.totals,
+            quantiles: scope.quantiles,
+            evidence: [
+                evidence(Class::Error, scope.errors.ln_evidence(rest, !self.unhealthy)),
+                evidence(slow, scope.slow.ln_evidence(rest)),
+                evidence(Class::ClientError, scope.client_errors.ln_evidence(rest, true)),
+                evidence(Class::Abort, scope.aborts.ln_evidence(rest, true)),
+            ],
+        }
+    }
+}
+
+fn shown(ln_evidence: f64) -> f64 {
+    ln_evidence.exp().min(1e18)
+}

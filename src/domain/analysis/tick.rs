@@ -1,0 +1,139 @@
+//! What was seen in a second: plain data, so that it can be kept and replayed.
+//!
+//! Outcomes carry the tick in which their requests were assigned, because only there is it known how requests were shared: an
+//! answer may come when the weight is another one.
+
+use std::time::Duration;
+
+use super::histogram::{Quantiles, Thresholds};
+use crate::domain::split::Weight;
+
+/// A value for each side of the comparison.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arms<T> {
+    /// The release that is compared with.
+    pub stable: T,
+    /// The release that is watched.
+    pub candidate: T,
+}
+
+impl Arms<u64> {
+    pub(super) fn add(&mut self, other: Arms<u64>) {
+        self.stable = self.stable.saturating_add(other.stable);
+        self.candidate = self.candidate.saturating_add(other.candidate);
+    }
+}
+
+impl Arms<Counts> {
+    pub(super) fn add(&mut self, other: &Arms<Counts>) {
+        self.stable.add(&other.stable);
+        self.candidate.add(&other.candidate);
+    }
+}
+
+/// What came of requests. A request is charged to the color that it was assigned to, even if another answered in the end.
+///
+/// In a [keyed](Tick::keyed) deployment everything but `completed` and `failed` counts the first event of its class for each key
+/// and route only: the events of one user share one coin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that are over, in whatever way.
+    pub completed: u64,
+    /// How many of them ended in an error: every one, in a keyed deployment, too.
+    pub failed: u64,
+    /// Errors that count as events: the same as `failed` unless the deployment is keyed.
+    pub errors: u64,
+    /// 4xx.
+    pub client_errors: u64,
+    /// Clients that left before the answer.
+    pub aborts: u64,
+    /// Requests beyond each of the route's [`Thresholds`], as soon as they are, though they be not over; failures are beyond all.
+    pub slow: [u64; 3],
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: &Counts) {
+        self.completed = self.completed.saturating_add(other.completed);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.errors = self.errors.saturating_add(other.errors);
+        self.client_errors = self.client_errors.saturating_add(other.client_errors);
+        self.aborts = self.aborts.saturating_add(other.aborts);
+        for (mine, theirs) in self.slow.iter_mut().zip(other.slow) {
+            *mine = mine.saturating_add(theirs);
+        }
+    }
+}
+
+/// What became known since the last tick of the requests that were assigned in one tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The tick in which they were assigned.
+    pub tick: u64,
+    /// The candidate's weight then.
+    pub weight: Weight,
+    /// How many of this route were assigned in that tick: the same in each batch of that tick and route.
+    pub assigned: Arms<u64>,
+    /// What became known since the last tick.
+    pub done: Arms<Counts>,
+}
+
+impl Batch {
+    /// How many requests the candidate was given for each one of the stable release; `None`: there is nothing to compare.
+    pub(super) fn odds(&self, keyed: bool) -> Option<f64> {
+        let (candidate, stable) = if keyed {
+            (self.weight.share(), self.weight.rest().share())
+        } else {
+            (number(self.assigned.candidate), number(self.assigned.stable))
+        };
+        (candidate > 0.0 && stable > 0.0).then(|| candidate / stable)
+    }
+}
+
+/// What was seen on a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteTick {
+    /// Its place: routes are numbered as they first appear. From [`Policy::max_routes`](super::Policy::max_routes) on, all are one.
+    pub slot: usize,
+    /// Its name.
+    pub name: String,
+    /// What is slow here, frozen when the step began; `None`: not known well enough to judge latency.
+    pub thresholds: Option<Thresholds>,
+    /// What its latencies are at present, to be shown; `None`: too few.
+    pub quantiles: Arms<Option<Quantiles>>,
+    /// What became known, one batch for each tick of assignment.
+    pub batches: Vec<Batch>,
+}
+
+/// CPU time that a side has used in a window, less what it uses without requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuUse {
+    /// CPU time.
+    pub busy: Duration,
+    /// Requests that it served meanwhile.
+    pub requests: u64,
+}
+
+/// What was seen since the last tick.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tick {
+    /// Grows by one with each.
+    pub number: u64,
+    /// How long after the deployment began.
+    pub at: Duration,
+    /// The candidate's weight at the end of the tick.
+    pub weight: Weight,
+    /// Users stay with a color: see [`Counts`]. The share is then the weight itself, since a hash of the user decided.
+    pub keyed: bool,
+    /// Requests that were given to each side in this tick, on all routes.
+    pub assigned: Arms<u64>,
+    /// Routes on which something became known.
+    pub routes: Vec<RouteTick>,
+    /// A window of CPU time that ended in this tick.
+    pub cpu: Option<Arms<CpuUse>>,
+}
+
+/// Counts are far below the 2^53 from which on this rounds, and rounding would do no harm.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+pub(super) fn number(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,144 @@
+//! What is watched beside the verdict: whether the stable release is a measure, whether it is worse itself, whether requests are
+//! shared as they should be, and what CPU a request takes.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::component::{Events, odds};
+use super::evidence::{Ratio, Sign};
+use super::policy::Policy;
+use super::tick::{Arms, Batch, Counts, CpuUse, Tick, number};
+use crate::domain::split::Weight;
+use crate::domain::verdict::{Class, Finding, Sample};
+
+/// The last half minute.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Recent {
+    ticks: VecDeque<(Duration, Arms<u64>, Arms<Counts>)>,
+}
+
+/// Below this many requests nothing is said of a share.
+const FEW: u64 = 20;
+
+impl Recent {
+    pub(super) fn push(&mut self, tick: &Tick, done: Arms<Counts>, window: Duration) {
+        self.ticks.push_back((tick.at, tick.assigned, done));
+        while self.ticks.front().is_some_and(|(at, ..)| *at + window < tick.at) {
+            self.ticks.pop_front();
+        }
+    }
+
+    /// Whether too many of the stable release's requests fail.
+    pub(super) fn unhealthy(&self, share: f64) -> bool {
+        let mut stable = Counts::default();
+        self.ticks.iter().for_each(|(.., done)| stable.add(&done.stable));
+        stable.completed >= FEW && number(stable.failed) > share * number(stable.completed)
+    }
+
+    /// How long so many requests to the candidate take; `None`: none come.
+    pub(super) fn time_for(&self, requests: u64) -> Option<Duration> {
+        let (first, last) = (self.ticks.front()?.0, self.ticks.back()?.0);
+        // The first tick's requests came before it.
+        let came =
+            self.ticks.iter().skip(1).fold(0_u64, |sum, (_, assigned, _)| sum.saturating_add(assigned.candidate));
+        let seconds = number(requests) * last.saturating_sub(first).as_secs_f64() / number(came);
+        // A hundred years are as good as never.
+        (came > 0 && seconds < 3e9).then(|| Duration::from_secs_f64(seconds.ceil()))
+    }
+}
+
+/// The same test with the sides exchanged: "the stable release is worse" is a hint for people, and nothing follows from it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Mirror(Events);
+
+impl Mirror {
+    pub(super) fn new(policy: &Policy) -> Mirror {
+        Mirror(Events::new(Class::Error, policy.ratio_tolerated, policy.error_floor, 0.0))
+    }
+
+    pub(super) fn stake(&mut self, stake: f64) {
+        self.0.stake(stake);
+    }
+
+    pub(super) fn observe(&mut self, batch: &Batch, keyed: bool) {
+        if batch.weight == Weight::ALL {
+            return;
+        }
+        let mirrored = Batch {
+            weight: batch.weight.rest(),
+            assigned: Arms { stable: batch.assigned.candidate, candidate: batch.assigned.stable },
+            done: Arms { stable: batch.done.candidate, candidate: batch.done.stable },
+            ..*batch
+        };
+        self.0.observe(&mirrored, keyed, None);
+    }
+
+    pub(super) fn ln_evidence(&self, rest: f64) -> f64 {
+        self.0.ln_evidence(rest, true)
+    }
+}
+
+/// Whether requests are shared as the weight says: a test of the proxy itself. The judge does not rely on it, it counts.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SplitCheck {
+    test: Ratio,
+    weight: Option<Weight>,
+}
+
+impl Default for SplitCheck {
+    fn default() -> SplitCheck {
+        SplitCheck { test: Ratio::other(), weight: None }
+    }
+}
+
+impl SplitCheck {
+    pub(super) fn observe(&mut self, tick: &Tick) {
+        // In the tick in which the weight changes, requests were shared in two ways. And users who stay send what they like.
+        let same = self.weight.replace(tick.weight) == Some(tick.weight);
+        let (share, rest) = (tick.weight.share(), tick.weight.rest().share());
+        if same && !tick.keyed && share > 0.0 && rest > 0.0 {
+            self.test.observe(share / rest, tick.assigned.candidate, tick.assigned.stable);
+        }
+    }
+
+    pub(super) fn off(&self) -> bool {
+        self.test.ln_evidence(0.0) >= 1000_f64.ln()
+    }
+}
+
+/// CPU time for a request, compared window by window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Cpu {
+    test: Sign,
+    windows: u64,
+    above: u64,
+}
+
+impl Cpu {
+    pub(super) fn observe(&mut self, used: &Arms<CpuUse>, margin: f64) {
+        // Which windows count must not depend on what the candidate used.
+        if used.stable.requests < FEW || used.candidate.requests < FEW || used.stable.busy.is_zero() {
+            return;
+        }
+        let each = |used: &CpuUse| used.busy.as_secs_f64() / number(used.requests);
+        let above = each(&used.candidate) > each(&used.stable) * margin;
+        self.test.observe(above);
+        self.windows += 1;
+        self.above += u64::from(above);
+    }
+
+    pub(super) fn ln_evidence(&self) -> f64 {
+        self.test.ln_evidence()
+    }
+
+    /// Windows in the place of requests.
+    pub(super) fn finding(&self) -> Finding {
+        Finding {
+            class: Class::Cpu,
+            route: None,
+            candidate: Sample { requests: self.windows, bad: self.above, latency: None },
+            stable: Sample::default(),
+            evidence: odds(self.ln_evidence()),
+        }
+    }
+}

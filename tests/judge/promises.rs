@@ -1,0 +1,69 @@
+//! What the judge of canaries promises, by simulation with fixed seeds: how often a good release is rolled back, and how soon a
+//! bad one is. Prints a table; fails where a bound is broken. `docs/analysis.md` explains the rows.
+//!
+//!     cargo test --release --manifest-path tests/judge/Cargo.toml --target-dir target/judge
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+mod contrast;
+mod events;
+mod latency;
+mod random;
+mod whole;
+
+/// A line of the table.
+pub struct Row {
+    number: &'static str,
+    scenario: String,
+    must: &'static str,
+    measured: String,
+    holds: bool,
+}
+
+pub fn row(number: &'static str, scenario: &str, must: &'static str, measured: String, holds: bool) -> Row {
+    Row { number, scenario: scenario.to_owned(), must, measured, holds }
+}
+
+fn main() -> ExitCode {
+    let start = Instant::now();
+    let (mut passed, mut failed) = (0, 0);
+    let mut show = |row: &Row| {
+        let Row { number, scenario, must, measured, holds } = row;
+        println!("{number:<4} {:<6} {scenario}: {must}: {measured}", if *holds { "ok" } else { "BROKEN" });
+        *(if *holds { &mut passed } else { &mut failed }) += 1;
+    };
+    let single: [fn() -> Row; 23] = [
+        events::t1,
+        events::t2,
+        events::t3,
+        events::t4,
+        events::t5,
+        events::t6,
+        latency::t7,
+        latency::t8,
+        latency::t9,
+        whole::t10,
+        events::t11,
+        events::t12,
+        events::t13,
+        whole::t14,
+        events::t15,
+        events::t17,
+        whole::good_release,
+        whole::barely_tolerated,
+        whole::found_soon,
+        whole::found_late,
+        whole::names_the_route,
+        whole::alone,
+        whole::passes,
+    ];
+    single.iter().for_each(|row| show(&row()));
+    events::delay_table().iter().chain(&contrast::t16()).for_each(show);
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; finished in {:.2}s",
+        start.elapsed().as_secs_f64()
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
