@@ -11,25 +11,26 @@ mod first_events;
 mod known;
 mod sample;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
+use crate::domain::analysis::{BUCKETS, Histogram, Thresholds};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;
 
-pub use arm::{Arm, CLASSES, Cause, Counts, Latencies};
+pub use arm::{Arm, CLASSES, Cause, Counts};
 pub use first_events::FirstEvents;
 pub use known::{Known, first_segment};
-pub use sample::{Batch, Moment, RouteSample, Sample, Sampler};
+pub use sample::{Batch, RouteSample, Sample, Sampler};
 
 /// Routes that a configuration can name, at most; more are `~other`.
 pub const CONFIGURED: usize = 64;
 /// Routes that are found by their first segment, at most.
 pub const DISCOVERED: usize = 64;
-/// A threshold that nothing passes: there is none.
-pub const NO_THRESHOLD: u64 = u64::MAX;
+/// A threshold that nothing passes, also no failure: there is none.
+const NO_THRESHOLD: u64 = u64::MAX;
 
 const ALL: usize = 1 + CONFIGURED + DISCOVERED;
 /// Longer segments are no routes.
@@ -48,6 +49,13 @@ impl RouteId {
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
+
+    /// Its place among those that are judged on their own: configured ones first, then as they were found. `~other` has the last
+    /// there can be.
+    #[must_use]
+    pub fn slot(self) -> usize {
+        self.index().checked_sub(1).unwrap_or(usize::MAX)
+    }
 }
 
 /// All routes of the process.
@@ -61,6 +69,8 @@ pub struct Routes {
     /// Grows with each route that was discovered.
     version: AtomicU64,
     first_events: ArcSwapOption<FirstEvents>,
+    /// Some route has thresholds.
+    has_thresholds: AtomicBool,
 }
 
 /// How many places are taken, by where they came from.
@@ -113,6 +123,7 @@ impl Routes {
             taken: Mutex::default(),
             version: AtomicU64::new(0),
             first_events: ArcSwapOption::empty(),
+            has_thresholds: AtomicBool::new(false),
         };
         routes.all[0].get_or_init(|| Route::new("~other".into(), workers));
         Arc::new(routes)
@@ -177,30 +188,43 @@ impl Routes {
         self.all.iter().map_while(OnceLock::get).enumerate().map(move |(index, route)| (number(index), route))
     }
 
-    /// From now on a request of this route on this color is slow above so many microseconds.
-    pub fn set_thresholds(&self, id: RouteId, color: Color, micros: [u64; 3]) {
-        for (threshold, micros) in self.get(id).thresholds[color].iter().zip(micros) {
-            threshold.store(micros, Ordering::Relaxed);
+    /// From now on it is slow on a route what takes longer than this; `None`: nothing is.
+    pub fn set_thresholds(&self, id: RouteId, candidate: Color, thresholds: Option<Thresholds>) {
+        const NONE: [u64; 3] = [NO_THRESHOLD; 3];
+        if thresholds.is_some() {
+            self.has_thresholds.store(true, Ordering::Relaxed);
         }
-    }
-
-    /// From now on no request is slow.
-    pub fn forget_thresholds(&self) {
-        for (id, _) in self.iter() {
-            for color in Color::ALL {
-                self.set_thresholds(id, color, [NO_THRESHOLD; 3]);
+        let thresholds = thresholds.unwrap_or(Thresholds { stable: NONE, candidate: NONE });
+        for (color, micros) in [(candidate, thresholds.candidate), (candidate.other(), thresholds.stable)] {
+            for (threshold, micros) in self.get(id).thresholds[color].iter().zip(micros) {
+                threshold.store(micros, Ordering::Relaxed);
             }
         }
     }
 
-    /// What a route took on a color, all workers together, from the start of the process.
-    #[must_use]
-    pub fn latencies(&self, id: RouteId, color: Color) -> Latencies {
-        let mut sum = Latencies::default();
-        for arms in &self.get(id).arms {
-            arms[color].add_latencies(&mut sum);
+    /// From now on nothing is slow, on any route.
+    pub fn forget_thresholds(&self) {
+        for (id, _) in self.iter() {
+            self.set_thresholds(id, Color::Blue, None);
         }
-        sum
+        self.has_thresholds.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether anything can be slow.
+    #[must_use]
+    pub fn has_thresholds(&self) -> bool {
+        self.has_thresholds.load(Ordering::Relaxed)
+    }
+
+    /// How long answers of a route on a color took, all workers together, from the start of the process; without those that
+    /// failed.
+    #[must_use]
+    pub fn latencies(&self, id: RouteId, color: Color) -> Histogram {
+        let mut sums = [0; BUCKETS];
+        for arms in &self.get(id).arms {
+            arms[color].add_latencies(&mut sums);
+        }
+        Histogram::from_counts(sums)
     }
 
     /// Of each user only the first event counts, from the beginning of this deployment on; `None`: nothing is sticky.
@@ -227,7 +251,8 @@ fn is_name(segment: &str, whole: bool) -> bool {
     let hex = segment.bytes().filter(u8::is_ascii_hexdigit).count();
     let is_file = whole && segment.contains('.');
     // A number, a date, a UUID, a hash.
-    let is_id = digits >= 4 || digits == segment.len() && digits > 0 || hex >= 12 && digits > 0 && hex + 4 >= segment.len();
+    let is_id =
+        digits >= 4 || digits == segment.len() && digits > 0 || hex >= 12 && digits > 0 && hex + 4 >= segment.len();
     !is_file && !is_id
 }
 

@@ -1,5 +1,6 @@
 //! The cells of one worker for one color of one route. Each has one writer, so counting is a load and a store.
 
+use crate::domain::analysis::{BUCKETS, bucket};
 use crate::domain::verdict::Class;
 use crate::telemetry::meter::Count;
 
@@ -42,19 +43,6 @@ impl Cause {
     ];
 }
 
-/// Where the histogram puts microseconds: eight places for each power of two.
-pub(super) const BUCKETS: usize = 8 * 34;
-
-/// How many requests took how long, by bucket; without those that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Latencies(pub [u64; BUCKETS]);
-
-impl Default for Latencies {
-    fn default() -> Latencies {
-        Latencies([0; BUCKETS])
-    }
-}
-
 /// What can be said of the requests of a tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -72,7 +60,8 @@ impl Counts {
     /// What was added since.
     #[must_use]
     pub fn since(&self, before: &Counts) -> Counts {
-        let less = |now: [u64; CLASSES], before: [u64; CLASSES]| std::array::from_fn(|n| now[n].wrapping_sub(before[n]));
+        let less =
+            |now: [u64; CLASSES], before: [u64; CLASSES]| std::array::from_fn(|n| now[n].wrapping_sub(before[n]));
         Counts {
             assigned: self.assigned.wrapping_sub(before.assigned),
             completed: self.completed.wrapping_sub(before.completed),
@@ -155,8 +144,8 @@ impl Arm {
         self.latencies[bucket(micros)].add(1);
     }
 
-    pub(super) fn add_latencies(&self, sum: &mut Latencies) {
-        for (sum, count) in sum.0.iter_mut().zip(&self.latencies) {
+    pub(super) fn add_latencies(&self, sums: &mut [u64; BUCKETS]) {
+        for (sum, count) in sums.iter_mut().zip(&self.latencies) {
             *sum += count.get();
         }
     }
@@ -178,10 +167,4 @@ impl Arm {
             *sum += count.get();
         }
     }
-}
-
-fn bucket(micros: u64) -> usize {
-    let micros = micros.max(8);
-    let octave = micros.ilog2() as usize - 3;
-    (octave * 8 + (micros >> octave) as usize - 8).min(BUCKETS - 1)
 }
