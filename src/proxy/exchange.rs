@@ -136,6 +136,7 @@ impl Exchange {
         let worker = self.client.worker.index;
         let admitted = self.admitted.as_mut().expect("only called after admit");
         admitted.admission.meter.left(self.counted);
+        admitted.admission.meter.shielded.add(1);
         if let Some(endpoint) = admitted.endpoint.take() {
             admitted.admission.pool.endpoints[endpoint].load(worker).sub(1);
         }

@@ -31,7 +31,9 @@ impl FirstEvents {
 
     /// Whether this is the first; also remembers it. Of two workers at the same moment only one is told so.
     pub fn is_first(&self, key: u64, route: RouteId, class: usize) -> bool {
-        let hash = split::draw(&key.to_le_bytes(), route.index() as u64);
+        // Spread, or the next route is as good as the next user.
+        let salt = (route.index() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = split::draw(&key.to_le_bytes(), salt);
         let words = &self.bits[class * WORDS..][..WORDS];
         let unset = |hash: u64| {
             let (word, bit) = (&words[hash as usize % WORDS], 1 << (hash >> 14) % 64);
