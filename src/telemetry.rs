@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod exposition;
 pub mod meter;
 pub mod metrics;
+pub mod routes;
 
 use std::io::IsTerminal;
 

@@ -107,6 +107,7 @@ async fn work(seat: Seat) {
             _ = tick.tick() => {
                 worker.connections.sweep(Instant::now());
                 worker.renew_date();
+                worker.meter_under_way();
                 worker.logger.borrow_mut().flush();
                 ticks = ticks.wrapping_add(1);
                 if ticks.is_multiple_of(GIVE_BACK) && worker.freed.take() {

@@ -180,7 +180,7 @@ impl Controller {
     pub(super) fn publish(&mut self, decision: &Decision) {
         let retired = self.publisher.publish(&self.config, decision);
         // A color that serves again is not drained any more.
-        if self.draining.as_ref().is_some_and(|draining| draining.color == decision.active)
+        if self.draining.as_ref().is_some_and(|draining| self.publisher.serves(draining.color))
             && let Some(draining) = self.draining.take()
         {
             draining.task.abort();

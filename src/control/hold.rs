@@ -69,6 +69,7 @@ impl Controller {
     /// Says when nothing is under way any more, and what is until then. Requests are held, so nothing begins meanwhile.
     pub(super) fn empty(&mut self, id: DrainId, end: Option<Instant>) {
         let active = self.rollout.view().decision.active;
+        let both = self.publisher.serves(active.other());
         let drain = self.publisher.under_way(active);
         let (inputs, meters) = (self.inputs.clone(), std::sync::Arc::clone(self.publisher.meters()));
         if self.config.drain.ends_tunnels_over().is_some() {
@@ -86,7 +87,11 @@ impl Controller {
                         if end.is_some_and(|end| end <= Instant::now()) {
                             drain.end();
                         }
-                        let left = meters.in_flight(active).into();
+                        let mut left = meters.in_flight(active);
+                        if both {
+                            left += meters.in_flight(active.other());
+                        }
+                        let left = left.into();
                         let _ = inputs.send(Input::Drain(Event::Left(id, left)));
                     }
                 }

@@ -124,6 +124,7 @@ impl Controller {
         let pools = self.publisher.pools();
         let facts = Facts {
             active: view.decision.active,
+            shares: self.publisher.shares(),
             generation: view.decision.generation.0,
             since: view.decision.since,
             rollback_possible: view.rollback.is_ok() && view.decision.lineage.overridden.is_none(),

@@ -8,6 +8,7 @@ use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
 use crate::proxy::retry::is_idempotent;
+use crate::proxy::shield;
 use crate::proxy::slot::Phase;
 use crate::proxy::transport::UpstreamConnection;
 use crate::proxy::upload::Upload;
@@ -24,8 +25,26 @@ const INTERIM_AT_ONCE: u32 = 32;
 /// Sends the request to an endpoint and reads the head of the answer.
 ///
 /// It may go to another endpoint where nothing was lost by the first attempt: nothing was sent, or the method is
-/// idempotent (RFC 9110, 9.2.2) and no byte of a body was taken from the client. Never to the other color.
+/// idempotent (RFC 9110, 9.2.2) and no byte of a body was taken from the client. Never to the other color, but where that
+/// shields it from a release that is watched.
 pub(super) async fn send(
+    exchange: &mut Exchange,
+    side: &mut Side,
+    upload: &mut Upload,
+    answer: &mut Head,
+) -> Result<UpstreamConnection, ProxyError> {
+    loop {
+        let asked = ask(exchange, side, upload, answer).await;
+        if !shield::takes_over(exchange, upload, &asked, answer) {
+            return asked;
+        }
+        upload.restart();
+        answer.clear();
+    }
+}
+
+/// Asks one color.
+async fn ask(
     exchange: &mut Exchange,
     side: &mut Side,
     upload: &mut Upload,
@@ -46,6 +65,7 @@ pub(super) async fn send(
             Err(Attempt { error, again }) => {
                 if error.kind.is_endpoints() {
                     exchange.tells_pool(index, false);
+                    exchange.attempt_failed(error.kind);
                 }
                 if tried.len() >= retry.attempts as usize {
                     return Err(error);

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use crate::proxy::client::ClientConnection;
 use crate::proxy::clock;
 use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::metering::{Metered, Outcome, cause};
 use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::preview::Mark;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::snapshot::{Admission, Place};
+use crate::proxy::split::{Counted, Granted};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::meter::InFlightKind;
 use crate::wire::head::{Head, Name};
@@ -40,7 +42,12 @@ pub(crate) struct Exchange {
     retries: u32,
     /// How a gRPC call ended; its HTTP status says nothing of that.
     grpc_status: Option<u16>,
-    error: Option<&'static str>,
+    /// Why the proxy answered, or cut the answer.
+    ended: Option<Kind>,
+    /// The client took nothing of its answer for too long.
+    stalled: bool,
+    /// Another color answers, in the place of the one that it was given to.
+    shielded: bool,
     /// It is a tunnel that a drain has ended.
     drained: bool,
     reported: bool,
@@ -71,22 +78,103 @@ impl Exchange {
             bytes_out: 0,
             retries: 0,
             grpc_status: None,
-            error: None,
+            ended: None,
+            stalled: false,
+            shielded: false,
             drained: false,
             reported: false,
         }
     }
 
     /// Takes its hold on a color.
-    pub(crate) fn admit(&mut self, admission: Arc<Admission>) -> Result<(), ProxyError> {
+    pub(crate) fn admit(&mut self, granted: Granted) -> Result<(), ProxyError> {
+        let Granted { admission, counted, key } = granted;
         let place = match &admission.limit {
             Some(limit) => Some(limit.take().ok_or(Kind::LimitReached)?),
             None => None,
         };
         admission.meter.entered(InFlightKind::Request);
         self.slot.serve(admission.lease.epoch());
+        if counted != Counted::Not {
+            let (worker, path) = (&self.client.worker, self.head.path_bytes());
+            let metered = worker.meter(counted, path, admission.pool.color, key);
+            self.slot.metered.set(Some(metered));
+        }
         self.admitted = Some(Admitted { admission, endpoint: None, _place: place });
         Ok(())
+    }
+
+    /// What it is counted as learns something.
+    fn metered(&self, learn: impl FnOnce(&mut Metered)) {
+        if let Some(mut metered) = self.slot.metered.get() {
+            learn(&mut metered);
+            self.slot.metered.set(Some(metered));
+        }
+    }
+
+    /// An endpoint has failed it; it may go to another one.
+    pub(crate) fn attempt_failed(&self, kind: Kind) {
+        if let Some(cause) = cause(kind) {
+            self.metered(|metered| metered.attempt_failed(cause));
+        }
+    }
+
+    /// What comes now comes when it comes: how long the answer took is known.
+    pub(crate) fn streams(&self) {
+        self.metered(|metered| metered.first_byte(&self.client.worker));
+    }
+
+    /// The client takes nothing of its answer.
+    pub(crate) fn stalls(&mut self) {
+        self.stalled = true;
+    }
+
+    /// The color that it was given to has failed it, with this; from here on another one serves it, which is counted nowhere as
+    /// if it had been given to it.
+    pub(crate) fn is_shielded_by(&mut self, stable: Arc<Admission>, failed: Outcome) {
+        self.count(failed);
+        let worker = self.client.worker.index;
+        let admitted = self.admitted.as_mut().expect("only called after admit");
+        admitted.admission.meter.left(self.counted);
+        admitted.admission.meter.shielded.add(1);
+        if let Some(endpoint) = admitted.endpoint.take() {
+            admitted.admission.pool.endpoints[endpoint].load(worker).sub(1);
+        }
+        stable.meter.entered(self.counted);
+        if self.slot.fired() == Some(Fired::Deadline) {
+            // It was for the answer that did not come.
+            self.slot.take_fired();
+        }
+        self.slot.serve(stable.lease.epoch());
+        // Its place under a limit stays: both colors share it.
+        admitted.admission = stable;
+        self.shielded = true;
+    }
+
+    pub(crate) fn is_shielded(&self) -> bool {
+        self.shielded
+    }
+
+    /// It is over for whoever judges.
+    fn count(&self, outcome: Outcome) {
+        if let Some(metered) = self.slot.metered.take() {
+            self.client.worker.metered(metered, outcome, self.head.path_bytes());
+        }
+    }
+
+    /// How it ended.
+    fn outcome(&self) -> Outcome {
+        let streams = self.slot.metered.get().is_some_and(|metered| metered.is_timed());
+        let ended = if self.stalled { Some(Kind::ClientLeft) } else { self.ended };
+        Outcome::of(ended, self.as_http(), self.grpc_status.is_some(), streams)
+    }
+
+    /// Its status; of a gRPC call, what its outcome is in HTTP.
+    fn as_http(&self) -> u16 {
+        match self.grpc_status {
+            Some(status) if self.status == 200 => as_http(status),
+            Some(_) | None => self.status,
+        }
     }
 
     /// When its head was here.
@@ -186,7 +274,7 @@ impl Exchange {
 
     /// The proxy itself answers.
     pub(crate) fn failed(&mut self, error: &ProxyError) {
-        self.error = Some(error.name());
+        self.ended = Some(error.kind);
         self.answered(error.status());
     }
 
@@ -204,7 +292,12 @@ impl Exchange {
                 // It may be earlier than that for the head of the answer was.
                 self.client.worker.slots.due_at(deadline);
             }
-            InFlightKind::Tunnel => self.client.worker.slots.enter_tunnel(&self.slot),
+            InFlightKind::Tunnel => {
+                // What comes of it is between the two.
+                self.metered(Metered::untimed);
+                self.count(Outcome::Good);
+                self.client.worker.slots.enter_tunnel(&self.slot);
+            }
         }
     }
 
@@ -265,7 +358,7 @@ impl Exchange {
 
     /// It ended in the middle of its answer, for this reason.
     pub(crate) fn broke(&mut self, kind: Kind) {
-        self.error.get_or_insert(ProxyError::from(kind).name());
+        self.ended.get_or_insert(kind);
     }
 
     /// It is over; its head can be used again.
@@ -296,8 +389,9 @@ impl Exchange {
         self.reported = true;
         if self.status == 0 {
             self.status = 499;
-            self.error = Some(ProxyError::from(Kind::ClientLeft).name());
+            self.ended = Some(Kind::ClientLeft);
         }
+        self.count(self.outcome());
         let took = self.now() - self.started;
         let admitted = self.admitted.take();
         if let Some(admitted) = &admitted {
@@ -306,10 +400,7 @@ impl Exchange {
             if drained {
                 admission.meter.ended(self.counted);
             }
-            let outcome = self
-                .grpc_status
-                .map_or(self.status, |status| if self.status == 200 { as_http(status) } else { self.status });
-            admission.meter.finished(outcome, took);
+            admission.meter.finished(self.as_http(), took);
             if let Some(endpoint) = admitted.endpoint {
                 admission.pool.endpoints[endpoint].load(self.client.worker.index).sub(1);
             }
@@ -346,7 +437,8 @@ impl Exchange {
             bytes_out: self.bytes_out,
             retries: self.retries,
             grpc_status: self.grpc_status,
-            error: self.error,
+            shielded: self.shielded,
+            error: self.ended.map(|kind| ProxyError::from(kind).name()),
         });
     }
 }
@@ -390,6 +482,7 @@ pub(crate) fn log_refusal(client: &ClientConnection, status: u16) {
         bytes_out: 0,
         retries: 0,
         grpc_status: None,
+        shielded: false,
         error: Some(ProxyError::from(Kind::BadRequest).name()),
     });
 }

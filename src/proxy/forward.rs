@@ -13,7 +13,9 @@ use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
 use crate::proxy::hold;
+use crate::proxy::shield;
 use crate::proxy::slot::{Phase, Slot};
+use crate::proxy::split::Splitting;
 use crate::proxy::transport::UpstreamConnection;
 use crate::proxy::tunnel::tunnel;
 use crate::proxy::upgrade;
@@ -90,6 +92,9 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
     if let Some(mark) = &exchange.preview {
         mark.write(answer);
     }
+    if exchange.is_shielded() {
+        shield::mark(answer);
+    }
     if switching {
         let websocket = upgrade::is_websocket(answer, &exchange.head);
         upgrade::answer(answer, &exchange.head, asked.version);
@@ -100,6 +105,9 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
     let grpc = answer.text(Name::ContentType).is_some_and(|kind| kind.starts_with("application/grpc"));
     if grpc {
         exchange.tells_grpc(answer);
+    }
+    if grpc || streams(answer) {
+        exchange.streams();
     }
     let goes_on = answer::begin(&exchange.client, side, asked, answer, framing);
     upstream.side.expect_body(framing);
@@ -150,17 +158,18 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
         let asker = logged.then(address);
         let host = head.text(Name::Host).unwrap_or_default();
         let Some(preview) = &snapshot.preview else {
-            return (snapshot.admit(worker.index, host, head.path()), edge.max_body, trusted, asker);
+            let draw = |splitting: &Splitting| splitting.draw(head, address);
+            return (snapshot.admit(worker.index, host, head.path(), draw), edge.max_body, trusted, asker);
         };
         let found = preview.look(head, host, client.listener, address);
         let admission = if found.granted {
             let admitted = snapshot.admit_to(preview, worker.index, host, head.path());
-            if let Ok(Some(admission)) = &admitted {
-                exchange.preview.clone_from(&admission.preview);
+            if let Ok(Some(granted)) = &admitted {
+                exchange.preview.clone_from(&granted.admission.preview);
             }
             admitted
         } else {
-            snapshot.admit(worker.index, host, head.path())
+            snapshot.admit(worker.index, host, head.path(), |splitting| splitting.draw(head, address))
         };
         // Who has to wait is looked at again.
         if found.carried && !matches!(admission, Ok(None)) {
@@ -175,8 +184,8 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
     let framing = checked?;
     // Before anything is answered: whether another request can follow depends on it.
     side.expect_body(framing);
-    let Some(admission) = admission? else { return Ok(None) };
-    exchange.admit(admission)?;
+    let Some(granted) = admission? else { return Ok(None) };
+    exchange.admit(granted)?;
     if matches!((framing, max_body), (Framing::Length(length), Some(max)) if length > max) {
         return Err(Kind::BodyTooLarge.into());
     }
@@ -236,6 +245,13 @@ fn check(head: &mut Head) -> Result<(), ProxyError> {
     Ok(())
 }
 
+/// Whether an answer goes on for as long as there is something to say.
+fn streams(answer: &Head) -> bool {
+    const KINDS: [&str; 2] = ["text/event-stream", "multipart/x-mixed-replace"];
+    let kind = answer.text(Name::ContentType);
+    kind.is_some_and(|kind| KINDS.iter().any(|known| kind.starts_with(known)))
+}
+
 /// gRPC, that it may be tried again (grpc/grpc, doc/statuscodes.md).
 const UNAVAILABLE: &[u8] = b"14";
 
@@ -258,6 +274,10 @@ async fn pass_body(
     let mut broken = false;
     let passed = poll_fn(|cx| {
         if exchange.was_ended_in_body() {
+            // What waits for a client that takes nothing is not the endpoint's.
+            if side.waiting() > 0 {
+                exchange.stalls();
+            }
             return Poll::Ready(Passed::Broken);
         }
         if broken {

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::domain::color::{Color, PerColor};
+use crate::domain::split::Weight;
 use crate::domain::transition::Decision;
 use crate::proxy::client::Listener;
 use crate::proxy::first_write::FirstWriteSeen;
@@ -21,6 +22,7 @@ use crate::proxy::snapshot::{Compiler, Snapshot};
 use crate::proxy::trust::Trust;
 use crate::telemetry::meter::Meters;
 use crate::telemetry::metrics::Waiting;
+use crate::telemetry::routes::Routes;
 use crate::tls::ServerTls;
 
 /// The snapshot that serves. Workers read it once for each request; only the [`Publisher`] changes it.
@@ -34,6 +36,8 @@ pub struct Live {
     connections: Box<[Connections]>,
     /// Requests that are held.
     pub(crate) queue: Queue,
+    /// What is counted of requests by route.
+    pub(crate) routes: Arc<Routes>,
     /// Workers that accept; one of them may still hand a connection over.
     accepting: AtomicUsize,
 }
@@ -110,6 +114,7 @@ impl Live {
             tls: ArcSwapOption::empty(),
             connections: (0..workers).map(|_| Connections::default()).collect(),
             queue: Queue::default(),
+            routes: Routes::new(workers),
             accepting: AtomicUsize::new(0),
         })
     }
@@ -155,15 +160,16 @@ pub struct Publisher {
     live: Arc<Live>,
     workers: Arc<[mpsc::UnboundedSender<Order>]>,
     compiler: Compiler,
-    active: Option<Color>,
+    /// What each color gets of the requests.
+    shares: PerColor<Weight>,
     /// The live snapshot holds requests.
     holds: bool,
 }
 
 impl Publisher {
     pub(crate) fn new(live: Arc<Live>, workers: Arc<[mpsc::UnboundedSender<Order>]>) -> Publisher {
-        let compiler = Compiler::new(workers.len());
-        Publisher { live, workers, compiler, active: None, holds: false }
+        let compiler = Compiler::new(workers.len(), Arc::clone(&live.routes));
+        Publisher { live, workers, compiler, shares: PerColor::default(), holds: false }
     }
 
     /// Takes over what the next configuration trusts, before it is published.
@@ -186,8 +192,11 @@ impl Publisher {
         }
     }
 
-    /// Closes the workers' idle connections to a color that does not serve.
+    /// Closes the workers' idle connections to a color, unless it serves.
     pub fn close_idle(&self, color: Color) {
+        if self.serves(color) {
+            return;
+        }
         let endpoints = self.compiler.pools()[color].iter().flat_map(|pool| &pool.endpoints);
         let endpoints: Vec<_> = endpoints.map(|endpoint| endpoint.id).collect();
         for worker in &*self.workers {
@@ -197,10 +206,15 @@ impl Publisher {
 
     /// Compiles the configuration and the decision into one new snapshot and swaps it in: the instant of the switch.
     /// Unchanged pools and endpoints (same color, upstream and address) and all meters are reused, with their health
-    /// and connections. When the decision names another color than before, the drain of the retired color is returned.
+    /// and connections. When a color gets no requests any more that got some before, its drain is returned: after a switch,
+    /// and after a canary that is called off. One that gets more or fewer goes on as it is.
     #[must_use = "the retired color has to be drained"]
     pub fn publish(&mut self, config: &Config, decision: &Decision) -> Option<Drain> {
-        let retired = self.active.replace(decision.active).filter(|before| *before != decision.active);
+        let shares = shares(decision);
+        let before = std::mem::replace(&mut self.shares, shares);
+        // Somebody always serves, so there is one at most.
+        let mut colors = Color::ALL.into_iter();
+        let retired = colors.find(|color| before[*color] != Weight::NONE && shares[*color] == Weight::NONE);
         // First, because a preview may begin there again at once, and no drain has to wait for that.
         let retired = retired.map(|color| (color, self.compiler.retire(color)));
         let snapshot = self.compiler.compile(config, decision);
@@ -227,9 +241,29 @@ impl Publisher {
         self.live.queue.waiting()
     }
 
-    /// The end of everything that is under way on a color. While requests are held nothing can begin behind it.
+    /// The end of everything that is under way on a color, and on the other one where that serves, too. While requests are held
+    /// nothing can begin behind it.
     pub fn under_way(&mut self, color: Color) -> Drain {
-        Drain { color, epochs: self.compiler.retire(color), workers: Arc::clone(&self.workers) }
+        let mut epochs = self.compiler.retire(color);
+        if self.serves(color.other()) {
+            epochs.extend(self.compiler.retire(color.other()));
+        }
+        Drain { color, epochs, workers: Arc::clone(&self.workers) }
+    }
+
+    /// What each color gets of the requests.
+    pub fn shares(&self) -> PerColor<Weight> {
+        self.shares
+    }
+
+    /// Whether a color gets requests.
+    pub fn serves(&self, color: Color) -> bool {
+        self.shares[color] != Weight::NONE
+    }
+
+    /// What is counted of requests by route, for the one who looks at it.
+    pub fn routes(&self) -> &Arc<Routes> {
+        &self.live.routes
     }
 
     /// Where first writes are told; for the first who asks.
@@ -260,6 +294,15 @@ impl Publisher {
     pub fn live(&self) -> &Arc<Live> {
         &self.live
     }
+}
+
+/// What each color gets of the requests.
+fn shares(decision: &Decision) -> PerColor<Weight> {
+    PerColor::from_fn(|color| match decision.split() {
+        Some(split) => split.of(color),
+        None if color == decision.active => Weight::ALL,
+        None => Weight::NONE,
+    })
 }
 
 /// The end of everything that began on a color before it was retired.

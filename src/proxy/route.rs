@@ -13,20 +13,20 @@ use crate::proxy::headers::without_port;
 /// Index of an upstream in its snapshot.
 pub(crate) type UpstreamIndex = usize;
 
-/// All routes of a snapshot.
+/// All routes of a snapshot, and what is known of each.
 #[derive(Debug)]
-pub struct RouteTable {
-    exact: Map<Box<str>, Paths>,
-    below: Map<Box<str>, Paths>,
-    any: Paths,
+pub struct RouteTable<T = UpstreamIndex> {
+    exact: Map<Box<str>, Paths<T>>,
+    below: Map<Box<str>, Paths<T>>,
+    any: Paths<T>,
 }
 
-impl RouteTable {
-    /// Builds the table. Without routes, everything goes to upstream 0.
-    pub fn new(routes: &[RouteConfig], index_of: impl Fn(&str) -> UpstreamIndex) -> RouteTable {
+impl<T: Copy + Default> RouteTable<T> {
+    /// Builds the table. Without routes, everything goes to the default: upstream 0.
+    pub fn new(routes: &[RouteConfig], of: impl Fn(&RouteConfig) -> T) -> RouteTable<T> {
         let mut table = RouteTable { exact: Map::default(), below: Map::default(), any: Paths::default() };
         if routes.is_empty() {
-            table.any.root = Some(0);
+            table.any.root = Some(T::default());
         }
         for route in routes {
             let paths = match &route.host {
@@ -34,14 +34,14 @@ impl RouteTable {
                 HostPattern::Exact(name) => table.exact.entry(name.as_str().into()).or_default(),
                 HostPattern::Below(name) => table.below.entry(name.as_str().into()).or_default(),
             };
-            paths.insert(&route.path, index_of(&route.upstream));
+            paths.insert(&route.path, of(route));
         }
         table
     }
 
-    /// Finds the upstream. `host` may carry a port and may be in any case; the more special host wins, and within it
+    /// Finds the route. `host` may carry a port and may be in any case; the more special host wins, and within it
     /// the longest prefix; a host whose routes do not match falls through to the next wider one.
-    pub fn find(&self, host: &str, path: &str) -> Option<UpstreamIndex> {
+    pub fn find(&self, host: &str, path: &str) -> Option<T> {
         if !self.exact.is_empty() || !self.below.is_empty() {
             let name = without_port(host);
             let name = name.strip_suffix('.').unwrap_or(name);
@@ -70,17 +70,23 @@ impl RouteTable {
 }
 
 /// The prefixes of one host, as a tree of segments: `(node, segment) -> node`.
-#[derive(Debug, Default)]
-struct Paths {
+#[derive(Debug)]
+pub(crate) struct Paths<T> {
     /// The route for `/`.
-    root: Option<UpstreamIndex>,
+    root: Option<T>,
     edges: Map<(u32, Box<str>), u32>,
     /// By node, from 1; the route whose prefix ends there.
-    ends: Vec<Option<UpstreamIndex>>,
+    ends: Vec<Option<T>>,
 }
 
-impl Paths {
-    fn insert(&mut self, prefix: &str, upstream: UpstreamIndex) {
+impl<T> Default for Paths<T> {
+    fn default() -> Paths<T> {
+        Paths { root: None, edges: Map::default(), ends: Vec::new() }
+    }
+}
+
+impl<T: Copy> Paths<T> {
+    pub(crate) fn insert(&mut self, prefix: &str, route: T) {
         let mut node = 0;
         for segment in prefix.split('/').filter(|segment| !segment.is_empty()) {
             let next = u32::try_from(self.ends.len() + 1).expect("fewer than 2^32 segments in a configuration");
@@ -90,12 +96,12 @@ impl Paths {
             });
         }
         match node {
-            0 => self.root = Some(upstream),
-            node => self.ends[node as usize - 1] = Some(upstream),
+            0 => self.root = Some(route),
+            node => self.ends[node as usize - 1] = Some(route),
         }
     }
 
-    fn find(&self, path: &str) -> Option<UpstreamIndex> {
+    pub(crate) fn find(&self, path: &str) -> Option<T> {
         let mut best = self.root;
         if self.edges.is_empty() {
             return best;

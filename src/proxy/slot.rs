@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use tokio::sync::Notify;
 
+use crate::proxy::metering::Metered;
+
 /// Deadlines that are due within this are handled together, so that many of them cost few sweeps.
 const GRAIN: Duration = Duration::from_millis(20);
 
@@ -55,6 +57,8 @@ pub(crate) struct Slot {
     epoch: Cell<u64>,
     fired: Cell<Option<Fired>>,
     closing: Cell<bool>,
+    /// What the present exchange is counted as.
+    pub(crate) metered: Cell<Option<Metered>>,
     waker: RefCell<Option<Waker>>,
     key: Cell<usize>,
 }
@@ -154,6 +158,7 @@ impl Slots {
             epoch: Cell::new(0),
             fired: Cell::new(None),
             closing: Cell::new(false),
+            metered: Cell::new(None),
             waker: RefCell::new(None),
             key: Cell::new(0),
         });
@@ -260,6 +265,16 @@ impl Slots {
     /// Ends every connection now.
     pub(crate) fn cut_all(&self) {
         self.end_all(Fired::Cut, |_| true);
+    }
+
+    /// Looks at every request that is being counted.
+    pub(crate) fn each_metered(&self, mut look: impl FnMut(&mut Metered)) {
+        for (_, slot) in &*self.all.borrow() {
+            if let Some(mut metered) = slot.metered.get() {
+                look(&mut metered);
+                slot.metered.set(Some(metered));
+            }
+        }
     }
 
     /// Fires what is due, forever.

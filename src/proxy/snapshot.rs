@@ -12,9 +12,15 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
-use crate::config::{Config, EndpointAddress, HoldConfig, RetryConfig, UpstreamConfig, UpstreamProtocol};
+use crate::config::{
+    Config, EndpointAddress, HoldConfig, HostPattern, RetryConfig, RouteConfig, Sticky, UpstreamConfig,
+    UpstreamProtocol,
+};
 use crate::domain::color::{Color, PerColor};
+use crate::domain::deployment::{DeploymentId, Mode};
+use crate::domain::release::Release;
 use crate::domain::schema::Barrier;
+use crate::domain::split::{Split, Weight};
 use crate::domain::transition::Decision;
 use crate::proxy::error::ProxyError;
 use crate::proxy::first_write::{FirstWrite, FirstWriteSeen};
@@ -22,9 +28,11 @@ use crate::proxy::hold::{Door, Notice};
 use crate::proxy::lease::{Epoch, Lease};
 use crate::proxy::pool::{Endpoint, Pool, Rules};
 use crate::proxy::preview::{Mark, Preview};
-use crate::proxy::route::RouteTable;
+use crate::proxy::route::{Paths, RouteTable, UpstreamIndex};
+use crate::proxy::split::{Counted, Draw, Granted, Splitting};
 use crate::proxy::trust::Trust;
 use crate::telemetry::meter::{Meter, Meters, Purpose};
+use crate::telemetry::routes::{RouteId, Routes};
 
 /// One published state of the world.
 #[derive(Debug)]
@@ -32,12 +40,23 @@ pub struct Snapshot {
     /// The color that serves.
     pub active: Color,
     pub(crate) edge: Edge,
-    routes: RouteTable,
+    routes: RouteTable<Target>,
+    /// Of paths that are counted on their own, whatever the host and the upstream.
+    counted: Option<Paths<RouteId>>,
     door: Door,
     /// Of the live color. Empty unless the door is open: who is not admitted holds nothing of a color.
     admissions: Admissions,
+    /// The other color gets requests, too. `None` as well while the door is not open.
+    split: Option<Box<Splitting>>,
     /// The other color, for those who may look at it.
     pub(crate) preview: Option<Box<Preview>>,
+}
+
+/// Where a route leads to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Target {
+    upstream: UpstreamIndex,
+    counted: Counted,
 }
 
 /// By upstream, then by worker: one color's side of each upstream.
@@ -78,6 +97,8 @@ pub(crate) struct Admission {
     pub(crate) first_write: Option<Arc<FirstWrite>>,
     /// The color does not serve; what answers have to say then.
     pub(crate) preview: Option<Arc<Mark>>,
+    /// What fails here may be asked again of the other color, and at most so much of it.
+    pub(crate) shield: Option<Weight>,
 }
 
 /// The timeouts of one upstream.
@@ -122,12 +143,43 @@ impl Drop for Place {
 
 impl Snapshot {
     /// Route, color, and a hold on both: the whole decision about one request, without a lock, an allocation or an
-    /// await. The clone of the admission is the request's lease. `None`: it has to wait, see [`Snapshot::held`].
-    pub(crate) fn admit(&self, worker: usize, host: &str, path: &str) -> Result<Option<Arc<Admission>>, ProxyError> {
-        let upstream = self.routes.find(host, path).ok_or_else(ProxyError::no_route)?;
+    /// await. The clone of the admission is the request's lease. `None`: it has to wait, see [`Snapshot::held`]. Nobody
+    /// draws where only one color serves.
+    pub(crate) fn admit(
+        &self,
+        worker: usize,
+        host: &str,
+        path: &str,
+        draw: impl FnOnce(&Splitting) -> Draw,
+    ) -> Result<Option<Granted>, ProxyError> {
+        let target = self.routes.find(host, path).ok_or_else(ProxyError::no_route)?;
+        let (mut admissions, mut key) = (&self.admissions, None);
+        if let Some(splitting) = &self.split {
+            let draw = draw(splitting);
+            key = draw.is_key.then_some(draw.value);
+            if splitting.color(draw) != self.active {
+                admissions = &splitting.other;
+            }
+        }
         // The bounds have to be checked anyway, so the door costs nothing where it is open.
-        let Some(admissions) = self.admissions.get(upstream) else { return self.turned_away() };
-        Ok(Some(Arc::clone(&admissions[worker])))
+        let Some(admissions) = admissions.get(target.upstream) else { return self.turned_away() };
+        let counted = match &self.counted {
+            Some(paths) => paths.find(path).map_or(target.counted, Counted::Route),
+            None => target.counted,
+        };
+        Ok(Some(Granted { admission: Arc::clone(&admissions[worker]), counted, key }))
+    }
+
+    /// For a request that a color has failed: the other one, if that serves.
+    #[cold]
+    pub(crate) fn admit_beside(&self, color: Color, worker: usize, host: &str, path: &str) -> Option<Arc<Admission>> {
+        let upstream = self.routes.find(host, path)?.upstream;
+        let admissions = match (&self.split, color == self.active) {
+            (_, false) => &self.admissions,
+            (Some(splitting), true) => &splitting.other,
+            (None, true) => return None,
+        };
+        Some(Arc::clone(&admissions.get(upstream)?[worker]))
     }
 
     /// The same for a request that may look at the color that does not serve. In maintenance it may, but it waits with
@@ -138,16 +190,16 @@ impl Snapshot {
         worker: usize,
         host: &str,
         path: &str,
-    ) -> Result<Option<Arc<Admission>>, ProxyError> {
-        let upstream = self.routes.find(host, path).ok_or_else(ProxyError::no_route)?;
-        if self.held().is_some() {
-            return Ok(None);
-        }
-        Ok(Some(Arc::clone(&preview.admissions[upstream][worker])))
+    ) -> Result<Option<Granted>, ProxyError> {
+        let upstream = self.routes.find(host, path).ok_or_else(ProxyError::no_route)?.upstream;
+        // While requests are held it has none, so that it holds nothing of a color.
+        let Some(admissions) = preview.admissions.get(upstream) else { return Ok(None) };
+        let admission = Arc::clone(&admissions[worker]);
+        Ok(Some(Granted { admission, counted: Counted::Not, key: None }))
     }
 
     #[cold]
-    fn turned_away(&self) -> Result<Option<Arc<Admission>>, ProxyError> {
+    fn turned_away(&self) -> Result<Option<Granted>, ProxyError> {
         match &self.door {
             Door::Open | Door::Held { .. } => Ok(None),
             Door::Maintenance(notice) => Err(ProxyError::maintenance(notice)),
@@ -170,8 +222,8 @@ impl Snapshot {
     /// [`Snapshot::admit`] and the choice of an endpoint, for the bench; the index of the endpoint in its pool.
     #[doc(hidden)]
     pub fn admit_for_bench(&self, worker: usize, host: &str, path: &str, draw: u64) -> Option<usize> {
-        let admission = self.admit(worker, host, path).ok()??;
-        admission.pool.pick(worker, draw, 1, &[])
+        let granted = self.admit(worker, host, path, |splitting| splitting.by_chance()).ok()??;
+        granted.admission.pool.pick(worker, draw, 1, &[])
     }
 }
 
@@ -198,14 +250,17 @@ pub(crate) struct Compiler {
     trust: Trust,
     /// Each upstream's place in what workers keep by upstream. Previews take nothing from the others.
     numbers: BTreeMap<(Purpose, Arc<str>), usize>,
-    /// Of the live release, where somebody waits for it.
-    first_write: Option<Arc<FirstWrite>>,
+    /// Of each release that serves, where somebody waits for it.
+    first_write: PerColor<Option<Arc<FirstWrite>>>,
+    routes: Arc<Routes>,
+    /// What keeps users on a color, as it was when this deployment began: no reload moves them.
+    sticky: Option<(DeploymentId, Sticky)>,
     first_writes: mpsc::UnboundedSender<FirstWriteSeen>,
     first_writes_seen: Option<mpsc::UnboundedReceiver<FirstWriteSeen>>,
 }
 
 impl Compiler {
-    pub(crate) fn new(workers: usize) -> Compiler {
+    pub(crate) fn new(workers: usize, routes: Arc<Routes>) -> Compiler {
         let (first_writes, seen) = mpsc::unbounded_channel();
         Compiler {
             workers,
@@ -217,7 +272,9 @@ impl Compiler {
             held: None,
             trust: Trust::default(),
             numbers: BTreeMap::new(),
-            first_write: None,
+            first_write: PerColor::default(),
+            routes,
+            sticky: None,
             first_writes,
             first_writes_seen: Some(seen),
         }
@@ -228,15 +285,15 @@ impl Compiler {
         self.first_writes_seen.take()
     }
 
-    /// What waits for the first write of the live release, if its labels say so. One that goes on serving keeps it.
-    fn first_write_of(&self, config: &Config, decision: &Decision) -> Option<Arc<FirstWrite>> {
-        let deployed = &config.colors[decision.active];
+    /// What waits for the first write of a release that serves, if its labels say so. One that goes on serving keeps it.
+    fn first_write_of(&self, config: &Config, color: Color, release: &Release) -> Option<Arc<FirstWrite>> {
+        let deployed = &config.colors[color];
         let is_barrier = deployed.schema.values().any(|label| label.barrier == Barrier::FirstWrite);
-        if !is_barrier || deployed.release != decision.release {
+        if !is_barrier || deployed.release != *release {
             return None;
         }
-        let release = decision.release.as_str();
-        let known = self.first_write.as_ref().filter(|known| &*known.release == release);
+        let release = release.as_str();
+        let known = self.first_write[color].as_ref().filter(|known| &*known.release == release);
         Some(known.cloned().unwrap_or_else(|| Arc::new(FirstWrite::new(release.into(), self.first_writes.clone()))))
     }
 
@@ -306,30 +363,74 @@ impl Compiler {
         }
         let active = decision.active;
         let door = self.door(config, decision);
-        self.first_write = self.first_write_of(config, decision);
-        let serving = Serving { color: active, release: decision.release.as_str().into(), mark: None };
-        let admissions = match door {
-            Door::Open => self.admissions(config, decision, &serving),
-            Door::Held { .. } | Door::Maintenance(_) => Box::default(),
+        self.first_write = PerColor::from_fn(|color| {
+            let release = release_on(decision, color).filter(|_| decision.serves(color))?;
+            self.first_write_of(config, color, release)
+        });
+        let mut serve = |color: Color| {
+            let release = release_on(decision, color).unwrap_or(&config.colors[color].release).as_str().into();
+            self.admissions(config, decision, &Serving { color, release, mark: None })
         };
+        let (admissions, other) = match door {
+            Door::Open => (serve(active), decision.split().map(|split| (split, serve(active.other())))),
+            Door::Held { .. } | Door::Maintenance(_) => (Box::default(), None),
+        };
+        let sticky = self.sticky_of(config, decision);
+        let split = other.map(|(split, other)| Box::new(Splitting { split, sticky, other }));
         let preview = config.preview.as_ref().map(|preview| {
             let color = active.other();
             let release = config.colors[color].release.as_str().into();
             let shown = Serving { color, release, mark: Some(Preview::mark(preview, color)) };
-            Box::new(Preview::new(preview, active, self.admissions(config, decision, &shown)))
+            let admissions = match door {
+                Door::Open | Door::Maintenance(_) => self.admissions(config, decision, &shown),
+                Door::Held { .. } => Box::default(),
+            };
+            Box::new(Preview::new(preview, active, admissions))
         });
+        let counts = config.canary.mode != Mode::Off || config.bake.mode != Mode::Off;
+        let counted = (counts && !config.canary.routes.is_empty()).then(|| self.counted(config));
+        let (routes, edge) = (self.table(config, counts), edge(config));
+        Snapshot { active, edge, routes, counted, door, admissions, split, preview }
+    }
+
+    /// Where requests go, and what they are counted under. Numbers are given to the paths of `canary.routes` first.
+    fn table(&self, config: &Config, counts: bool) -> RouteTable<Target> {
         let index_of = |name: &str| {
-            let found = self.pools[active].iter().position(|pool| &*pool.upstream == name);
+            let found = self.pools[Color::Blue].iter().position(|pool| &*pool.upstream == name);
             found.expect("a valid configuration has a pool for every route, in both colors")
         };
+        let counted = |route: &RouteConfig| {
+            let path = route.path.trim_end_matches('/');
+            match &route.host {
+                _ if !counts => Counted::Not,
+                _ if path.is_empty() => Counted::Segment,
+                HostPattern::Any => Counted::Route(self.routes.configured(path)),
+                HostPattern::Exact(name) => Counted::Route(self.routes.configured(&format!("{name}{path}"))),
+                HostPattern::Below(name) => Counted::Route(self.routes.configured(&format!("*.{name}{path}"))),
+            }
+        };
         // Without routes everything goes to `default`, wherever that stands in the list.
-        let default = [crate::config::RouteConfig {
-            host: crate::config::HostPattern::Any,
-            path: "/".to_owned(),
-            upstream: "default".to_owned(),
-        }];
+        let default = [RouteConfig { host: HostPattern::Any, path: "/".to_owned(), upstream: "default".to_owned() }];
         let routes = if config.routes.is_empty() { &default[..] } else { &config.routes };
-        Snapshot { active, edge: edge(config), routes: RouteTable::new(routes, index_of), door, admissions, preview }
+        RouteTable::new(routes, |route| Target { upstream: index_of(&route.upstream), counted: counted(route) })
+    }
+
+    fn counted(&self, config: &Config) -> Paths<RouteId> {
+        let mut paths = Paths::default();
+        for path in &config.canary.routes {
+            paths.insert(path, self.routes.configured(path));
+        }
+        paths
+    }
+
+    /// What keeps users on a color: as configured when the deployment began, as far as this process has seen that.
+    fn sticky_of(&mut self, config: &Config, decision: &Decision) -> Sticky {
+        let deployment = decision.deployment.as_ref();
+        let known = self.sticky.take().filter(|(id, _)| deployment.is_some_and(|deployment| deployment.id == *id));
+        self.sticky = known.or_else(|| deployment.map(|deployment| (deployment.id, config.canary.sticky.clone())));
+        let sticky = self.sticky.as_ref().map(|(_, sticky)| sticky.clone()).unwrap_or_default();
+        self.routes.count_first_events(deployment.map(|deployment| deployment.id).filter(|_| sticky != Sticky::Off));
+        sticky
     }
 
     /// Maintenance answers at once, also those that wait.
@@ -351,6 +452,8 @@ impl Compiler {
         let Serving { color, release, mark } = serving;
         let purpose = if mark.is_some() { Purpose::Preview } else { Purpose::Ordinary };
         let epoch = self.open(*color);
+        let is_watched = decision.split().is_some_and(|Split { candidate, .. }| candidate == *color);
+        let shield = (is_watched && config.canary.shield).then_some(config.canary.shield_budget);
         let upstreams = self.pools[*color].iter().map(|pool| {
             let policy = &config.upstreams[&*pool.upstream];
             let key = (purpose, Arc::clone(&pool.upstream));
@@ -371,10 +474,12 @@ impl Compiler {
                     meter: Arc::clone(meter),
                     generation: decision.generation.0,
                     release: Arc::clone(release),
-                    by_force: decision.by_force && purpose == Purpose::Ordinary,
+                    // Of the color that somebody moved to, and not of one that is watched beside it.
+                    by_force: decision.by_force && purpose == Purpose::Ordinary && *color == decision.active,
                     // What a tester writes is no write of the release that serves.
-                    first_write: self.first_write.clone().filter(|_| purpose == Purpose::Ordinary),
+                    first_write: self.first_write[*color].clone().filter(|_| purpose == Purpose::Ordinary),
                     preview: mark.clone(),
+                    shield: shield.filter(|_| purpose == Purpose::Ordinary),
                 })
             };
             meters.iter().map(admission).collect()
@@ -414,6 +519,15 @@ impl Compiler {
         }
         limits
     }
+}
+
+/// The release that the decision puts on a color.
+fn release_on(decision: &Decision, color: Color) -> Option<&Release> {
+    if color == decision.active {
+        return Some(&decision.release);
+    }
+    let deployment = decision.deployment.as_ref()?;
+    Some(if color == deployment.candidate { &deployment.release } else { &deployment.stable })
 }
 
 /// The color that requests get in to.

@@ -8,9 +8,11 @@ use std::time::{Instant, SystemTime};
 use crate::proxy::client::Listener;
 use crate::proxy::live::Live;
 use crate::proxy::retry::Budget;
+use crate::proxy::shield::Shield;
 use crate::proxy::slot::Slots;
 use crate::proxy::transport::Connections;
 use crate::telemetry::access_log::AccessLogger;
+use crate::telemetry::routes::Known;
 use crate::wire::head::Head;
 
 /// Heads that are kept for the next request.
@@ -31,6 +33,10 @@ pub(crate) struct Worker {
     date: RefCell<[u8; 29]>,
     heads: RefCell<Vec<Head>>,
     budgets: RefCell<Vec<Budget>>,
+    /// The routes that were discovered.
+    pub(crate) known: RefCell<Known>,
+    /// Of requests that are asked again of the other color.
+    pub(crate) shield: RefCell<Shield>,
     /// Connections have ended or gone idle since memory was last given back.
     pub(crate) freed: Cell<bool>,
     now: Cell<Instant>,
@@ -48,6 +54,8 @@ impl Worker {
             date: RefCell::new(date()),
             heads: RefCell::default(),
             budgets: RefCell::default(),
+            known: RefCell::default(),
+            shield: RefCell::default(),
             freed: Cell::new(false),
             now: Cell::new(Instant::now()),
         }

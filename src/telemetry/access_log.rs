@@ -74,6 +74,8 @@ pub struct Entry<'a> {
     pub retries: u32,
     /// Of a gRPC call.
     pub grpc_status: Option<u16>,
+    /// The color that it was given to has failed it, and the other one answered.
+    pub shielded: bool,
     /// The error's name as in `Proxy-Status`, if the proxy answered or cut the answer.
     pub error: Option<&'static str>,
 }

@@ -114,6 +114,8 @@ pub struct Meter {
     pub connect_errors: Count,
     /// Requests that were sent again because nothing of them had arrived.
     pub retries: Count,
+    /// Requests that failed here, and were asked again of the other color.
+    pub shielded: Count,
 }
 
 impl Meter {
@@ -159,6 +161,8 @@ pub struct Reading {
     pub connect_errors: u64,
     /// As [`Meter::retries`].
     pub retries: u64,
+    /// As [`Meter::shielded`].
+    pub shielded: u64,
 }
 
 impl Reading {
@@ -258,6 +262,7 @@ fn sum(meters: &[Arc<Meter>]) -> Reading {
         reading.drained += by_kind(&meter.drained);
         reading.connect_errors += meter.connect_errors.get();
         reading.retries += meter.retries.get();
+        reading.shielded += meter.shielded.get();
     }
     reading
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::domain::color::Color;
+use crate::domain::color::{Color, PerColor};
 use crate::domain::health::Health;
+use crate::domain::split::Weight;
 use crate::telemetry::exposition::{Format, Page};
 use crate::telemetry::meter::{BUCKETS_MICROS, InFlight, Reading};
 
@@ -15,6 +16,8 @@ use crate::telemetry::meter::{BUCKETS_MICROS, InFlight, Reading};
 pub struct Facts {
     /// The live color.
     pub active: Color,
+    /// What each color gets of the requests.
+    pub shares: PerColor<Weight>,
     /// The generation in force.
     pub generation: u64,
     /// Since when the live color serves.
@@ -150,6 +153,7 @@ pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
     let mut page = Page::new(format);
     decisions(&mut page, facts, tallies);
     requests(&mut page, facts);
+    shielded(&mut page, facts);
     previews(&mut page, &facts.previews);
     drains(&mut page, facts, tallies);
     holds(&mut page, facts, tallies);
@@ -188,6 +192,10 @@ fn decisions(page: &mut Page, facts: &Facts, tallies: &Tallies) {
     let mut active = page.gauge("cutover_active", "Whether a color is the live one.");
     for color in Color::ALL {
         active.sample(&[("color", color.as_str())], u8::from(color == facts.active));
+    }
+    let mut weights = page.gauge("cutover_split_weight", "The share of the requests that a color gets, from 0 to 1.");
+    for (color, weight) in facts.shares.iter() {
+        weights.sample(&[("color", color.as_str())], weight.share());
     }
     page.gauge("cutover_generation", "The generation in force.").sample(&[], facts.generation);
     page.gauge("cutover_last_switch_timestamp_seconds", "Since when the live color serves.")
@@ -263,6 +271,14 @@ fn requests(page: &mut Page, facts: &Facts) {
         page.counter("cutover_retries_total", "Requests that were sent again, nothing of them having arrived.");
     for (color, upstream, reading) in &facts.readings {
         retries.sample(&[("color", color.as_str()), ("upstream", &**upstream)], reading.retries);
+    }
+}
+
+fn shielded(page: &mut Page, facts: &Facts) {
+    let help = "Requests that a release failed at while it was watched, and that the other color answered.";
+    let mut total = page.counter("cutover_shielded_total", help);
+    for (color, upstream, reading) in &facts.readings {
+        total.sample(&[("color", color.as_str()), ("upstream", &**upstream)], reading.shielded);
     }
 }
 

@@ -58,7 +58,9 @@ fn a_color_is_empty_only_when_no_worker_has_or_can_get_a_request_for_it() {
             let (live, running, served, over) = (&live, &running, &served, &over);
             scope.spawn(move || {
                 while !over.load(Ordering::SeqCst) {
-                    let admitted = live.with(|snapshot| snapshot.admit(worker, "shop", "/").expect("a route"));
+                    let admitted =
+                        live.with(|snapshot| snapshot.admit(worker, "shop", "/", |_| unreachable!("one color serves")));
+                    let admitted = admitted.expect("a route").map(|granted| granted.admission);
                     let Some(admission) = admitted else {
                         std::thread::yield_now();
                         continue;

@@ -14,7 +14,7 @@ fn check(routes: &[(&str, &str)], requests: &[(&str, &str, Option<usize>)]) {
             upstream: index.to_string(),
         })
         .collect();
-    let table = RouteTable::new(&routes, |name| name.parse().expect("index"));
+    let table = RouteTable::new(&routes, |route| route.upstream.parse().expect("index"));
     for (host, path, expected) in requests {
         assert_eq!(table.find(host, path), *expected, "{host}{path}");
     }

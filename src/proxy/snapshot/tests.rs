@@ -2,6 +2,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::*;
+use crate::domain::deployment::{Deployment, DeploymentId, OnInsufficient, Plan, Stage};
 use crate::domain::release::Release;
 use crate::domain::schema::Lineage;
 use crate::domain::transition::{FileOrder, Generation};
@@ -36,13 +37,19 @@ fn decision(generation: u64, active: Color) -> Decision {
     }
 }
 
+fn admit_by(snapshot: &Snapshot, draw: u64) -> Arc<Admission> {
+    let draw = |_: &Splitting| Draw { value: draw, is_key: false };
+    let granted = snapshot.admit(0, "shop", "/", draw).expect("a route for everything").expect("nothing is held");
+    granted.admission
+}
+
 fn admit(snapshot: &Snapshot) -> Arc<Admission> {
-    snapshot.admit(0, "shop", "/").expect("a route for everything").expect("nothing is held")
+    admit_by(snapshot, 0)
 }
 
 #[test]
 fn a_request_gets_color_release_and_generation_of_one_decision() {
-    let mut compiler = Compiler::new(2);
+    let mut compiler = Compiler::new(2, Routes::new(2));
     let snapshot = compiler.compile(&config(""), &decision(7, Color::Green));
     let admission = admit(&snapshot);
     assert_eq!((admission.pool.color, admission.generation, &*admission.release), (Color::Green, 7, "7"));
@@ -50,7 +57,7 @@ fn a_request_gets_color_release_and_generation_of_one_decision() {
 
 #[test]
 fn what_did_not_change_is_the_same_object_in_the_next_snapshot() {
-    let mut compiler = Compiler::new(1);
+    let mut compiler = Compiler::new(1, Routes::new(1));
     compiler.compile(&config(""), &decision(1, Color::Blue));
     let before = compiler.pools().clone();
     compiler.compile(&config("[drain]\ntimeout = \"9s\"\n"), &decision(2, Color::Green));
@@ -61,7 +68,7 @@ fn what_did_not_change_is_the_same_object_in_the_next_snapshot() {
 
 #[test]
 fn an_endpoint_that_stays_is_the_same_object_in_a_changed_pool() {
-    let mut compiler = Compiler::new(1);
+    let mut compiler = Compiler::new(1, Routes::new(1));
     compiler.compile(&config(""), &decision(1, Color::Blue));
     let before = Arc::clone(&compiler.pools()[Color::Blue][0].endpoints[1]);
     let mut changed = config("");
@@ -74,7 +81,7 @@ fn an_endpoint_that_stays_is_the_same_object_in_a_changed_pool() {
 
 #[test]
 fn a_color_is_drained_when_the_last_request_admitted_under_it_is_over() {
-    let mut compiler = Compiler::new(2);
+    let mut compiler = Compiler::new(2, Routes::new(2));
     let blue = compiler.compile(&config(""), &decision(1, Color::Blue));
     let (first, second) = (admit(&blue), admit(&blue));
     let retired = compiler.retire(Color::Blue);
@@ -90,7 +97,7 @@ fn a_color_is_drained_when_the_last_request_admitted_under_it_is_over() {
 
 #[test]
 fn a_drain_waits_also_for_what_an_earlier_one_did_not_end() {
-    let mut compiler = Compiler::new(1);
+    let mut compiler = Compiler::new(1, Routes::new(1));
     let blue = compiler.compile(&config(""), &decision(1, Color::Blue));
     let long = admit(&blue);
     compiler.retire(Color::Blue);
@@ -113,12 +120,13 @@ const PREVIEW: &str = "[preview]\nallow = [\"10.0.0.0/8\"]\n";
 
 fn preview(snapshot: &Snapshot) -> Arc<Admission> {
     let preview = snapshot.preview.as_ref().expect("it is configured");
-    snapshot.admit_to(preview, 0, "shop", "/").expect("a route for everything").expect("nothing is held")
+    let granted = snapshot.admit_to(preview, 0, "shop", "/").expect("a route for everything");
+    granted.expect("nothing is held").admission
 }
 
 #[test]
 fn a_preview_is_of_the_color_that_does_not_serve_and_counts_apart() {
-    let mut compiler = Compiler::new(1);
+    let mut compiler = Compiler::new(1, Routes::new(1));
     let snapshot = compiler.compile(&config(PREVIEW), &decision(7, Color::Green));
     let (ordinary, shown) = (admit(&snapshot), preview(&snapshot));
     assert_eq!((ordinary.pool.color, ordinary.preview.is_some()), (Color::Green, false));
@@ -131,7 +139,7 @@ fn a_preview_is_of_the_color_that_does_not_serve_and_counts_apart() {
 
 #[test]
 fn a_drain_waits_for_previews_that_began_before_it_and_for_none_that_begin_after() {
-    let mut compiler = Compiler::new(1);
+    let mut compiler = Compiler::new(1, Routes::new(1));
     let first = compiler.compile(&config(PREVIEW), &decision(1, Color::Blue));
     let looking = preview(&first);
     // A reload in between changes nothing.
@@ -167,7 +175,7 @@ async fn the_end_of_an_epoch_wakes_whoever_waits_for_it() {
 
 #[test]
 fn places_under_a_limit_are_kept_over_a_reload_and_a_new_maximum_holds_at_once() {
-    let mut compiler = Compiler::new(1);
+    let mut compiler = Compiler::new(1, Routes::new(1));
     let limited = |max: u32| config(&format!("{PREVIEW}[upstream.default]\nmax_in_flight = {max}\n"));
     let snapshot = compiler.compile(&limited(2), &decision(1, Color::Blue));
     let limit = admit(&snapshot).limit.clone().expect("it is limited");
@@ -182,4 +190,165 @@ fn places_under_a_limit_are_kept_over_a_reload_and_a_new_maximum_holds_at_once()
 
 fn preview_limit(snapshot: &Snapshot) -> Arc<Limit> {
     preview(snapshot).limit.clone().expect("it is limited")
+}
+
+/// Blue serves, and green gets so much.
+fn canary(generation: u64, weight: u16) -> Decision {
+    let decision = decision(generation, Color::Blue);
+    let deployment = Deployment {
+        id: DeploymentId(7),
+        candidate: Color::Green,
+        release: Release::new("2"),
+        stable: decision.release.clone(),
+        stage: Stage::Step(0),
+        weight: Weight::new(weight).expect("a share"),
+        salt: 1,
+        plan: Plan {
+            steps: Vec::new(),
+            dwell: Duration::ZERO,
+            max_step: Duration::ZERO,
+            on_insufficient: OnInsufficient::Hold,
+            holdback: Weight::NONE,
+            bake: Duration::ZERO,
+        },
+        mode: Mode::Enforce,
+        since: SystemTime::UNIX_EPOCH,
+        watched: Duration::ZERO,
+        held: None,
+        lost: 0,
+    };
+    Decision { deployment: Some(deployment), ..decision }
+}
+
+const TO_CANDIDATE: u64 = 0;
+const TO_STABLE: u64 = u64::MAX;
+
+#[test]
+fn a_draw_below_the_weight_goes_to_the_candidate_with_its_own_release() {
+    let mut compiler = Compiler::new(1, Routes::new(1));
+    let forced = Decision { by_force: true, ..canary(7, 500) };
+    let snapshot = compiler.compile(&config("[canary]\nshield = true\n"), &forced);
+    let (stable, candidate) = (admit_by(&snapshot, TO_STABLE), admit_by(&snapshot, TO_CANDIDATE));
+    assert_eq!((stable.pool.color, &*stable.release, stable.by_force), (Color::Blue, "7", true));
+    assert_eq!((candidate.pool.color, &*candidate.release, candidate.by_force), (Color::Green, "2", false));
+    assert_eq!(
+        (stable.shield, candidate.shield),
+        (None, Weight::new(1_000)),
+        "only the candidate has somebody beside it"
+    );
+    let beside = |color| snapshot.admit_beside(color, 0, "shop", "/").map(|admission| admission.pool.color);
+    assert_eq!((beside(Color::Green), beside(Color::Blue)), (Some(Color::Blue), Some(Color::Green)));
+    assert!(!Arc::ptr_eq(&stable.meter, &candidate.meter));
+}
+
+#[test]
+fn with_no_share_or_all_of_them_nobody_draws() {
+    let mut compiler = Compiler::new(1, Routes::new(1));
+    for weight in [0, 10_000] {
+        let snapshot = compiler.compile(&config(""), &canary(1, weight));
+        assert!(snapshot.split.is_none());
+        assert_eq!(admit(&snapshot).pool.color, Color::Blue, "the color that the decision names");
+    }
+}
+
+#[test]
+fn a_color_whose_share_changes_goes_on_in_the_same_epoch() {
+    let mut compiler = Compiler::new(1, Routes::new(1));
+    let alone = compiler.compile(&config(""), &decision(1, Color::Blue));
+    let steps: Vec<Snapshot> = [500, 2_500].map(|weight| compiler.compile(&config(""), &canary(2, weight))).into();
+    let epoch = |snapshot: &Snapshot, draw| admit_by(snapshot, draw).lease.epoch();
+    assert_eq!(epoch(&alone, TO_STABLE), epoch(&steps[0], TO_STABLE));
+    for draw in [TO_STABLE, TO_CANDIDATE] {
+        assert_eq!(epoch(&steps[0], draw), epoch(&steps[1], draw));
+    }
+    let before = admit_by(&steps[0], TO_CANDIDATE);
+    drop((alone, steps));
+    // It is called off.
+    let retired = compiler.retire(Color::Green);
+    let _alone = compiler.compile(&config(""), &decision(3, Color::Blue));
+    assert!(!retired.iter().all(|epoch| epoch.is_over()), "one is under way on it");
+    drop(before);
+    assert!(retired.iter().all(|epoch| epoch.is_over()), "no lease is left anywhere");
+}
+
+#[test]
+fn a_hold_and_maintenance_close_the_door_of_both_colors() {
+    let mut compiler = Compiler::new(1, Routes::new(1));
+    let open = compiler.compile(&config(PREVIEW), &canary(1, 5_000));
+    assert!(open.split.is_some());
+    compiler.hold(Some(Instant::now()));
+    let held = compiler.compile(&config(PREVIEW), &canary(1, 5_000));
+    let retired: Vec<_> = Color::ALL.into_iter().flat_map(|color| compiler.retire(color)).collect();
+    drop(open);
+    assert!(retired.iter().all(|epoch| epoch.is_over()), "nor does what waits hold anything of a color");
+    for draw in [TO_STABLE, TO_CANDIDATE] {
+        assert!(held.admit(0, "shop", "/", |_| Draw { value: draw, is_key: false }).expect("a route").is_none());
+    }
+    let preview = held.preview.as_ref().expect("it is configured");
+    assert!(held.admit_to(preview, 0, "shop", "/").expect("a route").is_none(), "it waits with the others");
+    compiler.hold(None);
+    let closed = compiler.compile(&config(""), &Decision { maintenance: true, ..canary(1, 5_000) });
+    assert!(closed.admit(0, "shop", "/", |_| unreachable!()).is_err());
+}
+
+#[test]
+fn the_candidate_has_a_first_write_of_its_own_and_keeps_it_when_it_takes_over() {
+    let labels = "[green.schema]\norders = { needs = \">=1\", migrates_to = 2, barrier = \"first-write\" }\n";
+    let labelled = Config::parse(
+        Path::new("test.toml"),
+        &format!(
+            "active = \"blue\"\n[listen]\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+             [blue]\nrelease = \"1\"\nendpoints = [\"127.0.0.1:1\"]\n\
+             [green]\nrelease = \"2\"\nendpoints = [\"127.0.0.1:3\"]\n{labels}"
+        ),
+    );
+    let Ok(labelled) = labelled else { panic!("{}", labelled.expect_err("it is not").render(false)) };
+    let mut compiler = Compiler::new(1, Routes::new(1));
+    let split = compiler.compile(&labelled, &canary(1, 500));
+    assert!(admit_by(&split, TO_STABLE).first_write.is_none());
+    let waiting = admit_by(&split, TO_CANDIDATE).first_write.clone().expect("it can be taken back until then only");
+    let switched = compiler.compile(&labelled, &decision(2, Color::Green));
+    let after = admit(&switched).first_write.clone().expect("still");
+    assert!(Arc::ptr_eq(&waiting, &after), "one that happened at 5 % has happened");
+}
+
+#[test]
+fn the_candidate_can_be_previewed_while_it_serves_and_is_not_counted_for_that() {
+    let mut compiler = Compiler::new(1, Routes::new(1));
+    let snapshot = compiler.compile(&config(PREVIEW), &canary(1, 500));
+    let shown = preview(&snapshot);
+    assert_eq!((shown.pool.color, shown.preview.is_some(), shown.shield), (Color::Green, true, None));
+    let granted = snapshot.admit_to(snapshot.preview.as_ref().expect("there"), 0, "shop", "/").expect("a route");
+    assert_eq!(granted.expect("nothing is held").counted, Counted::Not);
+}
+
+#[test]
+fn requests_are_counted_under_configured_routes_and_else_by_their_first_segment() {
+    let routes = Routes::new(1);
+    let mut compiler = Compiler::new(1, Arc::clone(&routes));
+    let more = "[canary]\nroutes = [\"/api/v2\"]\n[[route]]\npath = \"/\"\nupstream = \"default\"\n\
+                [[route]]\npath = \"/api\"\nupstream = \"default\"\n\
+                [[route]]\nhost = \"*.shop.test\"\npath = \"/cart\"\nupstream = \"default\"\n";
+    let snapshot = compiler.compile(&config(more), &decision(1, Color::Blue));
+    let counted = |host: &str, path: &str| {
+        let granted = snapshot.admit(0, host, path, |_| unreachable!("one color serves")).expect("a route");
+        match granted.expect("nothing is held").counted {
+            Counted::Route(route) => routes.get(route).name.to_string(),
+            Counted::Segment => "by segment".to_owned(),
+            Counted::Not => "not".to_owned(),
+        }
+    };
+    assert_eq!(counted("a", "/api/v2/orders"), "/api/v2");
+    assert_eq!(counted("a", "/api/v3"), "/api");
+    assert_eq!(counted("www.shop.test", "/cart/3"), "*.shop.test/cart");
+    assert_eq!(counted("a", "/checkout"), "by segment");
+    assert_eq!(
+        routes.iter().map(|(_, route)| route.name.to_string()).nth(1).as_deref(),
+        Some("/api/v2"),
+        "asked for first"
+    );
+    let off = "[canary]\nmode = \"off\"\n[bake]\nmode = \"off\"\n";
+    let snapshot = compiler.compile(&config(off), &decision(1, Color::Blue));
+    let granted = snapshot.admit(0, "a", "/api/v2", |_| unreachable!()).expect("a route").expect("nothing is held");
+    assert_eq!(granted.counted, Counted::Not);
 }

@@ -57,6 +57,9 @@ pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     if entry.preview {
         out.extend_from_slice(b",\"preview\":true");
     }
+    if entry.shielded {
+        out.extend_from_slice(b",\"shielded\":true");
+    }
     millis(out, "duration_ms", Some(entry.duration));
     millis(out, "ttfb_ms", entry.ttfb);
     millis(out, "upstream_ms", entry.upstream_time);
@@ -82,6 +85,9 @@ pub(super) fn text(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     escape(out, entry.request_id);
     if entry.preview {
         out.extend_from_slice(b" preview");
+    }
+    if entry.shielded {
+        out.extend_from_slice(b" shielded");
     }
     if let Some(error) = entry.error {
         let _ = write!(out, " {error}");

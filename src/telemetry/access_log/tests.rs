@@ -24,6 +24,7 @@ fn entry() -> Entry<'static> {
         bytes_out: 18,
         retries: 0,
         grpc_status: None,
+        shielded: false,
         error: None,
     }
 }

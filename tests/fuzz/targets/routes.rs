@@ -95,7 +95,7 @@ fn path_rank(prefix: &str, path: &str) -> Option<usize> {
 }
 
 fuzz_target!(|case: Case| {
-    let table = RouteTable::new(&case.routes, |name| name.parse().expect("the number of an upstream"));
+    let table = RouteTable::new(&case.routes, |route| route.upstream.parse().expect("the number of an upstream"));
     for (host, path) in &case.requests {
         let naive = case
             .routes

@@ -1,0 +1,231 @@
+//! What a request is to whoever judges a release: given to a color, then good, bad or slow.
+//!
+//! It is charged to the color that it was given to, also for an attempt that another one made good. What follows from it is
+//! counted under the tick in which it was given, because only there is it known how requests were shared.
+//!
+//! **Not counted as anything** but given: what ended for a reason that no release has, which is the end of a drain or of the
+//! process, a body that is too large or does not come, and a request that is malformed. What was answered before a color was
+//! chosen (no route, held too long, maintenance) or without a place under `max_in_flight`, which both colors share, is not even
+//! given. Previews and health checks are never seen here.
+
+use std::time::{Duration, Instant};
+
+use crate::domain::color::Color;
+use crate::domain::verdict::Class;
+use crate::proxy::error::Kind;
+use crate::proxy::split::Counted;
+use crate::proxy::worker::Worker;
+use crate::telemetry::routes::{Arm, Cause, RouteId, Routes, first_segment};
+
+/// The classes of being slow, by the threshold that is passed.
+const SLOW: [Class; 3] = [Class::SlowP50, Class::SlowP90, Class::SlowP99];
+
+/// A request that is being counted. It stays with the slot, where the worker finds it while it is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Metered {
+    route: RouteId,
+    /// Its first segment has no route yet.
+    unnamed: bool,
+    color: Color,
+    tick: u64,
+    began: Instant,
+    key: Option<u64>,
+    /// An attempt failed, and was made good or not.
+    failed: Option<Cause>,
+    /// By threshold: it was counted as slow.
+    slow: [bool; 3],
+    /// How long it takes is known, or of no interest.
+    timed: bool,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Good,
+    Bad(Cause),
+    ClientError,
+    Abort,
+    /// For a reason that says nothing of a release.
+    Neither,
+}
+
+impl Outcome {
+    /// From what the client got, and why it was not more. `status`: a gRPC call's outcome as a status of HTTP.
+    pub(crate) fn of(ended: Option<Kind>, status: u16, grpc: bool, streams: bool) -> Outcome {
+        match ended {
+            Some(Kind::ClientLeft) if streams => Outcome::Good,
+            Some(Kind::ClientLeft) => Outcome::Abort,
+            Some(kind) => cause(kind).map_or(Outcome::Neither, Outcome::Bad),
+            None if status >= 500 => Outcome::Bad(if grpc { Cause::Grpc } else { Cause::Status }),
+            None if status >= 400 => Outcome::ClientError,
+            None => Outcome::Good,
+        }
+    }
+}
+
+/// What an endpoint is charged with, if it is the one who failed.
+pub(crate) fn cause(kind: Kind) -> Option<Cause> {
+    match kind {
+        Kind::Refused | Kind::NotTrusted | Kind::NameUnknown | Kind::ConnectTimeout | Kind::NoEndpoint => {
+            Some(Cause::Connect)
+        }
+        Kind::UpstreamClosed | Kind::BadAnswer => Some(Cause::Broken),
+        Kind::ResponseTimeout => Some(Cause::Timeout),
+        Kind::BodyTimeout => Some(Cause::Cut),
+        Kind::BadRequest
+        | Kind::RequestTimeout
+        | Kind::NoRoute
+        | Kind::BodyTooLarge
+        | Kind::NoPreview
+        | Kind::LimitReached
+        | Kind::HoldFull
+        | Kind::HoldExpired
+        | Kind::Maintenance
+        | Kind::DrainTimeout
+        | Kind::Stopping
+        | Kind::ClientLeft => None,
+    }
+}
+
+impl Worker {
+    /// A request is given to a color.
+    pub(crate) fn meter(&self, counted: Counted, path: &[u8], color: Color, key: Option<u64>) -> Metered {
+        let routes = &*self.live.routes;
+        let named = match counted {
+            Counted::Not => Some(RouteId::OTHER),
+            Counted::Route(route) => Some(route),
+            Counted::Segment => self.known.borrow_mut().find(routes, first_segment(path).0),
+        };
+        let (route, tick) = (named.unwrap_or_default(), routes.tick());
+        routes.get(route).arm(self.index, color).assigned(tick);
+        Metered {
+            route,
+            unnamed: named.is_none(),
+            color,
+            tick,
+            // Not earlier: what was held before waited for no color.
+            began: self.now(),
+            key,
+            failed: None,
+            slow: [false; 3],
+            timed: false,
+        }
+    }
+
+    /// It is over. `path`: of its target.
+    pub(crate) fn metered(&self, mut metered: Metered, outcome: Outcome, path: &[u8]) {
+        let routes = &*self.live.routes;
+        let outcome = metered.failed.map_or(outcome, Outcome::Bad);
+        let counting = Counting::new(routes, self.index, &metered);
+        let class = match outcome {
+            Outcome::Good => None,
+            Outcome::Bad(cause) => {
+                counting.arm.failed(cause);
+                Some(Class::Error)
+            }
+            Outcome::ClientError => Some(Class::ClientError),
+            Outcome::Abort => Some(Class::Abort),
+            Outcome::Neither => return,
+        };
+        counting.arm.completed(metered.tick, counting.now);
+        if let Some(class) = class {
+            counting.bad(&metered, class);
+        }
+        match outcome {
+            // Failing fast is no way to be fast.
+            Outcome::Bad(_) => counting.slow(&mut metered, u64::MAX),
+            _ if metered.timed => {}
+            _ => {
+                let took = micros(self.now() - metered.began);
+                // Of what was given up only the least is known.
+                if outcome != Outcome::Abort {
+                    counting.arm.took(took);
+                }
+                counting.slow(&mut metered, took);
+            }
+        }
+        if metered.unnamed && outcome == Outcome::Good {
+            let (segment, whole) = first_segment(path);
+            routes.discovered(segment, whole);
+        }
+    }
+
+    /// Counts what has been under way for too long as slow now, and not when it is over: what hangs must not look fast.
+    pub(crate) fn meter_under_way(&self) {
+        if !self.live.routes.has_thresholds() {
+            return;
+        }
+        let now = Instant::now();
+        self.slots.each_metered(|metered| {
+            if !metered.timed {
+                Counting::new(&self.live.routes, self.index, metered).slow(metered, micros(now - metered.began));
+            }
+        });
+    }
+}
+
+impl Metered {
+    /// An attempt failed.
+    pub(crate) fn attempt_failed(&mut self, cause: Cause) {
+        self.failed.get_or_insert(cause);
+    }
+
+    /// The answer has begun, and goes on for as long as it likes: this is how long it took.
+    pub(crate) fn first_byte(&mut self, worker: &Worker) {
+        if !self.timed {
+            let took = micros(worker.now() - self.began);
+            let counting = Counting::new(&worker.live.routes, worker.index, self);
+            counting.arm.took(took);
+            counting.slow(self, took);
+            self.timed = true;
+        }
+    }
+
+    /// How long it takes says nothing: it is a tunnel.
+    pub(crate) fn untimed(&mut self) {
+        self.timed = true;
+    }
+
+    /// How long it took is known, or of no interest.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.timed
+    }
+}
+
+/// Where one request is counted.
+struct Counting<'a> {
+    routes: &'a Routes,
+    arm: &'a Arm,
+    now: u64,
+}
+
+impl<'a> Counting<'a> {
+    fn new(routes: &'a Routes, worker: usize, metered: &Metered) -> Counting<'a> {
+        Counting { routes, arm: routes.get(metered.route).arm(worker, metered.color), now: routes.tick() }
+    }
+
+    fn bad(&self, metered: &Metered, class: Class) {
+        let class = class as usize;
+        let first = metered.key.is_some_and(|key| self.routes.is_first(key, metered.route, class));
+        self.arm.bad(metered.tick, self.now, class, first);
+    }
+
+    /// It took at least so long; each threshold is passed once.
+    fn slow(&self, metered: &mut Metered, micros: u64) {
+        let thresholds = self.routes.get(metered.route).thresholds(metered.color);
+        for (place, threshold) in thresholds.into_iter().enumerate() {
+            if micros > threshold && !metered.slow[place] {
+                metered.slow[place] = true;
+                self.bad(metered, SLOW[place]);
+            }
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    // Never the value that stands for failures.
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min(u64::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests;

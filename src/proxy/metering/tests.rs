@@ -1,0 +1,158 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::config::{AccessLog, LogFormat};
+use crate::domain::analysis::Thresholds;
+use crate::domain::split::Weight;
+use crate::proxy::live::Live;
+use crate::proxy::slot::Phase;
+use crate::telemetry::access_log::AccessLogWriter;
+use crate::telemetry::routes::{Counts, Sampler};
+
+#[test]
+fn what_an_endpoint_does_is_its_own_and_what_others_do_is_not() {
+    let of = |ended, status, grpc, streams| Outcome::of(ended, status, grpc, streams);
+    assert_eq!(of(None, 200, false, false), Outcome::Good);
+    assert_eq!(of(None, 301, false, false), Outcome::Good);
+    assert_eq!(of(None, 404, false, false), Outcome::ClientError);
+    assert_eq!(of(None, 503, false, false), Outcome::Bad(Cause::Status));
+    assert_eq!(of(None, 500, true, true), Outcome::Bad(Cause::Grpc));
+    assert_eq!(of(Some(Kind::Refused), 502, false, false), Outcome::Bad(Cause::Connect));
+    assert_eq!(of(Some(Kind::NoEndpoint), 503, false, false), Outcome::Bad(Cause::Connect));
+    assert_eq!(of(Some(Kind::UpstreamClosed), 502, false, false), Outcome::Bad(Cause::Broken));
+    assert_eq!(of(Some(Kind::ResponseTimeout), 504, false, false), Outcome::Bad(Cause::Timeout));
+    assert_eq!(of(Some(Kind::BodyTimeout), 200, false, false), Outcome::Bad(Cause::Cut));
+    assert_eq!(of(Some(Kind::ClientLeft), 499, false, false), Outcome::Abort);
+    assert_eq!(of(Some(Kind::ClientLeft), 200, false, true), Outcome::Good, "that is how streams end");
+    for kind in [Kind::DrainTimeout, Kind::Stopping, Kind::BodyTooLarge, Kind::BadRequest, Kind::RequestTimeout] {
+        assert_eq!(of(Some(kind), 504, false, false), Outcome::Neither, "{kind:?}");
+    }
+}
+
+struct Site {
+    worker: Worker,
+    sampler: Sampler,
+    _writer: AccessLogWriter,
+}
+
+impl Site {
+    fn new() -> Site {
+        let live = Live::new(1);
+        let writer = AccessLogWriter::start(&AccessLog::Off, LogFormat::Json, false).expect("a thread");
+        let sampler = Sampler::new(Arc::clone(&live.routes));
+        let worker = Worker::new(0, live, [0; 3], writer.logger());
+        Site { worker, sampler, _writer: writer }
+    }
+
+    fn begin(&self, path: &str, key: Option<u64>) -> Metered {
+        self.worker.tick();
+        self.worker.meter(Counted::Segment, path.as_bytes(), Color::Green, key)
+    }
+
+    fn end(&self, metered: Metered, outcome: Outcome, path: &str) {
+        self.worker.tick();
+        self.worker.metered(metered, outcome, path.as_bytes());
+    }
+
+    /// All that is new on green, whatever the route and the tick.
+    fn new_counts(&mut self) -> Counts {
+        let mut sum = Counts::default();
+        let sample = self.sampler.sample(Weight::HALF);
+        sample.routes.iter().flat_map(|route| &route.batches).for_each(|batch| sum.add(&batch.done.green));
+        sum
+    }
+
+    fn thresholds(&self, micros: [u64; 3]) {
+        let thresholds = Thresholds { stable: [0; 3], candidate: micros };
+        self.worker.live.routes.set_thresholds(RouteId::OTHER, Color::Green, Some(thresholds));
+    }
+}
+
+const HOUR: u64 = 3_600_000_000;
+
+#[test]
+fn a_route_is_found_by_success_and_not_by_asking() {
+    let site = Site::new();
+    site.end(site.begin("/scanned", None), Outcome::ClientError, "/scanned");
+    site.end(site.begin("/broken", None), Outcome::Bad(Cause::Status), "/broken");
+    site.end(site.begin("/checkout/1", None), Outcome::Good, "/checkout/1");
+    site.end(site.begin("/checkout/2", None), Outcome::Good, "/checkout/2");
+    let found: Vec<_> = site.worker.live.routes.iter().map(|(_, route)| route.name.to_string()).collect();
+    assert_eq!(found, ["~other", "/checkout"]);
+}
+
+#[test]
+fn a_request_that_an_other_endpoint_saved_is_bad_all_the_same() {
+    let mut site = Site::new();
+    let mut metered = site.begin("/", None);
+    metered.attempt_failed(Cause::Connect);
+    site.end(metered, Outcome::Good, "/");
+    let counts = site.new_counts();
+    assert_eq!((counts.assigned, counts.completed, counts.bad[Class::Error as usize]), (1, 1, 1));
+}
+
+#[test]
+fn what_says_nothing_of_a_release_was_given_and_never_comes_back() {
+    let mut site = Site::new();
+    site.end(site.begin("/", None), Outcome::Neither, "/");
+    assert_eq!(site.new_counts(), Counts { assigned: 1, ..Counts::default() });
+}
+
+#[test]
+fn a_failure_is_slower_than_every_threshold_and_no_latency() {
+    let mut site = Site::new();
+    site.thresholds([HOUR; 3]);
+    site.end(site.begin("/", None), Outcome::Bad(Cause::Status), "/");
+    let counts = site.new_counts();
+    assert_eq!(SLOW.map(|class| counts.bad[class as usize]), [1; 3]);
+    let routes = &site.worker.live.routes;
+    assert_eq!(routes.latencies(RouteId::OTHER, Color::Green).count(), 0);
+    site.end(site.begin("/", None), Outcome::Good, "/");
+    assert_eq!(routes.latencies(RouteId::OTHER, Color::Green).count(), 1);
+    assert_eq!(SLOW.map(|class| site.new_counts().bad[class as usize]), [0; 3]);
+}
+
+#[test]
+fn what_hangs_is_slow_when_it_passes_a_threshold_and_once() {
+    let mut site = Site::new();
+    site.thresholds([0, HOUR, HOUR]);
+    let slot = site.worker.slots.add(Phase::Request, None);
+    slot.metered.set(Some(site.begin("/", None)));
+    std::thread::sleep(Duration::from_micros(10));
+    for _ in 0..3 {
+        site.worker.meter_under_way();
+    }
+    let counts = site.new_counts();
+    assert_eq!((counts.completed, SLOW.map(|class| counts.bad[class as usize])), (0, [1, 0, 0]), "it is under way");
+    site.end(slot.metered.take().expect("it is counted"), Outcome::Bad(Cause::Timeout), "/");
+    let counts = site.new_counts();
+    assert_eq!((counts.completed, SLOW.map(|class| counts.bad[class as usize])), (1, [0, 1, 1]), "not again");
+}
+
+#[test]
+fn an_answer_that_streams_took_as_long_as_to_its_first_byte() {
+    let mut site = Site::new();
+    let mut metered = site.begin("/", None);
+    metered.first_byte(&site.worker);
+    site.thresholds([0; 3]);
+    std::thread::sleep(Duration::from_micros(10));
+    let slot = site.worker.slots.add(Phase::Body, None);
+    slot.metered.set(Some(metered));
+    site.worker.meter_under_way();
+    site.end(metered, Outcome::Good, "/");
+    let counts = site.new_counts();
+    assert_eq!((counts.completed, SLOW.map(|class| counts.bad[class as usize])), (1, [0; 3]));
+    assert_eq!(site.worker.live.routes.latencies(RouteId::OTHER, Color::Green).count(), 1);
+}
+
+#[test]
+fn of_a_user_only_the_first_event_is_one_and_all_are_shown() {
+    let mut site = Site::new();
+    site.worker.live.routes.count_first_events(Some(crate::domain::deployment::DeploymentId(1)));
+    for _ in 0..5 {
+        site.end(site.begin("/", Some(17)), Outcome::Bad(Cause::Status), "/");
+    }
+    site.end(site.begin("/", None), Outcome::Bad(Cause::Status), "/");
+    let counts = site.new_counts();
+    assert_eq!((counts.bad[Class::Error as usize], counts.first[Class::Error as usize]), (6, 1));
+}

@@ -1,0 +1,80 @@
+//! What a release that is watched fails at is asked again of the one that it may replace: the user sees an answer, and whoever
+//! judges the failure.
+//!
+//! Only what is safe (RFC 9110, 9.2.1) and has no body, before anything of its answer went to the client, once, and no more than
+//! the budget allows: where everything fails the stable color is not to get all of it on top.
+
+use crate::domain::split::Weight;
+use crate::proxy::clock;
+use crate::proxy::error::ProxyError;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::metering::{Outcome, cause};
+use crate::proxy::retry::Budget;
+use crate::proxy::transport::UpstreamConnection;
+use crate::proxy::upload::Upload;
+use crate::telemetry::routes::Cause;
+use crate::wire::body::Framing;
+use crate::wire::head::{Head, Name};
+
+/// Says of an answer that another color gave it.
+const FIELD: (&[u8], &[u8]) = (b"x-cutover-shielded", b"true");
+
+/// What one worker may still ask again.
+#[derive(Debug)]
+pub(crate) struct Shield(Budget);
+
+impl Default for Shield {
+    fn default() -> Shield {
+        Shield(Budget::new(0))
+    }
+}
+
+impl Shield {
+    fn budget(&mut self, share: Weight) -> &Budget {
+        // It counts in whole percents; a smaller share is one of them.
+        let percent = u32::from(share.basis_points()).div_ceil(100);
+        if self.0.percent() != i64::from(percent) {
+            self.0 = Budget::new(percent);
+        }
+        &self.0
+    }
+}
+
+/// Whether the other color is asked now; then it has the request.
+pub(super) fn takes_over(
+    exchange: &mut Exchange,
+    upload: &Upload,
+    asked: &Result<UpstreamConnection, ProxyError>,
+    answer: &Head,
+) -> bool {
+    let Some(share) = exchange.admission().shield else { return false };
+    let worker = &exchange.client.worker;
+    let now = clock::millis(worker.now());
+    worker.shield.borrow_mut().budget(share).deposit(now);
+    let failed = match asked {
+        Ok(_) if answer.status >= 500 => Some(Cause::Status),
+        Ok(_) => None,
+        Err(error) => cause(error.kind),
+    };
+    let Some(failed) = failed else { return false };
+    let safe = ["GET", "HEAD", "OPTIONS", "TRACE"].into_iter().any(|method| exchange.head.is_method(method));
+    if !safe || upload.framing != Framing::None || exchange.head.has(Name::Upgrade) || exchange.head.extended_connect {
+        return false;
+    }
+    let color = exchange.admission().pool.color;
+    let host = exchange.head.text(Name::Host).unwrap_or_default();
+    let path = exchange.head.path();
+    let stable = worker.live.with(|snapshot| snapshot.admit_beside(color, worker.index, host, path));
+    let Some(stable) = stable else { return false };
+    if !worker.shield.borrow_mut().budget(share).withdraw(now) {
+        return false;
+    }
+    exchange.is_shielded_by(stable, Outcome::Bad(failed));
+    true
+}
+
+/// Marks an answer.
+pub(super) fn mark(answer: &mut Head) {
+    let (name, value) = FIELD;
+    answer.push(name, value);
+}

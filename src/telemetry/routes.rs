@@ -1,0 +1,260 @@
+//! What is counted of each route while a release may have to be judged: by color, by worker, and by the tick in which a
+//! request was given to its color.
+//!
+//! A route has a name for people, and a number for the request path. Configured routes have theirs from the start; below a
+//! route for everything, the first segments of paths become routes as they first succeed, at most [`DISCOVERED`], and what
+//! looks like an id or a file never does. All the rest is `~other`. A number is never given again, and a counter never goes
+//! back: readers take differences.
+
+mod arm;
+mod first_events;
+mod known;
+mod sample;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arc_swap::ArcSwapOption;
+
+use crate::domain::analysis::{BUCKETS, Histogram, Thresholds};
+use crate::domain::color::{Color, PerColor};
+use crate::domain::deployment::DeploymentId;
+
+pub use arm::{Arm, CLASSES, Cause, Counts};
+pub use first_events::FirstEvents;
+pub use known::{Known, first_segment};
+pub use sample::{Batch, RouteSample, Sample, Sampler};
+
+/// Routes that a configuration can name, at most; more are `~other`.
+pub const CONFIGURED: usize = 64;
+/// Routes that are found by their first segment, at most.
+pub const DISCOVERED: usize = 64;
+/// A threshold that nothing passes, also no failure: there is none.
+const NO_THRESHOLD: u64 = u64::MAX;
+
+const ALL: usize = 1 + CONFIGURED + DISCOVERED;
+/// Longer segments are no routes.
+const MAX_NAME: usize = 40;
+
+/// The number of a route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteId(u16);
+
+impl RouteId {
+    /// Everything that has no route of its own.
+    pub const OTHER: RouteId = RouteId(0);
+
+    /// As an index.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// Its place among those that are judged on their own: configured ones first, then as they were found. `~other` has the last
+    /// there can be.
+    #[must_use]
+    pub fn slot(self) -> usize {
+        self.index().checked_sub(1).unwrap_or(usize::MAX)
+    }
+}
+
+/// All routes of the process.
+#[derive(Debug)]
+pub struct Routes {
+    workers: usize,
+    /// The present tick; only a reader moves it.
+    tick: AtomicU64,
+    all: Box<[OnceLock<Route>]>,
+    taken: Mutex<Taken>,
+    /// Grows with each route that was discovered.
+    version: AtomicU64,
+    first_events: ArcSwapOption<FirstEvents>,
+    /// Some route has thresholds.
+    has_thresholds: AtomicBool,
+}
+
+/// How many places are taken, by where they came from.
+#[derive(Debug, Default)]
+struct Taken {
+    configured: usize,
+    discovered: Vec<RouteId>,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct Route {
+    /// For people: a path prefix, behind its host if it has one, or `~other`.
+    pub name: Arc<str>,
+    /// Above so many microseconds a request is slower than the median, than nine of ten, than 99 of a hundred.
+    thresholds: PerColor<[AtomicU64; 3]>,
+    arms: Box<[PerColor<Arm>]>,
+}
+
+impl Route {
+    fn new(name: Arc<str>, workers: usize) -> Route {
+        Route {
+            name,
+            thresholds: PerColor::from_fn(|_| [const { AtomicU64::new(NO_THRESHOLD) }; 3]),
+            arms: (0..workers).map(|_| PerColor::from_fn(|_| Arm::default())).collect(),
+        }
+    }
+
+    /// One worker's cells.
+    #[must_use]
+    pub fn arm(&self, worker: usize, color: Color) -> &Arm {
+        &self.arms[worker][color]
+    }
+
+    /// See [`Route::thresholds`].
+    #[must_use]
+    pub fn thresholds(&self, color: Color) -> [u64; 3] {
+        self.thresholds[color].each_ref().map(|threshold| threshold.load(Ordering::Relaxed))
+    }
+}
+
+impl Routes {
+    /// For so many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Arc<Routes> {
+        let routes = Routes {
+            workers,
+            tick: AtomicU64::new(0),
+            all: (0..ALL).map(|_| OnceLock::new()).collect(),
+            taken: Mutex::default(),
+            version: AtomicU64::new(0),
+            first_events: ArcSwapOption::empty(),
+            has_thresholds: AtomicBool::new(false),
+        };
+        routes.all[0].get_or_init(|| Route::new("~other".into(), workers));
+        Arc::new(routes)
+    }
+
+    /// A route.
+    #[must_use]
+    pub fn get(&self, id: RouteId) -> &Route {
+        self.all[id.index()].get().expect("a number stands for a route")
+    }
+
+    /// The present tick.
+    #[must_use]
+    pub fn tick(&self) -> u64 {
+        self.tick.load(Ordering::Relaxed)
+    }
+
+    /// The route of this name, for a configuration; `~other` where there are too many.
+    pub fn configured(&self, name: &str) -> RouteId {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = self.named(name) {
+            return id;
+        }
+        if taken.configured == CONFIGURED {
+            return RouteId::OTHER;
+        }
+        taken.configured += 1;
+        self.add(name)
+    }
+
+    /// A request for a first segment that has no route has succeeded: it gets one, while there are some left.
+    pub fn discovered(&self, segment: &[u8], whole: bool) {
+        let Some(name) = std::str::from_utf8(segment).ok().filter(|name| is_name(name, whole)) else { return };
+        if self.version.load(Ordering::Relaxed) >= DISCOVERED as u64 {
+            return;
+        }
+        let name = format!("/{name}");
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.discovered.len() == DISCOVERED || taken.discovered.iter().any(|id| *self.get(*id).name == *name) {
+            return;
+        }
+        let id = self.named(&name).unwrap_or_else(|| self.add(&name));
+        taken.discovered.push(id);
+        self.version.store(taken.discovered.len() as u64, Ordering::Release);
+    }
+
+    /// Only under the lock.
+    fn add(&self, name: &str) -> RouteId {
+        let free = self.all.iter().position(|route| route.get().is_none());
+        let Some(free) = free else { return RouteId::OTHER };
+        self.all[free].get_or_init(|| Route::new(name.into(), self.workers));
+        RouteId(u16::try_from(free).unwrap_or(0))
+    }
+
+    fn named(&self, name: &str) -> Option<RouteId> {
+        self.iter().find(|(_, route)| *route.name == *name).map(|(id, _)| id)
+    }
+
+    /// All that there are, by number.
+    pub fn iter(&self) -> impl Iterator<Item = (RouteId, &Route)> {
+        let number = |index: usize| RouteId(u16::try_from(index).unwrap_or(0));
+        self.all.iter().map_while(OnceLock::get).enumerate().map(move |(index, route)| (number(index), route))
+    }
+
+    /// From now on it is slow on a route what takes longer than this; `None`: nothing is.
+    pub fn set_thresholds(&self, id: RouteId, candidate: Color, thresholds: Option<Thresholds>) {
+        const NONE: [u64; 3] = [NO_THRESHOLD; 3];
+        if thresholds.is_some() {
+            self.has_thresholds.store(true, Ordering::Relaxed);
+        }
+        let thresholds = thresholds.unwrap_or(Thresholds { stable: NONE, candidate: NONE });
+        for (color, micros) in [(candidate, thresholds.candidate), (candidate.other(), thresholds.stable)] {
+            for (threshold, micros) in self.get(id).thresholds[color].iter().zip(micros) {
+                threshold.store(micros, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// From now on nothing is slow, on any route.
+    pub fn forget_thresholds(&self) {
+        for (id, _) in self.iter() {
+            self.set_thresholds(id, Color::Blue, None);
+        }
+        self.has_thresholds.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether anything can be slow.
+    #[must_use]
+    pub fn has_thresholds(&self) -> bool {
+        self.has_thresholds.load(Ordering::Relaxed)
+    }
+
+    /// How long answers of a route on a color took, all workers together, from the start of the process; without those that
+    /// failed.
+    #[must_use]
+    pub fn latencies(&self, id: RouteId, color: Color) -> Histogram {
+        let mut sums = [0; BUCKETS];
+        for arms in &self.get(id).arms {
+            arms[color].add_latencies(&mut sums);
+        }
+        Histogram::from_counts(sums)
+    }
+
+    /// Of each user only the first event counts, from the beginning of this deployment on; `None`: nothing is sticky.
+    pub fn count_first_events(&self, of: Option<DeploymentId>) {
+        let known = self.first_events.load();
+        if known.as_ref().map(|known| known.deployment) != of {
+            self.first_events.store(of.map(|deployment| Arc::new(FirstEvents::new(deployment))));
+        }
+    }
+
+    /// Whether this is the first event of its kind of a user; also remembers it.
+    pub(crate) fn is_first(&self, key: u64, route: RouteId, class: usize) -> bool {
+        self.first_events.load().as_ref().is_some_and(|first_events| first_events.is_first(key, route, class))
+    }
+}
+
+/// Whether a first segment can be a route: no id, no file, and nothing that has to be escaped. `whole`: nothing follows it.
+fn is_name(segment: &str, whole: bool) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    if segment.len() > MAX_NAME || !segment.bytes().all(plain) {
+        return false;
+    }
+    let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+    let hex = segment.bytes().filter(u8::is_ascii_hexdigit).count();
+    let is_file = whole && segment.contains('.');
+    // A number, a date, a UUID, a hash.
+    let is_id =
+        digits >= 4 || digits == segment.len() && digits > 0 || hex >= 12 && digits > 0 && hex + 4 >= segment.len();
+    !is_file && !is_id
+}
+
+#[cfg(test)]
+mod tests;

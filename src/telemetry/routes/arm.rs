@@ -1,0 +1,170 @@
+//! The cells of one worker for one color of one route. Each has one writer, so counting is a load and a store.
+
+use crate::domain::analysis::{BUCKETS, bucket};
+use crate::domain::verdict::Class;
+use crate::telemetry::meter::Count;
+
+/// The classes of events that are counted here, by number: all but CPU.
+pub const CLASSES: usize = Class::Abort as usize + 1;
+const _: () = assert!(Class::Cpu as usize == CLASSES);
+
+/// Outcomes are told apart by the tick of their request as long as that is one of the last so many,
+pub(super) const RECENT: u64 = 7;
+/// and one place is left free between the oldest of them and the present one: a worker may still write what it began in a
+/// tick that has just become too old.
+pub(super) const RING: usize = RECENT as usize + 1;
+
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// 5xx.
+    Status,
+    /// No connection, or nobody to connect to.
+    Connect,
+    /// The connection broke before the answer, or the answer was none.
+    Broken,
+    /// No answer in time.
+    Timeout,
+    /// The answer stopped in the middle.
+    Cut,
+    /// The status of a gRPC call.
+    Grpc,
+}
+
+impl Cause {
+    /// All, by number.
+    pub const ALL: [(Cause, &'static str); 6] = [
+        (Cause::Status, "status"),
+        (Cause::Connect, "connect"),
+        (Cause::Broken, "broken"),
+        (Cause::Timeout, "timeout"),
+        (Cause::Cut, "cut"),
+        (Cause::Grpc, "grpc"),
+    ];
+}
+
+/// What can be said of the requests of a tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Given to the color.
+    pub assigned: u64,
+    /// Over; without those of which nothing can be said.
+    pub completed: u64,
+    /// Bad events by [`Class`].
+    pub bad: [u64; CLASSES],
+    /// Of them, those that were the first of their user.
+    pub first: [u64; CLASSES],
+}
+
+impl Counts {
+    /// What was added since.
+    #[must_use]
+    pub fn since(&self, before: &Counts) -> Counts {
+        let less =
+            |now: [u64; CLASSES], before: [u64; CLASSES]| std::array::from_fn(|n| now[n].wrapping_sub(before[n]));
+        Counts {
+            assigned: self.assigned.wrapping_sub(before.assigned),
+            completed: self.completed.wrapping_sub(before.completed),
+            bad: less(self.bad, before.bad),
+            first: less(self.first, before.first),
+        }
+    }
+
+    /// Both together.
+    pub fn add(&mut self, other: &Counts) {
+        self.assigned += other.assigned;
+        self.completed += other.completed;
+        for class in 0..CLASSES {
+            self.bad[class] += other.bad[class];
+            self.first[class] += other.first[class];
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Outcomes {
+    assigned: Count,
+    completed: Count,
+    bad: [Count; CLASSES],
+    first: [Count; CLASSES],
+}
+
+/// One worker's cells. Padded so that two workers never share a cache line.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Arm {
+    /// By tick; behind them everything older.
+    ticks: [Outcomes; RING + 1],
+    causes: [Count; Cause::ALL.len()],
+    latencies: [Count; BUCKETS],
+}
+
+impl Default for Arm {
+    fn default() -> Arm {
+        Arm {
+            ticks: Default::default(),
+            causes: Default::default(),
+            latencies: std::array::from_fn(|_| Count::default()),
+        }
+    }
+}
+
+impl Arm {
+    fn of(&self, tick: u64, now: u64) -> &Outcomes {
+        let place = if now.wrapping_sub(tick) < RECENT { tick as usize % RING } else { RING };
+        &self.ticks[place]
+    }
+
+    /// A request is given to the color.
+    pub fn assigned(&self, tick: u64) {
+        self.of(tick, tick).assigned.add(1);
+    }
+
+    /// It is over. `tick`: when it was given; `now`: the present one.
+    pub fn completed(&self, tick: u64, now: u64) {
+        self.of(tick, now).completed.add(1);
+    }
+
+    /// Something bad happened to it.
+    pub fn bad(&self, tick: u64, now: u64, class: usize, first: bool) {
+        let of = self.of(tick, now);
+        of.bad[class].add(1);
+        if first {
+            of.first[class].add(1);
+        }
+    }
+
+    /// Why it failed.
+    pub fn failed(&self, cause: Cause) {
+        self.causes[cause as usize].add(1);
+    }
+
+    /// How long a good answer took.
+    pub fn took(&self, micros: u64) {
+        self.latencies[bucket(micros)].add(1);
+    }
+
+    pub(super) fn add_latencies(&self, sums: &mut [u64; BUCKETS]) {
+        for (sum, count) in sums.iter_mut().zip(&self.latencies) {
+            *sum += count.get();
+        }
+    }
+
+    /// By place in the ring; behind them everything older.
+    pub(super) fn add_counts(&self, sums: &mut [Counts; RING + 1]) {
+        for (sum, of) in sums.iter_mut().zip(&self.ticks) {
+            sum.add(&Counts {
+                assigned: of.assigned.get(),
+                completed: of.completed.get(),
+                bad: of.bad.each_ref().map(Count::get),
+                first: of.first.each_ref().map(Count::get),
+            });
+        }
+    }
+
+    pub(super) fn add_causes(&self, sums: &mut [u64; Cause::ALL.len()]) {
+        for (sum, count) in sums.iter_mut().zip(&self.causes) {
+            *sum += count.get();
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Which first segments have a route, as one worker knows it: a small table by hash, compared by bytes.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::{DISCOVERED, RouteId, Routes};
+
+/// A power of two, and at most a quarter of it is taken.
+const PLACES: usize = 4 * DISCOVERED;
+
+/// What one worker knows of the routes that were discovered.
+#[derive(Debug)]
+pub struct Known {
+    version: u64,
+    places: Box<[Option<(u64, RouteId)>; PLACES]>,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        Known { version: 0, places: Box::new([None; PLACES]) }
+    }
+}
+
+/// The first segment of a path, and whether nothing follows it.
+#[must_use]
+pub fn first_segment(path: &[u8]) -> (&[u8], bool) {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    match path.iter().position(|byte| *byte == b'/') {
+        Some(end) => (&path[..end], false),
+        None => (path, true),
+    }
+}
+
+impl Known {
+    /// The route of a first segment. `None`: it has none, at least not yet.
+    pub fn find(&mut self, routes: &Routes, segment: &[u8]) -> Option<RouteId> {
+        if routes.version.load(Ordering::Acquire) != self.version {
+            self.learn(routes);
+        }
+        let hash = hash(segment);
+        let mut place = start(hash);
+        while let Some((known, id)) = self.places[place] {
+            // Behind the slash.
+            if known == hash && &routes.get(id).name.as_bytes()[1..] == segment {
+                return Some(id);
+            }
+            place = (place + 1) % PLACES;
+        }
+        None
+    }
+
+    #[cold]
+    fn learn(&mut self, routes: &Routes) {
+        let taken = routes.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = usize::try_from(self.version).unwrap_or(0);
+        for id in &taken.discovered[known..] {
+            let hash = hash(&routes.get(*id).name.as_bytes()[1..]);
+            let mut place = start(hash);
+            while self.places[place].is_some() {
+                place = (place + 1) % PLACES;
+            }
+            self.places[place] = Some((hash, *id));
+        }
+        self.version = taken.discovered.len() as u64;
+    }
+}
+
+fn start(hash: u64) -> usize {
+    usize::try_from(hash >> 32).unwrap_or(0) % PLACES
+}
+
+/// Of no more than the longest name: what is longer is not found, whatever its hash.
+fn hash(segment: &[u8]) -> u64 {
+    let seed = segment.len() as u64;
+    segment.chunks(8).take(super::MAX_NAME / 8).fold(seed, |hash, chunk| {
+        let mut bytes = [0; 8];
+        bytes[..chunk.len()].copy_from_slice(chunk);
+        let mixed = (hash ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 29)
+    })
+}

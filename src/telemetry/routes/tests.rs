@@ -1,0 +1,197 @@
+use super::*;
+use crate::domain::split::Weight;
+use crate::domain::verdict::Class;
+
+const ERROR: usize = Class::Error as usize;
+
+fn known(routes: &Routes) -> impl FnMut(&str) -> String {
+    let mut known = Known::default();
+    move |path| {
+        let id = known.find(routes, first_segment(path.as_bytes()).0).unwrap_or_default();
+        routes.get(id).name.to_string()
+    }
+}
+
+fn succeed(routes: &Routes, path: &str) {
+    let (segment, whole) = first_segment(path.as_bytes());
+    routes.discovered(segment, whole);
+}
+
+#[test]
+fn a_first_segment_that_succeeded_is_a_route_for_everything_below_it() {
+    let routes = Routes::new(1);
+    let mut find = known(&routes);
+    assert_eq!(find("/checkout"), "~other");
+    succeed(&routes, "/checkout/3");
+    succeed(&routes, "/");
+    assert_eq!(find("/checkout"), "/checkout");
+    assert_eq!(find("/checkout/7/pay"), "/checkout");
+    assert_eq!(find("/checkouts"), "~other");
+    assert_eq!(find("/"), "/");
+    assert_eq!(find("/Checkout"), "~other");
+}
+
+#[test]
+fn ids_files_and_what_has_to_be_escaped_are_no_routes() {
+    let routes = Routes::new(1);
+    let mut find = known(&routes);
+    for path in [
+        "/12345",
+        "/7",
+        "/2024-06-01",
+        "/0192b3a4-77aa-7000-8000-0123456789ab",
+        "/deadbeef0123cafe",
+        "/order-99812",
+        "/favicon.ico",
+        "/app.9f8d.js",
+        "/%2e%2e",
+        "/a:b",
+        "/wp-admin-and-a-very-long-name-that-nobody-would-give-to-a-route",
+    ] {
+        succeed(&routes, path);
+        assert_eq!(find(path), "~other", "{path}");
+    }
+    for path in ["/v1", "/v2.1/items", "/api", "/wp-login", "/oauth2", "/feedback", "/decade", "/users~"] {
+        succeed(&routes, path);
+        assert_ne!(find(path), "~other", "{path}");
+    }
+}
+
+#[test]
+fn the_table_takes_so_many_and_the_rest_is_other() {
+    let routes = Routes::new(1);
+    let name = |n: usize| format!("/{}{}", char::from(b'a' + (n / 26) as u8), char::from(b'a' + (n % 26) as u8));
+    for n in 0..DISCOVERED + 10 {
+        succeed(&routes, &name(n));
+        succeed(&routes, &name(n));
+    }
+    let mut find = known(&routes);
+    for n in 0..DISCOVERED + 10 {
+        assert_eq!(find(&name(n)), if n < DISCOVERED { name(n) } else { "~other".to_owned() });
+    }
+    for n in 0..CONFIGURED + 5 {
+        let id = routes.configured(&format!("/configured/{n}"));
+        assert_eq!(id == RouteId::OTHER, n >= CONFIGURED);
+        assert_eq!(routes.configured(&format!("/configured/{n}")), id, "a reload gives nothing away");
+    }
+}
+
+#[test]
+fn a_configured_name_and_a_discovered_one_are_the_same_route() {
+    let routes = Routes::new(1);
+    let id = routes.configured("/checkout");
+    succeed(&routes, "/checkout");
+    assert_eq!(Known::default().find(&routes, b"checkout"), Some(id));
+    assert_eq!((id.slot(), RouteId::OTHER.slot()), (0, usize::MAX));
+}
+
+#[test]
+fn outcomes_are_told_under_the_tick_in_which_their_requests_were_assigned() {
+    let routes = Routes::new(2);
+    let mut sampler = Sampler::new(Arc::clone(&routes));
+    let weight = |basis_points| Weight::new(basis_points).expect("a share");
+    let arm = |worker| routes.get(RouteId::OTHER).arm(worker, Color::Green);
+    arm(0).assigned(0);
+    arm(1).assigned(0);
+    let first = sampler.sample(weight(500));
+    assert_eq!((first.tick, first.assigned.green, first.weight), (0, 2, weight(500)));
+    arm(0).assigned(1);
+    arm(1).completed(0, 1);
+    arm(1).bad(0, 1, ERROR, true);
+    let second = sampler.sample(weight(2_500));
+    let batches = &second.routes[0].batches;
+    let told: Vec<_> = batches
+        .iter()
+        .map(|batch| {
+            (batch.tick, batch.weight, batch.assigned.green, batch.done.green.completed, batch.done.green.bad[ERROR])
+        })
+        .collect();
+    assert_eq!(told, [(0, weight(500), 2, 1, 1), (1, weight(2_500), 1, 0, 0)]);
+    assert_eq!(second.routes[0].totals.green.assigned, 3);
+    assert!(sampler.sample(weight(2_500)).routes[0].batches.is_empty(), "nothing is told twice");
+}
+
+#[test]
+fn what_takes_long_is_told_as_older_with_what_was_assigned_then() {
+    let routes = Routes::new(1);
+    let mut sampler = Sampler::new(Arc::clone(&routes));
+    let arm = routes.get(RouteId::OTHER).arm(0, Color::Blue);
+    for tick in 0..30 {
+        arm.assigned(tick);
+        if tick == 20 {
+            arm.completed(2, tick);
+            arm.completed(15, tick);
+        }
+        let sample = sampler.sample(Weight::HALF);
+        let done: Vec<_> = sample.routes[0]
+            .batches
+            .iter()
+            .map(|batch| (batch.tick, batch.assigned.blue, batch.done.blue.completed))
+            .collect();
+        match tick {
+            // Ticks 13 to 20 are told apart.
+            20 => assert_eq!(done, [(12, 13, 1), (15, 1, 1), (20, 1, 0)]),
+            _ => assert_eq!(done, [(tick, 1, 0)], "at {tick}"),
+        }
+    }
+}
+
+#[test]
+fn the_judge_gets_first_events_where_users_stay_and_all_of_them_else() {
+    let routes = Routes::new(1);
+    let mut sampler = Sampler::new(Arc::clone(&routes));
+    let arm = routes.get(RouteId::OTHER).arm(0, Color::Green);
+    for first in [true, false, false] {
+        arm.assigned(0);
+        arm.completed(0, 0);
+        arm.bad(0, 0, ERROR, first);
+    }
+    let batch = sampler.sample(Weight::HALF).routes[0].batches[0];
+    let (raw, keyed) = (batch.judged(Color::Green, false), batch.judged(Color::Green, true));
+    assert_eq!((raw.assigned.candidate, raw.assigned.stable), (3, 0));
+    assert_eq!((raw.done.candidate.errors, raw.done.candidate.failed), (3, 3));
+    assert_eq!((keyed.done.candidate.errors, keyed.done.candidate.failed), (1, 3));
+}
+
+#[test]
+fn the_first_event_of_a_user_counts_once_for_each_route_and_class_in_a_deployment() {
+    let routes = Routes::new(1);
+    let id = routes.configured("/a");
+    assert!(!routes.is_first(1, id, ERROR), "nothing is sticky");
+    routes.count_first_events(Some(DeploymentId(1)));
+    let mut firsts = (0..1_000).filter(|key| routes.is_first(*key, id, ERROR)).count();
+    assert!(firsts > 990, "{firsts} of 1000 were told apart");
+    routes.count_first_events(Some(DeploymentId(1)));
+    firsts = (0..1_000).filter(|key| routes.is_first(*key, id, ERROR)).count();
+    assert_eq!(firsts, 0, "a publish forgets nobody");
+    assert!(routes.is_first(1, RouteId::OTHER, ERROR) && routes.is_first(1, id, Class::Abort as usize));
+    routes.count_first_events(Some(DeploymentId(2)));
+    assert!(routes.is_first(1, id, ERROR), "another deployment");
+}
+
+#[test]
+fn of_two_workers_one_has_the_first_event() {
+    let first = FirstEvents::new(DeploymentId(1));
+    let total = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let firsts = (0..10_000).filter(|key| first.is_first(*key, RouteId::OTHER, ERROR)).count();
+                total.fetch_add(firsts, Ordering::Relaxed);
+            });
+        }
+    });
+    let total = total.into_inner();
+    assert!((9_900..=10_000).contains(&total), "{total} of 10000");
+}
+
+#[test]
+fn thresholds_are_by_side_and_forgotten_together() {
+    let routes = Routes::new(1);
+    assert!(!routes.has_thresholds());
+    routes.set_thresholds(RouteId::OTHER, Color::Green, Some(Thresholds { stable: [1, 2, 3], candidate: [4, 5, 6] }));
+    let route = routes.get(RouteId::OTHER);
+    assert_eq!((route.thresholds(Color::Blue), route.thresholds(Color::Green)), ([1, 2, 3], [4, 5, 6]));
+    routes.forget_thresholds();
+    assert_eq!(route.thresholds(Color::Green), [NO_THRESHOLD; 3]);
+}
