@@ -264,8 +264,3 @@ impl Controller {
         });
     }
 }
-
-/// How often the numbers are looked at while nothing is judged: what the ring of ticks can tell apart.
-pub(super) fn period(config: &Config) -> Duration {
-    config.analysis.tick
-}
