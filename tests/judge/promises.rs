@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         println!("{number:<4} {:<6} {scenario}: {must}: {measured}", if *holds { "ok" } else { "BROKEN" });
         *(if *holds { &mut passed } else { &mut failed }) += 1;
     };
-    let single: [fn() -> Row; 23] = [
+    let single: [fn() -> Row; 24] = [
         events::t1,
         events::t2,
         events::t3,
@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         whole::names_the_route,
         whole::alone,
         whole::passes,
+        whole::below_the_floor,
     ];
     single.iter().for_each(|row| show(&row()));
     events::delay_table().iter().chain(&contrast::t16()).for_each(show);
