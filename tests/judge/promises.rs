@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         whole::below_the_floor,
     ];
     single.iter().for_each(|row| show(&row()));
-    events::delay_table().iter().chain(&contrast::t16()).for_each(show);
+    events::delay_table().iter().chain(&whole::delays()).chain(&contrast::t16()).for_each(show);
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!(
         "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; finished in {:.2}s",

@@ -256,3 +256,21 @@ pub fn below_the_floor() -> Row {
         failed <= 0.002,
     )
 }
+
+/// Where a second has few requests, how they were really shared says less than the weight would.
+pub fn delays() -> Vec<Row> {
+    let bad = Arms { stable: WELL, candidate: errors(0.08) };
+    [(5.0, 1_000.0), (5.0, 100.0), (5.0, 10.0), (25.0, 10.0), (50.0, 10.0)]
+        .into_iter()
+        .zip(200..)
+        .map(|((percent, rate), seed)| {
+            let found = runs(200, seed, |random| {
+                first(random, policy(), (percent, &[rate]), (0, 1_800), Verdict::Fail, |_| bad)
+            });
+            let seconds = seconds(found);
+            let (median, p95) = (quantile(&seconds, 0.5), quantile(&seconds, 0.95));
+            let scenario = format!("delay of the whole judge at {percent} % weight, {rate}/s, 0.1 -> 8 %");
+            row("-", &scenario, "shown", format!("{median} s, p95 {p95} s"), true)
+        })
+        .collect()
+}

@@ -194,6 +194,8 @@ pub(super) struct Scope {
     pub(super) aborts: Events,
     pub(super) slow: Slow,
     pub(super) assigned: Arms<u64>,
+    /// The newest tick of assignment that was counted.
+    pub(super) newest: Option<u64>,
     pub(super) totals: Arms<Counts>,
     pub(super) quantiles: Arms<Option<Quantiles>>,
 }
@@ -208,6 +210,7 @@ impl Scope {
             aborts: Events::new(Class::Abort, policy.ratio_tolerated, floor, staked),
             slow: Slow::new(staked),
             assigned: Arms::default(),
+            newest: None,
             totals: Arms::default(),
             quantiles: Arms::default(),
         }

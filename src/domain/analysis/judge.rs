@@ -149,7 +149,8 @@ impl Judge {
             for batch in &seen.batches {
                 let slow = seen.thresholds.is_some() && warm.is_some_and(|warm| batch.tick >= warm);
                 scope.observe(batch, tick.keyed, (alone, staked), slow);
-                if batch.tick == tick.number {
+                if scope.newest.is_none_or(|newest| batch.tick > newest) {
+                    scope.newest = Some(batch.tick);
                     scope.assigned.add(batch.assigned);
                 }
                 pool(&mut pooled, batch);

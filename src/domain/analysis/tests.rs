@@ -257,3 +257,17 @@ fn figures_of_a_late_regression_are_those_since_it_began() {
     let shown = judgement.findings[0].candidate;
     assert!(shown.requests <= 600 && shown.bad * 100 >= shown.requests * 6, "{judgement}");
 }
+
+#[test]
+fn requests_of_a_tick_are_counted_once_however_often_it_is_heard_of() {
+    let mut judge = judge();
+    judge.tick(&second(0, 5, counts(95, 0), counts(5, 0)));
+    let mut again = second(1, 5, counts(95, 0), counts(5, 0));
+    let mut late = again.routes[0].batches[0];
+    (late.tick, late.done) = (0, Arms { stable: counts(1, 1), candidate: counts(0, 0) });
+    again.routes[0].batches.insert(0, late);
+    judge.tick(&again);
+    let rows = judge.report().routes;
+    assert_eq!((rows[0].assigned, rows[1].assigned), (rows[1].assigned, Arms { stable: 190, candidate: 10 }));
+    assert_eq!(rows[1].counts.stable.completed, 191);
+}

@@ -102,7 +102,7 @@ pub struct RouteTick {
     pub thresholds: Option<Thresholds>,
     /// What its latencies are at present, to be shown; `None`: too few.
     pub quantiles: Arms<Option<Quantiles>>,
-    /// What became known, one batch for each tick of assignment.
+    /// What became known, one batch for each tick of assignment, the oldest first.
     pub batches: Vec<Batch>,
 }
 
