@@ -3,8 +3,8 @@
 //! It awaits no I/O of its own: whatever takes time is handed on and comes back as an event, so it always answers, also
 //! with a disk that hangs. Everything that is decided about traffic goes through here, in one order.
 
-mod canary;
 mod analysis;
+mod canary;
 mod execute;
 pub mod handle;
 mod hold;
@@ -31,7 +31,7 @@ use crate::control::probe::{HealthChange, Probers};
 use crate::control::status::Rates;
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
-use crate::domain::deployment::{Plan, Policy};
+use crate::domain::deployment::{DeploymentId, Plan, Policy};
 use crate::domain::gate::Probed;
 use crate::domain::history::History;
 use crate::domain::release::Release;
@@ -168,8 +168,6 @@ pub struct Controller {
     analysis: Analysis,
     /// The deployment that was under way when the process started.
     found_at_start: Option<DeploymentId>,
-    /// Connections that could not be made since the last good request, by color.
-    failed_in_a_row: PerColor<u64>,
     tallies: Tallies,
     rates: Rates,
     started: Instant,
@@ -246,7 +244,6 @@ impl Controller {
             next_drain: 0,
             analysis,
             found_at_start,
-            failed_in_a_row: PerColor::default(),
             tallies: Tallies::default(),
             rates: Rates::default(),
             started: Instant::now(),
@@ -509,7 +506,6 @@ impl Controller {
         } else {
             tracing::info!(%color, %upstream, %endpoint, %detail, "An endpoint is up.");
         }
-        self.look_at_fitness();
         self.tell_health(color, &upstream, &endpoint, health, &detail);
         self.tell_fitness();
         let _ = self.news.send(News::Health { color, upstream: upstream.to_string(), endpoint, health, detail });

@@ -108,7 +108,8 @@ impl World {
         let apart = random.bool();
         let mut effects = Vec::new();
         let policy = policy(&mut random, apart);
-        let configured = Configured { policy: policy.clone(), ..configured(&file, &deployed, &schema, probed, write_back) };
+        let configured =
+            Configured { policy: policy.clone(), ..configured(&file, &deployed, &schema, probed, write_back) };
         let first = Transition::new(Kind::Start, now.wall, self::origin(Trigger::Start), decision.clone());
         let rollout = Rollout::new(now, decision.clone(), true, configured, &mut effects);
         let mut world = World {
