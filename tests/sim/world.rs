@@ -108,7 +108,8 @@ impl World {
         let apart = random.bool();
         let mut effects = Vec::new();
         let policy = policy(&mut random, apart);
-        let configured = Configured { policy: policy.clone(), ..configured(&file, &deployed, &schema, probed, write_back) };
+        let configured =
+            Configured { policy: policy.clone(), ..configured(&file, &deployed, &schema, probed, write_back) };
         let first = Transition::new(Kind::Start, now.wall, self::origin(Trigger::Start), decision.clone());
         let rollout = Rollout::new(now, decision.clone(), true, configured, &mut effects);
         let mut world = World {
@@ -406,7 +407,12 @@ impl World {
         // What it forbids is judged by what was known before.
         self.live.lineage = self.rollout.view().decision.lineage;
         let mut effects = Vec::new();
+        let relabels = matches!(event, Event::Configured(_));
         self.rollout.handle(self.now(), event, &mut effects);
+        // A new label counts at once, and may allow a way back that waits for it.
+        if relabels {
+            self.live.lineage = self.rollout.view().decision.lineage;
+        }
         self.carry_out(effects);
     }
 

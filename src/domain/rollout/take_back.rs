@@ -195,7 +195,9 @@ impl Rollout {
         self.order_waits |= !continues && matches!(underway.asker, Asker::File);
         match std::mem::replace(&mut self.state, State::Steady) {
             State::Steady => None,
-            State::Gating(underway, _) | State::Holding(underway, ..) | State::Committing(underway, ..) => Some(underway),
+            State::Gating(underway, _) | State::Holding(underway, ..) | State::Committing(underway, ..) => {
+                Some(underway)
+            }
         }
     }
 

@@ -35,7 +35,8 @@ impl Canaries {
 
 pub(super) fn policy(random: &mut fastrand::Rng, apart: bool) -> Policy {
     let share = |percent: u16| Weight::new(percent * 100).expect("a share");
-    let mode = |random: &mut fastrand::Rng| [Mode::Enforce, Mode::Enforce, Mode::Observe, Mode::Off][random.usize(0..4)];
+    let mode =
+        |random: &mut fastrand::Rng| [Mode::Enforce, Mode::Enforce, Mode::Observe, Mode::Off][random.usize(0..4)];
     Policy {
         plan: Plan {
             steps: [5, 25, 50][..random.usize(1..4)].iter().copied().map(share).collect(),
@@ -85,13 +86,8 @@ impl World {
         }
         let verdicts = [Verdict::Pass, Verdict::Pass, Verdict::Insufficient, Verdict::Suspect, Verdict::Fail];
         let verdict = verdicts[self.random.usize(0..verdicts.len())];
-        let finding = Finding {
-            class: Class::Error,
-            route: None,
-            candidate: sample(8),
-            stable: sample(1),
-            evidence: 2_000,
-        };
+        let finding =
+            Finding { class: Class::Error, route: None, candidate: sample(8), stable: sample(1), evidence: 2_000 };
         let judgement = Judgement {
             verdict,
             evidence: 2_000,
@@ -105,7 +101,10 @@ impl World {
         };
         self.handle(Event::Judged(id, Box::new(judgement)));
         let Some(before) = current.filter(|before| before.id == id && verdict == Verdict::Fail) else { return };
-        if before.is_canary() && before.mode == Mode::Enforce && self.canaries.fitness[before.stable_color()] == Fitness::Fit {
+        if before.is_canary()
+            && before.mode == Mode::Enforce
+            && self.canaries.fitness[before.stable_color()] == Fitness::Fit
+        {
             assert_eq!(self.live.deployment, None, "a way back waits for something");
         }
     }
@@ -174,7 +173,8 @@ impl World {
         }
         let ended = before.filter(|before| next.deployment.as_ref().is_none_or(|next| next.id != before.id));
         self.canaries.left = ended.cloned();
-        let bakes = next.deployment.as_ref().filter(|deployment| !deployment.is_canary()).map(|deployment| deployment.id);
+        let bakes =
+            next.deployment.as_ref().filter(|deployment| !deployment.is_canary()).map(|deployment| deployment.id);
         if self.canaries.observed.map(|(id, _)| id) != bakes {
             self.canaries.observed = bakes.map(|id| (id, Duration::ZERO));
         }
