@@ -17,6 +17,7 @@ mod hostile;
 mod http;
 mod http2;
 mod large;
+mod lengths;
 mod notices;
 mod preview;
 mod proxy;
