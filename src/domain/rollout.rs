@@ -209,6 +209,7 @@ impl Rollout {
         rollout.forgive_own_words();
         rollout.order_waits = rollout.file_has_an_order();
         rollout.relabel();
+        rollout.thaw(now);
         rollout.rest(now, effects);
         rollout
     }
