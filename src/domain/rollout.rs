@@ -69,6 +69,10 @@ pub struct Rollout {
     thaws_at: Option<Instant>,
     /// Lines that move nothing and wait for their turn, oldest first.
     records: VecDeque<Transition>,
+    /// Those that were handed over, until they are on disk.
+    handed_over: Vec<(CommitId, Transition)>,
+    /// The disk did not take one; none is handed over before this, unless something else gets through.
+    records_again_at: Option<Instant>,
     /// The last command that was refused.
     refused: Option<record::Refused>,
     /// What the probes of the data stores said last.
@@ -203,6 +207,8 @@ impl Rollout {
             serves_since: now.mono,
             thaws_at: None,
             records: VecDeque::new(),
+            handed_over: Vec::new(),
+            records_again_at: None,
             refused: None,
             last_id: 0,
         };
@@ -309,6 +315,10 @@ impl Rollout {
             LineState::Failed { again_at } => Some(again_at),
             LineState::Written | LineState::HandedOver(_) => None,
         };
+        let records = self.records_again_at.filter(|_| !self.records.is_empty());
+        // These have to wait for what is under way or not written yet, which wakes us itself.
+        let settled = matches!(self.state, State::Steady) && self.unwritten.is_none();
+        let again = again.into_iter().chain(records).filter(|_| settled);
         let by_itself = by_itself.into_iter().chain(again).min();
         [gating, hold, answer, retry, by_itself.filter(|_| may_retry)].into_iter().flatten().min()
     }

@@ -308,3 +308,15 @@ fn a_line_of_the_first_format_says_that_what_served_was_good() {
     commit(&ledger, transition(2)).expect("commits");
     assert_eq!(verify(&dir.path().join("ledger.jsonl")).expect("reads").breaks, [""; 0]);
 }
+
+#[test]
+fn a_directory_that_a_process_is_about_to_leave_is_waited_for() {
+    let dir = with_lines(1);
+    let (before, _) = Ledger::open(dir.path()).expect("opens");
+    let leaves = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(before);
+    });
+    Ledger::open(dir.path()).expect("opens when the other one has left");
+    leaves.join().expect("no panic");
+}
