@@ -374,7 +374,7 @@ impl Rollout {
             return Ok(());
         }
         if let Some(other) = self.under_way() {
-            return Err(Refusal::InProgress { to: other.to, since: other.began.wall });
+            return Err(other.in_progress());
         }
         self.allowed(asked)
     }
@@ -406,14 +406,18 @@ impl Rollout {
             return self.refuse(now, asked, refusal, effects);
         }
         if let Some(other) = self.under_way() {
-            if other.kind == Kind::Rollback {
-                let refusal = Refusal::InProgress { to: other.to, since: other.began.wall };
+            let (back, more) = (other.kind == Kind::Rollback, asked.forced && !other.forced);
+            if back && !more {
+                let refusal = other.in_progress();
                 return self.refuse(now, asked, refusal, effects);
             }
             // "Back" while a move is under way means: not that one. Nothing is visible of it yet.
             self.withdraw(now, &asked.origin, Refusal::Withdrawn, effects);
-            let outcome = self.unchanged(now, false);
-            return effects.push(Effect::Reply(id, Ok(outcome)));
+            if !back {
+                let outcome = self.unchanged(now, false);
+                return effects.push(Effect::Reply(id, Ok(outcome)));
+            }
+            // Whoever knows better does not wait for a gate that hangs.
         }
         match self.rollback_target() {
             Err(refusal) => self.refuse(now, asked, refusal, effects),

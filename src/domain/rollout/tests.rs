@@ -472,6 +472,18 @@ fn maintenance() -> Command {
 }
 
 #[test]
+fn a_rollback_that_is_forced_does_not_wait_for_one_whose_gate_hangs() {
+    let mut script = Script::steady();
+    script.switched();
+    assert_eq!(script.command(1, rollback()).words(), ["probe blue"]);
+    assert_eq!(script.command(2, rollback()).words(), ["refuse 2 in_progress"]);
+    let Some(Effect::Reply(_, Err(refusal))) = script.effects.first() else { panic!("{:?}", script.effects) };
+    assert_eq!(refusal.to_string(), "a rollback to blue is already under way; the status tells when it is done");
+    let words = script.command(3, quarantining()).words();
+    assert_eq!(words[..2], ["refuse 1 withdrawn".to_owned(), "publish blue 3".to_owned()], "{words:?}");
+}
+
+#[test]
 fn while_a_move_is_written_other_lines_wait_behind_it() {
     let mut script = Script::steady();
     script.command(1, forced());
