@@ -261,6 +261,8 @@ impl Controller {
                 Some(alarm) = self.alarms.recv() => self.notices.alarm(&alarm),
                 () = alarm => self.handle(Event::Tick),
                 _ = second.tick() => {
+                    // A freeze ends by the clock on the wall, and that may have been set.
+                    self.handle(Event::Tick);
                     self.look_at_schema();
                     self.rates.sample(&self.publisher.meters().read());
                     self.read_certificates();

@@ -25,6 +25,7 @@ mod proxy_protocol;
 mod receiver;
 mod releases;
 mod schema;
+mod sick_disk;
 mod soak;
 mod start;
 mod streams;
