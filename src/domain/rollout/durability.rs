@@ -43,6 +43,8 @@ impl Rollout {
     }
 
     pub(super) fn committed(&mut self, now: Now, commit: CommitId, effects: &mut Vec<Effect>) {
+        // The disk is well.
+        self.records_again_at = None;
         if self.unwritten.as_ref().is_some_and(|unwritten| unwritten.commit == Some(commit)) {
             self.answer_unwritten(true, effects);
             if let Some(written) = self.unwritten.take() {
