@@ -103,7 +103,7 @@ enum State {
     Steady,
     Gating(Move, Gating),
     Holding(Move, DrainId, Left),
-    Committing(Move, CommitId, Decision),
+    Committing(Move, CommitId, Box<Decision>),
 }
 
 /// A move that is under way.

@@ -61,6 +61,7 @@ impl Rollout {
         self.answer_unwritten(true, effects);
         self.unwritten = None;
         self.durable = true;
+        let next = *next;
         let outcome = self.outcome(now, &underway, &next, true);
         self.line = Line::written(next.clone());
         // What was seen in the file and in the traffic meanwhile stays seen.
