@@ -92,7 +92,7 @@ pub fn false_alarms(policy: &Policy, steps: &[u64], ticks: &[Tick], runs: u32, s
 /// The stable side of a tick, shared out.
 fn shared(tick: &Tick, chance: &mut Chance) -> Tick {
     let routes: Vec<RouteTick> = tick.routes.iter().map(|route| on_route(route, chance)).collect();
-    let mut assigned = Arms::default();
+    let mut assigned = Arms::<u64>::default();
     for batch in routes.iter().flat_map(|route| &route.batches).filter(|batch| batch.tick == tick.number) {
         assigned.add(batch.assigned);
     }
@@ -178,10 +178,10 @@ mod tests {
         let weight = Weight::new(1_000).expect("a share");
         let of = |number: u64| {
             let failed = u64::from(number % errors_every == 0);
-            let stable =
-                Counts { completed: 90, failed, errors: failed, slow: [45, 9, 1], ..Counts::default() };
+            let stable = Counts { completed: 90, failed, errors: failed, slow: [45, 9, 1], ..Counts::default() };
             let assigned = Arms { stable: 90, candidate: 10 };
-            let done = Arms { stable, candidate: Counts { completed: 10, failed: 10, errors: 10, ..Counts::default() } };
+            let done =
+                Arms { stable, candidate: Counts { completed: 10, failed: 10, errors: 10, ..Counts::default() } };
             Tick {
                 number,
                 at: Duration::from_secs(number),
