@@ -1,7 +1,8 @@
 //! What it costs to admit a request: route, color, endpoint and lease, from one snapshot.
 //!
 //! `cargo bench --bench snapshot`. The cost must follow the length of the path and not the number of routes; the last
-//! column says by how much a table of so many routes is slower than a table of one, measured in the same run.
+//! column says by how much a table of so many routes is slower than a table of one, measured in the same run. The last line
+//! is the table of one, with both colors serving.
 
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 
@@ -11,8 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cutover::config::Config;
 use cutover::domain::color::Color;
+use cutover::domain::deployment::{Deployment, DeploymentId, Mode, OnInsufficient, Plan, Stage};
 use cutover::domain::release::Release;
 use cutover::domain::schema::Lineage;
+use cutover::domain::split::Weight;
 use cutover::domain::transition::{Decision, FileOrder, Generation};
 use cutover::listen::plane::Plane;
 
@@ -20,23 +23,24 @@ const ROUNDS: usize = 9;
 const CALLS: u32 = 200_000;
 
 fn main() {
-    let counts = [1, 100, 10_000];
-    let planes: BTreeMap<usize, _> = counts.iter().map(|count| (*count, published(*count))).collect();
-    let mut nanos: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    let cases = [(1, Weight::NONE), (100, Weight::NONE), (10_000, Weight::NONE), (1, Weight::HALF)];
+    let planes: BTreeMap<_, _> = cases.iter().map(|case| (*case, published(*case))).collect();
+    let mut nanos: BTreeMap<(usize, Weight), Vec<f64>> = BTreeMap::new();
     // In turns, so that whatever else the machine does hits all alike.
     for _ in 0..ROUNDS {
-        for (count, (_plane, publisher)) in &planes {
-            nanos.entry(*count).or_default().push(admit(publisher.live(), *count));
+        for (case, (_plane, publisher)) in &planes {
+            nanos.entry(*case).or_default().push(admit(publisher.live(), case.0));
         }
     }
-    let median = |count: usize| {
-        let mut values = nanos[&count].clone();
+    let median = |case| {
+        let mut values = nanos[&case].clone();
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
-    println!("{:>8}  {:>12}  {:>10}", "routes", "ns/admission", "x one route");
-    for count in counts {
-        println!("{count:>8}  {:>12.1}  {:>10.2}", median(count), median(count) / median(1));
+    println!("{:>8}  {:>5}  {:>12}  {:>10}", "routes", "split", "ns/admission", "x one route");
+    for case in cases {
+        let (routes, weight) = (case.0, case.1.to_string());
+        println!("{routes:>8}  {weight:>5}  {:>12.1}  {:>10.2}", median(case), median(case) / median(cases[0]));
     }
 }
 
@@ -52,7 +56,7 @@ fn admit(live: &cutover::proxy::live::Live, routes: usize) -> f64 {
     Duration::as_secs_f64(&began.elapsed()) * 1e9 / f64::from(CALLS)
 }
 
-fn published(routes: usize) -> (Plane, cutover::proxy::live::Publisher) {
+fn published((routes, weight): (usize, Weight)) -> (Plane, cutover::proxy::live::Publisher) {
     let mut text = String::from(
         "active = \"blue\"\n\
          [listen]\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 1\n\
@@ -79,7 +83,36 @@ fn published(routes: usize) -> (Plane, cutover::proxy::live::Publisher) {
         maintenance: false,
         seen: FileOrder { active: Color::Blue, release },
         lineage: Lineage::default(),
+        deployment: Some(canary(weight)),
+        cooldown: None,
     };
     drop(publisher.publish(&config, &decision));
     (plane, publisher)
+}
+
+fn canary(weight: Weight) -> Deployment {
+    let plan = Plan {
+        steps: vec![weight],
+        dwell: Duration::ZERO,
+        max_step: Duration::ZERO,
+        on_insufficient: OnInsufficient::Hold,
+        holdback: Weight::NONE,
+        bake: Duration::ZERO,
+    };
+    Deployment {
+        id: DeploymentId(1),
+        candidate: Color::Green,
+        release: Release::new("2"),
+        stable: Release::new("1"),
+        stage: Stage::Step(0),
+        weight,
+        salt: 1,
+        plan,
+        mode: Mode::Enforce,
+        since: SystemTime::now(),
+        watched: Duration::ZERO,
+        held: None,
+        told: false,
+        lost: 0,
+    }
 }

@@ -3,6 +3,7 @@
 //! It awaits no I/O of its own: whatever takes time is handed on and comes back as an event, so it always answers, also
 //! with a disk that hangs. Everything that is decided about traffic goes through here, in one order.
 
+mod analysis;
 mod canary;
 mod execute;
 pub mod handle;
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 use crate::config::error::{ConfigError, Diagnostic};
 use crate::config::watch::{FileEvent, Watch};
 use crate::config::{Config, TokenConfig};
+use crate::control::analysis::Analysis;
 use crate::control::handle::{ControllerHandle, News, ReloadOutcome, Request};
 use crate::control::hold::Holding;
 use crate::control::notices::Notices;
@@ -29,7 +31,7 @@ use crate::control::probe::{HealthChange, Probers};
 use crate::control::status::Rates;
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
-use crate::domain::deployment::{Plan, Policy};
+use crate::domain::deployment::{DeploymentId, Plan, Policy};
 use crate::domain::gate::Probed;
 use crate::domain::history::History;
 use crate::domain::release::Release;
@@ -93,6 +95,7 @@ enum Input {
     File(FileEvent),
     Certificates(Result<bool, Vec<TlsError>>),
     SchemaRead(Vec<Reading>),
+    Cpu(PerColor<u64>, analysis::Reading),
     Looked(oneshot::Sender<Result<ReloadOutcome, ConfigError>>, Result<bool, ConfigError>),
 }
 
@@ -162,6 +165,9 @@ pub struct Controller {
     draining: Option<Draining>,
     hold: Holding,
     next_drain: u64,
+    analysis: Analysis,
+    /// The deployment that was under way when the process started.
+    found_at_start: Option<DeploymentId>,
     tallies: Tallies,
     rates: Rates,
     started: Instant,
@@ -192,6 +198,8 @@ impl Controller {
         for (sequence, transition) in lines {
             history.push(sequence, transition);
         }
+        let analysis = Analysis::start(&parts.config, &parts.publisher)?;
+        let found_at_start = parts.decision.deployment.as_ref().map(|deployment| deployment.id);
         let mut effects = Vec::new();
         let configured = configured(&parts.config, &parts.path);
         let rollout = Rollout::new(now(), parts.decision, parts.durable, configured, &mut effects);
@@ -234,6 +242,8 @@ impl Controller {
             draining: None,
             hold: Holding::default(),
             next_drain: 0,
+            analysis,
+            found_at_start,
             tallies: Tallies::default(),
             rates: Rates::default(),
             started: Instant::now(),
@@ -249,6 +259,7 @@ impl Controller {
         let mut seconds = 0_u32;
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looked = Instant::now();
         loop {
             let deadline = self.rollout.deadline();
             let alarm = async {
@@ -265,6 +276,10 @@ impl Controller {
                 Some(seen) = self.first_writes.recv() => self.first_write(seen),
                 Some(alarm) = self.alarms.recv() => self.notices.alarm(&alarm),
                 () = alarm => self.handle(Event::Tick),
+                () = tokio::time::sleep_until((looked + self.config.analysis.tick).into()) => {
+                    looked = Instant::now();
+                    self.look_at_numbers();
+                }
                 _ = second.tick() => {
                     self.look_at_schema();
                     self.rates.sample(&self.publisher.meters().read());
@@ -325,6 +340,7 @@ impl Controller {
                 self.reading_schema = false;
                 self.handle(Event::SchemaRead(readings));
             }
+            Input::Cpu(assigned, reading) => self.analysis.cpu.read(Instant::now(), assigned, reading),
             Input::Certificates(read) => self.certificates_read(read),
             Input::Looked(answer, looked) => {
                 let _ = answer.send(looked.map(|changed| ReloadOutcome { changed }));

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use toml::Value;
 
 use super::*;
-use crate::domain::deployment::{Mode, OnInsufficient, OnUnsafe};
+use crate::domain::deployment::{self, OnInsufficient, OnUnsafe};
 use crate::domain::split::Weight;
 
 /// Complete, with `[listen]` last: what a row adds may be keys of it, or sections.
@@ -145,7 +145,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         gate: GatePolicy { quorum_percent: 100, passes: 1, timeout: seconds(30) },
         drain: DrainConfig { timeout: seconds(30), streams: Streams::Keep, spread: seconds(10) },
         canary: CanaryConfig {
-            mode: Mode::Enforce,
+            mode: deployment::Mode::Enforce,
             steps: [500, 2_500, 5_000].map(share).to_vec(),
             dwell: seconds(30),
             max_step: seconds(1_800),
@@ -172,7 +172,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             cooldown: seconds(600),
             on_unsafe: OnUnsafe::Hold,
         },
-        bake: BakeConfig { duration: seconds(900), holdback: Weight::NONE, mode: Mode::Observe },
+        bake: BakeConfig { duration: seconds(900), holdback: Weight::NONE, mode: deployment::Mode::Observe },
         hold: HoldConfig { max_requests: 1000, max_bytes: 16 << 20, timeout: Duration::from_secs(30), ready: true },
         maintenance: MaintenanceConfig { status: 503, retry_after: Duration::from_secs(30), page: None },
         retry: RetryConfig { attempts: 2, budget_percent: 10 },

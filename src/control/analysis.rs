@@ -6,21 +6,21 @@ mod cpu;
 mod watched;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config::{AnalysisConfig, Config, Sticky};
 use crate::control::{Controller, Input};
 use crate::domain::analysis::{Before, Policy, Report};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Mode};
-use crate::domain::rollout::{Event, Fitness};
+use crate::domain::rollout::Event;
 use crate::domain::verdict::{Class, Sample as Aftermath};
 use crate::ledger::ticks::{Recorded, TickLog, TicksError, text};
 use crate::proxy::live::Publisher;
 use crate::telemetry::routes::{Counts, Sample, Sampler};
 
 pub(super) use cpu::{Cpu, Reading};
-use watched::{Baselines, Watched};
+use watched::{Baselines, Surroundings, Watched};
 
 /// So many connections in a row that could not be made say what a check would say a moment later.
 const CONNECTIONS_FAILED: u64 = 20;
@@ -38,9 +38,9 @@ pub(super) struct Analysis {
     pub(super) cpu: Cpu,
     /// What the color that serves had when an automatic rollback was made.
     before_aftermath: Option<(DeploymentId, Color, Counts)>,
-    /// Failed connections since the last good request, by color.
+    /// Connections that could not be made, since the process started, and since the last good request.
     connections_failed: PerColor<u64>,
-    fitness: PerColor<Fitness>,
+    failed_in_a_row: PerColor<u64>,
 }
 
 impl Analysis {
@@ -55,8 +55,13 @@ impl Analysis {
             cpu: Cpu::default(),
             before_aftermath: None,
             connections_failed: PerColor::default(),
-            fitness: PerColor::default(),
+            failed_in_a_row: PerColor::default(),
         })
+    }
+
+    /// Why a color can't serve, going by connections that could not be made.
+    pub(super) fn is_out_of_reach(&self, color: Color) -> bool {
+        self.failed_in_a_row[color] >= CONNECTIONS_FAILED
     }
 
     /// Where the judge of the deployment in force stands.
@@ -73,7 +78,8 @@ impl Analysis {
 
 /// What the judge goes by.
 fn policy(config: &AnalysisConfig, deployment: &Deployment, endpoints: u64, before: Before) -> Policy {
-    let planned = deployment.plan.bake + deployment.plan.max_step * u32::try_from(deployment.plan.steps.len()).unwrap_or(1);
+    let planned =
+        deployment.plan.bake + deployment.plan.max_step * u32::try_from(deployment.plan.steps.len()).unwrap_or(1);
     let ticks = planned.as_millis() / config.tick.as_millis().max(1);
     Policy {
         alpha: config.false_rollback_per_deploy.get(),
@@ -97,17 +103,34 @@ fn policy(config: &AnalysisConfig, deployment: &Deployment, endpoints: u64, befo
 }
 
 impl Controller {
-    /// The end of a tick.
-    pub(super) fn look_at_numbers(&mut self) {
-        let sample = self.analysis.sampler.sample();
-        for route in &sample.routes {
-            for batch in &route.batches {
-                for color in Color::ALL {
-                    self.analysis.totals[color].add(&batch.counts[color]);
-                }
-            }
+    /// Ends a tick early, because another weight is about to be published: a tick has one.
+    pub(super) fn cut_tick(&mut self) {
+        let sample = self.end_tick();
+        let Analysis { watched: Some(watched), sampler, baselines, log, .. } = &mut self.analysis else { return };
+        let around = Surroundings { baselines, routes: sampler.routes(), log };
+        if let Some(stage) = watched.stage() {
+            // What the judge says of it is in what it says after the next tick.
+            let _ = watched.tick(&sample, stage, None, &around);
         }
-        self.analysis.baselines.turn(Instant::now(), &self.analysis.sampler);
+    }
+
+    fn end_tick(&mut self) -> Sample {
+        let shares = self.publisher.shares();
+        let weight = self.analysis.watched.as_ref().map(|watched| shares[watched.candidate()]);
+        let fresh = || self.rollout.view().decision.deployment.map(|deployment| shares[deployment.candidate]);
+        let sample = self.analysis.sampler.sample(weight.or_else(fresh).unwrap_or_default());
+        self.analysis.totals = PerColor::from_fn(|color| {
+            let mut total = Counts::default();
+            sample.routes.iter().for_each(|route| total.add(&route.totals[color]));
+            total
+        });
+        sample
+    }
+
+    /// A tick is over.
+    pub(super) fn look_at_numbers(&mut self) {
+        let sample = self.end_tick();
+        self.analysis.baselines.turn(Instant::now(), self.analysis.sampler.routes());
         self.look_at_connections(&sample);
         self.judge(&sample);
         self.look_at_aftermath();
@@ -130,9 +153,10 @@ impl Controller {
         }
         let used = self.analysis.cpu.take_window(&deployment);
         let Analysis { watched: Some(watched), sampler, baselines, log, .. } = &mut self.analysis else { return };
-        watched.stands_at(&deployment, sample.tick, baselines, sampler.routes(), log);
-        let judgement = watched.tick(sample, &deployment, used, baselines, sampler.routes(), log);
-        self.handle(Event::Judged(deployment.id, Box::new(judgement)));
+        let around = Surroundings { baselines, routes: sampler.routes(), log };
+        if let Some(judgement) = watched.tick(sample, deployment.stage, used, &around) {
+            self.handle(Event::Judged(deployment.id, Box::new(judgement)));
+        }
     }
 
     /// A deployment begins, or goes on in this process.
@@ -154,7 +178,8 @@ impl Controller {
             let Some(same) = now.filter(|now| now.id == deployment.id) else { return };
             deployment = same;
         }
-        let endpoints = self.publisher.pools()[deployment.candidate].iter().map(|pool| pool.endpoints.len()).sum::<usize>();
+        let endpoints =
+            self.publisher.pools()[deployment.candidate].iter().map(|pool| pool.endpoints.len()).sum::<usize>();
         let stable = &self.analysis.totals[deployment.stable_color()];
         let before = Before { requests: stable.completed, errors: stable.bad[Class::Error as usize] };
         let policy = policy(&self.config.analysis, &deployment, endpoints as u64, before);
@@ -162,7 +187,7 @@ impl Controller {
         sampler.routes().forget_thresholds();
         sampler.routes().count_first_events(keyed.then_some(deployment.id));
         *watched = Some(match recorded {
-            Some(recorded) => Watched::resume(&deployment, keyed, tick, &recorded, sampler.routes()),
+            Some(recorded) => Watched::resume(&deployment, keyed, tick, &recorded),
             None => {
                 let (release, stable) = (deployment.release.to_string(), deployment.stable.to_string());
                 let head = Recorded { id: deployment.id, release, stable, policy, entries: Vec::new() };
@@ -177,56 +202,20 @@ impl Controller {
         self.found_at_start == Some(deployment.id)
     }
 
-    /// Many connections that could not be made, and nothing good in between, are as good as a failed check, and earlier.
+    /// Many connections that could not be made, and nothing good in between, say what a check would say a moment later.
     fn look_at_connections(&mut self, sample: &Sample) {
-        let mut good: PerColor<u64> = PerColor::default();
-        for route in &sample.routes {
-            for color in Color::ALL {
-                let counts = route.batches.iter().map(|batch| &batch.counts[color]);
-                good[color] += counts.map(|c| c.completed.saturating_sub(c.bad[Class::Error as usize])).sum::<u64>();
-            }
-        }
+        let error = Class::Error as usize;
         let meters = self.publisher.meters().read();
         for color in Color::ALL {
-            let of = meters.iter().filter(|(of, ..)| *of == color);
-            let failed: u64 = of.map(|(.., reading)| reading.connect_errors).sum();
+            let done = sample.routes.iter().flat_map(|route| &route.batches).map(|batch| &batch.done[color]);
+            let good = done.map(|counts| counts.completed.saturating_sub(counts.bad[error])).sum::<u64>() > 0;
+            let of_color = meters.iter().filter(|(of, ..)| *of == color);
+            let failed: u64 = of_color.map(|(.., reading)| reading.connect_errors).sum();
             let before = std::mem::replace(&mut self.analysis.connections_failed[color], failed);
-            let run = &mut self.failed_in_a_row[color];
-            *run = if good[color] > 0 { 0 } else { *run + failed.saturating_sub(before) };
+            let run = &mut self.analysis.failed_in_a_row[color];
+            *run = if good { 0 } else { *run + failed.saturating_sub(before) };
         }
-        self.look_at_fitness();
-    }
-
-    /// Says whether colors can serve, whenever that changes.
-    pub(super) fn look_at_fitness(&mut self) {
-        use crate::domain::health::Health;
-        for color in Color::ALL {
-            let mut fitness = Fitness::Fit;
-            for pool in &self.publisher.pools()[color] {
-                let health = || pool.endpoints.iter().map(|endpoint| endpoint.health());
-                if health().all(|health| health == Health::Down) {
-                    fitness = Fitness::Down(format!("no endpoint of {} passes its checks", pool.upstream));
-                    break;
-                }
-                if !health().any(|health| health == Health::Up) {
-                    fitness = Fitness::Unknown;
-                }
-            }
-            let run = self.failed_in_a_row[color];
-            if run >= CONNECTIONS_FAILED {
-                fitness = Fitness::Down(format!("{run} connections in a row could not be made"));
-            }
-            let known = &mut self.analysis.fitness[color];
-            let same = match (&*known, &fitness) {
-                // The number in the reason is no news.
-                (Fitness::Down(_), Fitness::Down(_)) => true,
-                (known, fitness) => known == fitness,
-            };
-            if !same {
-                known.clone_from(&fitness);
-                self.handle(Event::Fitness(color, fitness));
-            }
-        }
+        self.tell_fitness();
     }
 
     /// Whether it was the release: what the color that serves now has done since an automatic rollback.
@@ -253,7 +242,9 @@ impl Controller {
 
     fn ask_for_cpu(&mut self) {
         let Some(config) = self.config.analysis.cpu.clone() else { return };
-        if self.rollout.view().decision.deployment.is_none() || !self.analysis.cpu.is_due(Instant::now(), config.interval) {
+        if self.rollout.view().decision.deployment.is_none()
+            || !self.analysis.cpu.is_due(Instant::now(), config.interval)
+        {
             return;
         }
         let assigned = PerColor::from_fn(|color| self.analysis.totals[color].assigned);
@@ -263,9 +254,4 @@ impl Controller {
             let _ = inputs.send(Input::Cpu(assigned, asking.await));
         });
     }
-}
-
-/// How often the numbers are looked at while nothing is judged: what the ring of ticks can tell apart.
-pub(super) fn period(config: &Config) -> Duration {
-    config.analysis.tick
 }

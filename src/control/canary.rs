@@ -63,6 +63,9 @@ impl Controller {
     }
 
     fn fitness_of(&self, color: Color) -> Fitness {
+        if self.analysis.is_out_of_reach(color) {
+            return Fitness::Down("connections to it can't be made, again and again".to_owned());
+        }
         let mut known = true;
         for pool in &self.publisher.pools()[color] {
             let healths = || pool.endpoints.iter().map(|endpoint| endpoint.health());

@@ -181,6 +181,7 @@ impl Controller {
     }
 
     pub(super) fn publish(&mut self, decision: &Decision) {
+        self.cut_tick();
         let retired = self.publisher.publish(&self.config, decision);
         // A color that serves again is not drained any more.
         if self.draining.as_ref().is_some_and(|draining| self.publisher.serves(draining.color))

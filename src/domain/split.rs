@@ -59,7 +59,7 @@ impl Weight {
     #[must_use]
     pub const fn takes(self, draw: u64) -> bool {
         // The upper half of the draw, scaled to 0..10,000; exact at both ends.
-        (draw >> 32) * (Weight::ALL.0 as u64) >> 32 < self.0 as u64
+        ((draw >> 32) * (Weight::ALL.0 as u64)) >> 32 < self.0 as u64
     }
 }
 

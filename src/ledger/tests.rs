@@ -4,13 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::domain::color::Color;
+use crate::domain::deployment::{Deployment, DeploymentId, HeldBack, Mode, OnInsufficient, Plan, Stage};
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, Step, Version};
+use crate::domain::split::Weight;
 use crate::domain::transition::Left;
 use crate::domain::transition::{
     Asked, Decision, Drained, FileOrder, Freeze, Generation, Kind, Origin, Previous, Quarantined, Trigger,
 };
+use crate::domain::verdict::{Class, Finding, Judgement, Needs, Sample};
 
 fn transition(generation: u64) -> Transition {
     let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
@@ -46,6 +49,7 @@ fn transition(generation: u64) -> Transition {
             ended: Left { requests: 1, streams: 0, tunnels: 2 },
             timed_out: true,
         }),
+        judgement: Some(judgement()),
         took: Duration::from_micros(1234),
         held: None,
         decision: Decision {
@@ -72,8 +76,8 @@ fn transition(generation: u64) -> Transition {
             seen: order,
             written_back: vec![Color::Green],
             lineage: lineage(at),
-            deployment: None,
-            cooldown: None,
+            deployment: Some(deployment(at)),
+            cooldown: Some(at),
         },
     }
 }
@@ -95,6 +99,56 @@ fn lineage(at: SystemTime) -> Lineage {
             Step { release: Release::new("2"), labels: labels.into(), written },
         ],
         overridden: Some(Overridden { by: "ann".to_owned(), reason: "it has to be".to_owned() }),
+    }
+}
+
+/// With everything in it.
+fn deployment(at: SystemTime) -> Deployment {
+    let share = |basis_points| Weight::new(basis_points).expect("a share");
+    Deployment {
+        id: DeploymentId(42),
+        candidate: Color::Green,
+        release: Release::new("2"),
+        stable: Release::new("1"),
+        stage: Stage::Step(1),
+        weight: share(2_525),
+        salt: u64::MAX - 5,
+        plan: Plan {
+            steps: [500, 2_525].map(share).to_vec(),
+            dwell: Duration::from_secs(30),
+            max_step: Duration::from_secs(1_800),
+            on_insufficient: OnInsufficient::Abort,
+            holdback: share(250),
+            bake: Duration::from_secs(900),
+        },
+        mode: Mode::Observe,
+        since: at,
+        watched: Duration::from_micros(61_000_001),
+        held: Some(HeldBack { by: "ann".to_owned(), reason: "lunch".to_owned(), since: at }),
+        told: true,
+        lost: 2,
+    }
+}
+
+fn judgement() -> Judgement {
+    let sample = |requests, bad, millis| Sample { requests, bad, latency: Some(Duration::from_millis(millis)) };
+    let finding = |class, route: Option<&str>| Finding {
+        class,
+        route: route.map(str::to_owned),
+        candidate: sample(61, 40, 912),
+        stable: Sample { latency: None, ..sample(1_180, 118, 0) },
+        evidence: u64::MAX,
+    };
+    Judgement {
+        verdict: crate::domain::verdict::Verdict::Fail,
+        evidence: 18_400,
+        limit: 1_000,
+        findings: vec![finding(Class::SlowP90, Some("/checkout")), finding(Class::Error, None)],
+        needs: Some(Needs { requests: 120, time: Some(Duration::from_secs(40)) }),
+        baseline_unhealthy: true,
+        without_control: true,
+        exposed: 1_910,
+        harmed: 2,
     }
 }
 
@@ -207,7 +261,7 @@ fn a_ledger_of_a_newer_program_is_left_alone() {
     let path = dir.path().join("ledger.jsonl");
     let text = fs::read_to_string(&path).expect("reads");
     let entry = text.split_once("\"entry\":").expect("an entry").1.trim_end().strip_suffix('}').expect("closes");
-    let newer = entry.replacen("\"v\":2", "\"v\":3", 1);
+    let newer = entry.replacen("\"v\":3", "\"v\":4", 1);
     let line = format!("{{\"crc\":\"{:08x}\",\"entry\":{newer}}}\n", crc32fast::hash(newer.as_bytes()));
     fs::write(&path, &line).expect("writes");
     let refused = Ledger::open(dir.path()).expect_err("is newer").to_string();
@@ -298,4 +352,15 @@ fn a_line_of_the_first_format_says_that_what_served_was_good() {
     assert_eq!(decision.known_good, Some(decision.since));
     commit(&ledger, transition(2)).expect("commits");
     assert_eq!(verify(&dir.path().join("ledger.jsonl")).expect("reads").breaks, [""; 0]);
+}
+
+#[test]
+fn a_line_of_the_second_format_has_no_release_on_its_way() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let entry = r#"{"v":2,"seq":1,"kind":"switch","at":"2026-01-01T00:00:00Z","trigger":"api","actor":"ann","took_us":0,"decision":{"generation":2,"active":"green","release":"2","since":"2026-01-01T00:00:00Z","previous":{"color":"blue","release":"1","until":"2026-01-01T00:00:00Z","known_good":"2025-01-01T00:00:00Z"},"seen":{"color":"green","release":"2"}}}"#;
+    let line = format!("{{\"crc\":\"{:08x}\",\"entry\":{entry}}}\n", crc32fast::hash(entry.as_bytes()));
+    fs::write(dir.path().join("ledger.jsonl"), line).expect("writes");
+    let (_, recovered) = Ledger::open(dir.path()).expect("opens");
+    let decision = &recovered.transitions[0].1.decision;
+    assert_eq!((&decision.deployment, decision.cooldown, decision.known_good), (&None, None, None));
 }

@@ -25,6 +25,7 @@ mod receiver;
 mod releases;
 mod schema;
 mod soak;
+mod split;
 mod start;
 mod streams;
 mod switch;

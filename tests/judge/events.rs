@@ -54,8 +54,10 @@ pub fn t3() -> Row {
         let (mut stakes, mut test) = (Stakes::new(Some(3_600)), Ratio::above(1.5, 0.0));
         (0..3_600).fold(0.0_f64, |greatest, _| {
             test.stake(stakes.advance());
-            test.observe(odds(0.05), random.poisson(0.075), random.poisson(0.95));
-            greatest.max(test.ln_evidence(stakes.rest()))
+            let candidate = random.poisson(0.075);
+            test.observe(odds(0.05), candidate, random.poisson(0.95));
+            // It only grows with events of the candidate.
+            if candidate > 0 { greatest.max(test.ln_evidence(stakes.rest())) } else { greatest }
         })
     });
     let (twenty, thousand) = (share(&greatest, |ln| *ln >= 20_f64.ln()), share(&greatest, |ln| *ln >= LN_1000));

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         println!("{number:<4} {:<6} {scenario}: {must}: {measured}", if *holds { "ok" } else { "BROKEN" });
         *(if *holds { &mut passed } else { &mut failed }) += 1;
     };
-    let single: [fn() -> Row; 23] = [
+    let single: [fn() -> Row; 24] = [
         events::t1,
         events::t2,
         events::t3,
@@ -57,9 +57,10 @@ fn main() -> ExitCode {
         whole::names_the_route,
         whole::alone,
         whole::passes,
+        whole::below_the_floor,
     ];
     single.iter().for_each(|row| show(&row()));
-    events::delay_table().iter().chain(&contrast::t16()).for_each(show);
+    events::delay_table().iter().chain(&whole::delays()).chain(&contrast::t16()).for_each(show);
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!(
         "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; finished in {:.2}s",

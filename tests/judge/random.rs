@@ -36,7 +36,7 @@ impl Random {
     }
 
     pub fn poisson(&mut self, mean: f64) -> u64 {
-        if mean > 1000.0 {
+        if mean > 100.0 {
             return (mean + mean.sqrt() * self.normal()).round().max(0.0) as u64;
         }
         let (mut left, mut sum) = (mean, 0);

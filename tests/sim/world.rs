@@ -17,6 +17,10 @@ use cutover::domain::rollout::{
 use cutover::domain::schema::{Barrier, FirstWrite, Label, Labels, Lineage, Reading, Verdict, Version};
 use cutover::domain::transition::{Decision, Drained, FileOrder, Generation, Kind, Origin, Transition, Trigger};
 
+mod canary;
+
+use canary::{Canaries, policy};
+
 pub(crate) struct World {
     random: fastrand::Rng,
     trace: bool,
@@ -55,6 +59,7 @@ pub(crate) struct World {
     running: PerColor<u64>,
     /// The core waits for the end of those of the live color; they are ended at this moment.
     emptying: Option<(DrainId, Option<Instant>)>,
+    canaries: Canaries,
     /// What may still come back, in any order.
     late: Vec<Event>,
 
@@ -102,7 +107,9 @@ impl World {
         let write_back = random.bool();
         let apart = random.bool();
         let mut effects = Vec::new();
-        let configured = configured(&file, &deployed, &schema, probed, write_back);
+        let policy = policy(&mut random, apart);
+        let configured =
+            Configured { policy: policy.clone(), ..configured(&file, &deployed, &schema, probed, write_back) };
         let first = Transition::new(Kind::Start, now.wall, self::origin(Trigger::Start), decision.clone());
         let rollout = Rollout::new(now, decision.clone(), true, configured, &mut effects);
         let mut world = World {
@@ -131,6 +138,7 @@ impl World {
             held: false,
             running: PerColor::default(),
             emptying: None,
+            canaries: Canaries::new(policy),
             late: Vec::new(),
             seen_generations: BTreeSet::from([decision.generation]),
             live: decision,
@@ -162,9 +170,11 @@ impl World {
                 let color = self.color();
                 self.healthy[color] = self.random.u8(0..3) != 0;
                 self.say(|| format!("{step}: health of {color}"));
+                self.examine(color);
             }
             28..=45 => self.write_disk(),
-            46..=70 => self.deliver_late(),
+            46..=63 => self.deliver_late(),
+            64..=70 => self.judge(),
             71..=84 => self.pass_time(),
             85..=88 => {
                 self.disk_works = self.random.u8(0..4) != 0;
@@ -205,7 +215,9 @@ impl World {
         let reason = self.random.bool().then(|| "so".to_owned());
         let origin = Origin { reason, ..origin(Trigger::Api) };
         let overlap = if self.apart || self.random.u8(0..3) == 0 { Overlap::None } else { Overlap::Allow };
-        let command = if self.random.u8(0..5) == 0 {
+        let command = if !self.apart && self.random.u8(0..3) == 0 {
+            self.canary_command(if_generation, force, origin)
+        } else if self.random.u8(0..5) == 0 {
             match self.random.u8(0..4) {
                 0 => Command::Hold { timeout: Duration::from_millis(self.random.u64(1..20_000)), origin },
                 1 => Command::Release { origin },
@@ -228,7 +240,9 @@ impl World {
             Command::Switch { to, if_generation, force, dry_run, overlap, origin }
         };
         self.open.insert(id, command.clone());
-        self.handle(Event::Command(id, command));
+        let before = self.live.clone();
+        self.handle(Event::Command(id, command.clone()));
+        self.check_abort(&before, &command);
     }
 
     /// Requests come, if they are not held, and end; what the core waits for is told, sometimes late.
@@ -240,7 +254,9 @@ impl World {
                 "{live} gets a request while {} has some",
                 live.other()
             );
-            self.running[live] += 1;
+            let color = if self.live.split().is_some() && self.random.bool() { live.other() } else { live };
+            assert!(self.live.serves(color));
+            self.running[color] += 1;
         }
         for color in Color::ALL {
             let ended = self.random.u64(0..=self.running[color]);
@@ -271,8 +287,7 @@ impl World {
         self.file.release = self.deployed[self.file.active].clone();
         self.own_words = false;
         self.named.insert((self.file.active, self.file.release.clone()));
-        let event =
-            Event::Configured(configured(&self.file, &self.deployed, &self.schema, self.probed, self.write_back));
+        let event = Event::Configured(self.configured());
         self.handle(event);
     }
 
@@ -318,7 +333,9 @@ impl World {
 
     fn pass_time(&mut self) {
         let most = if self.random.u8(0..4) == 0 { 40_000 } else { 400 };
-        self.elapsed += Duration::from_millis(self.random.u64(1..most));
+        let time = Duration::from_millis(self.random.u64(1..most));
+        self.elapsed += time;
+        self.watch_for(time);
         if self.rollout.deadline().is_some_and(|deadline| deadline <= self.now().mono) {
             self.handle(Event::Tick);
         }
@@ -369,14 +386,20 @@ impl World {
         let relabeled = self.file.active == decision.active && self.file.release != decision.release;
         let own_words = self.own_words && !relabeled;
         let mut effects = Vec::new();
-        let configured = configured(&self.file, &self.deployed, &self.schema, self.probed, self.write_back);
+        let configured = self.configured();
         self.told = PerColor::default();
-        self.rollout = Rollout::new(self.now(), decision, true, configured, &mut effects);
+        self.rollout = Rollout::new(self.now(), decision.clone(), true, configured, &mut effects);
+        self.check_restart(&decision, &effects);
         if overruled || own_words {
             let obeys = effects.iter().any(|effect| matches!(effect, Effect::Probe { .. }));
             assert!(!obeys, "a file that merely still says what was overruled was obeyed after a restart");
         }
         self.carry_out(effects);
+    }
+
+    fn configured(&self) -> Configured {
+        let configured = configured(&self.file, &self.deployed, &self.schema, self.probed, self.write_back);
+        Configured { policy: self.canaries.policy.clone().expect("there is one"), ..configured }
     }
 
     fn handle(&mut self, event: Event) {
@@ -413,6 +436,7 @@ impl World {
                     // no way to say "without overlap".
                     let by_file = transition.kind == Kind::Switch && transition.origin.trigger == Trigger::File;
                     self.apart &= !by_file;
+                    self.check_automatic(&transition);
                     self.queue.push_back((commit, transition));
                 }
                 Effect::Publish(decision) => self.publish(decision),
@@ -477,9 +501,12 @@ impl World {
     /// No move that nobody forced goes to a release that can't run on what is there, or leaves one behind that could
     /// not serve again, or goes back over a barrier.
     fn check_safety(&self, transition: &Transition) {
-        let (to, release) = (transition.decision.active, &transition.decision.release);
+        let (to, release) = match &transition.decision.deployment {
+            Some(canary) if transition.kind == Kind::Canary => (canary.candidate, &canary.release),
+            _ => (transition.decision.active, &transition.decision.release),
+        };
         let moves = to != self.live.active || transition.kind == Kind::Release;
-        let is_move = matches!(transition.kind, Kind::Switch | Kind::Rollback | Kind::Release);
+        let is_move = matches!(transition.kind, Kind::Canary | Kind::Switch | Kind::Rollback | Kind::Release);
         if !moves || !is_move || (transition.forced && transition.origin.reason.is_some()) {
             return;
         }
@@ -489,7 +516,8 @@ impl World {
             assert!(label.needs.contains(current), "{release} needs {} and the store is at {current}", label.needs);
         }
         let serves = self.live.active;
-        let by_file = self.deployed[serves] == self.live.release && transition.kind == Kind::Switch;
+        let forward = matches!(transition.kind, Kind::Canary | Kind::Switch);
+        let by_file = self.deployed[serves] == self.live.release && forward;
         let left = self.schema[serves].get(STORE).filter(|_| by_file);
         if let (Some(version), Some(left)) = (label.and_then(|label| label.migrates_to), left) {
             let takes_back = current.is_some_and(|current| version < current);
@@ -530,6 +558,7 @@ impl World {
         } else {
             assert!(on_disk, "a forward move was visible while it was being written: {decision:?}");
         }
+        self.check_stages(&decision);
         self.live = decision;
     }
 
@@ -542,7 +571,14 @@ impl World {
                     return;
                 }
                 // Moves may have come between a freeze and its line.
-                if !matches!(command, Command::Freeze { .. } | Command::Unfreeze { .. }) {
+                let moves_nothing = matches!(
+                    command,
+                    Command::Freeze { .. }
+                        | Command::Unfreeze { .. }
+                        | Command::CanaryHold { .. }
+                        | Command::CanaryResume { .. }
+                );
+                if !moves_nothing {
                     assert_eq!(outcome.generation, self.live.generation, "the answer names another generation");
                     assert_eq!(outcome.active, self.live.active, "the answer names another color than the live one");
                 }
@@ -563,7 +599,10 @@ impl World {
                 }
             }
             Err(Refusal::NotDurable(_)) => {
-                assert!(matches!(command, Command::Switch { .. }), "a rollback waits for no disk");
+                assert!(
+                    !matches!(command, Command::Rollback { .. } | Command::CanaryAbort { .. }),
+                    "a rollback waits for no disk"
+                );
             }
             Err(_) => {}
         }
@@ -578,6 +617,7 @@ impl World {
         assert_eq!(view.hold.is_some(), self.held, "the core and the live snapshot disagree on the hold");
         assert_eq!(view.decision.generation, self.live.generation, "the core and the live snapshot disagree");
         assert_eq!(view.decision.active, self.live.active, "the core and the live snapshot disagree");
+        self.check_deployment(&view.decision);
         assert!(self.named.contains(&(self.live.active, self.live.release.clone())) || self.was_deployed());
         if view.durable {
             let line = self.disk.iter().any(|line| line.decision.generation == view.decision.generation);
@@ -601,6 +641,7 @@ impl World {
                 self.deliver_late();
             }
             self.elapsed += Duration::from_secs(5);
+            self.watch_for(Duration::from_secs(5));
             self.handle(Event::Tick);
             self.check();
             if self.open.is_empty()
@@ -671,7 +712,7 @@ fn configured(
         probed: PerColor::from_fn(|_| stores()),
         gate: GatePolicy { quorum_percent: 100, passes: 1, timeout: Duration::from_secs(30) },
         drain_timeout: Duration::from_secs(30),
-        bake: Duration::from_secs(5),
+        policy: policy(&mut fastrand::Rng::with_seed(1), true),
         hold_timeout: Duration::from_secs(10),
         write_back,
         path: "cutover.toml".to_owned(),

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::config::HealthConfig;
 use crate::control::probe::fetch;
 use crate::domain::analysis::{Arms, CpuUse};
-use crate::domain::color::{Color, PerColor};
+use crate::domain::color::PerColor;
 use crate::domain::deployment::Deployment;
 use crate::proxy::pool::Pool;
 
@@ -58,7 +58,9 @@ impl Cpu {
     pub(in crate::control) fn read(&mut self, now: Instant, assigned: PerColor<u64>, reading: Reading) {
         let silent = reading.iter().any(|(_, of)| of.values().any(Option::is_none));
         if silent && !self.warned {
-            tracing::warn!("An endpoint does not tell its CPU time (process_cpu_seconds_total at analysis.cpu.path), so that of its color can't be compared.");
+            tracing::warn!(
+                "An endpoint does not tell its CPU time (process_cpu_seconds_total at analysis.cpu.path), so that of its color can't be compared."
+            );
         }
         self.warned = silent;
         let Some((then, before, last)) = self.last.replace((now, assigned, reading.clone())) else { return };

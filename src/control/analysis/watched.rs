@@ -1,17 +1,14 @@
 //! One deployment under the eyes of its judge: from what was counted in a tick to what the judge is told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::domain::analysis::{
-    Arms, Batch, Counts as Told, CpuUse, Histogram, Judge, Policy, RouteTick, Thresholds, Tick,
-};
+use crate::domain::analysis::{Arms, Batch, CpuUse, Histogram, Judge, Policy, Quantiles, RouteTick, Thresholds, Tick};
 use crate::domain::color::Color;
 use crate::domain::deployment::{Deployment, DeploymentId, Stage};
-use crate::domain::split::Weight;
-use crate::domain::verdict::{Class, Judgement};
+use crate::domain::verdict::Judgement;
 use crate::ledger::ticks::{Entry, Recorded, TickLog};
-use crate::telemetry::routes::{Counts, Moment, RouteId, RouteSample, Routes, Sample, Sampler};
+use crate::telemetry::routes::{RouteId, RouteSample, Routes, Sample};
 
 /// Latencies of the stable release are taken from the last one to two of these.
 const BASELINE: Duration = Duration::from_secs(300);
@@ -27,15 +24,15 @@ pub(super) struct Baselines {
 }
 
 impl Baselines {
-    pub(super) fn turn(&mut self, now: Instant, sampler: &Sampler) {
+    pub(super) fn turn(&mut self, now: Instant, routes: &Routes) {
         if self.turned.is_some_and(|turned| now.saturating_duration_since(turned) < BASELINE) {
             return;
         }
         self.turned = Some(now);
         self.older = std::mem::take(&mut self.newer);
-        for (id, _) in sampler.routes().iter() {
+        for (id, _) in routes.iter() {
             for color in Color::ALL {
-                self.newer.insert((id, color), sampler.routes().latencies(id, color));
+                self.newer.insert((id, color), routes.latencies(id, color));
             }
         }
     }
@@ -46,16 +43,21 @@ impl Baselines {
     }
 }
 
+/// Where a tick is seen from.
+pub(super) struct Surroundings<'a> {
+    pub(super) baselines: &'a Baselines,
+    pub(super) routes: &'a Routes,
+    pub(super) log: &'a TickLog,
+}
+
 /// One route of the deployment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
     slot: usize,
+    /// Frozen, and anew with each step.
     thresholds: Option<Thresholds>,
-    /// What was given to each side, by the tick in which it was; and before those that are told apart.
-    assigned: VecDeque<(u64, Arms<u64>)>,
-    earlier: Arms<u64>,
     /// Latencies when the step began.
-    at_step: Option<Arms<Histogram>>,
+    at_step: Arms<Histogram>,
 }
 
 /// A deployment that is judged.
@@ -67,20 +69,23 @@ pub(super) struct Watched {
     keyed: bool,
     pub(super) judge: Judge,
     policy: Policy,
-    /// The judge's number of the first tick of this process, and the sampler's.
-    first: (u64, u64),
+    /// The first tick of this process that belongs to it, and the number that the judge has for it.
+    first: u64,
+    number_of_first: u64,
     began: Instant,
     /// How long it was watched before this process.
     before: Duration,
+    /// By name, because numbers of routes are not those of the process before.
     slots: BTreeMap<String, usize>,
+    recorded: BTreeMap<String, Thresholds>,
     routes: BTreeMap<RouteId, Known>,
-    weights: VecDeque<(u64, Weight)>,
-    /// By name, from the record.
-    recorded_thresholds: BTreeMap<String, Thresholds>,
+    /// Of all routes, when the step began.
+    at_step: Option<Arms<Histogram>>,
 }
 
 impl Watched {
-    pub(super) fn begin(deployment: &Deployment, keyed: bool, tick: u64, policy: Policy) -> Watched {
+    /// From the tick `first` on.
+    pub(super) fn begin(deployment: &Deployment, keyed: bool, first: u64, policy: Policy) -> Watched {
         Watched {
             id: deployment.id,
             candidate: deployment.candidate,
@@ -88,28 +93,23 @@ impl Watched {
             keyed,
             judge: Judge::new(policy.clone()),
             policy,
-            first: (0, tick),
+            first,
+            number_of_first: 0,
             began: Instant::now(),
             before: Duration::ZERO,
             slots: BTreeMap::new(),
+            recorded: BTreeMap::new(),
             routes: BTreeMap::new(),
-            weights: VecDeque::new(),
-            recorded_thresholds: BTreeMap::new(),
+            at_step: None,
         }
     }
 
-    /// Goes on where a process before this one was. The step goes on as well: what it has shown counts.
-    pub(super) fn resume(
-        deployment: &Deployment,
-        keyed: bool,
-        tick: u64,
-        recorded: &Recorded,
-        routes: &Routes,
-    ) -> Watched {
-        let mut watched = Watched::begin(deployment, keyed, tick, recorded.policy.clone());
+    /// Goes on where a process before this one was; so does the step, since what it has shown counts.
+    pub(super) fn resume(deployment: &Deployment, keyed: bool, first: u64, recorded: &Recorded) -> Watched {
+        let mut watched = Watched::begin(deployment, keyed, first, recorded.policy.clone());
         (watched.judge, _) = recorded.judge();
         if let Some(last) = recorded.last_tick() {
-            watched.first.0 = last.number + 1;
+            watched.number_of_first = last.number + 1;
             watched.before = last.at;
             watched.stage = Some(deployment.stage);
         }
@@ -117,14 +117,7 @@ impl Watched {
             let Entry::Tick(tick) = entry else { continue };
             for route in &tick.routes {
                 watched.slots.insert(route.name.clone(), route.slot);
-                if let Some(thresholds) = route.thresholds {
-                    watched.recorded_thresholds.insert(route.name.clone(), thresholds);
-                }
-            }
-        }
-        for (id, route) in routes.iter() {
-            if let Some(thresholds) = watched.recorded_thresholds.get(&*route.name) {
-                set(routes, id, watched.candidate, thresholds);
+                watched.recorded.extend(route.thresholds.map(|thresholds| (route.name.clone(), thresholds)));
             }
         }
         watched
@@ -134,160 +127,101 @@ impl Watched {
         self.id
     }
 
-    fn number(&self, tick: u64) -> u64 {
-        self.first.0 + tick.saturating_sub(self.first.1)
+    pub(super) fn candidate(&self) -> Color {
+        self.candidate
     }
 
-    /// A step begins where the stage is another one than before: what is slow is told anew from what has been usual.
-    pub(super) fn stands_at(
-        &mut self,
-        deployment: &Deployment,
-        tick: u64,
-        baselines: &Baselines,
-        routes: &Routes,
-        log: &TickLog,
-    ) {
-        if self.stage == Some(deployment.stage) {
-            return;
-        }
-        self.stage = Some(deployment.stage);
-        // The tick that has just ended belongs to the stage before.
-        let first = self.number(tick) + 1;
-        self.judge.begin_step(first);
-        log.append(self.id, Entry::Step(first));
-        let stable = deployment.stable_color();
-        for (id, known) in &mut self.routes {
-            known.at_step = Some(latencies(routes, *id, self.candidate));
-            if let Some(thresholds) = Thresholds::freeze(&baselines.recent(routes, *id, stable), &self.policy) {
-                known.thresholds = Some(thresholds);
-                set(routes, *id, self.candidate, &thresholds);
-            }
-        }
+    /// The judge's number of a tick; `None`: it was before this deployment, or before this process.
+    fn number(&self, tick: u64) -> Option<u64> {
+        Some(self.number_of_first + tick.checked_sub(self.first)?)
     }
 
-    /// Tells the judge what was counted, and records it.
+    /// Where the deployment stood at its last tick.
+    pub(super) fn stage(&self) -> Option<Stage> {
+        self.stage
+    }
+
+    /// A tick has ended, at this stage.
     pub(super) fn tick(
         &mut self,
         sample: &Sample,
-        deployment: &Deployment,
+        stage: Stage,
         cpu: Option<Arms<CpuUse>>,
-        baselines: &Baselines,
-        routes: &Routes,
-        log: &TickLog,
-    ) -> Judgement {
-        self.weights.push_back((sample.tick, deployment.weight));
-        while self.weights.len() > 16 {
-            self.weights.pop_front();
+        around: &Surroundings<'_>,
+    ) -> Option<Judgement> {
+        let number = self.number(sample.tick)?;
+        if self.stage != Some(stage) {
+            self.stage = Some(stage);
+            self.begin_step(number, around);
         }
-        let number = self.number(sample.tick);
-        let mut assigned = Arms::default();
-        let mut seen = Vec::new();
-        for route in sample.routes.iter().filter(|route| !route.batches.is_empty()) {
-            let on_route = self.on_route(route, sample.tick, baselines, routes, &mut assigned);
-            seen.extend(on_route);
-        }
+        let routes = sample.routes.iter().filter(|route| !route.batches.is_empty());
+        let routes = routes.filter_map(|route| self.on_route(route, around)).collect();
+        let all = all_latencies(around.routes, self.candidate);
+        let quantiles = quantiles_since(&all, self.at_step.get_or_insert(all.clone()));
+        let (stable, candidate) = (sample.assigned[self.candidate.other()], sample.assigned[self.candidate]);
         let tick = Tick {
             number,
             at: self.before + self.began.elapsed(),
-            weight: deployment.weight,
+            weight: sample.weight,
             keyed: self.keyed,
-            assigned,
-            routes: seen,
+            assigned: Arms { stable, candidate },
+            quantiles,
+            routes,
             cpu,
         };
         let judgement = self.judge.tick(&tick);
-        log.append(self.id, Entry::Tick(Box::new(tick)));
-        judgement
+        around.log.append(self.id, Entry::Tick(Box::new(tick)));
+        Some(judgement)
     }
 
-    fn on_route(
-        &mut self,
-        route: &RouteSample,
-        tick: u64,
-        baselines: &Baselines,
-        routes: &Routes,
-        all: &mut Arms<u64>,
-    ) -> Option<RouteTick> {
-        let (candidate, stable) = (self.candidate, self.candidate.other());
-        let next = self.slots.len();
-        let slot = *self.slots.entry(route.name.to_string()).or_insert(next);
-        let remembered = self.recorded_thresholds.get(&*route.name).copied();
-        let known = self.routes.entry(route.route).or_insert_with(|| Known {
-            slot,
-            thresholds: remembered,
-            at_step: Some(latencies(routes, route.route, candidate)),
-            ..Known::default()
-        });
-        if known.thresholds.is_none() {
-            // Known only by what came before: what is judged by it comes after.
-            known.thresholds = Thresholds::freeze(&baselines.recent(routes, route.route, stable), &self.policy);
-            if let Some(thresholds) = &known.thresholds {
-                set(routes, route.route, candidate, thresholds);
-            }
+    /// What is to be proved is proved anew, and what is slow is told anew from what has been usual.
+    fn begin_step(&mut self, number: u64, around: &Surroundings<'_>) {
+        self.judge.begin_step(number);
+        around.log.append(self.id, Entry::Step(number));
+        self.recorded.clear();
+        self.at_step = Some(all_latencies(around.routes, self.candidate));
+        for (id, known) in &mut self.routes {
+            known.at_step = latencies(around.routes, *id, self.candidate);
+            let usual = around.baselines.recent(around.routes, *id, self.candidate.other());
+            known.thresholds = Thresholds::freeze(&usual, &self.policy).or(known.thresholds);
+            around.routes.set_thresholds(*id, self.candidate, known.thresholds);
         }
-        let mut batches = Vec::new();
-        for batch in &route.batches {
-            let counts = Arms { stable: batch.counts[stable], candidate: batch.counts[candidate] };
-            let new = Arms { stable: counts.stable.assigned, candidate: counts.candidate.assigned };
-            let (of, assigned) = match batch.moment {
-                // What was given before this process, or before this deployment, is nothing to compare.
-                Moment::Tick(of) if of < self.first.1 => continue,
-                Moment::Tick(of) => (of, known.assigned_in(of, new)),
-                Moment::Earlier => (self.first.1, known.earlier),
-            };
-            all.stable += new.stable;
-            all.candidate += new.candidate;
-            let weight = self.weights.iter().rev().find(|(at, _)| *at <= of).or(self.weights.front());
-            batches.push(Batch {
-                tick: self.first.0 + (of - self.first.1),
-                weight: weight.map_or(Weight::NONE, |(_, weight)| *weight),
-                assigned,
-                done: Arms { stable: told(&counts.stable, self.keyed), candidate: told(&counts.candidate, self.keyed) },
-            });
-        }
-        known.forget_before(tick);
+    }
+
+    fn on_route(&mut self, route: &RouteSample, around: &Surroundings<'_>) -> Option<RouteTick> {
+        let (id, name, candidate) = (route.route, &*route.name, self.candidate);
+        let batches: Vec<Batch> = route
+            .batches
+            .iter()
+            .filter_map(|batch| {
+                let tick = self.number(batch.tick)?;
+                Some(Batch { tick, ..batch.judged(candidate, self.keyed) })
+            })
+            .collect();
         if batches.is_empty() {
             return None;
         }
-        let since = |now: &Histogram, at_step: &Histogram| now.since(at_step);
-        let now = latencies(routes, route.route, candidate);
-        let quantiles = |histogram: Histogram| (histogram.count() >= SHOWN_FROM).then(|| histogram.quantiles()).flatten();
-        let at_step = known.at_step.get_or_insert_with(Arms::default);
+        let next = self.slots.len();
+        let slot = *self.slots.entry(name.to_owned()).or_insert(next);
+        let Self { routes, recorded, policy, .. } = self;
+        let known = routes.entry(id).or_insert_with(|| {
+            let thresholds = recorded.remove(name);
+            around.routes.set_thresholds(id, candidate, thresholds);
+            Known { slot, thresholds, at_step: latencies(around.routes, id, candidate) }
+        });
+        if known.thresholds.is_none() {
+            // It is told from what came before, and what is judged by it comes after.
+            let usual = around.baselines.recent(around.routes, id, candidate.other());
+            known.thresholds = Thresholds::freeze(&usual, policy);
+            around.routes.set_thresholds(id, candidate, known.thresholds);
+        }
         Some(RouteTick {
             slot: known.slot,
-            name: route.name.to_string(),
+            name: name.to_owned(),
             thresholds: known.thresholds,
-            quantiles: Arms {
-                stable: quantiles(since(&now.stable, &at_step.stable)),
-                candidate: quantiles(since(&now.candidate, &at_step.candidate)),
-            },
+            quantiles: quantiles_since(&latencies(around.routes, id, candidate), &known.at_step),
             batches,
         })
-    }
-}
-
-impl Known {
-    /// What was given in this tick, as far as is known now.
-    fn assigned_in(&mut self, tick: u64, new: Arms<u64>) -> Arms<u64> {
-        let add = |sum: &mut Arms<u64>| {
-            sum.stable += new.stable;
-            sum.candidate += new.candidate;
-            *sum
-        };
-        if let Some((_, sum)) = self.assigned.iter_mut().find(|(of, _)| *of == tick) {
-            return add(sum);
-        }
-        self.assigned.push_back((tick, new));
-        new
-    }
-
-    fn forget_before(&mut self, tick: u64) {
-        while let Some((of, sum)) = self.assigned.front().copied().filter(|(of, _)| of + 16 < tick) {
-            debug_assert!(of < tick);
-            self.earlier.stable += sum.stable;
-            self.earlier.candidate += sum.candidate;
-            self.assigned.pop_front();
-        }
     }
 }
 
@@ -295,22 +229,20 @@ fn latencies(routes: &Routes, id: RouteId, candidate: Color) -> Arms<Histogram> 
     Arms { stable: routes.latencies(id, candidate.other()), candidate: routes.latencies(id, candidate) }
 }
 
-fn set(routes: &Routes, id: RouteId, candidate: Color, thresholds: &Thresholds) {
-    routes.set_thresholds(id, candidate.other(), thresholds.stable);
-    routes.set_thresholds(id, candidate, thresholds.candidate);
-}
-
-fn told(counts: &Counts, keyed: bool) -> Told {
-    let of = if keyed { &counts.first } else { &counts.bad };
-    Told {
-        completed: counts.completed,
-        failed: counts.bad[Class::Error as usize],
-        errors: of[Class::Error as usize],
-        client_errors: of[Class::ClientError as usize],
-        aborts: of[Class::Abort as usize],
-        slow: [Class::SlowP50, Class::SlowP90, Class::SlowP99].map(|class| of[class as usize]),
+fn all_latencies(routes: &Routes, candidate: Color) -> Arms<Histogram> {
+    let mut all: Arms<Histogram> = Arms::default();
+    for (id, _) in routes.iter() {
+        let of = latencies(routes, id, candidate);
+        all.stable.merge(&of.stable);
+        all.candidate.merge(&of.candidate);
     }
+    all
 }
 
-#[cfg(test)]
-mod tests;
+fn quantiles_since(now: &Arms<Histogram>, then: &Arms<Histogram>) -> Arms<Option<Quantiles>> {
+    let of = |now: &Histogram, then: &Histogram| {
+        let since = now.since(then);
+        if since.count() < SHOWN_FROM { None } else { since.quantiles() }
+    };
+    Arms { stable: of(&now.stable, &then.stable), candidate: of(&now.candidate, &then.candidate) }
+}

@@ -92,7 +92,7 @@ pub fn false_alarms(policy: &Policy, steps: &[u64], ticks: &[Tick], runs: u32, s
 /// The stable side of a tick, shared out.
 fn shared(tick: &Tick, chance: &mut Chance) -> Tick {
     let routes: Vec<RouteTick> = tick.routes.iter().map(|route| on_route(route, chance)).collect();
-    let mut assigned = Arms::<u64>::default();
+    let mut assigned: Arms<u64> = Arms::default();
     for batch in routes.iter().flat_map(|route| &route.batches).filter(|batch| batch.tick == tick.number) {
         assigned.add(batch.assigned);
     }

@@ -1,7 +1,8 @@
 //! What a verdict is made of: a class of events on one route, or on all of them.
 
-use super::evidence::{Ratio, Share, Stakes};
+use super::evidence::{Ratio, Share, Stakes, ln_add};
 use super::histogram::Quantiles;
+use super::policy::Policy;
 use super::tick::{Arms, Batch, Counts, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding, Sample};
@@ -57,6 +58,8 @@ pub(super) struct Events {
     absolute: Share,
     alone: Option<Share>,
     since: Since,
+    /// As of the end of the last tick.
+    pub(super) ln_evidence: f64,
 }
 
 impl Events {
@@ -67,6 +70,7 @@ impl Events {
             absolute: Share::above(floor, staked),
             alone: None,
             since: Since::default(),
+            ln_evidence: 0.0,
         }
     }
 
@@ -109,20 +113,17 @@ impl Events {
 
     /// Both "more than the stable release" and "above the floor" have to be shown, unless the stable release is no measure. What
     /// came of being alone continues what was before, as one bet continues another.
-    pub(super) fn ln_evidence(&self, rest: f64, floor: bool) -> f64 {
+    pub(super) fn settle(&mut self, rest: f64, floor: bool) {
         let relative = self.relative.ln_evidence(rest);
         let both = if floor { relative.min(self.absolute.ln_evidence(rest)) } else { relative };
-        both + self.alone.as_ref().map_or(0.0, |alone| alone.ln_evidence(rest))
-    }
-
-    pub(super) fn settle(&mut self, rest: f64, floor: bool) {
-        if self.ln_evidence(rest, floor) <= 0.0 {
+        self.ln_evidence = both + self.alone.as_ref().map_or(0.0, |alone| alone.ln_evidence(rest));
+        if self.ln_evidence <= 0.0 {
             self.since = Since::default();
         }
     }
 
-    pub(super) fn finding(&self, route: Option<&str>, ln_evidence: f64) -> Finding {
-        finding(self.class, route, self.since.samples(Arms::default()), ln_evidence)
+    pub(super) fn finding(&self, route: Option<&str>) -> Finding {
+        finding(self.class, route, self.since.samples(Arms::default()), self.ln_evidence)
     }
 }
 
@@ -133,11 +134,15 @@ const CLASSES: [Class; 3] = [Class::SlowP50, Class::SlowP90, Class::SlowP99];
 pub(super) struct Slow {
     tests: [Ratio; 3],
     since: [Since; 3],
+    clearest: usize,
+    /// The mean of the three, as of the end of the last tick.
+    pub(super) ln_evidence: f64,
 }
 
 impl Slow {
     pub(super) fn new(staked: f64) -> Slow {
-        Slow { tests: std::array::from_fn(|_| Ratio::slower(staked)), since: Default::default() }
+        let tests = std::array::from_fn(|_| Ratio::slower(staked));
+        Slow { tests, since: Default::default(), clearest: 0, ln_evidence: 0.0 }
     }
 
     pub(super) fn stake(&mut self, stake: f64) {
@@ -157,26 +162,25 @@ impl Slow {
         }
     }
 
-    /// The mean of the three.
-    pub(super) fn ln_evidence(&self, rest: f64) -> f64 {
-        let sum =
-            self.tests.iter().fold(f64::NEG_INFINITY, |sum, test| super::evidence::ln_add(sum, test.ln_evidence(rest)));
-        sum - number(self.tests.len() as u64).ln()
-    }
-
     pub(super) fn settle(&mut self, rest: f64) {
-        if self.ln_evidence(rest) <= 0.0 {
+        let evidence = self.tests.each_ref().map(|test| test.ln_evidence(rest));
+        self.clearest =
+            (1..evidence.len()).fold(0, |best, place| if evidence[place] > evidence[best] { place } else { best });
+        self.ln_evidence = evidence.into_iter().fold(f64::NEG_INFINITY, ln_add) - number(evidence.len() as u64).ln();
+        if self.ln_evidence <= 0.0 {
             self.since = Default::default();
         }
     }
 
-    pub(super) fn finding(&self, route: Option<&str>, quantiles: Arms<Option<Quantiles>>, rest: f64) -> Finding {
-        let evidence = |place: usize| self.tests[place].ln_evidence(rest);
-        let clearest =
-            (1..CLASSES.len()).fold(0, |best, place| if evidence(place) > evidence(best) { place } else { best });
-        let latency = |quantiles: Option<Quantiles>| quantiles.and_then(|quantiles| quantiles.latency(clearest));
+    /// The class that is clearest.
+    pub(super) fn class(&self) -> Class {
+        CLASSES[self.clearest]
+    }
+
+    pub(super) fn finding(&self, route: Option<&str>, quantiles: Arms<Option<Quantiles>>) -> Finding {
+        let latency = |quantiles: Option<Quantiles>| quantiles.and_then(|quantiles| quantiles.latency(self.clearest));
         let latency = Arms { stable: latency(quantiles.stable), candidate: latency(quantiles.candidate) };
-        finding(CLASSES[clearest], route, self.since[clearest].samples(latency), self.ln_evidence(rest))
+        finding(self.class(), route, self.since[self.clearest].samples(latency), self.ln_evidence)
     }
 }
 
@@ -190,12 +194,14 @@ pub(super) struct Scope {
     pub(super) aborts: Events,
     pub(super) slow: Slow,
     pub(super) assigned: Arms<u64>,
+    /// The newest tick of assignment that was counted.
+    pub(super) newest: Option<u64>,
     pub(super) totals: Arms<Counts>,
     pub(super) quantiles: Arms<Option<Quantiles>>,
 }
 
 impl Scope {
-    pub(super) fn new(route: Option<String>, policy: &super::Policy, stakes: &Stakes) -> Scope {
+    pub(super) fn new(route: Option<String>, policy: &Policy, stakes: &Stakes) -> Scope {
         let (floor, staked) = (policy.error_floor, 1.0 - stakes.rest());
         Scope {
             route,
@@ -204,6 +210,7 @@ impl Scope {
             aborts: Events::new(Class::Abort, policy.ratio_tolerated, floor, staked),
             slow: Slow::new(staked),
             assigned: Arms::default(),
+            newest: None,
             totals: Arms::default(),
             quantiles: Arms::default(),
         }

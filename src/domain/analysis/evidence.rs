@@ -83,36 +83,50 @@ impl Stakes {
 #[derive(Clone, Debug, PartialEq)]
 struct Mixture {
     ln: Vec<f64>,
+    /// Stakes on each since the last event: nothing came of them yet.
+    pending: f64,
 }
 
 impl Mixture {
     fn new(bets: usize, staked: f64) -> Mixture {
-        Mixture { ln: vec![staked.ln(); bets] }
+        Mixture { ln: vec![f64::NEG_INFINITY; bets], pending: staked }
     }
 
     fn stake(&mut self, stake: f64) {
-        let stake = stake.ln();
-        for ln in &mut self.ln {
-            *ln = ln_add(*ln, stake);
-        }
+        self.pending += stake;
+    }
+
+    /// Each bet, with all its stakes, to be changed by an event.
+    fn bets(&mut self) -> impl Iterator<Item = &mut f64> {
+        let pending = std::mem::take(&mut self.pending).ln();
+        self.ln.iter_mut().map(move |ln| {
+            *ln = ln_add(*ln, pending);
+            ln
+        })
     }
 
     fn ln_evidence(&self, rest: f64) -> f64 {
-        let sum = self.ln.iter().fold(f64::NEG_INFINITY, |sum, ln| ln_add(sum, *ln));
-        ln_add(sum - number(self.ln.len() as u64).ln(), rest.ln())
+        let most = self.ln.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let idle = (self.pending + rest).ln();
+        if most == f64::NEG_INFINITY {
+            return idle;
+        }
+        let mean = self.ln.iter().map(|ln| (ln - most).exp()).sum::<f64>() / number(self.ln.len() as u64);
+        ln_add(most + mean.ln(), idle)
     }
 }
 
 /// Ratios of rates that are bet on.
 const RATIOS: [f64; 8] = [2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0];
-/// The same for latency, where nobody is a hundred times slower without failing.
+/// The same for slow requests; of those beyond the median there can't be more than twice as many.
 const SLOW_RATIOS: [f64; 7] = [1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0];
 
 /// Evidence that events are more than so many times as frequent on one side, whatever their rate is and does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ratio {
     tolerated: f64,
-    bets: Vec<f64>,
+    /// Each with the logarithm of how much more than tolerated it is.
+    bets: Vec<(f64, f64)>,
     mixture: Mixture,
 }
 
@@ -120,28 +134,29 @@ impl Ratio {
     /// That they are more than `tolerated` times as frequent; `staked` already, on nothing that happened.
     #[must_use]
     pub fn above(tolerated: f64, staked: f64) -> Ratio {
-        Ratio::new(tolerated, RATIOS.into_iter().filter(|ratio| *ratio > tolerated * 1.05).collect(), staked)
+        Ratio::new(tolerated, RATIOS.iter().filter(|ratio| **ratio > tolerated * 1.05), staked)
     }
 
     /// That slow requests are more frequent at all.
     #[must_use]
     pub fn slower(staked: f64) -> Ratio {
-        Ratio::new(1.0, SLOW_RATIOS.to_vec(), staked)
+        Ratio::new(1.0, SLOW_RATIOS.iter(), staked)
     }
 
     /// That they are less than `bad` times as frequent.
     #[must_use]
     pub fn below(bad: f64) -> Ratio {
-        Ratio::new(bad, [0.5, 1.0, 1.3].into_iter().filter(|ratio| *ratio < bad * 0.95).collect(), 1.0)
+        Ratio::new(bad, [0.5, 1.0, 1.3].iter().filter(|ratio| **ratio < bad * 0.95), 1.0)
     }
 
     /// That the shares are not what they should be, either way.
     #[must_use]
     pub fn other() -> Ratio {
-        Ratio::new(1.0, vec![0.5, 0.8, 1.25, 2.0], 1.0)
+        Ratio::new(1.0, [0.5, 0.8, 1.25, 2.0].iter(), 1.0)
     }
 
-    fn new(tolerated: f64, bets: Vec<f64>, staked: f64) -> Ratio {
+    fn new<'a>(tolerated: f64, bets: impl Iterator<Item = &'a f64>, staked: f64) -> Ratio {
+        let bets: Vec<_> = bets.map(|bet| (*bet, (bet / tolerated).ln())).collect();
         let mixture = Mixture::new(bets.len(), staked);
         Ratio { tolerated, bets, mixture }
     }
@@ -158,11 +173,10 @@ impl Ratio {
         }
         let (candidate, stable) = (number(candidate), number(stable));
         let hypothesis = (self.tolerated * odds).ln_1p();
-        for (bet, ln) in self.bets.iter().zip(&mut self.mixture.ln) {
+        for ((bet, more), ln) in self.bets.iter().zip(self.mixture.bets()) {
             // ln((1-p_k)/(1-p_0)) and ln(p_k/p_0), with p = r*odds / (r*odds + 1).
             let lost = hypothesis - (bet * odds).ln_1p();
-            let won = (bet / self.tolerated).ln() + lost;
-            *ln += candidate * won + stable * lost;
+            *ln += candidate * (more + lost) + stable * lost;
         }
     }
 
@@ -212,8 +226,11 @@ impl Share {
 
     /// So many requests, so many of them bad.
     pub fn observe(&mut self, requests: u64, bad: u64) {
+        if requests == 0 && bad == 0 {
+            return;
+        }
         let (good, bad) = (number(requests.saturating_sub(bad)), number(bad));
-        for ((on_bad, on_good), ln) in self.bets.iter().zip(&mut self.mixture.ln) {
+        for ((on_bad, on_good), ln) in self.bets.iter().zip(self.mixture.bets()) {
             *ln += bad * on_bad + good * on_good;
         }
     }
@@ -242,7 +259,7 @@ impl Default for Sign {
 impl Sign {
     /// Once more it was, or was not.
     pub fn observe(&mut self, is: bool) {
-        for (bet, ln) in SIGN_BETS.iter().zip(&mut self.mixture.ln) {
+        for (bet, ln) in SIGN_BETS.iter().zip(self.mixture.bets()) {
             *ln += if is { bet.ln_1p() } else { (-bet).ln_1p() };
         }
     }

@@ -126,6 +126,7 @@ impl Judge {
         }
         self.exposed = self.exposed.saturating_add(tick.assigned.candidate);
         self.all.assigned.add(tick.assigned);
+        self.all.quantiles = tick.quantiles;
         self.without_control = tick.weight == Weight::ALL;
         self.unhealthy = self.recent.unhealthy(self.policy.baseline_unhealthy);
         self.warm_up(tick);
@@ -133,13 +134,14 @@ impl Judge {
         let (rest, floor) = (self.stakes.rest(), !self.unhealthy);
         self.all.settle(rest, floor);
         self.routes.iter_mut().flatten().for_each(|route| route.settle(rest, floor));
+        self.mirror.settle(rest);
         self.judge()
     }
 
     fn observe(&mut self, tick: &Tick) {
         let staked = 1.0 - self.stakes.rest();
         let alone_on_all = self.tolerated_alone();
-        let (mut pooled, mut pooled_slow) = (BTreeMap::new(), BTreeMap::new());
+        let (mut pooled, mut pooled_slow) = (Pooled::new(), Pooled::new());
         for seen in &tick.routes {
             let warm = self.warm;
             let scope = self.scope(seen);
@@ -147,7 +149,8 @@ impl Judge {
             for batch in &seen.batches {
                 let slow = seen.thresholds.is_some() && warm.is_some_and(|warm| batch.tick >= warm);
                 scope.observe(batch, tick.keyed, (alone, staked), slow);
-                if batch.tick == tick.number {
+                if scope.newest.is_none_or(|newest| batch.tick > newest) {
+                    scope.newest = Some(batch.tick);
                     scope.assigned.add(batch.assigned);
                 }
                 pool(&mut pooled, batch);
@@ -281,12 +284,11 @@ impl Judge {
     }
 
     fn ln_evidence(&self, scope: &Scope, kind: Kind) -> f64 {
-        let rest = self.stakes.rest();
         match kind {
-            Kind::Errors => scope.errors.ln_evidence(rest, !self.unhealthy),
-            Kind::Slow => scope.slow.ln_evidence(rest),
-            Kind::ClientErrors => scope.client_errors.ln_evidence(rest, true),
-            Kind::Aborts => scope.aborts.ln_evidence(rest, true),
+            Kind::Errors => scope.errors.ln_evidence,
+            Kind::Slow => scope.slow.ln_evidence,
+            Kind::ClientErrors => scope.client_errors.ln_evidence,
+            Kind::Aborts => scope.aborts.ln_evidence,
             Kind::Cpu => self.cpu.ln_evidence(),
         }
     }
@@ -298,10 +300,10 @@ impl Judge {
         };
         let route = scope.route.as_deref();
         Some(match component.kind {
-            Kind::Errors => scope.errors.finding(route, component.ln_evidence),
-            Kind::Slow => scope.slow.finding(route, scope.quantiles, self.stakes.rest()),
-            Kind::ClientErrors => scope.client_errors.finding(route, component.ln_evidence),
-            Kind::Aborts => scope.aborts.finding(route, component.ln_evidence),
+            Kind::Errors => scope.errors.finding(route),
+            Kind::Slow => scope.slow.finding(route, scope.quantiles),
+            Kind::ClientErrors => scope.client_errors.finding(route),
+            Kind::Aborts => scope.aborts.finding(route),
             Kind::Cpu => self.cpu.finding(),
         })
     }
@@ -328,8 +330,12 @@ fn attributed(components: &[Component], ln_total: f64) -> Vec<Component> {
     found
 }
 
-fn pool(pooled: &mut BTreeMap<u64, Batch>, batch: &Batch) {
-    let sum = pooled.entry(batch.tick).or_insert(Batch { tick: batch.tick, weight: batch.weight, ..Batch::default() });
+/// Batches of all routes, by tick and weight: workers do not change the weight at the same instant.
+type Pooled = BTreeMap<(u64, Weight), Batch>;
+
+fn pool(pooled: &mut Pooled, batch: &Batch) {
+    let Batch { tick, weight, .. } = *batch;
+    let sum = pooled.entry((tick, weight)).or_insert(Batch { tick, weight, ..Batch::default() });
     sum.assigned.add(batch.assigned);
     sum.done.add(&batch.done);
 }

@@ -65,8 +65,8 @@ impl Judge {
     /// Where it stands.
     #[must_use]
     pub fn report(&self) -> Report {
-        let mut routes = vec![self.row(&self.all)];
-        routes.extend(self.routes.iter().flatten().map(|scope| self.row(scope)));
+        let mut routes = vec![row(&self.all)];
+        routes.extend(self.routes.iter().flatten().map(row));
         Report {
             worse: shown(self.ln_harm()),
             worse_limit: self.policy.limit(),
@@ -76,30 +76,28 @@ impl Judge {
             pass: shown(self.pass.ln_evidence()),
             pass_limit: 1.0 / self.policy.pass_beta,
             needs: self.needs,
-            stable_worse: self.mirror.ln_evidence(self.stakes.rest()) >= self.policy.ln_limit(),
+            stable_worse: self.mirror.ln_evidence() >= self.policy.ln_limit(),
             split_off: self.split.off(),
             baseline_unhealthy: self.unhealthy,
             without_control: self.without_control,
             routes,
         }
     }
+}
 
-    fn row(&self, scope: &Scope) -> RouteReport {
-        let rest = self.stakes.rest();
-        let slow = scope.slow.finding(None, scope.quantiles, rest).class;
-        let evidence = |class, ln: f64| Evidence { class, odds: shown(ln) };
-        RouteReport {
-            route: scope.route.clone(),
-            assigned: scope.assigned,
-            counts: scope.totals,
-            quantiles: scope.quantiles,
-            evidence: [
-                evidence(Class::Error, scope.errors.ln_evidence(rest, !self.unhealthy)),
-                evidence(slow, scope.slow.ln_evidence(rest)),
-                evidence(Class::ClientError, scope.client_errors.ln_evidence(rest, true)),
-                evidence(Class::Abort, scope.aborts.ln_evidence(rest, true)),
-            ],
-        }
+fn row(scope: &Scope) -> RouteReport {
+    let evidence = |class, ln: f64| Evidence { class, odds: shown(ln) };
+    RouteReport {
+        route: scope.route.clone(),
+        assigned: scope.assigned,
+        counts: scope.totals,
+        quantiles: scope.quantiles,
+        evidence: [
+            evidence(Class::Error, scope.errors.ln_evidence),
+            evidence(scope.slow.class(), scope.slow.ln_evidence),
+            evidence(Class::ClientError, scope.client_errors.ln_evidence),
+            evidence(Class::Abort, scope.aborts.ln_evidence),
+        ],
     }
 }
 

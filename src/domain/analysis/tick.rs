@@ -47,7 +47,9 @@ pub struct Counts {
     pub client_errors: u64,
     /// Clients that left before the answer.
     pub aborts: u64,
-    /// Requests beyond each of the route's [`Thresholds`], as soon as they are, though they be not over; failures are beyond all.
+    /// Requests beyond each of the route's [`Thresholds`], as soon as they are, though they be not over, and whatever comes of
+    /// them. One that fails at once is not slow: it is an error, and so many of those as are tolerated there must not come back
+    /// as "slower". That fewer were slow takes nothing from the evidence of errors.
     pub slow: [u64; 3],
 }
 
@@ -100,7 +102,7 @@ pub struct RouteTick {
     pub thresholds: Option<Thresholds>,
     /// What its latencies are at present, to be shown; `None`: too few.
     pub quantiles: Arms<Option<Quantiles>>,
-    /// What became known, one batch for each tick of assignment.
+    /// What became known, one batch for each tick of assignment, the oldest first.
     pub batches: Vec<Batch>,
 }
 
@@ -126,6 +128,8 @@ pub struct Tick {
     pub keyed: bool,
     /// Requests that were given to each side in this tick, on all routes.
     pub assigned: Arms<u64>,
+    /// What latencies on all routes together are at present, to be shown; `None`: too few.
+    pub quantiles: Arms<Option<Quantiles>>,
     /// Routes on which something became known.
     pub routes: Vec<RouteTick>,
     /// A window of CPU time that ended in this tick.

@@ -73,8 +73,12 @@ impl Mirror {
         self.0.observe(&mirrored, keyed, None);
     }
 
-    pub(super) fn ln_evidence(&self, rest: f64) -> f64 {
-        self.0.ln_evidence(rest, true)
+    pub(super) fn settle(&mut self, rest: f64) {
+        self.0.settle(rest, true);
+    }
+
+    pub(super) fn ln_evidence(&self) -> f64 {
+        self.0.ln_evidence
     }
 }
 

@@ -92,7 +92,11 @@ impl Rollout {
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
         // What would bring more to it does not come through its gate any more.
-        self.call_off(now, effects);
+        if self.under_way().is_some_and(|underway| self.continues(underway))
+            && let Some(overruled) = self.overruled()
+        {
+            self.refuse(now, overruled, Refusal::Withdrawn, effects);
+        }
         let reason = origin.reason.clone().unwrap_or_else(|| "no reason was given".to_owned());
         let held = HeldBack { by: origin.actor.clone(), reason, since: now.wall };
         if let Some(deployment) = &mut self.decision.deployment {

@@ -88,13 +88,17 @@ impl Rollout {
             }
             (Share::All, Kind::Switch) if known_good => None,
             (Share::All, Kind::Switch) if self.continues(underway) => {
-                let weight = held_back(&self.decision.deployment.as_ref()?.plan);
-                further(Stage::Bake, weight)
+                let before = self.decision.deployment.as_ref()?;
+                // A canary that has had more than the hold-back leaves keeps it.
+                further(Stage::Bake, held_back(&before.plan).max(before.weight))
             }
             (Share::All, Kind::Switch) => {
                 let plan = Plan { steps: Vec::new(), ..policy.plan.clone() };
                 let weight = held_back(&plan);
-                Some(fresh(plan, policy.bake, Stage::Bake, weight))
+                // A way back at once would have both releases run side by side, and somebody has said that they can't.
+                let alone = underway.overlap == Overlap::None && policy.bake == Mode::Enforce;
+                let mode = if alone { Mode::Observe } else { policy.bake };
+                Some(fresh(plan, mode, Stage::Bake, weight))
             }
             (Share::All, _) => None,
         }

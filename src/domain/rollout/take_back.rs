@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::domain::clock::Now;
 use crate::domain::deployment::{Deployment, DeploymentId, HeldBack, Mode, OnUnsafe};
 use crate::domain::rollout::record::by_itself;
-use crate::domain::rollout::{Asker, Effect, Fitness, Move, Rollout, State, quarantined};
+use crate::domain::rollout::{Asker, Effect, Fitness, Move, Refusal, Rollout, State, quarantined};
 use crate::domain::schema::Verdict as Safe;
 use crate::domain::transition::{Decision, Kind, Transition};
 use crate::domain::verdict::{Judgement, Sample, Verdict};
@@ -108,7 +108,9 @@ impl Rollout {
         why: &str,
         effects: &mut Vec<Effect>,
     ) {
-        self.call_off(now, effects);
+        let overruled = self.overruled();
+        // What the stores forbid, the policy has allowed, or it would not have come here.
+        let forced = !deployment.is_canary() && matches!(self.way_back(), Safe::No(_));
         let (to, release) = (deployment.stable_color(), deployment.stable.clone());
         let target = (to, release);
         let underway =
@@ -122,12 +124,16 @@ impl Rollout {
         let next = Decision { cooldown, ..next };
         let line = Transition {
             from: Some((deployment.candidate, deployment.release.clone())),
+            forced,
             judgement: judgement.clone(),
             ..Transition::new(Kind::Rollback, now.wall, underway.origin, next.clone())
         };
         self.answer_unwritten(false, effects);
         self.make_visible(now, next, effects);
         self.write_behind(now, line, None, effects);
+        if let Some(overruled) = overruled {
+            self.refuse(now, overruled, Refusal::Withdrawn, effects);
+        }
         let finding = judgement.as_ref().and_then(|judgement| judgement.findings.first());
         self.verifying = Some(Verifying {
             of: deployment.id,
@@ -156,7 +162,7 @@ impl Rollout {
     /// Takes the canary back, whatever else is under way.
     pub(super) fn abort(&mut self, now: Now, mut underway: Move, effects: &mut Vec<Effect>) {
         let Some(canary) = self.decision.deployment.clone() else { return };
-        self.call_off(now, effects);
+        let overruled = self.overruled();
         let next = self.without_canary(now, &canary, &underway);
         let line = Transition {
             from: Some((canary.candidate, canary.release.clone())),
@@ -171,19 +177,26 @@ impl Rollout {
         self.answer_unwritten(false, effects);
         self.make_visible(now, next, effects);
         self.write_behind(now, line, answer, effects);
+        if let Some(overruled) = overruled {
+            self.refuse(now, overruled, Refusal::Withdrawn, effects);
+        }
     }
 
-    /// What is under way and would bring more to the release on its way is refused; what is being written is overruled by what
-    /// comes now.
-    pub(super) fn call_off(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let written = matches!(self.state, State::Committing(..));
-        if !written && !self.under_way().is_some_and(|underway| self.continues(underway)) {
-            return;
+    /// What is under way and would bring more to the release on its way, or is being written and will be overruled. It is taken
+    /// off its way here, and refused when the line is handed over that overrules it.
+    pub(super) fn overruled(&mut self) -> Option<Move> {
+        let underway = self.under_way()?;
+        let continues = self.continues(underway);
+        // While the active color stays what it is, what has nothing to do with the canary may go on to its gate.
+        if self.is_canary() && !continues && !matches!(self.state, State::Committing(..)) {
+            return None;
         }
+        // What the file orders besides is looked at again.
+        self.order_waits |= !continues && matches!(underway.asker, Asker::File);
         match std::mem::replace(&mut self.state, State::Steady) {
-            State::Steady => {}
+            State::Steady => None,
             State::Gating(underway, _) | State::Holding(underway, ..) | State::Committing(underway, ..) => {
-                self.refuse(now, underway, super::Refusal::Withdrawn, effects);
+                Some(underway)
             }
         }
     }

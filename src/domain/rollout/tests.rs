@@ -4,12 +4,16 @@ use std::time::{Instant, SystemTime};
 
 use super::*;
 use crate::domain::color::PerColor;
+use crate::domain::deployment::{Mode, OnInsufficient, OnUnsafe, Plan, Policy};
 use crate::domain::gate::{GatePolicy, Probed};
 use crate::domain::schema::Lineage;
+use crate::domain::split::Weight;
 use crate::domain::transition::FileOrder;
 
+mod canary;
 mod hold;
 mod safety;
+mod take_back;
 
 /// A rollout, its clock, and what came out last.
 struct Script {
@@ -35,10 +39,28 @@ fn configured(active: Color) -> Configured {
         probed: PerColor::default(),
         gate: GatePolicy { quorum_percent: 100, passes: 2, timeout: Duration::from_secs(5) },
         drain_timeout: Duration::from_secs(30),
-        bake: Duration::from_secs(900),
+        policy: policy(),
         hold_timeout: Duration::from_secs(10),
         write_back: true,
         path: "cutover.toml".to_owned(),
+    }
+}
+
+fn policy() -> Policy {
+    let share = |percent: u16| Weight::new(percent * 100).expect("a share");
+    Policy {
+        plan: Plan {
+            steps: [5, 25, 50].map(share).to_vec(),
+            dwell: Duration::from_secs(30),
+            max_step: Duration::from_secs(1_800),
+            on_insufficient: OnInsufficient::Hold,
+            holdback: Weight::NONE,
+            bake: Duration::from_secs(900),
+        },
+        canary: Mode::Enforce,
+        bake: Mode::Observe,
+        cooldown: Duration::from_secs(600),
+        on_unsafe: OnUnsafe::Hold,
     }
 }
 

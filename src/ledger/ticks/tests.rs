@@ -21,6 +21,7 @@ fn tick(number: u64, bad: u64) -> Entry {
         weight,
         keyed: number % 2 == 0,
         assigned,
+        quantiles: Arms { stable: None, candidate: Some(Quantiles([1, 2, 3])) },
         routes: vec![RouteTick {
             slot: 0,
             name: "/checkout".to_owned(),

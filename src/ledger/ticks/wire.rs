@@ -72,6 +72,8 @@ struct Seen {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     keyed: bool,
     a: [u64; 2],
+    #[serde(default, skip_serializing_if = "none_of_both")]
+    q: [Option<[u64; 3]>; 2],
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     r: Vec<OnRoute>,
     /// Busy microseconds and requests.
@@ -218,6 +220,10 @@ fn arms<T, U>([stable, candidate]: [T; 2], of: impl Fn(T) -> U) -> Arms<U> {
     Arms { stable: of(stable), candidate: of(candidate) }
 }
 
+fn quantiles(of: Arms<Option<Quantiles>>) -> [Option<[u64; 3]>; 2] {
+    pair(of, |quantiles| quantiles.map(|Quantiles(micros)| micros))
+}
+
 fn weight(basis_points: u16) -> Result<Weight, String> {
     Weight::new(basis_points).ok_or_else(|| format!("{basis_points} is no weight"))
 }
@@ -230,6 +236,7 @@ impl Seen {
             w: tick.weight.basis_points(),
             keyed: tick.keyed,
             a: pair(tick.assigned, |n| n),
+            q: quantiles(tick.quantiles),
             r: tick.routes.iter().map(OnRoute::from).collect(),
             cpu: tick.cpu.map(|cpu| pair(cpu, |CpuUse { busy, requests }| [micros(busy), requests])),
         }
@@ -242,6 +249,7 @@ impl Seen {
             weight: weight(self.w)?,
             keyed: self.keyed,
             assigned: arms(self.a, |n| n),
+            quantiles: arms(self.q, |micros| micros.map(Quantiles)),
             routes: self.r.into_iter().map(OnRoute::into_route).collect::<Result<_, _>>()?,
             cpu: self
                 .cpu
@@ -256,7 +264,7 @@ impl OnRoute {
             s: route.slot,
             n: route.name.clone(),
             t: route.thresholds.map(|thresholds| [thresholds.stable, thresholds.candidate]),
-            q: pair(route.quantiles, |quantiles| quantiles.map(|Quantiles(micros)| micros)),
+            q: quantiles(route.quantiles),
             b: route.batches.iter().map(Of::from).collect(),
         }
     }

@@ -33,6 +33,8 @@ fn decision(generation: u64, active: Color) -> Decision {
         written_back: Vec::new(),
         seen: FileOrder { active, release },
         lineage: Lineage::default(),
+        deployment: None,
+        cooldown: None,
     }
 }
 

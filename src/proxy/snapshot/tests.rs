@@ -216,6 +216,7 @@ fn canary(generation: u64, weight: u16) -> Decision {
         watched: Duration::ZERO,
         held: None,
         lost: 0,
+        told: false,
     };
     Decision { deployment: Some(deployment), ..decision }
 }
