@@ -22,7 +22,7 @@ pub struct Filter {
     pub kinds: Vec<Kind>,
     /// By this actor.
     pub actor: Option<String>,
-    /// To, from, or asking for this release.
+    /// To, from, or asking for this release, or while it was on its way.
     pub release: Option<Release>,
     /// Not before this.
     pub since: Option<SystemTime>,
@@ -50,7 +50,11 @@ impl Filter {
         let names = |release: &Release| {
             let from = transition.from.as_ref().is_some_and(|(_, from)| from == release);
             let asked = transition.asked.as_ref().and_then(|asked| asked.to.as_ref());
-            transition.decision.release == *release || from || asked.is_some_and(|(_, asked)| asked == release)
+            let on_its_way = transition.decision.deployment.as_ref().is_some_and(|it| it.release == *release);
+            transition.decision.release == *release
+                || from
+                || on_its_way
+                || asked.is_some_and(|(_, asked)| asked == release)
         };
         (self.kinds.is_empty() || self.kinds.contains(&transition.kind))
             && self.actor.as_ref().is_none_or(|actor| *actor == transition.origin.actor)
