@@ -268,7 +268,7 @@ pub(crate) fn tick(canary: &CanaryStatus) -> String {
 pub(crate) fn ended(canary: &CanaryStatus, outcome: &str, last: Option<&TransitionAnswer>) -> String {
     let new = format!("{} {}", color(&canary.color), plain(&canary.release));
     let mut text = match outcome {
-        "took_traffic" => painted(GOOD, "Done") + &format!(": {new} has the traffic; its bake goes on.\n"),
+        "took_traffic" => painted(GOOD, "Done") + &format!(": {new} has the traffic; it is not known good yet.\n"),
         "known_good" => painted(GOOD, "Done") + &format!(": {new} has the traffic, and is known good.\n"),
         _ => painted(BAD, "Taken back") + &format!(": {new} gets nothing any more.\n"),
     };
