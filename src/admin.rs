@@ -5,6 +5,7 @@
 
 pub mod api;
 mod auth;
+mod canary;
 mod convert;
 mod events;
 mod handlers;
@@ -67,6 +68,13 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
         .routes(routes!(handlers::rollback))
         .routes(routes!(hold::hold, hold::release))
         .routes(routes!(hold::maintenance_on, hold::maintenance_off))
+        .routes(routes!(canary::start, canary::status))
+        .routes(routes!(canary::advance))
+        .routes(routes!(canary::hold))
+        .routes(routes!(canary::resume))
+        .routes(routes!(canary::abort))
+        .routes(routes!(canary::deployments))
+        .routes(routes!(canary::record))
         .routes(routes!(handlers::status))
         .routes(routes!(handlers::freeze, handlers::unfreeze))
         .routes(routes!(record::history))

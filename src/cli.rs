@@ -1,9 +1,10 @@
 //! The command line: a client of the admin API like any other, and the way to run the proxy.
 //!
 //! What a command prints on standard output is its result; why it failed goes to standard error, and into the exit code:
-//! 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard, 4 the proxy can't be reached, 5 timed out.
+//! 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard (or taken back), 4 the proxy can't be reached, 5 timed out.
 
 mod args;
+mod canary;
 mod check;
 mod client;
 mod commands;
@@ -12,6 +13,7 @@ mod hold;
 mod output;
 mod record;
 mod render;
+mod replay;
 mod wait;
 
 use std::process::ExitCode;
@@ -35,6 +37,8 @@ pub(crate) enum Failure {
     Unreachable(String),
     /// It did not come about in time.
     TimedOut(String),
+    /// The release that was followed was taken back.
+    TakenBack(String),
     /// Anything else.
     Failed(String),
 }
@@ -43,6 +47,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Failure::Failed(_) => 1,
+            Failure::TakenBack(_) => 3,
             Failure::Usage(_) => 2,
             Failure::Refused(problem) => match problem.status {
                 409 | 412 => 3,
@@ -57,9 +62,11 @@ impl Failure {
 
     fn text(&self) -> String {
         match self {
-            Failure::Usage(text) | Failure::Unreachable(text) | Failure::TimedOut(text) | Failure::Failed(text) => {
-                text.clone()
-            }
+            Failure::Usage(text)
+            | Failure::Unreachable(text)
+            | Failure::TimedOut(text)
+            | Failure::TakenBack(text)
+            | Failure::Failed(text) => text.clone(),
             Failure::Refused(problem) => render::problem(problem),
         }
     }
@@ -104,6 +111,8 @@ fn carry_out(args: Args) -> Result<(), Failure> {
         Subcommand::Check => check::run(&connection, json),
         Subcommand::Switch(options) => on_runtime(commands::switch(&Client::find(&connection)?, options, json)),
         Subcommand::Rollback(options) => on_runtime(commands::rollback(&Client::find(&connection)?, options, json)),
+        Subcommand::Canary(command) => on_runtime(canary::run(&connection, command, json)),
+        Subcommand::Replay(options) => on_runtime(replay::replay(&connection, &options, json)),
         Subcommand::Hold(options) => on_runtime(hold::hold(&Client::find(&connection)?, options, json)),
         Subcommand::Release { reason } => on_runtime(hold::release(&Client::find(&connection)?, reason, json)),
         Subcommand::Maintenance { turn, reason } => {

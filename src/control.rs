@@ -41,7 +41,7 @@ use crate::domain::rollout::{
 use crate::domain::schema::{FirstWrite, Lineage, Reading};
 use crate::domain::transition::Drained;
 use crate::domain::transition::{Decision, FileOrder, Generation, Origin, Transition};
-use crate::ledger::{Ledger, Recovered};
+use crate::ledger::{Ledger, Recovered, ticks};
 use crate::notify::Alarm;
 use crate::proxy::first_write::FirstWriteSeen;
 use crate::proxy::live::{Drain, Publisher};
@@ -394,6 +394,14 @@ impl Controller {
             Request::Verify(answer) => self.ledger.verify(move |verified| {
                 let _ = answer.send(verified);
             }),
+            Request::Deployments(answer) => {
+                let state = self.config.state.dir.clone();
+                tokio::task::spawn_blocking(move || answer.send(ticks::known(&state)));
+            }
+            Request::Record(id, answer) => {
+                let read = self.analysis.record(id);
+                tokio::task::spawn_blocking(move || answer.send(read()));
+            }
             Request::Reload(answer) => {
                 let inputs = self.inputs.clone();
                 self.watch.reload(move |looked| {

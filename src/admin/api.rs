@@ -3,9 +3,15 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod canary;
 mod hold;
 mod record;
 
+pub use canary::{
+    AbortBody, AdvanceBody, CanaryAnswer, CanaryBody, CanaryMoved, CanaryStatus, ClassAnswer, DeploymentAnswer,
+    DeploymentsAnswer, EvidenceAnswer, FindingAnswer, HeldAnswer, JudgementAnswer, LatencyAnswer, NextAnswer,
+    OddsAnswer, OnItsWay, Percent, PlanAnswer, PlanBody, RouteAnswer, SampleAnswer, SideAnswer, SplitAnswer,
+};
 pub use hold::{HoldAnswer, HoldBody, HoldStatus};
 pub use record::{
     AskedAnswer, DrainedAnswer, EndedAnswer, HistoryAnswer, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer,
@@ -199,8 +205,17 @@ pub struct StatusAnswer {
     pub since: String,
     /// The decision in force is on disk.
     pub durable: bool,
-    /// `steady`, `gating`, `holding` or `committing`.
+    /// `steady`, `canary`, `baking`, `gating`, `holding` or `committing`.
     pub phase: String,
+    /// How requests are shared.
+    #[serde(default)]
+    pub split: SplitAnswer,
+    /// The release on its way; `GET /admin/canary` tells more of it.
+    #[serde(default)]
+    pub canary: Option<CanaryStatus>,
+    /// An automatic rollback did not help: the release that serves now is no better.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub both_unhealthy: bool,
     /// Where a move that is under way is going.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving_to: Option<String>,

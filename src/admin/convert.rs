@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
-    AskedAnswer, CertificateAnswer, ColorAnswer, DrainedAnswer, Draining, EndedAnswer, EndpointAnswer, FileAnswer,
-    FreezeAnswer, GateAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, PreviewAnswer, Problem, QuarantinedAnswer,
-    RollbackAnswer, RunAnswer, SinkAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer,
-    VerifyAnswer,
+    AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, DrainedAnswer, Draining, EndedAnswer, EndpointAnswer,
+    FileAnswer, FreezeAnswer, GateAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem,
+    QuarantinedAnswer, RollbackAnswer, RunAnswer, SinkAnswer, SplitAnswer, StatusAnswer, SwitchAnswer,
+    TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;
@@ -18,7 +18,10 @@ use crate::domain::schema::Verdict;
 use crate::domain::transition::{Drained, Freeze, Kind, Left, Transition};
 use crate::telemetry::meter;
 
+mod canary;
 mod schema;
+
+pub(super) use canary::deployments;
 
 /// A time as RFC 3339 in UTC, with milliseconds.
 #[must_use]
@@ -89,14 +92,7 @@ fn draining(status: &Status) -> Option<Draining> {
 impl StatusAnswer {
     pub(super) fn new(status: &Status) -> StatusAnswer {
         let view = &status.view;
-        let (phase, moving_to) = match view.phase {
-            Phase::Steady => ("steady", None),
-            Phase::Canary { to } => ("canary", Some(to)),
-            Phase::Baking { .. } => ("baking", None),
-            Phase::Gating { to } => ("gating", Some(to)),
-            Phase::Holding { to } => ("holding", Some(to)),
-            Phase::Committing { to } => ("committing", Some(to)),
-        };
+        let (phase, moving_to) = phase(&view.phase);
         let (order, refusal) = match &view.order {
             OrderState::Done => ("done", None),
             OrderState::Pending => ("pending", None),
@@ -110,6 +106,9 @@ impl StatusAnswer {
             durable: view.durable,
             phase: phase.to_owned(),
             moving_to: moving_to.map(|color| color.to_string()),
+            split: SplitAnswer::new(&view.decision),
+            canary: CanaryStatus::new(status),
+            both_unhealthy: view.both_unhealthy,
             known_good: view.decision.known_good.map(time),
             known_good_in_s: status.known_good_in.map(|left| left.as_secs_f64()),
             freeze: view.decision.freeze.as_ref().map(FreezeAnswer::new),
@@ -164,6 +163,19 @@ impl StatusAnswer {
             version: status.version.to_owned(),
             uptime_s: status.uptime.as_secs_f64(),
         }
+    }
+}
+
+/// Its name, and where a move that is under way is going.
+fn phase(phase: &Phase) -> (&'static str, Option<Color>) {
+    match *phase {
+        Phase::Steady => ("steady", None),
+        // What is on its way is told by itself.
+        Phase::Canary { .. } => ("canary", None),
+        Phase::Baking { .. } => ("baking", None),
+        Phase::Gating { to } => ("gating", Some(to)),
+        Phase::Holding { to } => ("holding", Some(to)),
+        Phase::Committing { to } => ("committing", Some(to)),
     }
 }
 
@@ -300,6 +312,8 @@ impl TransitionAnswer {
                 release: asked.to.as_ref().map(|(_, release)| release.to_string()),
             }),
             gate: transition.gate.as_ref().map(gate).unwrap_or_default(),
+            canary: transition.decision.deployment.as_ref().map(OnItsWay::new),
+            judgement: transition.judgement.as_ref().map(|judgement| Box::new(judgement.into())),
             drained: transition.drained.as_ref().map(drained),
             took_us: micros(transition.took),
             held_us: transition.held.map(micros),

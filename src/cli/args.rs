@@ -9,6 +9,8 @@ use clap_complete::Shell;
 use crate::app::default_config_path;
 use crate::domain::color::Color;
 
+pub(crate) mod canary;
+
 /// The heading of what every command takes.
 const COMMON: &str = "Common options";
 
@@ -19,7 +21,7 @@ const COMMON: &str = "Common options";
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard (the reason is printed), \
-                  4 the proxy can't be reached, 5 timed out while waiting."
+                  or the release that was followed was taken back, 4 the proxy can't be reached, 5 timed out while waiting."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -79,6 +81,11 @@ pub(crate) enum Subcommand {
     Switch(Switch),
     /// Move all traffic back to what served before
     Rollback(Rollback),
+    /// Give a new release a growing share of the requests, and compare it with the one that serves
+    #[command(subcommand)]
+    Canary(canary::Canary),
+    /// Judge a recorded deployment again, by the same rules or by others
+    Replay(canary::Replay),
     /// Hold new requests, until they are released or the time is up; those under way finish
     Hold(Hold),
     /// Let held requests go on, to the color that serves; a switch that holds them is called off

@@ -12,6 +12,9 @@ use crate::admin::api::{
 };
 use crate::domain::transition::Left;
 
+pub(crate) mod canary;
+pub(crate) mod replay;
+
 const BLUE: Style = AnsiColor::BrightBlue.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -172,6 +175,12 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
     if status.by_force {
         row("", "by force: its endpoints are asked also while no check passes".to_owned());
     }
+    for (name, what) in status.canary.iter().flat_map(canary::rows) {
+        row(name, what);
+    }
+    if status.both_unhealthy {
+        row("", painted(BAD, "the automatic rollback did not help: the release that serves is no better"));
+    }
     if let Some(to) = &status.moving_to {
         row("moving", format!("to {} ({})", color(to), status.phase));
     }
@@ -318,6 +327,9 @@ pub(crate) fn history(answer: &HistoryAnswer) -> String {
             let _ = write!(text, " · {}", plain(reason));
         }
         text.push('\n');
+        if let Some(judgement) = &transition.judgement {
+            let _ = writeln!(text, "       {}", plain(&judgement.words));
+        }
         if let Some(refusal) = &transition.refusal {
             let _ = writeln!(text, "       {}", plain(refusal));
         }
@@ -359,8 +371,31 @@ fn happened(transition: &TransitionAnswer) -> String {
         "barrier" => format!("{to} {release} passed its barrier: the way back is not safe"),
         "seen" if transition.refusal.is_some() => format!("refused; {to} {release} stays"),
         "seen" => format!("nothing to do; {to} {release} stays"),
-        other => format!("{other}: {to} {release}"),
+        other => on_its_way(other, transition).unwrap_or_else(|| format!("{other}: {to} {release}")),
     }
+}
+
+/// What happened to a release that has not all of the traffic yet, or bakes.
+fn on_its_way(kind: &str, transition: &TransitionAnswer) -> Option<String> {
+    let watched = transition.canary.as_ref();
+    let new = watched.map(|watched| format!("{} {}", color(&watched.color), plain(&watched.release)));
+    let from = transition.from.as_deref().zip(transition.from_release.as_deref());
+    let new = new.or_else(|| from.map(|(name, release)| format!("{} {}", color(name), plain(release))));
+    let new = new.unwrap_or_else(|| "the release".to_owned());
+    let weight = watched.map(|watched| canary::percent(watched.weight)).unwrap_or_default();
+    Some(match kind {
+        "canary" => format!("canary of {new} began at {weight}"),
+        "advance" => format!("{new} gets {weight}"),
+        "abort" => format!("called off {new}"),
+        "canary_hold" => format!("{new} stays at {weight}"),
+        "canary_resume" => format!("{new} may go on from {weight}"),
+        "suspect" => format!("evidence against {new}: it goes no further"),
+        "would_roll_back" => format!("{new} would have been rolled back; it is only observed"),
+        "rollback_blocked" => format!("{new} can't be rolled back"),
+        "baseline_unhealthy" => "both colors fail: nothing advances".to_owned(),
+        "both_unhealthy" => "the rollback did not help: both releases fail".to_owned(),
+        _ => return None,
+    })
 }
 
 fn refused(transition: &TransitionAnswer) -> String {

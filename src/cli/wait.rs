@@ -59,11 +59,11 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
 }
 
 /// The proxy may be about to start, or about to stop and start again.
-fn may_pass(failure: &Failure) -> bool {
+pub(crate) fn may_pass(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable(_) | Failure::TimedOut(_) => true,
         Failure::Refused(problem) => problem.status == 503,
-        Failure::Usage(_) | Failure::Failed(_) => false,
+        Failure::Usage(_) | Failure::Failed(_) | Failure::TakenBack(_) => false,
     }
 }
 

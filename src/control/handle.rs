@@ -7,7 +7,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::config::TokenConfig;
 use crate::config::error::ConfigError;
+use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
+use crate::domain::deployment::DeploymentId;
 use crate::domain::health::Health;
 use crate::domain::history::{Filter, Run};
 use crate::domain::release::Release;
@@ -15,6 +17,7 @@ use crate::domain::rollout::{Command, Outcome, Refusal, View};
 use crate::domain::transition::Drained;
 use crate::domain::transition::Transition;
 pub use crate::ledger::Verified;
+pub use crate::ledger::ticks::TicksError as RecordError;
 use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::InFlight;
 use crate::telemetry::metrics::Waiting;
@@ -50,6 +53,10 @@ pub enum Request {
     Config(oneshot::Sender<String>),
     /// Send every kind of notice to a sink, or to all; `None` comes back if there is no such sink.
     NotifyTest(Option<String>, oneshot::Sender<Option<Vec<Tried>>>),
+    /// The deployments of which there is a record, newest first.
+    Deployments(oneshot::Sender<Vec<DeploymentId>>),
+    /// That record, as it is on disk.
+    Record(DeploymentId, oneshot::Sender<Result<Vec<u8>, RecordError>>),
     /// The text of all series.
     Metrics(Format, oneshot::Sender<String>),
 }
@@ -86,6 +93,16 @@ impl ControllerHandle {
         self.requests.send(request(answer)).await.map_err(|_| Stopping)?;
         answered.await.map_err(|_| Stopping)
     }
+
+    /// The deployments of which there is a record, newest first.
+    pub async fn deployments(&self) -> Result<Vec<DeploymentId>, Stopping> {
+        self.ask(Request::Deployments).await
+    }
+
+    /// What the judge of a deployment was told, as it is on disk.
+    pub async fn deployment_record(&self, id: DeploymentId) -> Result<Result<Vec<u8>, RecordError>, Stopping> {
+        self.ask(|answer| Request::Record(id, answer)).await
+    }
 }
 
 /// Something happened that people may want to see at once.
@@ -119,6 +136,8 @@ pub enum News {
 pub struct Status {
     /// The core's view.
     pub view: View,
+    /// Where the judge of the deployment in force stands.
+    pub analysis: Option<Report>,
     /// Per color.
     pub colors: PerColor<ColorStatus>,
     /// A color that is being drained.

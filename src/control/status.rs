@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::control::Controller;
 use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, PreviewStatus, Status};
+use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::rollout::{Phase, View};
 use crate::domain::schema::{Barrier, Current, Verdict};
+use crate::domain::verdict::Class;
 use crate::proxy::clock;
 use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::Reading;
@@ -78,6 +80,7 @@ impl Controller {
             }),
             known_good_in: view.known_good_at.map(|at| at.saturating_duration_since(Instant::now())),
             view,
+            analysis: self.analysis.report(),
             waiting: self.publisher.waiting(),
             colors,
             config_error: self.config_error.as_ref().map(|error| error.render(false)),
@@ -135,6 +138,7 @@ impl Controller {
             },
             stores: store_facts(&view),
             durable: view.durable,
+            evidence: evidence(self.analysis.report().as_ref()),
             phase: match view.phase {
                 Phase::Steady => "steady",
                 Phase::Canary { .. } => "canary",
@@ -179,6 +183,22 @@ impl Controller {
         };
         metrics::render(format, &facts, &self.tallies)
     }
+}
+
+/// The strongest evidence of each kind on any route, as odds to one.
+fn evidence(report: Option<&Report>) -> [f64; 5] {
+    let Some(report) = report else { return [0.0; 5] };
+    let strongest = |wanted: fn(Class) -> bool| {
+        let all = report.routes.iter().flat_map(|row| &row.evidence);
+        all.filter(|of| wanted(of.class)).map(|of| of.odds).fold(0.0, f64::max)
+    };
+    [
+        strongest(|class| class == Class::Error),
+        strongest(|class| matches!(class, Class::SlowP50 | Class::SlowP90 | Class::SlowP99)),
+        strongest(|class| class == Class::ClientError),
+        strongest(|class| class == Class::Abort),
+        report.cpu,
+    ]
 }
 
 fn store_facts(view: &View) -> Vec<StoreFacts> {

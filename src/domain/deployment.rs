@@ -2,6 +2,7 @@
 //! goes on with the same weight, the same users and the same plan.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use crate::domain::color::Color;
@@ -15,6 +16,29 @@ pub struct DeploymentId(pub u64);
 impl fmt::Display for DeploymentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "dep-{}", self.0)
+    }
+}
+
+/// Words that name no deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoDeployment(String);
+
+impl fmt::Display for NoDeployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} names no deployment; a name is such as \"dep-42\"", self.0)
+    }
+}
+
+impl std::error::Error for NoDeployment {}
+
+/// `dep-42`, or `42`.
+impl FromStr for DeploymentId {
+    type Err = NoDeployment;
+
+    fn from_str(text: &str) -> Result<DeploymentId, NoDeployment> {
+        let number = text.strip_prefix("dep-").unwrap_or(text);
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+        number.parse().ok().filter(|_| digits).map(DeploymentId).ok_or_else(|| NoDeployment(text.to_owned()))
     }
 }
 

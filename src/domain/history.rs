@@ -22,7 +22,7 @@ pub struct Filter {
     pub kinds: Vec<Kind>,
     /// By this actor.
     pub actor: Option<String>,
-    /// To, from, or asking for this release.
+    /// To, from, or asking for this release, or while it was on its way.
     pub release: Option<Release>,
     /// Not before this.
     pub since: Option<SystemTime>,

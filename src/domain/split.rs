@@ -5,6 +5,7 @@
 //! restart, and a growing weight only ever moves users from the stable color to the candidate.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::domain::color::Color;
 
@@ -38,6 +39,16 @@ impl Weight {
         f64::from(self.0) / f64::from(Weight::ALL.0)
     }
 
+    /// From a number in percent; `None` where it is no share, or has more than two decimals.
+    #[must_use]
+    pub fn percent(number: f64) -> Option<Weight> {
+        let basis_points = (number * 100.0).round();
+        let exact = (basis_points / 100.0 - number).abs() < 1e-9;
+        let within = (0.0..=f64::from(Weight::ALL.0)).contains(&basis_points);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within 0 to 10,000")]
+        (exact && within).then_some(Weight(basis_points as u16))
+    }
+
     /// What the others get.
     #[must_use]
     pub const fn rest(self) -> Weight {
@@ -56,6 +67,29 @@ impl Weight {
 impl fmt::Display for Weight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} %", f64::from(self.0) / 100.0)
+    }
+}
+
+/// Words that are no share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoShare;
+
+impl fmt::Display for NoShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a share goes from 0% to 100%, to hundredths of a percent, and is written as \"5%\"")
+    }
+}
+
+impl std::error::Error for NoShare {}
+
+/// `5%`, `0.25 %`: with its sign.
+impl FromStr for Weight {
+    type Err = NoShare;
+
+    fn from_str(text: &str) -> Result<Weight, NoShare> {
+        let number = text.trim().strip_suffix('%').ok_or(NoShare)?.trim_end();
+        let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        number.parse().ok().filter(|_| plain).and_then(Weight::percent).ok_or(NoShare)
     }
 }
 
@@ -111,6 +145,19 @@ mod tests {
             assert!(!Weight::NONE.takes(draw) && Weight::ALL.takes(draw), "{draw}");
         }
         assert_eq!(Weight::new(10_001), None);
+    }
+
+    #[test]
+    fn a_share_is_read_as_it_is_written() {
+        for (text, basis_points) in [("5%", 500), ("0.25 %", 25), (" 100% ", 10_000), ("0%", 0), ("12.5%", 1_250)] {
+            assert_eq!(text.parse(), Ok(weight(basis_points)), "{text}");
+        }
+        for share in [weight(0), weight(25), weight(500), Weight::ALL] {
+            assert_eq!(share.to_string().parse(), Ok(share));
+        }
+        for text in ["", "5", "%", "-1%", "101%", "0.001%", "5%%", "1e1%", "NaN%", "inf%", "+5%"] {
+            assert_eq!(text.parse::<Weight>(), Err(NoShare), "{text}");
+        }
     }
 
     #[test]

@@ -30,8 +30,10 @@ pub struct Facts {
     pub stores: Vec<StoreFacts>,
     /// The decision in force is on disk.
     pub durable: bool,
-    /// `steady`, `gating`, `holding` or `committing`.
+    /// `steady`, `canary`, `baking`, `gating`, `holding` or `committing`.
     pub phase: &'static str,
+    /// That the release on its way is worse, as odds to one: errors, latency, 4xx, clients that left, CPU.
+    pub evidence: [f64; 5],
     /// All meters of ordinary requests.
     pub readings: Vec<(Color, Arc<str>, Reading)>,
     /// Those of previews, which are counted nowhere else.
@@ -114,6 +116,8 @@ pub struct Waiting {
 pub struct Tallies {
     /// By trigger and outcome.
     switches: BTreeMap<(&'static str, &'static str), u64>,
+    /// By trigger.
+    rollbacks: BTreeMap<&'static str, u64>,
     drains: [u64; DRAIN_SECONDS.len() + 1],
     drain_sum: Duration,
     holds: [u64; DRAIN_SECONDS.len() + 1],
@@ -122,6 +126,8 @@ pub struct Tallies {
 
 const DRAIN_SECONDS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0];
 const TRIGGERS: [&str; 3] = ["api", "file", "rollback"];
+const ROLLBACKS: [&str; 3] = ["api", "file", "automatic"];
+const CLASSES: [&str; 5] = ["errors", "latency", "client_errors", "aborts", "cpu"];
 const OUTCOMES: [&str; 3] = ["done", "refused", "unchanged"];
 const PHASES: [&str; 6] = ["steady", "canary", "baking", "gating", "holding", "committing"];
 const KINDS: [&str; 3] = ["request", "stream", "tunnel"];
@@ -131,6 +137,11 @@ impl Tallies {
     /// Counts an order and what became of it.
     pub fn switched(&mut self, trigger: &'static str, outcome: &'static str) {
         *self.switches.entry((trigger, outcome)).or_default() += 1;
+    }
+
+    /// Counts a way back that was taken, of a whole release or of a canary.
+    pub fn rolled_back(&mut self, trigger: &'static str) {
+        *self.rollbacks.entry(trigger).or_default() += 1;
     }
 
     /// Counts a hold that is over.
@@ -207,6 +218,10 @@ fn decisions(page: &mut Page, facts: &Facts, tallies: &Tallies) {
             switches.sample(&[("trigger", trigger), ("outcome", outcome)], count);
         }
     }
+    let mut rollbacks = page.counter("cutover_rollbacks_total", "Releases and canaries that were taken back.");
+    for trigger in ROLLBACKS {
+        rollbacks.sample(&[("trigger", trigger)], tallies.rollbacks.get(trigger).copied().unwrap_or(0));
+    }
     page.gauge("cutover_rollback_possible", "Whether a rollback has a release to go to.")
         .sample(&[], u8::from(facts.rollback_possible));
     let help = "Whether that release could serve on what the data stores are at: 1, 0, or -1 if that is not known.";
@@ -216,6 +231,11 @@ fn decisions(page: &mut Page, facts: &Facts, tallies: &Tallies) {
     let mut phase = page.gauge("cutover_phase", "What the decision core is doing.");
     for name in PHASES {
         phase.sample(&[("phase", name)], u8::from(name == facts.phase));
+    }
+    let help = "Evidence that the release on its way is worse, as odds to one; 0: nothing is judged.";
+    let mut evidence = page.gauge("cutover_evidence", help);
+    for (class, odds) in CLASSES.into_iter().zip(facts.evidence) {
+        evidence.sample(&[("class", class)], odds);
     }
 }
 

@@ -352,6 +352,10 @@ async fn answered<S: Stream>(inbound: &mut Inbound<S>, shared: &Shared) -> Optio
                           Surrogate-Control: max-age=600\r\nVary: Accept\r\nX-Cutover-Color: red";
             inbound.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n\r\n")).await
         }
+        // Broken on the color that the query names.
+        "/broken" if query == color => {
+            inbound.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await
+        }
         // As a form is answered, and as a request that is to go elsewhere.
         "/see-other" | "/elsewhere" => {
             inbound.body(&head).await?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::api::GateAnswer;
+use crate::admin::api::{GateAnswer, JudgementAnswer, OnItsWay};
 
 /// `GET /admin/history`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -22,7 +22,9 @@ pub struct TransitionAnswer {
     pub sequence: u64,
     /// What it is: `start`, `switch`, `rollback`, `release` (another one on the active color), `seen` (an order in the file
     /// that moved nothing), `refused`, `known_good`, `freeze`, `unfreeze`, `hold` (by hand),
-    /// `hold_end`, `maintenance`, or `barrier` (the way back is not safe any more).
+    /// `hold_end`, `maintenance`, `barrier` (the way back is not safe any more), and of a release on its way `canary` (it began),
+    /// `advance`, `abort`, `canary_hold`, `canary_resume`, `suspect`, `would_roll_back`, `rollback_blocked`,
+    /// `baseline_unhealthy` and `both_unhealthy`.
     pub kind: String,
     /// When, RFC 3339.
     pub at: String,
@@ -62,6 +64,12 @@ pub struct TransitionAnswer {
     /// What each endpoint answered to the gate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gate: Vec<GateAnswer>,
+    /// The release that is on its way after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<OnItsWay>,
+    /// The verdict that it follows from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judgement: Option<Box<JudgementAnswer>>,
     /// How the drain that it began has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<DrainedAnswer>,
@@ -78,7 +86,7 @@ pub struct TransitionAnswer {
 /// What was refused.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AskedAnswer {
-    /// `switch`, `rollback`, `freeze`, `unfreeze`, `hold` or `maintenance`.
+    /// What was asked for, such as `switch` or `canary`: a kind of a transition.
     pub kind: String,
     /// Where it was to go.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,423 @@
+//! Canaries on the wire: what can be asked of one, and where it stands. Shares of requests are in percent, evidence is in odds to
+//! one.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A share of the requests: `"5%"`, or a number in percent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Percent {
+    /// In percent.
+    Number(f64),
+    /// With its sign.
+    Text(String),
+}
+
+/// `POST /admin/canary`. What is not said is as configured; an empty body begins as `[canary]` says.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryBody {
+    /// The first step; of the others those follow that are larger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Percent>,
+    /// How the weight grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanBody>,
+    /// What follows from a verdict: `enforce`, `observe` or `off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Only if this is the generation in force; else `412 stale_generation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_generation: Option<u64>,
+    /// Without the gate, in spite of quarantine and cool-down, and in place of a release that bakes; and with a `reason` also
+    /// where the data stores do not allow it.
+    #[serde(default)]
+    pub force: bool,
+    /// Why; kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How the weight is to grow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanBody {
+    /// Growing, each below 100 %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<Percent>>,
+    /// A step lasts at least so long, such as `"30s"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dwell: Option<String>,
+    /// A step waits for evidence no longer than this, such as `"30m"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_step: Option<String>,
+    /// And then: `hold`, `advance` or `abort`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_insufficient: Option<String>,
+    /// The share that stays on the old color while the release bakes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdback: Option<Percent>,
+}
+
+/// `POST /admin/canary/advance`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdvanceBody {
+    /// To all of the traffic, not to the next step.
+    #[serde(default)]
+    pub full: bool,
+    /// Only if this is the generation in force; else `412 stale_generation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_generation: Option<u64>,
+    /// Why; kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `POST /admin/canary/abort`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AbortBody {
+    /// The release is bad: the same label is refused from now on, unless forced.
+    #[serde(default)]
+    pub quarantine: bool,
+    /// Why; kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What became of a command about a canary.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CanaryMoved {
+    /// False: it was so already, and nothing was touched.
+    pub changed: bool,
+    /// The decision is on disk.
+    pub durable: bool,
+    /// The color that serves what the candidate does not get.
+    pub active: String,
+    /// Its release.
+    pub release: String,
+    /// The generation in force.
+    pub generation: u64,
+    /// When it was decided, RFC 3339.
+    pub at: String,
+    /// From the command to its effect, in microseconds.
+    pub took_us: u64,
+    /// How requests are shared.
+    pub split: SplitAnswer,
+    /// The release on its way.
+    #[serde(default)]
+    pub canary: Option<CanaryStatus>,
+}
+
+/// What each color gets of the requests, in percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SplitAnswer {
+    /// Blue.
+    pub blue: f64,
+    /// Green.
+    pub green: f64,
+}
+
+/// `GET /admin/canary`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CanaryAnswer {
+    /// `steady`, `canary`, `baking`, `gating`, `holding` or `committing`.
+    pub phase: String,
+    /// The color that serves what the candidate does not get.
+    pub active: String,
+    /// Its release.
+    pub release: String,
+    /// The generation in force.
+    pub generation: u64,
+    /// How requests are shared.
+    pub split: SplitAnswer,
+    /// The release on its way, with its routes.
+    #[serde(default)]
+    pub canary: Option<CanaryStatus>,
+    /// After an automatic rollback nothing advances by itself until then, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cooldown_until: Option<String>,
+    /// An automatic rollback was made; for so many seconds more it is looked at whether that helped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifying_s: Option<f64>,
+    /// It did not help: the release that serves now is no better.
+    #[serde(default)]
+    pub both_unhealthy: bool,
+}
+
+/// A release on its way.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CanaryStatus {
+    /// Names the deployment: `dep-42`.
+    pub id: String,
+    /// The color whose release is watched.
+    pub color: String,
+    /// That release.
+    pub release: String,
+    /// The release that it is compared with, on the other color.
+    pub stable: String,
+    /// `step`: it gets a share; `bake`: it has the traffic, and is watched.
+    pub stage: String,
+    /// At which step of the plan it is, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<usize>,
+    /// What it gets of the requests, in percent.
+    pub weight: f64,
+    /// How the weight grows.
+    pub plan: PlanAnswer,
+    /// What follows from a verdict: `enforce`, `observe` or `off`.
+    pub mode: String,
+    /// Since when it is at this stage, RFC 3339.
+    pub since: String,
+    /// For how many seconds it is at this stage.
+    pub for_s: f64,
+    /// Somebody holds it, or the program does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldAnswer>,
+    /// What comes next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextAnswer>,
+    /// What speaks against it, and for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceAnswer>,
+    /// What the judge says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judgement: Option<JudgementAnswer>,
+    /// Route by route, all of them together first; in `GET /admin/canary` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteAnswer>,
+}
+
+/// How the weight grows.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PlanAnswer {
+    /// In percent. Empty: a plain switch, which is only baked.
+    pub steps: Vec<f64>,
+    /// A step lasts at least so many seconds.
+    pub dwell_s: f64,
+    /// And waits for evidence no longer than this.
+    pub max_step_s: f64,
+    /// And then: `hold`, `advance` or `abort`.
+    pub on_insufficient: String,
+    /// The share that stays on the old color while the release bakes, in percent.
+    pub holdback: f64,
+    /// How long the release is watched after it took the traffic, in seconds.
+    pub bake_s: f64,
+}
+
+/// Why a release stays where it is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HeldAnswer {
+    /// Who, or `automatic`.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+}
+
+/// The clock of a release on its way.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NextAnswer {
+    /// Its next weight, in percent.
+    pub weight: f64,
+    /// Not before so many seconds.
+    pub in_s: f64,
+    /// In so many seconds `plan.on_insufficient` happens, if nothing is proved by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most_s: Option<f64>,
+    /// The proof that it is no worse needs about so many further requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs_requests: Option<u64>,
+    /// They take about so many seconds; absent beside `needs_requests`: none come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs_s: Option<f64>,
+    /// It does not go on by itself: `held`, `frozen`, `cooling_down`, `suspect`, `baseline_unhealthy` or `by_hand`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+}
+
+/// Evidence, and how much is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OddsAnswer {
+    /// As odds to one.
+    pub odds: f64,
+    /// So much is enough.
+    pub limit: f64,
+}
+
+/// What speaks against a release, and for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EvidenceAnswer {
+    /// That it is worse: at the limit it is rolled back.
+    pub worse: OddsAnswer,
+    /// That it is no worse: at the limit it goes on, once its time is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_worse: Option<OddsAnswer>,
+    /// What only holds it (4xx, clients that left): at the limit it goes no further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<OddsAnswer>,
+    /// That it needs more CPU for a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<OddsAnswer>,
+    /// The release that it is compared with fails as well.
+    pub baseline_unhealthy: bool,
+    /// There is nothing to compare it with at the same time.
+    pub without_control: bool,
+    /// The release that it is compared with is proved to be the worse one.
+    #[serde(default)]
+    pub stable_worse: bool,
+    /// Requests are not shared as the weight says; verdicts hold all the same.
+    #[serde(default)]
+    pub split_off: bool,
+}
+
+/// What the judge says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JudgementAnswer {
+    /// `pass`, `insufficient`, `suspect` or `fail`.
+    pub verdict: String,
+    /// That the release is worse, as odds to one.
+    pub evidence: u64,
+    /// A rollback needs so much.
+    pub limit: u64,
+    /// All of it in one sentence.
+    pub words: String,
+    /// What it rests on, the heaviest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<FindingAnswer>,
+    /// The release that it is compared with fails as well.
+    pub baseline_unhealthy: bool,
+    /// There was nothing to compare it with at the same time.
+    pub without_control: bool,
+    /// Requests that the release was given.
+    pub exposed: u64,
+    /// How many of them ended in an error.
+    pub harmed: u64,
+}
+
+/// One thing that a verdict rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FindingAnswer {
+    /// `error`, `slow_p50`, `slow_p90`, `slow_p99`, `client_error`, `abort` or `cpu`.
+    pub class: String,
+    /// On which route; absent: all of them together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// In words, with both numbers.
+    pub words: String,
+    /// The release that is watched.
+    pub candidate: SampleAnswer,
+    /// What it is compared with.
+    pub stable: SampleAnswer,
+    /// As odds to one.
+    pub evidence: u64,
+}
+
+/// One side of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SampleAnswer {
+    /// Requests that are over.
+    pub requests: u64,
+    /// How many of them were bad in this way.
+    pub bad: u64,
+    /// The quantile that it is about, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<f64>,
+}
+
+/// A row of the table of routes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RouteAnswer {
+    /// Absent: all routes together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// What it is compared with.
+    pub stable: SideAnswer,
+    /// The release that is watched.
+    pub candidate: SideAnswer,
+    /// That it is worse here, as odds to one.
+    pub evidence: Vec<ClassAnswer>,
+}
+
+/// What one side of a route has had.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SideAnswer {
+    /// Requests that it was given.
+    pub assigned: u64,
+    /// Of them, those that are over.
+    pub completed: u64,
+    /// Of these, those that ended in an error.
+    pub errors: u64,
+    /// Of them, those that were answered 4xx.
+    pub client_errors: u64,
+    /// Of them, those whose client left before the answer.
+    pub aborts: u64,
+    /// Latencies at present, in milliseconds, where there are enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<LatencyAnswer>,
+}
+
+/// Latencies, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LatencyAnswer {
+    /// Half of the requests are faster.
+    pub p50_ms: f64,
+    /// Nine of ten.
+    pub p90_ms: f64,
+    /// 99 of 100.
+    pub p99_ms: f64,
+}
+
+/// Evidence of one class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ClassAnswer {
+    /// `error`, `slow_p50`, `slow_p90`, `slow_p99`, `client_error` or `abort`.
+    pub class: String,
+    /// As odds to one.
+    pub odds: f64,
+}
+
+/// The release on its way after a transition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OnItsWay {
+    /// Which deployment.
+    pub id: String,
+    /// The color.
+    pub color: String,
+    /// The release.
+    pub release: String,
+    /// What it gets of the requests, in percent.
+    pub weight: f64,
+}
+
+/// `GET /admin/deployments`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeploymentsAnswer {
+    /// Newest first.
+    pub deployments: Vec<DeploymentAnswer>,
+}
+
+/// A deployment that was judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeploymentAnswer {
+    /// Which.
+    pub id: String,
+    /// The color whose release was watched.
+    pub color: String,
+    /// That release.
+    pub release: String,
+    /// What it was compared with.
+    pub stable: String,
+    /// When it began, RFC 3339.
+    pub from: String,
+    /// When it was over, RFC 3339; absent: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// `canary`, `baking`, `known_good`, `rolled_back`, `aborted`, or `replaced` (something else came in its place).
+    pub outcome: String,
+    /// What its judge was told is on disk: it can be judged again.
+    pub recorded: bool,
+}

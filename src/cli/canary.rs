@@ -1,0 +1,88 @@
+//! `cutover canary …`: one command a step, and the view of it.
+
+mod watch;
+
+use std::time::Duration;
+
+use crate::admin::api::{AbortBody, AdvanceBody, CanaryAnswer, CanaryBody, CanaryMoved, Percent, PlanBody, ReasonBody};
+use crate::cli::args::Connection;
+use crate::cli::args::canary::{Canary, Start};
+use crate::cli::client::Client;
+use crate::cli::commands::line;
+use crate::cli::output::print;
+use crate::cli::render::canary as render;
+use crate::cli::{Failure, replay};
+use crate::domain::split::Weight;
+
+/// What waits for no gate is answered by then.
+const ANSWER: Duration = Duration::from_secs(30);
+
+pub(crate) async fn run(connection: &Connection, command: Canary, json: bool) -> Result<(), Failure> {
+    if let Canary::Aa(options) = &command {
+        // A file needs no proxy.
+        return replay::aa(connection, options, json).await;
+    }
+    let client = Client::find(connection)?;
+    match command {
+        Canary::Start(options) => return start(&client, options, json).await,
+        Canary::Status => {
+            let answer: CanaryAnswer = client.get("/admin/canary").await?;
+            print(&if json { line(&answer) } else { render::canary(&answer) });
+        }
+        Canary::Advance(options) => {
+            let body = AdvanceBody { full: options.full, if_generation: options.if_generation, reason: options.reason };
+            show(&client.post("/admin/canary/advance", &body, options.timeout).await?, "Advanced", json);
+        }
+        Canary::Hold { reason } => {
+            show(&client.post("/admin/canary/hold", &ReasonBody { reason }, ANSWER).await?, "Held", json);
+        }
+        Canary::Resume { reason } => {
+            show(&client.post("/admin/canary/resume", &ReasonBody { reason }, ANSWER).await?, "Resumed", json);
+        }
+        Canary::Abort { quarantine, reason } => {
+            let body = AbortBody { quarantine, reason };
+            show(&client.post("/admin/canary/abort", &body, ANSWER).await?, "Called off", json);
+        }
+        Canary::Watch { until } => return watch::run(&client, None, until, json).await,
+        Canary::Aa(_) => {}
+    }
+    Ok(())
+}
+
+async fn start(client: &Client, options: Start, json: bool) -> Result<(), Failure> {
+    let duration = |duration: Duration| humantime::format_duration(duration).to_string();
+    let plan = PlanBody {
+        steps: options.steps.map(|steps| steps.into_iter().map(percent).collect()),
+        dwell: options.dwell.map(duration),
+        max_step: options.max_step.map(duration),
+        on_insufficient: options.on_insufficient,
+        holdback: options.holdback.map(percent),
+    };
+    let body = CanaryBody {
+        weight: options.weight.map(percent),
+        plan: Some(plan).filter(|plan| *plan != PlanBody::default()),
+        mode: options.mode,
+        if_generation: options.if_generation,
+        force: options.force,
+        reason: options.reason,
+    };
+    let answer: CanaryMoved = client.post("/admin/canary", &body, options.timeout).await?;
+    show(&answer, "Started", json);
+    match (options.wait, answer.canary) {
+        (Some(until), Some(begun)) => watch::run(client, Some(begun), until, json).await,
+        _ => Ok(()),
+    }
+}
+
+fn percent(weight: Weight) -> Percent {
+    Percent::Text(weight.to_string())
+}
+
+fn show(answer: &CanaryMoved, verb: &str, json: bool) {
+    print(&if json { line(answer) } else { render::moved(answer, verb) });
+}
+
+/// How long a proxy may be gone while it is watched: long enough for a restart.
+const GONE: Duration = Duration::from_secs(30);
+/// From look to look.
+const SECOND: Duration = Duration::from_secs(1);

@@ -1,0 +1,190 @@
+//! `cutover canary watch`: the live view. On a terminal it refreshes; elsewhere a line is printed when something changes, and now
+//! and then. A restart of the proxy in the middle is sat out.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::admin::api::{CanaryAnswer, CanaryStatus, HistoryAnswer, TransitionAnswer};
+use crate::cli::Failure;
+use crate::cli::args::canary::Until;
+use crate::cli::canary::{GONE, SECOND};
+use crate::cli::client::Client;
+use crate::cli::commands::line;
+use crate::cli::output::{complain, print};
+use crate::cli::render::canary as render;
+use crate::cli::wait::may_pass;
+
+/// Where nothing changes, a line is printed so often.
+const NOW_AND_THEN: Duration = Duration::from_secs(10);
+
+/// How long the line that tells how it ended may take to the disk, and how often it is looked for.
+const TO_DISK: Duration = Duration::from_secs(2);
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// How it ended, as JSON.
+#[derive(Serialize)]
+struct End<'a> {
+    /// `took_traffic`, `known_good` or `taken_back`.
+    outcome: &'static str,
+    deployment: &'a str,
+    release: &'a str,
+    active: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transition: Option<&'a TransitionAnswer>,
+}
+
+/// What a look found.
+enum Look {
+    /// It is on its way.
+    Under(Box<CanaryStatus>),
+    /// It is not any more.
+    Over,
+}
+
+/// Follows the deployment that `begun` names, or the one that is on its way.
+pub(super) async fn run(client: &Client, begun: Option<CanaryStatus>, until: Until, json: bool) -> Result<(), Failure> {
+    let mut view = View::new(json);
+    let mut followed = begun;
+    let mut gone_since: Option<Instant> = None;
+    loop {
+        let answer: CanaryAnswer = match client.get("/admin/canary").await {
+            Ok(answer) => answer,
+            Err(failure) if followed.is_some() && may_pass(&failure) => {
+                if gone_since.get_or_insert_with(Instant::now).elapsed() >= GONE {
+                    return Err(failure);
+                }
+                tokio::time::sleep(SECOND).await;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        gone_since = None;
+        match look(&answer, followed.as_ref()) {
+            Look::Under(canary) => {
+                view.show(&answer, &canary);
+                if until == Until::Traffic && canary.stage == "bake" {
+                    return ended(client, &answer, &canary, json).await;
+                }
+                followed = Some(*canary);
+            }
+            Look::Over => match &followed {
+                Some(canary) => return ended(client, &answer, canary, json).await,
+                None => {
+                    return Err(Failure::Failed(
+                        "no release is on its way; `cutover canary start` begins one".to_owned(),
+                    ));
+                }
+            },
+        }
+        tokio::time::sleep(SECOND).await;
+    }
+}
+
+fn look(answer: &CanaryAnswer, followed: Option<&CanaryStatus>) -> Look {
+    match &answer.canary {
+        Some(canary) if followed.is_none_or(|followed| followed.id == canary.id) => {
+            Look::Under(Box::new(canary.clone()))
+        }
+        _ => Look::Over,
+    }
+}
+
+async fn ended(client: &Client, answer: &CanaryAnswer, canary: &CanaryStatus, json: bool) -> Result<(), Failure> {
+    let took = answer.active == canary.color && answer.release == canary.release;
+    let bakes = answer.canary.as_ref().is_some_and(|now| now.id == canary.id);
+    let last = told(client, canary, took, bakes).await?;
+    let outcome = match (took, &last) {
+        (true, Some(last)) if last.kind == "known_good" => "known_good",
+        (true, _) => "took_traffic",
+        (false, _) => "taken_back",
+    };
+    if json {
+        let (deployment, release, active) = (&*canary.id, &*canary.release, &*answer.active);
+        print(&line(&End { outcome, deployment, release, active, transition: last.as_ref() }));
+    } else {
+        print(&render::ended(canary, outcome, last.as_ref()));
+    }
+    if took {
+        return Ok(());
+    }
+    Err(Failure::TakenBack(format!("release {} was taken back; {} serves", canary.release, answer.release)))
+}
+
+/// The transition that ended it. What is in force may not be on disk yet, and so not in the history: then it is waited for a while.
+async fn told(
+    client: &Client,
+    canary: &CanaryStatus,
+    took: bool,
+    bakes: bool,
+) -> Result<Option<TransitionAnswer>, Failure> {
+    let began = Instant::now();
+    loop {
+        let history: HistoryAnswer = client.get("/admin/history?limit=50").await?;
+        let found = history.transitions.into_iter().find(|transition| speaks_of(transition, canary, took));
+        let enough = found.as_ref().is_some_and(|found| !took || bakes || found.kind == "known_good");
+        if enough || began.elapsed() >= TO_DISK {
+            return Ok(found);
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+/// Whether a transition tells how it ended.
+fn speaks_of(transition: &TransitionAnswer, canary: &CanaryStatus, took: bool) -> bool {
+    // Both are written alike, so they sort as they came.
+    if transition.at < canary.since {
+        return false;
+    }
+    let kind = transition.kind.as_str();
+    if took {
+        return ["switch", "known_good"].contains(&kind) && transition.release == canary.release;
+    }
+    ["rollback", "abort"].contains(&kind) && transition.from_release.as_ref().is_none_or(|from| *from == canary.release)
+}
+
+/// What is on the screen.
+struct View {
+    json: bool,
+    terminal: bool,
+    told: Option<(String, Instant)>,
+}
+
+impl View {
+    fn new(json: bool) -> View {
+        View { json, terminal: !json && std::io::stdout().is_terminal(), told: None }
+    }
+
+    fn show(&mut self, answer: &CanaryAnswer, canary: &CanaryStatus) {
+        if self.json {
+            return print(&line(answer));
+        }
+        if self.terminal {
+            // Home, then each line over the old one, then nothing below: it does not flicker.
+            let text = render::canary(answer).replace('\n', "\x1b[K\n");
+            clear(if self.told.is_none() { "\x1b[H\x1b[2J" } else { "\x1b[H" });
+            print(&text);
+            clear("\x1b[J");
+            self.told.get_or_insert_with(|| (String::new(), Instant::now()));
+            return;
+        }
+        let (place, text) = (render::place(canary), render::tick(canary));
+        let news = self.told.as_ref().is_none_or(|(before, at)| *before != place || at.elapsed() >= NOW_AND_THEN);
+        if news {
+            print(&text);
+            self.told = Some((place, Instant::now()));
+        }
+    }
+}
+
+/// Moves the cursor; on terminals alone.
+fn clear(how: &str) {
+    let mut out = std::io::stdout();
+    if let Err(error) = out.write_all(how.as_bytes()).and_then(|()| out.flush()) {
+        complain(&format!("could not write the output: {error}"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

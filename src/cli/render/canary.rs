@@ -1,0 +1,446 @@
+//! Canaries in words: shares as a bar, evidence toward both verdicts, the clock, and a row for each route.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::{BAD, DIM, GOOD, color, happened, painted, plain, short};
+use crate::admin::api::{
+    CanaryAnswer, CanaryMoved, CanaryStatus, EvidenceAnswer, FindingAnswer, JudgementAnswer, LatencyAnswer, NextAnswer,
+    OddsAnswer, RouteAnswer, SideAnswer, TransitionAnswer,
+};
+
+/// Bars are so wide.
+const WIDE: usize = 30;
+/// So many routes are shown.
+const ROUTES: usize = 20;
+
+/// What became of a command.
+pub(crate) fn moved(answer: &CanaryMoved, verb: &str) -> String {
+    let CanaryMoved { active, release, generation, .. } = answer;
+    let serves = format!("{} (release {})", color(active), plain(release));
+    let mut text = match (&answer.canary, answer.changed) {
+        (Some(canary), true) => {
+            let mut text = format!("{verb}: {}, generation {generation}.\n", share(canary));
+            if canary.held.is_none() && canary.stage == "step" {
+                let _ = writeln!(text, "{}", hint(canary));
+            }
+            text
+        }
+        (Some(canary), false) => format!("{}; nothing was touched.\n", share(canary)),
+        (None, true) => format!("{verb}: {serves} has all of the traffic, generation {generation}.\n"),
+        (None, false) => format!("{serves} has all of the traffic; nothing was touched.\n"),
+    };
+    if !answer.durable {
+        text.push_str("It is in force, but not on disk yet; `cutover status` tells why and when.\n");
+    }
+    text
+}
+
+fn hint(canary: &CanaryStatus) -> String {
+    let plan: Vec<_> = canary.plan.steps.iter().map(|step| percent(*step)).collect();
+    let by_itself = match canary.mode.as_str() {
+        "enforce" => "`cutover canary watch` follows it, `cutover canary abort` takes it back at once",
+        _ => "what is proved is only said; `cutover canary advance` goes on",
+    };
+    format!("Steps: {}; {by_itself}.", plan.join(", "))
+}
+
+/// `green 2.0 gets 5 % of the requests (step 1 of 3)`
+fn share(canary: &CanaryStatus) -> String {
+    let new = format!("{} {}", color(&canary.color), plain(&canary.release));
+    let held = if canary.held.is_some() { ", held" } else { "" };
+    match canary.step {
+        Some(step) => {
+            let (weight, of) = (percent(canary.weight), canary.plan.steps.len());
+            format!("{new} gets {weight} of the requests (step {step} of {of}{held})")
+        }
+        None if canary.weight < 100.0 => {
+            let back = percent(100.0 - canary.weight);
+            format!("{new} has the traffic and is watched ({back} stays on the old color{held})")
+        }
+        None => format!("{new} has the traffic and is watched{held}"),
+    }
+}
+
+/// All of it.
+pub(crate) fn canary(answer: &CanaryAnswer) -> String {
+    let Some(canary) = &answer.canary else { return nothing(answer) };
+    let mut text = String::new();
+    let mut row = |name: &str, what: String| {
+        let _ = writeln!(text, "{name:<10} {what}");
+    };
+    let new = format!("{} {}", color(&canary.color), plain(&canary.release));
+    row(
+        "canary",
+        format!("{} · {new} against {} {} · {}", canary.id, other(&canary.color), plain(&canary.stable), canary.mode),
+    );
+    row("weight", format!("{} {}", bar(canary.weight / 100.0), weight(canary)));
+    row("step", clock(canary));
+    if let Some(evidence) = &canary.evidence {
+        row("worse", odds(&evidence.worse));
+        if let Some(no_worse) = &evidence.no_worse {
+            row("no worse", odds(no_worse));
+        }
+        if let Some(hold) = evidence.hold.as_ref().filter(|hold| hold.odds >= 2.0) {
+            row("to hold", format!("{} (4xx, clients that left)", odds(hold)));
+        }
+        if let Some(cpu) = evidence.cpu.as_ref().filter(|cpu| cpu.odds >= 2.0) {
+            row("cpu", odds(cpu));
+        }
+    } else if canary.mode == "off" {
+        row("evidence", "nothing is judged: its mode is off".to_owned());
+    } else {
+        row("evidence", "none yet".to_owned());
+    }
+    for said in words(canary) {
+        row("", said);
+    }
+    for finding in canary.judgement.iter().flat_map(|judgement| &judgement.findings).take(3) {
+        row("", finding_line(finding));
+    }
+    afterwards(answer, &mut row);
+    if !canary.routes.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&canary.routes));
+    }
+    text
+}
+
+fn nothing(answer: &CanaryAnswer) -> String {
+    let serves = format!("{} (release {})", color(&answer.active), plain(&answer.release));
+    let mut text = format!("No release is on its way; {serves} has all of the traffic.\n");
+    afterwards(answer, &mut |name, what| {
+        let _ = writeln!(text, "{name:<10} {what}");
+    });
+    text
+}
+
+/// What an automatic rollback has left behind.
+fn afterwards(answer: &CanaryAnswer, row: &mut impl FnMut(&str, String)) {
+    if answer.both_unhealthy {
+        row(
+            "",
+            painted(BAD, "the rollback did not help: the release that serves is no better; nothing moves by itself"),
+        );
+    }
+    if let Some(left) = answer.verifying_s {
+        row("", format!("a release was rolled back; whether that helped is looked at for {} more", span(left)));
+    }
+    if let Some(until) = &answer.cooldown_until {
+        row(
+            "",
+            format!("a release was rolled back a short time ago: nothing begins or advances by itself until {until}"),
+        );
+    }
+}
+
+/// `5 %, next 25 %`
+fn weight(canary: &CanaryStatus) -> String {
+    let steps = &canary.plan.steps;
+    let place = match canary.step {
+        Some(step) => format!(" · step {step} of {}", steps.len()),
+        None => " · it has the traffic, and bakes".to_owned(),
+    };
+    let next = canary.next.as_ref().filter(|next| next.weight > canary.weight);
+    let next = next.map(|next| format!(", next {}", percent(next.weight))).unwrap_or_default();
+    format!("{}{place}{next}", percent(canary.weight))
+}
+
+/// How long it is there, and for how long it has to be, or may be.
+fn clock(canary: &CanaryStatus) -> String {
+    let Some(next) = &canary.next else { return format!("for {}", span(canary.for_s)) };
+    let mut text = if canary.stage == "step" {
+        format!("{} of at least {}", span(canary.for_s), span(canary.plan.dwell_s))
+    } else {
+        format!("watched for {} more", span(next.in_s))
+    };
+    if let Some(left) = next.at_most_s.filter(|_| next.stopped.is_none()) {
+        let what = match canary.plan.on_insufficient.as_str() {
+            "advance" => "it goes on",
+            "abort" => "it is taken back",
+            _ => "it is held",
+        };
+        let _ = write!(text, " · in {} {what}, if nothing is proved by then", span(left));
+    }
+    text
+}
+
+/// What people have to know beside the numbers.
+fn words(canary: &CanaryStatus) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some(needs) = canary.next.as_ref().and_then(needs) {
+        said.push(needs);
+    }
+    let stopped = canary.next.as_ref().and_then(|next| next.stopped.as_deref());
+    match (stopped, &canary.held) {
+        (_, Some(held)) => {
+            let text = format!("held by {}: {}; `cutover canary resume` goes on", plain(&held.by), plain(&held.reason));
+            said.push(painted(BAD, text));
+        }
+        (Some("frozen"), _) => said.push(painted(BAD, "moves are frozen; `cutover unfreeze` lets it go on")),
+        (Some("cooling_down"), _) => {
+            said.push("a release was rolled back a short time ago: it does not go on by itself".to_owned());
+        }
+        (Some("suspect"), _) => said.push(painted(BAD, "there is evidence against it: it goes no further")),
+        (Some("baseline_unhealthy"), _) => {
+            let old = other(&canary.color);
+            said.push(painted(BAD, format!("{old} {} fails as well: nothing advances", plain(&canary.stable))));
+        }
+        (Some("by_hand"), _) => {
+            said.push("what is proved is only said; `cutover canary advance` goes on".to_owned());
+        }
+        _ => {}
+    }
+    if let Some(evidence) = &canary.evidence {
+        said.extend(doubts(evidence));
+    }
+    said
+}
+
+fn doubts(evidence: &EvidenceAnswer) -> Vec<String> {
+    let mut said = Vec::new();
+    if evidence.without_control {
+        said.push("nothing else serves to compare it with: it is judged by what was before".to_owned());
+    }
+    if evidence.stable_worse {
+        said.push("the release that it is compared with is the worse one".to_owned());
+    }
+    if evidence.split_off {
+        said.push("requests are not shared as the weight says; verdicts hold all the same".to_owned());
+    }
+    said
+}
+
+/// `needs about 120 more requests, 40 s`
+fn needs(next: &NextAnswer) -> Option<String> {
+    let requests = next.needs_requests?;
+    let time = match next.needs_s {
+        Some(seconds) => span(seconds),
+        None => "and none come".to_owned(),
+    };
+    Some(format!("to show that it is no worse needs about {} more requests, {time}", thousands(requests)))
+}
+
+/// In `cutover status`: name and text of its rows.
+pub(super) fn rows(canary: &CanaryStatus) -> Vec<(&'static str, String)> {
+    let name = if canary.stage == "step" { "canary" } else { "watched" };
+    let mut first = format!("{} {} · {}", color(&canary.color), plain(&canary.release), weight(canary));
+    if canary.mode != "enforce" {
+        let _ = write!(first, " · {}", canary.mode);
+    }
+    let mut rows = vec![(name, first), ("", clock(canary))];
+    if let Some(evidence) = &canary.evidence {
+        rows.push(("", both(evidence)));
+    }
+    rows.extend(words(canary).into_iter().map(|said| ("", said)));
+    rows
+}
+
+/// `worse 12:1 of 1,000:1 · no worse 8:1 of 20:1`
+fn both(evidence: &EvidenceAnswer) -> String {
+    let worse = format!("worse {} of {}", ratio(evidence.worse.odds), ratio(evidence.worse.limit));
+    match &evidence.no_worse {
+        Some(no_worse) => format!("{worse} · no worse {} of {}", ratio(no_worse.odds), ratio(no_worse.limit)),
+        None => worse,
+    }
+}
+
+/// Where it stands, without what changes all the time.
+pub(crate) fn place(canary: &CanaryStatus) -> String {
+    let stopped = canary.next.as_ref().and_then(|next| next.stopped.clone());
+    let verdict = canary.judgement.as_ref().map(|judgement| judgement.verdict.clone());
+    format!("{} {:?} {} {:?} {stopped:?} {verdict:?}", canary.stage, canary.step, canary.weight, canary.held)
+}
+
+/// One line of a view that does not refresh.
+pub(crate) fn tick(canary: &CanaryStatus) -> String {
+    let mut text = format!("{} {} · {}", color(&canary.color), plain(&canary.release), weight(canary));
+    if let Some(evidence) = &canary.evidence {
+        let _ = write!(text, " · {}", both(evidence));
+    }
+    for said in words(canary) {
+        let _ = write!(text, " · {said}");
+    }
+    text + "\n"
+}
+
+/// How it ended.
+pub(crate) fn ended(canary: &CanaryStatus, outcome: &str, last: Option<&TransitionAnswer>) -> String {
+    let new = format!("{} {}", color(&canary.color), plain(&canary.release));
+    let mut text = match outcome {
+        "took_traffic" => painted(GOOD, "Done") + &format!(": {new} has the traffic; it is not known good yet.\n"),
+        "known_good" => painted(GOOD, "Done") + &format!(": {new} has the traffic, and is known good.\n"),
+        _ => painted(BAD, "Taken back") + &format!(": {new} gets nothing any more.\n"),
+    };
+    let Some(last) = last else { return text };
+    let reason = last.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
+    let _ = writeln!(text, "  {} · {} {}{reason}", happened(last), last.trigger, plain(&last.actor));
+    if let Some(judgement) = &last.judgement {
+        text.push_str(&findings(judgement, "  "));
+    }
+    text
+}
+
+/// The verdict and what it rests on, a line each.
+pub(crate) fn findings(judgement: &JudgementAnswer, indent: &str) -> String {
+    let evidence = format!("evidence {} of {}", ratio(judgement.evidence as f64), ratio(judgement.limit as f64));
+    let (exposed, harmed) = (thousands(judgement.exposed), thousands(judgement.harmed));
+    let mut text = format!("{indent}{} · {evidence} · {exposed} requests, {harmed} errors\n", verdict(judgement));
+    for finding in &judgement.findings {
+        let _ = writeln!(text, "{indent}  {}", finding_line(finding));
+    }
+    if judgement.baseline_unhealthy {
+        let _ = writeln!(text, "{indent}  the release that it is compared with fails as well");
+    }
+    if judgement.without_control {
+        let _ = writeln!(text, "{indent}  nothing else served to compare it with");
+    }
+    text
+}
+
+pub(super) fn verdict(judgement: &JudgementAnswer) -> String {
+    match judgement.verdict.as_str() {
+        "fail" => painted(BAD, "worse"),
+        "suspect" => painted(BAD, "suspect"),
+        "pass" => painted(GOOD, "no worse"),
+        "insufficient" => "not decided".to_owned(),
+        other => plain(other),
+    }
+}
+
+fn finding_line(finding: &FindingAnswer) -> String {
+    format!("{} ({}:1)", plain(&finding.words), thousands(finding.evidence))
+}
+
+fn table(routes: &[RouteAnswer]) -> String {
+    let mut rows = vec![["route", "requests", "errors", "p50 ms", "p90 ms", "p99 ms", "worse"].map(str::to_owned)];
+    let strongest = |row: &RouteAnswer| row.evidence.iter().map(|of| of.odds).fold(0.0, f64::max);
+    let (all, mut each): (Vec<_>, Vec<_>) = routes.iter().partition(|row| row.route.is_none());
+    each.sort_by(|a, b| strongest(b).total_cmp(&strongest(a)));
+    let more = each.len().saturating_sub(ROUTES);
+    rows.extend(all.into_iter().chain(each.into_iter().take(ROUTES)).map(cells));
+    let wide: Vec<usize> = (0..rows[0].len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut text = format!("{DIM}stable / candidate{DIM:#}\n");
+    for row in &rows {
+        for (column, (cell, width)) in row.iter().zip(&wide).enumerate() {
+            let _ = match column {
+                0 => write!(text, "{cell:<width$}"),
+                _ => write!(text, "  {cell:>width$}"),
+            };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    if more > 0 {
+        let _ = writeln!(text, "{DIM}and {more} more{DIM:#}");
+    }
+    text
+}
+
+fn cells(row: &RouteAnswer) -> [String; 7] {
+    let RouteAnswer { stable, candidate, .. } = row;
+    let errors = |side: &SideAnswer| match side.completed {
+        0 => "-".to_owned(),
+        completed => figure(100.0 * side.errors as f64 / completed as f64) + " %",
+    };
+    let latency = |of: fn(&LatencyAnswer) -> f64| {
+        let shown = |side: &SideAnswer| side.latency.as_ref().map_or("-".to_owned(), |latency| millis(of(latency)));
+        format!("{} / {}", shown(stable), shown(candidate))
+    };
+    let strongest = row.evidence.iter().max_by(|a, b| a.odds.total_cmp(&b.odds)).filter(|of| of.odds >= 2.0);
+    [
+        plain(row.route.as_deref().unwrap_or("all")),
+        format!("{} / {}", thousands(stable.assigned), thousands(candidate.assigned)),
+        format!("{} / {}", errors(stable), errors(candidate)),
+        latency(|latency| latency.p50_ms),
+        latency(|latency| latency.p90_ms),
+        latency(|latency| latency.p99_ms),
+        strongest.map_or("-".to_owned(), |of| format!("{} {}", ratio(of.odds), class(&of.class))),
+    ]
+}
+
+fn class(name: &str) -> &str {
+    match name {
+        "error" => "errors",
+        "slow_p50" => "p50",
+        "slow_p90" => "p90",
+        "slow_p99" => "p99",
+        "client_error" => "4xx",
+        "abort" => "left",
+        other => other,
+    }
+}
+
+/// How far odds are from their limit, as a bar, on the scale on which evidence adds up.
+fn odds(of: &OddsAnswer) -> String {
+    let far = if of.limit > 1.0 { of.odds.max(1.0).ln() / of.limit.ln() } else { 0.0 };
+    format!("{} {} of {}", bar(far), ratio(of.odds), ratio(of.limit))
+}
+
+fn bar(part: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within 0 to WIDE")]
+    let full = (part.clamp(0.0, 1.0) * WIDE as f64).round() as usize;
+    format!("{}{}", "█".repeat(full), painted(DIM, "·".repeat(WIDE - full)))
+}
+
+/// `12:1`, `1,000:1`; what is no evidence is `1:1`.
+pub(super) fn ratio(odds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates")]
+    match odds {
+        odds if odds >= 1e9 => "over 1,000,000,000:1".to_owned(),
+        odds if odds >= 9.95 => format!("{}:1", thousands(odds.round() as u64)),
+        odds if odds >= 1.05 => format!("{odds:.1}:1"),
+        _ => "1:1".to_owned(),
+    }
+}
+
+/// A share in percent, as it is written.
+pub(super) fn percent(number: f64) -> String {
+    let text = format!("{number:.2}");
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// About two digits that say something.
+fn figure(number: f64) -> String {
+    match number {
+        0.0 => "0".to_owned(),
+        number if number >= 9.95 => format!("{number:.0}"),
+        number if number >= 0.995 => format!("{number:.1}"),
+        number => format!("{number:.2}"),
+    }
+}
+
+fn millis(number: f64) -> String {
+    if number >= 9.95 { format!("{number:.0}") } else { format!("{number:.1}") }
+}
+
+/// `18,400`
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `40 s`, `12 min`, `3 h`
+pub(super) fn span(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 120.0 => format!("{:.0} s", seconds.max(0.0)),
+        seconds if seconds < 7_200.0 => format!("{:.0} min", (seconds / 60.0).ceil()),
+        seconds => short(Duration::from_secs_f64(seconds.min(1e9))),
+    }
+}
+
+fn other(name: &str) -> String {
+    color(if name == "blue" { "green" } else { "blue" })
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

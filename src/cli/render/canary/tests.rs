@@ -1,0 +1,192 @@
+use serde_json::json;
+
+use super::*;
+
+fn seen(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+/// A release at its first step, with some evidence in both directions.
+pub(crate) fn canary() -> CanaryStatus {
+    serde_json::from_value(json!({
+        "id": "dep-42", "color": "green", "release": "2.0", "stable": "1.0", "stage": "step", "step": 1, "weight": 5.0,
+        "plan": { "steps": [5.0, 25.0, 50.0], "dwell_s": 30.0, "max_step_s": 1800.0, "on_insufficient": "hold",
+                  "holdback": 2.0, "bake_s": 900.0 },
+        "mode": "enforce", "since": "2026-01-01T00:00:00.000Z", "for_s": 12.0,
+        "next": { "weight": 25.0, "in_s": 18.0, "at_most_s": 1788.0, "needs_requests": 120, "needs_s": 40.0 },
+        "evidence": { "worse": { "odds": 12.0, "limit": 1000.0 }, "no_worse": { "odds": 8.0, "limit": 20.0 },
+                      "baseline_unhealthy": false, "without_control": false },
+    }))
+    .expect("a canary")
+}
+
+pub(crate) fn answer() -> CanaryAnswer {
+    CanaryAnswer {
+        phase: "canary".to_owned(),
+        active: "blue".to_owned(),
+        release: "1.0".to_owned(),
+        generation: 42,
+        split: crate::admin::api::SplitAnswer { blue: 95.0, green: 5.0 },
+        canary: Some(canary()),
+        cooldown_until: None,
+        verifying_s: None,
+        both_unhealthy: false,
+    }
+}
+
+fn route(name: Option<&str>, requests: (u64, u64), errors: u64, odds: f64) -> RouteAnswer {
+    let side = |assigned: u64, errors: u64, p90: f64| {
+        json!({ "assigned": assigned, "completed": assigned, "errors": errors, "client_errors": 0, "aborts": 0,
+                "latency": { "p50_ms": 8.25, "p90_ms": p90, "p99_ms": 612.4 } })
+    };
+    serde_json::from_value(json!({
+        "route": name, "stable": side(requests.0, 1, 301.0), "candidate": side(requests.1, errors, 912.0),
+        "evidence": [{ "class": "error", "odds": 1.2 }, { "class": "slow_p90", "odds": odds }],
+    }))
+    .expect("a route")
+}
+
+#[test]
+fn the_view_shows_the_share_the_clock_and_evidence_toward_both_verdicts() {
+    let text = seen(&super::canary(&answer()));
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "canary     dep-42 · green 2.0 against blue 1.0 · enforce");
+    assert_eq!(lines[1], "weight     ██···························· 5 % · step 1 of 3, next 25 %");
+    assert_eq!(lines[2], "step       12 s of at least 30 s · in 30 min it is held, if nothing is proved by then");
+    assert_eq!(lines[3], "worse      ███████████··················· 12:1 of 1,000:1");
+    assert_eq!(lines[4], "no worse   █████████████████████········· 8.0:1 of 20:1");
+    assert_eq!(lines[5], "           to show that it is no worse needs about 120 more requests, 40 s");
+    assert_eq!(lines.len(), 6, "{text}");
+}
+
+#[test]
+fn the_table_has_all_routes_first_and_then_the_most_suspicious() {
+    let mut now = answer();
+    let rows = [
+        route(None, (14_535, 765), 62, 3.0),
+        route(Some("/a"), (900, 40), 0, 1.0),
+        route(Some("/checkout"), (61, 7), 1, 18_400.0),
+    ];
+    now.canary.as_mut().expect("there").routes = rows.to_vec();
+    let text = seen(&super::canary(&now));
+    let table: Vec<_> = text.lines().skip_while(|line| !line.is_empty()).skip(1).collect();
+    assert_eq!(
+        table,
+        [
+            "stable / candidate",
+            "route          requests          errors     p50 ms     p90 ms     p99 ms         worse",
+            "all        14,535 / 765  0.01 % / 8.1 %  8.2 / 8.2  301 / 912  612 / 612     3.0:1 p90",
+            "/checkout        61 / 7    1.6 % / 14 %  8.2 / 8.2  301 / 912  612 / 612  18,400:1 p90",
+            "/a             900 / 40    0.11 % / 0 %  8.2 / 8.2  301 / 912  612 / 612             -",
+        ],
+        "{text}"
+    );
+}
+
+#[test]
+fn why_it_goes_no_further_is_said_in_words() {
+    for (stopped, said) in [
+        ("frozen", "moves are frozen"),
+        ("cooling_down", "rolled back a short time ago"),
+        ("suspect", "there is evidence against it: it goes no further"),
+        ("baseline_unhealthy", "blue 1.0 fails as well: nothing advances"),
+        ("by_hand", "what is proved is only said"),
+    ] {
+        let mut now = canary();
+        now.next.as_mut().expect("there").stopped = Some(stopped.to_owned());
+        let text = seen(&tick(&now));
+        assert!(text.contains(said), "{stopped}: {text}");
+        assert!(!clock(&now).contains("if nothing is proved"), "the clock does not run");
+    }
+    let mut now = canary();
+    let held = json!({ "by": "deploy", "reason": "a look at\u{1b}[2J the logs", "since": "t" });
+    now.held = serde_json::from_value(held).ok();
+    let text = seen(&tick(&now));
+    assert!(text.contains("held by deploy: a look at [2J the logs; `cutover canary resume` goes on"), "{text}");
+    let evidence = now.evidence.as_mut().expect("there");
+    (evidence.without_control, evidence.split_off, evidence.stable_worse) = (true, true, true);
+    let text = seen(&tick(&now));
+    for said in ["judged by what was before", "not shared as the weight says", "is the worse one"] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+}
+
+#[test]
+fn a_line_is_news_when_something_else_than_numbers_changed() {
+    let now = canary();
+    let mut later = canary();
+    later.for_s = 20.0;
+    later.evidence.as_mut().expect("there").worse.odds = 30.0;
+    assert_eq!(place(&now), place(&later));
+    later.weight = 25.0;
+    assert_ne!(place(&now), place(&later));
+    assert_eq!(
+        seen(&tick(&now)),
+        "green 2.0 · 5 % · step 1 of 3, next 25 % · worse 12:1 of 1,000:1 · no worse 8.0:1 of 20:1 \
+         · to show that it is no worse needs about 120 more requests, 40 s\n"
+    );
+}
+
+#[test]
+fn without_one_the_color_that_serves_is_named_and_what_a_rollback_has_left() {
+    let mut now = CanaryAnswer { canary: None, ..answer() };
+    assert_eq!(seen(&super::canary(&now)), "No release is on its way; blue (release 1.0) has all of the traffic.\n");
+    (now.both_unhealthy, now.verifying_s) = (true, Some(20.0));
+    let text = seen(&super::canary(&now));
+    assert!(text.contains("the rollback did not help") && text.contains("looked at for 20 s more"), "{text}");
+}
+
+#[test]
+fn a_command_is_told_in_a_line_or_two() {
+    let mut moved_to = CanaryMoved {
+        changed: true,
+        durable: true,
+        active: "blue".to_owned(),
+        release: "1.0".to_owned(),
+        generation: 42,
+        at: "t".to_owned(),
+        took_us: 1_500,
+        split: crate::admin::api::SplitAnswer { blue: 95.0, green: 5.0 },
+        canary: Some(canary()),
+    };
+    assert_eq!(
+        seen(&moved(&moved_to, "Started")),
+        "Started: green 2.0 gets 5 % of the requests (step 1 of 3), generation 42.\n\
+         Steps: 5 %, 25 %, 50 %; `cutover canary watch` follows it, `cutover canary abort` takes it back at once.\n"
+    );
+    moved_to.changed = false;
+    assert!(seen(&moved(&moved_to, "Held")).ends_with("(step 1 of 3); nothing was touched.\n"));
+    (moved_to.changed, moved_to.durable, moved_to.canary) = (true, false, None);
+    let text = seen(&moved(&moved_to, "Called off"));
+    assert!(text.starts_with("Called off: blue (release 1.0) has all of the traffic, generation 42.\n"), "{text}");
+    assert!(text.contains("not on disk yet"), "{text}");
+}
+
+#[test]
+fn the_end_names_the_reason_and_what_the_verdict_rests_on() {
+    let rolled_back: TransitionAnswer = serde_json::from_value(json!({
+        "sequence": 9, "kind": "rollback", "at": "t", "from": "green", "from_release": "2.0", "to": "blue", "release": "1.0",
+        "generation": 43, "trigger": "automatic", "actor": "automatic", "reason": "the evidence", "forced": false, "took_us": 900,
+        "judgement": { "verdict": "fail", "evidence": 18400, "limit": 1000, "words": "w", "baseline_unhealthy": false,
+            "without_control": false, "exposed": 765, "harmed": 62, "findings": [{ "class": "error",
+            "words": "errors on all routes: 8.1 % against 0.10 %", "candidate": { "requests": 765, "bad": 62 },
+            "stable": { "requests": 14535, "bad": 15 }, "evidence": 18400 }] },
+    }))
+    .expect("a transition");
+    assert_eq!(
+        seen(&ended(&canary(), "taken_back", Some(&rolled_back))),
+        "Taken back: green 2.0 gets nothing any more.\n  \
+         rolled back green 2.0 -> blue 1.0 in 900 µs · automatic automatic: the evidence\n  \
+         worse · evidence 18,400:1 of 1,000:1 · 765 requests, 62 errors\n    \
+         errors on all routes: 8.1 % against 0.10 % (18,400:1)\n"
+    );
+    assert_eq!(seen(&ended(&canary(), "known_good", None)), "Done: green 2.0 has the traffic, and is known good.\n");
+}
+
+#[test]
+fn numbers_are_short() {
+    let odds = [0.2, 1.0, 1.26, 9.96, 999.6, 1e12].map(ratio);
+    assert_eq!(odds, ["1:1", "1:1", "1.3:1", "10:1", "1,000:1", "over 1,000,000,000:1"]);
+    assert_eq!([5.0, 0.25, 12.5, 100.0].map(percent), ["5 %", "0.25 %", "12.5 %", "100 %"]);
+    assert_eq!([0.4, 119.0, 120.0, 7_200.0].map(span), ["0 s", "119 s", "2 min", "2 h"]);
+}

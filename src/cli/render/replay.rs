@@ -1,0 +1,72 @@
+//! What was recorded, judged again, in words.
+
+use std::fmt::Write;
+
+use super::canary::{findings, percent, span, thousands, verdict};
+use super::plain;
+use crate::cli::replay::{AaAnswer, Judged, Moment, ReplayAnswer};
+
+/// What was said, and what would have been.
+pub(crate) fn replayed(answer: &ReplayAnswer) -> String {
+    let (release, stable) = (plain(&answer.release), plain(&answer.stable));
+    let (lasted, requests) = (span(answer.lasted_s), thousands(answer.requests));
+    let beside = thousands(answer.stable_requests);
+    let name = name(answer.deployment.as_deref());
+    let mut text =
+        format!("{name}{release} against {stable}: {lasted}, {requests} requests, {beside} to compare with\n\n");
+    block(&mut text, "recorded", &answer.recorded);
+    if let Some(replayed) = &answer.replayed {
+        block(&mut text, "replayed", replayed);
+    }
+    text
+}
+
+fn name(deployment: Option<&str>) -> String {
+    deployment.map(|deployment| format!("{deployment} · ")).unwrap_or_default()
+}
+
+fn block(text: &mut String, name: &str, judged: &Judged) {
+    let Judged { alpha, margin, floor, ratio, .. } = judged;
+    let _ = writeln!(text, "{name:<10} alpha {alpha}, margin {margin}, floor {}, ratio {ratio}", percent(*floor));
+    let moments = [("worse", &judged.fail), ("suspect", &judged.suspect), ("no worse", &judged.pass)];
+    for (what, moment) in moments {
+        let _ = writeln!(text, "           {what:<9} {}", moment.as_ref().map_or("never".to_owned(), when));
+    }
+    match &judged.judgement {
+        Some(judgement) => {
+            let after = if judged.fail.is_some() { "then" } else { "at the end" };
+            let lines = findings(judgement, "           ");
+            let _ = write!(text, "           {after}: {}", lines.trim_start());
+            debug_assert!(lines.contains(&verdict(judgement)));
+        }
+        None => text.push_str("           nothing was judged\n"),
+    }
+}
+
+/// `after 14 s (tick 14), at request 402`
+fn when(moment: &Moment) -> String {
+    format!("after {} (tick {}), at request {}", span(moment.at_s), moment.tick, thousands(moment.requests))
+}
+
+/// How often a good release would have been rolled back.
+pub(crate) fn against_itself(answer: &AaAnswer) -> String {
+    let AaAnswer { runs, alarms, suspicions, passes, .. } = answer;
+    let name = name(answer.deployment.as_deref());
+    let (stable, lasted) = (plain(&answer.stable), span(answer.lasted_s));
+    let (times, requests) = (thousands(u64::from(*runs)), thousands(answer.requests));
+    let mut text = format!("{name}{stable} against itself, {times} times: {lasted}, {requests} requests each\n\n");
+    let of = |number: u32| {
+        let share = 100.0 * f64::from(number) / f64::from(*runs).max(1.0);
+        format!("{} of {times} ({})", thousands(u64::from(number)), percent(share))
+    };
+    let below = percent(100.0 * answer.at_most);
+    let promise = percent(100.0 * answer.alpha);
+    let _ =
+        writeln!(text, "rolled back   {}; below {below} with 95 % confidence, and {promise} is promised", of(*alarms));
+    let _ = writeln!(text, "suspected     {}", of(*suspicions));
+    let _ = writeln!(text, "would go on   {}", of(*passes));
+    text
+}
+
+#[cfg(test)]
+mod tests;
