@@ -25,7 +25,7 @@ use crate::proxy::stack::stack;
 use crate::tls::{client_certificate_is_over, client_subject};
 use crate::wire::head::{Head, Version};
 use crate::wire::http1::{HeadError, Wire};
-use crate::wire::http2::PREFACE;
+use crate::wire::server::PREFACE;
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
@@ -215,14 +215,22 @@ async fn close(mut wire: Wire) {
         }
         return;
     }
-    let ended = wire.has_ended();
-    if wire.io.shutdown().await.is_err() || ended {
+    if wire.has_ended() {
+        let _ = wire.io.shutdown().await;
+        return;
+    }
+    linger(&mut wire.io).await;
+}
+
+/// Says that nothing more comes, and reads on for a while.
+pub(super) async fn linger(io: &mut Socket) {
+    if io.shutdown().await.is_err() {
         return;
     }
     let drain = async {
         let mut left = LINGER_BYTES;
         let mut buffer = vec![0; 4096];
-        while let Ok(read @ 1..) = wire.io.read(&mut buffer).await {
+        while let Ok(read @ 1..) = io.read(&mut buffer).await {
             left = left.saturating_sub(read);
             if left == 0 {
                 break;
