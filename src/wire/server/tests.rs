@@ -36,8 +36,8 @@ struct Connection {
 impl Connection {
     fn begun() -> Connection {
         let mut connection = Connection { core: Rc::new(RefCell::new(Core::new(32 << 10))), head: Head::default() };
-        assert_eq!(connection.read(PREFACE), []);
-        assert_eq!(connection.read(&frame(kind::SETTINGS, 0, 0, &[])), []);
+        assert!(connection.read(PREFACE).is_empty());
+        assert!(connection.read(&frame(kind::SETTINGS, 0, 0, &[])).is_empty());
         let kinds: Vec<u8> = connection.written().iter().map(|(frame, _)| frame.kind).collect();
         assert_eq!(kinds, [kind::SETTINGS, kind::WINDOW_UPDATE, kind::SETTINGS]);
         connection
@@ -179,7 +179,7 @@ fn an_answer_waits_for_the_window_of_its_stream_and_of_the_connection() {
     let mut connection = Connection::begun();
     let (mut one, mut other) = (connection.begin(&get(1)), connection.begin(&get(3)));
     let data = vec![1; 100_000];
-    let mut send = |stream: &mut ServerStream, connection: &mut Connection| {
+    let send = |stream: &mut ServerStream, connection: &mut Connection| {
         let mut sent = 0;
         while let Poll::Ready(n) = stream.poll_send(&data[sent..]) {
             sent += n.expect("it is open");
@@ -316,7 +316,7 @@ fn a_connection_that_leaves_finishes_what_the_client_began_before_it_knew() {
     connection.read(&frame(kind::PING, flag::ACK, 0, FAREWELL));
     assert_eq!(connection.written()[0].1, [0, 0, 0, 3, 0, 0, 0, 0]);
     // What comes now was said to be lost.
-    assert_eq!(connection.read(&[get(5), post(7), frame(kind::DATA, 1, 7, b"x")].concat()), []);
+    assert!(connection.read(&[get(5), post(7), frame(kind::DATA, 1, 7, b"x")].concat()).is_empty());
     assert_eq!(connection.said(), []);
     assert!(!connection.core.borrow().is_finished());
     stream.begin_answer(&ok(), Framing::None);
@@ -405,11 +405,11 @@ fn there_are_no_more_streams_than_was_said() {
         assert_eq!(connection.read(&get(id)).len(), 1);
         id += 2;
     }
-    assert_eq!(connection.read(&get(id)), []);
+    assert!(connection.read(&get(id)).is_empty());
     assert_eq!(connection.said(), [(kind::RST_STREAM, 0, id, Code::RefusedStream as u32)]);
     // One that the client gave up has its place until its exchange is over.
     connection.read(&frame(kind::RST_STREAM, 0, 1, &[0; 4]));
-    assert_eq!(connection.read(&get(id + 2)), []);
+    assert!(connection.read(&get(id + 2)).is_empty());
     drop(ServerStream::new(Rc::clone(&connection.core), 0));
     assert_eq!(connection.read(&get(id + 4)), [0]);
 }
