@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWrite;
 use tokio::task::coop::unconstrained;
 use tower::Service;
 
@@ -77,10 +77,8 @@ enum Task {
 enum End {
     /// There is nobody any more.
     Gone,
-    /// Everything was said.
+    /// Everything was said, and the client may have sent more.
     Said,
-    /// The client was told what it did wrong, and may have sent more.
-    Scolded,
 }
 
 struct Connection {
@@ -126,8 +124,7 @@ pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
     connection.abandon();
     match end {
         End::Gone => {}
-        End::Said => drop(connection.io.shutdown().await),
-        End::Scolded => linger(&mut connection.io).await,
+        End::Said => linger(&mut connection.io).await,
     }
 }
 
@@ -147,7 +144,7 @@ impl Connection {
                 return Poll::Ready(End::Gone);
             }
             if written.is_ready() && self.core.borrow().is_finished() {
-                return Poll::Ready(if self.core.borrow().is_over() { End::Scolded } else { End::Said });
+                return Poll::Ready(End::Said);
             }
             // Whoever waited for room has it now.
             if written.is_pending() || !(self.core.borrow_mut().has_room() || stalled) {

@@ -1,7 +1,8 @@
 //! The compression of HTTP/2's fields (RFC 7541).
 //!
-//! What comes may use all of it, within a table of the size that is the default. What goes out uses the fixed table and
-//! plain strings: an answer is written once, and to look up what was written before costs more than its few bytes.
+//! What comes may use all of it, within a table of the size that is the default. What goes out uses the fixed table, and the
+//! other one for fields that come again: the second time one is put in, from then on it is a byte or two. Strings are
+//! written as they are; the Huffman code costs more than it saves where fields that come again are no strings any more.
 
 mod huffman;
 mod table;
@@ -77,7 +78,7 @@ impl Decoder {
             };
             take(name, value);
             if indexed {
-                self.table.insert(name, value);
+                self.table.insert(name, value, 0);
             }
         }
         Ok(())
@@ -129,9 +130,93 @@ fn string<'a>(rest: &mut &'a [u8], unpacked: &mut Vec<u8>) -> Result<Option<&'a 
     if huffman::decode(bytes, unpacked) { Ok(None) } else { Err(Malformed) }
 }
 
-/// Says that the table has no room: what a peer that makes its own table smaller has to be told (RFC 7541, 4.2).
-pub(crate) fn write_no_table(out: &mut Vec<u8>) {
-    out.push(0x20);
+/// Fields of which it is known that they were written, though they are not in the table.
+const SEEN: usize = 32;
+/// A field that is longer takes too much of the table.
+const LONGEST: usize = 512;
+
+/// Compresses one direction of a connection.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    table: Table,
+    /// What the other end lets the table be, and the least since it was told.
+    allowed: usize,
+    least: usize,
+    seen: [u64; SEEN],
+    next: usize,
+    name: Vec<u8>,
+}
+
+impl Encoder {
+    pub(crate) fn new() -> Encoder {
+        Encoder { table: Table::new(TABLE), allowed: TABLE, least: TABLE, seen: [0; SEEN], next: 0, name: Vec::new() }
+    }
+
+    /// The other end's table may be so large.
+    pub(crate) fn allow(&mut self, size: u32) {
+        self.allowed = TABLE.min(size as usize);
+        self.least = self.least.min(self.allowed);
+    }
+
+    /// Begins a block: what changed with the table has to be said first (RFC 7541, 4.2).
+    pub(crate) fn begin(&mut self, out: &mut Vec<u8>) {
+        let told = self.table.max();
+        if self.least < told.min(self.allowed) {
+            self.resize(self.least, out);
+        }
+        if self.allowed != self.table.max() {
+            self.resize(self.allowed, out);
+        }
+        self.least = self.allowed;
+    }
+
+    fn resize(&mut self, size: usize, out: &mut Vec<u8>) {
+        self.table.resize(size);
+        write_integer(size, 5, 0x20, out);
+    }
+
+    /// Writes a field, its name in lower case.
+    pub(crate) fn write(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        self.name.clear();
+        self.name.extend_from_slice(name);
+        self.name.make_ascii_lowercase();
+        let name = &self.name[..];
+        out.reserve(name.len() + value.len() + 12);
+        let mark = mark(name, value);
+        if let Some(index) = self.table.find(mark, name, value) {
+            return write_integer(index, 7, 0x80, out);
+        }
+        let known = usize::from(index_of(name));
+        // What is new each time would only put out what is not; and what identifies somebody is in no table.
+        if self.seen.contains(&mark) && name.len() + value.len() <= LONGEST && known != SET_COOKIE {
+            write_integer(known, 6, 0x40, out);
+            self.table.insert(name, value, mark);
+        } else {
+            self.seen[self.next % SEEN] = mark;
+            self.next = self.next.wrapping_add(1);
+            write_integer(known, 4, 0, out);
+        }
+        if known == 0 {
+            write_integer(name.len(), 7, 0, out);
+            out.extend_from_slice(name);
+        }
+        write_integer(value.len(), 7, 0, out);
+        out.extend_from_slice(value);
+    }
+}
+
+/// `set-cookie` in the fixed table.
+const SET_COOKIE: usize = 55;
+
+/// Something that two fields seldom have in common, and that costs little: what is found by it is compared.
+fn mark(name: &[u8], value: &[u8]) -> u64 {
+    let end = |bytes: &[u8]| match bytes.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)),
+    };
+    let lengths = (name.len() as u64) << 32 | value.len() as u64;
+    // Zero is the mark of nothing.
+    (end(value) ^ lengths.rotate_left(17)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }
 
 /// Writes `:status`.
@@ -153,29 +238,13 @@ pub(crate) fn write_status(status: u16, out: &mut Vec<u8>) {
     out.push(0x80 | index);
 }
 
-/// Writes a field, its name in lower case.
-pub(crate) fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    out.reserve(name.len() + value.len() + 12);
-    let index = index_of(name);
-    if index > 0 {
-        write_integer(index.into(), 4, out);
-    } else {
-        out.push(0);
-        write_integer(name.len(), 7, out);
-        let start = out.len();
-        out.extend_from_slice(name);
-        out[start..].make_ascii_lowercase();
-    }
-    write_integer(value.len(), 7, out);
-    out.extend_from_slice(value);
-}
-
-fn write_integer(number: usize, prefix: u32, out: &mut Vec<u8>) {
+/// Writes a number (RFC 7541, 5.1), in so many bits of a byte that begins with `first`.
+fn write_integer(number: usize, prefix: u32, first: u8, out: &mut Vec<u8>) {
     let most = (1_usize << prefix) - 1;
     if number < most {
-        return out.push(number as u8);
+        return out.push(first | number as u8);
     }
-    out.push(most as u8);
+    out.push(first | most as u8);
     let mut rest = number - most;
     while rest >= 0x80 {
         out.push(rest as u8 | 0x80);

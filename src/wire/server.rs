@@ -104,6 +104,7 @@ struct Block {
 pub(crate) struct Core {
     output: Output,
     fields: hpack::Decoder,
+    written: hpack::Encoder,
     scratch: Scratch,
     max_head: usize,
     /// The number of the stream in each place; 0: none.
@@ -125,7 +126,6 @@ pub(crate) struct Core {
     /// The client's settings.
     first_window: i64,
     largest_frame: usize,
-    tell_table: bool,
     has_preface: bool,
     has_settings: bool,
     leaving: Leaving,
@@ -142,6 +142,7 @@ impl Core {
         let mut core = Core {
             output: Output::default(),
             fields: hpack::Decoder::new(),
+            written: hpack::Encoder::new(),
             scratch: Scratch::default(),
             max_head,
             ids: Vec::new(),
@@ -158,7 +159,6 @@ impl Core {
             used: 0,
             first_window: FIRST_WINDOW,
             largest_frame: frame::LARGEST,
-            tell_table: false,
             has_preface: false,
             has_settings: false,
             leaving: Leaving::No,
@@ -300,9 +300,7 @@ impl Core {
         let start = out.len();
         let flags = flag::END_HEADERS | if ends { flag::END_STREAM } else { 0 };
         frame::write_head(0, kind::HEADERS, flags, id, out);
-        if std::mem::take(&mut self.tell_table) {
-            hpack::write_no_table(out);
-        }
+        self.written.begin(out);
         start
     }
 
@@ -313,7 +311,7 @@ impl Core {
         hpack::write_status(head.status, out);
         for (kind, name, value) in head.fields() {
             if !is_for_http1(kind) {
-                hpack::write_field(name, value, out);
+                self.written.write(name, value, out);
             }
         }
         frame::close_fields(start, id, self.largest_frame, out);
@@ -328,7 +326,7 @@ impl Core {
         }
         let start = self.begin_fields(id, true);
         let out = self.output.tail();
-        trailers.for_each(|(_, name, value)| hpack::write_field(name, value, out));
+        trailers.for_each(|(_, name, value)| self.written.write(name, value, out));
         frame::close_fields(start, id, self.largest_frame, out);
     }
 

@@ -108,6 +108,8 @@ struct Entry {
     start: usize,
     name: usize,
     value: usize,
+    /// What it is found by.
+    mark: u64,
 }
 
 /// What a connection has put in, newest first. The bytes of all entries stand one behind the other, so that nothing is
@@ -137,7 +139,17 @@ impl Table {
         Some(self.bytes[start..start + entry.name + entry.value].split_at(entry.name))
     }
 
-    pub(super) fn insert(&mut self, name: &[u8], value: &[u8]) {
+    /// The index of this entry.
+    pub(super) fn find(&self, mark: u64, name: &[u8], value: &[u8]) -> Option<usize> {
+        let is = |entry: &Entry| {
+            let start = entry.start - self.gone;
+            let (known, same) = self.bytes[start..start + entry.name + entry.value].split_at(entry.name);
+            same == value && known == name
+        };
+        self.entries.iter().position(|entry| entry.mark == mark && is(entry)).map(|at| at + 1 + STATIC.len())
+    }
+
+    pub(super) fn insert(&mut self, name: &[u8], value: &[u8], mark: u64) {
         let size = name.len() + value.len() + OVERHEAD;
         if size > self.max {
             return self.evict(0);
@@ -146,7 +158,7 @@ impl Table {
         let start = self.gone + self.bytes.len();
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(value);
-        self.entries.push_front(Entry { start, name: name.len(), value: value.len() });
+        self.entries.push_front(Entry { start, name: name.len(), value: value.len(), mark });
         self.size += size;
     }
 
@@ -154,6 +166,10 @@ impl Table {
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    pub(super) fn max(&self) -> usize {
+        self.max
     }
 
     pub(super) fn resize(&mut self, max: usize) {

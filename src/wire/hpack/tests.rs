@@ -126,7 +126,7 @@ fn the_table_never_holds_more_than_it_may() {
     for round in 0..1000_usize {
         let value = vec![b'a' + (round % 26) as u8; round % 500];
         let mut block = vec![0x40, 1, b'x'];
-        write_integer(value.len(), 7, &mut block);
+        write_integer(value.len(), 7, 0, &mut block);
         block.extend_from_slice(&value);
         // And at once out of it again.
         block.push(0x80 | 62);
@@ -136,7 +136,7 @@ fn the_table_never_holds_more_than_it_may() {
     assert!(decoder.table.bytes() <= 3 * TABLE, "{}", decoder.table.bytes());
     // One that is larger than the table empties it (RFC 7541, 4.4).
     let mut block = vec![0x40, 1, b'x'];
-    write_integer(5000, 7, &mut block);
+    write_integer(5000, 7, 0, &mut block);
     block.extend([b'y'; 5000]);
     assert_eq!(decoded(&mut decoder, &block).map(|read| read.len()), Ok(1));
     assert_eq!(decoded(&mut decoder, &[0x80 | 62]), Err(Malformed));
@@ -144,17 +144,47 @@ fn the_table_never_holds_more_than_it_may() {
 }
 
 #[test]
-fn what_is_written_is_read_as_the_same() {
-    let mut block = Vec::new();
-    write_status(200, &mut block);
-    write_status(421, &mut block);
+fn what_is_written_is_read_as_the_same_and_takes_a_byte_when_it_comes_again() {
+    let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
     let long = "v".repeat(1000);
-    let list = [("Server", "a"), ("x-color", "blue"), ("set-cookie", ""), ("x-long", &long), ("Content-Length", "17")];
-    list.iter().for_each(|(name, value)| write_field(name.as_bytes(), value.as_bytes(), &mut block));
-    let read = decoded(&mut Decoder::new(), &block).expect("a block");
+    let list = [("Server", "a"), ("x-color", "blue"), ("set-cookie", "s"), ("x-long", &long), ("Content-Length", "17")];
     let mut wanted = fields(&[(":status", "200"), (":status", "421")]);
     wanted.extend(list.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned())));
-    assert_eq!(read, wanted);
+    let mut lengths = Vec::new();
+    for _ in 0..4 {
+        let mut block = Vec::new();
+        write_status(200, &mut block);
+        write_status(421, &mut block);
+        list.iter().for_each(|(name, value)| encoder.write(name.as_bytes(), value.as_bytes(), &mut block));
+        assert_eq!(decoded(&mut decoder, &block).as_ref(), Ok(&wanted));
+        lengths.push(block.len());
+    }
+    // The second time they are put into the table, where what names them takes one byte less.
+    assert_eq!(lengths[1], lengths[0] - 2);
+    let saved = ["1a", "1x-color1blue", "117"].map(str::len).iter().sum::<usize>();
+    assert_eq!((lengths[2], lengths[3]), (lengths[1] - saved, lengths[2]), "but not what is long, or says who it is");
+}
+
+#[test]
+fn both_ends_agree_on_the_table_whatever_is_written_and_allowed() {
+    let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
+    let mut random = fastrand::Rng::with_seed(7);
+    for round in 0..20_000 {
+        for _ in 0..random.usize(0..3) * usize::from(round % 10 == 0) {
+            encoder.allow(random.u32(0..6000));
+        }
+        let mut block = Vec::new();
+        encoder.begin(&mut block);
+        let wanted: Vec<(String, String)> = (0..random.usize(1..8))
+            .map(|_| {
+                let (name, value) = (random.usize(1..6), random.usize(0..9));
+                ("n".repeat(name), ["x", "12345678"][value % 2].repeat(value * value))
+            })
+            .collect();
+        wanted.iter().for_each(|(name, value)| encoder.write(name.as_bytes(), value.as_bytes(), &mut block));
+        assert_eq!(decoded(&mut decoder, &block), Ok(wanted), "round {round}");
+        assert_eq!(encoder.table.max(), encoder.allowed);
+    }
 }
 
 #[test]

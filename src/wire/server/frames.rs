@@ -319,8 +319,7 @@ impl Core {
         for setting in payload.chunks_exact(6) {
             let value = u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]);
             match u16::from_be_bytes([setting[0], setting[1]]) {
-                // Our table is none; whoever makes it smaller has to be told so.
-                setting::HEADER_TABLE_SIZE => self.tell_table |= value < 4096,
+                setting::HEADER_TABLE_SIZE => self.written.allow(value),
                 setting::ENABLE_PUSH if value > 1 => return Err(Code::Protocol),
                 setting::INITIAL_WINDOW_SIZE => self.first_window(value)?,
                 setting::MAX_FRAME_SIZE => {

@@ -295,7 +295,7 @@ fn a_head_that_is_larger_than_a_frame_is_cut() {
 }
 
 #[test]
-fn a_client_without_a_table_is_told_that_there_is_none() {
+fn a_client_without_a_table_is_told_that_none_is_used() {
     let mut connection = Connection::begun();
     connection.read(&frame(kind::SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0]));
     connection.written();
