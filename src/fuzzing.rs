@@ -1,11 +1,18 @@
 //! What the fuzz targets (`tests/fuzz`) need of the inside: whole properties, so that nothing else is made public.
 
+use std::cell::RefCell;
 use std::panic::Location;
+use std::rc::Rc;
+use std::task::Poll;
 
 use crate::proxy::headers::{self, From};
 use crate::wire::body::{Decoder, Framing, Step};
 use crate::wire::head::{Head, Name};
+use crate::wire::hpack;
+use crate::wire::http1::Piece;
 use crate::wire::parse;
+use crate::wire::server::stream::ServerStream;
+use crate::wire::server::{Core, Event, PREFACE};
 use crate::wire::websocket::Frames;
 
 /// A request's head is read, rewritten for the endpoint and written; what is written is read as the same, and has no field of
@@ -77,6 +84,74 @@ fn undone(bytes: &[u8], piece: usize) -> Option<Vec<u8>> {
             }
         }
     }
+}
+
+/// Fields that are unpacked are the same when they are written and unpacked again, also by way of a table.
+///
+/// # Panics
+///
+/// If that does not hold.
+pub fn hpack(bytes: &[u8]) {
+    let mut decoder = hpack::Decoder::new();
+    let unpacked = |decoder: &mut hpack::Decoder, block: &[u8]| {
+        let mut fields = Vec::new();
+        decoder.decode(block, |name, value| fields.push((name.to_ascii_lowercase(), value.to_vec()))).ok()?;
+        Some(fields)
+    };
+    let Some(fields) = unpacked(&mut decoder, bytes) else { return };
+    let mut block = Vec::new();
+    let (mut encoder, mut other) = (hpack::Encoder::new(), hpack::Decoder::new());
+    // At first as they are, then into the table, and then out of it.
+    for _ in 0..3 {
+        block.clear();
+        fields.iter().for_each(|(name, value)| encoder.write(name, value, &mut block));
+        assert_eq!(unpacked(&mut other, &block).as_ref(), Some(&fields));
+    }
+}
+
+/// A client's HTTP/2 connection does the same however what comes is cut: it finds the same requests, and says the same.
+///
+/// # Panics
+///
+/// If that does not hold.
+pub fn frames(bytes: &[u8], piece: usize) {
+    assert_eq!(served(bytes, usize::MAX), served(bytes, piece.max(1)));
+}
+
+/// The requests that were found, with their bodies, and all that was written.
+fn served(bytes: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let core = Rc::new(RefCell::new(Core::new(1000)));
+    let (mut head, mut found, mut open) = (Head::default(), Vec::new(), Vec::new());
+    let all = [PREFACE, SETTINGS, bytes].concat();
+    let mut input = Vec::new();
+    'all: for bytes in all.chunks(piece) {
+        input.extend_from_slice(bytes);
+        loop {
+            let (used, event) = core.borrow_mut().read(&input, &mut head);
+            input.drain(..used);
+            match event {
+                Event::More => break,
+                Event::Over => break 'all,
+                Event::Request(place) => {
+                    found.push(format!("{} {} {head:?}", head.method(), head.target()));
+                    // Every other one is given up at once.
+                    let stream = ServerStream::new(Rc::clone(&core), place);
+                    open.extend(Some(stream).filter(|_| found.len() % 2 == 0));
+                }
+            }
+        }
+    }
+    for stream in &mut open {
+        while let Poll::Ready(Ok(Piece::Data(data))) = stream.poll_body() {
+            let n = data.len();
+            found.push(format!("{data:?}"));
+            stream.consume(n);
+        }
+    }
+    drop(open);
+    let written = core.borrow_mut().output().bytes().to_vec();
+    (found, written)
 }
 
 /// Where the frames of a WebSocket end is found however they are cut, and it is where a walk over all of them finds it.

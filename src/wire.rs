@@ -4,14 +4,19 @@
 //! [`Side`](side::Side) is one end of an exchange, whatever version it speaks: body pieces come from it and go to it. A
 //! proxy between two sides is then one loop. HTTP/1.1 ([`http1`], RFC 9112) is our own, because the request path is
 //! what this program is about: it reads in place, allocates nothing for a request, and accepts nothing that can be read
-//! in two ways. HTTP/2 is the `h2` crate's ([`http2`], RFC 9113).
+//! in two ways. So is HTTP/2 towards clients ([`server`], RFC 9113), for the same reasons; towards endpoints it is the `h2`
+//! crate's ([`http2`]).
 
 pub(crate) mod body;
 pub(crate) mod buffer;
+pub(crate) mod frame;
 pub(crate) mod head;
+pub(crate) mod hpack;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod parse;
+mod request;
+pub(crate) mod server;
 pub(crate) mod side;
 pub(crate) mod socket;
 mod splice;

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
@@ -20,8 +20,9 @@ use crate::proxy::pool::{Endpoint, Pool, Rules};
 use crate::proxy::transport;
 use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name};
-use crate::wire::http1::{HeadError, Piece, Wire};
-use crate::wire::side::Side;
+use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
+use crate::wire::http2::Stream;
+use crate::wire::side::MAX_ANSWER_HEAD;
 use crate::wire::socket::Socket;
 
 /// What one probe found.
@@ -230,8 +231,14 @@ async fn ask(
         }
     } else {
         request.push_known(Name::Connection, b"close");
-        let mut side = Side::Http1(Box::new(Wire::new(socket)));
-        answer_to(&request, &mut side).await?
+        let mut wire = Wire::new(socket);
+        wire.begin_request(&request, Framing::None);
+        answer(|cx, head| {
+            // An endpoint that closes early may have answered nevertheless.
+            let _ = ready!(wire.poll_flush(cx));
+            wire.poll_answer(cx, head, MAX_ANSWER_HEAD)
+        })
+        .await?
     };
     let passed = (policy.expect.0..=policy.expect.1).contains(&answer.status);
     let detail = match answer.named(b"location").and_then(|location| std::str::from_utf8(location).ok()) {
@@ -270,9 +277,15 @@ pub(super) async fn fetch(
     let mut request = request(endpoint, policy, path);
     if rules.http2 {
         let connected = transport::http2(socket, rules).await;
-        let (stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
-        let mut side = Side::Http2(Box::new(stream));
-        let mut body = pin!(body_of(&request, &mut side, limit));
+        let (mut stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
+        let mut body = pin!(async {
+            if !poll_fn(|cx| stream.poll_ready(cx)).await {
+                return Err(CLOSED.to_owned());
+            }
+            stream.begin_request(&request, Framing::None);
+            framing(&answer(|cx, head| stream.poll_answer(cx, head)).await?)?;
+            body(&mut stream, Stream::poll_body, Stream::consume, limit).await
+        });
         return tokio::select! {
             biased;
             body = &mut body => body,
@@ -280,22 +293,36 @@ pub(super) async fn fetch(
         };
     }
     request.push_known(Name::Connection, b"close");
-    body_of(&request, &mut Side::Http1(Box::new(Wire::new(socket))), limit).await
+    let mut wire = Wire::new(socket);
+    wire.begin_request(&request, Framing::None);
+    let answer = answer(|cx, head| {
+        let _ = ready!(wire.poll_flush(cx));
+        wire.poll_answer(cx, head, MAX_ANSWER_HEAD)
+    });
+    let framing = framing(&answer.await?)?;
+    wire.expect_body(framing);
+    body(&mut wire, Wire::poll_body, Wire::consume, limit).await
 }
 
-async fn body_of(request: &Head, side: &mut Side, limit: usize) -> Result<Vec<u8>, String> {
-    let answer = answer_to(request, side).await?;
+/// How the body of an answer is framed that has to be a 200.
+fn framing(answer: &Head) -> Result<Framing, String> {
     if answer.status != 200 {
         return Err(format!("answered {}", answer.status));
     }
-    if side.is_bodiless() {
-        return Ok(Vec::new());
-    }
-    side.expect_body(Framing::of_answer(&answer, false).map_err(|_| "the answer is not HTTP".to_owned())?);
+    Framing::of_answer(answer, false).map_err(|_| "the answer is not HTTP".to_owned())
+}
+
+/// A body, as far as `limit`.
+async fn body<S>(
+    side: &mut S,
+    poll: impl for<'a> Fn(&'a mut S, &mut Context<'_>) -> Poll<Result<Piece<'a>, BodyError>>,
+    consume: impl Fn(&mut S, usize),
+    limit: usize,
+) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     poll_fn(|cx| {
         while body.len() < limit {
-            let n = match ready!(side.poll_body(cx)) {
+            let n = match ready!(poll(side, cx)) {
                 Ok(Piece::Data(data)) => {
                     body.extend_from_slice(data);
                     data.len()
@@ -303,7 +330,7 @@ async fn body_of(request: &Head, side: &mut Side, limit: usize) -> Result<Vec<u8
                 Ok(Piece::End) => break,
                 Err(error) => return Poll::Ready(Err(error.to_string())),
             };
-            side.consume(n);
+            consume(side, n);
         }
         Poll::Ready(Ok(()))
     })
@@ -322,35 +349,36 @@ async fn connect(endpoint: &Endpoint, rules: &Rules) -> Result<Socket, String> {
 /// `None`: the endpoint was leaving this connection (GOAWAY), and did nothing with the request.
 async fn over_http2(request: &Head, socket: Socket, rules: &Rules) -> Result<Option<Head>, String> {
     let connected = transport::http2(socket, rules).await;
-    let (stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
-    let mut side = Side::Http2(Box::new(stream));
+    let (mut stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
     let answer = {
-        let mut answer = pin!(answer_to(request, &mut side));
+        let mut asked = pin!(async {
+            if !poll_fn(|cx| stream.poll_ready(cx)).await {
+                return Err(CLOSED.to_owned());
+            }
+            stream.begin_request(request, Framing::None);
+            answer(|cx, head| stream.poll_answer(cx, head)).await
+        });
         tokio::select! {
             biased;
-            answer = &mut answer => answer,
+            answer = &mut asked => answer,
             // What it said last is there to be read.
-            _ = connection => answer.await,
+            _ = connection => asked.await,
         }
     };
     match answer {
-        Err(_) if !side.has_written() => Ok(None),
+        Err(_) if !stream.has_written() => Ok(None),
         answer => answer.map(Some),
     }
 }
 
-/// The head of the answer to a request without a body.
-async fn answer_to(request: &Head, side: &mut Side) -> Result<Head, String> {
+/// The head of the answer to a request without a body, which `poll` reads.
+async fn answer(
+    mut poll: impl FnMut(&mut Context<'_>, &mut Head) -> Poll<Result<bool, HeadError>>,
+) -> Result<Head, String> {
     let mut answer = Head::default();
-    if !poll_fn(|cx| side.poll_ready(cx)).await {
-        return Err(CLOSED.to_owned());
-    }
-    side.begin_request(request, Framing::None);
     poll_fn(|cx| {
-        // An endpoint that closes early may have answered nevertheless.
-        let _ = ready!(side.poll_flush(cx));
         loop {
-            let said = match ready!(side.poll_answer(cx, &mut answer)) {
+            let said = match ready!(poll(cx, &mut answer)) {
                 Ok(true) if answer.status < 200 => continue,
                 Ok(true) => Ok(()),
                 Ok(false) | Err(HeadError::Io(_)) => Err(CLOSED.to_owned()),

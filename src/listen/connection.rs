@@ -25,7 +25,7 @@ use crate::proxy::stack::stack;
 use crate::tls::{client_certificate_is_over, client_subject};
 use crate::wire::head::{Head, Version};
 use crate::wire::http1::{HeadError, Wire};
-use crate::wire::http2::PREFACE;
+use crate::wire::server::PREFACE;
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
@@ -219,14 +219,22 @@ async fn close(mut wire: Wire) {
         // Nothing that came is unread, so nothing is reset. TLS has a word for the end, TCP ends with the socket.
         return;
     }
-    let ended = all_read || wire.has_ended();
+    if all_read || wire.has_ended() {
+        let _ = tokio::time::timeout(LINGER, wire.io.shutdown()).await;
+    } else {
+        linger(&mut wire.io).await;
+    }
+}
+
+/// Says that nothing more comes, and reads on for a while.
+pub(super) async fn linger(io: &mut Socket) {
     let parting = async {
-        if wire.io.shutdown().await.is_err() || ended {
+        if io.shutdown().await.is_err() {
             return;
         }
         let mut left = LINGER_BYTES;
         let mut buffer = vec![0; 4096];
-        while let Ok(read @ 1..) = wire.io.read(&mut buffer).await {
+        while let Ok(read @ 1..) = io.read(&mut buffer).await {
             left = left.saturating_sub(read);
             if left == 0 {
                 break;

@@ -1,37 +1,40 @@
 //! One HTTP/2 connection of a client (RFC 9113): its streams are served like the requests of any other connection.
 //!
-//! The limits are against clients that cost more than they pay: streams that are opened and reset (CVE-2023-44487), heads
-//! without an end, fields that unpack to much more than was sent, frames that ask for answers. What the `h2` crate
-//! counts by itself (streams that are reset before they are seen, small frames, pings) is left at its own limits.
+//! All of them are polled by the connection's own task, as far as they were woken: first what came is read, then every
+//! stream that has something to do does it, and then what they all wrote goes out in one write.
+//!
+//! The limits are against clients that cost more than they pay: streams that are opened and reset (CVE-2023-44487), or
+//! made to be reset by us (CVE-2025-8671), and frames that bring nothing on. Heads without an end (CVE-2024-27316) and
+//! fields that unpack to much more than was sent are ended where they are read ([`crate::wire::server`]).
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
 
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
-use http::Request;
+use tokio::io::AsyncWrite;
+use tokio::task::coop::unconstrained;
 use tower::Service;
 
+use crate::listen::connection::linger;
 use crate::proxy::answer::After;
 use crate::proxy::client::ClientConnection;
 use crate::proxy::forward::Inquiry;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::stack::stack;
 use crate::proxy::tunnel::ENDING;
-use crate::wire::http2::{STREAM_WINDOW, Stream};
+use crate::wire::buffer::Input;
+use crate::wire::frame::Code;
+use crate::wire::head::Head;
+use crate::wire::server::places::Bells;
+use crate::wire::server::stream::ServerStream;
+use crate::wire::server::{Core, Event};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
-/// Requests of one connection at the same time.
-const MAX_STREAMS: u32 = 256;
-/// And of all of them.
-const CONNECTION_WINDOW: u32 = 1 << 20;
-/// What waits for a client that is slow to read, of one answer.
-const SEND_BUFFER: usize = 128 << 10;
-/// Streams that we had to reset; a client that makes more of them is cut off.
-const MAX_RESETS: usize = 256;
 /// How long a client that has nothing under way may take to hear that the connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How long one may take whose streams are ended: as long as a tunnel, and a moment to be written.
@@ -39,141 +42,304 @@ const PARTING: Duration = Duration::from_secs(ENDING.as_secs() + 1);
 
 /// A client that gives up more than this, and more than half of what it asks for, asks only to make work.
 const MAX_GIVEN_UP: usize = 1000;
+/// Streams that had to be reset because it broke the rules; a client that makes more of them is cut off.
+const MAX_RESETS: u32 = 256;
+/// Frames that bring nothing on, beyond those that go with others, in so much time.
+const MAX_FRUITLESS: u32 = 10_000;
+const FRUITLESS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Reads of a connection, or turns of its streams, until other connections have theirs.
+const AT_ONCE: usize = 8;
 
 /// What the streams of a connection tell it.
 #[derive(Default)]
 struct Streams {
-    open: Cell<usize>,
-    begun: Cell<usize>,
+    open: usize,
+    begun: usize,
     /// Ended without the whole of an answer.
-    given_up: Cell<usize>,
+    given_up: usize,
 }
 
 impl Streams {
     fn are_a_flood(&self) -> bool {
-        self.given_up.get() > MAX_GIVEN_UP && self.given_up.get() * 2 > self.begun.get()
+        self.given_up > MAX_GIVEN_UP && self.given_up * 2 > self.begun
     }
+}
+
+/// A stream that is served, or is about to be.
+enum Task {
+    Asked(Head),
+    Served { slot: Rc<Slot>, serving: Pin<Box<dyn Future<Output = After>>> },
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// There is nobody any more.
+    Gone,
+    /// Everything was said, and the client may have sent more.
+    Said,
+}
+
+struct Connection {
+    client: Rc<ClientConnection>,
+    io: Socket,
+    input: Input,
+    core: Rc<RefCell<Core>>,
+    bells: Arc<Bells>,
+    /// By place.
+    tasks: Vec<Option<Task>>,
+    wakers: Vec<Waker>,
+    streams: Streams,
+    /// The place whose turn is next.
+    turn: usize,
+    /// Something was written that the socket may hold back.
+    unflushed: bool,
+    /// It takes nothing new.
+    closing: bool,
+    /// Since when frames that bring nothing on are counted.
+    counted_since: Instant,
 }
 
 /// Serves it until it is closed.
 pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
     let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
     client.head_began();
-    let mut handshake = h2::server::Builder::new();
-    handshake
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(max_header_bytes).unwrap_or(u32::MAX))
-        .max_local_error_reset_streams(Some(MAX_RESETS))
-        .enable_connect_protocol();
-    let mut handshake = std::pin::pin!(handshake.handshake::<_, bytes::Bytes>(io));
-    let connection = std::future::poll_fn(|cx| match client.slot.fired() {
-        Some(Fired::Deadline | Fired::Cut) => Poll::Ready(None),
-        Some(Fired::Ended | Fired::Closing) | None => handshake.as_mut().poll(cx).map(Result::ok),
-    });
-    let Some(mut connection) = connection.await else { return };
-    let streams = Rc::new(Streams::default());
-    let mut closing = false;
-    client.idle();
-    std::future::poll_fn(|cx| {
+    let mut connection = Connection {
+        counted_since: client.worker.now(),
+        client,
+        io,
+        input: Input::default(),
+        core: Rc::new(RefCell::new(Core::new(max_header_bytes))),
+        bells: Arc::default(),
+        tasks: Vec::new(),
+        wakers: Vec::new(),
+        streams: Streams::default(),
+        turn: 0,
+        unflushed: false,
+        closing: false,
+    };
+    // What one task may do at once is counted for one exchange, and these are many. Their turns are counted here.
+    let end = unconstrained(std::future::poll_fn(|cx| connection.poll(cx))).await;
+    connection.abandon();
+    match end {
+        End::Gone => {}
+        End::Said => linger(&mut connection.io).await,
+    }
+}
+
+impl Connection {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.bells.register(cx);
+        let mut turns = 0;
         loop {
-            match connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    streams.open.set(streams.open.get() + 1);
-                    streams.begun.set(streams.begun.get() + 1);
-                    // In a box, so that it is not moved from place to place until it stands in its task.
-                    let stream = Box::pin(serve_stream(Rc::clone(&client), request, respond, Rc::clone(&streams)));
-                    tokio::task::spawn_local(stream);
-                }
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
-                Poll::Pending => break,
+            if self.poll_read(cx) {
+                return Poll::Ready(End::Gone);
+            }
+            self.serve_streams();
+            self.limit();
+            let stalled = self.core.borrow().is_stalled();
+            let written = self.poll_write(cx);
+            if matches!(written, Poll::Ready(Err(_))) {
+                return Poll::Ready(End::Gone);
+            }
+            if written.is_ready() && self.core.borrow().is_finished() {
+                return Poll::Ready(End::Said);
+            }
+            // Whoever waited for room has it now.
+            if written.is_pending() || !(self.core.borrow_mut().has_room() || stalled) {
+                break;
+            }
+            turns += 1;
+            if turns == AT_ONCE {
+                cx.waker().wake_by_ref();
+                break;
             }
         }
-        // It is polled whenever a stream ends.
-        match (streams.open.get(), client.slot.phase()) {
-            (0, Phase::Request) if closing => client.enter(Phase::Idle, GOODBYE),
+        self.look_after(cx)
+    }
+
+    /// Reads what came. True: the client is gone.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut reads = 0;
+        while !self.core.borrow().is_stalled() && !self.core.borrow().is_over() {
+            match self.input.poll_fill(cx, &mut self.io, 0) {
+                Poll::Ready(Ok(1..)) => self.take_frames(),
+                Poll::Ready(_) => return true,
+                Poll::Pending => return false,
+            }
+            reads += 1;
+            if reads == AT_ONCE {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        false
+    }
+
+    fn take_frames(&mut self) {
+        let worker = &self.client.worker;
+        let mut head = worker.take_head();
+        loop {
+            let (used, event) = self.core.borrow_mut().read(self.input.bytes(), &mut head);
+            self.input.consume(used);
+            let Event::Request(place) = event else { break };
+            while self.tasks.len() <= place {
+                self.wakers.push(self.bells.of(self.tasks.len()));
+                self.tasks.push(None);
+            }
+            self.tasks[place] = Some(Task::Asked(std::mem::replace(&mut head, worker.take_head())));
+            self.streams.open += 1;
+            self.streams.begun += 1;
+        }
+        worker.give_head(head);
+    }
+
+    /// Every stream that was woken has its turn.
+    fn serve_streams(&mut self) {
+        let mut woken = self.core.borrow_mut().take_woken();
+        woken.add_all(self.bells.take());
+        // Another one is first each time: the first one finds the most room.
+        let (later, sooner) = woken.split(self.turn);
+        let mut in_turn = later.chain(sooner).peekable();
+        self.turn = in_turn.peek().map_or(0, |place| place + 1);
+        for place in in_turn {
+            self.serve_stream(place);
+        }
+    }
+
+    fn serve_stream(&mut self, place: usize) {
+        let Some(Some(task)) = self.tasks.get_mut(place) else { return };
+        let reset = self.core.borrow().is_reset(place);
+        if let Task::Asked(head) = task {
+            let stream = ServerStream::new(Rc::clone(&self.core), place);
+            let head = std::mem::take(head);
+            if reset {
+                // Nobody waits for what nobody has begun.
+                drop(stream);
+                self.client.worker.give_head(head);
+                return self.over(place, After::Cut);
+            }
+            let (client, slot) = (Rc::clone(&self.client), self.client.worker.slots.add(Phase::Request, None));
+            let inquiry = Inquiry { client, slot: Rc::clone(&slot), side: Side::Served(Box::new(stream)), head };
+            *task = Task::Served { slot, serving: Box::pin(serve(inquiry)) };
+        }
+        let Task::Served { slot, serving } = task else { return };
+        let mut cx = Context::from_waker(&self.wakers[place]);
+        slot.register(&cx);
+        match serving.as_mut().poll(&mut cx) {
+            Poll::Ready(after) => self.over(place, after),
+            // What it holds is given back by drop.
+            Poll::Pending if reset => self.over(place, After::Cut),
+            Poll::Pending => {}
+        }
+    }
+
+    /// The exchange in this place is over.
+    fn over(&mut self, place: usize, after: After) {
+        if let Some(Task::Served { slot, .. }) = self.tasks[place].take() {
+            self.client.worker.slots.remove(&slot);
+        }
+        self.streams.open -= 1;
+        self.streams.given_up += usize::from(after == After::Cut);
+    }
+
+    /// No stream has anybody to answer to any more. Each of them is told, so that it can say so.
+    fn abandon(&mut self) {
+        self.core.borrow_mut().abandon();
+        for place in 0..self.tasks.len() {
+            self.serve_stream(place);
+        }
+    }
+
+    /// Ends a connection that costs more than it pays.
+    fn limit(&mut self) {
+        let (fruitless, resets, over) = {
+            let core = self.core.borrow();
+            (core.fruitless(), core.resets(), core.is_over())
+        };
+        let mut abused = self.streams.are_a_flood() || resets > MAX_RESETS;
+        if fruitless > MAX_FRUITLESS {
+            let now = self.client.worker.now();
+            abused |= now - self.counted_since < FRUITLESS_WITHIN;
+            self.counted_since = now;
+            self.core.borrow_mut().forget_fruitless();
+        }
+        if abused {
+            self.core.borrow_mut().end(Code::EnhanceYourCalm);
+        }
+        if (abused || over) && self.client.slot.phase() != Phase::Ending {
+            self.client.enter(Phase::Ending, GOODBYE);
+            self.abandon();
+        }
+    }
+
+    /// Writes what waits.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut core = self.core.borrow_mut();
+        let output = core.output();
+        while !output.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, output.bytes()))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            output.written(written);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Looks at the time, and at what the process wants.
+    fn look_after(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let client = Rc::clone(&self.client);
+        let open = self.streams.open;
+        match (open, client.slot.phase()) {
+            (0, Phase::Head) if self.core.borrow().has_begun() => client.idle(),
+            (0, Phase::Request) if self.closing => client.enter(Phase::Idle, GOODBYE),
             (0, Phase::Request) => client.idle(),
             (1.., Phase::Idle | Phase::Head) => client.slot.enter(Phase::Request, None),
+            (0, Phase::Ending) if self.core.borrow_mut().output().is_empty() => return Poll::Ready(End::Said),
             _ => {}
         }
-        match client.slot.fired() {
+        match client.slot.take_fired() {
             // What its streams say in the end goes out yet.
-            Some(Fired::Cut) if streams.open.get() > 0 => {
-                closing = true;
-                connection.graceful_shutdown();
+            Some(Fired::Cut) if open > 0 => {
+                self.close(cx);
                 client.enter(Phase::Ending, PARTING);
-                cx.waker().wake_by_ref();
             }
-            Some(Fired::Cut) => return Poll::Ready(()),
-            Some(Fired::Deadline) if client.slot.phase() == Phase::Ending => return Poll::Ready(()),
+            Some(Fired::Cut) => return Poll::Ready(End::Gone),
+            Some(Fired::Deadline) if matches!(client.slot.phase(), Phase::Head | Phase::Ending) => {
+                return Poll::Ready(End::Gone);
+            }
             // It was told, and does not go.
-            Some(Fired::Deadline) if closing && streams.open.get() == 0 => return Poll::Ready(()),
-            Some(Fired::Deadline | Fired::Closing)
-                if !closing && (client.slot.is_closing() || streams.open.get() == 0) =>
-            {
-                // GOAWAY: what is under way is finished, and nothing new is taken.
-                closing = true;
-                connection.graceful_shutdown();
-                if streams.open.get() == 0 {
+            Some(Fired::Deadline) if self.closing && open == 0 => return Poll::Ready(End::Gone),
+            Some(Fired::Deadline | Fired::Closing) if !self.closing && (client.slot.is_closing() || open == 0) => {
+                self.close(cx);
+                if open == 0 {
                     client.enter(Phase::Idle, GOODBYE);
                 }
-                cx.waker().wake_by_ref();
             }
             _ => {}
         }
-        if streams.are_a_flood() && !closing {
-            closing = true;
-            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            cx.waker().wake_by_ref();
-        }
-        client.slot.take_fired();
         Poll::Pending
-    })
-    .await;
+    }
+
+    /// GOAWAY: what is under way is finished, and nothing new is taken.
+    fn close(&mut self, cx: &Context<'_>) {
+        self.closing = true;
+        self.core.borrow_mut().leave();
+        cx.waker().wake_by_ref();
+    }
 }
 
-async fn serve_stream(
-    client: Rc<ClientConnection>,
-    request: Request<RecvStream>,
-    respond: SendResponse<bytes::Bytes>,
-    streams: Rc<Streams>,
-) {
-    let slot = client.worker.slots.add(Phase::Request, None);
-    let _open = Open { client: Rc::clone(&client), slot: Rc::clone(&slot), streams: Rc::clone(&streams) };
-    let mut head = client.worker.take_head();
-    let Some(stream) = Stream::accepted(request, respond, &mut head) else { return client.worker.give_head(head) };
-    let side = Side::Http2(Box::new(stream));
-    let inquiry = Inquiry { client: Rc::clone(&client), slot: Rc::clone(&slot), side, head };
-    let mut serving = std::pin::pin!(stack().call(inquiry));
-    let Ok(mut answered) = std::future::poll_fn(|cx| {
-        client.worker.tick();
-        slot.register(cx);
-        serving.as_mut().poll(cx)
-    })
-    .await;
+/// Serves a request; what was not answered in full is broken off when its side is dropped.
+async fn serve(inquiry: Inquiry) -> After {
+    let client = Rc::clone(&inquiry.client);
+    let Ok(answered) = stack().call(inquiry).await;
     client.worker.give_head(answered.head);
-    if answered.after == After::Cut {
-        streams.given_up.set(streams.given_up.get() + 1);
-        answered.side.reset();
-    }
-}
-
-/// A stream that is served.
-struct Open {
-    client: Rc<ClientConnection>,
-    slot: Rc<Slot>,
-    streams: Rc<Streams>,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.client.worker.slots.remove(&self.slot);
-        self.streams.open.set(self.streams.open.get() - 1);
-        if self.streams.open.get() == 0 {
-            // The connection has to notice that it is idle, also where no frame is to be written any more.
-            self.client.slot.wake();
-        }
-    }
+    answered.after
 }

@@ -23,6 +23,7 @@ struct Store {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     outputs: Vec<Vec<u8>>,
+    large_outputs: Vec<Vec<u8>>,
 }
 
 thread_local! {
@@ -141,6 +142,18 @@ impl Output {
         &mut self.bytes
     }
 
+    /// To append so much to: where it does not fit, a block is taken that is large enough for the answers of many streams.
+    pub(crate) fn tail_for(&mut self, n: usize) -> &mut Vec<u8> {
+        self.tail();
+        if self.bytes.capacity() - self.bytes.len() < n && self.bytes.capacity() < LARGE {
+            let mut larger = take(|store| &mut store.large_outputs).unwrap_or_else(|| Vec::with_capacity(LARGE));
+            larger.extend_from_slice(self.bytes());
+            self.clear();
+            self.bytes = larger;
+        }
+        &mut self.bytes
+    }
+
     /// These many were written.
     pub(crate) fn written(&mut self, n: usize) {
         self.sent += n;
@@ -156,6 +169,9 @@ impl Output {
         if (OUTPUT..=4 * OUTPUT).contains(&bytes.capacity()) {
             bytes.clear();
             give(bytes, |store| &mut store.outputs);
+        } else if bytes.capacity() == LARGE {
+            bytes.clear();
+            give(bytes, |store| &mut store.large_outputs);
         }
     }
 }

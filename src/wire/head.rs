@@ -214,7 +214,8 @@ impl Head {
         }
     }
 
-    fn push_as(&mut self, kind: Name, name: &[u8], value: &[u8]) {
+    /// Adds a field whose name is this known one.
+    pub(super) fn push_as(&mut self, kind: Name, name: &[u8], value: &[u8]) {
         self.bytes.reserve(name.len() + value.len() + 4);
         let name = self.keep(name);
         self.bytes.extend_from_slice(b": ");

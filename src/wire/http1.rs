@@ -94,9 +94,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         self.output.bytes().len()
     }
 
-    /// A message begins: nothing of it was written.
-    pub(crate) fn begin(&mut self) {
+    /// Begins a request: its head goes out with what follows.
+    pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) {
+        // Nothing of it was written.
         self.written = false;
+        let out = self.output.tail();
+        out.extend_from_slice(head.method_bytes());
+        out.push(b' ');
+        out.extend_from_slice(head.target_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        head.write_fields(out);
+        out.extend_from_slice(b"\r\n");
+        self.announce_body(framing);
     }
 
     /// Something of the message was written.

@@ -1,5 +1,6 @@
-//! One HTTP/2 stream (RFC 9113), seen from either end. Frames, windows and limits are the `h2` crate's; here are the rules
-//! of going from one version to the other, and a stream as a side of an exchange.
+//! One HTTP/2 stream to an endpoint (RFC 9113). Frames, windows and limits are the `h2` crate's; here are the rules of going
+//! from one version to the other, and a stream as a side of an exchange. Those of clients are in
+//! [`server`](crate::wire::server).
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -7,27 +8,18 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::ext::Protocol;
-use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Uri};
 
 use crate::wire::body::{Encoder, Framing, is_trailer};
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::{BodyError, HeadError, Piece};
 use crate::wire::parse::Refused;
 
-/// What a client may send of one body before the endpoint takes it.
-pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
-
-/// What a client begins with that knows that HTTP/2 is spoken (RFC 9113, 3.4).
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 /// Where a stream stands.
 enum Role {
-    /// A request came; its answer has not begun.
-    Asked(SendResponse<Bytes>),
     /// A request can be made.
     Free(SendRequest<Bytes>, &'static str),
     /// It was made; its answer has not come.
@@ -66,42 +58,6 @@ impl Stream {
         }
     }
 
-    /// A request that came; its head is put into `head`. `None`: it is malformed in a way that the crate lets pass, and
-    /// was refused.
-    pub(crate) fn accepted(
-        request: Request<RecvStream>,
-        mut respond: SendResponse<Bytes>,
-        head: &mut Head,
-    ) -> Option<Stream> {
-        let (mut parts, body) = request.into_parts();
-        // RFC 9113, 8.2.1. In HTTP/1.1 such space is no part of a value; here it would be one on one hop and not on the next.
-        let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| b" \t".contains(byte));
-        if parts.headers.values().any(|value| is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())) {
-            respond.send_reset(Reason::PROTOCOL_ERROR);
-            return None;
-        }
-        head.clear();
-        head.version = Version::Http2;
-        let target = parts.uri.path_and_query().map_or("*", PathAndQuery::as_str);
-        head.set_request_line(parts.method.as_str().as_bytes(), target.as_bytes());
-        if let Some(protocol) = parts.extensions.get::<Protocol>() {
-            head.extended_connect = true;
-            head.push_known(Name::Upgrade, protocol.as_str().as_bytes());
-            head.push_known(Name::Connection, b"upgrade");
-        }
-        if let Some(authority) = parts.uri.authority() {
-            head.push_known(Name::Host, authority.as_str().as_bytes());
-            // What says the same again is not needed (RFC 9113, 8.3.1); another one makes two, which are refused.
-            if parts.headers.get_all(HOST).iter().all(|host| host.as_bytes() == authority.as_str().as_bytes()) {
-                parts.headers.remove(HOST);
-            }
-        }
-        fields(&parts.headers, head);
-        let mut stream = Stream::new(Role::Asked(respond));
-        stream.receive(body);
-        Some(stream)
-    }
-
     /// A request that is to be made on this connection.
     pub(crate) fn free(sender: SendRequest<Bytes>, scheme: &'static str) -> Stream {
         Stream::new(Role::Free(sender, scheme))
@@ -130,7 +86,7 @@ impl Stream {
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         match &mut self.role {
             Role::Free(sender, _) => sender.poll_ready(cx).map(|ready| ready.is_ok()),
-            Role::Asked(_) | Role::Asking(_) | Role::Untouched | Role::Open => Poll::Ready(true),
+            Role::Asking(_) | Role::Untouched | Role::Open => Poll::Ready(true),
         }
     }
 
@@ -187,22 +143,6 @@ impl Stream {
                 }))
             }
         }
-    }
-
-    pub(crate) fn begin_answer(&mut self, head: &Head, framing: Framing) {
-        let Role::Asked(respond) = &mut self.role else { return };
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
-        let interim = head.status < 200;
-        to_map(head, response.headers_mut());
-        if interim {
-            // A client that is gone is found out later.
-            let _ = respond.send_informational(response);
-            return;
-        }
-        self.send = respond.send_response(response, framing == Framing::None).ok();
-        self.encoder = encoder(head, framing);
-        self.role = Role::Open;
     }
 
     /// The answer was to `CONNECT`: what follows are bytes both ways.
@@ -304,19 +244,9 @@ impl Stream {
 
     /// Whether the other end has given the stream up.
     pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match (&mut self.role, &mut self.send) {
-            (Role::Asked(respond), _) => respond.poll_reset(cx).map(drop),
-            (_, Some(send)) => send.poll_reset(cx).map(drop),
-            _ => Poll::Pending,
-        }
-    }
-
-    /// Breaks the stream off, so that what was sent does not look whole.
-    pub(crate) fn reset(&mut self) {
-        match (&mut self.role, &mut self.send) {
-            (Role::Asked(respond), _) => respond.send_reset(Reason::INTERNAL_ERROR),
-            (_, Some(send)) => send.send_reset(Reason::INTERNAL_ERROR),
-            _ => {}
+        match &mut self.send {
+            Some(send) => send.poll_reset(cx).map(drop),
+            None => Poll::Pending,
         }
     }
 }
@@ -338,22 +268,10 @@ fn other(error: h2::Error) -> io::Error {
     error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
 }
 
-/// The fields of an HTTP/2 message. The cookies of a request may have been sent in pieces (RFC 9113, 8.2.3).
 fn fields(map: &HeaderMap, head: &mut Head) {
-    let mut cookies = Vec::new();
     for (name, value) in map {
-        if *name == http::header::COOKIE {
-            if !cookies.is_empty() {
-                cookies.extend_from_slice(b"; ");
-            }
-            cookies.extend_from_slice(value.as_bytes());
-        } else {
-            // What an endpoint puts around a value is no part of it.
-            head.push(name.as_str().as_bytes(), value.as_bytes().trim_ascii());
-        }
-    }
-    if !cookies.is_empty() {
-        head.push_known(Name::Cookie, &cookies);
+        // What an endpoint puts around a value is no part of it.
+        head.push(name.as_str().as_bytes(), value.as_bytes().trim_ascii());
     }
 }
 

@@ -7,18 +7,23 @@ use crate::wire::body::Framing;
 use crate::wire::buffer;
 use crate::wire::head::Head;
 use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
-use crate::wire::http2::{self, Stream};
+use crate::wire::http2::Stream;
+use crate::wire::server::STREAM_WINDOW;
+use crate::wire::server::stream::ServerStream;
 use crate::wire::socket::Socket;
 use crate::wire::splice::{self, Pipe};
 
 /// The head of an answer is no longer.
-const MAX_ANSWER_HEAD: usize = 256 << 10;
+pub(crate) const MAX_ANSWER_HEAD: usize = 256 << 10;
 
 /// The client's or the endpoint's end.
 #[derive(Debug)]
 pub(crate) enum Side {
     Http1(Box<Wire>),
+    /// To an endpoint.
     Http2(Box<Stream>),
+    /// Of a client.
+    Served(Box<ServerStream>),
 }
 
 /// Which end broke.
@@ -46,25 +51,17 @@ impl Side {
     /// Begins a request: its head goes out with what follows.
     pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) {
         match self {
-            Side::Http1(wire) => {
-                wire.begin();
-                let out = wire.out();
-                out.extend_from_slice(head.method_bytes());
-                out.push(b' ');
-                out.extend_from_slice(head.target_bytes());
-                out.extend_from_slice(b" HTTP/1.1\r\n");
-                head.write_fields(out);
-                out.extend_from_slice(b"\r\n");
-                wire.announce_body(framing);
-            }
+            Side::Http1(wire) => wire.begin_request(head, framing),
             Side::Http2(stream) => stream.begin_request(head, framing),
+            // Clients are asked nothing.
+            Side::Served(_) => {}
         }
     }
 
     /// Waits until a request can be made. False: none can any more.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         match self {
-            Side::Http1(_) => Poll::Ready(true),
+            Side::Http1(_) | Side::Served(_) => Poll::Ready(true),
             Side::Http2(stream) => stream.poll_ready(cx),
         }
     }
@@ -74,15 +71,7 @@ impl Side {
         match self {
             Side::Http1(_) => false,
             Side::Http2(stream) => stream.is_bodiless(),
-        }
-    }
-
-    /// Breaks off, so that what was sent does not look whole.
-    pub(crate) fn reset(&mut self) {
-        match self {
-            // It looks broken when it is closed.
-            Side::Http1(_) => {}
-            Side::Http2(stream) => stream.reset(),
+            Side::Served(stream) => stream.is_read(),
         }
     }
 
@@ -91,6 +80,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.poll_answer(cx, head, MAX_ANSWER_HEAD),
             Side::Http2(stream) => stream.poll_answer(cx, head),
+            Side::Served(_) => Poll::Ready(Ok(false)),
         }
     }
 
@@ -99,7 +89,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.expect_body(framing),
             // Its frames say it.
-            Side::Http2(_) => {}
+            Side::Http2(_) | Side::Served(_) => {}
         }
     }
 
@@ -118,7 +108,9 @@ impl Side {
                 out.extend_from_slice(b"\r\n");
                 wire.announce_body(framing);
             }
-            Side::Http2(stream) => stream.begin_answer(head, framing),
+            // Endpoints are answered nothing.
+            Side::Http2(_) => {}
+            Side::Served(stream) => stream.begin_answer(head, framing),
         }
     }
 
@@ -127,6 +119,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.has_written(),
             Side::Http2(stream) => stream.has_written(),
+            Side::Served(_) => true,
         }
     }
 
@@ -135,6 +128,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.waiting(),
             Side::Http2(_) => 0,
+            Side::Served(stream) => stream.waiting(),
         }
     }
 
@@ -143,6 +137,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.poll_body(cx),
             Side::Http2(stream) => stream.poll_body(cx),
+            Side::Served(stream) => stream.poll_body(),
         }
     }
 
@@ -151,6 +146,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.consume(n),
             Side::Http2(stream) => stream.consume(n),
+            Side::Served(stream) => stream.consume(n),
         }
     }
 
@@ -159,6 +155,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.trailers(),
             Side::Http2(stream) => stream.trailers(),
+            Side::Served(stream) => stream.trailers(),
         }
     }
 
@@ -167,6 +164,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.poll_send(cx, data),
             Side::Http2(stream) => stream.poll_send(cx, data),
+            Side::Served(stream) => stream.poll_send(data),
         }
     }
 
@@ -175,6 +173,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.finish(trailers),
             Side::Http2(stream) => stream.finish(trailers),
+            Side::Served(stream) => stream.finish(trailers),
         }
     }
 
@@ -182,7 +181,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.poll_flush(cx),
             // The connection's own task writes.
-            Side::Http2(_) => Poll::Ready(Ok(())),
+            Side::Http2(_) | Side::Served(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -191,6 +190,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.poll_left(cx),
             Side::Http2(stream) => stream.poll_left(cx),
+            Side::Served(stream) => stream.poll_left(),
         }
     }
 
@@ -199,6 +199,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.poll_gone(cx),
             Side::Http2(stream) => stream.poll_left(cx),
+            Side::Served(stream) => stream.poll_left(),
         }
     }
 
@@ -212,7 +213,7 @@ impl Side {
         match self {
             Side::Http1(wire) if body == 0 && wire.unread().is_empty() => 0,
             Side::Http1(_) => buffer::SMALL,
-            Side::Http2(_) => body.min(http2::STREAM_WINDOW as usize),
+            Side::Http2(_) | Side::Served(_) => body.min(STREAM_WINDOW as usize),
         }
     }
 
@@ -221,6 +222,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.is_read(),
             Side::Http2(stream) => stream.is_read(),
+            Side::Served(stream) => stream.is_read(),
         }
     }
 
@@ -229,6 +231,7 @@ impl Side {
         match self {
             Side::Http1(wire) => !wire.unread().is_empty(),
             Side::Http2(stream) => stream.has_unread(),
+            Side::Served(stream) => stream.has_unread(),
         }
     }
 
@@ -239,6 +242,7 @@ impl Side {
             Side::Http1(_) => {}
             // What is wrong with it is found again where it is used.
             Side::Http2(stream) => drop(stream.poll_body(cx)),
+            Side::Served(stream) => drop(stream.poll_body()),
         }
     }
 
@@ -250,6 +254,7 @@ impl Side {
                 wire.announce_body(Framing::UntilEnd);
             }
             Side::Http2(stream) => stream.become_tunnel(),
+            Side::Served(stream) => stream.become_tunnel(),
         }
     }
 
@@ -258,7 +263,7 @@ impl Side {
         match self {
             Side::Http1(wire) => wire.poll_shutdown(cx),
             // Its end was told with the last frame.
-            Side::Http2(_) => Poll::Ready(Ok(())),
+            Side::Http2(_) | Side::Served(_) => Poll::Ready(Ok(())),
         }
     }
 }

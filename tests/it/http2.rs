@@ -1118,27 +1118,80 @@ async fn a_head_that_never_ends_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn frames_that_ask_for_answers_cost_only_those_who_send_them() {
+async fn streams_that_the_proxy_is_made_to_reset_without_end_end_the_connection() {
+    let (blue, _green, proxy, mut other, before) = flooded().await;
+    let head = block(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/hangs")]);
+    // Each of them breaks a rule of its stream, so that it is the proxy that resets it (CVE-2025-8671).
+    let breaks: [fn(u32) -> Vec<u8>; 4] = [
+        |stream| frame(WINDOW_UPDATE, 0, stream, &[0; 4]),
+        |stream| frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes()),
+        |stream| frame(DATA, 0, stream, b"x"),
+        |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &[]),
+    ];
+    for broken in breaks {
+        let mut client = Raw::connect(proxy.http).await;
+        let mut stream = 1;
+        let ended = flood(&mut client, 4 << 20, || {
+            let mut bytes = frame(HEADERS, END_HEADERS | END_STREAM, stream, &head);
+            bytes.extend(broken(stream));
+            stream += 2;
+            bytes
+        })
+        .await;
+        assert!(ended, "{stream} streams were taken");
+    }
+    assert!(blue.heads().len() < 2000, "{} reached the endpoint", blue.heads().len());
+    unharmed(&proxy, before, &mut other).await;
+    proxy.until("all are given up", |status| status["blue"]["requests"] == 0).await;
+}
+
+#[tokio::test]
+async fn frames_that_bring_nothing_on_end_the_connection() {
     let (_blue, _green, proxy, mut other, before) = flooded().await;
     let settings = frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]).repeat(100);
     let ping = frame(PING, 0, 0, &[7; 8]).repeat(100);
     let window = frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()).repeat(100);
-    for bytes in [settings, ping, window] {
+    let priority = frame(2, 0, 1, &[0; 5]).repeat(100);
+    let unknown = frame(0xee, 0, 0, &[]).repeat(100);
+    for bytes in [settings, ping, window, priority, unknown] {
         // The answers are not read.
         let mut client = Raw::connect(proxy.http).await;
-        flood(&mut client, 32 << 20, || bytes.clone()).await;
+        assert!(flood(&mut client, 32 << 20, || bytes.clone()).await, "{:?}", &bytes[..9]);
         unharmed(&proxy, before, &mut other).await;
     }
 }
 
 #[tokio::test]
-async fn empty_pieces_of_a_body_without_end_harm_nobody_else() {
+async fn empty_pieces_of_a_body_without_end_end_the_connection() {
     let (_blue, _green, proxy, mut other, before) = flooded().await;
     let mut client = Raw::connect(proxy.http).await;
     let head = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/echo")];
     client.send(frame(HEADERS, END_HEADERS, 1, &block(&head))).await;
-    flood(&mut client, 8 << 20, || frame(DATA, 0, 1, &[]).repeat(100)).await;
+    assert!(flood(&mut client, 8 << 20, || frame(DATA, 0, 1, &[]).repeat(100)).await);
     unharmed(&proxy, before, &mut other).await;
+}
+
+#[tokio::test]
+async fn a_client_that_opens_windows_and_reads_nothing_costs_a_buffer() {
+    let (_blue, _green, proxy, mut other, before) = flooded().await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = Raw::connect(proxy.http).await;
+        client.send(frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff])).await;
+        client.send(frame(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes())).await;
+        let head =
+            block(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/bytes?100000000")]);
+        for stream in 0..10 {
+            client.send(frame(HEADERS, END_HEADERS | END_STREAM, 2 * stream + 1, &head)).await;
+        }
+        clients.push(client);
+    }
+    for _ in 0..20 {
+        assert_eq!(other.get("/").await.text(), "blue");
+    }
+    // Each of the two hundred has a connection to the endpoint, with a block of what came.
+    let grown = resident(&proxy).saturating_sub(before);
+    assert!(grown < 64, "{grown} MiB for what nobody reads");
 }
 
 #[tokio::test]
@@ -1183,6 +1236,23 @@ async fn a_connection_that_breaks_the_framing_is_ended() {
         ("settings of no length", frame(SETTINGS, 0, 0, &[1])),
         ("settings with an answer inside", frame(SETTINGS, ACK, 0, &[0; 6])),
         ("a window that overflows", frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes())),
+        ("a window that opens by nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4])),
+        ("a window of a stream that is idle", frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes())),
+        ("a reset of a stream that is idle", frame(RST_STREAM, 0, 1, &[0; 4])),
+        ("a reset of no stream", frame(RST_STREAM, 0, 0, &[0; 4])),
+        ("a reset of no length", frame(RST_STREAM, 0, 1, &[0; 3])),
+        ("a head on no stream", frame(HEADERS, END_HEADERS | END_STREAM, 0, &block(&GET))),
+        ("a ping of a stream", frame(PING, 0, 1, &[0; 8])),
+        ("a ping that is too long", frame(PING, 0, 0, &[0; 9])),
+        ("settings of a stream", frame(SETTINGS, 0, 1, &[])),
+        ("a promise", frame(5, END_HEADERS, 1, &[0, 0, 0, 2])),
+        ("a head that goes on and never began", frame(CONTINUATION, END_HEADERS, 1, &block(&GET))),
+        ("more padding than there is", frame(HEADERS, END_HEADERS | END_STREAM | 8, 1, &[9, 0x82])),
+        ("padding of no length", frame(HEADERS, END_HEADERS | END_STREAM | 8, 1, &[])),
+        (
+            "more padding of data than there is",
+            [frame(HEADERS, END_HEADERS, 1, &block(&GET)), frame(DATA, 8, 1, &[200])].concat(),
+        ),
         (
             "a stream number that goes back",
             [

@@ -92,7 +92,6 @@ async fn sent(framing: Framing, pieces: &[&[u8]], narrow: usize) -> Vec<u8> {
         all
     });
     let mut wire = Wire::new(ours);
-    wire.begin();
     wire.out().extend_from_slice(b"HEAD\r\n\r\n");
     wire.announce_body(framing);
     for piece in pieces {

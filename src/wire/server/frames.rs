@@ -1,0 +1,380 @@
+//! Reading frames (RFC 9113, 5.1 and 6): what each of them does to its stream, or to the connection.
+
+use crate::wire::body::Framing;
+use crate::wire::frame::{self, Code, FrameHead, flag, kind, setting};
+use crate::wire::head::{Head, Name};
+use crate::wire::hpack;
+use crate::wire::request::{Reader, Unusable};
+use crate::wire::server::places::PLACES;
+use crate::wire::server::{Block, Closed, Core, Event, FAREWELL, Leaving, PREFACE, RESET, STREAM_WINDOW, Stream};
+
+/// What a block of fields may have more than its fields when they are unpacked: numbers, and fields that are too large by a
+/// bit, which is answered.
+const BLOCK_MORE: usize = 16 << 10;
+/// A block comes in no more frames than this, and one for each KiB.
+const BLOCK_FRAMES: usize = 16;
+
+impl Core {
+    /// Reads frames from the beginning of `input`, up to one that begins a request: how much was used. `head` is what that is
+    /// read into.
+    pub(crate) fn read(&mut self, input: &[u8], head: &mut Head) -> (usize, Event) {
+        let mut used = 0;
+        loop {
+            if self.over {
+                return (used, Event::Over);
+            }
+            match self.read_frame(&input[used..], head) {
+                Ok(Some((length, began))) => {
+                    used += length;
+                    if let Some(place) = began {
+                        return (used, Event::Request(place));
+                    }
+                }
+                Ok(None) => return (used, Event::More),
+                Err(code) => self.end(code),
+            }
+        }
+    }
+
+    /// One frame: its length, and the place of the request that it began. `None`: it is not complete.
+    fn read_frame(&mut self, input: &[u8], head: &mut Head) -> Result<Option<(usize, Option<usize>)>, Code> {
+        if !self.has_preface {
+            let seen = input.len().min(PREFACE.len());
+            if input[..seen] != PREFACE[..seen] {
+                return Err(Code::Protocol);
+            }
+            self.has_preface = seen == PREFACE.len();
+            return Ok(self.has_preface.then_some((PREFACE.len(), None)));
+        }
+        let Some(frame) = FrameHead::read(input) else { return Ok(None) };
+        if frame.length > frame::LARGEST {
+            return Err(Code::FrameSize);
+        }
+        // A block of fields is one thing, whatever it was cut into (RFC 9113, 4.3).
+        let within = self.block.as_ref().map(|block| block.stream);
+        if within.is_some_and(|stream| frame.kind != kind::CONTINUATION || frame.stream != stream)
+            || within.is_none() && frame.kind == kind::CONTINUATION
+            || !self.has_settings && frame.kind != kind::SETTINGS
+        {
+            return Err(Code::Protocol);
+        }
+        let Some(payload) = input.get(frame::HEAD..frame::HEAD + frame.length) else { return Ok(None) };
+        let began = self.take_frame(frame, payload, head)?;
+        Ok(Some((frame::HEAD + frame.length, began)))
+    }
+
+    fn take_frame(&mut self, frame: FrameHead, payload: &[u8], head: &mut Head) -> Result<Option<usize>, Code> {
+        let of_stream = match frame.kind {
+            kind::DATA | kind::HEADERS | kind::PRIORITY | kind::RST_STREAM | kind::CONTINUATION => Some(true),
+            kind::SETTINGS | kind::PING | kind::GOAWAY => Some(false),
+            _ => None,
+        };
+        if of_stream.is_some_and(|of_stream| of_stream != (frame.stream != 0)) {
+            return Err(Code::Protocol);
+        }
+        match frame.kind {
+            kind::DATA => self.data(frame, payload)?,
+            kind::HEADERS => return self.headers(frame, payload, head),
+            kind::CONTINUATION => return self.continuation(frame, payload, head),
+            kind::RST_STREAM => self.rst_stream(frame.stream, payload)?,
+            kind::SETTINGS => self.settings(frame, payload)?,
+            kind::PING => self.ping(frame, payload)?,
+            kind::WINDOW_UPDATE => self.window_update(frame.stream, payload)?,
+            kind::PUSH_PROMISE => return Err(Code::Protocol),
+            kind::PRIORITY if payload.len() != 5 => return Err(Code::FrameSize),
+            kind::GOAWAY if payload.len() < 8 => return Err(Code::FrameSize),
+            // What else there may be is passed over (RFC 9113, 4.1 and 5.3).
+            _ => self.fruitless += 1,
+        }
+        Ok(None)
+    }
+
+    /// Where a stream is that was not reset.
+    pub(super) fn place(&self, id: u32) -> Option<usize> {
+        self.ids.iter().position(|known| *known == id).filter(|_| !matches!(id, 0 | RESET))
+    }
+
+    /// No such stream was begun.
+    pub(super) fn is_idle(&self, id: u32) -> bool {
+        id > self.last && !matches!(self.leaving, Leaving::After(_)) || id.is_multiple_of(2)
+    }
+
+    fn data(&mut self, frame: FrameHead, payload: &[u8]) -> Result<(), Code> {
+        let id = frame.stream;
+        if self.is_idle(id) {
+            return Err(Code::Protocol);
+        }
+        self.recv_window -= payload.len() as i64;
+        if self.recv_window < 0 {
+            return Err(Code::FlowControl);
+        }
+        let data = unpadded(frame, payload)?;
+        let ends = frame.has(flag::END_STREAM);
+        let Some(place) = self.place(id) else {
+            self.give_back(payload.len());
+            return self.after_the_end(id);
+        };
+        self.give_back(payload.len() - data.len());
+        let stream = &mut self.streams[place];
+        stream.recv_window -= payload.len() as i64;
+        let wrong = if stream.received {
+            Some(Code::StreamClosed)
+        } else if stream.recv_window < 0 {
+            Some(Code::FlowControl)
+        } else {
+            let length = data.len() as u64;
+            // RFC 9113, 8.1.1.
+            let fits = stream.missing.is_none_or(|missing| if ends { missing == length } else { missing >= length });
+            if fits { None } else { Some(Code::Protocol) }
+        };
+        if let Some(code) = wrong {
+            self.give_back(data.len());
+            self.reset(place, code);
+            return Ok(());
+        }
+        if let Some(missing) = &mut stream.missing {
+            *missing -= data.len() as u64;
+        }
+        stream.recv_window += (payload.len() - data.len()) as i64 * i64::from(!ends);
+        stream.incoming.extend_from_slice(data);
+        stream.received = ends;
+        self.woken.add(place);
+        if data.is_empty() && !ends {
+            self.fruitless += 1;
+        } else {
+            self.brought_on();
+        }
+        Ok(())
+    }
+
+    /// A frame came for a stream that is over.
+    fn after_the_end(&mut self, id: u32) -> Result<(), Code> {
+        self.fruitless += 1;
+        match self.closed.iter().rev().find(|(closed, _)| *closed == id) {
+            // It was under way when we reset the stream.
+            Some((_, Closed::ByUs)) => Ok(()),
+            Some((_, Closed::Whole)) => Err(Code::StreamClosed),
+            Some((_, Closed::ByClient)) | None if !self.is_late(id) => {
+                self.refuse(id, Code::StreamClosed);
+                Ok(())
+            }
+            Some((_, Closed::ByClient)) | None => Ok(()),
+        }
+    }
+
+    /// The client began it before it knew that nothing more is taken.
+    fn is_late(&self, id: u32) -> bool {
+        matches!(self.leaving, Leaving::After(last) if id > last)
+    }
+
+    fn headers(&mut self, frame: FrameHead, payload: &[u8], head: &mut Head) -> Result<Option<usize>, Code> {
+        if frame.stream.is_multiple_of(2) {
+            return Err(Code::Protocol);
+        }
+        let mut fields = unpadded(frame, payload)?;
+        if frame.has(flag::PRIORITY) {
+            fields = fields.get(5..).ok_or(Code::FrameSize)?;
+        }
+        let ends = frame.has(flag::END_STREAM);
+        if frame.has(flag::END_HEADERS) {
+            return self.fields(frame.stream, ends, fields, head);
+        }
+        self.block = Some(Block { stream: frame.stream, ends, bytes: fields.to_vec(), frames: 0 });
+        Ok(None)
+    }
+
+    fn continuation(&mut self, frame: FrameHead, payload: &[u8], head: &mut Head) -> Result<Option<usize>, Code> {
+        let Some(block) = &mut self.block else { return Err(Code::Protocol) };
+        block.bytes.extend_from_slice(payload);
+        block.frames += 1;
+        // It is for the client to say where it ends; not how long it may be.
+        if block.bytes.len() > self.max_head + BLOCK_MORE || block.frames > BLOCK_FRAMES + block.bytes.len() / 1024 {
+            return Err(Code::EnhanceYourCalm);
+        }
+        if !frame.has(flag::END_HEADERS) {
+            return Ok(None);
+        }
+        let Some(block) = self.block.take() else { return Err(Code::Protocol) };
+        self.fields(block.stream, block.ends, &block.bytes, head)
+    }
+
+    /// A whole block of fields: a request begins, or its trailers are here.
+    fn fields(&mut self, id: u32, ends: bool, block: &[u8], head: &mut Head) -> Result<Option<usize>, Code> {
+        if let Some(place) = self.place(id) {
+            self.trailers(place, ends, block)?;
+            return Ok(None);
+        }
+        let read = self.unpack(block, head)?;
+        if self.is_late(id) {
+            self.fruitless += 1;
+            return Ok(None);
+        }
+        if id <= self.last {
+            let known = self.closed.iter().any(|(closed, _)| *closed == id);
+            // It was skipped, or is long over: numbers only grow (RFC 9113, 5.1.1).
+            if !known {
+                return Err(Code::Protocol);
+            }
+            self.after_the_end(id)?;
+            return Ok(None);
+        }
+        self.last = id;
+        if self.open == PLACES {
+            self.refuse(id, Code::RefusedStream);
+            return Ok(None);
+        }
+        match read.and_then(|()| length_of(head, ends).ok_or(Unusable::Malformed)) {
+            Ok(missing) => Ok(Some(self.begin(id, ends, missing))),
+            Err(Unusable::Malformed) => {
+                self.refuse(id, Code::Protocol);
+                Ok(None)
+            }
+            Err(Unusable::TooLarge) => {
+                head.clear();
+                head.set_status_line(431, b"");
+                head.push_known(Name::ContentLength, b"0");
+                self.write_answer(id, head, true);
+                if ends {
+                    self.remember(id, Closed::Whole);
+                    self.fruitless += 1;
+                } else {
+                    self.refuse(id, Code::NoError);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Unpacks a block in any case: later ones depend on it.
+    fn unpack(&mut self, block: &[u8], head: &mut Head) -> Result<Result<(), Unusable>, Code> {
+        let mut reader = Reader::request(head, &mut self.scratch, self.max_head);
+        let unpacked = self.fields.decode(block, |name, value| reader.take(name, value));
+        unpacked.map_err(|hpack::Malformed| Code::Compression)?;
+        let read = reader.finish();
+        self.fields.shrink();
+        self.scratch.shrink();
+        Ok(read)
+    }
+
+    fn trailers(&mut self, place: usize, ends: bool, block: &[u8]) -> Result<(), Code> {
+        let stream = &mut self.streams[place];
+        let mut reader = Reader::trailers(&mut stream.trailers, &mut self.scratch, self.max_head);
+        let unpacked = self.fields.decode(block, |name, value| reader.take(name, value));
+        unpacked.map_err(|hpack::Malformed| Code::Compression)?;
+        let wrong = if stream_is_over(reader.finish(), ends, stream.missing) { None } else { Some(Code::Protocol) };
+        let wrong = if stream.received { Some(Code::StreamClosed) } else { wrong };
+        match wrong {
+            Some(code) => self.reset(place, code),
+            None => {
+                stream.received = true;
+                self.woken.add(place);
+            }
+        }
+        Ok(())
+    }
+
+    /// A stream takes a place.
+    fn begin(&mut self, id: u32, ends: bool, missing: Option<u64>) -> usize {
+        let place = self.ids.iter().position(|known| *known == 0).unwrap_or(self.ids.len());
+        let stream = Stream {
+            send_window: self.first_window,
+            recv_window: STREAM_WINDOW.into(),
+            missing,
+            received: ends,
+            ..Stream::default()
+        };
+        if place == self.ids.len() {
+            self.ids.push(id);
+            self.streams.push(stream);
+        } else {
+            self.ids[place] = id;
+            self.streams[place] = stream;
+        }
+        self.open += 1;
+        self.woken.add(place);
+        self.brought_on();
+        place
+    }
+
+    fn rst_stream(&mut self, id: u32, payload: &[u8]) -> Result<(), Code> {
+        if payload.len() != 4 {
+            return Err(Code::FrameSize);
+        }
+        match self.place(id) {
+            Some(place) => self.take_out(place, Closed::ByClient),
+            None if self.is_idle(id) => return Err(Code::Protocol),
+            None => self.fruitless += 1,
+        }
+        Ok(())
+    }
+
+    fn settings(&mut self, frame: FrameHead, payload: &[u8]) -> Result<(), Code> {
+        self.fruitless += 1;
+        if frame.has(flag::ACK) {
+            return if payload.is_empty() && self.has_settings { Ok(()) } else { Err(Code::FrameSize) };
+        }
+        if !payload.len().is_multiple_of(6) {
+            return Err(Code::FrameSize);
+        }
+        for setting in payload.chunks_exact(6) {
+            let value = u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]);
+            match u16::from_be_bytes([setting[0], setting[1]]) {
+                setting::HEADER_TABLE_SIZE => self.written.allow(value),
+                setting::ENABLE_PUSH if value > 1 => return Err(Code::Protocol),
+                setting::INITIAL_WINDOW_SIZE => self.first_window(value)?,
+                setting::MAX_FRAME_SIZE => {
+                    if !(frame::LARGEST as u32..1 << 24).contains(&value) {
+                        return Err(Code::Protocol);
+                    }
+                    self.largest_frame = value as usize;
+                }
+                _ => {}
+            }
+        }
+        self.has_settings = true;
+        frame::write_head(0, kind::SETTINGS, flag::ACK, 0, self.output.tail());
+        Ok(())
+    }
+
+    fn ping(&mut self, frame: FrameHead, payload: &[u8]) -> Result<(), Code> {
+        if payload.len() != 8 {
+            return Err(Code::FrameSize);
+        }
+        self.fruitless += 1;
+        if !frame.has(flag::ACK) {
+            frame::write_ping(flag::ACK, payload, self.output.tail());
+        } else if payload == FAREWELL && self.leaving == Leaving::Told {
+            self.leaving = Leaving::After(self.last);
+            frame::write_goaway(self.last, Code::NoError, self.output.tail());
+        }
+        Ok(())
+    }
+}
+
+/// What is between the padding.
+fn unpadded(frame: FrameHead, payload: &[u8]) -> Result<&[u8], Code> {
+    if !frame.has(flag::PADDED) {
+        return Ok(payload);
+    }
+    let (padding, rest) = payload.split_first().ok_or(Code::FrameSize)?;
+    let length = rest.len().checked_sub(usize::from(*padding)).ok_or(Code::Protocol)?;
+    Ok(&rest[..length])
+}
+
+/// How much is to come, if the head says it. `None`: that is not what comes.
+fn length_of(head: &Head, ends: bool) -> Option<Option<u64>> {
+    if !head.has(Name::ContentLength) {
+        return Some(None);
+    }
+    let told = match Framing::of_request(head, false) {
+        Ok(Framing::Length(length)) => length,
+        Ok(_) => 0,
+        Err(_) => return None,
+    };
+    (!ends || told == 0).then_some(Some(told))
+}
+
+/// Whether these are trailers, and all of the body is here.
+fn stream_is_over(read: Result<(), Unusable>, ends: bool, missing: Option<u64>) -> bool {
+    read.is_ok() && ends && missing.is_none_or(|missing| missing == 0)
+}

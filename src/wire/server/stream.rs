@@ -1,0 +1,196 @@
+//! A stream of a client's connection, as a side of an exchange.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::task::Poll;
+
+use crate::wire::body::{Encoder, Framing};
+use crate::wire::frame::{self, Code};
+use crate::wire::head::{Head, Version};
+use crate::wire::http1::{BodyError, Piece};
+use crate::wire::server::{Closed, Core, RESET};
+
+/// A stream. It has its place until it is dropped.
+#[derive(Debug)]
+pub(crate) struct ServerStream {
+    core: Rc<RefCell<Core>>,
+    place: usize,
+    encoder: Encoder,
+    /// What was taken over of the body, and how much of it is used.
+    piece: Vec<u8>,
+    used: usize,
+    /// All of the body was used, and its trailers are here.
+    read: bool,
+    trailers: Head,
+    /// The end of the answer was written.
+    ended: bool,
+}
+
+impl ServerStream {
+    /// The stream whose request was found in this place.
+    pub(crate) fn new(core: Rc<RefCell<Core>>, place: usize) -> ServerStream {
+        let mut stream = ServerStream {
+            core,
+            place,
+            encoder: Encoder::Over,
+            piece: Vec::new(),
+            used: 0,
+            read: false,
+            trailers: Head::default(),
+            ended: false,
+        };
+        stream.take_in();
+        stream
+    }
+
+    /// Takes over what came.
+    fn take_in(&mut self) {
+        let mut core = self.core.borrow_mut();
+        let stream = &mut core.streams[self.place];
+        self.piece.clear();
+        self.used = 0;
+        std::mem::swap(&mut self.piece, &mut stream.incoming);
+        if self.piece.is_empty() {
+            // Who waits holds no buffer.
+            stream.incoming = Vec::new();
+            if stream.received && !stream.reset {
+                self.trailers = std::mem::take(&mut stream.trailers);
+                self.read = true;
+            }
+        }
+    }
+
+    pub(crate) fn has_unread(&self) -> bool {
+        self.used < self.piece.len()
+    }
+
+    /// The request has no body, whatever its head says; or none of it is left.
+    pub(crate) fn is_read(&self) -> bool {
+        self.read
+    }
+
+    fn is_reset(&self) -> bool {
+        self.core.borrow().streams[self.place].reset
+    }
+
+    /// Whether the client has given it up; its place is told when it does.
+    pub(crate) fn poll_left(&self) -> Poll<()> {
+        if self.is_reset() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// So much waits for a client that is slow to read.
+    pub(crate) fn waiting(&self) -> usize {
+        self.core.borrow().output.bytes().len()
+    }
+
+    pub(crate) fn poll_body(&mut self) -> Poll<Result<Piece<'_>, BodyError>> {
+        if !self.has_unread() && !self.read {
+            self.take_in();
+        }
+        if self.has_unread() {
+            return Poll::Ready(Ok(Piece::Data(&self.piece[self.used..])));
+        }
+        match self.read {
+            true => Poll::Ready(Ok(Piece::End)),
+            false if self.is_reset() => Poll::Ready(Err(io::Error::from(io::ErrorKind::ConnectionReset).into())),
+            false => Poll::Pending,
+        }
+    }
+
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.used += n;
+        debug_assert!(self.used <= self.piece.len());
+        self.core.borrow_mut().consumed(self.place, n);
+        if !self.has_unread() {
+            self.take_in();
+        }
+    }
+
+    pub(crate) fn trailers(&self) -> &Head {
+        &self.trailers
+    }
+
+    /// Begins an answer; also an interim one.
+    pub(crate) fn begin_answer(&mut self, head: &Head, framing: Framing) {
+        let mut core = self.core.borrow_mut();
+        if core.streams[self.place].reset || self.ended {
+            return;
+        }
+        let interim = head.status < 200;
+        self.ended = !interim && framing == Framing::None;
+        let id = core.ids[self.place];
+        core.write_answer(id, head, self.ended);
+        if !interim {
+            self.encoder = match framing {
+                // Behind a body that comes from HTTP/2 there may be trailers, whatever its head says of its length.
+                Framing::Length(_) if head.version == Version::Http2 => Encoder::UntilEnd,
+                _ => Encoder::new(framing),
+            };
+        }
+    }
+
+    /// The answer was to `CONNECT`: what follows are bytes both ways.
+    pub(crate) fn become_tunnel(&mut self) {
+        self.encoder = Encoder::UntilEnd;
+    }
+
+    pub(crate) fn poll_send(&mut self, data: &[u8]) -> Poll<io::Result<usize>> {
+        let mut core = self.core.borrow_mut();
+        if core.streams[self.place].reset || self.ended {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let left = match self.encoder {
+            Encoder::Length(left) => Some(left),
+            _ => None,
+        };
+        let data = left.map_or(data, |left| &data[..data.len().min(usize::try_from(left).unwrap_or(usize::MAX))]);
+        let n = core.write_data(self.place, data, left == Some(data.len() as u64));
+        if n == 0 {
+            return Poll::Pending;
+        }
+        if let Encoder::Length(left) = &mut self.encoder {
+            *left -= n as u64;
+            self.ended = *left == 0;
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    pub(crate) fn finish(&mut self, trailers: &Head) {
+        let mut core = self.core.borrow_mut();
+        let open = matches!(self.encoder, Encoder::Chunked { .. } | Encoder::UntilEnd);
+        if open && !self.ended && !core.streams[self.place].reset {
+            let id = core.ids[self.place];
+            core.write_end(id, trailers);
+            self.ended = true;
+        }
+        self.encoder = Encoder::Over;
+    }
+}
+
+impl Drop for ServerStream {
+    fn drop(&mut self) {
+        let unread = self.piece.len() - self.used;
+        self.core.borrow_mut().release(self.place, self.ended, unread);
+    }
+}
+
+impl Core {
+    /// The exchange in this place is over. What is not whole is broken off, so that it does not look whole.
+    fn release(&mut self, place: usize, ended: bool, unread: usize) {
+        let stream = std::mem::take(&mut self.streams[place]);
+        let id = std::mem::replace(&mut self.ids[place], 0);
+        self.open -= 1;
+        if id != RESET && !self.over {
+            if ended && stream.received {
+                self.remember(id, Closed::Whole);
+            } else {
+                // An answer before the end of the request asks for no more of it (RFC 9113, 8.1).
+                let code = if ended { Code::NoError } else { Code::Internal };
+                frame::write_reset(id, code, self.output.tail());
+                self.remember(id, Closed::ByUs);
+            }
+        }
+        self.give_back(unread + stream.incoming.len());
+    }
+}
