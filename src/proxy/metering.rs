@@ -131,18 +131,15 @@ impl Worker {
         if let Some(class) = class {
             counting.bad(&metered, class);
         }
-        match outcome {
-            // Failing fast is no way to be fast.
-            Outcome::Bad(_) => counting.slow(&mut metered, u64::MAX),
-            _ if metered.timed => {}
-            _ => {
-                let took = micros(self.now() - metered.began);
-                // Of what was given up only the least is known.
-                if outcome != Outcome::Abort {
-                    counting.arm.took(took);
-                }
-                counting.slow(&mut metered, took);
+        if !metered.timed {
+            let took = micros(self.now() - metered.began);
+            // Of what was given up only the least is known, and what failed was no answer.
+            if matches!(outcome, Outcome::Good | Outcome::ClientError) {
+                counting.arm.took(took);
             }
+            // One that failed at once is an error and no more: as slow it would be counted twice, and errors that are
+            // tolerated would come back as latency.
+            counting.slow(&mut metered, took);
         }
         if metered.unnamed && outcome == Outcome::Good {
             let (segment, whole) = first_segment(path);

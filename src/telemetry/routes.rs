@@ -156,10 +156,10 @@ impl Routes {
 
     /// A request for a first segment that has no route has succeeded: it gets one, while there are some left.
     pub fn discovered(&self, segment: &[u8], whole: bool) {
-        let Some(name) = std::str::from_utf8(segment).ok().filter(|name| is_name(name, whole)) else { return };
         if self.version.load(Ordering::Relaxed) >= DISCOVERED as u64 {
             return;
         }
+        let Some(name) = std::str::from_utf8(segment).ok().filter(|name| is_name(name, whole)) else { return };
         let name = format!("/{name}");
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.discovered.len() == DISCOVERED || taken.discovered.iter().any(|id| *self.get(*id).name == *name) {

@@ -407,7 +407,12 @@ impl World {
         // What it forbids is judged by what was known before.
         self.live.lineage = self.rollout.view().decision.lineage;
         let mut effects = Vec::new();
+        let relabels = matches!(event, Event::Configured(_));
         self.rollout.handle(self.now(), event, &mut effects);
+        // A new label counts at once, and may allow a way back that waits for it.
+        if relabels {
+            self.live.lineage = self.rollout.view().decision.lineage;
+        }
         self.carry_out(effects);
     }
 
