@@ -1,7 +1,7 @@
 //! The command line: a client of the admin API like any other, and the way to run the proxy.
 //!
 //! What a command prints on standard output is its result; why it failed goes to standard error, and into the exit code:
-//! 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard, 4 the proxy can't be reached, 5 timed out.
+//! 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard (or taken back), 4 the proxy can't be reached, 5 timed out.
 
 mod args;
 mod canary;

@@ -392,8 +392,8 @@ impl Controller {
                 tokio::task::spawn_blocking(move || answer.send(ticks::known(&state)));
             }
             Request::Record(id, answer) => {
-                let state = self.config.state.dir.clone();
-                tokio::task::spawn_blocking(move || answer.send(ticks::text(&state, id)));
+                let read = self.analysis.record(id);
+                tokio::task::spawn_blocking(move || answer.send(read()));
             }
             Request::Reload(answer) => {
                 let inputs = self.inputs.clone();

@@ -21,7 +21,7 @@ const COMMON: &str = "Common options";
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard (the reason is printed), \
-                  4 the proxy can't be reached, 5 timed out while waiting."
+                  or the release that was followed was taken back, 4 the proxy can't be reached, 5 timed out while waiting."
 )]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -80,7 +80,7 @@ impl Controller {
             }),
             known_good_in: view.known_good_at.map(|at| at.saturating_duration_since(Instant::now())),
             view,
-            analysis: self.analysis_report(),
+            analysis: self.analysis.report(),
             waiting: self.publisher.waiting(),
             colors,
             config_error: self.config_error.as_ref().map(|error| error.render(false)),
@@ -95,12 +95,6 @@ impl Controller {
             access_log_dropped: self.access_log.dropped(),
             sinks: self.notices.status(),
         }
-    }
-
-    /// Where the judge of the deployment in force stands.
-    #[expect(clippy::unused_self, reason = "the judge is plugged in here")]
-    fn analysis_report(&self) -> Option<Report> {
-        None
     }
 
     fn certificates(&self) -> Vec<CertificateFacts> {
@@ -144,7 +138,7 @@ impl Controller {
             },
             stores: store_facts(&view),
             durable: view.durable,
-            evidence: evidence(self.analysis_report().as_ref()),
+            evidence: evidence(self.analysis.report().as_ref()),
             phase: match view.phase {
                 Phase::Steady => "steady",
                 Phase::Canary { .. } => "canary",

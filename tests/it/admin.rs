@@ -1,5 +1,6 @@
 //! The admin API over real sockets: who may ask, what is answered to what can't be, and where it listens.
 
+mod canary;
 mod documents;
 mod events;
 mod metrics;

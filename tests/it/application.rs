@@ -352,6 +352,10 @@ async fn answered<S: Stream>(inbound: &mut Inbound<S>, shared: &Shared) -> Optio
                           Surrogate-Control: max-age=600\r\nVary: Accept\r\nX-Cutover-Color: red";
             inbound.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n\r\n")).await
         }
+        // Broken on the color that the query names.
+        "/broken" if query == color => {
+            inbound.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await
+        }
         "/empty" => inbound.send("HTTP/1.1 204 No Content\r\n\r\n").await,
         "/hop" => {
             let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: X-Secret\r\nX-Secret: 1\r\n\

@@ -1,5 +1,6 @@
 //! The command line over the real binary: what it prints, where it finds the proxy, and its exit codes.
 
+mod canary;
 mod check;
 mod demo;
 mod wait;
@@ -433,8 +434,10 @@ async fn the_status_can_be_watched_also_while_the_proxy_is_away() {
 
 #[tokio::test]
 async fn help_pages_and_completions_are_there_for_every_command() {
-    let commands =
-        ["run", "check", "switch", "rollback", "status", "wait", "history", "reload", "demo", "completions", "man"];
+    let commands = [
+        "run", "check", "switch", "rollback", "canary", "replay", "status", "wait", "history", "reload", "demo",
+        "completions", "man",
+    ];
     let help = done(&bare(&["--help"]).await);
     for command in commands {
         assert!(help.contains(&format!("  {command} ")), "{command} is not in {help}");

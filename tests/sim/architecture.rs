@@ -155,8 +155,9 @@ fn the_tests_that_a_document_names_exist() {
     let named = text.split('`').filter_map(|word| word.strip_prefix("it::")).collect::<Vec<_>>();
     assert!(named.len() >= 19, "every row has its test: {named:?}");
     for name in named {
-        let (module, test) = name.split_once("::").expect("a module and a test");
-        let file = fs::read_to_string(root.join(format!("tests/it/{module}.rs"))).expect(name);
+        let (module, test) = name.rsplit_once("::").expect("a module and a test");
+        let path = format!("tests/it/{}.rs", module.replace("::", "/"));
+        let file = fs::read_to_string(root.join(path)).expect(name);
         assert!(file.contains(&format!("fn {test}(")), "there is no test {name}");
     }
 }

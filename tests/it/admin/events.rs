@@ -8,20 +8,20 @@ use crate::proxy::{Proxy, Setup};
 use crate::{soon, until};
 
 /// A stream of events.
-struct Events {
+pub(super) struct Events {
     connection: Connection,
     read: String,
 }
 
 #[derive(Debug)]
-struct Event {
+pub(super) struct Event {
     id: Option<u64>,
     name: String,
-    data: Value,
+    pub(super) data: Value,
 }
 
 impl Events {
-    async fn open(proxy: &Proxy, fields: &str) -> Events {
+    pub(super) async fn open(proxy: &Proxy, fields: &str) -> Events {
         let mut connection = Connection::unix(&proxy.dir.path().join("admin.sock")).await.expect("the socket");
         connection.send(format!("GET /admin/events HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).await;
         let head = connection.head().await.expect("a head");
@@ -51,7 +51,7 @@ impl Events {
         .await
     }
 
-    async fn next_named(&mut self, name: &str) -> Event {
+    pub(super) async fn next_named(&mut self, name: &str) -> Event {
         loop {
             let event = self.next().await;
             if event.name == name {

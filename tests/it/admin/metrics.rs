@@ -173,6 +173,8 @@ async fn every_series_of_the_contract_is_there_before_anything_happened() {
         ("cutover_config_last_reload_successful", 1.0),
         ("cutover_file_disagrees", 0.0),
         ("cutover_phase{phase=\"steady\"}", 1.0),
+        ("cutover_phase{phase=\"canary\"}", 0.0),
+        ("cutover_phase{phase=\"baking\"}", 0.0),
         ("cutover_phase{phase=\"gating\"}", 0.0),
         ("cutover_phase{phase=\"holding\"}", 0.0),
         ("cutover_phase{phase=\"committing\"}", 0.0),
@@ -184,6 +186,12 @@ async fn every_series_of_the_contract_is_there_before_anything_happened() {
         ("cutover_access_log_dropped_lines_total", 0.0),
     ] {
         assert_eq!(page.value(series), value, "{series}");
+    }
+    for class in ["errors", "latency", "client_errors", "aborts", "cpu"] {
+        assert_eq!(page.value(&format!("cutover_evidence{{class=\"{class}\"}}")), 0.0, "{class}");
+    }
+    for trigger in ["api", "file", "automatic"] {
+        assert_eq!(page.value(&format!("cutover_rollbacks_total{{trigger=\"{trigger}\"}}")), 0.0, "{trigger}");
     }
     for trigger in ["api", "file", "rollback"] {
         for outcome in ["done", "refused", "unchanged"] {
