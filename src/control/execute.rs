@@ -191,7 +191,7 @@ impl Controller {
             draining.drain.keep_tunnels();
         }
         if retired.is_some() {
-            self.notices.takes_over(decision.active, &self.publisher.meters().read());
+            self.notices.serves(decision.active, &self.publisher.meters().read());
             self.retired = retired;
         }
     }

@@ -28,6 +28,7 @@ pub(super) struct Notices {
     notifier: Notifier,
     /// What a color had answered when it took over last.
     answered: PerColor<Exposure>,
+    serving: Color,
     /// Endpoints that were told to be down; only these are told to be up again.
     down: BTreeSet<String>,
     /// What was answered before is not known.
@@ -36,12 +37,18 @@ pub(super) struct Notices {
 
 impl Notices {
     /// `lines`: the whole ledger, oldest first.
-    pub(super) fn start(config: &Config, lines: &[Line], alarms: mpsc::UnboundedSender<Alarm>) -> Notices {
+    pub(super) fn start(
+        config: &Config,
+        serving: Color,
+        lines: &[Line],
+        alarms: mpsc::UnboundedSender<Alarm>,
+    ) -> Notices {
         let mut notifier = Notifier::new(config.state.dir.clone(), config.service.clone(), alarms);
         notifier.configure(&config.notify, &config.service, lines, true);
         Notices {
             notifier,
             answered: PerColor::from_fn(|_| Exposure::default()),
+            serving,
             down: BTreeSet::new(),
             started: SystemTime::now(),
         }
@@ -72,8 +79,15 @@ impl Notices {
         }
     }
 
-    /// A color takes over: what it answers from now on counts.
-    pub(super) fn takes_over(&mut self, color: Color, readings: &[(Color, Arc<str>, Reading)]) {
+    /// What serves after a move: another color takes over, or the same one goes on, and what it has answered still counts.
+    pub(super) fn serves(&mut self, color: Color, readings: &[(Color, Arc<str>, Reading)]) {
+        if std::mem::replace(&mut self.serving, color) != color {
+            self.takes_over(color, readings);
+        }
+    }
+
+    /// A color takes over, or begins to: what it answers from now on counts.
+    fn takes_over(&mut self, color: Color, readings: &[(Color, Arc<str>, Reading)]) {
         self.answered[color] = answered(color, readings);
     }
 
@@ -92,14 +106,19 @@ impl Controller {
                 self.notices.notifier.tell(notice, record);
             }
         }
-        if transition.kind == Kind::Release {
-            self.notices.takes_over(transition.decision.active, &self.publisher.meters().read());
+        let begins = match transition.kind {
+            Kind::Release => Some(transition.decision.active),
+            Kind::Canary => transition.decision.deployment.as_ref().map(|deployment| deployment.candidate),
+            _ => None,
+        };
+        if let Some(color) = begins {
+            self.notices.takes_over(color, &self.publisher.meters().read());
         }
     }
 
     fn moment(&self, transition: &Transition) -> Moment {
         let left = transition.from.as_ref().map(|(color, _)| *color);
-        let served_since = left.and_then(|_| served_since(self.history.newest_first()));
+        let served_since = served_since(transition, self.history.newest_first());
         let exposure = left.filter(|_| served_since.is_some_and(|since| since >= self.notices.started)).map(|color| {
             let (now, before) = (answered(color, &self.publisher.meters().read()), self.notices.answered[color]);
             Exposure { requests: now.requests - before.requests, errors: now.errors - before.errors }

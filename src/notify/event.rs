@@ -359,10 +359,20 @@ impl Teller {
     }
 }
 
-/// Since when the release serves that serves after these lines.
-pub fn served_since<'a>(newest_first: impl IntoIterator<Item = &'a (u64, Arc<Transition>)>) -> Option<SystemTime> {
+/// Since when the release that a line leaves has had requests, by the lines before it: since it serves, or, if it never did,
+/// since its canary began.
+pub fn served_since<'a>(
+    line: &Transition,
+    newest_first: impl IntoIterator<Item = &'a (u64, Arc<Transition>)>,
+) -> Option<SystemTime> {
+    let (_, left) = line.from.as_ref()?;
+    let begins = |transition: &Transition| {
+        let deployment = transition.decision.deployment.as_ref().filter(|_| transition.kind == Kind::Canary);
+        deployment.is_some_and(|deployment| deployment.release == *left)
+    };
     let brought_in = |transition: &Transition| transition.kind.moves() && !stays(transition);
-    newest_first.into_iter().find(|(_, transition)| brought_in(transition)).map(|(_, transition)| transition.at)
+    let mut lines = newest_first.into_iter();
+    lines.find(|(_, line)| begins(line) || brought_in(line)).map(|(_, line)| line.at)
 }
 
 /// A line of a rollback after which the color serves that has served all along: a switch was called off on its way to
@@ -482,7 +492,10 @@ fn fields(transition: &Transition, moment: &Moment) -> Vec<(&'static str, String
         (None, Some(previous)) => format!("to {} on {}, if it still stands there", previous.release, previous.color),
         (None, None) => "none; forward again is a switch".to_owned(),
     };
-    fields.push(("Way back", back));
+    // What serves has served all along: there was no move that one could want to go back from.
+    if transition.kind != Kind::Abort && !stays(transition) {
+        fields.push(("Way back", back));
+    }
     if let Some(bad) = quarantined(transition) {
         fields.push(("Quarantined", format!("{bad} is refused until another release is deployed or it is forced")));
     }
@@ -491,7 +504,10 @@ fn fields(transition: &Transition, moment: &Moment) -> Vec<(&'static str, String
     } else if let Some(gate) = &transition.gate {
         fields.push(("Gate", gate_in_words(gate)));
     }
-    fields.push(("Took", format!("{:.1} ms", transition.took.as_secs_f64() * 1e3)));
+    // Nobody has waited for what comes by itself.
+    if !transition.took.is_zero() {
+        fields.push(("Took", format!("{:.1} ms", transition.took.as_secs_f64() * 1e3)));
+    }
     fields
 }
 

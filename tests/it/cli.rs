@@ -435,8 +435,19 @@ async fn the_status_can_be_watched_also_while_the_proxy_is_away() {
 #[tokio::test]
 async fn help_pages_and_completions_are_there_for_every_command() {
     let commands = [
-        "run", "check", "switch", "rollback", "canary", "replay", "status", "wait", "history", "reload", "demo",
-        "completions", "man",
+        "run",
+        "check",
+        "switch",
+        "rollback",
+        "canary",
+        "replay",
+        "status",
+        "wait",
+        "history",
+        "reload",
+        "demo",
+        "completions",
+        "man",
     ];
     let help = done(&bare(&["--help"]).await);
     for command in commands {

@@ -3,6 +3,7 @@
 mod admin;
 mod application;
 mod balance;
+mod canary;
 mod certificates;
 mod cli;
 mod client;
@@ -17,6 +18,9 @@ mod hostile;
 mod http;
 mod http2;
 mod large;
+#[allow(dead_code, reason = "shared with `cutover demo`, which needs more of it")]
+#[path = "../../src/cli/demo/load.rs"]
+mod load;
 mod notices;
 mod preview;
 mod proxy;
@@ -24,6 +28,8 @@ mod proxy_protocol;
 mod receiver;
 mod releases;
 mod schema;
+#[path = "../../src/cli/demo/shop.rs"]
+mod shop;
 mod soak;
 mod split;
 mod start;
