@@ -28,6 +28,8 @@ use crate::tls::TlsError;
 
 /// How long the first start waits for the disk before it serves without.
 const FIRST_COMMIT: Duration = Duration::from_secs(2);
+/// How long the end waits for what is being read or written still.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// Why the proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,12 +62,22 @@ impl Error {
 
 /// Runs the proxy of a configuration file until it is told to stop.
 pub fn run(config: &Path) -> Result<(), Error> {
+    let ended = serve(config);
+    telemetry::flush();
+    ended
+}
+
+fn serve(config: &Path) -> Result<(), Error> {
     let runtime = control_runtime()?;
-    // Before anything is served, so that no signal finds the system's defaults.
-    let _context = runtime.enter();
-    let signals = Signals::listen().map_err(Error::io("could not listen for signals"))?;
-    let started = Started::new(config)?;
+    let (started, signals) = {
+        let _context = runtime.enter();
+        // Before anything is served, so that no signal finds the system's defaults.
+        let signals = Signals::listen().map_err(Error::io("could not listen for signals"))?;
+        (Started::new(config)?, signals)
+    };
     runtime.block_on(started.serve(Some(signals), std::future::pending()));
+    // What a disk that hangs has not given back is left behind.
+    runtime.shutdown_timeout(LAST_WORK);
     Ok(())
 }
 
@@ -93,6 +105,7 @@ impl Running {
             runtime.block_on(started.serve(None, async move {
                 let _ = stopped.await;
             }));
+            runtime.shutdown_timeout(LAST_WORK);
         };
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(work);
         let thread = Some(thread.map_err(Error::io("could not start the control thread"))?);
@@ -124,6 +137,7 @@ impl Drop for Running {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        telemetry::flush();
     }
 }
 
@@ -148,7 +162,7 @@ impl Started {
     fn new(path: &Path) -> Result<Started, Error> {
         let (config, text) = Config::load(path)?;
         let config = Arc::new(config);
-        telemetry::init(config.log.format);
+        telemetry::init(config.log.format).map_err(Error::io("could not start the log"))?;
         limits::raise_open_files();
 
         let (ledger, mut recovered) = Ledger::open(&config.state.dir)?;

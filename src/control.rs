@@ -93,7 +93,7 @@ enum Input {
     Drain(Event),
     Drained(u64, Drained),
     File(FileEvent),
-    Certificates(Result<bool, Vec<TlsError>>),
+    Certificates(bool, Vec<TlsError>),
     SchemaRead(Vec<Reading>),
     Cpu(PerColor<u64>, analysis::Reading),
     Looked(oneshot::Sender<Result<ReloadOutcome, ConfigError>>, Result<bool, ConfigError>),
@@ -281,6 +281,8 @@ impl Controller {
                     self.look_at_numbers();
                 }
                 _ = second.tick() => {
+                    // A freeze ends by the clock on the wall, and that may have been set.
+                    self.handle(Event::Tick);
                     self.look_at_schema();
                     self.rates.sample(&self.publisher.meters().read());
                     self.read_certificates();
@@ -341,7 +343,7 @@ impl Controller {
                 self.handle(Event::SchemaRead(readings));
             }
             Input::Cpu(assigned, reading) => self.analysis.cpu.read(Instant::now(), assigned, reading),
-            Input::Certificates(read) => self.certificates_read(read),
+            Input::Certificates(changed, errors) => self.certificates_read(changed, errors),
             Input::Looked(answer, looked) => {
                 let _ = answer.send(looked.map(|changed| ReloadOutcome { changed }));
             }
@@ -477,32 +479,30 @@ impl Controller {
 
     /// Certificates are renewed by replacing their files, which says nothing in the configuration.
     fn read_certificates(&mut self) {
-        let Some(server) = self.publisher.trusted().server().filter(|_| !self.reading_certificates) else { return };
-        let (server, inputs) = (Arc::clone(server), self.inputs.clone());
+        let trust = self.publisher.trusted();
+        if trust.is_empty() || self.reading_certificates {
+            return;
+        }
+        let (trust, inputs) = (trust.clone(), self.inputs.clone());
         self.reading_certificates = true;
         tokio::task::spawn_blocking(move || {
-            let _ = inputs.send(Input::Certificates(server.reload()));
+            let (changed, errors) = trust.reload();
+            let _ = inputs.send(Input::Certificates(changed, errors));
         });
     }
 
-    fn certificates_read(&mut self, read: Result<bool, Vec<TlsError>>) {
+    fn certificates_read(&mut self, changed: bool, errors: Vec<TlsError>) {
         self.reading_certificates = false;
-        match read {
-            Ok(changed) => {
-                if changed {
-                    tracing::info!("The certificates were read again and are in force.");
-                } else if !self.certificate_errors.is_empty() {
-                    tracing::info!("The files of the certificates are as before.");
-                }
-                self.certificate_errors.clear();
+        if changed {
+            tracing::info!("The certificates were read again and are in force.");
+        } else if errors.is_empty() && !self.certificate_errors.is_empty() {
+            tracing::info!("The files of the certificates are as before.");
+        }
+        if errors != self.certificate_errors {
+            for error in &errors {
+                tracing::error!(%error, "A certificate can't be used; those that were read before stay in force.");
             }
-            Err(errors) if errors != self.certificate_errors => {
-                for error in &errors {
-                    tracing::error!(%error, "A certificate can't be used; those that were read before stay in force.");
-                }
-                self.certificate_errors = errors;
-            }
-            Err(_) => {}
+            self.certificate_errors = errors;
         }
     }
 

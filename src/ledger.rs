@@ -11,8 +11,8 @@ mod verify;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use crate::domain::transition::Transition;
 use crate::ledger::file::LedgerFile;
@@ -40,10 +40,14 @@ enum Task {
 
 const ENDED: &str = "the writer of the ledger has ended; restart the process";
 
-/// The ledger of this process. Dropping it finishes what was handed over.
+/// How long the end waits for what was handed over. A disk that hangs does not keep the process from ending.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// The ledger of this process. Dropping it finishes what was handed over, unless the disk hangs.
 pub struct Ledger {
     queue: Option<mpsc::Sender<Task>>,
-    writer: Option<JoinHandle<()>>,
+    /// Closed when the writer has ended.
+    ended: Mutex<mpsc::Receiver<()>>,
 }
 
 impl fmt::Debug for Ledger {
@@ -55,19 +59,17 @@ impl fmt::Debug for Ledger {
 impl Ledger {
     /// Opens the ledger in this directory, makes both if there are none, and locks the directory for this process.
     pub fn open(dir: &Path) -> Result<(Ledger, Recovered), LedgerError> {
-        let (mut file, recovered) = LedgerFile::open(dir)?;
+        let (file, recovered) = LedgerFile::open(dir)?;
         let (queue, waiting) = mpsc::channel();
+        let (running, ended) = mpsc::channel();
         let work = move || {
-            while let Ok(task) = waiting.recv() {
-                match task {
-                    Task::Append(line, done) => done(file.append(&line).map_err(|error| error.to_string())),
-                    Task::Verify(told) => told(file.verify().map_err(|error| error.to_string())),
-                }
-            }
+            // Gives the lock of the directory back before it says that it has ended.
+            write(file, &waiting);
+            drop::<mpsc::Sender<()>>(running);
         };
         let writer = std::thread::Builder::new().name("ledger".to_owned()).spawn(work);
-        let writer = writer.map_err(|source| LedgerError::io("start the writer of", dir, source))?;
-        Ok((Ledger { queue: Some(queue), writer: Some(writer) }, recovered))
+        writer.map_err(|source| LedgerError::io("start the writer of", dir, source))?;
+        Ok((Ledger { queue: Some(queue), ended: Mutex::new(ended) }, recovered))
     }
 
     /// Hands a transition over. `done` gets its sequence number when it is on disk, or the reason why it is not; it is
@@ -91,13 +93,20 @@ impl Ledger {
     }
 }
 
+fn write(mut file: LedgerFile, waiting: &mpsc::Receiver<Task>) {
+    while let Ok(task) = waiting.recv() {
+        match task {
+            Task::Append(line, done) => done(file.append(&line).map_err(|error| error.to_string())),
+            Task::Verify(told) => told(file.verify().map_err(|error| error.to_string())),
+        }
+    }
+}
+
 impl Drop for Ledger {
     fn drop(&mut self) {
         drop(self.queue.take());
-        if let Some(writer) = self.writer.take() {
-            // A writer that panicked has said so.
-            let _ = writer.join();
-        }
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = ended.recv_timeout(LAST_LINES);
     }
 }
 

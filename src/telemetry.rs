@@ -4,19 +4,23 @@ pub mod access_log;
 pub mod exposition;
 pub mod meter;
 pub mod metrics;
+mod process_log;
 pub mod routes;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
+pub use process_log::flush;
+
 /// Starts the process log on standard error. The level comes from `CUTOVER_LOG` (default `info`). A second call, as in
 /// tests that run several proxies in one process, changes nothing.
-pub fn init(format: LogFormat) {
+pub fn init(format: LogFormat) -> io::Result<()> {
+    let lines = process_log::start()?;
     let filter = EnvFilter::try_from_env("CUTOVER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines).with_target(false);
     let _ = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
         LogFormat::Text => {
@@ -24,4 +28,5 @@ pub fn init(format: LogFormat) {
             builder.with_ansi(color).try_init()
         }
     };
+    Ok(())
 }

@@ -6,9 +6,8 @@
 mod write_back;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode};
@@ -24,6 +23,9 @@ const QUIET: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_millis(50);
 /// A file that is not valid may be half written. It is not called invalid before it has stood so for this long.
 const HALF_WRITTEN: Duration = Duration::from_millis(250);
+
+/// How long the end waits for a write-back that is under way.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// What happened to the file.
 #[derive(Clone, Debug)]
@@ -52,7 +54,8 @@ enum Message {
 #[derive(Debug)]
 pub struct Watch {
     messages: Sender<Message>,
-    thread: Option<JoinHandle<()>>,
+    /// Closed when the thread has ended.
+    ended: Mutex<Receiver<()>>,
 }
 
 impl Watch {
@@ -66,8 +69,10 @@ impl Watch {
         report: impl Fn(FileEvent) + Send + 'static,
     ) -> std::io::Result<Watch> {
         let (messages, inbox) = mpsc::channel();
+        let (running, ended) = mpsc::channel();
         let events = messages.clone();
         let work = move || {
+            let _running: Sender<()> = running;
             let mut owner = Owner {
                 path,
                 seen: Ok(text.clone()),
@@ -81,8 +86,8 @@ impl Watch {
             };
             owner.run(&inbox, &events, poll);
         };
-        let thread = std::thread::Builder::new().name("config-watch".to_owned()).spawn(work)?;
-        Ok(Watch { messages, thread: Some(thread) })
+        std::thread::Builder::new().name("config-watch".to_owned()).spawn(work)?;
+        Ok(Watch { messages, ended: Mutex::new(ended) })
     }
 
     /// Looks at the file now. The answer: whether there was anything new, or what is wrong with it.
@@ -99,9 +104,8 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let _ = self.messages.send(Message::Stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        // Unless a disk that hangs keeps it.
+        let _ = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner).recv_timeout(LAST_WRITE);
     }
 }
 

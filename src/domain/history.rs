@@ -22,7 +22,7 @@ pub struct Filter {
     pub kinds: Vec<Kind>,
     /// By this actor.
     pub actor: Option<String>,
-    /// To, from, or asking for this release.
+    /// To, from, or asking for this release, or while it was on its way.
     pub release: Option<Release>,
     /// Not before this.
     pub since: Option<SystemTime>,
@@ -50,7 +50,8 @@ impl Filter {
         let names = |release: &Release| {
             let from = transition.from.as_ref().is_some_and(|(_, from)| from == release);
             let asked = transition.asked.as_ref().and_then(|asked| asked.to.as_ref());
-            transition.decision.release == *release || from || asked.is_some_and(|(_, asked)| asked == release)
+            let way = transition.decision.deployment.as_ref().is_some_and(|on_its_way| on_its_way.release == *release);
+            transition.decision.release == *release || from || way || asked.is_some_and(|(_, asked)| asked == release)
         };
         (self.kinds.is_empty() || self.kinds.contains(&transition.kind))
             && self.actor.as_ref().is_none_or(|actor| *actor == transition.origin.actor)
@@ -67,7 +68,8 @@ impl History {
         }
         if let Some(drained) = &transition.drained {
             let left = |(_, before): &&mut (u64, Arc<Transition>)| {
-                before.kind.moves() && before.from.as_ref().is_some_and(|(color, _)| *color == drained.color)
+                (before.kind.moves() || before.kind == Kind::Abort)
+                    && before.from.as_ref().is_some_and(|(color, _)| *color == drained.color)
             };
             if let Some((_, before)) = self.0.iter_mut().rev().find(left) {
                 Arc::make_mut(before).drained = Some(drained.clone());
@@ -93,7 +95,12 @@ impl History {
         let mut runs: Vec<Run> = Vec::new();
         for (_, transition) in &self.0 {
             let decision = &transition.decision;
-            if transition.kind.moves() {
+            // A canary that was rolled back took no color from what served all along.
+            let stays = |last: &Run| {
+                let same = (last.color, &last.release) == (decision.active, &decision.release);
+                transition.kind == Kind::Rollback && same
+            };
+            if transition.kind.moves() && !runs.last().is_some_and(stays) {
                 if let Some(last) = runs.last_mut() {
                     last.until = Some(transition.at);
                 }

@@ -76,6 +76,10 @@ pub struct Rollout {
     thaws_at: Option<Instant>,
     /// Lines that move nothing and wait for their turn, oldest first.
     records: VecDeque<Transition>,
+    /// Those that were handed over, until they are on disk.
+    handed_over: Vec<(CommitId, Transition)>,
+    /// The disk did not take one; none is handed over before this, unless something else gets through.
+    records_again_at: Option<Instant>,
     /// The last command that was refused.
     refused: Option<record::Refused>,
     /// What the probes of the data stores said last.
@@ -99,7 +103,7 @@ enum State {
     Steady,
     Gating(Move, Gating),
     Holding(Move, DrainId, Left),
-    Committing(Move, CommitId, Decision),
+    Committing(Move, CommitId, Box<Decision>),
 }
 
 /// A move that is under way.
@@ -246,12 +250,15 @@ impl Rollout {
             serves_since: now.mono,
             thaws_at: None,
             records: VecDeque::new(),
+            handed_over: Vec::new(),
+            records_again_at: None,
             refused: None,
             last_id: 0,
         };
         rollout.forgive_own_words();
         rollout.order_waits = rollout.file_has_an_order();
         rollout.relabel();
+        rollout.thaw(now);
         rollout.end_mislabelled(now, effects);
         rollout.rest(now, effects);
         rollout
@@ -356,6 +363,10 @@ impl Rollout {
             LineState::Failed { again_at } => Some(again_at),
             LineState::Written | LineState::HandedOver(_) => None,
         };
+        let records = self.records_again_at.filter(|_| !self.records.is_empty());
+        // These have to wait for what is under way or not written yet, which wakes us itself.
+        let settled = matches!(self.state, State::Steady) && self.unwritten.is_none();
+        let again = again.into_iter().chain(records).filter(|_| settled);
         let by_itself = by_itself.into_iter().chain(again).min();
         [gating, hold, answer, retry, by_itself.filter(|_| may_retry)].into_iter().flatten().min()
     }
@@ -419,14 +430,14 @@ impl Rollout {
             return Ok(());
         }
         if let Some(other) = self.under_way() {
-            return Err(Refusal::InProgress { to: other.to, since: other.began.wall });
+            return Err(other.in_progress());
         }
         // Both have requests already.
         if let Some(deployment) = &self.decision.deployment
             && deployment.splits()
             && asked.overlap == Overlap::None
         {
-            return Err(Refusal::InProgress { to: deployment.candidate, since: deployment.since });
+            return Err(Refusal::InProgress { to: deployment.candidate, since: deployment.since, back: false });
         }
         self.allowed(asked)
     }
@@ -468,8 +479,9 @@ impl Rollout {
             return self.abort(now, asked, effects);
         }
         if let Some(other) = self.under_way() {
-            if other.kind == Kind::Rollback {
-                let refusal = Refusal::InProgress { to: other.to, since: other.began.wall };
+            let (back, more) = (other.kind == Kind::Rollback, asked.forced && !other.forced);
+            if back && !more {
+                let refusal = other.in_progress();
                 return self.refuse(now, asked, refusal, effects);
             }
             // "Back" while a move is under way means: not that one. Nothing is visible of it yet. Of what goes on by itself nobody
@@ -479,8 +491,11 @@ impl Rollout {
             if by_itself {
                 return self.roll_back(now, id, None, asked, effects);
             }
-            let outcome = self.unchanged(now, false);
-            return effects.push(Effect::Reply(id, Ok(outcome)));
+            if !back {
+                let outcome = self.unchanged(now, false);
+                return effects.push(Effect::Reply(id, Ok(outcome)));
+            }
+            // Whoever knows better does not wait for a gate that hangs.
         }
         match self.rollback_target() {
             Err(refusal) => self.refuse(now, asked, refusal, effects),

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::FlockOperation;
 
@@ -18,6 +18,10 @@ const NAME: &str = "ledger.jsonl";
 const COMPACT_ABOVE: usize = 10_000;
 /// to so many lines.
 const KEEP: usize = 1_000;
+
+/// How long the directory may still belong to a process that ends, and how often that is looked at.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why the ledger can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -95,12 +99,19 @@ impl LedgerFile {
             .create(dir_path)
             .map_err(|source| LedgerError::io("make the state directory", dir_path, source))?;
         let dir = File::open(dir_path).map_err(|source| LedgerError::io("open", dir_path, source))?;
-        match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(LedgerError::Locked { dir: dir_path.to_owned(), pid: locked_by(&dir) });
+        let began = Instant::now();
+        loop {
+            match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                // A process that was killed has it until the kernel has cleared it away.
+                Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < LOCK_PATIENCE => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(LedgerError::Locked { dir: dir_path.to_owned(), pid: locked_by(&dir) });
+                }
+                Err(error) => return Err(LedgerError::io("lock", dir_path, error.into())),
             }
-            Err(error) => return Err(LedgerError::io("lock", dir_path, error.into())),
         }
         let path = dir_path.join(NAME);
         let mut ledger = LedgerFile { path, dir, file: None, length: 0, next_sequence: 1, head: None };

@@ -22,6 +22,9 @@ mod lineage;
 /// The version that this program writes, and the newest it reads.
 pub(super) const VERSION: u32 = 3;
 
+/// The first version whose lines name the one before.
+const CHAINED: u32 = 2;
+
 const BEFORE_CRC: &str = "{\"crc\":\"";
 const BEFORE_ENTRY: &str = "\",\"entry\":";
 
@@ -47,6 +50,8 @@ pub(super) struct Line {
     pub(super) transition: Transition,
     /// The digest of the line before it; older programs did not write it, and the first line has none.
     pub(super) prev: Option<String>,
+    /// Its format is one in which every line but the first has `prev`.
+    pub(super) chained: bool,
 }
 
 /// Writes a line, with its line end.
@@ -332,7 +337,7 @@ impl Entry {
             held: self.held_us.map(Duration::from_micros),
             ..Transition::new(Kind::named(&self.kind)?, parse_time(&self.at)?, origin, decision)
         };
-        Some(Line { sequence: self.seq, transition, prev: self.prev })
+        Some(Line { sequence: self.seq, transition, prev: self.prev, chained: self.v >= CHAINED })
     }
 }
 

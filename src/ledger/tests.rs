@@ -337,6 +337,17 @@ fn what_was_changed_taken_out_or_put_in_breaks_the_chain() {
     assert!(found(&[&lines[0][..], &lines[1], &lines[3]].concat())[0].contains("number 4, and the one before it 2"));
     assert!(found(&[&lines[0][..], &lines[1], &lines[1], &lines[2]].concat())[0].contains("number 2"));
     assert!(found(&lines[0].replace("deploy", "nobody"))[0].contains("was changed or damaged"));
+    // The digests were taken out, so that nothing contradicts.
+    let unchained = |line: &str| {
+        let entry = line.split_once("\"entry\":").expect("an entry").1.trim_end().strip_suffix('}').expect("closes");
+        let (before, rest) = entry.split_once("\"prev\":\"").expect("a digest");
+        let entry = format!("{before}{}", &rest[66..]);
+        format!("{{\"crc\":\"{:08x}\",\"entry\":{entry}}}\n", crc32fast::hash(entry.as_bytes()))
+    };
+    let broken =
+        found(&[lines[0].clone(), changed(&unchained(&lines[1])), unchained(&lines[2]), unchained(&lines[3])].concat());
+    assert_eq!(broken.len(), 3, "{broken:?}");
+    assert!(broken[0].contains("number 2 does not say what it follows"), "{broken:?}");
     // The last one leaves nothing behind that does not fit; a process that runs knows what it wrote.
     assert_eq!(found(&lines[..3].concat()), [""; 0]);
 }
@@ -363,4 +374,16 @@ fn a_line_of_the_second_format_has_no_release_on_its_way() {
     let (_, recovered) = Ledger::open(dir.path()).expect("opens");
     let decision = &recovered.transitions[0].1.decision;
     assert_eq!((&decision.deployment, decision.cooldown, decision.known_good), (&None, None, None));
+}
+
+#[test]
+fn a_directory_that_a_process_is_about_to_leave_is_waited_for() {
+    let dir = with_lines(1);
+    let (before, _) = Ledger::open(dir.path()).expect("opens");
+    let leaves = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(before);
+    });
+    Ledger::open(dir.path()).expect("opens when the other one has left");
+    leaves.join().expect("no panic");
 }

@@ -28,6 +28,7 @@ pub struct Verified {
 pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let bytes = fs::read(path).map_err(|source| LedgerError::io("read", path, source))?;
     let mut found = Verified::default();
+    let mut chained = false;
     for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let place = index + 1;
         let Some(line) = line.strip_suffix(b"\n") else {
@@ -49,11 +50,14 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
             found.first = sequence;
         } else if sequence != before + 1 {
             found.breaks.push(format!("line {place} has number {sequence}, and the one before it {before}"));
+        } else if read.prev.is_none() && (chained || read.chained) {
+            found.breaks.push(format!("number {sequence} does not say what it follows, so it was changed"));
         } else if read.prev.is_some() && read.prev != found.head {
             found.breaks.push(format!(
                 "number {before}, or what stood behind it, was changed: number {sequence} does not follow it"
             ));
         }
+        chained |= read.prev.is_some();
         found.lines += 1;
         found.last = sequence;
         found.head = Some(format::digest(line));

@@ -147,8 +147,7 @@ async fn serve_http1(client: Rc<ClientConnection>, mut wire: Box<Wire>) {
             Next::Request => {}
             Next::Refused(status, answer) => {
                 log_refusal(&client, status);
-                let _ = wire.io.write_all(answer.as_bytes()).await;
-                return close(*wire).await;
+                return refuse(*wire, answer.as_bytes()).await;
             }
             Next::Over => return,
         }
@@ -206,20 +205,25 @@ async fn next(client: &ClientConnection, wire: &mut Wire, head: &mut Head, max: 
     .await
 }
 
-/// Closes so that the client can read what was written.
+/// Says this, and closes. Nothing else looks at a clock here: a client that takes nothing would be waited for without end.
+async fn refuse(mut wire: Wire, answer: &[u8]) {
+    if let Ok(Ok(())) = tokio::time::timeout(LINGER, wire.io.write_all(answer)).await {
+        close(wire).await;
+    }
+}
+
+/// Closes so that the client can read what was written, as far as it does so in time.
 async fn close(mut wire: Wire) {
-    if wire.is_read() && wire.unread().is_empty() {
+    let all_read = wire.is_read() && wire.unread().is_empty();
+    if all_read && matches!(wire.io, Socket::Tcp(_)) {
         // Nothing that came is unread, so nothing is reset. TLS has a word for the end, TCP ends with the socket.
-        if !matches!(wire.io, Socket::Tcp(_)) {
-            let _ = wire.io.shutdown().await;
+        return;
+    }
+    let ended = all_read || wire.has_ended();
+    let parting = async {
+        if wire.io.shutdown().await.is_err() || ended {
+            return;
         }
-        return;
-    }
-    let ended = wire.has_ended();
-    if wire.io.shutdown().await.is_err() || ended {
-        return;
-    }
-    let drain = async {
         let mut left = LINGER_BYTES;
         let mut buffer = vec![0; 4096];
         while let Ok(read @ 1..) = wire.io.read(&mut buffer).await {
@@ -229,5 +233,8 @@ async fn close(mut wire: Wire) {
             }
         }
     };
-    let _ = tokio::time::timeout(LINGER, drain).await;
+    let _ = tokio::time::timeout(LINGER, parting).await;
 }
+
+#[cfg(test)]
+mod tests;

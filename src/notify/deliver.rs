@@ -61,7 +61,7 @@ impl Sink {
         self.look_whether_gone().await;
         loop {
             let now = now();
-            let given_up = self.queue.give_up(now.wall);
+            let given_up = self.queue.give_up(now.mono);
             if given_up > 0 {
                 tracing::error!(
                     sink = self.config.name,

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
 use crate::domain::notice::Severity;
@@ -67,6 +67,8 @@ struct Waiting {
     notice: Arc<Notice>,
     record: Record,
     due: Instant,
+    /// How old it was when it came in, and when that was: a clock that is set later makes nothing older.
+    age: (Duration, Instant),
     attempts: u32,
     /// Since when it fails.
     failing: Option<Instant>,
@@ -126,7 +128,8 @@ impl Queue {
             self.waiting.retain(|waiting| waiting.notice.replaces != notice.replaces);
         }
         let due = if record == Record::Unwritten { now.mono + FOR_THE_LINE } else { now.mono };
-        self.waiting.push_back(Waiting { notice, record, due, attempts: 0, failing: None });
+        let age = (now.wall.duration_since(notice.at).unwrap_or_default(), now.mono);
+        self.waiting.push_back(Waiting { notice, record, due, age, attempts: 0, failing: None });
         if self.waiting.len() > MOST {
             let least = self.waiting.iter().enumerate().min_by_key(|(_, waiting)| waiting.notice.severity);
             if let Some(index) = least.map(|(index, _)| index) {
@@ -187,6 +190,7 @@ impl Queue {
     /// It could not be told. `patience`: what the receiver asked for.
     pub fn failed(&mut self, now: Now, id: &EventId, patience: Option<Duration>, chance: f64) {
         self.breaker.failed(now.mono, chance);
+        let patience = patience.map(|patience| patience.min(schedule::PATIENCE));
         if let Some(patience) = patience {
             self.breaker.throttled(now.mono, patience);
         }
@@ -199,9 +203,11 @@ impl Queue {
     }
 
     /// Drops what is too old to be news.
-    pub fn give_up(&mut self, wall: SystemTime) -> usize {
+    pub fn give_up(&mut self, now: Instant) -> usize {
         let before = self.waiting.len();
-        self.waiting.retain(|waiting| wall.duration_since(waiting.notice.at).unwrap_or_default() < GIVE_UP);
+        self.waiting.retain(|Waiting { age: (age, since), .. }| {
+            age.saturating_add(now.saturating_duration_since(*since)) < GIVE_UP
+        });
         let given_up = before - self.waiting.len();
         self.dropped += given_up as u64;
         self.settle();

@@ -11,7 +11,7 @@ const FAILURES: u32 = 3;
 /// An open breaker lets one attempt through, first after this, then twice as long each time, up to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// A receiver that asks for more patience than this gets no more.
-const PATIENCE: Duration = Duration::from_secs(6 * 3600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
 /// The pause after an attempt that failed, the first being 1. After the last of `plan` it stays at the last.
 #[must_use]

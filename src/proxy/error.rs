@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::proxy::headers;
 use crate::proxy::hold::Notice;
 use crate::wire::body::Ambiguous;
 use crate::wire::head::{Head, Name};
@@ -84,8 +85,7 @@ impl ProxyError {
         let status = self.status();
         let sentence = self.detail.unwrap_or(sentence);
         head.clear();
-        let grpc = asked.text(Name::ContentType).is_some_and(|kind| kind.starts_with("application/grpc"));
-        if grpc {
+        if headers::is_grpc(asked) {
             // Trailers-only (the gRPC protocol over HTTP/2, "Responses"): whoever speaks it looks at nothing else.
             head.set_status_line(200, b"OK");
             head.push_known(Name::ContentType, b"application/grpc");

@@ -44,7 +44,9 @@ impl FirstWrite {
     /// An endpoint answered a request with this status. Called before the client sees the answer.
     pub(crate) fn answered(&self, request: &Head, status: u16) {
         let safe = ["GET", "HEAD", "OPTIONS", "TRACE"].into_iter().any(|method| request.is_method(method));
-        if self.happened.load(Ordering::Relaxed) || safe || status / 100 != 2 {
+        // A form is answered with a redirect to what to look at next (RFC 9110, 15.4.4).
+        let accepted = matches!(status, 200..=299 | 301..=303);
+        if self.happened.load(Ordering::Relaxed) || safe || !accepted {
             return;
         }
         if !self.happened.swap(true, Ordering::Relaxed) {

@@ -102,7 +102,7 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
         let whole = tunnel(exchange, side, &mut upstream.side, websocket).await;
         return Ok(if whole { After::Close } else { After::Cut });
     }
-    let grpc = answer.text(Name::ContentType).is_some_and(|kind| kind.starts_with("application/grpc"));
+    let grpc = headers::is_grpc(answer);
     if grpc {
         exchange.tells_grpc(answer);
     }
@@ -198,21 +198,24 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
         scheme: if client.listener.is_tls() { "https" } else { "http" },
     };
     head.remove(Name::XClientCertSubject);
+    head.remove_look_alikes(&headers::VOUCHED);
     if let Some(subject) = &client.subject {
         head.push_known(Name::XClientCertSubject, subject.as_bytes());
     }
-    let upgrade = headers::to_endpoint(head, &from) && framing == Framing::None;
+    let mut upgrade = headers::to_endpoint(head, &from);
+    if upgrade && framing != Framing::None {
+        // Whoever granted it could not be followed: the body would have to be over first. So nobody is asked.
+        head.remove(Name::Upgrade);
+        head.remove(Name::Connection);
+        upgrade = false;
+    }
     if upgrade {
         let http2 = exchange.admission().pool.rules().http2;
         upgrade::ask(&mut exchange.head, http2);
     }
     let head = &mut exchange.head;
-    match framing {
-        Framing::Chunked => head.push_known(Name::TransferEncoding, b"chunked"),
-        Framing::Length(length) if head.all(Name::ContentLength).nth(1).is_some() => {
-            head.set(Name::ContentLength, length.to_string().as_bytes());
-        }
-        Framing::None | Framing::Length(_) | Framing::UntilEnd => {}
+    if framing == Framing::Chunked {
+        head.push_known(Name::TransferEncoding, b"chunked");
     }
     let expects = head.version != Version::Http10 && framing != Framing::None && head.has(Name::Expect);
     Ok(Some((Upload::new(framing, max_body, expects), upgrade)))

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use memchr::memchr;
 
 use crate::proxy::error::ProxyError;
 use crate::wire::head::{Head, Name, Version};
@@ -18,6 +19,16 @@ pub(crate) struct From<'a> {
     /// `http` or `https`
     pub(crate) scheme: &'a str,
 }
+
+/// What an endpoint may rely on, because this hop says it or has it from a trusted proxy.
+pub(crate) const VOUCHED: [Name; 6] = [
+    Name::XForwardedFor,
+    Name::XForwardedHost,
+    Name::XForwardedPort,
+    Name::XForwardedProto,
+    Name::XRequestId,
+    Name::XClientCertSubject,
+];
 
 /// The one `Host` of a request. HTTP/1.1 asks for exactly one (RFC 9112, 3.2); it may be empty.
 pub(crate) fn host(head: &Head) -> Result<&[u8], ProxyError> {
@@ -37,7 +48,20 @@ pub(crate) fn host(head: &Head) -> Result<&[u8], ProxyError> {
 /// Whether these are the bytes of a host and port (RFC 9110, 7.2; RFC 3986, 3.2.2): no user, no path, no spaces. An
 /// empty one is valid.
 fn is_host(host: &[u8]) -> bool {
-    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(byte))
+    let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte);
+    let (is_name, port) = match host.strip_prefix(b"[") {
+        Some(literal) => {
+            let Some(end) = memchr(b']', literal) else { return false };
+            (literal[..end].iter().all(|byte| of_name(byte) || *byte == b':'), &literal[end + 1..])
+        }
+        None => {
+            let end = memchr(b':', host).unwrap_or(host.len());
+            (host[..end].iter().all(of_name), &host[end..])
+        }
+    };
+    // A colon that begins no port would be read as part of the name by some, and by others not.
+    let is_port = port.split_first().is_none_or(|(colon, port)| *colon == b':' && port.iter().all(u8::is_ascii_digit));
+    is_name && is_port
 }
 
 /// `example.com:8080` and `[::1]:8080` without their ports.
@@ -98,8 +122,18 @@ pub(crate) fn to_endpoint(head: &mut Head, from: &From<'_>) -> bool {
     if !head.has(Name::XForwardedHost) {
         head.push_copy(Name::XForwardedHost, Name::Host);
     }
+    one_length(head);
     head.push_known(Name::Via, via(head.version));
     upgrade.is_some()
+}
+
+/// Equal lengths become one (RFC 9112, 6.3); where they differ the message was refused.
+fn one_length(head: &mut Head) {
+    if head.all(Name::ContentLength).nth(1).is_some()
+        && let Some(length) = head.get(Name::ContentLength).map(<[u8]>::to_vec)
+    {
+        head.set(Name::ContentLength, &length);
+    }
 }
 
 fn via(version: Version) -> &'static [u8] {
@@ -121,6 +155,7 @@ pub(crate) fn to_client(head: &mut Head, switching: bool) {
         head.push_known(Name::Upgrade, &protocol);
         head.push_known(Name::Connection, b"upgrade");
     }
+    one_length(head);
     head.push_known(Name::Via, via(head.version));
 }
 
@@ -144,18 +179,18 @@ fn remove_listed(head: &mut Head) -> bool {
     let (mut upgrades, mut closes) = (false, false);
     let mut listed = Vec::new();
     for token in connection_tokens(head) {
-        if token.eq_ignore_ascii_case("upgrade") {
+        if token.eq_ignore_ascii_case(b"upgrade") {
             upgrades = true;
-        } else if token.eq_ignore_ascii_case("close") {
+        } else if token.eq_ignore_ascii_case(b"close") {
             closes = true;
-        } else if !token.eq_ignore_ascii_case("te") && !end_to_end(token) {
+        } else if !token.eq_ignore_ascii_case(b"te") && !end_to_end(token) {
             listed.push(token.to_owned());
         }
     }
     head.remove(Name::Connection);
     if closes {
         // No such field exists, and the rule has no exception (RFC 9110, 7.6.1).
-        head.remove_named("close");
+        head.remove_named(b"close");
     }
     for token in listed {
         head.remove_named(&token);
@@ -164,18 +199,19 @@ fn remove_listed(head: &mut Head) -> bool {
 }
 
 /// What `Connection` lists. `Keep-Alive` is removed anyway.
-fn connection_tokens(head: &Head) -> impl Iterator<Item = &str> {
-    let values = head.all(Name::Connection).filter_map(|value| std::str::from_utf8(value).ok());
-    let tokens = values.flat_map(|value| value.split(',')).map(str::trim);
-    tokens.filter(|token| !token.is_empty() && !token.eq_ignore_ascii_case("keep-alive"))
+fn connection_tokens(head: &Head) -> impl Iterator<Item = &[u8]> {
+    let tokens = options(head);
+    tokens.filter(|token| !token.is_empty() && !token.eq_ignore_ascii_case(b"keep-alive"))
+}
+
+/// The members of all of `Connection`. As bytes: one that is no text does not hide the others.
+fn options(head: &Head) -> impl Iterator<Item = &[u8]> {
+    head.all(Name::Connection).flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// Whether the connection goes on behind this message (RFC 9112, 9.3).
 pub(crate) fn keeps_alive(head: &Head) -> bool {
-    let says = |wanted: &str| {
-        let mut values = head.all(Name::Connection).filter_map(|value| std::str::from_utf8(value).ok());
-        values.any(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted)))
-    };
+    let says = |wanted: &str| options(head).any(|token| token.eq_ignore_ascii_case(wanted.as_bytes()));
     match head.version {
         Version::Http10 => says("keep-alive") && !says("close"),
         Version::Http11 => !head.has(Name::Connection) || !says("close"),
@@ -185,7 +221,7 @@ pub(crate) fn keeps_alive(head: &Head) -> bool {
 
 /// Fields that a peer can't have removed by listing them in `Connection`: the message would change its meaning, or the
 /// endpoint would lose what it trusts this proxy for.
-fn end_to_end(token: &str) -> bool {
+fn end_to_end(token: &[u8]) -> bool {
     const KEPT: [&str; 11] = [
         "host",
         "content-length",
@@ -199,7 +235,14 @@ fn end_to_end(token: &str) -> bool {
         "x-request-id",
         "x-client-cert-subject",
     ];
-    KEPT.iter().any(|kept| token.eq_ignore_ascii_case(kept))
+    KEPT.iter().any(|kept| token.eq_ignore_ascii_case(kept.as_bytes()))
+}
+
+/// Whether this is a call of gRPC, which tells its outcome in trailers; gRPC-Web tells it in the body, and asks for something
+/// else by another type that begins with the same letters.
+pub(crate) fn is_grpc(head: &Head) -> bool {
+    let kind = head.get(Name::ContentType).and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    kind.is_some_and(|rest| rest.first().is_none_or(|next| b"+; ".contains(next)))
 }
 
 /// Whether `X-Request-Id` from a trusted peer is one that can be passed on and logged.

@@ -78,7 +78,7 @@ impl Preview {
 
     /// Takes the field away: it is for this hop, and might let somebody in further on.
     pub(crate) fn strip(&self, head: &mut Head) {
-        head.remove_named(&self.ways.header);
+        head.remove_named(self.ways.header.as_bytes());
     }
 }
 

@@ -51,6 +51,25 @@ impl Trust {
         if errors.is_empty() { Ok(next) } else { Err(errors) }
     }
 
+    /// Reads all of its files again: whether any says something else than before, and what is wrong with the others, of
+    /// which the old ones stay.
+    pub(crate) fn reload(&self) -> (bool, Vec<TlsError>) {
+        let (mut changed, mut errors) = (false, Vec::new());
+        let server = self.server.iter().map(|server| server.reload());
+        for read in server.chain(self.upstreams.values().map(|(_, client)| client.reload())) {
+            match read {
+                Ok(other) => changed |= other,
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
+        (changed, errors)
+    }
+
+    /// There is nothing to read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.server.is_none() && self.upstreams.is_empty()
+    }
+
     /// What clients are shown.
     pub fn server(&self) -> Option<&Arc<ServerTls>> {
         self.server.as_ref()

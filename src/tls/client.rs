@@ -1,13 +1,14 @@
-//! Towards endpoints: who is believed, and what we show.
+//! Towards endpoints: who is believed, and what we show; read again when the files change.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use rustls::client::ResolvesClientCert;
+use arc_swap::ArcSwap;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -34,38 +35,46 @@ pub struct ClientSettings {
 }
 
 /// The endpoints' side of TLS. A clone is the same, with the same sessions.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientTls {
-    config: Arc<ClientConfig>,
+    settings: ClientSettings,
     server_name: Option<ServerName<'static>>,
-    http2: bool,
+    live: Arc<ArcSwap<Live>>,
+}
+
+/// Everything that comes into force at once.
+struct Live {
+    config: Arc<ClientConfig>,
+    roots: Arc<RootCertStore>,
+    /// As they stand in the files, to find out whether they changed.
+    authorities: Option<Vec<CertificateDer<'static>>>,
+    shown: Option<Vec<CertificateDer<'static>>>,
 }
 
 impl ClientTls {
     /// Reads everything, or names everything that is wrong.
     pub fn load(settings: &ClientSettings) -> Result<ClientTls, Vec<TlsError>> {
-        let mut errors = Vec::new();
-        let roots = match &settings.ca {
-            Some(path) => files::authorities(path).map(|authorities| authorities.store),
-            None => system_authorities(rustls_native_certs::load_native_certs().certs),
-        };
-        let roots = roots.map_err(|error| errors.push(error)).ok();
-        let shown = own_certificate(settings).map_err(|wrong| errors.extend(wrong)).ok();
+        let read = Read::new(settings, None);
         let server_name = settings.server_name.as_deref().map(server_name).transpose();
-        let server_name = server_name.map_err(|error| errors.push(error)).ok();
-        let (Some(roots), Some(shown), Some(server_name)) = (roots, shown, server_name) else { return Err(errors) };
+        match (read, server_name) {
+            (Ok(read), Ok(server_name)) => {
+                let live = Arc::new(ArcSwap::from_pointee(read.bring_into_force(settings.http2)));
+                Ok(ClientTls { settings: settings.clone(), server_name, live })
+            }
+            (read, server_name) => Err(read.err().into_iter().flatten().chain(server_name.err()).collect()),
+        }
+    }
 
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(TlsVersion::V12.and_newer())
-            .expect("the provider knows both versions")
-            .with_root_certificates(roots);
-        let mut config = match shown {
-            Some(shown) => builder.with_client_cert_resolver(shown),
-            None => builder.with_no_client_auth(),
-        };
-        // One protocol, not a choice: what comes after the handshake is made for it.
-        config.alpn_protocols = vec![if settings.http2 { HTTP2 } else { HTTP1 }.to_vec()];
-        Ok(ClientTls { config: Arc::new(config), server_name, http2: settings.http2 })
+    /// Reads the files again. True: they say something else than before, and that is in force for every connection that is
+    /// made from now on. An error changes nothing. The authorities of the system are not read again.
+    pub fn reload(&self) -> Result<bool, Vec<TlsError>> {
+        let live = self.live.load();
+        let read = Read::new(&self.settings, Some(&live))?;
+        if read.says_the_same_as(&live) {
+            return Ok(false);
+        }
+        self.live.store(Arc::new(read.bring_into_force(self.settings.http2)));
+        Ok(true)
     }
 
     /// Makes a handshake on a connection to `host`: the endpoint's name or address, for which its certificate has to be
@@ -75,9 +84,9 @@ impl ClientTls {
             Some(name) => name.clone(),
             None => server_name(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.reason))?,
         };
-        let connecting = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
+        let connecting = TlsConnector::from(Arc::clone(&self.live.load().config)).connect(name, stream);
         let stream = connecting.await.map_err(in_words)?;
-        if self.http2 && stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
+        if self.settings.http2 && stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, NO_HTTP2));
         }
         Ok(stream)
@@ -86,15 +95,64 @@ impl ClientTls {
     /// Whether HTTP/2 is spoken after the handshake.
     #[must_use]
     pub fn is_http2(&self) -> bool {
-        self.http2
+        self.settings.http2
     }
 }
 
-fn own_certificate(settings: &ClientSettings) -> Result<Option<Arc<dyn ResolvesClientCert>>, Vec<TlsError>> {
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// What the files say, and all of it can be used.
+struct Read {
+    roots: Arc<RootCertStore>,
+    authorities: Option<Vec<CertificateDer<'static>>>,
+    shown: Option<CertifiedKey>,
+}
+
+impl Read {
+    fn new(settings: &ClientSettings, before: Option<&Live>) -> Result<Read, Vec<TlsError>> {
+        let roots = match (&settings.ca, before) {
+            (Some(path), _) => files::authorities(path).map(|read| (Arc::new(read.store), Some(read.certificates))),
+            (None, Some(live)) => Ok((Arc::clone(&live.roots), None)),
+            (None, None) => {
+                system_authorities(rustls_native_certs::load_native_certs().certs).map(|store| (Arc::new(store), None))
+            }
+        };
+        match (roots, own_certificate(settings)) {
+            (Ok((roots, authorities)), Ok(shown)) => Ok(Read { roots, authorities, shown }),
+            (roots, shown) => Err(roots.err().into_iter().chain(shown.err().into_iter().flatten()).collect()),
+        }
+    }
+
+    fn says_the_same_as(&self, live: &Live) -> bool {
+        // A certificate names its public key, and the private key fits it.
+        self.authorities == live.authorities && self.shown.as_ref().map(|shown| &shown.cert) == live.shown.as_ref()
+    }
+
+    fn bring_into_force(self, http2: bool) -> Live {
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(TlsVersion::V12.and_newer())
+            .expect("the provider knows both versions")
+            .with_root_certificates(Arc::clone(&self.roots));
+        let certificates = self.shown.as_ref().map(|shown| shown.cert.clone());
+        let mut config = match self.shown {
+            Some(shown) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown))),
+            None => builder.with_no_client_auth(),
+        };
+        // One protocol, not a choice: what comes after the handshake is made for it.
+        config.alpn_protocols = vec![if http2 { HTTP2 } else { HTTP1 }.to_vec()];
+        Live { config: Arc::new(config), roots: self.roots, authorities: self.authorities, shown: certificates }
+    }
+}
+
+fn own_certificate(settings: &ClientSettings) -> Result<Option<CertifiedKey>, Vec<TlsError>> {
     match (&settings.client_cert, &settings.client_key) {
         (Some(cert), Some(key)) => {
             let files = CertificateFiles { cert: cert.clone(), key: key.clone(), ocsp: None };
-            Ok(Some(Arc::new(SingleCertAndKey::from(files::pair(&files)?.key))))
+            Ok(Some(files::pair(&files)?.key))
         }
         (None, None) => Ok(None),
         (Some(path), None) => Err(vec![TlsError::new(path, "has no key beside it: set `client_key` too")]),

@@ -101,6 +101,13 @@ impl Name {
         candidates.iter().find(is).copied().unwrap_or(Name::Other)
     }
 
+    /// Whether this is its name, with `_` for `-`.
+    fn is_like(self, name: &[u8]) -> bool {
+        let own = self.as_str().as_bytes();
+        let same = |(own, other): (&u8, &u8)| other.eq_ignore_ascii_case(own) || (*own, *other) == (b'-', b'_');
+        own.len() == name.len() && own.iter().zip(name).all(same)
+    }
+
     const fn bit(self) -> u32 {
         1 << self as u8
     }
@@ -257,15 +264,27 @@ impl Head {
     }
 
     /// Removes what a peer has named, in any case.
-    pub(crate) fn remove_named(&mut self, name: &str) {
-        let kind = Name::of(name.as_bytes());
+    pub(crate) fn remove_named(&mut self, name: &[u8]) {
+        let kind = Name::of(name);
         if kind != Name::Other {
             return self.remove(kind);
         }
         let bytes = &self.bytes;
         self.fields.retain(|field| {
             field.kind != Name::Other
-                || !bytes[field.name.start as usize..field.name.end as usize].eq_ignore_ascii_case(name.as_bytes())
+                || !bytes[field.name.start as usize..field.name.end as usize].eq_ignore_ascii_case(name)
+        });
+    }
+
+    /// Removes fields that are called like one of these but for a `_` in place of a `-`: CGI, and what follows it, makes the
+    /// same variable of both, so that one would pass for the other.
+    pub(crate) fn remove_look_alikes(&mut self, kinds: &[Name]) {
+        let bytes = &self.bytes;
+        self.fields.retain(|field| {
+            let name = &bytes[field.name.start as usize..field.name.end as usize];
+            field.kind != Name::Other
+                || memchr::memchr(b'_', name).is_none()
+                || !kinds.iter().any(|kind| kind.is_like(name))
         });
     }
 

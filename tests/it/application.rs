@@ -356,6 +356,12 @@ async fn answered<S: Stream>(inbound: &mut Inbound<S>, shared: &Shared) -> Optio
         "/broken" if query == color => {
             inbound.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await
         }
+        // As a form is answered, and as a request that is to go elsewhere.
+        "/see-other" | "/elsewhere" => {
+            inbound.body(&head).await?;
+            let status = if path == "/see-other" { "303 See Other" } else { "307 Temporary Redirect" };
+            inbound.send(format!("HTTP/1.1 {status}\r\nLocation: /\r\nContent-Length: 0\r\n\r\n")).await
+        }
         "/empty" => inbound.send("HTTP/1.1 204 No Content\r\n\r\n").await,
         "/hop" => {
             let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: X-Secret\r\nX-Secret: 1\r\n\

@@ -160,21 +160,36 @@ async fn websockets_of_two_libraries_across_a_switch() {
 
 #[tokio::test]
 async fn a_crowd_of_websockets_is_spread_and_every_client_comes_again_to_the_new_color() {
-    const CROWD: usize = 100;
+    let (count, spread) = crowd();
     for mut command in [python("websocket_crowd.py"), node("websocket_crowd.js")] {
         let (_blue_app, blue) = application("websocket_app.py", "blue").await;
         let (_green_app, green) = application("websocket_app.py", "green").await;
         let mut setup = Setup::at(blue, green);
         setup.health = "interval = \"100ms\"".to_owned();
-        setup.drain = "timeout = \"60s\"\nstreams = \"spread\"\nspread = \"2s\"".to_owned();
+        setup.drain = format!("timeout = \"60s\"\nstreams = \"spread\"\nspread = \"{spread}s\"");
         let proxy = setup.start().await;
-        command.arg(format!("ws://{}/", proxy.http)).arg(CROWD.to_string());
+        command.arg(format!("ws://{}/", proxy.http)).arg(count.to_string());
+        let client = format!("{:?}", command.as_std().get_program());
         let mut crowd = Talk::start(command);
         crowd.expect("switch").await;
         proxy.switch("green").await;
         let told: serde_json::Value = serde_json::from_str(&crowd.says().await).expect("JSON");
-        assert_eq!(told["codes"], serde_json::json!({ "1012": CROWD }), "{told}");
-        assert_eq!(told["colors"], serde_json::json!({ "green": CROWD }), "{told}");
+        assert_eq!(told["codes"], serde_json::json!({ "1012": count }), "{told}");
+        assert_eq!(told["colors"], serde_json::json!({ "green": count }), "{told}");
+        println!("{client}: {count} closed with 1012 over {spread} s; they came again, each 250 ms:");
+        let after: Vec<u64> = serde_json::from_value(told["after"].clone()).expect("milliseconds");
+        for from in (0..=*after.last().expect("some came")).step_by(250) {
+            let came = after.iter().filter(|at| (from..from + 250).contains(*at)).count();
+            println!("{from:>6} ms {came:>5} {}", "#".repeat(came));
+        }
+    }
+}
+
+/// How many, and over how many seconds they are spread: `CUTOVER_CROWD=1000` for the long run.
+fn crowd() -> (usize, usize) {
+    match std::env::var("CUTOVER_CROWD").ok().and_then(|count| count.parse().ok()) {
+        Some(count) => (count, 5),
+        None => (100, 2),
     }
 }
 

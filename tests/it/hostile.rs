@@ -100,6 +100,11 @@ async fn a_head_that_is_malformed_is_refused_with_its_reason_and_the_connection_
         ("a Host with a space", 400, raw("GET / HTTP/1.1\r\nHost: a b\r\n\r\n")),
         ("a Host with a path", 400, raw("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n")),
         ("a Host with a user", 400, raw("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n")),
+        ("a Host with two ports", 400, raw("GET / HTTP/1.1\r\nHost: a:80:81\r\n\r\n")),
+        ("a Host with a port that is none", 400, raw("GET / HTTP/1.1\r\nHost: a:b\r\n\r\n")),
+        ("a Host with half a bracket", 400, raw("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n")),
+        ("a Host with a name behind a bracket", 400, raw("GET / HTTP/1.1\r\nHost: [::1]b\r\n\r\n")),
+        ("an absolute target with two ports", 400, raw("GET http://a:80:81/ HTTP/1.1\r\nHost: a\r\n\r\n")),
         ("a Host that is not ASCII", 400, raw("GET / HTTP/1.1\r\nHost: ä\r\n\r\n")),
         ("a method with a control character", 400, raw("G\x01T / HTTP/1.1\r\nHost: a\r\n\r\n")),
         ("a method with a separator", 400, raw("G(T / HTTP/1.1\r\nHost: a\r\n\r\n")),
@@ -276,6 +281,39 @@ async fn an_upgrade_to_http_2_is_not_passed_on() {
     }
 }
 
+#[tokio::test]
+async fn an_upgrade_that_could_not_be_followed_is_not_asked_for() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = proxy.connect().await;
+    for (framing, body) in [("Content-Length: 2", "ok"), ("Transfer-Encoding: chunked", "2\r\nok\r\n0\r\n\r\n")] {
+        let fields = format!("Connection: Upgrade\r\nUpgrade: shout\r\n{framing}");
+        client.send(format!("POST /echo HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}")).await;
+        assert_eq!(client.answer().await.text(), "ok");
+        let seen = blue.last_head().to_ascii_lowercase();
+        assert!(!seen.contains("upgrade"), "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn fields_that_are_the_same_to_some_as_those_of_the_proxy_are_removed_and_others_left_alone() {
+    let (blue, green) = pair().await;
+    let mut setup = Setup::new(&blue, &green);
+    setup.listen = "trusted_proxies = [\"127.0.0.1\"]".to_owned();
+    for proxy in [Proxy::start(&blue, &green).await, setup.start().await] {
+        let forged = ["X_Forwarded_For", "x-forwarded_proto", "X_CLIENT_CERT_SUBJECT", "X_Request_Id"];
+        let fields: String = forged.map(|name| format!("{name}: forged\r\n")).concat();
+        let mut client = proxy.connect().await;
+        client
+            .send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}My_Field: kept\r\nContent_Length: kept\r\n\r\n"))
+            .await;
+        assert_eq!(client.answer().await.status, 200);
+        let seen = blue.last_head();
+        assert!(!seen.contains("forged"), "{seen}");
+        assert!(seen.contains("My_Field: kept\r\nContent_Length: kept\r\n"), "{seen}");
+    }
+}
+
 /// An endpoint that answers each request with fixed bytes, by path, and its probes as it should.
 struct Endpoint {
     address: SocketAddr,
@@ -408,6 +446,7 @@ fn ambiguous_answers(path: &str) -> (Vec<u8>, Then) {
         "/more-empty" => (format!("HTTP/1.1 204 No Content\r\n\r\n{poison}").into_bytes(), Then::Keep),
         "/size" => ok("Transfer-Encoding: chunked\r\n", "0x2\r\nok\r\n0\r\n\r\n"),
         "/overflow" => ok("Transfer-Encoding: chunked\r\n", "fffffffffffffffff\r\nok\r\n0\r\n\r\n"),
+        "/twice" => ok("Content-Length: 2\r\nX: y\r\nContent-Length: 2\r\n", "ok"),
         "/early" => ok("Content-Length: 2\r\n", "no"),
         "/early-end" => (b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno".to_vec(), Then::Close),
         "/leaves" => (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(), Then::Close),
@@ -431,6 +470,9 @@ async fn what_an_endpoint_sends_beyond_its_answer_reaches_no_client() {
             "{answer:?}"
         );
     }
+    let twice = proxy.get("/twice").await;
+    let lengths = twice.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    assert_eq!((lengths.count(), twice.text()), (1, "ok"), "{twice:?}");
     for path in ["/size", "/overflow"] {
         let answer = proxy.get(path).await;
         assert!(!answer.complete, "{path}: half an answer must not look whole");

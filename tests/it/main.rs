@@ -18,6 +18,7 @@ mod hostile;
 mod http;
 mod http2;
 mod large;
+mod lengths;
 #[allow(dead_code, reason = "shared with `cutover demo`, which needs more of it")]
 #[path = "../../src/cli/demo/load.rs"]
 mod load;
@@ -30,6 +31,7 @@ mod releases;
 mod schema;
 #[path = "../../src/cli/demo/shop.rs"]
 mod shop;
+mod sick_disk;
 mod soak;
 mod split;
 mod start;

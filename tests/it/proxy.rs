@@ -124,7 +124,17 @@ impl Proxy {
     /// With an environment of the test's own.
     pub(crate) async fn start_as(dir: tempfile::TempDir, text: &str, stdout: Stdio, env: &[(&str, &str)]) -> Proxy {
         std::fs::write(dir.path().join("cutover.toml"), text).expect("a file");
-        let (child, log) = spawn(dir.path(), stdout, env);
+        let (child, log) = spawn(dir.path(), stdout, Stdio::piped(), env);
+        let mut proxy = Proxy { dir, http: SocketAddr::from(([127, 0, 0, 1], 0)), child, log };
+        proxy.wait_until_serving().await;
+        proxy
+    }
+
+    /// With a standard error that the test does not read.
+    pub(crate) async fn start_deaf(setup: &Setup, stderr: Stdio) -> Proxy {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("cutover.toml"), setup.text(dir.path())).expect("a file");
+        let (child, log) = spawn(dir.path(), Stdio::null(), stderr, &[]);
         let mut proxy = Proxy { dir, http: SocketAddr::from(([127, 0, 0, 1], 0)), child, log };
         proxy.wait_until_serving().await;
         proxy
@@ -266,7 +276,7 @@ impl Proxy {
 
     /// Starts again after it ended.
     pub(crate) async fn restart(&mut self) {
-        let (child, log) = spawn(self.dir.path(), Stdio::null(), &[]);
+        let (child, log) = spawn(self.dir.path(), Stdio::null(), Stdio::piped(), &[]);
         (self.child, self.log) = (child, log);
         self.wait_until_serving().await;
     }
@@ -288,12 +298,13 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
-fn spawn(dir: &Path, stdout: Stdio, env: &[(&str, &str)]) -> (Child, Arc<Mutex<String>>) {
+fn spawn(dir: &Path, stdout: Stdio, stderr: Stdio, env: &[(&str, &str)]) -> (Child, Arc<Mutex<String>>) {
     let mut command = command(&["run", "--config"]);
-    command.arg(dir.join("cutover.toml")).stdout(stdout).stderr(Stdio::piped()).envs(env.iter().copied());
+    command.arg(dir.join("cutover.toml")).stdout(stdout).stderr(stderr).envs(env.iter().copied());
     let mut child = command.spawn().expect("the binary was built");
     let log = Arc::new(Mutex::new(String::new()));
-    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let Some(stderr) = child.stderr.take() else { return (child, log) };
+    let mut lines = BufReader::new(stderr).lines();
     let sink = Arc::clone(&log);
     tokio::spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {

@@ -126,6 +126,23 @@ async fn a_freeze_ends_at_its_time() {
 }
 
 #[tokio::test]
+async fn a_freeze_ends_at_its_time_also_after_a_restart_and_while_the_process_is_down() {
+    let (blue, green) = pair().await;
+    let mut proxy = Proxy::start(&blue, &green).await;
+    for (until, down) in [("1500ms", 0), ("300ms", 400)] {
+        let output = proxy.cli(&["freeze", "--reason", "a moment", "--until", until]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        proxy.kill().await;
+        tokio::time::sleep(std::time::Duration::from_millis(down)).await;
+        proxy.restart().await;
+        // Nobody asks for anything, which would make it look at the clock.
+        proxy.until("it is over", |status| status.get("freeze").is_none()).await;
+    }
+    crate::until("it is written down", async || (history(&proxy, "?kind=unfreeze").await.len() == 2).then_some(()))
+        .await;
+}
+
+#[tokio::test]
 async fn a_release_that_was_taken_back_as_bad_comes_back_only_by_force_or_under_another_name() {
     let (blue, green) = pair().await;
     let mut proxy = Proxy::start(&blue, &green).await;

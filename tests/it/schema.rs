@@ -429,6 +429,27 @@ async fn a_release_can_be_taken_back_until_its_first_write() {
 }
 
 #[tokio::test]
+async fn a_form_that_is_answered_with_a_redirect_is_a_write_and_one_that_is_sent_elsewhere_is_none() {
+    let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+    let proxy = setup(
+        color("1.0", blue.address, "needs = \"<=2\", migrates_to = 1"),
+        color("2.0", green.address, "needs = \"<=2\", migrates_to = 2, barrier = \"first-write\""),
+    )
+    .start()
+    .await;
+    proxy.switch("green").await;
+    for (path, status, passed) in [("/elsewhere", 307, false), ("/see-other", 303, true)] {
+        let mut connection = proxy.connect().await;
+        connection.send(format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n")).await;
+        assert_eq!(connection.answer().await.status, status);
+        // Behind a command, which takes it up.
+        proxy.post("/admin/switch", json!({ "dry_run": true })).await;
+        assert_eq!(proxy.status().await["stores"][0]["barrier_passed"], passed, "{path}");
+    }
+    refused(&proxy.post("/admin/rollback", json!({})).await);
+}
+
+#[tokio::test]
 async fn check_says_what_labels_mean_for_the_running_proxy() {
     let (blue, green) = (Application::start("blue").await, Application::start("green").await);
     let proxy = unfit(&blue, &green).start().await;

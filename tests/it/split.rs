@@ -416,7 +416,8 @@ async fn what_hangs_is_counted_as_slow_while_it_hangs() {
     })
     .await;
     assert_eq!(sums.completed, 0, "and not over");
-    (blue.open_gate(), green.open_gate());
+    blue.open_gate();
+    green.open_gate();
     late.answer().await;
     until("it is over", async || {
         site.counted(ANY).iter().for_each(|(_, counts)| sums.add(counts));

@@ -166,3 +166,6 @@ fn times(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (1.0..=100.0).contains(number));
     number.ok_or_else(|| "write a number from 1 to 100, such as 1.5".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,10 @@ use crate::cli::wait::may_pass;
 /// Where nothing changes, a line is printed so often.
 const NOW_AND_THEN: Duration = Duration::from_secs(10);
 
+/// How long the line that tells how it ended may take to the disk, and how often it is looked for.
+const TO_DISK: Duration = Duration::from_secs(2);
+const GLANCE: Duration = Duration::from_millis(50);
+
 /// How it ended, as JSON.
 #[derive(Serialize)]
 struct End<'a> {
@@ -89,19 +93,18 @@ fn look(answer: &CanaryAnswer, followed: Option<&CanaryStatus>) -> Look {
 
 async fn ended(client: &Client, answer: &CanaryAnswer, canary: &CanaryStatus, json: bool) -> Result<(), Failure> {
     let took = answer.active == canary.color && answer.release == canary.release;
-    let history: HistoryAnswer = client.get("/admin/history?limit=50").await?;
-    let last = history.transitions.iter().find(|transition| speaks_of(transition, canary, took));
     let bakes = answer.canary.as_ref().is_some_and(|now| now.id == canary.id);
-    let outcome = match (took, bakes) {
-        (true, true) => "took_traffic",
-        (true, false) => "known_good",
+    let last = told(client, canary, took, bakes).await?;
+    let outcome = match (took, &last) {
+        (true, Some(last)) if last.kind == "known_good" => "known_good",
+        (true, _) => "took_traffic",
         (false, _) => "taken_back",
     };
     if json {
         let (deployment, release, active) = (&*canary.id, &*canary.release, &*answer.active);
-        print(&line(&End { outcome, deployment, release, active, transition: last }));
+        print(&line(&End { outcome, deployment, release, active, transition: last.as_ref() }));
     } else {
-        print(&render::ended(canary, outcome, last));
+        print(&render::ended(canary, outcome, last.as_ref()));
     }
     if took {
         return Ok(());
@@ -109,8 +112,31 @@ async fn ended(client: &Client, answer: &CanaryAnswer, canary: &CanaryStatus, js
     Err(Failure::TakenBack(format!("release {} was taken back; {} serves", canary.release, answer.release)))
 }
 
+/// The transition that ended it. What is in force may not be on disk yet, and so not in the history: then it is waited for a while.
+async fn told(
+    client: &Client,
+    canary: &CanaryStatus,
+    took: bool,
+    bakes: bool,
+) -> Result<Option<TransitionAnswer>, Failure> {
+    let began = Instant::now();
+    loop {
+        let history: HistoryAnswer = client.get("/admin/history?limit=50").await?;
+        let found = history.transitions.into_iter().find(|transition| speaks_of(transition, canary, took));
+        let enough = found.as_ref().is_some_and(|found| !took || bakes || found.kind == "known_good");
+        if enough || began.elapsed() >= TO_DISK {
+            return Ok(found);
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
 /// Whether a transition tells how it ended.
 fn speaks_of(transition: &TransitionAnswer, canary: &CanaryStatus, took: bool) -> bool {
+    // Both are written alike, so they sort as they came.
+    if transition.at < canary.since {
+        return false;
+    }
     let kind = transition.kind.as_str();
     if took {
         return ["switch", "known_good"].contains(&kind) && transition.release == canary.release;

@@ -268,7 +268,7 @@ pub(crate) fn tick(canary: &CanaryStatus) -> String {
 pub(crate) fn ended(canary: &CanaryStatus, outcome: &str, last: Option<&TransitionAnswer>) -> String {
     let new = format!("{} {}", color(&canary.color), plain(&canary.release));
     let mut text = match outcome {
-        "took_traffic" => painted(GOOD, "Done") + &format!(": {new} has the traffic; its bake goes on.\n"),
+        "took_traffic" => painted(GOOD, "Done") + &format!(": {new} has the traffic; it is not known good yet.\n"),
         "known_good" => painted(GOOD, "Done") + &format!(": {new} has the traffic, and is known good.\n"),
         _ => painted(BAD, "Taken back") + &format!(": {new} gets nothing any more.\n"),
     };
@@ -283,7 +283,7 @@ pub(crate) fn ended(canary: &CanaryStatus, outcome: &str, last: Option<&Transiti
 
 /// The verdict and what it rests on, a line each.
 pub(crate) fn findings(judgement: &JudgementAnswer, indent: &str) -> String {
-    let evidence = format!("evidence {}:1 of {}:1", thousands(judgement.evidence), thousands(judgement.limit));
+    let evidence = format!("evidence {} of {}", ratio(judgement.evidence as f64), ratio(judgement.limit as f64));
     let (exposed, harmed) = (thousands(judgement.exposed), thousands(judgement.harmed));
     let mut text = format!("{indent}{} · {evidence} · {exposed} requests, {harmed} errors\n", verdict(judgement));
     for finding in &judgement.findings {

@@ -83,6 +83,14 @@ fn addresses_and_networks_of_balancers_are_read() {
 }
 
 #[test]
+fn a_network_of_ipv4_is_the_same_in_the_form_of_ipv6() {
+    let written = "[\"::ffff:10.0.0.0/104\", \"::ffff:192.0.2.1\", \"::/0\", \"2001:db8::/32\"]";
+    let config = good(&plus(&format!("trusted_proxies = {written}")));
+    let networks: Vec<String> = config.listen.trusted_proxies.iter().map(IpNet::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32", "::/0", "2001:db8::/32"]);
+}
+
+#[test]
 fn the_policy_of_an_upstream_is_read() {
     let files = Files::new();
     let tls = |keys: &str| policy(&format!("tls = {}", keys.replace("PEM", &files.pem))).tls;

@@ -258,7 +258,7 @@ fn an_unknown_key_is_refused_with_what_may_have_been_meant() {
 
 #[test]
 fn what_a_later_version_may_know_is_an_unknown_key() {
-    check(&[row(plus("[«mirror]"), "the file has no key `mirror`", "it knows `active`, `admin`, `bake`, `blue`")]);
+    check(&[row(plus("[«mirror]"), "the file has no key `mirror`", "it knows `active`, `admin`, `analysis`, `bake`")]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use toml::de::DeValue;
 
 use crate::config::file::{Section, Span, quoted};
@@ -123,11 +123,18 @@ impl File<'_> {
     }
 
     fn network(&self, text: &str, span: Span) -> Option<IpNet> {
-        let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(canonical);
         if network.is_none() {
             let message = format!("{} is not a network", quoted(text));
             self.notes.problem(span, message, "write it as \"10.0.0.0/8\" or \"10.1.2.3\"".to_owned());
         }
         network
     }
+}
+
+/// IPv4 in the form of IPv6 (`::ffff:10.0.0.0/104`) is IPv4: clients are compared in that form, whichever listener they came to.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let short = mapped.prefix_len().checked_sub(96).zip(mapped.addr().to_ipv4_mapped());
+    short.and_then(|(prefix, address)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4)
 }

@@ -36,10 +36,10 @@ impl Rollout {
         if let Some(other) = &self.decision.deployment
             && (other.is_canary() || !underway.forced)
         {
-            return Err(Refusal::InProgress { to: other.candidate, since: other.since });
+            return Err(Refusal::InProgress { to: other.candidate, since: other.since, back: false });
         }
         if let Some(other) = self.under_way() {
-            return Err(Refusal::InProgress { to: other.to, since: other.began.wall });
+            return Err(other.in_progress());
         }
         self.allowed(underway)?;
         match self.decision.cooldown.filter(|until| *until > now.wall && !underway.forced) {
@@ -70,7 +70,7 @@ impl Rollout {
             next_move(now, &deployment, asker, origin)
         };
         let may = self.check_generation(if_generation).and_then(|()| match self.under_way() {
-            Some(other) => Err(Refusal::InProgress { to: other.to, since: other.began.wall }),
+            Some(other) => Err(other.in_progress()),
             None if !deployment.is_canary() && !deployment.splits() => Err(Refusal::Baking),
             None => self.allowed(&underway),
         });

@@ -43,6 +43,8 @@ impl Rollout {
     }
 
     pub(super) fn committed(&mut self, now: Now, commit: CommitId, effects: &mut Vec<Effect>) {
+        // The disk is well.
+        self.records_again_at = None;
         if self.unwritten.as_ref().is_some_and(|unwritten| unwritten.commit == Some(commit)) {
             self.answer_unwritten(true, effects);
             if let Some(written) = self.unwritten.take() {
@@ -59,6 +61,7 @@ impl Rollout {
         self.answer_unwritten(true, effects);
         self.unwritten = None;
         self.durable = true;
+        let next = *next;
         let outcome = self.outcome(now, &underway, &next, true);
         self.line = Line::written(next.clone());
         // What was seen in the file and in the traffic meanwhile stays seen.

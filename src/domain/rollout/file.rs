@@ -92,7 +92,7 @@ impl Rollout {
             self.order_waits = false;
             self.obey(now, effects);
         }
-        self.write_records(effects);
+        self.write_records(now, effects);
         let settled = matches!(self.state, State::Steady) && !self.order_waits;
         if let Some(line) = self.barrier_line() {
             self.write_behind(now, line, None, effects);

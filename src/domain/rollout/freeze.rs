@@ -81,7 +81,7 @@ impl Rollout {
         effects: &mut Vec<Effect>,
     ) -> bool {
         let State::Committing(underway, _, _) = &self.state else { return false };
-        let refusal = Refusal::InProgress { to: underway.to, since: underway.began.wall };
+        let refusal = underway.in_progress();
         self.record_refused(now, Asked { kind, to: None }, origin.clone(), None, &refusal);
         effects.push(Effect::Reply(id, Err(refusal)));
         true

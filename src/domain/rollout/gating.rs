@@ -103,7 +103,7 @@ impl Rollout {
         } else {
             let commit = CommitId(self.new_id());
             effects.push(Effect::Commit(commit, transition));
-            self.state = State::Committing(underway, commit, next);
+            self.state = State::Committing(underway, commit, Box::new(next));
         }
     }
 }

@@ -200,7 +200,7 @@ impl Rollout {
         effects: &mut Vec<Effect>,
     ) -> bool {
         let Some(underway) = self.under_way() else { return false };
-        let refusal = Refusal::InProgress { to: underway.to, since: underway.began.wall };
+        let refusal = underway.in_progress();
         self.record_refused(now, Asked { kind, to: None }, origin.clone(), None, &refusal);
         effects.push(Effect::Reply(id, Err(refusal)));
         true

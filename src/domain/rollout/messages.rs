@@ -313,6 +313,8 @@ pub enum Refusal {
     InProgress {
         /// Where it is going.
         to: Color,
+        /// It is a rollback.
+        back: bool,
         /// Since when.
         since: SystemTime,
     },

@@ -61,25 +61,37 @@ impl Rollout {
         self.record(Transition { took: drained.took, drained: Some(drained), ..line });
     }
 
-    /// Hands over what waits, if no line that decides something is on its way.
-    pub(super) fn write_records(&mut self, effects: &mut Vec<Effect>) {
-        if matches!(self.state, State::Committing(..)) || self.unwritten.is_some() {
+    /// Hands over what waits, if no line that decides something is on its way, and the disk is not known to be sick.
+    pub(super) fn write_records(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let sick = self.records_again_at.is_some_and(|at| at > now.mono);
+        if matches!(self.state, State::Committing(..)) || self.unwritten.is_some() || sick {
             return;
         }
+        self.records_again_at = None;
         while let Some(line) = self.records.pop_front() {
-            self.hand_over(Transition { decision: self.decision.clone(), ..line }, effects);
+            let line = Transition { decision: self.decision.clone(), ..line };
+            let commit = self.hand_over(line.clone(), effects);
+            self.handed_over.push((commit, line));
         }
     }
 
     /// Hands over a line that moves nothing.
-    pub(super) fn hand_over(&mut self, line: Transition, effects: &mut Vec<Effect>) {
+    pub(super) fn hand_over(&mut self, line: Transition, effects: &mut Vec<Effect>) -> CommitId {
         let commit = CommitId(self.new_id());
         (self.line.says, self.line.state) = (line.decision.clone(), LineState::HandedOver(commit));
         effects.push(Effect::Commit(commit, line));
+        commit
     }
 
     /// What becomes of a line that moved nothing. What one said that could not be written is said again later.
     pub(super) fn line_written(&mut self, commit: CommitId, failed_at: Option<Instant>) {
+        if let Some(index) = self.handed_over.iter().position(|(id, _)| *id == commit) {
+            let (_, line) = self.handed_over.remove(index);
+            if let Some(now) = failed_at {
+                self.record(line);
+                self.records_again_at = Some(now + COMMIT_RETRY.1);
+            }
+        }
         if self.line.state == LineState::HandedOver(commit) {
             match failed_at {
                 None => self.line = Line::written(self.line.says.clone()),

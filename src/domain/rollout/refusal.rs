@@ -5,8 +5,15 @@ use std::time::Duration;
 
 use crate::domain::color::Color;
 use crate::domain::gate::GateReport;
-use crate::domain::rollout::Refusal;
-use crate::domain::transition::Left;
+use crate::domain::rollout::{Move, Refusal};
+use crate::domain::transition::{Kind, Left};
+
+impl Move {
+    /// Why another one has to wait.
+    pub(super) fn in_progress(&self) -> Refusal {
+        Refusal::InProgress { to: self.to, back: self.kind == Kind::Rollback, since: self.began.wall }
+    }
+}
 
 impl Refusal {
     /// The stable code.
@@ -35,6 +42,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Unhealthy(report) => unhealthy(f, report),
+            Refusal::InProgress { to, back: true, .. } => {
+                write!(f, "a rollback to {to} is already under way; the status tells when it is done")
+            }
             Refusal::InProgress { to, .. } => {
                 write!(f, "a move to {to} is already under way; wait for it, or call it off with a rollback")
             }

@@ -225,9 +225,12 @@ impl Rollout {
         self.decision.lineage.followed_by(&underway.release, &labels, overridden)
     }
 
-    /// What the file says of the release that serves is so at once.
+    /// What the file says of a release that is deployed is so at once.
     pub(super) fn relabel(&mut self) {
         let Self { configured, decision, live, .. } = self;
+        for color in Color::ALL {
+            decision.lineage.correct(&configured.deployed[color], &configured.schema[color]);
+        }
         if configured.deployed[decision.active] == decision.release {
             decision.lineage.relabel(&decision.release, &configured.schema[decision.active]);
         }

@@ -459,6 +459,55 @@ fn a_refused_attempt_is_written_down_once_a_minute_with_who_what_and_why() {
 }
 
 #[test]
+fn a_refused_attempt_that_the_disk_did_not_take_is_written_when_it_does() {
+    let mut script = Script::steady();
+    script.command(1, forced());
+    let switch = script.commit_id();
+    script.at(1.0, Event::CommitFailed(switch, "full".to_owned()));
+    let refused = script.commit_id();
+    script.at(1.1, Event::CommitFailed(refused, "full".to_owned()));
+    assert!(script.lines().is_empty(), "not at once, and again and again");
+    // A way back, or whatever else gets through, says that the disk is well.
+    script.command(2, maintenance());
+    let maintained = script.commit_id();
+    script.at(2.0, Event::Committed(maintained));
+    let [line] = script.lines()[..] else { panic!("one line: {:?}", script.lines()) };
+    assert_eq!((line.kind, line.refusal.as_ref().expect("why").0.as_str()), (Kind::Refused, "not_durable"));
+    assert!(line.decision.maintenance, "with what is in force now");
+}
+
+#[test]
+fn while_a_disk_hangs_nobody_is_woken_for_what_has_to_wait_for_it() {
+    let mut script = Script::steady();
+    script.command(1, forced());
+    let switch = script.commit_id();
+    script.at(1.0, Event::CommitFailed(switch, "full".to_owned()));
+    let refused = script.commit_id();
+    script.at(1.1, Event::CommitFailed(refused, "full".to_owned()));
+    // Its line never comes back.
+    script.command(2, maintenance());
+    script.at(100.0, Event::Tick);
+    let next = script.rollout.deadline();
+    assert!(next.is_none_or(|at| at > script.start + Duration::from_secs(100)), "{next:?}");
+}
+
+fn maintenance() -> Command {
+    Command::Maintain { on: true, origin: origin() }
+}
+
+#[test]
+fn a_rollback_that_is_forced_does_not_wait_for_one_whose_gate_hangs() {
+    let mut script = Script::steady();
+    script.switched();
+    assert_eq!(script.command(1, rollback()).words(), ["probe blue"]);
+    assert_eq!(script.command(2, rollback()).words(), ["refuse 2 in_progress"]);
+    let Some(Effect::Reply(_, Err(refusal))) = script.effects.first() else { panic!("{:?}", script.effects) };
+    assert_eq!(refusal.to_string(), "a rollback to blue is already under way; the status tells when it is done");
+    let words = script.command(3, quarantining()).words();
+    assert_eq!(words[..2], ["refuse 1 withdrawn".to_owned(), "publish blue 3".to_owned()], "{words:?}");
+}
+
+#[test]
 fn while_a_move_is_written_other_lines_wait_behind_it() {
     let mut script = Script::steady();
     script.command(1, forced());

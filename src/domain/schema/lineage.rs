@@ -98,6 +98,13 @@ impl Lineage {
         next
     }
 
+    /// What the file now says of a release that is deployed, wherever it served before. A wrong label is mended so.
+    pub fn correct(&mut self, release: &Release, labels: &Labels) {
+        for step in self.steps.iter_mut().filter(|step| step.release == *release) {
+            step.labels.extend(labels.clone());
+        }
+    }
+
     /// What the file now says of a release that serves. A store that it says nothing of any more keeps what was said.
     pub fn relabel(&mut self, release: &Release, labels: &Labels) {
         match self.last_of(release) {

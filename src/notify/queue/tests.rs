@@ -124,7 +124,7 @@ fn a_notice_is_tried_by_the_plan_until_it_is_a_day_old() {
     queue.add(clock.0, Arc::clone(&notice), Record::Line(1));
     let began = clock.0.mono;
     let mut tries = Vec::new();
-    while queue.give_up(clock.0.wall) == 0 {
+    while queue.give_up(clock.0.mono) == 0 {
         match queue.next(clock.0.mono) {
             Next::Send(sent, _) => {
                 tries.push((clock.0.mono - began).as_secs());
@@ -281,4 +281,27 @@ fn the_same_notice_is_taken_in_once() {
     queue.add(clock.0, Arc::clone(&notice), Record::Unwritten);
     queue.add(clock.0, Arc::clone(&notice), Record::Unwritten);
     assert_eq!(queue.waiting(), 1);
+}
+
+#[test]
+fn a_receiver_that_asks_for_endless_patience_is_asked_again_within_hours() {
+    let (mut queue, mut clock) = (queue(), Clock::new());
+    let late = notice(&clock, Severity::Error);
+    queue.add(clock.0, Arc::clone(&late), Record::Line(1));
+    queue.failed(clock.0, &late.id, Some(Duration::from_secs(u64::MAX)), 0.5);
+    assert_eq!(sent(&queue, &clock), None);
+    clock.pass(Duration::from_secs(6 * 3_600));
+    assert_eq!(sent(&queue, &clock), Some(late.id.clone()));
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_makes_no_notice_old() {
+    let (mut queue, mut clock) = (queue(), Clock::new());
+    let waits = notice(&clock, Severity::Error);
+    queue.add(clock.0, Arc::clone(&waits), Record::Line(1));
+    // As after a start without a network, when the time comes from it at last.
+    clock.0.wall += Duration::from_secs(365 * 86_400);
+    assert_eq!(queue.give_up(clock.0.mono), 0);
+    clock.pass(GIVE_UP);
+    assert_eq!(queue.give_up(clock.0.mono), 1);
 }

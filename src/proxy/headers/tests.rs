@@ -182,3 +182,81 @@ fn request_ids_are_distinct_hex() {
     assert!(usable_request_id(b"abc-1"));
     assert!(!usable_request_id(b"a b") && !usable_request_id(b""));
 }
+
+#[test]
+fn equal_lengths_become_one_in_both_directions() {
+    for length in ["0", "5"] {
+        let fields = [("content-length", length), ("x-a", "1"), ("content-length", length)];
+        let (mut asked, mut answered) = (head(&fields), head(&fields));
+        to_endpoint(&mut asked, &from(false));
+        to_client(&mut answered, false);
+        for head in [asked, answered] {
+            assert_eq!(head.all(Name::ContentLength).collect::<Vec<_>>(), [length.as_bytes()]);
+        }
+    }
+}
+
+#[test]
+fn a_member_of_connection_that_is_no_text_hides_no_other() {
+    let mut odd = Head::default();
+    odd.push(b"connection", b"x-hop, \xff, close");
+    odd.push(b"x-hop", b"1");
+    assert!(!keeps_alive(&odd));
+    remove_hop_by_hop(&mut odd);
+    assert_eq!(list(&odd), [""; 0]);
+}
+
+#[test]
+fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+    for good in
+        ["", "a", "a.example.com.", "a:", "a:80", "10.0.0.1:8080", "[::1]", "[::1]:80", "[fe80::1%25eth0]", "a_b"]
+    {
+        assert!(is_host(good.as_bytes()), "{good}");
+    }
+    for bad in [
+        "a:b",
+        "a:80:80",
+        ":80:",
+        "a:-1",
+        "::1",
+        "[::1",
+        "[::1]80",
+        "[::1]:x",
+        "[::1][::2]",
+        "a]",
+        "a[b]",
+        "a/b",
+        "u@a",
+    ] {
+        assert!(!is_host(bad.as_bytes()), "{bad}");
+    }
+}
+
+#[test]
+fn grpc_web_is_not_grpc() {
+    let is = |kind: &str| is_grpc(&head(&[("content-type", kind)]));
+    for grpc in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8", "application/grpc ; x"]
+    {
+        assert!(is(grpc), "{grpc}");
+    }
+    for other in ["application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text", "text/plain"] {
+        assert!(!is(other), "{other}");
+    }
+    assert!(!is_grpc(&Head::default()));
+}
+
+#[test]
+fn what_endpoints_rely_on_has_no_look_alike() {
+    let mut asked = head(&[
+        ("X_Forwarded_For", "6.6.6.6"),
+        ("x-forwarded_proto", "https"),
+        ("X_CLIENT_CERT_SUBJECT", "CN=root"),
+        ("x_request-id", "1"),
+        ("x_forwarded_forx", "kept"),
+        ("my_field", "kept"),
+        ("content_length", "5"),
+        ("x-request-id", "kept"),
+    ]);
+    asked.remove_look_alikes(&VOUCHED);
+    assert_eq!(list(&asked), ["content_length: 5", "my_field: kept", "x-request-id: kept", "x_forwarded_forx: kept"]);
+}

@@ -22,10 +22,10 @@ impl Mark {
     /// Marks an answer.
     pub(crate) fn write(&self, answer: &mut Head) {
         for name in names_for_shared_caches(answer) {
-            answer.remove_named(&name);
+            answer.remove_named(name.as_bytes());
         }
         let private = private(answer);
-        answer.remove_named("cache-control");
+        answer.remove_named(b"cache-control");
         answer.push(b"cache-control", private.as_bytes());
         // The cache of a browser may keep it, but not for requests that say something else.
         if !varies_by(answer, &self.header) {
@@ -33,7 +33,7 @@ impl Mark {
         }
         if self.named {
             const COLOR: &str = "x-cutover-color";
-            answer.remove_named(COLOR);
+            answer.remove_named(COLOR.as_bytes());
             answer.push(COLOR.as_bytes(), self.color.as_str().as_bytes());
         }
     }

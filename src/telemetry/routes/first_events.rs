@@ -36,7 +36,7 @@ impl FirstEvents {
         let hash = split::draw(&key.to_le_bytes(), salt);
         let words = &self.bits[class * WORDS..][..WORDS];
         let unset = |hash: u64| {
-            let (word, bit) = (&words[hash as usize % WORDS], 1 << (hash >> 14) % 64);
+            let (word, bit) = (&words[hash as usize % WORDS], 1 << ((hash >> 14) % 64));
             // Most are known already, and a look takes the line from nobody.
             word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0
         };

@@ -114,6 +114,42 @@ async fn the_own_certificate_is_shown() {
 }
 
 #[tokio::test]
+async fn what_is_shown_and_whom_is_believed_is_read_again_and_a_bad_pair_changes_nothing() {
+    let authority = Authority::new("ca");
+    let named = |name: &str| {
+        let mut params = params(&[]);
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        authority.sign_params("own", params, &KeyPair::generate().expect("a key"))
+    };
+    let own = named("old");
+    let shown = ClientSettings {
+        client_cert: Some(own.cert.clone()),
+        client_key: Some(own.key.clone()),
+        ..settings(&authority)
+    };
+    let client = ClientTls::load(&shown).expect("loads");
+    let clone = client.clone();
+    let server = endpoint_with(authority.sign("endpoint", &["a.example"]), Some(authority.path()));
+    assert_eq!(client.reload(), Ok(false));
+    assert_eq!(connect(&clone, "a.example", server.clone()).await, Ok(Some("CN=old".to_owned())));
+
+    let new = std::fs::read(named("new").key).expect("a key");
+    std::fs::write(&own.key, "half of it").expect("written");
+    assert!(client.reload().is_err());
+    assert_eq!(connect(&clone, "a.example", server.clone()).await, Ok(Some("CN=old".to_owned())));
+    std::fs::write(&own.key, new).expect("written");
+    assert_eq!(client.reload(), Ok(true));
+    assert_eq!(client.reload(), Ok(false));
+    assert_eq!(connect(&clone, "a.example", server.clone()).await, Ok(Some("CN=new".to_owned())));
+
+    std::fs::copy(Authority::new("another").path(), authority.path()).expect("copied");
+    assert_eq!(client.reload(), Ok(true));
+    let error = connect(&clone, "a.example", server).await.unwrap_err();
+    assert!(error.contains("unknown issuer"), "{error}");
+}
+
+#[tokio::test]
 async fn http2_is_spoken_or_the_handshake_fails() {
     let authority = Authority::new("ca");
     let server = endpoint(&authority, params(&["a.example"]));

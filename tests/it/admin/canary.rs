@@ -75,6 +75,11 @@ async fn a_canary_goes_step_by_step_to_all_of_the_traffic_and_every_answer_says_
     let weights: Vec<_> =
         history["transitions"].as_array().expect("a list").iter().map(|t| &t["canary"]["weight"]).collect();
     assert_eq!(weights, [&json!(25.0), &json!(5.0)], "{history}");
+    let of_it = proxy.admin("GET", "/admin/history?release=2.0&kind=canary", "").await.json();
+    assert_eq!(
+        of_it["transitions"][0]["canary"]["id"], "dep-2",
+        "what is only on its way is found by its name: {of_it}"
+    );
 }
 
 #[tokio::test]

@@ -199,6 +199,9 @@ async fn every_series_of_the_contract_is_there_before_anything_happened() {
             assert_eq!(page.value(&series), 0.0, "{series}");
         }
     }
+    for (color, share) in [("blue", 1.0), ("green", 0.0)] {
+        assert_eq!(page.value(&format!("cutover_split_weight{{color=\"{color}\"}}")), share);
+    }
     for (color, address) in [("blue", blue.address), ("green", green.address)] {
         for code in ["1xx", "2xx", "3xx", "4xx", "5xx", "client_left"] {
             let labels = format!("code=\"{code}\",color=\"{color}\",upstream=\"default\"");
@@ -210,6 +213,7 @@ async fn every_series_of_the_contract_is_there_before_anything_happened() {
             "cutover_http_request_duration_seconds_sum",
             "cutover_upstream_connect_errors_total",
             "cutover_retries_total",
+            "cutover_shielded_total",
         ] {
             assert_eq!(page.value(&format!("{name}{{{labels}}}")), 0.0, "{name}");
         }

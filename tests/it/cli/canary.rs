@@ -157,7 +157,7 @@ async fn who_waits_gets_0_when_it_took_the_traffic_and_3_when_it_was_taken_back(
     done(&proxy.cli(&["canary", "advance", "--full"]).await);
     let text = done(&watching.ended().await);
     assert!(text.starts_with("green 2.0 · "), "{text}");
-    assert!(text.contains("Done: green 2.0 has the traffic; its bake goes on.\n"), "{text}");
+    assert!(text.contains("Done: green 2.0 has the traffic; it is not known good yet.\n"), "{text}");
     let lines = done(&as_json.ended().await);
     let last: Value = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
     assert_eq!((&last["outcome"], &last["active"]), (&json!("took_traffic"), &json!("green")), "{lines}");

@@ -5,7 +5,7 @@ use crate::cli::render::canary::tests::{answer, canary};
 
 fn transition(kind: &str, from: Option<&str>, release: &str) -> TransitionAnswer {
     serde_json::from_value(json!({
-        "sequence": 1, "kind": kind, "at": "t", "from_release": from, "to": "blue", "release": release, "generation": 1,
+        "sequence": 1, "kind": kind, "at": "2026-01-01T00:00:01.000Z", "from_release": from, "to": "blue", "release": release, "generation": 1,
         "trigger": "api", "actor": "a", "forced": false, "took_us": 0,
     }))
     .expect("a transition")
@@ -29,6 +29,9 @@ fn the_end_is_told_by_the_transition_that_made_it() {
     assert!(speaks_of(&transition("rollback", Some("2.0"), "1.0"), &gone, false));
     assert!(speaks_of(&transition("abort", None, "1.0"), &gone, false));
     assert!(!speaks_of(&transition("rollback", Some("1.9"), "1.0"), &gone, false), "that was another one");
+    let old =
+        TransitionAnswer { at: "2025-12-31T00:00:00.000Z".to_owned(), ..transition("rollback", Some("2.0"), "1.0") };
+    assert!(!speaks_of(&old, &gone, false), "that was another time");
     assert!(!speaks_of(&transition("suspect", None, "1.0"), &gone, false));
     assert!(speaks_of(&transition("switch", Some("1.0"), "2.0"), &gone, true));
     assert!(!speaks_of(&transition("switch", Some("2.0"), "1.0"), &gone, true));

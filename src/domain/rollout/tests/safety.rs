@@ -170,3 +170,23 @@ fn asking_what_a_switch_would_do_tells_of_the_way_back_after_it() {
         assert_eq!((to, verdict.as_str()), (release(Color::Blue), safe), "{barrier:?}");
     }
 }
+
+#[test]
+fn a_wrong_label_is_mended_in_the_file_also_when_its_release_does_not_serve_any_more() {
+    let wrong = Labels::from([(
+        "orders".to_owned(),
+        Label { needs: "<=430".parse().expect("a range"), migrates_to: Some(Version(430)), barrier: Barrier::None },
+    )]);
+    let mut script = script(&wrong);
+    script.command(1, forced_for(Some("it is only a label")));
+    let commit = script.commit_id();
+    script.at(0.0, Event::Committed(commit));
+    script.at(0.0, Event::WroteBack(Ok(Color::Green)));
+    script.command(2, forced_for(Some("back")));
+    let commit = script.commit_id();
+    script.at(0.0, Event::Committed(commit));
+    script.at(0.0, Event::WroteBack(Ok(Color::Blue)));
+    assert_eq!(script.command(3, switch()).words(), ["refuse 3 rollback_unsafe"], "430, and blue needs 42 at most");
+    script.at(0.0, Event::Configured(labelled(Color::Blue, &labels("<=43", 42, Barrier::None))));
+    assert_eq!(script.command(4, switch()).words(), ["probe green"]);
+}

@@ -1,0 +1,94 @@
+//! The log of the process, written to standard error by a thread of its own.
+//!
+//! A pipe that nobody reads, a journal or a disk that hangs must hold up neither a rollback nor a request. So whoever has
+//! something to say hands its line over. When too many lines wait they are dropped, and how many is said as soon as there
+//! is room again.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
+use std::time::Duration;
+
+/// So many lines wait at most.
+const WAITING: usize = 4096;
+/// How long the end of the process waits for the last lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// One for the process, as there is one standard error.
+static LOG: OnceLock<ProcessLog> = OnceLock::new();
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+enum Message {
+    Line(Vec<u8>),
+    /// Answered when everything before it is written.
+    Flush(mpsc::Sender<()>),
+}
+
+#[derive(Debug)]
+struct ProcessLog(SyncSender<Message>);
+
+/// Takes one line after the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lines(&'static ProcessLog);
+
+/// Starts the thread, once.
+pub(super) fn start() -> io::Result<Lines> {
+    if let Some(log) = LOG.get() {
+        return Ok(Lines(log));
+    }
+    let (queue, waiting) = mpsc::sync_channel(WAITING);
+    // Without the lock of `io::stderr`, which a write that hangs would hold.
+    let output = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    std::thread::Builder::new().name("process-log".to_owned()).spawn(move || write(&waiting, output))?;
+    Ok(Lines(LOG.get_or_init(|| ProcessLog(queue))))
+}
+
+/// Waits until what was said is written, but not for long.
+pub fn flush() {
+    let (written, wait) = mpsc::channel();
+    if let Some(log) = LOG.get()
+        && log.0.try_send(Message::Flush(written)).is_ok()
+    {
+        let _ = wait.recv_timeout(LAST_LINES);
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.0.0.try_send(Message::Line(line.to_owned())).is_err() {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write(waiting: &Receiver<Message>, mut output: File) {
+    loop {
+        let message = match waiting.try_recv() {
+            Ok(message) => message,
+            Err(TryRecvError::Empty) => {
+                let dropped = DROPPED.swap(0, Ordering::Relaxed);
+                if dropped > 0 {
+                    tracing::warn!(dropped, "Lines of this log were dropped, because nobody took them.");
+                }
+                match waiting.recv() {
+                    Ok(message) => message,
+                    Err(_) => return,
+                }
+            }
+            Err(TryRecvError::Disconnected) => return,
+        };
+        match message {
+            // There is nowhere to complain.
+            Message::Line(line) => drop(output.write_all(&line)),
+            Message::Flush(written) => drop(written.send(())),
+        }
+    }
+}
