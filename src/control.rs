@@ -194,7 +194,7 @@ impl Controller {
         let lines = parts.recovered.transitions.into_iter();
         let lines: Vec<_> = lines.map(|(sequence, transition)| (sequence, Arc::new(transition))).collect();
         let (alarm, alarms) = mpsc::unbounded_channel();
-        let notices = Notices::start(&parts.config, parts.decision.active, &lines, alarm);
+        let notices = Notices::start(&parts.config, &lines, alarm);
         for (sequence, transition) in lines {
             history.push(sequence, transition);
         }

@@ -11,6 +11,7 @@ use crate::control::{Controller, Draining, Input, Waiting, canary, schema};
 use crate::domain::color::Color;
 use crate::domain::gate::Probed;
 use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Outcome, Refusal, RoundId};
+use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Drained, Kind, Left, Origin, Transition, Trigger};
 
 impl Controller {
@@ -151,9 +152,6 @@ impl Controller {
             (Kind::Noted | Kind::Drained, _) => {}
             (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
         }
-        if goes_back(transition) {
-            self.tallies.rolled_back(transition.origin.trigger.name());
-        }
         if transition.origin.trigger == Trigger::File {
             self.tallies.switched(
                 "file",
@@ -182,7 +180,8 @@ impl Controller {
 
     pub(super) fn publish(&mut self, decision: &Decision) {
         self.cut_tick();
-        let retired = self.publisher.publish(&self.config, decision);
+        let before = self.publisher.shares();
+        self.retired = self.publisher.publish(&self.config, decision).or_else(|| self.retired.take());
         // A color that serves again is not drained any more.
         if self.draining.as_ref().is_some_and(|draining| self.publisher.serves(draining.color))
             && let Some(draining) = self.draining.take()
@@ -190,9 +189,10 @@ impl Controller {
             draining.task.abort();
             draining.drain.keep_tunnels();
         }
-        if retired.is_some() {
-            self.notices.serves(decision.active, &self.publisher.meters().read());
-            self.retired = retired;
+        for color in Color::ALL {
+            if before[color] == Weight::NONE && self.publisher.serves(color) {
+                self.notices.takes_over(color, &self.publisher.meters().read());
+            }
         }
     }
 

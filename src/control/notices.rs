@@ -28,7 +28,6 @@ pub(super) struct Notices {
     notifier: Notifier,
     /// What a color had answered when it took over last.
     answered: PerColor<Exposure>,
-    serving: Color,
     /// Endpoints that were told to be down; only these are told to be up again.
     down: BTreeSet<String>,
     /// What was answered before is not known.
@@ -37,18 +36,12 @@ pub(super) struct Notices {
 
 impl Notices {
     /// `lines`: the whole ledger, oldest first.
-    pub(super) fn start(
-        config: &Config,
-        serving: Color,
-        lines: &[Line],
-        alarms: mpsc::UnboundedSender<Alarm>,
-    ) -> Notices {
+    pub(super) fn start(config: &Config, lines: &[Line], alarms: mpsc::UnboundedSender<Alarm>) -> Notices {
         let mut notifier = Notifier::new(config.state.dir.clone(), config.service.clone(), alarms);
         notifier.configure(&config.notify, &config.service, lines, true);
         Notices {
             notifier,
             answered: PerColor::from_fn(|_| Exposure::default()),
-            serving,
             down: BTreeSet::new(),
             started: SystemTime::now(),
         }
@@ -79,15 +72,8 @@ impl Notices {
         }
     }
 
-    /// What serves after a move: another color takes over, or the same one goes on, and what it has answered still counts.
-    pub(super) fn serves(&mut self, color: Color, readings: &[(Color, Arc<str>, Reading)]) {
-        if std::mem::replace(&mut self.serving, color) != color {
-            self.takes_over(color, readings);
-        }
-    }
-
     /// A color takes over, or begins to: what it answers from now on counts.
-    fn takes_over(&mut self, color: Color, readings: &[(Color, Arc<str>, Reading)]) {
+    pub(super) fn takes_over(&mut self, color: Color, readings: &[(Color, Arc<str>, Reading)]) {
         self.answered[color] = answered(color, readings);
     }
 
@@ -106,13 +92,8 @@ impl Controller {
                 self.notices.notifier.tell(notice, record);
             }
         }
-        let begins = match transition.kind {
-            Kind::Release => Some(transition.decision.active),
-            Kind::Canary => transition.decision.deployment.as_ref().map(|deployment| deployment.candidate),
-            _ => None,
-        };
-        if let Some(color) = begins {
-            self.notices.takes_over(color, &self.publisher.meters().read());
+        if transition.kind == Kind::Release {
+            self.notices.takes_over(transition.decision.active, &self.publisher.meters().read());
         }
     }
 

@@ -359,20 +359,27 @@ impl Teller {
     }
 }
 
-/// Since when the release that a line leaves has had requests, by the lines before it: since it serves, or, if it never did,
-/// since its canary began.
+/// Since when the release that a line leaves has had requests, by the lines before it: since its canary began, or, if it had
+/// none, since it serves.
 pub fn served_since<'a>(
     line: &Transition,
     newest_first: impl IntoIterator<Item = &'a (u64, Arc<Transition>)>,
 ) -> Option<SystemTime> {
     let (_, left) = line.from.as_ref()?;
-    let begins = |transition: &Transition| {
-        let deployment = transition.decision.deployment.as_ref().filter(|_| transition.kind == Kind::Canary);
-        deployment.is_some_and(|deployment| deployment.release == *left)
-    };
-    let brought_in = |transition: &Transition| transition.kind.moves() && !stays(transition);
-    let mut lines = newest_first.into_iter();
-    lines.find(|(_, line)| begins(line) || brought_in(line)).map(|(_, line)| line.at)
+    let mut since = None;
+    for (_, line) in newest_first {
+        let on_its_way = line.decision.deployment.as_ref().is_some_and(|it| it.is_canary() && it.release == *left);
+        if on_its_way && line.kind == Kind::Canary {
+            return Some(line.at);
+        }
+        if since.is_some() && !on_its_way {
+            break;
+        }
+        if line.kind.moves() && !stays(line) {
+            since = Some(line.at);
+        }
+    }
+    since
 }
 
 /// A line of a rollback after which the color serves that has served all along: a switch was called off on its way to

@@ -29,6 +29,8 @@ pub use sample::{Batch, RouteSample, Sample, Sampler};
 pub const CONFIGURED: usize = 64;
 /// Routes that are found by their first segment, at most.
 pub const DISCOVERED: usize = 64;
+/// The name of everything that has no route of its own.
+pub const OTHER: &str = "~other";
 /// A threshold that nothing passes, also no failure: there is none.
 const NO_THRESHOLD: u64 = u64::MAX;
 
@@ -125,7 +127,7 @@ impl Routes {
             first_events: ArcSwapOption::empty(),
             has_thresholds: AtomicBool::new(false),
         };
-        routes.all[0].get_or_init(|| Route::new("~other".into(), workers));
+        routes.all[0].get_or_init(|| Route::new(OTHER.into(), workers));
         Arc::new(routes)
     }
 

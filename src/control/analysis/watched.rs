@@ -8,7 +8,7 @@ use crate::domain::color::Color;
 use crate::domain::deployment::{Deployment, DeploymentId, Stage};
 use crate::domain::verdict::Judgement;
 use crate::ledger::ticks::{Entry, Recorded, TickLog};
-use crate::telemetry::routes::{RouteId, RouteSample, Routes, Sample};
+use crate::telemetry::routes::{OTHER, RouteId, RouteSample, Routes, Sample};
 
 /// Latencies of the stable release are taken from the last one to two of these.
 const BASELINE: Duration = Duration::from_secs(300);
@@ -117,7 +117,9 @@ impl Watched {
         for entry in &recorded.entries {
             let Entry::Tick(tick) = entry else { continue };
             for route in &tick.routes {
-                watched.slots.insert(route.name.clone(), route.slot);
+                if route.name != OTHER {
+                    watched.slots.insert(route.name.clone(), route.slot);
+                }
                 watched.recorded.extend(route.thresholds.map(|thresholds| (route.name.clone(), thresholds)));
             }
         }
@@ -203,7 +205,8 @@ impl Watched {
             return None;
         }
         let next = self.slots.len();
-        let slot = *self.slots.entry(name.to_owned()).or_insert(next);
+        // What has no route of its own is not judged on its own.
+        let slot = if name == OTHER { usize::MAX } else { *self.slots.entry(name.to_owned()).or_insert(next) };
         let Self { routes, recorded, policy, .. } = self;
         let known = routes.entry(id).or_insert_with(|| {
             let thresholds = recorded.remove(name);

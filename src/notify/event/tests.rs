@@ -252,9 +252,9 @@ fn a_canary_that_is_taken_back_has_had_requests_since_it_began_and_not_as_long_a
     assert!(notice.sentence.ends_with(" 3.0.0 had served for 10 s."), "{}", notice.sentence);
     let names: Vec<_> = notice.fields.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["Exposure", "Findings", "Evidence", "Now"], "nothing that is over, or never was");
-    // Once it has the traffic, it counts from there; and what it takes over from is not the canary.
+    // So it is when it has the traffic; and what it takes over from is not the canary.
     lines.insert(0, (5, Arc::new(transition(Kind::Switch, 38))));
-    assert_eq!(served_since(&rollback, &lines), Some(at(38)));
+    assert_eq!(served_since(&rollback, &lines), Some(at(30)));
     let mut switch = transition(Kind::Switch, 38);
     switch.from = Some((Color::Blue, Release::new("2.9.4")));
     assert_eq!(served_since(&switch, &lines[1..]), Some(at(10)));
