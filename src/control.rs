@@ -333,6 +333,11 @@ impl Controller {
                         }
                     }
                 }
+                if results.iter().all(|(_, probed)| probed.passed) {
+                    self.analysis.is_reached(color);
+                }
+                // What was known of it before is out of date, and must not take back what this lets through.
+                self.tell_fitness();
                 self.handle(Event::Probed(round, results.into_iter().map(|(_, probed)| probed).collect()));
             }
             Input::Drain(event) => self.handle(event),

@@ -64,6 +64,11 @@ impl Analysis {
         self.failed_in_a_row[color] >= CONNECTIONS_FAILED
     }
 
+    /// Connections to it could be made.
+    pub(super) fn is_reached(&mut self, color: Color) {
+        self.failed_in_a_row[color] = 0;
+    }
+
     /// Where the judge of the deployment in force stands.
     pub(super) fn report(&self) -> Option<Report> {
         self.watched.as_ref().map(|watched| watched.judge.report())

@@ -488,7 +488,7 @@ async fn a_test_sends_every_kind_of_notice_and_says_what_came_back() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{text}");
     let told: Vec<_> = good.received().iter().map(Received::event).collect();
-    assert_eq!(told.len(), 19, "whatever it hears of otherwise: {told:?}");
+    assert_eq!(told.len(), 27, "whatever it hears of otherwise: {told:?}");
     assert!(good.received().iter().all(|r| is_signed_with(r, SECRET) && r.json()["data"]["test"] == true));
     assert!(told.iter().all(|event| text.contains(event.as_str())) && bad.received().is_empty(), "{text}");
 

@@ -209,7 +209,7 @@ async fn row_11_a_ledger_of_a_newer_version_is_not_touched() {
 
 /// The same line as a later version would begin it.
 fn newer(line: &str) -> String {
-    let changed = line.replacen("\"v\":2", "\"v\":99", 1);
+    let changed = line.replacen("\"v\":3", "\"v\":99", 1);
     assert_ne!(changed, line, "the line has its version: {line}");
     let (_, rest) = changed.split_once("\"entry\":").expect("an entry");
     let entry = rest.trim_end().strip_suffix('}').expect("the end of the line");

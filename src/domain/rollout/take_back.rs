@@ -39,7 +39,10 @@ impl Rollout {
         let fails = self.watching.judgement.clone().filter(|judgement| judgement.verdict == Verdict::Fail);
         let why = match (&fails, &self.fitness[deployment.candidate]) {
             (Some(judgement), _) => judgement.to_string(),
-            (None, Fitness::Down(why)) if self.fitness[deployment.stable_color()] == Fitness::Fit => {
+            // Who has forced it knows of the checks.
+            (None, Fitness::Down(why))
+                if !self.decision.by_force && self.fitness[deployment.stable_color()] == Fitness::Fit =>
+            {
                 format!("{} can't serve: {why}", deployment.release)
             }
             (None, _) => return,
