@@ -53,7 +53,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         bad: true,
         named: "errors on",
         page_counts: false,
-        expected: "simulated 66, p95 142; with the whole budget 57 and 138",
+        expected: "simulated: one test 57 and 138, with its share of the budget 66 and 142; the whole judge 2 s and 4 s",
     },
     Scenario {
         name: "route",

@@ -15,13 +15,16 @@ use crate::domain::notice::{Event, Severity};
 use crate::domain::release::Release;
 use crate::domain::transition::{Drained, Kind, Origin, Transition, Trigger};
 use crate::notify::id::EventId;
-use crate::notify::words::{clipped, count, percent, span, thousands};
+use crate::notify::words::{clipped, count, percent, span};
 
 mod canary;
 mod pause;
 mod samples;
+mod served;
 
 pub use samples::samples;
+pub use served::served_since;
+use served::{exposed, stays};
 
 /// Endpoints that failed a gate are named up to this.
 const NAMED: usize = 5;
@@ -359,38 +362,10 @@ impl Teller {
     }
 }
 
-/// Since when the release that a line leaves has had requests, by the lines before it: since its canary began, or, if it had
-/// none, since it serves.
-pub fn served_since<'a>(
-    line: &Transition,
-    newest_first: impl IntoIterator<Item = &'a (u64, Arc<Transition>)>,
-) -> Option<SystemTime> {
-    let (_, left) = line.from.as_ref()?;
-    let mut since = None;
-    for (_, line) in newest_first {
-        let on_its_way = line.decision.deployment.as_ref().is_some_and(|it| it.is_canary() && it.release == *left);
-        if on_its_way && line.kind == Kind::Canary {
-            return Some(line.at);
-        }
-        if since.is_some() && !on_its_way {
-            break;
-        }
-        if line.kind.moves() && !stays(line) {
-            since = Some(line.at);
-        }
-    }
-    since
-}
-
 /// A line of a rollback after which the color serves that has served all along: a switch was called off on its way to
 /// the disk.
 fn called_off(transition: &Transition) -> bool {
     stays(transition) && transition.origin.trigger != Trigger::Automatic
-}
-
-/// A line of a rollback after which that serves which has served all along.
-fn stays(transition: &Transition) -> bool {
-    transition.kind == Kind::Rollback && transition.decision.since < transition.at
 }
 
 type Words = ((Event, Severity), String, String, String);
@@ -458,20 +433,6 @@ fn by(origin: &Origin) -> String {
     match &origin.reason {
         Some(reason) => format!("{who} (“{}”)", clipped(reason, FOREIGN)),
         None => who,
-    }
-}
-
-/// How long the release that is left had served, and whom.
-fn exposed(transition: &Transition, moment: &Moment) -> String {
-    let (Some((_, release)), Some(since)) = (&transition.from, moment.served_since) else { return String::new() };
-    let so_long = span(transition.at.duration_since(since).unwrap_or_default());
-    match moment.exposure {
-        Some(Exposure { requests, errors }) => {
-            let share = percent(errors as f64, requests as f64);
-            let (requests, errors) = (count(requests, "request"), thousands(errors));
-            format!(" {release} had served for {so_long} and answered {requests}, {errors} of them with 5xx ({share}).")
-        }
-        None => format!(" {release} had served for {so_long}."),
     }
 }
 
