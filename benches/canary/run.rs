@@ -75,8 +75,7 @@ pub(crate) async fn run(scenario: &Scenario) -> Outcome {
         outcome.clock = next["needs_requests"].as_f64().map(|requests| (requests, next["needs_s"].as_f64()));
         outcome.last_words = canary["judgement"]["words"].as_str().unwrap_or_default().to_owned();
     }
-    let history = admin(dir.path(), "GET", "/admin/history?limit=100", "").await;
-    let transitions = history["transitions"].as_array().cloned().unwrap_or_default();
+    let transitions = history(dir.path()).await;
     let of = |kind: &str| transitions.iter().find(|transition| transition["kind"] == kind);
     outcome.suspected = of("suspect").is_some();
     outcome.baseline_unhealthy = of("baseline_unhealthy").is_some();
@@ -99,6 +98,22 @@ pub(crate) async fn run(scenario: &Scenario) -> Outcome {
     }
     outcome.lost = load.seen().lost;
     outcome
+}
+
+/// What happened, newest first. What was taken back is seen before it is on disk, and in the history after.
+async fn history(dir: &Path) -> Vec<Value> {
+    let began = Instant::now();
+    loop {
+        let history = admin(dir, "GET", "/admin/history?limit=100", "").await;
+        let transitions = history["transitions"].as_array().cloned().unwrap_or_default();
+        let newest = transitions.iter().find(|transition| transition["kind"] != "drained");
+        let on_its_way = admin(dir, "GET", "/admin/canary", "").await["canary"].is_object();
+        let told = newest.is_some_and(|newest| newest["canary"].is_object()) == on_its_way;
+        if told || began.elapsed() > Duration::from_secs(5) {
+            return transitions;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Seconds from one time to another.
