@@ -347,7 +347,7 @@ impl Controller {
                 self.reading_schema = false;
                 self.handle(Event::SchemaRead(readings));
             }
-            Input::Cpu(assigned, reading) => self.analysis.cpu.read(Instant::now(), assigned, reading),
+            Input::Cpu(assigned, reading) => self.analysis.cpu.read(Instant::now(), assigned, &reading),
             Input::Certificates(changed, errors) => self.certificates_read(changed, errors),
             Input::Looked(answer, looked) => {
                 let _ = answer.send(looked.map(|changed| ReloadOutcome { changed }));

@@ -156,7 +156,7 @@ async fn a_refusal_ends_with_3_and_says_which_endpoint_answered_what() {
     assert!(said.starts_with("no_known_good: "), "{said}");
     let text = done(&proxy.cli(&["switch", "--force"]).await);
     assert!(text.starts_with("Switched to green"), "{text}");
-    assert!(done(&proxy.cli(&["history", "-n1"]).await).contains(" · forced"));
+    assert!(done(&proxy.cli(&["history", "--kind", "switch", "-n1"]).await).contains(" · forced"));
 }
 
 #[tokio::test]

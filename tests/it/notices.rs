@@ -498,9 +498,9 @@ async fn a_test_sends_every_kind_of_notice_and_says_what_came_back() {
     let of = |name: &'static str| {
         answer["notices"].as_array().expect("a list").iter().filter(move |n| n["sink"] == name).cloned()
     };
-    assert!(of("good").count() == 19 && of("good").all(|notice| notice["delivered"] == true), "{answer}");
+    assert!(of("good").count() == 27 && of("good").all(|notice| notice["delivered"] == true), "{answer}");
     assert!(
-        of("bad").count() == 19 && of("bad").all(|notice| notice["detail"] == "the receiver answered 404"),
+        of("bad").count() == 27 && of("bad").all(|notice| notice["detail"] == "the receiver answered 404"),
         "{answer}"
     );
     assert_eq!(answer["delivered"], false);

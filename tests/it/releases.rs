@@ -112,7 +112,7 @@ async fn a_freeze_refuses_all_but_a_rollback_and_outlives_a_crash() {
 async fn a_freeze_ends_at_its_time() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
-    let output = proxy.cli(&["freeze", "--reason", "a moment", "--until", "300ms"]).await;
+    let output = proxy.cli(&["freeze", "--reason", "a moment", "--until", "2s"]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("Frozen until 20"), "{output:?}");
     proxy.until("it is over", |status| status.get("freeze").is_none()).await;
@@ -129,7 +129,7 @@ async fn a_freeze_ends_at_its_time() {
 async fn a_freeze_ends_at_its_time_also_after_a_restart_and_while_the_process_is_down() {
     let (blue, green) = pair().await;
     let mut proxy = Proxy::start(&blue, &green).await;
-    for (until, down) in [("1500ms", 0), ("300ms", 400)] {
+    for (until, down) in [("2s", 0), ("2s", 2_100)] {
         let output = proxy.cli(&["freeze", "--reason", "a moment", "--until", until]).await;
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         proxy.kill().await;

@@ -55,7 +55,7 @@ impl Cpu {
     }
 
     /// Endpoints have answered. `assigned`: what each color was given when they were asked, since the process started.
-    pub(in crate::control) fn read(&mut self, now: Instant, assigned: PerColor<u64>, reading: Reading) {
+    pub(in crate::control) fn read(&mut self, now: Instant, assigned: PerColor<u64>, reading: &Reading) {
         let silent = reading.iter().any(|(_, of)| of.values().any(Option::is_none));
         if silent && !self.warned {
             tracing::warn!(
@@ -94,8 +94,9 @@ fn busy(before: &BTreeMap<u64, Option<Used>>, after: &BTreeMap<u64, Option<Used>
     }
     after.iter().try_fold(0.0, |sum, (endpoint, after)| {
         let (before, after) = ((*before.get(endpoint)?)?, (*after)?);
-        let same = before.started == after.started && after.cpu >= before.cpu;
-        same.then(|| sum + after.cpu - before.cpu)
+        // The same number in the same words, or another process.
+        let same = before.started.total_cmp(&after.started).is_eq() && after.cpu >= before.cpu;
+        same.then_some(sum + after.cpu - before.cpu)
     })
 }
 
@@ -188,9 +189,9 @@ mod tests {
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let said = |blue: f64, green: f64| PerColor { blue: reading(blue, 0.0), green: reading(green, 0.0) };
         // Green is idle at first, and uses a tenth of a CPU for it.
-        cpu.read(at(0), PerColor { blue: 0, green: 0 }, said(0.0, 0.0));
-        cpu.read(at(10), PerColor { blue: 1_000, green: 0 }, said(5.0, 1.0));
-        cpu.read(at(20), PerColor { blue: 2_000, green: 50 }, said(10.0, 2.25));
+        cpu.read(at(0), PerColor { blue: 0, green: 0 }, &said(0.0, 0.0));
+        cpu.read(at(10), PerColor { blue: 1_000, green: 0 }, &said(5.0, 1.0));
+        cpu.read(at(20), PerColor { blue: 2_000, green: 50 }, &said(10.0, 2.25));
         let window = cpu.window.take().expect("a window");
         assert_eq!(window.blue, Some(CpuUse { busy: Duration::from_secs(5), requests: 1_000 }));
         assert_eq!(window.green, Some(CpuUse { busy: Duration::from_millis(250), requests: 50 }));

@@ -177,7 +177,7 @@ mod tests {
     fn ticks(errors_every: u64) -> Vec<Tick> {
         let weight = Weight::new(1_000).expect("a share");
         let of = |number: u64| {
-            let failed = u64::from(number % errors_every == 0);
+            let failed = u64::from(number.is_multiple_of(errors_every));
             let stable = Counts { completed: 90, failed, errors: failed, slow: [45, 9, 1], ..Counts::default() };
             let assigned = Arms { stable: 90, candidate: 10 };
             let done =

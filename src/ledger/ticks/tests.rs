@@ -19,7 +19,7 @@ fn tick(number: u64, bad: u64) -> Entry {
         number,
         at: Duration::from_secs(number),
         weight,
-        keyed: number % 2 == 0,
+        keyed: number.is_multiple_of(2),
         assigned,
         quantiles: Arms { stable: None, candidate: Some(Quantiles([1, 2, 3])) },
         routes: vec![RouteTick {

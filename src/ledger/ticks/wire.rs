@@ -131,7 +131,7 @@ pub(super) fn head(recorded: &Recorded) -> Vec<u8> {
 pub(super) fn entry(entry: &Entry) -> Vec<u8> {
     line(&match entry {
         Entry::Step(first) => Written::Step(*first),
-        Entry::Tick(tick) => Written::Tick(Seen::from(&**tick)),
+        Entry::Tick(tick) => Written::Tick(Seen::from(tick)),
     })
 }
 

@@ -1,0 +1,89 @@
+//! The way back that somebody asks for: where it leads, and what it does to a move that is under way.
+
+use crate::domain::clock::Now;
+use crate::domain::color::Color;
+use crate::domain::rollout::{Asker, CommandId, Effect, Move, Refusal, Rollout, State};
+use crate::domain::transition::{Generation, Kind, Origin, Previous, Transition};
+
+impl Rollout {
+    /// The color that a rollback would go to.
+    pub(super) fn back_to(&self) -> Color {
+        if self.is_canary() {
+            return self.decision.active;
+        }
+        self.decision.previous.as_ref().map_or(self.decision.active.other(), |previous| previous.color)
+    }
+
+    /// Where a rollback goes: to what served before and was known good, if it still stands where it stood.
+    pub(super) fn rollback_target(&self) -> Result<Previous, Refusal> {
+        let color = self.back_to();
+        let deployed = &self.configured.deployed[color];
+        if let Some(canary) = self.decision.deployment.as_ref().filter(|deployment| deployment.is_canary()) {
+            let known_good = self.decision.known_good;
+            return Ok(Previous { color, release: self.decision.release.clone(), until: canary.since, known_good });
+        }
+        match &self.decision.previous {
+            Some(previous) if previous.release == *deployed && previous.known_good.is_some() => Ok(previous.clone()),
+            wanted => Err(Refusal::NoKnownGood { wanted: wanted.clone(), color, deployed: deployed.clone() }),
+        }
+    }
+
+    pub(super) fn roll_back(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        if_generation: Option<Generation>,
+        asked: Move,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Err(refusal) = self.check_generation(if_generation) {
+            return self.refuse(now, asked, refusal, effects);
+        }
+        if self.is_canary() {
+            return self.abort(now, asked, effects);
+        }
+        if let Some(other) = self.under_way() {
+            let (back, more) = (other.kind == Kind::Rollback, asked.forced && !other.forced);
+            if back && !more {
+                let refusal = other.in_progress();
+                return self.refuse(now, asked, refusal, effects);
+            }
+            // "Back" while a move is under way means: not that one. Nothing is visible of it yet. Of what goes on by itself nobody
+            // was thinking.
+            let by_itself = matches!(other.asker, Asker::Itself);
+            self.withdraw(now, &asked.origin, Refusal::Withdrawn, effects);
+            if by_itself {
+                return self.roll_back(now, id, None, asked, effects);
+            }
+            if !back {
+                let outcome = self.unchanged(now, false);
+                return effects.push(Effect::Reply(id, Ok(outcome)));
+            }
+            // Whoever knows better does not wait for a gate that hangs.
+        }
+        match self.rollback_target() {
+            Err(refusal) => self.refuse(now, asked, refusal, effects),
+            Ok(_) => self.begin(now, asked, effects),
+        }
+    }
+
+    /// Takes a forward move back before it became visible. What is already on its way to the disk is overruled by a line
+    /// with a newer generation.
+    pub(super) fn withdraw(&mut self, now: Now, by: &Origin, why: Refusal, effects: &mut Vec<Effect>) {
+        match std::mem::replace(&mut self.state, State::Steady) {
+            State::Steady => {}
+            State::Gating(underway, _) | State::Holding(underway, ..) => self.refuse(now, underway, why, effects),
+            State::Committing(underway, _, _) => {
+                self.decision.generation = self.new_generation();
+                let transition = Transition {
+                    from: Some((underway.to, underway.release.clone())),
+                    ..Transition::new(Kind::Rollback, now.wall, by.clone(), self.decision.clone())
+                };
+                self.answer_unwritten(false, effects);
+                effects.push(Effect::Publish(self.decision.clone()));
+                self.write_behind(now, transition, None, effects);
+                self.refuse(now, underway, why, effects);
+            }
+        }
+    }
+}
