@@ -152,6 +152,9 @@ impl Controller {
             (Kind::Noted | Kind::Drained, _) => {}
             (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
         }
+        if goes_back(transition) {
+            self.tallies.rolled_back(transition.origin.trigger.name());
+        }
         if transition.origin.trigger == Trigger::File {
             self.tallies.switched(
                 "file",

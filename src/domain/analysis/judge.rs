@@ -327,7 +327,21 @@ fn attributed(components: &[Component], ln_total: f64) -> Vec<Component> {
     if found.is_empty() {
         return components.iter().max_by(|a, b| a.weighted().total_cmp(&b.weighted())).copied().into_iter().collect();
     }
-    found
+    let led = outspoken(components, &found);
+    [found, led].concat()
+}
+
+/// Where only all routes together were found, the route that says more by itself than all of them: it has so little of the budget
+/// that it may come too late for the verdict, but it is what people have to look for.
+fn outspoken(components: &[Component], found: &[Component]) -> Vec<Component> {
+    let named = |kind: Kind| found.iter().any(|component| component.kind == kind && component.route.is_some());
+    let loudest = |all: &Component| {
+        let routes = components.iter().filter(|component| component.kind == all.kind && component.route.is_some());
+        let loudest = routes.max_by(|a, b| a.ln_evidence.total_cmp(&b.ln_evidence)).copied();
+        loudest.filter(|route| route.ln_evidence > all.ln_evidence + std::f64::consts::LN_2)
+    };
+    let alone = found.iter().filter(|component| component.route.is_none() && !named(component.kind));
+    alone.filter_map(loudest).collect()
 }
 
 /// Batches of all routes, by tick and weight: workers do not change the weight at the same instant.
