@@ -184,7 +184,7 @@ impl Notifier {
             if memory.cursor.has(*sequence) {
                 continue;
             }
-            let served_since = served_since(lines[..index].iter().rev());
+            let served_since = served_since(transition, lines[..index].iter().rev());
             let moment = Moment { served_since, ..Moment::default() };
             if let Some(notice) = self.teller.transition(transition, &moment) {
                 let _ = orders.send(Order::Tell(Arc::new(notice), Record::Line(*sequence)));

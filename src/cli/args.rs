@@ -340,4 +340,19 @@ pub(crate) struct Demo {
     /// End after one switch and the way back
     #[arg(long)]
     pub(crate) once: bool,
+    /// Play a story instead: a bad release, how it is found out and taken back, and who was hurt; less than a minute
+    #[arg(long, value_enum, value_name = "STORY", conflicts_with = "once")]
+    pub(crate) story: Option<Story>,
+    /// After the story, go on until Ctrl-C
+    #[arg(long, requires = "story")]
+    pub(crate) stay: bool,
+}
+
+/// `--story`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Story {
+    /// The new release is 3 times slower on `/checkout`
+    Checkout,
+    /// The new release fails 8 % of its requests, where 0.1 % are usual
+    Spike,
 }

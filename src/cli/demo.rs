@@ -1,7 +1,11 @@
 //! `cutover demo`: two small applications, the real proxy in front of them with a real file and a real ledger in a
-//! temporary directory, a trickle of traffic, one round that is shown, and the commands to paste.
+//! temporary directory, a trickle of traffic, one round that is shown, and the commands to paste. Or a story (`demo::story`).
 
 mod application;
+mod channel;
+mod load;
+mod shop;
+mod story;
 mod traffic;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,9 +17,10 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::admin::api::{RollbackBody, SwitchAnswer, SwitchBody};
 use crate::app::{self, Running};
-use crate::cli::args::Demo;
+use crate::cli::args::{Demo, Story};
 use crate::cli::client::Client;
 use crate::cli::demo::application::Application;
+use crate::cli::demo::story::Stage;
 use crate::cli::demo::traffic::Traffic;
 use crate::cli::output::print;
 use crate::cli::{Failure, on_runtime, render};
@@ -34,26 +39,16 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
         let failed = |error: std::io::Error| Failure::Failed(format!("the demo could not start: {error}"));
         let mut signals = Signals::listen().map_err(failed)?;
         let dir = tempfile::Builder::new().prefix("cutover-demo-").tempdir().map_err(failed)?;
+        let file = dir.path().join("cutover.toml");
+        if let Some(story) = options.story {
+            return play(story, options.stay, &file, &mut signals).await;
+        }
         let blue = Application::start(Color::Blue, "2.13.0").await.map_err(failed)?;
         let green = Application::start(Color::Green, "2.14.0").await.map_err(failed)?;
-        let file = dir.path().join("cutover.toml");
-        let mut listen = [free(HTTP_PORT), free(ADMIN_PORT)];
-        let proxy = loop {
-            let text = configuration(dir.path(), listen, blue.address, green.address);
-            std::fs::write(&file, text).map_err(failed)?;
-            // It has threads of its own; ending it waits for them, which must not block what serves the applications.
-            let started = tokio::task::spawn_blocking({
-                let file = file.clone();
-                move || Running::start(&file)
-            });
-            match started.await {
-                Ok(Ok(proxy)) => break proxy,
-                // Somebody was quicker to take one of the usual ports.
-                Ok(Err(app::Error::Io { .. })) if listen != [ANY; 2] => listen = [ANY; 2],
-                Ok(Err(error)) => return Err(Failure::Failed(format!("the demo could not start: {error}"))),
-                Err(error) => return Err(Failure::Failed(format!("the demo could not start: {error}"))),
-            }
-        };
+        let proxy = start(&file, [free(HTTP_PORT), free(ADMIN_PORT)], |listen| {
+            configuration(dir.path(), listen, blue.address, green.address)
+        })
+        .await?;
         let traffic = Traffic::start(proxy.http_address());
         print(&introduction(&proxy, &file, &blue, &green));
         let shown = tokio::select! {
@@ -72,6 +67,60 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
         let _ = tokio::task::spawn_blocking(move || drop(proxy)).await;
         shown
     })
+}
+
+/// The proxy of a configuration that is made for its addresses.
+async fn start(
+    file: &Path,
+    mut listen: [SocketAddr; 2],
+    configuration: impl Fn([SocketAddr; 2]) -> String,
+) -> Result<Running, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the demo could not start: {error}"));
+    loop {
+        std::fs::write(file, configuration(listen)).map_err(|error| failed(&error))?;
+        // It has threads of its own; ending it waits for them, which must not block what serves the applications.
+        let started = tokio::task::spawn_blocking({
+            let file = file.to_owned();
+            move || Running::start(&file)
+        });
+        match started.await {
+            Ok(Ok(proxy)) => return Ok(proxy),
+            // Somebody was quicker to take one of the usual ports.
+            Ok(Err(app::Error::Io { .. })) if listen != [ANY; 2] => listen = [ANY; 2],
+            Ok(Err(error)) => return Err(failed(&error)),
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+}
+
+/// A story, and what shows the same afterwards.
+async fn play(story: Story, stay: bool, file: &Path, signals: &mut Signals) -> Result<(), Failure> {
+    let mut stage = Stage::build(file).await?;
+    let played = tokio::select! {
+        played = stage.play(story) => Some(played),
+        // Interrupted before it came out: the end that was asked for.
+        _ = signals.next() => None,
+    };
+    let came_out = match played {
+        None => Ok(()),
+        Some(Err(failure)) => Err(failure),
+        Some(Ok(deployment)) => {
+            let program =
+                std::env::current_exe().map_or_else(|_| "cutover".to_owned(), |path| path.display().to_string());
+            let file = file.display();
+            let until = if stay { "until Ctrl-C" } else { "with `--stay`, as long as you like" };
+            print(&format!(
+                "\nThe same is shown by ({until}):\n\n  {program} --config {file} canary status\n  {program} --config {file} history\n  \
+                 {program} --config {file} replay {deployment}\n"
+            ));
+            if stay {
+                interrupted(signals).await;
+            }
+            Ok(())
+        }
+    };
+    let _ = tokio::task::spawn_blocking(move || drop(stage.proxy)).await;
+    came_out
 }
 
 async fn interrupted(signals: &mut Signals) {

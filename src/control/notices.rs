@@ -72,7 +72,7 @@ impl Notices {
         }
     }
 
-    /// A color takes over: what it answers from now on counts.
+    /// A color takes over, or begins to: what it answers from now on counts.
     pub(super) fn takes_over(&mut self, color: Color, readings: &[(Color, Arc<str>, Reading)]) {
         self.answered[color] = answered(color, readings);
     }
@@ -99,7 +99,7 @@ impl Controller {
 
     fn moment(&self, transition: &Transition) -> Moment {
         let left = transition.from.as_ref().map(|(color, _)| *color);
-        let served_since = left.and_then(|_| served_since(self.history.newest_first()));
+        let served_since = served_since(transition, self.history.newest_first());
         let exposure = left.filter(|_| served_since.is_some_and(|since| since >= self.notices.started)).map(|color| {
             let (now, before) = (answered(color, &self.publisher.meters().read()), self.notices.answered[color]);
             Exposure { requests: now.requests - before.requests, errors: now.errors - before.errors }

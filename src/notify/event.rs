@@ -15,13 +15,16 @@ use crate::domain::notice::{Event, Severity};
 use crate::domain::release::Release;
 use crate::domain::transition::{Drained, Kind, Origin, Transition, Trigger};
 use crate::notify::id::EventId;
-use crate::notify::words::{clipped, count, percent, span, thousands};
+use crate::notify::words::{clipped, count, percent, span};
 
 mod canary;
 mod pause;
 mod samples;
+mod served;
 
 pub use samples::samples;
+pub use served::served_since;
+use served::{exposed, stays};
 
 /// Endpoints that failed a gate are named up to this.
 const NAMED: usize = 5;
@@ -359,21 +362,10 @@ impl Teller {
     }
 }
 
-/// Since when the release serves that serves after these lines.
-pub fn served_since<'a>(newest_first: impl IntoIterator<Item = &'a (u64, Arc<Transition>)>) -> Option<SystemTime> {
-    let brought_in = |transition: &Transition| transition.kind.moves() && !stays(transition);
-    newest_first.into_iter().find(|(_, transition)| brought_in(transition)).map(|(_, transition)| transition.at)
-}
-
 /// A line of a rollback after which the color serves that has served all along: a switch was called off on its way to
 /// the disk.
 fn called_off(transition: &Transition) -> bool {
     stays(transition) && transition.origin.trigger != Trigger::Automatic
-}
-
-/// A line of a rollback after which that serves which has served all along.
-fn stays(transition: &Transition) -> bool {
-    transition.kind == Kind::Rollback && transition.decision.since < transition.at
 }
 
 type Words = ((Event, Severity), String, String, String);
@@ -444,20 +436,6 @@ fn by(origin: &Origin) -> String {
     }
 }
 
-/// How long the release that is left had served, and whom.
-fn exposed(transition: &Transition, moment: &Moment) -> String {
-    let (Some((_, release)), Some(since)) = (&transition.from, moment.served_since) else { return String::new() };
-    let so_long = span(transition.at.duration_since(since).unwrap_or_default());
-    match moment.exposure {
-        Some(Exposure { requests, errors }) => {
-            let share = percent(errors as f64, requests as f64);
-            let (requests, errors) = (count(requests, "request"), thousands(errors));
-            format!(" {release} had served for {so_long} and answered {requests}, {errors} of them with 5xx ({share}).")
-        }
-        None => format!(" {release} had served for {so_long}."),
-    }
-}
-
 fn fields(transition: &Transition, moment: &Moment) -> Vec<(&'static str, String)> {
     let decision = &transition.decision;
     let mut fields = canary::fields(transition);
@@ -482,7 +460,10 @@ fn fields(transition: &Transition, moment: &Moment) -> Vec<(&'static str, String
         (None, Some(previous)) => format!("to {} on {}, if it still stands there", previous.release, previous.color),
         (None, None) => "none; forward again is a switch".to_owned(),
     };
-    fields.push(("Way back", back));
+    // What serves has served all along: there was no move that one could want to go back from.
+    if transition.kind != Kind::Abort && !stays(transition) {
+        fields.push(("Way back", back));
+    }
     if let Some(bad) = quarantined(transition) {
         fields.push(("Quarantined", format!("{bad} is refused until another release is deployed or it is forced")));
     }
@@ -491,7 +472,10 @@ fn fields(transition: &Transition, moment: &Moment) -> Vec<(&'static str, String
     } else if let Some(gate) = &transition.gate {
         fields.push(("Gate", gate_in_words(gate)));
     }
-    fields.push(("Took", format!("{:.1} ms", transition.took.as_secs_f64() * 1e3)));
+    // Nobody has waited for what comes by itself.
+    if !transition.took.is_zero() {
+        fields.push(("Took", format!("{:.1} ms", transition.took.as_secs_f64() * 1e3)));
+    }
     fields
 }
 

@@ -3,6 +3,7 @@
 mod admin;
 mod application;
 mod balance;
+mod canary;
 mod certificates;
 mod cli;
 mod client;
@@ -18,6 +19,9 @@ mod http;
 mod http2;
 mod large;
 mod lengths;
+#[allow(dead_code, reason = "shared with `cutover demo`, which needs more of it")]
+#[path = "../../src/cli/demo/load.rs"]
+mod load;
 mod notices;
 mod preview;
 mod proxy;
@@ -25,6 +29,8 @@ mod proxy_protocol;
 mod receiver;
 mod releases;
 mod schema;
+#[path = "../../src/cli/demo/shop.rs"]
+mod shop;
 mod sick_disk;
 mod soak;
 mod split;

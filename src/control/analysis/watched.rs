@@ -104,14 +104,15 @@ impl Watched {
         }
     }
 
-    /// Goes on where a process before this one was; so does the step, since what it has shown counts.
+    /// Goes on where a process before this one was; so does the step, since what it has shown counts. But one that has begun
+    /// since the last tick has shown nothing yet.
     pub(super) fn resume(deployment: &Deployment, keyed: bool, first: u64, recorded: &Recorded) -> Watched {
         let mut watched = Watched::begin(deployment, keyed, first, recorded.policy.clone());
         (watched.judge, _) = recorded.judge();
         if let Some(last) = recorded.last_tick() {
             watched.number_of_first = last.number + 1;
             watched.before = last.at;
-            watched.stage = Some(deployment.stage);
+            watched.stage = Some(deployment.stage).filter(|_| last.weight == deployment.weight);
         }
         for entry in &recorded.entries {
             let Entry::Tick(tick) = entry else { continue };
@@ -249,3 +250,6 @@ fn quantiles_since(now: &Arms<Histogram>, then: &Arms<Histogram>) -> Arms<Option
     };
     Arms { stable: of(&now.stable, &then.stable), candidate: of(&now.candidate, &then.candidate) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,8 @@ const OTHER: &str = "~other";
 const CALM: f64 = 5.0;
 /// A component belongs to a verdict if it has such a share of the evidence.
 const ATTRIBUTED: f64 = 0.1;
+/// A route stands out with such a share of the logarithm of all evidence, if the others have no more than that of its own.
+const OUTSPOKEN: f64 = 0.4;
 
 /// What a component is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,7 +329,26 @@ fn attributed(components: &[Component], ln_total: f64) -> Vec<Component> {
     if found.is_empty() {
         return components.iter().max_by(|a, b| a.weighted().total_cmp(&b.weighted())).copied().into_iter().collect();
     }
-    found
+    let led = outspoken(components, &found);
+    [found, led].concat()
+}
+
+/// Where only all routes together were found, the route that stands out from the others: it has so little of the budget that it
+/// may come too late for the verdict, but it is what people have to look for.
+fn outspoken(components: &[Component], found: &[Component]) -> Vec<Component> {
+    let named = |kind: Kind| found.iter().any(|component| component.kind == kind && component.route.is_some());
+    let loudest = |all: &Component| {
+        let of_kind = components.iter().filter(|component| component.kind == all.kind && component.route.is_some());
+        let mut routes: Vec<Component> = of_kind.copied().collect();
+        routes.sort_by(|a, b| b.ln_evidence.total_cmp(&a.ln_evidence));
+        // The only one is no other than all together.
+        let [first, second, ..] = routes[..] else { return None };
+        let stands_out =
+            first.ln_evidence >= OUTSPOKEN * all.ln_evidence && second.ln_evidence <= OUTSPOKEN * first.ln_evidence;
+        stands_out.then_some(first)
+    };
+    let alone = found.iter().filter(|component| component.route.is_none() && !named(component.kind));
+    alone.filter_map(loudest).collect()
 }
 
 /// Batches of all routes, by tick and weight: workers do not change the weight at the same instant.

@@ -61,12 +61,13 @@ impl Pass {
         let target = std::f64::consts::LN_2 - policy.pass_beta.ln();
         let needed = |evidence: f64, gain: f64| (gain > 0.0).then(|| ((target - evidence).max(0.0) / gain).ceil());
         let absolute = {
-            // What the stable release shows counts for fifty requests: at first the candidate has shown nothing.
-            let stable =
-                (number(self.failed.stable) + 0.5) / (number(self.requests.stable.max(self.failed.stable)) + 50.0);
+            // What the stable release shows counts for fifty requests: at first the candidate has shown nothing. And for the
+            // stable one as many count with a tenth of what would be bad, or little traffic would seem to need ten times as much.
+            let bad = policy.pass_error_below;
+            let stable = (number(self.failed.stable) + 5.0 * bad)
+                / (number(self.requests.stable.max(self.failed.stable)) + 50.0);
             let requests = number(self.requests.candidate.max(self.failed.candidate));
             let share = (number(self.failed.candidate) + 50.0 * stable) / (requests + 50.0);
-            let bad = policy.pass_error_below;
             if share < bad { needed(self.absolute.ln_evidence(0.0), divergence(share, bad)) } else { None }
         };
         let relative = self.odds.and_then(|odds| {

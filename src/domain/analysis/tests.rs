@@ -69,6 +69,15 @@ fn a_release_without_errors_passes_when_enough_was_seen() {
 }
 
 #[test]
+fn the_clock_does_not_say_more_is_needed_because_there_was_little_to_see() {
+    let judgement = last(&mut judge(), 0..10, |number| second(number, 50, counts(1, 0), counts(1, 0)));
+    assert_eq!(judgement.verdict, Verdict::Insufficient);
+    let needs = judgement.needs.expect("it comes closer");
+    assert!((300..600).contains(&needs.requests), "{needs:?}");
+    assert_eq!(needs.time, Some(Duration::from_secs(needs.requests)), "one a second comes");
+}
+
+#[test]
 fn nothing_passes_without_requests_and_the_clock_says_that_none_come() {
     let judgement = last(&mut judge(), 0..600, |number| second(number, 5, counts(0, 0), counts(0, 0)));
     assert_eq!(judgement.verdict, Verdict::Insufficient);

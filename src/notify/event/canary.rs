@@ -6,7 +6,7 @@ use crate::domain::deployment::{Deployment, Stage};
 use crate::domain::notice::{Event, Severity};
 use crate::domain::split::Weight;
 use crate::domain::transition::{Kind, Transition};
-use crate::domain::verdict::{Finding, Judgement, Sample};
+use crate::domain::verdict::{Finding, Judgement, Sample, Verdict};
 use crate::notify::event::Words;
 use crate::notify::words::{clipped, count, percent, span, thousands};
 
@@ -139,7 +139,7 @@ pub(super) fn fields(transition: &Transition) -> Vec<(&'static str, String)> {
     }
     let odds = format!("{}:1, a rollback needs {}:1", thousands(judgement.evidence), thousands(judgement.limit));
     fields.push(("Evidence", odds));
-    if let Some(needs) = judgement.needs {
+    if let Some(needs) = judgement.needs.filter(|_| judgement.verdict != Verdict::Fail) {
         let time = needs.time.map(|time| format!(", about {}", span(time))).unwrap_or_default();
         fields.push(("To go on", format!("{} more{time}", count(needs.requests, "request"))));
     }

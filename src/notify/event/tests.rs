@@ -221,6 +221,41 @@ fn a_release_serves_since_it_was_brought_in_whatever_was_refused_since() {
         (2, Arc::new(transition(Kind::Switch, 10))),
         (1, Arc::new(transition(Kind::Start, 0))),
     ];
-    assert_eq!(served_since(&lines), Some(at(10)));
-    assert_eq!(served_since(&[]), None);
+    let next = transition(Kind::Rollback, 40);
+    assert_eq!(served_since(&next, &lines), Some(at(10)));
+    assert_eq!(served_since(&next, &[]), None);
+}
+
+/// A canary of green's 3.0.0, at a second.
+fn canary(kind: Kind, seconds: u64) -> Transition {
+    let mut line = samples::canary(kind, at(seconds));
+    if let Some(deployment) = &mut line.decision.deployment {
+        deployment.release = Release::new("3.0.0");
+    }
+    line
+}
+
+#[test]
+fn a_canary_that_is_taken_back_has_had_requests_since_it_began_and_not_as_long_as_the_other_serves() {
+    let mut rollback = transition(Kind::Rollback, 40);
+    rollback.origin.trigger = Trigger::Automatic;
+    (rollback.decision.since, rollback.took) = (at(0), Duration::ZERO);
+    rollback.judgement = canary(Kind::Suspect, 35).judgement;
+    let mut lines = vec![
+        (4, Arc::new(canary(Kind::Suspect, 35))),
+        (3, Arc::new(canary(Kind::Canary, 30))),
+        (2, Arc::new(transition(Kind::Switch, 10))),
+    ];
+    assert_eq!(served_since(&rollback, &lines), Some(at(30)));
+    let moment = Moment { served_since: Some(at(30)), ..Moment::default() };
+    let notice = teller(Some("shop"), None, &[]).transition(&rollback, &moment).expect("news");
+    assert!(notice.sentence.ends_with(" 3.0.0 had served for 10 s."), "{}", notice.sentence);
+    let names: Vec<_> = notice.fields.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["Exposure", "Findings", "Evidence", "Now"], "nothing that is over, or never was");
+    // So it is when it has the traffic; and what it takes over from is not the canary.
+    lines.insert(0, (5, Arc::new(transition(Kind::Switch, 38))));
+    assert_eq!(served_since(&rollback, &lines), Some(at(30)));
+    let mut switch = transition(Kind::Switch, 38);
+    switch.from = Some((Color::Blue, Release::new("2.9.4")));
+    assert_eq!(served_since(&switch, &lines[1..]), Some(at(10)));
 }

@@ -1,8 +1,10 @@
 //! `cutover demo`: everything once, on whatever ports are free.
 
 use std::process::Output;
+use std::time::Duration;
 
 use crate::cli::{bare, stderr, stdout};
+use crate::proxy::command;
 
 /// What it showed; its log goes to standard error.
 fn shown(output: &Output) -> String {
@@ -43,4 +45,37 @@ async fn two_demos_get_out_of_each_others_way() {
     for output in [one, other] {
         assert!(shown(&output).contains(", 0 failed."));
     }
+}
+
+/// What a story told that came out as it should.
+async fn story(name: &str) -> String {
+    // It takes its time: a story is over within a minute.
+    let mut played = command(&["demo", "--story", name]);
+    let played = tokio::time::timeout(Duration::from_secs(90), played.output()).await;
+    let text = shown(&played.expect("it ends").expect("the command runs"));
+    for part in [
+        "canary       `cutover canary start`: 2.14.0 (green) gets 5 % of the requests",
+        "verdict      worse (",
+        "rolled back  by itself, and at once: 2.13.0 (blue) has all of the traffic",
+        "quarantined  2.14.0 is refused",
+        "    | shop/demo: 2.14.0 was rolled back to 2.13.0",
+        "once more?   `cutover canary start` is refused: ",
+        "now          0 requests to 2.14.0 in the last second; 0 requests were lost",
+        "Who was hurt: ",
+        " replay dep-2",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    text
+}
+
+#[tokio::test]
+async fn the_story_of_the_slow_checkout_comes_out_as_told() {
+    let text = story("checkout").await;
+    assert!(text.contains("/checkout got ") && text.contains(" times slower ("), "{text}");
+}
+
+#[tokio::test]
+async fn the_story_of_the_errors_comes_out_as_told() {
+    assert!(story("spike").await.contains("errors on all routes: "));
 }

@@ -99,6 +99,30 @@ fn one_slow_route_of_many_is_named() {
 }
 
 #[test]
+fn a_route_is_named_also_where_all_routes_together_are_quicker_to_show_it() {
+    // A third of the requests is slow, and nobody else is: few seconds are enough for all together, which have more of the budget.
+    let tick = |number| {
+        let mut tick = slow(number);
+        let well = Counts { slow: [5, 1, 0], ..counts(10, 0) };
+        let batch =
+            Batch { done: Arms { candidate: well, ..tick.routes[0].batches[0].done }, ..tick.routes[0].batches[0] };
+        tick.routes.extend((1..3).map(|slot| RouteTick {
+            slot,
+            name: format!("/{slot}"),
+            thresholds: Some(Thresholds::default()),
+            batches: vec![batch],
+            ..RouteTick::default()
+        }));
+        tick
+    };
+    let mut judge = judge();
+    let judgement = (0..120).map(|number| judge.tick(&tick(number))).find(|said| said.verdict == Verdict::Fail);
+    let judgement = judgement.expect("it is found");
+    let routes: Vec<_> = judgement.findings.iter().map(|finding| finding.route.as_deref()).collect();
+    assert!(routes.contains(&Some("/shop")) && routes.len() <= 2, "{judgement}");
+}
+
+#[test]
 fn requests_that_were_assigned_while_it_was_cold_never_count_as_slow() {
     let mut judge = judge();
     last(&mut judge, 0..31, slow);

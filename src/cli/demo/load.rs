@@ -1,0 +1,137 @@
+//! Load at a rate, whatever comes back, on connections that are kept; and what came of it, as its users see it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+/// A request that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What users saw.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// By blue, and by green.
+    pub(super) blue: Side,
+    pub(super) green: Side,
+    /// Answered by the proxy itself, or not at all.
+    pub(super) lost: u64,
+}
+
+/// What came from one color.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Side {
+    pub(super) answered: u64,
+    /// Of them, those with an error.
+    pub(super) failed: u64,
+    /// Those for `/checkout`, and how long they took together.
+    pub(super) checkouts: u64,
+    pub(super) checkout_time: Duration,
+}
+
+impl Side {
+    /// How long a checkout took on average.
+    pub(super) fn checkout(&self) -> Duration {
+        self.checkout_time.checked_div(u32::try_from(self.checkouts).unwrap_or(u32::MAX)).unwrap_or_default()
+    }
+}
+
+/// Ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Load {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Shared {
+    to: SocketAddr,
+    pages: &'static [&'static str],
+    free: Mutex<Vec<TcpStream>>,
+    seen: Mutex<Seen>,
+}
+
+impl Load {
+    /// So many requests a second, each for any of the pages.
+    pub(super) fn start(to: SocketAddr, rate: u32, pages: &'static [&'static str]) -> Load {
+        let shared = Arc::new(Shared { to, pages, free: Mutex::default(), seen: Mutex::default() });
+        let pause = Duration::from_secs(1) / rate.max(1);
+        let task = tokio::spawn(ask(Arc::clone(&shared), pause)).abort_handle();
+        Load { shared, task }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        self.shared.seen.lock().map(|seen| *seen).unwrap_or_default()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn ask(shared: Arc<Shared>, pause: Duration) {
+    let mut due = Instant::now();
+    loop {
+        due += pause;
+        // What is late is made up for.
+        tokio::time::sleep_until(due.into()).await;
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let page = fastrand::choice(shared.pages).copied().unwrap_or("/");
+            let began = Instant::now();
+            let free = shared.free.lock().ok().and_then(|mut free| free.pop());
+            let answer = tokio::time::timeout(PATIENCE, once(shared.to, free, page)).await;
+            let Ok(mut seen) = shared.seen.lock() else { return };
+            let Ok(Ok((stream, ok, body))) = answer else {
+                seen.lost += 1;
+                return;
+            };
+            let side = match body.split(|byte| *byte == b' ').next() {
+                Some(b"blue") => &mut seen.blue,
+                Some(b"green") => &mut seen.green,
+                _ => {
+                    seen.lost += 1;
+                    return;
+                }
+            };
+            side.answered += 1;
+            side.failed += u64::from(!ok);
+            if page == "/checkout" {
+                side.checkouts += 1;
+                side.checkout_time += began.elapsed();
+            }
+            drop(seen);
+            if let Ok(mut free) = shared.free.lock() {
+                free.push(stream);
+            }
+        });
+    }
+}
+
+/// The connection, whether the answer was 200, and its body.
+async fn once(to: SocketAddr, free: Option<TcpStream>, page: &str) -> std::io::Result<(TcpStream, bool, Vec<u8>)> {
+    let mut stream = match free {
+        Some(stream) => stream,
+        None => TcpStream::connect(to).await?,
+    };
+    stream.set_nodelay(true)?;
+    stream.write_all(format!("GET {page} HTTP/1.1\r\nHost: shop\r\n\r\n").as_bytes()).await?;
+    let mut read = Vec::with_capacity(512);
+    loop {
+        if stream.read_buf(&mut read).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&read[..end]).to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
+        if length.is_some_and(|length| read.len() >= end + 4 + length) {
+            let ok = head.starts_with("http/1.1 200");
+            return Ok((stream, ok, read.split_off(end + 4)));
+        }
+    }
+}

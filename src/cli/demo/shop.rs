@@ -1,0 +1,113 @@
+//! A small shop, once for each release: how it behaves can be chosen, and changed while it serves. Latencies are lognormal, as
+//! those of real applications nearly are; half of `/checkout` takes twice as long as half of the rest.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Pages that it has.
+pub(super) const PAGES: [&str; 3] = ["/", "/search", "/checkout"];
+const SLOW_PAGE: &str = "/checkout";
+
+/// How a release behaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// The share of requests that end in 500.
+    pub(super) errors: f64,
+    /// Half of the requests take longer; zero: none takes any time.
+    pub(super) median: Duration,
+    /// How much latencies differ from each other.
+    pub(super) sigma: f64,
+    /// `/checkout` takes so many times as long as it should.
+    pub(super) slower: f64,
+}
+
+/// Ends with the runtime that it was started on.
+#[derive(Debug)]
+pub(super) struct Shop {
+    pub(super) address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// `blue` or `green`; each answer begins with it.
+    color: &'static str,
+    manner: Mutex<Manner>,
+    requests: AtomicU64,
+}
+
+impl Shop {
+    pub(super) async fn open(color: &'static str, manner: Manner) -> std::io::Result<Shop> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared { color, manner: Mutex::new(manner), requests: AtomicU64::new(0) });
+        let serving = Arc::clone(&shared);
+        tokio::spawn(async move {
+            loop {
+                match listener.accept().await {
+                    // A connection that breaks is the end of that connection.
+                    Ok((stream, _)) => drop(tokio::spawn(serve(stream, Arc::clone(&serving)))),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
+            }
+        });
+        Ok(Shop { address, shared })
+    }
+
+    /// From the next request on.
+    pub(super) fn behaves(&self, manner: Manner) {
+        if let Ok(mut now) = self.shared.manner.lock() {
+            *now = manner;
+        }
+    }
+
+    /// Requests that came, checks left out.
+    pub(super) fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
+    }
+}
+
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut read = Vec::with_capacity(1024);
+    loop {
+        while !read.ends_with(b"\r\n\r\n") {
+            if stream.read_buf(&mut read).await? == 0 {
+                return Ok(());
+            }
+        }
+        let head = String::from_utf8_lossy(&read);
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let failed = if path == "/healthz" { false } else { shared.work(path).await };
+        let (status, word) = if failed { ("500 Internal Server Error", "failed") } else { ("200 OK", "sold") };
+        let body = format!("{} {word}\n", shared.color);
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        read.clear();
+        stream.write_all(answer.as_bytes()).await?;
+    }
+}
+
+impl Shared {
+    /// Takes its time; whether it failed.
+    async fn work(&self, path: &str) -> bool {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let Ok(manner) = self.manner.lock().map(|manner| *manner) else { return true };
+        let factor = if path == SLOW_PAGE { 2.0 * manner.slower } else { 1.0 };
+        let time = manner.median.mul_f64(factor * (manner.sigma * normal()).exp());
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
+        }
+        fastrand::f64() < manner.errors
+    }
+}
+
+/// By Box and Muller.
+fn normal() -> f64 {
+    let (u, v) = (1.0 - fastrand::f64(), fastrand::f64());
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}

@@ -1,0 +1,54 @@
+use std::time::SystemTime;
+
+use super::*;
+use crate::domain::deployment::{Mode, OnInsufficient, Plan};
+use crate::domain::release::Release;
+use crate::domain::split::Weight;
+
+fn weight(basis_points: u16) -> Weight {
+    Weight::new(basis_points).expect("a share")
+}
+
+fn at_step(step: usize) -> Deployment {
+    let plan = Plan {
+        steps: vec![weight(500), weight(2_500)],
+        dwell: Duration::from_secs(30),
+        max_step: Duration::from_secs(1_800),
+        on_insufficient: OnInsufficient::Hold,
+        holdback: Weight::NONE,
+        bake: Duration::ZERO,
+    };
+    Deployment {
+        id: DeploymentId(2),
+        candidate: Color::Green,
+        release: Release::new("2"),
+        stable: Release::new("1"),
+        stage: Stage::Step(step),
+        weight: plan.steps[step],
+        salt: 0,
+        plan,
+        mode: Mode::Enforce,
+        since: SystemTime::UNIX_EPOCH,
+        watched: Duration::ZERO,
+        held: None,
+        told: false,
+        lost: 0,
+    }
+}
+
+#[test]
+fn what_a_step_has_shown_counts_after_a_restart_and_not_for_the_next_one() {
+    let tick = Tick { number: 7, weight: weight(500), at: Duration::from_secs(7), ..Tick::default() };
+    let recorded = Recorded {
+        id: DeploymentId(2),
+        release: "2".to_owned(),
+        stable: "1".to_owned(),
+        policy: Policy::default(),
+        entries: vec![Entry::Step(0), Entry::Tick(Box::new(tick))],
+    };
+    let resumed = |step| Watched::resume(&at_step(step), false, 0, &recorded);
+    assert_eq!(resumed(0).stage(), Some(Stage::Step(0)));
+    assert_eq!((resumed(0).number(0), resumed(0).before), (Some(8), Duration::from_secs(7)));
+    // It was on disk, and then the process was killed before the first tick of the step.
+    assert_eq!(resumed(1).stage(), None, "it begins with the next tick");
+}
