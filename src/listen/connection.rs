@@ -38,7 +38,14 @@ const LINGER_BYTES: usize = 256 * 1024;
 /// Serves a connection until it is closed.
 pub(crate) async fn serve(open: Open, tcp: TcpStream, accepted: Accepted) {
     let (worker, slot) = (Rc::clone(&open.worker), Rc::clone(&open.slot));
-    let mut serving = pin!(begin(open, Wire::new(Socket::Tcp(tcp)), accepted));
+    let mut serving = pin!(async move {
+        // One after the other, so that what comes before HTTP takes no room while it is spoken.
+        match begin(open, Wire::new(Socket::Tcp(tcp)), accepted).await {
+            Some((client, Spoken::Http1(wire))) => serve_http1(client, wire).await,
+            Some((client, Spoken::Http2(socket))) => Box::pin(serve_http2(client, socket)).await,
+            None => {}
+        }
+    });
     poll_fn(|cx| {
         worker.tick();
         slot.register(cx);
@@ -47,8 +54,18 @@ pub(crate) async fn serve(open: Open, tcp: TcpStream, accepted: Accepted) {
     .await;
 }
 
-/// What comes before HTTP: who it is, by the PROXY protocol, and TLS.
-async fn begin(open: Open, mut wire: Wire, Accepted { mut peer, listener }: Accepted) {
+/// What a connection speaks.
+enum Spoken {
+    Http1(Box<Wire>),
+    Http2(Socket),
+}
+
+/// What comes before HTTP: who it is, by the PROXY protocol, and TLS. `None`: it is over.
+async fn begin(
+    open: Open,
+    mut wire: Wire,
+    Accepted { mut peer, listener }: Accepted,
+) -> Option<(Rc<ClientConnection>, Spoken)> {
     let (from_balancer, header_timeout, idle_timeout, handshake_timeout) = open.worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
         let from_balancer = edge.proxy_protocol.iter().any(|net| net.contains(&peer.ip().to_canonical()));
@@ -59,38 +76,36 @@ async fn begin(open: Open, mut wire: Wire, Accepted { mut peer, listener }: Acce
         match poll_fn(|cx| poll_source(&open, &mut wire, cx)).await {
             Some(Some(source)) => peer = source,
             Some(None) => {}
-            None => return,
+            None => return None,
         }
     }
     if listener.is_tls() {
-        let Some(config) = open.worker.live.tls() else { return };
+        let config = open.worker.live.tls()?;
         open.enter(Phase::Head, handshake_timeout);
         let mut handshake = Box::pin(TlsAcceptor::from(config).accept(wire.into_socket()));
         let stream = poll_fn(|cx| match handshake.as_mut().poll(cx) {
             Poll::Pending if open.is_over() => Poll::Ready(None),
             polled => polled.map(Result::ok),
         });
-        let Some(stream) = stream.await else { return };
+        let stream = stream.await?;
         drop(handshake);
         let connection = stream.get_ref().1;
         if client_certificate_is_over(connection, SystemTime::now()) {
-            return;
+            return None;
         }
         let http2 = connection.alpn_protocol() == Some(b"h2");
         let client = ClientConnection::new(open, peer, client_subject(connection));
         let socket = Socket::Client(Box::new(stream));
-        return match http2 {
-            true => Box::pin(serve_http2(client, socket)).await,
-            false => serve_http1(client, Box::new(Wire::new(socket))).await,
-        };
+        let spoken = if http2 { Spoken::Http2(socket) } else { Spoken::Http1(Box::new(Wire::new(socket))) };
+        return Some((client, spoken));
     }
     open.enter(Phase::Idle, idle_timeout);
     let client = ClientConnection::new(open, peer, None);
-    match poll_fn(|cx| poll_version(&client, &mut wire, cx)).await {
-        Some(Version::Http2) => Box::pin(serve_http2(client, wire.into_socket())).await,
-        Some(Version::Http10 | Version::Http11) => serve_http1(client, Box::new(wire)).await,
-        None => {}
-    }
+    let spoken = match poll_fn(|cx| poll_version(&client, &mut wire, cx)).await? {
+        Version::Http2 => Spoken::Http2(wire.into_socket()),
+        Version::Http10 | Version::Http11 => Spoken::Http1(Box::new(wire)),
+    };
+    Some((client, spoken))
 }
 
 /// Reads the header of the PROXY protocol: whom it names. `None`: there is none, and so nothing else is believed.

@@ -126,7 +126,8 @@ async fn attempt(
         let pooled = if stale { None } else { exchange.client.worker.connections.take(endpoint, pool.rules()) };
         let mut upstream = match pooled {
             Some(pooled) => pooled,
-            None => match connect(exchange).await {
+            // In a box: a connection that waits has no room for it.
+            None => match Box::pin(connect(exchange)).await {
                 Ok(connected) => connected,
                 Err(error) => {
                     if let Some(ended) = exchange.fired() {

@@ -58,7 +58,10 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
             let head = exchange.end();
             let after = match error.kind {
                 Kind::ClientLeft => After::Cut,
-                _ => answer::error((&client, &slot), &mut side, asked, &head, &error, preview.as_deref()).await,
+                _ => {
+                    let said = answer::error((&client, &slot), &mut side, asked, &head, &error, preview.as_deref());
+                    Box::pin(said).await
+                }
             };
             Answered { side, head, after }
         }
@@ -99,7 +102,8 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
         let websocket = upgrade::is_websocket(answer, &exchange.head);
         upgrade::answer(answer, &exchange.head, asked.version);
         side.begin_answer(answer, if asked.version == Version::Http2 { Framing::UntilEnd } else { Framing::None });
-        let whole = tunnel(exchange, side, &mut upstream.side, websocket).await;
+        // In boxes, this one and the next, so that a connection that waits has no room for them.
+        let whole = Box::pin(tunnel(exchange, side, &mut upstream.side, websocket)).await;
         return Ok(if whole { After::Close } else { After::Cut });
     }
     let grpc = headers::is_grpc(answer);

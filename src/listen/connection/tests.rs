@@ -24,3 +24,14 @@ async fn a_client_that_takes_nothing_is_refused_and_not_waited_for() {
     let refusing = refuse(wire, b"HTTP/1.1 400 Bad Request\r\n\r\n");
     tokio::time::timeout(2 * LINGER, refusing).await.expect("the connection is given up");
 }
+
+/// What a call of it takes while it waits.
+fn size_of_waiting<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+    size_of::<F>()
+}
+
+#[test]
+fn a_connection_that_waits_has_no_room_for_what_is_rare() {
+    // Each idle connection has so much, whatever it does later. What is large and rare goes in a box.
+    assert!(size_of_waiting(serve) <= 2048, "{} bytes", size_of_waiting(serve));
+}
