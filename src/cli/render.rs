@@ -392,7 +392,7 @@ fn on_its_way(kind: &str, transition: &TransitionAnswer) -> Option<String> {
         "suspect" => format!("evidence against {new}: it goes no further"),
         "would_roll_back" => format!("{new} would have been rolled back; it is only observed"),
         "rollback_blocked" => format!("{new} can't be rolled back"),
-        "baseline_unhealthy" => "both colors fail: nothing advances".to_owned(),
+        "baseline_unhealthy" => format!("what {new} is compared with fails itself: nothing advances"),
         "both_unhealthy" => "the rollback did not help: both releases fail".to_owned(),
         _ => return None,
     })
@@ -401,7 +401,10 @@ fn on_its_way(kind: &str, transition: &TransitionAnswer) -> Option<String> {
 fn refused(transition: &TransitionAnswer) -> String {
     let Some(asked) = &transition.asked else { return "refused".to_owned() };
     match (&asked.to, &asked.release) {
-        (Some(to), Some(release)) => format!("refused a {} to {} {release}", asked.kind, color(to)),
+        (Some(to), Some(release)) => {
+            let article = if asked.kind.starts_with('a') { "an" } else { "a" };
+            format!("refused {article} {} to {} {release}", asked.kind, color(to))
+        }
         _ => format!("refused to {}", asked.kind),
     }
 }

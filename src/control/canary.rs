@@ -107,7 +107,12 @@ pub(super) fn announce(transition: &Arc<Transition>) {
         }
         Kind::RollbackBlocked => tracing::error!(release, weight, reason, "The release can't be rolled back."),
         Kind::BaselineUnhealthy => {
-            tracing::warn!(release, weight, judgement, "Both colors fail: it is not the release. Nothing advances.");
+            tracing::warn!(
+                release,
+                weight,
+                judgement,
+                "The release that it is compared with fails itself. Nothing advances."
+            );
         }
         Kind::BothUnhealthy => tracing::error!(%active, reason, "The rollback did not help: both releases fail."),
         _ => {}

@@ -85,7 +85,7 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// What [`Verdict::Pass`] still needs; `None` where it is reached, or further away with each request.
     pub needs: Option<Needs>,
-    /// The release that it is compared with fails, too: evidence against the candidate alone counts still.
+    /// The release that it is compared with fails itself: evidence against the candidate alone counts still.
     pub baseline_unhealthy: bool,
     /// There was nothing to compare with at the same time: judged by what was before.
     pub without_control: bool,

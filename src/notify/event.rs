@@ -392,14 +392,16 @@ fn refused(transition: &Transition, refusal: Option<&(String, String)>) -> Words
         ),
     };
     let (order, by) = (kind.name(), by(&transition.origin));
+    let article = if order.starts_with('a') { "an" } else { "a" };
     let decision = &transition.decision;
     let sentence = format!(
-        "A {order}{to} {by} was refused: {}. {} goes on with {}.",
+        "{} {order}{to} {by} was refused: {}. {} goes on with {}.",
+        if article == "an" { "An" } else { "A" },
         clipped(why, FOREIGN),
         decision.active,
         decision.release
     );
-    ((event, severity), format!("a {order} was refused ({code})"), sentence, next.to_owned())
+    ((event, severity), format!("{article} {order} was refused ({code})"), sentence, next.to_owned())
 }
 
 /// The end of a drain.

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         println!("{number:<4} {:<6} {scenario}: {must}: {measured}", if *holds { "ok" } else { "BROKEN" });
         *(if *holds { &mut passed } else { &mut failed }) += 1;
     };
-    let single: [fn() -> Row; 24] = [
+    let single: [fn() -> Row; 25] = [
         events::t1,
         events::t2,
         events::t3,
@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         whole::alone,
         whole::passes,
         whole::below_the_floor,
+        whole::few_requests,
     ];
     single.iter().for_each(|row| show(&row()));
     events::delay_table().iter().chain(&whole::delays()).chain(&contrast::t16()).for_each(show);

@@ -262,7 +262,7 @@ pub struct EvidenceAnswer {
     /// That it needs more CPU for a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<OddsAnswer>,
-    /// The release that it is compared with fails as well.
+    /// The release that it is compared with fails itself.
     pub baseline_unhealthy: bool,
     /// There is nothing to compare it with at the same time.
     pub without_control: bool,
@@ -288,7 +288,7 @@ pub struct JudgementAnswer {
     /// What it rests on, the heaviest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<FindingAnswer>,
-    /// The release that it is compared with fails as well.
+    /// The release that it is compared with fails itself.
     pub baseline_unhealthy: bool,
     /// There was nothing to compare it with at the same time.
     pub without_control: bool,

@@ -184,7 +184,7 @@ fn words(canary: &CanaryStatus) -> Vec<String> {
         (Some("suspect"), _) => said.push(painted(BAD, "there is evidence against it: it goes no further")),
         (Some("baseline_unhealthy"), _) => {
             let old = other(&canary.color);
-            said.push(painted(BAD, format!("{old} {} fails as well: nothing advances", plain(&canary.stable))));
+            said.push(painted(BAD, format!("{old} {} fails itself: nothing advances", plain(&canary.stable))));
         }
         (Some("by_hand"), _) => {
             said.push("what is proved is only said; `cutover canary advance` goes on".to_owned());
@@ -290,7 +290,7 @@ pub(crate) fn findings(judgement: &JudgementAnswer, indent: &str) -> String {
         let _ = writeln!(text, "{indent}  {}", finding_line(finding));
     }
     if judgement.baseline_unhealthy {
-        let _ = writeln!(text, "{indent}  the release that it is compared with fails as well");
+        let _ = writeln!(text, "{indent}  the release that it is compared with fails itself");
     }
     if judgement.without_control {
         let _ = writeln!(text, "{indent}  nothing else served to compare it with");
@@ -309,7 +309,7 @@ pub(super) fn verdict(judgement: &JudgementAnswer) -> String {
 }
 
 fn finding_line(finding: &FindingAnswer) -> String {
-    format!("{} ({}:1)", plain(&finding.words), thousands(finding.evidence))
+    format!("{} ({})", plain(&finding.words), ratio(finding.evidence as f64))
 }
 
 fn table(routes: &[RouteAnswer]) -> String {

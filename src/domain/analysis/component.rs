@@ -43,11 +43,11 @@ fn finding(class: Class, route: Option<&str>, samples: Arms<Sample>, ln_evidence
     }
 }
 
-/// Whole odds to one.
+/// Whole odds to one, up to where every program still reads the number as it is.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and never negative")]
 pub(super) fn odds(ln_evidence: f64) -> u64 {
     // A hair more, so that the logarithm of 1,000 is 1,000 again.
-    (ln_evidence.exp() * (1.0 + 1e-12)) as u64
+    (ln_evidence.exp().min(1e15) * (1.0 + 1e-12)) as u64
 }
 
 /// Bad events that are counted for each request.

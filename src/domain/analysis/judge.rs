@@ -75,6 +75,8 @@ pub struct Judge {
     /// From which tick on latency is judged.
     warm: Option<u64>,
     suspect: bool,
+    /// As of the last tick.
+    weight: Weight,
     pub(super) exposed: u64,
     pub(super) unhealthy: bool,
     pub(super) without_control: bool,
@@ -98,6 +100,7 @@ impl Judge {
             began: None,
             warm: None,
             suspect: false,
+            weight: Weight::default(),
             exposed: 0,
             unhealthy: false,
             without_control: false,
@@ -129,8 +132,10 @@ impl Judge {
         self.exposed = self.exposed.saturating_add(tick.assigned.candidate);
         self.all.assigned.add(tick.assigned);
         self.all.quantiles = tick.quantiles;
+        self.weight = tick.weight;
         self.without_control = tick.weight == Weight::ALL;
-        self.unhealthy = self.recent.unhealthy(self.policy.baseline_unhealthy);
+        // What has no requests any more is no measure, well or not.
+        self.unhealthy = !self.without_control && self.recent.unhealthy(self.policy.baseline_unhealthy);
         self.warm_up(tick);
 
         let (rest, floor) = (self.stakes.rest(), !self.unhealthy);
@@ -311,8 +316,8 @@ impl Judge {
     }
 
     fn needs(&self) -> Option<Needs> {
-        let requests = self.pass.requests_needed(&self.policy)?;
-        Some(Needs { requests, time: self.recent.time_for(requests) })
+        let requests = self.pass.requests_needed(&self.policy).filter(|_| self.recent.has_a_rate())?;
+        Some(Needs { requests, time: self.recent.time_for(requests, self.weight) })
     }
 }
 

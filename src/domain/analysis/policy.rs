@@ -90,7 +90,7 @@ impl Policy {
     /// A rollback needs this evidence, as odds to one.
     #[must_use]
     pub fn limit(&self) -> f64 {
-        self.ln_limit().exp()
+        f64::from(self.lost).exp2() / self.alpha
     }
 
     pub(super) fn ln_limit(&self) -> f64 {

@@ -55,6 +55,22 @@ fn a_release_with_many_more_errors_fails_and_it_is_said_where() {
 }
 
 #[test]
+fn where_a_second_has_one_request_a_release_that_only_fails_is_found_all_the_same() {
+    // Every fifth is for the candidate, and none has another one beside it.
+    let tick = |number: u64| {
+        let candidate = u64::from(number % 5 == 4);
+        second(number, 20, counts(1 - candidate, 0), counts(candidate, candidate))
+    };
+    let judgement = last(&mut judge(), 0..100, tick);
+    assert_eq!((judgement.verdict, judgement.exposed, judgement.harmed), (Verdict::Fail, 20, 20), "{judgement}");
+    let good = last(&mut judge(), 0..900, |number| {
+        let candidate = u64::from(number % 5 == 4);
+        second(number, 20, counts(1 - candidate, u64::from(number % 50 == 0)), counts(candidate, 0))
+    });
+    assert_eq!((good.verdict, good.evidence), (Verdict::Pass, 0), "{good}");
+}
+
+#[test]
 fn a_release_without_errors_passes_when_enough_was_seen() {
     let mut judge = judge();
     let tick = |number| second(number, 5, counts(950, 1), counts(50, 0));
@@ -159,7 +175,30 @@ fn an_unhealthy_baseline_stops_the_way_forward_and_not_the_way_back() {
     assert_eq!((judgement.verdict, judgement.baseline_unhealthy), (Verdict::Insufficient, true));
     let worse = last(&mut judge, 60..75, |number| second(number, 10, counts(900, 90), counts(100, 60)));
     assert_eq!((worse.verdict, worse.baseline_unhealthy), (Verdict::Fail, true));
-    assert!(worse.to_string().ends_with("the release that it is compared with fails, too"), "{worse}");
+    assert!(worse.to_string().ends_with("the release that it is compared with fails itself"), "{worse}");
+}
+
+#[test]
+fn how_long_it_takes_to_pass_goes_by_all_requests_and_the_weight_from_the_second_tick_on() {
+    let mut judge = judge();
+    let one = |number| second(number, 10, counts(10, 0), counts(0, 0));
+    assert_eq!(judge.tick(&one(0)).needs, None, "how many come is not known yet");
+    // None of ten a second was for the candidate yet; one of ten will be.
+    let needs = last(&mut judge, 1..10, one).needs.expect("some");
+    assert_eq!(needs.time, Some(Duration::from_secs(needs.requests)));
+    // With half of the requests it takes a fifth of the time, and not as long as with those before.
+    judge.begin_step(10);
+    let needs = judge.tick(&second(10, 50, counts(5, 0), counts(5, 0))).needs.expect("some");
+    assert_eq!(needs.time, Some(Duration::from_secs(needs.requests.div_ceil(5))));
+}
+
+#[test]
+fn a_release_that_has_no_requests_any_more_is_no_unhealthy_baseline() {
+    let mut judge = judge();
+    let stable_fails = |number| second(number, 50, counts(500, 400), counts(500, 0));
+    assert!(last(&mut judge, 0..30, stable_fails).baseline_unhealthy);
+    let alone = judge.tick(&second(30, 100, counts(0, 0), counts(1_000, 0)));
+    assert_eq!((alone.without_control, alone.baseline_unhealthy), (true, false), "{alone}");
 }
 
 #[test]

@@ -79,13 +79,19 @@ pub struct Batch {
     pub done: Arms<Counts>,
 }
 
+/// Of fewer requests than this the real share says little: a second that has one request has none to compare it with, and such
+/// seconds, one after the other, would never say anything. Each request was drawn by the weight, so the weight is as true. Which
+/// of the two counts depends on how many there were, and that is not for either release to say.
+const FEW: u64 = 20;
+
 impl Batch {
     /// How many requests the candidate was given for each one of the stable release; `None`: there is nothing to compare.
     pub(super) fn odds(&self, keyed: bool) -> Option<f64> {
-        let (candidate, stable) = if keyed {
+        let Arms { stable, candidate } = self.assigned;
+        let (candidate, stable) = if keyed || stable.saturating_add(candidate) < FEW {
             (self.weight.share(), self.weight.rest().share())
         } else {
-            (number(self.assigned.candidate), number(self.assigned.stable))
+            (number(candidate), number(stable))
         };
         (candidate > 0.0 && stable > 0.0).then(|| candidate / stable)
     }

@@ -35,15 +35,23 @@ impl Recent {
         stable.completed >= FEW && number(stable.failed) > share * number(stable.completed)
     }
 
-    /// How long so many requests to the candidate take; `None`: none come.
-    pub(super) fn time_for(&self, requests: u64) -> Option<Duration> {
+    /// How long so many requests to the candidate take at this weight; `None`: none come. Those of both sides say that better
+    /// than the few that it had itself, and better than the ones that it had at another weight.
+    pub(super) fn time_for(&self, requests: u64, weight: Weight) -> Option<Duration> {
         let (first, last) = (self.ticks.front()?.0, self.ticks.back()?.0);
         // The first tick's requests came before it.
-        let came =
-            self.ticks.iter().skip(1).fold(0_u64, |sum, (_, assigned, _)| sum.saturating_add(assigned.candidate));
-        let seconds = number(requests) * last.saturating_sub(first).as_secs_f64() / number(came);
+        let came = self.ticks.iter().skip(1).fold(0_u64, |sum, (_, assigned, _)| {
+            sum.saturating_add(assigned.candidate).saturating_add(assigned.stable)
+        });
+        let of_candidate = number(came) * weight.share();
+        let seconds = number(requests) * last.saturating_sub(first).as_secs_f64() / of_candidate;
         // A hundred years are as good as never.
-        (came > 0 && seconds < 3e9).then(|| Duration::from_secs_f64(seconds.ceil()))
+        (of_candidate > 0.0 && seconds < 3e9).then(|| Duration::from_secs_f64(seconds.ceil()))
+    }
+
+    /// Whether it is long enough to say how many requests come.
+    pub(super) fn has_a_rate(&self) -> bool {
+        self.ticks.len() > 1
     }
 }
 

@@ -169,6 +169,8 @@ impl Rollout {
         let next = self.without_canary(now, &canary, &underway);
         let line = Transition {
             from: Some((canary.candidate, canary.release.clone())),
+            // How many it was given, and what came of them.
+            judgement: self.watching.judgement.clone(),
             ..Transition::new(Kind::Abort, now.wall, underway.origin.clone(), next.clone())
         };
         underway.kind = Kind::Abort;

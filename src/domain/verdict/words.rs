@@ -67,8 +67,8 @@ impl fmt::Display for Judgement {
         match self.verdict {
             Verdict::Pass => write!(f, "no worse than is tolerated, after {} requests", Count(self.exposed))?,
             Verdict::Insufficient => self.undecided(f)?,
-            Verdict::Suspect => write!(f, "may be worse ({}:1, limit {}:1)", Count(self.evidence), Count(self.limit))?,
-            Verdict::Fail => write!(f, "worse ({}:1, limit {}:1)", Count(self.evidence), Count(self.limit))?,
+            Verdict::Suspect => write!(f, "may be worse ({}, limit {})", Odds(self.evidence), Odds(self.limit))?,
+            Verdict::Fail => write!(f, "worse ({}, limit {})", Odds(self.evidence), Odds(self.limit))?,
         }
         for (place, finding) in self.findings.iter().take(3).enumerate() {
             write!(f, "{} {finding}", if place == 0 { ":" } else { ";" })?;
@@ -77,7 +77,7 @@ impl fmt::Display for Judgement {
             write!(f, "; and {} more", self.findings.len() - 3)?;
         }
         if self.baseline_unhealthy {
-            f.write_str("; the release that it is compared with fails, too")?;
+            f.write_str("; the release that it is compared with fails itself")?;
         }
         if self.without_control {
             f.write_str("; nothing else serves to compare with")?;
@@ -98,6 +98,18 @@ impl Judgement {
                     Some(time) => write!(f, ", about {}", Span(time)),
                 }
             }
+        }
+    }
+}
+
+/// `18,400:1`; more than anybody reads is not written out.
+struct Odds(u64);
+
+impl fmt::Display for Odds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1_000_000_001.. => f.write_str("over 1,000,000,000:1"),
+            odds => write!(f, "{}:1", Count(odds)),
         }
     }
 }

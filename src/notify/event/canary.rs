@@ -15,6 +15,9 @@ use super::FOREIGN;
 /// So many findings are in the data; it has to stay small.
 const LISTED: usize = 8;
 
+/// Larger odds are not written out.
+const LEGIBLE: u64 = 1_000_000_000;
+
 const NOTHING: &str = "Nothing to do.";
 
 pub(super) fn words(transition: &Transition, by: &str) -> Words {
@@ -92,9 +95,17 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
         ),
         Kind::BaselineUnhealthy => (
             (Event::BaselineUnhealthy, Severity::Warn),
-            "both colors are affected".to_owned(),
-            format!("{stable} fails as well, so it is not {release} alone: {verdict}. Nothing advances."),
-            format!("Look for what both share. {} is {}.", release, plan_note(deployment, *weight)),
+            format!("{} is unhealthy itself", deployment.stable),
+            format!(
+                "{} ({}) fails itself, which {new} is compared with: {verdict}. Nothing advances.",
+                deployment.stable,
+                deployment.stable_color()
+            ),
+            format!(
+                "Where {release} fails as well, look for what both share; where it does not, `cutover switch {candidate}` gives it \
+                 the traffic. It is {}.",
+                plan_note(deployment, *weight)
+            ),
         ),
         _ => (
             (Event::RollbackBlocked, Severity::Page),
@@ -137,7 +148,9 @@ pub(super) fn fields(transition: &Transition) -> Vec<(&'static str, String)> {
     if !found.is_empty() {
         fields.push(("Findings", clipped(&found, FOREIGN)));
     }
-    let odds = format!("{}:1, a rollback needs {}:1", thousands(judgement.evidence), thousands(judgement.limit));
+    let evidence =
+        if judgement.evidence > LEGIBLE { "over 1,000,000,000".to_owned() } else { thousands(judgement.evidence) };
+    let odds = format!("{evidence}:1, a rollback needs {}:1", thousands(judgement.limit));
     fields.push(("Evidence", odds));
     if let Some(needs) = judgement.needs.filter(|_| judgement.verdict != Verdict::Fail) {
         let time = needs.time.map(|time| format!(", about {}", span(time))).unwrap_or_default();

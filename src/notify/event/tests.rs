@@ -94,6 +94,19 @@ fn a_switch_that_was_called_off_is_no_rollback() {
 }
 
 #[test]
+fn what_fails_itself_is_the_release_that_is_compared_with_also_when_the_other_one_has_the_traffic() {
+    let mut line = samples::canary(Kind::BaselineUnhealthy, at(1));
+    line.decision.active = Color::Green;
+    line.decision.release = Release::new("2.14.0");
+    let told = teller(None, None, &[]).transition(&line, &Moment::default()).expect("a notice");
+    assert!(
+        told.sentence.starts_with("2.13.0 (blue) fails itself, which 2.14.0 (green) is compared with"),
+        "{}",
+        told.sentence
+    );
+}
+
+#[test]
 fn what_is_noted_is_nobodys_news() {
     assert_eq!(teller(None, None, &[]).transition(&transition(Kind::Noted, 0), &Moment::default()), None);
 }

@@ -89,7 +89,7 @@ fn why_it_goes_no_further_is_said_in_words() {
         ("frozen", "moves are frozen"),
         ("cooling_down", "rolled back a short time ago"),
         ("suspect", "there is evidence against it: it goes no further"),
-        ("baseline_unhealthy", "blue 1.0 fails as well: nothing advances"),
+        ("baseline_unhealthy", "blue 1.0 fails itself: nothing advances"),
         ("by_hand", "what is proved is only said"),
     ] {
         let mut now = canary();

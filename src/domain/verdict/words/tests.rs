@@ -62,7 +62,7 @@ fn a_judgement_is_one_sentence() {
         fail.to_string(),
         format!(
             "worse (18,400:1, limit 1,000:1): {errors}; {errors}; {errors}; and 2 more; \
-             the release that it is compared with fails, too"
+             the release that it is compared with fails itself"
         )
     );
 }
