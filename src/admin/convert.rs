@@ -384,7 +384,7 @@ impl Problem {
     pub(super) fn refused(refusal: &Refusal) -> Problem {
         let (status, title) = match refusal {
             Refusal::Unhealthy(_) => (409, "The target is not healthy"),
-            Refusal::InProgress { .. } => (409, "Another move is under way"),
+            Refusal::InProgress { .. } | Refusal::OnItsWay { .. } => (409, "Another move is under way"),
             Refusal::Withdrawn => (409, "Called off"),
             Refusal::NotDrained { .. } => (409, "Requests did not end in time"),
             Refusal::NoKnownGood { .. } => (409, "There is nothing to roll back to"),

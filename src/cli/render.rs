@@ -394,6 +394,7 @@ fn on_its_way(kind: &str, transition: &TransitionAnswer) -> Option<String> {
         "rollback_blocked" => format!("{new} can't be rolled back"),
         "baseline_unhealthy" => format!("what {new} is compared with fails itself: nothing advances"),
         "both_unhealthy" => "the rollback did not help: both releases fail".to_owned(),
+        "recovered" => "the rollback helped".to_owned(),
         _ => return None,
     })
 }

@@ -114,6 +114,7 @@ pub(super) fn announce(transition: &Arc<Transition>) {
                 "The release that it is compared with fails itself. Nothing advances."
             );
         }
+        Kind::Recovered => tracing::info!(%active, reason, "The rollback helped."),
         Kind::BothUnhealthy => tracing::error!(%active, reason, "The rollback did not help: both releases fail."),
         _ => {}
     }

@@ -145,7 +145,8 @@ impl Controller {
                 | Kind::WouldRollBack
                 | Kind::RollbackBlocked
                 | Kind::BaselineUnhealthy
-                | Kind::BothUnhealthy,
+                | Kind::BothUnhealthy
+                | Kind::Recovered,
                 _,
             ) => canary::announce(transition),
             // Never announced.

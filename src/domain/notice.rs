@@ -79,6 +79,8 @@ pub enum Event {
     BaselineUnhealthy,
     /// It was rolled back, and that did not help.
     BothUnhealthy,
+    /// It was rolled back, and that helped.
+    Recovered,
     /// An order was refused.
     Refused,
     /// A rollback was refused: somebody wants back and can't.
@@ -113,7 +115,7 @@ pub enum Event {
 
 impl Event {
     /// All of them.
-    pub const ALL: [Event; 27] = [
+    pub const ALL: [Event; 28] = [
         Event::Started,
         Event::Promoted,
         Event::RolledBack,
@@ -126,6 +128,7 @@ impl Event {
         Event::WouldRollBack,
         Event::BaselineUnhealthy,
         Event::BothUnhealthy,
+        Event::Recovered,
         Event::Refused,
         Event::RollbackBlocked,
         Event::Unchanged,
@@ -159,6 +162,7 @@ impl Event {
             Event::WouldRollBack => "deployment.would_roll_back",
             Event::BaselineUnhealthy => "deployment.baseline_unhealthy",
             Event::BothUnhealthy => "deployment.both_unhealthy",
+            Event::Recovered => "deployment.recovered",
             Event::Refused => "deployment.refused",
             Event::RollbackBlocked => "deployment.rollback_blocked",
             Event::Unchanged => "deployment.unchanged",

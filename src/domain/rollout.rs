@@ -437,7 +437,7 @@ impl Rollout {
             && deployment.splits()
             && asked.overlap == Overlap::None
         {
-            return Err(Refusal::InProgress { to: deployment.candidate, since: deployment.since, back: false });
+            return Err(deployment.is_on_its_way());
         }
         self.allowed(asked)
     }

@@ -228,6 +228,8 @@ pub enum Kind {
     BaselineUnhealthy,
     /// It was rolled back, and what serves now is no better.
     BothUnhealthy,
+    /// It was rolled back, and what serves now is better.
+    Recovered,
     /// The release that serves passed its barrier: the way back is not safe any more.
     Barrier,
     /// The file says something else and that orders nothing: it was put right, or a label changed. Recorded so that a
@@ -319,7 +321,7 @@ impl Transition {
 
 impl Kind {
     /// Each, and its name in files and answers.
-    pub const NAMES: [(Kind, &str); 25] = [
+    pub const NAMES: [(Kind, &str); 26] = [
         (Kind::Hold, "hold"),
         (Kind::HoldEnd, "hold_end"),
         (Kind::Maintenance, "maintenance"),
@@ -343,6 +345,7 @@ impl Kind {
         (Kind::RollbackBlocked, "rollback_blocked"),
         (Kind::BaselineUnhealthy, "baseline_unhealthy"),
         (Kind::BothUnhealthy, "both_unhealthy"),
+        (Kind::Recovered, "recovered"),
         (Kind::Barrier, "barrier"),
         (Kind::Noted, "noted"),
     ];

@@ -284,7 +284,8 @@ impl Teller {
                 | Kind::WouldRollBack
                 | Kind::RollbackBlocked
                 | Kind::BaselineUnhealthy
-                | Kind::BothUnhealthy,
+                | Kind::BothUnhealthy
+                | Kind::Recovered,
                 _,
             ) => canary::words(transition, &by),
         };

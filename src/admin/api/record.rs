@@ -24,7 +24,7 @@ pub struct TransitionAnswer {
     /// that moved nothing), `refused`, `known_good`, `freeze`, `unfreeze`, `hold` (by hand),
     /// `hold_end`, `maintenance`, `barrier` (the way back is not safe any more), and of a release on its way `canary` (it began),
     /// `advance`, `abort`, `canary_hold`, `canary_resume`, `suspect`, `would_roll_back`, `rollback_blocked`,
-    /// `baseline_unhealthy` and `both_unhealthy`.
+    /// `baseline_unhealthy`, `both_unhealthy` and `recovered`.
     pub kind: String,
     /// When, RFC 3339.
     pub at: String,

@@ -36,7 +36,7 @@ impl Rollout {
         if let Some(other) = &self.decision.deployment
             && (other.is_canary() || !underway.forced)
         {
-            return Err(Refusal::InProgress { to: other.candidate, since: other.since, back: false });
+            return Err(other.is_on_its_way());
         }
         if let Some(other) = self.under_way() {
             return Err(other.in_progress());

@@ -318,6 +318,15 @@ pub enum Refusal {
         /// Since when.
         since: SystemTime,
     },
+    /// A release is on its way already.
+    OnItsWay {
+        /// Which.
+        release: Release,
+        /// Where.
+        to: Color,
+        /// It has the traffic, and is watched.
+        bakes: bool,
+    },
     /// Pushed aside by a rollback that came after it.
     Withdrawn,
     /// Requests of the color that serves did not end while new ones were held for a move without overlap.

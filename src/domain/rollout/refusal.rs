@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::domain::color::Color;
+use crate::domain::deployment::Deployment;
 use crate::domain::gate::GateReport;
 use crate::domain::rollout::{Move, Refusal};
 use crate::domain::transition::{Kind, Left};
@@ -15,13 +16,19 @@ impl Move {
     }
 }
 
+impl Deployment {
+    pub(super) fn is_on_its_way(&self) -> Refusal {
+        Refusal::OnItsWay { release: self.release.clone(), to: self.candidate, bakes: !self.is_canary() }
+    }
+}
+
 impl Refusal {
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             Refusal::Unhealthy(_) => "unhealthy",
-            Refusal::InProgress { .. } => "in_progress",
+            Refusal::InProgress { .. } | Refusal::OnItsWay { .. } => "in_progress",
             Refusal::Withdrawn => "withdrawn",
             Refusal::NotDrained { .. } => "not_drained",
             Refusal::StaleGeneration { .. } => "stale_generation",
@@ -42,6 +49,14 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Unhealthy(report) => unhealthy(f, report),
+            Refusal::OnItsWay { release, to, bakes: false } => write!(
+                f,
+                "release {release} is on its way to {to} already; `cutover canary status` tells how far it is, `cutover canary abort` takes it back",
+            ),
+            Refusal::OnItsWay { release, to, bakes: true } => write!(
+                f,
+                "release {release} on {to} has the traffic and is still watched; wait for the end of its bake, or force it",
+            ),
             Refusal::InProgress { to, back: true, .. } => {
                 write!(f, "a rollback to {to} is already under way; the status tells when it is done")
             }
@@ -64,7 +79,7 @@ impl fmt::Display for Refusal {
             ),
             Refusal::NoKnownGood { wanted: None, color, deployed } => write!(
                 f,
-                "there is no way back from here (a first start, or just rolled back); {deployed} on {color} can be reached with a switch",
+                "there is no way back from here (a first start, or just rolled back); {deployed} on {color} can be reached with a switch, or if it is quarantined by a forced one",
             ),
             Refusal::Frozen(freeze) => {
                 write!(f, "{} has frozen all moves but a rollback: {}", freeze.by, freeze.reason)?;
@@ -91,7 +106,7 @@ impl fmt::Display for Refusal {
                 "the release has the traffic already and is only watched; wait for the end of its bake, or go back with a rollback",
             ),
             Refusal::BadPlan(why) => {
-                write!(f, "this is no plan: {why}; name growing steps such as 5 %, 25 %, 50 %")
+                write!(f, "this is no plan: {why}; steps are growing shares such as 5 %, 25 %, 50 %")
             }
             Refusal::CoolingDown { until } => write!(
                 f,

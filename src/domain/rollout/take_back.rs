@@ -216,24 +216,22 @@ impl Rollout {
     /// Says whether it helped, when that can be said. Where it did not, everything stays as it is: to go to and fro helps nobody.
     pub(super) fn verify(&mut self, now: Now) {
         let Some(verifying) = &self.verifying else { return };
-        let why = if let Fitness::Down(why) = &self.fitness[self.decision.active] {
-            why.clone()
+        let (helped, why) = if let Fitness::Down(why) = &self.fitness[self.decision.active] {
+            (false, why.clone())
         } else if now.mono < verifying.until {
             return;
+        } else if let Some(after) = verifying.after.filter(|after| after.requests >= ENOUGH) {
+            let why = format!("{} of {} requests were bad after the rollback", after.bad, after.requests);
+            (!is_no_better(after, verifying.before), why)
         } else {
-            match verifying.after {
-                Some(after) if after.requests >= ENOUGH && is_no_better(after, verifying.before) => {
-                    format!("{} of {} requests were bad after the rollback", after.bad, after.requests)
-                }
-                _ => {
-                    self.verifying = None;
-                    return;
-                }
-            }
+            // Too few came to say anything.
+            self.verifying = None;
+            return;
         };
         let judgement = self.verifying.take().and_then(|verifying| verifying.judgement);
-        self.both_unhealthy = true;
-        let line = Transition::new(Kind::BothUnhealthy, now.wall, by_itself(Some(&why)), self.decision.clone());
+        self.both_unhealthy = !helped;
+        let kind = if helped { Kind::Recovered } else { Kind::BothUnhealthy };
+        let line = Transition::new(kind, now.wall, by_itself(Some(&why)), self.decision.clone());
         self.record(Transition { judgement, ..line });
     }
 }

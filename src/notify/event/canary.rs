@@ -39,6 +39,12 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
                 "Look for what both releases share: a database, a network, traffic itself. A switch by hand is possible."
                     .to_owned(),
             ),
+            Kind::Recovered => (
+                (Event::Recovered, Severity::Info),
+                "recovered".to_owned(),
+                format!("The automatic rollback to {stable} helped: {reason}. Before it: {verdict}."),
+                NOTHING.to_owned(),
+            ),
             _ => (
                 (Event::Aborted, Severity::Warn),
                 "the canary was called off".to_owned(),

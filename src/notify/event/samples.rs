@@ -80,6 +80,7 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
         Event::WouldRollBack => plain(canary(Kind::WouldRollBack, now)),
         Event::BaselineUnhealthy => plain(canary(Kind::BaselineUnhealthy, now)),
         Event::BothUnhealthy => plain(canary(Kind::BothUnhealthy, now)),
+        Event::Recovered => plain(canary(Kind::Recovered, now)),
         Event::Refused => plain(Transition { refusal, asked: asked(Kind::Switch), ..transition(Kind::Refused, now) }),
         Event::RollbackBlocked => {
             plain(Transition { refusal, asked: asked(Kind::Rollback), ..transition(Kind::Refused, now) })
@@ -141,12 +142,13 @@ pub(super) fn canary(kind: Kind, now: SystemTime) -> Transition {
         Kind::Canary | Kind::CanaryHold | Kind::CanaryResume => "release 2.14.0".to_owned(),
         Kind::Advance => "it is shown to be no worse".to_owned(),
         Kind::BothUnhealthy => "212 of 1,910 requests were bad after the rollback".to_owned(),
+        Kind::Recovered => "2 of 1,910 requests were bad after the rollback".to_owned(),
         _ => judgement.to_string(),
     };
     line.origin.reason = Some(why);
     line.judgement = (!matches!(kind, Kind::Canary | Kind::CanaryResume)).then_some(judgement);
     let weight = |basis_points| Weight::new(basis_points).unwrap_or_default();
-    line.decision.deployment = (kind != Kind::BothUnhealthy).then(|| Deployment {
+    line.decision.deployment = (!matches!(kind, Kind::BothUnhealthy | Kind::Recovered)).then(|| Deployment {
         id: DeploymentId(7),
         candidate: Color::Green,
         release: Release::new("2.14.0"),
@@ -196,7 +198,8 @@ fn transition(kind: Kind, now: SystemTime) -> Transition {
             | Kind::Suspect
             | Kind::WouldRollBack
             | Kind::BaselineUnhealthy
-            | Kind::BothUnhealthy => Trigger::Automatic,
+            | Kind::BothUnhealthy
+            | Kind::Recovered => Trigger::Automatic,
             Kind::Barrier => Trigger::Traffic,
             _ => Trigger::Api,
         },

@@ -35,7 +35,7 @@ impl FirstEvents {
         let salt = (route.index() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let hash = split::draw(&key.to_le_bytes(), salt);
         let words = &self.bits[class * WORDS..][..WORDS];
-        let (word, bit) = (&words[hash as usize % WORDS], 1 << (hash >> 32) % 64);
+        let (word, bit) = (&words[hash as usize % WORDS], 1 << ((hash >> 32) % 64));
         // Most are known already, and a look takes the line from nobody.
         word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }

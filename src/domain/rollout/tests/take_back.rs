@@ -96,7 +96,7 @@ fn what_can_not_serve_at_all_goes_back_without_a_verdict_if_the_other_one_can() 
 }
 
 #[test]
-fn a_rollback_that_did_not_help_is_told_and_nothing_more_moves() {
+fn whether_a_rollback_helped_is_told_and_nothing_more_moves() {
     let after = |bad| {
         let mut script = Script::canary();
         script.at(5.0, judged(Verdict::Fail));
@@ -110,7 +110,7 @@ fn a_rollback_that_did_not_help_is_told_and_nothing_more_moves() {
         script
     };
     let helped = after(2);
-    assert_eq!((helped.effects.len(), helped.rollout.view().both_unhealthy), (0, false));
+    assert_eq!((helped.line().kind, helped.rollout.view().both_unhealthy), (Kind::Recovered, false));
     let mut worse = after(30);
     assert_eq!((worse.line().kind, worse.rollout.view().both_unhealthy), (Kind::BothUnhealthy, true));
     assert_eq!(worse.at(70.0, judged(Verdict::Fail)).words(), [""; 0]);
