@@ -179,7 +179,7 @@ async fn what_both_suffer_is_no_reason_to_go_back_and_it_is_said_why() {
         "{canary}"
     );
     assert!(stage.transitions().await.iter().all(|transition| transition["kind"] != "rollback"));
-    stage.until_told(&["both colors are affected", "so it is not 2.0 alone"]).await;
+    stage.until_told(&["1.0 (blue) fails itself", "Nothing advances"]).await;
 }
 
 #[tokio::test]

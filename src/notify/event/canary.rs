@@ -99,20 +99,31 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
             format!("{new} at {share} would have been rolled back, and is only observed: {reason}."),
             "Take it back with `cutover rollback`, or let it be; it is said once.".to_owned(),
         ),
-        Kind::BaselineUnhealthy => (
-            (Event::BaselineUnhealthy, Severity::Warn),
-            format!("{} is unhealthy itself", deployment.stable),
-            format!(
-                "{} ({}) fails itself, which {new} is compared with: {verdict}. Nothing advances.",
-                deployment.stable,
-                deployment.stable_color()
-            ),
-            format!(
-                "Where {release} fails as well, look for what both share; where it does not, `cutover switch {candidate}` gives it \
-                 the traffic. It is {}.",
-                plan_note(deployment, *weight)
-            ),
-        ),
+        Kind::BaselineUnhealthy => {
+            let old = format!("{} ({})", deployment.stable, deployment.stable_color());
+            // A fiftieth of what it was given: less than makes the other one unhealthy, since it had fewer requests.
+            let both = transition.judgement.as_ref().is_some_and(|judgement| {
+                judgement.harmed > 0 && judgement.harmed.saturating_mul(50) >= judgement.exposed
+            });
+            let sentence = match both {
+                true => format!(
+                    "{old} fails itself, and so does {new}: both colors are affected, so it is not {release} alone. {verdict}. Nothing advances."
+                ),
+                false => format!("{old} fails itself, which {new} is compared with: {verdict}. Nothing advances."),
+            };
+            let headline =
+                if both { "both colors fail".to_owned() } else { format!("{} is unhealthy itself", deployment.stable) };
+            (
+                (Event::BaselineUnhealthy, Severity::Warn),
+                headline,
+                sentence,
+                format!(
+                    "Where {release} fails as well, look for what both share; where it does not, `cutover switch {candidate}` gives it \
+                     the traffic. It is {}.",
+                    plan_note(deployment, *weight)
+                ),
+            )
+        }
         _ => (
             (Event::RollbackBlocked, Severity::Page),
             format!("{release} can't be rolled back"),

@@ -104,6 +104,9 @@ fn what_fails_itself_is_the_release_that_is_compared_with_also_when_the_other_on
         "{}",
         told.sentence
     );
+    line.judgement.as_mut().expect("it is judged").harmed = 500;
+    let told = teller(None, None, &[]).transition(&line, &Moment::default()).expect("a notice");
+    assert!(told.sentence.contains("both colors are affected, so it is not 2.14.0 alone"), "{}", told.sentence);
 }
 
 #[test]
