@@ -136,24 +136,44 @@ impl Plane {
 
 /// One for each worker, and where they listen.
 fn listeners(address: SocketAddr, workers: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
-    let first = listener(address)?;
+    let first = listener(address, true)?;
     let local_addr = first.local_addr()?;
     let mut listeners = vec![first];
     while listeners.len() < workers {
-        listeners.push(listener(local_addr)?);
+        listeners.push(listener(local_addr, false)?);
     }
     Ok((listeners, local_addr))
 }
 
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+/// `first`: nobody else may listen there. Those behind it share with it, so it may be shared from then on; but another process
+/// that did the same would get half of the connections, and nobody would be told.
+fn listener(address: SocketAddr, first: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(!first)?;
     // What a listener is set to, its connections are. Small answers must not wait for an acknowledgement.
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    socket.set_reuse_port(true)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_workers_share_an_address_and_nobody_else_does() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (listening, at) = listeners(any, 4).expect("a free port");
+        assert_eq!(listening.len(), 4);
+        assert!(listening.iter().all(|listener| listener.local_addr().is_ok_and(|address| address == at)));
+        let error = listeners(at, 4).expect_err("somebody listens there");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(listening);
+        listeners(at, 1).expect("it is free again");
+    }
 }

@@ -43,7 +43,8 @@ async fn the_demo_shows_a_switch_and_the_way_back_and_loses_nothing() {
 async fn two_demos_get_out_of_each_others_way() {
     let (one, other) = tokio::join!(bare(&["demo", "--once"]), bare(&["demo", "--once"]));
     for output in [one, other] {
-        assert!(shown(&output).contains(", 0 failed."));
+        let text = shown(&output);
+        assert!(text.contains(", 0 failed."), "{text}");
     }
 }
 
