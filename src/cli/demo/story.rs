@@ -179,6 +179,8 @@ endpoints = ["{green}"]
         let mut taken_back: Option<(Arc<Transition>, Instant)> = None;
         loop {
             tokio::select! {
+                // What happened first: its message comes after it, and may be here when both are looked at.
+                biased;
                 heard = news.recv() => match heard {
                     Ok(News::Transition(_, transition)) => match transition.kind {
                         Kind::Canary => {
