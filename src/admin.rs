@@ -25,6 +25,7 @@ use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Semaphore;
+use tower::ServiceBuilder;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -91,18 +92,19 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
         .split_for_parts()
 }
 
-/// The router with its layers, outermost last.
+/// The router with its layers, outermost first.
 fn router(handle: ControllerHandle) -> Router {
     let (paths, document) = paths();
+    let layers = ServiceBuilder::new()
+        // No answer of this API is true for long.
+        .layer(map_response(uncached))
+        .layer(Extension(events::Places::new()))
+        .layer(Extension(Arc::new(document)))
+        .layer(from_fn_with_state(handle.clone(), auth::check));
     paths
         .fallback(handlers::not_found)
         .method_not_allowed_fallback(handlers::method_not_allowed)
-        // Who asks, and may they.
-        .layer(from_fn_with_state(handle.clone(), auth::check))
-        .layer(Extension(Arc::new(document)))
-        .layer(Extension(events::Places::new()))
-        // No answer of this API is true for long.
-        .layer(map_response(uncached))
+        .layer(layers)
         .with_state(handle)
 }
 

@@ -1,6 +1,6 @@
 //! The data plane: what happens to a request between a client and an endpoint.
 //!
-//! The life of a request: `listen` accepts and reads its head (`wire`); [`stack`] wraps [`forward`], which takes its hold
+//! The life of a request: `listen` accepts and reads its head (`wire`); [`forward`] checks it, answers it itself ([`local`]) or takes its hold
 //! on the live color ([`live`], [`snapshot`], [`lease`]), or on the other one ([`preview`]), or waits until it may ([`hold`]), rewrites the fields ([`headers`]) and asks ([`attempt`]): an
 //! endpoint is picked ([`pool`]), the request goes out on a connection of this worker ([`transport`]), its body behind it
 //! ([`upload`]). The answer goes back the
@@ -20,9 +20,9 @@ pub(crate) mod forward;
 mod hash;
 pub(crate) mod headers;
 pub(crate) mod hold;
-mod layers;
 mod lease;
 pub mod live;
+mod local;
 pub(crate) mod metering;
 pub mod pool;
 mod preview;
@@ -32,7 +32,6 @@ mod shield;
 pub(crate) mod slot;
 pub mod snapshot;
 mod split;
-pub(crate) mod stack;
 pub(crate) mod transport;
 pub mod trust;
 pub(crate) mod tunnel;

@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tower::Service;
 
 use crate::listen::http2::serve_http2;
 use crate::listen::proxy_protocol::{self, Parsed};
@@ -18,10 +17,9 @@ use crate::proxy::answer::After;
 use crate::proxy::client::{ClientConnection, Open};
 use crate::proxy::error::{refusal, slow_head};
 use crate::proxy::exchange::log_refusal;
-use crate::proxy::forward::Inquiry;
+use crate::proxy::forward::{Inquiry, forward};
 use crate::proxy::live::Accepted;
 use crate::proxy::slot::{Fired, Phase};
-use crate::proxy::stack::stack;
 use crate::tls::{client_certificate_is_over, client_subject};
 use crate::wire::head::{Head, Version};
 use crate::wire::http1::{HeadError, Wire};
@@ -154,7 +152,6 @@ fn poll_version(client: &ClientConnection, wire: &mut Wire, cx: &mut Context<'_>
 }
 
 async fn serve_http1(client: Rc<ClientConnection>, mut wire: Box<Wire>) {
-    let mut stack = stack();
     let mut head = Head::default();
     loop {
         let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
@@ -168,7 +165,7 @@ async fn serve_http1(client: Rc<ClientConnection>, mut wire: Box<Wire>) {
         }
         let inquiry =
             Inquiry { client: Rc::clone(&client), slot: Rc::clone(&client.slot), side: Side::Http1(wire), head };
-        let Ok(answered) = stack.call(inquiry).await;
+        let answered = forward(inquiry).await;
         head = answered.head;
         let Side::Http1(back) = answered.side else { return };
         match answered.after {

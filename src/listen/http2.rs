@@ -17,14 +17,12 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWrite;
 use tokio::task::coop::unconstrained;
-use tower::Service;
 
 use crate::listen::connection::linger;
 use crate::proxy::answer::After;
 use crate::proxy::client::ClientConnection;
-use crate::proxy::forward::Inquiry;
+use crate::proxy::forward::{Inquiry, forward};
 use crate::proxy::slot::{Fired, Phase, Slot};
-use crate::proxy::stack::stack;
 use crate::proxy::tunnel::ENDING;
 use crate::wire::buffer::Input;
 use crate::wire::frame::Code;
@@ -339,7 +337,7 @@ impl Connection {
 /// Serves a request; what was not answered in full is broken off when its side is dropped.
 async fn serve(inquiry: Inquiry) -> After {
     let client = Rc::clone(&inquiry.client);
-    let Ok(answered) = stack().call(inquiry).await;
+    let answered = forward(inquiry).await;
     client.worker.give_head(answered.head);
     answered.after
 }

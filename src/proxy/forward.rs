@@ -13,6 +13,7 @@ use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
 use crate::proxy::hold;
+use crate::proxy::local::{self, OwnAnswer};
 use crate::proxy::shield;
 use crate::proxy::slot::{Phase, Slot};
 use crate::proxy::split::Splitting;
@@ -40,7 +41,8 @@ pub(crate) struct Answered {
     pub(crate) after: After,
 }
 
-/// Serves one request. There is always an answer.
+/// Serves one request, and reports it once: the head is checked, then the framing and the host; the proxy answers it or
+/// routes it.
 pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
     let Inquiry { client, slot, mut side, head } = inquiry;
     let asked = Asked::new(&head);
@@ -51,7 +53,13 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
     client.worker.give_head(answer);
     match served {
         Ok(after) => Answered { side, head: exchange.end(), after },
-        Err(error) => {
+        Err(OwnAnswer::Local(local)) => {
+            exchange.answered(local.status());
+            let head = exchange.end();
+            let after = Box::pin(local.send((&client, &slot), &mut side, asked)).await;
+            Answered { side, head, after }
+        }
+        Err(OwnAnswer::Error(error)) => {
             exchange.failed(&error);
             let preview = exchange.preview.clone();
             // What is held of the color is given back first: a client that reads nothing does not keep it.
@@ -68,7 +76,7 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
     }
 }
 
-async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &mut Head) -> Result<After, ProxyError> {
+async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &mut Head) -> Result<After, OwnAnswer> {
     let (mut upload, upgrade) = loop {
         match prepare(exchange, side)? {
             Some(prepared) => break prepared,
@@ -140,13 +148,15 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
 /// Checks the head, takes the hold on a color, and makes the head as the endpoint shall see it. Returns the
 /// upload, and whether an upgrade is asked for. `None`: requests are held; it has to be asked again later, and nothing was
 /// done that could not be done twice.
-fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, bool)>, ProxyError> {
+fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, bool)>, OwnAnswer> {
     let client = Rc::clone(&exchange.client);
     let worker = &client.worker;
     let logged = worker.logger.borrow().is_on();
     // What is wrong with it is answered once it is noted for the log.
-    let checked = check(&mut exchange.head).and_then(|()| Ok(Framing::of_request(&exchange.head, side.is_bodiless())?));
+    let mut checked =
+        check(&mut exchange.head).and_then(|()| Ok(Framing::of_request(&exchange.head, side.is_bodiless())?));
     let head = &mut exchange.head;
+    let mut own = None;
     let (admission, max_body, trusted, asker) = worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
         client.limits(edge.idle_timeout, edge.header_timeout);
@@ -160,6 +170,15 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
             }
         };
         let asker = logged.then(address);
+        if checked.is_ok() {
+            match local::find(&client, snapshot, head, trusted) {
+                Ok(answer) => own = answer,
+                Err(error) => checked = Err(error),
+            }
+        }
+        if own.is_some() || checked.is_err() {
+            return (Ok(None), edge.max_body, trusted, asker);
+        }
         let host = head.text(Name::Host).unwrap_or_default();
         let Some(preview) = &snapshot.preview else {
             let draw = |splitting: &Splitting| splitting.draw(head, address);
@@ -188,6 +207,9 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
     let framing = checked?;
     // Before anything is answered: whether another request can follow depends on it.
     side.expect_body(framing);
+    if let Some(own) = own {
+        return Err(OwnAnswer::Local(own));
+    }
     let Some(granted) = admission? else { return Ok(None) };
     exchange.admit(granted)?;
     if matches!((framing, max_body), (Framing::Length(length), Some(max)) if length > max) {

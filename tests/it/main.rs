@@ -23,6 +23,7 @@ mod lengths;
 #[path = "../../src/cli/demo/load.rs"]
 mod load;
 mod notices;
+mod own_answers;
 mod preview;
 mod proxy;
 mod proxy_protocol;

@@ -1,0 +1,93 @@
+//! Answers that the proxy gives itself without an error: readiness, and the redirect to HTTPS.
+//!
+//! They are a step of the one request pipeline, after the head, the framing and the host were checked.
+
+use std::rc::Rc;
+
+use crate::proxy::answer::{self, After, Asked};
+use crate::proxy::client::{ClientConnection, Listener};
+use crate::proxy::error::{ProxyError, reason};
+use crate::proxy::headers;
+use crate::proxy::slot::Slot;
+use crate::proxy::snapshot::Snapshot;
+use crate::wire::head::{Head, Name};
+use crate::wire::side::Side;
+
+/// An answer without an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LocalAnswer {
+    /// The readiness path: 200 while this process should get traffic, else 503. The health of the application is not in it:
+    /// a balancer that takes all proxies out turns a clear 503 into a connection error.
+    Readiness { ready: bool },
+    /// `listen.https_redirect`. 308, so that a POST stays a POST (RFC 9110, 15.4.9).
+    Redirect { location: String },
+}
+
+/// Why the proxy answers by itself.
+pub(crate) enum OwnAnswer {
+    Error(ProxyError),
+    Local(LocalAnswer),
+}
+
+impl<E: Into<ProxyError>> From<E> for OwnAnswer {
+    fn from(error: E) -> OwnAnswer {
+        OwnAnswer::Error(error.into())
+    }
+}
+
+/// The local answer to a valid request; `None`: a route answers it. `trusted`: the peer is one of `trusted_proxies`.
+pub(crate) fn find(
+    client: &ClientConnection,
+    snapshot: &Snapshot,
+    head: &Head,
+    trusted: bool,
+) -> Result<Option<LocalAnswer>, ProxyError> {
+    let edge = &snapshot.edge;
+    let readiness = edge.readiness_path.as_deref().is_some_and(|path| path.as_bytes() == head.path_bytes());
+    if readiness && matches!(head.method_bytes(), b"GET" | b"HEAD") {
+        let ready = client.worker.live.is_ready() && snapshot.is_ready();
+        return Ok(Some(LocalAnswer::Readiness { ready }));
+    }
+    let Some(port) = edge.https_redirect.filter(|_| client.listener == Listener::Http) else { return Ok(None) };
+    if trusted && head.text(Name::XForwardedProto).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) {
+        return Ok(None);
+    }
+    location(head, port).map(|location| Some(LocalAnswer::Redirect { location }))
+}
+
+/// The same place over HTTPS.
+fn location(head: &Head, port: u16) -> Result<String, ProxyError> {
+    let host = head.text(Name::Host).map(headers::without_port).filter(|host| !host.is_empty());
+    let host = host.ok_or(ProxyError::bad_request("The request names no host to continue at over HTTPS."))?;
+    // The server as a whole has no path (RFC 9112, 3.2.4).
+    let target = if head.target() == "*" { "" } else { head.target() };
+    Ok(if port == 443 { format!("https://{host}{target}") } else { format!("https://{host}:{port}{target}") })
+}
+
+impl LocalAnswer {
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            LocalAnswer::Readiness { ready: true } => 200,
+            LocalAnswer::Readiness { ready: false } => 503,
+            LocalAnswer::Redirect { .. } => 308,
+        }
+    }
+
+    /// Sends it to the client.
+    pub(crate) async fn send(self, client: (&Rc<ClientConnection>, &Slot), side: &mut Side, asked: Asked) -> After {
+        let mut head = Head::default();
+        head.set_status_line(self.status(), reason(self.status()).as_bytes());
+        let body = match &self {
+            LocalAnswer::Readiness { ready } => {
+                head.push_known(Name::ContentType, b"text/plain; charset=utf-8");
+                head.push(b"cache-control", b"no-store");
+                if *ready { "ready\n" } else { "not ready\n" }
+            }
+            LocalAnswer::Redirect { location } => {
+                head.push(b"location", location.as_bytes());
+                ""
+            }
+        };
+        answer::own(client, side, asked, head, body).await
+    }
+}
