@@ -14,6 +14,7 @@ pub(crate) mod head;
 pub(crate) mod hpack;
 pub(crate) mod http1;
 pub(crate) mod http2;
+pub(crate) mod keepalive;
 pub(crate) mod parse;
 mod request;
 pub(crate) mod server;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
@@ -14,6 +14,7 @@ use crate::proxy::client::Listener;
 use crate::proxy::live::{Accepting, Live, Order, Publisher};
 use crate::proxy::slot::Tunnels;
 use crate::telemetry::access_log::AccessLogWriter;
+use crate::wire::keepalive;
 use crate::worker::{self, Sockets};
 
 /// Connections that may wait in the kernel, for each worker.
@@ -153,7 +154,7 @@ fn listener(address: SocketAddr, first: bool) -> io::Result<TcpListener> {
     socket.set_reuse_port(!first)?;
     // What a listener is set to, its connections are. Small answers must not wait for an acknowledgement.
     socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(true)?;
+    keepalive::enable(&SockRef::from(&socket))?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.set_reuse_port(true)?;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
+use socket2::SockRef;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::EndpointAddress;
@@ -23,6 +24,7 @@ use crate::proxy::pool::{Endpoint, Pool, Rules};
 use crate::proxy::worker::Worker;
 use crate::wire::http1::Wire;
 use crate::wire::http2::Stream;
+use crate::wire::keepalive;
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
@@ -352,5 +354,6 @@ async fn dial(endpoint: &Endpoint) -> io::Result<(Socket, Option<SocketAddr>)> {
 async fn tcp(address: SocketAddr) -> io::Result<Socket> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    keepalive::enable(&SockRef::from(&stream))?;
     Ok(Socket::Tcp(stream))
 }

@@ -8,6 +8,7 @@ use crate::wire::buffer;
 use crate::wire::head::Head;
 use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
 use crate::wire::http2::Stream;
+use crate::wire::keepalive;
 use crate::wire::server::STREAM_WINDOW;
 use crate::wire::server::stream::ServerStream;
 use crate::wire::socket::Socket;
@@ -252,6 +253,9 @@ impl Side {
             Side::Http1(wire) => {
                 wire.expect_body(Framing::UntilEnd);
                 wire.announce_body(Framing::UntilEnd);
+                if let Some(stream) = wire.io.tcp() {
+                    keepalive::bound_tunnel(stream);
+                }
             }
             Side::Http2(stream) => stream.become_tunnel(),
             Side::Served(stream) => stream.become_tunnel(),

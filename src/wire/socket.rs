@@ -21,6 +21,19 @@ pub(crate) enum Socket {
     Endpoint(Box<tokio_rustls::client::TlsStream<Socket>>),
 }
 
+impl Socket {
+    /// The connection below, whatever is spoken on it.
+    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Socket::Tcp(stream) => Some(stream),
+            Socket::Unix(_) => None,
+            Socket::Ahead(stream) => stream.socket.tcp(),
+            Socket::Client(stream) => stream.get_ref().0.tcp(),
+            Socket::Endpoint(stream) => stream.get_ref().0.tcp(),
+        }
+    }
+}
+
 macro_rules! each {
     ($self:ident, $stream:ident => $do:expr) => {
         match $self.get_mut() {
