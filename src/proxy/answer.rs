@@ -46,6 +46,11 @@ pub(crate) fn begin(client: &ClientConnection, side: &mut Side, asked: Asked, he
     if !head.has(Name::Date) {
         head.push_known(Name::Date, &*client.worker.date());
     }
+    let says_its_length = asked.to_head || matches!(head.status, 204 | 304) || head.has(Name::ContentLength);
+    if body == Framing::None && asked.version != Version::Http2 && !says_its_length {
+        // HTTP/2 ends an empty answer by a flag. HTTP/1.1 reads to the end of the connection without a length.
+        head.push_known(Name::ContentLength, b"0");
+    }
     let framing = match (body, asked.version) {
         (Framing::None | Framing::Length(_), _) | (_, Version::Http2) => body,
         (Framing::Chunked | Framing::UntilEnd, Version::Http11) => {

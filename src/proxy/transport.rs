@@ -38,8 +38,8 @@ const WARM_TIMEOUT: Duration = Duration::from_secs(2);
 const WARM_KEPT: Duration = Duration::from_secs(60);
 /// What an endpoint may send of one body before the client takes it.
 const STREAM_WINDOW: u32 = 256 << 10;
-/// And of all of them.
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Streams are bounded one by one: under a smaller common window a few clients that do not read would stop all others.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 /// What waits for an endpoint that is slow to read, of one body.
 const SEND_BUFFER: usize = 128 << 10;
 

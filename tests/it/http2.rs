@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{join_all, poll_fn};
@@ -133,7 +134,7 @@ async fn send_all(send: &mut SendStream<Bytes>, mut data: Bytes, end: bool) -> R
 
 /// An application that speaks HTTP/2 without TLS: one color.
 pub(crate) struct Endpoint {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
     task: AbortHandle,
 }
@@ -232,6 +233,7 @@ fn ok() -> Response<()> {
 async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, shared: Arc<Shared>) -> Option<()> {
     let (parts, mut body) = request.into_parts();
     let path = parts.uri.path().to_owned();
+    let query = parts.uri.query().unwrap_or_default().to_owned();
     if path == "/healthz" {
         let odd = shared.probes.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
         if odd && shared.refuses_probes.load(Ordering::SeqCst) {
@@ -262,6 +264,33 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
             send.send_data("[".into(), false).ok()?;
             shared.gate.subscribe().wait_for(|open| *open).await.ok()?;
             send.send_data("done]".into(), true).ok()?;
+        }
+        "/bytes" | "/chunks" => {
+            let n: usize = query.parse().ok()?;
+            let mut send = respond.send_response(ok(), false).ok()?;
+            send_all(&mut send, vec![b'x'; n].into(), true).await.ok()?;
+        }
+        // An event stream, and a call, without messages.
+        "/events" | "/quiet-call" => {
+            let kind = if path == "/events" { "text/event-stream" } else { "application/grpc" };
+            let head = Response::builder().header("content-type", kind).body(()).expect("a head");
+            let mut send = respond.send_response(head, false).ok()?;
+            poll_fn(|cx| send.poll_reset(cx)).await.ok()?;
+        }
+        // A server with a read timeout: an upload that takes longer is answered 408.
+        "/impatient" => {
+            let whole = async { while let Some(Ok(_)) = body.data().await {} };
+            let status = if tokio::time::timeout(Duration::from_millis(100), whole).await.is_ok() { 200 } else { 408 };
+            respond.send_response(Response::builder().status(status).body(()).expect("an answer"), true).ok()?;
+        }
+        "/login" => {
+            respond.send_response(Response::builder().status(401).body(()).expect("an answer"), true).ok()?;
+        }
+        _ if path.ends_with(".php") => {
+            respond.send_response(Response::builder().status(404).body(()).expect("an answer"), true).ok()?;
+        }
+        "/broken" if query == shared.color => {
+            respond.send_response(Response::builder().status(500).body(()).expect("an answer"), true).ok()?;
         }
         // A head, a part, and when the gate opens the end of it all.
         "/breaks" => {
@@ -318,6 +347,39 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         _ => respond.send_response(ok(), false).ok()?.send_data(shared.color.into(), true).ok()?,
     }
     Some(())
+}
+
+#[tokio::test]
+async fn an_empty_answer_of_an_http_2_endpoint_ends_for_clients_of_both_versions() {
+    let (_blue, _green, proxy) = over_http2().await;
+    let mut client = proxy.connect().await;
+    for path in ["/missing.php", "/missing.php"] {
+        let answer = client.get(path).await;
+        assert_eq!((answer.status, answer.header("content-length")), (404, Some("0")), "{answer:?}");
+    }
+    client.send("HEAD /missing.php HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(
+        client.answer_to_head().await.header("content-length"),
+        None,
+        "a HEAD says what a GET would say, or nothing"
+    );
+    let answer = Client::connect(proxy.http).await.get("/missing.php").await;
+    assert_eq!((answer.status, answer.header("content-length")), (404, None));
+}
+
+#[tokio::test]
+async fn clients_that_read_nothing_do_not_stop_others_on_the_shared_connection_to_an_endpoint() {
+    let (_blue, _green, proxy) = over_http2().await;
+    let mut idle = Vec::new();
+    for _ in 0..60 {
+        let mut client = proxy.connect().await;
+        client.send("GET /bytes?20000000 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(client.head().await.map(|answer| answer.status), Some(200));
+        idle.push(client);
+    }
+    for _ in 0..8 {
+        assert_eq!(proxy.color().await, "blue");
+    }
 }
 
 async fn pair() -> (Application, Application) {
