@@ -32,6 +32,7 @@ mod shield;
 pub(crate) mod slot;
 pub mod snapshot;
 mod split;
+mod target;
 pub(crate) mod transport;
 pub mod trust;
 pub(crate) mod tunnel;

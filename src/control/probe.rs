@@ -21,7 +21,7 @@ use crate::proxy::transport;
 use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
-use crate::wire::http2::Stream;
+use crate::wire::http2::{Stream, Unwritable};
 use crate::wire::side::MAX_ANSWER_HEAD;
 use crate::wire::socket::Socket;
 
@@ -282,7 +282,7 @@ pub(super) async fn fetch(
             if !poll_fn(|cx| stream.poll_ready(cx)).await {
                 return Err(CLOSED.to_owned());
             }
-            stream.begin_request(&request, Framing::None);
+            stream.begin_request(&request, Framing::None).map_err(|Unwritable| UNWRITABLE)?;
             framing(&answer(|cx, head| stream.poll_answer(cx, head)).await?)?;
             body(&mut stream, Stream::poll_body, Stream::consume, limit).await
         });
@@ -340,6 +340,7 @@ async fn body<S>(
 }
 
 const CLOSED: &str = "closed without an answer";
+const UNWRITABLE: &str = "the path or the host can't be written in HTTP/2";
 
 async fn connect(endpoint: &Endpoint, rules: &Rules) -> Result<Socket, String> {
     let (socket, _) = transport::connect(endpoint, rules).await.map_err(|error| in_words(&error))?;
@@ -355,7 +356,7 @@ async fn over_http2(request: &Head, socket: Socket, rules: &Rules) -> Result<Opt
             if !poll_fn(|cx| stream.poll_ready(cx)).await {
                 return Err(CLOSED.to_owned());
             }
-            stream.begin_request(request, Framing::None);
+            stream.begin_request(request, Framing::None).map_err(|Unwritable| UNWRITABLE)?;
             answer(|cx, head| stream.poll_answer(cx, head)).await
         });
         tokio::select! {

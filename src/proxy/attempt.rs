@@ -15,6 +15,7 @@ use crate::proxy::upload::Upload;
 use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::HeadError;
+use crate::wire::http2::Unwritable;
 use crate::wire::side::Side;
 
 /// Interim answers that wait for a client that does not read, at most; more are dropped.
@@ -145,7 +146,9 @@ async fn attempt(
             None => upstream.side.poll_ready(cx).map(Ok),
         });
         let error = if ready.await? {
-            upstream.side.begin_request(&exchange.head, upload.framing);
+            if upstream.side.begin_request(&exchange.head, upload.framing) == Err(Unwritable) {
+                return Err(ProxyError::bad_request("The request can't be written in HTTP/2.").into());
+            }
             exchange.sent();
             match heads(exchange, side, &mut upstream.side, upload, answer).await {
                 Ok(()) => return Ok(upstream),

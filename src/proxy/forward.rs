@@ -17,6 +17,7 @@ use crate::proxy::local::{self, OwnAnswer};
 use crate::proxy::shield;
 use crate::proxy::slot::{Phase, Slot};
 use crate::proxy::split::Splitting;
+use crate::proxy::target;
 use crate::proxy::transport::UpstreamConnection;
 use crate::proxy::tunnel::tunnel;
 use crate::proxy::upgrade;
@@ -260,7 +261,7 @@ fn check(head: &mut Head) -> Result<(), ProxyError> {
     // Also where the target names the host (RFC 9112, 3.2).
     headers::host(head)?;
     if head.target_bytes().starts_with(b"/") {
-        return Ok(());
+        return target::check(head);
     }
     let target = head.target();
     if target == "*" {
@@ -271,7 +272,7 @@ fn check(head: &mut Head) -> Result<(), ProxyError> {
     let authority = authority.to_owned();
     head.set(Name::Host, authority.as_bytes());
     head.set_target(path.as_bytes());
-    Ok(())
+    target::check(head)
 }
 
 /// Whether an answer goes on for as long as there is something to say.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use crate::proxy::error::ProxyError;
 use crate::wire::head::{Head, Name, Version};
@@ -46,13 +46,16 @@ pub(crate) fn host(head: &Head) -> Result<&[u8], ProxyError> {
 }
 
 /// Whether these are the bytes of a host and port (RFC 9110, 7.2; RFC 3986, 3.2.2): no user, no path, no spaces. An
-/// empty one is valid.
+/// empty one is valid. A percent-encoded name is not: no name in the DNS needs it, and `:authority` can't carry it.
 fn is_host(host: &[u8]) -> bool {
-    let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte);
+    let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte);
     let (is_name, port) = match host.strip_prefix(b"[") {
         Some(literal) => {
             let Some(end) = memchr(b']', literal) else { return false };
-            (literal[..end].iter().all(|byte| of_name(byte) || *byte == b':'), &literal[end + 1..])
+            let colons = memchr_iter(b':', &literal[..end]).count();
+            // A zone is written with `%25` (RFC 6874).
+            let of_literal = |byte: &u8| of_name(byte) || b":%".contains(byte);
+            (colons <= 8 && literal[..end].iter().all(of_literal), &literal[end + 1..])
         }
         None => {
             let end = memchr(b':', host).unwrap_or(host.len());
@@ -121,6 +124,10 @@ pub(crate) fn to_endpoint(head: &mut Head, from: &From<'_>) -> bool {
     }
     if !head.has(Name::XForwardedHost) {
         head.push_copy(Name::XForwardedHost, Name::Host);
+    }
+    if !head.has(Name::Host) {
+        // Neither HTTP/1.0 nor HTTP/2 has to name a host; a request in HTTP/1.1 says so with an empty one (RFC 9112, 3.2).
+        head.push_known(Name::Host, b"");
     }
     one_length(head);
     head.push_known(Name::Via, via(head.version));

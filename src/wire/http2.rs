@@ -18,6 +18,10 @@ use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::{BodyError, HeadError, Piece};
 use crate::wire::parse::Refused;
 
+/// A request that HTTP/2 has no way to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unwritable;
+
 /// Where a stream stands.
 enum Role {
     /// A request can be made.
@@ -90,21 +94,21 @@ impl Stream {
         }
     }
 
-    pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) {
-        let Role::Free(sender, scheme) = &mut self.role else { return };
-        let request = to_request(head, scheme);
-        let begun = request.and_then(|request| {
-            let extended = request.method() == Method::CONNECT;
-            sender.send_request(request, framing == Framing::None && !extended).ok()
-        });
-        match begun {
-            Some((answer, send)) => {
+    /// Begins a request. An error is the proxy's or the client's, and no other endpoint could be asked either.
+    pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) -> Result<(), Unwritable> {
+        let Role::Free(sender, scheme) = &mut self.role else { return Ok(()) };
+        let request = to_request(head, scheme).ok_or(Unwritable)?;
+        let extended = request.method() == Method::CONNECT;
+        match sender.send_request(request, framing == Framing::None && !extended) {
+            Ok((answer, send)) => {
                 self.role = Role::Asking(answer);
                 self.send = Some(send);
                 self.encoder = encoder(head, framing);
             }
-            None => self.role = Role::Untouched,
+            // The connection takes no more requests.
+            Err(_) => self.role = Role::Untouched,
         }
+        Ok(())
     }
 
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>, head: &mut Head) -> Poll<Result<bool, HeadError>> {
@@ -280,22 +284,23 @@ fn is_pseudo(name: Name) -> bool {
     matches!(name, Name::Host | Name::Connection | Name::TransferEncoding | Name::KeepAlive | Name::Upgrade)
 }
 
-fn to_map(head: &Head, map: &mut HeaderMap) {
-    map.reserve(head.len());
-    for (kind, name, value) in head.fields().filter(|(kind, _, _)| !is_pseudo(*kind)) {
-        debug_assert!(kind != Name::Host);
-        // Both were read by rules that are stricter than those of HTTP/2.
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            map.append(name, value);
-        }
+/// `None`: a field can't be written, or there are more than a map holds.
+fn to_map(head: &Head, map: &mut HeaderMap) -> Option<()> {
+    map.try_reserve(head.len()).ok()?;
+    for (_, name, value) in head.fields().filter(|(kind, _, _)| !is_pseudo(*kind)) {
+        map.try_append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?).ok()?;
     }
+    Some(())
 }
 
 fn to_request(head: &Head, scheme: &str) -> Option<Request<()>> {
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Scheme::try_from(scheme).ok();
-    let host = head.get(Name::Host).filter(|host| !host.is_empty()).unwrap_or(b"localhost");
-    parts.authority = Some(Authority::try_from(host).ok()?);
+    // A request that names no host has no `:authority` (RFC 9113, 8.3.1). The `http` crate has no scheme without one, and
+    // `h2` then writes `http`.
+    if let Some(host) = head.get(Name::Host).filter(|host| !host.is_empty()) {
+        parts.scheme = Scheme::try_from(scheme).ok();
+        parts.authority = Some(Authority::try_from(host).ok()?);
+    }
     parts.path_and_query = Some(PathAndQuery::try_from(head.target_bytes()).ok()?);
     let mut request = Request::new(());
     *request.uri_mut() = Uri::from_parts(parts).ok()?;
@@ -304,7 +309,7 @@ fn to_request(head: &Head, scheme: &str) -> Option<Request<()>> {
         *request.method_mut() = Method::CONNECT;
         request.extensions_mut().insert(Protocol::from(head.text(Name::Upgrade)?));
     }
-    to_map(head, request.headers_mut());
+    to_map(head, request.headers_mut())?;
     if head.extended_connect {
         // Proves something to HTTP/1.1 only.
         request.headers_mut().remove(http::header::SEC_WEBSOCKET_KEY);

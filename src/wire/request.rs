@@ -189,8 +189,7 @@ impl<'a> Reader<'a> {
             scheme.filter(|scheme| is_scheme(scheme))?;
             path.filter(|path| path.starts_with(b"/") || *path == b"*")?
         };
-        let visible = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
-        if target.len() > MAX_TARGET || !target.iter().all(visible) {
+        if target.len() > MAX_TARGET {
             return None;
         }
         if is_connect && authority.is_none() {

@@ -7,7 +7,7 @@ use crate::wire::body::Framing;
 use crate::wire::buffer;
 use crate::wire::head::Head;
 use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
-use crate::wire::http2::Stream;
+use crate::wire::http2::{Stream, Unwritable};
 use crate::wire::keepalive;
 use crate::wire::server::STREAM_WINDOW;
 use crate::wire::server::stream::ServerStream;
@@ -50,13 +50,14 @@ pub(crate) struct Copied {
 
 impl Side {
     /// Begins a request: its head goes out with what follows.
-    pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) {
+    pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) -> Result<(), Unwritable> {
         match self {
             Side::Http1(wire) => wire.begin_request(head, framing),
-            Side::Http2(stream) => stream.begin_request(head, framing),
+            Side::Http2(stream) => return stream.begin_request(head, framing),
             // Clients are asked nothing.
             Side::Served(_) => {}
         }
+        Ok(())
     }
 
     /// Waits until a request can be made. False: none can any more.

@@ -370,7 +370,13 @@ async fn answered<S: Stream>(inbound: &mut Inbound<S>, shared: &Shared) -> Optio
         }
         // Any protocol: what comes is sent back in upper case.
         "/upgrade" => {
-            inbound.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n").await?;
+            inbound.body(&head).await?;
+            let asked =
+                head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("upgrade: ").map(str::to_owned));
+            let asked = asked.unwrap_or_default();
+            inbound
+                .send(format!("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: {asked}\r\n\r\n"))
+                .await?;
             loop {
                 let shout = inbound.read.to_ascii_uppercase();
                 inbound.read.clear();

@@ -183,7 +183,7 @@ impl Endpoint {
         Endpoint { address, shared, task: task.abort_handle() }
     }
 
-    fn heads(&self) -> Vec<Request<()>> {
+    pub(crate) fn heads(&self) -> Vec<Request<()>> {
         self.shared.heads.lock().expect("no panic while it is held").clone()
     }
 
@@ -387,13 +387,13 @@ async fn pair() -> (Application, Application) {
 }
 
 /// A proxy whose endpoints speak HTTP/2.
-async fn over_http2() -> (Endpoint, Endpoint, Proxy) {
+pub(crate) async fn over_http2() -> (Endpoint, Endpoint, Proxy) {
     let (blue, green) = (Endpoint::start("blue").await, Endpoint::start("green").await);
     let proxy = start_over_http2(&blue, &green, |_| {}).await;
     (blue, green, proxy)
 }
 
-async fn start_over_http2(blue: &Endpoint, green: &Endpoint, change: impl FnOnce(&mut Setup)) -> Proxy {
+pub(crate) async fn start_over_http2(blue: &Endpoint, green: &Endpoint, change: impl FnOnce(&mut Setup)) -> Proxy {
     let mut setup = Setup::at(blue.address, green.address);
     setup.more = "[upstream.default]\nprotocol = \"http2\"\n".to_owned();
     change(&mut setup);
@@ -911,20 +911,20 @@ async fn streams_under_way_are_finished_when_the_process_stops() {
 // By hand, what no library would send.
 
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
+pub(crate) const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_HEADERS: u8 = 4;
 
 const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     let mut frame = vec![length[1], length[2], length[3], kind, flags];
     frame.extend(stream.to_be_bytes());
@@ -933,12 +933,12 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Fields as HPACK writes them that are in no table.
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let fields: Vec<(&[u8], &[u8])> = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
     block_of(&fields)
 }
 
-fn block_of(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+pub(crate) fn block_of(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);
@@ -951,12 +951,12 @@ fn block_of(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     block
 }
 
-struct Raw {
+pub(crate) struct Raw {
     stream: TcpStream,
 }
 
 #[derive(Debug)]
-enum Outcome {
+pub(crate) enum Outcome {
     Answer(u16),
     Reset,
     GoAway,
@@ -964,7 +964,7 @@ enum Outcome {
 }
 
 impl Raw {
-    async fn connect(address: SocketAddr) -> Raw {
+    pub(crate) async fn connect(address: SocketAddr) -> Raw {
         let mut stream = TcpStream::connect(address).await.expect("the proxy accepts");
         stream.set_nodelay(true).expect("a socket option");
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("it reads");
@@ -972,7 +972,7 @@ impl Raw {
         Raw { stream }
     }
 
-    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // It may be closed by now.
         let _ = self.try_send(bytes).await;
     }
@@ -991,7 +991,7 @@ impl Raw {
     }
 
     /// What becomes of a stream.
-    async fn outcome(&mut self, wanted: u32) -> Outcome {
+    pub(crate) async fn outcome(&mut self, wanted: u32) -> Outcome {
         soon("an outcome", async {
             loop {
                 let Ok((kind, _, stream, payload)) = self.frame().await else { return Outcome::Closed };

@@ -22,6 +22,7 @@ mod lengths;
 #[allow(dead_code, reason = "shared with `cutover demo`, which needs more of it")]
 #[path = "../../src/cli/demo/load.rs"]
 mod load;
+mod messages;
 mod notices;
 mod own_answers;
 mod preview;

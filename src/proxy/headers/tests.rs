@@ -92,7 +92,13 @@ fn what_a_trusted_proxy_forwarded_is_kept_and_continued() {
 
 #[test]
 fn fields_for_this_hop_and_those_that_connection_lists_are_removed() {
-    let added = ["via: 1.1 cutover", "x-forwarded-for: 10.0.0.9", "x-forwarded-port: 8080", "x-forwarded-proto: http"];
+    let added = [
+        "host: ",
+        "via: 1.1 cutover",
+        "x-forwarded-for: 10.0.0.9",
+        "x-forwarded-port: 8080",
+        "x-forwarded-proto: http",
+    ];
     for fields in [
         &[("connection", "keep-alive, x-hop"), ("x-hop", "1"), ("keep-alive", "timeout=5")][..],
         &[("connection", "close"), ("connection", "X-Hop"), ("x-hop", "1"), ("proxy-connection", "close")][..],
@@ -101,7 +107,7 @@ fn fields_for_this_hop_and_those_that_connection_lists_are_removed() {
     ] {
         check(false, fields, &added);
     }
-    check(false, &[("te", "gzip, Trailers")], &["te: trailers", added[0], added[1], added[2], added[3]]);
+    check(false, &[("te", "gzip, Trailers")], &["host: ", "te: trailers", added[1], added[2], added[3], added[4]]);
 }
 
 #[test]
@@ -227,9 +233,32 @@ fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
         "a[b]",
         "a/b",
         "u@a",
+        "a%41",
+        "[1:2:3:4:5:6:7:8:9:a]",
     ] {
         assert!(!is_host(bad.as_bytes()), "{bad}");
     }
+}
+
+#[test]
+fn every_host_that_passes_can_be_written_in_http2() {
+    for byte in 0..=255_u8 {
+        for (before, after) in [("a", "b"), ("[::", "1]"), ("a:1", "2"), ("", "")] {
+            let host = [before.as_bytes(), &[byte], after.as_bytes()].concat();
+            if is_host(&host) {
+                assert!(http::uri::Authority::try_from(&host[..]).is_ok(), "{before}{byte:#x}{after}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_that_names_no_host_says_so_to_the_endpoint() {
+    let mut old = head(&[("accept", "*/*")]);
+    old.version = Version::Http10;
+    to_endpoint(&mut old, &from(false));
+    assert_eq!(old.all(Name::Host).collect::<Vec<_>>(), [b""]);
+    assert!(!old.has(Name::XForwardedHost));
 }
 
 #[test]

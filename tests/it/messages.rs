@@ -1,0 +1,81 @@
+//! What a request and an answer mean, whichever version of HTTP each side speaks.
+
+mod host;
+mod target;
+
+use serde_json::Value;
+
+use crate::application::Application;
+use crate::http2::{Endpoint, start_over_http2};
+use crate::proxy::{Proxy, Setup};
+
+/// One proxy whose endpoints speak HTTP/1.1 and one whose endpoints speak HTTP/2. An endpoint that fails once is ejected.
+struct Both {
+    http1: Proxy,
+    http2: Proxy,
+    applications: Vec<Application>,
+    endpoints: Vec<Endpoint>,
+}
+
+const EJECT: &str = "eject = { consecutive = 1, for = \"1h\" }\n";
+
+impl Both {
+    /// `policy`: further keys of `[upstream.default]`, and sections.
+    async fn start(policy: &str) -> Both {
+        let mut applications = Vec::new();
+        let mut endpoints = Vec::new();
+        for color in ["blue", "blue", "green"] {
+            applications.push(Application::start(color).await);
+            endpoints.push(Endpoint::start(color).await);
+        }
+        let mut setup = Setup::new(&applications[0], &applications[2]);
+        setup.blue =
+            format!("release = \"1\"\nendpoints = [\"{}\", \"{}\"]", applications[0].address, applications[1].address);
+        setup.more = format!("[upstream.default]\n{EJECT}{policy}");
+        let http1 = setup.start().await;
+        let http2 = start_over_http2(&endpoints[0], &endpoints[2], |setup| {
+            setup.blue =
+                format!("release = \"1\"\nendpoints = [\"{}\", \"{}\"]", endpoints[0].address, endpoints[1].address);
+            setup.more.push_str(EJECT);
+            setup.more.push_str(policy);
+        })
+        .await;
+        for proxy in [&http1, &http2] {
+            proxy.until("all are up", all_are_up).await;
+        }
+        Both { http1, http2, applications, endpoints }
+    }
+
+    fn proxies(&self) -> [(&'static str, &Proxy); 2] {
+        [("HTTP/1.1", &self.http1), ("HTTP/2", &self.http2)]
+    }
+
+    /// How many requests arrived at endpoints of either version.
+    fn arrived(&self) -> usize {
+        let http1: usize = self.applications.iter().map(|application| application.heads().len()).sum();
+        http1 + self.endpoints.iter().map(|endpoint| endpoint.heads().len()).sum::<usize>()
+    }
+
+    /// Nobody was blamed for anything: no endpoint is ejected or down, and nothing was sent again.
+    async fn assert_nobody_is_blamed(&self) {
+        for (version, proxy) in self.proxies() {
+            assert_nobody_is_blamed(version, proxy).await;
+        }
+    }
+}
+
+fn all_are_up(status: &Value) -> bool {
+    status["blue"]["endpoints"].as_array().is_some_and(|all| all.iter().all(|one| one["health"] == "up"))
+}
+
+async fn assert_nobody_is_blamed(version: &str, proxy: &Proxy) {
+    let status = proxy.status().await;
+    assert!(all_are_up(&status), "{version}: {status}");
+    for endpoint in status["blue"]["endpoints"].as_array().expect("endpoints") {
+        assert_eq!(endpoint["ejected_for_ms"], Value::Null, "{version}: {endpoint}");
+    }
+    let metrics = proxy.admin("GET", "/metrics", "").await.text().to_owned();
+    for line in metrics.lines().filter(|line| line.starts_with("cutover_retries_total{color=\"blue\"")) {
+        assert!(line.ends_with(" 0"), "{version}: {line}");
+    }
+}
