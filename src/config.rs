@@ -327,6 +327,8 @@ pub struct UpstreamConfig {
     pub response_timeout: Duration,
     /// Between two body frames, and for an unused pooled connection.
     pub idle_timeout: Duration,
+    /// Without a byte in either direction of a stream: server-sent events, gRPC, an upgraded connection.
+    pub stream_idle_timeout: Duration,
     /// Requests in flight at most; `None`: no limit.
     pub max_in_flight: Option<u64>,
     /// When an endpoint is left out for a while; `None`: never.

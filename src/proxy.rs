@@ -11,10 +11,12 @@
 
 pub(crate) mod answer;
 mod attempt;
+pub(crate) mod blame;
 pub(crate) mod client;
 pub mod clock;
 pub(crate) mod error;
 pub(crate) mod exchange;
+pub(crate) mod exhaustion;
 pub mod first_write;
 pub(crate) mod forward;
 mod hash;

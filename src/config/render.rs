@@ -245,6 +245,7 @@ fn upstream_table(policy: &UpstreamConfig) -> Value {
         ("connect_timeout", duration(policy.connect_timeout)),
         ("response_timeout", duration(policy.response_timeout)),
         ("idle_timeout", duration(policy.idle_timeout)),
+        ("stream_idle_timeout", duration(policy.stream_idle_timeout)),
         ("max_in_flight", integer(policy.max_in_flight.unwrap_or(0))),
         ("eject", eject),
         ("slow_start", duration(policy.slow_start)),

@@ -108,6 +108,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         connect_timeout: seconds(2),
         response_timeout: seconds(60),
         idle_timeout: seconds(60),
+        stream_idle_timeout: seconds(3_600),
         max_in_flight: None,
         eject: Some(Eject { consecutive: 5, base: seconds(10) }),
         slow_start: seconds(0),

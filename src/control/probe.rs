@@ -195,12 +195,12 @@ async fn watch_over(
 /// Probes an endpoint once.
 pub async fn probe(endpoint: &Endpoint, rules: &Rules, policy: &HealthConfig) -> Found {
     let began = Instant::now();
-    let found = tokio::time::timeout(policy.timeout, ask(endpoint, rules, policy)).await;
+    let found = clock::within(policy.timeout, ask(endpoint, rules, policy)).await;
     let took = began.elapsed();
     let (passed, detail, release) = match found {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(reason)) => (false, reason, None),
-        Err(_elapsed) => (false, format!("no answer within {}", humantime::format_duration(policy.timeout)), None),
+        Some(Ok(answer)) => answer,
+        Some(Err(reason)) => (false, reason, None),
+        None => (false, format!("no answer within {}", humantime::format_duration(policy.timeout)), None),
     };
     Found { passed, detail, release, took }
 }

@@ -210,7 +210,7 @@ async fn next(client: &ClientConnection, wire: &mut Wire, head: &mut Head, max: 
             Poll::Pending => match client.slot.fired() {
                 Some(Fired::Deadline) => Poll::Ready(Next::Refused(408, slow_head(client.header_timeout()))),
                 Some(Fired::Cut) => Poll::Ready(Next::Over),
-                Some(Fired::Ended | Fired::Closing) | None => Poll::Pending,
+                Some(Fired::Ended | Fired::Idle | Fired::Closing) | None => Poll::Pending,
             },
         }
     })

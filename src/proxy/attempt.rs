@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use crate::proxy::blame::Blame;
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
@@ -59,12 +60,11 @@ async fn ask(
     while let Some(index) = chosen {
         match attempt(exchange, side, upload, answer).await {
             Ok(upstream) => {
-                // What a gateway says of something that is not there; the application itself says 500.
-                exchange.tells_pool(index, !matches!(answer.status, 502..=504));
+                exchange.was_answered(index, answer.status, upload.is_late(exchange.now()));
                 return Ok(upstream);
             }
             Err(Attempt { error, again }) => {
-                if error.kind.is_endpoints() {
+                if error.blame == Blame::Endpoint {
                     exchange.tells_pool(index, false);
                     exchange.attempt_failed(error.kind);
                 }
@@ -153,6 +153,10 @@ async fn attempt(
             match heads(exchange, side, &mut upstream.side, upload, answer).await {
                 Ok(()) => return Ok(upstream),
                 Err(Failure::Final(error)) => return Err(error.into()),
+                // An endpoint that waits no longer for a slow client has done nothing wrong.
+                Err(Failure::Broken { .. }) if upload.is_late(exchange.now()) => {
+                    return Err(ProxyError::from(Kind::RequestTimeout).into());
+                }
                 Err(Failure::Broken { answered: true }) => return Err(ProxyError::from(Kind::BadAnswer).into()),
                 Err(Failure::Broken { answered: false }) => Kind::UpstreamClosed.into(),
             }
@@ -212,9 +216,8 @@ async fn heads(
 ) -> Result<(), Failure> {
     let mut interim = 0;
     poll_fn(|cx| {
-        if let Some(error) = exchange.fired() {
-            let slow = error.kind == Kind::ResponseTimeout && upload.waits_for_client();
-            return Poll::Ready(Err(Failure::Final(if slow { Kind::RequestTimeout.into() } else { error })));
+        if let Some(error) = exchange.fired().filter(|_| !exchange.is_overdue()) {
+            return Poll::Ready(Err(Failure::Final(error)));
         }
         match upload.poll(cx, exchange, side, upstream) {
             Poll::Ready(Err(kind)) => return Poll::Ready(Err(kind.into())),
@@ -251,6 +254,11 @@ async fn heads(
         }
         if upload.is_over() && side.poll_left(cx).is_ready() {
             return Poll::Ready(Err(Kind::ClientLeft.into()));
+        }
+        // The clock comes last: a process that was paused finds its deadlines over and the answer there.
+        if exchange.is_overdue() {
+            let slow = upload.waits_for_client();
+            return Poll::Ready(Err(if slow { Kind::RequestTimeout } else { Kind::ResponseTimeout }.into()));
         }
         Poll::Pending
     })

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::proxy::blame::Blame;
 use crate::proxy::headers;
 use crate::proxy::hold::Notice;
 use crate::wire::body::Ambiguous;
@@ -39,6 +40,12 @@ pub(crate) enum Kind {
     BodyTimeout,
     DrainTimeout,
     Stopping,
+    /// The proxy has no descriptors, ports or memory for it.
+    Exhausted,
+    /// A stream was quiet for `stream_idle_timeout`, at both ends.
+    StreamIdle,
+    /// The client took nothing of its answer for `idle_timeout`.
+    ClientStalled,
     ClientLeft,
 }
 
@@ -46,6 +53,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProxyError {
     pub(crate) kind: Kind,
+    pub(crate) blame: Blame,
     detail: Option<&'static str>,
     /// What is said during maintenance.
     notice: Option<Arc<Notice>>,
@@ -53,13 +61,13 @@ pub(crate) struct ProxyError {
 
 impl From<Kind> for ProxyError {
     fn from(kind: Kind) -> ProxyError {
-        ProxyError { kind, detail: None, notice: None }
+        ProxyError { kind, blame: kind.blame(), detail: None, notice: None }
     }
 }
 
 impl ProxyError {
     pub(crate) fn bad_request(detail: &'static str) -> ProxyError {
-        ProxyError { kind: Kind::BadRequest, detail: Some(detail), notice: None }
+        ProxyError { detail: Some(detail), ..Kind::BadRequest.into() }
     }
 
     pub(crate) fn no_route() -> ProxyError {
@@ -67,7 +75,7 @@ impl ProxyError {
     }
 
     pub(crate) fn maintenance(notice: &Arc<Notice>) -> ProxyError {
-        ProxyError { kind: Kind::Maintenance, detail: None, notice: Some(Arc::clone(notice)) }
+        ProxyError { notice: Some(Arc::clone(notice)), ..Kind::Maintenance.into() }
     }
 
     pub(crate) fn status(&self) -> u16 {
@@ -122,20 +130,6 @@ impl ProxyError {
 }
 
 impl Kind {
-    /// It is the endpoint that has failed, and not the client, the configuration or time.
-    pub(crate) fn is_endpoints(self) -> bool {
-        matches!(
-            self,
-            Kind::Refused
-                | Kind::NotTrusted
-                | Kind::NameUnknown
-                | Kind::ConnectTimeout
-                | Kind::UpstreamClosed
-                | Kind::BadAnswer
-                | Kind::ResponseTimeout
-        )
-    }
-
     /// Status, name, `Proxy-Status`, sentence.
     fn row(self) -> (u16, &'static str, &'static str, &'static str) {
         match self {
@@ -247,6 +241,20 @@ impl Kind {
                 "cutover; error=destination_unavailable; details=\"stopping\"",
                 "The proxy is stopping.",
             ),
+            Kind::Exhausted => (
+                503,
+                "proxy_internal_error",
+                "cutover; error=proxy_internal_error; details=\"exhausted\"",
+                "The proxy has no resources left for this request.",
+            ),
+            // The next two happen in the middle of an answer, so only the log has them.
+            Kind::StreamIdle => (
+                504,
+                "stream_idle",
+                "cutover; error=http_response_timeout; details=\"idle\"",
+                "The stream was idle for too long.",
+            ),
+            Kind::ClientStalled => (499, "client_stalled", "cutover", "The client took nothing of its answer."),
             // Never sent: there is nobody to read it. The number is nginx's, known to every log reader.
             Kind::ClientLeft => (499, "client_left", "cutover", "The client closed the connection."),
         }
@@ -262,11 +270,11 @@ impl Kind {
             // UNIMPLEMENTED
             Kind::NoRoute => "12",
             // RESOURCE_EXHAUSTED
-            Kind::BodyTooLarge | Kind::LimitReached | Kind::HoldFull => "8",
+            Kind::BodyTooLarge | Kind::LimitReached | Kind::HoldFull | Kind::Exhausted => "8",
             // DEADLINE_EXCEEDED
             Kind::ResponseTimeout | Kind::BodyTimeout | Kind::RequestTimeout => "4",
             // CANCELLED
-            Kind::ClientLeft => "1",
+            Kind::ClientLeft | Kind::ClientStalled => "1",
             // UNAVAILABLE: the client may try again.
             Kind::Refused
             | Kind::NotTrusted
@@ -278,6 +286,7 @@ impl Kind {
             | Kind::Maintenance
             | Kind::NoPreview
             | Kind::DrainTimeout
+            | Kind::StreamIdle
             | Kind::Stopping => "14",
         }
     }

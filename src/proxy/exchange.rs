@@ -8,9 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::proxy::blame::{Blame, grpc_as_http, grpc_timeout};
 use crate::proxy::client::ClientConnection;
 use crate::proxy::clock;
 use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::headers;
 use crate::proxy::metering::{Metered, Outcome, cause};
 use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::preview::Mark;
@@ -44,8 +46,12 @@ pub(crate) struct Exchange {
     grpc_status: Option<u16>,
     /// Why the proxy answered, or cut the answer.
     ended: Option<Kind>,
-    /// The client took nothing of its answer for too long.
-    stalled: bool,
+    /// Who is to blame, as far as something went wrong.
+    blame: Option<Blame>,
+    /// The client had not sent all of its request when the endpoint answered, and was waited for.
+    late: bool,
+    /// Its answer goes on for as long as there is something to say.
+    streaming: bool,
     /// Another color answers, in the place of the one that it was given to.
     shielded: bool,
     /// It is a tunnel that a drain has ended.
@@ -79,7 +85,9 @@ impl Exchange {
             retries: 0,
             grpc_status: None,
             ended: None,
-            stalled: false,
+            blame: None,
+            late: false,
+            streaming: false,
             shielded: false,
             drained: false,
             reported: false,
@@ -112,21 +120,46 @@ impl Exchange {
         }
     }
 
-    /// An endpoint has failed it; it may go to another one.
+    /// An endpoint is charged with an attempt; the request may go to another one.
     pub(crate) fn attempt_failed(&self, kind: Kind) {
-        if let Some(cause) = cause(kind) {
-            self.metered(|metered| metered.attempt_failed(cause));
+        self.metered(|metered| metered.attempt_failed(cause(kind)));
+    }
+
+    /// The client has not sent all of its request.
+    pub(crate) fn begins_delivery(&self) {
+        if self.status == 0 {
+            self.metered(|metered| metered.begins_delivery(self.now()));
+        }
+    }
+
+    /// The endpoint has all of the request, or has answered it.
+    pub(crate) fn ends_delivery(&self) {
+        self.metered(|metered| metered.ends_delivery(self.now()));
+    }
+
+    /// Whether the answer waits for the client to take it.
+    pub(crate) fn waits_for_client(&self, waits: bool) {
+        self.metered(|metered| metered.waits_for_client(waits, self.now()));
+    }
+
+    /// The head of an endpoint's answer is here. `late`: the client had not sent all of its request, and was waited for.
+    pub(crate) fn was_answered(&mut self, endpoint: usize, status: u16, late: bool) {
+        self.ends_delivery();
+        self.late = late;
+        self.blame = match Blame::of_status(status) {
+            Some(_) if late => Some(Blame::Client),
+            blame => blame,
+        };
+        // An error to half a request says nothing about the endpoint.
+        if !(late && self.blame.is_some()) {
+            self.tells_pool(endpoint, self.blame != Some(Blame::Endpoint));
         }
     }
 
     /// What comes now comes when it comes: how long the answer took is known.
-    pub(crate) fn streams(&self) {
+    pub(crate) fn streams(&mut self) {
+        self.streaming = true;
         self.metered(|metered| metered.first_byte(&self.client.worker));
-    }
-
-    /// The client takes nothing of its answer.
-    pub(crate) fn stalls(&mut self) {
-        self.stalled = true;
     }
 
     /// The color that it was given to has failed it, with this; from here on another one serves it, which is counted nowhere as
@@ -164,15 +197,46 @@ impl Exchange {
 
     /// How it ended.
     fn outcome(&self) -> Outcome {
-        let streams = self.slot.metered.get().is_some_and(|metered| metered.is_timed());
-        let ended = if self.stalled { Some(Kind::ClientLeft) } else { self.ended };
-        Outcome::of(ended, self.as_http(), self.grpc_status.is_some(), streams)
+        match (self.ended, self.blame()) {
+            // That is how streams end.
+            (Some(Kind::ClientLeft), _) if self.is_stream() => Outcome::Good,
+            (Some(Kind::ClientLeft), _) if self.status == 499 => Outcome::Abort,
+            (Some(kind), blame) => Outcome::of_end(kind, blame.unwrap_or(Blame::Nobody)),
+            (None, Some(_)) if self.late => Outcome::Neither,
+            // CANCELLED and DEADLINE_EXCEEDED by the client's own will.
+            (None, Some(Blame::Client)) if self.grpc_status == Some(4) || self.as_http() == 499 => Outcome::Neither,
+            (None, blame) => Outcome::of_answer(blame, self.grpc_status.is_some()),
+        }
+    }
+
+    fn is_stream(&self) -> bool {
+        self.slot.metered.get().is_some_and(|metered| metered.is_timed())
+    }
+
+    /// Who is to blame; a gRPC call tells that in its trailers.
+    fn blame(&self) -> Option<Blame> {
+        match self.grpc_status {
+            Some(_) if self.ended.is_some() || self.late || self.status != 200 => self.blame,
+            Some(4) if self.has_passed_its_deadline() => Some(Blame::Client),
+            Some(status) => match grpc_as_http(status) {
+                500.. => Some(Blame::Release),
+                400.. => Some(Blame::Client),
+                _ => None,
+            },
+            None => self.blame,
+        }
+    }
+
+    /// A deadline that the client has set itself is over.
+    fn has_passed_its_deadline(&self) -> bool {
+        let deadline = self.head.named(b"grpc-timeout").and_then(grpc_timeout);
+        deadline.is_some_and(|deadline| self.now() - self.started >= deadline)
     }
 
     /// Its status; of a gRPC call, what its outcome is in HTTP.
     fn as_http(&self) -> u16 {
         match self.grpc_status {
-            Some(status) if self.status == 200 => as_http(status),
+            Some(status) if self.status == 200 => grpc_as_http(status),
             Some(_) | None => self.status,
         }
     }
@@ -275,6 +339,7 @@ impl Exchange {
     /// The proxy itself answers.
     pub(crate) fn failed(&mut self, error: &ProxyError) {
         self.ended = Some(error.kind);
+        self.blame = Some(error.blame);
         self.answered(error.status());
     }
 
@@ -301,6 +366,16 @@ impl Exchange {
         }
     }
 
+    /// Something goes through the tunnel.
+    pub(crate) fn tunnel_moves(&self) {
+        let until = self.now() + self.admission().policy.stream_idle_timeout;
+        self.slot.quiet_until(until);
+        self.client.worker.slots.due_at(Some(until));
+        if self.slot.fired() == Some(Fired::Idle) {
+            self.slot.take_fired();
+        }
+    }
+
     /// The tunnel is being ended, and has so long to be over; for a drain, or because the process stops.
     pub(crate) fn begins_to_end(&mut self, timeout: Duration, drained: bool) {
         self.drained = drained;
@@ -313,7 +388,8 @@ impl Exchange {
     }
 
     pub(crate) fn idle_timeout(&self) -> Duration {
-        self.admission().policy.idle_timeout
+        let policy = &self.admission().policy;
+        if self.streaming { policy.stream_idle_timeout } else { policy.idle_timeout }
     }
 
     pub(crate) fn counted(&self) -> InFlightKind {
@@ -323,8 +399,14 @@ impl Exchange {
     /// A piece of the request went; the next one has to come, or to be taken, in time.
     pub(crate) fn goes_on(&self, for_client: bool) {
         let policy = &self.admission().policy;
-        let timeout = if for_client { policy.idle_timeout } else { policy.response_timeout };
+        let timeout = match for_client {
+            // A gRPC call whose request is open is a stream of messages.
+            true if self.streaming || headers::is_grpc(&self.head) => policy.stream_idle_timeout,
+            true => policy.idle_timeout,
+            false => policy.response_timeout,
+        };
         self.client.worker.slots.enter(&self.slot, self.slot.phase(), timeout);
+        self.forget_overdue();
     }
 
     /// The whole request was sent.
@@ -340,25 +422,50 @@ impl Exchange {
             Fired::Deadline => Some(Kind::ResponseTimeout.into()),
             Fired::Ended => Some(Kind::DrainTimeout.into()),
             Fired::Cut => Some(Kind::Stopping.into()),
-            Fired::Closing => None,
+            Fired::Closing | Fired::Idle => None,
         }
     }
 
-    /// Whether the slot fired while the body was under way.
-    pub(crate) fn was_ended_in_body(&mut self) -> bool {
+    /// Whether a drain or a stop ends it while the body is under way; then that is why it broke.
+    pub(crate) fn was_ended(&mut self) -> bool {
         let error = match self.slot.fired() {
-            Some(Fired::Deadline) => Kind::BodyTimeout,
             Some(Fired::Ended) => Kind::DrainTimeout,
             Some(Fired::Cut) => Kind::Stopping,
-            Some(Fired::Closing) | None => return false,
+            Some(Fired::Deadline | Fired::Idle | Fired::Closing) | None => return false,
         };
         self.broke(error);
         true
     }
 
+    /// Whether its deadline is over.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.slot.fired() == Some(Fired::Deadline)
+    }
+
+    /// A piece of the answer went to the client; the next one has to follow in time.
+    pub(crate) fn extends(&self) {
+        self.slot.extend(Some(self.now() + self.idle_timeout()));
+        self.forget_overdue();
+    }
+
+    /// A deadline that was over by the clock was kept by the socket.
+    fn forget_overdue(&self) {
+        if self.is_overdue() {
+            self.slot.take_fired();
+        }
+    }
+
+    /// How it ends if both ends wait for the endpoint for too long.
+    pub(crate) fn quiet(&self) -> Kind {
+        if self.streaming { Kind::StreamIdle } else { Kind::BodyTimeout }
+    }
+
     /// It ended in the middle of its answer, for this reason.
     pub(crate) fn broke(&mut self, kind: Kind) {
-        self.ended.get_or_insert(kind);
+        if self.ended.is_none() {
+            self.ended = Some(kind);
+            self.blame = Some(kind.blame());
+        }
     }
 
     /// It is over; its head can be used again.
@@ -379,7 +486,7 @@ impl Exchange {
     fn report(&mut self) {
         self.slot.serve(0);
         let drained = self.drained || self.slot.fired() == Some(Fired::Ended);
-        if matches!(self.slot.fired(), Some(Fired::Deadline | Fired::Ended)) {
+        if matches!(self.slot.fired(), Some(Fired::Deadline | Fired::Idle | Fired::Ended)) {
             // It was meant for the exchange that is over.
             self.slot.take_fired();
         }
@@ -390,7 +497,9 @@ impl Exchange {
         if self.status == 0 {
             self.status = 499;
             self.ended = Some(Kind::ClientLeft);
+            self.blame = Some(Blame::Client);
         }
+        let blame = self.blame();
         self.count(self.outcome());
         let took = self.now() - self.started;
         let admitted = self.admitted.take();
@@ -439,17 +548,8 @@ impl Exchange {
             grpc_status: self.grpc_status,
             shielded: self.shielded,
             error: self.ended.map(|kind| ProxyError::from(kind).name()),
+            blame: blame.map(Blame::as_str),
         });
-    }
-}
-
-/// The HTTP status that says what a gRPC status says, for counting: whose fault it was.
-fn as_http(grpc_status: u16) -> u16 {
-    match grpc_status {
-        0 => 200,
-        // UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS
-        2 | 4 | 12..=15 => 500,
-        _ => 400,
     }
 }
 
@@ -484,5 +584,6 @@ pub(crate) fn log_refusal(client: &ClientConnection, status: u16) {
         grpc_status: None,
         shielded: false,
         error: Some(ProxyError::from(Kind::BadRequest).name()),
+        blame: Some(Blame::Client.as_str()),
     });
 }

@@ -8,6 +8,7 @@ use std::task::{Poll, ready};
 
 use crate::proxy::answer::{self, After, Asked};
 use crate::proxy::attempt::send;
+use crate::proxy::blame::HELD_UP;
 use crate::proxy::client::ClientConnection;
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
@@ -141,7 +142,7 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
         exchange.tells_grpc(upstream.side.trailers());
     }
     if upstream_goes_on && upload.is_whole() {
-        exchange.client.worker.connections.put(upstream, exchange.now() + exchange.idle_timeout());
+        exchange.client.worker.connections.put(upstream, exchange.now() + exchange.admission().policy.idle_timeout);
     }
     Ok(if goes_on && side.is_read() { After::Next } else { After::Close })
 }
@@ -302,12 +303,10 @@ async fn pass_body(
 ) -> Passed {
     let mut download = Copied::default();
     let mut broken = false;
+    // Since when the answer waits for the client.
+    let mut held_since = None;
     let passed = poll_fn(|cx| {
-        if exchange.was_ended_in_body() {
-            // What waits for a client that takes nothing is not the endpoint's.
-            if side.waiting() > 0 {
-                exchange.stalls();
-            }
+        if exchange.was_ended() {
             return Poll::Ready(Passed::Broken);
         }
         if broken {
@@ -325,13 +324,26 @@ async fn pass_body(
             exchange.becomes(InFlightKind::Stream);
         }
         if download.bytes > before {
-            exchange.slot.extend(Some(exchange.now() + exchange.idle_timeout()));
+            exchange.extends();
+        }
+        let was_held_since = held_since;
+        held_since = match copied {
+            Poll::Pending if !download.waits_for_source => held_since.or_else(|| Some(exchange.now())),
+            Poll::Pending | Poll::Ready(_) => None,
+        };
+        if held_since.is_some() != was_held_since.is_some() {
+            exchange.waits_for_client(held_since.is_some());
         }
         match copied {
             Poll::Ready(Ok(())) => Poll::Ready(Passed::Whole),
             Poll::Ready(Err(CopyError::Source(error))) => {
                 tracing::debug!(%error, "The endpoint broke off in its answer.");
-                exchange.broke(Kind::BodyTimeout);
+                let now = exchange.now();
+                exchange.broke(match was_held_since {
+                    _ if upload.is_late(now) => Kind::RequestTimeout,
+                    Some(since) if now.saturating_duration_since(since) >= HELD_UP => Kind::ClientStalled,
+                    Some(_) | None => Kind::BodyTimeout,
+                });
                 broken = true;
                 let _ = ready!(side.poll_flush(cx));
                 Poll::Ready(Passed::EndpointBroke)
@@ -343,6 +355,16 @@ async fn pass_body(
             }
             Poll::Pending if upload.is_over() && side.poll_left(cx).is_ready() => {
                 exchange.broke(Kind::ClientLeft);
+                Poll::Ready(Passed::Broken)
+            }
+            // The clock comes last: a process that was paused finds its deadlines over and the bytes there.
+            Poll::Pending if exchange.is_overdue() => {
+                exchange.broke(match exchange.quiet() {
+                    _ if !download.waits_for_source => Kind::ClientStalled,
+                    kind @ Kind::StreamIdle => kind,
+                    _ if upload.waits_for_client() => Kind::RequestTimeout,
+                    kind => kind,
+                });
                 Poll::Ready(Passed::Broken)
             }
             Poll::Pending => Poll::Pending,

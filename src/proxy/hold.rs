@@ -130,7 +130,7 @@ pub(crate) async fn wait(exchange: &Exchange, side: &mut Side) -> Result<(), Pro
         match exchange.slot.fired() {
             Some(Fired::Deadline) => return Poll::Ready((Ending::Expired, Err(Kind::HoldExpired))),
             Some(Fired::Cut) => return Poll::Ready((Ending::Expired, Err(Kind::Stopping))),
-            Some(Fired::Ended | Fired::Closing) | None => {}
+            Some(Fired::Ended | Fired::Idle | Fired::Closing) | None => {}
         }
         side.poll_gone(cx).map(|()| (Ending::ClientLeft, Err(Kind::ClientLeft)))
     })

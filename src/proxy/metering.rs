@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::color::Color;
 use crate::domain::verdict::Class;
+use crate::proxy::blame::Blame;
 use crate::proxy::error::Kind;
 use crate::proxy::split::Counted;
 use crate::proxy::worker::Worker;
@@ -28,7 +29,9 @@ pub(crate) struct Metered {
     unnamed: bool,
     color: Color,
     tick: u64,
-    began: Instant,
+    clock: Stopwatch,
+    /// The client has not sent all of the request.
+    delivering: bool,
     key: Option<u64>,
     /// An attempt failed, and was made good or not.
     failed: Option<Cause>,
@@ -50,40 +53,54 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// From what the client got, and why it was not more. `status`: a gRPC call's outcome as a status of HTTP.
-    pub(crate) fn of(ended: Option<Kind>, status: u16, grpc: bool, streams: bool) -> Outcome {
-        match ended {
-            Some(Kind::ClientLeft) if streams => Outcome::Good,
-            Some(Kind::ClientLeft) => Outcome::Abort,
-            Some(kind) => cause(kind).map_or(Outcome::Neither, Outcome::Bad),
-            None if status >= 500 => Outcome::Bad(if grpc { Cause::Grpc } else { Cause::Status }),
-            None if status >= 400 => Outcome::ClientError,
+    /// For a request that ended without a whole answer.
+    pub(crate) fn of_end(kind: Kind, blame: Blame) -> Outcome {
+        if blame.is_charged() { Outcome::Bad(cause(kind)) } else { Outcome::Neither }
+    }
+
+    /// For a whole answer.
+    pub(crate) fn of_answer(blame: Option<Blame>, grpc: bool) -> Outcome {
+        match blame {
             None => Outcome::Good,
+            Some(Blame::Client) => Outcome::ClientError,
+            Some(Blame::Endpoint | Blame::Release) => Outcome::Bad(if grpc { Cause::Grpc } else { Cause::Status }),
+            Some(Blame::Proxy | Blame::Nobody) => Outcome::Neither,
         }
     }
 }
 
-/// What an endpoint is charged with, if it is the one who failed.
-pub(crate) fn cause(kind: Kind) -> Option<Cause> {
+/// The name of a failure for which an endpoint or a release is charged.
+pub(crate) fn cause(kind: Kind) -> Cause {
     match kind {
-        Kind::Refused | Kind::NotTrusted | Kind::NameUnknown | Kind::ConnectTimeout | Kind::NoEndpoint => {
-            Some(Cause::Connect)
-        }
-        Kind::UpstreamClosed | Kind::BadAnswer => Some(Cause::Broken),
-        Kind::ResponseTimeout => Some(Cause::Timeout),
-        Kind::BodyTimeout => Some(Cause::Cut),
-        Kind::BadRequest
-        | Kind::RequestTimeout
-        | Kind::NoRoute
-        | Kind::BodyTooLarge
-        | Kind::NoPreview
-        | Kind::LimitReached
-        | Kind::HoldFull
-        | Kind::HoldExpired
-        | Kind::Maintenance
-        | Kind::DrainTimeout
-        | Kind::Stopping
-        | Kind::ClientLeft => None,
+        Kind::UpstreamClosed | Kind::BadAnswer => Cause::Broken,
+        Kind::ResponseTimeout => Cause::Timeout,
+        Kind::BodyTimeout => Cause::Cut,
+        _ => Cause::Connect,
+    }
+}
+
+/// How long a release has had a request. It stands still while the client is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopwatch {
+    running_since: Option<Instant>,
+    before: Duration,
+}
+
+impl Stopwatch {
+    fn started(now: Instant) -> Stopwatch {
+        Stopwatch { running_since: Some(now), before: Duration::ZERO }
+    }
+
+    fn elapsed(&self, now: Instant) -> Duration {
+        self.before + self.running_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    fn stop(&mut self, now: Instant) {
+        *self = Stopwatch { running_since: None, before: self.elapsed(now) };
+    }
+
+    fn resume(&mut self, now: Instant) {
+        self.running_since.get_or_insert(now);
     }
 }
 
@@ -104,7 +121,8 @@ impl Worker {
             color,
             tick,
             // Not earlier: what was held before waited for no color.
-            began: self.now(),
+            clock: Stopwatch::started(self.now()),
+            delivering: false,
             key,
             failed: None,
             slow: [false; 3],
@@ -132,7 +150,7 @@ impl Worker {
             counting.bad(&metered, class);
         }
         if !metered.timed {
-            let took = micros(self.now() - metered.began);
+            let took = micros(metered.clock.elapsed(self.now()));
             // Of what was given up only the least is known, and what failed was no answer.
             if matches!(outcome, Outcome::Good | Outcome::ClientError) {
                 counting.arm.took(took);
@@ -155,7 +173,7 @@ impl Worker {
         let now = Instant::now();
         self.slots.each_metered(|metered| {
             if !metered.timed {
-                Counting::new(&self.live.routes, self.index, metered).slow(metered, micros(now - metered.began));
+                Counting::new(&self.live.routes, self.index, metered).slow(metered, micros(metered.clock.elapsed(now)));
             }
         });
     }
@@ -167,10 +185,36 @@ impl Metered {
         self.failed.get_or_insert(cause);
     }
 
+    /// The release waits for the rest of the request; latency begins when that is delivered.
+    pub(crate) fn begins_delivery(&mut self, now: Instant) {
+        if !self.delivering {
+            self.delivering = true;
+            self.clock = Stopwatch::started(now);
+            self.clock.stop(now);
+        }
+    }
+
+    /// The request is delivered, or answered before it is.
+    pub(crate) fn ends_delivery(&mut self, now: Instant) {
+        if self.delivering {
+            self.delivering = false;
+            self.clock = Stopwatch::started(now);
+        }
+    }
+
+    /// The client takes nothing of its answer at present, or takes it again.
+    pub(crate) fn waits_for_client(&mut self, waits: bool, now: Instant) {
+        if waits {
+            self.clock.stop(now);
+        } else {
+            self.clock.resume(now);
+        }
+    }
+
     /// The answer has begun, and goes on for as long as it likes: this is how long it took.
     pub(crate) fn first_byte(&mut self, worker: &Worker) {
         if !self.timed {
-            let took = micros(worker.now() - self.began);
+            let took = micros(self.clock.elapsed(worker.now()));
             let counting = Counting::new(&worker.live.routes, worker.index, self);
             counting.arm.took(took);
             counting.slow(self, took);

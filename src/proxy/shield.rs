@@ -5,6 +5,7 @@
 //! the budget allows: where everything fails the stable color is not to get all of it on top.
 
 use crate::domain::split::Weight;
+use crate::proxy::blame::Blame;
 use crate::proxy::clock;
 use crate::proxy::error::ProxyError;
 use crate::proxy::exchange::Exchange;
@@ -52,9 +53,9 @@ pub(super) fn takes_over(
     let now = clock::millis(worker.now());
     worker.shield.borrow_mut().budget(share).deposit(now);
     let failed = match asked {
-        Ok(_) if answer.status >= 500 => Some(Cause::Status),
+        Ok(_) if Blame::of_status(answer.status).is_some_and(Blame::is_charged) => Some(Cause::Status),
         Ok(_) => None,
-        Err(error) => cause(error.kind),
+        Err(error) => error.blame.is_charged().then(|| cause(error.kind)),
     };
     let Some(failed) = failed else { return false };
     let safe = ["GET", "HEAD", "OPTIONS", "TRACE"].into_iter().any(|method| exchange.head.is_method(method));

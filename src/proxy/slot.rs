@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use tokio::sync::Notify;
 
+use crate::proxy::clock::{CATCH_UP, PAUSED};
 use crate::proxy::metering::Metered;
 
 /// Deadlines that are due within this are handled together, so that many of them cost few sweeps.
@@ -41,6 +42,8 @@ pub(crate) enum Phase {
 pub(crate) enum Fired {
     /// The deadline has passed.
     Deadline,
+    /// Nothing went through a tunnel for too long.
+    Idle,
     /// The drain of its color is over its time.
     Ended,
     /// The process stops: finish what is under way, take nothing new.
@@ -53,6 +56,8 @@ pub(crate) enum Fired {
 #[derive(Debug)]
 pub(crate) struct Slot {
     deadline: Cell<Option<Instant>>,
+    /// Until when something has to go through a tunnel.
+    quiet_until: Cell<Option<Instant>>,
     phase: Cell<Phase>,
     epoch: Cell<u64>,
     fired: Cell<Option<Fired>>,
@@ -68,6 +73,12 @@ impl Slot {
     pub(crate) fn enter(&self, phase: Phase, deadline: Option<Instant>) {
         self.phase.set(phase);
         self.deadline.set(deadline);
+        self.quiet_until.set(None);
+    }
+
+    /// A tunnel may be quiet until then.
+    pub(crate) fn quiet_until(&self, until: Instant) {
+        self.quiet_until.set(Some(until));
     }
 
     /// Moves the deadline.
@@ -154,6 +165,7 @@ impl Slots {
     pub(crate) fn add(&self, phase: Phase, deadline: Option<Instant>) -> Rc<Slot> {
         let slot = Rc::new(Slot {
             deadline: Cell::new(deadline),
+            quiet_until: Cell::new(None),
             phase: Cell::new(phase),
             epoch: Cell::new(0),
             fired: Cell::new(None),
@@ -282,13 +294,25 @@ impl Slots {
         loop {
             let now = Instant::now();
             let mut next: Option<Instant> = None;
+            let mut later = |deadline| next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
             for (_, slot) in &*self.all.borrow() {
                 match slot.deadline.get() {
                     Some(deadline) if deadline <= now => {
                         slot.deadline.set(None);
                         slot.fire(Fired::Deadline);
                     }
-                    Some(deadline) => next = Some(next.map_or(deadline, |next| next.min(deadline))),
+                    Some(deadline) => later(deadline),
+                    None => {}
+                }
+                match slot.quiet_until.get() {
+                    Some(until) if until <= now => {
+                        slot.quiet_until.set(None);
+                        // The end of a drain, or of the process, says more.
+                        if slot.fired.get().is_none() {
+                            slot.fire(Fired::Idle);
+                        }
+                    }
+                    Some(until) => later(until),
                     None => {}
                 }
             }
@@ -299,6 +323,10 @@ impl Slots {
                     tokio::select! {
                         () = tokio::time::sleep_until(until.into()) => {}
                         () = self.earlier.notified() => {}
+                    }
+                    // What the sockets have received during a pause came in time.
+                    if Instant::now() > until + PAUSED {
+                        tokio::time::sleep(CATCH_UP).await;
                     }
                 }
                 None => self.earlier.notified().await,

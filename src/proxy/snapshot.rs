@@ -107,6 +107,7 @@ pub(crate) struct Policy {
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) stream_idle_timeout: Duration,
 }
 
 /// `max_in_flight` of one upstream, over all workers. Exact, and so shared between cores; only where it is configured.
@@ -468,6 +469,7 @@ impl Compiler {
                         connect_timeout: policy.connect_timeout,
                         response_timeout: policy.response_timeout,
                         idle_timeout: policy.idle_timeout,
+                        stream_idle_timeout: policy.stream_idle_timeout,
                     },
                     number: self.numbers[&key],
                     limit: self.limits.get(&key).cloned(),

@@ -18,7 +18,9 @@ use socket2::SockRef;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::EndpointAddress;
+use crate::proxy::clock;
 use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::exhaustion;
 use crate::proxy::hash::Map;
 use crate::proxy::pool::{Endpoint, Pool, Rules};
 use crate::proxy::worker::Worker;
@@ -151,9 +153,13 @@ impl Connections {
         rules: &Rules,
         timeout: Duration,
     ) -> Result<UpstreamConnection, ProxyError> {
-        match tokio::time::timeout(timeout, self.open(endpoint, rules)).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => {
+        match clock::within(timeout, self.open(endpoint, rules)).await {
+            Some(Ok(connection)) => Ok(connection),
+            Some(Err(error)) if exhaustion::is_local(&error) => {
+                exhaustion::report(&endpoint.name, &error);
+                Err(Kind::Exhausted.into())
+            }
+            Some(Err(error)) => {
                 tracing::debug!(endpoint = %endpoint.name, %error, "Could not connect.");
                 let named = matches!(endpoint.address, EndpointAddress::Name { .. });
                 Err(match error.kind() {
@@ -163,7 +169,7 @@ impl Connections {
                 }
                 .into())
             }
-            Err(_elapsed) => Err(Kind::ConnectTimeout.into()),
+            None => Err(Kind::ConnectTimeout.into()),
         }
     }
 

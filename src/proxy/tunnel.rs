@@ -23,9 +23,12 @@ use crate::wire::websocket::{Frames, close_frame};
 /// `drain.timeout`, to which it is added.
 pub(crate) const ENDING: Duration = Duration::from_secs(5);
 
-/// Service restart (RFC 6455, 7.4.2, by IANA): the client may come again.
-const RESTART: u16 = 1012;
-const REASON: &str = "service restart";
+/// Status code and reason of a close frame (RFC 6455, 7.4).
+type Closing = (u16, &'static str);
+/// The client may come again (by IANA).
+const RESTART: Closing = (1012, "service restart");
+/// Going away.
+const IDLE: Closing = (1001, "idle for too long");
 
 /// Joins the two sides. The lease of the request that opened the tunnel goes on. Whether both came to their end.
 pub(super) async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &mut Side, websocket: bool) -> bool {
@@ -34,15 +37,21 @@ pub(super) async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &
     upstream.become_tunnel();
     let mut up = Half::new(websocket.then(Frames::of_client));
     let mut down = Half::new(websocket.then(Frames::of_endpoint));
+    exchange.tunnel_moves();
     let joined = poll_fn(|cx| {
         if let Some(fired @ (Fired::Deadline | Fired::Ended | Fired::Cut)) = exchange.slot.fired() {
             return Poll::Ready(Joined::Ended(fired));
         }
+        let before = up.copied.bytes + down.copied.bytes;
         let sent = up.poll_pass(cx, side, upstream);
         let received = down.poll_pass(cx, upstream, side);
+        if up.copied.bytes + down.copied.bytes > before {
+            exchange.tunnel_moves();
+        }
         match () {
             () if sent.is_err() || received.is_err() => Poll::Ready(Joined::Broke),
             () if up.over && down.over => Poll::Ready(Joined::Over),
+            () if exchange.slot.fired() == Some(Fired::Idle) => Poll::Ready(Joined::Ended(Fired::Idle)),
             () => Poll::Pending,
         }
     });
@@ -50,9 +59,14 @@ pub(super) async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &
         Joined::Over => true,
         Joined::Broke => false,
         Joined::Ended(why) => {
-            exchange.broke(if why == Fired::Cut { Kind::Stopping } else { Kind::DrainTimeout });
-            exchange.begins_to_end(ENDING, why != Fired::Cut);
-            websocket && end(exchange, (side, &mut up), (upstream, &mut down)).await
+            let (kind, farewell) = match why {
+                Fired::Cut => (Kind::Stopping, RESTART),
+                Fired::Idle => (Kind::StreamIdle, IDLE),
+                Fired::Deadline | Fired::Ended | Fired::Closing => (Kind::DrainTimeout, RESTART),
+            };
+            exchange.broke(kind);
+            exchange.begins_to_end(ENDING, kind == Kind::DrainTimeout);
+            websocket && end(exchange, (side, &mut up), (upstream, &mut down), farewell).await
         }
     };
     exchange.bytes_in = up.copied.bytes;
@@ -71,10 +85,11 @@ async fn end(
     exchange: &Exchange,
     (client, up): (&mut Side, &mut Half),
     (endpoint, down): (&mut Side, &mut Half),
+    farewell @ (code, reason): Closing,
 ) -> bool {
     // Who has had a close frame answers it, and the answer is worth more than a word of ours.
-    let mut up = Farewell::new(up, down.has_closed(), mask());
-    let mut down = Farewell::new(down, up.half.has_closed(), Some(close_frame(RESTART, REASON, None)));
+    let mut up = Farewell::new(up, down.has_closed(), masked(farewell));
+    let mut down = Farewell::new(down, up.half.has_closed(), Some(close_frame(code, reason, None)));
     poll_fn(|cx| {
         let sent = up.poll(cx, client, endpoint);
         let received = down.poll(cx, endpoint, client);
@@ -97,10 +112,10 @@ async fn end(
 }
 
 /// The close frame that an endpoint gets. What a client sends is masked by a number that nobody can guess (RFC 6455, 5.3).
-fn mask() -> Option<Vec<u8>> {
+fn masked((code, reason): Closing) -> Option<Vec<u8>> {
     let mut mask = [0; 4];
     rand::fill(&mut mask).ok()?;
-    Some(close_frame(RESTART, REASON, Some(mask)))
+    Some(close_frame(code, reason, Some(mask)))
 }
 
 /// One direction of a tunnel.

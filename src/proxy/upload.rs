@@ -2,10 +2,11 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
+use crate::proxy::blame::LATE;
 use crate::proxy::error::Kind;
 use crate::proxy::exchange::Exchange;
 use crate::wire::body::Framing;
@@ -27,6 +28,9 @@ pub(crate) struct Upload {
     held: Option<Pin<Box<Sleep>>>,
     /// The deadline was set for a client that is waited for.
     for_client: bool,
+    /// Since when the client is waited for, and how long it was waited for before.
+    waiting_since: Option<Instant>,
+    waited: Duration,
 }
 
 impl Upload {
@@ -38,6 +42,8 @@ impl Upload {
             broken: false,
             held: expects.then(|| Box::pin(tokio::time::sleep(EXPECT_PATIENCE))),
             for_client: false,
+            waiting_since: None,
+            waited: Duration::ZERO,
         }
     }
 
@@ -65,6 +71,23 @@ impl Upload {
     /// It is the client that it waits for.
     pub(crate) fn waits_for_client(&self) -> bool {
         !self.is_over() && self.copied.waits_for_source
+    }
+
+    /// It is not whole, and the client was waited for long enough that an endpoint may give it up.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        let waiting = self.waiting_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        !self.is_whole() && self.waited + waiting >= LATE
+    }
+
+    fn set_waiting(&mut self, for_client: bool, now: Instant) {
+        match (for_client, self.waiting_since) {
+            (true, None) => self.waiting_since = Some(now),
+            (false, Some(since)) => {
+                self.waited += now.saturating_duration_since(since);
+                self.waiting_since = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
     }
 
     /// The endpoint wants the body. Whether the client waits to hear that.
@@ -95,11 +118,13 @@ impl Upload {
         let before = self.copied.bytes;
         let copied = poll_copy(cx, side, upstream, &mut self.copied);
         exchange.bytes_in = self.copied.bytes;
+        self.set_waiting(copied.is_pending() && self.copied.waits_for_source, exchange.now());
         if self.limit.is_some_and(|limit| self.copied.bytes > limit) {
             return Poll::Ready(Err(Kind::BodyTooLarge));
         }
         match copied {
             Poll::Ready(Ok(())) => {
+                exchange.ends_delivery();
                 exchange.waits_for_answer();
                 Poll::Ready(Ok(()))
             }
@@ -111,6 +136,7 @@ impl Upload {
                 Poll::Ready(Ok(()))
             }
             Poll::Pending => {
+                exchange.begins_delivery();
                 let for_client = self.copied.waits_for_source;
                 if self.copied.bytes > before || for_client != self.for_client {
                     self.for_client = for_client;

@@ -78,6 +78,8 @@ pub struct Entry<'a> {
     pub shielded: bool,
     /// The error's name as in `Proxy-Status`, if the proxy answered or cut the answer.
     pub error: Option<&'static str>,
+    /// Who is to blame, if something went wrong.
+    pub blame: Option<&'static str>,
 }
 
 /// How lines look, shared with the workers so that a reload reaches them.

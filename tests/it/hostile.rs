@@ -696,7 +696,7 @@ async fn a_client_that_never_reads_is_cut() {
     deaf.send("GET /bytes?100000000 HTTP/1.1\r\nHost: a\r\n\r\n").await;
     proxy.until("it is under way", |status| status["blue"]["streams"] == 1).await;
     proxy.until("it is over", |status| status["blue"]["streams"] == 0).await;
-    until_access_log(&proxy, "http_response_incomplete").await;
+    until_access_log(&proxy, "\"error\":\"client_stalled\",\"blame\":\"client\"").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,21 +11,37 @@ use crate::telemetry::routes::{Counts, Sampler};
 
 #[test]
 fn what_an_endpoint_does_is_its_own_and_what_others_do_is_not() {
-    let of = |ended, status, grpc, streams| Outcome::of(ended, status, grpc, streams);
-    assert_eq!(of(None, 200, false, false), Outcome::Good);
-    assert_eq!(of(None, 301, false, false), Outcome::Good);
-    assert_eq!(of(None, 404, false, false), Outcome::ClientError);
-    assert_eq!(of(None, 503, false, false), Outcome::Bad(Cause::Status));
-    assert_eq!(of(None, 500, true, true), Outcome::Bad(Cause::Grpc));
-    assert_eq!(of(Some(Kind::Refused), 502, false, false), Outcome::Bad(Cause::Connect));
-    assert_eq!(of(Some(Kind::NoEndpoint), 503, false, false), Outcome::Bad(Cause::Connect));
-    assert_eq!(of(Some(Kind::UpstreamClosed), 502, false, false), Outcome::Bad(Cause::Broken));
-    assert_eq!(of(Some(Kind::ResponseTimeout), 504, false, false), Outcome::Bad(Cause::Timeout));
-    assert_eq!(of(Some(Kind::BodyTimeout), 200, false, false), Outcome::Bad(Cause::Cut));
-    assert_eq!(of(Some(Kind::ClientLeft), 499, false, false), Outcome::Abort);
-    assert_eq!(of(Some(Kind::ClientLeft), 200, false, true), Outcome::Good, "that is how streams end");
-    for kind in [Kind::DrainTimeout, Kind::Stopping, Kind::BodyTooLarge, Kind::BadRequest, Kind::RequestTimeout] {
-        assert_eq!(of(Some(kind), 504, false, false), Outcome::Neither, "{kind:?}");
+    let answer = |status| Outcome::of_answer(Blame::of_status(status), false);
+    assert_eq!(
+        [200, 301, 404, 503].map(answer),
+        [Outcome::Good, Outcome::Good, Outcome::ClientError, Outcome::Bad(Cause::Status)]
+    );
+    assert_eq!(Outcome::of_answer(Some(Blame::Release), true), Outcome::Bad(Cause::Grpc));
+    let end = |kind: Kind| Outcome::of_end(kind, kind.blame());
+    for (kind, cause) in [
+        (Kind::Refused, Cause::Connect),
+        (Kind::ConnectTimeout, Cause::Connect),
+        (Kind::NoEndpoint, Cause::Connect),
+        (Kind::UpstreamClosed, Cause::Broken),
+        (Kind::BadAnswer, Cause::Broken),
+        (Kind::ResponseTimeout, Cause::Timeout),
+        (Kind::BodyTimeout, Cause::Cut),
+    ] {
+        assert_eq!(end(kind), Outcome::Bad(cause), "{kind:?}");
+    }
+    for kind in [
+        Kind::DrainTimeout,
+        Kind::Stopping,
+        Kind::Exhausted,
+        Kind::LimitReached,
+        Kind::BodyTooLarge,
+        Kind::BadRequest,
+        Kind::RequestTimeout,
+        Kind::ClientStalled,
+        Kind::StreamIdle,
+        Kind::NameUnknown,
+    ] {
+        assert_eq!(end(kind), Outcome::Neither, "{kind:?}");
     }
 }
 
@@ -155,4 +171,22 @@ fn of_a_user_only_the_first_event_is_one_and_all_are_shown() {
     site.end(site.begin("/", None), Outcome::Bad(Cause::Status), "/");
     let counts = site.new_counts();
     assert_eq!((counts.bad[Class::Error as usize], counts.first[Class::Error as usize]), (6, 1));
+}
+
+#[test]
+fn latency_begins_when_the_request_is_delivered_and_stands_still_while_the_client_is_waited_for() {
+    let began = Instant::now();
+    let at = |millis| began + Duration::from_millis(millis);
+    let site = Site::new();
+    let mut metered = site.begin("/", None);
+    metered.begins_delivery(at(10));
+    metered.begins_delivery(at(400));
+    assert_eq!(metered.clock.elapsed(at(900)), Duration::ZERO, "the client sends it slowly");
+    metered.ends_delivery(at(1_000));
+    assert_eq!(metered.clock.elapsed(at(1_030)), Duration::from_millis(30));
+    metered.waits_for_client(true, at(1_030));
+    metered.ends_delivery(at(2_000));
+    assert_eq!(metered.clock.elapsed(at(9_000)), Duration::from_millis(30), "the client reads it slowly");
+    metered.waits_for_client(false, at(9_000));
+    assert_eq!(metered.clock.elapsed(at(9_005)), Duration::from_millis(35));
 }

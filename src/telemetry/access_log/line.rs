@@ -72,6 +72,9 @@ pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     if let Some(error) = entry.error {
         string(out, "error", error.as_bytes());
     }
+    if let Some(blame) = entry.blame {
+        string(out, "blame", blame.as_bytes());
+    }
     out.extend_from_slice(b"}\n");
 }
 
@@ -91,6 +94,9 @@ pub(super) fn text(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     }
     if let Some(error) = entry.error {
         let _ = write!(out, " {error}");
+    }
+    if let Some(blame) = entry.blame {
+        let _ = write!(out, " blame={blame}");
     }
     out.push(b'\n');
 }

@@ -26,6 +26,7 @@ fn entry() -> Entry<'static> {
         grpc_status: None,
         shielded: false,
         error: None,
+        blame: None,
     }
 }
 

@@ -1,0 +1,165 @@
+//! Who is to blame for the end of a request.
+//!
+//! Blame is decided where a failure happens, and everything that follows from it (the access log, ejection, retries, evidence
+//! about a release) asks this type. **The rule:** an endpoint or a release is charged only with what it demonstrably did to a
+//! request that was delivered to it whole and on time, and whose answer the client was ready to take. `docs/blame.md` has a row
+//! for each way in which a request can end.
+
+use std::time::Duration;
+
+use crate::proxy::error::Kind;
+
+/// An upload for which the client was waited for this long in all is late: until it is whole, an endpoint that gives it up is
+/// not charged.
+pub(crate) const LATE: Duration = Duration::from_millis(100);
+/// An answer that waited for its client this long is held up: an endpoint that breaks it off meanwhile is not charged.
+pub(crate) const HELD_UP: Duration = Duration::from_secs(1);
+
+/// Who is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// The client: what it asked for, how it sent it, or how it took the answer.
+    Client,
+    /// The proxy itself: a limit, a drain, a stop, or its own exhaustion.
+    Proxy,
+    /// One endpoint: it failed a request that it had, or refused a connection. Counts for ejection and against its release.
+    Endpoint,
+    /// The release: its application answered with an error, or none of its endpoints is up. Counts against the release only.
+    Release,
+    /// Nobody: two healthy ends and a clock, or a name server.
+    Nobody,
+}
+
+impl Blame {
+    /// In the access log.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Blame::Client => "client",
+            Blame::Proxy => "proxy",
+            Blame::Endpoint => "endpoint",
+            Blame::Release => "release",
+            Blame::Nobody => "nobody",
+        }
+    }
+
+    /// For the answer of an endpoint to a whole request, by its status. `None`: nothing went wrong.
+    pub(crate) fn of_status(status: u16) -> Option<Blame> {
+        match status {
+            // A method or a version that the application does not know; an outsider chooses both.
+            400..=499 | 501 | 505 => Some(Blame::Client),
+            // A gateway's answer when the application behind it is away.
+            502..=504 => Some(Blame::Endpoint),
+            500.. => Some(Blame::Release),
+            _ => None,
+        }
+    }
+
+    /// Whether the request is evidence against the release that had it.
+    pub(crate) fn is_charged(self) -> bool {
+        matches!(self, Blame::Endpoint | Blame::Release)
+    }
+}
+
+impl Kind {
+    /// Who is to blame for this, unless the place where it happened knows better.
+    pub(crate) fn blame(self) -> Blame {
+        match self {
+            Kind::BadRequest
+            | Kind::RequestTimeout
+            | Kind::NoRoute
+            | Kind::BodyTooLarge
+            | Kind::ClientStalled
+            | Kind::ClientLeft => Blame::Client,
+            Kind::Exhausted
+            | Kind::LimitReached
+            | Kind::HoldFull
+            | Kind::HoldExpired
+            | Kind::Maintenance
+            | Kind::DrainTimeout
+            | Kind::Stopping => Blame::Proxy,
+            Kind::Refused
+            | Kind::NotTrusted
+            | Kind::ConnectTimeout
+            | Kind::UpstreamClosed
+            | Kind::BadAnswer
+            | Kind::ResponseTimeout
+            | Kind::BodyTimeout => Blame::Endpoint,
+            Kind::NoEndpoint | Kind::NoPreview => Blame::Release,
+            Kind::NameUnknown | Kind::StreamIdle => Blame::Nobody,
+        }
+    }
+}
+
+/// What a gRPC status says in HTTP (the inverse of grpc/grpc, doc/http-grpc-status-mapping.md), by whom it blames.
+pub(crate) fn grpc_as_http(status: u16) -> u16 {
+    match status {
+        0 => 200,
+        // CANCELLED: the client called it off.
+        1 => 499,
+        // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS
+        2 | 4 | 13..=15 => 500,
+        // UNIMPLEMENTED: a method that is not there.
+        12 => 404,
+        _ => 400,
+    }
+}
+
+/// The value of `grpc-timeout`: up to eight digits and a unit.
+pub(crate) fn grpc_timeout(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_secs(number * 3_600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_blames_the_client_the_endpoint_or_the_release() {
+        for (status, blame) in [
+            (200, None),
+            (304, None),
+            (404, Some(Blame::Client)),
+            (408, Some(Blame::Client)),
+            (500, Some(Blame::Release)),
+            (501, Some(Blame::Client)),
+            (502, Some(Blame::Endpoint)),
+            (504, Some(Blame::Endpoint)),
+            (505, Some(Blame::Client)),
+            (599, Some(Blame::Release)),
+        ] {
+            assert_eq!(Blame::of_status(status), blame, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_grpc_status_that_the_client_brought_about_is_no_error_of_the_release() {
+        for (status, http) in
+            [(0, 200), (1, 499), (2, 500), (3, 400), (4, 500), (12, 404), (13, 500), (14, 500), (16, 400)]
+        {
+            assert_eq!(grpc_as_http(status), http, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_grpc_timeout_has_digits_and_a_unit() {
+        assert_eq!(grpc_timeout(b"250m"), Some(Duration::from_millis(250)));
+        assert_eq!(grpc_timeout(b"99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        assert_eq!(grpc_timeout(b"1n"), Some(Duration::from_nanos(1)));
+        for wrong in [&b""[..], b"m", b"1", b"-1S", b"1s", b"999999999S"] {
+            assert_eq!(grpc_timeout(wrong), None, "{wrong:?}");
+        }
+    }
+}
