@@ -80,8 +80,8 @@ pub struct Rollout {
     handed_over: Vec<(CommitId, Transition)>,
     /// The disk did not take one; none is handed over before this, unless something else gets through.
     records_again_at: Option<Instant>,
-    /// The last command that was refused.
-    refused: Option<record::Refused>,
+    /// Refusals of the last hour.
+    refused: Vec<record::Refused>,
     /// What the probes of the data stores said last.
     live: Live,
     /// What is known of the release on its way, beside what is decided.
@@ -252,7 +252,7 @@ impl Rollout {
             records: VecDeque::new(),
             handed_over: Vec::new(),
             records_again_at: None,
-            refused: None,
+            refused: Vec::new(),
             last_id: 0,
         };
         rollout.forgive_own_words();

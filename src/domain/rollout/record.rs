@@ -8,18 +8,29 @@ use crate::domain::gate::GateReport;
 use crate::domain::rollout::{COMMIT_RETRY, CommitId, Effect, Line, LineState, Refusal, Rollout, State};
 use crate::domain::transition::{Asked, Drained, Kind, Origin, Transition, Trigger};
 
-/// A script that asks again and again for what is refused fills no disk: the same attempt is written once in this time.
-const SAME: Duration = Duration::from_secs(60);
+/// The same refusal is written again after this, then after twice as long, and so on,
+const AGAIN: Duration = Duration::from_secs(60);
+/// up to this.
+const AGAIN_AT_MOST: Duration = Duration::from_secs(3_600);
+/// Kinds of refusals that are told apart.
+const KINDS: usize = 32;
 /// So many lines wait for a disk that does not write; the oldest go first.
 const WAITING: usize = 100;
 
-/// A refusal that was written down.
+/// A refusal that was written down. Ports and reasons differ from try to try, so they do not count.
 #[derive(Debug)]
 pub(super) struct Refused {
     asked: Asked,
-    origin: Origin,
+    trigger: Trigger,
+    actor: String,
     code: &'static str,
-    at: Instant,
+    /// When it was asked last.
+    last: Instant,
+    /// When the next line is written, and the pause behind that one.
+    again: Instant,
+    pause: Duration,
+    /// Attempts since the last line.
+    untold: u32,
 }
 
 impl Rollout {
@@ -40,16 +51,44 @@ impl Rollout {
         refusal: &Refusal,
     ) {
         let code = refusal.code();
-        let same = self.refused.as_ref().is_some_and(|last| {
-            (&last.asked, &last.origin, last.code) == (&asked, &origin, code) && now.mono < last.at + SAME
-        });
-        if same {
-            return;
+        self.refused.retain(|known| now.mono < known.last + AGAIN_AT_MOST);
+        let same = |known: &Refused| {
+            (&known.asked, known.trigger, &known.actor, known.code) == (&asked, origin.trigger, &origin.actor, code)
+        };
+        let mut sentence = refusal.to_string();
+        match self.refused.iter().position(same) {
+            Some(index) => {
+                let known = &mut self.refused[index];
+                known.last = now.mono;
+                if now.mono < known.again {
+                    known.untold += 1;
+                    return;
+                }
+                if known.untold > 0 {
+                    sentence = format!("{sentence} (and {} more times since the last line about it)", known.untold);
+                }
+                known.pause = (known.pause * 2).min(AGAIN_AT_MOST);
+                (known.again, known.untold) = (now.mono + known.pause, 0);
+            }
+            None => {
+                if self.refused.len() == KINDS {
+                    self.refused.remove(0);
+                }
+                self.refused.push(Refused {
+                    asked: asked.clone(),
+                    trigger: origin.trigger,
+                    actor: origin.actor.clone(),
+                    code,
+                    last: now.mono,
+                    again: now.mono + AGAIN,
+                    pause: AGAIN,
+                    untold: 0,
+                });
+            }
         }
-        self.refused = Some(Refused { asked: asked.clone(), origin: origin.clone(), code, at: now.mono });
         self.record(Transition {
             gate,
-            refusal: Some((code.to_owned(), refusal.to_string())),
+            refusal: Some((code.to_owned(), sentence)),
             asked: Some(asked),
             ..Transition::new(Kind::Refused, now.wall, origin, self.decision.clone())
         });

@@ -459,6 +459,24 @@ fn a_refused_attempt_is_written_down_once_a_minute_with_who_what_and_why() {
 }
 
 #[test]
+fn a_job_that_asks_each_second_for_what_is_refused_writes_a_line_an_hour() {
+    let mut script = Script::steady();
+    let mut lines = Vec::new();
+    for second in 0..24 * 3_600_u32 {
+        script.seconds = f64::from(second);
+        // Each try comes from another port, with a reason of its own.
+        let source = format!("127.0.0.1:{}", 1_024 + second % 60_000);
+        let origin = Origin { source, reason: Some(format!("try {second}")), ..origin() };
+        let asked =
+            Command::Rollback { if_generation: None, force: false, quarantine: false, overlap: Overlap::Allow, origin };
+        lines.extend(script.command(u64::from(second), asked).lines().iter().map(|line| (*line).clone()));
+    }
+    assert!((24..35).contains(&lines.len()), "{} lines in a day", lines.len());
+    let told = lines.last().and_then(|line| line.refusal.clone()).expect("a refusal").1;
+    assert!(told.contains("(and 3599 more times since the last line about it)"), "{told}");
+}
+
+#[test]
 fn a_refused_attempt_that_the_disk_did_not_take_is_written_when_it_does() {
     let mut script = Script::steady();
     script.command(1, forced());
