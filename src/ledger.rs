@@ -6,13 +6,14 @@
 
 mod file;
 mod format;
+mod read;
 pub mod ticks;
 mod verify;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, SystemTime};
 
 use crate::domain::transition::Transition;
 use crate::ledger::file::LedgerFile;
@@ -40,12 +41,35 @@ enum Task {
 
 const ENDED: &str = "the writer of the ledger has ended; restart the process";
 
+/// From look to look at the file that a restart would read.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Whether the ledger on disk is the one that this process wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// It is. False also while nobody can tell.
+    pub whole: bool,
+    /// The reason where it is not.
+    pub trouble: Option<String>,
+    /// How often it was written anew because another program removed or replaced it.
+    pub rewritten: u64,
+    /// When that happened last, and the reason.
+    pub last_loss: Option<(SystemTime, String)>,
+}
+
+impl Default for Condition {
+    fn default() -> Condition {
+        Condition { whole: true, trouble: None, rewritten: 0, last_loss: None }
+    }
+}
+
 /// How long the end waits for what was handed over. A disk that hangs does not keep the process from ending.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// The ledger of this process. Dropping it finishes what was handed over, unless the disk hangs.
 pub struct Ledger {
     queue: Option<mpsc::Sender<Task>>,
+    condition: Arc<Mutex<Condition>>,
     /// Closed when the writer has ended.
     ended: Mutex<mpsc::Receiver<()>>,
 }
@@ -62,6 +86,7 @@ impl Ledger {
         let (file, recovered) = LedgerFile::open(dir)?;
         let (queue, waiting) = mpsc::channel();
         let (running, ended) = mpsc::channel();
+        let condition = file.condition();
         let work = move || {
             // Gives the lock of the directory back before it says that it has ended.
             write(file, &waiting);
@@ -69,7 +94,7 @@ impl Ledger {
         };
         let writer = std::thread::Builder::new().name("ledger".to_owned()).spawn(work);
         writer.map_err(|source| LedgerError::io("start the writer of", dir, source))?;
-        Ok((Ledger { queue: Some(queue), ended: Mutex::new(ended) }, recovered))
+        Ok((Ledger { queue: Some(queue), condition, ended: Mutex::new(ended) }, recovered))
     }
 
     /// Hands a transition over. `done` gets its sequence number when it is on disk, or the reason why it is not; it is
@@ -83,6 +108,11 @@ impl Ledger {
         }
     }
 
+    /// Whether the file is whole, as far as was seen last.
+    pub fn condition(&self) -> Condition {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Holds the chain of the whole file together, when everything that was handed over before is written. `told` is
     /// called on the writer's thread.
     pub fn verify(&self, told: impl FnOnce(Result<Verified, String>) + Send + 'static) {
@@ -94,10 +124,12 @@ impl Ledger {
 }
 
 fn write(mut file: LedgerFile, waiting: &mpsc::Receiver<Task>) {
-    while let Ok(task) = waiting.recv() {
-        match task {
-            Task::Append(line, done) => done(file.append(&line).map_err(|error| error.to_string())),
-            Task::Verify(told) => told(file.verify().map_err(|error| error.to_string())),
+    loop {
+        match waiting.recv_timeout(LOOK_EVERY) {
+            Ok(Task::Append(line, done)) => done(file.append(&line).map_err(|error| error.to_string())),
+            Ok(Task::Verify(told)) => told(file.verify().map_err(|error| error.to_string())),
+            Err(mpsc::RecvTimeoutError::Timeout) => file.look(),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
         }
     }
 }

@@ -270,6 +270,9 @@ pub struct StatusAnswer {
     pub certificate_errors: Vec<String>,
     /// Lines that the access log dropped.
     pub access_log_dropped: u64,
+    /// Files that can't be used now, or were removed or replaced by another program.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<FileProblemAnswer>,
     /// Who is told of what happens, and how that goes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notify: Vec<SinkAnswer>,
@@ -277,6 +280,17 @@ pub struct StatusAnswer {
     pub version: String,
     /// Seconds since the start.
     pub uptime_s: f64,
+}
+
+/// A file that can't be used now.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FileProblemAnswer {
+    /// The setting that names it.
+    pub setting: String,
+    /// The file.
+    pub path: String,
+    /// The reason.
+    pub reason: String,
 }
 
 /// How to look at the color that does not serve.

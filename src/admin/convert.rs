@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
     AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, DrainedAnswer, Draining, EndedAnswer, EndpointAnswer,
-    FileAnswer, FreezeAnswer, GateAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem,
-    QuarantinedAnswer, RollbackAnswer, RunAnswer, SinkAnswer, SplitAnswer, StatusAnswer, SwitchAnswer,
-    TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, OnItsWay,
+    PreviewAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer, SinkAnswer, SplitAnswer, StatusAnswer,
+    SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;
@@ -159,6 +159,15 @@ impl StatusAnswer {
                 .collect(),
             certificate_errors: status.certificate_errors.clone(),
             access_log_dropped: status.access_log_dropped,
+            problems: status
+                .problems
+                .iter()
+                .map(|problem| FileProblemAnswer {
+                    setting: problem.setting.clone(),
+                    path: problem.path.clone(),
+                    reason: problem.reason.clone(),
+                })
+                .collect(),
             notify: status.sinks.iter().map(|(name, sink)| SinkAnswer::new(name, sink)).collect(),
             version: status.version.to_owned(),
             uptime_s: status.uptime.as_secs_f64(),

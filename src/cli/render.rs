@@ -236,6 +236,10 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
     if status.access_log_dropped > 0 {
         row("log", format!("{} dropped", count(status.access_log_dropped, "access log line")));
     }
+    // Those of TLS stand beside the certificates.
+    for problem in status.problems.iter().filter(|problem| problem.setting != "tls") {
+        row("problem", painted(BAD, format!("{} ({}): {}", problem.setting, problem.path, problem.reason)));
+    }
     for sink in status.notify.iter().filter(|sink| sink.state != "well") {
         let waiting = count(sink.pending as u64, "notice");
         let why = sink.last_error.as_deref().unwrap_or("no reason known");

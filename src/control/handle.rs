@@ -168,8 +168,21 @@ pub struct Status {
     pub uptime: Duration,
     /// Requests the access log had to drop.
     pub access_log_dropped: u64,
+    /// Files that can't be used now.
+    pub problems: Vec<FileProblem>,
     /// Who is told of what happens, and how that goes.
     pub sinks: Vec<(String, SinkStatus)>,
+}
+
+/// A file that can't be used now, or was tampered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileProblem {
+    /// The setting that names it.
+    pub setting: String,
+    /// The file.
+    pub path: String,
+    /// The reason.
+    pub reason: String,
 }
 
 /// How to look at the color that does not serve.

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::config::AccessLog;
 use crate::control::Controller;
-use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, PreviewStatus, Status};
+use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, FileProblem, PreviewStatus, Status};
 use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::rollout::{Phase, View};
@@ -50,7 +51,9 @@ impl Rates {
 
 impl Controller {
     pub(super) fn status(&self) -> Status {
-        let view = self.rollout.view();
+        let mut view = self.rollout.view();
+        // Nothing is on disk whose file is gone.
+        view.durable &= self.ledger.condition().whole;
         let readings = self.publisher.meters().read();
         let colors = PerColor::from_fn(|color| {
             let of_color = readings.iter().filter(|(of, _, _)| *of == color);
@@ -93,8 +96,31 @@ impl Controller {
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.started.elapsed(),
             access_log_dropped: self.access_log.dropped(),
+            problems: self.problems(),
             sinks: self.notices.status(),
         }
+    }
+
+    /// Files that can't be used now. What can be mended without a restart disappears when it is mended.
+    fn problems(&self) -> Vec<FileProblem> {
+        let mut problems = Vec::new();
+        let mut add = |setting: &str, path: &std::path::Path, reason: String| {
+            problems.push(FileProblem { setting: setting.to_owned(), path: path.display().to_string(), reason });
+        };
+        let ledger = self.ledger.condition();
+        if let Some(trouble) = ledger.trouble {
+            add("state.dir", &self.config.state.dir, trouble);
+        } else if let Some((at, loss)) = ledger.last_loss {
+            let at = humantime::format_rfc3339_seconds(at);
+            add("state.dir", &self.config.state.dir, format!("{loss}; the ledger was written anew at {at}"));
+        }
+        for error in &self.certificate_errors {
+            add("tls", &error.path, error.reason.clone());
+        }
+        if let (AccessLog::File(path), Some(trouble)) = (self.access_log.target(), self.access_log.trouble()) {
+            add("log.access", &path, trouble);
+        }
+        problems
     }
 
     fn certificates(&self) -> Vec<CertificateFacts> {
@@ -124,6 +150,7 @@ impl Controller {
 
     pub(super) fn metrics(&self, format: Format) -> String {
         let view = self.rollout.view();
+        let ledger = self.ledger.condition();
         let pools = self.publisher.pools();
         let facts = Facts {
             active: view.decision.active,
@@ -137,7 +164,9 @@ impl Controller {
                 Verdict::Unknown(_) => -1,
             },
             stores: store_facts(&view),
-            durable: view.durable,
+            durable: view.durable && ledger.whole,
+            ledger_rewritten: ledger.rewritten,
+            unusable_files: self.problems().len(),
             evidence: evidence(self.analysis.report().as_ref()),
             phase: match view.phase {
                 Phase::Steady => "steady",

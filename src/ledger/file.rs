@@ -1,23 +1,34 @@
 //! The file itself: append, recover, compact, and the lock on its directory.
 
+mod whole;
+
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 
 use crate::domain::transition::Transition;
-use crate::ledger::Recovered;
-use crate::ledger::format::{self, Unreadable};
+use crate::ledger::format;
+use crate::ledger::read::{self, Aside, Failed, Found};
 use crate::ledger::verify::{Verified, verify};
+use crate::ledger::{Condition, Recovered};
 
 const NAME: &str = "ledger.jsonl";
-/// A longer ledger is compacted when it is opened,
+/// A longer ledger is compacted when it is opened.
 const COMPACT_ABOVE: usize = 10_000;
-/// to so many lines.
+/// A longer ledger is compacted while the process runs.
+const COMPACT_RUNNING_ABOVE: usize = 20_000;
+/// Lines that a compaction keeps.
 const KEEP: usize = 1_000;
+/// A start reads the last bytes of a ledger, and no more.
+const WINDOW: u64 = 64 << 20;
+/// Lines kept in memory, in bytes, to write a ledger anew that was cut off.
+const TAIL_BYTES: usize = 1 << 20;
 
 /// How long the directory may still belong to a process that ends, and how often that is looked at.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -76,9 +87,39 @@ fn holder(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
 }
 
+/// The last lines, byte for byte as they are on disk.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tail {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Tail {
+    fn push(&mut self, line: Vec<u8>) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.lines.len() > 1 && (self.bytes > TAIL_BYTES || self.lines.len() > KEEP) {
+            self.bytes -= self.lines.pop_front().map_or(0, |line| line.len());
+        }
+    }
+
+    fn last(&self) -> Option<&[u8]> {
+        self.lines.back().map(Vec::as_slice)
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.lines.iter().map(Vec::as_slice)
+    }
+
+    fn len(&self) -> usize {
+        self.lines.len()
+    }
+}
+
 /// The open ledger.
 #[derive(Debug)]
 pub(super) struct LedgerFile {
+    dir_path: PathBuf,
     path: PathBuf,
     /// Carries the lock; so the lock needs no file of its own, and holds on a read-only file system too.
     dir: File,
@@ -86,9 +127,17 @@ pub(super) struct LedgerFile {
     file: Option<File>,
     /// Bytes that are known to be whole lines on disk.
     length: u64,
+    /// Lines in the file.
+    lines: usize,
+    /// When the next compaction is due, in lines.
+    compact_above: usize,
     next_sequence: u64,
     /// The digest of the last line.
     head: Option<String>,
+    tail: Tail,
+    /// Looks at a file that another program changed.
+    looks: u32,
+    condition: Arc<Mutex<Condition>>,
 }
 
 impl LedgerFile {
@@ -113,102 +162,176 @@ impl LedgerFile {
                 Err(error) => return Err(LedgerError::io("lock", dir_path, error.into())),
             }
         }
-        let path = dir_path.join(NAME);
-        let mut ledger = LedgerFile { path, dir, file: None, length: 0, next_sequence: 1, head: None };
+        let mut ledger = LedgerFile {
+            dir_path: dir_path.to_owned(),
+            path: dir_path.join(NAME),
+            dir,
+            file: None,
+            length: 0,
+            lines: 0,
+            compact_above: COMPACT_RUNNING_ABOVE,
+            next_sequence: 1,
+            head: None,
+            tail: Tail::default(),
+            looks: 0,
+            condition: Arc::default(),
+        };
         let recovered = ledger.recover()?;
+        if ledger.length > 0 {
+            // Held open from here on, so that a ledger that is removed can still be read. The first line tells of errors.
+            ledger.file = ledger.open_for_append().ok();
+        }
         Ok((ledger, recovered))
     }
 
-    /// Reads what is there. What can't be read is set aside under a new name, and costs nothing else.
+    #[cfg(test)]
+    pub(super) fn compact_when_longer_than(&mut self, lines: usize) {
+        self.compact_above = lines;
+    }
+
+    pub(super) fn condition(&self) -> Arc<Mutex<Condition>> {
+        Arc::clone(&self.condition)
+    }
+
+    /// Reads the last lines. What can't be read is set aside under a new name, and costs nothing else.
     fn recover(&mut self) -> Result<Recovered, LedgerError> {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        let mut recovered = Recovered { transitions: Vec::new(), warnings: Vec::new() };
+        let file = match read::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(recovered),
             Err(source) => return Err(LedgerError::io("read", &self.path, source)),
         };
-        let mut recovered = Recovered { transitions: Vec::new(), warnings: Vec::new() };
-        let mut whole: Vec<&[u8]> = Vec::new();
-        let mut damaged: Vec<u8> = Vec::new();
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let read = match line.strip_suffix(b"\n") {
-                Some(line) => format::read(line),
-                None => Err(Unreadable::Damaged),
-            };
-            match read {
-                // Copied to where it does not belong, it must not become the decision in force.
-                Ok(read) if read.sequence < self.next_sequence => damaged.extend_from_slice(line),
+        let mut aside = Aside::beside(&self.path, "damaged");
+        let mut found = self.last_lines(&file, WINDOW, &mut aside)?;
+        if found.skipped && found.lines.is_empty() {
+            aside.restart();
+            found = self.last_lines(&file, u64::MAX, &mut aside)?;
+        }
+        self.length = found.length;
+        let too_long = found.skipped || found.count > COMPACT_ABOVE;
+        if too_long {
+            found.lines.drain(..found.lines.len().saturating_sub(KEEP));
+        }
+        for (sequence, line) in found.lines {
+            match format::read(line.trim_ascii_end()) {
                 Ok(read) => {
-                    self.next_sequence = read.sequence + 1;
+                    self.next_sequence = sequence + 1;
                     self.head = Some(format::digest(line.trim_ascii_end()));
-                    whole.push(line);
-                    recovered.transitions.push((read.sequence, read.transition));
+                    recovered.transitions.push((sequence, read.transition));
+                    self.lines += 1;
+                    self.tail.push(line);
                 }
-                Err(Unreadable::Damaged) => damaged.extend_from_slice(line),
-                Err(Unreadable::Newer(version)) => {
-                    return Err(LedgerError::Newer { path: self.path.clone(), version });
-                }
+                Err(_) => aside.take(&line),
             }
         }
-        self.length = bytes.len() as u64;
-        let too_long = whole.len() > COMPACT_ABOVE;
-        if too_long {
-            let from = whole.len() - KEEP;
-            whole.drain(..from);
-            recovered.transitions.drain(..from);
-        }
-        if damaged.is_empty() && !too_long {
-            return Ok(recovered);
-        }
-        if let Err(error) = self.set_aside(&damaged, &mut recovered).and_then(|()| self.rewrite(&whole.concat())) {
+        let in_order = match aside.finish() {
+            Ok(false) if !too_long => return Ok(recovered),
+            Ok(some) => {
+                if some {
+                    recovered.warnings.push(self.told_aside(&aside));
+                }
+                self.rewrite_last(&file, &recovered)
+            }
+            Err(source) => Err(LedgerError::io("set damaged lines aside in", &aside.path, source)),
+        };
+        if let Err(error) = in_order {
             // On a disk that can't be written the good lines still count; the next start tries again.
             recovered.warnings.push(format!("the ledger could not be put in order: {error}"));
         }
         Ok(recovered)
     }
 
-    fn set_aside(&self, damaged: &[u8], recovered: &mut Recovered) -> Result<(), LedgerError> {
-        if damaged.is_empty() {
-            return Ok(());
-        }
-        let stamp = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "");
-        let aside = self.path.with_file_name(format!("ledger.damaged-{stamp}"));
-        let written = OpenOptions::new().append(true).create(true).mode(0o600).open(&aside);
-        let written = written.and_then(|mut file| file.write_all(damaged).and_then(|()| file.sync_all()));
-        written.map_err(|source| LedgerError::io("set damaged lines aside in", &aside, source))?;
-        recovered.warnings.push(format!(
+    fn last_lines(&self, file: &File, window: u64, aside: &mut Aside) -> Result<Found, LedgerError> {
+        let found = read::last_lines(file, COMPACT_ABOVE, window, |bytes| {
+            aside.take(bytes);
+            Ok(())
+        });
+        found.map_err(|failed| failed_at(&self.path, failed))
+    }
+
+    /// Keeps the lines that were recovered, and no others.
+    fn rewrite_last(&mut self, file: &File, recovered: &Recovered) -> Result<(), LedgerError> {
+        let mut file = file;
+        file.seek(SeekFrom::Start(0)).map_err(|source| LedgerError::io("read", &self.path, source))?;
+        let mut kept = recovered.transitions.iter().map(|(sequence, _)| *sequence).peekable();
+        self.rewrite(|out| {
+            let copied = read::each_line(file, |line| {
+                let sequence = line.strip_suffix(b"\n").and_then(|line| format::sequence(line).ok());
+                if sequence.is_some() && sequence.as_ref() == kept.peek() {
+                    kept.next();
+                    out.write_all(line)?;
+                }
+                Ok(())
+            });
+            copied.map_err(|failed| match failed {
+                Failed::Io(error) => error,
+                Failed::Newer(_) => io::ErrorKind::InvalidData.into(),
+            })
+        })
+    }
+
+    fn told_aside(&self, aside: &Aside) -> String {
+        format!(
             "{} bytes of {} could not be read (a write that was cut off, or a damaged disk) and are kept in {}; the decision in force is the last whole line",
-            damaged.len(),
+            aside.bytes,
             self.path.display(),
-            aside.display(),
-        ));
-        Ok(())
+            aside.path.display(),
+        )
     }
 
     /// Replaces the whole file, so that a crash leaves the old one or the new one.
-    fn rewrite(&mut self, text: &[u8]) -> Result<(), LedgerError> {
+    fn rewrite(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), LedgerError> {
         let next = self.path.with_extension("jsonl.new");
         let replaced = (|| {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
-            file.write_all(text)?;
+            let _ = fs::remove_file(&next);
+            let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&next)?;
+            let mut out = BufWriter::new(&file);
+            write(&mut out)?;
+            out.flush()?;
+            drop(out);
             file.sync_all()?;
             fs::rename(&next, &self.path)?;
-            self.dir.sync_all()
+            self.dir.sync_all()?;
+            let length = file.metadata()?.len();
+            Ok((file, length))
         })();
-        replaced.map_err(|source| LedgerError::io("rewrite", &self.path, source))?;
-        self.file = None;
-        self.length = text.len() as u64;
+        let (file, length) = replaced.map_err(|source| LedgerError::io("rewrite", &self.path, source))?;
+        self.file = Some(file);
+        self.length = length;
         Ok(())
     }
 
-    /// Appends one line, and returns its sequence number when it is on disk.
+    /// Appends one line, and returns its sequence number when it is on disk, in the file that a restart will read.
     pub(super) fn append(&mut self, transition: &Transition) -> Result<u64, LedgerError> {
         let sequence = self.next_sequence;
         let line = format::write(sequence, transition, self.head.as_deref());
+        if !self.restore_if_lost(line.as_bytes())? {
+            self.append_to_file(line.as_bytes())?;
+            let length = self.length + line.len() as u64;
+            // Whoever took the file away in the meantime took the line with it.
+            let loss = self.loss_at(length, Some(line.as_bytes()));
+            match loss.map_err(|source| LedgerError::io("look at", &self.path, source))? {
+                None => self.length = length,
+                Some(loss) => self.restore(loss, line.as_bytes())?,
+            }
+        }
+        let _ = self.tell(true, None);
+        self.lines += 1;
+        self.next_sequence += 1;
+        self.head = Some(format::digest(line.trim_ascii_end().as_bytes()));
+        self.tail.push(line.into_bytes());
+        if self.lines > self.compact_above {
+            self.compact();
+        }
+        Ok(sequence)
+    }
+
+    fn append_to_file(&mut self, line: &[u8]) -> Result<(), LedgerError> {
         if self.file.is_none() {
             self.file = Some(self.open_for_append().map_err(|source| LedgerError::io("open", &self.path, source))?);
         }
         let file = self.file.as_mut().expect("just opened");
-        let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
+        let written = file.write_all(line).and_then(|()| file.sync_data());
         if let Err(source) = written {
             // Half a line must not stand before the next one.
             if file.set_len(self.length).and_then(|()| file.sync_data()).is_err() {
@@ -216,10 +339,29 @@ impl LedgerFile {
             }
             return Err(LedgerError::io("write", &self.path, source));
         }
-        self.length += line.len() as u64;
-        self.next_sequence += 1;
-        self.head = Some(format::digest(line.trim_ascii_end().as_bytes()));
-        Ok(sequence)
+        Ok(())
+    }
+
+    /// Drops old lines while the process runs. A failure costs space only; it is tried again some lines later.
+    fn compact(&mut self) {
+        let Some(file) = &self.file else { return };
+        let found = read::last_lines(file, KEEP, WINDOW, |_| Ok(())).map_err(|failed| failed_at(&self.path, failed));
+        let compacted = found.and_then(|found| {
+            let lines = found.lines;
+            self.rewrite(|out| lines.iter().try_for_each(|(_, line)| out.write_all(line)))?;
+            Ok(lines.len())
+        });
+        let path = self.path.display();
+        match compacted {
+            Ok(lines) => {
+                tracing::info!(%path, before = self.lines, lines, "Ledger compacted");
+                (self.lines, self.compact_above) = (lines, COMPACT_RUNNING_ABOVE);
+            }
+            Err(error) => {
+                tracing::warn!(%path, %error, "Ledger not compacted");
+                self.compact_above = self.lines + KEEP;
+            }
+        }
     }
 
     /// Reads the whole file again and holds its chain together, also with what was written last.
@@ -233,13 +375,16 @@ impl LedgerFile {
 
     fn open_for_append(&mut self) -> io::Result<File> {
         let new = !self.path.exists();
-        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)?;
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let mut options = OpenOptions::new();
+        let options = options.read(true).append(true).create(true).mode(0o600).custom_flags(flags);
+        let mut file = options.open(&self.path)?;
         if new {
             self.dir.sync_all()?;
             self.length = 0;
         }
         if !file.metadata()?.is_file() {
-            return Ok(file);
+            return Err(io::Error::other("is not a regular file; move it away"));
         }
         // Whatever an earlier failure left behind the last whole line goes first.
         let length = file.seek(SeekFrom::End(0))?;
@@ -258,6 +403,13 @@ impl LedgerFile {
             self.length += 1;
         }
         Ok(file)
+    }
+}
+
+pub(super) fn failed_at(path: &Path, failed: Failed) -> LedgerError {
+    match failed {
+        Failed::Io(source) => LedgerError::io("read", path, source),
+        Failed::Newer(version) => LedgerError::Newer { path: path.to_owned(), version },
     }
 }
 

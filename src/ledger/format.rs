@@ -61,8 +61,8 @@ pub(super) fn write(sequence: u64, transition: &Transition, prev: Option<&str>) 
     format!("{BEFORE_CRC}{:08x}{BEFORE_ENTRY}{entry}}}\n", crc32fast::hash(entry.as_bytes()))
 }
 
-/// Reads a line, without its line end.
-pub(super) fn read(line: &[u8]) -> Result<Line, Unreadable> {
+/// The entry of a line that is as it was written.
+fn entry_of(line: &[u8]) -> Result<&[u8], Unreadable> {
     let whole = (|| {
         let rest = line.strip_prefix(BEFORE_CRC.as_bytes())?;
         let (crc, rest) = rest.split_at_checked(8)?;
@@ -70,7 +70,32 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Unreadable> {
         let entry = rest.strip_prefix(BEFORE_ENTRY.as_bytes())?.strip_suffix(b"}")?;
         (crc32fast::hash(entry) == crc).then_some(entry)
     })();
-    let entry = whole.ok_or(Unreadable::Damaged)?;
+    whole.ok_or(Unreadable::Damaged)
+}
+
+/// The sequence number of a line that is as it was written; the rest of the line is not read.
+pub(super) fn sequence(line: &[u8]) -> Result<u64, Unreadable> {
+    let entry = entry_of(line)?;
+    let Numbers { v, seq } = match numbers(entry) {
+        Some(numbers) => numbers,
+        None => serde_json::from_slice(entry).map_err(|_| Unreadable::Damaged)?,
+    };
+    if v > VERSION { Err(Unreadable::Newer(v)) } else { Ok(seq) }
+}
+
+/// `{"v":3,"seq":41,`: as this program begins every entry.
+fn numbers(entry: &[u8]) -> Option<Numbers> {
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
+    let rest = entry.strip_prefix(b"{\"v\":")?;
+    let (v, rest) = rest.split_at(rest.iter().position(|byte| *byte == b',')?);
+    let rest = rest.strip_prefix(b",\"seq\":")?;
+    let (seq, _) = rest.split_at(rest.iter().position(|byte| *byte == b',')?);
+    Some(Numbers { v: u32::try_from(number(v)?).ok()?, seq: number(seq)? })
+}
+
+/// Reads a line, without its line end.
+pub(super) fn read(line: &[u8]) -> Result<Line, Unreadable> {
+    let entry = entry_of(line)?;
     let version: Version = serde_json::from_slice(entry).map_err(|_| Unreadable::Damaged)?;
     if version.v > VERSION {
         return Err(Unreadable::Newer(version.v));
@@ -82,6 +107,12 @@ pub(super) fn read(line: &[u8]) -> Result<Line, Unreadable> {
 #[derive(Deserialize)]
 struct Version {
     v: u32,
+}
+
+#[derive(Deserialize)]
+struct Numbers {
+    v: u32,
+    seq: u64,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -225,21 +225,108 @@ fn a_second_process_is_refused_with_the_number_of_the_first() {
 }
 
 #[test]
-fn a_disk_without_space_refuses_by_name_and_takes_the_next_line_when_there_is_some() {
-    let dir = with_lines(1);
+fn whatever_stands_in_the_place_of_the_ledger_is_set_aside_and_every_line_is_written_anew() {
+    let dir = with_lines(3);
     let path = dir.path().join("ledger.jsonl");
-    let kept = fs::read(&path).expect("reads");
-    let (mut file, _) = LedgerFile::open(dir.path()).expect("opens");
-    // A device that is always full, in the ledger's place.
-    fs::rename(&path, dir.path().join("kept")).expect("renames");
-    std::os::unix::fs::symlink("/dev/full", &path).expect("links");
-    let refused = file.append(&transition(2)).expect_err("is full").to_string();
-    assert!(refused.contains("ledger.jsonl") && refused.contains("space"), "{refused}");
-    fs::remove_file(&path).expect("removes");
-    fs::write(&path, &kept).expect("writes");
-    file.append(&transition(3)).expect("there is space again");
+    let older = fs::read(&path).expect("reads");
+    let mut next = 4;
+    let losses: [(&str, &dyn Fn()); 7] = [
+        ("removed", &|| fs::remove_file(&path).expect("removes")),
+        ("moved away", &|| fs::rename(&path, dir.path().join("elsewhere")).expect("renames")),
+        ("an older copy by rename", &|| {
+            fs::write(dir.path().join("copy"), &older).expect("writes");
+            fs::rename(dir.path().join("copy"), &path).expect("renames");
+        }),
+        ("an older copy in place", &|| fs::write(&path, &older).expect("writes")),
+        ("emptied", &|| fs::write(&path, "").expect("writes")),
+        ("a last line that was changed", &|| {
+            let mut text = fs::read(&path).expect("reads");
+            let at = text.len() - 9;
+            text[at] ^= 1;
+            fs::write(&path, text).expect("writes");
+        }),
+        ("a device", &|| {
+            fs::remove_file(&path).expect("removes");
+            std::os::unix::fs::symlink("/dev/full", &path).expect("links");
+        }),
+    ];
+    for (what, lose) in losses {
+        let (mut file, _) = LedgerFile::open(dir.path()).expect("opens");
+        file.append(&transition(next)).expect("appends");
+        lose();
+        file.append(&transition(next + 1)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        file.append(&transition(next + 2)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        next += 3;
+        let condition = file.condition().lock().expect("no panic").clone();
+        assert_eq!((condition.whole, condition.rewritten), (true, 1), "{what}: {condition:?}");
+        let found = verify(&path).expect("reads");
+        assert_eq!((found.lines, found.first, found.breaks.as_slice()), (next - 1, 1, &[][..]), "{what}");
+        drop(file);
+        assert_eq!(generations(dir.path()), ((1..next).collect(), 0), "{what}");
+    }
+}
+
+#[test]
+fn a_state_directory_that_was_removed_or_replaced_is_made_again_and_locked() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let dir = parent.path().join("state");
+    for replaced in [false, true] {
+        let (mut file, _) = LedgerFile::open(&dir).expect("opens");
+        file.append(&transition(1)).expect("appends");
+        fs::rename(&dir, parent.path().join(format!("old-{replaced}"))).expect("renames");
+        if replaced {
+            fs::create_dir(&dir).expect("makes");
+        }
+        file.look();
+        assert!(file.condition().lock().expect("no panic").whole);
+        assert_eq!(verify(&dir.join("ledger.jsonl")).expect("reads").breaks, [""; 0]);
+        file.append(&transition(2)).expect("appends");
+        assert!(Ledger::open(&dir).expect_err("is locked").to_string().contains("in use"));
+        drop(file);
+        assert_eq!(generations(&dir), (vec![1, 2], 0));
+        fs::remove_dir_all(&dir).expect("removes");
+    }
+}
+
+#[test]
+fn a_directory_that_another_process_has_taken_is_not_written() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let dir = parent.path().join("state");
+    let (mut file, _) = LedgerFile::open(&dir).expect("opens");
+    file.append(&transition(1)).expect("appends");
+    fs::rename(&dir, parent.path().join("old")).expect("renames");
+    let (other, _) = Ledger::open(&dir).expect("the name is free");
+    let refused = file.append(&transition(2)).expect_err("is taken").to_string();
+    assert!(refused.contains("in use"), "{refused}");
+    assert!(!file.condition().lock().expect("no panic").whole);
+    drop(other);
+    file.append(&transition(3)).expect("it is free again");
     drop(file);
-    assert_eq!(generations(dir.path()), (vec![1, 3], 0));
+    assert_eq!(generations(&dir), (vec![1, 3], 0));
+}
+
+#[test]
+fn a_ledger_gets_shorter_while_the_process_runs_and_its_chain_holds() {
+    let dir = with_lines(0);
+    let path = dir.path().join("ledger.jsonl");
+    let (mut text, mut head) = (String::new(), None);
+    for sequence in 1..=1_200 {
+        let line = format::write(sequence, &transition(sequence), head.as_deref());
+        head = Some(format::digest(line.trim_ascii_end().as_bytes()));
+        text.push_str(&line);
+    }
+    fs::write(&path, &text).expect("writes");
+    let (mut file, recovered) = LedgerFile::open(dir.path()).expect("opens");
+    assert_eq!(recovered.transitions.len(), 1_200);
+    file.compact_when_longer_than(1_202);
+    for generation in 1_201..=1_204 {
+        file.append(&transition(generation)).expect("appends");
+    }
+    let found = file.verify().expect("reads");
+    assert_eq!((found.lines, found.last, found.breaks.as_slice()), (1_001, 1_204, &[][..]));
+    drop(file);
+    let (left, warnings) = generations(dir.path());
+    assert_eq!((left.len(), left.last().copied(), warnings), (1_001, Some(1_204), 0));
 }
 
 #[test]

@@ -3,11 +3,11 @@
 //! Who can write the file can also write all of it anew, with digests that fit. Against that the digest of the last line
 //! is told ([`Verified::head`]), to be kept elsewhere; and a running process knows what it wrote last.
 
-use std::fs;
 use std::path::Path;
 
-use crate::ledger::file::LedgerError;
+use crate::ledger::file::{LedgerError, failed_at};
 use crate::ledger::format::{self, Unreadable};
+use crate::ledger::read::{self, Failed};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,41 +26,54 @@ pub struct Verified {
 
 /// Reads a ledger and holds its chain together.
 pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
-    let bytes = fs::read(path).map_err(|source| LedgerError::io("read", path, source))?;
+    let file = read::open(path).map_err(|source| LedgerError::io("read", path, source))?;
     let mut found = Verified::default();
     let mut chained = false;
-    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let place = index + 1;
+    let mut place = 0_u64;
+    let mut breaks = Vec::new();
+    let read = read::each_line(file, |line| {
+        place += 1;
         let Some(line) = line.strip_suffix(b"\n") else {
-            found.breaks.push(format!("line {place} is not whole"));
-            continue;
+            tell(&mut breaks, format!("line {place} is not whole"));
+            return Ok(());
         };
         let read = match format::read(line) {
             Ok(read) => read,
             Err(Unreadable::Damaged) => {
-                found.breaks.push(format!("line {place} was changed or damaged"));
-                continue;
+                tell(&mut breaks, format!("line {place} was changed or damaged"));
+                return Ok(());
             }
-            Err(Unreadable::Newer(version)) => {
-                return Err(LedgerError::Newer { path: path.to_owned(), version });
-            }
+            Err(Unreadable::Newer(version)) => return Err(Failed::Newer(version)),
         };
         let (sequence, before) = (read.sequence, found.last);
         if found.lines == 0 {
             found.first = sequence;
         } else if sequence != before + 1 {
-            found.breaks.push(format!("line {place} has number {sequence}, and the one before it {before}"));
+            tell(&mut breaks, format!("line {place} has number {sequence}, and the one before it {before}"));
         } else if read.prev.is_none() && (chained || read.chained) {
-            found.breaks.push(format!("number {sequence} does not say what it follows, so it was changed"));
+            tell(&mut breaks, format!("number {sequence} does not say what it follows, so it was changed"));
         } else if read.prev.is_some() && read.prev != found.head {
-            found.breaks.push(format!(
-                "number {before}, or what stood behind it, was changed: number {sequence} does not follow it"
-            ));
+            tell(
+                &mut breaks,
+                format!("number {before}, or what stood behind it, was changed: number {sequence} does not follow it"),
+            );
         }
         chained |= read.prev.is_some();
         found.lines += 1;
         found.last = sequence;
         found.head = Some(format::digest(line));
-    }
+        Ok(())
+    });
+    read.map_err(|failed| failed_at(path, failed))?;
+    found.breaks = breaks;
     Ok(found)
+}
+
+/// More than so many breaks say nothing new.
+const BREAKS: usize = 1_000;
+
+fn tell(breaks: &mut Vec<String>, what: String) {
+    if breaks.len() < BREAKS {
+        breaks.push(what);
+    }
 }

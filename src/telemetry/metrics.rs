@@ -30,6 +30,10 @@ pub struct Facts {
     pub stores: Vec<StoreFacts>,
     /// The decision in force is on disk.
     pub durable: bool,
+    /// How often the ledger was written anew because another program removed or replaced it.
+    pub ledger_rewritten: u64,
+    /// Files that can't be used now.
+    pub unusable_files: usize,
     /// `steady`, `canary`, `baking`, `gating`, `holding` or `committing`.
     pub phase: &'static str,
     /// That the release on its way is worse, as odds to one: errors, latency, 4xx, clients that left, CPU.
@@ -228,6 +232,10 @@ fn decisions(page: &mut Page, facts: &Facts, tallies: &Tallies) {
     page.gauge("cutover_rollback_safe", help).sample(&[], facts.rollback_safe);
     stores(page, &facts.stores);
     page.gauge("cutover_durable", "Whether the decision in force is on disk.").sample(&[], u8::from(facts.durable));
+    page.counter("cutover_ledger_rewrites_total", "How often a removed or replaced ledger was written anew.")
+        .sample(&[], facts.ledger_rewritten);
+    page.gauge("cutover_unusable_files", "Files that the configuration names and that can't be used now.")
+        .sample(&[], facts.unusable_files);
     let mut phase = page.gauge("cutover_phase", "What the decision core is doing.");
     for name in PHASES {
         phase.sample(&[("phase", name)], u8::from(name == facts.phase));

@@ -1,5 +1,7 @@
 //! What was answered is in force after `kill -9`; and what a disk that can't be written costs.
 
+mod lost;
+
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};

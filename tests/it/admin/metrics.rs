@@ -167,6 +167,8 @@ async fn every_series_of_the_contract_is_there_before_anything_happened() {
         ("cutover_rollback_possible", 0.0),
         ("cutover_rollback_safe", -1.0),
         ("cutover_durable", 1.0),
+        ("cutover_ledger_rewrites_total", 0.0),
+        ("cutover_unusable_files", 0.0),
         ("cutover_drain_seconds_count", 0.0),
         ("cutover_drain_seconds_sum", 0.0),
         ("cutover_open_connections{listener=\"http\"}", 0.0),
