@@ -195,7 +195,7 @@ impl Started {
         let admin = admin.map_err(Error::io("could not listen on listen.admin"))?;
         let log = &config.log;
         let access_log = AccessLogWriter::start(&log.access, log.format, log.redact_query);
-        let access_log = Arc::new(access_log.map_err(Error::io("could not start the access log (log.access)"))?);
+        let access_log = Arc::new(access_log.map_err(Error::io("could not start the writer of the access log"))?);
         plane.start(&access_log).map_err(Error::io("could not start the workers"))?;
         plane.set_ready(true);
         tracing::info!(
@@ -250,7 +250,9 @@ impl Started {
                 () = &mut stop => break,
                 signal = next(&mut signals) => match signal {
                     Signal::Stop => break,
-                    Signal::Reload => reload(&handle, &access_log).await,
+                    Signal::Reload => reload(&handle, &access_log),
+                    Signal::Reopen => reopen(&access_log),
+                    Signal::Upgrade => not_upgraded(),
                 },
             }
         }
@@ -271,7 +273,7 @@ impl Started {
         };
         tokio::select! {
             () = graceful => tracing::info!("Stopped; nothing is left under way."),
-            () = again(&mut signals) => tracing::warn!("Stopped at once by a second signal."),
+            () = again(&mut signals, &access_log) => tracing::warn!("Stopped at once by a second signal."),
         }
         let _ = end_admin.send(());
         let _ = end_control.send(());
@@ -316,16 +318,36 @@ async fn next(signals: &mut Option<Signals>) -> Signal {
 }
 
 /// The next signal that says stop.
-async fn again(signals: &mut Option<Signals>) {
-    while next(signals).await != Signal::Stop {}
+async fn again(signals: &mut Option<Signals>, access_log: &AccessLogWriter) {
+    loop {
+        match next(signals).await {
+            Signal::Stop => return,
+            Signal::Reload | Signal::Reopen => reopen(access_log),
+            Signal::Upgrade => not_upgraded(),
+        }
+    }
 }
 
-async fn reload(handle: &ControllerHandle, access_log: &AccessLogWriter) {
-    if let Err(error) = access_log.reopen() {
-        tracing::error!(%error, "The access log goes on in the old file.");
-    }
-    // What came of it is logged where it is carried out.
-    let _ = handle.ask(Request::Reload).await;
+/// Nobody waits for it: a file that hangs must not keep the next signal from being heard.
+fn reload(handle: &ControllerHandle, access_log: &AccessLogWriter) {
+    reopen(access_log);
+    let handle = handle.clone();
+    tokio::spawn(async move {
+        // What came of it is logged where it is carried out.
+        let _ = handle.ask(Request::Reload).await;
+    });
+}
+
+fn reopen(access_log: &AccessLogWriter) {
+    access_log.reopen();
+    tracing::info!("Access log opened again");
+}
+
+fn not_upgraded() {
+    tracing::warn!(
+        "USR2 changes nothing: an upgrade without a restart is not supported yet. \
+         To upgrade, replace the binary and restart the service"
+    );
 }
 
 /// The configuration file where none is named.

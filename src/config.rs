@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustix::fs::{Mode, OFlags};
 
 pub use crate::config::drain::{DrainConfig, Streams};
 use crate::config::error::{ConfigError, Diagnostic};
@@ -134,13 +135,14 @@ fn read(path: &Path) -> Result<String, String> {
 /// The content of a file, or why there is none.
 fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     let reason = |error: std::io::Error| format!("can't be read: {error}");
-    // Looked at first, because opening a pipe would wait for somebody to write into it.
-    let metadata = std::fs::metadata(path).map_err(reason)?;
-    if !metadata.is_file() {
+    // Opening a pipe would else wait for a process that writes into it.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty());
+    let file = std::fs::File::from(opened.map_err(|errno| reason(errno.into()))?);
+    if !file.metadata().map_err(reason)?.is_file() {
         return Err("is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(reason)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(reason)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err("is larger than 4 MiB, the most that is read".to_owned());

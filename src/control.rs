@@ -14,7 +14,7 @@ mod schema;
 mod status;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -45,6 +45,7 @@ use crate::ledger::{Ledger, Recovered, ticks};
 use crate::notify::Alarm;
 use crate::proxy::first_write::FirstWriteSeen;
 use crate::proxy::live::{Drain, Publisher};
+use crate::proxy::trust::Trust;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Tallies;
 use crate::tls::TlsError;
@@ -92,7 +93,8 @@ enum Input {
     Probed(RoundId, Color, Vec<Reading>, Vec<(u64, Probed)>),
     Drain(Event),
     Drained(u64, Drained),
-    File(FileEvent),
+    /// What happened to the file; with an edit, what it needs of TLS.
+    File(FileEvent, Option<Result<Trust, Vec<TlsError>>>),
     Certificates(bool, Vec<TlsError>),
     SchemaRead(Vec<Reading>),
     Cpu(PerColor<u64>, analysis::Reading),
@@ -185,9 +187,22 @@ impl Controller {
         let (news, _) = broadcast::channel(256);
         let tokens = watch::Sender::new(Arc::from(parts.config.admin.tokens.clone()));
         let file_inputs = inputs.clone();
+        let trust = Mutex::new(parts.publisher.trusted().clone());
         let watch = Watch::start(parts.path.clone(), parts.text, Arc::clone(&parts.config), POLL, move |event| {
+            // Certificates are read on this thread: a file system that hangs must not hold up the controller.
+            let trust = match &event {
+                FileEvent::Edited(config) => {
+                    let mut trust = trust.lock().unwrap_or_else(PoisonError::into_inner);
+                    let loaded = trust.load(config);
+                    if let Ok(loaded) = &loaded {
+                        *trust = loaded.clone();
+                    }
+                    Some(loaded)
+                }
+                FileEvent::Invalid(_) | FileEvent::Restored | FileEvent::WroteBack(_) => None,
+            };
             // Nobody listens any more when the process ends.
-            let _ = file_inputs.send(Input::File(event));
+            let _ = file_inputs.send(Input::File(event, trust));
         })?;
         let first_writes = parts.publisher.first_writes().expect("nobody else listens");
         let mut history = History::default();
@@ -342,7 +357,7 @@ impl Controller {
             }
             Input::Drain(event) => self.handle(event),
             Input::Drained(number, drained) => self.drained(number, drained),
-            Input::File(event) => self.file_event(event),
+            Input::File(event, trust) => self.file_event(event, trust),
             Input::SchemaRead(readings) => {
                 self.reading_schema = false;
                 self.handle(Event::SchemaRead(readings));
@@ -419,13 +434,16 @@ impl Controller {
         }
     }
 
-    fn file_event(&mut self, event: FileEvent) {
+    fn file_event(&mut self, event: FileEvent, trust: Option<Result<Trust, Vec<TlsError>>>) {
         match event {
             FileEvent::Edited(config) => {
-                match self.publisher.trusted().load(&config) {
-                    Ok(trust) => self.publisher.trust(trust),
+                match trust {
+                    Some(Ok(trust)) => self.publisher.trust(trust),
                     // It was valid a moment ago: its files have changed since.
-                    Err(errors) => return self.file_event(FileEvent::Invalid(unusable(&self.path, &errors))),
+                    Some(Err(errors)) => {
+                        return self.file_event(FileEvent::Invalid(unusable(&self.path, &errors)), None);
+                    }
+                    None => {}
                 }
                 self.certificate_errors.clear();
                 let changes = self.config.differences(&config).join("; ");
@@ -443,9 +461,7 @@ impl Controller {
                 self.notices.configure(&self.config, &self.history);
                 self.tokens.send_replace(Arc::from(self.config.admin.tokens.clone()));
                 let log = &self.config.log;
-                if let Err(error) = self.access_log.retarget(&log.access, log.format, log.redact_query) {
-                    tracing::error!(%error, "The access log goes on as before.");
-                }
+                self.access_log.retarget(&log.access, log.format, log.redact_query);
                 tracing::info!(path = %self.path.display(), changes, "The configuration was read and is in force.");
                 let _ = self.news.send(News::Reloaded(None));
                 self.handle(Event::Configured(configured(&self.config, &self.path)));

@@ -146,52 +146,30 @@ impl Notifier {
 
     fn start(&self, config: &NotifyConfig, lines: &[Line], at_start: bool) -> Handle {
         let path = cursor::path(&self.dir, &config.name);
-        let newest = lines.last().map_or(0, |(sequence, _)| *sequence);
-        let (memory, stored) = match cursor::load(&path) {
-            Found::Memory(memory) => (memory.clone(), Some(memory)),
-            // It is told what happens from now on.
-            Found::Nothing => {
-                let memory = Memory { cursor: Cursor { sequence: newest, ..Cursor::default() }, gone: None };
-                let stored = at_start && store_now(&path, &memory);
-                (memory.clone(), stored.then_some(memory))
-            }
-            Found::Damaged(error) => {
-                let sink = &config.name;
-                tracing::error!(
-                    sink,
-                    error,
-                    "How far the notices came can't be read; those of the last day are sent again."
-                );
-                let now = SystemTime::now();
-                let old = |line: &&Line| now.duration_since(line.1.at).unwrap_or_default() >= GIVE_UP;
-                let sequence = lines.iter().take_while(old).last().map_or(0, |(sequence, _)| *sequence);
-                (Memory { cursor: Cursor { sequence, ..Cursor::default() }, gone: None }, None)
-            }
-        };
         let (orders, inbox) = mpsc::unbounded_channel();
         let (status, shown) = watch::channel(SinkStatus::default());
-        let sink = Sink {
-            config: config.clone(),
-            queue: Queue::new(config.retry.clone(), memory.cursor.clone()),
-            gone: memory.gone,
-            stored,
-            path,
-            orders: inbox,
-            status,
-            alarms: self.alarms.clone(),
-        };
-        for (index, (sequence, transition)) in lines.iter().enumerate() {
-            if memory.cursor.has(*sequence) {
-                continue;
-            }
-            let served_since = served_since(transition, lines[..index].iter().rev());
-            let moment = Moment { served_since, ..Moment::default() };
-            if let Some(notice) = self.teller.transition(transition, &moment) {
-                let _ = orders.send(Order::Tell(Arc::new(notice), Record::Line(*sequence)));
-            }
-        }
-        tokio::spawn(sink.run());
-        Handle { config: config.clone(), orders, status: shown }
+        let (alarms, teller, lines) = (self.alarms.clone(), Teller::new(self.service.clone()), lines.to_vec());
+        let found = at_start.then(|| remembered(&path, &config.name, &lines, true));
+        let handle = Handle { config: config.clone(), orders, status: shown };
+        let config = config.clone();
+        tokio::spawn(async move {
+            let ((memory, stored), lines) = match found {
+                Some(found) => (found, lines),
+                // The disk may hang, and the controller must not wait for it.
+                None => {
+                    let (path, name) = (path.clone(), config.name.clone());
+                    let read = tokio::task::spawn_blocking(move || (remembered(&path, &name, &lines, false), lines));
+                    let Ok(read) = read.await else { return };
+                    read
+                }
+            };
+            let missed = missed(&teller, &lines, &memory.cursor);
+            drop(lines);
+            let queue = Queue::new(config.retry.clone(), memory.cursor.clone());
+            let sink = Sink { config, queue, gone: memory.gone, stored, path, orders: inbox, status, alarms };
+            sink.run(missed).await;
+        });
+        handle
     }
 
     /// Hands a notice to every sink, and comes back at once.
@@ -257,6 +235,47 @@ impl Notifier {
             all
         })
     }
+}
+
+/// How far a sink came, and what of that is on disk. Blocks as long as the disk does.
+fn remembered(path: &std::path::Path, sink: &str, lines: &[Line], at_start: bool) -> (Memory, Option<Memory>) {
+    match cursor::load(path) {
+        Found::Memory(memory) => (memory.clone(), Some(memory)),
+        // It is told what happens from now on.
+        Found::Nothing => {
+            let sequence = lines.last().map_or(0, |(sequence, _)| *sequence);
+            let memory = Memory { cursor: Cursor { sequence, ..Cursor::default() }, gone: None };
+            let stored = at_start && store_now(path, &memory);
+            (memory.clone(), stored.then_some(memory))
+        }
+        Found::Damaged(error) => {
+            tracing::error!(
+                sink,
+                error,
+                "How far the notices came can't be read; those of the last day are sent again."
+            );
+            let now = SystemTime::now();
+            let old = |line: &&Line| now.duration_since(line.1.at).unwrap_or_default() >= GIVE_UP;
+            let sequence = lines.iter().take_while(old).last().map_or(0, |(sequence, _)| *sequence);
+            (Memory { cursor: Cursor { sequence, ..Cursor::default() }, gone: None }, None)
+        }
+    }
+}
+
+/// What a sink did not get to.
+fn missed(teller: &Teller, lines: &[Line], cursor: &Cursor) -> Vec<Order> {
+    let mut orders = Vec::new();
+    for (index, (sequence, transition)) in lines.iter().enumerate() {
+        if cursor.has(*sequence) {
+            continue;
+        }
+        let served_since = served_since(transition, lines[..index].iter().rev());
+        let moment = Moment { served_since, ..Moment::default() };
+        if let Some(notice) = teller.transition(transition, &moment) {
+            orders.push(Order::Tell(Arc::new(notice), Record::Line(*sequence)));
+        }
+    }
+    orders
 }
 
 /// Writes the first memory of a sink, and says whether the disk took it in time.

@@ -22,6 +22,8 @@ use crate::notify::{Alarm, SinkStatus, Tried, slack, webhook};
 
 /// After a write of the memory that failed.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
+/// How long a sink waits for a file outside of an attempt.
+const FILE_PATIENCE: Duration = Duration::from_secs(5);
 /// A test waits for a receiver that asks for patience no longer than this.
 const TEST_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -54,7 +56,11 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) async fn run(mut self) {
+    /// `missed`: what comes before every other order.
+    pub(super) async fn run(mut self, missed: Vec<Order>) {
+        for order in missed {
+            self.obey(order).await;
+        }
         let mut under_way: Option<(EventId, Attempt)> = None;
         let mut storing: Option<JoinHandle<(Memory, std::io::Result<()>)>> = None;
         let mut store_at = Instant::now();
@@ -229,11 +235,12 @@ async fn attempt(config: NotifyConfig, notice: Arc<Notice>, record: Record) -> (
     // Read for each attempt, so that secrets are rotated by replacing their files; beside the loop, so that a file
     // system that hangs holds up nothing else.
     let sources = config.clone();
-    let read = tokio::task::spawn_blocking(move || secrets(&sources)).await;
-    let (url, address, keys) = match read {
-        Ok(Ok(read)) => read,
-        Ok(Err(why)) => return (Outcome::failed(why), None),
-        Err(_) => return (Outcome::failed("the secrets could not be read"), None),
+    let read = tokio::task::spawn_blocking(move || secrets(&sources));
+    let (url, address, keys) = match tokio::time::timeout(config.timeout, read).await {
+        Ok(Ok(Ok(read))) => read,
+        Ok(Ok(Err(why))) => return (Outcome::failed(why), None),
+        Err(_) => return (Outcome::failed("the files of the secrets gave no answer in time"), None),
+        Ok(Err(_)) => return (Outcome::failed("the secrets could not be read"), None),
     };
     let (body, headers) = match &config.kind {
         NotifyKind::Slack => (slack::render(&notice, record != Record::Unwritten), Vec::new()),
@@ -271,7 +278,8 @@ fn secrets(config: &NotifyConfig) -> Result<Secrets, String> {
 
 async fn fingerprint(source: &Source) -> Option<String> {
     let source = source.clone();
-    let text = tokio::task::spawn_blocking(move || source.read()).await.ok()?.ok()?;
+    let read = tokio::task::spawn_blocking(move || source.read());
+    let text = tokio::time::timeout(FILE_PATIENCE, read).await.ok()?.ok()?.ok()?;
     Some(hashed(&text))
 }
 

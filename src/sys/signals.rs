@@ -7,10 +7,14 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 /// What the process was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// `TERM` or `INT`: end gracefully; the second one: end.
+    /// `TERM`, `INT` or `QUIT`: end gracefully; the second one: end.
     Stop,
     /// `HUP`: read the configuration again, open the log again.
     Reload,
+    /// `USR1`: open the log again.
+    Reopen,
+    /// `USR2`: hand over to a new binary.
+    Upgrade,
 }
 
 /// The signals of this process from now on.
@@ -18,7 +22,10 @@ pub enum Signal {
 pub struct Signals {
     term: Stream,
     interrupt: Stream,
+    quit: Stream,
     hangup: Stream,
+    user1: Stream,
+    user2: Stream,
     /// Never looked at. That it is taken makes a file beyond the process's size limit an error of the write, like a
     /// full disk, instead of the end of the process.
     _file_size: Stream,
@@ -30,7 +37,10 @@ impl Signals {
         Ok(Signals {
             term: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
             _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
@@ -40,7 +50,10 @@ impl Signals {
         tokio::select! {
             _ = self.term.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.quit.recv() => Signal::Stop,
             _ = self.hangup.recv() => Signal::Reload,
+            _ = self.user1.recv() => Signal::Reopen,
+            _ = self.user2.recv() => Signal::Upgrade,
         }
     }
 }

@@ -2,15 +2,14 @@
 //!
 //! A worker formats the line into a buffer of its own and hands full buffers, or every 100 ms what there is, to one
 //! writer thread through a bounded queue. When the writer can't keep up (a pipe that nobody reads, a slow disk) buffers
-//! are dropped and their lines counted; no request ever waits for its line.
+//! are dropped and their lines counted; no request ever waits for its line. The writer thread also opens the file, so
+//! that a path that hangs holds up nobody else.
 
 mod line;
+mod output;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,11 +18,14 @@ use std::time::Duration;
 
 use crate::config::{AccessLog, LogFormat};
 use crate::telemetry::access_log::line::Clock;
+use crate::telemetry::access_log::output::Output;
 
 /// A buffer is handed on when it holds so much.
 const FULL: usize = 32 * 1024;
 /// So many buffers wait for the writer at most: 16 MiB.
 const WAITING: usize = 512;
+/// How long the start waits for the file.
+const FIRST_OPEN: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for the last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
@@ -89,11 +91,16 @@ struct Style {
     text: AtomicBool,
     redact_query: AtomicBool,
     dropped: AtomicU64,
+    /// What the writer opens before it writes the next lines.
+    next: Mutex<Option<AccessLog>>,
+    /// Why lines are dropped, while they are.
+    trouble: Mutex<Option<String>>,
 }
 
 enum Message {
     Lines(Vec<u8>),
-    Target(Box<dyn Write + Send>),
+    /// There is another target.
+    Target,
     End,
 }
 
@@ -102,7 +109,7 @@ enum Message {
 pub struct AccessLogWriter {
     queue: SyncSender<Message>,
     style: Arc<Style>,
-    file: Mutex<Option<PathBuf>>,
+    target: Mutex<AccessLog>,
     thread: Option<JoinHandle<()>>,
     /// Closed when the thread has ended.
     ended: Mutex<Receiver<()>>,
@@ -119,20 +126,23 @@ pub struct AccessLogger {
 }
 
 impl AccessLogWriter {
-    /// Opens the target and starts the thread.
+    /// Starts the thread, which opens the target. Waits for that, but not for long.
     pub fn start(target: &AccessLog, format: LogFormat, redact_query: bool) -> io::Result<AccessLogWriter> {
         let (queue, waiting) = mpsc::sync_channel(WAITING);
         let style = Arc::new(Style::default());
-        let counting = Arc::clone(&style);
+        let shared = Arc::clone(&style);
         let thread = std::thread::Builder::new().name("access-log".to_owned());
         let (running, ended) = mpsc::channel();
+        let (opened, first) = mpsc::channel();
         let work = move || {
-            write(&waiting, &counting);
+            write(&waiting, &shared, opened);
             drop::<mpsc::Sender<()>>(running);
         };
         let thread = Some(thread.spawn(work)?);
-        let writer = AccessLogWriter { queue, style, file: Mutex::new(None), thread, ended: Mutex::new(ended) };
-        writer.retarget(target, format, redact_query)?;
+        let target_now = Mutex::new(target.clone());
+        let writer = AccessLogWriter { queue, style, target: target_now, thread, ended: Mutex::new(ended) };
+        writer.retarget(target, format, redact_query);
+        let _ = first.recv_timeout(FIRST_OPEN);
         Ok(writer)
     }
 
@@ -152,31 +162,34 @@ impl AccessLogWriter {
         self.style.dropped.load(Ordering::Relaxed)
     }
 
-    /// Opens the file again, after a rotation.
-    pub fn reopen(&self) -> io::Result<()> {
-        let path = self.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match path {
-            Some(path) => self.send_target(Box::new(open(&path)?)),
-            None => Ok(()),
-        }
+    /// Why lines are dropped now, if they are.
+    pub fn trouble(&self) -> Option<String> {
+        self.style.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes over another target and style.
-    pub fn retarget(&self, target: &AccessLog, format: LogFormat, redact_query: bool) -> io::Result<()> {
-        let (output, path): (Box<dyn Write + Send>, _) = match target {
-            AccessLog::Stdout => (Box::new(io::stdout()), None),
-            AccessLog::Off => (Box::new(io::sink()), None),
-            AccessLog::File(path) => (Box::new(open(path)?), Some(path.clone())),
-        };
+    /// The target.
+    pub fn target(&self) -> AccessLog {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has the file opened again, after a rotation. Comes back at once.
+    pub fn reopen(&self) {
+        self.hand_over(self.target());
+    }
+
+    /// Takes over another target and style. Comes back at once.
+    pub fn retarget(&self, target: &AccessLog, format: LogFormat, redact_query: bool) {
         self.style.off.store(*target == AccessLog::Off, Ordering::Relaxed);
         self.style.text.store(format == LogFormat::Text, Ordering::Relaxed);
         self.style.redact_query.store(redact_query, Ordering::Relaxed);
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = path;
-        self.send_target(output)
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target.clone();
+        self.hand_over(target.clone());
     }
 
-    fn send_target(&self, output: Box<dyn Write + Send>) -> io::Result<()> {
-        self.queue.try_send(Message::Target(output)).map_err(|_| io::Error::other("the access log's writer is stuck"))
+    fn hand_over(&self, target: AccessLog) {
+        *self.style.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+        // A full queue wakes the writer as well.
+        let _ = self.queue.try_send(Message::Target);
     }
 }
 
@@ -230,29 +243,18 @@ impl AccessLogger {
     }
 }
 
-fn open(path: &std::path::Path) -> io::Result<File> {
-    let opened = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
-    opened.map_err(|error| {
-        io::Error::new(error.kind(), format!("the access log {} can't be opened: {error}", path.display()))
-    })
-}
-
-fn write(waiting: &Receiver<Message>, style: &Style) {
-    let mut output: Box<dyn Write + Send> = Box::new(io::sink());
-    let mut complained = false;
+fn write(waiting: &Receiver<Message>, style: &Style, opened: mpsc::Sender<()>) {
+    let mut output = Output::default();
+    let mut opened = Some(opened);
     while let Ok(message) = waiting.recv() {
+        let next = style.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(next) = next {
+            output.open(next, style);
+            drop(opened.take());
+        }
         match message {
-            Message::Lines(lines) => match output.write_all(&lines).and_then(|()| output.flush()) {
-                Ok(()) => complained = false,
-                Err(error) => {
-                    let count = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
-                    style.dropped.fetch_add(count, Ordering::Relaxed);
-                    if !std::mem::replace(&mut complained, true) {
-                        tracing::warn!(%error, "Access log lines can't be written; they are dropped and counted.");
-                    }
-                }
-            },
-            Message::Target(next) => output = next,
+            Message::Lines(lines) => output.write(&lines, style),
+            Message::Target => {}
             Message::End => return,
         }
     }

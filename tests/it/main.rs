@@ -25,6 +25,7 @@ mod load;
 mod messages;
 mod notices;
 mod own_answers;
+mod pipes;
 mod preview;
 mod proxy;
 mod proxy_protocol;

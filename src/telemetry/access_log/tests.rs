@@ -72,7 +72,7 @@ fn lines_reach_the_file_and_go_on_in_a_new_one_after_a_rotation() {
         std::thread::yield_now();
     }
     std::fs::rename(&path, dir.path().join("access.log.1")).expect("renames");
-    writer.reopen().expect("reopens");
+    writer.reopen();
     logger.log(&entry());
     logger.log(&entry());
     logger.flush();
@@ -92,4 +92,62 @@ fn a_full_disk_costs_lines_and_counts_them() {
     while writer.dropped() < 2 {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_costs_lines_and_holds_nobody_up() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from(0o600)).expect("a pipe");
+    let writer = AccessLogWriter::start(&AccessLog::File(path.clone()), LogFormat::Text, false).expect("starts");
+    let mut logger = writer.logger();
+    logger.log(&entry());
+    logger.flush();
+    while writer.dropped() < 1 {
+        std::thread::yield_now();
+    }
+    assert!(writer.trouble().is_some_and(|reason| reason.contains("no process reads")), "{:?}", writer.trouble());
+    // Somebody who reads gets the lines from then on.
+    let (lines, read) = mpsc::channel();
+    std::thread::spawn(move || {
+        use std::io::BufRead;
+        let pipe = std::fs::File::open(path).expect("opens");
+        for line in std::io::BufReader::new(pipe).lines().map_while(Result::ok) {
+            let _ = lines.send(line);
+        }
+    });
+    let line = loop {
+        writer.reopen();
+        logger.log(&entry());
+        logger.flush();
+        if let Ok(line) = read.recv_timeout(Duration::from_millis(50)) {
+            break line;
+        }
+    };
+    assert!(line.contains("shop.example.com"), "{line}");
+}
+
+#[test]
+fn a_pipe_whose_reader_does_not_read_costs_whole_lines_only() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from(0o600)).expect("a pipe");
+    let reading = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("opens");
+    let writer = AccessLogWriter::start(&AccessLog::File(path), LogFormat::Json, false).expect("starts");
+    let mut logger = writer.logger();
+    while writer.dropped() == 0 {
+        logger.log(&entry());
+    }
+    logger.flush();
+    drop(writer);
+    let mut text = Vec::new();
+    rustix::io::ioctl_fionbio(&reading, true).expect("does not block");
+    let _ = std::io::Read::read_to_end(&mut { reading }, &mut text);
+    let whole = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let mut count = 0;
+    for line in whole {
+        count += 1;
+        serde_json::from_slice::<serde_json::Value>(line).expect("a whole line");
+    }
+    assert!(count > 10, "{count}");
 }
