@@ -28,6 +28,7 @@ mod local;
 pub(crate) mod metering;
 pub mod pool;
 mod preview;
+pub(crate) mod refused;
 mod retry;
 pub mod route;
 mod shield;

@@ -2,9 +2,11 @@
 
 pub mod access_log;
 pub mod exposition;
+pub mod log_rate;
 pub mod meter;
 pub mod metrics;
 mod process_log;
+pub mod refused;
 pub mod routes;
 
 use std::io::{self, IsTerminal};

@@ -199,6 +199,7 @@ impl Controller {
             waiting: self.publisher.waiting(),
             maintenance: view.decision.maintenance,
             open_connections: self.publisher.open_connections(),
+            refused: self.publisher.refused(),
             config_valid: self.config_error.is_none(),
             config_valid_at: self.config_valid_at,
             file_disagrees: view.file.active != view.decision.active,

@@ -1,5 +1,6 @@
 //! One client connection, from accept to close.
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -7,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -16,13 +17,15 @@ use crate::listen::proxy_protocol::{self, Parsed};
 use crate::proxy::answer::After;
 use crate::proxy::client::{ClientConnection, Open};
 use crate::proxy::error::{refusal, slow_head};
-use crate::proxy::exchange::log_refusal;
 use crate::proxy::forward::{Inquiry, forward};
 use crate::proxy::live::Accepted;
+use crate::proxy::refused;
 use crate::proxy::slot::{Fired, Phase};
+use crate::telemetry::refused::Refusal;
 use crate::tls::{client_certificate_is_over, client_subject};
 use crate::wire::head::{Head, Version};
 use crate::wire::http1::{HeadError, Wire};
+use crate::wire::parse::Refused;
 use crate::wire::server::PREFACE;
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
@@ -72,25 +75,52 @@ async fn begin(
     if from_balancer {
         open.enter(Phase::Head, header_timeout);
         match poll_fn(|cx| poll_source(&open, &mut wire, cx)).await {
-            Some(Some(source)) => peer = source,
-            Some(None) => {}
-            None => return None,
+            Ok(Some(source)) => peer = source,
+            Ok(None) => {}
+            Err(reason) => {
+                if let Some(reason) = reason {
+                    refused::connection(&open.worker, peer, Refusal::ProxyHeader, &reason);
+                }
+                return None;
+            }
         }
     }
     if listener.is_tls() {
-        let config = open.worker.live.tls()?;
+        let refuse = |reason, error: &dyn Display| refused::connection(&open.worker, peer, reason, error);
+        let Some(config) = open.worker.live.tls() else {
+            refuse(Refusal::TlsHandshake, &"there is no certificate");
+            return None;
+        };
         open.enter(Phase::Head, handshake_timeout);
+        // A client that sends nothing has asked for nothing, as a check of the port does.
+        if !poll_fn(|cx| poll_first_byte(&open, &wire, cx)).await {
+            return None;
+        }
         let mut handshake = Box::pin(TlsAcceptor::from(config).accept(wire.into_socket()));
-        let stream = poll_fn(|cx| match handshake.as_mut().poll(cx) {
+        let shaken = poll_fn(|cx| match handshake.as_mut().poll(cx) {
             Poll::Pending if open.is_over() => Poll::Ready(None),
-            polled => polled.map(Result::ok),
+            polled => polled.map(Some),
         });
-        let stream = stream.await?;
+        let stream = match shaken.await {
+            Some(Ok(stream)) => stream,
+            Some(Err(error)) => {
+                refuse(Refusal::TlsHandshake, &error);
+                return None;
+            }
+            None => {
+                if open.slot.fired() == Some(Fired::Deadline) {
+                    refuse(Refusal::TlsHandshake, &"the handshake was not complete in time");
+                }
+                return None;
+            }
+        };
         drop(handshake);
         let connection = stream.get_ref().1;
         if client_certificate_is_over(connection, SystemTime::now()) {
+            refuse(Refusal::ClientCertificate, &"the client certificate has expired");
             return None;
         }
+        open.enter(Phase::Idle, idle_timeout);
         let http2 = connection.alpn_protocol() == Some(b"h2");
         let client = ClientConnection::new(open, peer, client_subject(connection));
         let socket = Socket::Client(Box::new(stream));
@@ -106,26 +136,46 @@ async fn begin(
     Some((client, spoken))
 }
 
-/// Reads the header of the PROXY protocol: whom it names. `None`: there is none, and so nothing else is believed.
-fn poll_source(open: &Open, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Option<Option<SocketAddr>>> {
+/// Reads the header of the PROXY protocol: whom it names. An error ends the connection, with its reason where there was more
+/// than a connect.
+fn poll_source(
+    open: &Open,
+    wire: &mut Wire,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Option<SocketAddr>, Option<proxy_protocol::Malformed>>> {
+    let malformed = |reason| Some(proxy_protocol::Malformed(reason));
     loop {
         match proxy_protocol::parse(wire.unread()) {
             Ok(Parsed::Complete { length, source }) => {
                 wire.skip(length);
-                return Poll::Ready(Some(source));
+                return Poll::Ready(Ok(source));
             }
             Ok(Parsed::Partial) => {}
-            Err(malformed) => {
-                tracing::debug!(%malformed, "A connection from a PROXY protocol peer was closed.");
-                return Poll::Ready(None);
-            }
+            Err(malformed) => return Poll::Ready(Err(Some(malformed))),
         }
         match wire.poll_more(cx) {
             Poll::Ready(true) => {}
-            Poll::Ready(false) => return Poll::Ready(None),
-            Poll::Pending if open.is_over() => return Poll::Ready(None),
-            Poll::Pending => return Poll::Pending,
+            Poll::Ready(false) if wire.unread().is_empty() => return Poll::Ready(Err(None)),
+            Poll::Ready(false) => return Poll::Ready(Err(malformed("the connection ended in it"))),
+            Poll::Pending => match open.slot.fired() {
+                Some(Fired::Deadline) => return Poll::Ready(Err(malformed("it was not complete in time"))),
+                _ if open.is_over() => return Poll::Ready(Err(None)),
+                _ => return Poll::Pending,
+            },
         }
+    }
+}
+
+/// Waits for the first byte of a handshake, which stays unread. False: none came.
+fn poll_first_byte(open: &Open, wire: &Wire, cx: &mut Context<'_>) -> Poll<bool> {
+    let Socket::Tcp(tcp) = &wire.io else { return Poll::Ready(true) };
+    if !wire.unread().is_empty() {
+        return Poll::Ready(true);
+    }
+    match tcp.poll_peek(cx, &mut ReadBuf::new(&mut [0])) {
+        Poll::Ready(peeked) => Poll::Ready(matches!(peeked, Ok(1..))),
+        Poll::Pending if open.is_over() => Poll::Ready(false),
+        Poll::Pending => Poll::Pending,
     }
 }
 
@@ -143,7 +193,12 @@ fn poll_version(client: &ClientConnection, wire: &mut Wire, cx: &mut Context<'_>
         match wire.poll_more(cx) {
             Poll::Ready(true) if client.slot.phase() == Phase::Idle => client.head_began(),
             Poll::Ready(true) => {}
-            Poll::Ready(false) => return Poll::Ready(None),
+            Poll::Ready(false) => {
+                if compared > 0 {
+                    refused::head(&client.worker, client.peer, Refusal::IncompleteHead, 499);
+                }
+                return Poll::Ready(None);
+            }
             // A request that has begun is answered, if only with what it lacks.
             Poll::Pending if client.is_over() => return Poll::Ready((compared > 0).then_some(Version::Http11)),
             Poll::Pending => return Poll::Pending,
@@ -157,8 +212,8 @@ async fn serve_http1(client: Rc<ClientConnection>, mut wire: Box<Wire>) {
         let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
         match next(&client, &mut wire, &mut head, max_header_bytes).await {
             Next::Request => {}
-            Next::Refused(status, answer) => {
-                log_refusal(&client, status);
+            Next::Refused(refusal, status, answer) => {
+                refused::head(&client.worker, client.peer, refusal, status);
                 return refuse(*wire, answer.as_bytes()).await;
             }
             Next::Over => return,
@@ -180,14 +235,17 @@ enum Next {
     /// A request's head is here.
     Request,
     /// This answer goes out, and nothing else.
-    Refused(u16, String),
+    Refused(Refusal, u16, String),
     /// Nothing more comes.
     Over,
 }
 
 /// Waits for a request, and reads its head.
 async fn next(client: &ClientConnection, wire: &mut Wire, head: &mut Head, max: usize) -> Next {
-    client.idle();
+    // A head has one deadline, from its first byte: it may have begun while the version was found out.
+    if client.slot.phase() != Phase::Head {
+        client.idle();
+    }
     poll_fn(|cx| {
         if client.slot.phase() == Phase::Idle {
             match wire.poll_begun(cx) {
@@ -202,19 +260,34 @@ async fn next(client: &ClientConnection, wire: &mut Wire, head: &mut Head, max: 
         }
         match wire.poll_request(cx, head, max) {
             Poll::Ready(Ok(true)) => Poll::Ready(Next::Request),
-            Poll::Ready(Ok(false) | Err(HeadError::Incomplete | HeadError::Io(_))) => Poll::Ready(Next::Over),
+            Poll::Ready(Ok(false)) => Poll::Ready(Next::Over),
+            Poll::Ready(Err(HeadError::Incomplete | HeadError::Io(_))) => {
+                refused::head(&client.worker, client.peer, Refusal::IncompleteHead, 499);
+                Poll::Ready(Next::Over)
+            }
             Poll::Ready(Err(HeadError::Refused(refused))) => {
                 let (status, answer) = refusal(refused);
-                Poll::Ready(Next::Refused(status, answer))
+                Poll::Ready(Next::Refused(reason(refused), status, answer))
             }
             Poll::Pending => match client.slot.fired() {
-                Some(Fired::Deadline) => Poll::Ready(Next::Refused(408, slow_head(client.header_timeout()))),
+                Some(Fired::Deadline) => {
+                    let answer = slow_head(client.header_timeout());
+                    Poll::Ready(Next::Refused(Refusal::SlowHead, 408, answer))
+                }
                 Some(Fired::Cut) => Poll::Ready(Next::Over),
                 Some(Fired::Ended | Fired::Idle | Fired::Closing) | None => Poll::Pending,
             },
         }
     })
     .await
+}
+
+fn reason(refused: Refused) -> Refusal {
+    match refused {
+        Refused::Malformed(_) => Refusal::Malformed,
+        Refused::TargetTooLong => Refusal::TargetTooLong,
+        Refused::TooLarge => Refusal::HeadTooLarge,
+    }
 }
 
 /// Says this, and closes. Nothing else looks at a clock here: a client that takes nothing would be waited for without end.

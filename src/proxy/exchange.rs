@@ -21,6 +21,7 @@ use crate::proxy::snapshot::{Admission, Place};
 use crate::proxy::split::{Counted, Granted};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::meter::InFlightKind;
+use crate::telemetry::refused::Refusal;
 use crate::wire::head::{Head, Name};
 
 /// What is held and known of one request.
@@ -56,6 +57,8 @@ pub(crate) struct Exchange {
     shielded: bool,
     /// It is a tunnel that a drain has ended.
     drained: bool,
+    /// Why it ended here, without an endpoint.
+    refused: Option<Refusal>,
     reported: bool,
 }
 
@@ -90,6 +93,7 @@ impl Exchange {
             streaming: false,
             shielded: false,
             drained: false,
+            refused: None,
             reported: false,
         }
     }
@@ -340,7 +344,13 @@ impl Exchange {
     pub(crate) fn failed(&mut self, error: &ProxyError) {
         self.ended = Some(error.kind);
         self.blame = Some(error.blame);
+        self.refused = error.kind.refusal();
         self.answered(error.status());
+    }
+
+    /// The proxy does not pass it on, or not all of it.
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+        self.refused.get_or_insert(refusal);
     }
 
     /// From now on it counts as this kind, and may be silent for `idle_timeout`.
@@ -500,6 +510,9 @@ impl Exchange {
             self.blame = Some(Blame::Client);
         }
         let blame = self.blame();
+        if let Some(refusal) = self.refused {
+            self.client.worker.refuse(refusal);
+        }
         self.count(self.outcome());
         let took = self.now() - self.started;
         let admitted = self.admitted.take();
@@ -547,43 +560,9 @@ impl Exchange {
             retries: self.retries,
             grpc_status: self.grpc_status,
             shielded: self.shielded,
+            refused: self.refused.map(Refusal::label),
             error: self.ended.map(|kind| ProxyError::from(kind).name()),
             blame: blame.map(Blame::as_str),
         });
     }
-}
-
-/// The log's line for a head that never became a request: hyper could not read it, or it did not come in time.
-pub(crate) fn log_refusal(client: &ClientConnection, status: u16) {
-    let mut logger = client.worker.logger.borrow_mut();
-    if !logger.is_on() {
-        return;
-    }
-    logger.log(&Entry {
-        request_id: b"",
-        trace_id: None,
-        client: &client.peer.ip().to_canonical().to_string(),
-        peer: client.peer,
-        method: "",
-        host: b"",
-        path: "",
-        protocol: "",
-        status,
-        color: "",
-        release: "",
-        upstream: "",
-        endpoint: "",
-        generation: 0,
-        preview: false,
-        duration: Duration::ZERO,
-        ttfb: None,
-        upstream_time: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        retries: 0,
-        grpc_status: None,
-        shielded: false,
-        error: Some(ProxyError::from(Kind::BadRequest).name()),
-        blame: Some(Blame::Client.as_str()),
-    });
 }

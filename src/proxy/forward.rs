@@ -57,6 +57,9 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
         Ok(after) => Answered { side, head: exchange.end(), after },
         Err(OwnAnswer::Local(local)) => {
             exchange.answered(local.status());
+            if let Some(refusal) = local.refusal() {
+                exchange.refuse(refusal);
+            }
             let head = exchange.end();
             let after = Box::pin(local.send((&client, &slot), &mut side, asked)).await;
             Answered { side, head, after }
@@ -316,6 +319,9 @@ async fn pass_body(
         }
         if let Poll::Ready(Err(kind)) = upload.poll(cx, exchange, side, &mut upstream.side) {
             exchange.broke(kind);
+            if let Some(refusal) = kind.refusal() {
+                exchange.refuse(refusal);
+            }
             return Poll::Ready(Passed::Broken);
         }
         let before = download.bytes;

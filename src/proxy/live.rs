@@ -22,6 +22,7 @@ use crate::proxy::snapshot::{Compiler, Snapshot};
 use crate::proxy::trust::Trust;
 use crate::telemetry::meter::Meters;
 use crate::telemetry::metrics::Waiting;
+use crate::telemetry::refused::{Refusals, Refused};
 use crate::telemetry::routes::Routes;
 use crate::tls::ServerTls;
 
@@ -34,6 +35,8 @@ pub struct Live {
     tls: ArcSwapOption<ServerTls>,
     /// Open client connections, by worker.
     connections: Box<[Connections]>,
+    /// What ended here, by worker.
+    pub(crate) refused: Box<[Refusals]>,
     /// Requests that are held.
     pub(crate) queue: Queue,
     /// What is counted of requests by route.
@@ -113,6 +116,7 @@ impl Live {
             ready: AtomicBool::new(false),
             tls: ArcSwapOption::empty(),
             connections: (0..workers).map(|_| Connections::default()).collect(),
+            refused: (0..workers).map(|_| Refusals::default()).collect(),
             queue: Queue::default(),
             routes: Routes::new(workers),
             accepting: AtomicUsize::new(0),
@@ -287,6 +291,11 @@ impl Publisher {
             let counts = self.live.connections.iter().map(|worker| &worker.by_listener[listener as usize]);
             counts.map(|count| count.load(Ordering::Relaxed) as u64).sum()
         })
+    }
+
+    /// What ended at the proxy.
+    pub fn refused(&self) -> Refused {
+        Refusals::sum(&self.live.refused)
     }
 
     /// The live snapshot, for the bench.

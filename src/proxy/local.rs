@@ -10,6 +10,7 @@ use crate::proxy::error::{ProxyError, reason};
 use crate::proxy::headers;
 use crate::proxy::slot::Slot;
 use crate::proxy::snapshot::Snapshot;
+use crate::telemetry::refused::Refusal;
 use crate::wire::head::{Head, Name};
 use crate::wire::side::Side;
 
@@ -70,6 +71,15 @@ impl LocalAnswer {
             LocalAnswer::Readiness { ready: true } => 200,
             LocalAnswer::Readiness { ready: false } => 503,
             LocalAnswer::Redirect { .. } => 308,
+        }
+    }
+
+    /// Why the request ends here; a readiness check that is answered with 200 is not refused.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            LocalAnswer::Readiness { ready: true } => None,
+            LocalAnswer::Readiness { ready: false } => Some(Refusal::NotReady),
+            LocalAnswer::Redirect { .. } => Some(Refusal::HttpsRedirect),
         }
     }
 

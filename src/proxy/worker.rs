@@ -12,6 +12,8 @@ use crate::proxy::shield::Shield;
 use crate::proxy::slot::Slots;
 use crate::proxy::transport::Connections;
 use crate::telemetry::access_log::AccessLogger;
+use crate::telemetry::log_rate::LogRate;
+use crate::telemetry::refused::Refusal;
 use crate::telemetry::routes::Known;
 use crate::wire::head::Head;
 
@@ -37,6 +39,8 @@ pub(crate) struct Worker {
     pub(crate) known: RefCell<Known>,
     /// Of requests that are asked again of the other color.
     pub(crate) shield: RefCell<Shield>,
+    /// Lines of the process log about refused connections.
+    pub(crate) refusals_logged: LogRate,
     /// Connections have ended or gone idle since memory was last given back.
     pub(crate) freed: Cell<bool>,
     now: Cell<Instant>,
@@ -56,6 +60,7 @@ impl Worker {
             budgets: RefCell::default(),
             known: RefCell::default(),
             shield: RefCell::default(),
+            refusals_logged: LogRate::default(),
             freed: Cell::new(false),
             now: Cell::new(Instant::now()),
         }
@@ -115,6 +120,11 @@ impl Worker {
     /// A random number for one choice. The generator is the thread's own.
     pub(crate) fn draw(&self) -> u64 {
         fastrand::u64(..)
+    }
+
+    /// Counts what ended here.
+    pub(crate) fn refuse(&self, refusal: Refusal) {
+        self.live.refused[self.index].add(refusal);
     }
 
     /// This worker's count of open client connections of one listener.

@@ -48,7 +48,7 @@ pub struct Entry<'a> {
     pub path: &'a str,
     /// `HTTP/1.1`
     pub protocol: &'static str,
-    /// Status code; 499 when the client left before the answer.
+    /// Status code; 499 when the client left before the answer; 0 where the connection ended without HTTP.
     pub status: u16,
     /// This and the next five are empty or 0 where the proxy answered before a color was chosen.
     pub color: &'static str,
@@ -78,6 +78,8 @@ pub struct Entry<'a> {
     pub grpc_status: Option<u16>,
     /// The color that it was given to has failed it, and the other one answered.
     pub shielded: bool,
+    /// Why it ended at the proxy, as in `cutover_refused_total`.
+    pub refused: Option<&'static str>,
     /// The error's name as in `Proxy-Status`, if the proxy answered or cut the answer.
     pub error: Option<&'static str>,
     /// Who is to blame, if something went wrong.

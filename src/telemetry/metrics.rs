@@ -10,6 +10,7 @@ use crate::domain::health::Health;
 use crate::domain::split::Weight;
 use crate::telemetry::exposition::{Format, Page};
 use crate::telemetry::meter::{BUCKETS_MICROS, InFlight, Reading};
+use crate::telemetry::refused::{self, Refused};
 
 /// What the controller knows at the moment of the question.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Facts {
     pub readings: Vec<(Color, Arc<str>, Reading)>,
     /// Those of previews, which are counted nowhere else.
     pub previews: Vec<(Color, Arc<str>, Reading)>,
+    /// What ended at the proxy.
+    pub refused: Refused,
     /// The color that is being drained, with what is left.
     pub draining: Option<(Color, InFlight)>,
     /// All endpoints: color, upstream, endpoint, health.
@@ -170,6 +173,7 @@ pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
     requests(&mut page, facts);
     shielded(&mut page, facts);
     previews(&mut page, &facts.previews);
+    refused::render(&mut page, &facts.refused);
     drains(&mut page, facts, tallies);
     holds(&mut page, facts, tallies);
     let mut up = page.gauge("cutover_endpoint_up", "Whether an endpoint passes its health checks.");

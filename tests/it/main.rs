@@ -30,6 +30,7 @@ mod preview;
 mod proxy;
 mod proxy_protocol;
 mod receiver;
+mod refused;
 mod releases;
 mod schema;
 #[path = "../../src/cli/demo/shop.rs"]

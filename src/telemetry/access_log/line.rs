@@ -69,6 +69,9 @@ pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     if let Some(status) = entry.grpc_status {
         number(out, "grpc_status", status.into());
     }
+    if let Some(reason) = entry.refused {
+        string(out, "refused", reason.as_bytes());
+    }
     if let Some(error) = entry.error {
         string(out, "error", error.as_bytes());
     }
@@ -92,8 +95,8 @@ pub(super) fn text(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     if entry.shielded {
         out.extend_from_slice(b" shielded");
     }
-    if let Some(error) = entry.error {
-        let _ = write!(out, " {error}");
+    for reason in [entry.refused, entry.error].into_iter().flatten() {
+        let _ = write!(out, " {reason}");
     }
     if let Some(blame) = entry.blame {
         let _ = write!(out, " blame={blame}");

@@ -1,0 +1,93 @@
+//! The traces of what ends at the proxy: a counter with its reason, and a line in the access log.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::proxy::blame::Blame;
+use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::worker::Worker;
+use crate::telemetry::access_log::Entry;
+use crate::telemetry::refused::Refusal;
+
+impl Kind {
+    /// The reason where the proxy ended the request; `None`: an endpoint or the client did.
+    pub(crate) fn refusal(self) -> Option<Refusal> {
+        match self {
+            Kind::BadRequest => Some(Refusal::Malformed),
+            Kind::RequestTimeout => Some(Refusal::SlowBody),
+            Kind::NoRoute => Some(Refusal::NoRoute),
+            Kind::BodyTooLarge => Some(Refusal::BodyTooLarge),
+            Kind::NoEndpoint => Some(Refusal::NoEndpoint),
+            Kind::NoPreview => Some(Refusal::NoPreview),
+            Kind::LimitReached => Some(Refusal::MaxInFlight),
+            Kind::HoldFull => Some(Refusal::HoldFull),
+            Kind::HoldExpired => Some(Refusal::HoldExpired),
+            Kind::Maintenance => Some(Refusal::Maintenance),
+            Kind::Stopping => Some(Refusal::Stopping),
+            Kind::Exhausted => Some(Refusal::Exhausted),
+            Kind::Refused
+            | Kind::NotTrusted
+            | Kind::NameUnknown
+            | Kind::ConnectTimeout
+            | Kind::UpstreamClosed
+            | Kind::BadAnswer
+            | Kind::ResponseTimeout
+            | Kind::BodyTimeout
+            | Kind::DrainTimeout
+            | Kind::StreamIdle
+            | Kind::ClientStalled
+            | Kind::ClientLeft => None,
+        }
+    }
+}
+
+/// Reports a head that never became a request. `status`: of the answer; 499 if the client left.
+pub(crate) fn head(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: u16) {
+    let kind = if status == 499 { Kind::ClientLeft } else { Kind::BadRequest };
+    report(worker, peer, refusal, status, ProxyError::from(kind).name());
+}
+
+/// Reports a connection that ended without an HTTP answer; also in the process log, at a bounded rate.
+pub(crate) fn connection(worker: &Worker, peer: SocketAddr, refusal: Refusal, error: &dyn Display) {
+    report(worker, peer, refusal, 0, refusal.label());
+    if let Some(suppressed) = worker.refusals_logged.admit(worker.now()) {
+        tracing::info!(reason = refusal.label(), %peer, %error, suppressed, "connection refused");
+    }
+}
+
+fn report(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: u16, error: &'static str) {
+    worker.refuse(refusal);
+    let mut logger = worker.logger.borrow_mut();
+    if !logger.is_on() {
+        return;
+    }
+    logger.log(&Entry {
+        request_id: b"",
+        trace_id: None,
+        client: &peer.ip().to_canonical().to_string(),
+        peer,
+        method: "",
+        host: b"",
+        path: "",
+        protocol: "",
+        status,
+        color: "",
+        release: "",
+        upstream: "",
+        endpoint: "",
+        generation: 0,
+        preview: false,
+        duration: Duration::ZERO,
+        ttfb: None,
+        upstream_time: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        retries: 0,
+        grpc_status: None,
+        shielded: false,
+        refused: Some(refusal.label()),
+        error: Some(error),
+        blame: Some(Blame::Client.as_str()),
+    });
+}

@@ -1,0 +1,210 @@
+//! What ends at the proxy leaves a trace: a line in the access log and a counter with the reason.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::application::Application;
+use crate::certificates::Authority;
+use crate::client::Connection;
+use crate::proxy::{Proxy, Setup};
+use crate::until;
+
+/// A proxy with `http` and `https`.
+struct Site {
+    _applications: [Application; 2],
+    proxy: Proxy,
+    authority: Authority,
+    https: SocketAddr,
+}
+
+impl Site {
+    async fn start(listen: &str, tls: &str, more: &str) -> Site {
+        let applications = [Application::start("blue").await, Application::start("green").await];
+        let authority = Authority::new();
+        let dir = tempfile::tempdir().expect("a directory");
+        authority.issue(&["site.test", "127.0.0.1"]).write(dir.path(), "site");
+        let mut setup = Setup::new(&applications[0], &applications[1]);
+        setup.listen = format!("https = \"127.0.0.1:0\"\n{listen}");
+        let path = dir.path().display();
+        setup.more = format!(
+            "[tls]\ncertificates = [{{ cert = \"{path}/site.pem\", key = \"{path}/site.key\" }}]\n{tls}\n{more}"
+        );
+        let text = setup.text(dir.path());
+        let proxy = Proxy::start_in(dir, &text).await;
+        let https = proxy.status().await["https_address"].as_str().and_then(|at| at.parse().ok()).expect("an address");
+        Site { _applications: applications, proxy, authority, https }
+    }
+
+    /// All counts above 0.
+    async fn counts(&self) -> Vec<(String, u64)> {
+        let page = self.proxy.admin("GET", "/metrics", "").await;
+        let series = page.text().lines().filter_map(|line| {
+            let (reason, count) = line.strip_prefix("cutover_refused_total{reason=\"")?.split_once("\"} ")?;
+            Some((reason.to_owned(), count.parse().expect("a number")))
+        });
+        series.collect()
+    }
+
+    /// Waits until the reason, and nothing else, was counted this often, with a line for each in the access log.
+    async fn until(&self, reason: &str, count: u64) {
+        until(&format!("{count} {reason}"), async || {
+            let counts: Vec<_> = self.counts().await.into_iter().filter(|(_, count)| *count > 0).collect();
+            let only = counts.iter().all(|(counted, n)| counted == reason && *n <= count);
+            assert!(only, "{counts:?} instead of {count} {reason}");
+            let log = self.access_log();
+            let wanted = format!("\"refused\":\"{reason}\"");
+            let lines = log.lines().filter(|line| line.contains(&wanted)).count() as u64;
+            (counts.len() == 1 && counts[0].1 == count && lines == count).then_some(())
+        })
+        .await;
+    }
+
+    fn access_log(&self) -> String {
+        std::fs::read_to_string(self.proxy.dir.path().join("access.log")).unwrap_or_default()
+    }
+}
+
+/// Sends bytes, and waits for the end of the connection.
+async fn sent(address: SocketAddr, bytes: &[u8]) {
+    let mut client = Connection::tcp(address).await;
+    let _ = client.try_send(bytes).await;
+    client.rest().await;
+}
+
+#[tokio::test]
+async fn every_reason_is_a_series_from_the_start() {
+    let site = Site::start("", "", "").await;
+    let counts = site.counts().await;
+    assert!(counts.iter().all(|(_, count)| *count == 0), "{counts:?}");
+    for reason in
+        ["malformed", "head_too_large", "slow_head", "https_redirect", "tls_handshake", "http2_flood", "memory"]
+    {
+        assert!(counts.iter().any(|(counted, _)| counted == reason), "{reason} in {counts:?}");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_the_proxy_answers_are_counted_by_their_reason() {
+    let site = Site::start(
+        "max_body = \"1KiB\"\nmax_header_bytes = \"8KiB\"",
+        "",
+        "[[route]]\nhost = \"a\"\nupstream = \"default\"",
+    )
+    .await;
+    let long = "x".repeat(10_000);
+    for (reason, request) in [
+        ("malformed", "GET / HTTP/1.1\r\n\r\n".to_owned()),
+        ("malformed", "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n".to_owned()),
+        ("malformed", "nonsense\r\n\r\n".to_owned()),
+        ("malformed", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_owned()),
+        ("head_too_large", format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n")),
+        ("body_too_large", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n".to_owned()),
+        ("no_route", "GET / HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n".to_owned()),
+    ] {
+        let count = async || site.counts().await.into_iter().find(|(of, _)| of == reason).map_or(0, |(_, count)| count);
+        let before = count().await;
+        sent(site.proxy.http, request.as_bytes()).await;
+        until(reason, async || (count().await == before + 1).then_some(())).await;
+    }
+    let wanted = ["malformed", "malformed", "malformed", "malformed", "head_too_large", "body_too_large", "no_route"];
+    until("each is a line", async || {
+        let log = site.access_log();
+        (log.lines().count() == wanted.len()).then_some(())
+    })
+    .await;
+    let log = site.access_log();
+    for reason in wanted {
+        let found = log.lines().filter(|line| line.contains(&format!("\"refused\":\"{reason}\""))).count();
+        assert_eq!(found, wanted.iter().filter(|other| **other == reason).count(), "{reason} in {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_counted() {
+    let site = Site::start("https_redirect = 443", "", "").await;
+    sent(site.proxy.http, b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    site.until("https_redirect", 1).await;
+    assert!(
+        site.access_log().contains("\"path\":\"/x\",\"protocol\":\"HTTP/1.1\",\"status\":308"),
+        "{}",
+        site.access_log()
+    );
+}
+
+#[tokio::test]
+async fn a_slow_head_and_half_a_head_are_counted() {
+    let site = Site::start("header_timeout = \"100ms\"", "", "").await;
+    sent(site.proxy.http, b"GET / HTTP/1.1\r\nHo").await;
+    site.until("slow_head", 1).await;
+    assert!(site.access_log().contains("\"status\":408"), "{}", site.access_log());
+
+    let site = Site::start("", "", "").await;
+    for half in ["P", "GET / HTTP/1.1\r\nHo"] {
+        let mut client = TcpStream::connect(site.proxy.http).await.expect("the proxy accepts");
+        client.write_all(half.as_bytes()).await.expect("it is taken");
+    }
+    site.until("incomplete_head", 2).await;
+    // A connection without a byte is no request.
+    drop(TcpStream::connect(site.proxy.http).await);
+    drop(site.proxy.connect().await.get("/").await);
+    site.until("incomplete_head", 2).await;
+}
+
+#[tokio::test]
+async fn a_head_has_one_deadline_from_its_first_byte() {
+    let site = Site::start("header_timeout = \"1s\"", "", "").await;
+    let slow = async |more: bool| {
+        let mut client = site.proxy.connect().await;
+        // It can still become HTTP/2.
+        client.send("P").await;
+        if more {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            client.send("OST / HTTP/1.1\r\nHo").await;
+        }
+        assert_eq!(client.answer().await.status, 408);
+        Instant::now()
+    };
+    let (one, two) = tokio::join!(slow(false), slow(true));
+    assert!(two.saturating_duration_since(one) < Duration::from_millis(500), "the second byte began a new deadline");
+    site.until("slow_head", 2).await;
+}
+
+#[tokio::test]
+async fn failed_handshakes_are_counted_and_named_in_the_log_at_a_bounded_rate() {
+    let site = Site::start("", "handshake_timeout = \"1s\"", "").await;
+    // A check of the port is no handshake.
+    drop(TcpStream::connect(site.https).await);
+    for _ in 0..30 {
+        sent(site.https, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    }
+    site.until("tls_handshake", 30).await;
+    // Ten for each of two workers.
+    let lines = site.proxy.log().lines().filter(|line| line.contains("tls_handshake")).count();
+    assert!((1..=20).contains(&lines), "{lines} lines:\n{}", site.proxy.log());
+    assert!(site.proxy.log().contains("corrupt message"), "{}", site.proxy.log());
+    // One that does not trust the certificate says so.
+    let stranger = Authority::new();
+    assert!(stranger.connect(site.https, "site.test", &[], None).await.is_err());
+    site.until("tls_handshake", 31).await;
+    // One that begins and stops.
+    let mut slow = TcpStream::connect(site.https).await.expect("the proxy accepts");
+    slow.write_all(b"\x16\x03\x01").await.expect("it is taken");
+    site.until("tls_handshake", 32).await;
+    assert_eq!(site.authority.http1(site.https, "site.test").await.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn wrong_proxy_headers_are_counted() {
+    let site = Site::start("proxy_protocol = [\"127.0.0.1\"]\nheader_timeout = \"100ms\"", "", "").await;
+    drop(TcpStream::connect(site.proxy.http).await);
+    sent(site.proxy.http, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    site.until("proxy_header", 1).await;
+    sent(site.proxy.http, b"PROXY TCP4 ").await;
+    site.until("proxy_header", 2).await;
+    sent(site.https, b"PROXY nonsense\r\n").await;
+    site.until("proxy_header", 3).await;
+    assert!(site.proxy.log().contains("the PROXY header is not valid"), "{}", site.proxy.log());
+}
