@@ -178,6 +178,8 @@ pub struct ListenConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Open client connections at most.
     pub max_connections: usize,
+    /// Requests under way on one HTTP/2 connection.
+    pub max_concurrent_streams: usize,
     /// A connection without a request is closed after this.
     pub idle_timeout: Duration,
     /// A request head has to be complete within this.

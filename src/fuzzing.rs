@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::panic::Location;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Instant;
 
 use crate::proxy::headers::{self, From};
 use crate::wire::body::{Decoder, Framing, Step};
@@ -12,7 +13,7 @@ use crate::wire::hpack;
 use crate::wire::http1::Piece;
 use crate::wire::parse;
 use crate::wire::server::stream::ServerStream;
-use crate::wire::server::{Core, Event, PREFACE};
+use crate::wire::server::{Core, Event, PREFACE, Settings};
 use crate::wire::websocket::Frames;
 
 /// A request's head is read, rewritten for the endpoint and written; what is written is read as the same, and has no field of
@@ -121,7 +122,8 @@ pub fn frames(bytes: &[u8], piece: usize) {
 /// The requests that were found, with their bodies, and all that was written.
 fn served(bytes: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
     const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
-    let core = Rc::new(RefCell::new(Core::new(1000)));
+    const LIMITS: Settings = Settings { max_head: 1000, max_streams: 100 };
+    let core = Rc::new(RefCell::new(Core::new(LIMITS, Instant::now())));
     let (mut head, mut found, mut open) = (Head::default(), Vec::new(), Vec::new());
     let all = [PREFACE, SETTINGS, bytes].concat();
     let mut input = Vec::new();

@@ -176,6 +176,7 @@ fn listen_table(listen: &ListenConfig) -> Value {
         ("proxy_protocol", networks(&listen.proxy_protocol)),
         ("trusted_proxies", networks(&listen.trusted_proxies)),
         ("max_connections", integer(listen.max_connections as u64)),
+        ("max_concurrent_streams", integer(listen.max_concurrent_streams as u64)),
         ("idle_timeout", duration(listen.idle_timeout)),
         ("header_timeout", duration(listen.header_timeout)),
         ("max_header_bytes", size(listen.max_header_bytes as u64)),

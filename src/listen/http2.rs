@@ -3,9 +3,8 @@
 //! All of them are polled by the connection's own task, as far as they were woken: first what came is read, then every
 //! stream that has something to do does it, and then what they all wrote goes out in one write.
 //!
-//! The limits are against clients that cost more than they pay: streams that are opened and reset (CVE-2023-44487), or
-//! made to be reset by us (CVE-2025-8671), and frames that bring nothing on. Heads without an end (CVE-2024-27316) and
-//! fields that unpack to much more than was sent are ended where they are read ([`crate::wire::server`]).
+//! The limits against clients that cost more than they pay are checked where frames are read ([`crate::wire::server`]); the
+//! one that needs a deadline is here: a field block has to be complete within `header_timeout`, whatever other streams do.
 
 use std::cell::RefCell;
 use std::io;
@@ -22,14 +21,17 @@ use crate::listen::connection::linger;
 use crate::proxy::answer::After;
 use crate::proxy::client::ClientConnection;
 use crate::proxy::forward::{Inquiry, forward};
+use crate::proxy::refused;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::tunnel::ENDING;
+use crate::telemetry::refused::Refusal;
 use crate::wire::buffer::Input;
-use crate::wire::frame::Code;
+use crate::wire::frame::{FrameHead, kind};
 use crate::wire::head::Head;
+use crate::wire::server::limits::Flood;
 use crate::wire::server::places::Bells;
 use crate::wire::server::stream::ServerStream;
-use crate::wire::server::{Core, Event};
+use crate::wire::server::{Core, Event, Settings};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
@@ -38,31 +40,11 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// How long one may take whose streams are ended: as long as a tunnel, and a moment to be written.
 const PARTING: Duration = Duration::from_secs(ENDING.as_secs() + 1);
 
-/// A client that gives up more than this, and more than half of what it asks for, asks only to make work.
-const MAX_GIVEN_UP: usize = 1000;
-/// Streams that had to be reset because it broke the rules; a client that makes more of them is cut off.
-const MAX_RESETS: u32 = 256;
-/// Frames that bring nothing on, beyond those that go with others, in so much time.
-const MAX_FRUITLESS: u32 = 10_000;
-const FRUITLESS_WITHIN: Duration = Duration::from_secs(10);
-
 /// Reads of a connection, or turns of its streams, until other connections have theirs.
 const AT_ONCE: usize = 8;
 
-/// What the streams of a connection tell it.
-#[derive(Default)]
-struct Streams {
-    open: usize,
-    begun: usize,
-    /// Ended without the whole of an answer.
-    given_up: usize,
-}
-
-impl Streams {
-    fn are_a_flood(&self) -> bool {
-        self.given_up > MAX_GIVEN_UP && self.given_up * 2 > self.begun
-    }
-}
+/// Places for streams that an idle connection keeps.
+const KEPT_IDLE: usize = 8;
 
 /// A stream that is served, or is about to be.
 enum Task {
@@ -88,34 +70,37 @@ struct Connection {
     /// By place.
     tasks: Vec<Option<Task>>,
     wakers: Vec<Waker>,
-    streams: Streams,
+    open: usize,
     /// The place whose turn is next.
     turn: usize,
     /// Something was written that the socket may hold back.
     unflushed: bool,
     /// It takes nothing new.
     closing: bool,
-    /// Since when frames that bring nothing on are counted.
-    counted_since: Instant,
+    /// Until when the field block that has begun has to be complete.
+    head_by: Option<Instant>,
 }
 
 /// Serves it until it is closed.
 pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
-    let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
+    let settings = client.worker.live.with(|snapshot| Settings {
+        max_head: snapshot.edge.max_header_bytes,
+        max_streams: snapshot.edge.max_concurrent_streams,
+    });
     client.head_began();
     let mut connection = Connection {
-        counted_since: client.worker.now(),
+        core: Rc::new(RefCell::new(Core::new(settings, client.worker.now()))),
         client,
         io,
         input: Input::default(),
-        core: Rc::new(RefCell::new(Core::new(max_header_bytes))),
         bells: Arc::default(),
         tasks: Vec::new(),
         wakers: Vec::new(),
-        streams: Streams::default(),
+        open: 0,
         turn: 0,
         unflushed: false,
         closing: false,
+        head_by: None,
     };
     // What one task may do at once is counted for one exchange, and these are many. Their turns are counted here.
     let end = unconstrained(std::future::poll_fn(|cx| connection.poll(cx))).await;
@@ -129,13 +114,15 @@ pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
 impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.bells.register(cx);
+        self.core.borrow_mut().tick(self.client.worker.now());
         let mut turns = 0;
         loop {
             if self.poll_read(cx) {
                 return Poll::Ready(End::Gone);
             }
             self.serve_streams();
-            self.limit();
+            self.report_refused();
+            self.end_over();
             let stalled = self.core.borrow().is_stalled();
             let written = self.poll_write(cx);
             if matches!(written, Poll::Ready(Err(_))) {
@@ -144,8 +131,11 @@ impl Connection {
             if written.is_ready() && self.core.borrow().is_finished() {
                 return Poll::Ready(End::Said);
             }
+            let mut core = self.core.borrow_mut();
             // Whoever waited for room has it now.
-            if written.is_pending() || !(self.core.borrow_mut().has_room() || stalled) {
+            let again = written.is_ready() && (core.has_room() || stalled) || core.has_woken();
+            drop(core);
+            if !again {
                 break;
             }
             turns += 1;
@@ -187,8 +177,7 @@ impl Connection {
                 self.tasks.push(None);
             }
             self.tasks[place] = Some(Task::Asked(std::mem::replace(&mut head, worker.take_head())));
-            self.streams.open += 1;
-            self.streams.begun += 1;
+            self.open += 1;
         }
         worker.give_head(head);
     }
@@ -216,7 +205,7 @@ impl Connection {
                 // Nobody waits for what nobody has begun.
                 drop(stream);
                 self.client.worker.give_head(head);
-                return self.over(place, After::Cut);
+                return self.over(place);
             }
             let (client, slot) = (Rc::clone(&self.client), self.client.worker.slots.add(Phase::Request, None));
             let inquiry = Inquiry { client, slot: Rc::clone(&slot), side: Side::Served(Box::new(stream)), head };
@@ -226,20 +215,19 @@ impl Connection {
         let mut cx = Context::from_waker(&self.wakers[place]);
         slot.register(&cx);
         match serving.as_mut().poll(&mut cx) {
-            Poll::Ready(after) => self.over(place, after),
+            Poll::Ready(_) => self.over(place),
             // What it holds is given back by drop.
-            Poll::Pending if reset => self.over(place, After::Cut),
+            Poll::Pending if reset => self.over(place),
             Poll::Pending => {}
         }
     }
 
     /// The exchange in this place is over.
-    fn over(&mut self, place: usize, after: After) {
+    fn over(&mut self, place: usize) {
         if let Some(Task::Served { slot, .. }) = self.tasks[place].take() {
             self.client.worker.slots.remove(&slot);
         }
-        self.streams.open -= 1;
-        self.streams.given_up += usize::from(after == After::Cut);
+        self.open -= 1;
     }
 
     /// No stream has anybody to answer to any more. Each of them is told, so that it can say so.
@@ -250,26 +238,72 @@ impl Connection {
         }
     }
 
-    /// Ends a connection that costs more than it pays.
-    fn limit(&mut self) {
-        let (fruitless, resets, over) = {
+    /// Ends the streams of a connection that broke the rules or a limit.
+    fn end_over(&mut self) {
+        let (over, flood) = {
             let core = self.core.borrow();
-            (core.fruitless(), core.resets(), core.is_over())
+            (core.is_over(), core.flood())
         };
-        let mut abused = self.streams.are_a_flood() || resets > MAX_RESETS;
-        if fruitless > MAX_FRUITLESS {
-            let now = self.client.worker.now();
-            abused |= now - self.counted_since < FRUITLESS_WITHIN;
-            self.counted_since = now;
-            self.core.borrow_mut().forget_fruitless();
-        }
-        if abused {
-            self.core.borrow_mut().end(Code::EnhanceYourCalm);
-        }
-        if (abused || over) && self.client.slot.phase() != Phase::Ending {
+        if over && self.client.slot.phase() != Phase::Ending {
+            if let Some(reason) = flood {
+                tracing::debug!(client = %self.client.peer, ?reason, "HTTP/2 connection ended for a limit");
+            }
             self.client.enter(Phase::Ending, GOODBYE);
             self.abandon();
         }
+    }
+
+    /// Logs the requests that were refused where they were read.
+    fn report_refused(&self) {
+        let refused = self.core.borrow_mut().take_refused();
+        for (count, refusal, status) in
+            [(refused.too_large, Refusal::HeadTooLarge, 431), (refused.malformed, Refusal::Malformed, 400)]
+        {
+            (0..count).for_each(|_| refused::head(&self.client.worker, self.client.peer, refusal, status));
+        }
+    }
+
+    /// Whether a field block has begun, or another frame that is no body, and its end has not come.
+    fn is_in_head(&self) -> bool {
+        let core = self.core.borrow();
+        // Nothing is read for a client that does not read.
+        let reads = !core.is_stalled() && !core.is_over();
+        let input = self.input.bytes();
+        let partial = || !input.is_empty() && FrameHead::read(input).is_none_or(|frame| frame.kind != kind::DATA);
+        reads && (core.is_in_block() || partial())
+    }
+
+    /// Keeps the deadline of a field block in the slot while it lasts. True: it has passed.
+    fn is_head_late(&mut self) -> bool {
+        let client = Rc::clone(&self.client);
+        if !self.is_in_head() {
+            if self.head_by.take().is_some() && matches!(client.slot.phase(), Phase::Idle | Phase::Request) {
+                match self.open {
+                    0 if self.closing => client.enter(Phase::Idle, GOODBYE),
+                    0 => client.idle(),
+                    _ => client.slot.extend(None),
+                }
+            }
+            return false;
+        }
+        let now = client.worker.now();
+        let by = *self.head_by.get_or_insert(now + client.header_timeout());
+        let keeps_deadline = self.closing && self.open == 0;
+        if matches!(client.slot.phase(), Phase::Idle | Phase::Request) && !keeps_deadline {
+            client.slot.extend(Some(by));
+            client.worker.slots.due_at(Some(by));
+        }
+        now >= by
+    }
+
+    /// Gives the memory back that many or large streams took.
+    fn shrink(&mut self) {
+        if self.tasks.capacity() > KEPT_IDLE {
+            self.tasks = Vec::new();
+            self.wakers = Vec::new();
+            self.client.worker.freed.set(true);
+        }
+        self.core.borrow_mut().shrink();
     }
 
     /// Writes what waits.
@@ -294,14 +328,21 @@ impl Connection {
     /// Looks at the time, and at what the process wants.
     fn look_after(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let client = Rc::clone(&self.client);
-        let open = self.streams.open;
+        let open = self.open;
         match (open, client.slot.phase()) {
             (0, Phase::Head) if self.core.borrow().has_begun() => client.idle(),
             (0, Phase::Request) if self.closing => client.enter(Phase::Idle, GOODBYE),
-            (0, Phase::Request) => client.idle(),
+            (0, Phase::Request) => {
+                client.idle();
+                self.shrink();
+            }
             (1.., Phase::Idle | Phase::Head) => client.slot.enter(Phase::Request, None),
             (0, Phase::Ending) if self.core.borrow_mut().output().is_empty() => return Poll::Ready(End::Said),
             _ => {}
+        }
+        if self.is_head_late() {
+            self.core.borrow_mut().end_flood(Flood::SlowHead);
+            cx.waker().wake_by_ref();
         }
         match client.slot.take_fired() {
             // What its streams say in the end goes out yet.

@@ -215,6 +215,8 @@ async fn heads(
     answer: &mut Head,
 ) -> Result<(), Failure> {
     let mut interim = 0;
+    // The client takes nothing of other responses, so that this one is not read.
+    let mut unread = false;
     poll_fn(|cx| {
         if let Some(error) = exchange.fired().filter(|_| !exchange.is_overdue()) {
             return Poll::Ready(Err(Failure::Final(error)));
@@ -224,8 +226,18 @@ async fn heads(
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         loop {
+            if side.takes_response() == unread {
+                unread = !unread;
+                exchange.goes_on(unread);
+            }
+            if unread {
+                break;
+            }
             match upstream.poll_answer(cx, answer) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    side.hold(upstream.held());
+                    break;
+                }
                 Poll::Ready(Ok(true)) if matches!(answer.status, 102..=199 | 100) && answer.status != 101 => {
                     interim += 1;
                     pass_interim(exchange, side, upload, answer);
@@ -257,8 +269,12 @@ async fn heads(
         }
         // The clock comes last: a process that was paused finds its deadlines over and the answer there.
         if exchange.is_overdue() {
-            let slow = upload.waits_for_client();
-            return Poll::Ready(Err(if slow { Kind::RequestTimeout } else { Kind::ResponseTimeout }.into()));
+            let kind = match () {
+                () if unread => Kind::ClientLeft,
+                () if upload.waits_for_client() => Kind::RequestTimeout,
+                () => Kind::ResponseTimeout,
+            };
+            return Poll::Ready(Err(kind.into()));
         }
         Poll::Pending
     })

@@ -70,6 +70,8 @@ pub(crate) struct Edge {
     pub(crate) max_header_bytes: usize,
     pub(crate) max_body: Option<u64>,
     pub(crate) max_connections: usize,
+    /// Of one HTTP/2 connection of a client, at the same time.
+    pub(crate) max_concurrent_streams: usize,
     pub(crate) trusted_proxies: Box<[IpNet]>,
     pub(crate) readiness_path: Option<Box<str>>,
     pub(crate) proxy_protocol: Box<[IpNet]>,
@@ -548,6 +550,7 @@ fn edge(config: &Config) -> Edge {
         max_header_bytes: listen.max_header_bytes,
         max_body: listen.max_body,
         max_connections: listen.max_connections,
+        max_concurrent_streams: listen.max_concurrent_streams,
         trusted_proxies: listen.trusted_proxies.clone().into(),
         readiness_path: config.readiness.path.as_deref().map(Into::into),
         proxy_protocol: listen.proxy_protocol.clone().into(),

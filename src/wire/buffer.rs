@@ -48,6 +48,11 @@ impl Input {
         self.start == self.end
     }
 
+    /// Bytes of memory for what is in it.
+    pub(crate) fn held(&self) -> usize {
+        if self.is_empty() { 0 } else { self.block.len() }
+    }
+
     /// A block is held, and there is no room in it.
     pub(crate) fn is_full(&self) -> bool {
         !self.block.is_empty() && self.end - self.start == self.block.len()
@@ -69,8 +74,20 @@ impl Input {
         io: &mut (impl AsyncRead + Unpin),
         hint: u64,
     ) -> Poll<io::Result<usize>> {
-        self.make_room(hint);
-        let mut free = ReadBuf::new(&mut self.block[self.end..]);
+        self.poll_fill_up_to(cx, io, hint, usize::MAX)
+    }
+
+    /// Reads once, at most `most` bytes.
+    pub(crate) fn poll_fill_up_to(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut (impl AsyncRead + Unpin),
+        hint: u64,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        self.make_room(hint.min(most as u64));
+        let end = self.block.len().min(self.end.saturating_add(most));
+        let mut free = ReadBuf::new(&mut self.block[self.end..end]);
         let read = Pin::new(io).poll_read(cx, &mut free);
         let n = free.filled().len();
         if read.is_pending() {

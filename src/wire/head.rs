@@ -309,6 +309,11 @@ impl Head {
         self.bytes.capacity() + self.fields.capacity() * size_of::<Field>()
     }
 
+    /// The memory that its content needs.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.len() + self.fields.len() * size_of::<Field>()
+    }
+
     /// So many fields.
     pub(crate) fn len(&self) -> usize {
         self.fields.len()

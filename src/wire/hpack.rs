@@ -12,6 +12,9 @@ use crate::wire::hpack::table::{STATIC, Table, index_of};
 /// The size of the table that a peer may use (RFC 9113, 6.5.2).
 const TABLE: usize = 4096;
 
+/// Scratch memory that an idle connection keeps.
+const IDLE: usize = 256;
+
 /// A block that can't be unpacked; what the tables hold is not known any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -84,6 +87,19 @@ impl Decoder {
         Ok(())
     }
 
+    /// Gives back what an idle connection does not need; the table is part of the protocol.
+    pub(crate) fn shrink_idle(&mut self) {
+        shrink_scratch(&mut self.name);
+        shrink_scratch(&mut self.value);
+        self.table.shrink();
+    }
+
+    /// Memory that it has.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.name.capacity() + self.value.capacity() + self.table.capacity()
+    }
+
     /// Gives memory back that only unusual fields need.
     pub(crate) fn shrink(&mut self) {
         for scratch in [&mut self.name, &mut self.value] {
@@ -91,6 +107,13 @@ impl Decoder {
                 *scratch = Vec::new();
             }
         }
+    }
+}
+
+/// Gives back what an idle connection does not need.
+fn shrink_scratch(scratch: &mut Vec<u8>) {
+    if scratch.capacity() > IDLE {
+        *scratch = Vec::new();
     }
 }
 
@@ -168,6 +191,12 @@ impl Encoder {
             self.resize(self.allowed, out);
         }
         self.least = self.allowed;
+    }
+
+    /// Gives back what an idle connection does not need.
+    pub(crate) fn shrink_idle(&mut self) {
+        shrink_scratch(&mut self.name);
+        self.table.shrink();
     }
 
     fn resize(&mut self, size: usize, out: &mut Vec<u8>) {

@@ -60,6 +60,8 @@ pub(crate) struct Wire<I = Socket> {
     trailers: Head,
     /// So much of the input was looked through for the end of a head.
     looked: usize,
+    /// Bytes to read at once, at most.
+    most: usize,
     ended: bool,
     written: bool,
 }
@@ -74,6 +76,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
             encoder: Encoder::Over,
             trailers: Head::default(),
             looked: 0,
+            most: usize::MAX,
             ended: false,
             written: false,
         }
@@ -98,6 +101,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
     pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) {
         // Nothing of it was written.
         self.written = false;
+        self.most = usize::MAX;
         let out = self.output.tail();
         out.extend_from_slice(head.method_bytes());
         out.push(b' ');
@@ -210,7 +214,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let read = ready!(self.input.poll_fill(cx, &mut self.io, self.decoder.hint()));
+        let read = ready!(self.input.poll_fill_up_to(cx, &mut self.io, self.decoder.hint(), self.most));
         if !matches!(read, Ok(1..)) {
             self.ended = true;
             self.input.release();
@@ -221,6 +225,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
     /// The body that comes next.
     pub(crate) fn expect_body(&mut self, framing: Framing) {
         self.decoder = Decoder::new(framing);
+        self.most = usize::MAX;
         self.trailers.clear();
     }
 
@@ -259,6 +264,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
     pub(crate) fn consume(&mut self, n: usize) {
         self.input.consume(n);
         self.decoder.consumed(n);
+    }
+
+    /// Reads no more of this body at once.
+    pub(super) fn read_at_most(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    /// Bytes of memory for what was read and not used.
+    pub(super) fn held(&self) -> usize {
+        self.input.held()
     }
 
     /// What may be moved from here without being looked at: so many bytes of a body, of which none was read yet.

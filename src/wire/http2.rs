@@ -196,6 +196,15 @@ impl Stream {
         }
     }
 
+    /// Bytes that came and were not taken.
+    pub(crate) fn held(&mut self) -> usize {
+        match &mut self.recv {
+            // A piece that is taken over is part of it until it is used.
+            Some(recv) if !self.piece.is_empty() => recv.flow_control().used_capacity(),
+            _ => 0,
+        }
+    }
+
     pub(crate) fn trailers(&self) -> &Head {
         &self.trailers
     }

@@ -36,6 +36,15 @@ impl Scratch {
             }
         }
     }
+
+    /// Gives back what an idle connection does not need.
+    pub(super) fn forget(&mut self) {
+        for scratch in [&mut self.pseudo, &mut self.cookies] {
+            if scratch.capacity() > 256 {
+                *scratch = Vec::new();
+            }
+        }
+    }
 }
 
 /// What a pseudo-header said, as a place in [`Scratch`].
@@ -45,9 +54,9 @@ type Said = Option<Range<usize>>;
 pub(super) struct Reader<'a> {
     head: &'a mut Head,
     scratch: &'a mut Scratch,
-    /// Of the fields as they are when they are unpacked.
-    room: usize,
-    large: bool,
+    /// The size of the fields so far, unpacked, and the largest that is allowed.
+    unpacked: usize,
+    max: usize,
     stage: Stage,
     malformed: bool,
     method: Said,
@@ -79,29 +88,20 @@ impl<'a> Reader<'a> {
         scratch.pseudo.clear();
         scratch.cookies.clear();
         let [method, scheme, authority, path, protocol] = [const { None }; 5];
-        Reader {
-            head,
-            scratch,
-            room: max,
-            large: false,
-            stage,
-            malformed: false,
-            method,
-            scheme,
-            authority,
-            path,
-            protocol,
-        }
+        Reader { head, scratch, unpacked: 0, max, stage, malformed: false, method, scheme, authority, path, protocol }
     }
 
     /// Takes a field. What is wrong is said in the end, because the rest has to be unpacked all the same.
     pub(super) fn take(&mut self, name: &[u8], value: &[u8]) {
-        let size = name.len() + value.len() + OVERHEAD;
-        self.large |= size > self.room;
-        self.room = self.room.saturating_sub(size);
-        if !self.malformed && !self.large {
+        self.unpacked = self.unpacked.saturating_add(name.len() + value.len() + OVERHEAD);
+        if !self.malformed && self.unpacked <= self.max {
             self.malformed = self.read(name, value).is_none();
         }
+    }
+
+    /// The size of the fields so far.
+    pub(super) fn unpacked(&self) -> usize {
+        self.unpacked
     }
 
     /// `None`: it is malformed.
@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
 
     /// The block is over.
     pub(super) fn finish(mut self) -> Result<(), Unusable> {
-        if self.large {
+        if self.unpacked > self.max {
             return Err(Unusable::TooLarge);
         }
         if self.stage == Stage::Pseudo && !self.malformed {

@@ -5,15 +5,18 @@
 //! that buffer, and their task writes it out when all of them have had their turn: many answers are one write. What a
 //! stream waits for is told as the number of its place ([`Core::take_woken`]); nothing here knows a waker.
 //!
-//! Memory is bounded by windows for what comes, and by [`WAITING`] for what goes: while more than that waits for a client
-//! that does not read, no stream may write, and nothing is read from it.
+//! Memory is bounded by windows for bodies that come ([`flow`]), by [`WAITING`] for what goes: while more than that waits for a
+//! client that does not read, no stream may write, and nothing is read from it; and by an account for the rest ([`account`]).
 
+mod account;
 mod flow;
 mod frames;
+pub(crate) mod limits;
 pub(crate) mod places;
 pub(crate) mod stream;
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use crate::wire::body::is_trailer;
 use crate::wire::buffer::Output;
@@ -21,14 +24,15 @@ use crate::wire::frame::{self, Code, FIRST_WINDOW, flag, kind, setting};
 use crate::wire::head::{Head, Name};
 use crate::wire::hpack;
 use crate::wire::request::Scratch;
+use crate::wire::server::account::Account;
+use crate::wire::server::flow::{FIRST_CONNECTION_WINDOW, Line};
+use crate::wire::server::limits::{Flood, Limits};
 use crate::wire::server::places::{PLACES, Places};
 
 /// What a client begins with that knows that HTTP/2 is spoken (RFC 9113, 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What a client may send of one body before the endpoint takes it.
-pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
-/// And of all of them.
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// The first window of each stream; it grows with the line.
+pub(crate) const STREAM_WINDOW: u32 = 64 << 10;
 /// So much may wait to be written before streams have to wait, too.
 const WAITING: usize = 64 << 10;
 /// A piece of a body is no larger, so that streams take turns.
@@ -39,6 +43,12 @@ const REMEMBERED: usize = 256;
 const RESET: u32 = u32::MAX;
 /// The PING that tells that a client has read our GOAWAY.
 const FAREWELL: &[u8; 8] = b"farewell";
+/// What a stream costs beside its head.
+const STREAM_COST: usize = 4 << 10;
+/// Memory that an idle connection may keep, as a number of streams.
+const KEPT_IDLE: usize = 8;
+/// Ended streams that an idle connection remembers.
+const REMEMBERED_IDLE: usize = 32;
 
 /// How a stream ended. What may still come of it depends on that (RFC 9113, 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +88,12 @@ struct Stream {
     /// What may be sent to the client, and what it may send.
     send_window: i64,
     recv_window: i64,
-    /// Was used, and the client was not told yet.
+    /// The size of its receive window, and the part that was used and not announced yet.
+    window: u32,
     used: u32,
+    /// Bytes of memory that are charged for the request, and for the response.
+    charged: usize,
+    response: usize,
     /// Came, and was not taken.
     incoming: Vec<u8>,
     trailers: Head,
@@ -107,6 +121,9 @@ pub(crate) struct Core {
     written: hpack::Encoder,
     scratch: Scratch,
     max_head: usize,
+    max_streams: usize,
+    account: Account,
+    line: Line,
     /// The number of the stream in each place; 0: none.
     ids: Vec<u32>,
     streams: Vec<Stream>,
@@ -120,9 +137,10 @@ pub(crate) struct Core {
     /// Wait for room in the buffer, or in the window of the connection.
     wait_for_room: Places,
     wait_for_window: Places,
+    /// Wait until the account has room for their responses.
+    wait_for_memory: Places,
     send_window: i64,
     recv_window: i64,
-    used: u32,
     /// The client's settings.
     first_window: i64,
     largest_frame: usize,
@@ -130,21 +148,44 @@ pub(crate) struct Core {
     has_settings: bool,
     leaving: Leaving,
     over: bool,
-    /// Frames that brought nothing on, less those that did.
-    fruitless: u32,
-    /// Streams that were reset because the client broke the rules.
-    resets: u32,
+    limits: Limits,
+    refused: Refused,
+}
+
+/// Requests that were refused since [`Core::take_refused`] was called, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Answered with 431.
+    pub(crate) too_large: u32,
+    pub(crate) malformed: u32,
+    /// More streams than [`Settings::max_streams`].
+    pub(crate) streams: u32,
+    /// The connection holds too much memory.
+    pub(crate) memory: u32,
+}
+
+/// What a connection allows its client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Size of the fields of a message, unpacked.
+    pub(crate) max_head: usize,
+    /// Streams at the same time.
+    pub(crate) max_streams: usize,
 }
 
 impl Core {
-    /// A connection on which nothing has happened. `max_head`: the fields of a message, as they are when they are unpacked.
-    pub(crate) fn new(max_head: usize) -> Core {
+    /// A connection on which nothing has happened.
+    pub(crate) fn new(Settings { max_head, max_streams }: Settings, now: Instant) -> Core {
+        let max_streams = max_streams.min(PLACES);
         let mut core = Core {
             output: Output::default(),
             fields: hpack::Decoder::new(),
             written: hpack::Encoder::new(),
             scratch: Scratch::default(),
             max_head,
+            max_streams,
+            account: Account::default(),
+            line: Line::default(),
             ids: Vec::new(),
             streams: Vec::new(),
             open: 0,
@@ -154,26 +195,26 @@ impl Core {
             woken: Places::default(),
             wait_for_room: Places::default(),
             wait_for_window: Places::default(),
+            wait_for_memory: Places::default(),
             send_window: FIRST_WINDOW,
-            recv_window: CONNECTION_WINDOW.into(),
-            used: 0,
+            recv_window: FIRST_CONNECTION_WINDOW.into(),
             first_window: FIRST_WINDOW,
             largest_frame: frame::LARGEST,
             has_preface: false,
             has_settings: false,
             leaving: Leaving::No,
             over: false,
-            fruitless: 0,
-            resets: 0,
+            limits: Limits::new(now),
+            refused: Refused::default(),
         };
         let settings = [
-            (setting::MAX_CONCURRENT_STREAMS, PLACES as u32),
+            (setting::MAX_CONCURRENT_STREAMS, max_streams as u32),
             (setting::INITIAL_WINDOW_SIZE, STREAM_WINDOW),
             (setting::MAX_HEADER_LIST_SIZE, u32::try_from(max_head).unwrap_or(u32::MAX)),
             (setting::ENABLE_CONNECT_PROTOCOL, 1),
         ];
         frame::write_settings(&settings, core.output.tail());
-        frame::write_window_update(0, CONNECTION_WINDOW - FIRST_WINDOW as u32, core.output.tail());
+        frame::write_window_update(0, FIRST_CONNECTION_WINDOW - FIRST_WINDOW as u32, core.output.tail());
         core
     }
 
@@ -197,6 +238,11 @@ impl Core {
         std::mem::take(&mut self.woken)
     }
 
+    /// A stream has something to look at.
+    pub(crate) fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
+    }
+
     /// The buffer has room again. Whether somebody waits for that.
     pub(crate) fn has_room(&mut self) -> bool {
         let waiting = std::mem::take(&mut self.wait_for_room);
@@ -204,18 +250,50 @@ impl Core {
         !waiting.is_empty()
     }
 
-    /// Frames that brought nothing on since this was asked for.
-    pub(crate) fn fruitless(&self) -> u32 {
-        self.fruitless
+    /// Sets the time, before anything is done with the connection.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.limits.now = now;
     }
 
-    pub(crate) fn forget_fruitless(&mut self) {
-        self.fruitless = 0;
+    /// The limit for which the connection was ended.
+    pub(crate) fn flood(&self) -> Option<Flood> {
+        self.limits.flood
     }
 
-    /// Streams that were reset because the client broke the rules.
-    pub(crate) fn resets(&self) -> u32 {
-        self.resets
+    /// Requests that were refused since this was called.
+    pub(crate) fn take_refused(&mut self) -> Refused {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// Ends a connection that costs more than it pays.
+    pub(crate) fn end_flood(&mut self, flood: Flood) {
+        self.limits.flood.get_or_insert(flood);
+        self.end(Code::EnhanceYourCalm);
+    }
+
+    /// A field block has begun, and its end has not come.
+    pub(crate) fn is_in_block(&self) -> bool {
+        self.block.is_some()
+    }
+
+    /// Gives the memory back that many or large streams took. To be called while no stream is open.
+    pub(crate) fn shrink(&mut self) {
+        debug_assert_eq!(self.open, 0);
+        if self.ids.capacity() > KEPT_IDLE {
+            self.ids = Vec::new();
+            self.streams = Vec::new();
+        } else {
+            self.ids.clear();
+            self.streams.clear();
+        }
+        if self.closed.capacity() > REMEMBERED_IDLE {
+            let all = self.closed.len();
+            self.closed.drain(..all.saturating_sub(REMEMBERED_IDLE));
+            self.closed.shrink_to_fit();
+        }
+        self.fields.shrink_idle();
+        self.written.shrink_idle();
+        self.scratch.forget();
     }
 
     /// The exchange in this place has nobody to answer to any more.
@@ -275,20 +353,22 @@ impl Core {
         stream.reset = true;
         let unread = std::mem::take(&mut stream.incoming).len();
         self.woken.add(place);
-        self.give_back(unread);
+        self.taken(unread);
     }
 
     /// Ends a stream because the client broke the rules.
     fn reset(&mut self, place: usize, code: Code) {
-        self.resets += 1;
+        self.limits.violation();
         frame::write_reset(self.ids[place], code, self.output.tail());
         self.take_out(place, Closed::ByUs);
     }
 
-    /// Says no to what has no place.
+    /// Resets a stream that was never begun.
     fn refuse(&mut self, id: u32, code: Code) {
-        self.resets += u32::from(code != Code::RefusedStream);
-        self.fruitless += 1;
+        if !matches!(code, Code::RefusedStream | Code::NoError) {
+            self.limits.violation();
+        }
+        self.limits.useless();
         frame::write_reset(id, code, self.output.tail());
         self.remember(id, Closed::ByUs);
     }
@@ -315,7 +395,6 @@ impl Core {
             }
         }
         frame::close_fields(start, id, self.largest_frame, out);
-        self.brought_on();
     }
 
     /// Writes the end of an answer's body: with what stands behind it, if there is anything.
@@ -328,11 +407,6 @@ impl Core {
         let out = self.output.tail();
         trailers.for_each(|(_, name, value)| self.written.write(name, value, out));
         frame::close_fields(start, id, self.largest_frame, out);
-    }
-
-    /// Something came, or went, that somebody wanted.
-    fn brought_on(&mut self) {
-        self.fruitless = self.fruitless.saturating_sub(4);
     }
 }
 

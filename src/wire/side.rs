@@ -14,6 +14,8 @@ use crate::wire::server::stream::ServerStream;
 use crate::wire::socket::Socket;
 use crate::wire::splice::{self, Pipe};
 
+/// Read of a body whose end may come next, though the client takes no more of it now.
+const LEAST: usize = 1 << 10;
 /// The head of an answer is no longer.
 pub(crate) const MAX_ANSWER_HEAD: usize = 256 << 10;
 
@@ -132,6 +134,42 @@ impl Side {
             Side::Http2(_) => 0,
             Side::Served(stream) => stream.waiting(),
         }
+    }
+
+    /// Whether a response may be read from an endpoint for this client. If not, its task is woken when it may.
+    pub(crate) fn takes_response(&self) -> bool {
+        match self {
+            Side::Http1(_) | Side::Http2(_) => true,
+            Side::Served(stream) => stream.takes_response(),
+        }
+    }
+
+    /// Charges the client's connection with the bytes of a response that its endpoint's side holds.
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        if let Side::Served(stream) = self {
+            stream.hold(bytes);
+        }
+    }
+
+    /// Bytes of memory for what came from here and was not taken.
+    pub(crate) fn held(&mut self) -> usize {
+        match self {
+            Side::Http1(wire) => wire.held(),
+            Side::Http2(stream) => stream.held(),
+            Side::Served(_) => 0,
+        }
+    }
+
+    /// Whether the client takes nothing now, so that reading on from this endpoint would only fill memory.
+    fn must_wait_for(&mut self, client: &Side) -> bool {
+        let (Side::Http1(source), Side::Served(sink)) = (self, client) else { return false };
+        if !source.unread().is_empty() {
+            return false;
+        }
+        let room = sink.room();
+        source.read_at_most(room.max(LEAST));
+        // The end of a body needs no window, so that it is looked for where it may come next.
+        room == 0 && (source.movable() > 0 || !sink.takes_response())
     }
 
     /// The next piece of the body that comes from here.
@@ -296,10 +334,25 @@ pub(crate) fn poll_copy_seen(
     from: &mut Side,
     to: &mut Side,
     copied: &mut Copied,
+    seen: impl FnMut(&[u8]),
+) -> Poll<Result<(), CopyError>> {
+    let polled = copy(cx, from, to, copied, seen);
+    to.hold(from.held());
+    polled
+}
+
+fn copy(
+    cx: &mut Context<'_>,
+    from: &mut Side,
+    to: &mut Side,
+    copied: &mut Copied,
     mut seen: impl FnMut(&[u8]),
 ) -> Poll<Result<(), CopyError>> {
     while !copied.finished {
         copied.waits_for_source = false;
+        if from.must_wait_for(to) {
+            return Poll::Pending;
+        }
         if let (Side::Http1(source), Side::Http1(sink)) = (&mut *from, &mut *to)
             && ready!(poll_move(cx, source, sink, copied))?
         {

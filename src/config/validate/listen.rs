@@ -80,6 +80,8 @@ impl File<'_> {
             trusted_proxies: self.networks(&section, "trusted_proxies"),
             max_connections: usize::try_from(section.integer("max_connections", 10_000, 1..=1_000_000))
                 .unwrap_or(10_000),
+            max_concurrent_streams: usize::try_from(section.integer("max_concurrent_streams", 100, 1..=256))
+                .unwrap_or(100),
             idle_timeout: section.duration("idle_timeout", 75 * SECOND, SECOND..=DAY),
             header_timeout: section.duration("header_timeout", 10 * SECOND, 100 * MS..=HOUR),
             max_header_bytes: usize::try_from(section.size("max_header_bytes", 64 << 10, 8 << 10..=1 << 20))

@@ -102,6 +102,9 @@ pub(super) fn index_of(name: &[u8]) -> u8 {
     }
 }
 
+/// Memory beyond its content that an idle table may keep.
+const SPARE: usize = 1 << 10;
+
 #[derive(Debug)]
 struct Entry {
     /// Counted from the first byte that was ever put in.
@@ -166,6 +169,26 @@ impl Table {
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Moves its content into memory of the right size, if it has twice as much.
+    pub(super) fn shrink(&mut self) {
+        let oldest = self.entries.back().map_or(self.gone + self.bytes.len(), |entry| entry.start);
+        let used = self.bytes.len() - (oldest - self.gone);
+        if self.bytes.capacity() > 2 * used + SPARE {
+            self.bytes.drain(..oldest - self.gone);
+            self.gone = oldest;
+            self.bytes.shrink_to_fit();
+        }
+        if self.entries.capacity() > 2 * self.entries.len() + SPARE / size_of::<Entry>() {
+            self.entries.shrink_to_fit();
+        }
+    }
+
+    /// Memory that it has.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
 
     pub(super) fn max(&self) -> usize {

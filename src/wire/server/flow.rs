@@ -1,63 +1,209 @@
-//! Windows (RFC 9113, 5.2): what may be sent, and what the client may send.
+//! Windows (RFC 9113, 5.2): the bytes of bodies that may be sent, and that the client may send.
+//!
+//! The windows of uploads follow the line, so that they are no narrower than those of TCP. A PING goes out with the first
+//! bytes of a large body, and the bytes that come until its answer are what the line carries in one round trip. Streams
+//! get twice that, from a budget of the connection; four times while the window is what limits them, since a larger
+//! window takes two round trips to show.
+//!
+//! The window of a stream bounds what it holds in memory. The window of the connection is given back when a body arrives
+//! and not when an endpoint takes it, up to [`UPLOADS`], so that a stalled upload does not stop the others.
 
 use crate::wire::frame::{self, Code, LARGEST_WINDOW, flag, kind};
-use crate::wire::server::{CONNECTION_WINDOW, Core, PIECE, RESET, STREAM_WINDOW};
+use crate::wire::server::{Core, PIECE, RESET, STREAM_WINDOW};
+
+/// The first window of the connection.
+pub(super) const FIRST_CONNECTION_WINDOW: u32 = 256 << 10;
+/// Where windows stop to grow: 4 MiB for each 100 ms are 300 Mbit/s.
+const LARGEST_STREAM_WINDOW: u32 = 4 << 20;
+const LARGEST_CONNECTION_WINDOW: u32 = 6 << 20;
+/// By how much the windows of all streams may grow together; each takes half of the rest at most.
+const GROWTH: usize = 8 << 20;
+/// Bodies in memory and the connection's window, together.
+const UPLOADS: i64 = 8 << 20;
+/// A smaller window of the connection is opened also by a little.
+const LITTLE: i64 = 16 << 10;
+/// The payload of PINGs that measure the line.
+pub(super) const PROBE: &[u8; 8] = b"how wide";
+/// A frame of this size is part of a large body.
+const LARGE: usize = 8 << 10;
+/// After so many measurements that brought nothing new they become rarer, up to one in 64 frames.
+const PATIENCE: u32 = 4;
+const RAREST: u32 = 6;
+
+/// What the client sends in a round trip.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// The window that a stream needs.
+    wanted: u32,
+    /// Bytes since a PING went out that was not answered yet.
+    measured: Option<usize>,
+    /// Measurements that brought nothing new, and frames to pass over until the next one.
+    misses: u32,
+    skip: u32,
+}
+
+impl Default for Line {
+    fn default() -> Line {
+        Line { wanted: STREAM_WINDOW, measured: None, misses: 0, skip: 0 }
+    }
+}
+
+impl Line {
+    fn received(&mut self, bytes: usize) {
+        if let Some(measured) = &mut self.measured {
+            *measured += bytes;
+        }
+    }
+
+    /// The PING was answered. False: there was none.
+    pub(super) fn answered(&mut self) -> bool {
+        let Some(measured) = self.measured.take() else { return false };
+        let is_limited = measured >= self.wanted as usize / 4 * 3;
+        let wanted = u32::try_from(measured * if is_limited { 4 } else { 2 }).unwrap_or(u32::MAX);
+        if wanted > self.wanted {
+            self.wanted = wanted.min(LARGEST_STREAM_WINDOW);
+            self.misses = 0;
+        } else {
+            self.misses += 1;
+            self.skip = (1 << self.misses.saturating_sub(PATIENCE).min(RAREST)) - 1;
+        }
+        true
+    }
+
+    /// Whether a measurement begins now.
+    fn begins(&mut self) -> bool {
+        let due = self.measured.is_none() && self.wanted < LARGEST_STREAM_WINDOW;
+        if due && self.skip > 0 {
+            self.skip -= 1;
+        } else if due {
+            self.measured = Some(0);
+            return true;
+        }
+        false
+    }
+
+    fn connection_window(&self) -> i64 {
+        self.wanted.saturating_mul(2).clamp(FIRST_CONNECTION_WINDOW, LARGEST_CONNECTION_WINDOW).into()
+    }
+}
 
 impl Core {
-    /// Writes a piece of an answer's body, as large as may be sent now; 0: its stream will be woken. `ends`: with all of it the
-    /// body is over.
-    pub(super) fn write_data(&mut self, place: usize, data: &[u8], ends: bool) -> usize {
+    /// Bytes of a response's body that can be sent now; 0: its stream is woken when some can.
+    pub(super) fn room(&mut self, place: usize) -> usize {
         if self.is_stalled() {
             self.wait_for_room.add(place);
             return 0;
         }
-        let stream = &mut self.streams[place];
-        let window = usize::try_from(stream.send_window.min(self.send_window)).unwrap_or(0);
-        let room = window.min(self.largest_frame).min(PIECE);
-        if room == 0 {
-            // An update of its own window wakes a stream in any case.
-            if self.send_window <= 0 {
-                self.wait_for_window.add(place);
-            }
+        if self.send_window <= 0 {
+            self.wait_for_window.add(place);
             return 0;
         }
-        let n = room.min(data.len());
+        // An update of its own window wakes a stream in any case.
+        usize::try_from(self.streams[place].send_window.min(self.send_window)).unwrap_or(0)
+    }
+
+    /// Whether more of a response may be read from its endpoint. If not, the stream is woken when it may.
+    pub(super) fn takes_response(&mut self, place: usize) -> bool {
+        if self.streams[place].reset {
+            return true;
+        }
+        if self.is_stalled() {
+            self.wait_for_room.add(place);
+            return false;
+        }
+        if !self.account.takes_responses() {
+            self.wait_for_memory.add(place);
+            return false;
+        }
+        true
+    }
+
+    /// The response in this place holds so many bytes.
+    pub(super) fn hold(&mut self, place: usize, bytes: usize) {
+        let before = std::mem::replace(&mut self.streams[place].response, bytes);
+        self.change_response(before, bytes);
+    }
+
+    pub(super) fn change_response(&mut self, before: usize, after: usize) {
+        self.account.change_response(before, after);
+        if !self.wait_for_memory.is_empty() && self.account.takes_responses() {
+            let waiting = std::mem::take(&mut self.wait_for_memory);
+            self.woken.add_all(waiting);
+        }
+    }
+
+    /// Writes a piece of an answer's body, as large as may be sent now; 0: its stream will be woken. `ends`: with all of it the
+    /// body is over.
+    pub(super) fn write_data(&mut self, place: usize, data: &[u8], ends: bool) -> usize {
+        let n = self.room(place).min(self.largest_frame).min(PIECE).min(data.len());
+        if n == 0 {
+            return 0;
+        }
+        let stream = &mut self.streams[place];
         stream.send_window -= n as i64;
         self.send_window -= n as i64;
         let flags = if ends && n == data.len() { flag::END_STREAM } else { 0 };
         let out = self.output.tail_for(frame::HEAD + n);
         frame::write_head(n, kind::DATA, flags, self.ids[place], out);
         out.extend_from_slice(&data[..n]);
-        self.brought_on();
+        self.limits.useful();
         n
     }
 
-    /// So much of what came in this place was used.
+    /// The endpoint took so much of the body that came in this place.
     pub(super) fn consumed(&mut self, place: usize, n: usize) {
-        let stream = &mut self.streams[place];
-        stream.used += n as u32;
-        if stream.used >= STREAM_WINDOW / 2 && !stream.received && !stream.reset && self.ids[place] != RESET {
-            let used = std::mem::take(&mut stream.used);
-            stream.recv_window += i64::from(used);
-            frame::write_window_update(self.ids[place], used, self.output.tail());
-        }
-        self.give_back(n);
+        self.credit(place, n);
+        self.taken(n);
     }
 
-    /// So much of the connection's window is free again.
-    pub(super) fn give_back(&mut self, n: usize) {
-        self.used += n as u32;
-        if self.used >= CONNECTION_WINDOW / 2 {
-            let used = std::mem::take(&mut self.used);
-            self.recv_window += i64::from(used);
-            frame::write_window_update(0, used, self.output.tail());
+    /// So much of a stream's window was used. It is announced to the client in larger steps.
+    pub(super) fn credit(&mut self, place: usize, n: usize) {
+        let stream = &mut self.streams[place];
+        stream.used += n as u32;
+        if stream.used < stream.window / 2 || stream.received || stream.reset || self.ids[place] == RESET {
+            return;
+        }
+        let growth = self.line.wanted.saturating_sub(stream.window).min(self.account.growth(GROWTH) as u32);
+        self.account.reserve_window(growth as usize);
+        stream.window += growth;
+        let opened = std::mem::take(&mut stream.used) + growth;
+        stream.recv_window += i64::from(opened);
+        frame::write_window_update(self.ids[place], opened, self.output.tail());
+    }
+
+    /// A piece of a body came in this place: if it is a large body, the line is measured.
+    pub(super) fn measure(&mut self, place: usize, bytes: usize) {
+        let stream = &self.streams[place];
+        let is_large = !stream.received
+            && stream.missing.is_none_or(|missing| missing > STREAM_WINDOW.into())
+            && (bytes >= LARGE || stream.recv_window < i64::from(stream.window / 2));
+        if is_large && self.line.begins() {
+            frame::write_ping(0, PROBE, self.output.tail());
+        }
+        self.line.received(bytes);
+    }
+
+    /// So many bytes of bodies are not in memory any more.
+    pub(super) fn taken(&mut self, n: usize) {
+        self.account.release_upload(n);
+        self.replenish();
+    }
+
+    /// Opens the connection's window again.
+    pub(super) fn replenish(&mut self) {
+        let wanted = self.line.connection_window();
+        let room = wanted.min(UPLOADS - self.account.uploads() as i64) - self.recv_window;
+        let is_small = self.recv_window < STREAM_WINDOW.into();
+        if room >= wanted / 4 || is_small && room >= LITTLE {
+            self.recv_window += room;
+            frame::write_window_update(0, room as u32, self.output.tail());
         }
     }
 
     /// WINDOW_UPDATE.
     pub(super) fn window_update(&mut self, id: u32, payload: &[u8]) -> Result<(), Code> {
         let increment = u32::from_be_bytes(payload.try_into().map_err(|_| Code::FrameSize)?) & 0x7fff_ffff;
-        self.fruitless += 1;
+        self.limits.useless();
         if id == 0 {
             if increment == 0 {
                 return Err(Code::Protocol);

@@ -1,12 +1,14 @@
 //! Reading frames (RFC 9113, 5.1 and 6): what each of them does to its stream, or to the connection.
 
 use crate::wire::body::Framing;
-use crate::wire::frame::{self, Code, FrameHead, flag, kind, setting};
+use crate::wire::frame::{self, Code, FrameHead, LARGEST_WINDOW, flag, kind, setting};
 use crate::wire::head::{Head, Name};
 use crate::wire::hpack;
 use crate::wire::request::{Reader, Unusable};
-use crate::wire::server::places::PLACES;
-use crate::wire::server::{Block, Closed, Core, Event, FAREWELL, Leaving, PREFACE, RESET, STREAM_WINDOW, Stream};
+use crate::wire::server::flow::PROBE;
+use crate::wire::server::{
+    Block, Closed, Core, Event, FAREWELL, Leaving, PREFACE, RESET, STREAM_COST, STREAM_WINDOW, Stream,
+};
 
 /// What a block of fields may have more than its fields when they are unpacked: numbers, and fields that are too large by a
 /// bit, which is answered.
@@ -26,6 +28,9 @@ impl Core {
             match self.read_frame(&input[used..], head) {
                 Ok(Some((length, began))) => {
                     used += length;
+                    if self.limits.flood.is_some() {
+                        self.end(Code::EnhanceYourCalm);
+                    }
                     if let Some(place) = began {
                         return (used, Event::Request(place));
                     }
@@ -84,7 +89,7 @@ impl Core {
             kind::PRIORITY if payload.len() != 5 => return Err(Code::FrameSize),
             kind::GOAWAY if payload.len() < 8 => return Err(Code::FrameSize),
             // What else there may be is passed over (RFC 9113, 4.1 and 5.3).
-            _ => self.fruitless += 1,
+            _ => self.limits.useless(),
         }
         Ok(None)
     }
@@ -111,10 +116,9 @@ impl Core {
         let data = unpadded(frame, payload)?;
         let ends = frame.has(flag::END_STREAM);
         let Some(place) = self.place(id) else {
-            self.give_back(payload.len());
+            self.replenish();
             return self.after_the_end(id);
         };
-        self.give_back(payload.len() - data.len());
         let stream = &mut self.streams[place];
         stream.recv_window -= payload.len() as i64;
         let wrong = if stream.received {
@@ -128,28 +132,32 @@ impl Core {
             if fits { None } else { Some(Code::Protocol) }
         };
         if let Some(code) = wrong {
-            self.give_back(data.len());
             self.reset(place, code);
+            self.replenish();
             return Ok(());
         }
         if let Some(missing) = &mut stream.missing {
             *missing -= data.len() as u64;
         }
-        stream.recv_window += (payload.len() - data.len()) as i64 * i64::from(!ends);
         stream.incoming.extend_from_slice(data);
         stream.received = ends;
         self.woken.add(place);
         if data.is_empty() && !ends {
-            self.fruitless += 1;
+            self.limits.useless();
         } else {
-            self.brought_on();
+            self.limits.useful();
         }
+        self.account.charge_upload(data.len());
+        self.measure(place, payload.len());
+        // Padding is used as soon as it is here.
+        self.credit(place, payload.len() - data.len());
+        self.replenish();
         Ok(())
     }
 
     /// A frame came for a stream that is over.
     fn after_the_end(&mut self, id: u32) -> Result<(), Code> {
-        self.fruitless += 1;
+        self.limits.useless();
         match self.closed.iter().rev().find(|(closed, _)| *closed == id) {
             // It was under way when we reset the stream.
             Some((_, Closed::ByUs)) => Ok(()),
@@ -206,7 +214,7 @@ impl Core {
         }
         let read = self.unpack(block, head)?;
         if self.is_late(id) {
-            self.fruitless += 1;
+            self.limits.useless();
             return Ok(None);
         }
         if id <= self.last {
@@ -219,13 +227,23 @@ impl Core {
             return Ok(None);
         }
         self.last = id;
-        if self.open == PLACES {
+        if self.open >= self.max_streams {
+            self.refused.streams += 1;
             self.refuse(id, Code::RefusedStream);
             return Ok(None);
         }
         match read.and_then(|()| length_of(head, ends).ok_or(Unusable::Malformed)) {
-            Ok(missing) => Ok(Some(self.begin(id, ends, missing))),
+            Ok(missing) => {
+                let cost = STREAM_COST + head.held();
+                if self.account.has_room_for(cost) {
+                    return Ok(Some(self.begin(id, ends, missing, cost)));
+                }
+                self.refused.memory += 1;
+                self.refuse(id, Code::RefusedStream);
+                Ok(None)
+            }
             Err(Unusable::Malformed) => {
+                self.refused.malformed += 1;
                 self.refuse(id, Code::Protocol);
                 Ok(None)
             }
@@ -234,9 +252,10 @@ impl Core {
                 head.set_status_line(431, b"");
                 head.push_known(Name::ContentLength, b"0");
                 self.write_answer(id, head, true);
+                self.refused.too_large += 1;
+                self.limits.refused();
                 if ends {
                     self.remember(id, Closed::Whole);
-                    self.fruitless += 1;
                 } else {
                     self.refuse(id, Code::NoError);
                 }
@@ -250,6 +269,7 @@ impl Core {
         let mut reader = Reader::request(head, &mut self.scratch, self.max_head);
         let unpacked = self.fields.decode(block, |name, value| reader.take(name, value));
         unpacked.map_err(|hpack::Malformed| Code::Compression)?;
+        self.limits.unpacked(block.len(), reader.unpacked());
         let read = reader.finish();
         self.fields.shrink();
         self.scratch.shrink();
@@ -261,24 +281,32 @@ impl Core {
         let mut reader = Reader::trailers(&mut stream.trailers, &mut self.scratch, self.max_head);
         let unpacked = self.fields.decode(block, |name, value| reader.take(name, value));
         unpacked.map_err(|hpack::Malformed| Code::Compression)?;
+        self.limits.unpacked(block.len(), reader.unpacked());
         let wrong = if stream_is_over(reader.finish(), ends, stream.missing) { None } else { Some(Code::Protocol) };
+        let cost = stream.trailers.held();
+        let wrong = if self.account.has_room_for(cost) { wrong } else { Some(Code::EnhanceYourCalm) };
         let wrong = if stream.received { Some(Code::StreamClosed) } else { wrong };
         match wrong {
             Some(code) => self.reset(place, code),
             None => {
                 stream.received = true;
+                stream.charged += cost;
+                self.account.charge_request(cost);
                 self.woken.add(place);
             }
         }
         Ok(())
     }
 
-    /// A stream takes a place.
-    fn begin(&mut self, id: u32, ends: bool, missing: Option<u64>) -> usize {
+    /// A stream takes a place, and is charged for `cost` bytes.
+    fn begin(&mut self, id: u32, ends: bool, missing: Option<u64>, cost: usize) -> usize {
+        self.account.charge_request(cost);
         let place = self.ids.iter().position(|known| *known == 0).unwrap_or(self.ids.len());
         let stream = Stream {
             send_window: self.first_window,
             recv_window: STREAM_WINDOW.into(),
+            window: STREAM_WINDOW,
+            charged: cost,
             missing,
             received: ends,
             ..Stream::default()
@@ -292,7 +320,7 @@ impl Core {
         }
         self.open += 1;
         self.woken.add(place);
-        self.brought_on();
+        self.limits.useful();
         place
     }
 
@@ -301,27 +329,33 @@ impl Core {
             return Err(Code::FrameSize);
         }
         match self.place(id) {
-            Some(place) => self.take_out(place, Closed::ByClient),
+            Some(place) => {
+                self.limits.reset();
+                self.take_out(place, Closed::ByClient);
+            }
             None if self.is_idle(id) => return Err(Code::Protocol),
-            None => self.fruitless += 1,
+            None => self.limits.useless(),
         }
         Ok(())
     }
 
     fn settings(&mut self, frame: FrameHead, payload: &[u8]) -> Result<(), Code> {
-        self.fruitless += 1;
+        self.limits.settings(payload.len() / 6);
         if frame.has(flag::ACK) {
             return if payload.is_empty() && self.has_settings { Ok(()) } else { Err(Code::FrameSize) };
         }
         if !payload.len().is_multiple_of(6) {
             return Err(Code::FrameSize);
         }
+        // Each change of it is work for every open stream, so that only the last one is made.
+        let mut window = None;
         for setting in payload.chunks_exact(6) {
             let value = u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]);
             match u16::from_be_bytes([setting[0], setting[1]]) {
                 setting::HEADER_TABLE_SIZE => self.written.allow(value),
                 setting::ENABLE_PUSH if value > 1 => return Err(Code::Protocol),
-                setting::INITIAL_WINDOW_SIZE => self.first_window(value)?,
+                setting::INITIAL_WINDOW_SIZE if i64::from(value) > LARGEST_WINDOW => return Err(Code::FlowControl),
+                setting::INITIAL_WINDOW_SIZE => window = Some(value),
                 setting::MAX_FRAME_SIZE => {
                     if !(frame::LARGEST as u32..1 << 24).contains(&value) {
                         return Err(Code::Protocol);
@@ -330,6 +364,9 @@ impl Core {
                 }
                 _ => {}
             }
+        }
+        if let Some(window) = window {
+            self.first_window(window)?;
         }
         self.has_settings = true;
         frame::write_head(0, kind::SETTINGS, flag::ACK, 0, self.output.tail());
@@ -340,7 +377,10 @@ impl Core {
         if payload.len() != 8 {
             return Err(Code::FrameSize);
         }
-        self.fruitless += 1;
+        if frame.has(flag::ACK) && payload == PROBE && self.line.answered() {
+            return Ok(());
+        }
+        self.limits.useless();
         if !frame.has(flag::ACK) {
             frame::write_ping(flag::ACK, payload, self.output.tail());
         } else if payload == FAREWELL && self.leaving == Leaving::Told {

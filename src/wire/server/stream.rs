@@ -9,7 +9,7 @@ use crate::wire::body::{Encoder, Framing};
 use crate::wire::frame::{self, Code};
 use crate::wire::head::{Head, Version};
 use crate::wire::http1::{BodyError, Piece};
-use crate::wire::server::{Closed, Core, RESET};
+use crate::wire::server::{Closed, Core, RESET, STREAM_WINDOW};
 
 /// A stream. It has its place until it is dropped.
 #[derive(Debug)]
@@ -25,6 +25,9 @@ pub(crate) struct ServerStream {
     trailers: Head,
     /// The end of the answer was written.
     ended: bool,
+    /// Bytes charged for the head of the response, and for what its endpoint's side holds of the body.
+    head: usize,
+    held: usize,
 }
 
 impl ServerStream {
@@ -39,6 +42,8 @@ impl ServerStream {
             read: false,
             trailers: Head::default(),
             ended: false,
+            head: 0,
+            held: 0,
         };
         stream.take_in();
         stream
@@ -121,13 +126,37 @@ impl ServerStream {
         self.ended = !interim && framing == Framing::None;
         let id = core.ids[self.place];
         core.write_answer(id, head, self.ended);
+        core.limits.useful();
+        if self.ended {
+            core.limits.answered();
+        }
         if !interim {
+            self.head = head.held();
+            core.hold(self.place, self.head + self.held);
             self.encoder = match framing {
                 // Behind a body that comes from HTTP/2 there may be trailers, whatever its head says of its length.
                 Framing::Length(_) if head.version == Version::Http2 => Encoder::UntilEnd,
                 _ => Encoder::new(framing),
             };
         }
+    }
+
+    /// Charges the bytes that the endpoint's side holds of the response, beside its head.
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        if self.held != bytes {
+            self.held = bytes;
+            self.core.borrow_mut().hold(self.place, self.head + bytes);
+        }
+    }
+
+    /// Whether more of the response may be read from the endpoint. If not, this stream is woken when it may.
+    pub(crate) fn takes_response(&self) -> bool {
+        self.core.borrow_mut().takes_response(self.place)
+    }
+
+    /// Bytes of the body that can be sent now; 0: this stream is woken when some can.
+    pub(crate) fn room(&self) -> usize {
+        self.core.borrow_mut().room(self.place)
     }
 
     /// The answer was to `CONNECT`: what follows are bytes both ways.
@@ -152,6 +181,9 @@ impl ServerStream {
         if let Encoder::Length(left) = &mut self.encoder {
             *left -= n as u64;
             self.ended = *left == 0;
+            if self.ended {
+                core.limits.answered();
+            }
         }
         Poll::Ready(Ok(n))
     }
@@ -162,6 +194,7 @@ impl ServerStream {
         if open && !self.ended && !core.streams[self.place].reset {
             let id = core.ids[self.place];
             core.write_end(id, trailers);
+            core.limits.answered();
             self.ended = true;
         }
         self.encoder = Encoder::Over;
@@ -181,6 +214,9 @@ impl Core {
         let stream = std::mem::take(&mut self.streams[place]);
         let id = std::mem::replace(&mut self.ids[place], 0);
         self.open -= 1;
+        self.account.release_request(stream.charged);
+        self.account.release_window((stream.window - STREAM_WINDOW) as usize);
+        self.change_response(stream.response, 0);
         if id != RESET && !self.over {
             if ended && stream.received {
                 self.remember(id, Closed::Whole);
@@ -191,6 +227,6 @@ impl Core {
                 self.remember(id, Closed::ByUs);
             }
         }
-        self.give_back(unread + stream.incoming.len());
+        self.taken(unread + stream.incoming.len());
     }
 }

@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::wire::body::Framing;
@@ -27,6 +28,9 @@ fn post(stream: u32) -> Vec<u8> {
     frame(kind::HEADERS, flag::END_HEADERS, stream, POST)
 }
 
+/// As many streams as there are places.
+const SETTINGS: Settings = Settings { max_head: 64 << 10, max_streams: PLACES };
+
 /// A connection that has begun, and its streams.
 struct Connection {
     core: Rc<RefCell<Core>>,
@@ -35,7 +39,12 @@ struct Connection {
 
 impl Connection {
     fn begun() -> Connection {
-        let mut connection = Connection { core: Rc::new(RefCell::new(Core::new(32 << 10))), head: Head::default() };
+        Connection::with(SETTINGS)
+    }
+
+    fn with(settings: Settings) -> Connection {
+        let core = Core::new(settings, Instant::now());
+        let mut connection = Connection { core: Rc::new(RefCell::new(core)), head: Head::default() };
         assert!(connection.read(PREFACE).is_empty());
         assert!(connection.read(&frame(kind::SETTINGS, 0, 0, &[])).is_empty());
         let kinds: Vec<u8> = connection.written().iter().map(|(frame, _)| frame.kind).collect();
@@ -126,7 +135,7 @@ fn frames_may_be_cut_anywhere() {
     let whole =
         [PREFACE.to_vec(), frame(kind::SETTINGS, 0, 0, &[]), post(1), frame(kind::DATA, 1, 1, b"hello")].concat();
     for piece in 1..whole.len() {
-        let mut core = Core::new(32 << 10);
+        let mut core = Core::new(SETTINGS, Instant::now());
         let (mut head, mut input, mut began) = (Head::default(), Vec::new(), 0);
         for bytes in whole.chunks(piece) {
             input.extend_from_slice(bytes);
@@ -148,13 +157,11 @@ fn frames_may_be_cut_anywhere() {
 fn a_body_and_its_trailers_come_in_order_and_make_room_when_they_are_used() {
     let mut connection = Connection::begun();
     let mut stream = connection.begin(&post(1));
-    let half = vec![7; 16 << 10];
-    for _ in 0..8 {
-        connection.read(&frame(kind::DATA, 0, 1, &half));
-    }
-    assert_eq!(connection.said(), [], "nothing was used");
-    assert_eq!(taken(&mut stream).len(), 128 << 10);
-    assert_eq!(connection.said(), [(kind::WINDOW_UPDATE, 0, 1, 128 << 10)]);
+    connection.read(&frame(kind::DATA, 0, 1, &[7; 16 << 10]).repeat(2));
+    let said = connection.said();
+    assert_eq!((said[0].0, said.len()), (kind::PING, 1), "nothing was used, and the line is measured");
+    assert_eq!(taken(&mut stream).len(), 32 << 10);
+    assert_eq!(connection.said(), [(kind::WINDOW_UPDATE, 0, 1, 32 << 10)]);
     assert!(stream.poll_body().is_pending());
     connection.read(&frame(kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, 1, &[0, 1, b'x', 1, b'y']));
     assert!(matches!(stream.poll_body(), Poll::Ready(Ok(Piece::End))));
@@ -165,11 +172,10 @@ fn a_body_and_its_trailers_come_in_order_and_make_room_when_they_are_used() {
 fn more_than_a_window_is_no_body() {
     let mut connection = Connection::begun();
     let _stream = connection.begin(&post(1));
-    let piece = vec![7; 16 << 10];
-    for _ in 0..16 {
-        connection.read(&frame(kind::DATA, 0, 1, &piece));
-    }
-    assert_eq!(connection.said(), []);
+    connection.read(&frame(kind::DATA, 0, 1, &[7; 16 << 10]).repeat(4));
+    let said = connection.said();
+    assert_eq!((said[0].0, said.len()), (kind::PING, 2));
+    assert_eq!(said[1], (kind::WINDOW_UPDATE, 0, 0, 64 << 10), "the connection's is open for others");
     connection.read(&frame(kind::DATA, 0, 1, b"x"));
     assert_eq!(connection.said(), [(kind::RST_STREAM, 0, 1, Code::FlowControl as u32)]);
 }
@@ -247,7 +253,7 @@ fn a_stream_that_is_given_up_tells_the_other_end_why() {
     assert_eq!(connection.said(), [(kind::RST_STREAM, 0, 3, Code::NoError as u32)]);
     // What was under way is passed over, and its room is given back.
     connection.read(&frame(kind::DATA, 0, 3, b"late"));
-    assert_eq!((connection.said(), connection.core.borrow().used), (vec![], 4));
+    assert_eq!((connection.said(), connection.core.borrow().account.uploads()), (vec![], 0));
     // The client has given it up.
     let mut stream = connection.begin(&post(5));
     connection.read(&[frame(kind::DATA, 0, 5, b"x"), frame(kind::RST_STREAM, 0, 5, &[0; 4])].concat());
@@ -370,7 +376,7 @@ fn who_breaks_the_rules_of_the_connection_is_told_which() {
         connection.read(&frame(kind::PING, 0, 0, &[0; 8]));
         assert_eq!(connection.said(), [], "nothing more is looked at");
     }
-    let mut core = Core::new(1000);
+    let mut core = Core::new(SETTINGS, Instant::now());
     core.output.written(core.output.bytes().len());
     assert_eq!(core.read(b"GET / HTTP/1.1\r\n", &mut Head::default()), (0, Event::Over));
 }
@@ -392,16 +398,15 @@ fn who_breaks_the_rules_of_a_stream_loses_that_stream() {
         let mut connection = Connection::begun();
         connection.read(&bytes);
         assert_eq!(connection.said(), [(kind::RST_STREAM, 0, 1, code as u32)], "{bytes:x?}");
-        assert_eq!(connection.core.borrow().resets(), 1);
         assert_eq!(connection.read(&get(3)).len(), 1, "the others go on");
     }
 }
 
 #[test]
 fn there_are_no_more_streams_than_was_said() {
-    let mut connection = Connection::begun();
+    let mut connection = Connection::with(Settings { max_streams: 100, ..SETTINGS });
     let mut id = 1;
-    for _ in 0..PLACES {
+    for _ in 0..100 {
         assert_eq!(connection.read(&get(id)).len(), 1);
         id += 2;
     }
@@ -417,7 +422,8 @@ fn there_are_no_more_streams_than_was_said() {
 #[test]
 fn frames_that_bring_nothing_on_are_counted() {
     let mut connection = Connection::begun();
-    let before = connection.core.borrow().fruitless();
+    let patience = |connection: &Connection| connection.core.borrow().limits.patience();
+    let before = patience(&connection);
     let useless = [
         frame(kind::PING, 0, 0, &[0; 8]),
         frame(kind::SETTINGS, 0, 0, &[]),
@@ -426,9 +432,18 @@ fn frames_that_bring_nothing_on_are_counted() {
         frame(kind::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
     ];
     connection.read(&useless.concat());
-    assert_eq!(connection.core.borrow().fruitless() - before, 5);
+    assert_eq!(before - patience(&connection), 5);
     let _stream = connection.begin(&post(1));
-    connection.core.borrow_mut().forget_fruitless();
+    let before = patience(&connection);
     connection.read(&frame(kind::DATA, 0, 1, &[]).repeat(5));
-    assert_eq!(connection.core.borrow().fruitless(), 5);
+    assert_eq!(before - patience(&connection), 5);
+    // As many as a client sends that has to be slowed down, and no more.
+    connection.read(&frame(kind::PING, 0, 0, &[0; 8]).repeat(9000));
+    assert_eq!(connection.core.borrow().flood(), None);
+    connection.read(&frame(kind::PING, 0, 0, &[0; 8]).repeat(2000));
+    assert_eq!(connection.core.borrow().flood(), Some(Flood::Useless));
+    assert_eq!(connection.said().pop(), Some((kind::GOAWAY, 0, 0, Code::EnhanceYourCalm as u32)));
 }
+
+#[path = "tests/bounds.rs"]
+mod bounds;

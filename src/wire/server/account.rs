@@ -1,0 +1,77 @@
+//! The memory that one connection makes the proxy hold.
+
+/// Heads of requests, heads of responses, and blocks of bodies that the client does not take: at most this much. Beyond it
+/// new streams are refused.
+const LIMIT: usize = 2 << 20;
+/// Responses alone: beyond it nothing more is read from endpoints for this connection.
+const RESPONSES: usize = 3 << 19;
+
+/// What a connection holds, in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    /// Heads of requests, and what else a stream costs.
+    requests: usize,
+    /// Heads and blocks of responses.
+    responses: usize,
+    /// Bodies of requests that no endpoint took.
+    uploads: usize,
+    /// Room in receive windows beyond the first ones.
+    windows: usize,
+}
+
+impl Account {
+    /// Whether a new stream that needs this much is served.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        self.requests + self.responses + bytes <= LIMIT
+    }
+
+    /// Whether another response may be read from an endpoint.
+    pub(super) fn takes_responses(&self) -> bool {
+        self.responses < RESPONSES
+    }
+
+    pub(super) fn charge_request(&mut self, bytes: usize) {
+        self.requests += bytes;
+    }
+
+    pub(super) fn release_request(&mut self, bytes: usize) {
+        self.requests -= bytes;
+    }
+
+    /// Replaces what a response holds.
+    pub(super) fn change_response(&mut self, from: usize, to: usize) {
+        self.responses = self.responses - from + to;
+    }
+
+    pub(super) fn charge_upload(&mut self, bytes: usize) {
+        self.uploads += bytes;
+    }
+
+    pub(super) fn release_upload(&mut self, bytes: usize) {
+        self.uploads -= bytes;
+    }
+
+    /// Bodies of requests that no endpoint took.
+    pub(super) fn uploads(&self) -> usize {
+        self.uploads
+    }
+
+    /// Room that one receive window may take of what is left of `most`.
+    pub(super) fn growth(&self, most: usize) -> usize {
+        most.saturating_sub(self.windows) / 2
+    }
+
+    pub(super) fn reserve_window(&mut self, bytes: usize) {
+        self.windows += bytes;
+    }
+
+    pub(super) fn release_window(&mut self, bytes: usize) {
+        self.windows -= bytes;
+    }
+
+    /// Everything: a window that has grown may be filled at any time.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.requests + self.responses + self.uploads.max(self.windows)
+    }
+}
