@@ -233,6 +233,7 @@ async fn heads(
             if unread {
                 break;
             }
+            upstream.read_for(side);
             match upstream.poll_answer(cx, answer) {
                 Poll::Pending => {
                     side.hold(upstream.held());

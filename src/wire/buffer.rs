@@ -115,6 +115,19 @@ impl Input {
         }
     }
 
+    /// Moves what is in it into memory of its size, if that is smaller. Only for bytes that will not be used soon.
+    pub(crate) fn compact(&mut self) {
+        let bytes = self.bytes();
+        if bytes.is_empty() || 4 * bytes.len() > 3 * self.block.len() {
+            return;
+        }
+        let own = bytes.to_vec();
+        let length = own.len();
+        (self.start, self.end) = (0, 0);
+        self.release();
+        (self.block, self.end) = (own, length);
+    }
+
     /// Gives the block back if nothing is in it.
     pub(crate) fn release(&mut self) {
         if self.is_empty() && !self.block.is_empty() {

@@ -266,7 +266,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         self.decoder.consumed(n);
     }
 
-    /// Reads no more of this body at once.
+    /// What was read will not be used soon.
+    pub(super) fn compact(&mut self) {
+        self.input.compact();
+    }
+
+    /// Reads no more of this message at once.
     pub(super) fn read_at_most(&mut self, most: usize) {
         self.most = most;
     }

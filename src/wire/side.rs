@@ -14,8 +14,8 @@ use crate::wire::server::stream::ServerStream;
 use crate::wire::socket::Socket;
 use crate::wire::splice::{self, Pipe};
 
-/// Read of a body whose end may come next, though the client takes no more of it now.
-const LEAST: usize = 1 << 10;
+/// Read at once of a response, though the client takes no more of it now: the rest of a head, or the end of a body.
+const LEAST: usize = 4 << 10;
 /// The head of an answer is no longer.
 pub(crate) const MAX_ANSWER_HEAD: usize = 256 << 10;
 
@@ -141,6 +141,13 @@ impl Side {
         match self {
             Side::Http1(_) | Side::Http2(_) => true,
             Side::Served(stream) => stream.takes_response(),
+        }
+    }
+
+    /// Reads no more of a response at once than this client takes of its body.
+    pub(crate) fn read_for(&mut self, client: &Side) {
+        if let (Side::Http1(source), Side::Served(sink)) = (self, client) {
+            source.read_at_most(sink.window().max(LEAST));
         }
     }
 
@@ -337,6 +344,13 @@ pub(crate) fn poll_copy_seen(
     seen: impl FnMut(&[u8]),
 ) -> Poll<Result<(), CopyError>> {
     let polled = copy(cx, from, to, copied, seen);
+    if let (Side::Http1(source), Side::Served(sink)) = (&mut *from, &*to)
+        && polled.is_pending()
+        && !copied.waits_for_source
+        && sink.window() == 0
+    {
+        source.compact();
+    }
     to.hold(from.held());
     polled
 }

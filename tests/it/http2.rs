@@ -42,7 +42,7 @@ impl Client {
     pub(crate) async fn over(stream: impl Stream + 'static) -> Client {
         // Room for what some streams do not read, so that others go on.
         let mut handshake = h2::client::Builder::new();
-        handshake.initial_connection_window_size(8 << 20);
+        handshake.initial_connection_window_size(8 << 20).max_send_buffer_size(8 << 20);
         let (sender, connection) = handshake.handshake(stream).await.expect("a handshake");
         Client { sender, connection: tokio::spawn(connection) }
     }
@@ -51,7 +51,7 @@ impl Client {
         self.try_get(path).await.expect("an answer")
     }
 
-    async fn try_get(&mut self, path: &str) -> Result<Answer, h2::Error> {
+    pub(crate) async fn try_get(&mut self, path: &str) -> Result<Answer, h2::Error> {
         let (answer, _) = self.begin(get(path), true).await?;
         whole(answer).await
     }
@@ -73,7 +73,7 @@ impl Client {
     }
 
     /// A POST to /echo, and its answer.
-    async fn echo(&mut self, body: &[u8], trailers: Option<HeaderMap>) -> Answer {
+    pub(crate) async fn echo(&mut self, body: &[u8], trailers: Option<HeaderMap>) -> Answer {
         let (answer, mut send) = self.begin(post("/echo"), false).await.expect("it is taken");
         let body = Bytes::copy_from_slice(body);
         let sending = tokio::spawn(async move {
@@ -97,12 +97,12 @@ fn get(path: &str) -> Request<()> {
     Request::get(format!("http://test{path}")).body(()).expect("a request")
 }
 
-fn post(path: &str) -> Request<()> {
+pub(crate) fn post(path: &str) -> Request<()> {
     Request::post(format!("http://test{path}")).body(()).expect("a request")
 }
 
 /// Everything of an answer.
-async fn whole(answer: ResponseFuture) -> Result<Answer, h2::Error> {
+pub(crate) async fn whole(answer: ResponseFuture) -> Result<Answer, h2::Error> {
     soon("an answer", async {
         let (parts, mut body) = answer.await?.into_parts();
         let mut answer = Answer { status: parts.status.as_u16(), headers: fields(&parts.headers), ..Answer::default() };
@@ -195,7 +195,7 @@ impl Endpoint {
         self.shared.leave.send_modify(|times| *times += 1);
     }
 
-    fn open_gate(&self) {
+    pub(crate) fn open_gate(&self) {
         self.shared.gate.send_replace(true);
     }
 }
@@ -292,6 +292,16 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         "/broken" if query == shared.color => {
             respond.send_response(Response::builder().status(500).body(()).expect("an answer"), true).ok()?;
         }
+        // All of the request, and then its length.
+        "/drains" => {
+            let mut length = 0;
+            while let Some(data) = body.data().await {
+                let data = data.ok()?;
+                let _ = body.flow_control().release_capacity(data.len());
+                length += data.len();
+            }
+            respond.send_response(ok(), false).ok()?.send_data(length.to_string().into(), true).ok()?;
+        }
         // A head, a part, and when the gate opens the end of it all.
         "/breaks" => {
             let mut send = respond.send_response(ok(), false).ok()?;
@@ -382,7 +392,7 @@ async fn clients_that_read_nothing_do_not_stop_others_on_the_shared_connection_t
     }
 }
 
-async fn pair() -> (Application, Application) {
+pub(crate) async fn pair() -> (Application, Application) {
     (Application::start("blue").await, Application::start("green").await)
 }
 
@@ -403,7 +413,7 @@ pub(crate) async fn start_over_http2(blue: &Endpoint, green: &Endpoint, change: 
 }
 
 /// The memory of the proxy in MiB.
-fn resident(proxy: &Proxy) -> u64 {
+pub(crate) fn resident(proxy: &Proxy) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
@@ -910,13 +920,13 @@ async fn streams_under_way_are_finished_when_the_process_stops() {
 
 // By hand, what no library would send.
 
-const DATA: u8 = 0;
+pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
@@ -981,7 +991,7 @@ impl Raw {
         self.stream.write_all(bytes.as_ref()).await
     }
 
-    async fn frame(&mut self) -> io::Result<(u8, u8, u32, Vec<u8>)> {
+    pub(crate) async fn frame(&mut self) -> io::Result<(u8, u8, u32, Vec<u8>)> {
         let mut head = [0; 9];
         self.stream.read_exact(&mut head).await?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
@@ -1013,7 +1023,7 @@ impl Raw {
         .await
     }
 
-    async fn until_closed(&mut self) {
+    pub(crate) async fn until_closed(&mut self) {
         soon("it is closed", async { while self.frame().await.is_ok() {} }).await;
     }
 }

@@ -17,6 +17,7 @@ mod hold;
 mod hostile;
 mod http;
 mod http2;
+mod http2_bounds;
 mod large;
 mod lengths;
 #[allow(dead_code, reason = "shared with `cutover demo`, which needs more of it")]

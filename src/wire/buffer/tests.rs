@@ -107,3 +107,22 @@ fn what_was_written_is_given_back_and_the_rest_stays_in_order() {
     assert!(output.tail().is_empty());
     assert_eq!((output.bytes.as_ptr(), output.bytes.capacity()), (block, capacity));
 }
+
+#[test]
+fn what_will_not_be_used_soon_is_moved_into_memory_of_its_size() {
+    let mut input = Input::default();
+    let mut source: &[u8] = &[7; 5000];
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    assert!(matches!(input.poll_fill_up_to(&mut cx, &mut source, 0, 5000), Poll::Ready(Ok(5000))));
+    input.consume(1000);
+    assert_eq!(input.held(), SMALL);
+    input.compact();
+    assert_eq!((input.held(), input.bytes()), (4000, &[7; 4000][..]));
+    // More fits behind it, and it can be used up.
+    let mut source: &[u8] = &[8; 100];
+    assert!(matches!(input.poll_fill_up_to(&mut cx, &mut source, 0, 60), Poll::Ready(Ok(60))));
+    assert_eq!((input.bytes().len(), input.bytes()[4000]), (4060, 8));
+    input.consume(4060);
+    input.release();
+    assert_eq!(input.held(), 0);
+}

@@ -99,6 +99,11 @@ impl Core {
             return 0;
         }
         // An update of its own window wakes a stream in any case.
+        self.window(place)
+    }
+
+    /// Bytes of a response's body that the client takes now.
+    pub(super) fn window(&self, place: usize) -> usize {
         usize::try_from(self.streams[place].send_window.min(self.send_window)).unwrap_or(0)
     }
 

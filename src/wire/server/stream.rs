@@ -154,6 +154,11 @@ impl ServerStream {
         self.core.borrow_mut().takes_response(self.place)
     }
 
+    /// Bytes of the body that the client takes now.
+    pub(crate) fn window(&self) -> usize {
+        self.core.borrow().window(self.place)
+    }
+
     /// Bytes of the body that can be sent now; 0: this stream is woken when some can.
     pub(crate) fn room(&self) -> usize {
         self.core.borrow_mut().room(self.place)
