@@ -224,3 +224,102 @@ impl Walk {
         if bytes.is_empty() { Walk::Between } else { Walk::Within }
     }
 }
+
+/// A request as the proxy reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// The method, as sent.
+    pub method: Vec<u8>,
+    /// The target, as sent.
+    pub target: Vec<u8>,
+    /// Names in lower case, and values.
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Without its framing.
+    pub body: Vec<u8>,
+    /// The end of the body is part of the input.
+    pub complete: bool,
+}
+
+impl Message {
+    fn of(head: &Head) -> Message {
+        Message {
+            method: head.method_bytes().to_vec(),
+            target: head.target_bytes().to_vec(),
+            fields: head.fields().map(|(_, name, value)| (name.to_ascii_lowercase(), value.to_vec())).collect(),
+            ..Message::default()
+        }
+    }
+}
+
+/// The requests of an HTTP/1.1 connection, up to the first one that is refused or not complete.
+#[must_use]
+pub fn http1_requests(bytes: &[u8]) -> Vec<Message> {
+    let (mut found, mut rest, mut head) = (Vec::new(), bytes, Head::default());
+    while let Ok(Some(length)) = parse::request(rest, &mut head) {
+        let (Ok(framing), Ok(_)) = (Framing::of_request(&head, false), headers::host(&head)) else { break };
+        rest = &rest[length..];
+        let mut message = Message::of(&head);
+        let (mut decoder, mut trailers) = (Decoder::new(framing), Head::default());
+        let valid = loop {
+            match decoder.step(rest, &mut trailers) {
+                Ok(Step::Data(n)) => {
+                    message.body.extend_from_slice(&rest[..n]);
+                    decoder.consumed(n);
+                    rest = &rest[n..];
+                }
+                Ok(Step::Skip(n)) => rest = &rest[n..],
+                Ok(Step::End) => {
+                    message.complete = true;
+                    break true;
+                }
+                Ok(Step::More) => break true,
+                Err(_) => break false,
+            }
+        };
+        let complete = message.complete;
+        if valid {
+            found.push(message);
+        }
+        if !complete {
+            break;
+        }
+    }
+    found
+}
+
+/// The requests of an HTTP/2 connection behind its preface and an empty SETTINGS frame, in the order in which they began, and whether
+/// the connection broke the rules.
+#[must_use]
+pub fn http2_requests(bytes: &[u8]) -> (Vec<Message>, bool) {
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let core = Rc::new(RefCell::new(Core::new(Settings { max_head: 64 << 10, max_streams: 100 }, Instant::now())));
+    let (mut head, mut found, mut open, mut over) = (Head::default(), Vec::new(), Vec::new(), false);
+    let mut input = [PREFACE, SETTINGS, bytes].concat();
+    loop {
+        let (used, event) = core.borrow_mut().read(&input, &mut head);
+        input.drain(..used);
+        match event {
+            Event::More => break,
+            Event::Over => {
+                over = true;
+                break;
+            }
+            Event::Request(place) => {
+                found.push(Message::of(&head));
+                open.push((found.len() - 1, ServerStream::new(Rc::clone(&core), place)));
+            }
+        }
+    }
+    for (index, stream) in &mut open {
+        while let Poll::Ready(Ok(piece)) = stream.poll_body() {
+            let Piece::Data(data) = piece else {
+                found[*index].complete = true;
+                break;
+            };
+            let n = data.len();
+            found[*index].body.extend_from_slice(data);
+            stream.consume(n);
+        }
+    }
+    (found, over)
+}

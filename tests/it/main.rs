@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod clients;
 mod conformance;
+mod corpus;
 mod drain;
 mod durability;
 mod endpoints;

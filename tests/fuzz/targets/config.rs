@@ -1,0 +1,7 @@
+//! The configuration: never a panic, every error has a place, and what is valid is read as the same when it is rendered.
+#![no_main]
+
+#[path = "../properties/config.rs"]
+mod property;
+
+libfuzzer_sys::fuzz_target!(|text: &str| property::reads(text));

@@ -1,0 +1,7 @@
+//! HTTP/1.1 connections: what the proxy accepts, hyper reads as the same messages.
+#![no_main]
+
+#[path = "../properties/http1.rs"]
+mod property;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| property::same_as_hyper(bytes));
