@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::admin::{self, AdminListener};
-use crate::config::error::ConfigError;
+use crate::config::error::{ConfigError, UnusableFile};
 use crate::config::{AdminAddress, Config};
 use crate::control::handle::{ControllerHandle, Request};
 use crate::control::{Controller, Parts, first_decision};
@@ -160,10 +160,13 @@ struct Started {
 
 impl Started {
     fn new(path: &Path) -> Result<Started, Error> {
-        let (config, text) = Config::load(path)?;
+        let (config, text) = Config::load_for_start(path)?;
         let config = Arc::new(config);
         telemetry::init(config.log.format).map_err(Error::io("could not start the log"))?;
         limits::raise_open_files();
+        for UnusableFile { setting, path, reason } in &config.unusable {
+            tracing::error!(setting, path, reason, "Unusable file; everything else is served");
+        }
 
         let (ledger, mut recovered) = Ledger::open(&config.state.dir)?;
         for warning in &recovered.warnings {

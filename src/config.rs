@@ -26,7 +26,7 @@ use ipnet::IpNet;
 use rustix::fs::{Mode, OFlags};
 
 pub use crate::config::drain::{DrainConfig, Streams};
-use crate::config::error::{ConfigError, Diagnostic};
+use crate::config::error::{ConfigError, Diagnostic, Tolerated, UnusableFile};
 use crate::config::receiver::Source;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
@@ -85,6 +85,8 @@ pub struct Config {
     pub service: ServiceConfig,
     /// `[[notify]]`: whom to tell.
     pub notify: Vec<NotifyConfig>,
+    /// Files that it names and that could not be used when it was read, where that was tolerated.
+    pub unusable: Vec<UnusableFile>,
 }
 
 impl Config {
@@ -94,9 +96,20 @@ impl Config {
         Ok((Config::parse(path, &text)?, text))
     }
 
+    /// Reads a file for a start, which serves without the files that can't be used, as far as that is safe.
+    pub fn load_for_start(path: &Path) -> Result<(Config, String), ConfigError> {
+        let text = read(path).map_err(|reason| ConfigError::unreadable(path, &reason))?;
+        Ok((Config::parse_with(path, &text, Tolerated::All)?, text))
+    }
+
     /// Reads a text; `path` is for messages only.
     pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
-        validate::parse(path, text)
+        Config::parse_with(path, text, Tolerated::None)
+    }
+
+    /// The same where some files may be unusable.
+    pub fn parse_with(path: &Path, text: &str, tolerated: Tolerated<'_>) -> Result<Config, ConfigError> {
+        validate::parse(path, text, tolerated)
     }
 
     /// Refuses what can't change while the process runs, by name and place: all of it at once.
@@ -246,8 +259,8 @@ pub struct TokenConfig {
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// The token itself, read from its file or variable.
-    pub secret: Secret,
+    /// The token itself, read from its file or variable; `None`: it can't be read, so nobody has it.
+    pub secret: Option<Secret>,
 }
 
 /// What a token may do.
@@ -465,8 +478,8 @@ impl fmt::Display for EndpointAddress {
 pub struct PreviewSecret {
     /// Where it is kept.
     pub file: PathBuf,
-    /// What was in there.
-    pub secret: Secret,
+    /// The content; `None`: it can't be read, so nobody has it.
+    pub secret: Option<Secret>,
 }
 
 /// `[readiness]`

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::config::error::{ConfigError, Diagnostic};
+use crate::config::error::{ConfigError, Diagnostic, UnusableFile};
 use crate::config::watch::{FileEvent, Watch};
 use crate::config::{Config, TokenConfig};
 use crate::control::analysis::Analysis;
@@ -445,7 +445,14 @@ impl Controller {
                     }
                     None => {}
                 }
-                self.certificate_errors.clear();
+                if config.unusable.is_empty() {
+                    self.certificate_errors.clear();
+                }
+                for UnusableFile { setting, path, .. } in &self.config.unusable {
+                    if !config.unusable.iter().any(|file| (&file.setting, &file.path) == (setting, path)) {
+                        tracing::info!(setting, path, "File usable again");
+                    }
+                }
                 let changes = self.config.differences(&config).join("; ");
                 let health_before = self.config.health.clone();
                 self.config = config;
@@ -521,7 +528,7 @@ impl Controller {
         }
         if errors != self.certificate_errors {
             for error in &errors {
-                tracing::error!(%error, "A certificate can't be used; those that were read before stay in force.");
+                tracing::error!(%error, "Certificate file unusable; what was read before stays in force");
             }
             self.certificate_errors = errors;
         }

@@ -9,6 +9,7 @@ pub mod client;
 mod files;
 mod resolve;
 pub mod server;
+mod staple;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};

@@ -85,7 +85,7 @@ fn actor(
     // All are compared, and each in constant time, so that the time tells nothing of how near a guess was.
     let mut found = None;
     for known in tokens {
-        if bool::from(known.secret.0.as_bytes().ct_eq(token)) {
+        if known.secret.as_ref().is_some_and(|secret| secret.0.as_bytes().ct_eq(token).into()) {
             found = Some(known);
         }
     }

@@ -237,7 +237,8 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
         row("log", format!("{} dropped", count(status.access_log_dropped, "access log line")));
     }
     // Those of TLS stand beside the certificates.
-    for problem in status.problems.iter().filter(|problem| problem.setting != "tls") {
+    let of_tls = |path: &str| status.certificate_errors.iter().any(|error| error.starts_with(path));
+    for problem in status.problems.iter().filter(|problem| !of_tls(&problem.path)) {
         row("problem", painted(BAD, format!("{} ({}): {}", problem.setting, problem.path, problem.reason)));
     }
     for sink in status.notify.iter().filter(|sink| sink.state != "well") {
@@ -250,7 +251,7 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
         row("tls", format!("{} until {} ({})", certificate.name, certificate.not_after, certificate.path));
     }
     for error in &status.certificate_errors {
-        row("tls", painted(BAD, format!("{error}; the certificate that was read before stays in force")));
+        row("tls", painted(BAD, format!("{error}; clients get what was read before, or nothing where nothing was")));
     }
     if let Some(preview) = &status.preview {
         let host = preview.host.as_ref().map(|host| format!(", or to the host {host}")).unwrap_or_default();

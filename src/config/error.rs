@@ -20,6 +20,46 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
+/// A file or variable that the configuration names and that can't be used. It may be mended without an edit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnusableFile {
+    /// The setting that names it.
+    pub setting: String,
+    /// The file, or the variable with a `$`.
+    pub path: String,
+    /// The reason; never anything of the content.
+    pub reason: String,
+}
+
+/// Which unusable files are no error.
+#[derive(Clone, Copy, Debug)]
+pub enum Tolerated<'a> {
+    /// None: for `cutover check`, and for files that an edit brings.
+    None,
+    /// Every file without which other traffic can still be served: for a start.
+    All,
+    /// Those that could not be used before.
+    Known(&'a [UnusableFile]),
+}
+
+impl Tolerated<'_> {
+    fn covers(self, file: &UnusableFile) -> bool {
+        match self {
+            Tolerated::None => false,
+            Tolerated::All => true,
+            Tolerated::Known(known) => {
+                known.iter().any(|known| (&known.setting, &known.path) == (&file.setting, &file.path))
+            }
+        }
+    }
+
+    /// Parts the unusable files into those that are tolerated and the errors.
+    pub(super) fn part(self, files: Vec<(Diagnostic, UnusableFile)>) -> (Vec<UnusableFile>, Vec<Diagnostic>) {
+        let (tolerated, errors): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, file)| self.covers(file));
+        (tolerated.into_iter().map(|(_, file)| file).collect(), errors.into_iter().map(|(error, _)| error).collect())
+    }
+}
+
 /// All that is wrong with a file. Displays as one line a problem; [`ConfigError::render`] draws them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {

@@ -14,7 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::Decimal;
-use crate::config::error::Diagnostic;
+use crate::config::error::{Diagnostic, UnusableFile};
 use crate::domain::split::Weight;
 
 /// So many characters of a value are repeated in a message.
@@ -31,6 +31,7 @@ pub(super) type Span = Range<usize>;
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     problems: RefCell<Vec<Diagnostic>>,
+    files: RefCell<Vec<(Diagnostic, UnusableFile)>>,
     asked: RefCell<BTreeSet<String>>,
     hidden: RefCell<Vec<Span>>,
 }
@@ -56,9 +57,20 @@ impl Notes {
         self.problems.borrow_mut().push(Diagnostic { span, message: message.into(), help: help.into() });
     }
 
+    /// A file that can't be used. Whether that is an error depends on who asks.
+    pub(super) fn unusable(&self, span: Span, file: UnusableFile, message: String, help: impl Into<Option<String>>) {
+        self.files.borrow_mut().push((Diagnostic { span, message, help: help.into() }, file));
+    }
+
+    /// The files that can't be used, taken out.
+    pub(super) fn take_unusable(&self) -> Vec<(Diagnostic, UnusableFile)> {
+        self.files.take()
+    }
+
     /// All problems, in the order of the file.
     pub(super) fn into_problems(self) -> Vec<Diagnostic> {
-        let mut problems = self.problems.into_inner();
+        let files = self.files.into_inner().into_iter().map(|(problem, _)| problem);
+        let mut problems: Vec<_> = self.problems.into_inner().into_iter().chain(files).collect();
         problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
         problems
     }

@@ -186,6 +186,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         log: LogConfig { format: LogFormat::Json, access: AccessLog::Stdout, redact_query: false },
         service: ServiceConfig { name: None, environment: None, instance: host.clone(), links: BTreeMap::new() },
         notify: Vec::new(),
+        unusable: Vec::new(),
     };
     assert_eq!(good(&format!("{CUTOVER}[state]\ndir = \"/var/lib/cutover\"")), expected);
     // And as it stands, without a directory.
@@ -443,14 +444,15 @@ fn a_secret_appears_nowhere() {
     let dir = TempDir::new().expect("a directory");
     let text = everything(dir.path());
     let config = good(&text);
-    let secrets: Vec<&str> = config.admin.tokens.iter().map(|token| token.secret.0.as_str()).collect();
+    let secrets: Vec<&str> =
+        config.admin.tokens.iter().flat_map(|token| &token.secret).map(|secret| secret.0.as_str()).collect();
     assert_eq!(secrets[0], "s3cret-in-a-file");
     let preview = config.preview.as_ref().and_then(|preview| preview.secret.as_ref()).expect("it is there");
-    assert_eq!(preview.secret.0, "look-s3cret");
+    assert_eq!(preview.secret, Some(Secret("look-s3cret".to_owned())));
     assert!(secrets[1].contains('/'), "the path of the commands, in place of a token");
     let mut other = config.clone();
-    other.admin.tokens[0].secret = Secret("0ther".to_owned());
-    let secret = PreviewSecret { secret: Secret("0ther".to_owned()), ..preview.clone() };
+    other.admin.tokens[0].secret = Some(Secret("0ther".to_owned()));
+    let secret = PreviewSecret { secret: Some(Secret("0ther".to_owned())), ..preview.clone() };
     other.preview = other.preview.map(|preview| PreviewConfig { secret: Some(secret), ..preview });
     let wrong = bad(&text.replace("\"deploy\"", "\"see\"").replace("[log]", "[logs]"));
     let shown = [

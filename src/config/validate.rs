@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use crate::config::error::ConfigError;
+use crate::config::error::{ConfigError, Tolerated};
 use crate::config::file::{Notes, Section, Span, quoted};
 use crate::config::{AccessLog, Config, HealthConfig, LogConfig, LogFormat, ReadinessConfig, RetryConfig, StateConfig};
 use crate::domain::color::{Color, PerColor};
@@ -30,12 +30,15 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Reads a text. `path` is for messages only.
-pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+pub(super) fn parse(path: &Path, text: &str, tolerated: Tolerated<'_>) -> Result<Config, ConfigError> {
     let (config, notes) = read(text);
     let source = notes.shown(text);
-    let diagnostics = notes.into_problems();
+    let (unusable, errors) = tolerated.part(notes.take_unusable());
+    let mut diagnostics = notes.into_problems();
+    diagnostics.extend(errors);
+    diagnostics.sort_by_key(|problem| (problem.span.start, problem.span.end));
     match config {
-        Some(config) if diagnostics.is_empty() => Ok(config),
+        Some(config) if diagnostics.is_empty() => Ok(Config { unusable, ..config }),
         _ => Err(ConfigError { path: path.to_owned(), source, diagnostics }),
     }
 }
@@ -133,6 +136,7 @@ impl<'a> File<'a> {
             log,
             service,
             notify,
+            unusable: Vec::new(),
         })
     }
 

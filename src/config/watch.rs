@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use crate::config::error::ConfigError;
+use crate::config::error::{ConfigError, Tolerated};
 use crate::config::{self, Config};
 use crate::domain::color::Color;
 
@@ -177,13 +177,15 @@ impl Owner {
         let found = config::read(&self.path);
         let reported = found == self.seen;
         let same = reported && found.as_ref() == Ok(&self.in_force);
-        if same && why != Why::Asked && !self.incomplete {
+        // Files that could not be used at the start may be mended by now.
+        let mended = !self.current.unusable.is_empty() && why == Why::Watching;
+        if same && why != Why::Asked && !self.incomplete && !mended {
             self.suspect = None;
             return Ok(false);
         }
         // Also what was not valid a moment ago: a secret that it names may have come.
         let parsed = match &found {
-            Ok(text) => Config::parse(&self.path, text)
+            Ok(text) => Config::parse_with(&self.path, text, Tolerated::Known(&self.current.unusable))
                 .and_then(|next| self.current.check_fixed(&next, &self.path, text).map(|()| next)),
             Err(reason) => Err(ConfigError::unreadable(&self.path, reason)),
         };

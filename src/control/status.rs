@@ -115,7 +115,12 @@ impl Controller {
             add("state.dir", &self.config.state.dir, format!("{loss}; the ledger was written anew at {at}"));
         }
         for error in &self.certificate_errors {
-            add("tls", &error.path, error.reason.clone());
+            let named = self.config.unusable.iter().find(|file| error.path.to_string_lossy() == file.path);
+            add(named.map_or("tls", |file| &file.setting), &error.path, error.reason.clone());
+        }
+        let of_tls = |path: &str| self.certificate_errors.iter().any(|error| error.path.to_string_lossy() == path);
+        for file in self.config.unusable.iter().filter(|file| !of_tls(&file.path)) {
+            add(&file.setting, file.path.as_ref(), file.reason.clone());
         }
         if let (AccessLog::File(path), Some(trouble)) = (self.access_log.target(), self.access_log.trouble()) {
             add("log.access", &path, trouble);

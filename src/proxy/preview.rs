@@ -56,7 +56,7 @@ pub(crate) struct Found {
 
 impl Preview {
     pub(crate) fn new(config: &PreviewConfig, active: Color, admissions: Admissions) -> Preview {
-        let secret = config.secret.as_ref().map(|kept| kept.secret.0.as_bytes().into());
+        let secret = config.secret.as_ref().and_then(|kept| Some(kept.secret.as_ref()?.0.as_bytes().into()));
         let ways = Ways {
             header: config.header.as_str().into(),
             secret,

@@ -1,6 +1,7 @@
 //! Whom the data plane trusts, and what it shows: everything of TLS, loaded before a configuration comes into force.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{ClientAuth, Config, UpstreamProtocol};
@@ -18,6 +19,7 @@ impl Trust {
     pub fn load(&self, config: &Config) -> Result<Trust, Vec<TlsError>> {
         let mut errors = Vec::new();
         let mut next = Trust::default();
+        let tolerated = |path: &Path| config.unusable.iter().any(|file| Path::new(&file.path) == path);
         if let Some(tls) = &config.tls {
             let settings = ServerSettings {
                 min_version: tls.min_version,
@@ -26,7 +28,10 @@ impl Trust {
                 client_required: tls.client_auth == ClientAuth::Require,
             };
             let known = self.server.as_ref().filter(|server| *server.settings() == settings);
-            match known.map_or_else(|| ServerTls::load(settings).map(Arc::new), |known| Ok(Arc::clone(known))) {
+            match known.map_or_else(
+                || ServerTls::load_without(settings, &tolerated).map(Arc::new),
+                |known| Ok(Arc::clone(known)),
+            ) {
                 Ok(server) => next.server = Some(server),
                 Err(wrong) => errors.extend(wrong),
             }
@@ -41,7 +46,10 @@ impl Trust {
                 http2: policy.protocol == UpstreamProtocol::Http2,
             };
             let known = self.upstreams.get(name).filter(|(known, _)| *known == settings);
-            match known.map_or_else(|| ClientTls::load(&settings).map(Arc::new), |(_, known)| Ok(Arc::clone(known))) {
+            match known.map_or_else(
+                || ClientTls::load_without(&settings, &tolerated).map(Arc::new),
+                |(_, known)| Ok(Arc::clone(known)),
+            ) {
                 Ok(client) => {
                     next.upstreams.insert(name.clone(), (settings, client));
                 }
@@ -60,6 +68,11 @@ impl Trust {
             match read {
                 Ok(other) => changed |= other,
                 Err(wrong) => errors.extend(wrong),
+            }
+        }
+        for error in self.server.iter().flat_map(|server| server.errors()) {
+            if !errors.contains(&error) {
+                errors.push(error);
             }
         }
         (changed, errors)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -49,6 +49,8 @@ struct Live {
     /// As they stand in the files, to find out whether they changed.
     authorities: Option<Vec<CertificateDer<'static>>>,
     shown: Option<Vec<CertificateDer<'static>>>,
+    /// The files could not be used when they were needed first. There are no handshakes until they can.
+    errors: Vec<TlsError>,
 }
 
 impl ClientTls {
@@ -65,12 +67,28 @@ impl ClientTls {
         }
     }
 
+    /// The same where some files may be unusable. Connections are then refused until the files are mended.
+    pub fn load_without(
+        settings: &ClientSettings,
+        tolerated: &dyn Fn(&Path) -> bool,
+    ) -> Result<ClientTls, Vec<TlsError>> {
+        let errors = match ClientTls::load(settings) {
+            Err(errors) if errors.iter().all(|error| tolerated(&error.path)) => errors,
+            loaded => return loaded,
+        };
+        let server_name = settings.server_name.as_deref().map(server_name).transpose().map_err(|error| vec![error])?;
+        let nobody = Read { roots: Arc::new(RootCertStore::empty()), authorities: None, shown: None };
+        let live = Live { errors, ..nobody.bring_into_force(settings.http2) };
+        Ok(ClientTls { settings: settings.clone(), server_name, live: Arc::new(ArcSwap::from_pointee(live)) })
+    }
+
     /// Reads the files again. True: they say something else than before, and that is in force for every connection that is
     /// made from now on. An error changes nothing. The authorities of the system are not read again.
     pub fn reload(&self) -> Result<bool, Vec<TlsError>> {
         let live = self.live.load();
-        let read = Read::new(&self.settings, Some(&live))?;
-        if read.says_the_same_as(&live) {
+        let unusable = !live.errors.is_empty();
+        let read = Read::new(&self.settings, Some(&**live).filter(|_| !unusable))?;
+        if !unusable && read.says_the_same_as(&live) {
             return Ok(false);
         }
         self.live.store(Arc::new(read.bring_into_force(self.settings.http2)));
@@ -84,7 +102,11 @@ impl ClientTls {
             Some(name) => name.clone(),
             None => server_name(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.reason))?,
         };
-        let connecting = TlsConnector::from(Arc::clone(&self.live.load().config)).connect(name, stream);
+        let live = self.live.load_full();
+        if let Some(error) = live.errors.first() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, error.to_string()));
+        }
+        let connecting = TlsConnector::from(Arc::clone(&live.config)).connect(name, stream);
         let stream = connecting.await.map_err(in_words)?;
         if self.settings.http2 && stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, NO_HTTP2));
@@ -144,7 +166,8 @@ impl Read {
         };
         // One protocol, not a choice: what comes after the handshake is made for it.
         config.alpn_protocols = vec![if http2 { HTTP2 } else { HTTP1 }.to_vec()];
-        Live { config: Arc::new(config), roots: self.roots, authorities: self.authorities, shown: certificates }
+        let (roots, authorities) = (self.roots, self.authorities);
+        Live { config: Arc::new(config), roots, authorities, shown: certificates, errors: Vec::new() }
     }
 }
 

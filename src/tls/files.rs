@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustix::fs::{Mode, OFlags};
 use rustls::RootCertStore;
@@ -11,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::sign::CertifiedKey;
 
 use crate::tls::certificate::{self, Facts};
-use crate::tls::{CertificateFiles, TlsError, provider};
+use crate::tls::{CertificateFiles, TlsError, provider, staple};
 
 /// Nothing that belongs here is larger.
 const MAX_BYTES: u64 = 1 << 20;
@@ -21,6 +22,8 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(super) struct Pair {
     pub(super) key: CertifiedKey,
     pub(super) facts: Facts,
+    /// The staple was left out, because its time is over.
+    pub(super) stale: Option<TlsError>,
 }
 
 /// Certificates that signatures are trusted of.
@@ -40,8 +43,20 @@ pub(super) fn pair(files: &CertificateFiles) -> Result<Pair, Vec<TlsError>> {
     let ocsp = files.ocsp.as_deref().map(staple).transpose().map_err(&mut keep).ok();
     let (Some((chain, facts)), Some(key), Some(ocsp)) = (chain, key, ocsp) else { return Err(errors) };
     let mut key = fitting(chain, key, files).map_err(|error| vec![error])?;
-    key.ocsp = ocsp;
-    Ok(Pair { key, facts })
+    let mut stale = None;
+    if let (Some(path), Some(staple)) = (&files.ocsp, ocsp) {
+        match staple::expired(&staple, SystemTime::now()) {
+            None => key.ocsp = Some(staple),
+            Some(end) => {
+                let end = humantime::format_rfc3339_seconds(end);
+                let reason = format!(
+                    "expired at {end}, so clients get no staple; fetch a new one: `openssl ocsp -respout FILE`"
+                );
+                stale = Some(TlsError::new(path, reason));
+            }
+        }
+    }
+    Ok(Pair { key, facts, stale })
 }
 
 /// Whom to trust.

@@ -23,10 +23,13 @@ pub(super) struct ByName {
 }
 
 impl ByName {
-    pub(super) fn new(pairs: &[Pair]) -> ByName {
+    pub(super) fn new<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> ByName {
         let mut by_name = ByName { exact: HashMap::new(), below: HashMap::new(), first: Vec::new() };
-        let first_name = pairs.first().and_then(|pair| pair.facts.names.first());
-        for (index, Pair { key, facts }) in pairs.iter().enumerate() {
+        let mut first_name = None;
+        for (index, Pair { key, facts, .. }) in pairs.into_iter().enumerate() {
+            if index == 0 {
+                first_name = facts.names.first();
+            }
             let key = Arc::new(key.clone());
             for name in &facts.names {
                 let (table, name) = match name.strip_prefix("*.") {

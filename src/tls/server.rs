@@ -59,14 +59,28 @@ pub struct ServerTls {
 /// Everything that comes into force at once.
 struct Live {
     config: Arc<ServerConfig>,
-    pairs: Vec<Pair>,
+    /// In the order of the settings; `None`: its files could not be used when they were needed first.
+    pairs: Vec<Option<Pair>>,
     authorities: Option<Vec<CertificateDer<'static>>>,
+    /// The authorities could not be used when they were needed first. Nobody gets a handshake until they can.
+    no_authorities: bool,
+    /// What is wrong with the files of certificates that are left out, and with staples.
+    errors: Vec<TlsError>,
 }
 
 impl ServerTls {
     /// Reads everything, or names everything that is wrong.
     pub fn load(settings: ServerSettings) -> Result<ServerTls, Vec<TlsError>> {
-        let live = Read::new(&settings)?.bring_into_force(&settings, None)?;
+        ServerTls::load_without(settings, &|_| false)
+    }
+
+    /// The same where some files may be unusable. Their certificates are left out until the files are mended; without the
+    /// authorities there are no handshakes.
+    pub fn load_without(
+        settings: ServerSettings,
+        tolerated: &dyn Fn(&Path) -> bool,
+    ) -> Result<ServerTls, Vec<TlsError>> {
+        let live = Read::new(&settings, tolerated)?.bring_into_force(&settings, None)?;
         Ok(ServerTls { settings, live: ArcSwap::from_pointee(live), reloads: Mutex::new(()) })
     }
 
@@ -89,14 +103,22 @@ impl ServerTls {
     /// What counts is what the files say: neither their times nor comments in them are looked at.
     pub fn reload(&self) -> Result<bool, Vec<TlsError>> {
         let _alone = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = Read::new(&self.settings)?;
         let live = self.live.load();
-        if read.says_the_same_as(&live) {
+        let missing = live.missing(&self.settings);
+        let read = Read::new(&self.settings, &|path| missing.contains(&path))?;
+        let same = read.says_the_same_as(&live);
+        if same && read.errors == live.errors {
             return Ok(false);
         }
         let next = read.bring_into_force(&self.settings, Some(&live))?;
         self.live.store(Arc::new(next));
-        Ok(true)
+        Ok(!same)
+    }
+
+    /// What is wrong with files whose certificates or staples are left out.
+    #[must_use]
+    pub fn errors(&self) -> Vec<TlsError> {
+        self.live.load().errors.clone()
     }
 
     /// The files to watch.
@@ -111,14 +133,14 @@ impl ServerTls {
         paths
     }
 
-    /// The certificates in force, in the order of the settings.
+    /// The certificates in force, in the order of the settings, without those that are left out.
     #[must_use]
     pub fn certificates(&self) -> Vec<CertificateFacts> {
         let live = self.live.load();
-        let named = live.pairs.iter().zip(&self.settings.certificates).map(|(pair, files)| CertificateFacts {
-            name: pair.facts.names.first().unwrap_or(&pair.facts.subject).clone(),
-            path: files.cert.clone(),
-            not_after: pair.facts.not_after,
+        let named = live.pairs.iter().zip(&self.settings.certificates).filter_map(|(pair, files)| {
+            let facts = &pair.as_ref()?.facts;
+            let name = facts.names.first().unwrap_or(&facts.subject).clone();
+            Some(CertificateFacts { name, path: files.cert.clone(), not_after: facts.not_after })
         });
         named.collect()
     }
@@ -130,41 +152,85 @@ impl fmt::Debug for ServerTls {
     }
 }
 
+impl Live {
+    /// The files of everything that is left out.
+    fn missing<'a>(&self, settings: &'a ServerSettings) -> Vec<&'a Path> {
+        let left_out = |(pair, files): (&Option<Pair>, &'a CertificateFiles)| match pair {
+            None => vec![Some(&files.cert), Some(&files.key), files.ocsp.as_ref()],
+            Some(pair) if pair.key.ocsp.is_none() => vec![files.ocsp.as_ref()],
+            Some(_) => Vec::new(),
+        };
+        let pairs = self.pairs.iter().zip(&settings.certificates).flat_map(left_out);
+        let authorities = settings.client_ca.as_ref().filter(|_| self.no_authorities);
+        pairs.chain([authorities]).flatten().map(PathBuf::as_path).collect()
+    }
+}
+
 /// What the files say, and whether all of them can be used.
 struct Read {
-    pairs: Vec<Pair>,
+    pairs: Vec<Option<Pair>>,
     authorities: Option<Authorities>,
+    no_authorities: bool,
+    /// What is wrong and tolerated.
+    errors: Vec<TlsError>,
 }
 
 impl Read {
-    fn new(settings: &ServerSettings) -> Result<Read, Vec<TlsError>> {
-        let mut errors = Vec::new();
+    fn new(settings: &ServerSettings, tolerated: &dyn Fn(&Path) -> bool) -> Result<Read, Vec<TlsError>> {
+        let (mut errors, mut known) = (Vec::new(), Vec::new());
         let mut pairs = Vec::new();
         for files in &settings.certificates {
             match files::pair(files) {
-                Ok(pair) => pairs.push(pair),
+                Ok(pair) => pairs.push(Some(pair)),
+                Err(wrong) if wrong.iter().all(|error| tolerated(&error.path)) => {
+                    // A certificate without its staple is better than none.
+                    let staple_only = wrong.iter().all(|error| Some(&error.path) == files.ocsp.as_ref());
+                    let without = CertificateFiles { ocsp: None, ..files.clone() };
+                    pairs.push(if staple_only { files::pair(&without).ok() } else { None });
+                    known.extend(wrong);
+                }
                 Err(wrong) => errors.extend(wrong),
             }
         }
         if settings.certificates.is_empty() {
             errors.push(TlsError::new("certificates", "there has to be at least one"));
         }
-        let authorities = settings.client_ca.as_deref().map(files::authorities).transpose();
-        let authorities = authorities.map_err(|error| errors.push(error)).unwrap_or_default();
-        if errors.is_empty() { Ok(Read { pairs, authorities }) } else { Err(errors) }
+        let (authorities, no_authorities) = match settings.client_ca.as_deref().map(files::authorities).transpose() {
+            Ok(authorities) => (authorities, false),
+            Err(error) if tolerated(&error.path) => {
+                known.push(error);
+                (None, true)
+            }
+            Err(error) => {
+                errors.push(error);
+                (None, false)
+            }
+        };
+        known.extend(pairs.iter().flatten().filter_map(|pair| pair.stale.clone()));
+        if errors.is_empty() {
+            Ok(Read { pairs, authorities, no_authorities, errors: known })
+        } else {
+            errors.extend(known);
+            Err(errors)
+        }
     }
 
     fn says_the_same_as(&self, live: &Live) -> bool {
         // The certificate names the public key, and the private key fits it. So what is the same here has the same key.
-        let same = |(one, other): (&Pair, &Pair)| one.key.cert == other.key.cert && one.key.ocsp == other.key.ocsp;
+        let same = |pairs: (&Option<Pair>, &Option<Pair>)| match pairs {
+            (Some(one), Some(other)) => one.key.cert == other.key.cert && one.key.ocsp == other.key.ocsp,
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
         self.same_authorities(live) && self.pairs.iter().zip(&live.pairs).all(same)
     }
 
     fn same_authorities(&self, live: &Live) -> bool {
-        self.authorities.as_ref().map(|authorities| &authorities.certificates) == live.authorities.as_ref()
+        self.no_authorities == live.no_authorities
+            && self.authorities.as_ref().map(|authorities| &authorities.certificates) == live.authorities.as_ref()
     }
 
-    fn bring_into_force(self, settings: &ServerSettings, before: Option<&Live>) -> Result<Live, Vec<TlsError>> {
+    fn bring_into_force(mut self, settings: &ServerSettings, before: Option<&Live>) -> Result<Live, Vec<TlsError>> {
         // A ticket says that its owner has shown a certificate that was good then. With other authorities it may not be
         // good any more, and rustls does not ask again when a session goes on: so all of the old tickets have to become
         // worthless. In every other case they stay good, whichever worker gave them, and with whichever certificate.
@@ -173,7 +239,7 @@ impl Read {
             _ => new_ticketer()?,
         };
         let (store, authorities) =
-            self.authorities.map(|Authorities { store, certificates }| (store, certificates)).unzip();
+            self.authorities.take().map(|Authorities { store, certificates }| (store, certificates)).unzip();
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(settings.min_version.and_newer())
             .expect("the provider knows both versions");
@@ -181,7 +247,9 @@ impl Read {
             Some(store) => builder.with_client_cert_verifier(verifier(store, settings)?),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&self.pairs)));
+        // Whoever can't be checked is not served.
+        let shown = self.pairs.iter().flatten().filter(|_| !self.no_authorities);
+        let mut config = builder.with_cert_resolver(Arc::new(ByName::new(shown)));
         config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
         config.ticketer = ticketer;
         config.send_tls13_tickets = TICKETS;
@@ -190,7 +258,8 @@ impl Read {
         // Early data can be sent a second time by anybody who has seen it; for a proxy that can't tell which requests
         // may be repeated it is out of the question.
         config.max_early_data_size = 0;
-        Ok(Live { config: Arc::new(config), pairs: self.pairs, authorities })
+        let Read { pairs, no_authorities, errors, .. } = self;
+        Ok(Live { config: Arc::new(config), pairs, authorities, no_authorities, errors })
     }
 }
 

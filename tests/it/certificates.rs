@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -110,9 +111,64 @@ impl Authority {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
+    /// The staple that a server sends; empty: none.
+    pub(crate) async fn stapled(&self, address: SocketAddr, name: &str) -> Vec<u8> {
+        let seen = Arc::new(Stapled::default());
+        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let verifier: Arc<dyn ServerCertVerifier> = Arc::clone(&seen) as _;
+        let builder = builder.expect("versions").dangerous().with_custom_certificate_verifier(verifier);
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let connector = TlsConnector::from(Arc::new(builder.with_no_client_auth()));
+        connector.connect(name, stream).await.expect("a handshake");
+        seen.staple.lock().expect("no panic while it is held").clone()
+    }
+
     /// An HTTP/1.1 connection.
     pub(crate) async fn http1(&self, address: SocketAddr, name: &str) -> Connection {
         Connection::over(self.connect(address, name, &["http/1.1"], None).await.expect("a handshake"))
+    }
+}
+
+/// Keeps what it is shown.
+#[derive(Debug, Default)]
+struct Stapled {
+    staple: std::sync::Mutex<Vec<u8>>,
+}
+
+impl ServerCertVerifier for Stapled {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        staple: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.staple.lock().expect("no panic while it is held") = staple.to_vec();
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -45,6 +45,7 @@ mod streams;
 mod switch;
 mod tls;
 mod tunnel;
+mod unusable;
 mod versions;
 
 use std::time::{Duration, Instant};

@@ -12,8 +12,11 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn tokens() -> Vec<TokenConfig> {
-    let token =
-        |name: &str, role, secret: &str| TokenConfig { name: name.to_owned(), role, secret: Secret(secret.to_owned()) };
+    let token = |name: &str, role, secret: &str| TokenConfig {
+        name: name.to_owned(),
+        role,
+        secret: Some(Secret(secret.to_owned())),
+    };
     vec![token("deploy", Role::Operator, "s3cret"), token("screen", Role::Viewer, "look")]
 }
 

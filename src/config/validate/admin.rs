@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::config;
+use crate::config::error::UnusableFile;
 use crate::config::file::{Section, Span, quoted};
 use crate::config::validate::File;
 use crate::config::validate::listen::Listen;
@@ -34,7 +35,7 @@ impl File<'_> {
             });
             let secret = self.secret(&token);
             token.refuse_unknown();
-            if let (Some((name, _)), Some(role), Some(secret)) = (name, role, secret) {
+            if let (Some((name, _)), Some(role)) = (name, role) {
                 tokens.push(TokenConfig { name: name.to_owned(), role, secret });
             }
         }
@@ -52,51 +53,71 @@ impl File<'_> {
                 format!("the admin address {address} can be reached from other machines, and no token is asked for");
             let help = "use a loopback address or \"unix:…\", or add `tokens` under [admin]".to_owned();
             self.notes.problem(span.clone(), message, help);
+        } else if let Some(Listen {
+            config: ListenConfig { admin: AdminAddress::Tcp(address), .. },
+            admin: Some(span),
+            ..
+        }) = listen
+            && !address.ip().is_loopback()
+            && !tokens.is_empty()
+            && tokens.iter().all(|token| token.secret.is_none())
+        {
+            let message = format!(
+                "the admin address {address} can be reached from other machines, and no token of `admin.tokens` can be read"
+            );
+            self.notes.problem(span.clone(), message, "mend the files of the tokens".to_owned());
         }
         AdminConfig { tokens }
     }
 
     /// A secret from a file or a variable; never from the configuration itself.
     fn secret(&self, section: &Section<'_>) -> Option<Secret> {
-        let (text, span, from) = match (section.string("file"), section.string("env")) {
-            (Some((path, span)), None) => return self.secret_in(path, span),
+        let setting = "admin.tokens";
+        match (section.string("file"), section.string("env")) {
+            (Some((path, span)), None) => self.secret_in(setting, path, span),
             (None, Some((name, span))) => match std::env::var(name) {
-                Ok(text) => (text, span, name),
+                Ok(text) => self.not_empty(setting, &text, span, name, &format!("${name}")),
                 Err(_) => {
-                    self.notes.problem(span, format!("the environment has no variable {}", quoted(name)), None);
-                    return None;
+                    let message = format!("the environment has no variable {}", quoted(name));
+                    let reason = "the environment has no such variable".to_owned();
+                    let file = UnusableFile { setting: setting.to_owned(), path: format!("${name}"), reason };
+                    self.notes.unusable(span, file, message, None);
+                    None
                 }
             },
             (Some(_), Some((_, span))) => {
                 self.notes.problem(span, "the secret has both a `file` and an `env`", "keep one of them".to_owned());
-                return None;
+                None
             }
             (None, None) => {
                 // What is there and is no string was noted.
                 if section.get("file").is_none() && section.get("env").is_none() {
                     section.missing("file", "file = \"/run/credentials/token\"` or `env = \"NAME\"");
                 }
-                return None;
-            }
-        };
-        self.not_empty(&text, span, from)
-    }
-
-    /// The secret in a file.
-    pub(super) fn secret_in(&self, path: &str, span: Span) -> Option<Secret> {
-        match config::read(Path::new(path)) {
-            Ok(text) => self.not_empty(&text, span, path),
-            Err(reason) => {
-                self.notes.problem(span, format!("the secret in {} {reason}", quoted(path)), None);
                 None
             }
         }
     }
 
-    fn not_empty(&self, text: &str, span: Span, from: &str) -> Option<Secret> {
+    /// The secret in a file.
+    pub(super) fn secret_in(&self, setting: &str, path: &str, span: Span) -> Option<Secret> {
+        match config::read(Path::new(path)) {
+            Ok(text) => self.not_empty(setting, &text, span, path, path),
+            Err(reason) => {
+                let message = format!("the secret in {} {reason}", quoted(path));
+                let file = UnusableFile { setting: setting.to_owned(), path: path.to_owned(), reason };
+                self.notes.unusable(span, file, message, None);
+                None
+            }
+        }
+    }
+
+    fn not_empty(&self, setting: &str, text: &str, span: Span, from: &str, path: &str) -> Option<Secret> {
         let text = text.trim();
         if text.is_empty() {
-            self.notes.problem(span, format!("the secret in {} is empty", quoted(from)), None);
+            let file =
+                UnusableFile { setting: setting.to_owned(), path: path.to_owned(), reason: "is empty".to_owned() };
+            self.notes.unusable(span, file, format!("the secret in {} is empty", quoted(from)), None);
             return None;
         }
         Some(Secret(text.to_owned()))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
+use crate::config::error::UnusableFile;
 use crate::config::file::{Span, quoted};
 use crate::config::validate::{DAY, File, HOUR, MS, SECOND};
 use crate::config::{HoldConfig, MaintenanceConfig, Page};
@@ -64,7 +65,9 @@ impl File<'_> {
             }
             Ok(text) => Some(Arc::new(Page { path: path.into(), content_type, text })),
             Err(reason) => {
-                self.notes.problem(span, format!("the page {} {reason}", quoted(path)), None);
+                let message = format!("the page {} {reason}", quoted(path));
+                let setting = "maintenance.page".to_owned();
+                self.notes.unusable(span, UnusableFile { setting, path: path.to_owned(), reason }, message, None);
                 None
             }
         }

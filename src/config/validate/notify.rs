@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::error::UnusableFile;
 use crate::config::file::{Section, Span, quoted};
 use crate::config::receiver::{ReceiverUrl, Source, signing_secret};
 use crate::config::validate::{DAY, File, MS, SECOND};
@@ -140,9 +141,14 @@ impl File<'_> {
                 return None;
             }
         };
-        self.usable(&source, span, "an address to post to", "write \"https://…\" into it, and nothing else", |text| {
-            ReceiverUrl::parse(text).is_some()
-        })
+        self.usable(
+            "notify.url_file",
+            &source,
+            span,
+            "an address to post to",
+            "write \"https://…\" into it, and nothing else",
+            |text| ReceiverUrl::parse(text).is_some(),
+        )
     }
 
     /// The secrets of a webhook: all of them sign.
@@ -162,12 +168,23 @@ impl File<'_> {
         }
         let help = "write `whsec_` and 24 to 64 random bytes in base64, as `echo whsec_$(head -c 32 /dev/urandom | base64)` makes them";
         let usable = |(source, span)| {
-            self.usable(&source, span, "a signing secret", help, |text| signing_secret(text).is_some())
+            self.usable("notify.secret_files", &source, span, "a signing secret", help, |text| {
+                signing_secret(text).is_some()
+            })
         };
         all.into_iter().filter_map(usable).collect()
     }
 
-    fn usable(&self, source: &Source, span: Span, what: &str, help: &str, is: impl Fn(&str) -> bool) -> Option<Source> {
+    /// The place, whether or not something usable stands there now: it is read again for each attempt.
+    fn usable(
+        &self,
+        setting: &str,
+        source: &Source,
+        span: Span,
+        what: &str,
+        help: &str,
+        is: impl Fn(&str) -> bool,
+    ) -> Option<Source> {
         // Somebody has put the secret where its place belongs.
         let itself = match source {
             Source::File(path) => {
@@ -181,17 +198,26 @@ impl File<'_> {
             self.notes.problem(span, format!("{what} stands in the configuration itself"), help);
             return None;
         }
+        let unusable = |reason: String| UnusableFile {
+            setting: setting.to_owned(),
+            path: source.to_string(),
+            reason: reason
+                .strip_prefix(&source.to_string())
+                .map(|reason| reason.trim_start().to_owned())
+                .unwrap_or(reason),
+        };
         match source.read() {
-            Ok(secret) if is(&secret.0) => Some(source.clone()),
+            Ok(secret) if is(&secret.0) => {}
             Ok(_) => {
-                self.notes.problem(span, format!("what stands in {source} is not {what}"), help.to_owned());
-                None
+                let message = format!("what stands in {source} is not {what}");
+                self.notes.unusable(span, unusable(format!("is not {what}")), message, help.to_owned());
             }
             Err(reason) => {
-                self.notes.problem(span, format!("{what} is missing: {reason}"), None);
-                None
+                let message = format!("{what} is missing: {reason}");
+                self.notes.unusable(span, unusable(reason), message, None);
             }
         }
+        Some(source.clone())
     }
 
     fn event_filter(&self, name: &str, span: Span) -> Option<EventFilter> {

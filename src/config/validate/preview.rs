@@ -67,13 +67,13 @@ impl File<'_> {
         }
         let preview = PreviewConfig {
             header: self.preview_header(&section).unwrap_or_else(|| HEADER.to_owned()),
-            secret: section.string("secret_file").and_then(|(path, span)| {
-                let secret = self.secret_in(path, span.clone())?;
-                if secret.0.bytes().any(|byte| byte.is_ascii_control()) {
+            secret: section.string("secret_file").map(|(path, span)| {
+                let secret = self.secret_in("preview.secret_file", path, span.clone());
+                if secret.iter().flat_map(|secret| secret.0.bytes()).any(|byte| byte.is_ascii_control()) {
                     let message = format!("the secret in {} is no value of a field", quoted(path));
                     self.notes.problem(span, message, "keep it on one line, without control characters".to_owned());
                 }
-                Some(PreviewSecret { file: path.into(), secret })
+                PreviewSecret { file: path.into(), secret }
             }),
             allow: self.networks(&section, "allow"),
             host,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::config::error::UnusableFile;
 use crate::config::file::{PEM_BEGINS, Section, Span, quoted};
 use crate::config::validate::listen::Listen;
 use crate::config::validate::routing::is_name;
@@ -49,7 +50,15 @@ impl<'a> File<'a> {
         }
         let handshake_timeout = section.duration("handshake_timeout", 10 * SECOND, 100 * MS..=HOUR);
         section.refuse_unknown();
-        self.check_files(&certificates, client_ca.as_ref());
+        let usable = self.check_files("tls", &certificates, client_ca.as_ref());
+        if !usable
+            && !certificates.is_empty()
+            && listen.is_some_and(|listen| listen.config.https_redirect.is_some())
+            && let Some(value) = section.get("certificates")
+        {
+            let message = "no certificate can be used, and `listen.https_redirect` sends every request to TLS";
+            self.notes.problem(value.span(), message, "mend one certificate, or remove `https_redirect`".to_owned());
+        }
         Some(TlsConfig {
             min_version,
             certificates: certificates.into_iter().map(|certificate| certificate.files).collect(),
@@ -120,7 +129,7 @@ impl<'a> File<'a> {
             }
             _ => None,
         };
-        self.check_files(certificate.as_slice(), ca.as_ref());
+        self.check_files(section.path("").trim_end_matches('.'), certificate.as_slice(), ca.as_ref());
         let (client_cert, client_key) =
             certificate.map(|certificate| (certificate.files.cert, certificate.files.key)).unzip();
         Some(UpstreamTls { ca: ca.map(|(path, _)| path), server_name, client_cert, client_key })
@@ -142,27 +151,40 @@ impl<'a> File<'a> {
     }
 
     /// The one place that looks into the files of TLS, of both sides: certificates with their keys, and the authorities
-    /// that the other side's certificate is checked with.
-    fn check_files(&self, certificates: &[PlacedCertificate], authorities: Option<&(PathBuf, Span)>) {
-        let note = |error: &TlsError, span: &Span| {
-            let message = format!("the file {} {}", quoted(&error.path.to_string_lossy()), error.reason);
-            self.notes.problem(span.clone(), message, None);
+    /// that the other side's certificate is checked with. Whether any certificate can be shown.
+    fn check_files(
+        &self,
+        setting: &str,
+        certificates: &[PlacedCertificate],
+        authorities: Option<&(PathBuf, Span)>,
+    ) -> bool {
+        let note = |error: TlsError, span: &Span| {
+            let path = error.path.to_string_lossy().into_owned();
+            let message = format!("the file {} {}", quoted(&path), error.reason);
+            let file = UnusableFile { setting: setting.to_owned(), path, reason: error.reason };
+            self.notes.unusable(span.clone(), file, message, None);
         };
+        let mut usable = false;
         for certificate in certificates {
-            for error in tls::check_pair(&certificate.files) {
+            let errors = tls::check_pair(&certificate.files);
+            let is_staple = |error: &TlsError| Some(&error.path) == certificate.files.ocsp.as_ref();
+            usable |= errors.iter().all(is_staple);
+            for error in errors {
                 let span = match &certificate.ocsp {
                     _ if error.path == certificate.files.cert => &certificate.cert,
-                    Some(ocsp) if Some(&error.path) == certificate.files.ocsp.as_ref() => ocsp,
+                    Some(ocsp) if is_staple(&error) => ocsp,
                     _ => &certificate.key,
                 };
-                note(&error, span);
+                note(error, span);
             }
         }
         if let Some((path, span)) = authorities
             && let Err(error) = tls::check_authorities(path)
         {
-            note(&error, span);
+            usable = false;
+            note(error, span);
         }
+        usable
     }
 }
 

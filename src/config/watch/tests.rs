@@ -373,7 +373,7 @@ fn a_reload_reads_secrets_again_where_the_file_itself_is_as_before() {
         fs::rename(bench.in_dir("next"), &secret).expect("renamed");
     };
     let in_force = |event| match event {
-        FileEvent::Edited(config) => config.preview.clone().and_then(|preview| preview.secret).map(|it| it.secret.0),
+        FileEvent::Edited(config) => config.preview.clone().and_then(|preview| preview.secret?.secret).map(|it| it.0),
         other => panic!("not an edit: {other:?}"),
     };
     assert_eq!(bench.reload(), Ok(false));
