@@ -21,7 +21,7 @@ use crate::domain::transition::{Decision, Kind, Origin, Transition, Trigger};
 use crate::ledger::{Ledger, LedgerError};
 use crate::listen::plane::Plane;
 use crate::sys::signals::{Signal, Signals};
-use crate::sys::{limits, service};
+use crate::sys::{descriptors, limits, service};
 use crate::telemetry;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::tls::TlsError;
@@ -199,6 +199,15 @@ impl Started {
         let log = &config.log;
         let access_log = AccessLogWriter::start(&log.access, log.format, log.redact_query);
         let access_log = Arc::new(access_log.map_err(Error::io("could not start the writer of the access log"))?);
+        let (limit, room) = descriptors::measure(config.listen.workers);
+        if room < config.listen.max_connections {
+            tracing::warn!(
+                limit,
+                room,
+                max_connections = config.listen.max_connections,
+                "Limit on open files below listen.max_connections; raise it (LimitNOFILE=, ulimit -n)",
+            );
+        }
         plane.start(&access_log).map_err(Error::io("could not start the workers"))?;
         plane.set_ready(true);
         tracing::info!(

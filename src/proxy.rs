@@ -26,6 +26,7 @@ mod lease;
 pub mod live;
 mod local;
 pub(crate) mod metering;
+pub(crate) mod per_client;
 pub mod pool;
 mod preview;
 pub(crate) mod refused;

@@ -8,6 +8,7 @@ pub mod metrics;
 mod process_log;
 pub mod refused;
 pub mod routes;
+pub mod seldom;
 
 use std::io::{self, IsTerminal};
 

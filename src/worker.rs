@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -11,11 +12,12 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::listen::accept::{accept, start};
 use crate::proxy::client::Listener;
-use crate::proxy::live::{Accepting, Live, Order};
+use crate::proxy::live::{Accepting, Live, LongestIdle, Order};
 use crate::proxy::transport::warm;
 use crate::proxy::worker::Worker;
-use crate::sys::memory;
+use crate::sys::{buffered, descriptors, memory};
 use crate::telemetry::access_log::AccessLogger;
+use crate::telemetry::refused::Refusal;
 
 /// How often idle connections are looked over and the access log is handed on.
 const TICK: Duration = Duration::from_millis(100);
@@ -80,6 +82,7 @@ async fn work(seat: Seat) {
     let mut orders = seat.orders;
     let mut finishing = false;
     let mut ticks = 0_u32;
+    let mut refused = descriptors::refused();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // Until the last worker has closed its listener a connection may be handed over.
@@ -92,9 +95,22 @@ async fn work(seat: Seat) {
                 Order::Wake => worker.slots.wake_held(),
                 Order::CloseIdle(endpoints) => worker.connections.close(&endpoints),
                 Order::Warm(pairs) => warm(&worker, &pairs),
-                Order::Adopt(stream, accepted) => {
+                Order::Adopt(stream, accepted, descriptor) => {
                     if let Ok(stream) = TcpStream::from_std(stream) {
-                        start(&worker, stream, accepted);
+                        start(&worker, stream, accepted, descriptor);
+                    }
+                }
+                Order::FindIdle(found) => {
+                    if let Some(waits) = worker.slots.longest_idle(worker.heads_before()) {
+                        // Whoever asked may have no time for the answer.
+                        let _ = found.send(LongestIdle { waits, worker: worker.index });
+                    }
+                }
+                Order::CloseLongestIdle => {
+                    if worker.slots.close_longest_idle(worker.heads_before()) {
+                        worker.refuse(Refusal::MaxConnections);
+                    } else {
+                        worker.live.leaving.fetch_sub(1, Ordering::Relaxed);
                     }
                 }
                 Order::Finish => {
@@ -109,6 +125,11 @@ async fn work(seat: Seat) {
                 worker.renew_date();
                 worker.meter_under_way();
                 worker.logger.borrow_mut().flush();
+                buffered::settle();
+                // Idle connections of this worker may be what another one has no room for.
+                if std::mem::replace(&mut refused, descriptors::refused()) != descriptors::refused() {
+                    worker.connections.close_free();
+                }
                 ticks = ticks.wrapping_add(1);
                 if ticks.is_multiple_of(GIVE_BACK) && worker.freed.take() {
                     memory::give_back();

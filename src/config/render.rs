@@ -177,6 +177,8 @@ fn listen_table(listen: &ListenConfig) -> Value {
         ("trusted_proxies", networks(&listen.trusted_proxies)),
         ("max_connections", integer(listen.max_connections as u64)),
         ("max_concurrent_streams", integer(listen.max_concurrent_streams as u64)),
+        ("max_connections_per_client", integer(listen.max_connections_per_client.unwrap_or(0) as u64)),
+        ("max_buffered", size(listen.max_buffered.unwrap_or(0))),
         ("idle_timeout", duration(listen.idle_timeout)),
         ("header_timeout", duration(listen.header_timeout)),
         ("max_header_bytes", size(listen.max_header_bytes as u64)),

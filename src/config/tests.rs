@@ -126,6 +126,8 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             trusted_proxies: Vec::new(),
             max_connections: 10_000,
             max_concurrent_streams: 100,
+            max_connections_per_client: None,
+            max_buffered: None,
             idle_timeout: seconds(75),
             header_timeout: seconds(10),
             max_header_bytes: 64 << 10,
@@ -313,6 +315,8 @@ admin = "unix:/run/admin.sock"
 trusted_proxies = ["10.0.0.0/8", "192.168.1.1", "fd00::/8"]
 max_connections = 7
 max_concurrent_streams = 9
+max_connections_per_client = 9
+max_buffered = "3MiB"
 idle_timeout = "1m 1s 500ms"
 header_timeout = "1500ms"
 max_header_bytes = "9000B"

@@ -13,6 +13,8 @@ use crate::domain::rollout::{Phase, View};
 use crate::domain::schema::{Barrier, Current, Verdict};
 use crate::domain::verdict::Class;
 use crate::proxy::clock;
+use crate::sys::buffered;
+use crate::sys::descriptors::{self, Usage};
 use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::Reading;
 use crate::telemetry::metrics::{self, Facts, StoreFacts};
@@ -205,6 +207,11 @@ impl Controller {
             maintenance: view.decision.maintenance,
             open_connections: self.publisher.open_connections(),
             refused: self.publisher.refused(),
+            buffered: [buffered::held(), buffered::limit()],
+            descriptors: {
+                let Usage { most, clients, endpoints } = descriptors::usage();
+                [most, clients, endpoints].map(|count| count as u64)
+            },
             config_valid: self.config_error.is_none(),
             config_valid_at: self.config_valid_at,
             file_disagrees: view.file.active != view.decision.active,

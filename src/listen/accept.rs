@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -9,11 +10,17 @@ use tokio::sync::mpsc;
 
 use crate::listen::connection::serve;
 use crate::proxy::client::{Listener, Open};
-use crate::proxy::live::{Accepted, Order};
+use crate::proxy::live::{Accepted, LongestIdle, Order};
 use crate::proxy::worker::Worker;
+use crate::sys::descriptors::{self, Held, Usage, Use};
+use crate::telemetry::seldom::Seldom;
 
 /// How long a worker that can't accept waits: out of descriptors or memory, or at `max_connections`.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long another worker takes to close a connection, nearly always.
+const TURN: Duration = Duration::from_millis(2);
+/// Connections that may be on their way out at once to make room, or this part of `max_connections` if that is more.
+const LEAVING: usize = 16;
 
 /// Accepts until told to stop; never fails. `stop` resolves when the process finishes: what waits in the kernel's queue
 /// is accepted first, because closing the listener would reset it.
@@ -26,13 +33,8 @@ pub(crate) async fn accept(
 ) {
     let mut stop = std::pin::pin!(stop);
     let mut complained = false;
-    loop {
-        if is_full(&worker) {
-            tokio::select! {
-                () = &mut stop => break,
-                () = tokio::time::sleep(PAUSE) => continue,
-            }
-        }
+    let mut stopping = false;
+    while !stopping {
         let accepted = tokio::select! {
             biased;
             accepted = socket.accept() => accepted,
@@ -41,7 +43,14 @@ pub(crate) async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 complained = false;
-                place(&worker, &peers, stream, Accepted { peer, listener });
+                let descriptor = tokio::select! {
+                    descriptor = room(&worker, &peers) => descriptor,
+                    () = &mut stop => {
+                        stopping = true;
+                        descriptors::take_anyway(Use::Client)
+                    }
+                };
+                place(&worker, &peers, stream, Accepted { peer, listener }, descriptor);
             }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
@@ -57,40 +66,105 @@ pub(crate) async fn accept(
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = TcpStream::from_std(stream)
         {
-            start(&worker, stream, Accepted { peer, listener });
+            start(&worker, stream, Accepted { peer, listener }, descriptors::take_anyway(Use::Client));
         }
     }
 }
 
+/// Waits until there is room for a connection that was accepted, and closes idle ones for it. Until then nothing more is
+/// accepted, so clients wait in the kernel.
+async fn room(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>]) -> Held {
+    static TOLD: Seldom = Seldom::every(Duration::from_secs(10));
+    loop {
+        if !is_full(worker)
+            && let Some(descriptor) = descriptors::take(Use::Client)
+        {
+            return descriptor;
+        }
+        TOLD.say(|unsaid| {
+            let connections = worker.live.open_connections();
+            let Usage { most, clients, endpoints } = descriptors::usage();
+            tracing::warn!(connections, clients, endpoints, room = most, unsaid, "No room for new connections");
+        });
+        let closing = close_longest_idle(worker, peers).await;
+        if closing
+            && !is_full(worker)
+            && let Some(descriptor) = descriptors::take(Use::Client)
+        {
+            return descriptor;
+        }
+        // The descriptor of a connection that is being closed is free when its worker had a turn.
+        tokio::time::sleep(if closing { TURN } else { PAUSE }).await;
+    }
+}
+
+/// Has the connection closed that has been idle longest on any worker. False: there is none, or enough are being closed.
+async fn close_longest_idle(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>]) -> bool {
+    let live = &worker.live;
+    let most = live.with(|snapshot| snapshot.edge.max_connections);
+    if live.leaving.load(Ordering::Relaxed) >= LEAVING.max(most / LEAVING) {
+        return false;
+    }
+    let (tell, mut told) = mpsc::unbounded_channel();
+    for peer in peers {
+        let _ = peer.send(Order::FindIdle(tell.clone()));
+    }
+    drop(tell);
+    let mut longest: Option<LongestIdle> = None;
+    // A worker that is busy may not answer in time.
+    let _ = tokio::time::timeout(PAUSE, async {
+        while let Some(found) = told.recv().await {
+            longest = Some(longest.map_or(found, |longest| longest.min(found)));
+        }
+    })
+    .await;
+    let Some(LongestIdle { worker: index, .. }) = longest else { return false };
+    live.leaving.fetch_add(1, Ordering::Relaxed);
+    if peers[index].send(Order::CloseLongestIdle).is_err() {
+        live.leaving.fetch_sub(1, Ordering::Relaxed);
+        return false;
+    }
+    true
+}
+
 /// Serves a connection on this worker.
-pub(crate) fn start(worker: &Rc<Worker>, stream: TcpStream, accepted: Accepted) {
+pub(crate) fn start(worker: &Rc<Worker>, stream: TcpStream, accepted: Accepted, descriptor: Held) {
     // Counted at once: a worker that finishes must not take itself for empty before the task runs.
-    let open = Open::new(Rc::clone(worker), accepted.listener);
-    tokio::task::spawn_local(serve(open, stream, accepted));
+    let open = Open::new(Rc::clone(worker), accepted.listener, descriptor);
+    tokio::task::spawn_local(serve(open, stream, accepted.peer));
 }
 
 /// The kernel spreads connections by hash, so the few long-lived ones of a load balancer can all land on one worker. A
 /// worker that has clearly more than the idlest one hands a fresh connection over: one hop for a connection, none for
 /// its requests.
-fn place(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>], stream: TcpStream, accepted: Accepted) {
+fn place(
+    worker: &Rc<Worker>,
+    peers: &[mpsc::UnboundedSender<Order>],
+    stream: TcpStream,
+    accepted: Accepted,
+    descriptor: Held,
+) {
     let counts = worker.live.connections();
     let mine = counts[worker.index].all();
     let idlest = (0..counts.len()).min_by_key(|index| counts[*index].all()).unwrap_or(worker.index);
     let least = counts[idlest].all();
     if mine <= least + 1 + least / 8 {
-        return start(worker, stream, accepted);
+        return start(worker, stream, accepted, descriptor);
     }
     if let Ok(stream) = stream.into_std()
-        && let Err(refused) = peers[idlest].send(Order::Adopt(stream, accepted))
-        && let Order::Adopt(stream, accepted) = refused.0
+        && let Err(refused) = peers[idlest].send(Order::Adopt(stream, accepted, descriptor))
+        && let Order::Adopt(stream, accepted, descriptor) = refused.0
         && let Ok(stream) = TcpStream::from_std(stream)
     {
-        start(worker, stream, accepted);
+        start(worker, stream, accepted, descriptor);
     }
 }
 
+/// Connections that are being closed to make room count as closed.
 fn is_full(worker: &Worker) -> bool {
-    worker.live.open_connections() >= worker.live.with(|snapshot| snapshot.edge.max_connections)
+    let leaving = worker.live.leaving.load(Ordering::Relaxed);
+    let most = worker.live.with(|snapshot| snapshot.edge.max_connections);
+    worker.live.open_connections().saturating_sub(leaving) >= most
 }
 
 /// The connection was gone before it was accepted; the next one is not (accept(2), "Error handling").

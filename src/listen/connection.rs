@@ -3,11 +3,12 @@
 use std::fmt::Display;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use pin_project_lite::pin_project;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -18,9 +19,9 @@ use crate::proxy::answer::After;
 use crate::proxy::client::{ClientConnection, Open};
 use crate::proxy::error::{refusal, slow_head};
 use crate::proxy::forward::{Inquiry, forward};
-use crate::proxy::live::Accepted;
 use crate::proxy::refused;
-use crate::proxy::slot::{Fired, Phase};
+use crate::proxy::slot::{Fired, Phase, Slot};
+use crate::proxy::worker::Worker;
 use crate::telemetry::refused::Refusal;
 use crate::tls::{client_certificate_is_over, client_subject};
 use crate::wire::head::{Head, Version};
@@ -36,23 +37,39 @@ const LINGER: Duration = Duration::from_secs(1);
 /// And how much.
 const LINGER_BYTES: usize = 256 * 1024;
 
+pin_project! {
+    /// A connection that is served. No `async fn`: that would have room for its arguments twice.
+    struct Served<F> {
+        worker: Rc<Worker>,
+        slot: Rc<Slot>,
+        #[pin]
+        serving: F,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Served<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        this.worker.tick();
+        this.slot.register(cx);
+        this.serving.poll(cx)
+    }
+}
+
 /// Serves a connection until it is closed.
-pub(crate) async fn serve(open: Open, tcp: TcpStream, accepted: Accepted) {
+pub(crate) fn serve(open: Open, tcp: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> {
     let (worker, slot) = (Rc::clone(&open.worker), Rc::clone(&open.slot));
-    let mut serving = pin!(async move {
+    let serving = async move {
         // One after the other, so that what comes before HTTP takes no room while it is spoken.
-        match begin(open, Wire::new(Socket::Tcp(tcp)), accepted).await {
+        match begin(open, Wire::new(Socket::Tcp(tcp)), peer).await {
             Some((client, Spoken::Http1(wire))) => serve_http1(client, wire).await,
             Some((client, Spoken::Http2(socket))) => Box::pin(serve_http2(client, socket)).await,
             None => {}
         }
-    });
-    poll_fn(|cx| {
-        worker.tick();
-        slot.register(cx);
-        serving.as_mut().poll(cx)
-    })
-    .await;
+    };
+    Served { worker, slot, serving }
 }
 
 /// What a connection speaks.
@@ -62,11 +79,7 @@ enum Spoken {
 }
 
 /// What comes before HTTP: who it is, by the PROXY protocol, and TLS. `None`: it is over.
-async fn begin(
-    open: Open,
-    mut wire: Wire,
-    Accepted { mut peer, listener }: Accepted,
-) -> Option<(Rc<ClientConnection>, Spoken)> {
+async fn begin(mut open: Open, mut wire: Wire, mut peer: SocketAddr) -> Option<(Rc<ClientConnection>, Spoken)> {
     let (from_balancer, header_timeout, idle_timeout, handshake_timeout) = open.worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
         let from_balancer = edge.proxy_protocol.iter().any(|net| net.contains(&peer.ip().to_canonical()));
@@ -85,7 +98,12 @@ async fn begin(
             }
         }
     }
-    if listener.is_tls() {
+    if !open.count_for(peer.ip()) {
+        let limit = "the client has listen.max_connections_per_client connections";
+        refused::connection(&open.worker, peer, Refusal::MaxConnectionsPerClient, &limit);
+        return None;
+    }
+    if open.listener.is_tls() {
         let refuse = |reason, error: &dyn Display| refused::connection(&open.worker, peer, reason, error);
         let Some(config) = open.worker.live.tls() else {
             refuse(Refusal::TlsHandshake, &"there is no certificate");
@@ -221,7 +239,9 @@ async fn serve_http1(client: Rc<ClientConnection>, mut wire: Box<Wire>) {
         let inquiry =
             Inquiry { client: Rc::clone(&client), slot: Rc::clone(&client.slot), side: Side::Http1(wire), head };
         let answered = forward(inquiry).await;
-        head = answered.head;
+        // The connection may be idle for long: the next request takes a head of its own.
+        client.worker.give_head(answered.head);
+        head = Head::default();
         let Side::Http1(back) = answered.side else { return };
         match answered.after {
             After::Next => wire = back,
@@ -258,7 +278,13 @@ async fn next(client: &ClientConnection, wire: &mut Wire, head: &mut Head, max: 
                 Poll::Pending => return Poll::Pending,
             }
         }
-        match wire.poll_request(cx, head, max) {
+        // Only a request that is here has a head; half a head waits in the buffer.
+        *head = client.worker.take_head();
+        let polled = wire.poll_request(cx, head, max);
+        if polled.is_pending() {
+            client.worker.give_head(std::mem::take(head));
+        }
+        match polled {
             Poll::Ready(Ok(true)) => Poll::Ready(Next::Request),
             Poll::Ready(Ok(false)) => Poll::Ready(Next::Over),
             Poll::Ready(Err(HeadError::Incomplete | HeadError::Io(_))) => {
@@ -287,6 +313,7 @@ fn reason(refused: Refused) -> Refusal {
         Refused::Malformed(_) => Refusal::Malformed,
         Refused::TargetTooLong => Refusal::TargetTooLong,
         Refused::TooLarge => Refusal::HeadTooLarge,
+        Refused::NoMemory => Refusal::Memory,
     }
 }
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use crate::proxy::blame::Blame;
-use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::error::{Kind, ProxyError, Resource};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
 use crate::proxy::retry::is_idempotent;
@@ -133,6 +133,12 @@ async fn attempt(
                 Err(error) => {
                     if let Some(ended) = exchange.fired() {
                         return Err(ended.into());
+                    }
+                    // Another endpoint would need a descriptor as well, but not a port of this one.
+                    match error.kind {
+                        Kind::Exhausted(Resource::Ports) => return Err(Attempt { error, again: Again::NotSent }),
+                        Kind::Exhausted(_) => return Err(error.into()),
+                        _ => {}
                     }
                     exchange.admission().meter.connect_errors.add(1);
                     return Err(Attempt { error, again: Again::NotSent });

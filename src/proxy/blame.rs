@@ -70,7 +70,7 @@ impl Kind {
             | Kind::BodyTooLarge
             | Kind::ClientStalled
             | Kind::ClientLeft => Blame::Client,
-            Kind::Exhausted
+            Kind::Exhausted(_)
             | Kind::LimitReached
             | Kind::HoldFull
             | Kind::HoldExpired

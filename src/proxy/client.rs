@@ -1,14 +1,17 @@
 //! One client connection: what its requests share.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::proxy::slot::{Phase, Slot};
+use crate::proxy::per_client::Share;
+use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::worker::Worker;
+use crate::sys::descriptors;
 
 /// Where a client connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +39,31 @@ pub(crate) struct Open {
     /// Of the connection; what is asked over HTTP/2 has slots of its own.
     pub(crate) slot: Rc<Slot>,
     pub(crate) listener: Listener,
+    /// Where there is a limit. In a box: a connection that waits has no room for it.
+    share: Option<Box<Share>>,
+    _descriptor: descriptors::Held,
 }
 
 impl Open {
-    pub(crate) fn new(worker: Rc<Worker>, listener: Listener) -> Open {
+    pub(crate) fn new(worker: Rc<Worker>, listener: Listener, descriptor: descriptors::Held) -> Open {
         worker.clients(listener).fetch_add(1, Ordering::Relaxed);
-        Open { slot: worker.slots.add(Phase::Idle, None), worker, listener }
+        let slot = worker.slots.add(Phase::Idle, None);
+        Open { slot, worker, listener, share: None, _descriptor: descriptor }
+    }
+
+    /// Counts the connection for this client; false: the client has as many as it may.
+    pub(crate) fn count_for(&mut self, client: IpAddr) -> bool {
+        let most = self.worker.live.with(|snapshot| snapshot.edge.max_connections_per_client);
+        let Some(most) = most else { return true };
+        self.share = Arc::clone(&self.worker.live.per_client).enter(client, most).map(Box::new);
+        self.share.is_some()
+    }
+
+    /// The connection was about to be closed for another one, and is not.
+    fn stay(&self) {
+        if self.slot.stay() {
+            self.worker.live.leaving.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// The next phase has to end within this.
@@ -60,6 +82,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.worker.freed.set(true);
+        self.stay();
         self.worker.slots.remove(&self.slot);
         self.worker.clients(self.listener).fetch_sub(1, Ordering::Relaxed);
     }
@@ -114,6 +137,11 @@ impl ClientConnection {
 
     /// The first bytes of a request are here.
     pub(crate) fn head_began(&self) {
+        // The request came before the end of the idle connection.
+        if self.slot.fired() == Some(Fired::Deadline) {
+            self.slot.take_fired();
+        }
+        self.stay();
         self.enter(Phase::Head, self.header_timeout.get());
     }
 }

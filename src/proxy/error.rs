@@ -41,12 +41,23 @@ pub(crate) enum Kind {
     DrainTimeout,
     Stopping,
     /// The proxy has no descriptors, ports or memory for it.
-    Exhausted,
+    Exhausted(Resource),
     /// A stream was quiet for `stream_idle_timeout`, at both ends.
     StreamIdle,
     /// The client took nothing of its answer for `idle_timeout`.
     ClientStalled,
     ClientLeft,
+}
+
+/// What the proxy itself may have run out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resource {
+    /// For connections to endpoints.
+    Descriptors,
+    /// To connect to one endpoint from.
+    Ports,
+    /// For bytes of messages, or in the kernel.
+    Memory,
 }
 
 /// One reason, with a sentence of its own where the kind's is not enough.
@@ -199,6 +210,24 @@ impl Kind {
                 "cutover; error=connection_limit_reached",
                 "Too many requests are under way.",
             ),
+            Kind::Exhausted(Resource::Descriptors) => (
+                503,
+                "connection_limit_reached",
+                "cutover; error=connection_limit_reached; details=\"descriptors\"",
+                "The proxy has too many open connections.",
+            ),
+            Kind::Exhausted(Resource::Ports) => (
+                503,
+                "connection_limit_reached",
+                "cutover; error=connection_limit_reached; details=\"ports\"",
+                "The proxy has too many connections to the application.",
+            ),
+            Kind::Exhausted(Resource::Memory) => (
+                503,
+                "proxy_internal_error",
+                "cutover; error=proxy_internal_error; details=\"memory\"",
+                "The proxy holds too much at once.",
+            ),
             Kind::HoldFull => (
                 503,
                 "connection_limit_reached",
@@ -241,12 +270,6 @@ impl Kind {
                 "cutover; error=destination_unavailable; details=\"stopping\"",
                 "The proxy is stopping.",
             ),
-            Kind::Exhausted => (
-                503,
-                "proxy_internal_error",
-                "cutover; error=proxy_internal_error; details=\"exhausted\"",
-                "The proxy has no resources left for this request.",
-            ),
             // The next two happen in the middle of an answer, so only the log has them.
             Kind::StreamIdle => (
                 504,
@@ -270,7 +293,7 @@ impl Kind {
             // UNIMPLEMENTED
             Kind::NoRoute => "12",
             // RESOURCE_EXHAUSTED
-            Kind::BodyTooLarge | Kind::LimitReached | Kind::HoldFull | Kind::Exhausted => "8",
+            Kind::BodyTooLarge | Kind::LimitReached | Kind::HoldFull | Kind::Exhausted(_) => "8",
             // DEADLINE_EXCEEDED
             Kind::ResponseTimeout | Kind::BodyTimeout | Kind::RequestTimeout => "4",
             // CANCELLED
@@ -322,13 +345,15 @@ pub(crate) fn refusal(refused: Refused) -> (u16, String) {
         Refused::Malformed(detail) => (400, refusal_as(400, detail)),
         Refused::TargetTooLong => (414, refusal_as(414, "The request target is too long.")),
         Refused::TooLarge => (431, refusal_as(431, "The request head is too large.")),
+        Refused::NoMemory => (503, refusal_as(503, Kind::Exhausted(Resource::Memory).row().3)),
     }
 }
 
 fn refusal_as(status: u16, detail: &str) -> String {
     let body = format!("{status} {detail}\n");
+    let retry_after = if status == 503 { format!("retry-after: {RETRY_AFTER}\r\n") } else { String::new() };
     format!(
-        "HTTP/1.1 {status} {}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
+        "HTTP/1.1 {status} {}\r\n{retry_after}content-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
          proxy-status: {}\r\nconnection: close\r\n\r\n{body}",
         reason(status),
         body.len(),

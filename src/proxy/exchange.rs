@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::proxy::blame::{Blame, grpc_as_http, grpc_timeout};
 use crate::proxy::client::ClientConnection;
 use crate::proxy::clock;
-use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::error::{Kind, ProxyError, Resource};
 use crate::proxy::headers;
 use crate::proxy::metering::{Metered, Outcome, cause};
 use crate::proxy::pool::{Endpoint, Pool};
@@ -19,6 +19,7 @@ use crate::proxy::preview::Mark;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::snapshot::{Admission, Place};
 use crate::proxy::split::{Counted, Granted};
+use crate::sys::buffered;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::meter::InFlightKind;
 use crate::telemetry::refused::Refusal;
@@ -100,6 +101,9 @@ impl Exchange {
 
     /// Takes its hold on a color.
     pub(crate) fn admit(&mut self, granted: Granted) -> Result<(), ProxyError> {
+        if buffered::is_full() {
+            return Err(Kind::Exhausted(Resource::Memory).into());
+        }
         let Granted { admission, counted, key } = granted;
         let place = match &admission.limit {
             Some(limit) => Some(limit.take().ok_or(Kind::LimitReached)?),

@@ -1,40 +1,39 @@
 //! The proxy's own exhaustion: no descriptor, port or memory for a connection. It says nothing about an endpoint.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::proxy::clock;
+use crate::proxy::error::Resource;
+use crate::sys::descriptors::{self, Usage};
+use crate::telemetry::seldom::Seldom;
 
-/// At most one line in so many milliseconds.
-const PAUSE: u64 = 5_000;
-
-static NEXT_LINE: AtomicU64 = AtomicU64::new(0);
-static UNTOLD: AtomicU64 = AtomicU64::new(0);
-
-/// Whether a connection could not be made for a reason of this process or this machine.
-pub(crate) fn is_local(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOMEM | Errno::NOBUFS))
+/// What of this process or this machine has run out, if that is why a connection could not be made.
+pub(crate) fn of(error: &io::Error) -> Option<Resource> {
+    match Errno::from_io_error(error)? {
+        Errno::MFILE | Errno::NFILE => Some(Resource::Descriptors),
+        Errno::ADDRNOTAVAIL => Some(Resource::Ports),
+        Errno::NOMEM | Errno::NOBUFS => Some(Resource::Memory),
+        _ => None,
+    }
 }
 
 /// Logs it, at a bounded rate.
-pub(crate) fn report(endpoint: &str, error: &io::Error) {
-    let now = clock::millis(Instant::now());
-    let next = NEXT_LINE.load(Ordering::Relaxed);
-    let first =
-        now >= next && NEXT_LINE.compare_exchange(next, now + PAUSE, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-    if !first {
-        UNTOLD.fetch_add(1, Ordering::Relaxed);
-        return;
-    }
-    let more = UNTOLD.swap(0, Ordering::Relaxed);
-    tracing::error!(
-        %endpoint, reason = %error, more,
-        "Out of descriptors, ports or memory: no connection to an endpoint can be made. Raise the limit (LimitNOFILE) or lower `max_connections`."
-    );
+pub(crate) fn report(endpoint: &str, resource: Resource, error: &io::Error) {
+    static TOLD: Seldom = Seldom::every(Duration::from_secs(5));
+    TOLD.say(|unsaid| {
+        let Usage { most, clients, endpoints } = descriptors::usage();
+        let (of, help) = match resource {
+            Resource::Descriptors => ("descriptors", "raise the limit on open files (LimitNOFILE=, ulimit -n)"),
+            Resource::Ports => ("ports", "add endpoints, or widen net.ipv4.ip_local_port_range"),
+            Resource::Memory => ("memory", "the kernel has no memory for sockets"),
+        };
+        tracing::error!(
+            %endpoint, of, help, reason = %error, clients, endpoints, room = most, unsaid,
+            "No connection to an endpoint: the proxy has run out of {of}",
+        );
+    });
 }
 
 #[cfg(test)]
@@ -43,13 +42,19 @@ mod tests {
 
     #[test]
     fn only_what_this_machine_lacks_is_local() {
-        let of = |errno: Errno| is_local(&io::Error::from_raw_os_error(errno.raw_os_error()));
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOMEM, Errno::NOBUFS] {
-            assert!(of(errno), "{errno:?}");
+        let of = |errno: Errno| of(&io::Error::from_raw_os_error(errno.raw_os_error()));
+        for (errno, resource) in [
+            (Errno::MFILE, Resource::Descriptors),
+            (Errno::NFILE, Resource::Descriptors),
+            (Errno::ADDRNOTAVAIL, Resource::Ports),
+            (Errno::NOMEM, Resource::Memory),
+            (Errno::NOBUFS, Resource::Memory),
+        ] {
+            assert_eq!(of(errno), Some(resource), "{errno:?}");
         }
         for errno in [Errno::CONNREFUSED, Errno::CONNRESET, Errno::HOSTUNREACH, Errno::TIMEDOUT, Errno::ACCESS] {
-            assert!(!of(errno), "{errno:?}");
+            assert_eq!(of(errno), None, "{errno:?}");
         }
-        assert!(!is_local(&io::ErrorKind::ConnectionRefused.into()));
+        assert_eq!(super::of(&io::ErrorKind::ConnectionRefused.into()), None);
     }
 }

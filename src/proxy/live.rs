@@ -16,10 +16,12 @@ use crate::proxy::client::Listener;
 use crate::proxy::first_write::FirstWriteSeen;
 use crate::proxy::hold::Queue;
 use crate::proxy::lease::Epoch;
+use crate::proxy::per_client::PerClient;
 use crate::proxy::pool::Pool;
-use crate::proxy::slot::Tunnels;
+use crate::proxy::slot::{Tunnels, Waits};
 use crate::proxy::snapshot::{Compiler, Snapshot};
 use crate::proxy::trust::Trust;
+use crate::sys::{buffered, descriptors};
 use crate::telemetry::meter::Meters;
 use crate::telemetry::metrics::Waiting;
 use crate::telemetry::refused::{Refusals, Refused};
@@ -37,6 +39,10 @@ pub struct Live {
     connections: Box<[Connections]>,
     /// What ended here, by worker.
     pub(crate) refused: Box<[Refusals]>,
+    /// Of them, those that are being closed to make room.
+    pub(crate) leaving: AtomicUsize,
+    /// By client address.
+    pub(crate) per_client: Arc<PerClient>,
     /// Requests that are held.
     pub(crate) queue: Queue,
     /// What is counted of requests by route.
@@ -81,6 +87,13 @@ pub(crate) struct Accepted {
     pub(crate) listener: Listener,
 }
 
+/// The connection of a worker that has been idle longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LongestIdle {
+    pub(crate) waits: (Waits, Instant),
+    pub(crate) worker: usize,
+}
+
 /// What a worker is told by others.
 pub(crate) enum Order {
     /// End everything that an epoch's requests have left.
@@ -96,7 +109,11 @@ pub(crate) enum Order {
     /// Have requests that were held look at what is live now.
     Wake,
     /// Serve a connection that another worker accepted.
-    Adopt(std::net::TcpStream, Accepted),
+    Adopt(std::net::TcpStream, Accepted, descriptors::Held),
+    /// Tell which connection has been idle longest.
+    FindIdle(mpsc::UnboundedSender<LongestIdle>),
+    /// Close that connection.
+    CloseLongestIdle,
     /// Accept what waits, close the listener, finish what is under way.
     Finish,
     /// End everything now.
@@ -117,6 +134,8 @@ impl Live {
             tls: ArcSwapOption::empty(),
             connections: (0..workers).map(|_| Connections::default()).collect(),
             refused: (0..workers).map(|_| Refusals::default()).collect(),
+            leaving: AtomicUsize::new(0),
+            per_client: Arc::default(),
             queue: Queue::default(),
             routes: Routes::new(workers),
             accepting: AtomicUsize::new(0),
@@ -222,6 +241,7 @@ impl Publisher {
         // First, because a preview may begin there again at once, and no drain has to wait for that.
         let retired = retired.map(|color| (color, self.compiler.retire(color)));
         let snapshot = self.compiler.compile(config, decision);
+        buffered::set_limit(config.listen.max_buffered);
         // The old snapshot's leases go with it, as soon as no worker is reading it any more.
         let holds = snapshot.held().is_some();
         drop(self.live.snapshot.swap(Some(Arc::new(snapshot))));

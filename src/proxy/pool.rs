@@ -19,6 +19,7 @@ use crate::config::{Balance, Eject, EndpointAddress};
 use crate::domain::color::Color;
 use crate::domain::health::Health;
 use crate::proxy::pool::eject::Ejection;
+use crate::sys::ports::Ports;
 use crate::telemetry::meter::Count;
 use crate::tls::ClientTls;
 
@@ -95,6 +96,8 @@ pub struct Endpoint {
     ejection: Ejection,
     /// What a name stands for at present (empty: never resolved yet). Unused for IP and unix addresses.
     pub resolved: ArcSwap<Vec<SocketAddr>>,
+    /// Where connections to it come from.
+    pub(crate) ports: Arc<Ports>,
     /// Requests in flight, one count for each worker.
     load: Box<[Padded]>,
 }
@@ -118,6 +121,7 @@ impl Endpoint {
             came_up: AtomicU64::new(0),
             ejection: Ejection::default(),
             resolved: ArcSwap::default(),
+            ports: Arc::default(),
             load: (0..workers).map(|_| Padded::default()).collect(),
         }
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proxy::blame::Blame;
-use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::error::{Kind, ProxyError, Resource};
 use crate::proxy::worker::Worker;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::refused::Refusal;
@@ -25,7 +25,9 @@ impl Kind {
             Kind::HoldExpired => Some(Refusal::HoldExpired),
             Kind::Maintenance => Some(Refusal::Maintenance),
             Kind::Stopping => Some(Refusal::Stopping),
-            Kind::Exhausted => Some(Refusal::Exhausted),
+            Kind::Exhausted(Resource::Descriptors) => Some(Refusal::Descriptors),
+            Kind::Exhausted(Resource::Ports) => Some(Refusal::Ports),
+            Kind::Exhausted(Resource::Memory) => Some(Refusal::Memory),
             Kind::Refused
             | Kind::NotTrusted
             | Kind::NameUnknown
@@ -44,19 +46,23 @@ impl Kind {
 
 /// Reports a head that never became a request. `status`: of the answer; 499 if the client left.
 pub(crate) fn head(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: u16) {
-    let kind = if status == 499 { Kind::ClientLeft } else { Kind::BadRequest };
-    report(worker, peer, refusal, status, ProxyError::from(kind).name());
+    let kind = match refusal {
+        Refusal::Memory => Kind::Exhausted(Resource::Memory),
+        _ if status == 499 => Kind::ClientLeft,
+        _ => Kind::BadRequest,
+    };
+    report(worker, peer, refusal, status, ProxyError::from(kind).name(), kind.blame());
 }
 
 /// Reports a connection that ended without an HTTP answer; also in the process log, at a bounded rate.
 pub(crate) fn connection(worker: &Worker, peer: SocketAddr, refusal: Refusal, error: &dyn Display) {
-    report(worker, peer, refusal, 0, refusal.label());
+    report(worker, peer, refusal, 0, refusal.label(), Blame::Client);
     if let Some(suppressed) = worker.refusals_logged.admit(worker.now()) {
         tracing::info!(reason = refusal.label(), %peer, %error, suppressed, "connection refused");
     }
 }
 
-fn report(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: u16, error: &'static str) {
+fn report(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: u16, error: &'static str, blame: Blame) {
     worker.refuse(refusal);
     let mut logger = worker.logger.borrow_mut();
     if !logger.is_on() {
@@ -88,6 +94,6 @@ fn report(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: u16, erro
         shielded: false,
         refused: Some(refusal.label()),
         error: Some(error),
-        blame: Some(Blame::Client.as_str()),
+        blame: Some(blame.as_str()),
     });
 }

@@ -62,6 +62,8 @@ pub(crate) struct Slot {
     epoch: Cell<u64>,
     fired: Cell<Option<Fired>>,
     closing: Cell<bool>,
+    /// It is being closed to make room for another connection.
+    leaving: Cell<bool>,
     /// What the present exchange is counted as.
     pub(crate) metered: Cell<Option<Metered>>,
     waker: RefCell<Option<Waker>>,
@@ -110,12 +112,27 @@ impl Slot {
         self.closing.get()
     }
 
+    /// Whether it was being closed to make room for another connection; it is not any more.
+    pub(crate) fn stay(&self) -> bool {
+        self.leaving.take()
+    }
+
     /// Has the polled task woken when the slot fires.
     pub(crate) fn register(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         match &mut *waker {
             Some(known) => known.clone_from(cx.waker()),
             None => *waker = Some(cx.waker().clone()),
+        }
+    }
+
+    /// For what the connection waits, and how long at most, if it has no request.
+    fn waits(&self, heads_before: Instant) -> Option<(Waits, Instant)> {
+        let deadline = self.deadline.get().filter(|_| self.fired.get().is_none() && !self.leaving.get())?;
+        match self.phase.get() {
+            Phase::Idle => Some((Waits::ForRequest, deadline)),
+            Phase::Head if deadline < heads_before => Some((Waits::ForHead, deadline)),
+            _ => None,
         }
     }
 
@@ -130,6 +147,15 @@ impl Slot {
             waker.wake_by_ref();
         }
     }
+}
+
+/// What a connection without a request waits for. In the order in which connections are closed to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Waits {
+    /// A request.
+    ForRequest,
+    /// The rest of a head.
+    ForHead,
 }
 
 /// Some tunnels.
@@ -170,6 +196,7 @@ impl Slots {
             epoch: Cell::new(0),
             fired: Cell::new(None),
             closing: Cell::new(false),
+            leaving: Cell::new(false),
             metered: Cell::new(None),
             waker: RefCell::new(None),
             key: Cell::new(0),
@@ -252,6 +279,24 @@ impl Slots {
         });
         slot.enter(Phase::Tunnel, deadline);
         self.due_at(deadline);
+    }
+
+    /// When the connection that has been idle longest would be closed anyway. Where none is idle, one whose head has begun,
+    /// and is to be complete before `heads_before`.
+    pub(crate) fn longest_idle(&self, heads_before: Instant) -> Option<(Waits, Instant)> {
+        let all = self.all.borrow();
+        all.iter().filter_map(|(_, slot)| slot.waits(heads_before)).min()
+    }
+
+    /// Closes that connection; false: there is none any more.
+    pub(crate) fn close_longest_idle(&self, heads_before: Instant) -> bool {
+        let all = self.all.borrow();
+        let waiting = all.iter().filter_map(|(_, slot)| Some((slot.waits(heads_before)?, slot)));
+        let Some((_, slot)) = waiting.min_by_key(|(waits, _)| *waits) else { return false };
+        slot.leaving.set(true);
+        slot.deadline.set(None);
+        slot.fire(Fired::Deadline);
+        true
     }
 
     /// Has every request that waits look again.
@@ -399,6 +444,25 @@ mod tests {
         assert_eq!([&tunnel, &request, &late].map(|slot| slot.deadline.get()), [None; 3]);
         slots.end_tunnels(Tunnels::All, Instant::now());
         assert!(tunnel.deadline.get().is_some() && other.deadline.get().is_some());
+    }
+
+    #[test]
+    fn the_connection_that_is_idle_longest_is_closed_and_none_with_a_request() {
+        let slots = Slots::default();
+        let now = Instant::now();
+        let of = |phase, seconds| slots.add(phase, Some(now + Duration::from_secs(seconds)));
+        let (longest, shorter, head, fresh) =
+            (of(Phase::Idle, 5), of(Phase::Idle, 6), of(Phase::Head, 1), of(Phase::Head, 9));
+        let busy = [Phase::Request, Phase::Body, Phase::Tunnel, Phase::Held, Phase::Ending].map(|phase| of(phase, 1));
+        let before = now + Duration::from_secs(8);
+        assert_eq!(slots.longest_idle(before), Some((Waits::ForRequest, now + Duration::from_secs(5))));
+        for slot in [&longest, &shorter, &head] {
+            assert!(slots.close_longest_idle(before));
+            assert_eq!(slot.fired(), Some(Fired::Deadline));
+            assert!(slot.stay() && !slot.stay());
+        }
+        assert!(!slots.close_longest_idle(before), "a head that has just begun has its time");
+        assert!(busy.iter().chain([&fresh]).all(|slot| slot.fired().is_none()));
     }
 
     #[test]

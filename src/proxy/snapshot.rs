@@ -72,6 +72,7 @@ pub(crate) struct Edge {
     pub(crate) max_connections: usize,
     /// Of one HTTP/2 connection of a client, at the same time.
     pub(crate) max_concurrent_streams: usize,
+    pub(crate) max_connections_per_client: Option<usize>,
     pub(crate) trusted_proxies: Box<[IpNet]>,
     pub(crate) readiness_path: Option<Box<str>>,
     pub(crate) proxy_protocol: Box<[IpNet]>,
@@ -551,6 +552,7 @@ fn edge(config: &Config) -> Edge {
         max_body: listen.max_body,
         max_connections: listen.max_connections,
         max_concurrent_streams: listen.max_concurrent_streams,
+        max_connections_per_client: listen.max_connections_per_client,
         trusted_proxies: listen.trusted_proxies.clone().into(),
         readiness_path: config.readiness.path.as_deref().map(Into::into),
         proxy_protocol: listen.proxy_protocol.clone().into(),

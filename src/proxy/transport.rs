@@ -14,16 +14,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
+use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::EndpointAddress;
 use crate::proxy::clock;
-use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::error::{Kind, ProxyError, Resource};
 use crate::proxy::exhaustion;
 use crate::proxy::hash::Map;
 use crate::proxy::pool::{Endpoint, Pool, Rules};
 use crate::proxy::worker::Worker;
+use crate::sys::descriptors::{self, HeldByEndpoint};
+use crate::sys::ports::Port;
 use crate::wire::http1::Wire;
 use crate::wire::http2::Stream;
 use crate::wire::keepalive;
@@ -55,6 +58,24 @@ pub(crate) struct UpstreamConnection {
     pub(crate) reused: bool,
     keep_until: Instant,
     _share: Option<Share>,
+    _room: Option<Room>,
+}
+
+/// What a connection to an endpoint takes of the process.
+#[derive(Debug)]
+struct Room {
+    _port: Port,
+    _descriptor: HeldByEndpoint,
+}
+
+impl Room {
+    /// The error is the one that the system gives when it has no more.
+    fn take(endpoint: &Endpoint) -> io::Result<Room> {
+        let descriptor = descriptors::take_for_endpoint().ok_or(Errno::MFILE)?;
+        let limited = !matches!(endpoint.address, EndpointAddress::Unix(_));
+        let port = endpoint.ports.take(limited).ok_or(Errno::ADDRNOTAVAIL)?;
+        Ok(Room { _port: port, _descriptor: descriptor })
+    }
 }
 
 /// A request on a shared connection.
@@ -143,6 +164,7 @@ impl Connections {
             reused: true,
             keep_until: connection.keep_until,
             _share: Some(Share::new(&connection.requests)),
+            _room: None,
         })
     }
 
@@ -155,11 +177,11 @@ impl Connections {
     ) -> Result<UpstreamConnection, ProxyError> {
         match clock::within(timeout, self.open(endpoint, rules)).await {
             Some(Ok(connection)) => Ok(connection),
-            Some(Err(error)) if exhaustion::is_local(&error) => {
-                exhaustion::report(&endpoint.name, &error);
-                Err(Kind::Exhausted.into())
-            }
             Some(Err(error)) => {
+                if let Some(resource) = exhaustion::of(&error) {
+                    exhaustion::report(&endpoint.name, resource, &error);
+                    return Err(Kind::Exhausted(resource).into());
+                }
                 tracing::debug!(endpoint = %endpoint.name, %error, "Could not connect.");
                 let named = matches!(endpoint.address, EndpointAddress::Name { .. });
                 Err(match error.kind() {
@@ -175,6 +197,7 @@ impl Connections {
 
     async fn open(&self, endpoint: &Endpoint, rules: &Rules) -> io::Result<UpstreamConnection> {
         if !rules.http2 {
+            let room = self.make_room(endpoint)?;
             let (socket, address) = connect(endpoint, rules).await?;
             return Ok(UpstreamConnection {
                 side: Side::Http1(Box::new(Wire::new(socket))),
@@ -183,6 +206,7 @@ impl Connections {
                 reused: false,
                 keep_until: Instant::now(),
                 _share: None,
+                _room: Some(room),
             });
         }
         let making = Rc::clone(self.making.borrow_mut().entry(endpoint.id).or_default());
@@ -190,6 +214,7 @@ impl Connections {
         if let Some(connection) = self.take_shared(endpoint) {
             return Ok(connection);
         }
+        let room = self.make_room(endpoint)?;
         let (socket, address) = connect(endpoint, rules).await?;
         let (sender, connection) = handshake(socket).await?;
         let open = Rc::new(Cell::new(true));
@@ -198,6 +223,7 @@ impl Connections {
             // Why it ended, its streams know.
             let _ = connection.await;
             is_open.set(false);
+            drop(room);
         });
         let shared = Shared {
             sender,
@@ -213,12 +239,38 @@ impl Connections {
         Ok(connection)
     }
 
+    /// Takes what a new connection needs, if need be from an idle one of this worker.
+    fn make_room(&self, endpoint: &Endpoint) -> io::Result<Room> {
+        match Room::take(endpoint) {
+            Err(full) if exhaustion::of(&full) == Some(Resource::Descriptors) && self.close_one() => {
+                Room::take(endpoint)
+            }
+            taken => taken,
+        }
+    }
+
+    /// Closes a free connection; false: there is none.
+    fn close_one(&self) -> bool {
+        let mut free = self.free.borrow_mut();
+        // The one that has not been used for longest stands first.
+        let oldest = free.values_mut().filter(|free| !free.is_empty()).min_by_key(|free| free[0].keep_until);
+        oldest.map(|free| drop(free.remove(0))).is_some()
+    }
+
+    /// Closes every free connection: another worker has no room for one.
+    pub(crate) fn close_free(&self) {
+        self.free.borrow_mut().clear();
+    }
+
     /// Keeps a connection whose exchange is over.
     pub(crate) fn put(&self, mut connection: UpstreamConnection, keep_until: Instant) {
         if !matches!(connection.side, Side::Http1(_)) {
             for shared in self.shared.borrow_mut().get_mut(&connection.endpoint).into_iter().flatten() {
                 shared.keep_until = shared.keep_until.max(keep_until);
             }
+            return;
+        }
+        if descriptors::is_tight() {
             return;
         }
         connection.reused = true;

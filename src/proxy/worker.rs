@@ -3,7 +3,7 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::proxy::client::Listener;
 use crate::proxy::live::Live;
@@ -17,6 +17,10 @@ use crate::telemetry::refused::Refusal;
 use crate::telemetry::routes::Known;
 use crate::wire::head::Head;
 
+/// A client that has sent a part of a head has so long before its connection may be closed for another one.
+const HEAD_TIME: Duration = Duration::from_secs(1);
+/// A larger head is not kept.
+const HEAD_KEPT: usize = 16 << 10;
 /// Heads that are kept for the next request.
 const HEADS: usize = 64;
 
@@ -96,7 +100,7 @@ impl Worker {
     /// It is not needed any more.
     pub(crate) fn give_head(&self, mut head: Head) {
         let mut heads = self.heads.borrow_mut();
-        if heads.len() < HEADS {
+        if heads.len() < HEADS && head.size() <= HEAD_KEPT {
             head.clear();
             heads.push(head);
         }
@@ -130,6 +134,12 @@ impl Worker {
     /// This worker's count of open client connections of one listener.
     pub(crate) fn clients(&self, listener: Listener) -> &AtomicUsize {
         &self.live.connections()[self.index].by_listener[listener as usize]
+    }
+
+    /// A head that has to be complete before this has begun some time ago.
+    pub(crate) fn heads_before(&self) -> Instant {
+        let timeout = self.live.with(|snapshot| snapshot.edge.header_timeout);
+        Instant::now() + timeout.saturating_sub(HEAD_TIME)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

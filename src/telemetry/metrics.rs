@@ -59,6 +59,10 @@ pub struct Facts {
     pub maintenance: bool,
     /// Open client connections: without TLS, with it, and for previews.
     pub open_connections: [u64; 3],
+    /// Bytes that are held for messages on their way, and their bound.
+    pub buffered: [u64; 2],
+    /// The room for connections: all of it, taken by clients, and by endpoint connections.
+    pub descriptors: [u64; 3],
     /// The file is valid.
     pub config_valid: bool,
     /// When the file was last found valid.
@@ -191,6 +195,16 @@ pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
     let mut open = page.gauge("cutover_open_connections", "Open client connections.");
     for (listener, count) in ["http", "https", "preview"].into_iter().zip(facts.open_connections) {
         open.sample(&[("listener", listener)], count);
+    }
+    let [held, limit] = facts.buffered;
+    page.gauge("cutover_buffered_bytes", "Bytes that are held for messages on their way.").sample(&[], held);
+    page.gauge("cutover_buffered_limit_bytes", "The bound on these bytes (listen.max_buffered).").sample(&[], limit);
+    let [room, clients, endpoints] = facts.descriptors;
+    page.gauge("cutover_descriptors_room", "Descriptors for connections, by the limit on open files.")
+        .sample(&[], room);
+    let mut taken = page.gauge("cutover_descriptors_taken", "Descriptors of this room that are taken, by side.");
+    for (side, count) in [("client", clients), ("endpoint", endpoints)] {
+        taken.sample(&[("side", side)], count);
     }
     page.gauge("cutover_config_last_reload_successful", "Whether the configuration file is valid.")
         .sample(&[], u8::from(facts.config_valid));

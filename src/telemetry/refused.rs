@@ -56,15 +56,15 @@ pub enum Refusal {
     Http2Flood,
     /// RST_STREAM with REFUSED_STREAM: more streams than announced.
     Http2Streams,
-    /// `listen.max_connections`
+    /// An idle connection that was closed for a new one: `listen.max_connections`, or no descriptor was left.
     MaxConnections,
     /// The limit for one client address.
     MaxConnectionsPerClient,
-    /// No descriptor is left for it.
+    /// 503: no descriptor is left for a connection to the endpoint.
     Descriptors,
-    /// No descriptor, local port or memory is left for a connection to the endpoint: 503.
-    Exhausted,
-    /// No memory is left for it.
+    /// 503: no local port is left for a connection to the endpoint.
+    Ports,
+    /// 503: `listen.max_buffered`, or the kernel has no memory for a socket.
     Memory,
 }
 
@@ -98,7 +98,7 @@ impl Refusal {
         (Refusal::MaxConnections, "max_connections"),
         (Refusal::MaxConnectionsPerClient, "max_connections_per_client"),
         (Refusal::Descriptors, "descriptors"),
-        (Refusal::Exhausted, "exhausted"),
+        (Refusal::Ports, "ports"),
         (Refusal::Memory, "memory"),
     ];
 

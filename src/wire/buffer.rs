@@ -9,8 +9,12 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::sys::buffered::{self, Charge};
+
 /// Holds a head, and most whole messages.
 pub(crate) const SMALL: usize = 32 << 10;
+/// A message that has begun and rests is kept in a block of at most this size, if it fits.
+pub(crate) const TINY: usize = 4 << 10;
 /// Holds a piece of a large body: about as much as a socket gives at once.
 const LARGE: usize = 128 << 10;
 /// Room for heads and small pieces on their way out.
@@ -37,6 +41,7 @@ pub(crate) struct Input {
     block: Vec<u8>,
     start: usize,
     end: usize,
+    charge: Charge,
 }
 
 impl Input {
@@ -55,7 +60,7 @@ impl Input {
 
     /// A block is held, and there is no room in it.
     pub(crate) fn is_full(&self) -> bool {
-        !self.block.is_empty() && self.end - self.start == self.block.len()
+        self.block.len() >= SMALL && self.end - self.start == self.block.len()
     }
 
     /// These many bytes are used.
@@ -91,7 +96,7 @@ impl Input {
         let read = Pin::new(io).poll_read(cx, &mut free);
         let n = free.filled().len();
         if read.is_pending() {
-            self.release();
+            self.rest();
         }
         ready!(read)?;
         self.end += n;
@@ -99,11 +104,14 @@ impl Input {
     }
 
     fn make_room(&mut self, hint: u64) {
-        if self.is_empty() && hint > SMALL as u64 && self.block.len() < LARGE {
+        if self.is_empty() && hint > SMALL as u64 && self.block.len() < LARGE && !buffered::is_full() {
             self.release();
             self.block = take(|store| &mut store.large).unwrap_or_else(|| vec![0; LARGE]);
-        } else if self.block.is_empty() {
-            self.block = take(|store| &mut store.small).unwrap_or_else(|| vec![0; SMALL]);
+        } else if self.block.len() < SMALL {
+            let rested = std::mem::replace(&mut self.block, small());
+            let held = self.end - self.start;
+            self.block[..held].copy_from_slice(&rested[self.start..self.end]);
+            (self.start, self.end) = (0, held);
         } else if self.end == self.block.len() {
             if self.start > 0 {
                 self.block.copy_within(self.start..self.end, 0);
@@ -112,6 +120,21 @@ impl Input {
                 // A head that is larger than most; its reader has a limit.
                 self.block.resize(self.block.len() * 2, 0);
             }
+        }
+        self.charge.set(self.block.len());
+    }
+
+    /// Nothing more is here for now: holds no more than what is needed for what came.
+    fn rest(&mut self) {
+        let held = self.end - self.start;
+        if held == 0 {
+            self.release();
+        } else if held <= TINY && self.block.len() > TINY {
+            let mut tiny = vec![0; held.next_power_of_two().max(64)];
+            tiny[..held].copy_from_slice(&self.block[self.start..self.end]);
+            give_input(std::mem::replace(&mut self.block, tiny));
+            (self.start, self.end) = (0, held);
+            self.charge.set(self.block.len());
         }
     }
 
@@ -126,17 +149,14 @@ impl Input {
         (self.start, self.end) = (0, 0);
         self.release();
         (self.block, self.end) = (own, length);
+        self.charge.set(length);
     }
 
     /// Gives the block back if nothing is in it.
     pub(crate) fn release(&mut self) {
         if self.is_empty() && !self.block.is_empty() {
-            let block = std::mem::take(&mut self.block);
-            match block.len() {
-                SMALL => give(block, |store| &mut store.small),
-                LARGE => give(block, |store| &mut store.large),
-                _ => {}
-            }
+            give_input(std::mem::take(&mut self.block));
+            self.charge.set(0);
         }
     }
 }
@@ -153,6 +173,7 @@ impl Drop for Input {
 pub(crate) struct Output {
     bytes: Vec<u8>,
     sent: usize,
+    charge: Charge,
 }
 
 impl Output {
@@ -169,6 +190,7 @@ impl Output {
         if self.bytes.capacity() == 0 {
             self.bytes = take(|store| &mut store.outputs).unwrap_or_else(|| Vec::with_capacity(OUTPUT));
         }
+        self.charge.set(self.bytes.capacity());
         &mut self.bytes
     }
 
@@ -180,6 +202,7 @@ impl Output {
             larger.extend_from_slice(self.bytes());
             self.clear();
             self.bytes = larger;
+            self.charge.set(LARGE);
         }
         &mut self.bytes
     }
@@ -190,11 +213,14 @@ impl Output {
         debug_assert!(self.sent <= self.bytes.len());
         if self.is_empty() {
             self.clear();
+        } else {
+            self.charge.set(self.bytes.capacity());
         }
     }
 
     fn clear(&mut self) {
         self.sent = 0;
+        self.charge.set(0);
         let mut bytes = std::mem::take(&mut self.bytes);
         if (OUTPUT..=4 * OUTPUT).contains(&bytes.capacity()) {
             bytes.clear();
@@ -209,6 +235,18 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+fn small() -> Vec<u8> {
+    take(|store| &mut store.small).unwrap_or_else(|| vec![0; SMALL])
+}
+
+fn give_input(block: Vec<u8>) {
+    match block.len() {
+        SMALL => give(block, |store| &mut store.small),
+        LARGE => give(block, |store| &mut store.large),
+        _ => {}
     }
 }
 

@@ -10,8 +10,9 @@ use std::task::{Context, Poll, ready};
 use memchr::memchr_iter;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::sys::buffered;
 use crate::wire::body::{Decoder, Encoder, Framing, Malformed, Step, is_trailer, write_chunk_size};
-use crate::wire::buffer::{Input, Output};
+use crate::wire::buffer::{Input, Output, TINY};
 use crate::wire::head::Head;
 use crate::wire::parse::{self, Refused};
 use crate::wire::socket::{Rewound, Socket};
@@ -124,7 +125,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         head: &mut Head,
         max: usize,
     ) -> Poll<Result<bool, HeadError>> {
-        self.poll_head(cx, head, max, parse::request)
+        self.poll_head(cx, head, max, true, parse::request)
     }
 
     /// Reads an answer's head; the same.
@@ -134,14 +135,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         head: &mut Head,
         max: usize,
     ) -> Poll<Result<bool, HeadError>> {
-        self.poll_head(cx, head, max, parse::answer)
+        self.poll_head(cx, head, max, false, parse::answer)
     }
 
+    /// `bounded`: a large head is refused while the process holds as many bytes as it may.
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         head: &mut Head,
         max: usize,
+        bounded: bool,
         parse: impl Fn(&[u8], &mut Head) -> Result<Option<usize>, Refused>,
     ) -> Poll<Result<bool, HeadError>> {
         loop {
@@ -163,6 +166,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
             if bytes.len() >= max {
                 return Poll::Ready(Err(HeadError::Refused(Refused::TooLarge)));
             }
+            if bounded && bytes.len() > TINY && buffered::is_full() {
+                return Poll::Ready(Err(HeadError::Refused(Refused::NoMemory)));
+            }
             match ready!(self.poll_fill(cx)) {
                 Ok(0) if self.input.is_empty() => return Poll::Ready(Ok(false)),
                 Ok(0) => return Poll::Ready(Err(HeadError::Incomplete)),
@@ -177,6 +183,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         if !self.input.is_empty() {
             return Poll::Ready(true);
         }
+        self.forget_trailers();
         Poll::Ready(ready!(self.poll_fill(cx)).is_ok_and(|read| read > 0))
     }
 
@@ -226,7 +233,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
     pub(crate) fn expect_body(&mut self, framing: Framing) {
         self.decoder = Decoder::new(framing);
         self.most = usize::MAX;
-        self.trailers.clear();
+        self.forget_trailers();
+    }
+
+    /// Few messages have trailers; the others have no room for them.
+    fn forget_trailers(&mut self) {
+        if self.trailers.size() > 0 {
+            self.trailers = Head::default();
+        }
     }
 
     /// The body that goes out next.

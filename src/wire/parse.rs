@@ -26,6 +26,8 @@ pub(crate) enum Refused {
     TargetTooLong,
     /// 431
     TooLarge,
+    /// 503: the process holds as many bytes as it may.
+    NoMemory,
 }
 
 /// Reads a request's head from the beginning of `input`: its length, or `None` while it is not complete.

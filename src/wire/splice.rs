@@ -7,10 +7,14 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+use crate::sys::buffered::{self, Charge};
+use crate::sys::descriptors::{self, Held, Use};
 
 /// Below this, a read and a write are cheaper than what it takes to begin.
 pub(super) const LEAST: u64 = 64 << 10;
@@ -19,8 +23,20 @@ const AT_ONCE: usize = 1 << 20;
 /// Pipes that are kept by each thread.
 const KEPT: usize = 8;
 
+/// A smaller pipe is not worth its system calls.
+const LEAST_SIZE: usize = 64 << 10;
+/// A thread that got no pipe copies for so long.
+const NONE_FOR: Duration = Duration::from_secs(1);
+
+/// The pipes of one thread.
+struct Store {
+    pipes: Vec<Pipe>,
+    /// There are none to be had before this.
+    none_until: Option<Instant>,
+}
+
 thread_local! {
-    static STORE: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
+    static STORE: RefCell<Store> = const { RefCell::new(Store { pipes: Vec::new(), none_until: None }) };
 }
 
 /// What is between the two sockets.
@@ -30,23 +46,49 @@ pub(super) struct Pipe {
     write: OwnedFd,
     size: usize,
     held: usize,
+    charge: Charge,
+    _descriptors: Held,
 }
 
 impl Pipe {
-    /// One that is empty; `None`: there are no more descriptors.
+    /// An empty pipe; `None`: there are no descriptors, or only a small pipe, with which moving costs more than copying.
     pub(super) fn take() -> Option<Pipe> {
-        STORE.with_borrow_mut(Vec::pop).or_else(|| {
-            let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
-            // A process that has many of them gets small ones.
-            let size = fcntl_setpipe_size(&write, AT_ONCE).unwrap_or(64 << 10);
-            Some(Pipe { read, write, size, held: 0 })
+        if buffered::is_full() {
+            return None;
+        }
+        STORE.with_borrow_mut(|store| {
+            if let Some(pipe) = store.pipes.pop() {
+                return Some(pipe);
+            }
+            if store.none_until.is_some_and(|until| Instant::now() < until) {
+                return None;
+            }
+            let made = Pipe::make();
+            store.none_until = if made.is_none() { Some(Instant::now() + NONE_FOR) } else { None };
+            made
         })
     }
 
+    fn make() -> Option<Pipe> {
+        let descriptors = descriptors::take(Use::Pipe)?;
+        let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
+        // A user with many pipes gets small ones from the kernel (`fs.pipe-user-pages-soft`).
+        let size = fcntl_setpipe_size(&write, AT_ONCE).or_else(|_| fcntl_getpipe_size(&write)).ok()?;
+        (size >= LEAST_SIZE).then(|| Pipe {
+            read,
+            write,
+            size,
+            held: 0,
+            charge: Charge::default(),
+            _descriptors: descriptors,
+        })
+    }
+
+    /// Keeps a pipe for the next body. A pipe below the full size is closed: it would slow down every body after it.
     pub(super) fn give(self) {
         STORE.with_borrow_mut(|store| {
-            if self.held == 0 && store.len() < KEPT {
-                store.push(self);
+            if self.held == 0 && self.size >= AT_ONCE && store.pipes.len() < KEPT {
+                store.pipes.push(self);
             }
         });
     }
@@ -65,6 +107,7 @@ impl Pipe {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(n) => {
                     self.held = n;
+                    self.charge.set(n);
                     return Poll::Ready(Ok(n));
                 }
             }
@@ -81,6 +124,7 @@ impl Pipe {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(n) => {
                     self.held -= n;
+                    self.charge.set(self.held);
                     return Poll::Ready(Ok(n));
                 }
             }
@@ -89,3 +133,37 @@ impl Pipe {
 }
 
 const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept() -> Vec<usize> {
+        STORE.with_borrow(|store| store.pipes.iter().map(|pipe| pipe.size).collect())
+    }
+
+    #[test]
+    fn a_pipe_below_its_full_size_is_not_kept() {
+        let pipe = |size| {
+            let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).expect("a pipe");
+            let size = fcntl_setpipe_size(&write, size).expect("a size");
+            let descriptors = descriptors::take(Use::Pipe).expect("room");
+            Pipe { read, write, size, held: 0, charge: Charge::default(), _descriptors: descriptors }
+        };
+        for size in [4 << 10, 64 << 10, 512 << 10] {
+            pipe(size).give();
+            assert!(kept().is_empty(), "{size}");
+        }
+        pipe(AT_ONCE).give();
+        assert_eq!(kept(), [AT_ONCE]);
+        assert!(Pipe::take().is_some() && kept().is_empty());
+    }
+
+    #[test]
+    fn a_thread_that_gets_no_pipe_does_not_ask_for_one_at_each_piece() {
+        STORE.with_borrow_mut(|store| store.none_until = Some(Instant::now() + NONE_FOR));
+        assert!(Pipe::take().is_none());
+        STORE.with_borrow_mut(|store| store.none_until = Some(Instant::now()));
+        assert!(Pipe::take().is_some());
+    }
+}

@@ -734,7 +734,7 @@ async fn a_thousand_connections_live_through_switches() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_and_are_served_when_there_is_room() {
+async fn connections_beyond_the_limit_wait_while_all_others_have_requests() {
     let (blue, green) = pair().await;
     let mut setup = Setup::new(&blue, &green);
     setup.listen = "max_connections = 8".to_owned();
@@ -742,16 +742,18 @@ async fn connections_beyond_the_limit_wait_and_are_served_when_there_is_room() {
     let mut clients = Vec::new();
     for _ in 0..8 {
         let mut client = proxy.connect().await;
-        assert_eq!(client.get("/").await.status, 200);
+        client.send("GET /gated HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(client.head().await.expect("a head").status, 200);
         clients.push(client);
     }
     let mut waiting = proxy.connect().await;
     waiting.send("GET /waited HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    for client in &mut clients {
-        assert_eq!(client.get("/").await.status, 200, "those that are in go on");
-    }
+    proxy.until_logged("No room for new connections").await;
     assert!(!blue.last_head().starts_with("GET /waited "));
-    clients.pop();
+    blue.open_gate();
+    for client in &mut clients {
+        assert_eq!(client.exactly(6).await.expect("the rest"), b"[done]", "those that are in go on");
+    }
     assert_eq!(waiting.answer().await.status, 200);
 }
 

@@ -88,7 +88,7 @@ impl Client {
     }
 
     /// How the connection ends.
-    async fn ended(self) -> Result<(), h2::Error> {
+    pub(crate) async fn ended(self) -> Result<(), h2::Error> {
         soon("the connection ends", self.connection).await.expect("no panic")
     }
 }

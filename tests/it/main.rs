@@ -34,6 +34,7 @@ mod proxy_protocol;
 mod receiver;
 mod refused;
 mod releases;
+mod room;
 mod schema;
 #[path = "../../src/cli/demo/shop.rs"]
 mod shop;

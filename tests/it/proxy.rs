@@ -130,6 +130,19 @@ impl Proxy {
         proxy
     }
 
+    /// With a limit on open files.
+    pub(crate) async fn start_with_open_files(setup: &Setup, limit: usize) -> Proxy {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("cutover.toml"), setup.text(dir.path())).expect("a file");
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &limit.to_string(), env!("CARGO_BIN_EXE_cutover")]);
+        limited.args(["run", "--config"]);
+        let (child, log) = spawn_command(without_environment(limited), dir.path(), Stdio::null(), Stdio::piped(), &[]);
+        let mut proxy = Proxy { dir, http: SocketAddr::from(([127, 0, 0, 1], 0)), child, log };
+        proxy.wait_until_serving().await;
+        proxy
+    }
+
     /// With a standard error that the test does not read.
     pub(crate) async fn start_deaf(setup: &Setup, stderr: Stdio) -> Proxy {
         let dir = tempfile::tempdir().expect("a directory");
@@ -289,17 +302,31 @@ impl Proxy {
 
 /// The binary with arguments, and nothing of the caller's environment that it would look at.
 pub(crate) fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cutover"));
+    let mut command = without_environment(Command::new(env!("CARGO_BIN_EXE_cutover")));
+    command.args(args);
+    command
+}
+
+fn without_environment(mut command: Command) -> Command {
     for name in ["CUTOVER_CONFIG", "CUTOVER_ADMIN", "CUTOVER_TOKEN", "CUTOVER_LOG", "STATE_DIRECTORY", "NOTIFY_SOCKET"]
     {
         command.env_remove(name);
     }
-    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
 fn spawn(dir: &Path, stdout: Stdio, stderr: Stdio, env: &[(&str, &str)]) -> (Child, Arc<Mutex<String>>) {
-    let mut command = command(&["run", "--config"]);
+    spawn_command(command(&["run", "--config"]), dir, stdout, stderr, env)
+}
+
+fn spawn_command(
+    mut command: Command,
+    dir: &Path,
+    stdout: Stdio,
+    stderr: Stdio,
+    env: &[(&str, &str)],
+) -> (Child, Arc<Mutex<String>>) {
     command.arg(dir.join("cutover.toml")).stdout(stdout).stderr(stderr).envs(env.iter().copied());
     let mut child = command.spawn().expect("the binary was built");
     let log = Arc::new(Mutex::new(String::new()));

@@ -16,20 +16,20 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ("ledger", &["ledger", "domain"], "the durable file knows decisions, and nothing of who makes them"),
     (
         "proxy",
-        &["proxy", "wire", "tls", "config", "domain", "telemetry"],
+        &["proxy", "wire", "tls", "config", "domain", "telemetry", "sys"],
         "the request path can't decide, and waits for nobody who does",
     ),
-    ("wire", &["wire", "tls"], "HTTP is HTTP, whatever a proxy does with it"),
+    ("wire", &["wire", "tls", "sys"], "HTTP is HTTP, whatever a proxy does with it"),
     ("worker", &["worker", "listen", "proxy", "telemetry", "sys"], "a worker serves; it can't decide"),
     (
         "listen",
-        &["listen", "proxy", "wire", "tls", "config", "telemetry", "worker"],
+        &["listen", "proxy", "wire", "tls", "config", "telemetry", "worker", "sys"],
         "the client's side serves; it can't decide",
     ),
     ("sys", &["sys"], "the operating system, for everybody"),
     (
         "control",
-        &["control", "config", "domain", "proxy", "wire", "tls", "ledger", "telemetry", "notify"],
+        &["control", "config", "domain", "proxy", "wire", "tls", "ledger", "telemetry", "notify", "sys"],
         "it is asked through its handle",
     ),
     (

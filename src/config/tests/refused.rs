@@ -204,6 +204,8 @@ fn a_size_percentage_or_number_out_of_range_is_refused_with_its_place() {
         row(plus("[gate]\npasses = «0"), "`gate.passes` is 0; it goes from 1 to 100", ""),
         row(plus("max_concurrent_streams = «0"), "`listen.max_concurrent_streams` is 0; it goes from 1 to 256", ""),
         row(plus("max_connections = «0"), "`listen.max_connections` is 0; it goes from 1 to 1000000", ""),
+        row(plus("max_connections_per_client = «1000001"), "is 1000001; it goes from 0 to 1000000", ""),
+        row(plus("max_buffered = «\"64KiB\""), "is too small: it begins at 1.0 MiB", "a quarter of the memory"),
         row(plus("max_connections = «-1"), "`listen.max_connections` is -1; it goes from 1", ""),
         row(plus("workers = «1025"), "`listen.workers` is 1025; it goes from 0 to 1024", ""),
         row(plus("workers = «0xffff_ffff_ffff_ffff_ff"), "it goes from 0 to 1024", ""),

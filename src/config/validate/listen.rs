@@ -12,6 +12,8 @@ use crate::config::{AdminAddress, HttpsRedirect, ListenConfig};
 
 /// The largest limit there is for a body: more would be no limit, and a number that overflowed is more.
 const MAX_BODY: u64 = 1 << 60;
+/// Less would be too little for a few large requests.
+const LEAST_BUFFERED: u64 = 1 << 20;
 
 /// `[listen]`, and where its addresses stand.
 pub(super) struct Listen {
@@ -66,6 +68,15 @@ impl File<'_> {
             Some((address?, span))
         });
         let max_body = section.size("max_body", 0, 0..=MAX_BODY);
+        let max_buffered = section.size("max_buffered", 0, 0..=MAX_BODY);
+        if (1..LEAST_BUFFERED).contains(&max_buffered)
+            && let Some(value) = section.get("max_buffered")
+        {
+            let message = "`listen.max_buffered` is too small: it begins at 1.0 MiB";
+            let help = "write more, or \"0\" for a quarter of the memory".to_owned();
+            self.notes.problem(value.span(), message, help);
+        }
+        let per_client = section.integer("max_connections_per_client", 0, 0..=1_000_000);
         let workers = usize::try_from(section.integer("workers", 0, 0..=1024)).unwrap_or(0);
         let all_cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let (admin, admin_span) = admin.unzip();
@@ -82,6 +93,8 @@ impl File<'_> {
                 .unwrap_or(10_000),
             max_concurrent_streams: usize::try_from(section.integer("max_concurrent_streams", 100, 1..=256))
                 .unwrap_or(100),
+            max_connections_per_client: usize::try_from(per_client).ok().filter(|most| *most > 0),
+            max_buffered: (max_buffered > 0).then_some(max_buffered),
             idle_timeout: section.duration("idle_timeout", 75 * SECOND, SECOND..=DAY),
             header_timeout: section.duration("header_timeout", 10 * SECOND, 100 * MS..=HOUR),
             max_header_bytes: usize::try_from(section.size("max_header_bytes", 64 << 10, 8 << 10..=1 << 20))

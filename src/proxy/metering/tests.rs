@@ -4,6 +4,7 @@ use super::*;
 use crate::config::{AccessLog, LogFormat};
 use crate::domain::analysis::Thresholds;
 use crate::domain::split::Weight;
+use crate::proxy::error::Resource;
 use crate::proxy::live::Live;
 use crate::proxy::slot::Phase;
 use crate::telemetry::access_log::AccessLogWriter;
@@ -32,7 +33,7 @@ fn what_an_endpoint_does_is_its_own_and_what_others_do_is_not() {
     for kind in [
         Kind::DrainTimeout,
         Kind::Stopping,
-        Kind::Exhausted,
+        Kind::Exhausted(Resource::Descriptors),
         Kind::LimitReached,
         Kind::BodyTooLarge,
         Kind::BadRequest,

@@ -24,9 +24,9 @@ async fn who_waits_holds_no_block_and_blocks_are_used_again() {
     theirs.write_all(b"one").await.expect("room");
     assert_eq!(fill(&mut input, &mut ours, 0).as_deref(), Some(&b"one"[..]));
     let block = input.block.as_ptr();
-    // Something is in it: it is kept.
+    // A message that has begun and rests is kept in a block of its own size.
     assert_eq!(fill(&mut input, &mut ours, 0), None);
-    assert_eq!((input.bytes(), input.block.as_ptr()), (&b"one"[..], block));
+    assert_eq!((input.bytes(), input.block.capacity()), (&b"one"[..], 64));
     input.consume(3);
     assert_eq!(fill(&mut input, &mut ours, 0), None);
     assert_eq!(input.block.capacity(), 0);
@@ -125,4 +125,37 @@ fn what_will_not_be_used_soon_is_moved_into_memory_of_its_size() {
     input.consume(4060);
     input.release();
     assert_eq!(input.held(), 0);
+}
+
+#[tokio::test]
+async fn a_message_that_rests_costs_its_size_and_is_whole_when_it_goes_on() {
+    let (mut theirs, mut ours) = duplex(1 << 20);
+    let mut input = Input::default();
+    let mut sent = Vec::new();
+    for length in [1, 100, 3000, 995, 1, 30_000] {
+        let piece: Vec<u8> = (0..length).map(|_| fastrand::u8(..)).collect();
+        theirs.write_all(&piece).await.expect("room");
+        sent.extend(piece);
+        while fill(&mut input, &mut ours, 0).is_some() {}
+        assert_eq!(input.bytes(), sent);
+        let most = if sent.len() <= TINY { sent.len().next_power_of_two().max(64) } else { 2 * SMALL };
+        assert!(input.block.capacity() <= most, "{} for {}", input.block.capacity(), sent.len());
+        assert_eq!(input.charge.get(), input.block.capacity());
+    }
+    input.consume(sent.len());
+    assert_eq!(fill(&mut input, &mut ours, 0), None);
+    assert_eq!((input.block.capacity(), input.charge.get()), (0, 0));
+}
+
+#[test]
+fn what_waits_to_be_written_is_counted_until_it_is_written() {
+    let mut output = Output::default();
+    output.tail().extend_from_slice(&[0; 100]);
+    assert_eq!(output.charge.get(), OUTPUT);
+    output.tail_for(LARGE / 2).extend_from_slice(&[0; LARGE / 2]);
+    assert_eq!(output.charge.get(), LARGE);
+    output.written(50);
+    assert_eq!(output.charge.get(), LARGE);
+    output.written(LARGE / 2 + 50);
+    assert_eq!(output.charge.get(), 0);
 }

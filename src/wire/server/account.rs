@@ -1,4 +1,6 @@
-//! The memory that one connection makes the proxy hold.
+//! The memory that one connection makes the proxy hold. It is part of the process's account ([`buffered`]).
+
+use crate::sys::buffered::{self, Charge};
 
 /// Heads of requests, heads of responses, and blocks of bodies that the client does not take: at most this much. Beyond it
 /// new streams are refused.
@@ -17,6 +19,7 @@ pub(super) struct Account {
     uploads: usize,
     /// Room in receive windows beyond the first ones.
     windows: usize,
+    process: Charge,
 }
 
 impl Account {
@@ -32,23 +35,28 @@ impl Account {
 
     pub(super) fn charge_request(&mut self, bytes: usize) {
         self.requests += bytes;
+        self.tell_process();
     }
 
     pub(super) fn release_request(&mut self, bytes: usize) {
         self.requests -= bytes;
+        self.tell_process();
     }
 
     /// Replaces what a response holds.
     pub(super) fn change_response(&mut self, from: usize, to: usize) {
         self.responses = self.responses - from + to;
+        self.tell_process();
     }
 
     pub(super) fn charge_upload(&mut self, bytes: usize) {
         self.uploads += bytes;
+        self.tell_process();
     }
 
     pub(super) fn release_upload(&mut self, bytes: usize) {
         self.uploads -= bytes;
+        self.tell_process();
     }
 
     /// Bodies of requests that no endpoint took.
@@ -58,7 +66,7 @@ impl Account {
 
     /// Room that one receive window may take of what is left of `most`.
     pub(super) fn growth(&self, most: usize) -> usize {
-        most.saturating_sub(self.windows) / 2
+        if buffered::is_full() { 0 } else { most.saturating_sub(self.windows) / 2 }
     }
 
     pub(super) fn reserve_window(&mut self, bytes: usize) {
@@ -67,6 +75,10 @@ impl Account {
 
     pub(super) fn release_window(&mut self, bytes: usize) {
         self.windows -= bytes;
+    }
+
+    fn tell_process(&mut self) {
+        self.process.set(self.requests + self.responses + self.uploads);
     }
 
     /// Everything: a window that has grown may be filled at any time.

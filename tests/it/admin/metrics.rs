@@ -172,6 +172,8 @@ async fn every_series_of_the_contract_is_there_before_anything_happened() {
         ("cutover_drain_seconds_count", 0.0),
         ("cutover_drain_seconds_sum", 0.0),
         ("cutover_open_connections{listener=\"http\"}", 0.0),
+        ("cutover_descriptors_taken{side=\"client\"}", 0.0),
+        ("cutover_descriptors_taken{side=\"endpoint\"}", 0.0),
         ("cutover_config_last_reload_successful", 1.0),
         ("cutover_file_disagrees", 0.0),
         ("cutover_phase{phase=\"steady\"}", 1.0),
@@ -189,6 +191,7 @@ async fn every_series_of_the_contract_is_there_before_anything_happened() {
     ] {
         assert_eq!(page.value(series), value, "{series}");
     }
+    assert!(page.value("cutover_buffered_bytes") < page.value("cutover_buffered_limit_bytes"));
     for class in ["errors", "latency", "client_errors", "aborts", "cpu"] {
         assert_eq!(page.value(&format!("cutover_evidence{{class=\"{class}\"}}")), 0.0, "{class}");
     }
