@@ -277,7 +277,7 @@ async fn heads(
         // The clock comes last: a process that was paused finds its deadlines over and the answer there.
         if exchange.is_overdue() {
             let kind = match () {
-                () if unread => Kind::ClientLeft,
+                () if unread => Kind::ClientStalled,
                 () if upload.waits_for_client() => Kind::RequestTimeout,
                 () => Kind::ResponseTimeout,
             };

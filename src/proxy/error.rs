@@ -285,6 +285,14 @@ impl Kind {
 }
 
 impl Kind {
+    /// What ends a gRPC call after its answer has begun: without it clients take the reset for an error of the call.
+    pub(crate) fn grpc_trailers(self) -> Head {
+        let mut trailers = Head::default();
+        trailers.push(b"grpc-status", self.grpc_status().as_bytes());
+        trailers.push(b"grpc-message", self.row().3.as_bytes());
+        trailers
+    }
+
     /// The gRPC status that says it best (grpc/grpc, doc/http-grpc-status-mapping.md).
     fn grpc_status(self) -> &'static str {
         match self {

@@ -451,6 +451,11 @@ impl Exchange {
         true
     }
 
+    /// Why it ended before its answer was whole.
+    pub(crate) fn ended(&self) -> Option<Kind> {
+        self.ended
+    }
+
     /// Whether its deadline is over.
     pub(crate) fn is_overdue(&self) -> bool {
         self.slot.fired() == Some(Fired::Deadline)

@@ -70,7 +70,7 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
             // What is held of the color is given back first: a client that reads nothing does not keep it.
             let head = exchange.end();
             let after = match error.kind {
-                Kind::ClientLeft => After::Cut,
+                Kind::ClientLeft | Kind::ClientStalled => After::Cut,
                 _ => {
                     let said = answer::error((&client, &slot), &mut side, asked, &head, &error, preview.as_deref());
                     Box::pin(said).await
@@ -130,11 +130,17 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
     upstream.side.expect_body(framing);
     match pass_body(exchange, side, &mut upstream, &mut upload).await {
         Passed::Whole => {}
-        Passed::EndpointBroke if grpc && asked.version == Version::Http2 => {
-            // A reset would say that the call itself went wrong; this says that it can be made again elsewhere.
-            let mut trailers = Head::default();
-            trailers.push(b"grpc-status", UNAVAILABLE);
-            trailers.push(b"grpc-message", b"The endpoint broke off in its answer.");
+        passed if grpc && asked.version == Version::Http2 && exchange.ended() != Some(Kind::ClientLeft) => {
+            let trailers = match (passed, exchange.ended()) {
+                (Passed::Broken, Some(kind)) => kind.grpc_trailers(),
+                // The call can be made again elsewhere.
+                _ => {
+                    let mut trailers = Head::default();
+                    trailers.push(b"grpc-status", UNAVAILABLE);
+                    trailers.push(b"grpc-message", b"The endpoint broke off in its answer.");
+                    trailers
+                }
+            };
             exchange.tells_grpc(&trailers);
             side.finish(&trailers);
             return Ok(After::Close);

@@ -187,7 +187,7 @@ impl Endpoint {
         self.shared.heads.lock().expect("no panic while it is held").clone()
     }
 
-    fn asked(&self, path: &str) -> usize {
+    pub(crate) fn asked(&self, path: &str) -> usize {
         self.heads().iter().filter(|head| head.uri().path() == path).count()
     }
 

@@ -14,6 +14,7 @@ mod drain;
 mod durability;
 mod endpoints;
 mod file;
+mod grpc_ends;
 mod hold;
 mod hostile;
 mod http;
