@@ -26,7 +26,7 @@ use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::tunnel::ENDING;
 use crate::telemetry::refused::Refusal;
 use crate::wire::buffer::Input;
-use crate::wire::frame::{FrameHead, kind};
+use crate::wire::frame::{Code, FrameHead, kind};
 use crate::wire::head::Head;
 use crate::wire::server::limits::Flood;
 use crate::wire::server::places::Bells;
@@ -240,14 +240,18 @@ impl Connection {
 
     /// Ends the streams of a connection that broke the rules or a limit.
     fn end_over(&mut self) {
-        let (over, flood) = {
+        let (over, flood, code) = {
             let core = self.core.borrow();
-            (core.is_over(), core.flood())
+            (core.is_over(), core.flood(), core.code())
         };
         if over && self.client.slot.phase() != Phase::Ending {
-            if let Some(reason) = flood {
-                tracing::debug!(client = %self.client.peer, ?reason, "HTTP/2 connection ended for a limit");
-            }
+            let (refusal, error) = match flood {
+                Some(Flood::SlowHead) => (Refusal::SlowHead, Flood::SlowHead.as_str()),
+                Some(flood) => (Refusal::Http2Flood, flood.as_str()),
+                None if code == Code::EnhanceYourCalm => (Refusal::Http2Flood, "a field block without end"),
+                None => (Refusal::Http2Protocol, code.as_str()),
+            };
+            refused::connection(&self.client.worker, self.client.peer, refusal, &error);
             self.client.enter(Phase::Ending, GOODBYE);
             self.abandon();
         }
@@ -256,9 +260,12 @@ impl Connection {
     /// Logs the requests that were refused where they were read.
     fn report_refused(&self) {
         let refused = self.core.borrow_mut().take_refused();
-        for (count, refusal, status) in
-            [(refused.too_large, Refusal::HeadTooLarge, 431), (refused.malformed, Refusal::Malformed, 400)]
-        {
+        for (count, refusal, status) in [
+            (refused.too_large, Refusal::HeadTooLarge, 431),
+            (refused.malformed, Refusal::Malformed, 400),
+            (refused.streams, Refusal::Http2Streams, 503),
+            (refused.memory, Refusal::Memory, 503),
+        ] {
             (0..count).for_each(|_| refused::head(&self.client.worker, self.client.peer, refusal, status));
         }
     }

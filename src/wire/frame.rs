@@ -58,6 +58,23 @@ pub(crate) enum Code {
     EnhanceYourCalm = 11,
 }
 
+impl Code {
+    /// Its name in RFC 9113.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Code::NoError => "NO_ERROR",
+            Code::Protocol => "PROTOCOL_ERROR",
+            Code::Internal => "INTERNAL_ERROR",
+            Code::FlowControl => "FLOW_CONTROL_ERROR",
+            Code::StreamClosed => "STREAM_CLOSED",
+            Code::FrameSize => "FRAME_SIZE_ERROR",
+            Code::RefusedStream => "REFUSED_STREAM",
+            Code::Compression => "COMPRESSION_ERROR",
+            Code::EnhanceYourCalm => "ENHANCE_YOUR_CALM",
+        }
+    }
+}
+
 /// How a frame begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHead {

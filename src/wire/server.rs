@@ -148,6 +148,8 @@ pub(crate) struct Core {
     has_settings: bool,
     leaving: Leaving,
     over: bool,
+    /// Why we ended it.
+    code: Code,
     limits: Limits,
     refused: Refused,
 }
@@ -204,6 +206,7 @@ impl Core {
             has_settings: false,
             leaving: Leaving::No,
             over: false,
+            code: Code::NoError,
             limits: Limits::new(now),
             refused: Refused::default(),
         };
@@ -258,6 +261,11 @@ impl Core {
     /// The limit for which the connection was ended.
     pub(crate) fn flood(&self) -> Option<Flood> {
         self.limits.flood
+    }
+
+    /// The code with which the client was told that it broke the rules.
+    pub(crate) fn code(&self) -> Code {
+        self.code
     }
 
     /// Requests that were refused since this was called.
@@ -333,6 +341,7 @@ impl Core {
     pub(crate) fn end(&mut self, code: Code) {
         if !self.over {
             frame::write_goaway(self.last, code, self.output.tail());
+            self.code = code;
             self.abandon();
         }
     }

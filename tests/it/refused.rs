@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use crate::application::Application;
 use crate::certificates::Authority;
 use crate::client::Connection;
+use crate::http2::{END_HEADERS, END_STREAM, HEADERS, PING, Raw, block, frame};
 use crate::proxy::{Proxy, Setup};
 use crate::until;
 
@@ -207,4 +208,37 @@ async fn wrong_proxy_headers_are_counted() {
     sent(site.https, b"PROXY nonsense\r\n").await;
     site.until("proxy_header", 3).await;
     assert!(site.proxy.log().contains("the PROXY header is not valid"), "{}", site.proxy.log());
+}
+
+/// Says over HTTP/2 what nobody should.
+async fn say(site: &Site, frames: &[Vec<u8>]) -> Raw {
+    let mut client = Raw::connect(site.proxy.http).await;
+    client.send(frames.concat()).await;
+    client
+}
+
+#[tokio::test]
+async fn what_is_refused_over_http2_is_counted() {
+    let request = |stream: u32, path: &str| {
+        let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", path)];
+        frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&fields))
+    };
+    let ping = frame(PING, 0, 0, &[0; 8]);
+    let half = frame(HEADERS, END_STREAM, 1, &block(&[(":method", "GET")]));
+    // An entry of the table that is named a hundred times.
+    let amplified =
+        [&block(&[(":method", "GET")])[..], &[0x40, 1, b'x', 100], &[b'y'; 100], &[0x80 | 62; 700]].concat();
+    for (reason, frames) in [
+        ("http2_streams", vec![request(1, "/gated"), request(3, "/")]),
+        ("http2_flood", vec![ping.repeat(11_000)]),
+        ("http2_protocol", vec![frame(PING, 0, 1, &[0; 8])]),
+        ("malformed", vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[(":method", "GET")]))]),
+        ("head_too_large", vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, &amplified)]),
+        ("slow_head", vec![half]),
+    ] {
+        let listen = "max_concurrent_streams = 1\nheader_timeout = \"300ms\"";
+        let site = Site::start(listen, "", "").await;
+        let _client = say(&site, &frames).await;
+        site.until(reason, 1).await;
+    }
 }

@@ -18,6 +18,19 @@ pub(crate) enum Flood {
     SlowHead,
 }
 
+impl Flood {
+    /// For the log.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Flood::Resets => "too many streams were reset",
+            Flood::Violations => "too many streams broke the rules",
+            Flood::Useless => "too many frames without effect",
+            Flood::Unpacked => "field blocks unpack to many times their size",
+            Flood::SlowHead => "a field block was not complete in time",
+        }
+    }
+}
+
 /// A token bucket.
 #[derive(Debug)]
 pub(super) struct Bucket {
