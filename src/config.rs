@@ -6,10 +6,12 @@
 mod aside;
 mod canary;
 mod drain;
+mod endpoint;
 pub mod error;
 mod file;
 pub mod receiver;
 mod render;
+mod resolver;
 mod validate;
 pub mod watch;
 
@@ -26,8 +28,10 @@ use ipnet::IpNet;
 use rustix::fs::{Mode, OFlags};
 
 pub use crate::config::drain::{DrainConfig, Streams};
+pub use crate::config::endpoint::EndpointAddress;
 use crate::config::error::{ConfigError, Diagnostic, Tolerated, UnusableFile};
 use crate::config::receiver::Source;
+pub use crate::config::resolver::{Family, ResolverConfig};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
 use crate::domain::notice::{Event, Severity};
@@ -69,6 +73,8 @@ pub struct Config {
     pub maintenance: MaintenanceConfig,
     /// `[retry]`
     pub retry: RetryConfig,
+    /// `[resolver]`
+    pub resolver: ResolverConfig,
     /// `[upstream.NAME]`: policy by upstream; every upstream that a color or a route names has an entry.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     /// `[[route]]`, as written; empty: everything goes to `default`.
@@ -442,37 +448,11 @@ pub struct SchemaProbe {
     pub json: String,
 }
 
-/// One address of an instance.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EndpointAddress {
-    /// `10.0.0.1:8080`
-    Ip(SocketAddr),
-    /// `app.internal:8080`, resolved again and again
-    Name {
-        /// The name.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// `unix:/run/app.sock`
-    Unix(PathBuf),
-}
-
 impl fmt::Display for AdminAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AdminAddress::Tcp(address) => address.fmt(f),
             AdminAddress::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-impl fmt::Display for EndpointAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EndpointAddress::Ip(address) => address.fmt(f),
-            EndpointAddress::Name { host, port } => write!(f, "{host}:{port}"),
-            EndpointAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

@@ -5,9 +5,12 @@
 
 mod analysis;
 mod canary;
+mod certificates;
 mod execute;
 pub mod handle;
+mod health;
 mod hold;
+mod names;
 mod notices;
 pub mod probe;
 mod schema;
@@ -26,6 +29,7 @@ use crate::config::{Config, TokenConfig};
 use crate::control::analysis::Analysis;
 use crate::control::handle::{ControllerHandle, News, ReloadOutcome, Request};
 use crate::control::hold::Holding;
+use crate::control::names::Names;
 use crate::control::notices::Notices;
 use crate::control::probe::{HealthChange, Probers};
 use crate::control::status::Rates;
@@ -90,6 +94,9 @@ pub struct Parts {
 #[derive(Debug)]
 enum Input {
     Committed(CommitId, Result<u64, String>),
+    AddressesChanged,
+    /// The names of a color were asked for; now its endpoints are.
+    LookedUp(RoundId, Color, bool),
     Probed(RoundId, Color, Vec<Reading>, Vec<(u64, Probed)>),
     Drain(Event),
     Drained(u64, Drained),
@@ -133,6 +140,7 @@ pub struct Controller {
     ledger: Ledger,
     watch: Watch,
     probers: Probers,
+    names: Names,
     access_log: Arc<AccessLogWriter>,
     tokens: watch::Sender<Arc<[TokenConfig]>>,
     http_address: std::net::SocketAddr,
@@ -219,6 +227,7 @@ impl Controller {
         let configured = configured(&parts.config, &parts.path);
         let rollout = Rollout::new(now(), parts.decision, parts.durable, configured, &mut effects);
         let probers = Probers::new(parts.config.health.clone(), changes);
+        let names = Names::new(parts.config.resolver.clone(), inputs.clone());
         let handle =
             ControllerHandle { requests: request_sender, news: news.clone(), ready, tokens: tokens.subscribe() };
         let controller = Controller {
@@ -231,6 +240,7 @@ impl Controller {
             ledger: parts.ledger,
             watch,
             probers,
+            names,
             access_log: parts.access_log,
             tokens,
             http_address: parts.http_address,
@@ -268,6 +278,7 @@ impl Controller {
 
     /// Runs until `stop` resolves; then gives the publisher back, for the shutdown of the data plane.
     pub async fn run(mut self, first: Vec<Effect>, stop: impl Future<Output = ()>) -> Publisher {
+        self.names.reconcile(self.publisher.names());
         self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
         self.carry_out(first);
         let mut stop = std::pin::pin!(stop);
@@ -337,24 +348,9 @@ impl Controller {
                     (Ok(_), None) => {}
                 }
             }
-            Input::Probed(round, color, readings, results) => {
-                if !readings.is_empty() {
-                    self.handle(Event::SchemaRead(readings));
-                }
-                for pool in &self.publisher.pools()[color] {
-                    for endpoint in &pool.endpoints {
-                        if results.iter().any(|(id, probed)| *id == endpoint.id && probed.passed) {
-                            self.probers.passed_gate(endpoint);
-                        }
-                    }
-                }
-                if results.iter().all(|(_, probed)| probed.passed) {
-                    self.analysis.is_reached(color);
-                }
-                // What was known of it before is out of date, and must not take back what this lets through.
-                self.tell_fitness();
-                self.handle(Event::Probed(round, results.into_iter().map(|(_, probed)| probed).collect()));
-            }
+            Input::AddressesChanged => self.endpoints_changed(),
+            Input::LookedUp(round, color, schema) => self.probe_round(round, color, schema),
+            Input::Probed(round, color, readings, results) => self.probed(round, color, readings, results),
             Input::Drain(event) => self.handle(event),
             Input::Drained(number, drained) => self.drained(number, drained),
             Input::File(event, trust) => self.file_event(event, trust),
@@ -464,6 +460,8 @@ impl Controller {
                 if health_before != self.config.health {
                     self.probers.configure(&self.config.health);
                 }
+                self.names.configure(&self.config.resolver);
+                self.names.reconcile(self.publisher.names());
                 self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
                 self.notices.configure(&self.config, &self.history);
                 self.tokens.send_replace(Arc::from(self.config.admin.tokens.clone()));
@@ -503,48 +501,6 @@ impl Controller {
                 self.handle(Event::WroteBack(result));
             }
         }
-    }
-
-    /// Certificates are renewed by replacing their files, which says nothing in the configuration.
-    fn read_certificates(&mut self) {
-        let trust = self.publisher.trusted();
-        if trust.is_empty() || self.reading_certificates {
-            return;
-        }
-        let (trust, inputs) = (trust.clone(), self.inputs.clone());
-        self.reading_certificates = true;
-        tokio::task::spawn_blocking(move || {
-            let (changed, errors) = trust.reload();
-            let _ = inputs.send(Input::Certificates(changed, errors));
-        });
-    }
-
-    fn certificates_read(&mut self, changed: bool, errors: Vec<TlsError>) {
-        self.reading_certificates = false;
-        if changed {
-            tracing::info!("The certificates were read again and are in force.");
-        } else if errors.is_empty() && !self.certificate_errors.is_empty() {
-            tracing::info!("The files of the certificates are as before.");
-        }
-        if errors != self.certificate_errors {
-            for error in &errors {
-                tracing::error!(%error, "Certificate file unusable; what was read before stays in force");
-            }
-            self.certificate_errors = errors;
-        }
-    }
-
-    fn health_changed(&mut self, change: HealthChange) {
-        use crate::domain::health::Health;
-        let HealthChange { color, upstream, endpoint, health, detail } = change;
-        if health == Health::Down {
-            tracing::warn!(%color, %upstream, %endpoint, %detail, "An endpoint is down.");
-        } else {
-            tracing::info!(%color, %upstream, %endpoint, %detail, "An endpoint is up.");
-        }
-        self.tell_health(color, &upstream, &endpoint, health, &detail);
-        self.tell_fitness();
-        let _ = self.news.send(News::Health { color, upstream: upstream.to_string(), endpoint, health, detail });
     }
 }
 

@@ -22,7 +22,8 @@ pub use process_log::flush;
 /// tests that run several proxies in one process, changes nothing.
 pub fn init(format: LogFormat) -> io::Result<()> {
     let lines = process_log::start()?;
-    let filter = EnvFilter::try_from_env("CUTOVER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("CUTOVER_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,hickory_net=off,hickory_proto=off,hickory_resolver=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines).with_target(false);
     let _ = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 mod canary;
+mod endpoints;
 mod hold;
 mod record;
 
@@ -12,6 +13,7 @@ pub use canary::{
     DeploymentsAnswer, EvidenceAnswer, FindingAnswer, HeldAnswer, JudgementAnswer, LatencyAnswer, NextAnswer,
     OddsAnswer, OnItsWay, Percent, PlanAnswer, PlanBody, RouteAnswer, SampleAnswer, SideAnswer, SplitAnswer,
 };
+pub use endpoints::{EndpointAnswer, NameAnswer};
 pub use hold::{HoldAnswer, HoldBody, HoldStatus};
 pub use record::{
     AskedAnswer, DrainedAnswer, EndedAnswer, HistoryAnswer, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer,
@@ -268,6 +270,9 @@ pub struct StatusAnswer {
     /// Why those that were read before stay in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificate_errors: Vec<String>,
+    /// The names of endpoints, and whether they resolve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<NameAnswer>,
     /// Lines that the access log dropped.
     pub access_log_dropped: u64,
     /// Files that can't be used now, or were removed or replaced by another program.
@@ -327,24 +332,6 @@ pub struct ColorAnswer {
     pub requests_per_second: f64,
     /// Of these, answered with 5xx, a second.
     pub errors_per_second: f64,
-}
-
-/// One endpoint in the status.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct EndpointAnswer {
-    /// Its upstream.
-    pub upstream: String,
-    /// As the configuration writes it.
-    pub endpoint: String,
-    /// `up`, `down` or `unknown`.
-    pub health: String,
-    /// The last probe in a few words.
-    pub detail: String,
-    /// Since when it is so, RFC 3339.
-    pub since: String,
-    /// It failed too often, and is left out of the choice for so many milliseconds more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ejected_for_ms: Option<u64>,
 }
 
 /// A certificate in the status.

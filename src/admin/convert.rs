@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
     AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, DrainedAnswer, Draining, EndedAnswer, EndpointAnswer,
-    FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, OnItsWay,
-    PreviewAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer, SinkAnswer, SplitAnswer, StatusAnswer,
-    SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HoldAnswer, HoldStatus, NameAnswer, NotifyTestAnswer,
+    OnItsWay, PreviewAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer, SinkAnswer, SplitAnswer,
+    StatusAnswer, SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
-use crate::control::handle::{ColorStatus, EndpointStatus, News, SinkStatus, Status, Tried, Verified};
+use crate::control::handle::{ColorStatus, EndpointStatus, NameStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::health::Health;
@@ -158,6 +158,7 @@ impl StatusAnswer {
                 })
                 .collect(),
             certificate_errors: status.certificate_errors.clone(),
+            names: status.names.iter().map(NameAnswer::new).collect(),
             access_log_dropped: status.access_log_dropped,
             problems: status
                 .problems
@@ -245,11 +246,19 @@ impl EndpointAnswer {
         EndpointAnswer {
             upstream: endpoint.upstream.clone(),
             endpoint: endpoint.endpoint.clone(),
+            leaving: endpoint.leaving,
             health: health(endpoint.health).to_owned(),
             detail: endpoint.detail.clone(),
             since: time(endpoint.since),
             ejected_for_ms: endpoint.ejected_for.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
         }
+    }
+}
+
+impl NameAnswer {
+    fn new(name: &NameStatus) -> NameAnswer {
+        let (error, since) = name.failure.clone().unzip();
+        NameAnswer { name: name.name.clone(), addresses: name.addresses.clone(), error, since: since.map(time) }
     }
 }
 

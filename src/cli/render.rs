@@ -241,6 +241,15 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
     for problem in status.problems.iter().filter(|problem| !of_tls(&problem.path)) {
         row("problem", painted(BAD, format!("{} ({}): {}", problem.setting, problem.path, problem.reason)));
     }
+    for name in &status.names {
+        if let Some(error) = &name.error {
+            let since = name.since.as_deref().map(|since| format!(", for {}", ago(since))).unwrap_or_default();
+            row("name", painted(BAD, format!("{} does not resolve{since}: {}", name.name, plain(error))));
+            if !name.addresses.is_empty() {
+                row("", format!("its last known addresses stay in use: {}", name.addresses.join(", ")));
+            }
+        }
+    }
     for sink in status.notify.iter().filter(|sink| sink.state != "well") {
         let waiting = count(sink.pending as u64, "notice");
         let why = sink.last_error.as_deref().unwrap_or("no reason known");
@@ -306,6 +315,12 @@ fn environment(text: &mut String, name: &str, of_color: &ColorAnswer) {
             plain(&endpoint.detail),
             ago(&endpoint.since),
         );
+        if endpoint.leaving {
+            let _ = writeln!(
+                text,
+                "           the name no longer has this address; it serves until another address of the name is up"
+            );
+        }
         if let Some(left) = endpoint.ejected_for_ms {
             let left = short(Duration::from_millis(left));
             let _ = writeln!(

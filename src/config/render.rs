@@ -10,9 +10,9 @@ use toml::{Table, Value};
 
 use crate::config::receiver::Source;
 use crate::config::{
-    AccessLog, AdminAddress, Balance, ClientAuth, ColorConfig, Config, EventFilter, HostPattern, ListenConfig,
-    LogFormat, NotifyConfig, NotifyKind, PreviewConfig, Role, SchemaProbe, ServiceConfig, Streams, TlsConfig,
-    UpstreamConfig, UpstreamProtocol, UpstreamTls,
+    AccessLog, AdminAddress, Balance, ClientAuth, ColorConfig, Config, EventFilter, Family, HostPattern, ListenConfig,
+    LogFormat, NotifyConfig, NotifyKind, PreviewConfig, ResolverConfig, Role, SchemaProbe, ServiceConfig, Streams,
+    TlsConfig, UpstreamConfig, UpstreamProtocol, UpstreamTls,
 };
 use crate::tls::TlsVersion;
 
@@ -118,6 +118,7 @@ impl Config {
             "retry".into(),
             table([("attempts", integer(self.retry.attempts.into())), ("budget", budget.into())]),
         );
+        root.insert("resolver".into(), resolver_table(&self.resolver));
         let upstreams = self.upstreams.iter().map(|(name, policy)| (name.clone(), upstream_table(policy)));
         root.insert("upstream".into(), Value::Table(upstreams.collect()));
         let routes = self.routes.iter().map(|route| {
@@ -188,6 +189,23 @@ fn listen_table(listen: &ListenConfig) -> Value {
     section.extend(listen.https.map(|https| ("https", https.to_string().into())));
     section.extend(listen.preview.map(|preview| ("preview", preview.to_string().into())));
     table(section)
+}
+
+fn resolver_table(resolver: &ResolverConfig) -> Value {
+    let family = match resolver.family {
+        Family::Auto => "auto",
+        Family::Ipv4 => "ipv4",
+        Family::Ipv6 => "ipv6",
+        Family::All => "all",
+    };
+    let servers = resolver.servers.iter().map(|server| server.to_string().into());
+    table([
+        ("servers", servers.collect::<Vec<Value>>().into()),
+        ("family", family.into()),
+        ("min_ttl", duration(resolver.min_ttl)),
+        ("max_ttl", duration(resolver.max_ttl)),
+        ("timeout", duration(resolver.timeout)),
+    ])
 }
 
 fn networks(networks: &[IpNet]) -> Value {

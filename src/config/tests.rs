@@ -180,6 +180,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         hold: HoldConfig { max_requests: 1000, max_bytes: 16 << 20, timeout: Duration::from_secs(30), ready: true },
         maintenance: MaintenanceConfig { status: 503, retry_after: Duration::from_secs(30), page: None },
         retry: RetryConfig { attempts: 2, budget_percent: 10 },
+        resolver: ResolverConfig::default(),
         upstreams: BTreeMap::from([("default".to_owned(), upstream)]),
         routes: Vec::new(),
         colors: PerColor { blue: color("2.13.0", "127.0.0.1:9001"), green: color("2.14.0", "127.0.0.1:9002") },

@@ -7,6 +7,7 @@ mod hold;
 mod listen;
 mod notify;
 mod preview;
+mod resolver;
 mod routing;
 mod schema;
 mod tls;
@@ -105,6 +106,7 @@ impl<'a> File<'a> {
         let hold = self.hold();
         let maintenance = self.maintenance();
         let retry = self.retry();
+        let resolver = self.resolver();
         let preview = self.preview(listen.as_ref());
         let readiness = self.readiness();
         let log = self.log();
@@ -128,6 +130,7 @@ impl<'a> File<'a> {
             hold,
             maintenance,
             retry,
+            resolver,
             upstreams,
             routes: routes.into_iter().map(|(route, _)| route).collect(),
             colors: PerColor { blue: blue?.config, green: green?.config },

@@ -11,6 +11,7 @@ use crate::control::{Controller, Draining, Input, Waiting, canary, schema};
 use crate::domain::color::Color;
 use crate::domain::gate::Probed;
 use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Outcome, Refusal, RoundId};
+use crate::domain::schema::Reading;
 use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Drained, Kind, Left, Origin, Transition, Trigger};
 
@@ -18,7 +19,9 @@ impl Controller {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Probe { round, color, schema } => self.probe_round(round, color, schema),
+                Effect::Probe { round, color, schema, resolve } => {
+                    self.look_up_then_probe(round, color, schema, resolve)
+                }
                 Effect::Commit(commit, transition) => self.commit(commit, transition),
                 Effect::Publish(decision) => self.publish(&decision),
                 Effect::Drain(color, deadline) => self.drain(color, deadline),
@@ -31,15 +34,31 @@ impl Controller {
         }
     }
 
+    /// A round of probes, as soon as the names of the color have been asked for; within `health.timeout`.
+    fn look_up_then_probe(&self, round: RoundId, color: Color, schema: bool, resolve: bool) {
+        let pools = self.config.colors[color].pools.values();
+        let names: Vec<_> = pools.flatten().filter(|address| address.is_name()).collect();
+        if names.is_empty() {
+            return self.probe_round(round, color, schema);
+        }
+        let asked = self.names.asked(&names, resolve);
+        let (inputs, timeout) = (self.inputs.clone(), self.config.health.timeout);
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(timeout, asked).await;
+            // Behind what the answers changed.
+            let _ = inputs.send(Input::LookedUp(round, color, schema));
+        });
+    }
+
     /// Every endpoint of a color at the same time, each within `health.timeout`; and the data stores beside them.
-    fn probe_round(&self, round: RoundId, color: Color, schema: bool) {
+    pub(super) fn probe_round(&self, round: RoundId, color: Color, schema: bool) {
         let health = self.config.health.clone();
         let label = self.config.colors[color].release.clone();
         let mut probes = JoinSet::new();
         // If it passes, the first requests shall not have to wait for connections.
         self.publisher.warm(color);
         for pool in &self.publisher.pools()[color] {
-            for endpoint in &pool.endpoints {
+            for endpoint in pool.endpoints.iter().filter(|endpoint| !endpoint.is_leaving()) {
                 let (health, endpoint, pool) = (health.clone(), Arc::clone(endpoint), Arc::clone(pool));
                 let label = label.clone();
                 probes.spawn(async move {
@@ -63,6 +82,27 @@ impl Controller {
             let (results, readings) = tokio::join!(probes.join_all(), readings);
             let _ = inputs.send(Input::Probed(round, color, readings, results));
         });
+    }
+
+    /// A round of probes has ended.
+    pub(super) fn probed(&mut self, round: RoundId, color: Color, readings: Vec<Reading>, results: Vec<(u64, Probed)>) {
+        if !readings.is_empty() {
+            self.handle(Event::SchemaRead(readings));
+        }
+        for pool in &self.publisher.pools()[color] {
+            for endpoint in &pool.endpoints {
+                if results.iter().any(|(id, probed)| *id == endpoint.id && probed.passed) {
+                    self.probers.passed_gate(endpoint);
+                }
+            }
+        }
+        self.let_leave();
+        if results.iter().all(|(_, probed)| probed.passed) {
+            self.analysis.is_reached(color);
+        }
+        // What was known of it before is out of date, and must not take back what this lets through.
+        self.tell_fitness();
+        self.handle(Event::Probed(round, results.into_iter().map(|(_, probed)| probed).collect()));
     }
 
     fn commit(&mut self, commit: CommitId, transition: Transition) {

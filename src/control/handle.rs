@@ -170,6 +170,8 @@ pub struct Status {
     pub access_log_dropped: u64,
     /// Files that can't be used now.
     pub problems: Vec<FileProblem>,
+    /// The names of endpoints.
+    pub names: Vec<NameStatus>,
     /// Who is told of what happens, and how that goes.
     pub sinks: Vec<(String, SinkStatus)>,
 }
@@ -220,8 +222,10 @@ pub struct ColorStatus {
 pub struct EndpointStatus {
     /// Its upstream.
     pub upstream: String,
-    /// As the configuration writes it.
+    /// As the configuration writes it; of a name with the address in brackets.
     pub endpoint: String,
+    /// The name stands for it no more; it serves until another address of the name is up.
+    pub leaving: bool,
     /// What is known.
     pub health: Health,
     /// The last probe in a few words.
@@ -230,6 +234,17 @@ pub struct EndpointStatus {
     pub since: SystemTime,
     /// It is left out of the choice for so long, because it failed too often.
     pub ejected_for: Option<Duration>,
+}
+
+/// A name of endpoints in the status.
+#[derive(Clone, Debug)]
+pub struct NameStatus {
+    /// As the configuration writes it.
+    pub name: String,
+    /// The addresses in use.
+    pub addresses: Vec<String>,
+    /// Why it does not resolve, and since when.
+    pub failure: Option<(String, SystemTime)>,
 }
 
 /// A drain under way.

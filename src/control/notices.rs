@@ -123,7 +123,7 @@ impl Controller {
     }
 
     pub(super) fn tell_health(&mut self, color: Color, upstream: &str, endpoint: &str, health: Health, detail: &str) {
-        let key = format!("{color} {upstream} {endpoint}");
+        let key = key(color, upstream, endpoint);
         let news = match health {
             Health::Down => self.notices.down.insert(key),
             // That an endpoint is found well after a start is none.
@@ -145,6 +145,21 @@ impl Controller {
         let notice = self.notices.notifier.teller().target(SystemTime::now(), health == Health::Up, &target);
         self.notices.notifier.tell(notice, Record::Passing);
     }
+}
+
+impl Controller {
+    /// Forgets that endpoints are down that are in no pool any more.
+    pub(super) fn forget_down(&mut self) {
+        let pools = self.publisher.pools().iter().flat_map(|(_, pools)| pools);
+        let keys = pools
+            .flat_map(|pool| pool.endpoints.iter().map(|endpoint| key(pool.color, &pool.upstream, &endpoint.name)));
+        let present: std::collections::HashSet<String> = keys.collect();
+        self.notices.down.retain(|key| present.contains(key));
+    }
+}
+
+fn key(color: Color, upstream: &str, endpoint: &str) -> String {
+    format!("{color} {upstream} {endpoint}")
 }
 
 /// How many are up, and of how many.

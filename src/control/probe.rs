@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -16,7 +15,7 @@ use crate::domain::color::Color;
 use crate::domain::health::{Health, Hysteresis};
 use crate::domain::release::Release;
 use crate::proxy::clock;
-use crate::proxy::pool::{Endpoint, Pool, Rules};
+use crate::proxy::pool::{Endpoint, Pool, Rules, Target};
 use crate::proxy::transport;
 use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name};
@@ -138,7 +137,7 @@ impl Probers {
         let observation = Arc::new(Mutex::new(Observation {
             detail: "not probed yet".to_owned(),
             since: SystemTime::now(),
-            hysteresis: Hysteresis::default(),
+            hysteresis: if endpoint.joins { Hysteresis::joining() } else { Hysteresis::default() },
         }));
         let (color, upstream) = (pool.color, Arc::clone(&pool.upstream));
         let task = watch_over(
@@ -169,7 +168,25 @@ async fn watch_over(
 ) {
     loop {
         let policy = health.borrow_and_update().clone();
+        if let Target::Unresolved(name) = &endpoint.target {
+            match tokio::time::timeout(policy.timeout, name.first()).await {
+                // Endpoints with its addresses take its place.
+                Ok(Ok(_)) => return,
+                Ok(Err(_)) => {}
+                // That is no finding.
+                Err(_elapsed) => {
+                    let mut known = observation.lock().unwrap_or_else(PoisonError::into_inner);
+                    NOT_YET.clone_into(&mut known.detail);
+                    continue;
+                }
+            }
+        }
         let found = probe(&endpoint, &rules, &policy).await;
+        if !found.passed
+            && let Some(name) = &endpoint.resolution
+        {
+            name.suspect();
+        }
         let changed = {
             let mut known = observation.lock().unwrap_or_else(PoisonError::into_inner);
             known.detail.clone_from(&found.detail);
@@ -211,13 +228,14 @@ async fn ask(
     rules: &Rules,
     policy: &HealthConfig,
 ) -> Result<(bool, String, Option<String>), String> {
-    if let EndpointAddress::Name { host, port } = &endpoint.address {
-        let resolved = tokio::net::lookup_host((host.as_str(), *port)).await;
-        let mut addresses: Vec<SocketAddr> = resolved.map_err(|_| "the name does not resolve".to_owned())?.collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        if **endpoint.resolved.load() != addresses {
-            endpoint.resolved.store(Arc::new(addresses));
+    if let Target::Unresolved(name) = &endpoint.target {
+        let known = name.known();
+        match known.failure {
+            Some(failure) if known.addresses.is_empty() => {
+                return Err(format!("the name does not resolve: {}", failure.reason));
+            }
+            None if known.addresses.is_empty() => return Err(NOT_YET.to_owned()),
+            _ => {}
         }
     }
     let socket = connect(endpoint, rules).await?;
@@ -256,7 +274,9 @@ fn request(endpoint: &Endpoint, policy: &HealthConfig, path: &str) -> Head {
     let host = match (&policy.host, &endpoint.address) {
         (Some(host), _) => host.clone(),
         (None, EndpointAddress::Unix(_)) => "localhost".to_owned(),
-        (None, EndpointAddress::Ip(_) | EndpointAddress::Name { .. }) => endpoint.name.to_string(),
+        (None, EndpointAddress::Ip(_) | EndpointAddress::Name { .. }) => endpoint.address.to_string(),
+        // Without the labels of the service and its protocol.
+        (None, EndpointAddress::Service { name }) => name.splitn(3, '.').last().unwrap_or(name).to_owned(),
     };
     let mut request = Head::default();
     request.set_request_line(b"GET", path.as_bytes());
@@ -341,10 +361,10 @@ async fn body<S>(
 
 const CLOSED: &str = "closed without an answer";
 const UNWRITABLE: &str = "the path or the host can't be written in HTTP/2";
+const NOT_YET: &str = "the name is not resolved yet";
 
 async fn connect(endpoint: &Endpoint, rules: &Rules) -> Result<Socket, String> {
-    let (socket, _) = transport::connect(endpoint, rules).await.map_err(|error| in_words(&error))?;
-    Ok(socket)
+    transport::connect(endpoint, rules).await.map_err(|error| in_words(&error))
 }
 
 /// `None`: the endpoint was leaving this connection (GOAWAY), and did nothing with the request.
@@ -395,7 +415,7 @@ async fn answer(
 fn in_words(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        std::io::ErrorKind::NotFound => "no such socket".to_owned(),
+        std::io::ErrorKind::NotFound if error.raw_os_error().is_some() => "no such socket".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -99,6 +99,7 @@ impl Controller {
             uptime: self.started.elapsed(),
             access_log_dropped: self.access_log.dropped(),
             problems: self.problems(),
+            names: self.names.status(),
             sinks: self.notices.status(),
         }
     }
@@ -144,6 +145,7 @@ impl Controller {
                 Some(EndpointStatus {
                     upstream: pool.upstream.to_string(),
                     endpoint: endpoint.name.to_string(),
+                    leaving: endpoint.is_leaving(),
                     health: endpoint.health(),
                     detail: observation.detail,
                     since: observation.since,
@@ -197,6 +199,7 @@ impl Controller {
                     (pool.color, Arc::clone(&pool.upstream), endpoint.name.to_string(), endpoint.health())
                 })
                 .collect(),
+            names: self.names.status().into_iter().map(|name| (name.name, name.failure.is_none())).collect(),
             certificates: self
                 .certificates()
                 .into_iter()

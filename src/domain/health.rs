@@ -18,15 +18,23 @@ pub struct Hysteresis {
     health: Health,
     /// Results in a row that speak against `health`.
     against: u32,
+    /// One pass is not enough to come up the first time.
+    joins: bool,
 }
 
 impl Default for Hysteresis {
     fn default() -> Hysteresis {
-        Hysteresis { health: Health::Unknown, against: 0 }
+        Hysteresis { health: Health::Unknown, against: 0, joins: false }
     }
 }
 
 impl Hysteresis {
+    /// For an endpoint that joins others that serve: it takes `rise` passes to come up the first time.
+    #[must_use]
+    pub fn joining() -> Hysteresis {
+        Hysteresis { joins: true, ..Hysteresis::default() }
+    }
+
     /// What is known.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -42,6 +50,7 @@ impl Hysteresis {
         }
         self.against += 1;
         let needed = match self.health {
+            Health::Unknown if self.joins && passed => rise,
             Health::Unknown => 1,
             Health::Up => fall,
             Health::Down => rise,

@@ -491,9 +491,9 @@ impl Rollout {
                 self.last_id = id;
                 gating.next_round = None;
                 gating.round = Some(RoundId(id));
-                let color = underway.to;
+                let (color, resolve) = (underway.to, underway.kind != Kind::Rollback);
                 let schema = self.under_way().is_some_and(|underway| self.waits_for_probes(underway));
-                effects.push(Effect::Probe { round: RoundId(id), color, schema });
+                effects.push(Effect::Probe { round: RoundId(id), color, schema, resolve });
             }
         }
         self.end_holds(now, effects);

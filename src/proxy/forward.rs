@@ -151,7 +151,8 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
         exchange.tells_grpc(upstream.side.trailers());
     }
     if upstream_goes_on && upload.is_whole() {
-        exchange.client.worker.connections.put(upstream, exchange.now() + exchange.admission().policy.idle_timeout);
+        let keep_until = exchange.now() + exchange.admission().policy.idle_timeout;
+        exchange.client.worker.connections.put(exchange.target().0, upstream, keep_until);
     }
     Ok(if goes_on && side.is_read() { After::Next } else { After::Close })
 }

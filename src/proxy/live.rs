@@ -1,5 +1,6 @@
 //! What is live: the one `ArcSwap`, the grip of the control side on it, and the drains that follow a switch.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use tokio::sync::mpsc;
 
-use crate::config::Config;
+use crate::config::{Config, EndpointAddress};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::split::Weight;
 use crate::domain::transition::Decision;
@@ -18,6 +19,7 @@ use crate::proxy::hold::Queue;
 use crate::proxy::lease::Epoch;
 use crate::proxy::per_client::PerClient;
 use crate::proxy::pool::Pool;
+use crate::proxy::pool::name::Resolution;
 use crate::proxy::slot::{Tunnels, Waits};
 use crate::proxy::snapshot::{Compiler, Snapshot};
 use crate::proxy::trust::Trust;
@@ -245,6 +247,12 @@ impl Publisher {
         // The old snapshot's leases go with it, as soon as no worker is reading it any more.
         let holds = snapshot.held().is_some();
         drop(self.live.snapshot.swap(Some(Arc::new(snapshot))));
+        let gone = self.compiler.take_retired();
+        if !gone.is_empty() {
+            for worker in &*self.workers {
+                let _ = worker.send(Order::CloseIdle(gone.clone()));
+            }
+        }
         if std::mem::replace(&mut self.holds, holds) && !holds {
             // After the publish, so that whoever looks finds what they wait for.
             for worker in &*self.workers {
@@ -298,6 +306,11 @@ impl Publisher {
     /// The pools of both colors in the present snapshot, for the prober.
     pub fn pools(&self) -> &PerColor<Vec<Arc<Pool>>> {
         self.compiler.pools()
+    }
+
+    /// The names that endpoints are behind, for the one who resolves them.
+    pub fn names(&self) -> &BTreeMap<EndpointAddress, Arc<Resolution>> {
+        self.compiler.names()
     }
 
     /// All meters.

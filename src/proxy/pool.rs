@@ -5,20 +5,20 @@
 //! handed in.
 
 mod eject;
+pub mod name;
 mod pick;
 mod slow_start;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
-
-use arc_swap::ArcSwap;
 
 use crate::config::{Balance, Eject, EndpointAddress};
 use crate::domain::color::Color;
 use crate::domain::health::Health;
 use crate::proxy::pool::eject::Ejection;
+use crate::proxy::pool::name::Resolution;
 use crate::sys::ports::Ports;
 use crate::telemetry::meter::Count;
 use crate::tls::ClientTls;
@@ -85,21 +85,51 @@ impl PartialEq for Rules {
 pub struct Endpoint {
     /// Unique in the process; names this endpoint's connections in each worker.
     pub id: u64,
-    /// As configured.
+    /// As configured. A name has an endpoint for each of its addresses.
     pub address: EndpointAddress,
-    /// `address` as text, made once.
+    /// Where connections go.
+    pub target: Target,
+    /// What it is called in the status, logs and metrics: `address` as text, behind a name with the address in brackets.
     pub name: Box<str>,
+    /// The name that it is an address of.
+    pub resolution: Option<Arc<Resolution>>,
+    /// It joined a name that had addresses before: it serves only after `health.rise` passes.
+    pub joins: bool,
+    /// The name stands for it no more; it serves until another address of the name is up.
+    leaving: AtomicBool,
+    /// No snapshot will have it any more; its connections are not kept.
+    retired: AtomicBool,
     /// A [`Health`].
     health: AtomicU8,
     /// When it last came up after it had been down; 0: never.
     came_up: AtomicU64,
     ejection: Ejection,
-    /// What a name stands for at present (empty: never resolved yet). Unused for IP and unix addresses.
-    pub resolved: ArcSwap<Vec<SocketAddr>>,
     /// Where connections to it come from.
     pub(crate) ports: Arc<Ports>,
     /// Requests in flight, one count for each worker.
     load: Box<[Padded]>,
+}
+
+/// Where the connections of an endpoint go.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// To this address.
+    Tcp(SocketAddr),
+    /// To the socket that is its configured address.
+    Unix,
+    /// Nowhere yet: no address of the name is known.
+    Unresolved(Arc<Resolution>),
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Target) -> bool {
+        match (self, other) {
+            (Target::Tcp(one), Target::Tcp(other)) => one == other,
+            (Target::Unix, Target::Unix) => true,
+            (Target::Unresolved(one), Target::Unresolved(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
 }
 
 /// On a cache line of its own: each worker writes one.
@@ -110,20 +140,69 @@ struct Padded(Count);
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Endpoint {
-    /// A new endpoint of which nothing is known.
+    /// A new endpoint of which nothing is known. A name is resolved by nobody: see [`Endpoint::of_name`].
     #[must_use]
     pub fn new(address: EndpointAddress, workers: usize) -> Endpoint {
+        let target = match &address {
+            EndpointAddress::Ip(address) => Target::Tcp(*address),
+            EndpointAddress::Unix(_) => Target::Unix,
+            EndpointAddress::Name { .. } | EndpointAddress::Service { .. } => Target::Unresolved(Arc::default()),
+        };
+        Endpoint::to(address, target, None, workers)
+    }
+
+    /// One address of a name, or the name itself while none is known.
+    #[must_use]
+    pub fn of_name(
+        address: EndpointAddress,
+        resolution: &Arc<Resolution>,
+        at: Option<SocketAddr>,
+        joins: bool,
+        workers: usize,
+    ) -> Endpoint {
+        let target = at.map_or_else(|| Target::Unresolved(Arc::clone(resolution)), Target::Tcp);
+        Endpoint { joins, ..Endpoint::to(address, target, Some(Arc::clone(resolution)), workers) }
+    }
+
+    fn to(address: EndpointAddress, target: Target, resolution: Option<Arc<Resolution>>, workers: usize) -> Endpoint {
+        let name = match (&address, &target) {
+            (EndpointAddress::Name { .. }, Target::Tcp(at)) => format!("{address} ({})", at.ip()),
+            (EndpointAddress::Service { .. }, Target::Tcp(at)) => format!("{address} ({at})"),
+            _ => address.to_string(),
+        };
         Endpoint {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            name: address.to_string().into(),
+            name: name.into(),
             address,
+            target,
+            resolution,
+            joins: false,
+            leaving: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             health: AtomicU8::new(Health::Unknown as u8),
             came_up: AtomicU64::new(0),
             ejection: Ejection::default(),
-            resolved: ArcSwap::default(),
             ports: Arc::default(),
             load: (0..workers).map(|_| Padded::default()).collect(),
         }
+    }
+
+    /// Whether the name stands for it no more, and nothing else of the name is up.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving, Ordering::Relaxed);
+    }
+
+    /// Whether no snapshot will have it any more.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     /// What is known of it.

@@ -4,6 +4,8 @@
 //! half of a switch. What did not change between two snapshots is shared by both: endpoints with their health and
 //! connections, pools, meters.
 
+mod pools;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +28,8 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::first_write::{FirstWrite, FirstWriteSeen};
 use crate::proxy::hold::{Door, Notice};
 use crate::proxy::lease::{Epoch, Lease};
-use crate::proxy::pool::{Endpoint, Pool, Rules};
+use crate::proxy::pool::name::Resolution;
+use crate::proxy::pool::{Pool, Rules};
 use crate::proxy::preview::{Mark, Preview};
 use crate::proxy::route::{Paths, RouteTable, UpstreamIndex};
 use crate::proxy::split::{Counted, Draw, Granted, Splitting};
@@ -246,6 +249,8 @@ pub(crate) struct Compiler {
     workers: usize,
     meters: Arc<Meters>,
     pools: PerColor<Vec<Arc<Pool>>>,
+    names: BTreeMap<EndpointAddress, Arc<Resolution>>,
+    retired: Vec<u64>,
     limits: BTreeMap<(Purpose, Arc<str>), Arc<Limit>>,
     epochs: PerColor<Epochs>,
     next_epoch: u64,
@@ -270,6 +275,8 @@ impl Compiler {
             workers,
             meters: Arc::new(Meters::new(workers)),
             pools: PerColor::default(),
+            names: BTreeMap::new(),
+            retired: Vec::new(),
             limits: BTreeMap::new(),
             epochs: PerColor::default(),
             next_epoch: 1,
@@ -343,7 +350,8 @@ impl Compiler {
     /// Compiles the configuration and the decision.
     pub(crate) fn compile(&mut self, config: &Config, decision: &Decision) -> Snapshot {
         let names: Vec<Arc<str>> = config.upstreams.keys().map(|name| name.as_str().into()).collect();
-        self.pools = PerColor::from_fn(|color| {
+        self.names = self.names_of(config);
+        let pools = PerColor::from_fn(|color| {
             let pool = |(name, policy): (&Arc<str>, &UpstreamConfig)| {
                 let addresses = config.colors[color].pools.get(&**name)?;
                 let rules = Rules {
@@ -357,6 +365,8 @@ impl Compiler {
             };
             names.iter().zip(config.upstreams.values()).filter_map(pool).collect()
         });
+        let before = std::mem::replace(&mut self.pools, pools);
+        self.retire_endpoints(&before);
         self.limits = self.limits_of(config);
 
         for name in &names {
@@ -490,25 +500,6 @@ impl Compiler {
             meters.iter().map(admission).collect()
         });
         upstreams.collect()
-    }
-
-    /// The pool as it is, if nothing of it changed; else a new one that keeps the endpoints that stay.
-    fn pool(&self, color: Color, upstream: &Arc<str>, addresses: &[EndpointAddress], rules: Rules) -> Arc<Pool> {
-        let known = self.pools[color].iter().find(|pool| pool.upstream == *upstream);
-        if let Some(pool) = known
-            && *pool.rules() == rules
-            && pool.endpoints.iter().map(|endpoint| &endpoint.address).eq(addresses)
-        {
-            return Arc::clone(pool);
-        }
-        // With other rules about connections, those that are there can't be used any more.
-        let known = known.filter(|pool| pool.rules().connects_like(&rules));
-        let endpoint = |address: &EndpointAddress| {
-            let known = known.and_then(|pool| pool.endpoints.iter().find(|endpoint| endpoint.address == *address));
-            known.map_or_else(|| Arc::new(Endpoint::new(address.clone(), self.workers)), Arc::clone)
-        };
-        let endpoints = addresses.iter().map(endpoint).collect();
-        Arc::new(Pool::new(Arc::clone(upstream), color, endpoints, rules, self.workers))
     }
 
     /// The limits, with the places that are taken now; a changed maximum holds at once.

@@ -23,7 +23,7 @@ use crate::proxy::clock;
 use crate::proxy::error::{Kind, ProxyError, Resource};
 use crate::proxy::exhaustion;
 use crate::proxy::hash::Map;
-use crate::proxy::pool::{Endpoint, Pool, Rules};
+use crate::proxy::pool::{Endpoint, Pool, Rules, Target};
 use crate::proxy::worker::Worker;
 use crate::sys::descriptors::{self, HeldByEndpoint};
 use crate::sys::ports::Port;
@@ -53,7 +53,6 @@ const SEND_BUFFER: usize = 128 << 10;
 pub(crate) struct UpstreamConnection {
     pub(crate) side: Side,
     endpoint: u64,
-    address: Option<SocketAddr>,
     /// It has carried a request before; so that it breaks may only mean that the endpoint closed an idle connection.
     pub(crate) reused: bool,
     keep_until: Instant,
@@ -102,7 +101,6 @@ struct Shared {
     open: Rc<Cell<bool>>,
     /// Under way on it.
     requests: Rc<Cell<usize>>,
-    address: Option<SocketAddr>,
     keep_until: Instant,
 }
 
@@ -145,7 +143,7 @@ impl Connections {
         let free = all.get_mut(&endpoint.id)?;
         loop {
             let mut connection = free.pop()?;
-            if !is_stale(endpoint, connection.address) && connection.is_free() {
+            if connection.is_free() {
                 return Some(connection);
             }
         }
@@ -154,13 +152,12 @@ impl Connections {
     fn take_shared(&self, endpoint: &Endpoint) -> Option<UpstreamConnection> {
         let mut all = self.shared.borrow_mut();
         let shared = all.get_mut(&endpoint.id)?;
-        shared.retain_mut(|connection| connection.takes_requests() && !is_stale(endpoint, connection.address));
+        shared.retain_mut(Shared::takes_requests);
         let has_room = |shared: &&Shared| shared.requests.get() < shared.sender.current_max_send_streams();
         let connection = shared.iter().find(has_room)?;
         Some(UpstreamConnection {
             side: Side::Http2(Box::new(Stream::free(connection.sender.clone(), connection.scheme))),
             endpoint: endpoint.id,
-            address: connection.address,
             reused: true,
             keep_until: connection.keep_until,
             _share: Some(Share::new(&connection.requests)),
@@ -183,7 +180,7 @@ impl Connections {
                     return Err(Kind::Exhausted(resource).into());
                 }
                 tracing::debug!(endpoint = %endpoint.name, %error, "Could not connect.");
-                let named = matches!(endpoint.address, EndpointAddress::Name { .. });
+                let named = matches!(endpoint.target, Target::Unresolved(_));
                 Err(match error.kind() {
                     io::ErrorKind::NotFound if named => Kind::NameUnknown,
                     io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Kind::NotTrusted,
@@ -198,11 +195,10 @@ impl Connections {
     async fn open(&self, endpoint: &Endpoint, rules: &Rules) -> io::Result<UpstreamConnection> {
         if !rules.http2 {
             let room = self.make_room(endpoint)?;
-            let (socket, address) = connect(endpoint, rules).await?;
+            let socket = connect(endpoint, rules).await?;
             return Ok(UpstreamConnection {
                 side: Side::Http1(Box::new(Wire::new(socket))),
                 endpoint: endpoint.id,
-                address,
                 reused: false,
                 keep_until: Instant::now(),
                 _share: None,
@@ -215,7 +211,7 @@ impl Connections {
             return Ok(connection);
         }
         let room = self.make_room(endpoint)?;
-        let (socket, address) = connect(endpoint, rules).await?;
+        let socket = connect(endpoint, rules).await?;
         let (sender, connection) = handshake(socket).await?;
         let open = Rc::new(Cell::new(true));
         let is_open = Rc::clone(&open);
@@ -225,14 +221,8 @@ impl Connections {
             is_open.set(false);
             drop(room);
         });
-        let shared = Shared {
-            sender,
-            scheme: scheme(rules),
-            open,
-            requests: Rc::default(),
-            address,
-            keep_until: Instant::now(),
-        };
+        let shared =
+            Shared { sender, scheme: scheme(rules), open, requests: Rc::default(), keep_until: Instant::now() };
         self.shared.borrow_mut().entry(endpoint.id).or_default().push(shared);
         let mut connection = self.take_shared(endpoint).ok_or(io::ErrorKind::ConnectionReset)?;
         connection.reused = false;
@@ -262,8 +252,11 @@ impl Connections {
         self.free.borrow_mut().clear();
     }
 
-    /// Keeps a connection whose exchange is over.
-    pub(crate) fn put(&self, mut connection: UpstreamConnection, keep_until: Instant) {
+    /// Keeps a connection whose exchange is over, unless its endpoint is gone.
+    pub(crate) fn put(&self, endpoint: &Endpoint, mut connection: UpstreamConnection, keep_until: Instant) {
+        if endpoint.is_retired() {
+            return;
+        }
         if !matches!(connection.side, Side::Http1(_)) {
             for shared in self.shared.borrow_mut().get_mut(&connection.endpoint).into_iter().flatten() {
                 shared.keep_until = shared.keep_until.max(keep_until);
@@ -315,14 +308,6 @@ impl std::fmt::Debug for Connections {
     }
 }
 
-/// A name may stand for other addresses by now.
-fn is_stale(endpoint: &Endpoint, address: Option<SocketAddr>) -> bool {
-    address.is_some_and(|address| {
-        let resolved = endpoint.resolved.load();
-        !resolved.is_empty() && !resolved.contains(&address)
-    })
-}
-
 /// Makes connections to pools that may be about to serve, about as many as there are to those that serve now.
 pub(crate) fn warm(worker: &Rc<Worker>, pairs: &[(Arc<Pool>, Arc<Pool>)]) {
     for (next, present) in pairs {
@@ -332,13 +317,16 @@ pub(crate) fn warm(worker: &Rc<Worker>, pairs: &[(Arc<Pool>, Arc<Pool>)]) {
         });
         let each = used.sum::<usize>().div_ceil(next.endpoints.len()).clamp(1, WARM_PER_ENDPOINT);
         for endpoint in &next.endpoints {
+            if matches!(endpoint.target, Target::Unresolved(_)) {
+                continue;
+            }
             let wanted = if next.rules().http2 { 1 } else { each.saturating_sub(connections.free(endpoint.id)) };
             for _ in 0..wanted {
                 let (worker, pool, endpoint) = (Rc::clone(worker), Arc::clone(next), Arc::clone(endpoint));
                 tokio::task::spawn_local(async move {
                     // That it could not be made is found out, and told, by the gate's probe.
                     if let Ok(made) = worker.connections.make(&endpoint, pool.rules(), WARM_TIMEOUT).await {
-                        worker.connections.put(made, Instant::now() + WARM_KEPT);
+                        worker.connections.put(&endpoint, made, Instant::now() + WARM_KEPT);
                     }
                 });
             }
@@ -372,39 +360,34 @@ fn scheme(rules: &Rules) -> &'static str {
 }
 
 /// Connects, and speaks TLS where that is wanted.
-pub(crate) async fn connect(endpoint: &Endpoint, rules: &Rules) -> io::Result<(Socket, Option<SocketAddr>)> {
-    let (socket, address) = dial(endpoint).await?;
-    let Some(tls) = &rules.tls else { return Ok((socket, address)) };
+pub(crate) async fn connect(endpoint: &Endpoint, rules: &Rules) -> io::Result<Socket> {
+    let socket = dial(endpoint).await?;
+    let Some(tls) = &rules.tls else { return Ok(socket) };
     let host = match &endpoint.address {
         EndpointAddress::Ip(address) => address.ip().to_string(),
         EndpointAddress::Name { host, .. } => host.clone(),
-        EndpointAddress::Unix(_) => String::new(),
+        // These need a `server_name`.
+        EndpointAddress::Unix(_) | EndpointAddress::Service { .. } => String::new(),
     };
-    Ok((Socket::Endpoint(Box::new(tls.connect(&host, socket).await?)), address))
+    Ok(Socket::Endpoint(Box::new(tls.connect(&host, socket).await?)))
 }
 
-async fn dial(endpoint: &Endpoint) -> io::Result<(Socket, Option<SocketAddr>)> {
-    match &endpoint.address {
-        EndpointAddress::Ip(address) => Ok((tcp(*address).await?, None)),
-        EndpointAddress::Unix(path) => Ok((Socket::Unix(UnixStream::connect(path).await?), None)),
-        EndpointAddress::Name { host, port } => {
-            let known = endpoint.resolved.load_full();
-            let resolved = if known.is_empty() {
-                tokio::net::lookup_host((host.as_str(), *port))
-                    .await
-                    .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?
-                    .collect()
-            } else {
-                known.to_vec()
-            };
-            let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            for address in resolved {
-                match tcp(address).await {
-                    Ok(stream) => return Ok((stream, Some(address))),
-                    Err(error) => last = error,
+async fn dial(endpoint: &Endpoint) -> io::Result<Socket> {
+    match (&endpoint.target, &endpoint.address) {
+        (Target::Tcp(address), _) => tcp(*address).await,
+        (Target::Unix, EndpointAddress::Unix(path)) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
+        (Target::Unix, _) => Err(io::ErrorKind::NotFound.into()),
+        // A snapshot with its addresses follows; this request began before it.
+        (Target::Unresolved(name), _) => {
+            let not_found = |reason: String| io::Error::new(io::ErrorKind::NotFound, reason);
+            let mut last = None;
+            for address in &*name.first().await.map_err(not_found)? {
+                match tcp(*address).await {
+                    Ok(socket) => return Ok(socket),
+                    Err(error) => last = Some(error),
                 }
             }
-            Err(last)
+            Err(last.unwrap_or_else(|| not_found("the name has no address".to_owned())))
         }
     }
 }

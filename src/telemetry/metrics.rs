@@ -49,6 +49,8 @@ pub struct Facts {
     pub draining: Option<(Color, InFlight)>,
     /// All endpoints: color, upstream, endpoint, health.
     pub endpoints: Vec<(Color, Arc<str>, String, Health)>,
+    /// The names of endpoints, and whether their last look-up brought an address.
+    pub names: Vec<(String, bool)>,
     /// Name, file and end of every certificate.
     pub certificates: Vec<(String, PathBuf, SystemTime)>,
     /// Those in the files are in force.
@@ -184,6 +186,11 @@ pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
     for (color, upstream, endpoint, health) in &facts.endpoints {
         let labels = [("color", color.as_str()), ("upstream", &**upstream), ("endpoint", endpoint)];
         up.sample(&labels, u8::from(*health == Health::Up));
+    }
+    let mut resolves =
+        page.gauge("cutover_name_resolves", "Whether the last look-up of an endpoint's name brought an address.");
+    for (name, fine) in &facts.names {
+        resolves.sample(&[("name", name)], u8::from(*fine));
     }
     let mut ends = page.gauge("cutover_tls_certificate_not_after_seconds", "When a certificate ends, as a Unix time.");
     for (name, path, not_after) in &facts.certificates {

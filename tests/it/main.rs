@@ -26,6 +26,7 @@ mod lengths;
 #[path = "../../src/cli/demo/load.rs"]
 mod load;
 mod messages;
+mod names;
 mod notices;
 mod own_answers;
 mod pipes;

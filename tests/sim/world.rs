@@ -425,7 +425,7 @@ impl World {
         for effect in effects {
             self.say(|| format!("  -> {effect:?}"));
             match effect {
-                Effect::Probe { round, color, schema } => {
+                Effect::Probe { round, color, schema, .. } => {
                     assert!(self.probed || !schema, "nobody can be asked");
                     if schema {
                         self.look_at_store();

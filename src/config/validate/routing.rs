@@ -119,15 +119,31 @@ impl<'a> File<'a> {
     fn endpoint(&self, text: &str, span: Span) -> Option<EndpointAddress> {
         let endpoint = match text.strip_prefix("unix:") {
             Some(path) => (!path.is_empty()).then(|| EndpointAddress::Unix(path.into())),
+            None if text.starts_with("srv+") => return self.srv(text, span),
             None => text.parse().ok().map(EndpointAddress::Ip).or_else(|| named(text)),
         };
         let usable = !matches!(&endpoint, Some(EndpointAddress::Ip(address)) if address.port() == 0);
         if endpoint.is_none() || !usable {
-            let help = "write \"10.0.0.1:8080\", \"app.internal:8080\" or \"unix:/run/app.sock\"".to_owned();
+            let help = "write \"10.0.0.1:8080\", \"app.internal:8080\", \"srv+_http._tcp.app.internal\" or \"unix:/run/app.sock\""
+                    .to_owned();
             self.notes.problem(span, format!("{} is not an endpoint", quoted(text)), help);
             return None;
         }
         endpoint
+    }
+
+    /// The name of SRV records: `_SERVICE._PROTOCOL.NAME` (RFC 2782).
+    fn srv(&self, text: &str, span: Span) -> Option<EndpointAddress> {
+        let name = text.strip_prefix("srv+").unwrap_or(text);
+        let mut labels = name.splitn(3, '.');
+        let mut underscored = || labels.next().is_some_and(|label| label.len() > 1 && label.starts_with('_'));
+        let of_service = underscored() && underscored() && labels.next().is_some_and(|domain| !domain.is_empty());
+        if !of_service || !is_name(name) {
+            let help = "write \"srv+_http._tcp.app.internal\", without a port: the records have it".to_owned();
+            self.notes.problem(span, format!("{} does not name SRV records", quoted(text)), help);
+            return None;
+        }
+        Some(EndpointAddress::Service { name: name.to_owned() })
     }
 
     /// Both colors have the same upstreams, and every route has one: otherwise a switch would take a route away.

@@ -107,7 +107,7 @@ impl<'a> File<'a> {
         }
     }
 
-    /// A unix socket has no name that a certificate could be for.
+    /// Neither a unix socket nor a service has a name that a certificate could be for: nobody vouches for what SRV records say.
     fn check_server_name(&self, name: &str, policy: &Section<'a>, read: &UpstreamConfig, colors: [&Option<Pools>; 2]) {
         let (Some(tls), Some(value)) = (&read.tls, policy.get("tls")) else { return };
         // One that is there and is no name was noted.
@@ -115,7 +115,9 @@ impl<'a> File<'a> {
             return;
         }
         let pools = colors.into_iter().flatten().filter_map(|color| color.config.pools.get(name));
-        let socket = pools.flatten().find(|endpoint| matches!(endpoint, EndpointAddress::Unix(_)));
+        let socket = pools
+            .flatten()
+            .find(|endpoint| matches!(endpoint, EndpointAddress::Unix(_) | EndpointAddress::Service { .. }));
         if let Some(socket) = socket {
             let message = format!(
                 "`{}` has no `server_name`, and the endpoint {} has no name to check its certificate for",

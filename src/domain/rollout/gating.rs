@@ -19,7 +19,8 @@ impl Rollout {
         }
         let round = RoundId(self.new_id());
         let deadline = now.mono + self.configured.gate.timeout;
-        effects.push(Effect::Probe { round, color: underway.to, schema });
+        let resolve = underway.kind != Kind::Rollback;
+        effects.push(Effect::Probe { round, color: underway.to, schema, resolve });
         let gating = Gating { round: Some(round), next_round: None, deadline, rounds: 0, passes: 0 };
         self.state = State::Gating(underway, gating);
     }

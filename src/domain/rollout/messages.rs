@@ -253,6 +253,8 @@ pub enum Effect {
         color: Color,
         /// With the data stores.
         schema: bool,
+        /// The names of endpoints are resolved anew first. A way back waits for no name server.
+        resolve: bool,
     },
     /// Append to the ledger; answer with `Committed` or `CommitFailed`.
     Commit(CommitId, Transition),

@@ -353,3 +353,112 @@ fn requests_are_counted_under_configured_routes_and_else_by_their_first_segment(
     let granted = snapshot.admit(0, "a", "/api/v2", |_| unreachable!()).expect("a route").expect("nothing is held");
     assert_eq!(granted.counted, Counted::Not);
 }
+
+mod names {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::domain::health::Health;
+    use crate::proxy::pool::Pool;
+
+    fn at(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], 3000))
+    }
+
+    /// Blue is behind a name, with what was said of it.
+    struct Named {
+        compiler: Compiler,
+        config: Config,
+    }
+
+    impl Named {
+        fn new() -> Named {
+            let text = "active = \"blue\"\n[listen]\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+                [blue]\nrelease = \"1\"\nendpoints = [\"10.9.9.9:1\", \"app:3000\"]\n\
+                [green]\nrelease = \"2\"\nendpoints = [\"127.0.0.1:3\"]\n";
+            let config = Config::parse(Path::new("test.toml"), text).expect("a valid configuration");
+            Named { compiler: Compiler::new(1, Routes::new(1)), config }
+        }
+
+        fn compile(&mut self) -> Arc<Pool> {
+            self.compiler.compile(&self.config, &decision(1, Color::Blue));
+            Arc::clone(&self.compiler.pools()[Color::Blue][0])
+        }
+
+        fn says(&self, lasts: &[u8]) {
+            let name = self.compiler.names().values().next().expect("a name");
+            name.resolved(lasts.iter().copied().map(at).collect());
+        }
+    }
+
+    fn names(pool: &Pool) -> Vec<&str> {
+        pool.endpoints.iter().map(|endpoint| &*endpoint.name).collect()
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_one_endpoint_and_with_some_one_for_each() {
+        let mut named = Named::new();
+        let pool = named.compile();
+        assert_eq!(names(&pool), ["10.9.9.9:1", "app:3000"]);
+        assert!(Arc::ptr_eq(&pool, &named.compile()), "nothing has changed");
+        named.says(&[2, 3]);
+        let next = named.compile();
+        assert_eq!(names(&next), ["10.9.9.9:1", "app:3000 (10.0.0.2)", "app:3000 (10.0.0.3)"]);
+        assert!(Arc::ptr_eq(&pool.endpoints[0], &next.endpoints[0]));
+        assert!(pool.endpoints[1].is_retired() && !next.endpoints[1].joins, "nothing served before");
+        assert_eq!(named.compiler.take_retired(), [pool.endpoints[1].id]);
+        assert!(Arc::ptr_eq(&next, &named.compile()));
+    }
+
+    #[test]
+    fn an_address_that_stays_keeps_its_endpoint_and_a_new_one_joins() {
+        let mut named = Named::new();
+        named.compile();
+        named.says(&[2, 3]);
+        let before = named.compile();
+        before.endpoints[1].set_health(Health::Up, 1);
+        named.says(&[2, 4]);
+        let pool = named.compile();
+        assert_eq!(names(&pool), ["10.9.9.9:1", "app:3000 (10.0.0.2)", "app:3000 (10.0.0.4)"]);
+        assert!(Arc::ptr_eq(&before.endpoints[1], &pool.endpoints[1]));
+        assert!(pool.endpoints[2].joins && before.endpoints[2].is_retired() && !before.endpoints[1].is_retired());
+    }
+
+    #[test]
+    fn the_old_addresses_serve_until_a_new_one_is_up_or_they_are_down() {
+        let mut named = Named::new();
+        named.compile();
+        named.says(&[2, 3]);
+        let before = named.compile();
+        for endpoint in &before.endpoints[1..] {
+            endpoint.set_health(Health::Up, 1);
+        }
+        named.says(&[4]);
+        let pool = named.compile();
+        assert_eq!(pool.endpoints.len(), 4, "{:?}", names(&pool));
+        let leaving: Vec<bool> = pool.endpoints.iter().map(|endpoint| endpoint.is_leaving()).collect();
+        assert_eq!(leaving, [false, false, true, true]);
+        before.endpoints[1].set_health(Health::Down, 2);
+        assert_eq!(names(&named.compile()), ["10.9.9.9:1", "app:3000 (10.0.0.4)", "app:3000 (10.0.0.3)"]);
+        pool.endpoints[1].set_health(Health::Up, 3);
+        assert_eq!(names(&named.compile()), ["10.9.9.9:1", "app:3000 (10.0.0.4)"]);
+        assert!(before.endpoints[2].is_retired());
+        named.says(&[3, 4]);
+        let pool = named.compile();
+        assert!(!Arc::ptr_eq(&pool.endpoints[1], &before.endpoints[2]) && pool.endpoints[1].joins, "it begins anew");
+    }
+
+    #[test]
+    fn a_failure_changes_no_endpoint() {
+        let mut named = Named::new();
+        named.compile();
+        named.says(&[2, 3]);
+        let before = named.compile();
+        let name = named.compiler.names().values().next().expect("a name");
+        name.failed("no answer".to_owned(), SystemTime::UNIX_EPOCH);
+        name.failed("SERVFAIL".to_owned(), SystemTime::now());
+        let failure = name.known().failure.expect("it failed");
+        assert_eq!((&*failure.reason, failure.since), ("SERVFAIL", SystemTime::UNIX_EPOCH));
+        assert!(Arc::ptr_eq(&before, &named.compile()));
+    }
+}

@@ -1,0 +1,40 @@
+//! Endpoints and their names in the status.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One endpoint in the status.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EndpointAnswer {
+    /// Its upstream.
+    pub upstream: String,
+    /// As the configuration writes it; of a name with the address in brackets: `app-green:3000 (10.0.0.3)`.
+    pub endpoint: String,
+    /// The name stands for this address no more; it serves until another address of the name is up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
+    /// `up`, `down` or `unknown`.
+    pub health: String,
+    /// The last probe in a few words.
+    pub detail: String,
+    /// Since when it is so, RFC 3339.
+    pub since: String,
+    /// It failed too often, and is left out of the choice for so many milliseconds more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ejected_for_ms: Option<u64>,
+}
+
+/// A name of endpoints in the status.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NameAnswer {
+    /// As the configuration writes it.
+    pub name: String,
+    /// The addresses in use: those of the last answer that had any.
+    pub addresses: Vec<String>,
+    /// Why the last look-up brought no address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Since when that is so, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}

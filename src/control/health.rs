@@ -1,0 +1,39 @@
+//! What follows when the health of an endpoint changes, and when a name stands for other addresses.
+
+use crate::control::Controller;
+use crate::control::handle::News;
+use crate::control::probe::HealthChange;
+use crate::domain::health::Health;
+
+impl Controller {
+    pub(super) fn health_changed(&mut self, change: HealthChange) {
+        let HealthChange { color, upstream, endpoint, health, detail } = change;
+        if health == Health::Down {
+            tracing::warn!(%color, %upstream, %endpoint, %detail, "An endpoint is down.");
+        } else {
+            tracing::info!(%color, %upstream, %endpoint, %detail, "An endpoint is up.");
+        }
+        self.tell_health(color, &upstream, &endpoint, health, &detail);
+        self.tell_fitness();
+        let _ = self.news.send(News::Health { color, upstream: upstream.to_string(), endpoint, health, detail });
+        self.let_leave();
+    }
+
+    /// Names stand for other addresses now, or may let some go.
+    pub(super) fn endpoints_changed(&mut self) {
+        let decision = self.rollout.view().decision;
+        let retired = self.publisher.publish(&self.config, &decision);
+        debug_assert!(retired.is_none(), "no address moves traffic between colors");
+        self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
+        self.forget_down();
+        self.tell_fitness();
+    }
+
+    /// An address that a name stands for no more goes when another one is up, or it is down itself.
+    pub(super) fn let_leave(&mut self) {
+        let pools = self.publisher.pools().iter().flat_map(|(_, pools)| pools);
+        if pools.flat_map(|pool| &pool.endpoints).any(|endpoint| endpoint.is_leaving()) {
+            self.endpoints_changed();
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! From configured addresses to pools: a name has an endpoint for each of its addresses.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use crate::config::{Config, EndpointAddress};
+use crate::domain::color::{Color, PerColor};
+use crate::domain::health::Health;
+use crate::proxy::pool::name::Resolution;
+use crate::proxy::pool::{Endpoint, Pool, Rules, Target};
+use crate::proxy::snapshot::Compiler;
+
+impl Compiler {
+    /// The names that endpoints are behind.
+    pub(crate) fn names(&self) -> &BTreeMap<EndpointAddress, Arc<Resolution>> {
+        &self.names
+    }
+
+    /// The pool as it is, if nothing of it changed; else a new one that keeps the endpoints that stay.
+    pub(super) fn pool(
+        &self,
+        color: Color,
+        upstream: &Arc<str>,
+        addresses: &[EndpointAddress],
+        rules: Rules,
+    ) -> Arc<Pool> {
+        let known = self.pools[color].iter().find(|pool| pool.upstream == *upstream);
+        // With other rules about connections, those that are there can't be used any more.
+        let usable = known.filter(|pool| pool.rules().connects_like(&rules));
+        let before = usable.map(|pool| &*pool.endpoints).unwrap_or_default();
+        let endpoints: Box<[_]> =
+            addresses.iter().flat_map(|address| endpoints_of(address, before, &self.names, self.workers)).collect();
+        if let Some(pool) = known
+            && *pool.rules() == rules
+            && pool.endpoints.len() == endpoints.len()
+            && pool.endpoints.iter().zip(&endpoints).all(|(one, other)| Arc::ptr_eq(one, other))
+        {
+            return Arc::clone(pool);
+        }
+        Arc::new(Pool::new(Arc::clone(upstream), color, endpoints, rules, self.workers))
+    }
+
+    /// The names of all endpoints, with what is known of those that stay.
+    pub(super) fn names_of(&self, config: &Config) -> BTreeMap<EndpointAddress, Arc<Resolution>> {
+        let addresses = config.colors.iter().flat_map(|(_, of)| of.pools.values().flatten());
+        let named = addresses.filter(|address| address.is_name());
+        named.map(|address| (address.clone(), self.names.get(address).cloned().unwrap_or_default())).collect()
+    }
+
+    /// Takes note of the endpoints that no pool has any more.
+    pub(super) fn retire_endpoints(&mut self, before: &PerColor<Vec<Arc<Pool>>>) {
+        let all = |pools: &PerColor<Vec<Arc<Pool>>>| -> Vec<Arc<Endpoint>> {
+            let pools = pools.iter().flat_map(|(_, pools)| pools);
+            pools.flat_map(|pool| pool.endpoints.iter().cloned()).collect()
+        };
+        let present: HashSet<u64> = all(&self.pools).iter().map(|endpoint| endpoint.id).collect();
+        for endpoint in all(before) {
+            if !present.contains(&endpoint.id) {
+                endpoint.retire();
+                self.retired.push(endpoint.id);
+            }
+        }
+    }
+
+    /// The endpoints that no pool has any more, for those who keep connections to them.
+    pub(crate) fn take_retired(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.retired)
+    }
+}
+
+/// The endpoints of one configured address; those of `before` that stay are kept.
+///
+/// An address that a name stands for no more is kept as long as it is up and no address of the name's last answer is. So a
+/// deployment that replaces all addresses at once leaves no moment without an endpoint.
+fn endpoints_of(
+    address: &EndpointAddress,
+    before: &[Arc<Endpoint>],
+    names: &BTreeMap<EndpointAddress, Arc<Resolution>>,
+    workers: usize,
+) -> Vec<Arc<Endpoint>> {
+    let mut before = before.iter().filter(|endpoint| endpoint.address == *address);
+    let Some(name) = names.get(address) else {
+        return vec![before.next().map_or_else(|| Arc::new(Endpoint::new(address.clone(), workers)), Arc::clone)];
+    };
+    let before: Vec<_> = before.collect();
+    let addresses = name.known().addresses;
+    let joins = before.iter().any(|endpoint| matches!(endpoint.target, Target::Tcp(_)));
+    let find =
+        |target: &Target| before.iter().find(|endpoint| endpoint.target == *target).map(|known| Arc::clone(known));
+    let new = |at| Arc::new(Endpoint::of_name(address.clone(), name, at, joins, workers));
+    if addresses.is_empty() {
+        return vec![find(&Target::Unresolved(Arc::clone(name))).unwrap_or_else(|| new(None))];
+    }
+    let mut endpoints: Vec<_> =
+        addresses.iter().map(|at| find(&Target::Tcp(*at)).unwrap_or_else(|| new(Some(*at)))).collect();
+    for endpoint in &endpoints {
+        endpoint.set_leaving(false);
+    }
+    if endpoints.iter().all(|endpoint| endpoint.health() != Health::Up) {
+        let is_gone = |endpoint: &&&Arc<Endpoint>| match endpoint.target {
+            Target::Tcp(at) => !addresses.contains(&at) && endpoint.health() == Health::Up,
+            Target::Unix | Target::Unresolved(_) => false,
+        };
+        for endpoint in before.iter().filter(is_gone) {
+            endpoint.set_leaving(true);
+            endpoints.push(Arc::clone(endpoint));
+        }
+    }
+    endpoints
+}
