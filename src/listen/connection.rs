@@ -9,11 +9,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use pin_project_lite::pin_project;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::listen::http2::serve_http2;
+use crate::listen::linger::{UPLOAD, linger};
 use crate::listen::proxy_protocol::{self, Parsed};
 use crate::proxy::answer::After;
 use crate::proxy::client::{ClientConnection, Open};
@@ -31,11 +32,8 @@ use crate::wire::server::PREFACE;
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
-/// How long a closed connection goes on reading, so that the client gets to read the answer: closing a socket with
-/// unread bytes resets it, and a reset overtakes what was written.
-const LINGER: Duration = Duration::from_secs(1);
-/// And how much.
-const LINGER_BYTES: usize = 256 * 1024;
+/// How long a client may take to read a last answer that is written at once.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 pin_project! {
     /// A connection that is served. No `async fn`: that would have room for its arguments twice.
@@ -232,7 +230,7 @@ async fn serve_http1(client: Rc<ClientConnection>, mut wire: Box<Wire>) {
             Next::Request => {}
             Next::Refused(refusal, status, answer) => {
                 refused::head(&client.worker, client.peer, refusal, status);
-                return refuse(*wire, answer.as_bytes()).await;
+                return refuse(&client.slot, *wire, answer.as_bytes()).await;
             }
             Next::Over => return,
         }
@@ -245,7 +243,7 @@ async fn serve_http1(client: Rc<ClientConnection>, mut wire: Box<Wire>) {
         let Side::Http1(back) = answered.side else { return };
         match answered.after {
             After::Next => wire = back,
-            After::Close => return close(*back).await,
+            After::Close => return Box::pin(close(&client.slot, *back)).await,
             After::Cut => return,
         }
     }
@@ -317,43 +315,25 @@ fn reason(refused: Refused) -> Refusal {
     }
 }
 
-/// Says this, and closes. Nothing else looks at a clock here: a client that takes nothing would be waited for without end.
-async fn refuse(mut wire: Wire, answer: &[u8]) {
-    if let Ok(Ok(())) = tokio::time::timeout(LINGER, wire.io.write_all(answer)).await {
-        close(wire).await;
+/// Writes a last answer and closes. A client that does not read it is not waited for.
+async fn refuse(slot: &Slot, mut wire: Wire, answer: &[u8]) {
+    if let Ok(Ok(())) = tokio::time::timeout(LAST_ANSWER, wire.io.write_all(answer)).await {
+        Box::pin(close(slot, wire)).await;
     }
 }
 
-/// Closes so that the client can read what was written, as far as it does so in time.
-async fn close(mut wire: Wire) {
+/// Closes so that the client can read the answer.
+async fn close(slot: &Slot, mut wire: Wire) {
     let all_read = wire.is_read() && wire.unread().is_empty();
     if all_read && matches!(wire.io, Socket::Tcp(_)) {
         // Nothing that came is unread, so nothing is reset. TLS has a word for the end, TCP ends with the socket.
         return;
     }
     if all_read || wire.has_ended() {
-        let _ = tokio::time::timeout(LINGER, wire.io.shutdown()).await;
+        let _ = tokio::time::timeout(LAST_ANSWER, wire.io.shutdown()).await;
     } else {
-        linger(&mut wire.io).await;
+        linger(slot, &mut wire.io, &UPLOAD).await;
     }
-}
-
-/// Says that nothing more comes, and reads on for a while.
-pub(super) async fn linger(io: &mut Socket) {
-    let parting = async {
-        if io.shutdown().await.is_err() {
-            return;
-        }
-        let mut left = LINGER_BYTES;
-        let mut buffer = vec![0; 4096];
-        while let Ok(read @ 1..) = io.read(&mut buffer).await {
-            left = left.saturating_sub(read);
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(LINGER, parting).await;
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWrite;
 use tokio::task::coop::unconstrained;
 
-use crate::listen::connection::linger;
+use crate::listen::linger::{GOODBYE as READ_ON, linger};
 use crate::proxy::answer::After;
 use crate::proxy::client::ClientConnection;
 use crate::proxy::forward::{Inquiry, forward};
@@ -107,7 +107,7 @@ pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
     connection.abandon();
     match end {
         End::Gone => {}
-        End::Said => linger(&mut connection.io).await,
+        End::Said => linger(&connection.client.slot, &mut connection.io, &READ_ON).await,
     }
 }
 

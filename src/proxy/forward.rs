@@ -81,7 +81,12 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
     }
 }
 
-async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &mut Head) -> Result<After, OwnAnswer> {
+async fn serve(
+    exchange: &mut Exchange,
+    side: &mut Side,
+    mut asked: Asked,
+    answer: &mut Head,
+) -> Result<After, OwnAnswer> {
     let (mut upload, upgrade) = loop {
         match prepare(exchange, side)? {
             Some(prepared) => break prepared,
@@ -126,6 +131,8 @@ async fn serve(exchange: &mut Exchange, side: &mut Side, asked: Asked, answer: &
     if grpc || streams(answer) {
         exchange.streams();
     }
+    // An upload that is refused early ends the connection: what the client still sends is thrown away.
+    asked.keep_alive &= upload.is_whole() || !upload.is_over() && answer.status < 400;
     let goes_on = answer::begin(&exchange.client, side, asked, answer, framing);
     upstream.side.expect_body(framing);
     match pass_body(exchange, side, &mut upstream, &mut upload).await {

@@ -28,4 +28,12 @@ answer = connection.getresponse()
 check("HEAD", (answer.status, answer.getheader("content-length"), answer.read()), (200, "1234", b""))
 check("an empty answer", ask("GET", "/empty"), (204, b""))
 check("an answer in chunks", ask("GET", "/ticks?2")[1], b"blue 0\nblue 1\n")
+# It sends all of a body before it reads anything; the answer is there all the same.
+for body in (bytes(16 << 20), (bytes(1 << 16) for _ in range(256))):
+    connection.request("POST", "/echo", body, encode_chunked=not isinstance(body, bytes))
+    answer = connection.getresponse()
+    check("an upload beyond the limit", (answer.status, answer.getheader("connection")), (413, "close"))
+    answer.read()
+    connection.close()
+check("the next request", ask("GET", "/"), (200, b"blue"))
 print("done")

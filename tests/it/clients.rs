@@ -209,7 +209,10 @@ async fn usual() -> (Served, Application) {
 
 #[tokio::test]
 async fn pythons_http_client() {
-    let (served, _blue) = usual().await;
+    let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+    let mut setup = Setup::new(&blue, &green);
+    setup.listen = "max_body = \"4MiB\"\n".to_owned();
+    let served = serve(setup).await;
     let mut command = python("http_client.py");
     command.args(["127.0.0.1", &served.proxy.http.port().to_string()]);
     done(command, &served, false).await;

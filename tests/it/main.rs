@@ -12,6 +12,7 @@ mod conformance;
 mod corpus;
 mod drain;
 mod durability;
+mod early;
 mod endpoints;
 mod file;
 mod grpc_ends;
