@@ -3,5 +3,6 @@
 pub(crate) mod accept;
 pub(crate) mod connection;
 mod http2;
+mod linger;
 pub mod plane;
 pub mod proxy_protocol;

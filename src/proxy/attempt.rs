@@ -13,7 +13,6 @@ use crate::proxy::shield;
 use crate::proxy::slot::Phase;
 use crate::proxy::transport::UpstreamConnection;
 use crate::proxy::upload::Upload;
-use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::HeadError;
 use crate::wire::http2::Unwritable;
@@ -298,6 +297,6 @@ fn pass_interim(exchange: &Exchange, side: &mut Side, upload: &mut Upload, answe
     if wanted && side.waiting() < MAX_INTERIM {
         headers::remove_hop_by_hop(answer);
         answer.remove(Name::ContentLength);
-        side.begin_answer(answer, Framing::None);
+        side.interim(answer);
     }
 }

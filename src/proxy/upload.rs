@@ -147,7 +147,8 @@ impl Upload {
         }
     }
 
-    /// Waits until the endpoint wants the body, the client sends it anyway, or it has taken too long.
+    /// Waits until the endpoint wants the body, the client sends it anyway, or it has taken too long. Behind the head of the
+    /// final answer there is no `100 Continue`: the client has its answer, and sends the body or does not (RFC 9110, 10.1.1).
     fn poll_held(&mut self, cx: &mut Context<'_>, side: &mut Side, upstream: &mut Side) -> Poll<Result<(), Kind>> {
         if ready!(upstream.poll_flush(cx)).is_err() {
             self.broken = true;
@@ -158,12 +159,15 @@ impl Upload {
         }
         side.peek(cx);
         if !side.has_unread() {
+            if !side.takes_interim() {
+                return Poll::Pending;
+            }
             if let Some(patience) = &mut self.held {
                 ready!(patience.as_mut().poll(cx));
             }
             let mut go_ahead = Head::default();
             go_ahead.set_status_line(100, b"Continue");
-            side.begin_answer(&go_ahead, Framing::None);
+            side.interim(&go_ahead);
         }
         self.held = None;
         Poll::Ready(Ok(()))

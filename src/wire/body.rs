@@ -10,6 +10,8 @@ use crate::wire::parse;
 
 /// A line with the size of a chunk is no longer, its extensions included.
 const MAX_CHUNK_LINE: usize = 1024;
+/// The extensions of all chunks of a body are no longer than this.
+const MAX_EXTENSIONS: usize = 16 << 10;
 /// The fields behind a body are no longer than this.
 const MAX_TRAILERS: usize = 16 << 10;
 
@@ -105,8 +107,17 @@ pub(crate) enum Step {
 
 /// Undoes the framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decoder {
-    /// Nothing, or nothing more.
+pub(crate) struct Decoder {
+    state: State,
+    /// Bytes of chunk extensions in this body so far.
+    extensions: usize,
+    /// Bytes of the input that were searched for the end of the trailers.
+    searched: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No body, or all of it was read.
     Over,
     Length(u64),
     UntilEnd,
@@ -118,85 +129,123 @@ pub(crate) enum Decoder {
 
 impl Decoder {
     pub(crate) fn new(framing: Framing) -> Decoder {
-        match framing {
-            Framing::None => Decoder::Over,
-            Framing::Length(length) => Decoder::Length(length),
-            Framing::Chunked => Decoder::ChunkSize,
-            Framing::UntilEnd => Decoder::UntilEnd,
+        let state = match framing {
+            Framing::None => State::Over,
+            Framing::Length(length) => State::Length(length),
+            Framing::Chunked => State::ChunkSize,
+            Framing::UntilEnd => State::UntilEnd,
+        };
+        Decoder { state, extensions: 0, searched: 0 }
+    }
+
+    /// The whole body was read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// The end of the connection is the end of the body.
+    pub(crate) fn is_until_end(&self) -> bool {
+        self.state == State::UntilEnd
+    }
+
+    /// What is left of a body with a length.
+    pub(crate) fn length_left(&self) -> Option<u64> {
+        match self.state {
+            State::Length(left) => Some(left),
+            _ => None,
         }
     }
 
     /// Looks at the input. Trailers, once they are complete, are put into `trailers`.
     pub(crate) fn step(&mut self, input: &[u8], trailers: &mut Head) -> Result<Step, Malformed> {
         let available = |left: u64| usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
-        match *self {
-            Decoder::Over => Ok(Step::End),
-            Decoder::Length(_) | Decoder::UntilEnd | Decoder::ChunkData(_) if input.is_empty() => Ok(Step::More),
-            Decoder::Length(left) | Decoder::ChunkData(left) => Ok(Step::Data(available(left))),
-            Decoder::UntilEnd => Ok(Step::Data(input.len())),
-            Decoder::ChunkSize => {
-                let Some((size, length)) = chunk_size(input)? else { return Ok(Step::More) };
-                *self = if size == 0 { Decoder::Trailers } else { Decoder::ChunkData(size) };
-                Ok(Step::Skip(length))
+        match self.state {
+            State::Over => Ok(Step::End),
+            State::Length(_) | State::UntilEnd | State::ChunkData(_) if input.is_empty() => Ok(Step::More),
+            State::Length(left) | State::ChunkData(left) => Ok(Step::Data(available(left))),
+            State::UntilEnd => Ok(Step::Data(input.len())),
+            State::ChunkSize => {
+                let Some(line) = chunk_size(input)? else { return Ok(Step::More) };
+                self.extensions += line.extensions;
+                if self.extensions > MAX_EXTENSIONS {
+                    return Err(Malformed("the extensions of the chunks are too long"));
+                }
+                self.state = if line.size == 0 { State::Trailers } else { State::ChunkData(line.size) };
+                Ok(Step::Skip(line.length))
             }
-            Decoder::ChunkEnd => match input {
+            State::ChunkEnd => match input {
                 [b'\r', b'\n', ..] => {
-                    *self = Decoder::ChunkSize;
+                    self.state = State::ChunkSize;
                     Ok(Step::Skip(2))
                 }
                 [] | [b'\r'] => Ok(Step::More),
                 _ => Err(Malformed("a chunk does not end where its size says")),
             },
-            Decoder::Trailers => {
-                if let [b'\r', b'\n', ..] = input {
-                    *self = Decoder::Over;
-                    return Ok(Step::Skip(2));
-                }
-                let parsed = parse::trailers(input, trailers);
-                match parsed.map_err(|_| Malformed("the trailers are not valid"))? {
-                    Some(length) if length > MAX_TRAILERS => Err(Malformed("the trailers are too long")),
-                    Some(length) => {
-                        *self = Decoder::Over;
-                        Ok(Step::Skip(length))
-                    }
-                    None if input.len() >= MAX_TRAILERS => Err(Malformed("the trailers are too long")),
-                    None => Ok(Step::More),
-                }
+            State::Trailers => self.trailers(input, trailers),
+        }
+    }
+
+    /// Trailers are parsed once, when all of them are here.
+    fn trailers(&mut self, input: &[u8], trailers: &mut Head) -> Result<Step, Malformed> {
+        const LONG: Malformed = Malformed("the trailers are too long");
+        if let [b'\r', b'\n', ..] = input {
+            self.state = State::Over;
+            return Ok(Step::Skip(2));
+        }
+        // A line feed alone is refused by the parser.
+        if input.first() != Some(&b'\n') && !parse::has_empty_line(input, self.searched) {
+            self.searched = input.len();
+            return if input.len() >= MAX_TRAILERS { Err(LONG) } else { Ok(Step::More) };
+        }
+        match parse::trailers(input, trailers).map_err(|_| Malformed("the trailers are not valid"))? {
+            Some(length) if length > MAX_TRAILERS => Err(LONG),
+            Some(length) => {
+                self.state = State::Over;
+                Ok(Step::Skip(length))
             }
+            None if input.len() >= MAX_TRAILERS => Err(LONG),
+            None => Ok(Step::More),
         }
     }
 
     /// So many bytes of the data that [`Decoder::step`] found were taken.
     pub(crate) fn consumed(&mut self, n: usize) {
-        match self {
-            Decoder::Length(left) => {
+        match &mut self.state {
+            State::Length(left) => {
                 *left -= n as u64;
                 if *left == 0 {
-                    *self = Decoder::Over;
+                    self.state = State::Over;
                 }
             }
-            Decoder::ChunkData(left) => {
+            State::ChunkData(left) => {
                 *left -= n as u64;
                 if *left == 0 {
-                    *self = Decoder::ChunkEnd;
+                    self.state = State::ChunkEnd;
                 }
             }
-            Decoder::Over | Decoder::UntilEnd | Decoder::ChunkSize | Decoder::ChunkEnd | Decoder::Trailers => {}
+            State::Over | State::UntilEnd | State::ChunkSize | State::ChunkEnd | State::Trailers => {}
         }
     }
 
     /// How much is still to come, if that is known.
     pub(crate) fn hint(&self) -> u64 {
-        match self {
-            Decoder::Length(left) | Decoder::ChunkData(left) => *left,
-            Decoder::UntilEnd => u64::MAX,
-            Decoder::Over | Decoder::ChunkSize | Decoder::ChunkEnd | Decoder::Trailers => 0,
+        match self.state {
+            State::Length(left) | State::ChunkData(left) => left,
+            State::UntilEnd => u64::MAX,
+            State::Over | State::ChunkSize | State::ChunkEnd | State::Trailers => 0,
         }
     }
 }
 
-/// The size of a chunk and the length of its line. Hexadecimal digits and nothing else; extensions are passed over.
-fn chunk_size(input: &[u8]) -> Result<Option<(u64, usize)>, Malformed> {
+/// The line before a chunk.
+struct ChunkLine {
+    size: u64,
+    length: usize,
+    extensions: usize,
+}
+
+/// Reads the line before a chunk. Hexadecimal digits and nothing else; extensions are passed over.
+fn chunk_size(input: &[u8]) -> Result<Option<ChunkLine>, Malformed> {
     const BAD: Malformed = Malformed("the size of a chunk is not valid");
     let seen = &input[..input.len().min(MAX_CHUNK_LINE)];
     let Some(end) = memchr(b'\n', seen) else {
@@ -215,7 +264,10 @@ fn chunk_size(input: &[u8]) -> Result<Option<(u64, usize)>, Malformed> {
     }
     let size = digits.iter().fold(0_u64, |size, digit| size << 4 | u64::from(hex(*digit)));
     // A size in which the sign bit is set is not a size: somebody further on may take it for a negative number.
-    if size > i64::MAX as u64 { Err(BAD) } else { Ok(Some((size, end + 1))) }
+    if size > i64::MAX as u64 {
+        return Err(BAD);
+    }
+    Ok(Some(ChunkLine { size, length: end + 1, extensions: extensions.len() }))
 }
 
 fn hex(digit: u8) -> u8 {
@@ -225,9 +277,12 @@ fn hex(digit: u8) -> u8 {
     }
 }
 
-/// Makes the framing.
+/// Makes the framing, and keeps the order of a message: interim heads, the final head, the body, its trailers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoder {
+    /// The final head of an answer has not begun. Interim answers are written in no other state.
+    Heads,
+    /// The body is complete, or there is none.
     Over,
     Length(u64),
     Chunked {

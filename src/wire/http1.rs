@@ -7,7 +7,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use memchr::memchr_iter;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::sys::buffered;
@@ -63,6 +62,8 @@ pub(crate) struct Wire<I = Socket> {
     looked: usize,
     /// Bytes to read at once, at most.
     most: usize,
+    /// Empty lines before the next head, in bytes.
+    skipped: usize,
     ended: bool,
     written: bool,
 }
@@ -73,11 +74,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
             io,
             input: Input::default(),
             output: Output::default(),
-            decoder: Decoder::Over,
+            decoder: Decoder::new(Framing::None),
             encoder: Encoder::Over,
             trailers: Head::default(),
             looked: 0,
             most: usize::MAX,
+            skipped: 0,
             ended: false,
             written: false,
         }
@@ -113,6 +115,42 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         self.announce_body(framing);
     }
 
+    /// Writes an interim answer. False: the final one has begun, and nothing is written.
+    pub(crate) fn interim(&mut self, head: &Head) -> bool {
+        let before = self.encoder == Encoder::Heads;
+        if before {
+            self.write_answer_head(head);
+        }
+        before
+    }
+
+    /// Begins the final answer: its head goes out with what follows. A request has one.
+    pub(crate) fn begin_answer(&mut self, head: &Head, framing: Framing) {
+        if self.encoder != Encoder::Heads {
+            debug_assert!(false, "a request has one final answer");
+            return;
+        }
+        self.write_answer_head(head);
+        self.announce_body(framing);
+    }
+
+    fn write_answer_head(&mut self, head: &Head) {
+        let out = self.output.tail();
+        out.extend_from_slice(b"HTTP/1.1 ");
+        let status = head.status;
+        out.extend([status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + (digit % 10) as u8));
+        out.push(b' ');
+        out.extend_from_slice(head.reason());
+        out.extend_from_slice(b"\r\n");
+        head.write_fields(out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// No final answer has begun, so that an interim one can be written.
+    pub(crate) fn takes_interim(&self) -> bool {
+        self.encoder == Encoder::Heads
+    }
+
     /// Something of the message was written.
     pub(crate) fn has_written(&self) -> bool {
         self.written
@@ -125,7 +163,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         head: &mut Head,
         max: usize,
     ) -> Poll<Result<bool, HeadError>> {
-        self.poll_head(cx, head, max, true, parse::request)
+        let read = ready!(self.poll_head(cx, head, max, true, parse::request));
+        if matches!(read, Ok(true)) {
+            self.encoder = Encoder::Heads;
+        }
+        Poll::Ready(read)
     }
 
     /// Reads an answer's head; the same.
@@ -148,14 +190,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         parse: impl Fn(&[u8], &mut Head) -> Result<Option<usize>, Refused>,
     ) -> Poll<Result<bool, HeadError>> {
         loop {
+            self.skip_empty_lines();
             let bytes = self.input.bytes();
             // A head that comes in many pieces is not read anew with each of them.
-            if !bytes.is_empty() && (self.looked == 0 || has_empty_line(bytes, self.looked)) {
+            if !bytes.is_empty() && (self.looked == 0 || parse::has_empty_line(bytes, self.looked)) {
                 match parse(bytes, head) {
                     Ok(Some(length)) if length > max => return Poll::Ready(Err(HeadError::Refused(Refused::TooLarge))),
                     Ok(Some(length)) => {
                         self.input.consume(length);
-                        self.looked = 0;
+                        (self.looked, self.skipped) = (0, 0);
                         return Poll::Ready(Ok(true));
                     }
                     Ok(None) => {}
@@ -163,7 +206,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
                 }
             }
             self.looked = bytes.len();
-            if bytes.len() >= max {
+            if bytes.len() + self.skipped >= max {
                 return Poll::Ready(Err(HeadError::Refused(Refused::TooLarge)));
             }
             if bounded && bytes.len() > TINY && buffered::is_full() {
@@ -175,6 +218,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(HeadError::Io(error))),
             }
+        }
+    }
+
+    /// Drops the empty lines that may stand before a head (RFC 9112, 2.2), so that none is parsed twice.
+    fn skip_empty_lines(&mut self) {
+        while self.input.bytes().starts_with(b"\r\n") {
+            self.input.consume(2);
+            self.skipped += 2;
+            self.looked = 0;
         }
     }
 
@@ -250,7 +302,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
 
     /// The whole body came.
     pub(crate) fn is_read(&self) -> bool {
-        self.decoder == Decoder::Over
+        self.decoder.is_over()
     }
 
     /// The next piece of the body; what of it was used is told by [`Wire::consume`].
@@ -264,7 +316,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
                     return Poll::Ready(Ok(Piece::End));
                 }
                 Ok(Step::More) => match ready!(self.poll_fill(cx)) {
-                    Ok(0) if self.decoder == Decoder::UntilEnd => self.decoder = Decoder::Over,
+                    Ok(0) if self.decoder.is_until_end() => self.decoder = Decoder::new(Framing::None),
                     Ok(0) => return Poll::Ready(Err(BodyError::Incomplete)),
                     Ok(_) => {}
                     Err(error) => return Poll::Ready(Err(error.into())),
@@ -297,10 +349,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
 
     /// What may be moved from here without being looked at: so many bytes of a body, of which none was read yet.
     pub(super) fn movable(&self) -> u64 {
-        match self.decoder {
-            Decoder::Length(left) if self.input.is_empty() => left,
-            _ => 0,
-        }
+        self.decoder.length_left().filter(|_| self.input.is_empty()).unwrap_or(0)
     }
 
     /// So many bytes of the body were moved from here.
@@ -324,11 +373,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         &self.trailers
     }
 
-    /// To write a head to; it goes out with what follows.
-    pub(crate) fn out(&mut self) -> &mut Vec<u8> {
-        self.output.tail()
-    }
-
     /// Takes a piece of the body, or as much of it as goes.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         if data.is_empty() {
@@ -350,7 +394,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
                 }
                 &data[..data.len().min(usize::try_from(*left).unwrap_or(usize::MAX))]
             }
-            Encoder::Length(_) | Encoder::UntilEnd | Encoder::Over => data,
+            Encoder::Length(_) | Encoder::UntilEnd | Encoder::Over | Encoder::Heads => data,
         };
         loop {
             let waiting = self.output.bytes();
@@ -382,7 +426,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
                 out.extend_from_slice(data);
                 out.extend_from_slice(b"\r\n");
             }
-            Encoder::Length(_) | Encoder::UntilEnd | Encoder::Over => {
+            Encoder::Length(_) | Encoder::UntilEnd | Encoder::Over | Encoder::Heads => {
                 out.extend_from_slice(data);
                 self.sent(data.len());
             }
@@ -398,7 +442,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
                     self.output.tail().extend_from_slice(b"\r\n");
                 }
             }
-            Encoder::UntilEnd | Encoder::Over => {}
+            Encoder::UntilEnd | Encoder::Over | Encoder::Heads => {}
         }
     }
 
@@ -451,15 +495,6 @@ impl Wire {
     pub(crate) fn skip(&mut self, n: usize) {
         self.input.consume(n);
     }
-}
-
-/// Whether an empty line ends behind what was looked at before.
-fn has_empty_line(bytes: &[u8], looked: usize) -> bool {
-    let from = looked.saturating_sub(2);
-    memchr_iter(b'\n', &bytes[from..]).any(|end| {
-        let rest = &bytes[from + end + 1..];
-        rest.starts_with(b"\n") || rest.starts_with(b"\r\n")
-    })
 }
 
 #[cfg(test)]

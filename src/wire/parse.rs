@@ -106,6 +106,15 @@ fn refused(error: Error) -> Refused {
     }
 }
 
+/// Whether an empty line ends behind what was looked at before.
+pub(super) fn has_empty_line(bytes: &[u8], looked: usize) -> bool {
+    let from = looked.saturating_sub(2);
+    memchr_iter(b'\n', &bytes[from..]).any(|end| {
+        let rest = &bytes[from + end + 1..];
+        rest.starts_with(b"\n") || rest.starts_with(b"\r\n")
+    })
+}
+
 /// Every line has to end in CR LF.
 fn lines_end_well(head: &[u8]) -> Result<&[u8], Refused> {
     let well = memchr_iter(b'\n', head).all(|end| end > 0 && head[end - 1] == b'\r');

@@ -97,21 +97,29 @@ impl Side {
         }
     }
 
-    /// Begins an answer: its head goes out with what follows. Also an interim one, which has no body.
+    /// Writes an interim answer, unless the final one has begun.
+    pub(crate) fn interim(&mut self, head: &Head) -> bool {
+        match self {
+            Side::Http1(wire) => wire.interim(head),
+            // Endpoints are answered nothing.
+            Side::Http2(_) => false,
+            Side::Served(stream) => stream.interim(head),
+        }
+    }
+
+    /// No final answer has begun here.
+    pub(crate) fn takes_interim(&self) -> bool {
+        match self {
+            Side::Http1(wire) => wire.takes_interim(),
+            Side::Http2(_) => false,
+            Side::Served(stream) => stream.takes_interim(),
+        }
+    }
+
+    /// Begins the final answer: its head goes out with what follows. Nothing interim is written behind it.
     pub(crate) fn begin_answer(&mut self, head: &Head, framing: Framing) {
         match self {
-            Side::Http1(wire) => {
-                let out = wire.out();
-                out.extend_from_slice(b"HTTP/1.1 ");
-                let status = head.status;
-                out.extend([status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + (digit % 10) as u8));
-                out.push(b' ');
-                out.extend_from_slice(head.reason());
-                out.extend_from_slice(b"\r\n");
-                head.write_fields(out);
-                out.extend_from_slice(b"\r\n");
-                wire.announce_body(framing);
-            }
+            Side::Http1(wire) => wire.begin_answer(head, framing),
             // Endpoints are answered nothing.
             Side::Http2(_) => {}
             Side::Served(stream) => stream.begin_answer(head, framing),

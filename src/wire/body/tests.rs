@@ -258,3 +258,14 @@ fn a_body_of_a_length_ends_with_its_last_byte_and_leaves_the_rest() {
     assert_eq!(Decoder::new(Framing::None).step(b"GET /", &mut trailers), Ok(Step::End));
     assert_eq!(Decoder::new(Framing::UntilEnd).step(b"all", &mut trailers), Ok(Step::Data(3)));
 }
+
+#[test]
+fn the_extensions_of_all_chunks_together_are_bounded() {
+    let chunks = |count: usize| format!("{}0\r\n\r\n", format!("1;{}\r\nx\r\n", "y".repeat(1000)).repeat(count));
+    // With the semicolon each has 1001 bytes.
+    for (count, good) in [(16, true), (17, false)] {
+        for piece in [1, 700, 100_000] {
+            assert_eq!(undone(chunks(count).as_bytes(), piece).is_ok(), good, "{count} by {piece}");
+        }
+    }
+}

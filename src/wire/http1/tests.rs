@@ -83,6 +83,8 @@ async fn a_head_that_is_too_long_or_is_none_is_refused_and_half_of_one_is_told_a
     }
 }
 
+const HEAD: &str = "PUT / HTTP/1.1\r\n\r\n";
+
 /// What is on the wire after these pieces of a body, where only so many bytes go at a time.
 async fn sent(framing: Framing, pieces: &[&[u8]], narrow: usize) -> Vec<u8> {
     let (ours, mut theirs) = duplex(narrow);
@@ -92,8 +94,9 @@ async fn sent(framing: Framing, pieces: &[&[u8]], narrow: usize) -> Vec<u8> {
         all
     });
     let mut wire = Wire::new(ours);
-    wire.out().extend_from_slice(b"HEAD\r\n\r\n");
-    wire.announce_body(framing);
+    let mut head = Head::default();
+    head.set_request_line(b"PUT", b"/");
+    wire.begin_request(&head, framing);
     for piece in pieces {
         let mut left = *piece;
         while !left.is_empty() {
@@ -118,13 +121,10 @@ async fn bodies_go_out_in_their_framing_however_little_goes_at_a_time() {
     let whole = [b"one".as_slice(), &large, b"end"].concat();
     for narrow in [7, 100, 4096, 1 << 20] {
         for framing in [Framing::Length(whole.len() as u64), Framing::UntilEnd] {
-            assert!(
-                sent(framing, &pieces, narrow).await == [b"HEAD\r\n\r\n".as_slice(), &whole].concat(),
-                "{framing:?} {narrow}"
-            );
+            assert!(sent(framing, &pieces, narrow).await == [HEAD.as_bytes(), &whole].concat(), "{framing:?} {narrow}");
         }
         let chunked = sent(Framing::Chunked, &pieces, narrow).await;
-        let chunked = std::str::from_utf8(&chunked).expect("text").strip_prefix("HEAD\r\n\r\n").expect("the head");
+        let chunked = std::str::from_utf8(&chunked).expect("text").strip_prefix(HEAD).expect("the head");
         assert!(chunked.ends_with("\r\n0\r\nx-sum: 7\r\n\r\n"), "{}", &chunked[chunked.len() - 40..]);
         let mut wire = coming(chunked, 3000);
         wire.expect_body(Framing::Chunked);
@@ -145,4 +145,47 @@ async fn a_body_that_stops_is_not_taken_for_a_whole_one() {
     let mut wire = coming("all there is", 5);
     wire.expect_body(Framing::UntilEnd);
     assert_eq!(body(&mut wire).await.expect("the end is its end"), b"all there is");
+}
+
+#[tokio::test]
+async fn nothing_interim_is_written_behind_the_head_of_the_final_answer() {
+    let answer = |status: u16| {
+        let mut head = Head::default();
+        head.set_status_line(status, b"x");
+        head
+    };
+    let (ours, mut theirs) = duplex(4096);
+    let mut wire = Wire::new(ours);
+    assert!(!wire.interim(&answer(103)), "nothing was asked");
+    for framing in [Framing::Length(2), Framing::Chunked, Framing::None] {
+        theirs.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("a pipe");
+        request(&mut wire, 4096).await.expect("a head").expect("a request");
+        assert!(wire.interim(&answer(103)) && wire.interim(&answer(100)));
+        wire.begin_answer(&answer(200), framing);
+        assert!(!wire.interim(&answer(100)) && !wire.takes_interim(), "{framing:?}");
+        if framing != Framing::None {
+            poll_fn(|cx| wire.poll_send(cx, b"ok")).await.expect("it is taken");
+        }
+        assert!(!wire.interim(&answer(100)), "{framing:?}: within the body");
+        wire.finish(&Head::default());
+        assert!(!wire.interim(&answer(100)), "{framing:?}: behind the body");
+    }
+    poll_fn(|cx| wire.poll_shutdown(cx)).await.expect("it is taken");
+    drop(wire);
+    let mut all = String::new();
+    theirs.read_to_string(&mut all).await.expect("text");
+    let heads: Vec<&str> = all.split("HTTP/1.1 ").filter_map(|rest| rest.get(..3)).collect();
+    assert_eq!(heads, ["103", "100", "200"].repeat(3));
+}
+
+#[tokio::test]
+async fn empty_lines_before_a_head_are_dropped_within_its_limit() {
+    let request_line = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for piece in [1, 2, 3, 1000] {
+        let mut wire = coming(&format!("{}{request_line}", "\r\n".repeat(100)), piece);
+        assert_eq!(request(&mut wire, 4096).await.expect("a head").expect("a request").target(), "/", "by {piece}");
+        let mut wire = coming(&format!("{}{request_line}", "\r\n".repeat(4000)), piece);
+        let refused = request(&mut wire, 4096).await;
+        assert!(matches!(refused, Err(HeadError::Refused(Refused::TooLarge))), "by {piece}: {refused:?}");
+    }
 }

@@ -36,7 +36,7 @@ impl ServerStream {
         let mut stream = ServerStream {
             core,
             place,
-            encoder: Encoder::Over,
+            encoder: Encoder::Heads,
             piece: Vec::new(),
             used: 0,
             read: false,
@@ -116,28 +116,45 @@ impl ServerStream {
         &self.trailers
     }
 
-    /// Begins an answer; also an interim one.
-    pub(crate) fn begin_answer(&mut self, head: &Head, framing: Framing) {
+    /// Writes an interim answer. False: the final one has begun, and nothing is written.
+    pub(crate) fn interim(&mut self, head: &Head) -> bool {
+        let before = self.encoder == Encoder::Heads;
         let mut core = self.core.borrow_mut();
-        if core.streams[self.place].reset || self.ended {
+        if before && !core.streams[self.place].reset {
+            let id = core.ids[self.place];
+            core.write_answer(id, head, false);
+            core.limits.useful();
+        }
+        before
+    }
+
+    /// No final answer has begun, so that an interim one can be written.
+    pub(crate) fn takes_interim(&self) -> bool {
+        self.encoder == Encoder::Heads
+    }
+
+    /// Begins the final answer. A request has one.
+    pub(crate) fn begin_answer(&mut self, head: &Head, framing: Framing) {
+        if self.encoder != Encoder::Heads {
+            debug_assert!(false, "a request has one final answer");
             return;
         }
-        let interim = head.status < 200;
-        self.ended = !interim && framing == Framing::None;
-        let id = core.ids[self.place];
-        core.write_answer(id, head, self.ended);
-        core.limits.useful();
-        if self.ended {
-            core.limits.answered();
-        }
-        if !interim {
+        self.encoder = match framing {
+            // Behind a body that comes from HTTP/2 there may be trailers, whatever its head says of its length.
+            Framing::Length(_) if head.version == Version::Http2 => Encoder::UntilEnd,
+            _ => Encoder::new(framing),
+        };
+        let mut core = self.core.borrow_mut();
+        if !core.streams[self.place].reset {
+            self.ended = framing == Framing::None;
+            let id = core.ids[self.place];
+            core.write_answer(id, head, self.ended);
+            core.limits.useful();
+            if self.ended {
+                core.limits.answered();
+            }
             self.head = head.held();
             core.hold(self.place, self.head + self.held);
-            self.encoder = match framing {
-                // Behind a body that comes from HTTP/2 there may be trailers, whatever its head says of its length.
-                Framing::Length(_) if head.version == Version::Http2 => Encoder::UntilEnd,
-                _ => Encoder::new(framing),
-            };
         }
     }
 

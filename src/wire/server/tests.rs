@@ -445,5 +445,23 @@ fn frames_that_bring_nothing_on_are_counted() {
     assert_eq!(connection.said().pop(), Some((kind::GOAWAY, 0, 0, Code::EnhanceYourCalm as u32)));
 }
 
+#[test]
+fn nothing_interim_is_written_behind_the_head_of_the_final_answer() {
+    let mut connection = Connection::begun();
+    let mut interim = Head::default();
+    interim.set_status_line(103, b"");
+    let mut stream = connection.begin(&get(1));
+    assert!(stream.interim(&interim) && stream.takes_interim());
+    stream.begin_answer(&ok(), Framing::Length(2));
+    assert!(!stream.interim(&interim) && !stream.takes_interim());
+    assert!(stream.poll_send(b"o").is_ready());
+    assert!(!stream.interim(&interim), "within the body");
+    assert!(stream.poll_send(b"k").is_ready());
+    stream.finish(&Head::default());
+    assert!(!stream.interim(&interim), "behind the body");
+    let kinds: Vec<u8> = connection.written().iter().map(|(frame, _)| frame.kind).collect();
+    assert_eq!(kinds, [kind::HEADERS, kind::HEADERS, kind::DATA, kind::DATA]);
+}
+
 #[path = "tests/bounds.rs"]
 mod bounds;
