@@ -5,6 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::telemetry::access_log::Entry;
 
+/// A value that a client sends is cut at so many bytes.
+const LONGEST: usize = 2 << 10;
+
 /// The time as RFC 3339 in UTC with milliseconds. The part up to the second is made once a second.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
@@ -78,17 +81,22 @@ pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     if let Some(blame) = entry.blame {
         string(out, "blame", blame.as_bytes());
     }
+    truncated(out, entry, redact_query);
     out.extend_from_slice(b"}\n");
 }
 
 pub(super) fn text(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_query: bool) {
     out.extend_from_slice(now);
     let _ = write!(out, " {} {} {} ", entry.client, entry.status, entry.method);
-    escape(out, entry.host);
-    escape(out, path(entry, redact_query).as_bytes());
+    for value in [entry.host, path(entry, redact_query).as_bytes()] {
+        escape(out, cut(value));
+        if value.len() > LONGEST {
+            out.extend_from_slice("…".as_bytes());
+        }
+    }
     let millis = entry.duration.as_secs_f64() * 1e3;
     let _ = write!(out, " {} {} {} {millis:.3}ms ", entry.color, entry.release, entry.endpoint);
-    escape(out, entry.request_id);
+    escape(out, cut(entry.request_id));
     if entry.preview {
         out.extend_from_slice(b" preview");
     }
@@ -120,8 +128,36 @@ fn key(out: &mut Vec<u8>, key: &str) {
 fn string(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     key(out, name);
     out.push(b'"');
-    escape(out, value);
+    escape(out, cut(value));
     out.push(b'"');
+}
+
+/// The beginning of a value, without half a character at its end.
+fn cut(value: &[u8]) -> &[u8] {
+    let Some(beginning) = value.get(..LONGEST).filter(|_| value.len() > LONGEST) else { return value };
+    let half = beginning.utf8_chunks().last().map_or(0, |last| last.invalid().len());
+    // More is not half a character, but no text.
+    &beginning[..LONGEST - if half < 4 { half } else { 0 }]
+}
+
+/// Names the fields that were cut.
+fn truncated(out: &mut Vec<u8>, entry: &Entry<'_>, redact_query: bool) {
+    let long = [
+        ("request_id", entry.request_id.len()),
+        ("client", entry.client.len()),
+        ("method", entry.method.len()),
+        ("host", entry.host.len()),
+        ("path", path(entry, redact_query).len()),
+    ];
+    let mut separator: &[u8] = b",\"truncated\":[\"";
+    for (name, _) in long.into_iter().filter(|(_, length)| *length > LONGEST) {
+        out.extend_from_slice(separator);
+        out.extend_from_slice(name.as_bytes());
+        separator = b"\",\"";
+    }
+    if separator[0] == b'"' {
+        out.extend_from_slice(b"\"]");
+    }
 }
 
 fn number(out: &mut Vec<u8>, name: &str, value: u64) {

@@ -61,6 +61,35 @@ fn nothing_a_client_sends_breaks_the_line() {
 }
 
 #[test]
+fn a_long_value_is_cut_and_the_line_says_so() {
+    let (host, path) = ("h".repeat(3000), format!("/{}", "p".repeat(60_000)));
+    let mut long = Entry { host: host.as_bytes(), path: &path, ..entry() };
+    let value = json(&long, false);
+    assert_eq!(value["path"].as_str().map(str::len), Some(2048));
+    assert_eq!(value["host"].as_str().map(str::len), Some(2048));
+    assert_eq!(value["truncated"], serde_json::json!(["host", "path"]));
+    let mut line = Vec::new();
+    line::text(&mut line, Clock::default().now(), &long, false);
+    assert!(line.len() < 5000 && String::from_utf8_lossy(&line).matches('…').count() == 2);
+    let exact = "x".repeat(2048);
+    long = Entry { path: &exact, ..entry() };
+    assert_eq!((&json(&long, false)["path"], json(&long, false).get("truncated")), (&exact.into(), None));
+}
+
+#[test]
+fn a_cut_leaves_no_half_character() {
+    for begin in 0..4 {
+        let path = format!("{}{}", "x".repeat(begin), "€".repeat(2000));
+        let value = json(&Entry { path: &path, ..entry() }, false);
+        let cut = value["path"].as_str().expect("text");
+        assert!(path.starts_with(cut) && cut.len() > 2044, "{cut}");
+    }
+    let rubbish = [0xff; 5000];
+    let value = json(&Entry { host: &rubbish, ..entry() }, false);
+    assert_eq!(value["host"].as_str().map(|host| host.chars().count()), Some(2047));
+}
+
+#[test]
 fn lines_reach_the_file_and_go_on_in_a_new_one_after_a_rotation() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("access.log");
