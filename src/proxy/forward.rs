@@ -99,6 +99,9 @@ async fn serve(
         true => Framing::None,
         false => Framing::of_answer(answer, asked.to_head).map_err(|_| Kind::BadAnswer)?,
     };
+    if headers::lists_too_many(answer) {
+        return Err(Kind::BadAnswer.into());
+    }
     let switching = upgrade::is_granted(answer, &exchange.head);
     if answer.status == 101 && !(switching && upgrade) {
         return Err(Kind::BadAnswer.into());
@@ -275,6 +278,9 @@ fn check(head: &mut Head) -> Result<(), ProxyError> {
     }
     if head.is_method("CONNECT") {
         return Err(ProxyError::bad_request("CONNECT is not served here."));
+    }
+    if headers::lists_too_many(head) {
+        return Err(ProxyError::bad_request("The Connection field lists too many names."));
     }
     // Also where the target names the host (RFC 9112, 3.2).
     headers::host(head)?;

@@ -30,6 +30,9 @@ pub(crate) const VOUCHED: [Name; 6] = [
     Name::XClientCertSubject,
 ];
 
+/// `Connection` lists no more members.
+const MAX_OPTIONS: usize = 64;
+
 /// The one `Host` of a request. HTTP/1.1 asks for exactly one (RFC 9112, 3.2); it may be empty.
 pub(crate) fn host(head: &Head) -> Result<&[u8], ProxyError> {
     let mut hosts = head.all(Name::Host);
@@ -213,7 +216,13 @@ fn connection_tokens(head: &Head) -> impl Iterator<Item = &[u8]> {
 
 /// The members of all of `Connection`. As bytes: one that is no text does not hide the others.
 fn options(head: &Head) -> impl Iterator<Item = &[u8]> {
-    head.all(Name::Connection).flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+    let all = head.all(Name::Connection).flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    all.take(MAX_OPTIONS + 1)
+}
+
+/// Whether `Connection` lists more than anybody needs: each member costs a look at all fields.
+pub(crate) fn lists_too_many(head: &Head) -> bool {
+    head.has(Name::Connection) && options(head).nth(MAX_OPTIONS).is_some()
 }
 
 /// Whether the connection goes on behind this message (RFC 9112, 9.3).

@@ -105,6 +105,7 @@ async fn a_head_that_is_malformed_is_refused_with_its_reason_and_the_connection_
         ("a Host with half a bracket", 400, raw("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n")),
         ("a Host with a name behind a bracket", 400, raw("GET / HTTP/1.1\r\nHost: [::1]b\r\n\r\n")),
         ("an absolute target with two ports", 400, raw("GET http://a:80:81/ HTTP/1.1\r\nHost: a\r\n\r\n")),
+        ("a Connection field with many members", 400, get(&format!("Connection: {}\r\n", "x,".repeat(29_000)))),
         ("a Host that is not ASCII", 400, raw("GET / HTTP/1.1\r\nHost: ä\r\n\r\n")),
         ("a method with a control character", 400, raw("G\x01T / HTTP/1.1\r\nHost: a\r\n\r\n")),
         ("a method with a separator", 400, raw("G(T / HTTP/1.1\r\nHost: a\r\n\r\n")),

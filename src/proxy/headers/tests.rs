@@ -289,3 +289,15 @@ fn what_endpoints_rely_on_has_no_look_alike() {
     asked.remove_look_alikes(&VOUCHED);
     assert_eq!(list(&asked), ["content_length: 5", "my_field: kept", "x-request-id: kept", "x_forwarded_forx: kept"]);
 }
+
+#[test]
+fn a_connection_field_has_a_bounded_number_of_members() {
+    let lists = |value: &str| {
+        let mut head = Head::default();
+        head.push(b"Connection", value.as_bytes());
+        lists_too_many(&head)
+    };
+    assert!(!lists(&vec!["x"; 64].join(",")));
+    assert!(lists(&vec!["x"; 65].join(",")));
+    assert!(lists(&",".repeat(29_000)));
+}
