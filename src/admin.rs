@@ -8,9 +8,11 @@ mod auth;
 mod canary;
 mod convert;
 mod events;
+mod guesses;
 mod handlers;
 mod hold;
 mod listener;
+mod places;
 mod problem;
 mod record;
 
@@ -24,19 +26,18 @@ use axum::response::Response;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::admin::auth::Peer;
+use crate::admin::guesses::Guesses;
+use crate::admin::places::{Answering, Places};
 use crate::control::handle::ControllerHandle;
 
 pub use listener::AdminListener;
 
-/// Open connections at most. One that is idle gives its place up after [`IDLE`].
-const CONNECTIONS: usize = 256;
 /// A request head has to be complete, and the next one has to come, within this.
 const IDLE: Duration = Duration::from_secs(15);
 
@@ -100,6 +101,7 @@ fn router(handle: ControllerHandle) -> Router {
         .layer(map_response(uncached))
         .layer(Extension(events::Places::new()))
         .layer(Extension(Arc::new(document)))
+        .layer(Extension(Arc::new(Guesses::default())))
         .layer(from_fn_with_state(handle.clone(), auth::check));
     paths
         .fallback(handlers::not_found)
@@ -118,24 +120,29 @@ async fn uncached(mut answer: Response) -> Response {
 /// Serves until `stop`; answers that are under way then are still given.
 pub async fn serve(listener: AdminListener, handle: ControllerHandle, stop: impl Future<Output = ()>) {
     let router = router(handle);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Places::default());
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = async {
-            // The semaphore is never closed.
-            let place = Arc::clone(&places).acquire_owned().await.ok();
-            (listener.accept().await, place)
+            let accepted = listener.accept().await;
+            if accepted.is_ok() {
+                places.room().await;
+            }
+            accepted
         };
-        let (accepted, place) = tokio::select! {
+        let accepted = tokio::select! {
             accepted = accepted => accepted,
             () = &mut stop => return,
         };
         match accepted {
             Ok((stream, peer)) => {
                 let router = router.clone();
-                tokio::spawn(async move {
-                    connection(stream, peer, router).await;
-                    drop(place);
+                places.enter(|place, answering| {
+                    let serving = async move {
+                        connection(stream, peer, answering, router).await;
+                        drop(place);
+                    };
+                    tokio::spawn(serving).abort_handle()
                 });
             }
             Err(error) => {
@@ -147,8 +154,8 @@ pub async fn serve(listener: AdminListener, handle: ControllerHandle, stop: impl
     }
 }
 
-async fn connection(stream: listener::Stream, peer: Peer, router: Router) {
-    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+async fn connection(stream: listener::Stream, peer: Peer, answering: Answering, router: Router) {
+    let service = TowerToHyperService::new(router.layer(Extension(peer)).layer(Extension(answering)));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)

@@ -14,6 +14,8 @@ use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
 use crate::admin::api::Problem;
+use crate::admin::guesses::Guesses;
+use crate::admin::places::Answering;
 use crate::config::{Role, TokenConfig};
 use crate::control::handle::ControllerHandle;
 
@@ -32,6 +34,15 @@ impl Peer {
     pub(super) fn unix(uid: u32) -> Peer {
         Peer { uid: Some(uid), address: None }
     }
+
+    /// For the log.
+    pub(super) fn name(&self) -> String {
+        match (self.address, self.uid) {
+            (Some(address), _) => address.to_string(),
+            (None, Some(uid)) => format!("uid {uid}"),
+            (None, None) => "unknown".to_owned(),
+        }
+    }
 }
 
 /// Who does it, for the record.
@@ -49,13 +60,25 @@ const OPEN: [&str; 2] = ["/livez", "/readyz"];
 /// The layer around every path.
 pub(super) async fn check(State(handle): State<ControllerHandle>, mut request: Request, next: Next) -> Response {
     let tokens = Arc::clone(&handle.tokens.borrow());
-    let peer = request.extensions().get::<Peer>().cloned().unwrap_or(Peer { uid: None, address: None });
+    let extensions = request.extensions();
+    let peer = extensions.get::<Peer>().cloned().unwrap_or(Peer { uid: None, address: None });
+    let answering = extensions.get::<Answering>().cloned().unwrap_or_default();
+    let guesses = extensions.get::<Arc<Guesses>>().cloned().unwrap_or_default();
     match actor(&peer, &tokens, request.method(), request.uri().path(), request.headers()) {
         Ok(actor) => {
             request.extensions_mut().insert(actor);
-            next.run(request).await
+            let answer = next.run(answering.begin(request)).await;
+            answering.end(answer)
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            if problem.status == 401 && bearer(request.headers()).is_some() {
+                let delay = guesses.note(&peer, request.uri().path());
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+            }
+            problem.into_response()
+        }
     }
 }
 

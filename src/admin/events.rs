@@ -25,7 +25,7 @@ use crate::control::handle::{ControllerHandle, News, Request, Stopping};
 use crate::domain::history::Filter;
 
 /// Clients that may listen at the same time: half of the connections.
-const LISTENERS: usize = super::CONNECTIONS / 2;
+const LISTENERS: usize = super::places::CONNECTIONS / 2;
 /// Events that may wait for one client.
 const WAITING: usize = 16;
 /// Missed transitions that are sent again at most.

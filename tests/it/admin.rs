@@ -185,6 +185,31 @@ async fn wrong_empty_and_huge_tokens_are_refused_and_probes_need_none() {
 }
 
 #[tokio::test]
+async fn guesses_of_tokens_are_logged_and_lock_nobody_out() {
+    let (blue, green) = pair().await;
+    let proxy = with_tokens(&Setup::new(&blue, &green)).await;
+    let guesses = (0..40).map(|n| {
+        let proxy = &proxy;
+        async move { proxy.with_token(&format!("guess-{n}"), "GET", "/admin/status", "").await.status }
+    });
+    let guessing = futures_util::future::join_all(guesses);
+    let asking = async {
+        let mut statuses = Vec::new();
+        for _ in 0..5 {
+            statuses.push(proxy.with_token(OPERATOR, "GET", "/admin/status", "").await.status);
+        }
+        statuses
+    };
+    let (guessed, asked) = tokio::join!(guessing, asking);
+    assert!(guessed.iter().all(|status| *status == 401), "{guessed:?}");
+    assert_eq!(asked, [200; 5]);
+    let log = proxy.log();
+    let lines = log.lines().filter(|line| line.contains("Wrong token for the admin API")).count();
+    assert!((1..=10).contains(&lines), "{lines} lines");
+    assert!(!log.contains("guess-"), "a guess may be nearly right");
+}
+
+#[tokio::test]
 async fn secrets_appear_nowhere() {
     let (blue, green) = pair().await;
     let proxy = with_tokens(&Setup::new(&blue, &green)).await;

@@ -49,10 +49,13 @@ async fn requests_beyond_the_room_for_endpoint_connections_are_503_and_commands_
         }
     }
     let answers = tokio::spawn(join_all(waiting));
-    proxy.until("the room is taken", |status| status["blue"]["requests"].as_f64() >= Some(room * 0.7)).await;
-
-    let refused = proxy.get("/").await;
-    assert_eq!(refused.status, 503, "a new connection is accepted and answered");
+    // A new connection is accepted and answered.
+    let refused = until("the room is taken", async || {
+        let answer = proxy.get("/").await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(refused.status, 503);
     assert_eq!(refused.header("retry-after"), Some("2"));
     assert_eq!(
         refused.header("proxy-status"),
@@ -265,4 +268,36 @@ async fn beyond_max_buffered_requests_are_refused_by_name_until_there_is_room() 
     drop(halves);
     until("there is room again", async || (proxy.get("/").await.status == 200).then_some(())).await;
     until("nothing is held", async || (series(&proxy, "cutover_buffered_bytes").await == 0.0).then_some(())).await;
+}
+
+/// The command is answered within what the test waits for, beside whatever else there is.
+async fn rollback_beside(proxy: &Proxy, what: &str, send: &str) {
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        let mut connection = Connection::unix(&proxy.dir.path().join("admin.sock")).await.expect("the admin socket");
+        // It may be closed already.
+        let _ = connection.try_send(send).await;
+        idle.push(connection);
+    }
+    let answered = tokio::time::timeout(Duration::from_secs(5), proxy.cli(&["rollback"])).await;
+    let output = answered.unwrap_or_else(|_| panic!("no answer beside {what}"));
+    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+    let newest = idle.pop().expect("one");
+    assert!(idle.swap_remove(0).ended().await, "the oldest made room");
+    drop(newest);
+}
+
+#[tokio::test]
+async fn connections_to_the_admin_api_that_ask_nothing_keep_no_operator_out() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    for (what, send) in [
+        ("idle connections", ""),
+        ("half a head", "GET /admin/status HTTP/1.1\r\nHo"),
+        ("half a body", "POST /admin/switch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"),
+    ] {
+        proxy.switch("green").await;
+        rollback_beside(&proxy, what, send).await;
+        assert_eq!(proxy.status().await["active"], "blue", "{what}");
+    }
 }

@@ -1,0 +1,214 @@
+//! The open connections of the admin API, and which of them make room for a new one.
+//!
+//! At the bound the oldest connection without a request is closed. A request counts when all of it has arrived and its
+//! sender may ask, so neither idle connections, nor half requests, nor guesses of tokens keep an operator out.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// Open connections at most.
+pub(super) const CONNECTIONS: usize = 256;
+
+/// All open connections.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    open: Mutex<Open>,
+    left: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    /// In the order in which they were opened.
+    all: BTreeMap<u64, (Answering, AbortHandle)>,
+    next: u64,
+}
+
+/// Whether a connection has a whole request that is not answered yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answering(Arc<AtomicBool>);
+
+/// A place, given back by drop.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    number: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.open().all.remove(&self.number);
+        self.places.left.notify_one();
+    }
+}
+
+impl Places {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is room for one more connection, and closes one for it if need be.
+    pub(super) async fn room(&self) {
+        while !self.has_room() {
+            self.left.notified().await;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let mut open = self.open();
+        if open.all.len() < CONNECTIONS {
+            return true;
+        }
+        let idle = open.all.iter().find(|(_, (answering, _))| !answering.0.load(Ordering::Relaxed));
+        let Some(number) = idle.map(|(number, _)| *number) else { return false };
+        if let Some((_, task)) = open.all.remove(&number) {
+            task.abort();
+        }
+        true
+    }
+
+    /// Enters a connection that `serve` serves.
+    pub(super) fn enter(self: &Arc<Places>, serve: impl FnOnce(Place, Answering) -> AbortHandle) {
+        let answering = Answering::default();
+        let number = {
+            let mut open = self.open();
+            open.next += 1;
+            open.next
+        };
+        let place = Place { places: Arc::clone(self), number };
+        // The task does not run before this one waits: its place is there when it ends.
+        let task = serve(place, answering.clone());
+        self.open().all.insert(number, (answering, task));
+    }
+}
+
+impl Answering {
+    /// The sender may ask: the request counts when all of it is here.
+    pub(super) fn begin(&self, request: Request) -> Request {
+        request.map(|body| {
+            self.0.store(http_body::Body::is_end_stream(&body), Ordering::Relaxed);
+            Body::new(Arriving { body, answering: self.clone() })
+        })
+    }
+
+    /// The request counts until the answer is written.
+    pub(super) fn end(self, answer: Response) -> Response {
+        answer.map(|body| Body::new(Leaving { body, answering: self }))
+    }
+}
+
+/// The body of a request.
+struct Arriving {
+    body: Body,
+    answering: Answering,
+}
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.answering.0.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer.
+struct Leaving {
+    body: Body,
+    answering: Answering,
+}
+
+impl http_body::Body for Leaving {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.answering.0.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Enters so many connections that wait forever.
+    fn enter(places: &Arc<Places>, count: usize) -> Vec<Answering> {
+        let mut entered = Vec::new();
+        for _ in 0..count {
+            places.enter(|place, answering| {
+                entered.push(answering);
+                tokio::spawn(async move {
+                    let _place = place;
+                    std::future::pending::<()>().await;
+                })
+                .abort_handle()
+            });
+        }
+        entered
+    }
+
+    fn numbers(places: &Places) -> Vec<u64> {
+        places.open().all.keys().copied().collect()
+    }
+
+    #[tokio::test]
+    async fn the_oldest_connection_without_a_request_makes_room() {
+        let places = Arc::new(Places::default());
+        let entered = enter(&places, CONNECTIONS);
+        entered[0].0.store(true, Ordering::Relaxed);
+        places.room().await;
+        enter(&places, 1);
+        let numbers = numbers(&places);
+        assert_eq!((numbers.len(), numbers[0], numbers[1]), (CONNECTIONS, 1, 3));
+    }
+
+    #[tokio::test]
+    async fn where_all_are_answered_a_new_connection_waits_for_one_to_end() {
+        let places = Arc::new(Places::default());
+        let entered = enter(&places, CONNECTIONS);
+        entered.iter().for_each(|answering| answering.0.store(true, Ordering::Relaxed));
+        let mut room = std::pin::pin!(places.room());
+        assert!(room.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+        if let Some((_, task)) = places.open().all.get(&7) {
+            task.abort();
+        }
+        room.await;
+        assert_eq!(numbers(&places).len(), CONNECTIONS - 1);
+    }
+}
