@@ -71,6 +71,8 @@ pub struct Config {
     pub hold: HoldConfig,
     /// `[maintenance]`
     pub maintenance: MaintenanceConfig,
+    /// `[headers]`
+    pub headers: HeadersConfig,
     /// `[retry]`
     pub retry: RetryConfig,
     /// `[resolver]`
@@ -330,6 +332,13 @@ impl fmt::Debug for Page {
     }
 }
 
+/// `[headers]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadersConfig {
+    /// Requests and responses get a `Via` field.
+    pub via: bool,
+}
+
 /// `[retry]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryConfig {
@@ -362,6 +371,12 @@ pub struct UpstreamConfig {
     pub eject: Option<Eject>,
     /// An endpoint that came up gets its full share only after this; zero: at once.
     pub slow_start: Duration,
+    /// An HTTP/2 connection that was silent for so long is asked by PING, and has so long to answer.
+    pub ping_timeout: Duration,
+    /// Fields of an answer at most.
+    pub max_response_headers: usize,
+    /// Bytes of an answer's head at most.
+    pub max_response_header_bytes: usize,
 }
 
 /// `upstream.NAME.protocol`

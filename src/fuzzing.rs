@@ -35,7 +35,7 @@ pub fn head(bytes: &[u8]) {
         .filter_map(|value| std::str::from_utf8(value).ok())
         .flat_map(|value| value.split(',').map(|token| token.trim().to_ascii_lowercase()))
         .collect();
-    headers::to_endpoint(&mut head, &From { peer: "192.0.2.1", trusted: false, port: "80", scheme: "http" });
+    headers::to_endpoint(&mut head, &From { peer: "192.0.2.1", trusted: false, port: "80", scheme: "http", via: true });
     let mut wire = [head.method_bytes(), b" ", head.target_bytes(), b" HTTP/1.1\r\n"].concat();
     head.write_fields(&mut wire);
     wire.extend_from_slice(b"\r\n");

@@ -11,6 +11,7 @@
 
 pub(crate) mod answer;
 mod attempt;
+mod bad_answer;
 pub(crate) mod blame;
 pub(crate) mod client;
 pub mod clock;

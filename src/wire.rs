@@ -16,6 +16,7 @@ pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod keepalive;
 pub(crate) mod parse;
+pub(crate) mod pulse;
 mod request;
 pub(crate) mod server;
 pub(crate) mod side;

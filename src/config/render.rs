@@ -113,6 +113,7 @@ impl Config {
             vec![("status", integer(maintenance.status.into())), ("retry_after", duration(maintenance.retry_after))];
         section.extend(maintenance.page.as_ref().map(|page| ("page", path(&page.path))));
         root.insert("maintenance".into(), table(section));
+        root.insert("headers".into(), table([("via", self.headers.via.into())]));
         let budget = format!("{}%", self.retry.budget_percent);
         root.insert(
             "retry".into(),
@@ -270,6 +271,9 @@ fn upstream_table(policy: &UpstreamConfig) -> Value {
         ("max_in_flight", integer(policy.max_in_flight.unwrap_or(0))),
         ("eject", eject),
         ("slow_start", duration(policy.slow_start)),
+        ("ping_timeout", duration(policy.ping_timeout)),
+        ("max_response_headers", integer(policy.max_response_headers as u64)),
+        ("max_response_header_bytes", size(policy.max_response_header_bytes as u64)),
     ];
     section.extend(policy.tls.as_ref().map(|tls| ("tls", upstream_tls_table(tls))));
     table(section)

@@ -112,6 +112,9 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         max_in_flight: None,
         eject: Some(Eject { consecutive: 5, base: seconds(10) }),
         slow_start: seconds(0),
+        ping_timeout: seconds(5),
+        max_response_headers: 256,
+        max_response_header_bytes: 256 << 10,
     };
     let expected = Config {
         active: Color::Blue,
@@ -179,6 +182,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         bake: BakeConfig { duration: seconds(900), holdback: Weight::NONE, mode: deployment::Mode::Observe },
         hold: HoldConfig { max_requests: 1000, max_bytes: 16 << 20, timeout: Duration::from_secs(30), ready: true },
         maintenance: MaintenanceConfig { status: 503, retry_after: Duration::from_secs(30), page: None },
+        headers: HeadersConfig { via: true },
         retry: RetryConfig { attempts: 2, budget_percent: 10 },
         resolver: ResolverConfig::default(),
         upstreams: BTreeMap::from([("default".to_owned(), upstream)]),

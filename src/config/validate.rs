@@ -21,7 +21,9 @@ use toml::de::DeTable;
 
 use crate::config::error::{ConfigError, Tolerated};
 use crate::config::file::{Notes, Section, Span, quoted};
-use crate::config::{AccessLog, Config, HealthConfig, LogConfig, LogFormat, ReadinessConfig, RetryConfig, StateConfig};
+use crate::config::{
+    AccessLog, Config, HeadersConfig, HealthConfig, LogConfig, LogFormat, ReadinessConfig, RetryConfig, StateConfig,
+};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
 
@@ -105,6 +107,7 @@ impl<'a> File<'a> {
         let bake = self.bake();
         let hold = self.hold();
         let maintenance = self.maintenance();
+        let headers = self.headers();
         let retry = self.retry();
         let resolver = self.resolver();
         let preview = self.preview(listen.as_ref());
@@ -129,6 +132,7 @@ impl<'a> File<'a> {
             bake,
             hold,
             maintenance,
+            headers,
             retry,
             resolver,
             upstreams,
@@ -266,6 +270,13 @@ impl<'a> File<'a> {
         };
         section.refuse_unknown();
         gate
+    }
+
+    fn headers(&self) -> HeadersConfig {
+        let Some(section) = self.root.section("headers") else { return HeadersConfig { via: true } };
+        let headers = HeadersConfig { via: section.boolean("via", true) };
+        section.refuse_unknown();
+        headers
     }
 
     fn retry(&self) -> RetryConfig {

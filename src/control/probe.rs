@@ -20,8 +20,8 @@ use crate::proxy::transport;
 use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
-use crate::wire::http2::{Stream, Unwritable};
-use crate::wire::side::MAX_ANSWER_HEAD;
+use crate::wire::http2::Stream;
+use crate::wire::parse::Refused;
 use crate::wire::socket::Socket;
 
 /// What one probe found.
@@ -254,7 +254,7 @@ async fn ask(
         answer(|cx, head| {
             // An endpoint that closes early may have answered nevertheless.
             let _ = ready!(wire.poll_flush(cx));
-            wire.poll_answer(cx, head, MAX_ANSWER_HEAD)
+            wire.poll_answer(cx, head, rules.limits())
         })
         .await?
     };
@@ -299,10 +299,10 @@ pub(super) async fn fetch(
         let connected = transport::http2(socket, rules).await;
         let (mut stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
         let mut body = pin!(async {
-            if !poll_fn(|cx| stream.poll_ready(cx)).await {
+            if !poll_fn(|cx| stream.poll_ready(cx, false)).await {
                 return Err(CLOSED.to_owned());
             }
-            stream.begin_request(&request, Framing::None).map_err(|Unwritable| UNWRITABLE)?;
+            stream.begin_request(&request, Framing::None).map_err(|_| UNWRITABLE)?;
             framing(&answer(|cx, head| stream.poll_answer(cx, head)).await?)?;
             body(&mut stream, Stream::poll_body, Stream::consume, limit).await
         });
@@ -317,7 +317,7 @@ pub(super) async fn fetch(
     wire.begin_request(&request, Framing::None);
     let answer = answer(|cx, head| {
         let _ = ready!(wire.poll_flush(cx));
-        wire.poll_answer(cx, head, MAX_ANSWER_HEAD)
+        wire.poll_answer(cx, head, rules.limits())
     });
     let framing = framing(&answer.await?)?;
     wire.expect_body(framing);
@@ -373,10 +373,10 @@ async fn over_http2(request: &Head, socket: Socket, rules: &Rules) -> Result<Opt
     let (mut stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
     let answer = {
         let mut asked = pin!(async {
-            if !poll_fn(|cx| stream.poll_ready(cx)).await {
+            if !poll_fn(|cx| stream.poll_ready(cx, false)).await {
                 return Err(CLOSED.to_owned());
             }
-            stream.begin_request(request, Framing::None).map_err(|Unwritable| UNWRITABLE)?;
+            stream.begin_request(request, Framing::None).map_err(|_| UNWRITABLE)?;
             answer(|cx, head| stream.poll_answer(cx, head)).await
         });
         tokio::select! {
@@ -403,6 +403,12 @@ async fn answer(
                 Ok(true) if answer.status < 200 => continue,
                 Ok(true) => Ok(()),
                 Ok(false) | Err(HeadError::Io(_)) => Err(CLOSED.to_owned()),
+                Err(HeadError::Refused(Refused::TooLarge)) => {
+                    Err("the head of the answer is larger than max_response_header_bytes".to_owned())
+                }
+                Err(HeadError::Refused(Refused::TooManyFields)) => {
+                    Err("the answer has more fields than max_response_headers".to_owned())
+                }
                 Err(HeadError::Refused(_) | HeadError::Incomplete) => Err("the answer is not HTTP".to_owned()),
             };
             return Poll::Ready(said);

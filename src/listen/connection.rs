@@ -310,7 +310,7 @@ fn reason(refused: Refused) -> Refusal {
     match refused {
         Refused::Malformed(_) => Refusal::Malformed,
         Refused::TargetTooLong => Refusal::TargetTooLong,
-        Refused::TooLarge => Refusal::HeadTooLarge,
+        Refused::TooLarge | Refused::TooManyFields => Refusal::HeadTooLarge,
         Refused::NoMemory => Refusal::Memory,
     }
 }

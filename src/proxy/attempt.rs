@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use crate::proxy::bad_answer;
 use crate::proxy::blame::Blame;
 use crate::proxy::error::{Kind, ProxyError, Resource};
 use crate::proxy::exchange::Exchange;
@@ -15,7 +16,7 @@ use crate::proxy::transport::UpstreamConnection;
 use crate::proxy::upload::Upload;
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::HeadError;
-use crate::wire::http2::Unwritable;
+use crate::wire::http2::Unsent;
 use crate::wire::side::Side;
 
 /// Interim answers that wait for a client that does not read, at most; more are dropped.
@@ -148,11 +149,15 @@ async fn attempt(
         exchange.client.worker.slots.enter(&exchange.slot, Phase::Request, timeout);
         let ready = poll_fn(|cx| match exchange.fired() {
             Some(error) => Poll::Ready(Err(error)),
-            None => upstream.side.poll_ready(cx).map(Ok),
+            None => upstream.side.poll_ready(cx, exchange.head.extended_connect).map(Ok),
         });
         let error = if ready.await? {
-            if upstream.side.begin_request(&exchange.head, upload.framing) == Err(Unwritable) {
-                return Err(ProxyError::bad_request("The request can't be written in HTTP/2.").into());
+            if let Err(unsent) = upstream.side.begin_request(&exchange.head, upload.framing) {
+                return Err(match unsent {
+                    Unsent::Unwritable => ProxyError::bad_request("The request can't be written in HTTP/2."),
+                    Unsent::NoTunnel => Kind::NoUpgrade.into(),
+                }
+                .into());
             }
             exchange.sent();
             match heads(exchange, side, &mut upstream.side, upload, answer).await {
@@ -222,6 +227,7 @@ async fn heads(
     let mut interim = 0;
     // The client takes nothing of other responses, so that this one is not read.
     let mut unread = false;
+    let limits = exchange.target().1.rules().limits();
     poll_fn(|cx| {
         if let Some(error) = exchange.fired().filter(|_| !exchange.is_overdue()) {
             return Poll::Ready(Err(Failure::Final(error)));
@@ -239,7 +245,7 @@ async fn heads(
                 break;
             }
             upstream.read_for(side);
-            match upstream.poll_answer(cx, answer) {
+            match upstream.poll_answer(cx, answer, limits) {
                 Poll::Pending => {
                     side.hold(upstream.held());
                     break;
@@ -255,7 +261,10 @@ async fn heads(
                 Poll::Ready(Ok(true)) if answer.status < 100 => return Poll::Ready(Err(Kind::BadAnswer.into())),
                 Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(false)) => return Poll::Ready(Err(Failure::Broken { answered: interim > 0 })),
-                Poll::Ready(Err(HeadError::Refused(_))) => return Poll::Ready(Err(Kind::BadAnswer.into())),
+                Poll::Ready(Err(HeadError::Refused(refused))) => {
+                    bad_answer::refused(exchange, refused, upstream.refused_line());
+                    return Poll::Ready(Err(Kind::BadAnswer.into()));
+                }
                 Poll::Ready(Err(HeadError::Incomplete)) => {
                     return Poll::Ready(Err(Failure::Broken { answered: true }));
                 }

@@ -85,7 +85,7 @@ impl Kind {
             | Kind::ResponseTimeout
             | Kind::BodyTimeout => Blame::Endpoint,
             Kind::NoEndpoint | Kind::NoPreview => Blame::Release,
-            Kind::NameUnknown | Kind::StreamIdle => Blame::Nobody,
+            Kind::NameUnknown | Kind::StreamIdle | Kind::NotUpgraded | Kind::NoUpgrade => Blame::Nobody,
         }
     }
 }

@@ -30,6 +30,10 @@ pub(crate) enum Kind {
     ConnectTimeout,
     UpstreamClosed,
     BadAnswer,
+    /// The endpoint did not switch to the protocol that a tunnel needs.
+    NotUpgraded,
+    /// There is no way to ask the endpoint for a tunnel.
+    NoUpgrade,
     NoEndpoint,
     NoPreview,
     LimitReached,
@@ -192,6 +196,18 @@ impl Kind {
                 "cutover; error=http_protocol_error",
                 "The application's answer is not valid HTTP.",
             ),
+            Kind::NotUpgraded => (
+                502,
+                "http_upgrade_failed",
+                "cutover; error=http_upgrade_failed",
+                "The application did not switch to the protocol that was asked for.",
+            ),
+            Kind::NoUpgrade => (
+                501,
+                "http_upgrade_failed",
+                "cutover; error=http_upgrade_failed",
+                "The application can't be asked for this protocol.",
+            ),
             Kind::NoEndpoint => (
                 503,
                 "destination_unavailable",
@@ -299,7 +315,7 @@ impl Kind {
             // INTERNAL
             Kind::BadRequest | Kind::BadAnswer => "13",
             // UNIMPLEMENTED
-            Kind::NoRoute => "12",
+            Kind::NoRoute | Kind::NotUpgraded | Kind::NoUpgrade => "12",
             // RESOURCE_EXHAUSTED
             Kind::BodyTooLarge | Kind::LimitReached | Kind::HoldFull | Kind::Exhausted(_) => "8",
             // DEADLINE_EXCEEDED
@@ -340,6 +356,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
         413 => "Content Too Large",
         414 => "URI Too Long",
         431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
@@ -352,7 +369,7 @@ pub(crate) fn refusal(refused: Refused) -> (u16, String) {
     match refused {
         Refused::Malformed(detail) => (400, refusal_as(400, detail)),
         Refused::TargetTooLong => (414, refusal_as(414, "The request target is too long.")),
-        Refused::TooLarge => (431, refusal_as(431, "The request head is too large.")),
+        Refused::TooLarge | Refused::TooManyFields => (431, refusal_as(431, "The request head is too large.")),
         Refused::NoMemory => (503, refusal_as(503, Kind::Exhausted(Resource::Memory).row().3)),
     }
 }

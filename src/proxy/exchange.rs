@@ -37,6 +37,8 @@ pub(crate) struct Exchange {
     admitted: Option<Admitted>,
     /// It is for the color that does not serve; what its answer has to say then.
     pub(crate) preview: Option<Arc<Mark>>,
+    /// The request and its answer get a `Via` field.
+    pub(crate) via: bool,
     counted: InFlightKind,
     status: u16,
     first_byte: Option<Duration>,
@@ -80,6 +82,7 @@ impl Exchange {
             asker: None,
             admitted: None,
             preview: None,
+            via: true,
             counted: InFlightKind::Request,
             status: 0,
             first_byte: None,
@@ -299,6 +302,8 @@ impl Exchange {
             pool.succeeded(index, now);
         } else if pool.failed(index, now, worker.draw()) {
             let endpoint = &pool.endpoints[index].name;
+            // Nothing is known of the connections to it any more.
+            worker.connections.close(&[pool.endpoints[index].id]);
             tracing::warn!(color = %pool.color, upstream = %pool.upstream, %endpoint, "An endpoint failed too often and is left out for a while.");
         }
     }

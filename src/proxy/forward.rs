@@ -8,6 +8,7 @@ use std::task::{Poll, ready};
 
 use crate::proxy::answer::{self, After, Asked};
 use crate::proxy::attempt::send;
+use crate::proxy::bad_answer;
 use crate::proxy::blame::HELD_UP;
 use crate::proxy::client::ClientConnection;
 use crate::proxy::error::{Kind, ProxyError};
@@ -24,7 +25,7 @@ use crate::proxy::tunnel::tunnel;
 use crate::proxy::upgrade;
 use crate::proxy::upload::Upload;
 use crate::telemetry::meter::InFlightKind;
-use crate::wire::body::Framing;
+use crate::wire::body::{Ambiguous, Framing};
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::side::{Copied, CopyError, Side, poll_copy};
 
@@ -97,18 +98,22 @@ async fn serve(
     let mut upstream = send(exchange, side, &mut upload, answer).await?;
     let framing = match upstream.side.is_bodiless() {
         true => Framing::None,
-        false => Framing::of_answer(answer, asked.to_head).map_err(|_| Kind::BadAnswer)?,
+        false => Framing::of_answer(answer, asked.to_head).map_err(|Ambiguous(rule)| {
+            bad_answer::ambiguous(exchange, rule, answer);
+            Kind::BadAnswer
+        })?,
     };
     if headers::lists_too_many(answer) {
+        bad_answer::tell(exchange, "Connection has more members than a message needs.", b"");
         return Err(Kind::BadAnswer.into());
     }
-    let switching = upgrade::is_granted(answer, &exchange.head);
-    if answer.status == 101 && !(switching && upgrade) {
-        return Err(Kind::BadAnswer.into());
-    }
+    let switching = upgrade::is_granted(answer, &exchange.head, upgrade)
+        .inspect_err(|_| bad_answer::not_asked_for(exchange, answer))?;
     let ends_with_body = framing == Framing::UntilEnd && answer.version != Version::Http2;
     let upstream_goes_on = headers::keeps_alive(answer) && !ends_with_body;
-    headers::to_client(answer, switching);
+    // A 426 says what to upgrade to (RFC 9110, 15.5.22); HTTP/2 has no such field.
+    let tells_upgrade = switching || (answer.status == 426 && asked.version != Version::Http2);
+    headers::to_client(answer, tells_upgrade, exchange.via);
     if matches!(answer.status, 100..=199 | 204) {
         answer.remove(Name::ContentLength);
     }
@@ -122,6 +127,8 @@ async fn serve(
     if switching {
         let websocket = upgrade::is_websocket(answer, &exchange.head);
         upgrade::answer(answer, &exchange.head, asked.version);
+        // In a box, as the tunnel: few requests need it.
+        Box::pin(upload.finish(exchange, side, &mut upstream.side)).await?;
         side.begin_answer(answer, if asked.version == Version::Http2 { Framing::UntilEnd } else { Framing::None });
         // In boxes, this one and the next, so that a connection that waits has no room for them.
         let whole = Box::pin(tunnel(exchange, side, &mut upstream.side, websocket)).await;
@@ -182,6 +189,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
     let (admission, max_body, trusted, asker) = worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
         client.limits(edge.idle_timeout, edge.header_timeout);
+        exchange.via = edge.via;
         let trusted = !edge.trusted_proxies.is_empty()
             && headers::is_trusted(client.peer.ip().to_canonical(), &edge.trusted_proxies);
         let address = || {
@@ -244,23 +252,20 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
         trusted,
         port: worker.port(client.listener),
         scheme: if client.listener.is_tls() { "https" } else { "http" },
+        via: exchange.via,
     };
     head.remove(Name::XClientCertSubject);
     head.remove_look_alikes(&headers::VOUCHED);
     if let Some(subject) = &client.subject {
         head.push_known(Name::XClientCertSubject, subject.as_bytes());
     }
-    let mut upgrade = headers::to_endpoint(head, &from);
-    if upgrade && framing != Framing::None {
-        // Whoever granted it could not be followed: the body would have to be over first. So nobody is asked.
-        head.remove(Name::Upgrade);
-        head.remove(Name::Connection);
-        upgrade = false;
+    let upgrade = headers::to_endpoint(head, &from);
+    if head.extended_connect && !upgrade {
+        // HTTP/2 inside of the tunnel would be requests that nobody here sees.
+        return Err(Kind::NoUpgrade.into());
     }
-    if upgrade {
-        let http2 = exchange.admission().pool.rules().http2;
-        upgrade::ask(&mut exchange.head, http2);
-    }
+    let http2 = exchange.admission().pool.rules().http2;
+    let upgrade = upgrade && upgrade::ask(&mut exchange.head, http2, framing != Framing::None);
     let head = &mut exchange.head;
     if framing == Framing::Chunked {
         head.push_known(Name::TransferEncoding, b"chunked");

@@ -18,6 +18,8 @@ pub(crate) struct From<'a> {
     pub(crate) port: &'a str,
     /// `http` or `https`
     pub(crate) scheme: &'a str,
+    /// A `Via` field is added.
+    pub(crate) via: bool,
 }
 
 /// What an endpoint may rely on, because this hop says it or has it from a trusted proxy.
@@ -133,7 +135,9 @@ pub(crate) fn to_endpoint(head: &mut Head, from: &From<'_>) -> bool {
         head.push_known(Name::Host, b"");
     }
     one_length(head);
-    head.push_known(Name::Via, via(head.version));
+    if from.via {
+        head.push_known(Name::Via, via(head.version));
+    }
     upgrade.is_some()
 }
 
@@ -158,15 +162,18 @@ fn names_h2c(protocols: &[u8]) -> bool {
     protocols.split(|byte| *byte == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(b"h2c"))
 }
 
-/// Makes the endpoint's fields into those for the client; for a 101, `Upgrade` stays.
-pub(crate) fn to_client(head: &mut Head, switching: bool) {
-    let upgrade = remove_hop_by_hop(head);
-    if let Some(protocol) = upgrade.filter(|_| switching) {
-        head.push_known(Name::Upgrade, &protocol);
+/// Makes the endpoint's fields into those for the client. `upgrade`: what the endpoint says of upgrades is for the client.
+pub(crate) fn to_client(head: &mut Head, upgrade: bool, says_via: bool) {
+    let protocols = if upgrade { listed(head, Name::Upgrade) } else { None };
+    remove_hop_by_hop(head);
+    if let Some(protocols) = protocols {
+        head.push_known(Name::Upgrade, &protocols);
         head.push_known(Name::Connection, b"upgrade");
     }
     one_length(head);
-    head.push_known(Name::Via, via(head.version));
+    if says_via {
+        head.push_known(Name::Via, via(head.version));
+    }
 }
 
 /// Removes what is meant for this hop only: what `Connection` lists, and the fields that are so by definition.
@@ -179,9 +186,14 @@ pub(crate) fn remove_hop_by_hop(head: &mut Head) -> Option<Vec<u8>> {
     if !head.has(Name::Upgrade) {
         return None;
     }
-    let protocol = head.get(Name::Upgrade).map(<[u8]>::to_vec);
+    let protocols = listed(head, Name::Upgrade);
     head.remove(Name::Upgrade);
-    protocol.filter(|_| upgrades)
+    protocols.filter(|_| upgrades)
+}
+
+/// All values of a list as one (RFC 9110, 5.3).
+fn listed(head: &Head, name: Name) -> Option<Vec<u8>> {
+    head.has(name).then(|| head.all(name).collect::<Vec<_>>().join(&b", "[..]))
 }
 
 /// Removes `Connection` and the fields that it lists; whether it lists `upgrade`.

@@ -22,6 +22,7 @@ use crate::proxy::pool::name::Resolution;
 use crate::sys::ports::Ports;
 use crate::telemetry::meter::Count;
 use crate::tls::ClientTls;
+use crate::wire::parse::AnswerLimits;
 
 /// The endpoints of one color of one upstream. Shared by all snapshots in which it did not change.
 #[derive(Debug)]
@@ -50,12 +51,27 @@ pub struct Rules {
     pub http2: bool,
     /// `None`: plain. Compared by identity: another one is another trust.
     pub tls: Option<Arc<ClientTls>>,
+    /// Over HTTP/2, a connection that was silent for so long is asked whether it is there, and has so long to answer.
+    pub ping_timeout: Duration,
+    /// Fields of an answer at most.
+    pub max_response_headers: usize,
+    /// Bytes of an answer's head at most.
+    pub max_response_header_bytes: usize,
 }
 
 /// Least requests, nothing is ejected, no slow start; plain HTTP/1.1.
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { balance: Balance::LeastRequests, eject: None, slow_start: Duration::ZERO, http2: false, tls: None }
+        Rules {
+            balance: Balance::LeastRequests,
+            eject: None,
+            slow_start: Duration::ZERO,
+            http2: false,
+            tls: None,
+            ping_timeout: Duration::from_secs(5),
+            max_response_headers: AnswerLimits::DEFAULT.fields,
+            max_response_header_bytes: AnswerLimits::DEFAULT.bytes,
+        }
     }
 }
 
@@ -67,7 +83,15 @@ impl Rules {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             _ => false,
         };
-        same_tls && self.http2 == other.http2
+        same_tls
+            && self.http2 == other.http2
+            && self.ping_timeout == other.ping_timeout
+            && self.limits() == other.limits()
+    }
+
+    /// What the head of an answer may be.
+    pub(crate) fn limits(&self) -> AnswerLimits {
+        AnswerLimits { fields: self.max_response_headers, bytes: self.max_response_header_bytes }
     }
 }
 
@@ -220,6 +244,11 @@ impl Endpoint {
             self.came_up.store(now, Ordering::Relaxed);
         }
         self.health.store(health as u8, Ordering::Relaxed);
+    }
+
+    /// Changes with each ejection: connections that were made before one are not used after it.
+    pub(crate) fn ejection(&self) -> u64 {
+        self.ejection.number()
     }
 
     /// Until when it is left out of the choice because it failed too often; `None`: it is not.

@@ -28,12 +28,14 @@ impl Kind {
             Kind::Exhausted(Resource::Descriptors) => Some(Refusal::Descriptors),
             Kind::Exhausted(Resource::Ports) => Some(Refusal::Ports),
             Kind::Exhausted(Resource::Memory) => Some(Refusal::Memory),
+            Kind::NoUpgrade => Some(Refusal::NotImplemented),
             Kind::Refused
             | Kind::NotTrusted
             | Kind::NameUnknown
             | Kind::ConnectTimeout
             | Kind::UpstreamClosed
             | Kind::BadAnswer
+            | Kind::NotUpgraded
             | Kind::ResponseTimeout
             | Kind::BodyTimeout
             | Kind::DrainTimeout

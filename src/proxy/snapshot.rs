@@ -82,6 +82,8 @@ pub(crate) struct Edge {
     pub(crate) https_redirect: Option<u16>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) retry: RetryConfig,
+    /// Requests and responses get a `Via` field.
+    pub(crate) via: bool,
 }
 
 /// What a worker needs to serve a request on one color of one upstream. A request keeps it to its last byte, and with it
@@ -360,6 +362,9 @@ impl Compiler {
                     slow_start: policy.slow_start,
                     http2: policy.protocol == UpstreamProtocol::Http2,
                     tls: self.trust.upstream(name),
+                    ping_timeout: policy.ping_timeout,
+                    max_response_headers: policy.max_response_headers,
+                    max_response_header_bytes: policy.max_response_header_bytes,
                 };
                 Some(self.pool(color, name, addresses, rules))
             };
@@ -550,6 +555,7 @@ fn edge(config: &Config) -> Edge {
         https_redirect: listen.https_redirect.map(|redirect| redirect.port),
         handshake_timeout: config.tls.as_ref().map_or(Duration::ZERO, |tls| tls.handshake_timeout),
         retry: config.retry,
+        via: config.headers.via,
     }
 }
 

@@ -30,6 +30,7 @@ use crate::sys::ports::Port;
 use crate::wire::http1::Wire;
 use crate::wire::http2::Stream;
 use crate::wire::keepalive;
+use crate::wire::pulse::{self, Heard, Pulse, drive};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
@@ -53,6 +54,8 @@ const SEND_BUFFER: usize = 128 << 10;
 pub(crate) struct UpstreamConnection {
     pub(crate) side: Side,
     endpoint: u64,
+    /// The endpoint's last ejection when the connection was made.
+    ejection: u64,
     /// It has carried a request before; so that it breaks may only mean that the endpoint closed an idle connection.
     pub(crate) reused: bool,
     keep_until: Instant,
@@ -98,9 +101,10 @@ impl Drop for Share {
 struct Shared {
     sender: SendRequest<Bytes>,
     scheme: &'static str,
-    open: Rc<Cell<bool>>,
+    pulse: Arc<Pulse>,
     /// Under way on it.
     requests: Rc<Cell<usize>>,
+    ejection: u64,
     keep_until: Instant,
 }
 
@@ -109,7 +113,7 @@ impl Shared {
     /// request needs another connection.
     fn takes_requests(&mut self) -> bool {
         let ready = self.sender.poll_ready(&mut Context::from_waker(Waker::noop()));
-        self.open.get() && !matches!(ready, Poll::Ready(Err(_)))
+        !self.pulse.is_over() && !matches!(ready, Poll::Ready(Err(_)))
     }
 }
 
@@ -135,7 +139,7 @@ impl UpstreamConnection {
 impl Connections {
     /// Takes a connection to this endpoint that is there already.
     pub(crate) fn take(&self, endpoint: &Endpoint, rules: &Rules) -> Option<UpstreamConnection> {
-        if rules.http2 { self.take_shared(endpoint) } else { self.take_free(endpoint) }
+        if rules.http2 { self.take_shared(endpoint, rules) } else { self.take_free(endpoint) }
     }
 
     fn take_free(&self, endpoint: &Endpoint) -> Option<UpstreamConnection> {
@@ -143,21 +147,24 @@ impl Connections {
         let free = all.get_mut(&endpoint.id)?;
         loop {
             let mut connection = free.pop()?;
-            if connection.is_free() {
+            if connection.ejection == endpoint.ejection() && connection.is_free() {
                 return Some(connection);
             }
         }
     }
 
-    fn take_shared(&self, endpoint: &Endpoint) -> Option<UpstreamConnection> {
+    fn take_shared(&self, endpoint: &Endpoint, rules: &Rules) -> Option<UpstreamConnection> {
         let mut all = self.shared.borrow_mut();
         let shared = all.get_mut(&endpoint.id)?;
-        shared.retain_mut(Shared::takes_requests);
+        shared.retain_mut(|shared| shared.ejection == endpoint.ejection() && shared.takes_requests());
         let has_room = |shared: &&Shared| shared.requests.get() < shared.sender.current_max_send_streams();
         let connection = shared.iter().find(has_room)?;
+        let pulse = Some(Arc::clone(&connection.pulse));
+        let stream = Stream::free(connection.sender.clone(), connection.scheme, pulse, rules.limits());
         Some(UpstreamConnection {
-            side: Side::Http2(Box::new(Stream::free(connection.sender.clone(), connection.scheme))),
+            side: Side::Http2(Box::new(stream)),
             endpoint: endpoint.id,
+            ejection: connection.ejection,
             reused: true,
             keep_until: connection.keep_until,
             _share: Some(Share::new(&connection.requests)),
@@ -193,12 +200,14 @@ impl Connections {
     }
 
     async fn open(&self, endpoint: &Endpoint, rules: &Rules) -> io::Result<UpstreamConnection> {
+        let ejection = endpoint.ejection();
         if !rules.http2 {
             let room = self.make_room(endpoint)?;
             let socket = connect(endpoint, rules).await?;
             return Ok(UpstreamConnection {
                 side: Side::Http1(Box::new(Wire::new(socket))),
                 endpoint: endpoint.id,
+                ejection,
                 reused: false,
                 keep_until: Instant::now(),
                 _share: None,
@@ -207,24 +216,24 @@ impl Connections {
         }
         let making = Rc::clone(self.making.borrow_mut().entry(endpoint.id).or_default());
         let _alone = making.lock().await;
-        if let Some(connection) = self.take_shared(endpoint) {
+        if let Some(connection) = self.take_shared(endpoint, rules) {
             return Ok(connection);
         }
         let room = self.make_room(endpoint)?;
         let socket = connect(endpoint, rules).await?;
-        let (sender, connection) = handshake(socket).await?;
-        let open = Rc::new(Cell::new(true));
-        let is_open = Rc::clone(&open);
+        let pulse = Pulse::new(rules.ping_timeout);
+        let (sender, connection) = handshake(socket, &pulse, rules).await?;
+        let requests = Rc::new(Cell::new(0));
+        let (driven, busy, name) = (Arc::clone(&pulse), Rc::clone(&requests), endpoint.name.clone());
         tokio::task::spawn_local(async move {
-            // Why it ended, its streams know.
-            let _ = connection.await;
-            is_open.set(false);
+            if drive(connection, &driven, || busy.get() > 0).await {
+                tracing::warn!(endpoint = %name, "HTTP/2 connection to an endpoint is dead");
+            }
             drop(room);
         });
-        let shared =
-            Shared { sender, scheme: scheme(rules), open, requests: Rc::default(), keep_until: Instant::now() };
+        let shared = Shared { sender, scheme: scheme(rules), pulse, requests, ejection, keep_until: Instant::now() };
         self.shared.borrow_mut().entry(endpoint.id).or_default().push(shared);
-        let mut connection = self.take_shared(endpoint).ok_or(io::ErrorKind::ConnectionReset)?;
+        let mut connection = self.take_shared(endpoint, rules).ok_or(io::ErrorKind::ConnectionReset)?;
         connection.reused = false;
         Ok(connection)
     }
@@ -282,7 +291,7 @@ impl Connections {
             !free.is_empty()
         });
         self.shared.borrow_mut().retain(|_, shared| {
-            shared.retain(|shared| shared.open.get() && (shared.keep_until > now || shared.requests.get() > 0));
+            shared.retain(|shared| !shared.pulse.is_over() && (shared.keep_until > now || shared.requests.get() > 0));
             !shared.is_empty()
         });
         self.making.borrow_mut().retain(|_, making| Rc::strong_count(making) > 1);
@@ -334,16 +343,22 @@ pub(crate) fn warm(worker: &Rc<Worker>, pairs: &[(Arc<Pool>, Arc<Pool>)]) {
     }
 }
 
-type Http2Connection = h2::client::Connection<Socket, Bytes>;
-
-async fn handshake(socket: Socket) -> io::Result<(SendRequest<Bytes>, Http2Connection)> {
+async fn handshake(
+    socket: Socket,
+    pulse: &Arc<Pulse>,
+    rules: &Rules,
+) -> io::Result<(SendRequest<Bytes>, pulse::Connection)> {
+    let limits = rules.limits();
+    // As RFC 9113 counts them (6.5.2), with room for what is then refused by name.
+    let most = u32::try_from(2 * (limits.bytes + 32 * limits.fields)).unwrap_or(u32::MAX);
     let mut handshake = h2::client::Builder::new();
     handshake
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
+        .max_header_list_size(most)
         .enable_push(false);
-    handshake.handshake(socket).await.map_err(io::Error::other)
+    handshake.handshake(Heard::new(socket, pulse)).await.map_err(io::Error::other)
 }
 
 /// A connection for one request, and what has to be polled with it.
@@ -351,8 +366,8 @@ pub(crate) async fn http2(
     socket: Socket,
     rules: &Rules,
 ) -> io::Result<(Stream, impl Future<Output = Result<(), h2::Error>>)> {
-    let (sender, connection) = handshake(socket).await?;
-    Ok((Stream::free(sender, scheme(rules)), connection))
+    let (sender, connection) = handshake(socket, &Pulse::new(rules.ping_timeout), rules).await?;
+    Ok((Stream::free(sender, scheme(rules), None, rules.limits()), connection))
 }
 
 fn scheme(rules: &Rules) -> &'static str {

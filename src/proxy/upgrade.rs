@@ -7,25 +7,50 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::proxy::error::Kind;
 use crate::wire::head::{Head, Name, Version};
 
-/// Completes the request for an upgrade, for an endpoint that speaks HTTP/2 or not.
-pub(super) fn ask(head: &mut Head, http2: bool) {
-    if !names_websocket(head) {
-        return;
-    }
+/// Completes the request for an upgrade, for an endpoint that speaks HTTP/2 or not. Whether the endpoint is asked for one:
+/// HTTP/2 has only WebSockets, and those have no body; any other upgrade is left out, as a server may do (RFC 9110, 7.8).
+pub(super) fn ask(head: &mut Head, http2: bool, has_body: bool) -> bool {
     if head.extended_connect {
-        head.set(Name::SecWebSocketKey, STANDARD.encode(fastrand::u128(..).to_be_bytes()).as_bytes());
+        if !http2 && names_websocket(head) {
+            head.set(Name::SecWebSocketKey, STANDARD.encode(fastrand::u128(..).to_be_bytes()).as_bytes());
+        }
+        return true;
     }
-    head.extended_connect |= http2;
+    if http2 && (has_body || !names_websocket(head)) {
+        head.remove(Name::Upgrade);
+        head.remove(Name::Connection);
+        return false;
+    }
+    head.extended_connect = http2;
+    true
 }
 
-/// Whether this answer begins a tunnel.
-pub(super) fn is_granted(answer: &Head, asked: &Head) -> bool {
-    match answer.version {
-        Version::Http10 | Version::Http11 => answer.status == 101,
-        Version::Http2 => asked.extended_connect && (200..300).contains(&answer.status),
+/// Whether this answer begins a tunnel. `upgrade`: one was asked for.
+pub(super) fn is_granted(answer: &Head, asked: &Head, upgrade: bool) -> Result<bool, Kind> {
+    let http2 = answer.version == Version::Http2;
+    match answer.status {
+        101 if !http2 && upgrade && names_one_of(answer, asked) => Ok(true),
+        // Nobody asked for it, or for something else.
+        101 => Err(Kind::BadAnswer),
+        200..=299 if http2 => Ok(asked.extended_connect),
+        // The client would take it for an open tunnel (RFC 8441, 5). The endpoint did nothing wrong: it may ignore an upgrade.
+        200..=299 if asked.extended_connect => Err(Kind::NotUpgraded),
+        _ => Ok(false),
     }
+}
+
+/// Whether the answer names a protocol, and only such ones as the request offers.
+fn names_one_of(answer: &Head, asked: &Head) -> bool {
+    let mut named = protocols(answer).peekable();
+    named.peek().is_some() && named.all(|named| protocols(asked).any(|offered| offered.eq_ignore_ascii_case(named)))
+}
+
+fn protocols(head: &Head) -> impl Iterator<Item = &[u8]> {
+    let members = head.all(Name::Upgrade).flat_map(|value| value.split(|byte| *byte == b','));
+    members.map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
 }
 
 /// Whether the tunnel that this answer begins is a WebSocket. To be asked before [`answer`] makes it another one.
@@ -71,6 +96,25 @@ fn accept(key: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_protocol_that_was_asked_for_is_granted() {
+        let head = |status: u16, upgrade: &[&str]| {
+            let mut head = Head::default();
+            head.set_status_line(status, b"");
+            upgrade.iter().for_each(|value| head.push_known(Name::Upgrade, value.as_bytes()));
+            head
+        };
+        let asked = head(0, &["tcp, shout", "whisper/2"]);
+        for good in [&["TCP"][..], &["whisper/2"], &["shout", "tcp"], &["tcp, whisper/2"]] {
+            assert_eq!(is_granted(&head(101, good), &asked, true), Ok(true), "{good:?}");
+            assert_eq!(is_granted(&head(101, good), &asked, false), Err(Kind::BadAnswer), "{good:?}");
+        }
+        for bad in [&[][..], &[""], &["whisper"], &["tcp, other"]] {
+            assert_eq!(is_granted(&head(101, bad), &asked, true), Err(Kind::BadAnswer), "{bad:?}");
+        }
+        assert_eq!(is_granted(&head(200, &[]), &asked, true), Ok(false));
+    }
 
     #[test]
     fn a_key_is_answered_as_in_the_rfc() {

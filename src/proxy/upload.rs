@@ -1,5 +1,6 @@
 //! The request's body on its way to the endpoint.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 use crate::proxy::blame::LATE;
-use crate::proxy::error::Kind;
+use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
 use crate::wire::body::Framing;
 use crate::wire::head::Head;
@@ -145,6 +146,23 @@ impl Upload {
                 Poll::Pending
             }
         }
+    }
+
+    /// Sends the rest: an endpoint that switches protocols does so behind the request (RFC 9110, 7.8).
+    pub(crate) async fn finish(
+        &mut self,
+        exchange: &mut Exchange,
+        side: &mut Side,
+        upstream: &mut Side,
+    ) -> Result<(), ProxyError> {
+        poll_fn(|cx| {
+            if let Some(error) = exchange.fired() {
+                return Poll::Ready(Err(error));
+            }
+            self.poll(cx, exchange, side, upstream).map_err(ProxyError::from)
+        })
+        .await?;
+        if self.is_whole() { Ok(()) } else { Err(Kind::UpstreamClosed.into()) }
     }
 
     /// Waits until the endpoint wants the body, the client sends it anyway, or it has taken too long. Behind the head of the

@@ -45,6 +45,8 @@ pub(crate) struct Worker {
     pub(crate) shield: RefCell<Shield>,
     /// Lines of the process log about refused connections.
     pub(crate) refusals_logged: LogRate,
+    /// Lines about answers that were refused.
+    pub(crate) bad_answers: LogRate,
     /// Connections have ended or gone idle since memory was last given back.
     pub(crate) freed: Cell<bool>,
     now: Cell<Instant>,
@@ -65,6 +67,7 @@ impl Worker {
             known: RefCell::default(),
             shield: RefCell::default(),
             refusals_logged: LogRate::default(),
+            bad_answers: LogRate::default(),
             freed: Cell::new(false),
             now: Cell::new(Instant::now()),
         }

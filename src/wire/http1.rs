@@ -13,7 +13,7 @@ use crate::sys::buffered;
 use crate::wire::body::{Decoder, Encoder, Framing, Malformed, Step, is_trailer, write_chunk_size};
 use crate::wire::buffer::{Input, Output, TINY};
 use crate::wire::head::Head;
-use crate::wire::parse::{self, Refused};
+use crate::wire::parse::{self, AnswerLimits, Refused};
 use crate::wire::socket::{Rewound, Socket};
 
 /// A piece up to this is copied behind what waits to be written; a larger one is written from where it is.
@@ -175,9 +175,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         &mut self,
         cx: &mut Context<'_>,
         head: &mut Head,
-        max: usize,
+        limits: AnswerLimits,
     ) -> Poll<Result<bool, HeadError>> {
-        self.poll_head(cx, head, max, false, parse::answer)
+        self.poll_head(cx, head, limits.bytes, false, |input, head| parse::answer_within(input, head, limits.fields))
+    }
+
+    /// The line for which an answer's head was refused.
+    pub(crate) fn refused_line(&self) -> &[u8] {
+        parse::refused_line(self.input.bytes())
     }
 
     /// `bounded`: a large head is refused while the process holds as many bytes as it may.

@@ -3,6 +3,7 @@
 //! [`server`](crate::wire::server).
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -16,11 +17,17 @@ use http::{HeaderMap, Method, Request, Uri};
 use crate::wire::body::{Encoder, Framing, is_trailer};
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::{BodyError, HeadError, Piece};
-use crate::wire::parse::Refused;
+use crate::wire::parse::{AnswerLimits, Refused};
+use crate::wire::pulse::Pulse;
 
-/// A request that HTTP/2 has no way to say.
+/// Why a request is not sent: no other connection would take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unwritable;
+pub(crate) enum Unsent {
+    /// HTTP/2 has no way to say it.
+    Unwritable,
+    /// The endpoint does not offer extended CONNECT (RFC 8441, 3).
+    NoTunnel,
+}
 
 /// Where a stream stands.
 enum Role {
@@ -46,12 +53,17 @@ pub(crate) struct Stream {
     /// All of the body came, and its trailers.
     read: bool,
     trailers: Head,
+    /// Of the connection; `None`: it is for one request.
+    pulse: Option<Arc<Pulse>>,
+    limits: AnswerLimits,
 }
 
 impl Stream {
-    fn new(role: Role) -> Stream {
+    fn new(role: Role, pulse: Option<Arc<Pulse>>, limits: AnswerLimits) -> Stream {
         Stream {
             role,
+            pulse,
+            limits,
             send: None,
             encoder: Encoder::Over,
             recv: None,
@@ -63,8 +75,13 @@ impl Stream {
     }
 
     /// A request that is to be made on this connection.
-    pub(crate) fn free(sender: SendRequest<Bytes>, scheme: &'static str) -> Stream {
-        Stream::new(Role::Free(sender, scheme))
+    pub(crate) fn free(
+        sender: SendRequest<Bytes>,
+        scheme: &'static str,
+        pulse: Option<Arc<Pulse>>,
+        limits: AnswerLimits,
+    ) -> Stream {
+        Stream::new(Role::Free(sender, scheme), pulse, limits)
     }
 
     fn receive(&mut self, body: RecvStream) {
@@ -86,18 +103,28 @@ impl Stream {
         !matches!(self.role, Role::Untouched | Role::Free(..))
     }
 
-    /// Waits until the connection takes a request. False: it takes none any more.
-    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Waits until the connection takes a request, a tunnel's where `tunnel` says so. False: it takes none any more.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>, tunnel: bool) -> Poll<bool> {
         match &mut self.role {
-            Role::Free(sender, _) => sender.poll_ready(cx).map(|ready| ready.is_ok()),
+            Role::Free(sender, _) => {
+                if let Some(pulse) = &self.pulse
+                    && !ready!(pulse.poll_fresh(cx, tunnel))
+                {
+                    return Poll::Ready(false);
+                }
+                sender.poll_ready(cx).map(|ready| ready.is_ok())
+            }
             Role::Asking(_) | Role::Untouched | Role::Open => Poll::Ready(true),
         }
     }
 
     /// Begins a request. An error is the proxy's or the client's, and no other endpoint could be asked either.
-    pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) -> Result<(), Unwritable> {
+    pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) -> Result<(), Unsent> {
         let Role::Free(sender, scheme) = &mut self.role else { return Ok(()) };
-        let request = to_request(head, scheme).ok_or(Unwritable)?;
+        if head.extended_connect && !sender.is_extended_connect_protocol_enabled() {
+            return Err(Unsent::NoTunnel);
+        }
+        let request = to_request(head, scheme).ok_or(Unsent::Unwritable)?;
         let extended = request.method() == Method::CONNECT;
         match sender.send_request(request, framing == Framing::None && !extended) {
             Ok((answer, send)) => {
@@ -118,7 +145,7 @@ impl Stream {
         if let Poll::Ready(Some(Ok(interim))) = answer.poll_informational(cx) {
             head.set_status_line(interim.status().as_u16(), b"");
             fields(interim.headers(), head);
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(self.limits.check(head).map(|()| true).map_err(HeadError::Refused));
         }
         match ready!(std::pin::Pin::new(answer).poll(cx)) {
             Ok(response) => {
@@ -126,6 +153,10 @@ impl Stream {
                 let reason = parts.status.canonical_reason().unwrap_or_default();
                 head.set_status_line(parts.status.as_u16(), reason.as_bytes());
                 fields(&parts.headers, head);
+                if let Some(pulse) = &self.pulse {
+                    pulse.answered();
+                }
+                self.limits.check(head).map_err(HeadError::Refused)?;
                 if let Ok(Framing::Length(length)) = Framing::of_answer(head, false) {
                     self.missing = length;
                 }
@@ -141,7 +172,9 @@ impl Stream {
                     self.role = Role::Untouched;
                 }
                 Poll::Ready(Err(if ours {
-                    HeadError::Refused(Refused::Malformed("The answer is not valid HTTP/2."))
+                    HeadError::Refused(Refused::Malformed(
+                        "The answer is not valid HTTP/2, or its head is far larger than max_response_header_bytes.",
+                    ))
                 } else {
                     HeadError::Io(other(error))
                 }))
@@ -162,6 +195,9 @@ impl Stream {
             let Some(recv) = &mut self.recv else { return Poll::Ready(Ok(Piece::End)) };
             match ready!(recv.poll_data(cx)) {
                 Some(Ok(data)) => {
+                    if let Some(pulse) = &self.pulse {
+                        pulse.answered();
+                    }
                     self.missing = self.missing.saturating_sub(data.len() as u64);
                     self.piece = data;
                 }

@@ -10,12 +10,37 @@ use memchr::memchr_iter;
 
 use crate::wire::head::{Builder, Head, Version};
 
-/// A head has no more fields.
+/// The head of a request has no more fields.
 const MAX_FIELDS: usize = 100;
+/// Fields of an answer for which there is room without an allocation.
+const FIELDS_AT_ONCE: usize = 256;
 /// The longest method that is registered has 17 letters.
 const MAX_METHOD: usize = 32;
 /// Nobody needs a longer target, and what keeps it in 16 bits would cut it.
 const MAX_TARGET: usize = 65_534;
+
+/// What the head of an answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AnswerLimits {
+    /// Fields.
+    pub(crate) fields: usize,
+    /// All of the head.
+    pub(crate) bytes: usize,
+}
+
+impl AnswerLimits {
+    pub(crate) const DEFAULT: AnswerLimits = AnswerLimits { fields: FIELDS_AT_ONCE, bytes: 256 << 10 };
+
+    /// Whether a head that was read in another way is within the limits.
+    pub(super) fn check(&self, head: &Head) -> Result<(), Refused> {
+        let bytes: usize = head.fields().map(|(_, name, value)| name.len() + value.len() + 4).sum();
+        match () {
+            () if head.len() > self.fields => Err(Refused::TooManyFields),
+            () if bytes > self.bytes => Err(Refused::TooLarge),
+            () => Ok(()),
+        }
+    }
+}
 
 /// Why a head is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +53,8 @@ pub(crate) enum Refused {
     TooLarge,
     /// 503: the process holds as many bytes as it may.
     NoMemory,
+    /// Of an answer.
+    TooManyFields,
 }
 
 /// Reads a request's head from the beginning of `input`: its length, or `None` while it is not complete.
@@ -56,14 +83,30 @@ pub(crate) fn request(input: &[u8], head: &mut Head) -> Result<Option<usize>, Re
     Ok(Some(length))
 }
 
-/// The same for an answer's head.
-pub(super) fn answer(input: &[u8], head: &mut Head) -> Result<Option<usize>, Refused> {
-    let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
+/// The same for an answer's head, which has at most `max` fields.
+pub(super) fn answer_within(input: &[u8], head: &mut Head, max: usize) -> Result<Option<usize>, Refused> {
+    let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS_AT_ONCE];
+    let few = max.min(FIELDS_AT_ONCE);
+    match answer_with(input, head, &mut fields[..few]) {
+        Err(Refused::TooManyFields) if max > few => {
+            let mut fields = vec![MaybeUninit::<Header<'_>>::uninit(); max];
+            answer_with(input, head, &mut fields)
+        }
+        read => read,
+    }
+}
+
+fn answer_with<'a>(
+    input: &'a [u8],
+    head: &mut Head,
+    fields: &mut [MaybeUninit<Header<'a>>],
+) -> Result<Option<usize>, Refused> {
     let mut parsed = httparse::Response::new(&mut []);
     let config = ParserConfig::default();
-    let length = match config.parse_response_with_uninit_headers(&mut parsed, input, &mut fields) {
+    let length = match config.parse_response_with_uninit_headers(&mut parsed, input, fields) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Ok(None),
+        Err(Error::TooManyHeaders) => return Err(Refused::TooManyFields),
         Err(error) => return Err(refused(error)),
     };
     let raw = lines_end_well(&input[..length])?;
@@ -113,6 +156,26 @@ pub(super) fn has_empty_line(bytes: &[u8], looked: usize) -> bool {
         let rest = &bytes[from + end + 1..];
         rest.starts_with(b"\n") || rest.starts_with(b"\r\n")
     })
+}
+
+/// The line of an answer's head for which it was refused: the first that would be refused on its own, else the first.
+#[cold]
+pub(super) fn refused_line(input: &[u8]) -> &[u8] {
+    let mut lines = input.split_inclusive(|byte| *byte == b'\n').take(1 << 10);
+    let first = lines.next().unwrap_or_default();
+    let is_bad = |line: &[u8], alone: &dyn Fn(&[u8]) -> bool| {
+        lines_end_well(line).is_err() || (line.ends_with(b"\r\n") && !alone(&[line, b"\r\n"].concat()))
+    };
+    let is_status = |line: &[u8]| {
+        let mut none = [];
+        let mut answer = httparse::Response::new(&mut none);
+        answer.parse(line).is_ok() && answer.code.is_some_and(|code| code >= 100)
+    };
+    let is_field = |line: &[u8]| httparse::parse_headers(line, &mut [EMPTY_HEADER]).is_ok();
+    if is_bad(first, &is_status) {
+        return first;
+    }
+    lines.take_while(|line| *line != b"\r\n").find(|line| is_bad(line, &is_field)).unwrap_or(first)
 }
 
 /// Every line has to end in CR LF.

@@ -7,8 +7,9 @@ use crate::wire::body::Framing;
 use crate::wire::buffer;
 use crate::wire::head::Head;
 use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
-use crate::wire::http2::{Stream, Unwritable};
+use crate::wire::http2::{Stream, Unsent};
 use crate::wire::keepalive;
+use crate::wire::parse::AnswerLimits;
 use crate::wire::server::STREAM_WINDOW;
 use crate::wire::server::stream::ServerStream;
 use crate::wire::socket::Socket;
@@ -16,8 +17,6 @@ use crate::wire::splice::{self, Pipe};
 
 /// Read at once of a response, though the client takes no more of it now: the rest of a head, or the end of a body.
 const LEAST: usize = 4 << 10;
-/// The head of an answer is no longer.
-pub(crate) const MAX_ANSWER_HEAD: usize = 256 << 10;
 
 /// The client's or the endpoint's end.
 #[derive(Debug)]
@@ -52,7 +51,7 @@ pub(crate) struct Copied {
 
 impl Side {
     /// Begins a request: its head goes out with what follows.
-    pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) -> Result<(), Unwritable> {
+    pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) -> Result<(), Unsent> {
         match self {
             Side::Http1(wire) => wire.begin_request(head, framing),
             Side::Http2(stream) => return stream.begin_request(head, framing),
@@ -62,11 +61,11 @@ impl Side {
         Ok(())
     }
 
-    /// Waits until a request can be made. False: none can any more.
-    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Waits until a request can be made, a tunnel's where `tunnel` says so. False: none can any more.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>, tunnel: bool) -> Poll<bool> {
         match self {
             Side::Http1(_) | Side::Served(_) => Poll::Ready(true),
-            Side::Http2(stream) => stream.poll_ready(cx),
+            Side::Http2(stream) => stream.poll_ready(cx, tunnel),
         }
     }
 
@@ -80,11 +79,25 @@ impl Side {
     }
 
     /// Reads the head of the answer. False: there is none.
-    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>, head: &mut Head) -> Poll<Result<bool, HeadError>> {
+    pub(crate) fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut Head,
+        limits: AnswerLimits,
+    ) -> Poll<Result<bool, HeadError>> {
         match self {
-            Side::Http1(wire) => wire.poll_answer(cx, head, MAX_ANSWER_HEAD),
+            Side::Http1(wire) => wire.poll_answer(cx, head, limits),
+            // It has those of its connection.
             Side::Http2(stream) => stream.poll_answer(cx, head),
             Side::Served(_) => Poll::Ready(Ok(false)),
+        }
+    }
+
+    /// What of an answer's head was refused, where that is known.
+    pub(crate) fn refused_line(&self) -> &[u8] {
+        match self {
+            Side::Http1(wire) => wire.refused_line(),
+            Side::Http2(_) | Side::Served(_) => b"",
         }
     }
 

@@ -283,20 +283,6 @@ async fn an_upgrade_to_http_2_is_not_passed_on() {
 }
 
 #[tokio::test]
-async fn an_upgrade_that_could_not_be_followed_is_not_asked_for() {
-    let (blue, green) = pair().await;
-    let proxy = Proxy::start(&blue, &green).await;
-    let mut client = proxy.connect().await;
-    for (framing, body) in [("Content-Length: 2", "ok"), ("Transfer-Encoding: chunked", "2\r\nok\r\n0\r\n\r\n")] {
-        let fields = format!("Connection: Upgrade\r\nUpgrade: shout\r\n{framing}");
-        client.send(format!("POST /echo HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}")).await;
-        assert_eq!(client.answer().await.text(), "ok");
-        let seen = blue.last_head().to_ascii_lowercase();
-        assert!(!seen.contains("upgrade"), "{seen}");
-    }
-}
-
-#[tokio::test]
 async fn fields_that_are_the_same_to_some_as_those_of_the_proxy_are_removed_and_others_left_alone() {
     let (blue, green) = pair().await;
     let mut setup = Setup::new(&blue, &green);

@@ -1,9 +1,18 @@
 //! What a request and an answer mean, whichever version of HTTP each side speaks.
 
 mod host;
+mod limits;
+mod silent;
 mod target;
+mod upgrade;
+mod via;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::application::Application;
 use crate::http2::{Endpoint, start_over_http2};
@@ -78,4 +87,58 @@ async fn assert_nobody_is_blamed(version: &str, proxy: &Proxy) {
     for line in metrics.lines().filter(|line| line.starts_with("cutover_retries_total{color=\"blue\"")) {
         assert!(line.ends_with(" 0"), "{version}: {line}");
     }
+}
+
+/// An HTTP/1.1 endpoint that answers each head with what `says` makes of it, and then sends back in upper case what comes.
+/// Probes pass.
+async fn endpoint(says: impl Fn(&str) -> String + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let says = Arc::new(says);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let says = Arc::clone(&says);
+            tokio::spawn(async move {
+                let mut read = Vec::new();
+                loop {
+                    let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") else {
+                        match stream.read_buf(&mut read).await {
+                            Ok(1..) => continue,
+                            _ => return,
+                        }
+                    };
+                    let head: Vec<u8> = read.drain(..end + 4).collect();
+                    let head = String::from_utf8(head).expect("text");
+                    let answer = match head.contains(" /healthz ") {
+                        true => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
+                        false => says(&head),
+                    };
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    if answer.starts_with("HTTP/1.1 101 ") {
+                        loop {
+                            let _ = stream.write_all(&read.to_ascii_uppercase()).await;
+                            read.clear();
+                            if !matches!(stream.read_buf(&mut read).await, Ok(1..)) {
+                                return;
+                            }
+                        }
+                    }
+                    if answer.contains("Connection: close") {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A proxy whose blue is this endpoint.
+async fn in_front_of(address: SocketAddr, policy: &str) -> Proxy {
+    let other = Application::start("green").await;
+    let mut setup = Setup::at(address, other.address);
+    setup.more = format!("[upstream.default]\n{policy}\n");
+    let proxy = setup.start().await;
+    proxy.until("it is up", all_are_up).await;
+    proxy
 }

@@ -22,6 +22,9 @@ const DEFAULTS: UpstreamConfig = UpstreamConfig {
     max_in_flight: None,
     eject: Some(DEFAULT_EJECT),
     slow_start: Duration::ZERO,
+    ping_timeout: Duration::from_secs(5),
+    max_response_headers: 256,
+    max_response_header_bytes: 256 << 10,
 };
 const DEFAULT_EJECT: Eject = Eject { consecutive: 5, base: Duration::from_secs(10) };
 
@@ -59,6 +62,9 @@ impl<'a> File<'a> {
         let protocols = [("http1", UpstreamProtocol::Http1), ("http2", UpstreamProtocol::Http2)];
         let balances = [("least-requests", Balance::LeastRequests), ("round-robin", Balance::RoundRobin)];
         let max_in_flight = policy.integer("max_in_flight", 0, 0..=10_000_000);
+        let fields = policy.integer("max_response_headers", DEFAULTS.max_response_headers as u64, 32..=10_000);
+        let bytes = DEFAULTS.max_response_header_bytes as u64;
+        let bytes = policy.size("max_response_header_bytes", bytes, 8 << 10..=1 << 20);
         let read = UpstreamConfig {
             protocol: policy.choice("protocol", &protocols),
             tls: self.upstream_tls(policy),
@@ -74,6 +80,9 @@ impl<'a> File<'a> {
             max_in_flight: (max_in_flight > 0).then_some(max_in_flight),
             eject: self.eject(policy),
             slow_start: policy.duration("slow_start", DEFAULTS.slow_start, Duration::ZERO..=HOUR),
+            ping_timeout: policy.duration("ping_timeout", DEFAULTS.ping_timeout, 100 * MS..=HOUR),
+            max_response_headers: usize::try_from(fields).unwrap_or(DEFAULTS.max_response_headers),
+            max_response_header_bytes: usize::try_from(bytes).unwrap_or(DEFAULTS.max_response_header_bytes),
         };
         policy.refuse_unknown();
         read

@@ -17,7 +17,7 @@ fn list(head: &Head) -> Vec<String> {
 }
 
 fn from(trusted: bool) -> From<'static> {
-    From { peer: "10.0.0.9", trusted, port: "8080", scheme: "http" }
+    From { peer: "10.0.0.9", trusted, port: "8080", scheme: "http", via: true }
 }
 
 /// What the endpoint gets of these fields, without those that are always added.
@@ -195,7 +195,7 @@ fn equal_lengths_become_one_in_both_directions() {
         let fields = [("content-length", length), ("x-a", "1"), ("content-length", length)];
         let (mut asked, mut answered) = (head(&fields), head(&fields));
         to_endpoint(&mut asked, &from(false));
-        to_client(&mut answered, false);
+        to_client(&mut answered, false, true);
         for head in [asked, answered] {
             assert_eq!(head.all(Name::ContentLength).collect::<Vec<_>>(), [length.as_bytes()]);
         }

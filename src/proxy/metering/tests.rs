@@ -39,6 +39,8 @@ fn what_an_endpoint_does_is_its_own_and_what_others_do_is_not() {
         Kind::BadRequest,
         Kind::RequestTimeout,
         Kind::ClientStalled,
+        Kind::NotUpgraded,
+        Kind::NoUpgrade,
         Kind::StreamIdle,
         Kind::NameUnknown,
     ] {

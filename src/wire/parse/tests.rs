@@ -3,6 +3,10 @@ use crate::wire::head::Name;
 
 type Parse = fn(&[u8], &mut Head) -> Result<Option<usize>, Refused>;
 
+fn answer(input: &[u8], head: &mut Head) -> Result<Option<usize>, Refused> {
+    answer_within(input, head, MAX_FIELDS)
+}
+
 /// What a head says, as text.
 fn said(head: &Head) -> String {
     let mut said = format!("{:?} {} ", head.version, head.status).into_bytes();
@@ -267,7 +271,16 @@ fn a_head_has_limits_and_keeps_all_that_is_within_them() {
         let mut head = Head::default();
         assert_eq!(parse(with(100).as_bytes(), &mut head), Ok(Some(with(100).len())));
         assert_eq!(head.len(), 100);
-        assert_eq!(parse(with(101).as_bytes(), &mut head), Err(Refused::TooLarge));
+        let refused = parse(with(101).as_bytes(), &mut head);
+        assert!(matches!(refused, Err(Refused::TooLarge | Refused::TooManyFields)), "{refused:?}");
+        if start.starts_with("HTTP/1.1 ") {
+            for max in [256, 1000] {
+                assert_eq!(answer_within(with(max).as_bytes(), &mut head, max), Ok(Some(with(max).len())));
+                assert_eq!(head.len(), max);
+                let more = with(max + 1);
+                assert_eq!(answer_within(more.as_bytes(), &mut head, max), Err(Refused::TooManyFields));
+            }
+        }
     }
     let method = |length: usize| format!("{} / HTTP/1.1\r\n\r\n", "M".repeat(length));
     check(request, &method(32), &format!("Http11 0 {} /", "M".repeat(32)));
@@ -326,5 +339,20 @@ fn a_head_with_a_fault_is_refused_or_read_as_it_stands() {
             assert_eq!(parse(&again, &mut same), Ok(Some(again.len())), "{shown:?}");
             assert_eq!(said(&same), said(&head), "{shown:?}");
         }
+    }
+}
+
+#[test]
+fn the_line_for_which_an_answer_is_refused_is_found() {
+    for (answer, line) in [
+        ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n"),
+        ("HTTP/1.1 099 Low\r\nA: b\r\n\r\n", "HTTP/1.1 099 Low\r\n"),
+        ("HTTP/1.1 200 OK\r\nA: b\r\nbad name: c\r\n\r\n", "bad name: c\r\n"),
+        ("HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n", "A: b\n"),
+        ("HTTP/1.1 200 OK\r\nA: b\0\r\n\r\nbody", "A: b\0\r\n"),
+        ("HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\n"),
+        ("", ""),
+    ] {
+        assert_eq!(refused_line(answer.as_bytes()), line.as_bytes(), "{answer:?}");
     }
 }

@@ -1,0 +1,336 @@
+//! Whether the other end of an HTTP/2 connection is still there, found out by PING (RFC 9113, 6.7).
+//!
+//! A connection that was silent for its patience gets a PING: before the next request uses it, and while requests wait for
+//! answers on it. Silence for the same time again means that the connection is dead. Everything that arrives counts as a
+//! sign of life, so that a PING answered late behind a large body does no harm.
+//!
+//! Servers of gRPC end a connection that sends more than two PINGs before they send data (`too_many_pings`), unless those are
+//! five minutes apart. So there are at most three in one silence, and then one each five minutes.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use h2::{Ping, PingPong};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::wire::socket::Socket;
+
+/// Looks at the clock within the patience. One more of them passes before silence is judged, so that it lasted at least so long.
+const BEATS: u32 = 4;
+/// PINGs in one silence before requests that are about to be sent.
+const PINGS: u32 = 3;
+/// What is long enough between two PINGs for every server.
+const FAR_APART: Duration = Duration::from_secs(310);
+
+/// A connection to an endpoint.
+pub(crate) type Connection = h2::client::Connection<Heard, Bytes>;
+
+/// What is known of the other end. Shared by a connection, its socket and its streams, which are all on one thread: nothing
+/// contends for it.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    beat: Duration,
+    /// Something arrived since the last beat.
+    heard: AtomicBool,
+    /// Beats in which nothing arrived.
+    silent: AtomicU32,
+    /// A PING is under way,
+    asked: AtomicBool,
+    /// and since then nothing arrived in so many beats.
+    unanswered: AtomicU32,
+    /// A PING is to be sent.
+    wanted: AtomicBool,
+    /// PINGs since the other end last sent a part of an answer.
+    pings: AtomicU32,
+    /// Beats since the last PING.
+    rest: AtomicU32,
+    /// The settings of the other end, which it sends first, are known.
+    settled: AtomicBool,
+    over: AtomicBool,
+    driver: AtomicWaker,
+    /// Requests that wait for a sign of life.
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Pulse {
+    pub(crate) fn new(patience: Duration) -> Arc<Pulse> {
+        Arc::new(Pulse {
+            beat: patience / BEATS,
+            heard: AtomicBool::new(false),
+            silent: AtomicU32::new(0),
+            asked: AtomicBool::new(false),
+            unanswered: AtomicU32::new(0),
+            wanted: AtomicBool::new(false),
+            pings: AtomicU32::new(0),
+            rest: AtomicU32::new(0),
+            settled: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            driver: AtomicWaker::new(),
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// The connection carries requests no more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
+    }
+
+    /// A part of an answer arrived.
+    pub(crate) fn answered(&self) {
+        self.pings.store(0, Relaxed);
+        self.settled.store(true, Relaxed);
+    }
+
+    /// Waits until the other end is known to be there and, with `settled`, until its settings are known. False: it is not
+    /// there.
+    pub(crate) fn poll_fresh(&self, cx: &mut Context<'_>, settled: bool) -> Poll<bool> {
+        if self.is_over() {
+            return Poll::Ready(false);
+        }
+        let asked = self.asked.load(Relaxed);
+        let is_silent = self.silent.load(Relaxed) >= BEATS && !self.heard.load(Relaxed);
+        let is_unknown = settled && !self.settled.load(Relaxed);
+        if !is_unknown && !(is_silent && (asked || self.may_ask(PINGS))) {
+            return Poll::Ready(true);
+        }
+        if !asked && !self.wanted.swap(true, Relaxed) {
+            self.driver.wake();
+        }
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn may_ask(&self, pings: u32) -> bool {
+        self.pings.load(Relaxed) < pings || self.beat * self.rest.load(Relaxed) >= FAR_APART
+    }
+
+    /// One beat of the clock. `busy`: requests wait for answers. False: the other end is gone.
+    fn beats(&self, busy: bool) -> bool {
+        let count = |beats: &AtomicU32, reset: bool| {
+            let next = if reset { 0 } else { beats.load(Relaxed).saturating_add(1) };
+            beats.store(next, Relaxed);
+            next
+        };
+        let heard = self.heard.swap(false, Relaxed);
+        count(&self.rest, false);
+        let silent = count(&self.silent, heard);
+        if self.asked.load(Relaxed) {
+            return count(&self.unanswered, heard) <= BEATS;
+        }
+        if busy && silent >= BEATS && self.may_ask(1) {
+            self.wanted.store(true, Relaxed);
+        }
+        true
+    }
+
+    fn sent(&self) {
+        self.wanted.store(false, Relaxed);
+        self.asked.store(true, Relaxed);
+        self.unanswered.store(0, Relaxed);
+        self.pings.fetch_add(1, Relaxed);
+        self.rest.store(0, Relaxed);
+    }
+
+    fn ponged(&self) {
+        self.asked.store(false, Relaxed);
+        self.silent.store(0, Relaxed);
+        self.settled.store(true, Relaxed);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Drives a connection to its end, or until the other end is gone. Whether it was gone; `busy` says whether requests wait.
+pub(crate) async fn drive(mut connection: Connection, pulse: &Pulse, busy: impl Fn() -> bool) -> bool {
+    let mut ping = connection.ping_pong();
+    let mut clock = tokio::time::interval(pulse.beat.max(Duration::from_millis(1)));
+    // A process that was paused has not heard silence.
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let gone = poll_fn(|cx| {
+        pulse.driver.register(cx.waker());
+        // What arrived is read before the clock is.
+        if Pin::new(&mut connection).poll(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        poll_pulse(cx, ping.as_mut(), &mut clock, pulse, &busy)
+    })
+    .await;
+    pulse.over.store(true, Relaxed);
+    // Its streams end with it, and then those who wait look for another connection.
+    drop(connection);
+    pulse.wake();
+    gone
+}
+
+/// Ready where the other end is gone: true.
+fn poll_pulse(
+    cx: &mut Context<'_>,
+    ping: Option<&mut PingPong>,
+    clock: &mut Interval,
+    pulse: &Pulse,
+    busy: impl Fn() -> bool,
+) -> Poll<bool> {
+    let Some(ping) = ping else { return Poll::Pending };
+    while pulse.asked.load(Relaxed) {
+        match ping.poll_pong(cx) {
+            Poll::Ready(Ok(_)) => pulse.ponged(),
+            // The connection's own end follows.
+            Poll::Ready(Err(_)) | Poll::Pending => break,
+        }
+    }
+    while clock.poll_tick(cx).is_ready() {
+        if !pulse.beats(busy()) {
+            return Poll::Ready(true);
+        }
+    }
+    if pulse.wanted.load(Relaxed) && !pulse.asked.load(Relaxed) && ping.send_ping(Ping::opaque()).is_ok() {
+        pulse.sent();
+        // The connection sends it when it is polled again; and whoever looks for the answer is woken by it.
+        cx.waker().wake_by_ref();
+    }
+    Poll::Pending
+}
+
+/// A socket that tells when something arrives.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    socket: Socket,
+    pulse: Arc<Pulse>,
+}
+
+impl Heard {
+    pub(crate) fn new(socket: Socket, pulse: &Arc<Pulse>) -> Heard {
+        Heard { socket, pulse: Arc::clone(pulse) }
+    }
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.pulse.heard.store(true, Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready(pulse: &Pulse, settled: bool) -> Poll<bool> {
+        pulse.poll_fresh(&mut Context::from_waker(Waker::noop()), settled)
+    }
+
+    fn after(pulse: &Pulse, beats: u32, busy: bool) -> bool {
+        (0..beats).all(|_| pulse.beats(busy))
+    }
+
+    #[test]
+    fn a_silent_connection_is_asked_before_use_and_is_dead_if_it_stays_silent() {
+        let pulse = Pulse::new(Duration::from_secs(4));
+        assert_eq!(ready(&pulse, false), Poll::Ready(true), "a new one");
+        assert!(after(&pulse, 100, false), "nobody waits, so nobody asks");
+        assert!(!pulse.wanted.load(Relaxed));
+        assert_eq!(ready(&pulse, false), Poll::Pending);
+        assert!(pulse.wanted.load(Relaxed));
+        pulse.sent();
+        assert!(after(&pulse, BEATS, true));
+        assert_eq!(ready(&pulse, false), Poll::Pending);
+        assert!(!pulse.beats(true), "at least the patience has passed");
+    }
+
+    #[test]
+    fn whatever_arrives_keeps_a_connection_alive() {
+        let pulse = Pulse::new(Duration::from_secs(4));
+        assert!(after(&pulse, BEATS, true));
+        assert!(pulse.wanted.load(Relaxed), "requests wait");
+        pulse.sent();
+        for _ in 0..20 {
+            assert!(after(&pulse, BEATS, true));
+            pulse.heard.store(true, Relaxed);
+            assert!(pulse.beats(true));
+        }
+        pulse.ponged();
+        assert_eq!(ready(&pulse, false), Poll::Ready(true));
+    }
+
+    #[test]
+    fn there_are_no_more_pings_in_one_silence_than_a_grpc_server_bears() {
+        let pulse = Pulse::new(Duration::from_secs(4));
+        let mut sent = 0;
+        let mut beats = |beats: u32, busy: bool, asks: bool| {
+            for _ in 0..beats {
+                pulse.beats(busy);
+                let _ = asks.then(|| ready(&pulse, false));
+                if pulse.wanted.load(Relaxed) {
+                    pulse.sent();
+                    pulse.ponged();
+                    sent += 1;
+                }
+            }
+            sent
+        };
+        assert_eq!(beats(100, true, false), 1, "one while requests wait");
+        assert_eq!(beats(100, true, true), 3, "and two before others");
+        assert_eq!(beats(320, true, true), 4, "and one after five minutes");
+        pulse.answered();
+        assert_eq!(beats(20, true, false), 5, "an answer begins anew");
+    }
+
+    #[test]
+    fn settings_are_known_after_the_first_pong_or_answer() {
+        let pulse = Pulse::new(Duration::from_secs(4));
+        assert_eq!((ready(&pulse, true), pulse.wanted.load(Relaxed)), (Poll::Pending, true));
+        pulse.sent();
+        assert_eq!(ready(&pulse, true), Poll::Pending);
+        pulse.ponged();
+        assert_eq!(ready(&pulse, true), Poll::Ready(true));
+        let pulse = Pulse::new(Duration::from_secs(4));
+        pulse.answered();
+        assert_eq!(ready(&pulse, true), Poll::Ready(true));
+    }
+}
