@@ -77,7 +77,7 @@ impl Controller {
             }
         }
         let inputs = self.inputs.clone();
-        let readings = schema::read(if schema { self.schema_probes() } else { Vec::new() });
+        let readings = schema::read(if schema { self.schema_probes() } else { Vec::new() }, self.names.resolver());
         tokio::spawn(async move {
             let (results, readings) = tokio::join!(probes.join_all(), readings);
             let _ = inputs.send(Input::Probed(round, color, readings, results));
@@ -226,6 +226,8 @@ impl Controller {
         self.cut_tick();
         let before = self.publisher.shares();
         self.retired = self.publisher.publish(&self.config, decision).or_else(|| self.retired.take());
+        // Names may have changed since the last publish.
+        self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
         // A color that serves again is not drained any more.
         if self.draining.as_ref().is_some_and(|draining| self.publisher.serves(draining.color))
             && let Some(draining) = self.draining.take()

@@ -25,8 +25,8 @@ use crate::proxy::pool::name::Resolution;
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// An answer that is no older than this is as good as a new one.
 const RECENT: Duration = Duration::from_millis(200);
-/// After a failure nobody waits for another one before this.
-const RECENT_FAILURE: Duration = Duration::from_secs(1);
+/// A name is asked for no more often than this because its addresses fail.
+const SUSPECT_EVERY: Duration = Duration::from_secs(1);
 /// A failure that lasts is logged again after this.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 /// A name has no more endpoints than this.
@@ -118,6 +118,11 @@ impl Names {
         }
     }
 
+    /// For others who have names to look up.
+    pub(super) fn resolver(&self) -> Resolver {
+        Resolver { lookup: Arc::clone(&self.lookup), rules: self.policy.borrow().clone() }
+    }
+
     /// What is known of each name.
     pub(super) fn status(&self) -> Vec<NameStatus> {
         let status = |(address, task): (&EndpointAddress, &Task)| {
@@ -131,6 +136,25 @@ impl Names {
         let mut all: Vec<_> = self.tasks.iter().map(status).collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));
         all
+    }
+}
+
+/// Looks up a name once, by the rules of `[resolver]`.
+#[derive(Clone, Debug)]
+pub(super) struct Resolver {
+    lookup: Arc<Lookup>,
+    rules: ResolverConfig,
+}
+
+impl Resolver {
+    /// The addresses of a host, which may be one itself. It occupies no thread while name servers are away.
+    pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        if let Ok(ip) = host.parse() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        let name = EndpointAddress::Name { host: host.to_owned(), port };
+        let found = self.lookup.resolve(&name, &self.rules).await;
+        found.map(|found| found.addresses).map_err(|reason| format!("the name {host} does not resolve: {reason}"))
     }
 }
 
@@ -169,7 +193,8 @@ impl Follower {
             for waiting in waiting.drain(..) {
                 let _: Result<(), ()> = oneshot::Sender::send(waiting, ());
             }
-            let recent = if self.failures > 0 { RECENT_FAILURE } else { RECENT };
+            // While name servers are away nobody waits for them.
+            let recent = if self.failures > 0 { LONGEST_RETRY } else { RECENT };
             loop {
                 tokio::select! {
                     () = tokio::time::sleep_until(due.into()) => break,
@@ -183,7 +208,7 @@ impl Follower {
                         }
                         None => return,
                     },
-                    () = self.name.suspected() => due = due.min(asked + rules.min_ttl.max(RECENT_FAILURE)),
+                    () = self.name.suspected() => due = due.min(asked + rules.min_ttl.max(SUSPECT_EVERY)),
                     changed = policy.changed() => match changed {
                         Ok(()) => break,
                         Err(_) => return,

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::config::SchemaProbe;
+use crate::control::names::Resolver;
 use crate::control::{Controller, Input};
 use crate::domain::color::Color;
 use crate::domain::schema::{Reading, Version};
@@ -37,19 +38,20 @@ impl Controller {
             return;
         }
         self.reading_schema = true;
-        let inputs = self.inputs.clone();
+        let (inputs, resolver) = (self.inputs.clone(), self.names.resolver());
         tokio::spawn(async move {
-            let _ = inputs.send(Input::SchemaRead(read(probes).await));
+            let _ = inputs.send(Input::SchemaRead(read(probes, resolver).await));
         });
     }
 }
 
 /// Asks all of them at the same time.
-pub(super) async fn read(probes: Vec<(Color, String, SchemaProbe)>) -> Vec<Reading> {
+pub(super) async fn read(probes: Vec<(Color, String, SchemaProbe)>, resolver: Resolver) -> Vec<Reading> {
     let mut asked = JoinSet::new();
     for (color, store, probe) in probes {
+        let resolver = resolver.clone();
         asked.spawn(async move {
-            let answer = match tokio::time::timeout(TIMEOUT, ask(&probe)).await {
+            let answer = match tokio::time::timeout(TIMEOUT, ask(&probe, &resolver)).await {
                 Ok(answer) => answer,
                 Err(_elapsed) => Err(format!("no answer within {}", humantime::format_duration(TIMEOUT))),
             };
@@ -59,11 +61,12 @@ pub(super) async fn read(probes: Vec<(Color, String, SchemaProbe)>) -> Vec<Readi
     asked.join_all().await
 }
 
-async fn ask(probe: &SchemaProbe) -> Result<Version, String> {
+async fn ask(probe: &SchemaProbe, resolver: &Resolver) -> Result<Version, String> {
     let uri: Uri = probe.url.parse().map_err(|_| "the address can't be read".to_owned())?;
     let authority = uri.authority().ok_or("the address names no host")?;
     let (host, port) = (authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80));
-    let stream = TcpStream::connect((host, port)).await.map_err(|error| match error.kind() {
+    let addresses = resolver.addresses(host, port).await?;
+    let stream = TcpStream::connect(&*addresses).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         _ => error.to_string(),
     })?;
