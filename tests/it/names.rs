@@ -294,3 +294,31 @@ async fn a_service_has_the_ports_of_its_records_and_the_targets_that_come_first(
     assert_eq!(proxy.color().await, "green");
     assert!(names.asked("_http._tcp.shop.test") > 0);
 }
+
+#[tokio::test]
+async fn the_family_says_which_addresses_of_a_name_are_endpoints() {
+    let blue = Application::start("blue").await;
+    let names = NameServer::start().await;
+    names.says(NAME, &["127.0.0.2", "::1"]);
+    names.says("six.test", &["::1"]);
+    let mut setup = setup(&blue, &format!("{NAME}:9\", \"six.test:9"), &names);
+    let (v4, v6) = (format!("{NAME}:9 (127.0.0.2)"), format!("{NAME}:9 (::1)"));
+    let (six, nothing) = ("six.test:9 (::1)".to_owned(), "six.test:9".to_owned());
+    let is = |wanted: Vec<&String>| {
+        let wanted: Vec<String> = wanted.into_iter().cloned().collect();
+        move |status: &Value| green(status).into_iter().map(|(name, _)| name).eq(wanted.iter().cloned())
+    };
+    let proxy = setup.start().await;
+    proxy.until("IPv4, and IPv6 where there is no other", is(vec![&v4, &six])).await;
+    let usual = std::mem::take(&mut setup.more);
+    for (family, wanted) in [("all", vec![&v4, &v6, &six]), ("ipv6", vec![&v6, &six])] {
+        setup.more = format!("{usual}family = \"{family}\"\n");
+        std::fs::write(proxy.file(), setup.text(proxy.dir.path())).expect("a file");
+        proxy.until(family, is(wanted)).await;
+    }
+    setup.more = format!("{usual}family = \"ipv4\"\n");
+    let proxy = setup.start().await;
+    proxy.until("IPv4 alone", is(vec![&v4, &nothing])).await;
+    let status = proxy.until("it says why", |status| status["names"][1]["error"].as_str().is_some()).await;
+    assert_eq!(status["names"][1]["error"], "there is no such name, or it has no address");
+}
