@@ -63,8 +63,8 @@ impl Trust {
     /// which the old ones stay.
     pub(crate) fn reload(&self) -> (bool, Vec<TlsError>) {
         let (mut changed, mut errors) = (false, Vec::new());
-        let server = self.server.iter().map(|server| server.reload());
-        for read in server.chain(self.upstreams.values().map(|(_, client)| client.reload())) {
+        let server = self.server.iter().map(|server| server.reload_when_quiet());
+        for read in server.chain(self.upstreams.values().map(|(_, client)| client.reload_when_quiet())) {
             match read {
                 Ok(other) => changed |= other,
                 Err(wrong) => errors.extend(wrong),

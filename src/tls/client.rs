@@ -85,10 +85,20 @@ impl ClientTls {
     /// Reads the files again. True: they say something else than before, and that is in force for every connection that is
     /// made from now on. An error changes nothing. The authorities of the system are not read again.
     pub fn reload(&self) -> Result<bool, Vec<TlsError>> {
+        self.reload_if(|_| true)
+    }
+
+    /// The same, but for files that may be only half written: those are left for the next time.
+    pub fn reload_when_quiet(&self) -> Result<bool, Vec<TlsError>> {
+        let ClientSettings { ca, client_cert, client_key, .. } = &self.settings;
+        self.reload_if(|shorter| files::are_quiet([ca, client_cert, client_key].into_iter().flatten(), shorter))
+    }
+
+    fn reload_if(&self, is_whole: impl FnOnce(bool) -> bool) -> Result<bool, Vec<TlsError>> {
         let live = self.live.load();
         let unusable = !live.errors.is_empty();
         let read = Read::new(&self.settings, Some(&**live).filter(|_| !unusable))?;
-        if !unusable && read.says_the_same_as(&live) {
+        if !unusable && (read.says_the_same_as(&live) || !is_whole(read.is_shorter_than(&live))) {
             return Ok(false);
         }
         self.live.store(Arc::new(read.bring_into_force(self.settings.http2)));
@@ -152,6 +162,12 @@ impl Read {
     fn says_the_same_as(&self, live: &Live) -> bool {
         // A certificate names its public key, and the private key fits it.
         self.authorities == live.authorities && self.shown.as_ref().map(|shown| &shown.cert) == live.shown.as_ref()
+    }
+
+    fn is_shorter_than(&self, live: &Live) -> bool {
+        let authorities = self.authorities.as_ref().map_or(0, Vec::len);
+        let shown = self.shown.as_ref().map_or(0, |shown| shown.cert.len());
+        authorities < live.authorities.as_ref().map_or(0, Vec::len) || shown < live.shown.as_ref().map_or(0, Vec::len)
     }
 
     fn bring_into_force(self, http2: bool) -> Live {

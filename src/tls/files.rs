@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
-use std::time::SystemTime;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Mode, OFlags};
 use rustls::RootCertStore;
@@ -16,6 +17,25 @@ use crate::tls::{CertificateFiles, TlsError, provider, staple};
 
 /// Nothing that belongs here is larger.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// Files count when they have not changed for this long,
+const QUIET: Duration = Duration::from_millis(500);
+/// or for this long where a chain or a list of authorities has become shorter: a file that is written in place is valid before
+/// it is whole.
+const SHORTER: Duration = Duration::from_secs(3);
+
+/// Whether nobody is writing these files any more, as far as their times tell.
+pub(super) fn are_quiet<'a>(paths: impl IntoIterator<Item = &'a PathBuf>, shorter: bool) -> bool {
+    let needed = if shorter { SHORTER } else { QUIET };
+    paths.into_iter().all(|path| age(path).is_none_or(|age| age >= needed))
+}
+
+/// How long ago a file changed; `None` if that is not known.
+fn age(path: &Path) -> Option<Duration> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let (seconds, nanoseconds) = (u64::try_from(metadata.ctime()).ok()?, u32::try_from(metadata.ctime_nsec()).ok()?);
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds)).ok()
+}
 
 /// A certificate with the key that fits it, and what it says.
 #[derive(Clone, Debug)]

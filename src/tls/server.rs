@@ -102,12 +102,23 @@ impl ServerTls {
     ///
     /// What counts is what the files say: neither their times nor comments in them are looked at.
     pub fn reload(&self) -> Result<bool, Vec<TlsError>> {
+        self.reload_if(|_| true)
+    }
+
+    /// The same, but for files that may be only half written: those are left for the next time.
+    pub fn reload_when_quiet(&self) -> Result<bool, Vec<TlsError>> {
+        self.reload_if(|shorter| files::are_quiet(&self.paths(), shorter))
+    }
+
+    fn reload_if(&self, is_whole: impl FnOnce(bool) -> bool) -> Result<bool, Vec<TlsError>> {
         let _alone = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         let live = self.live.load();
         let missing = live.missing(&self.settings);
         let read = Read::new(&self.settings, &|path| missing.contains(&path))?;
         let same = read.says_the_same_as(&live);
-        if same && read.errors == live.errors {
+        // Files that mend something are not waited for.
+        let half_written = || live.errors.is_empty() && !is_whole(read.is_shorter_than(&live));
+        if (same && read.errors == live.errors) || half_written() {
             return Ok(false);
         }
         let next = read.bring_into_force(&self.settings, Some(&live))?;
@@ -223,6 +234,12 @@ impl Read {
             (Some(_), None) | (None, Some(_)) => false,
         };
         self.same_authorities(live) && self.pairs.iter().zip(&live.pairs).all(same)
+    }
+
+    fn is_shorter_than(&self, live: &Live) -> bool {
+        let of_pairs = |pairs: &[Option<Pair>]| pairs.iter().flatten().map(|pair| pair.key.cert.len()).sum::<usize>();
+        let authorities = self.authorities.as_ref().map_or(0, |authorities| authorities.certificates.len());
+        of_pairs(&self.pairs) < of_pairs(&live.pairs) || authorities < live.authorities.as_ref().map_or(0, Vec::len)
     }
 
     fn same_authorities(&self, live: &Live) -> bool {

@@ -510,3 +510,16 @@ fn what_is_printed_has_nothing_of_a_key() {
         assert!(!printed.contains(&format!("{part:?}")[1..]));
     }
 }
+
+#[tokio::test]
+async fn a_chain_that_may_be_half_written_is_left_for_the_next_time() {
+    let authority = Authority::new("ca");
+    let files = authority.sign("one", &["a.example"]);
+    let chain = format!("{}{}", read(&files.cert), read(&authority.path()));
+    fs::write(&files.cert, &chain).expect("written");
+    let tls = load(&[&files]);
+    // Valid as it stands, and without the rest of the chain.
+    authority.sign("one", &["a.example"]);
+    assert_eq!(tls.reload_when_quiet(), Ok(false), "it has just been written");
+    assert_eq!(tls.reload(), Ok(true), "somebody asks for it");
+}
