@@ -178,6 +178,10 @@ pub struct StateConfig {
     pub dir: PathBuf,
     /// Keep `active` in the file equal to what is live.
     pub write_back: bool,
+    /// An edit of `active` in the file is an order to switch.
+    pub file_orders: bool,
+    /// For how long after a rollback the file does not order back what the rollback left.
+    pub order_window: Duration,
 }
 
 /// `[listen]`

@@ -6,12 +6,14 @@
 mod analysis;
 mod canary;
 mod certificates;
+mod configured;
 mod execute;
 pub mod handle;
 mod health;
 mod hold;
 mod names;
 mod notices;
+mod order;
 pub mod probe;
 mod schema;
 mod status;
@@ -24,27 +26,28 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::error::{ConfigError, Diagnostic, UnusableFile};
-use crate::config::watch::{FileEvent, Watch};
+use crate::config::watch::{FileEvent, Looked, PATIENCE, Watch};
 use crate::config::{Config, TokenConfig};
 use crate::control::analysis::Analysis;
+use crate::control::configured::configured;
+pub(crate) use crate::control::configured::first_decision;
 use crate::control::handle::{ControllerHandle, News, ReloadOutcome, Request};
 use crate::control::hold::Holding;
 use crate::control::names::Names;
 use crate::control::notices::Notices;
+use crate::control::order::Orders;
 use crate::control::probe::{HealthChange, Probers};
 use crate::control::status::Rates;
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
-use crate::domain::deployment::{DeploymentId, Plan, Policy};
+use crate::domain::deployment::DeploymentId;
 use crate::domain::gate::Probed;
 use crate::domain::history::History;
 use crate::domain::release::Release;
-use crate::domain::rollout::{
-    Command, CommandId, CommitId, Configured, Effect, Event, Fitness, Outcome, Refusal, Rollout, RoundId,
-};
-use crate::domain::schema::{FirstWrite, Lineage, Reading};
+use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Fitness, Outcome, Refusal, Rollout, RoundId};
+use crate::domain::schema::{FirstWrite, Reading};
 use crate::domain::transition::Drained;
-use crate::domain::transition::{Decision, FileOrder, Generation, Origin, Transition};
+use crate::domain::transition::{Decision, Generation, Origin, Transition};
 use crate::ledger::{Ledger, Recovered, ticks};
 use crate::notify::Alarm;
 use crate::proxy::first_write::FirstWriteSeen;
@@ -105,7 +108,8 @@ enum Input {
     Certificates(bool, Vec<TlsError>),
     SchemaRead(Vec<Reading>),
     Cpu(PerColor<u64>, analysis::Reading),
-    Looked(oneshot::Sender<Result<ReloadOutcome, ConfigError>>, Result<bool, ConfigError>),
+    Looked(oneshot::Sender<Result<ReloadOutcome, Refusal>>, Looked),
+    Ordered(u64, Looked),
 }
 
 /// A drain under way.
@@ -125,6 +129,8 @@ struct Waiting {
     /// It asks for a move.
     counts: bool,
     origin: Origin,
+    /// The file could not be taken in first.
+    file_problem: Option<String>,
     answer: oneshot::Sender<Result<Outcome, Refusal>>,
 }
 
@@ -134,6 +140,8 @@ pub struct Controller {
     rollout: Rollout,
     config: Arc<Config>,
     config_error: Option<ConfigError>,
+    /// The newest valid text is not in force, because the certificates that it names can't be used.
+    not_in_force: Option<ConfigError>,
     config_valid_at: SystemTime,
     path: std::path::PathBuf,
     publisher: Publisher,
@@ -163,6 +171,9 @@ pub struct Controller {
     news: broadcast::Sender<News>,
 
     waiting: HashMap<CommandId, Waiting>,
+    orders: Orders,
+    /// Edits of the file that are under way.
+    write_backs: watch::Sender<usize>,
     next_command: u64,
     commits: HashMap<CommitId, Arc<Transition>>,
     history: History,
@@ -234,6 +245,7 @@ impl Controller {
             rollout,
             config: parts.config,
             config_error: None,
+            not_in_force: None,
             config_valid_at: SystemTime::now(),
             path: parts.path,
             publisher: parts.publisher,
@@ -257,6 +269,8 @@ impl Controller {
             health_changes,
             news,
             waiting: HashMap::new(),
+            orders: Orders::default(),
+            write_backs: watch::Sender::new(0),
             next_command: 0,
             commits: HashMap::new(),
             history,
@@ -361,38 +375,16 @@ impl Controller {
             Input::Cpu(assigned, reading) => self.analysis.cpu.read(Instant::now(), assigned, &reading),
             Input::Certificates(changed, errors) => self.certificates_read(changed, errors),
             Input::Looked(answer, looked) => {
-                let _ = answer.send(looked.map(|changed| ReloadOutcome { changed }));
+                let taken = order::taken_in(looked, self.config_error.as_ref());
+                let _ = answer.send(taken.map(|changed| ReloadOutcome { changed }));
             }
+            Input::Ordered(number, looked) => self.ordered(number, looked),
         }
     }
 
     fn request(&mut self, request: Request) {
         match request {
-            Request::Command(command, answer) => {
-                // Whoever saw the answer to the first write must not find the way back safe.
-                while let Ok(seen) = self.first_writes.try_recv() {
-                    self.first_write(seen);
-                }
-                self.next_command += 1;
-                let id = CommandId(self.next_command);
-                let (trigger, counts) = match &command {
-                    Command::Switch { dry_run, .. } => ("api", !dry_run),
-                    Command::Rollback { .. } => ("rollback", true),
-                    Command::CanaryStart { .. }
-                    | Command::CanaryAdvance { .. }
-                    | Command::CanaryHold { .. }
-                    | Command::CanaryResume { .. }
-                    | Command::CanaryAbort { .. }
-                    | Command::Freeze { .. }
-                    | Command::Unfreeze { .. }
-                    | Command::Hold { .. }
-                    | Command::Release { .. }
-                    | Command::Maintain { .. } => ("", false),
-                };
-                let origin = command.origin().clone();
-                self.waiting.insert(id, Waiting { trigger, counts, origin, answer });
-                self.handle(Event::Command(id, command));
-            }
+            Request::Command(command, answer) => self.order(command, answer),
             Request::Status(answer) => {
                 let _ = answer.send(self.status());
             }
@@ -414,8 +406,10 @@ impl Controller {
                 tokio::task::spawn_blocking(move || answer.send(read()));
             }
             Request::Reload(answer) => {
+                // As with SIGHUP: what rotates the log asks for a reload.
+                self.access_log.reopen();
                 let inputs = self.inputs.clone();
-                self.watch.reload(move |looked| {
+                self.watch.reload(PATIENCE, move |looked| {
                     // Behind what the look reported, so that the answer comes when it is in force.
                     let _ = inputs.send(Input::Looked(answer, looked));
                 });
@@ -437,7 +431,9 @@ impl Controller {
                     Some(Ok(trust)) => self.publisher.trust(trust),
                     // It was valid a moment ago: its files have changed since.
                     Some(Err(errors)) => {
-                        return self.file_event(FileEvent::Invalid(unusable(&self.path, &errors)), None);
+                        let error = unusable(&self.path, &errors);
+                        self.not_in_force = Some(error.clone());
+                        return self.file_event(FileEvent::Invalid(error), None);
                     }
                     None => {}
                 }
@@ -452,7 +448,7 @@ impl Controller {
                 let changes = self.config.differences(&config).join("; ");
                 let health_before = self.config.health.clone();
                 self.config = config;
-                self.config_error = None;
+                (self.config_error, self.not_in_force) = (None, None);
                 self.config_valid_at = SystemTime::now();
                 let decision = self.rollout.view().decision;
                 let retired = self.publisher.publish(&self.config, &decision);
@@ -487,6 +483,7 @@ impl Controller {
                 self.handle(Event::Configured(configured(&self.config, &self.path)));
             }
             FileEvent::WroteBack(result) => {
+                self.write_backs.send_modify(|under_way| *under_way = under_way.saturating_sub(1));
                 match &result {
                     Ok(color) => {
                         let mut config = Config::clone(&self.config);
@@ -512,68 +509,4 @@ fn unusable(path: &std::path::Path, errors: &[TlsError]) -> ConfigError {
 /// The one place where time comes from.
 fn now() -> Now {
     Now { mono: Instant::now(), wall: SystemTime::now() }
-}
-
-/// What a configuration says to the core.
-pub(crate) fn configured(config: &Config, path: &std::path::Path) -> Configured {
-    Configured {
-        order: order(config),
-        deployed: PerColor::from_fn(|color| config.colors[color].release.clone()),
-        schema: PerColor::from_fn(|color| config.colors[color].schema.clone()),
-        probed: PerColor::from_fn(|color| config.colors[color].probes.keys().cloned().collect()),
-        gate: config.gate.clone(),
-        drain_timeout: config.drain.timeout,
-        policy: policy(config),
-        hold_timeout: config.hold.timeout,
-        write_back: config.state.write_back,
-        path: path.display().to_string(),
-    }
-}
-
-fn policy(config: &Config) -> Policy {
-    let canary = &config.canary;
-    Policy {
-        plan: Plan {
-            steps: canary.steps.clone(),
-            dwell: canary.dwell,
-            max_step: canary.max_step,
-            on_insufficient: canary.on_insufficient,
-            holdback: config.bake.holdback,
-            bake: config.bake.duration,
-        },
-        canary: canary.mode,
-        bake: config.bake.mode,
-        cooldown: config.analysis.cooldown,
-        on_unsafe: config.analysis.on_unsafe,
-    }
-}
-
-/// Who should serve, by what the file says.
-pub(crate) fn order(config: &Config) -> FileOrder {
-    FileOrder { active: config.active, release: config.colors[config.active].release.clone() }
-}
-
-/// The decision of a first start: the file's word.
-pub(crate) fn first_decision(config: &Config) -> Decision {
-    let order = order(config);
-    let since = SystemTime::now();
-    let labels = &config.colors[order.active].schema;
-    Decision {
-        generation: Generation(1),
-        active: order.active,
-        release: order.release.clone(),
-        since,
-        // It served before there was a proxy to watch it.
-        known_good: Some(since),
-        previous: None,
-        freeze: None,
-        quarantine: Vec::new(),
-        lineage: Lineage::default().followed_by(&order.release, labels, None),
-        by_force: false,
-        maintenance: false,
-        seen: order,
-        written_back: Vec::new(),
-        deployment: None,
-        cooldown: None,
-    }
 }

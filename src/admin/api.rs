@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 mod canary;
 mod endpoints;
+mod file;
 mod hold;
 mod record;
 
@@ -14,6 +15,7 @@ pub use canary::{
     OddsAnswer, OnItsWay, Percent, PlanAnswer, PlanBody, RouteAnswer, SampleAnswer, SideAnswer, SplitAnswer,
 };
 pub use endpoints::{EndpointAnswer, NameAnswer};
+pub use file::{ConfigProblem, FileAnswer, ReloadAnswer};
 pub use hold::{HoldAnswer, HoldBody, HoldStatus};
 pub use record::{
     AskedAnswer, DrainedAnswer, EndedAnswer, HistoryAnswer, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer,
@@ -176,6 +178,9 @@ pub struct SwitchAnswer {
     /// The way back after it (with `dry_run`: as it would be).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackAnswer>,
+    /// The configuration file could not be taken in first, so the command went by the configuration in force: the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_problem: Option<String>,
 }
 
 /// What is left of a retired color.
@@ -457,35 +462,6 @@ pub struct FirstWriteAnswer {
     pub request_id: String,
 }
 
-/// The configuration file in the status.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FileAnswer {
-    /// Its path.
-    pub path: String,
-    /// The color it names.
-    pub active: String,
-    /// It names another color than the live one.
-    pub disagrees: bool,
-    /// What became of its last order: `done`, `pending` or `refused`.
-    pub order: String,
-    /// Why it was refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<Problem>,
-    /// Why it could not be put right.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub write_back_error: Option<String>,
-    /// What is wrong with it, in full; the last good one is in force.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-/// `POST /admin/reload`
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ReloadAnswer {
-    /// False: the file is as it was.
-    pub changed: bool,
-}
-
 /// An error, RFC 9457.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -581,18 +557,4 @@ pub struct GateAnswer {
     pub at: String,
     /// How long it took, in microseconds.
     pub took_us: u64,
-}
-
-/// One problem of the configuration file.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ConfigProblem {
-    /// From 1.
-    pub line: usize,
-    /// From 1, in characters.
-    pub column: usize,
-    /// The reason.
-    pub message: String,
-    /// The repair.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub help: Option<String>,
 }

@@ -33,8 +33,9 @@ const LOOKED_THROUGH: usize = 1000;
 #[utoipa::path(post, path = "/admin/canary", request_body(content = CanaryBody, description = "Empty: as configured"), responses(
     (status = 200, description = "It is so: the release gets its first share of the requests that arrive from now on", body = CanaryMoved),
     (status = 400, description = "`bad_request`, `bad_plan`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `cooling_down`, `in_progress`, `withdrawn`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `cooling_down`, `in_progress`, `withdrawn`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "`invalid_config`", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "`not_durable`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn start(
@@ -52,8 +53,9 @@ pub(super) async fn start(
 #[utoipa::path(post, path = "/admin/canary/advance", request_body(content = AdvanceBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: the release gets its larger share of the requests that arrive from now on", body = CanaryMoved),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`no_canary`, `baking`, `unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`no_canary`, `baking`, `unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "`invalid_config`", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "`not_durable`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn advance(

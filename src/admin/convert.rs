@@ -3,17 +3,17 @@
 use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
-    AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, DrainedAnswer, Draining, EndedAnswer, EndpointAnswer,
-    FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HoldAnswer, HoldStatus, NameAnswer, NotifyTestAnswer,
-    OnItsWay, PreviewAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer, SinkAnswer, SplitAnswer,
-    StatusAnswer, SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, ConfigProblem, DrainedAnswer, Draining, EndedAnswer,
+    EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HoldAnswer, HoldStatus, NameAnswer,
+    NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer, SinkAnswer,
+    SplitAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, NameStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::health::Health;
 use crate::domain::history::Run;
-use crate::domain::rollout::{OrderState, Outcome, Phase, Refusal};
+use crate::domain::rollout::{FileError, OrderState, Outcome, Phase, Refusal};
 use crate::domain::schema::Verdict;
 use crate::domain::transition::{Drained, Freeze, Kind, Left, Transition};
 use crate::telemetry::meter;
@@ -48,7 +48,15 @@ impl SwitchAnswer {
             held_us: outcome.held.map(micros),
             draining: status.and_then(draining),
             rollback: schema::after(outcome, status),
+            file_problem: outcome.file_problem.clone(),
         }
+    }
+}
+
+impl ConfigProblem {
+    fn new(error: &FileError) -> ConfigProblem {
+        let FileError { line, column, message, help } = error.clone();
+        ConfigProblem { line, column, message, help }
     }
 }
 
@@ -415,11 +423,22 @@ impl Problem {
             Refusal::CoolingDown { .. } => (409, "A release was rolled back a short time ago"),
             Refusal::StaleGeneration { .. } => (412, "The state has changed"),
             Refusal::NotDurable(_) => (503, "The decision could not be written down"),
+            Refusal::InvalidFile(_) => (422, "The configuration file is not valid"),
+            Refusal::FileBusy(_) => (409, "The configuration file is being written"),
+            Refusal::TargetChanged { .. } => (409, "The target was edited meanwhile"),
+            Refusal::Overruled { .. } => (409, "A rollback has just left this release"),
         };
         let mut problem = Problem::new(status, refusal.code(), title, refusal.to_string());
         match refusal {
             Refusal::Unhealthy(report) => problem.endpoints = gate(report),
             Refusal::RollbackUnsafe(why) => problem.rollback_unsafe = Some(Box::new(UnsafeAnswer::new(why))),
+            Refusal::InvalidFile(file) => {
+                problem.detail = format!(
+                    "{}\nRepair the file (`cutover check`), or force the command to go by the configuration in force.\n",
+                    file.drawn.trim_end()
+                );
+                problem.errors = file.errors.iter().map(ConfigProblem::new).collect();
+            }
             Refusal::StaleGeneration { current, .. } => problem.generation = Some(current.0),
             _ => {}
         }

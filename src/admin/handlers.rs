@@ -20,7 +20,7 @@ use crate::admin::auth::Actor;
 use crate::admin::problem::Line;
 use crate::control::handle::{ControllerHandle, News, Request, Status, Stopping};
 use crate::domain::color::Color;
-use crate::domain::rollout::{Command, Outcome, Overlap};
+use crate::domain::rollout::{Command, Outcome, Overlap, Refusal};
 use crate::domain::transition::{Generation, Origin, Trigger};
 use crate::telemetry::exposition::Format;
 
@@ -37,9 +37,9 @@ const ALIVE: Duration = Duration::from_secs(2);
 #[utoipa::path(post, path = "/admin/switch", request_body(content = SwitchBody, description = "Empty: the other color"), responses(
     (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`, `not_drained`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`, `not_drained`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
-    (status = 422, description = "`unknown_color`", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "`unknown_color`, `invalid_config`", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "`not_durable`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn switch(
@@ -77,7 +77,7 @@ pub(super) async fn switch(
 #[utoipa::path(post, path = "/admin/rollback", request_body(content = RollbackBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`no_known_good`, `rollback_unsafe`, `unhealthy`, `not_drained`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`no_known_good`, `rollback_unsafe`, `unhealthy`, `not_drained`, `target_changed`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn rollback(
@@ -153,6 +153,7 @@ async fn frozen(handle: &ControllerHandle, command: Command) -> Result<Line<Froz
 #[utoipa::path(post, path = "/admin/reload", request_body(content = ReloadBody, description = "May be empty"), responses(
     (status = 200, body = ReloadAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`file_busy`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`invalid_config`; the last good one stays in force", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn reload(
@@ -166,7 +167,15 @@ pub(super) async fn reload(
     tracing::info!(actor, source, reason = reason.unwrap_or_default(), "A reload was asked for.");
     match handle.ask(Request::Reload).await? {
         Ok(outcome) => Ok(Line(ReloadAnswer { changed: outcome.changed })),
-        Err(error) => Err(Problem::invalid_config(&error)),
+        Err(Refusal::InvalidFile(file)) => {
+            let detail = file.drawn.clone();
+            Err(Problem { detail, ..Problem::from(Refusal::InvalidFile(file)) })
+        }
+        Err(Refusal::FileBusy(why)) => {
+            let detail = format!("{why}; the configuration in force stays; try again");
+            Err(Problem { detail, ..Problem::from(Refusal::FileBusy(why)) })
+        }
+        Err(refusal) => Err(refusal.into()),
     }
 }
 

@@ -4,8 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::admin::api::{ConfigProblem, Problem};
-use crate::config::error::ConfigError;
+use crate::admin::api::Problem;
 use crate::control::handle::Stopping;
 use crate::domain::rollout::Refusal;
 
@@ -55,19 +54,5 @@ impl From<Stopping> for Problem {
 impl Problem {
     pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
         Problem::new(400, "bad_request", "The request can't be understood", detail)
-    }
-
-    pub(super) fn invalid_config(error: &ConfigError) -> Problem {
-        let mut problem =
-            Problem::new(422, "invalid_config", "The configuration file is not valid", error.render(false));
-        problem.errors = error
-            .diagnostics
-            .iter()
-            .map(|diagnostic| {
-                let (line, column) = error.place(diagnostic);
-                ConfigProblem { line, column, message: diagnostic.message.clone(), help: diagnostic.help.clone() }
-            })
-            .collect();
-        problem
     }
 }

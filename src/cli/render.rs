@@ -37,6 +37,18 @@ fn painted(style: Style, text: impl Display) -> String {
 
 /// What became of a switch or a rollback.
 pub(crate) fn moved(answer: &SwitchAnswer, verb: &str) -> String {
+    what_moved(answer, verb) + &file_problem(answer.file_problem.as_deref())
+}
+
+/// That a command could not take the file in.
+fn file_problem(problem: Option<&str>) -> String {
+    let Some(problem) = problem else { return String::new() };
+    let problem: Vec<_> = problem.trim_end().lines().map(plain).collect();
+    let problem = painted(BAD, problem.join("\n"));
+    format!("{problem}\nThe command used the configuration in force. Next: `cutover check`\n")
+}
+
+fn what_moved(answer: &SwitchAnswer, verb: &str) -> String {
     let SwitchAnswer { release, generation, .. } = answer;
     let active = color(&answer.active);
     if answer.dry_run {

@@ -50,7 +50,12 @@ impl Config {
         root.insert("active".into(), self.active.as_str().into());
         root.insert(
             "state".into(),
-            table([("dir", self.state.dir.display().to_string().into()), ("write_back", self.state.write_back.into())]),
+            table([
+                ("dir", self.state.dir.display().to_string().into()),
+                ("write_back", self.state.write_back.into()),
+                ("file_orders", self.state.file_orders.into()),
+                ("order_window", duration(self.state.order_window)),
+            ]),
         );
         root.insert("listen".into(), listen_table(&self.listen));
         root.extend(self.tls.as_ref().map(|tls| ("tls".to_owned(), tls_table(tls))));

@@ -118,7 +118,12 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
     };
     let expected = Config {
         active: Color::Blue,
-        state: StateConfig { dir: "/var/lib/cutover".into(), write_back: true },
+        state: StateConfig {
+            dir: "/var/lib/cutover".into(),
+            write_back: true,
+            file_orders: true,
+            order_window: seconds(3_600),
+        },
         listen: ListenConfig {
             http: "0.0.0.0:8080".parse().expect("an address"),
             https: None,
@@ -310,6 +315,8 @@ fn everything(dir: &Path) -> String {
 [state]
 dir = "/tmp/with \"quotes\" and \\"
 write_back = false
+file_orders = false
+order_window = "2h"
 [listen]
 http = "[::1]:8080"
 https = "[::1]:8443"

@@ -32,6 +32,10 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// The default of `state.order_window`, and the most that it may be.
+const ORDER_WINDOW: Duration = HOUR;
+const LONGEST_ORDER_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// Reads a text. `path` is for messages only.
 pub(super) fn parse(path: &Path, text: &str, tolerated: Tolerated<'_>) -> Result<Config, ConfigError> {
     let (config, notes) = read(text);
@@ -171,10 +175,14 @@ impl<'a> File<'a> {
             None => self.default_state_dir(),
         };
         let write_back = section.is_none_or(|section| section.boolean("write_back", true));
+        let file_orders = section.is_none_or(|section| section.boolean("file_orders", true));
+        let order_window = section.map_or(ORDER_WINDOW, |section| {
+            section.duration("order_window", ORDER_WINDOW, Duration::ZERO..=LONGEST_ORDER_WINDOW)
+        });
         if let Some(section) = section {
             section.refuse_unknown();
         }
-        Some(StateConfig { dir: dir?, write_back })
+        Some(StateConfig { dir: dir?, write_back, file_orders, order_window })
     }
 
     fn default_state_dir(&self) -> Option<PathBuf> {

@@ -3,26 +3,25 @@
 //! One thread does all of it, so that what it reports is in the order in which it happened: an edit by a human, an edit
 //! of ours, an edit by a human. What we wrote ourselves is never reported as an edit.
 
+mod settle;
 mod write_back;
 
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
+use crate::config::Config;
 use crate::config::error::{ConfigError, Tolerated};
-use crate::config::{self, Config};
+use crate::config::watch::settle::{Evidence, Reading, Settled, Settling, Told};
 use crate::domain::color::Color;
 
-/// An edit comes as a handful of events; it is read when they have been quiet for so long,
-const QUIET: Duration = Duration::from_millis(5);
-/// or when the first of them is so old.
-const PATIENCE: Duration = Duration::from_millis(50);
-/// A file that is not valid may be half written. It is not called invalid before it has stood so for this long.
-const HALF_WRITTEN: Duration = Duration::from_millis(250);
+/// How long a look waits for a file that is being written.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the end waits for a write-back that is under way.
 const LAST_WRITE: Duration = Duration::from_secs(1);
@@ -40,14 +39,31 @@ pub enum FileEvent {
     WroteBack(Result<Color, String>),
 }
 
-/// What an explicit look at the file found.
-pub type Looked = Result<bool, ConfigError>;
+/// What an explicit look at the file found: whether there was anything new.
+pub type Looked = Result<bool, LookError>;
+
+/// Why an explicit look at the file brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookError {
+    /// The file can't be read or is not valid.
+    Invalid(ConfigError),
+    /// The file was still being written when the time was up, or could not be read in time: the reason.
+    Busy(String),
+}
 
 enum Message {
-    Event,
-    Reload(Box<dyn FnOnce(Looked) + Send>),
+    Told(Told),
+    Look(Asker),
     WriteBack(Color),
     Stop,
+}
+
+/// Somebody who waits for a look at the file.
+struct Asker {
+    until: Instant,
+    /// It wants the files read again that the configuration names, also where its text is as before.
+    thorough: bool,
+    answer: Box<dyn FnOnce(Looked) + Send>,
 }
 
 /// The watching thread. Dropping it ends the thread.
@@ -79,10 +95,12 @@ impl Watch {
                 in_force: text,
                 current,
                 incomplete: false,
-                suspect: None,
+                settling: Settling::default(),
+                askers: Vec::new(),
+                write_backs: VecDeque::new(),
                 report: Box::new(report),
                 watcher: None,
-                watched: Vec::new(),
+                watched: (Vec::new(), Vec::new()),
             };
             owner.run(&inbox, &events, poll);
         };
@@ -90,9 +108,20 @@ impl Watch {
         Ok(Watch { messages, ended: Mutex::new(ended) })
     }
 
-    /// Looks at the file now. The answer: whether there was anything new, or what is wrong with it.
-    pub fn reload(&self, answer: impl FnOnce(Looked) + Send + 'static) {
-        let _ = self.messages.send(Message::Reload(Box::new(answer)));
+    /// Looks at the file now, and at the secrets that it names. The answer comes after everything that was found is
+    /// reported, and at the latest after `patience`, unless the disk hangs.
+    pub fn reload(&self, patience: Duration, answer: impl FnOnce(Looked) + Send + 'static) {
+        self.ask(patience, true, answer);
+    }
+
+    /// The same for the file alone: where its text is in force, nothing is wrong with it.
+    pub fn look(&self, patience: Duration, answer: impl FnOnce(Looked) + Send + 'static) {
+        self.ask(patience, false, answer);
+    }
+
+    fn ask(&self, patience: Duration, thorough: bool, answer: impl FnOnce(Looked) + Send + 'static) {
+        let asker = Asker { until: Instant::now() + patience, thorough, answer: Box::new(answer) };
+        let _ = self.messages.send(Message::Look(asker));
     }
 
     /// Edits the value of `active`; [`FileEvent::WroteBack`] follows.
@@ -109,17 +138,6 @@ impl Drop for Watch {
     }
 }
 
-/// Why the file is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    /// It may have changed. Content that is not valid gets some time to become so.
-    Watching,
-    /// Somebody wants it read, and with it the secrets that it names, which may have changed where it has not.
-    Asked,
-    /// It is about to be written.
-    Writing,
-}
-
 struct Owner {
     path: PathBuf,
     /// The last content that was reported: the text, or why there was none.
@@ -129,61 +147,96 @@ struct Owner {
     current: Arc<Config>,
     /// The content is as in force, and what it names can't be read any more.
     incomplete: bool,
-    /// Content that is not valid and may be half written, and since when it stands.
-    suspect: Option<(Result<String, String>, Instant)>,
+    settling: Settling,
+    askers: Vec<Asker>,
+    /// What has to be written into the file, and until when, in order.
+    write_backs: VecDeque<(Instant, Color)>,
     report: Box<dyn Fn(FileEvent) + Send>,
     watcher: Option<RecommendedWatcher>,
-    watched: Vec<PathBuf>,
+    /// The watched directories, and the names of the file in them.
+    watched: (Vec<PathBuf>, Vec<OsString>),
 }
 
 impl Owner {
     fn run(&mut self, inbox: &Receiver<Message>, events: &Sender<Message>, poll: Duration) {
-        self.watch_and_look(events);
         loop {
-            let wait = if self.suspect.is_some() { HALF_WRITTEN.min(poll) } else { poll };
-            let message = match inbox.recv_timeout(wait) {
+            // In this order: what is written before the watch stands is seen by the look; what is written later is an event.
+            self.watch(events);
+            let again = self.look();
+            let wait = again.map_or(poll, |at| at.saturating_duration_since(Instant::now()).min(poll));
+            let mut message = match inbox.recv_timeout(wait) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let message = match message {
-                Some(Message::Event) => match settle(inbox) {
-                    Some(other) => {
-                        let _ = self.look(Why::Watching);
-                        Some(other)
+            while let Some(next) = message.take() {
+                match next {
+                    Message::Told(told) => self.settling.note(told, &self.path),
+                    Message::Look(asker) => self.askers.push(asker),
+                    Message::WriteBack(color) => self.write_backs.push_back((Instant::now() + PATIENCE, color)),
+                    Message::Stop => {
+                        if !self.write_backs.is_empty() {
+                            self.look();
+                        }
+                        return;
                     }
-                    None => Some(Message::Event),
-                },
-                other => other,
-            };
-            match message {
-                Some(Message::Event) | None => self.watch_and_look(events),
-                Some(Message::Reload(answer)) => answer(self.look(Why::Asked)),
-                Some(Message::WriteBack(color)) => self.write_back(color),
-                Some(Message::Stop) => return,
+                }
+                message = inbox.try_recv().ok();
             }
         }
     }
 
-    /// In this order: what is written before the watch stands is seen by the look; what is written later is an event.
-    fn watch_and_look(&mut self, events: &Sender<Message>) {
-        self.watch(events);
-        // What it found has been reported.
-        let _ = self.look(Why::Watching);
+    /// Takes what counts now, and does what waited for it. Gives back when to look again, where something still waits.
+    fn look(&mut self) -> Option<Instant> {
+        loop {
+            match self.settling.look(&self.path, &self.seen, self.in_force.len()) {
+                Settled::Content(reading, Evidence::Passed) => {
+                    let _ = self.take(reading, Evidence::Passed);
+                }
+                Settled::Content(reading, evidence) => {
+                    let Some(looked) = self.take(reading, evidence) else {
+                        return Some(Instant::now() + settle::QUIET);
+                    };
+                    let in_force = self.seen.as_ref() == Ok(&self.in_force);
+                    for Asker { thorough, answer, .. } in self.askers.drain(..) {
+                        match &looked {
+                            Err(_) if in_force && !thorough => answer(Ok(false)),
+                            looked => answer(looked.clone().map_err(LookError::Invalid)),
+                        }
+                    }
+                    self.write_all_back(looked);
+                    return None;
+                }
+                Settled::Not(why, again) => {
+                    let now = Instant::now();
+                    for asker in self.askers.extract_if(.., |asker| asker.until <= now) {
+                        (asker.answer)(Err(LookError::Busy(why.clone())));
+                    }
+                    while self.write_backs.front().is_some_and(|(until, _)| *until <= now) {
+                        self.write_backs.pop_front();
+                        (self.report)(FileEvent::WroteBack(Err(why.clone())));
+                    }
+                    let deadlines = self.askers.iter().map(|asker| asker.until);
+                    return deadlines.chain(self.write_backs.iter().map(|(until, _)| *until)).chain([again]).min();
+                }
+            }
+        }
     }
 
-    /// Reads the file and reports what is new.
-    fn look(&mut self, why: Why) -> Looked {
-        let found = config::read(&self.path);
+    /// Reports what is new in the content. `None`: it is not valid, and may be mended in a moment.
+    fn take(&mut self, reading: Reading, evidence: Evidence) -> Option<Result<bool, ConfigError>> {
+        // Content that has passed is not what was asked for.
+        let current = evidence != Evidence::Passed;
+        let thorough = current && self.askers.iter().any(|asker| asker.thorough);
+        let found = reading.found;
         let reported = found == self.seen;
         let same = reported && found.as_ref() == Ok(&self.in_force);
         // Files that could not be used at the start may be mended by now.
-        let mended = !self.current.unusable.is_empty() && why == Why::Watching;
-        if same && why != Why::Asked && !self.incomplete && !mended {
-            self.suspect = None;
-            return Ok(false);
+        let mended = !self.current.unusable.is_empty() && self.write_backs.is_empty();
+        if same && !thorough && !self.incomplete && !mended {
+            return Some(Ok(false));
         }
-        // Also what was not valid a moment ago: a secret that it names may have come.
+        // Content that was not valid a moment ago may be now: a secret that it names may have come.
         let parsed = match &found {
             Ok(text) => Config::parse_with(&self.path, text, Tolerated::Known(&self.current.unusable))
                 .and_then(|next| self.current.check_fixed(&next, &self.path, text).map(|()| next)),
@@ -191,63 +244,60 @@ impl Owner {
         };
         match (parsed, found) {
             (Ok(next), Ok(text)) => {
-                self.suspect = None;
                 self.seen = Ok(text.clone());
                 let was_complete = !std::mem::take(&mut self.incomplete);
                 if text == self.in_force && next == *self.current {
                     if !(same && was_complete) {
                         (self.report)(FileEvent::Restored);
                     }
-                    return Ok(false);
+                    return Some(Ok(false));
                 }
                 self.in_force = text;
                 self.current = Arc::new(next);
                 (self.report)(FileEvent::Edited(Arc::clone(&self.current)));
-                Ok(true)
+                Some(Ok(true))
             }
-            (Ok(_), Err(_)) => Ok(false),
-            (Err(error), _) if reported && (!same || self.incomplete) => {
-                self.suspect = None;
-                Err(error)
-            }
-            (Err(error), _) if same => {
-                self.incomplete = true;
-                (self.report)(FileEvent::Invalid(error.clone()));
-                Err(error)
-            }
+            (Ok(_), Err(_)) => Some(Ok(false)),
+            (Err(error), _) if reported && (!same || self.incomplete) => Some(Err(error)),
             (Err(error), found) => {
-                let since = match self.suspect.take() {
-                    Some((same, since)) if same == found => since,
-                    _ => Instant::now(),
-                };
-                if why == Why::Watching && since.elapsed() < HALF_WRITTEN {
-                    self.suspect = Some((found, since));
-                    return Err(error);
+                let urgent = current && !(self.askers.is_empty() && self.write_backs.is_empty());
+                // Some programs empty a file, close it, and write it then.
+                if !urgent && matches!(evidence, Evidence::Closed | Evidence::Passed) {
+                    return None;
                 }
+                self.incomplete |= same;
                 self.seen = found;
                 (self.report)(FileEvent::Invalid(error.clone()));
-                Err(error)
+                Some(Err(error))
             }
         }
     }
 
-    fn write_back(&mut self, color: Color) {
-        // Whatever a human has written by now comes first.
-        let result = match self.look(Why::Writing) {
-            Err(error) => Err(format!("the file is not valid: {error}")),
-            Ok(true) => Err("the file was edited at the same time".to_owned()),
+    fn write_all_back(&mut self, looked: Result<bool, ConfigError>) {
+        let mut obstacle = match looked {
+            Err(error) => Some(format!("the file is not valid: {error}")),
+            Ok(true) => Some("the file was edited at the same time".to_owned()),
             // What is in force is what was seen.
-            Ok(false) => write_back::write_back(&self.path, &self.in_force, color),
+            Ok(false) => None,
         };
-        let report = result.map(|written| {
-            let mut next = Config::clone(&self.current);
-            next.active = color;
-            self.current = Arc::new(next);
-            self.in_force.clone_from(&written);
-            self.seen = Ok(written);
-            color
-        });
-        (self.report)(FileEvent::WroteBack(report));
+        while let Some((_, color)) = self.write_backs.pop_front() {
+            let result = match &obstacle {
+                Some(why) => Err(why.clone()),
+                None => write_back::write_back(&self.path, &self.in_force, color, &self.current.state.dir),
+            };
+            if obstacle.as_deref() == Some("the file was edited at the same time") {
+                obstacle = None;
+            }
+            let report = result.map(|written| {
+                let mut next = Config::clone(&self.current);
+                next.active = color;
+                self.current = Arc::new(next);
+                self.in_force.clone_from(&written);
+                self.seen = Ok(written);
+                color
+            });
+            (self.report)(FileEvent::WroteBack(report));
+        }
     }
 
     /// Watches the directory of the path, and that of the file behind it if it is a link: editors replace files, and
@@ -257,49 +307,35 @@ impl Owner {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        let mut wanted = vec![parent(&self.path)];
+        let name = |path: &Path| path.file_name().map(OsString::from);
+        let mut dirs = vec![parent(&self.path)];
+        let mut names: Vec<OsString> = name(&self.path).into_iter().collect();
         if let Ok(real) = self.path.canonicalize() {
+            names.extend(name(&real));
             let real = parent(&real);
-            if wanted[0].canonicalize().ok() != Some(real.clone()) {
-                wanted.push(real);
+            if dirs[0].canonicalize().ok() != Some(real.clone()) {
+                dirs.push(real);
             }
         }
+        let wanted = (dirs, names);
         if wanted == self.watched && self.watcher.is_some() {
             return;
         }
-        let events = events.clone();
+        let (events, names) = (events.clone(), wanted.1.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let told = match event {
-                // Reading is no news, least of all our own.
-                Ok(event) => {
-                    !matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
-                }
-                Err(_) => true,
-            };
-            if told {
-                let _ = events.send(Message::Event);
+            let told = event.map_or(Some(Told::Lost), |event| settle::told(&event, &names));
+            if let Some(told) = told {
+                let _ = events.send(Message::Told(told));
             }
         });
         self.watcher = watcher.ok().and_then(|mut watcher| {
-            let watching = wanted.iter().all(|dir| watcher.watch(dir, RecursiveMode::NonRecursive).is_ok());
+            let watching = wanted.0.iter().all(|dir| watcher.watch(dir, RecursiveMode::NonRecursive).is_ok());
             watching.then_some(watcher)
         });
         // Without a watcher the poll finds everything, only later; it is tried again then.
         self.watched = wanted;
+        self.settling.forget();
     }
-}
-
-/// Waits until the events of one edit are over. Gives back whatever else came.
-fn settle(inbox: &Receiver<Message>) -> Option<Message> {
-    let until = Instant::now() + PATIENCE;
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        match inbox.recv_timeout(QUIET.min(left)) {
-            Ok(Message::Event) => {}
-            Ok(other) => return Some(other),
-            Err(_) => return None,
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -15,8 +15,16 @@ use crate::domain::schema::Reading;
 use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Drained, Kind, Left, Origin, Transition, Trigger};
 
+/// How long an answer waits for `active` to be written into the file, so that a script that edits the file after it edits
+/// the newest content.
+const WRITE_BACK_PATIENCE: Duration = Duration::from_secs(1);
+const BACK_PATIENCE: Duration = Duration::from_millis(100);
+
 impl Controller {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
+        let write_backs = effects.iter().filter(|effect| matches!(effect, Effect::WriteBack(_))).count();
+        // Counted first: a reply waits for an edit that comes behind it.
+        self.write_backs.send_modify(|under_way| *under_way += write_backs);
         for effect in effects {
             match effect {
                 Effect::Probe { round, color, schema, resolve } => {
@@ -290,8 +298,11 @@ impl Controller {
         self.handle(Event::Drained(drained));
     }
 
-    fn reply(&mut self, id: CommandId, result: Result<Outcome, Refusal>) {
-        let Some(Waiting { trigger, counts, origin, answer }) = self.waiting.remove(&id) else { return };
+    pub(super) fn reply(&mut self, id: CommandId, mut result: Result<Outcome, Refusal>) {
+        let Some(Waiting { trigger, counts, origin, file_problem, answer }) = self.waiting.remove(&id) else { return };
+        if let Ok(outcome) = &mut result {
+            outcome.file_problem = file_problem;
+        }
         match &result {
             Ok(outcome) if counts => {
                 self.tallies.switched(trigger, if outcome.changed { "done" } else { "unchanged" });
@@ -305,6 +316,15 @@ impl Controller {
                 let reason = reason.as_deref().unwrap_or("");
                 tracing::warn!(code = refusal.code(), %refusal, actor, source, reason, "A command was refused.");
             }
+        }
+        if result.as_ref().is_ok_and(|outcome| outcome.changed) && *self.write_backs.borrow() > 0 {
+            let mut write_backs = self.write_backs.subscribe();
+            let patience = if trigger == "rollback" { BACK_PATIENCE } else { WRITE_BACK_PATIENCE };
+            tokio::spawn(async move {
+                let _ = tokio::time::timeout(patience, write_backs.wait_for(|under_way| *under_way == 0)).await;
+                let _ = answer.send(result);
+            });
+            return;
         }
         // Whoever asked may have hung up; that changes nothing.
         let _ = answer.send(result);

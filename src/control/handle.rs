@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::config::TokenConfig;
-use crate::config::error::ConfigError;
 use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;
@@ -48,7 +47,7 @@ pub enum Request {
     /// Hold the chain of the ledger together.
     Verify(oneshot::Sender<Result<Verified, String>>),
     /// Read the file again now.
-    Reload(oneshot::Sender<Result<ReloadOutcome, ConfigError>>),
+    Reload(oneshot::Sender<Result<ReloadOutcome, Refusal>>),
     /// The configuration in force as TOML, secrets removed.
     Config(oneshot::Sender<String>),
     /// Send every kind of notice to a sink, or to all; `None` comes back if there is no such sink.

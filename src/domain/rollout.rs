@@ -11,7 +11,7 @@ use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GateReport;
 use crate::domain::release::Release;
-use crate::domain::schema::{FirstWrite, Live};
+use crate::domain::schema::{FirstWrite, Live, TakenBack};
 pub use crate::domain::transition::Left;
 use crate::domain::transition::{Asked, Decision, Freeze, Generation, Kind, Origin, Quarantined, Transition, Trigger};
 
@@ -35,8 +35,8 @@ mod take_back;
 use evidence::Watching;
 use hold::{ByHand, Held};
 pub use messages::{
-    Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Fitness, Hold, OrderState, Outcome, Overlap,
-    Phase, Progress, Refusal, RoundId, Stopped, View,
+    Command, CommandId, CommitId, Configured, DrainId, Effect, Event, FileError, FileProblem, Fitness, Hold,
+    OrderState, Outcome, Overlap, Phase, Progress, Refusal, RoundId, Stopped, View,
 };
 pub use safety::Unsafe;
 use stages::Share;
@@ -271,6 +271,7 @@ impl Rollout {
         self.live.forget(now.mono);
         match event {
             Event::Command(id, command) => self.command(now, id, command, effects),
+            Event::Obstructed(id, command, refusal) => self.obstructed(now, id, &command, refusal, effects),
             Event::Probed(round, results) => self.probed(now, round, results, effects),
             Event::Committed(commit) => self.committed(now, commit, effects),
             Event::CommitFailed(commit, cause) => self.commit_failed(now, commit, &cause, effects),
@@ -302,6 +303,10 @@ impl Rollout {
                     overlap,
                     ..Move::new(now, Kind::Switch, target, Asker::Command(id), origin)
                 };
+                let generation = self.check_generation(if_generation);
+                if generation.is_ok() && self.joins_order_of_file(&underway) {
+                    return;
+                }
                 match self.may_switch(&underway, if_generation) {
                     Err(refusal) => self.refuse(now, underway, refusal, effects),
                     // All of the traffic, and so nothing for the canary.
@@ -404,6 +409,18 @@ impl Rollout {
             verifying: self.verifying.as_ref().map(|verifying| (verifying.of, verifying.until)),
             both_unhealthy: self.both_unhealthy,
         }
+    }
+
+    /// The color that serves.
+    #[must_use]
+    pub fn active(&self) -> Color {
+        self.decision.active
+    }
+
+    /// The answer to a command that touched nothing.
+    #[must_use]
+    pub fn untouched(&self, now: Now) -> Outcome {
+        self.unchanged(now, false)
     }
 
     fn under_way(&self) -> Option<&Move> {
@@ -509,6 +526,10 @@ impl Rollout {
         self.last_id += 1;
         self.last_id
     }
+}
+
+fn taken_back(now: Now, (color, release): (Color, &Release), by: &Origin) -> TakenBack {
+    TakenBack { color, release: release.clone(), at: now.wall, by: by.actor.clone() }
 }
 
 fn quarantined(now: Now, release: &Release, by: &Origin) -> Quarantined {

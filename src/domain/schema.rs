@@ -13,7 +13,7 @@ mod lineage;
 mod verdict;
 
 pub use current::{Current, Currents, Live, Reading, Source};
-pub use lineage::{FirstWrite, Lineage, Overridden, Step};
+pub use lineage::{FirstWrite, Lineage, Overridden, Step, TakenBack};
 pub use verdict::{Doubt, Obstacle, Verdict, admits, runs};
 
 /// The version of a store's schema.

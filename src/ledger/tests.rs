@@ -7,7 +7,7 @@ use crate::domain::color::Color;
 use crate::domain::deployment::{Deployment, DeploymentId, HeldBack, Mode, OnInsufficient, Plan, Stage};
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::release::Release;
-use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, Step, Version};
+use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, Step, TakenBack, Version};
 use crate::domain::split::Weight;
 use crate::domain::transition::Left;
 use crate::domain::transition::{
@@ -99,6 +99,7 @@ fn lineage(at: SystemTime) -> Lineage {
             Step { release: Release::new("2"), labels: labels.into(), written },
         ],
         overridden: Some(Overridden { by: "ann".to_owned(), reason: "it has to be".to_owned() }),
+        taken_back: Some(TakenBack { color: Color::Green, release: Release::new("3"), at, by: "ann".to_owned() }),
     }
 }
 

@@ -107,8 +107,9 @@ async fn a_wrong_file_keeps_the_last_good_and_shows_what_is_wrong_until_it_is_me
     assert_eq!((reload.status, &reload.json()["code"]), (422, &json!("invalid_config")));
     assert_eq!(reload.json()["errors"].as_array().map(Vec::len), Some(2), "{}", reload.text());
 
-    // A switch by the API works all the while; only the file can't be put right.
-    proxy.switch("green").await;
+    // Somebody who has to can move traffic all the while; only the file can't be put right.
+    let forced = proxy.post("/admin/switch", json!({ "to": "green", "force": true })).await;
+    assert_eq!(forced.status, 200, "{}", forced.text());
     proxy.until("that is said", |status| status["file"]["write_back_error"].is_string()).await;
     proxy.replace_file(&good);
     let status = proxy.until("it is mended", |status| status["file"]["error"].is_null()).await;

@@ -29,6 +29,7 @@ mod load;
 mod messages;
 mod names;
 mod notices;
+mod orders;
 mod own_answers;
 mod pipes;
 mod preview;
@@ -51,6 +52,7 @@ mod tls;
 mod tunnel;
 mod unusable;
 mod versions;
+mod write_back;
 
 use std::time::{Duration, Instant};
 

@@ -292,3 +292,106 @@ async fn systemd_is_told_when_it_serves_and_when_it_stops() {
     until_told("STOPPING=1").await;
     assert!(crate::soon("the end", child.wait()).await.expect("it was started").success());
 }
+
+/// The proxy, rolled back from green, with the file put right.
+async fn rolled_back(setup: &Setup) -> (Proxy, String) {
+    let proxy = setup.start().await;
+    proxy.replace_file(&proxy.ordering("green"));
+    proxy.until_color("green").await;
+    let yesterday = proxy.text();
+    assert_eq!(proxy.post("/admin/rollback", json!({ "reason": "errors" })).await.status, 200);
+    until_noted(&proxy).await;
+    (proxy, yesterday)
+}
+
+#[tokio::test]
+async fn row_14_a_file_that_orders_back_what_a_rollback_has_left_is_overruled() {
+    let (blue, green) = pair().await;
+    let receiver = crate::receiver::Receiver::start().await;
+    let mut setup = alone(&blue, &green);
+    let dir = tempfile::tempdir().expect("a directory");
+    setup.more = format!(
+        "[[notify]]\nname = \"log\"\nkind = \"slack\"\nurl_file = \"{}\"\n",
+        receiver.url_file(dir.path(), "log")
+    );
+    let (proxy, yesterday) = rolled_back(&setup).await;
+    for _ in 0..2 {
+        // Configuration management comes again and again.
+        proxy.replace_file(&yesterday);
+        let status = proxy.until("it is refused", |status| status["file"]["order"] == "refused").await;
+        let refusal = &status["file"]["refusal"];
+        assert_eq!((&refusal["status"], &refusal["code"]), (&json!(409), &json!("overruled")), "{status}");
+        let detail = refusal["detail"].as_str().expect("a sentence");
+        assert!(detail.contains("2.0") && detail.contains("cutover switch green"), "{detail}");
+        until("the file is put right", async || proxy.text().contains("active = \"blue\"").then_some(())).await;
+        until_noted(&proxy).await;
+    }
+    assert_eq!(proxy.color().await, "blue");
+    receiver.until("the refusal is told", |notice| notice.body.contains("overruled")).await;
+    assert_eq!(kinds(&history(&proxy).await)[..4], ["seen", "seen", "rollback", "switch"]);
+
+    // Another release is something else, and so is a command.
+    proxy.replace_file(&yesterday.replace("release = \"2.0\"", "release = \"2.1\""));
+    proxy.until_color("green").await;
+    assert_eq!(proxy.status().await["file"]["order"], "done");
+    proxy.switch("blue").await;
+    proxy.replace_file(&yesterday.replace("active = \"green\"", "active = \"blue\""));
+    proxy.until("2.0 is back", |status| status["green"]["release"] == "2.0").await;
+    proxy.switch("green").await;
+    until_noted(&proxy).await;
+    // It was brought back, so the rollback of before overrules nothing any more.
+    proxy.switch("blue").await;
+    until_noted(&proxy).await;
+    proxy.replace_file(&yesterday);
+    proxy.until_color("green").await;
+}
+
+#[tokio::test]
+async fn row_15_such_an_order_is_overruled_after_a_restart_too() {
+    let (blue, green) = pair().await;
+    let (mut proxy, yesterday) = rolled_back(&alone(&blue, &green)).await;
+    proxy.kill().await;
+    proxy.replace_file(&yesterday);
+    proxy.restart().await;
+    let status = proxy.until("it is refused", |status| status["file"]["order"] == "refused").await;
+    assert_eq!((&status["active"], &status["file"]["refusal"]["code"]), (&json!("blue"), &json!("overruled")));
+    until("the file is put right", async || proxy.text().contains("active = \"blue\"").then_some(())).await;
+    assert_eq!(proxy.color().await, "blue");
+}
+
+#[tokio::test]
+async fn row_16_after_the_window_the_file_orders_again() {
+    let (blue, green) = pair().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = alone(&blue, &green).text(dir.path()).replace("[state]\n", "[state]\norder_window = \"0s\"\n");
+    let proxy = Proxy::start_in(dir, &text).await;
+    proxy.replace_file(&proxy.ordering("green"));
+    proxy.until_color("green").await;
+    let yesterday = proxy.text();
+    assert_eq!(proxy.post("/admin/rollback", json!({})).await.status, 200);
+    until_noted(&proxy).await;
+    proxy.replace_file(&yesterday);
+    proxy.until_color("green").await;
+}
+
+#[tokio::test]
+async fn row_17_without_file_orders_active_counts_at_the_first_start_only() {
+    let (blue, green) = pair().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut setup = alone(&blue, &green);
+    setup.active = "green";
+    let text = setup.text(dir.path()).replace("[state]\n", "[state]\nwrite_back = false\nfile_orders = false\n");
+    let mut proxy = Proxy::start_in(dir, &text).await;
+    assert_eq!(proxy.color().await, "green");
+    proxy.replace_file(&proxy.ordering("blue").replace("timeout = \"20s\"", "timeout = \"21s\""));
+    proxy.until_logged("21s").await;
+    let status = proxy.status().await;
+    assert_eq!((&status["active"], &status["file"]["disagrees"]), (&json!("green"), &json!(true)));
+    proxy.kill_and_restart().await;
+    assert_eq!(proxy.color().await, "green");
+    // Another release under the color that serves is a fact, whatever the file says of `active`.
+    proxy.replace_file(&proxy.text().replace("release = \"2.0\"", "release = \"2.1\""));
+    proxy.until("the release is known", |status| status["release"] == "2.1").await;
+    assert_eq!(proxy.switch("blue").await["active"], "blue");
+    assert_eq!(kinds(&history(&proxy).await), ["switch", "release", "start"]);
+}

@@ -31,6 +31,10 @@ pub(crate) struct World {
 
     file: FileOrder,
     deployed: PerColor<Release>,
+    /// Grows with every edit of a color's endpoints.
+    targets: PerColor<u64>,
+    /// Which of them the last round of a color's gate was asked with.
+    asked: PerColor<u64>,
     /// What the releases say of the one data store.
     schema: PerColor<Labels>,
     /// They say something.
@@ -122,6 +126,8 @@ impl World {
             named: BTreeSet::from([(file.active, file.release.clone())]),
             file,
             deployed,
+            targets: PerColor::default(),
+            asked: PerColor::default(),
             schema,
             labelled,
             probed,
@@ -241,6 +247,13 @@ impl World {
         };
         self.open.insert(id, command.clone());
         let before = self.live.clone();
+        let forward =
+            matches!(command, Command::Switch { .. } | Command::CanaryStart { .. } | Command::CanaryAdvance { .. });
+        if forward && self.random.u8(0..10) == 0 {
+            self.handle(Event::Obstructed(id, command, Refusal::FileBusy("it is being written".to_owned())));
+            assert!(self.answered.contains(&id), "a command that can't begin waits");
+            return;
+        }
         self.handle(Event::Command(id, command.clone()));
         self.check_abort(&before, &command);
     }
@@ -271,7 +284,11 @@ impl World {
     }
 
     fn edit(&mut self) {
-        match self.random.u8(0..5) {
+        match self.random.u8(0..6) {
+            5 => {
+                let color = self.color();
+                self.targets[color] += 1;
+            }
             0 | 1 if self.apart => {}
             0 | 1 => self.file.active = self.color(),
             3 => {
@@ -399,7 +416,8 @@ impl World {
 
     fn configured(&self) -> Configured {
         let configured = configured(&self.file, &self.deployed, &self.schema, self.probed, self.write_back);
-        Configured { policy: self.canaries.policy.clone().expect("there is one"), ..configured }
+        let policy = self.canaries.policy.clone().expect("there is one");
+        Configured { policy, targets: self.targets, ..configured }
     }
 
     fn handle(&mut self, event: Event) {
@@ -427,6 +445,7 @@ impl World {
             match effect {
                 Effect::Probe { round, color, schema, .. } => {
                     assert!(self.probed || !schema, "nobody can be asked");
+                    self.asked[color] = self.targets[color];
                     if schema {
                         self.look_at_store();
                     }
@@ -562,6 +581,14 @@ impl World {
             assert!(to_previous || stays, "a forward move was visible before it was on disk: {decision:?}");
         } else {
             assert!(on_disk, "a forward move was visible while it was being written: {decision:?}");
+            let mut lines = self.disk.iter().filter(|line| line.decision.generation == decision.generation);
+            let forced = lines.next().is_some_and(|line| line.forced);
+            for color in Color::ALL.into_iter().filter(|color| decision.serves(*color) && !self.live.serves(*color)) {
+                assert!(
+                    forced || self.asked[color] == self.targets[color],
+                    "{color} serves, and was not asked: {decision:?}"
+                );
+            }
         }
         self.check_stages(&decision);
         self.live = decision;
@@ -719,6 +746,9 @@ fn configured(
         drain_timeout: Duration::from_secs(30),
         policy: policy(&mut fastrand::Rng::with_seed(1), true),
         hold_timeout: Duration::from_secs(10),
+        targets: PerColor::default(),
+        file_orders: true,
+        order_window: Duration::from_secs(3_600),
         write_back,
         path: "cutover.toml".to_owned(),
     }

@@ -109,6 +109,9 @@ pub struct CanaryMoved {
     /// The release on its way.
     #[serde(default)]
     pub canary: Option<CanaryStatus>,
+    /// The configuration file could not be taken in first, so the command went by the configuration in force: the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_problem: Option<String>,
 }
 
 /// What each color gets of the requests, in percent.

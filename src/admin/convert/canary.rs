@@ -44,6 +44,7 @@ impl SplitAnswer {
 impl CanaryMoved {
     pub(in crate::admin) fn new(outcome: &Outcome, status: &Status) -> CanaryMoved {
         CanaryMoved {
+            file_problem: outcome.file_problem.clone(),
             changed: outcome.changed,
             durable: outcome.durable,
             active: outcome.active.to_string(),

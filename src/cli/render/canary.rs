@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{BAD, DIM, GOOD, color, happened, painted, plain, short};
+use super::{BAD, DIM, GOOD, color, file_problem, happened, painted, plain, short};
 use crate::admin::api::{
     CanaryAnswer, CanaryMoved, CanaryStatus, EvidenceAnswer, FindingAnswer, JudgementAnswer, LatencyAnswer, NextAnswer,
     OddsAnswer, RouteAnswer, SideAnswer, TransitionAnswer,
@@ -33,7 +33,7 @@ pub(crate) fn moved(answer: &CanaryMoved, verb: &str) -> String {
     if !answer.durable {
         text.push_str("It is in force, but not on disk yet; `cutover status` tells why and when.\n");
     }
-    text
+    text + &file_problem(answer.file_problem.as_deref())
 }
 
 fn hint(canary: &CanaryStatus) -> String {

@@ -134,6 +134,12 @@ fn a_value_of_the_wrong_type_is_refused_with_its_place() {
         row(plus("idle_timeout = «1979-05-27"), "is a date; it has to be a duration in a string", ""),
         row(plus("[log]\nredact_query = «\"no\""), "`log.redact_query` is a string; it has to be true or false", ""),
         row(with("dir = \"/var/lib/cutover\"", "dir = \"/x\"\nwrite_back = «1"), "it has to be true or false", ""),
+        row(with("dir = \"/var/lib/cutover\"", "dir = \"/x\"\nfile_orders = «1"), "it has to be true or false", ""),
+        row(
+            with("dir = \"/var/lib/cutover\"", "dir = \"/x\"\norder_window = «\"31d\""),
+            "`state.order_window` is \"31d\"; it goes from 0s to 30days",
+            "",
+        ),
         row(
             with("[\"127.0.0.1:9001\"]", "«\"127.0.0.1:9001\""),
             "`blue.endpoints` is a string; it has to be a list",

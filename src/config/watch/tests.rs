@@ -115,9 +115,16 @@ impl Bench {
         assert!(matches!(event, FileEvent::Restored), "{event:?}");
     }
 
-    fn reload(&self) -> Looked {
+    fn reload(&self) -> Result<bool, ConfigError> {
+        self.look().map_err(|error| match error {
+            LookError::Invalid(error) => error,
+            LookError::Busy(why) => panic!("{why}"),
+        })
+    }
+
+    fn look(&self) -> Looked {
         let (sender, answer) = mpsc::channel();
-        self.watch.reload(move |looked| drop(sender.send(looked)));
+        self.watch.reload(PATIENCE, move |looked| drop(sender.send(looked)));
         answer.recv_timeout(PATIENT).expect("an answer")
     }
 
@@ -554,7 +561,7 @@ fn a_write_back_never_overwrites_what_was_written_meanwhile() {
     let dir = TempDir::new().expect("a directory");
     let path = dir.path().join("cutover.toml");
     fs::write(&path, released("1.1")).expect("written");
-    let reason = write_back::write_back(&path, TEXT, Color::Green).expect_err("it is not what was read");
+    let reason = write_back::write_back(&path, TEXT, Color::Green, dir.path()).expect_err("it is not what was read");
     assert!(reason.contains("the file was edited at the same time"), "{reason}");
     assert_eq!(fs::read_to_string(&path).expect("read"), released("1.1"));
     assert_eq!(fs::read_dir(dir.path()).expect("read").count(), 1, "no temporary file is left");
@@ -572,5 +579,149 @@ fn every_write_back_of_a_crowd_is_answered_in_its_order() {
         assert_eq!(result, Ok(color));
     }
     assert_eq!(bench.read(), TEXT.replace("\"blue\"", "\"green\""));
+    bench.nothing_else();
+}
+
+/// An ACL that lets the user 12345 write, as the kernel keeps it.
+fn acl() -> Vec<u8> {
+    let entry =
+        |tag: u16, rights: u16, id: u32| [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat();
+    let nobody = u32::MAX;
+    let entries = [
+        entry(0x01, 6, nobody),
+        entry(0x02, 6, 12_345),
+        entry(0x04, 4, nobody),
+        entry(0x10, 6, nobody),
+        entry(0x20, 0, nobody),
+    ];
+    [&2_u32.to_le_bytes()[..], &entries.concat()].concat()
+}
+
+#[test]
+fn a_write_back_keeps_owner_group_mode_acl_and_attributes() {
+    let bench = Bench::new(TEXT, NEVER);
+    let path = &bench.path;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o640)).expect("set");
+    let root = rustix::process::geteuid().is_root();
+    if root {
+        std::os::unix::fs::chown(path, Some(1_234), Some(2_345)).expect("root may");
+    }
+    let set =
+        |name: &str, value: &[u8]| rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty()).is_ok();
+    let get = |name: &str| {
+        let mut value = vec![0; 1_000];
+        let length = rustix::fs::getxattr(path, name, &mut value[..]).expect("it is there");
+        value.truncate(length);
+        value
+    };
+    // Where the file system has them.
+    let kept = [("user.note", b"by hand".to_vec()), ("system.posix_acl_access", acl())];
+    let kept: Vec<_> = kept.into_iter().filter(|(name, value)| set(name, value)).collect();
+    let mode = fs::metadata(path).expect("it is there").permissions().mode();
+    assert_eq!(bench.write_back(Color::Green), Ok(Color::Green));
+    assert_eq!(bench.read(), TEXT.replace("\"blue\"", "\"green\""));
+    let metadata = fs::metadata(path).expect("it is there");
+    assert_eq!(metadata.permissions().mode(), mode);
+    if root {
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!((metadata.uid(), metadata.gid()), (1_234, 2_345));
+    }
+    for (name, value) in kept {
+        assert_eq!(get(name), value, "{name}");
+    }
+    assert_eq!(fs::read_dir(bench.dir.path()).expect("read").count(), 1, "no copy is left");
+    bench.nothing_else();
+}
+
+#[test]
+fn a_write_back_keeps_the_other_names_of_the_file() {
+    let bench = Bench::new(TEXT, NEVER);
+    fs::hard_link(&bench.path, bench.in_dir("other")).expect("linked");
+    assert_eq!(bench.write_back(Color::Green), Ok(Color::Green));
+    assert_eq!(fs::read_to_string(bench.in_dir("other")).expect("read"), TEXT.replace("\"blue\"", "\"green\""));
+    assert_eq!(fs::read_dir(bench.dir.path()).expect("read").count(), 2, "no copy is left");
+    bench.nothing_else();
+}
+
+#[test]
+fn a_file_counts_when_its_writer_has_closed_it() {
+    use std::io::Write;
+    let bench = Bench::new(TEXT, OFTEN);
+    let mut file = File::create(&bench.path).expect("the file");
+    // Valid, and half of what is to come.
+    file.write_all(released("1.1").as_bytes()).expect("written");
+    assert!(bench.events.recv_timeout(Duration::from_millis(700)).is_err(), "half a file was taken");
+    file.write_all(b"\n[drain]\ntimeout = \"7s\"\n").expect("written");
+    drop(file);
+    match bench.next() {
+        FileEvent::Edited(config) => assert_eq!(config.drain.timeout, Duration::from_secs(7)),
+        other => panic!("not an edit: {other:?}"),
+    }
+    bench.nothing_else();
+}
+
+#[test]
+fn the_first_of_two_edits_counts_although_the_second_is_not_done() {
+    let dir = TempDir::new().expect("a directory");
+    let path = dir.path().join("cutover.toml");
+    let mut settling = Settling::default();
+    let seen = Ok(TEXT.to_owned());
+    fs::write(&path, released("1.1")).expect("written");
+    settling.note(Told::Written, &path);
+    settling.note(Told::Closed, &path);
+    assert!(matches!(settling.look(&path, &seen, TEXT.len()), Settled::Not(..)), "another write may be told of");
+    fs::write(&path, &released("1.2")[..100]).expect("written");
+    settling.note(Told::Written, &path);
+    match settling.look(&path, &seen, TEXT.len()) {
+        Settled::Content(reading, Evidence::Passed) => assert_eq!(reading.found, Ok(released("1.1"))),
+        other => panic!("the first edit is lost: {other:?}"),
+    }
+    assert!(matches!(settling.look(&path, &seen, TEXT.len()), Settled::Not(..)), "half of the second");
+    // Where the second was read, it is not taken for the first.
+    settling.note(Told::Closed, &path);
+    assert!(matches!(settling.look(&path, &seen, TEXT.len()), Settled::Not(..)));
+    settling.note(Told::Written, &path);
+    assert!(matches!(settling.look(&path, &seen, TEXT.len()), Settled::Not(..)));
+}
+
+#[test]
+fn without_events_a_file_counts_when_it_was_quiet_and_a_shorter_one_later() {
+    let dir = TempDir::new().expect("a directory");
+    let path = dir.path().join("cutover.toml");
+    fs::create_dir(dir.path().join("aside")).expect("made");
+    let aside = dir.path().join("aside/cutover.toml");
+    fs::write(&aside, TEXT).expect("written");
+    fs::hard_link(&aside, &path).expect("linked");
+    let bench = Bench::of(dir, path, OFTEN);
+    // Nobody watches the directory of its other name.
+    let began = Instant::now();
+    fs::write(&aside, released("1.1")).expect("written");
+    assert_eq!(bench.edited(), "1.1");
+    // The clock of the file system ticks every few milliseconds.
+    assert!(began.elapsed() >= settle::QUIET - Duration::from_millis(20));
+    let shorter = Instant::now();
+    fs::write(&aside, TEXT).expect("written");
+    assert_eq!(bench.edited(), "1");
+    assert!(shorter.elapsed() >= Duration::from_millis(980));
+    // A look waits for it.
+    fs::write(&aside, released("1.3")).expect("written");
+    assert_eq!(bench.reload(), Ok(true));
+    assert_eq!(bench.edited(), "1.3");
+    bench.nothing_else();
+}
+
+#[test]
+fn a_look_at_a_file_that_is_being_written_ends_at_its_time() {
+    use std::io::Write;
+    let bench = Bench::new(TEXT, NEVER);
+    let mut file = File::create(&bench.path).expect("the file");
+    file.write_all(&TEXT.as_bytes()[..100]).expect("written");
+    let (sender, answer) = mpsc::channel();
+    bench.watch.look(Duration::from_millis(300), move |looked| drop(sender.send(looked)));
+    let Ok(Err(LookError::Busy(why))) = answer.recv_timeout(PATIENT) else { panic!("it was taken") };
+    assert!(why.contains("cutover.toml"), "{why}");
+    file.write_all(&TEXT.as_bytes()[100..]).expect("written");
+    drop(file);
+    assert_eq!(bench.reload(), Ok(false));
     bench.nothing_else();
 }

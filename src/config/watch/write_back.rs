@@ -1,22 +1,30 @@
-//! Editing the one value of `active`: everything else of the file stays, byte for byte.
+//! Editing the one value of `active`: everything else of the file stays, byte for byte, and so do its owner, group, mode, ACL
+//! and extended attributes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
 
 use crate::config;
 use crate::domain::color::Color;
 
-/// Writes `color` into the file whose newest content is `text`; the new content.
-pub(super) fn write_back(path: &Path, text: &str, color: Color) -> Result<String, String> {
+const EDITED: &str = "the file was edited at the same time";
+
+/// Writes `color` into the file whose newest content is `text`; the new content. `elsewhere` is a directory for a copy where
+/// there is no room for one beside the file.
+pub(super) fn write_back(path: &Path, text: &str, color: Color, elsewhere: &Path) -> Result<String, String> {
     let next = with_active(text, color)?;
     if next == text {
         return Ok(next);
     }
     // The real file, so that a link stays one.
     let real = path.canonicalize().map_err(|error| format!("{} can't be found: {error}", path.display()))?;
-    replace(path, &real, text, &next).map_err(|error| format!("{} can't be written: {error}", real.display()))?;
+    Edit { path, real: &real, text, next: &next }.make(elsewhere)?;
     Ok(next)
 }
 
@@ -31,41 +39,202 @@ fn with_active(text: &str, color: Color) -> Result<String, String> {
     Ok(format!("{}{value}{}", &text[..span.start], &text[span.end..]))
 }
 
-/// Temporary file, fsync, rename: whoever reads sees the old file or the new one.
-fn replace(path: &Path, real: &Path, text: &str, next: &str) -> io::Result<()> {
-    let metadata = fs::metadata(real)?;
-    let dir = real.parent().unwrap_or(Path::new("/"));
-    let name = real.file_name().unwrap_or_default().to_string_lossy();
-    // One name for all times: what a crash left behind is overwritten.
-    let temporary = dir.join(format!(".{name}.cutover"));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(next.as_bytes())?;
-        let own = file.metadata()?;
-        if (own.uid(), own.gid()) != (metadata.uid(), metadata.gid()) {
-            std::os::unix::fs::fchown(&file, Some(metadata.uid()), Some(metadata.gid()))?;
-        }
-        file.set_permissions(fs::Permissions::from_mode(metadata.permissions().mode() & 0o7777))?;
-        file.sync_all()?;
-        // Somebody may have written since it was read; theirs must not be lost.
-        if config::read(path).as_deref() != Ok(text) {
-            return Err(io::Error::other("the file was edited at the same time"));
-        }
-        match fs::rename(&temporary, real) {
-            // A file that is a mount point of its own can't be replaced, only written.
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => in_place(real, next),
-            renamed => renamed,
-        }
-    })();
-    if written.is_err() || temporary.exists() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    File::open(dir)?.sync_all()
+struct Edit<'a> {
+    path: &'a Path,
+    real: &'a Path,
+    text: &'a str,
+    next: &'a str,
 }
 
-fn in_place(real: &Path, next: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).truncate(true).open(real)?;
-    file.write_all(next.as_bytes())?;
-    file.sync_all()
+/// Why a new file can't take the place of the old one.
+enum Obstacle {
+    /// Somebody else has just written.
+    Edited,
+    /// The new file would lose this.
+    Loses(String),
+    /// It can't be made, or not be moved.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Obstacle {
+    fn from(error: io::Error) -> Obstacle {
+        Obstacle::Io(error)
+    }
+}
+
+impl Edit<'_> {
+    fn make(&self, elsewhere: &Path) -> Result<(), String> {
+        let copies = [self.copy_in(self.real.parent().unwrap_or(Path::new("/"))), self.copy_in(elsewhere)];
+        let why = match self.by_rename(&copies[0]) {
+            Ok(()) => return Ok(()),
+            Err(Obstacle::Edited) => return Err(EDITED.to_owned()),
+            Err(Obstacle::Loses(what)) => format!("a new file would lose {what}"),
+            Err(Obstacle::Io(error)) => format!("a new file can't take its place: {error}"),
+        };
+        let written = self.in_place(&copies);
+        written.map_err(|error| format!("{} can't be written: {why}, and {error}", self.real.display()))
+    }
+
+    /// One name for all times, so that a copy that a crash has left is overwritten.
+    fn copy_in(&self, dir: &Path) -> PathBuf {
+        dir.join(format!(".{}.cutover", self.real.file_name().unwrap_or_default().to_string_lossy()))
+    }
+
+    /// Temporary file, fsync, rename: a reader sees the old file or the new one.
+    fn by_rename(&self, copy: &Path) -> Result<(), Obstacle> {
+        let made = (|| {
+            let old = File::open(self.real)?;
+            let mut file = create(copy)?;
+            file.write_all(self.next.as_bytes())?;
+            keep_attributes(&old, &file)?;
+            file.sync_all()?;
+            // An edit since the file was read must not be lost.
+            if config::read(self.path).as_deref() != Ok(self.text) {
+                return Err(Obstacle::Edited);
+            }
+            fs::rename(copy, self.real)?;
+            Ok(())
+        })();
+        if made.is_err() {
+            let _ = fs::remove_file(copy);
+        }
+        made?;
+        sync_dir_of(self.real);
+        Ok(())
+    }
+
+    /// Writes into the old file, with a whole copy of the new content on disk until that is done.
+    fn in_place(&self, copies: &[PathBuf]) -> Result<(), String> {
+        let mut file = match OpenOptions::new().read(true).write(true).open(self.real) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(format!(
+                    "this process (uid {}, gid {}) lacks the right to write it ({error}); grant that with `chgrp` and `chmod g+w` or `setfacl`, or turn `state.write_back` off",
+                    rustix::process::geteuid().as_raw(),
+                    rustix::process::getegid().as_raw(),
+                ));
+            }
+            Err(error) => return Err(format!("it can't be opened for writing: {error}")),
+        };
+        let copy = self.copy(copies)?;
+        let mut found = Vec::new();
+        if let Err(error) = file.read_to_end(&mut found) {
+            return Err(format!("it can't be read: {error}"));
+        }
+        if found != self.text.as_bytes() {
+            let _ = fs::remove_file(&copy);
+            return Err(EDITED.to_owned());
+        }
+        let written = (|| {
+            file.rewind()?;
+            file.write_all(self.next.as_bytes())?;
+            file.set_len(self.next.len() as u64)?;
+            file.sync_all()
+        })();
+        written.map_err(|error| format!("only a part of it was written ({error}); {} is whole", copy.display()))?;
+        let _ = fs::remove_file(&copy);
+        sync_dir_of(&copy);
+        Ok(())
+    }
+
+    /// Writes a copy where there is room for one.
+    fn copy(&self, copies: &[PathBuf]) -> Result<PathBuf, String> {
+        let mut reasons = Vec::new();
+        for copy in copies {
+            let written = create(copy).and_then(|mut file| {
+                file.write_all(self.next.as_bytes())?;
+                file.sync_all()
+            });
+            match written {
+                Ok(()) => {
+                    sync_dir_of(copy);
+                    return Ok(copy.clone());
+                }
+                Err(error) => reasons.push(format!("{}: {error}", copy.display())),
+            }
+        }
+        Err(format!("no copy of it can be kept meanwhile ({})", reasons.join("; ")))
+    }
+}
+
+/// A new, empty file that nobody else can read.
+fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+fn sync_dir_of(path: &Path) {
+    // The file is whole in any case; without this a crash may bring the old one back.
+    let _ = File::open(path.parent().unwrap_or(Path::new("/"))).and_then(|dir| dir.sync_all());
+}
+
+/// Gives a new file everything that the old one has beside its content.
+fn keep_attributes(old: &File, new: &File) -> Result<(), Obstacle> {
+    let (wanted, own) = (old.metadata()?, new.metadata()?);
+    if wanted.nlink() > 1 {
+        return Err(Obstacle::Loses(format!("its {} hard links", wanted.nlink())));
+    }
+    let (owner, group) = (wanted.uid(), wanted.gid());
+    if own.uid() != owner && std::os::unix::fs::fchown(new, Some(owner), None).is_err() {
+        return Err(Obstacle::Loses(format!("its owner (uid {owner})")));
+    }
+    if own.gid() != group && std::os::unix::fs::fchown(new, None, Some(group)).is_err() {
+        return Err(Obstacle::Loses(format!("its group (gid {group})")));
+    }
+    let mode = wanted.permissions().mode() & 0o7777;
+    new.set_permissions(fs::Permissions::from_mode(mode))?;
+    let (wanted, own) = (attributes(old)?, attributes(new)?);
+    for (name, value) in &wanted {
+        let kept = own.get(name) == Some(value)
+            || rustix::fs::fsetxattr(new, name.as_str(), value, XattrFlags::empty()).is_ok();
+        if !kept {
+            return Err(Obstacle::Loses(described(name)));
+        }
+    }
+    for name in own.keys().filter(|name| !wanted.contains_key(*name)) {
+        // The default ACL of the directory would give others a right to it.
+        if rustix::fs::fremovexattr(new, name.as_str()).is_err() && name.starts_with("system.") {
+            return Err(Obstacle::Loses(described(name)));
+        }
+    }
+    if new.metadata()?.permissions().mode() & 0o7777 != mode {
+        return Err(Obstacle::Loses(format!("its mode ({mode:o})")));
+    }
+    Ok(())
+}
+
+fn described(name: &str) -> String {
+    match name {
+        "system.posix_acl_access" => "its ACL".to_owned(),
+        _ if name.starts_with("security.") => format!("its security label ({name})"),
+        _ => format!("its attribute {name}"),
+    }
+}
+
+/// The extended attributes, ACL and security label among them.
+fn attributes(file: &File) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    let mut names = match rustix::fs::flistxattr_query(file) {
+        Ok(size) => vec![0_u8; size],
+        Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(BTreeMap::new()),
+        Err(errno) => return Err(errno.into()),
+    };
+    let length = if names.is_empty() { 0 } else { rustix::fs::flistxattr(file, &mut names[..])? };
+    names.truncate(length);
+    let mut attributes = BTreeMap::new();
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let name = String::from_utf8_lossy(name).into_owned();
+        let size = match rustix::fs::fgetxattr_query(file, name.as_str()) {
+            Ok(size) => size,
+            Err(Errno::NODATA) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        let mut value = vec![0_u8; size];
+        let length = if size == 0 { 0 } else { rustix::fs::fgetxattr(file, name.as_str(), &mut value[..])? };
+        value.truncate(length);
+        attributes.insert(name, value);
+    }
+    Ok(attributes)
 }

@@ -49,8 +49,8 @@ impl Rollout {
                 return self.refuse(now, asked, refusal, effects);
             }
             // "Back" while a move is under way means: not that one. Nothing is visible of it yet. Of what goes on by itself nobody
-            // was thinking.
-            let by_itself = matches!(other.asker, Asker::Itself);
+            // was thinking, and another label for the color that serves is no move to come back from.
+            let by_itself = matches!(other.asker, Asker::Itself) || other.kind == Kind::Release;
             self.withdraw(now, &asked.origin, Refusal::Withdrawn, effects);
             if by_itself {
                 return self.roll_back(now, id, None, asked, effects);

@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use crate::domain::clock::Now;
 use crate::domain::rollout::stages::Share;
-use crate::domain::rollout::{Asker, Move, Outcome, Rollout, quarantined};
+use crate::domain::rollout::{Asker, Move, Outcome, Rollout, quarantined, taken_back};
 use crate::domain::transition::{Decision, Kind, Previous, Transition};
 
 impl Rollout {
     /// The decision that a move leads to.
     pub(super) fn planned(&mut self, now: Now, underway: &Move) -> Decision {
         let generation = self.new_generation();
-        let lineage = self.lineage_after(underway);
+        let mut lineage = self.lineage_after(underway);
+        if underway.kind == Kind::Rollback {
+            lineage.taken_back =
+                Some(taken_back(now, (self.decision.active, &self.decision.release), &underway.origin));
+        }
         let current = &self.decision;
         let left = Previous {
             color: current.active,
@@ -79,6 +83,7 @@ impl Rollout {
             way_back: self.outlook(underway, &next.lineage),
             held: underway.held_for(now),
             deployment: next.deployment.clone(),
+            file_problem: None,
         }
     }
 
@@ -96,6 +101,7 @@ impl Rollout {
             way_back: None,
             held: None,
             deployment: self.decision.deployment.clone(),
+            file_problem: None,
         }
     }
 }

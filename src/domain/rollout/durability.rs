@@ -73,7 +73,12 @@ impl Rollout {
             self.let_go(effects);
         }
         match underway.asker {
-            Asker::Command(id) => effects.push(Effect::Reply(id, Ok(outcome))),
+            Asker::Command(id) => {
+                if self.configured.order.active == self.decision.active {
+                    self.order = OrderState::Done;
+                }
+                effects.push(Effect::Reply(id, Ok(outcome)));
+            }
             Asker::File => self.order = OrderState::Done,
             Asker::Itself => {}
         }

@@ -3,7 +3,9 @@
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::gate::GateReport;
-use crate::domain::rollout::{Asker, Configured, Effect, Move, OrderState, Refusal, Rollout, State, WriteBack};
+use crate::domain::rollout::{
+    Asker, Configured, Effect, Move, OrderState, Overlap, Refusal, Rollout, State, WriteBack,
+};
 use crate::domain::transition::{FileOrder, Kind, Origin, Transition, Trigger};
 
 impl Rollout {
@@ -23,9 +25,10 @@ impl Rollout {
     }
 
     pub(super) fn configure(&mut self, now: Now, configured: Configured, effects: &mut Vec<Effect>) {
-        self.configured = configured;
+        let before = std::mem::replace(&mut self.configured, configured);
         self.relabel();
         self.end_mislabelled(now, effects);
+        self.follow_target(now, &before, effects);
         self.write_back = match self.write_back {
             WriteBack::Writing { .. } => WriteBack::Writing { stale: true },
             WriteBack::Idle | WriteBack::Failed(_) => WriteBack::Idle,
@@ -66,7 +69,51 @@ impl Rollout {
     /// Whether the file says something that it did not say before: another color, or another release of the live one.
     pub(super) fn file_has_an_order(&self) -> bool {
         let (order, seen) = (&self.configured.order, &self.decision.seen);
+        if !self.configured.file_orders {
+            return self.configured.deployed[self.decision.active] != self.decision.release;
+        }
         order.active != seen.active || (order.active == self.decision.active && order.release != seen.release)
+    }
+
+    /// The color and the release that the file orders: where it orders no color, the one that serves.
+    fn ordered(&self) -> FileOrder {
+        if self.configured.file_orders {
+            return self.configured.order.clone();
+        }
+        let active = self.decision.active;
+        FileOrder { active, release: self.configured.deployed[active].clone() }
+    }
+
+    /// A rollback has just left what the file orders.
+    fn overruled_by_rollback(&self, now: Now, order: &FileOrder) -> Option<Refusal> {
+        let left = self.decision.lineage.taken_back.as_ref()?;
+        let until = left.at + self.configured.order_window;
+        let same = (left.color, &left.release) == (order.active, &order.release);
+        (same && now.wall < until).then(|| Refusal::Overruled { left: left.clone(), until })
+    }
+
+    /// A command that says what the file has just ordered takes the place of that order: it is the same move.
+    pub(super) fn joins_order_of_file(&mut self, asked: &Move) -> bool {
+        let Asker::Command(_) = asked.asker else { return false };
+        if asked.dry_run || asked.overlap == Overlap::None || self.decision.freeze.is_some() {
+            return false;
+        }
+        let underway = match &mut self.state {
+            State::Gating(underway, _) | State::Committing(underway, ..) => underway,
+            State::Steady | State::Holding(..) => return false,
+        };
+        let same = underway.kind == Kind::Switch && (underway.to, &underway.release) == (asked.to, &asked.release);
+        if !same || !matches!(underway.asker, Asker::File) {
+            return false;
+        }
+        self.order = OrderState::Refused(Refusal::Withdrawn);
+        (underway.asker, underway.origin) = (asked.asker, asked.origin.clone());
+        if asked.forced && matches!(self.state, State::Gating(..)) {
+            // Without a gate, then.
+            self.state = State::Steady;
+            return false;
+        }
+        true
     }
 
     pub(super) fn wrote_back(&mut self, result: Result<Color, String>) {
@@ -115,9 +162,9 @@ impl Rollout {
 
     /// Carries out what the file says.
     pub(super) fn obey(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let order = self.configured.order.clone();
+        let order = self.ordered();
         let origin = self.configured.origin(Trigger::File);
-        self.decision.seen = order.clone();
+        self.decision.seen = self.configured.order.clone();
         let kind = if order.active != self.decision.active {
             Kind::Switch
         } else if order.release != self.decision.release {
@@ -126,8 +173,9 @@ impl Rollout {
             self.order = OrderState::Done;
             return self.record_seen(now, &origin, None, None, effects);
         };
+        let overruled = self.overruled_by_rollback(now, &order).filter(|_| kind == Kind::Switch);
         let underway = Move::new(now, kind, (order.active, order.release), Asker::File, origin);
-        match self.allowed(&underway) {
+        match self.allowed(&underway).and_then(|()| overruled.map_or(Ok(()), Err)) {
             Ok(()) => self.begin(now, underway, effects),
             Err(refusal) => self.refuse(now, underway, refusal, effects),
         }

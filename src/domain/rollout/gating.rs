@@ -3,9 +3,10 @@
 use crate::domain::clock::Now;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::rollout::{
-    Asker, CommitId, Effect, Gating, Move, Outcome, Overlap, ROUND_PAUSE, Refusal, Rollout, RoundId, Share, State,
+    Asker, Command, CommandId, CommitId, Configured, Effect, Gating, Move, Outcome, Overlap, ROUND_PAUSE, Refusal,
+    Rollout, RoundId, Share, State,
 };
-use crate::domain::transition::Kind;
+use crate::domain::transition::{Asked, Kind, Trigger};
 
 impl Rollout {
     /// Begins a move, at its gate.
@@ -106,5 +107,66 @@ impl Rollout {
             effects.push(Effect::Commit(commit, transition));
             self.state = State::Committing(underway, commit, Box::new(next));
         }
+    }
+
+    /// A move never goes to what its gate has not asked: after an edit of its target the gate begins anew, and a move that is
+    /// past its gate, or was for another release, is refused.
+    pub(super) fn follow_target(&mut self, now: Now, before: &Configured, effects: &mut Vec<Effect>) {
+        let Some(underway) = self.under_way() else { return };
+        let to = underway.to;
+        let deployed = self.configured.deployed[to].clone();
+        let relabelled = deployed != underway.release;
+        let edited = self.configured.targets[to] != before.targets[to];
+        let by_file = matches!(underway.asker, Asker::File);
+        // What serves there already, or goes without a gate, is not new to anybody.
+        let unasked = edited && !underway.forced && !self.decision.serves(to);
+        if relabelled {
+            let why = Refusal::TargetChanged { to, asked: underway.release.clone(), now: deployed };
+            self.order_waits |= by_file;
+            let origin = self.configured.origin(Trigger::File);
+            return self.withdraw(now, &origin, why, effects);
+        }
+        match &mut self.state {
+            State::Gating(underway, gating) if edited => {
+                let round = RoundId(self.last_id + 1);
+                self.last_id += 1;
+                let deadline = now.mono + self.configured.gate.timeout;
+                *gating = Gating { round: Some(round), next_round: None, deadline, rounds: gating.rounds, passes: 0 };
+                underway.report = None;
+                let resolve = underway.kind != Kind::Rollback;
+                let schema = self.under_way().is_some_and(|underway| self.waits_for_probes(underway));
+                effects.push(Effect::Probe { round, color: to, schema, resolve });
+            }
+            State::Holding(..) | State::Committing(..) if unasked => {
+                let why = Refusal::TargetChanged { to, asked: deployed.clone(), now: deployed };
+                self.order_waits |= by_file;
+                let origin = self.configured.origin(Trigger::File);
+                self.withdraw(now, &origin, why, effects);
+            }
+            State::Steady | State::Gating(..) | State::Holding(..) | State::Committing(..) => {}
+        }
+    }
+
+    /// Refuses a command that can't begin.
+    pub(super) fn obstructed(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        command: &Command,
+        refusal: Refusal,
+        effects: &mut Vec<Effect>,
+    ) {
+        let other = self.decision.active.other();
+        let (kind, to, dry_run) = match command {
+            Command::Switch { to, dry_run, .. } => (Kind::Switch, to.unwrap_or(other), *dry_run),
+            Command::Rollback { .. } | Command::CanaryAbort { .. } => (Kind::Rollback, self.back_to(), false),
+            Command::CanaryStart { .. } => (Kind::Canary, other, false),
+            _ => (Kind::Advance, self.decision.deployment.as_ref().map_or(other, |it| it.candidate), false),
+        };
+        if !dry_run {
+            let asked = Asked { kind, to: Some((to, self.configured.deployed[to].clone())) };
+            self.record_refused(now, asked, command.origin().clone(), None, &refusal);
+        }
+        effects.push(Effect::Reply(id, Err(refusal)));
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::deployment::{Deployment, DeploymentId, Policy, Wishes};
 use crate::domain::gate::{GatePolicy, GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::rollout::Unsafe;
-use crate::domain::schema::{Currents, FirstWrite, Labels, Reading, Verdict};
+use crate::domain::schema::{Currents, FirstWrite, Labels, Reading, TakenBack, Verdict};
 use crate::domain::split::Weight;
 use crate::domain::transition::Left;
 use crate::domain::transition::{
@@ -184,6 +184,13 @@ pub struct Configured {
     pub policy: Policy,
     /// How long a move may hold requests.
     pub hold_timeout: Duration,
+    /// Changes with everything that the answers of a color's gate depend on: its endpoints, how they are reached, and
+    /// what they are asked.
+    pub targets: PerColor<u64>,
+    /// An edit of `active` is an order.
+    pub file_orders: bool,
+    /// For how long after a rollback the file does not order back what the rollback left.
+    pub order_window: Duration,
     /// Keep the file's `active` equal to what is live.
     pub write_back: bool,
     /// The file's path, for the record.
@@ -195,6 +202,8 @@ pub struct Configured {
 pub enum Event {
     /// An operator asks.
     Command(CommandId, Command),
+    /// An operator asks for a move that can't begin for a reason outside of this machine, such as an invalid file.
+    Obstructed(CommandId, Command, Refusal),
     /// A round of gate probes is back.
     Probed(RoundId, Vec<Probed>),
     /// No request is under way any more, nor can one begin: the answer to [`Effect::Empty`].
@@ -304,6 +313,8 @@ pub struct Outcome {
     pub held: Option<Duration>,
     /// The release that is on its way after it.
     pub deployment: Option<Deployment>,
+    /// The file could not be taken in first, so the command went by the configuration in force: the reason.
+    pub file_problem: Option<String>,
 }
 
 /// Why a command was not carried out. An ordinary answer, not an error.
@@ -375,6 +386,50 @@ pub enum Refusal {
         /// Until when.
         until: SystemTime,
     },
+    /// The configuration file is not valid.
+    InvalidFile(Box<FileProblem>),
+    /// The configuration file is still being written, or can't be read in time: the reason.
+    FileBusy(String),
+    /// The target was edited after its gate had begun to ask it.
+    TargetChanged {
+        /// The color.
+        to: Color,
+        /// The release that the move was for.
+        asked: Release,
+        /// The release that is deployed there now; the same one where the endpoints changed.
+        now: Release,
+    },
+    /// The file names what a rollback has just left.
+    Overruled {
+        /// That rollback.
+        left: TakenBack,
+        /// The file may order it again after this.
+        until: SystemTime,
+    },
+}
+
+/// Everything that is wrong with the configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileProblem {
+    /// One line for each error, with its place.
+    pub text: String,
+    /// The same with the lines of the file.
+    pub drawn: String,
+    /// Each error.
+    pub errors: Vec<FileError>,
+}
+
+/// One error of the configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileError {
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its column in characters, from 1.
+    pub column: usize,
+    /// The reason.
+    pub message: String,
+    /// The repair.
+    pub help: Option<String>,
 }
 
 /// What became of the last order in the file.

@@ -41,6 +41,10 @@ impl Refusal {
             Refusal::Baking => "baking",
             Refusal::BadPlan(_) => "bad_plan",
             Refusal::CoolingDown { .. } => "cooling_down",
+            Refusal::InvalidFile(_) => "invalid_config",
+            Refusal::FileBusy(_) => "file_busy",
+            Refusal::TargetChanged { .. } => "target_changed",
+            Refusal::Overruled { .. } => "overruled",
         }
     }
 }
@@ -111,6 +115,35 @@ impl fmt::Display for Refusal {
             Refusal::CoolingDown { until } => write!(
                 f,
                 "a release was rolled back automatically a short time ago; wait until {}, or force this one",
+                humantime::format_rfc3339_seconds(*until),
+            ),
+            Refusal::InvalidFile(problem) => write!(
+                f,
+                "the configuration file is not valid, so nothing was moved: {}; repair it (`cutover check`), or force the command to go by the configuration in force",
+                problem.text.replace('\n', "; "),
+            ),
+            Refusal::FileBusy(why) => {
+                write!(
+                    f,
+                    "{why}; nothing was moved; try again, or force the command to go by the configuration in force"
+                )
+            }
+            Refusal::TargetChanged { to, asked, now } if asked == now => write!(
+                f,
+                "the endpoints of {to} were edited after its gate had passed, so nothing was moved; run the command again",
+            ),
+            Refusal::TargetChanged { to, asked, now } => write!(
+                f,
+                "{to} had release {asked} when the move began and has {now} now, so nothing was moved; run the command again",
+            ),
+            Refusal::Overruled { left, until } => write!(
+                f,
+                "{} rolled back from release {} on {} at {}, and the file orders it again; nothing was moved; to go there anyway: `cutover switch {}`; orders in the file count again from {} (state.order_window)",
+                left.by,
+                left.release,
+                left.color,
+                humantime::format_rfc3339_seconds(left.at),
+                left.color,
                 humantime::format_rfc3339_seconds(*until),
             ),
         }

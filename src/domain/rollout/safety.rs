@@ -210,6 +210,13 @@ impl Rollout {
 
     /// The releases that took traffic, after a move.
     pub(super) fn lineage_after(&self, underway: &Move) -> Lineage {
+        let mut lineage = self.extended_lineage(underway);
+        // Whoever brings it back knows of the rollback.
+        lineage.taken_back.take_if(|left| (left.color, &left.release) == (underway.to, &underway.release));
+        lineage
+    }
+
+    fn extended_lineage(&self, underway: &Move) -> Lineage {
         let overridden = match (&underway.kind, &underway.origin.reason) {
             // It is back; there is nothing left to go back to.
             (Kind::Rollback, _) => None,

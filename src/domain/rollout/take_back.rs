@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::domain::clock::Now;
 use crate::domain::deployment::{Deployment, DeploymentId, HeldBack, Mode, OnUnsafe};
 use crate::domain::rollout::record::by_itself;
-use crate::domain::rollout::{Asker, Effect, Fitness, Move, Refusal, Rollout, State, quarantined};
+use crate::domain::rollout::{Asker, Effect, Fitness, Move, Refusal, Rollout, State, quarantined, taken_back};
 use crate::domain::schema::Verdict as Safe;
 use crate::domain::transition::{Decision, Kind, Transition};
 use crate::domain::verdict::{Judgement, Sample, Verdict};
@@ -153,6 +153,7 @@ impl Rollout {
         let mut next = Decision { generation: self.new_generation(), deployment: None, ..self.decision.clone() };
         let labels = self.configured.schema[next.active].clone();
         next.lineage = next.lineage.followed_by(&next.release, &labels, None);
+        next.lineage.taken_back = Some(taken_back(now, (canary.candidate, &canary.release), &underway.origin));
         // What was taken back is no place to go back to.
         next.previous = next.previous.filter(|previous| previous.release != canary.release);
         if underway.quarantine {

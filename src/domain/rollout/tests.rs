@@ -41,6 +41,9 @@ fn configured(active: Color) -> Configured {
         drain_timeout: Duration::from_secs(30),
         policy: policy(),
         hold_timeout: Duration::from_secs(10),
+        targets: PerColor::default(),
+        file_orders: true,
+        order_window: Duration::from_secs(3_600),
         write_back: true,
         path: "cutover.toml".to_owned(),
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use crate::domain::color::Color;
 use crate::domain::release::Release;
 use crate::domain::schema::{Barrier, Current, Label, Labels, Version};
 
@@ -19,6 +20,21 @@ pub struct Lineage {
     pub steps: Vec<Step>,
     /// The last move was made although it was not safe.
     pub overridden: Option<Overridden>,
+    /// The release that the last rollback left, until it gets traffic again.
+    pub taken_back: Option<TakenBack>,
+}
+
+/// A release that a rollback took the traffic from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenBack {
+    /// Its color.
+    pub color: Color,
+    /// The release.
+    pub release: Release,
+    /// The time of the rollback.
+    pub at: SystemTime,
+    /// Token name, or `uid 1000`.
+    pub by: String,
 }
 
 /// One release that took traffic.

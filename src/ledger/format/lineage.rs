@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{parse_time, time};
 use crate::domain::release::Release;
-use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, Step, Version};
+use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, Step, TakenBack, Version};
 
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Written {
@@ -16,6 +16,16 @@ pub(super) struct Written {
     steps: Vec<Stepped>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     overridden: Option<Forced>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    taken_back: Option<Back>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Back {
+    color: String,
+    release: String,
+    at: String,
+    by: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,7 +60,7 @@ struct Forced {
 
 impl Written {
     pub(super) fn is_empty(&self) -> bool {
-        self.applied.is_empty() && self.steps.is_empty() && self.overridden.is_none()
+        self.applied.is_empty() && self.steps.is_empty() && self.overridden.is_none() && self.taken_back.is_none()
     }
 
     pub(super) fn from(lineage: &Lineage) -> Written {
@@ -61,14 +71,30 @@ impl Written {
                 .overridden
                 .as_ref()
                 .map(|forced| Forced { by: forced.by.clone(), reason: forced.reason.clone() }),
+            taken_back: lineage.taken_back.as_ref().map(|left| Back {
+                color: left.color.to_string(),
+                release: left.release.to_string(),
+                at: time(left.at),
+                by: left.by.clone(),
+            }),
         }
     }
 
     pub(super) fn into_lineage(self) -> Option<Lineage> {
+        let taken_back = match self.taken_back {
+            Some(left) => Some(TakenBack {
+                color: left.color.parse().ok()?,
+                release: Release::new(&left.release),
+                at: parse_time(&left.at)?,
+                by: left.by,
+            }),
+            None => None,
+        };
         Some(Lineage {
             applied: self.applied.into_iter().map(|(store, version)| (store, Version(version))).collect(),
             steps: self.steps.into_iter().map(Stepped::into_step).collect::<Option<_>>()?,
             overridden: self.overridden.map(|forced| Overridden { by: forced.by, reason: forced.reason }),
+            taken_back,
         })
     }
 }

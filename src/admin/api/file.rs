@@ -1,0 +1,49 @@
+//! The configuration file in answers.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::admin::api::Problem;
+
+/// The configuration file in the status.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FileAnswer {
+    /// Its path.
+    pub path: String,
+    /// The color it names.
+    pub active: String,
+    /// It names another color than the live one.
+    pub disagrees: bool,
+    /// What became of its last order: `done`, `pending` or `refused`.
+    pub order: String,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Problem>,
+    /// Why it could not be put right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_back_error: Option<String>,
+    /// What is wrong with it, in full; the last good one is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// `POST /admin/reload`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReloadAnswer {
+    /// False: the file is as it was.
+    pub changed: bool,
+}
+
+/// One problem of the configuration file.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConfigProblem {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The reason.
+    pub message: String,
+    /// The repair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}

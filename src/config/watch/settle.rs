@@ -1,0 +1,231 @@
+//! When the content of the file counts: after its writer has closed it; where no event tells that, after a time of quiet.
+//!
+//! A file that is written in place can be valid in the middle of a write. So content counts at once after a close or a
+//! rename, and later where only its change was seen.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use notify::EventKind;
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
+
+use crate::config;
+
+/// Content without a known writer counts after this time without a change.
+pub(super) const QUIET: Duration = Duration::from_millis(250);
+/// Content that has become shorter counts after this time: a file that is written in place is short at first.
+const SHORTER: Duration = Duration::from_secs(1);
+/// A writer that never closes the file is taken for gone after this time without a write.
+const ABANDONED: Duration = Duration::from_secs(10);
+/// The event of a further write may come this much later than the write.
+const GRACE: Duration = Duration::from_millis(5);
+
+/// What an event says of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Somebody writes it.
+    Written,
+    /// Its writer closed it, or it was moved into its place.
+    Closed,
+    /// Something else was moved into a directory that is watched: a link that leads to the file, perhaps.
+    Moved,
+    /// Anything else.
+    Other,
+    /// Events were lost.
+    Lost,
+}
+
+/// What an event says; `None`: nothing that matters. `names` are those of the file and of the links to it.
+pub(super) fn told(event: &notify::Event, names: &[OsString]) -> Option<Told> {
+    if event.need_rescan() {
+        return Some(Told::Lost);
+    }
+    // A rename names where it comes from, and where it leads.
+    let ours = event.paths.last().and_then(|path| path.file_name()).is_some_and(|name| names.iter().any(|n| n == name));
+    match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) if ours => Some(Told::Closed),
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Told::Other),
+        // Reading is no news, least of all our own.
+        EventKind::Access(_) => None,
+        EventKind::Modify(ModifyKind::Data(_)) if ours => Some(Told::Written),
+        EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => {
+            Some(if ours { Told::Closed } else { Told::Moved })
+        }
+        _ => Some(Told::Other),
+    }
+}
+
+/// The file at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// The text, or why there is none.
+    pub(super) found: Result<String, String>,
+    stamp: Option<Stamp>,
+}
+
+/// Changes with every write to the file, and with every other file in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Stamp> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Stamp {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+
+    /// For how long the file has not changed, by the clock of its file system.
+    fn age(self) -> Option<Duration> {
+        let (seconds, nanoseconds) = self.changed;
+        let since = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + since).ok()
+    }
+}
+
+impl Reading {
+    fn of(path: &Path) -> Reading {
+        let before = Stamp::of(path);
+        let found = config::read(path);
+        // Content that changed while it was read has no stamp, and so no age.
+        Reading { found, stamp: Stamp::of(path).filter(|after| before == Some(*after)) }
+    }
+}
+
+/// What there is to take.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// This content counts.
+    Content(Reading, Evidence),
+    /// The content may be half of what is being written: the reason, and when to look again.
+    Not(String, Instant),
+}
+
+/// Why content counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// It is what was seen before.
+    Known,
+    /// Its writer closed it.
+    Closed,
+    /// It did not change for long enough.
+    Quiet,
+    /// It was whole, and has been replaced since.
+    Passed,
+}
+
+/// What is known of the writers of the file.
+#[derive(Debug, Default)]
+pub(super) struct Settling {
+    /// Somebody has written, and not closed the file.
+    writing: bool,
+    /// The last writer closed the file.
+    closed: bool,
+    /// A link may lead to another file.
+    moved: bool,
+    /// Content that was read after a close; it counts if no write is told before this moment.
+    closing: Option<(Reading, Instant)>,
+    /// Whole content of which more was written before it could be taken.
+    passed: VecDeque<Reading>,
+    /// Content that does not count yet, and since when it stands.
+    standing: Option<(Reading, Instant)>,
+    /// The file that was taken last.
+    taken: Option<(u64, u64)>,
+}
+
+impl Settling {
+    pub(super) fn note(&mut self, told: Told, path: &Path) {
+        match told {
+            Told::Written | Told::Closed => {
+                // What was read before this write is whole.
+                if let Some((reading, until)) = self.closing.take() {
+                    if reading.stamp.is_some() && reading.stamp != Stamp::of(path) {
+                        self.passed.push_back(reading);
+                    } else if told == Told::Closed {
+                        self.closing = Some((reading, until));
+                    }
+                }
+                (self.writing, self.closed) = (told == Told::Written, told == Told::Closed);
+            }
+            Told::Moved => self.moved = true,
+            Told::Lost => (self.writing, self.closed, self.closing) = (false, false, None),
+            Told::Other => {}
+        }
+    }
+
+    /// Other files are watched from now on, and nothing is known of their writers.
+    pub(super) fn forget(&mut self) {
+        self.note(Told::Lost, Path::new(""));
+    }
+
+    /// What counts now. `seen` is what counted last; `length` that of the content in force.
+    pub(super) fn look(&mut self, path: &Path, seen: &Result<String, String>, length: usize) -> Settled {
+        if let Some(reading) = self.passed.pop_front() {
+            return Settled::Content(reading, Evidence::Passed);
+        }
+        let now = Instant::now();
+        match self.closing.take() {
+            Some((reading, until)) if until <= now => return self.take(reading, Evidence::Closed),
+            Some((reading, until)) => {
+                self.closing = Some((reading, until));
+                return Settled::Not(changed(path), until);
+            }
+            None => {}
+        }
+        let reading = Reading::of(path);
+        if reading.found == *seen {
+            return self.take(reading, Evidence::Known);
+        }
+        // Nobody writes a file that is gone.
+        self.writing &= reading.found.is_ok();
+        let led_elsewhere = self.moved && reading.stamp.is_some_and(|stamp| self.taken != Some(stamp.file));
+        if !self.writing && (self.closed || led_elsewhere) {
+            self.closing = Some((reading, now + GRACE));
+            return Settled::Not(changed(path), now + GRACE);
+        }
+        let since = match &self.standing {
+            Some((before, since)) if *before == reading => *since,
+            _ => now,
+        };
+        let watched = now.saturating_duration_since(since);
+        let (quiet, needed) = if self.writing {
+            (watched, ABANDONED)
+        } else {
+            let by_clock = reading.stamp.and_then(Stamp::age).unwrap_or_default();
+            let shorter = reading.found.as_ref().is_ok_and(|text| text.len() < length);
+            (watched.max(by_clock), if shorter { SHORTER } else { QUIET })
+        };
+        if quiet >= needed {
+            return self.take(reading, Evidence::Quiet);
+        }
+        self.standing = Some((reading, since));
+        let why = if self.writing {
+            format!("{} is being written: its writer has not closed it", path.display())
+        } else {
+            changed(path)
+        };
+        Settled::Not(why, now + (needed - quiet))
+    }
+
+    fn take(&mut self, reading: Reading, evidence: Evidence) -> Settled {
+        if evidence == Evidence::Quiet {
+            self.writing = false;
+        }
+        (self.closed, self.moved, self.standing) = (false, false, None);
+        self.taken = reading.stamp.map(|stamp| stamp.file).or(self.taken);
+        Settled::Content(reading, evidence)
+    }
+}
+
+fn changed(path: &Path) -> String {
+    format!("{} has just changed, and its writer may not be done", path.display())
+}

@@ -1,0 +1,85 @@
+//! What a configuration says to the core.
+
+use std::hash::{Hash, Hasher};
+use std::time::SystemTime;
+
+use crate::config::Config;
+use crate::domain::color::{Color, PerColor};
+use crate::domain::deployment::{Plan, Policy};
+use crate::domain::rollout::Configured;
+use crate::domain::schema::Lineage;
+use crate::domain::transition::{Decision, FileOrder, Generation};
+
+/// Everything that the core has to know of a valid configuration.
+pub(super) fn configured(config: &Config, path: &std::path::Path) -> Configured {
+    Configured {
+        order: order(config),
+        deployed: PerColor::from_fn(|color| config.colors[color].release.clone()),
+        schema: PerColor::from_fn(|color| config.colors[color].schema.clone()),
+        probed: PerColor::from_fn(|color| config.colors[color].probes.keys().cloned().collect()),
+        gate: config.gate.clone(),
+        drain_timeout: config.drain.timeout,
+        policy: policy(config),
+        hold_timeout: config.hold.timeout,
+        targets: PerColor::from_fn(|color| target(config, color)),
+        file_orders: config.state.file_orders,
+        order_window: config.state.order_window,
+        write_back: config.state.write_back,
+        path: path.display().to_string(),
+    }
+}
+
+/// A number for everything that the answers of a color's gate depend on.
+fn target(config: &Config, color: Color) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    format!("{:?}", (&config.colors[color].pools, &config.upstreams, &config.health, &config.gate)).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn policy(config: &Config) -> Policy {
+    let canary = &config.canary;
+    Policy {
+        plan: Plan {
+            steps: canary.steps.clone(),
+            dwell: canary.dwell,
+            max_step: canary.max_step,
+            on_insufficient: canary.on_insufficient,
+            holdback: config.bake.holdback,
+            bake: config.bake.duration,
+        },
+        canary: canary.mode,
+        bake: config.bake.mode,
+        cooldown: config.analysis.cooldown,
+        on_unsafe: config.analysis.on_unsafe,
+    }
+}
+
+/// Who should serve, by what the file says.
+fn order(config: &Config) -> FileOrder {
+    FileOrder { active: config.active, release: config.colors[config.active].release.clone() }
+}
+
+/// The decision of a first start: the file's word.
+pub(crate) fn first_decision(config: &Config) -> Decision {
+    let order = order(config);
+    let since = SystemTime::now();
+    let labels = &config.colors[order.active].schema;
+    Decision {
+        generation: Generation(1),
+        active: order.active,
+        release: order.release.clone(),
+        since,
+        // It served before there was a proxy to watch it.
+        known_good: Some(since),
+        previous: None,
+        freeze: None,
+        quarantine: Vec::new(),
+        lineage: Lineage::default().followed_by(&order.release, labels, None),
+        by_force: false,
+        maintenance: false,
+        seen: order,
+        written_back: Vec::new(),
+        deployment: None,
+        cooldown: None,
+    }
+}

@@ -1,0 +1,177 @@
+//! Orders never overtake the file: an order to move traffic first takes in the file as it stands.
+//!
+//! The watch reads the file on its own thread, and the order waits outside of the core until its answer comes, at the latest
+//! until its patience is over. An invalid file refuses a move forward. A way back goes by the configuration in force and
+//! says so.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::config::error::ConfigError;
+use crate::config::watch::{LookError, Looked, PATIENCE};
+use crate::control::{Controller, Input, Waiting};
+use crate::domain::deployment::Deployment;
+use crate::domain::rollout::{Command, CommandId, Event, FileError, FileProblem, Outcome, Refusal};
+
+/// How long a way back waits for a file that is being written.
+const BACK_PATIENCE: Duration = Duration::from_millis(300);
+/// How long a disk may take to say that nothing is known yet.
+const DISK_PATIENCE: Duration = Duration::from_millis(200);
+
+type Answer = oneshot::Sender<Result<Outcome, Refusal>>;
+
+/// Orders that wait until the file is taken in.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    last: u64,
+    waiting: BTreeMap<u64, (Command, Answer)>,
+}
+
+/// What an order has to do with the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    /// It gives a release more traffic: only by a valid file.
+    Forward,
+    /// It takes traffic away, or holds everybody: nothing stops it.
+    Back,
+    /// It moves nothing.
+    Aside,
+}
+
+impl Controller {
+    /// Takes an order: looks at the file first, if it asks for a move.
+    pub(super) fn order(&mut self, command: Command, answer: Answer) {
+        let patience = match self.direction(&command) {
+            Direction::Forward => PATIENCE,
+            Direction::Back => BACK_PATIENCE,
+            Direction::Aside => return self.command(command, answer, None),
+        };
+        if matches!(command, Command::Rollback { .. } | Command::CanaryAbort { .. }) && self.calls_off_waiting() {
+            // "Back" while a move is under way means: not that one.
+            let id = self.await_reply(&command, answer, None);
+            let outcome = self.rollout.untouched(super::now());
+            return self.reply(id, Ok(outcome));
+        }
+        self.orders.last += 1;
+        let number = self.orders.last;
+        self.orders.waiting.insert(number, (command, answer));
+        let (sender, looked) = oneshot::channel();
+        self.watch.look(patience, move |found| {
+            let _ = sender.send(found);
+        });
+        let (inputs, path) = (self.inputs.clone(), self.path.display().to_string());
+        tokio::spawn(async move {
+            let longest = patience + DISK_PATIENCE;
+            let busy = || Err(LookError::Busy(format!("{path} could not be read in {} ms", longest.as_millis())));
+            let looked = tokio::time::timeout(longest, looked).await;
+            // Behind what the look reported, so that the order finds it in force.
+            let _ =
+                inputs.send(Input::Ordered(number, looked.unwrap_or_else(|_| Ok(busy())).unwrap_or_else(|_| busy())));
+        });
+    }
+
+    /// The file was looked at for an order.
+    pub(super) fn ordered(&mut self, number: u64, looked: Looked) {
+        let Some((command, answer)) = self.orders.waiting.remove(&number) else { return };
+        let Err(refusal) = taken_in(looked, self.not_in_force.as_ref()) else {
+            return self.command(command, answer, None);
+        };
+        let forced = matches!(command, Command::Switch { force: true, .. } | Command::CanaryStart { force: true, .. });
+        if self.direction(&command) == Direction::Forward && !forced {
+            return self.obstruct(command, answer, refusal);
+        }
+        let problem = match &refusal {
+            Refusal::InvalidFile(problem) => format!("the configuration file is not valid: {}", problem.text),
+            other => match other {
+                Refusal::FileBusy(why) => why.clone(),
+                _ => other.to_string(),
+            },
+        };
+        tracing::warn!(problem, "command uses the configuration in force");
+        self.command(command, answer, Some(problem));
+    }
+
+    fn direction(&self, command: &Command) -> Direction {
+        match command {
+            // To the color that serves: nothing, or the end of a canary.
+            Command::Switch { to, .. } if *to == Some(self.rollout.active()) => Direction::Back,
+            Command::Switch { .. } | Command::CanaryStart { .. } | Command::CanaryAdvance { .. } => Direction::Forward,
+            Command::Rollback { .. } | Command::CanaryAbort { .. } | Command::Maintain { .. } => Direction::Back,
+            Command::CanaryHold { .. }
+            | Command::CanaryResume { .. }
+            | Command::Hold { .. }
+            | Command::Release { .. }
+            | Command::Freeze { .. }
+            | Command::Unfreeze { .. } => Direction::Aside,
+        }
+    }
+
+    /// Refuses moves that still wait for the file. True if there was one and nothing else is on its way.
+    fn calls_off_waiting(&mut self) -> bool {
+        let waiting = std::mem::take(&mut self.orders.waiting);
+        let (forward, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            waiting.into_iter().partition(|(_, (command, _))| self.direction(command) == Direction::Forward);
+        self.orders.waiting = rest;
+        let any = !forward.is_empty();
+        for (command, answer) in forward.into_values() {
+            self.obstruct(command, answer, Refusal::Withdrawn);
+        }
+        any && !self.rollout.view().decision.deployment.as_ref().is_some_and(Deployment::is_canary)
+    }
+
+    fn obstruct(&mut self, command: Command, answer: Answer, refusal: Refusal) {
+        let id = self.await_reply(&command, answer, None);
+        self.handle(Event::Obstructed(id, command, refusal));
+    }
+
+    fn command(&mut self, command: Command, answer: Answer, file_problem: Option<String>) {
+        // Whoever saw the answer to the first write must not find the way back safe.
+        while let Ok(seen) = self.first_writes.try_recv() {
+            self.first_write(seen);
+        }
+        let id = self.await_reply(&command, answer, file_problem);
+        self.handle(Event::Command(id, command));
+    }
+
+    fn await_reply(&mut self, command: &Command, answer: Answer, file_problem: Option<String>) -> CommandId {
+        self.next_command += 1;
+        let id = CommandId(self.next_command);
+        let (trigger, counts) = match command {
+            Command::Switch { dry_run, .. } => ("api", !dry_run),
+            Command::Rollback { .. } => ("rollback", true),
+            Command::CanaryStart { .. }
+            | Command::CanaryAdvance { .. }
+            | Command::CanaryHold { .. }
+            | Command::CanaryResume { .. }
+            | Command::CanaryAbort { .. }
+            | Command::Freeze { .. }
+            | Command::Unfreeze { .. }
+            | Command::Hold { .. }
+            | Command::Release { .. }
+            | Command::Maintain { .. } => ("", false),
+        };
+        let origin = command.origin().clone();
+        self.waiting.insert(id, Waiting { trigger, counts, origin, file_problem, answer });
+        id
+    }
+}
+
+/// Whether what the file says is in force now. `wrong`: something is wrong with what was valid as a text.
+pub(super) fn taken_in(looked: Looked, wrong: Option<&ConfigError>) -> Result<bool, Refusal> {
+    match (looked, wrong) {
+        (Err(LookError::Busy(why)), _) => Err(Refusal::FileBusy(why)),
+        (Err(LookError::Invalid(error)), _) => Err(Refusal::InvalidFile(Box::new(problem(&error)))),
+        (Ok(_), Some(error)) => Err(Refusal::InvalidFile(Box::new(problem(error)))),
+        (Ok(changed), None) => Ok(changed),
+    }
+}
+
+fn problem(error: &ConfigError) -> FileProblem {
+    let errors = error.diagnostics.iter().map(|diagnostic| {
+        let (line, column) = error.place(diagnostic);
+        FileError { line, column, message: diagnostic.message.clone(), help: diagnostic.help.clone() }
+    });
+    FileProblem { text: error.to_string(), drawn: error.render(false), errors: errors.collect() }
+}
