@@ -7,7 +7,7 @@ use crate::cli::Failure;
 use crate::cli::args::Wait;
 use crate::cli::client::Client;
 use crate::cli::commands::line;
-use crate::cli::output::print;
+use crate::cli::output::{complain, print};
 use crate::cli::render;
 
 /// How often to look.
@@ -21,6 +21,7 @@ const OLD_NEWS: Duration = Duration::from_secs(4);
 pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(), Failure> {
     let began = Instant::now();
     let mut refused_before = None;
+    let mut told = false;
     loop {
         let left = options.timeout.saturating_sub(began.elapsed());
         let looked = look(client, left).await;
@@ -40,9 +41,14 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
                         Some(refusal) if known.as_ref() != Some(&refusal.detail) || began.elapsed() > OLD_NEWS => {
                             return Err(Failure::Refused(Box::new(refusal)));
                         }
+                        // It may be older than the edit that is waited for, and nobody waits in silence for it.
+                        Some(refusal) if refusal.status == 422 && !told => {
+                            told = true;
+                            complain(&Failure::Refused(Box::new(refusal)).text());
+                        }
                         Some(_) => {}
                     }
-                    why
+                    if told { format!("{why}; the configuration file is not valid") } else { why }
                 }
             },
             Err(failure) if !may_pass(&failure) => return Err(failure),
@@ -101,10 +107,23 @@ fn missing(status: &StatusAnswer, options: &Wait) -> Option<String> {
     None
 }
 
-/// The file's order for the color that is waited for was refused.
+/// The file's order for the color that is waited for was refused, or the file can't order anything.
 fn refusal(status: &StatusAnswer, options: &Wait) -> Option<Problem> {
     options.active.filter(|color| status.active != color.as_str())?;
-    status.file.refusal.clone()
+    let invalid = status.file.error.as_ref().map(|error| Problem {
+        status: 422,
+        code: "invalid_config".to_owned(),
+        title: "The configuration file is not valid".to_owned(),
+        detail: format!(
+            "{}\nNo order in the file counts before it is repaired. Next: `cutover check`",
+            error.trim_end()
+        ),
+        endpoints: Vec::new(),
+        generation: None,
+        rollback_unsafe: None,
+        errors: Vec::new(),
+    });
+    invalid.or_else(|| status.file.refusal.clone())
 }
 
 #[cfg(test)]

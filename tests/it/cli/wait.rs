@@ -107,3 +107,30 @@ async fn one_that_stops_is_waited_for_like_one_that_starts() {
     let (output, ()) = tokio::join!(waits, restarts);
     done(&output);
 }
+
+#[tokio::test]
+async fn a_wait_for_a_color_says_that_an_invalid_file_is_in_the_way() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let good = proxy.text();
+    proxy.write_file(&proxy.ordering("green").replace("rise = 1", "rise = 0"));
+    proxy.until("it is not valid", |status| status["file"]["error"].is_string()).await;
+    // It was there before the wait: said at once, and the reason at the end.
+    let (_, said) = failed(&proxy.cli(&["wait", "--active", "green", "--timeout", "200ms"]).await, 5);
+    assert!(said.contains("health.rise") && said.contains("cutover check"), "{said}");
+    assert!(said.contains("blue serves; the configuration file is not valid"), "{said}");
+    // Whoever waits for longer is not left waiting.
+    let (_, said) = failed(&proxy.cli(&["wait", "--active", "green", "--timeout", "25s"]).await, 2);
+    assert!(said.contains("health.rise"), "{said}");
+    proxy.write_file(&good);
+    proxy.until("it is valid", |status| status["file"]["error"].is_null()).await;
+    // A file that becomes invalid ends the wait at once.
+    let wait = proxy.cli(&["wait", "--active", "green", "--timeout", "25s"]);
+    let edit = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        proxy.write_file(&good.replace("fall = 1", "fall = 0"));
+    };
+    let (output, ()) = tokio::join!(wait, edit);
+    let (_, said) = failed(&output, 2);
+    assert!(said.contains("health.fall"), "{said}");
+}
