@@ -236,7 +236,7 @@ impl Controller {
         let class = self.verified_class();
         let since = totals.since(&before);
         let bad = since.bad.get(class as usize).copied().unwrap_or_default();
-        self.handle(Event::Aftermath(id, Aftermath { requests: since.completed, bad, latency: None }));
+        self.handle(Event::Aftermath(id, Aftermath::new(since.completed, bad, None)));
     }
 
     /// The class of what the last automatic rollback was for.

@@ -37,15 +37,37 @@ pub enum Class {
     Cpu,
 }
 
-/// One side of a comparison.
+/// One side of a comparison. What is told of a sample goes by [`Sample::requests`]: there are never more bad requests than
+/// requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
     /// Requests that are over; for CPU, windows of time.
     pub requests: u64,
-    /// How many of them were bad in this way.
+    /// How many were bad in this way.
     pub bad: u64,
     /// For latency, the quantile that the class is about.
     pub latency: Option<Duration>,
+}
+
+impl Sample {
+    /// Of requests that are over. A request may be known to be bad before it is over, as one that hangs; such a request counts
+    /// as one of them.
+    #[must_use]
+    pub fn new(over: u64, bad: u64, latency: Option<Duration>) -> Sample {
+        Sample { requests: over.max(bad), bad, latency }
+    }
+
+    /// All requests.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.max(self.bad)
+    }
+
+    /// The bad ones.
+    #[must_use]
+    pub fn bad(&self) -> u64 {
+        self.bad
+    }
 }
 
 /// What one component of a verdict says.

@@ -132,7 +132,7 @@ fn deployment(at: SystemTime) -> Deployment {
 }
 
 fn judgement() -> Judgement {
-    let sample = |requests, bad, millis| Sample { requests, bad, latency: Some(Duration::from_millis(millis)) };
+    let sample = |requests, bad, millis| Sample::new(requests, bad, Some(Duration::from_millis(millis)));
     let finding = |class, route: Option<&str>| Finding {
         class,
         route: route.map(str::to_owned),

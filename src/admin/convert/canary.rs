@@ -201,8 +201,8 @@ impl From<&Judgement> for JudgementAnswer {
 impl From<&Finding> for FindingAnswer {
     fn from(finding: &Finding) -> FindingAnswer {
         let sample = |sample: &Sample| SampleAnswer {
-            requests: sample.requests,
-            bad: sample.bad,
+            requests: sample.requests(),
+            bad: sample.bad(),
             latency_ms: sample.latency.map(millis),
         };
         FindingAnswer {

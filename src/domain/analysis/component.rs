@@ -23,12 +23,8 @@ impl Since {
 
     fn samples(&self, latency: Arms<Option<std::time::Duration>>) -> Arms<Sample> {
         Arms {
-            stable: Sample { requests: self.requests.stable, bad: self.bad.stable, latency: latency.stable },
-            candidate: Sample {
-                requests: self.requests.candidate,
-                bad: self.bad.candidate,
-                latency: latency.candidate,
-            },
+            stable: Sample::new(self.requests.stable, self.bad.stable, latency.stable),
+            candidate: Sample::new(self.requests.candidate, self.bad.candidate, latency.candidate),
         }
     }
 }

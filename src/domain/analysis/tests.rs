@@ -50,7 +50,7 @@ fn a_release_with_many_more_errors_fails_and_it_is_said_where() {
     );
     let finding = &judgement.findings[0];
     assert_eq!((finding.class, finding.route.as_deref()), (Class::Error, None));
-    assert_eq!((finding.candidate.bad, finding.candidate.requests, finding.stable.bad), (12, 150, 3));
+    assert_eq!((finding.candidate.bad(), finding.candidate.requests(), finding.stable.bad()), (12, 150, 3));
     assert!(judgement.to_string().contains("errors on all routes: 8.0 % against 0.11 %"), "{judgement}");
 }
 
@@ -303,7 +303,7 @@ fn figures_of_a_late_regression_are_those_since_it_began() {
     let judgement = last(&mut judge, 600..610, |number| second(number, 5, counts(950, 1), counts(50, 4)));
     assert_eq!(judgement.verdict, Verdict::Fail);
     let shown = judgement.findings[0].candidate;
-    assert!(shown.requests <= 600 && shown.bad * 100 >= shown.requests * 6, "{judgement}");
+    assert!(shown.requests() <= 600 && shown.bad() * 100 >= shown.requests() * 6, "{judgement}");
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Cpu {
         Finding {
             class: Class::Cpu,
             route: None,
-            candidate: Sample { requests: self.windows, bad: self.above, latency: None },
+            candidate: Sample::new(self.windows, self.above, None),
             stable: Sample::default(),
             evidence: odds(self.ln_evidence()),
         }

@@ -142,7 +142,7 @@ impl Rollout {
             of: deployment.id,
             until: now.mono + VERIFIED_FOR,
             // What can't serve fails altogether.
-            before: finding.map_or(Sample { requests: 1, bad: 1, latency: None }, |finding| finding.candidate),
+            before: finding.map_or(Sample::new(1, 1, None), |finding| finding.candidate),
             judgement,
             after: None,
         });
@@ -221,8 +221,8 @@ impl Rollout {
             (false, why.clone())
         } else if now.mono < verifying.until {
             return;
-        } else if let Some(after) = verifying.after.filter(|after| after.requests >= ENOUGH) {
-            let why = format!("{} of {} requests were bad after the rollback", after.bad, after.requests);
+        } else if let Some(after) = verifying.after.filter(|after| after.requests() >= ENOUGH) {
+            let why = format!("{} of {} requests were bad after the rollback", after.bad(), after.requests());
             (!is_no_better(after, verifying.before), why)
         } else {
             // Too few came to say anything.
@@ -240,5 +240,5 @@ impl Rollout {
 /// As large a share, or a larger one.
 fn is_no_better(after: Sample, before: Sample) -> bool {
     let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
-    after.bad > 0 && product(after.bad, before.requests) >= product(before.bad, after.requests)
+    after.bad() > 0 && product(after.bad(), before.requests()) >= product(before.bad(), after.requests())
 }

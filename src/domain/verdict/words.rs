@@ -17,7 +17,7 @@ impl fmt::Display for Finding {
             Class::SlowP90 => return self.slower(f, route, "p90", "nine of ten"),
             Class::SlowP99 => return self.slower(f, route, "p99", "99 of 100"),
             Class::Cpu => {
-                let Sample { requests, bad, .. } = self.candidate;
+                let (requests, bad) = (self.candidate.requests(), self.candidate.bad());
                 return write!(f, "CPU time for a request was above the limit in {bad} of {requests} windows");
             }
         };
@@ -37,7 +37,7 @@ impl Finding {
                 "{route} got {times:.1} times slower ({quantile} {} against {}, {} requests)",
                 Latency(candidate),
                 Latency(stable),
-                Count(self.candidate.requests)
+                Count(self.candidate.requests())
             );
         }
         write!(f, "{route} got slower than {most} requests should be: {}", self.shares())
@@ -45,18 +45,18 @@ impl Finding {
 
     fn shares(&self) -> String {
         let (candidate, stable) = (self.candidate, self.stable);
-        if stable.requests == 0 {
-            let (bad, requests) = (Count(candidate.bad), Count(candidate.requests));
+        if stable.requests() == 0 {
+            let (bad, requests) = (Count(candidate.bad()), Count(candidate.requests()));
             return format!("{} ({bad} of {requests} requests, and none to compare with)", Percent(candidate));
         }
         format!(
             "{} against {} ({} of {} requests, and {} of {})",
             Percent(candidate),
             Percent(stable),
-            Count(candidate.bad),
-            Count(candidate.requests),
-            Count(stable.bad),
-            Count(stable.requests)
+            Count(candidate.bad()),
+            Count(candidate.requests()),
+            Count(stable.bad()),
+            Count(stable.requests())
         )
     }
 }
@@ -120,8 +120,7 @@ struct Percent(Sample);
 impl fmt::Display for Percent {
     #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Sample { requests, bad, .. } = self.0;
-        let percent = 100.0 * bad as f64 / requests.max(bad).max(1) as f64;
+        let percent = 100.0 * self.0.bad() as f64 / self.0.requests().max(1) as f64;
         match percent {
             0.0 => f.write_str("0 %"),
             percent if percent >= 9.95 => write!(f, "{percent:.0} %"),

@@ -211,11 +211,11 @@ impl Judged {
 
 impl Sampled {
     fn from(sample: Sample) -> Sampled {
-        Sampled { requests: sample.requests, bad: sample.bad, latency_us: sample.latency.map(micros) }
+        Sampled { requests: sample.requests(), bad: sample.bad(), latency_us: sample.latency.map(micros) }
     }
 
     fn into_sample(self) -> Sample {
-        Sample { requests: self.requests, bad: self.bad, latency: self.latency_us.map(Duration::from_micros) }
+        Sample::new(self.requests, self.bad, self.latency_us.map(Duration::from_micros))
     }
 }
 

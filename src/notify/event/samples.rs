@@ -120,7 +120,7 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
 /// Green's release on its way, at 5 %, with /checkout slower than on blue.
 pub(super) fn canary(kind: Kind, now: SystemTime) -> Transition {
     let mut line = transition(kind, now);
-    let sample = |requests, bad, millis| Sample { requests, bad, latency: Some(Duration::from_millis(millis)) };
+    let sample = |requests, bad, millis| Sample::new(requests, bad, Some(Duration::from_millis(millis)));
     let judgement = Judgement {
         verdict: Verdict::Fail,
         evidence: 18_400,

@@ -72,7 +72,7 @@ fn a_slow_release_fails_after_it_has_warmed_up() {
     let warm = last(&mut judge, 31..36, slow);
     assert_eq!(warm.verdict, Verdict::Fail);
     let finding = &warm.findings[0];
-    assert_eq!((finding.class, finding.candidate.bad), (Class::SlowP90, 120));
+    assert_eq!((finding.class, finding.candidate.bad()), (Class::SlowP90, 120));
     assert_eq!(finding.to_string(), "all routes got 3.0 times slower (p90 912 ms against 301 ms, 250 requests)");
 }
 

@@ -21,7 +21,7 @@ pub(super) fn judged(verdict: Verdict) -> Event {
 }
 
 pub(super) fn judged_of(deployment: u64, verdict: Verdict) -> Event {
-    let sample = |bad| Sample { requests: 100, bad, latency: None };
+    let sample = |bad| Sample::new(100, bad, None);
     let finding =
         Finding { class: Class::Error, route: None, candidate: sample(8), stable: sample(0), evidence: 18_400 };
     let judgement = Judgement {

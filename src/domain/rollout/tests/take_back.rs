@@ -103,7 +103,7 @@ fn whether_a_rollback_helped_is_told_and_nothing_more_moves() {
         let commit = script.commit_id();
         script.at(5.1, Event::Committed(commit));
         assert!(script.rollout.view().verifying.is_some());
-        let sample = Sample { requests: 200, bad, latency: None };
+        let sample = Sample::new(200, bad, None);
         script.at(60.0, Event::Aftermath(DeploymentId(2), sample));
         script.at(66.0, Event::Tick);
         assert_eq!(script.rollout.view().verifying, None);

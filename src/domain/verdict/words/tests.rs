@@ -2,7 +2,7 @@ use super::*;
 use crate::domain::verdict::Needs;
 
 fn sample(bad: u64, requests: u64, millis: Option<u64>) -> Sample {
-    Sample { requests, bad, latency: millis.map(Duration::from_millis) }
+    Sample::new(requests, bad, millis.map(Duration::from_millis))
 }
 
 fn finding(class: Class, route: Option<&str>, candidate: Sample, stable: Sample) -> Finding {
@@ -78,4 +78,12 @@ fn what_is_not_decided_says_how_far_off_it_is() {
     assert_eq!(needs(120, Some(40)).to_string(), format!("{start}, needs about 120 more, about 40 s"));
     assert_eq!(needs(12_000, Some(721)).to_string(), format!("{start}, needs about 12,000 more, about 13 min"));
     assert_eq!(needs(7, None).to_string(), format!("{start}, needs about 7 more, and none come"));
+}
+
+#[test]
+fn what_hangs_is_never_more_than_all_requests() {
+    let hanging = finding(Class::SlowP90, Some("/checkout"), sample(20, 0, Some(0)), Sample::default());
+    assert!(hanging.to_string().contains("(20 of 20 requests, and none to compare with)"), "{hanging}");
+    let both = finding(Class::SlowP90, None, sample(20, 5, None), sample(3, 0, None));
+    assert!(both.to_string().contains("(20 of 20 requests, and 3 of 3)"), "{both}");
 }
