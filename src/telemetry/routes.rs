@@ -2,17 +2,19 @@
 //! request was given to its color.
 //!
 //! A route has a name for people, and a number for the request path. Configured routes have theirs from the start; below a
-//! route for everything, the first segments of paths become routes as they first succeed, at most [`DISCOVERED`], and what
-//! looks like an id or a file never does. All the rest is `~other`. A number is never given again, and a counter never goes
-//! back: readers take differences.
+//! route for everything, the first segments of paths become routes when they have succeeded often and over many ticks, at most
+//! [`DISCOVERED`] at a time, and what looks like an id or a file never does. A discovered route without requests for [`IDLE`]
+//! loses its place. All the rest is `~other`. A number may get another name; a counter never goes back: readers take differences.
 
 mod arm;
 mod first_events;
 mod known;
+mod nursery;
 mod sample;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
@@ -27,8 +29,10 @@ pub use sample::{Batch, RouteSample, Sample, Sampler};
 
 /// Routes that a configuration can name, at most; more are `~other`.
 pub const CONFIGURED: usize = 64;
-/// Routes that are found by their first segment, at most.
+/// Routes that are found by their first segment, at most at a time.
 pub const DISCOVERED: usize = 64;
+/// A discovered route loses its place after so long without a request.
+pub const IDLE: Duration = Duration::from_secs(900);
 /// The name of everything that has no route of its own.
 pub const OTHER: &str = "~other";
 /// A threshold that nothing passes, also no failure: there is none.
@@ -68,7 +72,7 @@ pub struct Routes {
     tick: AtomicU64,
     all: Box<[OnceLock<Route>]>,
     taken: Mutex<Taken>,
-    /// Grows with each route that was discovered.
+    /// Grows with each route that is discovered or loses its place.
     version: AtomicU64,
     first_events: ArcSwapOption<FirstEvents>,
     /// Some route has thresholds.
@@ -79,14 +83,17 @@ pub struct Routes {
 #[derive(Debug, Default)]
 struct Taken {
     configured: usize,
+    /// By a configuration; these stay.
+    named: Vec<RouteId>,
     discovered: Vec<RouteId>,
+    /// Numbers whose routes have lost their places, the longest ago first.
+    free: Vec<RouteId>,
 }
 
 /// One route.
 #[derive(Debug)]
 pub struct Route {
-    /// For people: a path prefix, behind its host if it has one, or `~other`.
-    pub name: Arc<str>,
+    name: Mutex<Arc<str>>,
     /// Above so many microseconds a request is slower than the median, than nine of ten, than 99 of a hundred.
     thresholds: PerColor<[AtomicU64; 3]>,
     arms: Box<[PerColor<Arm>]>,
@@ -95,10 +102,16 @@ pub struct Route {
 impl Route {
     fn new(name: Arc<str>, workers: usize) -> Route {
         Route {
-            name,
+            name: Mutex::new(name),
             thresholds: PerColor::from_fn(|_| [const { AtomicU64::new(NO_THRESHOLD) }; 3]),
             arms: (0..workers).map(|_| PerColor::from_fn(|_| Arm::default())).collect(),
         }
+    }
+
+    /// For people: a path prefix, behind its host if it has one, or `~other`. Not for the request path.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// One worker's cells.
@@ -145,31 +158,70 @@ impl Routes {
 
     /// The route of this name, for a configuration; `~other` where there are too many.
     pub fn configured(&self, name: &str) -> RouteId {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(id) = self.named(name) {
-            return id;
-        }
-        if taken.configured == CONFIGURED {
+        let mut taken = self.taken();
+        let known = self.named(name);
+        if known.is_none() && taken.configured == CONFIGURED {
             return RouteId::OTHER;
         }
-        taken.configured += 1;
-        self.add(name)
+        let id = known.unwrap_or_else(|| {
+            taken.configured += 1;
+            self.add(name)
+        });
+        taken.free.retain(|free| *free != id);
+        if !taken.named.contains(&id) {
+            taken.named.push(id);
+        }
+        id
     }
 
-    /// A request for a first segment that has no route has succeeded: it gets one, while there are some left.
-    pub fn discovered(&self, segment: &[u8], whole: bool) {
-        if self.version.load(Ordering::Relaxed) >= DISCOVERED as u64 {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A first segment has earned a route: it gets one, while there are places.
+    fn discovered(&self, segment: &[u8]) {
+        let Ok(segment) = std::str::from_utf8(segment) else { return };
+        let name = format!("/{segment}");
+        let mut taken = self.taken();
+        if taken.discovered.len() == DISCOVERED || taken.discovered.iter().any(|id| *self.get(*id).name() == *name) {
             return;
         }
-        let Some(name) = std::str::from_utf8(segment).ok().filter(|name| is_name(name, whole)) else { return };
-        let name = format!("/{name}");
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.discovered.len() == DISCOVERED || taken.discovered.iter().any(|id| *self.get(*id).name == *name) {
-            return;
-        }
-        let id = self.named(&name).unwrap_or_else(|| self.add(&name));
+        let id = match self.named(&name) {
+            Some(id) => id,
+            None if !taken.free.is_empty() => {
+                let id = taken.free[0];
+                *self.get(id).name.lock().unwrap_or_else(PoisonError::into_inner) = name.into();
+                self.set_thresholds(id, Color::Blue, None);
+                id
+            }
+            None => self.add(&name),
+        };
+        taken.free.retain(|free| *free != id);
         taken.discovered.push(id);
-        self.version.store(taken.discovered.len() as u64, Ordering::Release);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The discovered routes with their names, and the version of that.
+    fn all_discovered(&self) -> (u64, Vec<(RouteId, Arc<str>)>) {
+        let taken = self.taken();
+        let all = taken.discovered.iter().map(|id| (*id, self.get(*id).name())).collect();
+        (self.version.load(Ordering::Relaxed), all)
+    }
+
+    /// These routes had no requests for long: the discovered ones among them lose their places.
+    fn retire(&self, idle: &[RouteId]) {
+        let mut taken = self.taken();
+        let before = taken.discovered.len();
+        taken.discovered.retain(|id| !idle.contains(id));
+        if taken.discovered.len() == before {
+            return;
+        }
+        for id in idle {
+            if !taken.named.contains(id) && !taken.free.contains(id) && *id != RouteId::OTHER {
+                taken.free.push(*id);
+            }
+        }
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// Only under the lock.
@@ -181,7 +233,7 @@ impl Routes {
     }
 
     fn named(&self, name: &str) -> Option<RouteId> {
-        self.iter().find(|(_, route)| *route.name == *name).map(|(id, _)| id)
+        self.iter().find(|(_, route)| *route.name() == *name).map(|(id, _)| id)
     }
 
     /// All that there are, by number.
@@ -244,14 +296,14 @@ impl Routes {
 }
 
 /// Whether a first segment can be a route: no id, no file, and nothing that has to be escaped. `whole`: nothing follows it.
-fn is_name(segment: &str, whole: bool) -> bool {
+fn is_name(segment: &[u8], whole: bool) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    if segment.len() > MAX_NAME || !segment.bytes().all(plain) {
+    if segment.len() > MAX_NAME || !segment.iter().all(|byte| plain(*byte)) {
         return false;
     }
-    let digits = segment.bytes().filter(u8::is_ascii_digit).count();
-    let hex = segment.bytes().filter(u8::is_ascii_hexdigit).count();
-    let is_file = whole && segment.contains('.');
+    let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let hex = segment.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
+    let is_file = whole && segment.contains(&b'.');
     // A number, a date, a UUID, a hash.
     let is_id =
         digits >= 4 || digits == segment.len() && digits > 0 || hex >= 12 && digits > 0 && hex + 4 >= segment.len();

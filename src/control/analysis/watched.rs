@@ -1,6 +1,7 @@
 //! One deployment under the eyes of its judge: from what was counted in a tick to what the judge is told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::analysis::{Arms, Batch, CpuUse, Histogram, Judge, Policy, Quantiles, RouteTick, Thresholds, Tick};
@@ -53,6 +54,8 @@ pub(super) struct Surroundings<'a> {
 /// One route of the deployment.
 #[derive(Debug)]
 struct Known {
+    /// A number of a route may get another name.
+    name: Arc<str>,
     slot: usize,
     /// Frozen, and anew with each step.
     thresholds: Option<Thresholds>,
@@ -208,10 +211,13 @@ impl Watched {
         // What has no route of its own is not judged on its own.
         let slot = if name == OTHER { usize::MAX } else { *self.slots.entry(name.to_owned()).or_insert(next) };
         let Self { routes, recorded, policy, .. } = self;
+        if routes.get(&id).is_some_and(|known| known.name != route.name) {
+            routes.remove(&id);
+        }
         let known = routes.entry(id).or_insert_with(|| {
             let thresholds = recorded.remove(name);
             around.routes.set_thresholds(id, candidate, thresholds);
-            Known { slot, thresholds, at_step: latencies(around.routes, id, candidate) }
+            Known { name: Arc::clone(&route.name), slot, thresholds, at_step: latencies(around.routes, id, candidate) }
         });
         if known.thresholds.is_none() {
             // It is told from what came before, and what is judged by it comes after.

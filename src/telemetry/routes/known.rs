@@ -1,23 +1,31 @@
 //! Which first segments have a route, as one worker knows it: a small table by hash, compared by bytes.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use super::nursery::Nursery;
 use super::{DISCOVERED, RouteId, Routes};
 
 /// A power of two, and at most a quarter of it is taken.
 const PLACES: usize = 4 * DISCOVERED;
 
+#[derive(Debug)]
+struct Place {
+    hash: u64,
+    id: RouteId,
+    segment: Box<[u8]>,
+}
+
 /// What one worker knows of the routes that were discovered.
 #[derive(Debug)]
 pub struct Known {
     version: u64,
-    places: Box<[Option<(u64, RouteId)>; PLACES]>,
+    places: Box<[Option<Place>]>,
+    nursery: Nursery,
 }
 
 impl Default for Known {
     fn default() -> Known {
-        Known { version: 0, places: Box::new([None; PLACES]) }
+        Known { version: 0, places: (0..PLACES).map(|_| None).collect(), nursery: Nursery::default() }
     }
 }
 
@@ -39,29 +47,41 @@ impl Known {
         }
         let hash = hash(segment);
         let mut place = start(hash);
-        while let Some((known, id)) = self.places[place] {
-            // Behind the slash.
-            if known == hash && &routes.get(id).name.as_bytes()[1..] == segment {
-                return Some(id);
+        while let Some(known) = &self.places[place] {
+            if known.hash == hash && *known.segment == *segment {
+                return Some(known.id);
             }
             place = (place + 1) % PLACES;
         }
         None
     }
 
+    /// A request for a first segment without a route has succeeded; the segment gets a route when it has earned one.
+    pub fn succeeded(&mut self, routes: &Routes, segment: &[u8], whole: bool) {
+        if !super::is_name(segment, whole) {
+            return;
+        }
+        if self.nursery.succeeded(segment, routes.tick()) {
+            routes.discovered(segment);
+        }
+    }
+
     #[cold]
     fn learn(&mut self, routes: &Routes) {
-        let taken = routes.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = usize::try_from(self.version).unwrap_or(0);
-        for id in &taken.discovered[known..] {
-            let hash = hash(&routes.get(*id).name.as_bytes()[1..]);
+        let (version, discovered) = routes.all_discovered();
+        self.places.fill_with(|| None);
+        for (id, name) in discovered {
+            // Behind the slash.
+            let segment: Box<[u8]> = name.as_bytes()[1..].into();
+            self.nursery.remove(&segment);
+            let hash = hash(&segment);
             let mut place = start(hash);
             while self.places[place].is_some() {
                 place = (place + 1) % PLACES;
             }
-            self.places[place] = Some((hash, *id));
+            self.places[place] = Some(Place { hash, id, segment });
         }
-        self.version = taken.discovered.len() as u64;
+        self.version = version;
     }
 }
 

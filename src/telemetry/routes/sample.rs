@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::arm::{Cause, Counts, RECENT, RING};
-use super::{RouteId, Routes};
+use super::{IDLE, RouteId, Routes};
 use crate::domain::analysis::{self, Arms};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::split::Weight;
@@ -94,6 +95,8 @@ struct Seen {
     counts: PerColor<[Counts; RING + 1]>,
     /// What was assigned in the tick that has a place in the ring, and in those before them.
     assigned: [PerColor<u64>; RING + 1],
+    /// The last look that found a request; `None`: there was no look yet.
+    used: Option<Instant>,
 }
 
 impl Sampler {
@@ -112,6 +115,11 @@ impl Sampler {
     /// Ends the present tick, in which the candidate had this weight, and looks. What a worker counts meanwhile is found by the
     /// next look, under its own tick.
     pub fn sample(&mut self, weight: Weight) -> Sample {
+        self.sample_at(weight, Instant::now())
+    }
+
+    /// The same at this time.
+    pub(super) fn sample_at(&mut self, weight: Weight, now: Instant) -> Sample {
         let tick = self.routes.tick.fetch_add(1, Ordering::Relaxed);
         let present = place(tick);
         // The tick whose place in the ring is free from now on: nothing is counted under it any more.
@@ -119,6 +127,7 @@ impl Sampler {
         let continues = self.weights[RING] == self.weights[leaving];
         self.weights[present] = weight;
         let mut routes = Vec::new();
+        let mut idle = Vec::new();
         let mut assigned: PerColor<u64> = PerColor::default();
         let shared = Arc::clone(&self.routes);
         for (route, of) in shared.iter() {
@@ -143,6 +152,13 @@ impl Sampler {
                     assigned[color] += more;
                 }
             }
+            let is_used = Color::ALL.into_iter().any(|color| counts[color] != before[color]);
+            let used = seen.used.get_or_insert(now);
+            if is_used {
+                *used = now;
+            } else if now.saturating_duration_since(*used) >= IDLE {
+                idle.push(route);
+            }
             let batch = |place: usize, tick: u64| {
                 let done = new(place);
                 let is_new = Color::ALL.into_iter().any(|color| done[color] != Counts::default());
@@ -162,7 +178,10 @@ impl Sampler {
                 let older = &mut seen.assigned[RING][color];
                 *older = if continues { *older + left } else { left };
             }
-            routes.push(RouteSample { route, name: Arc::clone(&of.name), batches, totals, causes });
+            routes.push(RouteSample { route, name: of.name(), batches, totals, causes });
+        }
+        if !idle.is_empty() {
+            shared.retire(&idle);
         }
         self.weights[RING] = self.weights[leaving];
         Sample { tick, weight, assigned, routes }

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use super::*;
 use crate::domain::split::Weight;
 use crate::domain::verdict::Class;
@@ -8,13 +10,15 @@ fn known(routes: &Routes) -> impl FnMut(&str) -> String {
     let mut known = Known::default();
     move |path| {
         let id = known.find(routes, first_segment(path.as_bytes()).0).unwrap_or_default();
-        routes.get(id).name.to_string()
+        routes.get(id).name().to_string()
     }
 }
 
 fn succeed(routes: &Routes, path: &str) {
     let (segment, whole) = first_segment(path.as_bytes());
-    routes.discovered(segment, whole);
+    if is_name(segment, whole) {
+        routes.discovered(segment);
+    }
 }
 
 #[test]
@@ -194,4 +198,51 @@ fn thresholds_are_by_side_and_forgotten_together() {
     assert_eq!((route.thresholds(Color::Blue), route.thresholds(Color::Green)), ([1, 2, 3], [4, 5, 6]));
     routes.forget_thresholds();
     assert_eq!(route.thresholds(Color::Green), [NO_THRESHOLD; 3]);
+}
+
+#[test]
+fn what_a_scanner_asks_for_takes_no_place_and_what_lives_gets_one() {
+    let routes = Routes::new(1);
+    let mut sampler = Sampler::new(Arc::clone(&routes));
+    let mut known = Known::default();
+    for tick in 0..12 {
+        for n in 0..200 {
+            // Each is asked for in a burst, and answered with 200.
+            let path = format!("scan-{}{}", char::from(b'a' + tick), char::from(b'a' + n % 26));
+            known.succeeded(&routes, path.as_bytes(), true);
+        }
+        known.succeeded(&routes, b"checkout", true);
+        sampler.sample(Weight::HALF);
+    }
+    let found: Vec<_> = routes.iter().map(|(_, route)| route.name().to_string()).collect();
+    assert_eq!(found, ["~other", "/checkout"]);
+}
+
+#[test]
+fn a_discovered_route_that_is_idle_loses_its_place_and_a_configured_one_does_not() {
+    let routes = Routes::new(1);
+    let mut sampler = Sampler::new(Arc::clone(&routes));
+    let began = Instant::now();
+    routes.configured("/configured");
+    let name = |n: usize| format!("/{}{}", char::from(b'a' + (n / 26) as u8), char::from(b'a' + (n % 26) as u8));
+    for n in 0..DISCOVERED {
+        succeed(&routes, &name(n));
+    }
+    let mut find = known(&routes);
+    let busy = Known::default().find(&routes, b"aa").expect("it has a place");
+    sampler.sample_at(Weight::HALF, began);
+    routes.get(busy).arm(0, Color::Blue).assigned(routes.tick());
+    sampler.sample_at(Weight::HALF, began + IDLE / 2);
+    succeed(&routes, "/late");
+    assert_eq!(find("/late"), OTHER, "all places are taken");
+    sampler.sample_at(Weight::HALF, began + IDLE);
+    assert_eq!((find("/aa"), find("/ab"), find("/late")), ("/aa".to_owned(), OTHER.to_owned(), OTHER.to_owned()));
+    assert_eq!(routes.configured("/configured").index(), 1, "it stays");
+    let before = routes.iter().count();
+    for n in 0..DISCOVERED - 1 {
+        succeed(&routes, &format!("/new-{}", name(n)[1..].to_owned()));
+    }
+    assert_eq!(find("/new-aa"), "/new-aa");
+    assert_eq!(routes.iter().count(), before, "numbers are given again");
+    assert_eq!(find("/ab"), OTHER);
 }
