@@ -16,7 +16,7 @@ mod validate;
 pub mod watch;
 
 pub use aside::{HoldConfig, MaintenanceConfig, PreviewConfig};
-pub use canary::{AnalysisConfig, BakeConfig, CanaryConfig, CpuConfig, Decimal, Sticky, Warmup};
+pub use canary::{AnalysisConfig, BakeConfig, CanaryConfig, CpuConfig, Decimal, Sticky, VisitorCookie, Warmup};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;

@@ -1,6 +1,7 @@
 //! How a new release gets its share of the requests, and how it is judged.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::deployment::{Mode, OnInsufficient, OnUnsafe};
@@ -21,6 +22,8 @@ pub struct CanaryConfig {
     pub on_insufficient: OnInsufficient,
     /// What keeps a user on one color.
     pub sticky: Sticky,
+    /// The cookie that `sticky = "cookie"` sets.
+    pub cookie: VisitorCookie,
     /// Path prefixes that are judged on their own; each begins with `/`, none is there twice.
     pub routes: Vec<String>,
     /// A failed attempt of a safe request is made again on the stable color.
@@ -29,12 +32,23 @@ pub struct CanaryConfig {
     pub shield_budget: Weight,
 }
 
+/// The cookie by which the proxy knows a visitor again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VisitorCookie {
+    /// `canary.cookie_name`
+    pub name: String,
+    /// `canary.cookie_max_age`
+    pub max_age: Duration,
+}
+
 /// `canary.sticky`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Sticky {
     /// Nothing: each request is drawn by chance.
     #[default]
     Off,
+    /// A cookie of the proxy's own.
+    Own(Arc<VisitorCookie>),
     /// The value of this cookie.
     Cookie(String),
     /// The value of this field; in lower case.
@@ -48,6 +62,7 @@ impl fmt::Display for Sticky {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Sticky::Off => f.write_str("off"),
+            Sticky::Own(_) => f.write_str("cookie"),
             Sticky::Cookie(name) => write!(f, "cookie:{name}"),
             Sticky::Header(name) => write!(f, "header:{name}"),
             Sticky::Address => f.write_str("address"),

@@ -7,7 +7,7 @@ mod refused;
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::LazyLock;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -163,6 +163,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             max_step: seconds(1_800),
             on_insufficient: OnInsufficient::Hold,
             sticky: Sticky::Off,
+            cookie: VisitorCookie { name: "cutover_visitor".to_owned(), max_age: seconds(30 * 86_400) },
             routes: Vec::new(),
             shield: false,
             shield_budget: share(1_000),

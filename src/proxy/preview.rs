@@ -3,7 +3,7 @@
 //! Never for strangers: whichever way is taken, the client is one of `preview.allow`, or sends the secret along; the port
 //! is open to this machine, too. Whoever may not is served as if there were no preview, and learns nothing of it.
 
-mod mark;
+pub(crate) mod mark;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -162,10 +162,11 @@ impl Snapshot {
         draw: impl FnOnce(&Splitting) -> Draw,
     ) -> Result<Option<Granted>, ProxyError> {
         let target = self.routes.find(host, path).ok_or_else(ProxyError::no_route)?;
-        let (mut admissions, mut key) = (&self.admissions, None);
+        let (mut admissions, mut key, mut visitor) = (&self.admissions, None, None);
         if let Some(splitting) = &self.split {
             let draw = draw(splitting);
             key = draw.is_key.then_some(draw.value);
+            visitor = splitting.new_visitor(draw);
             if splitting.color(draw) != self.active {
                 admissions = &splitting.other;
             }
@@ -176,7 +177,7 @@ impl Snapshot {
             Some(paths) => paths.find(path).map_or(target.counted, Counted::Route),
             None => target.counted,
         };
-        Ok(Some(Granted { admission: Arc::clone(&admissions[worker]), counted, key }))
+        Ok(Some(Granted { admission: Arc::clone(&admissions[worker]), counted, key, visitor }))
     }
 
     /// For a request that a color has failed: the other one, if that serves.
@@ -204,7 +205,7 @@ impl Snapshot {
         // While requests are held it has none, so that it holds nothing of a color.
         let Some(admissions) = preview.admissions.get(upstream) else { return Ok(None) };
         let admission = Arc::clone(&admissions[worker]);
-        Ok(Some(Granted { admission, counted: Counted::Not, key: None }))
+        Ok(Some(Granted { admission, counted: Counted::Not, key: None, visitor: None }))
     }
 
     #[cold]

@@ -6,10 +6,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::config::Sticky;
+use crate::config::{Sticky, VisitorCookie};
 use crate::domain::color::Color;
 use crate::domain::split::{Split, draw};
 use crate::proxy::snapshot::{Admission, Admissions};
+use crate::proxy::visitor::{self, NewVisitor};
 use crate::telemetry::routes::RouteId;
 use crate::wire::head::{Head, Name};
 
@@ -28,6 +29,8 @@ pub(crate) struct Draw {
     pub(crate) value: u64,
     /// It stands for a user, and is the same at the next request.
     pub(crate) is_key: bool,
+    /// The user is new, and gets a cookie.
+    pub(crate) visitor: Option<NewVisitor>,
 }
 
 /// A request's way in.
@@ -37,6 +40,8 @@ pub(crate) struct Granted {
     pub(crate) counted: Counted,
     /// The user, where users stay on a color.
     pub(crate) key: Option<u64>,
+    /// A new user, who gets this cookie with the answer.
+    pub(crate) visitor: Option<(NewVisitor, Arc<VisitorCookie>)>,
 }
 
 /// What a request is counted under.
@@ -57,6 +62,13 @@ impl Splitting {
         let salt = self.split.salt;
         let key = match &self.sticky {
             Sticky::Off => return self.by_chance(),
+            Sticky::Own(own) => match cookie(head, own.name.as_bytes()).filter(|value| visitor::is_valid(value)) {
+                Some(known) => Some(known),
+                None => match NewVisitor::draw() {
+                    Some(new) => return Draw { value: draw(new.value(), salt), is_key: true, visitor: Some(new) },
+                    None => None,
+                },
+            },
             Sticky::Cookie(name) => cookie(head, name.as_bytes()),
             Sticky::Header(name) => head.all_named(name.as_bytes()).next().map(<[u8]>::trim_ascii),
             Sticky::Address => None,
@@ -68,12 +80,20 @@ impl Splitting {
                 IpAddr::V6(address) => draw(&address.octets(), salt),
             },
         };
-        Draw { value, is_key: true }
+        Draw { value, is_key: true, visitor: None }
     }
 
     /// Draws for nobody.
     pub(crate) fn by_chance(&self) -> Draw {
-        Draw { value: fastrand::u64(..), is_key: false }
+        Draw { value: fastrand::u64(..), is_key: false, visitor: None }
+    }
+
+    /// The cookie of a new user.
+    pub(crate) fn new_visitor(&self, draw: Draw) -> Option<(NewVisitor, Arc<VisitorCookie>)> {
+        match &self.sticky {
+            Sticky::Own(cookie) => draw.visitor.map(|new| (new, Arc::clone(cookie))),
+            Sticky::Off | Sticky::Cookie(_) | Sticky::Header(_) | Sticky::Address => None,
+        }
     }
 
     pub(crate) fn color(&self, draw: Draw) -> Color {

@@ -28,9 +28,9 @@ use crate::client::{Answer, Connection};
 use crate::{soon, until};
 
 /// A data plane, and somebody who decides.
-struct Site {
-    plane: Plane,
-    publisher: Publisher,
+pub(crate) struct Site {
+    pub(crate) plane: Plane,
+    pub(crate) publisher: Publisher,
     config: Config,
     sampler: Sampler,
     generation: u64,
@@ -39,15 +39,21 @@ struct Site {
 }
 
 impl Site {
-    fn start(blue: SocketAddr, green: SocketAddr, more: &str) -> Site {
+    pub(crate) fn start(blue: SocketAddr, green: SocketAddr, more: &str) -> Site {
+        Site::among(blue, &format!("\"{green}\""), more)
+    }
+
+    /// With these endpoints of green, in quotes.
+    pub(crate) fn among(blue: SocketAddr, green: &str, more: &str) -> Site {
         let dir = tempfile::tempdir().expect("a directory");
         let text = format!(
             "active = \"blue\"\n[listen]\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 2\n\
              trusted_proxies = [\"127.0.0.1\"]\n\
-             [blue]\nrelease = \"1\"\nendpoints = [\"{blue}\"]\n[green]\nrelease = \"2\"\nendpoints = [\"{green}\"]\n{more}"
+             [blue]\nrelease = \"1\"\nendpoints = [\"{blue}\"]\n[green]\nrelease = \"2\"\nendpoints = [{green}]\n{more}"
         );
         let config = Config::parse(Path::new("test.toml"), &text).expect("a valid configuration");
         let (mut plane, mut publisher) = Plane::bind(&config).expect("a free port");
+        publisher.trust(publisher.trusted().load(&config).expect("certificates"));
         assert!(publisher.publish(&config, &decision(1, None)).is_none());
         let target = AccessLog::File(dir.path().join("access.log"));
         let log = AccessLogWriter::start(&target, LogFormat::Json, false).expect("a file");
@@ -58,12 +64,12 @@ impl Site {
     }
 
     /// Publishes what green gets; `None`: there is no deployment.
-    fn weight(&mut self, basis_points: Option<u16>) -> Option<Drain> {
+    pub(crate) fn weight(&mut self, basis_points: Option<u16>) -> Option<Drain> {
         self.generation += 1;
         self.publisher.publish(&self.config, &decision(self.generation, basis_points))
     }
 
-    async fn connect(&self) -> Connection {
+    pub(crate) async fn connect(&self) -> Connection {
         Connection::tcp(self.plane.local_addr()).await
     }
 
@@ -74,7 +80,7 @@ impl Site {
     }
 
     /// Everything that was counted on a route since the last time that anything was asked for, by color.
-    fn counted(&mut self, route: &str) -> PerColor<Counts> {
+    pub(crate) fn counted(&mut self, route: &str) -> PerColor<Counts> {
         let mut sums: PerColor<Counts> = PerColor::default();
         let sample = self.sampler.sample(Weight::HALF);
         let wanted = sample.routes.iter().filter(|of| route == ANY || *of.name == *route);
@@ -96,7 +102,7 @@ impl Site {
         .await
     }
 
-    async fn logged(&self, what: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn logged(&self, what: impl Fn(&Value) -> bool) -> Value {
         until("it is in the access log", async || {
             let text = std::fs::read_to_string(self.dir.path().join("access.log")).unwrap_or_default();
             text.lines().filter_map(|line| serde_json::from_str(line).ok()).find(&what)
@@ -453,4 +459,42 @@ async fn tunnels_and_those_who_leave_are_what_they_are() {
         .flat_map(|(route, _)| Color::ALL.map(|color| site.publisher.routes().latencies(route, color).count()))
         .sum();
     assert_eq!(timed, 0, "neither took a time that says anything");
+}
+
+/// The cookie that an answer sets, as a client sends it back.
+fn cookie_of(answer: &Answer) -> Option<String> {
+    let set = answer.header("set-cookie")?;
+    Some(format!("Cookie: other=1; {}\r\n", set.split(';').next().expect("a pair")))
+}
+
+#[tokio::test]
+async fn a_new_visitor_keeps_the_color_of_the_first_answer() {
+    let (blue, green) = pair().await;
+    let config = "[canary]\nsticky = \"cookie\"\ncookie_name = \"visitor\"\ncookie_max_age = \"2days\"\n";
+    let mut site = Site::start(blue.address, green.address, config);
+    assert_eq!(site.get("/", "").await.header("set-cookie"), None, "one color serves");
+    let _ = site.weight(Some(5_000));
+    let mut seen = [0, 0];
+    for _ in 0..60 {
+        let first = site.get("/", "").await;
+        let cookie = cookie_of(&first).expect("a cookie");
+        let set = first.header("set-cookie").expect("a cookie");
+        assert!(set.starts_with("visitor=") && set.ends_with("; Path=/; Max-Age=172800; HttpOnly; SameSite=Lax"), "{set}");
+        assert_eq!(first.header("cache-control"), Some("private"));
+        for _ in 0..3 {
+            let next = site.get("/", &cookie).await;
+            assert_eq!((next.text(), next.header("set-cookie")), (first.text(), None));
+        }
+        seen[usize::from(first.text() == "green")] += 1;
+    }
+    assert!(seen.iter().all(|visitors| *visitors > 10), "{seen:?}");
+    let made_up = site.get("/", "Cookie: visitor=me\r\n").await;
+    assert!(cookie_of(&made_up).is_some(), "a value that is none of ours is replaced");
+    let shared = site.get("/cached", "").await;
+    assert_eq!(shared.header("set-cookie"), None, "everybody would get it");
+    assert!(shared.header("cache-control").is_some_and(|control| control.contains("public")));
+    let secure = site.get("/", "X-Forwarded-Proto: https\r\n").await;
+    assert!(secure.header("set-cookie").is_some_and(|set| set.ends_with("; Secure")), "{secure:?}");
+    let _ = site.weight(None);
+    assert_eq!(site.get("/", "").await.header("set-cookie"), None, "one color serves");
 }

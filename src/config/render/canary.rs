@@ -15,6 +15,8 @@ pub(super) fn canary(canary: &CanaryConfig) -> Value {
         ("max_step", duration(canary.max_step)),
         ("on_insufficient", canary.on_insufficient.name().into()),
         ("sticky", canary.sticky.to_string().into()),
+        ("cookie_name", canary.cookie.name.clone().into()),
+        ("cookie_max_age", duration(canary.cookie.max_age)),
         ("routes", canary.routes.iter().cloned().map(Value::from).collect::<Vec<_>>().into()),
         ("shield", canary.shield.into()),
         ("shield_budget", share(canary.shield_budget)),

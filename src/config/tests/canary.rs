@@ -13,6 +13,8 @@ fn what_keeps_a_user_on_one_color_is_one_string() {
     let sticky = |text: &str| good(&plus(&format!("[canary]\nsticky = \"{text}\""))).canary.sticky;
     assert_eq!(sticky("off"), Sticky::Off);
     assert_eq!(sticky("address"), Sticky::Address);
+    let own = VisitorCookie { name: "cutover_visitor".to_owned(), max_age: Duration::from_secs(30 * 86_400) };
+    assert_eq!(sticky("cookie"), Sticky::Own(Arc::new(own)));
     assert_eq!(sticky("cookie:Session"), Sticky::Cookie("Session".to_owned()));
     assert_eq!(sticky("header:X-User"), Sticky::Header("x-user".to_owned()));
 }
@@ -26,7 +28,9 @@ fn what_is_wrong_with_a_canary_is_said_with_its_repair() {
         ("[canary]\nsteps = [\"0.005%\"]", "to hundredths of a percent", ""),
         ("[canary]\nsteps = [\"5\"]", "`canary.steps` is \"5\", which is not a percentage", "with its sign"),
         ("[canary]\nmax_step = \"10s\"", "`canary.max_step` is 10s, and a step lasts at least", "30s or more"),
-        ("[canary]\nsticky = \"cookie\"", "`canary.sticky` is \"cookie\"", "\"cookie:NAME\""),
+        ("[canary]\nsticky = \"cookies\"", "`canary.sticky` is \"cookies\"", "\"cookie:NAME\""),
+        ("[canary]\ncookie_name = \"a b\"", "`canary.cookie_name` is \"a b\", which is not the name", "use letters"),
+        ("[canary]\ncookie_max_age = \"1s\"", "`canary.cookie_max_age` is 1s; it goes from 1h to", ""),
         ("[canary]\nsticky = \"header:a b\"", "`canary.sticky` is \"header:a b\"", "\"header:NAME\""),
         ("[canary]\nroutes = [\"checkout\"]", "`canary.routes` is \"checkout\", which is not a path", "begin it"),
         ("[canary]\nroutes = [\"/a\", \"/a/\"]", "is in `canary.routes` twice", "keep one"),
@@ -46,7 +50,7 @@ fn what_is_wrong_with_a_canary_is_said_with_its_repair() {
 
 #[test]
 fn what_was_read_is_rendered_so_that_it_is_read_again() {
-    let text = "[canary]\nsteps = [\"0.25%\"]\nsticky = \"cookie:s\"\nroutes = [\"/a\"]\n\
+    let text = "[canary]\nsteps = [\"0.25%\"]\nsticky = \"cookie\"\ncookie_name = \"v\"\nroutes = [\"/a\"]\n\
                 [analysis]\nlatency_margin = 2\nfalse_rollback_per_deploy = 0.000_01\nwarmup = { requests = 0 }\n\
                 cpu = {}\n[bake]\nholdback = \"2.5%\"\nmode = \"enforce\"";
     let config = good(&plus(text));

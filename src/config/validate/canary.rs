@@ -1,11 +1,12 @@
 //! How a new release gets its share, how it is judged, and how long it is watched.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::file::{Section, quoted};
 use crate::config::validate::{DAY, File, HOUR, MS, SECOND};
-use crate::config::{AnalysisConfig, BakeConfig, CanaryConfig, CpuConfig, Decimal, Sticky, Warmup};
+use crate::config::{AnalysisConfig, BakeConfig, CanaryConfig, CpuConfig, Decimal, Sticky, VisitorCookie, Warmup};
 use crate::domain::deployment::{Mode, OnInsufficient, OnUnsafe, Plan};
 use crate::domain::split::Weight;
 
@@ -27,18 +28,24 @@ impl File<'_> {
             max_step: 1_800 * SECOND,
             on_insufficient: OnInsufficient::Hold,
             sticky: Sticky::Off,
+            cookie: VisitorCookie { name: "cutover_visitor".to_owned(), max_age: 30 * DAY },
             routes: Vec::new(),
             shield: false,
             shield_budget: weight(1_000),
         };
         let Some(section) = self.root.section("canary") else { return defaults };
+        let cookie = VisitorCookie {
+            name: self.cookie_name(&section).unwrap_or(defaults.cookie.name),
+            max_age: section.duration("cookie_max_age", defaults.cookie.max_age, HOUR..=400 * DAY),
+        };
         let canary = CanaryConfig {
             mode: section.choice("mode", &Mode::NAMES),
             steps: self.steps(&section).unwrap_or(defaults.steps),
             dwell: section.duration("dwell", defaults.dwell, SECOND..=DAY),
             max_step: section.duration("max_step", defaults.max_step, SECOND..=DAY),
             on_insufficient: section.choice("on_insufficient", &OnInsufficient::NAMES),
-            sticky: self.sticky(&section).unwrap_or_default(),
+            sticky: self.sticky(&section, &cookie).unwrap_or_default(),
+            cookie,
             routes: self.judged_routes(&section),
             shield: section.boolean("shield", defaults.shield),
             shield_budget: section.weight("shield_budget", defaults.shield_budget, LEAST..=Weight::ALL),
@@ -74,19 +81,30 @@ impl File<'_> {
         Some(steps)
     }
 
-    fn sticky(&self, section: &Section<'_>) -> Option<Sticky> {
+    fn cookie_name(&self, section: &Section<'_>) -> Option<String> {
+        let (text, span) = section.string("cookie_name")?;
+        if http::HeaderName::from_bytes(text.as_bytes()).is_ok() {
+            return Some(text.to_owned());
+        }
+        let message = format!("`canary.cookie_name` is {}, which is not the name of a cookie", quoted(text));
+        self.notes.problem(span, message, "use letters, digits, `-` and `_`".to_owned());
+        None
+    }
+
+    fn sticky(&self, section: &Section<'_>, own: &VisitorCookie) -> Option<Sticky> {
         let (text, span) = section.string("sticky")?;
         let name = |name: &str| http::HeaderName::from_bytes(name.as_bytes()).is_ok();
         let sticky = match text.split_once(':') {
             None if text == "off" => Some(Sticky::Off),
             None if text == "address" => Some(Sticky::Address),
+            None if text == "cookie" => Some(Sticky::Own(Arc::new(own.clone()))),
             // What may be in the name of a cookie is what may be in that of a field (RFC 6265, 4.1.1).
             Some(("cookie", cookie)) if name(cookie) => Some(Sticky::Cookie(cookie.to_owned())),
             Some(("header", header)) if name(header) => Some(Sticky::Header(header.to_ascii_lowercase())),
             _ => None,
         };
         if sticky.is_none() {
-            let help = "it is \"off\", \"cookie:NAME\", \"header:NAME\" or \"address\"".to_owned();
+            let help = "it is \"off\", \"cookie\", \"cookie:NAME\", \"header:NAME\" or \"address\"".to_owned();
             self.notes.problem(span, format!("`canary.sticky` is {}", quoted(text)), help);
         }
         sticky

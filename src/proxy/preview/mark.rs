@@ -21,12 +21,7 @@ impl std::fmt::Debug for Mark {
 impl Mark {
     /// Marks an answer.
     pub(crate) fn write(&self, answer: &mut Head) {
-        for name in names_for_shared_caches(answer) {
-            answer.remove_named(name.as_bytes());
-        }
-        let private = private(answer);
-        answer.remove_named(b"cache-control");
-        answer.push(b"cache-control", private.as_bytes());
+        keep_private(answer);
         // The cache of a browser may keep it, but not for requests that say something else.
         if !varies_by(answer, &self.header) {
             answer.push(b"vary", self.header.as_bytes());
@@ -37,6 +32,16 @@ impl Mark {
             answer.push(COLOR.as_bytes(), self.color.as_str().as_bytes());
         }
     }
+}
+
+/// Takes back every permission for shared caches.
+pub(crate) fn keep_private(answer: &mut Head) {
+    for name in names_for_shared_caches(answer) {
+        answer.remove_named(name.as_bytes());
+    }
+    let private = private(answer);
+    answer.remove_named(b"cache-control");
+    answer.push(b"cache-control", private.as_bytes());
 }
 
 fn text(bytes: &[u8]) -> &str {

@@ -38,7 +38,7 @@ fn decision(generation: u64, active: Color) -> Decision {
 }
 
 fn admit_by(snapshot: &Snapshot, draw: u64) -> Arc<Admission> {
-    let draw = |_: &Splitting| Draw { value: draw, is_key: false };
+    let draw = |_: &Splitting| Draw { value: draw, is_key: false, visitor: None };
     let granted = snapshot.admit(0, "shop", "/", draw).expect("a route for everything").expect("nothing is held");
     granted.admission
 }
@@ -283,7 +283,7 @@ fn a_hold_and_maintenance_close_the_door_of_both_colors() {
     drop(open);
     assert!(retired.iter().all(|epoch| epoch.is_over()), "nor does what waits hold anything of a color");
     for draw in [TO_STABLE, TO_CANDIDATE] {
-        assert!(held.admit(0, "shop", "/", |_| Draw { value: draw, is_key: false }).expect("a route").is_none());
+        assert!(held.admit(0, "shop", "/", |_| Draw { value: draw, is_key: false, visitor: None }).expect("a route").is_none());
     }
     let preview = held.preview.as_ref().expect("it is configured");
     assert!(held.admit_to(preview, 0, "shop", "/").expect("a route").is_none(), "it waits with the others");
@@ -334,7 +334,7 @@ fn requests_are_counted_under_configured_routes_and_else_by_their_first_segment(
     let counted = |host: &str, path: &str| {
         let granted = snapshot.admit(0, host, path, |_| unreachable!("one color serves")).expect("a route");
         match granted.expect("nothing is held").counted {
-            Counted::Route(route) => routes.get(route).name.to_string(),
+            Counted::Route(route) => routes.get(route).name().to_string(),
             Counted::Segment => "by segment".to_owned(),
             Counted::Not => "not".to_owned(),
         }
@@ -344,7 +344,7 @@ fn requests_are_counted_under_configured_routes_and_else_by_their_first_segment(
     assert_eq!(counted("www.shop.test", "/cart/3"), "*.shop.test/cart");
     assert_eq!(counted("a", "/checkout"), "by segment");
     assert_eq!(
-        routes.iter().map(|(_, route)| route.name.to_string()).nth(1).as_deref(),
+        routes.iter().map(|(_, route)| route.name().to_string()).nth(1).as_deref(),
         Some("/api/v2"),
         "asked for first"
     );
