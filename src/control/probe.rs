@@ -15,6 +15,7 @@ use crate::domain::color::Color;
 use crate::domain::health::{Health, Hysteresis};
 use crate::domain::release::Release;
 use crate::proxy::clock;
+use crate::proxy::exhaustion;
 use crate::proxy::pool::{Endpoint, Pool, Rules, Target};
 use crate::proxy::transport;
 use crate::wire::body::Framing;
@@ -35,6 +36,8 @@ pub struct Found {
     pub release: Option<String>,
     /// How long it took.
     pub took: Duration,
+    /// The proxy had no descriptor, port or memory for it: no finding about the endpoint.
+    pub exhausted: bool,
 }
 
 impl Found {
@@ -190,7 +193,10 @@ async fn watch_over(
         let changed = {
             let mut known = observation.lock().unwrap_or_else(PoisonError::into_inner);
             known.detail.clone_from(&found.detail);
-            let changed = known.hysteresis.observe(found.passed, policy.rise, policy.fall);
+            let changed = match found.exhausted {
+                true => None,
+                false => known.hysteresis.observe(found.passed, policy.rise, policy.fall),
+            };
             if changed.is_some() {
                 known.since = SystemTime::now();
             }
@@ -219,7 +225,8 @@ pub async fn probe(endpoint: &Endpoint, rules: &Rules, policy: &HealthConfig) ->
         Some(Err(reason)) => (false, reason, None),
         None => (false, format!("no answer within {}", humantime::format_duration(policy.timeout)), None),
     };
-    Found { passed, detail, release, took }
+    let exhausted = detail == EXHAUSTED;
+    Found { passed, detail, release, took, exhausted }
 }
 
 /// Whether it passed, the answer in a few words, and the release that it names.
@@ -360,11 +367,12 @@ async fn body<S>(
 }
 
 const CLOSED: &str = "closed without an answer";
+const EXHAUSTED: &str = "the proxy is out of descriptors, ports or memory";
 const UNWRITABLE: &str = "the path or the host can't be written in HTTP/2";
 const NOT_YET: &str = "the name is not resolved yet";
 
 async fn connect(endpoint: &Endpoint, rules: &Rules) -> Result<Socket, String> {
-    transport::connect(endpoint, rules).await.map_err(|error| in_words(&error))
+    transport::connect(endpoint, rules).await.map_err(|error| in_words(endpoint, &error))
 }
 
 /// `None`: the endpoint was leaving this connection (GOAWAY), and did nothing with the request.
@@ -418,7 +426,11 @@ async fn answer(
     Ok(answer)
 }
 
-fn in_words(error: &std::io::Error) -> String {
+fn in_words(endpoint: &Endpoint, error: &std::io::Error) -> String {
+    if let Some(resource) = exhaustion::of(error) {
+        exhaustion::report(&endpoint.name, resource, error);
+        return EXHAUSTED.to_owned();
+    }
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         std::io::ErrorKind::NotFound if error.raw_os_error().is_some() => "no such socket".to_owned(),

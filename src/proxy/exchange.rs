@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::config::VisitorCookie;
 use crate::proxy::blame::{Blame, grpc_as_http, grpc_timeout};
 use crate::proxy::client::ClientConnection;
 use crate::proxy::clock;
@@ -19,6 +20,7 @@ use crate::proxy::preview::Mark;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::snapshot::{Admission, Place};
 use crate::proxy::split::{Counted, Granted};
+use crate::proxy::visitor::NewVisitor;
 use crate::sys::buffered;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::meter::InFlightKind;
@@ -39,6 +41,8 @@ pub(crate) struct Exchange {
     pub(crate) preview: Option<Arc<Mark>>,
     /// The request and its answer get a `Via` field.
     pub(crate) via: bool,
+    /// A new user, who gets a cookie with the answer.
+    visitor: Option<(NewVisitor, Arc<VisitorCookie>)>,
     counted: InFlightKind,
     status: u16,
     first_byte: Option<Duration>,
@@ -83,6 +87,7 @@ impl Exchange {
             admitted: None,
             preview: None,
             via: true,
+            visitor: None,
             counted: InFlightKind::Request,
             status: 0,
             first_byte: None,
@@ -107,7 +112,8 @@ impl Exchange {
         if buffered::is_full() {
             return Err(Kind::Exhausted(Resource::Memory).into());
         }
-        let Granted { admission, counted, key } = granted;
+        let Granted { admission, counted, key, visitor } = granted;
+        self.visitor = visitor;
         let place = match &admission.limit {
             Some(limit) => Some(limit.take().ok_or(Kind::LimitReached)?),
             None => None,
@@ -211,13 +217,17 @@ impl Exchange {
         match (self.ended, self.blame()) {
             // That is how streams end.
             (Some(Kind::ClientLeft), _) if self.is_stream() => Outcome::Good,
-            (Some(Kind::ClientLeft), _) if self.status == 499 => Outcome::Abort,
+            (Some(Kind::ClientLeft), _) if self.status == 499 && !self.is_delivering() => Outcome::Abort,
             (Some(kind), blame) => Outcome::of_end(kind, blame.unwrap_or(Blame::Nobody)),
             (None, Some(_)) if self.late => Outcome::Neither,
             // CANCELLED and DEADLINE_EXCEEDED by the client's own will.
             (None, Some(Blame::Client)) if self.grpc_status == Some(4) || self.as_http() == 499 => Outcome::Neither,
             (None, blame) => Outcome::of_answer(blame, self.grpc_status.is_some()),
         }
+    }
+
+    fn is_delivering(&self) -> bool {
+        self.slot.metered.get().is_some_and(|metered| metered.is_delivering())
     }
 
     fn is_stream(&self) -> bool {
@@ -340,6 +350,14 @@ impl Exchange {
         }
         if self.asker.is_some() {
             self.first_byte = Some(self.now() - self.started);
+        }
+    }
+
+    /// Gives a new user a cookie.
+    pub(crate) fn marks_visitor(&mut self, answer: &mut Head) {
+        if let Some((visitor, cookie)) = self.visitor.take() {
+            let secure = self.client.listener.is_tls() || self.head.get(Name::XForwardedProto) == Some(b"https");
+            visitor.set_cookie(&cookie, secure, answer);
         }
     }
 

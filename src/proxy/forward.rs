@@ -9,7 +9,6 @@ use std::task::{Poll, ready};
 use crate::proxy::answer::{self, After, Asked};
 use crate::proxy::attempt::send;
 use crate::proxy::bad_answer;
-use crate::proxy::blame::HELD_UP;
 use crate::proxy::client::ClientConnection;
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
@@ -19,6 +18,7 @@ use crate::proxy::local::{self, OwnAnswer};
 use crate::proxy::shield;
 use crate::proxy::slot::{Phase, Slot};
 use crate::proxy::split::Splitting;
+use crate::proxy::taking::{Taking, WaitsFor};
 use crate::proxy::target;
 use crate::proxy::transport::UpstreamConnection;
 use crate::proxy::tunnel::tunnel;
@@ -118,6 +118,7 @@ async fn serve(
         answer.remove(Name::ContentLength);
     }
     exchange.answered(answer.status);
+    exchange.marks_visitor(answer);
     if let Some(mark) = &exchange.preview {
         mark.write(answer);
     }
@@ -331,8 +332,7 @@ async fn pass_body(
 ) -> Passed {
     let mut download = Copied::default();
     let mut broken = false;
-    // Since when the answer waits for the client.
-    let mut held_since = None;
+    let mut taking = Taking::default();
     let passed = poll_fn(|cx| {
         if exchange.was_ended() {
             return Poll::Ready(Passed::Broken);
@@ -357,23 +357,21 @@ async fn pass_body(
         if download.bytes > before {
             exchange.extends();
         }
-        let was_held_since = held_since;
-        held_since = match copied {
-            Poll::Pending if !download.waits_for_source => held_since.or_else(|| Some(exchange.now())),
-            Poll::Pending | Poll::Ready(_) => None,
-        };
-        if held_since.is_some() != was_held_since.is_some() {
-            exchange.waits_for_client(held_since.is_some());
+        if copied.is_pending() {
+            let waits_for = if download.waits_for_source { WaitsFor::Endpoint } else { WaitsFor::Client };
+            if taking.observe(waits_for, exchange.now()) {
+                exchange.waits_for_client(waits_for == WaitsFor::Client);
+            }
         }
         match copied {
             Poll::Ready(Ok(())) => Poll::Ready(Passed::Whole),
             Poll::Ready(Err(CopyError::Source(error))) => {
                 tracing::debug!(%error, "The endpoint broke off in its answer.");
                 let now = exchange.now();
-                exchange.broke(match was_held_since {
-                    _ if upload.is_late(now) => Kind::RequestTimeout,
-                    Some(since) if now.saturating_duration_since(since) >= HELD_UP => Kind::ClientStalled,
-                    Some(_) | None => Kind::BodyTimeout,
+                exchange.broke(match () {
+                    () if upload.is_late(now) => Kind::RequestTimeout,
+                    () if taking.is_held_up(now) => Kind::ClientStalled,
+                    () => Kind::BodyTimeout,
                 });
                 broken = true;
                 let _ = ready!(side.poll_flush(cx));

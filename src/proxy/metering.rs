@@ -161,7 +161,7 @@ impl Worker {
         }
         if metered.unnamed && outcome == Outcome::Good {
             let (segment, whole) = first_segment(path);
-            routes.discovered(segment, whole);
+            self.known.borrow_mut().succeeded(routes, segment, whole);
         }
     }
 
@@ -225,6 +225,11 @@ impl Metered {
     /// How long it takes says nothing: it is a tunnel.
     pub(crate) fn untimed(&mut self) {
         self.timed = true;
+    }
+
+    /// The client has not sent all of it.
+    pub(crate) fn is_delivering(&self) -> bool {
+        self.delivering
     }
 
     /// How long it took is known, or of no interest.

@@ -195,6 +195,8 @@ impl Connections {
                 }
                 .into())
             }
+            // Nobody knows yet whom to connect to.
+            None if matches!(endpoint.target, Target::Unresolved(_)) => Err(Kind::NameUnknown.into()),
             None => Err(Kind::ConnectTimeout.into()),
         }
     }

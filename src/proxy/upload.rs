@@ -130,7 +130,10 @@ impl Upload {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(CopyError::Source(BodyError::Malformed(_)))) => Poll::Ready(Err(Kind::BadRequest)),
-            Poll::Ready(Err(CopyError::Source(_))) => Poll::Ready(Err(Kind::ClientLeft)),
+            Poll::Ready(Err(CopyError::Source(_))) => {
+                exchange.begins_delivery();
+                Poll::Ready(Err(Kind::ClientLeft))
+            }
             // An endpoint that refuses an upload answers and closes.
             Poll::Ready(Err(CopyError::Sink(_))) => {
                 self.broken = true;

@@ -3,6 +3,7 @@
 mod admin;
 mod application;
 mod balance;
+mod blame;
 mod canary;
 mod certificates;
 mod cli;

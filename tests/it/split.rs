@@ -479,7 +479,10 @@ async fn a_new_visitor_keeps_the_color_of_the_first_answer() {
         let first = site.get("/", "").await;
         let cookie = cookie_of(&first).expect("a cookie");
         let set = first.header("set-cookie").expect("a cookie");
-        assert!(set.starts_with("visitor=") && set.ends_with("; Path=/; Max-Age=172800; HttpOnly; SameSite=Lax"), "{set}");
+        assert!(
+            set.starts_with("visitor=") && set.ends_with("; Path=/; Max-Age=172800; HttpOnly; SameSite=Lax"),
+            "{set}"
+        );
         assert_eq!(first.header("cache-control"), Some("private"));
         for _ in 0..3 {
             let next = site.get("/", &cookie).await;

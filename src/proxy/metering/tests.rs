@@ -90,13 +90,19 @@ impl Site {
 const HOUR: u64 = 3_600_000_000;
 
 #[test]
-fn a_route_is_found_by_success_and_not_by_asking() {
-    let site = Site::new();
+fn a_route_is_found_by_lasting_success_and_not_by_asking() {
+    let mut site = Site::new();
     site.end(site.begin("/scanned", None), Outcome::ClientError, "/scanned");
     site.end(site.begin("/broken", None), Outcome::Bad(Cause::Status), "/broken");
-    site.end(site.begin("/checkout/1", None), Outcome::Good, "/checkout/1");
-    site.end(site.begin("/checkout/2", None), Outcome::Good, "/checkout/2");
-    let found: Vec<_> = site.worker.live.routes.iter().map(|(_, route)| route.name.to_string()).collect();
+    for order in 0..12 {
+        let path = format!("/checkout/{order}");
+        site.end(site.begin(&path, None), Outcome::Good, &path);
+        site.end(site.begin("/scanned", None), Outcome::ClientError, "/scanned");
+        let once = format!("/scan-{}", char::from(b'a' + order));
+        site.end(site.begin(&once, None), Outcome::Good, &once);
+        site.sampler.sample(Weight::HALF);
+    }
+    let found: Vec<_> = site.worker.live.routes.iter().map(|(_, route)| route.name().to_string()).collect();
     assert_eq!(found, ["~other", "/checkout"]);
 }
 

@@ -283,7 +283,11 @@ fn a_hold_and_maintenance_close_the_door_of_both_colors() {
     drop(open);
     assert!(retired.iter().all(|epoch| epoch.is_over()), "nor does what waits hold anything of a color");
     for draw in [TO_STABLE, TO_CANDIDATE] {
-        assert!(held.admit(0, "shop", "/", |_| Draw { value: draw, is_key: false, visitor: None }).expect("a route").is_none());
+        assert!(
+            held.admit(0, "shop", "/", |_| Draw { value: draw, is_key: false, visitor: None })
+                .expect("a route")
+                .is_none()
+        );
     }
     let preview = held.preview.as_ref().expect("it is configured");
     assert!(held.admit_to(preview, 0, "shop", "/").expect("a route").is_none(), "it waits with the others");
