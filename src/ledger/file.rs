@@ -26,7 +26,7 @@ const COMPACT_RUNNING_ABOVE: usize = 20_000;
 /// Lines that a compaction keeps.
 const KEEP: usize = 1_000;
 /// A start reads the last bytes of a ledger, and no more.
-const WINDOW: u64 = 64 << 20;
+const WINDOW: u64 = 32 << 20;
 /// Lines kept in memory, in bytes, to write a ledger anew that was cut off.
 const TAIL_BYTES: usize = 1 << 20;
 
