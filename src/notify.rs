@@ -9,6 +9,7 @@ mod deliver;
 pub mod event;
 mod http;
 pub mod id;
+mod proxy;
 pub mod queue;
 pub mod schedule;
 mod slack;

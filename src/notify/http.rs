@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use crate::config::receiver::ReceiverUrl;
+use crate::notify::proxy::Proxy;
 use crate::tls::client::{ClientSettings, ClientTls};
 
 /// So much of an answer is read; more changes nothing.
@@ -67,17 +68,27 @@ pub(super) async fn post(
 }
 
 async fn exchange(url: &ReceiverUrl, headers: &[(&'static str, String)], body: String) -> Result<Outcome, String> {
-    let stream = connect(url).await.map_err(|error| in_words(&error))?;
+    let proxy = Proxy::of(url)?;
+    let stream = connect(url, proxy.as_ref()).await?;
     let broken = |_| "the receiver closed the connection without an answer".to_owned();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // It ends with this function, however that ends.
     let mut driver = JoinSet::new();
     driver.spawn(connection);
-    let mut request = Request::post(url.path.as_str())
+    // Without TLS the proxy reads the request, and needs to be told where to.
+    let forwarding = proxy.filter(|_| !url.tls);
+    let target = match &forwarding {
+        Some(_) => format!("http://{}{}", url.authority, url.path),
+        None => url.path.clone(),
+    };
+    let mut request = Request::post(target)
         .header(header::HOST, url.authority.as_str())
         .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
         .header(header::USER_AGENT, concat!("cutover/", env!("CARGO_PKG_VERSION")))
         .header(header::CONNECTION, "close");
+    if let Some(credentials) = forwarding.and_then(|proxy| proxy.credentials) {
+        request = request.header(header::PROXY_AUTHORIZATION, credentials);
+    }
     for (name, value) in headers {
         request = request.header(*name, value.as_str());
     }
@@ -131,14 +142,30 @@ fn said(url: &ReceiverUrl, body: &[u8]) -> String {
     if worth && !echo { format!(": {text}") } else { String::new() }
 }
 
-async fn connect(url: &ReceiverUrl) -> io::Result<Box<dyn Stream>> {
-    let stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
-    stream.set_nodelay(true)?;
-    if !url.tls {
-        return Ok(Box::new(stream));
+async fn connect(url: &ReceiverUrl, proxy: Option<&Proxy>) -> Result<Box<dyn Stream>, String> {
+    let (tls, host, port) = match proxy {
+        Some(proxy) => (proxy.tls, proxy.host.as_str(), proxy.port),
+        None => (false, url.host.as_str(), url.port),
+    };
+    let of_proxy = |error: io::Error| match proxy {
+        Some(_) => format!("the proxy of the environment can't be used: {}", in_words(&error)),
+        None => in_words(&error),
+    };
+    let stream = TcpStream::connect((host, port)).await.map_err(of_proxy)?;
+    stream.set_nodelay(true).map_err(of_proxy)?;
+    let mut stream: Box<dyn Stream> = Box::new(stream);
+    if tls {
+        let authorities = TLS.get_or_try_init(authorities).await.map_err(of_proxy)?;
+        stream = Box::new(authorities.connect(host, stream).await.map_err(of_proxy)?);
     }
-    let tls = TLS.get_or_try_init(authorities).await?;
-    Ok(Box::new(tls.connect(&url.host, stream).await?))
+    if !url.tls {
+        return Ok(stream);
+    }
+    if let Some(proxy) = proxy {
+        proxy.tunnel(&mut stream, url).await.map_err(|error| in_words(&error))?;
+    }
+    let authorities = TLS.get_or_try_init(authorities).await.map_err(|error| in_words(&error))?;
+    Ok(Box::new(authorities.connect(&url.host, stream).await.map_err(|error| in_words(&error))?))
 }
 
 async fn authorities() -> io::Result<ClientTls> {

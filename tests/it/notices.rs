@@ -1,6 +1,7 @@
 //! Notices: told to those who are to know, signed, again where a receiver fails, never twice under two ids, and not lost.
 
 mod kill;
+mod proxied;
 
 use std::path::Path;
 use std::process::Stdio;

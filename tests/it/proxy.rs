@@ -312,6 +312,9 @@ fn without_environment(mut command: Command) -> Command {
     {
         command.env_remove(name);
     }
+    for name in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_ascii_lowercase());
+    }
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
