@@ -10,13 +10,19 @@ pub mod refused;
 pub mod routes;
 pub mod seldom;
 
-use std::io::{self, IsTerminal};
+use std::io;
+use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
 pub use process_log::flush;
+
+/// Sends the process log to a file instead of standard error. Has to come before [`init`].
+pub fn log_to(path: &Path) -> io::Result<()> {
+    process_log::start_in(std::fs::File::create(path)?).map(drop)
+}
 
 /// Starts the process log on standard error. The level comes from `CUTOVER_LOG` (default `info`). A second call, as in
 /// tests that run several proxies in one process, changes nothing.
@@ -28,7 +34,7 @@ pub fn init(format: LogFormat) -> io::Result<()> {
     let _ = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
         LogFormat::Text => {
-            let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let color = lines.on_terminal() && std::env::var_os("NO_COLOR").is_none();
             builder.with_ansi(color).try_init()
         }
     };

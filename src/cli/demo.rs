@@ -28,11 +28,13 @@ use crate::control::handle::News;
 use crate::domain::color::Color;
 use crate::domain::transition::Drained;
 use crate::sys::signals::{Signal, Signals};
+use crate::telemetry;
 
 /// Where people expect the two of them; another port where it is taken.
 const HTTP_PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9900;
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// How often other ports are tried.
+const TRIES: usize = 5;
 
 pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
     on_runtime(async {
@@ -40,12 +42,14 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
         let mut signals = Signals::listen().map_err(failed)?;
         let dir = tempfile::Builder::new().prefix("cutover-demo-").tempdir().map_err(failed)?;
         let file = dir.path().join("cutover.toml");
+        // Its lines would stand in the middle of what is told.
+        telemetry::log_to(&dir.path().join("cutover.log")).map_err(failed)?;
         if let Some(story) = options.story {
             return play(story, options.stay, &file, &mut signals).await;
         }
         let blue = Application::start(Color::Blue, "2.13.0").await.map_err(failed)?;
         let green = Application::start(Color::Green, "2.14.0").await.map_err(failed)?;
-        let proxy = start(&file, [free(HTTP_PORT), free(ADMIN_PORT)], |listen| {
+        let proxy = start(&file, [HTTP_PORT, ADMIN_PORT], |listen| {
             configuration(dir.path(), listen, blue.address, green.address)
         })
         .await?;
@@ -69,14 +73,16 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
     })
 }
 
-/// The proxy of a configuration that is made for its addresses.
+/// The proxy of a configuration that is made for its addresses. Where a port is taken it gets another one, which stands in the
+/// file, so that commands that read the file find it.
 async fn start(
     file: &Path,
-    mut listen: [SocketAddr; 2],
+    ports: [u16; 2],
     configuration: impl Fn([SocketAddr; 2]) -> String,
 ) -> Result<Running, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the demo could not start: {error}"));
-    loop {
+    for tried in 0.. {
+        let listen = free(if tried == 0 { ports } else { [0; 2] }).map_err(|error| failed(&error))?;
         std::fs::write(file, configuration(listen)).map_err(|error| failed(&error))?;
         // It has threads of its own; ending it waits for them, which must not block what serves the applications.
         let started = tokio::task::spawn_blocking({
@@ -85,12 +91,13 @@ async fn start(
         });
         match started.await {
             Ok(Ok(proxy)) => return Ok(proxy),
-            // Somebody was quicker to take one of the usual ports.
-            Ok(Err(app::Error::Io { .. })) if listen != [ANY; 2] => listen = [ANY; 2],
+            // Another process was quicker to take one of the ports.
+            Ok(Err(app::Error::Io { .. })) if tried < TRIES => {}
             Ok(Err(error)) => return Err(failed(&error)),
             Err(error) => return Err(failed(&error)),
         }
     }
+    unreachable!("the last try returns")
 }
 
 /// A story, and what shows the same afterwards.
@@ -158,10 +165,13 @@ endpoints = ["{green}"]
     )
 }
 
-/// The usual port if nobody has it, else any.
-fn free(port: u16) -> SocketAddr {
-    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    if TcpListener::bind(usual).is_ok() { usual } else { ANY }
+/// Addresses that nobody has: with these ports where they are free.
+fn free(ports: [u16; 2]) -> std::io::Result<[SocketAddr; 2]> {
+    let bind =
+        |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    // Both at the same time, so that they differ.
+    let (http, admin) = (bind(ports[0])?, bind(ports[1])?);
+    Ok([http.local_addr()?, admin.local_addr()?])
 }
 
 fn introduction(proxy: &Running, file: &Path, blue: &Application, green: &Application) -> String {
@@ -172,6 +182,7 @@ Two applications, and Cutover in front of them:
   traffic        http://{}/
   admin API      http://{}/admin/status
   configuration  {}
+  log            {}
   {}           release 2.13.0 at {}
   {}          release 2.14.0 at {}
 
@@ -181,6 +192,7 @@ One round, shown with ten requests a second going on:
         proxy.http_address(),
         proxy.admin_address(),
         file.display(),
+        file.with_extension("log").display(),
         render::color("blue"),
         blue.address,
         render::color("green"),

@@ -5,7 +5,7 @@
 //! is room again.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,37 +28,52 @@ enum Message {
 }
 
 #[derive(Debug)]
-struct ProcessLog(SyncSender<Message>);
+struct ProcessLog {
+    queue: SyncSender<Message>,
+    on_terminal: bool,
+}
 
 /// Takes one line after the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lines(&'static ProcessLog);
 
-/// Starts the thread, once.
+/// Starts the thread on standard error, once.
 pub(super) fn start() -> io::Result<Lines> {
+    // Without the lock of `io::stderr`, which a write that hangs would hold.
+    start_in(File::from(io::stderr().as_fd().try_clone_to_owned()?))
+}
+
+/// Starts the thread on another output, if there is none.
+pub(super) fn start_in(output: File) -> io::Result<Lines> {
     if let Some(log) = LOG.get() {
         return Ok(Lines(log));
     }
     let (queue, waiting) = mpsc::sync_channel(WAITING);
-    // Without the lock of `io::stderr`, which a write that hangs would hold.
-    let output = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let on_terminal = output.is_terminal();
     std::thread::Builder::new().name("process-log".to_owned()).spawn(move || write(&waiting, output))?;
-    Ok(Lines(LOG.get_or_init(|| ProcessLog(queue))))
+    Ok(Lines(LOG.get_or_init(|| ProcessLog { queue, on_terminal })))
 }
 
 /// Waits until what was said is written, but not for long.
 pub fn flush() {
     let (written, wait) = mpsc::channel();
     if let Some(log) = LOG.get()
-        && log.0.try_send(Message::Flush(written)).is_ok()
+        && log.queue.try_send(Message::Flush(written)).is_ok()
     {
         let _ = wait.recv_timeout(LAST_LINES);
     }
 }
 
+impl Lines {
+    /// Somebody looks at them.
+    pub(super) fn on_terminal(self) -> bool {
+        self.0.on_terminal
+    }
+}
+
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.0.0.try_send(Message::Line(line.to_owned())).is_err() {
+        if self.0.queue.try_send(Message::Line(line.to_owned())).is_err() {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())

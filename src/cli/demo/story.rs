@@ -19,7 +19,7 @@ use crate::cli::args::Story;
 use crate::cli::client::{Client, LOOK};
 use crate::cli::demo::load::{Load, Seen};
 use crate::cli::demo::shop::{Manner, PAGES, Shop};
-use crate::cli::demo::{ANY, channel, start};
+use crate::cli::demo::{channel, start};
 use crate::control::handle::News;
 use crate::domain::deployment::DeploymentId;
 use crate::domain::transition::{Kind, Transition, Trigger};
@@ -96,7 +96,7 @@ impl Stage {
         let (slack, posts) = channel::open().await.map_err(failed)?;
         let url = dir.join("slack.url");
         std::fs::write(&url, format!("http://{slack}/services/T0/B0/demo\n")).map_err(failed)?;
-        let proxy = start(file, [ANY; 2], |[http, admin]| {
+        let proxy = start(file, [0; 2], |[http, admin]| {
             format!(
                 r#"active = "blue"
 
