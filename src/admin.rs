@@ -7,6 +7,7 @@ pub mod api;
 mod auth;
 mod canary;
 mod convert;
+mod document;
 mod events;
 mod guesses;
 mod handlers;
@@ -100,7 +101,7 @@ fn router(handle: ControllerHandle) -> Router {
         // No answer of this API is true for long.
         .layer(map_response(uncached))
         .layer(Extension(events::Places::new()))
-        .layer(Extension(Arc::new(document)))
+        .layer(Extension(Arc::new(document::whole(&document))))
         .layer(Extension(Arc::new(Guesses::default())))
         .layer(from_fn_with_state(handle.clone(), auth::check));
     paths

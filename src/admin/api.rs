@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 mod canary;
 mod endpoints;
+mod event;
 mod file;
 mod hold;
 mod record;
@@ -15,6 +16,7 @@ pub use canary::{
     OddsAnswer, OnItsWay, Percent, PlanAnswer, PlanBody, RouteAnswer, SampleAnswer, SideAnswer, SplitAnswer,
 };
 pub use endpoints::{EndpointAnswer, NameAnswer};
+pub use event::{HealthEvent, HeldEvent, LaggedEvent, ReloadedEvent};
 pub use file::{ConfigProblem, FileAnswer, ReloadAnswer};
 pub use hold::{HoldAnswer, HoldBody, HoldStatus};
 pub use record::{

@@ -14,14 +14,13 @@ use crate::admin::api::{
 };
 use crate::admin::auth::Actor;
 use crate::admin::convert;
-use crate::admin::handlers::{origin, understood};
+use crate::admin::handlers::{generation, origin, understood};
 use crate::admin::problem::Line;
 use crate::control::handle::{ControllerHandle, RecordError, Request, Stopping};
 use crate::domain::deployment::{Mode, OnInsufficient, Wishes};
 use crate::domain::history::Filter;
 use crate::domain::rollout::{Outcome, Refusal};
 use crate::domain::split::Weight;
-use crate::domain::transition::Generation;
 
 /// No step is shorter or longer.
 const LEAST: Duration = Duration::from_secs(1);
@@ -45,7 +44,7 @@ pub(super) async fn start(
 ) -> Result<Line<CanaryMoved>, Problem> {
     let body: CanaryBody = understood(body).await?;
     let wishes = wishes(&body)?;
-    let generation = body.if_generation.map(Generation);
+    let generation = generation(body.if_generation)?;
     told(&handle, handle.canary_start(wishes, generation, body.force, origin(actor, body.reason)?).await).await
 }
 
@@ -64,7 +63,7 @@ pub(super) async fn advance(
     body: Body,
 ) -> Result<Line<CanaryMoved>, Problem> {
     let body: AdvanceBody = understood(body).await?;
-    let generation = body.if_generation.map(Generation);
+    let generation = generation(body.if_generation)?;
     told(&handle, handle.canary_advance(body.full, generation, origin(actor, body.reason)?).await).await
 }
 

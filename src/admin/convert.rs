@@ -4,9 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
     AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, ConfigProblem, DrainedAnswer, Draining, EndedAnswer,
-    EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HoldAnswer, HoldStatus, NameAnswer,
-    NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem, QuarantinedAnswer, RollbackAnswer, RunAnswer, SinkAnswer,
-    SplitAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HealthEvent, HeldEvent, HoldAnswer,
+    HoldStatus, NameAnswer, NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem, QuarantinedAnswer, ReloadedEvent,
+    RollbackAnswer, RunAnswer, SinkAnswer, SplitAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer, TriedAnswer,
+    UnsafeAnswer, VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, NameStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;
@@ -459,17 +460,20 @@ fn drained(drained: &Drained) -> DrainedAnswer {
 
 /// An event's name and its data.
 pub(super) fn event(news: &News) -> (&'static str, serde_json::Value) {
-    use serde_json::json;
     match news {
         News::Transition(sequence, transition) => {
             ("transition", serde_json::to_value(TransitionAnswer::new(*sequence, transition)).unwrap_or_default())
         }
         News::Drained(end) => ("drained", serde_json::to_value(drained(end)).unwrap_or_default()),
-        News::Held(held) => ("hold", json!({ "held": held })),
-        News::Health { color, upstream, endpoint, health: now, detail } => (
-            "health",
-            json!({ "color": color.as_str(), "upstream": upstream, "endpoint": endpoint, "health": health(*now), "detail": detail }),
-        ),
-        News::Reloaded(error) => ("reloaded", json!({ "error": error })),
+        News::Held(held) => ("hold", serde_json::to_value(HeldEvent { held: *held }).unwrap_or_default()),
+        News::Health { color, upstream, endpoint, health: now, detail } => {
+            let (color, upstream, endpoint) = (color.to_string(), upstream.clone(), endpoint.clone());
+            let data =
+                HealthEvent { color, upstream, endpoint, health: health(*now).to_owned(), detail: detail.clone() };
+            ("health", serde_json::to_value(data).unwrap_or_default())
+        }
+        News::Reloaded(error) => {
+            ("reloaded", serde_json::to_value(ReloadedEvent { error: error.clone() }).unwrap_or_default())
+        }
     }
 }

@@ -19,8 +19,9 @@ use http_body::Frame;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
-use crate::admin::api::{Problem, StatusAnswer};
+use crate::admin::api::{LaggedEvent, Problem, StatusAnswer};
 use crate::admin::convert::event;
+use crate::admin::handlers::MAX_NUMBER;
 use crate::control::handle::{ControllerHandle, News, Request, Stopping};
 use crate::domain::history::Filter;
 
@@ -45,19 +46,22 @@ impl Places {
 
 /// Every transition, drain, health change and reload as it happens; the status each second.
 #[utoipa::path(get, path = "/admin/events", params(("Last-Event-ID" = Option<String>, Header, description = "The number of the last transition seen; the ones after it are sent again")),
-    responses((status = 200, content_type = "text/event-stream", body = String, description = "Events `transition`, `drained`, `hold`, `health`, `reloaded`, `status`, `lagged`"),
+    responses((status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
+        (status = 200, content_type = "text/event-stream", body = String, description = "Events `transition`, `drained`, `hold`, `health`, `reloaded`, `status`, `lagged`"),
         (status = 503, description = "`too_many_listeners`", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn events(
     State(handle): State<ControllerHandle>,
     Extension(Places(places)): Extension<Places>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let last =
-        match headers.get("last-event-id").map(|last| last.to_str().ok().and_then(|last| last.trim().parse().ok())) {
-            Some(None) => return Err(Problem::bad_request("Last-Event-ID is the number of a transition")),
-            Some(Some(last)) => Some(last),
-            None => None,
-        };
+    let last = match headers
+        .get("last-event-id")
+        .map(|last| last.to_str().ok().and_then(|last| last.trim().parse().ok().filter(|last| *last <= MAX_NUMBER)))
+    {
+        Some(None) => return Err(Problem::bad_request("Last-Event-ID is the number of a transition")),
+        Some(Some(last)) => Some(last),
+        None => None,
+    };
     let place = places.try_acquire_owned().map_err(|_| {
         let detail = format!("{LISTENERS} clients listen already; ask for the status instead, or come again");
         Problem::new(503, "too_many_listeners", "Too many listeners", detail)
@@ -102,7 +106,10 @@ async fn tell(
                 // Sent already, from the history.
                 Ok(News::Transition(sequence, _)) if sequence != 0 && sequence <= told => {}
                 Ok(news) => send(written(&news)).await?,
-                Err(RecvError::Lagged(missed)) => send(format!("event: lagged\ndata: {{\"missed\":{missed}}}\n\n").into()).await?,
+                Err(RecvError::Lagged(missed)) => {
+                    let data = serde_json::to_string(&LaggedEvent { missed }).unwrap_or_default();
+                    send(format!("event: lagged\ndata: {data}\n\n").into()).await?;
+                }
                 Err(RecvError::Closed) => return Err(Stopping),
             },
             _ = second.tick() => {

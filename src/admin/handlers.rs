@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
-use utoipa::openapi::OpenApi;
 
 use crate::admin::api::{
     FreezeAnswer, FreezeBody, FrozenAnswer, NotifyTestAnswer, NotifyTestBody, Problem, ReloadAnswer, ReloadBody,
@@ -29,7 +28,9 @@ const MAX_BODY: usize = 64 << 10;
 /// A body has to be complete within this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A longer reason is a document; it belongs elsewhere.
-const MAX_REASON: usize = 1000;
+pub(super) const MAX_REASON: usize = 1000;
+/// No generation or number of a line is larger: every reader of JSON can hold it.
+pub(super) const MAX_NUMBER: u64 = (1 << 53) - 1;
 /// How long a controller that lives takes at most for an answer.
 const ALIVE: Duration = Duration::from_secs(2);
 
@@ -56,7 +57,7 @@ pub(super) async fn switch(
     };
     let command = Command::Switch {
         to,
-        if_generation: body.if_generation.map(Generation),
+        if_generation: generation(body.if_generation)?,
         force: body.force,
         dry_run: body.dry_run,
         overlap: overlap(body.overlap.as_deref())?,
@@ -87,7 +88,7 @@ pub(super) async fn rollback(
 ) -> Result<Line<SwitchAnswer>, Problem> {
     let body: RollbackBody = understood(body).await?;
     let command = Command::Rollback {
-        if_generation: body.if_generation.map(Generation),
+        if_generation: generation(body.if_generation)?,
         force: body.force,
         quarantine: body.quarantine,
         overlap: overlap(body.overlap.as_deref())?,
@@ -105,7 +106,7 @@ pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<Lin
 }
 
 /// Lets nothing but a rollback move traffic, until it is ended.
-#[utoipa::path(post, path = "/admin/freeze", request_body = FreezeBody, responses(
+#[utoipa::path(post, path = "/admin/freeze", request_body(content = FreezeBody, description = "With a `reason`"), responses(
     (status = 200, description = "It is so", body = FrozenAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`in_progress`", body = Problem, content_type = "application/problem+json"),
@@ -238,7 +239,7 @@ pub(super) async fn readyz(State(handle): State<ControllerHandle>) -> Result<&'s
 
 /// This document.
 #[utoipa::path(get, path = "/admin/openapi.json", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value, content_type = "application/json")))]
-pub(super) async fn openapi(Extension(document): Extension<Arc<OpenApi>>) -> Response {
+pub(super) async fn openapi(Extension(document): Extension<Arc<serde_json::Value>>) -> Response {
     Line(&*document).into_response()
 }
 
@@ -293,6 +294,16 @@ fn color(name: &str) -> Result<Color, Problem> {
             format!("`to` is \"blue\" or \"green\", not {name:?}"),
         )
     })
+}
+
+/// The generation that a command expects.
+pub(super) fn generation(number: Option<u64>) -> Result<Option<Generation>, Problem> {
+    match number {
+        Some(number) if number > MAX_NUMBER => {
+            Err(Problem::bad_request(format!("`if_generation` is a number from 0 to {MAX_NUMBER}, not {number}")))
+        }
+        number => Ok(number.map(Generation)),
+    }
 }
 
 pub(super) fn overlap(word: Option<&str>) -> Result<Overlap, Problem> {

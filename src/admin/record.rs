@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::admin::api::{HistoryAnswer, Problem, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer};
-use crate::admin::handlers::moment;
+use crate::admin::handlers::{MAX_NUMBER, moment};
 use crate::admin::problem::Line;
 use crate::control::handle::{ControllerHandle, Request};
 use crate::domain::history::Filter;
@@ -21,6 +21,7 @@ const MAX_PAGE: usize = 1000;
 /// Which page of the history, and of what.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
     /// How many transitions, 1 to 1000; 50 if absent.
     limit: Option<usize>,
@@ -39,7 +40,7 @@ pub(super) struct HistoryQuery {
 /// What happened and what was refused, newest first.
 #[utoipa::path(get, path = "/admin/history", params(HistoryQuery), responses(
     (status = 200, body = HistoryAnswer),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
+    (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn history(
     State(handle): State<ControllerHandle>,
@@ -58,6 +59,9 @@ pub(super) async fn history(
         since: query.since.as_deref().map(|since| moment("since", since)).transpose()?,
     };
     let before = query.before;
+    if let Some(before) = before.filter(|before| *before > MAX_NUMBER) {
+        return Err(Problem::bad_request(format!("`before` is a number from 0 to {MAX_NUMBER}, not {before}")));
+    }
     // One more tells whether there is another page.
     let page = handle.ask(|answer| Request::History { limit: limit + 1, before, filter, answer }).await?;
     let transitions: Vec<_> =

@@ -1,7 +1,7 @@
 //! Canaries on the wire: what can be asked of one, and where it stands. Shares of requests are in percent, evidence is in odds to
 //! one.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 /// A share of the requests: `"5%"`, or a number in percent.
@@ -22,7 +22,7 @@ pub struct CanaryBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<Percent>,
     /// How the weight grows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub plan: Option<PlanBody>,
     /// What follows from a verdict: `enforce`, `observe` or `off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,6 +37,12 @@ pub struct CanaryBody {
     /// Why; kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// An object and no list, which would also do for a struct.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PlanBody>, D::Error> {
+    let object = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)?;
+    object.map(|object| serde_json::from_value(object.into()).map_err(serde::de::Error::custom)).transpose()
 }
 
 /// How the weight is to grow.

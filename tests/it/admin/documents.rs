@@ -1,10 +1,14 @@
 //! The OpenAPI document, held against what really answers.
 
-use serde_json::Value;
+use std::process::Stdio;
 
-use crate::admin::pair;
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::admin::{over_tcp, pair};
 use crate::client::Connection;
-use crate::proxy::Proxy;
+use crate::clients::tool;
+use crate::proxy::{Proxy, Setup};
 
 async fn document(proxy: &Proxy) -> Value {
     let answer = proxy.admin("GET", "/admin/openapi.json", "").await;
@@ -146,4 +150,35 @@ async fn the_status_has_what_the_document_says() {
     for key in schema["required"].as_array().expect("a list") {
         assert!(status.get(key.as_str().expect("a name")).is_some(), "{key} is missing");
     }
+}
+
+/// `tests/run` installs it.
+#[tokio::test]
+async fn a_property_tester_finds_no_contradiction_between_the_document_and_the_answers() {
+    let (blue, green) = pair().await;
+    let proxy = over_tcp(&Setup::new(&blue, &green)).await;
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/admin/schemathesis.toml");
+    let mut tester = Command::new(tool("CUTOVER_TEST_SCHEMATHESIS"));
+    tester.args(["--config-file", config, "run", "--generation-deterministic", "--no-color"]);
+    tester.arg(format!("http://{}/admin/openapi.json", proxy.admin));
+    // What it remembers belongs into no source tree.
+    let output = tester.current_dir(proxy.dir.path()).stdin(Stdio::null()).kill_on_drop(true).output().await;
+    let output = output.unwrap_or_else(|error| panic!("schemathesis: {error}; run tests/run, which installs it"));
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("POST /admin/switch") || text.contains("No issues found"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_sent_to_listeners_is_described() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let document = document(&proxy).await;
+    let events = &document["paths"]["/admin/events"]["get"];
+    assert!(events["responses"]["400"].is_object(), "{events}");
+    let schema = &events["responses"]["200"]["content"]["text/event-stream"]["schema"]["$ref"];
+    assert_eq!(schema, "#/components/schemas/Event");
+    let kinds = document["components"]["schemas"]["Event"]["oneOf"].as_array().expect("kinds");
+    let names: Vec<_> = kinds.iter().filter_map(|kind| kind["properties"]["event"]["const"].as_str()).collect();
+    assert_eq!(names, ["transition", "drained", "hold", "health", "reloaded", "status", "lagged"]);
 }

@@ -1,0 +1,40 @@
+//! The data of small events; that of others is an answer of the API.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Requests are held, or released.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HeldEvent {
+    /// They are held.
+    pub held: bool,
+}
+
+/// The health of an endpoint changed.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HealthEvent {
+    /// Of this color.
+    pub color: String,
+    /// Of this upstream.
+    pub upstream: String,
+    /// As the configuration writes it.
+    pub endpoint: String,
+    /// `up`, `down` or `unknown`.
+    pub health: String,
+    /// The last probe in a few words.
+    pub detail: String,
+}
+
+/// The configuration file was read.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReloadedEvent {
+    /// What is wrong with it; null: nothing, and it is in force.
+    pub error: Option<String>,
+}
+
+/// The client read too slowly.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LaggedEvent {
+    /// Events that it did not get.
+    pub missed: u64,
+}
