@@ -87,7 +87,10 @@ pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
         max_head: snapshot.edge.max_header_bytes,
         max_streams: snapshot.edge.max_concurrent_streams,
     });
-    client.head_began();
+    // What told the version has begun the deadline.
+    if client.slot.phase() != Phase::Head {
+        client.head_began();
+    }
     let mut connection = Connection {
         core: Rc::new(RefCell::new(Core::new(settings, client.worker.now()))),
         client,
@@ -153,7 +156,13 @@ impl Connection {
         while !self.core.borrow().is_stalled() && !self.core.borrow().is_over() {
             match self.input.poll_fill(cx, &mut self.io, 0) {
                 Poll::Ready(Ok(1..)) => self.take_frames(),
-                Poll::Ready(_) => return true,
+                Poll::Ready(_) => {
+                    if self.is_in_head() {
+                        let client = &self.client;
+                        refused::head(&client.worker, client.peer, Refusal::IncompleteHead, 499);
+                    }
+                    return true;
+                }
                 Poll::Pending => return false,
             }
             reads += 1;
@@ -358,9 +367,11 @@ impl Connection {
                 client.enter(Phase::Ending, PARTING);
             }
             Some(Fired::Cut) => return Poll::Ready(End::Gone),
-            Some(Fired::Deadline) if matches!(client.slot.phase(), Phase::Head | Phase::Ending) => {
+            Some(Fired::Deadline) if client.slot.phase() == Phase::Head => {
+                refused::connection(&client.worker, client.peer, Refusal::SlowHead, &"no complete preface");
                 return Poll::Ready(End::Gone);
             }
+            Some(Fired::Deadline) if client.slot.phase() == Phase::Ending => return Poll::Ready(End::Gone),
             // It was told, and does not go.
             Some(Fired::Deadline) if self.closing && open == 0 => return Poll::Ready(End::Gone),
             Some(Fired::Deadline | Fired::Closing) if !self.closing && (client.slot.is_closing() || open == 0) => {

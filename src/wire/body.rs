@@ -117,6 +117,8 @@ pub(crate) struct Decoder {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// A request's head was read, and its framing is not known.
+    Unknown,
     /// No body, or all of it was read.
     Over,
     Length(u64),
@@ -136,6 +138,11 @@ impl Decoder {
             Framing::UntilEnd => State::UntilEnd,
         };
         Decoder { state, extensions: 0, searched: 0 }
+    }
+
+    /// Before the framing of a message is known: nothing of it can be read, and nothing behind it.
+    pub(crate) fn unknown() -> Decoder {
+        Decoder { state: State::Unknown, extensions: 0, searched: 0 }
     }
 
     /// The whole body was read.
@@ -160,6 +167,7 @@ impl Decoder {
     pub(crate) fn step(&mut self, input: &[u8], trailers: &mut Head) -> Result<Step, Malformed> {
         let available = |left: u64| usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
         match self.state {
+            State::Unknown => Err(Malformed("its framing is not known")),
             State::Over => Ok(Step::End),
             State::Length(_) | State::UntilEnd | State::ChunkData(_) if input.is_empty() => Ok(Step::More),
             State::Length(left) | State::ChunkData(left) => Ok(Step::Data(available(left))),
@@ -223,7 +231,7 @@ impl Decoder {
                     self.state = State::ChunkEnd;
                 }
             }
-            State::Over | State::UntilEnd | State::ChunkSize | State::ChunkEnd | State::Trailers => {}
+            State::Unknown | State::Over | State::UntilEnd | State::ChunkSize | State::ChunkEnd | State::Trailers => {}
         }
     }
 
@@ -232,7 +240,7 @@ impl Decoder {
         match self.state {
             State::Length(left) | State::ChunkData(left) => left,
             State::UntilEnd => u64::MAX,
-            State::Over | State::ChunkSize | State::ChunkEnd | State::Trailers => 0,
+            State::Unknown | State::Over | State::ChunkSize | State::ChunkEnd | State::Trailers => 0,
         }
     }
 }

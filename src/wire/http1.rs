@@ -166,6 +166,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         let read = ready!(self.poll_head(cx, head, max, true, parse::request));
         if matches!(read, Ok(true)) {
             self.encoder = Encoder::Heads;
+            // An answer before the framing is known ends the connection.
+            self.decoder = Decoder::unknown();
         }
         Poll::Ready(read)
     }

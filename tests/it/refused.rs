@@ -174,6 +174,26 @@ async fn a_head_has_one_deadline_from_its_first_byte() {
 }
 
 #[tokio::test]
+async fn an_http_2_connection_that_stops_in_its_beginning_is_counted() {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let site = Site::start("header_timeout = \"100ms\"", "", "").await;
+    sent(site.proxy.http, preface).await;
+    site.until("slow_head", 1).await;
+    // Over TLS.
+    let mut silent = site.authority.connect(site.https, "site.test", &["h2"], None).await.expect("tls");
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut Vec::new()).await;
+    site.until("slow_head", 2).await;
+
+    let site = Site::start("", "", "").await;
+    let mut client = TcpStream::connect(site.proxy.http).await.expect("the proxy accepts");
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let half_of_headers = [0, 0, 9, 1, 4, 0, 0, 0, 1, 0x82];
+    client.write_all(&[&preface[..], &settings, &half_of_headers].concat()).await.expect("it is taken");
+    drop(client);
+    site.until("incomplete_head", 1).await;
+}
+
+#[tokio::test]
 async fn failed_handshakes_are_counted_and_named_in_the_log_at_a_bounded_rate() {
     let site = Site::start("", "handshake_timeout = \"1s\"", "").await;
     // A check of the port is no handshake.

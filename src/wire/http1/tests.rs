@@ -148,6 +148,17 @@ async fn a_body_that_stops_is_not_taken_for_a_whole_one() {
 }
 
 #[tokio::test]
+async fn nothing_counts_as_read_before_the_framing_is_known() {
+    let mut wire = coming("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\n\r\n", 1000);
+    assert!(wire.is_read(), "nothing was asked");
+    request(&mut wire, 4096).await.expect("a head").expect("a request");
+    assert!(!wire.is_read());
+    assert!(matches!(body(&mut wire).await, Err(BodyError::Malformed(_))));
+    wire.expect_body(Framing::None);
+    assert!(wire.is_read());
+}
+
+#[tokio::test]
 async fn nothing_interim_is_written_behind_the_head_of_the_final_answer() {
     let answer = |status: u16| {
         let mut head = Head::default();
