@@ -9,6 +9,7 @@ mod drain;
 mod endpoint;
 pub mod error;
 mod file;
+pub mod path;
 pub mod receiver;
 mod render;
 mod resolver;

@@ -21,6 +21,7 @@ use toml::de::DeTable;
 
 use crate::config::error::{ConfigError, Tolerated};
 use crate::config::file::{Notes, Section, Span, quoted};
+use crate::config::path;
 use crate::config::{
     AccessLog, Config, HeadersConfig, HealthConfig, LogConfig, LogFormat, ReadinessConfig, RetryConfig, StateConfig,
 };
@@ -251,6 +252,19 @@ impl<'a> File<'a> {
         let message = format!("`{key}` is {}, which is not a path", quoted(path));
         self.notes.problem(span, message, "begin it with \"/\", without spaces".to_owned());
         None
+    }
+
+    /// A path that routes are found by.
+    fn prefix(&self, key: &str, path: &str, span: Span) -> Option<String> {
+        let path = self.request_path(key, path, span.clone())?;
+        if path::is_ambiguous(&path) {
+            let message = format!("`{key}` is {}, which no request can match", quoted(&path));
+            let help = "requests are matched by their normal form (docs/routes.md): leave out `;`, `\\`, `.` and `..` segments, \
+                        and encoded slashes";
+            self.notes.problem(span, message, help.to_owned());
+            return None;
+        }
+        Some(path)
     }
 
     fn statuses(&self, text: &str, span: Span) -> Option<(u16, u16)> {

@@ -25,8 +25,9 @@ use crate::proxy::tunnel::tunnel;
 use crate::proxy::upgrade;
 use crate::proxy::upload::Upload;
 use crate::telemetry::meter::InFlightKind;
-use crate::wire::body::{Ambiguous, Framing};
+use crate::wire::body::{Ambiguous, Framing, Malformed};
 use crate::wire::head::{Head, Name, Version};
+use crate::wire::http1::BodyError;
 use crate::wire::side::{Copied, CopyError, Side, poll_copy};
 
 /// A request, and the side it came from.
@@ -367,6 +368,9 @@ async fn pass_body(
             Poll::Ready(Ok(())) => Poll::Ready(Passed::Whole),
             Poll::Ready(Err(CopyError::Source(error))) => {
                 tracing::debug!(%error, "The endpoint broke off in its answer.");
+                if let BodyError::Malformed(Malformed(rule)) = error {
+                    bad_answer::tell(exchange, rule, b"");
+                }
                 let now = exchange.now();
                 exchange.broke(match () {
                     () if upload.is_late(now) => Kind::RequestTimeout,

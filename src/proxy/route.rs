@@ -1,11 +1,12 @@
 //! Which upstream a request belongs to: by host, then by the longest path prefix on segment boundaries.
 //!
 //! A table is built once, when a snapshot is compiled. A lookup walks the segments of the path, one hash each, so its
-//! cost depends on the length of the path and not on the number of routes. Paths are compared as they were sent, byte
-//! for byte: `%2f` is not `/`, and `..` is not resolved, because the endpoint decides what they mean.
+//! cost depends on the length of the path and not on the number of routes. Paths are compared in their
+//! [normal form](crate::config::path), so that another spelling of a path has the same route; endpoints get them as they came.
 
 use std::hash::Hasher;
 
+use crate::config::path::normal;
 use crate::config::{HostPattern, RouteConfig};
 use crate::proxy::hash::Map;
 use crate::proxy::headers::without_port;
@@ -88,7 +89,7 @@ impl<T> Default for Paths<T> {
 impl<T: Copy> Paths<T> {
     pub(crate) fn insert(&mut self, prefix: &str, route: T) {
         let mut node = 0;
-        for segment in prefix.split('/').filter(|segment| !segment.is_empty()) {
+        for segment in normal(prefix).split('/').filter(|segment| !segment.is_empty()) {
             let next = u32::try_from(self.ends.len() + 1).expect("fewer than 2^32 segments in a configuration");
             node = *self.edges.entry((node, segment.into())).or_insert_with(|| {
                 self.ends.push(None);
@@ -107,6 +108,7 @@ impl<T: Copy> Paths<T> {
             return best;
         }
         let mut node = 0;
+        let path = &*normal(path);
         for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
             match self.edges.get(&Edge { node, segment } as &dyn EdgeKey) {
                 Some(next) => node = *next,

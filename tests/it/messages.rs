@@ -2,6 +2,7 @@
 
 mod host;
 mod limits;
+mod routes;
 mod silent;
 mod target;
 mod upgrade;

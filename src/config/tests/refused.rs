@@ -452,6 +452,9 @@ fn a_route_that_can_not_match_is_refused_with_its_place() {
     check(&[
         row(route("path = «\"v1\""), "`route.path` is \"v1\", which is not a path", "begin it with \"/\""),
         row(route("path = «\"\""), "`route.path` is \"\", which is not a path", "begin it with \"/\""),
+        row(route("path = «\"/a/../b\""), "`route.path` is \"/a/../b\", which no request can match", "normal form"),
+        row(route("path = «\"/a%2Fb\""), "`route.path` is \"/a%2Fb\", which no request can match", "normal form"),
+        row(route("path = «\"/a;b\""), "`route.path` is \"/a;b\", which no request can match", "normal form"),
         row(route("host = «\"\""), "`route.host` is \"\", which is not a host", "*.example.com"),
         row(route("host = «\"a.example:80\""), "\"a.example:80\", which is not a host", "without a port"),
         row(route("host = «\"*.\""), "`route.host` is \"*.\", which is not a host", "*.example.com"),

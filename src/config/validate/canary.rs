@@ -120,7 +120,7 @@ impl File<'_> {
         let mut seen = BTreeSet::new();
         let mut routes = Vec::new();
         for (text, span) in texts {
-            let Some(path) = self.request_path("canary.routes", text, span.clone()) else { continue };
+            let Some(path) = self.prefix("canary.routes", text, span.clone()) else { continue };
             if seen.insert(path.trim_end_matches('/').to_owned()) {
                 routes.push(path);
             } else {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::config::file::{Placed, Section, Span, quoted, shortened};
+use crate::config::path::normal;
 use crate::config::validate::File;
 use crate::config::{ColorConfig, EndpointAddress, HostPattern, RouteConfig};
 use crate::domain::color::Color;
@@ -22,15 +23,13 @@ impl<'a> File<'a> {
             };
             let path = match section.string("path") {
                 None => Some("/".to_owned()),
-                Some((path, span)) => self.request_path("route.path", path, span),
+                Some((path, span)) => self.prefix("route.path", path, span),
             };
             let upstream = section.required("upstream", "upstream = \"default\"");
             section.refuse_unknown();
             let (Some(host), Some(path), Some((upstream, span))) = (host, path, upstream) else { continue };
             let place = section.span.clone();
-            let segments =
-                |path: &str| path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect::<Vec<_>>();
-            if !seen.insert((host.clone(), segments(&path))) {
+            if !seen.insert((host.clone(), normal(&path).trim_end_matches('/').to_owned())) {
                 let message = format!("there is another route for the same host and the path {}", quoted(&path));
                 self.notes.problem(place, message, "keep one of them".to_owned());
             }

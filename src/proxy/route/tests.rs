@@ -78,3 +78,21 @@ fn a_host_matches_in_any_case_with_a_port_and_with_a_trailing_dot() {
         ],
     );
 }
+
+#[test]
+fn another_spelling_of_a_path_has_the_same_route() {
+    check(
+        &[("", "/"), ("", "/admin"), ("", "/a%20b/caf%c3%a9")],
+        &[
+            ("a", "//admin/x", Some(1)),
+            ("a", "/%61dmin", Some(1)),
+            ("a", "/admin;x/y", Some(1)),
+            ("a", "/x/../admin", Some(1)),
+            ("a", "/admin%2fx", Some(1)),
+            ("a", "/admin/..", Some(0)),
+            ("a", "/%2561dmin", Some(0)),
+            ("a", "/a%20b/caf%C3%A9/x", Some(2)),
+            ("a", "/%61 b/café", Some(2)),
+        ],
+    );
+}

@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use cutover::config::path::normal;
 use cutover::config::{HostPattern, RouteConfig};
 use cutover::proxy::route::RouteTable;
 use libfuzzer_sys::arbitrary::{self, Arbitrary, Unstructured};
@@ -9,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 
 /// Few words, so that names and paths meet.
 const LABELS: [&str; 6] = ["a", "b", "ab", "com", "xn--a", "1"];
-const SEGMENTS: [&str; 8] = ["a", "b", "ab", "%2f", "..", ".", "é", ""];
+const SEGMENTS: [&str; 10] = ["a", "b", "ab", "%2f", "..", ".", "é", "", "%61", "a;b"];
 
 #[derive(Debug)]
 struct Case {
@@ -66,8 +67,9 @@ fn path(u: &mut Unstructured<'_>) -> arbitrary::Result<String> {
     Ok(format!("/{}", segments?.join("/")))
 }
 
-fn segments(prefix: &str) -> Vec<&str> {
-    prefix.split('/').filter(|segment| !segment.is_empty()).collect()
+/// Of the normal form.
+fn segments(path: &str) -> Vec<String> {
+    normal(path).split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect()
 }
 
 /// How special a pattern is for this host; `None`: it is not for it. An exact name is more than any `*.`, and of those
@@ -86,11 +88,10 @@ fn host_rank(pattern: &HostPattern, host: &str) -> Option<usize> {
     }
 }
 
-/// How many segments of the path a prefix takes; `None`: it does not fit. Empty segments of a prefix are none, those of
-/// a path are: `/a//b` is not below `/a/b`.
+/// How many segments of the path a prefix takes; `None`: it does not fit.
 fn path_rank(prefix: &str, path: &str) -> Option<usize> {
     let prefix = segments(prefix);
-    let path: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+    let path = segments(path);
     path.starts_with(&prefix).then_some(prefix.len())
 }
 
