@@ -18,7 +18,6 @@ use crate::domain::transition::{Decision, Drained, Kind, Left, Origin, Transitio
 /// How long an answer waits for `active` to be written into the file, so that a script that edits the file after it edits
 /// the newest content.
 const WRITE_BACK_PATIENCE: Duration = Duration::from_secs(1);
-const BACK_PATIENCE: Duration = Duration::from_millis(100);
 
 impl Controller {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -317,11 +316,13 @@ impl Controller {
                 tracing::warn!(code = refusal.code(), %refusal, actor, source, reason, "A command was refused.");
             }
         }
-        if result.as_ref().is_ok_and(|outcome| outcome.changed) && *self.write_backs.borrow() > 0 {
+        let moved = result.as_ref().is_ok_and(|outcome| outcome.changed);
+        // The answer to a rollback waits for nothing that it can do without.
+        if moved && trigger != "rollback" && *self.write_backs.borrow() > 0 {
             let mut write_backs = self.write_backs.subscribe();
-            let patience = if trigger == "rollback" { BACK_PATIENCE } else { WRITE_BACK_PATIENCE };
             tokio::spawn(async move {
-                let _ = tokio::time::timeout(patience, write_backs.wait_for(|under_way| *under_way == 0)).await;
+                let written = write_backs.wait_for(|under_way| *under_way == 0);
+                let _ = tokio::time::timeout(WRITE_BACK_PATIENCE, written).await;
                 let _ = answer.send(result);
             });
             return;
