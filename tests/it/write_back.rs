@@ -42,7 +42,10 @@ impl Foreign {
         fs::copy(env!("CARGO_BIN_EXE_cutover"), &binary).expect("the binary was built");
         let mut child = tokio::process::Command::new(&binary);
         child.args(["run", "--config"]).arg(&file).uid(UID).gid(UID).kill_on_drop(true).current_dir("/");
-        child.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        child
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
         let child = child.spawn().expect("it starts");
         let foreign = Foreign { dir, _child: child };
         until("the proxy answers", async || foreign.ask("GET", "/admin/status", Value::Null).await).await;

@@ -14,6 +14,7 @@ mod canary;
 mod hold;
 mod safety;
 mod take_back;
+mod target;
 
 /// A rollout, its clock, and what came out last.
 struct Script {
