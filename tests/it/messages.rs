@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use crate::application::Application;
 use crate::http2::{Endpoint, start_over_http2};
 use crate::proxy::{Proxy, Setup};
+use crate::until;
 
 /// One proxy whose endpoints speak HTTP/1.1 and one whose endpoints speak HTTP/2. An endpoint that fails once is ejected.
 struct Both {
@@ -72,6 +73,18 @@ impl Both {
             assert_nobody_is_blamed(version, proxy).await;
         }
     }
+}
+
+/// The access log has so many lines with this error, and all of them name this one to blame.
+async fn assert_blamed(proxy: &Proxy, error: &str, blame: &str, count: usize) {
+    let (error, blame) = (format!("\"error\":\"{error}\""), format!("\"blame\":\"{blame}\""));
+    until("the lines are in the access log", async || {
+        let log = std::fs::read_to_string(proxy.dir.path().join("access.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(&error)).collect();
+        assert!(lines.iter().all(|line| line.contains(&blame)), "{lines:?}");
+        (lines.len() == count).then_some(())
+    })
+    .await;
 }
 
 fn all_are_up(status: &Value) -> bool {

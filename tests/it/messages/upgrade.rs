@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use crate::application::Application;
 use crate::http2::{Client, some, until_extended_connect, websocket};
-use crate::messages::{EJECT, all_are_up, assert_nobody_is_blamed, endpoint, in_front_of};
+use crate::messages::{EJECT, all_are_up, assert_blamed, assert_nobody_is_blamed, endpoint, in_front_of};
 use crate::proxy::{Proxy, Setup};
 use crate::soon;
 
@@ -81,6 +81,7 @@ async fn a_101_that_nobody_asked_for_is_502_and_the_log_names_it() {
         assert_eq!(answer.status, 502, "{path}");
         assert_eq!(answer.header("proxy-status"), Some("cutover; error=http_protocol_error"), "{path}");
     }
+    assert_blamed(&proxy, "http_protocol_error", "endpoint", 4).await;
     let log = proxy.until_logged("upgrade: shout").await;
     assert!(log.contains("A 101 has to name a protocol that the request offers."), "{log}");
 }
@@ -113,6 +114,7 @@ async fn an_extended_connect_is_granted_only_if_the_endpoint_switched() {
     send.send_data("hello".into(), false).expect("open");
     assert_eq!(some(&mut answer.into_body(), 5).await, b"HELLO");
     assert_nobody_is_blamed("HTTP/1.1", &proxy).await;
+    assert_blamed(&proxy, "http_upgrade_failed", "nobody", 2).await;
 }
 
 #[tokio::test]
@@ -168,4 +170,5 @@ async fn an_http2_endpoint_without_extended_connect_is_not_asked_for_a_tunnel_an
     }
     assert_eq!(proxy.get("/").await.status, 200);
     assert_nobody_is_blamed("HTTP/2", &proxy).await;
+    assert_blamed(&proxy, "http_upgrade_failed", "nobody", 12).await;
 }
