@@ -1,9 +1,14 @@
 //! Bounds on what all clients together can take: descriptors, connections, memory. The operator always gets through.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::Request;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::net::TcpStream;
 
 use crate::application::Application;
@@ -300,4 +305,74 @@ async fn connections_to_the_admin_api_that_ask_nothing_keep_no_operator_out() {
         rollback_beside(&proxy, what, send).await;
         assert_eq!(proxy.status().await["active"], "blue", "{what}");
     }
+}
+
+/// A network of its own in which connections come from 40 ports.
+struct Network(Child);
+
+impl Network {
+    /// `None`: this machine gives no networks to whoever runs the tests.
+    fn new() -> Option<Network> {
+        let setup = "ip link set lo up && echo 40000 40039 > /proc/sys/net/ipv4/ip_local_port_range && echo ready";
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", &format!("{setup} && exec sleep 600")]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        let mut said = [0; 6];
+        let ready = child.stdout.as_mut().is_some_and(|stdout| stdout.read_exact(&mut said).is_ok());
+        let network = Network(child);
+        (ready && said == *b"ready\n").then_some(network)
+    }
+
+    /// Moves this thread into it.
+    fn enter(&self) {
+        let link = File::open(format!("/proc/{}/ns/net", self.0.id())).expect("it runs");
+        move_into_link_name_space(link.as_fd(), Some(LinkNameSpaceType::Network)).expect("a network");
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn ports_to_an_endpoint_run_out_and_nobody_is_charged() {
+    let Some(network) = Network::new() else { return };
+    let testing = std::thread::spawn(move || {
+        network.enter();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(ports_run_out());
+    });
+    testing.join().expect("it passes");
+}
+
+async fn ports_run_out() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = Client::connect(proxy.http).await;
+    let mut waiting = Vec::new();
+    for _ in 0..60 {
+        waiting.push(client.begin(request("/late"), true).await.expect("it is taken").0);
+    }
+    let answers = tokio::spawn(join_all(waiting));
+    let refused = until("the ports are taken", async || {
+        let answer = client.get("/").await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.header("retry-after"), Some("2"));
+    assert_eq!(refused.header("proxy-status"), Some("cutover; error=connection_limit_reached; details=\"ports\""));
+    proxy.until_logged("the proxy has run out of ports").await;
+    let status = proxy.until("another probe passed", |status| status["blue"]["endpoints"][0]["health"] == "up").await;
+    assert!(status["blue"]["endpoints"][0].get("ejected_for_s").is_none_or(serde_json::Value::is_null), "{status}");
+    command(&proxy, &["switch", "green"]).await;
+    command(&proxy, &["rollback"]).await;
+    blue.open_gate();
+    let answers = soon("all are answered", answers).await.expect("no panic");
+    let served = answers.into_iter().filter(|answer| answer.as_ref().is_ok_and(|answer| answer.status() == 200)).count();
+    assert!(served >= 10, "{served}");
+    until("there are ports again", async || (client.get("/").await.status == 200).then_some(())).await;
 }
