@@ -21,7 +21,7 @@ use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::snapshot::{Admission, Place};
 use crate::proxy::split::{Counted, Granted};
 use crate::proxy::visitor::NewVisitor;
-use crate::sys::buffered;
+use crate::sys::buffered::{self, Charge};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::meter::InFlightKind;
 use crate::telemetry::refused::Refusal;
@@ -33,6 +33,8 @@ pub(crate) struct Exchange {
     pub(crate) slot: Rc<Slot>,
     /// The request's; as it goes to the endpoint.
     pub(crate) head: Head,
+    /// Of the head: it is held as long as the request.
+    charge: Charge,
     started: Instant,
     /// Who asked, for the access log; `None`: there is none.
     pub(crate) asker: Option<IpAddr>,
@@ -79,6 +81,7 @@ impl Exchange {
     /// Begins with the parsed head.
     pub(crate) fn begin(client: Rc<ClientConnection>, slot: Rc<Slot>, head: Head) -> Exchange {
         Exchange {
+            charge: Charge::default(),
             started: client.worker.now(),
             client,
             slot,
@@ -105,6 +108,11 @@ impl Exchange {
             refused: None,
             reported: false,
         }
+    }
+
+    /// Counts the head in the account of the process. A head of HTTP/2 is in the account of its connection.
+    pub(crate) fn charge_head(&mut self) {
+        self.charge.set(self.head.size());
     }
 
     /// Takes its hold on a color.

@@ -52,6 +52,9 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
     let asked = Asked::new(&head);
     slot.enter(Phase::Request, None);
     let mut exchange = Exchange::begin(Rc::clone(&client), Rc::clone(&slot), head);
+    if matches!(side, Side::Http1(_)) {
+        exchange.charge_head();
+    }
     let mut answer = client.worker.take_head();
     let served = serve(&mut exchange, &mut side, asked, &mut answer).await;
     client.worker.give_head(answer);
@@ -146,6 +149,8 @@ async fn serve(
     // An upload that is refused early ends the connection: what the client still sends is thrown away.
     asked.keep_alive &= upload.is_whole() || !upload.is_over() && answer.status < 400;
     let goes_on = answer::begin(&exchange.client, side, asked, answer, framing);
+    // The body may take long, and the head is written.
+    answer.shed();
     upstream.side.expect_body(framing);
     match pass_body(exchange, side, &mut upstream, &mut upload).await {
         Passed::Whole => {}

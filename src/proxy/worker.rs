@@ -19,8 +19,6 @@ use crate::wire::head::Head;
 
 /// A client that has sent a part of a head has so long before its connection may be closed for another one.
 const HEAD_TIME: Duration = Duration::from_secs(1);
-/// A larger head is not kept.
-const HEAD_KEPT: usize = 16 << 10;
 /// Heads that are kept for the next request.
 const HEADS: usize = 64;
 
@@ -103,8 +101,8 @@ impl Worker {
     /// It is not needed any more.
     pub(crate) fn give_head(&self, mut head: Head) {
         let mut heads = self.heads.borrow_mut();
-        if heads.len() < HEADS && head.size() <= HEAD_KEPT {
-            head.clear();
+        if heads.len() < HEADS {
+            head.shed();
             heads.push(head);
         }
     }

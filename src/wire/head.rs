@@ -113,6 +113,9 @@ impl Name {
     }
 }
 
+/// The memory of a larger head is not kept for the next one.
+const KEPT: usize = 16 << 10;
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
     start: u32,
@@ -302,6 +305,11 @@ impl Head {
     /// Every field, in order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> {
         self.fields.iter().map(|field| (field.kind, self.at(field.name), self.at(field.value)))
+    }
+
+    /// Empties it, and keeps its memory only where that is small.
+    pub(crate) fn shed(&mut self) {
+        if self.size() > KEPT { *self = Head::default() } else { self.clear() }
     }
 
     /// What it occupies.

@@ -372,7 +372,8 @@ async fn ports_run_out() {
     command(&proxy, &["rollback"]).await;
     blue.open_gate();
     let answers = soon("all are answered", answers).await.expect("no panic");
-    let served = answers.into_iter().filter(|answer| answer.as_ref().is_ok_and(|answer| answer.status() == 200)).count();
+    let served =
+        answers.into_iter().filter(|answer| answer.as_ref().is_ok_and(|answer| answer.status() == 200)).count();
     assert!(served >= 10, "{served}");
     until("there are ports again", async || (client.get("/").await.status == 200).then_some(())).await;
 }

@@ -178,3 +178,14 @@ fn a_part_of_a_start_line_is_replaced_without_the_others() {
     head.set_status_line(404, b"Not Found");
     assert_eq!((head.status, head.reason(), head.target()), (404, &b"Not Found"[..], ""));
 }
+
+#[test]
+fn an_emptied_head_keeps_no_large_memory() {
+    let mut head = Head::default();
+    head.push(b"a", &[b'x'; 1000]);
+    head.shed();
+    assert!(head.len() == 0 && head.size() >= 1000, "the memory of a usual head is used again");
+    head.push(b"a", &[b'x'; 60_000]);
+    head.shed();
+    assert_eq!((head.len(), head.size()), (0, 0));
+}
