@@ -129,7 +129,11 @@ fn write(mut file: LedgerFile, waiting: &mpsc::Receiver<Task>) {
             Ok(Task::Append(line, done)) => done(file.append(&line).map_err(|error| error.to_string())),
             Ok(Task::Verify(told)) => told(file.verify().map_err(|error| error.to_string())),
             Err(mpsc::RecvTimeoutError::Timeout) => file.look(),
-            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                // The next process reads what stands there. A failure was told.
+                let _ = file.restore_if_lost(&[]);
+                return;
+            }
         }
     }
 }

@@ -344,6 +344,48 @@ fn a_long_ledger_is_compacted_when_it_is_opened() {
 }
 
 #[test]
+fn of_a_ledger_that_is_longer_than_the_window_the_last_whole_lines_are_read() {
+    let dir = with_lines(5);
+    let path = dir.path().join("ledger.jsonl");
+    let whole = fs::read(&path).expect("reads");
+    let read = |window: u64, keep: usize| {
+        let file = fs::File::open(&path).expect("opens");
+        let mut damaged = Vec::new();
+        let found = read::last_lines(&file, keep, window, |bytes| {
+            damaged.extend_from_slice(bytes);
+            Ok(())
+        });
+        let found = found.expect("reads");
+        let numbers: Vec<u64> = found.lines.iter().map(|(sequence, _)| *sequence).collect();
+        (numbers, found.count, found.skipped, damaged)
+    };
+    let all = whole.len() as u64;
+    let last = whole.split_inclusive(|byte| *byte == b'\n').next_back().expect("a line").len() as u64;
+    assert_eq!(read(all, 10), (vec![1, 2, 3, 4, 5], 5, false, vec![]));
+    assert_eq!(read(all, 2), (vec![4, 5], 5, false, vec![]));
+    // The window begins in the middle of a line, which is no damage.
+    assert_eq!(read(last + 10, 10), (vec![5], 1, true, vec![]));
+    assert_eq!(read(10, 10), (vec![], 0, true, vec![]));
+    // Zeros behind the last line, as some file systems leave after a crash, are damage.
+    fs::write(&path, [&whole[..], &[0; 100]].concat()).expect("writes");
+    assert_eq!(read(all + 100, 10), (vec![1, 2, 3, 4, 5], 5, false, vec![0; 100]));
+    assert_eq!(generations(dir.path()), (vec![1, 2, 3, 4, 5], 1));
+}
+
+#[test]
+fn a_ledger_that_was_replaced_is_whole_again_when_the_process_ends() {
+    let dir = with_lines(2);
+    let path = dir.path().join("ledger.jsonl");
+    let (ledger, _) = Ledger::open(dir.path()).expect("opens");
+    commit(&ledger, transition(3)).expect("commits");
+    let text = fs::read_to_string(&path).expect("reads");
+    let first: String = text.split_inclusive('\n').take(1).collect();
+    fs::write(&path, first).expect("writes");
+    drop(ledger);
+    assert_eq!(generations(dir.path()), (vec![1, 2, 3], 0));
+}
+
+#[test]
 fn a_ledger_of_a_newer_program_is_left_alone() {
     let dir = with_lines(1);
     let path = dir.path().join("ledger.jsonl");

@@ -107,7 +107,7 @@ impl LedgerFile {
     }
 
     /// Writes the ledger anew where it is not whole, and `line` behind it. True: that was necessary.
-    pub(super) fn restore_if_lost(&mut self, line: &[u8]) -> Result<bool, LedgerError> {
+    pub(in crate::ledger) fn restore_if_lost(&mut self, line: &[u8]) -> Result<bool, LedgerError> {
         match self.loss() {
             Ok(None) => Ok(false),
             Ok(Some(loss)) => self.restore(loss, line).map(|()| true),
