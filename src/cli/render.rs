@@ -272,7 +272,7 @@ pub(crate) fn status(status: &StatusAnswer) -> String {
         row("tls", format!("{} until {} ({})", certificate.name, certificate.not_after, certificate.path));
     }
     for error in &status.certificate_errors {
-        row("tls", painted(BAD, format!("{error}; clients get what was read before, or nothing where nothing was")));
+        row("tls", painted(BAD, error));
     }
     if let Some(preview) = &status.preview {
         let host = preview.host.as_ref().map(|host| format!(", or to the host {host}")).unwrap_or_default();

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::application::Application;
+use crate::certificates::Authority;
 use crate::proxy::{Proxy, Setup};
 use crate::until;
 
@@ -111,6 +112,37 @@ async fn files_of_secrets_that_become_pipes_refuse_the_reload_and_stop_nothing()
     }
     until("it is valid again", async || (proxy.post("/admin/reload", json!({})).await.status == 200).then_some(()))
         .await;
+    is_alive_and_ends(&mut proxy).await;
+}
+
+#[tokio::test]
+async fn certificates_and_tokens_that_are_pipes_stop_nothing() {
+    let (blue, green) = pair().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = dir.path().display().to_string();
+    let authority = Authority::new();
+    authority.issue(&["site.test"]).write(dir.path(), "site");
+    for name in ["other.pem", "other.key", "staple", "look"] {
+        pipe(&dir.path().join(name));
+    }
+    let mut setup = Setup::new(&blue, &green);
+    setup.listen.push_str("\nhttps = \"127.0.0.1:0\"\n");
+    setup.more = format!(
+        "[tls]\ncertificates = [{{ cert = \"{at}/site.pem\", key = \"{at}/site.key\", ocsp = \"{at}/staple\" }}, \
+         {{ cert = \"{at}/other.pem\", key = \"{at}/other.key\" }}]\n[preview]\nsecret_file = \"{at}/look\"\n"
+    );
+    let text = setup.text(dir.path());
+    let mut proxy = Proxy::start_in(dir, &text).await;
+    let status = proxy.status().await;
+    assert_eq!(status["problems"].as_array().map(Vec::len), Some(4), "{status}");
+    let https = status["https_address"].as_str().and_then(|address| address.parse().ok()).expect("an address");
+    assert_eq!(authority.http1(https, "site.test").await.get("/").await.text(), "blue");
+    // The one that was good becomes a pipe while it is in use.
+    pipe(&proxy.dir.path().join("site.pem"));
+    proxy.until("it is told", |status| status["certificate_errors"].to_string().contains("site.pem")).await;
+    proxy.signal(Signal::HUP);
+    proxy.until_logged("not valid").await;
+    assert_eq!(authority.http1(https, "site.test").await.get("/").await.text(), "blue");
     is_alive_and_ends(&mut proxy).await;
 }
 
