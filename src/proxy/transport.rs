@@ -42,8 +42,9 @@ const WARM_PER_ENDPOINT: usize = 64;
 const WARM_TIMEOUT: Duration = Duration::from_secs(2);
 /// And how long it is kept if it is not used.
 const WARM_KEPT: Duration = Duration::from_secs(60);
-/// What an endpoint may send of one body before the client takes it.
-const STREAM_WINDOW: u32 = 256 << 10;
+/// Bytes of one body that an endpoint may send before the client takes it. A client that takes nothing can have the proxy hold
+/// as much for each of its streams.
+const STREAM_WINDOW: u32 = 64 << 10;
 /// Streams are bounded one by one: under a smaller common window a few clients that do not read would stop all others.
 const CONNECTION_WINDOW: u32 = 1 << 30;
 /// What waits for an endpoint that is slow to read, of one body.

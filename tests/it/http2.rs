@@ -302,6 +302,10 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
             }
             respond.send_response(ok(), false).ok()?.send_data(length.to_string().into(), true).ok()?;
         }
+        "/floods" => {
+            let mut send = respond.send_response(ok(), false).ok()?;
+            send_all(&mut send, vec![b'x'; 1 << 20].into(), true).await.ok()?;
+        }
         // A head, a part, and when the gate opens the end of it all.
         "/breaks" => {
             let mut send = respond.send_response(ok(), false).ok()?;

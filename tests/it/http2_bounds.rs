@@ -314,6 +314,17 @@ async fn downloads_without_a_window_do_not_fill_the_memory() {
 }
 
 #[tokio::test]
+async fn downloads_without_a_window_from_http2_endpoints_do_not_fill_the_memory() {
+    let (blue, green) = (Endpoint::start("blue").await, Endpoint::start("green").await);
+    let proxy = start_over_http2(&blue, &green, |_| {}).await;
+    let before = resident(&proxy);
+    let head = head("GET", "/floods");
+    let _clients = opened(&proxy, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]), &head, &head).await;
+    until("all are asked for", async || (blue.asked("/floods") >= 400).then_some(())).await;
+    grown_at_most(&proxy, before, 56).await;
+}
+
+#[tokio::test]
 async fn large_heads_of_answers_do_not_fill_the_memory() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");

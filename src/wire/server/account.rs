@@ -8,6 +8,11 @@ const LIMIT: usize = 2 << 20;
 /// Responses alone: beyond it nothing more is read from endpoints for this connection.
 const RESPONSES: usize = 3 << 19;
 
+/// Bodies of requests in memory and the connection's receive window, together.
+const UPLOADS: usize = 8 << 20;
+/// The same while the process holds as much as it may.
+const UPLOADS_WHEN_FULL: usize = 256 << 10;
+
 /// What a connection holds, in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Account {
@@ -75,6 +80,11 @@ impl Account {
 
     pub(super) fn release_window(&mut self, bytes: usize) {
         self.windows -= bytes;
+    }
+
+    /// Bodies in memory and the connection's window together may have this much.
+    pub(super) fn most_uploads(&self) -> usize {
+        if buffered::is_full() { UPLOADS_WHEN_FULL } else { UPLOADS }
     }
 
     fn tell_process(&mut self) {

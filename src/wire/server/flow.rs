@@ -6,7 +6,7 @@
 //! window takes two round trips to show.
 //!
 //! The window of a stream bounds what it holds in memory. The window of the connection is given back when a body arrives
-//! and not when an endpoint takes it, up to [`UPLOADS`], so that a stalled upload does not stop the others.
+//! and not when an endpoint takes it, as far as the account goes, so that a stalled upload does not stop the others.
 
 use crate::wire::frame::{self, Code, LARGEST_WINDOW, flag, kind};
 use crate::wire::server::{Core, PIECE, RESET, STREAM_WINDOW};
@@ -18,8 +18,6 @@ const LARGEST_STREAM_WINDOW: u32 = 4 << 20;
 const LARGEST_CONNECTION_WINDOW: u32 = 6 << 20;
 /// By how much the windows of all streams may grow together; each takes half of the rest at most.
 const GROWTH: usize = 8 << 20;
-/// Bodies in memory and the connection's window, together.
-const UPLOADS: i64 = 8 << 20;
 /// A smaller window of the connection is opened also by a little.
 const LITTLE: i64 = 16 << 10;
 /// The payload of PINGs that measure the line.
@@ -197,7 +195,7 @@ impl Core {
     /// Opens the connection's window again.
     pub(super) fn replenish(&mut self) {
         let wanted = self.line.connection_window();
-        let room = wanted.min(UPLOADS - self.account.uploads() as i64) - self.recv_window;
+        let room = wanted.min(self.account.most_uploads() as i64 - self.account.uploads() as i64) - self.recv_window;
         let is_small = self.recv_window < STREAM_WINDOW.into();
         if room >= wanted / 4 || is_small && room >= LITTLE {
             self.recv_window += room;
