@@ -9,9 +9,11 @@ const LIMIT: usize = 2 << 20;
 const RESPONSES: usize = 3 << 19;
 
 /// Bodies of requests in memory and the connection's receive window, together.
-const UPLOADS: usize = 8 << 20;
+const UPLOADS: usize = 12 << 20;
 /// The same while the process holds as much as it may.
 const UPLOADS_WHEN_FULL: usize = 256 << 10;
+/// By how much the windows of all streams may grow together.
+const WINDOWS: usize = 8 << 20;
 
 /// What a connection holds, in bytes.
 #[derive(Debug, Default)]
@@ -69,9 +71,9 @@ impl Account {
         self.uploads
     }
 
-    /// Room that one receive window may take of what is left of `most`.
-    pub(super) fn growth(&self, most: usize) -> usize {
-        if buffered::is_full() { 0 } else { most.saturating_sub(self.windows) / 2 }
+    /// Bytes by which one receive window may grow: half of what is left for all.
+    pub(super) fn growth(&self) -> usize {
+        if buffered::is_full() { 0 } else { WINDOWS.saturating_sub(self.windows) / 2 }
     }
 
     pub(super) fn reserve_window(&mut self, bytes: usize) {

@@ -3,7 +3,7 @@
 //! The windows of uploads follow the line, so that they are no narrower than those of TCP. A PING goes out with the first
 //! bytes of a large body, and the bytes that come until its answer are what the line carries in one round trip. Streams
 //! get twice that, from a budget of the connection; four times while the window is what limits them, since a larger
-//! window takes two round trips to show.
+//! window takes two round trips to show. The first grant is made without a measurement.
 //!
 //! The window of a stream bounds what it holds in memory. The window of the connection is given back when a body arrives
 //! and not when an endpoint takes it, as far as the account goes, so that a stalled upload does not stop the others.
@@ -13,11 +13,13 @@ use crate::wire::server::{Core, PIECE, RESET, STREAM_WINDOW};
 
 /// The first window of the connection.
 pub(super) const FIRST_CONNECTION_WINDOW: u32 = 256 << 10;
-/// Where windows stop to grow: 4 MiB for each 100 ms are 300 Mbit/s.
-const LARGEST_STREAM_WINDOW: u32 = 4 << 20;
-const LARGEST_CONNECTION_WINDOW: u32 = 6 << 20;
-/// By how much the windows of all streams may grow together; each takes half of the rest at most.
-const GROWTH: usize = 8 << 20;
+/// What a large body gets at once, though never more than a quarter of what is left.
+const FIRST_GRANT: u32 = 2 << 20;
+/// Where windows stop to grow, as those of TCP do by default: 6 MiB for each 100 ms are 500 Mbit/s.
+const LARGEST_STREAM_WINDOW: u32 = 6 << 20;
+const LARGEST_CONNECTION_WINDOW: u32 = 8 << 20;
+/// Windows are opened again in steps of half of them, and of no more than this.
+const STEP: u32 = 256 << 10;
 /// A smaller window of the connection is opened also by a little.
 const LITTLE: i64 = 16 << 10;
 /// The payload of PINGs that measure the line.
@@ -33,6 +35,8 @@ const RAREST: u32 = 6;
 pub(super) struct Line {
     /// The window that a stream needs.
     wanted: u32,
+    /// The largest window that a stream got.
+    granted: u32,
     /// Bytes since a PING went out that was not answered yet.
     measured: Option<usize>,
     /// Measurements that brought nothing new, and frames to pass over until the next one.
@@ -42,7 +46,7 @@ pub(super) struct Line {
 
 impl Default for Line {
     fn default() -> Line {
-        Line { wanted: STREAM_WINDOW, measured: None, misses: 0, skip: 0 }
+        Line { wanted: STREAM_WINDOW, granted: STREAM_WINDOW, measured: None, misses: 0, skip: 0 }
     }
 }
 
@@ -81,7 +85,8 @@ impl Line {
     }
 
     fn connection_window(&self) -> i64 {
-        self.wanted.saturating_mul(2).clamp(FIRST_CONNECTION_WINDOW, LARGEST_CONNECTION_WINDOW).into()
+        let widest = self.wanted.max(self.granted);
+        widest.saturating_mul(2).clamp(FIRST_CONNECTION_WINDOW, LARGEST_CONNECTION_WINDOW).into()
     }
 }
 
@@ -163,12 +168,18 @@ impl Core {
     pub(super) fn credit(&mut self, place: usize, n: usize) {
         let stream = &mut self.streams[place];
         stream.used += n as u32;
-        if stream.used < stream.window / 2 || stream.received || stream.reset || self.ids[place] == RESET {
-            return;
+        if stream.used >= STEP.min(stream.window / 2) && !stream.received && !stream.reset && self.ids[place] != RESET {
+            self.open_window(place, self.line.wanted);
         }
-        let growth = self.line.wanted.saturating_sub(stream.window).min(self.account.growth(GROWTH) as u32);
+    }
+
+    /// Announces what was used of a stream's window, and widens it as far as the budget goes.
+    fn open_window(&mut self, place: usize, wanted: u32) {
+        let stream = &mut self.streams[place];
+        let growth = wanted.saturating_sub(stream.window).min(self.account.growth() as u32);
         self.account.reserve_window(growth as usize);
         stream.window += growth;
+        self.line.granted = self.line.granted.max(stream.window);
         let opened = std::mem::take(&mut stream.used) + growth;
         stream.recv_window += i64::from(opened);
         frame::write_window_update(self.ids[place], opened, self.output.tail());
@@ -180,8 +191,14 @@ impl Core {
         let is_large = !stream.received
             && stream.missing.is_none_or(|missing| missing > STREAM_WINDOW.into())
             && (bytes >= LARGE || stream.recv_window < i64::from(stream.window / 2));
-        if is_large && self.line.begins() {
-            frame::write_ping(0, PROBE, self.output.tail());
+        if is_large {
+            if self.line.begins() {
+                frame::write_ping(0, PROBE, self.output.tail());
+            }
+            let grant = FIRST_GRANT.min(self.account.growth() as u32 / 2);
+            if stream.window == STREAM_WINDOW && grant >= STREAM_WINDOW {
+                self.open_window(place, STREAM_WINDOW + grant);
+            }
         }
         self.line.received(bytes);
     }
@@ -197,7 +214,7 @@ impl Core {
         let wanted = self.line.connection_window();
         let room = wanted.min(self.account.most_uploads() as i64 - self.account.uploads() as i64) - self.recv_window;
         let is_small = self.recv_window < STREAM_WINDOW.into();
-        if room >= wanted / 4 || is_small && room >= LITTLE {
+        if room >= STEP.into() || is_small && room >= LITTLE {
             self.recv_window += room;
             frame::write_window_update(0, room as u32, self.output.tail());
         }
