@@ -41,7 +41,8 @@ pub(super) async fn linger(slot: &Slot, io: &mut Socket, bounds: &Bounds) {
     if slot.take_fired() == Some(Fired::Cut) {
         return;
     }
-    slot.enter(Phase::Body, None);
+    // At `max_connections` it is among the first to be closed.
+    slot.enter(Phase::Idle, Some(std::time::Instant::now() + bounds.total));
     let (mut total, mut idle) = (pin!(sleep(bounds.total)), pin!(sleep(bounds.idle)));
     let mut last = Instant::now();
     let (mut told, mut hurried) = (false, false);
@@ -53,7 +54,7 @@ pub(super) async fn linger(slot: &Slot, io: &mut Socket, bounds: &Bounds) {
             let end = total.deadline().min(Instant::now() + STOPPING);
             total.as_mut().reset(end);
         }
-        if slot.fired() == Some(Fired::Cut) || total.as_mut().poll(cx).is_ready() {
+        if matches!(slot.fired(), Some(Fired::Deadline | Fired::Cut)) || total.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         while idle.as_mut().poll(cx).is_ready() {

@@ -43,7 +43,7 @@ async fn a_client_that_sends_nothing_is_left_soon_and_one_that_drips_in_the_end(
 }
 
 #[tokio::test(start_paused = true, flavor = "local")]
-async fn a_process_that_stops_does_not_wait_for_uploads_that_nobody_wants() {
+async fn uploads_that_nobody_wants_hold_up_no_stop_and_take_no_place() {
     let slots = Slots::default();
     let (_client, ended) = lingering(slots.add(Phase::Body, None));
     tokio::task::yield_now().await;
@@ -51,6 +51,13 @@ async fn a_process_that_stops_does_not_wait_for_uploads_that_nobody_wants() {
     slots.close_all();
     ended.await.expect("no panic");
     assert_eq!(began.elapsed().as_secs(), STOPPING.as_secs());
+
+    let (_client, ended) = lingering(slots.add(Phase::Body, None));
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    assert!(slots.close_longest_idle(std::time::Instant::now()), "somebody else needs the place");
+    ended.await.expect("no panic");
+    assert_eq!(began.elapsed(), Duration::ZERO);
 
     let (_client, ended) = lingering(slots.add(Phase::Body, None));
     tokio::task::yield_now().await;
