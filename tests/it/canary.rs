@@ -163,6 +163,27 @@ async fn a_route_that_got_slow_is_found_and_named() {
 }
 
 #[tokio::test]
+async fn a_scanner_takes_no_place_from_a_route_that_got_slow() {
+    let stage = Stage::build(QUICK).await;
+    let usual = Manner { median: Duration::from_millis(10), sigma: 0.3, ..GOOD };
+    let mut scanner = stage.proxy.connect().await;
+    for n in 0..80 {
+        let path = format!("/{}{}", char::from(b'a' + n / 26), char::from(b'a' + n % 26));
+        for _ in 0..12 {
+            assert_eq!(scanner.get(&path).await.status, 200, "{path}");
+        }
+    }
+    stage.blue.behaves(usual);
+    stage.green.behaves(Manner { slower: 5.0, ..usual });
+    let load = stage.load();
+    until("it is known what is usual", async || (load.seen().blue.checkouts > 80).then_some(())).await;
+    stage.begin(json!({})).await;
+    let rollback = stage.until_happened("rollback").await;
+    let findings = rollback["judgement"]["findings"].as_array().cloned().unwrap_or_default();
+    assert!(findings.iter().any(|finding| finding["route"] == "/checkout"), "{rollback}");
+}
+
+#[tokio::test]
 async fn what_both_suffer_is_no_reason_to_go_back_and_it_is_said_why() {
     let stage = Stage::build(QUICK).await;
     let _load = stage.load();
