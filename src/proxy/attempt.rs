@@ -17,6 +17,7 @@ use crate::proxy::upload::Upload;
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::HeadError;
 use crate::wire::http2::Unsent;
+use crate::wire::http2::is_flood;
 use crate::wire::side::Side;
 
 /// Interim answers that wait for a client that does not read, at most; more are dropped.
@@ -140,7 +141,10 @@ async fn attempt(
                         Kind::Exhausted(_) => return Err(error.into()),
                         _ => {}
                     }
-                    exchange.admission().meter.connect_errors.add(1);
+                    // A name that does not resolve is no finding.
+                    if error.blame == Blame::Endpoint {
+                        exchange.admission().meter.connect_errors.add(1);
+                    }
                     return Err(Attempt { error, again: Again::NotSent });
                 }
             },
@@ -167,8 +171,12 @@ async fn attempt(
                 Err(Failure::Broken { .. }) if upload.is_late(exchange.now()) => {
                     return Err(ProxyError::from(Kind::RequestTimeout).into());
                 }
-                Err(Failure::Broken { answered: true }) => return Err(ProxyError::from(Kind::BadAnswer).into()),
-                Err(Failure::Broken { answered: false }) => Kind::UpstreamClosed.into(),
+                Err(Failure::Broken { answered: true, .. }) => return Err(ProxyError::from(Kind::BadAnswer).into()),
+                // By what other streams of the connection did, be they canceled by whom they may.
+                Err(Failure::Broken { flood: true, .. }) => {
+                    ProxyError::from(Kind::UpstreamClosed).blamed(Blame::Nobody)
+                }
+                Err(Failure::Broken { answered: false, .. }) => Kind::UpstreamClosed.into(),
             }
         } else {
             ProxyError::from(Kind::UpstreamClosed)
@@ -207,6 +215,7 @@ enum Failure {
     /// The endpoint's connection broke; after a part of an answer, or before any.
     Broken {
         answered: bool,
+        flood: bool,
     },
 }
 
@@ -260,17 +269,19 @@ async fn heads(
                 }
                 Poll::Ready(Ok(true)) if answer.status < 100 => return Poll::Ready(Err(Kind::BadAnswer.into())),
                 Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(false)) => return Poll::Ready(Err(Failure::Broken { answered: interim > 0 })),
+                Poll::Ready(Ok(false)) => {
+                    return Poll::Ready(Err(Failure::Broken { answered: interim > 0, flood: false }));
+                }
                 Poll::Ready(Err(HeadError::Refused(refused))) => {
                     bad_answer::refused(exchange, refused, upstream.refused_line());
                     return Poll::Ready(Err(Kind::BadAnswer.into()));
                 }
                 Poll::Ready(Err(HeadError::Incomplete)) => {
-                    return Poll::Ready(Err(Failure::Broken { answered: true }));
+                    return Poll::Ready(Err(Failure::Broken { answered: true, flood: false }));
                 }
                 Poll::Ready(Err(HeadError::Io(error))) => {
                     tracing::debug!(%error, "The endpoint did not answer.");
-                    return Poll::Ready(Err(Failure::Broken { answered: interim > 0 }));
+                    return Poll::Ready(Err(Failure::Broken { answered: interim > 0, flood: is_flood(&error) }));
                 }
             }
         }

@@ -85,6 +85,11 @@ impl ProxyError {
         ProxyError { detail: Some(detail), ..Kind::BadRequest.into() }
     }
 
+    /// Where the place of the failure knows better than its kind.
+    pub(crate) fn blamed(self, blame: Blame) -> ProxyError {
+        ProxyError { blame, ..self }
+    }
+
     pub(crate) fn no_route() -> ProxyError {
         Kind::NoRoute.into()
     }

@@ -512,9 +512,14 @@ impl Exchange {
 
     /// It ended in the middle of its answer, for this reason.
     pub(crate) fn broke(&mut self, kind: Kind) {
+        self.broke_by(kind, kind.blame());
+    }
+
+    /// The same, where the place of the failure knows better who is to blame.
+    pub(crate) fn broke_by(&mut self, kind: Kind, blame: Blame) {
         if self.ended.is_none() {
             self.ended = Some(kind);
-            self.blame = Some(kind.blame());
+            self.blame = Some(blame);
         }
     }
 

@@ -9,6 +9,7 @@ use std::task::{Poll, ready};
 use crate::proxy::answer::{self, After, Asked};
 use crate::proxy::attempt::send;
 use crate::proxy::bad_answer;
+use crate::proxy::blame::Blame;
 use crate::proxy::client::ClientConnection;
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
@@ -28,6 +29,7 @@ use crate::telemetry::meter::InFlightKind;
 use crate::wire::body::{Ambiguous, Framing, Malformed};
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::BodyError;
+use crate::wire::http2::is_flood;
 use crate::wire::side::{Copied, CopyError, Side, poll_copy};
 
 /// A request, and the side it came from.
@@ -377,11 +379,13 @@ async fn pass_body(
                     bad_answer::tell(exchange, rule, b"");
                 }
                 let now = exchange.now();
-                exchange.broke(match () {
-                    () if upload.is_late(now) => Kind::RequestTimeout,
-                    () if taking.is_held_up(now) => Kind::ClientStalled,
-                    () => Kind::BodyTimeout,
-                });
+                match error {
+                    BodyError::Malformed(_) => exchange.broke(Kind::BodyTimeout),
+                    _ if upload.is_late(now) => exchange.broke(Kind::RequestTimeout),
+                    _ if taking.is_held_up(now) => exchange.broke(Kind::ClientStalled),
+                    BodyError::Io(error) if is_flood(&error) => exchange.broke_by(Kind::BodyTimeout, Blame::Nobody),
+                    _ => exchange.broke(Kind::BodyTimeout),
+                }
                 broken = true;
                 let _ = ready!(side.poll_flush(cx));
                 Poll::Ready(Passed::EndpointBroke)

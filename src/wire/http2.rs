@@ -313,7 +313,15 @@ fn is_no_error(error: &h2::Error) -> bool {
     error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }
 
+/// The endpoint found that all streams of a connection together ask for too much. That says nothing about this one.
+pub(crate) fn is_flood(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::QuotaExceeded
+}
+
 fn other(error: h2::Error) -> io::Error {
+    if error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+        return io::Error::new(io::ErrorKind::QuotaExceeded, error);
+    }
     error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
 }
 

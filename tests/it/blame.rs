@@ -29,7 +29,7 @@ enum Does {
     SayAndClose(&'static str),
     /// Answers when nothing has come for 300 ms, and closes: a read timeout.
     SayWhenTired(&'static str),
-    /// Sends a body of 64 MiB, and gives up when nothing was taken for 1.2 s: a write timeout.
+    /// Sends a body of 32 MiB, and gives up when nothing was taken for 1.5 s: a write timeout.
     Send,
     /// The same in chunks.
     SendInChunks,
@@ -138,7 +138,7 @@ fn evidence(counts: &Counts) -> Evidence {
 const GET: &str = "GET /case HTTP/1.1\r\nHost: a\r\n\r\n";
 /// The head of an upload, and some of its bytes.
 const HALF: &str = "POST /case HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf of it";
-const BODY: usize = 64 << 20;
+const BODY: usize = 32 << 20;
 
 async fn server(does: Does) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -174,7 +174,7 @@ async fn serve(mut stream: TcpStream, does: Does) -> Option<()> {
             let piece = vec![b'x'; 64 << 10];
             let piece = if chunked { [&b"10000\r\n"[..], &piece, b"\r\n"].concat() } else { piece };
             for _ in 0..BODY / (64 << 10) {
-                tokio::time::timeout(Duration::from_millis(1_200), stream.write_all(&piece)).await.ok()?.ok()?;
+                tokio::time::timeout(Duration::from_millis(1_500), stream.write_all(&piece)).await.ok()?.ok()?;
             }
         }
         Does::Hang => std::future::pending().await,

@@ -219,3 +219,38 @@ async fn an_endpoint_that_can_not_be_trusted_is_to_blame() {
     assert_eq!(bench.get().await, Some(502));
     bench.blames_endpoint(Some("tls_certificate_error"), true).await;
 }
+
+#[tokio::test]
+async fn an_endpoint_that_asks_for_calm_charges_nobody() {
+    let server = async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut connection = h2::server::handshake(stream).await.ok()?;
+                    let (request, mut respond) = connection.accept().await?.ok()?;
+                    if request.method() == "PUT" {
+                        let answer =
+                            http::Response::builder().header("content-length", "100").body(()).expect("an answer");
+                        let mut body = respond.send_response(answer, false).ok()?;
+                        body.send_data(bytes::Bytes::from_static(b"half"), false).ok()?;
+                        let _ = tokio::time::timeout(std::time::Duration::from_millis(100), connection.accept()).await;
+                        body.send_reset(h2::Reason::ENHANCE_YOUR_CALM);
+                    } else {
+                        respond.send_reset(h2::Reason::ENHANCE_YOUR_CALM);
+                    }
+                    while let Some(Ok(_)) = connection.accept().await {}
+                    Some(())
+                });
+            }
+        });
+        address.to_string()
+    };
+    for (method, error) in [("POST", "connection_terminated"), ("PUT", "http_response_incomplete")] {
+        let bench = Bench::before([server().await, server().await], "protocol = \"http2\"").await;
+        let mut client = bench.send(&format!("{method} /case HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")).await;
+        client.try_answer(false).await.expect("an answer");
+        bench.ended(Row { error: Some(error), blame: Some("nobody"), evidence: Evidence::None, ejected: false }).await;
+    }
+}
