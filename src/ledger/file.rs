@@ -212,6 +212,7 @@ impl LedgerFile {
         if too_long {
             found.lines.drain(..found.lines.len().saturating_sub(KEEP));
         }
+        let start = found.start;
         for (sequence, line) in found.lines {
             match format::read(line.trim_ascii_end()) {
                 Ok(read) => {
@@ -230,7 +231,7 @@ impl LedgerFile {
                 if some {
                     recovered.warnings.push(self.told_aside(&aside));
                 }
-                self.rewrite_last(&file, &recovered)
+                self.rewrite_last(&file, start, &recovered)
             }
             Err(source) => Err(LedgerError::io("set damaged lines aside in", &aside.path, source)),
         };
@@ -249,10 +250,10 @@ impl LedgerFile {
         found.map_err(|failed| failed_at(&self.path, failed))
     }
 
-    /// Keeps the lines that were recovered, and no others.
-    fn rewrite_last(&mut self, file: &File, recovered: &Recovered) -> Result<(), LedgerError> {
+    /// Keeps the lines that were recovered, and no others. They stand behind `start`.
+    fn rewrite_last(&mut self, file: &File, start: u64, recovered: &Recovered) -> Result<(), LedgerError> {
         let mut file = file;
-        file.seek(SeekFrom::Start(0)).map_err(|source| LedgerError::io("read", &self.path, source))?;
+        file.seek(SeekFrom::Start(start)).map_err(|source| LedgerError::io("read", &self.path, source))?;
         let mut kept = recovered.transitions.iter().map(|(sequence, _)| *sequence).peekable();
         self.rewrite(|out| {
             let copied = read::each_line(file, |line| {

@@ -23,6 +23,8 @@ pub(super) struct Found {
     pub(super) count: usize,
     /// Bytes of the file.
     pub(super) length: u64,
+    /// Where the window begins.
+    pub(super) start: u64,
     /// Bytes that belong to no whole line.
     pub(super) damaged: u64,
     /// Lines before the window were not read.
@@ -72,8 +74,8 @@ pub(super) fn last_lines(
     mut damaged: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<Found, Failed> {
     let length = file.metadata()?.len();
-    let mut found = Found { length, skipped: length > window, ..Found::default() };
     let start = length.saturating_sub(window);
+    let mut found = Found { length, start, skipped: start > 0, ..Found::default() };
     file.seek(SeekFrom::Start(start))?;
     // The window begins in the middle of a line.
     let mut cut = found.skipped;
