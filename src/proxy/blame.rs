@@ -15,6 +15,9 @@ pub(crate) const LATE: Duration = Duration::from_millis(100);
 /// An answer that waited for its client this long is held up: an endpoint that breaks it off meanwhile is not charged.
 pub(crate) const HELD_UP: Duration = Duration::from_secs(1);
 
+/// A client that leaves sooner was not driven away by a slow release. Strangers can leave as soon as they like.
+pub(crate) const DRIVEN_AWAY: Duration = Duration::from_secs(1);
+
 /// Who is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blame {

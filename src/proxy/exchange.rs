@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::VisitorCookie;
-use crate::proxy::blame::{Blame, grpc_as_http, grpc_timeout};
+use crate::proxy::blame::{Blame, DRIVEN_AWAY, grpc_as_http, grpc_timeout};
 use crate::proxy::client::ClientConnection;
 use crate::proxy::clock;
 use crate::proxy::error::{Kind, ProxyError, Resource};
@@ -225,7 +225,7 @@ impl Exchange {
         match (self.ended, self.blame()) {
             // That is how streams end.
             (Some(Kind::ClientLeft), _) if self.is_stream() => Outcome::Good,
-            (Some(Kind::ClientLeft), _) if self.status == 499 && !self.is_delivering() => Outcome::Abort,
+            (Some(Kind::ClientLeft), _) if self.status == 499 && self.was_waited_for() => Outcome::Abort,
             (Some(kind), blame) => Outcome::of_end(kind, blame.unwrap_or(Blame::Nobody)),
             (None, Some(_)) if self.late => Outcome::Neither,
             // CANCELLED and DEADLINE_EXCEEDED by the client's own will.
@@ -234,8 +234,10 @@ impl Exchange {
         }
     }
 
-    fn is_delivering(&self) -> bool {
-        self.slot.metered.get().is_some_and(|metered| metered.is_delivering())
+    /// The client had delivered its request, and waited long for the release.
+    fn was_waited_for(&self) -> bool {
+        let metered = self.slot.metered.get();
+        metered.is_some_and(|metered| !metered.is_delivering() && metered.waited(self.now()) >= DRIVEN_AWAY)
     }
 
     fn is_stream(&self) -> bool {

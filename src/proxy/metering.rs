@@ -227,6 +227,11 @@ impl Metered {
         self.timed = true;
     }
 
+    /// How long the client has waited for the release.
+    pub(crate) fn waited(&self, now: Instant) -> Duration {
+        self.clock.elapsed(now)
+    }
+
     /// The client has not sent all of it.
     pub(crate) fn is_delivering(&self) -> bool {
         self.delivering

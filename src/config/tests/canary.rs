@@ -30,7 +30,7 @@ fn what_is_wrong_with_a_canary_is_said_with_its_repair() {
         ("[canary]\nmax_step = \"10s\"", "`canary.max_step` is 10s, and a step lasts at least", "30s or more"),
         ("[canary]\nsticky = \"cookies\"", "`canary.sticky` is \"cookies\"", "\"cookie:NAME\""),
         ("[canary]\ncookie_name = \"a b\"", "`canary.cookie_name` is \"a b\", which is not the name", "use letters"),
-        ("[canary]\ncookie_max_age = \"1s\"", "`canary.cookie_max_age` is 1s; it goes from 1h to", ""),
+        ("[canary]\ncookie_max_age = \"1s\"", "`canary.cookie_max_age` is \"1s\"; it goes from 1h to", ""),
         ("[canary]\nsticky = \"header:a b\"", "`canary.sticky` is \"header:a b\"", "\"header:NAME\""),
         ("[canary]\nroutes = [\"checkout\"]", "`canary.routes` is \"checkout\", which is not a path", "begin it"),
         ("[canary]\nroutes = [\"/a\", \"/a/\"]", "is in `canary.routes` twice", "keep one"),

@@ -36,7 +36,7 @@ impl File<'_> {
         let Some(section) = self.root.section("canary") else { return defaults };
         let cookie = VisitorCookie {
             name: self.cookie_name(&section).unwrap_or(defaults.cookie.name),
-            max_age: section.duration("cookie_max_age", defaults.cookie.max_age, HOUR..=400 * DAY),
+            max_age: section.duration("cookie_max_age", defaults.cookie.max_age, HOUR..=365 * DAY),
         };
         let canary = CanaryConfig {
             mode: section.choice("mode", &Mode::NAMES),

@@ -150,11 +150,14 @@ impl Judge {
         let alone_on_all = self.tolerated_alone();
         let (mut pooled, mut pooled_slow) = (Pooled::new(), Pooled::new());
         for seen in &tick.routes {
+            // Clients choose what paths without a route of their own are asked for, and so their latency and their 4xx.
+            let mixed = seen.name == OTHER && self.policy.max_routes > 0;
             let warm = self.warm;
             let scope = self.scope(seen);
             let alone = tolerated(scope.totals.stable.completed, scope.totals.stable.failed).unwrap_or(alone_on_all);
             for batch in &seen.batches {
-                let slow = seen.thresholds.is_some() && warm.is_some_and(|warm| batch.tick >= warm);
+                let slow = !mixed && seen.thresholds.is_some() && warm.is_some_and(|warm| batch.tick >= warm);
+                let batch = &if mixed { batch.without_client_errors() } else { *batch };
                 scope.observe(batch, tick.keyed, (alone, staked), slow);
                 if scope.newest.is_none_or(|newest| batch.tick > newest) {
                     scope.newest = Some(batch.tick);

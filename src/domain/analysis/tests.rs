@@ -297,6 +297,22 @@ fn routes_beyond_the_limit_are_one() {
 }
 
 #[test]
+fn paths_without_a_route_are_judged_by_errors_and_not_by_what_clients_choose() {
+    let verdict = |name: &str, candidate: Counts| {
+        last(&mut judge(), 0..60, |number| {
+            let mut tick = second(number, 5, counts(950, 0), candidate);
+            name.clone_into(&mut tick.routes[0].name);
+            tick
+        })
+        .verdict
+    };
+    let refused = Counts { client_errors: 30, ..counts(50, 0) };
+    assert_eq!(verdict("/login", refused), Verdict::Suspect);
+    assert!(verdict("~other", refused) < Verdict::Suspect);
+    assert_eq!(verdict("~other", counts(50, 30)), Verdict::Fail);
+}
+
+#[test]
 fn figures_of_a_late_regression_are_those_since_it_began() {
     let mut judge = judge();
     last(&mut judge, 0..600, |number| second(number, 5, counts(950, 1), counts(50, u64::from(number % 20 == 0))));

@@ -85,6 +85,12 @@ pub struct Batch {
 const FEW: u64 = 20;
 
 impl Batch {
+    pub(super) fn without_client_errors(mut self) -> Batch {
+        self.done.stable.client_errors = 0;
+        self.done.candidate.client_errors = 0;
+        self
+    }
+
     /// How many requests the candidate was given for each one of the stable release; `None`: there is nothing to compare.
     pub(super) fn odds(&self, keyed: bool) -> Option<f64> {
         let Arms { stable, candidate } = self.assigned;

@@ -50,9 +50,18 @@ async fn a_client_that_leaves_in_its_upload_is_to_blame() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_its_answer_counts_as_that_and_never_as_an_error() {
+async fn a_client_that_leaves_at_once_says_nothing_of_the_release() {
     let bench = Bench::start(Does::Hang).await;
     drop(bench.send(GET).await);
+    bench.blames_client(Some("client_left")).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_slow_release_counts_as_that_and_never_as_an_error() {
+    let bench = Bench::start(Does::Hang).await;
+    let waiting = bench.send(GET).await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    drop(waiting);
     let row = Row { error: Some("client_left"), blame: Some("client"), evidence: Evidence::Abort, ejected: false };
     bench.ended(row).await;
 }
