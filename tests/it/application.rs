@@ -308,7 +308,7 @@ async fn answered<S: Stream>(inbound: &mut Inbound<S>, shared: &Shared) -> Optio
         }
         "/bytes" => {
             let n: usize = query.parse().ok()?;
-            inbound.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {n}\r\n\r\n")).await?;
+            inbound.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {n}\r\nX-Color: {color}\r\n\r\n")).await?;
             let block = vec![b'x'; 64 << 10];
             let mut left = n;
             while left > 0 {
@@ -318,6 +318,41 @@ async fn answered<S: Stream>(inbound: &mut Inbound<S>, shared: &Shared) -> Optio
             }
             Some(())
         }
+        // So many bytes in chunks.
+        "/chunks" => {
+            let mut left: usize = query.parse().ok()?;
+            inbound.send(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Color: {color}\r\n\r\n")).await?;
+            let block = vec![b'x'; 64 << 10];
+            while left > 0 {
+                let take = left.min(block.len());
+                inbound.send(format!("{take:x}\r\n")).await?;
+                inbound.send(&block[..take]).await?;
+                inbound.send("\r\n").await?;
+                left -= take;
+            }
+            inbound.send("0\r\n\r\n").await
+        }
+        // An event stream without events.
+        "/events" => {
+            let fields = "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked";
+            inbound.send(format!("HTTP/1.1 200 OK\r\n{fields}\r\nX-Color: {color}\r\n\r\n")).await?;
+            inbound.more().await;
+            None
+        }
+        // A server with a read timeout: an upload that takes longer is answered 408.
+        "/impatient" => {
+            let body = tokio::time::timeout(Duration::from_millis(100), inbound.body(&head)).await;
+            if body.is_ok() {
+                return inbound.send(plain(color, color)).await;
+            }
+            inbound.send("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await?;
+            None
+        }
+        "/login" => {
+            inbound.body(&head).await?;
+            inbound.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await
+        }
+        _ if path.ends_with(".php") => inbound.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await,
         // Half of what was promised, then nothing.
         "/dies" => {
             inbound.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").await?;

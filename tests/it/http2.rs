@@ -62,6 +62,12 @@ impl Client {
         whole(answer).await.expect("an answer")
     }
 
+    /// The same where the connection may end.
+    pub(crate) async fn try_ask(&mut self, request: Request<()>) -> Result<Answer, h2::Error> {
+        let (answer, _) = self.begin(request, true).await?;
+        whole(answer).await
+    }
+
     /// Sends a head.
     pub(crate) async fn begin(
         &mut self,

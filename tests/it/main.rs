@@ -31,6 +31,7 @@ mod messages;
 mod names;
 mod notices;
 mod orders;
+mod outsider;
 mod own_answers;
 mod pipes;
 mod preview;
