@@ -91,6 +91,8 @@ struct Stream {
     /// The size of its receive window, and the part that was used and not announced yet.
     window: u32,
     used: u32,
+    /// Its body is worth a larger window.
+    is_large: bool,
     /// Bytes of memory that are charged for the request, and for the response.
     charged: usize,
     response: usize,

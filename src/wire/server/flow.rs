@@ -3,7 +3,8 @@
 //! The windows of uploads follow the line, so that they are no narrower than those of TCP. A PING goes out with the first
 //! bytes of a large body, and the bytes that come until its answer are what the line carries in one round trip. Streams
 //! get twice that, from a budget of the connection; four times while the window is what limits them, since a larger
-//! window takes two round trips to show. The first grant is made without a measurement.
+//! window takes two round trips to show. The first grant needs no measurement: it is made when the endpoint begins to
+//! read.
 //!
 //! The window of a stream bounds what it holds in memory. The window of the connection is given back when a body arrives
 //! and not when an endpoint takes it, as far as the account goes, so that a stalled upload does not stop the others.
@@ -13,7 +14,7 @@ use crate::wire::server::{Core, PIECE, RESET, STREAM_WINDOW};
 
 /// The first window of the connection.
 pub(super) const FIRST_CONNECTION_WINDOW: u32 = 256 << 10;
-/// What a large body gets at once, though never more than a quarter of what is left.
+/// What a large body gets when its endpoint begins to read, though never more than a quarter of what is left.
 const FIRST_GRANT: u32 = 2 << 20;
 /// Where windows stop to grow, as those of TCP do by default: 6 MiB for each 100 ms are 500 Mbit/s.
 const LARGEST_STREAM_WINDOW: u32 = 6 << 20;
@@ -161,14 +162,28 @@ impl Core {
     /// The endpoint took so much of the body that came in this place.
     pub(super) fn consumed(&mut self, place: usize, n: usize) {
         self.credit(place, n);
+        let stream = &self.streams[place];
+        if stream.is_large && stream.window == STREAM_WINDOW && self.may_open(place) {
+            // Only now: a request that is held, or whose endpoint reads nothing, keeps its first window.
+            let grant = FIRST_GRANT.min(self.account.growth() as u32 / 2);
+            if grant >= STREAM_WINDOW {
+                self.open_window(place, STREAM_WINDOW + grant);
+            }
+        }
         self.taken(n);
+    }
+
+    /// Whether more may come in this place.
+    fn may_open(&self, place: usize) -> bool {
+        let stream = &self.streams[place];
+        !stream.received && !stream.reset && self.ids[place] != RESET
     }
 
     /// So much of a stream's window was used. It is announced to the client in larger steps.
     pub(super) fn credit(&mut self, place: usize, n: usize) {
         let stream = &mut self.streams[place];
         stream.used += n as u32;
-        if stream.used >= STEP.min(stream.window / 2) && !stream.received && !stream.reset && self.ids[place] != RESET {
+        if stream.used >= STEP.min(stream.window / 2) && self.may_open(place) {
             self.open_window(place, self.line.wanted);
         }
     }
@@ -181,6 +196,7 @@ impl Core {
         stream.window += growth;
         self.line.granted = self.line.granted.max(stream.window);
         let opened = std::mem::take(&mut stream.used) + growth;
+        debug_assert!(opened > 0, "a frame that opens nothing is an error");
         stream.recv_window += i64::from(opened);
         frame::write_window_update(self.ids[place], opened, self.output.tail());
     }
@@ -195,10 +211,7 @@ impl Core {
             if self.line.begins() {
                 frame::write_ping(0, PROBE, self.output.tail());
             }
-            let grant = FIRST_GRANT.min(self.account.growth() as u32 / 2);
-            if stream.window == STREAM_WINDOW && grant >= STREAM_WINDOW {
-                self.open_window(place, STREAM_WINDOW + grant);
-            }
+            self.streams[place].is_large = true;
         }
         self.line.received(bytes);
     }

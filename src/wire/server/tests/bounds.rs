@@ -171,7 +171,9 @@ fn stalled_uploads_leave_the_window_of_the_connection_to_others() {
         assert!(of_connection >= STREAM_WINDOW, "stream {nth} finds no window");
         of_connection -= STREAM_WINDOW;
         connection.read(&frame(kind::DATA, 0, id, &[0; 16 << 10]).repeat(4));
-        of_connection += opened(&connection.said(), 0);
+        let said = connection.said();
+        assert_eq!(opened(&said, id), 0, "nobody reads it");
+        of_connection += opened(&said, 0);
     }
     let mut stream = connection.begin(&post(999));
     for _ in 0..100 {
@@ -184,6 +186,27 @@ fn stalled_uploads_leave_the_window_of_the_connection_to_others() {
     // What all of them may hold is bounded all the same.
     let core = connection.core.borrow();
     assert!(core.account.uploads() as i64 + core.recv_window <= 12 << 20);
+}
+
+#[test]
+fn many_large_uploads_share_the_budget_and_no_window_is_opened_by_nothing() {
+    let mut connection = Connection::begun();
+    let mut streams = Vec::new();
+    for nth in 0..40 {
+        let id = 2 * nth + 1;
+        streams.push(connection.begin(&post(id)));
+        let stream = streams.last_mut().expect("one");
+        for _ in 0..8 {
+            connection.read(&frame(kind::DATA, 0, id, &[0; 16 << 10]));
+            taken(stream);
+            let said = connection.said();
+            let updates = said.iter().filter(|(kind, ..)| *kind == kind::WINDOW_UPDATE);
+            assert!(updates.clone().all(|update| update.3 > 0), "{said:?}");
+        }
+    }
+    assert!(connection.core.borrow().account.held() <= 8 << 20);
+    drop(streams);
+    assert_eq!(connection.core.borrow().account.held(), 0);
 }
 
 #[test]
