@@ -150,7 +150,8 @@ pub fn take(what: Use) -> Option<Held> {
 /// Takes one for a connection to an endpoint; `None`: there is no room.
 #[must_use]
 pub fn take_for_endpoint() -> Option<HeldByEndpoint> {
-    ROOM.take(Use::Endpoint).then_some(HeldByEndpoint(()))
+    // Not `then_some`: a value that is made and dropped gives back what was never taken.
+    ROOM.take(Use::Endpoint).then(|| HeldByEndpoint(()))
 }
 
 /// Takes them although there may be no room.

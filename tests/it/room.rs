@@ -53,13 +53,17 @@ async fn requests_beyond_the_room_for_endpoint_connections_are_503_and_commands_
             waiting.push(client.begin(request("/late"), true).await.expect("it is taken").0);
         }
     }
-    let answers = tokio::spawn(join_all(waiting));
-    // A new connection is accepted and answered.
+    // A new connection is accepted and answered. A connection that is free at the moment may serve it.
     let refused = until("the room is taken", async || {
         let answer = proxy.get("/").await;
-        (answer.status != 200).then_some(answer)
+        if answer.status != 200 {
+            return Some(answer);
+        }
+        waiting.push(clients[0].begin(request("/late"), true).await.expect("it is taken").0);
+        None
     })
     .await;
+    let answers = tokio::spawn(join_all(waiting));
     assert_eq!(refused.status, 503);
     assert_eq!(refused.header("retry-after"), Some("2"));
     assert_eq!(
@@ -84,6 +88,8 @@ async fn requests_beyond_the_room_for_endpoint_connections_are_503_and_commands_
     let served = statuses.iter().filter(|status| **status == 200).count();
     assert!(served as f64 >= room * 0.7 && statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
     assert_eq!(proxy.get("/").await.status, 200, "there is room again");
+    let taken = series(&proxy, "cutover_descriptors_taken{side=\"endpoint\"}").await;
+    assert!(taken <= room, "{taken} of {room}: no refusal gives back what it did not take");
 }
 
 #[tokio::test]
@@ -237,7 +243,28 @@ async fn an_idle_connection_keeps_nothing_of_its_largest_request_and_half_a_head
         (resident(&proxy).saturating_sub(before) < most).then_some(())
     })
     .await;
-    assert!(series(&proxy, "cutover_buffered_bytes").await < f64::from(800 * 100));
+    until("half heads are counted by their size", async || {
+        (series(&proxy, "cutover_buffered_bytes").await < f64::from(800 * 100)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_line_of_the_access_log_is_bounded_whatever_a_client_sends() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = proxy.connect().await;
+    client.send(format!("GET /{} HTTP/1.1\r\nHost: {}\r\n\r\n", "p".repeat(20_000), "h".repeat(20_000))).await;
+    client.answer().await;
+    let log = proxy.dir.path().join("access.log");
+    let line = until("the request is in the access log", async || {
+        std::fs::read_to_string(&log).ok().filter(|lines| lines.ends_with('\n'))
+    })
+    .await;
+    assert!(line.len() < 5000, "{} bytes", line.len());
+    let line: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
+    assert_eq!(line["truncated"], serde_json::json!(["host", "path"]));
+    assert_eq!(line["path"].as_str().map(str::len), Some(2048));
 }
 
 #[tokio::test]
