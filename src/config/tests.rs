@@ -3,6 +3,7 @@ mod data_plane;
 mod notify;
 mod preview;
 mod refused;
+mod resolver;
 
 use std::collections::BTreeSet;
 use std::fs;

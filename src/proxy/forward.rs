@@ -268,6 +268,10 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
     if let Some(subject) = &client.subject {
         head.push_known(Name::XClientCertSubject, subject.as_bytes());
     }
+    if head.version == Version::Http10 {
+        // RFC 9110, 7.8
+        head.remove(Name::Upgrade);
+    }
     let upgrade = headers::to_endpoint(head, &from);
     if head.extended_connect && !upgrade {
         // HTTP/2 inside of the tunnel would be requests that nobody here sees.

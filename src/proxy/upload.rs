@@ -71,7 +71,7 @@ impl Upload {
 
     /// It is the client that it waits for.
     pub(crate) fn waits_for_client(&self) -> bool {
-        !self.is_over() && self.copied.waits_for_source
+        !self.is_over() && (self.held.is_some() || self.copied.waits_for_source)
     }
 
     /// It is not whole, and the client was waited for long enough that an endpoint may give it up.
@@ -88,6 +88,15 @@ impl Upload {
                 self.waiting_since = None;
             }
             (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    /// The body does not come. The deadline is that of a client, and latency begins later.
+    fn wait_for_client(&mut self, exchange: &mut Exchange) {
+        exchange.begins_delivery();
+        self.set_waiting(true, exchange.now());
+        if !std::mem::replace(&mut self.for_client, true) {
+            exchange.goes_on(true);
         }
     }
 
@@ -108,7 +117,12 @@ impl Upload {
             return Poll::Ready(Ok(()));
         }
         if self.held.is_some() {
-            ready!(self.poll_held(cx, side, upstream))?;
+            let held = self.poll_held(cx, side, upstream);
+            if held.is_pending() && upstream.waiting() == 0 {
+                // The endpoint has the head, and no body that it could fail.
+                self.wait_for_client(exchange);
+            }
+            ready!(held)?;
         }
         if self.framing == Framing::None {
             // What an HTTP/2 client sends before its tunnel is granted waits until then: it is no part of the request.
@@ -159,13 +173,24 @@ impl Upload {
         upstream: &mut Side,
     ) -> Result<(), ProxyError> {
         poll_fn(|cx| {
-            if let Some(error) = exchange.fired() {
-                return Poll::Ready(Err(error));
+            // The socket comes before the clock.
+            if let Poll::Ready(done) = self.poll(cx, exchange, side, upstream) {
+                return Poll::Ready(done.map_err(ProxyError::from));
             }
-            self.poll(cx, exchange, side, upstream).map_err(ProxyError::from)
+            match exchange.fired() {
+                Some(_) if exchange.is_overdue() && self.waits_for_client() => {
+                    Poll::Ready(Err(Kind::RequestTimeout.into()))
+                }
+                Some(error) => Poll::Ready(Err(error)),
+                None => Poll::Pending,
+            }
         })
         .await?;
-        if self.is_whole() { Ok(()) } else { Err(Kind::UpstreamClosed.into()) }
+        match self.is_whole() {
+            true => Ok(()),
+            false if self.is_late(exchange.now()) => Err(Kind::RequestTimeout.into()),
+            false => Err(Kind::UpstreamClosed.into()),
+        }
     }
 
     /// Waits until the endpoint wants the body, the client sends it anyway, or it has taken too long. Behind the head of the

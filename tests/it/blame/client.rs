@@ -42,6 +42,47 @@ async fn an_endpoint_that_answers_half_an_upload_with_an_error_is_not_charged() 
     }
 }
 
+/// The body comes when the endpoint, or after a second the proxy, says that it wants it; and this client never sends it.
+const EXPECTING: &str = "POST /case HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+
+#[tokio::test]
+async fn an_endpoint_that_waits_in_vain_for_an_expected_body_is_not_charged() {
+    let bench = Bench::start(Does::SayWhenTired("")).await;
+    let mut client = bench.send(EXPECTING).await;
+    assert_eq!(client.answer().await.status, 408);
+    bench.blames_client(Some("http_request_error")).await;
+
+    let bench =
+        Bench::start(Does::SayWhenTired("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")).await;
+    let mut client = bench.send(EXPECTING).await;
+    assert_eq!(client.answer().await.status, 503);
+    bench.blames_client(None).await;
+
+    let quick = "response_timeout = \"300ms\"\nidle_timeout = \"1500ms\"\n";
+    let bench = Bench::with(Does::Hang, quick).await;
+    let mut client = bench.send(EXPECTING).await;
+    assert_eq!(client.answer().await.status, 408);
+    bench.blames_client(Some("http_request_error")).await;
+
+    // The final head, and the rest when the body is there.
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";
+    let bench = Bench::with(Does::Say(head), "idle_timeout = \"500ms\"\n").await;
+    let mut client = bench.send(EXPECTING).await;
+    assert_eq!(client.head().await.map(|answer| answer.status), Some(200));
+    assert!(client.ended().await);
+    bench.blames_client(Some("http_request_error")).await;
+}
+
+#[tokio::test]
+async fn a_client_that_stops_in_the_body_of_an_upgrade_is_to_blame() {
+    let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: tcp\r\n\r\n";
+    let bench = Bench::with(Does::Say(switching), "idle_timeout = \"400ms\"\nresponse_timeout = \"5s\"\n").await;
+    let fields = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 50";
+    let mut client = bench.send(&format!("POST /case HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\nhalf")).await;
+    assert_eq!(client.answer().await.status, 408);
+    bench.blames_client(Some("http_request_error")).await;
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_in_its_upload_is_to_blame() {
     let bench = Bench::start(Does::Hang).await;

@@ -48,6 +48,16 @@ async fn an_endpoint_that_switches_before_the_body_is_over_gets_all_of_it_first(
 }
 
 #[tokio::test]
+async fn an_upgrade_in_http_1_0_is_not_passed_on() {
+    let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut client = proxy.connect().await;
+    client.send("GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 200);
+    assert!(!blue.last_head().to_ascii_lowercase().contains("upgrade"), "{}", blue.last_head());
+}
+
+#[tokio::test]
 async fn a_426_says_what_to_upgrade_to() {
     let required = |_: &str| {
         let fields = "Connection: Upgrade\r\nUpgrade: websocket, tcp/2\r\nContent-Length: 2";
