@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// A thread brings its count to the shared one when it is off by this.
@@ -102,8 +103,14 @@ impl Drop for Charge {
     }
 }
 
-/// The memory that the process may have: the least of the machine's and that of the control groups it is in.
+/// The memory that the process may have: the least of the machine's and that of the control groups it is in. It is read once, before
+/// anybody can take the descriptors that this needs.
 fn memory() -> u64 {
+    static MEMORY: LazyLock<u64> = LazyLock::new(read_memory);
+    *MEMORY
+}
+
+fn read_memory() -> u64 {
     let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let of_groups = group_files(&groups).into_iter().filter_map(|path| bytes_of(&std::fs::read_to_string(path).ok()?));
