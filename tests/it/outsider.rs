@@ -9,6 +9,7 @@ mod population;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -72,6 +73,19 @@ impl Site {
         Site { proxy, _endpoints: endpoints }
     }
 
+    /// How long a rollback takes at most, asked for again and again. Each comes to the controller, and is for another generation.
+    async fn slowest_rollback(&self) -> Duration {
+        let mut slowest = Duration::ZERO;
+        for _ in 0..100 {
+            let asked = Instant::now();
+            let answer = self.proxy.post("/admin/rollback", json!({ "if_generation": 1_000 })).await;
+            assert_eq!(answer.status, 412, "{}", answer.text());
+            slowest = slowest.max(asked.elapsed());
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        slowest
+    }
+
     /// What happened, newest first; of what was judged, the finding.
     async fn kinds(&self) -> Vec<String> {
         let history = self.proxy.admin("GET", "/admin/history?limit=100", "").await.json();
@@ -113,7 +127,8 @@ fn summary(line: &str) -> String {
 async fn beside_strangers(sticky: &str, http2: bool) -> Outcome {
     let site = Site::start(sticky, http2).await;
     let good = Good::start(site.proxy.http, "/");
-    let told = Population::run(site.proxy.http, sticky != "off").await;
+    let population = Population::run(site.proxy.http, sticky != "off");
+    let (told, slowest) = tokio::join!(population, site.slowest_rollback());
     let before = good.answered();
     until("good users are served after the strangers", async || (good.answered() > before + 100).then_some(())).await;
     let (answered, lost) = good.end();
@@ -124,7 +139,7 @@ async fn beside_strangers(sticky: &str, http2: bool) -> Outcome {
     let back = site.proxy.post("/admin/switch", json!({ "to": "blue", "reason": "the way back works" })).await;
     assert_eq!(back.status, 200, "{}", back.text());
     let row = format!(
-        "| {} | {sticky} | {} acts of {} kinds | {answered} | {} | {ejections} | {} |",
+        "| {} | {sticky} | {} acts of {} kinds | {answered} | {} | {ejections} | {} | {slowest:.0?} |",
         if http2 { "HTTP/2" } else { "HTTP/1.1" },
         told.acts,
         told.kinds,
@@ -149,7 +164,8 @@ impl Outcome {
                 assert_eq!(endpoint["health"], "up", "{endpoint}");
             }
         }
-        let quiet = |kind: &String| matches!(kind.as_str(), "start" | "canary" | "drained");
+        // What was refused are the rollbacks that the test itself asks for.
+        let quiet = |kind: &String| matches!(kind.as_str(), "start" | "canary" | "drained" | "refused");
         assert!(self.kinds.iter().all(quiet), "{:?}", self.kinds);
         assert!(!self.canary.is_null() && self.canary["held"].as_bool() != Some(true), "{}", self.canary);
     }
