@@ -257,6 +257,7 @@ impl Rollout {
         };
         rollout.forgive_own_words();
         rollout.order_waits = rollout.file_has_an_order();
+        rollout.recall_overruled(now);
         rollout.relabel();
         rollout.thaw(now);
         rollout.end_mislabelled(now, effects);
@@ -529,7 +530,7 @@ impl Rollout {
 }
 
 fn taken_back(now: Now, (color, release): (Color, &Release), by: &Origin) -> TakenBack {
-    TakenBack { color, release: release.clone(), at: now.wall, by: by.actor.clone() }
+    TakenBack { color, release: release.clone(), at: now.wall, by: by.actor.clone(), reordered: false }
 }
 
 fn quarantined(now: Now, release: &Release, by: &Origin) -> Quarantined {

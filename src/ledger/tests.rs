@@ -99,7 +99,15 @@ fn lineage(at: SystemTime) -> Lineage {
             Step { release: Release::new("2"), labels: labels.into(), written },
         ],
         overridden: Some(Overridden { by: "ann".to_owned(), reason: "it has to be".to_owned() }),
-        taken_back: Some(TakenBack { color: Color::Green, release: Release::new("3"), at, by: "ann".to_owned() }),
+        taken_back: ["3", "4"]
+            .map(|release| TakenBack {
+                color: Color::Green,
+                release: Release::new(release),
+                at,
+                by: "ann".to_owned(),
+                reordered: release == "3",
+            })
+            .to_vec(),
     }
 }
 
@@ -493,6 +501,18 @@ fn a_line_of_the_first_format_says_that_what_served_was_good() {
     assert_eq!(decision.known_good, Some(decision.since));
     commit(&ledger, transition(2)).expect("commits");
     assert_eq!(verify(&dir.path().join("ledger.jsonl")).expect("reads").breaks, [""; 0]);
+}
+
+#[test]
+fn a_line_that_knows_the_last_rollback_alone_is_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let line = format::write(1, &transition(1), None).replace("\"taken_back_before\"", "\"of_another_version\"");
+    let entry = line.split_once("\"entry\":").expect("an entry").1.trim_end().strip_suffix('}').expect("closes");
+    let line = format!("{{\"crc\":\"{:08x}\",\"entry\":{entry}}}\n", crc32fast::hash(entry.as_bytes()));
+    fs::write(dir.path().join("ledger.jsonl"), line).expect("writes");
+    let (_, recovered) = Ledger::open(dir.path()).expect("opens");
+    let left = &recovered.transitions[0].1.decision.lineage.taken_back;
+    assert_eq!(left.iter().map(|left| left.release.as_str()).collect::<Vec<_>>(), ["4"]);
 }
 
 #[test]

@@ -360,6 +360,53 @@ async fn row_15_such_an_order_is_overruled_after_a_restart_too() {
 }
 
 #[tokio::test]
+async fn row_14_a_rollback_before_the_last_one_overrules_too_also_after_a_restart() {
+    let (blue, green) = pair().await;
+    let (mut proxy, yesterday) = rolled_back(&alone(&blue, &green)).await;
+    proxy.replace_file(&proxy.text().replace("release = \"2.0\"", "release = \"2.1\""));
+    proxy.until("2.1 is deployed", |status| status["green"]["release"] == "2.1").await;
+    proxy.switch("green").await;
+    assert_eq!(proxy.post("/admin/rollback", json!({ "reason": "errors again" })).await.status, 200);
+    until_noted(&proxy).await;
+    let overruled = async |proxy: &Proxy| {
+        let status = proxy.until("it is refused", |status| status["file"]["order"] == "refused").await;
+        assert_eq!((&status["active"], &status["file"]["refusal"]["code"]), (&json!("blue"), &json!("overruled")));
+        until("the file is put right", async || proxy.text().contains("active = \"blue\"").then_some(())).await;
+        assert_eq!(proxy.color().await, "blue");
+    };
+    proxy.replace_file(&yesterday);
+    overruled(&proxy).await;
+    until_noted(&proxy).await;
+    proxy.kill().await;
+    proxy.replace_file(&yesterday);
+    proxy.restart().await;
+    overruled(&proxy).await;
+}
+
+#[tokio::test]
+async fn row_15_a_restart_shows_the_refusal_of_a_file_that_stays_as_it_is() {
+    let (blue, green) = pair().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = without_write_back(&alone(&blue, &green).text(dir.path()));
+    let mut proxy = Proxy::start_in(dir, &text).await;
+    proxy.switch("green").await;
+    assert_eq!(proxy.post("/admin/rollback", json!({})).await.status, 200);
+    proxy.replace_file(&proxy.ordering("green"));
+    let refused = async |proxy: &Proxy| {
+        let status = proxy.until("it is refused", |status| status["file"]["order"] == "refused").await;
+        assert_eq!(status["file"]["refusal"]["code"], "overruled", "{status}");
+        assert_eq!((&status["active"], &status["file"]["disagrees"]), (&json!("blue"), &json!(true)));
+    };
+    refused(&proxy).await;
+    proxy.until("the refusal is on disk", |status| status["durable"] == true).await;
+    until("it is in the ledger", async || proxy.ledger().contains("overruled").then_some(())).await;
+    for _ in 0..2 {
+        proxy.kill_and_restart().await;
+        refused(&proxy).await;
+    }
+}
+
+#[tokio::test]
 async fn row_16_after_the_window_the_file_orders_again() {
     let (blue, green) = pair().await;
     let dir = tempfile::tempdir().expect("a directory");

@@ -13,8 +13,8 @@ impl Rollout {
         let generation = self.new_generation();
         let mut lineage = self.lineage_after(underway);
         if underway.kind == Kind::Rollback {
-            lineage.taken_back =
-                Some(taken_back(now, (self.decision.active, &self.decision.release), &underway.origin));
+            let left = taken_back(now, (self.decision.active, &self.decision.release), &underway.origin);
+            lineage.take_back(left, self.configured.order_window);
         }
         let current = &self.decision;
         let left = Previous {

@@ -6,6 +6,7 @@ use crate::domain::gate::GateReport;
 use crate::domain::rollout::{
     Asker, Configured, Effect, Move, OrderState, Overlap, Refusal, Rollout, State, WriteBack,
 };
+use crate::domain::schema::TakenBack;
 use crate::domain::transition::{FileOrder, Kind, Origin, Transition, Trigger};
 
 impl Rollout {
@@ -84,12 +85,24 @@ impl Rollout {
         FileOrder { active, release: self.configured.deployed[active].clone() }
     }
 
-    /// A rollback has just left what the file orders.
+    /// Shows after a restart that the file still orders what was refused because of a rollback.
+    pub(super) fn recall_overruled(&mut self, now: Now) {
+        let order = self.ordered();
+        if self.order_waits || order.active == self.decision.active {
+            return;
+        }
+        let overruled = self.overruled_by_rollback(now, &order);
+        if let Some(refusal @ Refusal::Overruled { left: TakenBack { reordered: true, .. }, .. }) = overruled {
+            self.order = OrderState::Refused(refusal);
+        }
+    }
+
+    /// A recent rollback left what the file orders.
     fn overruled_by_rollback(&self, now: Now, order: &FileOrder) -> Option<Refusal> {
-        let left = self.decision.lineage.taken_back.as_ref()?;
+        let same = |left: &&TakenBack| (left.color, &left.release) == (order.active, &order.release);
+        let left = self.decision.lineage.taken_back.iter().rev().find(same)?;
         let until = left.at + self.configured.order_window;
-        let same = (left.color, &left.release) == (order.active, &order.release);
-        (same && now.wall < until).then(|| Refusal::Overruled { left: left.clone(), until })
+        (now.wall < until).then(|| Refusal::Overruled { left: left.clone(), until })
     }
 
     /// A command that says what the file has just ordered takes the place of that order: it is the same move.
@@ -174,6 +187,9 @@ impl Rollout {
             return self.record_seen(now, &origin, None, None, effects);
         };
         let overruled = self.overruled_by_rollback(now, &order).filter(|_| kind == Kind::Switch);
+        if overruled.is_some() {
+            self.decision.lineage.reordered(order.active, &order.release);
+        }
         let underway = Move::new(now, kind, (order.active, order.release), Asker::File, origin);
         match self.allowed(&underway).and_then(|()| overruled.map_or(Ok(()), Err)) {
             Ok(()) => self.begin(now, underway, effects),

@@ -212,7 +212,7 @@ impl Rollout {
     pub(super) fn lineage_after(&self, underway: &Move) -> Lineage {
         let mut lineage = self.extended_lineage(underway);
         // Whoever brings it back knows of the rollback.
-        lineage.taken_back.take_if(|left| (left.color, &left.release) == (underway.to, &underway.release));
+        lineage.taken_back.retain(|left| (left.color, &left.release) != (underway.to, &underway.release));
         lineage
     }
 

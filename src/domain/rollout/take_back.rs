@@ -153,7 +153,8 @@ impl Rollout {
         let mut next = Decision { generation: self.new_generation(), deployment: None, ..self.decision.clone() };
         let labels = self.configured.schema[next.active].clone();
         next.lineage = next.lineage.followed_by(&next.release, &labels, None);
-        next.lineage.taken_back = Some(taken_back(now, (canary.candidate, &canary.release), &underway.origin));
+        let left = taken_back(now, (canary.candidate, &canary.release), &underway.origin);
+        next.lineage.take_back(left, self.configured.order_window);
         // What was taken back is no place to go back to.
         next.previous = next.previous.filter(|previous| previous.release != canary.release);
         if underway.quarantine {

@@ -2,7 +2,7 @@
 //! decision, so that it outlives restarts and edits of the file.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::domain::color::Color;
 use crate::domain::release::Release;
@@ -10,6 +10,8 @@ use crate::domain::schema::{Barrier, Current, Label, Labels, Version};
 
 /// So many releases are remembered; what older ones brought the stores to is kept without them.
 const KEPT: usize = 20;
+/// So many rollbacks are remembered.
+const ROLLBACKS_KEPT: usize = 20;
 
 /// The releases that took traffic. Empty as long as none had labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,8 +22,8 @@ pub struct Lineage {
     pub steps: Vec<Step>,
     /// The last move was made although it was not safe.
     pub overridden: Option<Overridden>,
-    /// The release that the last rollback left, until it gets traffic again.
-    pub taken_back: Option<TakenBack>,
+    /// The releases that recent rollbacks left, oldest first; a release that gets traffic again is removed.
+    pub taken_back: Vec<TakenBack>,
 }
 
 /// A release that a rollback took the traffic from.
@@ -35,6 +37,8 @@ pub struct TakenBack {
     pub at: SystemTime,
     /// Token name, or `uid 1000`.
     pub by: String,
+    /// The file has ordered it since, and was refused.
+    pub reordered: bool,
 }
 
 /// One release that took traffic.
@@ -112,6 +116,25 @@ impl Lineage {
             }
         }
         next
+    }
+
+    /// Adds a release that a rollback leaves, and forgets the rollbacks that are older than `window`.
+    pub fn take_back(&mut self, left: TakenBack, window: Duration) {
+        self.taken_back.retain(|before| {
+            let same = (before.color, &before.release) == (left.color, &left.release);
+            !same && left.at < before.at + window
+        });
+        self.taken_back.push(left);
+        if self.taken_back.len() > ROLLBACKS_KEPT {
+            self.taken_back.remove(0);
+        }
+    }
+
+    /// The file ordered a release again that a rollback left.
+    pub fn reordered(&mut self, color: Color, release: &Release) {
+        for left in self.taken_back.iter_mut().filter(|left| (left.color, &left.release) == (color, release)) {
+            left.reordered = true;
+        }
     }
 
     /// What the file now says of a release that is deployed, wherever it served before. A wrong label is mended so.

@@ -18,6 +18,9 @@ pub(super) struct Written {
     overridden: Option<Forced>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     taken_back: Option<Back>,
+    /// Older versions know the last rollback alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    taken_back_before: Vec<Back>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -26,6 +29,8 @@ struct Back {
     release: String,
     at: String,
     by: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    reordered: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,6 +69,10 @@ impl Written {
     }
 
     pub(super) fn from(lineage: &Lineage) -> Written {
+        let (last, before) = match lineage.taken_back.split_last() {
+            Some((last, before)) => (Some(last), before),
+            None => (None, [].as_slice()),
+        };
         Written {
             applied: lineage.applied.iter().map(|(store, version)| (store.clone(), version.0)).collect(),
             steps: lineage.steps.iter().map(Stepped::from).collect(),
@@ -71,30 +80,40 @@ impl Written {
                 .overridden
                 .as_ref()
                 .map(|forced| Forced { by: forced.by.clone(), reason: forced.reason.clone() }),
-            taken_back: lineage.taken_back.as_ref().map(|left| Back {
-                color: left.color.to_string(),
-                release: left.release.to_string(),
-                at: time(left.at),
-                by: left.by.clone(),
-            }),
+            taken_back: last.map(Back::from),
+            taken_back_before: before.iter().map(Back::from).collect(),
         }
     }
 
     pub(super) fn into_lineage(self) -> Option<Lineage> {
-        let taken_back = match self.taken_back {
-            Some(left) => Some(TakenBack {
-                color: left.color.parse().ok()?,
-                release: Release::new(&left.release),
-                at: parse_time(&left.at)?,
-                by: left.by,
-            }),
-            None => None,
-        };
+        let taken_back = self.taken_back_before.into_iter().chain(self.taken_back);
         Some(Lineage {
             applied: self.applied.into_iter().map(|(store, version)| (store, Version(version))).collect(),
             steps: self.steps.into_iter().map(Stepped::into_step).collect::<Option<_>>()?,
             overridden: self.overridden.map(|forced| Overridden { by: forced.by, reason: forced.reason }),
-            taken_back,
+            taken_back: taken_back.map(Back::into_taken_back).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl Back {
+    fn from(left: &TakenBack) -> Back {
+        Back {
+            color: left.color.to_string(),
+            release: left.release.to_string(),
+            at: time(left.at),
+            by: left.by.clone(),
+            reordered: left.reordered,
+        }
+    }
+
+    fn into_taken_back(self) -> Option<TakenBack> {
+        Some(TakenBack {
+            color: self.color.parse().ok()?,
+            release: Release::new(&self.release),
+            at: parse_time(&self.at)?,
+            by: self.by,
+            reordered: self.reordered,
         })
     }
 }
