@@ -206,13 +206,19 @@ impl Connection {
 
     fn serve_stream(&mut self, place: usize) {
         let Some(Some(task)) = self.tasks.get_mut(place) else { return };
-        let reset = self.core.borrow().is_reset(place);
+        let (reset, malformed) = {
+            let core = self.core.borrow();
+            (core.is_reset(place), core.is_malformed(place))
+        };
         if let Task::Asked(head) = task {
             let stream = ServerStream::new(Rc::clone(&self.core), place);
             let head = std::mem::take(head);
             if reset {
                 // Nobody waits for what nobody has begun.
                 drop(stream);
+                if malformed {
+                    refused::head(&self.client.worker, self.client.peer, Refusal::Malformed, 400);
+                }
                 self.client.worker.give_head(head);
                 return self.over(place);
             }
@@ -223,6 +229,9 @@ impl Connection {
         let Task::Served { slot, serving } = task else { return };
         let mut cx = Context::from_waker(&self.wakers[place]);
         slot.register(&cx);
+        if malformed {
+            slot.set_malformed();
+        }
         match serving.as_mut().poll(&mut cx) {
             Poll::Ready(_) => self.over(place),
             // What it holds is given back by drop.

@@ -519,10 +519,20 @@ impl Exchange {
 
     /// The same, where the place of the failure knows better who is to blame.
     pub(crate) fn broke_by(&mut self, kind: Kind, blame: Blame) {
-        if self.ended.is_none() {
-            self.ended = Some(kind);
-            self.blame = Some(blame);
+        if self.ended.is_some() {
+            return;
         }
+        self.ended = Some(kind);
+        self.blame = Some(blame);
+        if self.is_malformed_by(kind) {
+            self.ended = Some(Kind::BadRequest);
+            self.refuse(Refusal::Malformed);
+        }
+    }
+
+    /// The client seems to have left, but the proxy reset its stream for a malformed request.
+    pub(crate) fn is_malformed_by(&self, kind: Kind) -> bool {
+        kind == Kind::ClientLeft && self.slot.is_malformed()
     }
 
     /// It is over; its head can be used again.
@@ -551,7 +561,9 @@ impl Exchange {
             return;
         }
         self.reported = true;
-        if self.status == 0 {
+        if self.status == 0 && self.slot.is_malformed() {
+            self.failed(&Kind::BadRequest.into());
+        } else if self.status == 0 {
             self.status = 499;
             self.ended = Some(Kind::ClientLeft);
             self.blame = Some(Blame::Client);

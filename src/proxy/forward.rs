@@ -72,6 +72,7 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
             Answered { side, head, after }
         }
         Err(OwnAnswer::Error(error)) => {
+            let error = if exchange.is_malformed_by(error.kind) { Kind::BadRequest.into() } else { error };
             exchange.failed(&error);
             let preview = exchange.preview.clone();
             // What is held of the color is given back first: a client that reads nothing does not keep it.

@@ -64,6 +64,8 @@ pub(crate) struct Slot {
     closing: Cell<bool>,
     /// It is being closed to make room for another connection.
     leaving: Cell<bool>,
+    /// The proxy reset the stream of the present exchange, because its request is malformed.
+    malformed: Cell<bool>,
     /// What the present exchange is counted as.
     pub(crate) metered: Cell<Option<Metered>>,
     waker: RefCell<Option<Waker>>,
@@ -95,6 +97,16 @@ impl Slot {
     /// Says which epoch of a color serves the present exchange; 0: none.
     pub(crate) fn serve(&self, epoch: u64) {
         self.epoch.set(epoch);
+    }
+
+    /// Says that the proxy reset the stream of the exchange, because the request is malformed.
+    pub(crate) fn set_malformed(&self) {
+        self.malformed.set(true);
+    }
+
+    /// The client has not left: the proxy reset its stream.
+    pub(crate) fn is_malformed(&self) -> bool {
+        self.malformed.get()
     }
 
     /// Why it was woken, if it was; the reason stays until it is taken.
@@ -197,6 +209,7 @@ impl Slots {
             fired: Cell::new(None),
             closing: Cell::new(false),
             leaving: Cell::new(false),
+            malformed: Cell::new(false),
             metered: Cell::new(None),
             waker: RefCell::new(None),
             key: Cell::new(0),

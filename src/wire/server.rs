@@ -104,6 +104,8 @@ struct Stream {
     /// All of the request came.
     received: bool,
     reset: bool,
+    /// The proxy reset it, because the request is malformed.
+    malformed: bool,
 }
 
 /// A block of fields of which a part came.
@@ -311,6 +313,11 @@ impl Core {
         self.streams[place].reset
     }
 
+    /// The proxy reset the stream in this place, because the request is malformed.
+    pub(crate) fn is_malformed(&self, place: usize) -> bool {
+        self.streams[place].malformed
+    }
+
     /// The connection is gone: no stream gets anything out of it any more.
     pub(crate) fn abandon(&mut self) {
         self.over = true;
@@ -371,6 +378,8 @@ impl Core {
     fn reset(&mut self, place: usize, code: Code) {
         self.limits.violation();
         frame::write_reset(self.ids[place], code, self.output.tail());
+        // Trailers for which there is no memory are well formed.
+        self.streams[place].malformed = code != Code::EnhanceYourCalm;
         self.take_out(place, Closed::ByUs);
     }
 

@@ -9,13 +9,13 @@ use tokio::net::TcpStream;
 use crate::application::Application;
 use crate::certificates::Authority;
 use crate::client::Connection;
-use crate::http2::{END_HEADERS, END_STREAM, HEADERS, PING, Raw, block, frame};
+use crate::http2::{DATA, END_HEADERS, END_STREAM, HEADERS, Outcome, PING, Raw, block, frame};
 use crate::proxy::{Proxy, Setup};
 use crate::until;
 
 /// A proxy with `http` and `https`.
 struct Site {
-    _applications: [Application; 2],
+    applications: [Application; 2],
     proxy: Proxy,
     authority: Authority,
     https: SocketAddr,
@@ -36,7 +36,7 @@ impl Site {
         let text = setup.text(dir.path());
         let proxy = Proxy::start_in(dir, &text).await;
         let https = proxy.status().await["https_address"].as_str().and_then(|at| at.parse().ok()).expect("an address");
-        Site { _applications: applications, proxy, authority, https }
+        Site { applications, proxy, authority, https }
     }
 
     /// All counts above 0.
@@ -260,5 +260,57 @@ async fn what_is_refused_over_http2_is_counted() {
         let site = Site::start(listen, "", "").await;
         let _client = say(&site, &frames).await;
         site.until(reason, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_that_turn_out_malformed_behind_their_head_are_counted_over_http2() {
+    let site = Site::start("", "", "").await;
+    let head = |path: &str, length: Option<&str>| {
+        let fields = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", path)];
+        let fields: Vec<_> = fields.into_iter().chain(length.map(|length| ("content-length", length))).collect();
+        frame(HEADERS, END_HEADERS, 1, &block(&fields))
+    };
+    let body = frame(DATA, END_STREAM, 1, b"hello");
+    let trailers = |name: &str| frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[(name, "x")]));
+    let mut count = 0;
+    for (length, rest) in [
+        (Some("4"), body.clone()),
+        (Some("6"), body),
+        (None, trailers(":path")),
+        (None, trailers("X-Y")),
+        (None, trailers("connection")),
+        (None, frame(HEADERS, END_HEADERS, 1, &block(&[("x", "y")]))),
+    ] {
+        for (path, at_once) in [("/hangs", true), ("/.cutover/ready", true), ("/hangs", false), ("/gated", false)] {
+            let asked = site.applications[0].heads().len();
+            let mut client = Raw::connect(site.proxy.http).await;
+            if at_once {
+                client.send([head(path, length), rest.clone()].concat()).await;
+            } else {
+                client.send(head(path, length)).await;
+                until("the request is under way", async || (site.applications[0].heads().len() > asked).then_some(()))
+                    .await;
+            }
+            // The head of this answer comes before its gate opens.
+            let has_begun = path == "/gated";
+            if has_begun {
+                assert!(matches!(client.outcome(1).await, Outcome::Answer(200)));
+            }
+            if !at_once {
+                client.send(&rest).await;
+            }
+            let outcome = client.outcome(1).await;
+            assert!(matches!(outcome, Outcome::Reset), "{outcome:?} for {path}, {length:?}, {rest:?}, {at_once}");
+            count += 1;
+            site.until("malformed", count).await;
+            let log = site.access_log();
+            let line = log.lines().last().unwrap_or_default();
+            let status = format!("\"status\":{}", if has_begun { 200 } else { 400 });
+            for wanted in [&*status, "\"error\":\"http_request_error\"", "\"blame\":\"client\""] {
+                assert!(line.contains(wanted), "{wanted} in {line}");
+            }
+            assert_eq!(log.lines().count() as u64, count, "one line each: {log}");
+        }
     }
 }
