@@ -17,8 +17,14 @@ use crate::proxy::upload::Upload;
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::HeadError;
 use crate::wire::http2::Unsent;
-use crate::wire::http2::is_flood;
+use crate::wire::http2::{is_flood, is_reset};
 use crate::wire::side::Side;
+
+/// Servers take at least as much of a head.
+const LARGE_HEAD: usize = 4 << 10;
+/// What each field costs beside its name and value, and what `:method`, `:scheme` and `:path` cost beside the target.
+const FIELD: usize = 32;
+const PSEUDO_FIELDS: usize = 3 * FIELD + 30;
 
 /// Interim answers that wait for a client that does not read, at most; more are dropped.
 const MAX_INTERIM: usize = 64 << 10;
@@ -281,6 +287,10 @@ async fn heads(
                 }
                 Poll::Ready(Err(HeadError::Io(error))) => {
                     tracing::debug!(%error, "The endpoint did not answer.");
+                    if interim == 0 && is_reset(&error) && is_large(&exchange.head) {
+                        let error = ProxyError::from(Kind::UpstreamClosed).blamed(Blame::Nobody);
+                        return Poll::Ready(Err(Failure::Final(error)));
+                    }
                     return Poll::Ready(Err(Failure::Broken { answered: interim > 0, flood: is_flood(&error) }));
                 }
             }
@@ -305,6 +315,13 @@ async fn heads(
         Poll::Pending
     })
     .await
+}
+
+/// Whether an endpoint may refuse this head for its size alone. The `h2` crate does not tell the endpoint's
+/// SETTINGS_MAX_HEADER_LIST_SIZE, so that the size counts as that setting counts it (RFC 9113, 6.5.2).
+fn is_large(head: &Head) -> bool {
+    let fields: usize = head.fields().map(|(_, name, value)| name.len() + value.len() + FIELD).sum();
+    fields + head.target_bytes().len() + PSEUDO_FIELDS > LARGE_HEAD
 }
 
 /// Passes an interim answer on (RFC 9110, 15.2). `100 Continue` is for those who wait for it.

@@ -318,9 +318,17 @@ pub(crate) fn is_flood(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::QuotaExceeded
 }
 
+/// The endpoint reset the stream, and may have acted on the request.
+pub(crate) fn is_reset(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| error.is_reset() && error.is_remote() && error.reason() != Some(Reason::REFUSED_STREAM))
+}
+
 fn other(error: h2::Error) -> io::Error {
-    if error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
-        return io::Error::new(io::ErrorKind::QuotaExceeded, error);
+    if error.is_remote() {
+        let calm = error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+        let kind = if calm { io::ErrorKind::QuotaExceeded } else { io::ErrorKind::ConnectionReset };
+        return io::Error::new(kind, error);
     }
     error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
 }

@@ -254,3 +254,36 @@ async fn an_endpoint_that_asks_for_calm_charges_nobody() {
         bench.ended(Row { error: Some(error), blame: Some("nobody"), evidence: Evidence::None, ejected: false }).await;
     }
 }
+
+#[tokio::test]
+async fn an_http2_endpoint_that_resets_a_request_with_a_large_head_is_not_charged() {
+    let server = async |reason: h2::Reason| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut connection = h2::server::handshake(stream).await.ok()?;
+                    let (_, mut respond) = connection.accept().await?.ok()?;
+                    respond.send_reset(reason);
+                    while let Some(Ok(_)) = connection.accept().await {}
+                    Some(())
+                });
+            }
+        });
+        address.to_string()
+    };
+    let (protocol, internal) = (h2::Reason::PROTOCOL_ERROR, h2::Reason::INTERNAL_ERROR);
+    for (reason, length, is_large) in [(protocol, 4096, true), (internal, 4096, true), (internal, 3000, false)] {
+        let endpoints = [server(reason).await, server(reason).await];
+        let bench = Bench::before(endpoints, "protocol = \"http2\"").await;
+        let value = "x".repeat(length);
+        let mut client = bench.send(&format!("GET /case HTTP/1.1\r\nHost: a\r\nX: {value}\r\n\r\n")).await;
+        assert_eq!(client.answer().await.status, 502);
+        let error = Some("connection_terminated");
+        match is_large {
+            true => bench.ended(Row { error, blame: Some("nobody"), evidence: Evidence::None, ejected: false }).await,
+            false => bench.blames_endpoint(error, true).await,
+        }
+    }
+}
