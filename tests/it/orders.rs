@@ -304,9 +304,13 @@ async fn half_a_file_is_no_order_although_it_is_valid() {
     let answer = proxy.post("/admin/maintenance", json!({})).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(proxy.admin("DELETE", "/admin/maintenance", "").await.status, 200);
+    let told = "cutover.toml is being written: its writer has not closed it\",\"counts_after_quiet_s\":600";
+    proxy.until_logged(told).await;
+    assert_eq!(proxy.color().await, "blue");
     file.write_all(second.as_bytes()).expect("a write");
     drop(file);
     proxy.until_color("green").await;
+    assert_eq!(proxy.log().matches(told).count(), 1, "{}", proxy.log());
     assert!(proxy.admin("GET", "/admin/config", "").await.text().contains("duration = \"1h\""));
 }
 

@@ -19,7 +19,9 @@ pub(super) const QUIET: Duration = Duration::from_millis(250);
 /// Content that has become shorter counts after this time: a file that is written in place is short at first.
 const SHORTER: Duration = Duration::from_secs(1);
 /// A writer that never closes the file is taken for gone after this time without a write.
-const ABANDONED: Duration = Duration::from_secs(10);
+const ABANDONED: Duration = Duration::from_secs(600);
+/// An edit that waits this long for its writer is told in the log.
+const TOLD_AFTER: Duration = Duration::from_secs(3);
 /// The event of a further write may come this much later than the write.
 const GRACE: Duration = Duration::from_millis(5);
 
@@ -138,8 +140,18 @@ pub(super) struct Settling {
     passed: VecDeque<Reading>,
     /// Content that does not count yet, and since when it stands.
     standing: Option<(Reading, Instant)>,
+    /// Since when an edit waits for its writer.
+    waiting: Option<Waiting>,
     /// The file that was taken last.
     taken: Option<(u64, u64)>,
+}
+
+/// An edit whose writer has not closed the file.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    since: Instant,
+    /// The log says so.
+    told: bool,
 }
 
 impl Settling {
@@ -208,19 +220,32 @@ impl Settling {
             return self.take(reading, Evidence::Quiet);
         }
         self.standing = Some((reading, since));
-        let why = if self.writing {
-            format!("{} is being written: its writer has not closed it", path.display())
-        } else {
-            changed(path)
-        };
-        Settled::Not(why, now + (needed - quiet))
+        let again = now + (needed - quiet);
+        if !self.writing {
+            return Settled::Not(changed(path), again);
+        }
+        let why = format!("{} is being written: its writer has not closed it", path.display());
+        let told_at = self.tell_waiting(now, &why);
+        Settled::Not(why, told_at.map_or(again, |at| at.min(again)))
+    }
+
+    /// Tells once for each edit that it waits for its writer. Gives back when to tell it, if that is later.
+    fn tell_waiting(&mut self, now: Instant, why: &str) -> Option<Instant> {
+        let waiting = self.waiting.get_or_insert(Waiting { since: now, told: false });
+        let tell_at = waiting.since + TOLD_AFTER;
+        if waiting.told || now < tell_at {
+            return Some(tell_at).filter(|_| !waiting.told);
+        }
+        waiting.told = true;
+        tracing::warn!(counts_after_quiet_s = ABANDONED.as_secs(), "{why}");
+        None
     }
 
     fn take(&mut self, reading: Reading, evidence: Evidence) -> Settled {
         if evidence == Evidence::Quiet {
             self.writing = false;
         }
-        (self.closed, self.moved, self.standing) = (false, false, None);
+        (self.closed, self.moved, self.standing, self.waiting) = (false, false, None, None);
         self.taken = reading.stamp.map(|stamp| stamp.file).or(self.taken);
         Settled::Content(reading, evidence)
     }
@@ -228,4 +253,39 @@ impl Settling {
 
 fn changed(path: &Path) -> String {
     format!("{} has just changed, and its writer may not be done", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_an_open_writer_waits_for_minutes_and_is_told_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("cutover.toml");
+        std::fs::write(&path, "half").expect("written");
+        let seen = Ok("whole".to_owned());
+        let mut settling = Settling::default();
+        settling.note(Told::Written, &path);
+        let look = |settling: &mut Settling| match settling.look(&path, &seen, 5) {
+            Settled::Not(why, again) => (why, again.saturating_duration_since(Instant::now())),
+            Settled::Content(..) => panic!("half a file was taken"),
+        };
+        let (why, again) = look(&mut settling);
+        assert!(why.ends_with("cutover.toml is being written: its writer has not closed it"), "{why}");
+        assert!(again <= TOLD_AFTER, "it looks again when it is time to tell it");
+        let waiting = settling.waiting.as_mut().expect("it waits");
+        waiting.since = waiting.since.checked_sub(TOLD_AFTER).expect("a moment");
+        for _ in 0..2 {
+            assert!(look(&mut settling).1 > Duration::from_secs(9 * 60));
+            assert!(settling.waiting.is_some_and(|waiting| waiting.told));
+        }
+        settling.note(Told::Closed, &path);
+        let (_, again) = look(&mut settling);
+        assert!(again <= GRACE);
+        std::thread::sleep(again);
+        let settled = settling.look(&path, &seen, 5);
+        assert!(matches!(settled, Settled::Content(_, Evidence::Closed)), "{settled:?}");
+        assert!(settling.waiting.is_none(), "the next edit is told again");
+    }
 }

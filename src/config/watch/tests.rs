@@ -198,6 +198,7 @@ fn half_a_file_that_stays_so_is_invalid_and_its_other_half_repairs_it() {
     while !bench.invalid().contains("the file has no [listen]") {}
     let mut file = OpenOptions::new().append(true).open(&bench.path).expect("opened");
     file.write_all(second.as_bytes()).expect("written");
+    drop(file);
     bench.edited_to("1.1");
     bench.nothing_else();
 }
