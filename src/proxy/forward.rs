@@ -195,7 +195,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
     let mut checked =
         check(&mut exchange.head).and_then(|()| Ok(Framing::of_request(&exchange.head, side.is_bodiless())?));
     let head = &mut exchange.head;
-    let mut own = None;
+    let (mut own, mut has_preview) = (None, false);
     let (admission, max_body, trusted, asker) = worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
         client.limits(edge.idle_timeout, edge.header_timeout);
@@ -224,6 +224,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
             let draw = |splitting: &Splitting| splitting.draw(head, address);
             return (snapshot.admit(worker.index, host, head.path(), draw), edge.max_body, trusted, asker);
         };
+        has_preview = true;
         let found = preview.look(head, host, client.listener, address);
         let admission = if found.granted {
             let admitted = snapshot.admit_to(preview, worker.index, host, head.path());
@@ -285,7 +286,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
         head.push_known(Name::TransferEncoding, b"chunked");
     }
     let expects = head.version != Version::Http10 && framing != Framing::None && head.has(Name::Expect);
-    Ok(Some((Upload::new(framing, max_body, expects), upgrade)))
+    Ok(Some((Upload::new(framing, max_body, expects, has_preview), upgrade)))
 }
 
 /// Refuses what can't be served, and brings the target into origin form.

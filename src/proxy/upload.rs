@@ -35,11 +35,12 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    pub(crate) fn new(framing: Framing, limit: Option<u64>, expects: bool) -> Upload {
+    /// `drops_trailers`: a field that no endpoint may see can come in them.
+    pub(crate) fn new(framing: Framing, limit: Option<u64>, expects: bool, drops_trailers: bool) -> Upload {
         Upload {
             framing,
             limit,
-            copied: Copied::default(),
+            copied: Copied::new(drops_trailers),
             broken: false,
             held: expects.then(|| Box::pin(tokio::time::sleep(EXPECT_PATIENCE))),
             for_client: false,
@@ -50,7 +51,7 @@ impl Upload {
 
     /// Begins again; only where nothing is lost.
     pub(crate) fn restart(&mut self) {
-        self.copied = Copied::default();
+        self.copied.restart();
         self.broken = false;
     }
 

@@ -45,8 +45,22 @@ pub(crate) struct Copied {
     pub(crate) over: bool,
     /// It is the source that is waited for, and not the sink.
     pub(crate) waits_for_source: bool,
+    /// Trailers are discarded (RFC 9110, 6.5.1).
+    drops_trailers: bool,
     /// Where pages go through that are moved.
     pipe: Option<Pipe>,
+}
+
+impl Copied {
+    /// `drops_trailers`: see the field.
+    pub(crate) fn new(drops_trailers: bool) -> Copied {
+        Copied { drops_trailers, ..Copied::default() }
+    }
+
+    /// Begins again, by the same rules.
+    pub(crate) fn restart(&mut self) {
+        *self = Copied::new(self.drops_trailers);
+    }
 }
 
 impl Side {
@@ -406,7 +420,10 @@ fn copy(
                 copied.bytes += n as u64;
             }
             Piece::End => {
-                to.finish(from.trailers());
+                match copied.drops_trailers {
+                    true => to.finish(&Head::default()),
+                    false => to.finish(from.trailers()),
+                }
                 copied.finished = true;
             }
         }

@@ -248,6 +248,17 @@ async fn odd_forms_of_the_header_say_nothing_and_reach_no_endpoint() {
 }
 
 #[tokio::test]
+async fn the_field_does_not_reach_an_endpoint_in_trailers() {
+    let site = Site::start().await;
+    let mut client = Connection::tcp(site.proxy.http).await;
+    let head = "POST /echo HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.send(format!("{head}2\r\nok\r\n0\r\nX-Cutover-Color: green; secret=abc\r\n\r\n")).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.text(), answer.complete), ("ok", true));
+    assert!(answer.trailers.is_empty(), "the endpoint got {:?}", answer.trailers);
+}
+
+#[tokio::test]
 async fn it_is_the_same_over_tls() {
     let authority = Authority::new();
     let site_certificate = authority.issue(&["site.test", "preview.test"]);
