@@ -345,7 +345,7 @@ fn reload(handle: &ControllerHandle, access_log: &AccessLogWriter) {
     reopen(access_log);
     let handle = handle.clone();
     tokio::spawn(async move {
-        // What came of it is logged where it is carried out.
+        // The controller logs the outcome.
         let _ = handle.ask(Request::Reload).await;
     });
 }

@@ -206,7 +206,7 @@ pub struct ListenConfig {
     pub max_connections: usize,
     /// Requests under way on one HTTP/2 connection.
     pub max_concurrent_streams: usize,
-    /// Of one client address; `None`: no limit.
+    /// Connections of one client address at most; `None`: no limit.
     pub max_connections_per_client: Option<usize>,
     /// Bytes that are held for messages on their way, at most; `None`: a quarter of the memory.
     pub max_buffered: Option<u64>,

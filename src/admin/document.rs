@@ -53,7 +53,7 @@ pub(super) fn whole(derived: &OpenApi) -> Value {
     document
 }
 
-/// What every operation may answer, and whether it needs a body.
+/// Adds the answers that all operations share, and whether a body is required.
 fn complete(path: &str, method: &str, operation: &mut Value) {
     let problem = |description: &str| {
         let schema = json!({ "$ref": "#/components/schemas/Problem" });
@@ -122,7 +122,7 @@ fn parameter(parameter: &mut Value) {
         parameter.insert("required".to_owned(), false.into());
     }
     let Some(schema) = parameter.get_mut("schema").and_then(Value::as_object_mut) else { return };
-    // What is not wanted is left out; there is no null in a URL or a header.
+    // A parameter without a value is left out: a URL and a header have no null.
     if let Some(Value::Array(kinds)) = schema.get("type").cloned()
         && let Some(kind) = kinds.into_iter().find(|kind| kind != "null")
     {
