@@ -9,6 +9,7 @@
 
 pub(crate) mod body;
 pub(crate) mod buffer;
+mod ending;
 pub(crate) mod frame;
 pub(crate) mod head;
 pub(crate) mod hpack;
@@ -22,4 +23,5 @@ pub(crate) mod server;
 pub(crate) mod side;
 pub(crate) mod socket;
 mod splice;
+mod tapped;
 pub(crate) mod websocket;

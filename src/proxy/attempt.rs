@@ -20,12 +20,6 @@ use crate::wire::http2::Unsent;
 use crate::wire::http2::{is_flood, is_reset};
 use crate::wire::side::Side;
 
-/// Servers take at least as much of a head.
-const LARGE_HEAD: usize = 4 << 10;
-/// What each field costs beside its name and value, and what `:method`, `:scheme` and `:path` cost beside the target.
-const FIELD: usize = 32;
-const PSEUDO_FIELDS: usize = 3 * FIELD + 30;
-
 /// Interim answers that wait for a client that does not read, at most; more are dropped.
 const MAX_INTERIM: usize = 64 << 10;
 /// After so many interim answers somebody else is served first.
@@ -114,6 +108,12 @@ enum Again {
     Idempotent,
 }
 
+impl Again {
+    fn if_unsent(self) -> Again {
+        if matches!(self, Again::NotSent) { self } else { Again::Never }
+    }
+}
+
 impl From<ProxyError> for Attempt {
     fn from(error: ProxyError) -> Attempt {
         Attempt { error, again: Again::Never }
@@ -161,7 +161,9 @@ async fn attempt(
             Some(error) => Poll::Ready(Err(error)),
             None => upstream.side.poll_ready(cx, exchange.head.extended_connect).map(Ok),
         });
-        let error = if ready.await? {
+        // Its own head may be the reason; or a part of an answer was here.
+        let (mut large, mut answered) = (false, false);
+        if ready.await? {
             if let Err(unsent) = upstream.side.begin_request(&exchange.head, upload.framing) {
                 return Err(match unsent {
                     Unsent::Unwritable => ProxyError::bad_request("The request can't be written in HTTP/2."),
@@ -177,25 +179,32 @@ async fn attempt(
                 Err(Failure::Broken { .. }) if upload.is_late(exchange.now()) => {
                     return Err(ProxyError::from(Kind::RequestTimeout).into());
                 }
-                Err(Failure::Broken { answered: true, .. }) => return Err(ProxyError::from(Kind::BadAnswer).into()),
-                // By what other streams of the connection did, be they canceled by whom they may.
-                Err(Failure::Broken { flood: true, .. }) => {
-                    ProxyError::from(Kind::UpstreamClosed).blamed(Blame::Nobody)
+                Err(Failure::Broken { answered: true }) if !upstream.side.is_excused() => {
+                    return Err(ProxyError::from(Kind::BadAnswer).into());
                 }
-                Err(Failure::Broken { answered: false, .. }) => Kind::UpstreamClosed.into(),
+                Err(Failure::Broken { answered: partly }) => {
+                    answered = partly;
+                    large = matches!(upstream.side, Side::Http1(_)) && exchange.head.is_large();
+                }
             }
-        } else {
-            ProxyError::from(Kind::UpstreamClosed)
-        };
-        let again = match (upload.is_untouched(), upstream.side.has_written()) {
+        }
+        let excused = upstream.side.is_excused();
+        let mut error = ProxyError::from(Kind::UpstreamClosed);
+        if excused || large {
+            error = error.blamed(Blame::Nobody);
+        }
+        let again = match (upload.is_untouched() && !answered, upstream.side.has_written()) {
             (false, _) => Again::Never,
             (true, false) => Again::NotSent,
             (true, true) if is_idempotent(exchange.head.method_bytes()) => Again::Idempotent,
             (true, true) => Again::Never,
         };
-        // What was refused before anything was done with it is also made again where the connection was new.
-        let may_be_stale = upstream.reused || matches!(again, Again::NotSent);
+        // Also where the connection was new: nothing was done with the request, or another one ended the connection.
+        let may_be_stale =
+            upstream.reused || matches!(again, Again::NotSent) || excused && !exchange.head.is_large();
         if matches!(again, Again::Never) || stale || !may_be_stale {
+            // The budget is for requests that an endpoint failed.
+            let again = if error.blame == Blame::Nobody { again.if_unsent() } else { again };
             return Err(Attempt { error, again });
         }
         exchange.retried();
@@ -221,7 +230,6 @@ enum Failure {
     /// The endpoint's connection broke; after a part of an answer, or before any.
     Broken {
         answered: bool,
-        flood: bool,
     },
 }
 
@@ -276,22 +284,24 @@ async fn heads(
                 Poll::Ready(Ok(true)) if answer.status < 100 => return Poll::Ready(Err(Kind::BadAnswer.into())),
                 Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(false)) => {
-                    return Poll::Ready(Err(Failure::Broken { answered: interim > 0, flood: false }));
+                    return Poll::Ready(Err(Failure::Broken { answered: interim > 0 }));
                 }
                 Poll::Ready(Err(HeadError::Refused(refused))) => {
                     bad_answer::refused(exchange, refused, upstream.refused_line());
                     return Poll::Ready(Err(Kind::BadAnswer.into()));
                 }
                 Poll::Ready(Err(HeadError::Incomplete)) => {
-                    return Poll::Ready(Err(Failure::Broken { answered: true, flood: false }));
+                    return Poll::Ready(Err(Failure::Broken { answered: true }));
                 }
                 Poll::Ready(Err(HeadError::Io(error))) => {
                     tracing::debug!(%error, "The endpoint did not answer.");
-                    if interim == 0 && is_reset(&error) && is_large(&exchange.head) {
+                    // No other connection would take it better.
+                    let refused = is_reset(&error) || upstream.is_told();
+                    if is_flood(&error) || interim == 0 && refused && exchange.head.is_large() {
                         let error = ProxyError::from(Kind::UpstreamClosed).blamed(Blame::Nobody);
                         return Poll::Ready(Err(Failure::Final(error)));
                     }
-                    return Poll::Ready(Err(Failure::Broken { answered: interim > 0, flood: is_flood(&error) }));
+                    return Poll::Ready(Err(Failure::Broken { answered: interim > 0 }));
                 }
             }
         }
@@ -315,13 +325,6 @@ async fn heads(
         Poll::Pending
     })
     .await
-}
-
-/// Whether an endpoint may refuse this head for its size alone. The `h2` crate does not tell the endpoint's
-/// SETTINGS_MAX_HEADER_LIST_SIZE, so that the size counts as that setting counts it (RFC 9113, 6.5.2).
-fn is_large(head: &Head) -> bool {
-    let fields: usize = head.fields().map(|(_, name, value)| name.len() + value.len() + FIELD).sum();
-    fields + head.target_bytes().len() + PSEUDO_FIELDS > LARGE_HEAD
 }
 
 /// Passes an interim answer on (RFC 9110, 15.2). `100 Continue` is for those who wait for it.

@@ -389,7 +389,9 @@ async fn pass_body(
                     BodyError::Malformed(_) => exchange.broke(Kind::BodyTimeout),
                     _ if upload.is_late(now) => exchange.broke(Kind::RequestTimeout),
                     _ if taking.is_held_up(now) => exchange.broke(Kind::ClientStalled),
-                    BodyError::Io(error) if is_flood(&error) => exchange.broke_by(Kind::BodyTimeout, Blame::Nobody),
+                    BodyError::Io(error) if is_flood(&error) || upstream.side.is_excused() => {
+                        exchange.broke_by(Kind::BodyTimeout, Blame::Nobody);
+                    }
                     _ => exchange.broke(Kind::BodyTimeout),
                 }
                 broken = true;

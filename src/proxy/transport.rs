@@ -30,7 +30,7 @@ use crate::sys::ports::Port;
 use crate::wire::http1::Wire;
 use crate::wire::http2::Stream;
 use crate::wire::keepalive;
-use crate::wire::pulse::{self, Heard, Pulse, drive};
+use crate::wire::pulse::{self, Pulse, drive};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
@@ -361,7 +361,7 @@ async fn handshake(
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(most)
         .enable_push(false);
-    handshake.handshake(Heard::new(socket, pulse)).await.map_err(io::Error::other)
+    handshake.handshake(pulse::heard(socket, pulse)).await.map_err(io::Error::other)
 }
 
 /// A connection for one request, and what has to be polled with it.

@@ -113,6 +113,12 @@ impl Name {
     }
 }
 
+/// Servers take at least as much of a head.
+const LARGE: usize = 4 << 10;
+/// What each field costs beside its name and value, and what `:method`, `:scheme` and `:path` cost beside the target.
+const FIELD: usize = 32;
+const PSEUDO_FIELDS: usize = 3 * FIELD + 30;
+
 /// The memory of a larger head is not kept for the next one.
 const KEPT: usize = 16 << 10;
 
@@ -320,6 +326,16 @@ impl Head {
     /// The memory that its content needs.
     pub(crate) fn held(&self) -> usize {
         self.bytes.len() + self.fields.len() * size_of::<Field>()
+    }
+
+    /// Whether an endpoint may refuse this request for the size of its head alone. The `h2` crate does not tell the endpoint's
+    /// SETTINGS_MAX_HEADER_LIST_SIZE, so that the size counts as that setting counts it (RFC 9113, 6.5.2).
+    pub(crate) fn is_large(&self) -> bool {
+        // Fields that were removed have their bytes still.
+        self.bytes.len() + FIELD * self.fields.len() + PSEUDO_FIELDS > LARGE && {
+            let fields: usize = self.fields().map(|(_, name, value)| name.len() + value.len() + FIELD).sum();
+            fields + self.target_bytes().len() + PSEUDO_FIELDS > LARGE
+        }
     }
 
     /// So many fields.

@@ -14,7 +14,7 @@ use crate::wire::body::{Decoder, Encoder, Framing, Malformed, Step, is_trailer, 
 use crate::wire::buffer::{Input, Output, TINY};
 use crate::wire::head::Head;
 use crate::wire::parse::{self, AnswerLimits, Refused};
-use crate::wire::socket::{Rewound, Socket};
+use crate::wire::socket::Socket;
 
 /// A piece up to this is copied behind what waits to be written; a larger one is written from where it is.
 const COPIED: usize = 4 << 10;
@@ -494,7 +494,7 @@ impl Wire {
     pub(crate) fn into_socket(self) -> Socket {
         match self.input.bytes() {
             [] => self.io,
-            read => Socket::Ahead(Box::new(Rewound::new(self.io, read))),
+            read => self.io.rewound(read),
         }
     }
 

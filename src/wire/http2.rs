@@ -15,6 +15,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri};
 
 use crate::wire::body::{Encoder, Framing, is_trailer};
+use crate::wire::ending::LargeHead;
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::{BodyError, HeadError, Piece};
 use crate::wire::parse::{AnswerLimits, Refused};
@@ -55,6 +56,7 @@ pub(crate) struct Stream {
     trailers: Head,
     /// Of the connection; `None`: it is for one request.
     pulse: Option<Arc<Pulse>>,
+    large: Option<LargeHead>,
     limits: AnswerLimits,
 }
 
@@ -64,6 +66,7 @@ impl Stream {
             role,
             pulse,
             limits,
+            large: None,
             send: None,
             encoder: Encoder::Over,
             recv: None,
@@ -103,6 +106,16 @@ impl Stream {
         !matches!(self.role, Role::Untouched | Role::Free(..))
     }
 
+    /// The connection ended for what requests on it did: that it broke says nothing about the endpoint.
+    pub(crate) fn is_excused(&self) -> bool {
+        self.pulse.as_ref().is_some_and(|pulse| pulse.ending.is_excused())
+    }
+
+    /// The same, and the endpoint said so.
+    pub(crate) fn is_told(&self) -> bool {
+        self.pulse.as_ref().is_some_and(|pulse| pulse.ending.is_told())
+    }
+
     /// Waits until the connection takes a request, a tunnel's where `tunnel` says so. False: it takes none any more.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>, tunnel: bool) -> Poll<bool> {
         match &mut self.role {
@@ -129,6 +142,7 @@ impl Stream {
         match sender.send_request(request, framing == Framing::None && !extended) {
             Ok((answer, send)) => {
                 self.role = Role::Asking(answer);
+                self.large = self.pulse.as_ref().filter(|_| head.is_large()).map(|pulse| LargeHead::sent(&pulse.ending));
                 self.send = Some(send);
                 self.encoder = encoder(head, framing);
             }
@@ -155,6 +169,9 @@ impl Stream {
                 fields(&parts.headers, head);
                 if let Some(pulse) = &self.pulse {
                     pulse.answered();
+                }
+                if let Some(large) = self.large.take() {
+                    large.answered();
                 }
                 self.limits.check(head).map_err(HeadError::Refused)?;
                 if let Ok(Framing::Length(length)) = Framing::of_answer(head, false) {
@@ -313,22 +330,24 @@ fn is_no_error(error: &h2::Error) -> bool {
     error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }
 
-/// The endpoint found that all streams of a connection together ask for too much. That says nothing about this one.
+/// The endpoint reset the stream, since all streams of a connection together ask for too much. That says nothing about this one.
 pub(crate) fn is_flood(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::QuotaExceeded
+    reset(error) == Some(Reason::ENHANCE_YOUR_CALM)
 }
 
 /// The endpoint reset the stream, and may have acted on the request.
 pub(crate) fn is_reset(error: &io::Error) -> bool {
-    let error = error.get_ref().and_then(|error| error.downcast_ref::<h2::Error>());
-    error.is_some_and(|error| error.is_reset() && error.is_remote() && error.reason() != Some(Reason::REFUSED_STREAM))
+    reset(error).is_some_and(|reason| reason != Reason::REFUSED_STREAM)
+}
+
+fn reset(error: &io::Error) -> Option<Reason> {
+    let error = error.get_ref()?.downcast_ref::<h2::Error>()?;
+    error.reason().filter(|_| error.is_reset() && error.is_remote())
 }
 
 fn other(error: h2::Error) -> io::Error {
     if error.is_remote() {
-        let calm = error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
-        let kind = if calm { io::ErrorKind::QuotaExceeded } else { io::ErrorKind::ConnectionReset };
-        return io::Error::new(kind, error);
+        return io::Error::new(io::ErrorKind::ConnectionReset, error);
     }
     error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
 }

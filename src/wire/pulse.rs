@@ -19,10 +19,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use h2::{Ping, PingPong};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use crate::wire::ending::{Ending, Walk};
 use crate::wire::socket::Socket;
+use crate::wire::tapped::{Tap, Tapped};
 
 /// Looks at the clock within the patience. One more of them passes before silence is judged, so that it lasted at least so long.
 const BEATS: u32 = 4;
@@ -59,6 +61,7 @@ pub(crate) struct Pulse {
     driver: AtomicWaker,
     /// Requests that wait for a sign of life.
     waiting: Mutex<Vec<Waker>>,
+    pub(crate) ending: Arc<Ending>,
 }
 
 impl Pulse {
@@ -76,6 +79,7 @@ impl Pulse {
             over: AtomicBool::new(false),
             driver: AtomicWaker::new(),
             waiting: Mutex::default(),
+            ending: Arc::default(),
         })
     }
 
@@ -207,53 +211,40 @@ fn poll_pulse(
     Poll::Pending
 }
 
-/// A socket that tells when something arrives.
+/// Tells when something arrives, and follows it to the end.
 #[derive(Debug)]
-pub(crate) struct Heard {
-    socket: Socket,
+pub(crate) struct Listens {
     pulse: Arc<Pulse>,
+    walk: Walk,
 }
 
-impl Heard {
-    pub(crate) fn new(socket: Socket, pulse: &Arc<Pulse>) -> Heard {
-        Heard { socket, pulse: Arc::clone(pulse) }
-    }
+/// A socket that is listened to.
+pub(crate) type Heard = Tapped<Listens>;
+
+pub(crate) fn heard(socket: Socket, pulse: &Arc<Pulse>) -> Heard {
+    Tapped::new(socket, Listens { pulse: Arc::clone(pulse), walk: Walk::default() })
 }
 
-impl AsyncRead for Heard {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+impl Tap for Listens {
+    fn poll_read(&mut self, socket: &mut Socket, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.pulse.heard.store(true, Relaxed);
+        let had_room = buf.remaining() > 0;
+        let read = Pin::new(socket).poll_read(cx, buf);
+        let came = &buf.filled()[before..];
+        match &read {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) if !came.is_empty() => {
+                self.pulse.heard.store(true, Relaxed);
+                self.walk.pass(came, &self.pulse.ending);
+            }
+            Poll::Ready(Ok(())) if !had_room => {}
+            Poll::Ready(_) => self.pulse.ending.broke(),
         }
         read
     }
-}
 
-impl AsyncWrite for Heard {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+    fn write_failed(&mut self) {
+        self.pulse.ending.broke();
     }
 }
 

@@ -83,6 +83,16 @@ impl Side {
         }
     }
 
+    /// The connection to the endpoint ended for what requests on it did, be they whose they may.
+    pub(crate) fn is_excused(&self) -> bool {
+        matches!(self, Side::Http2(stream) if stream.is_excused())
+    }
+
+    /// The same, and the endpoint said so.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self, Side::Http2(stream) if stream.is_told())
+    }
+
     /// The message that came has no body, whatever its head says.
     pub(crate) fn is_bodiless(&self) -> bool {
         match self {

@@ -8,13 +8,15 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::wire::tapped::{Tap, Tapped};
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
     /// Of which something was read already.
-    Ahead(Box<Rewound>),
+    Ahead(Box<Tapped<Ahead>>),
     /// To a client that speaks TLS.
     Client(Box<tokio_rustls::server::TlsStream<Socket>>),
     /// To an endpoint that speaks TLS.
@@ -22,6 +24,11 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
+    /// A connection of which this was read, from its beginning.
+    pub(crate) fn rewound(self, read: &[u8]) -> Socket {
+        Socket::Ahead(Box::new(Tapped::new(self, Ahead(Bytes::copy_from_slice(read)))))
+    }
+
     /// The connection below, whatever is spoken on it.
     pub(crate) fn tcp(&self) -> Option<&TcpStream> {
         match self {
@@ -78,52 +85,17 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// A stream of which something was read, from its beginning.
+/// Was read from a socket already.
 #[derive(Debug)]
-pub(crate) struct Rewound {
-    socket: Socket,
-    ahead: Bytes,
-}
+pub(crate) struct Ahead(Bytes);
 
-impl Rewound {
-    pub(crate) fn new(socket: Socket, read: &[u8]) -> Rewound {
-        Rewound { socket, ahead: Bytes::copy_from_slice(read) }
-    }
-}
-
-impl AsyncRead for Rewound {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, buf);
+impl Tap for Ahead {
+    fn poll_read(&mut self, socket: &mut Socket, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.0.is_empty() {
+            return Pin::new(socket).poll_read(cx, buf);
         }
-        let taken = buf.remaining().min(self.ahead.len());
-        buf.put_slice(&self.ahead.split_to(taken));
+        let taken = buf.remaining().min(self.0.len());
+        buf.put_slice(&self.0.split_to(taken));
         Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Rewound {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

@@ -5,6 +5,7 @@
 mod client;
 mod endpoint;
 mod itself;
+mod shared;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -71,16 +72,8 @@ impl Bench {
     }
 
     /// With these endpoints of the candidate.
-    async fn before(green: [String; 2], more: &str) -> Bench {
-        let blue = Application::start("blue").await;
-        let [first, second] = green;
-        let more = format!(
-            "[canary]\nsticky = \"address\"\n[retry]\nattempts = 0\n[upstream.default]\n\
-             eject = {{ consecutive = 1, for = \"1h\" }}\nconnect_timeout = \"300ms\"\n{more}"
-        );
-        let mut site = Site::among(blue.address, &format!("\"{first}\", \"{second}\""), &more);
-        let _ = site.weight(Some(9_999));
-        Bench { site, _blue: blue }
+    async fn before([first, second]: [String; 2], more: &str) -> Bench {
+        Bench::among(2, &format!("\"{first}\", \"{second}\""), more).await
     }
 
     async fn connect(&self) -> Connection {
@@ -100,9 +93,30 @@ impl Bench {
         client.try_answer(false).await.map(|answer| answer.status)
     }
 
+    /// With this endpoint alone, and one worker, so that all requests can share a connection.
+    async fn before_one(green: &str, more: &str) -> Bench {
+        Bench::among(1, &format!("\"{green}\""), more).await
+    }
+
+    async fn among(workers: u8, green: &str, more: &str) -> Bench {
+        let blue = Application::start("blue").await;
+        let more = format!(
+            "[canary]\nsticky = \"address\"\n[retry]\nattempts = 0\n[upstream.default]\n\
+             eject = {{ consecutive = 1, for = \"1h\" }}\nconnect_timeout = \"300ms\"\n{more}"
+        );
+        let mut site = Site::with(workers, blue.address, green, &more);
+        let _ = site.weight(Some(9_999));
+        Bench { site, _blue: blue }
+    }
+
     /// Waits for the line of the one request, and looks at what followed.
-    async fn ended(mut self, row: Row) {
-        let line = self.site.logged(|line| line["path"] == "/case").await;
+    async fn ended(self, row: Row) {
+        self.ended_at("/case", row).await;
+    }
+
+    /// The same, of the one to this target.
+    async fn ended_at(mut self, target: &str, row: Row) {
+        let line = self.site.logged(|line| line["path"] == target).await;
         let said = |key: &str| line[key].as_str();
         assert_eq!((said("error"), said("blame")), (row.error, row.blame), "{line}");
         let counts = self.site.counted("")[Color::Green];

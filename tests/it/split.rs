@@ -45,9 +45,14 @@ impl Site {
 
     /// With these endpoints of green, in quotes.
     pub(crate) fn among(blue: SocketAddr, green: &str, more: &str) -> Site {
+        Site::with(2, blue, green, more)
+    }
+
+    /// The same, with so many workers.
+    pub(crate) fn with(workers: u8, blue: SocketAddr, green: &str, more: &str) -> Site {
         let dir = tempfile::tempdir().expect("a directory");
         let text = format!(
-            "active = \"blue\"\n[listen]\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 2\n\
+            "active = \"blue\"\n[listen]\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = {workers}\n\
              trusted_proxies = [\"127.0.0.1\"]\n\
              [blue]\nrelease = \"1\"\nendpoints = [\"{blue}\"]\n[green]\nrelease = \"2\"\nendpoints = [{green}]\n{more}"
         );
