@@ -200,8 +200,7 @@ async fn attempt(
             (true, true) => Again::Never,
         };
         // Also where the connection was new: nothing was done with the request, or another one ended the connection.
-        let may_be_stale =
-            upstream.reused || matches!(again, Again::NotSent) || excused && !exchange.head.is_large();
+        let may_be_stale = upstream.reused || matches!(again, Again::NotSent) || excused && !exchange.head.is_large();
         if matches!(again, Again::Never) || stale || !may_be_stale {
             // The budget is for requests that an endpoint failed.
             let again = if error.blame == Blame::Nobody { again.if_unsent() } else { again };

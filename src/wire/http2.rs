@@ -142,7 +142,8 @@ impl Stream {
         match sender.send_request(request, framing == Framing::None && !extended) {
             Ok((answer, send)) => {
                 self.role = Role::Asking(answer);
-                self.large = self.pulse.as_ref().filter(|_| head.is_large()).map(|pulse| LargeHead::sent(&pulse.ending));
+                self.large =
+                    self.pulse.as_ref().filter(|_| head.is_large()).map(|pulse| LargeHead::sent(&pulse.ending));
                 self.send = Some(send);
                 self.encoder = encoder(head, framing);
             }

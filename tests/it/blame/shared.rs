@@ -167,7 +167,9 @@ async fn an_endpoint_that_ends_a_connection_without_such_a_reason_is_charged() {
         let bench = Bench::before(endpoints.addresses, HTTP2).await;
         let mut client = bench.send(&request("POST", "/end?case", 0)).await;
         assert_eq!(client.answer().await.status, 502, "{end:?}");
-        bench.ended_at("/end?case", Row { blame: Some("endpoint"), evidence: Evidence::Error, ejected: true, ..NOBODY }).await;
+        bench
+            .ended_at("/end?case", Row { blame: Some("endpoint"), evidence: Evidence::Error, ejected: true, ..NOBODY })
+            .await;
     }
 }
 
