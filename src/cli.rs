@@ -15,6 +15,7 @@ mod record;
 mod render;
 mod replay;
 mod wait;
+mod when;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,8 @@ pub(crate) enum Failure {
     TimedOut(String),
     /// The release that was followed was taken back.
     TakenBack(String),
+    /// The headline that was printed is a warning or an outage.
+    NotWell,
     /// Anything else.
     Failed(String),
 }
@@ -46,7 +49,7 @@ pub(crate) enum Failure {
 impl Failure {
     fn code(&self) -> u8 {
         match self {
-            Failure::Failed(_) => 1,
+            Failure::Failed(_) | Failure::NotWell => 1,
             Failure::TakenBack(_) => 3,
             Failure::Usage(_) => 2,
             Failure::Refused(problem) => match problem.status {
@@ -67,6 +70,7 @@ impl Failure {
             | Failure::TimedOut(text)
             | Failure::TakenBack(text)
             | Failure::Failed(text) => text.clone(),
+            Failure::NotWell => String::new(),
             Failure::Refused(problem) => render::problem(problem),
         }
     }
@@ -90,7 +94,10 @@ pub fn run() -> ExitCode {
             if let (true, Failure::Refused(problem)) = (json, &failure) {
                 print(&format!("{}\n", serde_json::to_string(&**problem).unwrap_or_default()));
             }
-            complain(&failure.text());
+            let text = failure.text();
+            if !text.is_empty() {
+                complain(&text);
+            }
             ExitCode::from(failure.code())
         }
     }
@@ -118,7 +125,7 @@ fn carry_out(args: Args) -> Result<(), Failure> {
         Subcommand::Maintenance { turn, reason } => {
             on_runtime(hold::maintenance(&Client::find(&connection)?, turn, reason, json))
         }
-        Subcommand::Status { watch } => on_runtime(commands::status(&Client::find(&connection)?, watch, json)),
+        Subcommand::Status(options) => on_runtime(commands::status(&Client::find(&connection)?, &options, json)),
         Subcommand::Wait(options) => on_runtime(wait::run(&Client::find(&connection)?, &options, json)),
         Subcommand::History(options) => match options.action {
             None => on_runtime(record::history(&Client::find(&connection)?, &options, json)),

@@ -9,6 +9,7 @@ mod certificates;
 mod configured;
 mod execute;
 pub mod handle;
+mod headline;
 mod health;
 mod hold;
 mod names;
@@ -189,6 +190,8 @@ pub struct Controller {
     analysis: Analysis,
     /// The deployment that was under way when the process started.
     found_at_start: Option<DeploymentId>,
+    /// The ledger can't be written: since when, and why.
+    ledger_trouble: Option<(SystemTime, String)>,
     tallies: Tallies,
     rates: Rates,
     started: Instant,
@@ -283,6 +286,7 @@ impl Controller {
             next_drain: 0,
             analysis,
             found_at_start,
+            ledger_trouble: None,
             tallies: Tallies::default(),
             rates: Rates::default(),
             started: Instant::now(),
@@ -356,10 +360,9 @@ impl Controller {
                     Err(reason) => Event::CommitFailed(commit, reason.clone()),
                 };
                 self.handle(event);
-                match (result, transition) {
-                    (Ok(sequence), Some(transition)) => self.recorded(sequence, transition),
-                    (Err(error), _) => tracing::error!(%error, "The ledger can't be written."),
-                    (Ok(_), None) => {}
+                self.ledger_answered(result.as_ref().map(|_| ()).map_err(String::as_str));
+                if let (Ok(sequence), Some(transition)) = (result, transition) {
+                    self.recorded(sequence, transition);
                 }
             }
             Input::AddressesChanged => self.endpoints_changed(),

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod color;
 pub mod deployment;
 pub mod gate;
+pub mod headline;
 pub mod health;
 pub mod history;
 pub mod notice;

@@ -7,6 +7,7 @@ mod canary;
 mod endpoints;
 mod event;
 mod file;
+mod headline;
 mod hold;
 mod record;
 
@@ -18,6 +19,7 @@ pub use canary::{
 pub use endpoints::{EndpointAnswer, NameAnswer};
 pub use event::{HealthEvent, HeldEvent, LaggedEvent, ReloadedEvent};
 pub use file::{ConfigProblem, FileAnswer, ReloadAnswer};
+pub use headline::{ConditionAnswer, HeadlineAnswer};
 pub use hold::{HoldAnswer, HoldBody, HoldStatus};
 pub use record::{
     AskedAnswer, DrainedAnswer, EndedAnswer, HistoryAnswer, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer,
@@ -204,6 +206,10 @@ pub struct Draining {
 /// `GET /admin/status`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatusAnswer {
+    /// What is to be known first.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub headline: HeadlineAnswer,
     /// The color that serves.
     pub active: String,
     /// The release that serves.

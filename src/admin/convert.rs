@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
     AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, ConfigProblem, DrainedAnswer, Draining, EndedAnswer,
-    EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HealthEvent, HeldEvent, HoldAnswer,
-    HoldStatus, NameAnswer, NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem, QuarantinedAnswer, ReloadedEvent,
-    RollbackAnswer, RunAnswer, SinkAnswer, SplitAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer, TriedAnswer,
-    UnsafeAnswer, VerifyAnswer,
+    EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HeadlineAnswer, HealthEvent, HeldEvent,
+    HoldAnswer, HoldStatus, NameAnswer, NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem, QuarantinedAnswer,
+    ReloadedEvent, RollbackAnswer, RunAnswer, SinkAnswer, SplitAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer,
+    TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, NameStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;
@@ -20,6 +20,7 @@ use crate::domain::transition::{Drained, Freeze, Kind, Left, Transition};
 use crate::telemetry::meter;
 
 mod canary;
+mod headline;
 mod schema;
 
 pub(super) use canary::deployments;
@@ -108,6 +109,7 @@ impl StatusAnswer {
             OrderState::Refused(refusal) => ("refused", Some(Problem::refused(refusal))),
         };
         StatusAnswer {
+            headline: HeadlineAnswer::new(&status.headline),
             active: view.decision.active.to_string(),
             release: view.decision.release.to_string(),
             generation: view.decision.generation.0,

@@ -64,10 +64,32 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// What was said of it on the command line, for commands that are to find the same proxy; variables are found anyway.
+    pub(crate) fn given(&self) -> String {
+        let mut given = String::new();
+        let mut add = |option: &str, variable: &str, value: Option<&str>| {
+            let by_variable = |value: &str| !variable.is_empty() && std::env::var(variable).is_ok_and(|it| it == value);
+            if let Some(value) = value.filter(|value| !value.is_empty() && !by_variable(value)) {
+                given.push_str(&format!(" {option} {}", quoted(value)));
+            }
+        };
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        add("--config", "CUTOVER_CONFIG", path(&self.config).as_deref());
+        add("--admin", "CUTOVER_ADMIN", self.admin.as_deref());
+        add("--token-file", "", path(&self.token_file).as_deref());
+        given
+    }
+
     pub(crate) fn config_path(&self) -> PathBuf {
         // An empty variable is one that is not set.
         self.config.clone().filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(default_config_path)
     }
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~,:/@=+".contains(&byte);
+    if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// What to do.
@@ -103,11 +125,7 @@ pub(crate) enum Subcommand {
         reason: Option<String>,
     },
     /// Show which color serves, how both are, and whether there is a way back
-    Status {
-        /// Refresh each second until interrupted
-        #[arg(long, short)]
-        watch: bool,
-    },
+    Status(Status),
     /// Wait until all given conditions hold; with none, until the proxy is ready and nothing is under way
     Wait(Wait),
     /// Show what was done, tried and refused, newest first
@@ -137,6 +155,20 @@ pub(crate) enum Subcommand {
         /// An existing directory for a page of each command; without it, the main page is printed
         dir: Option<PathBuf>,
     },
+}
+
+/// `status`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    /// Refresh each second until interrupted
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// Print the headline only, and exit with 1 if it is a warning or an outage
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) check: bool,
+    /// Also print the odds of a canary, certificates, the preview, and each error of the file in full
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
 }
 
 /// `switch`

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use toml::de::{DeTable, DeValue};
 
+use crate::admin::api::HeadlineAnswer;
 use crate::cli::Failure;
 use crate::cli::args::Connection;
 
@@ -31,6 +32,8 @@ const MAX_ANSWER: usize = 64 << 20;
 pub(crate) struct Client {
     address: Address,
     token: Option<HeaderValue>,
+    /// The options by which it was found, so that commands it names find the same proxy.
+    options: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,17 +69,32 @@ impl Client {
             let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
             value.map_err(|_| Failure::Usage("the token has characters that can't be sent in a header".to_owned()))
         });
-        Ok(Client { address, token: token.transpose()? })
+        Ok(Client { address, token: token.transpose()?, options: connection.given() })
     }
 
     /// A proxy at a known address.
     pub(crate) fn at(admin: &str) -> Result<Client, Failure> {
-        Ok(Client { address: address(admin).map_err(Failure::Usage)?, token: None })
+        Ok(Client { address: address(admin).map_err(Failure::Usage)?, token: None, options: String::new() })
     }
 
     /// Where it looks for the proxy, for people.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// The commands of a headline with the options that this command was given.
+    pub(crate) fn pasteable(&self, headline: &HeadlineAnswer) -> HeadlineAnswer {
+        let mut headline = headline.clone();
+        for condition in std::iter::once(&mut headline.worst).chain(&mut headline.others) {
+            if let Some(next) = condition.next.as_mut().filter(|next| !next.contains(" --config ")) {
+                let commands = next.split(" && ").map(|command| match command.strip_prefix("cutover ") {
+                    Some(rest) => format!("cutover{} {rest}", self.options),
+                    None => command.to_owned(),
+                });
+                *next = commands.collect::<Vec<_>>().join(" && ");
+            }
+        }
+        headline
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {

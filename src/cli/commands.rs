@@ -11,7 +11,7 @@ use crate::admin::api::{
     SwitchAnswer, SwitchBody, UnfreezeBody,
 };
 use crate::cli::Failure;
-use crate::cli::args::{Freeze, Overlap, Rollback, Switch, WaitFor};
+use crate::cli::args::{Freeze, Overlap, Rollback, Status, Switch, WaitFor};
 use crate::cli::client::Client;
 use crate::cli::output::{complain, print};
 use crate::cli::render;
@@ -72,13 +72,18 @@ fn overlap(overlap: Overlap, no_overlap: bool) -> Option<String> {
     (no_overlap || overlap == Overlap::None).then(|| "none".to_owned())
 }
 
-pub(crate) async fn status(client: &Client, watch: bool, json: bool) -> Result<(), Failure> {
+pub(crate) async fn status(client: &Client, options: &Status, json: bool) -> Result<(), Failure> {
+    let Status { watch, check, verbose } = *options;
     let terminal = std::io::stdout().is_terminal();
     loop {
         let found = client.get::<StatusAnswer>("/admin/status").await;
         let text = match &found {
             Ok(status) if json => line(status),
-            Ok(status) => render::status(status),
+            Ok(status) if check => render::headline(&client.pasteable(&status.headline)),
+            Ok(status) => {
+                let headline = client.pasteable(&status.headline);
+                render::status(&StatusAnswer { headline, ..status.clone() }, verbose)
+            }
             // Who watches wants to see it come back.
             Err(failure @ (Failure::Unreachable(_) | Failure::TimedOut(_))) if watch => {
                 if json {
@@ -98,7 +103,11 @@ pub(crate) async fn status(client: &Client, watch: bool, json: bool) -> Result<(
         }
         print(&format!("{text}{gap}"));
         if !watch {
-            return found.map(|_| ());
+            let status = found?;
+            return match check && !status.headline.is_ok() {
+                true => Err(Failure::NotWell),
+                false => Ok(()),
+            };
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -15,6 +15,11 @@ pub(crate) async fn history(client: &Client, options: &History, json: bool) -> R
     let mut path = format!("/admin/history?limit={}", options.limit);
     let before = options.before.map(|before| before.to_string());
     let since = options.since.map(|since: SystemTime| humantime::format_rfc3339_millis(since).to_string());
+    let filtered = options.before.is_some()
+        || options.kind.is_some()
+        || options.actor.is_some()
+        || options.release.is_some()
+        || options.since.is_some();
     let asked = [
         ("before", &before),
         ("kind", &options.kind),
@@ -28,7 +33,7 @@ pub(crate) async fn history(client: &Client, options: &History, json: bool) -> R
         }
     }
     let answer: HistoryAnswer = client.get(&path).await?;
-    print(&if json { line(&answer) } else { render::history(&answer) });
+    print(&if json { line(&answer) } else { render::history(&answer, filtered) });
     Ok(())
 }
 

@@ -7,13 +7,18 @@ use std::time::{Duration, SystemTime};
 use anstyle::{AnsiColor, Style};
 
 use crate::admin::api::{
-    ColorAnswer, Draining, EndedAnswer, FrozenAnswer, HistoryAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, Problem,
-    ReleasesAnswer, RollbackAnswer, StatusAnswer, StoreAnswer, SwitchAnswer, TransitionAnswer, VerifyAnswer,
+    Draining, FrozenAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, Problem, RollbackAnswer, SwitchAnswer,
 };
-use crate::domain::transition::Left;
 
 pub(crate) mod canary;
+mod history;
+pub(crate) mod layout;
 pub(crate) mod replay;
+mod status;
+
+use history::happened;
+pub(crate) use history::{history, releases, verified};
+pub(crate) use status::{headline, status};
 
 const BLUE: Style = AnsiColor::BrightBlue.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default().bold();
@@ -104,33 +109,6 @@ fn way_back(rollback: &RollbackAnswer) -> String {
     format!("{safety}, to {} (release {release}){also}", color(to))
 }
 
-fn store_line(store: &StoreAnswer) -> String {
-    let mut text = match (store.version, store.source.as_str()) {
-        (Some(version), "probe") => format!("{} {version}, by its probe", plain(&store.store)),
-        (Some(version), _) => format!("{} {version}, by the labels", plain(&store.store)),
-        (None, _) => format!("{}, version not known", plain(&store.store)),
-    };
-    if let Some(error) = &store.probe_error {
-        text.push_str(&painted(BAD, format!(" · its probe failed: {}", plain(error))));
-    }
-    match (&store.barrier, &store.first_write) {
-        (Some(_), Some(write)) => {
-            let _ = write!(
-                text,
-                " · barrier passed by the first write ({}, request {})",
-                write.at,
-                plain(&write.request_id)
-            );
-        }
-        (Some(barrier), None) => {
-            let passed = if store.barrier_passed { "passed" } else { "not passed yet" };
-            let _ = write!(text, " · barrier {barrier}: {passed}");
-        }
-        (None, _) => {}
-    }
-    text
-}
-
 /// Whether requests are served, held, or answered with the maintenance answer.
 pub(crate) fn door(answer: &HoldAnswer) -> String {
     let nothing = if answer.changed { "" } else { " It was so already; nothing was touched." };
@@ -170,120 +148,6 @@ fn count(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-/// Everything at a glance.
-pub(crate) fn status(status: &StatusAnswer) -> String {
-    let mut text = String::new();
-    let mut row = |name: &str, what: String| {
-        let _ = writeln!(text, "{name:<10} {what}");
-    };
-    let since = format!("since {} ({} ago)", status.since, ago(&status.since));
-    row(
-        "active",
-        format!("{} · release {} · generation {} · {since}", color(&status.active), status.release, status.generation),
-    );
-    if !status.durable {
-        row("", painted(BAD, "not on disk: a restart would come up on the decision before; see the log"));
-    }
-    if status.by_force {
-        row("", "by force: its endpoints are asked also while no check passes".to_owned());
-    }
-    for (name, what) in status.canary.iter().flat_map(canary::rows) {
-        row(name, what);
-    }
-    if status.both_unhealthy {
-        row("", painted(BAD, "the automatic rollback did not help: the release that serves is no better"));
-    }
-    if let Some(to) = &status.moving_to {
-        row("moving", format!("to {} ({})", color(to), status.phase));
-    }
-    if status.maintenance {
-        row("door", painted(BAD, "maintenance: no request is served; `cutover maintenance off` ends it"));
-    }
-    if let Some(hold) = &status.hold {
-        row("held", painted(BAD, held(hold)));
-    }
-    row("rollback", way_back(&status.rollback));
-    for store in &status.stores {
-        row("store", store_line(store));
-    }
-    if let (None, Some(left)) = (&status.known_good, status.known_good_in_s) {
-        let left = short(Duration::from_secs_f64(left.clamp(0.0, 1e9)));
-        row("bake", format!("release {} is known good in {left}, if it goes on", status.release));
-    }
-    if let Some(freeze) = &status.freeze {
-        let until = freeze.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
-        let text = format!("by {}{until}: {}", plain(&freeze.by), plain(&freeze.reason));
-        row("frozen", painted(BAD, text));
-    }
-    for bad in &status.quarantine {
-        row("quarantine", format!("release {} by {}: {}", plain(&bad.release), plain(&bad.by), plain(&bad.reason)));
-    }
-    if let Some(draining) = &status.draining {
-        row("draining", left(draining));
-    }
-    for (name, of_color) in [("blue", &status.blue), ("green", &status.green)] {
-        environment(&mut text, name, of_color);
-    }
-    let mut row = |name: &str, what: String| {
-        let _ = writeln!(text, "{name:<10} {what}");
-    };
-    let file = &status.file;
-    let mut says = format!("{} says {}", file.path, color(&file.active));
-    if file.disagrees {
-        says.push_str(&painted(BAD, " and disagrees with what is live"));
-    }
-    row("file", format!("{says}; its last order: {}", file.order));
-    if let Some(refusal) = &file.refusal {
-        row("", painted(BAD, format!("{}: {}", refusal.code, refusal.detail)));
-    }
-    if let Some(error) = &file.write_back_error {
-        row("", painted(BAD, format!("it could not be put right: {error}")));
-    }
-    if let Some(error) = &file.error {
-        row("", painted(BAD, "it is not valid; the last good configuration stays in force:"));
-        for line in error.trim_end().lines() {
-            row("", line.to_owned());
-        }
-    }
-    if status.access_log_dropped > 0 {
-        row("log", format!("{} dropped", count(status.access_log_dropped, "access log line")));
-    }
-    // Those of TLS stand beside the certificates.
-    let of_tls = |path: &str| status.certificate_errors.iter().any(|error| error.starts_with(path));
-    for problem in status.problems.iter().filter(|problem| !of_tls(&problem.path)) {
-        row("problem", painted(BAD, format!("{} ({}): {}", problem.setting, problem.path, problem.reason)));
-    }
-    for name in &status.names {
-        if let Some(error) = &name.error {
-            let since = name.since.as_deref().map(|since| format!(", for {}", ago(since))).unwrap_or_default();
-            row("name", painted(BAD, format!("{} does not resolve{since}: {}", name.name, plain(error))));
-            if !name.addresses.is_empty() {
-                row("", format!("its last known addresses stay in use: {}", name.addresses.join(", ")));
-            }
-        }
-    }
-    for sink in status.notify.iter().filter(|sink| sink.state != "well") {
-        let waiting = count(sink.pending as u64, "notice");
-        let why = sink.last_error.as_deref().unwrap_or("no reason known");
-        row("notify", painted(BAD, format!("{} is {}, {waiting} waiting: {why}", sink.sink, sink.state)));
-    }
-    let uptime = short(Duration::from_secs_f64(status.uptime_s.max(0.0)));
-    for certificate in &status.certificates {
-        row("tls", format!("{} until {} ({})", certificate.name, certificate.not_after, certificate.path));
-    }
-    for error in &status.certificate_errors {
-        row("tls", painted(BAD, error));
-    }
-    if let Some(preview) = &status.preview {
-        let host = preview.host.as_ref().map(|host| format!(", or to the host {host}")).unwrap_or_default();
-        let port = preview.address.as_ref().map(|address| format!(", or on {address}")).unwrap_or_default();
-        row("preview", format!("{} with the header {}{host}{port}", color(&preview.color), preview.header));
-    }
-    let https = status.https_address.as_ref().map(|https| format!(", and on {https} with TLS")).unwrap_or_default();
-    row("proxy", format!("{} · up {uptime} · serving on {}{https}", status.version, status.http_address));
-    text
-}
-
 /// What came back, one line a notice.
 pub(crate) fn notify_test(answer: &NotifyTestAnswer) -> String {
     let wide = answer.notices.iter().map(|notice| notice.sink.len()).max().unwrap_or(0);
@@ -291,188 +155,6 @@ pub(crate) fn notify_test(answer: &NotifyTestAnswer) -> String {
     for notice in &answer.notices {
         let what = if notice.delivered { "delivered".to_owned() } else { painted(BAD, "failed") };
         let _ = writeln!(text, "{:<wide$}  {:<28} {what} ({})", notice.sink, notice.event, notice.detail);
-    }
-    text
-}
-
-fn environment(text: &mut String, name: &str, of_color: &ColorAnswer) {
-    let up = of_color.endpoints.iter().filter(|endpoint| endpoint.health == "up").count();
-    let in_flight = of_color.requests + of_color.streams + of_color.tunnels;
-    let gap = " ".repeat(10_usize.saturating_sub(name.len()));
-    let _ = writeln!(
-        text,
-        "{}{gap} release {} · {up}/{} up · {in_flight} in flight · {:.1} requests/s · {:.1} errors/s",
-        color(name),
-        of_color.release,
-        of_color.endpoints.len(),
-        of_color.requests_per_second,
-        of_color.errors_per_second,
-    );
-    let widest = |of: fn(&crate::admin::api::EndpointAnswer) -> &str| {
-        of_color.endpoints.iter().map(|endpoint| of(endpoint).chars().count()).max().unwrap_or(0)
-    };
-    let (upstreams, addresses) = (widest(|endpoint| &endpoint.upstream), widest(|endpoint| &endpoint.endpoint));
-    for endpoint in &of_color.endpoints {
-        let style = match endpoint.health.as_str() {
-            "up" => GOOD,
-            "down" => BAD,
-            _ => DIM,
-        };
-        let _ = writeln!(
-            text,
-            "           {:<upstreams$}  {:<addresses$}  {style}{:<7}{style:#}  {}, for {}",
-            endpoint.upstream,
-            endpoint.endpoint,
-            endpoint.health,
-            plain(&endpoint.detail),
-            ago(&endpoint.since),
-        );
-        if endpoint.leaving {
-            let _ = writeln!(
-                text,
-                "           the name no longer has this address; it serves until another address of the name is up"
-            );
-        }
-        if let Some(left) = endpoint.ejected_for_ms {
-            let left = short(Duration::from_millis(left));
-            let _ = writeln!(
-                text,
-                "           {}",
-                painted(BAD, format!("it failed too often, and is left out for {left} more"))
-            );
-        }
-    }
-}
-
-/// What happened, newest first.
-pub(crate) fn history(answer: &HistoryAnswer) -> String {
-    let mut text = String::new();
-    for transition in &answer.transitions {
-        let TransitionAnswer { sequence, generation, .. } = transition;
-        let _ = write!(text, "{sequence:>5}  {}  gen {generation:<4} {}", transition.at, happened(transition));
-        let source = if transition.source.is_empty() { String::new() } else { format!(" ({})", transition.source) };
-        let _ = write!(text, " · {} {}{source}", transition.trigger, plain(&transition.actor));
-        if transition.forced {
-            text.push_str(if transition.overridden { " · forced, and no way back" } else { " · forced" });
-        }
-        if let Some(reason) = &transition.reason {
-            let _ = write!(text, " · {}", plain(reason));
-        }
-        text.push('\n');
-        if let Some(judgement) = &transition.judgement {
-            let _ = writeln!(text, "       {}", plain(&judgement.words));
-        }
-        if let Some(refusal) = &transition.refusal {
-            let _ = writeln!(text, "       {}", plain(refusal));
-        }
-        if let Some(drained) = transition.drained.as_ref().filter(|drained| drained.ended > 0) {
-            let took = short(Duration::from_micros(drained.took_us));
-            let EndedAnswer { requests, streams, tunnels } = drained.by_kind;
-            let ended = Left { requests, streams, tunnels };
-            let verb = if drained.timed_out { "had to be ended" } else { "ended, as drain.streams says" };
-            let _ = writeln!(text, "       drained {} in {took}; {ended} {verb}", color(&drained.color));
-        }
-    }
-    if let Some(before) = answer.next_before {
-        let _ = writeln!(text, "{DIM}older ones: --before {before}{DIM:#}");
-    }
-    text
-}
-
-fn happened(transition: &TransitionAnswer) -> String {
-    let (to, release) = (color(&transition.to), &transition.release);
-    let took = short(Duration::from_micros(transition.took_us));
-    let held = transition.held_us.map(|held| format!(", requests held for {}", short(Duration::from_micros(held))));
-    let held = held.unwrap_or_default();
-    let from = match (&transition.from, &transition.from_release) {
-        (Some(from), Some(release)) => format!("{} {release} -> ", color(from)),
-        _ => String::new(),
-    };
-    match transition.kind.as_str() {
-        "start" => format!("first start on {to} {release}"),
-        "switch" => format!("switched {from}{to} {release} in {took}{held}"),
-        "rollback" => format!("rolled back {from}{to} {release} in {took}{held}"),
-        "hold" => "requests are held by hand".to_owned(),
-        "hold_end" => format!("the hold by hand ended after {took}"),
-        "maintenance" => format!("maintenance {}", if transition.maintenance == Some(true) { "on" } else { "off" }),
-        "release" => format!("{to} has release {release}"),
-        "refused" => refused(transition),
-        "known_good" => format!("{to} {release} is known good"),
-        "freeze" => "frozen: nothing but a rollback moves traffic".to_owned(),
-        "unfreeze" => "not frozen any more".to_owned(),
-        "barrier" => format!("{to} {release} passed its barrier: the way back is not safe"),
-        "seen" if transition.refusal.is_some() => format!("refused; {to} {release} stays"),
-        "seen" => format!("nothing to do; {to} {release} stays"),
-        other => on_its_way(other, transition).unwrap_or_else(|| format!("{other}: {to} {release}")),
-    }
-}
-
-/// What happened to a release that has not all of the traffic yet, or bakes.
-fn on_its_way(kind: &str, transition: &TransitionAnswer) -> Option<String> {
-    let watched = transition.canary.as_ref();
-    let new = watched.map(|watched| format!("{} {}", color(&watched.color), plain(&watched.release)));
-    let from = transition.from.as_deref().zip(transition.from_release.as_deref());
-    let new = new.or_else(|| from.map(|(name, release)| format!("{} {}", color(name), plain(release))));
-    let new = new.unwrap_or_else(|| "the release".to_owned());
-    let weight = watched.map(|watched| canary::percent(watched.weight)).unwrap_or_default();
-    Some(match kind {
-        "canary" => format!("canary of {new} began at {weight}"),
-        "advance" => format!("{new} gets {weight}"),
-        "abort" => format!("called off {new}"),
-        "canary_hold" => format!("{new} stays at {weight}"),
-        "canary_resume" => format!("{new} may go on from {weight}"),
-        "suspect" => format!("evidence against {new}: it goes no further"),
-        "would_roll_back" => format!("{new} would have been rolled back; it is only observed"),
-        "rollback_blocked" => format!("{new} can't be rolled back"),
-        "baseline_unhealthy" => format!("what {new} is compared with fails itself: nothing advances"),
-        "both_unhealthy" => "the rollback did not help: both releases fail".to_owned(),
-        "recovered" => "the rollback helped".to_owned(),
-        _ => return None,
-    })
-}
-
-fn refused(transition: &TransitionAnswer) -> String {
-    let Some(asked) = &transition.asked else { return "refused".to_owned() };
-    match (&asked.to, &asked.release) {
-        (Some(to), Some(release)) => {
-            let article = if asked.kind.starts_with('a') { "an" } else { "a" };
-            format!("refused {article} {} to {} {release}", asked.kind, color(to))
-        }
-        _ => format!("refused to {}", asked.kind),
-    }
-}
-
-/// Which release served where.
-pub(crate) fn releases(answer: &ReleasesAnswer) -> String {
-    let mut text = String::new();
-    for run in &answer.releases {
-        let until = run.until.as_deref().unwrap_or("now");
-        let good = match &run.known_good {
-            Some(since) => painted(GOOD, format!("known good since {since}")),
-            None => painted(DIM, "never known good"),
-        };
-        let _ = write!(text, "{:<5} {}  {} to {until}  {good}", color(&run.color), plain(&run.release), run.from);
-        let _ = write!(text, " · {} {}", run.trigger, plain(&run.actor));
-        if let Some(reason) = &run.reason {
-            let _ = write!(text, " · {}", plain(reason));
-        }
-        text.push('\n');
-    }
-    text
-}
-
-/// Whether the ledger is as it was written.
-pub(crate) fn verified(found: &VerifyAnswer) -> String {
-    let mut text = String::new();
-    let (lines, first, last) = (count(found.lines, "line"), found.first, found.last);
-    if found.ok {
-        let _ = writeln!(text, "{lines} (numbers {first} to {last}) are as they were written.");
-    }
-    for problem in &found.breaks {
-        let _ = writeln!(text, "{}", painted(BAD, plain(problem)));
-    }
-    if let Some(head) = &found.head {
-        let _ = writeln!(text, "SHA-256 of the last line: {head}");
     }
     text
 }

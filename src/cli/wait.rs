@@ -29,7 +29,7 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
         let why = match looked {
             Ok(status) => match missing(&status, options) {
                 None => {
-                    print(&if json { line(&status) } else { render::status(&status) });
+                    print(&if json { line(&status) } else { render::status(&status, false) });
                     return Ok(());
                 }
                 Some(why) => {
@@ -69,7 +69,7 @@ pub(crate) fn may_pass(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable(_) | Failure::TimedOut(_) => true,
         Failure::Refused(problem) => problem.status == 503,
-        Failure::Usage(_) | Failure::Failed(_) | Failure::TakenBack(_) => false,
+        Failure::Usage(_) | Failure::Failed(_) | Failure::NotWell | Failure::TakenBack(_) => false,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::config::TokenConfig;
 use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;
+use crate::domain::headline::Finding;
 use crate::domain::health::Health;
 use crate::domain::history::{Filter, Run};
 use crate::domain::release::Release;
@@ -133,6 +134,8 @@ pub enum News {
 /// Everything an operator needs at a glance.
 #[derive(Clone, Debug)]
 pub struct Status {
+    /// What is to be known first, the worst first; never empty.
+    pub headline: Vec<Finding>,
     /// The core's view.
     pub view: View,
     /// Where the judge of the deployment in force stands.

@@ -76,7 +76,8 @@ impl Controller {
             host: preview.host.clone(),
             address: self.preview_address.map(|address| address.to_string()),
         });
-        Status {
+        let mut status = Status {
+            headline: Vec::new(),
             file_disagrees: view.file.active != view.decision.active,
             draining: self.draining.as_ref().map(|draining| DrainingStatus {
                 color: draining.color,
@@ -101,7 +102,9 @@ impl Controller {
             problems: self.problems(),
             names: self.names.status(),
             sinks: self.notices.status(),
-        }
+        };
+        status.headline = self.headline(&status);
+        status
     }
 
     /// Files that can't be used now. What can be mended without a restart disappears when it is mended.

@@ -294,7 +294,7 @@ async fn a_hold_by_hand_ends_when_it_is_released_or_by_itself_and_says_who_and_w
     held(&proxy, 1).await;
     let status = proxy.cli(&["status"]).await;
     let text = String::from_utf8(status.stdout).expect("text");
-    assert!(text.contains("held       by hand, for"), "{text}");
+    assert!(text.contains("paused       by hand, for"), "{text}");
     let said = proxy.cli(&["release"]).await;
     assert_eq!(String::from_utf8(said.stdout).expect("text"), "Requests are served by blue.\n");
     assert_eq!(waiting.answer().await.text(), "blue");

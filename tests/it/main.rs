@@ -17,6 +17,7 @@ mod early;
 mod endpoints;
 mod file;
 mod grpc_ends;
+mod headline;
 mod hold;
 mod hostile;
 mod http;

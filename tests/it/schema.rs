@@ -114,7 +114,9 @@ fn refused(answer: &crate::client::Answer) -> Value {
 }
 
 fn said(output: &std::process::Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    // However it is broken into lines.
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test]
@@ -240,7 +242,7 @@ async fn force_needs_a_reason_and_then_the_way_back_is_marked_impossible_until_t
         assert_eq!(metric(&proxy, "cutover_rollback_possible").await, "0");
         assert_eq!(metric(&proxy, "cutover_rollback_safe").await, "0");
         let text = said(&proxy.cli(&["status"]).await);
-        assert!(text.contains("impossible (orders 2, 1.0 needs 1; "), "{text}");
+        assert!(text.contains("blocked: to blue (1.0), 1/1 up: orders 2, 1.0 needs 1; "), "{text}");
         assert!(said(&proxy.cli(&["history"]).await).contains("forced, and no way back"));
         assert!(proxy.ledger().contains("\"overridden\":{"));
         refused(&proxy.post("/admin/rollback", json!({})).await);
@@ -262,7 +264,7 @@ async fn without_labels_nothing_is_refused_and_nobody_calls_it_safe() {
         (&json!("unknown"), &json!("no labels"))
     );
     assert_eq!(metric(&proxy, "cutover_rollback_safe").await, "-1");
-    assert!(said(&proxy.cli(&["status"]).await).contains("rollback   unknown (no labels), to blue"));
+    assert!(said(&proxy.cli(&["status"]).await).contains(" rollback ready: to blue (1.0), 1/1 up "));
     assert!(!proxy.ledger().contains("lineage"), "what is not used is not written");
     assert_eq!(proxy.post("/admin/rollback", json!({})).await.status, 200);
 }
@@ -283,7 +285,12 @@ async fn an_edit_of_the_labels_is_no_order_and_counts_at_once_and_what_was_appli
     assert_eq!((&status["rollback"]["safe"], &status["generation"]), (&json!("no"), &generation), "{status}");
     assert_eq!(status["rollback"]["why"], "orders 2, 1.0 needs 1", "{status}");
     let text = said(&proxy.cli(&["status"]).await);
-    assert!(text.contains("rollback   unsafe (orders 2, 1.0 needs 1), to blue (release 1.0)"), "{text}");
+    assert!(
+        text.contains(
+            "rollback blocked: to blue (1.0), 1/1 up: orders 2, 1.0 needs 1 schema unsafe: orders 2, 1.0 needs 1"
+        ),
+        "{text}"
+    );
 
     // The file forgets what 2.0 did; the ledger does not.
     deploy(&proxy, |text| with_color(text, "green", &color("2.0", green.address, ""))).await;

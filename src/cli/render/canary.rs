@@ -3,14 +3,17 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{BAD, DIM, GOOD, color, file_problem, happened, painted, plain, short};
+use super::{BAD, DIM, GOOD, color, file_problem, happened, layout, painted, plain, short};
 use crate::admin::api::{
     CanaryAnswer, CanaryMoved, CanaryStatus, EvidenceAnswer, FindingAnswer, JudgementAnswer, LatencyAnswer, NextAnswer,
     OddsAnswer, RouteAnswer, SideAnswer, TransitionAnswer,
 };
+use crate::cli::when;
 
 /// Bars are so wide.
 const WIDE: usize = 30;
+/// The name of a route that always fits beside its numbers.
+const SHORT: usize = 10;
 /// So many routes are shown.
 const ROUTES: usize = 20;
 
@@ -66,9 +69,7 @@ fn share(canary: &CanaryStatus) -> String {
 pub(crate) fn canary(answer: &CanaryAnswer) -> String {
     let Some(canary) = &answer.canary else { return nothing(answer) };
     let mut text = String::new();
-    let mut row = |name: &str, what: String| {
-        let _ = writeln!(text, "{name:<10} {what}");
-    };
+    let mut row = |name: &str, what: String| text.push_str(&layout::row(name, &what));
     let new = format!("{} {}", color(&canary.color), plain(&canary.release));
     row(
         "canary",
@@ -77,18 +78,18 @@ pub(crate) fn canary(answer: &CanaryAnswer) -> String {
     row("weight", format!("{} {}", bar(canary.weight / 100.0), weight(canary)));
     row("step", clock(canary));
     if let Some(evidence) = &canary.evidence {
-        row("worse", odds(&evidence.worse));
+        row("regression", odds(&evidence.worse));
         if let Some(no_worse) = &evidence.no_worse {
-            row("no worse", odds(no_worse));
+            row("health", odds(no_worse));
         }
         if let Some(hold) = evidence.hold.as_ref().filter(|hold| hold.odds >= 2.0) {
-            row("to hold", format!("{} (4xx, clients that left)", odds(hold)));
+            row("client side", format!("{} (4xx, clients that left)", odds(hold)));
         }
         if let Some(cpu) = evidence.cpu.as_ref().filter(|cpu| cpu.odds >= 2.0) {
             row("cpu", odds(cpu));
         }
     } else if canary.mode == "off" {
-        row("evidence", "nothing is judged: its mode is off".to_owned());
+        row("evidence", "not judged: mode is off".to_owned());
     } else {
         row("evidence", "none yet".to_owned());
     }
@@ -109,9 +110,7 @@ pub(crate) fn canary(answer: &CanaryAnswer) -> String {
 fn nothing(answer: &CanaryAnswer) -> String {
     let serves = format!("{} (release {})", color(&answer.active), plain(&answer.release));
     let mut text = format!("No release is on its way; {serves} has all of the traffic.\n");
-    afterwards(answer, &mut |name, what| {
-        let _ = writeln!(text, "{name:<10} {what}");
-    });
+    afterwards(answer, &mut |name, what| text.push_str(&layout::row(name, &what)));
     text
 }
 
@@ -120,16 +119,22 @@ fn afterwards(answer: &CanaryAnswer, row: &mut impl FnMut(&str, String)) {
     if answer.both_unhealthy {
         row(
             "",
-            painted(BAD, "the rollback did not help: the release that serves is no better; nothing moves by itself"),
+            painted(
+                BAD,
+                "the rollback did not help: the release that serves is no better; nothing moves automatically",
+            ),
         );
     }
     if let Some(left) = answer.verifying_s {
-        row("", format!("a release was rolled back; whether that helped is looked at for {} more", span(left)));
+        row("", format!("checking for {} more whether the rollback helped", span(left)));
     }
     if let Some(until) = &answer.cooldown_until {
         row(
             "",
-            format!("a release was rolled back a short time ago: nothing begins or advances by itself until {until}"),
+            format!(
+                "cooling down after a rollback: nothing starts or advances automatically until {}",
+                when::shown(until)
+            ),
         );
     }
 }
@@ -139,7 +144,7 @@ fn weight(canary: &CanaryStatus) -> String {
     let steps = &canary.plan.steps;
     let place = match canary.step {
         Some(step) => format!(" · step {step} of {}", steps.len()),
-        None => " · it has the traffic, and bakes".to_owned(),
+        None => " · bake".to_owned(),
     };
     let next = canary.next.as_ref().filter(|next| next.weight > canary.weight);
     let next = next.map(|next| format!(", next {}", percent(next.weight))).unwrap_or_default();
@@ -152,15 +157,15 @@ fn clock(canary: &CanaryStatus) -> String {
     let mut text = if canary.stage == "step" {
         format!("{} of at least {}", span(canary.for_s), span(canary.plan.dwell_s))
     } else {
-        format!("watched for {} more", span(next.in_s))
+        format!("{} left", span(next.in_s))
     };
     if let Some(left) = next.at_most_s.filter(|_| next.stopped.is_none()) {
         let what = match canary.plan.on_insufficient.as_str() {
-            "advance" => "it goes on",
-            "abort" => "it is taken back",
-            _ => "it is held",
+            "advance" => "advances",
+            "abort" => "is taken back",
+            _ => "pauses",
         };
-        let _ = write!(text, " · in {} {what}, if nothing is proved by then", span(left));
+        let _ = write!(text, "; {what} in {} if the evidence is still insufficient", span(left));
     }
     text
 }
@@ -174,20 +179,26 @@ fn words(canary: &CanaryStatus) -> Vec<String> {
     let stopped = canary.next.as_ref().and_then(|next| next.stopped.as_deref());
     match (stopped, &canary.held) {
         (_, Some(held)) => {
-            let text = format!("held by {}: {}; `cutover canary resume` goes on", plain(&held.by), plain(&held.reason));
+            let text =
+                format!("PAUSED by {}: {}; to continue: cutover canary resume", plain(&held.by), plain(&held.reason));
             said.push(painted(BAD, text));
         }
-        (Some("frozen"), _) => said.push(painted(BAD, "moves are frozen; `cutover unfreeze` lets it go on")),
+        (Some("frozen"), _) => said.push(painted(BAD, "PAUSED: moves are frozen; to allow them: cutover unfreeze")),
         (Some("cooling_down"), _) => {
-            said.push("a release was rolled back a short time ago: it does not go on by itself".to_owned());
+            said.push("paused: cooling down after a rollback".to_owned());
         }
-        (Some("suspect"), _) => said.push(painted(BAD, "there is evidence against it: it goes no further")),
+        (Some("suspect"), _) => {
+            said.push(painted(BAD, "PAUSED: probably worse; to take it back: cutover canary abort"))
+        }
         (Some("baseline_unhealthy"), _) => {
             let old = other(&canary.color);
-            said.push(painted(BAD, format!("{old} {} fails itself: nothing advances", plain(&canary.stable))));
+            said.push(painted(
+                BAD,
+                format!("PAUSED: {old} {}, which it is compared with, fails", plain(&canary.stable)),
+            ));
         }
         (Some("by_hand"), _) => {
-            said.push("what is proved is only said; `cutover canary advance` goes on".to_owned());
+            said.push("only observed; to advance: cutover canary advance".to_owned());
         }
         _ => {}
     }
@@ -200,13 +211,13 @@ fn words(canary: &CanaryStatus) -> Vec<String> {
 fn doubts(evidence: &EvidenceAnswer) -> Vec<String> {
     let mut said = Vec::new();
     if evidence.without_control {
-        said.push("nothing else serves to compare it with: it is judged by what was before".to_owned());
+        said.push("no other release serves; compared with the time before".to_owned());
     }
     if evidence.stable_worse {
-        said.push("the release that it is compared with is the worse one".to_owned());
+        said.push("the release it is compared with is the worse one".to_owned());
     }
     if evidence.split_off {
-        said.push("requests are not shared as the weight says; verdicts hold all the same".to_owned());
+        said.push("the observed split differs from the weight; verdicts still hold".to_owned());
     }
     said
 }
@@ -216,31 +227,39 @@ fn needs(next: &NextAnswer) -> Option<String> {
     let requests = next.needs_requests?;
     let time = match next.needs_s {
         Some(seconds) => span(seconds),
-        None => "and none come".to_owned(),
+        None => "but no requests arrive".to_owned(),
     };
-    Some(format!("to show that it is no worse needs about {} more requests, {time}", thousands(requests)))
+    Some(format!("needs about {} more requests to prove health, {time}", thousands(requests)))
 }
 
-/// In `cutover status`: name and text of its rows.
-pub(super) fn rows(canary: &CanaryStatus) -> Vec<(&'static str, String)> {
-    let name = if canary.stage == "step" { "canary" } else { "watched" };
-    let mut first = format!("{} {} · {}", color(&canary.color), plain(&canary.release), weight(canary));
-    if canary.mode != "enforce" {
-        let _ = write!(first, " · {}", canary.mode);
-    }
-    let mut rows = vec![(name, first), ("", clock(canary))];
-    if let Some(evidence) = &canary.evidence {
-        rows.push(("", both(evidence)));
-    }
+/// In `cutover status`: title and text of its rows, odds only where they are asked for.
+pub(super) fn rows(canary: &CanaryStatus, verbose: bool) -> Vec<(&'static str, String)> {
+    let name = if canary.stage == "step" { "canary" } else { "bake" };
+    let new = format!("{} {}", color(&canary.color), plain(&canary.release));
+    let mode = match canary.mode.as_str() {
+        "enforce" => "",
+        "off" => "; not judged",
+        _ => "; being observed (no automatic rollback)",
+    };
+    let first = match canary.stage.as_str() {
+        "step" => format!("{new} gets {}{mode}", weight(canary)),
+        _ => format!("{new} has {}{mode}", percent(canary.weight)),
+    };
+    let mut rows = vec![(name, format!("{first}; {}", clock(canary)))];
     rows.extend(words(canary).into_iter().map(|said| ("", said)));
+    if let Some(evidence) = canary.evidence.as_ref().filter(|_| verbose) {
+        rows.push(("evidence", both(evidence)));
+    }
     rows
 }
 
-/// `worse 12:1 of 1,000:1 · no worse 8:1 of 20:1`
+/// `of a regression 12:1 (rollback at 1,000:1), of health 8:1 (next step at 20:1)`
 fn both(evidence: &EvidenceAnswer) -> String {
-    let worse = format!("worse {} of {}", ratio(evidence.worse.odds), ratio(evidence.worse.limit));
+    let worse = format!("of a regression {} (rollback at {})", ratio(evidence.worse.odds), ratio(evidence.worse.limit));
     match &evidence.no_worse {
-        Some(no_worse) => format!("{worse} · no worse {} of {}", ratio(no_worse.odds), ratio(no_worse.limit)),
+        Some(no_worse) => {
+            format!("{worse}, of health {} (next step at {})", ratio(no_worse.odds), ratio(no_worse.limit))
+        }
         None => worse,
     }
 }
@@ -256,7 +275,7 @@ pub(crate) fn place(canary: &CanaryStatus) -> String {
 pub(crate) fn tick(canary: &CanaryStatus) -> String {
     let mut text = format!("{} {} · {}", color(&canary.color), plain(&canary.release), weight(canary));
     if let Some(evidence) = &canary.evidence {
-        let _ = write!(text, " · {}", both(evidence));
+        let _ = write!(text, " · evidence {}", both(evidence));
     }
     for said in words(canary) {
         let _ = write!(text, " · {said}");
@@ -313,22 +332,32 @@ fn finding_line(finding: &FindingAnswer) -> String {
 }
 
 fn table(routes: &[RouteAnswer]) -> String {
-    let mut rows = vec![["route", "requests", "errors", "p50 ms", "p90 ms", "p99 ms", "worse"].map(str::to_owned)];
+    let titles = ["requests", "errors", "p50 ms", "p90 ms", "p99 ms", "worse"].map(str::to_owned);
     let strongest = |row: &RouteAnswer| row.evidence.iter().map(|of| of.odds).fold(0.0, f64::max);
     let (all, mut each): (Vec<_>, Vec<_>) = routes.iter().partition(|row| row.route.is_none());
-    each.sort_by(|a, b| strongest(b).total_cmp(&strongest(a)));
+    each.sort_by(|a, b| strongest(b).total_cmp(&strongest(a)).then_with(|| a.route.cmp(&b.route)));
     let more = each.len().saturating_sub(ROUTES);
+    let mut rows = vec![("route".to_owned(), titles)];
     rows.extend(all.into_iter().chain(each.into_iter().take(ROUTES)).map(cells));
-    let wide: Vec<usize> = (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
+    let mut wide: Vec<usize> =
+        (0..6).map(|column| rows.iter().map(|(_, row)| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let total = |wide: &[usize]| wide.iter().map(|wide| wide + 2).sum::<usize>();
+    // The median says least of what goes wrong.
+    let shown: &[usize] = if total(&wide) + SHORT > layout::WIDE { &[0, 1, 3, 4, 5] } else { &[0, 1, 2, 3, 4, 5] };
+    wide = shown.iter().map(|column| wide[*column]).collect();
+    let numbers = total(&wide);
+    let room = layout::WIDE.saturating_sub(numbers).max(SHORT);
+    let names = rows.iter().map(|(name, _)| name.chars().count()).filter(|name| *name <= room).max().unwrap_or(0);
     let mut text = format!("{DIM}stable / candidate{DIM:#}\n");
-    for row in &rows {
-        for (column, (cell, width)) in row.iter().zip(&wide).enumerate() {
-            let _ = match column {
-                0 => write!(text, "{cell:<width$}"),
-                _ => write!(text, "  {cell:>width$}"),
-            };
+    for (name, row) in &rows {
+        // A route that is too long for its column has a line of its own.
+        if name.chars().count() > room {
+            let _ = write!(text, "{name}\n{:names$}", "");
+        } else {
+            let _ = write!(text, "{name:<names$}");
+        }
+        for (column, width) in shown.iter().zip(&wide) {
+            let _ = write!(text, "  {:>width$}", row[*column]);
         }
         text.truncate(text.trim_end().len());
         text.push('\n');
@@ -339,7 +368,7 @@ fn table(routes: &[RouteAnswer]) -> String {
     text
 }
 
-fn cells(row: &RouteAnswer) -> [String; 7] {
+fn cells(row: &RouteAnswer) -> (String, [String; 6]) {
     let RouteAnswer { stable, candidate, .. } = row;
     let errors = |side: &SideAnswer| match side.completed {
         0 => "-".to_owned(),
@@ -350,15 +379,15 @@ fn cells(row: &RouteAnswer) -> [String; 7] {
         format!("{} / {}", shown(stable), shown(candidate))
     };
     let strongest = row.evidence.iter().max_by(|a, b| a.odds.total_cmp(&b.odds)).filter(|of| of.odds >= 2.0);
-    [
-        plain(row.route.as_deref().unwrap_or("all")),
+    let numbers = [
         format!("{} / {}", thousands(stable.assigned), thousands(candidate.assigned)),
         format!("{} / {}", errors(stable), errors(candidate)),
         latency(|latency| latency.p50_ms),
         latency(|latency| latency.p90_ms),
         latency(|latency| latency.p99_ms),
         strongest.map_or("-".to_owned(), |of| format!("{} {}", ratio(of.odds), class(&of.class))),
-    ]
+    ];
+    (plain(row.route.as_deref().unwrap_or("all")), numbers)
 }
 
 fn class(name: &str) -> &str {

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::admin::api::{HistoryAnswer, StatusAnswer};
 
 /// A proxy at rest: blue serves, green stands by.
 pub(crate) fn status() -> StatusAnswer {
@@ -14,6 +15,7 @@ pub(crate) fn status() -> StatusAnswer {
         })
     };
     serde_json::from_value(json!({
+        "headline": { "level": "ok", "code": "ok", "sentence": "blue (1.0) serves, 1 of 1 endpoint up" },
         "active": "blue", "release": "1.0", "generation": 7, "since": "2026-01-01T00:00:00.000Z",
         "durable": true, "phase": "steady",
         "blue": color("1.0", "127.0.0.1:9001"), "green": color("2.0", "unix:/run/green.sock"),
@@ -28,29 +30,40 @@ fn seen(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
+/// What a terminal of 80 columns shows, held word by word.
+fn fits(text: &str) {
+    for line in text.lines() {
+        let command = line.starts_with("  ") && line.contains(": cutover ");
+        assert!(command || line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
+    }
+}
+
 #[test]
 fn a_status_without_problems_is_short_and_aligned() {
-    let text = seen(&super::status(&status()));
+    let text = seen(&super::status(&status(), false));
+    fits(&text);
     let lines: Vec<_> = text.lines().collect();
-    assert!(lines[0].starts_with("active     blue · release 1.0 · generation 7 · since 2026-01-01"), "{text}");
-    assert_eq!(lines[1], "rollback   safe, to green (release 2.0)");
-    assert_eq!(lines[2], "blue       release 1.0 · 1/1 up · 3 in flight · 12.3 requests/s · 0.0 errors/s");
-    assert!(lines[3].starts_with("           default  127.0.0.1:9001  up       200, for "), "{text}");
-    assert_eq!(lines[6], "file       /etc/c.toml says blue; its last order: done");
-    assert_eq!(lines[7], "proxy      1.2.3 · up 1 min · serving on 0.0.0.0:8080");
-    assert_eq!(lines.len(), 8, "{text}");
+    assert_eq!(lines[0], "OK: blue (1.0) serves, 1 of 1 endpoint up.");
+    assert_eq!(lines[1], "");
+    assert!(lines[2].starts_with("serving      blue 1.0 · generation 7 · since 2026-01-01 00:00:00 UTC ("), "{text}");
+    assert_eq!(lines[3], "rollback     ready: to green (2.0), 1/1 up");
+    assert_eq!(lines[4], "blue         1.0 · 1/1 up · 3 in flight · 12.3 requests/s · 0.0 errors/s");
+    assert!(lines[5].starts_with("             default  127.0.0.1:9001  up        200, for "), "{text}");
+    assert_eq!(lines[8], "file         /etc/c.toml: active = \"blue\" (in force)");
+    assert_eq!(lines[9], "proxy        serves on 0.0.0.0:8080 · up 1 min · version 1.2.3");
+    assert_eq!(lines.len(), 10, "{text}");
 }
 
 #[test]
 fn a_status_with_every_problem_names_each() {
     let mut now = status();
-    now.durable = false;
     (now.phase, now.moving_to) = ("gating".to_owned(), Some("green".to_owned()));
     now.draining = Some(Draining { color: "green".to_owned(), requests: 1, streams: 2, tunnels: 0, ends_in_ms: 1500 });
     now.green.endpoints[0].health = "down".to_owned();
     now.green.endpoints[0].detail = "503".to_owned();
     now.rollback.why = Some("1 of 1 endpoints of green is down".to_owned());
     now.file.disagrees = true;
+    now.file.order = "refused".to_owned();
     now.file.refusal = serde_json::from_value(
         json!({ "status": 409, "code": "unhealthy", "title": "t", "detail": "green is not healthy" }),
     )
@@ -58,31 +71,77 @@ fn a_status_with_every_problem_names_each() {
     now.file.write_back_error = Some("read-only file system".to_owned());
     now.file.error = Some("error: first line\n  second line\n".to_owned());
     now.access_log_dropped = 1;
-    let text = seen(&super::status(&now));
+    now.maintenance = true;
+    now.known_good_in_s = Some(840.0);
+    let text = seen(&super::status(&now, false));
+    fits(&text);
     for said in [
-        "           not on disk",
-        "moving     to green (gating)",
-        "rollback   safe, to green (release 2.0), but 1 of 1 endpoints of green is down",
-        "draining   green: 1 request, 2 streams, 0 tunnels; what is left is ended in 1.5 s",
-        "0/1 up",
-        "unix:/run/green.sock  down     503, for ",
-        "and disagrees with what is live",
-        "           unhealthy: green is not healthy",
-        "           it could not be put right: read-only file system",
-        "           it is not valid; the last good configuration stays in force:\n           error: first line\n             second",
-        "log        1 access log line dropped",
+        "switching    to green: waiting for health checks",
+        "maintenance  ON: every request gets the maintenance answer",
+        "             becomes a rollback target in 14 min, if it keeps serving",
+        "rollback     blocked: to green (2.0), 0/1 up: 1 of 1 endpoints of green is down",
+        "draining     green: 1 request, 2 streams, 0 tunnels; what is left is ended in",
+        "unix:/run/green.sock  down      503, for ",
+        "file         /etc/c.toml: active = \"blue\" (refused)",
+        "             unhealthy: green is not healthy",
+        "             could not be written: read-only file system",
+        "             not valid; the last good configuration stays in force\n             error: first line\nlog",
+        "log          1 access log line dropped",
     ] {
         assert!(text.contains(said), "{said:?} is not in\n{text}");
     }
-    now.rollback.why = Some("orders 2, 1.0 needs 1; 1 of 1 endpoints of green is down".to_owned());
+    assert!(seen(&super::status(&now, true)).contains("\n             second line\n"), "-v draws the whole error");
+    assert!(!text.contains("schema"), "without labels nothing is said of schemas: {text}");
+    now.stores = serde_json::from_value(json!([{ "store": "orders", "version": 2, "source": "probe" }])).expect("one");
     (now.rollback.safe, now.rollback.unsafe_why) = ("no".to_owned(), Some("orders 2, 1.0 needs 1".to_owned()));
-    let unsafe_way =
-        "rollback   unsafe (orders 2, 1.0 needs 1), to green (release 2.0), but 1 of 1 endpoints of green is down";
-    assert!(seen(&super::status(&now)).contains(unsafe_way), "{}", seen(&super::status(&now)));
+    let text = seen(&super::status(&now, false));
+    assert!(
+        text.contains("schema       unsafe: orders 2, 1.0 needs 1\n             orders 2, by its probe\n"),
+        "{text}"
+    );
     now.rollback.possible = false;
     (now.rollback.to, now.rollback.release) = (None, None);
     now.rollback.why = Some("nothing served before".to_owned());
-    assert!(seen(&super::status(&now)).contains("rollback   not possible: nothing served before"));
+    assert!(seen(&super::status(&now, false)).contains("rollback     impossible: nothing served before"));
+}
+
+#[test]
+fn endpoints_keep_their_order_and_long_texts_hang_within_80_columns() {
+    let mut now = status();
+    let mut endpoint = now.blue.endpoints[0].clone();
+    endpoint.endpoint = "127.0.0.1:8999".to_owned();
+    endpoint.detail = "timed out after 1s ".repeat(8);
+    endpoint.ejected_for_ms = Some(9_000);
+    now.blue.endpoints.push(endpoint);
+    let text = seen(&super::status(&now, false));
+    fits(&text);
+    assert!(text.find("127.0.0.1:8999") < text.find("127.0.0.1:9001"), "{text}");
+    assert!(text.contains("ejected for"), "{text}");
+}
+
+#[test]
+fn a_headline_names_every_condition_and_keeps_its_commands_in_one_line() {
+    let mut now = status();
+    let command = "cutover unfreeze --reason \"outage\" && cutover switch green --force --reason \"outage\"";
+    now.headline = serde_json::from_value(json!({
+        "level": "outage", "code": "live_color_down",
+        "sentence": "no endpoint of blue is up, all requests get 503 (127.0.0.1:9001: connection refused)",
+        "purpose": "To recover", "next": command,
+        "others": [{ "level": "note", "code": "frozen", "sentence": "moves are frozen (alice: db); rollback still works",
+                     "purpose": "To allow moves", "next": "cutover unfreeze" }],
+    }))
+    .expect("a headline");
+    let text = seen(&super::headline(&now.headline));
+    fits(&text);
+    assert_eq!(
+        text,
+        format!(
+            "OUTAGE: no endpoint of blue is up, all requests get 503 (127.0.0.1:9001:\n  connection refused).\n  \
+             To recover: {command}\nNote: moves are frozen (alice: db); rollback still works.\n  \
+             To allow moves: cutover unfreeze\n"
+        )
+    );
+    assert!(!now.headline.is_ok());
 }
 
 #[test]
@@ -136,7 +195,7 @@ fn what_others_wrote_moves_no_cursor() {
     .expect("a history");
     let mut now = status();
     now.blue.endpoints[0].detail = evil.to_owned();
-    for text in [problem(&refused), history(&history_of), super::status(&now)] {
+    for text in [problem(&refused), history(&history_of, false), super::status(&now, true)] {
         assert!(!text.contains(evil) && !text.contains('\r') && !text.contains('\u{7}'), "{text:?}");
         assert!(!text.contains("\u{1b}[2J"), "{text:?}");
     }
@@ -153,10 +212,17 @@ fn the_history_says_what_happened_and_where_it_goes_on() {
           "trigger": "file", "actor": "/etc/c.toml", "forced": false, "refusal": "unhealthy: no", "took_us": 0 },
     ] }))
     .expect("a history");
-    let text = seen(&history(&page));
+    let text = seen(&history(&page, false));
+    fits(&text);
     assert_eq!(
         text,
-        "    4  T4  gen 3    rolled back green 2.0 -> blue 1.0 in 1.5 ms · api deploy (unix) · forced · errors\n    \
-             3  T3  gen 2    refused; blue 1.0 stays · file /etc/c.toml\n       unhealthy: no\nolder ones: --before 3\n"
+        "no  when  gen  event\n\
+         4   T4    3    rolled back green 2.0 -> blue 1.0 in 1.5 ms\n               \
+         by api deploy (unix), forced: errors\n\
+         3   T3    2    refused; blue 1.0 stays\n               by file /etc/c.toml\n               unhealthy: no\n\
+         older ones: --before 3\n"
     );
+    let nothing = HistoryAnswer { transitions: Vec::new(), next_before: None };
+    assert_eq!(history(&nothing, true), "Nothing matches.\n");
+    assert_eq!(history(&nothing, false), "Nothing happened yet.\n");
 }

@@ -176,6 +176,13 @@ impl Rollout {
         })))
     }
 
+    /// The data stores speak against a switch to the color that does not serve.
+    #[must_use]
+    pub fn is_unsafe_to_switch(&self) -> bool {
+        let to = self.decision.active.other();
+        !self.obstacles_ahead(Kind::Switch, to, &self.configured.deployed[to]).is_empty()
+    }
+
     /// What stands in the way of a move: the target can't run on what is there; it is a way back over a barrier; or
     /// what serves now could not serve again after it.
     fn obstacles(&self, underway: &Move) -> Vec<Obstacle> {
@@ -184,11 +191,16 @@ impl Rollout {
         if underway.kind == Kind::Rollback {
             return self.judged_back(to, release, lineage, &currents).obstacles();
         }
+        self.obstacles_ahead(underway.kind, to, release)
+    }
+
+    fn obstacles_ahead(&self, kind: Kind, to: Color, release: &Release) -> Vec<Obstacle> {
+        let (currents, lineage) = (self.currents(), &self.decision.lineage);
         let labels = self.labels_of(to, release);
         // Whoever switches to what served before goes back as well.
         let path = if lineage.has(release) { lineage.after(release) } else { &[] };
         let mut obstacles = runs(release, &labels, &currents, path).obstacles();
-        let back_to = match underway.kind {
+        let back_to = match kind {
             Kind::Release => self.rollback_target().ok().map(|previous| (previous.color, previous.release)),
             _ => Some((self.decision.active, self.decision.release.clone())),
         };

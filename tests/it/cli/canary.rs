@@ -63,16 +63,16 @@ async fn a_canary_is_begun_held_advanced_and_called_off_in_a_line_or_two_each() 
     let text = done(&proxy.cli(&args).await);
     assert!(text.starts_with("Started: green 2.0 gets 10 % of the requests (step 1 of 2), generation 2.\n"), "{text}");
     let text = done(&proxy.cli(&["canary", "status"]).await);
-    assert!(text.starts_with("canary     dep-2 · green 2.0 against blue 1.0 · enforce\n"), "{text}");
+    assert!(text.starts_with("canary       dep-2 · green 2.0 against blue 1.0 · enforce\n"), "{text}");
     assert!(text.contains(" 10 % · step 1 of 2, next 50 %") && text.contains(" of at least 60 min"), "{text}");
     let text = done(&proxy.cli(&["status"]).await);
-    assert!(text.contains("\ncanary     green 2.0 · 10 % · step 1 of 2, next 50 %\n"), "{text}");
-    assert!(!text.contains("moving"), "{text}");
+    assert!(text.contains("\ncanary       green 2.0 gets 10 % · step 1 of 2, next 50 %; "), "{text}");
+    assert!(!text.contains("switching"), "{text}");
 
     let text = done(&proxy.cli(&["canary", "hold", "-r", "lunch"]).await);
     assert!(text.starts_with("Held: green 2.0 gets 10 % of the requests (step 1 of 2, held)"), "{text}");
     let text = done(&proxy.cli(&["canary", "status"]).await);
-    assert!(text.contains(": lunch; `cutover canary resume` goes on"), "{text}");
+    assert!(text.contains(": lunch; to continue: cutover canary resume"), "{text}");
     assert!(done(&proxy.cli(&["canary", "hold"]).await).ends_with("nothing was touched.\n"));
     assert!(done(&proxy.cli(&["canary", "resume"]).await).starts_with("Resumed: green 2.0 gets 10 %"));
     let text = done(&proxy.cli(&["canary", "advance"]).await);
@@ -80,7 +80,7 @@ async fn a_canary_is_begun_held_advanced_and_called_off_in_a_line_or_two_each() 
     let text = done(&proxy.cli(&["canary", "advance"]).await);
     assert!(text.starts_with("Advanced: green 2.0 has the traffic and is watched"), "{text}");
     assert_eq!(proxy.color().await, "green");
-    assert!(done(&proxy.cli(&["status"]).await).contains("\nwatched    green 2.0 · 100 %"));
+    assert!(done(&proxy.cli(&["status"]).await).contains("\nbake         green 2.0 has 100 %; "));
     let text = done(&proxy.cli(&["canary", "abort", "-r", "slow"]).await);
     assert!(text.starts_with("Called off: blue (release 1.0) has all of the traffic, generation "), "{text}");
     assert_eq!(proxy.color().await, "blue");
@@ -88,8 +88,8 @@ async fn a_canary_is_begun_held_advanced_and_called_off_in_a_line_or_two_each() 
     let text = done(&proxy.cli(&["history"]).await);
     for said in [
         "canary of green 2.0 began at 10 %",
-        "green 2.0 stays at 10 %",
-        "green 2.0 may go on from 10 %",
+        "green 2.0 paused at 10 %",
+        "green 2.0 resumed from 10 %",
         "green 2.0 gets 50 %",
     ] {
         assert!(text.contains(said), "{said:?} is not in\n{text}");
@@ -145,7 +145,7 @@ async fn who_waits_gets_0_when_it_took_the_traffic_and_3_when_it_was_taken_back(
     let (printed, said) = failed(&waiting.ended().await, 3);
     assert!(printed.starts_with("Started: green 2.0 gets 5 %"), "{printed}");
     assert!(
-        printed.contains("Taken back: green 2.0 gets nothing any more.\n  called off green 2.0 · api "),
+        printed.contains("Taken back: green 2.0 gets nothing any more.\n  canary of green 2.0 aborted · api "),
         "{printed}"
     );
     assert!(printed.contains(": slow\n") && said.contains("release 2.0 was taken back; 1.0 serves"), "{printed}{said}");
@@ -162,7 +162,7 @@ async fn who_waits_gets_0_when_it_took_the_traffic_and_3_when_it_was_taken_back(
     let last: Value = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
     assert_eq!((&last["outcome"], &last["active"]), (&json!("took_traffic"), &json!("green")), "{lines}");
 
-    let watching = Beside::run(&proxy, &["canary", "watch"]).until("it has the traffic, and bakes").await;
+    let watching = Beside::run(&proxy, &["canary", "watch"]).until("100 % · bake").await;
     done(&proxy.cli(&["rollback"]).await);
     let (printed, _) = failed(&watching.ended().await, 3);
     assert!(printed.contains("rolled back green 2.0 -> blue 1.0"), "{printed}");

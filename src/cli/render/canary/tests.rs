@@ -50,13 +50,16 @@ fn route(name: Option<&str>, requests: (u64, u64), errors: u64, odds: f64) -> Ro
 fn the_view_shows_the_share_the_clock_and_evidence_toward_both_verdicts() {
     let text = seen(&super::canary(&answer()));
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines[0], "canary     dep-42 · green 2.0 against blue 1.0 · enforce");
-    assert_eq!(lines[1], "weight     ██···························· 5 % · step 1 of 3, next 25 %");
-    assert_eq!(lines[2], "step       12 s of at least 30 s · in 30 min it is held, if nothing is proved by then");
-    assert_eq!(lines[3], "worse      ███████████··················· 12:1 of 1,000:1");
-    assert_eq!(lines[4], "no worse   █████████████████████········· 8.0:1 of 20:1");
-    assert_eq!(lines[5], "           to show that it is no worse needs about 120 more requests, 40 s");
-    assert_eq!(lines.len(), 6, "{text}");
+    assert_eq!(lines[0], "canary       dep-42 · green 2.0 against blue 1.0 · enforce");
+    assert_eq!(lines[1], "weight       ██···························· 5 % · step 1 of 3, next 25 %");
+    assert_eq!(
+        lines[2..4],
+        ["step         12 s of at least 30 s; pauses in 30 min if the evidence is still", "             insufficient"]
+    );
+    assert_eq!(lines[4], "regression   ███████████··················· 12:1 of 1,000:1");
+    assert_eq!(lines[5], "health       █████████████████████········· 8.0:1 of 20:1");
+    assert_eq!(lines[6], "             needs about 120 more requests to prove health, 40 s");
+    assert_eq!(lines.len(), 7, "{text}");
 }
 
 #[test]
@@ -74,39 +77,44 @@ fn the_table_has_all_routes_first_and_then_the_most_suspicious() {
         table,
         [
             "stable / candidate",
-            "route          requests          errors     p50 ms     p90 ms     p99 ms         worse",
-            "all        14,535 / 765  0.01 % / 8.1 %  8.2 / 8.2  301 / 912  612 / 612     3.0:1 p90",
-            "/checkout        61 / 7    1.6 % / 14 %  8.2 / 8.2  301 / 912  612 / 612  18,400:1 p90",
-            "/a             900 / 40    0.11 % / 0 %  8.2 / 8.2  301 / 912  612 / 612             -",
+            "route          requests          errors     p90 ms     p99 ms         worse",
+            "all        14,535 / 765  0.01 % / 8.1 %  301 / 912  612 / 612     3.0:1 p90",
+            "/checkout        61 / 7    1.6 % / 14 %  301 / 912  612 / 612  18,400:1 p90",
+            "/a             900 / 40    0.11 % / 0 %  301 / 912  612 / 612             -",
         ],
         "{text}"
     );
+    let long = "/a/very/long/route/that/has/no/room/beside/its/numbers";
+    now.canary.as_mut().expect("there").routes = vec![route(None, (9, 9), 0, 1.0), route(Some(long), (9, 9), 0, 1.0)];
+    let text = seen(&super::canary(&now));
+    assert!(text.contains(&format!("\n{long}\n  ")), "it has a line of its own: {text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 }
 
 #[test]
 fn why_it_goes_no_further_is_said_in_words() {
     for (stopped, said) in [
         ("frozen", "moves are frozen"),
-        ("cooling_down", "rolled back a short time ago"),
-        ("suspect", "there is evidence against it: it goes no further"),
-        ("baseline_unhealthy", "blue 1.0 fails itself: nothing advances"),
-        ("by_hand", "what is proved is only said"),
+        ("cooling_down", "cooling down after a rollback"),
+        ("suspect", "PAUSED: probably worse"),
+        ("baseline_unhealthy", "PAUSED: blue 1.0, which it is compared with, fails"),
+        ("by_hand", "only observed"),
     ] {
         let mut now = canary();
         now.next.as_mut().expect("there").stopped = Some(stopped.to_owned());
         let text = seen(&tick(&now));
         assert!(text.contains(said), "{stopped}: {text}");
-        assert!(!clock(&now).contains("if nothing is proved"), "the clock does not run");
+        assert!(!clock(&now).contains("insufficient"), "the clock does not run");
     }
     let mut now = canary();
     let held = json!({ "by": "deploy", "reason": "a look at\u{1b}[2J the logs", "since": "t" });
     now.held = serde_json::from_value(held).ok();
     let text = seen(&tick(&now));
-    assert!(text.contains("held by deploy: a look at [2J the logs; `cutover canary resume` goes on"), "{text}");
+    assert!(text.contains("PAUSED by deploy: a look at [2J the logs; to continue: cutover canary resume"), "{text}");
     let evidence = now.evidence.as_mut().expect("there");
     (evidence.without_control, evidence.split_off, evidence.stable_worse) = (true, true, true);
     let text = seen(&tick(&now));
-    for said in ["judged by what was before", "not shared as the weight says", "is the worse one"] {
+    for said in ["compared with the time before", "differs from the weight", "is the worse one"] {
         assert!(text.contains(said), "{said}: {text}");
     }
 }
@@ -122,8 +130,8 @@ fn a_line_is_news_when_something_else_than_numbers_changed() {
     assert_ne!(place(&now), place(&later));
     assert_eq!(
         seen(&tick(&now)),
-        "green 2.0 · 5 % · step 1 of 3, next 25 % · worse 12:1 of 1,000:1 · no worse 8.0:1 of 20:1 \
-         · to show that it is no worse needs about 120 more requests, 40 s\n"
+        "green 2.0 · 5 % · step 1 of 3, next 25 % · evidence of a regression 12:1 (rollback at 1,000:1), of health 8.0:1 \
+         (next step at 20:1) · needs about 120 more requests to prove health, 40 s\n"
     );
 }
 
@@ -133,7 +141,7 @@ fn without_one_the_color_that_serves_is_named_and_what_a_rollback_has_left() {
     assert_eq!(seen(&super::canary(&now)), "No release is on its way; blue (release 1.0) has all of the traffic.\n");
     (now.both_unhealthy, now.verifying_s) = (true, Some(20.0));
     let text = seen(&super::canary(&now));
-    assert!(text.contains("the rollback did not help") && text.contains("looked at for 20 s more"), "{text}");
+    assert!(text.contains("the rollback did not help") && text.contains("checking for 20 s more"), "{text}");
 }
 
 #[test]

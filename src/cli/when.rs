@@ -1,0 +1,38 @@
+//! Times as people read them: in the zone of the terminal, in UTC where a program or a file reads along.
+
+use std::io::IsTerminal;
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+static ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
+    // Tests of what is printed run on every terminal.
+    if cfg!(test) || !std::io::stdout().is_terminal() { TimeZone::UTC } else { TimeZone::system() }
+});
+
+/// `2026-11-29 11:10:44 CET` for an RFC 3339 time; anything else stays as it is.
+pub(crate) fn shown(at: &str) -> String {
+    shown_in(at, &ZONE)
+}
+
+fn shown_in(at: &str, zone: &TimeZone) -> String {
+    match at.parse::<Timestamp>() {
+        Ok(at) => at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string(),
+        Err(_) => at.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_in_its_zone_with_the_name_of_it() {
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone");
+        assert_eq!(shown_in("2026-11-29T10:10:44.123Z", &TimeZone::UTC), "2026-11-29 10:10:44 UTC");
+        assert_eq!(shown_in("2026-11-29T10:10:44.123Z", &berlin), "2026-11-29 11:10:44 CET");
+        assert_eq!(shown_in("2026-07-29T10:10:44Z", &berlin), "2026-07-29 12:10:44 CEST");
+        assert_eq!(shown_in("T4", &berlin), "T4");
+    }
+}
