@@ -60,8 +60,6 @@ use crate::tls::TlsError;
 
 /// Where the file is read again when no events come.
 const POLL: Duration = Duration::from_secs(2);
-/// The connections to where a rollback would go are looked after so often, in seconds.
-const WARM_EVERY: u32 = 10;
 /// Requests that may wait for the controller.
 const MAILBOX: usize = 256;
 
@@ -300,7 +298,6 @@ impl Controller {
         self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
         self.carry_out(first);
         let mut stop = std::pin::pin!(stop);
-        let mut seconds = 0_u32;
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut looked = Instant::now();
@@ -330,10 +327,6 @@ impl Controller {
                     self.look_at_schema();
                     self.rates.sample(&self.publisher.meters().read());
                     self.read_certificates();
-                    seconds = seconds.wrapping_add(1);
-                    if seconds.is_multiple_of(WARM_EVERY) {
-                        self.keep_warm();
-                    }
                     self.tell_fitness();
                 }
             }
@@ -349,6 +342,8 @@ impl Controller {
         let mut effects = Vec::new();
         self.rollout.handle(now(), event, &mut effects);
         self.carry_out(effects);
+        // A move that was refused, or called off behind its gate, has left some.
+        Color::ALL.into_iter().for_each(|color| self.close_unused(color));
     }
 
     fn input(&mut self, input: Input) {

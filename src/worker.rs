@@ -93,8 +93,7 @@ async fn work(seat: Seat) {
                 Order::EndTunnels(tunnels, by) => worker.slots.end_tunnels(tunnels, by),
                 Order::KeepTunnels(epoch) => worker.slots.keep_tunnels(epoch),
                 Order::Wake => worker.slots.wake_held(),
-                Order::CloseIdle(endpoints) => worker.connections.close(&endpoints),
-                Order::Warm(pairs) => warm(&worker, &pairs),
+                Order::Warm(endpoints, done) => endpoints.iter().for_each(|endpoint| warm(&worker, endpoint, &done)),
                 Order::Adopt(stream, accepted, descriptor) => {
                     if let Ok(stream) = TcpStream::from_std(stream) {
                         start(&worker, stream, accepted, descriptor);

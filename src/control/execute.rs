@@ -9,8 +9,8 @@ use crate::control::handle::News;
 use crate::control::probe::probe;
 use crate::control::{Controller, Draining, Input, Waiting, canary, schema};
 use crate::domain::color::Color;
-use crate::domain::gate::Probed;
-use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Outcome, Refusal, RoundId};
+use crate::domain::gate::{self, GateReport, Probed};
+use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Outcome, Phase, Refusal, RoundId};
 use crate::domain::schema::Reading;
 use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Drained, Kind, Left, Origin, Transition, Trigger};
@@ -57,19 +57,23 @@ impl Controller {
         });
     }
 
-    /// Every endpoint of a color at the same time, each within `health.timeout`; and the data stores beside them.
+    /// Every endpoint of a color at the same time, each within `health.timeout`; and the data stores beside them. Connections of a
+    /// color that does not serve are no older than their endpoint's probe, and made when the round has passed.
     pub(super) fn probe_round(&self, round: RoundId, color: Color, schema: bool) {
         let health = self.config.health.clone();
         let label = self.config.colors[color].release.clone();
+        let (serves, policy, warmer) =
+            (self.publisher.serves(color), self.config.gate.clone(), self.publisher.warmer(color));
         let mut probes = JoinSet::new();
-        // If it passes, the first requests shall not have to wait for connections.
-        self.publisher.warm(color);
         for pool in &self.publisher.pools()[color] {
             for endpoint in pool.endpoints.iter().filter(|endpoint| !endpoint.is_leaving()) {
                 let (health, endpoint, pool) = (health.clone(), Arc::clone(endpoint), Arc::clone(pool));
                 let label = label.clone();
                 probes.spawn(async move {
                     let found = probe(&endpoint, pool.rules(), &health).await;
+                    if !serves && let Some(connected) = found.connected {
+                        endpoint.renew(connected);
+                    }
                     let found = found.of_release(&label, health.release_header.as_deref());
                     let probed = Probed {
                         upstream: pool.upstream.to_string(),
@@ -86,7 +90,16 @@ impl Controller {
         let inputs = self.inputs.clone();
         let readings = schema::read(if schema { self.schema_probes() } else { Vec::new() }, self.names.resolver());
         tokio::spawn(async move {
-            let (results, readings) = tokio::join!(probes.join_all(), readings);
+            let probed = async {
+                let results = probes.join_all().await;
+                let endpoints = results.iter().map(|(_, probed)| probed.clone()).collect();
+                if gate::passes(&policy, &GateReport { color, rounds: 1, endpoints }) {
+                    let passed = results.iter().filter(|(_, probed)| probed.passed);
+                    warmer.warm(&passed.map(|(id, _)| *id).collect()).await;
+                }
+                results
+            };
+            let (results, readings) = tokio::join!(probed, readings);
             let _ = inputs.send(Input::Probed(round, color, readings, results));
         });
     }
@@ -132,10 +145,6 @@ impl Controller {
 
     /// A transition is on disk.
     pub(super) fn recorded(&mut self, sequence: u64, transition: Arc<Transition>) {
-        if transition.kind == Kind::KnownGood {
-            // Nobody is expected to go back any more in a hurry.
-            self.publisher.close_idle(transition.decision.active.other());
-        }
         if goes_back(&transition) && transition.decision.generation <= self.announced {
             self.notices.recorded(sequence, &transition);
         } else {
@@ -216,16 +225,18 @@ impl Controller {
         let _ = self.news.send(News::Transition(sequence, Arc::clone(transition)));
     }
 
-    /// Where a rollback would go, while the release that serves is not known good.
-    fn way_back(&self) -> Option<Color> {
-        let view = self.rollout.view();
-        view.decision.known_good.is_none().then_some(view.rollback.ok()?.color)
-    }
-
-    /// Idle connections are closed by their timeout, and by endpoints; a way back has some nevertheless.
-    pub(super) fn keep_warm(&self) {
-        if let Some(color) = self.way_back().filter(|_| self.draining.is_none()) {
-            self.publisher.warm(color);
+    /// Closes the free connections to a color that does not serve and is not about to: an application that is idle can stop at
+    /// once, and the next gate makes connections of its own.
+    pub(super) fn close_unused(&self, color: Color) {
+        if self.publisher.serves(color) || !self.publisher.keeps(color) {
+            return;
+        }
+        let next = match self.rollout.view().phase {
+            Phase::Gating { to } | Phase::Holding { to } | Phase::Committing { to } => Some(to),
+            Phase::Steady | Phase::Canary { .. } | Phase::Baking { .. } => None,
+        };
+        if next != Some(color) {
+            self.publisher.close_idle(color);
         }
     }
 
@@ -280,10 +291,6 @@ impl Controller {
         }
         self.draining = None;
         let Drained { color, took, ended, timed_out } = drained;
-        // A way back that is likely to be taken is kept warm.
-        if self.way_back() != Some(color) {
-            self.publisher.close_idle(color);
-        }
         self.tallies.drained(took);
         let took_ms = millis(took);
         let Left { requests, streams, tunnels } = ended;

@@ -1,5 +1,7 @@
 //! Active health: every endpoint of both colors is probed, always, and once more at the gate.
 
+mod evidence;
+
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::config::{EndpointAddress, HealthConfig};
+use crate::control::probe::evidence::{Doubt, SocketFile};
 use crate::domain::color::Color;
 use crate::domain::health::{Health, Hysteresis};
 use crate::domain::release::Release;
@@ -36,6 +39,12 @@ pub struct Found {
     pub release: Option<String>,
     /// How long it took.
     pub took: Duration,
+    /// When its connection was there, if it was: a later one leads to the process that answered, or to one that follows it.
+    pub connected: Option<Instant>,
+    /// Nobody listens.
+    pub deserted: bool,
+    /// There was no answer in time, which says nothing about which process is there.
+    pub late: bool,
     /// The proxy had no descriptor, port or memory for it: no finding about the endpoint.
     pub exhausted: bool,
 }
@@ -169,6 +178,7 @@ async fn watch_over(
     changes: mpsc::UnboundedSender<HealthChange>,
     change: impl Fn(String, Health, String) -> HealthChange,
 ) {
+    let (mut doubt, mut socket) = (Doubt::default(), SocketFile::default());
     loop {
         let policy = health.borrow_and_update().clone();
         if let Target::Unresolved(name) = &endpoint.target {
@@ -190,6 +200,10 @@ async fn watch_over(
         {
             name.suspect();
         }
+        if let Target::Unix = endpoint.target {
+            socket.look(&endpoint).await;
+        }
+        doubt.learn(&endpoint, &found);
         let changed = {
             let mut known = observation.lock().unwrap_or_else(PoisonError::into_inner);
             known.detail.clone_from(&found.detail);
@@ -201,6 +215,7 @@ async fn watch_over(
                 known.since = SystemTime::now();
             }
             endpoint.set_health(known.hysteresis.health(), clock::millis(Instant::now()));
+            doubt.down(known.hysteresis.health() == Health::Down);
             changed
         };
         if let Some(now) = changed {
@@ -218,15 +233,16 @@ async fn watch_over(
 /// Probes an endpoint once.
 pub async fn probe(endpoint: &Endpoint, rules: &Rules, policy: &HealthConfig) -> Found {
     let began = Instant::now();
-    let found = clock::within(policy.timeout, ask(endpoint, rules, policy)).await;
-    let took = began.elapsed();
+    let mut connected = None;
+    let found = clock::within(policy.timeout, ask(endpoint, rules, policy, &mut connected)).await;
+    let (took, late) = (began.elapsed(), found.is_none());
     let (passed, detail, release) = match found {
         Some(Ok(answer)) => answer,
         Some(Err(reason)) => (false, reason, None),
         None => (false, format!("no answer within {}", humantime::format_duration(policy.timeout)), None),
     };
-    let exhausted = detail == EXHAUSTED;
-    Found { passed, detail, release, took, exhausted }
+    let (exhausted, deserted) = (detail == EXHAUSTED, detail == REFUSED || detail == NO_SOCKET);
+    Found { passed, detail, release, took, connected, deserted, late, exhausted }
 }
 
 /// Whether it passed, the answer in a few words, and the release that it names.
@@ -234,6 +250,7 @@ async fn ask(
     endpoint: &Endpoint,
     rules: &Rules,
     policy: &HealthConfig,
+    connected: &mut Option<Instant>,
 ) -> Result<(bool, String, Option<String>), String> {
     if let Target::Unresolved(name) = &endpoint.target {
         let known = name.known();
@@ -245,14 +262,19 @@ async fn ask(
             _ => {}
         }
     }
-    let socket = connect(endpoint, rules).await?;
+    let mut connect = async || {
+        let socket = connect(endpoint, rules).await?;
+        *connected = Some(Instant::now());
+        Ok::<_, String>(socket)
+    };
+    let socket = connect().await?;
     let Some(path) = &policy.path else { return Ok((true, "connected".to_owned(), None)) };
     let mut request = request(endpoint, policy, path);
     let answer = if rules.http2 {
         match over_http2(&request, socket, rules).await? {
             Some(answer) => answer,
             // As with any request: what the connection's end left unprocessed is asked once more, on a new one.
-            None => over_http2(&request, connect(endpoint, rules).await?, rules).await?.ok_or(CLOSED)?,
+            None => over_http2(&request, connect().await?, rules).await?.ok_or(CLOSED)?,
         }
     } else {
         request.push_known(Name::Connection, b"close");
@@ -367,6 +389,8 @@ async fn body<S>(
 }
 
 const CLOSED: &str = "closed without an answer";
+const REFUSED: &str = "connection refused";
+const NO_SOCKET: &str = "no such socket";
 const EXHAUSTED: &str = "the proxy is out of descriptors, ports or memory";
 const UNWRITABLE: &str = "the path or the host can't be written in HTTP/2";
 const NOT_YET: &str = "the name is not resolved yet";
@@ -432,8 +456,8 @@ fn in_words(endpoint: &Endpoint, error: &std::io::Error) -> String {
         return EXHAUSTED.to_owned();
     }
     match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        std::io::ErrorKind::NotFound if error.raw_os_error().is_some() => "no such socket".to_owned(),
+        std::io::ErrorKind::ConnectionRefused => REFUSED.to_owned(),
+        std::io::ErrorKind::NotFound if error.raw_os_error().is_some() => NO_SOCKET.to_owned(),
         _ => error.to_string(),
     }
 }

@@ -17,6 +17,13 @@ pub fn millis(now: Instant) -> u64 {
     passed.as_secs() * 1000 + u64::from(passed.subsec_millis()) + 1
 }
 
+/// Nanoseconds since about the beginning of the process, never 0.
+pub(crate) fn nanos(now: Instant) -> u64 {
+    let passed = now.saturating_duration_since(*BEGAN);
+    // Enough for 584 years.
+    u64::try_from(passed.as_nanos()).map_or(u64::MAX, |passed| passed.saturating_add(1))
+}
+
 /// The output of `work`, or `None` if it takes longer than `limit`. After a pause of the process, what its sockets have
 /// received meanwhile counts as received in time.
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {

@@ -324,7 +324,7 @@ impl Exchange {
         } else if pool.failed(index, now, worker.draw()) {
             let endpoint = &pool.endpoints[index].name;
             // Nothing is known of the connections to it any more.
-            worker.connections.close(&[pool.endpoints[index].id]);
+            pool.endpoints[index].renew(Instant::now());
             tracing::warn!(color = %pool.color, upstream = %pool.upstream, %endpoint, "An endpoint failed too often and is left out for a while.");
         }
     }

@@ -1,6 +1,6 @@
 //! What is live: the one `ArcSwap`, the grip of the control side on it, and the drains that follow a switch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use crate::proxy::first_write::FirstWriteSeen;
 use crate::proxy::hold::Queue;
 use crate::proxy::lease::Epoch;
 use crate::proxy::per_client::PerClient;
-use crate::proxy::pool::Pool;
+use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::pool::name::Resolution;
 use crate::proxy::slot::{Tunnels, Waits};
 use crate::proxy::snapshot::{Compiler, Snapshot};
@@ -29,6 +29,9 @@ use crate::telemetry::metrics::Waiting;
 use crate::telemetry::refused::{Refusals, Refused};
 use crate::telemetry::routes::Routes;
 use crate::tls::ServerTls;
+
+/// A gate waits so long for the connections that it has made. Requests make what is missing.
+const WARM_PATIENCE: Duration = Duration::from_millis(50);
 
 /// The snapshot that serves. Workers read it once for each request; only the [`Publisher`] changes it.
 #[derive(Debug)]
@@ -104,10 +107,8 @@ pub(crate) enum Order {
     EndTunnels(Tunnels, Instant),
     /// Let those of an epoch live on.
     KeepTunnels(u64),
-    /// Close the pooled connections to these endpoints.
-    CloseIdle(Vec<u64>),
-    /// Make connections to the first pool of each pair, about as many as there are to the second.
-    Warm(Arc<[(Arc<Pool>, Arc<Pool>)]>),
+    /// Make connections that serve soon; the sender is dropped when they are there.
+    Warm(Arc<[Warmth]>, mpsc::Sender<()>),
     /// Have requests that were held look at what is live now.
     Wake,
     /// Serve a connection that another worker accepted.
@@ -120,6 +121,43 @@ pub(crate) enum Order {
     Finish,
     /// End everything now.
     Cut,
+}
+
+/// An endpoint that is about to serve, and who serves now.
+#[derive(Debug)]
+pub(crate) struct Warmth {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) present: Option<Arc<Pool>>,
+}
+
+/// Has workers make connections to a color that is about to serve, so that the first requests find some.
+#[derive(Debug)]
+pub struct Warmer {
+    workers: Arc<[mpsc::UnboundedSender<Order>]>,
+    next: Vec<Arc<Pool>>,
+    present: Vec<Arc<Pool>>,
+}
+
+impl Warmer {
+    /// Warms these endpoints, which have passed their gate just now. Waits until the connections are there, but not for long.
+    pub async fn warm(&self, passed: &HashSet<u64>) {
+        let all = self.next.iter().flat_map(|pool| pool.endpoints.iter().map(move |endpoint| (pool, endpoint)));
+        let passed = all.filter(|(_, endpoint)| passed.contains(&endpoint.id));
+        let warmth = passed.map(|(pool, endpoint)| {
+            endpoint.keep();
+            let present = self.present.iter().find(|present| present.upstream == pool.upstream);
+            Warmth { pool: Arc::clone(pool), endpoint: Arc::clone(endpoint), present: present.cloned() }
+        });
+        let warmth: Arc<[_]> = warmth.collect();
+        let (sender, mut done) = mpsc::channel(1);
+        for worker in &*self.workers {
+            let _ = worker.send(Order::Warm(Arc::clone(&warmth), sender.clone()));
+        }
+        drop(sender);
+        // Nothing is sent: it ends when the last sender is gone.
+        let _ = tokio::time::timeout(WARM_PATIENCE, done.recv()).await;
+    }
 }
 
 impl fmt::Debug for Order {
@@ -208,25 +246,25 @@ impl Publisher {
         self.compiler.trust()
     }
 
-    /// Has every worker make connections to a color that may be about to serve, so that the first requests find some.
-    pub fn warm(&self, color: Color) {
+    /// Warms a color that has passed its gate.
+    pub fn warmer(&self, color: Color) -> Warmer {
         let pools = self.compiler.pools();
-        let pairs: Arc<[_]> = pools[color].iter().cloned().zip(pools[color.other()].iter().cloned()).collect();
-        for worker in &*self.workers {
-            let _ = worker.send(Order::Warm(Arc::clone(&pairs)));
-        }
+        let (next, present) = (pools[color].clone(), pools[color.other()].clone());
+        Warmer { workers: Arc::clone(&self.workers), next, present }
     }
 
-    /// Closes the workers' idle connections to a color, unless it serves.
+    fn endpoints(&self, color: Color) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.compiler.pools()[color].iter().flat_map(|pool| &pool.endpoints)
+    }
+
+    /// Whether free connections to a color are kept.
+    pub fn keeps(&self, color: Color) -> bool {
+        self.endpoints(color).any(|endpoint| endpoint.keeps())
+    }
+
+    /// Has the workers close their free connections to a color.
     pub fn close_idle(&self, color: Color) {
-        if self.serves(color) {
-            return;
-        }
-        let endpoints = self.compiler.pools()[color].iter().flat_map(|pool| &pool.endpoints);
-        let endpoints: Vec<_> = endpoints.map(|endpoint| endpoint.id).collect();
-        for worker in &*self.workers {
-            let _ = worker.send(Order::CloseIdle(endpoints.clone()));
-        }
+        self.endpoints(color).for_each(|endpoint| endpoint.let_go());
     }
 
     /// Compiles the configuration and the decision into one new snapshot and swaps it in: the instant of the switch.
@@ -247,12 +285,6 @@ impl Publisher {
         // The old snapshot's leases go with it, as soon as no worker is reading it any more.
         let holds = snapshot.held().is_some();
         drop(self.live.snapshot.swap(Some(Arc::new(snapshot))));
-        let gone = self.compiler.take_retired();
-        if !gone.is_empty() {
-            for worker in &*self.workers {
-                let _ = worker.send(Order::CloseIdle(gone.clone()));
-            }
-        }
         if std::mem::replace(&mut self.holds, holds) && !holds {
             // After the publish, so that whoever looks finds what they wait for.
             for worker in &*self.workers {

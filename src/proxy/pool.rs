@@ -5,6 +5,7 @@
 //! handed in.
 
 mod eject;
+mod evidence;
 pub mod name;
 mod pick;
 mod slow_start;
@@ -12,12 +13,13 @@ mod slow_start;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{Balance, Eject, EndpointAddress};
 use crate::domain::color::Color;
 use crate::domain::health::Health;
 use crate::proxy::pool::eject::Ejection;
+use crate::proxy::pool::evidence::Evidence;
 use crate::proxy::pool::name::Resolution;
 use crate::sys::ports::Ports;
 use crate::telemetry::meter::Count;
@@ -121,13 +123,12 @@ pub struct Endpoint {
     pub joins: bool,
     /// The name stands for it no more; it serves until another address of the name is up.
     leaving: AtomicBool,
-    /// No snapshot will have it any more; its connections are not kept.
-    retired: AtomicBool,
     /// A [`Health`].
     health: AtomicU8,
     /// When it last came up after it had been down; 0: never.
     came_up: AtomicU64,
     ejection: Ejection,
+    evidence: Evidence,
     /// Where connections to it come from.
     pub(crate) ports: Arc<Ports>,
     /// Requests in flight, one count for each worker.
@@ -202,10 +203,10 @@ impl Endpoint {
             resolution,
             joins: false,
             leaving: AtomicBool::new(false),
-            retired: AtomicBool::new(false),
             health: AtomicU8::new(Health::Unknown as u8),
             came_up: AtomicU64::new(0),
             ejection: Ejection::default(),
+            evidence: Evidence::default(),
             ports: Arc::default(),
             load: (0..workers).map(|_| Padded::default()).collect(),
         }
@@ -217,16 +218,10 @@ impl Endpoint {
     }
 
     pub(crate) fn set_leaving(&self, leaving: bool) {
-        self.leaving.store(leaving, Ordering::Relaxed);
-    }
-
-    /// Whether no snapshot will have it any more.
-    pub(crate) fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn retire(&self) {
-        self.retired.store(true, Ordering::Relaxed);
+        if self.leaving.swap(leaving, Ordering::Relaxed) && !leaving {
+            // Whoever has the address now may be somebody else.
+            self.renew(Instant::now());
+        }
     }
 
     /// What is known of it.
@@ -244,11 +239,6 @@ impl Endpoint {
             self.came_up.store(now, Ordering::Relaxed);
         }
         self.health.store(health as u8, Ordering::Relaxed);
-    }
-
-    /// Changes with each ejection: connections that were made before one are not used after it.
-    pub(crate) fn ejection(&self) -> u64 {
-        self.ejection.number()
     }
 
     /// Until when it is left out of the choice because it failed too often; `None`: it is not.

@@ -4,6 +4,7 @@
 //! half of a switch. What did not change between two snapshots is shared by both: endpoints with their health and
 //! connections, pools, meters.
 
+mod evidence;
 mod pools;
 
 use std::collections::BTreeMap;
@@ -253,7 +254,7 @@ pub(crate) struct Compiler {
     meters: Arc<Meters>,
     pools: PerColor<Vec<Arc<Pool>>>,
     names: BTreeMap<EndpointAddress, Arc<Resolution>>,
-    retired: Vec<u64>,
+    before: PerColor<evidence::Before>,
     limits: BTreeMap<(Purpose, Arc<str>), Arc<Limit>>,
     epochs: PerColor<Epochs>,
     next_epoch: u64,
@@ -279,7 +280,7 @@ impl Compiler {
             meters: Arc::new(Meters::new(workers)),
             pools: PerColor::default(),
             names: BTreeMap::new(),
-            retired: Vec::new(),
+            before: PerColor::default(),
             limits: BTreeMap::new(),
             epochs: PerColor::default(),
             next_epoch: 1,
@@ -373,6 +374,7 @@ impl Compiler {
         });
         let before = std::mem::replace(&mut self.pools, pools);
         self.retire_endpoints(&before);
+        self.renew_endpoints(config, decision);
         self.limits = self.limits_of(config);
 
         for name in &names {

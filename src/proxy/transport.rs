@@ -17,13 +17,15 @@ use h2::client::SendRequest;
 use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
 
 use crate::config::EndpointAddress;
 use crate::proxy::clock;
 use crate::proxy::error::{Kind, ProxyError, Resource};
 use crate::proxy::exhaustion;
 use crate::proxy::hash::Map;
-use crate::proxy::pool::{Endpoint, Pool, Rules, Target};
+use crate::proxy::live::Warmth;
+use crate::proxy::pool::{Endpoint, Rules, Target};
 use crate::proxy::worker::Worker;
 use crate::sys::descriptors::{self, HeldByEndpoint};
 use crate::sys::ports::Port;
@@ -54,9 +56,8 @@ const SEND_BUFFER: usize = 128 << 10;
 #[derive(Debug)]
 pub(crate) struct UpstreamConnection {
     pub(crate) side: Side,
-    endpoint: u64,
-    /// The endpoint's last ejection when the connection was made.
-    ejection: u64,
+    /// When it was begun, to be held against the endpoint's evidence.
+    begun: u64,
     /// It has carried a request before; so that it breaks may only mean that the endpoint closed an idle connection.
     pub(crate) reused: bool,
     keep_until: Instant,
@@ -105,7 +106,7 @@ struct Shared {
     pulse: Arc<Pulse>,
     /// Under way on it.
     requests: Rc<Cell<usize>>,
-    ejection: u64,
+    begun: u64,
     keep_until: Instant,
 }
 
@@ -116,15 +117,41 @@ impl Shared {
         let ready = self.sender.poll_ready(&mut Context::from_waker(Waker::noop()));
         !self.pulse.is_over() && !matches!(ready, Poll::Ready(Err(_)))
     }
+
+    /// A share of it for one request.
+    fn share(&self, rules: &Rules) -> UpstreamConnection {
+        let pulse = Some(Arc::clone(&self.pulse));
+        let stream = Stream::free(self.sender.clone(), self.scheme, pulse, rules.limits());
+        UpstreamConnection {
+            side: Side::Http2(Box::new(stream)),
+            begun: self.begun,
+            reused: true,
+            keep_until: self.keep_until,
+            _share: Some(Share::new(&self.requests)),
+            _room: None,
+        }
+    }
+}
+
+/// The connections to one endpoint.
+struct To<C> {
+    endpoint: Arc<Endpoint>,
+    connections: Vec<C>,
+}
+
+impl<C> To<C> {
+    fn new(endpoint: &Arc<Endpoint>) -> To<C> {
+        To { endpoint: Arc::clone(endpoint), connections: Vec::new() }
+    }
 }
 
 /// The connections of one worker, by endpoint.
 #[derive(Default)]
 pub(crate) struct Connections {
     /// HTTP/1.1; the last one used is the first one taken.
-    free: RefCell<Map<u64, Vec<UpstreamConnection>>>,
+    free: RefCell<Map<u64, To<UpstreamConnection>>>,
     /// HTTP/2.
-    shared: RefCell<Map<u64, Vec<Shared>>>,
+    shared: RefCell<Map<u64, To<Shared>>>,
     /// One is being made; whoever wants one, too, waits for it instead of making another one.
     making: RefCell<Map<u64, Rc<tokio::sync::Mutex<()>>>>,
 }
@@ -145,10 +172,11 @@ impl Connections {
 
     fn take_free(&self, endpoint: &Endpoint) -> Option<UpstreamConnection> {
         let mut all = self.free.borrow_mut();
-        let free = all.get_mut(&endpoint.id)?;
+        let free = &mut all.get_mut(&endpoint.id)?.connections;
+        let evidence = endpoint.evidence();
         loop {
             let mut connection = free.pop()?;
-            if connection.ejection == endpoint.ejection() && connection.is_free() {
+            if connection.begun > evidence && connection.is_free() {
                 return Some(connection);
             }
         }
@@ -156,27 +184,18 @@ impl Connections {
 
     fn take_shared(&self, endpoint: &Endpoint, rules: &Rules) -> Option<UpstreamConnection> {
         let mut all = self.shared.borrow_mut();
-        let shared = all.get_mut(&endpoint.id)?;
-        shared.retain_mut(|shared| shared.ejection == endpoint.ejection() && shared.takes_requests());
+        let shared = &mut all.get_mut(&endpoint.id)?.connections;
+        let evidence = endpoint.evidence();
+        // One that is dropped here says GOAWAY, and ends with its last stream.
+        shared.retain_mut(|shared| shared.begun > evidence && shared.takes_requests());
         let has_room = |shared: &&Shared| shared.requests.get() < shared.sender.current_max_send_streams();
-        let connection = shared.iter().find(has_room)?;
-        let pulse = Some(Arc::clone(&connection.pulse));
-        let stream = Stream::free(connection.sender.clone(), connection.scheme, pulse, rules.limits());
-        Some(UpstreamConnection {
-            side: Side::Http2(Box::new(stream)),
-            endpoint: endpoint.id,
-            ejection: connection.ejection,
-            reused: true,
-            keep_until: connection.keep_until,
-            _share: Some(Share::new(&connection.requests)),
-            _room: None,
-        })
+        Some(shared.iter().find(has_room)?.share(rules))
     }
 
     /// Makes one, within `timeout`.
     pub(crate) async fn make(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         rules: &Rules,
         timeout: Duration,
     ) -> Result<UpstreamConnection, ProxyError> {
@@ -202,15 +221,13 @@ impl Connections {
         }
     }
 
-    async fn open(&self, endpoint: &Endpoint, rules: &Rules) -> io::Result<UpstreamConnection> {
-        let ejection = endpoint.ejection();
+    async fn open(&self, endpoint: &Arc<Endpoint>, rules: &Rules) -> io::Result<UpstreamConnection> {
         if !rules.http2 {
             let room = self.make_room(endpoint)?;
-            let socket = connect(endpoint, rules).await?;
+            let (begun, socket) = connect_anew(endpoint, rules).await?;
             return Ok(UpstreamConnection {
                 side: Side::Http1(Box::new(Wire::new(socket))),
-                endpoint: endpoint.id,
-                ejection,
+                begun,
                 reused: false,
                 keep_until: Instant::now(),
                 _share: None,
@@ -223,7 +240,7 @@ impl Connections {
             return Ok(connection);
         }
         let room = self.make_room(endpoint)?;
-        let socket = connect(endpoint, rules).await?;
+        let (begun, socket) = connect_anew(endpoint, rules).await?;
         let pulse = Pulse::new(rules.ping_timeout);
         let (sender, connection) = handshake(socket, &pulse, rules).await?;
         let requests = Rc::new(Cell::new(0));
@@ -234,10 +251,10 @@ impl Connections {
             }
             drop(room);
         });
-        let shared = Shared { sender, scheme: scheme(rules), pulse, requests, ejection, keep_until: Instant::now() };
-        self.shared.borrow_mut().entry(endpoint.id).or_default().push(shared);
-        let mut connection = self.take_shared(endpoint, rules).ok_or(io::ErrorKind::ConnectionReset)?;
-        connection.reused = false;
+        let shared = Shared { sender, scheme: scheme(rules), pulse, requests, begun, keep_until: Instant::now() };
+        let connection = UpstreamConnection { reused: false, ..shared.share(rules) };
+        let mut all = self.shared.borrow_mut();
+        all.entry(endpoint.id).or_insert_with(|| To::new(endpoint)).connections.push(shared);
         Ok(connection)
     }
 
@@ -255,7 +272,8 @@ impl Connections {
     fn close_one(&self) -> bool {
         let mut free = self.free.borrow_mut();
         // The one that has not been used for longest stands first.
-        let oldest = free.values_mut().filter(|free| !free.is_empty()).min_by_key(|free| free[0].keep_until);
+        let all = free.values_mut().map(|free| &mut free.connections).filter(|free| !free.is_empty());
+        let oldest = all.min_by_key(|free| free[0].keep_until);
         oldest.map(|free| drop(free.remove(0))).is_some()
     }
 
@@ -264,14 +282,16 @@ impl Connections {
         self.free.borrow_mut().clear();
     }
 
-    /// Keeps a connection whose exchange is over, unless its endpoint is gone.
-    pub(crate) fn put(&self, endpoint: &Endpoint, mut connection: UpstreamConnection, keep_until: Instant) {
-        if endpoint.is_retired() {
+    /// Keeps a connection whose exchange is over, for as long as its endpoint serves.
+    pub(crate) fn put(&self, endpoint: &Arc<Endpoint>, mut connection: UpstreamConnection, keep_until: Instant) {
+        if !endpoint.keeps() || connection.begun <= endpoint.evidence() {
             return;
         }
         if !matches!(connection.side, Side::Http1(_)) {
-            for shared in self.shared.borrow_mut().get_mut(&connection.endpoint).into_iter().flatten() {
-                shared.keep_until = shared.keep_until.max(keep_until);
+            if let Some(shared) = self.shared.borrow_mut().get_mut(&endpoint.id) {
+                for shared in &mut shared.connections {
+                    shared.keep_until = shared.keep_until.max(keep_until);
+                }
             }
             return;
         }
@@ -281,36 +301,37 @@ impl Connections {
         connection.reused = true;
         connection.keep_until = keep_until;
         let mut all = self.free.borrow_mut();
-        let free = all.entry(connection.endpoint).or_default();
+        let free = &mut all.entry(endpoint.id).or_insert_with(|| To::new(endpoint)).connections;
         if free.len() < IDLE_PER_ENDPOINT {
             free.push(connection);
         }
     }
 
-    /// Drops what is too old or was closed by the endpoint.
+    /// Drops what nobody uses any more: older than the evidence for its endpoint, free for too long, closed by the endpoint, or
+    /// to an endpoint that does not serve.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.free.borrow_mut().retain(|_, free| {
-            free.retain_mut(|connection| connection.keep_until > now && connection.is_free());
-            !free.is_empty()
+        self.free.borrow_mut().retain(|_, To { endpoint, connections }| {
+            let (evidence, keeps) = (endpoint.evidence(), endpoint.keeps());
+            let stays = |connection: &UpstreamConnection| {
+                keeps && connection.begun > evidence && connection.keep_until > now
+            };
+            connections.retain_mut(|connection| stays(connection) && connection.is_free());
+            !connections.is_empty()
         });
-        self.shared.borrow_mut().retain(|_, shared| {
-            shared.retain(|shared| !shared.pulse.is_over() && (shared.keep_until > now || shared.requests.get() > 0));
-            !shared.is_empty()
+        self.shared.borrow_mut().retain(|_, To { endpoint, connections }| {
+            let (evidence, keeps) = (endpoint.evidence(), endpoint.keeps());
+            connections.retain(|shared| {
+                let is_used = shared.requests.get() > 0 || (keeps && shared.keep_until > now);
+                // The streams of one that is dropped hold it to their end.
+                is_used && shared.begun > evidence && !shared.pulse.is_over()
+            });
+            !connections.is_empty()
         });
         self.making.borrow_mut().retain(|_, making| Rc::strong_count(making) > 1);
     }
 
-    /// Drops all free connections to these endpoints.
-    pub(crate) fn close(&self, endpoints: &[u64]) {
-        for endpoint in endpoints {
-            self.free.borrow_mut().remove(endpoint);
-            // Its streams hold it to their end.
-            self.shared.borrow_mut().remove(endpoint);
-        }
-    }
-
     fn free(&self, endpoint: u64) -> usize {
-        self.free.borrow().get(&endpoint).map_or(0, Vec::len)
+        self.free.borrow().get(&endpoint).map_or(0, |free| free.connections.len())
     }
 }
 
@@ -320,29 +341,24 @@ impl std::fmt::Debug for Connections {
     }
 }
 
-/// Makes connections to pools that may be about to serve, about as many as there are to those that serve now.
-pub(crate) fn warm(worker: &Rc<Worker>, pairs: &[(Arc<Pool>, Arc<Pool>)]) {
-    for (next, present) in pairs {
-        let connections = &worker.connections;
-        let used = present.endpoints.iter().map(|endpoint| {
-            connections.free(endpoint.id) + usize::try_from(endpoint.load(worker.index).get()).unwrap_or(0)
+/// Makes connections to an endpoint that is about to serve, about as many as there are to those that serve now. Every `done` is
+/// dropped when they are there.
+pub(crate) fn warm(worker: &Rc<Worker>, warmth: &Warmth, done: &mpsc::Sender<()>) {
+    let Warmth { pool, endpoint, present } = warmth;
+    let connections = &worker.connections;
+    let used = present.iter().flat_map(|pool| &pool.endpoints).map(|endpoint| {
+        connections.free(endpoint.id) + usize::try_from(endpoint.load(worker.index).get()).unwrap_or(0)
+    });
+    let each = used.sum::<usize>().div_ceil(pool.endpoints.len()).clamp(1, WARM_PER_ENDPOINT);
+    for _ in 0..if pool.rules().http2 { 1 } else { each } {
+        let (worker, pool, endpoint, done) = (Rc::clone(worker), Arc::clone(pool), Arc::clone(endpoint), done.clone());
+        tokio::task::spawn_local(async move {
+            // Requests find out by themselves that it could not be made.
+            if let Ok(made) = worker.connections.make(&endpoint, pool.rules(), WARM_TIMEOUT).await {
+                worker.connections.put(&endpoint, made, Instant::now() + WARM_KEPT);
+            }
+            drop(done);
         });
-        let each = used.sum::<usize>().div_ceil(next.endpoints.len()).clamp(1, WARM_PER_ENDPOINT);
-        for endpoint in &next.endpoints {
-            if matches!(endpoint.target, Target::Unresolved(_)) {
-                continue;
-            }
-            let wanted = if next.rules().http2 { 1 } else { each.saturating_sub(connections.free(endpoint.id)) };
-            for _ in 0..wanted {
-                let (worker, pool, endpoint) = (Rc::clone(worker), Arc::clone(next), Arc::clone(endpoint));
-                tokio::task::spawn_local(async move {
-                    // That it could not be made is found out, and told, by the gate's probe.
-                    if let Ok(made) = worker.connections.make(&endpoint, pool.rules(), WARM_TIMEOUT).await {
-                        worker.connections.put(&endpoint, made, Instant::now() + WARM_KEPT);
-                    }
-                });
-            }
-        }
     }
 }
 
@@ -375,6 +391,30 @@ pub(crate) async fn http2(
 
 fn scheme(rules: &Rules) -> &'static str {
     if rules.tls.is_some() { "https" } else { "http" }
+}
+
+/// When a connection was begun, and the connection. No evidence is younger than it.
+async fn connect_anew(endpoint: &Endpoint, rules: &Rules) -> io::Result<(u64, Socket)> {
+    loop {
+        let now = Instant::now();
+        let begun = clock::nanos(now);
+        match connect(endpoint, rules).await {
+            Ok(socket) if begun > endpoint.evidence() => return Ok((begun, socket)),
+            // It may lead to a process that was replaced meanwhile.
+            Ok(_) => {}
+            Err(error) => {
+                if is_deserted(&error) {
+                    endpoint.renew(now);
+                }
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Nobody listens there: the process that did is about to end.
+fn is_deserted(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::CONNREFUSED | Errno::NOENT))
 }
 
 /// Connects, and speaks TLS where that is wanted.

@@ -456,7 +456,7 @@ async fn a_connection_that_was_closed_while_it_was_idle_is_replaced_unnoticed() 
 }
 
 #[tokio::test]
-async fn connections_to_the_target_are_there_before_the_switch_is() {
+async fn connections_to_the_target_are_made_when_it_has_answered_and_before_the_switch() {
     let blue = Server::several([Does::Answer; 2]).await;
     let green = Server::several([Does::Answer; 2]).await;
     let proxy = start(&blue, &green, "").await;
@@ -467,17 +467,14 @@ async fn connections_to_the_target_are_there_before_the_switch_is() {
     // The gate waits for its answer.
     green.iter().for_each(|server| _ = server.shared.silent.send_replace(true));
     let switching = async { proxy.post("/admin/switch", json!({})).await };
-    let warming = async {
-        until("each worker has one to each endpoint", async || {
-            green.iter().all(|server| server.quiet() >= 2).then_some(())
-        })
-        .await;
-        assert_eq!(proxy.status().await["active"], "blue");
+    let answering = async {
+        proxy.until("it waits", |status| status["phase"] == "gating").await;
         assert_eq!(asked(&green), 0);
         green.iter().for_each(|server| _ = server.shared.silent.send_replace(false));
     };
-    let (answer, ()) = tokio::join!(switching, warming);
+    let (answer, ()) = tokio::join!(switching, answering);
     assert_eq!(answer.status, 200, "{}", answer.text());
+    until("each worker has one to each endpoint", async || green.iter().all(|s| s.quiet() >= 2).then_some(())).await;
     // And they are what is used.
     let quiet: usize = green.iter().map(Server::quiet).sum();
     assert_eq!(proxy.get("/").await.status, 200);

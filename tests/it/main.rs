@@ -41,6 +41,7 @@ mod proxy_protocol;
 mod receiver;
 mod refused;
 mod releases;
+mod replaced;
 mod room;
 mod schema;
 #[path = "../../src/cli/demo/shop.rs"]

@@ -55,11 +55,6 @@ impl Ejection {
         Some(self.until.load(Ordering::Relaxed)).filter(|until| *until > now)
     }
 
-    /// Another one for each ejection.
-    pub(super) fn number(&self) -> u64 {
-        self.until.load(Ordering::Relaxed)
-    }
-
     /// When it came back from its last ejection; 0: there was none.
     pub(super) fn over_since(&self, now: u64) -> u64 {
         Some(self.until.load(Ordering::Relaxed)).filter(|until| *until <= now).unwrap_or(0)

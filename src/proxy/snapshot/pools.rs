@@ -47,8 +47,8 @@ impl Compiler {
         named.map(|address| (address.clone(), self.names.get(address).cloned().unwrap_or_default())).collect()
     }
 
-    /// Takes note of the endpoints that no pool has any more.
-    pub(super) fn retire_endpoints(&mut self, before: &PerColor<Vec<Arc<Pool>>>) {
+    /// Connections to endpoints that no pool has any more are not kept.
+    pub(super) fn retire_endpoints(&self, before: &PerColor<Vec<Arc<Pool>>>) {
         let all = |pools: &PerColor<Vec<Arc<Pool>>>| -> Vec<Arc<Endpoint>> {
             let pools = pools.iter().flat_map(|(_, pools)| pools);
             pools.flat_map(|pool| pool.endpoints.iter().cloned()).collect()
@@ -56,15 +56,9 @@ impl Compiler {
         let present: HashSet<u64> = all(&self.pools).iter().map(|endpoint| endpoint.id).collect();
         for endpoint in all(before) {
             if !present.contains(&endpoint.id) {
-                endpoint.retire();
-                self.retired.push(endpoint.id);
+                endpoint.let_go();
             }
         }
-    }
-
-    /// The endpoints that no pool has any more, for those who keep connections to them.
-    pub(crate) fn take_retired(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.retired)
     }
 }
 

@@ -409,8 +409,7 @@ mod names {
         let next = named.compile();
         assert_eq!(names(&next), ["10.9.9.9:1", "app:3000 (10.0.0.2)", "app:3000 (10.0.0.3)"]);
         assert!(Arc::ptr_eq(&pool.endpoints[0], &next.endpoints[0]));
-        assert!(pool.endpoints[1].is_retired() && !next.endpoints[1].joins, "nothing served before");
-        assert_eq!(named.compiler.take_retired(), [pool.endpoints[1].id]);
+        assert!(!pool.endpoints[1].keeps() && !next.endpoints[1].joins, "nothing served before");
         assert!(Arc::ptr_eq(&next, &named.compile()));
     }
 
@@ -425,7 +424,7 @@ mod names {
         let pool = named.compile();
         assert_eq!(names(&pool), ["10.9.9.9:1", "app:3000 (10.0.0.2)", "app:3000 (10.0.0.4)"]);
         assert!(Arc::ptr_eq(&before.endpoints[1], &pool.endpoints[1]));
-        assert!(pool.endpoints[2].joins && before.endpoints[2].is_retired() && !before.endpoints[1].is_retired());
+        assert!(pool.endpoints[2].joins && !before.endpoints[2].keeps() && before.endpoints[1].keeps());
     }
 
     #[test]
@@ -446,7 +445,7 @@ mod names {
         assert_eq!(names(&named.compile()), ["10.9.9.9:1", "app:3000 (10.0.0.4)", "app:3000 (10.0.0.3)"]);
         pool.endpoints[1].set_health(Health::Up, 3);
         assert_eq!(names(&named.compile()), ["10.9.9.9:1", "app:3000 (10.0.0.4)"]);
-        assert!(before.endpoints[2].is_retired());
+        assert!(!before.endpoints[2].keeps());
         named.says(&[3, 4]);
         let pool = named.compile();
         assert!(!Arc::ptr_eq(&pool.endpoints[1], &before.endpoints[2]) && pool.endpoints[1].joins, "it begins anew");
@@ -465,4 +464,43 @@ mod names {
         assert_eq!((&*failure.reason, failure.since), ("SERVFAIL", SystemTime::UNIX_EPOCH));
         assert!(Arc::ptr_eq(&before, &named.compile()));
     }
+}
+
+#[test]
+fn connections_are_no_older_than_what_let_a_color_serve() {
+    let mut compiler = Compiler::new(1, Routes::new(1));
+    let endpoints = |compiler: &Compiler, color: Color| compiler.pools()[color][0].endpoints.clone();
+    compiler.compile(&config(""), &decision(1, Color::Blue));
+    let (blue, green) = (endpoints(&compiler, Color::Blue), endpoints(&compiler, Color::Green));
+    assert!(blue.iter().all(|endpoint| endpoint.keeps()) && !green[0].keeps());
+    let start = blue[0].evidence();
+    compiler.compile(&config("[drain]\ntimeout = \"1s\"\n"), &decision(2, Color::Blue));
+    assert_eq!(blue[0].evidence(), start, "nothing was said about its processes");
+
+    let text = "active = \"blue\"\n[listen]\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+         [blue]\nrelease = \"1b\"\nendpoints = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n\
+         [green]\nrelease = \"2\"\nendpoints = [\"127.0.0.1:3\"]\n";
+    let relabelled = Config::parse(Path::new("test.toml"), text).expect("a valid configuration");
+    compiler.compile(&relabelled, &decision(3, Color::Blue));
+    let label = blue[0].evidence();
+    assert!(label > start);
+
+    compiler.compile(&relabelled, &decision(4, Color::Green));
+    assert!(blue.iter().all(|endpoint| !endpoint.keeps()) && green[0].keeps());
+    assert!(green[0].evidence() > label, "no gate has said anything");
+    // One passes the gate, and the quorum does without the other one.
+    blue[0].renew(Instant::now());
+    blue[0].keep();
+    let gate = blue[0].evidence();
+    compiler.compile(&relabelled, &decision(5, Color::Blue));
+    assert_eq!(blue[0].evidence(), gate);
+    assert!(blue[1].evidence() > gate && blue[1].keeps());
+
+    compiler.compile(&relabelled, &decision(6, Color::Green));
+    blue[0].keep();
+    compiler.compile(&relabelled, &Decision { by_force: true, ..decision(7, Color::Blue) });
+    let forced = blue[0].evidence();
+    assert!(forced > gate, "the order is the evidence, whatever a gate said before it");
+    compiler.compile(&relabelled, &Decision { by_force: true, ..decision(8, Color::Blue) });
+    assert_eq!(blue[0].evidence(), forced);
 }

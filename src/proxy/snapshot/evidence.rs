@@ -1,0 +1,42 @@
+//! Which connections to endpoints a new decision or configuration leaves in use.
+
+use std::time::Instant;
+
+use crate::config::Config;
+use crate::domain::color::{Color, PerColor};
+use crate::domain::release::Release;
+use crate::domain::transition::Decision;
+use crate::proxy::snapshot::Compiler;
+
+/// What the last snapshot said of a color.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    serves: bool,
+    label: Option<Release>,
+}
+
+impl Compiler {
+    /// A color that ceases to serve keeps no connections. For one that begins to, the gate has said which may be used; without a
+    /// gate it is those that are made from now on, as it is with a new label.
+    pub(super) fn renew_endpoints(&mut self, config: &Config, decision: &Decision) {
+        let now = Instant::now();
+        let last = PerColor::from_fn(|color| Before {
+            serves: decision.serves(color),
+            label: Some(config.colors[color].release.clone()),
+        });
+        let before = std::mem::replace(&mut self.before, last);
+        for color in Color::ALL {
+            let (serves, Before { serves: served, label }) = (decision.serves(color), &before[color]);
+            let relabelled = label.as_ref().is_some_and(|label| *label != config.colors[color].release);
+            let forced = serves && !served && decision.by_force && color == decision.active;
+            for endpoint in self.pools[color].iter().flat_map(|pool| &pool.endpoints) {
+                if *served && !serves {
+                    endpoint.let_go();
+                }
+                if (serves && endpoint.keep()) || relabelled || forced {
+                    endpoint.renew(now);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A process of an application as process managers replace it: it stops gracefully, which closes its listener, and lives on
+//! for the connections that it has.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::client::Stream;
+
+/// Where processes listen, one after the other.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Place {
+    /// A port that nobody else gets while the test runs.
+    pub(super) fn tcp() -> (Place, socket2::Socket) {
+        let reserved = socket("127.0.0.1:0".parse().expect("an address"));
+        let address = reserved.local_addr().expect("bound").as_socket().expect("an address");
+        (Place::Tcp(address), reserved)
+    }
+
+    /// As the configuration writes it.
+    pub(super) fn endpoint(&self) -> String {
+        match self {
+            Place::Tcp(address) => address.to_string(),
+            Place::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+}
+
+/// Bound, and not listening: several may be, as before and after a restart with `SO_REUSEPORT`.
+fn socket(address: SocketAddr) -> socket2::Socket {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.set_reuse_port(true).expect("an option");
+    socket.bind(&address.into()).expect("a free port");
+    socket
+}
+
+/// How it speaks.
+#[derive(Clone)]
+pub(super) struct Speaks {
+    pub(super) http2: bool,
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// One process.
+pub(super) struct Process {
+    pub(super) name: String,
+    shared: Arc<Shared>,
+    leaves: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+struct Shared {
+    /// What it answers, in the body and in `X-Release`.
+    name: String,
+    open: AtomicUsize,
+    /// It closes each third connection that it is asked on.
+    flaky: AtomicBool,
+    asked: AtomicUsize,
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    async fn accept(&self) -> Option<Box<dyn Stream>> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await.ok()?;
+                stream.set_nodelay(true).ok()?;
+                Some(Box::new(stream))
+            }
+            Listener::Unix(listener) => Some(Box::new(listener.accept().await.ok()?.0)),
+        }
+    }
+}
+
+impl Process {
+    /// It listens when this returns; on a unix socket it has then taken the place of the one before.
+    pub(super) fn start(name: &str, place: &Place, speaks: &Speaks) -> Process {
+        let listener = match place {
+            Place::Tcp(address) => {
+                let socket = socket(*address);
+                socket.set_nonblocking(true).expect("an option");
+                socket.listen(1024).expect("it listens");
+                Listener::Tcp(TcpListener::from_std(socket.into()).expect("a listener"))
+            }
+            Place::Unix(path) => {
+                let own = path.with_extension(name);
+                let listener = UnixListener::bind(&own).expect("a new socket");
+                std::fs::rename(&own, path).expect("a rename");
+                Listener::Unix(listener)
+            }
+        };
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            open: AtomicUsize::new(0),
+            flaky: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
+        });
+        let leaves = watch::Sender::new(false);
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), speaks.clone(), leaves.subscribe()));
+        Process { name: name.to_owned(), shared, leaves, accepting }
+    }
+
+    /// Nobody can connect to it any more; on its open connections it answers for as long as there is anybody.
+    pub(super) async fn stop_gracefully(&mut self) {
+        self.leaves.send_replace(true);
+        (&mut self.accepting).await.expect("it accepts until it is told to stop");
+    }
+
+    /// Open connections.
+    pub(super) fn open(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn be_flaky(&self) {
+        self.shared.flaky.store(true, Ordering::SeqCst);
+    }
+}
+
+async fn accept(listener: Listener, shared: Arc<Shared>, speaks: Speaks, mut leaves: watch::Receiver<bool>) {
+    loop {
+        let stream = tokio::select! {
+            stream = listener.accept() => stream,
+            _ = leaves.changed() => break,
+        };
+        tokio::spawn(open(stream.expect("a connection"), Arc::clone(&shared), speaks.clone()));
+    }
+    // Those that have connected already.
+    while let Some(Some(stream)) = listener.accept().now_or_never() {
+        tokio::spawn(open(stream, Arc::clone(&shared), speaks.clone()));
+    }
+}
+
+/// One connection, to its end.
+async fn open(stream: Box<dyn Stream>, shared: Arc<Shared>, speaks: Speaks) {
+    shared.open.fetch_add(1, Ordering::SeqCst);
+    let served = async {
+        let stream = match &speaks.tls {
+            Some(tls) => Box::new(TlsAcceptor::from(Arc::clone(tls)).accept(stream).await.ok()?) as Box<dyn Stream>,
+            None => stream,
+        };
+        if speaks.http2 { http2(stream, &shared).await } else { http1(stream, &shared).await }
+    };
+    served.await;
+    shared.open.fetch_sub(1, Ordering::SeqCst);
+}
+
+impl Shared {
+    fn breaks(&self) -> bool {
+        self.flaky.load(Ordering::SeqCst) && self.asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(3)
+    }
+}
+
+async fn http1(mut stream: impl Stream, shared: &Shared) -> Option<()> {
+    let (mut read, name) = (Vec::new(), &shared.name);
+    loop {
+        while !read.ends_with(b"\r\n\r\n") {
+            if stream.read_buf(&mut read).await.ok()? == 0 {
+                return None;
+            }
+        }
+        let is_probe = String::from_utf8_lossy(&read).starts_with("GET /healthz");
+        read.clear();
+        if !is_probe && shared.breaks() {
+            return None;
+        }
+        let fields = format!("X-Release: {name}\r\nContent-Length: {}", name.len());
+        stream.write_all(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{name}").as_bytes()).await.ok()?;
+        stream.flush().await.ok()?;
+    }
+}
+
+async fn http2(stream: impl Stream, shared: &Shared) -> Option<()> {
+    let mut connection = h2::server::handshake(stream).await.ok()?;
+    while let Some(request) = connection.accept().await {
+        let (request, mut respond) = request.ok()?;
+        if request.uri().path() != "/healthz" && shared.breaks() {
+            return None;
+        }
+        let answer = http::Response::builder().header("x-release", &shared.name).body(()).ok()?;
+        let mut body = respond.send_response(answer, false).ok()?;
+        body.send_data(Bytes::from(shared.name.clone()), true).ok()?;
+    }
+    None
+}
