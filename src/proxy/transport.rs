@@ -312,9 +312,8 @@ impl Connections {
     pub(crate) fn sweep(&self, now: Instant) {
         self.free.borrow_mut().retain(|_, To { endpoint, connections }| {
             let (evidence, keeps) = (endpoint.evidence(), endpoint.keeps());
-            let stays = |connection: &UpstreamConnection| {
-                keeps && connection.begun > evidence && connection.keep_until > now
-            };
+            let stays =
+                |connection: &UpstreamConnection| keeps && connection.begun > evidence && connection.keep_until > now;
             connections.retain_mut(|connection| stays(connection) && connection.is_free());
             !connections.is_empty()
         });
