@@ -20,7 +20,7 @@ use tokio::task::coop::unconstrained;
 use crate::listen::linger::{GOODBYE as READ_ON, linger};
 use crate::proxy::answer::After;
 use crate::proxy::client::ClientConnection;
-use crate::proxy::forward::{Inquiry, forward};
+use crate::proxy::forward::{Inquiry, forward, given_up};
 use crate::proxy::refused;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::tunnel::ENDING;
@@ -206,31 +206,31 @@ impl Connection {
 
     fn serve_stream(&mut self, place: usize) {
         let Some(Some(task)) = self.tasks.get_mut(place) else { return };
-        let (reset, malformed) = {
+        let (reset, cut) = {
             let core = self.core.borrow();
-            (core.is_reset(place), core.is_malformed(place))
+            (core.is_reset(place), core.cut(place))
         };
         if let Task::Asked(head) = task {
             let stream = ServerStream::new(Rc::clone(&self.core), place);
             let head = std::mem::take(head);
-            if reset {
-                // Nobody waits for what nobody has begun.
-                drop(stream);
-                if malformed {
-                    refused::head(&self.client.worker, self.client.peer, Refusal::Malformed, 400);
-                }
-                self.client.worker.give_head(head);
-                return self.over(place);
-            }
             let (client, slot) = (Rc::clone(&self.client), self.client.worker.slots.add(Phase::Request, None));
             let inquiry = Inquiry { client, slot: Rc::clone(&slot), side: Side::Served(Box::new(stream)), head };
+            if reset {
+                // Nobody waits for what nobody has begun.
+                if let Some(cut) = cut {
+                    slot.set_cut(cut);
+                }
+                self.client.worker.give_head(given_up(inquiry));
+                self.client.worker.slots.remove(&slot);
+                return self.over(place);
+            }
             *task = Task::Served { slot, serving: Box::pin(serve(inquiry)) };
         }
         let Task::Served { slot, serving } = task else { return };
         let mut cx = Context::from_waker(&self.wakers[place]);
         slot.register(&cx);
-        if malformed {
-            slot.set_malformed();
+        if let Some(cut) = cut {
+            slot.set_cut(cut);
         }
         match serving.as_mut().poll(&mut cx) {
             Poll::Ready(_) => self.over(place),

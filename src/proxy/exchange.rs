@@ -27,6 +27,7 @@ use crate::sys::buffered::{self, Charge};
 use crate::telemetry::meter::InFlightKind;
 use crate::telemetry::refused::Refusal;
 use crate::wire::head::{Head, Name};
+use crate::wire::server::Cut;
 
 /// What is held and known of one request.
 pub(crate) struct Exchange {
@@ -382,7 +383,7 @@ impl Exchange {
     pub(crate) fn failed(&mut self, error: &ProxyError) {
         self.ended = Some(error.kind);
         self.blame = Some(error.blame);
-        self.refused = error.kind.refusal();
+        self.refused = self.refusal(error.kind);
         self.answered(error.status());
     }
 
@@ -523,17 +524,26 @@ impl Exchange {
         if self.ended.is_some() {
             return;
         }
-        self.ended = Some(kind);
-        self.blame = Some(blame);
-        if self.is_malformed_by(kind) {
-            self.ended = Some(Kind::BadRequest);
-            self.refuse(Refusal::Malformed);
+        let cut = self.cut_by(kind);
+        self.ended = Some(cut.unwrap_or(kind));
+        self.blame = Some(cut.map_or(blame, Kind::blame));
+        if let Some(refusal) = cut.and_then(|cut| self.refusal(cut)) {
+            self.refuse(refusal);
         }
     }
 
-    /// The client seems to have left, but the proxy reset its stream for a malformed request.
-    pub(crate) fn is_malformed_by(&self, kind: Kind) -> bool {
-        kind == Kind::ClientLeft && self.slot.is_malformed()
+    /// The client seems to have left, but the proxy ended its stream: why.
+    pub(crate) fn cut_by(&self, kind: Kind) -> Option<Kind> {
+        match self.slot.cut()? {
+            _ if kind != Kind::ClientLeft => None,
+            Cut::Malformed | Cut::Connection => Some(Kind::BadRequest),
+            Cut::Memory => Some(Kind::Exhausted(Resource::Memory)),
+        }
+    }
+
+    /// The reason where the request is refused. One that ended with its connection is counted with that.
+    fn refusal(&self, kind: Kind) -> Option<Refusal> {
+        kind.refusal().filter(|_| self.slot.cut() != Some(Cut::Connection))
     }
 
     /// It is over; its head can be used again.

@@ -3,6 +3,7 @@
 //! Nothing here is a task of its own: whoever serves the client polls both sides, one after the other.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
@@ -18,6 +19,7 @@ use crate::proxy::hold;
 use crate::proxy::local::{self, OwnAnswer};
 use crate::proxy::shield;
 use crate::proxy::slot::{Phase, Slot};
+use crate::proxy::snapshot::Edge;
 use crate::proxy::split::Splitting;
 use crate::proxy::taking::{Taking, WaitsFor};
 use crate::proxy::target;
@@ -72,7 +74,7 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
             Answered { side, head, after }
         }
         Err(OwnAnswer::Error(error)) => {
-            let error = if exchange.is_malformed_by(error.kind) { Kind::BadRequest.into() } else { error };
+            let error = exchange.cut_by(error.kind).map_or(error, ProxyError::from);
             exchange.failed(&error);
             let preview = exchange.preview.clone();
             // What is held of the color is given back first: a client that reads nothing does not keep it.
@@ -200,15 +202,8 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
         let edge = &snapshot.edge;
         client.limits(edge.idle_timeout, edge.header_timeout);
         exchange.via = edge.via;
-        let trusted = !edge.trusted_proxies.is_empty()
-            && headers::is_trusted(client.peer.ip().to_canonical(), &edge.trusted_proxies);
-        let address = || {
-            if trusted {
-                headers::client(head, client.peer, &edge.trusted_proxies)
-            } else {
-                client.peer.ip().to_canonical()
-            }
-        };
+        let trusted = is_trusted(&client, edge);
+        let address = || address(&client, edge, trusted, head);
         let asker = logged.then(address);
         if checked.is_ok() {
             match local::find(&client, snapshot, head, trusted) {
@@ -241,9 +236,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
         }
         (admission, edge.max_body, trusted, asker)
     });
-    if !(trusted && head.get(Name::XRequestId).is_some_and(headers::usable_request_id)) {
-        head.set(Name::XRequestId, &headers::new_request_id(fastrand::u128(..)));
-    }
+    name(head, trusted);
     exchange.asker = asker;
     let framing = checked?;
     // Before anything is answered: whether another request can follow depends on it.
@@ -287,6 +280,43 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
     }
     let expects = head.version != Version::Http10 && framing != Framing::None && head.has(Name::Expect);
     Ok(Some((Upload::new(framing, max_body, expects, has_preview), upgrade)))
+}
+
+/// Reports a request whose stream ended before anything was done with it.
+pub(crate) fn given_up(inquiry: Inquiry) -> Head {
+    let Inquiry { client, slot, side, head } = inquiry;
+    drop(side);
+    let mut exchange = Exchange::begin(Rc::clone(&client), slot, head);
+    if client.worker.logger.borrow().is_on() {
+        let head = &mut exchange.head;
+        let (asker, trusted) = client.worker.live.with(|snapshot| {
+            let trusted = is_trusted(&client, &snapshot.edge);
+            (address(&client, &snapshot.edge, trusted, head), trusted)
+        });
+        name(head, trusted);
+        exchange.asker = Some(asker);
+    }
+    exchange.end()
+}
+
+/// The peer is one of `trusted_proxies`.
+fn is_trusted(client: &ClientConnection, edge: &Edge) -> bool {
+    !edge.trusted_proxies.is_empty() && headers::is_trusted(client.peer.ip().to_canonical(), &edge.trusted_proxies)
+}
+
+/// Who asks.
+fn address(client: &ClientConnection, edge: &Edge, trusted: bool, head: &Head) -> IpAddr {
+    match trusted {
+        true => headers::client(head, client.peer, &edge.trusted_proxies),
+        false => client.peer.ip().to_canonical(),
+    }
+}
+
+/// Gives a request its id, unless a trusted peer has given it one.
+fn name(head: &mut Head, trusted: bool) {
+    if !(trusted && head.get(Name::XRequestId).is_some_and(headers::usable_request_id)) {
+        head.set(Name::XRequestId, &headers::new_request_id(fastrand::u128(..)));
+    }
 }
 
 /// Refuses what can't be served, and brings the target into origin form.

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::proxy::clock::{CATCH_UP, PAUSED};
 use crate::proxy::metering::Metered;
+use crate::wire::server::Cut;
 
 /// Deadlines that are due within this are handled together, so that many of them cost few sweeps.
 const GRAIN: Duration = Duration::from_millis(20);
@@ -64,8 +65,8 @@ pub(crate) struct Slot {
     closing: Cell<bool>,
     /// It is being closed to make room for another connection.
     leaving: Cell<bool>,
-    /// The proxy reset the stream of the present exchange, because its request is malformed.
-    malformed: Cell<bool>,
+    /// The proxy ended the stream of the present exchange.
+    cut: Cell<Option<Cut>>,
     /// What the present exchange is counted as.
     pub(crate) metered: Cell<Option<Metered>>,
     waker: RefCell<Option<Waker>>,
@@ -99,14 +100,14 @@ impl Slot {
         self.epoch.set(epoch);
     }
 
-    /// Says that the proxy reset the stream of the exchange, because the request is malformed.
-    pub(crate) fn set_malformed(&self) {
-        self.malformed.set(true);
+    /// Says that the proxy ended the stream of the exchange.
+    pub(crate) fn set_cut(&self, cut: Cut) {
+        self.cut.set(Some(cut));
     }
 
-    /// The client has not left: the proxy reset its stream.
-    pub(crate) fn is_malformed(&self) -> bool {
-        self.malformed.get()
+    /// The client has not left: the proxy ended its stream.
+    pub(crate) fn cut(&self) -> Option<Cut> {
+        self.cut.get()
     }
 
     /// Why it was woken, if it was; the reason stays until it is taken.
@@ -209,7 +210,7 @@ impl Slots {
             fired: Cell::new(None),
             closing: Cell::new(false),
             leaving: Cell::new(false),
-            malformed: Cell::new(false),
+            cut: Cell::new(None),
             metered: Cell::new(None),
             waker: RefCell::new(None),
             key: Cell::new(0),

@@ -61,6 +61,8 @@ pub(super) async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &
         Joined::Ended(why) => {
             let (kind, farewell) = match why {
                 Fired::Cut => (Kind::Stopping, RESTART),
+                // Bytes for the client have waited all the time.
+                Fired::Idle if !down.over && !down.copied.waits_for_source => (Kind::ClientStalled, IDLE),
                 Fired::Idle => (Kind::StreamIdle, IDLE),
                 Fired::Deadline | Fired::Ended | Fired::Closing => (Kind::DrainTimeout, RESTART),
             };

@@ -61,6 +61,17 @@ enum Closed {
     Whole,
 }
 
+/// Why the proxy ended a stream; to its exchange that looks as if the client had left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The request is malformed.
+    Malformed,
+    /// There is no memory for its trailers.
+    Memory,
+    /// The client broke the rules or a limit of the connection, which is told of the connection.
+    Connection,
+}
+
 /// What was found in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -104,8 +115,8 @@ struct Stream {
     /// All of the request came.
     received: bool,
     reset: bool,
-    /// The proxy reset it, because the request is malformed.
-    malformed: bool,
+    /// The proxy ended it.
+    cut: Option<Cut>,
 }
 
 /// A block of fields of which a part came.
@@ -313,9 +324,9 @@ impl Core {
         self.streams[place].reset
     }
 
-    /// The proxy reset the stream in this place, because the request is malformed.
-    pub(crate) fn is_malformed(&self, place: usize) -> bool {
-        self.streams[place].malformed
+    /// Why the proxy ended the stream in this place; `None`: it did not.
+    pub(crate) fn cut(&self, place: usize) -> Option<Cut> {
+        self.streams[place].cut
     }
 
     /// The connection is gone: no stream gets anything out of it any more.
@@ -351,6 +362,9 @@ impl Core {
         if !self.over {
             frame::write_goaway(self.last, code, self.output.tail());
             self.code = code;
+            for stream in self.streams.iter_mut().filter(|stream| !stream.reset) {
+                stream.cut = Some(Cut::Connection);
+            }
             self.abandon();
         }
     }
@@ -378,8 +392,7 @@ impl Core {
     fn reset(&mut self, place: usize, code: Code) {
         self.limits.violation();
         frame::write_reset(self.ids[place], code, self.output.tail());
-        // Trailers for which there is no memory are well formed.
-        self.streams[place].malformed = code != Code::EnhanceYourCalm;
+        self.streams[place].cut = Some(if code == Code::EnhanceYourCalm { Cut::Memory } else { Cut::Malformed });
         self.take_out(place, Closed::ByUs);
     }
 

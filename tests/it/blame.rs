@@ -34,6 +34,8 @@ enum Does {
     Send,
     /// The same in chunks.
     SendInChunks,
+    /// Switches protocols and sends as much, as far as it is taken.
+    SwitchAndSend,
     /// Neither reads nor answers any more.
     Hang,
 }
@@ -190,6 +192,11 @@ async fn serve(mut stream: TcpStream, does: Does) -> Option<()> {
             for _ in 0..BODY / (64 << 10) {
                 tokio::time::timeout(Duration::from_millis(1_500), stream.write_all(&piece)).await.ok()?.ok()?;
             }
+        }
+        Does::SwitchAndSend => {
+            let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.ok()?;
+            stream.write_all(&vec![b'x'; BODY]).await.ok()?;
         }
         Does::Hang => std::future::pending().await,
     }

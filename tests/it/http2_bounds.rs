@@ -269,7 +269,7 @@ async fn grown_at_most(proxy: &Proxy, before: u64, most: u64) {
 }
 
 /// A field that goes into the table, of `length` bytes.
-fn into_table(length: usize) -> Vec<u8> {
+pub(crate) fn into_table(length: usize) -> Vec<u8> {
     let mut block = vec![0x40, 1, b'x', 0x7f];
     let mut rest = length - 127;
     while rest >= 128 {

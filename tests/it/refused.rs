@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 use crate::application::Application;
 use crate::certificates::Authority;
 use crate::client::Connection;
-use crate::http2::{DATA, END_HEADERS, END_STREAM, HEADERS, Outcome, PING, Raw, block, frame};
+use crate::http2::{DATA, END_HEADERS, END_STREAM, HEADERS, Outcome, PING, RST_STREAM, Raw, block, frame};
+use crate::http2_bounds::into_table;
 use crate::proxy::{Proxy, Setup};
 use crate::until;
 
@@ -61,6 +62,15 @@ impl Site {
             (counts.len() == 1 && counts[0].1 == count && lines == count).then_some(())
         })
         .await;
+    }
+
+    /// The line of the request for this path, and what else is in the log.
+    async fn line(&self, path: &str) -> serde_json::Value {
+        until(&format!("a line for {path}"), async || {
+            let log = self.access_log();
+            log.lines().filter_map(|line| serde_json::from_str(line).ok()).find(|line: &serde_json::Value| line["path"] == path)
+        })
+        .await
     }
 
     fn access_log(&self) -> String {
@@ -312,5 +322,59 @@ async fn requests_that_turn_out_malformed_behind_their_head_are_counted_over_htt
             }
             assert_eq!(log.lines().count() as u64, count, "one line each: {log}");
         }
+    }
+}
+
+fn request(method: &str, path: &str) -> Vec<u8> {
+    block(&[(":method", method), (":scheme", "http"), (":authority", "a"), (":path", path)])
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_at_once_leaves_its_line() {
+    let site = Site::start("", "", "").await;
+    let head = frame(HEADERS, END_HEADERS | END_STREAM, 1, &request("GET", "/given-up?x"));
+    let _client = say(&site, &[head, frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])]).await;
+    let line = site.line("/given-up?x").await;
+    assert_eq!((&line["status"], &line["error"], &line["blame"]), (&499.into(), &"client_left".into(), &"client".into()));
+    assert_eq!((&line["method"], &line["host"], &line["client"]), (&"GET".into(), &"a".into(), &"127.0.0.1".into()));
+    assert!(line["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{line}");
+    assert!(!site.applications[0].heads().iter().any(|head| head.contains("given-up")), "nobody was asked");
+}
+
+#[tokio::test]
+async fn trailers_without_room_are_the_proxys() {
+    let site = Site::start("", "", "").await;
+    let first = frame(HEADERS, END_HEADERS, 1, &[request("POST", "/hangs?1"), into_table(3500)].concat());
+    let large = [&request("GET", "/hangs")[..], &[0x80 | 62; 16]].concat();
+    let others = (1..60).map(|nth| frame(HEADERS, END_HEADERS | END_STREAM, 2 * nth + 1, &large));
+    let frames: Vec<_> = [first].into_iter().chain(others).collect();
+    let mut client = say(&site, &frames).await;
+    until("the account is full", async || site.access_log().contains("\"refused\":\"memory\"").then_some(())).await;
+    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x80 | 62; 16])).await;
+    let line = site.line("/hangs?1").await;
+    assert_eq!((&line["status"], &line["error"]), (&503.into(), &"proxy_internal_error".into()), "{line}");
+    assert_eq!((&line["refused"], &line["blame"]), (&"memory".into(), &"proxy".into()), "{line}");
+}
+
+#[tokio::test]
+async fn streams_that_end_with_their_connection_are_no_clients_that_left() {
+    for (reason, end) in
+        [("http2_protocol", frame(PING, 0, 1, &[0; 8])), ("http2_flood", frame(PING, 0, 0, &[0; 8]).repeat(11_000))]
+    {
+        let site = Site::start("", "", "").await;
+        let heads = ["/hangs", "/gated"].into_iter().zip([1, 3]);
+        let heads = heads.map(|(path, id)| frame(HEADERS, END_HEADERS | END_STREAM, id, &request("GET", path)));
+        let mut client = say(&site, &heads.collect::<Vec<_>>()).await;
+        assert!(matches!(client.outcome(3).await, Outcome::Answer(200)));
+        // One that nobody has looked at comes with the end.
+        let late = frame(HEADERS, END_HEADERS | END_STREAM, 5, &request("GET", "/late"));
+        client.send([late, end].concat()).await;
+        for (path, status) in [("/hangs", 400), ("/gated", 200), ("/late", 400)] {
+            let line = site.line(path).await;
+            assert_eq!((&line["status"], &line["error"]), (&status.into(), &"http_request_error".into()), "{line}");
+            assert_eq!((&line["refused"], &line["blame"]), (&serde_json::Value::Null, &"client".into()), "{line}");
+        }
+        site.until(reason, 1).await;
+        assert!(!site.access_log().contains("client_left"), "{}", site.access_log());
     }
 }

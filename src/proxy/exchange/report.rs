@@ -26,12 +26,14 @@ impl Exchange {
             return;
         }
         self.reported = true;
-        if self.status == 0 && self.slot.is_malformed() {
-            self.failed(&Kind::BadRequest.into());
-        } else if self.status == 0 {
-            self.status = 499;
-            self.ended = Some(Kind::ClientLeft);
-            self.blame = Some(Blame::Client);
+        match self.cut_by(Kind::ClientLeft) {
+            Some(kind) if self.status == 0 => self.failed(&kind.into()),
+            None if self.status == 0 => {
+                self.status = 499;
+                self.ended = Some(Kind::ClientLeft);
+                self.blame = Some(Blame::Client);
+            }
+            _ => {}
         }
         let blame = self.blame();
         if let Some(refusal) = self.refused {

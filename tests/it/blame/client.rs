@@ -155,6 +155,14 @@ async fn a_client_that_reads_nothing_is_to_blame_on_every_path() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_nothing_of_a_tunnel_is_to_blame() {
+    let bench = Bench::with(Does::SwitchAndSend, "stream_idle_timeout = \"300ms\"").await;
+    let _deaf = bench.send("GET /case HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    let row = Row { error: Some("client_stalled"), blame: Some("client"), evidence: Evidence::Good, ejected: false };
+    bench.ended(row).await;
+}
+
+#[tokio::test]
 async fn a_client_that_pauses_until_its_endpoint_gives_up_is_to_blame() {
     for does in [Does::Send, Does::SendInChunks] {
         let bench = Bench::start(does).await;
