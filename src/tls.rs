@@ -10,6 +10,7 @@ mod files;
 mod resolve;
 pub mod server;
 mod staple;
+mod writers;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -18,6 +19,7 @@ use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use client::{ClientSettings, ClientTls};
+pub use writers::Writers;
 pub use server::{CertificateFacts, ServerSettings, ServerTls, client_certificate_is_over, client_subject};
 
 /// A certificate with its key.

@@ -5,20 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{ClientAuth, Config, UpstreamProtocol};
-use crate::tls::{ClientSettings, ClientTls, ServerSettings, ServerTls, TlsError};
+use crate::tls::{ClientSettings, ClientTls, ServerSettings, ServerTls, TlsError, Writers};
 
 /// What a configuration needs of TLS.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     server: Option<Arc<ServerTls>>,
     upstreams: BTreeMap<String, (ClientSettings, Arc<ClientTls>)>,
+    writers: Arc<Writers>,
 }
 
 impl Trust {
     /// Loads what is not loaded already; or names everything that is wrong.
     pub fn load(&self, config: &Config) -> Result<Trust, Vec<TlsError>> {
         let mut errors = Vec::new();
-        let mut next = Trust::default();
+        let mut next = Trust { writers: Arc::clone(&self.writers), ..Trust::default() };
         let tolerated = |path: &Path| config.unusable.iter().any(|file| Path::new(&file.path) == path);
         if let Some(tls) = &config.tls {
             let settings = ServerSettings {
@@ -56,15 +57,20 @@ impl Trust {
                 Err(wrong) => errors.extend(wrong),
             }
         }
-        if errors.is_empty() { Ok(next) } else { Err(errors) }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        next.watch();
+        Ok(next)
     }
 
     /// Reads all of its files again: whether any says something else than before, and what is wrong with the others, of
     /// which the old ones stay.
     pub(crate) fn reload(&self) -> (bool, Vec<TlsError>) {
+        self.watch();
         let (mut changed, mut errors) = (false, Vec::new());
-        let server = self.server.iter().map(|server| server.reload_when_quiet());
-        for read in server.chain(self.upstreams.values().map(|(_, client)| client.reload_when_quiet())) {
+        let server = self.server.iter().map(|server| server.reload_when_quiet(&self.writers));
+        for read in server.chain(self.upstreams.values().map(|(_, client)| client.reload_when_quiet(&self.writers))) {
             match read {
                 Ok(other) => changed |= other,
                 Err(wrong) => errors.extend(wrong),
@@ -76,6 +82,13 @@ impl Trust {
             }
         }
         (changed, errors)
+    }
+
+    /// Watches who writes the files.
+    fn watch(&self) {
+        let of_server = self.server.iter().flat_map(|server| server.paths());
+        let of_upstreams = self.upstreams.values().flat_map(|(_, client)| client.paths()).cloned();
+        self.writers.watch(&of_server.chain(of_upstreams).collect::<Vec<_>>());
     }
 
     /// There is nothing to read.

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::tls::{CertificateFiles, TlsError, TlsVersion, files, provider};
+use crate::tls::{CertificateFiles, TlsError, TlsVersion, Writers, files, provider};
 
 const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
@@ -89,9 +89,14 @@ impl ClientTls {
     }
 
     /// The same, but for files that may be only half written: those are left for the next time.
-    pub fn reload_when_quiet(&self) -> Result<bool, Vec<TlsError>> {
+    pub fn reload_when_quiet(&self, writers: &Writers) -> Result<bool, Vec<TlsError>> {
+        self.reload_if(|shorter| files::are_quiet(self.paths(), shorter, writers))
+    }
+
+    /// The files to watch.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         let ClientSettings { ca, client_cert, client_key, .. } = &self.settings;
-        self.reload_if(|shorter| files::are_quiet([ca, client_cert, client_key].into_iter().flatten(), shorter))
+        [ca, client_cert, client_key].into_iter().flatten()
     }
 
     fn reload_if(&self, is_whole: impl FnOnce(bool) -> bool) -> Result<bool, Vec<TlsError>> {

@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::sign::CertifiedKey;
 
 use crate::tls::certificate::{self, Facts};
-use crate::tls::{CertificateFiles, TlsError, provider, staple};
+use crate::tls::{CertificateFiles, TlsError, Writers, provider, staple};
 
 /// Nothing that belongs here is larger.
 const MAX_BYTES: u64 = 1 << 20;
@@ -24,10 +24,10 @@ const QUIET: Duration = Duration::from_millis(500);
 /// it is whole.
 const SHORTER: Duration = Duration::from_secs(3);
 
-/// Whether nobody is writing these files any more, as far as their times tell.
-pub(super) fn are_quiet<'a>(paths: impl IntoIterator<Item = &'a PathBuf>, shorter: bool) -> bool {
+/// Whether nobody is writing these files any more, as far as their writers and their times tell.
+pub(super) fn are_quiet<'a>(paths: impl IntoIterator<Item = &'a PathBuf>, shorter: bool, writers: &Writers) -> bool {
     let needed = if shorter { SHORTER } else { QUIET };
-    paths.into_iter().all(|path| age(path).is_none_or(|age| age >= needed))
+    paths.into_iter().all(|path| !writers.has(path) && age(path).is_none_or(|age| age >= needed))
 }
 
 /// How long ago a file changed; `None` if that is not known.

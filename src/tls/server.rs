@@ -14,7 +14,7 @@ use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
 
 use crate::tls::files::{self, Authorities, Pair};
 use crate::tls::resolve::ByName;
-use crate::tls::{CertificateFiles, TlsError, TlsVersion, certificate, provider};
+use crate::tls::{CertificateFiles, TlsError, TlsVersion, Writers, certificate, provider};
 
 /// The most preferred first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -106,8 +106,8 @@ impl ServerTls {
     }
 
     /// The same, but for files that may be only half written: those are left for the next time.
-    pub fn reload_when_quiet(&self) -> Result<bool, Vec<TlsError>> {
-        self.reload_if(|shorter| files::are_quiet(&self.paths(), shorter))
+    pub fn reload_when_quiet(&self, writers: &Writers) -> Result<bool, Vec<TlsError>> {
+        self.reload_if(|shorter| files::are_quiet(&self.paths(), shorter, writers))
     }
 
     fn reload_if(&self, is_whole: impl FnOnce(bool) -> bool) -> Result<bool, Vec<TlsError>> {

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::sync::Mutex as StdMutex;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use rustls::client::Resumption;
@@ -520,6 +520,30 @@ async fn a_chain_that_may_be_half_written_is_left_for_the_next_time() {
     let tls = load(&[&files]);
     // Valid as it stands, and without the rest of the chain.
     authority.sign("one", &["a.example"]);
-    assert_eq!(tls.reload_when_quiet(), Ok(false), "it has just been written");
+    assert_eq!(tls.reload_when_quiet(&Writers::default()), Ok(false), "it has just been written");
     assert_eq!(tls.reload(), Ok(true), "somebody asks for it");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_shorter_chain_waits_for_its_writer() {
+    let authority = Authority::new("ca");
+    let files = authority.sign("one", &["a.example"]);
+    let own = read(&files.cert);
+    fs::write(&files.cert, format!("{own}{}", read(&authority.path()))).expect("written");
+    let (tls, writers) = (load(&[&files]), Writers::default());
+    writers.watch(&tls.paths());
+    let mut slow = fs::File::create(&files.cert).expect("a file");
+    std::io::Write::write_all(&mut slow, own.as_bytes()).expect("written");
+    // As long as a shorter chain has to stand where no writer is known, and some time.
+    for _ in 0..35 {
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(tls.reload_when_quiet(&writers), Ok(false), "its writer has not closed it");
+    }
+    drop(slow);
+    let closed = Instant::now();
+    while tls.reload_when_quiet(&writers) != Ok(true) {
+        assert!(closed.elapsed() < Duration::from_secs(20), "it is whole now");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
