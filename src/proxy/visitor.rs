@@ -4,6 +4,7 @@
 //! since everybody would get that cookie; all others are marked `private` when they get one.
 
 use std::io::Write;
+use std::time::SystemTime;
 
 use aws_lc_rs::rand;
 
@@ -75,7 +76,14 @@ fn is_shared(answer: &Head) -> bool {
     says(&["public", "s-maxage", "immutable"])
         || directives().any(|said| fresh(&said))
         || answer.fields().any(|(_, name, _)| targeted(name))
-        || answer.named(b"cache-control").is_none() && answer.named(b"expires").is_some()
+        || answer.named(b"cache-control").is_none() && answer.all_named(b"expires").any(|expires| is_ahead(expires, answer))
+}
+
+/// Whether an answer is fresh until this date. An invalid date, of which `0` is the most common, is in the past (RFC 9111, 5.3).
+fn is_ahead(expires: &[u8], answer: &Head) -> bool {
+    let date = |value: &[u8]| httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok();
+    let now = || answer.named(b"date").and_then(date).unwrap_or_else(SystemTime::now);
+    date(expires).is_some_and(|expires| expires > now())
 }
 
 #[cfg(test)]
@@ -123,6 +131,18 @@ mod tests {
             let (set, control) = cookies(&[field], false);
             assert_eq!(set, None, "{field:?}");
             assert_eq!(control.as_deref(), (field.0 == "cache-control").then_some(field.1), "{field:?}");
+        }
+        let (earlier, later) = ("Sat, 01 Jan 2050 00:00:00 GMT", "Sat, 01 Jan 2050 00:00:01 GMT");
+        assert!(cookies(&[("expires", later), ("date", earlier)], false).0.is_none(), "fresh for a second");
+        for fields in [
+            &[("expires", "Thu, 01 Jan 1970 00:00:00 GMT")][..],
+            &[("expires", "0")],
+            &[("expires", "-1")],
+            &[("expires", earlier), ("date", earlier)],
+            &[("date", later), ("expires", earlier)],
+        ] {
+            let (set, control) = cookies(fields, false);
+            assert_eq!((set.is_some(), control.as_deref()), (true, Some("private")), "{fields:?}");
         }
         for value in ["private, max-age=60", "no-store", "max-age=0", "no-cache"] {
             assert!(cookies(&[("cache-control", value)], false).0.is_some(), "{value}");
