@@ -37,21 +37,17 @@ pub enum Class {
     Cpu,
 }
 
-/// One side of a comparison. What is told of a sample goes by [`Sample::requests`]: there are never more bad requests than
-/// requests.
+/// One side of a comparison. There are never more bad requests than requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// Requests that are over; for CPU, windows of time.
-    pub requests: u64,
-    /// How many were bad in this way.
-    pub bad: u64,
-    /// For latency, the quantile that the class is about.
-    pub latency: Option<Duration>,
+    requests: u64,
+    bad: u64,
+    latency: Option<Duration>,
 }
 
 impl Sample {
     /// Of requests that are over. A request may be known to be bad before it is over, as one that hangs; such a request counts
-    /// as one of them.
+    /// as one of them. For CPU it is about windows of time. `latency`: see the method.
     #[must_use]
     pub fn new(over: u64, bad: u64, latency: Option<Duration>) -> Sample {
         Sample { requests: over.max(bad), bad, latency }
@@ -60,13 +56,19 @@ impl Sample {
     /// All requests.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.requests.max(self.bad)
+        self.requests
     }
 
     /// The bad ones.
     #[must_use]
     pub fn bad(&self) -> u64 {
         self.bad
+    }
+
+    /// For latency, the quantile that the class is about.
+    #[must_use]
+    pub fn latency(&self) -> Option<Duration> {
+        self.latency
     }
 }
 

@@ -145,7 +145,7 @@ fn judgement() -> Judgement {
         class,
         route: route.map(str::to_owned),
         candidate: sample(61, 40, 912),
-        stable: Sample { latency: None, ..sample(1_180, 118, 0) },
+        stable: Sample::new(1_180, 118, None),
         evidence: u64::MAX,
     };
     Judgement {

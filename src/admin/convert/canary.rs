@@ -203,7 +203,7 @@ impl From<&Finding> for FindingAnswer {
         let sample = |sample: &Sample| SampleAnswer {
             requests: sample.requests(),
             bad: sample.bad(),
-            latency_ms: sample.latency.map(millis),
+            latency_ms: sample.latency().map(millis),
         };
         FindingAnswer {
             class: finding.class.name().to_owned(),

@@ -27,7 +27,7 @@ impl fmt::Display for Finding {
 
 impl Finding {
     fn slower(&self, f: &mut fmt::Formatter<'_>, route: &str, quantile: &str, most: &str) -> fmt::Result {
-        if let (Some(candidate), Some(stable)) = (self.candidate.latency, self.stable.latency)
+        if let (Some(candidate), Some(stable)) = (self.candidate.latency(), self.stable.latency())
             && candidate > stable
             && !stable.is_zero()
         {

@@ -211,7 +211,7 @@ impl Judged {
 
 impl Sampled {
     fn from(sample: Sample) -> Sampled {
-        Sampled { requests: sample.requests(), bad: sample.bad(), latency_us: sample.latency.map(micros) }
+        Sampled { requests: sample.requests(), bad: sample.bad(), latency_us: sample.latency().map(micros) }
     }
 
     fn into_sample(self) -> Sample {

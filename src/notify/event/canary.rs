@@ -209,7 +209,7 @@ fn judged(judgement: &Judgement) -> Value {
 
 fn found(finding: &Finding) -> Value {
     let sample = |sample: &Sample| {
-        let latency = sample.latency.map(|latency| latency.as_secs_f64() * 1e3);
+        let latency = sample.latency().map(|latency| latency.as_secs_f64() * 1e3);
         json!({ "requests": sample.requests(), "bad": sample.bad(), "latency_ms": latency })
     };
     json!({

@@ -75,7 +75,7 @@ impl World {
             Some(deployment) if self.random.u8(0..8) != 0 => deployment.id,
             _ => DeploymentId(self.random.u64(0..40)),
         };
-        let sample = |bad| Sample { requests: 100, bad, latency: None };
+        let sample = |bad| Sample::new(100, bad, None);
         match self.random.u8(0..12) {
             0 => return self.handle(Event::EvidenceLost(id)),
             1 => {
