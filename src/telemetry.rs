@@ -8,7 +8,6 @@ pub mod metrics;
 mod process_log;
 pub mod refused;
 pub mod routes;
-pub mod seldom;
 
 use std::io;
 use std::path::Path;

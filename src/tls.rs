@@ -19,8 +19,8 @@ use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use client::{ClientSettings, ClientTls};
-pub use writers::Writers;
 pub use server::{CertificateFacts, ServerSettings, ServerTls, client_certificate_is_over, client_subject};
+pub use writers::Writers;
 
 /// A certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]

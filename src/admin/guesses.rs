@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::admin::auth::Peer;
-use crate::telemetry::seldom::Seldom;
+use crate::telemetry::log_rate::LogRate;
 
 /// Wrong tokens that are answered at once; one is forgotten each second.
 const FREE: f64 = 10.0;
@@ -22,7 +22,7 @@ pub(super) struct Guesses(Mutex<Option<(f64, Instant)>>);
 impl Guesses {
     /// Notes a wrong token; how long its answer waits.
     pub(super) fn note(&self, peer: &Peer, path: &str) -> Duration {
-        static TOLD: Seldom = Seldom::every(Duration::from_secs(1));
+        static TOLD: LogRate = LogRate::new(1, Duration::from_secs(1));
         let path: String = path.chars().take(100).collect();
         TOLD.say(|unsaid| tracing::warn!(peer = peer.name(), path, unsaid, "Wrong token for the admin API"));
         self.delay(Instant::now())

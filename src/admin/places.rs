@@ -97,29 +97,36 @@ impl Answering {
     pub(super) fn begin(&self, request: Request) -> Request {
         request.map(|body| {
             self.0.store(http_body::Body::is_end_stream(&body), Ordering::Relaxed);
-            Body::new(Arriving { body, answering: self.clone() })
+            Body::new(Watched { body, answering: self.clone(), way: Way::In })
         })
     }
 
     /// The request counts until the answer is written.
     pub(super) fn end(self, answer: Response) -> Response {
-        answer.map(|body| Body::new(Leaving { body, answering: self }))
+        answer.map(|body| Body::new(Watched { body, answering: self, way: Way::Out }))
     }
 }
 
-/// The body of a request.
-struct Arriving {
+/// A body that says when it has arrived, or has left.
+struct Watched {
     body: Body,
     answering: Answering,
+    way: Way,
 }
 
-impl http_body::Body for Arriving {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    In,
+    Out,
+}
+
+impl http_body::Body for Watched {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+        if self.way == Way::In && (matches!(polled, Poll::Ready(None)) || self.body.is_end_stream()) {
             self.answering.0.store(true, Ordering::Relaxed);
         }
         polled
@@ -134,32 +141,11 @@ impl http_body::Body for Arriving {
     }
 }
 
-/// The body of an answer.
-struct Leaving {
-    body: Body,
-    answering: Answering,
-}
-
-impl http_body::Body for Leaving {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Leaving {
+impl Drop for Watched {
     fn drop(&mut self) {
-        self.answering.0.store(false, Ordering::Relaxed);
+        if self.way == Way::Out {
+            self.answering.0.store(false, Ordering::Relaxed);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::proxy::client::{Listener, Open};
 use crate::proxy::live::{Accepted, LongestIdle, Order};
 use crate::proxy::worker::Worker;
 use crate::sys::descriptors::{self, Held, Usage, Use};
-use crate::telemetry::seldom::Seldom;
+use crate::telemetry::log_rate::LogRate;
 
 /// How long a worker that can't accept waits: out of descriptors or memory, or at `max_connections`.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -74,7 +74,7 @@ pub(crate) async fn accept(
 /// Waits until there is room for a connection that was accepted, and closes idle ones for it. Until then nothing more is
 /// accepted, so clients wait in the kernel.
 async fn room(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>]) -> Held {
-    static TOLD: Seldom = Seldom::every(Duration::from_secs(10));
+    static TOLD: LogRate = LogRate::new(1, Duration::from_secs(10));
     loop {
         if !is_full(worker)
             && let Some(descriptor) = descriptors::take(Use::Client)

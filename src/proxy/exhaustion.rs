@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::proxy::error::Resource;
 use crate::sys::descriptors::{self, Usage};
-use crate::telemetry::seldom::Seldom;
+use crate::telemetry::log_rate::LogRate;
 
 /// What of this process or this machine has run out, if that is why a connection could not be made.
 pub(crate) fn of(error: &io::Error) -> Option<Resource> {
@@ -21,7 +21,7 @@ pub(crate) fn of(error: &io::Error) -> Option<Resource> {
 
 /// Logs it, at a bounded rate.
 pub(crate) fn report(endpoint: &str, resource: Resource, error: &io::Error) {
-    static TOLD: Seldom = Seldom::every(Duration::from_secs(5));
+    static TOLD: LogRate = LogRate::new(1, Duration::from_secs(5));
     TOLD.say(|unsaid| {
         let Usage { most, clients, endpoints } = descriptors::usage();
         let (of, help) = match resource {

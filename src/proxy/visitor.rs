@@ -76,7 +76,8 @@ fn is_shared(answer: &Head) -> bool {
     says(&["public", "s-maxage", "immutable"])
         || directives().any(|said| fresh(&said))
         || answer.fields().any(|(_, name, _)| targeted(name))
-        || answer.named(b"cache-control").is_none() && answer.all_named(b"expires").any(|expires| is_ahead(expires, answer))
+        || answer.named(b"cache-control").is_none()
+            && answer.all_named(b"expires").any(|expires| is_ahead(expires, answer))
 }
 
 /// Whether an answer is fresh until this date. An invalid date, of which `0` is the most common, is in the past (RFC 9111, 5.3).

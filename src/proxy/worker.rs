@@ -17,6 +17,11 @@ use crate::telemetry::refused::Refusal;
 use crate::telemetry::routes::Known;
 use crate::wire::head::Head;
 
+/// Lines of the process log for each kind that outsiders can cause,
+const LINES: u32 = 10;
+/// in this time.
+const PERIOD: Duration = Duration::from_secs(10);
+
 /// A client that has sent a part of a head has so long before its connection may be closed for another one.
 const HEAD_TIME: Duration = Duration::from_secs(1);
 /// Heads that are kept for the next request.
@@ -64,8 +69,8 @@ impl Worker {
             budgets: RefCell::default(),
             known: RefCell::default(),
             shield: RefCell::default(),
-            refusals_logged: LogRate::default(),
-            bad_answers: LogRate::default(),
+            refusals_logged: LogRate::new(LINES, PERIOD),
+            bad_answers: LogRate::new(LINES, PERIOD),
             freed: Cell::new(false),
             now: Cell::new(Instant::now()),
         }

@@ -1,34 +1,50 @@
-//! A bounded rate for lines of the process log that outsiders can cause.
+//! A bounded rate for messages of the process log that outsiders can cause.
 
-use std::cell::Cell;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Lines within [`WINDOW`].
-const LINES: u32 = 10;
-/// The period that is counted.
-const WINDOW: Duration = Duration::from_secs(10);
+static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The lines of one kind and one worker: ten in ten seconds.
-#[derive(Debug, Default)]
+/// So many messages in a period, and how many were left out.
+#[derive(Debug)]
 pub struct LogRate {
-    began: Cell<Option<Instant>>,
-    lines: Cell<u32>,
-    suppressed: Cell<u64>,
+    most: u32,
+    period: Duration,
+    /// Milliseconds from the beginning to the end of the present period; 0: there was none yet.
+    until: AtomicU64,
+    said: AtomicU32,
+    suppressed: AtomicU64,
 }
 
 impl LogRate {
-    /// Whether a line may be written now; with the number of lines that were left out since the last one.
+    /// At most `most` messages in a period, which begins with its first message.
+    #[must_use]
+    pub const fn new(most: u32, period: Duration) -> LogRate {
+        LogRate { most, period, until: AtomicU64::new(0), said: AtomicU32::new(0), suppressed: AtomicU64::new(0) }
+    }
+
+    /// Whether a message may be written now; with the number of those that were left out since the last one.
     pub fn admit(&self, now: Instant) -> Option<u64> {
-        if self.began.get().is_none_or(|began| now.saturating_duration_since(began) >= WINDOW) {
-            self.began.set(Some(now));
-            self.lines.set(0);
-        }
-        if self.lines.get() == LINES {
-            self.suppressed.set(self.suppressed.get() + 1);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let now = millis(now.saturating_duration_since(*BEGAN));
+        let until = self.until.load(Relaxed);
+        let begins =
+            now >= until && self.until.compare_exchange(until, now + millis(self.period), Relaxed, Relaxed).is_ok();
+        if begins {
+            self.said.store(1, Relaxed);
+        } else if self.said.fetch_update(Relaxed, Relaxed, |said| (said < self.most).then_some(said + 1)).is_err() {
+            self.suppressed.fetch_add(1, Relaxed);
             return None;
         }
-        self.lines.set(self.lines.get() + 1);
-        Some(self.suppressed.take())
+        Some(self.suppressed.swap(0, Relaxed))
+    }
+
+    /// Writes a message now, with the number of those that were left out since the last one; or not.
+    pub fn say(&self, message: impl FnOnce(u64)) {
+        if let Some(suppressed) = self.admit(Instant::now()) {
+            message(suppressed);
+        }
     }
 }
 
@@ -37,11 +53,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_lines_is_cut_and_counted() {
-        let (rate, began) = (LogRate::default(), Instant::now());
-        let admitted = (0..100).filter(|_| rate.admit(began).is_some()).count();
-        assert_eq!(admitted, LINES as usize);
-        assert_eq!(rate.admit(began + WINDOW), Some(90), "the next line says how many are missing");
-        assert_eq!(rate.admit(began + WINDOW), Some(0));
+    fn a_flood_of_messages_is_cut_and_counted() {
+        let (period, began) = (Duration::from_secs(10), *BEGAN);
+        for most in [1, 10] {
+            let rate = LogRate::new(most, period);
+            let admitted = (0..100).filter(|_| rate.admit(began).is_some()).count();
+            assert_eq!(admitted, most as usize);
+            assert_eq!(rate.admit(began + period / 2), None, "the period goes on");
+            let missing = 101 - u64::from(most);
+            assert_eq!(rate.admit(began + period), Some(missing), "the next message says how many are missing");
+            assert_eq!(rate.admit(began + 3 * period), Some(0));
+        }
     }
 }

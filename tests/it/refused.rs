@@ -68,7 +68,9 @@ impl Site {
     async fn line(&self, path: &str) -> serde_json::Value {
         until(&format!("a line for {path}"), async || {
             let log = self.access_log();
-            log.lines().filter_map(|line| serde_json::from_str(line).ok()).find(|line: &serde_json::Value| line["path"] == path)
+            log.lines()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .find(|line: &serde_json::Value| line["path"] == path)
         })
         .await
     }
@@ -335,7 +337,10 @@ async fn a_request_that_is_given_up_at_once_leaves_its_line() {
     let head = frame(HEADERS, END_HEADERS | END_STREAM, 1, &request("GET", "/given-up?x"));
     let _client = say(&site, &[head, frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])]).await;
     let line = site.line("/given-up?x").await;
-    assert_eq!((&line["status"], &line["error"], &line["blame"]), (&499.into(), &"client_left".into(), &"client".into()));
+    assert_eq!(
+        (&line["status"], &line["error"], &line["blame"]),
+        (&499.into(), &"client_left".into(), &"client".into())
+    );
     assert_eq!((&line["method"], &line["host"], &line["client"]), (&"GET".into(), &"a".into(), &"127.0.0.1".into()));
     assert!(line["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{line}");
     assert!(!site.applications[0].heads().iter().any(|head| head.contains("given-up")), "nobody was asked");
