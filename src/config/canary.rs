@@ -22,6 +22,8 @@ pub struct CanaryConfig {
     pub on_insufficient: OnInsufficient,
     /// What keeps a user on one color.
     pub sticky: Sticky,
+    /// Where users stay on a color: so many events of a kind count of one network of clients, beside first requests; 0: all.
+    pub evidence_per_network: u32,
     /// The cookie that `sticky = "cookie"` sets.
     pub cookie: VisitorCookie,
     /// Path prefixes that are judged on their own; each begins with `/`, none is there twice.

@@ -164,6 +164,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             max_step: seconds(1_800),
             on_insufficient: OnInsufficient::Hold,
             sticky: Sticky::Off,
+            evidence_per_network: 1,
             cookie: VisitorCookie { name: "cutover_visitor".to_owned(), max_age: seconds(30 * 86_400) },
             routes: Vec::new(),
             shield: false,

@@ -8,7 +8,7 @@ mod watched;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::config::{AnalysisConfig, Config, Sticky};
+use crate::config::{AnalysisConfig, Config};
 use crate::control::{Controller, Input};
 use crate::domain::analysis::{Before, Policy, Report};
 use crate::domain::color::{Color, PerColor};
@@ -24,6 +24,9 @@ use watched::{Baselines, Surroundings, Watched};
 
 /// So many connections in a row that could not be made say what a check would say a moment later.
 const CONNECTIONS_FAILED: u64 = 20;
+
+/// After so many requests it is told when they come from few networks.
+const MANY: u64 = 100;
 
 /// What looks at the numbers.
 #[derive(Debug)]
@@ -71,7 +74,11 @@ impl Analysis {
 
     /// Where the judge of the deployment in force stands.
     pub(super) fn report(&self) -> Option<Report> {
-        self.watched.as_ref().map(|watched| watched.judge.report())
+        let mut report = self.watched.as_ref()?.judge.report();
+        let requests = report.routes.first().map_or(0, |all| all.assigned.stable + all.assigned.candidate);
+        let users = self.sampler.routes().users();
+        report.few_networks = users.as_ref().and_then(|users| users.few_networks()).filter(|_| requests >= MANY);
+        Some(report)
     }
 
     /// The record of a deployment, as it is on disk.
@@ -149,7 +156,7 @@ impl Controller {
         let Some(deployment) = deployment else {
             if self.analysis.watched.take().is_some() {
                 routes.forget_thresholds();
-                routes.count_first_events(None);
+                routes.judge_latency(false);
             }
             return;
         };
@@ -166,7 +173,7 @@ impl Controller {
 
     /// A deployment begins, or goes on in this process.
     fn begin_to_watch(&mut self, deployment: &Deployment, tick: u64) {
-        let keyed = self.config.canary.sticky != Sticky::Off;
+        let keyed = self.publisher.routes().users().is_some();
         let recorded = match Recorded::load(&self.analysis.state, deployment.id) {
             Ok(recorded) if recorded.policy.lost == deployment.lost => Some(recorded),
             Ok(_) | Err(TicksError::Unknown(_)) => None,
@@ -190,7 +197,7 @@ impl Controller {
         let policy = policy(&self.config.analysis, &deployment, endpoints as u64, before);
         let Analysis { sampler, log, watched, .. } = &mut self.analysis;
         sampler.routes().forget_thresholds();
-        sampler.routes().count_first_events(keyed.then_some(deployment.id));
+        sampler.routes().judge_latency(false);
         *watched = Some(match recorded {
             Some(recorded) => Watched::resume(&deployment, keyed, tick, &recorded),
             None => {

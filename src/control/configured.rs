@@ -1,6 +1,7 @@
 //! What a configuration says to the core.
 
-use std::hash::{Hash, Hasher};
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::time::SystemTime;
 
 use crate::config::Config;
@@ -20,12 +21,22 @@ pub(super) fn configured(config: &Config, path: &std::path::Path) -> Configured 
         gate: config.gate.clone(),
         drain_timeout: config.drain.timeout,
         policy: policy(config),
+        secret: secret(),
         hold_timeout: config.hold.timeout,
         targets: PerColor::from_fn(|color| target(config, color)),
         file_orders: config.state.file_orders,
         order_window: config.state.order_window,
         write_back: config.state.write_back,
         path: path.display().to_string(),
+    }
+}
+
+/// Without random numbers of the system, those of the hasher are the best there are.
+fn secret() -> u64 {
+    let mut bytes = [0; 8];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => RandomState::new().hash_one(SystemTime::now()),
     }
 }
 

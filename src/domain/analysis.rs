@@ -24,7 +24,7 @@ pub use histogram::{BUCKETS, Histogram, QUANTILES, Quantiles, Thresholds, bucket
 pub use judge::Judge;
 pub use policy::{Before, Policy};
 pub use report::{Evidence, Report, RouteReport};
-pub use tick::{Arms, Batch, Counts, CpuUse, RouteTick, Tick};
+pub use tick::{Arms, Batch, Counts, CpuUse, RouteTick, Seen, Tick};
 
 #[cfg(test)]
 mod tests;

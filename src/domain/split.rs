@@ -119,16 +119,50 @@ impl Split {
 }
 
 /// The draw of a user: the same for the same key and salt, whatever the machine.
+///
+/// SipHash-2-4, a function that nobody can predict without the salt. Users choose their keys, and the color of a new key has to be a
+/// secret: a request whose color was known beforehand is weak evidence (docs/blame.md).
 #[must_use]
 pub fn draw(key: &[u8], salt: u64) -> u64 {
-    // FNV-1a, and the finalizer of SplitMix64, without which its upper bits are hardly mixed. Users choose their keys, but
-    // whoever does can only choose the color that he sees himself.
-    let hash = key
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325 ^ salt, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
+    sip_hash([salt, 0x6375_746f_7665_7221], key)
+}
+
+/// Aumasson, Bernstein: SipHash, a fast short-input PRF (2012), with 2 and 4 rounds.
+fn sip_hash([k0, k1]: [u64; 2], data: &[u8]) -> u64 {
+    let mut v = [
+        k0 ^ 0x736f_6d65_7073_6575,
+        k1 ^ 0x646f_7261_6e64_6f6d,
+        k0 ^ 0x6c79_6765_6e65_7261,
+        k1 ^ 0x7465_6462_7974_6573,
+    ];
+    let (words, rest) = data.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    // The length, modulo 256, is the last byte.
+    last[7] = data.len().to_le_bytes()[0];
+    for word in words.iter().chain([&last]).map(|bytes| u64::from_le_bytes(*bytes)) {
+        v[3] ^= word;
+        sip_rounds(&mut v, 2);
+        v[0] ^= word;
+    }
+    v[2] ^= 0xff;
+    sip_rounds(&mut v, 4);
+    v[0] ^ v[1] ^ v[2] ^ v[3]
+}
+
+fn sip_rounds([a, b, c, d]: &mut [u64; 4], rounds: usize) {
+    for _ in 0..rounds {
+        *a = a.wrapping_add(*b);
+        *b = b.rotate_left(13) ^ *a;
+        *a = a.rotate_left(32);
+        *c = c.wrapping_add(*d);
+        *d = d.rotate_left(16) ^ *c;
+        *a = a.wrapping_add(*d);
+        *d = d.rotate_left(21) ^ *a;
+        *c = c.wrapping_add(*b);
+        *b = b.rotate_left(17) ^ *c;
+        *c = c.rotate_left(32);
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +171,15 @@ mod tests {
 
     fn weight(basis_points: u16) -> Weight {
         Weight::new(basis_points).expect("a share")
+    }
+
+    #[test]
+    fn the_draw_is_sip_hash() {
+        let key = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
+        let data: Vec<u8> = (0..15).collect();
+        for (length, hash) in [(0, 0x726f_db47_dd0e_0e31), (1, 0x74f8_39c5_93dc_67fd), (15, 0xa129_ca61_49be_45e5)] {
+            assert_eq!(sip_hash(key, &data[..length]), hash, "{length} bytes");
+        }
     }
 
     #[test]

@@ -274,6 +274,7 @@ async fn heads(
                 }
                 Poll::Ready(Ok(true)) if matches!(answer.status, 102..=199 | 100) && answer.status != 101 => {
                     interim += 1;
+                    exchange.tells_color();
                     pass_interim(exchange, side, upload, answer);
                     if interim % INTERIM_AT_ONCE == 0 {
                         cx.waker().wake_by_ref();

@@ -122,7 +122,7 @@ impl Exchange {
         if buffered::is_full() {
             return Err(Kind::Exhausted(Resource::Memory).into());
         }
-        let Granted { admission, counted, key, visitor } = granted;
+        let Granted { admission, counted, user, visitor } = granted;
         self.visitor = visitor;
         let place = match &admission.limit {
             Some(limit) => Some(limit.take().ok_or(Kind::LimitReached)?),
@@ -132,7 +132,7 @@ impl Exchange {
         self.slot.serve(admission.lease.epoch());
         if counted != Counted::Not {
             let (worker, path) = (&self.client.worker, self.head.path_bytes());
-            let metered = worker.meter(counted, path, admission.pool.color, key);
+            let metered = worker.meter(counted, path, admission.pool.color, user);
             self.slot.metered.set(Some(metered));
         }
         self.admitted = Some(Admitted { admission, endpoint: None, _place: place });
@@ -164,6 +164,11 @@ impl Exchange {
         self.metered(|metered| metered.ends_delivery(self.now()));
     }
 
+    /// Something of an answer goes to the client.
+    pub(crate) fn tells_color(&self) {
+        self.metered(Metered::tells_color);
+    }
+
     /// Whether the answer waits for the client to take it.
     pub(crate) fn waits_for_client(&self, waits: bool) {
         self.metered(|metered| metered.waits_for_client(waits, self.now()));
@@ -171,6 +176,7 @@ impl Exchange {
 
     /// The head of an endpoint's answer is here. `late`: the client had not sent all of its request, and was waited for.
     pub(crate) fn was_answered(&mut self, endpoint: usize, status: u16, late: bool) {
+        self.tells_color();
         self.ends_delivery();
         self.late = late;
         self.blame = match Blame::of_status(status) {

@@ -16,7 +16,7 @@ use crate::proxy::blame::Blame;
 use crate::proxy::error::Kind;
 use crate::proxy::split::Counted;
 use crate::proxy::worker::Worker;
-use crate::telemetry::routes::{Arm, Cause, RouteId, Routes, first_segment};
+use crate::telemetry::routes::{Arm, Cause, Event, RouteId, Routes, Standing, User, first_segment};
 
 /// The classes of being slow, by the threshold that is passed.
 const SLOW: [Class; 3] = [Class::SlowP50, Class::SlowP90, Class::SlowP99];
@@ -32,13 +32,25 @@ pub(crate) struct Metered {
     clock: Stopwatch,
     /// The client has not sent all of the request.
     delivering: bool,
-    key: Option<u64>,
+    witness: Option<Witness>,
     /// An attempt failed, and was made good or not.
     failed: Option<Cause>,
     /// By threshold: it was counted as slow.
     slow: [bool; 3],
     /// How long it takes is known, or of no interest.
     timed: bool,
+}
+
+/// A request of a user who stays on one color.
+#[derive(Clone, Copy, Debug)]
+struct Witness {
+    user: User,
+    /// All of it was chosen before its color could be known.
+    first: bool,
+    /// Shares are taken of it.
+    sampled: bool,
+    /// Where its latency counts.
+    latency: Standing,
 }
 
 /// How a request ended.
@@ -106,7 +118,7 @@ impl Stopwatch {
 
 impl Worker {
     /// A request is given to a color.
-    pub(crate) fn meter(&self, counted: Counted, path: &[u8], color: Color, key: Option<u64>) -> Metered {
+    pub(crate) fn meter(&self, counted: Counted, path: &[u8], color: Color, user: Option<User>) -> Metered {
         let routes = &*self.live.routes;
         let named = match counted {
             Counted::Not => Some(RouteId::OTHER),
@@ -115,6 +127,14 @@ impl Worker {
         };
         let (route, tick) = (named.unwrap_or_default(), routes.tick());
         routes.get(route).arm(self.index, color).assigned(tick);
+        let witness = user.and_then(|user| {
+            let users = routes.users();
+            let users = users.as_ref()?;
+            let first = users.is_first(user);
+            let judged = routes.judges_latency(route);
+            let latency = if judged { users.count(Event::Latency, user, first, route) } else { Standing::default() };
+            Some(Witness { user, first, sampled: users.is_sampled(user, tick), latency })
+        });
         Metered {
             route,
             unnamed: named.is_none(),
@@ -123,7 +143,7 @@ impl Worker {
             // Not earlier: what was held before waited for no color.
             clock: Stopwatch::started(self.now()),
             delivering: false,
-            key,
+            witness,
             failed: None,
             slow: [false; 3],
             timed: false,
@@ -146,6 +166,9 @@ impl Worker {
             Outcome::Neither => return,
         };
         counting.arm.completed(metered.tick, counting.now);
+        if metered.witness.is_some_and(|witness| witness.sampled) {
+            counting.arm.sampled(metered.tick, counting.now, class == Some(Class::Error));
+        }
         if let Some(class) = class {
             counting.bad(&metered, class);
         }
@@ -189,8 +212,27 @@ impl Metered {
     pub(crate) fn begins_delivery(&mut self, now: Instant) {
         if !self.delivering {
             self.delivering = true;
+            // Another request of the same user may tell the client which color the rest goes to.
+            self.doubt(|witness| !witness.user.drawn);
             self.clock = Stopwatch::started(now);
             self.clock.stop(now);
+        }
+    }
+
+    /// Something of an answer goes to the client, who may choose the rest of the request by it.
+    pub(crate) fn tells_color(&mut self) {
+        if self.delivering {
+            self.doubt(|_| true);
+        }
+    }
+
+    fn doubt(&mut self, when: impl FnOnce(&Witness) -> bool) {
+        if let Some(witness) = &mut self.witness
+            && witness.first
+            && when(witness)
+        {
+            witness.first = false;
+            witness.latency = Standing::default();
         }
     }
 
@@ -256,9 +298,23 @@ impl<'a> Counting<'a> {
     }
 
     fn bad(&self, metered: &Metered, class: Class) {
-        let class = class as usize;
-        let first = metered.key.is_some_and(|key| self.routes.is_first(key, metered.route, class));
-        self.arm.bad(metered.tick, self.now, class, first);
+        let standing = metered.witness.map(|witness| self.standing(metered, &witness, class));
+        self.arm.bad(metered.tick, self.now, class as usize, standing.unwrap_or_default());
+    }
+
+    fn standing(&self, metered: &Metered, witness: &Witness, class: Class) -> Standing {
+        let users = self.routes.users();
+        let Some(users) = users.as_ref() else { return Standing::default() };
+        // A client decides to leave when it may know its color by another request.
+        let first = witness.first && (witness.user.drawn || class != Class::Abort);
+        let count = |event| users.count(event, witness.user, first, metered.route);
+        let standing = match class {
+            Class::Error => count(Event::Error),
+            Class::ClientError => count(Event::ClientError),
+            Class::Abort => count(Event::Abort),
+            Class::SlowP50 | Class::SlowP90 | Class::SlowP99 | Class::Cpu => witness.latency,
+        };
+        if first { standing } else { users.spare(standing, metered.color, metered.route, class as usize) }
     }
 
     /// It took at least so long; each threshold is passed once.

@@ -163,10 +163,10 @@ impl Snapshot {
         draw: impl FnOnce(&Splitting) -> Draw,
     ) -> Result<Option<Granted>, ProxyError> {
         let target = self.routes.find(host, path).ok_or_else(ProxyError::no_route)?;
-        let (mut admissions, mut key, mut visitor) = (&self.admissions, None, None);
+        let (mut admissions, mut user, mut visitor) = (&self.admissions, None, None);
         if let Some(splitting) = &self.split {
             let draw = draw(splitting);
-            key = draw.is_key.then_some(draw.value);
+            user = draw.user;
             visitor = splitting.new_visitor(draw);
             if splitting.color(draw) != self.active {
                 admissions = &splitting.other;
@@ -178,7 +178,7 @@ impl Snapshot {
             Some(paths) => paths.find(path).map_or(target.counted, Counted::Route),
             None => target.counted,
         };
-        Ok(Some(Granted { admission: Arc::clone(&admissions[worker]), counted, key, visitor }))
+        Ok(Some(Granted { admission: Arc::clone(&admissions[worker]), counted, user, visitor }))
     }
 
     /// For a request that a color has failed: the other one, if that serves.
@@ -206,7 +206,7 @@ impl Snapshot {
         // While requests are held it has none, so that it holds nothing of a color.
         let Some(admissions) = preview.admissions.get(upstream) else { return Ok(None) };
         let admission = Arc::clone(&admissions[worker]);
-        Ok(Some(Granted { admission, counted: Counted::Not, key: None, visitor: None }))
+        Ok(Some(Granted { admission, counted: Counted::Not, user: None, visitor: None }))
     }
 
     #[cold]
@@ -268,6 +268,8 @@ pub(crate) struct Compiler {
     routes: Arc<Routes>,
     /// What keeps users on a color, as it was when this deployment began: no reload moves them.
     sticky: Option<(DeploymentId, Sticky)>,
+    /// Nothing was compiled yet: a deployment that is there goes on from a process before this one.
+    is_new: bool,
     first_writes: mpsc::UnboundedSender<FirstWriteSeen>,
     first_writes_seen: Option<mpsc::UnboundedReceiver<FirstWriteSeen>>,
 }
@@ -290,6 +292,7 @@ impl Compiler {
             first_write: PerColor::default(),
             routes,
             sticky: None,
+            is_new: true,
             first_writes,
             first_writes_seen: Some(seen),
         }
@@ -451,7 +454,8 @@ impl Compiler {
         let known = self.sticky.take().filter(|(id, _)| deployment.is_some_and(|deployment| deployment.id == *id));
         self.sticky = known.or_else(|| deployment.map(|deployment| (deployment.id, config.canary.sticky.clone())));
         let sticky = self.sticky.as_ref().map(|(_, sticky)| sticky.clone()).unwrap_or_default();
-        self.routes.count_first_events(deployment.map(|deployment| deployment.id).filter(|_| sticky != Sticky::Off));
+        let of = deployment.map(|deployment| (deployment.id, deployment.candidate)).filter(|_| sticky != Sticky::Off);
+        self.routes.keep_users(of, config.canary.evidence_per_network, std::mem::take(&mut self.is_new));
         sticky
     }
 

@@ -11,7 +11,7 @@ use crate::domain::color::Color;
 use crate::domain::split::{Split, draw};
 use crate::proxy::snapshot::{Admission, Admissions};
 use crate::proxy::visitor::{self, NewVisitor};
-use crate::telemetry::routes::RouteId;
+use crate::telemetry::routes::{RouteId, User, network};
 use crate::wire::head::{Head, Name};
 
 /// The other half of a snapshot in which both colors serve.
@@ -27,8 +27,8 @@ pub(crate) struct Splitting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Draw {
     pub(crate) value: u64,
-    /// It stands for a user, and is the same at the next request.
-    pub(crate) is_key: bool,
+    /// Who stays on a color; `value` is the same at the next request.
+    pub(crate) user: Option<User>,
     /// The user is new, and gets a cookie.
     pub(crate) visitor: Option<NewVisitor>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Granted {
     pub(crate) admission: Arc<Admission>,
     pub(crate) counted: Counted,
     /// The user, where users stay on a color.
-    pub(crate) key: Option<u64>,
+    pub(crate) user: Option<User>,
     /// A new user, who gets this cookie with the answer.
     pub(crate) visitor: Option<(NewVisitor, Arc<VisitorCookie>)>,
 }
@@ -58,14 +58,18 @@ pub(crate) enum Counted {
 
 impl Splitting {
     /// Draws for a request.
-    pub(crate) fn draw(&self, head: &Head, client: impl FnOnce() -> IpAddr) -> Draw {
+    pub(crate) fn draw(&self, head: &Head, client: impl Fn() -> IpAddr) -> Draw {
         let salt = self.split.salt;
         let key = match &self.sticky {
             Sticky::Off => return self.by_chance(),
             Sticky::Own(own) => match cookie(head, own.name.as_bytes()).filter(|value| visitor::is_valid(value)) {
                 Some(known) => Some(known),
                 None => match NewVisitor::draw() {
-                    Some(new) => return Draw { value: draw(new.value(), salt), is_key: true, visitor: Some(new) },
+                    Some(new) => {
+                        let value = draw(new.value(), salt);
+                        let user = User { key: value, network: network(client()), drawn: true };
+                        return Draw { value, user: Some(user), visitor: Some(new) };
+                    }
                     None => None,
                 },
             },
@@ -73,19 +77,21 @@ impl Splitting {
             Sticky::Header(name) => head.all_named(name.as_bytes()).next().map(<[u8]>::trim_ascii),
             Sticky::Address => None,
         };
+        let client = client();
         let value = match key.filter(|key| !key.is_empty()) {
             Some(key) => draw(key, salt),
-            None => match client() {
+            None => match client.to_canonical() {
                 IpAddr::V4(address) => draw(&address.octets(), salt),
-                IpAddr::V6(address) => draw(&address.octets(), salt),
+                // A client has a whole network with 64 bits.
+                IpAddr::V6(address) => draw(&address.octets()[..8], salt),
             },
         };
-        Draw { value, is_key: true, visitor: None }
+        Draw { value, user: Some(User { key: value, network: network(client), drawn: false }), visitor: None }
     }
 
     /// Draws for nobody.
     pub(crate) fn by_chance(&self) -> Draw {
-        Draw { value: fastrand::u64(..), is_key: false, visitor: None }
+        Draw { value: fastrand::u64(..), user: None, visitor: None }
     }
 
     /// The cookie of a new user.

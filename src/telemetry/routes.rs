@@ -7,25 +7,25 @@
 //! loses its place. All the rest is `~other`. A number may get another name; a counter never goes back: readers take differences.
 
 mod arm;
-mod first_events;
 mod known;
 mod nursery;
 mod sample;
+mod users;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 
 use crate::domain::analysis::{BUCKETS, Histogram, Thresholds};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;
 
 pub use arm::{Arm, CLASSES, Cause, Counts};
-pub use first_events::FirstEvents;
 pub use known::{Known, first_segment};
-pub use sample::{Batch, RouteSample, Sample, Sampler};
+pub use sample::{Batch, Judged, RouteSample, Sample, Sampler};
+pub use users::{Event, SPARED, Standing, User, Users, network};
 
 /// Routes that a configuration can name, at most; more are `~other`.
 pub const CONFIGURED: usize = 64;
@@ -74,7 +74,9 @@ pub struct Routes {
     taken: Mutex<Taken>,
     /// Grows with each route that is discovered or loses its place.
     version: AtomicU64,
-    first_events: ArcSwapOption<FirstEvents>,
+    users: ArcSwapOption<Users>,
+    /// Latency is judged.
+    warm: AtomicBool,
     /// Some route has thresholds.
     has_thresholds: AtomicBool,
 }
@@ -137,7 +139,8 @@ impl Routes {
             all: (0..ALL).map(|_| OnceLock::new()).collect(),
             taken: Mutex::default(),
             version: AtomicU64::new(0),
-            first_events: ArcSwapOption::empty(),
+            users: ArcSwapOption::empty(),
+            warm: AtomicBool::new(false),
             has_thresholds: AtomicBool::new(false),
         };
         routes.all[0].get_or_init(|| Route::new(OTHER.into(), workers));
@@ -281,17 +284,29 @@ impl Routes {
         Histogram::from_counts(sums)
     }
 
-    /// Of each user only the first event counts, from the beginning of this deployment on; `None`: nothing is sticky.
-    pub fn count_first_events(&self, of: Option<DeploymentId>) {
-        let known = self.first_events.load();
-        if known.as_ref().map(|known| known.deployment) != of {
-            self.first_events.store(of.map(|deployment| Arc::new(FirstEvents::new(deployment))));
+    /// Users stay on a color from the beginning of this deployment on; `None`: they do not. `continued`: they did in a process
+    /// before this one. For the rest see [`Users::new`].
+    pub fn keep_users(&self, of: Option<(DeploymentId, Color)>, per_network: u32, continued: bool) {
+        let known = self.users.load();
+        if known.as_ref().map(|known| known.deployment) != of.map(|(deployment, _)| deployment) {
+            let users = |(deployment, candidate)| Users::new(deployment, candidate, per_network, continued);
+            self.users.store(of.map(|of| Arc::new(users(of))));
         }
     }
 
-    /// Whether this is the first event of its kind of a user; also remembers it.
-    pub(crate) fn is_first(&self, key: u64, route: RouteId, class: usize) -> bool {
-        self.first_events.load().as_ref().is_some_and(|first_events| first_events.is_first(key, route, class))
+    /// Those who stay on a color.
+    pub fn users(&self) -> Guard<Option<Arc<Users>>> {
+        self.users.load()
+    }
+
+    /// From now on the latency of requests that begin is judged, or not.
+    pub fn judge_latency(&self, judge: bool) {
+        self.warm.store(judge, Ordering::Relaxed);
+    }
+
+    /// Whether latency is judged on a route.
+    pub(crate) fn judges_latency(&self, id: RouteId) -> bool {
+        self.warm.load(Ordering::Relaxed) && self.get(id).thresholds(Color::Blue) != [NO_THRESHOLD; 3]
     }
 }
 

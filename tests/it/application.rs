@@ -391,6 +391,19 @@ async fn answered<S: Stream>(inbound: &mut Inbound<S>, shared: &Shared) -> Optio
         "/broken" if query == color => {
             inbound.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await
         }
+        // Where users and strangers ask for all kinds of things.
+        "/shop" => match query {
+            "fails" => inbound.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await,
+            "missing" => inbound.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await,
+            "slow" => {
+                tokio::time::sleep(Duration::from_millis(150)).await;
+                inbound.send(plain(color, color)).await
+            }
+            _ if query.strip_prefix("broken-") == Some(color) => {
+                inbound.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await
+            }
+            _ => inbound.send(plain(color, color)).await,
+        },
         // As a form is answered, and as a request that is to go elsewhere.
         "/see-other" | "/elsewhere" => {
             inbound.body(&head).await?;

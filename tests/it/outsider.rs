@@ -4,6 +4,7 @@
 //! The population is adaptive: it learns which color answers it, by a cookie that it chose or by the answer's head, and misbehaves
 //! towards the candidate alone, because only a one-sided difference is evidence.
 
+mod chooser;
 mod good;
 mod population;
 

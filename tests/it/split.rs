@@ -386,7 +386,7 @@ async fn a_candidate_that_does_not_answer_or_is_not_there_is_shielded_from_too()
         client.send("GET /bad HTTP/1.1\r\nHost: a\r\nX-User: 1\r\n\r\n").await;
         assert_eq!(client.answer().await.status, 200);
         let counts = site.counted("~other");
-        assert_eq!((counts.green.assigned, counts.green.bad[ERROR], counts.green.first[ERROR]), (2, 2, 1));
+        assert_eq!((counts.green.assigned, counts.green.bad[ERROR], counts.green.overall[ERROR]), (2, 2, 1));
     }
 }
 
@@ -405,7 +405,7 @@ async fn a_shield_holds_as_far_as_its_budget() {
     // A tenth, and a reserve for those with few requests.
     assert!((10..=20).contains(&saved), "{saved} of 100");
     let counts = site.completed("~other", Color::Green, 100).await;
-    assert_eq!((counts.assigned, counts.bad[ERROR], counts.first[ERROR]), (100, 100, 1), "one user is one event");
+    assert_eq!((counts.assigned, counts.bad[ERROR], counts.overall[ERROR]), (100, 100, 1), "one user is one event");
 }
 
 #[tokio::test]

@@ -55,8 +55,8 @@ fn second(random: &mut Random, number: u64, percent: f64, requests: &[f64], firs
             slot,
             name: format!("/{slot}"),
             thresholds: Some(Thresholds::default()),
-            quantiles: Arms::default(),
             batches: vec![Batch { tick: number, weight, assigned, done }],
+            ..RouteTick::default()
         });
     }
     tick

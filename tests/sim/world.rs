@@ -749,6 +749,7 @@ fn configured(
         targets: PerColor::default(),
         file_orders: true,
         order_window: Duration::from_secs(3_600),
+        secret: 0,
         write_back,
         path: "cutover.toml".to_owned(),
     }

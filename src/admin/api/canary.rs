@@ -281,6 +281,9 @@ pub struct EvidenceAnswer {
     /// Requests are not shared as the weight says; verdicts hold all the same.
     #[serde(default)]
     pub split_off: bool,
+    /// Users stay on a color, and all requests come from so few client networks that they are little evidence: how many networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub few_networks: Option<u64>,
 }
 
 /// What the judge says.

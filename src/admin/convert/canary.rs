@@ -163,6 +163,7 @@ impl EvidenceAnswer {
             without_control: report.without_control,
             stable_worse: report.stable_worse,
             split_off: report.split_off,
+            few_networks: report.few_networks,
         }
     }
 
@@ -178,6 +179,7 @@ impl EvidenceAnswer {
             without_control: judgement.without_control,
             stable_worse: false,
             split_off: false,
+            few_networks: None,
         }
     }
 }

@@ -219,6 +219,13 @@ fn doubts(evidence: &EvidenceAnswer) -> Vec<String> {
     if evidence.split_off {
         said.push("the observed split differs from the weight; verdicts still hold".to_owned());
     }
+    if let Some(networks) = evidence.few_networks {
+        let from = if networks == 1 { "1 client network".to_owned() } else { format!("{networks} client networks") };
+        said.push(format!(
+            "evidence is thin: all requests come from {from}; `listen.trusted_proxies` names proxies in front, \
+             `canary.evidence_per_network` says how much one network counts"
+        ));
+    }
     said
 }
 

@@ -15,6 +15,7 @@ pub(super) fn canary(canary: &CanaryConfig) -> Value {
         ("max_step", duration(canary.max_step)),
         ("on_insufficient", canary.on_insufficient.name().into()),
         ("sticky", canary.sticky.to_string().into()),
+        ("evidence_per_network", integer(canary.evidence_per_network.into())),
         ("cookie_name", canary.cookie.name.clone().into()),
         ("cookie_max_age", duration(canary.cookie.max_age)),
         ("routes", canary.routes.iter().cloned().map(Value::from).collect::<Vec<_>>().into()),

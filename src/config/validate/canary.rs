@@ -28,6 +28,7 @@ impl File<'_> {
             max_step: 1_800 * SECOND,
             on_insufficient: OnInsufficient::Hold,
             sticky: Sticky::Off,
+            evidence_per_network: 1,
             cookie: VisitorCookie { name: "cutover_visitor".to_owned(), max_age: 30 * DAY },
             routes: Vec::new(),
             shield: false,
@@ -45,6 +46,8 @@ impl File<'_> {
             max_step: section.duration("max_step", defaults.max_step, SECOND..=DAY),
             on_insufficient: section.choice("on_insufficient", &OnInsufficient::NAMES),
             sticky: self.sticky(&section, &cookie).unwrap_or_default(),
+            evidence_per_network: u32::try_from(section.integer("evidence_per_network", 1, 0..=100))
+                .unwrap_or(defaults.evidence_per_network),
             cookie,
             routes: self.judged_routes(&section),
             shield: section.boolean("shield", defaults.shield),

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::domain::analysis::{Arms, Batch, CpuUse, Histogram, Judge, Policy, Quantiles, RouteTick, Thresholds, Tick};
-use crate::domain::color::Color;
+use crate::domain::analysis::{
+    Arms, Batch, CpuUse, Histogram, Judge, Policy, Quantiles, RouteTick, Seen, Thresholds, Tick,
+};
+use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Stage};
-use crate::domain::verdict::Judgement;
+use crate::domain::verdict::{Class, Judgement};
 use crate::ledger::ticks::{Entry, Recorded, TickLog};
-use crate::telemetry::routes::{OTHER, RouteId, RouteSample, Routes, Sample};
+use crate::telemetry::routes::{Batch as Sampled, Judged, OTHER, RouteId, RouteSample, Routes, Sample};
 
 /// Latencies of the stable release are taken from the last one to two of these.
 const BASELINE: Duration = Duration::from_secs(300);
@@ -176,6 +178,7 @@ impl Watched {
             cpu,
         };
         let judgement = self.judge.tick(&tick);
+        around.routes.judge_latency(self.judge.is_warm());
         around.log.append(self.id, Entry::Tick(Box::new(tick)));
         Some(judgement)
     }
@@ -196,14 +199,14 @@ impl Watched {
 
     fn on_route(&mut self, route: &RouteSample, around: &Surroundings<'_>) -> Option<RouteTick> {
         let (id, name, candidate) = (route.route, &*route.name, self.candidate);
-        let batches: Vec<Batch> = route
-            .batches
-            .iter()
-            .filter_map(|batch| {
-                let tick = self.number(batch.tick)?;
-                Some(Batch { tick, ..batch.judged(candidate, self.keyed) })
-            })
-            .collect();
+        let known = || route.batches.iter().filter_map(|batch| Some((self.number(batch.tick)?, batch)));
+        let judged = |of: Judged| {
+            let batches = known().map(|(tick, batch)| Batch { tick, ..batch.judged(candidate, of) });
+            batches.collect::<Vec<Batch>>()
+        };
+        let batches = judged(if self.keyed { Judged::OnRoute } else { Judged::Requests });
+        let overall = self.keyed.then(|| judged(Judged::Overall));
+        let seen = self.keyed.then(|| seen(known().map(|(_, batch)| batch), candidate));
         if batches.is_empty() {
             return None;
         }
@@ -231,8 +234,22 @@ impl Watched {
             thresholds: known.thresholds,
             quantiles: quantiles_since(&latencies(around.routes, id, candidate), &known.at_step),
             batches,
+            overall,
+            seen,
         })
     }
+}
+
+/// All requests of a route, whatever counts of them.
+fn seen<'a>(batches: impl Iterator<Item = &'a Sampled>, candidate: Color) -> Arms<Seen> {
+    let mut of: PerColor<Seen> = PerColor::default();
+    for batch in batches {
+        for color in Color::ALL {
+            of[color].completed += batch.done[color].completed;
+            of[color].failed += batch.done[color].bad[Class::Error as usize];
+        }
+    }
+    Arms { stable: of[candidate.other()], candidate: of[candidate] }
 }
 
 fn latencies(routes: &Routes, id: RouteId, candidate: Color) -> Arms<Histogram> {

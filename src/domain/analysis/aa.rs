@@ -100,7 +100,13 @@ fn shared(tick: &Tick, chance: &mut Chance) -> Tick {
 }
 
 fn on_route(route: &RouteTick, chance: &mut Chance) -> RouteTick {
-    let batches = route.batches.iter().map(|batch| {
+    let batches = deal(&route.batches, chance);
+    let overall = route.overall.as_ref().map(|batches| deal(batches, chance));
+    RouteTick { batches, overall, seen: None, quantiles: Arms::default(), ..route.clone() }
+}
+
+fn deal(batches: &[Batch], chance: &mut Chance) -> Vec<Batch> {
+    let batches = batches.iter().map(|batch| {
         let share = if batch.weight == Weight::ALL { 0.0 } else { batch.weight.share() };
         let candidate = chance.of(batch.assigned.stable, share);
         let assigned = Arms { stable: batch.assigned.stable - candidate, candidate };
@@ -108,7 +114,7 @@ fn on_route(route: &RouteTick, chance: &mut Chance) -> RouteTick {
         let share = number(candidate) / number(batch.assigned.stable.max(1));
         Batch { assigned, done: outcomes(&batch.done.stable, share, chance), ..*batch }
     });
-    RouteTick { batches: batches.collect(), quantiles: Arms::default(), ..route.clone() }
+    batches.collect()
 }
 
 fn outcomes(of: &Counts, share: f64, chance: &mut Chance) -> Arms<Counts> {

@@ -3,7 +3,7 @@
 use super::evidence::{Ratio, Share, Stakes, ln_add};
 use super::histogram::Quantiles;
 use super::policy::Policy;
-use super::tick::{Arms, Batch, Counts, number};
+use super::tick::{Arms, Batch, Counts, Seen, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding, Sample};
 
@@ -91,13 +91,12 @@ impl Events {
     pub(super) fn observe(&mut self, batch: &Batch, keyed: bool, alone: Option<(f64, f64)>) {
         let Arms { stable, candidate } = &batch.done;
         let bad = Arms { stable: self.bad(stable), candidate: self.bad(candidate) };
-        let requests = Arms { stable: stable.completed, candidate: candidate.completed };
+        let requests = Arms { stable: self.of(stable, bad.stable), candidate: self.of(candidate, bad.candidate) };
         self.since.add(requests, bad);
         if batch.weight == Weight::ALL {
+            let sampled = self.sampled(candidate);
             if let Some((share, staked)) = alone {
-                self.alone
-                    .get_or_insert_with(|| Share::above(share, staked))
-                    .observe(requests.candidate, bad.candidate);
+                self.alone.get_or_insert_with(|| Share::above(share, staked)).observe(candidate.completed, sampled);
             }
             return;
         }
@@ -105,6 +104,21 @@ impl Events {
             self.relative.observe(odds, bad.candidate, bad.stable);
         }
         self.absolute.observe(requests.candidate, bad.candidate);
+    }
+
+    /// The requests that so many events are of. In a keyed deployment errors are counted beside the sample: the good ones of the
+    /// sample stand against them.
+    fn of(&self, counts: &Counts, bad: u64) -> u64 {
+        if self.class == Class::Error {
+            counts.completed.saturating_sub(counts.failed).saturating_add(bad)
+        } else {
+            counts.completed
+        }
+    }
+
+    /// The bad ones among those that are `completed`.
+    fn sampled(&self, counts: &Counts) -> u64 {
+        if self.class == Class::Error { counts.failed } else { self.bad(counts) }
     }
 
     /// Both "more than the stable release" and "above the floor" have to be shown, unless the stable release is no measure. What
@@ -193,6 +207,7 @@ pub(super) struct Scope {
     /// The newest tick of assignment that was counted.
     pub(super) newest: Option<u64>,
     pub(super) totals: Arms<Counts>,
+    pub(super) seen: Arms<Seen>,
     pub(super) quantiles: Arms<Option<Quantiles>>,
 }
 
@@ -208,6 +223,7 @@ impl Scope {
             assigned: Arms::default(),
             newest: None,
             totals: Arms::default(),
+            seen: Arms::default(),
             quantiles: Arms::default(),
         }
     }
@@ -228,6 +244,11 @@ impl Scope {
             self.slow.observe(batch, keyed);
         }
         self.totals.add(&batch.done);
+    }
+
+    pub(super) fn saw(&mut self, seen: Arms<Seen>) {
+        self.seen.stable.add(seen.stable);
+        self.seen.candidate.add(seen.candidate);
     }
 
     pub(super) fn settle(&mut self, rest: f64, floor: bool) {

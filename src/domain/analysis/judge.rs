@@ -152,22 +152,31 @@ impl Judge {
         for seen in &tick.routes {
             // Clients choose what paths without a route of their own are asked for, and so their latency and their 4xx.
             let mixed = seen.name == OTHER && self.policy.max_routes > 0;
-            let warm = self.warm;
+            let (warm, max_routes) = (self.warm, self.policy.max_routes);
             let scope = self.scope(seen);
             let alone = tolerated(scope.totals.stable.completed, scope.totals.stable.failed).unwrap_or(alone_on_all);
-            for batch in &seen.batches {
-                let slow = !mixed && seen.thresholds.is_some() && warm.is_some_and(|warm| batch.tick >= warm);
-                let batch = &if mixed { batch.without_client_errors() } else { *batch };
+            scope.saw(seen.seen());
+            let judged = |batch: &Batch| if mixed { batch.without_client_errors() } else { *batch };
+            let is_slow =
+                |batch: &Batch| !mixed && seen.thresholds.is_some() && warm.is_some_and(|warm| batch.tick >= warm);
+            // Several routes together are judged by what counts once among them.
+            let own = if seen.slot < max_routes { &*seen.batches } else { seen.among_all() };
+            for batch in own {
+                let (slow, batch) = (is_slow(batch), &judged(batch));
                 scope.observe(batch, tick.keyed, (alone, staked), slow);
                 if scope.newest.is_none_or(|newest| batch.tick > newest) {
                     scope.newest = Some(batch.tick);
                     scope.assigned.add(batch.assigned);
                 }
+            }
+            for batch in seen.among_all() {
+                let (slow, batch) = (is_slow(batch), &judged(batch));
                 pool(&mut pooled, batch);
                 if slow {
                     pool(&mut pooled_slow, batch);
                 }
             }
+            self.all.saw(seen.seen());
         }
         let mut done: Arms<Counts> = Arms::default();
         for batch in pooled.values() {
@@ -253,8 +262,14 @@ impl Judge {
             baseline_unhealthy: self.unhealthy,
             without_control: self.without_control,
             exposed: self.exposed,
-            harmed: self.all.totals.candidate.failed,
+            harmed: self.all.seen.candidate.failed,
         }
+    }
+
+    /// Whether the latency of requests that begin now is judged.
+    #[must_use]
+    pub fn is_warm(&self) -> bool {
+        self.warm.is_some()
     }
 
     pub(super) fn ln_harm(&self) -> f64 {

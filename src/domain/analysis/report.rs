@@ -3,7 +3,7 @@
 use super::component::Scope;
 use super::histogram::Quantiles;
 use super::judge::Judge;
-use super::tick::{Arms, Counts};
+use super::tick::{Arms, Counts, Seen};
 use crate::domain::verdict::{Class, Needs};
 
 /// Evidence of one class, as odds to one; below 1 it speaks for the candidate.
@@ -22,7 +22,7 @@ pub struct RouteReport {
     pub route: Option<String>,
     /// Requests given to each side.
     pub assigned: Arms<u64>,
-    /// What came of them.
+    /// What came of them: all that are over and failed, and the events that count.
     pub counts: Arms<Counts>,
     /// Latencies at present, where there are enough.
     pub quantiles: Arms<Option<Quantiles>>,
@@ -53,6 +53,8 @@ pub struct Report {
     pub stable_worse: bool,
     /// Requests are not shared as the weight says. Verdicts hold all the same.
     pub split_off: bool,
+    /// Users stay on a color, and come from so few networks that they are little evidence: how many. Whoever counts them tells.
+    pub few_networks: Option<u64>,
     /// See [`Judgement`](crate::domain::verdict::Judgement).
     pub baseline_unhealthy: bool,
     /// See [`Judgement`](crate::domain::verdict::Judgement).
@@ -78,6 +80,7 @@ impl Judge {
             needs: self.needs,
             stable_worse: self.mirror.ln_evidence() >= self.policy.ln_limit(),
             split_off: self.split.off(),
+            few_networks: None,
             baseline_unhealthy: self.unhealthy,
             without_control: self.without_control,
             routes,
@@ -90,7 +93,10 @@ fn row(scope: &Scope) -> RouteReport {
     RouteReport {
         route: scope.route.clone(),
         assigned: scope.assigned,
-        counts: scope.totals,
+        counts: Arms {
+            stable: shown_counts(scope.totals.stable, scope.seen.stable),
+            candidate: shown_counts(scope.totals.candidate, scope.seen.candidate),
+        },
         quantiles: scope.quantiles,
         evidence: [
             evidence(Class::Error, scope.errors.ln_evidence),
@@ -99,6 +105,10 @@ fn row(scope: &Scope) -> RouteReport {
             evidence(Class::Abort, scope.aborts.ln_evidence),
         ],
     }
+}
+
+fn shown_counts(totals: Counts, Seen { completed, failed }: Seen) -> Counts {
+    Counts { completed, failed, ..totals }
 }
 
 fn shown(ln_evidence: f64) -> f64 {

@@ -6,6 +6,7 @@ use crate::domain::verdict::{Class, Judgement, Verdict};
 
 mod arithmetic;
 mod latencies;
+mod networks;
 mod properties;
 
 fn weight(percent: u16) -> Weight {

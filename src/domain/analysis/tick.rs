@@ -33,13 +33,13 @@ impl Arms<Counts> {
 
 /// What came of requests. A request is charged to the color that it was assigned to, even if another answered in the end.
 ///
-/// In a [keyed](Tick::keyed) deployment everything but `completed` and `failed` counts the first event of its class for each key
-/// and route only: the events of one user share one coin.
+/// In a [keyed](Tick::keyed) deployment only evidence is counted: the events of one user share one coin, and who knows a user's
+/// color can choose what is asked for (docs/blame.md). `completed` and `failed` are of a sample then, and events may be of others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests that are over, in whatever way.
     pub completed: u64,
-    /// How many of them ended in an error: every one, in a keyed deployment, too.
+    /// How many of them ended in an error.
     pub failed: u64,
     /// Errors that count as events: the same as `failed` unless the deployment is keyed.
     pub errors: u64,
@@ -116,6 +116,45 @@ pub struct RouteTick {
     pub quantiles: Arms<Option<Quantiles>>,
     /// What became known, one batch for each tick of assignment, the oldest first.
     pub batches: Vec<Batch>,
+    /// In a keyed deployment, what counts of it among all routes together, where each user counts once, and not once on each route.
+    pub overall: Option<Vec<Batch>>,
+    /// In a keyed deployment, all requests that are over, and how many of them failed; to be shown.
+    pub seen: Option<Arms<Seen>>,
+}
+
+/// Requests, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// That are over.
+    pub completed: u64,
+    /// How many of them failed.
+    pub failed: u64,
+}
+
+impl RouteTick {
+    /// See [`RouteTick::overall`].
+    pub(super) fn among_all(&self) -> &[Batch] {
+        self.overall.as_deref().unwrap_or(&self.batches)
+    }
+
+    /// See [`RouteTick::seen`].
+    pub(super) fn seen(&self) -> Arms<Seen> {
+        self.seen.unwrap_or_else(|| {
+            let mut seen: Arms<Seen> = Arms::default();
+            for Batch { done: Arms { stable, candidate }, .. } in &self.batches {
+                seen.stable.add(Seen { completed: stable.completed, failed: stable.failed });
+                seen.candidate.add(Seen { completed: candidate.completed, failed: candidate.failed });
+            }
+            seen
+        })
+    }
+}
+
+impl Seen {
+    pub(super) fn add(&mut self, other: Seen) {
+        self.completed = self.completed.saturating_add(other.completed);
+        self.failed = self.failed.saturating_add(other.failed);
+    }
 }
 
 /// CPU time that a side has used in a window, less what it uses without requests.

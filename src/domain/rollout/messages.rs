@@ -182,6 +182,8 @@ pub struct Configured {
     pub drain_timeout: Duration,
     /// How releases are brought in; `plan.bake` is how long one has to serve to be known good.
     pub policy: Policy,
+    /// A number that nobody can guess, another one each time: which users a canary begins with is a secret.
+    pub secret: u64,
     /// How long a move may hold requests.
     pub hold_timeout: Duration,
     /// Changes with everything that the answers of a color's gate depend on: its endpoints, how they are reached, and

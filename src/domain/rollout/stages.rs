@@ -63,7 +63,7 @@ impl Rollout {
             stage,
             weight,
             // The time makes it another one after a ledger that was lost.
-            salt: draw(underway.release.as_str().as_bytes(), generation.0 ^ nanoseconds(now)),
+            salt: draw(underway.release.as_str().as_bytes(), self.configured.secret ^ generation.0 ^ nanoseconds(now)),
             plan,
             mode,
             since: now.wall,

@@ -41,6 +41,7 @@ fn configured(active: Color) -> Configured {
         gate: GatePolicy { quorum_percent: 100, passes: 2, timeout: Duration::from_secs(5) },
         drain_timeout: Duration::from_secs(30),
         policy: policy(),
+        secret: 0,
         hold_timeout: Duration::from_secs(10),
         targets: PerColor::default(),
         file_orders: true,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::analysis::{Arms, Batch, Before, Counts, CpuUse, Quantiles, RouteTick, Thresholds};
+use crate::domain::analysis::{Arms, Batch, Before, Counts, CpuUse, Quantiles, RouteTick, Seen, Thresholds};
 use crate::domain::split::Weight;
 use std::time::Duration;
 
@@ -28,6 +28,10 @@ fn tick(number: u64, bad: u64) -> Entry {
             thresholds: Some(Thresholds { stable: [1, 2, 3], candidate: [4, 5, 6] }),
             quantiles: Arms { stable: Some(Quantiles([7, 8, 9])), candidate: None },
             batches: vec![batch],
+            overall: number.is_multiple_of(2).then(|| vec![batch]),
+            seen: number
+                .is_multiple_of(2)
+                .then(|| Arms { candidate: Seen { completed: 9, failed: 8 }, ..Arms::default() }),
         }],
         cpu: (number == 2)
             .then_some(Arms { stable: CpuUse { busy: Duration::from_millis(3), requests: 4 }, ..Arms::default() }),

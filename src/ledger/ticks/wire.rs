@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Recorded};
-use crate::domain::analysis::{Arms, Batch, Before, Counts, CpuUse, Policy, Quantiles, RouteTick, Thresholds, Tick};
+use crate::domain::analysis::{
+    Arms, Batch, Before, Counts, CpuUse, Policy, Quantiles, RouteTick, Seen as OfAll, Thresholds, Tick,
+};
 use crate::domain::deployment::DeploymentId;
 use crate::domain::split::Weight;
 
@@ -91,6 +93,12 @@ struct OnRoute {
     q: [Option<[u64; 3]>; 2],
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     b: Vec<Of>,
+    /// The same among all routes together, where users stay on a color.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    all: Option<Vec<Of>>,
+    /// Requests that are over, and how many failed, where only a sample of them is in `b`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    f: Option<[[u64; 2]; 2]>,
 }
 
 /// A [`Batch`].
@@ -266,6 +274,8 @@ impl OnRoute {
             t: route.thresholds.map(|thresholds| [thresholds.stable, thresholds.candidate]),
             q: quantiles(route.quantiles),
             b: route.batches.iter().map(Of::from).collect(),
+            all: route.overall.as_ref().map(|batches| batches.iter().map(Of::from).collect()),
+            f: route.seen.map(|seen| pair(seen, |OfAll { completed, failed }| [completed, failed])),
         }
     }
 
@@ -276,6 +286,8 @@ impl OnRoute {
             thresholds: self.t.map(|[stable, candidate]| Thresholds { stable, candidate }),
             quantiles: arms(self.q, |micros| micros.map(Quantiles)),
             batches: self.b.into_iter().map(Of::into_batch).collect::<Result<_, _>>()?,
+            overall: self.all.map(|all| all.into_iter().map(Of::into_batch).collect::<Result<_, _>>()).transpose()?,
+            seen: self.f.map(|seen| arms(seen, |[completed, failed]| OfAll { completed, failed })),
         })
     }
 }

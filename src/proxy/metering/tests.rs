@@ -64,8 +64,16 @@ impl Site {
     }
 
     fn begin(&self, path: &str, key: Option<u64>) -> Metered {
+        self.begin_as(path, key.map(|key| User { key, network: 1, drawn: false }))
+    }
+
+    fn begin_as(&self, path: &str, user: Option<User>) -> Metered {
         self.worker.tick();
-        self.worker.meter(Counted::Segment, path.as_bytes(), Color::Green, key)
+        self.worker.meter(Counted::Segment, path.as_bytes(), Color::Green, user)
+    }
+
+    fn keep_users(&self) {
+        self.worker.live.routes.keep_users(Some((crate::domain::deployment::DeploymentId(1), Color::Blue)), 1, false);
     }
 
     fn end(&self, metered: Metered, outcome: Outcome, path: &str) {
@@ -170,16 +178,77 @@ fn an_answer_that_streams_took_as_long_as_to_its_first_byte() {
     assert_eq!(site.worker.live.routes.latencies(RouteId::OTHER, Color::Green).count(), 1);
 }
 
+fn errors(counts: &Counts) -> [u64; 3] {
+    [counts.bad, counts.on_route, counts.overall].map(|events| events[Class::Error as usize])
+}
+
 #[test]
-fn of_a_user_only_the_first_event_is_one_and_all_are_shown() {
+fn the_first_requests_of_users_count_and_one_later_one_of_a_network_and_all_are_shown() {
     let mut site = Site::new();
-    site.worker.live.routes.count_first_events(Some(crate::domain::deployment::DeploymentId(1)));
+    site.keep_users();
+    // Five later requests of a user whose first one was good, and of eight more users.
+    site.end(site.begin("/", Some(17)), Outcome::Good, "/");
     for _ in 0..5 {
         site.end(site.begin("/", Some(17)), Outcome::Bad(Cause::Status), "/");
     }
+    assert_eq!(errors(&site.new_counts()), [5, 1, 1]);
+    for user in 20..28 {
+        site.end(site.begin("/", Some(user)), Outcome::Good, "/");
+        site.end(site.begin("/", Some(user)), Outcome::Bad(Cause::Status), "/");
+    }
+    assert_eq!(errors(&site.new_counts()), [8, 0, 0], "the network has had its event");
+    for user in 30..38 {
+        site.end(site.begin("/", Some(user)), Outcome::Bad(Cause::Status), "/");
+    }
+    assert_eq!(errors(&site.new_counts()), [8, 8, 8], "nobody knew these colors");
     site.end(site.begin("/", None), Outcome::Bad(Cause::Status), "/");
-    let counts = site.new_counts();
-    assert_eq!((counts.bad[Class::Error as usize], counts.first[Class::Error as usize]), (6, 1));
+    assert_eq!(errors(&site.new_counts()), [1, 0, 0], "no user");
+}
+
+#[test]
+fn a_first_request_is_none_where_its_rest_may_be_chosen_by_the_color() {
+    let site = Site::new();
+    site.keep_users();
+    let is_first = |drawn: bool, act: fn(&mut Metered)| {
+        let mut metered = site.begin_as("/", Some(User { key: fastrand::u64(..), network: 1, drawn }));
+        act(&mut metered);
+        metered.witness.expect("users stay").first
+    };
+    let upload: fn(&mut Metered) = |metered| metered.begins_delivery(Instant::now());
+    let told: fn(&mut Metered) = |metered| {
+        metered.begins_delivery(Instant::now());
+        metered.tells_color();
+    };
+    let answered: fn(&mut Metered) = |metered| {
+        metered.begins_delivery(Instant::now());
+        metered.ends_delivery(Instant::now());
+        metered.tells_color();
+    };
+    assert_eq!([upload, told, answered].map(|act| is_first(false, act)), [false; 3], "another request may tell");
+    assert_eq!([upload, told, answered].map(|act| is_first(true, act)), [true, false, true]);
+    assert!(is_first(false, |metered| metered.tells_color()), "it was whole");
+}
+
+#[test]
+fn one_request_of_a_network_on_a_route_is_judged_by_its_latency_as_soon_as_latency_is_judged() {
+    let mut site = Site::new();
+    site.keep_users();
+    let routes = Arc::clone(&site.worker.live.routes);
+    let thresholds = Thresholds { stable: [1, 1, 1], candidate: [1, 1, 1] };
+    routes.set_thresholds(RouteId::OTHER, Color::Green, Some(thresholds));
+    let slow = |site: &Site, user: u64| {
+        let mut metered = site.begin("/", Some(user));
+        metered.clock = Stopwatch { running_since: None, before: Duration::from_secs(1) };
+        site.end(metered, Outcome::Good, "/");
+    };
+    let p90 = |site: &mut Site| site.new_counts().overall[Class::SlowP90 as usize];
+    (0..5).for_each(|user| slow(&site, user));
+    assert_eq!(p90(&mut site), 0, "caches are cold");
+    routes.judge_latency(true);
+    (0..5).for_each(|user| slow(&site, user));
+    assert_eq!(p90(&mut site), 1, "later requests of one network");
+    (10..15).for_each(|user| slow(&site, user));
+    assert_eq!(p90(&mut site), 5, "first requests");
 }
 
 #[test]

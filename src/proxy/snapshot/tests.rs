@@ -38,7 +38,7 @@ fn decision(generation: u64, active: Color) -> Decision {
 }
 
 fn admit_by(snapshot: &Snapshot, draw: u64) -> Arc<Admission> {
-    let draw = |_: &Splitting| Draw { value: draw, is_key: false, visitor: None };
+    let draw = |_: &Splitting| Draw { value: draw, user: None, visitor: None };
     let granted = snapshot.admit(0, "shop", "/", draw).expect("a route for everything").expect("nothing is held");
     granted.admission
 }
@@ -284,9 +284,7 @@ fn a_hold_and_maintenance_close_the_door_of_both_colors() {
     assert!(retired.iter().all(|epoch| epoch.is_over()), "nor does what waits hold anything of a color");
     for draw in [TO_STABLE, TO_CANDIDATE] {
         assert!(
-            held.admit(0, "shop", "/", |_| Draw { value: draw, is_key: false, visitor: None })
-                .expect("a route")
-                .is_none()
+            held.admit(0, "shop", "/", |_| Draw { value: draw, user: None, visitor: None }).expect("a route").is_none()
         );
     }
     let preview = held.preview.as_ref().expect("it is configured");

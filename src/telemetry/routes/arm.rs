@@ -3,6 +3,7 @@
 use crate::domain::analysis::{BUCKETS, bucket};
 use crate::domain::verdict::Class;
 use crate::telemetry::meter::Count;
+use crate::telemetry::routes::users::Standing;
 
 /// The classes of events that are counted here, by number: all but CPU.
 pub const CLASSES: usize = Class::Abort as usize + 1;
@@ -52,8 +53,14 @@ pub struct Counts {
     pub completed: u64,
     /// Bad events by [`Class`].
     pub bad: [u64; CLASSES],
-    /// Of them, those that were the first of their user.
-    pub first: [u64; CLASSES],
+    /// The rest is of users who stay on a color, and of what counts of them (see [`Users`](super::Users)): requests that are over,
+    pub sampled: u64,
+    /// how many of them failed,
+    pub sampled_failed: u64,
+    /// events that count on their route,
+    pub on_route: [u64; CLASSES],
+    /// and those that count among all routes together.
+    pub overall: [u64; CLASSES],
 }
 
 impl Counts {
@@ -66,7 +73,10 @@ impl Counts {
             assigned: self.assigned.wrapping_sub(before.assigned),
             completed: self.completed.wrapping_sub(before.completed),
             bad: less(self.bad, before.bad),
-            first: less(self.first, before.first),
+            sampled: self.sampled.wrapping_sub(before.sampled),
+            sampled_failed: self.sampled_failed.wrapping_sub(before.sampled_failed),
+            on_route: less(self.on_route, before.on_route),
+            overall: less(self.overall, before.overall),
         }
     }
 
@@ -74,9 +84,12 @@ impl Counts {
     pub fn add(&mut self, other: &Counts) {
         self.assigned += other.assigned;
         self.completed += other.completed;
+        self.sampled += other.sampled;
+        self.sampled_failed += other.sampled_failed;
         for class in 0..CLASSES {
             self.bad[class] += other.bad[class];
-            self.first[class] += other.first[class];
+            self.on_route[class] += other.on_route[class];
+            self.overall[class] += other.overall[class];
         }
     }
 }
@@ -86,7 +99,10 @@ struct Outcomes {
     assigned: Count,
     completed: Count,
     bad: [Count; CLASSES],
-    first: [Count; CLASSES],
+    sampled: Count,
+    sampled_failed: Count,
+    on_route: [Count; CLASSES],
+    overall: [Count; CLASSES],
 }
 
 /// One worker's cells. Padded so that two workers never share a cache line.
@@ -125,13 +141,19 @@ impl Arm {
         self.of(tick, now).completed.add(1);
     }
 
+    /// It is over, and one of those that shares are taken of.
+    pub fn sampled(&self, tick: u64, now: u64, failed: bool) {
+        let of = self.of(tick, now);
+        of.sampled.add(1);
+        of.sampled_failed.add(u64::from(failed));
+    }
+
     /// Something bad happened to it.
-    pub fn bad(&self, tick: u64, now: u64, class: usize, first: bool) {
+    pub fn bad(&self, tick: u64, now: u64, class: usize, standing: Standing) {
         let of = self.of(tick, now);
         of.bad[class].add(1);
-        if first {
-            of.first[class].add(1);
-        }
+        of.on_route[class].add(u64::from(standing.on_route));
+        of.overall[class].add(u64::from(standing.overall));
     }
 
     /// Why it failed.
@@ -157,7 +179,10 @@ impl Arm {
                 assigned: of.assigned.get(),
                 completed: of.completed.get(),
                 bad: of.bad.each_ref().map(Count::get),
-                first: of.first.each_ref().map(Count::get),
+                sampled: of.sampled.get(),
+                sampled_failed: of.sampled_failed.get(),
+                on_route: of.on_route.each_ref().map(Count::get),
+                overall: of.overall.each_ref().map(Count::get),
             });
         }
     }

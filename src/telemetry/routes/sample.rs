@@ -25,15 +25,19 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// As the judge takes it. `keyed`: of each user only the first event of a kind counts.
+    /// As the judge takes it.
     #[must_use]
-    pub fn judged(&self, candidate: Color, keyed: bool) -> analysis::Batch {
+    pub fn judged(&self, candidate: Color, of: Judged) -> analysis::Batch {
         let counts = |color: Color| {
-            let Counts { completed, bad, first, .. } = self.done[color];
-            let events = if keyed { first } else { bad };
+            let counts = &self.done[color];
+            let (events, completed, failed) = match of {
+                Judged::Requests => (&counts.bad, counts.completed, counts.bad[Class::Error as usize]),
+                Judged::OnRoute => (&counts.on_route, counts.sampled, counts.sampled_failed),
+                Judged::Overall => (&counts.overall, counts.sampled, counts.sampled_failed),
+            };
             analysis::Counts {
                 completed,
-                failed: bad[Class::Error as usize],
+                failed,
                 errors: events[Class::Error as usize],
                 client_errors: events[Class::ClientError as usize],
                 aborts: events[Class::Abort as usize],
@@ -48,6 +52,17 @@ impl Batch {
             done: Arms { stable: counts(stable), candidate: counts(candidate) },
         }
     }
+}
+
+/// What the judge counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// Every request.
+    Requests,
+    /// Where users stay on a color: what counts on a route,
+    OnRoute,
+    /// and what counts among all routes together.
+    Overall,
 }
 
 /// What is new of one route.

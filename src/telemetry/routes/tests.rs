@@ -1,5 +1,6 @@
 use std::time::Instant;
 
+use super::users::WINDOW;
 use super::*;
 use crate::domain::split::Weight;
 use crate::domain::verdict::Class;
@@ -101,7 +102,7 @@ fn outcomes_are_told_under_the_tick_in_which_their_requests_were_assigned() {
     assert_eq!((first.tick, first.assigned.green, first.weight), (0, 2, weight(500)));
     arm(0).assigned(1);
     arm(1).completed(0, 1);
-    arm(1).bad(0, 1, ERROR, true);
+    arm(1).bad(0, 1, ERROR, Standing::ALL);
     let second = sampler.sample(weight(2_500));
     let batches = &second.routes[0].batches;
     let told: Vec<_> = batches
@@ -141,52 +142,127 @@ fn what_takes_long_is_told_as_older_with_what_was_assigned_then() {
 }
 
 #[test]
-fn the_judge_gets_first_events_where_users_stay_and_all_of_them_else() {
+fn the_judge_gets_what_counts_where_users_stay_and_all_of_it_else() {
     let routes = Routes::new(1);
     let mut sampler = Sampler::new(Arc::clone(&routes));
     let arm = routes.get(RouteId::OTHER).arm(0, Color::Green);
-    for first in [true, false, false] {
+    for (on_route, overall) in [(true, true), (true, false), (false, false)] {
         arm.assigned(0);
         arm.completed(0, 0);
-        arm.bad(0, 0, ERROR, first);
+        arm.sampled(0, 0, on_route);
+        arm.bad(0, 0, ERROR, Standing { on_route, overall });
     }
     let batch = sampler.sample(Weight::HALF).routes[0].batches[0];
-    let (raw, keyed) = (batch.judged(Color::Green, false), batch.judged(Color::Green, true));
-    assert_eq!((raw.assigned.candidate, raw.assigned.stable), (3, 0));
-    assert_eq!((raw.done.candidate.errors, raw.done.candidate.failed), (3, 3));
-    assert_eq!((keyed.done.candidate.errors, keyed.done.candidate.failed), (1, 3));
+    let counts = |of: Judged| {
+        let judged = batch.judged(Color::Green, of);
+        assert_eq!((judged.assigned.candidate, judged.assigned.stable), (3, 0));
+        (judged.done.candidate.completed, judged.done.candidate.failed, judged.done.candidate.errors)
+    };
+    assert_eq!(counts(Judged::Requests), (3, 3, 3));
+    assert_eq!(counts(Judged::OnRoute), (3, 2, 2));
+    assert_eq!(counts(Judged::Overall), (3, 2, 1));
+}
+
+fn user(key: u64, network: u64) -> User {
+    User { key, network, drawn: false }
+}
+
+fn users(per_network: u32) -> Users {
+    Users::new(DeploymentId(1), Color::Green, per_network, false)
 }
 
 #[test]
-fn the_first_event_of_a_user_counts_once_for_each_route_and_class_in_a_deployment() {
+fn the_first_request_of_a_user_is_the_first_of_a_deployment() {
     let routes = Routes::new(1);
-    let id = routes.configured("/a");
-    assert!(!routes.is_first(1, id, ERROR), "nothing is sticky");
-    routes.count_first_events(Some(DeploymentId(1)));
-    let mut firsts = (0..1_000).filter(|key| routes.is_first(*key, id, ERROR)).count();
-    assert!(firsts > 990, "{firsts} of 1000 were told apart");
-    routes.count_first_events(Some(DeploymentId(1)));
-    firsts = (0..1_000).filter(|key| routes.is_first(*key, id, ERROR)).count();
-    assert_eq!(firsts, 0, "a publish forgets nobody");
-    assert!(routes.is_first(1, RouteId::OTHER, ERROR) && routes.is_first(1, id, Class::Abort as usize));
-    routes.count_first_events(Some(DeploymentId(2)));
-    assert!(routes.is_first(1, id, ERROR), "another deployment");
+    routes.keep_users(Some((DeploymentId(1), Color::Green)), 1, false);
+    let firsts = || {
+        let users = routes.users();
+        let users = users.as_ref().expect("users stay");
+        (0..1_000).filter(|key| users.is_first(user(*key, 1))).count()
+    };
+    assert!(firsts() > 990, "all were told apart, but for one or two");
+    assert_eq!(firsts(), 0);
+    routes.keep_users(Some((DeploymentId(1), Color::Green)), 1, false);
+    assert_eq!(firsts(), 0, "a publish forgets nobody");
+    routes.keep_users(Some((DeploymentId(2), Color::Green)), 1, false);
+    assert!(firsts() > 990, "the next deployment draws anew");
+    let users = Users::new(DeploymentId(3), Color::Green, 1, true);
+    assert!(!users.is_first(user(1, 1)), "the process before may have told somebody the color");
+    assert!(users.is_first(User { drawn: true, ..user(1, 1) }), "nobody can know what is drawn now");
 }
 
 #[test]
-fn of_two_workers_one_has_the_first_event() {
-    let first = FirstEvents::new(DeploymentId(1));
+fn a_network_has_one_later_event_of_a_kind_and_first_requests_any_number() {
+    let (users, cart, shop) = (users(1), RouteId::OTHER, RouteId(7));
+    let count = |event, key, network, route| users.count(event, user(key, network), false, route);
+    let both = |Standing { on_route, overall }| (on_route, overall);
+    assert_eq!(both(count(Event::Error, 1, 1, cart)), (true, true));
+    for key in 2..100 {
+        assert_eq!(both(count(Event::Error, key, 1, cart)), (false, false), "a further user of the network");
+    }
+    assert_eq!(both(count(Event::Error, 3, 1, shop)), (true, false), "another route, but the same network");
+    assert_eq!(both(count(Event::Abort, 1, 1, cart)), (true, true), "another kind");
+    assert_eq!(both(count(Event::Error, 1, 2, cart)), (false, false), "the same user elsewhere");
+    assert_eq!(both(count(Event::Error, 4, 2, cart)), (true, true), "another network");
+    for key in 100..200 {
+        assert_eq!(users.count(Event::Error, user(key, 1), true, cart), Standing::ALL, "a first request");
+    }
+}
+
+#[test]
+fn the_bound_of_a_network_can_be_another_one_or_none() {
+    for (per_network, counted) in [(3, 3), (0, 50)] {
+        let users = users(per_network);
+        let event = |key| users.count(Event::Error, user(key, 1), false, RouteId::OTHER).overall;
+        let first: Vec<u64> = (0..50).filter(|key| event(*key)).collect();
+        assert_eq!(first.len(), counted);
+        assert_eq!((0..50).filter(|key| event(*key)).count(), 0, "each user counts once");
+        let sampled = (0..50).filter(|key| users.is_sampled(user(*key, 1), 5)).count();
+        assert_eq!(sampled, counted);
+    }
+}
+
+#[test]
+fn a_share_is_taken_of_one_request_of_a_network_in_a_window() {
+    let users = users(1);
+    let sampled = |ticks: std::ops::Range<u64>| ticks.filter(|tick| users.is_sampled(user(*tick, 1), *tick)).count();
+    assert_eq!(sampled(0..WINDOW), 1);
+    assert_eq!(sampled(WINDOW..10 * WINDOW), 9);
+    assert!(users.is_sampled(user(1, 2), 0), "another network has its own");
+    assert_eq!(users.few_networks(), Some(2));
+    let others = (3..1_000).filter(|network| users.is_sampled(user(1, *network), 0)).count();
+    assert!(others > 950, "{others}");
+    assert_eq!(users.few_networks(), None);
+}
+
+#[test]
+fn networks_are_what_one_client_has() {
+    let network = |text: &str| network(text.parse().expect("an address"));
+    assert_eq!(network("192.0.2.1"), network("192.0.2.255"));
+    assert_ne!(network("192.0.2.1"), network("192.0.3.1"));
+    assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+    assert_eq!(network("2001:db8:1::1"), network("2001:db8:1:ffff:1::"));
+    assert_ne!(network("2001:db8:1::1"), network("2001:db8:2::1"));
+}
+
+#[test]
+fn of_two_workers_one_has_the_event_of_a_network() {
+    let users = users(1);
     let total = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                let firsts = (0..10_000).filter(|key| first.is_first(*key, RouteId::OTHER, ERROR)).count();
-                total.fetch_add(firsts, Ordering::Relaxed);
+        for worker in 0..4 {
+            let (users, total) = (&users, &total);
+            scope.spawn(move || {
+                let event = |network| {
+                    let user = user(worker << 32 | network, network);
+                    users.count(Event::Error, user, false, RouteId::OTHER).overall
+                };
+                total.fetch_add((0..10_000).filter(|network| event(*network)).count(), Ordering::Relaxed);
             });
         }
     });
     let total = total.into_inner();
-    assert!((9_900..=10_000).contains(&total), "{total} of 10000");
+    assert!((9_800..=10_000).contains(&total), "{total} of 10000 networks");
 }
 
 #[test]

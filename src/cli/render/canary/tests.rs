@@ -113,8 +113,14 @@ fn why_it_goes_no_further_is_said_in_words() {
     assert!(text.contains("PAUSED by deploy: a look at [2J the logs; to continue: cutover canary resume"), "{text}");
     let evidence = now.evidence.as_mut().expect("there");
     (evidence.without_control, evidence.split_off, evidence.stable_worse) = (true, true, true);
+    evidence.few_networks = Some(1);
     let text = seen(&tick(&now));
-    for said in ["compared with the time before", "differs from the weight", "is the worse one"] {
+    for said in [
+        "compared with the time before",
+        "differs from the weight",
+        "is the worse one",
+        "from 1 client network; `listen.trusted_proxies`",
+    ] {
         assert!(text.contains(said), "{said}: {text}");
     }
 }

@@ -69,6 +69,8 @@ impl Random {
                             done: self.arms(Random::counts),
                         })
                         .collect(),
+                    overall: None,
+                    seen: None,
                 })
                 .collect(),
             cpu: (self.below(5) == 0).then(|| {
