@@ -6,6 +6,7 @@
 pub mod api;
 mod auth;
 mod canary;
+mod colors;
 mod convert;
 mod document;
 mod events;
@@ -69,6 +70,7 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
     OpenApiRouter::with_openapi(document)
         .routes(routes!(handlers::switch))
         .routes(routes!(handlers::rollback))
+        .routes(routes!(colors::stage))
         .routes(routes!(hold::hold, hold::release))
         .routes(routes!(hold::maintenance_on, hold::maintenance_off))
         .routes(routes!(canary::start, canary::status))

@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod commands;
 mod demo;
+mod deploy;
 mod hold;
 mod output;
 mod record;
@@ -44,6 +45,8 @@ pub(crate) enum Failure {
     NotWell,
     /// Anything else.
     Failed(String),
+    /// It was told on standard output as a document; the exit code, and the text for people.
+    Told(u8, String),
 }
 
 impl Failure {
@@ -60,6 +63,7 @@ impl Failure {
             },
             Failure::Unreachable(_) => 4,
             Failure::TimedOut(_) => 5,
+            Failure::Told(code, _) => *code,
         }
     }
 
@@ -69,6 +73,7 @@ impl Failure {
             | Failure::Unreachable(text)
             | Failure::TimedOut(text)
             | Failure::TakenBack(text)
+            | Failure::Told(_, text)
             | Failure::Failed(text) => text.clone(),
             Failure::NotWell => String::new(),
             Failure::Refused(problem) => render::problem(problem),
@@ -116,6 +121,7 @@ fn carry_out(args: Args) -> Result<(), Failure> {
         }
         Subcommand::Man { dir } => man(dir.as_deref()),
         Subcommand::Check => check::run(&connection, json),
+        Subcommand::Deploy(options) => on_runtime(deploy::run(&Client::find(&connection)?, options, json)),
         Subcommand::Switch(options) => on_runtime(commands::switch(&Client::find(&connection)?, options, json)),
         Subcommand::Rollback(options) => on_runtime(commands::rollback(&Client::find(&connection)?, options, json)),
         Subcommand::Canary(command) => on_runtime(canary::run(&connection, command, json)),

@@ -13,6 +13,7 @@ pub mod path;
 pub mod receiver;
 mod render;
 mod resolver;
+pub mod stage;
 mod validate;
 pub mod watch;
 

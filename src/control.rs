@@ -13,10 +13,12 @@ mod headline;
 mod health;
 mod hold;
 mod names;
+mod needs;
 mod notices;
 mod order;
 pub mod probe;
 mod schema;
+mod stage;
 mod status;
 
 use std::collections::HashMap;
@@ -27,7 +29,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::error::{ConfigError, Diagnostic, UnusableFile};
-use crate::config::watch::{FileEvent, Looked, PATIENCE, Watch};
+use crate::config::watch::{FileEvent, Looked, PATIENCE, StageError, Staged, Watch};
 use crate::config::{Config, TokenConfig};
 use crate::control::analysis::Analysis;
 use crate::control::configured::configured;
@@ -38,6 +40,7 @@ use crate::control::names::Names;
 use crate::control::notices::Notices;
 use crate::control::order::Orders;
 use crate::control::probe::{HealthChange, Probers};
+use crate::control::stage::Staging;
 use crate::control::status::Rates;
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
@@ -109,6 +112,8 @@ enum Input {
     Cpu(PerColor<u64>, analysis::Reading),
     Looked(oneshot::Sender<Result<ReloadOutcome, Refusal>>, Looked),
     Ordered(u64, Looked),
+    StageLooked(u64, Looked),
+    Staged(u64, Result<Staged, StageError>),
 }
 
 /// A drain under way.
@@ -171,6 +176,7 @@ pub struct Controller {
 
     waiting: HashMap<CommandId, Waiting>,
     orders: Orders,
+    staging: Staging,
     /// Edits of the file that are under way.
     write_backs: watch::Sender<usize>,
     next_command: u64,
@@ -271,6 +277,7 @@ impl Controller {
             news,
             waiting: HashMap::new(),
             orders: Orders::default(),
+            staging: Staging::default(),
             write_backs: watch::Sender::new(0),
             next_command: 0,
             commits: HashMap::new(),
@@ -377,12 +384,16 @@ impl Controller {
                 let _ = answer.send(taken.map(|changed| ReloadOutcome { changed }));
             }
             Input::Ordered(number, looked) => self.ordered(number, looked),
+            Input::StageLooked(number, looked) => self.stage_looked(number, looked),
+            Input::Staged(number, staged) => self.staged(number, staged),
         }
     }
 
     fn request(&mut self, request: Request) {
         match request {
-            Request::Command(command, answer) => self.order(command, answer),
+            Request::Command(command, answer) => self.order(command, None, answer),
+            Request::StagedCommand(mark, command, answer) => self.order(command, Some(mark), answer),
+            Request::Stage(order, answer) => self.stage(order, answer),
             Request::Status(answer) => {
                 let _ = answer.send(self.status());
             }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 mod canary;
+mod colors;
 mod endpoints;
 mod event;
 mod file;
@@ -16,6 +17,7 @@ pub use canary::{
     DeploymentsAnswer, EvidenceAnswer, FindingAnswer, HeldAnswer, JudgementAnswer, LatencyAnswer, NextAnswer,
     OddsAnswer, OnItsWay, Percent, PlanAnswer, PlanBody, RouteAnswer, SampleAnswer, SideAnswer, SplitAnswer,
 };
+pub use colors::{NeedAnswer, ProbeBody, ReplacedAnswer, SafeToStop, StageAnswer, StageBody, StoreBody};
 pub use endpoints::{EndpointAnswer, NameAnswer};
 pub use event::{HealthEvent, HeldEvent, LaggedEvent, ReloadedEvent};
 pub use file::{ConfigProblem, FileAnswer, ReloadAnswer};
@@ -47,6 +49,9 @@ pub struct SwitchBody {
     /// `none`, or `drained`: answer when the old color is drained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<String>,
+    /// Only if the color still has what `PUT /admin/colors/{color}` answered with this as `staged`; else `409 target_changed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_staged: Option<String>,
     /// Why; kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -333,6 +338,9 @@ pub struct ColorAnswer {
     pub release: String,
     /// Its endpoints.
     pub endpoints: Vec<EndpointAnswer>,
+    /// Whether its processes may be stopped, and who needs them otherwise.
+    #[serde(default)]
+    pub safe_to_stop: SafeToStop,
     /// Requests that are not answered yet.
     pub requests: u64,
     /// Answers whose body is under way.

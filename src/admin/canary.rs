@@ -19,7 +19,7 @@ use crate::admin::problem::Line;
 use crate::control::handle::{ControllerHandle, RecordError, Request, Stopping};
 use crate::domain::deployment::{Mode, OnInsufficient, Wishes};
 use crate::domain::history::Filter;
-use crate::domain::rollout::{Outcome, Refusal};
+use crate::domain::rollout::{Command, Outcome, Refusal};
 use crate::domain::split::Weight;
 
 /// No step is shorter or longer.
@@ -45,7 +45,15 @@ pub(super) async fn start(
     let body: CanaryBody = understood(body).await?;
     let wishes = wishes(&body)?;
     let generation = generation(body.if_generation)?;
-    told(&handle, handle.canary_start(wishes, generation, body.force, origin(actor, body.reason)?).await).await
+    let (mark, origin) = (body.if_staged, origin(actor, body.reason)?);
+    let begun = match mark {
+        Some(mark) => {
+            let command = Command::CanaryStart { wishes, if_generation: generation, force: body.force, origin };
+            handle.ask(|answer| Request::StagedCommand(mark, command, answer)).await
+        }
+        None => handle.canary_start(wishes, generation, body.force, origin).await,
+    };
+    told(&handle, begun).await
 }
 
 /// Goes on to the next step, whatever is proved; behind the last one the release takes the traffic.

@@ -6,7 +6,7 @@ use crate::admin::api::{
     AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, ConfigProblem, DrainedAnswer, Draining, EndedAnswer,
     EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HeadlineAnswer, HealthEvent, HeldEvent,
     HoldAnswer, HoldStatus, NameAnswer, NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem, QuarantinedAnswer,
-    ReloadedEvent, RollbackAnswer, RunAnswer, SinkAnswer, SplitAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer,
+    ReloadedEvent, RollbackAnswer, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer,
     TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, NameStatus, News, SinkStatus, Status, Tried, Verified};
@@ -20,6 +20,7 @@ use crate::domain::transition::{Drained, Freeze, Kind, Left, Transition};
 use crate::telemetry::meter;
 
 mod canary;
+mod colors;
 mod headline;
 mod schema;
 
@@ -242,6 +243,7 @@ impl ColorAnswer {
         ColorAnswer {
             release: color.release.to_string(),
             endpoints: color.endpoints.iter().map(EndpointAnswer::new).collect(),
+            safe_to_stop: SafeToStop::new(color),
             requests,
             streams,
             tunnels,
@@ -430,6 +432,7 @@ impl Problem {
             Refusal::FileBusy(_) => (409, "The configuration file is being written"),
             Refusal::TargetChanged { .. } => (409, "The target was edited meanwhile"),
             Refusal::Overruled { .. } => (409, "A rollback has just left this release"),
+            Refusal::Stage(refusal) => colors::title(refusal),
         };
         let mut problem = Problem::new(status, refusal.code(), title, refusal.to_string());
         match refusal {

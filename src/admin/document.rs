@@ -21,7 +21,7 @@ const DURATION: &str = r"^([1-9][0-9]{0,3}s|[1-9][0-9]{0,2}m( [1-5]?[0-9]s)?|([1
 const TIME: &str = r"^(19[7-9][0-9]|[2-9][0-9]{3})-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?Z$";
 
 /// Bodies that can't be left out.
-const NEEDED: [(&str, &str); 1] = [("/admin/freeze", "post")];
+const NEEDED: [(&str, &str); 2] = [("/admin/freeze", "post"), ("/admin/colors/{color}", "put")];
 
 /// Makes the document whole.
 pub(super) fn whole(derived: &OpenApi) -> Value {
@@ -91,6 +91,11 @@ fn body(name: &str, schema: &mut Value) {
     {
         schema.insert("required".to_owned(), json!(["reason"]));
     }
+    if name == "StageBody"
+        && let Some(schema) = schema.as_object_mut()
+    {
+        schema.insert("required".to_owned(), json!(["release", "endpoints"]));
+    }
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for (key, property) in properties {
         let Some(property) = property.as_object_mut() else { continue };
@@ -100,6 +105,11 @@ fn body(name: &str, schema: &mut Value) {
                 property.insert("pattern".to_owned(), if needed { SOME_LINE } else { ONE_LINE }.into());
                 property.insert("maxLength".to_owned(), MAX_REASON.into());
             }
+            "release" => {
+                property.insert("pattern".to_owned(), SOME_LINE.into());
+                property.insert("maxLength".to_owned(), 200.into());
+            }
+            "barrier" => one_of(property, &["none", "applied", "first-write"]),
             "to" => one_of(property, &["blue", "green"]),
             "overlap" => one_of(property, &["allow", "none"]),
             "wait" => one_of(property, &["none", "drained"]),
@@ -143,6 +153,7 @@ fn parameter(parameter: &mut Value) {
             let any = kinds.collect::<Vec<_>>().join("|");
             schema.insert("pattern".to_owned(), format!("^({any})?(,({any})?)*$").into());
         }
+        "color" => drop(schema.insert("enum".to_owned(), json!(["blue", "green"]))),
         "id" => drop(schema.insert("pattern".to_owned(), "^dep-[0-9]{1,18}$".into())),
         _ => {}
     }

@@ -65,7 +65,10 @@ pub(super) async fn switch(
     };
     // Before the command, so that no news of it is missed.
     let news = handle.news.subscribe();
-    let outcome = handle.ask(|answer| Request::Command(command, answer)).await??;
+    let outcome = match body.if_staged {
+        Some(mark) => handle.ask(|answer| Request::StagedCommand(mark, command, answer)).await??,
+        None => handle.ask(|answer| Request::Command(command, answer)).await??,
+    };
     let status = if drained && !outcome.dry_run {
         when_drained(&handle, news, &outcome).await?
     } else {
@@ -285,13 +288,13 @@ pub(super) fn moment(key: &str, text: &str) -> Result<SystemTime, Problem> {
         .map_err(|_| Problem::bad_request(format!("`{key}` is a time such as \"2027-01-31T18:00:00Z\", not {text:?}")))
 }
 
-fn color(name: &str) -> Result<Color, Problem> {
+pub(super) fn color(name: &str) -> Result<Color, Problem> {
     name.parse().map_err(|_| {
         Problem::new(
             422,
             "unknown_color",
             "There is no such color",
-            format!("`to` is \"blue\" or \"green\", not {name:?}"),
+            format!("a color is \"blue\" or \"green\", not {name:?}"),
         )
     })
 }

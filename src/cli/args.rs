@@ -10,6 +10,7 @@ use crate::app::default_config_path;
 use crate::domain::color::Color;
 
 pub(crate) mod canary;
+pub(crate) mod deploy;
 
 /// The heading of what every command takes.
 const COMMON: &str = "Common options";
@@ -99,6 +100,8 @@ pub(crate) enum Subcommand {
     Run,
     /// Validate a configuration file, and say what it would change in the running proxy
     Check,
+    /// Put a release on the color that does not serve, and move the traffic there
+    Deploy(deploy::Deploy),
     /// Move all traffic to the other color, or to a named one
     Switch(Switch),
     /// Move all traffic back to what served before
@@ -361,6 +364,9 @@ pub(crate) struct Wait {
     /// Until nothing is left on the color that served before
     #[arg(long)]
     pub(crate) drained: bool,
+    /// Until nothing needs this color any more, so that its processes may be stopped
+    #[arg(long, value_name = "COLOR")]
+    pub(crate) safe_to_stop: Option<Color>,
     /// How long at most
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) timeout: Duration,

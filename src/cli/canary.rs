@@ -59,6 +59,7 @@ async fn start(client: &Client, options: Start, json: bool) -> Result<(), Failur
         holdback: options.holdback.map(percent),
     };
     let body = CanaryBody {
+        if_staged: None,
         weight: options.weight.map(percent),
         plan: Some(plan).filter(|plan| *plan != PlanBody::default()),
         mode: options.mode,

@@ -116,6 +116,16 @@ impl Client {
         self.parsed(&self.ask(Method::POST, path, body.into(), timeout).await?)
     }
 
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::Failed(error.to_string()))?;
+        self.parsed(&self.ask(Method::PUT, path, body.into(), timeout).await?)
+    }
+
     pub(crate) async fn delete<T: DeserializeOwned>(
         &self,
         path: &str,

@@ -18,7 +18,7 @@ use crate::cli::render;
 use crate::domain::color::Color;
 
 /// How often a drain is looked at.
-const GLANCE: Duration = Duration::from_millis(100);
+pub(crate) const GLANCE: Duration = Duration::from_millis(100);
 /// What nothing has to be waited for is answered by then.
 const ANSWER: Duration = Duration::from_secs(30);
 /// A test sends a dozen notices, one after the other.
@@ -32,6 +32,7 @@ pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Resu
         dry_run: options.dry_run,
         overlap: overlap(options.overlap, options.no_overlap),
         wait: None,
+        if_staged: None,
         reason: options.reason,
     };
     let mut answer: SwitchAnswer = client.post("/admin/switch", &body, options.timeout).await?;
@@ -39,7 +40,7 @@ pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Resu
     if wait && !json {
         print(&render::moved(&answer, "Switched"));
     }
-    let waited = if wait { drained(client, &mut answer, options.timeout).await } else { Ok(()) };
+    let waited = if wait { drained(client, &mut answer, options.timeout, false).await } else { Ok(()) };
     if json && waited.is_err() {
         // The switch was made all the same, and a script has to know.
         print(&line(&answer));
@@ -148,12 +149,17 @@ pub(crate) async fn notify_test(client: &Client, sink: Option<String>, json: boo
 }
 
 /// Waits for the end of a drain: a bar on a terminal, a line now and then otherwise. What is left goes into the answer.
-async fn drained(client: &Client, answer: &mut SwitchAnswer, timeout: Duration) -> Result<(), Failure> {
+pub(crate) async fn drained(
+    client: &Client,
+    answer: &mut SwitchAnswer,
+    timeout: Duration,
+    silent: bool,
+) -> Result<(), Failure> {
     let began = Instant::now();
     let total = |draining: &Draining| draining.requests + draining.streams + draining.tunnels;
     let mut most = answer.draining.as_ref().map_or(0, total);
     // Draws on standard error, and nothing where that is no terminal.
-    let bar = ProgressBar::new(most);
+    let bar = if silent { ProgressBar::hidden() } else { ProgressBar::new(most) };
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} ended · {msg}") {
         bar.set_style(style);
     }
@@ -170,7 +176,7 @@ async fn drained(client: &Client, answer: &mut SwitchAnswer, timeout: Duration) 
         bar.set_length(most);
         bar.set_position(most - left);
         bar.set_message(render::left(&draining));
-        if bar.is_hidden() && told.elapsed() >= Duration::from_secs(5) {
+        if !silent && bar.is_hidden() && told.elapsed() >= Duration::from_secs(5) {
             told = Instant::now();
             complain(&format!("draining {}", render::left(&draining)));
         }

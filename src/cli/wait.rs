@@ -69,7 +69,7 @@ pub(crate) fn may_pass(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable(_) | Failure::TimedOut(_) => true,
         Failure::Refused(problem) => problem.status == 503,
-        Failure::Usage(_) | Failure::Failed(_) | Failure::NotWell | Failure::TakenBack(_) => false,
+        Failure::Usage(_) | Failure::Failed(_) | Failure::NotWell | Failure::TakenBack(_) | Failure::Told(..) => false,
     }
 }
 
@@ -84,7 +84,8 @@ async fn look(client: &Client, left: Duration) -> Result<StatusAnswer, Failure> 
 
 /// The first thing that is not so yet.
 fn missing(status: &StatusAnswer, options: &Wait) -> Option<String> {
-    let nothing_asked = options.active.is_none() && options.healthy.is_none() && !options.drained;
+    let nothing_asked =
+        options.active.is_none() && options.healthy.is_none() && options.safe_to_stop.is_none() && !options.drained;
     if let Some(color) = options.active
         && status.active != color.as_str()
     {
@@ -94,6 +95,13 @@ fn missing(status: &StatusAnswer, options: &Wait) -> Option<String> {
         let of_color = if color.as_str() == "blue" { &status.blue } else { &status.green };
         if let Some(endpoint) = of_color.endpoints.iter().find(|endpoint| endpoint.health != "up") {
             return Some(format!("{} of {color} is {}: {}", endpoint.endpoint, endpoint.health, endpoint.detail));
+        }
+    }
+    if let Some(color) = options.safe_to_stop {
+        let of_color = if color.as_str() == "blue" { &status.blue } else { &status.green };
+        if let Some(need) = of_color.safe_to_stop.needed_by.first() {
+            let until = need.until.as_ref().map(|until| format!(", until {until}")).unwrap_or_default();
+            return Some(format!("{color} is needed: {}{until}", need.detail));
         }
     }
     if (options.drained || nothing_asked)

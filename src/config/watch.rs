@@ -4,7 +4,10 @@
 //! of ours, an edit by a human. What we wrote ourselves is never reported as an edit.
 
 mod settle;
+mod stage;
 mod write_back;
+
+pub use stage::{Stage, StageError, Staged, Write};
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -18,6 +21,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use crate::config::Config;
 use crate::config::error::{ConfigError, Tolerated};
 use crate::config::watch::settle::{Evidence, Reading, Settled, Settling, Told};
+use crate::config::watch::stage::Stager;
 use crate::domain::color::Color;
 
 /// How long a look waits for a file that is being written.
@@ -55,6 +59,7 @@ enum Message {
     Told(Told),
     Look(Asker),
     WriteBack(Color),
+    Stage(Stager),
     Stop,
 }
 
@@ -98,6 +103,7 @@ impl Watch {
                 settling: Settling::default(),
                 askers: Vec::new(),
                 write_backs: VecDeque::new(),
+                stagers: VecDeque::new(),
                 report: Box::new(report),
                 watcher: None,
                 watched: (Vec::new(), Vec::new()),
@@ -151,6 +157,8 @@ struct Owner {
     askers: Vec<Asker>,
     /// What has to be written into the file, and until when, in order.
     write_backs: VecDeque<(Instant, Color)>,
+    /// What has to be staged, in order.
+    stagers: VecDeque<Stager>,
     report: Box<dyn Fn(FileEvent) + Send>,
     watcher: Option<RecommendedWatcher>,
     /// The watched directories, and the names of the file in them.
@@ -174,6 +182,7 @@ impl Owner {
                     Message::Told(told) => self.settling.note(told, &self.path),
                     Message::Look(asker) => self.askers.push(asker),
                     Message::WriteBack(color) => self.write_backs.push_back((Instant::now() + PATIENCE, color)),
+                    Message::Stage(stager) => self.stagers.push_back(stager),
                     Message::Stop => {
                         if !self.write_backs.is_empty() {
                             self.look();
@@ -197,6 +206,8 @@ impl Owner {
                     let Some(looked) = self.take(reading, evidence) else {
                         return Some(Instant::now() + settle::QUIET);
                     };
+                    // First, so that who asks behind it finds it in force.
+                    self.stage_all(&looked);
                     let in_force = self.seen.as_ref() == Ok(&self.in_force);
                     for Asker { thorough, answer, .. } in self.askers.drain(..) {
                         match &looked {
@@ -216,7 +227,9 @@ impl Owner {
                         self.write_backs.pop_front();
                         (self.report)(FileEvent::WroteBack(Err(why.clone())));
                     }
+                    self.give_up_stages(now, &why);
                     let deadlines = self.askers.iter().map(|asker| asker.until);
+                    let deadlines = deadlines.chain(self.stagers.iter().map(|stager| stager.until));
                     return deadlines.chain(self.write_backs.iter().map(|(until, _)| *until)).chain([again]).min();
                 }
             }
@@ -260,7 +273,8 @@ impl Owner {
             (Ok(_), Err(_)) => Some(Ok(false)),
             (Err(error), _) if reported && (!same || self.incomplete) => Some(Err(error)),
             (Err(error), found) => {
-                let urgent = current && !(self.askers.is_empty() && self.write_backs.is_empty());
+                let nobody_waits = self.askers.is_empty() && self.write_backs.is_empty() && self.stagers.is_empty();
+                let urgent = current && !nobody_waits;
                 // Some programs empty a file, close it, and write it then.
                 if !urgent && matches!(evidence, Evidence::Closed | Evidence::Passed) {
                     return None;

@@ -207,6 +207,8 @@ impl Controller {
             ) => canary::announce(transition),
             // Never announced.
             (Kind::Noted | Kind::Drained, _) => {}
+            // Told when it happened.
+            (Kind::Staged, _) => {}
             (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
         }
         if goes_back(transition) {
@@ -246,6 +248,9 @@ impl Controller {
         self.retired = self.publisher.publish(&self.config, decision).or_else(|| self.retired.take());
         // Names may have changed since the last publish.
         self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
+        for color in Color::ALL.into_iter().filter(|color| self.publisher.serves(*color)) {
+            self.staging.withdraw(color);
+        }
         // A color that serves again is not drained any more.
         if self.draining.as_ref().is_some_and(|draining| self.publisher.serves(draining.color))
             && let Some(draining) = self.draining.take()

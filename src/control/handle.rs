@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::config::TokenConfig;
+pub use crate::config::stage::{Section, StoreLabel};
+use crate::config::{ColorConfig, TokenConfig};
 use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;
@@ -14,8 +15,8 @@ use crate::domain::health::Health;
 use crate::domain::history::{Filter, Run};
 use crate::domain::release::Release;
 use crate::domain::rollout::{Command, Outcome, Refusal, View};
-use crate::domain::transition::Drained;
-use crate::domain::transition::Transition;
+use crate::domain::split::Weight;
+use crate::domain::transition::{Drained, Generation, Origin, Transition};
 pub use crate::ledger::Verified;
 pub use crate::ledger::ticks::TicksError as RecordError;
 use crate::telemetry::exposition::Format;
@@ -30,6 +31,10 @@ pub use crate::notify::{SinkStatus, Tried};
 pub enum Request {
     /// A command; the answer comes when it is decided. A dropped receiver cuts nothing in half.
     Command(Command, oneshot::Sender<Result<Outcome, Refusal>>),
+    /// The same, if the color that it moves to still has what staging it answered with: [`StageOutcome::mark`].
+    StagedCommand(String, Command, oneshot::Sender<Result<Outcome, Refusal>>),
+    /// Put a release on a color; the answer comes when it is in the file and in force.
+    Stage(StageOrder, oneshot::Sender<Result<StageOutcome, Refusal>>),
     /// Everything at a glance.
     Status(oneshot::Sender<Status>),
     /// Past transitions, newest first: at most `limit`, older than generation/sequence `before` if given.
@@ -66,6 +71,42 @@ pub enum Request {
 pub struct ReloadOutcome {
     /// False: the same bytes as before.
     pub changed: bool,
+}
+
+/// A release to put on a color.
+#[derive(Clone, Debug)]
+pub struct StageOrder {
+    /// Which color.
+    pub color: Color,
+    /// What the file says of it then.
+    pub section: Section,
+    /// Only if this is the generation in force.
+    pub if_generation: Option<Generation>,
+    /// Also where a rollback would go to what it replaces.
+    pub replace_way_back: bool,
+    /// Say whether it would be done; change nothing.
+    pub dry_run: bool,
+    /// Who, and why.
+    pub origin: Origin,
+}
+
+/// What became of it.
+#[derive(Clone, Debug)]
+pub struct StageOutcome {
+    /// False: the file said so already.
+    pub changed: bool,
+    /// Only asked.
+    pub dry_run: bool,
+    /// The color.
+    pub color: Color,
+    /// Its release.
+    pub release: Release,
+    /// The generation in force.
+    pub generation: Generation,
+    /// Names what the color has.
+    pub mark: String,
+    /// What it had before; `None`: nothing, or the same.
+    pub replaced: Option<ColorConfig>,
 }
 
 /// A cheap handle; clones talk to the same controller.
@@ -202,9 +243,38 @@ pub struct PreviewStatus {
     pub address: Option<String>,
 }
 
+/// A reason why the processes of a color may not be stopped.
+#[derive(Clone, Debug)]
+pub enum Need {
+    /// It serves.
+    Serves,
+    /// It gets this share of the requests.
+    Share(Weight),
+    /// Traffic is about to move there.
+    Move,
+    /// Requests that it got before are under way.
+    Drain {
+        /// What is left.
+        left: InFlight,
+        /// When the rest is cut off.
+        ends_in: Duration,
+    },
+    /// A rollback goes there.
+    WayBack {
+        /// To this release.
+        release: Release,
+        /// From this one.
+        serving: Release,
+        /// When the one that serves is known good, if nothing comes between.
+        until: Option<SystemTime>,
+    },
+}
+
 /// One color in the status.
 #[derive(Clone, Debug)]
 pub struct ColorStatus {
+    /// Who needs it; empty: its processes may be stopped.
+    pub needs: Vec<Need>,
     /// What is deployed there.
     pub release: Release,
     /// Its endpoints.

@@ -27,6 +27,10 @@ type Answer = oneshot::Sender<Result<Outcome, Refusal>>;
 pub(super) struct Orders {
     last: u64,
     waiting: BTreeMap<u64, (Command, Answer)>,
+    /// What the color has to have that an order moves to: see [`Request::StagedCommand`].
+    ///
+    /// [`Request::StagedCommand`]: crate::control::handle::Request::StagedCommand
+    marks: BTreeMap<u64, String>,
 }
 
 /// What an order has to do with the file.
@@ -42,7 +46,7 @@ enum Direction {
 
 impl Controller {
     /// Takes an order: looks at the file first, if it asks for a move.
-    pub(super) fn order(&mut self, command: Command, answer: Answer) {
+    pub(super) fn order(&mut self, command: Command, mark: Option<String>, answer: Answer) {
         let patience = match self.direction(&command) {
             Direction::Forward => PATIENCE,
             Direction::Back => BACK_PATIENCE,
@@ -57,6 +61,7 @@ impl Controller {
         self.orders.last += 1;
         let number = self.orders.last;
         self.orders.waiting.insert(number, (command, answer));
+        self.orders.marks.extend(mark.map(|mark| (number, mark)));
         let (sender, looked) = oneshot::channel();
         self.watch.look(patience, move |found| {
             let _ = sender.send(found);
@@ -74,12 +79,21 @@ impl Controller {
 
     /// The file was looked at for an order.
     pub(super) fn ordered(&mut self, number: u64, looked: Looked) {
+        let mark = self.orders.marks.remove(&number);
         let Some((command, answer)) = self.orders.waiting.remove(&number) else { return };
+        let forward = self.direction(&command) == Direction::Forward;
+        if forward && self.staging.is_writing(self.rollout.active().other()) {
+            // What is being staged there is the newest word of the file, and is asked for once more.
+            return self.order(command, mark, answer);
+        }
+        if let Some(refusal) = mark.filter(|_| looked.is_ok()).and_then(|mark| self.not_as_staged(&command, &mark)) {
+            return self.obstruct(command, answer, refusal);
+        }
         let Err(refusal) = taken_in(looked, self.not_in_force.as_ref()) else {
             return self.command(command, answer, None);
         };
         let forced = matches!(command, Command::Switch { force: true, .. } | Command::CanaryStart { force: true, .. });
-        if self.direction(&command) == Direction::Forward && !forced {
+        if forward && !forced {
             return self.obstruct(command, answer, refusal);
         }
         let problem = match &refusal {

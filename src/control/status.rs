@@ -62,6 +62,7 @@ impl Controller {
             let requests = of_color.map(|(_, _, reading)| reading.requests()).sum();
             let (requests_per_second, errors_per_second) = self.rates.of(color);
             ColorStatus {
+                needs: self.needs(color),
                 release: self.config.colors[color].release.clone(),
                 endpoints: self.endpoints(color),
                 in_flight: self.publisher.meters().in_flight(color),

@@ -29,6 +29,7 @@ mod proof;
 mod record;
 mod refusal;
 mod safety;
+mod stage;
 mod stages;
 mod take_back;
 
@@ -39,6 +40,7 @@ pub use messages::{
     OrderState, Outcome, Overlap, Phase, Progress, Refusal, RoundId, Stopped, View,
 };
 pub use safety::Unsafe;
+pub use stage::StageRefusal;
 use stages::Share;
 use take_back::Verifying;
 
@@ -287,6 +289,9 @@ impl Rollout {
             Event::EvidenceLost(deployment) => self.evidence_lost(deployment),
             Event::Fitness(color, fitness) => self.fitness[color] = fitness,
             Event::Aftermath(deployment, sample) => self.aftermath(deployment, sample),
+            Event::Staged(color, release, origin, refusal) => {
+                self.staged(now, (color, release), origin, refusal.as_ref());
+            }
             Event::Tick => self.tick(now, effects),
         }
         self.look_after(now, effects);

@@ -232,6 +232,8 @@ pub enum Kind {
     Recovered,
     /// The release that serves passed its barrier: the way back is not safe any more.
     Barrier,
+    /// A release was put on the color that does not serve.
+    Staged,
     /// The file says something else and that orders nothing: it was put right, or a label changed. Recorded so that a
     /// restart can tell an edit made while the process was down. Bookkeeping; the history does not show it.
     Noted,
@@ -283,7 +285,7 @@ pub struct Transition {
     /// Why nothing moved (a stable code and a sentence), for [`Kind::Refused`] and [`Kind::Seen`]; with the latter `None`
     /// if it was already so.
     pub refusal: Option<(String, String)>,
-    /// For [`Kind::Refused`]: what was refused.
+    /// For [`Kind::Refused`]: what was refused. For [`Kind::Staged`]: what was staged where.
     pub asked: Option<Asked>,
     /// For [`Kind::Drained`].
     pub drained: Option<Drained>,
@@ -321,7 +323,7 @@ impl Transition {
 
 impl Kind {
     /// Each, and its name in files and answers.
-    pub const NAMES: [(Kind, &str); 26] = [
+    pub const NAMES: [(Kind, &str); 27] = [
         (Kind::Hold, "hold"),
         (Kind::HoldEnd, "hold_end"),
         (Kind::Maintenance, "maintenance"),
@@ -347,6 +349,7 @@ impl Kind {
         (Kind::BothUnhealthy, "both_unhealthy"),
         (Kind::Recovered, "recovered"),
         (Kind::Barrier, "barrier"),
+        (Kind::Staged, "staged"),
         (Kind::Noted, "noted"),
     ];
 

@@ -193,7 +193,7 @@ impl Teller {
         let left = left.unwrap_or_else(|| "nothing".to_owned());
         let served = exposed(transition, moment);
         let (kind, what, sentence, next) = match (transition.kind, &transition.refusal) {
-            (Kind::Noted, _) => return None,
+            (Kind::Noted | Kind::Staged, _) => return None,
             (Kind::Start, _) => (
                 (Event::Started, Severity::Info),
                 format!("first start, {active} serves {release}"),
@@ -392,7 +392,8 @@ fn refused(transition: &Transition, refusal: Option<&(String, String)>) -> Words
             "Repair what is named and ask again; what `force` overrides, the history shows.",
         ),
     };
-    let (order, by) = (kind.name(), by(&transition.origin));
+    let order = if kind == Kind::Staged { "deploy" } else { kind.name() };
+    let by = by(&transition.origin);
     let article = if order.starts_with('a') { "an" } else { "a" };
     let decision = &transition.decision;
     let sentence = format!(

@@ -28,7 +28,7 @@ fn stderr(output: &Output) -> String {
 }
 
 /// What it printed, and nothing on standard error; it has to end with 0.
-fn done(output: &Output) -> String {
+pub(crate) fn done(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(output), stderr(output));
     assert_eq!(stderr(output), "");
     let text = stdout(output);
@@ -37,7 +37,7 @@ fn done(output: &Output) -> String {
 }
 
 /// Why it failed, on standard error; what it printed all the same.
-fn failed(output: &Output, code: i32) -> (String, String) {
+pub(crate) fn failed(output: &Output, code: i32) -> (String, String) {
     let (printed, said) = (stdout(output), stderr(output));
     assert_eq!(output.status.code(), Some(code), "{printed}{said}");
     assert!(!said.trim().is_empty() && !said.contains("panicked"), "{said}");
@@ -46,14 +46,14 @@ fn failed(output: &Output, code: i32) -> (String, String) {
 }
 
 /// One JSON document on one line.
-fn document(output: &Output) -> Value {
+pub(crate) fn document(output: &Output) -> Value {
     let text = stdout(output);
     assert_eq!(text.matches('\n').count(), 1, "{text:?}");
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
 }
 
 /// Runs it without any proxy's file.
-async fn bare(args: &[&str]) -> Output {
+pub(crate) async fn bare(args: &[&str]) -> Output {
     soon("the command ends", command(args).output()).await.expect("the command runs")
 }
 

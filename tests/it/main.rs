@@ -11,6 +11,7 @@ mod client;
 mod clients;
 mod conformance;
 mod corpus;
+mod deploy;
 mod drain;
 mod durability;
 mod early;

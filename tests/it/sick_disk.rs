@@ -1,6 +1,6 @@
 //! A disk that hangs, and a log that nobody reads: neither holds up a rollback, a request, or the end of the process.
 
-mod library;
+pub(crate) mod library;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -139,6 +139,23 @@ async fn where_nothing_is_allowed_the_missing_right_is_named_and_the_switch_stan
     }
 }
 
+#[tokio::test]
+async fn where_nothing_is_allowed_a_deploy_names_the_missing_right_and_stages_nothing() {
+    let (blue, green) = pair().await;
+    let Some(proxy) = Foreign::start(&blue, &green, |_| {}).await else { return };
+    let before = fs::read_to_string(proxy.file()).expect("read");
+    let mut body = json!({ "release": "3.0", "endpoints": ["127.0.0.1:9"], "dry_run": true });
+    for _ in 0..2 {
+        let told = proxy.ask("PUT", "/admin/colors/green", body.clone()).await.expect("an answer");
+        assert_eq!((&told["status"], &told["code"]), (&json!(409), &json!("file_not_writable")), "{told}");
+        let detail = told["detail"].as_str().expect("words");
+        assert!(detail.contains(&format!("uid {UID}")) && detail.contains("chmod g+w"), "{detail}");
+        assert!(detail.ends_with("nothing was staged") && !detail.contains("write_back"), "{detail}");
+        body["dry_run"] = json!(false);
+    }
+    assert_eq!(fs::read_to_string(proxy.file()).expect("read"), before);
+}
+
 /// What the unit file runs at `systemctl reload`, with other paths.
 #[tokio::test]
 async fn systemctl_reload_ends_with_what_came_of_the_reload() {

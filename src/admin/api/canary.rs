@@ -18,6 +18,10 @@ pub enum Percent {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CanaryBody {
+    /// Only if the color that does not serve still has what `PUT /admin/colors/{color}` answered with this as `staged`; else
+    /// `409 target_changed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_staged: Option<String>,
     /// The first step; of the others those follow that are larger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<Percent>,

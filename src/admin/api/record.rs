@@ -22,7 +22,7 @@ pub struct TransitionAnswer {
     pub sequence: u64,
     /// What it is: `start`, `switch`, `rollback`, `release` (another one on the active color), `seen` (an order in the file
     /// that moved nothing), `refused`, `known_good`, `freeze`, `unfreeze`, `hold` (by hand),
-    /// `hold_end`, `maintenance`, `barrier` (the way back is not safe any more), and of a release on its way `canary` (it began),
+    /// `hold_end`, `maintenance`, `staged` (a release was put on the color that does not serve), `barrier` (the way back is not safe any more), and of a release on its way `canary` (it began),
     /// `advance`, `abort`, `canary_hold`, `canary_resume`, `suspect`, `would_roll_back`, `rollback_blocked`,
     /// `baseline_unhealthy`, `both_unhealthy` and `recovered`.
     pub kind: String,
@@ -58,7 +58,7 @@ pub struct TransitionAnswer {
     /// Why nothing moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
-    /// What was refused.
+    /// What was refused, or staged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<AskedAnswer>,
     /// What each endpoint answered to the gate.

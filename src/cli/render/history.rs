@@ -100,6 +100,7 @@ pub(super) fn happened(transition: &TransitionAnswer) -> String {
         "freeze" => "frozen: only a rollback moves traffic".to_owned(),
         "unfreeze" => "unfrozen".to_owned(),
         "barrier" => format!("{to} {release} passed its barrier: a rollback is unsafe"),
+        "staged" => staged(transition),
         "seen" if transition.refusal.is_some() => format!("refused; {to} {release} stays"),
         "seen" => format!("nothing to do; {to} {release} stays"),
         other => on_its_way(other, transition).unwrap_or_else(|| format!("{other}: {to} {release}")),
@@ -130,12 +131,18 @@ fn on_its_way(kind: &str, transition: &TransitionAnswer) -> Option<String> {
     })
 }
 
+fn staged(transition: &TransitionAnswer) -> String {
+    let asked = transition.asked.as_ref().and_then(|asked| Some((asked.to.as_deref()?, asked.release.as_deref()?)));
+    asked.map_or_else(|| "staged".to_owned(), |(to, release)| format!("staged {} on {}", plain(release), color(to)))
+}
+
 fn refused(transition: &TransitionAnswer) -> String {
     let Some(asked) = &transition.asked else { return "refused".to_owned() };
     match (&asked.to, &asked.release) {
         (Some(to), Some(release)) => {
-            let article = if asked.kind.starts_with('a') { "an" } else { "a" };
-            format!("refused {article} {} to {} {}", asked.kind, color(to), plain(release))
+            let kind = if asked.kind == "staged" { "deploy" } else { &asked.kind };
+            let article = if kind.starts_with('a') { "an" } else { "a" };
+            format!("refused {article} {kind} to {} {}", color(to), plain(release))
         }
         _ => format!("refused to {}", asked.kind),
     }

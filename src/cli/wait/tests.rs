@@ -4,7 +4,7 @@ use crate::cli::render::tests::status;
 use crate::domain::color::Color;
 
 fn nothing() -> Wait {
-    Wait { active: None, healthy: None, drained: false, timeout: Duration::from_secs(1) }
+    Wait { active: None, healthy: None, drained: false, safe_to_stop: None, timeout: Duration::from_secs(1) }
 }
 
 fn draining() -> Option<Draining> {

@@ -1,5 +1,5 @@
-//! Editing the one value of `active`: everything else of the file stays, byte for byte, and so do its owner, group, mode, ACL
-//! and extended attributes.
+//! Edits of the file by this program: what is not edited stays, byte for byte, and so do its owner, group, mode, ACL and extended
+//! attributes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -13,7 +13,8 @@ use rustix::io::Errno;
 use crate::config;
 use crate::domain::color::Color;
 
-const EDITED: &str = "the file was edited at the same time";
+/// Another program has just written the file.
+pub(super) const EDITED: &str = "the file was edited at the same time";
 
 /// Writes `color` into the file whose newest content is `text`; the new content. `elsewhere` is a directory for a copy where
 /// there is no room for one beside the file.
@@ -22,10 +23,22 @@ pub(super) fn write_back(path: &Path, text: &str, color: Color, elsewhere: &Path
     if next == text {
         return Ok(next);
     }
+    replace(path, text, &next, elsewhere, " or turn `state.write_back` off")?;
+    Ok(next)
+}
+
+/// Puts `next` into the file whose newest content is `text`. `otherwise` is what helps where the right to write it is missing, beside
+/// granting it.
+pub(super) fn replace(path: &Path, text: &str, next: &str, elsewhere: &Path, otherwise: &str) -> Result<(), String> {
     // The real file, so that a link stays one.
     let real = path.canonicalize().map_err(|error| format!("{} can't be found: {error}", path.display()))?;
-    Edit { path, real: &real, text, next: &next }.make(elsewhere)?;
-    Ok(next)
+    Edit { path, real: &real, text, next, otherwise }.make(elsewhere)
+}
+
+/// Finds out whether [`replace`] would work, and leaves the file as it is.
+pub(super) fn rehearse(path: &Path, text: &str, next: &str, elsewhere: &Path, otherwise: &str) -> Result<(), String> {
+    let real = path.canonicalize().map_err(|error| format!("{} can't be found: {error}", path.display()))?;
+    Edit { path, real: &real, text, next, otherwise }.rehearse(elsewhere)
 }
 
 /// The text with another value of `active`, in the quotes that are there.
@@ -44,6 +57,7 @@ struct Edit<'a> {
     real: &'a Path,
     text: &'a str,
     next: &'a str,
+    otherwise: &'a str,
 }
 
 /// Why a new file can't take the place of the old one.
@@ -75,6 +89,21 @@ impl Edit<'_> {
         written.map_err(|error| format!("{} can't be written: {why}, and {error}", self.real.display()))
     }
 
+    fn rehearse(&self, elsewhere: &Path) -> Result<(), String> {
+        let copies = [self.copy_in(self.real.parent().unwrap_or(Path::new("/"))), self.copy_in(elsewhere)];
+        let made = self.new_file(&copies[0]);
+        let _ = fs::remove_file(&copies[0]);
+        let why = match made {
+            Ok(()) => return Ok(()),
+            Err(Obstacle::Edited) => return Err(EDITED.to_owned()),
+            Err(Obstacle::Loses(what)) => format!("a new file would lose {what}"),
+            Err(Obstacle::Io(error)) => format!("a new file can't take its place: {error}"),
+        };
+        let copied = self.open().and_then(|_| self.copy(&copies));
+        let copied = copied.map(|copy| drop(fs::remove_file(copy)));
+        copied.map_err(|error| format!("{} can't be written: {why}, and {error}", self.real.display()))
+    }
+
     /// One name for all times, so that a copy that a crash has left is overwritten.
     fn copy_in(&self, dir: &Path) -> PathBuf {
         dir.join(format!(".{}.cutover", self.real.file_name().unwrap_or_default().to_string_lossy()))
@@ -83,11 +112,7 @@ impl Edit<'_> {
     /// Temporary file, fsync, rename: a reader sees the old file or the new one.
     fn by_rename(&self, copy: &Path) -> Result<(), Obstacle> {
         let made = (|| {
-            let old = File::open(self.real)?;
-            let mut file = create(copy)?;
-            file.write_all(self.next.as_bytes())?;
-            keep_attributes(&old, &file)?;
-            file.sync_all()?;
+            self.new_file(copy)?;
             // An edit since the file was read must not be lost.
             if config::read(self.path).as_deref() != Ok(self.text) {
                 return Err(Obstacle::Edited);
@@ -103,19 +128,31 @@ impl Edit<'_> {
         Ok(())
     }
 
+    /// A new file with the new content and everything else of the old one.
+    fn new_file(&self, copy: &Path) -> Result<(), Obstacle> {
+        let old = File::open(self.real)?;
+        let mut file = create(copy)?;
+        file.write_all(self.next.as_bytes())?;
+        keep_attributes(&old, &file)?;
+        Ok(file.sync_all()?)
+    }
+
+    fn open(&self) -> Result<File, String> {
+        OpenOptions::new().read(true).write(true).open(self.real).map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => format!(
+                "this process (uid {}, gid {}) lacks the right to write it ({error}); grant that with `chgrp` and `chmod g+w` or `setfacl`{}{}",
+                rustix::process::geteuid().as_raw(),
+                rustix::process::getegid().as_raw(),
+                if self.otherwise.is_empty() { "" } else { "," },
+                self.otherwise,
+            ),
+            _ => format!("it can't be opened for writing: {error}"),
+        })
+    }
+
     /// Writes into the old file, with a whole copy of the new content on disk until that is done.
     fn in_place(&self, copies: &[PathBuf]) -> Result<(), String> {
-        let mut file = match OpenOptions::new().read(true).write(true).open(self.real) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                return Err(format!(
-                    "this process (uid {}, gid {}) lacks the right to write it ({error}); grant that with `chgrp` and `chmod g+w` or `setfacl`, or turn `state.write_back` off",
-                    rustix::process::geteuid().as_raw(),
-                    rustix::process::getegid().as_raw(),
-                ));
-            }
-            Err(error) => return Err(format!("it can't be opened for writing: {error}")),
-        };
+        let mut file = self.open()?;
         let copy = self.copy(copies)?;
         let mut found = Vec::new();
         if let Err(error) = file.read_to_end(&mut found) {

@@ -8,7 +8,7 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Policy, Wishes};
 use crate::domain::gate::{GatePolicy, GateReport, Probed};
 use crate::domain::release::Release;
-use crate::domain::rollout::Unsafe;
+use crate::domain::rollout::{StageRefusal, Unsafe};
 use crate::domain::schema::{Currents, FirstWrite, Labels, Reading, TakenBack, Verdict};
 use crate::domain::split::Weight;
 use crate::domain::transition::Left;
@@ -236,6 +236,8 @@ pub enum Event {
     /// For [`View::verifying`]: what the color that serves now has done since the rollback, all routes together, in the class of
     /// the heaviest finding of its judgement (errors, if there is none).
     Aftermath(DeploymentId, Sample),
+    /// A release was put on a color in the file, or why not.
+    Staged(Color, Release, Origin, Option<Refusal>),
     /// The deadline has passed.
     Tick,
 }
@@ -408,6 +410,8 @@ pub enum Refusal {
         /// The file may order it again after this.
         until: SystemTime,
     },
+    /// Nothing was staged, or what was staged is not there any more.
+    Stage(StageRefusal),
 }
 
 /// Everything that is wrong with the configuration file.

@@ -45,6 +45,7 @@ impl Refusal {
             Refusal::FileBusy(_) => "file_busy",
             Refusal::TargetChanged { .. } => "target_changed",
             Refusal::Overruled { .. } => "overruled",
+            Refusal::Stage(refusal) => refusal.code(),
         }
     }
 }
@@ -67,6 +68,7 @@ impl fmt::Display for Refusal {
             Refusal::InProgress { to, .. } => {
                 write!(f, "a move to {to} is already under way; wait for it, or call it off with a rollback")
             }
+            Refusal::Stage(refusal) => refusal.fmt(f),
             Refusal::Withdrawn => write!(f, "called off by what came after it, before any request saw it"),
             Refusal::NotDrained { color, after, left } => not_drained(f, *color, *after, *left),
             Refusal::StaleGeneration { expected, current } => {

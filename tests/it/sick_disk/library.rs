@@ -1,4 +1,4 @@
-//! A library to load into the proxy that lets writes to files hang; compiled by what links Rust, too.
+//! A library to load into the proxy that lets writes to files hang, or fail; compiled by what links Rust, too.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -19,4 +19,10 @@ pub(crate) fn library() -> &'static Path {
 /// What makes a process feel it, while the file `sick` is there.
 pub(crate) fn environment(sick: &Path) -> [(&'static str, &str); 2] {
     [("LD_PRELOAD", library()), ("SICK_DISK", sick)].map(|(name, path)| (name, path.to_str().expect("UTF-8")))
+}
+
+/// What makes a process find its disk full, while the file `full` is there.
+pub(crate) fn full(full: &Path) -> [(&'static str, &str); 2] {
+    let library = library().to_str().expect("a path of text");
+    [("LD_PRELOAD", library), ("FULL_DISK", full.to_str().expect("a path of text"))]
 }

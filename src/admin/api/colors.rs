@@ -1,0 +1,120 @@
+//! The wire types of staging, and of what still needs a color.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `PUT /admin/colors/{color}`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StageBody {
+    /// The label.
+    #[serde(default)]
+    pub release: String,
+    /// The endpoints of the upstream `default`, written as in the configuration file.
+    #[serde(default)]
+    pub endpoints: Vec<String>,
+    /// The endpoints of further upstreams. An upstream that is not named has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub upstreams: BTreeMap<String, Vec<String>>,
+    /// What the release says of the schemas of data stores. `{}`: nothing. Absent: the labels that stand there stay, if they are
+    /// those of the same release; those of another release are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<BTreeMap<String, StoreBody>>,
+    /// Only if this is the generation in force; else `412 stale_generation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_generation: Option<u64>,
+    /// Also where a rollback would go to the release that it replaces. Afterwards a rollback has nowhere to go.
+    #[serde(default)]
+    pub replace_way_back: bool,
+    /// Say whether it would be done, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Why; kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a release says of one data store, as in `[COLOR.schema]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoreBody {
+    /// The versions that it can run on, such as `>=41, <=43`.
+    #[serde(default)]
+    pub needs: String,
+    /// The version that it brings the store to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrates_to: Option<u64>,
+    /// From when on nobody goes back over it: `none`, `applied` or `first-write`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barrier: Option<String>,
+    /// Who tells the version of the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeBody>,
+}
+
+/// Who tells the version of a data store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeBody {
+    /// An http address.
+    #[serde(default)]
+    pub url: String,
+    /// A JSON pointer into the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<String>,
+}
+
+/// What became of staging.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StageAnswer {
+    /// False: the color had exactly that already.
+    pub changed: bool,
+    /// True: it was only asked what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The color.
+    pub color: String,
+    /// Its release.
+    pub release: String,
+    /// The generation in force. Staging moves no traffic, so it is not a new one.
+    pub generation: u64,
+    /// Names what the color has now, for `if_staged`.
+    pub staged: String,
+    /// What the color had before.
+    pub replaced: Option<ReplacedAnswer>,
+}
+
+/// A release that a color does not have any more.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReplacedAnswer {
+    /// The label.
+    pub release: String,
+    /// The endpoints of the upstream `default`.
+    pub endpoints: Vec<String>,
+    /// Those of further upstreams.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub upstreams: BTreeMap<String, Vec<String>>,
+}
+
+/// Whether the processes of a color may be stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SafeToStop {
+    /// Nobody needs them.
+    pub safe: bool,
+    /// Who needs them.
+    pub needed_by: Vec<NeedAnswer>,
+}
+
+/// One reason why the processes of a color may not be stopped. More kinds may come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NeedAnswer {
+    /// `serves`, `share`, `move`, `drain` or `way_back`.
+    pub need: String,
+    /// The same in words.
+    pub detail: String,
+    /// When it ends at the latest, if nothing comes between, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}

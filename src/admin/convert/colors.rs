@@ -1,0 +1,72 @@
+//! Staging, and who still needs a color, as the admin API says it.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use crate::admin::api::{NeedAnswer, ReplacedAnswer, SafeToStop, StageAnswer};
+use crate::admin::convert::time;
+use crate::config::{ColorConfig, EndpointAddress};
+use crate::control::handle::{ColorStatus, Need, StageOutcome};
+use crate::domain::rollout::StageRefusal;
+use crate::domain::transition::Left;
+
+/// The upstream that a color has itself.
+const DEFAULT_UPSTREAM: &str = "default";
+
+/// The status and the title of a refusal.
+pub(super) fn title(refusal: &StageRefusal) -> (u16, &'static str) {
+    match refusal {
+        StageRefusal::InUse { .. } => (409, "The color is in use"),
+        StageRefusal::WayBack { .. } => (409, "A rollback goes there"),
+        StageRefusal::FileNotWritable(_) => (409, "The configuration file can't be written"),
+        StageRefusal::Unfit(_) => (400, "The release can't be put there as it is described"),
+        StageRefusal::Replaced { .. } => (409, "Something else was staged meanwhile"),
+    }
+}
+
+impl StageAnswer {
+    pub(in crate::admin) fn new(outcome: &StageOutcome) -> StageAnswer {
+        StageAnswer {
+            changed: outcome.changed,
+            dry_run: outcome.dry_run,
+            color: outcome.color.to_string(),
+            release: outcome.release.to_string(),
+            generation: outcome.generation.0,
+            staged: outcome.mark.clone(),
+            replaced: outcome.replaced.as_ref().map(replaced),
+        }
+    }
+}
+
+fn replaced(color: &ColorConfig) -> ReplacedAnswer {
+    let mut pools: BTreeMap<String, Vec<String>> = color
+        .pools
+        .iter()
+        .map(|(name, pool)| (name.clone(), pool.iter().map(EndpointAddress::to_string).collect()))
+        .collect();
+    let endpoints = pools.remove(DEFAULT_UPSTREAM).unwrap_or_default();
+    ReplacedAnswer { release: color.release.to_string(), endpoints, upstreams: pools }
+}
+
+impl SafeToStop {
+    pub(super) fn new(color: &ColorStatus) -> SafeToStop {
+        SafeToStop { safe: color.needs.is_empty(), needed_by: color.needs.iter().map(need).collect() }
+    }
+}
+
+fn need(need: &Need) -> NeedAnswer {
+    let (name, detail, until) = match need {
+        Need::Serves => ("serves", "it serves".to_owned(), None),
+        Need::Share(share) => ("share", format!("it gets {share} of the requests"), None),
+        Need::Move => ("move", "traffic is about to move there".to_owned(), None),
+        Need::Drain { left, ends_in } => {
+            let left = Left::from(*left);
+            let left = if left.total() == 0 { String::new() } else { format!(": {left}") };
+            ("drain", format!("it still drains{left}"), SystemTime::now().checked_add(*ends_in))
+        }
+        Need::WayBack { release, serving, until } => {
+            ("way_back", format!("a rollback goes to {release} there while {serving} is not known good"), *until)
+        }
+    };
+    NeedAnswer { need: name.to_owned(), detail, until: until.map(time) }
+}

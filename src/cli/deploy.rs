@@ -1,0 +1,282 @@
+//! `cutover deploy`: a release onto the color that does not serve, and the traffic onto it, in one command.
+//!
+//! Each phase asks the proxy where things stand, so the same command again continues where the first one ended, whatever ended it.
+
+mod drain;
+mod progress;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::admin::api::{
+    CanaryBody, CanaryMoved, NeedAnswer, Percent, Problem, ReplacedAnswer, SafeToStop, StageAnswer, StageBody,
+    StatusAnswer, StoreBody, SwitchAnswer, SwitchBody,
+};
+use crate::cli::Failure;
+use crate::cli::args::deploy::{Deploy, Schema, WaitFor};
+use crate::cli::client::Client;
+use crate::cli::commands::line;
+use crate::cli::deploy::progress::Gate;
+use crate::cli::output::print;
+use crate::cli::render;
+
+/// The gate, and what is waited for, take no longer unless something else was said.
+const TIMEOUT: Duration = Duration::from_secs(90);
+/// How long the file may take.
+const STAGE: Duration = Duration::from_secs(30);
+
+/// How far a deploy came, and what it did.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    /// False: everything was so already.
+    changed: bool,
+    /// The last phase that was begun: `stage`, `gate`, `move`, `canary`, `drain`, `known_good` or `done`.
+    phase: &'static str,
+    color: String,
+    release: String,
+    /// The generation in force.
+    generation: u64,
+    /// The color that serves now.
+    active: String,
+    /// What the color had before.
+    replaced: Option<ReplacedAnswer>,
+    /// The share of the requests, in percent.
+    weight: f64,
+    /// How the drain of the other color ended; absent: there was none, or it was not waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drained: Option<DrainedReport>,
+    /// Whether the processes of the other color may be stopped.
+    safe_to_stop: StopReport,
+    /// Why it ended before it was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+    /// The same where the proxy did not refuse it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// The end of a drain.
+#[derive(Debug, Serialize)]
+struct DrainedReport {
+    color: String,
+    took_us: u64,
+    /// Requests, streams and tunnels that did not end by themselves.
+    cut_off: u64,
+}
+
+/// Whether the processes of a color may be stopped.
+#[derive(Debug, Default, Serialize)]
+struct StopReport {
+    color: String,
+    safe: bool,
+    needed_by: Vec<NeedAnswer>,
+}
+
+pub(crate) async fn run(client: &Client, options: Deploy, json: bool) -> Result<(), Failure> {
+    let mut report = Report { phase: "stage", release: options.release.clone(), ..Report::default() };
+    let done = carry_out(client, options, json, &mut report).await;
+    if !json {
+        return done;
+    }
+    let Err(failure) = done else {
+        report.phase = "done";
+        print(&line(&report));
+        return Ok(());
+    };
+    if let Failure::Refused(problem) = &failure {
+        report.problem = Some(Problem::clone(problem));
+    } else {
+        report.error = Some(failure.text());
+    }
+    print(&line(&report));
+    Err(Failure::Told(failure.code(), failure.text()))
+}
+
+async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Report) -> Result<(), Failure> {
+    let tell = |text: String| {
+        if !json {
+            print(&text);
+        }
+    };
+    let mut body = body(&options)?;
+    let staged = stage(client, &options, &mut body, report).await?;
+    tell(staged_line(&staged, &body));
+    let status: StatusAnswer = client.get("/admin/status").await?;
+    note(report, &status);
+    if options.stage_only {
+        tell(staged_only(&staged, &status));
+        return Ok(());
+    }
+    let timeout = options.timeout.unwrap_or(TIMEOUT);
+    let reason = options.reason.clone();
+    let serves = status.active == staged.color;
+    let begun = status.canary.as_ref().is_some_and(|canary| canary.color == staged.color && canary.release == staged.release);
+    match options.canary {
+        Some(_) if serves || begun => tell(format!("canary {} has its share already\n", on(&staged))),
+        Some(weight) => {
+            report.phase = "gate";
+            let weight = weight.map(|weight| Percent::Text(weight.to_string()));
+            let if_staged = Some(staged.staged.clone());
+            let body = CanaryBody { weight, if_staged, reason, ..CanaryBody::default() };
+            let gate = Gate::new(client, &staged.color, timeout, json);
+            let moved: CanaryMoved = gate.through("/admin/canary", &body).await?;
+            tell("gate   passed\n".to_owned());
+            report.phase = "canary";
+            report.changed = true;
+            tell(format!("canary {}", render::canary::moved(&moved, "Started")));
+        }
+        None => {
+            report.phase = "gate";
+            let if_staged = Some(staged.staged.clone());
+            let body = SwitchBody { to: Some(staged.color.clone()), if_staged, reason, ..SwitchBody::default() };
+            let gate = Gate::new(client, &staged.color, timeout, json);
+            let moved: SwitchAnswer = gate.through("/admin/switch", &body).await?;
+            report.phase = "move";
+            report.changed |= moved.changed;
+            if moved.changed {
+                tell("gate   passed\n".to_owned());
+            }
+            tell(moved_line(&moved));
+            if options.wait != WaitFor::None {
+                report.phase = "drain";
+                report.drained = drain::ended(client, &moved, timeout, json).await?;
+                tell(drain::line(report.drained.as_ref(), &moved));
+            }
+        }
+    }
+    if options.wait == WaitFor::KnownGood {
+        report.phase = "known_good";
+        let known_good = drain::known_good(client, &staged, options.timeout).await;
+        tell(known_good.map(|()| format!("good   {} is known good\n", on(&staged)))?);
+    }
+    let status: StatusAnswer = client.get("/admin/status").await?;
+    note(report, &status);
+    tell(stop_line(report));
+    Ok(())
+}
+
+fn on(staged: &StageAnswer) -> String {
+    format!("{} on {}", staged.release, render::color(&staged.color))
+}
+
+/// What the command says the color should have.
+fn body(options: &Deploy) -> Result<StageBody, Failure> {
+    let mut upstreams: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, address) in &options.upstreams {
+        upstreams.entry(name.clone()).or_default().push(address.clone());
+    }
+    let mut schema: Option<BTreeMap<String, StoreBody>> = None;
+    for said in &options.schema {
+        let stores = schema.get_or_insert_default();
+        match said {
+            Schema::None if options.schema.len() == 1 => {}
+            Schema::None => return Err(Failure::Usage("--schema none stands alone".to_owned())),
+            Schema::Store(store, labels) => drop(stores.insert(store.clone(), labels.clone())),
+        }
+    }
+    Ok(StageBody {
+        release: options.release.clone(),
+        endpoints: options.endpoints.clone(),
+        upstreams,
+        schema,
+        replace_way_back: options.replace_way_back,
+        reason: options.reason.clone(),
+        ..StageBody::default()
+    })
+}
+
+/// Puts the release on its color, unless it serves already.
+async fn stage(
+    client: &Client,
+    options: &Deploy,
+    body: &mut StageBody,
+    report: &mut Report,
+) -> Result<StageAnswer, Failure> {
+    let status: StatusAnswer = client.get("/admin/status").await?;
+    note(report, &status);
+    let path = |color: &str| format!("/admin/colors/{color}");
+    let staged: StageAnswer = match options.color {
+        Some(color) => client.put(&path(color.as_str()), body, STAGE).await?,
+        None => {
+            // The same command may have come this far before.
+            let asked = StageBody { dry_run: true, ..body.clone() };
+            match client.put::<StageAnswer>(&path(&status.active), &asked, STAGE).await {
+                Ok(same) if !same.changed => same,
+                Ok(_) | Err(Failure::Refused(_)) => {
+                    let other = if status.active == "blue" { "green" } else { "blue" };
+                    client.put(&path(other), body, STAGE).await?
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    };
+    report.changed = staged.changed;
+    report.color.clone_from(&staged.color);
+    report.replaced.clone_from(&staged.replaced);
+    Ok(staged)
+}
+
+/// What the status says of how far it is.
+fn note(report: &mut Report, status: &StatusAnswer) {
+    report.active.clone_from(&status.active);
+    report.generation = status.generation;
+    if report.color.is_empty() {
+        return;
+    }
+    let split = &status.split;
+    report.weight = if report.color == "blue" { split.blue } else { split.green };
+    let other = if report.color == "blue" { "green" } else { "blue" };
+    let SafeToStop { safe, needed_by } =
+        if other == "blue" { status.blue.safe_to_stop.clone() } else { status.green.safe_to_stop.clone() };
+    report.safe_to_stop = StopReport { color: other.to_owned(), safe, needed_by };
+}
+
+fn staged_line(staged: &StageAnswer, body: &StageBody) -> String {
+    let upstreams = body.upstreams.iter().flat_map(|(name, all)| all.iter().map(move |one| format!("{name}={one}")));
+    let addresses: Vec<String> = body.endpoints.iter().cloned().chain(upstreams).collect();
+    let had = match &staged.replaced {
+        Some(replaced) => format!(", instead of {}", replaced.release),
+        None if staged.changed => String::new(),
+        None => ", as before".to_owned(),
+    };
+    format!("stage  {}: {}{had}\n", on(staged), addresses.join(", "))
+}
+
+fn staged_only(staged: &StageAnswer, status: &StatusAnswer) -> String {
+    let mut text = format!("       Nothing moved; {} serves. ", render::color(&status.active));
+    if let Some(preview) = status.preview.as_ref().filter(|preview| preview.color == staged.color) {
+        text.push_str(&format!("To preview: the header {}. ", preview.header));
+    }
+    text + &format!("Next: cutover switch {}\n", staged.color)
+}
+
+fn moved_line(moved: &SwitchAnswer) -> String {
+    let (color, release) = (render::color(&moved.active), &moved.release);
+    if !moved.changed {
+        return format!("move   {color} serves {release} already (generation {})\n", moved.generation);
+    }
+    let took = render::short(Duration::from_micros(moved.took_us));
+    let mut text =
+        format!("move   all traffic goes to {color} ({release}), generation {}, after {took}\n", moved.generation);
+    if !moved.durable {
+        text.push_str("       The decision is in force, but not on disk yet. Next: `cutover status`\n");
+    }
+    text
+}
+
+/// Whether what served before may be stopped.
+fn stop_line(report: &Report) -> String {
+    let color = render::color(&report.safe_to_stop.color);
+    match report.safe_to_stop.needed_by.first() {
+        None => format!("done   the processes of {color} may be stopped\n"),
+        Some(need) => {
+            let until = need.until.as_ref().map(|until| format!(", until {until}")).unwrap_or_default();
+            format!(
+                "done   the processes of {color} are needed: {}{until}. Next: cutover wait --safe-to-stop {}\n",
+                need.detail, report.safe_to_stop.color
+            )
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What follows a move: the end of what the other color had, and the time until the release is known good.
+
+use std::time::{Duration, Instant};
+
+use crate::admin::api::{HistoryAnswer, StageAnswer, StatusAnswer, SwitchAnswer};
+use crate::cli::Failure;
+use crate::cli::client::Client;
+use crate::cli::commands::{GLANCE, drained};
+use crate::cli::deploy::DrainedReport;
+use crate::cli::render;
+use crate::cli::wait::may_pass;
+
+/// How long the line that tells the end of a drain may take to the disk.
+const TO_DISK: Duration = Duration::from_secs(2);
+/// How long a proxy may be gone while it is watched: long enough for a restart.
+const GONE: Duration = Duration::from_secs(30);
+/// From look to look while a release bakes.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Waits for the end of the drain, and says how it ended. `None`: there was nothing to drain.
+pub(super) async fn ended(
+    client: &Client,
+    moved: &SwitchAnswer,
+    timeout: Duration,
+    silent: bool,
+) -> Result<Option<DrainedReport>, Failure> {
+    let mut answer = moved.clone();
+    drained(client, &mut answer, timeout, silent).await?;
+    let began = Instant::now();
+    loop {
+        let history: HistoryAnswer = client.get("/admin/history?limit=50&kind=switch").await?;
+        let mut moves = history.transitions.into_iter();
+        let Some(line) = moves.find(|line| line.generation == moved.generation) else { return Ok(None) };
+        if let Some(end) = line.drained {
+            return Ok(Some(DrainedReport { color: end.color, took_us: end.took_us, cut_off: end.ended }));
+        }
+        if !moved.changed || began.elapsed() >= TO_DISK {
+            return Ok(None);
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+pub(super) fn line(report: Option<&DrainedReport>, moved: &SwitchAnswer) -> String {
+    let Some(report) = report else {
+        let other = if moved.active == "blue" { "green" } else { "blue" };
+        return format!("drain  {} has no requests\n", render::color(other));
+    };
+    let took = render::short(Duration::from_micros(report.took_us));
+    let cut = match report.cut_off {
+        0 => "nothing was cut off".to_owned(),
+        1 => "1 request was cut off".to_owned(),
+        n => format!("{n} requests were cut off"),
+    };
+    format!("drain  {} drained after {took}; {cut}\n", render::color(&report.color))
+}
+
+/// Waits until the release is known good.
+pub(super) async fn known_good(client: &Client, staged: &StageAnswer, timeout: Option<Duration>) -> Result<(), Failure> {
+    let began = Instant::now();
+    let mut gone_since: Option<Instant> = None;
+    loop {
+        let status: StatusAnswer = match client.get("/admin/status").await {
+            Ok(status) => status,
+            Err(failure) if may_pass(&failure) => {
+                if gone_since.get_or_insert_with(Instant::now).elapsed() >= GONE {
+                    return Err(failure);
+                }
+                tokio::time::sleep(SECOND).await;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        gone_since = None;
+        let serves = status.active == staged.color && status.release == staged.release;
+        let on_its_way = status.canary.as_ref().is_some_and(|canary| canary.release == staged.release);
+        if serves && status.known_good.is_some() {
+            return Ok(());
+        }
+        if !serves && !on_its_way {
+            let text = format!("{} was taken back; {} ({}) serves", staged.release, status.active, status.release);
+            return Err(Failure::TakenBack(text));
+        }
+        if timeout.is_some_and(|timeout| began.elapsed() >= timeout) {
+            let limit = humantime::format_duration(timeout.unwrap_or_default());
+            return Err(Failure::TimedOut(format!(
+                "{} is not known good after {limit}; it keeps serving. Next: `cutover status`",
+                staged.release
+            )));
+        }
+        tokio::time::sleep(if began.elapsed() < SECOND { GLANCE } else { SECOND }).await;
+    }
+}

@@ -1,0 +1,46 @@
+//! Who still needs a color: the one answer to "may its processes be stopped?" and to "may something else be put there?".
+//!
+//! Another reason is a variant of [`Need`] and a line here.
+
+use std::time::{Instant, SystemTime};
+
+use crate::control::Controller;
+use crate::control::handle::Need;
+use crate::domain::color::Color;
+use crate::domain::rollout::Phase;
+use crate::domain::split::Weight;
+
+impl Controller {
+    /// Everything that needs the processes of a color. Empty: they may be stopped.
+    pub(super) fn needs(&self, color: Color) -> Vec<Need> {
+        let view = self.rollout.view();
+        let mut needs = Vec::new();
+        let share = self.publisher.shares()[color];
+        if view.decision.active == color {
+            needs.push(Need::Serves);
+        } else if view.decision.serves(color) || share != Weight::NONE {
+            needs.push(Need::Share(share));
+        }
+        match view.phase {
+            Phase::Gating { to } | Phase::Holding { to } | Phase::Committing { to } if to == color => {
+                needs.push(Need::Move);
+            }
+            _ => {}
+        }
+        if let Some(draining) = self.draining.as_ref().filter(|draining| draining.color == color) {
+            let left = self.publisher.meters().in_flight(color);
+            let ends_in = draining.deadline.saturating_duration_since(Instant::now());
+            needs.push(Need::Drain { left, ends_in });
+        }
+        let bakes = view.decision.known_good.is_none() && !view.decision.serves(color);
+        if let Some(previous) = view.rollback.ok().filter(|previous| bakes && previous.color == color) {
+            let until = view.known_good_at.map(|at| at.saturating_duration_since(Instant::now()));
+            needs.push(Need::WayBack {
+                release: previous.release,
+                serving: view.decision.release,
+                until: until.and_then(|left| SystemTime::now().checked_add(left)),
+            });
+        }
+        needs
+    }
+}

@@ -1,0 +1,266 @@
+//! Staging: a release is put on the color that does not serve, through the file, by the way of an edit.
+//!
+//! Like an order it first takes in the file as it stands. Whether it may be done is decided by the configuration in force, and the
+//! watch writes only while that is still the newest one; else the question is asked again.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::config::error::ConfigError;
+use crate::config::stage::Unwritable;
+use crate::config::watch::{LookError, Looked, PATIENCE, Stage, StageError, Staged, Write};
+use crate::config::{ColorConfig, Config};
+use crate::control::handle::{Need, StageOrder, StageOutcome};
+use crate::control::{Controller, Input, order};
+use crate::domain::color::{Color, PerColor};
+use crate::domain::release::Release;
+use crate::domain::rollout::{Command, Event, Refusal, StageRefusal};
+use crate::domain::transition::Origin;
+
+/// How long the disk may take beyond the time in which the file has to come to rest.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
+
+type Answer = oneshot::Sender<Result<StageOutcome, Refusal>>;
+
+/// Releases that are being staged, and who staged last.
+#[derive(Debug, Default)]
+pub(super) struct Staging {
+    last: u64,
+    pending: BTreeMap<u64, Pending>,
+    by: PerColor<Option<Origin>>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    order: StageOrder,
+    answer: Answer,
+    began: Instant,
+    /// The watch may be writing it; by this configuration it was allowed.
+    writing: Option<Arc<Config>>,
+    /// Why it is not allowed, unless the file says so already.
+    objection: Option<Refusal>,
+    withdrawn: Arc<AtomicBool>,
+}
+
+impl Staging {
+    /// Something is on its way into the file for this color.
+    pub(super) fn is_writing(&self, color: Color) -> bool {
+        self.pending.values().any(|pending| pending.order.color == color && pending.writing.is_some())
+    }
+
+    /// The color gets requests: what is not in the file yet comes too late.
+    pub(super) fn withdraw(&self, color: Color) {
+        for pending in self.pending.values().filter(|pending| pending.order.color == color) {
+            pending.withdrawn.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Controller {
+    pub(super) fn stage(&mut self, order: StageOrder, answer: Answer) {
+        self.staging.last += 1;
+        let number = self.staging.last;
+        let (began, withdrawn) = (Instant::now(), Arc::default());
+        let pending = Pending { order, answer, began, writing: None, objection: None, withdrawn };
+        self.staging.pending.insert(number, pending);
+        self.look_for_stage(number);
+    }
+
+    fn look_for_stage(&mut self, number: u64) {
+        let (sender, looked) = oneshot::channel();
+        self.watch.look(PATIENCE, move |found| {
+            let _ = sender.send(found);
+        });
+        let (inputs, busy) = (self.inputs.clone(), self.too_slow("read", PATIENCE + DISK_PATIENCE));
+        tokio::spawn(async move {
+            let looked = tokio::time::timeout(PATIENCE + DISK_PATIENCE, looked).await;
+            let looked = looked.ok().and_then(Result::ok).unwrap_or(Err(LookError::Busy(busy)));
+            let _ = inputs.send(Input::StageLooked(number, looked));
+        });
+    }
+
+    fn too_slow(&self, what: &str, after: Duration) -> String {
+        format!("{} could not be {what} in {} s", self.path.display(), after.as_secs())
+    }
+
+    /// The file was looked at for it: what it says is in force.
+    pub(super) fn stage_looked(&mut self, number: u64, looked: Looked) {
+        let refusal = order::taken_in(looked, self.not_in_force.as_ref()).err();
+        let Some(pending) = self.staging.pending.get(&number) else { return };
+        if let Some(refusal) = refusal {
+            return self.end_stage(number, Err(refusal));
+        }
+        let order = pending.order.clone();
+        let objection = self.objection(&order);
+        let write = match (&objection, order.dry_run) {
+            (Some(_), _) => Write::No,
+            (None, true) => Write::Rehearse,
+            (None, false) => Write::Yes,
+        };
+        let Some(pending) = self.staging.pending.get_mut(&number) else { return };
+        pending.objection = objection;
+        pending.writing = Some(Arc::clone(&self.config));
+        let (color, section) = (order.color, order.section);
+        let withdrawn = Arc::clone(&pending.withdrawn);
+        let (sender, staged) = oneshot::channel();
+        let stage = Stage { color, section, write, upon: Arc::clone(&self.config), withdrawn: Arc::clone(&withdrawn) };
+        self.watch.stage(stage, PATIENCE, move |staged| {
+            let _ = sender.send(staged);
+        });
+        let (inputs, slow) = (self.inputs.clone(), self.too_slow("written", PATIENCE + DISK_PATIENCE));
+        tokio::spawn(async move {
+            let staged = tokio::time::timeout(PATIENCE + DISK_PATIENCE, staged).await;
+            let staged = staged.ok().and_then(Result::ok).unwrap_or_else(|| {
+                withdrawn.store(true, Ordering::SeqCst);
+                Err(StageError::Busy(slow))
+            });
+            // Behind what was reported, so that it is in force.
+            let _ = inputs.send(Input::Staged(number, staged));
+        });
+    }
+
+    /// Why a release may not be put there.
+    fn objection(&self, order: &StageOrder) -> Option<Refusal> {
+        let decision = self.rollout.view().decision;
+        if let Some(expected) = order.if_generation.filter(|expected| *expected != decision.generation) {
+            return Some(Refusal::StaleGeneration { expected, current: decision.generation });
+        }
+        if let Some(refusal) = self.rollout.busy() {
+            return Some(refusal);
+        }
+        let (color, release) = (order.color, self.config.colors[order.color].release.clone());
+        let in_use = |by: String| Some(Refusal::Stage(StageRefusal::InUse { color, release: release.clone(), by }));
+        for need in self.needs(color) {
+            match need {
+                Need::Serves => return in_use("serves".to_owned()),
+                Need::Share(share) => return in_use(format!("gets {share} of the requests")),
+                Need::Move => {}
+                Need::Drain { left, ends_in } => {
+                    let left = crate::domain::rollout::Left::from(left);
+                    let left = if left.total() == 0 { String::new() } else { format!(" {left}") };
+                    return in_use(format!("still drains{left}, for {} s at most", ends_in.as_secs() + 1));
+                }
+                Need::WayBack { release, serving, until } => {
+                    if !order.replace_way_back && release.as_str() != order.section.release {
+                        return Some(Refusal::Stage(StageRefusal::WayBack { color, release, serving, until }));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The watch is done with it.
+    pub(super) fn staged(&mut self, number: u64, staged: Result<Staged, StageError>) {
+        let Some(pending) = self.staging.pending.get_mut(&number) else { return };
+        let upon = pending.writing.take().unwrap_or_else(|| Arc::clone(&self.config));
+        let (color, dry_run) = (pending.order.color, pending.order.dry_run);
+        let result = match staged {
+            Err(StageError::Superseded) if pending.began.elapsed() < PATIENCE => return self.look_for_stage(number),
+            Err(error) => Err(self.stage_refusal(color, error)),
+            Ok(Staged::Differs) if pending.objection.is_some() => Err(pending.objection.take().unwrap_or(Refusal::Withdrawn)),
+            // Its certificates changed in the same moment.
+            Ok(Staged::Written) if self.not_in_force.is_some() => {
+                order::taken_in(Ok(true), self.not_in_force.as_ref()).map(|_| None)
+            }
+            Ok(Staged::Same) => Ok(None),
+            Ok(Staged::Differs | Staged::Written) => Ok(Some(upon.colors[color].clone())),
+        };
+        let result = result.map(|replaced| StageOutcome {
+            changed: replaced.is_some(),
+            dry_run,
+            color,
+            release: Release::new(self.staging.pending[&number].order.section.release.as_str()),
+            generation: self.rollout.view().decision.generation,
+            mark: mark(&self.config.colors[color]),
+            replaced: replaced.filter(|replaced| !replaced.pools.is_empty()),
+        });
+        self.end_stage(number, result);
+    }
+
+    fn stage_refusal(&self, color: Color, error: StageError) -> Refusal {
+        match error {
+            StageError::Superseded => {
+                Refusal::FileBusy(format!("{} is edited again and again", self.path.display()))
+            }
+            StageError::Withdrawn => {
+                let release = self.config.colors[color].release.clone();
+                Refusal::Stage(StageRefusal::InUse { color, release, by: "has begun to serve".to_owned() })
+            }
+            StageError::Busy(why) => Refusal::FileBusy(why),
+            StageError::Invalid(error) => match order::taken_in(Err(LookError::Invalid(error)), None) {
+                Err(refusal) => refusal,
+                Ok(_) => Refusal::Withdrawn,
+            },
+            StageError::Wrong(error) => Refusal::Stage(StageRefusal::Unfit(reasons(&error))),
+            StageError::Unwritable(Unwritable::Form(why)) => {
+                Refusal::Stage(StageRefusal::FileNotWritable(format!("{}: {why}", self.path.display())))
+            }
+            StageError::Unwritable(Unwritable::SchemaUnsaid(stores)) => Refusal::Stage(StageRefusal::Unfit(format!(
+                "[{color}.schema] says what the release there needs of {}, and nothing was said for the new one: say it with --schema (`schema`), or `--schema none` (`{{}}`)",
+                stores.join(", "),
+            ))),
+            StageError::Refused(why) => Refusal::Stage(StageRefusal::FileNotWritable(why)),
+        }
+    }
+
+    fn end_stage(&mut self, number: u64, result: Result<StageOutcome, Refusal>) {
+        let Some(Pending { order, answer, .. }) = self.staging.pending.remove(&number) else { return };
+        let StageOrder { color, section, origin, dry_run, .. } = order;
+        let release = Release::new(&section.release);
+        let Origin { actor, source, reason, .. } = &origin;
+        let reason = reason.as_deref().unwrap_or_default();
+        match &result {
+            Err(refusal) => {
+                tracing::warn!(code = refusal.code(), %refusal, actor, source, reason, %color, %release, "Staging refused");
+                if !dry_run {
+                    self.handle(Event::Staged(color, release, origin, Some(refusal.clone())));
+                }
+            }
+            Ok(outcome) if outcome.changed && !dry_run => {
+                let replaced = outcome.replaced.as_ref().map(|replaced| replaced.release.as_str()).unwrap_or_default();
+                tracing::info!(%color, %release, replaced, actor, source, reason, "Release staged");
+                self.staging.by[color] = Some(origin.clone());
+                self.handle(Event::Staged(color, release, origin, None));
+            }
+            Ok(_) => {}
+        }
+        // Whoever asked may have hung up; that changes nothing.
+        let _ = answer.send(result);
+    }
+
+    /// Why a command does not move to what its caller has staged. `mark` is what staging answered.
+    pub(super) fn not_as_staged(&self, command: &Command, mark: &str) -> Option<Refusal> {
+        let other = self.rollout.active().other();
+        let to = match command {
+            Command::Switch { to, .. } => to.unwrap_or(other),
+            _ => other,
+        };
+        let of_color = &self.config.colors[to];
+        (self::mark(of_color) != mark).then(|| {
+            let by = self.staging.by[to].as_ref().map(|by| (by.actor.clone(), by.reason.clone()));
+            Refusal::Stage(StageRefusal::Replaced { color: to, now: of_color.release.clone(), by })
+        })
+    }
+}
+
+/// Names what a color has: another release, other endpoints and other labels have another name. The same after a restart.
+fn mark(color: &ColorConfig) -> String {
+    let mut hasher = std::hash::DefaultHasher::new();
+    format!("{color:?}").hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// What is wrong, without places: they are those of a text that nobody has written.
+fn reasons(error: &ConfigError) -> String {
+    let reason = |diagnostic: &crate::config::error::Diagnostic| match &diagnostic.help {
+        Some(help) => format!("{} ({help})", diagnostic.message),
+        None => diagnostic.message.clone(),
+    };
+    error.diagnostics.iter().map(reason).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,113 @@
+//! A release put on the color that does not serve: why that is refused, and the line that says so.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use crate::domain::clock::Now;
+use crate::domain::color::Color;
+use crate::domain::release::Release;
+use crate::domain::rollout::{Move, Refusal, Rollout};
+use crate::domain::transition::{Asked, Kind, Origin, Transition};
+
+/// Why a release was not staged, or why what was staged is not moved to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StageRefusal {
+    /// The color has requests.
+    InUse {
+        /// Which.
+        color: Color,
+        /// Its release.
+        release: Release,
+        /// What it is used for, in words: `serves all traffic`.
+        by: String,
+    },
+    /// A rollback would go to what it replaces.
+    WayBack {
+        /// Its color.
+        color: Color,
+        /// Its release.
+        release: Release,
+        /// The release that serves.
+        serving: Release,
+        /// When the release that serves is known good, if nothing comes between.
+        until: Option<SystemTime>,
+    },
+    /// The file can't be written: the reason.
+    FileNotWritable(String),
+    /// The file would not be valid with it, or says nothing of what it needs: the reason.
+    Unfit(String),
+    /// The color does not have any more what was staged there.
+    Replaced {
+        /// Which.
+        color: Color,
+        /// What it has now.
+        now: Release,
+        /// Who staged that, if it was staged, and why.
+        by: Option<(String, Option<String>)>,
+    },
+}
+
+impl StageRefusal {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            StageRefusal::InUse { .. } => "in_use",
+            StageRefusal::WayBack { .. } => "way_back",
+            StageRefusal::FileNotWritable(_) => "file_not_writable",
+            StageRefusal::Unfit(_) => "bad_request",
+            StageRefusal::Replaced { .. } => "target_changed",
+        }
+    }
+}
+
+impl fmt::Display for StageRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StageRefusal::InUse { color, release, by } => {
+                write!(f, "{color} ({release}) {by}, so nothing can be staged there. Next: `cutover wait --safe-to-stop {color}`, then the same command")
+            }
+            StageRefusal::WayBack { color, release, serving, until } => {
+                write!(f, "a rollback goes to {release} on {color} ")?;
+                match until {
+                    Some(until) => write!(f, "until {serving} is known good at {}", humantime::format_rfc3339_seconds(*until))?,
+                    None => write!(f, "while {serving} is not known good")?,
+                }
+                write!(f, ", and this would replace it; nothing was staged. Next: wait with `cutover wait --safe-to-stop {color}`, or give the way back up with --replace-way-back (`replace_way_back`)")
+            }
+            StageRefusal::FileNotWritable(why) => write!(f, "{why}; nothing was staged"),
+            StageRefusal::Unfit(why) => write!(f, "{why}; nothing was staged"),
+            StageRefusal::Replaced { color, now, by } => {
+                write!(f, "{color} does not have any more what was staged there: ")?;
+                match by {
+                    Some((actor, reason)) => {
+                        let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+                        write!(f, "{actor} staged {now}{reason}")?;
+                    }
+                    None => write!(f, "the file says {now}")?,
+                }
+                f.write_str("; nothing was moved. Next: `cutover status`")
+            }
+        }
+    }
+}
+
+impl Rollout {
+    /// Why nothing can be staged while a move is under way, if one is.
+    #[must_use]
+    pub fn busy(&self) -> Option<Refusal> {
+        self.under_way().map(Move::in_progress)
+    }
+
+    /// Writes down what became of an attempt to stage a release.
+    pub(super) fn staged(&mut self, now: Now, to: (Color, Release), origin: Origin, refusal: Option<&Refusal>) {
+        let asked = Asked { kind: Kind::Staged, to: Some(to) };
+        match refusal {
+            Some(refusal) => self.record_refused(now, asked, origin, None, refusal),
+            None => {
+                let line = Transition::new(Kind::Staged, now.wall, origin, self.decision.clone());
+                self.record(Transition { asked: Some(asked), ..line });
+            }
+        }
+    }
+}
