@@ -35,7 +35,9 @@ pub(super) async fn stage(
     if body.upstreams.contains_key("default") {
         return Err(Problem::bad_request("the endpoints of the upstream `default` are `endpoints`"));
     }
-    let stores = |stores: std::collections::BTreeMap<String, StoreBody>| stores.into_iter().map(|(name, store)| (name, label(store)));
+    let stores = |stores: std::collections::BTreeMap<String, StoreBody>| {
+        stores.into_iter().map(|(name, store)| (name, label(store)))
+    };
     let order = StageOrder {
         color,
         section: Section {

@@ -6,8 +6,8 @@ use crate::admin::api::{
     AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, ConfigProblem, DrainedAnswer, Draining, EndedAnswer,
     EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HeadlineAnswer, HealthEvent, HeldEvent,
     HoldAnswer, HoldStatus, NameAnswer, NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem, QuarantinedAnswer,
-    ReloadedEvent, RollbackAnswer, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, StatusAnswer, SwitchAnswer, TransitionAnswer,
-    TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    ReloadedEvent, RollbackAnswer, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, StatusAnswer, SwitchAnswer,
+    TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, NameStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;

@@ -112,7 +112,8 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
     let timeout = options.timeout.unwrap_or(TIMEOUT);
     let reason = options.reason.clone();
     let serves = status.active == staged.color;
-    let begun = status.canary.as_ref().is_some_and(|canary| canary.color == staged.color && canary.release == staged.release);
+    let begun =
+        status.canary.as_ref().is_some_and(|canary| canary.color == staged.color && canary.release == staged.release);
     match options.canary {
         Some(_) if serves || begun => tell(format!("canary {} has its share already\n", on(&staged))),
         Some(weight) => {

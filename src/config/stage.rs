@@ -67,7 +67,8 @@ pub fn staged(text: &str, color: Color, section: &Section) -> Result<String, Unw
         Some(labels) => set_schema(of_color, labels),
         None if before.as_ref() != Some(&section.release) => {
             let labels = of_color.get("schema").and_then(Item::as_table_like);
-            let stores: Vec<String> = labels.into_iter().flat_map(|labels| labels.iter()).map(|(name, _)| name.to_owned()).collect();
+            let stores: Vec<String> =
+                labels.into_iter().flat_map(|labels| labels.iter()).map(|(name, _)| name.to_owned()).collect();
             if !stores.is_empty() {
                 return Err(Unwritable::SchemaUnsaid(stores));
             }

@@ -163,7 +163,9 @@ impl Controller {
         let result = match staged {
             Err(StageError::Superseded) if pending.began.elapsed() < PATIENCE => return self.look_for_stage(number),
             Err(error) => Err(self.stage_refusal(color, error)),
-            Ok(Staged::Differs) if pending.objection.is_some() => Err(pending.objection.take().unwrap_or(Refusal::Withdrawn)),
+            Ok(Staged::Differs) if pending.objection.is_some() => {
+                Err(pending.objection.take().unwrap_or(Refusal::Withdrawn))
+            }
             // Its certificates changed in the same moment.
             Ok(Staged::Written) if self.not_in_force.is_some() => {
                 order::taken_in(Ok(true), self.not_in_force.as_ref()).map(|_| None)
@@ -185,9 +187,7 @@ impl Controller {
 
     fn stage_refusal(&self, color: Color, error: StageError) -> Refusal {
         match error {
-            StageError::Superseded => {
-                Refusal::FileBusy(format!("{} is edited again and again", self.path.display()))
-            }
+            StageError::Superseded => Refusal::FileBusy(format!("{} is edited again and again", self.path.display())),
             StageError::Withdrawn => {
                 let release = self.config.colors[color].release.clone();
                 Refusal::Stage(StageRefusal::InUse { color, release, by: "has begun to serve".to_owned() })

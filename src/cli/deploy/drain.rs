@@ -56,7 +56,11 @@ pub(super) fn line(report: Option<&DrainedReport>, moved: &SwitchAnswer) -> Stri
 }
 
 /// Waits until the release is known good.
-pub(super) async fn known_good(client: &Client, staged: &StageAnswer, timeout: Option<Duration>) -> Result<(), Failure> {
+pub(super) async fn known_good(
+    client: &Client,
+    staged: &StageAnswer,
+    timeout: Option<Duration>,
+) -> Result<(), Failure> {
     let began = Instant::now();
     let mut gone_since: Option<Instant> = None;
     loop {

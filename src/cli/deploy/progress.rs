@@ -54,9 +54,12 @@ impl<'a> Gate<'a> {
                     self.color, self.color
                 )))
             }
-            (Err(Failure::Refused(problem)), false) if called_off && problem.code == "withdrawn" => Err(Failure::Failed(
-                format!("Cancelled: nothing moved. {} keeps what was staged. Next: the same command again", self.color),
-            )),
+            (Err(Failure::Refused(problem)), false) if called_off && problem.code == "withdrawn" => {
+                Err(Failure::Failed(format!(
+                    "Cancelled: nothing moved. {} keeps what was staged. Next: the same command again",
+                    self.color
+                )))
+            }
             (Err(failure), _) => Err(failure),
         }
     }

@@ -61,7 +61,8 @@ fn a_file_with_the_line_ends_of_windows_keeps_them() {
 #[test]
 fn a_color_without_a_section_gets_one() {
     let text = "active = \"blue\"\n\n[blue]\nrelease = \"1\"\nendpoints = [\"a:1\"]\n\n[log]\naccess = \"off\"\n";
-    let wanted = Section { release: "2".to_owned(), endpoints: vec!["b:2".to_owned(), "c:3".to_owned()], ..Section::default() };
+    let wanted =
+        Section { release: "2".to_owned(), endpoints: vec!["b:2".to_owned(), "c:3".to_owned()], ..Section::default() };
     let next = staged(text, Color::Green, &wanted).expect("staged");
     assert_eq!(next, format!("{text}\n[green]\nrelease = \"2\"\nendpoints = [\"b:2\", \"c:3\"]\n"));
     assert_eq!(staged(&next, Color::Green, &wanted).as_ref(), Ok(&next));
@@ -71,7 +72,10 @@ fn a_color_without_a_section_gets_one() {
     let empty = "active = \"blue\"\n\n[green]\n# nothing yet\n\n[log]\naccess = \"off\"\n";
     let one = Section { release: "2".to_owned(), endpoints: vec!["b:2".to_owned()], ..Section::default() };
     let next = staged(empty, Color::Green, &one).expect("staged");
-    assert!(next.contains("[green]\nrelease = \"2\"\nendpoints = [\"b:2\"]\n") && next.contains("# nothing yet"), "{next}");
+    assert!(
+        next.contains("[green]\nrelease = \"2\"\nendpoints = [\"b:2\"]\n") && next.contains("# nothing yet"),
+        "{next}"
+    );
 }
 
 #[test]
@@ -85,7 +89,8 @@ fn labels_of_data_stores_belong_to_their_release() {
     wanted.schema = Some([("orders".to_owned(), label.clone())].into());
     let next = staged(text, Color::Green, &wanted).expect("staged");
     assert_eq!(next, text.replace("\"1\"", "\"2\"").replace("42", "43"));
-    wanted.schema = Some([("users".to_owned(), StoreLabel { probe: Some(("http://a/".to_owned(), None)), ..label })].into());
+    wanted.schema =
+        Some([("users".to_owned(), StoreLabel { probe: Some(("http://a/".to_owned(), None)), ..label })].into());
     let next = staged(text, Color::Green, &wanted).expect("staged");
     assert!(next.contains("users = { needs = \">=41\", migrates_to = 43, probe = { url = \"http://a/\" } }"), "{next}");
     assert!(!next.contains("orders"), "{next}");

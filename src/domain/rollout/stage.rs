@@ -65,15 +65,23 @@ impl fmt::Display for StageRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StageRefusal::InUse { color, release, by } => {
-                write!(f, "{color} ({release}) {by}, so nothing can be staged there. Next: `cutover wait --safe-to-stop {color}`, then the same command")
+                write!(
+                    f,
+                    "{color} ({release}) {by}, so nothing can be staged there. Next: `cutover wait --safe-to-stop {color}`, then the same command"
+                )
             }
             StageRefusal::WayBack { color, release, serving, until } => {
                 write!(f, "a rollback goes to {release} on {color} ")?;
                 match until {
-                    Some(until) => write!(f, "until {serving} is known good at {}", humantime::format_rfc3339_seconds(*until))?,
+                    Some(until) => {
+                        write!(f, "until {serving} is known good at {}", humantime::format_rfc3339_seconds(*until))?
+                    }
                     None => write!(f, "while {serving} is not known good")?,
                 }
-                write!(f, ", and this would replace it; nothing was staged. Next: wait with `cutover wait --safe-to-stop {color}`, or give the way back up with --replace-way-back (`replace_way_back`)")
+                write!(
+                    f,
+                    ", and this would replace it; nothing was staged. Next: wait with `cutover wait --safe-to-stop {color}`, or give the way back up with --replace-way-back (`replace_way_back`)"
+                )
             }
             StageRefusal::FileNotWritable(why) => write!(f, "{why}; nothing was staged"),
             StageRefusal::Unfit(why) => write!(f, "{why}; nothing was staged"),

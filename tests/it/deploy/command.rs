@@ -61,9 +61,15 @@ async fn a_gate_that_refuses_leaves_the_release_staged_and_ends_with_3() {
     assert_eq!(lines(&printed), ["stage"], "{printed}");
     assert!(said.contains("unhealthy: green is not healthy") && said.contains("503"), "{said}");
     let status = stage.proxy.status().await;
-    assert_eq!((&status["active"], &status["generation"], &status["green"]["release"]), (&json!("blue"), &json!(1), &json!("3.0")));
+    assert_eq!(
+        (&status["active"], &status["generation"], &status["green"]["release"]),
+        (&json!("blue"), &json!(1), &json!("3.0"))
+    );
     let told = document(&stage.deploy(&["--json"]).await);
-    assert_eq!((&told["phase"], &told["problem"]["code"], &told["active"]), (&json!("gate"), &json!("unhealthy"), &json!("blue")));
+    assert_eq!(
+        (&told["phase"], &told["problem"]["code"], &told["active"]),
+        (&json!("gate"), &json!("unhealthy"), &json!("blue"))
+    );
     stage.next.set_healthy(true);
     let text = done(&stage.deploy(&[]).await);
     assert!(text.contains(", as before\n") && text.contains("all traffic goes to green (3.0)"), "{text}");
@@ -77,7 +83,10 @@ async fn a_gate_that_takes_too_long_is_given_up_with_5_and_the_move_called_off()
     assert!(said.contains("did not open in 300ms") && said.contains("nothing moved"), "{said}");
     stage.next.set_healthy(true);
     let status = stage.proxy.status().await;
-    assert_eq!((&status["phase"], &status["active"], &status["green"]["release"]), (&json!("steady"), &json!("blue"), &json!("3.0")));
+    assert_eq!(
+        (&status["phase"], &status["active"], &status["green"]["release"]),
+        (&json!("steady"), &json!("blue"), &json!("3.0"))
+    );
 }
 
 #[tokio::test]
@@ -87,7 +96,8 @@ async fn whoever_interrupts_a_deploy_at_the_gate_calls_the_move_off() {
     let address = stage.next.address.to_string();
     let mut deploying = command(&["deploy", "--release", "3.0", "--endpoint", &address]);
     deploying.env("CUTOVER_CONFIG", stage.proxy.file());
-    let child = deploying.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("it runs");
+    let child =
+        deploying.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("it runs");
     let pid = i32::try_from(child.id().expect("it runs")).ok().and_then(Pid::from_raw).expect("a pid");
     stage.proxy.until("it is at the gate", |status| status["phase"] == "gating").await;
     kill_process(pid, Signal::INT).expect("it runs");
@@ -127,7 +137,12 @@ async fn the_color_that_serves_and_the_way_back_are_refused_with_3() {
     let (_, said) = failed(&stage.deploy(&["--color", "blue"]).await, 3);
     assert!(said.starts_with("in_use: blue (1.0) serves"), "{said}");
     let text = done(&stage.deploy(&[]).await);
-    assert!(text.contains("the processes of blue are needed: a rollback goes to 1.0 there while 3.0 is not known good, until "), "{text}");
+    assert!(
+        text.contains(
+            "the processes of blue are needed: a rollback goes to 1.0 there while 3.0 is not known good, until "
+        ),
+        "{text}"
+    );
     assert!(text.ends_with("Next: cutover wait --safe-to-stop blue\n"), "{text}");
     let (_, said) = failed(&stage.proxy.cli(&["wait", "--safe-to-stop", "blue", "--timeout", "100ms"]).await, 5);
     assert!(said.contains("blue is needed: a rollback goes to 1.0 there"), "{said}");
@@ -228,7 +243,12 @@ async fn further_upstreams_and_labels_of_stores_come_with_the_release() {
     assert!(text.contains("[green.schema]\norders = { needs = \">=41, <=43\", migrates_to = 43 }"), "{text}");
     done(&stage.deploy(&["--upstream", &api, "--schema", "none"]).await);
     assert!(!stage.proxy.text().contains("orders"), "{}", stage.proxy.text());
-    for wrong in [&["--schema", "orders"][..], &["--schema", "orders={ needs = 1 }"], &["--upstream", "api"], &["--canary", "200%"]] {
+    for wrong in [
+        &["--schema", "orders"][..],
+        &["--schema", "orders={ needs = 1 }"],
+        &["--upstream", "api"],
+        &["--canary", "200%"],
+    ] {
         failed(&stage.deploy(wrong).await, 2);
     }
 }
@@ -265,7 +285,7 @@ async fn a_proxy_that_is_not_there_ends_with_4() {
 
 /// Completions and the manual page know it.
 #[tokio::test]
-async fn the_command_is_completed_and_described(){
+async fn the_command_is_completed_and_described() {
     let script = done(&crate::cli::bare(&["completions", "bash"]).await);
     assert!(script.contains("--replace-way-back") && script.contains("--safe-to-stop"), "{script}");
     let dir = tempfile::tempdir().expect("a directory");

@@ -43,10 +43,17 @@ async fn killed(after: After) {
         After::Staged | After::Moved | After::Drained => stage.proxy.kill_and_restart().await,
     }
     let text = done(&stage.deploy(&[]).await);
-    assert!(text.contains(", as before\n") && text.contains("the processes of blue may be stopped"), "{after:?}: {text}");
+    assert!(
+        text.contains(", as before\n") && text.contains("the processes of blue may be stopped"),
+        "{after:?}: {text}"
+    );
     assert_eq!(stage.proxy.color().await, "next", "{after:?}");
     let status = stage.proxy.status().await;
-    assert_eq!((&status["active"], &status["release"], &status["generation"]), (&json!("green"), &json!("3.0"), &json!(2)), "{after:?}");
+    assert_eq!(
+        (&status["active"], &status["release"], &status["generation"]),
+        (&json!("green"), &json!("3.0"), &json!(2)),
+        "{after:?}"
+    );
     // The other color was left alone.
     assert_eq!(status["blue"]["release"], "1.0", "{after:?}: {status}");
     let next = deploy(&stage.proxy, "4.0", &stage.green, &[]).await;
@@ -95,7 +102,11 @@ async fn a_kill_at_any_moment_is_continued_by_the_same_command() {
         assert!(output.status.success(), "round {round}: {output:?}\n{}", stage.proxy.log());
         let status = stage.proxy.status().await;
         assert_eq!(status["release"], release, "round {round}: {status}");
-        assert_eq!(stage.proxy.color().await, applications[usize::try_from(round % 3).expect("small")], "round {round}");
+        assert_eq!(
+            stage.proxy.color().await,
+            applications[usize::try_from(round % 3).expect("small")],
+            "round {round}"
+        );
         stage.proxy.until("it is on disk", |status| status["durable"] == true).await;
     }
 }

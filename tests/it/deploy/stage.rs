@@ -42,7 +42,10 @@ async fn a_release_is_put_on_a_color_in_the_file_and_in_force_at_once() {
     assert_eq!(stage.proxy.color().await, "blue");
 
     let again = stage.put("green", &stage.body()).await.json();
-    assert_eq!((&again["changed"], &again["replaced"], &again["staged"]), (&json!(false), &Value::Null, &told["staged"]));
+    assert_eq!(
+        (&again["changed"], &again["replaced"], &again["staged"]),
+        (&json!(false), &Value::Null, &told["staged"])
+    );
     assert_eq!(stage.proxy.text(), expected);
 
     stage.proxy.switch("green").await;
@@ -73,7 +76,10 @@ async fn a_rehearsal_says_what_would_be_and_changes_nothing() {
     let mut body = stage.body();
     body["dry_run"] = json!(true);
     let told = stage.put("green", &body).await.json();
-    assert_eq!((&told["changed"], &told["dry_run"], &told["replaced"]["release"]), (&json!(true), &json!(true), &json!("2.0")));
+    assert_eq!(
+        (&told["changed"], &told["dry_run"], &told["replaced"]["release"]),
+        (&json!(true), &json!(true), &json!("2.0"))
+    );
     assert_eq!(stage.put("blue", &body).await.json()["code"], "in_use");
     assert_eq!((stage.proxy.text(), stage.proxy.ledger()), (before, ledger));
 }
@@ -144,7 +150,11 @@ async fn the_way_back_is_only_replaced_when_that_is_said() {
     let detail = told["detail"].as_str().expect("words");
     // The minute: it is said to the second in one place, and to the millisecond in the other.
     let until = &need["until"].as_str().expect("a time")[..16];
-    assert!(detail.contains("a rollback goes to 1.0 on blue until 2.0 is known good at ") && detail.contains("--replace-way-back"), "{detail}");
+    assert!(
+        detail.contains("a rollback goes to 1.0 on blue until 2.0 is known good at ")
+            && detail.contains("--replace-way-back"),
+        "{detail}"
+    );
     assert!(detail.contains(&until[..14]), "{detail} {until}");
     let mut body = stage.body();
     body["replace_way_back"] = json!(true);
@@ -184,12 +194,32 @@ async fn a_body_that_does_not_fit_is_refused_with_the_reason_and_the_repair() {
         ("green", json!({}), 400, "no `release`"),
         ("green", json!({ "release": "3.0" }), 400, "no `endpoints`"),
         ("green", json!({ "release": "3.0", "endpoints": "a" }), 400, "not right"),
-        ("green", json!({ "release": "3.0", "endpoints": ["nonsense"], "upstreams": api, "schema": {} }), 400, "\"nonsense\""),
-        ("green", json!({ "release": "3\n0", "endpoints": [address], "upstreams": api, "schema": {} }), 400, "not a label"),
+        (
+            "green",
+            json!({ "release": "3.0", "endpoints": ["nonsense"], "upstreams": api, "schema": {} }),
+            400,
+            "\"nonsense\"",
+        ),
+        (
+            "green",
+            json!({ "release": "3\n0", "endpoints": [address], "upstreams": api, "schema": {} }),
+            400,
+            "not a label",
+        ),
         ("green", json!({ "release": "3.0", "endpoints": [address], "schema": {} }), 400, "api"),
         ("green", json!({ "release": "3.0", "endpoints": [address], "upstreams": api }), 400, "--schema"),
-        ("green", json!({ "release": "3.0", "endpoints": [address], "upstreams": api, "schema": { "orders": { "needs": "?" } } }), 400, "needs"),
-        ("green", json!({ "release": "3.0", "endpoints": [address], "upstreams": { "default": [address] } }), 400, "default"),
+        (
+            "green",
+            json!({ "release": "3.0", "endpoints": [address], "upstreams": api, "schema": { "orders": { "needs": "?" } } }),
+            400,
+            "needs",
+        ),
+        (
+            "green",
+            json!({ "release": "3.0", "endpoints": [address], "upstreams": { "default": [address] } }),
+            400,
+            "default",
+        ),
     ];
     for (color, body, status, words) in cases {
         let answer = stage.put(color, &body).await;
@@ -201,7 +231,11 @@ async fn a_body_that_does_not_fit_is_refused_with_the_reason_and_the_repair() {
     let schema = json!({ "orders": { "needs": ">=1, <=2", "migrates_to": 2 } });
     let body = json!({ "release": "3.0", "endpoints": [address], "upstreams": api, "schema": schema });
     assert_eq!(stage.put("green", &body).await.status, 200);
-    assert!(stage.proxy.text().contains("[green.schema.orders]\nneeds = \">=1, <=2\"\nmigrates_to = 2"), "{}", stage.proxy.text());
+    assert!(
+        stage.proxy.text().contains("[green.schema.orders]\nneeds = \">=1, <=2\"\nmigrates_to = 2"),
+        "{}",
+        stage.proxy.text()
+    );
 }
 
 #[tokio::test]
