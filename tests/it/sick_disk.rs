@@ -1,6 +1,6 @@
 //! A disk that hangs, and a log that nobody reads: neither holds up a rollback, a request, or the end of the process.
 
-pub(crate) mod library;
+mod library;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,6 +17,11 @@ async fn start(setup: &Setup) -> (Proxy, PathBuf) {
     let sick = dir.path().join("sick");
     let text = setup.text(dir.path());
     (Proxy::start_as(dir, &text, Stdio::null(), &library::environment(&sick)).await, sick)
+}
+
+/// What makes a process find its disk full, while the file `full` is there.
+pub(crate) fn full(full: &Path) -> [(&'static str, &str); 2] {
+    [("LD_PRELOAD", library::library()), ("FULL_DISK", full)].map(|(name, path)| (name, path.to_str().expect("UTF-8")))
 }
 
 fn fall_sick(sick: &Path) {

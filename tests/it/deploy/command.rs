@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::application::Application;
 use crate::cli::{document, done, failed};
 use crate::deploy::{Stage, deploy};
-use crate::proxy::{Proxy, command};
+use crate::proxy::command;
 use crate::soon;
 
 fn lines(text: &str) -> Vec<&str> {

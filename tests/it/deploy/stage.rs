@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::application::Application;
 use crate::deploy::{Stage, deploy};
 use crate::proxy::{Proxy, Setup};
-use crate::sick_disk::library;
+use crate::sick_disk;
 use crate::until;
 
 #[tokio::test]
@@ -327,7 +327,7 @@ async fn a_file_on_a_full_disk_stays_as_it_is() {
     let dir = tempfile::tempdir().expect("a directory");
     let full = dir.path().join("full");
     let text = Setup::new(&blue, &green).text(dir.path());
-    let proxy = Proxy::start_as(dir, &text, Stdio::null(), &library::full(&full)).await;
+    let proxy = Proxy::start_as(dir, &text, Stdio::null(), &sick_disk::full(&full)).await;
     fs::write(&full, "").expect("a file");
     let output = deploy(&proxy, "3.0", &next, &[]).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -20,9 +20,3 @@ pub(crate) fn library() -> &'static Path {
 pub(crate) fn environment(sick: &Path) -> [(&'static str, &str); 2] {
     [("LD_PRELOAD", library()), ("SICK_DISK", sick)].map(|(name, path)| (name, path.to_str().expect("UTF-8")))
 }
-
-/// What makes a process find its disk full, while the file `full` is there.
-pub(crate) fn full(full: &Path) -> [(&'static str, &str); 2] {
-    let library = library().to_str().expect("a path of text");
-    [("LD_PRELOAD", library), ("FULL_DISK", full.to_str().expect("a path of text"))]
-}
