@@ -17,6 +17,7 @@ mod listener;
 mod places;
 mod problem;
 mod record;
+mod socket;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -42,6 +43,9 @@ pub use listener::AdminListener;
 
 /// A request head has to be complete, and the next one has to come, within this.
 const IDLE: Duration = Duration::from_secs(15);
+
+/// How often the socket is looked for at its path.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// The version of the running program as the OpenAPI document names it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -121,24 +125,27 @@ async fn uncached(mut answer: Response) -> Response {
 }
 
 /// Serves until `stop`; answers that are under way then are still given.
-pub async fn serve(listener: AdminListener, handle: ControllerHandle, stop: impl Future<Output = ()>) {
+pub async fn serve(mut listener: AdminListener, handle: ControllerHandle, stop: impl Future<Output = ()>) {
     let router = router(handle);
     let places = Arc::new(Places::default());
     let mut stop = std::pin::pin!(stop);
+    let mut second = tokio::time::interval(LOOK_AFTER);
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let accepted = async {
-            let accepted = listener.accept().await;
-            if accepted.is_ok() {
-                places.room().await;
-            }
-            accepted
-        };
         let accepted = tokio::select! {
-            accepted = accepted => accepted,
+            accepted = listener.accept() => accepted,
+            _ = second.tick() => {
+                listener.look_after();
+                continue;
+            }
             () = &mut stop => return,
         };
         match accepted {
             Ok((stream, peer)) => {
+                tokio::select! {
+                    () = places.room() => {}
+                    () = &mut stop => return,
+                }
                 let router = router.clone();
                 places.enter(|place, answering| {
                     let serving = async move {

@@ -194,7 +194,7 @@ impl Started {
         publisher.trust(trust);
         let nothing_retired = publisher.publish(&config, &decision);
         debug_assert!(nothing_retired.is_none(), "nothing served before");
-        let admin = AdminListener::bind(&config.listen.admin);
+        let admin = AdminListener::bind(&config.listen);
         let admin = admin.map_err(Error::io("could not listen on listen.admin"))?;
         let log = &config.log;
         let access_log = AccessLogWriter::start(&log.access, log.format, log.redact_query);

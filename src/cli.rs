@@ -13,6 +13,7 @@ mod deploy;
 mod hold;
 mod output;
 mod record;
+mod recovery;
 mod render;
 mod replay;
 mod wait;

@@ -124,11 +124,13 @@ impl Config {
 
     /// Refuses what can't change while the process runs, by name and place: all of it at once.
     pub fn check_fixed(&self, next: &Config, path: &Path, text: &str) -> Result<(), ConfigError> {
-        let fixed: [(bool, &str, &str); 7] = [
+        let fixed: [(bool, &str, &str); 9] = [
             (self.listen.http != next.listen.http, "listen", "http"),
             (self.listen.https != next.listen.https, "listen", "https"),
             (self.listen.preview != next.listen.preview, "listen", "preview"),
             (self.listen.admin != next.listen.admin, "listen", "admin"),
+            (self.listen.admin_mode != next.listen.admin_mode, "listen", "admin_mode"),
+            (self.listen.admin_group != next.listen.admin_group, "listen", "admin_group"),
             (self.listen.workers != next.listen.workers, "listen", "workers"),
             (self.state.dir != next.state.dir, "state", "dir"),
             (self.log.format != next.log.format, "log", "format"),
@@ -199,6 +201,10 @@ pub struct ListenConfig {
     pub preview: Option<SocketAddr>,
     /// The admin API.
     pub admin: AdminAddress,
+    /// The permissions of its unix socket.
+    pub admin_mode: u32,
+    /// The group of its unix socket, by name or number; `None`: that of the process.
+    pub admin_group: Option<String>,
     /// Peers whose connections, but for those to `admin`, have to begin with a PROXY protocol header.
     pub proxy_protocol: Vec<IpNet>,
     /// Peers whose forwarding headers are kept.
@@ -259,7 +265,7 @@ pub enum ClientAuth {
 pub enum AdminAddress {
     /// On TCP.
     Tcp(SocketAddr),
-    /// On a unix socket with mode 0600.
+    /// On a unix socket.
     Unix(PathBuf),
 }
 
@@ -494,6 +500,8 @@ pub struct ReadinessConfig {
     pub path: Option<String>,
     /// On shutdown: not ready for so long, still serving.
     pub lame_duck: Duration,
+    /// Not ready while no endpoint of the color that serves is up.
+    pub fail_without_endpoints: bool,
 }
 
 /// `[log]`

@@ -1,18 +1,15 @@
-//! Where the admin API listens: TCP, or a unix socket that only its owner may open.
+//! Where the admin API listens: TCP, or a unix socket.
 
-use std::fs;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use crate::admin::auth::Peer;
-use crate::config::AdminAddress;
+use crate::admin::socket::Socket;
+use crate::config::{AdminAddress, ListenConfig};
 
 /// A bound listener.
 #[derive(Debug)]
@@ -23,13 +20,13 @@ pub struct AdminListener {
 #[derive(Debug)]
 enum Kind {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, path: PathBuf, inode: u64 },
+    Unix(Socket),
 }
 
 impl AdminListener {
     /// Binds; to be called within a runtime.
-    pub fn bind(address: &AdminAddress) -> io::Result<AdminListener> {
-        let kind = match address {
+    pub fn bind(listen: &ListenConfig) -> io::Result<AdminListener> {
+        let kind = match &listen.admin {
             AdminAddress::Tcp(address) => {
                 let socket =
                     if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }?;
@@ -39,8 +36,7 @@ impl AdminListener {
                 Kind::Tcp(socket.listen(128)?)
             }
             AdminAddress::Unix(path) => {
-                let (listener, inode) = bind_unix(path)?;
-                Kind::Unix { listener, path: path.clone(), inode }
+                Kind::Unix(Socket::bind(path, listen.admin_mode, listen.admin_group.as_deref())?)
             }
         };
         Ok(AdminListener { kind })
@@ -54,7 +50,14 @@ impl AdminListener {
                 let unknown = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
                 AdminAddress::Tcp(listener.local_addr().unwrap_or(unknown))
             }
-            Kind::Unix { path, .. } => AdminAddress::Unix(path.clone()),
+            Kind::Unix(socket) => AdminAddress::Unix(socket.path().to_owned()),
+        }
+    }
+
+    /// Makes a unix socket again that is gone from its path.
+    pub(super) fn look_after(&mut self) {
+        if let Kind::Unix(socket) = &mut self.kind {
+            socket.look_after();
         }
     }
 
@@ -66,51 +69,13 @@ impl AdminListener {
                 let _ = stream.set_nodelay(true);
                 Ok((Stream::Tcp(stream), Peer::tcp(peer)))
             }
-            Kind::Unix { listener, .. } => {
-                let (stream, _) = listener.accept().await?;
+            Kind::Unix(socket) => {
+                let stream = socket.accept().await?;
                 let uid = stream.peer_cred()?.uid();
                 Ok((Stream::Unix(stream), Peer::unix(uid)))
             }
         }
     }
-}
-
-impl Drop for AdminListener {
-    fn drop(&mut self) {
-        if let Kind::Unix { path, inode, .. } = &self.kind {
-            // Unless another process has put its own there.
-            if fs::symlink_metadata(path).is_ok_and(|found| found.ino() == *inode) {
-                let _ = fs::remove_file(path);
-            }
-        }
-    }
-}
-
-/// Binds in a directory that nobody else can enter and moves the socket out of it when its mode is right, so that
-/// there is no moment in which others could connect, nor one in which a client finds nothing at the path.
-fn bind_unix(path: &Path) -> io::Result<(UnixListener, u64)> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            let what = format!("{} exists and is not a socket; remove it or choose another path", path.display());
-            return Err(io::Error::new(ErrorKind::AlreadyExists, what));
-        }
-        Ok(_) if StdUnixStream::connect(path).is_ok() => {
-            let what = format!("another process answers at {}; stop it or choose another path", path.display());
-            return Err(io::Error::new(ErrorKind::AddrInUse, what));
-        }
-        // Nothing there, or left behind by a process that is gone.
-        Ok(_) | Err(_) => {}
-    }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let in_place = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let private = tempfile::Builder::new().prefix(".c").rand_bytes(4).tempdir_in(parent).map_err(in_place)?;
-    let hidden = private.path().join("s");
-    let listener = StdUnixListener::bind(&hidden).map_err(in_place)?;
-    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o600))?;
-    let inode = fs::symlink_metadata(&hidden)?.ino();
-    fs::rename(&hidden, path).map_err(in_place)?;
-    listener.set_nonblocking(true)?;
-    Ok((UnixListener::from_std(listener)?, inode))
 }
 
 /// A connection of either kind.

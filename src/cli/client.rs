@@ -19,11 +19,12 @@ use toml::de::{DeTable, DeValue};
 use crate::admin::api::HeadlineAnswer;
 use crate::cli::Failure;
 use crate::cli::args::Connection;
+use crate::cli::recovery;
 
 /// To the established connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// What only looks is answered at once.
-pub(crate) const LOOK: Duration = Duration::from_secs(10);
+/// What only looks is answered at once. A process that is stopped, or hangs, answers nothing.
+pub(crate) const LOOK: Duration = Duration::from_secs(5);
 /// A longer answer is none of ours.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -34,6 +35,8 @@ pub(crate) struct Client {
     token: Option<HeaderValue>,
     /// The options by which it was found, so that commands it names find the same proxy.
     options: String,
+    /// The configuration file, for what can be done without the admin API.
+    config: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,12 +72,13 @@ impl Client {
             let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
             value.map_err(|_| Failure::Usage("the token has characters that can't be sent in a header".to_owned()))
         });
-        Ok(Client { address, token: token.transpose()?, options: connection.given() })
+        Ok(Client { address, token: token.transpose()?, options: connection.given(), config: connection.config_path() })
     }
 
     /// A proxy at a known address.
     pub(crate) fn at(admin: &str) -> Result<Client, Failure> {
-        Ok(Client { address: address(admin).map_err(Failure::Usage)?, token: None, options: String::new() })
+        let (address, config) = (address(admin).map_err(Failure::Usage)?, PathBuf::new());
+        Ok(Client { address, token: None, options: String::new(), config })
     }
 
     /// Where it looks for the proxy, for people.
@@ -144,6 +148,10 @@ impl Client {
 
     async fn ask(&self, method: Method, path: &str, body: Bytes, timeout: Duration) -> Result<Bytes, Failure> {
         let acts = method != Method::GET;
+        if acts {
+            // So that what is sent is known to have been received by somebody who lives.
+            self.lives().await?;
+        }
         let answered = tokio::time::timeout(timeout, async {
             let connected = tokio::time::timeout(CONNECT, self.connect()).await;
             let stream = match connected {
@@ -157,14 +165,37 @@ impl Client {
             Ok(answer) => answer,
             Err(_) => {
                 let limit = humantime::format_duration(timeout);
-                let after = if acts { "; the command may still be carried out, the status tells" } else { "" };
+                if !acts {
+                    return Err(self.unreachable(&format!("no answer in {limit}")));
+                }
+                let after = "; the command may still be carried out, the status tells";
                 Err(Failure::TimedOut(format!("no answer from {} in {limit}{after}", self.address)))
             }
         }
     }
 
+    /// Whether anybody answers at all; a process that is stopped would let every command wait for its whole time.
+    async fn lives(&self) -> Result<(), Failure> {
+        let asked = async {
+            let stream = self.connect().await.map_err(|error| self.unreachable(&error))?;
+            self.exchange(stream, Method::GET, "/livez", Bytes::new()).await
+        };
+        match tokio::time::timeout(LOOK, asked).await {
+            Err(_) => Err(self.unreachable(&"no answer in 5s, so nothing was asked for")),
+            Ok(Err(failure @ Failure::Unreachable(_))) => Err(failure),
+            // Whatever it says, it lives.
+            Ok(Ok(_) | Err(_)) => Ok(()),
+        }
+    }
+
+    /// What is so, and what works all the same.
     fn unreachable(&self, error: &dyn fmt::Display) -> Failure {
-        Failure::Unreachable(format!("the proxy can't be reached at {}: {error}", self.address))
+        let mut text = format!("the proxy can't be reached at {}: {error}", self.address);
+        // A demo has no file to edit.
+        if !self.config.as_os_str().is_empty() {
+            text.push_str(&recovery::without_admin(&self.config));
+        }
+        Failure::Unreachable(text)
     }
 
     async fn connect(&self) -> std::io::Result<Box<dyn Stream>> {

@@ -146,6 +146,7 @@ impl Config {
             table([
                 ("path", self.readiness.path.clone().unwrap_or_default().into()),
                 ("lame_duck", duration(self.readiness.lame_duck)),
+                ("fail_without_endpoints", self.readiness.fail_without_endpoints.into()),
             ]),
         );
         let format = match self.log.format {
@@ -180,6 +181,7 @@ fn listen_table(listen: &ListenConfig) -> Value {
         ("http", listen.http.to_string().into()),
         ("https_redirect", listen.https_redirect.map_or(Value::Boolean(false), |to| integer(to.port.into()))),
         ("admin", admin.into()),
+        ("admin_mode", format!("{:04o}", listen.admin_mode).into()),
         ("proxy_protocol", networks(&listen.proxy_protocol)),
         ("trusted_proxies", networks(&listen.trusted_proxies)),
         ("max_connections", integer(listen.max_connections as u64)),
@@ -194,6 +196,7 @@ fn listen_table(listen: &ListenConfig) -> Value {
     ];
     section.extend(listen.https.map(|https| ("https", https.to_string().into())));
     section.extend(listen.preview.map(|preview| ("preview", preview.to_string().into())));
+    section.extend(listen.admin_group.as_ref().map(|group| ("admin_group", group.clone().into())));
     table(section)
 }
 

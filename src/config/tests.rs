@@ -131,6 +131,8 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             https_redirect: None,
             preview: None,
             admin: AdminAddress::Tcp("127.0.0.1:9900".parse().expect("an address")),
+            admin_mode: 0o600,
+            admin_group: None,
             proxy_protocol: Vec::new(),
             trusted_proxies: Vec::new(),
             max_connections: 10_000,
@@ -197,7 +199,11 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         routes: Vec::new(),
         colors: PerColor { blue: color("2.13.0", "127.0.0.1:9001"), green: color("2.14.0", "127.0.0.1:9002") },
         preview: None,
-        readiness: ReadinessConfig { path: Some("/.cutover/ready".to_owned()), lame_duck: seconds(5) },
+        readiness: ReadinessConfig {
+            path: Some("/.cutover/ready".to_owned()),
+            lame_duck: seconds(5),
+            fail_without_endpoints: false,
+        },
         log: LogConfig { format: LogFormat::Json, access: AccessLog::Stdout, redact_query: false },
         service: ServiceConfig { name: None, environment: None, instance: host.clone(), links: BTreeMap::new() },
         notify: Vec::new(),
@@ -327,6 +333,8 @@ https_redirect = true
 preview = "[::1]:8081"
 proxy_protocol = ["10.0.0.0/8", "::1"]
 admin = "unix:/run/admin.sock"
+admin_mode = "0666"
+admin_group = "deploy"
 trusted_proxies = ["10.0.0.0/8", "192.168.1.1", "fd00::/8"]
 max_connections = 7
 max_concurrent_streams = 9
@@ -405,6 +413,7 @@ name_color = true
 [readiness]
 path = ""
 lame_duck = "0s"
+fail_without_endpoints = true
 [log]
 format = "text"
 access = "/var/log/access"

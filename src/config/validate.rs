@@ -322,7 +322,8 @@ impl<'a> File<'a> {
     fn readiness(&self) -> ReadinessConfig {
         let default = "/.cutover/ready".to_owned();
         let Some(section) = self.root.section("readiness") else {
-            return ReadinessConfig { path: Some(default), lame_duck: 5 * SECOND };
+            let lame_duck = 5 * SECOND;
+            return ReadinessConfig { path: Some(default), lame_duck, fail_without_endpoints: false };
         };
         let path = match section.string("path") {
             None => Some(default),
@@ -330,8 +331,9 @@ impl<'a> File<'a> {
             Some((path, span)) => self.request_path("readiness.path", path, span),
         };
         let lame_duck = section.duration("lame_duck", 5 * SECOND, Duration::ZERO..=HOUR);
+        let fail_without_endpoints = section.boolean("fail_without_endpoints", false);
         section.refuse_unknown();
-        ReadinessConfig { path, lame_duck }
+        ReadinessConfig { path, lame_duck, fail_without_endpoints }
     }
 
     fn log(&self) -> LogConfig {

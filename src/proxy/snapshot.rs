@@ -21,6 +21,7 @@ use crate::config::{
 };
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{DeploymentId, Mode};
+use crate::domain::health::Health;
 use crate::domain::release::Release;
 use crate::domain::schema::Barrier;
 use crate::domain::split::{Split, Weight};
@@ -79,6 +80,7 @@ pub(crate) struct Edge {
     pub(crate) max_connections_per_client: Option<usize>,
     pub(crate) trusted_proxies: Box<[IpNet]>,
     pub(crate) readiness_path: Option<Box<str>>,
+    pub(crate) fail_without_endpoints: bool,
     pub(crate) proxy_protocol: Box<[IpNet]>,
     pub(crate) https_redirect: Option<u16>,
     pub(crate) handshake_timeout: Duration,
@@ -227,7 +229,16 @@ impl Snapshot {
 
     /// What the readiness path says, as far as requests are served.
     pub(crate) fn is_ready(&self) -> bool {
-        self.held().is_none_or(|(_, limits)| limits.ready)
+        self.held().is_none_or(|(_, limits)| limits.ready) && !(self.edge.fail_without_endpoints && self.has_nobody())
+    }
+
+    /// No endpoint of the color that serves is up. What serves by force is asked all the same.
+    fn has_nobody(&self) -> bool {
+        let mut each = self.admissions.iter().filter_map(|workers| workers.first());
+        let is_dead = |admission: &Arc<Admission>| {
+            !admission.by_force && admission.pool.endpoints.iter().all(|endpoint| endpoint.health() == Health::Down)
+        };
+        matches!(self.door, Door::Open) && each.all(is_dead)
     }
 
     /// [`Snapshot::admit`] and the choice of an endpoint, for the bench; the index of the endpoint in its pool.
@@ -558,6 +569,7 @@ fn edge(config: &Config) -> Edge {
         max_connections_per_client: listen.max_connections_per_client,
         trusted_proxies: listen.trusted_proxies.clone().into(),
         readiness_path: config.readiness.path.as_deref().map(Into::into),
+        fail_without_endpoints: config.readiness.fail_without_endpoints,
         proxy_protocol: listen.proxy_protocol.clone().into(),
         https_redirect: listen.https_redirect.map(|redirect| redirect.port),
         handshake_timeout: config.tls.as_ref().map_or(Duration::ZERO, |tls| tls.handshake_timeout),

@@ -55,6 +55,7 @@ mod streams;
 mod switch;
 mod tls;
 mod tunnel;
+mod unreachable;
 mod unusable;
 mod versions;
 mod write_back;

@@ -80,6 +80,7 @@ impl File<'_> {
         let workers = usize::try_from(section.integer("workers", 0, 0..=1024)).unwrap_or(0);
         let all_cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let (admin, admin_span) = admin.unzip();
+        let (admin_mode, admin_group) = self.admin_socket(&section);
         let config = ListenConfig {
             // What is wrong with it is noted; the rest is still looked at.
             http: http.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
@@ -87,6 +88,8 @@ impl File<'_> {
             https_redirect: self.https_redirect(&section, https),
             preview,
             admin: admin.unwrap_or_else(|| AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))),
+            admin_mode,
+            admin_group,
             proxy_protocol: self.networks(&section, "proxy_protocol"),
             trusted_proxies: self.networks(&section, "trusted_proxies"),
             max_connections: usize::try_from(section.integer("max_connections", 10_000, 1..=1_000_000))
@@ -104,6 +107,29 @@ impl File<'_> {
         };
         section.refuse_unknown();
         Some(Listen { config, admin: admin_span, https: https_span, preview: preview_span })
+    }
+
+    /// Who may open the unix socket of the admin API: its mode and its group.
+    fn admin_socket(&self, section: &Section<'_>) -> (u32, Option<String>) {
+        let group = section.string("admin_group");
+        if let Some(("", span)) = &group {
+            let help = "write the name or the number of a group, or leave it out".to_owned();
+            self.notes.problem(span.clone(), "`listen.admin_group` is empty", help);
+        }
+        let default = if group.is_some() { 0o660 } else { 0o600 };
+        let mode = section.string("admin_mode").map(|(text, span)| {
+            let digits = (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+            let mode =
+                u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777 && mode & 0o600 == 0o600);
+            if mode.is_none() {
+                let message = format!("`listen.admin_mode` is {}, which is no mode of a socket", quoted(text));
+                let help = "write it in octal, with read and write for the owner: \"0600\" or \"0660\"".to_owned();
+                self.notes.problem(span, message, help);
+            }
+            mode.unwrap_or(default)
+        });
+        let mode = mode.unwrap_or(default);
+        (mode, group.map(|(group, _)| group.to_owned()))
     }
 
     /// `false`, `true` for the port of `https`, or a port.
