@@ -9,6 +9,9 @@ mod drain;
 mod endpoint;
 pub mod error;
 mod file;
+mod gate_check;
+mod health;
+mod linger;
 pub mod path;
 pub mod receiver;
 mod render;
@@ -32,6 +35,9 @@ use rustix::fs::{Mode, OFlags};
 pub use crate::config::drain::{DrainConfig, Streams};
 pub use crate::config::endpoint::EndpointAddress;
 use crate::config::error::{ConfigError, Diagnostic, Tolerated, UnusableFile};
+pub use crate::config::gate_check::{CheckBody, GateCheck, KeptValue, Scalar};
+pub use crate::config::health::HealthConfig;
+pub use crate::config::linger::LingerConfig;
 use crate::config::receiver::Source;
 pub use crate::config::resolver::{Family, ResolverConfig};
 use crate::domain::color::{Color, PerColor};
@@ -61,6 +67,10 @@ pub struct Config {
     pub health: HealthConfig,
     /// `[gate]`
     pub gate: GatePolicy,
+    /// `[[gate.check]]`, as written.
+    pub gate_checks: Vec<GateCheck>,
+    /// `[linger]`
+    pub linger: LingerConfig,
     /// `[drain]`
     pub drain: DrainConfig,
     /// `[canary]`
@@ -304,27 +314,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
-}
-
-/// `[health]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthConfig {
-    /// What to ask for; `None`: a TCP connect is the check.
-    pub path: Option<String>,
-    /// The `Host` to ask with; `None`: the endpoint's own address.
-    pub host: Option<String>,
-    /// From probe to probe.
-    pub interval: Duration,
-    /// One probe takes no longer.
-    pub timeout: Duration,
-    /// So many passes in a row bring an endpoint up.
-    pub rise: u32,
-    /// So many failures in a row take it down.
-    pub fall: u32,
-    /// The status codes that pass, inclusive.
-    pub expect: (u16, u16),
-    /// In the answer to a probe, the name of the field that says which release it is.
-    pub release_header: Option<String>,
 }
 
 /// A file that is answered as it was when the configuration was read.

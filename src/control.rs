@@ -6,6 +6,7 @@
 mod analysis;
 mod canary;
 mod certificates;
+mod check;
 mod configured;
 mod execute;
 pub mod handle;
@@ -45,7 +46,7 @@ use crate::control::status::Rates;
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;
-use crate::domain::gate::Probed;
+use crate::domain::gate::{CheckReport, Probed};
 use crate::domain::history::History;
 use crate::domain::release::Release;
 use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Fitness, Outcome, Refusal, Rollout, RoundId};
@@ -103,6 +104,7 @@ enum Input {
     /// The names of a color were asked for; now its endpoints are.
     LookedUp(RoundId, Color, bool),
     Probed(RoundId, Color, Vec<Reading>, Vec<(u64, Probed)>),
+    Checked(RoundId, Vec<CheckReport>),
     Drain(Event),
     Drained(u64, Drained),
     /// What happened to the file; with an edit, what it needs of TLS.
@@ -189,6 +191,8 @@ pub struct Controller {
     notices: Notices,
     alarms: mpsc::UnboundedReceiver<Alarm>,
     draining: Option<Draining>,
+    /// The checks that are being asked for a gate.
+    checking: Option<check::Checking>,
     hold: Holding,
     next_drain: u64,
     analysis: Analysis,
@@ -287,6 +291,7 @@ impl Controller {
             notices,
             alarms,
             draining: None,
+            checking: None,
             hold: Holding::default(),
             next_drain: 0,
             analysis,
@@ -351,6 +356,7 @@ impl Controller {
         self.carry_out(effects);
         // A move that was refused, or called off behind its gate, has left some.
         Color::ALL.into_iter().for_each(|color| self.close_unused(color));
+        self.stop_useless_checks();
     }
 
     fn input(&mut self, input: Input) {
@@ -370,6 +376,7 @@ impl Controller {
             Input::AddressesChanged => self.endpoints_changed(),
             Input::LookedUp(round, color, schema) => self.probe_round(round, color, schema),
             Input::Probed(round, color, readings, results) => self.probed(round, color, readings, results),
+            Input::Checked(round, results) => self.checked(round, results),
             Input::Drain(event) => self.handle(event),
             Input::Drained(number, drained) => self.drained(number, drained),
             Input::File(event, trust) => self.file_event(event, trust),

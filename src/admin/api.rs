@@ -8,6 +8,7 @@ mod colors;
 mod endpoints;
 mod event;
 mod file;
+mod gate;
 mod headline;
 mod hold;
 mod record;
@@ -21,6 +22,7 @@ pub use colors::{NeedAnswer, ProbeBody, ReplacedAnswer, SafeToStop, StageAnswer,
 pub use endpoints::{EndpointAnswer, NameAnswer};
 pub use event::{HealthEvent, HeldEvent, LaggedEvent, ReloadedEvent};
 pub use file::{ConfigProblem, FileAnswer, ReloadAnswer};
+pub use gate::{CheckAnswer, CheckFailureAnswer, ChecksAnswer, GateAnswer};
 pub use headline::{ConditionAnswer, HeadlineAnswer};
 pub use hold::{HoldAnswer, HoldBody, HoldStatus};
 pub use record::{
@@ -190,6 +192,9 @@ pub struct SwitchAnswer {
     /// The configuration file could not be taken in first, so the command went by the configuration in force: the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_problem: Option<String>,
+    /// What the checks of its gate found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckAnswer>,
 }
 
 /// What is left of a retired color.
@@ -269,6 +274,9 @@ pub struct StatusAnswer {
     pub draining: Option<Draining>,
     /// Whether there is a way back.
     pub rollback: RollbackAnswer,
+    /// What the checks of the last gate found of a release that is still deployed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<ChecksAnswer>,
     /// The data stores that the labels of releases name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<StoreAnswer>,
@@ -489,9 +497,12 @@ pub struct Problem {
     pub title: String,
     /// One sentence for people.
     pub detail: String,
-    /// With `unhealthy`: what each endpoint answered.
+    /// With `unhealthy` and `check_failed`: what each endpoint answered to the health round.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<GateAnswer>,
+    /// With `check_failed`: what each check found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckAnswer>,
     /// With `stale_generation`: the generation in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
@@ -556,21 +567,4 @@ pub struct StepAnswer {
     pub step: String,
     /// What to do.
     pub what: String,
-}
-
-/// What an endpoint answered to the gate.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct GateAnswer {
-    /// Its upstream.
-    pub upstream: String,
-    /// As the configuration writes it.
-    pub endpoint: String,
-    /// It passed.
-    pub passed: bool,
-    /// The answer in a few words.
-    pub detail: String,
-    /// When, RFC 3339.
-    pub at: String,
-    /// How long it took, in microseconds.
-    pub took_us: u64,
 }

@@ -20,9 +20,12 @@ use crate::domain::transition::{Drained, Freeze, Kind, Left, Transition};
 use crate::telemetry::meter;
 
 mod canary;
+mod checks;
 mod colors;
 mod headline;
 mod schema;
+
+use checks::checks;
 
 pub(super) use canary::deployments;
 
@@ -52,6 +55,7 @@ impl SwitchAnswer {
             draining: status.and_then(draining),
             rollback: schema::after(outcome, status),
             file_problem: outcome.file_problem.clone(),
+            checks: checks(&outcome.checks),
         }
     }
 }
@@ -142,6 +146,7 @@ impl StatusAnswer {
             green: ColorAnswer::new(&status.colors[Color::Green]),
             draining: draining(status),
             rollback: rollback(status),
+            checks: checks::status(view),
             stores: schema::stores(view),
             file: FileAnswer {
                 path: status.config_path.clone(),
@@ -343,6 +348,7 @@ impl TransitionAnswer {
                 release: asked.to.as_ref().map(|(_, release)| release.to_string()),
             }),
             gate: transition.gate.as_ref().map(gate).unwrap_or_default(),
+            checks: transition.gate.as_ref().map(|gate| checks(&gate.checks)).unwrap_or_default(),
             canary: transition.decision.deployment.as_ref().map(OnItsWay::new),
             judgement: transition.judgement.as_ref().map(|judgement| Box::new(judgement.into())),
             drained: transition.drained.as_ref().map(drained),
@@ -408,6 +414,7 @@ impl Problem {
             endpoints: Vec::new(),
             generation: None,
             rollback_unsafe: None,
+            checks: Vec::new(),
             errors: Vec::new(),
         }
     }
@@ -415,6 +422,7 @@ impl Problem {
     pub(super) fn refused(refusal: &Refusal) -> Problem {
         let (status, title) = match refusal {
             Refusal::Unhealthy(_) => (409, "The target is not healthy"),
+            Refusal::CheckFailed(_) => (409, "A check of the gate failed"),
             Refusal::InProgress { .. } | Refusal::OnItsWay { .. } => (409, "Another move is under way"),
             Refusal::Withdrawn => (409, "Called off"),
             Refusal::NotDrained { .. } => (409, "Requests did not end in time"),
@@ -437,6 +445,9 @@ impl Problem {
         let mut problem = Problem::new(status, refusal.code(), title, refusal.to_string());
         match refusal {
             Refusal::Unhealthy(report) => problem.endpoints = gate(report),
+            Refusal::CheckFailed(report) => {
+                (problem.endpoints, problem.checks) = (gate(report), checks(&report.checks));
+            }
             Refusal::RollbackUnsafe(why) => problem.rollback_unsafe = Some(Box::new(UnsafeAnswer::new(why))),
             Refusal::InvalidFile(file) => {
                 problem.detail = format!(

@@ -11,6 +11,7 @@ use crate::admin::api::{
 };
 
 pub(crate) mod canary;
+mod gate;
 mod history;
 pub(crate) mod layout;
 pub(crate) mod replay;
@@ -59,6 +60,7 @@ fn what_moved(answer: &SwitchAnswer, verb: &str) -> String {
     if answer.dry_run {
         return if answer.changed {
             let mut text = format!("Would switch to {active} (release {release}): nothing speaks against it.\n");
+            text.push_str(&gate::checks(&answer.checks));
             if let Some(rollback) = &answer.rollback {
                 let _ = writeln!(text, "The way back would then be {}.", way_back(rollback));
             }

@@ -129,6 +129,7 @@ fn refusal(status: &StatusAnswer, options: &Wait) -> Option<Problem> {
         endpoints: Vec::new(),
         generation: None,
         rollback_unsafe: None,
+        checks: Vec::new(),
         errors: Vec::new(),
     });
     invalid.or_else(|| status.file.refusal.clone())

@@ -1,6 +1,7 @@
 //! A configuration as TOML again: every key with its value in force, without secrets.
 
 mod canary;
+mod gate;
 
 use std::path::Path;
 use std::time::Duration;
@@ -79,14 +80,8 @@ impl Config {
         section.extend(health.host.clone().map(|host| ("host", host.into())));
         section.extend(health.release_header.clone().map(|name| ("release_header", name.into())));
         root.insert("health".into(), table(section));
-        root.insert(
-            "gate".into(),
-            table([
-                ("quorum", format!("{}%", self.gate.quorum_percent).into()),
-                ("passes", integer(self.gate.passes.into())),
-                ("timeout", duration(self.gate.timeout)),
-            ]),
-        );
+        root.insert("gate".into(), gate::gate(&self.gate, &self.gate_checks));
+        root.insert("linger".into(), gate::linger(&self.linger));
         let streams = match self.drain.streams {
             Streams::Keep => "keep",
             Streams::Close => "close",

@@ -1,5 +1,6 @@
 mod canary;
 mod data_plane;
+mod gate_check;
 mod notify;
 mod preview;
 mod refused;
@@ -157,6 +158,8 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             expect: (200, 299),
             release_header: None,
         },
+        gate_checks: Vec::new(),
+        linger: LingerConfig { paths: Vec::new(), lasts: Duration::from_secs(86_400), budget_percent: 10 },
         gate: GatePolicy { quorum_percent: 100, passes: 1, timeout: seconds(30) },
         drain: DrainConfig { timeout: seconds(30), streams: Streams::Keep, spread: seconds(10) },
         canary: CanaryConfig {
@@ -234,6 +237,8 @@ fn reference_with_examples(dir: &Path) -> String {
     let text: String = REFERENCE.lines().map(|text| line(text) + "\n").collect();
     text.replace("/run/credentials/deploy-token", &token_file.display().to_string())
         .replace("/run/credentials/preview", &token_file.display().to_string())
+        .replace("/run/credentials/check-token", &token_file.display().to_string())
+        .replace("/run/credentials/check-login", &token_file.display().to_string())
         .replace("\"/etc/cutover/", &format!("\"{}/", dir.display()))
         .replace("/run/credentials/webhook-url", &dir.join("webhook-url").display().to_string())
         // The environment of a test has no variable with an address.
@@ -251,7 +256,10 @@ fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 let chosen = ["upstream.default", "blue.schema.orders"].contains(&&*path)
                     || path.contains(".upstreams.")
-                    || path.contains("service.links.");
+                    || path.contains("service.links.")
+                    || ["headers.", "header_files.", "expect_headers.", "expect_json."]
+                        .iter()
+                        .any(|named| path.contains(&format!("gate.check.{named}")));
                 if !chosen {
                     found.insert(path.clone());
                 }
@@ -365,6 +373,29 @@ expect = "204"
 quorum = "51%"
 passes = 3
 timeout = "100ms"
+[[gate.check]]
+name = "log in"
+upstream = "api"
+method = "POST"
+path = "/session?full=1"
+host = "app.example.com"
+headers = {{ X-Probe = "1", accept = "text/html" }}
+header_files = {{ Authorization = "{token}" }}
+body_file = "{token}"
+expect = "201"
+expect_headers = {{ Content-Type = "json", etag = "" }}
+expect_body = "ü \"quoted\""
+expect_json = {{ "/a~1b/0" = "x", "/n" = -7, "" = true }}
+timeout = "10ms"
+times = 10000
+on_rollback = true
+[[gate.check]]
+path = "/"
+body = "x\ny"
+[linger]
+paths = ["/assets/", "/static"]
+for = "30days"
+budget = "100%"
 [drain]
 timeout = "1day"
 streams = "close"

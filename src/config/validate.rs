@@ -3,7 +3,9 @@
 mod admin;
 mod canary;
 mod drain;
+mod gate_check;
 mod hold;
+mod linger;
 mod listen;
 mod notify;
 mod preview;
@@ -105,7 +107,8 @@ impl<'a> File<'a> {
         let tls = self.tls(listen.as_ref());
         let admin = self.admin(listen.as_ref());
         let health = self.health();
-        let gate = self.gate();
+        let (gate, gate_checks) = self.gate();
+        let linger = self.linger();
         let drain = self.drain();
         let canary = self.canary();
         let analysis = self.analysis();
@@ -122,6 +125,7 @@ impl<'a> File<'a> {
         let notify = self.notify();
         let upstreams = self.upstreams([&blue, &green], &routes);
         self.check_pools([(Color::Blue, &blue), (Color::Green, &green)], &routes);
+        self.check_check_upstreams(&gate_checks, [&blue, &green]);
         self.root.refuse_unknown();
         Some(Config {
             active: active?,
@@ -131,6 +135,8 @@ impl<'a> File<'a> {
             admin,
             health,
             gate,
+            gate_checks: gate_checks.into_iter().map(|(check, _)| check).collect(),
+            linger,
             drain,
             canary,
             analysis,
@@ -227,7 +233,7 @@ impl<'a> File<'a> {
             fall: u32::try_from(section.integer("fall", 3, 1..=100)).unwrap_or(3),
             expect: section
                 .string("expect")
-                .and_then(|(text, span)| self.statuses(text, span))
+                .and_then(|(text, span)| self.statuses("health.expect", text, span))
                 .unwrap_or(defaults.expect),
             release_header: section.string("release_header").and_then(|(name, span)| {
                 let valid = http::HeaderName::from_bytes(name.as_bytes()).is_ok();
@@ -267,31 +273,32 @@ impl<'a> File<'a> {
         Some(path)
     }
 
-    fn statuses(&self, text: &str, span: Span) -> Option<(u16, u16)> {
+    fn statuses(&self, key: &str, text: &str, span: Span) -> Option<(u16, u16)> {
         let (low, high) = text.split_once('-').unwrap_or((text, text));
         let status = |text: &str| text.trim().parse().ok().filter(|status| (100..=599).contains(status));
         match (status(low), status(high)) {
             (Some(low), Some(high)) if low <= high => Some((low, high)),
             _ => {
-                let message = format!("`health.expect` is {}, which is not a range of status codes", quoted(text));
+                let message = format!("`{key}` is {}, which is not a range of status codes", quoted(text));
                 self.notes.problem(span, message, "write \"200\" or \"200-299\"".to_owned());
                 None
             }
         }
     }
 
-    fn gate(&self) -> GatePolicy {
+    fn gate(&self) -> (GatePolicy, Vec<gate_check::Placed>) {
         let section = self.root.section("gate");
         let Some(section) = section else {
-            return GatePolicy { quorum_percent: 100, passes: 1, timeout: 30 * SECOND };
+            return (GatePolicy { quorum_percent: 100, passes: 1, timeout: 30 * SECOND }, Vec::new());
         };
         let gate = GatePolicy {
             quorum_percent: section.percent("quorum", 100, 1..=100),
             passes: u32::try_from(section.integer("passes", 1, 1..=100)).unwrap_or(1),
             timeout: section.duration("timeout", 30 * SECOND, 100 * MS..=HOUR),
         };
+        let checks = self.gate_checks(&section);
         section.refuse_unknown();
-        gate
+        (gate, checks)
     }
 
     fn headers(&self) -> HeadersConfig {

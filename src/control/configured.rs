@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::config::Config;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Plan, Policy};
-use crate::domain::rollout::Configured;
+use crate::domain::rollout::{Checks, Configured};
 use crate::domain::schema::Lineage;
 use crate::domain::transition::{Decision, FileOrder, Generation};
 
@@ -19,6 +19,10 @@ pub(super) fn configured(config: &Config, path: &std::path::Path) -> Configured 
         schema: PerColor::from_fn(|color| config.colors[color].schema.clone()),
         probed: PerColor::from_fn(|color| config.colors[color].probes.keys().cloned().collect()),
         gate: config.gate.clone(),
+        checks: Checks {
+            forward: !config.gate_checks.is_empty(),
+            back: config.gate_checks.iter().any(|check| check.on_rollback),
+        },
         drain_timeout: config.drain.timeout,
         policy: policy(config),
         secret: secret(),
@@ -43,7 +47,8 @@ fn secret() -> u64 {
 /// A number for everything that the answers of a color's gate depend on.
 fn target(config: &Config, color: Color) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
-    format!("{:?}", (&config.colors[color].pools, &config.upstreams, &config.health, &config.gate)).hash(&mut hasher);
+    let gate = (&config.gate, &config.gate_checks);
+    format!("{:?}", (&config.colors[color].pools, &config.upstreams, &config.health, gate)).hash(&mut hasher);
     hasher.finish()
 }
 

@@ -29,6 +29,7 @@ impl Controller {
                 Effect::Probe { round, color, schema, resolve } => {
                     self.look_up_then_probe(round, color, schema, resolve)
                 }
+                Effect::Check { round, color, back, endpoints } => self.check(round, color, back, &endpoints),
                 Effect::Commit(commit, transition) => self.commit(commit, transition),
                 Effect::Publish(decision) => self.publish(&decision),
                 Effect::Drain(color, deadline) => self.drain(color, deadline),
@@ -93,7 +94,7 @@ impl Controller {
             let probed = async {
                 let results = probes.join_all().await;
                 let endpoints = results.iter().map(|(_, probed)| probed.clone()).collect();
-                if gate::passes(&policy, &GateReport { color, rounds: 1, endpoints }) {
+                if gate::passes(&policy, &GateReport { color, rounds: 1, endpoints, checks: Vec::new() }) {
                     let passed = results.iter().filter(|(_, probed)| probed.passed);
                     warmer.warm(&passed.map(|(id, _)| *id).collect()).await;
                 }

@@ -269,7 +269,7 @@ async fn ask(
     };
     let socket = connect().await?;
     let Some(path) = &policy.path else { return Ok((true, "connected".to_owned(), None)) };
-    let mut request = request(endpoint, policy, path);
+    let mut request = request(endpoint, policy.host.as_deref(), path);
     let answer = if rules.http2 {
         match over_http2(&request, socket, rules).await? {
             Some(answer) => answer,
@@ -299,9 +299,10 @@ async fn ask(
     Ok((passed, detail, release))
 }
 
-fn request(endpoint: &Endpoint, policy: &HealthConfig, path: &str) -> Head {
-    let host = match (&policy.host, &endpoint.address) {
-        (Some(host), _) => host.clone(),
+/// A GET, with the endpoint's own address as the host where no other is given.
+pub(super) fn request(endpoint: &Endpoint, host: Option<&str>, path: &str) -> Head {
+    let host = match (host, &endpoint.address) {
+        (Some(host), _) => host.to_owned(),
         (None, EndpointAddress::Unix(_)) => "localhost".to_owned(),
         (None, EndpointAddress::Ip(_) | EndpointAddress::Name { .. }) => endpoint.address.to_string(),
         // Without the labels of the service and its protocol.
@@ -323,7 +324,7 @@ pub(super) async fn fetch(
     limit: usize,
 ) -> Result<Vec<u8>, String> {
     let socket = connect(endpoint, rules).await?;
-    let mut request = request(endpoint, policy, path);
+    let mut request = request(endpoint, policy.host.as_deref(), path);
     if rules.http2 {
         let connected = transport::http2(socket, rules).await;
         let (mut stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
@@ -362,7 +363,7 @@ fn framing(answer: &Head) -> Result<Framing, String> {
 }
 
 /// A body, as far as `limit`.
-async fn body<S>(
+pub(super) async fn body<S>(
     side: &mut S,
     poll: impl for<'a> Fn(&'a mut S, &mut Context<'_>) -> Poll<Result<Piece<'a>, BodyError>>,
     consume: impl Fn(&mut S, usize),
@@ -388,14 +389,14 @@ async fn body<S>(
     Ok(body)
 }
 
-const CLOSED: &str = "closed without an answer";
 const REFUSED: &str = "connection refused";
 const NO_SOCKET: &str = "no such socket";
+pub(super) const CLOSED: &str = "closed without an answer";
 const EXHAUSTED: &str = "the proxy is out of descriptors, ports or memory";
-const UNWRITABLE: &str = "the path or the host can't be written in HTTP/2";
+pub(super) const UNWRITABLE: &str = "the path or the host can't be written in HTTP/2";
 const NOT_YET: &str = "the name is not resolved yet";
 
-async fn connect(endpoint: &Endpoint, rules: &Rules) -> Result<Socket, String> {
+pub(super) async fn connect(endpoint: &Endpoint, rules: &Rules) -> Result<Socket, String> {
     transport::connect(endpoint, rules).await.map_err(|error| in_words(endpoint, &error))
 }
 
@@ -425,7 +426,7 @@ async fn over_http2(request: &Head, socket: Socket, rules: &Rules) -> Result<Opt
 }
 
 /// The head of the answer to a request without a body, which `poll` reads.
-async fn answer(
+pub(super) async fn answer(
     mut poll: impl FnMut(&mut Context<'_>, &mut Head) -> Poll<Result<bool, HeadError>>,
 ) -> Result<Head, String> {
     let mut answer = Head::default();

@@ -42,6 +42,46 @@ pub struct GateReport {
     pub rounds: u32,
     /// The last round.
     pub endpoints: Vec<Probed>,
+    /// What the checks found behind it; empty: none were asked.
+    pub checks: Vec<CheckReport>,
+}
+
+/// What one check of the gate found. Bounded, whatever the endpoints say and however many there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Its name.
+    pub check: String,
+    /// The upstream whose endpoints were asked.
+    pub upstream: String,
+    /// How many were asked.
+    pub endpoints: u32,
+    /// At how many it passed.
+    pub passed: u32,
+    /// The first failures.
+    pub failures: Vec<CheckFailure>,
+    /// When the last response came.
+    pub at: SystemTime,
+    /// How long the slowest endpoint took.
+    pub took: Duration,
+}
+
+/// A check that failed at an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckFailure {
+    /// The endpoint as the configuration writes it.
+    pub endpoint: String,
+    /// What came, cut and escaped.
+    pub found: String,
+    /// What should have come.
+    pub wanted: String,
+}
+
+impl CheckReport {
+    /// Whether it passed at every endpoint. Nobody asked is not a pass.
+    #[must_use]
+    pub fn has_passed(&self) -> bool {
+        self.endpoints > 0 && self.passed == self.endpoints
+    }
 }
 
 /// Whether a round passes: in every upstream, the quorum of its endpoints, rounded up.

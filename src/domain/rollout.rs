@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
-use crate::domain::gate::GateReport;
+use crate::domain::gate::{CheckReport, GateReport};
 use crate::domain::release::Release;
 use crate::domain::schema::{FirstWrite, Live, TakenBack};
 pub use crate::domain::transition::Left;
@@ -17,6 +17,7 @@ use crate::domain::transition::{Asked, Decision, Freeze, Generation, Kind, Origi
 
 mod back;
 mod canary;
+mod checks;
 mod decide;
 mod durability;
 mod evidence;
@@ -36,7 +37,7 @@ mod take_back;
 use evidence::Watching;
 use hold::{ByHand, Held};
 pub use messages::{
-    Command, CommandId, CommitId, Configured, DrainId, Effect, Event, FileError, FileProblem, Fitness, Hold,
+    Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, FileError, FileProblem, Fitness, Hold,
     OrderState, Outcome, Overlap, Phase, Progress, Refusal, RoundId, Stopped, View,
 };
 pub use safety::Unsafe;
@@ -96,6 +97,8 @@ pub struct Rollout {
     both_unhealthy: bool,
     /// A barrier that was passed and of which there is no line yet.
     barrier: Option<(Release, FirstWrite)>,
+    /// What the checks of a gate said last, of which release.
+    last_checks: Option<(Color, Release, Vec<CheckReport>)>,
     last_generation: u64,
     last_id: u64,
 }
@@ -130,6 +133,11 @@ struct Move {
 }
 
 impl Move {
+    /// In an incident, a "no" has to come at once; so it has to when somebody only asks.
+    fn is_patient(&self) -> bool {
+        self.kind != Kind::Rollback && !self.dry_run
+    }
+
     fn new(now: Now, kind: Kind, (to, release): (Color, Release), asker: Asker, origin: Origin) -> Move {
         Move {
             kind,
@@ -164,6 +172,7 @@ struct Gating {
     deadline: Instant,
     rounds: u32,
     passes: u32,
+    checks: checks::Asked,
 }
 
 #[derive(Debug)]
@@ -255,6 +264,7 @@ impl Rollout {
             handed_over: Vec::new(),
             records_again_at: None,
             refused: Vec::new(),
+            last_checks: None,
             last_id: 0,
         };
         rollout.forgive_own_words();
@@ -276,6 +286,7 @@ impl Rollout {
             Event::Command(id, command) => self.command(now, id, command, effects),
             Event::Obstructed(id, command, refusal) => self.obstructed(now, id, &command, refusal, effects),
             Event::Probed(round, results) => self.probed(now, round, results, effects),
+            Event::Checked(round, results) => self.checked(now, round, results, effects),
             Event::Committed(commit) => self.committed(now, commit, effects),
             Event::CommitFailed(commit, cause) => self.commit_failed(now, commit, &cause, effects),
             Event::Emptied(drain) => self.emptied(now, drain, effects),
@@ -414,6 +425,7 @@ impl Rollout {
             progress: self.progress(),
             verifying: self.verifying.as_ref().map(|verifying| (verifying.of, verifying.until)),
             both_unhealthy: self.both_unhealthy,
+            checks: self.last_checks.clone().filter(|(color, of, _)| self.configured.deployed[*color] == *of),
         }
     }
 

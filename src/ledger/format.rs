@@ -16,6 +16,7 @@ use crate::domain::transition::{
     Trigger,
 };
 
+mod checks;
 mod deployment;
 mod lineage;
 
@@ -241,6 +242,8 @@ struct Gate {
     color: String,
     rounds: u32,
     endpoints: Vec<Answer>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    checks: Vec<checks::Checked>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -272,6 +275,7 @@ impl Entry {
                 color: gate.color.to_string(),
                 rounds: gate.rounds,
                 endpoints: gate.endpoints.iter().map(answer).collect(),
+                checks: gate.checks.iter().map(checks::Checked::from).collect(),
             }),
             refusal: transition.refusal.clone(),
             asked: transition.asked.as_ref().map(|asked| Attempt {
@@ -328,6 +332,7 @@ impl Entry {
                 color: gate.color.parse().ok()?,
                 rounds: gate.rounds,
                 endpoints: gate.endpoints.into_iter().map(Answer::into_probed).collect::<Option<_>>()?,
+                checks: gate.checks.into_iter().map(checks::Checked::into_report).collect::<Option<_>>()?,
             }),
             None => None,
         };

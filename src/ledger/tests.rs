@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::domain::color::Color;
 use crate::domain::deployment::{Deployment, DeploymentId, HeldBack, Mode, OnInsufficient, Plan, Stage};
-use crate::domain::gate::{GateReport, Probed};
+use crate::domain::gate::{CheckFailure, CheckReport, GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, Step, TakenBack, Version};
 use crate::domain::split::Weight;
@@ -39,6 +39,19 @@ fn transition(generation: u64) -> Transition {
                 detail: "200".to_owned(),
                 at,
                 took: Duration::from_micros(77),
+            }],
+            checks: vec![CheckReport {
+                check: "log\nin".to_owned(),
+                upstream: "default".to_owned(),
+                endpoints: 2,
+                passed: 1,
+                failures: vec![CheckFailure {
+                    endpoint: "127.0.0.1:1".to_owned(),
+                    found: "status 500".to_owned(),
+                    wanted: "status 200 to 299".to_owned(),
+                }],
+                at,
+                took: Duration::from_micros(88),
             }],
         }),
         refusal: None,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::ServiceConfig;
 use crate::domain::color::Color;
-use crate::domain::gate::GateReport;
+use crate::domain::gate::{CheckReport, GateReport};
 use crate::domain::notice::{Event, Severity};
 use crate::domain::release::Release;
 use crate::domain::transition::{Drained, Kind, Origin, Transition, Trigger};
@@ -495,7 +495,18 @@ fn gate_in_words(gate: &GateReport) -> String {
     let failed: String = failed
         .map(|probed| format!("; {}: {}", clipped(&probed.endpoint, FOREIGN), clipped(&probed.detail, FOREIGN)))
         .collect();
-    format!("{passed} of {} endpoints of {} passed{failed}", gate.endpoints.len(), gate.color)
+    let checks = checks_in_words(&gate.checks);
+    format!("{passed} of {} endpoints of {} passed{failed}{checks}", gate.endpoints.len(), gate.color)
+}
+
+fn checks_in_words(checks: &[CheckReport]) -> String {
+    if checks.is_empty() {
+        return String::new();
+    }
+    let passed = checks.iter().filter(|check| check.has_passed()).count();
+    let failed = checks.iter().filter(|check| !check.has_passed()).take(NAMED);
+    let failed: String = failed.map(|check| format!("; failed: {}", clipped(&check.check, FOREIGN))).collect();
+    format!("; {passed} of {} checks passed{failed}", checks.len())
 }
 
 fn data(transition: &Transition, moment: &Moment) -> Map<String, Value> {

@@ -1,6 +1,6 @@
 //! Endpoints by name: all addresses of a name, a name server that is away, and services.
 
-mod server;
+pub(crate) mod server;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

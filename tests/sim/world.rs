@@ -9,10 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cutover::domain::clock::Now;
 use cutover::domain::color::{Color, PerColor};
-use cutover::domain::gate::{GatePolicy, Probed};
+use cutover::domain::gate::{CheckReport, GatePolicy, Probed};
 use cutover::domain::release::Release;
 use cutover::domain::rollout::{
-    Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Left, Outcome, Overlap, Refusal, Rollout, RoundId,
+    Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Left, Outcome, Overlap, Refusal, Rollout,
+    RoundId,
 };
 use cutover::domain::schema::{Barrier, FirstWrite, Label, Labels, Lineage, Reading, Verdict, Version};
 use cutover::domain::transition::{Decision, Drained, FileOrder, Generation, Kind, Origin, Transition, Trigger};
@@ -35,6 +36,8 @@ pub(crate) struct World {
     targets: PerColor<u64>,
     /// Which of them the last round of a color's gate was asked with.
     asked: PerColor<u64>,
+    /// Whether gates have checks.
+    checks: Checks,
     /// What the releases say of the one data store.
     schema: PerColor<Labels>,
     /// They say something.
@@ -112,8 +115,11 @@ impl World {
         let apart = random.bool();
         let mut effects = Vec::new();
         let policy = policy(&mut random, apart);
+        // By numbers of their own, so that the histories without checks stay as they are.
+        let mut gates = fastrand::Rng::with_seed(!seed);
+        let checks = Checks { forward: gates.u8(0..3) == 0, back: gates.u8(0..6) == 0 };
         let configured =
-            Configured { policy: policy.clone(), ..configured(&file, &deployed, &schema, probed, write_back) };
+            Configured { policy: policy.clone(), checks, ..configured(&file, &deployed, &schema, probed, write_back) };
         let first = Transition::new(Kind::Start, now.wall, self::origin(Trigger::Start), decision.clone());
         let rollout = Rollout::new(now, decision.clone(), true, configured, &mut effects);
         let mut world = World {
@@ -128,6 +134,7 @@ impl World {
             deployed,
             targets: PerColor::default(),
             asked: PerColor::default(),
+            checks,
             schema,
             labelled,
             probed,
@@ -417,7 +424,7 @@ impl World {
     fn configured(&self) -> Configured {
         let configured = configured(&self.file, &self.deployed, &self.schema, self.probed, self.write_back);
         let policy = self.canaries.policy.clone().expect("there is one");
-        Configured { policy, targets: self.targets, ..configured }
+        Configured { policy, targets: self.targets, checks: self.checks, ..configured }
     }
 
     fn handle(&mut self, event: Event) {
@@ -455,7 +462,20 @@ impl World {
                         self.late.push(Event::Probed(round, vec![probed(passed)]));
                     }
                 }
+                Effect::Check { round, color, back, endpoints, .. } => {
+                    let asked = if back { self.checks.back } else { self.checks.forward };
+                    assert!(asked, "checks are asked that nobody configured");
+                    assert!(
+                        !endpoints.is_empty() && self.asked[color] == self.targets[color],
+                        "the health rounds come first"
+                    );
+                    // One in eight never comes back, and one in four fails.
+                    if self.random.u8(0..8) != 0 {
+                        self.late.push(Event::Checked(round, vec![checked(self.random.u8(0..4) != 0)]));
+                    }
+                }
                 Effect::Commit(commit, transition) => {
+                    self.check_checks(&transition);
                     // The file can order a move here, too (by a label, or after what overruled it was lost in a crash), and has
                     // no way to say "without overlap".
                     let by_file = transition.kind == Kind::Switch && transition.origin.trigger == Trigger::File;
@@ -492,6 +512,14 @@ impl World {
                 Effect::Reply(id, result) => self.answered(id, result),
             }
         }
+    }
+
+    /// Nothing goes through a gate whose checks did not pass.
+    fn check_checks(&self, transition: &Transition) {
+        let Some(gate) = transition.gate.as_ref().filter(|_| transition.kind.moves()) else { return };
+        let asked = if transition.kind == Kind::Rollback { self.checks.back } else { self.checks.forward };
+        let passed = gate.checks.iter().filter(|check| check.has_passed()).count();
+        assert_eq!((gate.checks.len(), passed), if asked { (1, 1) } else { (0, 0) }, "{transition:?}");
     }
 
     /// The probes answer, or fail.
@@ -743,6 +771,7 @@ fn configured(
         schema: schema.clone(),
         probed: PerColor::from_fn(|_| stores()),
         gate: GatePolicy { quorum_percent: 100, passes: 1, timeout: Duration::from_secs(30) },
+        checks: Checks::default(),
         drain_timeout: Duration::from_secs(30),
         policy: policy(&mut fastrand::Rng::with_seed(1), true),
         hold_timeout: Duration::from_secs(10),
@@ -757,6 +786,18 @@ fn configured(
 
 fn origin(trigger: Trigger) -> Origin {
     Origin { trigger, actor: "sim".to_owned(), source: String::new(), reason: None }
+}
+
+fn checked(passed: bool) -> CheckReport {
+    CheckReport {
+        check: "login".to_owned(),
+        upstream: "default".to_owned(),
+        endpoints: 1,
+        passed: u32::from(passed),
+        failures: Vec::new(),
+        at: SystemTime::UNIX_EPOCH,
+        took: Duration::from_millis(1),
+    }
 }
 
 fn probed(passed: bool) -> Probed {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::api::{GateAnswer, JudgementAnswer, OnItsWay};
+use crate::admin::api::{CheckAnswer, GateAnswer, JudgementAnswer, OnItsWay};
 
 /// `GET /admin/history`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -64,6 +64,9 @@ pub struct TransitionAnswer {
     /// What each endpoint answered to the gate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gate: Vec<GateAnswer>,
+    /// What the checks of the gate found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckAnswer>,
     /// The release that is on its way after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<OnItsWay>,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::layout::{self, row};
-use super::{BAD, DIM, GOOD, ago, canary, color, count, held, left, painted, plain, short};
+use super::{BAD, DIM, GOOD, ago, canary, color, count, gate, held, left, painted, plain, short};
 use crate::admin::api::{
     ColorAnswer, ConditionAnswer, EndpointAnswer, FileAnswer, HeadlineAnswer, StatusAnswer, StoreAnswer,
 };
@@ -35,6 +35,9 @@ pub(crate) fn status(status: &StatusAnswer, verbose: bool) -> String {
     }
     add("rollback", &rollback(status));
     schema(status, &mut add);
+    if let Some(last) = &status.checks {
+        add("checks", &gate::last(last));
+    }
     if let Some(canary) = &status.canary {
         for (title, what) in canary::rows(canary, verbose) {
             add(title, &what);

@@ -10,7 +10,12 @@ fn check(quorum_percent: u8, results: &[(&str, bool)], expected: bool) {
         at: SystemTime::UNIX_EPOCH,
         took: Duration::ZERO,
     };
-    let report = GateReport { color: Color::Green, rounds: 1, endpoints: results.iter().map(probed).collect() };
+    let report = GateReport {
+        color: Color::Green,
+        rounds: 1,
+        endpoints: results.iter().map(probed).collect(),
+        checks: Vec::new(),
+    };
     assert_eq!(passes(&policy, &report), expected, "{quorum_percent}% of {results:?}");
 }
 

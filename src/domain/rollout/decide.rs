@@ -84,6 +84,7 @@ impl Rollout {
             held: underway.held_for(now),
             deployment: next.deployment.clone(),
             file_problem: None,
+            checks: underway.report.as_ref().map(|report| report.checks.clone()).unwrap_or_default(),
         }
     }
 
@@ -102,6 +103,7 @@ impl Rollout {
             held: None,
             deployment: self.decision.deployment.clone(),
             file_problem: None,
+            checks: Vec::new(),
         }
     }
 }

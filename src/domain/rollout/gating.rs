@@ -2,6 +2,7 @@
 
 use crate::domain::clock::Now;
 use crate::domain::gate::{self, GateReport, Probed};
+use crate::domain::rollout::checks::Asked as ChecksAsked;
 use crate::domain::rollout::{
     Asker, Command, CommandId, CommitId, Configured, Effect, Gating, Move, Outcome, Overlap, ROUND_PAUSE, Refusal,
     Rollout, RoundId, Share, State,
@@ -22,19 +23,26 @@ impl Rollout {
         let deadline = now.mono + self.configured.gate.timeout;
         let resolve = underway.kind != Kind::Rollback;
         effects.push(Effect::Probe { round, color: underway.to, schema, resolve });
-        let gating = Gating { round: Some(round), next_round: None, deadline, rounds: 0, passes: 0 };
+        let checks = ChecksAsked::default();
+        let gating = Gating { round: Some(round), next_round: None, deadline, rounds: 0, passes: 0, checks };
         self.state = State::Gating(underway, gating);
     }
 
     pub(super) fn probed(&mut self, now: Now, round: RoundId, results: Vec<Probed>, effects: &mut Vec<Effect>) {
         let State::Gating(underway, gating) = &mut self.state else { return };
-        if gating.round != Some(round) {
+        if gating.round != Some(round) || gating.checks == ChecksAsked::Now {
             return;
         }
         gating.round = None;
         gating.rounds += 1;
-        let report = GateReport { color: underway.to, rounds: gating.rounds, endpoints: results };
+        let mut report =
+            GateReport { color: underway.to, rounds: gating.rounds, endpoints: results, checks: Vec::new() };
         let passed = gate::passes(&self.configured.gate, &report);
+        if passed {
+            report.checks = underway.report.take().map(|before| before.checks).unwrap_or_default();
+        } else {
+            gating.checks = ChecksAsked::NotYet;
+        }
         underway.report = Some(report);
         // What the stores do not allow has to be said also of a target that is not healthy: it may be why.
         if self.under_way().is_some_and(|underway| self.objection(underway).is_some()) {
@@ -43,11 +51,9 @@ impl Rollout {
         }
         let State::Gating(underway, gating) = &mut self.state else { return };
         gating.passes = if passed { gating.passes + 1 } else { 0 };
-        // In an incident, a "no" has to come at once; so it has to when somebody only asks.
-        let patient = underway.kind != Kind::Rollback && !underway.dry_run;
+        let patient = underway.is_patient();
         if gating.passes >= self.configured.gate.passes || (passed && !patient) {
-            let State::Gating(underway, _) = std::mem::replace(&mut self.state, State::Steady) else { return };
-            self.gate_opened(now, underway, effects);
+            self.is_healthy(now, effects);
         } else if patient && now.mono < gating.deadline {
             gating.next_round = Some(now.mono + ROUND_PAUSE);
         } else {
@@ -57,9 +63,10 @@ impl Rollout {
 
     pub(super) fn gate_closed(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if let State::Gating(underway, gating) = std::mem::replace(&mut self.state, State::Steady) {
-            let nothing = GateReport { color: underway.to, rounds: gating.rounds, endpoints: Vec::new() };
+            let (color, rounds) = (underway.to, gating.rounds);
+            let nothing = GateReport { color, rounds, endpoints: Vec::new(), checks: Vec::new() };
             let report = underway.report.clone().unwrap_or(nothing);
-            self.refuse(now, underway, Refusal::Unhealthy(report), effects);
+            self.refuse(now, underway, gating.refusal(report), effects);
         }
     }
 
@@ -79,6 +86,7 @@ impl Rollout {
                     release: underway.release.clone(),
                     took: now.mono.saturating_duration_since(underway.began.mono),
                     way_back: self.outlook(&underway, &self.lineage_after(&underway)),
+                    checks: underway.report.as_ref().map(|report| report.checks.clone()).unwrap_or_default(),
                     ..self.unchanged(now, true)
                 };
                 effects.push(Effect::Reply(id, Ok(would)));
@@ -131,7 +139,8 @@ impl Rollout {
                 let round = RoundId(self.last_id + 1);
                 self.last_id += 1;
                 let deadline = now.mono + self.configured.gate.timeout;
-                *gating = Gating { round: Some(round), next_round: None, deadline, rounds: gating.rounds, passes: 0 };
+                let (rounds, checks) = (gating.rounds, ChecksAsked::NotYet);
+                *gating = Gating { round: Some(round), next_round: None, deadline, rounds, passes: 0, checks };
                 underway.report = None;
                 let resolve = underway.kind != Kind::Rollback;
                 let schema = self.under_way().is_some_and(|underway| self.waits_for_probes(underway));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Policy, Wishes};
-use crate::domain::gate::{GatePolicy, GateReport, Probed};
+use crate::domain::gate::{CheckReport, GatePolicy, GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::rollout::{StageRefusal, Unsafe};
 use crate::domain::schema::{Currents, FirstWrite, Labels, Reading, TakenBack, Verdict};
@@ -178,6 +178,8 @@ pub struct Configured {
     pub probed: PerColor<BTreeSet<String>>,
     /// The gate's policy.
     pub gate: GatePolicy,
+    /// Whether the gate has checks.
+    pub checks: Checks,
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// How releases are brought in; `plan.bake` is how long one has to serve to be known good.
@@ -199,6 +201,15 @@ pub struct Configured {
     pub path: String,
 }
 
+/// Whether there are checks to ask at a gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// Of a forward move.
+    pub forward: bool,
+    /// Of a rollback.
+    pub back: bool,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -208,6 +219,8 @@ pub enum Event {
     Obstructed(CommandId, Command, Refusal),
     /// A round of gate probes is back.
     Probed(RoundId, Vec<Probed>),
+    /// The checks of a gate are back: the answer to [`Effect::Check`].
+    Checked(RoundId, Vec<CheckReport>),
     /// No request is under way any more, nor can one begin: the answer to [`Effect::Empty`].
     Emptied(DrainId),
     /// What is under way still, now and then until then.
@@ -269,6 +282,18 @@ pub enum Effect {
         /// The names of endpoints are resolved anew first. A way back waits for no name server.
         resolve: bool,
     },
+    /// Ask the checks of the gate, now; answer with `Checked`. When [`Rollout::awaits`](super::Rollout::awaits) the round no more,
+    /// nobody needs the answer.
+    Check {
+        /// Whose answer it is.
+        round: RoundId,
+        /// Which color.
+        color: Color,
+        /// For a rollback: only the checks that are configured for one.
+        back: bool,
+        /// The endpoints that passed the health round, by upstream and name.
+        endpoints: Vec<(String, String)>,
+    },
     /// Append to the ledger; answer with `Committed` or `CommitFailed`.
     Commit(CommitId, Transition),
     /// Make this decision visible to every request that arrives from now on.
@@ -319,6 +344,8 @@ pub struct Outcome {
     pub deployment: Option<Deployment>,
     /// The file could not be taken in first, so the command went by the configuration in force: the reason.
     pub file_problem: Option<String>,
+    /// What the checks of its gate found.
+    pub checks: Vec<CheckReport>,
 }
 
 /// Why a command was not carried out. An ordinary answer, not an error.
@@ -326,6 +353,8 @@ pub struct Outcome {
 pub enum Refusal {
     /// The target did not pass the gate.
     Unhealthy(GateReport),
+    /// The target is healthy, and a check of the gate failed there.
+    CheckFailed(GateReport),
     /// Another command is under way.
     InProgress {
         /// Where it is going.
@@ -482,6 +511,8 @@ pub struct View {
     pub verifying: Option<(DeploymentId, Instant)>,
     /// That did not help: the release that serves is no better than the one that was rolled back.
     pub both_unhealthy: bool,
+    /// What the checks of a gate said last of a release that is still deployed there.
+    pub checks: Option<(Color, Release, Vec<CheckReport>)>,
 }
 
 /// What comes next for a deployment.

@@ -28,6 +28,7 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Refusal::Unhealthy(_) => "unhealthy",
+            Refusal::CheckFailed(_) => "check_failed",
             Refusal::InProgress { .. } | Refusal::OnItsWay { .. } => "in_progress",
             Refusal::Withdrawn => "withdrawn",
             Refusal::NotDrained { .. } => "not_drained",
@@ -54,6 +55,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Unhealthy(report) => unhealthy(f, report),
+            Refusal::CheckFailed(report) => check_failed(f, report),
             Refusal::OnItsWay { release, to, bakes: false } => write!(
                 f,
                 "release {release} is on its way to {to} already; `cutover canary status` tells how far it is, `cutover canary abort` takes it back",
@@ -171,6 +173,34 @@ fn unhealthy(f: &mut fmt::Formatter<'_>, report: &GateReport) -> fmt::Result {
             write!(f, "{})", if rest.len() > 4 { "; …" } else { "" })
         }
     }
+}
+
+fn check_failed(f: &mut fmt::Formatter<'_>, report: &GateReport) -> fmt::Result {
+    const SHOWN: usize = 3;
+    let failed: Vec<_> = report.checks.iter().filter(|check| !check.has_passed()).collect();
+    if failed.is_empty() {
+        return write!(
+            f,
+            "the checks of {} had not ended when the time of the gate was up (gate.timeout); nothing was moved",
+            report.color
+        );
+    }
+    write!(f, "{} of {} checks of {} failed, so nothing was moved", failed.len(), report.checks.len(), report.color)?;
+    for (index, check) in failed.iter().take(SHOWN).enumerate() {
+        let separator = if index == 0 { ": " } else { "; " };
+        write!(f, "{separator}check \"{}\"", check.check.escape_debug())?;
+        match check.failures.first() {
+            Some(failure) => {
+                write!(f, " at {} {}: {}, wanted {}", check.upstream, failure.endpoint, failure.found, failure.wanted)?;
+            }
+            None => write!(f, " had no endpoint of {} to ask", check.upstream)?,
+        }
+        let failures = check.endpoints - check.passed;
+        if failures > 1 {
+            write!(f, " (and at {} more endpoints)", failures - 1)?;
+        }
+    }
+    write!(f, "{}", if failed.len() > SHOWN { "; …" } else { "" })
 }
 
 fn not_drained(f: &mut fmt::Formatter<'_>, color: Color, after: Duration, left: Left) -> fmt::Result {

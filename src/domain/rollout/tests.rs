@@ -11,6 +11,7 @@ use crate::domain::split::Weight;
 use crate::domain::transition::FileOrder;
 
 mod canary;
+mod checks;
 mod hold;
 mod safety;
 mod take_back;
@@ -39,6 +40,7 @@ fn configured(active: Color) -> Configured {
         schema: PerColor::default(),
         probed: PerColor::default(),
         gate: GatePolicy { quorum_percent: 100, passes: 2, timeout: Duration::from_secs(5) },
+        checks: Checks::default(),
         drain_timeout: Duration::from_secs(30),
         policy: policy(),
         secret: 0,
@@ -174,6 +176,8 @@ impl Script {
             .map(|effect| match effect {
                 Effect::Probe { color, schema: false, .. } => format!("probe {color}"),
                 Effect::Probe { color, schema: true, .. } => format!("probe {color} and stores"),
+                Effect::Check { color, back: false, .. } => format!("check {color}"),
+                Effect::Check { color, back: true, .. } => format!("check {color} for a rollback"),
                 Effect::Commit(_, line) => format!("commit {:?} {}", line.kind, line.decision.active).to_lowercase(),
                 Effect::Publish(decision) => format!("publish {} {}", decision.active, decision.generation),
                 Effect::Drain(color, _) => format!("drain {color}"),
@@ -190,10 +194,9 @@ impl Script {
     }
 
     fn round_id(&self) -> RoundId {
-        let probe = self
-            .effects
-            .iter()
-            .find_map(|effect| if let Effect::Probe { round, .. } = effect { Some(*round) } else { None });
+        let probe = self.effects.iter().find_map(|effect| {
+            if let Effect::Probe { round, .. } | Effect::Check { round, .. } = effect { Some(*round) } else { None }
+        });
         probe.expect("the gate is asked")
     }
 

@@ -236,6 +236,7 @@ fn transition(kind: Kind, now: SystemTime) -> Transition {
             color: active,
             rounds: 1,
             endpoints: vec![probed("10.0.0.1:8080", true, "200"), probed("10.0.0.2:8080", true, "200")],
+            checks: Vec::new(),
         }),
         took: Duration::from_micros(1_530),
         ..Transition::new(kind, now, origin, decision)

@@ -1,0 +1,67 @@
+//! The gate on the wire: what its health rounds and its checks found.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What an endpoint answered to the gate.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct GateAnswer {
+    /// Its upstream.
+    pub upstream: String,
+    /// As the configuration writes it.
+    pub endpoint: String,
+    /// It passed.
+    pub passed: bool,
+    /// The answer in a few words.
+    pub detail: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+}
+
+/// What a check of the gate found (`[[gate.check]]`).
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CheckAnswer {
+    /// Its name.
+    pub check: String,
+    /// The upstream whose endpoints were asked.
+    pub upstream: String,
+    /// It passed at every endpoint.
+    pub passed: bool,
+    /// How many endpoints were asked.
+    pub endpoints: u32,
+    /// At how many of them it failed.
+    pub failed: u32,
+    /// The first failures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<CheckFailureAnswer>,
+    /// When the last response came, RFC 3339.
+    pub at: String,
+    /// How long the slowest endpoint took, in microseconds.
+    pub took_us: u64,
+}
+
+/// A check that failed at an endpoint.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CheckFailureAnswer {
+    /// The endpoint as the configuration writes it.
+    pub endpoint: String,
+    /// What came, cut and escaped.
+    pub found: String,
+    /// What should have come.
+    pub wanted: String,
+}
+
+/// What the checks of the last gate found of a release that is still deployed there.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ChecksAnswer {
+    /// On which color.
+    pub color: String,
+    /// Which release.
+    pub release: String,
+    /// All of them passed.
+    pub passed: bool,
+    /// Each of them.
+    pub checks: Vec<CheckAnswer>,
+}

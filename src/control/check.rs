@@ -1,0 +1,119 @@
+//! The checks of a gate (`[[gate.check]]`): requests to each endpoint of the target, on connections of their own.
+//!
+//! Endpoints are asked at the same time, each of them the checks in the order of the file.
+
+mod ask;
+mod call;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::config::GateCheck;
+use crate::control::{Controller, Input};
+use crate::domain::color::Color;
+use crate::domain::gate::{CheckFailure, CheckReport};
+use crate::domain::rollout::{Event, RoundId};
+
+/// So many failures of a check are told.
+const FAILURES: usize = 5;
+
+/// Checks that are being asked.
+#[derive(Debug)]
+pub(super) struct Checking {
+    round: RoundId,
+    task: AbortHandle,
+}
+
+/// What one check found at one endpoint.
+struct Finding {
+    check: usize,
+    failure: Option<CheckFailure>,
+    at: SystemTime,
+    took: Duration,
+}
+
+impl Controller {
+    /// Asks the checks; `endpoints`: those that passed the health round, by upstream and name.
+    pub(super) fn check(&mut self, round: RoundId, color: Color, back: bool, endpoints: &[(String, String)]) {
+        let checks: Arc<[GateCheck]> =
+            self.config.gate_checks.iter().filter(|check| !back || check.on_rollback).cloned().collect();
+        let (serves, warmer) = (self.publisher.serves(color), self.publisher.warmer(color));
+        let mut asked = JoinSet::new();
+        for pool in &self.publisher.pools()[color] {
+            let of_pool = pool.endpoints.iter().filter(|endpoint| {
+                let passed =
+                    |(upstream, name): &(String, String)| **upstream == *pool.upstream && **name == *endpoint.name;
+                !endpoint.is_leaving() && endpoints.iter().any(passed)
+            });
+            for endpoint in of_pool {
+                let (checks, pool, endpoint) = (Arc::clone(&checks), Arc::clone(pool), Arc::clone(endpoint));
+                let host = self.config.health.host.clone();
+                asked.spawn(async move {
+                    let (mut findings, mut connected) = (Vec::new(), None);
+                    for (check, of) in checks.iter().enumerate().filter(|(_, of)| of.upstream == *pool.upstream) {
+                        let began = Instant::now();
+                        let asked = ask::endpoint(&endpoint, pool.rules(), host.as_deref(), of, &mut connected);
+                        let failure = asked.await.err();
+                        let failure = failure.map(|ask::Failure { found, wanted }| CheckFailure {
+                            endpoint: endpoint.name.to_string(),
+                            found,
+                            wanted,
+                        });
+                        findings.push(Finding { check, failure, at: SystemTime::now(), took: began.elapsed() });
+                    }
+                    // It may be another process than the one that the health round has found.
+                    if let Some(connected) = connected.filter(|_| !serves) {
+                        endpoint.renew(connected);
+                    }
+                    (endpoint.id, findings)
+                });
+            }
+        }
+        let inputs = self.inputs.clone();
+        let task = tokio::spawn(async move {
+            let (ids, findings): (HashSet<_>, Vec<_>) = asked.join_all().await.into_iter().unzip();
+            let findings: Vec<_> = findings.into_iter().flatten().collect();
+            let of_check = |(index, check)| report(index, check, &findings);
+            let reports: Vec<_> = checks.iter().enumerate().map(of_check).collect();
+            if reports.iter().all(CheckReport::has_passed) {
+                warmer.warm(&ids).await;
+            }
+            let _ = inputs.send(Input::Checked(round, reports));
+        });
+        self.checking = Some(Checking { round, task: task.abort_handle() });
+    }
+
+    pub(super) fn checked(&mut self, round: RoundId, reports: Vec<CheckReport>) {
+        for report in reports.iter().filter(|report| !report.has_passed()) {
+            let first = report.failures.first();
+            let (endpoint, found, wanted) =
+                first.map_or(("", "", ""), |failure| (&failure.endpoint, &failure.found, &failure.wanted));
+            let (check, upstream, failed) = (&report.check, &report.upstream, report.endpoints - report.passed);
+            tracing::warn!(check, upstream, endpoint, found, wanted, failed, "Gate check failed");
+        }
+        self.handle(Event::Checked(round, reports));
+    }
+
+    /// Stops checks whose gate is closed, called off, or begun anew.
+    pub(super) fn stop_useless_checks(&mut self) {
+        if let Some(Checking { task, .. }) = self.checking.take_if(|checking| !self.rollout.awaits(checking.round)) {
+            task.abort();
+        }
+    }
+}
+
+fn report(index: usize, check: &GateCheck, findings: &[Finding]) -> CheckReport {
+    let of_check = || findings.iter().filter(|finding| finding.check == index);
+    CheckReport {
+        check: check.name.clone(),
+        upstream: check.upstream.clone(),
+        endpoints: u32::try_from(of_check().count()).unwrap_or(u32::MAX),
+        passed: u32::try_from(of_check().filter(|finding| finding.failure.is_none()).count()).unwrap_or(u32::MAX),
+        failures: of_check().filter_map(|finding| finding.failure.clone()).take(FAILURES).collect(),
+        at: of_check().map(|finding| finding.at).max().unwrap_or_else(SystemTime::now),
+        took: of_check().map(|finding| finding.took).max().unwrap_or_default(),
+    }
+}
