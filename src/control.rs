@@ -20,6 +20,7 @@ mod order;
 pub mod probe;
 mod schema;
 mod stage;
+mod stated;
 mod status;
 
 use std::collections::HashMap;
@@ -42,6 +43,7 @@ use crate::control::notices::Notices;
 use crate::control::order::Orders;
 use crate::control::probe::{HealthChange, Probers};
 use crate::control::stage::Staging;
+use crate::control::stated::StatedReleases;
 use crate::control::status::Rates;
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
@@ -57,6 +59,7 @@ use crate::ledger::{Ledger, Recovered, ticks};
 use crate::notify::Alarm;
 use crate::proxy::first_write::FirstWriteSeen;
 use crate::proxy::live::{Drain, Publisher};
+use crate::proxy::stated::WrongRelease;
 use crate::proxy::trust::Trust;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Tallies;
@@ -167,6 +170,8 @@ pub struct Controller {
     /// The probes of the data stores are being asked, for the status.
     reading_schema: bool,
     first_writes: mpsc::UnboundedReceiver<FirstWriteSeen>,
+    wrong_releases: mpsc::UnboundedReceiver<WrongRelease>,
+    stated: StatedReleases,
     /// What the core was told of the colors' checks.
     fitness: PerColor<Fitness>,
 
@@ -235,6 +240,7 @@ impl Controller {
             let _ = file_inputs.send(Input::File(event, trust));
         })?;
         let first_writes = parts.publisher.first_writes().expect("nobody else listens");
+        let wrong_releases = parts.publisher.wrong_releases().expect("nobody else listens");
         let mut history = History::default();
         let lines = parts.recovered.transitions.into_iter();
         let lines: Vec<_> = lines.map(|(sequence, transition)| (sequence, Arc::new(transition))).collect();
@@ -273,6 +279,8 @@ impl Controller {
             reading_certificates: false,
             reading_schema: false,
             first_writes,
+            wrong_releases,
+            stated: StatedReleases::default(),
             fitness: canary::unknown(),
             inputs,
             inbox,
@@ -327,6 +335,7 @@ impl Controller {
                 Some(request) = self.requests.recv() => self.request(request),
                 Some(change) = self.health_changes.recv() => self.health_changed(change),
                 Some(seen) = self.first_writes.recv() => self.first_write(seen),
+                Some(wrong) = self.wrong_releases.recv() => self.wrong_release(wrong),
                 Some(alarm) = self.alarms.recv() => self.notices.alarm(&alarm),
                 () = alarm => self.handle(Event::Tick),
                 () = tokio::time::sleep_until((looked + self.config.analysis.tick).into()) => {
@@ -339,6 +348,7 @@ impl Controller {
                     self.look_at_schema();
                     self.rates.sample(&self.publisher.meters().read());
                     self.read_certificates();
+                    self.look_at_releases();
                     self.tell_fitness();
                 }
             }

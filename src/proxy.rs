@@ -37,6 +37,7 @@ mod shield;
 pub(crate) mod slot;
 pub mod snapshot;
 mod split;
+pub mod stated;
 mod taking;
 mod target;
 pub(crate) mod transport;

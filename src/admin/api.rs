@@ -19,7 +19,7 @@ pub use canary::{
     OddsAnswer, OnItsWay, Percent, PlanAnswer, PlanBody, RouteAnswer, SampleAnswer, SideAnswer, SplitAnswer,
 };
 pub use colors::{NeedAnswer, ProbeBody, ReplacedAnswer, SafeToStop, StageAnswer, StageBody, StoreBody};
-pub use endpoints::{EndpointAnswer, NameAnswer};
+pub use endpoints::{AnswersAs, EndpointAnswer, NameAnswer};
 pub use event::{HealthEvent, HeldEvent, LaggedEvent, ReloadedEvent};
 pub use file::{ConfigProblem, FileAnswer, ReloadAnswer};
 pub use gate::{CheckAnswer, CheckFailureAnswer, ChecksAnswer, GateAnswer};

@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
-    AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, ConfigProblem, DrainedAnswer, Draining, EndedAnswer,
-    EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HeadlineAnswer, HealthEvent, HeldEvent,
-    HoldAnswer, HoldStatus, NameAnswer, NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem, QuarantinedAnswer,
-    ReloadedEvent, RollbackAnswer, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, StatusAnswer, SwitchAnswer,
-    TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    AnswersAs, AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, ConfigProblem, DrainedAnswer, Draining,
+    EndedAnswer, EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HeadlineAnswer, HealthEvent,
+    HeldEvent, HoldAnswer, HoldStatus, NameAnswer, NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem,
+    QuarantinedAnswer, ReloadedEvent, RollbackAnswer, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, StatusAnswer,
+    SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, NameStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;
@@ -269,6 +269,10 @@ impl EndpointAnswer {
             detail: endpoint.detail.clone(),
             since: time(endpoint.since),
             ejected_for_ms: endpoint.ejected_for.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+            answers_as: endpoint
+                .answers_as
+                .as_ref()
+                .map(|(release, since)| AnswersAs { release: release.clone(), since: time(*since) }),
         }
     }
 }

@@ -306,6 +306,8 @@ pub struct EndpointStatus {
     pub since: SystemTime,
     /// It is left out of the choice for so long, because it failed too often.
     pub ejected_for: Option<Duration>,
+    /// Its answers name another release than the label, and since when.
+    pub answers_as: Option<(String, SystemTime)>,
 }
 
 /// A name of endpoints in the status.

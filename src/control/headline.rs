@@ -4,9 +4,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::control::Controller;
 use crate::control::handle::{ColorStatus, Status};
-use crate::domain::color::PerColor;
+use crate::domain::color::{Color, PerColor};
 use crate::domain::headline::{
-    BadFile, Certificate, ColorFacts, EndpointFacts, Facts, Finding, Held, OnItsWay, Stop, Way, findings,
+    BadFile, Certificate, ColorFacts, EndpointFacts, Facts, Finding, Held, OnItsWay, Stop, Way, WrongRelease, findings,
 };
 use crate::domain::health::Health;
 use crate::domain::rollout::{OrderState, Phase, Stopped};
@@ -38,7 +38,7 @@ impl Controller {
             },
             file_disagrees: (status.file_disagrees && self.config.state.file_orders).then_some(view.file.active),
             write_back_error: view.write_back_error.clone(),
-            wrong_releases: Vec::new(),
+            wrong_releases: Color::ALL.into_iter().flat_map(|color| wrong(color, &status.colors[color])).collect(),
             certificates: status
                 .certificates
                 .iter()
@@ -130,6 +130,13 @@ fn of_color(color: &ColorStatus) -> ColorFacts {
         requests: color.requests_per_second,
         errors: color.errors_per_second,
     }
+}
+
+fn wrong(color: Color, status: &ColorStatus) -> impl Iterator<Item = WrongRelease> {
+    status.endpoints.iter().filter_map(move |endpoint| {
+        let (says, _) = endpoint.answers_as.as_ref()?;
+        Some(WrongRelease { color, endpoint: endpoint.endpoint.clone(), says: says.clone() })
+    })
 }
 
 fn on_its_way(status: &Status) -> Option<OnItsWay> {

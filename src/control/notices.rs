@@ -17,7 +17,7 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::health::Health;
 use crate::domain::history::History;
 use crate::domain::transition::{Kind, Transition};
-use crate::notify::event::{Exposure, Moment, Rates, Target, WayBack, served_since};
+use crate::notify::event::{Exposure, Moment, Rates, Stated, Target, WayBack, served_since};
 use crate::notify::queue::Record;
 use crate::notify::{Alarm, Line, Notifier};
 use crate::telemetry::meter::Reading;
@@ -148,6 +148,14 @@ impl Controller {
 }
 
 impl Controller {
+    /// An endpoint answers as another release than its label, or not any more.
+    pub(super) fn tell_release(&self, wrong: bool, stated: &Stated) {
+        if !self.notices.notifier.is_empty() {
+            let notice = self.notices.notifier.teller().stated(SystemTime::now(), wrong, stated);
+            self.notices.notifier.tell(notice, Record::Passing);
+        }
+    }
+
     /// Forgets that endpoints are down that are in no pool any more.
     pub(super) fn forget_down(&mut self) {
         let pools = self.publisher.pools().iter().flat_map(|(_, pools)| pools);

@@ -71,6 +71,8 @@ pub struct Observation {
     pub detail: String,
     /// Since when its health is what it is.
     pub since: SystemTime,
+    /// The release that the last probe was told.
+    pub release: Option<String>,
     hysteresis: Hysteresis,
 }
 
@@ -149,6 +151,7 @@ impl Probers {
         let observation = Arc::new(Mutex::new(Observation {
             detail: "not probed yet".to_owned(),
             since: SystemTime::now(),
+            release: None,
             hysteresis: if endpoint.joins { Hysteresis::joining() } else { Hysteresis::default() },
         }));
         let (color, upstream) = (pool.color, Arc::clone(&pool.upstream));
@@ -207,6 +210,7 @@ async fn watch_over(
         let changed = {
             let mut known = observation.lock().unwrap_or_else(PoisonError::into_inner);
             known.detail.clone_from(&found.detail);
+            known.release = found.release;
             let changed = match found.exhausted {
                 true => None,
                 false => known.hysteresis.observe(found.passed, policy.rise, policy.fall),

@@ -156,6 +156,7 @@ impl Controller {
                     ejected_for: endpoint
                         .ejected_until(now)
                         .map(|until| Duration::from_millis(until.saturating_sub(now))),
+                    answers_as: self.stated.of(endpoint.id),
                 })
             })
             .collect()
@@ -203,6 +204,7 @@ impl Controller {
                     (pool.color, Arc::clone(&pool.upstream), endpoint.name.to_string(), endpoint.health())
                 })
                 .collect(),
+            wrong_releases: self.wrong_releases(),
             names: self.names.status().into_iter().map(|name| (name.name, name.failure.is_none())).collect(),
             certificates: self
                 .certificates()

@@ -109,13 +109,17 @@ pub enum Event {
     TargetUnhealthy,
     /// It passes them again.
     TargetHealthy,
+    /// An endpoint that serves answers as another release than its label.
+    WrongRelease,
+    /// Its answers name the label again.
+    RightRelease,
     /// Another sink gets no notices.
     NotifyFailed,
 }
 
 impl Event {
     /// All of them.
-    pub const ALL: [Event; 28] = [
+    pub const ALL: [Event; 30] = [
         Event::Started,
         Event::Promoted,
         Event::RolledBack,
@@ -143,6 +147,8 @@ impl Event {
         Event::MaintenanceCleared,
         Event::TargetUnhealthy,
         Event::TargetHealthy,
+        Event::WrongRelease,
+        Event::RightRelease,
         Event::NotifyFailed,
     ];
 
@@ -177,6 +183,8 @@ impl Event {
             Event::MaintenanceCleared => "maintenance.cleared",
             Event::TargetUnhealthy => "target.unhealthy",
             Event::TargetHealthy => "target.healthy",
+            Event::WrongRelease => "target.wrong_release",
+            Event::RightRelease => "target.right_release",
             Event::NotifyFailed => "notify.failed",
         }
     }

@@ -21,10 +21,12 @@ mod canary;
 mod pause;
 mod samples;
 mod served;
+mod stated;
 
 pub use samples::samples;
 pub use served::served_since;
 use served::{exposed, stays};
+pub use stated::Stated;
 
 /// Endpoints that failed a gate are named up to this.
 const NAMED: usize = 5;

@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use crate::proxy::bad_answer;
 use crate::proxy::blame::Blame;
+use crate::proxy::clock;
 use crate::proxy::error::{Kind, ProxyError, Resource};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
@@ -60,8 +61,14 @@ async fn ask(
     let mut chosen = exchange.choose(&tried);
     while let Some(index) = chosen {
         match attempt(exchange, side, upload, answer).await {
-            Ok(upstream) => {
+            Ok(mut upstream) => {
                 exchange.was_answered(index, answer.status, upload.is_late(exchange.now()));
+                if let Some(stated) = &exchange.admission().stated {
+                    let now = clock::millis(exchange.now());
+                    if upstream.is_looked_at(now) {
+                        stated.look(exchange.target().0, answer, now);
+                    }
+                }
                 return Ok(upstream);
             }
             Err(Attempt { error, again }) => {

@@ -22,6 +22,7 @@ use crate::proxy::pool::name::Resolution;
 use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::slot::{Tunnels, Waits};
 use crate::proxy::snapshot::{Compiler, Snapshot};
+use crate::proxy::stated::WrongRelease;
 use crate::proxy::trust::Trust;
 use crate::sys::{buffered, descriptors};
 use crate::telemetry::meter::Meters;
@@ -227,12 +228,14 @@ pub struct Publisher {
     shares: PerColor<Weight>,
     /// The live snapshot holds requests.
     holds: bool,
+    wrong_releases: Option<mpsc::UnboundedReceiver<WrongRelease>>,
 }
 
 impl Publisher {
     pub(crate) fn new(live: Arc<Live>, workers: Arc<[mpsc::UnboundedSender<Order>]>) -> Publisher {
-        let compiler = Compiler::new(workers.len(), Arc::clone(&live.routes));
-        Publisher { live, workers, compiler, shares: PerColor::default(), holds: false }
+        let (wrong_releases, told) = mpsc::unbounded_channel();
+        let compiler = Compiler::new(workers.len(), Arc::clone(&live.routes), wrong_releases);
+        Publisher { live, workers, compiler, shares: PerColor::default(), holds: false, wrong_releases: Some(told) }
     }
 
     /// Takes over what the next configuration trusts, before it is published.
@@ -333,6 +336,11 @@ impl Publisher {
     /// Where first writes are told; for the first who asks.
     pub fn first_writes(&mut self) -> Option<mpsc::UnboundedReceiver<FirstWriteSeen>> {
         self.compiler.first_writes()
+    }
+
+    /// Where answers are told that name another release than the label; for the first who asks.
+    pub fn wrong_releases(&mut self) -> Option<mpsc::UnboundedReceiver<WrongRelease>> {
+        self.wrong_releases.take()
     }
 
     /// The pools of both colors in the present snapshot, for the prober.

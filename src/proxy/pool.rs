@@ -21,6 +21,7 @@ use crate::domain::health::Health;
 use crate::proxy::pool::eject::Ejection;
 use crate::proxy::pool::evidence::Evidence;
 use crate::proxy::pool::name::Resolution;
+use crate::proxy::stated::LastStated;
 use crate::sys::ports::Ports;
 use crate::telemetry::meter::Count;
 use crate::tls::ClientTls;
@@ -129,6 +130,8 @@ pub struct Endpoint {
     came_up: AtomicU64,
     ejection: Ejection,
     evidence: Evidence,
+    /// Which release it says it is.
+    pub(crate) stated: LastStated,
     /// Where connections to it come from.
     pub(crate) ports: Arc<Ports>,
     /// Requests in flight, one count for each worker.
@@ -207,6 +210,7 @@ impl Endpoint {
             came_up: AtomicU64::new(0),
             ejection: Ejection::default(),
             evidence: Evidence::default(),
+            stated: LastStated::default(),
             ports: Arc::default(),
             load: (0..workers).map(|_| Padded::default()).collect(),
         }

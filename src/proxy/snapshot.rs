@@ -35,6 +35,7 @@ use crate::proxy::pool::{Pool, Rules};
 use crate::proxy::preview::{Mark, Preview};
 use crate::proxy::route::{Paths, RouteTable, UpstreamIndex};
 use crate::proxy::split::{Counted, Draw, Granted, Splitting};
+use crate::proxy::stated::{Stated, WrongRelease};
 use crate::proxy::trust::Trust;
 use crate::telemetry::meter::{Meter, Meters, Purpose};
 use crate::telemetry::routes::{RouteId, Routes};
@@ -106,6 +107,8 @@ pub(crate) struct Admission {
     pub(crate) by_force: bool,
     /// Where the release can be taken back only until its first write.
     pub(crate) first_write: Option<Arc<FirstWrite>>,
+    /// Where answers say which release they are of.
+    pub(crate) stated: Option<Arc<Stated>>,
     /// The color does not serve; what answers have to say then.
     pub(crate) preview: Option<Arc<Mark>>,
     /// What fails here may be asked again of the other color, and at most so much of it.
@@ -281,12 +284,18 @@ pub(crate) struct Compiler {
     sticky: Option<(DeploymentId, Sticky)>,
     /// Nothing was compiled yet: a deployment that is there goes on from a process before this one.
     is_new: bool,
+    wrong_releases: mpsc::UnboundedSender<WrongRelease>,
     first_writes: mpsc::UnboundedSender<FirstWriteSeen>,
     first_writes_seen: Option<mpsc::UnboundedReceiver<FirstWriteSeen>>,
 }
 
 impl Compiler {
-    pub(crate) fn new(workers: usize, routes: Arc<Routes>) -> Compiler {
+    /// Answers that name another release than the label are told to `wrong_releases`.
+    pub(crate) fn new(
+        workers: usize,
+        routes: Arc<Routes>,
+        wrong_releases: mpsc::UnboundedSender<WrongRelease>,
+    ) -> Compiler {
         let (first_writes, seen) = mpsc::unbounded_channel();
         Compiler {
             workers,
@@ -304,6 +313,7 @@ impl Compiler {
             routes,
             sticky: None,
             is_new: true,
+            wrong_releases,
             first_writes,
             first_writes_seen: Some(seen),
         }
@@ -491,6 +501,9 @@ impl Compiler {
         let epoch = self.open(*color);
         let is_watched = decision.split().is_some_and(|Split { candidate, .. }| candidate == *color);
         let shield = (is_watched && config.canary.shield).then_some(config.canary.shield_budget);
+        let header = config.health.release_header.as_deref().filter(|_| purpose == Purpose::Ordinary);
+        let stated =
+            header.map(|header| Arc::new(Stated::new(header, Arc::clone(release), self.wrong_releases.clone())));
         let upstreams = self.pools[*color].iter().map(|pool| {
             let policy = &config.upstreams[&*pool.upstream];
             let key = (purpose, Arc::clone(&pool.upstream));
@@ -516,6 +529,7 @@ impl Compiler {
                     by_force: decision.by_force && purpose == Purpose::Ordinary && *color == decision.active,
                     // What a tester writes is no write of the release that serves.
                     first_write: self.first_write[*color].clone().filter(|_| purpose == Purpose::Ordinary),
+                    stated: stated.clone(),
                     preview: mark.clone(),
                     shield: shield.filter(|_| purpose == Purpose::Ordinary),
                 })

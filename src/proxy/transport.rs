@@ -26,6 +26,7 @@ use crate::proxy::exhaustion;
 use crate::proxy::hash::Map;
 use crate::proxy::live::Warmth;
 use crate::proxy::pool::{Endpoint, Rules, Target};
+use crate::proxy::stated::LOOK_EVERY;
 use crate::proxy::worker::Worker;
 use crate::sys::descriptors::{self, HeldByEndpoint};
 use crate::sys::ports::Port;
@@ -58,10 +59,12 @@ pub(crate) struct UpstreamConnection {
     pub(crate) side: Side,
     /// When it was begun, to be held against the endpoint's evidence.
     begun: u64,
+    /// When the release of an answer on it is looked at next; of a shared one its share knows.
+    look_at: u64,
     /// It has carried a request before; so that it breaks may only mean that the endpoint closed an idle connection.
     pub(crate) reused: bool,
     keep_until: Instant,
-    _share: Option<Share>,
+    share: Option<Share>,
     _room: Option<Room>,
 }
 
@@ -82,20 +85,29 @@ impl Room {
     }
 }
 
+/// What the requests on a shared connection have in common.
+#[derive(Debug, Default)]
+struct Use {
+    /// Under way on it.
+    requests: Cell<usize>,
+    /// As of [`UpstreamConnection`].
+    look_at: Cell<u64>,
+}
+
 /// A request on a shared connection.
 #[derive(Debug)]
-struct Share(Rc<Cell<usize>>);
+struct Share(Rc<Use>);
 
 impl Share {
-    fn new(requests: &Rc<Cell<usize>>) -> Share {
-        requests.set(requests.get() + 1);
-        Share(Rc::clone(requests))
+    fn new(used: &Rc<Use>) -> Share {
+        used.requests.set(used.requests.get() + 1);
+        Share(Rc::clone(used))
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.0.requests.set(self.0.requests.get() - 1);
     }
 }
 
@@ -104,8 +116,7 @@ struct Shared {
     sender: SendRequest<Bytes>,
     scheme: &'static str,
     pulse: Arc<Pulse>,
-    /// Under way on it.
-    requests: Rc<Cell<usize>>,
+    used: Rc<Use>,
     begun: u64,
     keep_until: Instant,
 }
@@ -125,9 +136,10 @@ impl Shared {
         UpstreamConnection {
             side: Side::Http2(Box::new(stream)),
             begun: self.begun,
+            look_at: 0,
             reused: true,
             keep_until: self.keep_until,
-            _share: Some(Share::new(&self.requests)),
+            share: Some(Share::new(&self.used)),
             _room: None,
         }
     }
@@ -157,6 +169,19 @@ pub(crate) struct Connections {
 }
 
 impl UpstreamConnection {
+    /// Whether it is time to look at which release an answer is of. In milliseconds of the clock.
+    pub(crate) fn is_looked_at(&mut self, now: u64) -> bool {
+        let look_at = self.share.as_ref().map_or(self.look_at, |share| share.0.look_at.get());
+        if now < look_at {
+            return false;
+        }
+        match &self.share {
+            Some(share) => share.0.look_at.set(now + LOOK_EVERY),
+            None => self.look_at = now + LOOK_EVERY,
+        }
+        true
+    }
+
     /// Whether it can carry a request now: nothing came that nobody asked for, and it was not closed.
     fn is_free(&mut self) -> bool {
         let left = self.side.poll_left(&mut Context::from_waker(Waker::noop())).is_ready();
@@ -167,7 +192,7 @@ impl UpstreamConnection {
 impl Connections {
     /// Takes a connection to this endpoint that is there already.
     pub(crate) fn take(&self, endpoint: &Endpoint, rules: &Rules) -> Option<UpstreamConnection> {
-        if rules.http2 { self.take_shared(endpoint, rules) } else { self.take_free(endpoint) }
+        if rules.http2 { self.takeshared(endpoint, rules) } else { self.take_free(endpoint) }
     }
 
     fn take_free(&self, endpoint: &Endpoint) -> Option<UpstreamConnection> {
@@ -182,13 +207,13 @@ impl Connections {
         }
     }
 
-    fn take_shared(&self, endpoint: &Endpoint, rules: &Rules) -> Option<UpstreamConnection> {
+    fn takeshared(&self, endpoint: &Endpoint, rules: &Rules) -> Option<UpstreamConnection> {
         let mut all = self.shared.borrow_mut();
         let shared = &mut all.get_mut(&endpoint.id)?.connections;
         let evidence = endpoint.evidence();
         // One that is dropped here says GOAWAY, and ends with its last stream.
         shared.retain_mut(|shared| shared.begun > evidence && shared.takes_requests());
-        let has_room = |shared: &&Shared| shared.requests.get() < shared.sender.current_max_send_streams();
+        let has_room = |shared: &&Shared| shared.used.requests.get() < shared.sender.current_max_send_streams();
         Some(shared.iter().find(has_room)?.share(rules))
     }
 
@@ -228,30 +253,31 @@ impl Connections {
             return Ok(UpstreamConnection {
                 side: Side::Http1(Box::new(Wire::new(socket))),
                 begun,
+                look_at: 0,
                 reused: false,
                 keep_until: Instant::now(),
-                _share: None,
+                share: None,
                 _room: Some(room),
             });
         }
         let making = Rc::clone(self.making.borrow_mut().entry(endpoint.id).or_default());
         let _alone = making.lock().await;
-        if let Some(connection) = self.take_shared(endpoint, rules) {
+        if let Some(connection) = self.takeshared(endpoint, rules) {
             return Ok(connection);
         }
         let room = self.make_room(endpoint)?;
         let (begun, socket) = connect_anew(endpoint, rules).await?;
         let pulse = Pulse::new(rules.ping_timeout);
         let (sender, connection) = handshake(socket, &pulse, rules).await?;
-        let requests = Rc::new(Cell::new(0));
-        let (driven, busy, name) = (Arc::clone(&pulse), Rc::clone(&requests), endpoint.name.clone());
+        let used = Rc::new(Use::default());
+        let (driven, busy, name) = (Arc::clone(&pulse), Rc::clone(&used), endpoint.name.clone());
         tokio::task::spawn_local(async move {
-            if drive(connection, &driven, || busy.get() > 0).await {
+            if drive(connection, &driven, || busy.requests.get() > 0).await {
                 tracing::warn!(endpoint = %name, "HTTP/2 connection to an endpoint is dead");
             }
             drop(room);
         });
-        let shared = Shared { sender, scheme: scheme(rules), pulse, requests, begun, keep_until: Instant::now() };
+        let shared = Shared { sender, scheme: scheme(rules), pulse, used, begun, keep_until: Instant::now() };
         let connection = UpstreamConnection { reused: false, ..shared.share(rules) };
         let mut all = self.shared.borrow_mut();
         all.entry(endpoint.id).or_insert_with(|| To::new(endpoint)).connections.push(shared);
@@ -320,7 +346,7 @@ impl Connections {
         self.shared.borrow_mut().retain(|_, To { endpoint, connections }| {
             let (evidence, keeps) = (endpoint.evidence(), endpoint.keeps());
             connections.retain(|shared| {
-                let is_used = shared.requests.get() > 0 || (keeps && shared.keep_until > now);
+                let is_used = shared.used.requests.get() > 0 || (keeps && shared.keep_until > now);
                 // The streams of one that is dropped hold it to their end.
                 is_used && shared.begun > evidence && !shared.pulse.is_over()
             });

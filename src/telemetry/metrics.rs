@@ -49,6 +49,8 @@ pub struct Facts {
     pub draining: Option<(Color, InFlight)>,
     /// All endpoints: color, upstream, endpoint, health.
     pub endpoints: Vec<(Color, Arc<str>, String, Health)>,
+    /// Of each endpoint of a color that serves, whether its answers name another release than the label; empty where nobody compares.
+    pub wrong_releases: Vec<(Color, Arc<str>, String, bool)>,
     /// The names of endpoints, and whether their last look-up brought an address.
     pub names: Vec<(String, bool)>,
     /// Name, file and end of every certificate.
@@ -186,6 +188,14 @@ pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
     for (color, upstream, endpoint, health) in &facts.endpoints {
         let labels = [("color", color.as_str()), ("upstream", &**upstream), ("endpoint", endpoint)];
         up.sample(&labels, u8::from(*health == Health::Up));
+    }
+    let mut wrong = page.gauge(
+        "cutover_endpoint_wrong_release",
+        "Whether an endpoint of a color that serves answers as another release than its label.",
+    );
+    for (color, upstream, endpoint, is_wrong) in &facts.wrong_releases {
+        let labels = [("color", color.as_str()), ("upstream", &**upstream), ("endpoint", endpoint)];
+        wrong.sample(&labels, u8::from(*is_wrong));
     }
     let mut resolves =
         page.gauge("cutover_name_resolves", "Whether the last look-up of an endpoint's name brought an address.");

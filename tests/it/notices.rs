@@ -489,7 +489,7 @@ async fn a_test_sends_every_kind_of_notice_and_says_what_came_back() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{text}");
     let told: Vec<_> = good.received().iter().map(Received::event).collect();
-    assert_eq!(told.len(), 28, "whatever it hears of otherwise: {told:?}");
+    assert_eq!(told.len(), 30, "whatever it hears of otherwise: {told:?}");
     assert!(good.received().iter().all(|r| is_signed_with(r, SECRET) && r.json()["data"]["test"] == true));
     assert!(told.iter().all(|event| text.contains(event.as_str())) && bad.received().is_empty(), "{text}");
 
@@ -499,9 +499,9 @@ async fn a_test_sends_every_kind_of_notice_and_says_what_came_back() {
     let of = |name: &'static str| {
         answer["notices"].as_array().expect("a list").iter().filter(move |n| n["sink"] == name).cloned()
     };
-    assert!(of("good").count() == 28 && of("good").all(|notice| notice["delivered"] == true), "{answer}");
+    assert!(of("good").count() == 30 && of("good").all(|notice| notice["delivered"] == true), "{answer}");
     assert!(
-        of("bad").count() == 28 && of("bad").all(|notice| notice["detail"] == "the receiver answered 404"),
+        of("bad").count() == 30 && of("bad").all(|notice| notice["detail"] == "the receiver answered 404"),
         "{answer}"
     );
     assert_eq!(answer["delivered"], false);

@@ -2,6 +2,7 @@
 //! lives on for its open connections, gets no request any more.
 
 mod process;
+mod stated;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -22,6 +22,18 @@ pub struct EndpointAnswer {
     /// It failed too often, and is left out of the choice for so many milliseconds more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ejected_for_ms: Option<u64>,
+    /// The answers of an endpoint of a color that serves name another release than the label (`health.release_header`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers_as: Option<AnswersAs>,
+}
+
+/// A release that is not the label.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AnswersAs {
+    /// What the last answers said.
+    pub release: String,
+    /// Since when, RFC 3339.
+    pub since: String,
 }
 
 /// A name of endpoints in the status.

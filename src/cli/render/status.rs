@@ -215,6 +215,11 @@ fn environment(name: &str, of_color: &ColorAnswer) -> String {
             let left = short(Duration::from_millis(left));
             let _ = write!(said, "; {}", painted(BAD, format!("ejected for {left} more after repeated failures")));
         }
+        if let Some(wrong) = &endpoint.answers_as {
+            let said_so =
+                format!("answers as release {} for {}, not as its label", plain(&wrong.release), ago(&wrong.since));
+            let _ = write!(said, "; {}", painted(BAD, said_so));
+        }
         let indent = layout::width(&head).min(layout::WIDE / 2);
         text.push_str(&layout::wrapped(&head, &said, indent));
     }

@@ -15,7 +15,7 @@ use crate::domain::transition::{
     Asked, Decision, Drained, FileOrder, Generation, Kind, Origin, Previous, Transition, Trigger,
 };
 use crate::domain::verdict::{Class, Finding, Judgement, Sample, Verdict};
-use crate::notify::event::{Exposure, Moment, Notice, Rates, Target, Teller, WayBack};
+use crate::notify::event::{Exposure, Moment, Notice, Rates, Stated, Target, Teller, WayBack};
 use crate::notify::id::EventId;
 
 /// Every kind once, in the order of [`Event::ALL`], marked as a test.
@@ -58,6 +58,13 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
         endpoint: "10.0.0.1:8080".to_owned(),
         detail: "503".to_owned(),
         up: (2, 3),
+    };
+    let stated = Stated {
+        color: Color::Blue,
+        upstream: "default".to_owned(),
+        endpoint: "10.0.0.1:8080".to_owned(),
+        label: Release::new("2.14.0"),
+        says: "2.13.0".to_owned(),
     };
     let why = "green is not healthy: 1 of 3 endpoints failed (default 10.0.1.1:8080: connection refused)";
     let refusal = Some(("unhealthy".to_owned(), why.to_owned()));
@@ -111,6 +118,8 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
         Event::TargetHealthy => {
             Some(teller.target(now, true, &Target { detail: "200".to_owned(), up: (3, 3), ..target }))
         }
+        Event::WrongRelease => Some(teller.stated(now, true, &stated)),
+        Event::RightRelease => Some(teller.stated(now, false, &stated)),
         Event::NotifyFailed => {
             Some(teller.notify_failed(now, "ops", "timed out after 10 s", 4, Duration::from_secs(120)))
         }

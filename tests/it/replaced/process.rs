@@ -3,8 +3,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -65,7 +65,7 @@ pub(super) struct Process {
 
 struct Shared {
     /// What it answers, in the body and in `X-Release`.
-    name: String,
+    name: Mutex<String>,
     open: AtomicUsize,
     /// It closes each third connection that it is asked on.
     flaky: AtomicBool,
@@ -108,7 +108,7 @@ impl Process {
             }
         };
         let shared = Arc::new(Shared {
-            name: name.to_owned(),
+            name: Mutex::new(name.to_owned()),
             open: AtomicUsize::new(0),
             flaky: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
@@ -127,6 +127,11 @@ impl Process {
     /// Open connections.
     pub(super) fn open(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)
+    }
+
+    /// From now on it answers as if it were another one.
+    pub(super) fn says(&self, name: &str) {
+        name.clone_into(&mut self.shared.name.lock().expect("no panic while it is held"));
     }
 
     pub(super) fn be_flaky(&self) {
@@ -163,13 +168,17 @@ async fn open(stream: Box<dyn Stream>, shared: Arc<Shared>, speaks: Speaks) {
 }
 
 impl Shared {
+    fn name(&self) -> String {
+        self.name.lock().expect("no panic while it is held").clone()
+    }
+
     fn breaks(&self) -> bool {
         self.flaky.load(Ordering::SeqCst) && self.asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(3)
     }
 }
 
 async fn http1(mut stream: impl Stream, shared: &Shared) -> Option<()> {
-    let (mut read, name) = (Vec::new(), &shared.name);
+    let mut read = Vec::new();
     loop {
         while !read.ends_with(b"\r\n\r\n") {
             if stream.read_buf(&mut read).await.ok()? == 0 {
@@ -181,6 +190,7 @@ async fn http1(mut stream: impl Stream, shared: &Shared) -> Option<()> {
         if !is_probe && shared.breaks() {
             return None;
         }
+        let name = shared.name();
         let fields = format!("X-Release: {name}\r\nContent-Length: {}", name.len());
         stream.write_all(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{name}").as_bytes()).await.ok()?;
         stream.flush().await.ok()?;
@@ -194,9 +204,9 @@ async fn http2(stream: impl Stream, shared: &Shared) -> Option<()> {
         if request.uri().path() != "/healthz" && shared.breaks() {
             return None;
         }
-        let answer = http::Response::builder().header("x-release", &shared.name).body(()).ok()?;
+        let answer = http::Response::builder().header("x-release", shared.name()).body(()).ok()?;
         let mut body = respond.send_response(answer, false).ok()?;
-        body.send_data(Bytes::from(shared.name.clone()), true).ok()?;
+        body.send_data(Bytes::from(shared.name()), true).ok()?;
     }
     None
 }

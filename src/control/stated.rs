@@ -1,0 +1,144 @@
+//! Endpoints that answer as another release than their label: told when it begins and when it is over, and shown meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::control::Controller;
+use crate::domain::color::Color;
+use crate::domain::release::Release;
+use crate::notify::event::Stated;
+use crate::proxy::clock;
+use crate::proxy::pool::{Endpoint, Pool};
+use crate::proxy::stated::WrongRelease;
+use crate::telemetry::log_rate::LogRate;
+
+/// It is over after so many milliseconds without another release, of answers that name the label.
+const QUIET: u64 = 2_000;
+
+/// What is known of them.
+#[derive(Debug, Default)]
+pub(super) struct StatedReleases {
+    wrong: BTreeMap<u64, Wrong>,
+}
+
+#[derive(Debug)]
+struct Wrong {
+    endpoint: Arc<Endpoint>,
+    stated: Stated,
+    since: SystemTime,
+}
+
+impl StatedReleases {
+    /// What an endpoint's answers say it is, if that is not its label; and since when.
+    pub(super) fn of(&self, endpoint: u64) -> Option<(String, SystemTime)> {
+        self.wrong.get(&endpoint).map(|wrong| (wrong.stated.says.clone(), wrong.since))
+    }
+}
+
+impl Controller {
+    /// An answer to a request said so.
+    pub(super) fn wrong_release(&mut self, WrongRelease { endpoint, label, says }: WrongRelease) {
+        let found = self.that_serve().find(|(_, endpoint_of)| endpoint_of.id == endpoint);
+        let Some((pool, endpoint)) = found.map(|(pool, endpoint)| (Arc::clone(pool), Arc::clone(endpoint))) else {
+            return;
+        };
+        // The request was admitted under a label that is gone, or before one that has just come.
+        if self.config.colors[pool.color].release.as_str() == &*label && says != *label {
+            self.is_wrong(&pool, &endpoint, says);
+        }
+    }
+
+    /// Looks at what the last probes said, and at whose answers name the label again.
+    pub(super) fn look_at_releases(&mut self) {
+        if self.config.health.release_header.is_none() {
+            return self.stated.wrong.clear();
+        }
+        let now = clock::millis(Instant::now());
+        let mut found = Vec::new();
+        for (pool, endpoint) in self.that_serve() {
+            let said = self.probers.observation(endpoint.id).and_then(|observation| observation.release);
+            match said {
+                Some(said) if said == self.config.colors[pool.color].release.as_str() => endpoint.stated.is_right(now),
+                Some(said) => {
+                    endpoint.stated.is_wrong(now);
+                    found.push((Arc::clone(pool), Arc::clone(endpoint), said));
+                }
+                None => {}
+            }
+        }
+        for (pool, endpoint, said) in found {
+            self.is_wrong(&pool, &endpoint, said);
+        }
+        let serving: Vec<(u64, Release)> = self
+            .that_serve()
+            .map(|(pool, endpoint)| (endpoint.id, self.config.colors[pool.color].release.clone()))
+            .collect();
+        let mut over = Vec::new();
+        self.stated.wrong.retain(|id, wrong| {
+            let Some((_, label)) = serving.iter().find(|(serves, _)| serves == id) else {
+                wrong.endpoint.stated.forget();
+                return false;
+            };
+            let is_over =
+                wrong.stated.says == label.as_str() || wrong.endpoint.stated.is_right_again(now.saturating_sub(QUIET));
+            if is_over {
+                wrong.endpoint.stated.forget();
+                over.push(Stated { label: label.clone(), ..wrong.stated.clone() });
+            }
+            !is_over
+        });
+        for stated in over {
+            self.tell_stated(false, &stated);
+        }
+    }
+
+    /// Of each endpoint that is compared, whether it is wrong; for the metrics.
+    pub(super) fn wrong_releases(&self) -> Vec<(Color, Arc<str>, String, bool)> {
+        if self.config.health.release_header.is_none() {
+            return Vec::new();
+        }
+        let all = self.that_serve();
+        let is_wrong = |endpoint: &Endpoint| self.stated.wrong.contains_key(&endpoint.id);
+        all.map(|(pool, endpoint)| {
+            (pool.color, Arc::clone(&pool.upstream), endpoint.name.to_string(), is_wrong(endpoint))
+        })
+        .collect()
+    }
+
+    fn that_serve(&self) -> impl Iterator<Item = (&Arc<Pool>, &Arc<Endpoint>)> {
+        let serving = Color::ALL.into_iter().filter(|color| self.publisher.serves(*color));
+        let pools = serving.flat_map(|color| &self.publisher.pools()[color]);
+        pools.flat_map(|pool| pool.endpoints.iter().map(move |endpoint| (pool, endpoint)))
+    }
+
+    fn is_wrong(&mut self, pool: &Pool, endpoint: &Arc<Endpoint>, says: String) {
+        if let Some(known) = self.stated.wrong.get_mut(&endpoint.id).filter(|known| known.stated.says == says) {
+            known.endpoint = Arc::clone(endpoint);
+            return;
+        }
+        let stated = Stated {
+            color: pool.color,
+            upstream: pool.upstream.to_string(),
+            endpoint: endpoint.name.to_string(),
+            label: self.config.colors[pool.color].release.clone(),
+            says,
+        };
+        self.tell_stated(true, &stated);
+        let wrong = Wrong { endpoint: Arc::clone(endpoint), stated, since: SystemTime::now() };
+        self.stated.wrong.insert(endpoint.id, wrong);
+    }
+
+    fn tell_stated(&mut self, wrong: bool, stated: &Stated) {
+        static TOLD: LogRate = LogRate::new(10, Duration::from_secs(10));
+        let Stated { color, upstream, endpoint, label, says } = stated;
+        TOLD.say(|suppressed| {
+            if wrong {
+                tracing::error!(%color, upstream, endpoint, release = %label, says, suppressed, "Endpoint answers as another release");
+            } else {
+                tracing::info!(%color, upstream, endpoint, release = %label, suppressed, "Endpoint answers as its label again");
+            }
+        });
+        self.tell_release(wrong, stated);
+    }
+}

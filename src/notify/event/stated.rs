@@ -1,0 +1,66 @@
+//! Which release answers, where that is not the one that the label says.
+
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use crate::domain::color::Color;
+use crate::domain::notice::{Event, Severity};
+use crate::domain::release::Release;
+use crate::notify::event::{FOREIGN, Notice, Teller, fill, object};
+use crate::notify::id::EventId;
+use crate::notify::words::clipped;
+
+/// An endpoint whose answers name another release than its label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stated {
+    /// Of which color.
+    pub color: Color,
+    /// Of which upstream.
+    pub upstream: String,
+    /// Which.
+    pub endpoint: String,
+    /// What the file calls it.
+    pub label: Release,
+    /// What the answers say.
+    pub says: String,
+}
+
+impl Teller {
+    /// It answers as another release, or not any more.
+    #[must_use]
+    pub fn stated(&self, at: SystemTime, wrong: bool, stated: &Stated) -> Notice {
+        let Stated { color, upstream, endpoint, label, says } = stated;
+        let says = clipped(says, FOREIGN);
+        let (kind, what, sentence, next) = if wrong {
+            (
+                (Event::WrongRelease, Severity::Error),
+                format!("{endpoint} on {color} answers as {says}"),
+                format!(
+                    "{endpoint} ({upstream} on {color}, which serves) answers as release {says}, its label says {label}. Users get {says} \
+                     there."
+                ),
+                format!(
+                    "Restart that endpoint with {label}, or correct `release` of {color} in the file. `cutover status` shows when it is \
+                     right."
+                ),
+            )
+        } else {
+            (
+                (Event::RightRelease, Severity::Info),
+                format!("{endpoint} on {color} answers as {label}"),
+                format!("{endpoint} ({upstream} on {color}) answers as release {label} again, as its label says."),
+                "Nothing to do.".to_owned(),
+            )
+        };
+        let mut notice = self.notice(EventId::by_chance(at), kind, at, &what, sentence);
+        notice.next = next;
+        fill(&mut notice.links, "{color}", color.as_str());
+        notice.fields.push(("Label", label.to_string()));
+        notice.data.extend(object(json!({
+            "color": color.as_str(), "upstream": upstream, "endpoint": endpoint, "release": label.as_str(), "says": says,
+        })));
+        notice.replaces = Some(format!("release of {color} {upstream} {endpoint}"));
+        notice
+    }
+}
