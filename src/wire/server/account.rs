@@ -71,9 +71,9 @@ impl Account {
         self.uploads
     }
 
-    /// Bytes by which one receive window may grow: half of what is left for all.
+    /// Bytes by which one receive window may grow: three quarters of what is left for all.
     pub(super) fn growth(&self) -> usize {
-        if buffered::is_full() { 0 } else { WINDOWS.saturating_sub(self.windows) / 2 }
+        if buffered::is_full() { 0 } else { WINDOWS.saturating_sub(self.windows) / 4 * 3 }
     }
 
     pub(super) fn reserve_window(&mut self, bytes: usize) {

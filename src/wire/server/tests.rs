@@ -464,3 +464,4 @@ fn nothing_interim_is_written_behind_the_head_of_the_final_answer() {
 
 #[path = "tests/bounds.rs"]
 mod bounds;
+mod uploads;
