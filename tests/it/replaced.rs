@@ -363,3 +363,59 @@ async fn an_endpoint_that_was_down_comes_back_with_new_connections() {
     comes_back(Site::new(HTTP1, false), 10).await;
     comes_back(Site::new(HTTP2, false), 5).await;
 }
+
+#[tokio::test]
+async fn a_request_in_flight_ends_where_it_began_and_the_next_one_goes_to_the_new_process() {
+    for speaks in [HTTP1, HTTP2] {
+        let mut site = Site::new(speaks, false);
+        let (mut old, _green) = (site.process(0, "0:0"), site.process(1, "0:1"));
+        let proxy = site.start().await;
+        let mut held = proxy.connect().await;
+        held.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(held.head().await.expect("a head").status, 200);
+        let _new = site.process(0, "0:2");
+        old.stop_gracefully().await;
+        proxy.replace_file(&site.text(proxy.dir.path(), "0:2", "0:1"));
+        assert_eq!(proxy.post("/admin/reload", json!({})).await.status, 200);
+        for _ in 0..20 {
+            assert_eq!(proxy.get("/").await.text(), "0:2");
+        }
+        assert_eq!(old.open(), 1, "only the connection with the request");
+        old.open_gate();
+        assert_eq!(held.exactly(3).await.expect("the rest"), b"0:0");
+        until("it can end", async || (old.open() == 0).then_some(())).await;
+        assert_eq!(held.get("/").await.text(), "0:2");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_finds_nobody_listening_ends_the_old_connections() {
+    let mut site = Site::new(HTTP1, false);
+    // No probe tells.
+    site.setup.health = "path = \"/healthz\"\ninterval = \"1h\"".to_owned();
+    site.setup.more = "[upstream.default]\neject = false\nbalance = \"round-robin\"\n".to_owned();
+    let (mut present, proxy) = both_of_blue(&mut site).await;
+    let load = Load::start(&proxy);
+    for (number, clients) in [(1, 32), (2, 96)] {
+        load.goes_on().await;
+        let slot = number % 2;
+        present[slot].stop_gracefully().await;
+        // More requests at once than there are connections.
+        let held: Vec<_> = futures_util::future::join_all((0..clients).map(async |_| {
+            let mut client = proxy.connect().await;
+            client.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            assert_eq!(client.head().await.expect("a head").status, 200);
+            client
+        }))
+        .await;
+        let next = site.process(slot, &format!("{slot}:{number}"));
+        let old = std::mem::replace(&mut present[slot], next);
+        load.only(slot, number);
+        load.goes_on().await;
+        old.open_gate();
+        present.iter().for_each(Process::open_gate);
+        drop(held);
+        until("nothing is left of it", async || (old.open() == 0).then_some(())).await;
+    }
+    load.end().await;
+}

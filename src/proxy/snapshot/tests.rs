@@ -450,6 +450,23 @@ mod names {
     }
 
     #[test]
+    fn an_address_that_comes_back_is_connected_to_anew() {
+        let mut named = Named::new();
+        named.compile();
+        named.says(&[2]);
+        let before = named.compile();
+        before.endpoints[1].set_health(Health::Up, 1);
+        let evidence = before.endpoints[1].evidence();
+        named.says(&[3]);
+        assert!(named.compile().endpoints[2].is_leaving());
+        assert_eq!(before.endpoints[1].evidence(), evidence, "it serves until the new one is up");
+        named.says(&[2]);
+        let pool = named.compile();
+        assert!(Arc::ptr_eq(&pool.endpoints[1], &before.endpoints[1]));
+        assert!(pool.endpoints[1].evidence() > evidence, "another container may have it now");
+    }
+
+    #[test]
     fn a_failure_changes_no_endpoint() {
         let mut named = Named::new();
         named.compile();

@@ -67,9 +67,11 @@ struct Shared {
     /// What it answers, in the body and in `X-Release`.
     name: Mutex<String>,
     open: AtomicUsize,
-    /// It closes each third connection that it is asked on.
+    /// It breaks off each third request: closes its connection, or resets its stream.
     flaky: AtomicBool,
     asked: AtomicUsize,
+    /// Lets the rest of `/held` follow.
+    gate: watch::Sender<bool>,
 }
 
 enum Listener {
@@ -112,6 +114,7 @@ impl Process {
             open: AtomicUsize::new(0),
             flaky: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
+            gate: watch::Sender::new(false),
         });
         let leaves = watch::Sender::new(false);
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), speaks.clone(), leaves.subscribe()));
@@ -132,6 +135,11 @@ impl Process {
     /// From now on it answers as if it were another one.
     pub(super) fn says(&self, name: &str) {
         name.clone_into(&mut self.shared.name.lock().expect("no panic while it is held"));
+    }
+
+    /// Lets every `/held` end.
+    pub(super) fn open_gate(&self) {
+        self.shared.gate.send_replace(true);
     }
 
     pub(super) fn be_flaky(&self) {
@@ -172,6 +180,12 @@ impl Shared {
         self.name.lock().expect("no panic while it is held").clone()
     }
 
+    async fn may_end(&self, is_held: bool) {
+        if is_held {
+            let _ = self.gate.subscribe().wait_for(|open| *open).await;
+        }
+    }
+
     fn breaks(&self) -> bool {
         self.flaky.load(Ordering::SeqCst) && self.asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(3)
     }
@@ -185,28 +199,39 @@ async fn http1(mut stream: impl Stream, shared: &Shared) -> Option<()> {
                 return None;
             }
         }
-        let is_probe = String::from_utf8_lossy(&read).starts_with("GET /healthz");
+        let (is_probe, is_held) = (read.starts_with(b"GET /healthz"), read.starts_with(b"GET /held"));
         read.clear();
         if !is_probe && shared.breaks() {
             return None;
         }
         let name = shared.name();
         let fields = format!("X-Release: {name}\r\nContent-Length: {}", name.len());
-        stream.write_all(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{name}").as_bytes()).await.ok()?;
+        stream.write_all(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n").as_bytes()).await.ok()?;
+        stream.flush().await.ok()?;
+        shared.may_end(is_held).await;
+        stream.write_all(name.as_bytes()).await.ok()?;
         stream.flush().await.ok()?;
     }
 }
 
-async fn http2(stream: impl Stream, shared: &Shared) -> Option<()> {
+async fn http2(stream: impl Stream, shared: &Arc<Shared>) -> Option<()> {
     let mut connection = h2::server::handshake(stream).await.ok()?;
     while let Some(request) = connection.accept().await {
         let (request, mut respond) = request.ok()?;
         if request.uri().path() != "/healthz" && shared.breaks() {
-            return None;
+            respond.send_reset(h2::Reason::INTERNAL_ERROR);
+            continue;
         }
-        let answer = http::Response::builder().header("x-release", shared.name()).body(()).ok()?;
+        let name = shared.name();
+        let answer = http::Response::builder().header("x-release", &name).header("content-length", name.len());
+        let answer = answer.body(()).ok()?;
         let mut body = respond.send_response(answer, false).ok()?;
-        body.send_data(Bytes::from(shared.name()), true).ok()?;
+        let (shared, is_held) = (Arc::clone(shared), request.uri().path() == "/held");
+        tokio::spawn(async move {
+            shared.may_end(is_held).await;
+            // The client may have left.
+            let _ = body.send_data(Bytes::from(name), true);
+        });
     }
     None
 }
