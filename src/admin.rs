@@ -129,6 +129,7 @@ pub async fn serve(mut listener: AdminListener, handle: ControllerHandle, stop: 
     let router = router(handle);
     let places = Arc::new(Places::default());
     let mut stop = std::pin::pin!(stop);
+    let mut complained = false;
     let mut second = tokio::time::interval(LOOK_AFTER);
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -142,6 +143,9 @@ pub async fn serve(mut listener: AdminListener, handle: ControllerHandle, stop: 
         };
         match accepted {
             Ok((stream, peer)) => {
+                if std::mem::take(&mut complained) {
+                    tracing::info!("Admin connections accepted again");
+                }
                 tokio::select! {
                     () = places.room() => {}
                     () = &mut stop => return,
@@ -157,7 +161,9 @@ pub async fn serve(mut listener: AdminListener, handle: ControllerHandle, stop: 
             }
             Err(error) => {
                 // Out of descriptors, most likely; it passes, and must not become a busy loop.
-                tracing::warn!(%error, "The admin listener could not accept a connection.");
+                if !std::mem::replace(&mut complained, true) {
+                    tracing::warn!(%error, "Admin connections not accepted");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::admin::api::Problem;
+use crate::admin::api::{NotifyTestBody, Problem};
 use crate::app;
 use crate::cli::args::{Args, HistoryAction, Notify, Subcommand};
 use crate::cli::client::Client;
@@ -142,8 +142,8 @@ fn carry_out(args: Args) -> Result<(), Failure> {
         },
         Subcommand::Freeze(options) => on_runtime(commands::freeze(&Client::find(&connection)?, options, json)),
         Subcommand::Unfreeze { reason } => on_runtime(commands::unfreeze(&Client::find(&connection)?, reason, json)),
-        Subcommand::Notify(Notify::Test { sink }) => {
-            on_runtime(commands::notify_test(&Client::find(&connection)?, sink, json))
+        Subcommand::Notify(Notify::Test { sink, all }) => {
+            on_runtime(commands::notify_test(&Client::find(&connection)?, NotifyTestBody { sink, all }, json))
         }
         Subcommand::Reload => on_runtime(commands::reload(&Client::find(&connection)?, json)),
     }

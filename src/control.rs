@@ -304,7 +304,8 @@ impl Controller {
             next_drain: 0,
             analysis,
             found_at_start,
-            ledger_trouble: None,
+            ledger_trouble: (!parts.durable)
+                .then(|| (SystemTime::now(), "the first decision could not be written".to_owned())),
             tallies: Tallies::default(),
             rates: Rates::default(),
             started: Instant::now(),
@@ -443,7 +444,11 @@ impl Controller {
             Request::Config(answer) => {
                 let _ = answer.send(self.config.render());
             }
-            Request::NotifyTest(sink, answer) => self.notices.test(sink.as_deref(), answer),
+            Request::NotifyTest(sink, all, answer) => self.notices.test(sink.as_deref(), all, answer),
+            Request::TryDisk(answer) => {
+                let state = self.config.state.dir.clone();
+                tokio::task::spawn_blocking(move || answer.send(Ledger::try_disk(&state)));
+            }
             Request::Metrics(format, answer) => {
                 let _ = answer.send(self.metrics(format));
             }

@@ -11,6 +11,7 @@ pub mod ticks;
 mod verify;
 
 use std::fmt;
+use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime};
@@ -95,6 +96,15 @@ impl Ledger {
         let writer = std::thread::Builder::new().name("ledger".to_owned()).spawn(work);
         writer.map_err(|source| LedgerError::io("start the writer of", dir, source))?;
         Ok((Ledger { queue: Some(queue), condition, ended: Mutex::new(ended) }, recovered))
+    }
+
+    /// Whether a line could be written now, by a file of its own beside the ledger. Blocks as long as the disk does.
+    pub fn try_disk(dir: &Path) -> Result<(), String> {
+        let tried = tempfile::Builder::new().prefix(".cutover-dry-run-").tempfile_in(dir).and_then(|mut file| {
+            file.write_all(&[b' '; 4096])?;
+            file.as_file().sync_data()
+        });
+        tried.map_err(|error| format!("{}: {error}", dir.display()))
     }
 
     /// Hands a transition over. `done` gets its sequence number when it is on disk, or the reason why it is not; it is

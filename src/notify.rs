@@ -208,9 +208,9 @@ impl Notifier {
         self.sinks.iter().map(|(name, sink)| (name.clone(), sink.status.borrow().clone())).collect()
     }
 
-    /// Sends every kind of notice to one sink or to all of them; `None` if there is no such sink.
+    /// Sends a notice to one sink or to all of them, or (`all`) every kind of notice; `None` if there is no such sink.
     #[must_use]
-    pub fn test(&self, only: Option<&str>) -> Option<impl Future<Output = Vec<Tried>> + Send + 'static> {
+    pub fn test(&self, only: Option<&str>, all: bool) -> Option<impl Future<Output = Vec<Tried>> + Send + 'static> {
         let chosen: Vec<_> =
             self.sinks.values().filter(|sink| only.is_none_or(|only| only == sink.config.name)).collect();
         if chosen.is_empty() {
@@ -219,7 +219,12 @@ impl Notifier {
         let mut tests = Vec::new();
         for sink in chosen {
             let (config, orders) = (sink.config.clone(), sink.orders.clone());
-            let samples = samples(&self.service, SystemTime::now());
+            let mut samples = samples(&self.service, SystemTime::now());
+            if !all {
+                // One that the sink is told of, so that the test is what an incident will be.
+                let wanted = samples.iter().position(|sample| config.wants(sample.event, sample.severity));
+                samples = vec![samples.swap_remove(wanted.unwrap_or(0))];
+            }
             tests.push(tokio::spawn(async move {
                 let tried = deliver::test(config, samples).await;
                 if tried.iter().any(|tried| tried.delivered) {

@@ -405,6 +405,9 @@ pub struct NotifyTestBody {
     /// To whom; absent: to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sink: Option<String>,
+    /// Every kind of notice, instead of one.
+    #[serde(default)]
+    pub all: bool,
 }
 
 /// What became of the test.

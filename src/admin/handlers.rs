@@ -69,12 +69,27 @@ pub(super) async fn switch(
         Some(mark) => handle.ask(|answer| Request::StagedCommand(mark, command, answer)).await??,
         None => handle.ask(|answer| Request::Command(command, answer)).await??,
     };
+    if outcome.dry_run && outcome.changed {
+        try_disk(&handle).await?;
+    }
     let status = if drained && !outcome.dry_run {
         when_drained(&handle, news, &outcome).await?
     } else {
         handle.ask(Request::Status).await?
     };
     Ok(Line(SwitchAnswer::new(&outcome, Some(&status))))
+}
+
+/// A switch that only was asked about would have to be written down.
+async fn try_disk(handle: &ControllerHandle) -> Result<(), Problem> {
+    let why = match tokio::time::timeout(ALIVE, handle.ask(Request::TryDisk)).await {
+        Ok(tried) => match tried? {
+            Ok(()) => return Ok(()),
+            Err(why) => why,
+        },
+        Err(_) => format!("the disk gave no answer in {}", humantime::format_duration(ALIVE)),
+    };
+    Err(Problem::refused(&Refusal::NotDurable(why)))
 }
 
 /// Moves all traffic back to what served before.
@@ -194,9 +209,9 @@ pub(super) async fn notify_test(
     Extension(actor): Extension<Actor>,
     body: Body,
 ) -> Result<Line<NotifyTestAnswer>, Problem> {
-    let NotifyTestBody { sink } = understood(body).await?;
+    let NotifyTestBody { sink, all } = understood(body).await?;
     tracing::info!(actor = actor.name, source = actor.source, sink, "A test of notices was asked for.");
-    match handle.ask(|answer| Request::NotifyTest(sink.clone(), answer)).await? {
+    match handle.ask(|answer| Request::NotifyTest(sink.clone(), all, answer)).await? {
         Some(tried) => Ok(Line(NotifyTestAnswer::new(tried))),
         None => {
             let detail = match sink {

@@ -344,8 +344,11 @@ fn moment(text: &str, from_now: impl Fn(Duration) -> Option<SystemTime>) -> Resu
 /// `notify`
 #[derive(Debug, Subcommands)]
 pub(crate) enum Notify {
-    /// Send every kind of notice, with made-up data and marked as a test, and say what came back
+    /// Send a notice to each sink, with made-up data and marked as a test, and say what came back
     Test {
+        /// Send every kind of notice
+        #[arg(long)]
+        all: bool,
         /// To this one only [default: to all]
         #[arg(long, value_name = "NAME")]
         sink: Option<String>,

@@ -138,8 +138,8 @@ pub(crate) async fn reload(client: &Client, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) async fn notify_test(client: &Client, sink: Option<String>, json: bool) -> Result<(), Failure> {
-    let answer: NotifyTestAnswer = client.post("/admin/notify/test", &NotifyTestBody { sink }, TEST).await?;
+pub(crate) async fn notify_test(client: &Client, body: NotifyTestBody, json: bool) -> Result<(), Failure> {
+    let answer: NotifyTestAnswer = client.post("/admin/notify/test", &body, TEST).await?;
     print(&if json { line(&answer) } else { render::notify_test(&answer) });
     if answer.delivered {
         return Ok(());

@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::admin::api::{
     Draining, FrozenAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, Problem, RollbackAnswer, SwitchAnswer,
+    TriedAnswer,
 };
 
 pub(crate) mod canary;
@@ -154,9 +155,15 @@ fn count(n: u64, what: &str) -> String {
 pub(crate) fn notify_test(answer: &NotifyTestAnswer) -> String {
     let wide = answer.notices.iter().map(|notice| notice.sink.len()).max().unwrap_or(0);
     let mut text = String::new();
-    for notice in &answer.notices {
+    // Where nobody answers, one line says it for all that follow.
+    let tried = |notice: &&TriedAnswer| !notice.detail.starts_with("not tried: ");
+    for notice in answer.notices.iter().filter(tried) {
         let what = if notice.delivered { "delivered".to_owned() } else { painted(BAD, "failed") };
-        let _ = writeln!(text, "{:<wide$}  {:<28} {what} ({})", notice.sink, notice.event, notice.detail);
+        let _ = writeln!(text, "{:<wide$}  {:<28} {what} ({})", notice.sink, notice.event, plain(&notice.detail));
+    }
+    let untried = answer.notices.iter().filter(|notice| !tried(notice)).count();
+    if untried > 0 {
+        let _ = writeln!(text, "{} not tried", count(untried as u64, "notice"));
     }
     text
 }

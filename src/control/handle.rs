@@ -56,8 +56,10 @@ pub enum Request {
     Reload(oneshot::Sender<Result<ReloadOutcome, Refusal>>),
     /// The configuration in force as TOML, secrets removed.
     Config(oneshot::Sender<String>),
-    /// Send every kind of notice to a sink, or to all; `None` comes back if there is no such sink.
-    NotifyTest(Option<String>, oneshot::Sender<Option<Vec<Tried>>>),
+    /// Send a notice to a sink or to all sinks, or every kind of notice (`true`); `None` comes back if there is no such sink.
+    NotifyTest(Option<String>, bool, oneshot::Sender<Option<Vec<Tried>>>),
+    /// Try whether the disk of the ledger takes anything; why not.
+    TryDisk(oneshot::Sender<Result<(), String>>),
     /// The deployments of which there is a record, newest first.
     Deployments(oneshot::Sender<Vec<DeploymentId>>),
     /// That record, as it is on disk.

@@ -59,8 +59,8 @@ impl Notices {
         self.notifier.alarm(alarm);
     }
 
-    pub(super) fn test(&self, sink: Option<&str>, answer: oneshot::Sender<Option<Vec<Tried>>>) {
-        match self.notifier.test(sink) {
+    pub(super) fn test(&self, sink: Option<&str>, all: bool, answer: oneshot::Sender<Option<Vec<Tried>>>) {
+        match self.notifier.test(sink, all) {
             Some(test) => {
                 tokio::spawn(async move {
                     let _ = answer.send(Some(test.await));
@@ -119,7 +119,8 @@ impl Controller {
             Err(refusal) => Err(refusal.to_string()),
         };
         let way_back = Some(WayBack { to, safe, why });
-        Moment { served_since, exposure, before, up: Some(up(healths)), way_back }
+        let headline = self.status().headline.into_iter().next();
+        Moment { served_since, exposure, before, up: Some(up(healths)), way_back, headline }
     }
 
     pub(super) fn tell_health(&mut self, color: Color, upstream: &str, endpoint: &str, health: Health, detail: &str) {
@@ -141,6 +142,7 @@ impl Controller {
             endpoint: endpoint.to_owned(),
             detail: detail.to_owned(),
             up: up(pools.flat_map(|pool| pool.endpoints.iter().map(|endpoint| endpoint.health()))),
+            headline: self.status().headline.into_iter().next(),
         };
         let notice = self.notices.notifier.teller().target(SystemTime::now(), health == Health::Up, &target);
         self.notices.notifier.tell(notice, Record::Passing);

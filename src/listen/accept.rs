@@ -42,7 +42,9 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                complained = false;
+                if std::mem::take(&mut complained) {
+                    tracing::info!(%peer, "Connections accepted again");
+                }
                 let descriptor = tokio::select! {
                     descriptor = room(&worker, &peers) => descriptor,
                     () = &mut stop => {

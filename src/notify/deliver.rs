@@ -64,6 +64,8 @@ impl Sink {
         let mut under_way: Option<(EventId, Attempt)> = None;
         let mut storing: Option<JoinHandle<(Memory, std::io::Result<()>)>> = None;
         let mut store_at = Instant::now();
+        // It was told that the disk does not take it.
+        let mut unstored = false;
         self.look_whether_gone().await;
         loop {
             let now = now();
@@ -114,8 +116,18 @@ impl Sink {
                 stored = finished_storing(&mut storing) => {
                     storing = None;
                     match stored {
-                        Ok((memory, Ok(()))) => self.stored = Some(memory),
+                        Ok((memory, Ok(()))) => {
+                            self.stored = Some(memory);
+                            if std::mem::take(&mut unstored) {
+                                tracing::info!(sink = self.config.name, "Progress of notices on disk again");
+                            }
+                        }
+                        Ok((_, Err(error))) if unstored => {
+                            tracing::debug!(sink = self.config.name, %error, "Progress of notices not on disk");
+                            store_at = Instant::now() + WRITE_AGAIN;
+                        }
                         Ok((_, Err(error))) => {
+                            unstored = true;
                             tracing::warn!(sink = self.config.name, %error, "How far the notices came can't be written down; after a restart some come again.");
                             store_at = Instant::now() + WRITE_AGAIN;
                         }
@@ -205,6 +217,9 @@ impl Sink {
     }
 
     fn succeeded(&self) {
+        if self.status.borrow().failing {
+            tracing::info!(sink = self.config.name, waiting = self.queue.waiting(), "Notices get through again");
+        }
         self.status.send_modify(|status| {
             status.last_success = Some(SystemTime::now());
             status.failing = false;

@@ -11,13 +11,15 @@ use serde_json::{Map, Value, json};
 use crate::config::ServiceConfig;
 use crate::domain::color::Color;
 use crate::domain::gate::{CheckReport, GateReport};
+use crate::domain::headline::Finding;
 use crate::domain::notice::{Event, Severity};
 use crate::domain::release::Release;
-use crate::domain::transition::{Drained, Kind, Origin, Transition, Trigger};
+use crate::domain::transition::{Kind, Origin, Transition, Trigger};
 use crate::notify::id::EventId;
 use crate::notify::words::{clipped, count, percent, span};
 
 mod canary;
+mod drained;
 mod pause;
 mod samples;
 mod served;
@@ -80,6 +82,8 @@ pub struct Moment {
     pub up: Option<(usize, usize)>,
     /// Where a rollback would go.
     pub way_back: Option<WayBack>,
+    /// The headline of the status.
+    pub headline: Option<Finding>,
 }
 
 /// Where a rollback would go, and whether it may.
@@ -126,6 +130,8 @@ pub struct Target {
     pub detail: String,
     /// How many of its upstream are up on that color now, and of how many.
     pub up: (usize, usize),
+    /// The headline of the status.
+    pub headline: Option<Finding>,
 }
 
 /// Tells of a service.
@@ -200,7 +206,7 @@ impl Teller {
                 (Event::Started, Severity::Info),
                 format!("first start, {active} serves {release}"),
                 format!("First start with an empty ledger: {active} serves {release}, as the file says."),
-                "Nothing to do.".to_owned(),
+                NOTHING.to_owned(),
             ),
             (Kind::Rollback, _) if called_off(transition) => (
                 (Event::Aborted, Severity::Warn),
@@ -208,7 +214,7 @@ impl Teller {
                 format!(
                     "The switch to {left} was called off {by} before any request saw it; {active} goes on with {release}."
                 ),
-                format!("Nothing moved. {left} can be reached with another switch."),
+                format!("Nothing moved. To switch again: `cutover switch {}`.", active.other()),
             ),
             (Kind::Rollback, _) if transition.origin.trigger == Trigger::Automatic => (
                 (Event::RolledBack, Severity::Error),
@@ -218,7 +224,7 @@ impl Teller {
                     clipped(origin.reason.as_deref().unwrap_or_default(), FOREIGN)
                 ),
                 format!(
-                    "{release} serves, and {left} is refused until it is replaced or forced. Find out what was wrong with it."
+                    "{release} serves, and {left} is refused until it is replaced or forced. The evidence: `cutover history -n 5`."
                 ),
             ),
             (Kind::Rollback, _) => (
@@ -226,7 +232,7 @@ impl Teller {
                 format!("rolled back to {release}"),
                 format!("Rolled back from {left} to {release} ({active}) {by}.{served}"),
                 format!(
-                    "Find out what was wrong with {left} before it is switched to again; {release} serves meanwhile."
+                    "Find out what was wrong with {left} before it is switched to again; {release} serves meanwhile. What happened: `cutover history -n 5`."
                 ),
             ),
             (Kind::Switch, _) => (
@@ -239,7 +245,7 @@ impl Teller {
                 (Event::Promoted, Severity::Info),
                 format!("{release} serves"),
                 format!("The live color {active} has another release: {release} after {left}, {by}.{served}"),
-                "Watch errors and latencies.".to_owned(),
+                "Watch errors and latencies: `cutover status --watch`.".to_owned(),
             ),
             (Kind::Seen, Some((code, refusal))) => (
                 (Event::Refused, Severity::Warn),
@@ -248,23 +254,23 @@ impl Teller {
                     "The file orders another color or release, which was refused: {}. {active} goes on with {release}.",
                     clipped(refusal, FOREIGN)
                 ),
-                "Repair what is named and edit the file again, or switch with the command.".to_owned(),
+                "Repair what is named and edit the file again, or move by command. What the file would do: `cutover check`.".to_owned(),
             ),
             (Kind::Seen, None) => (
                 (Event::Unchanged, Severity::Info),
                 format!("the file orders what is so already ({active})"),
                 format!("The file orders {active}, which serves already; nothing moved."),
-                "Nothing to do.".to_owned(),
+                NOTHING.to_owned(),
             ),
             (Kind::Refused, refusal) => refused(transition, refusal.as_ref()),
-            (Kind::Drained, _) => drained(transition.drained.as_ref()?),
+            (Kind::Drained, _) => drained::words(transition.drained.as_ref()?, decision),
             (Kind::KnownGood, _) => (
                 (Event::Done, Severity::Info),
                 format!("{release} is known good"),
                 format!(
                     "{release} ({active}) has served for as long as `bake.duration` and is known good: a later rollback comes back to it."
                 ),
-                "Nothing to do. What has to wait for the end of a deployment may follow now.".to_owned(),
+                "What has to wait for the end of a deployment may follow now. How things stand: `cutover status`.".to_owned(),
             ),
             (Kind::Barrier, _) => (
                 (Event::BarrierPassed, Severity::Warn),
@@ -307,7 +313,7 @@ impl Teller {
     /// An endpoint goes down or comes up.
     #[must_use]
     pub fn target(&self, at: SystemTime, healthy: bool, target: &Target) -> Notice {
-        let Target { color, active, upstream, endpoint, detail, up: (up, of) } = target;
+        let Target { color, active, upstream, endpoint, detail, up: (up, of), headline } = target;
         let role = if *active { "the live color" } else { "the other color" };
         let detail = clipped(detail, FOREIGN);
         let severity = match (healthy, active, up) {
@@ -317,16 +323,12 @@ impl Teller {
             (false, false, _) => Severity::Warn,
         };
         let (event, word, next) = match (healthy, severity) {
-            (true, _) => (Event::TargetHealthy, "passes its health checks again", "Nothing to do."),
-            (false, Severity::Page) => (
-                Event::TargetUnhealthy,
-                "fails its health checks",
-                "No endpoint is left: clients get 503. Roll back if the other color is well.",
-            ),
+            (true, _) => (Event::TargetHealthy, "passes its health checks again", NOTHING.to_owned()),
+            (false, Severity::Page) => (Event::TargetUnhealthy, "fails its health checks", way_out(headline.as_ref())),
             (false, _) => (
                 Event::TargetUnhealthy,
                 "fails its health checks",
-                "Look at that instance; the others have its share of the requests.",
+                format!("Look at that instance. After its repair: `cutover wait --healthy {color}`."),
             ),
         };
         let sentence = format!(
@@ -334,7 +336,7 @@ impl Teller {
         );
         let what = format!("{endpoint} on {color} is {}", if healthy { "up" } else { "down" });
         let mut notice = self.notice(EventId::by_chance(at), (event, severity), at, &what, sentence);
-        notice.next = next.to_owned();
+        notice.next = next;
         fill(&mut notice.links, "{color}", color.as_str());
         notice.fields.push(("Last probe", detail.clone()));
         notice.fields.push(("Up", format!("{up} of {of} in {upstream} on {color}")));
@@ -365,11 +367,22 @@ impl Teller {
     }
 }
 
+/// What to do when clients get 503: the command that the status names first.
+fn way_out(headline: Option<&Finding>) -> String {
+    match headline.filter(|finding| !finding.next.is_empty()) {
+        Some(Finding { purpose, next, .. }) => format!("Clients get 503. {purpose}: `{next}`."),
+        None => "Clients get 503. What to do: `cutover status`.".to_owned(),
+    }
+}
+
 /// A line of a rollback after which the color serves that has served all along: a switch was called off on its way to
 /// the disk.
 fn called_off(transition: &Transition) -> bool {
     stays(transition) && transition.origin.trigger != Trigger::Automatic
 }
+
+/// Where nobody has to act.
+const NOTHING: &str = "Nothing to do. How things stand: `cutover status`.";
 
 type Words = ((Event, Severity), String, String, String);
 
@@ -382,7 +395,9 @@ fn refused(transition: &Transition, refusal: Option<&(String, String)>) -> Words
     let to = to.map(|(color, release)| format!(" to {release} ({color})")).unwrap_or_default();
     let quicker = ["stale_generation", "in_progress"].contains(&code);
     let (event, severity, next) = match kind {
-        _ if quicker => (Event::Refused, Severity::Info, "Look at the status, and ask again if it is still wanted."),
+        _ if quicker => {
+            (Event::Refused, Severity::Info, "Look at `cutover status`, and ask again if it is still wanted.")
+        }
         Kind::Rollback | Kind::Abort => (
             Event::RollbackBlocked,
             Severity::Error,
@@ -391,7 +406,7 @@ fn refused(transition: &Transition, refusal: Option<&(String, String)>) -> Words
         _ => (
             Event::Refused,
             Severity::Warn,
-            "Repair what is named and ask again; what `force` overrides, the history shows.",
+            "Repair what is named and ask again. Who asked for what: `cutover history --kind refused`.",
         ),
     };
     let order = if kind == Kind::Staged { "deploy" } else { kind.name() };
@@ -406,25 +421,6 @@ fn refused(transition: &Transition, refusal: Option<&(String, String)>) -> Words
         decision.release
     );
     ((event, severity), format!("{article} {order} was refused ({code})"), sentence, next.to_owned())
-}
-
-/// The end of a drain.
-fn drained(drained: &Drained) -> Words {
-    let Drained { color, took, ended, timed_out } = drained;
-    let (severity, rest, next) = if *timed_out {
-        let rest = if ended.total() == 0 { "something".to_owned() } else { ended.to_string() };
-        let rest = format!("{rest} had to be ended at drain.timeout");
-        let next =
-            "If that is too many, raise `drain.timeout`; clients saw a 504, a close frame or a closed connection.";
-        (Severity::Warn, rest, next)
-    } else if ended.total() > 0 {
-        let rest = format!("{ended} ended, as drain.streams says");
-        (Severity::Info, rest, "Nothing to do; the color is free.")
-    } else {
-        (Severity::Info, "nothing had to be ended".to_owned(), "Nothing to do; the color is free.")
-    };
-    let sentence = format!("What had begun on {color} before the switch has ended after {}; {rest}.", span(*took));
-    ((Event::Drained, severity), format!("{color} is drained"), sentence, next.to_owned())
 }
 
 /// `by deploy: “errors in checkout”`
@@ -469,6 +465,9 @@ fn fields(transition: &Transition, moment: &Moment) -> Vec<(&'static str, String
     // What serves has served all along: there was no move that one could want to go back from.
     if transition.kind != Kind::Abort && !stays(transition) {
         fields.push(("Way back", back));
+    }
+    if let Some(headline) = &moment.headline {
+        fields.push(("Status", clipped(&headline.to_string(), FOREIGN)));
     }
     if let Some(bad) = quarantined(transition) {
         fields.push(("Quarantined", format!("{bad} is refused until another release is deployed or it is forced")));
@@ -560,6 +559,10 @@ fn data(transition: &Transition, moment: &Moment) -> Map<String, Value> {
             "color": drained.color.as_str(),
             "ended": drained.ended.total(),
             "by_kind": { "requests": drained.ended.requests, "streams": drained.ended.streams, "tunnels": drained.ended.tunnels },
+        })),
+        "headline": moment.headline.as_ref().map(|headline| json!({
+            "level": headline.level.as_str(), "code": headline.code, "sentence": clipped(&headline.sentence, FOREIGN),
+            "next": headline.next,
         })),
         "quarantined": quarantined(transition).is_some(),
         "frozen": decision.freeze.is_some(),

@@ -170,8 +170,19 @@ async fn with_a_disk_that_takes_nothing_a_switch_is_refused_with_the_reason_and_
     let file = &proxy.status().await["file"];
     assert!(file["disagrees"] == true && file["write_back_error"].is_string(), "{file}");
 
+    // Trying says it as well, and the headline since when and why.
+    let tried = proxy.post("/admin/switch", json!({ "dry_run": true })).await;
+    assert_eq!((tried.status, &tried.json()["code"]), (503, &json!("not_durable")), "{}", tried.text());
+    let headline = proxy.status().await["headline"].clone();
+    assert_eq!(headline["code"], "not_durable", "{headline}");
+    let sentence = headline["sentence"].as_str().expect("a sentence");
+    assert!(sentence.starts_with("NOT SAVED for ") && sentence.contains("File too large"), "{sentence}");
+
     limit_files(&proxy, None);
     proxy.until("it is on disk", |status| status["durable"] == true).await;
+    proxy.until_logged("Ledger writable again").await;
+    let tried = proxy.post("/admin/switch", json!({ "dry_run": true })).await;
+    assert_eq!(tried.status, 200, "{}", tried.text());
     proxy.kill_and_restart().await;
     assert_eq!((proxy.status().await["active"].clone(), proxy.color().await), (json!("blue"), "blue".to_owned()));
     proxy.switch("green").await;

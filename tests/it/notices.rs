@@ -485,7 +485,7 @@ async fn a_test_sends_every_kind_of_notice_and_says_what_came_back() {
     let sinks =
         webhook(bench.path(), "good", &good, "min_severity = \"page\"") + &webhook(bench.path(), "bad", &bad, "");
     let (proxy, _blue, _green) = bench.start(&sinks).await;
-    let output = proxy.cli(&["notify", "test", "--sink", "good"]).await;
+    let output = proxy.cli(&["notify", "test", "--all", "--sink", "good"]).await;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{text}");
     let told: Vec<_> = good.received().iter().map(Received::event).collect();
@@ -493,7 +493,7 @@ async fn a_test_sends_every_kind_of_notice_and_says_what_came_back() {
     assert!(good.received().iter().all(|r| is_signed_with(r, SECRET) && r.json()["data"]["test"] == true));
     assert!(told.iter().all(|event| text.contains(event.as_str())) && bad.received().is_empty(), "{text}");
 
-    let output = proxy.cli(&["notify", "test", "--json"]).await;
+    let output = proxy.cli(&["notify", "test", "--all", "--json"]).await;
     assert_eq!(output.status.code(), Some(1));
     let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let of = |name: &'static str| {
@@ -506,8 +506,45 @@ async fn a_test_sends_every_kind_of_notice_and_says_what_came_back() {
     );
     assert_eq!(answer["delivered"], false);
 
+    // By default one each, and of what the sink is told.
+    let before = good.received().len();
+    let output = proxy.cli(&["notify", "test"]).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert_eq!(good.received().len(), before + 1);
+    assert_eq!(good.received()[before].json()["data"]["severity"], "page");
+
     let output = proxy.cli(&["notify", "test", "--sink", "nobody"]).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("nobody"), "{output:?}");
     assert_shows_no_secret(&proxy).await;
+}
+
+#[tokio::test]
+async fn a_test_of_a_receiver_that_is_not_there_is_two_lines_and_no_page() {
+    let bench = Bench::new().await;
+    let gone = Receiver::start().await;
+    let sinks = webhook(bench.path(), "gone", &gone, "");
+    // Where nobody listens.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    write(Path::new(&gone.url_file(bench.path(), "gone")), &format!("http://{nobody}/"));
+    let (proxy, _blue, _green) = bench.start(&sinks).await;
+    let output = proxy.cli(&["notify", "test", "--all"]).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.ends_with("\n27 notices not tried\n"), "{text}");
+}
+
+#[tokio::test]
+async fn that_notices_get_through_again_is_logged_as_their_failure_was() {
+    let bench = Bench::new().await;
+    let receiver = Receiver::start().await;
+    let sinks = webhook(bench.path(), "log", &receiver, QUICK);
+    let (proxy, _blue, _green) = bench.start(&sinks).await;
+    receiver.behaves(Manner::Says(500, ""));
+    proxy.switch("green").await;
+    proxy.until_logged("A notice could not be sent").await;
+    receiver.behaves(Manner::Takes);
+    proxy.until_logged("Notices get through again").await;
 }

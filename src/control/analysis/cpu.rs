@@ -62,6 +62,9 @@ impl Cpu {
                 "An endpoint does not tell its CPU time (process_cpu_seconds_total at analysis.cpu.path), so that of its color can't be compared."
             );
         }
+        if self.warned && !silent {
+            tracing::info!("CPU time of every endpoint known again");
+        }
         self.warned = silent;
         let Some((then, before, last)) = self.last.replace((now, assigned, reading.clone())) else { return };
         let took = now.saturating_duration_since(then).as_secs_f64();

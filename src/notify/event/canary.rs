@@ -7,7 +7,7 @@ use crate::domain::notice::{Event, Severity};
 use crate::domain::split::Weight;
 use crate::domain::transition::{Kind, Transition};
 use crate::domain::verdict::{Finding, Judgement, Sample, Verdict};
-use crate::notify::event::Words;
+use crate::notify::event::{NOTHING, Words};
 use crate::notify::words::{clipped, count, percent, span, thousands};
 
 use super::FOREIGN;
@@ -17,8 +17,6 @@ const LISTED: usize = 8;
 
 /// Larger odds are not written out.
 const LEGIBLE: u64 = 1_000_000_000;
-
-const NOTHING: &str = "Nothing to do.";
 
 pub(super) fn words(transition: &Transition, by: &str) -> Words {
     let decision = &transition.decision;
@@ -36,7 +34,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
                 format!(
                     "The automatic rollback to {stable} did not help: {reason}. Nothing more is moved by itself. Before it: {verdict}."
                 ),
-                "Look for what both releases share: a database, a network, traffic itself. A switch by hand is possible."
+                "Look for what both releases share: a database, a network, traffic itself. A switch by command is possible. The evidence: `cutover history -n 5`."
                     .to_owned(),
             ),
             Kind::Recovered => (
@@ -91,7 +89,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
             (Event::Suspect, Severity::Warn),
             format!("evidence against {release}"),
             format!("There is evidence against {new} at {share}, short of a rollback: {verdict}."),
-            "It goes no further meanwhile. Look at what is named, and abort if it is real.".to_owned(),
+            "It is paused. Look at what is named. If it is real: `cutover canary abort`.".to_owned(),
         ),
         Kind::WouldRollBack => (
             (Event::WouldRollBack, Severity::Warn),
@@ -129,7 +127,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
             format!("{release} can't be rolled back"),
             format!("{new} at {share} should be rolled back, and can't be: {reason}. It stays where it is."),
             format!(
-                "Repair what stands in the way, then it goes back by itself, or go forward. Its plan: {}.",
+                "Repair what stands in the way, then it goes back by itself, or go forward: `cutover canary status`. Its plan: {}.",
                 if plan.steps.is_empty() { "a plain switch".to_owned() } else { steps(deployment) }
             ),
         ),

@@ -2,9 +2,7 @@
 
 use crate::domain::notice::{Event, Severity};
 use crate::domain::transition::{Kind, Transition};
-use crate::notify::event::Words;
-
-const NOTHING: &str = "Nothing to do.";
+use crate::notify::event::{NOTHING, Words};
 
 pub(super) fn words(transition: &Transition, by: &str) -> Words {
     let decision = &transition.decision;

@@ -42,6 +42,7 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
         before: Some(Rates { requests: 51.2, errors: 11.6 }),
         up: Some((3, 3)),
         way_back: Some(WayBack { to: Ok((Color::Blue, Release::new("2.13.0"))), safe: "yes", why: None }),
+        headline: None,
     };
     let rolled_back = Moment {
         way_back: Some(WayBack {
@@ -58,6 +59,7 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
         endpoint: "10.0.0.1:8080".to_owned(),
         detail: "503".to_owned(),
         up: (2, 3),
+        headline: None,
     };
     let stated = Stated {
         color: Color::Blue,

@@ -62,6 +62,7 @@ fn bad_news_come_with_numbers_where_there_are_any_and_without_invented_ones_wher
     let teller = teller(Some("shop"), None, &[]);
     let rollback = transition(Kind::Rollback, 38);
     let whole = Moment {
+        headline: None,
         served_since: Some(at(0)),
         exposure: Some(Exposure { requests: 1_910, errors: 2 }),
         before: Some(Rates { requests: 50.0, errors: 0.5 }),
@@ -179,6 +180,7 @@ fn a_refused_rollback_is_worse_than_a_refused_switch_and_being_late_is_nothing()
 #[test]
 fn the_severity_of_an_endpoint_goes_by_who_is_hit() {
     let target = |active, up| Target {
+        headline: None,
         color: Color::Blue,
         active,
         upstream: "default".to_owned(),
@@ -274,4 +276,61 @@ fn a_canary_that_is_taken_back_has_had_requests_since_it_began_and_not_as_long_a
     let mut switch = transition(Kind::Switch, 38);
     switch.from = Some((Color::Blue, Release::new("2.9.4")));
     assert_eq!(served_since(&switch, &lines[1..]), Some(at(10)));
+}
+
+#[test]
+fn every_notice_ends_with_the_command_that_answers_it() {
+    let service =
+        ServiceConfig { name: None, environment: None, instance: "edge-1".to_owned(), links: BTreeMap::new() };
+    for notice in samples(&service, at(0)) {
+        let (_, command) = notice.next.rsplit_once("`cutover ").unwrap_or_else(|| panic!("{}", notice.next));
+        assert!(command.contains('`'), "{}: {}", notice.event, notice.next);
+    }
+}
+
+#[test]
+fn a_drained_color_that_is_the_way_back_is_not_called_free() {
+    use crate::domain::transition::{Drained, Left};
+    let mut line = transition(Kind::Drained, 0);
+    line.drained = Some(Drained {
+        color: Color::Green,
+        took: Duration::from_secs(3),
+        ended: Left { requests: 1, streams: 0, tunnels: 0 },
+        timed_out: true,
+    });
+    let told = |line: &Transition| teller(None, None, &[]).transition(line, &Moment::default()).expect("news");
+    assert!(told(&line).next.contains("No rollback leads to green"), "{}", told(&line).next);
+    let (color, release) = (Color::Green, Release::new("3.0.0"));
+    line.decision.previous = Some(Previous { color, release, until: at(0), known_good: Some(at(0)) });
+    let notice = told(&line);
+    assert!(notice.next.contains("Keep 3.0.0 on green running: it is the way back."), "{}", notice.next);
+    assert!(notice.sentence.contains("1 request cut off at drain.timeout"), "{}", notice.sentence);
+}
+
+#[test]
+fn the_last_endpoint_that_dies_is_told_with_the_command_of_the_headline() {
+    use crate::domain::headline::{Finding, Level};
+    let headline = Finding {
+        level: Level::Outage,
+        code: "live_color_down",
+        sentence: "no endpoint of blue is up".to_owned(),
+        purpose: "To recover",
+        next: "cutover switch green --reason \"outage\"".to_owned(),
+    };
+    let target = Target {
+        color: Color::Blue,
+        active: true,
+        upstream: "default".to_owned(),
+        endpoint: "10.0.0.1:8080".to_owned(),
+        detail: "503".to_owned(),
+        up: (0, 1),
+        headline: Some(headline.clone()),
+    };
+    let notice = teller(None, None, &[]).target(at(0), false, &target);
+    assert_eq!(notice.next, "Clients get 503. To recover: `cutover switch green --reason \"outage\"`.");
+    let moment = Moment { headline: Some(headline), ..Moment::default() };
+    let notice = teller(None, None, &[]).transition(&transition(Kind::Switch, 0), &moment).expect("news");
+    let status = notice.fields.iter().find(|(name, _)| *name == "Status").expect("a field");
+    assert!(status.1.starts_with("OUTAGE: no endpoint of blue is up. To recover: "), "{}", status.1);
+    assert_eq!(notice.data["headline"]["code"], "live_color_down");
 }
