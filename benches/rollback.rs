@@ -1,5 +1,5 @@
 //! How long it takes in an incident: the way back from the start of the command to all traffic on the old color, in the cases
-//! that go wrong, and every command of `docs/incident.md`.
+//! that go wrong, and every command of `docs/timings.md`.
 //!
 //! `cargo bench --profile release --bench rollback`. One client asks without a pause; "traffic" ends when the last request
 //! began that the color answered which served before. A wrong color after the command, or an exit code that is not the

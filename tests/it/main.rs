@@ -25,6 +25,7 @@ mod hostile;
 mod http;
 mod http2;
 mod http2_bounds;
+mod incident;
 mod large;
 mod lengths;
 #[allow(dead_code, reason = "shared with `cutover demo`, which needs more of it")]

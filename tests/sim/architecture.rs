@@ -151,7 +151,7 @@ fn every_file_opens_with_its_reason_and_has_one_subject() {
 #[test]
 fn the_tests_that_a_document_names_exist_and_every_answer_has_its_time() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join("docs/incident.md")).expect("the page is there");
+    let text = fs::read_to_string(root.join("docs/timings.md")).expect("the page is there");
     let named = text.split('`').filter_map(|word| word.strip_prefix("it::")).collect::<Vec<_>>();
     assert!(named.len() >= 19, "every row has its test: {named:?}");
     for row in text.lines().filter(|line| line.contains("`it::")) {
