@@ -21,6 +21,7 @@ use crate::notify::words::{clipped, count, percent, span};
 mod canary;
 mod drained;
 mod pause;
+mod refused;
 mod samples;
 mod served;
 mod stated;
@@ -262,7 +263,7 @@ impl Teller {
                 format!("The file orders {active}, which serves already; nothing moved."),
                 NOTHING.to_owned(),
             ),
-            (Kind::Refused, refusal) => refused(transition, refusal.as_ref()),
+            (Kind::Refused, refusal) => refused::words(transition, refusal.as_ref()),
             (Kind::Drained, _) => drained::words(transition.drained.as_ref()?, decision),
             (Kind::KnownGood, _) => (
                 (Event::Done, Severity::Info),
@@ -385,43 +386,6 @@ fn called_off(transition: &Transition) -> bool {
 const NOTHING: &str = "Nothing to do. How things stand: `cutover status`.";
 
 type Words = ((Event, Severity), String, String, String);
-
-/// A command that was refused. That somebody else was quicker is no reason to worry.
-fn refused(transition: &Transition, refusal: Option<&(String, String)>) -> Words {
-    let (code, why) = refusal.map_or(("refused", ""), |(code, why)| (code.as_str(), why.as_str()));
-    let asked = transition.asked.as_ref();
-    let kind = asked.map_or(Kind::Switch, |asked| asked.kind);
-    let to = asked.and_then(|asked| asked.to.as_ref());
-    let to = to.map(|(color, release)| format!(" to {release} ({color})")).unwrap_or_default();
-    let quicker = ["stale_generation", "in_progress"].contains(&code);
-    let (event, severity, next) = match kind {
-        _ if quicker => {
-            (Event::Refused, Severity::Info, "Look at `cutover status`, and ask again if it is still wanted.")
-        }
-        Kind::Rollback | Kind::Abort => (
-            Event::RollbackBlocked,
-            Severity::Error,
-            "Somebody wants to go back and can't: look at `cutover status`, and repair or go forward.",
-        ),
-        _ => (
-            Event::Refused,
-            Severity::Warn,
-            "Repair what is named and ask again. Who asked for what: `cutover history --kind refused`.",
-        ),
-    };
-    let order = if kind == Kind::Staged { "deploy" } else { kind.name() };
-    let by = by(&transition.origin);
-    let article = if order.starts_with('a') { "an" } else { "a" };
-    let decision = &transition.decision;
-    let sentence = format!(
-        "{} {order}{to} {by} was refused: {}. {} goes on with {}.",
-        if article == "an" { "An" } else { "A" },
-        clipped(why, FOREIGN),
-        decision.active,
-        decision.release
-    );
-    ((event, severity), format!("{article} {order} was refused ({code})"), sentence, next.to_owned())
-}
 
 /// `by deploy: “errors in checkout”`
 fn by(origin: &Origin) -> String {

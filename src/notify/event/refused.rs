@@ -1,0 +1,43 @@
+//! A command that was refused: who asked for what, why not, and what serves meanwhile.
+
+use crate::domain::notice::{Event, Severity};
+use crate::domain::transition::{Kind, Transition};
+use crate::notify::event::{FOREIGN, Words, by};
+use crate::notify::words::clipped;
+
+/// A command that was refused. That somebody else was quicker is no reason to worry.
+pub(super) fn words(transition: &Transition, refusal: Option<&(String, String)>) -> Words {
+    let (code, why) = refusal.map_or(("refused", ""), |(code, why)| (code.as_str(), why.as_str()));
+    let asked = transition.asked.as_ref();
+    let kind = asked.map_or(Kind::Switch, |asked| asked.kind);
+    let to = asked.and_then(|asked| asked.to.as_ref());
+    let to = to.map(|(color, release)| format!(" to {release} ({color})")).unwrap_or_default();
+    let quicker = ["stale_generation", "in_progress"].contains(&code);
+    let (event, severity, next) = match kind {
+        _ if quicker => {
+            (Event::Refused, Severity::Info, "Look at `cutover status`, and ask again if it is still wanted.")
+        }
+        Kind::Rollback | Kind::Abort => (
+            Event::RollbackBlocked,
+            Severity::Error,
+            "Somebody wants to go back and can't: look at `cutover status`, and repair or go forward.",
+        ),
+        _ => (
+            Event::Refused,
+            Severity::Warn,
+            "Repair what is named and ask again. Who asked for what: `cutover history --kind refused`.",
+        ),
+    };
+    let order = if kind == Kind::Staged { "deploy" } else { kind.name() };
+    let by = by(&transition.origin);
+    let article = if order.starts_with('a') { "an" } else { "a" };
+    let decision = &transition.decision;
+    let sentence = format!(
+        "{} {order}{to} {by} was refused: {}. {} goes on with {}.",
+        if article == "an" { "An" } else { "A" },
+        clipped(why, FOREIGN),
+        decision.active,
+        decision.release
+    );
+    ((event, severity), format!("{article} {order} was refused ({code})"), sentence, next.to_owned())
+}
