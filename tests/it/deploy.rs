@@ -2,6 +2,7 @@
 
 mod command;
 mod interrupted;
+mod load;
 mod stage;
 
 use std::process::Output;
