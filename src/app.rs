@@ -183,6 +183,9 @@ impl Started {
             }
         };
 
+        if config.colors[decision.active].is_empty() {
+            return Err(ConfigError::empties(path, decision.active).into());
+        }
         let http = config.listen.http;
         let https = config.listen.https.map(|https| format!(", or on {https} (listen.https)")).unwrap_or_default();
         let bound = Plane::bind(&config);

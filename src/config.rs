@@ -445,9 +445,9 @@ pub enum HostPattern {
 /// `[blue]` or `[green]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColorConfig {
-    /// What is deployed there.
+    /// What is deployed there; nothing yet where that is none.
     pub release: Release,
-    /// Its endpoints by upstream, none of them empty; both colors have the same upstreams.
+    /// Its endpoints by upstream, none of them empty unless nothing is deployed; both colors have the same upstreams.
     pub pools: BTreeMap<String, Vec<EndpointAddress>>,
     /// What the release says of data stores.
     pub schema: Labels,

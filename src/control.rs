@@ -468,6 +468,13 @@ impl Controller {
                     }
                     None => {}
                 }
+                let emptied = Color::ALL
+                    .into_iter()
+                    .find(|color| self.publisher.serves(*color) && config.colors[*color].is_empty());
+                if let Some(error) = emptied.map(|color| ConfigError::empties(&self.path, color)) {
+                    self.not_in_force = Some(error.clone());
+                    return self.file_event(FileEvent::Invalid(error), None);
+                }
                 if config.unusable.is_empty() {
                     self.certificate_errors.clear();
                 }

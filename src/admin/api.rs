@@ -342,7 +342,7 @@ pub struct PreviewAnswer {
 /// One color in the status.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ColorAnswer {
-    /// What is deployed there, by the configuration.
+    /// What is deployed there, by the configuration; empty: nothing yet.
     pub release: String,
     /// Its endpoints.
     pub endpoints: Vec<EndpointAnswer>,

@@ -246,7 +246,7 @@ impl ColorAnswer {
     fn new(color: &ColorStatus) -> ColorAnswer {
         let meter::InFlight { requests, streams, tunnels } = color.in_flight;
         ColorAnswer {
-            release: color.release.to_string(),
+            release: color.release.as_str().to_owned(),
             endpoints: color.endpoints.iter().map(EndpointAnswer::new).collect(),
             safe_to_stop: SafeToStop::new(color),
             requests,

@@ -93,6 +93,9 @@ fn missing(status: &StatusAnswer, options: &Wait) -> Option<String> {
     }
     if let Some(color) = options.healthy {
         let of_color = if color.as_str() == "blue" { &status.blue } else { &status.green };
+        if of_color.endpoints.is_empty() {
+            return Some(format!("nothing is deployed on {color}"));
+        }
         if let Some(endpoint) = of_color.endpoints.iter().find(|endpoint| endpoint.health != "up") {
             return Some(format!("{} of {color} is {}: {}", endpoint.endpoint, endpoint.health, endpoint.detail));
         }

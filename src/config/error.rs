@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use crate::domain::color::Color;
+
 /// More than so many are not shown: the first ones are the cause of the rest.
 const SHOWN: usize = 50;
 
@@ -77,6 +79,15 @@ impl ConfigError {
     pub fn unreadable(path: &Path, reason: &str) -> ConfigError {
         let diagnostic = Diagnostic { span: 0..0, message: reason.to_owned(), help: None };
         ConfigError { path: path.to_owned(), source: String::new(), diagnostics: vec![diagnostic] }
+    }
+
+    /// The file has nothing for a color that serves.
+    #[must_use]
+    pub fn empties(path: &Path, color: Color) -> ConfigError {
+        let message = format!("{color} serves, and the file says of nothing that is deployed there");
+        let help = Some(format!("put `release` and `endpoints` back under [{color}]"));
+        let diagnostics = vec![Diagnostic { span: 0..0, message, help }];
+        ConfigError { path: path.to_owned(), source: String::new(), diagnostics }
     }
 
     /// Line and column of a diagnostic, both from 1; the column counts characters.

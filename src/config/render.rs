@@ -289,6 +289,9 @@ fn upstream_tls_table(tls: &UpstreamTls) -> Value {
 }
 
 fn color_table(config: &ColorConfig) -> Value {
+    if config.is_empty() {
+        return table([]);
+    }
     let pools = config.pools.iter().map(|(name, endpoints)| {
         let endpoints: Vec<Value> = endpoints.iter().map(|endpoint| endpoint.to_string().into()).collect();
         (name.clone(), Value::from(endpoints))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 
+use crate::config::ColorConfig;
 use crate::domain::color::Color;
 
 /// What `[blue]` or `[green]` says after a release was staged there.
@@ -32,6 +33,14 @@ pub struct StoreLabel {
     pub probe: Option<(String, Option<String>)>,
 }
 
+impl ColorConfig {
+    /// Nothing is deployed there yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.release.is_none()
+    }
+}
+
 /// Why a section can't be written into this file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unwritable {
@@ -48,15 +57,19 @@ pub fn staged(text: &str, color: Color, section: &Section) -> Result<String, Unw
         text.parse().map_err(|error: toml_edit::TomlError| Unwritable::Form(error.message().to_owned()))?;
     let lines = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let written = |document: &DocumentMut| document.to_string().replace('\n', lines);
-    if written(&document) != text {
+    // A last line without an end gets one.
+    if written(&document).trim_end_matches(['\r', '\n']) != text.trim_end_matches(['\r', '\n']) {
         return Err(form("its lines end in different ways, so an edit would change all of them; give them one ending"));
     }
-    let root = document.as_table_mut();
-    if root.get(color.as_str()).is_none() {
+    if document.get(color.as_str()).is_none() {
         let mut table = Table::new();
-        table.decor_mut().set_prefix("\n");
-        root.insert(color.as_str(), Item::Table(table));
+        // What stands behind the last section stays there.
+        let last = document.trailing().as_str().unwrap_or_default().trim_end().to_owned();
+        table.decor_mut().set_prefix(if last.is_empty() { "\n".to_owned() } else { format!("{last}\n\n") });
+        document.set_trailing("");
+        document.insert(color.as_str(), Item::Table(table));
     }
+    let root = document.as_table_mut();
     let of_color = root.get_mut(color.as_str()).and_then(Item::as_table_like_mut);
     let of_color = of_color.ok_or_else(|| form("the section of the color is no table"))?;
     let before = of_color.get("release").and_then(Item::as_str).map(str::to_owned);

@@ -27,7 +27,7 @@ use crate::config::path;
 use crate::config::{
     AccessLog, Config, HeadersConfig, HealthConfig, LogConfig, LogFormat, ReadinessConfig, RetryConfig, StateConfig,
 };
-use crate::domain::color::{Color, PerColor};
+use crate::domain::color::Color;
 use crate::domain::gate::GatePolicy;
 
 const MS: Duration = Duration::from_millis(1);
@@ -99,8 +99,8 @@ impl<'a> File<'a> {
 
     fn config(&self) -> Option<Config> {
         let active = self.active();
-        let blue = self.color(Color::Blue);
-        let green = self.color(Color::Green);
+        let blue = self.color(Color::Blue, active);
+        let green = self.color(Color::Green, active);
         let routes = self.routes();
         let state = self.state();
         let listen = self.listen();
@@ -148,7 +148,7 @@ impl<'a> File<'a> {
             resolver,
             upstreams,
             routes: routes.into_iter().map(|(route, _)| route).collect(),
-            colors: PerColor { blue: blue?.config, green: green?.config },
+            colors: routing::both(blue?, green?),
             preview,
             readiness,
             log,

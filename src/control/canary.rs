@@ -66,6 +66,9 @@ impl Controller {
         if self.analysis.is_out_of_reach(color) {
             return Fitness::Down("connections to it can't be made, again and again".to_owned());
         }
+        if self.config.colors[color].is_empty() {
+            return Fitness::Down("nothing is deployed there".to_owned());
+        }
         let mut known = true;
         for pool in &self.publisher.pools()[color] {
             let healths = || pool.endpoints.iter().map(|endpoint| endpoint.health());

@@ -180,7 +180,7 @@ impl Controller {
             release: Release::new(self.staging.pending[&number].order.section.release.as_str()),
             generation: self.rollout.view().decision.generation,
             mark: mark(&self.config.colors[color]),
-            replaced: replaced.filter(|replaced| !replaced.pools.is_empty()),
+            replaced: replaced.filter(|replaced| !replaced.is_empty()),
         });
         self.end_stage(number, result);
     }

@@ -14,7 +14,13 @@ impl Release {
         Release(label.into())
     }
 
-    /// The label.
+    /// Nothing is deployed.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The label; empty where nothing is deployed.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -23,6 +29,6 @@ impl Release {
 
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(if self.is_none() { "(nothing)" } else { &self.0 })
     }
 }

@@ -1,6 +1,8 @@
 //! Deploys: a release is put on the color that does not serve, and the traffic moves there, by one command or one request.
 
 mod command;
+mod documents;
+mod first;
 mod interrupted;
 mod load;
 mod stage;

@@ -19,6 +19,7 @@ pub(super) fn title(refusal: &StageRefusal) -> (u16, &'static str) {
         StageRefusal::InUse { .. } => (409, "The color is in use"),
         StageRefusal::WayBack { .. } => (409, "A rollback goes there"),
         StageRefusal::FileNotWritable(_) => (409, "The configuration file can't be written"),
+        StageRefusal::Empty(_) => (409, "Nothing is deployed there"),
         StageRefusal::Unfit(_) => (400, "The release can't be put there as it is described"),
         StageRefusal::Replaced { .. } => (409, "Something else was staged meanwhile"),
     }

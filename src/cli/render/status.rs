@@ -178,6 +178,9 @@ fn under_way(status: &StatusAnswer, add: &mut impl FnMut(&str, &str)) {
 }
 
 fn environment(name: &str, of_color: &ColorAnswer) -> String {
+    if of_color.release.is_empty() {
+        return row(&color(name), "nothing is deployed");
+    }
     let in_flight = of_color.requests + of_color.streams + of_color.tunnels;
     let mut text = row(
         &color(name),

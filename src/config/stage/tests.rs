@@ -34,6 +34,10 @@ fn section(release: &str, endpoint: &str, api: &[&str]) -> Section {
     }
 }
 
+fn one(release: &str) -> Section {
+    Section { release: release.to_owned(), endpoints: vec!["b:2".to_owned()], ..Section::default() }
+}
+
 #[test]
 fn only_values_that_differ_change_and_everything_around_them_stays() {
     let next = staged(TEXT, Color::Green, &section("3", "127.0.0.1:9003", &["10.0.0.5:80"])).expect("staged");
@@ -69,9 +73,22 @@ fn a_color_without_a_section_gets_one() {
     let with_api = Section { upstreams: [("api".to_owned(), vec!["d:4".to_owned()])].into(), ..wanted };
     let next = staged(&next, Color::Green, &with_api).expect("staged");
     assert!(next.ends_with("endpoints = [\"b:2\", \"c:3\"]\n\n[green.upstreams]\napi = [\"d:4\"]\n"), "{next}");
+    for (end, kept) in
+        [("", ""), ("\n\n\n", "\n"), ("\n# The end.", "\n# The end.\n"), ("\n# The end.\n", "\n# The end.\n")]
+    {
+        let text = format!("{}{end}", text.trim_end());
+        let next = staged(&text, Color::Green, &one("2")).expect("staged");
+        let kept = if end.is_empty() { "\n" } else { kept };
+        assert_eq!(
+            next,
+            format!(
+                "{}{kept}\n[green]\nrelease = \"2\"\nendpoints = [\"b:2\"]\n",
+                text.trim_end().trim_end_matches("\n# The end.")
+            )
+        );
+    }
     let empty = "active = \"blue\"\n\n[green]\n# nothing yet\n\n[log]\naccess = \"off\"\n";
-    let one = Section { release: "2".to_owned(), endpoints: vec!["b:2".to_owned()], ..Section::default() };
-    let next = staged(empty, Color::Green, &one).expect("staged");
+    let next = staged(empty, Color::Green, &one("2")).expect("staged");
     assert!(
         next.contains("[green]\nrelease = \"2\"\nendpoints = [\"b:2\"]\n") && next.contains("# nothing yet"),
         "{next}"

@@ -6,8 +6,9 @@ use crate::config::file::{Placed, Section, Span, quoted, shortened};
 use crate::config::path::normal;
 use crate::config::validate::File;
 use crate::config::{ColorConfig, EndpointAddress, HostPattern, RouteConfig};
-use crate::domain::color::Color;
+use crate::domain::color::{Color, PerColor};
 use crate::domain::release::Release;
+use crate::domain::schema::Labels;
 
 /// The upstream that is meant where none is named.
 const DEFAULT_UPSTREAM: &str = "default";
@@ -55,14 +56,24 @@ impl<'a> File<'a> {
         Some(if below { HostPattern::Below(name) } else { HostPattern::Exact(name) })
     }
 
-    pub(super) fn color(&self, color: Color) -> Option<Pools> {
+    /// The color that is not `active` may have nothing yet.
+    pub(super) fn color(&self, color: Color, active: Option<Color>) -> Option<Pools> {
+        let may_be_empty = active == Some(color.other());
         let Some(section) = self.root.section(color.as_str()) else {
             if self.root.get(color.as_str()).is_none() {
+                if may_be_empty {
+                    return Some(Pools::empty(0..0));
+                }
                 let help = "add it, with `release = \"1.0.0\"` and `endpoints = [\"127.0.0.1:9001\"]`".to_owned();
                 self.notes.problem(0..0, format!("the file has no [{color}]"), help);
             }
             return None;
         };
+        let says = ["release", "endpoints", "upstreams", "schema"].map(|key| section.get(key).is_some());
+        if may_be_empty && says == [false; 4] {
+            section.refuse_unknown();
+            return Some(Pools::empty(section.span.clone()));
+        }
         let release = section.required("release", "release = \"1.0.0\"");
         if let Some((label, span)) = release.clone() {
             self.label(&format!("`{color}.release`"), label, span);
@@ -188,6 +199,30 @@ impl<'a> File<'a> {
 pub(super) struct Pools {
     pub(super) config: ColorConfig,
     span: Span,
+}
+
+impl Pools {
+    /// Nothing is deployed there.
+    fn empty(span: Span) -> Pools {
+        let config = ColorConfig {
+            release: Release::new(""),
+            pools: BTreeMap::new(),
+            schema: Labels::new(),
+            probes: BTreeMap::new(),
+        };
+        Pools { config, span }
+    }
+}
+
+/// Both colors; one that has nothing has a pool without endpoints where the other one has one with some.
+pub(super) fn both(blue: Pools, green: Pools) -> PerColor<ColorConfig> {
+    let mut colors = PerColor { blue: blue.config, green: green.config };
+    for color in Color::ALL {
+        if colors[color].is_empty() {
+            colors[color].pools = colors[color.other()].pools.keys().map(|name| (name.clone(), Vec::new())).collect();
+        }
+    }
+    colors
 }
 
 fn named(text: &str) -> Option<EndpointAddress> {

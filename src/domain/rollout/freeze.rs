@@ -5,12 +5,15 @@ use std::time::SystemTime;
 
 use crate::domain::clock::Now;
 use crate::domain::rollout::record::by_itself;
-use crate::domain::rollout::{CommandId, Effect, Move, Outcome, Refusal, Rollout, State};
+use crate::domain::rollout::{CommandId, Effect, Move, Outcome, Refusal, Rollout, StageRefusal, State};
 use crate::domain::transition::{Asked, Freeze, Kind, Origin, Transition};
 
 impl Rollout {
     /// Whether this forward move may begin.
     pub(super) fn allowed(&self, asked: &Move) -> Result<(), Refusal> {
+        if asked.release.is_none() {
+            return Err(Refusal::Stage(StageRefusal::Empty(asked.to)));
+        }
         if let Some(freeze) = &self.decision.freeze {
             return Err(Refusal::Frozen(freeze.clone()));
         }

@@ -36,6 +36,8 @@ pub enum StageRefusal {
     FileNotWritable(String),
     /// The file would not be valid with it, or says nothing of what it needs: the reason.
     Unfit(String),
+    /// Nothing is deployed where the traffic was to go.
+    Empty(Color),
     /// The color does not have any more what was staged there.
     Replaced {
         /// Which.
@@ -56,6 +58,7 @@ impl StageRefusal {
             StageRefusal::WayBack { .. } => "way_back",
             StageRefusal::FileNotWritable(_) => "file_not_writable",
             StageRefusal::Unfit(_) => "bad_request",
+            StageRefusal::Empty(_) => "nothing_deployed",
             StageRefusal::Replaced { .. } => "target_changed",
         }
     }
@@ -84,6 +87,10 @@ impl fmt::Display for StageRefusal {
                 )
             }
             StageRefusal::FileNotWritable(why) => write!(f, "{why}; nothing was staged"),
+            StageRefusal::Empty(color) => write!(
+                f,
+                "nothing is deployed on {color}; nothing was moved. Next: `cutover deploy --release LABEL --endpoint ADDRESS`"
+            ),
             StageRefusal::Unfit(why) => write!(f, "{why}; nothing was staged"),
             StageRefusal::Replaced { color, now, by } => {
                 write!(f, "{color} does not have any more what was staged there: ")?;

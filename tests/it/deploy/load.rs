@@ -87,8 +87,14 @@ async fn deploys_to_new_ports_under_load_fail_nothing_and_leave_nothing_behind()
         all.failed.extend(seen.failed);
     }
     println!("{deploys} deploys, {} answered, {} failed, {} stale", all.answered, all.failed.len(), all.stale);
-    assert!(all.failed.is_empty(), "{} of {} failed: {:?}", all.failed.len(), all.answered, &all.failed[..all.failed.len().min(5)]);
+    assert!(
+        all.failed.is_empty(),
+        "{} of {} failed: {:?}",
+        all.failed.len(),
+        all.answered,
+        &all.failed[..all.failed.len().min(5)]
+    );
     assert_eq!(all.stale, 0, "of {}", all.answered);
     assert!(all.answered > deploys * 10, "there was load: {}", all.answered);
-    done(&proxy.cli(&["wait", "--healthy", if deploys % 2 == 0 { "blue" } else { "green" }]).await);
+    done(&proxy.cli(&["wait", "--healthy", if deploys.is_multiple_of(2) { "blue" } else { "green" }]).await);
 }
