@@ -107,6 +107,7 @@ fn canary(weight: Weight) -> Deployment {
         stage: Stage::Step(0),
         weight,
         salt: 1,
+        sticky: String::new(),
         plan,
         mode: Mode::Enforce,
         since: SystemTime::now(),

@@ -36,7 +36,7 @@ pub mod route;
 mod shield;
 pub(crate) mod slot;
 pub mod snapshot;
-mod split;
+pub(crate) mod split;
 pub mod stated;
 mod taking;
 mod target;

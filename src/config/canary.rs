@@ -59,6 +59,35 @@ pub enum Sticky {
     Address,
 }
 
+impl Sticky {
+    /// All of it in one word, for the record of a deployment.
+    #[must_use]
+    pub fn recorded(&self) -> String {
+        match self {
+            Sticky::Own(cookie) => format!("own:{}:{}", cookie.max_age.as_secs(), cookie.name),
+            Sticky::Off | Sticky::Cookie(_) | Sticky::Header(_) | Sticky::Address => self.to_string(),
+        }
+    }
+
+    /// What was recorded; `None`: nothing that this version understands.
+    #[must_use]
+    pub fn from_record(recorded: &str) -> Option<Sticky> {
+        let (kind, name) = recorded.split_once(':').unwrap_or((recorded, ""));
+        Some(match kind {
+            "off" => Sticky::Off,
+            "address" => Sticky::Address,
+            "cookie" => Sticky::Cookie(name.to_owned()),
+            "header" => Sticky::Header(name.to_owned()),
+            "own" => {
+                let (max_age, name) = name.split_once(':')?;
+                let max_age = Duration::from_secs(max_age.parse().ok()?);
+                Sticky::Own(Arc::new(VisitorCookie { name: name.to_owned(), max_age }))
+            }
+            _ => return None,
+        })
+    }
+}
+
 /// As in the file.
 impl fmt::Display for Sticky {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -119,7 +119,7 @@ impl Controller {
     pub(super) fn cut_tick(&mut self) {
         let sample = self.end_tick();
         let Analysis { watched: Some(watched), sampler, baselines, log, .. } = &mut self.analysis else { return };
-        let around = Surroundings { baselines, routes: sampler.routes(), log };
+        let around = Surroundings { baselines, routes: sampler.routes(), log, now: Instant::now() };
         if let Some(stage) = watched.stage() {
             // What the judge says of it is in what it says after the next tick.
             let _ = watched.tick(&sample, stage, None, &around);
@@ -165,7 +165,7 @@ impl Controller {
         }
         let used = self.analysis.cpu.take_window(&deployment);
         let Analysis { watched: Some(watched), sampler, baselines, log, .. } = &mut self.analysis else { return };
-        let around = Surroundings { baselines, routes: sampler.routes(), log };
+        let around = Surroundings { baselines, routes: sampler.routes(), log, now: Instant::now() };
         if let Some(judgement) = watched.tick(sample, deployment.stage, used, &around) {
             self.handle(Event::Judged(deployment.id, Box::new(judgement)));
         }
@@ -199,12 +199,12 @@ impl Controller {
         sampler.routes().forget_thresholds();
         sampler.routes().judge_latency(false);
         *watched = Some(match recorded {
-            Some(recorded) => Watched::resume(&deployment, keyed, tick, &recorded),
+            Some(recorded) => Watched::resume(&deployment, keyed, tick, &recorded, Instant::now()),
             None => {
                 let (release, stable) = (deployment.release.to_string(), deployment.stable.to_string());
                 let head = Recorded { id: deployment.id, release, stable, policy, entries: Vec::new() };
                 log.begin(head.clone());
-                Watched::begin(&deployment, keyed, tick, head.policy)
+                Watched::begin(&deployment, keyed, tick, head.policy, Instant::now())
             }
         });
     }

@@ -67,6 +67,7 @@ fn policy(config: &Config) -> Policy {
         bake: config.bake.mode,
         cooldown: config.analysis.cooldown,
         on_unsafe: config.analysis.on_unsafe,
+        sticky: canary.sticky.recorded(),
     }
 }
 

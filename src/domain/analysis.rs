@@ -13,6 +13,7 @@ mod component;
 pub mod evidence;
 mod histogram;
 mod judge;
+mod minutes;
 mod pass;
 mod policy;
 mod report;
@@ -24,7 +25,7 @@ pub use histogram::{BUCKETS, Histogram, QUANTILES, Quantiles, Thresholds, bucket
 pub use judge::Judge;
 pub use policy::{Before, Policy};
 pub use report::{Evidence, Report, RouteReport};
-pub use tick::{Arms, Batch, Counts, CpuUse, RouteTick, Seen, Tick};
+pub use tick::{Arms, Batch, Counts, CpuUse, Minute, RouteTick, Seen, Tick};
 
 #[cfg(test)]
 mod tests;

@@ -89,6 +89,8 @@ pub struct Policy {
     pub cooldown: Duration,
     /// What follows where the data stores forbid an automatic way back.
     pub on_unsafe: OnUnsafe,
+    /// See [`Deployment::sticky`].
+    pub sticky: String,
 }
 
 /// What one canary is to do otherwise than configured; what is not said is as configured.
@@ -210,6 +212,8 @@ pub struct Deployment {
     pub weight: Weight,
     /// See [`Split::salt`].
     pub salt: u64,
+    /// What kept users on a color when it began, in words that the configuration understands; empty: nobody has said it.
+    pub sticky: String,
     /// How the weight grows.
     pub plan: Plan,
     /// What follows from a verdict.

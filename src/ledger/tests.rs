@@ -135,6 +135,7 @@ fn deployment(at: SystemTime) -> Deployment {
         stage: Stage::Step(1),
         weight: share(2_525),
         salt: u64::MAX - 5,
+        sticky: "cookie:session".to_owned(),
         plan: Plan {
             steps: [500, 2_525].map(share).to_vec(),
             dwell: Duration::from_secs(30),

@@ -166,8 +166,14 @@ impl Worker {
             Outcome::Neither => return,
         };
         counting.arm.completed(metered.tick, counting.now);
-        if metered.witness.is_some_and(|witness| witness.sampled) {
-            counting.arm.sampled(metered.tick, counting.now, class == Some(Class::Error));
+        if let Some(witness) = &metered.witness {
+            let failed = class == Some(Class::Error);
+            if witness.sampled {
+                counting.arm.sampled(metered.tick, counting.now, failed);
+            }
+            if let Some(users) = routes.users().as_ref() {
+                users.ended(witness.user, metered.color, metered.tick, failed);
+            }
         }
         if let Some(class) = class {
             counting.bad(&metered, class);

@@ -20,7 +20,7 @@ use crate::config::{
     UpstreamProtocol,
 };
 use crate::domain::color::{Color, PerColor};
-use crate::domain::deployment::{DeploymentId, Mode};
+use crate::domain::deployment::{Deployment, DeploymentId, Mode};
 use crate::domain::health::Health;
 use crate::domain::release::Release;
 use crate::domain::schema::Barrier;
@@ -469,14 +469,17 @@ impl Compiler {
         paths
     }
 
-    /// What keeps users on a color: as configured when the deployment began, as far as this process has seen that.
+    /// What keeps users on a color: as configured when the deployment began.
     fn sticky_of(&mut self, config: &Config, decision: &Decision) -> Sticky {
         let deployment = decision.deployment.as_ref();
         let known = self.sticky.take().filter(|(id, _)| deployment.is_some_and(|deployment| deployment.id == *id));
-        self.sticky = known.or_else(|| deployment.map(|deployment| (deployment.id, config.canary.sticky.clone())));
+        let recorded = |deployment: &Deployment| {
+            Sticky::from_record(&deployment.sticky).unwrap_or_else(|| config.canary.sticky.clone())
+        };
+        self.sticky = known.or_else(|| deployment.map(|deployment| (deployment.id, recorded(deployment))));
         let sticky = self.sticky.as_ref().map(|(_, sticky)| sticky.clone()).unwrap_or_default();
-        let of = deployment.map(|deployment| (deployment.id, deployment.candidate)).filter(|_| sticky != Sticky::Off);
-        self.routes.keep_users(of, config.canary.evidence_per_network, std::mem::take(&mut self.is_new));
+        let split = deployment.map(Deployment::split).filter(|_| sticky != Sticky::Off);
+        self.routes.keep_users(split, config.canary.evidence_per_network, std::mem::take(&mut self.is_new));
         sticky
     }
 

@@ -8,6 +8,7 @@
 
 mod arm;
 mod known;
+mod minutes;
 mod nursery;
 mod sample;
 mod users;
@@ -20,10 +21,11 @@ use arc_swap::{ArcSwapOption, Guard};
 
 use crate::domain::analysis::{BUCKETS, Histogram, Thresholds};
 use crate::domain::color::{Color, PerColor};
-use crate::domain::deployment::DeploymentId;
+use crate::domain::split::Split;
 
 pub use arm::{Arm, CLASSES, Cause, Counts};
 pub use known::{Known, first_segment};
+pub use minutes::MinuteCounts;
 pub use sample::{Batch, Judged, RouteSample, Sample, Sampler};
 pub use users::{Event, SPARED, Standing, User, Users, network};
 
@@ -284,13 +286,16 @@ impl Routes {
         Histogram::from_counts(sums)
     }
 
-    /// Users stay on a color from the beginning of this deployment on; `None`: they do not. `continued`: they did in a process
+    /// Users stay on a color from the beginning of a deployment on, which has a salt of its own; `None`: they do not. `continued`: they did in a process
     /// before this one. For the rest see [`Users::new`].
-    pub fn keep_users(&self, of: Option<(DeploymentId, Color)>, per_network: u32, continued: bool) {
+    pub fn keep_users(&self, of: Option<Split>, per_network: u32, continued: bool) {
         let known = self.users.load();
-        if known.as_ref().map(|known| known.deployment) != of.map(|(deployment, _)| deployment) {
-            let users = |(deployment, candidate)| Users::new(deployment, candidate, per_network, continued);
+        if known.as_ref().map(|known| known.salt) != of.map(|split| split.salt) {
+            let users = |split: Split| Users::new(split, per_network, continued);
             self.users.store(of.map(|of| Arc::new(users(of))));
+        }
+        if let (Some(users), Some(split)) = (self.users.load().as_ref(), of) {
+            users.is_shared(split.weight, self.tick());
         }
     }
 

@@ -126,6 +126,7 @@ fn decision(generation: u64, basis_points: Option<u16>) -> Decision {
         stage: Stage::Step(0),
         weight: Weight::new(basis_points).expect("a share"),
         salt: 4711,
+        sticky: String::new(),
         plan: Plan {
             steps: Vec::new(),
             dwell: Duration::ZERO,

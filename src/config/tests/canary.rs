@@ -15,6 +15,11 @@ fn what_keeps_a_user_on_one_color_is_one_string() {
     assert_eq!(sticky("address"), Sticky::Address);
     let own = VisitorCookie { name: "cutover_visitor".to_owned(), max_age: Duration::from_secs(30 * 86_400) };
     assert_eq!(sticky("cookie"), Sticky::Own(Arc::new(own)));
+    for text in ["off", "address", "cookie", "cookie:Session", "header:X-User"] {
+        let sticky = sticky(text);
+        assert_eq!(Sticky::from_record(&sticky.recorded()), Some(sticky), "{text} can be recorded");
+    }
+    assert_eq!(["", "own", "own:x:y", "else"].map(Sticky::from_record), [None, None, None, None]);
     assert_eq!(sticky("cookie:Session"), Sticky::Cookie("Session".to_owned()));
     assert_eq!(sticky("header:X-User"), Sticky::Header("x-user".to_owned()));
 }

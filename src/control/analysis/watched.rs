@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::analysis::{
-    Arms, Batch, CpuUse, Histogram, Judge, Policy, Quantiles, RouteTick, Seen, Thresholds, Tick,
+    Arms, Batch, CpuUse, Histogram, Judge, Minute, Policy, Quantiles, RouteTick, Seen, Thresholds, Tick,
 };
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Stage};
 use crate::domain::verdict::{Class, Judgement};
 use crate::ledger::ticks::{Entry, Recorded, TickLog};
-use crate::telemetry::routes::{Batch as Sampled, Judged, OTHER, RouteId, RouteSample, Routes, Sample};
+use crate::telemetry::routes::{Batch as Sampled, Judged, MinuteCounts, OTHER, RouteId, RouteSample, Routes, Sample};
 
 /// Latencies of the stable release are taken from the last one to two of these.
 const BASELINE: Duration = Duration::from_secs(300);
+/// Users who stay are counted over so long.
+const MINUTE: Duration = Duration::from_secs(60);
 /// Below this many answers a quantile says nothing.
 const SHOWN_FROM: u64 = 20;
 
@@ -51,6 +53,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) baselines: &'a Baselines,
     pub(super) routes: &'a Routes,
     pub(super) log: &'a TickLog,
+    pub(super) now: Instant,
 }
 
 /// One route of the deployment.
@@ -84,13 +87,15 @@ pub(super) struct Watched {
     slots: BTreeMap<String, usize>,
     recorded: BTreeMap<String, Thresholds>,
     routes: BTreeMap<RouteId, Known>,
+    /// Since when users are counted, and in how many ticks since then a request to the candidate failed.
+    minute: (Option<Instant>, u64),
     /// Of all routes, when the step began.
     at_step: Option<Arms<Histogram>>,
 }
 
 impl Watched {
     /// From the tick `first` on.
-    pub(super) fn begin(deployment: &Deployment, keyed: bool, first: u64, policy: Policy) -> Watched {
+    pub(super) fn begin(deployment: &Deployment, keyed: bool, first: u64, policy: Policy, now: Instant) -> Watched {
         Watched {
             id: deployment.id,
             candidate: deployment.candidate,
@@ -100,19 +105,26 @@ impl Watched {
             policy,
             first,
             number_of_first: 0,
-            began: Instant::now(),
+            began: now,
             before: Duration::ZERO,
             slots: BTreeMap::new(),
             recorded: BTreeMap::new(),
             routes: BTreeMap::new(),
+            minute: (None, 0),
             at_step: None,
         }
     }
 
     /// Goes on where a process before this one was; so does the step, since what it has shown counts. But one that has begun
     /// since the last tick has shown nothing yet.
-    pub(super) fn resume(deployment: &Deployment, keyed: bool, first: u64, recorded: &Recorded) -> Watched {
-        let mut watched = Watched::begin(deployment, keyed, first, recorded.policy.clone());
+    pub(super) fn resume(
+        deployment: &Deployment,
+        keyed: bool,
+        first: u64,
+        recorded: &Recorded,
+        now: Instant,
+    ) -> Watched {
+        let mut watched = Watched::begin(deployment, keyed, first, recorded.policy.clone(), now);
         (watched.judge, _) = recorded.judge();
         if let Some(last) = recorded.last_tick() {
             watched.number_of_first = last.number + 1;
@@ -169,18 +181,39 @@ impl Watched {
         let (stable, candidate) = (sample.assigned[self.candidate.other()], sample.assigned[self.candidate]);
         let tick = Tick {
             number,
-            at: self.before + self.began.elapsed(),
+            at: self.before + around.now.saturating_duration_since(self.began),
             weight: sample.weight,
             keyed: self.keyed,
             assigned: Arms { stable, candidate },
             quantiles,
             routes,
             cpu,
+            minute: self.minute(sample, around),
         };
         let judgement = self.judge.tick(&tick);
         around.routes.judge_latency(self.judge.is_warm());
         around.log.append(self.id, Entry::Tick(Box::new(tick)));
         Some(judgement)
+    }
+
+    /// Ends a minute of users who stay, when it is over.
+    fn minute(&mut self, sample: &Sample, around: &Surroundings<'_>) -> Option<Minute> {
+        let users = around.routes.users();
+        let users = users.as_ref().filter(|_| self.keyed)?;
+        let mut done = sample.routes.iter().flat_map(|route| &route.batches).map(|batch| &batch.done[self.candidate]);
+        self.minute.1 += u64::from(done.any(|counts| counts.bad[Class::Error as usize] > 0));
+        let began = *self.minute.0.get_or_insert(around.now);
+        if around.now.saturating_duration_since(began) < MINUTE {
+            return None;
+        }
+        let (_, moments) = std::mem::replace(&mut self.minute, (Some(around.now), 0));
+        let counts = users.end_minute();
+        let arms = |of: &dyn Fn(&MinuteCounts) -> u64| Arms {
+            stable: of(&counts[self.candidate.other()]),
+            candidate: of(&counts[self.candidate]),
+        };
+        let bad = std::array::from_fn(|degree| arms(&|counts| counts.bad[degree]));
+        Some(Minute { weight: sample.weight, active: arms(&|counts| counts.active), bad, moments })
     }
 
     /// What is to be proved is proved anew, and what is slow is told anew from what has been usual.

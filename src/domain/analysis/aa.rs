@@ -4,9 +4,10 @@
 //! What a recorded deployment saw of the stable release is shared out by chance between two sides, again and again, with the
 //! weights that were in force, and judged. Both sides are the same release, so each alarm is false.
 
+use super::evidence::ln_add;
 use super::judge::Judge;
 use super::policy::Policy;
-use super::tick::{Arms, Batch, Counts, RouteTick, Tick, number};
+use super::tick::{Arms, Batch, Counts, Minute, RouteTick, Tick, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::Verdict;
 
@@ -37,22 +38,26 @@ impl AaReport {
     /// With 95 % confidence it is below this (Clopper and Pearson, 1934; with no alarm the "rule of three").
     #[must_use]
     pub fn at_most(&self) -> f64 {
+        if self.alarms >= self.runs && self.runs > 0 {
+            return 1.0;
+        }
         let runs = f64::from(self.runs.max(1));
         // The chance of so few alarms falls as the rate grows: halve the interval until it is found.
+        // As logarithms, since the first terms of a large rate are smaller than any number.
         let few = |rate: f64| {
-            let mut term = (runs * (-rate).ln_1p()).exp();
+            let mut term = runs * (-rate).ln_1p();
             let mut sum = term;
             for k in 1..=self.alarms {
                 let k = f64::from(k);
-                term *= (runs - k + 1.0) / k * rate / (1.0 - rate);
-                sum += term;
+                term += ((runs - k + 1.0) / k).ln() + rate.ln() - (-rate).ln_1p();
+                sum = ln_add(sum, term);
             }
             sum
         };
         let (mut low, mut high) = (0.0, 1.0 - 1e-9);
         for _ in 0..60 {
             let middle = f64::midpoint(low, high);
-            if few(middle) > 0.05 { low = middle } else { high = middle }
+            if few(middle) > 0.05_f64.ln() { low = middle } else { high = middle }
         }
         high
     }
@@ -91,27 +96,44 @@ pub fn false_alarms(policy: &Policy, steps: &[u64], ticks: &[Tick], runs: u32, s
 
 /// The stable side of a tick, shared out.
 fn shared(tick: &Tick, chance: &mut Chance) -> Tick {
-    let routes: Vec<RouteTick> = tick.routes.iter().map(|route| on_route(route, chance)).collect();
+    let routes: Vec<RouteTick> = tick.routes.iter().map(|route| on_route(route, tick.keyed, chance)).collect();
     let mut assigned: Arms<u64> = Arms::default();
     for batch in routes.iter().flat_map(|route| &route.batches).filter(|batch| batch.tick == tick.number) {
         assigned.add(batch.assigned);
     }
-    Tick { assigned, routes, cpu: None, ..tick.clone() }
+    Tick { assigned, routes, cpu: None, minute: tick.minute.map(|minute| dealt(&minute, chance)), ..tick.clone() }
 }
 
-fn on_route(route: &RouteTick, chance: &mut Chance) -> RouteTick {
-    let batches = deal(&route.batches, chance);
-    let overall = route.overall.as_ref().map(|batches| deal(batches, chance));
+/// Users of the stable release, each with a coin of its own. Who is bad in a degree is bad in those below it.
+fn dealt(minute: &Minute, chance: &mut Chance) -> Minute {
+    let share = if minute.weight == Weight::ALL { 0.0 } else { minute.weight.share() };
+    let [some, tenth, half] = minute.bad.map(|bad| bad.stable);
+    let mut candidate = 0;
+    let mut more = |users: u64, than: u64, chance: &mut Chance| {
+        candidate += chance.of(users.saturating_sub(than), share);
+        Arms { stable: users.saturating_sub(candidate), candidate }
+    };
+    let half_of = more(half, 0, chance);
+    let tenth_of = more(tenth, half, chance);
+    let some_of = more(some, tenth, chance);
+    let active = more(minute.active.stable, some, chance);
+    Minute { active, bad: [some_of, tenth_of, half_of], ..*minute }
+}
+
+fn on_route(route: &RouteTick, keyed: bool, chance: &mut Chance) -> RouteTick {
+    let batches = deal(&route.batches, keyed, chance);
+    let overall = route.overall.as_ref().map(|batches| deal(batches, keyed, chance));
     RouteTick { batches, overall, seen: None, quantiles: Arms::default(), ..route.clone() }
 }
 
-fn deal(batches: &[Batch], chance: &mut Chance) -> Vec<Batch> {
+fn deal(batches: &[Batch], keyed: bool, chance: &mut Chance) -> Vec<Batch> {
     let batches = batches.iter().map(|batch| {
         let share = if batch.weight == Weight::ALL { 0.0 } else { batch.weight.share() };
         let candidate = chance.of(batch.assigned.stable, share);
         let assigned = Arms { stable: batch.assigned.stable - candidate, candidate };
-        // What was really given, as the judge sees it.
-        let share = number(candidate) / number(batch.assigned.stable.max(1));
+        // What was really given, as the judge sees it; where users stay, that is the weight.
+        let real = number(candidate) / number(batch.assigned.stable.max(1));
+        let share = if keyed { share } else { real };
         Batch { assigned, done: outcomes(&batch.done.stable, share, chance), ..*batch }
     });
     batches.collect()
@@ -119,17 +141,14 @@ fn deal(batches: &[Batch], chance: &mut Chance) -> Vec<Batch> {
 
 fn outcomes(of: &Counts, share: f64, chance: &mut Chance) -> Arms<Counts> {
     let failed = chance.of(of.failed, share);
-    let [p50, p90, p99] = of.slow;
-    let p99_of = chance.of(p99, share);
-    let p90_of = p99_of + chance.of(p90.saturating_sub(p99), share);
-    let p50_of = p90_of + chance.of(p50.saturating_sub(p90), share);
+    let slow = slow(of.slow, share, chance);
     let candidate = Counts {
         completed: failed + chance.of(of.completed.saturating_sub(of.failed), share),
         failed,
         errors: if of.errors == of.failed { failed } else { chance.of(of.errors, share) },
         client_errors: chance.of(of.client_errors, share),
         aborts: chance.of(of.aborts, share),
-        slow: [p50_of, p90_of, p99_of],
+        slow,
     };
     let stable = Counts {
         completed: of.completed.saturating_sub(candidate.completed),
@@ -137,9 +156,20 @@ fn outcomes(of: &Counts, share: f64, chance: &mut Chance) -> Arms<Counts> {
         errors: of.errors - candidate.errors,
         client_errors: of.client_errors - candidate.client_errors,
         aborts: of.aborts - candidate.aborts,
-        slow: [p50 - p50_of.min(p50), p90 - p90_of.min(p90), p99 - p99_of],
+        slow: std::array::from_fn(|class| of.slow[class] - slow[class]),
     };
     Arms { stable, candidate }
+}
+
+/// A request beyond a threshold is beyond the lower ones. Where their numbers contradict that, as those of requests that hang do, since each
+/// threshold is passed in a tick of its own, each has coins of its own.
+fn slow([p50, p90, p99]: [u64; 3], share: f64, chance: &mut Chance) -> [u64; 3] {
+    let p99_of = chance.of(p99, share);
+    if p99 > p90 || p90 > p50 {
+        return [chance.of(p50, share), chance.of(p90, share), p99_of];
+    }
+    let p90_of = p99_of + chance.of(p90 - p99, share);
+    [p90_of + chance.of(p50 - p90, share), p90_of, p99_of]
 }
 
 /// A seeded source of chance (SplitMix64).
@@ -178,6 +208,7 @@ impl Chance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::analysis::Thresholds;
     use std::time::Duration;
 
     fn ticks(errors_every: u64) -> Vec<Tick> {
@@ -218,6 +249,36 @@ mod tests {
         let report = false_alarms(&hasty, &[0], &ticks(3), 200, 1);
         assert!(report.alarms > 5, "{report:?}");
         assert!(report.rate() <= report.at_most() && report.at_most() < 0.7, "{report:?} {}", report.at_most());
+    }
+
+    #[test]
+    fn users_who_stay_and_whose_events_are_in_no_order_raise_no_alarm() {
+        // Half of the users have their one request beyond a threshold when the ones below were passed long ago.
+        let of = |number: u64| {
+            let mut tick = ticks(3).swap_remove(number as usize);
+            tick.keyed = true;
+            tick.routes[0].thresholds = Some(Thresholds::default());
+            tick.routes[0].batches[0].done.stable.slow = if number.is_multiple_of(2) { [0, 4, 9] } else { [9, 0, 3] };
+            tick.routes[0].overall = Some(tick.routes[0].batches.clone());
+            tick.minute = (number % 60 == 59).then(|| Minute {
+                weight: tick.weight,
+                active: Arms { stable: 900, candidate: 100 },
+                bad: [90, 9, 1].map(|stable| Arms { stable, candidate: 0 }),
+                moments: 60,
+            });
+            tick
+        };
+        let ticks: Vec<Tick> = (0..300).map(of).collect();
+        let report = false_alarms(&Policy::default(), &[0], &ticks, 200, 1);
+        assert!(report.alarms <= 2, "{report:?}");
+    }
+
+    #[test]
+    fn many_alarms_have_a_bound_above_their_rate() {
+        for (runs, alarms) in [(1_000, 1_000), (1_000, 900), (10_000, 2_000)] {
+            let report = AaReport { runs, alarms, ..AaReport::default() };
+            assert!((report.rate()..=1.0).contains(&report.at_most()), "{alarms} of {runs}: {}", report.at_most());
+        }
     }
 
     #[test]

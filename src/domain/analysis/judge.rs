@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::component::{Scope, odds};
 use super::evidence::{Stakes, ln_add};
+use super::minutes::Minutes;
 use super::pass::Pass;
 use super::policy::Policy;
 use super::tick::{Arms, Batch, Counts, RouteTick, Tick, number};
@@ -33,6 +34,7 @@ enum Kind {
     ClientErrors,
     Aborts,
     Cpu,
+    Users,
 }
 
 /// Shares of the budget that a rollback is decided by: of all routes together, and of each route, all of them together.
@@ -40,6 +42,8 @@ const HARM: [(Kind, f64, f64); 2] = [(Kind::Errors, 0.30, 0.25), (Kind::Slow, 0.
 /// And of the one that a deployment is held by. CPU has the rest.
 const HOLD: [(Kind, f64, f64); 2] = [(Kind::ClientErrors, 0.30, 0.20), (Kind::Aborts, 0.25, 0.15)];
 const HOLD_CPU: f64 = 0.10;
+/// Of the errors' share on all routes, where users stay: of users, minute by minute.
+const HARM_USERS: f64 = 0.10;
 
 /// The evidence of a component, and its share of the budget.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +72,9 @@ pub struct Judge {
     pub(super) mirror: Mirror,
     pub(super) split: SplitCheck,
     pub(super) cpu: Cpu,
+    minutes: Minutes,
+    /// Users stay on a color.
+    keyed: bool,
     pub(super) pass: Pass,
     recent: Recent,
     /// When the candidate got its first request.
@@ -95,6 +102,8 @@ impl Judge {
             mirror: Mirror::new(&policy),
             split: SplitCheck::default(),
             cpu: Cpu::default(),
+            minutes: Minutes::new(&policy),
+            keyed: false,
             pass: Pass::new(&policy, 0),
             recent: Recent::default(),
             began: None,
@@ -128,6 +137,10 @@ impl Judge {
         self.split.observe(tick);
         if let Some(used) = &tick.cpu {
             self.cpu.observe(used, self.policy.cpu_margin);
+        }
+        self.keyed = tick.keyed;
+        if let Some(minute) = &tick.minute {
+            self.minutes.observe(minute);
         }
         self.exposed = self.exposed.saturating_add(tick.assigned.candidate);
         self.all.assigned.add(tick.assigned);
@@ -281,7 +294,14 @@ impl Judge {
     }
 
     fn harm(&self) -> Vec<Component> {
-        self.components(HARM)
+        let mut harm = self.components(HARM);
+        if self.keyed {
+            // The errors on all routes together are the first.
+            harm[0].weight -= HARM_USERS;
+            let ln_evidence = self.minutes.ln_evidence;
+            harm.push(Component { kind: Kind::Users, route: None, weight: HARM_USERS, ln_evidence });
+        }
+        harm
     }
 
     fn hold(&self) -> Vec<Component> {
@@ -315,6 +335,7 @@ impl Judge {
             Kind::ClientErrors => scope.client_errors.ln_evidence,
             Kind::Aborts => scope.aborts.ln_evidence,
             Kind::Cpu => self.cpu.ln_evidence(),
+            Kind::Users => self.minutes.ln_evidence,
         }
     }
 
@@ -330,6 +351,7 @@ impl Judge {
             Kind::ClientErrors => scope.client_errors.finding(route),
             Kind::Aborts => scope.aborts.finding(route),
             Kind::Cpu => self.cpu.finding(),
+            Kind::Users => self.minutes.finding(),
         })
     }
 

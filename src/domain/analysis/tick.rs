@@ -185,6 +185,21 @@ pub struct Tick {
     pub routes: Vec<RouteTick>,
     /// A window of CPU time that ended in this tick.
     pub cpu: Option<Arms<CpuUse>>,
+    /// In a keyed deployment, a minute that ended with this tick.
+    pub minute: Option<Minute>,
+}
+
+/// Users of about a minute, in which requests were shared in one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Minute {
+    /// The candidate's weight.
+    pub weight: Weight,
+    /// Users who had a request that ended.
+    pub active: Arms<u64>,
+    /// Of them, those with an error; with errors in one of ten requests, or more; in one of two.
+    pub bad: [Arms<u64>; 3],
+    /// Ticks in which a request to the candidate failed.
+    pub moments: u64,
 }
 
 /// Counts are far below the 2^53 from which on this rounds, and rounding would do no harm.

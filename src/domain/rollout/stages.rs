@@ -64,6 +64,7 @@ impl Rollout {
             weight,
             // The time makes it another one after a ledger that was lost.
             salt: draw(underway.release.as_str().as_bytes(), self.configured.secret ^ generation.0 ^ nanoseconds(now)),
+            sticky: policy.sticky.clone(),
             plan,
             mode,
             since: now.wall,

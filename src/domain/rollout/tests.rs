@@ -68,6 +68,7 @@ fn policy() -> Policy {
         bake: Mode::Observe,
         cooldown: Duration::from_secs(600),
         on_unsafe: OnUnsafe::Hold,
+        sticky: String::new(),
     }
 }
 

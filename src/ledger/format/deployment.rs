@@ -23,6 +23,8 @@ pub(super) struct Deployed {
     weight: u16,
     /// In hexadecimal: not every reader of JSON keeps 64 bits of a number.
     salt: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    sticky: String,
     plan: Planned,
     mode: String,
     since: String,
@@ -109,6 +111,7 @@ impl Deployed {
             },
             weight: deployment.weight.basis_points(),
             salt: format!("{:016x}", deployment.salt),
+            sticky: deployment.sticky.clone(),
             plan: Planned {
                 steps: plan.steps.iter().map(|step| step.basis_points()).collect(),
                 dwell_us: micros(plan.dwell),
@@ -150,6 +153,7 @@ impl Deployed {
             stage: self.step.map_or(Stage::Bake, Stage::Step),
             weight: Weight::new(self.weight)?,
             salt: u64::from_str_radix(&self.salt, 16).ok()?,
+            sticky: self.sticky,
             plan,
             mode: Mode::named(&self.mode)?,
             since: parse_time(&self.since)?,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::analysis::{Arms, Batch, Before, Counts, CpuUse, Quantiles, RouteTick, Seen, Thresholds};
+use crate::domain::analysis::{Arms, Batch, Before, Counts, CpuUse, Minute, Quantiles, RouteTick, Seen, Thresholds};
 use crate::domain::split::Weight;
 use std::time::Duration;
 
@@ -35,6 +35,12 @@ fn tick(number: u64, bad: u64) -> Entry {
         }],
         cpu: (number == 2)
             .then_some(Arms { stable: CpuUse { busy: Duration::from_millis(3), requests: 4 }, ..Arms::default() }),
+        minute: number.is_multiple_of(2).then(|| Minute {
+            weight,
+            active: Arms { stable: 90, candidate: 10 },
+            bad: [1, 2, 3].map(|bad| Arms { stable: bad, candidate: 2 * bad }),
+            moments: 4,
+        }),
     }))
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entry, Recorded};
 use crate::domain::analysis::{
-    Arms, Batch, Before, Counts, CpuUse, Policy, Quantiles, RouteTick, Seen as OfAll, Thresholds, Tick,
+    Arms, Batch, Before, Counts, CpuUse, Minute, Policy, Quantiles, RouteTick, Seen as OfAll, Thresholds, Tick,
 };
 use crate::domain::deployment::DeploymentId;
 use crate::domain::split::Weight;
@@ -81,6 +81,9 @@ struct Seen {
     /// Busy microseconds and requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cpu: Option<[[u64; 2]; 2]>,
+    /// Weight, moments, and pairs of users: active, and bad in three degrees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    m: Option<(u16, u64, [[u64; 2]; 4])>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -236,6 +239,11 @@ fn weight(basis_points: u16) -> Result<Weight, String> {
     Weight::new(basis_points).ok_or_else(|| format!("{basis_points} is no weight"))
 }
 
+fn minute((of, moments, users): (u16, u64, [[u64; 2]; 4])) -> Result<Minute, String> {
+    let [active, some, tenth, half] = users.map(|users| arms(users, |n| n));
+    Ok(Minute { weight: weight(of)?, active, bad: [some, tenth, half], moments })
+}
+
 impl Seen {
     fn from(tick: &Tick) -> Seen {
         Seen {
@@ -247,6 +255,11 @@ impl Seen {
             q: quantiles(tick.quantiles),
             r: tick.routes.iter().map(OnRoute::from).collect(),
             cpu: tick.cpu.map(|cpu| pair(cpu, |CpuUse { busy, requests }| [micros(busy), requests])),
+            m: tick.minute.map(|minute| {
+                let [some, tenth, half] = minute.bad;
+                let users = [minute.active, some, tenth, half].map(|users| pair(users, |n| n));
+                (minute.weight.basis_points(), minute.moments, users)
+            }),
         }
     }
 
@@ -262,6 +275,7 @@ impl Seen {
             cpu: self
                 .cpu
                 .map(|cpu| arms(cpu, |[busy, requests]| CpuUse { busy: Duration::from_micros(busy), requests })),
+            minute: self.m.map(minute).transpose()?,
         })
     }
 }

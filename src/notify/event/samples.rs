@@ -167,6 +167,7 @@ pub(super) fn canary(kind: Kind, now: SystemTime) -> Transition {
         stage: Stage::Step(0),
         weight: weight(500),
         salt: 0,
+        sticky: String::new(),
         plan: Plan {
             steps: [500, 2_500, 5_000].map(weight).to_vec(),
             dwell: Duration::from_secs(30),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::config::{AccessLog, LogFormat};
 use crate::domain::analysis::Thresholds;
-use crate::domain::split::Weight;
+use crate::domain::split::{Split, Weight};
 use crate::proxy::error::Resource;
 use crate::proxy::live::Live;
 use crate::proxy::slot::Phase;
@@ -73,7 +73,8 @@ impl Site {
     }
 
     fn keep_users(&self) {
-        self.worker.live.routes.keep_users(Some((crate::domain::deployment::DeploymentId(1), Color::Blue)), 1, false);
+        let split = Split { candidate: Color::Blue, weight: Weight::HALF, salt: 1 };
+        self.worker.live.routes.keep_users(Some(split), 1, false);
     }
 
     fn end(&self, metered: Metered, outcome: Outcome, path: &str) {

@@ -203,6 +203,7 @@ fn canary(generation: u64, weight: u16) -> Decision {
         stage: Stage::Step(0),
         weight: Weight::new(weight).expect("a share"),
         salt: 1,
+        sticky: String::new(),
         plan: Plan {
             steps: Vec::new(),
             dwell: Duration::ZERO,

@@ -163,18 +163,22 @@ fn the_judge_gets_what_counts_where_users_stay_and_all_of_it_else() {
     assert_eq!(counts(Judged::Overall), (3, 2, 1));
 }
 
+fn split(salt: u64) -> Split {
+    Split { candidate: Color::Green, weight: Weight::HALF, salt }
+}
+
 fn user(key: u64, network: u64) -> User {
     User { key, network, drawn: false }
 }
 
 fn users(per_network: u32) -> Users {
-    Users::new(DeploymentId(1), Color::Green, per_network, false)
+    Users::new(split(1), per_network, false)
 }
 
 #[test]
 fn the_first_request_of_a_user_is_the_first_of_a_deployment() {
     let routes = Routes::new(1);
-    routes.keep_users(Some((DeploymentId(1), Color::Green)), 1, false);
+    routes.keep_users(Some(split(1)), 1, false);
     let firsts = || {
         let users = routes.users();
         let users = users.as_ref().expect("users stay");
@@ -182,11 +186,11 @@ fn the_first_request_of_a_user_is_the_first_of_a_deployment() {
     };
     assert!(firsts() > 990, "all were told apart, but for one or two");
     assert_eq!(firsts(), 0);
-    routes.keep_users(Some((DeploymentId(1), Color::Green)), 1, false);
+    routes.keep_users(Some(split(1)), 1, false);
     assert_eq!(firsts(), 0, "a publish forgets nobody");
-    routes.keep_users(Some((DeploymentId(2), Color::Green)), 1, false);
+    routes.keep_users(Some(split(2)), 1, false);
     assert!(firsts() > 990, "the next deployment draws anew");
-    let users = Users::new(DeploymentId(3), Color::Green, 1, true);
+    let users = Users::new(split(3), 1, true);
     assert!(!users.is_first(user(1, 1)), "the process before may have told somebody the color");
     assert!(users.is_first(User { drawn: true, ..user(1, 1) }), "nobody can know what is drawn now");
 }

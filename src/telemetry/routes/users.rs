@@ -16,9 +16,10 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::minutes::{MinuteCounts, Minutes};
 use super::{ALL, CLASSES, RouteId};
-use crate::domain::color::Color;
-use crate::domain::deployment::DeploymentId;
+use crate::domain::color::{Color, PerColor};
+use crate::domain::split::{Split, Weight};
 
 /// A network contributes to a share of errors once in so many ticks.
 pub(super) const WINDOW: u64 = 10;
@@ -89,8 +90,8 @@ impl Standing {
 /// The users of a deployment.
 #[derive(Debug)]
 pub struct Users {
-    /// Which.
-    pub(super) deployment: DeploymentId,
+    /// Of the deployment; each has another one.
+    pub(super) salt: u64,
     candidate: Color,
     /// Events of a network of each kind; 0: as many as it has users.
     per_network: u32,
@@ -103,6 +104,7 @@ pub struct Users {
     /// By network: the window in which it last contributed.
     windows: Box<[AtomicU32]>,
     networks: Bits,
+    minutes: Minutes,
     /// Events that were not held against the candidate, by place and class.
     spared: Box<[AtomicU32]>,
 }
@@ -110,10 +112,10 @@ pub struct Users {
 impl Users {
     /// Nobody has been here. `continued`: users have come in a process before this one, and their colors may be known.
     #[must_use]
-    pub fn new(deployment: DeploymentId, candidate: Color, per_network: u32, continued: bool) -> Users {
+    pub fn new(split: Split, per_network: u32, continued: bool) -> Users {
         Users {
-            deployment,
-            candidate,
+            salt: split.salt,
+            candidate: split.candidate,
             per_network,
             continued,
             hasher: RandomState::new(),
@@ -121,6 +123,7 @@ impl Users {
             counted: std::array::from_fn(|_| Bits::new(BITS)),
             windows: (0..NETWORKS).map(|_| AtomicU32::new(0)).collect(),
             networks: Bits::new(COUNTED),
+            minutes: Minutes::new(),
             spared: (0..PLACES * CLASSES).map(|_| AtomicU32::new(0)).collect(),
         }
     }
@@ -179,6 +182,28 @@ impl Users {
         }
         let left = |n: u32| bits.insert(self.hash(user.network, place, 1 + n));
         (self.per_network == 0 || (0..self.per_network).any(left)) && bits.insert(of_user)
+    }
+
+    /// A request that was given to a color in `tick` is over.
+    pub fn ended(&self, user: User, color: Color, tick: u64, failed: bool) {
+        let of_network = |n: u32| self.hash(user.network, 0, n);
+        let places: &mut dyn Iterator<Item = u64> = if self.per_network == 0 {
+            &mut std::iter::once(self.hash(user.key, 0, 0))
+        } else {
+            &mut (0..self.per_network).map(of_network)
+        };
+        self.minutes.record(places, self.hash(user.key, 1, 0), (color, tick, failed));
+    }
+
+    /// Ends a minute, and counts its users.
+    #[must_use]
+    pub fn end_minute(&self) -> PerColor<MinuteCounts> {
+        self.minutes.end()
+    }
+
+    /// The candidate has this weight from now on.
+    pub(super) fn is_shared(&self, weight: Weight, tick: u64) {
+        self.minutes.is_shared(weight, tick);
     }
 
     /// From how many networks requests came, about, if they are so few that their evidence says little.

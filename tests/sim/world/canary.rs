@@ -50,6 +50,7 @@ pub(super) fn policy(random: &mut fastrand::Rng, apart: bool) -> Policy {
         bake: mode(random),
         cooldown: Duration::from_secs(random.u64(0..30)),
         on_unsafe: if random.u8(0..4) == 0 { OnUnsafe::Force } else { OnUnsafe::Hold },
+        sticky: String::new(),
     }
 }
 

@@ -5,6 +5,8 @@ use crate::domain::deployment::{Mode, OnInsufficient, Plan};
 use crate::domain::release::Release;
 use crate::domain::split::Weight;
 
+mod users;
+
 fn weight(basis_points: u16) -> Weight {
     Weight::new(basis_points).expect("a share")
 }
@@ -26,6 +28,7 @@ fn at_step(step: usize) -> Deployment {
         stage: Stage::Step(step),
         weight: plan.steps[step],
         salt: 0,
+        sticky: String::new(),
         plan,
         mode: Mode::Enforce,
         since: SystemTime::UNIX_EPOCH,
@@ -46,7 +49,7 @@ fn what_a_step_has_shown_counts_after_a_restart_and_not_for_the_next_one() {
         policy: Policy::default(),
         entries: vec![Entry::Step(0), Entry::Tick(Box::new(tick))],
     };
-    let resumed = |step| Watched::resume(&at_step(step), false, 0, &recorded);
+    let resumed = |step| Watched::resume(&at_step(step), false, 0, &recorded, Instant::now());
     assert_eq!(resumed(0).stage(), Some(Stage::Step(0)));
     assert_eq!((resumed(0).number(0), resumed(0).before), (Some(8), Duration::from_secs(7)));
     // It was on disk, and then the process was killed before the first tick of the step.

@@ -80,3 +80,33 @@ fn so_many_networks_are_needed_as_the_docs_say() {
     };
     assert_eq!([100, 500, 2_500, 5_000].map(row), [[7, 8, 7, 8], [7, 9, 8, 9], [9, 13, 10, 13], [13, 20, 13, 20]]);
 }
+
+fn minute(bad: u64, moments: u64) -> Minute {
+    let bad = Arms { stable: 0, candidate: bad };
+    Minute { weight: weight(5), active: Arms { stable: 950, candidate: 50 }, bad: [bad; 3], moments }
+}
+
+#[test]
+fn minutes_are_added_up_and_what_happens_at_once_is_bounded() {
+    let odds = |minutes: &[Minute]| {
+        let mut judge = judge();
+        let ticks = minutes.iter().zip(0..).map(|(minute, number)| Tick {
+            number,
+            at: Duration::from_secs(60 * number),
+            weight: weight(5),
+            keyed: true,
+            minute: Some(*minute),
+            ..Tick::default()
+        });
+        let judgements: Vec<Judgement> = ticks.map(|tick| judge.tick(&tick)).collect();
+        (judge.report().worse, judgements.last().map(|judgement| judgement.verdict))
+    };
+    let (one, verdict) = odds(&[minute(7, 30)]);
+    assert_eq!((one > 1_000.0, verdict), (true, Some(Verdict::Fail)), "{one}");
+    let (two, _) = odds(&[minute(7, 30); 2]);
+    assert!((two / one - 2.0).abs() < 0.01, "no minute is multiplied by another: {one} {two}");
+    let (blip, verdict) = odds(&[minute(20, 1)]);
+    assert!(blip < 2.0 && verdict < Some(Verdict::Suspect), "{blip}");
+    let (quiet, _) = odds(&[minute(0, 0); 30]);
+    assert!(quiet <= 1.0, "{quiet}");
+}

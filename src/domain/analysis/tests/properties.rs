@@ -73,6 +73,7 @@ impl Random {
                     seen: None,
                 })
                 .collect(),
+            minute: None,
             cpu: (self.below(5) == 0).then(|| {
                 self.arms(|random| CpuUse { busy: Duration::from_micros(random.count()), requests: random.count() })
             }),
