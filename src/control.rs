@@ -13,6 +13,7 @@ pub mod handle;
 mod headline;
 mod health;
 mod hold;
+mod linger;
 mod names;
 mod needs;
 mod notices;
@@ -199,6 +200,7 @@ pub struct Controller {
     /// The checks that are being asked for a gate.
     checking: Option<check::Checking>,
     hold: Holding,
+    linger: linger::Lingering,
     next_drain: u64,
     analysis: Analysis,
     /// The deployment that was under way when the process started.
@@ -301,6 +303,7 @@ impl Controller {
             draining: None,
             checking: None,
             hold: Holding::default(),
+            linger: linger::Lingering::default(),
             next_drain: 0,
             analysis,
             found_at_start,
@@ -318,6 +321,7 @@ impl Controller {
         self.names.reconcile(self.publisher.names());
         self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
         self.carry_out(first);
+        self.recall_lingering();
         let mut stop = std::pin::pin!(stop);
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -350,6 +354,7 @@ impl Controller {
                     self.rates.sample(&self.publisher.meters().read());
                     self.read_certificates();
                     self.look_at_releases();
+                    self.look_at_lingering();
                     self.tell_fitness();
                 }
             }
@@ -485,10 +490,12 @@ impl Controller {
                 }
                 let changes = self.config.differences(&config).join("; ");
                 let health_before = self.config.health.clone();
+                self.linger.edited(&self.config, &config);
                 self.config = config;
                 (self.config_error, self.not_in_force) = (None, None);
                 self.config_valid_at = SystemTime::now();
                 let decision = self.rollout.view().decision;
+                self.tell_lingering(&decision);
                 let retired = self.publisher.publish(&self.config, &decision);
                 debug_assert!(retired.is_none(), "a reload moves no traffic by itself");
                 if health_before != self.config.health {

@@ -12,6 +12,7 @@ pub mod gate;
 pub mod headline;
 pub mod health;
 pub mod history;
+pub mod linger;
 pub mod notice;
 pub mod release;
 pub mod rollout;

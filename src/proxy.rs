@@ -24,6 +24,7 @@ mod hash;
 pub(crate) mod headers;
 pub(crate) mod hold;
 mod lease;
+pub(crate) mod linger;
 pub mod live;
 mod local;
 pub(crate) mod metering;

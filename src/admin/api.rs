@@ -22,7 +22,7 @@ pub use colors::{NeedAnswer, ProbeBody, ReplacedAnswer, SafeToStop, StageAnswer,
 pub use endpoints::{AnswersAs, EndpointAnswer, NameAnswer};
 pub use event::{HealthEvent, HeldEvent, LaggedEvent, ReloadedEvent};
 pub use file::{ConfigProblem, FileAnswer, ReloadAnswer};
-pub use gate::{CheckAnswer, CheckFailureAnswer, ChecksAnswer, GateAnswer};
+pub use gate::{CheckAnswer, CheckFailureAnswer, ChecksAnswer, GateAnswer, LingerAnswer};
 pub use headline::{ConditionAnswer, HeadlineAnswer};
 pub use hold::{HoldAnswer, HoldBody, HoldStatus};
 pub use record::{
@@ -277,6 +277,9 @@ pub struct StatusAnswer {
     /// What the checks of the last gate found of a release that is still deployed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<ChecksAnswer>,
+    /// The color that does not serve and is asked for old files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linger: Option<LingerAnswer>,
     /// The data stores that the labels of releases name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<StoreAnswer>,

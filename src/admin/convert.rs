@@ -147,6 +147,7 @@ impl StatusAnswer {
             draining: draining(status),
             rollback: rollback(status),
             checks: checks::status(view),
+            linger: status.linger.as_ref().map(checks::linger),
             stores: schema::stores(view),
             file: FileAnswer {
                 path: status.config_path.clone(),

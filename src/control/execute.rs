@@ -24,6 +24,7 @@ impl Controller {
         let write_backs = effects.iter().filter(|effect| matches!(effect, Effect::WriteBack(_))).count();
         // Counted first: a reply waits for an edit that comes behind it.
         self.write_backs.send_modify(|under_way| *under_way += write_backs);
+        self.linger.notice(&effects);
         for effect in effects {
             match effect {
                 Effect::Probe { round, color, schema, resolve } => {
@@ -246,6 +247,7 @@ impl Controller {
     pub(super) fn publish(&mut self, decision: &Decision) {
         self.cut_tick();
         let before = self.publisher.shares();
+        self.tell_lingering(decision);
         self.retired = self.publisher.publish(&self.config, decision).or_else(|| self.retired.take());
         // Names may have changed since the last publish.
         self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));

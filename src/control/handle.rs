@@ -185,6 +185,8 @@ pub struct Status {
     pub analysis: Option<Report>,
     /// Per color.
     pub colors: PerColor<ColorStatus>,
+    /// A color that does not serve and is asked for old files.
+    pub linger: Option<LingerStatus>,
     /// A color that is being drained.
     pub draining: Option<DrainingStatus>,
     /// Requests that are held.
@@ -270,6 +272,26 @@ pub enum Need {
         /// When the one that serves is known good, if nothing comes between.
         until: Option<SystemTime>,
     },
+    /// Pages of its release are still open, and it is asked for their files.
+    Lingering {
+        /// When that ends by itself.
+        until: SystemTime,
+    },
+}
+
+/// A color that does not serve and is asked for old files.
+#[derive(Clone, Debug)]
+pub struct LingerStatus {
+    /// The color.
+    pub color: Color,
+    /// Its release.
+    pub release: Release,
+    /// The paths of the files.
+    pub paths: Vec<String>,
+    /// When it ends by itself.
+    pub until: SystemTime,
+    /// Endpoints that are up; 0: nobody is asked.
+    pub up: usize,
 }
 
 /// One color in the status.

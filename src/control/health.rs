@@ -22,6 +22,7 @@ impl Controller {
     /// Names stand for other addresses now, or may let some go.
     pub(super) fn endpoints_changed(&mut self) {
         let decision = self.rollout.view().decision;
+        self.tell_lingering(&decision);
         let retired = self.publisher.publish(&self.config, &decision);
         debug_assert!(retired.is_none(), "no address moves traffic between colors");
         self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));

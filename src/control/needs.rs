@@ -41,6 +41,9 @@ impl Controller {
                 until: until.and_then(|left| SystemTime::now().checked_add(left)),
             });
         }
+        if let Some(linger) = self.lingering().filter(|linger| linger.color == color && linger.up > 0) {
+            needs.push(Need::Lingering { until: linger.until });
+        }
         needs
     }
 }

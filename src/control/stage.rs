@@ -139,7 +139,8 @@ impl Controller {
             match need {
                 Need::Serves => return in_use("serves".to_owned()),
                 Need::Share(share) => return in_use(format!("gets {share} of the requests")),
-                Need::Move => {}
+                // What is staged there takes its place.
+                Need::Move | Need::Lingering { .. } => {}
                 Need::Drain { left, ends_in } => {
                     let left = crate::domain::rollout::Left::from(left);
                     let left = if left.total() == 0 { String::new() } else { format!(" {left}") };

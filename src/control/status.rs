@@ -80,6 +80,7 @@ impl Controller {
         let mut status = Status {
             headline: Vec::new(),
             file_disagrees: view.file.active != view.decision.active,
+            linger: self.lingering(),
             draining: self.draining.as_ref().map(|draining| DrainingStatus {
                 color: draining.color,
                 left: colors[draining.color].in_flight,
@@ -214,6 +215,7 @@ impl Controller {
             certificates_valid: self.certificate_errors.is_empty(),
             waiting: self.publisher.waiting(),
             maintenance: view.decision.maintenance,
+            lingering: self.lingering().map(|linger| linger.color),
             open_connections: self.publisher.open_connections(),
             refused: self.publisher.refused(),
             buffered: [buffered::held(), buffered::limit()],

@@ -68,6 +68,16 @@ impl Decision {
         self.deployment.as_ref().filter(|deployment| deployment.splits()).map(Deployment::split)
     }
 
+    /// The release on a color, as far as the decision names one.
+    #[must_use]
+    pub fn release_on(&self, color: Color) -> Option<&Release> {
+        if color == self.active {
+            return Some(&self.release);
+        }
+        let deployment = self.deployment.as_ref()?;
+        Some(if color == deployment.candidate { &deployment.release } else { &deployment.stable })
+    }
+
     /// Whether this color gets requests.
     #[must_use]
     pub fn serves(&self, color: Color) -> bool {

@@ -3,6 +3,7 @@
 //! Everything is given back by drop, so it makes no difference whether an exchange ends well, fails, times out, or its
 //! client hangs up: the lease, the place under a limit, the counts and the line in the access log always follow.
 
+mod linger;
 mod report;
 
 use std::net::IpAddr;
@@ -66,6 +67,8 @@ pub(crate) struct Exchange {
     streaming: bool,
     /// Another color answers, in the place of the one that it was given to.
     shielded: bool,
+    /// The other color had the file that it asks for.
+    lingered: bool,
     /// It is a tunnel that a drain has ended.
     drained: bool,
     /// Why it ended here, without an endpoint.
@@ -106,6 +109,7 @@ impl Exchange {
             late: false,
             streaming: false,
             shielded: false,
+            lingered: false,
             drained: false,
             refused: None,
             reported: false,

@@ -16,6 +16,7 @@ use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
 use crate::proxy::hold;
+use crate::proxy::linger;
 use crate::proxy::local::{self, OwnAnswer};
 use crate::proxy::shield;
 use crate::proxy::slot::{Phase, Slot};
@@ -105,6 +106,10 @@ async fn serve(
         }
     };
     let mut upstream = send(exchange, side, &mut upload, answer).await?;
+    if exchange.admission().lingers && linger::is_for_file(exchange, &upload) && matches!(answer.status, 404 | 410) {
+        // In a box: few requests need it.
+        Box::pin(linger::ask(exchange, side, &mut upstream, answer)).await;
+    }
     let framing = match upstream.side.is_bodiless() {
         true => Framing::None,
         false => Framing::of_answer(answer, asked.to_head).map_err(|Ambiguous(rule)| {
@@ -133,6 +138,9 @@ async fn serve(
     }
     if exchange.is_shielded() {
         shield::mark(answer);
+    }
+    if exchange.is_lingered() {
+        linger::mark(answer);
     }
     if switching {
         let websocket = upgrade::is_websocket(answer, &exchange.head);

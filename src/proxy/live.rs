@@ -303,6 +303,11 @@ impl Publisher {
         self.compiler.hold(until);
     }
 
+    /// Which color that does not serve is asked for its files in what is published from now on.
+    pub fn linger(&mut self, color: Option<Color>) {
+        self.compiler.linger(color);
+    }
+
     /// Those that wait.
     pub fn waiting(&self) -> Waiting {
         self.live.queue.waiting()

@@ -94,6 +94,7 @@ fn report(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: u16, erro
         retries: 0,
         grpc_status: None,
         shielded: false,
+        lingered: false,
         refused: Some(refusal.label()),
         error: Some(error),
         blame: Some(blame.as_str()),

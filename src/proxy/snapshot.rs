@@ -5,6 +5,7 @@
 //! connections, pools, meters.
 
 mod evidence;
+mod linger;
 mod pools;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::first_write::{FirstWrite, FirstWriteSeen};
 use crate::proxy::hold::{Door, Notice};
 use crate::proxy::lease::{Epoch, Lease};
+use crate::proxy::linger::Linger;
 use crate::proxy::pool::name::Resolution;
 use crate::proxy::pool::{Pool, Rules};
 use crate::proxy::preview::{Mark, Preview};
@@ -56,6 +58,8 @@ pub struct Snapshot {
     split: Option<Box<Splitting>>,
     /// The other color, for those who may look at it.
     pub(crate) preview: Option<Box<Preview>>,
+    /// Files of the other color's release are asked for.
+    pub(crate) linger: Option<Box<Linger>>,
 }
 
 /// Where a route leads to.
@@ -113,6 +117,8 @@ pub(crate) struct Admission {
     pub(crate) preview: Option<Arc<Mark>>,
     /// What fails here may be asked again of the other color, and at most so much of it.
     pub(crate) shield: Option<Weight>,
+    /// What is not here may be asked of the other color.
+    pub(crate) lingers: bool,
 }
 
 /// The timeouts of one upstream.
@@ -282,6 +288,9 @@ pub(crate) struct Compiler {
     routes: Arc<Routes>,
     /// What keeps users on a color, as it was when this deployment began: no reload moves them.
     sticky: Option<(DeploymentId, Sticky)>,
+    /// Which color that does not serve is asked for its files, and whether files linger at all.
+    lingering: Option<Color>,
+    lingers: bool,
     /// Nothing was compiled yet: a deployment that is there goes on from a process before this one.
     is_new: bool,
     wrong_releases: mpsc::UnboundedSender<WrongRelease>,
@@ -312,6 +321,8 @@ impl Compiler {
             first_write: PerColor::default(),
             routes,
             sticky: None,
+            lingering: None,
+            lingers: false,
             is_new: true,
             wrong_releases,
             first_writes,
@@ -409,12 +420,13 @@ impl Compiler {
         }
         let active = decision.active;
         let door = self.door(config, decision);
+        self.lingers = self.lingers(config, decision, &door);
         self.first_write = PerColor::from_fn(|color| {
-            let release = release_on(decision, color).filter(|_| decision.serves(color))?;
+            let release = decision.release_on(color).filter(|_| decision.serves(color))?;
             self.first_write_of(config, color, release)
         });
         let mut serve = |color: Color| {
-            let release = release_on(decision, color).unwrap_or(&config.colors[color].release).as_str().into();
+            let release = decision.release_on(color).unwrap_or(&config.colors[color].release).as_str().into();
             self.admissions(config, decision, &Serving { color, release, mark: None })
         };
         let (admissions, other) = match door {
@@ -433,10 +445,11 @@ impl Compiler {
             };
             Box::new(Preview::new(preview, active, admissions))
         });
+        let linger = self.lingering(config, decision);
         let counts = config.canary.mode != Mode::Off || config.bake.mode != Mode::Off;
         let counted = (counts && !config.canary.routes.is_empty()).then(|| self.counted(config));
         let (routes, edge) = (self.table(config, counts), edge(config));
-        Snapshot { active, edge, routes, counted, door, admissions, split, preview }
+        Snapshot { active, edge, routes, counted, door, admissions, split, preview, linger }
     }
 
     /// Where requests go, and what they are counted under. Numbers are given to the paths of `canary.routes` first.
@@ -535,6 +548,7 @@ impl Compiler {
                     stated: stated.clone(),
                     preview: mark.clone(),
                     shield: shield.filter(|_| purpose == Purpose::Ordinary),
+                    lingers: self.lingers && purpose == Purpose::Ordinary,
                 })
             };
             meters.iter().map(admission).collect()
@@ -555,15 +569,6 @@ impl Compiler {
         }
         limits
     }
-}
-
-/// The release that the decision puts on a color.
-fn release_on(decision: &Decision, color: Color) -> Option<&Release> {
-    if color == decision.active {
-        return Some(&decision.release);
-    }
-    let deployment = decision.deployment.as_ref()?;
-    Some(if color == deployment.candidate { &deployment.release } else { &deployment.stable })
 }
 
 /// The color that requests get in to.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::proxy::client::Listener;
+use crate::proxy::linger::Asks;
 use crate::proxy::live::Live;
 use crate::proxy::retry::Budget;
 use crate::proxy::shield::Shield;
@@ -46,6 +47,8 @@ pub(crate) struct Worker {
     pub(crate) known: RefCell<Known>,
     /// Of requests that are asked again of the other color.
     pub(crate) shield: RefCell<Shield>,
+    /// Of files that the other color may have.
+    pub(crate) asks: RefCell<Asks>,
     /// Lines of the process log about refused connections.
     pub(crate) refusals_logged: LogRate,
     /// Lines about answers that were refused.
@@ -69,6 +72,7 @@ impl Worker {
             budgets: RefCell::default(),
             known: RefCell::default(),
             shield: RefCell::default(),
+            asks: RefCell::default(),
             refusals_logged: LogRate::new(LINES, PERIOD),
             bad_answers: LogRate::new(LINES, PERIOD),
             freed: Cell::new(false),

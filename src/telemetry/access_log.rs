@@ -78,6 +78,8 @@ pub struct Entry<'a> {
     pub grpc_status: Option<u16>,
     /// The color that it was given to has failed it, and the other one answered.
     pub shielded: bool,
+    /// The color that it was given to does not know the file, and the other one answered.
+    pub lingered: bool,
     /// Why it ended at the proxy, as in `cutover_refused_total`.
     pub refused: Option<&'static str>,
     /// The error's name as in `Proxy-Status`, if the proxy answered or cut the answer.

@@ -51,6 +51,24 @@ pub enum InFlightKind {
     Tunnel,
 }
 
+/// What came of a file that the chosen color does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lingered {
+    /// The other color has it.
+    Answered,
+    /// The other color does not have it.
+    NotFound,
+    /// The other color gave no usable response in time.
+    Failed,
+    /// It was not asked: that would have been more than `linger.budget`.
+    OverBudget,
+}
+
+impl Lingered {
+    /// Each, as it is called in metrics, in the order in which they are counted.
+    pub const NAMES: [&str; 4] = ["answered", "not_found", "failed", "over_budget"];
+}
+
 /// What is in flight, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InFlight {
@@ -116,6 +134,8 @@ pub struct Meter {
     pub retries: Count,
     /// Requests that failed here, and were asked again of the other color.
     pub shielded: Count,
+    /// Files below `linger.paths` that are not here, by [`Lingered`].
+    pub lingered: [Count; 4],
 }
 
 impl Meter {
@@ -136,6 +156,11 @@ impl Meter {
     /// The counterpart of [`Meter::entered`].
     pub fn left(&self, kind: InFlightKind) {
         self.in_flight[kind as usize].sub(1);
+    }
+
+    /// Counts a file that is not here.
+    pub fn lingered(&self, lingered: Lingered) {
+        self.lingered[lingered as usize].add(1);
     }
 
     /// Counts something that a drain has ended.
@@ -163,6 +188,8 @@ pub struct Reading {
     pub retries: u64,
     /// As [`Meter::shielded`].
     pub shielded: u64,
+    /// As [`Meter::lingered`].
+    pub lingered: [u64; 4],
 }
 
 impl Reading {
@@ -263,6 +290,9 @@ fn sum(meters: &[Arc<Meter>]) -> Reading {
         reading.connect_errors += meter.connect_errors.get();
         reading.retries += meter.retries.get();
         reading.shielded += meter.shielded.get();
+        for (total, count) in reading.lingered.iter_mut().zip(&meter.lingered) {
+            *total += count.get();
+        }
     }
     reading
 }

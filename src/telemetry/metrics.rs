@@ -9,7 +9,7 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::health::Health;
 use crate::domain::split::Weight;
 use crate::telemetry::exposition::{Format, Page};
-use crate::telemetry::meter::{BUCKETS_MICROS, InFlight, Reading};
+use crate::telemetry::meter::{BUCKETS_MICROS, InFlight, Lingered, Reading};
 use crate::telemetry::refused::{self, Refused};
 
 /// What the controller knows at the moment of the question.
@@ -61,6 +61,8 @@ pub struct Facts {
     pub waiting: Waiting,
     /// Requests get the maintenance answer.
     pub maintenance: bool,
+    /// The color that does not serve and is asked for old files.
+    pub lingering: Option<Color>,
     /// Open client connections: without TLS, with it, and for previews.
     pub open_connections: [u64; 3],
     /// Bytes that are held for messages on their way, and their bound.
@@ -180,6 +182,7 @@ pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
     decisions(&mut page, facts, tallies);
     requests(&mut page, facts);
     shielded(&mut page, facts);
+    lingering(&mut page, facts);
     previews(&mut page, &facts.previews);
     refused::render(&mut page, &facts.refused);
     drains(&mut page, facts, tallies);
@@ -342,6 +345,20 @@ fn shielded(page: &mut Page, facts: &Facts) {
     let mut total = page.counter("cutover_shielded_total", help);
     for (color, upstream, reading) in &facts.readings {
         total.sample(&[("color", color.as_str()), ("upstream", &**upstream)], reading.shielded);
+    }
+}
+
+fn lingering(page: &mut Page, facts: &Facts) {
+    let help = "Files below linger.paths that a color answered with 404 or 410, by what came of the other color.";
+    let mut total = page.counter("cutover_linger_requests_total", help);
+    for (color, upstream, reading) in &facts.readings {
+        for (outcome, count) in Lingered::NAMES.iter().zip(reading.lingered) {
+            total.sample(&[("color", color.as_str()), ("upstream", &**upstream), ("outcome", outcome)], count);
+        }
+    }
+    let mut lingers = page.gauge("cutover_lingering", "Whether a color does not serve and is asked for old files.");
+    for color in Color::ALL {
+        lingers.sample(&[("color", color.as_str())], u8::from(facts.lingering == Some(color)));
     }
 }
 

@@ -35,7 +35,7 @@ fn python(name: &str) -> Command {
     command
 }
 
-fn node(name: &str) -> Command {
+pub(crate) fn node(name: &str) -> Command {
     let mut command = Command::new("node");
     command.env("NODE_PATH", tool("CUTOVER_TEST_NODE_MODULES")).arg(script(name));
     command
@@ -49,7 +49,7 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    fn start(mut command: Command) -> Talk {
+    pub(crate) fn start(mut command: Command) -> Talk {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child =
             command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}; run tests/run, which installs it"));
@@ -58,17 +58,17 @@ impl Talk {
         Talk { _child: child, input, lines }
     }
 
-    async fn says(&mut self) -> String {
+    pub(crate) async fn says(&mut self) -> String {
         // Java compiles first, and the machine may be busy.
         let line = tokio::time::timeout(crate::PATIENCE * 6, self.lines.next_line()).await;
         line.expect("it says something").expect("text").unwrap_or_else(|| "nothing: it has ended".to_owned())
     }
 
-    async fn expect(&mut self, line: &str) {
+    pub(crate) async fn expect(&mut self, line: &str) {
         assert_eq!(self.says().await, line, "what went wrong is on standard error");
     }
 
-    async fn go_on(&mut self) {
+    pub(crate) async fn go_on(&mut self) {
         self.input.write_all(b"\n").await.expect("it reads");
     }
 }

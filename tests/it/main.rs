@@ -28,6 +28,7 @@ mod http2_bounds;
 mod incident;
 mod large;
 mod lengths;
+mod linger;
 #[allow(dead_code, reason = "shared with `cutover demo`, which needs more of it")]
 #[path = "../../src/cli/demo/load.rs"]
 mod load;

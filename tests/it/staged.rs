@@ -69,6 +69,7 @@ struct Shared {
     connections: AtomicUsize,
     abandoned: AtomicUsize,
     unhealthy: AtomicBool,
+    open: AtomicUsize,
 }
 
 impl Staged {
@@ -145,6 +146,11 @@ impl Staged {
         self.asked().iter().filter(|asked| asked.path == path).count()
     }
 
+    /// Connections that are open now.
+    pub(crate) fn open(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+
     /// Requests whose connection ended before their answer.
     pub(crate) fn abandoned(&self) -> usize {
         self.shared.abandoned.load(Ordering::SeqCst)
@@ -184,8 +190,19 @@ impl Shared {
     }
 }
 
+/// An open connection.
+struct Open(Arc<Shared>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 async fn serve(stream: impl Stream + 'static, shared: Arc<Shared>, http2: bool) {
     let connection = shared.connections.fetch_add(1, Ordering::SeqCst);
+    shared.open.fetch_add(1, Ordering::SeqCst);
+    let _open = Open(Arc::clone(&shared));
     if http2 {
         serve_http2(stream, shared, connection).await;
     } else {

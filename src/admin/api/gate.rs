@@ -1,4 +1,4 @@
-//! The gate on the wire: what its health rounds and its checks found.
+//! The gate on the wire: what its health rounds and its checks found; and what lingers after it.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -64,4 +64,19 @@ pub struct ChecksAnswer {
     pub passed: bool,
     /// Each of them.
     pub checks: Vec<CheckAnswer>,
+}
+
+/// A color that does not serve and is asked for old files (`[linger]`).
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LingerAnswer {
+    /// The color.
+    pub color: String,
+    /// Its release.
+    pub release: String,
+    /// The paths of the files.
+    pub paths: Vec<String>,
+    /// When it ends by itself, RFC 3339.
+    pub until: String,
+    /// Its endpoints that are up; 0: it is not asked.
+    pub up: u64,
 }

@@ -1,7 +1,8 @@
-//! What the checks of a gate found, on the wire.
+//! What the checks of a gate found, and which color is asked for old files, on the wire.
 
-use crate::admin::api::{CheckAnswer, CheckFailureAnswer, ChecksAnswer};
+use crate::admin::api::{CheckAnswer, CheckFailureAnswer, ChecksAnswer, LingerAnswer};
 use crate::admin::convert::{micros, time};
+use crate::control::handle::LingerStatus;
 use crate::domain::gate::{CheckFailure, CheckReport};
 use crate::domain::rollout::View;
 
@@ -35,4 +36,14 @@ pub(super) fn status(view: &View) -> Option<ChecksAnswer> {
         passed: reports.iter().all(CheckReport::has_passed),
         checks: checks(reports),
     })
+}
+
+pub(super) fn linger(linger: &LingerStatus) -> LingerAnswer {
+    LingerAnswer {
+        color: linger.color.to_string(),
+        release: linger.release.to_string(),
+        paths: linger.paths.clone(),
+        until: time(linger.until),
+        up: linger.up as u64,
+    }
 }

@@ -57,6 +57,9 @@ impl SafeToStop {
 
 fn need(need: &Need) -> NeedAnswer {
     let (name, detail, until) = match need {
+        Need::Lingering { until } => {
+            ("lingering", "pages of its release are open, and ask it for their files (linger)".to_owned(), Some(*until))
+        }
         Need::Serves => ("serves", "it serves".to_owned(), None),
         Need::Share(share) => ("share", format!("it gets {share} of the requests"), None),
         Need::Move => ("move", "traffic is about to move there".to_owned(), None),

@@ -1,10 +1,11 @@
-//! The checks of a gate in words.
+//! The checks of a gate, and the color that is asked for old files, in words.
 
 use std::time::Duration;
 
-use crate::admin::api::{CheckAnswer, ChecksAnswer};
+use crate::admin::api::{CheckAnswer, ChecksAnswer, LingerAnswer};
 use crate::cli::render::layout::wrapped;
 use crate::cli::render::{BAD, GOOD, ago, color, painted, plain, short};
+use crate::cli::when;
 
 /// One line a check, with its first failures below it.
 pub(super) fn checks(checks: &[CheckAnswer]) -> String {
@@ -44,4 +45,14 @@ pub(super) fn last(last: &ChecksAnswer) -> String {
     });
     let said = format!("{} of {} failed, {when} ago: {}", failed.len(), last.checks.len(), plain(&first.check));
     format!("{whose}: {}", painted(BAD, said + &why.unwrap_or_default()))
+}
+
+/// The color that is asked for old files, for the status.
+pub(super) fn lingering(linger: &LingerAnswer) -> String {
+    let whose = format!("{} {}", color(&linger.color), plain(&linger.release));
+    if linger.up == 0 {
+        return format!("{whose}: {}", painted(BAD, "no endpoint is up to answer for old files"));
+    }
+    let until = when::shown(&linger.until);
+    format!("{whose} answers for old files below {} until {until}", linger.paths.join(", "))
 }

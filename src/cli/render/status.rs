@@ -38,6 +38,9 @@ pub(crate) fn status(status: &StatusAnswer, verbose: bool) -> String {
     if let Some(last) = &status.checks {
         add("checks", &gate::last(last));
     }
+    if let Some(linger) = &status.linger {
+        add("lingering", &gate::lingering(linger));
+    }
     if let Some(canary) = &status.canary {
         for (title, what) in canary::rows(canary, verbose) {
             add(title, &what);

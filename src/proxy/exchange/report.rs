@@ -86,6 +86,7 @@ impl Exchange {
             retries: self.retries,
             grpc_status: self.grpc_status,
             shielded: self.shielded,
+            lingered: self.lingered,
             refused: self.refused.map(Refusal::label),
             error: self.ended.map(|kind| ProxyError::from(kind).name()),
             blame: blame.map(Blame::as_str),

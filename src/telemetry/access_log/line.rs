@@ -63,6 +63,9 @@ pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     if entry.shielded {
         out.extend_from_slice(b",\"shielded\":true");
     }
+    if entry.lingered {
+        out.extend_from_slice(b",\"lingered\":true");
+    }
     millis(out, "duration_ms", Some(entry.duration));
     millis(out, "ttfb_ms", entry.ttfb);
     millis(out, "upstream_ms", entry.upstream_time);
@@ -102,6 +105,9 @@ pub(super) fn text(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     }
     if entry.shielded {
         out.extend_from_slice(b" shielded");
+    }
+    if entry.lingered {
+        out.extend_from_slice(b" lingered");
     }
     for reason in [entry.refused, entry.error].into_iter().flatten() {
         let _ = write!(out, " {reason}");

@@ -25,6 +25,7 @@ fn entry() -> Entry<'static> {
         retries: 0,
         grpc_status: None,
         shielded: false,
+        lingered: false,
         refused: None,
         error: None,
         blame: None,

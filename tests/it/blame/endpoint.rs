@@ -30,6 +30,30 @@ async fn a_4xx_and_an_unknown_method_are_the_clients_and_never_an_error() {
     }
 }
 
+const MISSING: Does = Does::Say("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+const LINGER: &str = "[linger]\npaths = [\"/case\"]\n";
+
+#[tokio::test]
+async fn a_file_that_the_other_color_has_is_no_evidence_against_either() {
+    let mut bench = Bench::with(MISSING, LINGER).await;
+    assert_eq!(bench.get().await, Some(200));
+    let line = bench.site.logged(|line| line["path"] == "/case").await;
+    assert_eq!((&line["lingered"], &line["color"]), (&true.into(), &"blue".into()), "{line}");
+    let stable = bench.site.counted("")[cutover::domain::color::Color::Blue];
+    assert_eq!(super::evidence(&stable), Evidence::None, "{stable:?}");
+    bench.ended(Row { error: None, blame: None, evidence: Evidence::None, ejected: false }).await;
+}
+
+#[tokio::test]
+async fn a_file_that_the_other_color_could_not_be_asked_for_is_no_evidence() {
+    let Bench { site, _blue } = Bench::with(MISSING, LINGER).await;
+    let nobody = crate::application::Application::start("blue").await;
+    _blue.stop().await;
+    let bench = Bench { site, _blue: nobody };
+    assert_eq!(bench.get().await, Some(404));
+    bench.blames_client(None).await;
+}
+
 #[tokio::test]
 async fn a_500_is_the_releases_and_ejects_no_endpoint() {
     let bench = Bench::start(Does::Say("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")).await;

@@ -1,0 +1,278 @@
+//! Old files after a switch: a file that the chosen color does not know is asked once of the other color.
+//!
+//! Pages of a release stay open in browsers when another one serves, and load files whose names only their own release knows. So a
+//! GET or HEAD below `linger.paths` that is answered with 404 or 410 goes to the other color before a byte went to the client.
+//! Its 200, 206 or 304 is the response; otherwise the first response goes out as it came.
+//!
+//! A second request is no evidence about either release, takes nothing from the retries, and ejects no endpoint. Strangers who ask
+//! for files that nobody has cost the other color no more than the budget.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use crate::proxy::clock;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::headers;
+use crate::proxy::pool::{Endpoint, Rules};
+use crate::proxy::retry::Budget;
+use crate::proxy::route::Paths;
+use crate::proxy::slot::Fired;
+use crate::proxy::snapshot::{Admission, Admissions};
+use crate::proxy::transport::UpstreamConnection;
+use crate::proxy::upload::Upload;
+use crate::telemetry::meter::Lingered;
+use crate::wire::body::Framing;
+use crate::wire::head::{Head, Name, Version};
+use crate::wire::http1::Piece;
+use crate::wire::side::Side;
+
+/// The other color has so long for the head of its response; a client waits for it.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// So much of a body that nobody wants is read, so that its connection can be used again.
+const UNWANTED: usize = 64 << 10;
+/// Says of a response that the other color gave it.
+const FIELD: (&[u8], &[u8]) = (b"x-cutover-lingered", b"true");
+
+/// Where files linger, in one snapshot.
+#[derive(Debug)]
+pub(crate) struct Linger {
+    paths: Paths<()>,
+    percent: u32,
+    /// Of the color that stopped serving; empty where both serve.
+    pub(crate) idle: Admissions,
+}
+
+impl Linger {
+    pub(crate) fn new(paths: &[String], percent: u8, idle: Admissions) -> Linger {
+        let mut all = Paths::default();
+        for path in paths {
+            all.insert(path, ());
+        }
+        Linger { paths: all, percent: percent.into(), idle }
+    }
+}
+
+/// The second requests that one worker may still make.
+#[derive(Debug)]
+pub(crate) struct Asks(Budget);
+
+impl Default for Asks {
+    fn default() -> Asks {
+        Asks(Budget::new(0))
+    }
+}
+
+impl Asks {
+    fn budget(&mut self, percent: u32) -> &Budget {
+        if self.0.percent() != i64::from(percent) {
+            self.0 = Budget::new(percent);
+        }
+        &self.0
+    }
+}
+
+/// Whether a request is one for a file that may linger. Each of them pays for a part of a second request.
+pub(super) fn is_for_file(exchange: &Exchange, upload: &Upload) -> bool {
+    let head = &exchange.head;
+    let plain = upload.framing == Framing::None && !head.has(Name::Upgrade) && !head.extended_connect;
+    if !plain || exchange.is_shielded() || !(head.is_method("GET") || head.is_method("HEAD")) {
+        return false;
+    }
+    let worker = &exchange.client.worker;
+    worker.live.with(|snapshot| {
+        let Some(linger) = snapshot.linger.as_ref().filter(|linger| linger.paths.find(head.path()).is_some()) else {
+            return false;
+        };
+        worker.asks.borrow_mut().budget(linger.percent).deposit(clock::millis(worker.now()));
+        true
+    })
+}
+
+/// Asks the other color for what the chosen one does not know. If it has it, `upstream` and `answer` are its own.
+pub(super) async fn ask(
+    exchange: &mut Exchange,
+    side: &mut Side,
+    upstream: &mut UpstreamConnection,
+    answer: &mut Head,
+) {
+    let client = Rc::clone(&exchange.client);
+    let worker = &client.worker;
+    let (color, host) = (exchange.admission().pool.color, exchange.head.text(Name::Host).unwrap_or_default());
+    let path = exchange.head.path();
+    let other = worker.live.with(|snapshot| {
+        let other = snapshot.admit_lingering(color, worker.index, host, path)?;
+        let percent = snapshot.linger.as_ref()?.percent;
+        Some((other, percent))
+    });
+    let Some((other, percent)) = other else { return };
+    let now = clock::millis(worker.now());
+    let Some(index) = other.pool.pick(worker.index, worker.draw(), now, &[]) else { return };
+    if !worker.asks.borrow_mut().budget(percent).withdraw(now) {
+        exchange.says_nothing(Lingered::OverBudget);
+        return;
+    }
+    let load = Load::new(&other, index, worker.index);
+    // The release has answered.
+    exchange.waits_for_client(true);
+    let asked = clock::within(PATIENCE, request(exchange, side, &other.pool.endpoints[index], &other)).await;
+    exchange.waits_for_client(false);
+    let to_head = exchange.head.is_method("HEAD");
+    match asked.flatten() {
+        Some((found, head)) if matches!(head.status, 200 | 206 | 304) => {
+            let (first, first_head) = (std::mem::replace(upstream, found), std::mem::replace(answer, head));
+            let endpoint = Arc::clone(exchange.target().0);
+            give_back(exchange, &endpoint, first, &first_head, to_head);
+            load.is_kept();
+            exchange.is_lingered_by(other, index);
+        }
+        Some((found, head)) => {
+            let missing = matches!(head.status, 404 | 410);
+            give_back(exchange, &other.pool.endpoints[index], found, &head, to_head);
+            if missing {
+                // Nobody has it: that is the client's mistake on either color.
+                exchange.admission().meter.lingered(Lingered::NotFound);
+            } else {
+                exchange.says_nothing(Lingered::Failed);
+            }
+        }
+        None => exchange.says_nothing(Lingered::Failed),
+    }
+    exchange.goes_on(false);
+}
+
+/// The request on a connection to an endpoint of the other color, and the head of its response. `None`: nothing came of it.
+async fn request(
+    exchange: &Exchange,
+    side: &mut Side,
+    endpoint: &Arc<Endpoint>,
+    other: &Admission,
+) -> Option<(UpstreamConnection, Head)> {
+    let (connections, rules) = (&exchange.client.worker.connections, other.pool.rules());
+    let mut pooled = connections.take(endpoint, rules);
+    loop {
+        let mut upstream = match pooled.take() {
+            Some(pooled) => pooled,
+            None => connections.make(endpoint, rules, other.policy.connect_timeout).await.ok()?,
+        };
+        let mut head = Head::default();
+        match head_of(exchange, side, &mut upstream, &mut head, rules).await {
+            Ok(()) => return Some((upstream, head)),
+            // The endpoint had closed it while it was idle.
+            Err(Broken::Connection) if upstream.reused => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+enum Broken {
+    Connection,
+    /// The client left, or a drain or the process ends the request.
+    Exchange,
+}
+
+async fn head_of(
+    exchange: &Exchange,
+    side: &mut Side,
+    upstream: &mut UpstreamConnection,
+    head: &mut Head,
+    rules: &Rules,
+) -> Result<(), Broken> {
+    let is_over = |side: &mut Side, cx: &mut Context<'_>| {
+        matches!(exchange.slot.fired(), Some(Fired::Ended | Fired::Cut)) || side.poll_left(cx).is_ready()
+    };
+    let ready = poll_fn(|cx| match is_over(side, cx) {
+        true => Poll::Ready(Err(Broken::Exchange)),
+        false => upstream.side.poll_ready(cx, false).map(Ok),
+    });
+    if !ready.await? {
+        return Err(Broken::Connection);
+    }
+    upstream.side.begin_request(&exchange.head, Framing::None).map_err(|_| Broken::Exchange)?;
+    poll_fn(|cx| {
+        if is_over(side, cx) {
+            return Poll::Ready(Err(Broken::Exchange));
+        }
+        let _ = upstream.side.poll_flush(cx);
+        upstream.side.read_for(side);
+        loop {
+            match ready!(upstream.side.poll_answer(cx, head, rules.limits())) {
+                // Interim responses are for a response that may not be one.
+                Ok(true) if head.status < 200 && head.status != 101 => {}
+                Ok(true) => return Poll::Ready(Ok(())),
+                Ok(false) | Err(_) => return Poll::Ready(Err(Broken::Connection)),
+            }
+        }
+    })
+    .await
+}
+
+/// Keeps the connection of a response that nobody wants, if its body is here already.
+fn give_back(
+    exchange: &Exchange,
+    endpoint: &Arc<Endpoint>,
+    mut upstream: UpstreamConnection,
+    head: &Head,
+    to_head: bool,
+) {
+    let framing = match upstream.side.is_bodiless() {
+        true => Ok(Framing::None),
+        false => Framing::of_answer(head, to_head),
+    };
+    let Ok(framing) = framing else { return };
+    if !headers::keeps_alive(head) || framing == Framing::UntilEnd && head.version != Version::Http2 {
+        return;
+    }
+    upstream.side.expect_body(framing);
+    let mut read = 0;
+    while read < UNWANTED {
+        match upstream.side.poll_body(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(Piece::Data(data))) => {
+                let n = data.len();
+                upstream.side.consume(n);
+                read += n;
+            }
+            Poll::Ready(Ok(Piece::End)) => {
+                let keep_until = exchange.now() + exchange.admission().policy.idle_timeout;
+                return exchange.client.worker.connections.put(endpoint, upstream, keep_until);
+            }
+            Poll::Ready(Err(_)) | Poll::Pending => return,
+        }
+    }
+}
+
+/// A second request in flight at an endpoint. It is over with its future, however that ends.
+struct Load {
+    admission: Arc<Admission>,
+    endpoint: usize,
+    worker: usize,
+    kept: bool,
+}
+
+impl Load {
+    fn new(admission: &Arc<Admission>, endpoint: usize, worker: usize) -> Load {
+        admission.pool.endpoints[endpoint].load(worker).add(1);
+        Load { admission: Arc::clone(admission), endpoint, worker, kept: false }
+    }
+
+    /// The exchange gives it back.
+    fn is_kept(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.admission.pool.endpoints[self.endpoint].load(self.worker).sub(1);
+        }
+    }
+}
+
+/// Marks a response.
+pub(super) fn mark(answer: &mut Head) {
+    let (name, value) = FIELD;
+    answer.push(name, value);
+}

@@ -1,0 +1,57 @@
+//! The color that stopped serving, as far as it is asked for its files.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::domain::color::Color;
+use crate::domain::transition::Decision;
+use crate::proxy::hold::Door;
+use crate::proxy::linger::Linger;
+use crate::proxy::snapshot::{Admission, Admissions, Compiler, Serving, Snapshot};
+
+impl Snapshot {
+    /// For a file that this color does not know: the other one.
+    #[cold]
+    pub(crate) fn admit_lingering(
+        &self,
+        color: Color,
+        worker: usize,
+        host: &str,
+        path: &str,
+    ) -> Option<Arc<Admission>> {
+        let linger = self.linger.as_ref()?;
+        if color != self.active || self.split.is_some() {
+            return self.admit_beside(color, worker, host, path);
+        }
+        let upstream = self.routes.find(host, path)?.upstream;
+        Some(Arc::clone(&linger.idle.get(upstream)?[worker]))
+    }
+}
+
+impl Compiler {
+    /// Which color that does not serve may be asked from the next snapshot on.
+    pub(crate) fn linger(&mut self, color: Option<Color>) {
+        self.lingering = color;
+    }
+
+    /// Whether files linger: the other color serves, or did until not long ago.
+    pub(super) fn lingers(&self, config: &Config, decision: &Decision, door: &Door) -> bool {
+        let other = decision.split().is_some() || self.lingering == Some(decision.active.other());
+        matches!(door, Door::Open) && other && !config.linger.paths.is_empty()
+    }
+
+    pub(super) fn lingering(&mut self, config: &Config, decision: &Decision) -> Option<Box<Linger>> {
+        if !self.lingers {
+            return None;
+        }
+        let idle = match decision.split() {
+            Some(_) => Admissions::default(),
+            None => {
+                let color = decision.active.other();
+                let release = config.colors[color].release.as_str().into();
+                self.admissions(config, decision, &Serving { color, release, mark: None })
+            }
+        };
+        Some(Box::new(Linger::new(&config.linger.paths, config.linger.budget_percent, idle)))
+    }
+}
