@@ -125,7 +125,7 @@ pub(super) async fn ask(
             let (first, first_head) = (std::mem::replace(upstream, found), std::mem::replace(answer, head));
             let endpoint = Arc::clone(exchange.target().0);
             give_back(exchange, &endpoint, first, &first_head, to_head);
-            load.is_kept();
+            load.hand_over();
             exchange.is_lingered_by(other, index);
         }
         Some((found, head)) => {
@@ -258,7 +258,7 @@ impl Load {
     }
 
     /// The exchange gives it back.
-    fn is_kept(mut self) {
+    fn hand_over(mut self) {
         self.kept = true;
     }
 }

@@ -192,19 +192,7 @@ impl Snapshot {
         Ok(Some(Granted { admission: Arc::clone(&admissions[worker]), counted, user, visitor }))
     }
 
-    /// For a request that a color has failed: the other one, if that serves.
-    #[cold]
-    pub(crate) fn admit_beside(&self, color: Color, worker: usize, host: &str, path: &str) -> Option<Arc<Admission>> {
-        let upstream = self.routes.find(host, path)?.upstream;
-        let admissions = match (&self.split, color == self.active) {
-            (_, false) => &self.admissions,
-            (Some(splitting), true) => &splitting.other,
-            (None, true) => return None,
-        };
-        Some(Arc::clone(&admissions.get(upstream)?[worker]))
-    }
-
-    /// The same for a request that may look at the color that does not serve. In maintenance it may, but it waits with
+    /// The way in of a request that may look at the color that does not serve. In maintenance it may, but it waits with
     /// all the others: what runs without overlap must not find it there.
     pub(crate) fn admit_to(
         &self,

@@ -1,4 +1,4 @@
-//! The color that stopped serving, as far as it is asked for its files.
+//! The other color, for what one color fails at or does not know.
 
 use std::sync::Arc;
 
@@ -10,6 +10,18 @@ use crate::proxy::linger::Linger;
 use crate::proxy::snapshot::{Admission, Admissions, Compiler, Serving, Snapshot};
 
 impl Snapshot {
+    /// For a request that a color has failed: the other one, if that serves.
+    #[cold]
+    pub(crate) fn admit_beside(&self, color: Color, worker: usize, host: &str, path: &str) -> Option<Arc<Admission>> {
+        let upstream = self.routes.find(host, path)?.upstream;
+        let admissions = match (&self.split, color == self.active) {
+            (_, false) => &self.admissions,
+            (Some(splitting), true) => &splitting.other,
+            (None, true) => return None,
+        };
+        Some(Arc::clone(&admissions.get(upstream)?[worker]))
+    }
+
     /// For a file that this color does not know: the other one.
     #[cold]
     pub(crate) fn admit_lingering(
