@@ -6,7 +6,6 @@ use std::task::Poll;
 
 use crate::proxy::bad_answer;
 use crate::proxy::blame::Blame;
-use crate::proxy::clock;
 use crate::proxy::error::{Kind, ProxyError, Resource};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
@@ -64,7 +63,7 @@ async fn ask(
             Ok(mut upstream) => {
                 exchange.was_answered(index, answer.status, upload.is_late(exchange.now()));
                 if let Some(stated) = &exchange.admission().stated {
-                    let now = clock::millis(exchange.now());
+                    let now = exchange.client.worker.millis();
                     if upstream.is_looked_at(now) {
                         stated.look(exchange.target().0, answer, now);
                     }

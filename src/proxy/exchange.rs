@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use crate::config::VisitorCookie;
 use crate::proxy::blame::{Blame, DRIVEN_AWAY, grpc_as_http, grpc_timeout};
 use crate::proxy::client::ClientConnection;
-use crate::proxy::clock;
 use crate::proxy::error::{Kind, ProxyError, Resource};
 use crate::proxy::headers;
 use crate::proxy::metering::{Metered, Outcome, cause};
@@ -298,7 +297,7 @@ impl Exchange {
         let worker = &self.client.worker;
         let draw = worker.draw();
         let index = worker.index;
-        let now = clock::millis(worker.now());
+        let now = worker.millis();
         let admitted = self.admitted.as_mut().expect("only called after admit");
         let Admission { pool, by_force, .. } = &*admitted.admission;
         if let Some(before) = admitted.endpoint.take() {
@@ -329,7 +328,7 @@ impl Exchange {
     /// How the endpoint did.
     pub(crate) fn tells_pool(&self, index: usize, well: bool) {
         let (pool, worker) = (&self.admission().pool, &self.client.worker);
-        let now = clock::millis(worker.now());
+        let now = worker.millis();
         if well {
             pool.succeeded(index, now);
         } else if pool.failed(index, now, worker.draw()) {
@@ -343,13 +342,13 @@ impl Exchange {
     /// Each request pays for a part of a retry.
     pub(crate) fn pays_for_retries(&self, percent: u8) {
         let worker = &self.client.worker;
-        worker.budget(self.admission().number, percent, |budget| budget.deposit(clock::millis(worker.now())));
+        worker.budget(self.admission().number, percent, |budget| budget.deposit(worker.millis()));
     }
 
     /// Whether there may be a retry that costs the endpoints something.
     pub(crate) fn may_retry(&self, percent: u8) -> bool {
         let worker = &self.client.worker;
-        worker.budget(self.admission().number, percent, |budget| budget.withdraw(clock::millis(worker.now())))
+        worker.budget(self.admission().number, percent, |budget| budget.withdraw(worker.millis()))
     }
 
     pub(crate) fn sent(&mut self) {

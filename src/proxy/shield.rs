@@ -6,7 +6,6 @@
 
 use crate::domain::split::Weight;
 use crate::proxy::blame::Blame;
-use crate::proxy::clock;
 use crate::proxy::error::ProxyError;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::metering::{Outcome, cause};
@@ -50,7 +49,7 @@ pub(super) fn takes_over(
 ) -> bool {
     let Some(share) = exchange.admission().shield else { return false };
     let worker = &exchange.client.worker;
-    let now = clock::millis(worker.now());
+    let now = worker.millis();
     worker.shield.borrow_mut().budget(share).deposit(now);
     let failed = match asked {
         Ok(_) if Blame::of_status(answer.status).is_some_and(Blame::is_charged) => Some(Cause::Status),

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::proxy::client::Listener;
+use crate::proxy::clock;
 use crate::proxy::linger::Asks;
 use crate::proxy::live::Live;
 use crate::proxy::retry::Budget;
@@ -56,6 +57,7 @@ pub(crate) struct Worker {
     /// Connections have ended or gone idle since memory was last given back.
     pub(crate) freed: Cell<bool>,
     now: Cell<Instant>,
+    millis: Cell<u64>,
 }
 
 impl Worker {
@@ -77,6 +79,7 @@ impl Worker {
             bad_answers: LogRate::new(LINES, PERIOD),
             freed: Cell::new(false),
             now: Cell::new(Instant::now()),
+            millis: Cell::new(clock::millis(Instant::now())),
         }
     }
 
@@ -85,9 +88,16 @@ impl Worker {
         self.now.get()
     }
 
+    /// The same as [`clock::millis`].
+    pub(crate) fn millis(&self) -> u64 {
+        self.millis.get()
+    }
+
     /// Reads the clock.
     pub(crate) fn tick(&self) {
-        self.now.set(Instant::now());
+        let now = Instant::now();
+        self.now.set(now);
+        self.millis.set(clock::millis(now));
     }
 
     /// The retry budget of an upstream.
