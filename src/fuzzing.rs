@@ -251,12 +251,19 @@ impl Message {
     }
 }
 
-/// The requests of an HTTP/1.1 connection, up to the first one that is refused or not complete.
+/// The requests of an HTTP/1.1 connection, up to the first one that is refused or not complete, and whether one is refused.
 #[must_use]
-pub fn http1_requests(bytes: &[u8]) -> Vec<Message> {
+pub fn http1_requests(bytes: &[u8]) -> (Vec<Message>, bool) {
     let (mut found, mut rest, mut head) = (Vec::new(), bytes, Head::default());
-    while let Ok(Some(length)) = parse::request(rest, &mut head) {
-        let (Ok(framing), Ok(_)) = (Framing::of_request(&head, false), headers::host(&head)) else { break };
+    loop {
+        let length = match parse::request(rest, &mut head) {
+            Ok(Some(length)) => length,
+            Ok(None) => return (found, false),
+            Err(_) => return (found, true),
+        };
+        let (Ok(framing), Ok(_)) = (Framing::of_request(&head, false), headers::host(&head)) else {
+            return (found, true);
+        };
         rest = &rest[length..];
         let mut message = Message::of(&head);
         let (mut decoder, mut trailers) = (Decoder::new(framing), Head::default());
@@ -281,10 +288,9 @@ pub fn http1_requests(bytes: &[u8]) -> Vec<Message> {
             found.push(message);
         }
         if !complete {
-            break;
+            return (found, !valid);
         }
     }
-    found
 }
 
 /// The requests of an HTTP/2 connection behind its preface and an empty SETTINGS frame, in the order in which they began, and whether

@@ -11,6 +11,8 @@ mod http1;
 mod http2;
 #[path = "../fuzz/properties/proxy_header.rs"]
 mod proxy_header;
+#[path = "../fuzz/properties/routes.rs"]
+mod routes;
 
 /// Gives each seed of a target to its property.
 fn replay(target: &str, property: impl Fn(&[u8])) {
@@ -41,6 +43,11 @@ fn a_configuration_is_read_or_refused_with_a_place() {
 #[test]
 fn a_proxy_header_has_one_verdict_however_it_comes() {
     replay("proxy_header", proxy_header::one_verdict);
+}
+
+#[test]
+fn the_table_of_routes_finds_what_a_walk_through_the_list_finds() {
+    replay("routes", routes::same_as_a_walk);
 }
 
 #[test]
