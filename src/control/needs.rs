@@ -38,7 +38,8 @@ impl Controller {
             needs.push(Need::WayBack {
                 release: previous.release,
                 serving: view.decision.release,
-                until: until.and_then(|left| SystemTime::now().checked_add(left)),
+                // Where the bake is stopped, its time may be over already.
+                until: until.filter(|left| !left.is_zero()).and_then(|left| SystemTime::now().checked_add(left)),
             });
         }
         if let Some(linger) = self.lingering().filter(|linger| linger.color == color && linger.up > 0) {

@@ -217,11 +217,11 @@ impl Controller {
         let Origin { actor, source, reason, .. } = &origin;
         let reason = reason.as_deref().unwrap_or_default();
         match &result {
+            // Whoever only asks tells nobody.
+            Err(_) if dry_run => {}
             Err(refusal) => {
                 tracing::warn!(code = refusal.code(), %refusal, actor, source, reason, %color, %release, "Staging refused");
-                if !dry_run {
-                    self.handle(Event::Staged(color, release, origin, Some(refusal.clone())));
-                }
+                self.handle(Event::Staged(color, release, origin, Some(refusal.clone())));
             }
             Ok(outcome) if outcome.changed && !dry_run => {
                 let replaced = outcome.replaced.as_ref().map(|replaced| replaced.release.as_str()).unwrap_or_default();

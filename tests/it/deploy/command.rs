@@ -283,6 +283,48 @@ async fn a_proxy_that_is_not_there_ends_with_4() {
     assert!(said.contains("--endpoint"), "{said}");
 }
 
+#[tokio::test]
+async fn the_same_label_at_other_addresses_is_deployed_again() {
+    let stage = Stage::build().await;
+    done(&stage.deploy(&[]).await);
+    let text = done(&deploy(&stage.proxy, "3.0", &stage.green, &[]).await);
+    assert!(text.contains("all traffic goes to blue (3.0)"), "{text}");
+    assert_eq!(stage.proxy.color().await, "green");
+    let back = stage.proxy.post("/admin/rollback", json!({ "reason": "the new machine" })).await;
+    assert_eq!(back.status, 200, "{}", back.text());
+    assert_eq!(stage.proxy.color().await, "next");
+}
+
+#[tokio::test]
+async fn a_deploy_while_a_switch_is_under_way_is_refused_and_only_asked_questions_are_not_logged() {
+    let stage = Stage::build().await;
+    stage.green.set_healthy(false);
+    let (switched, ()) = tokio::join!(stage.proxy.post("/admin/switch", json!({ "to": "green" })), async {
+        stage.proxy.until("it waits", |status| status["phase"] == "gating").await;
+        let (printed, said) = failed(&stage.deploy(&[]).await, 3);
+        assert_eq!(printed, "");
+        assert!(said.starts_with("in_progress: "), "{said}");
+        stage.green.set_healthy(true);
+    });
+    assert_eq!(switched.status, 200, "{}", switched.text());
+    // The command asks first whether the release serves already.
+    let refused = stage.proxy.log().matches("Staging refused").count();
+    assert_eq!(refused, 1, "{}", stage.proxy.log());
+    done(&stage.deploy(&[]).await);
+    assert_eq!(stage.proxy.log().matches("Staging refused").count(), refused);
+}
+
+#[tokio::test]
+async fn a_file_that_takes_no_orders_and_no_write_back_takes_a_release() {
+    let stage = Stage::build().await;
+    let text = stage.proxy.text().replace("[state]\n", "[state]\nwrite_back = false\nfile_orders = false\n");
+    stage.proxy.replace_file(&text);
+    done(&stage.deploy(&[]).await);
+    assert_eq!(stage.proxy.color().await, "next");
+    let text = stage.proxy.text();
+    assert!(text.contains("active = \"blue\"") && text.contains("release = \"3.0\""), "{text}");
+}
+
 /// Completions and the manual page know it.
 #[tokio::test]
 async fn the_command_is_completed_and_described() {
