@@ -8,6 +8,10 @@ check:
 sim seeds="100000":
     CUTOVER_SIM_SEEDS={{seeds}} cargo test --release --test sim
 
+# Whether the judge of canaries keeps its promises on traffic as people have it; with words, the worlds that have them in their names.
+worlds *which="all":
+    cargo test --release --manifest-path tests/judge/Cargo.toml --target-dir target/judge --test worlds -- {{which}}
+
 # What a request and a switch cost, beside others.
 bench:
     cargo bench --bench snapshot

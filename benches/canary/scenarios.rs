@@ -81,7 +81,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         before: LOGNORMAL,
         stable: LOGNORMAL,
         candidate: LOGNORMAL,
-        config: "[canary]\nsteps = [\"5%\", \"25%\", \"50%\"]\ndwell = \"3s\"\nmax_step = \"3m\"\n[bake]\nduration = \"15s\"\nholdback = \"5%\"\n\
+        config: "[canary]\nsteps = [\"5%\", \"25%\", \"50%\"]\ndwell = \"3s\"\nmax_step = \"3m\"\nholdback = \"5%\"\n[bake]\nduration = \"15s\"\n\
                  [analysis]\ntick = \"100ms\"\nwarmup = { requests = 50, time = \"3s\" }\n",
         bad: false,
         named: "",

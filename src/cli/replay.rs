@@ -86,6 +86,8 @@ pub(crate) struct AaAnswer {
     pub(crate) rate: f64,
     /// With 95 % confidence it is below this.
     pub(crate) at_most: f64,
+    /// How much more errors and slow requests vary from tick to tick than independent ones.
+    pub(crate) clumps: f64,
     /// What the rules promise.
     pub(crate) alpha: f64,
 }
@@ -114,6 +116,7 @@ pub(crate) async fn aa(connection: &Connection, options: &Aa, json: bool) -> Res
         requests: report.requests,
         rate: report.rate(),
         at_most: report.at_most(),
+        clumps: report.clumps,
         alpha: recorded.policy.alpha,
     };
     print(&if json { line(&answer) } else { render::replay::against_itself(&answer) });

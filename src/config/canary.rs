@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::deployment::{Mode, OnInsufficient, OnUnsafe};
+use crate::domain::deployment::{Mode, OnClientErrors, OnInsufficient, OnUnsafe};
 use crate::domain::split::Weight;
 
 /// `[canary]`
@@ -20,6 +20,10 @@ pub struct CanaryConfig {
     pub max_step: Duration,
     /// And then?
     pub on_insufficient: OnInsufficient,
+    /// What follows when it is sure that many more answers are 4xx.
+    pub on_client_errors: OnClientErrors,
+    /// The share that stays on the old color while the release bakes; at most half.
+    pub holdback: Weight,
     /// What keeps a user on one color.
     pub sticky: Sticky,
     /// Where users stay on a color: so many events of a kind count of one network of clients, beside first requests; 0: all.
@@ -161,7 +165,7 @@ pub struct CpuConfig {
 pub struct BakeConfig {
     /// How long a release has to serve to be known good.
     pub duration: Duration,
-    /// The share that stays on the old color meanwhile; at most half.
+    /// The share that stays on the old color meanwhile, after a plain switch; at most half.
     pub holdback: Weight,
     /// What follows from a verdict on a plain switch.
     pub mode: Mode,

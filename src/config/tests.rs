@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use toml::Value;
 
 use super::*;
-use crate::domain::deployment::{self, OnInsufficient, OnUnsafe};
+use crate::domain::deployment::{self, OnClientErrors, OnInsufficient, OnUnsafe};
 use crate::domain::split::Weight;
 
 /// Complete, with `[listen]` last: what a row adds may be keys of it, or sections.
@@ -168,6 +168,8 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             dwell: seconds(30),
             max_step: seconds(1_800),
             on_insufficient: OnInsufficient::Hold,
+            on_client_errors: OnClientErrors::Back,
+            holdback: share(200),
             sticky: Sticky::Off,
             evidence_per_network: 1,
             cookie: VisitorCookie { name: "cutover_visitor".to_owned(), max_age: seconds(30 * 86_400) },

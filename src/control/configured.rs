@@ -60,7 +60,7 @@ fn policy(config: &Config) -> Policy {
             dwell: canary.dwell,
             max_step: canary.max_step,
             on_insufficient: canary.on_insufficient,
-            holdback: config.bake.holdback,
+            holdback: canary.holdback,
             bake: config.bake.duration,
         },
         canary: canary.mode,
@@ -68,6 +68,8 @@ fn policy(config: &Config) -> Policy {
         cooldown: config.analysis.cooldown,
         on_unsafe: config.analysis.on_unsafe,
         sticky: canary.sticky.recorded(),
+        on_client_errors: canary.on_client_errors,
+        switch_holdback: config.bake.holdback,
     }
 }
 

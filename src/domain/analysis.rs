@@ -9,13 +9,16 @@
 //! judgements, bit for bit on one machine. So a decision can be replayed, and a change of policy tried on real history.
 
 mod aa;
+mod answers;
 mod component;
 pub mod evidence;
 mod histogram;
 mod judge;
 mod minutes;
+mod moment;
 mod pass;
 mod policy;
+mod raw;
 mod report;
 mod tick;
 mod watch;

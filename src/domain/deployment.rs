@@ -76,6 +76,16 @@ pub enum OnUnsafe {
     Force,
 }
 
+/// What follows when many more answers are 4xx, so that it is as sure as what a rollback needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnClientErrors {
+    /// A canary gets no more requests, and no quarantine: nobody is left in it.
+    #[default]
+    Back,
+    /// It stays where it is, and people are told.
+    Hold,
+}
+
 /// What is configured for deployments that begin from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -91,6 +101,10 @@ pub struct Policy {
     pub on_unsafe: OnUnsafe,
     /// See [`Deployment::sticky`].
     pub sticky: String,
+    /// What follows for a canary with many more 4xx.
+    pub on_client_errors: OnClientErrors,
+    /// The share that stays on the old color after a plain switch.
+    pub switch_holdback: Weight,
 }
 
 /// What one canary is to do otherwise than configured; what is not said is as configured.
@@ -279,6 +293,18 @@ impl Mode {
     #[must_use]
     pub fn named(name: &str) -> Option<Mode> {
         Mode::NAMES.iter().find(|(known, _)| *known == name).map(|(_, mode)| *mode)
+    }
+}
+
+impl OnClientErrors {
+    /// Each, and its name in files; the first is the default.
+    pub const NAMES: [(&'static str, OnClientErrors); 2] =
+        [("back", OnClientErrors::Back), ("hold", OnClientErrors::Hold)];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        OnClientErrors::NAMES.iter().find(|(_, what)| *what == self).map_or("", |(name, _)| name)
     }
 }
 

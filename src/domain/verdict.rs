@@ -105,6 +105,12 @@ pub struct Judgement {
     pub evidence: u64,
     /// A rollback needs so much.
     pub limit: u64,
+    /// The evidence of what only holds it, as odds to one; saturates.
+    pub hold: u64,
+    /// So many good answers became 4xx, and that is so sure, that a canary is taken back, without a quarantine.
+    pub withdraws: bool,
+    /// Why it does not go forward, whatever is proved of its errors.
+    pub veto: Option<Veto>,
     /// What the verdict rests on, the heaviest first; for [`Verdict::Fail`] and [`Verdict::Suspect`] never empty.
     pub findings: Vec<Finding>,
     /// What [`Verdict::Pass`] still needs; `None` where it is reached, or further away with each request.
@@ -117,6 +123,50 @@ pub struct Judgement {
     pub exposed: u64,
     /// How many of them ended in an error.
     pub harmed: u64,
+}
+
+/// Why a release does not go forward although nothing is proved against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Veto {
+    /// Its plain share of errors is too high at present.
+    Errors,
+    /// Its plain share of slow requests is.
+    Slow,
+    /// A route has visibly fewer good answers.
+    ClientErrors,
+    /// Its latency was not looked at for long enough.
+    Latency,
+    /// Nor was its CPU time.
+    Cpu,
+}
+
+impl Veto {
+    /// Each, and its name in files and answers.
+    pub const NAMES: [(&'static str, Veto); 5] = [
+        ("errors", Veto::Errors),
+        ("slow", Veto::Slow),
+        ("client_errors", Veto::ClientErrors),
+        ("latency", Veto::Latency),
+        ("cpu", Veto::Cpu),
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Veto::NAMES.iter().find(|(_, veto)| *veto == self).map_or("", |(name, _)| name)
+    }
+
+    /// The veto of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Veto> {
+        Veto::NAMES.iter().find(|(known, _)| *known == name).map(|(_, veto)| *veto)
+    }
+
+    /// Whether something is visibly wrong; else more has to be seen.
+    #[must_use]
+    pub fn is_alarming(self) -> bool {
+        matches!(self, Veto::Errors | Veto::Slow | Veto::ClientErrors)
+    }
 }
 
 impl Verdict {

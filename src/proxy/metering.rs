@@ -196,10 +196,14 @@ impl Worker {
 
     /// Counts what has been under way for too long as slow now, and not when it is over: what hangs must not look fast.
     pub(crate) fn meter_under_way(&self) {
+        self.meter_under_way_at(Instant::now());
+    }
+
+    /// The same at this time.
+    pub(crate) fn meter_under_way_at(&self, now: Instant) {
         if !self.live.routes.has_thresholds() {
             return;
         }
-        let now = Instant::now();
         self.slots.each_metered(|metered| {
             if !metered.timed {
                 Counting::new(&self.live.routes, self.index, metered).slow(metered, micros(metered.clock.elapsed(now)));

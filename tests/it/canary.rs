@@ -122,8 +122,8 @@ async fn a_release_with_errors_is_taken_back_by_itself_refused_and_told() {
 
 #[tokio::test]
 async fn a_good_release_goes_on_by_evidence_and_is_known_good_in_the_end() {
-    let config = "[canary]\nsteps = [\"20%\", \"50%\"]\ndwell = \"1s\"\n[bake]\nduration = \"1s\"\nholdback = \"10%\"\n\
-                  [analysis]\ntick = \"100ms\"\npass_error_below = \"20%\"\n";
+    let config = "[canary]\nsteps = [\"20%\", \"50%\"]\ndwell = \"1s\"\nholdback = \"10%\"\n[bake]\nduration = \"1s\"\n\
+                  [analysis]\ntick = \"100ms\"\npass_error_below = \"20%\"\nwarmup = { requests = 0, time = \"0s\" }\n";
     let stage = Stage::build(config).await;
     let load = stage.load();
     stage.begin(json!({})).await;

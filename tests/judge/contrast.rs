@@ -1,6 +1,6 @@
 //! What usual rules do with a release that has no fault, in an hour at 5 % of the requests: T16.
 
-use crate::random::{Random, runs, share};
+use cutover_judge::random::{Random, runs, share};
 use crate::{Row, row};
 
 /// Requests and errors of both sides in ten seconds, for an hour.

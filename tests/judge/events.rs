@@ -2,7 +2,7 @@
 
 use cutover_judge::domain::analysis::evidence::{Ratio, Share, Stakes};
 
-use crate::random::{Random, quantile, runs, share};
+use cutover_judge::random::{Random, quantile, runs, share};
 use crate::{Row, row};
 
 const LN_1000: f64 = 6.907_755_278_982_137;

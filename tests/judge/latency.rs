@@ -2,7 +2,7 @@
 
 use cutover_judge::domain::analysis::evidence::{Ratio, ln_add};
 
-use crate::random::{quantile, runs, share};
+use cutover_judge::random::{quantile, runs, share};
 use crate::{Row, row};
 
 /// Thresholds at the median, nine of ten, and 99 of 100 of a normal distribution, and the share of those beyond the one before

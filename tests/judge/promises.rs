@@ -9,7 +9,6 @@ use std::time::Instant;
 mod contrast;
 mod events;
 mod latency;
-mod random;
 mod whole;
 
 /// A line of the table.

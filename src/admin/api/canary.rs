@@ -288,6 +288,9 @@ pub struct EvidenceAnswer {
     /// Users stay on a color, and all requests come from so few client networks that they are little evidence: how many networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub few_networks: Option<u64>,
+    /// Why it does not go on although it is no worse by the tests: `errors`, `slow`, `client_errors`, `latency` or `cpu`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub veto: Option<String>,
 }
 
 /// What the judge says.

@@ -164,6 +164,7 @@ impl EvidenceAnswer {
             stable_worse: report.stable_worse,
             split_off: report.split_off,
             few_networks: report.few_networks,
+            veto: report.veto.map(|veto| veto.name().to_owned()),
         }
     }
 
@@ -180,6 +181,7 @@ impl EvidenceAnswer {
             stable_worse: false,
             split_off: false,
             few_networks: None,
+            veto: judgement.veto.map(|veto| veto.name().to_owned()),
         }
     }
 }

@@ -66,7 +66,7 @@ pub(crate) struct Start {
     /// And then: hold, advance or abort [default: canary.on_insufficient]
     #[arg(long, value_name = "WHAT")]
     pub(crate) on_insufficient: Option<String>,
-    /// The share that stays on the old color while the release bakes [default: bake.holdback]
+    /// The share that stays on the old color while the release bakes [default: canary.holdback]
     #[arg(long, value_name = "SHARE")]
     pub(crate) holdback: Option<Weight>,
     /// What follows from a verdict: enforce, observe or off [default: canary.mode]

@@ -9,6 +9,7 @@ use crate::admin::api::{
     OddsAnswer, RouteAnswer, SideAnswer, TransitionAnswer,
 };
 use crate::cli::when;
+use crate::domain::verdict::Veto;
 
 /// Bars are so wide.
 const WIDE: usize = 30;
@@ -211,7 +212,13 @@ fn words(canary: &CanaryStatus) -> Vec<String> {
 fn doubts(evidence: &EvidenceAnswer) -> Vec<String> {
     let mut said = Vec::new();
     if evidence.without_control {
-        said.push("no other release serves; compared with the time before".to_owned());
+        said.push(
+            "no other release serves; errors are compared with the time before, and pause the release".to_owned(),
+        );
+    }
+    if let Some(veto) = evidence.veto.as_deref().and_then(Veto::named) {
+        let text = format!("no step follows: {}", veto.words());
+        said.push(if veto.is_alarming() { painted(BAD, text) } else { text });
     }
     if evidence.stable_worse {
         said.push("the release it is compared with is the worse one".to_owned());

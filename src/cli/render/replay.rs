@@ -48,6 +48,9 @@ fn when(moment: &Moment) -> String {
     format!("after {} (tick {}), at request {}", span(moment.at_s), moment.tick, thousands(moment.requests))
 }
 
+/// From here on it is told that events come in clumps.
+const CLUMPY: f64 = 3.0;
+
 /// How often a good release would have been rolled back.
 pub(crate) fn against_itself(answer: &AaAnswer) -> String {
     let AaAnswer { runs, alarms, suspicions, passes, .. } = answer;
@@ -65,6 +68,14 @@ pub(crate) fn against_itself(answer: &AaAnswer) -> String {
         writeln!(text, "rolled back   {}; below {below} with 95 % confidence, and {promise} is promised", of(*alarms));
     let _ = writeln!(text, "suspected     {}", of(*suspicions));
     let _ = writeln!(text, "would go on   {}", of(*passes));
+    if answer.clumps >= CLUMPY {
+        let _ = writeln!(
+            text,
+            "\nErrors or slow requests come in clumps: they vary {:.0} times as much as independent ones would.\n\
+             Requests are dealt out one by one here, so these figures do not show what that does.",
+            answer.clumps
+        );
+    }
     text
 }
 

@@ -14,6 +14,8 @@ pub(super) fn canary(canary: &CanaryConfig) -> Value {
         ("dwell", duration(canary.dwell)),
         ("max_step", duration(canary.max_step)),
         ("on_insufficient", canary.on_insufficient.name().into()),
+        ("on_client_errors", canary.on_client_errors.name().into()),
+        ("holdback", share(canary.holdback)),
         ("sticky", canary.sticky.to_string().into()),
         ("evidence_per_network", integer(canary.evidence_per_network.into())),
         ("cookie_name", canary.cookie.name.clone().into()),

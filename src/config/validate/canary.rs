@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::file::{Section, quoted};
 use crate::config::validate::{DAY, File, HOUR, MS, SECOND};
 use crate::config::{AnalysisConfig, BakeConfig, CanaryConfig, CpuConfig, Decimal, Sticky, VisitorCookie, Warmup};
-use crate::domain::deployment::{Mode, OnInsufficient, OnUnsafe, Plan};
+use crate::domain::deployment::{Mode, OnClientErrors, OnInsufficient, OnUnsafe, Plan};
 use crate::domain::split::Weight;
 
 /// So many steps, and so many routes of their own, are enough for anybody.
@@ -27,6 +27,8 @@ impl File<'_> {
             dwell: 30 * SECOND,
             max_step: 1_800 * SECOND,
             on_insufficient: OnInsufficient::Hold,
+            on_client_errors: OnClientErrors::Back,
+            holdback: weight(200),
             sticky: Sticky::Off,
             evidence_per_network: 1,
             cookie: VisitorCookie { name: "cutover_visitor".to_owned(), max_age: 30 * DAY },
@@ -45,6 +47,8 @@ impl File<'_> {
             dwell: section.duration("dwell", defaults.dwell, SECOND..=DAY),
             max_step: section.duration("max_step", defaults.max_step, SECOND..=DAY),
             on_insufficient: section.choice("on_insufficient", &OnInsufficient::NAMES),
+            on_client_errors: section.choice("on_client_errors", &OnClientErrors::NAMES),
+            holdback: section.weight("holdback", defaults.holdback, Weight::NONE..=Plan::MOST_HELD_BACK),
             sticky: self.sticky(&section, &cookie).unwrap_or_default(),
             evidence_per_network: u32::try_from(section.integer("evidence_per_network", 1, 0..=100))
                 .unwrap_or(defaults.evidence_per_network),

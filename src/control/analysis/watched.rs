@@ -11,7 +11,9 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Stage};
 use crate::domain::verdict::{Class, Judgement};
 use crate::ledger::ticks::{Entry, Recorded, TickLog};
-use crate::telemetry::routes::{Batch as Sampled, Judged, MinuteCounts, OTHER, RouteId, RouteSample, Routes, Sample};
+use crate::telemetry::routes::{
+    Batch as Sampled, Cause, Judged, MinuteCounts, OTHER, RouteId, RouteSample, Routes, Sample,
+};
 
 /// Latencies of the stable release are taken from the last one to two of these.
 const BASELINE: Duration = Duration::from_secs(300);
@@ -89,6 +91,8 @@ pub(super) struct Watched {
     routes: BTreeMap<RouteId, Known>,
     /// Since when users are counted, and in how many ticks since then a request to the candidate failed.
     minute: (Option<Instant>, u64),
+    /// Failures of the candidate that only its own endpoints can cause, since the process started.
+    broken_before: Option<u64>,
     /// Of all routes, when the step began.
     at_step: Option<Arms<Histogram>>,
 }
@@ -111,6 +115,7 @@ impl Watched {
             recorded: BTreeMap::new(),
             routes: BTreeMap::new(),
             minute: (None, 0),
+            broken_before: None,
             at_step: None,
         }
     }
@@ -187,6 +192,7 @@ impl Watched {
             assigned: Arms { stable, candidate },
             quantiles,
             routes,
+            broken: self.broken(sample),
             cpu,
             minute: self.minute(sample, around),
         };
@@ -214,6 +220,15 @@ impl Watched {
         };
         let bad = std::array::from_fn(|degree| arms(&|counts| counts.bad[degree]));
         Some(Minute { weight: sample.weight, active: arms(&|counts| counts.active), bad, moments })
+    }
+
+    /// Failures of the candidate since the last tick that only its own endpoints can cause.
+    fn broken(&mut self, sample: &Sample) -> u64 {
+        let of = |cause: Cause| -> u64 {
+            sample.routes.iter().map(|route| route.causes[self.candidate][cause as usize]).sum()
+        };
+        let now = [Cause::Connect, Cause::Broken, Cause::Cut].into_iter().map(of).sum();
+        self.broken_before.replace(now).map_or(0, |before| now.saturating_sub(before))
     }
 
     /// What is to be proved is proved anew, and what is slow is told anew from what has been usual.

@@ -3,6 +3,9 @@
 //!
 //! What a recorded deployment saw of the stable release is shared out by chance between two sides, again and again, with the
 //! weights that were in force, and judged. Both sides are the same release, so each alarm is false.
+//!
+//! Requests are shared out one by one. A pause of one process, or a connection that breaks under many requests, is one thing for all
+//! of them, and shared out like that it is gone. So it is told, too, whether errors come in clumps ([`AaReport::clumps`]).
 
 use super::evidence::ln_add;
 use super::judge::Judge;
@@ -12,7 +15,7 @@ use crate::domain::split::Weight;
 use crate::domain::verdict::Verdict;
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct AaReport {
     /// Deployments that were played.
     pub runs: u32,
@@ -26,6 +29,9 @@ pub struct AaReport {
     pub ticks: u64,
     /// Requests of the stable release in each.
     pub requests: u64,
+    /// How much more errors and the slowest requests vary from tick to tick than independent ones: the ratio of the variances, of
+    /// the worse of both. Much above 1, this measures too little.
+    pub clumps: f64,
 }
 
 impl AaReport {
@@ -67,7 +73,8 @@ impl AaReport {
 #[must_use]
 pub fn false_alarms(policy: &Policy, steps: &[u64], ticks: &[Tick], runs: u32, seed: u64) -> AaReport {
     let requests = ticks.iter().map(|tick| tick.assigned.stable).sum();
-    let mut report = AaReport { runs, ticks: ticks.len() as u64, requests, ..AaReport::default() };
+    let clumps = clumps(ticks, |counts| counts.errors).max(clumps(ticks, |counts| counts.slow[2]));
+    let mut report = AaReport { runs, ticks: ticks.len() as u64, requests, clumps, ..AaReport::default() };
     for run in 0..runs {
         let mut chance = Chance(seed ^ u64::from(run).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut judge = Judge::new(policy.clone());
@@ -92,6 +99,24 @@ pub fn false_alarms(policy: &Policy, steps: &[u64], ticks: &[Tick], runs: u32, s
         report.passes += u32::from(passed);
     }
     report
+}
+
+/// How much more events of the stable release vary from tick to tick than independent ones: 1 if they do not.
+fn clumps(ticks: &[Tick], of: impl Fn(&Counts) -> u64) -> f64 {
+    let each: Vec<(f64, f64)> = ticks
+        .iter()
+        .map(|tick| {
+            let done = tick.routes.iter().flat_map(|route| &route.batches).map(|batch| batch.done.stable);
+            done.fold((0.0, 0.0), |(all, bad), counts| (all + number(counts.completed), bad + number(of(&counts))))
+        })
+        .collect();
+    let (all, bad) = each.iter().fold((0.0, 0.0), |(all, bad), one| (all + one.0, bad + one.1));
+    if bad == 0.0 || all == 0.0 {
+        return 1.0;
+    }
+    let expected = |completed: f64| completed * bad / all;
+    let apart = each.iter().map(|(completed, bad)| (bad - expected(*completed)).powi(2)).sum::<f64>();
+    apart / bad
 }
 
 /// The stable side of a tick, shared out.
@@ -149,6 +174,8 @@ fn outcomes(of: &Counts, share: f64, chance: &mut Chance) -> Arms<Counts> {
         client_errors: chance.of(of.client_errors, share),
         aborts: chance.of(of.aborts, share),
         slow,
+        good: chance.of(of.good, share),
+        refused: chance.of(of.refused, share),
     };
     let stable = Counts {
         completed: of.completed.saturating_sub(candidate.completed),
@@ -157,6 +184,8 @@ fn outcomes(of: &Counts, share: f64, chance: &mut Chance) -> Arms<Counts> {
         client_errors: of.client_errors - candidate.client_errors,
         aborts: of.aborts - candidate.aborts,
         slow: std::array::from_fn(|class| of.slow[class] - slow[class]),
+        good: of.good - candidate.good,
+        refused: of.refused - candidate.refused,
     };
     Arms { stable, candidate }
 }
@@ -279,6 +308,17 @@ mod tests {
             let report = AaReport { runs, alarms, ..AaReport::default() };
             assert!((report.rate()..=1.0).contains(&report.at_most()), "{alarms} of {runs}: {}", report.at_most());
         }
+    }
+
+    #[test]
+    fn clumps_are_told_because_they_can_not_be_shared_out() {
+        let even = false_alarms(&Policy::default(), &[0], &ticks(3), 1, 1).clumps;
+        let mut clumped = ticks(30);
+        for route in clumped.iter_mut().flat_map(|tick| &mut tick.routes) {
+            route.batches.iter_mut().for_each(|batch| batch.done.stable.errors *= 20);
+        }
+        let clumped = false_alarms(&Policy::default(), &[0], &clumped, 1, 1).clumps;
+        assert!(even < 1.5 && clumped > 10.0, "{even} {clumped}");
     }
 
     #[test]

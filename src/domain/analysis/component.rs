@@ -1,6 +1,7 @@
 //! What a verdict is made of: a class of events on one route, or on all of them.
 
-use super::evidence::{Ratio, Share, Stakes, ln_add};
+use super::answers::Answers;
+use super::evidence::{Moment, Ratio, Share, Stakes, ln_add};
 use super::histogram::Quantiles;
 use super::policy::Policy;
 use super::tick::{Arms, Batch, Counts, Seen, number};
@@ -10,18 +11,18 @@ use crate::domain::verdict::{Class, Finding, Sample};
 /// Requests and bad ones since the evidence began to grow, to be shown: a leak that began a minute ago would be lost in the
 /// figures of an hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Since {
+pub(super) struct Since {
     requests: Arms<u64>,
     bad: Arms<u64>,
 }
 
 impl Since {
-    fn add(&mut self, requests: Arms<u64>, bad: Arms<u64>) {
+    pub(super) fn add(&mut self, requests: Arms<u64>, bad: Arms<u64>) {
         self.requests.add(requests);
         self.bad.add(bad);
     }
 
-    fn samples(&self, latency: Arms<Option<std::time::Duration>>) -> Arms<Sample> {
+    pub(super) fn samples(&self, latency: Arms<Option<std::time::Duration>>) -> Arms<Sample> {
         Arms {
             stable: Sample::new(self.requests.stable, self.bad.stable, latency.stable),
             candidate: Sample::new(self.requests.candidate, self.bad.candidate, latency.candidate),
@@ -29,7 +30,7 @@ impl Since {
     }
 }
 
-fn finding(class: Class, route: Option<&str>, samples: Arms<Sample>, ln_evidence: f64) -> Finding {
+pub(super) fn finding(class: Class, route: Option<&str>, samples: Arms<Sample>, ln_evidence: f64) -> Finding {
     Finding {
         class,
         route: route.map(str::to_owned),
@@ -46,35 +47,68 @@ pub(super) fn odds(ln_evidence: f64) -> u64 {
     (ln_evidence.exp().min(1e15) * (1.0 + 1e-12)) as u64
 }
 
+/// How a batch is taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How {
+    pub(super) keyed: bool,
+    /// When its requests were assigned.
+    pub(super) moment: Moment,
+    /// From which share of errors on the candidate is worse than what was before, where nothing is compared, and what was staked
+    /// until now.
+    pub(super) alone: (f64, f64),
+}
+
 /// Bad events that are counted for each request.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Events {
     class: Class,
+    floor: f64,
     relative: Ratio,
     absolute: Share,
+    /// The comparison in the times in which the stable release is above the floor itself.
+    measured: Ratio,
+    /// The share of bad events where nothing is compared.
     alone: Option<Share>,
+    /// Of them those that no other release and no shared dependency can cause.
+    own: Option<Share>,
+    /// Requests and bad ones of the stable release, the older ones less and less.
+    recent: [f64; 2],
+    /// The stable release is above the floor itself, as of the last tick.
+    above_floor: bool,
     since: Since,
-    /// As of the end of the last tick.
+    /// As of the end of the last tick, of what a rollback may rest on.
     pub(super) ln_evidence: f64,
+    /// The same, with what the candidate has shown where nothing is compared: enough to stop, and to call people.
+    pub(super) ln_suspicion: f64,
 }
+
+/// So many standard errors above the floor the stable release has to be.
+const SURELY: f64 = 3.0;
 
 impl Events {
     pub(super) fn new(class: Class, tolerated: f64, floor: f64, staked: f64) -> Events {
         Events {
             class,
+            floor,
             relative: Ratio::above(tolerated, staked),
             absolute: Share::above(floor, staked),
+            measured: Ratio::above(tolerated, staked),
             alone: None,
+            own: None,
+            recent: [0.0; 2],
+            above_floor: false,
             since: Since::default(),
             ln_evidence: 0.0,
+            ln_suspicion: 0.0,
         }
     }
 
     pub(super) fn stake(&mut self, stake: f64) {
         self.relative.stake(stake);
         self.absolute.stake(stake);
-        if let Some(alone) = &mut self.alone {
-            alone.stake(stake);
+        self.measured.stake(stake);
+        for share in [&mut self.alone, &mut self.own].into_iter().flatten() {
+            share.stake(stake);
         }
     }
 
@@ -86,24 +120,31 @@ impl Events {
         }
     }
 
-    /// `alone`: from which share of errors on the candidate is worse than what was before, where nothing is compared, and what
-    /// was staked until now.
-    pub(super) fn observe(&mut self, batch: &Batch, keyed: bool, alone: Option<(f64, f64)>) {
+    pub(super) fn observe(&mut self, batch: &Batch, how: &How) {
         let Arms { stable, candidate } = &batch.done;
         let bad = Arms { stable: self.bad(stable), candidate: self.bad(candidate) };
         let requests = Arms { stable: self.of(stable, bad.stable), candidate: self.of(candidate, bad.candidate) };
         self.since.add(requests, bad);
         if batch.weight == Weight::ALL {
-            let sampled = self.sampled(candidate);
-            if let Some((share, staked)) = alone {
-                self.alone.get_or_insert_with(|| Share::above(share, staked)).observe(candidate.completed, sampled);
+            if self.class == Class::Error {
+                let (share, staked) = how.alone;
+                let sampled = self.sampled(candidate);
+                let alone = self.alone.get_or_insert_with(|| Share::above(share, staked));
+                alone.observe_at(how.moment, candidate.completed, sampled);
             }
             return;
         }
-        if let Some(odds) = batch.odds(keyed) {
-            self.relative.observe(odds, bad.candidate, bad.stable);
+        self.recent[0] += number(requests.stable);
+        self.recent[1] += number(bad.stable);
+        let odds = batch.odds(how.keyed);
+        if self.above_floor {
+            odds.into_iter().for_each(|odds| self.measured.observe_at(how.moment, odds, bad.candidate, bad.stable));
+            return;
         }
-        self.absolute.observe(requests.candidate, bad.candidate);
+        if let Some(odds) = odds {
+            self.relative.observe_at(how.moment, odds, bad.candidate, bad.stable);
+        }
+        self.absolute.observe_at(how.moment, requests.candidate, bad.candidate);
     }
 
     /// The requests that so many events are of. In a keyed deployment errors are counted beside the sample: the good ones of the
@@ -121,22 +162,38 @@ impl Events {
         if self.class == Class::Error { counts.failed } else { self.bad(counts) }
     }
 
-    /// Both "more than the stable release" and "above the floor" have to be shown, unless the stable release is no measure. What
-    /// came of being alone continues what was before, as one bet continues another.
-    pub(super) fn settle(&mut self, rest: f64, floor: bool) {
-        let relative = self.relative.ln_evidence(rest);
-        let both = if floor { relative.min(self.absolute.ln_evidence(rest)) } else { relative };
-        self.ln_evidence = both + self.alone.as_ref().map_or(0.0, |alone| alone.ln_evidence(rest));
-        if self.ln_evidence <= 0.0 {
+    /// Requests that the candidate completed in a second in which nothing was compared, and how many of them failed in a way
+    /// that only its own endpoints can cause.
+    pub(super) fn observe_own(&mut self, requests: u64, broken: u64, how: &How) {
+        let (share, staked) = how.alone;
+        let own = self.own.get_or_insert_with(|| Share::above(share, staked));
+        own.observe_at(how.moment, requests, broken);
+    }
+
+    /// Both "more than the stable release" and "above the floor" have to be shown, of the times in which the stable release is
+    /// below the floor. In the others the first implies the second. Each bet continues the one of the other times, and so they
+    /// are multiplied. `keeps`: the share of older requests of the stable release that still counts.
+    pub(super) fn settle(&mut self, rest: f64, keeps: f64) {
+        let both = self.relative.ln_evidence(rest).min(self.absolute.ln_evidence(rest));
+        let continued = |share: &Option<Share>| share.as_ref().map_or(0.0, |share| share.ln_evidence(rest));
+        let compared = both + self.measured.ln_evidence(rest);
+        self.ln_evidence = compared + continued(&self.own);
+        self.ln_suspicion = self.ln_evidence.max(compared + continued(&self.alone));
+        if self.ln_suspicion <= 0.0 {
             self.since = Since::default();
         }
+        let [requests, bad] = self.recent;
+        self.above_floor = bad - SURELY * bad.sqrt() > self.floor * requests;
+        self.recent = [requests * keeps, bad * keeps];
     }
 
     pub(super) fn finding(&self, route: Option<&str>) -> Finding {
-        finding(self.class, route, self.since.samples(Arms::default()), self.ln_evidence)
+        finding(self.class, route, self.since.samples(Arms::default()), self.ln_suspicion)
     }
 }
 
+/// A class is nearly as clear as another one with such a share of the logarithm of its evidence.
+const NEARLY: f64 = 0.7;
 const CLASSES: [Class; 3] = [Class::SlowP50, Class::SlowP90, Class::SlowP99];
 
 /// Requests beyond each of three thresholds.
@@ -144,6 +201,7 @@ const CLASSES: [Class; 3] = [Class::SlowP50, Class::SlowP90, Class::SlowP99];
 pub(super) struct Slow {
     tests: [Ratio; 3],
     since: [Since; 3],
+    evidence: [f64; 3],
     clearest: usize,
     /// The mean of the three, as of the end of the last tick.
     pub(super) ln_evidence: f64,
@@ -152,7 +210,7 @@ pub(super) struct Slow {
 impl Slow {
     pub(super) fn new(staked: f64) -> Slow {
         let tests = std::array::from_fn(|_| Ratio::slower(staked));
-        Slow { tests, since: Default::default(), clearest: 0, ln_evidence: 0.0 }
+        Slow { tests, since: Default::default(), evidence: [0.0; 3], clearest: 0, ln_evidence: 0.0 }
     }
 
     pub(super) fn stake(&mut self, stake: f64) {
@@ -161,13 +219,18 @@ impl Slow {
         }
     }
 
-    pub(super) fn observe(&mut self, batch: &Batch, keyed: bool) {
-        let Some(odds) = batch.odds(keyed) else { return };
+    /// Begins anew: what was seen until now was of cold caches.
+    pub(super) fn begin_anew(&mut self, staked: f64) {
+        self.tests = std::array::from_fn(|_| Ratio::slower(staked));
+    }
+
+    pub(super) fn observe(&mut self, batch: &Batch, how: &How) {
+        let Some(odds) = batch.odds(how.keyed) else { return };
         let Arms { stable, candidate } = &batch.done;
         let requests = Arms { stable: stable.completed, candidate: candidate.completed };
         for (place, (test, since)) in self.tests.iter_mut().zip(&mut self.since).enumerate() {
             let bad = Arms { stable: stable.slow[place], candidate: candidate.slow[place] };
-            test.observe(odds, bad.candidate, bad.stable);
+            test.observe_at(how.moment, odds, bad.candidate, bad.stable);
             since.add(requests, bad);
         }
     }
@@ -176,7 +239,10 @@ impl Slow {
         let evidence = self.tests.each_ref().map(|test| test.ln_evidence(rest));
         self.clearest =
             (1..evidence.len()).fold(0, |best, place| if evidence[place] > evidence[best] { place } else { best });
-        self.ln_evidence = evidence.into_iter().fold(f64::NEG_INFINITY, ln_add) - number(evidence.len() as u64).ln();
+        self.evidence = evidence;
+        // Half of the stake is left for a new beginning.
+        self.ln_evidence =
+            evidence.into_iter().fold(f64::NEG_INFINITY, ln_add) - number(2 * evidence.len() as u64).ln();
         if self.ln_evidence <= 0.0 {
             self.since = Default::default();
         }
@@ -187,10 +253,22 @@ impl Slow {
         CLASSES[self.clearest]
     }
 
+    /// The class that people see most of: of those that are nearly as clear as the clearest, the one whose quantiles differ most.
+    fn shown(&self, quantiles: Arms<Option<Quantiles>>) -> usize {
+        let times = |place: usize| {
+            let Arms { stable: Some(stable), candidate: Some(candidate) } = quantiles else { return 0.0 };
+            number(candidate.0[place]) / number(stable.0[place].max(1))
+        };
+        let clear = |place: &usize| self.evidence[*place] >= NEARLY * self.evidence[self.clearest];
+        let seen = (0..CLASSES.len()).filter(clear).max_by(|a, b| times(*a).total_cmp(&times(*b)));
+        seen.filter(|place| times(*place) > times(self.clearest)).unwrap_or(self.clearest)
+    }
+
     pub(super) fn finding(&self, route: Option<&str>, quantiles: Arms<Option<Quantiles>>) -> Finding {
-        let latency = |quantiles: Option<Quantiles>| quantiles.and_then(|quantiles| quantiles.latency(self.clearest));
+        let place = self.shown(quantiles);
+        let latency = |quantiles: Option<Quantiles>| quantiles.and_then(|quantiles| quantiles.latency(place));
         let latency = Arms { stable: latency(quantiles.stable), candidate: latency(quantiles.candidate) };
-        finding(self.class(), route, self.since[self.clearest].samples(latency), self.ln_evidence)
+        finding(CLASSES[place], route, self.since[place].samples(latency), self.ln_evidence)
     }
 }
 
@@ -202,6 +280,8 @@ pub(super) struct Scope {
     pub(super) errors: Events,
     pub(super) client_errors: Events,
     pub(super) aborts: Events,
+    /// 4xx in the place of good answers.
+    pub(super) answers: Answers,
     pub(super) slow: Slow,
     pub(super) assigned: Arms<u64>,
     /// The newest tick of assignment that was counted.
@@ -219,6 +299,7 @@ impl Scope {
             errors: Events::new(Class::Error, policy.ratio_tolerated, floor, staked),
             client_errors: Events::new(Class::ClientError, policy.client_error_ratio, floor, staked),
             aborts: Events::new(Class::Abort, policy.ratio_tolerated, floor, staked),
+            answers: Answers::new(policy.ratio_tolerated, staked),
             slow: Slow::new(staked),
             assigned: Arms::default(),
             newest: None,
@@ -232,16 +313,18 @@ impl Scope {
         self.errors.stake(stake);
         self.client_errors.stake(stake);
         self.aborts.stake(stake);
+        self.answers.stake(stake);
         self.slow.stake(stake);
     }
 
     /// `slow`: whether latency is judged for these requests.
-    pub(super) fn observe(&mut self, batch: &Batch, keyed: bool, alone: (f64, f64), slow: bool) {
-        self.errors.observe(batch, keyed, Some(alone));
-        self.client_errors.observe(batch, keyed, None);
-        self.aborts.observe(batch, keyed, None);
+    pub(super) fn observe(&mut self, batch: &Batch, how: &How, slow: bool) {
+        self.errors.observe(batch, how);
+        self.client_errors.observe(batch, how);
+        self.aborts.observe(batch, how);
+        self.answers.observe(batch, how);
         if slow {
-            self.slow.observe(batch, keyed);
+            self.slow.observe(batch, how);
         }
         self.totals.add(&batch.done);
     }
@@ -251,10 +334,25 @@ impl Scope {
         self.seen.candidate.add(seen.candidate);
     }
 
-    pub(super) fn settle(&mut self, rest: f64, floor: bool) {
-        self.errors.settle(rest, floor);
-        self.client_errors.settle(rest, floor);
-        self.aborts.settle(rest, floor);
+    pub(super) fn settle(&mut self, rest: f64, keeps: f64) {
+        self.errors.settle(rest, keeps);
+        self.client_errors.settle(rest, keeps);
+        self.aborts.settle(rest, keeps);
+        self.answers.settle(rest);
         self.slow.settle(rest);
+    }
+
+    /// That there are more 4xx, or fewer good answers in their place: the mean of both.
+    pub(super) fn ln_client_errors(&self) -> f64 {
+        ln_add(self.client_errors.ln_evidence, self.answers.ln_evidence) - std::f64::consts::LN_2
+    }
+
+    pub(super) fn client_errors_finding(&self) -> Finding {
+        let route = self.route.as_deref();
+        if self.answers.ln_evidence > self.client_errors.ln_evidence {
+            self.answers.finding(route)
+        } else {
+            self.client_errors.finding(route)
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! If that hypothesis is true, the chance that the odds *ever* reach `1/alpha` is at most `alpha` (Ville's inequality). So one may
 //! look at any time and stop at any time. All of it is kept as natural logarithms, which neither overflow nor become no number.
 
+pub use super::moment::Moment;
+use super::moment::{Gains, bounded};
 use super::tick::number;
 
 /// `ln(exp(a) + exp(b))`.
@@ -85,11 +87,12 @@ struct Mixture {
     ln: Vec<f64>,
     /// Stakes on each since the last event: nothing came of them yet.
     pending: f64,
+    gains: Gains,
 }
 
 impl Mixture {
     fn new(bets: usize, staked: f64) -> Mixture {
-        Mixture { ln: vec![f64::NEG_INFINITY; bets], pending: staked }
+        Mixture { ln: vec![f64::NEG_INFINITY; bets], pending: staked, gains: Gains::default() }
     }
 
     fn stake(&mut self, stake: f64) {
@@ -103,6 +106,20 @@ impl Mixture {
             *ln = ln_add(*ln, pending);
             ln
         })
+    }
+
+    /// Changes each bet by what an event makes of it, within what its second may.
+    fn change(&mut self, moment: Option<Moment>, gains: impl Iterator<Item = f64>) {
+        let Some(moment) = moment else {
+            self.bets().zip(gains).for_each(|(ln, gain)| *ln += gain);
+            return;
+        };
+        let mut all = std::mem::take(&mut self.gains);
+        let whole = all.of(moment.second(), self.ln.len());
+        for ((ln, gain), whole) in self.bets().zip(gains).zip(whole) {
+            *ln += bounded(whole, gain, moment);
+        }
+        self.gains = all;
     }
 
     fn ln_evidence(&self, rest: f64) -> f64 {
@@ -168,16 +185,26 @@ impl Ratio {
 
     /// Events on each side, where the candidate was given `odds` requests for each one of the stable release.
     pub fn observe(&mut self, odds: f64, candidate: u64, stable: u64) {
+        self.observe_within(None, odds, candidate, stable);
+    }
+
+    /// The same, and no more of it than one second of assignment may make.
+    pub fn observe_at(&mut self, moment: Moment, odds: f64, candidate: u64, stable: u64) {
+        self.observe_within(Some(moment), odds, candidate, stable);
+    }
+
+    fn observe_within(&mut self, moment: Option<Moment>, odds: f64, candidate: u64, stable: u64) {
         if candidate == 0 && stable == 0 {
             return;
         }
         let (candidate, stable) = (number(candidate), number(stable));
         let hypothesis = (self.tolerated * odds).ln_1p();
-        for ((bet, more), ln) in self.bets.iter().zip(self.mixture.bets()) {
+        let gains = self.bets.iter().map(|(bet, more)| {
             // ln((1-p_k)/(1-p_0)) and ln(p_k/p_0), with p = r*odds / (r*odds + 1).
             let lost = hypothesis - (bet * odds).ln_1p();
-            *ln += candidate * (more + lost) + stable * lost;
-        }
+            candidate * (more + lost) + stable * lost
+        });
+        self.mixture.change(moment, gains);
     }
 
     /// The evidence, with what is not staked yet.
@@ -226,13 +253,21 @@ impl Share {
 
     /// So many requests, so many of them bad.
     pub fn observe(&mut self, requests: u64, bad: u64) {
+        self.observe_within(None, requests, bad);
+    }
+
+    /// The same, and no more of it than one second of assignment may make.
+    pub fn observe_at(&mut self, moment: Moment, requests: u64, bad: u64) {
+        self.observe_within(Some(moment), requests, bad);
+    }
+
+    fn observe_within(&mut self, moment: Option<Moment>, requests: u64, bad: u64) {
         if requests == 0 && bad == 0 {
             return;
         }
         let (good, bad) = (number(requests.saturating_sub(bad)), number(bad));
-        for ((on_bad, on_good), ln) in self.bets.iter().zip(self.mixture.bets()) {
-            *ln += bad * on_bad + good * on_good;
-        }
+        let gains = self.bets.iter().map(|(on_bad, on_good)| bad * on_bad + good * on_good);
+        self.mixture.change(moment, gains);
     }
 
     /// The evidence, with what is not staked yet.

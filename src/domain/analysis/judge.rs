@@ -7,15 +7,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::component::{Scope, odds};
-use super::evidence::{Stakes, ln_add};
+use super::component::{How, Scope, odds};
+use super::evidence::{Moment, Stakes, ln_add};
 use super::minutes::Minutes;
+use super::moment::Moments;
 use super::pass::Pass;
 use super::policy::Policy;
-use super::tick::{Arms, Batch, Counts, RouteTick, Tick, number};
+use super::raw::{Raw, cold_for};
+use super::tick::{Arms, Batch, Counts, RouteTick, Seen, Tick, number};
 use super::watch::{Cpu, Mirror, Recent, SplitCheck};
 use crate::domain::split::Weight;
-use crate::domain::verdict::{Finding, Judgement, Needs, Verdict};
+use crate::domain::verdict::{Finding, Judgement, Needs, Verdict, Veto};
 
 /// The name of all routes beyond [`Policy::max_routes`].
 const OTHER: &str = "~other";
@@ -25,6 +27,10 @@ const CALM: f64 = 5.0;
 const ATTRIBUTED: f64 = 0.1;
 /// A route stands out with such a share of the logarithm of all evidence, if the others have no more than that of its own.
 const OUTSPOKEN: f64 = 0.4;
+
+/// Whether the stable release is above the floor itself is told by so long, more or less: an outage has to be seen in its first
+/// second, and its end soon.
+const MEMORY: Duration = Duration::from_secs(2);
 
 /// What a component is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +43,11 @@ enum Kind {
     Users,
 }
 
-/// Shares of the budget that a rollback is decided by: of all routes together, and of each route, all of them together.
-const HARM: [(Kind, f64, f64); 2] = [(Kind::Errors, 0.30, 0.25), (Kind::Slow, 0.15, 0.30)];
-/// And of the one that a deployment is held by. CPU has the rest.
+/// Shares of the budget that a way back is decided by: of all routes together, and of each route, all of them together.
+const HARM: [(Kind, f64, f64); 2] = [(Kind::Errors, 0.29, 0.24), (Kind::Slow, 0.14, 0.28)];
+/// And that of 4xx, which end a canary without a quarantine.
+const WITHDRAWAL: f64 = 0.05;
+/// Shares of the budget that a deployment is held by. CPU has the rest.
 const HOLD: [(Kind, f64, f64); 2] = [(Kind::ClientErrors, 0.30, 0.20), (Kind::Aborts, 0.25, 0.15)];
 const HOLD_CPU: f64 = 0.10;
 /// Of the errors' share on all routes, where users stay: of users, minute by minute.
@@ -77,10 +85,16 @@ pub struct Judge {
     keyed: bool,
     pub(super) pass: Pass,
     recent: Recent,
+    raw: Raw,
+    moments: Moments,
     /// When the candidate got its first request.
     began: Option<Duration>,
     /// From which tick on latency is judged.
     warm: Option<u64>,
+    /// Latency holds and does no more: caches may be cold.
+    cold: bool,
+    /// That was so when there was evidence of it.
+    was_cold: bool,
     suspect: bool,
     /// As of the last tick.
     weight: Weight,
@@ -88,6 +102,7 @@ pub struct Judge {
     pub(super) unhealthy: bool,
     pub(super) without_control: bool,
     pub(super) needs: Option<Needs>,
+    pub(super) veto: Option<Veto>,
 }
 
 impl Judge {
@@ -106,14 +121,19 @@ impl Judge {
             keyed: false,
             pass: Pass::new(&policy, 0),
             recent: Recent::default(),
+            raw: Raw::default(),
+            moments: Moments::default(),
             began: None,
             warm: None,
+            cold: false,
+            was_cold: false,
             suspect: false,
             weight: Weight::default(),
             exposed: 0,
             unhealthy: false,
             without_control: false,
             needs: None,
+            veto: None,
             stakes,
             policy,
         }
@@ -124,6 +144,8 @@ impl Judge {
     pub fn begin_step(&mut self, first_tick: u64) {
         self.pass = Pass::new(&self.policy, first_tick);
         self.stakes.begin_step();
+        self.all.answers.begin_step();
+        self.routes.iter_mut().flatten().for_each(|route| route.answers.begin_step());
     }
 
     /// What was seen in a second.
@@ -133,6 +155,7 @@ impl Judge {
         self.routes.iter_mut().flatten().for_each(|route| route.stake(stake));
         self.mirror.stake(stake);
 
+        let last = self.moments.begin(tick.number, tick.at);
         self.observe(tick);
         self.split.observe(tick);
         if let Some(used) = &tick.cpu {
@@ -151,32 +174,39 @@ impl Judge {
         self.unhealthy = !self.without_control && self.recent.unhealthy(self.policy.baseline_unhealthy);
         self.warm_up(tick);
 
-        let (rest, floor) = (self.stakes.rest(), !self.unhealthy);
-        self.all.settle(rest, floor);
-        self.routes.iter_mut().flatten().for_each(|route| route.settle(rest, floor));
-        self.mirror.settle(rest);
-        self.judge()
+        self.warm_caches(tick);
+        let rest = self.stakes.rest();
+        let keeps = (-tick.at.saturating_sub(last).as_secs_f64() / MEMORY.as_secs_f64()).exp();
+        self.all.settle(rest, keeps);
+        self.routes.iter_mut().flatten().for_each(|route| route.settle(rest, keeps));
+        self.mirror.settle(rest, keeps);
+        self.judge(tick.keyed)
     }
 
     fn observe(&mut self, tick: &Tick) {
         let staked = 1.0 - self.stakes.rest();
+        // Users who stay, and networks, count once: there is nothing to bound, and what is left out never comes again.
+        let gain = if tick.keyed { f64::INFINITY } else { self.policy.second_gain };
         let alone_on_all = self.tolerated_alone();
         let (mut pooled, mut pooled_slow) = (Pooled::new(), Pooled::new());
+        let mut timed = false;
         for seen in &tick.routes {
             // Clients choose what paths without a route of their own are asked for, and so their latency and their 4xx.
             let mixed = seen.name == OTHER && self.policy.max_routes > 0;
             let (warm, max_routes) = (self.warm, self.policy.max_routes);
-            let scope = self.scope(seen);
-            let alone = tolerated(scope.totals.stable.completed, scope.totals.stable.failed).unwrap_or(alone_on_all);
-            scope.saw(seen.seen());
+            timed |= !mixed && seen.thresholds.is_some();
             let judged = |batch: &Batch| if mixed { batch.without_client_errors() } else { *batch };
             let is_slow =
                 |batch: &Batch| !mixed && seen.thresholds.is_some() && warm.is_some_and(|warm| batch.tick >= warm);
             // Several routes together are judged by what counts once among them.
             let own = if seen.slot < max_routes { &*seen.batches } else { seen.among_all() };
-            for batch in own {
+            let moments: Vec<Moment> = own.iter().map(|batch| self.moments.of(batch.tick, gain)).collect();
+            let scope = self.scope(seen);
+            let alone = tolerated(scope.totals.stable.completed, scope.totals.stable.failed).unwrap_or(alone_on_all);
+            scope.saw(seen.seen());
+            for (batch, moment) in own.iter().zip(moments) {
                 let (slow, batch) = (is_slow(batch), &judged(batch));
-                scope.observe(batch, tick.keyed, (alone, staked), slow);
+                scope.observe(batch, &How { keyed: tick.keyed, moment, alone: (alone, staked) }, slow);
                 if scope.newest.is_none_or(|newest| batch.tick > newest) {
                     scope.newest = Some(batch.tick);
                     scope.assigned.add(batch.assigned);
@@ -191,15 +221,43 @@ impl Judge {
             }
             self.all.saw(seen.seen());
         }
-        let mut done: Arms<Counts> = Arms::default();
+        let how = |judge: &Judge, batch: &Batch| How {
+            keyed: tick.keyed,
+            moment: judge.moments.of(batch.tick, gain),
+            alone: (alone_on_all, staked),
+        };
+        let (mut done, mut seen): (Arms<Counts>, Arms<Seen>) = Default::default();
+        for of in tick.routes.iter().map(RouteTick::seen) {
+            seen.stable.add(of.stable);
+            seen.candidate.add(of.candidate);
+        }
+        let mut alone = None;
         for batch in pooled.values() {
-            self.all.observe(batch, tick.keyed, (alone_on_all, staked), false);
-            self.mirror.observe(batch, tick.keyed);
+            let how = how(self, batch);
+            self.all.observe(batch, &how, false);
+            self.mirror.observe(batch, &how);
             self.pass.observe(batch, tick.keyed);
             done.add(&batch.done);
+            if batch.weight == Weight::ALL {
+                let (requests, _) = alone.unwrap_or((0, how));
+                alone = Some((batch.done.candidate.completed.saturating_add(requests), how));
+            }
+        }
+        if let Some((requests, how)) = alone {
+            self.all.errors.observe_own(requests, tick.broken, &how);
         }
         for batch in pooled_slow.values() {
-            self.all.slow.observe(batch, tick.keyed);
+            let how = how(self, batch);
+            self.all.slow.observe(batch, &how);
+            self.pass.observe_latency(batch, tick.at);
+        }
+        self.pass.time(tick.at, timed);
+        // Every request counts here, whether it is evidence or not.
+        let raw = |seen: &Seen, done: &Counts| Counts { completed: seen.completed, failed: seen.failed, ..*done };
+        let stable = raw(&seen.stable, &done.stable);
+        self.raw.push(tick.at, Arms { stable, candidate: raw(&seen.candidate, &done.candidate) });
+        if let Some(began) = self.began {
+            self.raw.begins(tick.at.saturating_sub(began), &done.candidate, &self.policy);
         }
         self.recent.push(tick, done, self.policy.baseline_window);
     }
@@ -241,20 +299,36 @@ impl Judge {
         }
     }
 
-    fn judge(&mut self) -> Judgement {
-        let (harm, hold) = (self.harm(), self.hold());
-        let (ln_harm, ln_hold) = (total(&harm), total(&hold));
+    /// While caches may be cold, latency holds and does no more. Then its evidence begins anew.
+    fn warm_caches(&mut self, tick: &Tick) {
+        let age = self.began.map(|began| tick.at.saturating_sub(began));
+        self.cold = age.is_some_and(|age| self.raw.is_warming_up(age, &self.policy));
+        if std::mem::take(&mut self.was_cold) && age.is_some_and(|age| age >= cold_for(&self.policy)) {
+            let staked = 1.0 - self.stakes.rest();
+            self.all.slow.begin_anew(staked);
+            self.routes.iter_mut().flatten().for_each(|route| route.slow.begin_anew(staked));
+        }
+    }
+
+    fn judge(&mut self, keyed: bool) -> Judgement {
+        let (harm, hold) = (self.suspicion(), self.hold());
+        let (ln_harm, ln_hold, ln_proved) = (total(&harm), total(&hold), total(&self.harm()));
+        self.was_cold |= self.cold && ln_harm > ln_proved;
         let ln_limit = self.policy.ln_limit();
         let cpu_alone = self.policy.cpu_rolls_back && self.cpu.ln_evidence() >= ln_limit.max(1000_f64.ln());
         let above = |odds: f64| ln_harm >= odds.ln() || ln_hold >= odds.ln();
         self.suspect = above(self.policy.suspect_at) || self.suspect && above(CALM.min(self.policy.suspect_at));
 
-        let passed = self.pass.ln_evidence() >= -self.policy.pass_beta.ln();
-        self.needs = if passed { None } else { self.needs() };
-        let (verdict, mut components) = if ln_harm >= ln_limit {
-            (Verdict::Fail, attributed(&harm, ln_harm))
+        let proved = self.pass.ln_evidence() >= -self.policy.pass_beta.ln();
+        let veto = self.veto(keyed);
+        let passed = proved && veto.is_none();
+        self.needs = if proved { None } else { self.needs() };
+        self.veto = veto;
+        let withdraws = WITHDRAWAL.ln() + self.ln_client_errors() >= ln_limit;
+        let (verdict, mut components) = if ln_proved >= ln_limit {
+            (Verdict::Fail, attributed(&self.harm(), ln_proved))
         } else if cpu_alone {
-            (Verdict::Fail, hold.iter().filter(|component| component.kind == Kind::Cpu).copied().collect())
+            (Verdict::Fail, ranked(hold.iter().filter(|component| component.kind == Kind::Cpu)))
         } else if self.suspect {
             let calm = CALM.min(self.policy.suspect_at).ln();
             let of =
@@ -265,12 +339,15 @@ impl Judge {
         } else {
             (Verdict::Insufficient, Vec::new())
         };
-        components.sort_by(|a, b| b.weighted().total_cmp(&a.weighted()));
+        components.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         Judgement {
             verdict,
-            evidence: odds(ln_harm),
+            evidence: odds(ln_harm.max(ln_proved)),
             limit: odds(ln_limit),
-            findings: components.iter().filter_map(|component| self.finding(component)).collect(),
+            hold: odds(ln_hold),
+            withdraws,
+            veto,
+            findings: components.iter().filter_map(|(_, component)| self.finding(component)).collect(),
             needs: self.needs,
             baseline_unhealthy: self.unhealthy,
             without_control: self.without_control,
@@ -286,15 +363,32 @@ impl Judge {
     }
 
     pub(super) fn ln_harm(&self) -> f64 {
-        total(&self.harm())
+        total(&self.suspicion())
     }
 
     pub(super) fn ln_hold(&self) -> f64 {
         total(&self.hold())
     }
 
+    /// What a rollback may rest on.
     fn harm(&self) -> Vec<Component> {
-        let mut harm = self.components(HARM);
+        self.with_users(self.components(HARM, |judge, scope, kind| match kind {
+            // What is left of its stake for a new beginning.
+            Kind::Slow if judge.cold => -std::f64::consts::LN_2,
+            _ => judge.ln_evidence(scope, kind),
+        }))
+    }
+
+    /// The same, with what only stops: errors where nothing is compared, and latency while caches may be cold.
+    fn suspicion(&self) -> Vec<Component> {
+        self.with_users(self.components(HARM, |judge, scope, kind| match kind {
+            Kind::Errors => scope.errors.ln_suspicion,
+            _ => judge.ln_evidence(scope, kind),
+        }))
+    }
+
+    /// Where users stay, a part of the errors' share is for users, minute by minute.
+    fn with_users(&self, mut harm: Vec<Component>) -> Vec<Component> {
         if self.keyed {
             // The errors on all routes together are the first.
             harm[0].weight -= HARM_USERS;
@@ -306,21 +400,32 @@ impl Judge {
 
     fn hold(&self) -> Vec<Component> {
         let cpu = Component { kind: Kind::Cpu, route: None, weight: HOLD_CPU, ln_evidence: self.cpu.ln_evidence() };
-        let mut hold = self.components(HOLD);
+        let mut hold = self.components(HOLD, Judge::ln_evidence);
         hold.push(cpu);
         hold
     }
 
-    fn components(&self, kinds: [(Kind, f64, f64); 2]) -> Vec<Component> {
-        let mut components = Vec::with_capacity(2 * (1 + self.routes.len()));
+    /// That there are more 4xx, on all routes or on one.
+    fn ln_client_errors(&self) -> f64 {
+        let [(kind, on_all, on_routes), _] = HOLD;
+        let whole = on_all + on_routes;
+        total(&self.components([(kind, on_all / whole, on_routes / whole)], Judge::ln_evidence))
+    }
+
+    fn components<const N: usize>(
+        &self,
+        kinds: [(Kind, f64, f64); N],
+        of: impl Fn(&Judge, &Scope, Kind) -> f64,
+    ) -> Vec<Component> {
+        let mut components = Vec::with_capacity(N * (1 + self.routes.len()));
         for (kind, on_all, on_routes) in kinds {
-            let ln_evidence = self.ln_evidence(&self.all, kind);
+            let ln_evidence = of(self, &self.all, kind);
             components.push(Component { kind, route: None, weight: on_all, ln_evidence });
             // Fixed for each slot before it is taken, and one for all other routes.
             let weight = on_routes / number(self.policy.max_routes as u64 + 1);
             for (slot, scope) in self.routes.iter().enumerate() {
                 if let Some(scope) = scope {
-                    let ln_evidence = self.ln_evidence(scope, kind);
+                    let ln_evidence = of(self, scope, kind);
                     components.push(Component { kind, route: Some(slot), weight, ln_evidence });
                 }
             }
@@ -332,11 +437,22 @@ impl Judge {
         match kind {
             Kind::Errors => scope.errors.ln_evidence,
             Kind::Slow => scope.slow.ln_evidence,
-            Kind::ClientErrors => scope.client_errors.ln_evidence,
+            Kind::ClientErrors => scope.ln_client_errors(),
             Kind::Aborts => scope.aborts.ln_evidence,
             Kind::Cpu => self.cpu.ln_evidence(),
             Kind::Users => self.minutes.ln_evidence,
         }
+    }
+
+    /// Why it does not go forward, whatever is proved.
+    fn veto(&self, keyed: bool) -> Option<Veto> {
+        let fallen =
+            || self.all.answers.have_fallen() || self.routes.iter().flatten().any(|of| of.answers.have_fallen());
+        let windows = self.cpu.windows();
+        let raw = self.raw.veto(&self.policy, keyed);
+        raw.or_else(|| fallen().then_some(Veto::ClientErrors))
+            .or_else(|| (!self.pass.knows_latency(&self.policy, self.warm.is_some())).then_some(Veto::Latency))
+            .or_else(|| ((1..self.policy.cpu_windows).contains(&windows)).then_some(Veto::Cpu))
     }
 
     fn finding(&self, component: &Component) -> Option<Finding> {
@@ -348,7 +464,7 @@ impl Judge {
         Some(match component.kind {
             Kind::Errors => scope.errors.finding(route),
             Kind::Slow => scope.slow.finding(route, scope.quantiles),
-            Kind::ClientErrors => scope.client_errors.finding(route),
+            Kind::ClientErrors => scope.client_errors_finding(),
             Kind::Aborts => scope.aborts.finding(route),
             Kind::Cpu => self.cpu.finding(),
             Kind::Users => self.minutes.finding(),
@@ -367,20 +483,27 @@ fn total(components: &[Component]) -> f64 {
     components.iter().fold(free.ln(), |sum, component| ln_add(sum, component.weighted()))
 }
 
+/// Components, each with what it is sorted by.
+type Ranked = Vec<(f64, Component)>;
+
+fn ranked<'a>(components: impl Iterator<Item = &'a Component>) -> Ranked {
+    components.map(|component| (component.weighted(), *component)).collect()
+}
+
 /// The components that a verdict rests on; at least the heaviest.
-fn attributed(components: &[Component], ln_total: f64) -> Vec<Component> {
+fn attributed(components: &[Component], ln_total: f64) -> Ranked {
     let share = ln_total + ATTRIBUTED.ln();
     let found: Vec<Component> = components.iter().filter(|component| component.weighted() >= share).copied().collect();
     if found.is_empty() {
-        return components.iter().max_by(|a, b| a.weighted().total_cmp(&b.weighted())).copied().into_iter().collect();
+        return ranked(components.iter().max_by(|a, b| a.weighted().total_cmp(&b.weighted())).into_iter());
     }
     let led = outspoken(components, &found);
-    [found, led].concat()
+    [ranked(found.iter()), led].concat()
 }
 
 /// Where only all routes together were found, the route that stands out from the others: it has so little of the budget that it
-/// may come too late for the verdict, but it is what people have to look for.
-fn outspoken(components: &[Component], found: &[Component]) -> Vec<Component> {
+/// may come too late for the verdict, but it is what people have to look for: so it comes first.
+fn outspoken(components: &[Component], found: &[Component]) -> Ranked {
     let named = |kind: Kind| found.iter().any(|component| component.kind == kind && component.route.is_some());
     let loudest = |all: &Component| {
         let of_kind = components.iter().filter(|component| component.kind == all.kind && component.route.is_some());
@@ -390,7 +513,7 @@ fn outspoken(components: &[Component], found: &[Component]) -> Vec<Component> {
         let [first, second, ..] = routes[..] else { return None };
         let stands_out =
             first.ln_evidence >= OUTSPOKEN * all.ln_evidence && second.ln_evidence <= OUTSPOKEN * first.ln_evidence;
-        stands_out.then_some(first)
+        stands_out.then_some((all.weighted() + 1e-6, first))
     };
     let alone = found.iter().filter(|component| component.route.is_none() && !named(component.kind));
     alone.filter_map(loudest).collect()

@@ -3,10 +3,15 @@
 //!
 //! It begins anew with each step: what 5 % of the traffic showed says nothing about load at 50 %.
 
+use std::time::Duration;
+
 use super::evidence::{Ratio, Share, ln_add};
 use super::policy::Policy;
 use super::tick::{Arms, Batch, number};
 use crate::domain::split::Weight;
+
+/// Requests whose latency was judged are enough to go on, if nothing was found.
+const LOOKED_AT: u64 = 50;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Pass {
@@ -18,6 +23,13 @@ pub(super) struct Pass {
     /// Events of the comparison, which are fewer than failures where users stay with a color.
     events: Arms<u64>,
     odds: Option<f64>,
+    /// Requests to the candidate of this step whose latency was judged, and since when it has been.
+    timed: u64,
+    timed_since: Option<Duration>,
+    /// As of the last tick.
+    at: Duration,
+    /// Some route has thresholds, so latency can be judged.
+    can_be_timed: bool,
 }
 
 impl Pass {
@@ -30,7 +42,37 @@ impl Pass {
             failed: Arms::default(),
             events: Arms::default(),
             odds: None,
+            timed: 0,
+            timed_since: None,
+            at: Duration::ZERO,
+            can_be_timed: false,
         }
+    }
+
+    /// Requests whose latency is judged.
+    pub(super) fn observe_latency(&mut self, batch: &Batch, at: Duration) {
+        if batch.tick >= self.first {
+            self.timed = self.timed.saturating_add(batch.done.candidate.completed);
+            self.timed_since.get_or_insert(at);
+        }
+    }
+
+    /// A tick has ended.
+    pub(super) fn time(&mut self, at: Duration, can_be_timed: bool) {
+        self.at = at;
+        self.can_be_timed |= can_be_timed;
+    }
+
+    /// Latency was judged for a third of the warm-up, and of as many requests as that takes; or it can't be judged at all. A route
+    /// that gets one request of ten or fewer does not keep the others waiting.
+    pub(super) fn knows_latency(&self, policy: &Policy, warm: bool) -> bool {
+        if !self.can_be_timed {
+            return true;
+        }
+        let long = self.timed_since.is_some_and(|since| self.at.saturating_sub(since) >= policy.warmup_time / 3);
+        let many = policy.warmup_requests.min(LOOKED_AT);
+        let enough = self.timed >= many || self.requests.candidate >= 10 * many.max(1);
+        warm && (long || policy.warmup_time.is_zero()) && enough
     }
 
     pub(super) fn observe(&mut self, batch: &Batch, keyed: bool) {

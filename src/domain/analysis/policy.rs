@@ -39,6 +39,10 @@ pub struct Policy {
     pub cpu_margin: f64,
     /// CPU alone may end a deployment, at odds of a thousand or those of `alpha`.
     pub cpu_rolls_back: bool,
+    /// To pass needs so many windows of CPU time, where there are any.
+    pub cpu_windows: u64,
+    /// What happens in one second multiplies a bet by no more than this.
+    pub second_gain: f64,
     /// So many routes are judged by themselves.
     pub max_routes: usize,
     /// So many ticks are planned. It costs little to be wrong; without it late regressions are found later.
@@ -78,6 +82,8 @@ impl Default for Policy {
             baseline_window: Duration::from_secs(30),
             cpu_margin: 1.25,
             cpu_rolls_back: false,
+            cpu_windows: 10,
+            second_gain: 30.0,
             max_routes: 64,
             horizon: None,
             lost: 0,
@@ -112,6 +118,7 @@ impl Policy {
         self.client_error_ratio = within(self.client_error_ratio, 1.0, 100.0);
         self.baseline_unhealthy = within(self.baseline_unhealthy, 1e-3, 1.0);
         self.cpu_margin = within(self.cpu_margin, 1.0, 100.0);
+        self.second_gain = within(self.second_gain, 2.0, 1e9);
         self.horizon = self.horizon.map(|horizon| horizon.clamp(1, 1 << 40));
         self.max_routes = self.max_routes.min(1024);
         self.lost = self.lost.min(64);

@@ -4,7 +4,7 @@ use super::component::Scope;
 use super::histogram::Quantiles;
 use super::judge::Judge;
 use super::tick::{Arms, Counts, Seen};
-use crate::domain::verdict::{Class, Needs};
+use crate::domain::verdict::{Class, Needs, Veto};
 
 /// Evidence of one class, as odds to one; below 1 it speaks for the candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,6 +47,8 @@ pub struct Report {
     pub pass: f64,
     /// To go on needs so much.
     pub pass_limit: f64,
+    /// Why it does not go on all the same.
+    pub veto: Option<Veto>,
     /// What that still takes.
     pub needs: Option<Needs>,
     /// The stable release is proved to be the worse one. A hint, nothing follows from it.
@@ -77,6 +79,7 @@ impl Judge {
             cpu: shown(self.cpu.ln_evidence()),
             pass: shown(self.pass.ln_evidence()),
             pass_limit: 1.0 / self.policy.pass_beta,
+            veto: self.veto,
             needs: self.needs,
             stable_worse: self.mirror.ln_evidence() >= self.policy.ln_limit(),
             split_off: self.split.off(),
@@ -99,9 +102,9 @@ fn row(scope: &Scope) -> RouteReport {
         },
         quantiles: scope.quantiles,
         evidence: [
-            evidence(Class::Error, scope.errors.ln_evidence),
+            evidence(Class::Error, scope.errors.ln_suspicion),
             evidence(scope.slow.class(), scope.slow.ln_evidence),
-            evidence(Class::ClientError, scope.client_errors.ln_evidence),
+            evidence(Class::ClientError, scope.ln_client_errors()),
             evidence(Class::Abort, scope.aborts.ln_evidence),
         ],
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::split::Weight;
-use crate::domain::verdict::{Class, Judgement, Verdict};
+use crate::domain::verdict::{Class, Judgement, Verdict, Veto};
 
 mod arithmetic;
 mod latencies;
@@ -120,18 +120,19 @@ fn a_step_has_to_be_proved_anew_but_what_speaks_against_a_release_stays() {
     assert_eq!(judge.tick(&late).verdict, Verdict::Insufficient);
 
     let mut judge = self::judge();
-    let suspected = last(&mut judge, 0..1, |number| second(number, 5, counts(950, 0), counts(50, 4)));
-    judge.begin_step(1);
-    let after = last(&mut judge, 1..2, |number| second(number, 25, counts(0, 0), counts(0, 0)));
+    let suspected = last(&mut judge, 0..2, |number| second(number, 5, counts(950, 0), counts(50, 4)));
+    judge.begin_step(2);
+    let after = last(&mut judge, 2..3, |number| second(number, 25, counts(0, 0), counts(0, 0)));
     assert_eq!((suspected.verdict, after.verdict), (Verdict::Suspect, Verdict::Suspect));
 }
 
 #[test]
 fn a_suspicion_ends_only_well_below_where_it_began() {
     let mut judge = judge();
-    assert_eq!(judge.tick(&second(0, 5, counts(950, 0), counts(50, 4))).verdict, Verdict::Suspect);
+    let bad = last(&mut judge, 0..2, |number| second(number, 5, counts(950, 0), counts(50, 4)));
+    assert_eq!(bad.verdict, Verdict::Suspect);
     let mut seen = Vec::new();
-    for number in 1..60 {
+    for number in 2..120 {
         let judgement = judge.tick(&second(number, 5, counts(950, 1), counts(50, 0)));
         if judgement.verdict == Verdict::Suspect {
             assert!(!judgement.findings.is_empty() && judgement.evidence >= 5);
@@ -166,6 +167,64 @@ fn client_errors_and_aborts_hold_a_release_and_never_take_it_back() {
         assert_eq!((judgement.verdict, judgement.findings[0].class), (Verdict::Suspect, class));
         assert!(judgement.evidence <= 1, "{judgement}");
     }
+}
+
+#[test]
+fn an_outage_of_both_does_not_lift_the_floor_for_good() {
+    let mut judge = judge();
+    let (well, away) = (counts(9_500, 2), counts(9_500, 4_750));
+    let judgement = last(&mut judge, 0..600, |number| match number {
+        60..120 => second(number, 5, away, counts(500, 250)),
+        // Far more than the stable release, and below the floor.
+        _ => second(number, 5, well, counts(500, u64::from(number % 2 == 0))),
+    });
+    assert!(judgement.verdict < Verdict::Suspect, "{judgement}");
+}
+
+#[test]
+fn one_second_is_one_thing_however_many_requests_it_has() {
+    let mut judge = judge();
+    last(&mut judge, 0..60, |number| second(number, 5, counts(9_500, 0), counts(500, 0)));
+    let pause = judge.tick(&second(60, 5, counts(9_500, 0), counts(500, 500)));
+    assert!(pause.evidence <= 30, "{pause}");
+    // Nor are ticks within it more.
+    let tick = |number: u64| Tick {
+        at: Duration::from_millis(61_000 + (number - 61) * 100),
+        ..second(number, 5, counts(950, 0), counts(50, 50))
+    };
+    assert!(last(&mut judge, 61..71, tick).evidence <= 30 * 30);
+    let more = last(&mut judge, 80..84, |number| second(number, 5, counts(9_500, 0), counts(500, 500)));
+    assert_eq!(more.verdict, Verdict::Fail);
+}
+
+#[test]
+fn where_some_client_errors_are_normal_good_answers_that_are_gone_are_found() {
+    let answers =
+        |good: u64, refused: u64| Counts { client_errors: refused, good, refused, ..counts(good + refused, 0) };
+    // A login: 40 % are refused anyhow.
+    let judgement = last(&mut judge(), 0..10, |number| second(number, 5, answers(171, 114), answers(0, 15)));
+    assert_eq!((judgement.verdict, judgement.findings[0].class), (Verdict::Suspect, Class::ClientError));
+    assert!(judgement.withdraws && judgement.evidence <= 1, "{judgement}");
+    assert!(judgement.to_string().contains("enough to stop it"), "{judgement}");
+    let same = last(&mut judge(), 0..300, |number| second(number, 5, answers(171, 114), answers(9, 6)));
+    assert_eq!((same.verdict, same.withdraws), (Verdict::Pass, false), "{same}");
+}
+
+#[test]
+fn nothing_passes_while_the_plain_share_of_errors_is_too_high() {
+    let mut judge = judge();
+    assert_eq!(
+        last(&mut judge, 0..60, |number| second(number, 5, counts(950, 1), counts(50, 0))).verdict,
+        Verdict::Pass
+    );
+    // Users who stay, and had their first error before: the tests see no event.
+    let broken = |number| {
+        let candidate = Counts { failed: 50, ..counts(50, 0) };
+        Tick { keyed: true, ..second(number, 5, counts(950, 1), candidate) }
+    };
+    let judgement = last(&mut judge, 60..70, broken);
+    assert_eq!((judgement.verdict, judgement.veto), (Verdict::Insufficient, Some(Veto::Errors)), "{judgement}");
+    assert!(judgement.to_string().contains("no step follows: its share of errors"), "{judgement}");
 }
 
 #[test]
@@ -207,8 +266,14 @@ fn without_a_comparison_what_was_before_is_the_measure() {
     let before = Some(Before { requests: 100_000, errors: 100 });
     let judge = || Judge::new(Policy { before, ..Policy::default() });
     let all = |errors| move |number| second(number, 100, counts(0, 0), counts(1_000, errors));
-    let bad = last(&mut judge(), 0..1, all(80));
-    assert_eq!((bad.verdict, bad.without_control), (Verdict::Fail, true));
+    let bad = last(&mut judge(), 0..10, all(80));
+    assert_eq!((bad.verdict, bad.without_control), (Verdict::Suspect, true), "a bad day looks the same");
+    assert!(
+        bad.to_string().ends_with("nothing else serves to compare with, so no rollback follows by itself"),
+        "{bad}"
+    );
+    let broken = last(&mut judge(), 0..10, |number| Tick { broken: 80, ..all(80)(number) });
+    assert_eq!((broken.verdict, broken.without_control), (Verdict::Fail, true), "no dependency breaks connections");
     assert_eq!(last(&mut judge(), 0..300, all(10)).verdict, Verdict::Insufficient, "1 % is neither bad nor good");
     assert_eq!(last(&mut judge(), 0..20, all(1)).verdict, Verdict::Pass);
     // A stable release that had 5 % may be followed by one that has 8 %.
@@ -241,10 +306,13 @@ fn errors_of_one_user_are_one_event_but_all_of_them_count_before_a_release_passe
 fn outcomes_count_by_the_weight_under_which_their_requests_were_assigned() {
     let judged = |late: u16| {
         let mut judge = judge();
-        let mut tick = second(7, 50, counts(0, 5), counts(0, 5));
-        tick.keyed = true;
-        tick.routes[0].batches[0].weight = weight(late);
-        judge.tick(&tick).evidence
+        last(&mut judge, 7..12, |number| {
+            let mut tick = second(number, 50, counts(0, 5), counts(0, 5));
+            tick.keyed = true;
+            tick.routes[0].batches[0].weight = weight(late);
+            tick
+        })
+        .evidence
     };
     // Five of ten errors are nothing at half of the users, and a lot at a hundredth.
     assert!(judged(1) > 1_000 && judged(50) <= 1, "{} {}", judged(1), judged(50));

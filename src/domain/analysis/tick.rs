@@ -29,6 +29,12 @@ impl Arms<Counts> {
         self.stable.add(&other.stable);
         self.candidate.add(&other.candidate);
     }
+
+    /// What was added before.
+    pub(super) fn subtract(&mut self, other: &Arms<Counts>) {
+        self.stable.subtract(&other.stable);
+        self.candidate.subtract(&other.candidate);
+    }
 }
 
 /// What came of requests. A request is charged to the color that it was assigned to, even if another answered in the end.
@@ -51,17 +57,42 @@ pub struct Counts {
     /// them. One that fails at once is not slow: it is an error, and so many of those as are tolerated there must not come back
     /// as "slower". That fewer were slow takes nothing from the evidence of errors.
     pub slow: [u64; 3],
+    /// Answers that are neither an error nor 4xx: every one, in a keyed deployment, too.
+    pub good: u64,
+    /// 4xx: every one.
+    pub refused: u64,
 }
 
 impl Counts {
+    /// Good answers and 4xx.
+    pub(super) fn answered(&self) -> u64 {
+        self.good.saturating_add(self.refused)
+    }
+
     pub(super) fn add(&mut self, other: &Counts) {
-        self.completed = self.completed.saturating_add(other.completed);
-        self.failed = self.failed.saturating_add(other.failed);
-        self.errors = self.errors.saturating_add(other.errors);
-        self.client_errors = self.client_errors.saturating_add(other.client_errors);
-        self.aborts = self.aborts.saturating_add(other.aborts);
-        for (mine, theirs) in self.slow.iter_mut().zip(other.slow) {
-            *mine = mine.saturating_add(theirs);
+        self.each(other, u64::saturating_add);
+    }
+
+    fn subtract(&mut self, other: &Counts) {
+        self.each(other, u64::saturating_sub);
+    }
+
+    fn each(&mut self, other: &Counts, with: impl Fn(u64, u64) -> u64) {
+        let Counts { completed, failed, errors, client_errors, aborts, slow, good, refused } = self;
+        let [p50, p90, p99] = slow;
+        for (mine, theirs) in [
+            (completed, other.completed),
+            (failed, other.failed),
+            (errors, other.errors),
+            (client_errors, other.client_errors),
+            (aborts, other.aborts),
+            (p50, other.slow[0]),
+            (p90, other.slow[1]),
+            (p99, other.slow[2]),
+            (good, other.good),
+            (refused, other.refused),
+        ] {
+            *mine = with(*mine, theirs);
         }
     }
 }
@@ -82,12 +113,13 @@ pub struct Batch {
 /// Of fewer requests than this the real share says little: a second that has one request has none to compare it with, and such
 /// seconds, one after the other, would never say anything. Each request was drawn by the weight, so the weight is as true. Which
 /// of the two counts depends on how many there were, and that is not for either release to say.
-const FEW: u64 = 20;
+pub(super) const FEW: u64 = 20;
 
 impl Batch {
     pub(super) fn without_client_errors(mut self) -> Batch {
-        self.done.stable.client_errors = 0;
-        self.done.candidate.client_errors = 0;
+        for done in [&mut self.done.stable, &mut self.done.candidate] {
+            (done.client_errors, done.refused, done.good) = (0, 0, 0);
+        }
         self
     }
 
@@ -183,6 +215,9 @@ pub struct Tick {
     pub quantiles: Arms<Option<Quantiles>>,
     /// Routes on which something became known.
     pub routes: Vec<RouteTick>,
+    /// Failures of the candidate that became known in this tick and that no shared dependency can cause: no connection, one that
+    /// broke, an answer that was none or was cut short.
+    pub broken: u64,
     /// A window of CPU time that ended in this tick.
     pub cpu: Option<Arms<CpuUse>>,
     /// In a keyed deployment, a minute that ended with this tick.

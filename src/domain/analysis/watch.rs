@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::component::{Events, odds};
+use super::component::{Events, How, odds};
 use super::evidence::{Ratio, Sign};
 use super::policy::Policy;
 use super::tick::{Arms, Batch, Counts, CpuUse, Tick, number};
@@ -68,7 +68,7 @@ impl Mirror {
         self.0.stake(stake);
     }
 
-    pub(super) fn observe(&mut self, batch: &Batch, keyed: bool) {
+    pub(super) fn observe(&mut self, batch: &Batch, how: &How) {
         if batch.weight == Weight::ALL {
             return;
         }
@@ -78,11 +78,11 @@ impl Mirror {
             done: Arms { stable: batch.done.candidate, candidate: batch.done.stable },
             ..*batch
         };
-        self.0.observe(&mirrored, keyed, None);
+        self.0.observe(&mirrored, how);
     }
 
-    pub(super) fn settle(&mut self, rest: f64) {
-        self.0.settle(rest, true);
+    pub(super) fn settle(&mut self, rest: f64, keeps: f64) {
+        self.0.settle(rest, keeps);
     }
 
     pub(super) fn ln_evidence(&self) -> f64 {
@@ -141,6 +141,11 @@ impl Cpu {
 
     pub(super) fn ln_evidence(&self) -> f64 {
         self.test.ln_evidence()
+    }
+
+    /// How many windows were compared.
+    pub(super) fn windows(&self) -> u64 {
+        self.windows
     }
 
     /// Windows in the place of requests.

@@ -7,12 +7,12 @@
 use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
-use crate::domain::deployment::{Deployment, DeploymentId, Mode, OnInsufficient, Plan, Stage};
+use crate::domain::deployment::{Deployment, DeploymentId, Mode, OnClientErrors, OnInsufficient, Plan, Stage};
 use crate::domain::rollout::record::by_itself;
 use crate::domain::rollout::{Asker, Effect, Fitness, Move, Overlap, Progress, Rollout, State, Stopped};
 use crate::domain::split::{Weight, draw};
 use crate::domain::transition::{Generation, Kind};
-use crate::domain::verdict::Verdict;
+use crate::domain::verdict::{Verdict, Veto};
 
 /// How much of the traffic a move is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Rollout {
                 further(Stage::Bake, held_back(&before.plan).max(before.weight))
             }
             (Share::All, Kind::Switch) => {
-                let plan = Plan { steps: Vec::new(), ..policy.plan.clone() };
+                let plan = Plan { steps: Vec::new(), holdback: policy.switch_holdback, ..policy.plan.clone() };
                 let weight = held_back(&plan);
                 // A way back at once would have both releases run side by side, and somebody has said that they can't.
                 let alone = underway.overlap == Overlap::None && policy.bake == Mode::Enforce;
@@ -129,6 +129,9 @@ impl Rollout {
             return;
         }
         let Some(deployment) = self.decision.deployment.clone() else { return };
+        if self.withdraws(&deployment) {
+            return self.withdraw_canary(now, effects);
+        }
         if self.stopped().is_some() {
             return;
         }
@@ -150,18 +153,41 @@ impl Rollout {
         }
     }
 
+    /// A canary whose routes answer 4xx instead of what they did: it leaves nobody in it. Other than with errors, that may be meant
+    /// so; and there is no quarantine.
+    fn withdraws(&self, deployment: &Deployment) -> bool {
+        let sure = self.watching.judgement.as_ref().is_some_and(|judgement| judgement.withdraws);
+        let wanted = self.configured.policy.on_client_errors == OnClientErrors::Back;
+        sure && wanted && deployment.is_canary() && deployment.mode == Mode::Enforce
+    }
+
+    fn withdraw_canary(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let said = self.watching.judgement.as_ref().map(ToString::to_string).unwrap_or_default();
+        let why = format!("{said}; it gets no more requests, and may be started again");
+        let target = (self.decision.active, self.decision.release.clone());
+        self.abort(now, Move::new(now, Kind::Abort, target, Asker::Itself, by_itself(Some(&why))), effects);
+    }
+
     /// Neither verdict was proved in the time of the step.
     fn without_proof(&mut self, now: Now, deployment: &Deployment, effects: &mut Vec<Effect>) {
         let so_long = humantime::format_duration(deployment.plan.max_step);
         let why = format!("after {so_long} at {} nothing is proved", deployment.weight);
         match deployment.plan.on_insufficient {
             OnInsufficient::Hold => self.hold_by_itself(now, &why),
+            // Whatever is proved: visibly too many requests fail.
+            OnInsufficient::Advance if self.is_vetoed() => self.hold_by_itself(now, &why),
             OnInsufficient::Advance => self.go_on(now, deployment, &why, effects),
             OnInsufficient::Abort => {
                 let target = (self.decision.active, self.decision.release.clone());
                 self.abort(now, Move::new(now, Kind::Abort, target, Asker::Itself, by_itself(Some(&why))), effects);
             }
         }
+    }
+
+    /// Something is visibly wrong, and nothing is proved.
+    fn is_vetoed(&self) -> bool {
+        let judgement = self.watching.judgement.as_ref();
+        judgement.and_then(|judgement| judgement.veto).is_some_and(Veto::is_alarming)
     }
 
     fn go_on(&mut self, now: Now, deployment: &Deployment, why: &str, effects: &mut Vec<Effect>) {

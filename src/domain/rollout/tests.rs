@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use super::*;
 use crate::domain::color::PerColor;
-use crate::domain::deployment::{Mode, OnInsufficient, OnUnsafe, Plan, Policy};
+use crate::domain::deployment::{Mode, OnClientErrors, OnInsufficient, OnUnsafe, Plan, Policy};
 use crate::domain::gate::{GatePolicy, Probed};
 use crate::domain::schema::Lineage;
 use crate::domain::split::Weight;
@@ -69,6 +69,8 @@ fn policy() -> Policy {
         cooldown: Duration::from_secs(600),
         on_unsafe: OnUnsafe::Hold,
         sticky: String::new(),
+        on_client_errors: OnClientErrors::Back,
+        switch_holdback: Weight::NONE,
     }
 }
 

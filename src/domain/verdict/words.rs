@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Class, Finding, Judgement, Sample, Verdict};
+use super::{Class, Finding, Judgement, Sample, Verdict, Veto};
 
 /// `errors on all routes: 8.1 % against 0.10 % (62 of 765 requests, and 15 of 14,535)`.
 impl fmt::Display for Finding {
@@ -32,6 +32,10 @@ impl Finding {
             && !stable.is_zero()
         {
             let times = candidate.as_secs_f64() / stable.as_secs_f64();
+            // The quantile of all that was seen may lag behind what was found.
+            if times < 1.25 {
+                return write!(f, "{route} got slower than {most} requests should be: {}", self.shares());
+            }
             return write!(
                 f,
                 "{route} got {times:.1} times slower ({quantile} {} against {}, {} requests)",
@@ -67,6 +71,9 @@ impl fmt::Display for Judgement {
         match self.verdict {
             Verdict::Pass => write!(f, "no worse than is tolerated, after {} requests", Count(self.exposed))?,
             Verdict::Insufficient => self.undecided(f)?,
+            Verdict::Suspect if self.only_holds() => {
+                write!(f, "may be worse ({}, enough to stop it)", Odds(self.hold))?
+            }
             Verdict::Suspect => write!(f, "may be worse ({}, limit {})", Odds(self.evidence), Odds(self.limit))?,
             Verdict::Fail => write!(f, "worse ({}, limit {})", Odds(self.evidence), Odds(self.limit))?,
         }
@@ -81,12 +88,38 @@ impl fmt::Display for Judgement {
         }
         if self.without_control {
             f.write_str("; nothing else serves to compare with")?;
+            if self.verdict == Verdict::Suspect {
+                f.write_str(", so no rollback follows by itself")?;
+            }
+        }
+        if let Some(veto) = self.veto.filter(|veto| veto.is_alarming() && self.verdict <= Verdict::Insufficient) {
+            write!(f, "; no step follows: {}", veto.words())?;
         }
         Ok(())
     }
 }
 
+impl Veto {
+    /// What is so, for people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Veto::Errors => "its share of errors is above 1 % and three times the stable release's at present",
+            Veto::Slow => "its share of slow requests is three times the stable release's at present",
+            Veto::ClientErrors => "a route answers 4xx where the stable release gives good answers",
+            Veto::Latency => "its latency has not been compared for long enough",
+            Veto::Cpu => "its CPU time has not been compared for long enough",
+        }
+    }
+}
+
 impl Judgement {
+    /// What stops it takes no release back.
+    fn only_holds(&self) -> bool {
+        let first = self.findings.first().map(|finding| finding.class);
+        matches!(first, Some(Class::ClientError | Class::Abort | Class::Cpu))
+    }
+
     fn undecided(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let exposed = Count(self.exposed);
         match self.needs {

@@ -8,7 +8,7 @@ use super::{micros, optional, parse_time, time};
 use crate::domain::deployment::{Deployment, DeploymentId, HeldBack, Mode, OnInsufficient, Plan, Stage};
 use crate::domain::release::Release;
 use crate::domain::split::Weight;
-use crate::domain::verdict::{Class, Finding, Judgement, Needs, Sample, Verdict};
+use crate::domain::verdict::{Class, Finding, Judgement, Needs, Sample, Verdict, Veto};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Deployed {
@@ -60,6 +60,12 @@ pub(super) struct Judged {
     verdict: String,
     evidence: u64,
     limit: u64,
+    #[serde(default)]
+    hold: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    withdraws: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    veto: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     findings: Vec<Found>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -178,6 +184,9 @@ impl Judged {
             verdict: judgement.verdict.name().to_owned(),
             evidence: judgement.evidence,
             limit: judgement.limit,
+            hold: judgement.hold,
+            withdraws: judgement.withdraws,
+            veto: judgement.veto.map(|veto| veto.name().to_owned()),
             findings: judgement.findings.iter().map(found).collect(),
             needs: judgement.needs.map(|needs| Needed { requests: needs.requests, time_us: needs.time.map(micros) }),
             baseline_unhealthy: judgement.baseline_unhealthy,
@@ -201,6 +210,9 @@ impl Judged {
             verdict: Verdict::named(&self.verdict)?,
             evidence: self.evidence,
             limit: self.limit,
+            hold: self.hold,
+            withdraws: self.withdraws,
+            veto: self.veto.as_deref().and_then(Veto::named),
             findings: self.findings.into_iter().map(finding).collect::<Option<_>>()?,
             needs: self
                 .needs

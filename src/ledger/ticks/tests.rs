@@ -13,7 +13,15 @@ fn head() -> Recorded {
 fn tick(number: u64, bad: u64) -> Entry {
     let weight = Weight::new(500).expect("a share");
     let assigned = Arms { stable: 95, candidate: 5 };
-    let counts = Counts { completed: 5, failed: bad, errors: bad, slow: [bad + 1, bad, 0], ..Counts::default() };
+    let counts = Counts {
+        completed: 5,
+        failed: bad,
+        errors: bad,
+        slow: [bad + 1, bad, 0],
+        good: 7,
+        refused: 3,
+        ..Counts::default()
+    };
     let batch = Batch { tick: number, weight, assigned, done: Arms { stable: Counts::default(), candidate: counts } };
     Entry::Tick(Box::new(Tick {
         number,
@@ -33,6 +41,7 @@ fn tick(number: u64, bad: u64) -> Entry {
                 .is_multiple_of(2)
                 .then(|| Arms { candidate: Seen { completed: 9, failed: 8 }, ..Arms::default() }),
         }],
+        broken: bad,
         cpu: (number == 2)
             .then_some(Arms { stable: CpuUse { busy: Duration::from_millis(3), requests: 4 }, ..Arms::default() }),
         minute: number.is_multiple_of(2).then(|| Minute {

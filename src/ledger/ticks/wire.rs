@@ -57,6 +57,10 @@ struct Rules {
     baseline_window: u64,
     cpu_margin: f64,
     cpu_rolls_back: bool,
+    #[serde(default = "cpu_windows")]
+    cpu_windows: u64,
+    #[serde(default = "second_gain")]
+    second_gain: f64,
     max_routes: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     horizon: Option<u64>,
@@ -78,6 +82,9 @@ struct Seen {
     q: [Option<[u64; 3]>; 2],
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     r: Vec<OnRoute>,
+    /// Failures that only endpoints can cause.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    e: u64,
     /// Busy microseconds and requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cpu: Option<[[u64; 2]; 2]>,
@@ -112,6 +119,22 @@ struct Of {
     a: [u64; 2],
     /// Completed, failed, errors, client errors, aborts, and slow in three ways.
     d: [[u64; 8]; 2],
+    /// Good answers and 4xx, every one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    g: Option<[[u64; 2]; 2]>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Of records that have none.
+fn cpu_windows() -> u64 {
+    Policy::default().cpu_windows
+}
+
+fn second_gain() -> f64 {
+    Policy::default().second_gain
 }
 
 fn none_of_both(both: &[Option<[u64; 3]>; 2]) -> bool {
@@ -189,6 +212,8 @@ impl Rules {
             baseline_window: micros(policy.baseline_window),
             cpu_margin: policy.cpu_margin,
             cpu_rolls_back: policy.cpu_rolls_back,
+            cpu_windows: policy.cpu_windows,
+            second_gain: policy.second_gain,
             max_routes: policy.max_routes,
             horizon: policy.horizon,
             lost: policy.lost,
@@ -215,6 +240,8 @@ impl Rules {
             baseline_window: Duration::from_micros(self.baseline_window),
             cpu_margin: self.cpu_margin,
             cpu_rolls_back: self.cpu_rolls_back,
+            cpu_windows: self.cpu_windows,
+            second_gain: self.second_gain,
             max_routes: self.max_routes,
             horizon: self.horizon,
             lost: self.lost,
@@ -254,6 +281,7 @@ impl Seen {
             a: pair(tick.assigned, |n| n),
             q: quantiles(tick.quantiles),
             r: tick.routes.iter().map(OnRoute::from).collect(),
+            e: tick.broken,
             cpu: tick.cpu.map(|cpu| pair(cpu, |CpuUse { busy, requests }| [micros(busy), requests])),
             m: tick.minute.map(|minute| {
                 let [some, tenth, half] = minute.bad;
@@ -272,6 +300,7 @@ impl Seen {
             assigned: arms(self.a, |n| n),
             quantiles: arms(self.q, |micros| micros.map(Quantiles)),
             routes: self.r.into_iter().map(OnRoute::into_route).collect::<Result<_, _>>()?,
+            broken: self.e,
             cpu: self
                 .cpu
                 .map(|cpu| arms(cpu, |[busy, requests]| CpuUse { busy: Duration::from_micros(busy), requests })),
@@ -318,6 +347,7 @@ impl Of {
             w: batch.weight.basis_points(),
             a: pair(batch.assigned, |n| n),
             d: pair(batch.done, counts),
+            g: Some(pair(batch.done, |counts| [counts.good, counts.refused])),
         }
     }
 
@@ -329,7 +359,15 @@ impl Of {
             client_errors,
             aborts,
             slow: [p50, p90, p99],
+            // As it is where users do not stay.
+            good: completed.saturating_sub(failed).saturating_sub(client_errors).saturating_sub(aborts),
+            refused: client_errors,
         };
-        Ok(Batch { tick: self.t, weight: weight(self.w)?, assigned: arms(self.a, |n| n), done: arms(self.d, counts) })
+        let mut done = arms(self.d, counts);
+        if let Some([stable, candidate]) = self.g {
+            [done.stable.good, done.stable.refused] = stable;
+            [done.candidate.good, done.candidate.refused] = candidate;
+        }
+        Ok(Batch { tick: self.t, weight: weight(self.w)?, assigned: arms(self.a, |n| n), done })
     }
 }

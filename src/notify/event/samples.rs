@@ -136,6 +136,9 @@ pub(super) fn canary(kind: Kind, now: SystemTime) -> Transition {
         verdict: Verdict::Fail,
         evidence: 18_400,
         limit: 1_000,
+        hold: 1,
+        withdraws: false,
+        veto: None,
         findings: vec![Finding {
             class: Class::SlowP90,
             route: Some("/checkout".to_owned()),

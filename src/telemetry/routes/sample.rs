@@ -42,6 +42,10 @@ impl Batch {
                 client_errors: events[Class::ClientError as usize],
                 aborts: events[Class::Abort as usize],
                 slow: [Class::SlowP50, Class::SlowP90, Class::SlowP99].map(|class| events[class as usize]),
+                good: [Class::Error, Class::ClientError, Class::Abort]
+                    .iter()
+                    .fold(counts.completed, |good, class| good.saturating_sub(counts.bad[*class as usize])),
+                refused: counts.bad[Class::ClientError as usize],
             }
         };
         let stable = candidate.other();
@@ -134,7 +138,7 @@ impl Sampler {
     }
 
     /// The same at this time.
-    pub(super) fn sample_at(&mut self, weight: Weight, now: Instant) -> Sample {
+    pub fn sample_at(&mut self, weight: Weight, now: Instant) -> Sample {
         let tick = self.routes.tick.fetch_add(1, Ordering::Relaxed);
         let present = place(tick);
         // The tick whose place in the ring is free from now on: nothing is counted under it any more.

@@ -59,7 +59,8 @@ async fn a_canary_is_begun_held_advanced_and_called_off_in_a_line_or_two_each() 
     let proxy = Proxy::start(&blue, &green).await;
     let text = done(&proxy.cli(&["canary", "status"]).await);
     assert_eq!(text, "No release is on its way; blue (release 1.0) has all of the traffic.\n");
-    let args = ["canary", "start", "--steps", "10%,50%", "--dwell", "1h", "--max-step", "2h", "-r", "release 2"];
+    let plan = ["--steps", "10%,50%", "--dwell", "1h", "--max-step", "2h", "--holdback", "0%"];
+    let args = [&["canary", "start", "-r", "release 2"][..], &plan[..]].concat();
     let text = done(&proxy.cli(&args).await);
     assert!(text.starts_with("Started: green 2.0 gets 10 % of the requests (step 1 of 2), generation 2.\n"), "{text}");
     let text = done(&proxy.cli(&["canary", "status"]).await);
@@ -150,7 +151,7 @@ async fn who_waits_gets_0_when_it_took_the_traffic_and_3_when_it_was_taken_back(
     );
     assert!(printed.contains(": slow\n") && said.contains("release 2.0 was taken back; 1.0 serves"), "{printed}{said}");
 
-    done(&proxy.cli(&["canary", "start"]).await);
+    done(&proxy.cli(&["canary", "start", "--holdback", "0%"]).await);
     let watching = Beside::run(&proxy, &["canary", "watch", "--until", "traffic"]).until("green 2.0").await;
     let as_json = Beside::run(&proxy, &["canary", "watch", "--until", "traffic", "--json"]).until("\"canary\":{").await;
     done(&proxy.cli(&["canary", "advance"]).await);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use cutover::domain::color::{Color, PerColor};
 use cutover::domain::deployment::{
-    Deployment, DeploymentId, Mode, OnInsufficient, OnUnsafe, Plan, Policy, Stage, Wishes,
+    Deployment, DeploymentId, Mode, OnClientErrors, OnInsufficient, OnUnsafe, Plan, Policy, Stage, Wishes,
 };
 use cutover::domain::rollout::{Command, Effect, Event, Fitness};
 use cutover::domain::split::Weight;
 use cutover::domain::transition::{Decision, Generation, Kind, Origin, Transition, Trigger};
-use cutover::domain::verdict::{Class, Finding, Judgement, Sample, Verdict};
+use cutover::domain::verdict::{Class, Finding, Judgement, Sample, Verdict, Veto};
 
 use super::World;
 
@@ -51,6 +51,8 @@ pub(super) fn policy(random: &mut fastrand::Rng, apart: bool) -> Policy {
         cooldown: Duration::from_secs(random.u64(0..30)),
         on_unsafe: if random.u8(0..4) == 0 { OnUnsafe::Force } else { OnUnsafe::Hold },
         sticky: String::new(),
+        on_client_errors: if random.bool() { OnClientErrors::Back } else { OnClientErrors::Hold },
+        switch_holdback: if apart || random.bool() { Weight::NONE } else { share(10) },
     }
 }
 
@@ -95,6 +97,9 @@ impl World {
             limit: 1_000,
             findings: vec![finding],
             needs: None,
+            hold: 20_000,
+            withdraws: self.random.u8(0..8) == 0,
+            veto: (self.random.u8(0..4) == 0).then_some(Veto::Errors),
             baseline_unhealthy: self.random.u8(0..5) == 0,
             without_control: false,
             exposed: 100,

@@ -58,6 +58,7 @@ fn a_measured_rate_comes_with_its_confidence_and_with_what_is_promised() {
         requests: 36_300,
         rate: 0.0,
         at_most: 0.002_99,
+        clumps: 1.1,
         alpha: 0.001,
     };
     assert_eq!(
@@ -67,4 +68,6 @@ fn a_measured_rate_comes_with_its_confidence_and_with_what_is_promised() {
          suspected     4 of 1,000 (0.4 %)\n\
          would go on   980 of 1,000 (98 %)\n"
     );
+    let clumped = against_itself(&AaAnswer { clumps: 14.2, ..answer });
+    assert!(clumped.contains("they vary 14 times as much as independent ones would"), "{clumped}");
 }

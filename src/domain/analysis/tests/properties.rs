@@ -34,6 +34,8 @@ impl Random {
             client_errors: self.count(),
             aborts: self.count(),
             slow: std::array::from_fn(|_| self.count()),
+            good: self.count(),
+            refused: self.count(),
         }
     }
 
@@ -74,6 +76,7 @@ impl Random {
                 })
                 .collect(),
             minute: None,
+            broken: self.count(),
             cpu: (self.below(5) == 0).then(|| {
                 self.arms(|random| CpuUse { busy: Duration::from_micros(random.count()), requests: random.count() })
             }),

@@ -30,6 +30,9 @@ pub(super) fn judged_of(deployment: u64, verdict: Verdict) -> Event {
         limit: 1_000,
         findings: vec![finding],
         needs: None,
+        hold: 1,
+        withdraws: false,
+        veto: None,
         baseline_unhealthy: false,
         without_control: false,
         exposed: 100,
@@ -210,7 +213,7 @@ fn a_switch_to_it_gives_it_the_traffic_and_keeps_the_deployment() {
 fn what_is_held_back_is_given_to_it_when_the_bake_is_over() {
     let mut script = Script::steady();
     let mut policy = policy();
-    policy.plan.holdback = Weight::new(200).expect("a share");
+    policy.switch_holdback = Weight::new(200).expect("a share");
     script.at(0.0, Event::Configured(Configured { policy, ..configured(Color::Blue) }));
     script.through(Event::Command(CommandId(1), switch()));
     assert_eq!(script.words()[0], "publish green 2");
@@ -223,6 +226,71 @@ fn what_is_held_back_is_given_to_it_when_the_bake_is_over() {
     assert_eq!(script.words()[..2], ["publish green 3", "drain blue"]);
     script.at(901.1, Event::Tick);
     assert_eq!((script.line().kind, script.deployment()), (Kind::KnownGood, None));
+}
+
+#[test]
+fn a_canary_holds_back_by_its_plan_and_a_plain_switch_moves_everything() {
+    let mut policy = policy();
+    policy.plan.holdback = Weight::new(200).expect("a share");
+    let configured = || Event::Configured(Configured { policy: policy.clone(), ..configured(Color::Blue) });
+    let mut plain = Script::steady();
+    plain.at(0.0, configured());
+    plain.through(Event::Command(CommandId(1), switch()));
+    assert_eq!(plain.share(), 10_000);
+    let mut script = Script::steady();
+    script.at(0.0, configured());
+    for color in Color::ALL {
+        script.at(0.0, Event::Fitness(color, Fitness::Fit));
+    }
+    script.through(Event::Command(CommandId(1), start()));
+    script.through(Event::Command(CommandId(2), advance(true)));
+    assert_eq!(script.share(), 9_800);
+}
+
+fn withdrawing() -> Event {
+    let Event::Judged(id, mut judgement) = judged(Verdict::Suspect) else { unreachable!() };
+    (judgement.withdraws, judgement.hold) = (true, 48_000);
+    Event::Judged(id, judgement)
+}
+
+#[test]
+fn a_canary_whose_routes_answer_4xx_leaves_nobody_in_it_and_may_come_again() {
+    let mut script = Script::canary();
+    script.at(20.0, withdrawing());
+    assert_eq!(script.words()[0], "publish blue 3");
+    assert_eq!((script.line().kind, script.deployment()), (Kind::Abort, None));
+    assert!(script.line().decision.quarantine.is_empty(), "other than errors it may be meant so");
+    let reason = script.line().origin.reason.clone().unwrap_or_default();
+    assert!(reason.ends_with("it gets no more requests, and may be started again"), "{reason}");
+
+    let mut held = Script::canary();
+    let policy = Policy { on_client_errors: OnClientErrors::Hold, ..policy() };
+    held.at(10.0, Event::Configured(Configured { policy, ..configured(Color::Blue) }));
+    held.at(20.0, withdrawing());
+    assert_eq!(held.share(), 500, "it stays, and so do its users");
+    held.at(60.0, Event::Tick);
+    assert_eq!(
+        (held.share(), held.rollout.view().progress.and_then(|next| next.stopped)),
+        (500, Some(Stopped::Suspect))
+    );
+}
+
+#[test]
+fn what_is_visibly_wrong_lets_no_step_follow_by_the_time_alone() {
+    let mut script = Script::steady();
+    let mut policy = policy();
+    policy.plan.on_insufficient = OnInsufficient::Advance;
+    script.at(0.0, Event::Configured(Configured { policy, ..configured(Color::Blue) }));
+    for color in Color::ALL {
+        script.at(0.0, Event::Fitness(color, Fitness::Fit));
+    }
+    script.through(Event::Command(CommandId(1), start()));
+    let Event::Judged(id, mut judgement) = judged(Verdict::Insufficient) else { unreachable!() };
+    judgement.veto = Some(crate::domain::verdict::Veto::Errors);
+    script.at(10.0, Event::Judged(id, judgement));
+    script.at(1_900.0, Event::Tick);
+    assert_eq!(script.share(), 500);
+    assert!(script.deployment().is_some_and(|deployment| deployment.held.is_some()), "people see to it");
 }
 
 #[test]

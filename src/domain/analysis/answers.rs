@@ -1,0 +1,90 @@
+//! Good answers that became 4xx. Where some 4xx are normal (a login, a token that is too old), "three times as many" can't be shown,
+//! or can't be at all. But good answers that were 60 % and are none can.
+//!
+//! Only among good answers and 4xx: errors, and clients that left, have tests of their own.
+
+use super::component::{How, Since, finding};
+use super::evidence::Ratio;
+use super::tick::{Arms, Batch, FEW, number};
+use crate::domain::split::Weight;
+use crate::domain::verdict::{Class, Finding};
+
+/// Of fewer good answers than the candidate should have had nothing is said.
+const EXPECTED: f64 = 4.0;
+
+/// See the [module](self).
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Answers {
+    tolerated: f64,
+    /// That the stable release has more than so many times the good answers: sides are exchanged.
+    fewer: Ratio,
+    since: Since,
+    /// In this step: good answers and 4xx, and of them the good ones.
+    step: [Arms<u64>; 2],
+    pub(super) ln_evidence: f64,
+}
+
+impl Answers {
+    pub(super) fn new(tolerated: f64, staked: f64) -> Answers {
+        Answers {
+            tolerated,
+            fewer: Ratio::above(tolerated, staked),
+            since: Since::default(),
+            step: [Arms::default(); 2],
+            ln_evidence: 0.0,
+        }
+    }
+
+    pub(super) fn stake(&mut self, stake: f64) {
+        self.fewer.stake(stake);
+    }
+
+    pub(super) fn begin_step(&mut self) {
+        self.step = [Arms::default(); 2];
+    }
+
+    pub(super) fn observe(&mut self, batch: &Batch, how: &How) {
+        let Arms { stable, candidate } = &batch.done;
+        let good = Arms { stable: stable.good, candidate: candidate.good };
+        let answered = Arms { stable: stable.answered(), candidate: candidate.answered() };
+        let refused = Arms { stable: answered.stable - good.stable, candidate: answered.candidate - good.candidate };
+        self.step[0].add(answered);
+        self.step[1].add(good);
+        // All answers of a user share one coin.
+        if batch.weight == Weight::ALL || how.keyed {
+            return;
+        }
+        self.since.add(answered, refused);
+        let (few, weight) = (answered.stable.saturating_add(answered.candidate) < FEW, batch.weight);
+        let (of_stable, of_candidate) = if few {
+            (weight.rest().share(), weight.share())
+        } else {
+            (number(answered.stable), number(answered.candidate))
+        };
+        if of_stable > 0.0 && of_candidate > 0.0 {
+            self.fewer.observe_at(how.moment, of_stable / of_candidate, good.stable, good.candidate);
+        }
+    }
+
+    pub(super) fn settle(&mut self, rest: f64) {
+        self.ln_evidence = self.fewer.ln_evidence(rest);
+        if self.ln_evidence <= 0.0 {
+            self.since = Since::default();
+        }
+    }
+
+    /// The candidate's share of good answers in this step is visibly below what is tolerated: no proof, but no health either.
+    pub(super) fn have_fallen(&self) -> bool {
+        let [answered, good] = self.step;
+        if answered.stable == 0 {
+            return false;
+        }
+        let usual = number(good.stable) / number(answered.stable);
+        let expected = usual * number(answered.candidate);
+        expected >= EXPECTED && number(good.candidate) * self.tolerated < expected
+    }
+
+    pub(super) fn finding(&self, route: Option<&str>) -> Finding {
+        finding(Class::ClientError, route, self.since.samples(Arms::default()), self.ln_evidence)
+    }
+}
