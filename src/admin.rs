@@ -1,7 +1,7 @@
 //! The admin API: the router in one list, its listener, and nothing that decides.
 //!
 //! It runs beside the controller, away from the workers, and talks to it through [`ControllerHandle`] alone. A client
-//! that hangs up drops an answer; the command goes on.
+//! that hangs up calls a switch off that still waits ([`once`]); nothing is cut in half.
 
 pub mod api;
 mod auth;
@@ -14,6 +14,7 @@ mod guesses;
 mod handlers;
 mod hold;
 mod listener;
+mod once;
 mod places;
 mod problem;
 mod record;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
+use axum::routing::post;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -38,6 +40,7 @@ use crate::admin::auth::Peer;
 use crate::admin::guesses::Guesses;
 use crate::admin::places::{Answering, Places};
 use crate::control::handle::ControllerHandle;
+use crate::sys::users::Users;
 
 pub use listener::AdminListener;
 
@@ -75,11 +78,12 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
         .routes(routes!(handlers::switch))
         .routes(routes!(handlers::rollback))
         .routes(routes!(colors::stage))
-        .routes(routes!(hold::hold, hold::release))
+        .routes(routes!(once::cancel))
+        .routes(routes!(hold::pause, hold::unpause))
         .routes(routes!(hold::maintenance_on, hold::maintenance_off))
         .routes(routes!(canary::start, canary::status))
         .routes(routes!(canary::advance))
-        .routes(routes!(canary::hold))
+        .routes(routes!(canary::pause))
         .routes(routes!(canary::resume))
         .routes(routes!(canary::abort))
         .routes(routes!(canary::deployments))
@@ -109,12 +113,24 @@ fn router(handle: ControllerHandle) -> Router {
         .layer(Extension(events::Places::new()))
         .layer(Extension(Arc::new(document::whole(&document))))
         .layer(Extension(Arc::new(Guesses::default())))
-        .layer(from_fn_with_state(handle.clone(), auth::check));
+        .layer(Extension(Arc::new(once::Commands::default())))
+        .layer(Extension(Users::default()))
+        .layer(from_fn_with_state(handle.clone(), auth::check))
+        .layer(from_fn_with_state(handle.clone(), once::layer));
     paths
+        // The names of before, for one version.
+        .route("/admin/hold", post(hold::pause).delete(hold::unpause))
+        .route("/admin/canary/hold", post(canary::pause))
         .fallback(handlers::not_found)
         .method_not_allowed_fallback(handlers::method_not_allowed)
         .layer(layers)
         .with_state(handle)
+}
+
+/// SHA-256 in hex.
+fn digest(text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn uncached(mut answer: Response) -> Response {

@@ -1,22 +1,26 @@
 //! The command line: a client of the admin API like any other, and the way to run the proxy.
 //!
 //! What a command prints on standard output is its result; why it failed goes to standard error, and into the exit code:
-//! 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard (or taken back), 4 the proxy can't be reached, 5 timed out.
+//! 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard (or taken back), 4 the proxy can't be reached, 5 timed
+//! out, 6 no token or a wrong one, 130 interrupted.
 
 mod args;
+mod asking;
 mod canary;
 mod check;
 mod client;
 mod commands;
 mod demo;
 mod deploy;
-mod hold;
+mod moves;
 mod output;
+mod pause;
 mod record;
 mod recovery;
 mod render;
 mod replay;
 mod wait;
+mod waiting;
 mod when;
 
 use std::process::ExitCode;
@@ -44,6 +48,8 @@ pub(crate) enum Failure {
     TakenBack(String),
     /// The headline that was printed is a warning or an outage.
     NotWell,
+    /// The command was given up, with the exit code of that.
+    Ended(String, u8),
     /// Anything else.
     Failed(String),
     /// It was told on standard output as a document; the exit code, and the text for people.
@@ -55,11 +61,13 @@ impl Failure {
         match self {
             Failure::Failed(_) | Failure::NotWell => 1,
             Failure::TakenBack(_) => 3,
+            Failure::Ended(_, code) => *code,
             Failure::Usage(_) => 2,
             Failure::Refused(problem) => match problem.status {
                 409 | 412 => 3,
                 // What was asked for can't be understood, or a configuration is not valid.
                 400 | 422 => 2,
+                401 => 6,
                 _ => 1,
             },
             Failure::Unreachable(_) => 4,
@@ -75,6 +83,7 @@ impl Failure {
             | Failure::TimedOut(text)
             | Failure::TakenBack(text)
             | Failure::Told(_, text)
+            | Failure::Ended(text, _)
             | Failure::Failed(text) => text.clone(),
             Failure::NotWell => String::new(),
             Failure::Refused(problem) => render::problem(problem),
@@ -123,14 +132,14 @@ fn carry_out(args: Args) -> Result<(), Failure> {
         Subcommand::Man { dir } => man(dir.as_deref()),
         Subcommand::Check => check::run(&connection, json),
         Subcommand::Deploy(options) => on_runtime(deploy::run(&Client::find(&connection)?, options, json)),
-        Subcommand::Switch(options) => on_runtime(commands::switch(&Client::find(&connection)?, options, json)),
-        Subcommand::Rollback(options) => on_runtime(commands::rollback(&Client::find(&connection)?, options, json)),
+        Subcommand::Switch(options) => on_runtime(moves::switch(&Client::find(&connection)?, options, json)),
+        Subcommand::Rollback(options) => on_runtime(moves::rollback(&Client::find(&connection)?, options, json)),
         Subcommand::Canary(command) => on_runtime(canary::run(&connection, command, json)),
         Subcommand::Replay(options) => on_runtime(replay::replay(&connection, &options, json)),
-        Subcommand::Hold(options) => on_runtime(hold::hold(&Client::find(&connection)?, options, json)),
-        Subcommand::Release { reason } => on_runtime(hold::release(&Client::find(&connection)?, reason, json)),
-        Subcommand::Maintenance { turn, reason } => {
-            on_runtime(hold::maintenance(&Client::find(&connection)?, turn, reason, json))
+        Subcommand::Pause(options) => on_runtime(pause::pause(&Client::find(&connection)?, options, json)),
+        Subcommand::Unpause { reason } => on_runtime(pause::unpause(&Client::find(&connection)?, reason, json)),
+        Subcommand::Maintenance { turn, reason, yes } => {
+            on_runtime(pause::maintenance(&Client::find(&connection)?, turn, reason, yes, json))
         }
         Subcommand::Status(options) => on_runtime(commands::status(&Client::find(&connection)?, &options, json)),
         Subcommand::Wait(options) => on_runtime(wait::run(&Client::find(&connection)?, &options, json)),

@@ -194,6 +194,8 @@ pub struct StateConfig {
     pub write_back: bool,
     /// An edit of `active` in the file is an order to switch.
     pub file_orders: bool,
+    /// The file names the `active` color; only with `file_orders` it has to.
+    pub names_active: bool,
     /// For how long after a rollback the file does not order back what the rollback left.
     pub order_window: Duration,
 }

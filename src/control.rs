@@ -4,6 +4,7 @@
 //! with a disk that hangs. Everything that is decided about traffic goes through here, in one order.
 
 mod analysis;
+mod back;
 mod canary;
 mod certificates;
 mod check;
@@ -37,7 +38,7 @@ use crate::config::{Config, TokenConfig};
 use crate::control::analysis::Analysis;
 use crate::control::configured::configured;
 pub(crate) use crate::control::configured::first_decision;
-use crate::control::handle::{ControllerHandle, News, ReloadOutcome, Request};
+use crate::control::handle::{ControllerHandle, News, ReloadOutcome, Request, Ticket};
 use crate::control::hold::Holding;
 use crate::control::names::Names;
 use crate::control::notices::Notices;
@@ -50,12 +51,13 @@ use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;
 use crate::domain::gate::{CheckReport, Probed};
-use crate::domain::history::History;
+use crate::domain::history::{Filter, History};
 use crate::domain::release::Release;
 use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Fitness, Outcome, Refusal, Rollout, RoundId};
 use crate::domain::schema::{FirstWrite, Reading};
 use crate::domain::transition::Drained;
-use crate::domain::transition::{Decision, Generation, Origin, Transition};
+use crate::domain::transition::{Decision, Generation, Origin, Transition, Trigger};
+use crate::ledger::answers::Answers;
 use crate::ledger::{Ledger, Recovered, ticks};
 use crate::notify::Alarm;
 use crate::proxy::first_write::FirstWriteSeen;
@@ -68,6 +70,8 @@ use crate::tls::TlsError;
 
 /// Where the file is read again when no events come.
 const POLL: Duration = Duration::from_secs(2);
+/// So many transitions are looked through for the last order in the file.
+const HISTORY_LOOKED_THROUGH: usize = 200;
 /// Requests that may wait for the controller.
 const MAILBOX: usize = 256;
 
@@ -117,7 +121,7 @@ enum Input {
     SchemaRead(Vec<Reading>),
     Cpu(PerColor<u64>, analysis::Reading),
     Looked(oneshot::Sender<Result<ReloadOutcome, Refusal>>, Looked),
-    Ordered(u64, Looked),
+    Ordered(Ticket, Looked),
     StageLooked(u64, Looked),
     Staged(u64, Result<Staged, StageError>),
 }
@@ -135,6 +139,7 @@ struct Draining {
 /// Who waits for the answer to a command.
 #[derive(Debug)]
 struct Waiting {
+    ticket: Ticket,
     trigger: &'static str,
     /// It asks for a move.
     counts: bool,
@@ -199,6 +204,7 @@ pub struct Controller {
     draining: Option<Draining>,
     /// The checks that are being asked for a gate.
     checking: Option<check::Checking>,
+    last_drain: Option<Drained>,
     hold: Holding,
     linger: linger::Lingering,
     next_drain: u64,
@@ -255,11 +261,16 @@ impl Controller {
         let found_at_start = parts.decision.deployment.as_ref().map(|deployment| deployment.id);
         let mut effects = Vec::new();
         let configured = configured(&parts.config, &parts.path);
-        let rollout = Rollout::new(now(), parts.decision, parts.durable, configured, &mut effects);
+        let mut rollout = Rollout::new(now(), parts.decision, parts.durable, configured, &mut effects);
+        if let Some((code, sentence)) = last_refused_order(&history) {
+            rollout.recall_refused(&code, &sentence);
+        }
         let probers = Probers::new(parts.config.health.clone(), changes);
         let names = Names::new(parts.config.resolver.clone(), inputs.clone());
+        let answers = Answers::open(&parts.config.state.dir);
+        let tokens_seen = tokens.subscribe();
         let handle =
-            ControllerHandle { requests: request_sender, news: news.clone(), ready, tokens: tokens.subscribe() };
+            ControllerHandle { requests: request_sender, news: news.clone(), ready, tokens: tokens_seen, answers };
         let controller = Controller {
             rollout,
             config: parts.config,
@@ -302,6 +313,7 @@ impl Controller {
             alarms,
             draining: None,
             checking: None,
+            last_drain: None,
             hold: Holding::default(),
             linger: linger::Lingering::default(),
             next_drain: 0,
@@ -406,7 +418,7 @@ impl Controller {
                 let taken = order::taken_in(looked, self.config_error.as_ref());
                 let _ = answer.send(taken.map(|changed| ReloadOutcome { changed }));
             }
-            Input::Ordered(number, looked) => self.ordered(number, looked),
+            Input::Ordered(ticket, looked) => self.ordered(ticket, looked),
             Input::StageLooked(number, looked) => self.stage_looked(number, looked),
             Input::Staged(number, staged) => self.staged(number, staged),
         }
@@ -414,8 +426,8 @@ impl Controller {
 
     fn request(&mut self, request: Request) {
         match request {
-            Request::Command(command, answer) => self.order(command, None, answer),
-            Request::StagedCommand(mark, command, answer) => self.order(command, Some(mark), answer),
+            Request::Command(ticket, mark, command, answer) => self.order(ticket, command, mark, answer),
+            Request::GiveUp(ticket) => self.give_up(ticket),
             Request::Stage(order, answer) => self.stage(order, answer),
             Request::Status(answer) => {
                 let _ = answer.send(self.status());
@@ -549,6 +561,13 @@ impl Controller {
 fn unusable(path: &std::path::Path, errors: &[TlsError]) -> ConfigError {
     let diagnostic = |error: &TlsError| Diagnostic { span: 0..0, message: error.to_string(), help: None };
     ConfigError { path: path.to_owned(), source: String::new(), diagnostics: errors.iter().map(diagnostic).collect() }
+}
+
+/// Why the last order in the file was refused, if it was.
+fn last_refused_order(history: &History) -> Option<(String, String)> {
+    let lines = history.page(HISTORY_LOOKED_THROUGH, None, &Filter::default());
+    let last = lines.into_iter().find(|(_, line)| line.origin.trigger == Trigger::File && line.kind.shown())?;
+    last.1.refusal.clone()
 }
 
 /// The one place where time comes from.

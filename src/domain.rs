@@ -8,6 +8,7 @@ pub mod analysis;
 pub mod clock;
 pub mod color;
 pub mod deployment;
+pub mod force;
 pub mod gate;
 pub mod headline;
 pub mod health;

@@ -4,6 +4,7 @@
 //! one writer, first in, first out, so that what is on disk is always the latest decision that was handed over; the
 //! answer comes when `fdatasync` has returned. A disk that hangs holds up the writer and nobody else.
 
+pub mod answers;
 mod file;
 mod format;
 mod read;

@@ -7,3 +7,4 @@ pub mod memory;
 pub mod ports;
 pub mod service;
 pub mod signals;
+pub mod users;

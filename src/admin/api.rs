@@ -8,9 +8,11 @@ mod colors;
 mod endpoints;
 mod event;
 mod file;
+mod freeze;
 mod gate;
 mod headline;
 mod hold;
+mod moves;
 mod record;
 
 pub use canary::{
@@ -22,110 +24,17 @@ pub use colors::{NeedAnswer, ProbeBody, ReplacedAnswer, SafeToStop, StageAnswer,
 pub use endpoints::{AnswersAs, EndpointAnswer, NameAnswer};
 pub use event::{HealthEvent, HeldEvent, LaggedEvent, ReloadedEvent};
 pub use file::{ConfigProblem, FileAnswer, ReloadAnswer};
+pub use freeze::{FreezeAnswer, FreezeBody, FrozenAnswer, UnfreezeBody};
 pub use gate::{CheckAnswer, CheckFailureAnswer, ChecksAnswer, GateAnswer, LingerAnswer};
 pub use headline::{ConditionAnswer, HeadlineAnswer};
 pub use hold::{HoldAnswer, HoldBody, HoldStatus};
+pub use moves::{
+    CancelAnswer, CancelBody, Draining, EndedCanary, Forced, MovingAnswer, RollbackAnswer, RollbackBody, SwitchAnswer,
+    SwitchBody,
+};
 pub use record::{
     AskedAnswer, DrainedAnswer, EndedAnswer, HistoryAnswer, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer,
 };
-
-/// `POST /admin/switch`. An empty body means the other color.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SwitchBody {
-    /// `blue` or `green`; absent: the other one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
-    /// Only if this is the generation in force; else `412 stale_generation`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub if_generation: Option<u64>,
-    /// Without the gate; and with a `reason` also where the data stores do not allow it.
-    #[serde(default)]
-    pub force: bool,
-    /// Ask the gate once, and change nothing.
-    #[serde(default)]
-    pub dry_run: bool,
-    /// `allow`, or `none`: hold new requests until those under way are over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overlap: Option<String>,
-    /// `none`, or `drained`: answer when the old color is drained.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wait: Option<String>,
-    /// Only if the color still has what `PUT /admin/colors/{color}` answered with this as `staged`; else `409 target_changed`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub if_staged: Option<String>,
-    /// Why; kept in the history.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// `POST /admin/rollback`
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RollbackBody {
-    /// Only if this is the generation in force; else `412 stale_generation`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub if_generation: Option<u64>,
-    /// Without the gate; and with a `reason` also where the data stores do not allow it.
-    #[serde(default)]
-    pub force: bool,
-    /// What serves now is bad: the same label is refused from now on, unless forced.
-    #[serde(default)]
-    pub quarantine: bool,
-    /// `allow`, or `none`: hold new requests until those under way are over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overlap: Option<String>,
-    /// Why; kept in the history.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// `POST /admin/freeze`
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FreezeBody {
-    /// Why; everybody who is refused is told.
-    #[serde(default)]
-    pub reason: String,
-    /// When it ends by itself, RFC 3339; absent: when it is ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
-}
-
-/// `DELETE /admin/freeze`
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UnfreezeBody {
-    /// Why; kept in the history.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// What became of it.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FrozenAnswer {
-    /// False: it was so already.
-    pub changed: bool,
-    /// It is on disk.
-    pub durable: bool,
-    /// The freeze in force.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub freeze: Option<FreezeAnswer>,
-}
-
-/// A freeze: nothing but a rollback moves traffic.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FreezeAnswer {
-    /// Who.
-    pub by: String,
-    /// Why.
-    pub reason: String,
-    /// Since when, RFC 3339.
-    pub since: String,
-    /// When it ends by itself, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
-}
 
 /// A release that was taken back because it was bad.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -140,7 +49,7 @@ pub struct QuarantinedAnswer {
     pub reason: String,
 }
 
-/// `DELETE /admin/hold`, `POST /admin/maintenance`, `DELETE /admin/maintenance`
+/// `DELETE /admin/pause`, `POST /admin/maintenance`, `DELETE /admin/maintenance`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonBody {
@@ -156,61 +65,6 @@ pub struct ReloadBody {
     /// Why; kept in the process log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-}
-
-/// What became of a switch or a rollback.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SwitchAnswer {
-    /// False: it was so already, and nothing was touched.
-    pub changed: bool,
-    /// True: it was only asked what would happen.
-    #[serde(default)]
-    pub dry_run: bool,
-    /// The color that serves (with `dry_run`: that would serve).
-    pub active: String,
-    /// The color that served before.
-    pub previous: String,
-    /// The release that serves.
-    pub release: String,
-    /// The generation in force.
-    pub generation: u64,
-    /// When it was decided, RFC 3339.
-    pub at: String,
-    /// From the command to its effect, in microseconds.
-    pub took_us: u64,
-    /// The decision is on disk.
-    pub durable: bool,
-    /// For how long requests were held for it, in microseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_us: Option<u64>,
-    /// What is left on the color that served before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub draining: Option<Draining>,
-    /// The way back after it (with `dry_run`: as it would be).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollback: Option<RollbackAnswer>,
-    /// The configuration file could not be taken in first, so the command went by the configuration in force: the reason.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file_problem: Option<String>,
-    /// What the checks of its gate found.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub checks: Vec<CheckAnswer>,
-}
-
-/// What is left of a retired color.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Draining {
-    /// Which color.
-    pub color: String,
-    /// Requests that are not answered yet.
-    pub requests: u64,
-    /// Answers whose body is under way.
-    pub streams: u64,
-    /// Upgraded connections.
-    pub tunnels: u64,
-    /// When the rest is ended, in milliseconds.
-    #[serde(default)]
-    pub ends_in_ms: u64,
 }
 
 /// `GET /admin/status`
@@ -244,6 +98,9 @@ pub struct StatusAnswer {
     /// Where a move that is under way is going.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving_to: Option<String>,
+    /// The move that is under way: whose, and what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<MovingAnswer>,
     /// Since when the release that serves is known good, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_good: Option<String>,
@@ -272,6 +129,9 @@ pub struct StatusAnswer {
     /// A drain under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining: Option<Draining>,
+    /// How the last drain ended, since the start of the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_drain: Option<DrainedAnswer>,
     /// Whether there is a way back.
     pub rollback: RollbackAnswer,
     /// What the checks of the last gate found of a release that is still deployed there.
@@ -435,28 +295,6 @@ pub struct TriedAnswer {
     pub detail: String,
     /// How long it took, in microseconds.
     pub took_us: u64,
-}
-
-/// Whether there is a way back.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RollbackAnswer {
-    /// There is one, and the last switch was not forced over it.
-    pub possible: bool,
-    /// Whether the release there could serve on what the data stores are at: `yes`, `no` or `unknown`.
-    #[serde(default)]
-    pub safe: String,
-    /// Why `safe` is not `yes`: what the data stores say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unsafe_why: Option<String>,
-    /// The color it goes to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
-    /// The release it goes to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub release: Option<String>,
-    /// Why not, or what speaks against it now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
 }
 
 /// A data store in the status.

@@ -18,6 +18,7 @@ use crate::admin::guesses::Guesses;
 use crate::admin::places::Answering;
 use crate::config::{Role, TokenConfig};
 use crate::control::handle::ControllerHandle;
+use crate::sys::users::Users;
 
 /// The other end of an admin connection.
 #[derive(Clone, Debug)]
@@ -48,11 +49,14 @@ impl Peer {
 /// Who does it, for the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Actor {
-    /// The token's name, `uid 1000`, or `local`.
+    /// The token's name, the user's on a unix socket (`alice`, `alice (sudo)`, `uid 1000`), or `local`.
     pub(super) name: String,
     /// The peer's address, or `unix`.
     pub(super) source: String,
 }
+
+/// Who called `sudo`, as the command line says it.
+const SUDO_USER: &str = "cutover-sudo-user";
 
 /// Paths that tell nothing but that the process is there; probes carry no tokens.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
@@ -65,7 +69,12 @@ pub(super) async fn check(State(handle): State<ControllerHandle>, mut request: R
     let answering = extensions.get::<Answering>().cloned().unwrap_or_default();
     let guesses = extensions.get::<Arc<Guesses>>().cloned().unwrap_or_default();
     match actor(&peer, &tokens, request.method(), request.uri().path(), request.headers()) {
-        Ok(actor) => {
+        Ok(mut actor) => {
+            if let Some(uid) = peer.uid.filter(|_| tokens.is_empty())
+                && let Some(users) = request.extensions().get::<Users>().cloned()
+            {
+                actor.name = user(&users, uid, request.headers()).await;
+            }
             request.extensions_mut().insert(actor);
             let answer = next.run(answering.begin(request)).await;
             answering.end(answer)
@@ -80,6 +89,20 @@ pub(super) async fn check(State(handle): State<ControllerHandle>, mut request: R
             problem.into_response()
         }
     }
+}
+
+/// The name of who is behind a unix socket: the user's, and with `sudo` that of the user who became root.
+async fn user(users: &Users, uid: u32, headers: &HeaderMap) -> String {
+    // Root can call itself what it wants; nobody else can.
+    let sudo = headers.get(SUDO_USER).filter(|_| uid == 0).and_then(|user| user.to_str().ok());
+    let well_formed = |user: &&str| {
+        let part = |character: char| character.is_ascii_alphanumeric() || "._-@\\$".contains(character);
+        (1..=64).contains(&user.len()) && user.chars().all(part)
+    };
+    if let Some(user) = sudo.filter(well_formed) {
+        return format!("{user} (sudo)");
+    }
+    users.name(uid).await.unwrap_or_else(|| format!("uid {uid}"))
 }
 
 fn actor(
@@ -121,7 +144,7 @@ fn actor(
 }
 
 fn unauthorized(detail: &str) -> Problem {
-    Problem::new(401, "unauthorized", "Who are you?", detail)
+    Problem::new(401, "unauthorized", "Authentication required", detail)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {

@@ -14,12 +14,12 @@ use crate::admin::api::{
 };
 use crate::admin::auth::Actor;
 use crate::admin::convert;
-use crate::admin::handlers::{generation, origin, understood};
+use crate::admin::handlers::{force, generation, origin, terms, understood};
 use crate::admin::problem::Line;
-use crate::control::handle::{ControllerHandle, RecordError, Request, Stopping};
+use crate::control::handle::{ControllerHandle, Patience, RecordError, Request};
 use crate::domain::deployment::{Mode, OnInsufficient, Wishes};
 use crate::domain::history::Filter;
-use crate::domain::rollout::{Command, Outcome, Refusal};
+use crate::domain::rollout::Command;
 use crate::domain::split::Weight;
 
 /// No step is shorter or longer.
@@ -32,7 +32,7 @@ const LOOKED_THROUGH: usize = 1000;
 #[utoipa::path(post, path = "/admin/canary", request_body(content = CanaryBody, description = "Empty: as configured"), responses(
     (status = 200, description = "It is so: the release gets its first share of the requests that arrive from now on", body = CanaryMoved),
     (status = 400, description = "`bad_request`, `bad_plan`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `cooling_down`, `in_progress`, `withdrawn`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `cooling_down`, `in_progress`, `withdrawn`, `cancelled`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`invalid_config`", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "`not_durable`", body = Problem, content_type = "application/problem+json"),
@@ -40,27 +40,29 @@ const LOOKED_THROUGH: usize = 1000;
 pub(super) async fn start(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<CanaryMoved>, Problem> {
     let body: CanaryBody = understood(body).await?;
     let wishes = wishes(&body)?;
     let generation = generation(body.if_generation)?;
-    let (mark, origin) = (body.if_staged, origin(actor, body.reason)?);
-    let begun = match mark {
-        Some(mark) => {
-            let command = Command::CanaryStart { wishes, if_generation: generation, force: body.force, origin };
-            handle.ask(|answer| Request::StagedCommand(mark, command, answer)).await
-        }
-        None => handle.canary_start(wishes, generation, body.force, origin).await,
+    let command = Command::CanaryStart {
+        wishes,
+        if_generation: generation,
+        force: force(&body.force)?,
+        terms: terms(body.timeout.as_deref(), body.known_good_after.as_deref())?,
+        origin: origin(actor, body.reason)?,
     };
-    told(&handle, begun).await
+    let outcome = handle.staged_command(body.if_staged, command, patience, body.detach).await??;
+    let status = handle.ask(Request::Status).await?;
+    Ok(Line(CanaryMoved::new(&outcome, &status)))
 }
 
 /// Goes on to the next step, whatever is proved; behind the last one the release takes the traffic.
 #[utoipa::path(post, path = "/admin/canary/advance", request_body(content = AdvanceBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: the release gets its larger share of the requests that arrive from now on", body = CanaryMoved),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`no_canary`, `baking`, `unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`no_canary`, `baking`, `unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`, `cancelled`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`invalid_config`", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "`not_durable`", body = Problem, content_type = "application/problem+json"),
@@ -68,26 +70,34 @@ pub(super) async fn start(
 pub(super) async fn advance(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<CanaryMoved>, Problem> {
     let body: AdvanceBody = understood(body).await?;
     let generation = generation(body.if_generation)?;
-    told(&handle, handle.canary_advance(body.full, generation, origin(actor, body.reason)?).await).await
+    let command = Command::CanaryAdvance {
+        full: body.full,
+        if_generation: generation,
+        terms: terms(body.timeout.as_deref(), None)?,
+        origin: origin(actor, body.reason)?,
+    };
+    told(&handle, command, patience, body.detach).await
 }
 
 /// Stays where it is. A rollback stays armed.
-#[utoipa::path(post, path = "/admin/canary/hold", request_body(content = ReasonBody, description = "May be empty"), responses(
+#[utoipa::path(post, path = "/admin/canary/pause", request_body(content = ReasonBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: the share of the release does not grow by itself", body = CanaryMoved),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`no_canary`, `in_progress`", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn hold(
+pub(super) async fn pause(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<CanaryMoved>, Problem> {
     let body: ReasonBody = understood(body).await?;
-    told(&handle, handle.canary_hold(origin(actor, body.reason)?).await).await
+    told(&handle, Command::CanaryHold { origin: origin(actor, body.reason)? }, patience, false).await
 }
 
 /// Goes on; the step begins anew.
@@ -99,25 +109,28 @@ pub(super) async fn hold(
 pub(super) async fn resume(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<CanaryMoved>, Problem> {
     let body: ReasonBody = understood(body).await?;
-    told(&handle, handle.canary_resume(origin(actor, body.reason)?).await).await
+    told(&handle, Command::CanaryResume { origin: origin(actor, body.reason)? }, patience, false).await
 }
 
-/// Gives the release nothing any more, at once. Of one that bakes it is a rollback.
+/// Sends the release no more traffic, now. During its bake: the same as a rollback. With no release on its way nothing changes.
 #[utoipa::path(post, path = "/admin/canary/abort", request_body(content = AbortBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: no request that arrives from now on goes to the release", body = CanaryMoved),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`no_canary`, `no_known_good`, `rollback_unsafe`, `unhealthy`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`no_known_good`, `rollback_unsafe`, `unhealthy`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn abort(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<CanaryMoved>, Problem> {
     let body: AbortBody = understood(body).await?;
-    told(&handle, handle.canary_abort(body.quarantine, origin(actor, body.reason)?).await).await
+    let command = Command::CanaryAbort { quarantine: body.quarantine, origin: origin(actor, body.reason)? };
+    told(&handle, command, patience, false).await
 }
 
 /// The release on its way: its plan, its share, what speaks against it and for it, route by route, and what comes next.
@@ -159,9 +172,11 @@ pub(super) async fn record(
 
 async fn told(
     handle: &ControllerHandle,
-    done: Result<Result<Outcome, Refusal>, Stopping>,
+    command: Command,
+    patience: Patience,
+    detach: bool,
 ) -> Result<Line<CanaryMoved>, Problem> {
-    let outcome = done??;
+    let outcome = handle.command(command, patience, detach).await??;
     let status = handle.ask(Request::Status).await?;
     Ok(Line(CanaryMoved::new(&outcome, &status)))
 }
@@ -181,6 +196,7 @@ fn wishes(body: &CanaryBody) -> Result<Wishes, Problem> {
             .as_deref()
             .map(|name| named("plan.on_insufficient", name, &OnInsufficient::NAMES))
             .transpose()?,
+        bake: terms(None, body.known_good_after.as_deref())?.bake,
         holdback: plan.holdback.as_ref().map(|share_of| share("plan.holdback", share_of)).transpose()?,
         mode: body.mode.as_deref().map(|name| named("mode", name, &Mode::NAMES)).transpose()?,
     })

@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
-    AnswersAs, AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, ConfigProblem, DrainedAnswer, Draining,
-    EndedAnswer, EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HeadlineAnswer, HealthEvent,
-    HeldEvent, HoldAnswer, HoldStatus, NameAnswer, NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem,
-    QuarantinedAnswer, ReloadedEvent, RollbackAnswer, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, StatusAnswer,
-    SwitchAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    AnswersAs, AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, ConfigProblem, DrainedAnswer, EndedAnswer,
+    EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HeadlineAnswer, HealthEvent, HeldEvent,
+    HoldAnswer, HoldStatus, MovingAnswer, NameAnswer, NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem,
+    QuarantinedAnswer, ReloadedEvent, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, StatusAnswer, TransitionAnswer,
+    TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::control::handle::{ColorStatus, EndpointStatus, NameStatus, News, SinkStatus, Status, Tried, Verified};
 use crate::domain::color::Color;
@@ -15,19 +15,21 @@ use crate::domain::gate::{GateReport, Probed};
 use crate::domain::health::Health;
 use crate::domain::history::Run;
 use crate::domain::rollout::{FileError, OrderState, Outcome, Phase, Refusal};
-use crate::domain::schema::Verdict;
-use crate::domain::transition::{Drained, Freeze, Kind, Left, Transition};
+use crate::domain::transition::{Drained, Kind, Left, Transition};
 use crate::telemetry::meter;
 
 mod canary;
 mod checks;
 mod colors;
 mod headline;
+mod moves;
 mod schema;
 
 use checks::checks;
 
 pub(super) use canary::deployments;
+pub(super) use moves::last_drain;
+use moves::{draining, rollback};
 
 /// A time as RFC 3339 in UTC, with milliseconds.
 #[must_use]
@@ -37,27 +39,6 @@ pub(super) fn time(at: SystemTime) -> String {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-impl SwitchAnswer {
-    pub(super) fn new(outcome: &Outcome, status: Option<&Status>) -> SwitchAnswer {
-        SwitchAnswer {
-            changed: outcome.changed,
-            dry_run: outcome.dry_run,
-            active: outcome.active.to_string(),
-            previous: outcome.previous.to_string(),
-            release: outcome.release.to_string(),
-            generation: outcome.generation.0,
-            at: time(outcome.at),
-            took_us: micros(outcome.took),
-            durable: outcome.durable,
-            held_us: outcome.held.map(micros),
-            draining: status.and_then(draining),
-            rollback: schema::after(outcome, status),
-            file_problem: outcome.file_problem.clone(),
-            checks: checks(&outcome.checks),
-        }
-    }
 }
 
 impl ConfigProblem {
@@ -94,25 +75,11 @@ fn hold(status: &Status) -> Option<HoldStatus> {
     })
 }
 
-fn draining(status: &Status) -> Option<Draining> {
-    status.draining.map(|draining| Draining {
-        color: draining.color.to_string(),
-        requests: draining.left.requests,
-        streams: draining.left.streams,
-        tunnels: draining.left.tunnels,
-        ends_in_ms: u64::try_from(draining.ends_in.as_millis()).unwrap_or(u64::MAX),
-    })
-}
-
 impl StatusAnswer {
     pub(super) fn new(status: &Status) -> StatusAnswer {
         let view = &status.view;
         let (phase, moving_to) = phase(&view.phase);
-        let (order, refusal) = match &view.order {
-            OrderState::Done => ("done", None),
-            OrderState::Pending => ("pending", None),
-            OrderState::Refused(refusal) => ("refused", Some(Problem::refused(refusal))),
-        };
+        let (order, refusal) = order(status);
         StatusAnswer {
             headline: HeadlineAnswer::new(&status.headline),
             active: view.decision.active.to_string(),
@@ -122,6 +89,7 @@ impl StatusAnswer {
             durable: view.durable,
             phase: phase.to_owned(),
             moving_to: moving_to.map(|color| color.to_string()),
+            moving: view.moving.as_ref().map(MovingAnswer::new),
             split: SplitAnswer::new(&view.decision),
             canary: CanaryStatus::new(status),
             both_unhealthy: view.both_unhealthy,
@@ -145,6 +113,7 @@ impl StatusAnswer {
             blue: ColorAnswer::new(&status.colors[Color::Blue]),
             green: ColorAnswer::new(&status.colors[Color::Green]),
             draining: draining(status),
+            last_drain: last_drain(status),
             rollback: rollback(status),
             checks: checks::status(view),
             linger: status.linger.as_ref().map(checks::linger),
@@ -152,6 +121,7 @@ impl StatusAnswer {
             file: FileAnswer {
                 path: status.config_path.clone(),
                 active: view.file.active.to_string(),
+                orders: status.file_orders,
                 disagrees: status.file_disagrees,
                 order: order.to_owned(),
                 refusal,
@@ -194,6 +164,15 @@ impl StatusAnswer {
     }
 }
 
+/// What became of the last order in the file, and why it was refused.
+pub(super) fn order(status: &Status) -> (&'static str, Option<Problem>) {
+    match &status.view.order {
+        OrderState::Done => ("done", None),
+        OrderState::Pending => ("pending", None),
+        OrderState::Refused(refusal) => ("refused", Some(Problem::refused(refusal))),
+    }
+}
+
 /// Its name, and where a move that is under way is going.
 fn phase(phase: &Phase) -> (&'static str, Option<Color>) {
     match *phase {
@@ -204,42 +183,6 @@ fn phase(phase: &Phase) -> (&'static str, Option<Color>) {
         Phase::Gating { to } => ("gating", Some(to)),
         Phase::Holding { to } => ("holding", Some(to)),
         Phase::Committing { to } => ("committing", Some(to)),
-    }
-}
-
-fn rollback(status: &Status) -> RollbackAnswer {
-    match &status.view.rollback {
-        Ok(previous) => {
-            let all = &status.colors[previous.color].endpoints;
-            let down: Vec<_> = all.iter().filter(|endpoint| endpoint.health == Health::Down).collect();
-            let down = down.first().map(|first| {
-                let (n, of) = (down.len(), all.len());
-                let verb = if n == 1 { "is" } else { "are" };
-                format!(
-                    "{n} of {of} endpoints of {} {verb} down ({}: {})",
-                    previous.color, first.endpoint, first.detail
-                )
-            });
-            let safety = &status.view.safety;
-            let forbidden = safety.why().filter(|_| matches!(safety, Verdict::No(_)));
-            let against: Vec<_> = forbidden.into_iter().chain(down).collect();
-            RollbackAnswer {
-                possible: status.view.decision.lineage.overridden.is_none(),
-                safe: safety.as_str().to_owned(),
-                unsafe_why: safety.why(),
-                to: Some(previous.color.to_string()),
-                release: Some(previous.release.to_string()),
-                why: (!against.is_empty()).then(|| against.join("; ")),
-            }
-        }
-        Err(refusal) => RollbackAnswer {
-            possible: false,
-            safe: status.view.safety.as_str().to_owned(),
-            unsafe_why: None,
-            to: None,
-            release: None,
-            why: Some(refusal.to_string()),
-        },
     }
 }
 
@@ -386,17 +329,6 @@ impl From<Verified> for VerifyAnswer {
     }
 }
 
-impl FreezeAnswer {
-    pub(super) fn new(freeze: &Freeze) -> FreezeAnswer {
-        FreezeAnswer {
-            by: freeze.by.clone(),
-            reason: freeze.reason.clone(),
-            since: time(freeze.since),
-            until: freeze.until.map(time),
-        }
-    }
-}
-
 fn gate(report: &GateReport) -> Vec<GateAnswer> {
     let answer = |probed: &Probed| GateAnswer {
         upstream: probed.upstream.clone(),
@@ -428,11 +360,13 @@ impl Problem {
         let (status, title) = match refusal {
             Refusal::Unhealthy(_) => (409, "The target is not healthy"),
             Refusal::CheckFailed(_) => (409, "A check of the gate failed"),
-            Refusal::InProgress { .. } | Refusal::OnItsWay { .. } => (409, "Another move is under way"),
-            Refusal::Withdrawn => (409, "Called off"),
+            Refusal::InProgress(_) | Refusal::OnItsWay { .. } => (409, "Another move is under way"),
+            Refusal::Withdrawn(_) | Refusal::GivenUp { .. } => (409, "Cancelled"),
+            Refusal::UnknownRelease { .. } => (422, "No color has this release"),
             Refusal::NotDrained { .. } => (409, "Requests did not end in time"),
             Refusal::NoKnownGood { .. } => (409, "There is nothing to roll back to"),
             Refusal::Frozen(_) => (409, "Moves are frozen"),
+            Refusal::FrozenAlready(_) => (409, "A freeze is in force"),
             Refusal::Quarantined(_) => (409, "The release was taken back because it was bad"),
             Refusal::RollbackUnsafe(_) => (409, "The data stores do not allow it"),
             Refusal::NoCanary => (409, "No release is on its way"),
@@ -444,6 +378,7 @@ impl Problem {
             Refusal::InvalidFile(_) => (422, "The configuration file is not valid"),
             Refusal::FileBusy(_) => (409, "The configuration file is being written"),
             Refusal::TargetChanged { .. } => (409, "The target was edited meanwhile"),
+            Refusal::Earlier { code, .. } => (earlier(code), "An order in the file was refused"),
             Refusal::Overruled { .. } => (409, "A rollback has just left this release"),
             Refusal::Stage(refusal) => colors::title(refusal),
         };
@@ -468,6 +403,15 @@ impl Problem {
     }
 }
 
+/// The status of a refusal that was made before a restart.
+fn earlier(code: &str) -> u16 {
+    match code {
+        "invalid_config" | "unknown_release" => 422,
+        "not_durable" => 503,
+        _ => 409,
+    }
+}
+
 fn drained(drained: &Drained) -> DrainedAnswer {
     let Left { requests, streams, tunnels } = drained.ended;
     DrainedAnswer {
@@ -475,6 +419,7 @@ fn drained(drained: &Drained) -> DrainedAnswer {
         took_us: micros(drained.took),
         ended: drained.ended.total(),
         by_kind: EndedAnswer { requests, streams, tunnels },
+        cut_off: drained.cut_off(),
         timed_out: drained.timed_out,
     }
 }

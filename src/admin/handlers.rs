@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Extension;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -12,14 +12,17 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 
 use crate::admin::api::{
-    FreezeAnswer, FreezeBody, FrozenAnswer, NotifyTestAnswer, NotifyTestBody, Problem, ReloadAnswer, ReloadBody,
+    Forced, FreezeBody, FrozenAnswer, NotifyTestAnswer, NotifyTestBody, Problem, ReloadAnswer, ReloadBody,
     RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody, UnfreezeBody,
 };
 use crate::admin::auth::Actor;
+use crate::admin::convert;
 use crate::admin::problem::Line;
-use crate::control::handle::{ControllerHandle, News, Request, Status, Stopping};
+use crate::control::handle::{ControllerHandle, News, Patience, Request, Status, Stopping};
 use crate::domain::color::Color;
-use crate::domain::rollout::{Command, Outcome, Overlap, Refusal};
+use crate::domain::force::{Force, Guard};
+use crate::domain::release::Release;
+use crate::domain::rollout::{Command, OrderState, Outcome, Overlap, Refusal, Target, Terms};
 use crate::domain::transition::{Generation, Origin, Trigger};
 use crate::telemetry::exposition::Format;
 
@@ -31,6 +34,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const MAX_REASON: usize = 1000;
 /// No generation or number of a line is larger: every reader of JSON can hold it.
 pub(super) const MAX_NUMBER: u64 = (1 << 53) - 1;
+/// No duration in a command is longer.
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// How long a reload waits for the order in the file.
+const ORDER_PATIENCE: Duration = Duration::from_secs(25);
 /// How long a controller that lives takes at most for an answer.
 const ALIVE: Duration = Duration::from_secs(2);
 
@@ -38,18 +45,25 @@ const ALIVE: Duration = Duration::from_secs(2);
 #[utoipa::path(post, path = "/admin/switch", request_body(content = SwitchBody, description = "Empty: the other color"), responses(
     (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`, `not_drained`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`, `cancelled`, `not_drained`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
-    (status = 422, description = "`unknown_color`, `invalid_config`", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "`unknown_color`, `unknown_release`, `invalid_config`", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "`not_durable`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn switch(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<SwitchAnswer>, Problem> {
     let body: SwitchBody = understood(body).await?;
-    let to = body.to.as_deref().map(color).transpose()?;
+    let to = match (body.to.as_deref(), body.to_release.as_deref()) {
+        (Some(_), Some(_)) => return Err(Problem::bad_request("give `to` or `to_release`, not both")),
+        (Some(name), None) => Target::Color(color(name)?),
+        (None, Some("")) => return Err(Problem::bad_request("`to_release` is the label of a release")),
+        (None, Some(release)) => Target::Release(Release::new(release)),
+        (None, None) => Target::Other,
+    };
     let drained = match body.wait.as_deref() {
         None | Some("none") => false,
         Some("drained") => true,
@@ -58,17 +72,15 @@ pub(super) async fn switch(
     let command = Command::Switch {
         to,
         if_generation: generation(body.if_generation)?,
-        force: body.force,
+        force: force(&body.force)?,
         dry_run: body.dry_run,
         overlap: overlap(body.overlap.as_deref())?,
+        terms: terms(body.timeout.as_deref(), body.known_good_after.as_deref())?,
         origin: origin(actor, body.reason)?,
     };
     // Before the command, so that no news of it is missed.
     let news = handle.news.subscribe();
-    let outcome = match body.if_staged {
-        Some(mark) => handle.ask(|answer| Request::StagedCommand(mark, command, answer)).await??,
-        None => handle.ask(|answer| Request::Command(command, answer)).await??,
-    };
+    let outcome = handle.staged_command(body.if_staged, command, patience, body.detach).await??;
     if outcome.dry_run && outcome.changed {
         try_disk(&handle).await?;
     }
@@ -77,7 +89,11 @@ pub(super) async fn switch(
     } else {
         handle.ask(Request::Status).await?
     };
-    Ok(Line(SwitchAnswer::new(&outcome, Some(&status))))
+    let mut answer = SwitchAnswer::new(&outcome, Some(&status));
+    if drained && answer.draining.is_none() && outcome.changed {
+        answer.drained = convert::last_drain(&status);
+    }
+    Ok(Line(answer))
 }
 
 /// A switch that only was asked about would have to be written down.
@@ -96,23 +112,26 @@ async fn try_disk(handle: &ControllerHandle) -> Result<(), Problem> {
 #[utoipa::path(post, path = "/admin/rollback", request_body(content = RollbackBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`no_known_good`, `rollback_unsafe`, `unhealthy`, `not_drained`, `target_changed`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`no_known_good`, `rollback_unsafe`, `unhealthy`, `quarantined`, `in_progress`, `not_drained`, `target_changed`, `cancelled`", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "`unknown_color`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn rollback(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<SwitchAnswer>, Problem> {
     let body: RollbackBody = understood(body).await?;
     let command = Command::Rollback {
+        to: body.to.as_deref().map(color).transpose()?,
         if_generation: generation(body.if_generation)?,
-        force: body.force,
+        force: force(&body.force)?,
         quarantine: body.quarantine,
         overlap: overlap(body.overlap.as_deref())?,
         origin: origin(actor, body.reason)?,
     };
-    let outcome = handle.ask(|answer| Request::Command(command, answer)).await??;
+    let outcome = handle.command(command, patience, false).await??;
     let status = handle.ask(Request::Status).await?;
     Ok(Line(SwitchAnswer::new(&outcome, Some(&status))))
 }
@@ -127,11 +146,12 @@ pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<Lin
 #[utoipa::path(post, path = "/admin/freeze", request_body(content = FreezeBody, description = "With a `reason`"), responses(
     (status = 200, description = "It is so", body = FrozenAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`in_progress`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`already_frozen`, `in_progress`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn freeze(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<FrozenAnswer>, Problem> {
     let body: FreezeBody = understood(body).await?;
@@ -143,7 +163,7 @@ pub(super) async fn freeze(
     if until.is_some_and(|until| until <= SystemTime::now()) {
         return Err(Problem::bad_request("`until` has passed already"));
     }
-    frozen(&handle, Command::Freeze { until, origin }).await
+    frozen(&handle, Command::Freeze { until, replace: body.replace, origin }, patience).await
 }
 
 /// Allows moves again.
@@ -155,17 +175,21 @@ pub(super) async fn freeze(
 pub(super) async fn unfreeze(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<FrozenAnswer>, Problem> {
     let body: UnfreezeBody = understood(body).await?;
-    frozen(&handle, Command::Unfreeze { origin: origin(actor, body.reason)? }).await
+    frozen(&handle, Command::Unfreeze { origin: origin(actor, body.reason)? }, patience).await
 }
 
-async fn frozen(handle: &ControllerHandle, command: Command) -> Result<Line<FrozenAnswer>, Problem> {
-    let outcome = handle.ask(|answer| Request::Command(command, answer)).await??;
+async fn frozen(
+    handle: &ControllerHandle,
+    command: Command,
+    patience: Patience,
+) -> Result<Line<FrozenAnswer>, Problem> {
+    let outcome = handle.command(command, patience, false).await??;
     let decision = handle.ask(Request::Status).await?.view.decision;
-    let freeze = decision.freeze.as_ref().map(FreezeAnswer::new);
-    Ok(Line(FrozenAnswer { changed: outcome.changed, durable: outcome.durable, freeze }))
+    Ok(Line(FrozenAnswer::new(&outcome, &decision)))
 }
 
 /// Reads the configuration file again, now.
@@ -185,7 +209,15 @@ pub(super) async fn reload(
     // What comes of it is logged where it is carried out.
     tracing::info!(actor, source, reason = reason.unwrap_or_default(), "A reload was asked for.");
     match handle.ask(Request::Reload).await? {
-        Ok(outcome) => Ok(Line(ReloadAnswer { changed: outcome.changed })),
+        Ok(outcome) => {
+            let status = order_settled(&handle).await?;
+            let (order, refusal) = convert::order(&status);
+            // What was refused before, and put right in the file since, is old news.
+            let stands = outcome.changed || status.file_disagrees;
+            let refusal = refusal.filter(|_| stands);
+            let order = if refusal.is_none() && order == "refused" { "done" } else { order };
+            Ok(Line(ReloadAnswer { changed: outcome.changed, order: order.to_owned(), refusal }))
+        }
         Err(Refusal::InvalidFile(file)) => {
             let detail = file.drawn.clone();
             Err(Problem { detail, ..Problem::from(Refusal::InvalidFile(file)) })
@@ -271,19 +303,24 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     Problem::new(405, "method_not_allowed", "Method not allowed", detail)
 }
 
-/// Reads a JSON body; an empty one is the default.
-pub(super) async fn understood<T: DeserializeOwned + Default>(body: Body) -> Result<T, Problem> {
+/// Reads a body.
+pub(super) async fn read(body: Body) -> Result<Bytes, Problem> {
     let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await;
-    let bytes = match read {
-        Ok(Ok(bytes)) => bytes,
+    match read {
+        Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error))
             if std::error::Error::source(&error).is_some_and(|s| s.is::<http_body_util::LengthLimitError>()) =>
         {
-            return Err(Problem::new(413, "too_large", "Too large", format!("a body is at most {MAX_BODY} bytes")));
+            Err(Problem::new(413, "too_large", "Too large", format!("a body is at most {MAX_BODY} bytes")))
         }
-        Ok(Err(error)) => return Err(Problem::bad_request(format!("the body can't be read: {error}"))),
-        Err(_) => return Err(Problem::new(408, "timeout", "Too slow", "the body did not come in time")),
-    };
+        Ok(Err(error)) => Err(Problem::bad_request(format!("the body can't be read: {error}"))),
+        Err(_) => Err(Problem::new(408, "timeout", "Too slow", "the body did not come in time")),
+    }
+}
+
+/// Reads a JSON body; an empty one is the default.
+pub(super) async fn understood<T: DeserializeOwned + Default>(body: Body) -> Result<T, Problem> {
+    let bytes = read(body).await?;
     if bytes.trim_ascii().is_empty() {
         return Ok(T::default());
     }
@@ -324,6 +361,35 @@ pub(super) fn generation(number: Option<u64>) -> Result<Option<Generation>, Prob
     }
 }
 
+/// The guards to override.
+pub(super) fn force(forced: &Forced) -> Result<Force, Problem> {
+    let guard = |name: &String| {
+        Guard::named(name).ok_or_else(|| {
+            let known: Vec<_> = Guard::NAMES.iter().map(|(known, _)| *known).collect();
+            Problem::bad_request(format!("`force` names the guards {}, not {name:?}", known.join(", ")))
+        })
+    };
+    match forced {
+        Forced::All(all) => Ok(Force::from(*all)),
+        Forced::Guards(names) => names.iter().map(guard).collect(),
+    }
+}
+
+/// What one move is to do otherwise than configured.
+pub(super) fn terms(gate: Option<&str>, bake: Option<&str>) -> Result<Terms, Problem> {
+    let duration = |key: &str, text: &str, least: Duration| {
+        let duration = humantime::parse_duration(text).ok();
+        duration.filter(|duration| (least..=DAY).contains(duration)).ok_or_else(|| {
+            let least = humantime::format_duration(least);
+            Problem::bad_request(format!("`{key}` is a duration from {least} to 1day, not {text:?}"))
+        })
+    };
+    Ok(Terms {
+        gate: gate.map(|text| duration("timeout", text, Duration::from_millis(1))).transpose()?,
+        bake: bake.map(|text| duration("known_good_after", text, Duration::ZERO)).transpose()?,
+    })
+}
+
 pub(super) fn overlap(word: Option<&str>) -> Result<Overlap, Problem> {
     match word {
         None | Some("allow") => Ok(Overlap::Allow),
@@ -344,6 +410,18 @@ pub(super) fn origin(actor: Actor, reason: Option<String>) -> Result<Origin, Pro
     }
     let reason = reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
     Ok(Origin { trigger: Trigger::Api, actor: actor.name, source: actor.source, reason })
+}
+
+/// Waits until the order in the file is carried out or refused; a disk that hangs is waited for no longer than this.
+async fn order_settled(handle: &ControllerHandle) -> Result<Status, Problem> {
+    let until = tokio::time::Instant::now() + ORDER_PATIENCE;
+    loop {
+        let status = handle.ask(Request::Status).await?;
+        if status.view.order != OrderState::Pending || tokio::time::Instant::now() >= until {
+            return Ok(status);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Waits until nothing is left of what the move retired, or the color serves again.

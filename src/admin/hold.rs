@@ -10,7 +10,7 @@ use crate::admin::api::{HoldAnswer, HoldBody, Problem, ReasonBody};
 use crate::admin::auth::Actor;
 use crate::admin::handlers::{origin, understood};
 use crate::admin::problem::Line;
-use crate::control::handle::{ControllerHandle, Request};
+use crate::control::handle::{ControllerHandle, Patience, Request};
 use crate::domain::rollout::Command;
 
 /// Without a `timeout`.
@@ -18,15 +18,16 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const LEAST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(24 * 3600);
 
-/// Holds new requests, until they are released or the time is up; those under way finish. Again: for so long from now on.
-#[utoipa::path(post, path = "/admin/hold", request_body(content = HoldBody, description = "May be empty"), responses(
+/// Holds new requests, until `DELETE /admin/pause` or the time is up; in-flight requests finish. Again: for so long from now on.
+#[utoipa::path(post, path = "/admin/pause", request_body(content = HoldBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: requests that arrive from now on wait", body = HoldAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`in_progress`", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn hold(
+pub(super) async fn pause(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<HoldAnswer>, Problem> {
     let body: HoldBody = understood(body).await?;
@@ -37,21 +38,22 @@ pub(super) async fn hold(
             .filter(|timeout| (LEAST..=MOST).contains(timeout))
             .ok_or_else(|| Problem::bad_request(format!("`timeout` is a duration from 1s to 1day, not {text:?}")))?,
     };
-    carried_out(&handle, Command::Hold { timeout, origin: origin(actor, body.reason)? }).await
+    carried_out(&handle, Command::Hold { timeout, origin: origin(actor, body.reason)? }, patience).await
 }
 
-/// Lets held requests go on, to the color that serves. A move that holds them is called off.
-#[utoipa::path(delete, path = "/admin/hold", request_body(content = ReasonBody, description = "May be empty"), responses(
+/// Lets held requests go on, to the color that serves. A move that holds them is cancelled.
+#[utoipa::path(delete, path = "/admin/pause", request_body(content = ReasonBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: nothing is held any more", body = HoldAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn release(
+pub(super) async fn unpause(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<HoldAnswer>, Problem> {
     let body: ReasonBody = understood(body).await?;
-    carried_out(&handle, Command::Release { origin: origin(actor, body.reason)? }).await
+    carried_out(&handle, Command::Release { origin: origin(actor, body.reason)? }, patience).await
 }
 
 /// Answers every request with the maintenance answer, from now on and after a restart.
@@ -63,10 +65,11 @@ pub(super) async fn release(
 pub(super) async fn maintenance_on(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<HoldAnswer>, Problem> {
     let body: ReasonBody = understood(body).await?;
-    carried_out(&handle, Command::Maintain { on: true, origin: origin(actor, body.reason)? }).await
+    carried_out(&handle, Command::Maintain { on: true, origin: origin(actor, body.reason)? }, patience).await
 }
 
 /// Serves again.
@@ -78,14 +81,19 @@ pub(super) async fn maintenance_on(
 pub(super) async fn maintenance_off(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
+    Extension(patience): Extension<Patience>,
     body: Body,
 ) -> Result<Line<HoldAnswer>, Problem> {
     let body: ReasonBody = understood(body).await?;
-    carried_out(&handle, Command::Maintain { on: false, origin: origin(actor, body.reason)? }).await
+    carried_out(&handle, Command::Maintain { on: false, origin: origin(actor, body.reason)? }, patience).await
 }
 
-async fn carried_out(handle: &ControllerHandle, command: Command) -> Result<Line<HoldAnswer>, Problem> {
-    let outcome = handle.ask(|answer| Request::Command(command, answer)).await??;
+async fn carried_out(
+    handle: &ControllerHandle,
+    command: Command,
+    patience: Patience,
+) -> Result<Line<HoldAnswer>, Problem> {
+    let outcome = handle.command(command, patience, false).await??;
     let status = handle.ask(Request::Status).await?;
     Ok(Line(HoldAnswer::new(&outcome, &status)))
 }

@@ -11,6 +11,9 @@ use crate::domain::color::Color;
 
 pub(crate) mod canary;
 pub(crate) mod deploy;
+pub(crate) mod moves;
+
+use moves::{Rollback, Switch};
 
 /// The heading of what every command takes.
 const COMMON: &str = "Common options";
@@ -22,7 +25,8 @@ const COMMON: &str = "Common options";
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard (the reason is printed), \
-                  or the release that was followed was taken back, 4 the proxy can't be reached, 5 timed out while waiting."
+                  or the release that was followed was taken back, 4 the proxy can't be reached, 5 timed out while waiting, \
+                  6 no token or a wrong one, 130 interrupted."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -102,7 +106,7 @@ pub(crate) enum Subcommand {
     Check,
     /// Put a release on the color that does not serve, and move the traffic there
     Deploy(deploy::Deploy),
-    /// Move all traffic to the other color, or to a named one
+    /// Move all traffic to a color
     Switch(Switch),
     /// Move all traffic back to what served before
     Rollback(Rollback),
@@ -111,10 +115,12 @@ pub(crate) enum Subcommand {
     Canary(canary::Canary),
     /// Judge a recorded deployment again, by the same rules or by others
     Replay(canary::Replay),
-    /// Hold new requests, until they are released or the time is up; those under way finish
-    Hold(Hold),
-    /// Let held requests go on, to the color that serves; a switch that holds them is called off
-    Release {
+    /// Hold new requests, until `unpause` or the time is up; in-flight requests finish
+    #[command(alias = "hold")]
+    Pause(Pause),
+    /// Let held requests go on to the color that serves; a switch that holds them is cancelled
+    #[command(alias = "release")]
+    Unpause {
         /// Why; kept in the history
         #[arg(long, short, value_name = "TEXT")]
         reason: Option<String>,
@@ -126,6 +132,9 @@ pub(crate) enum Subcommand {
         /// Why; kept in the history
         #[arg(long, short, value_name = "TEXT")]
         reason: Option<String>,
+        /// Ask nothing, neither for a reason nor whether it is meant
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Show which color serves, how both are, and whether there is a way back
     Status(Status),
@@ -174,55 +183,6 @@ pub(crate) struct Status {
     pub(crate) verbose: bool,
 }
 
-/// `switch`
-#[derive(Debug, clap::Args)]
-pub(crate) struct Switch {
-    /// blue or green [default: the other color]
-    pub(crate) color: Option<Color>,
-    /// Only if this generation is in force; refused otherwise
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) if_generation: Option<u64>,
-    /// Go even if the color is not healthy; the history says so
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// Only say whether it would be done; change nothing
-    #[arg(long, conflicts_with = "wait")]
-    pub(crate) dry_run: bool,
-    /// "none": hold new requests until those under way are over, so that no two releases serve at the same time
-    #[arg(long, value_enum, default_value_t = Overlap::Allow, value_name = "WHICH")]
-    pub(crate) overlap: Overlap,
-    /// The same as --overlap none
-    #[arg(long, conflicts_with = "overlap")]
-    pub(crate) no_overlap: bool,
-    /// When to come back
-    #[arg(long, value_enum, default_value_t = WaitFor::None, value_name = "FOR")]
-    pub(crate) wait: WaitFor,
-    /// Why; kept in the history
-    #[arg(long, short, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// How long to wait at most for the answer, and again for the drain
-    #[arg(long, default_value = "90s", value_parser = humantime::parse_duration, value_name = "DURATION")]
-    pub(crate) timeout: Duration,
-}
-
-/// `--wait`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WaitFor {
-    /// As soon as all new requests go there
-    None,
-    /// When nothing is left on the color that served before
-    Drained,
-}
-
-/// `--overlap`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Overlap {
-    /// Requests under way finish where they began, while new ones go to the other color
-    Allow,
-    /// New requests are held until those under way are over
-    None,
-}
-
 /// `maintenance`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Turn {
@@ -232,41 +192,18 @@ pub(crate) enum Turn {
     Off,
 }
 
-/// `hold`
+/// `pause`
 #[derive(Debug, clap::Args)]
-pub(crate) struct Hold {
+pub(crate) struct Pause {
     /// For how long at most, 1s to 1day; held requests then go on
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) timeout: Duration,
+    /// Ask nothing, neither for a reason nor whether it is meant
+    #[arg(long, short)]
+    pub(crate) yes: bool,
     /// Why; kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-}
-
-/// `rollback`
-#[derive(Debug, clap::Args)]
-pub(crate) struct Rollback {
-    /// Only if this generation is in force; refused otherwise
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) if_generation: Option<u64>,
-    /// Go even if the color is not healthy; the history says so
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// What serves now is bad: refuse the same release from now on, unless forced
-    #[arg(long)]
-    pub(crate) quarantine: bool,
-    /// "none": hold new requests until those under way are over
-    #[arg(long, value_enum, default_value_t = Overlap::Allow, value_name = "WHICH")]
-    pub(crate) overlap: Overlap,
-    /// The same as --overlap none
-    #[arg(long, conflicts_with = "overlap")]
-    pub(crate) no_overlap: bool,
-    /// Why; kept in the history
-    #[arg(long, short, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// How long to wait at most for the answer
-    #[arg(long, default_value = "90s", value_parser = humantime::parse_duration, value_name = "DURATION")]
-    pub(crate) timeout: Duration,
 }
 
 /// `history`
@@ -318,7 +255,10 @@ pub(crate) enum HistoryAction {
 pub(crate) struct Freeze {
     /// Why; everybody who is refused is told
     #[arg(long, short, value_name = "TEXT")]
-    pub(crate) reason: String,
+    pub(crate) reason: Option<String>,
+    /// In place of a freeze that is in force
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// When it ends by itself, such as "2027-01-31T18:00:00Z", or after how long, such as "2h" [default: at `unfreeze`]
     #[arg(long, value_name = "TIME", value_parser = future)]
     pub(crate) until: Option<SystemTime>,

@@ -11,7 +11,8 @@ use crate::cli::client::Client;
 use crate::cli::commands::line;
 use crate::cli::output::print;
 use crate::cli::render::canary as render;
-use crate::cli::{Failure, replay};
+use crate::cli::waiting::{self, Interrupts, Patience};
+use crate::cli::{Failure, asking, replay};
 use crate::domain::split::Weight;
 
 /// What waits for no gate is answered by then.
@@ -30,18 +31,28 @@ pub(crate) async fn run(connection: &Connection, command: Canary, json: bool) ->
             print(&if json { line(&answer) } else { render::canary(&answer) });
         }
         Canary::Advance(options) => {
-            let body = AdvanceBody { full: options.full, if_generation: options.if_generation, reason: options.reason };
-            show(&client.post("/admin/canary/advance", &body, options.timeout).await?, "Advanced", json);
+            let patience = Patience::from(options.waits);
+            let body = AdvanceBody {
+                full: options.full,
+                if_generation: options.if_generation,
+                timeout: patience.gate(),
+                detach: options.waits.detach,
+                reason: options.reason,
+            };
+            let mut interrupts = Interrupts::listen();
+            let path = "/admin/canary/advance";
+            let answer: CanaryMoved = waiting::ask(&client, path, &body, patience, &mut interrupts).await?;
+            show(&answer, "Advanced", json);
         }
-        Canary::Hold { reason } => {
-            show(&client.post("/admin/canary/hold", &ReasonBody { reason }, ANSWER).await?, "Held", json);
+        Canary::Pause { reason } => {
+            show(&client.post("/admin/canary/pause", &ReasonBody { reason }, ANSWER).await?, "Paused", json);
         }
         Canary::Resume { reason } => {
             show(&client.post("/admin/canary/resume", &ReasonBody { reason }, ANSWER).await?, "Resumed", json);
         }
         Canary::Abort { quarantine, reason } => {
             let body = AbortBody { quarantine, reason };
-            show(&client.post("/admin/canary/abort", &body, ANSWER).await?, "Called off", json);
+            show(&client.post("/admin/canary/abort", &body, ANSWER).await?, "Aborted", json);
         }
         Canary::Watch { until } => return watch::run(&client, None, until, json).await,
         Canary::Aa(_) => {}
@@ -50,6 +61,7 @@ pub(crate) async fn run(connection: &Connection, command: Canary, json: bool) ->
 }
 
 async fn start(client: &Client, options: Start, json: bool) -> Result<(), Failure> {
+    let patience = Patience::from(options.waits);
     let duration = |duration: Duration| humantime::format_duration(duration).to_string();
     let plan = PlanBody {
         steps: options.steps.map(|steps| steps.into_iter().map(percent).collect()),
@@ -64,10 +76,17 @@ async fn start(client: &Client, options: Start, json: bool) -> Result<(), Failur
         plan: Some(plan).filter(|plan| *plan != PlanBody::default()),
         mode: options.mode,
         if_generation: options.if_generation,
-        force: options.force,
-        reason: options.reason,
+        force: options.force.forced(),
+        timeout: patience.gate(),
+        known_good_after: options.known_good_after.map(duration),
+        detach: options.waits.detach,
+        reason: if json { options.reason } else { asking::reason(options.reason, options.force.yes) },
     };
-    let answer: CanaryMoved = client.post("/admin/canary", &body, options.timeout).await?;
+    if !options.force.forced().is_none() {
+        asking::confirmed("--force overrides guards in front of the canary.", options.force.yes)?;
+    }
+    let mut interrupts = Interrupts::listen();
+    let answer: CanaryMoved = waiting::ask(client, "/admin/canary", &body, patience, &mut interrupts).await?;
     show(&answer, "Started", json);
     match (options.wait, answer.canary) {
         (Some(until), Some(begun)) => watch::run(client, Some(begun), until, json).await,

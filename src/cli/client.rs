@@ -37,6 +37,8 @@ pub(crate) struct Client {
     options: String,
     /// The configuration file, for what can be done without the admin API.
     config: PathBuf,
+    /// `Idempotency-Key`
+    key: Option<HeaderValue>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,13 +74,23 @@ impl Client {
             let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
             value.map_err(|_| Failure::Usage("the token has characters that can't be sent in a header".to_owned()))
         });
-        Ok(Client { address, token: token.transpose()?, options: connection.given(), config: connection.config_path() })
+        let config = connection.config_path();
+        Ok(Client { address, token: token.transpose()?, options: connection.given(), config, key: None })
     }
 
     /// A proxy at a known address.
     pub(crate) fn at(admin: &str) -> Result<Client, Failure> {
         let (address, config) = (address(admin).map_err(Failure::Usage)?, PathBuf::new());
-        Ok(Client { address, token: None, options: String::new(), config })
+        Ok(Client { address, token: None, options: String::new(), config, key: None })
+    }
+
+    /// One whose commands are carried out once for this key.
+    pub(crate) fn once(&self, key: Option<&str>) -> Result<Client, Failure> {
+        let key = key.map(|key| {
+            let value = HeaderValue::from_str(key).ok().filter(|_| !key.trim().is_empty());
+            value.ok_or_else(|| Failure::Usage("--idempotency-key is a value of visible ASCII characters".to_owned()))
+        });
+        Ok(Client { key: key.transpose()?, ..self.clone() })
     }
 
     /// Where it looks for the proxy, for people.
@@ -102,7 +114,23 @@ impl Client {
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.parsed(&self.ask(Method::GET, path, Bytes::new(), LOOK).await?)
+        self.look(path, LOOK).await
+    }
+
+    pub(crate) async fn look<T: DeserializeOwned>(&self, path: &str, timeout: Duration) -> Result<T, Failure> {
+        self.parsed(&self.ask(Method::GET, path, Bytes::new(), timeout).await?)
+    }
+
+    /// Waits for the answer without end; another request may call the command off by this id.
+    pub(crate) async fn post_as<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        id: &str,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::Failed(error.to_string()))?;
+        self.lives().await?;
+        self.parsed(&self.send(Method::POST, path, body.into(), Some(id)).await?)
     }
 
     pub(crate) async fn get_text(&self, path: &str) -> Result<String, Failure> {
@@ -152,35 +180,31 @@ impl Client {
             // So that what is sent is known to have been received by somebody who lives.
             self.lives().await?;
         }
-        let answered = tokio::time::timeout(timeout, async {
-            let connected = tokio::time::timeout(CONNECT, self.connect()).await;
-            let stream = match connected {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => return Err(self.unreachable(&error)),
-                Err(_) => return Err(self.unreachable(&"no connection in 5s")),
-            };
-            self.exchange(stream, method, path, body).await
-        });
-        match answered.await {
+        match tokio::time::timeout(timeout, self.send(method, path, body, None)).await {
             Ok(answer) => answer,
             Err(_) => {
                 let limit = humantime::format_duration(timeout);
                 if !acts {
                     return Err(self.unreachable(&format!("no answer in {limit}")));
                 }
-                let after = "; the command may still be carried out, the status tells";
+                let after = "; the command may still be carried out. Check: `cutover status`";
                 Err(Failure::TimedOut(format!("no answer from {} in {limit}{after}", self.address)))
             }
         }
     }
 
+    async fn send(&self, method: Method, path: &str, body: Bytes, id: Option<&str>) -> Result<Bytes, Failure> {
+        let stream = match tokio::time::timeout(CONNECT, self.connect()).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.unreachable(&error)),
+            Err(_) => return Err(self.unreachable(&"no connection in 5s")),
+        };
+        self.exchange(stream, method, path, body, id).await
+    }
+
     /// Whether anybody answers at all; a process that is stopped would let every command wait for its whole time.
     async fn lives(&self) -> Result<(), Failure> {
-        let asked = async {
-            let stream = self.connect().await.map_err(|error| self.unreachable(&error))?;
-            self.exchange(stream, Method::GET, "/livez", Bytes::new()).await
-        };
-        match tokio::time::timeout(LOOK, asked).await {
+        match tokio::time::timeout(LOOK, self.send(Method::GET, "/livez", Bytes::new(), None)).await {
             Err(_) => Err(self.unreachable(&"no answer in 5s, so nothing was asked for")),
             Ok(Err(failure @ Failure::Unreachable(_))) => Err(failure),
             // Whatever it says, it lives.
@@ -189,13 +213,20 @@ impl Client {
     }
 
     /// What is so, and what works all the same.
-    fn unreachable(&self, error: &dyn fmt::Display) -> Failure {
+    pub(crate) fn unreachable(&self, error: &dyn fmt::Display) -> Failure {
         let mut text = format!("the proxy can't be reached at {}: {error}", self.address);
         // A demo has no file to edit.
         if !self.config.as_os_str().is_empty() {
             text.push_str(&recovery::without_admin(&self.config));
         }
         Failure::Unreachable(text)
+    }
+
+    /// Who is behind `sudo`: a unix socket only tells that it is root.
+    fn sudo_user(&self) -> Option<HeaderValue> {
+        let unix = matches!(self.address, Address::Unix(_));
+        let user = std::env::var("SUDO_USER").ok().filter(|user| unix && !user.is_empty())?;
+        HeaderValue::from_str(&user).ok()
     }
 
     async fn connect(&self) -> std::io::Result<Box<dyn Stream>> {
@@ -211,6 +242,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
+        id: Option<&str>,
     ) -> Result<Bytes, Failure> {
         let lost = |error: hyper::Error| self.unreachable(&error);
         let (mut sender, connection) =
@@ -220,7 +252,17 @@ impl Client {
             Address::Tcp(address) => address.as_str(),
             Address::Unix(_) => "localhost",
         };
+        let acts = method != Method::GET;
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+        if let Some(id) = id {
+            request = request.header("x-request-id", id);
+        }
+        if let Some(key) = self.key.as_ref().filter(|_| acts && path != "/admin/cancel") {
+            request = request.header("idempotency-key", key);
+        }
+        if let Some(user) = self.sudo_user() {
+            request = request.header("cutover-sudo-user", user);
+        }
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, token);
         }

@@ -1,21 +1,17 @@
 //! The commands that ask the running proxy for something: one question, one answer, printed.
 
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::admin::api::{
-    Draining, FreezeBody, FrozenAnswer, NotifyTestAnswer, NotifyTestBody, ReloadAnswer, RollbackBody, StatusAnswer,
-    SwitchAnswer, SwitchBody, UnfreezeBody,
+    FreezeBody, FrozenAnswer, NotifyTestAnswer, NotifyTestBody, ReloadAnswer, StatusAnswer, UnfreezeBody,
 };
-use crate::cli::Failure;
-use crate::cli::args::{Freeze, Overlap, Rollback, Status, Switch, WaitFor};
+use crate::cli::args::{Freeze, Status};
 use crate::cli::client::Client;
 use crate::cli::output::{complain, print};
-use crate::cli::render;
-use crate::domain::color::Color;
+use crate::cli::{Failure, asking, render};
 
 /// How often a drain is looked at.
 pub(crate) const GLANCE: Duration = Duration::from_millis(100);
@@ -23,55 +19,6 @@ pub(crate) const GLANCE: Duration = Duration::from_millis(100);
 const ANSWER: Duration = Duration::from_secs(30);
 /// A test sends a dozen notices, one after the other.
 const TEST: Duration = Duration::from_secs(300);
-
-pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Result<(), Failure> {
-    let body = SwitchBody {
-        to: options.color.as_ref().map(Color::to_string),
-        if_generation: options.if_generation,
-        force: options.force,
-        dry_run: options.dry_run,
-        overlap: overlap(options.overlap, options.no_overlap),
-        wait: None,
-        if_staged: None,
-        reason: options.reason,
-    };
-    let mut answer: SwitchAnswer = client.post("/admin/switch", &body, options.timeout).await?;
-    let wait = options.wait == WaitFor::Drained;
-    if wait && !json {
-        print(&render::moved(&answer, "Switched"));
-    }
-    let waited = if wait { drained(client, &mut answer, options.timeout, false).await } else { Ok(()) };
-    if json && waited.is_err() {
-        // The switch was made all the same, and a script has to know.
-        print(&line(&answer));
-    }
-    waited?;
-    if json {
-        print(&line(&answer));
-    } else if wait {
-        print("Drained: nothing is left on the color that served before.\n");
-    } else {
-        print(&render::moved(&answer, "Switched"));
-    }
-    Ok(())
-}
-
-pub(crate) async fn rollback(client: &Client, options: Rollback, json: bool) -> Result<(), Failure> {
-    let body = RollbackBody {
-        if_generation: options.if_generation,
-        force: options.force,
-        quarantine: options.quarantine,
-        overlap: overlap(options.overlap, options.no_overlap),
-        reason: options.reason,
-    };
-    let answer: SwitchAnswer = client.post("/admin/rollback", &body, options.timeout).await?;
-    print(&if json { line(&answer) } else { render::moved(&answer, "Rolled back") });
-    Ok(())
-}
-
-fn overlap(overlap: Overlap, no_overlap: bool) -> Option<String> {
-    (no_overlap || overlap == Overlap::None).then(|| "none".to_owned())
-}
 
 pub(crate) async fn status(client: &Client, options: &Status, json: bool) -> Result<(), Failure> {
     let Status { watch, check, verbose } = *options;
@@ -116,24 +63,42 @@ pub(crate) async fn status(client: &Client, options: &Status, json: bool) -> Res
 
 pub(crate) async fn freeze(client: &Client, options: Freeze, json: bool) -> Result<(), Failure> {
     let until = options.until.map(|until| humantime::format_rfc3339_millis(until).to_string());
-    let body = FreezeBody { reason: options.reason, until };
+    let reason = asking::reason(options.reason, false).ok_or_else(|| {
+        Failure::Usage(
+            "a freeze needs a reason, because everybody who is refused is told: `cutover freeze --reason …`".to_owned(),
+        )
+    })?;
+    let body = FreezeBody { reason, until, replace: options.replace };
     let answer: FrozenAnswer = client.post("/admin/freeze", &body, ANSWER).await?;
-    print(&if json { line(&answer) } else { render::frozen(&answer) });
+    print(&if json { line(&answer) } else { render::moves::frozen(&answer) });
     Ok(())
 }
 
 pub(crate) async fn unfreeze(client: &Client, reason: Option<String>, json: bool) -> Result<(), Failure> {
     let answer: FrozenAnswer = client.delete("/admin/freeze", &UnfreezeBody { reason }, ANSWER).await?;
-    print(&if json { line(&answer) } else { render::frozen(&answer) });
+    print(&if json { line(&answer) } else { render::moves::frozen(&answer) });
     Ok(())
 }
 
 pub(crate) async fn reload(client: &Client, json: bool) -> Result<(), Failure> {
     let answer: ReloadAnswer = client.post("/admin/reload", &serde_json::json!({}), ANSWER).await?;
+    if let Some(refusal) = &answer.refusal {
+        if json {
+            print(&line(&answer));
+        }
+        let detail = refusal.detail.lines().next().unwrap_or_default();
+        let text = format!(
+            "The configuration is in force, but its order was refused: {}: {}",
+            refusal.code,
+            render::plain(detail)
+        );
+        return Err(Failure::Ended(text, 3));
+    }
+    let order = if answer.order == "pending" { " Its order is still pending." } else { "" };
     print(&match (json, answer.changed) {
         (true, _) => line(&answer),
-        (false, true) => "The configuration was read and is in force.\n".to_owned(),
-        (false, false) => "The configuration is as it was.\n".to_owned(),
+        (false, true) => format!("The configuration was read and is in force.{order}\n"),
+        (false, false) => format!("Nothing new: the proxy already runs this version of the file.{order}\n"),
     });
     Ok(())
 }
@@ -146,54 +111,6 @@ pub(crate) async fn notify_test(client: &Client, body: NotifyTestBody, json: boo
     }
     let failed = answer.notices.iter().filter(|notice| !notice.delivered).count();
     Err(Failure::Failed(format!("{failed} of {} notices did not get there", answer.notices.len())))
-}
-
-/// Waits for the end of a drain: a bar on a terminal, a line now and then otherwise. What is left goes into the answer.
-pub(crate) async fn drained(
-    client: &Client,
-    answer: &mut SwitchAnswer,
-    timeout: Duration,
-    silent: bool,
-) -> Result<(), Failure> {
-    let began = Instant::now();
-    let total = |draining: &Draining| draining.requests + draining.streams + draining.tunnels;
-    let mut most = answer.draining.as_ref().map_or(0, total);
-    // Draws on standard error, and nothing where that is no terminal.
-    let bar = if silent { ProgressBar::hidden() } else { ProgressBar::new(most) };
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} ended · {msg}") {
-        bar.set_style(style);
-    }
-    let mut told = began;
-    loop {
-        let status: StatusAnswer = client.get("/admin/status").await?;
-        let Some(draining) = status.draining.filter(|draining| draining.color != answer.active) else {
-            bar.finish_and_clear();
-            answer.draining = None;
-            return Ok(());
-        };
-        let left = total(&draining);
-        most = most.max(left);
-        bar.set_length(most);
-        bar.set_position(most - left);
-        bar.set_message(render::left(&draining));
-        if !silent && bar.is_hidden() && told.elapsed() >= Duration::from_secs(5) {
-            told = Instant::now();
-            complain(&format!("draining {}", render::left(&draining)));
-        }
-        if began.elapsed() >= timeout {
-            bar.finish_and_clear();
-            let text = format!(
-                "{} serves; {} is not drained after {}: {}",
-                answer.active,
-                draining.color,
-                humantime::format_duration(timeout),
-                render::left(&draining),
-            );
-            answer.draining = Some(draining);
-            return Err(Failure::TimedOut(text));
-        }
-        tokio::time::sleep(GLANCE).await;
-    }
 }
 
 fn print_raw(text: &str) {

@@ -215,7 +215,7 @@ async fn round(proxy: &Running, traffic: &Arc<Traffic>) -> Result<(), Failure> {
     print(&format!(
         "  {:<28} {}",
         "POST /admin/switch",
-        render::moved(&answer, "Switched").lines().next().unwrap_or("")
+        render::moves::moved(&answer, "Switched").lines().next().unwrap_or("")
     ));
     print("\n");
     seen("GET /").await?;
@@ -225,7 +225,7 @@ async fn round(proxy: &Running, traffic: &Arc<Traffic>) -> Result<(), Failure> {
     print(&format!(
         "  {:<28} {}",
         "POST /admin/rollback",
-        render::moved(&answer, "Rolled back").lines().next().unwrap_or("")
+        render::moves::moved(&answer, "Rolled back").lines().next().unwrap_or("")
     ));
     print("\n");
     seen("GET /").await?;

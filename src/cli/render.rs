@@ -6,15 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::admin::api::{
-    Draining, FrozenAnswer, HoldAnswer, HoldStatus, NotifyTestAnswer, Problem, RollbackAnswer, SwitchAnswer,
-    TriedAnswer,
-};
+use crate::admin::api::{Draining, HoldAnswer, HoldStatus, NotifyTestAnswer, Problem, RollbackAnswer, TriedAnswer};
 
 pub(crate) mod canary;
 mod gate;
 mod history;
 pub(crate) mod layout;
+pub(crate) mod moves;
 pub(crate) mod replay;
 mod status;
 
@@ -40,56 +38,6 @@ pub(crate) fn color(name: &str) -> String {
 
 fn painted(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
-}
-
-/// What became of a switch or a rollback.
-pub(crate) fn moved(answer: &SwitchAnswer, verb: &str) -> String {
-    what_moved(answer, verb) + &file_problem(answer.file_problem.as_deref())
-}
-
-/// That a command could not take the file in.
-fn file_problem(problem: Option<&str>) -> String {
-    let Some(problem) = problem else { return String::new() };
-    let problem: Vec<_> = problem.trim_end().lines().map(plain).collect();
-    let problem = painted(BAD, problem.join("\n"));
-    format!("{problem}\nThe command used the configuration in force. Next: `cutover check`\n")
-}
-
-fn what_moved(answer: &SwitchAnswer, verb: &str) -> String {
-    let SwitchAnswer { release, generation, .. } = answer;
-    let active = color(&answer.active);
-    if answer.dry_run {
-        return if answer.changed {
-            let mut text = format!("Would switch to {active} (release {release}): nothing speaks against it.\n");
-            text.push_str(&gate::checks(&answer.checks));
-            if let Some(rollback) = &answer.rollback {
-                let _ = writeln!(text, "The way back would then be {}.", way_back(rollback));
-            }
-            text + "Nothing was changed.\n"
-        } else {
-            format!("Would change nothing: {active} serves already (release {release}, generation {generation}).\n")
-        };
-    }
-    if !answer.changed {
-        return format!("{active} serves already (release {release}, generation {generation}); nothing was touched.\n");
-    }
-    let took = short(Duration::from_micros(answer.took_us));
-    let mut text = format!("{verb} to {active} (release {release}) in {took}, generation {generation}.\n");
-    if let Some(held) = answer.held_us {
-        let _ = writeln!(text, "Requests were held for {}.", short(Duration::from_micros(held)));
-    }
-    if !answer.durable {
-        text.push_str("It is in force, but not on disk yet; `cutover status` tells why and when.\n");
-    }
-    if let Some(rollback) = answer.rollback.as_ref().filter(|rollback| rollback.safe == "no") {
-        let _ = writeln!(text, "The way back is {}.", way_back(rollback));
-    }
-    // What is empty is over before it is read.
-    let under_way = answer.draining.as_ref().filter(|left| left.requests + left.streams + left.tunnels > 0);
-    if let Some(draining) = under_way {
-        let _ = writeln!(text, "Draining {}.", left(draining));
-    }
-    text
 }
 
 /// Whether there is a way back, and how safe it is.
@@ -147,7 +95,7 @@ pub(crate) fn left(draining: &Draining) -> String {
     )
 }
 
-fn count(n: u64, what: &str) -> String {
+pub(crate) fn count(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
@@ -164,22 +112,6 @@ pub(crate) fn notify_test(answer: &NotifyTestAnswer) -> String {
     let untried = answer.notices.iter().filter(|notice| !tried(notice)).count();
     if untried > 0 {
         let _ = writeln!(text, "{} not tried", count(untried as u64, "notice"));
-    }
-    text
-}
-
-/// What became of a freeze, or of its end.
-pub(crate) fn frozen(answer: &FrozenAnswer) -> String {
-    let mut text = match (&answer.freeze, answer.changed) {
-        (Some(freeze), _) => match &freeze.until {
-            Some(until) => format!("Frozen until {until}: nothing but a rollback moves traffic.\n"),
-            None => "Frozen until `cutover unfreeze`: nothing but a rollback moves traffic.\n".to_owned(),
-        },
-        (None, true) => "Not frozen any more.\n".to_owned(),
-        (None, false) => "It was not frozen; nothing was touched.\n".to_owned(),
-    };
-    if answer.changed && !answer.durable {
-        text.push_str("It is in force, but not on disk yet.\n");
     }
     text
 }
@@ -214,7 +146,7 @@ pub(crate) fn problem(problem: &Problem) -> String {
 }
 
 /// Text of others, without what would move a terminal's cursor.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 

@@ -39,6 +39,11 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
                         // What is refused after this is new, even if it is for the same reason.
                         None => *known = None,
                         Some(refusal) if known.as_ref() != Some(&refusal.detail) || began.elapsed() > OLD_NEWS => {
+                            // Its errors were printed.
+                            if told && refusal.status == 422 {
+                                let text = "The configuration file is still not valid, so no order in it counts. Next: `cutover check`";
+                                return Err(Failure::Ended(text.to_owned(), 2));
+                            }
                             return Err(Failure::Refused(Box::new(refusal)));
                         }
                         // It may be older than the edit that is waited for, and nobody waits in silence for it.
@@ -58,7 +63,7 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
         };
         if over {
             let limit = humantime::format_duration(options.timeout);
-            return Err(Failure::TimedOut(format!("not so after {limit}: {why}")));
+            return Err(Failure::TimedOut(format!("timed out after {limit}: {why}")));
         }
         tokio::time::sleep(GLANCE.min(options.timeout.saturating_sub(began.elapsed()))).await;
     }
@@ -69,7 +74,12 @@ pub(crate) fn may_pass(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable(_) | Failure::TimedOut(_) => true,
         Failure::Refused(problem) => problem.status == 503,
-        Failure::Usage(_) | Failure::Failed(_) | Failure::NotWell | Failure::TakenBack(_) | Failure::Told(..) => false,
+        Failure::Usage(_)
+        | Failure::Failed(_)
+        | Failure::NotWell
+        | Failure::TakenBack(_)
+        | Failure::Ended(..)
+        | Failure::Told(..) => false,
     }
 }
 

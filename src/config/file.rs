@@ -146,6 +146,11 @@ impl<'a> Section<'a> {
     }
 
     /// A table below this one.
+    /// Whether a key is there; it does not count as asked for.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     pub(super) fn section(&self, key: &'static str) -> Option<Section<'a>> {
         let value = self.get(key)?;
         self.as_section(key, value)

@@ -48,7 +48,9 @@ impl Config {
 
     fn table(&self) -> Table {
         let mut root = Table::new();
-        root.insert("active".into(), self.active.as_str().into());
+        if self.state.names_active {
+            root.insert("active".into(), self.active.as_str().into());
+        }
         root.insert(
             "state".into(),
             table([
@@ -100,7 +102,7 @@ impl Config {
         root.insert("bake".into(), canary::bake(&self.bake));
         let hold = self.hold;
         root.insert(
-            "hold".into(),
+            "pause".into(),
             table([
                 ("max_requests", integer(hold.max_requests as u64)),
                 ("max_bytes", size(hold.max_bytes as u64)),

@@ -124,6 +124,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             dir: "/var/lib/cutover".into(),
             write_back: true,
             file_orders: true,
+            names_active: true,
             order_window: seconds(3_600),
         },
         listen: ListenConfig {

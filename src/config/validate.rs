@@ -98,11 +98,11 @@ impl<'a> File<'a> {
     }
 
     fn config(&self) -> Option<Config> {
-        let active = self.active();
+        let state = self.state();
+        let active = self.active(state.as_ref());
         let blue = self.color(Color::Blue, active);
         let green = self.color(Color::Green, active);
         let routes = self.routes();
-        let state = self.state();
         let listen = self.listen();
         let tls = self.tls(listen.as_ref());
         let admin = self.admin(listen.as_ref());
@@ -158,7 +158,10 @@ impl<'a> File<'a> {
         })
     }
 
-    fn active(&self) -> Option<Color> {
+    fn active(&self, state: Option<&StateConfig>) -> Option<Color> {
+        if state.is_some_and(|state| !state.file_orders && !state.names_active) {
+            return Some(Color::Blue);
+        }
         let (text, span) = self.root.required("active", "active = \"blue\"")?;
         match text.parse() {
             Ok(color) => Some(color),
@@ -181,15 +184,17 @@ impl<'a> File<'a> {
             Some((dir, _)) => Some(PathBuf::from(dir)),
             None => self.default_state_dir(),
         };
-        let write_back = section.is_none_or(|section| section.boolean("write_back", true));
+        let names_active = self.root.has("active");
         let file_orders = section.is_none_or(|section| section.boolean("file_orders", true));
+        // A file that orders nothing is most likely written by something else, again and again.
+        let write_back = section.is_none_or(|section| section.boolean("write_back", file_orders)) && names_active;
         let order_window = section.map_or(ORDER_WINDOW, |section| {
             section.duration("order_window", ORDER_WINDOW, Duration::ZERO..=LONGEST_ORDER_WINDOW)
         });
         if let Some(section) = section {
             section.refuse_unknown();
         }
-        Some(StateConfig { dir: dir?, write_back, file_orders, order_window })
+        Some(StateConfig { dir: dir?, write_back, file_orders, names_active, order_window })
     }
 
     fn default_state_dir(&self) -> Option<PathBuf> {

@@ -3,52 +3,10 @@
 use std::sync::Arc;
 
 use crate::control::Controller;
-use crate::control::handle::{ControllerHandle, Request, Stopping};
 use crate::domain::color::{Color, PerColor};
-use crate::domain::deployment::Wishes;
 use crate::domain::health::Health;
-use crate::domain::rollout::{Command, Event, Fitness, Outcome, Refusal};
-use crate::domain::transition::{Generation, Kind, Origin, Transition};
-
-/// What was asked, or why it was not done.
-type Answer = Result<Result<Outcome, Refusal>, Stopping>;
-
-impl ControllerHandle {
-    /// Gives the color that does not serve a share of the requests.
-    pub async fn canary_start(
-        &self,
-        wishes: Wishes,
-        if_generation: Option<Generation>,
-        force: bool,
-        origin: Origin,
-    ) -> Answer {
-        self.command(Command::CanaryStart { wishes, if_generation, force, origin }).await
-    }
-
-    /// Goes on to the next step, or to all of the traffic.
-    pub async fn canary_advance(&self, full: bool, if_generation: Option<Generation>, origin: Origin) -> Answer {
-        self.command(Command::CanaryAdvance { full, if_generation, origin }).await
-    }
-
-    /// Stays where it is.
-    pub async fn canary_hold(&self, origin: Origin) -> Answer {
-        self.command(Command::CanaryHold { origin }).await
-    }
-
-    /// Goes on.
-    pub async fn canary_resume(&self, origin: Origin) -> Answer {
-        self.command(Command::CanaryResume { origin }).await
-    }
-
-    /// Takes it back.
-    pub async fn canary_abort(&self, quarantine: bool, origin: Origin) -> Answer {
-        self.command(Command::CanaryAbort { quarantine, origin }).await
-    }
-
-    async fn command(&self, command: Command) -> Answer {
-        self.ask(|answer| Request::Command(command, answer)).await
-    }
-}
+use crate::domain::rollout::{Event, Fitness};
+use crate::domain::transition::{Kind, Transition};
 
 impl Controller {
     /// Tells the core what the checks say of each color, where that has changed.

@@ -9,6 +9,7 @@ use crate::control::handle::News;
 use crate::control::probe::probe;
 use crate::control::{Controller, Draining, Input, Waiting, canary, schema};
 use crate::domain::color::Color;
+use crate::domain::force::Guard;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Outcome, Phase, Refusal, RoundId};
 use crate::domain::schema::Reading;
@@ -308,13 +309,19 @@ impl Controller {
         } else {
             tracing::info!(%color, took_ms, tunnels, "Drained.");
         }
+        self.last_drain = Some(drained.clone());
         let _ = self.news.send(News::Drained(drained.clone()));
         self.handle(Event::Drained(drained));
     }
 
     pub(super) fn reply(&mut self, id: CommandId, mut result: Result<Outcome, Refusal>) {
-        let Some(Waiting { trigger, counts, origin, file_problem, answer }) = self.waiting.remove(&id) else { return };
+        let Some(Waiting { trigger, counts, origin, file_problem, answer, .. }) = self.waiting.remove(&id) else {
+            return;
+        };
         if let Ok(outcome) = &mut result {
+            if file_problem.is_some() && outcome.changed && counts && trigger != "rollback" {
+                outcome.overrode.push(Guard::File);
+            }
             outcome.file_problem = file_problem;
         }
         match &result {

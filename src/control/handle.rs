@@ -1,6 +1,7 @@
 //! How the rest of the program talks to the controller: typed commands with answers, and what it shows of itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -10,6 +11,7 @@ use crate::config::{ColorConfig, TokenConfig};
 use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;
+use crate::domain::force::Guard;
 use crate::domain::headline::Finding;
 use crate::domain::health::Health;
 use crate::domain::history::{Filter, Run};
@@ -18,6 +20,7 @@ use crate::domain::rollout::{Command, Outcome, Refusal, View};
 use crate::domain::split::Weight;
 use crate::domain::transition::{Drained, Generation, Origin, Transition};
 pub use crate::ledger::Verified;
+pub use crate::ledger::answers::{Answered, Answers, Known};
 pub use crate::ledger::ticks::TicksError as RecordError;
 use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::InFlight;
@@ -30,9 +33,10 @@ pub use crate::notify::{SinkStatus, Tried};
 #[derive(Debug)]
 pub enum Request {
     /// A command; the answer comes when it is decided. A dropped receiver cuts nothing in half.
-    Command(Command, oneshot::Sender<Result<Outcome, Refusal>>),
-    /// The same, if the color that it moves to still has what staging it answered with: [`StageOutcome::mark`].
-    StagedCommand(String, Command, oneshot::Sender<Result<Outcome, Refusal>>),
+    /// With a mark: only if the color that it moves to still has what staging it answered with: [`StageOutcome::mark`].
+    Command(Ticket, Option<String>, Command, oneshot::Sender<Result<Outcome, Refusal>>),
+    /// The client of a command gives up. The command is called off if it still waits, and answered in either case.
+    GiveUp(Ticket),
     /// Put a release on a color; the answer comes when it is in the file and in force.
     Stage(StageOrder, oneshot::Sender<Result<StageOutcome, Refusal>>),
     /// Everything at a glance.
@@ -66,6 +70,51 @@ pub enum Request {
     Record(DeploymentId, oneshot::Sender<Result<Vec<u8>, RecordError>>),
     /// The text of all series.
     Metrics(Format, oneshot::Sender<String>),
+}
+
+/// Names a command from before it is understood until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+impl Ticket {
+    fn new() -> Ticket {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Ticket(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// Why nobody waits for a command any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GaveUp {
+    /// The client is gone.
+    HungUp,
+    /// It said so.
+    Cancelled,
+}
+
+/// For how long the client of a command waits.
+#[derive(Clone, Debug)]
+pub struct Patience(watch::Receiver<Option<GaveUp>>);
+
+impl Patience {
+    /// And the end of it.
+    #[must_use]
+    pub fn new() -> (watch::Sender<Option<GaveUp>>, Patience) {
+        let (sender, receiver) = watch::channel(None);
+        (sender, Patience(receiver))
+    }
+
+    /// Until the client says that it gives up, or, with `connected`, is gone.
+    async fn over(&mut self, connected: bool) {
+        let over = |gave_up: &Option<GaveUp>| match gave_up {
+            Some(GaveUp::Cancelled) => true,
+            Some(GaveUp::HungUp) => connected,
+            None => false,
+        };
+        if self.0.wait_for(over).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// What a reload did.
@@ -122,6 +171,8 @@ pub struct ControllerHandle {
     pub ready: watch::Receiver<bool>,
     /// Who may do what; changes with the configuration.
     pub tokens: watch::Receiver<Arc<[TokenConfig]>>,
+    /// The answers that a repeated command gets again.
+    pub answers: Answers,
 }
 
 /// The controller has ended: the process is about to.
@@ -134,6 +185,37 @@ impl ControllerHandle {
     pub async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopping> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(request(answer)).await.map_err(|_| Stopping)?;
+        answered.await.map_err(|_| Stopping)
+    }
+
+    /// Gives a command, and waits for its answer. When the patience is over, the command is called off if it still waits. A way
+    /// back ends only when its client says so, and so does every command with `detach`.
+    pub async fn command(
+        &self,
+        command: Command,
+        patience: Patience,
+        detach: bool,
+    ) -> Result<Result<Outcome, Refusal>, Stopping> {
+        self.staged_command(None, command, patience, detach).await
+    }
+
+    /// The same, with the mark of what was staged.
+    pub async fn staged_command(
+        &self,
+        mark: Option<String>,
+        command: Command,
+        mut patience: Patience,
+        detach: bool,
+    ) -> Result<Result<Outcome, Refusal>, Stopping> {
+        let connected = !detach && !matches!(command, Command::Rollback { .. } | Command::CanaryAbort { .. });
+        let ticket = Ticket::new();
+        let (answer, mut answered) = oneshot::channel();
+        self.requests.send(Request::Command(ticket, mark, command, answer)).await.map_err(|_| Stopping)?;
+        tokio::select! {
+            decided = &mut answered => return decided.map_err(|_| Stopping),
+            () = patience.over(connected) => {}
+        }
+        self.requests.send(Request::GiveUp(ticket)).await.map_err(|_| Stopping)?;
         answered.await.map_err(|_| Stopping)
     }
 
@@ -189,6 +271,10 @@ pub struct Status {
     pub linger: Option<LingerStatus>,
     /// A color that is being drained.
     pub draining: Option<DrainingStatus>,
+    /// The last drain that ended, since the start of the process.
+    pub last_drain: Option<Drained>,
+    /// The way back as it would be now.
+    pub way_back: WayBack,
     /// Requests that are held.
     pub waiting: Waiting,
     /// The last configuration error in full, if the file is invalid now.
@@ -207,7 +293,9 @@ pub struct Status {
     pub certificate_errors: Vec<String>,
     /// When the release that serves will be known good, if it is not and goes on.
     pub known_good_in: Option<Duration>,
-    /// The file says another color than the live one.
+    /// An edit of `active` in the file is an order.
+    pub file_orders: bool,
+    /// The file says another color than the live one, and orders.
     pub file_disagrees: bool,
     /// The program's version.
     pub version: &'static str,
@@ -221,6 +309,19 @@ pub struct Status {
     pub names: Vec<NameStatus>,
     /// Who is told of what happens, and how that goes.
     pub sinks: Vec<(String, SinkStatus)>,
+}
+
+/// The way back as it would be now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WayBack {
+    /// A rollback would be made.
+    pub possible: bool,
+    /// The guards that would refuse it, and that `force` would override.
+    pub guards: Vec<Guard>,
+    /// What speaks against it, or why there is nowhere to go.
+    pub why: Option<String>,
+    /// The command that goes back.
+    pub command: Option<String>,
 }
 
 /// A file that can't be used now, or was tampered with.

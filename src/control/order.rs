@@ -11,9 +11,14 @@ use tokio::sync::oneshot;
 
 use crate::config::error::ConfigError;
 use crate::config::watch::{LookError, Looked, PATIENCE};
+use crate::control::handle::Ticket;
 use crate::control::{Controller, Input, Waiting};
 use crate::domain::deployment::Deployment;
-use crate::domain::rollout::{Command, CommandId, Event, FileError, FileProblem, Outcome, Refusal};
+use crate::domain::force::Guard;
+use crate::domain::rollout::{
+    Command, CommandId, Event, FileError, FileProblem, Moving, Outcome, Refusal, Target, whose,
+};
+use crate::domain::transition::{Kind, Origin};
 
 /// How long a way back waits for a file that is being written.
 const BACK_PATIENCE: Duration = Duration::from_millis(300);
@@ -25,12 +30,11 @@ type Answer = oneshot::Sender<Result<Outcome, Refusal>>;
 /// Orders that wait until the file is taken in.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
-    last: u64,
-    waiting: BTreeMap<u64, (Command, Answer)>,
-    /// What the color has to have that an order moves to: see [`Request::StagedCommand`].
+    waiting: BTreeMap<Ticket, (Command, Answer)>,
+    /// What the color has to have that an order moves to: see [`Request::Command`].
     ///
-    /// [`Request::StagedCommand`]: crate::control::handle::Request::StagedCommand
-    marks: BTreeMap<u64, String>,
+    /// [`Request::Command`]: crate::control::handle::Request::Command
+    marks: BTreeMap<Ticket, String>,
 }
 
 /// What an order has to do with the file.
@@ -46,22 +50,23 @@ enum Direction {
 
 impl Controller {
     /// Takes an order: looks at the file first, if it asks for a move.
-    pub(super) fn order(&mut self, command: Command, mark: Option<String>, answer: Answer) {
+    pub(super) fn order(&mut self, ticket: Ticket, command: Command, mark: Option<String>, answer: Answer) {
         let patience = match self.direction(&command) {
             Direction::Forward => PATIENCE,
             Direction::Back => BACK_PATIENCE,
-            Direction::Aside => return self.command(command, answer, None),
+            Direction::Aside => return self.command(ticket, command, answer, None),
         };
-        if matches!(command, Command::Rollback { .. } | Command::CanaryAbort { .. }) && self.calls_off_waiting() {
+        if matches!(command, Command::Rollback { .. } | Command::CanaryAbort { .. })
+            && let Some(cancelled) = self.calls_off_waiting(command.origin())
+        {
             // "Back" while a move is under way means: not that one.
-            let id = self.await_reply(&command, answer, None);
-            let outcome = self.rollout.untouched(super::now());
+            let id = self.await_reply(ticket, &command, answer, None);
+            let cancelled = Some(cancelled);
+            let outcome = Outcome { cancelled, ..self.rollout.untouched(super::now()) };
             return self.reply(id, Ok(outcome));
         }
-        self.orders.last += 1;
-        let number = self.orders.last;
-        self.orders.waiting.insert(number, (command, answer));
-        self.orders.marks.extend(mark.map(|mark| (number, mark)));
+        self.orders.waiting.insert(ticket, (command, answer));
+        self.orders.marks.extend(mark.map(|mark| (ticket, mark)));
         let (sender, looked) = oneshot::channel();
         self.watch.look(patience, move |found| {
             let _ = sender.send(found);
@@ -73,28 +78,31 @@ impl Controller {
             let looked = tokio::time::timeout(longest, looked).await;
             // Behind what the look reported, so that the order finds it in force.
             let _ =
-                inputs.send(Input::Ordered(number, looked.unwrap_or_else(|_| Ok(busy())).unwrap_or_else(|_| busy())));
+                inputs.send(Input::Ordered(ticket, looked.unwrap_or_else(|_| Ok(busy())).unwrap_or_else(|_| busy())));
         });
     }
 
     /// The file was looked at for an order.
-    pub(super) fn ordered(&mut self, number: u64, looked: Looked) {
-        let mark = self.orders.marks.remove(&number);
-        let Some((command, answer)) = self.orders.waiting.remove(&number) else { return };
+    pub(super) fn ordered(&mut self, ticket: Ticket, looked: Looked) {
+        let mark = self.orders.marks.remove(&ticket);
+        let Some((command, answer)) = self.orders.waiting.remove(&ticket) else { return };
         let forward = self.direction(&command) == Direction::Forward;
         if forward && self.staging.is_writing(self.rollout.active().other()) {
             // What is being staged there is the newest word of the file, and is asked for once more.
-            return self.order(command, mark, answer);
+            return self.order(ticket, command, mark, answer);
         }
         if let Some(refusal) = mark.filter(|_| looked.is_ok()).and_then(|mark| self.not_as_staged(&command, &mark)) {
-            return self.obstruct(command, answer, refusal);
+            return self.obstruct(ticket, command, answer, refusal);
         }
         let Err(refusal) = taken_in(looked, self.not_in_force.as_ref()) else {
-            return self.command(command, answer, None);
+            return self.command(ticket, command, answer, None);
         };
-        let forced = matches!(command, Command::Switch { force: true, .. } | Command::CanaryStart { force: true, .. });
+        let forced = match &command {
+            Command::Switch { force, .. } | Command::CanaryStart { force, .. } => force.overrides(Guard::File),
+            _ => false,
+        };
         if forward && !forced {
-            return self.obstruct(command, answer, refusal);
+            return self.obstruct(ticket, command, answer, refusal);
         }
         let problem = match &refusal {
             Refusal::InvalidFile(problem) => format!("the configuration file is not valid: {}", problem.text),
@@ -104,13 +112,13 @@ impl Controller {
             },
         };
         tracing::warn!(problem, "command uses the configuration in force");
-        self.command(command, answer, Some(problem));
+        self.command(ticket, command, answer, Some(problem));
     }
 
     fn direction(&self, command: &Command) -> Direction {
         match command {
             // To the color that serves: nothing, or the end of a canary.
-            Command::Switch { to, .. } if *to == Some(self.rollout.active()) => Direction::Back,
+            Command::Switch { to, .. } if *to == Target::Color(self.rollout.active()) => Direction::Back,
             Command::Switch { .. } | Command::CanaryStart { .. } | Command::CanaryAdvance { .. } => Direction::Forward,
             Command::Rollback { .. } | Command::CanaryAbort { .. } | Command::Maintain { .. } => Direction::Back,
             Command::CanaryHold { .. }
@@ -122,34 +130,53 @@ impl Controller {
         }
     }
 
-    /// Refuses moves that still wait for the file. True if there was one and nothing else is on its way.
-    fn calls_off_waiting(&mut self) -> bool {
+    /// Refuses moves that still wait for the file. Names one if there was any and nothing else is on its way.
+    fn calls_off_waiting(&mut self, by: &Origin) -> Option<Moving> {
         let waiting = std::mem::take(&mut self.orders.waiting);
         let (forward, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
             waiting.into_iter().partition(|(_, (command, _))| self.direction(command) == Direction::Forward);
         self.orders.waiting = rest;
-        let any = !forward.is_empty();
-        for (command, answer) in forward.into_values() {
-            self.obstruct(command, answer, Refusal::Withdrawn);
+        let called_off = forward.values().next().map(|(command, _)| self.rollout.would_move(super::now(), command));
+        for (ticket, (command, answer)) in forward {
+            self.obstruct(ticket, command, answer, Refusal::Withdrawn(whose(by, Kind::Rollback)));
         }
-        any && !self.rollout.view().decision.deployment.as_ref().is_some_and(Deployment::is_canary)
+        let canary = self.rollout.view().decision.deployment.as_ref().is_some_and(Deployment::is_canary);
+        called_off.filter(|_| !canary)
     }
 
-    fn obstruct(&mut self, command: Command, answer: Answer, refusal: Refusal) {
-        let id = self.await_reply(&command, answer, None);
+    /// The client of a command gives up.
+    pub(super) fn give_up(&mut self, ticket: Ticket) {
+        if let Some((command, answer)) = self.orders.waiting.remove(&ticket) {
+            let active = self.rollout.active();
+            return self.obstruct(ticket, command, answer, Refusal::GivenUp { active });
+        }
+        let id = self.waiting.iter().find_map(|(id, waiting)| (waiting.ticket == ticket).then_some(*id));
+        if let Some(id) = id {
+            self.handle(Event::GivenUp(id));
+        }
+    }
+
+    fn obstruct(&mut self, ticket: Ticket, command: Command, answer: Answer, refusal: Refusal) {
+        let id = self.await_reply(ticket, &command, answer, None);
         self.handle(Event::Obstructed(id, command, refusal));
     }
 
-    fn command(&mut self, command: Command, answer: Answer, file_problem: Option<String>) {
+    fn command(&mut self, ticket: Ticket, command: Command, answer: Answer, file_problem: Option<String>) {
         // Whoever saw the answer to the first write must not find the way back safe.
         while let Ok(seen) = self.first_writes.try_recv() {
             self.first_write(seen);
         }
-        let id = self.await_reply(&command, answer, file_problem);
+        let id = self.await_reply(ticket, &command, answer, file_problem);
         self.handle(Event::Command(id, command));
     }
 
-    fn await_reply(&mut self, command: &Command, answer: Answer, file_problem: Option<String>) -> CommandId {
+    fn await_reply(
+        &mut self,
+        ticket: Ticket,
+        command: &Command,
+        answer: Answer,
+        file_problem: Option<String>,
+    ) -> CommandId {
         self.next_command += 1;
         let id = CommandId(self.next_command);
         let (trigger, counts) = match command {
@@ -167,7 +194,7 @@ impl Controller {
             | Command::Maintain { .. } => ("", false),
         };
         let origin = command.origin().clone();
-        self.waiting.insert(id, Waiting { trigger, counts, origin, file_problem, answer });
+        self.waiting.insert(id, Waiting { ticket, trigger, counts, origin, file_problem, answer });
         id
     }
 }

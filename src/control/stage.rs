@@ -165,7 +165,7 @@ impl Controller {
             Err(StageError::Superseded) if pending.began.elapsed() < PATIENCE => return self.look_for_stage(number),
             Err(error) => Err(self.stage_refusal(color, error)),
             Ok(Staged::Differs) if pending.objection.is_some() => {
-                Err(pending.objection.take().unwrap_or(Refusal::Withdrawn))
+                Err(pending.objection.take().unwrap_or_else(superseded))
             }
             // Its certificates changed in the same moment.
             Ok(Staged::Written) if self.not_in_force.is_some() => {
@@ -196,7 +196,7 @@ impl Controller {
             StageError::Busy(why) => Refusal::FileBusy(why),
             StageError::Invalid(error) => match order::taken_in(Err(LookError::Invalid(error)), None) {
                 Err(refusal) => refusal,
-                Ok(_) => Refusal::Withdrawn,
+                Ok(_) => superseded(),
             },
             StageError::Wrong(error) => Refusal::Stage(StageRefusal::Unfit(reasons(&error))),
             StageError::Unwritable(Unwritable::Form(why)) => {
@@ -239,7 +239,7 @@ impl Controller {
     pub(super) fn not_as_staged(&self, command: &Command, mark: &str) -> Option<Refusal> {
         let other = self.rollout.active().other();
         let to = match command {
-            Command::Switch { to, .. } => to.unwrap_or(other),
+            Command::Switch { to, .. } => self.rollout.target(to).unwrap_or(other),
             _ => other,
         };
         let of_color = &self.config.colors[to];
@@ -248,6 +248,10 @@ impl Controller {
             Refusal::Stage(StageRefusal::Replaced { color: to, now: of_color.release.clone(), by })
         })
     }
+}
+
+fn superseded() -> Refusal {
+    Refusal::Withdrawn("a newer edit of the file".to_owned())
 }
 
 /// Names what a color has: another release, other endpoints and other labels have another name. The same after a restart.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::AccessLog;
-use crate::control::Controller;
 use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, FileProblem, PreviewStatus, Status};
+use crate::control::{Controller, back};
 use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::rollout::{Phase, View};
@@ -79,13 +79,16 @@ impl Controller {
         });
         let mut status = Status {
             headline: Vec::new(),
-            file_disagrees: view.file.active != view.decision.active,
+            file_orders: self.config.state.file_orders,
+            file_disagrees: self.file_disagrees(&view),
             linger: self.lingering(),
             draining: self.draining.as_ref().map(|draining| DrainingStatus {
                 color: draining.color,
                 left: colors[draining.color].in_flight,
                 ends_in: draining.deadline.saturating_duration_since(Instant::now()),
             }),
+            last_drain: self.last_drain.clone(),
+            way_back: back::way_back(&view, |color| colors[color].endpoints.clone()),
             known_good_in: view.known_good_at.map(|at| at.saturating_duration_since(Instant::now())),
             view,
             analysis: self.analysis.report(),
@@ -107,6 +110,11 @@ impl Controller {
         };
         status.headline = self.headline(&status);
         status
+    }
+
+    /// The file names another color than the one that serves. A file that orders nothing may.
+    fn file_disagrees(&self, view: &View) -> bool {
+        self.config.state.file_orders && view.file.active != view.decision.active
     }
 
     /// Files that can't be used now. What can be mended without a restart disappears when it is mended.
@@ -172,7 +180,7 @@ impl Controller {
             shares: self.publisher.shares(),
             generation: view.decision.generation.0,
             since: view.decision.since,
-            rollback_possible: view.rollback.is_ok() && view.decision.lineage.overridden.is_none(),
+            rollback_possible: back::way_back(&view, |color| self.endpoints(color)).possible,
             rollback_safe: match view.safety {
                 Verdict::Yes => 1,
                 Verdict::No(_) => 0,
@@ -225,7 +233,7 @@ impl Controller {
             },
             config_valid: self.config_error.is_none(),
             config_valid_at: self.config_valid_at,
-            file_disagrees: view.file.active != view.decision.active,
+            file_disagrees: self.file_disagrees(&view),
             access_log_dropped: self.access_log.dropped(),
             sinks: self
                 .notices

@@ -122,6 +122,8 @@ pub struct Wishes {
     pub on_insufficient: Option<OnInsufficient>,
     /// See [`Plan::holdback`].
     pub holdback: Option<Weight>,
+    /// See [`Plan::bake`].
+    pub bake: Option<Duration>,
     /// See [`Deployment::mode`].
     pub mode: Option<Mode>,
 }
@@ -140,7 +142,7 @@ impl Wishes {
             max_step: self.max_step.unwrap_or(configured.max_step),
             on_insufficient: self.on_insufficient.unwrap_or(configured.on_insufficient),
             holdback: self.holdback.unwrap_or(configured.holdback),
-            bake: configured.bake,
+            bake: self.bake.unwrap_or(configured.bake),
         };
         plan.check().map(|()| plan)
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
+use crate::domain::force::Force;
 use crate::domain::gate::{CheckReport, GateReport};
 use crate::domain::release::Release;
 use crate::domain::schema::{FirstWrite, Live, TakenBack};
@@ -24,6 +25,7 @@ mod evidence;
 mod file;
 mod freeze;
 mod gating;
+mod give_up;
 mod hold;
 mod messages;
 mod proof;
@@ -33,17 +35,22 @@ mod safety;
 mod stage;
 mod stages;
 mod take_back;
+mod terms;
+mod view;
 
 use evidence::Watching;
+pub use give_up::{Moving, whose};
 use hold::{ByHand, Held};
 pub use messages::{
-    Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, FileError, FileProblem, Fitness, Hold,
-    OrderState, Outcome, Overlap, Phase, Progress, Refusal, RoundId, Stopped, View,
+    Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, FileError, FileProblem, Fitness, Outcome,
+    Overlap, Refusal, RoundId,
 };
 pub use safety::Unsafe;
 pub use stage::StageRefusal;
 use stages::Share;
 use take_back::Verifying;
+pub use terms::{Target, Terms};
+pub use view::{Hold, OrderState, Phase, Progress, Stopped, View};
 
 /// From round to round of the gate, while it may still open.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
@@ -118,11 +125,12 @@ struct Move {
     to: Color,
     release: Release,
     asker: Asker,
-    forced: bool,
+    force: Force,
     dry_run: bool,
     /// What served is bad.
     quarantine: bool,
     overlap: Overlap,
+    terms: Terms,
     origin: Origin,
     began: Now,
     report: Option<GateReport>,
@@ -144,10 +152,11 @@ impl Move {
             to,
             release,
             asker,
-            forced: false,
+            force: Force::NONE,
             dry_run: false,
             quarantine: false,
             overlap: Overlap::Allow,
+            terms: Terms::default(),
             origin,
             began: now,
             report: None,
@@ -285,6 +294,7 @@ impl Rollout {
         match event {
             Event::Command(id, command) => self.command(now, id, command, effects),
             Event::Obstructed(id, command, refusal) => self.obstructed(now, id, &command, refusal, effects),
+            Event::GivenUp(id) => self.give_up(now, id, effects),
             Event::Probed(round, results) => self.probed(now, round, results, effects),
             Event::Checked(round, results) => self.checked(now, round, results, effects),
             Event::Committed(commit) => self.committed(now, commit, effects),
@@ -311,15 +321,20 @@ impl Rollout {
 
     fn command(&mut self, now: Now, id: CommandId, command: Command, effects: &mut Vec<Effect>) {
         match command {
-            Command::Switch { to, if_generation, force, dry_run, overlap, origin } => {
-                let to = to.unwrap_or(self.decision.active.other());
+            Command::Switch { to, if_generation, force, dry_run, overlap, terms, origin } => {
+                let named = self.target(&to);
+                let to = named.as_ref().ok().copied().unwrap_or(self.decision.active.other());
                 let target = (to, self.configured.deployed[to].clone());
                 let underway = Move {
-                    forced: force,
+                    force,
                     dry_run,
                     overlap,
+                    terms,
                     ..Move::new(now, Kind::Switch, target, Asker::Command(id), origin)
                 };
+                if let Err(refusal) = named {
+                    return self.refuse(now, underway, refusal, effects);
+                }
                 let generation = self.check_generation(if_generation);
                 if generation.is_ok() && self.joins_order_of_file(&underway) {
                     return;
@@ -337,22 +352,22 @@ impl Rollout {
                     Ok(()) => self.begin(now, underway, effects),
                 }
             }
-            Command::Rollback { if_generation, force, quarantine, overlap, origin } => {
-                let to = self.back_to();
+            Command::Rollback { to: named, if_generation, force, quarantine, overlap, origin } => {
+                let to = named.unwrap_or(self.back_to());
                 let target = (to, self.configured.deployed[to].clone());
                 let underway = Move {
-                    forced: force,
+                    force,
                     quarantine,
                     overlap,
                     ..Move::new(now, Kind::Rollback, target, Asker::Command(id), origin)
                 };
-                self.roll_back(now, id, if_generation, underway, effects);
+                self.roll_back(now, id, if_generation, named.is_some(), underway, effects);
             }
-            Command::CanaryStart { wishes, if_generation, force, origin } => {
-                self.start_canary(now, id, &wishes, (if_generation, force), origin, effects);
+            Command::CanaryStart { wishes, if_generation, force, terms, origin } => {
+                self.start_canary(now, id, &wishes, (if_generation, force, terms), origin, effects);
             }
-            Command::CanaryAdvance { full, if_generation, origin } => {
-                self.advance_by_hand(now, id, full, if_generation, origin, effects);
+            Command::CanaryAdvance { full, if_generation, terms, origin } => {
+                self.advance_by_hand(now, id, full, (if_generation, terms), origin, effects);
             }
             Command::CanaryHold { origin } => self.hold_canary(now, id, origin, effects),
             Command::CanaryResume { origin } => self.resume_canary(now, id, origin, effects),
@@ -360,7 +375,7 @@ impl Rollout {
             Command::Hold { timeout, origin } => self.hold(now, id, timeout, origin, effects),
             Command::Release { origin } => self.release(now, id, &origin, effects),
             Command::Maintain { on, origin } => self.maintain(now, id, on, origin, effects),
-            Command::Freeze { until, origin } => self.freeze(now, id, until, origin, effects),
+            Command::Freeze { until, replace, origin } => self.freeze(now, id, (until, replace), origin, effects),
             Command::Unfreeze { origin } => self.unfreeze(now, id, origin, effects),
         }
     }
@@ -410,10 +425,12 @@ impl Rollout {
                 State::Holding(underway, ..) => Phase::Holding { to: underway.to },
                 State::Committing(underway, _, _) => Phase::Committing { to: underway.to },
             },
+            moving: self.moving(),
             hold: self.shown_hold(),
             file: self.configured.order.clone(),
             order: if waits { OrderState::Pending } else { self.order.clone() },
             known_good_at: self.proven_at(),
+            gate: self.configured.gate.clone(),
             rollback: self.rollback_target(),
             safety: self.way_back(),
             stores: self.currents(),
@@ -456,6 +473,20 @@ impl Rollout {
                 Err(Refusal::StaleGeneration { expected, current: self.decision.generation })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The color that is meant.
+    pub fn target(&self, to: &Target) -> Result<Color, Refusal> {
+        let (active, deployed) = (self.decision.active, &self.configured.deployed);
+        match to {
+            Target::Other => Ok(active.other()),
+            Target::Color(color) => Ok(*color),
+            // Where both have it, it serves already.
+            Target::Release(asked) => [active, active.other()]
+                .into_iter()
+                .find(|color| deployed[*color] == *asked)
+                .ok_or_else(|| Refusal::UnknownRelease { asked: asked.clone(), deployed: deployed.clone() }),
         }
     }
 

@@ -101,7 +101,7 @@ pub struct Previous {
 /// Who has stopped all forward moves, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Freeze {
-    /// Token name, or `uid 1000`.
+    /// A token's or a user's name, or `uid 1000`.
     pub by: String,
     /// Why.
     pub reason: String,
@@ -177,6 +177,15 @@ pub struct Drained {
     pub ended: Left,
     /// Something was left at `drain.timeout`.
     pub timed_out: bool,
+}
+
+impl Drained {
+    /// How many clients lost what they had begun. What `drain.streams` closes in good order is not lost.
+    #[must_use]
+    pub fn cut_off(&self) -> u64 {
+        let tunnels = if self.timed_out { self.ended.tunnels } else { 0 };
+        self.ended.requests + self.ended.streams + tunnels
+    }
 }
 
 /// What the configuration file says about who should serve: its `active`, and the `release` of that color.
@@ -269,7 +278,7 @@ pub enum Trigger {
 pub struct Origin {
     /// By which way.
     pub trigger: Trigger,
-    /// Token name, `uid 1000`, the file's path, or a request.
+    /// A token's or a user's name, the file's path, or a request.
     pub actor: String,
     /// The peer's address, or empty.
     pub source: String,

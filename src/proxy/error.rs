@@ -281,7 +281,7 @@ impl Kind {
             ),
             Kind::DrainTimeout => (
                 504,
-                "http_response_timeout",
+                "drain_timeout",
                 "cutover; error=http_response_timeout; details=\"drain\"",
                 "The release that began this request was retired before it answered.",
             ),

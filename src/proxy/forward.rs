@@ -18,6 +18,7 @@ use crate::proxy::headers;
 use crate::proxy::hold;
 use crate::proxy::linger;
 use crate::proxy::local::{self, OwnAnswer};
+use crate::proxy::preview;
 use crate::proxy::shield;
 use crate::proxy::slot::{Phase, Slot};
 use crate::proxy::snapshot::Edge;
@@ -225,7 +226,10 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
         let host = head.text(Name::Host).unwrap_or_default();
         let Some(preview) = &snapshot.preview else {
             let draw = |splitting: &Splitting| splitting.draw(head, address);
-            return (snapshot.admit(worker.index, host, head.path(), draw), edge.max_body, trusted, asker);
+            let admission = snapshot.admit(worker.index, host, head.path(), draw);
+            // Without a preview as well: an endpoint that is a Cutover itself might take it for a wish.
+            head.remove_named(preview::HEADER.as_bytes());
+            return (admission, edge.max_body, trusted, asker);
         };
         has_preview = true;
         let found = preview.look(head, host, client.listener, address);

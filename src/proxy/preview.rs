@@ -20,6 +20,9 @@ use crate::wire::head::Head;
 
 pub(crate) use mark::Mark;
 
+/// The field that asks for it, unless another one is configured.
+pub(crate) const HEADER: &str = "x-cutover-color";
+
 /// The preview of one snapshot.
 #[derive(Debug)]
 pub(crate) struct Preview {

@@ -437,7 +437,7 @@ async fn a_body_that_is_not_understood_changes_nothing() {
         ("{\"to\":\"\"}", 422, "unknown_color", "\"\""),
         ("{\"colour\":\"green\"}", 400, "bad_request", "colour"),
         ("{\"to\":7}", 400, "bad_request", "7"),
-        ("{\"force\":\"yes\"}", 400, "bad_request", "yes"),
+        ("{\"force\":\"yes\"}", 400, "bad_request", "a list of guards"),
         ("{\"if_generation\":-1}", 400, "bad_request", "-1"),
         ("{\"if_generation\":\"1\"}", 400, "bad_request", "u64"),
         ("{\"wait\":\"x\"}", 400, "bad_request", "drained"),
@@ -506,7 +506,7 @@ async fn a_reload_answers_with_everything_that_is_wrong_and_its_place() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
     let reload = async || proxy.admin("POST", "/admin/reload", "").await;
-    assert_eq!(reload().await.json(), json!({ "changed": false }));
+    assert_eq!(reload().await.json(), json!({ "changed": false, "order": "done" }));
     let answer = proxy.post("/admin/reload", json!({ "reason": "new certificates" })).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let line = proxy.until_logged("A reload was asked for.").await;

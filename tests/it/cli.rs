@@ -61,7 +61,7 @@ pub(crate) async fn bare(args: &[&str]) -> Output {
 async fn a_switch_and_the_way_back_are_told_in_one_line() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
-    let text = done(&proxy.cli(&["switch", "--dry-run"]).await);
+    let text = done(&proxy.cli(&["switch", "green", "--dry-run"]).await);
     assert!(text.starts_with("Would switch to green (release 2.0)"), "{text}");
     assert_eq!(proxy.color().await, "blue");
     let text = done(&proxy.cli(&["switch", "green", "--reason", "release 2"]).await);
@@ -71,7 +71,7 @@ async fn a_switch_and_the_way_back_are_told_in_one_line() {
     assert!(text.starts_with("green serves already") && text.ends_with("nothing was touched.\n"), "{text}");
     let text = done(&proxy.cli(&["rollback", "-r", "errors"]).await);
     assert!(text.starts_with("Rolled back to blue (release 1.0) in "), "{text}");
-    let text = done(&proxy.cli(&["switch"]).await);
+    let text = done(&proxy.cli(&["switch", "--other"]).await);
     assert!(text.starts_with("Switched to green"), "without a color it is the other one: {text}");
 
     let text = done(&proxy.cli(&["history"]).await);
@@ -94,7 +94,7 @@ async fn a_switch_and_the_way_back_are_told_in_one_line() {
 async fn everything_that_prints_data_prints_it_as_json() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
-    let would = document(&proxy.cli(&["switch", "--dry-run", "--json"]).await);
+    let would = document(&proxy.cli(&["switch", "green", "--dry-run", "--json"]).await);
     assert_eq!((&would["changed"], &would["dry_run"], &would["active"]), (&json!(true), &json!(true), &json!("green")));
     let answer = document(&proxy.cli(&["--json", "switch", "green"]).await);
     assert_eq!((&answer["active"], &answer["generation"]), (&json!("green"), &json!(2)));
@@ -107,7 +107,7 @@ async fn everything_that_prints_data_prints_it_as_json() {
     let waited = document(&proxy.cli(&["wait", "--json"]).await);
     assert_eq!(waited["active"], "blue");
     let reloaded = document(&proxy.cli(&["reload", "--json"]).await);
-    assert_eq!(reloaded, json!({ "changed": false }));
+    assert_eq!(reloaded, json!({ "changed": false, "order": "done" }));
     // A refusal is data too; the sentence is for people.
     let output = proxy.cli(&["rollback", "--json"]).await;
     let (_, said) = failed(&output, 3);
@@ -151,16 +151,17 @@ async fn a_refusal_ends_with_3_and_says_which_endpoint_answered_what() {
     let text = setup.text(dir.path()).replace("[gate]\ntimeout = \"5s\"", "[gate]\ntimeout = \"100ms\"");
     let proxy = Proxy::start_in(dir, &text).await;
     green.set_healthy(false);
-    let (printed, said) = failed(&proxy.cli(&["switch"]).await, 3);
+    let (printed, said) = failed(&proxy.cli(&["switch", "--other"]).await, 3);
     assert_eq!(printed, "");
     assert!(said.starts_with("unhealthy: green is not healthy: 1 of 1 endpoints failed"), "{said}");
     assert!(said.contains(&format!("\n  default  {}  503 (at ", green.address)), "{said}");
-    let (_, said) = failed(&proxy.cli(&["switch", "--if-generation", "7"]).await, 3);
+    let (_, said) = failed(&proxy.cli(&["switch", "green", "--if-generation", "7"]).await, 3);
     assert!(said.starts_with("stale_generation: ") && said.contains("generation 7 was expected, but 1"), "{said}");
     let (_, said) = failed(&proxy.cli(&["rollback"]).await, 3);
     assert!(said.starts_with("no_known_good: "), "{said}");
-    let text = done(&proxy.cli(&["switch", "--force"]).await);
-    assert!(text.starts_with("Switched to green"), "{text}");
+    let text = done(&proxy.cli(&["switch", "green", "--force"]).await);
+    assert!(text.starts_with("WARNING: 0 of 1 endpoints of green are up; clients get 503."), "{text}");
+    assert!(text.contains("\nSwitched to green"), "{text}");
     assert!(done(&proxy.cli(&["history", "--kind", "switch", "-n1"]).await).contains(", forced"));
 }
 
@@ -172,8 +173,8 @@ async fn what_can_not_be_understood_ends_with_2() {
         (&["switch", "red"][..], "red"),
         (&["swich"], "swich"),
         (&["switch", "--now"], "--now"),
-        (&["switch", "--timeout", "soon"], "soon"),
-        (&["switch", "--dry-run", "--wait", "drained"], "--wait"),
+        (&["switch", "green", "--timeout", "soon"], "soon"),
+        (&["switch", "green", "--dry-run", "--wait", "drained"], "--wait"),
         (&["wait", "--active", "red"], "red"),
         (&["history", "-n", "0"], "0"),
         (&["history", "--before", "x"], "x"),
@@ -182,7 +183,7 @@ async fn what_can_not_be_understood_ends_with_2() {
         (&["status", "--admin", "nonsense"], "HOST:PORT"),
         (&["status", "--admin", "tcp://127.0.0.1:9900"], "HOST:PORT"),
         (&["status", "--token-file", "/nowhere/token"], "/nowhere/token"),
-        (&["switch", "--reason", "two\nlines"], "control characters"),
+        (&["switch", "green", "--reason", "two\nlines"], "control characters"),
     ] {
         let (printed, said) = failed(&proxy.cli(args).await, 2);
         assert!(said.contains(part), "{part:?} is not in {said} for {args:?}");
@@ -201,7 +202,7 @@ async fn what_can_not_be_understood_ends_with_2() {
 async fn a_proxy_that_is_not_there_ends_with_4_and_one_that_fails_with_1() {
     let dir = tempfile::tempdir().expect("a directory");
     let nobody = format!("unix:{}/admin.sock", dir.path().display());
-    for args in [&["status"][..], &["switch"], &["rollback"], &["history"], &["reload"]] {
+    for args in [&["status"][..], &["switch", "green"], &["rollback"], &["history"], &["reload"]] {
         let output = bare(&[&["--admin", &nobody], args].concat()).await;
         let (printed, said) = failed(&output, 4);
         assert!(said.contains(&nobody) && said.contains("can't be reached"), "{said}");
@@ -217,14 +218,15 @@ async fn a_proxy_that_is_not_there_ends_with_4_and_one_that_fails_with_1() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_does_not_answer_in_time_ends_with_5() {
+async fn a_proxy_that_does_not_answer_is_given_up() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
-    green.set_silent(true);
-    let (_, said) = failed(&proxy.cli(&["switch", "--timeout", "1s"]).await, 5);
-    assert!(said.contains("in 1s") && said.contains("may still be carried out"), "{said}");
-    green.set_silent(false);
-    proxy.until_color("green").await;
+    proxy.signal(rustix::process::Signal::STOP);
+    let (_, said) = failed(&proxy.cli(&["switch", "green"]).await, 4);
+    assert!(said.contains("no answer in 5s"), "{said}");
+    let (_, said) = failed(&proxy.cli(&["switch", "green", "--timeout", "1s"]).await, 5);
+    assert!(said.contains("Stopped waiting after 1s, but the command is still pending"), "{said}");
+    proxy.signal(rustix::process::Signal::CONT);
 }
 
 #[tokio::test]
@@ -276,7 +278,7 @@ async fn over_tcp_the_address_may_be_a_name_or_a_url() {
         format!("localhost:{port}"),
         format!("0.0.0.0:{port}"),
     ] {
-        let output = bare(&["switch", "--admin", &admin]).await;
+        let output = bare(&["switch", "green", "--admin", &admin]).await;
         done(&output);
     }
 }
@@ -293,18 +295,18 @@ async fn the_token_comes_from_the_variable_or_a_file() {
         }
         soon("the command ends", command.output()).await.expect("the command runs")
     };
-    let (_, said) = failed(&run(&["status"], None).await, 1);
+    let (_, said) = failed(&run(&["status"], None).await, 6);
     assert!(said.starts_with("unauthorized: ") && said.contains("CUTOVER_TOKEN or --token-file"), "{said}");
-    failed(&run(&["status"], Some("")).await, 1);
+    failed(&run(&["status"], Some("")).await, 6);
     for args in [&["status"][..], &["status", "--watch"], &["wait"], &["history"]] {
-        let (_, said) = failed(&run(args, Some("wrong")).await, 1);
+        let (_, said) = failed(&run(args, Some("wrong")).await, 6);
         assert!(said.starts_with("unauthorized: ") && !said.contains("wrong"), "{said}");
     }
     done(&run(&["status"], Some(VIEWER)).await);
-    let (_, said) = failed(&run(&["switch"], Some(VIEWER)).await, 1);
+    let (_, said) = failed(&run(&["switch", "green"], Some(VIEWER)).await, 1);
     assert!(said.starts_with("forbidden: ") && said.contains("screen"), "{said}");
     let file = proxy.dir.path().join("operator").display().to_string();
-    done(&run(&["switch", "--token-file", &file], Some(VIEWER)).await);
+    done(&run(&["switch", "green", "--token-file", &file], Some(VIEWER)).await);
     assert!(done(&run(&["history", "-n1"], Some(VIEWER)).await).contains("api deploy"));
     let (_, said) = failed(&run(&["status"], Some("two\nlines")).await, 2);
     assert!(said.contains("token") && !said.contains("lines"), "{said}");
@@ -386,7 +388,8 @@ async fn a_switch_waits_for_the_drain_if_it_is_told_to() {
         blue.open_gate();
     };
     let (output, ()) = tokio::join!(waits, opens);
-    assert!(done(&output).ends_with("Drained: nothing is left on the color that served before.\n"));
+    let text = done(&output);
+    assert!(text.contains("Drained") && text.contains("nothing is left on"), "{text}");
     let output = proxy.cli(&["switch", "blue", "--wait", "drained", "--json"]).await;
     assert_eq!((output.status.code(), document(&output).get("draining")), (Some(0), None));
 }
@@ -395,7 +398,7 @@ async fn a_switch_waits_for_the_drain_if_it_is_told_to() {
 async fn a_reload_says_whether_there_was_anything_new_and_what_is_wrong() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
-    assert_eq!(done(&proxy.cli(&["reload"]).await), "The configuration is as it was.\n");
+    assert_eq!(done(&proxy.cli(&["reload"]).await), "Nothing new: the proxy already runs this version of the file.\n");
     let good = proxy.text();
     proxy.replace_file(&good.replace("workers = 2", "workers = 3\nmax_conections = 7"));
     let (printed, said) = failed(&proxy.cli(&["reload"]).await, 2);

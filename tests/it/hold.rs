@@ -325,7 +325,7 @@ async fn a_switch_under_a_hold_by_hand_leaves_it_to_the_operator() {
     proxy.post("/admin/hold", json!({})).await;
     let mut waiting = ask(&proxy, "/").await;
     held(&proxy, 1).await;
-    let said = proxy.cli(&["switch", "--no-overlap"]).await;
+    let said = proxy.cli(&["switch", "--other", "--no-overlap"]).await;
     let text = String::from_utf8(said.stdout).expect("text");
     assert!(said.status.success() && text.contains("Requests were held for"), "{text}");
     held(&proxy, 1).await;

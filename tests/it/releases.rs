@@ -70,7 +70,7 @@ async fn a_release_becomes_known_good_by_itself_and_stays_so_over_a_restart() {
     assert_eq!(said, [two, one, two, one]);
     assert!(runs[0].get("until").is_none() && runs[1]["until"].is_string(), "{releases}");
     assert!(runs.iter().all(|run| run["known_good"].is_string()), "{releases}");
-    assert_eq!(runs[1]["actor"], "uid 0");
+    assert_eq!(runs[1]["actor"], "root");
 }
 
 #[tokio::test]
@@ -84,12 +84,12 @@ async fn a_freeze_refuses_all_but_a_rollback_and_outlives_a_crash() {
     assert_eq!((&answer["changed"], &answer["durable"]), (&json!(true), &json!(true)));
     proxy.kill_and_restart().await;
     let status = proxy.status().await;
-    assert_eq!((&status["freeze"]["by"], &status["freeze"]["reason"]), (&json!("uid 0"), &json!("the fair")));
+    assert_eq!((&status["freeze"]["by"], &status["freeze"]["reason"]), (&json!("root"), &json!("the fair")));
     for body in [json!({}), json!({ "force": true }), json!({ "dry_run": true })] {
         let answer = proxy.post("/admin/switch", body).await;
         assert_eq!(code(&answer), (409, "frozen".to_owned()));
         assert!(
-            answer.json()["detail"].as_str().is_some_and(|said| said.contains("uid 0") && said.contains("the fair"))
+            answer.json()["detail"].as_str().is_some_and(|said| said.contains("root") && said.contains("the fair"))
         );
     }
     proxy.until("the file is put right", |status| status["file"]["disagrees"] == false).await;
@@ -205,7 +205,7 @@ async fn what_was_refused_is_in_the_history_with_who_and_why_and_can_be_asked_fo
     assert_eq!(lines.len(), 1, "the same once: {lines:?}");
     let line = &lines[0];
     assert_eq!((&line["asked"]["kind"], &line["asked"]["to"]), (&json!("switch"), &json!("green")));
-    assert_eq!((&line["actor"], &line["reason"]), (&json!("uid 0"), &json!("a stale page")));
+    assert_eq!((&line["actor"], &line["reason"]), (&json!("root"), &json!("a stale page")));
     assert!(line["refusal"].as_str().is_some_and(|said| said.starts_with("stale_generation: ")), "{line}");
     assert_eq!(history(&proxy, "?kind=switch,rollback").await.len(), 1);
     assert_eq!(history(&proxy, "?actor=nobody").await.len(), 0);

@@ -132,7 +132,7 @@ async fn a_column_renamed_in_one_release_is_refused_with_the_two_safe_steps_befo
     .await;
 
     // A deploy script asks before it migrates.
-    let asked = proxy.cli(&["switch", "--dry-run"]).await;
+    let asked = proxy.cli(&["switch", "--other", "--dry-run"]).await;
     assert_eq!(asked.status.code(), Some(3), "{}", said(&asked));
     let text = said(&asked);
     assert!(text.contains("3.0.0 brings orders from 42 to 43"), "{text}");
@@ -175,7 +175,7 @@ async fn expand_backfill_and_contract_each_pass_and_the_way_back_is_safe_until_t
     };
 
     // Expand: a column is added; both releases run on 42.
-    let asked = proxy.cli(&["switch", "--dry-run"]).await;
+    let asked = proxy.cli(&["switch", "--other", "--dry-run"]).await;
     assert!(asked.status.success() && said(&asked).contains("The way back would then be safe"), "{}", said(&asked));
     database.migrate(42);
     proxy.switch("green").await;

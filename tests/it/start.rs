@@ -427,13 +427,21 @@ async fn row_17_without_file_orders_active_counts_at_the_first_start_only() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut setup = alone(&blue, &green);
     setup.active = "green";
-    let text = setup.text(dir.path()).replace("[state]\n", "[state]\nwrite_back = false\nfile_orders = false\n");
+    let text = setup.text(dir.path()).replace("[state]\n", "[state]\nfile_orders = false\n");
     let mut proxy = Proxy::start_in(dir, &text).await;
     assert_eq!(proxy.color().await, "green");
     proxy.replace_file(&proxy.ordering("blue").replace("timeout = \"20s\"", "timeout = \"21s\""));
     proxy.until_logged("21s").await;
     let status = proxy.status().await;
-    assert_eq!((&status["active"], &status["file"]["disagrees"]), (&json!("green"), &json!(true)));
+    assert_eq!(
+        (&status["active"], &status["file"]["disagrees"]),
+        (&json!("green"), &json!(false)),
+        "it orders nothing"
+    );
+    assert!(proxy.text().contains("active = \"blue\""), "and is not written to");
+    let shown = proxy.cli(&["status"]).await;
+    let shown = String::from_utf8(shown.stdout).expect("text");
+    assert!(shown.contains("orders nothing") && !shown.contains("not in force"), "{shown}");
     proxy.kill_and_restart().await;
     assert_eq!(proxy.color().await, "green");
     // Another release under the color that serves is a fact, whatever the file says of `active`.
@@ -441,4 +449,25 @@ async fn row_17_without_file_orders_active_counts_at_the_first_start_only() {
     proxy.until("the release is known", |status| status["release"] == "2.1").await;
     assert_eq!(proxy.switch("blue").await["active"], "blue");
     assert_eq!(kinds(&history(&proxy).await), ["switch", "release", "start"]);
+}
+
+#[tokio::test]
+async fn without_file_orders_active_may_be_left_out() {
+    let (blue, green) = pair().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = alone(&blue, &green).text(dir.path()).replace("[state]\n", "[state]\nfile_orders = false\n");
+    let mut proxy = Proxy::start_in(dir, &text.replace("active = ", "# active = ")).await;
+    assert_eq!(proxy.color().await, "blue", "the first start");
+    proxy.switch("green").await;
+    let shown = proxy.cli(&["status"]).await;
+    let shown = String::from_utf8(shown.stdout).expect("text");
+    assert!(shown.starts_with("OK") && shown.contains("orders nothing"), "{shown}");
+    proxy.kill_and_restart().await;
+    assert_eq!(proxy.color().await, "green");
+    assert!(!proxy.admin("GET", "/admin/config", "").await.text().contains("\nactive ="));
+    // Where the file orders, it is needed.
+    proxy.replace_file(&proxy.text().replace("file_orders = false", "file_orders = true"));
+    let reload = proxy.admin("POST", "/admin/reload", "").await;
+    assert_eq!(reload.status, 422, "{}", reload.text());
+    assert!(reload.text().contains("active"), "{}", reload.text());
 }

@@ -310,7 +310,7 @@ async fn files_that_changed_under_the_same_configuration_are_taken_by_a_reload()
         fs::write(proxy.dir.path().join(name), text).expect("writes");
     }
     let reload = proxy.with_token(OPERATOR, "POST", "/admin/reload", "").await;
-    assert_eq!((reload.status, reload.json()), (200, json!({ "changed": true })), "{}", reload.text());
+    assert_eq!((reload.status, reload.json()), (200, json!({ "changed": true, "order": "done" })), "{}", reload.text());
     assert_eq!(proxy.with_token(VIEWER, "GET", "/admin/status", "").await.status, 401);
     assert_eq!(proxy.with_token("an0ther", "GET", "/admin/status", "").await.status, 200);
     let http = http_of(&proxy);

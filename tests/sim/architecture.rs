@@ -39,8 +39,8 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "admin",
-        &["admin", "control::handle", "config", "domain", "telemetry"],
-        "it asks the controller, and touches nothing",
+        &["admin", "control::handle", "config", "domain", "telemetry", "sys"],
+        "it asks the controller, and touches nothing; `sys` knows the names of users",
     ),
     (
         "cli",

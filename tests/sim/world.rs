@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cutover::domain::clock::Now;
 use cutover::domain::color::{Color, PerColor};
+use cutover::domain::force::{Force, Guard};
 use cutover::domain::gate::{CheckReport, GatePolicy, Probed};
 use cutover::domain::release::Release;
 use cutover::domain::rollout::{
     Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Left, Outcome, Overlap, Refusal, Rollout,
-    RoundId,
+    RoundId, Target, Terms,
 };
 use cutover::domain::schema::{Barrier, FirstWrite, Label, Labels, Lineage, Reading, Verdict, Version};
 use cutover::domain::transition::{Decision, Drained, FileOrder, Generation, Kind, Origin, Transition, Trigger};
@@ -197,7 +198,8 @@ impl World {
             89 => self.writable_file = self.random.bool(),
             90..=91 => self.write_file(),
             92..=93 => self.wall_offset = self.random.u64(0..2_000_000),
-            94..=95 => self.crash(),
+            94 => self.crash(),
+            95 => self.give_up(),
             96 => self.look_at_store(),
             97 => {
                 let write = FirstWrite { at: self.now().wall, request: "r".to_owned() };
@@ -224,7 +226,7 @@ impl World {
             1 => Some(Generation(self.random.u64(0..10))),
             _ => None,
         };
-        let force = self.random.u8(0..6) == 0;
+        let force = self.force();
         let reason = self.random.bool().then(|| "so".to_owned());
         let origin = Origin { reason, ..origin(Trigger::Api) };
         let overlap = if self.apart || self.random.u8(0..3) == 0 { Overlap::None } else { Overlap::Allow };
@@ -238,19 +240,26 @@ impl World {
             }
         } else if self.random.u8(0..3) == 0 {
             let quarantine = self.random.u8(0..4) == 0;
-            Command::Rollback { if_generation, force, quarantine, overlap, origin }
+            let to = (self.random.u8(0..4) == 0).then(|| self.color());
+            Command::Rollback { to, if_generation, force, quarantine, overlap, origin }
         } else if self.random.u8(0..8) == 0 {
             (self.promised_freeze, self.last_freeze) = (None, id);
             if self.random.bool() {
                 let until = self.random.bool().then(|| self.now().wall + Duration::from_secs(self.random.u64(0..60)));
-                Command::Freeze { until, origin }
+                Command::Freeze { until, replace: self.random.bool(), origin }
             } else {
                 Command::Unfreeze { origin }
             }
         } else {
-            let to = if self.random.bool() { Some(self.color()) } else { None };
+            let color = self.color();
+            let to = match self.random.u8(0..5) {
+                0 | 1 => Target::Color(color),
+                2 => Target::Release(self.deployed[color].clone()),
+                _ => Target::Other,
+            };
             let dry_run = self.random.u8(0..6) == 0;
-            Command::Switch { to, if_generation, force, dry_run, overlap, origin }
+            let terms = self.terms();
+            Command::Switch { to, if_generation, force, dry_run, overlap, terms, origin }
         };
         self.open.insert(id, command.clone());
         let before = self.live.clone();
@@ -263,6 +272,31 @@ impl World {
         }
         self.handle(Event::Command(id, command.clone()));
         self.check_abort(&before, &command);
+    }
+
+    /// All guards, some, or none.
+    fn force(&mut self) -> Force {
+        match self.random.u8(0..10) {
+            0 => Force::ALL,
+            1 => Guard::NAMES.into_iter().map(|(_, guard)| guard).filter(|_| self.random.bool()).collect(),
+            _ => Force::NONE,
+        }
+    }
+
+    fn terms(&mut self) -> Terms {
+        let mut seconds =
+            |most: u64| (self.random.u8(0..4) == 0).then(|| Duration::from_secs(self.random.u64(0..most)));
+        Terms { gate: seconds(20), bake: seconds(120) }
+    }
+
+    /// A client hangs up, or says that it gives up.
+    fn give_up(&mut self) {
+        let open: Vec<_> = self.open.keys().copied().collect();
+        let nobody = CommandId(1_000_000);
+        let id = if open.is_empty() { nobody } else { open[self.random.usize(0..open.len())] };
+        let before = self.live.clone();
+        self.handle(Event::GivenUp(id));
+        assert!(self.live.active == before.active || self.answered.contains(&id), "giving up moves nothing");
     }
 
     /// Requests come, if they are not held, and end; what the core waits for is told, sometimes late.
@@ -597,7 +631,10 @@ impl World {
             let frozen = self.rollout.view().decision.freeze;
             assert!(frozen.is_none(), "moved forward while it is frozen: {decision:?}");
         }
-        if goes_back {
+        let named =
+            |command: &Command| matches!(command, Command::Rollback { to: Some(to), .. } if *to == decision.active);
+        let named = self.open.values().any(named);
+        if goes_back && !named {
             let previous = self.live.previous.as_ref().expect("a way back");
             assert!(previous.known_good.is_some(), "rolled back to what was never known good");
         }
@@ -606,7 +643,7 @@ impl World {
             let previous = self.live.previous.as_ref();
             let to_previous = previous.is_some_and(|p| p.color == decision.active && p.release == decision.release);
             let stays = decision.active == self.live.active && decision.release == self.live.release;
-            assert!(to_previous || stays, "a forward move was visible before it was on disk: {decision:?}");
+            assert!(to_previous || stays || named, "a forward move was visible before it was on disk: {decision:?}");
         } else {
             assert!(on_disk, "a forward move was visible while it was being written: {decision:?}");
             let mut lines = self.disk.iter().filter(|line| line.decision.generation == decision.generation);
@@ -654,7 +691,7 @@ impl World {
                 if matches!(command, Command::Release { .. }) {
                     assert!(!self.held, "released, and still held");
                 }
-                if let Command::Switch { to: Some(to), .. } = command {
+                if let Command::Switch { to: Target::Color(to), .. } = command {
                     assert_eq!(outcome.active, to);
                 }
             }

@@ -4,6 +4,8 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use crate::admin::api::{Forced, MovingAnswer};
+
 /// A share of the requests: `"5%"`, or a number in percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
@@ -34,10 +36,18 @@ pub struct CanaryBody {
     /// Only if this is the generation in force; else `412 stale_generation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_generation: Option<u64>,
-    /// Without the gate, in spite of quarantine and cool-down, and in place of a release that bakes; and with a `reason` also
-    /// where the data stores do not allow it.
+    /// The guards to override; `schema` needs a `reason`.
+    #[serde(default, skip_serializing_if = "Forced::is_none")]
+    pub force: Forced,
+    /// How long it may wait for its gate, such as `45s`; absent: `gate.timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// How long the release has to serve to be known good, once it has the traffic; absent: `bake.duration`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_good_after: Option<String>,
+    /// Go on if the client hangs up. Without it, a start that still waits is called off then.
     #[serde(default)]
-    pub force: bool,
+    pub detach: bool,
     /// Why; kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -80,6 +90,12 @@ pub struct AdvanceBody {
     /// Only if this is the generation in force; else `412 stale_generation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_generation: Option<u64>,
+    /// How long it may wait for its gate, such as `45s`; absent: `gate.timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// Go on if the client hangs up. Without it, an advance that still waits is called off then.
+    #[serde(default)]
+    pub detach: bool,
     /// Why; kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -122,6 +138,12 @@ pub struct CanaryMoved {
     /// The configuration file could not be taken in first, so the command went by the configuration in force: the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_problem: Option<String>,
+    /// The guards that `force` overrode: they would have refused it, or were not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrode: Vec<String>,
+    /// The move that it cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<MovingAnswer>,
 }
 
 /// What each color gets of the requests, in percent.

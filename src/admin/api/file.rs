@@ -12,7 +12,10 @@ pub struct FileAnswer {
     pub path: String,
     /// The color it names.
     pub active: String,
-    /// It names another color than the live one.
+    /// An edit of `active` is an order (`state.file_orders`).
+    #[serde(default = "yes")]
+    pub orders: bool,
+    /// It names another color than the live one, and orders.
     pub disagrees: bool,
     /// What became of its last order: `done`, `pending` or `refused`.
     pub order: String,
@@ -27,11 +30,21 @@ pub struct FileAnswer {
     pub error: Option<String>,
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// `POST /admin/reload`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ReloadAnswer {
     /// False: the file is as it was.
     pub changed: bool,
+    /// What became of its order: `done`, `pending` or `refused`.
+    #[serde(default)]
+    pub order: String,
+    /// Why its order was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Problem>,
 }
 
 /// One problem of the configuration file.

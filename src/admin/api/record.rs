@@ -110,6 +110,9 @@ pub struct DrainedAnswer {
     pub ended: u64,
     /// The same by kind.
     pub by_kind: EndedAnswer,
+    /// Of it, what a client lost: requests, streams, and at `drain.timeout` tunnels as well.
+    #[serde(default)]
+    pub cut_off: u64,
     /// Something was left at `drain.timeout`.
     pub timed_out: bool,
 }

@@ -21,6 +21,7 @@ fn shares_are_texts_with_a_sign_or_numbers_in_percent() {
     assert_eq!(
         said,
         Wishes {
+            bake: None,
             weight: Some(weight(50)),
             steps: Some(vec![weight(500), weight(2_500), weight(5_050)]),
             dwell: Some(Duration::from_secs(30)),

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::admin::api::{
     CanaryAnswer, CanaryMoved, CanaryStatus, ClassAnswer, DeploymentAnswer, EvidenceAnswer, FindingAnswer, HeldAnswer,
-    JudgementAnswer, LatencyAnswer, NextAnswer, OddsAnswer, OnItsWay, PlanAnswer, RouteAnswer, SampleAnswer,
-    SideAnswer, SplitAnswer,
+    JudgementAnswer, LatencyAnswer, MovingAnswer, NextAnswer, OddsAnswer, OnItsWay, PlanAnswer, RouteAnswer,
+    SampleAnswer, SideAnswer, SplitAnswer,
 };
 use crate::admin::convert::{micros, phase, time};
 use crate::control::handle::Status;
@@ -45,6 +45,8 @@ impl CanaryMoved {
     pub(in crate::admin) fn new(outcome: &Outcome, status: &Status) -> CanaryMoved {
         CanaryMoved {
             file_problem: outcome.file_problem.clone(),
+            overrode: outcome.overrode.iter().map(ToString::to_string).collect(),
+            cancelled: outcome.cancelled.as_ref().map(MovingAnswer::new),
             changed: outcome.changed,
             durable: outcome.durable,
             active: outcome.active.to_string(),

@@ -12,12 +12,15 @@ pub(super) fn after(outcome: &Outcome, status: Option<&Status>) -> Option<Rollba
         return status.map(rollback);
     }
     outcome.way_back.as_ref().map(|(release, verdict)| RollbackAnswer {
-        possible: true,
+        possible: !matches!(verdict, Verdict::No(_)),
         safe: verdict.as_str().to_owned(),
         unsafe_why: verdict.why(),
         to: Some(outcome.previous.to_string()),
         release: Some(release.to_string()),
         why: verdict.why().filter(|_| matches!(verdict, Verdict::No(_))),
+        would_need: None,
+        guards: Vec::new(),
+        command: None,
     })
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Subcommand as Subcommands, ValueEnum};
 
+use crate::cli::args::moves::{Force, Waits};
 use crate::domain::deployment::DeploymentId;
 use crate::domain::split::Weight;
 
@@ -18,18 +19,19 @@ pub(crate) enum Canary {
     /// Go on to the next step, whatever is proved; behind the last one it takes the traffic
     Advance(Advance),
     /// Stay at this step; a rollback stays armed
-    Hold {
+    #[command(alias = "hold")]
+    Pause {
         /// Why; kept in the history
         #[arg(long, short, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Go on; the step begins anew
+    /// Continue after a pause; the step begins anew
     Resume {
         /// Why; kept in the history
         #[arg(long, short, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Give it nothing any more, at once; of a release that bakes it is a rollback
+    /// Send it no more traffic, now. During its bake: the same as `rollback`
     Abort {
         /// It is bad: refuse the same release from now on, unless forced
         #[arg(long)]
@@ -75,18 +77,19 @@ pub(crate) struct Start {
     /// Only if this generation is in force; refused otherwise
     #[arg(long, value_name = "NUMBER")]
     pub(crate) if_generation: Option<u64>,
-    /// Without the gate, in spite of quarantine and cool-down, and in place of a release that bakes
-    #[arg(long)]
-    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) force: Force,
+    /// How long the release has to serve to be known good, once it has the traffic [default: bake.duration]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub(crate) known_good_after: Option<Duration>,
     /// Follow it until it is over, or only until it has the traffic; ends as `canary watch` does
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "end", value_name = "WHEN")]
     pub(crate) wait: Option<Until>,
     /// Why; kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// How long to wait at most for the answer
-    #[arg(long, default_value = "90s", value_parser = humantime::parse_duration, value_name = "DURATION")]
-    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) waits: Waits,
 }
 
 /// `canary advance`
@@ -101,9 +104,8 @@ pub(crate) struct Advance {
     /// Why; kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// How long to wait at most for the answer
-    #[arg(long, default_value = "90s", value_parser = humantime::parse_duration, value_name = "DURATION")]
-    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) waits: Waits,
 }
 
 /// `--until`, `--wait`

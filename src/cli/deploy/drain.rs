@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use crate::admin::api::{HistoryAnswer, StageAnswer, StatusAnswer, SwitchAnswer};
 use crate::cli::Failure;
 use crate::cli::client::Client;
-use crate::cli::commands::{GLANCE, drained};
+use crate::cli::commands::GLANCE;
 use crate::cli::deploy::DrainedReport;
+use crate::cli::moves::drained;
 use crate::cli::render;
 use crate::cli::wait::may_pass;
+use crate::cli::waiting::Interrupts;
 
 /// How long the line that tells the end of a drain may take to the disk.
 const TO_DISK: Duration = Duration::from_secs(2);
@@ -25,14 +27,14 @@ pub(super) async fn ended(
     silent: bool,
 ) -> Result<Option<DrainedReport>, Failure> {
     let mut answer = moved.clone();
-    drained(client, &mut answer, timeout, silent).await?;
+    drained(client, &mut answer, timeout, silent, &mut Interrupts::listen()).await?;
     let began = Instant::now();
     loop {
         let history: HistoryAnswer = client.get("/admin/history?limit=50&kind=switch").await?;
         let mut moves = history.transitions.into_iter();
         let Some(line) = moves.find(|line| line.generation == moved.generation) else { return Ok(None) };
         if let Some(end) = line.drained {
-            return Ok(Some(DrainedReport { color: end.color, took_us: end.took_us, cut_off: end.ended }));
+            return Ok(Some(DrainedReport { color: end.color, took_us: end.took_us, cut_off: end.cut_off }));
         }
         if !moved.changed || began.elapsed() >= TO_DISK {
             return Ok(None);

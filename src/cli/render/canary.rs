@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{BAD, DIM, GOOD, color, file_problem, happened, layout, painted, plain, short};
+use super::moves::{file_problem, overrode};
+use super::{BAD, DIM, GOOD, color, happened, layout, painted, plain, short};
 use crate::admin::api::{
     CanaryAnswer, CanaryMoved, CanaryStatus, EvidenceAnswer, FindingAnswer, JudgementAnswer, LatencyAnswer, NextAnswer,
     OddsAnswer, RouteAnswer, SideAnswer, TransitionAnswer,
@@ -32,12 +33,15 @@ pub(crate) fn moved(answer: &CanaryMoved, verb: &str) -> String {
         }
         (Some(canary), false) => format!("{}; nothing was touched.\n", share(canary)),
         (None, true) => format!("{verb}: {serves} has all of the traffic, generation {generation}.\n"),
-        (None, false) => format!("{serves} has all of the traffic; nothing was touched.\n"),
+        (None, false) => match &answer.cancelled {
+            Some(moving) => format!("Cancelled {}; {serves} has all of the traffic.\n", plain(&moving.whose)),
+            None => format!("{serves} has all of the traffic; nothing was touched.\n"),
+        },
     };
     if !answer.durable {
         text.push_str("It is in force, but not on disk yet; `cutover status` tells why and when.\n");
     }
-    text + &file_problem(answer.file_problem.as_deref())
+    text + &overrode(&answer.overrode) + &file_problem(answer.file_problem.as_deref())
 }
 
 fn hint(canary: &CanaryStatus) -> String {

@@ -239,7 +239,11 @@ fn file(file: &FileAnswer, verbose: bool, add: &mut impl FnMut(&str, &str)) {
         (true, _) => painted(BAD, "(not in force)"),
         (false, _) => "(in force)".to_owned(),
     };
-    add("file", &format!("{}: active = \"{}\" {state}", plain(&file.path), color(&file.active)));
+    if !file.orders {
+        add("file", &format!("{}: orders nothing (state.file_orders = false)", plain(&file.path)));
+    } else {
+        add("file", &format!("{}: active = \"{}\" {state}", plain(&file.path), color(&file.active)));
+    }
     if let Some(refusal) = &file.refusal {
         add("", &painted(BAD, format!("{}: {}", refusal.code, plain(&refusal.detail))));
     }

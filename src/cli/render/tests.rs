@@ -1,7 +1,8 @@
 use serde_json::json;
 
+use super::moves::moved;
 use super::*;
-use crate::admin::api::{HistoryAnswer, StatusAnswer};
+use crate::admin::api::{HistoryAnswer, StatusAnswer, SwitchAnswer};
 
 /// A proxy at rest: blue serves, green stands by.
 pub(crate) fn status() -> StatusAnswer {

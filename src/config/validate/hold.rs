@@ -24,7 +24,14 @@ const CONTENT_TYPES: [(&str, &str); 4] = [
 impl File<'_> {
     pub(super) fn hold(&self) -> HoldConfig {
         let defaults = HoldConfig { max_requests: 1000, max_bytes: 16 << 20, timeout: 30 * SECOND, ready: true };
-        let Some(section) = self.root.section("hold") else { return defaults };
+        let section = self.root.section("pause");
+        // Asked for only where it is, so that it is not offered.
+        let before = if self.root.has("hold") { self.root.section("hold") } else { None };
+        if let (Some(_), Some(before)) = (&section, &before) {
+            let message = "[hold] is the name of [pause] in earlier versions, and both are there";
+            self.notes.problem(before.span.clone(), message, "keep [pause], and move what is missing there".to_owned());
+        }
+        let Some(section) = section.or(before) else { return defaults };
         let hold = HoldConfig {
             max_requests: usize::try_from(section.integer("max_requests", 1000, 1..=1_000_000))
                 .unwrap_or(defaults.max_requests),

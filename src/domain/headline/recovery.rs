@@ -31,8 +31,10 @@ pub(super) fn recovery(facts: &Facts) -> Recovery {
 }
 
 /// The option that overrides these guards.
-pub(super) fn forced<const N: usize>(guards: [(bool, &str); N]) -> &'static str {
-    if guards.iter().any(|(stands_in_the_way, _)| *stands_in_the_way) { " --force" } else { "" }
+pub(super) fn forced<const N: usize>(guards: [(bool, &str); N]) -> String {
+    let names: Vec<_> =
+        guards.iter().filter(|(stands_in_the_way, _)| *stands_in_the_way).map(|(_, name)| *name).collect();
+    if names.is_empty() { String::new() } else { format!(" --force={}", names.join(",")) }
 }
 
 /// Each upstream has an endpoint that passes its checks.

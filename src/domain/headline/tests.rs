@@ -115,7 +115,7 @@ fn conditions() -> Vec<(&'static str, Facts, &'static str)> {
                 let (by, reason) = ("alice".to_owned(), Some("db".to_owned()));
                 facts.held = Some(Held { for_move: false, by, reason, requests: 3, ends_in: Duration::from_secs(40) });
             }),
-            "WARNING: traffic is paused (alice: db), 3 requests wait, 40 s left. To serve again: cutover release",
+            "WARNING: traffic is paused (alice: db), 3 requests wait, 40 s left. To serve again: cutover unpause",
         ),
         (
             "not_durable",
@@ -371,7 +371,7 @@ fn the_way_out_of_an_outage_names_the_guards_that_stand_in_it() {
     }
 }
 
-fn force(guard: &'static str) -> &'static str {
+fn force(guard: &'static str) -> String {
     recovery::forced([(true, guard)])
 }
 

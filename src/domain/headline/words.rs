@@ -145,7 +145,7 @@ fn held(facts: &Facts) -> Option<Finding> {
         Finding::new(Level::Note, "held_for_move", sentence).next("To cancel the move", "cutover rollback")
     } else {
         let sentence = format!("traffic is paused {by}, {waiting}, {left} left");
-        Finding::new(Level::Warning, "paused", sentence).next("To serve again", "cutover release")
+        Finding::new(Level::Warning, "paused", sentence).next("To serve again", "cutover unpause")
     })
 }
 

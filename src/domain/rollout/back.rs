@@ -2,7 +2,8 @@
 
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
-use crate::domain::rollout::{Asker, CommandId, Effect, Move, Refusal, Rollout, State};
+use crate::domain::force::Guard;
+use crate::domain::rollout::{Asker, CommandId, Effect, Move, Outcome, Refusal, Rollout, State, whose};
 use crate::domain::transition::{Generation, Kind, Origin, Previous, Transition};
 
 impl Rollout {
@@ -33,17 +34,23 @@ impl Rollout {
         now: Now,
         id: CommandId,
         if_generation: Option<Generation>,
+        named: bool,
         asked: Move,
         effects: &mut Vec<Effect>,
     ) {
         if let Err(refusal) = self.check_generation(if_generation) {
             return self.refuse(now, asked, refusal, effects);
         }
-        if self.is_canary() {
+        if let Some(canary) = self.decision.deployment.as_ref().filter(|deployment| deployment.is_canary()) {
+            if asked.to == canary.candidate {
+                let refusal = canary.is_on_its_way();
+                return self.refuse(now, asked, refusal, effects);
+            }
             return self.abort(now, asked, effects);
         }
+        let forced = |underway: &Move| underway.force.overrides(Guard::Health);
         if let Some(other) = self.under_way() {
-            let (back, more) = (other.kind == Kind::Rollback, asked.forced && !other.forced);
+            let (back, more) = (other.kind == Kind::Rollback, forced(&asked) && !forced(other));
             if back && !more {
                 let refusal = other.in_progress();
                 return self.refuse(now, asked, refusal, effects);
@@ -51,19 +58,26 @@ impl Rollout {
             // "Back" while a move is under way means: not that one. Nothing is visible of it yet. Of what goes on by itself nobody
             // was thinking, and another label for the color that serves is no move to come back from.
             let by_itself = matches!(other.asker, Asker::Itself) || other.kind == Kind::Release;
-            self.withdraw(now, &asked.origin, Refusal::Withdrawn, effects);
+            let cancelled = Some(other.shown());
+            let by = Refusal::Withdrawn(whose(&asked.origin, Kind::Rollback));
+            self.withdraw(now, &asked.origin, by, effects);
             if by_itself {
-                return self.roll_back(now, id, None, asked, effects);
+                return self.roll_back(now, id, None, named, asked, effects);
             }
             if !back {
-                let outcome = self.unchanged(now, false);
+                let outcome = Outcome { cancelled, ..self.unchanged(now, false) };
                 return effects.push(Effect::Reply(id, Ok(outcome)));
             }
             // Whoever knows better does not wait for a gate that hangs.
         }
-        match self.rollback_target() {
+        if named && asked.to == self.decision.active {
+            let outcome = self.unchanged(now, false);
+            return effects.push(Effect::Reply(id, Ok(outcome)));
+        }
+        let may = if named { self.not_quarantined(&asked) } else { self.rollback_target().map(|_| ()) };
+        match may {
             Err(refusal) => self.refuse(now, asked, refusal, effects),
-            Ok(_) => self.begin(now, asked, effects),
+            Ok(()) => self.begin(now, asked, effects),
         }
     }
 

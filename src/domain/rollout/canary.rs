@@ -2,8 +2,11 @@
 
 use crate::domain::clock::Now;
 use crate::domain::deployment::{HeldBack, Wishes};
+use crate::domain::force::{Force, Guard};
 use crate::domain::rollout::stages::next_move;
-use crate::domain::rollout::{Asker, CommandId, Effect, Move, Overlap, Refusal, Rollout, Share, State};
+use crate::domain::rollout::{
+    Asker, CommandId, Effect, Move, Outcome, Overlap, Refusal, Rollout, Share, State, Terms, whose,
+};
 use crate::domain::transition::{Asked, Generation, Kind, Origin};
 
 impl Rollout {
@@ -12,7 +15,7 @@ impl Rollout {
         now: Now,
         id: CommandId,
         wishes: &Wishes,
-        (if_generation, force): (Option<Generation>, bool),
+        (if_generation, force, terms): (Option<Generation>, Force, Terms),
         origin: Origin,
         effects: &mut Vec<Effect>,
     ) {
@@ -21,7 +24,7 @@ impl Rollout {
         let target = (color, self.configured.deployed[color].clone());
         let mode = wishes.mode.unwrap_or(policy.canary);
         let plan = wishes.plan(&policy.plan);
-        let mut underway = Move { forced: force, ..Move::new(now, Kind::Canary, target, Asker::Command(id), origin) };
+        let mut underway = Move { force, terms, ..Move::new(now, Kind::Canary, target, Asker::Command(id), origin) };
         let may = self.check_generation(if_generation).and_then(|()| self.may_start(now, &underway));
         match may.and_then(|()| plan.map_err(Refusal::BadPlan)) {
             Err(refusal) => self.refuse(now, underway, refusal, effects),
@@ -34,7 +37,7 @@ impl Rollout {
 
     fn may_start(&self, now: Now, underway: &Move) -> Result<(), Refusal> {
         if let Some(other) = &self.decision.deployment
-            && (other.is_canary() || !underway.forced)
+            && (other.is_canary() || (other.splits() && !underway.force.overrides(Guard::Bake)))
         {
             return Err(other.is_on_its_way());
         }
@@ -42,7 +45,7 @@ impl Rollout {
             return Err(other.in_progress());
         }
         self.allowed(underway)?;
-        match self.decision.cooldown.filter(|until| *until > now.wall && !underway.forced) {
+        match self.decision.cooldown.filter(|until| *until > now.wall && !underway.force.overrides(Guard::Cooldown)) {
             Some(until) => Err(Refusal::CoolingDown { until }),
             None => Ok(()),
         }
@@ -53,7 +56,7 @@ impl Rollout {
         now: Now,
         id: CommandId,
         full: bool,
-        if_generation: Option<Generation>,
+        (if_generation, terms): (Option<Generation>, Terms),
         origin: Origin,
         effects: &mut Vec<Effect>,
     ) {
@@ -69,6 +72,7 @@ impl Rollout {
         } else {
             next_move(now, &deployment, asker, origin)
         };
+        let underway = Move { terms, ..underway };
         let may = self.check_generation(if_generation).and_then(|()| match self.under_way() {
             Some(other) => Err(other.in_progress()),
             None if !deployment.is_canary() && !deployment.splits() => Err(Refusal::Baking),
@@ -95,7 +99,7 @@ impl Rollout {
         if self.under_way().is_some_and(|underway| self.continues(underway))
             && let Some(overruled) = self.overruled()
         {
-            self.refuse(now, overruled, Refusal::Withdrawn, effects);
+            self.refuse(now, overruled, Refusal::Withdrawn(whose(&origin, Kind::CanaryHold)), effects);
         }
         let reason = origin.reason.clone().unwrap_or_else(|| "no reason was given".to_owned());
         let held = HeldBack { by: origin.actor.clone(), reason, since: now.wall };
@@ -132,11 +136,14 @@ impl Rollout {
             // "Not that one", said of a canary that is still at its gate.
             let starts = |underway: &Move| matches!(underway.share, Share::First(..));
             if self.under_way().is_some_and(starts) {
-                self.withdraw(now, &origin, Refusal::Withdrawn, effects);
-                let outcome = self.unchanged(now, false);
+                let cancelled = self.under_way().map(Move::shown);
+                self.withdraw(now, &origin, Refusal::Withdrawn(whose(&origin, Kind::Abort)), effects);
+                let outcome = Outcome { cancelled, ..self.unchanged(now, false) };
                 return effects.push(Effect::Reply(id, Ok(outcome)));
             }
-            return self.is_none(now, id, Kind::Abort, origin, effects);
+            // It has nothing already.
+            let outcome = self.unchanged(now, false);
+            return effects.push(Effect::Reply(id, Ok(outcome)));
         }
         let to = self.back_to();
         let target = (to, self.configured.deployed[to].clone());
@@ -145,7 +152,7 @@ impl Rollout {
             overlap: Overlap::Allow,
             ..Move::new(now, Kind::Rollback, target, Asker::Command(id), origin)
         };
-        self.roll_back(now, id, None, underway, effects);
+        self.roll_back(now, id, None, false, underway, effects);
     }
 
     /// Refuses what asks for a canary where there is none.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::domain::clock::Now;
+use crate::domain::force::Guard;
 use crate::domain::gate::CheckReport;
 use crate::domain::rollout::{Checks, Effect, Gating, Move, Refusal, Rollout, RoundId, State};
 use crate::domain::transition::Kind;
@@ -26,6 +27,10 @@ pub(super) enum Asked {
 
 impl Rollout {
     fn has_checks(&self, underway: &Move) -> bool {
+        // They are part of the gate that asks whether the target is well.
+        if underway.force.overrides(Guard::Health) {
+            return false;
+        }
         let Checks { forward, back } = self.configured.checks;
         if underway.kind == Kind::Rollback { back } else { forward }
     }

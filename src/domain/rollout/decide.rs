@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use crate::domain::clock::Now;
+use crate::domain::force::Guard;
+use crate::domain::gate;
+use crate::domain::release::Release;
 use crate::domain::rollout::stages::Share;
 use crate::domain::rollout::{Asker, Move, Outcome, Rollout, quarantined, taken_back};
+use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Kind, Previous, Transition};
 
 impl Rollout {
@@ -13,7 +17,7 @@ impl Rollout {
         let generation = self.new_generation();
         let mut lineage = self.lineage_after(underway);
         if underway.kind == Kind::Rollback {
-            let left = taken_back(now, (self.decision.active, &self.decision.release), &underway.origin);
+            let left = taken_back(now, (self.decision.active, &self.serving()), &underway.origin);
             lineage.take_back(left, self.configured.order_window);
         }
         let current = &self.decision;
@@ -27,7 +31,7 @@ impl Rollout {
         // It was forced, or it would not have come here.
         quarantine.retain(|bad| bad.release != underway.release);
         if underway.quarantine {
-            quarantine.push(quarantined(now, &current.release, &underway.origin));
+            quarantine.push(quarantined(now, &self.serving(), &underway.origin));
         }
         let known_good = self.known_good(now, underway);
         let whole = underway.share == Share::All;
@@ -45,7 +49,7 @@ impl Rollout {
             },
             freeze: current.freeze.clone(),
             quarantine,
-            by_force: if active == current.active { current.by_force } else { underway.forced },
+            by_force: if active == current.active { current.by_force } else { underway.force.overrides(Guard::Health) },
             maintenance: current.maintenance,
             seen: current.seen.clone(),
             written_back: self.written_back(active),
@@ -56,11 +60,16 @@ impl Rollout {
         }
     }
 
+    /// The release that serves, also where its new label is not decided yet.
+    fn serving(&self) -> Release {
+        self.configured.deployed[self.decision.active].clone()
+    }
+
     pub(super) fn transition(&self, now: Now, underway: &Move, decision: Decision) -> Transition {
         Transition {
             // What only changes a share leaves nothing.
             from: (underway.share == Share::All).then(|| (self.decision.active, self.decision.release.clone())),
-            forced: underway.forced,
+            forced: !underway.force.is_none(),
             judgement: self.watching.judgement.clone().filter(|_| matches!(underway.asker, Asker::Itself)),
             gate: underway.report.clone(),
             took: now.mono.saturating_duration_since(underway.began.mono),
@@ -85,7 +94,38 @@ impl Rollout {
             deployment: next.deployment.clone(),
             file_problem: None,
             checks: underway.report.as_ref().map(|report| report.checks.clone()).unwrap_or_default(),
+            overrode: self.overrode(underway),
+            cancelled: None,
+            pending: None,
+            replaced: None,
+            ended_canary: self.ended_canary(underway),
         }
+    }
+
+    /// The guards that would have stood in the way of a move, or were not asked.
+    fn overrode(&self, underway: &Move) -> Vec<Guard> {
+        let stood = |guard: &Guard| match guard {
+            Guard::Health => underway.report.is_none() || self.has_failed(underway),
+            Guard::Quarantine => self.decision.quarantine.iter().any(|bad| bad.release == underway.release),
+            Guard::Schema => !self.obstacles(underway).is_empty(),
+            Guard::Cooldown => underway.kind == Kind::Canary && self.watching.cools_at.is_some(),
+            Guard::Bake => underway.kind == Kind::Canary && self.decision.deployment.is_some(),
+            // It is looked at outside of this machine.
+            Guard::File => false,
+        };
+        let all = Guard::NAMES.into_iter().map(|(_, guard)| guard);
+        all.filter(|guard| underway.force.overrides(*guard)).filter(stood).collect()
+    }
+
+    fn has_failed(&self, underway: &Move) -> bool {
+        underway.report.as_ref().is_some_and(|report| !gate::passes(&self.configured.gate, report))
+    }
+
+    /// The canary whose release gets all of the traffic before its plan would give it that.
+    fn ended_canary(&self, underway: &Move) -> Option<(Release, Weight)> {
+        let canary = self.decision.deployment.as_ref().filter(|deployment| deployment.is_canary())?;
+        let by_hand = underway.kind == Kind::Switch && matches!(underway.asker, Asker::Command(_));
+        (by_hand && self.continues(underway)).then(|| (canary.release.clone(), canary.weight))
     }
 
     pub(super) fn unchanged(&self, now: Now, dry_run: bool) -> Outcome {
@@ -104,6 +144,11 @@ impl Rollout {
             deployment: self.decision.deployment.clone(),
             file_problem: None,
             checks: Vec::new(),
+            overrode: Vec::new(),
+            cancelled: None,
+            pending: self.moving(),
+            replaced: None,
+            ended_canary: None,
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
+use crate::domain::force::Guard;
 use crate::domain::gate::GateReport;
 use crate::domain::rollout::{
-    Asker, Configured, Effect, Move, OrderState, Overlap, Refusal, Rollout, State, WriteBack,
+    Asker, Configured, Effect, Move, OrderState, Overlap, Refusal, Rollout, State, WriteBack, whose,
 };
 use crate::domain::schema::TakenBack;
 use crate::domain::transition::{FileOrder, Kind, Origin, Transition, Trigger};
@@ -42,7 +43,8 @@ impl Rollout {
         // The newest words win over those that are still at the gate; they are looked at when nothing is under way.
         if matches!(self.under_way(), Some(Move { asker: Asker::File, .. })) {
             let origin = self.configured.origin(Trigger::File);
-            self.withdraw(now, &origin, Refusal::Withdrawn, effects);
+            let by = Refusal::Withdrawn(format!("a newer edit of {}", self.configured.path));
+            self.withdraw(now, &origin, by, effects);
         }
     }
 
@@ -97,6 +99,14 @@ impl Rollout {
         }
     }
 
+    /// Shows after a restart that the file still orders what was refused before it.
+    pub fn recall_refused(&mut self, code: &str, sentence: &str) {
+        let stands = self.configured.file_orders && self.configured.order.active != self.decision.active;
+        if stands && !self.order_waits && self.order == OrderState::Done {
+            self.order = Refusal::earlier(code, sentence).map_or(OrderState::Done, OrderState::Refused);
+        }
+    }
+
     /// A recent rollback left what the file orders.
     fn overruled_by_rollback(&self, now: Now, order: &FileOrder) -> Option<Refusal> {
         let same = |left: &&TakenBack| (left.color, &left.release) == (order.active, &order.release);
@@ -119,9 +129,9 @@ impl Rollout {
         if !same || !matches!(underway.asker, Asker::File) {
             return false;
         }
-        self.order = OrderState::Refused(Refusal::Withdrawn);
+        self.order = OrderState::Refused(Refusal::Withdrawn(whose(&asked.origin, asked.kind)));
         (underway.asker, underway.origin) = (asked.asker, asked.origin.clone());
-        if asked.forced && matches!(self.state, State::Gating(..)) {
+        if asked.force.overrides(Guard::Health) && matches!(self.state, State::Gating(..)) {
             // Without a gate, then.
             self.state = State::Steady;
             return false;

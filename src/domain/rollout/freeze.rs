@@ -4,6 +4,7 @@
 use std::time::SystemTime;
 
 use crate::domain::clock::Now;
+use crate::domain::force::Guard;
 use crate::domain::rollout::record::by_itself;
 use crate::domain::rollout::{CommandId, Effect, Move, Outcome, Refusal, Rollout, StageRefusal, State};
 use crate::domain::transition::{Asked, Freeze, Kind, Origin, Transition};
@@ -17,8 +18,13 @@ impl Rollout {
         if let Some(freeze) = &self.decision.freeze {
             return Err(Refusal::Frozen(freeze.clone()));
         }
+        self.not_quarantined(asked)
+    }
+
+    /// Whether the release was not taken back because it was bad.
+    pub(super) fn not_quarantined(&self, asked: &Move) -> Result<(), Refusal> {
         match self.decision.quarantine.iter().find(|bad| bad.release == asked.release) {
-            Some(bad) if !asked.forced => Err(Refusal::Quarantined(bad.clone())),
+            Some(bad) if !asked.force.overrides(Guard::Quarantine) => Err(Refusal::Quarantined(bad.clone())),
             _ => Ok(()),
         }
     }
@@ -27,7 +33,7 @@ impl Rollout {
         &mut self,
         now: Now,
         id: CommandId,
-        until: Option<SystemTime>,
+        (until, replace): (Option<SystemTime>, bool),
         origin: Origin,
         effects: &mut Vec<Effect>,
     ) {
@@ -40,15 +46,30 @@ impl Rollout {
         if self.is_being_written(now, id, Kind::Freeze, &origin, effects) {
             return;
         }
+        let before = self.decision.freeze.clone();
+        if let Some(before) = &before {
+            if (&before.by, &before.reason, before.until) == (&freeze.by, &freeze.reason, freeze.until) {
+                let outcome = self.unchanged(now, false);
+                return effects.push(Effect::Reply(id, Ok(outcome)));
+            }
+            if !replace {
+                let refusal = Refusal::FrozenAlready(before.clone());
+                self.record_refused(now, Asked { kind: Kind::Freeze, to: None }, origin, None, &refusal);
+                return effects.push(Effect::Reply(id, Err(refusal)));
+            }
+        }
+        let mut cancelled = None;
         // What is still at its gate does not come through it any more, and nothing is held for it any longer.
         match std::mem::replace(&mut self.state, State::Steady) {
             State::Gating(underway, _) | State::Holding(underway, ..) => {
+                cancelled = Some(underway.shown());
                 self.refuse(now, underway, Refusal::Frozen(freeze.clone()), effects);
             }
             State::Steady | State::Committing(..) => {}
         }
         self.decision.freeze = Some(freeze);
-        self.put(now, id, Kind::Freeze, origin, effects);
+        let told = Outcome { cancelled, replaced: before, ..self.unchanged(now, false) };
+        self.put_telling(now, id, (Kind::Freeze, told), origin, effects);
     }
 
     pub(super) fn unfreeze(&mut self, now: Now, id: CommandId, origin: Origin, effects: &mut Vec<Effect>) {
@@ -92,9 +113,21 @@ impl Rollout {
 
     /// What was decided is in force, and is answered when it is on disk or the disk takes too long.
     pub(super) fn put(&mut self, now: Now, id: CommandId, kind: Kind, origin: Origin, effects: &mut Vec<Effect>) {
+        let told = self.unchanged(now, false);
+        self.put_telling(now, id, (kind, told), origin, effects);
+    }
+
+    fn put_telling(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        (kind, told): (Kind, Outcome),
+        origin: Origin,
+        effects: &mut Vec<Effect>,
+    ) {
         self.thaw(now);
         let line = Transition::new(kind, now.wall, origin, self.decision.clone());
-        let outcome = Outcome { changed: true, durable: false, ..self.unchanged(now, false) };
+        let outcome = Outcome { changed: true, durable: false, ..told };
         if self.unwritten.is_some() {
             self.record(line);
             return effects.push(Effect::Reply(id, Ok(outcome)));

@@ -1,6 +1,8 @@
 //! The gate: a move waits in front of it until its target has passed, or its time is up.
 
 use crate::domain::clock::Now;
+use crate::domain::color::Color;
+use crate::domain::force::Guard;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::rollout::checks::Asked as ChecksAsked;
 use crate::domain::rollout::{
@@ -12,15 +14,16 @@ use crate::domain::transition::{Asked, Kind, Trigger};
 impl Rollout {
     /// Begins a move, at its gate.
     pub(super) fn begin(&mut self, now: Now, underway: Move, effects: &mut Vec<Effect>) {
-        if underway.forced || underway.share == Share::Rest {
+        let schema = self.waits_for_probes(&underway) && !underway.force.overrides(Guard::Schema);
+        let unasked = underway.force.overrides(Guard::Health) && !schema;
+        if unasked || underway.share == Share::Rest {
             return self.gate_opened(now, underway, effects);
         }
-        let schema = self.waits_for_probes(&underway);
         if !schema && let Some(refusal) = self.objection(&underway) {
             return self.refuse(now, underway, refusal, effects);
         }
         let round = RoundId(self.new_id());
-        let deadline = now.mono + self.configured.gate.timeout;
+        let deadline = now.mono + underway.terms.gate.unwrap_or(self.configured.gate.timeout);
         let resolve = underway.kind != Kind::Rollback;
         effects.push(Effect::Probe { round, color: underway.to, schema, resolve });
         let checks = ChecksAsked::default();
@@ -37,7 +40,7 @@ impl Rollout {
         gating.rounds += 1;
         let mut report =
             GateReport { color: underway.to, rounds: gating.rounds, endpoints: results, checks: Vec::new() };
-        let passed = gate::passes(&self.configured.gate, &report);
+        let passed = underway.force.overrides(Guard::Health) || gate::passes(&self.configured.gate, &report);
         if passed {
             report.checks = underway.report.take().map(|before| before.checks).unwrap_or_default();
         } else {
@@ -127,7 +130,7 @@ impl Rollout {
         let edited = self.configured.targets[to] != before.targets[to];
         let by_file = matches!(underway.asker, Asker::File);
         // What serves there already, or goes without a gate, is not new to anybody.
-        let unasked = edited && !underway.forced && !self.decision.serves(to);
+        let unasked = edited && !underway.force.overrides(Guard::Health) && !self.decision.serves(to);
         if relabelled {
             let why = Refusal::TargetChanged { to, asked: underway.release.clone(), now: deployed };
             self.order_waits |= by_file;
@@ -138,7 +141,7 @@ impl Rollout {
             State::Gating(underway, gating) if edited => {
                 let round = RoundId(self.last_id + 1);
                 self.last_id += 1;
-                let deadline = now.mono + self.configured.gate.timeout;
+                let deadline = now.mono + underway.terms.gate.unwrap_or(self.configured.gate.timeout);
                 let (rounds, checks) = (gating.rounds, ChecksAsked::NotYet);
                 *gating = Gating { round: Some(round), next_round: None, deadline, rounds, passes: 0, checks };
                 underway.report = None;
@@ -165,17 +168,23 @@ impl Rollout {
         refusal: Refusal,
         effects: &mut Vec<Effect>,
     ) {
-        let other = self.decision.active.other();
-        let (kind, to, dry_run) = match command {
-            Command::Switch { to, dry_run, .. } => (Kind::Switch, to.unwrap_or(other), *dry_run),
-            Command::Rollback { .. } | Command::CanaryAbort { .. } => (Kind::Rollback, self.back_to(), false),
-            Command::CanaryStart { .. } => (Kind::Canary, other, false),
-            _ => (Kind::Advance, self.decision.deployment.as_ref().map_or(other, |it| it.candidate), false),
-        };
+        let (kind, to, dry_run) = self.meant(command);
         if !dry_run {
             let asked = Asked { kind, to: Some((to, self.configured.deployed[to].clone())) };
             self.record_refused(now, asked, command.origin().clone(), None, &refusal);
         }
         effects.push(Effect::Reply(id, Err(refusal)));
+    }
+
+    /// What a command for a move asks for, where to, and whether it is only asked.
+    pub(super) fn meant(&self, command: &Command) -> (Kind, Color, bool) {
+        let other = self.decision.active.other();
+        match command {
+            Command::Switch { to, dry_run, .. } => (Kind::Switch, self.target(to).unwrap_or(other), *dry_run),
+            Command::Rollback { to: Some(to), .. } => (Kind::Rollback, *to, false),
+            Command::Rollback { .. } | Command::CanaryAbort { .. } => (Kind::Rollback, self.back_to(), false),
+            Command::CanaryStart { .. } => (Kind::Canary, other, false),
+            _ => (Kind::Advance, self.decision.deployment.as_ref().map_or(other, |it| it.candidate), false),
+        }
     }
 }

@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
-use crate::domain::rollout::{CommandId, DrainId, Effect, Hold, Move, Outcome, Refusal, Rollout, State};
+use crate::domain::rollout::{CommandId, DrainId, Effect, Hold, Move, Outcome, Refusal, Rollout, State, whose};
 use crate::domain::transition::Left;
 use crate::domain::transition::{Asked, Kind, Origin, Transition};
 
@@ -31,6 +31,10 @@ pub(super) struct ByHand {
 }
 
 impl Move {
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.held.map(|held| held.until)
+    }
+
     /// How long requests have been held for it.
     pub(super) fn held_for(&self, now: Now) -> Option<Duration> {
         self.held.map(|held| now.mono.saturating_duration_since(held.since.mono))
@@ -156,16 +160,17 @@ impl Rollout {
 
     /// An operator lets requests go: a hold by hand ends, and a move that holds them is called off.
     pub(super) fn release(&mut self, now: Now, id: CommandId, origin: &Origin, effects: &mut Vec<Effect>) {
-        let mut changed = false;
+        let (mut changed, mut cancelled) = (false, None);
         if let Some(by_hand) = self.by_hand.take() {
             self.hold_ended(now, &by_hand, origin.clone(), effects);
             changed = true;
         }
         if self.held_move().is_some() {
-            self.withdraw(now, origin, Refusal::Withdrawn, effects);
+            cancelled = self.under_way().map(Move::shown);
+            self.withdraw(now, origin, Refusal::Withdrawn(whose(origin, Kind::HoldEnd)), effects);
             changed = true;
         }
-        let outcome = Outcome { changed, ..self.unchanged(now, false) };
+        let outcome = Outcome { changed, cancelled, ..self.unchanged(now, false) };
         effects.push(Effect::Reply(id, Ok(outcome)));
     }
 

@@ -1,21 +1,21 @@
-//! What goes into the machine and what comes out: commands, events, effects, answers, and the view of it.
+//! What goes into the machine and what comes out: commands, events, effects, and answers.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Policy, Wishes};
+use crate::domain::force::{Force, Guard};
 use crate::domain::gate::{CheckReport, GatePolicy, GateReport, Probed};
 use crate::domain::release::Release;
-use crate::domain::rollout::{StageRefusal, Unsafe};
-use crate::domain::schema::{Currents, FirstWrite, Labels, Reading, TakenBack, Verdict};
+use crate::domain::rollout::{Moving, StageRefusal, Target, Terms, Unsafe};
+use crate::domain::schema::{FirstWrite, Labels, Reading, TakenBack, Verdict};
 use crate::domain::split::Weight;
 use crate::domain::transition::Left;
 use crate::domain::transition::{
     Decision, Drained, FileOrder, Freeze, Generation, Origin, Previous, Quarantined, Transition,
 };
-use crate::domain::verdict::{Judgement, Needs, Sample};
+use crate::domain::verdict::{Judgement, Sample};
 
 /// Names a command until it is answered. Given by the shell, unique in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,25 +48,29 @@ pub enum Overlap {
 pub enum Command {
     /// Make a color active.
     Switch {
-        /// Which; `None` is the other one.
-        to: Option<Color>,
+        /// Which.
+        to: Target,
         /// Only if this is the generation in force.
         if_generation: Option<Generation>,
-        /// Without the gate.
-        force: bool,
+        /// Without these guards.
+        force: Force,
         /// Ask the gate, say what would happen, and change nothing.
         dry_run: bool,
         /// Whether both releases may have requests at the same time.
         overlap: Overlap,
+        /// What is to be otherwise than configured.
+        terms: Terms,
         /// Who, and why.
         origin: Origin,
     },
     /// Go back to what served before.
     Rollback {
+        /// To this color, whether its release is known good or not; `None`: to what served before and is known good.
+        to: Option<Color>,
         /// Only if this is the generation in force.
         if_generation: Option<Generation>,
-        /// Without the gate.
-        force: bool,
+        /// Without these guards.
+        force: Force,
         /// The release that serves is bad, and may not come again unless forced.
         quarantine: bool,
         /// Whether both releases may have requests at the same time.
@@ -97,6 +101,8 @@ pub enum Command {
     Freeze {
         /// When it ends by itself.
         until: Option<SystemTime>,
+        /// In place of one that is in force.
+        replace: bool,
         /// Who, and why.
         origin: Origin,
     },
@@ -111,8 +117,10 @@ pub enum Command {
         wishes: Wishes,
         /// Only if this is the generation in force.
         if_generation: Option<Generation>,
-        /// Without the gate, in spite of quarantine and cool-down, and in place of a release that bakes.
-        force: bool,
+        /// Without these guards.
+        force: Force,
+        /// What is to be otherwise than configured.
+        terms: Terms,
         /// Who, and why.
         origin: Origin,
     },
@@ -122,6 +130,8 @@ pub enum Command {
         full: bool,
         /// Only if this is the generation in force.
         if_generation: Option<Generation>,
+        /// What is to be otherwise than configured.
+        terms: Terms,
         /// Who, and why.
         origin: Origin,
     },
@@ -217,6 +227,8 @@ pub enum Event {
     Command(CommandId, Command),
     /// An operator asks for a move that can't begin for a reason outside of this machine, such as an invalid file.
     Obstructed(CommandId, Command, Refusal),
+    /// The client that asked for this gives up: what is not being written yet is called off.
+    GivenUp(CommandId),
     /// A round of gate probes is back.
     Probed(RoundId, Vec<Probed>),
     /// The checks of a gate are back: the answer to [`Effect::Check`].
@@ -346,6 +358,16 @@ pub struct Outcome {
     pub file_problem: Option<String>,
     /// What the checks of its gate found.
     pub checks: Vec<CheckReport>,
+    /// The guards that `force` overrode.
+    pub overrode: Vec<Guard>,
+    /// The move that it cancelled.
+    pub cancelled: Option<Moving>,
+    /// The move that is under way, and that it left alone.
+    pub pending: Option<Moving>,
+    /// The freeze whose place it took.
+    pub replaced: Option<Freeze>,
+    /// The canary that it ended by giving its release all of the traffic: that release, and its share before.
+    pub ended_canary: Option<(Release, Weight)>,
 }
 
 /// Why a command was not carried out. An ordinary answer, not an error.
@@ -356,14 +378,7 @@ pub enum Refusal {
     /// The target is healthy, and a check of the gate failed there.
     CheckFailed(GateReport),
     /// Another command is under way.
-    InProgress {
-        /// Where it is going.
-        to: Color,
-        /// It is a rollback.
-        back: bool,
-        /// Since when.
-        since: SystemTime,
-    },
+    InProgress(Box<Moving>),
     /// A release is on its way already.
     OnItsWay {
         /// Which.
@@ -373,8 +388,20 @@ pub enum Refusal {
         /// It has the traffic, and is watched.
         bakes: bool,
     },
-    /// Pushed aside by a rollback that came after it.
-    Withdrawn,
+    /// Called off by this: `alice's rollback`.
+    Withdrawn(String),
+    /// Called off because the client that asked for it gave up.
+    GivenUp {
+        /// The color that keeps serving.
+        active: Color,
+    },
+    /// No color has this release.
+    UnknownRelease {
+        /// The release that was asked for.
+        asked: Release,
+        /// What is deployed.
+        deployed: PerColor<Release>,
+    },
     /// Requests of the color that serves did not end while new ones were held for a move without overlap.
     NotDrained {
         /// The color that serves, and goes on to.
@@ -402,6 +429,8 @@ pub enum Refusal {
     },
     /// Forward moves are stopped.
     Frozen(Freeze),
+    /// Somebody else's freeze is in force, and was not to be replaced.
+    FrozenAlready(Freeze),
     /// The release was taken back because it was bad.
     Quarantined(Quarantined),
     /// The data stores do not allow it.
@@ -431,6 +460,13 @@ pub enum Refusal {
         asked: Release,
         /// The release that is deployed there now; the same one where the endpoints changed.
         now: Release,
+    },
+    /// An order in the file, before the process started: its code, and the sentence.
+    Earlier {
+        /// The code.
+        code: &'static str,
+        /// The sentence.
+        sentence: String,
     },
     /// The file names what a rollback has just left.
     Overruled {
@@ -465,129 +501,4 @@ pub struct FileError {
     pub message: String,
     /// The repair.
     pub help: Option<String>,
-}
-
-/// What became of the last order in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OrderState {
-    /// Carried out, or it was already so.
-    Done,
-    /// Under way.
-    Pending,
-    /// Refused, with the reason.
-    Refused(Refusal),
-}
-
-/// What status, metrics and the compiler of snapshots may see.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
-    /// The decision in force.
-    pub decision: Decision,
-    /// The decision in force is on disk.
-    pub durable: bool,
-    /// `steady`, `canary`, `baking`, `gating`, `holding` or `committing`.
-    pub phase: Phase,
-    /// Requests are held.
-    pub hold: Option<Hold>,
-    /// What the file says now.
-    pub file: FileOrder,
-    /// What became of the last order in the file.
-    pub order: OrderState,
-    /// When the release that serves will be known good, if it is not.
-    pub known_good_at: Option<Instant>,
-    /// Whether a rollback has a target.
-    pub rollback: Result<Previous, Refusal>,
-    /// Whether it is safe for the data stores.
-    pub safety: Verdict,
-    /// What the data stores are at.
-    pub stores: Currents,
-    /// The write-back of `active` failed, with the reason.
-    pub write_back_error: Option<String>,
-    /// What the judge said last of the deployment in force, at the stage where it stands.
-    pub judgement: Option<Judgement>,
-    /// What comes next for it.
-    pub progress: Option<Progress>,
-    /// An automatic rollback was made, and it is being looked at whether that helped: until when.
-    pub verifying: Option<(DeploymentId, Instant)>,
-    /// That did not help: the release that serves is no better than the one that was rolled back.
-    pub both_unhealthy: bool,
-    /// What the checks of a gate said last of a release that is still deployed there.
-    pub checks: Option<(Color, Release, Vec<CheckReport>)>,
-}
-
-/// What comes next for a deployment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Its next weight.
-    pub next: Weight,
-    /// Not before this: the dwell of the step, or the end of the bake.
-    pub earliest: Instant,
-    /// At this moment the plan says what happens without a proof; `None`: it bakes.
-    pub latest: Option<Instant>,
-    /// What the proof still needs.
-    pub needs: Option<Needs>,
-    /// It does not go on by itself, whatever is proved.
-    pub stopped: Option<Stopped>,
-}
-
-/// Why a deployment does not go on by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    /// Somebody holds it.
-    Held,
-    /// All forward moves are frozen.
-    Frozen,
-    /// An automatic rollback was made a short time ago.
-    CoolingDown,
-    /// There is evidence against it.
-    Suspect,
-    /// What it is compared with fails itself.
-    BaselineUnhealthy,
-    /// Its mode: what is proved is only said.
-    ByHand,
-}
-
-/// What the machine is doing, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Nothing is under way.
-    Steady,
-    /// A release gets a share of the requests.
-    Canary {
-        /// On which color.
-        to: Color,
-    },
-    /// A release took the traffic, and is watched.
-    Baking {
-        /// On which color.
-        to: Color,
-    },
-    /// The target is being probed.
-    Gating {
-        /// Where the move is going.
-        to: Color,
-    },
-    /// New requests are held until those under way are over.
-    Holding {
-        /// Where the move is going.
-        to: Color,
-    },
-    /// The ledger is being written.
-    Committing {
-        /// Where the move is going.
-        to: Color,
-    },
-}
-
-/// Requests are held: since when, until when at most, for whom, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hold {
-    /// Since when.
-    pub since: Now,
-    /// When it ends by itself.
-    pub until: Instant,
-    /// For a move; else by hand.
-    pub for_move: bool,
-    /// Who asked for it, and why.
-    pub origin: Origin,
 }

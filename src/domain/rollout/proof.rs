@@ -27,7 +27,8 @@ impl Rollout {
     pub(super) fn known_good(&self, now: Now, underway: &Move) -> Option<SystemTime> {
         let before = self.decision.previous.as_ref();
         let before = before.filter(|before| (before.color, &before.release) == (underway.to, &underway.release));
-        let at_once = self.configured.policy.plan.bake.is_zero().then_some(now.wall);
+        let bake = underway.terms.bake.unwrap_or(self.configured.policy.plan.bake);
+        let at_once = bake.is_zero().then_some(now.wall);
         before.and_then(|before| before.known_good).or(at_once)
     }
 

@@ -7,12 +7,12 @@ use crate::domain::color::Color;
 use crate::domain::deployment::Deployment;
 use crate::domain::gate::GateReport;
 use crate::domain::rollout::{Move, Refusal};
-use crate::domain::transition::{Kind, Left};
+use crate::domain::transition::{Freeze, Kind, Left};
 
 impl Move {
     /// Why another one has to wait.
     pub(super) fn in_progress(&self) -> Refusal {
-        Refusal::InProgress { to: self.to, back: self.kind == Kind::Rollback, since: self.began.wall }
+        Refusal::InProgress(Box::new(self.shown()))
     }
 }
 
@@ -29,8 +29,11 @@ impl Refusal {
         match self {
             Refusal::Unhealthy(_) => "unhealthy",
             Refusal::CheckFailed(_) => "check_failed",
-            Refusal::InProgress { .. } | Refusal::OnItsWay { .. } => "in_progress",
-            Refusal::Withdrawn => "withdrawn",
+            Refusal::InProgress(_) | Refusal::OnItsWay { .. } => "in_progress",
+            Refusal::Withdrawn(_) => "withdrawn",
+            Refusal::GivenUp { .. } => "cancelled",
+            Refusal::UnknownRelease { .. } => "unknown_release",
+            Refusal::FrozenAlready(_) => "already_frozen",
             Refusal::NotDrained { .. } => "not_drained",
             Refusal::StaleGeneration { .. } => "stale_generation",
             Refusal::NoKnownGood { .. } => "no_known_good",
@@ -47,7 +50,31 @@ impl Refusal {
             Refusal::TargetChanged { .. } => "target_changed",
             Refusal::Overruled { .. } => "overruled",
             Refusal::Stage(refusal) => refusal.code(),
+            Refusal::Earlier { code, .. } => code,
         }
+    }
+}
+
+impl Refusal {
+    /// The codes of refusals that an order in the file can get.
+    const OF_ORDERS: [&'static str; 10] = [
+        "unhealthy",
+        "withdrawn",
+        "cancelled",
+        "frozen",
+        "quarantined",
+        "rollback_unsafe",
+        "not_durable",
+        "target_changed",
+        "in_progress",
+        "overruled",
+    ];
+
+    /// A refusal as the ledger has it.
+    #[must_use]
+    pub fn earlier(code: &str, sentence: &str) -> Option<Refusal> {
+        let code = Refusal::OF_ORDERS.into_iter().find(|known| *known == code)?;
+        Some(Refusal::Earlier { code, sentence: sentence.to_owned() })
     }
 }
 
@@ -62,43 +89,49 @@ impl fmt::Display for Refusal {
             ),
             Refusal::OnItsWay { release, to, bakes: true } => write!(
                 f,
-                "release {release} on {to} has the traffic and is still watched; wait for the end of its bake, or force it",
+                "release {release} on {to} has the traffic and still bakes with a hold-back; wait for the end of its bake, or override that: `cutover canary start --force=bake`",
             ),
-            Refusal::InProgress { to, back: true, .. } => {
-                write!(f, "a rollback to {to} is already under way; the status tells when it is done")
+            Refusal::InProgress(other) if other.kind == Kind::Rollback => {
+                write!(f, "{other}; to see when it is done: `cutover status`")
             }
-            Refusal::InProgress { to, .. } => {
-                write!(f, "a move to {to} is already under way; wait for it, or call it off with a rollback")
+            Refusal::InProgress(other) => write!(f, "{other}; to cancel it: `cutover rollback`"),
+            Refusal::Withdrawn(by) => write!(f, "cancelled by {by} before any traffic moved"),
+            Refusal::GivenUp { active } => write!(f, "Cancelled; {active} keeps serving"),
+            Refusal::UnknownRelease { asked, deployed } => write!(
+                f,
+                "no color has release {asked}: blue has {}, green has {}; to stage it on the idle color, change its `release` and `endpoints` in the configuration file",
+                deployed.blue, deployed.green,
+            ),
+            Refusal::FrozenAlready(freeze) => {
+                frozen(f, freeze)?;
+                write!(f, "; to put yours in its place: `cutover freeze --replace --reason …`")
             }
             Refusal::Stage(refusal) => refusal.fmt(f),
-            Refusal::Withdrawn => write!(f, "called off by what came after it, before any request saw it"),
             Refusal::NotDrained { color, after, left } => not_drained(f, *color, *after, *left),
             Refusal::StaleGeneration { expected, current } => {
                 write!(f, "generation {expected} was expected, but {current} is in force; look at the status first")
             }
             Refusal::NoKnownGood { wanted: Some(wanted), color, deployed } if wanted.release == *deployed => write!(
                 f,
-                "release {deployed} on {color} served before, but not long enough to be known good (bake.duration); it can be reached with a switch",
+                "{color} ({deployed}) served for less than bake.duration, so it is no rollback target; to go there anyway: `cutover rollback --to {color}`",
             ),
             Refusal::NoKnownGood { wanted: Some(wanted), color, deployed } => write!(
                 f,
-                "release {} served before on {color}, but {deployed} is deployed there now; there is nothing to go back to",
+                "{} served before on {color}, but {deployed} is deployed there now; to go to {deployed}: `cutover rollback --to {color}`",
                 wanted.release,
             ),
             Refusal::NoKnownGood { wanted: None, color, deployed } => write!(
                 f,
-                "there is no way back from here (a first start, or just rolled back); {deployed} on {color} can be reached with a switch, or if it is quarantined by a forced one",
+                "Nothing to roll back to: {} was the first to serve, or was itself reached by a rollback; to go to {color} ({deployed}): `cutover rollback --to {color}`",
+                color.other(),
             ),
             Refusal::Frozen(freeze) => {
-                write!(f, "{} has frozen all moves but a rollback: {}", freeze.by, freeze.reason)?;
-                match freeze.until {
-                    Some(until) => write!(f, " (until {})", humantime::format_rfc3339_seconds(until)),
-                    None => write!(f, " (until `cutover unfreeze`)"),
-                }
+                frozen(f, freeze)?;
+                write!(f, "; to allow moves again: `cutover unfreeze`")
             }
             Refusal::Quarantined(bad) => write!(
                 f,
-                "release {} was taken back at {} by {}: {}; deploy another release, or force this one",
+                "release {} was taken back at {} by {}: {}; deploy another release, or override the quarantine: --force=quarantine",
                 bad.release,
                 humantime::format_rfc3339_seconds(bad.since),
                 bad.by,
@@ -118,19 +151,16 @@ impl fmt::Display for Refusal {
             }
             Refusal::CoolingDown { until } => write!(
                 f,
-                "a release was rolled back automatically a short time ago; wait until {}, or force this one",
+                "a release was rolled back automatically a short time ago; wait until {}, or override that: --force=cooldown",
                 humantime::format_rfc3339_seconds(*until),
             ),
             Refusal::InvalidFile(problem) => write!(
                 f,
-                "the configuration file is not valid, so nothing was moved: {}; repair it (`cutover check`), or force the command to go by the configuration in force",
+                "the configuration file is not valid, so nothing was moved: {}; repair it (`cutover check`), or go by the configuration in force: --force=file",
                 problem.text.replace('\n', "; "),
             ),
             Refusal::FileBusy(why) => {
-                write!(
-                    f,
-                    "{why}; nothing was moved; try again, or force the command to go by the configuration in force"
-                )
+                write!(f, "{why}; nothing was moved; try again, or go by the configuration in force: --force=file")
             }
             Refusal::TargetChanged { to, asked, now } if asked == now => write!(
                 f,
@@ -140,6 +170,7 @@ impl fmt::Display for Refusal {
                 f,
                 "{to} had release {asked} when the move began and has {now} now, so nothing was moved; run the command again",
             ),
+            Refusal::Earlier { sentence, .. } => f.write_str(sentence),
             Refusal::Overruled { left, until } => write!(
                 f,
                 "{} rolled back from release {} on {} at {}, and the file orders it again; nothing was moved; to go there anyway: `cutover switch {}`; orders in the file count again from {} (state.order_window)",
@@ -152,6 +183,15 @@ impl fmt::Display for Refusal {
             ),
         }
     }
+}
+
+fn frozen(f: &mut fmt::Formatter<'_>, freeze: &Freeze) -> fmt::Result {
+    let since = humantime::format_rfc3339_seconds(freeze.since);
+    write!(f, "{} froze all moves but rollbacks at {since}", freeze.by)?;
+    if let Some(until) = freeze.until {
+        write!(f, " until {}", humantime::format_rfc3339_seconds(until))?;
+    }
+    write!(f, ": {}", freeze.reason)
 }
 
 fn unhealthy(f: &mut fmt::Formatter<'_>, report: &GateReport) -> fmt::Result {

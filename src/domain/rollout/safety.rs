@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
+use crate::domain::force::Guard;
 use crate::domain::release::Release;
 use crate::domain::rollout::{Move, Refusal, Rollout, State};
 use crate::domain::schema::{
@@ -161,8 +162,9 @@ impl Rollout {
     /// Why a move is refused, if it is.
     pub(super) fn objection(&self, underway: &Move) -> Option<Refusal> {
         let obstacles = self.obstacles(underway);
-        let reason_missing = underway.forced && underway.origin.reason.is_none();
-        if obstacles.is_empty() || (underway.forced && !reason_missing) {
+        let forced = underway.force.overrides(Guard::Schema);
+        let reason_missing = forced && underway.origin.reason.is_none();
+        if obstacles.is_empty() || (forced && !reason_missing) {
             return None;
         }
         Some(Refusal::RollbackUnsafe(Box::new(Unsafe {
@@ -185,7 +187,7 @@ impl Rollout {
 
     /// What stands in the way of a move: the target can't run on what is there; it is a way back over a barrier; or
     /// what serves now could not serve again after it.
-    fn obstacles(&self, underway: &Move) -> Vec<Obstacle> {
+    pub(super) fn obstacles(&self, underway: &Move) -> Vec<Obstacle> {
         let (currents, lineage) = (self.currents(), &self.decision.lineage);
         let (to, release) = (underway.to, &underway.release);
         if underway.kind == Kind::Rollback {
@@ -232,7 +234,7 @@ impl Rollout {
         let overridden = match (&underway.kind, &underway.origin.reason) {
             // It is back; there is nothing left to go back to.
             (Kind::Rollback, _) => None,
-            (_, Some(reason)) if underway.forced && !self.obstacles(underway).is_empty() => {
+            (_, Some(reason)) if underway.force.overrides(Guard::Schema) && !self.obstacles(underway).is_empty() => {
                 Some(Overridden { by: underway.origin.actor.clone(), reason: reason.clone() })
             }
             (Kind::Release, _) => self.decision.lineage.overridden.clone(),

@@ -91,10 +91,15 @@ impl Rollout {
             (Share::All, Kind::Switch) if self.continues(underway) => {
                 let before = self.decision.deployment.as_ref()?;
                 // A canary that has had more than the hold-back leaves keeps it.
-                further(Stage::Bake, held_back(&before.plan).max(before.weight))
+                let weight = held_back(&before.plan).max(before.weight);
+                let mut next = further(Stage::Bake, weight)?;
+                next.plan.bake = underway.terms.bake.unwrap_or(next.plan.bake);
+                Some(next)
             }
             (Share::All, Kind::Switch) => {
-                let plan = Plan { steps: Vec::new(), holdback: policy.switch_holdback, ..policy.plan.clone() };
+                let bake = underway.terms.bake.unwrap_or(policy.plan.bake);
+                let holdback = policy.switch_holdback;
+                let plan = Plan { steps: Vec::new(), bake, holdback, ..policy.plan.clone() };
                 let weight = held_back(&plan);
                 // A way back at once would have both releases run side by side, and somebody has said that they can't.
                 let alone = underway.overlap == Overlap::None && policy.bake == Mode::Enforce;

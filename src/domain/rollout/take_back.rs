@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use crate::domain::clock::Now;
 use crate::domain::deployment::{Deployment, DeploymentId, HeldBack, Mode, OnUnsafe};
 use crate::domain::rollout::record::by_itself;
-use crate::domain::rollout::{Asker, Effect, Fitness, Move, Refusal, Rollout, State, quarantined, taken_back};
+use crate::domain::rollout::{
+    Asker, Effect, Fitness, Move, Outcome, Refusal, Rollout, State, quarantined, taken_back, whose,
+};
 use crate::domain::schema::Verdict as Safe;
 use crate::domain::transition::{Decision, Kind, Transition};
 use crate::domain::verdict::{Judgement, Sample, Verdict};
@@ -135,7 +137,7 @@ impl Rollout {
         self.make_visible(now, next, effects);
         self.write_behind(now, line, None, effects);
         if let Some(overruled) = overruled {
-            self.refuse(now, overruled, Refusal::Withdrawn, effects);
+            self.refuse(now, overruled, Refusal::Withdrawn("the automatic rollback".to_owned()), effects);
         }
         let finding = judgement.as_ref().and_then(|judgement| judgement.findings.first());
         self.verifying = Some(Verifying {
@@ -176,8 +178,10 @@ impl Rollout {
             ..Transition::new(Kind::Abort, now.wall, underway.origin.clone(), next.clone())
         };
         underway.kind = Kind::Abort;
+        let by = whose(&underway.origin, Kind::Abort);
+        let cancelled = overruled.as_ref().map(Move::shown);
         let answer = match underway.asker {
-            Asker::Command(id) => Some((id, self.outcome(now, &underway, &next, false))),
+            Asker::Command(id) => Some((id, Outcome { cancelled, ..self.outcome(now, &underway, &next, false) })),
             Asker::File | Asker::Itself => None,
         };
         // An answer that waits for the disk still names the decision before.
@@ -185,7 +189,7 @@ impl Rollout {
         self.make_visible(now, next, effects);
         self.write_behind(now, line, answer, effects);
         if let Some(overruled) = overruled {
-            self.refuse(now, overruled, Refusal::Withdrawn, effects);
+            self.refuse(now, overruled, Refusal::Withdrawn(by), effects);
         }
     }
 

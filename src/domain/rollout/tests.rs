@@ -100,30 +100,33 @@ fn origin() -> Origin {
 
 fn switch() -> Command {
     Command::Switch {
-        to: None,
+        to: Target::Other,
         if_generation: None,
-        force: false,
+        force: Force::NONE,
         dry_run: false,
         overlap: Overlap::Allow,
+        terms: Terms::default(),
         origin: origin(),
     }
 }
 
 fn forced() -> Command {
     Command::Switch {
-        to: None,
+        to: Target::Other,
         if_generation: None,
-        force: true,
+        force: Force::ALL,
         dry_run: false,
         overlap: Overlap::Allow,
+        terms: Terms::default(),
         origin: origin(),
     }
 }
 
 fn rollback() -> Command {
     Command::Rollback {
+        to: None,
         if_generation: None,
-        force: false,
+        force: Force::NONE,
         quarantine: false,
         overlap: Overlap::Allow,
         origin: origin(),
@@ -296,8 +299,9 @@ fn a_rollback_does_not_wait_for_a_disk_and_is_written_again_until_it_is() {
     script.command(
         1,
         Command::Rollback {
+            to: None,
             if_generation: None,
-            force: true,
+            force: Force::ALL,
             quarantine: false,
             overlap: Overlap::Allow,
             origin: origin(),
@@ -347,11 +351,12 @@ fn a_second_switch_is_in_progress_and_one_to_the_live_color_is_nothing_to_do() {
     script.command(1, switch());
     assert_eq!(script.command(2, switch()).words(), ["refuse 2 in_progress"]);
     let stay = Command::Switch {
-        to: Some(Color::Blue),
+        to: Target::Color(Color::Blue),
         if_generation: None,
-        force: false,
+        force: Force::NONE,
         dry_run: false,
         overlap: Overlap::Allow,
+        terms: Terms::default(),
         origin: origin(),
     };
     assert_eq!(script.command(3, stay).words(), ["reply 3 changed=false durable=true"]);
@@ -442,7 +447,7 @@ impl Script {
 fn freeze(until: Option<u64>) -> Command {
     let reason = Some("the fair".to_owned());
     let until = until.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-    Command::Freeze { until, origin: Origin { reason, ..origin() } }
+    Command::Freeze { until, replace: true, origin: Origin { reason, ..origin() } }
 }
 
 fn unfreeze() -> Command {
@@ -451,7 +456,14 @@ fn unfreeze() -> Command {
 
 fn quarantining() -> Command {
     let origin = Origin { reason: Some("slow".to_owned()), ..origin() };
-    Command::Rollback { if_generation: None, force: true, quarantine: true, overlap: Overlap::Allow, origin }
+    Command::Rollback {
+        to: None,
+        if_generation: None,
+        force: Force::ALL,
+        quarantine: true,
+        overlap: Overlap::Allow,
+        origin,
+    }
 }
 
 #[test]
@@ -478,8 +490,14 @@ fn a_job_that_asks_each_second_for_what_is_refused_writes_a_line_an_hour() {
         // Each try comes from another port, with a reason of its own.
         let source = format!("127.0.0.1:{}", 1_024 + second % 60_000);
         let origin = Origin { source, reason: Some(format!("try {second}")), ..origin() };
-        let asked =
-            Command::Rollback { if_generation: None, force: false, quarantine: false, overlap: Overlap::Allow, origin };
+        let asked = Command::Rollback {
+            to: None,
+            if_generation: None,
+            force: Force::NONE,
+            quarantine: false,
+            overlap: Overlap::Allow,
+            origin,
+        };
         lines.extend(script.command(u64::from(second), asked).lines().iter().map(|line| (*line).clone()));
     }
     assert!((24..35).contains(&lines.len()), "{} lines in a day", lines.len());
@@ -531,7 +549,10 @@ fn a_rollback_that_is_forced_does_not_wait_for_one_whose_gate_hangs() {
     assert_eq!(script.command(1, rollback()).words(), ["probe blue"]);
     assert_eq!(script.command(2, rollback()).words(), ["refuse 2 in_progress"]);
     let Some(Effect::Reply(_, Err(refusal))) = script.effects.first() else { panic!("{:?}", script.effects) };
-    assert_eq!(refusal.to_string(), "a rollback to blue is already under way; the status tells when it is done");
+    assert_eq!(
+        refusal.to_string(),
+        "ann's rollback to blue (1) runs since 1970-01-01T00:00:00Z; to see when it is done: `cutover status`"
+    );
     let words = script.command(3, quarantining()).words();
     assert_eq!(words[..2], ["refuse 1 withdrawn".to_owned(), "publish blue 3".to_owned()], "{words:?}");
 }
@@ -553,7 +574,14 @@ fn while_a_move_is_written_other_lines_wait_behind_it() {
 
 fn rollback_to(generation: u64) -> Command {
     let if_generation = Some(Generation(generation));
-    Command::Rollback { if_generation, force: false, quarantine: false, overlap: Overlap::Allow, origin: origin() }
+    Command::Rollback {
+        to: None,
+        if_generation,
+        force: Force::NONE,
+        quarantine: false,
+        overlap: Overlap::Allow,
+        origin: origin(),
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub struct TakenBack {
     pub release: Release,
     /// The time of the rollback.
     pub at: SystemTime,
-    /// Token name, or `uid 1000`.
+    /// A token's or a user's name, or `uid 1000`.
     pub by: String,
     /// The file has ordered it since, and was refused.
     pub reordered: bool,

@@ -19,7 +19,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
             (Event::HoldSet, Severity::Warn),
             "requests are held",
             format!("New requests are held, {by}; they go on when the hold ends."),
-            "`cutover release` ends it; it ends by itself at its timeout.",
+            "`cutover unpause` ends it; it ends by itself at its timeout.",
         ),
         Kind::HoldEnd => (
             (Event::HoldCleared, Severity::Info),

@@ -108,7 +108,7 @@ async fn what_is_not_understood_changes_nothing_and_says_which_key_is_wrong() {
             answer.text()
         );
     }
-    for path in ["advance", "hold", "resume", "abort"] {
+    for path in ["advance", "pause", "resume"] {
         let path = format!("/admin/canary/{path}");
         assert_eq!(problem(&proxy.post(&path, json!({ "what": 1 })).await, 400), "bad_request", "{path}");
         assert_eq!(problem(&proxy.post(&path, json!({})).await, 409), "no_canary", "{path}");

@@ -127,7 +127,7 @@ async fn what_a_drain_or_a_stop_ends_is_the_proxys() {
     proxy.until("it is under way", |status| status["blue"]["requests"] == 1).await;
     proxy.switch("green").await;
     assert_eq!(old.answer().await.status, 504);
-    blamed(&proxy, "/late", Some("http_response_timeout"), "proxy").await;
+    blamed(&proxy, "/late", Some("drain_timeout"), "proxy").await;
     let mut last = proxy.connect().await;
     last.send("GET /hangs HTTP/1.1\r\nHost: a\r\n\r\n").await;
     proxy.until("it is under way", |status| status["green"]["requests"] == 1).await;

@@ -70,8 +70,8 @@ async fn a_canary_is_begun_held_advanced_and_called_off_in_a_line_or_two_each() 
     assert!(text.contains("\ncanary       green 2.0 gets 10 % · step 1 of 2, next 50 %; "), "{text}");
     assert!(!text.contains("switching"), "{text}");
 
-    let text = done(&proxy.cli(&["canary", "hold", "-r", "lunch"]).await);
-    assert!(text.starts_with("Held: green 2.0 gets 10 % of the requests (step 1 of 2, held)"), "{text}");
+    let text = done(&proxy.cli(&["canary", "pause", "-r", "lunch"]).await);
+    assert!(text.starts_with("Paused: green 2.0 gets 10 % of the requests (step 1 of 2, held)"), "{text}");
     let text = done(&proxy.cli(&["canary", "status"]).await);
     assert!(text.contains(": lunch; to continue: cutover canary resume"), "{text}");
     assert!(done(&proxy.cli(&["canary", "hold"]).await).ends_with("nothing was touched.\n"));
@@ -83,7 +83,7 @@ async fn a_canary_is_begun_held_advanced_and_called_off_in_a_line_or_two_each() 
     assert_eq!(proxy.color().await, "green");
     assert!(done(&proxy.cli(&["status"]).await).contains("\nbake         green 2.0 has 100 %; "));
     let text = done(&proxy.cli(&["canary", "abort", "-r", "slow"]).await);
-    assert!(text.starts_with("Called off: blue (release 1.0) has all of the traffic, generation "), "{text}");
+    assert!(text.starts_with("Aborted: blue (release 1.0) has all of the traffic, generation "), "{text}");
     assert_eq!(proxy.color().await, "blue");
 
     let text = done(&proxy.cli(&["history"]).await);
@@ -110,7 +110,7 @@ async fn a_canary_is_begun_held_advanced_and_called_off_in_a_line_or_two_each() 
 async fn what_can_not_be_is_refused_with_its_code() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
-    for verb in ["advance", "hold", "resume", "abort"] {
+    for verb in ["advance", "pause", "resume"] {
         let (_, said) = failed(&proxy.cli(&["canary", verb]).await, 3);
         assert!(said.starts_with("no_canary: "), "{verb}: {said}");
     }

@@ -51,7 +51,7 @@ async fn what_does_not_come_about_ends_with_5_and_says_how_things_stand() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
     let (_, said) = failed(&proxy.cli(&["wait", "--active", "green", "--timeout", "100ms"]).await, 5);
-    assert_eq!(said, "not so after 100ms: blue serves\n");
+    assert_eq!(said, "timed out after 100ms: blue serves\n");
     failed(&proxy.cli(&["wait", "--active", "green", "--timeout", "0s"]).await, 5);
     green.set_healthy(false);
     proxy.until("green is down", |status| status["green"]["endpoints"][0]["health"] == "down").await;
@@ -61,7 +61,7 @@ async fn what_does_not_come_about_ends_with_5_and_says_how_things_stand() {
     let mut client = proxy.connect().await;
     client.send("GET /gated HTTP/1.1\r\nHost: a\r\n\r\n").await;
     client.head().await.expect("a head");
-    done(&proxy.cli(&["switch", "--force"]).await);
+    done(&proxy.cli(&["switch", "green", "--force"]).await);
     for args in [&["wait", "--timeout", "100ms"][..], &["wait", "--drained", "--timeout", "100ms"]] {
         let (_, said) = failed(&proxy.cli(args).await, 5);
         assert!(said.contains("draining blue: 0 requests, 1 stream"), "{said}");
@@ -122,6 +122,7 @@ async fn a_wait_for_a_color_says_that_an_invalid_file_is_in_the_way() {
     // Whoever waits for longer is not left waiting.
     let (_, said) = failed(&proxy.cli(&["wait", "--active", "green", "--timeout", "25s"]).await, 2);
     assert!(said.contains("health.rise"), "{said}");
+    assert_eq!(said.matches("health.rise").count(), 1, "once: {said}");
     proxy.write_file(&good);
     proxy.until("it is valid", |status| status["file"]["error"].is_null()).await;
     // A file that becomes invalid ends the wait at once.

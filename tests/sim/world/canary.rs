@@ -7,6 +7,7 @@ use cutover::domain::color::{Color, PerColor};
 use cutover::domain::deployment::{
     Deployment, DeploymentId, Mode, OnClientErrors, OnInsufficient, OnUnsafe, Plan, Policy, Stage, Wishes,
 };
+use cutover::domain::force::Force;
 use cutover::domain::rollout::{Command, Effect, Event, Fitness};
 use cutover::domain::split::Weight;
 use cutover::domain::transition::{Decision, Generation, Kind, Origin, Transition, Trigger};
@@ -57,14 +58,21 @@ pub(super) fn policy(random: &mut fastrand::Rng, apart: bool) -> Policy {
 }
 
 impl World {
-    pub(super) fn canary_command(&mut self, if_generation: Option<Generation>, force: bool, origin: Origin) -> Command {
+    pub(super) fn canary_command(
+        &mut self,
+        if_generation: Option<Generation>,
+        force: Force,
+        origin: Origin,
+    ) -> Command {
         match self.random.u8(0..8) {
             0..=2 => {
                 let weight = (self.random.u8(0..4) == 0).then(|| Weight::new(self.random.u16(0..=10_000))).flatten();
                 let wishes = Wishes { weight, ..Wishes::default() };
-                Command::CanaryStart { wishes, if_generation, force, origin }
+                Command::CanaryStart { wishes, if_generation, force, terms: self.terms(), origin }
             }
-            3..=4 => Command::CanaryAdvance { full: self.random.u8(0..3) == 0, if_generation, origin },
+            3..=4 => {
+                Command::CanaryAdvance { full: self.random.u8(0..3) == 0, if_generation, terms: self.terms(), origin }
+            }
             5 => Command::CanaryHold { origin },
             6 => Command::CanaryResume { origin },
             _ => Command::CanaryAbort { quarantine: self.random.bool(), origin },

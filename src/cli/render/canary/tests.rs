@@ -154,6 +154,8 @@ fn without_one_the_color_that_serves_is_named_and_what_a_rollback_has_left() {
 fn a_command_is_told_in_a_line_or_two() {
     let mut moved_to = CanaryMoved {
         file_problem: None,
+        overrode: Vec::new(),
+        cancelled: None,
         changed: true,
         durable: true,
         active: "blue".to_owned(),

@@ -5,11 +5,17 @@ use crate::domain::deployment::{Deployment, DeploymentId, Stage, Wishes};
 use crate::domain::verdict::{Class, Finding, Judgement, Sample, Verdict};
 
 pub(super) fn start() -> Command {
-    Command::CanaryStart { wishes: Wishes::default(), if_generation: None, force: false, origin: origin() }
+    Command::CanaryStart {
+        wishes: Wishes::default(),
+        if_generation: None,
+        force: Force::NONE,
+        terms: Terms::default(),
+        origin: origin(),
+    }
 }
 
 fn advance(full: bool) -> Command {
-    Command::CanaryAdvance { full, if_generation: None, origin: origin() }
+    Command::CanaryAdvance { full, if_generation: None, terms: Terms::default(), origin: origin() }
 }
 
 pub(super) fn abort() -> Command {
@@ -177,7 +183,8 @@ fn an_abort_waits_for_nothing_also_while_a_step_is_being_written() {
     assert_eq!(script.deployment(), None);
     let commit = script.commit_id();
     assert_eq!(script.at(script.seconds, Event::Committed(commit)).words(), ["reply 3 changed=true durable=true"]);
-    assert_eq!(script.command(4, abort()).words(), ["refuse 4 no_canary"]);
+    let words = script.command(4, abort()).words();
+    assert_eq!(words, ["reply 4 changed=false durable=true"], "it has nothing already");
 }
 
 #[test]
@@ -185,11 +192,12 @@ fn a_rollback_and_a_switch_to_the_color_that_serves_take_it_back() {
     for command in [
         rollback(),
         Command::Switch {
-            to: Some(Color::Blue),
+            to: Target::Color(Color::Blue),
             if_generation: None,
-            force: false,
+            force: Force::NONE,
             dry_run: false,
             overlap: Overlap::Allow,
+            terms: Terms::default(),
             origin: origin(),
         },
     ] {
@@ -296,7 +304,7 @@ fn what_is_visibly_wrong_lets_no_step_follow_by_the_time_alone() {
 #[test]
 fn a_frozen_canary_goes_no_further_and_comes_back() {
     let mut script = Script::canary();
-    script.command(2, Command::Freeze { until: None, origin: origin() });
+    script.command(2, Command::Freeze { until: None, replace: true, origin: origin() });
     assert_eq!(script.command(3, advance(false)).words(), ["refuse 3 frozen"]);
     script.at(60.0, judged(Verdict::Pass));
     assert!(!matches!(script.rollout.state, State::Gating(..)));
@@ -346,7 +354,13 @@ fn only_time_that_was_watched_counts_as_bake() {
 fn a_plan_that_is_none_is_refused_with_what_is_wrong() {
     let mut script = Script::steady();
     let wishes = Wishes { weight: Some(Weight::ALL), ..Wishes::default() };
-    let command = Command::CanaryStart { wishes, if_generation: None, force: false, origin: origin() };
+    let command = Command::CanaryStart {
+        wishes,
+        if_generation: None,
+        force: Force::NONE,
+        terms: Terms::default(),
+        origin: origin(),
+    };
     assert_eq!(script.command(1, command).words(), ["refuse 1 bad_plan"]);
     let plan = Wishes { weight: Weight::new(1_000), ..Wishes::default() }.plan(&policy().plan).expect("a plan");
     assert_eq!(plan.steps.iter().map(|step| step.basis_points()).collect::<Vec<_>>(), [1_000, 2_500, 5_000]);

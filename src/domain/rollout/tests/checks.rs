@@ -115,8 +115,8 @@ fn checks_that_do_not_end_and_health_that_goes_are_told_apart() {
 #[test]
 fn whoever_only_asks_gets_the_first_finding() {
     let mut script = with_checks(false);
-    let Command::Switch { to, if_generation, force, overlap, origin, .. } = switch() else { panic!("a switch") };
-    let asked = Command::Switch { to, if_generation, force, dry_run: true, overlap, origin };
+    let Command::Switch { to, if_generation, force, overlap, terms, origin, .. } = switch() else { panic!("a switch") };
+    let asked = Command::Switch { to, if_generation, force, dry_run: true, overlap, terms, origin };
     let round = at_checks(&mut script, asked.clone());
     assert_eq!(script.at(0.2, Event::Checked(round, found(false))).words(), ["refuse 1 check_failed"]);
     let round = at_checks(&mut script, asked);

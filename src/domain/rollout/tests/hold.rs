@@ -3,7 +3,15 @@
 use super::*;
 
 fn apart(force: bool) -> Command {
-    Command::Switch { to: None, if_generation: None, force, dry_run: false, overlap: Overlap::None, origin: origin() }
+    Command::Switch {
+        to: Target::Other,
+        if_generation: None,
+        force: force.into(),
+        dry_run: false,
+        overlap: Overlap::None,
+        terms: Terms::default(),
+        origin: origin(),
+    }
 }
 
 impl Script {
@@ -102,8 +110,9 @@ fn a_rollback_without_overlap_holds_too_and_waits_for_no_disk() {
     let mut script = Script::steady();
     script.switched();
     let back = Command::Rollback {
+        to: None,
         if_generation: None,
-        force: true,
+        force: Force::ALL,
         quarantine: false,
         overlap: Overlap::None,
         origin: origin(),

@@ -34,7 +34,15 @@ fn reading(answer: Result<u64, &str>) -> Event {
 
 fn forced_for(reason: Option<&str>) -> Command {
     let origin = Origin { reason: reason.map(str::to_owned), ..origin() };
-    Command::Switch { to: None, if_generation: None, force: true, dry_run: false, overlap: Overlap::Allow, origin }
+    Command::Switch {
+        to: Target::Other,
+        if_generation: None,
+        force: Force::ALL,
+        dry_run: false,
+        overlap: Overlap::Allow,
+        terms: Terms::default(),
+        origin,
+    }
 }
 
 fn written(script: &mut Script, id: u64) -> &mut Script {
@@ -155,11 +163,12 @@ fn a_first_write_on_the_old_color_while_the_next_switch_is_being_written_is_not_
 #[test]
 fn asking_what_a_switch_would_do_tells_of_the_way_back_after_it() {
     let ask = || Command::Switch {
-        to: None,
+        to: Target::Other,
         if_generation: None,
-        force: true,
+        force: Force::ALL,
         dry_run: true,
         overlap: Overlap::Allow,
+        terms: Terms::default(),
         origin: origin(),
     };
     for (barrier, safe) in [(Barrier::None, "yes"), (Barrier::Applied, "no"), (Barrier::FirstWrite, "yes")] {

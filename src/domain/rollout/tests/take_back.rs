@@ -47,7 +47,9 @@ fn what_is_shown_to_be_worse_goes_back_at_once_and_is_not_let_in_again() {
 
 #[test]
 fn it_goes_back_while_it_is_held_and_while_moves_are_frozen() {
-    for command in [Command::CanaryHold { origin: origin() }, Command::Freeze { until: None, origin: origin() }] {
+    for command in
+        [Command::CanaryHold { origin: origin() }, Command::Freeze { until: None, replace: true, origin: origin() }]
+    {
         let mut script = Script::canary();
         script.command(2, command);
         assert!(script.at(5.0, judged(Verdict::Fail)).words().contains(&"publish blue 3".to_owned()));

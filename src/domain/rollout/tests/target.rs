@@ -131,8 +131,9 @@ fn a_command_goes_where_the_file_may_not_and_ends_that() {
     let mut script = Script::steady();
     script.switched();
     let forced_back = Command::Rollback {
+        to: None,
         if_generation: None,
-        force: true,
+        force: Force::ALL,
         quarantine: false,
         overlap: Overlap::Allow,
         origin: origin(),

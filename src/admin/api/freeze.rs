@@ -1,0 +1,62 @@
+//! Freezes, on the wire.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::admin::api::MovingAnswer;
+
+/// `POST /admin/freeze`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeBody {
+    /// Why; everybody who is refused is told.
+    #[serde(default)]
+    pub reason: String,
+    /// When it ends by itself, RFC 3339; absent: when it is ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// In place of a freeze that is in force; without it that is `409 already_frozen`.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// `DELETE /admin/freeze`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnfreezeBody {
+    /// Why; kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FrozenAnswer {
+    /// False: it was so already.
+    pub changed: bool,
+    /// It is on disk.
+    pub durable: bool,
+    /// The freeze in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<FreezeAnswer>,
+    /// The freeze whose place it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<FreezeAnswer>,
+    /// The move that it cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<MovingAnswer>,
+}
+
+/// A freeze: nothing but a rollback moves traffic.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FreezeAnswer {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// When it ends by itself, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}

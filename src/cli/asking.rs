@@ -1,0 +1,37 @@
+//! What is asked for on a terminal: a missing reason, and whether somebody means it. Scripts are asked nothing.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use crate::cli::Failure;
+
+/// Somebody can be asked.
+fn is_interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+fn answer(question: &str) -> Option<String> {
+    let mut out = std::io::stderr().lock();
+    write!(out, "{question}").and_then(|()| out.flush()).ok()?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).ok()?;
+    Some(line.trim().to_owned())
+}
+
+/// The reason as it was given, or as it is given now. With `--yes` nobody is asked.
+pub(crate) fn reason(given: Option<String>, yes: bool) -> Option<String> {
+    if given.is_some() || yes || !is_interactive() {
+        return given;
+    }
+    answer("Reason, kept in the history (Enter for none): ").filter(|reason| !reason.is_empty())
+}
+
+/// Whether somebody means it, having read what will happen.
+pub(crate) fn confirmed(what: &str, yes: bool) -> Result<(), Failure> {
+    if yes || !is_interactive() {
+        return Ok(());
+    }
+    match answer(&format!("{what}\nContinue? [y/N] ")).as_deref() {
+        Some("y" | "Y" | "yes" | "Yes" | "YES") => Ok(()),
+        _ => Err(Failure::Failed("Nothing was changed.".to_owned())),
+    }
+}

@@ -1,0 +1,231 @@
+//! Commands that may have to wait for a gate, a hold or a disk: what they wait for is told, and giving up cancels them.
+//!
+//! Whether a command was cancelled is said by its own answer, so it is never a guess: the proxy decides which of the two came
+//! first, the cancel or the commit.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::api::{CancelAnswer, CancelBody, MovingAnswer, StatusAnswer};
+use crate::cli::Failure;
+use crate::cli::client::Client;
+use crate::cli::output::complain;
+use crate::cli::render;
+
+/// How often what it waits for is looked at.
+const GLANCE: Duration = Duration::from_millis(500);
+/// A proxy that answers no question for so long does not run.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long the answer to a cancelled command may take.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Where there is no terminal: the pause between two lines that say the same.
+const AGAIN: Duration = Duration::from_secs(5);
+/// With `--detach`, without a `--timeout`.
+const DETACHED: Duration = Duration::from_secs(90);
+/// A gate with a `--timeout` lasts longer than that, so that one clock decides.
+const BEHIND: Duration = Duration::from_secs(5);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// For how long, and what follows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// `--timeout`
+    pub(crate) timeout: Option<Duration>,
+    /// `--detach`
+    pub(crate) detach: bool,
+}
+
+impl Patience {
+    /// The time for the gate, as the API takes it.
+    pub(crate) fn gate(self) -> Option<String> {
+        let timeout = self.timeout.filter(|_| !self.detach)?;
+        Some(humantime::format_duration((timeout + BEHIND).min(DAY)).to_string().replace(' ', ""))
+    }
+}
+
+/// Ctrl-C and its like, from when they are listened for.
+#[derive(Debug)]
+pub(crate) struct Interrupts {
+    int: Option<Signal>,
+    term: Option<Signal>,
+}
+
+impl Interrupts {
+    pub(crate) fn listen() -> Interrupts {
+        Interrupts { int: signal(SignalKind::interrupt()).ok(), term: signal(SignalKind::terminate()).ok() }
+    }
+
+    /// The exit code that a shell expects of it.
+    pub(crate) async fn next(&mut self) -> u8 {
+        async fn of(signal: &mut Option<Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            () = of(&mut self.int) => 130,
+            () = of(&mut self.term) => 143,
+        }
+    }
+}
+
+/// Why it is given up.
+enum GaveUp {
+    Interrupted(u8),
+    TimedOut,
+}
+
+/// Sends a command, and waits for its answer.
+pub(crate) async fn ask<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    body: &impl Serialize,
+    patience: Patience,
+    interrupts: &mut Interrupts,
+) -> Result<T, Failure> {
+    let id = format!("cutover-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+    let mut answer = std::pin::pin!(client.post_as::<T>(path, body, &id));
+    let limit = patience.timeout.or(patience.detach.then_some(DETACHED));
+    let mut told = Told::new();
+    let gave_up = {
+        let mut watched = std::pin::pin!(watch(client, &mut told));
+        let over = async {
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answered = &mut answer => return answered,
+            code = interrupts.next() => GaveUp::Interrupted(code),
+            () = over => GaveUp::TimedOut,
+            failure = &mut watched => return Err(failure),
+        }
+    };
+    told.clear();
+    let after = match &gave_up {
+        GaveUp::Interrupted(_) => String::new(),
+        GaveUp::TimedOut => format!(" after {}", humantime::format_duration(limit.unwrap_or_default())),
+    };
+    let code = match gave_up {
+        GaveUp::Interrupted(code) => code,
+        GaveUp::TimedOut => 5,
+    };
+    let pending = || {
+        let text = format!(
+            "Stopped waiting{after}, but the command is still pending. Check: `cutover status`; cancel: `cutover rollback`"
+        );
+        Err(Failure::Ended(text, code))
+    };
+    if patience.detach {
+        return pending();
+    }
+    let cancelled = tokio::time::timeout(ANSWER, async {
+        let cancel = cancel(client, &id);
+        let (answered, ()) = tokio::join!(answer, cancel);
+        answered
+    });
+    match cancelled.await {
+        Err(_) => pending(),
+        Ok(Ok(answer)) => {
+            complain("Too late: the command was carried out before it could be cancelled.");
+            Ok(answer)
+        }
+        Ok(Err(Failure::Refused(problem))) if problem.code == "cancelled" => {
+            let waited = told.waited.as_ref().map(|waited| format!(" It waited for {waited}.")).unwrap_or_default();
+            let said = problem.detail.replacen("Cancelled", &format!("Cancelled{after}"), 1);
+            Err(Failure::Ended(format!("{said}.{waited}"), code))
+        }
+        Ok(Err(failure)) => Err(failure),
+    }
+}
+
+/// Says that it is given up, until the proxy knows the command.
+async fn cancel(client: &Client, id: &str) {
+    let body = CancelBody { request_id: id.to_owned() };
+    loop {
+        match client.post::<CancelAnswer>("/admin/cancel", &body, ANSWER).await {
+            Ok(CancelAnswer { found: true }) => return,
+            // It is not there yet, or not any more; its answer ends this.
+            Ok(CancelAnswer { found: false }) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Looks at what it waits for, and tells it. Comes back when nobody answers any more.
+async fn watch(client: &Client, told: &mut Told) -> Failure {
+    let mut heard = Instant::now();
+    loop {
+        tokio::time::sleep(GLANCE).await;
+        let left = SILENCE.saturating_sub(heard.elapsed()).max(Duration::from_millis(1));
+        match client.look::<StatusAnswer>("/admin/status", left).await {
+            Ok(status) => {
+                heard = Instant::now();
+                told.tell(status.moving.as_ref());
+            }
+            Err(Failure::Refused(_)) => heard = Instant::now(),
+            Err(failure) if heard.elapsed() >= SILENCE => {
+                return match failure {
+                    Failure::TimedOut(_) => client.unreachable(&"no answer in 5s"),
+                    other => other,
+                };
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// What was told: a line that changes on a terminal, lines now and then otherwise.
+struct Told {
+    bar: ProgressBar,
+    last: Option<(String, Instant)>,
+    /// What it waited for last.
+    waited: Option<String>,
+}
+
+impl Told {
+    fn new() -> Told {
+        // Draws on standard error, and nothing where that is no terminal.
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            bar.set_style(style);
+        }
+        Told { bar, last: None, waited: None }
+    }
+
+    fn tell(&mut self, moving: Option<&MovingAnswer>) {
+        let Some(moving) = moving else { return };
+        let Some(waits_for) = &moving.waits_for else { return };
+        let to = &moving.to;
+        let waits_for = render::plain(waits_for);
+        let left = moving.ends_in_ms.map(|left| format!(", {} s left", left.div_ceil(1_000))).unwrap_or_default();
+        self.waited = Some(format!("{to}: {waits_for}"));
+        if std::io::stderr().is_terminal() {
+            self.bar.set_message(format!("Waiting for {to}: {waits_for}{left}; Ctrl-C cancels"));
+            self.bar.tick();
+            return;
+        }
+        let due = self.last.as_ref().is_none_or(|(said, at)| *said != waits_for || at.elapsed() >= AGAIN);
+        if due {
+            complain(&format!("Waiting for {to}: {waits_for}{left}"));
+            self.last = Some((waits_for, Instant::now()));
+        }
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,100 @@
+//! The guards in front of a move, and which of them an operator overrides.
+
+use std::fmt;
+
+/// A check that refuses moves, and that `force` can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guard {
+    /// The gate: the target's endpoints are probed first.
+    Health,
+    /// A release that was rolled back because it was bad stays away.
+    Quarantine,
+    /// The data stores have to allow the move. Overriding it needs a reason.
+    Schema,
+    /// The configuration file has to be valid, and whole.
+    File,
+    /// No canary begins shortly after an automatic rollback.
+    Cooldown,
+    /// No canary begins while another release bakes with a hold-back.
+    Bake,
+}
+
+impl Guard {
+    /// Each, and its name in commands and answers.
+    pub const NAMES: [(&'static str, Guard); 6] = [
+        ("health", Guard::Health),
+        ("quarantine", Guard::Quarantine),
+        ("schema", Guard::Schema),
+        ("file", Guard::File),
+        ("cooldown", Guard::Cooldown),
+        ("bake", Guard::Bake),
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Guard::NAMES.iter().find(|(_, guard)| *guard == self).map_or("", |(name, _)| name)
+    }
+
+    /// The guard of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Guard> {
+        Guard::NAMES.iter().find(|(known, _)| *known == name).map(|(_, guard)| *guard)
+    }
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The guards that a command overrides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Force(u8);
+
+impl Force {
+    /// None of them.
+    pub const NONE: Force = Force(0);
+    /// Each of them.
+    pub const ALL: Force = Force(u8::MAX);
+
+    /// Whether this guard is overridden.
+    #[must_use]
+    pub fn overrides(self, guard: Guard) -> bool {
+        self.0 & (1 << guard as u8) != 0
+    }
+
+    /// Whether no guard is.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self == Force::NONE
+    }
+}
+
+impl From<bool> for Force {
+    fn from(all: bool) -> Force {
+        if all { Force::ALL } else { Force::NONE }
+    }
+}
+
+impl FromIterator<Guard> for Force {
+    fn from_iter<I: IntoIterator<Item = Guard>>(guards: I) -> Force {
+        Force(guards.into_iter().fold(0, |bits, guard| bits | 1 << guard as u8))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_force_overrides_the_guards_that_it_names_and_no_other() {
+        let some: Force = [Guard::Health, Guard::Schema].into_iter().collect();
+        let overridden = Guard::NAMES.iter().filter(|(_, guard)| some.overrides(*guard)).map(|(name, _)| *name);
+        assert_eq!(overridden.collect::<Vec<_>>(), ["health", "schema"]);
+        assert!(Guard::NAMES.iter().all(|(_, guard)| Force::ALL.overrides(*guard) && !Force::NONE.overrides(*guard)));
+        assert!(Force::NONE.is_none() && Force::from(false).is_none() && !some.is_none());
+        assert!(Guard::NAMES.iter().all(|(name, guard)| Guard::named(name) == Some(*guard) && guard.name() == *name));
+    }
+}

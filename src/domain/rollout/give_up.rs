@@ -1,0 +1,132 @@
+//! A move that waits, for people; and its end when the client that asked for it gives up.
+//!
+//! Giving up and the commit are events of one machine, so one of them is first: a move is cancelled, or it is made.
+
+use std::fmt;
+use std::time::{Instant, SystemTime};
+
+use crate::domain::clock::Now;
+use crate::domain::color::Color;
+use crate::domain::release::Release;
+use crate::domain::rollout::{Asker, Command, CommandId, Effect, Move, Refusal, Rollout, State};
+use crate::domain::transition::{Kind, Origin, Trigger};
+
+/// A move that is under way: whose, where to, and what it waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moving {
+    /// What it is.
+    pub kind: Kind,
+    /// Where it goes.
+    pub to: Color,
+    /// The release there.
+    pub release: Release,
+    /// Who asked for it, and why.
+    pub origin: Origin,
+    /// Since when.
+    pub since: SystemTime,
+    /// The latest end of what it waits for now; `None`: a disk has no latest end.
+    pub until: Option<Instant>,
+    /// The first thing in its way, as far as is known.
+    pub waits_for: Option<String>,
+}
+
+impl Moving {
+    /// Whose it is: `alice's switch`.
+    #[must_use]
+    pub fn whose(&self) -> String {
+        whose(&self.origin, self.kind)
+    }
+}
+
+/// `alice's switch`, `the automatic rollback`, `the switch by /etc/cutover/cutover.toml`.
+#[must_use]
+pub fn whose(origin: &Origin, kind: Kind) -> String {
+    let what = match kind {
+        Kind::Canary => "canary start",
+        Kind::Advance => "canary advance",
+        Kind::Abort => "canary abort",
+        Kind::CanaryHold => "canary pause",
+        Kind::HoldEnd => "unpause",
+        Kind::Release => "new release",
+        other => other.name(),
+    };
+    match origin.trigger {
+        Trigger::Api => format!("{}'s {what}", origin.actor),
+        Trigger::Automatic => format!("the automatic {what}"),
+        Trigger::File | Trigger::Start => format!("the {what} by {}", origin.actor),
+        Trigger::Traffic => format!("the {what}"),
+    }
+}
+
+impl fmt::Display for Moving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = humantime::format_rfc3339_seconds(self.since);
+        write!(f, "{} to {} ({}) runs since {since}", self.whose(), self.to, self.release)?;
+        match &self.origin.reason {
+            Some(reason) => write!(f, " (reason: {reason})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Rollout {
+    /// The move that is under way.
+    pub(super) fn moving(&self) -> Option<Moving> {
+        let underway = self.under_way()?;
+        let until = match &self.state {
+            State::Gating(_, gating) => Some(gating.deadline),
+            State::Holding(..) | State::Committing(..) | State::Steady => underway.held_until(),
+        };
+        let gate = underway.report.as_ref().and_then(|report| {
+            let failed = report.endpoints.iter().find(|probed| !probed.passed)?;
+            Some(format!("{} {}", failed.endpoint, failed.detail))
+        });
+        let waits_for = match &self.state {
+            State::Gating(..) => gate.or_else(|| check(underway)),
+            State::Holding(_, _, left) => {
+                let left = if left.total() == 0 { "requests".to_owned() } else { left.to_string() };
+                Some(format!("{left} on {} to end", self.decision.active))
+            }
+            State::Committing(..) => Some("the ledger to be written".to_owned()),
+            State::Steady => None,
+        };
+        Some(Moving { until, waits_for, ..underway.shown() })
+    }
+
+    /// The move that a command would begin.
+    #[must_use]
+    pub fn would_move(&self, now: Now, command: &Command) -> Moving {
+        let (kind, to, _) = self.meant(command);
+        let release = self.configured.deployed[to].clone();
+        Move::new(now, kind, (to, release), Asker::Itself, command.origin().clone()).shown()
+    }
+
+    /// The client that asked for a move gives up: the move is called off, if it is not being written yet.
+    pub(super) fn give_up(&mut self, now: Now, id: CommandId, effects: &mut Vec<Effect>) {
+        let (State::Gating(underway, _) | State::Holding(underway, ..)) = &self.state else { return };
+        if matches!(underway.asker, Asker::Command(asker) if asker == id) {
+            let (origin, active) = (underway.origin.clone(), self.decision.active);
+            self.withdraw(now, &origin, Refusal::GivenUp { active }, effects);
+        }
+    }
+}
+
+/// The check of the gate that failed.
+fn check(underway: &Move) -> Option<String> {
+    let failed = underway.report.as_ref()?.checks.iter().find(|check| !check.has_passed())?;
+    Some(format!("check {} to pass", failed.check))
+}
+
+impl Move {
+    pub(super) fn shown(&self) -> Moving {
+        Moving {
+            kind: self.kind,
+            to: self.to,
+            release: self.release.clone(),
+            origin: self.origin.clone(),
+            since: self.began.wall,
+            until: None,
+            waits_for: None,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `Idempotency-Key`: the same command with the same key is carried out once, and gets the same answer, for a day.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::application::Application;
+use crate::client::{Answer, Connection};
+use crate::proxy::{Proxy, Setup};
+
+async fn pair() -> (Application, Application) {
+    (Application::start("blue").await, Application::start("green").await)
+}
+
+async fn keyed(proxy: &Proxy, method: &str, path: &str, key: &str, body: &str) -> Answer {
+    let mut connection = Connection::unix(&proxy.dir.path().join("admin.sock")).await.expect("the admin socket");
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: {key}\r\n");
+    connection.send(format!("{head}Content-Length: {length}\r\n\r\n{body}")).await;
+    connection.answer().await
+}
+
+fn replayed(answer: &Answer) -> bool {
+    answer.header("idempotent-replayed") == Some("true")
+}
+
+async fn switches(proxy: &Proxy) -> usize {
+    let history = proxy.admin("GET", "/admin/history?kind=switch", "").await.json();
+    history["transitions"].as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test]
+async fn a_repeat_of_a_switch_to_the_other_color_is_no_toggle_also_after_kill_9() {
+    let (blue, green) = pair().await;
+    let mut proxy = Proxy::start(&blue, &green).await;
+    let first = keyed(&proxy, "POST", "/admin/switch", "deploy-1", "").await;
+    assert_eq!((first.status, &first.json()["active"]), (200, &json!("green")), "{}", first.text());
+    assert!(!replayed(&first));
+    for body in ["", "{}", " { } "] {
+        let again = keyed(&proxy, "POST", "/admin/switch", "deploy-1", body).await;
+        assert_eq!((again.status, again.text()), (200, first.text()));
+        assert!(replayed(&again));
+    }
+    proxy.kill_and_restart().await;
+    let again = keyed(&proxy, "POST", "/admin/switch", "deploy-1", "").await;
+    assert_eq!((again.status, again.text()), (200, first.text()));
+    assert!(replayed(&again));
+    assert_eq!((proxy.color().await.as_str(), switches(&proxy).await), ("green", 1));
+
+    // The key belongs to that command.
+    for (path, body) in [("/admin/switch", "{\"to\":\"blue\"}"), ("/admin/rollback", "{}")] {
+        let other = keyed(&proxy, "POST", path, "deploy-1", body).await;
+        assert_eq!((other.status, &other.json()["code"]), (422, &json!("idempotency_key_reused")), "{}", other.text());
+    }
+    let next = keyed(&proxy, "POST", "/admin/switch", "deploy-2", "").await;
+    assert_eq!(next.json()["active"], "blue");
+    for key in ["", &"x".repeat(256), "t\u{7f}ab"] {
+        assert_eq!(keyed(&proxy, "POST", "/admin/switch", key, "").await.status, 400, "{key:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_at_once_with_one_key_are_one_command_and_both_get_its_answer() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    green.set_healthy(false);
+    let both = async {
+        tokio::join!(keyed(&proxy, "POST", "/admin/switch", "k", ""), keyed(&proxy, "POST", "/admin/switch", "k", ""))
+    };
+    let mends = async {
+        proxy.until("it waits", |status| status["moving"]["to"] == "green").await;
+        green.set_healthy(true);
+    };
+    let ((one, other), ()) = tokio::join!(both, mends);
+    assert_eq!((one.status, one.text()), (200, other.text()));
+    assert_eq!((proxy.color().await.as_str(), switches(&proxy).await), ("green", 1));
+}
+
+#[tokio::test]
+async fn a_refusal_is_repeated_and_what_was_cancelled_may_be_tried_again_with_its_key() {
+    let (blue, green) = pair().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let text =
+        Setup::new(&blue, &green).text(dir.path()).replace("[gate]\ntimeout = \"5s\"", "[gate]\ntimeout = \"100ms\"");
+    let proxy = Proxy::start_in(dir, &text).await;
+    green.set_healthy(false);
+    let first = keyed(&proxy, "POST", "/admin/switch", "r", "").await;
+    assert_eq!(first.status, 409, "{}", first.text());
+    green.set_healthy(true);
+    let again = keyed(&proxy, "POST", "/admin/switch", "r", "").await;
+    assert_eq!((again.status, again.text()), (409, first.text()));
+    assert_eq!(again.header("content-type"), Some("application/problem+json"));
+
+    green.set_healthy(false);
+    let body = json!({ "to": "green", "timeout": "1h" }).to_string();
+    let mut client = Connection::unix(&proxy.dir.path().join("admin.sock")).await.expect("the admin socket");
+    let head = "POST /admin/switch HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: c\r\n";
+    client.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+    proxy.until("it waits", |status| status["moving"]["to"] == "green").await;
+    drop(client);
+    proxy.until("it is called off", |status| status["moving"].is_null()).await;
+    green.set_healthy(true);
+    let again = keyed(&proxy, "POST", "/admin/switch", "c", &body).await;
+    assert_eq!((again.status, replayed(&again)), (200, false), "{}", again.text());
+    assert_eq!(proxy.color().await, "green");
+}
+
+#[tokio::test]
+async fn every_mutation_of_the_document_takes_a_key() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let document = proxy.admin("GET", "/admin/openapi.json", "").await.json();
+    let mut asked = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for method in operations.as_object().expect("operations").keys().filter(|method| *method != "get") {
+            let method = method.to_uppercase();
+            let path = path.replace("{color}", "green");
+            let body = if path.ends_with("/freeze") { json!({ "reason": "so" }) } else { json!({}) };
+            let (key, body) = (format!("{method}-{path}"), body.to_string());
+            let first = keyed(&proxy, &method, &path, &key, &body).await;
+            let again = keyed(&proxy, &method, &path, &key, &body).await;
+            assert_eq!((first.status, first.text()), (again.status, again.text()), "{method} {path}");
+            let kept = matches!(first.status, 200 | 409 | 412 | 422);
+            assert_eq!(replayed(&again), kept, "{method} {path}: {} {}", first.status, first.text());
+            asked.insert(path);
+        }
+    }
+    assert!(asked.len() >= 13, "{asked:?}");
+    let look = keyed(&proxy, "GET", "/admin/status", "look", "").await;
+    assert!(!replayed(&keyed(&proxy, "GET", "/admin/status", "look", "").await), "{}", look.text());
+}
+
+#[tokio::test]
+async fn a_command_line_with_a_key_is_carried_out_once() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let args = ["switch", "--other", "--idempotency-key", "job 7", "--json"];
+    let outputs = [proxy.cli(&args).await, proxy.cli(&args).await];
+    let documents = outputs.map(|output| {
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    });
+    assert_eq!(documents[0], documents[1]);
+    assert_eq!(proxy.color().await, "green");
+}
+
+#[tokio::test]
+async fn a_directory_that_takes_no_keys_stops_no_command() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    // In the place of the file: it can be neither written nor replaced.
+    std::fs::create_dir_all(proxy.dir.path().join("state/answers.jsonl/x")).expect("a directory");
+    let first = keyed(&proxy, "POST", "/admin/switch", "k", "").await;
+    assert_eq!(first.json()["active"], "green");
+    let again = keyed(&proxy, "POST", "/admin/switch", "k", "").await;
+    assert_eq!(again.text(), first.text());
+    proxy.until_logged("Answers of commands not written").await;
+}
