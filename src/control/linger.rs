@@ -62,7 +62,9 @@ impl Controller {
         let decision = self.rollout.view().decision;
         let lines = self.history.newest_first().map(|(_, transition)| &**transition);
         let left = Left::recalled(&decision, lines);
-        self.linger.left = left.filter(|left| self.config.colors[left.color].release == left.release);
+        let left = left.filter(|left| self.config.colors[left.color].release == left.release);
+        // What the start itself has moved is newer.
+        self.linger.left = self.linger.left.take().or(left);
         self.look_at_lingering();
     }
 

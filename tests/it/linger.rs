@@ -275,6 +275,16 @@ async fn other_endpoints_end_it_and_an_edit_of_anything_else_does_not() {
 }
 
 #[tokio::test]
+async fn turned_on_after_the_switch_it_helps_the_pages_that_are_open() {
+    let (_blue, _green, proxy) = switched("").await;
+    until("the write-back is done", async || proxy.text().contains("active = \"green\"").then_some(())).await;
+    is(&proxy.get("/assets/app-b1.js").await, 404, "no such file", false);
+    proxy.replace_file(&format!("{}\n{ON}", proxy.text()));
+    proxy.until("blue lingers", |status| status["linger"]["color"] == "blue").await;
+    is(&proxy.get("/assets/app-b1.js").await, 200, "blue", true);
+}
+
+#[tokio::test]
 async fn a_switch_without_overlap_leaves_nothing_that_lingers_also_after_a_restart() {
     let (blue, green) = pair().await;
     let mut proxy = setup(&blue, &green, ON).start().await;
