@@ -1,5 +1,6 @@
 mod canary;
 mod data_plane;
+mod empty_color;
 mod gate_check;
 mod notify;
 mod preview;
