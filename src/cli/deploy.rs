@@ -21,6 +21,7 @@ use crate::cli::commands::line;
 use crate::cli::deploy::progress::Gate;
 use crate::cli::output::print;
 use crate::cli::render;
+use crate::cli::render::layout::wrapped;
 
 /// The gate, and what is waited for, take no longer unless something else was said.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -158,6 +159,13 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
     Ok(())
 }
 
+/// The line of a phase, and what follows it in lines of its own.
+fn phase(title: &str, texts: &[&str]) -> String {
+    let gap = format!("{title:<7}");
+    let heads = std::iter::once(gap.as_str()).chain(std::iter::repeat("       "));
+    heads.zip(texts).map(|(head, text)| wrapped(head, text, 7)).collect()
+}
+
 fn on(staged: &StageAnswer) -> String {
     format!("{} on {}", staged.release, render::color(&staged.color))
 }
@@ -242,42 +250,37 @@ fn staged_line(staged: &StageAnswer, body: &StageBody) -> String {
         None if staged.changed => String::new(),
         None => ", as before".to_owned(),
     };
-    format!("stage  {}: {}{had}\n", on(staged), addresses.join(", "))
+    phase("stage", &[&format!("{}: {}{had}", on(staged), addresses.join(", "))])
 }
 
 fn staged_only(staged: &StageAnswer, status: &StatusAnswer) -> String {
-    let mut text = format!("       Nothing moved; {} serves. ", render::color(&status.active));
-    if let Some(preview) = status.preview.as_ref().filter(|preview| preview.color == staged.color) {
-        text.push_str(&format!("To preview: the header {}. ", preview.header));
-    }
-    text + &format!("Next: cutover switch {}\n", staged.color)
+    let preview = status.preview.as_ref().filter(|preview| preview.color == staged.color);
+    let preview = preview.map(|preview| format!(" To preview: the header {}.", preview.header)).unwrap_or_default();
+    let stays = format!("Nothing moved; {} serves.{preview}", render::color(&status.active));
+    phase("", &[&stays, &format!("Next: cutover switch {}", staged.color)])
 }
 
 fn moved_line(moved: &SwitchAnswer) -> String {
     let (color, release) = (render::color(&moved.active), &moved.release);
     if !moved.changed {
-        return format!("move   {color} serves {release} already (generation {})\n", moved.generation);
+        let text = format!("{color} serves {release} already (generation {})", moved.generation);
+        return phase("move", &[&text]);
     }
     let took = render::short(Duration::from_micros(moved.took_us));
-    let mut text =
-        format!("move   all traffic goes to {color} ({release}), generation {}, after {took}\n", moved.generation);
-    if !moved.durable {
-        text.push_str("       The decision is in force, but not on disk yet. Next: `cutover status`\n");
+    let text = format!("all traffic goes to {color} ({release}), generation {}, after {took}", moved.generation);
+    if moved.durable {
+        return phase("move", &[&text]);
     }
-    text
+    phase("move", &[&text, "The decision is in force, but not on disk yet.", "Next: cutover status"])
 }
 
 /// Whether what served before may be stopped.
 fn stop_line(report: &Report) -> String {
     let color = render::color(&report.safe_to_stop.color);
-    match report.safe_to_stop.needed_by.first() {
-        None => format!("done   the processes of {color} may be stopped\n"),
-        Some(need) => {
-            let until = need.until.as_ref().map(|until| format!(", until {until}")).unwrap_or_default();
-            format!(
-                "done   the processes of {color} are needed: {}{until}. Next: cutover wait --safe-to-stop {}\n",
-                need.detail, report.safe_to_stop.color
-            )
-        }
-    }
+    let Some(need) = report.safe_to_stop.needed_by.first() else {
+        return phase("done", &[&format!("the processes of {color} may be stopped")]);
+    };
+    let until = need.until.as_ref().map(|until| format!(", until {until}")).unwrap_or_default();
+    let needed = format!("the processes of {color} are needed: {}{until}", need.detail);
+    phase("done", &[&needed, &format!("Next: cutover wait --safe-to-stop {}", report.safe_to_stop.color)])
 }

@@ -54,6 +54,11 @@ impl Stage {
     }
 }
 
+/// The words of a text, whatever lines they stand on.
+fn flowing(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 async fn put(proxy: &Proxy, color: &str, body: &Value) -> Answer {
     proxy.admin("PUT", &format!("/admin/colors/{color}"), &body.to_string()).await
 }

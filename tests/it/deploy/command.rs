@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::application::Application;
 use crate::cli::{document, done, failed};
-use crate::deploy::{Stage, deploy};
+use crate::deploy::{Stage, deploy, flowing};
 use crate::proxy::command;
 use crate::soon;
 
@@ -113,6 +113,7 @@ async fn whoever_interrupts_a_deploy_at_the_gate_calls_the_move_off() {
 async fn what_is_only_staged_moves_nothing() {
     let stage = Stage::build().await;
     let text = done(&stage.deploy(&["--stage-only"]).await);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(text.contains("Nothing moved; blue serves.") && text.ends_with("Next: cutover switch green\n"), "{text}");
     assert_eq!(stage.proxy.color().await, "blue");
     let told = document(&stage.deploy(&["--stage-only", "--json"]).await);
@@ -138,12 +139,13 @@ async fn the_color_that_serves_and_the_way_back_are_refused_with_3() {
     assert!(said.starts_with("in_use: blue (1.0) serves"), "{said}");
     let text = done(&stage.deploy(&[]).await);
     assert!(
-        text.contains(
+        flowing(&text).contains(
             "the processes of blue are needed: a rollback goes to 1.0 there while 3.0 is not known good, until "
         ),
         "{text}"
     );
-    assert!(text.ends_with("Next: cutover wait --safe-to-stop blue\n"), "{text}");
+    assert!(text.ends_with("\n       Next: cutover wait --safe-to-stop blue\n"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let (_, said) = failed(&stage.proxy.cli(&["wait", "--safe-to-stop", "blue", "--timeout", "100ms"]).await, 5);
     assert!(said.contains("blue is needed: a rollback goes to 1.0 there"), "{said}");
     let again = deploy(&stage.proxy, "4.0", &stage.green, &[]).await;
