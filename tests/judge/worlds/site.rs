@@ -312,6 +312,7 @@ fn deployment_policy(plan: &Plan) -> deployment::Policy {
         cooldown: Duration::ZERO,
         on_unsafe: deployment::OnUnsafe::Hold,
         on_client_errors: deployment::OnClientErrors::Back,
+        sticky: String::new(),
         switch_holdback: Weight::NONE,
     }
 }
