@@ -13,6 +13,9 @@ use crate::domain::split::Weight;
 /// Requests whose latency was judged are enough to go on, if nothing was found.
 const LOOKED_AT: u64 = 50;
 
+/// A second proves little by itself: in less than this nothing would be found.
+const SOONEST: Duration = Duration::from_secs(5);
+
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Pass {
     first: u64,
@@ -63,16 +66,17 @@ impl Pass {
         self.can_be_timed |= can_be_timed;
     }
 
-    /// Latency was judged for a third of the warm-up, and of as many requests as that takes; or it can't be judged at all. A route
+    /// Latency was judged for a third of the warm-up, and for some seconds, and of as many requests as that takes; or it can't be judged at all. A route
     /// that gets one request of ten or fewer does not keep the others waiting.
     pub(super) fn knows_latency(&self, policy: &Policy, warm: bool) -> bool {
         if !self.can_be_timed {
             return true;
         }
-        let long = self.timed_since.is_some_and(|since| self.at.saturating_sub(since) >= policy.warmup_time / 3);
+        let least = (policy.warmup_time / 3).max(SOONEST);
+        let long = self.timed_since.is_some_and(|since| self.at.saturating_sub(since) >= least);
         let many = policy.warmup_requests.min(LOOKED_AT);
         let enough = self.timed >= many || self.requests.candidate >= 10 * many.max(1);
-        warm && (long || policy.warmup_time.is_zero()) && enough
+        warm && long && enough
     }
 
     pub(super) fn observe(&mut self, batch: &Batch, keyed: bool) {
