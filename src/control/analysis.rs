@@ -6,7 +6,7 @@ mod cpu;
 mod watched;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::{AnalysisConfig, Config};
 use crate::control::{Controller, Input};
@@ -15,7 +15,7 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Mode};
 use crate::domain::rollout::Event;
 use crate::domain::verdict::{Class, Sample as Aftermath};
-use crate::ledger::ticks::{Recorded, TickLog, TicksError, text};
+use crate::ledger::ticks::{self, Recorded, TickLog, TicksError, text};
 use crate::proxy::live::Publisher;
 use crate::telemetry::routes::{Counts, Sample, Sampler};
 
@@ -25,6 +25,8 @@ use watched::{Baselines, Surroundings, Watched};
 /// So many connections in a row that could not be made say what a check would say a moment later.
 const CONNECTIONS_FAILED: u64 = 20;
 
+/// How often it is written down whose events were counted.
+const USERS_KEPT: Duration = Duration::from_secs(5);
 /// After so many requests it is told when they come from few networks.
 const MANY: u64 = 100;
 
@@ -41,6 +43,8 @@ pub(super) struct Analysis {
     pub(super) cpu: Cpu,
     /// What the color that serves had when an automatic rollback was made.
     before_aftermath: Option<(DeploymentId, Color, Counts)>,
+    /// When it was last written down whose events were counted, and what.
+    users_kept: Option<(Instant, Vec<u8>)>,
     /// Connections that could not be made, since the process started, and since the last good request.
     connections_failed: PerColor<u64>,
     failed_in_a_row: PerColor<u64>,
@@ -57,6 +61,7 @@ impl Analysis {
             watched: None,
             cpu: Cpu::default(),
             before_aftermath: None,
+            users_kept: None,
             connections_failed: PerColor::default(),
             failed_in_a_row: PerColor::default(),
         })
@@ -145,8 +150,24 @@ impl Controller {
         self.analysis.baselines.turn(Instant::now(), self.analysis.sampler.routes());
         self.look_at_connections(&sample);
         self.judge(&sample);
+        self.keep_users();
         self.look_at_aftermath();
         self.ask_for_cpu();
+    }
+
+    /// Writes down whose events were counted, so that a restart does not count them again.
+    fn keep_users(&mut self) {
+        let Analysis { watched: Some(watched), sampler, log, users_kept, .. } = &mut self.analysis else { return };
+        let users = sampler.routes().users();
+        let Some(users) = users.as_ref() else { return };
+        if users_kept.as_ref().is_some_and(|(at, _)| at.elapsed() < USERS_KEPT) {
+            return;
+        }
+        let counted = users.counted();
+        if users_kept.as_ref().is_none_or(|(_, kept)| *kept != counted) {
+            log.users(watched.id(), counted.clone());
+        }
+        *users_kept = Some((Instant::now(), counted));
     }
 
     fn judge(&mut self, sample: &Sample) {
@@ -195,9 +216,15 @@ impl Controller {
         let stable = &self.analysis.totals[deployment.stable_color()];
         let before = Before { requests: stable.completed, errors: stable.bad[Class::Error as usize] };
         let policy = policy(&self.config.analysis, &deployment, endpoints as u64, before);
-        let Analysis { sampler, log, watched, .. } = &mut self.analysis;
+        let Analysis { sampler, log, watched, state, .. } = &mut self.analysis;
         sampler.routes().forget_thresholds();
         sampler.routes().judge_latency(false);
+        if let Some(users) = sampler.routes().users().as_ref().filter(|_| recorded.is_some()) {
+            let saved = ticks::users(state, deployment.id);
+            if !saved.is_empty() && !users.remember(&saved) {
+                tracing::warn!(deployment = %deployment.id, "The record of counted users can't be used; their events may count twice.");
+            }
+        }
         *watched = Some(match recorded {
             Some(recorded) => Watched::resume(&deployment, keyed, tick, &recorded, Instant::now()),
             None => {

@@ -166,6 +166,34 @@ fn file_of(state: &Path, id: DeploymentId) -> PathBuf {
     state.join(DIR).join(format!("{id}.jsonl"))
 }
 
+/// What [`TickLog::users`] was told last; nothing where there is no such file.
+#[must_use]
+pub fn users(state: &Path, id: DeploymentId) -> Vec<u8> {
+    fs::read(users_of(state, id)).unwrap_or_default()
+}
+
+fn users_of(state: &Path, id: DeploymentId) -> PathBuf {
+    file_of(state, id).with_extension("users")
+}
+
+/// In the place of what was there, and of the users of other deployments.
+fn keep_users(state: &Path, id: DeploymentId, users: &[u8]) {
+    let (path, beside) = (users_of(state, id), file_of(state, id).with_extension("users-new"));
+    let kept = (|| {
+        let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(users)?;
+        fs::rename(&beside, &path)
+    })();
+    if let Err(error) = kept {
+        return failed(&path, &error);
+    }
+    for entry in fs::read_dir(state.join(DIR)).into_iter().flatten().flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "users") && entry.path() != path {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn files(dir: &Path) -> BTreeMap<DeploymentId, PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let named = entries.filter_map(|entry| {
@@ -179,6 +207,7 @@ fn files(dir: &Path) -> BTreeMap<DeploymentId, PathBuf> {
 enum Task {
     Begin(Box<Recorded>),
     Append(DeploymentId, Entry),
+    Users(DeploymentId, Vec<u8>),
 }
 
 /// Writes the records.
@@ -198,6 +227,7 @@ impl TickLog {
             while let Ok(task) = waiting.recv() {
                 match task {
                     Task::Begin(head) => open = Open::begin(&state, &head),
+                    Task::Users(id, users) => keep_users(&state, id, &users),
                     Task::Append(id, entry) => {
                         if open.as_ref().is_none_or(|open| open.id != id) {
                             open = Open::again(&state, id);
@@ -221,6 +251,11 @@ impl TickLog {
     /// A line more.
     pub fn append(&self, id: DeploymentId, entry: Entry) {
         self.hand_over(Task::Append(id, entry));
+    }
+
+    /// Whose events were counted, where users stay on a color.
+    pub fn users(&self, id: DeploymentId, users: Vec<u8>) {
+        self.hand_over(Task::Users(id, users));
     }
 
     fn hand_over(&self, task: Task) {

@@ -74,6 +74,18 @@ fn what_is_written_is_read_again_to_the_last_bit_and_judged_the_same() {
 }
 
 #[test]
+fn the_users_of_the_last_deployment_are_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = TickLog::start(dir.path()).expect("a thread");
+    log.begin(head());
+    for (id, text) in [(ID, "first"), (ID, "second"), (DeploymentId(8), "next")] {
+        log.users(id, text.into());
+    }
+    drop(log);
+    assert_eq!((users(dir.path(), ID), users(dir.path(), DeploymentId(8))), (Vec::new(), b"next".to_vec()));
+}
+
+#[test]
 fn a_process_that_was_killed_in_the_middle_of_a_line_costs_that_line_and_the_next_one_goes_on() {
     let dir = tempfile::tempdir().expect("a directory");
     written(dir.path(), &[Entry::Step(0), tick(0, 0), tick(1, 1)]);

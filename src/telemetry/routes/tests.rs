@@ -227,6 +227,22 @@ fn the_bound_of_a_network_can_be_another_one_or_none() {
 }
 
 #[test]
+fn whose_events_were_counted_outlives_the_process() {
+    let event =
+        |users: &Users, key, network| users.count(Event::Error, user(key, network), false, RouteId::OTHER).overall;
+    let spare = |users: &Users| users.spare(Standing::ALL, Color::Green, RouteId::OTHER, ERROR).overall;
+    let before = users(1);
+    assert!(event(&before, 1, 1) && event(&before, 2, 2) && !spare(&before) && !spare(&before));
+    let after = Users::new(split(1), 1, true);
+    assert!(after.remember(&before.counted()));
+    assert!(!event(&after, 1, 3) && !event(&after, 3, 2), "neither the user nor the network counts again");
+    assert!(event(&after, 4, 4));
+    assert_eq!((0..4).map(|_| spare(&after)).collect::<Vec<_>>(), [false, false, false, true]);
+    assert!(!Users::new(split(2), 1, true).remember(&before.counted()), "of another deployment");
+    assert!(!after.remember(&before.counted()[..20]) && !after.remember(b""), "damaged");
+}
+
+#[test]
 fn a_share_is_taken_of_one_request_of_a_network_in_a_window() {
     let users = users(1);
     let sampled = |ticks: std::ops::Range<u64>| ticks.filter(|tick| users.is_sampled(user(*tick, 1), *tick)).count();

@@ -11,15 +11,13 @@
 //! Memory is bits, found by hash: two users may share one, and then something of the second is not counted. Never is anything
 //! counted that must not be. Of two workers at the same moment exactly one has to be the first, so there is one bit and not several.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::minutes::{MinuteCounts, Minutes};
 use super::{ALL, CLASSES, RouteId};
 use crate::domain::color::{Color, PerColor};
-use crate::domain::split::{Split, Weight};
+use crate::domain::split::{Split, Weight, draw};
 
 /// A network contributes to a share of errors once in so many ticks.
 pub(super) const WINDOW: u64 = 10;
@@ -97,8 +95,6 @@ pub struct Users {
     per_network: u32,
     /// Somebody else may have seen users before.
     continued: bool,
-    /// Where a network or a user has a bit is no secret that others could make use of, or they could fill it for each other.
-    hasher: RandomState,
     seen: Bits,
     counted: [Bits; KINDS],
     /// By network: the window in which it last contributed.
@@ -118,7 +114,6 @@ impl Users {
             candidate: split.candidate,
             per_network,
             continued,
-            hasher: RandomState::new(),
             seen: Bits::new(BITS_SEEN),
             counted: std::array::from_fn(|_| Bits::new(BITS)),
             windows: (0..NETWORKS).map(|_| AtomicU32::new(0)).collect(),
@@ -214,9 +209,64 @@ impl Users {
         is_little.then_some(networks)
     }
 
-    fn hash(&self, who: u64, place: u64, n: u32) -> u64 {
-        self.hasher.hash_one((who, place, n))
+    /// Whose events were counted, for a process after this one.
+    #[must_use]
+    pub fn counted(&self) -> Vec<u8> {
+        let mut saved = self.mark().to_le_bytes().to_vec();
+        for bits in &self.counted {
+            let words =
+                || bits.0.iter().map(|word| word.load(Ordering::Relaxed)).zip(0_u32..).filter(|(word, _)| *word != 0);
+            saved.extend(u32::try_from(words().count()).unwrap_or(0).to_le_bytes());
+            for (word, place) in words() {
+                saved.extend(place.to_le_bytes());
+                saved.extend(word.to_le_bytes());
+            }
+        }
+        saved.extend(self.spared.iter().flat_map(|spared| spared.load(Ordering::Relaxed).to_le_bytes()));
+        saved
     }
+
+    /// Remembers what a process before this one has counted. False: it is of other users, or damaged.
+    pub fn remember(&self, saved: &[u8]) -> bool {
+        self.read(saved).is_some()
+    }
+
+    fn read(&self, mut saved: &[u8]) -> Option<()> {
+        if take(&mut saved).map(u64::from_le_bytes)? != self.mark() {
+            return None;
+        }
+        for bits in &self.counted {
+            for _ in 0..take(&mut saved).map(u32::from_le_bytes)? {
+                let place = take(&mut saved).map(u32::from_le_bytes)?;
+                let word = take(&mut saved).map(u64::from_le_bytes)?;
+                bits.0.get(place as usize)?.fetch_or(word, Ordering::Relaxed);
+            }
+        }
+        for spared in &self.spared {
+            spared.fetch_max(take(&mut saved).map(u32::from_le_bytes)?, Ordering::Relaxed);
+        }
+        Some(())
+    }
+
+    /// Nobody else has this one.
+    fn mark(&self) -> u64 {
+        self.hash(u64::MAX, u64::MAX, u32::MAX)
+    }
+
+    /// Under the salt, which is secret and the same after a restart: strangers can't choose who shares a bit.
+    fn hash(&self, who: u64, place: u64, n: u32) -> u64 {
+        let mut bytes = [0; 20];
+        bytes[..8].copy_from_slice(&who.to_le_bytes());
+        bytes[8..16].copy_from_slice(&place.to_le_bytes());
+        bytes[16..].copy_from_slice(&n.to_le_bytes());
+        draw(&bytes, self.salt)
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*first)
 }
 
 /// A set by hash.
