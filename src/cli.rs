@@ -10,8 +10,10 @@ mod canary;
 mod check;
 mod client;
 mod commands;
+mod completions;
 mod demo;
 mod deploy;
+mod man;
 mod moves;
 mod output;
 mod pause;
@@ -25,7 +27,7 @@ mod when;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use crate::admin::api::{NotifyTestBody, Problem};
 use crate::app;
@@ -94,6 +96,7 @@ impl Failure {
 /// Parses the arguments, does what they say, and tells how it went.
 #[must_use]
 pub fn run() -> ExitCode {
+    completions::answer();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -123,13 +126,8 @@ fn carry_out(args: Args) -> Result<(), Failure> {
     match command {
         Subcommand::Run => run_proxy(&connection.config_path()),
         Subcommand::Demo(options) => demo::run(&options),
-        Subcommand::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "cutover", &mut script);
-            print(&String::from_utf8_lossy(&script));
-            Ok(())
-        }
-        Subcommand::Man { dir } => man(dir.as_deref()),
+        Subcommand::Completions { shell } => completions::script(&shell.to_string()),
+        Subcommand::Man { dir } => man::run(dir.as_deref()),
         Subcommand::Check => check::run(&connection, json),
         Subcommand::Deploy(options) => on_runtime(deploy::run(&Client::find(&connection)?, options, json)),
         Subcommand::Switch(options) => on_runtime(moves::switch(&Client::find(&connection)?, options, json)),
@@ -170,20 +168,4 @@ fn run_proxy(config: &std::path::Path) -> Result<(), Failure> {
         app::Error::Tls(_) => Failure::Usage(error.to_string()),
         app::Error::Ledger(_) | app::Error::Io { .. } => Failure::Failed(error.to_string()),
     })
-}
-
-/// Manual pages: the first one to standard output, or one a command into a directory.
-fn man(dir: Option<&std::path::Path>) -> Result<(), Failure> {
-    let command = Args::command();
-    match dir {
-        None => {
-            let mut page = Vec::new();
-            let rendered = clap_mangen::Man::new(command).render(&mut page);
-            rendered.map_err(|error| Failure::Failed(error.to_string()))?;
-            print(&String::from_utf8_lossy(&page));
-            Ok(())
-        }
-        Some(dir) => clap_mangen::generate_to(command, dir)
-            .map_err(|error| Failure::Failed(format!("could not write to {}: {error}", dir.display()))),
-    }
 }

@@ -8,6 +8,7 @@ mod canary;
 mod drain;
 mod endpoint;
 pub mod error;
+mod expiry;
 mod file;
 mod gate_check;
 mod health;
@@ -509,6 +510,8 @@ pub struct LogConfig {
 /// `log.format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
     /// One JSON object a line.
     Json,
     /// For eyes.

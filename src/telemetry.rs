@@ -30,9 +30,10 @@ pub fn init(format: LogFormat) -> io::Result<()> {
     let filter = EnvFilter::try_from_env("CUTOVER_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,hickory_net=off,hickory_proto=off,hickory_resolver=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines).with_target(false);
-    let _ = match format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
-        LogFormat::Text => {
+    let text = format == LogFormat::Text || (format == LogFormat::Auto && lines.on_terminal());
+    let _ = match text {
+        false => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        true => {
             let color = lines.on_terminal() && std::env::var_os("NO_COLOR").is_none();
             builder.with_ansi(color).try_init()
         }

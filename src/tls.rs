@@ -14,6 +14,7 @@ mod writers;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
 
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -74,6 +75,18 @@ impl TlsError {
 #[must_use]
 pub fn check_pair(files: &CertificateFiles) -> Vec<TlsError> {
     files::pair(files).err().unwrap_or_default()
+}
+
+/// What of a certificate and its staple is past its time at this moment; empty if nothing is, or they can't be read.
+#[must_use]
+pub fn expired(files: &CertificateFiles, now: SystemTime) -> Vec<TlsError> {
+    let Ok(pair) = files::pair(files) else { return Vec::new() };
+    let not_after = pair.facts.not_after;
+    let certificate = (not_after <= now).then(|| {
+        let end = humantime::format_rfc3339_seconds(not_after);
+        TlsError::new(&files.cert, format!("expired at {end}, so clients refuse it; put a new one in its place"))
+    });
+    certificate.into_iter().chain(pair.stale).collect()
 }
 
 /// Whether these authorities can be used.

@@ -60,6 +60,19 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         json!({ "description": description, "content": { "application/problem+json": { "schema": schema } } })
     };
     let has_body = operation.get("requestBody").is_some();
+    // Both canaries and traffic can be held, and have a status.
+    if path.starts_with("/admin/canary")
+        && let Some(Value::String(id)) = operation.get_mut("operationId")
+    {
+        *id = format!("canary_{id}");
+    }
+    let summary = operation.get("summary").and_then(Value::as_str).unwrap_or("Done").to_owned();
+    for (status, response) in operation.get_mut("responses").and_then(Value::as_object_mut).into_iter().flatten() {
+        if let Some(response) = response.as_object_mut().filter(|response| !response.contains_key("description")) {
+            let description = if status.starts_with('2') { summary.as_str() } else { "An error" };
+            response.insert("description".to_owned(), description.into());
+        }
+    }
     if let Some(required) = operation.pointer_mut("/requestBody/required") {
         *required = NEEDED.contains(&(path, method)).into();
     }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::{Parser, Subcommand as Subcommands, ValueEnum};
-use clap_complete::Shell;
+use clap_complete::{ArgValueCandidates, Shell};
 
 use crate::app::default_config_path;
+use crate::cli::completions;
 use crate::domain::color::Color;
 
 pub(crate) mod canary;
@@ -299,16 +300,16 @@ pub(crate) enum Notify {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wait {
     /// Until this color serves; ends with 3 if the configuration file orders it and is refused
-    #[arg(long, value_name = "COLOR")]
+    #[arg(long, value_name = "COLOR", add = ArgValueCandidates::new(completions::colors))]
     pub(crate) active: Option<Color>,
     /// Until every endpoint of this color is up
-    #[arg(long, value_name = "COLOR")]
+    #[arg(long, value_name = "COLOR", add = ArgValueCandidates::new(completions::colors))]
     pub(crate) healthy: Option<Color>,
     /// Until nothing is left on the color that served before
     #[arg(long)]
     pub(crate) drained: bool,
     /// Until nothing needs this color any more, so that its processes may be stopped
-    #[arg(long, value_name = "COLOR")]
+    #[arg(long, value_name = "COLOR", add = ArgValueCandidates::new(completions::colors))]
     pub(crate) safe_to_stop: Option<Color>,
     /// How long at most
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration, value_name = "DURATION")]

@@ -2,6 +2,9 @@
 
 mod schema;
 
+use std::path::Path;
+use std::time::SystemTime;
+
 use serde_json::json;
 
 use crate::admin::api::StatusAnswer;
@@ -27,6 +30,22 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
             return Err(Failure::Usage(error.render(colored_errors())));
         }
     };
+    let expired = config.expired(SystemTime::now());
+    compared(connection, &path, &config, &expired, json)?;
+    // It would be taken, and clients would suffer.
+    match expired.as_slice() {
+        [] => Ok(()),
+        expired => Err(Failure::Failed(expired.join("\n"))),
+    }
+}
+
+fn compared(
+    connection: &Connection,
+    path: &Path,
+    config: &Config,
+    expired: &[String],
+    json: bool,
+) -> Result<(), Failure> {
     let client = Client::find(connection)?;
     on_runtime(async {
         // A proxy that does not run yet is what a first check is for.
@@ -34,16 +53,12 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
             Ok(running) => running,
             Err(Failure::Unreachable(_)) => {
                 let why = format!("No proxy answers at {}, so there is nothing to compare.", client.address());
-                return valid(&path, false, &why, json);
+                return valid(path, false, &why, expired, json);
             }
             // The file is no worse for that.
             Err(Failure::Refused(problem)) if matches!(problem.status, 401 | 403) => {
-                return valid(
-                    &path,
-                    true,
-                    &format!("The running proxy does not say what it has in force: {}.", problem.detail),
-                    json,
-                );
+                let why = format!("The running proxy does not say what it has in force: {}.", problem.detail);
+                return valid(path, true, &why, expired, json);
             }
             Err(failure) => return Err(failure),
         };
@@ -51,10 +66,10 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
         let changes = config.changes_from(&running).map_err(|error| {
             Failure::Failed(format!("the running proxy's configuration can't be understood: {error}"))
         })?;
-        let order = order(&config, &status);
-        let schema = schema::sentences(&config, &status);
+        let order = order(config, &status);
+        let schema = schema::sentences(config, &status);
         if json {
-            let found = json!({ "valid": true, "running": true, "changes": changes, "order": order, "schema": schema });
+            let found = json!({ "valid": true, "running": true, "changes": changes, "order": order, "schema": schema, "expired": expired });
             print(&line(&found));
             return Ok(());
         }
@@ -81,9 +96,13 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
 }
 
 /// A valid file, and why it is not compared.
-fn valid(path: &std::path::Path, running: bool, why: &str, json: bool) -> Result<(), Failure> {
+fn valid(path: &Path, running: bool, why: &str, expired: &[String], json: bool) -> Result<(), Failure> {
     let text = format!("{} is valid. {why}\n", path.display());
-    print(&if json { line(&json!({ "valid": true, "running": running, "why": why })) } else { text });
+    print(&if json {
+        line(&json!({ "valid": true, "running": running, "why": why, "expired": expired }))
+    } else {
+        text
+    });
     Ok(())
 }
 

@@ -147,6 +147,7 @@ impl Config {
             ]),
         );
         let format = match self.log.format {
+            LogFormat::Auto => "auto",
             LogFormat::Json => "json",
             LogFormat::Text => "text",
         };

@@ -211,7 +211,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             lame_duck: seconds(5),
             fail_without_endpoints: false,
         },
-        log: LogConfig { format: LogFormat::Json, access: AccessLog::Stdout, redact_query: false },
+        log: LogConfig { format: LogFormat::Auto, access: AccessLog::Stdout, redact_query: false },
         service: ServiceConfig { name: None, environment: None, instance: host.clone(), links: BTreeMap::new() },
         notify: Vec::new(),
         unusable: Vec::new(),

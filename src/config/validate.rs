@@ -349,9 +349,10 @@ impl<'a> File<'a> {
     }
 
     fn log(&self) -> LogConfig {
-        let defaults = LogConfig { format: LogFormat::Json, access: AccessLog::Stdout, redact_query: false };
+        let defaults = LogConfig { format: LogFormat::Auto, access: AccessLog::Stdout, redact_query: false };
         let Some(section) = self.root.section("log") else { return defaults };
-        let format = section.choice("format", &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
+        let format = section
+            .choice("format", &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)]);
         let access = match section.string("access") {
             None | Some(("stdout", _)) => AccessLog::Stdout,
             Some(("off", _)) => AccessLog::Off,

@@ -284,7 +284,12 @@ impl Connection {
             (refused.streams, Refusal::Http2Streams, 503),
             (refused.memory, Refusal::Memory, 503),
         ] {
-            (0..count).for_each(|_| refused::head(&self.client.worker, self.client.peer, refusal, status));
+            match refusal {
+                Refusal::Http2Streams | Refusal::Memory => {
+                    refused::burst(&self.client.worker, self.client.peer, refusal, status, u64::from(count));
+                }
+                _ => (0..count).for_each(|_| refused::head(&self.client.worker, self.client.peer, refusal, status)),
+            }
         }
     }
 

@@ -56,6 +56,16 @@ pub(crate) fn head(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: 
     report(worker, peer, refusal, status, ProxyError::from(kind).name(), kind.blame());
 }
 
+/// Reports requests of one connection that were refused for want of room. Each is counted; a burst has a few lines.
+pub(crate) fn burst(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: u16, count: u64) {
+    for _ in 0..count {
+        match worker.bursts_logged.admit(worker.now()) {
+            Some(_) => head(worker, peer, refusal, status),
+            None => worker.refuse(refusal),
+        }
+    }
+}
+
 /// Reports a connection that ended without an HTTP answer; also in the process log, at a bounded rate.
 pub(crate) fn connection(worker: &Worker, peer: SocketAddr, refusal: Refusal, error: &dyn Display) {
     report(worker, peer, refusal, 0, refusal.label(), Blame::Client);

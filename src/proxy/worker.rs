@@ -52,6 +52,8 @@ pub(crate) struct Worker {
     pub(crate) asks: RefCell<Asks>,
     /// Lines of the process log about refused connections.
     pub(crate) refusals_logged: LogRate,
+    /// Lines of the access log about requests that were refused for want of room.
+    pub(crate) bursts_logged: LogRate,
     /// Lines about answers that were refused.
     pub(crate) bad_answers: LogRate,
     /// Connections have ended or gone idle since memory was last given back.
@@ -76,6 +78,7 @@ impl Worker {
             shield: RefCell::default(),
             asks: RefCell::default(),
             refusals_logged: LogRate::new(LINES, PERIOD),
+            bursts_logged: LogRate::new(LINES, PERIOD),
             bad_answers: LogRate::new(LINES, PERIOD),
             freed: Cell::new(false),
             now: Cell::new(Instant::now()),

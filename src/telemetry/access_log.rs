@@ -8,7 +8,7 @@
 mod line;
 mod output;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
@@ -129,6 +129,15 @@ pub struct AccessLogger {
     clock: Clock,
 }
 
+/// Lines for eyes: where that is configured, or nobody but a terminal reads them.
+fn is_text(target: &AccessLog, format: LogFormat) -> bool {
+    match format {
+        LogFormat::Auto => *target == AccessLog::Stdout && io::stdout().is_terminal(),
+        LogFormat::Json => false,
+        LogFormat::Text => true,
+    }
+}
+
 impl AccessLogWriter {
     /// Starts the thread, which opens the target. Waits for that, but not for long.
     pub fn start(target: &AccessLog, format: LogFormat, redact_query: bool) -> io::Result<AccessLogWriter> {
@@ -184,7 +193,7 @@ impl AccessLogWriter {
     /// Takes over another target and style. Comes back at once.
     pub fn retarget(&self, target: &AccessLog, format: LogFormat, redact_query: bool) {
         self.style.off.store(*target == AccessLog::Off, Ordering::Relaxed);
-        self.style.text.store(format == LogFormat::Text, Ordering::Relaxed);
+        self.style.text.store(is_text(target, format), Ordering::Relaxed);
         self.style.redact_query.store(redact_query, Ordering::Relaxed);
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target.clone();
         self.hand_over(target.clone());

@@ -467,15 +467,47 @@ async fn help_pages_and_completions_are_there_for_every_command() {
     assert_eq!(done(&bare(&["--version"]).await), format!("cutover {}\n", env!("CARGO_PKG_VERSION")));
     for shell in ["bash", "zsh", "fish"] {
         let script = done(&bare(&["completions", shell]).await);
-        assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
+        assert!(script.contains("COMPLETE") && script.contains("cutover"), "{shell}: {script}");
     }
     let page = done(&bare(&["man"]).await);
-    assert!(page.contains(".TH") && page.contains(".SH NAME") && page.contains("Exit codes"), "{page}");
+    for section in [".TH", ".SH NAME", ".SH EXAMPLES", ".SH \"ENVIRONMENT\"", ".SH \"EXIT STATUS\""] {
+        assert!(page.contains(section), "{section} is not in {page}");
+    }
     let dir = tempfile::tempdir().expect("a directory");
     done(&bare(&["man", &dir.path().display().to_string()]).await);
     for command in commands {
         let page = std::fs::read_to_string(dir.path().join(format!("cutover-{command}.1"))).expect("a page");
-        assert!(page.contains(".SH NAME"), "{command}");
+        assert!(page.contains(".SH NAME") && page.contains(".SH EXAMPLES"), "{command}");
     }
     assert!(dir.path().join("cutover.1").exists());
+    let file = std::fs::read_to_string(dir.path().join("cutover.toml.5")).expect("a page");
+    assert!(file.contains(".TH \"cutover.toml\" 5") && file.contains("fail_without_endpoints"), "{file}");
+}
+
+/// What a shell offers at the end of a line.
+async fn offered(proxy: &Proxy, line: &[&str]) -> String {
+    let mut asked = command(&[]);
+    asked.arg("--").args(line).env("COMPLETE", "fish").env("CUTOVER_CONFIG", proxy.file());
+    let output = soon("the shell is answered", asked.output()).await.expect("it runs");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    stdout(&output)
+}
+
+#[tokio::test]
+async fn completions_know_colors_generations_and_deployments_of_the_moment() {
+    let (blue, green) = pair().await;
+    let mut proxy = Proxy::start(&blue, &green).await;
+    let colors = offered(&proxy, &["cutover", "switch", ""]).await;
+    assert!(colors.contains("blue\t1.0, serves\n") && colors.contains("green\t2.0"), "{colors}");
+    let generation = offered(&proxy, &["cutover", "switch", "--if-generation", ""]).await;
+    assert_eq!(generation.trim_end(), "1\tin force: blue 1.0");
+    done(&proxy.cli(&["canary", "start", "--weight", "5%"]).await);
+    let deployments = offered(&proxy, &["cutover", "replay", ""]).await;
+    assert!(deployments.contains("dep-2"), "{deployments}");
+    assert!(offered(&proxy, &["cutover", "sta"]).await.starts_with("status"), "commands as well");
+    // Where nobody answers there are still both colors, and no error.
+    proxy.signal(rustix::process::Signal::TERM);
+    proxy.ended().await;
+    let colors = offered(&proxy, &["cutover", "wait", "--active", ""]).await;
+    assert!(colors.contains("blue") && colors.contains("green"), "{colors}");
 }

@@ -24,6 +24,9 @@ pub(crate) fn tool(variable: &str) -> PathBuf {
             "CUTOVER_TEST_PYTHON" => "python/bin/python",
             "CUTOVER_TEST_KOSOKU" => "python/bin/kosoku",
             "CUTOVER_TEST_HTTPWG" => "bin/httpwg",
+            "CUTOVER_TEST_OPENAPI_VALIDATOR" => "python/bin/openapi-spec-validator",
+            "CUTOVER_TEST_OPENAPI_CLIENT" => "python/bin/openapi-python-client",
+            "CUTOVER_TEST_REDOCLY" => "node_modules/.bin/redocly",
             _ => "node_modules",
         }),
     }

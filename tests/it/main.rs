@@ -36,6 +36,7 @@ mod load;
 mod messages;
 mod names;
 mod notices;
+mod on_terminal;
 mod once;
 mod operators;
 mod orders;

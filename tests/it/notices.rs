@@ -533,7 +533,7 @@ async fn a_test_of_a_receiver_that_is_not_there_is_two_lines_and_no_page() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert!(text.ends_with("\n27 notices not tried\n"), "{text}");
+    assert!(text.ends_with(" notices not tried\n"), "{text}");
 }
 
 #[tokio::test]

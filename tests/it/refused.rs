@@ -276,6 +276,23 @@ async fn what_is_refused_over_http2_is_counted() {
 }
 
 #[tokio::test]
+async fn a_burst_of_refused_streams_is_counted_and_has_a_few_lines() {
+    let site = Site::start("max_concurrent_streams = 1", "", "").await;
+    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/gated")];
+    let request = |stream: u32| frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&fields));
+    // The first one is under way, and the others are too many.
+    let _client = say(&site, &(0..101).map(|number| request(2 * number + 1)).collect::<Vec<_>>()).await;
+    let counted = "cutover_requests_refused_total{reason=\"http2_streams\"} 100";
+    until("all of them are counted", async || {
+        site.proxy.admin("GET", "/metrics", "").await.text().contains(counted).then_some(())
+    })
+    .await;
+    let log = std::fs::read_to_string(site.proxy.dir.path().join("access.log")).expect("the log");
+    let lines = log.lines().filter(|line| line.contains("http2_streams")).count();
+    assert!((1..=50).contains(&lines), "{lines} lines");
+}
+
+#[tokio::test]
 async fn requests_that_turn_out_malformed_behind_their_head_are_counted_over_http2() {
     let site = Site::start("", "", "").await;
     let head = |path: &str, length: Option<&str>| {

@@ -362,6 +362,9 @@ async fn a_staple_that_has_expired_is_not_sent_and_is_told() {
 
     fs::write(proxy.dir.path().join("site.ocsp"), staple("20200101000000Z")).expect("writes");
     until("none is sent", async || stapled().await.is_empty().then_some(())).await;
+    let checked = proxy.cli(&["check"]).await;
+    assert_eq!(checked.status.code(), Some(1), "it would be taken, and clients get no staple: {checked:?}");
+    assert!(String::from_utf8_lossy(&checked.stderr).contains("site.ocsp"), "{checked:?}");
     let status = proxy.until("it is told", |status| problem(status, "site.ocsp").is_some()).await;
     assert!(status["problems"][0]["reason"].to_string().contains("expired at 2020-01-01"), "{status}");
     proxy.until_logged("expired at 2020-01-01").await;
@@ -370,4 +373,5 @@ async fn a_staple_that_has_expired_is_not_sent_and_is_told() {
     fs::write(proxy.dir.path().join("site.ocsp"), staple("20980101000000Z")).expect("writes");
     until("the new one is sent", async || (stapled().await == staple("20980101000000Z")).then_some(())).await;
     proxy.until("nothing is wrong any more", |status| status["problems"].is_null()).await;
+    assert_eq!(proxy.cli(&["check"]).await.status.code(), Some(0));
 }

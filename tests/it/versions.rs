@@ -364,6 +364,13 @@ async fn a_websocket_over_http2_becomes_an_upgrade_for_the_endpoint() {
     proxy.until("it is a tunnel", |status| status["blue"]["tunnels"] == 1).await;
     send.send_data(Bytes::new(), true).expect("it is open");
     proxy.until("it is over", |status| status["blue"]["tunnels"] == 0).await;
+    let log = proxy.dir.path().join("access.log");
+    let line = until("its line is there", async || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        text.lines().find(|line| line.contains("/upgrade")).map(str::to_owned)
+    });
+    let line: serde_json::Value = serde_json::from_str(&line.await).expect("JSON");
+    assert_eq!((&line["method"], &line["protocol"]), (&"CONNECT".into(), &"HTTP/2".into()), "{line}");
 }
 
 #[tokio::test]

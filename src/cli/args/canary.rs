@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Subcommand as Subcommands, ValueEnum};
+use clap_complete::ArgValueCandidates;
 
 use crate::cli::args::moves::{Force, Waits};
+use crate::cli::completions;
 use crate::domain::deployment::DeploymentId;
 use crate::domain::split::Weight;
 
@@ -75,7 +77,7 @@ pub(crate) struct Start {
     #[arg(long, value_name = "MODE")]
     pub(crate) mode: Option<String>,
     /// Only if this generation is in force; refused otherwise
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
     pub(crate) if_generation: Option<u64>,
     #[command(flatten)]
     pub(crate) force: Force,
@@ -99,7 +101,7 @@ pub(crate) struct Advance {
     #[arg(long)]
     pub(crate) full: bool,
     /// Only if this generation is in force; refused otherwise
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
     pub(crate) if_generation: Option<u64>,
     /// Why; kept in the history
     #[arg(long, short, value_name = "TEXT")]
@@ -121,6 +123,7 @@ pub(crate) enum Until {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Which {
     /// Such as dep-42 [default: the last one that is recorded]
+    #[arg(add = ArgValueCandidates::new(completions::deployments))]
     pub(crate) id: Option<DeploymentId>,
     /// From a file, and not from the running proxy: `analysis/dep-42.jsonl` of its state directory, or a copy
     #[arg(long, value_name = "PATH")]

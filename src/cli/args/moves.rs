@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap_complete::ArgValueCandidates;
 
 use crate::admin::api::Forced;
+use crate::cli::completions;
 use crate::domain::color::Color;
 
 /// `--force`
@@ -72,7 +74,7 @@ pub(crate) struct Waits {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Switch {
     /// blue or green
-    #[arg(conflicts_with_all = ["other", "to_release"])]
+    #[arg(conflicts_with_all = ["other", "to_release"], add = ArgValueCandidates::new(completions::colors))]
     pub(crate) color: Option<Color>,
     /// The color that does not serve, whichever that is when the command arrives
     #[arg(long, conflicts_with = "to_release")]
@@ -81,7 +83,7 @@ pub(crate) struct Switch {
     #[arg(long, value_name = "RELEASE")]
     pub(crate) to_release: Option<String>,
     /// Only if this generation is in force; refused otherwise
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
     pub(crate) if_generation: Option<u64>,
     #[command(flatten)]
     pub(crate) force: Force,
@@ -135,10 +137,10 @@ pub(crate) enum Overlap {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rollback {
     /// To this color, whether its release is known good or not [default: what served before and is known good]
-    #[arg(long, value_name = "COLOR")]
+    #[arg(long, value_name = "COLOR", add = ArgValueCandidates::new(completions::colors))]
     pub(crate) to: Option<Color>,
     /// Only if this generation is in force; refused otherwise
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
     pub(crate) if_generation: Option<u64>,
     #[command(flatten)]
     pub(crate) force: Force,

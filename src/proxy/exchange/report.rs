@@ -6,7 +6,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::slot::Fired;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::refused::Refusal;
-use crate::wire::head::Name;
+use crate::wire::head::{Name, Version};
 
 impl Drop for Exchange {
     fn drop(&mut self) {
@@ -65,7 +65,11 @@ impl Exchange {
             trace_id: self.head.get(Name::Traceparent).and_then(|value| value.get(3..35)),
             client: &client,
             peer: self.client.peer,
-            method: self.head.method(),
+            // An extended CONNECT is handled as the upgrade that it stands for.
+            method: match self.head.version {
+                Version::Http2 if self.head.extended_connect => "CONNECT",
+                _ => self.head.method(),
+            },
             host: self.head.get(Name::Host).unwrap_or_default(),
             path: self.head.target(),
             protocol: self.head.version.as_str(),

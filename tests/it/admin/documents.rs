@@ -171,6 +171,41 @@ async fn a_property_tester_finds_no_contradiction_between_the_document_and_the_a
     assert!(text.contains("POST /admin/switch") || text.contains("No issues found"), "{text}");
 }
 
+/// `tests/run` installs them.
+#[tokio::test]
+async fn two_linters_and_a_generator_of_clients_take_the_document() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("openapi.json");
+    std::fs::write(&file, document(&proxy).await.to_string()).expect("a write");
+    let path = file.to_str().expect("text");
+    let client = dir.path().join("client");
+    let generate = ["generate", "--path", path, "--meta", "none", "--output-path"];
+    let generate = [&generate[..], &[client.to_str().expect("text")]].concat();
+    for (variable, args) in [
+        ("CUTOVER_TEST_OPENAPI_VALIDATOR", &[path][..]),
+        ("CUTOVER_TEST_REDOCLY", &["lint", path, "--extends=spec"]),
+        ("CUTOVER_TEST_OPENAPI_CLIENT", &generate),
+    ] {
+        let tool = tool(variable);
+        let beside = tool.parent().expect("a directory").display().to_string();
+        let path = format!("{beside}:{}", std::env::var("PATH").unwrap_or_default());
+        let mut asked = Command::new(&tool);
+        asked
+            .args(args)
+            .env("PATH", path)
+            .env("REDOCLY_TELEMETRY", "off")
+            .env("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true");
+        let output = asked.current_dir(dir.path()).stdin(Stdio::null()).kill_on_drop(true).output().await;
+        let output =
+            output.unwrap_or_else(|error| panic!("{}: {error}; run tests/run, which installs it", tool.display()));
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{variable}: {text}");
+    }
+    assert!(client.join("models/status_answer.py").exists(), "the generator wrote a type for the status");
+}
+
 #[tokio::test]
 async fn what_is_sent_to_listeners_is_described() {
     let (blue, green) = pair().await;

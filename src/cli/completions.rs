@@ -1,0 +1,74 @@
+//! Completions: scripts that ask this program, and what only a running proxy knows.
+
+use std::time::Duration;
+
+use clap::CommandFactory;
+use clap_complete::engine::CompletionCandidate;
+use clap_complete::env::{CompleteEnv, Shells};
+
+use crate::admin::api::{DeploymentsAnswer, StatusAnswer};
+use crate::cli::Failure;
+use crate::cli::args::{Args, Connection};
+use crate::cli::client::Client;
+use crate::cli::output::print;
+
+/// Asks for a completion instead of a command.
+const VARIABLE: &str = "COMPLETE";
+/// Nobody waits longer for a key.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// Answers a shell and ends the process, where a shell asks.
+pub(crate) fn answer() {
+    CompleteEnv::with_factory(Args::command).var(VARIABLE).bin("cutover").complete();
+}
+
+/// The script for a shell: it asks whatever `cutover` is found then, so that an upgrade needs no new script.
+pub(crate) fn script(shell: &str) -> Result<(), Failure> {
+    let shells = Shells::builtins();
+    let completer = shells.completer(shell).ok_or_else(|| Failure::Usage(format!("there is no shell {shell:?}")))?;
+    let mut script = Vec::new();
+    completer
+        .write_registration(VARIABLE, "cutover", "cutover", "cutover", &mut script)
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    print(&String::from_utf8_lossy(&script));
+    Ok(())
+}
+
+/// Both colors, and what is on them.
+pub(crate) fn colors() -> Vec<CompletionCandidate> {
+    let status = asked::<StatusAnswer>("/admin/status");
+    let help = |name: &str| {
+        let status = status.as_ref()?;
+        let of_color = if name == "blue" { &status.blue } else { &status.green };
+        let serves = if status.active == name { ", serves" } else { "" };
+        Some(format!("{}{serves}", of_color.release).into())
+    };
+    ["blue", "green"].into_iter().map(|name| CompletionCandidate::new(name).help(help(name))).collect()
+}
+
+/// The generation in force.
+pub(crate) fn generations() -> Vec<CompletionCandidate> {
+    let status = asked::<StatusAnswer>("/admin/status");
+    let candidate = |status: StatusAnswer| {
+        let help = format!("in force: {} {}", status.active, status.release);
+        CompletionCandidate::new(status.generation.to_string()).help(Some(help.into()))
+    };
+    status.map(candidate).into_iter().collect()
+}
+
+/// The deployments of which there is a record, newest first.
+pub(crate) fn deployments() -> Vec<CompletionCandidate> {
+    let known = asked::<DeploymentsAnswer>("/admin/deployments");
+    let all = known.map(|known| known.deployments).unwrap_or_default();
+    all.into_iter().map(|deployment| CompletionCandidate::new(deployment.id)).collect()
+}
+
+/// Silent where nobody answers: a completion is no place for errors.
+fn asked<T: serde::de::DeserializeOwned>(path: &str) -> Option<T> {
+    // As a command without options finds it.
+    let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let config = var("CUTOVER_CONFIG").map(Into::into);
+    let client = Client::find(&Connection { config, admin: var("CUTOVER_ADMIN"), token_file: None }).ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, client.get(path)).await.ok()?.ok() })
+}
