@@ -282,7 +282,7 @@ async fn a_burst_of_refused_streams_is_counted_and_has_a_few_lines() {
     let request = |stream: u32| frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&fields));
     // The first one is under way, and the others are too many.
     let _client = say(&site, &(0..101).map(|number| request(2 * number + 1)).collect::<Vec<_>>()).await;
-    let counted = "cutover_requests_refused_total{reason=\"http2_streams\"} 100";
+    let counted = "cutover_refused_total{reason=\"http2_streams\"} 100";
     until("all of them are counted", async || {
         site.proxy.admin("GET", "/metrics", "").await.text().contains(counted).then_some(())
     })

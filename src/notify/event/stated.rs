@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::domain::color::Color;
 use crate::domain::notice::{Event, Severity};
 use crate::domain::release::Release;
-use crate::notify::event::{FOREIGN, Notice, Teller, fill, object};
+use crate::notify::event::{FOREIGN, NOTHING, Notice, Teller, fill, object};
 use crate::notify::id::EventId;
 use crate::notify::words::clipped;
 
@@ -50,7 +50,7 @@ impl Teller {
                 (Event::RightRelease, Severity::Info),
                 format!("{endpoint} on {color} answers as {label}"),
                 format!("{endpoint} ({upstream} on {color}) answers as release {label} again, as its label says."),
-                "Nothing to do.".to_owned(),
+                NOTHING.to_owned(),
             )
         };
         let mut notice = self.notice(EventId::by_chance(at), kind, at, &what, sentence);
