@@ -155,7 +155,7 @@ fn reference() -> String {
             let shown = escaped(example.unwrap_or(line).trim_end());
             let kind = if example.is_some() { " (example; off, or without a default)" } else { "" };
             let _ = writeln!(text, ".TP\n\\fB{shown}\\fR{kind}");
-            let said = comment.drain(..).collect::<Vec<_>>().join("\n");
+            let said = std::mem::take(&mut comment).join("\n");
             let lines = said.lines().map(escaped).collect::<Vec<_>>().join("\n");
             let _ = writeln!(text, "{}", if lines.is_empty() { "\\&" } else { &lines });
         }
