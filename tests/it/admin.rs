@@ -510,7 +510,7 @@ async fn a_reload_answers_with_everything_that_is_wrong_and_its_place() {
     let answer = proxy.post("/admin/reload", json!({ "reason": "new certificates" })).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let line = proxy.until_logged("A reload was asked for.").await;
-    assert!(line.contains("uid "), "{line}");
+    assert!(line.contains("\"actor\":\"") && !line.contains("\"actor\":\"\""), "{line}");
     proxy.until_logged("new certificates").await;
     let good = proxy.text();
     let bad = good.replace("release = \"2.0\"", "release = 2.0").replace("lame_duck", "lame_dog");

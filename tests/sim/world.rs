@@ -634,6 +634,9 @@ impl World {
         let named =
             |command: &Command| matches!(command, Command::Rollback { to: Some(to), .. } if *to == decision.active);
         let named = self.open.values().any(named);
+        if named {
+            self.named.insert((decision.active, decision.release.clone()));
+        }
         if goes_back && !named {
             let previous = self.live.previous.as_ref().expect("a way back");
             assert!(previous.known_good.is_some(), "rolled back to what was never known good");

@@ -17,7 +17,7 @@ impl Rollout {
         let generation = self.new_generation();
         let mut lineage = self.lineage_after(underway);
         if underway.kind == Kind::Rollback {
-            let left = taken_back(now, (self.decision.active, &self.serving()), &underway.origin);
+            let left = taken_back(now, (self.decision.active, &self.serving(underway)), &underway.origin);
             lineage.take_back(left, self.configured.order_window);
         }
         let current = &self.decision;
@@ -31,7 +31,7 @@ impl Rollout {
         // It was forced, or it would not have come here.
         quarantine.retain(|bad| bad.release != underway.release);
         if underway.quarantine {
-            quarantine.push(quarantined(now, &self.serving(), &underway.origin));
+            quarantine.push(quarantined(now, &self.serving(underway), &underway.origin));
         }
         let known_good = self.known_good(now, underway);
         let whole = underway.share == Share::All;
@@ -60,9 +60,13 @@ impl Rollout {
         }
     }
 
-    /// The release that serves, also where its new label is not decided yet.
-    fn serving(&self) -> Release {
-        self.configured.deployed[self.decision.active].clone()
+    /// The release that a rollback leaves. To an operator it is what is deployed there, also where its new label is not decided
+    /// yet; by itself only what was watched is left.
+    fn serving(&self, underway: &Move) -> Release {
+        match underway.asker {
+            Asker::Command(_) => self.configured.deployed[self.decision.active].clone(),
+            Asker::File | Asker::Itself => self.decision.release.clone(),
+        }
     }
 
     pub(super) fn transition(&self, now: Now, underway: &Move, decision: Decision) -> Transition {

@@ -138,7 +138,10 @@ impl World {
         let Some(canary) = before.deployment.as_ref().filter(|deployment| deployment.is_canary()) else { return };
         let back = match command {
             Command::CanaryAbort { .. } => true,
-            Command::Rollback { if_generation, .. } => if_generation.is_none_or(|it| it == before.generation),
+            Command::Rollback { to, if_generation, .. } => {
+                // The way to the candidate is a switch.
+                *to != Some(before.active.other()) && if_generation.is_none_or(|it| it == before.generation)
+            }
             _ => false,
         };
         if back {
