@@ -485,7 +485,7 @@ async fn help_pages_and_completions_are_there_for_every_command() {
 }
 
 /// What a shell offers at the end of a line.
-async fn offered(proxy: &Proxy, line: &[&str]) -> String {
+pub(crate) async fn offered(proxy: &Proxy, line: &[&str]) -> String {
     let mut asked = command(&[]);
     asked.arg("--").args(line).env("COMPLETE", "fish").env("CUTOVER_CONFIG", proxy.file());
     let output = soon("the shell is answered", asked.output()).await.expect("it runs");

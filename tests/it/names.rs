@@ -122,7 +122,7 @@ async fn a_name_server_that_is_away_takes_no_endpoint_down_and_prevents_no_rollb
         assert!(metrics.text().contains(&series), "{}", metrics.text());
         let shown = proxy.cli(&["status"]).await;
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-        assert!(shown.contains("does not resolve, for ") && shown.contains("stay in use: 127.0.0.2"), "{shown}");
+        assert!(shown.contains("does not resolve for ") && shown.contains("stay in use: 127.0.0.2"), "{shown}");
         assert!(proxy.log().contains("Name does not resolve"), "{}", proxy.log());
         let answer = proxy.post("/admin/rollback", json!({})).await;
         assert_eq!(answer.status, 200, "{mood:?}: {}", answer.text());

@@ -330,8 +330,11 @@ async fn a_file_that_takes_no_orders_and_no_write_back_takes_a_release() {
 /// Completions and the manual page know it.
 #[tokio::test]
 async fn the_command_is_completed_and_described() {
-    let script = done(&crate::cli::bare(&["completions", "bash"]).await);
-    assert!(script.contains("--replace-way-back") && script.contains("--safe-to-stop"), "{script}");
+    let stage = Stage::build().await;
+    let options = crate::cli::offered(&stage.proxy, &["cutover", "deploy", "--"]).await;
+    assert!(options.contains("--replace-way-back"), "{options}");
+    let options = crate::cli::offered(&stage.proxy, &["cutover", "wait", "--"]).await;
+    assert!(options.contains("--safe-to-stop"), "{options}");
     let dir = tempfile::tempdir().expect("a directory");
     done(&crate::cli::bare(&["man", &dir.path().display().to_string()]).await);
     let page = std::fs::read_to_string(dir.path().join("cutover-deploy.1")).expect("a page");
