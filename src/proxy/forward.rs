@@ -34,7 +34,7 @@ use crate::wire::body::{Ambiguous, Framing, Malformed};
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::BodyError;
 use crate::wire::http2::is_flood;
-use crate::wire::side::{Copied, CopyError, Side, poll_copy};
+use crate::wire::side::{Copied, CopyError, Side, Trailers, poll_copy};
 
 /// A request, and the side it came from.
 pub(crate) struct Inquiry {
@@ -206,7 +206,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
     let mut checked =
         check(&mut exchange.head).and_then(|()| Ok(Framing::of_request(&exchange.head, side.is_bodiless())?));
     let head = &mut exchange.head;
-    let (mut own, mut has_preview) = (None, false);
+    let (mut own, mut trailers) = (None, Trailers::Without(preview::HEADER));
     let (admission, max_body, trusted, asker) = worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
         client.limits(edge.idle_timeout, edge.header_timeout);
@@ -231,7 +231,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
             head.remove_named(preview::HEADER.as_bytes());
             return (admission, edge.max_body, trusted, asker);
         };
-        has_preview = true;
+        trailers = Trailers::Discarded;
         let found = preview.look(head, host, client.listener, address);
         let admission = if found.granted {
             let admitted = snapshot.admit_to(preview, worker.index, host, head.path());
@@ -291,7 +291,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
         head.push_known(Name::TransferEncoding, b"chunked");
     }
     let expects = head.version != Version::Http10 && framing != Framing::None && head.has(Name::Expect);
-    Ok(Some((Upload::new(framing, max_body, expects, has_preview), upgrade)))
+    Ok(Some((Upload::new(framing, max_body, expects, trailers), upgrade)))
 }
 
 /// Reports a request whose stream ended before anything was done with it.

@@ -13,7 +13,7 @@ use crate::proxy::exchange::Exchange;
 use crate::wire::body::Framing;
 use crate::wire::head::Head;
 use crate::wire::http1::BodyError;
-use crate::wire::side::{Copied, CopyError, Side, poll_copy};
+use crate::wire::side::{Copied, CopyError, Side, Trailers, poll_copy};
 
 /// How long an endpoint that ignores `Expect` can hold back a body. Clients wait about as long (RFC 9110, 10.1.1).
 const EXPECT_PATIENCE: Duration = Duration::from_secs(1);
@@ -35,12 +35,12 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// `drops_trailers`: a field that no endpoint may see can come in them.
-    pub(crate) fn new(framing: Framing, limit: Option<u64>, expects: bool, drops_trailers: bool) -> Upload {
+    /// `trailers`: those that an endpoint may see.
+    pub(crate) fn new(framing: Framing, limit: Option<u64>, expects: bool, trailers: Trailers) -> Upload {
         Upload {
             framing,
             limit,
-            copied: Copied::new(drops_trailers),
+            copied: Copied::new(trailers),
             broken: false,
             held: expects.then(|| Box::pin(tokio::time::sleep(EXPECT_PATIENCE))),
             for_client: false,

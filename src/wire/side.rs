@@ -45,21 +45,30 @@ pub(crate) struct Copied {
     pub(crate) over: bool,
     /// It is the source that is waited for, and not the sink.
     pub(crate) waits_for_source: bool,
-    /// Trailers are discarded (RFC 9110, 6.5.1).
-    drops_trailers: bool,
+    trailers: Trailers,
     /// Where pages go through that are moved.
     pipe: Option<Pipe>,
 }
 
+/// The trailers that are passed on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Trailers {
+    #[default]
+    All,
+    /// All but the fields of this name.
+    Without(&'static str),
+    /// None (RFC 9110, 6.5.1).
+    Discarded,
+}
+
 impl Copied {
-    /// `drops_trailers`: see the field.
-    pub(crate) fn new(drops_trailers: bool) -> Copied {
-        Copied { drops_trailers, ..Copied::default() }
+    pub(crate) fn new(trailers: Trailers) -> Copied {
+        Copied { trailers, ..Copied::default() }
     }
 
     /// Begins again, by the same rules.
     pub(crate) fn restart(&mut self) {
-        *self = Copied::new(self.drops_trailers);
+        *self = Copied::new(self.trailers);
     }
 }
 
@@ -430,9 +439,15 @@ fn copy(
                 copied.bytes += n as u64;
             }
             Piece::End => {
-                match copied.drops_trailers {
-                    true => to.finish(&Head::default()),
-                    false => to.finish(from.trailers()),
+                let trailers = from.trailers();
+                match copied.trailers {
+                    Trailers::Discarded => to.finish(&Head::default()),
+                    Trailers::Without(name) if trailers.all_named(name.as_bytes()).next().is_some() => {
+                        let mut others = trailers.clone();
+                        others.remove_named(name.as_bytes());
+                        to.finish(&others);
+                    }
+                    Trailers::All | Trailers::Without(_) => to.finish(trailers),
                 }
                 copied.finished = true;
             }

@@ -260,6 +260,20 @@ async fn the_field_does_not_reach_an_endpoint_in_trailers() {
 }
 
 #[tokio::test]
+async fn without_a_preview_the_trailers_go_to_the_endpoint_without_the_field() {
+    let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+    let proxy = Proxy::start(&blue, &green).await;
+    let fields = "X-Cutover-Color: green\r\nX-Sum: 7\r\nx-cutover-color: blue\r\n";
+    let mut client = Connection::tcp(proxy.http).await;
+    let head = "POST /echo HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.send(format!("{head}2\r\nok\r\n0\r\n{fields}\r\n")).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.text(), answer.complete), ("ok", true));
+    let got: Vec<_> = answer.trailers.iter().map(|trailer| format!("{trailer:?}").to_lowercase()).collect();
+    assert!(got.len() == 1 && got[0].contains("x-sum"), "the endpoint got {got:?}");
+}
+
+#[tokio::test]
 async fn it_is_the_same_over_tls() {
     let authority = Authority::new();
     let site_certificate = authority.issue(&["site.test", "preview.test"]);
