@@ -3,7 +3,6 @@
 //! Each phase asks the proxy where things stand, so the same command again continues where the first one ended, whatever ended it.
 
 mod drain;
-mod progress;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,13 +17,13 @@ use crate::cli::Failure;
 use crate::cli::args::deploy::{Deploy, Schema, WaitFor};
 use crate::cli::client::Client;
 use crate::cli::commands::line;
-use crate::cli::deploy::progress::Gate;
 use crate::cli::output::print;
-use crate::cli::render;
 use crate::cli::render::layout::wrapped;
+use crate::cli::waiting::{self, Interrupts, Patience};
+use crate::cli::{render, when};
 
-/// The gate, and what is waited for, take no longer unless something else was said.
-const TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a drain is waited for, without a `--timeout`.
+const DRAINS: Duration = Duration::from_secs(90);
 /// How long the file may take.
 const STAGE: Duration = Duration::from_secs(30);
 
@@ -71,6 +70,8 @@ struct DrainedReport {
 #[derive(Debug, Default, Serialize)]
 struct StopReport {
     color: String,
+    #[serde(skip)]
+    release: String,
     safe: bool,
     needed_by: Vec<NeedAnswer>,
 }
@@ -79,7 +80,7 @@ pub(crate) async fn run(client: &Client, options: Deploy, json: bool) -> Result<
     let mut report = Report { phase: "stage", release: options.release.clone(), ..Report::default() };
     let done = carry_out(client, options, json, &mut report).await;
     if !json {
-        return done;
+        return done.map_err(|failure| stays_staged(failure, &report));
     }
     let Err(failure) = done else {
         report.phase = "done";
@@ -93,6 +94,26 @@ pub(crate) async fn run(client: &Client, options: Deploy, json: bool) -> Result<
     }
     print(&line(&report));
     Err(Failure::Told(failure.code(), failure.text()))
+}
+
+/// A move that was refused or cancelled leaves the release on its color, which people have to know.
+fn stays_staged(failure: Failure, report: &Report) -> Failure {
+    let text = format!(
+        "{} stays staged on {}; {} keeps serving. Next: the same command again",
+        report.release,
+        render::color(&report.color),
+        render::color(&report.active)
+    );
+    match failure {
+        Failure::Refused(problem) if report.phase == "gate" && problem.status == 409 => {
+            let said = Failure::Refused(problem);
+            Failure::Ended(format!("{}\n{text}", said.text().trim_end()), said.code())
+        }
+        Failure::Ended(said, code) if report.phase == "gate" && said.starts_with("Cancelled") => {
+            Failure::Ended(format!("{said}\n{text}"), code)
+        }
+        other => other,
+    }
 }
 
 async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Report) -> Result<(), Failure> {
@@ -110,7 +131,10 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
         tell(staged_only(&staged, &status));
         return Ok(());
     }
-    let timeout = options.timeout.unwrap_or(TIMEOUT);
+    // The proxy ends the gate, and says why it did not open.
+    let patience = Patience { timeout: None, detach: false };
+    let timeout = options.timeout.map(|timeout| humantime::format_duration(timeout).to_string().replace(' ', ""));
+    let mut interrupts = Interrupts::listen();
     let reason = options.reason.clone();
     let serves = status.active == staged.color;
     let begun =
@@ -121,9 +145,8 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
             report.phase = "gate";
             let weight = weight.map(|weight| Percent::Text(weight.to_string()));
             let if_staged = Some(staged.staged.clone());
-            let body = CanaryBody { weight, if_staged, reason, ..CanaryBody::default() };
-            let gate = Gate::new(client, &staged.color, timeout, json);
-            let moved: CanaryMoved = gate.through("/admin/canary", &body).await?;
+            let body = CanaryBody { weight, if_staged, timeout, reason, ..CanaryBody::default() };
+            let moved: CanaryMoved = waiting::ask(client, "/admin/canary", &body, patience, &mut interrupts).await?;
             tell("gate   passed\n".to_owned());
             report.phase = "canary";
             report.changed = true;
@@ -132,9 +155,9 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
         None => {
             report.phase = "gate";
             let if_staged = Some(staged.staged.clone());
-            let body = SwitchBody { to: Some(staged.color.clone()), if_staged, reason, ..SwitchBody::default() };
-            let gate = Gate::new(client, &staged.color, timeout, json);
-            let moved: SwitchAnswer = gate.through("/admin/switch", &body).await?;
+            let to = Some(staged.color.clone());
+            let body = SwitchBody { to, if_staged, timeout, reason, ..SwitchBody::default() };
+            let moved: SwitchAnswer = waiting::ask(client, "/admin/switch", &body, patience, &mut interrupts).await?;
             report.phase = "move";
             report.changed |= moved.changed;
             if moved.changed {
@@ -143,14 +166,21 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
             tell(moved_line(&moved));
             if options.wait != WaitFor::None {
                 report.phase = "drain";
-                report.drained = drain::ended(client, &moved, timeout, json).await?;
+                let timeout = options.timeout.unwrap_or(DRAINS);
+                report.drained = drain::ended(client, &moved, timeout, json, &mut interrupts).await?;
                 tell(drain::line(report.drained.as_ref(), &moved));
             }
         }
     }
     if options.wait == WaitFor::KnownGood {
         report.phase = "known_good";
-        let known_good = drain::known_good(client, &staged, options.timeout).await;
+        let known_good = tokio::select! {
+            known_good = drain::known_good(client, &staged, options.timeout) => known_good,
+            code = interrupts.next() => {
+                let text = format!("Stopped waiting; {} keeps its traffic. Next: cutover status", on(&staged));
+                Err(Failure::Ended(text, code))
+            }
+        };
         tell(known_good.map(|()| format!("good   {} is known good\n", on(&staged)))?);
     }
     let status: StatusAnswer = client.get("/admin/status").await?;
@@ -237,9 +267,9 @@ fn note(report: &mut Report, status: &StatusAnswer) {
     let split = &status.split;
     report.weight = if report.color == "blue" { split.blue } else { split.green };
     let other = if report.color == "blue" { "green" } else { "blue" };
-    let SafeToStop { safe, needed_by } =
-        if other == "blue" { status.blue.safe_to_stop.clone() } else { status.green.safe_to_stop.clone() };
-    report.safe_to_stop = StopReport { color: other.to_owned(), safe, needed_by };
+    let there = if other == "blue" { &status.blue } else { &status.green };
+    let SafeToStop { safe, needed_by } = there.safe_to_stop.clone();
+    report.safe_to_stop = StopReport { color: other.to_owned(), release: there.release.clone(), safe, needed_by };
 }
 
 fn staged_line(staged: &StageAnswer, body: &StageBody) -> String {
@@ -276,11 +306,17 @@ fn moved_line(moved: &SwitchAnswer) -> String {
 
 /// Whether what served before may be stopped.
 fn stop_line(report: &Report) -> String {
-    let color = render::color(&report.safe_to_stop.color);
-    let Some(need) = report.safe_to_stop.needed_by.first() else {
+    let StopReport { color: name, release, needed_by, .. } = &report.safe_to_stop;
+    let color = render::color(name);
+    let Some(need) = needed_by.first() else {
         return phase("done", &[&format!("the processes of {color} may be stopped")]);
     };
-    let until = need.until.as_ref().map(|until| format!(", until {until}")).unwrap_or_default();
-    let needed = format!("the processes of {color} are needed: {}{until}", need.detail);
-    phase("done", &[&needed, &format!("Next: cutover wait --safe-to-stop {}", report.safe_to_stop.color)])
+    let why = if need.need == "way_back" {
+        let at = need.until.as_deref().map(|until| format!(" at {}", when::shown(until))).unwrap_or_default();
+        format!("it is the way back until {} is known good{at}", report.release)
+    } else {
+        render::needed(need)
+    };
+    let keep = format!("Keep {color} ({release}) running: {why}.");
+    phase("done", &[&keep, &format!("Then: cutover wait --safe-to-stop {name}")])
 }

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::admin::api::{Draining, HoldAnswer, HoldStatus, NotifyTestAnswer, Problem, RollbackAnswer, TriedAnswer};
+use crate::admin::api::{
+    Draining, HoldAnswer, HoldStatus, NeedAnswer, NotifyTestAnswer, Problem, RollbackAnswer, TriedAnswer,
+};
+use crate::cli::when;
 
 pub(crate) mod canary;
 mod gate;
@@ -82,12 +85,18 @@ fn held(hold: &HoldStatus) -> String {
     format!("{whose}, for {ends} more at most: {} · {}{reason}", count(hold.requests, "request"), plain(&hold.actor))
 }
 
-/// What is left of a retired color.
+/// Why a color may not be stopped, and until when.
+pub(crate) fn needed(need: &NeedAnswer) -> String {
+    let until = need.until.as_deref().map(|until| format!(", until {}", when::shown(until))).unwrap_or_default();
+    format!("{}{until}", plain(&need.detail))
+}
+
+/// The requests that a drain still waits for.
 pub(crate) fn left(draining: &Draining) -> String {
     let Draining { requests, streams, tunnels, .. } = draining;
     let ends = short(Duration::from_millis(draining.ends_in_ms));
     format!(
-        "{}: {}, {}, {}; what is left is ended in {ends}",
+        "{}: {}, {}, {}; the rest is cut off in {ends}",
         color(&draining.color),
         count(*requests, "request"),
         count(*streams, "stream"),

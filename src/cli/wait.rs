@@ -113,8 +113,7 @@ fn missing(status: &StatusAnswer, options: &Wait) -> Option<String> {
     if let Some(color) = options.safe_to_stop {
         let of_color = if color.as_str() == "blue" { &status.blue } else { &status.green };
         if let Some(need) = of_color.safe_to_stop.needed_by.first() {
-            let until = need.until.as_ref().map(|until| format!(", until {until}")).unwrap_or_default();
-            return Some(format!("{color} is needed: {}{until}", need.detail));
+            return Some(format!("{color} is needed: {}", render::needed(need)));
         }
     }
     if (options.drained || nothing_asked)

@@ -43,7 +43,7 @@ pub(crate) struct Deploy {
     /// When to come back
     #[arg(long, value_enum, default_value_t = WaitFor::Drained, value_name = "FOR")]
     pub(crate) wait: WaitFor,
-    /// How long the gate may take at most, and again what is waited for [default: 90s; for known-good: no limit]
+    /// How long the gate may take, and again what is waited for [default: gate.timeout; drained: 90s; known-good: no limit]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) timeout: Option<Duration>,
     /// Also where a rollback would go to the release that it replaces; afterwards there is no way back

@@ -25,9 +25,10 @@ pub(super) async fn ended(
     moved: &SwitchAnswer,
     timeout: Duration,
     silent: bool,
+    interrupts: &mut Interrupts,
 ) -> Result<Option<DrainedReport>, Failure> {
     let mut answer = moved.clone();
-    drained(client, &mut answer, timeout, silent, &mut Interrupts::listen()).await?;
+    drained(client, &mut answer, timeout, silent, interrupts).await?;
     let began = Instant::now();
     loop {
         let history: HistoryAnswer = client.get("/admin/history?limit=50&kind=switch").await?;

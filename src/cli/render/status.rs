@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::layout::{self, row};
-use super::{BAD, DIM, GOOD, ago, canary, color, count, gate, held, left, painted, plain, short};
+use super::{BAD, DIM, GOOD, ago, canary, color, count, gate, held, left, needed, painted, plain, short};
 use crate::admin::api::{
     ColorAnswer, ConditionAnswer, EndpointAnswer, FileAnswer, HeadlineAnswer, StatusAnswer, StoreAnswer,
 };
@@ -51,6 +51,7 @@ pub(crate) fn status(status: &StatusAnswer, verbose: bool) -> String {
         text.push_str(&environment(name, of_color));
     }
     let mut add = |title: &str, what: &str| text.push_str(&row(title, what));
+    safe_to_stop(status, &mut add);
     file(&status.file, verbose, &mut add);
     unusual(status, &mut add);
     if verbose {
@@ -177,6 +178,20 @@ fn under_way(status: &StatusAnswer, add: &mut impl FnMut(&str, &str)) {
     }
     if let Some(draining) = &status.draining {
         add("draining", &left(draining));
+    }
+}
+
+/// Whether the processes of the color that does not serve may be stopped.
+fn safe_to_stop(status: &StatusAnswer, add: &mut impl FnMut(&str, &str)) {
+    let (name, other) = if status.active == "blue" { ("green", &status.green) } else { ("blue", &status.blue) };
+    if other.release.is_empty() {
+        return;
+    }
+    match other.safe_to_stop.needed_by.first() {
+        Some(need) => add("safe_to_stop", &format!("{}: no, {}", color(name), needed(need))),
+        None if other.safe_to_stop.safe => add("safe_to_stop", &format!("{}: yes", color(name))),
+        // A version before `safe_to_stop` says nothing of it.
+        None => {}
     }
 }
 

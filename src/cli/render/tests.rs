@@ -56,6 +56,22 @@ fn a_status_without_problems_is_short_and_aligned() {
 }
 
 #[test]
+fn a_status_says_whether_the_other_color_may_be_stopped_where_it_has_a_release() {
+    let mut now = status();
+    now.green.safe_to_stop.safe = true;
+    now.green.safe_to_stop.needed_by.clear();
+    assert!(seen(&super::status(&now, false)).contains("\nsafe_to_stop green: yes\n"));
+    now.green.safe_to_stop = serde_json::from_value(json!({
+        "safe": false, "needed_by": [{ "need": "drain", "detail": "it still drains", "until": "2026-01-01T00:00:00.123Z" }],
+    }))
+    .expect("one");
+    let text = seen(&super::status(&now, false));
+    assert!(text.contains("\nsafe_to_stop green: no, it still drains, until 2026-01-01 00:00:00 UTC\n"), "{text}");
+    now.green.release.clear();
+    assert!(!seen(&super::status(&now, false)).contains("safe_to_stop"));
+}
+
+#[test]
 fn a_status_with_every_problem_names_each() {
     let mut now = status();
     (now.phase, now.moving_to) = ("gating".to_owned(), Some("green".to_owned()));
@@ -81,7 +97,7 @@ fn a_status_with_every_problem_names_each() {
         "maintenance  ON: every request gets the maintenance answer",
         "             becomes a rollback target in 14 min, if it keeps serving",
         "rollback     blocked: to green (2.0), 0/1 up: 1 of 1 endpoints of green is down",
-        "draining     green: 1 request, 2 streams, 0 tunnels; what is left is ended in",
+        "draining     green: 1 request, 2 streams, 0 tunnels; the rest is cut off in",
         "unix:/run/green.sock  down      503, for ",
         "file         /etc/c.toml: active = \"blue\" (refused)",
         "             unhealthy: green is not healthy",

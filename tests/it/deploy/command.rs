@@ -1,9 +1,11 @@
 //! `cutover deploy`: what it prints, where it ends, and its exit codes.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tokio::process::Child;
 
 use crate::application::Application;
 use crate::cli::{document, done, failed};
@@ -76,37 +78,71 @@ async fn a_gate_that_refuses_leaves_the_release_staged_and_ends_with_3() {
 }
 
 #[tokio::test]
-async fn a_gate_that_takes_too_long_is_given_up_with_5_and_the_move_called_off() {
-    let stage = Stage::build().await;
+async fn the_timeout_of_a_deploy_is_the_time_of_the_gate_which_refuses_with_the_reason() {
+    let stage = Stage::build_with(|setup| setup.health.push_str("\nexpect = \"200\"")).await;
     stage.next.set_healthy(false);
-    let (_, said) = failed(&stage.deploy(&["--timeout", "300ms"]).await, 5);
-    assert!(said.contains("did not open in 300ms") && said.contains("nothing moved"), "{said}");
-    stage.next.set_healthy(true);
+    // Shorter than `gate.timeout`, and both ways to move traffic.
+    for options in [&["--timeout", "300ms"][..], &["--timeout", "300ms", "--canary"]] {
+        let (printed, said) = failed(&stage.deploy(options).await, 3);
+        assert_eq!(lines(&printed), ["stage"], "{printed}");
+        let status = format!("{}  503", stage.next.address);
+        assert!(said.starts_with("unhealthy: green is not healthy") && said.contains(&status), "{said}");
+        let stays = "3.0 stays staged on green; blue keeps serving. Next: the same command again\n";
+        assert!(said.ends_with(stays), "{said}");
+    }
     let status = stage.proxy.status().await;
     assert_eq!(
         (&status["phase"], &status["active"], &status["green"]["release"]),
         (&json!("steady"), &json!("blue"), &json!("3.0"))
     );
+    // Longer than `gate.timeout`.
+    let text = stage.proxy.text().replace("[gate]\ntimeout = \"5s\"", "[gate]\ntimeout = \"100ms\"");
+    stage.proxy.replace_file(&text);
+    done(&stage.proxy.cli(&["reload"]).await);
+    let child = begun(&stage, &["--timeout", "10m"]);
+    stage.proxy.until("it has that time", |status| status["moving"]["ends_in_ms"].as_u64() > Some(60_000)).await;
+    stage.next.set_healthy(true);
+    let text = done(&soon("it moves", child.wait_with_output()).await.expect("it ran"));
+    assert!(text.contains("gate   passed") && text.contains("all traffic goes to green (3.0)"), "{text}");
 }
 
 #[tokio::test]
-async fn whoever_interrupts_a_deploy_at_the_gate_calls_the_move_off() {
+async fn whoever_interrupts_a_deploy_at_the_gate_cancels_the_move() {
     let stage = Stage::build().await;
     stage.next.set_healthy(false);
-    let address = stage.next.address.to_string();
-    let mut deploying = command(&["deploy", "--release", "3.0", "--endpoint", &address]);
-    deploying.env("CUTOVER_CONFIG", stage.proxy.file());
-    let child =
-        deploying.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("it runs");
+    let child = begun(&stage, &[]);
     let pid = i32::try_from(child.id().expect("it runs")).ok().and_then(Pid::from_raw).expect("a pid");
     stage.proxy.until("it is at the gate", |status| status["phase"] == "gating").await;
     kill_process(pid, Signal::INT).expect("it runs");
     let output = soon("it ends", child.wait_with_output()).await.expect("it ran");
-    let (_, said) = failed(&output, 1);
-    assert!(said.starts_with("Cancelled: nothing moved"), "{said}");
+    let (_, said) = failed(&output, 130);
+    assert!(said.contains("Cancelled; blue keeps serving."), "{said}");
+    assert!(said.ends_with("3.0 stays staged on green; blue keeps serving. Next: the same command again\n"), "{said}");
     stage.next.set_healthy(true);
     let status = stage.proxy.status().await;
     assert_eq!((&status["phase"], &status["active"]), (&json!("steady"), &json!("blue")));
+    let history = stage.proxy.admin("GET", "/admin/history?limit=5", "").await.json();
+    let kinds: Vec<_> = history["transitions"].as_array().into_iter().flatten().map(|line| &line["kind"]).collect();
+    assert!(!kinds.contains(&&json!("rollback")), "{history}");
+}
+
+#[tokio::test]
+async fn whoever_interrupts_the_wait_for_known_good_leaves_the_traffic_there() {
+    let stage = Stage::build_with(|setup| "[bake]\nduration = \"1h\"\n".clone_into(&mut setup.more)).await;
+    let child = begun(&stage, &["--wait", "known-good"]);
+    let pid = i32::try_from(child.id().expect("it runs")).ok().and_then(Pid::from_raw).expect("a pid");
+    stage.proxy.until("it has moved", |status| status["active"] == "green" && status["draining"].is_null()).await;
+    kill_process(pid, Signal::INT).expect("it runs");
+    let (_, said) = failed(&soon("it ends", child.wait_with_output()).await.expect("it ran"), 130);
+    assert!(said.starts_with("Stopped waiting; "), "{said}");
+    assert_eq!(stage.proxy.status().await["active"], "green");
+}
+
+fn begun(stage: &Stage, options: &[&str]) -> Child {
+    let address = stage.next.address.to_string();
+    let mut deploying = command(&["deploy", "--release", "3.0", "--endpoint", &address]);
+    deploying.args(options).env("CUTOVER_CONFIG", stage.proxy.file());
+    deploying.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
 }
 
 #[tokio::test]
@@ -140,14 +176,16 @@ async fn the_color_that_serves_and_the_way_back_are_refused_with_3() {
     let text = done(&stage.deploy(&[]).await);
     assert!(
         flowing(&text).contains(
-            "the processes of blue are needed: a rollback goes to 1.0 there while 3.0 is not known good, until "
+            "done Keep blue (1.0) running: it is the way back until 3.0 is known good at "
         ),
         "{text}"
     );
-    assert!(text.ends_with("\n       Next: cutover wait --safe-to-stop blue\n"), "{text}");
+    assert!(text.ends_with(" UTC.\n       Then: cutover wait --safe-to-stop blue\n"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let (_, said) = failed(&stage.proxy.cli(&["wait", "--safe-to-stop", "blue", "--timeout", "100ms"]).await, 5);
-    assert!(said.contains("blue is needed: a rollback goes to 1.0 there"), "{said}");
+    assert!(said.contains("blue is needed: a rollback goes to 1.0 there") && said.ends_with(" UTC\n"), "{said}");
+    let text = done(&stage.proxy.cli(&["status"]).await);
+    assert!(flowing(&text).contains("safe_to_stop blue: no, a rollback goes to 1.0 there while 3.0 is not "), "{text}");
     let again = deploy(&stage.proxy, "4.0", &stage.green, &[]).await;
     let (_, said) = failed(&again, 3);
     assert!(said.starts_with("way_back: a rollback goes to 1.0 on blue until 3.0 is known good"), "{said}");
