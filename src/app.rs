@@ -280,15 +280,16 @@ impl Started {
         let drain = if signals.is_some() { config.drain.timeout } else { Duration::from_secs(1) };
         tracing::info!(
             lame_duck_s = lame_duck.as_secs_f64(),
-            "Stopping: not ready any more, still serving; then what is under way is finished."
+            "Shutting down: readiness now fails; serving for {} s more, then draining",
+            lame_duck.as_secs_f64()
         );
         let graceful = async {
             tokio::time::sleep(lame_duck).await;
             plane.shut_down(drain, config.drain.ends_tunnels_over()).await;
         };
         tokio::select! {
-            () = graceful => tracing::info!("Stopped; nothing is left under way."),
-            () = again(&mut signals, &access_log) => tracing::warn!("Stopped at once by a second signal."),
+            () = graceful => tracing::info!("Shut down after the drain"),
+            () = again(&mut signals, &access_log) => tracing::warn!("Shut down at once by a second signal"),
         }
         let _ = end_admin.send(());
         let _ = end_control.send(());

@@ -546,7 +546,8 @@ impl Controller {
                         let mut config = Config::clone(&self.config);
                         config.active = *color;
                         self.config = Arc::new(config);
-                        tracing::info!(active = %color, path = %self.path.display(), "The file says again what is live.");
+                        let path = self.path.display();
+                        tracing::info!(active = %color, %path, "Wrote active = \"{color}\" to {path} (write_back)");
                     }
                     Err(error) => {
                         tracing::warn!(%error, path = %self.path.display(), "The file could not be put right; it disagrees with what is live.");

@@ -58,7 +58,7 @@ pub(super) fn announce(transition: &Arc<Transition>) {
         Kind::Advance => tracing::info!(release, weight, generation, actor, reason, "The canary gets more."),
         Kind::Abort => {
             let release = transition.from.as_ref().map(|(_, release)| release.as_str()).unwrap_or_default();
-            tracing::warn!(release, %active, generation, actor, reason, "The canary was called off.");
+            tracing::warn!(release, %active, generation, actor, reason, "canary aborted");
         }
         Kind::CanaryHold => tracing::warn!(release, weight, actor, reason, "The release on its way is held."),
         Kind::CanaryResume => tracing::info!(release, weight, actor, reason, "The release on its way may go on."),

@@ -211,9 +211,9 @@ impl Teller {
             ),
             (Kind::Rollback, _) if called_off(transition) => (
                 (Event::Aborted, Severity::Warn),
-                format!("the switch to {} was called off", transition.from.as_ref().map_or(release, |(_, to)| to)),
+                format!("the switch to {} was cancelled", transition.from.as_ref().map_or(release, |(_, to)| to)),
                 format!(
-                    "The switch to {left} was called off {by} before any request saw it; {active} goes on with {release}."
+                    "The switch to {left} was cancelled {by} before any request saw it; {active} keeps serving {release}."
                 ),
                 format!("Nothing moved. To switch again: `cutover switch {}`.", active.other()),
             ),
@@ -252,7 +252,7 @@ impl Teller {
                 (Event::Refused, Severity::Warn),
                 format!("an order in the file was refused ({code})"),
                 format!(
-                    "The file orders another color or release, which was refused: {}. {active} goes on with {release}.",
+                    "The file orders another color or release, which was refused: {}. {active} keeps serving {release}.",
                     clipped(refusal, FOREIGN)
                 ),
                 "Repair what is named and edit the file again, or move by command. What the file would do: `cutover check`.".to_owned(),
@@ -376,7 +376,7 @@ fn way_out(headline: Option<&Finding>) -> String {
     }
 }
 
-/// A line of a rollback after which the color serves that has served all along: a switch was called off on its way to
+/// A line of a rollback after which the color serves that has served all along: a switch was cancelled on its way to
 /// the disk.
 fn called_off(transition: &Transition) -> bool {
     stays(transition) && transition.origin.trigger != Trigger::Automatic

@@ -838,7 +838,7 @@ async fn a_second_signal_ends_at_once() {
     late.send("GET /late HTTP/1.1\r\nHost: a\r\n\r\n").await;
     proxy.until("it is under way", |status| status["blue"]["requests"] == 1).await;
     proxy.signal(Signal::TERM);
-    proxy.until_logged("Stopping").await;
+    proxy.until_logged("Shutting down").await;
     proxy.signal(Signal::TERM);
     let ended = tokio::time::timeout(Duration::from_secs(15), proxy.ended()).await.expect("long before the lame duck");
     assert_eq!(ended.code(), Some(0));

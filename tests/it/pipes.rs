@@ -178,7 +178,7 @@ async fn quit_drains_like_term() {
     connection.send("GET /gated HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     until("it is under way", async || blue.heads().iter().any(|head| head.contains("/gated")).then_some(())).await;
     proxy.signal(Signal::QUIT);
-    proxy.until_logged("Stopping").await;
+    proxy.until_logged("Shutting down").await;
     blue.open_gate();
     assert_eq!(connection.answer().await.status, 200);
     assert!(proxy.ended().await.success());

@@ -480,7 +480,7 @@ async fn a_stop_tells_http2_clients_to_go_and_finishes_their_streams() {
     let (answer, _) = client.send_request(request("/gated"), true).expect("it is open");
     let answer = soon("a head", answer).await.expect("an answer");
     proxy.signal(rustix::process::Signal::TERM);
-    proxy.until_logged("Stopping").await;
+    proxy.until_logged("Shutting down").await;
     until("no further stream is taken", async || {
         let mut next = client.clone().ready().await.ok();
         let taken = next.as_mut().and_then(|next| next.send_request(request("/"), true).ok());

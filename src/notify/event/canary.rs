@@ -45,8 +45,8 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
             ),
             _ => (
                 (Event::Aborted, Severity::Warn),
-                "the canary was called off".to_owned(),
-                format!("The canary of {left} was called off {by}; {stable} has all of the traffic."),
+                "the canary was aborted".to_owned(),
+                format!("The canary of {left} was aborted {by}; {stable} has all of the traffic."),
                 "`cutover canary start` begins another one.".to_owned(),
             ),
         };
@@ -59,7 +59,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
             (Event::CanaryStarted, if transition.forced { Severity::Warn } else { Severity::Info }),
             format!("canary of {release} at {weight}"),
             format!("{new} gets {weight} of the requests, {by}; {stable} has the rest."),
-            format!("It goes on by the plan ({}); `cutover canary abort` takes it back at once.", steps(deployment)),
+            format!("Its further steps: {}. To take it back at once: `cutover canary abort`.", steps(deployment)),
         ),
         Kind::Advance if deployment.is_canary() => (
             (Event::Step, Severity::Info),
@@ -77,12 +77,12 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
             (Event::Held, Severity::Warn),
             format!("{release} is held at {weight}"),
             format!("{new} stays at {share}, {by}. A rollback stays armed. The verdict: {verdict}."),
-            "`cutover canary resume` lets it go on, `advance` takes the next step, `abort` takes it back.".to_owned(),
+            "`cutover canary resume` continues the canary, `advance` takes the next step, `abort` takes it back.".to_owned(),
         ),
         Kind::CanaryResume => (
             (Event::Resumed, Severity::Info),
-            format!("{release} goes on"),
-            format!("{new} may go on from {share}, {by}."),
+            format!("the canary of {release} continues"),
+            format!("The canary of {new} continues from {share}, {by}."),
             NOTHING.to_owned(),
         ),
         Kind::Suspect => (

@@ -33,7 +33,7 @@ pub(super) fn words(transition: &Transition, refusal: Option<&(String, String)>)
     let article = if order.starts_with('a') { "an" } else { "a" };
     let decision = &transition.decision;
     let sentence = format!(
-        "{} {order}{to} {by} was refused: {}. {} goes on with {}.",
+        "{} {order}{to} {by} was refused: {}. {} keeps serving {}.",
         if article == "an" { "An" } else { "A" },
         clipped(why, FOREIGN),
         decision.active,

@@ -46,7 +46,7 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
     };
     let rolled_back = Moment {
         way_back: Some(WayBack {
-            to: Err("there is no way back from here; 2.14.0 on green can be reached with a switch".to_owned()),
+            to: Err("Nothing to roll back to: blue was itself reached by a rollback; to go to green (2.14.0): `cutover rollback --to green`".to_owned()),
             safe: "unknown",
             why: None,
         }),

@@ -91,7 +91,7 @@ fn a_switch_that_was_called_off_is_no_rollback() {
     called_off.decision.since = at(0);
     let notice = teller(None, None, &[]).transition(&called_off, &Moment::default()).expect("news");
     assert_eq!((notice.event, notice.severity), (Event::Aborted, Severity::Warn));
-    assert!(notice.sentence.contains("The switch to 3.0.0 (green) was called off"), "{}", notice.sentence);
+    assert!(notice.sentence.contains("The switch to 3.0.0 (green) was cancelled"), "{}", notice.sentence);
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn a_message_of_a_rollback_says_what_why_and_how_bad_it_was() {
         "had served for 38 s and answered 1,910 requests, 212 of them with 5xx (11.10 %)",
         "51.2 requests/s on green, 11.6 of them with 5xx (22.66 %)",
         "3 of 3 endpoints up",
-        "none: there is no way back from here",
+        "none: Nothing to roll back to: blue was itself reached by a rollback",
         "generation 7",
         "https://git.example.com/compare/2.14.0...2.13.0",
     ] {
