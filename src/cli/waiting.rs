@@ -53,11 +53,13 @@ impl Patience {
 pub(crate) struct Interrupts {
     int: Option<Signal>,
     term: Option<Signal>,
+    /// One that came ends every later wait of the command.
+    came: Option<u8>,
 }
 
 impl Interrupts {
     pub(crate) fn listen() -> Interrupts {
-        Interrupts { int: signal(SignalKind::interrupt()).ok(), term: signal(SignalKind::terminate()).ok() }
+        Interrupts { int: signal(SignalKind::interrupt()).ok(), term: signal(SignalKind::terminate()).ok(), came: None }
     }
 
     /// The exit code that a shell expects of it.
@@ -68,10 +70,15 @@ impl Interrupts {
                 None => std::future::pending().await,
             }
         }
-        tokio::select! {
+        if let Some(code) = self.came {
+            return code;
+        }
+        let code = tokio::select! {
             () = of(&mut self.int) => 130,
             () = of(&mut self.term) => 143,
-        }
+        };
+        self.came = Some(code);
+        code
     }
 }
 

@@ -77,7 +77,8 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
             (Event::Held, Severity::Warn),
             format!("{release} is held at {weight}"),
             format!("{new} stays at {share}, {by}. A rollback stays armed. The verdict: {verdict}."),
-            "`cutover canary resume` continues the canary, `advance` takes the next step, `abort` takes it back.".to_owned(),
+            "`cutover canary resume` continues the canary, `advance` takes the next step, `abort` takes it back."
+                .to_owned(),
         ),
         Kind::CanaryResume => (
             (Event::Resumed, Severity::Info),

@@ -175,9 +175,7 @@ async fn the_color_that_serves_and_the_way_back_are_refused_with_3() {
     assert!(said.starts_with("in_use: blue (1.0) serves"), "{said}");
     let text = done(&stage.deploy(&[]).await);
     assert!(
-        flowing(&text).contains(
-            "done Keep blue (1.0) running: it is the way back until 3.0 is known good at "
-        ),
+        flowing(&text).contains("done Keep blue (1.0) running: it is the way back until 3.0 is known good at "),
         "{text}"
     );
     assert!(text.ends_with(" UTC.\n       Then: cutover wait --safe-to-stop blue\n"), "{text}");
