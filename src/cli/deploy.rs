@@ -105,7 +105,10 @@ fn stays_staged(failure: Failure, report: &Report) -> Failure {
         render::color(&report.active)
     );
     match failure {
-        Failure::Refused(problem) if report.phase == "gate" && problem.status == 409 => {
+        // With `target_changed` another release stands there.
+        Failure::Refused(problem)
+            if report.phase == "gate" && problem.status == 409 && problem.code != "target_changed" =>
+        {
             let said = Failure::Refused(problem);
             Failure::Ended(format!("{}\n{text}", said.text().trim_end()), said.code())
         }
@@ -319,4 +322,24 @@ fn stop_line(report: &Report) -> String {
     };
     let keep = format!("Keep {color} ({release}) running: {why}.");
     phase("done", &[&keep, &format!("Then: cutover wait --safe-to-stop {name}")])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_move_names_what_stays_staged_unless_another_release_took_its_place() {
+        let report = Report { phase: "gate", color: "green".to_owned(), active: "blue".to_owned(), ..Report::default() };
+        let refused = |code: &str| {
+            let problem = json!({ "status": 409, "code": code, "title": "t", "detail": "why" });
+            let failure = Failure::Refused(serde_json::from_value(problem).expect("a problem"));
+            stays_staged(failure, &report)
+        };
+        assert!(refused("unhealthy").text().contains("stays staged on"));
+        assert!(!refused("target_changed").text().contains("stays staged on"));
+        assert_eq!((refused("unhealthy").code(), refused("target_changed").code()), (3, 3));
+    }
 }
