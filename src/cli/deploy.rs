@@ -332,7 +332,8 @@ mod tests {
 
     #[test]
     fn a_refused_move_names_what_stays_staged_unless_another_release_took_its_place() {
-        let report = Report { phase: "gate", color: "green".to_owned(), active: "blue".to_owned(), ..Report::default() };
+        let report =
+            Report { phase: "gate", color: "green".to_owned(), active: "blue".to_owned(), ..Report::default() };
         let refused = |code: &str| {
             let problem = json!({ "status": 409, "code": code, "title": "t", "detail": "why" });
             let failure = Failure::Refused(serde_json::from_value(problem).expect("a problem"));

@@ -61,6 +61,8 @@ const EXIT: &[(&str, &str)] = &[
     ("3", "Refused by a guard, which is printed; or the release that was followed was taken back."),
     ("4", "The proxy can't be reached."),
     ("5", "Timed out while waiting."),
+    ("6", "No token, or a wrong one."),
+    ("130", "Interrupted; a move that still waited was cancelled."),
 ];
 
 /// The first page to standard output, or all of them into a directory.
