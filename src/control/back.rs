@@ -13,7 +13,11 @@ pub(super) fn way_back(view: &View, endpoints: impl Fn(Color) -> Vec<EndpointSta
     let target = match &view.rollback {
         Ok(previous) => previous,
         Err(refusal) => {
-            return WayBack { why: Some(refusal.to_string()), command: elsewhere(view, refusal), ..WayBack::default() };
+            let command = match refusal {
+                Refusal::NoKnownGood { command, .. } => command.clone(),
+                _ => None,
+            };
+            return WayBack { why: Some(refusal.to_string()), command, ..WayBack::default() };
         }
     };
     let (color, mut guards, mut against) = (target.color, Vec::new(), Vec::new());
@@ -43,14 +47,6 @@ pub(super) fn way_back(view: &View, endpoints: impl Fn(Color) -> Vec<EndpointSta
     }
     let why = (!against.is_empty()).then(|| against.join("; "));
     WayBack { possible: guards.is_empty(), guards, why, command: Some(command) }
-}
-
-/// The command that goes to the other color where no rollback leads there.
-fn elsewhere(view: &View, refusal: &Refusal) -> Option<String> {
-    let Refusal::NoKnownGood { color, deployed, .. } = refusal else { return None };
-    let bad = view.decision.quarantine.iter().any(|bad| bad.release == *deployed);
-    let force = if bad { " --force=quarantine" } else { "" };
-    Some(format!("cutover rollback --to {color}{force}"))
 }
 
 /// What is known of the endpoints, as an answer to a gate. What was not probed yet may be well.

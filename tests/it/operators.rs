@@ -261,15 +261,18 @@ async fn a_frequent_deployer_has_a_way_back_by_one_more_word() {
     let proxy = Proxy::start(&blue, &green).await;
     let (code, _, said) = cli(&proxy, &["rollback"]).await;
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("Nothing to roll back to") && said.contains("`cutover rollback --to green`"), "{said}");
-    assert_eq!(proxy.status().await["rollback"]["command"], "cutover rollback --to green");
+    assert!(said.contains("Nothing to roll back to") && said.contains("`cutover switch green`"), "{said}");
+    assert_eq!(proxy.status().await["rollback"]["command"], "cutover switch green");
+    // 2.0 never served, so no rollback leads to it, whatever a freeze says.
+    let (code, _, said) = cli(&proxy, &["rollback", "--to", "green"]).await;
+    assert_eq!((code, said.contains("no_known_good: ")), (Some(3), true), "{said}");
     proxy.switch("green").await;
     proxy.switch("blue").await;
     // green served for a moment only.
     let (code, _, said) = cli(&proxy, &["rollback"]).await;
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("green (2.0) served for less than bake.duration"), "{said}");
-    assert!(said.contains("to go there anyway: `cutover rollback --to green`"), "{said}");
+    assert!(said.contains("to go to green (2.0): `cutover rollback --to green`"), "{said}");
     let (code, printed, said) = cli(&proxy, &["rollback", "--to", "green"]).await;
     assert_eq!(code, Some(0), "{said}");
     assert!(printed.starts_with("Rolled back to green (release 2.0)"), "{printed}");

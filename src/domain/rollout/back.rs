@@ -3,6 +3,7 @@
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::force::Guard;
+use crate::domain::release::Release;
 use crate::domain::rollout::{Asker, CommandId, Effect, Move, Outcome, Refusal, Rollout, State, whose};
 use crate::domain::transition::{Generation, Kind, Origin, Previous, Transition};
 
@@ -25,8 +26,27 @@ impl Rollout {
         }
         match &self.decision.previous {
             Some(previous) if previous.release == *deployed && previous.known_good.is_some() => Ok(previous.clone()),
-            wanted => Err(Refusal::NoKnownGood { wanted: wanted.clone(), color, deployed: deployed.clone() }),
+            _ => Err(self.no_known_good()),
         }
+    }
+
+    /// Whether a release has served on a color: only then is a move to it a way back, which no freeze stops.
+    fn has_served(&self, color: Color, release: &Release) -> bool {
+        let mut left = self.decision.lineage.taken_back.iter();
+        self.decision.previous.as_ref().is_some_and(|before| before.color == color && before.release == *release)
+            || left.any(|left| left.color == color && left.release == *release)
+    }
+
+    fn no_known_good(&self) -> Refusal {
+        let (wanted, color) = (self.decision.previous.clone(), self.back_to());
+        let deployed = self.configured.deployed[color].clone();
+        let served = self.has_served(color, &deployed);
+        let bad = self.decision.quarantine.iter().any(|bad| bad.release == deployed);
+        let command = (!deployed.is_none()).then(|| {
+            let way = if served { "rollback --to" } else { "switch" };
+            format!("cutover {way} {color}{}", if bad { " --force=quarantine" } else { "" })
+        });
+        Refusal::NoKnownGood { wanted, color, deployed, served, command }
     }
 
     pub(super) fn roll_back(
@@ -74,7 +94,11 @@ impl Rollout {
             let outcome = self.unchanged(now, false);
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
-        let may = if named { self.not_quarantined(&asked) } else { self.rollback_target().map(|_| ()) };
+        let may = match named {
+            false => self.rollback_target().map(|_| ()),
+            true if !self.has_served(asked.to, &asked.release) => Err(self.no_known_good()),
+            true => self.not_quarantined(&asked),
+        };
         match may {
             Err(refusal) => self.refuse(now, asked, refusal, effects),
             Ok(()) => self.begin(now, asked, effects),

@@ -426,6 +426,10 @@ pub enum Refusal {
         color: Color,
         /// What is deployed there now.
         deployed: Release,
+        /// It has served, so that `--to` goes back to it.
+        served: bool,
+        /// The command that goes there, unless nothing is deployed.
+        command: Option<String>,
     },
     /// Forward moves are stopped.
     Frozen(Freeze),

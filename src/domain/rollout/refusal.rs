@@ -111,20 +111,29 @@ impl fmt::Display for Refusal {
             Refusal::StaleGeneration { expected, current } => {
                 write!(f, "generation {expected} was expected, but {current} is in force; look at the status first")
             }
-            Refusal::NoKnownGood { wanted: Some(wanted), color, deployed } if wanted.release == *deployed => write!(
-                f,
-                "{color} ({deployed}) served for less than bake.duration, so it is no rollback target; to go there anyway: `cutover rollback --to {color}`",
-            ),
-            Refusal::NoKnownGood { wanted: Some(wanted), color, deployed } => write!(
-                f,
-                "{} served before on {color}, but {deployed} is deployed there now; to go to {deployed}: `cutover rollback --to {color}`",
-                wanted.release,
-            ),
-            Refusal::NoKnownGood { wanted: None, color, deployed } => write!(
-                f,
-                "Nothing to roll back to: {} was the first to serve, or was itself reached by a rollback; to go to {color} ({deployed}): `cutover rollback --to {color}`",
-                color.other(),
-            ),
+            Refusal::NoKnownGood { wanted, color, deployed, served, command } => {
+                match wanted {
+                    Some(wanted) if wanted.release == *deployed => write!(
+                        f,
+                        "{color} ({deployed}) served for less than bake.duration, so it is no rollback target"
+                    )?,
+                    Some(wanted) => {
+                        write!(f, "{} served before on {color}, but {deployed} is deployed there now", wanted.release)?;
+                    }
+                    None if *served => {
+                        write!(f, "Nothing to roll back to: {} was itself reached by a rollback", color.other())?;
+                    }
+                    None => write!(
+                        f,
+                        "Nothing to roll back to: {} was the first to serve, or was itself reached by a rollback",
+                        color.other(),
+                    )?,
+                }
+                match command {
+                    Some(command) => write!(f, "; to go to {color} ({deployed}): `{command}`"),
+                    None => write!(f, "; nothing is deployed on {color}"),
+                }
+            }
             Refusal::Frozen(freeze) => {
                 frozen(f, freeze)?;
                 write!(f, "; to allow moves again: `cutover unfreeze`")
