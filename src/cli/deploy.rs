@@ -137,6 +137,7 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
     // The proxy ends the gate, and says why it did not open.
     let patience = Patience { timeout: None, detach: false };
     let timeout = options.timeout.map(|timeout| humantime::format_duration(timeout).to_string().replace(' ', ""));
+    let known_good_after = options.known_good_after.map(|after| humantime::format_duration(after).to_string());
     let mut interrupts = Interrupts::listen();
     let reason = options.reason.clone();
     let serves = status.active == staged.color;
@@ -148,7 +149,7 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
             report.phase = "gate";
             let weight = weight.map(|weight| Percent::Text(weight.to_string()));
             let if_staged = Some(staged.staged.clone());
-            let body = CanaryBody { weight, if_staged, timeout, reason, ..CanaryBody::default() };
+            let body = CanaryBody { weight, if_staged, timeout, known_good_after, reason, ..CanaryBody::default() };
             let moved: CanaryMoved = waiting::ask(client, "/admin/canary", &body, patience, &mut interrupts).await?;
             tell("gate   passed\n".to_owned());
             report.phase = "canary";
@@ -159,7 +160,7 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
             report.phase = "gate";
             let if_staged = Some(staged.staged.clone());
             let to = Some(staged.color.clone());
-            let body = SwitchBody { to, if_staged, timeout, reason, ..SwitchBody::default() };
+            let body = SwitchBody { to, if_staged, timeout, known_good_after, reason, ..SwitchBody::default() };
             let moved: SwitchAnswer = waiting::ask(client, "/admin/switch", &body, patience, &mut interrupts).await?;
             report.phase = "move";
             report.changed |= moved.changed;
@@ -167,7 +168,7 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
                 tell("gate   passed\n".to_owned());
             }
             tell(moved_line(&moved));
-            if options.wait != WaitFor::None {
+            if options.wait != WaitFor::None || options.fail_on_cut {
                 report.phase = "drain";
                 let timeout = options.timeout.unwrap_or(DRAINS);
                 report.drained = drain::ended(client, &moved, timeout, json, &mut interrupts).await?;
@@ -189,7 +190,13 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
     let status: StatusAnswer = client.get("/admin/status").await?;
     note(report, &status);
     tell(stop_line(report));
-    Ok(())
+    match &report.drained {
+        Some(drained) if options.fail_on_cut && drained.cut_off > 0 => Err(Failure::Failed(format!(
+            "the drain of {} cut off {} of its requests; {} serves",
+            drained.color, drained.cut_off, report.active
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The line of a phase, and what follows it in lines of its own.

@@ -135,9 +135,13 @@ pub(crate) async fn ask<T: DeserializeOwned>(
         return pending();
     }
     let cancelled = tokio::time::timeout(ANSWER, async {
-        let cancel = cancel(client, &id);
-        let (answered, ()) = tokio::join!(answer, cancel);
-        answered
+        // A command that was carried out already is found no more: its answer ends the attempts to cancel it.
+        tokio::select! {
+            biased;
+            answered = &mut answer => return answered,
+            () = cancel(client, &id) => {}
+        }
+        answer.await
     });
     match cancelled.await {
         Err(_) => pending(),

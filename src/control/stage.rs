@@ -61,6 +61,10 @@ impl Staging {
     }
 }
 
+fn later(color: Color) -> String {
+    format!("`cutover wait --safe-to-stop {color}`, then the same command")
+}
+
 impl Controller {
     pub(super) fn stage(&mut self, order: StageOrder, answer: Answer) {
         self.staging.last += 1;
@@ -134,17 +138,28 @@ impl Controller {
             return Some(refusal);
         }
         let (color, release) = (order.color, self.config.colors[order.color].release.clone());
-        let in_use = |by: String| Some(Refusal::Stage(StageRefusal::InUse { color, release: release.clone(), by }));
+        let in_use = |by: String, next: String| {
+            Some(Refusal::Stage(StageRefusal::InUse { color, release: release.clone(), by, next }))
+        };
         for need in self.needs(color) {
             match need {
-                Need::Serves => return in_use("serves".to_owned()),
-                Need::Share(share) => return in_use(format!("gets {share} of the requests")),
+                Need::Serves => {
+                    return in_use(
+                        "serves".to_owned(),
+                        format!("stage on {}, the default of `cutover deploy`", color.other()),
+                    );
+                }
+                Need::Share(share) => {
+                    let next = "wait for the end of the canary with `cutover canary watch`, or end it with `cutover canary abort`";
+                    return in_use(format!("gets {share} of the requests"), next.to_owned());
+                }
                 // What is staged there takes its place.
                 Need::Move | Need::Lingering { .. } => {}
                 Need::Drain { left, ends_in } => {
                     let left = crate::domain::rollout::Left::from(left);
                     let left = if left.total() == 0 { String::new() } else { format!(" {left}") };
-                    return in_use(format!("still drains{left}, for {} s at most", ends_in.as_secs() + 1));
+                    let by = format!("still drains{left}, for {} s at most", ends_in.as_secs() + 1);
+                    return in_use(by, later(color));
                 }
                 Need::WayBack { release, serving, until } => {
                     if !order.replace_way_back && release.as_str() != order.section.release {
@@ -191,7 +206,8 @@ impl Controller {
             StageError::Superseded => Refusal::FileBusy(format!("{} is edited again and again", self.path.display())),
             StageError::Withdrawn => {
                 let release = self.config.colors[color].release.clone();
-                Refusal::Stage(StageRefusal::InUse { color, release, by: "has begun to serve".to_owned() })
+                let by = "has begun to serve".to_owned();
+                Refusal::Stage(StageRefusal::InUse { color, release, by, next: later(color) })
             }
             StageError::Busy(why) => Refusal::FileBusy(why),
             StageError::Invalid(error) => match order::taken_in(Err(LookError::Invalid(error)), None) {

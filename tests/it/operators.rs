@@ -174,7 +174,7 @@ async fn a_forced_rollback_to_a_dead_color_is_done_and_warns_first() {
     // The command that the status names works.
     let (code, printed, said) = cli(&proxy, &["rollback", "--force=health"]).await;
     assert_eq!(code, Some(0), "{said}");
-    let warning = "WARNING: 0 of 1 endpoints of blue are up; clients get 503. To undo: `cutover switch green`\n";
+    let warning = "WARNING: 0 of 1 endpoints of blue are up; clients get 502 or 503. To undo: `cutover switch green`\n";
     assert!(printed.starts_with(&format!("{warning}Rolled back to blue")), "{printed}");
     assert!(printed.contains("--force overrode: health (not asked)."), "{printed}");
     let (code, _, said) = cli(&proxy, &["switch", "green"]).await;
@@ -182,7 +182,7 @@ async fn a_forced_rollback_to_a_dead_color_is_done_and_warns_first() {
     let answer = proxy.post("/admin/switch", json!({ "to": "blue", "force": true })).await.json();
     assert_eq!(
         answer["warnings"][0],
-        "0 of 1 endpoints of blue are up; clients get 503. To undo: `cutover switch green`"
+        "0 of 1 endpoints of blue are up; clients get 502 or 503. To undo: `cutover switch green`"
     );
     assert_eq!(answer["overrode"], json!(["health"]));
 }

@@ -60,7 +60,7 @@ fn nobody_up(outcome: &Outcome, status: &Status) -> Option<String> {
     let force = if bad { " --force=quarantine" } else { "" };
     let all = endpoints.len();
     let undo = if from == to { String::new() } else { format!(" To undo: `cutover switch {from}{force}`") };
-    Some(format!("0 of {all} endpoints of {to} are up; clients get 503.{undo}"))
+    Some(format!("0 of {all} endpoints of {to} are up; clients get 502 or 503.{undo}"))
 }
 
 impl MovingAnswer {

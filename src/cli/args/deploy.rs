@@ -46,6 +46,12 @@ pub(crate) struct Deploy {
     /// How long the gate may take, and again what is waited for [default: gate.timeout; drained: 90s; known-good: no limit]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) timeout: Option<Duration>,
+    /// End with 1 if the drain cut requests off; waits for the drain
+    #[arg(long, conflicts_with_all = ["canary", "stage_only"])]
+    pub(crate) fail_on_cut: bool,
+    /// How long the release has to serve to be known good, a target of rollbacks [default: bake.duration]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION", conflicts_with = "stage_only")]
+    pub(crate) known_good_after: Option<Duration>,
     /// Also where a rollback would go to the release that it replaces; afterwards there is no way back
     #[arg(long)]
     pub(crate) replace_way_back: bool,

@@ -100,6 +100,11 @@ fn conditions() -> Vec<(&'static str, Facts, &'static str)> {
             "OUTAGE: no endpoint of blue is up, all requests get 503 (b:1: connection refused). To recover: cutover rollback --reason \"outage\"",
         ),
         (
+            "requests_fail",
+            with(|facts| (facts.colors.blue.requests, facts.colors.blue.errors) = (10.0, 2.5)),
+            "WARNING: 25 % of requests to blue (1.0) get 5xx. To go back: cutover rollback --reason \"errors\"",
+        ),
+        (
             "endpoints_down",
             with(|facts| facts.colors.blue.endpoints[1] = endpoint("b:2", false)),
             "WARNING: 1 of 2 endpoints of blue is down (b:2: connection refused). After its repair: cutover wait --healthy blue",

@@ -9,6 +9,11 @@ use crate::domain::color::Color;
 /// Certificates that expire within this are told.
 const SOON: Duration = Duration::from_secs(7 * 86_400);
 
+/// A share of failed requests that is told.
+const FAILING: f64 = 0.1;
+/// Fewer failed requests a second are a stray one.
+const ERRORS_PER_SECOND: f64 = 0.2;
+
 /// Nothing is wrong.
 pub(super) fn well(facts: &Facts) -> Finding {
     let all = facts.live().endpoints.len();
@@ -93,8 +98,8 @@ fn with_recovery(facts: &Facts, finding: Finding) -> Finding {
             let first = facts.other().endpoints.iter().find(|endpoint| endpoint.up != Some(true));
             let first = first.map(probe).unwrap_or_default();
             let sentence = format!(
-                "{}; {other} can't take over{first}. Restart the endpoints of either color; traffic returns by itself to \
-                 {}",
+                "{}; {other} can't take over{first}. Restart the endpoints of {}, and traffic returns by itself; with {other} \
+                 restarted, this status names the switch to it",
                 finding.sentence, facts.active
             );
             Finding { sentence, ..finding }
@@ -115,6 +120,7 @@ fn probe(endpoint: &EndpointFacts) -> String {
 fn partly(facts: &Facts) -> Vec<Finding> {
     let (active, live) = (facts.active, facts.live());
     let mut found = Vec::new();
+    found.extend(failing(facts));
     let all = live.endpoints.len();
     let wait = format!("cutover wait --healthy {active}");
     let down: Vec<_> = live.endpoints.iter().filter(|endpoint| endpoint.up == Some(false)).collect();
@@ -133,6 +139,24 @@ fn partly(facts: &Facts) -> Vec<Finding> {
         found.push(finding.next("To watch it", "cutover status --watch"));
     }
     found
+}
+
+/// Requests fail sooner than checks: an endpoint is up until `health.fall` of them have failed in a row.
+fn failing(facts: &Facts) -> Option<Finding> {
+    let live = facts.live();
+    if live.errors < ERRORS_PER_SECOND || live.errors < FAILING * live.requests {
+        return None;
+    }
+    let share = live.errors / live.requests.max(live.errors);
+    let sentence = format!("{:.0} % of requests to {} ({}) get 5xx", 100.0 * share, facts.active, facts.release);
+    let finding = Finding::new(Level::Warning, "requests_fail", sentence);
+    // During a canary the stable color serves, and a rollback ends the canary.
+    Some(match recovery(facts) {
+        Recovery::Command(command) if facts.rollback.has_target => {
+            finding.next("To go back", command.replace("outage", "errors"))
+        }
+        Recovery::Command(_) | Recovery::BothDown => finding.next("To watch it", "cutover status --watch"),
+    })
 }
 
 fn held(facts: &Facts) -> Option<Finding> {

@@ -18,8 +18,10 @@ pub enum StageRefusal {
         color: Color,
         /// Its release.
         release: Release,
-        /// What it is used for, in words: `serves all traffic`.
+        /// What it is used for, in words: `serves`.
         by: String,
+        /// The command that stages the release all the same, or later.
+        next: String,
     },
     /// A rollback would go to what it replaces.
     WayBack {
@@ -67,11 +69,8 @@ impl StageRefusal {
 impl fmt::Display for StageRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StageRefusal::InUse { color, release, by } => {
-                write!(
-                    f,
-                    "{color} ({release}) {by}, so nothing can be staged there. Next: `cutover wait --safe-to-stop {color}`, then the same command"
-                )
+            StageRefusal::InUse { color, release, by, next } => {
+                write!(f, "{color} ({release}) {by}, so nothing can be staged there. Next: {next}")
             }
             StageRefusal::WayBack { color, release, serving, until } => {
                 write!(f, "a rollback goes to {release} on {color} ")?;
