@@ -11,6 +11,7 @@ pub mod domain {
     pub mod clock;
     pub mod color;
     pub mod deployment;
+    pub mod force;
     pub mod gate;
     pub mod health;
     pub mod history;

@@ -9,9 +9,10 @@ use crate::domain::analysis::{Before, Policy};
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{self, Deployment, DeploymentId, Mode, Plan, Wishes};
+use crate::domain::force::Force;
 use crate::domain::gate::{GatePolicy, Probed};
 use crate::domain::release::Release;
-use crate::domain::rollout::{Command, CommandId, Configured, Effect, Event, Fitness, Overlap, Rollout};
+use crate::domain::rollout::{Command, CommandId, Configured, Effect, Event, Fitness, Overlap, Rollout, Target, Terms};
 use crate::domain::schema::Lineage;
 use crate::domain::split::{Split, Weight, draw};
 use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Transition, Trigger};
@@ -21,7 +22,7 @@ use crate::proxy::metering::Outcome;
 use crate::proxy::split::Counted;
 use crate::proxy::worker::{Live, Slots, Worker};
 use crate::random::Random;
-use crate::telemetry::routes::{User as TelemetryUser, Cause, Routes, Sampler, RouteId};
+use crate::telemetry::routes::{Cause, RouteId, Routes, Sampler, User as TelemetryUser};
 
 /// So long the stable release serves alone before.
 const BEFORE: f64 = 60.0;
@@ -108,7 +109,6 @@ pub struct World {
     pub(crate) seconds: f64,
     /// Ends with the first of these.
     pub(crate) until: Until,
-
 }
 
 /// When a run has shown what it is to show.
@@ -349,15 +349,17 @@ impl Run<'_> {
             None => Command::CanaryStart {
                 wishes: Wishes::default(),
                 if_generation: None,
-                force: false,
+                force: Force::default(),
+                terms: Terms::default(),
                 origin: origin(),
             },
             Some(_) => Command::Switch {
-                to: None,
+                to: Target::Other,
                 if_generation: None,
-                force: false,
+                force: Force::default(),
                 dry_run: false,
                 overlap: Overlap::Allow,
+                terms: Terms::default(),
                 origin: origin(),
             },
         };
@@ -573,8 +575,7 @@ impl Run<'_> {
         }
         let keyed = matches!(self.world.users, Users::Stay(_));
         let watched = self.watched.get_or_insert_with(|| {
-            let planned =
-                deployment.plan.bake + deployment.plan.max_step * deployment.plan.steps.len() as u32;
+            let planned = deployment.plan.bake + deployment.plan.max_step * deployment.plan.steps.len() as u32;
             let mut before = Before::default();
             for route in &sample.routes {
                 before.requests += route.totals[Color::Blue].completed;
