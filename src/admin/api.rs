@@ -70,7 +70,7 @@ pub struct ReloadBody {
 /// `GET /admin/status`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatusAnswer {
-    /// What is to be known first.
+    /// The headline: all is well, or the worst finding and the next command.
     #[serde(default)]
     #[schema(required = false)]
     pub headline: HeadlineAnswer,
@@ -134,7 +134,7 @@ pub struct StatusAnswer {
     pub last_drain: Option<DrainedAnswer>,
     /// Whether there is a way back.
     pub rollback: RollbackAnswer,
-    /// What the checks of the last gate found of a release that is still deployed there.
+    /// Results of the gate checks in the last gate of the release that is deployed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<ChecksAnswer>,
     /// The color that does not serve and is asked for old files.
@@ -205,7 +205,7 @@ pub struct PreviewAnswer {
 /// One color in the status.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ColorAnswer {
-    /// What is deployed there, by the configuration; empty: nothing yet.
+    /// The release that the configuration deploys there; empty: none yet.
     pub release: String,
     /// Its endpoints.
     pub endpoints: Vec<EndpointAnswer>,

@@ -144,8 +144,7 @@ impl Client {
         body: &impl Serialize,
         timeout: Duration,
     ) -> Result<T, Failure> {
-        let body = serde_json::to_vec(body).map_err(|error| Failure::Failed(error.to_string()))?;
-        self.parsed(&self.ask(Method::POST, path, body.into(), timeout).await?)
+        self.with_body(Method::POST, path, body, timeout).await
     }
 
     pub(crate) async fn put<T: DeserializeOwned>(
@@ -154,8 +153,18 @@ impl Client {
         body: &impl Serialize,
         timeout: Duration,
     ) -> Result<T, Failure> {
+        self.with_body(Method::PUT, path, body, timeout).await
+    }
+
+    async fn with_body<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map_err(|error| Failure::Failed(error.to_string()))?;
-        self.parsed(&self.ask(Method::PUT, path, body.into(), timeout).await?)
+        self.parsed(&self.ask(method, path, body.into(), timeout).await?)
     }
 
     pub(crate) async fn delete<T: DeserializeOwned>(
@@ -164,8 +173,7 @@ impl Client {
         body: &impl Serialize,
         timeout: Duration,
     ) -> Result<T, Failure> {
-        let body = serde_json::to_vec(body).map_err(|error| Failure::Failed(error.to_string()))?;
-        self.parsed(&self.ask(Method::DELETE, path, body.into(), timeout).await?)
+        self.with_body(Method::DELETE, path, body, timeout).await
     }
 
     fn parsed<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, Failure> {

@@ -40,7 +40,7 @@ struct Report {
     generation: u64,
     /// The color that serves now.
     active: String,
-    /// What the color had before.
+    /// The release that the color had before.
     replaced: Option<ReplacedAnswer>,
     /// The share of the requests, in percent.
     weight: f64,

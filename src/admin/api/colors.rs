@@ -18,8 +18,8 @@ pub struct StageBody {
     /// The endpoints of further upstreams. An upstream that is not named has none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub upstreams: BTreeMap<String, Vec<String>>,
-    /// What the release says of the schemas of data stores. `{}`: nothing. Absent: the labels that stand there stay, if they are
-    /// those of the same release; those of another release are refused.
+    /// Schema labels of the release, by data store. `{}`: the release has none. Absent: the labels in the file stay if they belong
+    /// to the same release; labels of another release are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<BTreeMap<String, StoreBody>>,
     /// Only if this is the generation in force; else `412 stale_generation`.
@@ -36,7 +36,7 @@ pub struct StageBody {
     pub reason: Option<String>,
 }
 
-/// What a release says of one data store, as in `[COLOR.schema]`.
+/// Labels of a release for one data store, as in `[COLOR.schema]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoreBody {
@@ -49,12 +49,12 @@ pub struct StoreBody {
     /// From when on nobody goes back over it: `none`, `applied` or `first-write`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub barrier: Option<String>,
-    /// Who tells the version of the store.
+    /// Probe that reports the version of the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeBody>,
 }
 
-/// Who tells the version of a data store.
+/// Probe that reports the version of a data store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeBody {
@@ -66,7 +66,7 @@ pub struct ProbeBody {
     pub json: Option<String>,
 }
 
-/// What became of staging.
+/// Outcome of a staging.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StageAnswer {
     /// False: the color had exactly that already.
@@ -82,7 +82,7 @@ pub struct StageAnswer {
     pub generation: u64,
     /// Names what the color has now, for `if_staged`.
     pub staged: String,
-    /// What the color had before.
+    /// The release that the color had before.
     pub replaced: Option<ReplacedAnswer>,
 }
 
@@ -103,7 +103,7 @@ pub struct ReplacedAnswer {
 pub struct SafeToStop {
     /// Nobody needs them.
     pub safe: bool,
-    /// Who needs them.
+    /// Reasons to keep the processes running.
     pub needed_by: Vec<NeedAnswer>,
 }
 

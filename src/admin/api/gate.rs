@@ -53,7 +53,7 @@ pub struct CheckFailureAnswer {
     pub wanted: String,
 }
 
-/// What the checks of the last gate found of a release that is still deployed there.
+/// Results of the gate checks in the last gate of the release that is deployed there.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ChecksAnswer {
     /// On which color.

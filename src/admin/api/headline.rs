@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What is to be known first: that all is well, or what is wrong and the command to type next.
+/// The headline: all is well, or the worst finding and the command to type next.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct HeadlineAnswer {
     /// The worst condition.
