@@ -7,13 +7,13 @@ use std::task::Poll;
 use std::time::Instant;
 
 use crate::proxy::headers::{self, From};
-use crate::wire::body::{Decoder, Framing, Step};
 use crate::wire::head::{Head, Name};
-use crate::wire::hpack;
-use crate::wire::http1::Piece;
-use crate::wire::parse;
-use crate::wire::server::stream::ServerStream;
-use crate::wire::server::{Core, Event, PREFACE, Settings};
+use crate::wire::http1::body::{Decoder, Framing, Step};
+use crate::wire::http1::connection::Piece;
+use crate::wire::http1::parse;
+use crate::wire::http2::hpack;
+use crate::wire::http2::server::stream::ServerStream;
+use crate::wire::http2::server::{Core, Event, PREFACE, Settings};
 use crate::wire::websocket::Frames;
 
 /// A request's head is read, rewritten for the endpoint and written; what is written is read as the same, and has no field of

@@ -15,5 +15,6 @@ pub mod proxy;
 pub mod sys;
 pub mod telemetry;
 pub mod tls;
-mod wire;
+#[doc(hidden)]
+pub mod wire;
 mod worker;

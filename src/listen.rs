@@ -5,4 +5,3 @@ pub(crate) mod connection;
 mod http2;
 mod linger;
 pub mod plane;
-pub mod proxy_protocol;

@@ -21,11 +21,11 @@ use crate::proxy::clock;
 use crate::proxy::exhaustion;
 use crate::proxy::pool::{Endpoint, Pool, Rules, Target};
 use crate::proxy::transport;
-use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name};
-use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
-use crate::wire::http2::Stream;
-use crate::wire::parse::Refused;
+use crate::wire::http1::body::Framing;
+use crate::wire::http1::connection::{BodyError, HeadError, Piece, Wire};
+use crate::wire::http1::parse::Refused;
+use crate::wire::http2::client::Stream;
 use crate::wire::socket::Socket;
 
 /// What one probe found.

@@ -15,7 +15,6 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::listen::http2::serve_http2;
 use crate::listen::linger::{UPLOAD, linger};
-use crate::listen::proxy_protocol::{self, Parsed};
 use crate::proxy::answer::After;
 use crate::proxy::client::{ClientConnection, Open};
 use crate::proxy::error::{refusal, slow_head};
@@ -26,9 +25,10 @@ use crate::proxy::worker::Worker;
 use crate::telemetry::refused::Refusal;
 use crate::tls::{client_certificate_is_over, client_subject};
 use crate::wire::head::{Head, Version};
-use crate::wire::http1::{HeadError, Wire};
-use crate::wire::parse::Refused;
-use crate::wire::server::PREFACE;
+use crate::wire::http1::connection::{HeadError, Wire};
+use crate::wire::http1::parse::Refused;
+use crate::wire::http2::server::PREFACE;
+use crate::wire::proxy_protocol::{self, Parsed};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 

@@ -3,7 +3,7 @@
 //! All of them are polled by the connection's own task, as far as they were woken: first what came is read, then every
 //! stream that has something to do does it, and then what they all wrote goes out in one write.
 //!
-//! The limits against clients that cost more than they pay are checked where frames are read ([`crate::wire::server`]); the
+//! The limits against clients that cost more than they pay are checked where frames are read ([`crate::wire::http2::server`]); the
 //! one that needs a deadline is here: a field block has to be complete within `header_timeout`, whatever other streams do.
 
 use std::cell::RefCell;
@@ -25,15 +25,15 @@ use crate::proxy::refused;
 use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::tunnel::ENDING;
 use crate::telemetry::refused::Refusal;
-use crate::wire::buffer::Input;
-use crate::wire::frame::{Code, FrameHead, kind};
 use crate::wire::head::Head;
-use crate::wire::server::limits::Flood;
-use crate::wire::server::places::Bells;
-use crate::wire::server::stream::ServerStream;
-use crate::wire::server::{Core, Event, Settings};
+use crate::wire::http2::frame::{Code, FrameHead, kind};
+use crate::wire::http2::server::limits::Flood;
+use crate::wire::http2::server::places::Bells;
+use crate::wire::http2::server::stream::ServerStream;
+use crate::wire::http2::server::{Core, Event, Settings};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
+use crate::wire::socket::buffer::Input;
 
 /// How long a client that has nothing under way may take to hear that the connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use crate::proxy::client::Listener;
 use crate::proxy::live::{Accepting, Live, Order, Publisher};
 use crate::proxy::slot::Tunnels;
 use crate::telemetry::access_log::AccessLogWriter;
-use crate::wire::keepalive;
+use crate::wire::socket::keepalive;
 use crate::worker::{self, Sockets};
 
 /// Connections that may wait in the kernel, for each worker.

@@ -8,8 +8,8 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::headers;
 use crate::proxy::preview::Mark;
 use crate::proxy::slot::{Fired, Phase, Slot};
-use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name, Version};
+use crate::wire::http1::body::Framing;
 use crate::wire::side::Side;
 
 /// What becomes of a client's connection after an answer.

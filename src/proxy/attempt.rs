@@ -15,9 +15,9 @@ use crate::proxy::slot::Phase;
 use crate::proxy::transport::UpstreamConnection;
 use crate::proxy::upload::Upload;
 use crate::wire::head::{Head, Name, Version};
-use crate::wire::http1::HeadError;
-use crate::wire::http2::Unsent;
-use crate::wire::http2::{is_flood, is_reset};
+use crate::wire::http1::connection::HeadError;
+use crate::wire::http2::client::Unsent;
+use crate::wire::http2::client::{is_flood, is_reset};
 use crate::wire::side::Side;
 
 /// Interim answers that wait for a client that does not read, at most; more are dropped.

@@ -2,7 +2,7 @@
 
 use crate::proxy::exchange::Exchange;
 use crate::wire::head::{Head, Name};
-use crate::wire::parse::Refused;
+use crate::wire::http1::parse::Refused;
 
 /// Bytes of an answer that are shown.
 const SHOWN: usize = 120;

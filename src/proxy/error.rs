@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::proxy::blame::Blame;
 use crate::proxy::headers;
 use crate::proxy::hold::Notice;
-use crate::wire::body::Ambiguous;
 use crate::wire::head::{Head, Name};
-use crate::wire::parse::Refused;
+use crate::wire::http1::body::Ambiguous;
+use crate::wire::http1::parse::Refused;
 
 /// When a client may come back after a 503: health is probed every few seconds.
 const RETRY_AFTER: &str = "2";

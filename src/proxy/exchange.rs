@@ -27,7 +27,7 @@ use crate::sys::buffered::{self, Charge};
 use crate::telemetry::meter::InFlightKind;
 use crate::telemetry::refused::Refusal;
 use crate::wire::head::{Head, Name};
-use crate::wire::server::Cut;
+use crate::wire::http2::server::Cut;
 
 /// What is held and known of one request.
 pub(crate) struct Exchange {

@@ -30,10 +30,10 @@ use crate::proxy::tunnel::tunnel;
 use crate::proxy::upgrade;
 use crate::proxy::upload::Upload;
 use crate::telemetry::meter::InFlightKind;
-use crate::wire::body::{Ambiguous, Framing, Malformed};
 use crate::wire::head::{Head, Name, Version};
-use crate::wire::http1::BodyError;
-use crate::wire::http2::is_flood;
+use crate::wire::http1::body::{Ambiguous, Framing, Malformed};
+use crate::wire::http1::connection::BodyError;
+use crate::wire::http2::client::is_flood;
 use crate::wire::side::{Copied, CopyError, Side, Trailers, poll_copy};
 
 /// A request, and the side it came from.

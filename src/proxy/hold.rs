@@ -29,7 +29,7 @@ use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::slot::{Fired, Phase};
 use crate::telemetry::metrics::{Ending, Waiting};
-use crate::wire::body::Framing;
+use crate::wire::http1::body::Framing;
 use crate::wire::side::Side;
 
 /// The end of a hold is for the controller to say. Only where it does not are requests answered, this much later.

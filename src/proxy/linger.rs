@@ -24,9 +24,9 @@ use crate::proxy::snapshot::{Admission, Admissions};
 use crate::proxy::transport::UpstreamConnection;
 use crate::proxy::upload::Upload;
 use crate::telemetry::meter::Lingered;
-use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name, Version};
-use crate::wire::http1::Piece;
+use crate::wire::http1::body::Framing;
+use crate::wire::http1::connection::Piece;
 use crate::wire::side::Side;
 
 /// The other color has so long for the head of its response; a client waits for it.

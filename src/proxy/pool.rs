@@ -25,7 +25,7 @@ use crate::proxy::stated::LastStated;
 use crate::sys::ports::Ports;
 use crate::telemetry::meter::Count;
 use crate::tls::ClientTls;
-use crate::wire::parse::AnswerLimits;
+use crate::wire::http1::parse::AnswerLimits;
 
 /// The endpoints of one color of one upstream. Shared by all snapshots in which it did not change.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use crate::proxy::retry::Budget;
 use crate::proxy::transport::UpstreamConnection;
 use crate::proxy::upload::Upload;
 use crate::telemetry::routes::Cause;
-use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name};
+use crate::wire::http1::body::Framing;
 
 /// Says of an answer that another color gave it.
 const FIELD: (&[u8], &[u8]) = (b"x-cutover-shielded", b"true");

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::proxy::clock::{CATCH_UP, PAUSED};
 use crate::proxy::metering::Metered;
-use crate::wire::server::Cut;
+use crate::wire::http2::server::Cut;
 
 /// Deadlines that are due within this are handled together, so that many of them cost few sweeps.
 const GRAIN: Duration = Duration::from_millis(20);

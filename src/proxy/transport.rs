@@ -30,12 +30,12 @@ use crate::proxy::stated::LOOK_EVERY;
 use crate::proxy::worker::Worker;
 use crate::sys::descriptors::{self, HeldByEndpoint};
 use crate::sys::ports::Port;
-use crate::wire::http1::Wire;
-use crate::wire::http2::Stream;
-use crate::wire::keepalive;
-use crate::wire::pulse::{self, Pulse, drive};
+use crate::wire::http1::connection::Wire;
+use crate::wire::http2::client::Stream;
+use crate::wire::http2::pulse::{self, Pulse, drive};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
+use crate::wire::socket::keepalive;
 
 /// At most so many idle connections to one endpoint are kept by each worker.
 const IDLE_PER_ENDPOINT: usize = 512;

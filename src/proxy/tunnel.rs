@@ -15,7 +15,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::slot::Fired;
 use crate::telemetry::meter::InFlightKind;
 use crate::wire::head::Head;
-use crate::wire::http1::Piece;
+use crate::wire::http1::connection::Piece;
 use crate::wire::side::{Copied, CopyError, Side, poll_copy_seen};
 use crate::wire::websocket::{Frames, close_frame};
 

@@ -10,9 +10,9 @@ use tokio::time::Sleep;
 use crate::proxy::blame::LATE;
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::exchange::Exchange;
-use crate::wire::body::Framing;
 use crate::wire::head::Head;
-use crate::wire::http1::BodyError;
+use crate::wire::http1::body::Framing;
+use crate::wire::http1::connection::BodyError;
 use crate::wire::side::{Copied, CopyError, Side, Trailers, poll_copy};
 
 /// How long an endpoint that ignores `Expect` can hold back a body. Clients wait about as long (RFC 9110, 10.1.1).

@@ -3,17 +3,17 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use crate::wire::body::Framing;
-use crate::wire::buffer;
 use crate::wire::head::Head;
-use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
-use crate::wire::http2::{Stream, Unsent};
-use crate::wire::keepalive;
-use crate::wire::parse::AnswerLimits;
-use crate::wire::server::STREAM_WINDOW;
-use crate::wire::server::stream::ServerStream;
+use crate::wire::http1::body::Framing;
+use crate::wire::http1::connection::{BodyError, HeadError, Piece, Wire};
+use crate::wire::http1::parse::AnswerLimits;
+use crate::wire::http2::client::{Stream, Unsent};
+use crate::wire::http2::server::STREAM_WINDOW;
+use crate::wire::http2::server::stream::ServerStream;
 use crate::wire::socket::Socket;
-use crate::wire::splice::{self, Pipe};
+use crate::wire::socket::buffer;
+use crate::wire::socket::keepalive;
+use crate::wire::socket::splice::{self, Pipe};
 
 /// Read at once of a response, though the client takes no more of it now: the rest of a head, or the end of a body.
 const LEAST: usize = 4 << 10;

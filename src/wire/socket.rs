@@ -1,5 +1,10 @@
 //! A byte stream to a client or to an endpoint, whatever it is made of.
 
+pub(crate) mod buffer;
+pub(crate) mod keepalive;
+pub(crate) mod splice;
+pub(crate) mod tapped;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,7 +13,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::wire::tapped::{Tap, Tapped};
+use crate::wire::socket::tapped::{Tap, Tapped};
 
 /// One connection.
 #[derive(Debug)]

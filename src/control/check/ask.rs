@@ -11,9 +11,9 @@ use crate::control::probe;
 use crate::proxy::clock;
 use crate::proxy::pool::{Endpoint, Rules};
 use crate::proxy::transport;
-use crate::wire::body::Framing;
 use crate::wire::head::{Head, Name};
-use crate::wire::http1::Wire;
+use crate::wire::http1::body::Framing;
+use crate::wire::http1::connection::Wire;
 use crate::wire::socket::Socket;
 
 /// So much of a body is read.

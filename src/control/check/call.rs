@@ -4,11 +4,11 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use crate::wire::body::Framing;
 use crate::wire::head::Head;
-use crate::wire::http1::{BodyError, HeadError, Piece, Wire};
-use crate::wire::http2::{Stream, Unsent};
-use crate::wire::parse::AnswerLimits;
+use crate::wire::http1::body::Framing;
+use crate::wire::http1::connection::{BodyError, HeadError, Piece, Wire};
+use crate::wire::http1::parse::AnswerLimits;
+use crate::wire::http2::client::{Stream, Unsent};
 
 pub(super) enum Call {
     Http1(Box<Wire>),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::wire::parse;
+use crate::wire::http1::parse;
 
 #[test]
 fn known_names_are_known_in_any_case_and_others_are_not() {

@@ -15,21 +15,21 @@ const OVERHEAD: usize = 32;
 
 /// Why there is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unusable {
+pub(crate) enum Unusable {
     Malformed,
     TooLarge,
 }
 
 /// Memory that each reader of a connection uses.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     pseudo: Vec<u8>,
     cookies: Vec<u8>,
 }
 
 impl Scratch {
     /// Gives memory back that only unusual requests need.
-    pub(super) fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         for scratch in [&mut self.pseudo, &mut self.cookies] {
             if scratch.capacity() > 4 << 10 {
                 *scratch = Vec::new();
@@ -38,7 +38,7 @@ impl Scratch {
     }
 
     /// Gives back what an idle connection does not need.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         for scratch in [&mut self.pseudo, &mut self.cookies] {
             if scratch.capacity() > 256 {
                 *scratch = Vec::new();
@@ -51,7 +51,7 @@ impl Scratch {
 type Said = Option<Range<usize>>;
 
 /// Takes the fields of one block, one after the other.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     head: &'a mut Head,
     scratch: &'a mut Scratch,
     /// The size of the fields so far, unpacked, and the largest that is allowed.
@@ -74,11 +74,11 @@ enum Stage {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn request(head: &'a mut Head, scratch: &'a mut Scratch, max: usize) -> Reader<'a> {
+    pub(crate) fn request(head: &'a mut Head, scratch: &'a mut Scratch, max: usize) -> Reader<'a> {
         Reader::new(head, scratch, max, Stage::Pseudo)
     }
 
-    pub(super) fn trailers(head: &'a mut Head, scratch: &'a mut Scratch, max: usize) -> Reader<'a> {
+    pub(crate) fn trailers(head: &'a mut Head, scratch: &'a mut Scratch, max: usize) -> Reader<'a> {
         Reader::new(head, scratch, max, Stage::Trailers)
     }
 
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a field. What is wrong is said in the end, because the rest has to be unpacked all the same.
-    pub(super) fn take(&mut self, name: &[u8], value: &[u8]) {
+    pub(crate) fn take(&mut self, name: &[u8], value: &[u8]) {
         self.unpacked = self.unpacked.saturating_add(name.len() + value.len() + OVERHEAD);
         if !self.malformed && self.unpacked <= self.max {
             self.malformed = self.read(name, value).is_none();
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The size of the fields so far.
-    pub(super) fn unpacked(&self) -> usize {
+    pub(crate) fn unpacked(&self) -> usize {
         self.unpacked
     }
 
@@ -208,7 +208,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The block is over.
-    pub(super) fn finish(mut self) -> Result<(), Unusable> {
+    pub(crate) fn finish(mut self) -> Result<(), Unusable> {
         if self.unpacked > self.max {
             return Err(Unusable::TooLarge);
         }

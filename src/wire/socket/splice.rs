@@ -17,7 +17,7 @@ use crate::sys::buffered::{self, Charge};
 use crate::sys::descriptors::{self, Held, Use};
 
 /// Below this, a read and a write are cheaper than what it takes to begin.
-pub(super) const LEAST: u64 = 64 << 10;
+pub(crate) const LEAST: u64 = 64 << 10;
 /// So much is moved at once; what every process may have without asking for more.
 const AT_ONCE: usize = 1 << 20;
 /// Pipes that are kept by each thread.
@@ -41,7 +41,7 @@ thread_local! {
 
 /// What is between the two sockets.
 #[derive(Debug)]
-pub(super) struct Pipe {
+pub(crate) struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
     size: usize,
@@ -52,7 +52,7 @@ pub(super) struct Pipe {
 
 impl Pipe {
     /// An empty pipe; `None`: there are no descriptors, or only a small pipe, with which moving costs more than copying.
-    pub(super) fn take() -> Option<Pipe> {
+    pub(crate) fn take() -> Option<Pipe> {
         if buffered::is_full() {
             return None;
         }
@@ -85,7 +85,7 @@ impl Pipe {
     }
 
     /// Keeps a pipe for the next body. A pipe below the full size is closed: it would slow down every body after it.
-    pub(super) fn give(self) {
+    pub(crate) fn give(self) {
         STORE.with_borrow_mut(|store| {
             if self.held == 0 && self.size >= AT_ONCE && store.pipes.len() < KEPT {
                 store.pipes.push(self);
@@ -93,12 +93,12 @@ impl Pipe {
         });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.held == 0
     }
 
     /// Moves from a socket into the pipe, which is empty; 0: the socket has ended.
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, from: &TcpStream, most: u64) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, from: &TcpStream, most: u64) -> Poll<io::Result<usize>> {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(self.size);
         loop {
             ready!(from.poll_read_ready(cx))?;
@@ -115,7 +115,7 @@ impl Pipe {
     }
 
     /// Moves what is in the pipe into a socket; how much of it went.
-    pub(super) fn poll_empty(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_empty(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<usize>> {
         loop {
             ready!(to.poll_write_ready(cx))?;
             match to.try_io(Interest::WRITABLE, || Ok(splice(&self.read, None, to, None, self.held, FLAGS)?)) {

@@ -32,7 +32,7 @@ impl AnswerLimits {
     pub(crate) const DEFAULT: AnswerLimits = AnswerLimits { fields: FIELDS_AT_ONCE, bytes: 256 << 10 };
 
     /// Whether a head that was read in another way is within the limits.
-    pub(super) fn check(&self, head: &Head) -> Result<(), Refused> {
+    pub(crate) fn check(&self, head: &Head) -> Result<(), Refused> {
         let bytes: usize = head.fields().map(|(_, name, value)| name.len() + value.len() + 4).sum();
         match () {
             () if head.len() > self.fields => Err(Refused::TooManyFields),
@@ -84,7 +84,7 @@ pub(crate) fn request(input: &[u8], head: &mut Head) -> Result<Option<usize>, Re
 }
 
 /// The same for an answer's head, which has at most `max` fields.
-pub(super) fn answer_within(input: &[u8], head: &mut Head, max: usize) -> Result<Option<usize>, Refused> {
+pub(crate) fn answer_within(input: &[u8], head: &mut Head, max: usize) -> Result<Option<usize>, Refused> {
     let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS_AT_ONCE];
     let few = max.min(FIELDS_AT_ONCE);
     match answer_with(input, head, &mut fields[..few]) {
@@ -122,7 +122,7 @@ fn answer_with<'a>(
 }
 
 /// Reads the fields behind a chunked body, to and with the empty line.
-pub(super) fn trailers(input: &[u8], head: &mut Head) -> Result<Option<usize>, Refused> {
+pub(crate) fn trailers(input: &[u8], head: &mut Head) -> Result<Option<usize>, Refused> {
     let mut fields = [EMPTY_HEADER; MAX_FIELDS];
     let (length, fields) = match httparse::parse_headers(input, &mut fields) {
         Ok(Status::Complete(parsed)) => parsed,
@@ -150,7 +150,7 @@ fn refused(error: Error) -> Refused {
 }
 
 /// Whether an empty line ends behind what was looked at before.
-pub(super) fn has_empty_line(bytes: &[u8], looked: usize) -> bool {
+pub(crate) fn has_empty_line(bytes: &[u8], looked: usize) -> bool {
     let from = looked.saturating_sub(2);
     memchr_iter(b'\n', &bytes[from..]).any(|end| {
         let rest = &bytes[from + end + 1..];
@@ -160,7 +160,7 @@ pub(super) fn has_empty_line(bytes: &[u8], looked: usize) -> bool {
 
 /// The line of an answer's head for which it was refused: the first that would be refused on its own, else the first.
 #[cold]
-pub(super) fn refused_line(input: &[u8]) -> &[u8] {
+pub(crate) fn refused_line(input: &[u8]) -> &[u8] {
     let mut lines = input.split_inclusive(|byte| *byte == b'\n').take(1 << 10);
     let first = lines.next().unwrap_or_default();
     let is_bad = |line: &[u8], alone: &dyn Fn(&[u8]) -> bool| {

@@ -22,9 +22,9 @@ use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use crate::wire::ending::{Ending, Walk};
+use crate::wire::http2::ending::{Ending, Walk};
 use crate::wire::socket::Socket;
-use crate::wire::tapped::{Tap, Tapped};
+use crate::wire::socket::tapped::{Tap, Tapped};
 
 /// Looks at the clock within the patience. One more of them passes before silence is judged, so that it lasted at least so long.
 const BEATS: u32 = 4;

@@ -1,6 +1,6 @@
 //! One HTTP/2 stream to an endpoint (RFC 9113). Frames, windows and limits are the `h2` crate's; here are the rules of going
 //! from one version to the other, and a stream as a side of an exchange. Those of clients are in
-//! [`server`](crate::wire::server).
+//! [`server`](crate::wire::http2::server).
 
 use std::io;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use http::header::{HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri};
 
-use crate::wire::body::{Encoder, Framing, is_trailer};
-use crate::wire::ending::LargeHead;
 use crate::wire::head::{Head, Name, Version};
-use crate::wire::http1::{BodyError, HeadError, Piece};
-use crate::wire::parse::{AnswerLimits, Refused};
-use crate::wire::pulse::Pulse;
+use crate::wire::http1::body::{Encoder, Framing, is_trailer};
+use crate::wire::http1::connection::{BodyError, HeadError, Piece};
+use crate::wire::http1::parse::{AnswerLimits, Refused};
+use crate::wire::http2::ending::LargeHead;
+use crate::wire::http2::pulse::Pulse;
 
 /// Why a request is not sent: no other connection would take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,16 +18,16 @@ pub(crate) mod stream;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::wire::body::is_trailer;
-use crate::wire::buffer::Output;
-use crate::wire::frame::{self, Code, FIRST_WINDOW, flag, kind, setting};
 use crate::wire::head::{Head, Name};
-use crate::wire::hpack;
-use crate::wire::request::Scratch;
-use crate::wire::server::account::Account;
-use crate::wire::server::flow::{FIRST_CONNECTION_WINDOW, Line};
-use crate::wire::server::limits::{Flood, Limits};
-use crate::wire::server::places::{PLACES, Places};
+use crate::wire::http1::body::is_trailer;
+use crate::wire::http2::fields::Scratch;
+use crate::wire::http2::frame::{self, Code, FIRST_WINDOW, flag, kind, setting};
+use crate::wire::http2::hpack;
+use crate::wire::http2::server::account::Account;
+use crate::wire::http2::server::flow::{FIRST_CONNECTION_WINDOW, Line};
+use crate::wire::http2::server::limits::{Flood, Limits};
+use crate::wire::http2::server::places::{PLACES, Places};
+use crate::wire::socket::buffer::Output;
 
 /// What a client begins with that knows that HTTP/2 is spoken (RFC 9113, 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -10,11 +10,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::sys::buffered;
-use crate::wire::body::{Decoder, Encoder, Framing, Malformed, Step, is_trailer, write_chunk_size};
-use crate::wire::buffer::{Input, Output, TINY};
 use crate::wire::head::Head;
-use crate::wire::parse::{self, AnswerLimits, Refused};
+use crate::wire::http1::body::{Decoder, Encoder, Framing, Malformed, Step, is_trailer, write_chunk_size};
+use crate::wire::http1::parse::{self, AnswerLimits, Refused};
 use crate::wire::socket::Socket;
+use crate::wire::socket::buffer::{Input, Output, TINY};
 
 /// A piece up to this is copied behind what waits to be written; a larger one is written from where it is.
 const COPIED: usize = 4 << 10;
@@ -340,37 +340,37 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
     }
 
     /// What was read will not be used soon.
-    pub(super) fn compact(&mut self) {
+    pub(crate) fn compact(&mut self) {
         self.input.compact();
     }
 
     /// Reads no more of this message at once.
-    pub(super) fn read_at_most(&mut self, most: usize) {
+    pub(crate) fn read_at_most(&mut self, most: usize) {
         self.most = most;
     }
 
     /// Bytes of memory for what was read and not used.
-    pub(super) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.input.held()
     }
 
     /// What may be moved from here without being looked at: so many bytes of a body, of which none was read yet.
-    pub(super) fn movable(&self) -> u64 {
+    pub(crate) fn movable(&self) -> u64 {
         self.decoder.length_left().filter(|_| self.input.is_empty()).unwrap_or(0)
     }
 
     /// So many bytes of the body were moved from here.
-    pub(super) fn moved(&mut self, n: usize) {
+    pub(crate) fn moved(&mut self, n: usize) {
         self.decoder.consumed(n);
     }
 
     /// Whether bytes of a body may be moved here as they are.
-    pub(super) fn takes_moved(&self) -> bool {
+    pub(crate) fn takes_moved(&self) -> bool {
         matches!(self.encoder, Encoder::Length(_))
     }
 
     /// So many bytes of the body were moved here.
-    pub(super) fn took(&mut self, n: usize) {
+    pub(crate) fn took(&mut self, n: usize) {
         self.written = true;
         self.sent(n);
     }

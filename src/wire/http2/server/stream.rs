@@ -5,11 +5,11 @@ use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::wire::body::{Encoder, Framing};
-use crate::wire::frame::{self, Code};
 use crate::wire::head::{Head, Version};
-use crate::wire::http1::{BodyError, Piece};
-use crate::wire::server::{Closed, Core, RESET, STREAM_WINDOW};
+use crate::wire::http1::body::{Encoder, Framing};
+use crate::wire::http1::connection::{BodyError, Piece};
+use crate::wire::http2::frame::{self, Code};
+use crate::wire::http2::server::{Closed, Core, RESET, STREAM_WINDOW};
 
 /// A stream. It has its place until it is dropped.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::wire::frame::{self, Code, FrameHead, kind};
+use crate::wire::http2::frame::{self, Code, FrameHead, kind};
 
 /// A large head is a reason for so long after its client has given the request up.
 const LINGERS: Duration = Duration::from_secs(5);

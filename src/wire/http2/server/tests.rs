@@ -4,10 +4,10 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::wire::body::Framing;
-use crate::wire::frame::FrameHead;
-use crate::wire::http1::Piece;
-use crate::wire::server::stream::ServerStream;
+use crate::wire::http1::body::Framing;
+use crate::wire::http1::connection::Piece;
+use crate::wire::http2::frame::FrameHead;
+use crate::wire::http2::server::stream::ServerStream;
 
 /// GET / of `a`.
 const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];

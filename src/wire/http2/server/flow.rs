@@ -9,8 +9,8 @@
 //! The window of a stream bounds what it holds in memory. The window of the connection is given back when a body arrives
 //! and not when an endpoint takes it, as far as the account goes, so that a stalled upload does not stop the others.
 
-use crate::wire::frame::{self, Code, LARGEST_WINDOW, flag, kind};
-use crate::wire::server::{Core, PIECE, RESET, STREAM_WINDOW};
+use crate::wire::http2::frame::{self, Code, LARGEST_WINDOW, flag, kind};
+use crate::wire::http2::server::{Core, PIECE, RESET, STREAM_WINDOW};
 
 /// The first window of the connection.
 pub(super) const FIRST_CONNECTION_WINDOW: u32 = 256 << 10;

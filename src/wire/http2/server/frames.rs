@@ -1,12 +1,12 @@
 //! Reading frames (RFC 9113, 5.1 and 6): what each of them does to its stream, or to the connection.
 
-use crate::wire::body::Framing;
-use crate::wire::frame::{self, Code, FrameHead, LARGEST_WINDOW, flag, kind, setting};
 use crate::wire::head::{Head, Name};
-use crate::wire::hpack;
-use crate::wire::request::{Reader, Unusable};
-use crate::wire::server::flow::PROBE;
-use crate::wire::server::{
+use crate::wire::http1::body::Framing;
+use crate::wire::http2::fields::{Reader, Unusable};
+use crate::wire::http2::frame::{self, Code, FrameHead, LARGEST_WINDOW, flag, kind, setting};
+use crate::wire::http2::hpack;
+use crate::wire::http2::server::flow::PROBE;
+use crate::wire::http2::server::{
     Block, Closed, Core, Event, FAREWELL, Leaving, PREFACE, RESET, STREAM_COST, STREAM_WINDOW, Stream,
 };
 

@@ -7,7 +7,7 @@
 mod huffman;
 mod table;
 
-use crate::wire::hpack::table::{STATIC, Table, index_of};
+use crate::wire::http2::hpack::table::{STATIC, Table, index_of};
 
 /// The size of the table that a peer may use (RFC 9113, 6.5.2).
 const TABLE: usize = 4096;

@@ -6,7 +6,7 @@
 use memchr::memchr;
 
 use crate::wire::head::{Head, Name, Version};
-use crate::wire::parse;
+use crate::wire::http1::parse;
 
 /// A line with the size of a chunk is no longer, its extensions included.
 const MAX_CHUNK_LINE: usize = 1024;
@@ -312,7 +312,7 @@ impl Encoder {
 }
 
 /// Writes the line with the size of a chunk.
-pub(super) fn write_chunk_size(size: usize, wire: &mut Vec<u8>) {
+pub(crate) fn write_chunk_size(size: usize, wire: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut digits = [0; 16];
     let mut at = digits.len();
