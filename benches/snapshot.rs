@@ -17,7 +17,7 @@ use cutover::domain::release::Release;
 use cutover::domain::schema::Lineage;
 use cutover::domain::split::Weight;
 use cutover::domain::transition::{Decision, FileOrder, Generation};
-use cutover::listen::plane::Plane;
+use cutover::server::plane::Plane;
 
 const ROUNDS: usize = 9;
 const CALLS: u32 = 200_000;

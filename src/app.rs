@@ -19,7 +19,7 @@ use crate::control::{Controller, Parts, first_decision};
 use crate::domain::rollout::Effect;
 use crate::domain::transition::{Decision, Kind, Origin, Transition, Trigger};
 use crate::ledger::{Ledger, LedgerError};
-use crate::listen::plane::Plane;
+use crate::server::plane::Plane;
 use crate::sys::signals::{Signal, Signals};
 use crate::sys::{descriptors, limits, service};
 use crate::telemetry;

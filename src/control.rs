@@ -60,10 +60,10 @@ use crate::domain::transition::{Decision, Generation, Origin, Transition, Trigge
 use crate::ledger::answers::Answers;
 use crate::ledger::{Ledger, Recovered, ticks};
 use crate::notify::Alarm;
-use crate::proxy::first_write::FirstWriteSeen;
 use crate::proxy::live::{Drain, Publisher};
-use crate::proxy::stated::WrongRelease;
-use crate::proxy::trust::Trust;
+use crate::proxy::pool::stated::WrongRelease;
+use crate::proxy::snapshot::first_write::FirstWriteSeen;
+use crate::proxy::snapshot::trust::Trust;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Tallies;
 use crate::tls::TlsError;

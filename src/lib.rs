@@ -9,12 +9,11 @@ pub mod domain;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod ledger;
-pub mod listen;
 pub mod notify;
 pub mod proxy;
+pub mod server;
 pub mod sys;
 pub mod telemetry;
 pub mod tls;
 #[doc(hidden)]
 pub mod wire;
-mod worker;

@@ -18,9 +18,9 @@ use crate::domain::color::Color;
 use crate::domain::health::{Health, Hysteresis};
 use crate::domain::release::Release;
 use crate::proxy::clock;
-use crate::proxy::exhaustion;
 use crate::proxy::pool::{Endpoint, Pool, Rules, Target};
-use crate::proxy::transport;
+use crate::proxy::upstream::connections;
+use crate::proxy::upstream::exhaustion;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Framing;
 use crate::wire::http1::connection::{BodyError, HeadError, Piece, Wire};
@@ -330,7 +330,7 @@ pub(super) async fn fetch(
     let socket = connect(endpoint, rules).await?;
     let mut request = request(endpoint, policy.host.as_deref(), path);
     if rules.http2 {
-        let connected = transport::http2(socket, rules).await;
+        let connected = connections::http2(socket, rules).await;
         let (mut stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
         let mut body = pin!(async {
             if !poll_fn(|cx| stream.poll_ready(cx, false)).await {
@@ -401,12 +401,12 @@ pub(super) const UNWRITABLE: &str = "the path or the host can't be written in HT
 const NOT_YET: &str = "the name is not resolved yet";
 
 pub(super) async fn connect(endpoint: &Endpoint, rules: &Rules) -> Result<Socket, String> {
-    transport::connect(endpoint, rules).await.map_err(|error| in_words(endpoint, &error))
+    connections::connect(endpoint, rules).await.map_err(|error| in_words(endpoint, &error))
 }
 
 /// `None`: the endpoint was leaving this connection (GOAWAY), and did nothing with the request.
 async fn over_http2(request: &Head, socket: Socket, rules: &Rules) -> Result<Option<Head>, String> {
-    let connected = transport::http2(socket, rules).await;
+    let connected = connections::http2(socket, rules).await;
     let (mut stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
     let answer = {
         let mut asked = pin!(async {

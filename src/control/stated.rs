@@ -9,8 +9,8 @@ use crate::domain::color::Color;
 use crate::domain::release::Release;
 use crate::notify::event::Stated;
 use crate::proxy::clock;
+use crate::proxy::pool::stated::WrongRelease;
 use crate::proxy::pool::{Endpoint, Pool};
-use crate::proxy::stated::WrongRelease;
 use crate::telemetry::log_rate::LogRate;
 
 /// It is over after so many milliseconds without another release, of answers that name the label.

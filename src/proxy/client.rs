@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::proxy::deadlines::{Fired, Phase, Slot};
 use crate::proxy::per_client::Share;
-use crate::proxy::slot::{Fired, Phase, Slot};
 use crate::proxy::worker::Worker;
 use crate::sys::descriptors;
 

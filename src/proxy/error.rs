@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::proxy::blame::Blame;
 use crate::proxy::headers;
-use crate::proxy::hold::Notice;
+use crate::proxy::request::hold::Notice;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Ambiguous;
 use crate::wire::http1::parse::Refused;

@@ -14,7 +14,7 @@ use crate::domain::color::Color;
 use crate::domain::verdict::Class;
 use crate::proxy::blame::Blame;
 use crate::proxy::error::Kind;
-use crate::proxy::split::Counted;
+use crate::proxy::snapshot::split::Counted;
 use crate::proxy::worker::Worker;
 use crate::telemetry::routes::{Arm, Cause, Event, RouteId, Routes, Standing, User, first_segment};
 

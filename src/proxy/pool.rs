@@ -9,6 +9,7 @@ mod evidence;
 pub mod name;
 mod pick;
 mod slow_start;
+pub mod stated;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::domain::health::Health;
 use crate::proxy::pool::eject::Ejection;
 use crate::proxy::pool::evidence::Evidence;
 use crate::proxy::pool::name::Resolution;
-use crate::proxy::stated::LastStated;
+use crate::proxy::pool::stated::LastStated;
 use crate::sys::ports::Ports;
 use crate::telemetry::meter::Count;
 use crate::tls::ClientTls;

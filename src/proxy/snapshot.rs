@@ -5,8 +5,15 @@
 //! connections, pools, meters.
 
 mod evidence;
+pub mod first_write;
+pub(crate) mod lease;
 mod linger;
 mod pools;
+pub(crate) mod preview;
+pub mod route;
+pub(crate) mod split;
+pub mod trust;
+pub(crate) mod visitor;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,17 +35,17 @@ use crate::domain::schema::Barrier;
 use crate::domain::split::{Split, Weight};
 use crate::domain::transition::Decision;
 use crate::proxy::error::ProxyError;
-use crate::proxy::first_write::{FirstWrite, FirstWriteSeen};
-use crate::proxy::hold::{Door, Notice};
-use crate::proxy::lease::{Epoch, Lease};
-use crate::proxy::linger::Linger;
 use crate::proxy::pool::name::Resolution;
+use crate::proxy::pool::stated::{Stated, WrongRelease};
 use crate::proxy::pool::{Pool, Rules};
-use crate::proxy::preview::{Mark, Preview};
-use crate::proxy::route::{Paths, RouteTable, UpstreamIndex};
-use crate::proxy::split::{Counted, Draw, Granted, Splitting};
-use crate::proxy::stated::{Stated, WrongRelease};
-use crate::proxy::trust::Trust;
+use crate::proxy::request::hold::{Door, Notice};
+use crate::proxy::request::linger::Linger;
+use crate::proxy::snapshot::first_write::{FirstWrite, FirstWriteSeen};
+use crate::proxy::snapshot::lease::{Epoch, Lease};
+use crate::proxy::snapshot::preview::{Mark, Preview};
+use crate::proxy::snapshot::route::{Paths, RouteTable, UpstreamIndex};
+use crate::proxy::snapshot::split::{Counted, Draw, Granted, Splitting};
+use crate::proxy::snapshot::trust::Trust;
 use crate::telemetry::meter::{Meter, Meters, Purpose};
 use crate::telemetry::routes::{RouteId, Routes};
 

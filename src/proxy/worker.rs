@@ -7,12 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::proxy::client::Listener;
 use crate::proxy::clock;
-use crate::proxy::linger::Asks;
+use crate::proxy::deadlines::Slots;
 use crate::proxy::live::Live;
-use crate::proxy::retry::Budget;
-use crate::proxy::shield::Shield;
-use crate::proxy::slot::Slots;
-use crate::proxy::transport::Connections;
+use crate::proxy::request::linger::Asks;
+use crate::proxy::request::shield::Shield;
+use crate::proxy::upstream::connections::Connections;
+use crate::proxy::upstream::retry::Budget;
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::log_rate::LogRate;
 use crate::telemetry::refused::Refusal;

@@ -67,16 +67,18 @@ pub(crate) mod proxy {
         }
     }
 
-    /// Stands in for `proxy::split`.
-    pub(crate) mod split {
-        use crate::telemetry::routes::RouteId;
+    /// Stands in for `proxy::snapshot::split`.
+    pub(crate) mod snapshot {
+        pub(crate) mod split {
+            use crate::telemetry::routes::RouteId;
 
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub(crate) enum Counted {
-            #[default]
-            Not,
-            Route(RouteId),
-            Segment,
+            #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+            pub(crate) enum Counted {
+                #[default]
+                Not,
+                Route(RouteId),
+                Segment,
+            }
         }
     }
 

@@ -20,10 +20,9 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
         "the request path can't decide, and waits for nobody who does",
     ),
     ("wire", &["wire", "tls", "sys"], "HTTP is HTTP, whatever a proxy does with it"),
-    ("worker", &["worker", "listen", "proxy", "telemetry", "sys"], "a worker serves; it can't decide"),
     (
-        "listen",
-        &["listen", "proxy", "wire", "tls", "config", "telemetry", "worker", "sys"],
+        "server",
+        &["server", "proxy", "wire", "tls", "config", "telemetry", "sys"],
         "the client's side serves; it can't decide",
     ),
     ("sys", &["sys"], "the operating system, for everybody"),

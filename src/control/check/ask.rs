@@ -10,7 +10,7 @@ use crate::control::check::call::Call;
 use crate::control::probe;
 use crate::proxy::clock;
 use crate::proxy::pool::{Endpoint, Rules};
-use crate::proxy::transport;
+use crate::proxy::upstream::connections;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Framing;
 use crate::wire::http1::connection::Wire;
@@ -125,7 +125,7 @@ async fn over_http2(
     head: &Head,
     body: Option<&[u8]>,
 ) -> Result<(bool, Result<Response, String>), String> {
-    let connected = transport::http2(socket, rules).await;
+    let connected = connections::http2(socket, rules).await;
     let (stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
     let mut call = Call::Http2(Box::new(stream));
     let response = {

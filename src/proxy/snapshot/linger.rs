@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::domain::color::Color;
 use crate::domain::transition::Decision;
-use crate::proxy::hold::Door;
-use crate::proxy::linger::Linger;
+use crate::proxy::request::hold::Door;
+use crate::proxy::request::linger::Linger;
 use crate::proxy::snapshot::{Admission, Admissions, Compiler, Serving, Snapshot};
 
 impl Snapshot {

@@ -2,7 +2,7 @@
 
 use cutover::config::path::normal;
 use cutover::config::{HostPattern, RouteConfig};
-use cutover::proxy::route::RouteTable;
+use cutover::proxy::snapshot::route::RouteTable;
 
 /// Few words, so that names and paths meet.
 const LABELS: [&str; 6] = ["a", "b", "ab", "com", "xn--a", "1"];

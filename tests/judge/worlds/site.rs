@@ -19,7 +19,7 @@ use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, T
 use crate::domain::verdict::{Class, Verdict};
 use crate::ledger::ticks::TickLog;
 use crate::proxy::metering::Outcome;
-use crate::proxy::split::Counted;
+use crate::proxy::snapshot::split::Counted;
 use crate::proxy::worker::{Live, Slots, Worker};
 use crate::random::Random;
 use crate::telemetry::routes::{Cause, RouteId, Routes, Sampler, User as TelemetryUser};

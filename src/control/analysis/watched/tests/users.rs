@@ -8,7 +8,7 @@ use crate::domain::split::{Split, draw};
 use crate::domain::verdict::Verdict;
 use crate::proxy::live::Live;
 use crate::proxy::metering::Outcome;
-use crate::proxy::split::Counted;
+use crate::proxy::snapshot::split::Counted;
 use crate::proxy::worker::Worker;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::routes::{Cause, Sampler, User};

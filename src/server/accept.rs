@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::listen::connection::serve;
 use crate::proxy::client::{Listener, Open};
 use crate::proxy::live::{Accepted, LongestIdle, Order};
 use crate::proxy::worker::Worker;
+use crate::server::connection::serve;
 use crate::sys::descriptors::{self, Held, Usage, Use};
 use crate::telemetry::log_rate::LogRate;
 

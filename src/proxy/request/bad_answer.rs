@@ -1,6 +1,6 @@
 //! The log's line for an answer of an endpoint that is refused: which rule it breaks, and with which bytes.
 
-use crate::proxy::exchange::Exchange;
+use crate::proxy::request::exchange::Exchange;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::parse::Refused;
 

@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 
 use crate::proxy::blame::LATE;
 use crate::proxy::error::{Kind, ProxyError};
-use crate::proxy::exchange::Exchange;
+use crate::proxy::request::exchange::Exchange;
 use crate::wire::head::Head;
 use crate::wire::http1::body::Framing;
 use crate::wire::http1::connection::BodyError;

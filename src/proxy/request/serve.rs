@@ -7,28 +7,28 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
-use crate::proxy::answer::{self, After, Asked};
-use crate::proxy::attempt::send;
-use crate::proxy::bad_answer;
 use crate::proxy::blame::Blame;
 use crate::proxy::client::ClientConnection;
+use crate::proxy::deadlines::{Phase, Slot};
 use crate::proxy::error::{Kind, ProxyError};
-use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
-use crate::proxy::hold;
-use crate::proxy::linger;
-use crate::proxy::local::{self, OwnAnswer};
-use crate::proxy::preview;
-use crate::proxy::shield;
-use crate::proxy::slot::{Phase, Slot};
+use crate::proxy::request::attempt::send;
+use crate::proxy::request::bad_answer;
+use crate::proxy::request::exchange::Exchange;
+use crate::proxy::request::hold;
+use crate::proxy::request::linger;
+use crate::proxy::request::local::{self, OwnAnswer};
+use crate::proxy::request::respond::{self, After, Asked};
+use crate::proxy::request::shield;
+use crate::proxy::request::taking::{Taking, WaitsFor};
+use crate::proxy::request::target;
+use crate::proxy::request::tunnel::tunnel;
+use crate::proxy::request::upgrade;
+use crate::proxy::request::upload::Upload;
 use crate::proxy::snapshot::Edge;
-use crate::proxy::split::Splitting;
-use crate::proxy::taking::{Taking, WaitsFor};
-use crate::proxy::target;
-use crate::proxy::transport::UpstreamConnection;
-use crate::proxy::tunnel::tunnel;
-use crate::proxy::upgrade;
-use crate::proxy::upload::Upload;
+use crate::proxy::snapshot::preview;
+use crate::proxy::snapshot::split::Splitting;
+use crate::proxy::upstream::connections::UpstreamConnection;
 use crate::telemetry::meter::InFlightKind;
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::body::{Ambiguous, Framing, Malformed};
@@ -84,7 +84,7 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
             let after = match error.kind {
                 Kind::ClientLeft | Kind::ClientStalled => After::Cut,
                 _ => {
-                    let said = answer::error((&client, &slot), &mut side, asked, &head, &error, preview.as_deref());
+                    let said = respond::error((&client, &slot), &mut side, asked, &head, &error, preview.as_deref());
                     Box::pin(said).await
                 }
             };
@@ -162,7 +162,7 @@ async fn serve(
     }
     // An upload that is refused early ends the connection: what the client still sends is thrown away.
     asked.keep_alive &= upload.is_whole() || !upload.is_over() && answer.status < 400;
-    let goes_on = answer::begin(&exchange.client, side, asked, answer, framing);
+    let goes_on = respond::begin(&exchange.client, side, asked, answer, framing);
     // The body may take long, and the head is written.
     answer.shed();
     upstream.side.expect_body(framing);

@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
 use crate::proxy::client::Listener;
+use crate::proxy::deadlines::Tunnels;
 use crate::proxy::live::{Accepting, Live, Order, Publisher};
-use crate::proxy::slot::Tunnels;
+use crate::server::worker::{self, Sockets};
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::wire::socket::keepalive;
-use crate::worker::{self, Sockets};
 
 /// Connections that may wait in the kernel, for each worker.
 const BACKLOG: i32 = 4096;

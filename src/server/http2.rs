@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWrite;
 use tokio::task::coop::unconstrained;
 
-use crate::listen::linger::{GOODBYE as READ_ON, linger};
-use crate::proxy::answer::After;
 use crate::proxy::client::ClientConnection;
-use crate::proxy::forward::{Inquiry, forward, given_up};
+use crate::proxy::deadlines::{Fired, Phase, Slot};
 use crate::proxy::refused;
-use crate::proxy::slot::{Fired, Phase, Slot};
-use crate::proxy::tunnel::ENDING;
+use crate::proxy::request::respond::After;
+use crate::proxy::request::serve::{Inquiry, forward, given_up};
+use crate::proxy::request::tunnel::ENDING;
+use crate::server::lingering_close::{GOODBYE as READ_ON, linger};
 use crate::telemetry::refused::Refusal;
 use crate::wire::head::Head;
 use crate::wire::http2::frame::{Code, FrameHead, kind};

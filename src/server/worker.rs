@@ -10,11 +10,11 @@ use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 
-use crate::listen::accept::{accept, start};
 use crate::proxy::client::Listener;
 use crate::proxy::live::{Accepting, Live, LongestIdle, Order};
-use crate::proxy::transport::warm;
+use crate::proxy::upstream::connections::warm;
 use crate::proxy::worker::Worker;
+use crate::server::accept::{accept, start};
 use crate::sys::{buffered, descriptors, memory};
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::refused::Refusal;

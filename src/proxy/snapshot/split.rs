@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::config::{Sticky, VisitorCookie};
 use crate::domain::color::Color;
 use crate::domain::split::{Split, draw};
+use crate::proxy::snapshot::visitor::{self, NewVisitor};
 use crate::proxy::snapshot::{Admission, Admissions};
-use crate::proxy::visitor::{self, NewVisitor};
 use crate::telemetry::routes::{RouteId, User, network};
 use crate::wire::head::{Head, Name};
 

@@ -4,11 +4,11 @@
 
 use std::rc::Rc;
 
-use crate::proxy::answer::{self, After, Asked};
 use crate::proxy::client::{ClientConnection, Listener};
+use crate::proxy::deadlines::Slot;
 use crate::proxy::error::{ProxyError, reason};
 use crate::proxy::headers;
-use crate::proxy::slot::Slot;
+use crate::proxy::request::respond::{self, After, Asked};
 use crate::proxy::snapshot::Snapshot;
 use crate::telemetry::refused::Refusal;
 use crate::wire::head::{Head, Name};
@@ -98,6 +98,6 @@ impl LocalAnswer {
                 ""
             }
         };
-        answer::own(client, side, asked, head, body).await
+        respond::own(client, side, asked, head, body).await
     }
 }

@@ -1,9 +1,9 @@
 //! What an exchange gives back and reports when it is over: meters, evidence, the lease, and its line in the access log.
 
 use crate::proxy::blame::Blame;
+use crate::proxy::deadlines::Fired;
 use crate::proxy::error::{Kind, ProxyError};
-use crate::proxy::exchange::Exchange;
-use crate::proxy::slot::Fired;
+use crate::proxy::request::exchange::Exchange;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::refused::Refusal;
 use crate::wire::head::{Name, Version};

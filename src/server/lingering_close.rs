@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
 
-use crate::proxy::slot::{Fired, Phase, Slot};
+use crate::proxy::deadlines::{Fired, Phase, Slot};
 use crate::wire::socket::Socket;
 
 /// The bounds of one reading on.

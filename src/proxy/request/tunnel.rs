@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 
+use crate::proxy::deadlines::Fired;
 use crate::proxy::error::Kind;
-use crate::proxy::exchange::Exchange;
-use crate::proxy::slot::Fired;
+use crate::proxy::request::exchange::Exchange;
 use crate::telemetry::meter::InFlightKind;
 use crate::wire::head::Head;
 use crate::wire::http1::connection::Piece;

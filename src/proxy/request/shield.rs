@@ -7,11 +7,11 @@
 use crate::domain::split::Weight;
 use crate::proxy::blame::Blame;
 use crate::proxy::error::ProxyError;
-use crate::proxy::exchange::Exchange;
 use crate::proxy::metering::{Outcome, cause};
-use crate::proxy::retry::Budget;
-use crate::proxy::transport::UpstreamConnection;
-use crate::proxy::upload::Upload;
+use crate::proxy::request::exchange::Exchange;
+use crate::proxy::request::upload::Upload;
+use crate::proxy::upstream::connections::UpstreamConnection;
+use crate::proxy::upstream::retry::Budget;
 use crate::telemetry::routes::Cause;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Framing;

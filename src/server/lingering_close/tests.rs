@@ -2,7 +2,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::proxy::slot::Slots;
+use crate::proxy::deadlines::Slots;
 
 /// Lingers on one end of a pair; the other end, and whatever tells that it is over.
 fn lingering(slot: std::rc::Rc<Slot>) -> (UnixStream, tokio::task::JoinHandle<()>) {

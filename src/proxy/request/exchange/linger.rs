@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::proxy::exchange::Exchange;
 use crate::proxy::metering::Outcome;
+use crate::proxy::request::exchange::Exchange;
 use crate::proxy::snapshot::Admission;
 use crate::telemetry::meter::Lingered;
 

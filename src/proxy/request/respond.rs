@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 
 use crate::proxy::client::ClientConnection;
+use crate::proxy::deadlines::{Fired, Phase, Slot};
 use crate::proxy::error::ProxyError;
 use crate::proxy::headers;
-use crate::proxy::preview::Mark;
-use crate::proxy::slot::{Fired, Phase, Slot};
+use crate::proxy::snapshot::preview::Mark;
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::body::Framing;
 use crate::wire::side::Side;

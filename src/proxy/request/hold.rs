@@ -25,9 +25,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::config::{HoldConfig, Page};
+use crate::proxy::deadlines::{Fired, Phase};
 use crate::proxy::error::{Kind, ProxyError};
-use crate::proxy::exchange::Exchange;
-use crate::proxy::slot::{Fired, Phase};
+use crate::proxy::request::exchange::Exchange;
 use crate::telemetry::metrics::{Ending, Waiting};
 use crate::wire::http1::body::Framing;
 use crate::wire::side::Side;

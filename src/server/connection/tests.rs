@@ -3,7 +3,7 @@ use std::io;
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::proxy::slot::Slots;
+use crate::proxy::deadlines::Slots;
 
 /// A client that reads nothing, and whose line is full.
 async fn full() -> (Wire, UnixStream) {

@@ -1,0 +1,8 @@
+//! From a listener to a request: accepting, the PROXY protocol, TLS, the version of HTTP, and the head.
+
+pub(crate) mod accept;
+pub(crate) mod connection;
+mod http2;
+mod lingering_close;
+pub mod plane;
+pub(crate) mod worker;
