@@ -16,12 +16,17 @@ pub(crate) mod deadlines;
 pub(crate) mod error;
 mod hash;
 pub(crate) mod headers;
+pub(crate) mod kind;
+pub(crate) mod listener;
 pub mod live;
 pub(crate) mod metering;
+mod notice;
 pub(crate) mod per_client;
 pub mod pool;
+mod queue;
 pub(crate) mod refused;
 pub mod snapshot;
+pub(crate) mod warm;
 pub(crate) mod worker;
 
 /// The steps of one request, from its head to the last byte of its response.

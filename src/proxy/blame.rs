@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::proxy::error::Kind;
+use crate::proxy::kind::Kind;
 
 /// An upload for which the client was waited for this long in all is late: until it is whole, an endpoint that gives it up is
 /// not charged.

@@ -9,29 +9,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::proxy::deadlines::{Fired, Phase, Slot};
+use crate::proxy::listener::Listener;
 use crate::proxy::per_client::Share;
 use crate::proxy::worker::Worker;
 use crate::sys::descriptors;
-
-/// Where a client connected to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Listener {
-    /// Without TLS.
-    Http,
-    /// With it.
-    Https,
-    /// Without TLS, and for the color that does not serve.
-    Preview,
-}
-
-impl Listener {
-    /// In the order of whatever is kept by listener.
-    pub(crate) const ALL: [Listener; 3] = [Listener::Http, Listener::Https, Listener::Preview];
-
-    pub(crate) fn is_tls(self) -> bool {
-        self == Listener::Https
-    }
-}
 
 /// An open connection, from accept on: counted, and with a deadline.
 pub(crate) struct Open {

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use memchr::{memchr, memchr_iter};
 
-use crate::proxy::error::ProxyError;
 use crate::wire::head::{Head, Name, Version};
 
 /// What the forwarding fields say about this side.
@@ -35,18 +34,22 @@ pub(crate) const VOUCHED: [Name; 6] = [
 /// `Connection` lists no more members.
 const MAX_OPTIONS: usize = 64;
 
+/// A request without a `Host` that can be used, in words for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadHost(pub(crate) &'static str);
+
 /// The one `Host` of a request. HTTP/1.1 asks for exactly one (RFC 9112, 3.2); it may be empty.
-pub(crate) fn host(head: &Head) -> Result<&[u8], ProxyError> {
+pub(crate) fn host(head: &Head) -> Result<&[u8], BadHost> {
     let mut hosts = head.all(Name::Host);
     let first = hosts.next();
     if hosts.next().is_some() {
-        return Err(ProxyError::bad_request("The request has several Host fields."));
+        return Err(BadHost("The request has several Host fields."));
     }
     match first {
-        None if head.version == Version::Http11 => Err(ProxyError::bad_request("The request has no Host field.")),
+        None if head.version == Version::Http11 => Err(BadHost("The request has no Host field.")),
         None => Ok(b""),
         Some(host) if is_host(host) => Ok(host),
-        Some(_) => Err(ProxyError::bad_request("The Host field is not valid.")),
+        Some(_) => Err(BadHost("The Host field is not valid.")),
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::domain::color::Color;
 use crate::domain::verdict::Class;
 use crate::proxy::blame::Blame;
-use crate::proxy::error::Kind;
+use crate::proxy::kind::Kind;
 use crate::proxy::snapshot::split::Counted;
 use crate::proxy::worker::Worker;
 use crate::telemetry::routes::{Arm, Cause, Event, RouteId, Routes, Standing, User, first_segment};

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proxy::blame::Blame;
-use crate::proxy::error::{Kind, ProxyError, Resource};
+use crate::proxy::error::ProxyError;
+use crate::proxy::kind::{Kind, Resource};
 use crate::proxy::worker::Worker;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::refused::Refusal;

@@ -4,10 +4,11 @@
 //! half of a switch. What did not change between two snapshots is shared by both: endpoints with their health and
 //! connections, pools, meters.
 
+mod door;
 mod evidence;
 pub mod first_write;
 pub(crate) mod lease;
-mod linger;
+pub(crate) mod linger;
 mod pools;
 pub(crate) mod preview;
 pub mod route;
@@ -38,8 +39,9 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::pool::name::Resolution;
 use crate::proxy::pool::stated::{Stated, WrongRelease};
 use crate::proxy::pool::{Pool, Rules};
-use crate::proxy::request::hold::{Door, Notice};
-use crate::proxy::request::linger::Linger;
+use crate::proxy::notice::Notice;
+use crate::proxy::snapshot::door::Door;
+use crate::proxy::snapshot::linger::Linger;
 use crate::proxy::snapshot::first_write::{FirstWrite, FirstWriteSeen};
 use crate::proxy::snapshot::lease::{Epoch, Lease};
 use crate::proxy::snapshot::preview::{Mark, Preview};

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::proxy::client::Listener;
+use crate::proxy::listener::Listener;
 use crate::proxy::clock;
 use crate::proxy::deadlines::Slots;
 use crate::proxy::live::Live;
-use crate::proxy::request::linger::Asks;
-use crate::proxy::request::shield::Shield;
 use crate::proxy::upstream::connections::Connections;
-use crate::proxy::upstream::retry::Budget;
+use crate::proxy::upstream::retry::{Adjustable, Budget};
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::log_rate::LogRate;
 use crate::telemetry::refused::Refusal;
@@ -47,9 +45,9 @@ pub(crate) struct Worker {
     /// The routes that were discovered.
     pub(crate) known: RefCell<Known>,
     /// Of requests that are asked again of the other color.
-    pub(crate) shield: RefCell<Shield>,
+    pub(crate) shield: RefCell<Adjustable>,
     /// Of files that the other color may have.
-    pub(crate) asks: RefCell<Asks>,
+    pub(crate) asks: RefCell<Adjustable>,
     /// Lines of the process log about refused connections.
     pub(crate) refusals_logged: LogRate,
     /// Lines of the access log about requests that were refused for want of room.

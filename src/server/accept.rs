@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::proxy::client::{Listener, Open};
+use crate::proxy::client::Open;
+use crate::proxy::listener::Listener;
 use crate::proxy::live::{Accepted, LongestIdle, Order};
 use crate::proxy::worker::Worker;
 use crate::server::connection::serve;

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
-use crate::proxy::client::Listener;
+use crate::proxy::listener::Listener;
 use crate::proxy::deadlines::Tunnels;
 use crate::proxy::live::{Accepting, Live, Order, Publisher};
 use crate::server::worker::{self, Sockets};

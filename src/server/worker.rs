@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 
-use crate::proxy::client::Listener;
+use crate::proxy::listener::Listener;
 use crate::proxy::live::{Accepting, Live, LongestIdle, Order};
-use crate::proxy::upstream::connections::warm;
+use crate::proxy::warm::warm;
 use crate::proxy::worker::Worker;
 use crate::server::accept::{accept, start};
 use crate::sys::{buffered, descriptors, memory};

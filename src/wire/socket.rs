@@ -21,7 +21,7 @@ pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
     /// Of which something was read already.
-    Ahead(Box<Tapped<Ahead>>),
+    Ahead(Box<Tapped<Socket, Ahead>>),
     /// To a client that speaks TLS.
     Client(Box<tokio_rustls::server::TlsStream<Socket>>),
     /// To an endpoint that speaks TLS.
@@ -94,7 +94,7 @@ impl AsyncWrite for Socket {
 #[derive(Debug)]
 pub(crate) struct Ahead(Bytes);
 
-impl Tap for Ahead {
+impl Tap<Socket> for Ahead {
     fn poll_read(&mut self, socket: &mut Socket, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.0.is_empty() {
             return Pin::new(socket).poll_read(cx, buf);

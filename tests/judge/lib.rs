@@ -55,8 +55,8 @@ pub(crate) mod proxy {
         }
     }
 
-    /// Stands in for `proxy::error`.
-    pub(crate) mod error {
+    /// Stands in for `proxy::kind`.
+    pub(crate) mod kind {
         #[derive(Clone, Copy)]
         pub(crate) enum Kind {
             UpstreamClosed,

@@ -5,7 +5,7 @@ use crate::config::{AccessLog, LogFormat};
 use crate::domain::analysis::Thresholds;
 use crate::domain::split::{Split, Weight};
 use crate::proxy::deadlines::Phase;
-use crate::proxy::error::Resource;
+use crate::proxy::kind::Resource;
 use crate::proxy::live::Live;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::routes::{Counts, Sampler};

@@ -6,7 +6,8 @@ use std::task::Poll;
 
 use crate::proxy::blame::Blame;
 use crate::proxy::deadlines::Phase;
-use crate::proxy::error::{Kind, ProxyError, Resource};
+use crate::proxy::error::ProxyError;
+use crate::proxy::kind::{Kind, Resource};
 use crate::proxy::headers;
 use crate::proxy::request::bad_answer;
 use crate::proxy::request::exchange::Exchange;

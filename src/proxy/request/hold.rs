@@ -19,97 +19,19 @@
 //! told 504, is seen by nobody here.
 
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::config::{HoldConfig, Page};
 use crate::proxy::deadlines::{Fired, Phase};
-use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::error::ProxyError;
+use crate::proxy::kind::Kind;
 use crate::proxy::request::exchange::Exchange;
-use crate::telemetry::metrics::{Ending, Waiting};
+use crate::telemetry::metrics::Ending;
 use crate::wire::http1::body::Framing;
 use crate::wire::side::Side;
 
 /// The end of a hold is for the controller to say. Only where it does not are requests answered, this much later.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// What a snapshot does with requests that it has no admission for.
-#[derive(Clone, Debug)]
-pub(crate) enum Door {
-    /// There is an admission for every one.
-    Open,
-    /// They wait.
-    Held {
-        /// When the hold ends by itself.
-        until: Instant,
-        /// The bounds.
-        limits: HoldConfig,
-    },
-    /// They are answered with this.
-    Maintenance(Arc<Notice>),
-}
-
-/// The maintenance answer.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Notice {
-    pub(crate) status: u16,
-    pub(crate) retry_after: Duration,
-    pub(crate) page: Option<Arc<Page>>,
-}
-
-/// Those that wait, over all workers. Touched only while requests are held.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    requests: AtomicUsize,
-    bytes: AtomicUsize,
-    ended: [AtomicU64; 4],
-}
-
-/// A place in the queue, until it is dropped.
-struct Place<'a> {
-    queue: &'a Queue,
-    bytes: usize,
-    ending: Ending,
-}
-
-impl Queue {
-    fn enter(&self, bytes: usize, limits: &HoldConfig) -> Option<Place<'_>> {
-        let take = |count: &AtomicUsize, n: usize, max: usize| {
-            let more = |taken: usize| taken.checked_add(n).filter(|taken| *taken <= max);
-            count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-        };
-        if take(&self.requests, 1, limits.max_requests) {
-            if take(&self.bytes, bytes, limits.max_bytes) {
-                return Some(Place { queue: self, bytes, ending: Ending::ClientLeft });
-            }
-            self.requests.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.count(Ending::Full);
-        None
-    }
-
-    fn count(&self, ending: Ending) {
-        self.ended[ending as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn waiting(&self) -> Waiting {
-        Waiting {
-            requests: self.requests.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            ended: std::array::from_fn(|index| self.ended[index].load(Ordering::Relaxed)),
-        }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.queue.requests.fetch_sub(1, Ordering::Relaxed);
-        self.queue.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.queue.count(self.ending);
-    }
-}
 
 /// Waits until the live snapshot has an answer for the request: then it has to look again.
 pub(crate) async fn wait(exchange: &Exchange, side: &mut Side) -> Result<(), ProxyError> {

@@ -19,10 +19,8 @@ use crate::proxy::headers;
 use crate::proxy::pool::{Endpoint, Rules};
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::upload::Upload;
-use crate::proxy::snapshot::route::Paths;
-use crate::proxy::snapshot::{Admission, Admissions};
+use crate::proxy::snapshot::Admission;
 use crate::proxy::upstream::connections::UpstreamConnection;
-use crate::proxy::upstream::retry::Budget;
 use crate::telemetry::meter::Lingered;
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::body::Framing;
@@ -36,44 +34,6 @@ const UNWANTED: usize = 64 << 10;
 /// Says of a response that the other color gave it.
 const FIELD: (&[u8], &[u8]) = (b"x-cutover-lingered", b"true");
 
-/// Where files linger, in one snapshot.
-#[derive(Debug)]
-pub(crate) struct Linger {
-    paths: Paths<()>,
-    percent: u32,
-    /// Of the color that stopped serving; empty where both serve.
-    pub(crate) idle: Admissions,
-}
-
-impl Linger {
-    pub(crate) fn new(paths: &[String], percent: u8, idle: Admissions) -> Linger {
-        let mut all = Paths::default();
-        for path in paths {
-            all.insert(path, ());
-        }
-        Linger { paths: all, percent: percent.into(), idle }
-    }
-}
-
-/// The second requests that one worker may still make.
-#[derive(Debug)]
-pub(crate) struct Asks(Budget);
-
-impl Default for Asks {
-    fn default() -> Asks {
-        Asks(Budget::new(0))
-    }
-}
-
-impl Asks {
-    fn budget(&mut self, percent: u32) -> &Budget {
-        if self.0.percent() != i64::from(percent) {
-            self.0 = Budget::new(percent);
-        }
-        &self.0
-    }
-}
-
 /// Whether a request is one for a file that may linger. Each of them pays for a part of a second request.
 pub(super) fn is_for_file(exchange: &Exchange, upload: &Upload) -> bool {
     let head = &exchange.head;
@@ -86,7 +46,7 @@ pub(super) fn is_for_file(exchange: &Exchange, upload: &Upload) -> bool {
         let Some(linger) = snapshot.linger.as_ref().filter(|linger| linger.paths.find(head.path()).is_some()) else {
             return false;
         };
-        worker.asks.borrow_mut().budget(linger.percent).deposit(clock::millis(worker.now()));
+        worker.asks.borrow_mut().at(linger.percent).deposit(clock::millis(worker.now()));
         true
     })
 }
@@ -110,7 +70,7 @@ pub(super) async fn ask(
     let Some((other, percent)) = other else { return };
     let now = clock::millis(worker.now());
     let Some(index) = other.pool.pick(worker.index, worker.draw(), now, &[]) else { return };
-    if !worker.asks.borrow_mut().budget(percent).withdraw(now) {
+    if !worker.asks.borrow_mut().at(percent).withdraw(now) {
         exchange.says_nothing(Lingered::OverBudget);
         return;
     }

@@ -4,7 +4,8 @@
 
 use std::rc::Rc;
 
-use crate::proxy::client::{ClientConnection, Listener};
+use crate::proxy::client::ClientConnection;
+use crate::proxy::listener::Listener;
 use crate::proxy::deadlines::Slot;
 use crate::proxy::error::{ProxyError, reason};
 use crate::proxy::headers;

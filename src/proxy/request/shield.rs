@@ -4,41 +4,18 @@
 //! Only what is safe (RFC 9110, 9.2.1) and has no body, before anything of its answer went to the client, once, and no more than
 //! the budget allows: where everything fails the stable color is not to get all of it on top.
 
-use crate::domain::split::Weight;
 use crate::proxy::blame::Blame;
 use crate::proxy::error::ProxyError;
 use crate::proxy::metering::{Outcome, cause};
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::upload::Upload;
 use crate::proxy::upstream::connections::UpstreamConnection;
-use crate::proxy::upstream::retry::Budget;
 use crate::telemetry::routes::Cause;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Framing;
 
 /// Says of an answer that another color gave it.
 const FIELD: (&[u8], &[u8]) = (b"x-cutover-shielded", b"true");
-
-/// What one worker may still ask again.
-#[derive(Debug)]
-pub(crate) struct Shield(Budget);
-
-impl Default for Shield {
-    fn default() -> Shield {
-        Shield(Budget::new(0))
-    }
-}
-
-impl Shield {
-    fn budget(&mut self, share: Weight) -> &Budget {
-        // It counts in whole percents; a smaller share is one of them.
-        let percent = u32::from(share.basis_points()).div_ceil(100);
-        if self.0.percent() != i64::from(percent) {
-            self.0 = Budget::new(percent);
-        }
-        &self.0
-    }
-}
 
 /// Whether the other color is asked now; then it has the request.
 pub(super) fn takes_over(
@@ -48,9 +25,11 @@ pub(super) fn takes_over(
     answer: &Head,
 ) -> bool {
     let Some(share) = exchange.admission().shield else { return false };
+    // The budget counts in whole percents; a smaller share is one of them.
+    let percent = u32::from(share.basis_points()).div_ceil(100);
     let worker = &exchange.client.worker;
     let now = worker.millis();
-    worker.shield.borrow_mut().budget(share).deposit(now);
+    worker.shield.borrow_mut().at(percent).deposit(now);
     let failed = match asked {
         Ok(_) if Blame::of_status(answer.status).is_some_and(Blame::is_charged) => Some(Cause::Status),
         Ok(_) => None,
@@ -66,7 +45,7 @@ pub(super) fn takes_over(
     let path = exchange.head.path();
     let stable = worker.live.with(|snapshot| snapshot.admit_beside(color, worker.index, host, path));
     let Some(stable) = stable else { return false };
-    if !worker.shield.borrow_mut().budget(share).withdraw(now) {
+    if !worker.shield.borrow_mut().at(percent).withdraw(now) {
         return false;
     }
     exchange.is_shielded_by(stable, Outcome::Bad(failed));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 
 use crate::proxy::deadlines::Fired;
-use crate::proxy::error::Kind;
+use crate::proxy::kind::Kind;
 use crate::proxy::request::exchange::Exchange;
 use crate::telemetry::meter::InFlightKind;
 use crate::wire::head::Head;

@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::proxy::error::Kind;
+use crate::proxy::kind::Kind;
 use crate::wire::head::{Head, Name, Version};
 
 /// Completes the request for an upgrade, for an endpoint that speaks HTTP/2 or not. Whether the endpoint is asked for one:

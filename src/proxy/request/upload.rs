@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 use crate::proxy::blame::LATE;
-use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::error::ProxyError;
+use crate::proxy::kind::Kind;
 use crate::proxy::request::exchange::Exchange;
 use crate::wire::head::Head;
 use crate::wire::http1::body::Framing;

@@ -5,9 +5,28 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::domain::color::Color;
 use crate::domain::transition::Decision;
-use crate::proxy::request::hold::Door;
-use crate::proxy::request::linger::Linger;
+use crate::proxy::snapshot::door::Door;
+use crate::proxy::snapshot::route::Paths;
 use crate::proxy::snapshot::{Admission, Admissions, Compiler, Serving, Snapshot};
+
+/// Where files linger, in one snapshot.
+#[derive(Debug)]
+pub(crate) struct Linger {
+    pub(crate) paths: Paths<()>,
+    pub(crate) percent: u32,
+    /// Of the color that stopped serving; empty where both serve.
+    pub(crate) idle: Admissions,
+}
+
+impl Linger {
+    fn new(paths: &[String], percent: u8, idle: Admissions) -> Linger {
+        let mut all = Paths::default();
+        for path in paths {
+            all.insert(path, ());
+        }
+        Linger { paths: all, percent: percent.into(), idle }
+    }
+}
 
 impl Snapshot {
     /// For a request that a color has failed: the other one, if that serves.

@@ -17,17 +17,15 @@ use h2::client::SendRequest;
 use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::mpsc;
 
 use crate::config::EndpointAddress;
 use crate::proxy::clock;
-use crate::proxy::error::{Kind, ProxyError, Resource};
+use crate::proxy::error::ProxyError;
+use crate::proxy::kind::{Kind, Resource};
 use crate::proxy::hash::Map;
-use crate::proxy::live::Warmth;
 use crate::proxy::pool::stated::LOOK_EVERY;
 use crate::proxy::pool::{Endpoint, Rules, Target};
 use crate::proxy::upstream::exhaustion;
-use crate::proxy::worker::Worker;
 use crate::sys::descriptors::{self, HeldByEndpoint};
 use crate::sys::ports::Port;
 use crate::wire::http1::connection::Wire;
@@ -39,12 +37,6 @@ use crate::wire::socket::keepalive;
 
 /// At most so many idle connections to one endpoint are kept by each worker.
 const IDLE_PER_ENDPOINT: usize = 512;
-/// At most so many connections to one endpoint are made ahead of a switch by each worker.
-const WARM_PER_ENDPOINT: usize = 64;
-/// How long one that is made ahead may take.
-const WARM_TIMEOUT: Duration = Duration::from_secs(2);
-/// And how long it is kept if it is not used.
-const WARM_KEPT: Duration = Duration::from_secs(60);
 /// Bytes of one body that an endpoint may send before the client takes it. A client that takes nothing can have the proxy hold
 /// as much for each of its streams.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -355,7 +347,8 @@ impl Connections {
         self.making.borrow_mut().retain(|_, making| Rc::strong_count(making) > 1);
     }
 
-    fn free(&self, endpoint: u64) -> usize {
+    /// Free connections to an endpoint.
+    pub(crate) fn free(&self, endpoint: u64) -> usize {
         self.free.borrow().get(&endpoint).map_or(0, |free| free.connections.len())
     }
 }
@@ -363,27 +356,6 @@ impl Connections {
 impl std::fmt::Debug for Connections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Connections")
-    }
-}
-
-/// Makes connections to an endpoint that is about to serve, about as many as there are to those that serve now. Every `done` is
-/// dropped when they are there.
-pub(crate) fn warm(worker: &Rc<Worker>, warmth: &Warmth, done: &mpsc::Sender<()>) {
-    let Warmth { pool, endpoint, present } = warmth;
-    let connections = &worker.connections;
-    let used = present.iter().flat_map(|pool| &pool.endpoints).map(|endpoint| {
-        connections.free(endpoint.id) + usize::try_from(endpoint.load(worker.index).get()).unwrap_or(0)
-    });
-    let each = used.sum::<usize>().div_ceil(pool.endpoints.len()).clamp(1, WARM_PER_ENDPOINT);
-    for _ in 0..if pool.rules().http2 { 1 } else { each } {
-        let (worker, pool, endpoint, done) = (Rc::clone(worker), Arc::clone(pool), Arc::clone(endpoint), done.clone());
-        tokio::task::spawn_local(async move {
-            // Requests find out by themselves that it could not be made.
-            if let Ok(made) = worker.connections.make(&endpoint, pool.rules(), WARM_TIMEOUT).await {
-                worker.connections.put(&endpoint, made, Instant::now() + WARM_KEPT);
-            }
-            drop(done);
-        });
     }
 }
 

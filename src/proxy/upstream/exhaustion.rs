@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::proxy::error::Resource;
+use crate::proxy::kind::Resource;
 use crate::sys::descriptors::{self, Usage};
 use crate::telemetry::log_rate::LogRate;
 

@@ -77,6 +77,26 @@ impl Budget {
     }
 }
 
+/// A budget whose share may differ from one request to the next.
+#[derive(Debug)]
+pub(crate) struct Adjustable(Budget);
+
+impl Default for Adjustable {
+    fn default() -> Adjustable {
+        Adjustable(Budget::new(0))
+    }
+}
+
+impl Adjustable {
+    /// The budget with this share; a new share begins a new budget.
+    pub(crate) fn at(&mut self, percent: u32) -> &Budget {
+        if self.0.percent() != i64::from(percent) {
+            self.0 = Budget::new(percent);
+        }
+        &self.0
+    }
+}
+
 /// Whether it makes no difference if a request with this method arrives twice (RFC 9110, 9.2.2). Methods are
 /// case-sensitive; of one that is unknown nothing is assumed.
 pub(crate) fn is_idempotent(method: &[u8]) -> bool {

@@ -219,13 +219,13 @@ pub(crate) struct Listens {
 }
 
 /// A socket that is listened to.
-pub(crate) type Heard = Tapped<Listens>;
+pub(crate) type Heard = Tapped<Socket, Listens>;
 
 pub(crate) fn heard(socket: Socket, pulse: &Arc<Pulse>) -> Heard {
     Tapped::new(socket, Listens { pulse: Arc::clone(pulse), walk: Walk::default() })
 }
 
-impl Tap for Listens {
+impl Tap<Socket> for Listens {
     fn poll_read(&mut self, socket: &mut Socket, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let had_room = buf.remaining() > 0;

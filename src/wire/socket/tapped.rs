@@ -6,12 +6,10 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::wire::socket::Socket;
-
 /// Looks at a socket.
-pub(crate) trait Tap: Unpin {
+pub(crate) trait Tap<S>: Unpin {
     /// Reads for whoever asks.
-    fn poll_read(&mut self, socket: &mut Socket, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
+    fn poll_read(&mut self, socket: &mut S, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
 
     /// A write failed.
     fn write_failed(&mut self) {}
@@ -19,18 +17,18 @@ pub(crate) trait Tap: Unpin {
 
 /// A socket with its tap.
 #[derive(Debug)]
-pub(crate) struct Tapped<T> {
-    pub(crate) socket: Socket,
+pub(crate) struct Tapped<S, T> {
+    pub(crate) socket: S,
     tap: T,
 }
 
-impl<T> Tapped<T> {
-    pub(crate) fn new(socket: Socket, tap: T) -> Tapped<T> {
+impl<S, T> Tapped<S, T> {
+    pub(crate) fn new(socket: S, tap: T) -> Tapped<S, T> {
         Tapped { socket, tap }
     }
 }
 
-impl<T: Tap> Tapped<T> {
+impl<S, T: Tap<S>> Tapped<S, T> {
     fn written<R>(&mut self, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if matches!(result, Poll::Ready(Err(_))) {
             self.tap.write_failed();
@@ -39,14 +37,14 @@ impl<T: Tap> Tapped<T> {
     }
 }
 
-impl<T: Tap> AsyncRead for Tapped<T> {
+impl<S: Unpin, T: Tap<S>> AsyncRead for Tapped<S, T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Tapped { socket, tap } = &mut *self;
         tap.poll_read(socket, cx, buf)
     }
 }
 
-impl<T: Tap> AsyncWrite for Tapped<T> {
+impl<S: AsyncWrite + Unpin, T: Tap<S>> AsyncWrite for Tapped<S, T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.written(result)

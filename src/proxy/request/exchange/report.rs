@@ -2,7 +2,8 @@
 
 use crate::proxy::blame::Blame;
 use crate::proxy::deadlines::Fired;
-use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::error::ProxyError;
+use crate::proxy::kind::Kind;
 use crate::proxy::request::exchange::Exchange;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::refused::Refusal;

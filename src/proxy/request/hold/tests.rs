@@ -1,14 +1,16 @@
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, HoldConfig};
 use crate::domain::color::Color;
 use crate::domain::release::Release;
 use crate::domain::schema::Lineage;
 use crate::domain::transition::{Decision, FileOrder, Generation};
 use crate::proxy::live::{Live, Publisher};
+use crate::proxy::queue::Queue;
 
 fn config() -> Config {
     let text = "active = \"blue\"\n[listen]\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
