@@ -12,6 +12,7 @@
 pub(crate) mod blame;
 pub(crate) mod client;
 pub mod clock;
+pub(crate) mod commands;
 pub(crate) mod deadlines;
 pub(crate) mod error;
 mod hash;
@@ -26,7 +27,6 @@ pub mod pool;
 mod queue;
 pub(crate) mod refused;
 pub mod snapshot;
-pub(crate) mod warm;
 pub(crate) mod worker;
 
 /// The steps of one request, from its head to the last byte of its response.

@@ -13,8 +13,8 @@ use crate::config::{Config, EndpointAddress};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::split::Weight;
 use crate::domain::transition::Decision;
+use crate::proxy::deadlines::Tunnels;
 use crate::proxy::listener::Listener;
-use crate::proxy::deadlines::{Tunnels, Waits};
 use crate::proxy::per_client::PerClient;
 use crate::proxy::pool::name::Resolution;
 use crate::proxy::pool::stated::WrongRelease;
@@ -24,7 +24,7 @@ use crate::proxy::snapshot::first_write::FirstWriteSeen;
 use crate::proxy::snapshot::lease::Epoch;
 use crate::proxy::snapshot::trust::Trust;
 use crate::proxy::snapshot::{Compiler, Snapshot};
-use crate::sys::{buffered, descriptors};
+use crate::sys::buffered;
 use crate::telemetry::meter::Meters;
 use crate::telemetry::metrics::Waiting;
 use crate::telemetry::refused::{Refusals, Refused};
@@ -86,22 +86,8 @@ impl Drop for Accepting {
     }
 }
 
-/// Where a connection came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Accepted {
-    pub(crate) peer: std::net::SocketAddr,
-    pub(crate) listener: Listener,
-}
-
-/// The connection of a worker that has been idle longest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LongestIdle {
-    pub(crate) waits: (Waits, Instant),
-    pub(crate) worker: usize,
-}
-
-/// What a worker is told by others.
-pub(crate) enum Order {
+/// What the controller has every worker do.
+pub(crate) enum Command {
     /// End everything that an epoch's requests have left.
     End(u64),
     /// End these tunnels, spread over the time until then.
@@ -112,16 +98,6 @@ pub(crate) enum Order {
     Warm(Arc<[Warmth]>, mpsc::Sender<()>),
     /// Have requests that were held look at what is live now.
     Wake,
-    /// Serve a connection that another worker accepted.
-    Adopt(std::net::TcpStream, Accepted, descriptors::Held),
-    /// Tell which connection has been idle longest.
-    FindIdle(mpsc::UnboundedSender<LongestIdle>),
-    /// Close that connection.
-    CloseLongestIdle,
-    /// Accept what waits, close the listener, finish what is under way.
-    Finish,
-    /// End everything now.
-    Cut,
 }
 
 /// An endpoint that is about to serve, and who serves now.
@@ -135,7 +111,7 @@ pub(crate) struct Warmth {
 /// Has workers make connections to a color that is about to serve, so that the first requests find some.
 #[derive(Debug)]
 pub struct Warmer {
-    workers: Arc<[mpsc::UnboundedSender<Order>]>,
+    workers: Arc<[mpsc::UnboundedSender<Command>]>,
     next: Vec<Arc<Pool>>,
     present: Vec<Arc<Pool>>,
 }
@@ -153,7 +129,7 @@ impl Warmer {
         let warmth: Arc<[_]> = warmth.collect();
         let (sender, mut done) = mpsc::channel(1);
         for worker in &*self.workers {
-            let _ = worker.send(Order::Warm(Arc::clone(&warmth), sender.clone()));
+            let _ = worker.send(Command::Warm(Arc::clone(&warmth), sender.clone()));
         }
         drop(sender);
         // Nothing is sent: it ends when the last sender is gone.
@@ -161,9 +137,9 @@ impl Warmer {
     }
 }
 
-impl fmt::Debug for Order {
+impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Order")
+        f.write_str("Command")
     }
 }
 
@@ -222,7 +198,7 @@ impl Live {
 #[derive(Debug)]
 pub struct Publisher {
     live: Arc<Live>,
-    workers: Arc<[mpsc::UnboundedSender<Order>]>,
+    workers: Arc<[mpsc::UnboundedSender<Command>]>,
     compiler: Compiler,
     /// What each color gets of the requests.
     shares: PerColor<Weight>,
@@ -232,7 +208,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(live: Arc<Live>, workers: Arc<[mpsc::UnboundedSender<Order>]>) -> Publisher {
+    pub(crate) fn new(live: Arc<Live>, workers: Arc<[mpsc::UnboundedSender<Command>]>) -> Publisher {
         let (wrong_releases, told) = mpsc::unbounded_channel();
         let compiler = Compiler::new(workers.len(), Arc::clone(&live.routes), wrong_releases);
         Publisher { live, workers, compiler, shares: PerColor::default(), holds: false, wrong_releases: Some(told) }
@@ -291,7 +267,7 @@ impl Publisher {
         if std::mem::replace(&mut self.holds, holds) && !holds {
             // After the publish, so that whoever looks finds what they wait for.
             for worker in &*self.workers {
-                let _ = worker.send(Order::Wake);
+                let _ = worker.send(Command::Wake);
             }
         }
         let (color, epochs) = retired?;
@@ -398,7 +374,7 @@ pub struct Drain {
     /// The retired color.
     pub color: Color,
     epochs: Vec<Arc<Epoch>>,
-    workers: Arc<[mpsc::UnboundedSender<Order>]>,
+    workers: Arc<[mpsc::UnboundedSender<Command>]>,
 }
 
 impl Drain {
@@ -417,21 +393,21 @@ impl Drain {
     /// Ends what is left: requests get 504, WebSockets a close frame, everything else is cut. [`Drain::drained`] resolves
     /// soon after.
     pub fn end(&self) {
-        self.tell(Order::End);
+        self.tell(Command::End);
     }
 
     /// Ends the tunnels, evenly over this time (`drain.streams`); also those that requests under way become.
     pub fn end_tunnels(&self, over: Duration) {
         let by = Instant::now() + over;
-        self.tell(|epoch| Order::EndTunnels(Tunnels::Of(epoch), by));
+        self.tell(|epoch| Command::EndTunnels(Tunnels::Of(epoch), by));
     }
 
     /// The color goes on: what of its tunnels was not ended yet lives on.
     pub fn keep_tunnels(&self) {
-        self.tell(Order::KeepTunnels);
+        self.tell(Command::KeepTunnels);
     }
 
-    fn tell(&self, order: impl Fn(u64) -> Order) {
+    fn tell(&self, order: impl Fn(u64) -> Command) {
         for worker in &*self.workers {
             for epoch in &self.epochs {
                 // A worker that has ended has nothing left to end.

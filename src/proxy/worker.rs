@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::proxy::listener::Listener;
 use crate::proxy::clock;
 use crate::proxy::deadlines::Slots;
+use crate::proxy::listener::Listener;
 use crate::proxy::live::Live;
 use crate::proxy::upstream::connections::Connections;
 use crate::proxy::upstream::retry::{Adjustable, Budget};

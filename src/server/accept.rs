@@ -1,17 +1,18 @@
 //! Accepting connections on one worker.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::proxy::client::Open;
+use crate::proxy::deadlines::Waits;
 use crate::proxy::listener::Listener;
-use crate::proxy::live::{Accepted, LongestIdle, Order};
 use crate::proxy::worker::Worker;
+use crate::server::client::Open;
 use crate::server::connection::serve;
 use crate::sys::descriptors::{self, Held, Usage, Use};
 use crate::telemetry::log_rate::LogRate;
@@ -22,6 +23,34 @@ const PAUSE: Duration = Duration::from_millis(20);
 const TURN: Duration = Duration::from_millis(2);
 /// Connections that may be on their way out at once to make room, or this part of `max_connections` if that is more.
 const LEAVING: usize = 16;
+
+/// Where a connection came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) peer: SocketAddr,
+    pub(crate) listener: Listener,
+}
+
+/// The connection of a worker that has been idle longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LongestIdle {
+    pub(crate) waits: (Waits, Instant),
+    pub(crate) worker: usize,
+}
+
+/// What a worker is told by the plane and by other workers.
+pub(crate) enum Order {
+    /// Serve a connection that another worker accepted.
+    Adopt(std::net::TcpStream, Accepted, Held),
+    /// Tell which connection has been idle longest.
+    FindIdle(mpsc::UnboundedSender<LongestIdle>),
+    /// Close that connection.
+    CloseLongestIdle,
+    /// Accept what waits, close the listener, finish what is under way.
+    Finish,
+    /// End everything now.
+    Cut,
+}
 
 /// Accepts until told to stop; never fails. `stop` resolves when the process finishes: what waits in the kernel's queue
 /// is accepted first, because closing the listener would reset it.

@@ -13,13 +13,13 @@ use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::proxy::client::{ClientConnection, Open};
 use crate::proxy::deadlines::{Fired, Phase, Slot};
 use crate::proxy::error::{refusal, slow_head};
 use crate::proxy::refused;
 use crate::proxy::request::respond::After;
 use crate::proxy::request::serve::{Inquiry, forward};
 use crate::proxy::worker::Worker;
+use crate::server::client::{ClientConnection, Open};
 use crate::server::http2::serve_http2;
 use crate::server::lingering_close::{UPLOAD, linger};
 use crate::telemetry::refused::Refusal;
@@ -77,7 +77,7 @@ enum Spoken {
 }
 
 /// What comes before HTTP: who it is, by the PROXY protocol, and TLS. `None`: it is over.
-async fn begin(mut open: Open, mut wire: Wire, mut peer: SocketAddr) -> Option<(Rc<ClientConnection>, Spoken)> {
+async fn begin(mut open: Open, mut wire: Wire, mut peer: SocketAddr) -> Option<(ClientConnection, Spoken)> {
     let (from_balancer, header_timeout, idle_timeout, handshake_timeout) = open.worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
         let from_balancer = edge.proxy_protocol.iter().any(|net| net.contains(&peer.ip().to_canonical()));
@@ -207,11 +207,11 @@ fn poll_version(client: &ClientConnection, wire: &mut Wire, cx: &mut Context<'_>
             return Poll::Ready(Some(Version::Http2));
         }
         match wire.poll_more(cx) {
-            Poll::Ready(true) if client.slot.phase() == Phase::Idle => client.head_began(),
+            Poll::Ready(true) if client.slot().phase() == Phase::Idle => client.head_began(),
             Poll::Ready(true) => {}
             Poll::Ready(false) => {
                 if compared > 0 {
-                    refused::head(&client.worker, client.peer, Refusal::IncompleteHead, 499);
+                    refused::head(client.worker(), client.peer(), Refusal::IncompleteHead, 499);
                 }
                 return Poll::Ready(None);
             }
@@ -222,28 +222,32 @@ fn poll_version(client: &ClientConnection, wire: &mut Wire, cx: &mut Context<'_>
     }
 }
 
-async fn serve_http1(client: Rc<ClientConnection>, mut wire: Box<Wire>) {
+async fn serve_http1(client: ClientConnection, mut wire: Box<Wire>) {
     let mut head = Head::default();
     loop {
-        let max_header_bytes = client.worker.live.with(|snapshot| snapshot.edge.max_header_bytes);
+        let max_header_bytes = client.worker().live.with(|snapshot| snapshot.edge.max_header_bytes);
         match next(&client, &mut wire, &mut head, max_header_bytes).await {
             Next::Request => {}
             Next::Refused(refusal, status, answer) => {
-                refused::head(&client.worker, client.peer, refusal, status);
-                return refuse(&client.slot, *wire, answer.as_bytes()).await;
+                refused::head(client.worker(), client.peer(), refusal, status);
+                return refuse(client.slot(), *wire, answer.as_bytes()).await;
             }
             Next::Over => return,
         }
-        let inquiry =
-            Inquiry { client: Rc::clone(&client), slot: Rc::clone(&client.slot), side: Side::Http1(wire), head };
+        let inquiry = Inquiry {
+            client: Rc::clone(&client.client),
+            slot: Rc::clone(client.slot()),
+            side: Side::Http1(wire),
+            head,
+        };
         let answered = forward(inquiry).await;
         // The connection may be idle for long: the next request takes a head of its own.
-        client.worker.give_head(answered.head);
+        client.worker().give_head(answered.head);
         head = Head::default();
         let Side::Http1(back) = answered.side else { return };
         match answered.after {
             After::Next => wire = back,
-            After::Close => return Box::pin(close(&client.slot, *back)).await,
+            After::Close => return Box::pin(close(client.slot(), *back)).await,
             After::Cut => return,
         }
     }
@@ -261,39 +265,39 @@ enum Next {
 /// Waits for a request, and reads its head.
 async fn next(client: &ClientConnection, wire: &mut Wire, head: &mut Head, max: usize) -> Next {
     // A head has one deadline, from its first byte: it may have begun while the version was found out.
-    if client.slot.phase() != Phase::Head {
+    if client.slot().phase() != Phase::Head {
         client.idle();
     }
     poll_fn(|cx| {
-        if client.slot.phase() == Phase::Idle {
+        if client.slot().phase() == Phase::Idle {
             match wire.poll_begun(cx) {
                 // A request that is here is answered, also when the process stops: closing would reset it.
                 Poll::Ready(true) => client.head_began(),
                 Poll::Ready(false) => return Poll::Ready(Next::Over),
-                Poll::Pending if client.slot.fired().is_some() || client.slot.is_closing() => {
+                Poll::Pending if client.slot().fired().is_some() || client.slot().is_closing() => {
                     return Poll::Ready(Next::Over);
                 }
                 Poll::Pending => return Poll::Pending,
             }
         }
         // Only a request that is here has a head; half a head waits in the buffer.
-        *head = client.worker.take_head();
+        *head = client.worker().take_head();
         let polled = wire.poll_request(cx, head, max);
         if polled.is_pending() {
-            client.worker.give_head(std::mem::take(head));
+            client.worker().give_head(std::mem::take(head));
         }
         match polled {
             Poll::Ready(Ok(true)) => Poll::Ready(Next::Request),
             Poll::Ready(Ok(false)) => Poll::Ready(Next::Over),
             Poll::Ready(Err(HeadError::Incomplete | HeadError::Io(_))) => {
-                refused::head(&client.worker, client.peer, Refusal::IncompleteHead, 499);
+                refused::head(client.worker(), client.peer(), Refusal::IncompleteHead, 499);
                 Poll::Ready(Next::Over)
             }
             Poll::Ready(Err(HeadError::Refused(refused))) => {
                 let (status, answer) = refusal(refused);
                 Poll::Ready(Next::Refused(reason(refused), status, answer))
             }
-            Poll::Pending => match client.slot.fired() {
+            Poll::Pending => match client.slot().fired() {
                 Some(Fired::Deadline) => {
                     let answer = slow_head(client.header_timeout());
                     Poll::Ready(Next::Refused(Refusal::SlowHead, 408, answer))

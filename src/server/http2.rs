@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWrite;
 use tokio::task::coop::unconstrained;
 
-use crate::proxy::client::ClientConnection;
 use crate::proxy::deadlines::{Fired, Phase, Slot};
 use crate::proxy::refused;
 use crate::proxy::request::respond::After;
 use crate::proxy::request::serve::{Inquiry, forward, given_up};
 use crate::proxy::request::tunnel::ENDING;
+use crate::server::client::ClientConnection;
 use crate::server::lingering_close::{GOODBYE as READ_ON, linger};
 use crate::telemetry::refused::Refusal;
 use crate::wire::head::Head;
@@ -82,18 +82,18 @@ struct Connection {
 }
 
 /// Serves it until it is closed.
-pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
-    let settings = client.worker.live.with(|snapshot| Settings {
+pub(crate) async fn serve_http2(client: ClientConnection, io: Socket) {
+    let settings = client.worker().live.with(|snapshot| Settings {
         max_head: snapshot.edge.max_header_bytes,
         max_streams: snapshot.edge.max_concurrent_streams,
     });
     // What told the version has begun the deadline.
-    if client.slot.phase() != Phase::Head {
+    if client.slot().phase() != Phase::Head {
         client.head_began();
     }
     let mut connection = Connection {
-        core: Rc::new(RefCell::new(Core::new(settings, client.worker.now()))),
-        client,
+        core: Rc::new(RefCell::new(Core::new(settings, client.worker().now()))),
+        client: Rc::new(client),
         io,
         input: Input::default(),
         bells: Arc::default(),
@@ -110,14 +110,14 @@ pub(crate) async fn serve_http2(client: Rc<ClientConnection>, io: Socket) {
     connection.abandon();
     match end {
         End::Gone => {}
-        End::Said => linger(&connection.client.slot, &mut connection.io, &READ_ON).await,
+        End::Said => linger(connection.client.slot(), &mut connection.io, &READ_ON).await,
     }
 }
 
 impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.bells.register(cx);
-        self.core.borrow_mut().tick(self.client.worker.now());
+        self.core.borrow_mut().tick(self.client.worker().now());
         let mut turns = 0;
         loop {
             if self.poll_read(cx) {
@@ -159,7 +159,7 @@ impl Connection {
                 Poll::Ready(_) => {
                     if self.is_in_head() {
                         let client = &self.client;
-                        refused::head(&client.worker, client.peer, Refusal::IncompleteHead, 499);
+                        refused::head(client.worker(), client.peer(), Refusal::IncompleteHead, 499);
                     }
                     return true;
                 }
@@ -175,7 +175,7 @@ impl Connection {
     }
 
     fn take_frames(&mut self) {
-        let worker = &self.client.worker;
+        let worker = self.client.worker();
         let mut head = worker.take_head();
         loop {
             let (used, event) = self.core.borrow_mut().read(self.input.bytes(), &mut head);
@@ -213,15 +213,15 @@ impl Connection {
         if let Task::Asked(head) = task {
             let stream = ServerStream::new(Rc::clone(&self.core), place);
             let head = std::mem::take(head);
-            let (client, slot) = (Rc::clone(&self.client), self.client.worker.slots.add(Phase::Request, None));
+            let (client, slot) = (Rc::clone(&self.client.client), self.client.worker().slots.add(Phase::Request, None));
             let inquiry = Inquiry { client, slot: Rc::clone(&slot), side: Side::Served(Box::new(stream)), head };
             if reset {
                 // Nobody waits for what nobody has begun.
                 if let Some(cut) = cut {
                     slot.set_cut(cut);
                 }
-                self.client.worker.give_head(given_up(inquiry));
-                self.client.worker.slots.remove(&slot);
+                self.client.worker().give_head(given_up(inquiry));
+                self.client.worker().slots.remove(&slot);
                 return self.over(place);
             }
             *task = Task::Served { slot, serving: Box::pin(serve(inquiry)) };
@@ -243,7 +243,7 @@ impl Connection {
     /// The exchange in this place is over.
     fn over(&mut self, place: usize) {
         if let Some(Task::Served { slot, .. }) = self.tasks[place].take() {
-            self.client.worker.slots.remove(&slot);
+            self.client.worker().slots.remove(&slot);
         }
         self.open -= 1;
     }
@@ -262,14 +262,14 @@ impl Connection {
             let core = self.core.borrow();
             (core.is_over(), core.flood(), core.code())
         };
-        if over && self.client.slot.phase() != Phase::Ending {
+        if over && self.client.slot().phase() != Phase::Ending {
             let (refusal, error) = match flood {
                 Some(Flood::SlowHead) => (Refusal::SlowHead, Flood::SlowHead.as_str()),
                 Some(flood) => (Refusal::Http2Flood, flood.as_str()),
                 None if code == Code::EnhanceYourCalm => (Refusal::Http2Flood, "a field block without end"),
                 None => (Refusal::Http2Protocol, code.as_str()),
             };
-            refused::connection(&self.client.worker, self.client.peer, refusal, &error);
+            refused::connection(self.client.worker(), self.client.peer(), refusal, &error);
             self.client.enter(Phase::Ending, GOODBYE);
             self.abandon();
         }
@@ -286,9 +286,9 @@ impl Connection {
         ] {
             match refusal {
                 Refusal::Http2Streams | Refusal::Memory => {
-                    refused::burst(&self.client.worker, self.client.peer, refusal, status, u64::from(count));
+                    refused::burst(self.client.worker(), self.client.peer(), refusal, status, u64::from(count));
                 }
-                _ => (0..count).for_each(|_| refused::head(&self.client.worker, self.client.peer, refusal, status)),
+                _ => (0..count).for_each(|_| refused::head(self.client.worker(), self.client.peer(), refusal, status)),
             }
         }
     }
@@ -307,21 +307,21 @@ impl Connection {
     fn is_head_late(&mut self) -> bool {
         let client = Rc::clone(&self.client);
         if !self.is_in_head() {
-            if self.head_by.take().is_some() && matches!(client.slot.phase(), Phase::Idle | Phase::Request) {
+            if self.head_by.take().is_some() && matches!(client.slot().phase(), Phase::Idle | Phase::Request) {
                 match self.open {
                     0 if self.closing => client.enter(Phase::Idle, GOODBYE),
                     0 => client.idle(),
-                    _ => client.slot.extend(None),
+                    _ => client.slot().extend(None),
                 }
             }
             return false;
         }
-        let now = client.worker.now();
+        let now = client.worker().now();
         let by = *self.head_by.get_or_insert(now + client.header_timeout());
         let keeps_deadline = self.closing && self.open == 0;
-        if matches!(client.slot.phase(), Phase::Idle | Phase::Request) && !keeps_deadline {
-            client.slot.extend(Some(by));
-            client.worker.slots.due_at(Some(by));
+        if matches!(client.slot().phase(), Phase::Idle | Phase::Request) && !keeps_deadline {
+            client.slot().extend(Some(by));
+            client.worker().slots.due_at(Some(by));
         }
         now >= by
     }
@@ -331,7 +331,7 @@ impl Connection {
         if self.tasks.capacity() > KEPT_IDLE {
             self.tasks = Vec::new();
             self.wakers = Vec::new();
-            self.client.worker.freed.set(true);
+            self.client.worker().freed.set(true);
         }
         self.core.borrow_mut().shrink();
     }
@@ -359,14 +359,14 @@ impl Connection {
     fn look_after(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let client = Rc::clone(&self.client);
         let open = self.open;
-        match (open, client.slot.phase()) {
+        match (open, client.slot().phase()) {
             (0, Phase::Head) if self.core.borrow().has_begun() => client.idle(),
             (0, Phase::Request) if self.closing => client.enter(Phase::Idle, GOODBYE),
             (0, Phase::Request) => {
                 client.idle();
                 self.shrink();
             }
-            (1.., Phase::Idle | Phase::Head) => client.slot.enter(Phase::Request, None),
+            (1.., Phase::Idle | Phase::Head) => client.slot().enter(Phase::Request, None),
             (0, Phase::Ending) if self.core.borrow_mut().output().is_empty() => return Poll::Ready(End::Said),
             _ => {}
         }
@@ -374,21 +374,21 @@ impl Connection {
             self.core.borrow_mut().end_flood(Flood::SlowHead);
             cx.waker().wake_by_ref();
         }
-        match client.slot.take_fired() {
+        match client.slot().take_fired() {
             // What its streams say in the end goes out yet.
             Some(Fired::Cut) if open > 0 => {
                 self.close(cx);
                 client.enter(Phase::Ending, PARTING);
             }
             Some(Fired::Cut) => return Poll::Ready(End::Gone),
-            Some(Fired::Deadline) if client.slot.phase() == Phase::Head => {
-                refused::connection(&client.worker, client.peer, Refusal::SlowHead, &"no complete preface");
+            Some(Fired::Deadline) if client.slot().phase() == Phase::Head => {
+                refused::connection(client.worker(), client.peer(), Refusal::SlowHead, &"no complete preface");
                 return Poll::Ready(End::Gone);
             }
-            Some(Fired::Deadline) if client.slot.phase() == Phase::Ending => return Poll::Ready(End::Gone),
+            Some(Fired::Deadline) if client.slot().phase() == Phase::Ending => return Poll::Ready(End::Gone),
             // It was told, and does not go.
             Some(Fired::Deadline) if self.closing && open == 0 => return Poll::Ready(End::Gone),
-            Some(Fired::Deadline | Fired::Closing) if !self.closing && (client.slot.is_closing() || open == 0) => {
+            Some(Fired::Deadline | Fired::Closing) if !self.closing && (client.slot().is_closing() || open == 0) => {
                 self.close(cx);
                 if open == 0 {
                     client.enter(Phase::Idle, GOODBYE);

@@ -10,9 +10,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
-use crate::proxy::listener::Listener;
 use crate::proxy::deadlines::Tunnels;
-use crate::proxy::live::{Accepting, Live, Order, Publisher};
+use crate::proxy::listener::Listener;
+use crate::proxy::live::{Accepting, Command, Live, Publisher};
+use crate::server::accept::Order;
 use crate::server::worker::{self, Sockets};
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::wire::socket::keepalive;
@@ -25,12 +26,16 @@ const BACKLOG: i32 = 4096;
 pub struct Plane {
     live: Arc<Live>,
     orders: Arc<[mpsc::UnboundedSender<Order>]>,
+    commands: Arc<[mpsc::UnboundedSender<Command>]>,
     local_addr: SocketAddr,
     tls_addr: Option<SocketAddr>,
     preview_addr: Option<SocketAddr>,
-    waiting: Vec<(Sockets, mpsc::UnboundedReceiver<Order>)>,
+    waiting: Vec<(Sockets, Told)>,
     running: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
 }
+
+/// What one worker is told.
+type Told = (mpsc::UnboundedReceiver<Order>, mpsc::UnboundedReceiver<Command>);
 
 impl Plane {
     /// Binds one listener for each worker to the same address (`SO_REUSEPORT`), so that the kernel spreads connections
@@ -48,11 +53,12 @@ impl Plane {
         let preview_addr = config.listen.preview.map(|preview| bind(Listener::Preview, preview)).transpose()?;
         let live = Live::new(workers);
         let (orders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
-        let orders: Arc<[_]> = orders.into();
-        let publisher = Publisher::new(Arc::clone(&live), Arc::clone(&orders));
-        let waiting = sockets.into_iter().zip(receivers).collect();
+        let (commands, commanded): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
+        let (orders, commands): (Arc<[_]>, Arc<[_]>) = (orders.into(), commands.into());
+        let publisher = Publisher::new(Arc::clone(&live), Arc::clone(&commands));
+        let waiting = sockets.into_iter().zip(receivers.into_iter().zip(commanded)).collect();
         let running = Vec::new();
-        Ok((Plane { live, orders, local_addr, tls_addr, preview_addr, waiting, running }, publisher))
+        Ok((Plane { live, orders, commands, local_addr, tls_addr, preview_addr, waiting, running }, publisher))
     }
 
     /// Where it listens; a port 0 is resolved.
@@ -79,20 +85,21 @@ impl Plane {
     pub fn start(&mut self, access_log: &AccessLogWriter) -> io::Result<()> {
         let ports = [Some(self.local_addr), self.tls_addr, self.preview_addr];
         let ports = ports.map(|address| address.map_or(0, |address| address.port()));
-        for (index, (sockets, orders)) in self.waiting.drain(..).enumerate() {
+        for (index, (sockets, (orders, commands))) in self.waiting.drain(..).enumerate() {
             let (ended, end) = oneshot::channel();
-            let seat = worker::Seat {
+            let config = worker::WorkerConfig {
                 index,
                 ports,
                 live: Arc::clone(&self.live),
                 sockets,
                 orders,
+                commands,
                 peers: Arc::clone(&self.orders),
                 logger: access_log.logger(),
                 accepting: Accepting::begin(&self.live),
             };
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                worker::run(seat);
+                worker::run(config);
                 // Nobody waits any more if the process is being torn down.
                 let _ = ended.send(());
             })?;
@@ -104,10 +111,14 @@ impl Plane {
     /// Accepts what waits, closes the listeners and the idle connections; busy ones get `Connection: close`. Returns when
     /// every connection is gone. Tunnels end as they do at a switch; after `grace` what is left is ended.
     pub async fn shut_down(self, grace: Duration, tunnels_over: Option<Duration>) {
-        self.tell(|| Order::Finish);
+        for worker in &*self.orders {
+            let _ = worker.send(Order::Finish);
+        }
         if let Some(over) = tunnels_over {
             let by = Instant::now() + over.min(grace);
-            self.tell(|| Order::EndTunnels(Tunnels::All, by));
+            for worker in &*self.commands {
+                let _ = worker.send(Command::EndTunnels(Tunnels::All, by));
+            }
         }
         let (threads, ends): (Vec<_>, Vec<_>) = self.running.into_iter().unzip();
         let all_ended = async {
@@ -125,12 +136,6 @@ impl Plane {
         for thread in threads {
             // A worker that panicked has said so already.
             let _ = thread.join();
-        }
-    }
-
-    fn tell(&self, order: impl Fn() -> Order) {
-        for worker in &*self.orders {
-            let _ = worker.send(order());
         }
     }
 }

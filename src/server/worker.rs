@@ -10,11 +10,11 @@ use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 
+use crate::proxy::commands::carry_out;
 use crate::proxy::listener::Listener;
-use crate::proxy::live::{Accepting, Live, LongestIdle, Order};
-use crate::proxy::warm::warm;
+use crate::proxy::live::{Accepting, Command, Live};
 use crate::proxy::worker::Worker;
-use crate::server::accept::{accept, start};
+use crate::server::accept::{LongestIdle, Order, accept, start};
 use crate::sys::{buffered, descriptors, memory};
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::refused::Refusal;
@@ -26,12 +26,13 @@ const TICK: Duration = Duration::from_millis(100);
 const GIVE_BACK: u32 = 10;
 
 /// What a worker starts with.
-pub(crate) struct Seat {
+pub(crate) struct WorkerConfig {
     pub(crate) index: usize,
     pub(crate) ports: [u16; 3],
     pub(crate) live: Arc<Live>,
     pub(crate) sockets: Sockets,
     pub(crate) orders: mpsc::UnboundedReceiver<Order>,
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) peers: Arc<[mpsc::UnboundedSender<Order>]>,
     pub(crate) logger: AccessLogger,
     pub(crate) accepting: Accepting,
@@ -41,33 +42,33 @@ pub(crate) struct Seat {
 pub(crate) type Sockets = Vec<(Listener, TcpListener)>;
 
 /// Runs the worker until it is told to finish and its last connection is gone.
-pub(crate) fn run(seat: Seat) {
+pub(crate) fn run(config: WorkerConfig) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(worker = seat.index, %error, "A worker could not start; the others serve its share.");
+            tracing::error!(worker = config.index, %error, "A worker could not start; the others serve its share.");
             return;
         }
     };
-    runtime.block_on(work(seat));
+    runtime.block_on(work(config));
 }
 
-async fn work(seat: Seat) {
-    let worker = Rc::new(Worker::new(seat.index, seat.live, seat.ports, seat.logger));
+async fn work(config: WorkerConfig) {
+    let worker = Rc::new(Worker::new(config.index, config.live, config.ports, config.logger));
     let mut stops = Vec::new();
-    let until_closed = Rc::new(seat.accepting);
-    for (listener, socket) in seat.sockets {
+    let until_closed = Rc::new(config.accepting);
+    for (listener, socket) in config.sockets {
         let socket = match tokio::net::TcpListener::from_std(socket) {
             Ok(socket) => socket,
             Err(error) => {
-                tracing::error!(worker = seat.index, %error, "A worker could not listen; the others serve its share.");
+                tracing::error!(worker = config.index, %error, "A worker could not listen; the others serve its share.");
                 return;
             }
         };
         let stop = Rc::new(Notify::new());
         stops.push(Rc::clone(&stop));
-        let peers = seat.peers.iter().cloned().collect();
+        let peers = config.peers.iter().cloned().collect();
         let accepting = accept(Rc::clone(&worker), socket, listener, peers, async move { stop.notified().await });
         let until_closed = Rc::clone(&until_closed);
         tokio::task::spawn_local(async move {
@@ -79,7 +80,7 @@ async fn work(seat: Seat) {
     let sweeper = Rc::clone(&worker);
     tokio::task::spawn_local(async move { sweeper.slots.sweep().await });
 
-    let mut orders = seat.orders;
+    let (mut orders, mut commands) = (config.orders, config.commands);
     let mut finishing = false;
     let mut ticks = 0_u32;
     let mut refused = descriptors::refused();
@@ -88,12 +89,8 @@ async fn work(seat: Seat) {
     // Until the last worker has closed its listener a connection may be handed over.
     while !(finishing && worker.live.is_closed() && orders.is_empty() && worker.is_empty()) {
         tokio::select! {
+            Some(command) = commands.recv() => carry_out(&worker, command),
             Some(order) = orders.recv() => match order {
-                Order::End(epoch) => worker.slots.end_epoch(epoch),
-                Order::EndTunnels(tunnels, by) => worker.slots.end_tunnels(tunnels, by),
-                Order::KeepTunnels(epoch) => worker.slots.keep_tunnels(epoch),
-                Order::Wake => worker.slots.wake_held(),
-                Order::Warm(endpoints, done) => endpoints.iter().for_each(|endpoint| warm(&worker, endpoint, &done)),
                 Order::Adopt(stream, accepted, descriptor) => {
                     if let Ok(stream) = TcpStream::from_std(stream) {
                         start(&worker, stream, accepted, descriptor);

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use crate::config::VisitorCookie;
 use crate::proxy::blame::{Blame, DRIVEN_AWAY, grpc_as_http, grpc_timeout};
-use crate::proxy::client::ClientConnection;
+use crate::proxy::client::Client;
 use crate::proxy::deadlines::{Fired, Phase, Slot};
 use crate::proxy::error::ProxyError;
-use crate::proxy::kind::{Kind, Resource};
 use crate::proxy::headers;
+use crate::proxy::kind::{Kind, Resource};
 use crate::proxy::metering::{Metered, Outcome, cause};
 use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::snapshot::preview::Mark;
@@ -32,7 +32,7 @@ use crate::wire::http2::server::Cut;
 
 /// What is held and known of one request.
 pub(crate) struct Exchange {
-    pub(crate) client: Rc<ClientConnection>,
+    pub(crate) client: Rc<Client>,
     pub(crate) slot: Rc<Slot>,
     /// The request's; as it goes to the endpoint.
     pub(crate) head: Head,
@@ -84,7 +84,7 @@ struct Admitted {
 
 impl Exchange {
     /// Begins with the parsed head.
-    pub(crate) fn begin(client: Rc<ClientConnection>, slot: Rc<Slot>, head: Head) -> Exchange {
+    pub(crate) fn begin(client: Rc<Client>, slot: Rc<Slot>, head: Head) -> Exchange {
         Exchange {
             charge: Charge::default(),
             started: client.worker.now(),

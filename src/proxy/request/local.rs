@@ -4,11 +4,11 @@
 
 use std::rc::Rc;
 
-use crate::proxy::client::ClientConnection;
-use crate::proxy::listener::Listener;
+use crate::proxy::client::Client;
 use crate::proxy::deadlines::Slot;
 use crate::proxy::error::{ProxyError, reason};
 use crate::proxy::headers;
+use crate::proxy::listener::Listener;
 use crate::proxy::request::respond::{self, After, Asked};
 use crate::proxy::snapshot::Snapshot;
 use crate::telemetry::refused::Refusal;
@@ -39,7 +39,7 @@ impl<E: Into<ProxyError>> From<E> for OwnAnswer {
 
 /// The local answer to a valid request; `None`: a route answers it. `trusted`: the peer is one of `trusted_proxies`.
 pub(crate) fn find(
-    client: &ClientConnection,
+    client: &Client,
     snapshot: &Snapshot,
     head: &Head,
     trusted: bool,
@@ -85,7 +85,7 @@ impl LocalAnswer {
     }
 
     /// Sends it to the client.
-    pub(crate) async fn send(self, client: (&Rc<ClientConnection>, &Slot), side: &mut Side, asked: Asked) -> After {
+    pub(crate) async fn send(self, client: (&Rc<Client>, &Slot), side: &mut Side, asked: Asked) -> After {
         let mut head = Head::default();
         head.set_status_line(self.status(), reason(self.status()).as_bytes());
         let body = match &self {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
-use crate::proxy::client::ClientConnection;
+use crate::proxy::client::Client;
 use crate::proxy::deadlines::{Fired, Phase, Slot};
 use crate::proxy::error::ProxyError;
 use crate::proxy::headers;
@@ -41,8 +41,14 @@ impl Asked {
 
 /// Adds what this hop has to say about an answer whose body comes in this framing, and begins it. Whether the connection
 /// goes on after it.
-pub(crate) fn begin(client: &ClientConnection, side: &mut Side, asked: Asked, head: &mut Head, body: Framing) -> bool {
-    let mut keep_alive = asked.keep_alive && !client.slot.is_closing();
+pub(crate) fn begin(
+    (client, slot): (&Client, &Slot),
+    side: &mut Side,
+    asked: Asked,
+    head: &mut Head,
+    body: Framing,
+) -> bool {
+    let mut keep_alive = asked.keep_alive && !slot.is_closing();
     if !head.has(Name::Date) {
         head.push_known(Name::Date, &*client.worker.date());
     }
@@ -73,7 +79,7 @@ pub(crate) fn begin(client: &ClientConnection, side: &mut Side, asked: Asked, he
 
 /// Answers with something of our own. `read`: the whole request was read, so that another one can follow.
 pub(crate) async fn own(
-    (client, slot): (&Rc<ClientConnection>, &Slot),
+    (client, slot): (&Rc<Client>, &Slot),
     side: &mut Side,
     mut asked: Asked,
     mut head: Head,
@@ -83,7 +89,7 @@ pub(crate) async fn own(
     head.push_known(Name::ContentLength, body.len().to_string().as_bytes());
     let body = if asked.to_head { "" } else { body };
     let framing = if body.is_empty() { Framing::None } else { Framing::Length(body.len() as u64) };
-    let keep_alive = begin(client, side, asked, &mut head, framing);
+    let keep_alive = begin((client, slot), side, asked, &mut head, framing);
     // Why the request could not be served is no reason not to say so.
     slot.take_fired();
     let mut left = body.as_bytes();
@@ -109,7 +115,7 @@ pub(crate) async fn own(
 
 /// Answers with an error.
 pub(crate) async fn error(
-    client: (&Rc<ClientConnection>, &Slot),
+    client: (&Rc<Client>, &Slot),
     side: &mut Side,
     mut asked: Asked,
     request: &Head,

@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 
 use crate::proxy::blame::Blame;
-use crate::proxy::client::ClientConnection;
+use crate::proxy::client::Client;
 use crate::proxy::deadlines::{Phase, Slot};
 use crate::proxy::error::ProxyError;
-use crate::proxy::kind::Kind;
 use crate::proxy::headers;
+use crate::proxy::kind::Kind;
 use crate::proxy::request::attempt::send;
 use crate::proxy::request::bad_answer;
 use crate::proxy::request::exchange::Exchange;
@@ -39,7 +39,7 @@ use crate::wire::side::{Copied, CopyError, Side, Trailers, poll_copy};
 
 /// A request, and the side it came from.
 pub(crate) struct Inquiry {
-    pub(crate) client: Rc<ClientConnection>,
+    pub(crate) client: Rc<Client>,
     pub(crate) slot: Rc<Slot>,
     pub(crate) side: Side,
     pub(crate) head: Head,
@@ -163,7 +163,7 @@ async fn serve(
     }
     // An upload that is refused early ends the connection: what the client still sends is thrown away.
     asked.keep_alive &= upload.is_whole() || !upload.is_over() && answer.status < 400;
-    let goes_on = respond::begin(&exchange.client, side, asked, answer, framing);
+    let goes_on = respond::begin((&exchange.client, &exchange.slot), side, asked, answer, framing);
     // The body may take long, and the head is written.
     answer.shed();
     upstream.side.expect_body(framing);
@@ -313,12 +313,12 @@ pub(crate) fn given_up(inquiry: Inquiry) -> Head {
 }
 
 /// The peer is one of `trusted_proxies`.
-fn is_trusted(client: &ClientConnection, edge: &Edge) -> bool {
+fn is_trusted(client: &Client, edge: &Edge) -> bool {
     !edge.trusted_proxies.is_empty() && headers::is_trusted(client.peer.ip().to_canonical(), &edge.trusted_proxies)
 }
 
 /// Who asks.
-fn address(client: &ClientConnection, edge: &Edge, trusted: bool, head: &Head) -> IpAddr {
+fn address(client: &Client, edge: &Edge, trusted: bool, head: &Head) -> IpAddr {
     match trusted {
         true => headers::client(head, client.peer, &edge.trusted_proxies),
         false => client.peer.ip().to_canonical(),

@@ -13,8 +13,8 @@ use subtle::ConstantTimeEq;
 
 use crate::config::PreviewConfig;
 use crate::domain::color::Color;
-use crate::proxy::listener::Listener;
 use crate::proxy::headers::{is_trusted, without_port};
+use crate::proxy::listener::Listener;
 use crate::proxy::snapshot::Admissions;
 use crate::wire::head::Head;
 

@@ -1,4 +1,4 @@
-//! Connections that a worker makes to a color before it serves.
+//! The commands of the controller, carried out by one worker.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::proxy::live::Warmth;
+use crate::proxy::live::{Command, Warmth};
 use crate::proxy::worker::Worker;
 
 /// At most so many connections to one endpoint are made ahead of a switch by each worker.
@@ -16,9 +16,20 @@ const WARM_TIMEOUT: Duration = Duration::from_secs(2);
 /// And how long it is kept if it is not used.
 const WARM_KEPT: Duration = Duration::from_secs(60);
 
+/// Carries out a command.
+pub(crate) fn carry_out(worker: &Rc<Worker>, command: Command) {
+    match command {
+        Command::End(epoch) => worker.slots.end_epoch(epoch),
+        Command::EndTunnels(tunnels, by) => worker.slots.end_tunnels(tunnels, by),
+        Command::KeepTunnels(epoch) => worker.slots.keep_tunnels(epoch),
+        Command::Wake => worker.slots.wake_held(),
+        Command::Warm(endpoints, done) => endpoints.iter().for_each(|endpoint| warm(worker, endpoint, &done)),
+    }
+}
+
 /// Makes connections to an endpoint that is about to serve, about as many as there are to those that serve now. Every `done` is
 /// dropped when they are there.
-pub(crate) fn warm(worker: &Rc<Worker>, warmth: &Warmth, done: &mpsc::Sender<()>) {
+fn warm(worker: &Rc<Worker>, warmth: &Warmth, done: &mpsc::Sender<()>) {
     let Warmth { pool, endpoint, present } = warmth;
     let connections = &worker.connections;
     let used = present.iter().flat_map(|pool| &pool.endpoints).map(|endpoint| {

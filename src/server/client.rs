@@ -1,0 +1,125 @@
+//! A client connection: counted, bounded, and with a deadline.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::proxy::client::Client;
+use crate::proxy::deadlines::{Fired, Phase, Slot};
+use crate::proxy::listener::Listener;
+use crate::proxy::per_client::Share;
+use crate::proxy::worker::Worker;
+use crate::sys::descriptors;
+
+/// An open connection, from accept on: counted, and with a deadline.
+pub(crate) struct Open {
+    pub(crate) worker: Rc<Worker>,
+    /// Of the connection; what is asked over HTTP/2 has slots of its own.
+    pub(crate) slot: Rc<Slot>,
+    pub(crate) listener: Listener,
+    /// Where there is a limit. In a box: a connection that waits has no room for it.
+    share: Option<Box<Share>>,
+    _descriptor: descriptors::Held,
+}
+
+impl Open {
+    pub(crate) fn new(worker: Rc<Worker>, listener: Listener, descriptor: descriptors::Held) -> Open {
+        worker.clients(listener).fetch_add(1, Ordering::Relaxed);
+        let slot = worker.slots.add(Phase::Idle, None);
+        Open { slot, worker, listener, share: None, _descriptor: descriptor }
+    }
+
+    /// Counts the connection for this client; false: the client has as many as it may.
+    pub(crate) fn count_for(&mut self, client: IpAddr) -> bool {
+        let most = self.worker.live.with(|snapshot| snapshot.edge.max_connections_per_client);
+        let Some(most) = most else { return true };
+        self.share = Arc::clone(&self.worker.live.per_client).enter(client, most).map(Box::new);
+        self.share.is_some()
+    }
+
+    /// The connection was about to be closed for another one, and is not.
+    fn stay(&self) {
+        if self.slot.stay() {
+            self.worker.live.leaving.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The next phase has to end within this.
+    pub(crate) fn enter(&self, phase: Phase, timeout: Duration) {
+        let deadline = Some(self.worker.now() + timeout);
+        self.slot.enter(phase, deadline);
+        self.worker.slots.due_at(deadline);
+    }
+
+    /// Nothing more may be waited for.
+    pub(crate) fn is_over(&self) -> bool {
+        self.slot.fired().is_some() || self.slot.is_closing()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.worker.freed.set(true);
+        self.stay();
+        self.worker.slots.remove(&self.slot);
+        self.worker.clients(self.listener).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection on which requests are read. Lives on its worker's thread.
+pub(crate) struct ClientConnection {
+    open: Open,
+    /// The client, for each of its requests.
+    pub(crate) client: Rc<Client>,
+}
+
+impl ClientConnection {
+    pub(crate) fn new(open: Open, peer: SocketAddr, subject: Option<String>) -> ClientConnection {
+        let client = Rc::new(Client::new(Rc::clone(&open.worker), open.listener, peer, subject));
+        ClientConnection { open, client }
+    }
+
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.open.worker
+    }
+
+    pub(crate) fn slot(&self) -> &Rc<Slot> {
+        &self.open.slot
+    }
+
+    /// Whose requests they are.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.client.peer
+    }
+
+    pub(crate) fn header_timeout(&self) -> Duration {
+        self.client.header_timeout()
+    }
+
+    /// Waits for a request.
+    pub(crate) fn idle(&self) {
+        self.enter(Phase::Idle, self.client.idle_timeout());
+    }
+
+    /// The first bytes of a request are here.
+    pub(crate) fn head_began(&self) {
+        // The request came before the end of the idle connection.
+        if self.open.slot.fired() == Some(Fired::Deadline) {
+            self.open.slot.take_fired();
+        }
+        self.open.stay();
+        self.enter(Phase::Head, self.client.header_timeout());
+    }
+
+    /// The next phase has to end within this.
+    pub(crate) fn enter(&self, phase: Phase, timeout: Duration) {
+        self.open.enter(phase, timeout);
+    }
+
+    /// Nothing more may be waited for.
+    pub(crate) fn is_over(&self) -> bool {
+        self.open.is_over()
+    }
+}
