@@ -15,6 +15,7 @@ mod handlers;
 mod hold;
 mod listener;
 mod once;
+mod page;
 mod places;
 mod problem;
 mod record;
@@ -93,6 +94,8 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
         .routes(routes!(record::history))
         .routes(routes!(record::verify))
         .routes(routes!(record::releases))
+        .routes(routes!(record::timeline))
+        .routes(routes!(auth::whoami))
         .routes(routes!(handlers::reload))
         .routes(routes!(handlers::notify_test))
         .routes(routes!(handlers::config))
@@ -121,6 +124,7 @@ fn router(handle: ControllerHandle) -> Router {
         // The names of before, for one version.
         .route("/admin/hold", post(hold::pause).delete(hold::unpause))
         .route("/admin/canary/hold", post(canary::pause))
+        .merge(page::routes())
         .fallback(handlers::not_found)
         .method_not_allowed_fallback(handlers::method_not_allowed)
         .layer(layers)

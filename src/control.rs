@@ -24,6 +24,7 @@ mod schema;
 mod stage;
 mod stated;
 mod status;
+pub mod timeline;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,6 +48,7 @@ use crate::control::probe::{HealthChange, Probers};
 use crate::control::stage::Staging;
 use crate::control::stated::StatedReleases;
 use crate::control::status::Rates;
+use crate::control::timeline::Timeline;
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;
@@ -215,6 +217,7 @@ pub struct Controller {
     ledger_trouble: Option<(SystemTime, String)>,
     tallies: Tallies,
     rates: Rates,
+    timeline: Timeline,
     started: Instant,
 }
 
@@ -323,6 +326,7 @@ impl Controller {
                 .then(|| (SystemTime::now(), "the first decision could not be written".to_owned())),
             tallies: Tallies::default(),
             rates: Rates::default(),
+            timeline: Timeline::default(),
             started: Instant::now(),
         };
         Ok((handle, controller, effects))
@@ -363,7 +367,12 @@ impl Controller {
                     // A freeze ends by the clock on the wall, and that may have been set.
                     self.handle(Event::Tick);
                     self.look_at_schema();
-                    self.rates.sample(&self.publisher.meters().read());
+                    let readings = self.publisher.meters().read();
+                    self.rates.sample(&readings);
+                    if let Some(point) = self.timeline.sample(Instant::now(), SystemTime::now(), &readings) {
+                        // Nobody has to listen.
+                        let _ = self.news.send(News::Numbers(point));
+                    }
                     self.read_certificates();
                     self.look_at_releases();
                     self.look_at_lingering();
@@ -434,6 +443,9 @@ impl Controller {
             }
             Request::History { limit, before, filter, answer } => {
                 let _ = answer.send(self.history.page(limit, before, &filter));
+            }
+            Request::Timeline(answer) => {
+                let _ = answer.send(self.timeline.points());
             }
             Request::Releases(answer) => {
                 let _ = answer.send(self.history.runs());

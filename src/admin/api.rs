@@ -14,6 +14,7 @@ mod headline;
 mod hold;
 mod moves;
 mod record;
+mod timeline;
 
 pub use canary::{
     AbortBody, AdvanceBody, CanaryAnswer, CanaryBody, CanaryMoved, CanaryStatus, ClassAnswer, DeploymentAnswer,
@@ -35,6 +36,7 @@ pub use moves::{
 pub use record::{
     AskedAnswer, DrainedAnswer, EndedAnswer, HistoryAnswer, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer,
 };
+pub use timeline::{NumbersAnswer, PointAnswer, TimelineAnswer, WhoAnswer};
 
 /// A release that was taken back because it was bad.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

@@ -7,15 +7,18 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
-use crate::admin::api::Problem;
+use crate::admin::api::{Problem, WhoAnswer};
 use crate::admin::guesses::Guesses;
+use crate::admin::page;
 use crate::admin::places::Answering;
+use crate::admin::problem::Line;
 use crate::config::{Role, TokenConfig};
 use crate::control::handle::ControllerHandle;
 use crate::sys::users::Users;
@@ -53,6 +56,18 @@ pub(super) struct Actor {
     pub(super) name: String,
     /// The peer's address, or `unix`.
     pub(super) source: String,
+    /// What they may do.
+    pub(super) role: Role,
+}
+
+/// Who this client is, and what it may do.
+#[utoipa::path(get, path = "/admin/whoami", responses((status = 200, body = WhoAnswer)))]
+pub(super) async fn whoami(Extension(actor): Extension<Actor>) -> Line<WhoAnswer> {
+    let role = match actor.role {
+        Role::Viewer => "viewer",
+        Role::Operator => "operator",
+    };
+    Line(WhoAnswer { actor: actor.name, role: role.to_owned() })
 }
 
 /// Who called `sudo`, as the command line says it.
@@ -112,17 +127,20 @@ fn actor(
     path: &str,
     headers: &HeaderMap,
 ) -> Result<Actor, Problem> {
-    same_origin(headers)?;
+    let is_page = page::has(path);
+    if !is_page {
+        same_origin(headers)?;
+    }
     let source = peer.address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
     if tokens.is_empty() {
         if peer.address.is_some() {
             local_host(headers)?;
         }
         let name = peer.uid.map_or_else(|| "local".to_owned(), |uid| format!("uid {uid}"));
-        return Ok(Actor { name, source });
+        return Ok(Actor { name, source, role: Role::Operator });
     }
-    if OPEN.contains(&path) {
-        return Ok(Actor { name: String::new(), source });
+    if is_page || OPEN.contains(&path) {
+        return Ok(Actor { name: String::new(), source, role: Role::Viewer });
     }
     let needed = if *method == Method::GET || *method == Method::HEAD { Role::Viewer } else { Role::Operator };
     let token = bearer(headers).ok_or_else(|| {
@@ -140,7 +158,7 @@ fn actor(
         let detail = format!("the token \"{}\" may look, but not change anything; this needs an operator", known.name);
         return Err(Problem::new(403, "forbidden", "Not allowed", detail));
     }
-    Ok(Actor { name: known.name.clone(), source })
+    Ok(Actor { name: known.name.clone(), source, role: known.role })
 }
 
 fn unauthorized(detail: &str) -> Problem {

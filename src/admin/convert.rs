@@ -9,7 +9,9 @@ use crate::admin::api::{
     QuarantinedAnswer, ReloadedEvent, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, StatusAnswer, TransitionAnswer,
     TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
+use crate::admin::api::{NumbersAnswer, PointAnswer};
 use crate::control::handle::{ColorStatus, EndpointStatus, NameStatus, News, SinkStatus, Status, Tried, Verified};
+use crate::control::timeline::{Numbers, Point};
 use crate::domain::color::Color;
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::health::Health;
@@ -438,8 +440,26 @@ pub(super) fn event(news: &News) -> (&'static str, serde_json::Value) {
                 HealthEvent { color, upstream, endpoint, health: health(*now).to_owned(), detail: detail.clone() };
             ("health", serde_json::to_value(data).unwrap_or_default())
         }
+        News::Numbers(second) => ("numbers", serde_json::to_value(point(second)).unwrap_or_default()),
         News::Reloaded(error) => {
             ("reloaded", serde_json::to_value(ReloadedEvent { error: error.clone() }).unwrap_or_default())
         }
     }
+}
+
+/// One second of the timeline.
+pub(super) fn point(point: &Point) -> PointAnswer {
+    let numbers = |color| {
+        let Numbers { requests, errors, p50, p99 } = point.colors[color];
+        let tenths = |value: f64| (value * 10.0).round() / 10.0;
+        let milliseconds =
+            |duration: Option<Duration>| duration.map(|duration| (duration.as_secs_f64() * 1e5).round() / 100.0);
+        NumbersAnswer {
+            requests: tenths(requests),
+            errors: tenths(errors),
+            p50_ms: milliseconds(p50),
+            p99_ms: milliseconds(p99),
+        }
+    };
+    PointAnswer { at: time(point.at), blue: numbers(Color::Blue), green: numbers(Color::Green) }
 }

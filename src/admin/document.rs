@@ -216,6 +216,7 @@ fn event() -> Value {
             named("hold", "HeldEvent", false),
             named("health", "HealthEvent", false),
             named("reloaded", "ReloadedEvent", false),
+            named("numbers", "PointAnswer", false),
             named("status", "StatusAnswer", false),
             named("lagged", "LaggedEvent", false),
         ],

@@ -47,7 +47,7 @@ impl Places {
 /// Every transition, drain, health change and reload as it happens; the status each second.
 #[utoipa::path(get, path = "/admin/events", params(("Last-Event-ID" = Option<String>, Header, description = "The number of the last transition seen; the ones after it are sent again")),
     responses((status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-        (status = 200, content_type = "text/event-stream", body = String, description = "Events `transition`, `drained`, `hold`, `health`, `reloaded`, `status`, `lagged`"),
+        (status = 200, content_type = "text/event-stream", body = String, description = "Events `transition`, `drained`, `hold`, `health`, `reloaded`, `numbers`, `status`, `lagged`"),
         (status = 503, description = "`too_many_listeners`", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn events(
     State(handle): State<ControllerHandle>,
@@ -126,7 +126,12 @@ fn written(news: &News) -> Bytes {
     let (name, data) = event(news);
     match news {
         News::Transition(sequence, _) if *sequence != 0 => format!("id: {sequence}\nevent: {name}\ndata: {data}\n\n"),
-        News::Transition(..) | News::Drained(..) | News::Held(_) | News::Health { .. } | News::Reloaded(_) => {
+        News::Transition(..)
+        | News::Drained(..)
+        | News::Held(_)
+        | News::Health { .. }
+        | News::Reloaded(_)
+        | News::Numbers(_) => {
             format!("event: {name}\ndata: {data}\n\n")
         }
     }

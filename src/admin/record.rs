@@ -6,7 +6,10 @@ use axum::extract::{Query, State};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::admin::api::{HistoryAnswer, Problem, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer};
+use crate::admin::api::{
+    HistoryAnswer, Problem, ReleasesAnswer, RunAnswer, TimelineAnswer, TransitionAnswer, VerifyAnswer,
+};
+use crate::admin::convert;
 use crate::admin::handlers::{MAX_NUMBER, moment};
 use crate::admin::problem::Line;
 use crate::control::handle::{ControllerHandle, Request};
@@ -95,4 +98,11 @@ pub(super) async fn verify(State(handle): State<ControllerHandle>) -> Result<Lin
         Ok(verified) => Ok(Line(verified.into())),
         Err(reason) => Err(Problem::new(503, "unreadable", "The ledger can't be read", reason)),
     }
+}
+
+/// The last quarter of an hour, second by second.
+#[utoipa::path(get, path = "/admin/timeline", responses((status = 200, body = TimelineAnswer)))]
+pub(super) async fn timeline(State(handle): State<ControllerHandle>) -> Result<Line<TimelineAnswer>, Problem> {
+    let points = handle.ask(Request::Timeline).await?;
+    Ok(Line(TimelineAnswer { points: points.iter().map(convert::point).collect() }))
 }

@@ -265,7 +265,7 @@ async fn tell(proxy: &Running, traffic: &Traffic) {
                 let what = if ended.total() == 0 { "drained".to_owned() } else { format!("drained; {ended} ended") };
                 print(&format!("  {} is {what}. {}\n", render::color(color.as_str()), traffic.summary()));
             }
-            Ok(News::Transition(..) | News::Held(_) | News::Health { .. } | News::Reloaded(_))
+            Ok(News::Transition(..) | News::Held(_) | News::Health { .. } | News::Reloaded(_) | News::Numbers(_))
             | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }

@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use crate::config::stage::{Section, StoreLabel};
 use crate::config::{ColorConfig, TokenConfig};
+use crate::control::timeline::Point;
 use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;
@@ -41,6 +42,8 @@ pub enum Request {
     Stage(StageOrder, oneshot::Sender<Result<StageOutcome, Refusal>>),
     /// Everything at a glance.
     Status(oneshot::Sender<Status>),
+    /// The last quarter of an hour, second by second, oldest first.
+    Timeline(oneshot::Sender<Vec<Point>>),
     /// Past transitions, newest first: at most `limit`, older than generation/sequence `before` if given.
     History {
         /// How many.
@@ -254,6 +257,8 @@ pub enum News {
     },
     /// The configuration was read: `None` is good, else the full error text.
     Reloaded(Option<String>),
+    /// A second is over.
+    Numbers(Point),
 }
 
 /// Everything an operator needs at a glance.

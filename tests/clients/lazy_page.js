@@ -28,6 +28,8 @@ async function open() {
   const lines = createInterface({ input: process.stdin });
   const browser = await require('puppeteer-core').launch({
     executablePath: execFileSync('sh', ['-c', 'command -v chromium']).toString().trim(), args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'],
+    // The browser ends with this program, also where the test has killed it.
+    pipe: true,
   });
   try {
     const page = await browser.newPage();

@@ -396,7 +396,7 @@ async fn what_can_not_be_done_is_a_problem_with_a_stable_code() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
     for (method, path, status, code) in [
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/nothing", 404, "not_found"),
         ("GET", "/admin", 404, "not_found"),
         ("GET", "/admin/status/", 404, "not_found"),
         ("POST", "/admin/switches", 404, "not_found"),

@@ -72,7 +72,11 @@ impl Talk {
     }
 
     pub(crate) async fn go_on(&mut self) {
-        self.input.write_all(b"\n").await.expect("it reads");
+        self.tell("").await;
+    }
+
+    pub(crate) async fn tell(&mut self, line: &str) {
+        self.input.write_all(format!("{line}\n").as_bytes()).await.expect("it reads");
     }
 }
 

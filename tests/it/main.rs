@@ -42,6 +42,7 @@ mod operators;
 mod orders;
 mod outsider;
 mod own_answers;
+mod page;
 mod pipes;
 mod preview;
 mod proxy;

@@ -53,6 +53,8 @@ async fn every_endpoint_of_the_contract_is_in_the_document() {
             "GET /admin/openapi.json",
             "GET /admin/releases",
             "GET /admin/status",
+            "GET /admin/timeline",
+            "GET /admin/whoami",
             "GET /livez",
             "GET /metrics",
             "GET /readyz",
@@ -217,5 +219,5 @@ async fn what_is_sent_to_listeners_is_described() {
     assert_eq!(schema, "#/components/schemas/Event");
     let kinds = document["components"]["schemas"]["Event"]["oneOf"].as_array().expect("kinds");
     let names: Vec<_> = kinds.iter().filter_map(|kind| kind["properties"]["event"]["const"].as_str()).collect();
-    assert_eq!(names, ["transition", "drained", "hold", "health", "reloaded", "status", "lagged"]);
+    assert_eq!(names, ["transition", "drained", "hold", "health", "reloaded", "numbers", "status", "lagged"]);
 }

@@ -1,0 +1,159 @@
+//! Requests, errors and latency of each color, second by second, for the last quarter of an hour.
+//!
+//! The page draws it, so that somebody who opens it in an incident sees how it began.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::domain::color::{Color, PerColor};
+use crate::telemetry::meter::{BUCKETS_MICROS, Reading};
+
+/// Points that are kept: 15 minutes.
+const KEPT: usize = 900;
+
+/// One second of both colors.
+#[derive(Clone, Copy, Debug)]
+pub struct Point {
+    /// When the second ended.
+    pub at: SystemTime,
+    /// What each color had in it.
+    pub colors: PerColor<Numbers>,
+}
+
+/// One second of a color.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Numbers {
+    /// Finished requests a second.
+    pub requests: f64,
+    /// Of them, those that were answered 5xx, a second.
+    pub errors: f64,
+    /// The median duration, interpolated within its bucket; `None` without requests.
+    pub p50: Option<Duration>,
+    /// The 99th percentile, likewise.
+    pub p99: Option<Duration>,
+}
+
+/// Counts since the start of the process.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    requests: u64,
+    errors: u64,
+    buckets: [u64; BUCKETS_MICROS.len() + 1],
+}
+
+/// The last quarter of an hour.
+#[derive(Debug, Default)]
+pub(super) struct Timeline {
+    before: Option<(Instant, PerColor<Totals>)>,
+    points: VecDeque<Point>,
+}
+
+impl Timeline {
+    /// Takes the counters at the end of a second; the new point, from the second call on.
+    pub(super) fn sample(
+        &mut self,
+        now: Instant,
+        at: SystemTime,
+        readings: &[(Color, Arc<str>, Reading)],
+    ) -> Option<Point> {
+        let totals = PerColor::from_fn(|color| total(color, readings));
+        let (since, before) = self.before.replace((now, totals))?;
+        let seconds = now.saturating_duration_since(since).as_secs_f64().max(0.001);
+        let colors = PerColor::from_fn(|color| numbers(&before[color], &totals[color], seconds));
+        let point = Point { at, colors };
+        if self.points.len() == KEPT {
+            self.points.pop_front();
+        }
+        self.points.push_back(point);
+        Some(point)
+    }
+
+    /// All points, oldest first.
+    pub(super) fn points(&self) -> Vec<Point> {
+        self.points.iter().copied().collect()
+    }
+}
+
+fn total(color: Color, readings: &[(Color, Arc<str>, Reading)]) -> Totals {
+    let mut total = Totals::default();
+    for (_, _, reading) in readings.iter().filter(|(of, _, _)| *of == color) {
+        total.requests += reading.requests();
+        total.errors += reading.codes[5];
+        total.buckets.iter_mut().zip(reading.buckets).for_each(|(sum, count)| *sum += count);
+    }
+    total
+}
+
+fn numbers(before: &Totals, after: &Totals, seconds: f64) -> Numbers {
+    let mut buckets = after.buckets;
+    buckets.iter_mut().zip(before.buckets).for_each(|(count, before)| *count = count.saturating_sub(before));
+    Numbers {
+        requests: after.requests.saturating_sub(before.requests) as f64 / seconds,
+        errors: after.errors.saturating_sub(before.errors) as f64 / seconds,
+        p50: quantile(&buckets, 0.5),
+        p99: quantile(&buckets, 0.99),
+    }
+}
+
+/// As Prometheus' `histogram_quantile`: linear within a bucket, and the last bound for what is beyond it.
+fn quantile(buckets: &[u64], quantile: f64) -> Option<Duration> {
+    let all: u64 = buckets.iter().sum();
+    if all == 0 {
+        return None;
+    }
+    let rank = quantile * all as f64;
+    let (mut below, mut lower) = (0, 0);
+    for (count, upper) in buckets.iter().zip(BUCKETS_MICROS) {
+        if (below + count) as f64 >= rank {
+            let part = (rank - below as f64) / *count as f64;
+            return Some(Duration::from_secs_f64((lower as f64 + (upper - lower) as f64 * part) / 1e6));
+        }
+        below += count;
+        lower = upper;
+    }
+    Some(Duration::from_micros(lower))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(ok: u64, failed: u64, bucket: usize) -> Vec<(Color, Arc<str>, Reading)> {
+        let mut reading = Reading::default();
+        reading.codes[2] = ok;
+        reading.codes[5] = failed;
+        reading.buckets[bucket] = ok + failed;
+        vec![(Color::Blue, Arc::from("default"), reading)]
+    }
+
+    #[test]
+    fn a_point_has_what_happened_since_the_one_before() {
+        let (mut timeline, start) = (Timeline::default(), Instant::now());
+        assert!(timeline.sample(start, SystemTime::UNIX_EPOCH, &reading(10, 0, 2)).is_none());
+        let later = start + Duration::from_secs(2);
+        let point = timeline.sample(later, SystemTime::UNIX_EPOCH, &reading(110, 4, 2)).expect("a point");
+        assert_eq!((point.colors[Color::Blue].requests, point.colors[Color::Blue].errors), (52.0, 2.0));
+        // Bucket 2 reaches from 1 to 2.5 ms.
+        assert_eq!(point.colors[Color::Blue].p50, Some(Duration::from_micros(1_750)));
+        assert_eq!(point.colors[Color::Green], Numbers::default());
+    }
+
+    #[test]
+    fn a_quantile_beyond_the_last_bucket_is_its_bound() {
+        let mut buckets = [0; BUCKETS_MICROS.len() + 1];
+        buckets[BUCKETS_MICROS.len()] = 3;
+        assert_eq!(quantile(&buckets, 0.5), Some(Duration::from_secs(60)));
+        assert_eq!(quantile(&[0; BUCKETS_MICROS.len() + 1], 0.5), None);
+    }
+
+    #[test]
+    fn only_a_quarter_of_an_hour_is_kept() {
+        let (mut timeline, mut now) = (Timeline::default(), Instant::now());
+        for _ in 0..KEPT + 10 {
+            now += Duration::from_secs(1);
+            timeline.sample(now, SystemTime::UNIX_EPOCH, &[]);
+        }
+        assert_eq!(timeline.points().len(), KEPT);
+    }
+}
