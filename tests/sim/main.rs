@@ -3,5 +3,6 @@
 #![allow(clippy::print_stdout, reason = "a replayed seed prints its steps")]
 
 mod architecture;
+mod documents;
 mod rollout;
 mod world;

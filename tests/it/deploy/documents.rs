@@ -231,8 +231,8 @@ async fn the_unit_is_one_that_systemd_takes() {
 async fn the_page_shows_what_the_command_prints() {
     let stage = Stage::build_with(|setup| {
         "[bake]\nduration = \"15m\"\n".clone_into(&mut setup.more);
-        setup.blue = setup.blue.replace("1.0", "2.14.0");
-        setup.green = setup.green.replace("2.0", "2.13.0");
+        setup.blue = setup.blue.replace("1.0", "2.13.0");
+        setup.green = setup.green.replace("2.0", "2.14.0");
     })
     .await;
     let application: &Application = &stage.next;
@@ -244,13 +244,13 @@ async fn the_page_shows_what_the_command_prints() {
     let shown: Vec<_> = shown.lines().skip(1).collect();
     assert_eq!(printed.lines().count(), shown.len(), "{printed}");
     for (printed, shown) in printed.lines().zip(shown) {
-        let shown = shown.replace("127.0.0.1:9002", &address);
+        let shown = shown.replace("127.0.0.1:9003", &address);
         // Up to the first figure of the moment.
         let same = shown
             .split(", generation")
             .next()
             .and_then(|it| it.split(" after ").next())
-            .and_then(|it| it.split('…').next());
+            .and_then(|it| it.split("at 20").next());
         assert!(same.is_some_and(|same| printed.starts_with(same)), "{printed}\n{shown}");
     }
 }
