@@ -21,3 +21,4 @@ pub mod schema;
 pub mod split;
 pub mod transition;
 pub mod verdict;
+pub mod written;

@@ -22,6 +22,7 @@ pub mod domain {
     pub mod split;
     pub mod transition;
     pub mod verdict;
+    pub mod written;
 }
 
 /// What requests are counted by.

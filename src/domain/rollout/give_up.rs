@@ -10,6 +10,7 @@ use crate::domain::color::Color;
 use crate::domain::release::Release;
 use crate::domain::rollout::{Asker, Command, CommandId, Effect, Move, Refusal, Rollout, State};
 use crate::domain::transition::{Kind, Origin, Trigger};
+use crate::domain::written;
 
 /// A move that is under way: whose, where to, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub fn whose(origin: &Origin, kind: Kind) -> String {
 
 impl fmt::Display for Moving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = humantime::format_rfc3339_seconds(self.since);
+        let since = written::time(self.since);
         write!(f, "{} to {} ({}) runs since {since}", self.whose(), self.to, self.release)?;
         match &self.origin.reason {
             Some(reason) => write!(f, " (reason: {reason})"),

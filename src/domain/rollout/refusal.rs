@@ -8,6 +8,7 @@ use crate::domain::deployment::Deployment;
 use crate::domain::gate::GateReport;
 use crate::domain::rollout::{Move, Refusal};
 use crate::domain::transition::{Freeze, Kind, Left};
+use crate::domain::written;
 
 impl Move {
     /// Why another one has to wait.
@@ -142,7 +143,7 @@ impl fmt::Display for Refusal {
                 f,
                 "release {} was taken back at {} by {}: {}; deploy another release, or override the quarantine: --force=quarantine",
                 bad.release,
-                humantime::format_rfc3339_seconds(bad.since),
+                written::time(bad.since),
                 bad.by,
                 bad.reason,
             ),
@@ -161,7 +162,7 @@ impl fmt::Display for Refusal {
             Refusal::CoolingDown { until } => write!(
                 f,
                 "a release was rolled back automatically a short time ago; wait until {}, or override that: --force=cooldown",
-                humantime::format_rfc3339_seconds(*until),
+                written::time(*until),
             ),
             Refusal::InvalidFile(problem) => write!(
                 f,
@@ -186,19 +187,19 @@ impl fmt::Display for Refusal {
                 left.by,
                 left.release,
                 left.color,
-                humantime::format_rfc3339_seconds(left.at),
+                written::time(left.at),
                 left.color,
-                humantime::format_rfc3339_seconds(*until),
+                written::time(*until),
             ),
         }
     }
 }
 
 fn frozen(f: &mut fmt::Formatter<'_>, freeze: &Freeze) -> fmt::Result {
-    let since = humantime::format_rfc3339_seconds(freeze.since);
+    let since = written::time(freeze.since);
     write!(f, "{} froze all moves but rollbacks at {since}", freeze.by)?;
     if let Some(until) = freeze.until {
-        write!(f, " until {}", humantime::format_rfc3339_seconds(until))?;
+        write!(f, " until {}", written::time(until))?;
     }
     write!(f, ": {}", freeze.reason)
 }

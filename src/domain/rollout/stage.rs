@@ -8,6 +8,7 @@ use crate::domain::color::Color;
 use crate::domain::release::Release;
 use crate::domain::rollout::{Move, Refusal, Rollout};
 use crate::domain::transition::{Asked, Kind, Origin, Transition};
+use crate::domain::written;
 
 /// Why a release was not staged, or why what was staged is not moved to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,9 +76,7 @@ impl fmt::Display for StageRefusal {
             StageRefusal::WayBack { color, release, serving, until } => {
                 write!(f, "a rollback goes to {release} on {color} ")?;
                 match until {
-                    Some(until) => {
-                        write!(f, "until {serving} is known good at {}", humantime::format_rfc3339_seconds(*until))?
-                    }
+                    Some(until) => write!(f, "until {serving} is known good at {}", written::time(*until))?,
                     None => write!(f, "while {serving} is not known good")?,
                 }
                 write!(

@@ -13,6 +13,7 @@ use crate::domain::rollout::{Asker, Effect, Fitness, Move, Overlap, Progress, Ro
 use crate::domain::split::{Weight, draw};
 use crate::domain::transition::{Generation, Kind};
 use crate::domain::verdict::{Verdict, Veto};
+use crate::domain::written;
 
 /// How much of the traffic a move is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +176,7 @@ impl Rollout {
 
     /// Neither verdict was proved in the time of the step.
     fn without_proof(&mut self, now: Now, deployment: &Deployment, effects: &mut Vec<Effect>) {
-        let so_long = humantime::format_duration(deployment.plan.max_step);
+        let so_long = written::duration(deployment.plan.max_step);
         let why = format!("after {so_long} at {} nothing is proved", deployment.weight);
         match deployment.plan.on_insufficient {
             OnInsufficient::Hold => self.hold_by_itself(now, &why),
