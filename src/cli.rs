@@ -11,6 +11,7 @@ mod check;
 mod client;
 mod commands;
 mod completions;
+mod connection;
 mod demo;
 mod deploy;
 mod man;
@@ -96,7 +97,7 @@ impl Failure {
 /// Parses the arguments, does what they say, and tells how it went.
 #[must_use]
 pub fn run() -> ExitCode {
-    completions::answer();
+    args::complete();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

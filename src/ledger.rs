@@ -5,6 +5,7 @@
 //! answer comes when `fdatasync` has returned. A disk that hangs holds up the writer and nobody else.
 
 pub mod answers;
+mod error;
 mod file;
 mod format;
 mod read;
@@ -20,7 +21,7 @@ use std::time::{Duration, SystemTime};
 use crate::domain::transition::Transition;
 use crate::ledger::file::LedgerFile;
 
-pub use crate::ledger::file::LedgerError;
+pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::verify::{Verified, verify};
 
 /// What an opened ledger tells.

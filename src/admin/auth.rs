@@ -96,7 +96,7 @@ pub(super) async fn check(State(handle): State<ControllerHandle>, mut request: R
         }
         Err(problem) => {
             if problem.status == 401 && bearer(request.headers()).is_some() {
-                let delay = guesses.note(&peer, request.uri().path());
+                let delay = guesses.note(&peer.name(), request.uri().path());
                 if !delay.is_zero() {
                     tokio::time::sleep(delay).await;
                 }

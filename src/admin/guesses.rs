@@ -5,7 +5,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::admin::auth::Peer;
 use crate::telemetry::log_rate::LogRate;
 
 /// Wrong tokens that are answered at once; one is forgotten each second.
@@ -21,10 +20,10 @@ pub(super) struct Guesses(Mutex<Option<(f64, Instant)>>);
 
 impl Guesses {
     /// Notes a wrong token; how long its answer waits.
-    pub(super) fn note(&self, peer: &Peer, path: &str) -> Duration {
+    pub(super) fn note(&self, peer: &str, path: &str) -> Duration {
         static TOLD: LogRate = LogRate::new(1, Duration::from_secs(1));
         let path: String = path.chars().take(100).collect();
-        TOLD.say(|unsaid| tracing::warn!(peer = peer.name(), path, unsaid, "Wrong token for the admin API"));
+        TOLD.say(|unsaid| tracing::warn!(peer, path, unsaid, "Wrong token for the admin API"));
         self.delay(Instant::now())
     }
 

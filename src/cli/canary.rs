@@ -5,10 +5,10 @@ mod watch;
 use std::time::Duration;
 
 use crate::admin::api::{AbortBody, AdvanceBody, CanaryAnswer, CanaryBody, CanaryMoved, Percent, PlanBody, ReasonBody};
-use crate::cli::args::Connection;
 use crate::cli::args::canary::{Canary, Start};
 use crate::cli::client::Client;
 use crate::cli::commands::line;
+use crate::cli::connection::Connection;
 use crate::cli::output::print;
 use crate::cli::render::canary as render;
 use crate::cli::waiting::{self, Interrupts, Patience};

@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use crate::admin::api::StatusAnswer;
-use crate::cli::args::Connection;
 use crate::cli::client::Client;
 use crate::cli::commands::line;
+use crate::cli::connection::Connection;
 use crate::cli::output::{colored_errors, print};
 use crate::cli::{Failure, on_runtime};
 use crate::config::Config;

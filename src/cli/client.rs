@@ -18,7 +18,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::admin::api::HeadlineAnswer;
 use crate::cli::Failure;
-use crate::cli::args::Connection;
+use crate::cli::connection::Connection;
 use crate::cli::recovery;
 
 /// To the established connection.

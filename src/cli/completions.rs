@@ -2,25 +2,19 @@
 
 use std::time::Duration;
 
-use clap::CommandFactory;
 use clap_complete::engine::CompletionCandidate;
-use clap_complete::env::{CompleteEnv, Shells};
+use clap_complete::env::Shells;
 
 use crate::admin::api::{DeploymentsAnswer, StatusAnswer};
 use crate::cli::Failure;
-use crate::cli::args::{Args, Connection};
 use crate::cli::client::Client;
+use crate::cli::connection::Connection;
 use crate::cli::output::print;
 
 /// Asks for a completion instead of a command.
-const VARIABLE: &str = "COMPLETE";
+pub(crate) const VARIABLE: &str = "COMPLETE";
 /// Nobody waits longer for a key.
 const PATIENCE: Duration = Duration::from_millis(800);
-
-/// Answers a shell and ends the process, where a shell asks.
-pub(crate) fn answer() {
-    CompleteEnv::with_factory(Args::command).var(VARIABLE).bin("cutover").complete();
-}
 
 /// The script for a shell: it asks whatever `cutover` is found then, so that an upgrade needs no new script.
 pub(crate) fn script(shell: &str) -> Result<(), Failure> {

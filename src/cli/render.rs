@@ -16,7 +16,6 @@ mod gate;
 mod history;
 pub(crate) mod layout;
 pub(crate) mod moves;
-pub(crate) mod replay;
 mod status;
 
 use history::happened;

@@ -1,18 +1,20 @@
 //! What was recorded of a deployment, judged again: by the rules that were in force, by others (`replay`), or as if the stable
 //! release had been its own candidate (`canary aa`). The judge is a pure function, so the answers are those of the proxy.
 
+mod words;
+
 use std::fs::File;
 use std::io::BufReader;
 
 use serde::Serialize;
 
 use crate::admin::api::{DeploymentsAnswer, JudgementAnswer};
-use crate::cli::args::Connection;
+use crate::cli::Failure;
 use crate::cli::args::canary::{Aa, Replay, Which};
 use crate::cli::client::Client;
 use crate::cli::commands::line;
+use crate::cli::connection::Connection;
 use crate::cli::output::print;
-use crate::cli::{Failure, render};
 use crate::domain::analysis::{Policy, Tick, false_alarms};
 use crate::domain::deployment::DeploymentId;
 use crate::domain::verdict::{Judgement, Verdict};
@@ -95,7 +97,7 @@ pub(crate) struct AaAnswer {
 pub(crate) async fn replay(connection: &Connection, options: &Replay, json: bool) -> Result<(), Failure> {
     let (name, recorded) = find(connection, &options.which).await?;
     let answer = judged_again(name, &recorded, options);
-    print(&if json { line(&answer) } else { render::replay::replayed(&answer) });
+    print(&if json { line(&answer) } else { words::replayed(&answer) });
     Ok(())
 }
 
@@ -119,7 +121,7 @@ pub(crate) async fn aa(connection: &Connection, options: &Aa, json: bool) -> Res
         clumps: report.clumps,
         alpha: recorded.policy.alpha,
     };
-    print(&if json { line(&answer) } else { render::replay::against_itself(&answer) });
+    print(&if json { line(&answer) } else { words::against_itself(&answer) });
     Ok(())
 }
 

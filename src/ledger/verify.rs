@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::ledger::file::{LedgerError, failed_at};
+use crate::ledger::error::{LedgerError, failed_at};
 use crate::ledger::format::{self, Unreadable};
 use crate::ledger::read::{self, Failed};
 

@@ -335,7 +335,7 @@ pub(crate) fn findings(judgement: &JudgementAnswer, indent: &str) -> String {
     text
 }
 
-pub(super) fn verdict(judgement: &JudgementAnswer) -> String {
+pub(crate) fn verdict(judgement: &JudgementAnswer) -> String {
     match judgement.verdict.as_str() {
         "fail" => painted(BAD, "worse"),
         "suspect" => painted(BAD, "suspect"),
@@ -444,7 +444,7 @@ pub(super) fn ratio(odds: f64) -> String {
 }
 
 /// A share in percent, as it is written.
-pub(super) fn percent(number: f64) -> String {
+pub(crate) fn percent(number: f64) -> String {
     let text = format!("{number:.2}");
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
@@ -464,7 +464,7 @@ fn millis(number: f64) -> String {
 }
 
 /// `18,400`
-pub(super) fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -477,7 +477,7 @@ pub(super) fn thousands(number: u64) -> String {
 }
 
 /// `40 s`, `12 min`, `3 h`
-pub(super) fn span(seconds: f64) -> String {
+pub(crate) fn span(seconds: f64) -> String {
     match seconds {
         seconds if seconds < 120.0 => format!("{:.0} s", seconds.max(0.0)),
         seconds if seconds < 7_200.0 => format!("{:.0} min", (seconds / 60.0).ceil()),

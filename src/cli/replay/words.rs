@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::canary::{findings, percent, span, thousands, verdict};
-use super::plain;
+use crate::cli::render::canary::{findings, percent, span, thousands, verdict};
+use crate::cli::render::plain;
 use crate::cli::replay::{AaAnswer, Judged, Moment, ReplayAnswer};
 
 /// What was said, and what would have been.

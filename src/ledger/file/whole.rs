@@ -13,7 +13,8 @@ use std::time::SystemTime;
 use rustix::fs::FlockOperation;
 
 use crate::ledger::Condition;
-use crate::ledger::file::{LedgerError, LedgerFile, locked_by};
+use crate::ledger::error::LedgerError;
+use crate::ledger::file::{LedgerFile, locked_by};
 use crate::ledger::format;
 use crate::ledger::read::{self, name_beside};
 

@@ -1,0 +1,67 @@
+//! Where the running proxy is, and the token for it.
+
+use std::path::PathBuf;
+
+use crate::app::default_config_path;
+
+/// The heading of what every command takes.
+pub(crate) const COMMON: &str = "Common options";
+
+/// Where the proxy is, and what opens its door.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Connection {
+    /// The configuration file; it also says where the proxy is [default: /etc/cutover/cutover.toml]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "CUTOVER_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = COMMON
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// The admin address of the running proxy, such as "127.0.0.1:9900" or "unix:/run/cutover/admin.sock" [default: by
+    /// the configuration file]
+    #[arg(
+        long,
+        global = true,
+        env = "CUTOVER_ADMIN",
+        hide_env_values = true,
+        value_name = "ADDRESS",
+        help_heading = COMMON
+    )]
+    pub(crate) admin: Option<String>,
+    /// A file with the token for the admin API [default: the variable CUTOVER_TOKEN, if it is set]
+    #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+impl Connection {
+    /// What was said of it on the command line, for commands that are to find the same proxy; variables are found anyway.
+    pub(crate) fn given(&self) -> String {
+        let mut given = String::new();
+        let mut add = |option: &str, variable: &str, value: Option<&str>| {
+            let by_variable = |value: &str| !variable.is_empty() && std::env::var(variable).is_ok_and(|it| it == value);
+            if let Some(value) = value.filter(|value| !value.is_empty() && !by_variable(value)) {
+                given.push_str(&format!(" {option} {}", quoted(value)));
+            }
+        };
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        add("--config", "CUTOVER_CONFIG", path(&self.config).as_deref());
+        add("--admin", "CUTOVER_ADMIN", self.admin.as_deref());
+        add("--token-file", "", path(&self.token_file).as_deref());
+        given
+    }
+
+    pub(crate) fn config_path(&self) -> PathBuf {
+        // An empty variable is one that is not set.
+        self.config.clone().filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(default_config_path)
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~,:/@=+".contains(&byte);
+    if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
