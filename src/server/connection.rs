@@ -17,7 +17,7 @@ use crate::proxy::deadlines::{Fired, Phase, Slot};
 use crate::proxy::error::{refusal, slow_head};
 use crate::proxy::refused;
 use crate::proxy::request::respond::After;
-use crate::proxy::request::serve::{Inquiry, forward};
+use crate::proxy::request::serve::{IncomingRequest, forward};
 use crate::proxy::worker::Worker;
 use crate::server::client::{ClientConnection, Open};
 use crate::server::http2::serve_http2;
@@ -234,18 +234,18 @@ async fn serve_http1(client: ClientConnection, mut wire: Box<Wire>) {
             }
             Next::Over => return,
         }
-        let inquiry = Inquiry {
+        let request = IncomingRequest {
             client: Rc::clone(&client.client),
             slot: Rc::clone(client.slot()),
             side: Side::Http1(wire),
             head,
         };
-        let answered = forward(inquiry).await;
+        let finished = forward(request).await;
         // The connection may be idle for long: the next request takes a head of its own.
-        client.worker().give_head(answered.head);
+        client.worker().give_head(finished.head);
         head = Head::default();
-        let Side::Http1(back) = answered.side else { return };
-        match answered.after {
+        let Side::Http1(back) = finished.side else { return };
+        match finished.after {
             After::Next => wire = back,
             After::Close => return Box::pin(close(client.slot(), *back)).await,
             After::Cut => return,

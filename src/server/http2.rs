@@ -20,7 +20,7 @@ use tokio::task::coop::unconstrained;
 use crate::proxy::deadlines::{Fired, Phase, Slot};
 use crate::proxy::refused;
 use crate::proxy::request::respond::After;
-use crate::proxy::request::serve::{Inquiry, forward, given_up};
+use crate::proxy::request::serve::{IncomingRequest, forward, given_up};
 use crate::proxy::request::tunnel::ENDING;
 use crate::server::client::ClientConnection;
 use crate::server::lingering_close::{GOODBYE as READ_ON, linger};
@@ -214,17 +214,18 @@ impl Connection {
             let stream = ServerStream::new(Rc::clone(&self.core), place);
             let head = std::mem::take(head);
             let (client, slot) = (Rc::clone(&self.client.client), self.client.worker().slots.add(Phase::Request, None));
-            let inquiry = Inquiry { client, slot: Rc::clone(&slot), side: Side::Served(Box::new(stream)), head };
+            let request =
+                IncomingRequest { client, slot: Rc::clone(&slot), side: Side::Served(Box::new(stream)), head };
             if reset {
                 // Nobody waits for what nobody has begun.
                 if let Some(cut) = cut {
                     slot.set_cut(cut);
                 }
-                self.client.worker().give_head(given_up(inquiry));
+                self.client.worker().give_head(given_up(request));
                 self.client.worker().slots.remove(&slot);
                 return self.over(place);
             }
-            *task = Task::Served { slot, serving: Box::pin(serve(inquiry)) };
+            *task = Task::Served { slot, serving: Box::pin(serve(request)) };
         }
         let Task::Served { slot, serving } = task else { return };
         let mut cx = Context::from_waker(&self.wakers[place]);
@@ -408,9 +409,9 @@ impl Connection {
 }
 
 /// Serves a request; what was not answered in full is broken off when its side is dropped.
-async fn serve(inquiry: Inquiry) -> After {
-    let client = Rc::clone(&inquiry.client);
-    let answered = forward(inquiry).await;
-    client.worker.give_head(answered.head);
-    answered.after
+async fn serve(request: IncomingRequest) -> After {
+    let client = Rc::clone(&request.client);
+    let finished = forward(request).await;
+    client.worker.give_head(finished.head);
+    finished.after
 }

@@ -38,7 +38,7 @@ use crate::wire::http2::client::is_flood;
 use crate::wire::side::{Copied, CopyError, Side, Trailers, poll_copy};
 
 /// A request, and the side it came from.
-pub(crate) struct Inquiry {
+pub(crate) struct IncomingRequest {
     pub(crate) client: Rc<Client>,
     pub(crate) slot: Rc<Slot>,
     pub(crate) side: Side,
@@ -46,7 +46,7 @@ pub(crate) struct Inquiry {
 }
 
 /// It is answered. The head's memory can be used again.
-pub(crate) struct Answered {
+pub(crate) struct Finished {
     pub(crate) side: Side,
     pub(crate) head: Head,
     pub(crate) after: After,
@@ -54,8 +54,8 @@ pub(crate) struct Answered {
 
 /// Serves one request, and reports it once: the head is checked, then the framing and the host; the proxy answers it or
 /// routes it.
-pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
-    let Inquiry { client, slot, mut side, head } = inquiry;
+pub(crate) async fn forward(request: IncomingRequest) -> Finished {
+    let IncomingRequest { client, slot, mut side, head } = request;
     let asked = Asked::new(&head);
     slot.enter(Phase::Request, None);
     let mut exchange = Exchange::begin(Rc::clone(&client), Rc::clone(&slot), head);
@@ -66,7 +66,7 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
     let served = serve(&mut exchange, &mut side, asked, &mut answer).await;
     client.worker.give_head(answer);
     match served {
-        Ok(after) => Answered { side, head: exchange.end(), after },
+        Ok(after) => Finished { side, head: exchange.end(), after },
         Err(OwnAnswer::Local(local)) => {
             exchange.answered(local.status());
             if let Some(refusal) = local.refusal() {
@@ -74,7 +74,7 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
             }
             let head = exchange.end();
             let after = Box::pin(local.send((&client, &slot), &mut side, asked)).await;
-            Answered { side, head, after }
+            Finished { side, head, after }
         }
         Err(OwnAnswer::Error(error)) => {
             let error = exchange.cut_by(error.kind).map_or(error, ProxyError::from);
@@ -89,7 +89,7 @@ pub(crate) async fn forward(inquiry: Inquiry) -> Answered {
                     Box::pin(said).await
                 }
             };
-            Answered { side, head, after }
+            Finished { side, head, after }
         }
     }
 }
@@ -296,8 +296,8 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
 }
 
 /// Reports a request whose stream ended before anything was done with it.
-pub(crate) fn given_up(inquiry: Inquiry) -> Head {
-    let Inquiry { client, slot, side, head } = inquiry;
+pub(crate) fn given_up(request: IncomingRequest) -> Head {
+    let IncomingRequest { client, slot, side, head } = request;
     drop(side);
     let mut exchange = Exchange::begin(Rc::clone(&client), slot, head);
     if client.worker.logger.borrow().is_on() {
