@@ -1,5 +1,6 @@
 //! The rules that the source tree keeps, held by reading it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -83,6 +84,188 @@ fn module_of(name: &str) -> &str {
 /// A line without what stands behind `//`.
 fn code(line: &str) -> &str {
     line.split("//").next().unwrap_or(line)
+}
+
+/// Reads a path that may end with a group, as in `a::{b, c::d}`. Returns the text behind it.
+fn read_path<'t>(mut text: &'t str, mut path: String, found: &mut Vec<String>) -> &'t str {
+    loop {
+        if let Some(group) = text.strip_prefix('{') {
+            text = group;
+            loop {
+                text = read_path(text.trim_start(), path.clone(), found);
+                text = &text[text.find([',', '}']).unwrap_or(text.len())..];
+                match text.strip_prefix(',') {
+                    Some(rest) if !rest.trim_start().starts_with('}') => text = rest,
+                    Some(rest) => return rest.trim_start().trim_start_matches('}'),
+                    None => return text.strip_prefix('}').unwrap_or(text),
+                }
+            }
+        }
+        let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+        path = format!("{path}/{}", &text[..end]);
+        text = &text[end..];
+        match text.strip_prefix("::") {
+            Some(rest) => text = rest,
+            None => break,
+        }
+    }
+    found.push(path);
+    text
+}
+
+/// The files that each file names in its imports and paths, without `.rs`.
+fn imports() -> BTreeMap<String, BTreeSet<String>> {
+    let product = product();
+    let names: BTreeSet<&str> = product.iter().filter_map(|(name, _)| name.strip_suffix(".rs")).collect();
+    let imported = |(name, text): &(String, String)| {
+        let name = name.strip_suffix(".rs").unwrap_or(name);
+        let text: String = text.lines().map(|line| format!("{}\n", code(line))).collect();
+        let mut paths = Vec::new();
+        for used in text.split("crate::").skip(1) {
+            read_path(used, String::new(), &mut paths);
+        }
+        let parent = name.rsplit_once('/').map_or(String::new(), |(parent, _)| format!("/{parent}"));
+        for used in text.split("super::").skip(1) {
+            read_path(used, parent.clone(), &mut paths);
+        }
+        let file = |path: &String| {
+            let mut path = path.trim_start_matches('/');
+            while !names.contains(path) {
+                path = path.rsplit_once('/')?.0;
+            }
+            Some(path.to_owned()).filter(|path| path != name)
+        };
+        (name.to_owned(), paths.iter().filter_map(file).collect())
+    };
+    product.iter().map(imported).collect()
+}
+
+/// What remains of a graph when everything is taken away that is on no circle.
+fn circles(mut graph: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
+    loop {
+        let used: BTreeSet<String> = graph.values().flatten().cloned().collect();
+        let before = graph.len();
+        graph.retain(|name, uses| !uses.is_empty() && used.contains(name));
+        let left: BTreeSet<String> = graph.keys().cloned().collect();
+        graph.values_mut().for_each(|uses| uses.retain(|used| left.contains(used)));
+        if graph.len() == before {
+            return graph;
+        }
+    }
+}
+
+/// Folders with a circle that is still to be cut.
+const STILL_CIRCLES: &[&str] = &["domain/analysis/", "proxy/"];
+
+#[test]
+fn nothing_in_a_folder_imports_in_a_circle() {
+    let imports = imports();
+    let folders: BTreeSet<&str> =
+        imports.keys().flat_map(|name| name.match_indices('/').map(|(end, _)| &name[..=end])).chain([""]).collect();
+    for folder in folders {
+        // A file and the folder of its parts are one entry.
+        let entry = |name: &str| {
+            let rest = name.strip_prefix(folder)?;
+            Some(rest.split('/').next().unwrap_or(rest).to_owned())
+        };
+        let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (name, uses) in &imports {
+            if let Some(from) = entry(name) {
+                let uses = uses.iter().filter_map(|used| entry(used)).filter(|used| *used != from);
+                graph.entry(from.clone()).or_default().extend(uses);
+            }
+        }
+        let mut circles = circles(graph);
+        if STILL_CIRCLES.contains(&folder) {
+            circles.clear();
+        }
+        assert!(circles.is_empty(), "in src/{folder} these import each other: {circles:?}");
+    }
+}
+
+/// The crates that are linked.
+fn dependencies() -> Vec<String> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let manifest = fs::read_to_string(manifest).expect("the manifest can be read");
+    let section = manifest.split("[dependencies]").nth(1).and_then(|rest| {
+        rest.split(
+            "
+[",
+        )
+        .next()
+    });
+    let names = section.into_iter().flat_map(str::lines).filter_map(|line| line.split_once('=')).map(|(name, _)| name);
+    names.map(|name| name.trim().replace('-', "_")).collect()
+}
+
+#[test]
+fn decisions_need_the_standard_library_only() {
+    let crates = dependencies();
+    assert!(crates.iter().any(|name| name == "tokio"), "{crates:?}");
+    for (name, text) in product().into_iter().filter(|(name, _)| module_of(name) == "domain") {
+        for line in text.lines().map(code) {
+            let words = line.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+            let paths = words.filter_map(|word| word.split_once("::")).map(|(first, _)| first);
+            for first in paths {
+                assert!(!crates.iter().any(|name| name == first), "src/{name} uses the crate {first}: {line}");
+            }
+        }
+    }
+}
+
+/// Files and modules that read a clock, and why. Everything else is told the time.
+const CLOCKS: &[(&str, &str)] = &[
+    ("admin", "answers say when they were made"),
+    ("cli", "a person waits"),
+    ("control", "it tells the time to the decisions"),
+    ("notify", "retries and schedules"),
+    ("server", "a worker reads the clock once for each poll of a connection"),
+    ("config/watch", "a file settles"),
+    ("ledger", "lines and files have dates"),
+    ("telemetry", "lines have dates, and rates have a second"),
+    ("tls/files", "certificates expire"),
+    ("tls/writers", "certificates expire"),
+    ("proxy/clock", "the milliseconds of the data plane"),
+    ("proxy/deadlines", "the sweeper sleeps until a deadline"),
+    ("proxy/worker", "the time of a poll, and the Date field"),
+    ("proxy/live", "the end of a drain"),
+    ("proxy/commands", "how long a warm connection is kept"),
+    ("proxy/metering", "requests under way are looked at several times a second"),
+    ("proxy/pool", "evidence about an endpoint has an age"),
+    ("proxy/request/exchange", "an endpoint that failed is connected to anew"),
+    ("proxy/request/taking", "how long a client takes nothing"),
+    ("proxy/snapshot/evidence", "connections are no older than a decision"),
+    ("proxy/upstream/connections", "a connection has an age"),
+    ("wire/http2/ending", "a large head excuses for seconds"),
+    ("fuzzing", "there is no connection to ask"),
+];
+
+/// Files that start threads.
+const THREADS: &[&str] = &[
+    "app",
+    "config/watch",
+    "ledger",
+    "ledger/answers",
+    "ledger/ticks",
+    "server/plane",
+    "telemetry/access_log",
+    "telemetry/process_log",
+];
+
+#[test]
+fn clocks_are_read_and_threads_are_started_where_it_is_listed() {
+    for (name, text) in product() {
+        let file = name.strip_suffix(".rs").unwrap_or(&name);
+        let reads = CLOCKS
+            .iter()
+            .any(|(place, _)| file.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+        for line in text.lines().map(code) {
+            let clock = line.contains("Instant::now") || line.contains("SystemTime::now");
+            assert!(!clock || reads, "src/{name} reads a clock: hand the time in, or list it");
+            let thread = line.contains("thread::Builder") || line.contains("thread::spawn");
+            assert!(!thread || THREADS.contains(&file), "src/{name} starts a thread, and is not listed");
+        }
+    }
 }
 
 #[test]
