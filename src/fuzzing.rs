@@ -251,23 +251,29 @@ impl Message {
     }
 }
 
-/// The requests of an HTTP/1.1 connection, up to the first one that is refused or not complete, and whether one is refused.
+/// The requests of an HTTP/1.1 connection, up to the first one that is refused or not complete, and why one is refused.
 #[must_use]
-pub fn http1_requests(bytes: &[u8]) -> (Vec<Message>, bool) {
+pub fn http1_requests(bytes: &[u8]) -> (Vec<Message>, Option<&'static str>) {
     let (mut found, mut rest, mut head) = (Vec::new(), bytes, Head::default());
     loop {
         let length = match parse::request(rest, &mut head) {
             Ok(Some(length)) => length,
-            Ok(None) => return (found, false),
-            Err(_) => return (found, true),
+            Ok(None) => return (found, None),
+            Err(parse::Refused::Malformed(reason)) => return (found, Some(reason)),
+            Err(parse::Refused::TargetTooLong) => return (found, Some("The request target is too long.")),
+            Err(_) => return (found, Some("The head has too many fields.")),
         };
-        let (Ok(framing), Ok(_)) = (Framing::of_request(&head, false), headers::host(&head)) else {
-            return (found, true);
+        let framing = match Framing::of_request(&head, false) {
+            Ok(framing) => framing,
+            Err(ambiguous) => return (found, Some(ambiguous.0)),
         };
+        if headers::host(&head).is_err() {
+            return (found, Some("The host is not valid."));
+        }
         rest = &rest[length..];
         let mut message = Message::of(&head);
         let (mut decoder, mut trailers) = (Decoder::new(framing), Head::default());
-        let valid = loop {
+        let refused = loop {
             match decoder.step(rest, &mut trailers) {
                 Ok(Step::Data(n)) => {
                     message.body.extend_from_slice(&rest[..n]);
@@ -277,18 +283,18 @@ pub fn http1_requests(bytes: &[u8]) -> (Vec<Message>, bool) {
                 Ok(Step::Skip(n)) => rest = &rest[n..],
                 Ok(Step::End) => {
                     message.complete = true;
-                    break true;
+                    break None;
                 }
-                Ok(Step::More) => break true,
-                Err(_) => break false,
+                Ok(Step::More) => break None,
+                Err(malformed) => break Some(malformed.0),
             }
         };
         let complete = message.complete;
-        if valid {
+        if refused.is_none() {
             found.push(message);
         }
         if !complete {
-            return (found, !valid);
+            return (found, refused);
         }
     }
 }

@@ -13,6 +13,8 @@ mod http2;
 mod proxy_header;
 #[path = "../fuzz/properties/routes.rs"]
 mod routes;
+#[path = "../fuzz/properties/whole.rs"]
+mod whole;
 
 /// Gives each seed of a target to its property.
 fn replay(target: &str, property: impl Fn(&[u8])) {

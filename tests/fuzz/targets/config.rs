@@ -4,4 +4,4 @@
 #[path = "../properties/config.rs"]
 mod property;
 
-libfuzzer_sys::fuzz_target!(|text: &str| property::reads(text));
+libfuzzer_sys::fuzz_target!(|text: &str| cutover_fuzz::within(16 << 20, || property::reads(text)));

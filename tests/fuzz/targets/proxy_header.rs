@@ -4,4 +4,4 @@
 #[path = "../properties/proxy_header.rs"]
 mod property;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| property::one_verdict(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cutover_fuzz::within(1 << 20, || property::one_verdict(bytes)));

@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+"""Instructions in user space for one request, counted by callgrind.
+
+    benches/instructions.py target/dist/cutover [another/cutover]...
+
+One connection asks one request after the other. Prints a row for each kind of request and a column for each binary; the
+functions behind the figures are in NAME.KIND.out in the current directory, for callgrind_annotate. Needs valgrind and openssl.
+"""
+
+import contextlib
+import pathlib
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+# The cheapest of so many rounds counts: the others have some of the proxy's own work in them.
+ROUNDS = 3
+REQUESTS = 500
+SIZES = {b"/small": 100, b"/16k": 16 << 10}
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def application(port):
+    """Answers with as many bytes as the path says."""
+    listener = socket.create_server(("127.0.0.1", port), backlog=64)
+
+    def serve(client):
+        unread = b""
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with client, contextlib.suppress(ConnectionError):
+            while piece := client.recv(65536):
+                unread += piece
+                while b"\r\n\r\n" in unread:
+                    head, unread = unread.split(b"\r\n\r\n", 1)
+                    size = SIZES.get(head.split(b" ", 2)[1], 0)
+                    fields = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % size
+                    client.sendall(fields + b"x" * size)
+
+    def accept():
+        while True:
+            client, _ = listener.accept()
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+
+
+class Http1:
+    def __init__(self, connection, path):
+        self.connection = connection
+        self.asks = b"GET " + path + b" HTTP/1.1\r\nHost: app.example\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
+        self.size = SIZES[path]
+
+    def ask(self):
+        self.connection.sendall(self.asks)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += received(self.connection)
+        head, body = answer.split(b"\r\n\r\n", 1)
+        assert head.startswith(b"HTTP/1.1 200"), head
+        while len(body) < self.size:
+            body += received(self.connection)
+
+
+class Http2:
+    def __init__(self, connection, path):
+        self.connection = connection
+        self.path = path
+        self.stream = 1
+        self.unread = b""
+        # Windows of 1 GiB, so that none has to be opened.
+        settings = struct.pack(">HI", 4, 1 << 30)
+        connection.sendall(
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, settings) + frame(8, 0, 0, struct.pack(">I", 1 << 30))
+        )
+
+    def ask(self):
+        fields = b"\x82\x86\x04" + bytes([len(self.path)]) + self.path + b"\x01\x0bapp.example\x0f\x2b\x05bench"
+        self.connection.sendall(frame(1, 5, self.stream, fields))
+        while True:
+            while len(self.unread) < 9 or len(self.unread) < 9 + int.from_bytes(self.unread[:3]):
+                self.unread += received(self.connection)
+            length, kind, flags, stream = struct.unpack(">IBBI", b"\0" + self.unread[:9])
+            payload, self.unread = self.unread[9 : 9 + length], self.unread[9 + length :]
+            assert kind not in (3, 7), (kind, payload)
+            if kind == 4 and not flags & 1:
+                self.connection.sendall(frame(4, 1, 0, b""))
+            if kind == 6 and not flags & 1:
+                self.connection.sendall(frame(6, 1, 0, payload))
+            if stream == self.stream and kind in (0, 1) and flags & 1:
+                self.stream += 2
+                return
+
+
+def frame(kind, flags, stream, payload):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def received(connection):
+    piece = connection.recv(1 << 20)
+    if not piece:
+        raise ConnectionError("the proxy closed the connection")
+    return piece
+
+
+def with_tls(connection):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(connection, server_hostname="app.example")
+
+
+KINDS = {
+    "http1-small": (Http1, b"/small", False),
+    "http1-16k": (Http1, b"/16k", False),
+    "http2-small": (Http2, b"/small", False),
+    "tls-small": (Http1, b"/small", True),
+}
+
+
+@contextlib.contextmanager
+def proxy(binary, folder, endpoint, out):
+    plain, tls = free_port(), free_port()
+    folder.joinpath("cutover.toml").write_text(
+        f"""active = "blue"
+[listen]
+http = "127.0.0.1:{plain}"
+https = "127.0.0.1:{tls}"
+admin = "unix:{folder}/admin.sock"
+workers = 1
+idle_timeout = "10m"
+[tls]
+certificates = [{{ cert = "{folder}/cert.pem", key = "{folder}/key.pem" }}]
+[state]
+dir = "{folder}/state"
+[log]
+access = "off"
+[health]
+interval = "1h"
+timeout = "30s"
+[blue]
+release = "1"
+endpoints = ["127.0.0.1:{endpoint}"]
+[green]
+release = "2"
+endpoints = ["127.0.0.1:{endpoint}"]
+"""
+    )
+    command = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}", binary]
+    with folder.joinpath("log").open("w") as log:
+        running = subprocess.Popen([*command, "run", "--config", folder / "cutover.toml"], stdout=log, stderr=log)
+    try:
+        yield running.pid, plain, tls
+    finally:
+        running.kill()
+        running.wait()
+
+
+def connected(port):
+    until = time.monotonic() + 120
+    while True:
+        try:
+            connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+
+
+def control(pid, order):
+    subprocess.run(["callgrind_control", order, str(pid)], check=True, stdout=subprocess.DEVNULL)
+
+
+def counted(binary, kind, endpoint):
+    client, path, tls = KINDS[kind]
+    out = pathlib.Path(f"{pathlib.Path(binary).resolve().parents[2].name}.{kind}.out")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+            + ["-subj", "/CN=app.example", "-addext", "subjectAltName=DNS:app.example"]
+            + ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )
+        with proxy(binary, folder, endpoint, out) as (pid, plain, encrypted):
+            connection = connected(encrypted if tls else plain)
+            client = client(with_tls(connection) if tls else connection, path)
+            # What comes with the start is over.
+            time.sleep(3)
+            # The first of them warms up.
+            for _ in range(1 + ROUNDS):
+                for _ in range(REQUESTS):
+                    client.ask()
+                control(pid, "-d")
+    # Of the threads the one that serves; the others read certificates again, and the like.
+    count, cheapest = min(max(threads(out, number)) for number in range(2, 2 + ROUNDS))
+    cheapest.rename(out)
+    for dump in out.parent.glob(out.name + ".*"):
+        dump.unlink()
+    return count // REQUESTS
+
+
+def threads(out, number):
+    """What each thread did in a round, and the file with it."""
+    for dump in out.parent.glob(f"{out.name}.{number}-*"):
+        lines = dump.read_text(errors="replace").splitlines()
+        totals = [line for line in lines if line.startswith(("totals:", "summary:"))]
+        yield int(totals[0].split()[1]), dump
+
+
+def main():
+    binaries = sys.argv[1:]
+    if not binaries:
+        sys.exit(__doc__)
+    endpoint = free_port()
+    application(endpoint)
+    print("| request |" + "".join(f" {binary} |" for binary in binaries))
+    print("|---|" + "--:|" * len(binaries))
+    for kind in KINDS:
+        row = [counted(binary, kind, endpoint) for binary in binaries]
+        print(f"| {kind} |" + "".join(f" {count:,} |" for count in row), flush=True)
+
+
+main()
