@@ -247,6 +247,8 @@ def dead_color(shop):
     shop.green.stop()
     time.sleep(8)
     terminal = shop.terminal()
+    terminal.typed("cutover status | head -n 7")
+    yield "outage", terminal.take()
     terminal.typed("cutover status")
     terminal.typed('cutover rollback --reason "outage"')
     terminal.typed("cutover status --check")
