@@ -73,7 +73,7 @@ impl Analysis {
     }
 
     /// Connections to it could be made.
-    pub(super) fn is_reached(&mut self, color: Color) {
+    pub(super) fn note_reached(&mut self, color: Color) {
         self.failed_in_a_row[color] = 0;
     }
 
@@ -282,7 +282,7 @@ impl Controller {
     fn ask_for_cpu(&mut self) {
         let Some(config) = self.config.analysis.cpu.clone() else { return };
         if self.rollout.view().decision.deployment.is_none()
-            || !self.analysis.cpu.is_due(Instant::now(), config.interval)
+            || !self.analysis.cpu.take_turn(Instant::now(), config.interval)
         {
             return;
         }

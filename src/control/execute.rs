@@ -121,7 +121,7 @@ impl Controller {
         }
         self.let_leave();
         if results.iter().all(|(_, probed)| probed.passed) {
-            self.analysis.is_reached(color);
+            self.analysis.note_reached(color);
         }
         // What was known of it before is out of date, and must not take back what this lets through.
         self.tell_fitness();

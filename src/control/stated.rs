@@ -45,7 +45,7 @@ impl Controller {
         };
         // The request was admitted under a label that is gone, or before one that has just come.
         if self.config.colors[pool.color].release.as_str() == &*label && says != *label {
-            self.is_wrong(&pool, &endpoint, says);
+            self.note_wrong(&pool, &endpoint, says);
         }
     }
 
@@ -59,16 +59,16 @@ impl Controller {
         for (pool, endpoint) in self.that_serve() {
             let said = self.probers.observation(endpoint.id).and_then(|observation| observation.release);
             match said {
-                Some(said) if said == self.config.colors[pool.color].release.as_str() => endpoint.stated.is_right(now),
+                Some(said) if said == self.config.colors[pool.color].release.as_str() => endpoint.stated.note_right(now),
                 Some(said) => {
-                    endpoint.stated.is_wrong(now);
+                    endpoint.stated.note_wrong(now);
                     found.push((Arc::clone(pool), Arc::clone(endpoint), said));
                 }
                 None => {}
             }
         }
         for (pool, endpoint, said) in found {
-            self.is_wrong(&pool, &endpoint, said);
+            self.note_wrong(&pool, &endpoint, said);
         }
         let serving: Vec<(u64, Release)> = self
             .that_serve()
@@ -112,7 +112,7 @@ impl Controller {
         pools.flat_map(|pool| pool.endpoints.iter().map(move |endpoint| (pool, endpoint)))
     }
 
-    fn is_wrong(&mut self, pool: &Pool, endpoint: &Arc<Endpoint>, says: String) {
+    fn note_wrong(&mut self, pool: &Pool, endpoint: &Arc<Endpoint>, says: String) {
         if let Some(known) = self.stated.wrong.get_mut(&endpoint.id).filter(|known| known.stated.says == says) {
             known.endpoint = Arc::clone(endpoint);
             return;

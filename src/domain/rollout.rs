@@ -280,16 +280,16 @@ impl Rollout {
         rollout.order_waits = rollout.file_has_an_order();
         rollout.recall_overruled(now);
         rollout.relabel();
-        rollout.thaw(now);
+        rollout.expire_freeze(now);
         rollout.end_mislabelled(now, effects);
-        rollout.rest(now, effects);
+        rollout.resume_idle(now, effects);
         rollout
     }
 
     /// Handles one event.
     pub fn handle(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
-        self.thaw(now);
-        self.prove(now);
+        self.expire_freeze(now);
+        self.mark_known_good(now);
         self.live.forget(now.mono);
         match event {
             Event::Command(id, command) => self.command(now, id, command, effects),
@@ -300,7 +300,7 @@ impl Rollout {
             Event::Committed(commit) => self.committed(now, commit, effects),
             Event::CommitFailed(commit, cause) => self.commit_failed(now, commit, &cause, effects),
             Event::Emptied(drain) => self.emptied(now, drain, effects),
-            Event::Left(drain, left) => self.is_left(drain, left),
+            Event::Left(drain, left) => self.set_remaining(drain, left),
             Event::Drained(drained) => self.drained(now, drained),
             Event::Configured(configured) => self.configure(now, configured, effects),
             Event::SchemaRead(readings) => self.schema_read(now, readings),
@@ -315,8 +315,8 @@ impl Rollout {
             }
             Event::Tick => self.tick(now, effects),
         }
-        self.look_after(now, effects);
-        self.rest(now, effects);
+        self.advance(now, effects);
+        self.resume_idle(now, effects);
     }
 
     fn command(&mut self, now: Now, id: CommandId, command: Command, effects: &mut Vec<Effect>) {
@@ -526,7 +526,7 @@ impl Rollout {
     /// Answers whoever asked for a move that will not be made.
     fn refuse(&mut self, now: Now, underway: Move, refusal: Refusal, effects: &mut Vec<Effect>) {
         if underway.held.is_some() {
-            self.let_go(effects);
+            self.release_held(effects);
         }
         match underway.asker {
             Asker::Command(id) => {

@@ -243,7 +243,7 @@ impl Publisher {
 
     /// Has the workers close their free connections to a color.
     pub fn close_idle(&self, color: Color) {
-        self.endpoints(color).for_each(|endpoint| endpoint.let_go());
+        self.endpoints(color).for_each(|endpoint| endpoint.stop_keeping());
     }
 
     /// Compiles the configuration and the decision into one new snapshot and swaps it in: the instant of the switch.

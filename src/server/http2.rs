@@ -136,7 +136,7 @@ impl Connection {
             }
             let mut core = self.core.borrow_mut();
             // Whoever waited for room has it now.
-            let again = written.is_ready() && (core.has_room() || stalled) || core.has_woken();
+            let again = written.is_ready() && (core.wake_for_room() || stalled) || core.has_woken();
             drop(core);
             if !again {
                 break;
@@ -147,7 +147,7 @@ impl Connection {
                 break;
             }
         }
-        self.look_after(cx)
+        self.check_time(cx)
     }
 
     /// Reads what came. True: the client is gone.
@@ -305,7 +305,7 @@ impl Connection {
     }
 
     /// Keeps the deadline of a field block in the slot while it lasts. True: it has passed.
-    fn is_head_late(&mut self) -> bool {
+    fn keep_head_deadline(&mut self) -> bool {
         let client = Rc::clone(&self.client);
         if !self.is_in_head() {
             if self.head_by.take().is_some() && matches!(client.slot().phase(), Phase::Idle | Phase::Request) {
@@ -357,7 +357,7 @@ impl Connection {
     }
 
     /// Looks at the time, and at what the process wants.
-    fn look_after(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn check_time(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let client = Rc::clone(&self.client);
         let open = self.open;
         match (open, client.slot().phase()) {
@@ -371,7 +371,7 @@ impl Connection {
             (0, Phase::Ending) if self.core.borrow_mut().output().is_empty() => return Poll::Ready(End::Said),
             _ => {}
         }
-        if self.is_head_late() {
+        if self.keep_head_deadline() {
             self.core.borrow_mut().end_flood(Flood::SlowHead);
             cx.waker().wake_by_ref();
         }

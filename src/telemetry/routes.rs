@@ -295,7 +295,7 @@ impl Routes {
             self.users.store(of.map(|of| Arc::new(users(of))));
         }
         if let (Some(users), Some(split)) = (self.users.load().as_ref(), of) {
-            users.is_shared(split.weight, self.tick());
+            users.note_share(split.weight, self.tick());
         }
     }
 

@@ -46,7 +46,7 @@ pub(in crate::control) struct Cpu {
 }
 
 impl Cpu {
-    pub(super) fn is_due(&mut self, now: Instant, interval: Duration) -> bool {
+    pub(super) fn take_turn(&mut self, now: Instant, interval: Duration) -> bool {
         let due = self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= interval);
         if due {
             self.asked = Some(now);

@@ -61,7 +61,7 @@ impl Rollout {
         effects: &mut Vec<Effect>,
     ) {
         let Some(deployment) = self.decision.deployment.clone() else {
-            return self.is_none(now, id, Kind::Advance, origin, effects);
+            return self.refuse_without_canary(now, id, Kind::Advance, origin, effects);
         };
         let target = (deployment.candidate, deployment.release.clone());
         let asker = Asker::Command(id);
@@ -89,7 +89,7 @@ impl Rollout {
             return;
         }
         let Some(deployment) = &self.decision.deployment else {
-            return self.is_none(now, id, Kind::CanaryHold, origin, effects);
+            return self.refuse_without_canary(now, id, Kind::CanaryHold, origin, effects);
         };
         if deployment.held.is_some() {
             let outcome = self.unchanged(now, false);
@@ -114,7 +114,7 @@ impl Rollout {
             return;
         }
         let Some(deployment) = &mut self.decision.deployment else {
-            return self.is_none(now, id, Kind::CanaryResume, origin, effects);
+            return self.refuse_without_canary(now, id, Kind::CanaryResume, origin, effects);
         };
         if deployment.held.take().is_none() {
             let outcome = self.unchanged(now, false);
@@ -156,7 +156,7 @@ impl Rollout {
     }
 
     /// Refuses what asks for a canary where there is none.
-    fn is_none(&mut self, now: Now, id: CommandId, kind: Kind, origin: Origin, effects: &mut Vec<Effect>) {
+    fn refuse_without_canary(&mut self, now: Now, id: CommandId, kind: Kind, origin: Origin, effects: &mut Vec<Effect>) {
         debug_assert!(self.decision.deployment.is_none() || matches!(self.state, State::Steady));
         self.record_refused(now, Asked { kind, to: None }, origin, None, &Refusal::NoCanary);
         effects.push(Effect::Reply(id, Err(Refusal::NoCanary)));

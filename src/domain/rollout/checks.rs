@@ -36,7 +36,7 @@ impl Rollout {
     }
 
     /// The health rounds of the gate have passed.
-    pub(super) fn is_healthy(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn continue_healthy(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let id = self.new_id();
         let checks = self.under_way().is_some_and(|underway| self.has_checks(underway));
         if checks && let State::Gating(underway, gating) = &mut self.state {

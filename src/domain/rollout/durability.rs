@@ -70,7 +70,7 @@ impl Rollout {
         let lineage = Lineage { overridden, ..self.lineage_after(&underway) };
         self.make_visible(now, Decision { seen, lineage, ..next }, effects);
         if underway.held.is_some() {
-            self.let_go(effects);
+            self.release_held(effects);
         }
         match underway.asker {
             Asker::Command(id) => {

@@ -157,10 +157,10 @@ impl Rollout {
     }
 
     /// Nothing is under way: look at the file's words, and make the file tell the truth.
-    pub(super) fn rest(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn resume_idle(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if matches!(self.state, State::Steady) && self.order_waits {
             self.order_waits = false;
-            self.obey(now, effects);
+            self.start_ordered_switch(now, effects);
         }
         self.write_records(now, effects);
         let settled = matches!(self.state, State::Steady) && !self.order_waits;
@@ -184,7 +184,7 @@ impl Rollout {
     }
 
     /// Carries out what the file says.
-    pub(super) fn obey(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn start_ordered_switch(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let order = self.ordered();
         let origin = self.configured.origin(Trigger::File);
         self.decision.seen = self.configured.order.clone();

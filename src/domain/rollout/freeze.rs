@@ -84,7 +84,7 @@ impl Rollout {
     }
 
     /// A freeze ends at its time, by the clock on the wall.
-    pub(super) fn thaw(&mut self, now: Now) {
+    pub(super) fn expire_freeze(&mut self, now: Now) {
         let over = self.decision.freeze.as_ref().is_some_and(|freeze| freeze.until.is_some_and(|at| at <= now.wall));
         if over && !matches!(self.state, State::Committing(..)) {
             self.decision.freeze = None;
@@ -125,7 +125,7 @@ impl Rollout {
         origin: Origin,
         effects: &mut Vec<Effect>,
     ) {
-        self.thaw(now);
+        self.expire_freeze(now);
         let line = Transition::new(kind, now.wall, origin, self.decision.clone());
         let outcome = Outcome { changed: true, durable: false, ..told };
         if self.unwritten.is_some() {

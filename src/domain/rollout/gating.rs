@@ -56,7 +56,7 @@ impl Rollout {
         gating.passes = if passed { gating.passes + 1 } else { 0 };
         let patient = underway.is_patient();
         if gating.passes >= self.configured.gate.passes || (passed && !patient) {
-            self.is_healthy(now, effects);
+            self.continue_healthy(now, effects);
         } else if patient && now.mono < gating.deadline {
             gating.next_round = Some(now.mono + ROUND_PAUSE);
         } else {
@@ -110,7 +110,7 @@ impl Rollout {
             self.answer_unwritten(false, effects);
             self.make_visible(now, next, effects);
             if underway.held.is_some() {
-                self.let_go(effects);
+                self.release_held(effects);
             }
             self.write_behind(now, transition, answer, effects);
         } else {

@@ -65,7 +65,7 @@ impl Rollout {
         }
     }
 
-    pub(super) fn is_left(&mut self, drain: DrainId, now_left: Left) {
+    pub(super) fn set_remaining(&mut self, drain: DrainId, now_left: Left) {
         if let State::Holding(_, awaited, left) = &mut self.state
             && *awaited == drain
         {
@@ -74,7 +74,7 @@ impl Rollout {
     }
 
     /// The move needs its hold no more.
-    pub(super) fn let_go(&self, effects: &mut Vec<Effect>) {
+    pub(super) fn release_held(&self, effects: &mut Vec<Effect>) {
         effects.push(match &self.by_hand {
             Some(by_hand) => Effect::Hold(by_hand.until),
             None => Effect::Release,

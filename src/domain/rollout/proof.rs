@@ -32,7 +32,7 @@ impl Rollout {
         before.and_then(|before| before.known_good).or(at_once)
     }
 
-    pub(super) fn prove(&mut self, now: Now) {
+    pub(super) fn mark_known_good(&mut self, now: Now) {
         // A move that is being written was planned with what is known now.
         let ripe = self.proven_at().is_some_and(|at| at <= now.mono) && !matches!(self.state, State::Committing(..));
         // What was held back has to be given to it first.

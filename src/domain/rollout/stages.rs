@@ -122,7 +122,7 @@ impl Rollout {
     }
 
     /// Looks after what is on its way: takes it back, or goes on with it.
-    pub(super) fn look_after(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.watching.cools_at = self
             .decision
             .cooldown

@@ -42,7 +42,7 @@ impl Endpoint {
     }
 
     /// It does not serve any more: what is free is closed, and what becomes free.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn stop_keeping(&self) {
         self.evidence.keeps.store(false, Ordering::Relaxed);
     }
 }

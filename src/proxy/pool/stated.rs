@@ -48,12 +48,12 @@ pub(crate) struct LastStated {
 
 impl LastStated {
     /// Another release, now.
-    pub(crate) fn is_wrong(&self, now: u64) {
+    pub(crate) fn note_wrong(&self, now: u64) {
         self.wrong.store(now, Ordering::Relaxed);
     }
 
     /// The one that it is labeled with. Of interest only after another one.
-    pub(crate) fn is_right(&self, now: u64) {
+    pub(crate) fn note_right(&self, now: u64) {
         if self.wrong.load(Ordering::Relaxed) != 0 {
             self.right.store(now, Ordering::Relaxed);
         }
@@ -88,9 +88,9 @@ impl Stated {
     pub(crate) fn look(&self, endpoint: &Endpoint, answer: &Head, now: u64) {
         let Some(says) = answer.named(self.header.as_bytes()) else { return };
         if says == self.release.as_bytes() {
-            return endpoint.stated.is_right(now);
+            return endpoint.stated.note_right(now);
         }
-        endpoint.stated.is_wrong(now);
+        endpoint.stated.note_wrong(now);
         let told = endpoint.stated.told.load(Ordering::Relaxed);
         if told == 0 || now >= told + TELL_EVERY {
             endpoint.stated.told.store(now, Ordering::Relaxed);

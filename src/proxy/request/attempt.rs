@@ -57,15 +57,15 @@ async fn ask(
     let mut tried = Vec::new();
     let mut failed = None;
     let retry = exchange.client.worker.live.with(|snapshot| snapshot.edge.retry);
-    exchange.pays_for_retries(retry.budget_percent);
+    exchange.earn_retries(retry.budget_percent);
     let mut chosen = exchange.choose(&tried);
     while let Some(index) = chosen {
         match attempt(exchange, side, upload, answer).await {
             Ok(mut upstream) => {
-                exchange.was_answered(index, answer.status, upload.is_late(exchange.now()));
+                exchange.note_response(index, answer.status, upload.is_late(exchange.now()));
                 if let Some(stated) = &exchange.admission().stated {
                     let now = exchange.client.worker.millis();
-                    if upstream.is_looked_at(now) {
+                    if upstream.take_look(now) {
                         stated.look(exchange.target().0, answer, now);
                     }
                 }
@@ -73,7 +73,7 @@ async fn ask(
             }
             Err(Attempt { error, again }) => {
                 if error.blame == Blame::Endpoint {
-                    exchange.tells_pool(index, false);
+                    exchange.report_to_pool(index, false);
                     exchange.attempt_failed(error.kind);
                 }
                 if tried.len() >= retry.attempts as usize {
@@ -268,7 +268,7 @@ async fn heads(
         loop {
             if side.takes_response() == unread {
                 unread = !unread;
-                exchange.goes_on(unread);
+                exchange.extend_deadline(unread);
             }
             if unread {
                 break;

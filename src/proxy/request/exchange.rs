@@ -179,7 +179,7 @@ impl Exchange {
     }
 
     /// The head of an endpoint's answer is here. `late`: the client had not sent all of its request, and was waited for.
-    pub(crate) fn was_answered(&mut self, endpoint: usize, status: u16, late: bool) {
+    pub(crate) fn note_response(&mut self, endpoint: usize, status: u16, late: bool) {
         self.tells_color();
         self.ends_delivery();
         self.late = late;
@@ -189,7 +189,7 @@ impl Exchange {
         };
         // An error to half a request says nothing about the endpoint.
         if !(late && self.blame.is_some()) {
-            self.tells_pool(endpoint, self.blame != Some(Blame::Endpoint));
+            self.report_to_pool(endpoint, self.blame != Some(Blame::Endpoint));
         }
     }
 
@@ -201,7 +201,7 @@ impl Exchange {
 
     /// The color that it was given to has failed it, with this; from here on another one serves it, which is counted nowhere as
     /// if it had been given to it.
-    pub(crate) fn is_shielded_by(&mut self, stable: Arc<Admission>, failed: Outcome) {
+    pub(crate) fn hand_over_to(&mut self, stable: Arc<Admission>, failed: Outcome) {
         self.count(failed);
         let worker = self.client.worker.index;
         let admitted = self.admitted.as_mut().expect("only called after admit");
@@ -327,7 +327,7 @@ impl Exchange {
     }
 
     /// How the endpoint did.
-    pub(crate) fn tells_pool(&self, index: usize, well: bool) {
+    pub(crate) fn report_to_pool(&self, index: usize, well: bool) {
         let (pool, worker) = (&self.admission().pool, &self.client.worker);
         let now = worker.millis();
         if well {
@@ -341,7 +341,7 @@ impl Exchange {
     }
 
     /// Each request pays for a part of a retry.
-    pub(crate) fn pays_for_retries(&self, percent: u8) {
+    pub(crate) fn earn_retries(&self, percent: u8) {
         let worker = &self.client.worker;
         worker.budget(self.admission().number, percent, |budget| budget.deposit(worker.millis()));
     }
@@ -384,7 +384,7 @@ impl Exchange {
     }
 
     /// Looks for the outcome of a gRPC call, in its trailers or, if there is nothing else, in its head.
-    pub(crate) fn tells_grpc(&mut self, fields: &Head) {
+    pub(crate) fn note_grpc_status(&mut self, fields: &Head) {
         let status = fields.named(b"grpc-status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         self.grpc_status = status.or(self.grpc_status);
     }
@@ -403,7 +403,7 @@ impl Exchange {
     }
 
     /// From now on it counts as this kind, and may be silent for `idle_timeout`.
-    pub(crate) fn becomes(&mut self, kind: InFlightKind) {
+    pub(crate) fn set_in_flight_kind(&mut self, kind: InFlightKind) {
         let meter = &self.admission().meter;
         meter.left(self.counted);
         meter.entered(kind);
@@ -456,7 +456,7 @@ impl Exchange {
     }
 
     /// A piece of the request went; the next one has to come, or to be taken, in time.
-    pub(crate) fn goes_on(&self, for_client: bool) {
+    pub(crate) fn extend_deadline(&self, for_client: bool) {
         let policy = &self.admission().policy;
         let timeout = match for_client {
             // A gRPC call whose request is open is a stream of messages.
@@ -471,7 +471,7 @@ impl Exchange {
     /// The whole request was sent.
     pub(crate) fn waits_for_answer(&self) {
         if self.slot.phase() == Phase::Request {
-            self.goes_on(false);
+            self.extend_deadline(false);
         }
     }
 
@@ -486,7 +486,7 @@ impl Exchange {
     }
 
     /// Whether a drain or a stop ends it while the body is under way; then that is why it broke.
-    pub(crate) fn was_ended(&mut self) -> bool {
+    pub(crate) fn note_end(&mut self) -> bool {
         let error = match self.slot.fired() {
             Some(Fired::Ended) => Kind::DrainTimeout,
             Some(Fired::Cut) => Kind::Stopping,

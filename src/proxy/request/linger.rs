@@ -86,7 +86,7 @@ pub(super) async fn ask(
             let endpoint = Arc::clone(exchange.target().0);
             give_back(exchange, &endpoint, first, &first_head, to_head);
             load.hand_over();
-            exchange.is_lingered_by(other, index);
+            exchange.take_response_of(other, index);
         }
         Some((found, head)) => {
             let missing = matches!(head.status, 404 | 410);
@@ -100,7 +100,7 @@ pub(super) async fn ask(
         }
         None => exchange.says_nothing(Lingered::Failed),
     }
-    exchange.goes_on(false);
+    exchange.extend_deadline(false);
 }
 
 /// The request on a connection to an endpoint of the other color, and the head of its response. `None`: nothing came of it.

@@ -99,6 +99,6 @@ impl LocalAnswer {
                 ""
             }
         };
-        respond::own(client, side, asked, head, body).await
+        respond::respond_locally(client, side, asked, head, body).await
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn begin(
 }
 
 /// Answers with something of our own. `read`: the whole request was read, so that another one can follow.
-pub(crate) async fn own(
+pub(crate) async fn respond_locally(
     (client, slot): (&Rc<Client>, &Slot),
     side: &mut Side,
     mut asked: Asked,
@@ -128,5 +128,5 @@ pub(crate) async fn error(
         mark.write(&mut head);
     }
     asked.keep_alive &= !error.closes();
-    own(client, side, asked, head, &body).await
+    respond_locally(client, side, asked, head, &body).await
 }

@@ -156,7 +156,7 @@ async fn serve(
     }
     let grpc = headers::is_grpc(answer);
     if grpc {
-        exchange.tells_grpc(answer);
+        exchange.note_grpc_status(answer);
     }
     if grpc || streams(answer) {
         exchange.streams();
@@ -180,14 +180,14 @@ async fn serve(
                     trailers
                 }
             };
-            exchange.tells_grpc(&trailers);
+            exchange.note_grpc_status(&trailers);
             side.finish(&trailers);
             return Ok(After::Close);
         }
         Passed::EndpointBroke | Passed::Broken => return Ok(After::Cut),
     }
     if grpc {
-        exchange.tells_grpc(upstream.side.trailers());
+        exchange.note_grpc_status(upstream.side.trailers());
     }
     if upstream_goes_on && upload.is_whole() {
         let keep_until = exchange.now() + exchange.admission().policy.idle_timeout;
@@ -391,7 +391,7 @@ async fn pass_body(
     let mut broken = false;
     let mut taking = Taking::default();
     let passed = poll_fn(|cx| {
-        if exchange.was_ended() {
+        if exchange.note_end() {
             return Poll::Ready(Passed::Broken);
         }
         if broken {
@@ -409,7 +409,7 @@ async fn pass_body(
         let before = download.bytes;
         let copied = poll_copy(cx, &mut upstream.side, side, &mut download);
         if copied.is_pending() && exchange.counted() == InFlightKind::Request {
-            exchange.becomes(InFlightKind::Stream);
+            exchange.set_in_flight_kind(InFlightKind::Stream);
         }
         if download.bytes > before {
             exchange.extends();

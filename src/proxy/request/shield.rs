@@ -48,7 +48,7 @@ pub(super) fn takes_over(
     if !worker.shield.borrow_mut().at(percent).withdraw(now) {
         return false;
     }
-    exchange.is_shielded_by(stable, Outcome::Bad(failed));
+    exchange.hand_over_to(stable, Outcome::Bad(failed));
     true
 }
 

@@ -32,7 +32,7 @@ const IDLE: Closing = (1001, "idle for too long");
 
 /// Joins the two sides. The lease of the request that opened the tunnel goes on. Whether both came to their end.
 pub(super) async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &mut Side, websocket: bool) -> bool {
-    exchange.becomes(InFlightKind::Tunnel);
+    exchange.set_in_flight_kind(InFlightKind::Tunnel);
     side.become_tunnel();
     upstream.become_tunnel();
     let mut up = Half::new(websocket.then(Frames::of_client));

@@ -98,7 +98,7 @@ impl Upload {
         exchange.begins_delivery();
         self.set_waiting(true, exchange.now());
         if !std::mem::replace(&mut self.for_client, true) {
-            exchange.goes_on(true);
+            exchange.extend_deadline(true);
         }
     }
 
@@ -160,7 +160,7 @@ impl Upload {
                 let for_client = self.copied.waits_for_source;
                 if self.copied.bytes > before || for_client != self.for_client {
                     self.for_client = for_client;
-                    exchange.goes_on(for_client);
+                    exchange.extend_deadline(for_client);
                 }
                 Poll::Pending
             }

@@ -31,7 +31,7 @@ impl Compiler {
             let forced = serves && !served && decision.by_force && color == decision.active;
             for endpoint in self.pools[color].iter().flat_map(|pool| &pool.endpoints) {
                 if *served && !serves {
-                    endpoint.let_go();
+                    endpoint.stop_keeping();
                 }
                 if (serves && endpoint.keep()) || relabelled || forced {
                     endpoint.renew(now);

@@ -56,7 +56,7 @@ impl Compiler {
         let present: HashSet<u64> = all(&self.pools).iter().map(|endpoint| endpoint.id).collect();
         for endpoint in all(before) {
             if !present.contains(&endpoint.id) {
-                endpoint.let_go();
+                endpoint.stop_keeping();
             }
         }
     }

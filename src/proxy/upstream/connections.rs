@@ -162,7 +162,7 @@ pub(crate) struct Connections {
 
 impl UpstreamConnection {
     /// Whether it is time to look at which release an answer is of. In milliseconds of the clock.
-    pub(crate) fn is_looked_at(&mut self, now: u64) -> bool {
+    pub(crate) fn take_look(&mut self, now: u64) -> bool {
         let look_at = self.share.as_ref().map_or(self.look_at, |share| share.0.look_at.get());
         if now < look_at {
             return false;
@@ -175,7 +175,7 @@ impl UpstreamConnection {
     }
 
     /// Whether it can carry a request now: nothing came that nobody asked for, and it was not closed.
-    fn is_free(&mut self) -> bool {
+    fn poll_free(&mut self) -> bool {
         let left = self.side.poll_left(&mut Context::from_waker(Waker::noop())).is_ready();
         !left && !self.side.has_unread()
     }
@@ -193,7 +193,7 @@ impl Connections {
         let evidence = endpoint.evidence();
         loop {
             let mut connection = free.pop()?;
-            if connection.begun > evidence && connection.is_free() {
+            if connection.begun > evidence && connection.poll_free() {
                 return Some(connection);
             }
         }
@@ -332,7 +332,7 @@ impl Connections {
             let (evidence, keeps) = (endpoint.evidence(), endpoint.keeps());
             let stays =
                 |connection: &UpstreamConnection| keeps && connection.begun > evidence && connection.keep_until > now;
-            connections.retain_mut(|connection| stays(connection) && connection.is_free());
+            connections.retain_mut(|connection| stays(connection) && connection.poll_free());
             !connections.is_empty()
         });
         self.shared.borrow_mut().retain(|_, To { endpoint, connections }| {

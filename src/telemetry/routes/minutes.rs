@@ -146,7 +146,7 @@ impl Minutes {
     }
 
     /// Where the weight is another one from now on, the minute begins anew. `tick`: the present one.
-    pub(super) fn is_shared(&self, weight: Weight, tick: u64) {
+    pub(super) fn note_share(&self, weight: Weight, tick: u64) {
         if self.weight.swap(weight.basis_points(), Ordering::Relaxed) != weight.basis_points() {
             self.after.store(tick, Ordering::Relaxed);
             self.present.fetch_add(1, Ordering::Relaxed);
@@ -190,10 +190,10 @@ mod tests {
     fn what_was_shared_in_another_way_is_left_out() {
         let minutes = Minutes::new();
         record(&minutes, 1, 1, Color::Green, true);
-        minutes.is_shared(Weight::HALF, 2);
+        minutes.note_share(Weight::HALF, 2);
         record(&minutes, 2, 1, Color::Green, true);
         minutes.record(std::iter::once(3), 1, (Color::Green, 2, true));
-        minutes.is_shared(Weight::HALF, 3);
+        minutes.note_share(Weight::HALF, 3);
         assert_eq!(minutes.end().green.active, 1);
     }
 }

@@ -197,8 +197,8 @@ impl Users {
     }
 
     /// The candidate has this weight from now on.
-    pub(super) fn is_shared(&self, weight: Weight, tick: u64) {
-        self.minutes.is_shared(weight, tick);
+    pub(super) fn note_share(&self, weight: Weight, tick: u64) {
+        self.minutes.note_share(weight, tick);
     }
 
     /// From how many networks requests came, about, if they are so few that their evidence says little.

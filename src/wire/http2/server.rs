@@ -262,7 +262,7 @@ impl Core {
     }
 
     /// The buffer has room again. Whether somebody waits for that.
-    pub(crate) fn has_room(&mut self) -> bool {
+    pub(crate) fn wake_for_room(&mut self) -> bool {
         let waiting = std::mem::take(&mut self.wait_for_room);
         self.woken.add_all(waiting);
         !waiting.is_empty()

@@ -9,7 +9,7 @@ use crate::telemetry::meter::Lingered;
 
 impl Exchange {
     /// The other color has the file, and serves it from here on. That the chosen one does not know it is no evidence.
-    pub(crate) fn is_lingered_by(&mut self, other: Arc<Admission>, endpoint: usize) {
+    pub(crate) fn take_response_of(&mut self, other: Arc<Admission>, endpoint: usize) {
         self.says_nothing(Lingered::Answered);
         let worker = self.client.worker.index;
         let admitted = self.admitted.as_mut().expect("only called after admit");

@@ -230,9 +230,9 @@ fn what_waits_for_a_client_that_does_not_read_is_bounded() {
     assert!(connection.core.borrow().is_stalled());
     connection.core.borrow_mut().take_woken();
     connection.written();
-    assert!(connection.core.borrow_mut().has_room());
+    assert!(connection.core.borrow_mut().wake_for_room());
     assert_eq!(connection.core.borrow_mut().take_woken().count(), 20);
-    assert!(!connection.core.borrow_mut().has_room(), "each is told once");
+    assert!(!connection.core.borrow_mut().wake_for_room(), "each is told once");
 }
 
 #[test]

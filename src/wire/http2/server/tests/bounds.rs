@@ -265,7 +265,7 @@ fn responses_that_the_client_does_not_take_are_not_read_from_endpoints() {
     }
     assert_eq!(begun, 1, "the buffer is full");
     let mut buffered = 0;
-    while connection.core.borrow_mut().has_room() || begun < 100 {
+    while connection.core.borrow_mut().wake_for_room() || begun < 100 {
         connection.written();
         let Some(stream) = streams.iter_mut().skip(begun).find(|stream| stream.takes_response()) else { break };
         stream.begin_answer(&head, Framing::UntilEnd);
