@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use toml::de::{DeTable, DeValue};
 
@@ -20,6 +18,7 @@ use crate::admin::api::HeadlineAnswer;
 use crate::cli::Failure;
 use crate::cli::connection::Connection;
 use crate::cli::recovery;
+use crate::http_client::{self, Stream};
 
 /// To the established connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -252,10 +251,6 @@ impl Client {
         body: Bytes,
         id: Option<&str>,
     ) -> Result<Bytes, Failure> {
-        let lost = |error: hyper::Error| self.unreachable(&error);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
-        tokio::spawn(connection);
         let host = match &self.address {
             Address::Tcp(address) => address.as_str(),
             Address::Unix(_) => "localhost",
@@ -278,24 +273,21 @@ impl Client {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::new(body)).map_err(|error| Failure::Failed(error.to_string()))?;
-        let (head, body) = sender.send_request(request).await.map_err(lost)?.into_parts();
-        let bytes = Limited::new(body, MAX_ANSWER).collect().await;
-        let bytes = bytes.map_err(|error| self.unreachable(&error))?.to_bytes();
-        if head.status == StatusCode::OK {
+        let answer = http_client::send(stream, request).await.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status();
+        let bytes = answer.whole(MAX_ANSWER).await.map_err(|error| self.unreachable(&error))?;
+        if status == StatusCode::OK {
             return Ok(bytes);
         }
         match serde_json::from_slice(&bytes) {
             Ok(problem) => Err(Failure::Refused(Box::new(problem))),
             Err(_) => Err(Failure::Failed(format!(
                 "what answers at {} is not the admin API of Cutover (status {})",
-                self.address, head.status
+                self.address, status
             ))),
         }
     }
 }
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Understands an admin address as people write them.
 fn address(text: &str) -> Result<Address, String> {

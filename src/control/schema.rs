@@ -4,10 +4,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -16,6 +14,7 @@ use crate::control::names::Resolver;
 use crate::control::{Controller, Input};
 use crate::domain::color::Color;
 use crate::domain::schema::{Reading, Version};
+use crate::http_client;
 
 /// A probe that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -70,33 +69,19 @@ async fn ask(probe: &SchemaProbe, resolver: &Resolver) -> Result<Version, String
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         _ => error.to_string(),
     })?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let exchange = async {
-        let target = uri.path_and_query().map_or("/", |path| path.as_str());
-        let request = Request::get(target)
-            .header(header::HOST, authority.as_str())
-            .header(header::USER_AGENT, "cutover-probe")
-            .header(header::ACCEPT, "application/json")
-            .header(header::CONNECTION, "close")
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| error.to_string())?;
-        let answer = sender.send_request(request).await.map_err(|_| "closed without an answer".to_owned())?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("answered {}", answer.status().as_u16()));
-        }
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        body.map(|body| body.to_bytes()).map_err(|_| "the answer broke off, or is too long".to_owned())
-    };
-    // The connection has to be driven, and ends with the exchange.
-    let mut connection = std::pin::pin!(connection);
-    let mut exchange = std::pin::pin!(exchange);
-    let body = tokio::select! {
-        biased;
-        body = &mut exchange => body?,
-        // The other side closed; what it said before is still to be read.
-        _ = &mut connection => exchange.await?,
-    };
+    let target = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::get(target)
+        .header(header::HOST, authority.as_str())
+        .header(header::USER_AGENT, "cutover-probe")
+        .header(header::ACCEPT, "application/json")
+        .header(header::CONNECTION, "close")
+        .body(Full::default())
+        .map_err(|error| error.to_string())?;
+    let answer = http_client::send(stream, request).await.map_err(|_| "closed without an answer".to_owned())?;
+    if answer.status() != StatusCode::OK {
+        return Err(format!("answered {}", answer.status().as_u16()));
+    }
+    let body = answer.whole(MAX_ANSWER).await.map_err(|_| "the answer broke off, or is too long".to_owned())?;
     version(&body, &probe.json)
 }
 

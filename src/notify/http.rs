@@ -5,16 +5,14 @@
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use http_body_util::Full;
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
-use tokio::task::JoinSet;
 
 use crate::config::receiver::ReceiverUrl;
+use crate::http_client::{self, Stream};
 use crate::notify::proxy::Proxy;
 use crate::tls::client::{ClientSettings, ClientTls};
 
@@ -50,9 +48,6 @@ impl Outcome {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
 /// Posts, within `timeout`.
 pub(super) async fn post(
     url: &ReceiverUrl,
@@ -71,10 +66,6 @@ async fn exchange(url: &ReceiverUrl, headers: &[(&'static str, String)], body: S
     let proxy = Proxy::of(url)?;
     let stream = connect(url, proxy.as_ref()).await?;
     let broken = |_| "the receiver closed the connection without an answer".to_owned();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // It ends with this function, however that ends.
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
     // Without TLS the proxy reads the request, and needs to be told where to.
     let forwarding = proxy.filter(|_| !url.tls);
     let target = match &forwarding {
@@ -93,18 +84,12 @@ async fn exchange(url: &ReceiverUrl, headers: &[(&'static str, String)], body: S
         request = request.header(*name, value.as_str());
     }
     let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
-    let (head, mut answer) = sender.send_request(request).await.map_err(broken)?.into_parts();
-    let mut read = BytesMut::new();
-    while read.len() < READ {
-        match answer.frame().await {
-            Some(Ok(frame)) => read.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            // Whether it took the notice nobody knows; the next try has the same id.
-            Some(Err(_)) => {
-                return Err(format!("the receiver broke off in the middle of its answer ({})", head.status));
-            }
-            None => break,
-        }
-    }
+    let mut answer = http_client::send(stream, request).await.map_err(broken)?;
+    let read = answer.beginning(READ).await;
+    let head = answer.head();
+    // Whether it took the notice nobody knows; the next try has the same id.
+    let read =
+        read.map_err(|_| format!("the receiver broke off in the middle of its answer ({})", head.status))?;
     Ok(judged(url, head.status, &head.headers, &read, SystemTime::now()))
 }
 

@@ -26,15 +26,16 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
         &["server", "proxy", "wire", "tls", "config", "telemetry", "sys"],
         "the client's side serves; it can't decide",
     ),
+    ("http_client", &["http_client"], "a request is a request, whoever sends it"),
     ("sys", &["sys"], "the operating system, for everybody"),
     (
         "control",
-        &["control", "config", "domain", "proxy", "wire", "tls", "ledger", "telemetry", "notify", "sys"],
+        &["control", "config", "domain", "proxy", "wire", "tls", "ledger", "telemetry", "notify", "sys", "http_client"],
         "it is asked through its handle",
     ),
     (
         "notify",
-        &["notify", "config", "domain", "tls"],
+        &["notify", "config", "domain", "tls", "http_client"],
         "it is told what happened; it can't ask, and nobody waits for it",
     ),
     (
@@ -44,7 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "cli",
-        &["cli", "admin", "app", "config", "domain", "control::handle", "ledger", "telemetry", "sys"],
+        &["cli", "admin", "app", "config", "domain", "control::handle", "ledger", "telemetry", "sys", "http_client"],
         "a client like any other, the way to run, and a reader of ledgers that no proxy has open",
     ),
 ];
@@ -180,6 +181,21 @@ fn nothing_in_a_folder_imports_in_a_circle() {
             circles.clear();
         }
         assert!(circles.is_empty(), "in src/{folder} these import each other: {circles:?}");
+    }
+}
+
+#[test]
+fn predicates_do_not_act() {
+    for (name, text) in product() {
+        for (number, line) in text.lines().map(code).enumerate() {
+            let named = line.split("fn ").nth(1).unwrap_or_default();
+            let predicate = ["is_", "has_", "was_"].iter().any(|prefix| named.starts_with(prefix));
+            assert!(
+                !(predicate && named.contains("(&mut self")),
+                "src/{name}:{} is named like a question, and changes what it asks: {named}",
+                number + 1
+            );
+        }
     }
 }
 

@@ -1,0 +1,57 @@
+//! One HTTP/1.1 request on a connection of its own: for commands, notices and probes, never for the requests of clients.
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, StatusCode, response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+
+/// A byte stream to a server, whatever it is made of.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A response whose body is not read yet. The connection ends with it.
+pub(crate) struct Response {
+    head: response::Parts,
+    body: Incoming,
+    _connection: JoinSet<Result<(), hyper::Error>>,
+}
+
+/// Sends a request.
+pub(crate) async fn send(
+    stream: impl Stream + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Response, hyper::Error> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let mut connections = JoinSet::new();
+    connections.spawn(connection);
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    Ok(Response { head, body, _connection: connections })
+}
+
+impl Response {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    pub(crate) fn head(&self) -> &response::Parts {
+        &self.head
+    }
+
+    /// The whole body; an error where it is longer than `most`.
+    pub(crate) async fn whole(self, most: usize) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Limited::new(self.body, most).collect().await?.to_bytes())
+    }
+
+    /// The beginning of the body, at least `enough` bytes where there are so many.
+    pub(crate) async fn beginning(&mut self, enough: usize) -> Result<Bytes, hyper::Error> {
+        let mut read = BytesMut::new();
+        while read.len() < enough {
+            let Some(frame) = self.body.frame().await else { break };
+            read.extend_from_slice(frame?.data_ref().map_or(&[], |data| data));
+        }
+        Ok(read.freeze())
+    }
+}
