@@ -59,7 +59,9 @@ impl Controller {
         for (pool, endpoint) in self.that_serve() {
             let said = self.probers.observation(endpoint.id).and_then(|observation| observation.release);
             match said {
-                Some(said) if said == self.config.colors[pool.color].release.as_str() => endpoint.stated.note_right(now),
+                Some(said) if said == self.config.colors[pool.color].release.as_str() => {
+                    endpoint.stated.note_right(now)
+                }
                 Some(said) => {
                     endpoint.stated.note_wrong(now);
                     found.push((Arc::clone(pool), Arc::clone(endpoint), said));

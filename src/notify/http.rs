@@ -88,8 +88,7 @@ async fn exchange(url: &ReceiverUrl, headers: &[(&'static str, String)], body: S
     let read = answer.beginning(READ).await;
     let head = answer.head();
     // Whether it took the notice nobody knows; the next try has the same id.
-    let read =
-        read.map_err(|_| format!("the receiver broke off in the middle of its answer ({})", head.status))?;
+    let read = read.map_err(|_| format!("the receiver broke off in the middle of its answer ({})", head.status))?;
     Ok(judged(url, head.status, &head.headers, &read, SystemTime::now()))
 }
 

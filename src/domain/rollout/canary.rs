@@ -156,7 +156,14 @@ impl Rollout {
     }
 
     /// Refuses what asks for a canary where there is none.
-    fn refuse_without_canary(&mut self, now: Now, id: CommandId, kind: Kind, origin: Origin, effects: &mut Vec<Effect>) {
+    fn refuse_without_canary(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        kind: Kind,
+        origin: Origin,
+        effects: &mut Vec<Effect>,
+    ) {
         debug_assert!(self.decision.deployment.is_none() || matches!(self.state, State::Steady));
         self.record_refused(now, Asked { kind, to: None }, origin, None, &Refusal::NoCanary);
         effects.push(Effect::Reply(id, Err(Refusal::NoCanary)));
