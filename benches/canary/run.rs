@@ -56,7 +56,7 @@ pub(crate) async fn run(scenario: &Scenario) -> Outcome {
     let green = Shop::open("green", scenario.before).await.expect("a port");
     let dir = tempfile::tempdir().expect("a directory");
     let (_proxy, http) = start(dir.path(), scenario, &blue, &green).await;
-    let load = Load::start(http, scenario.rate, &PAGES);
+    let load = Load::start(http, scenario.rate, &PAGES, 0);
     tokio::time::sleep(scenario.usual).await;
     blue.behaves(scenario.stable);
     green.behaves(scenario.candidate);

@@ -30,7 +30,7 @@ pub(crate) struct Scenario {
     pub(crate) expected: &'static str,
 }
 
-const NO_TIME: Manner = Manner { errors: 0.001, median: Duration::ZERO, sigma: 0.0, slower: 1.0 };
+const NO_TIME: Manner = Manner { errors: 0.001, median: Duration::ZERO, sigma: 0.0, slower: 1.0, refused: 0.0 };
 const LOGNORMAL: Manner = Manner { median: Duration::from_millis(10), sigma: 0.6, ..NO_TIME };
 const DOWN: Manner = Manner { errors: 0.3, ..NO_TIME };
 

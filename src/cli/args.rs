@@ -266,7 +266,7 @@ pub(crate) struct Demo {
     /// End after one switch and the way back
     #[arg(long)]
     pub(crate) once: bool,
-    /// Play a story instead: a bad release, how it is found out and taken back, and who was hurt; less than a minute
+    /// Play a story instead, in less than a minute: a bad release, how the proxy finds out and takes it back, and the harm
     #[arg(long, value_enum, value_name = "STORY", conflicts_with = "once")]
     pub(crate) story: Option<Story>,
     /// After the story, go on until Ctrl-C
@@ -281,4 +281,8 @@ pub(crate) enum Story {
     Checkout,
     /// The new release fails 8 % of its requests, where 0.1 % are usual
     Spike,
+    /// The new release answers 401 to every login, where 40 % are usual
+    Login,
+    /// Users stay on a color; both releases are disturbed for a moment, and later the new one fails for everybody
+    Sticky,
 }

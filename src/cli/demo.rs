@@ -102,7 +102,7 @@ async fn start(
 
 /// A story, and what shows the same afterwards.
 async fn play(story: Story, stay: bool, file: &Path, signals: &mut Signals) -> Result<(), Failure> {
-    let mut stage = Stage::build(file).await?;
+    let mut stage = Stage::build(story, file).await?;
     let played = tokio::select! {
         played = stage.play(story) => Some(played),
         // Interrupted before it came out: the end that was asked for.

@@ -10,7 +10,7 @@ use crate::receiver::Receiver;
 use crate::shop::{Manner, PAGES, Shop};
 use crate::until;
 
-const GOOD: Manner = Manner { errors: 0.0, median: Duration::ZERO, sigma: 0.0, slower: 1.0 };
+const GOOD: Manner = Manner { errors: 0.0, median: Duration::ZERO, sigma: 0.0, slower: 1.0, refused: 0.0 };
 const BAD: Manner = Manner { errors: 0.3, ..GOOD };
 
 /// As short as it can be.
@@ -42,7 +42,7 @@ impl Stage {
     }
 
     fn load(&self) -> Load {
-        Load::start(self.proxy.http, 200, &PAGES)
+        Load::start(self.proxy.http, 200, &PAGES, 0)
     }
 
     /// Begins a canary; its answer.

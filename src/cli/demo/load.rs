@@ -27,6 +27,8 @@ pub(super) struct Side {
     pub(super) answered: u64,
     /// Of them, those with an error.
     pub(super) failed: u64,
+    /// Of them, those with 4xx.
+    pub(super) refused: u64,
     /// Those for `/checkout`, and how long they took together.
     pub(super) checkouts: u64,
     pub(super) checkout_time: Duration,
@@ -50,14 +52,16 @@ pub(super) struct Load {
 struct Shared {
     to: SocketAddr,
     pages: &'static [&'static str],
+    users: u32,
     free: Mutex<Vec<TcpStream>>,
     seen: Mutex<Seen>,
 }
 
 impl Load {
-    /// So many requests a second, each for any of the pages.
-    pub(super) fn start(to: SocketAddr, rate: u32, pages: &'static [&'static str]) -> Load {
-        let shared = Arc::new(Shared { to, pages, free: Mutex::default(), seen: Mutex::default() });
+    /// So many requests a second, each for any of the pages. `users`: clients that ask, each in a network of its own, as a proxy in
+    /// front would pass them on; 0: one, which is the load itself.
+    pub(super) fn start(to: SocketAddr, rate: u32, pages: &'static [&'static str], users: u32) -> Load {
+        let shared = Arc::new(Shared { to, pages, users, free: Mutex::default(), seen: Mutex::default() });
         let pause = Duration::from_secs(1) / rate.max(1);
         let task = tokio::spawn(ask(Arc::clone(&shared), pause)).abort_handle();
         Load { shared, task }
@@ -83,11 +87,12 @@ async fn ask(shared: Arc<Shared>, pause: Duration) {
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let page = fastrand::choice(shared.pages).copied().unwrap_or("/");
+            let user = (shared.users > 0).then(|| fastrand::u32(..shared.users));
             let began = Instant::now();
             let free = shared.free.lock().ok().and_then(|mut free| free.pop());
-            let answer = tokio::time::timeout(PATIENCE, once(shared.to, free, page)).await;
+            let answer = tokio::time::timeout(PATIENCE, once(shared.to, free, page, user)).await;
             let Ok(mut seen) = shared.seen.lock() else { return };
-            let Ok(Ok((stream, ok, body))) = answer else {
+            let Ok(Ok((stream, status, body))) = answer else {
                 seen.lost += 1;
                 return;
             };
@@ -100,7 +105,8 @@ async fn ask(shared: Arc<Shared>, pause: Duration) {
                 }
             };
             side.answered += 1;
-            side.failed += u64::from(!ok);
+            side.failed += u64::from(status >= 500);
+            side.refused += u64::from((400..500).contains(&status));
             if page == "/checkout" {
                 side.checkouts += 1;
                 side.checkout_time += began.elapsed();
@@ -113,14 +119,24 @@ async fn ask(shared: Arc<Shared>, pause: Duration) {
     }
 }
 
-/// The connection, whether the answer was 200, and its body.
-async fn once(to: SocketAddr, free: Option<TcpStream>, page: &str) -> std::io::Result<(TcpStream, bool, Vec<u8>)> {
+/// The connection, the status of the answer, and its body.
+async fn once(
+    to: SocketAddr,
+    free: Option<TcpStream>,
+    page: &str,
+    user: Option<u32>,
+) -> std::io::Result<(TcpStream, u16, Vec<u8>)> {
     let mut stream = match free {
         Some(stream) => stream,
         None => TcpStream::connect(to).await?,
     };
     stream.set_nodelay(true)?;
-    stream.write_all(format!("GET {page} HTTP/1.1\r\nHost: shop\r\n\r\n").as_bytes()).await?;
+    let client = user.map(|user| {
+        let [_, a, b, c] = user.to_be_bytes();
+        format!("X-Forwarded-For: {}.{b}.{c}.7\r\n", 11 + a)
+    });
+    let request = format!("GET {page} HTTP/1.1\r\nHost: shop\r\n{}\r\n", client.unwrap_or_default());
+    stream.write_all(request.as_bytes()).await?;
     let mut read = Vec::with_capacity(512);
     loop {
         if stream.read_buf(&mut read).await? == 0 {
@@ -130,8 +146,8 @@ async fn once(to: SocketAddr, free: Option<TcpStream>, page: &str) -> std::io::R
         let head = String::from_utf8_lossy(&read[..end]).to_ascii_lowercase();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
         if length.is_some_and(|length| read.len() >= end + 4 + length) {
-            let ok = head.starts_with("http/1.1 200");
-            return Ok((stream, ok, read.split_off(end + 4)));
+            let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+            return Ok((stream, status, read.split_off(end + 4)));
         }
     }
 }

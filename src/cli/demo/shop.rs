@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 /// Pages that it has.
 pub(super) const PAGES: [&str; 3] = ["/", "/search", "/checkout"];
 const SLOW_PAGE: &str = "/checkout";
+/// A page that refuses some of its users.
+pub(super) const LOGIN: &str = "/login";
 
 /// How a release behaves.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,8 @@ pub(super) struct Manner {
     pub(super) sigma: f64,
     /// `/checkout` takes so many times as long as it should.
     pub(super) slower: f64,
+    /// The share of requests for `/login` that end in 401.
+    pub(super) refused: f64,
 }
 
 /// Ends with the runtime that it was started on.
@@ -72,6 +76,12 @@ impl Shop {
     }
 }
 
+/// A status and a word.
+type Outcome = (&'static str, &'static str);
+const GOOD: Outcome = ("200 OK", "sold");
+const REFUSED: Outcome = ("401 Unauthorized", "refused");
+const FAILED: Outcome = ("500 Internal Server Error", "failed");
+
 async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut read = Vec::with_capacity(1024);
@@ -83,8 +93,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()
         }
         let head = String::from_utf8_lossy(&read);
         let path = head.split(' ').nth(1).unwrap_or_default();
-        let failed = if path == "/healthz" { false } else { shared.work(path).await };
-        let (status, word) = if failed { ("500 Internal Server Error", "failed") } else { ("200 OK", "sold") };
+        let (status, word) = if path == "/healthz" { GOOD } else { shared.work(path).await };
         let body = format!("{} {word}\n", shared.color);
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         read.clear();
@@ -93,16 +102,22 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()
 }
 
 impl Shared {
-    /// Takes its time; whether it failed.
-    async fn work(&self, path: &str) -> bool {
+    /// Takes its time.
+    async fn work(&self, path: &str) -> Outcome {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let Ok(manner) = self.manner.lock().map(|manner| *manner) else { return true };
+        let Ok(manner) = self.manner.lock().map(|manner| *manner) else { return FAILED };
         let factor = if path == SLOW_PAGE { 2.0 * manner.slower } else { 1.0 };
         let time = manner.median.mul_f64(factor * (manner.sigma * normal()).exp());
         if !time.is_zero() {
             tokio::time::sleep(time).await;
         }
-        fastrand::f64() < manner.errors
+        if fastrand::f64() < manner.errors {
+            FAILED
+        } else if path == LOGIN && fastrand::f64() < manner.refused {
+            REFUSED
+        } else {
+            GOOD
+        }
     }
 }
 

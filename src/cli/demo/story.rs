@@ -2,6 +2,7 @@
 //! applications, the load and the message are real; nothing is told that did not happen, and what did not come out as it should
 //! ends the story with an error.
 
+mod plot;
 mod telling;
 
 use std::path::Path;
@@ -18,13 +19,14 @@ use crate::cli::Failure;
 use crate::cli::args::Story;
 use crate::cli::client::{Client, LOOK};
 use crate::cli::demo::load::{Load, Seen};
-use crate::cli::demo::shop::{Manner, PAGES, Shop};
+use crate::cli::demo::shop::Shop;
 use crate::cli::demo::{channel, start};
 use crate::control::handle::News;
 use crate::domain::deployment::DeploymentId;
-use crate::domain::transition::{Kind, Transition, Trigger};
-use crate::domain::verdict::{Class, Judgement};
+use crate::domain::transition::{Kind, Transition};
+use crate::domain::verdict::Judgement;
 
+use plot::GOOD;
 use telling::Telling;
 
 const OLD: &str = "2.13.0";
@@ -40,37 +42,11 @@ const LOOKED_EVERY: Duration = Duration::from_secs(2);
 /// What was under way at the rollback has ended by then.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// How a good release behaves.
-const GOOD: Manner = Manner { errors: 0.001, median: Duration::from_millis(10), sigma: 0.6, slower: 1.0 };
-
-impl Story {
-    fn bad(self) -> Manner {
-        match self {
-            Story::Checkout => Manner { slower: 3.0, ..GOOD },
-            Story::Spike => Manner { errors: 0.08, ..GOOD },
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Story::Checkout => "on its /checkout everything takes 3 times as long",
-            Story::Spike => "8 % of its answers are errors, instead of 0.1 %",
-        }
-    }
-
-    /// What the verdict has to rest on.
-    fn is_found(self, judgement: &Judgement) -> bool {
-        judgement.findings.iter().any(|finding| match self {
-            Story::Checkout => finding.class != Class::Error && finding.route.as_deref() == Some("/checkout"),
-            Story::Spike => finding.class == Class::Error,
-        })
-    }
-}
-
 /// All that takes part.
 pub(super) struct Stage {
     pub(super) proxy: Running,
     load: Load,
+    blue: Shop,
     green: Shop,
     posts: UnboundedReceiver<Value>,
     telling: Telling,
@@ -80,15 +56,17 @@ pub(super) struct Stage {
 struct Ending {
     deployment: DeploymentId,
     began: SystemTime,
-    rollback: Arc<Transition>,
+    transition: Arc<Transition>,
     judgement: Judgement,
-    /// Its message is there as well.
+    /// From the decision to its message.
     told: Duration,
+    /// Users' requests before the last act began, and its time.
+    turned: (Seen, Duration),
 }
 
 impl Stage {
     /// With this file, and all that belongs to it beside it.
-    pub(super) async fn build(file: &Path) -> Result<Stage, Failure> {
+    pub(super) async fn build(story: Story, file: &Path) -> Result<Stage, Failure> {
         let dir = file.parent().unwrap_or(file);
         let failed = |error: std::io::Error| Failure::Failed(format!("the demo could not start: {error}"));
         let blue = Shop::open("blue", GOOD).await.map_err(failed)?;
@@ -96,6 +74,7 @@ impl Stage {
         let (slack, posts) = channel::open().await.map_err(failed)?;
         let url = dir.join("slack.url");
         std::fs::write(&url, format!("http://{slack}/services/T0/B0/demo\n")).map_err(failed)?;
+        let (listen, section) = story.configuration();
         let proxy = start(file, [0; 2], |[http, admin]| {
             format!(
                 r#"active = "blue"
@@ -103,7 +82,7 @@ impl Stage {
 [listen]
 http  = "{http}"
 admin = "{admin}"
-
+{listen}
 [service]
 name        = "shop"
 environment = "demo"
@@ -121,6 +100,7 @@ access = "off"
 [analysis]                                   # all else is as it is by default
 warmup = {{ requests = 50, time = "2s" }}      # by default 30 s, which is too long for a story
 
+{section}
 [[notify]]
 name     = "team"
 kind     = "slack"
@@ -140,25 +120,27 @@ endpoints = ["{green}"]
             )
         })
         .await?;
-        let load = Load::start(proxy.http_address(), RATE, &PAGES);
-        Ok(Stage { proxy, load, green, posts, telling: Telling::begin() })
+        let load = Load::start(proxy.http_address(), RATE, story.pages(), story.users());
+        Ok(Stage { proxy, load, blue, green, posts, telling: Telling::begin() })
     }
 
     /// Plays it; an error where it does not come out as told.
     pub(super) async fn play(&mut self, story: Story) -> Result<DeploymentId, Failure> {
         let client = Client::at(&self.proxy.admin_address().to_string())?;
-        self.telling.introduction(story.title(), RATE);
+        self.telling.introduction(story);
         tokio::time::sleep(USUAL).await;
-        self.telling.usual(&self.load.seen(), USUAL);
-        self.green.behaves(story.bad());
-        let ending = self.until_taken_back(&client).await?;
-        let refusal = self.ask_again(&client).await?;
-        // What was under way then has ended, and nothing comes after it.
+        self.telling.usual(story, &self.load.seen(), USUAL);
+        self.green.behaves(story.new_release());
+        let ending = self.until_taken_back(story, &client).await?;
+        let refusal = if story.is_withdrawn() { None } else { Some(self.ask_again(&client).await?) };
+        // Requests that began before the end are over, and none comes after it.
         tokio::time::sleep(SETTLED).await;
         let (seen, before) = (self.load.seen(), self.green.requests());
         tokio::time::sleep(SETTLED).await;
         let late = self.green.requests() - before;
-        self.telling.refused(&refusal);
+        if let Some(refusal) = refusal {
+            self.telling.refused(&refusal);
+        }
         self.telling.hurt(story, &ending, &seen, late);
         let faults = faults(story, &ending, &seen, late);
         if !faults.is_empty() {
@@ -168,53 +150,71 @@ endpoints = ["{green}"]
     }
 
     /// From the first request to the message.
-    async fn until_taken_back(&mut self, client: &Client) -> Result<Ending, Failure> {
+    async fn until_taken_back(&mut self, story: Story, client: &Client) -> Result<Ending, Failure> {
         let mut news = self.proxy.handle().news.subscribe();
         let body = CanaryBody { reason: Some(format!("release {NEW}")), ..CanaryBody::default() };
         let _: CanaryMoved = client.post("/admin/canary", &body, LOOK).await?;
-        let deadline = tokio::time::sleep_until((Instant::now() + LONGEST).into());
+        let started = Instant::now();
+        let deadline = tokio::time::sleep_until((started + LONGEST).into());
         let mut deadline = std::pin::pin!(deadline);
         let mut look = tokio::time::interval(LOOKED_EVERY);
+        let mut acts = story.acts().iter().peekable();
+        let mut turned = (Seen::default(), started);
         let mut began = None;
-        let mut taken_back: Option<(Arc<Transition>, Instant)> = None;
+        let mut end: Option<(Arc<Transition>, Instant)> = None;
         loop {
+            let next_act = acts.peek().map_or(LONGEST, |act| act.at);
             tokio::select! {
                 // What happened first: its message comes after it, and may be here when both are looked at.
                 biased;
                 heard = news.recv() => match heard {
-                    Ok(News::Transition(_, transition)) => match transition.kind {
-                        Kind::Canary => {
-                            let deployment = transition.decision.deployment.as_ref().map(|deployment| deployment.id);
-                            began = began.or(deployment.map(|id| (id, transition.at)));
-                            self.telling.canary(&transition);
-                        }
-                        Kind::Rollback if transition.origin.trigger == Trigger::Automatic && taken_back.is_none() => {
-                            self.telling.taken_back(&transition);
-                            taken_back = Some((transition, Instant::now()));
-                        }
-                        _ => self.telling.happened(&transition),
-                    },
+                    Ok(News::Transition(_, transition)) if end.is_none() && story.is_end(&transition) => {
+                        self.telling.taken_back(story, &transition);
+                        end = Some((transition, Instant::now()));
+                    }
+                    Ok(News::Transition(_, transition)) if transition.kind == Kind::Canary => {
+                        let deployment = transition.decision.deployment.as_ref().map(|deployment| deployment.id);
+                        began = began.or(deployment.map(|id| (id, transition.at)));
+                        self.telling.canary(&transition);
+                    }
+                    Ok(News::Transition(_, transition)) => self.telling.happened(&transition),
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return Err(Failure::Failed("the proxy has ended".to_owned())),
                 },
                 Some(message) = self.posts.recv() => {
-                    let of_rollback = channel::readable(&message).iter().any(|line| line.contains("deployment.rolled_back"));
-                    self.telling.message(&message, of_rollback);
-                    if let (true, Some((rollback, at)), Some((deployment, began))) = (of_rollback, &taken_back, began) {
-                        let Some(judgement) = rollback.judgement.clone() else {
-                            return Err(Failure::Failed("the rollback has no verdict".to_owned()));
+                    let is_end = channel::readable(&message).iter().any(|line| line.contains(story.notice()));
+                    self.telling.message(&message, is_end);
+                    if let (true, Some((transition, at)), Some((deployment, began))) = (is_end, &end, began) {
+                        let Some(judgement) = transition.judgement.clone() else {
+                            return Err(Failure::Failed("the way back has no verdict".to_owned()));
                         };
-                        return Ok(Ending { deployment, began, rollback: rollback.clone(), judgement, told: at.elapsed() });
+                        let turned = (turned.0, at.duration_since(turned.1));
+                        return Ok(Ending {
+                            deployment,
+                            began,
+                            transition: transition.clone(),
+                            judgement,
+                            told: at.elapsed(),
+                            turned,
+                        });
                     }
                 }
-                _ = look.tick(), if taken_back.is_none() => {
+                () = tokio::time::sleep_until((started + next_act).into()), if acts.peek().is_some() => {
+                    if let Some(act) = acts.next() {
+                        turned = (self.load.seen(), Instant::now());
+                        self.blue.behaves(act.old);
+                        self.green.behaves(act.new);
+                        self.telling.turn(act.told);
+                    }
+                }
+                _ = look.tick(), if end.is_none() => {
                     let answer: CanaryAnswer = client.get("/admin/canary").await?;
                     if let Some(canary) = answer.canary {
-                        self.telling.evidence(&canary);
+                        self.telling.evidence(story, &canary);
                     }
                 }
                 () = &mut deadline => {
-                    let what = if taken_back.is_some() { "no message came" } else { "the release was not taken back" };
+                    let what = if end.is_some() { "no message came" } else { "the release was not taken back" };
                     return Err(Failure::Failed(format!("{what} in {} s", LONGEST.as_secs())));
                 }
             }
@@ -245,8 +245,9 @@ fn faults(story: Story, ending: &Ending, seen: &Seen, late: u64) -> Vec<String> 
     check(story.is_found(&ending.judgement), "the verdict does not name what is wrong");
     check(late == 0, "the release that was taken back still got requests");
     check(seen.lost == 0, "requests were lost");
-    let decision = &ending.rollback.decision;
+    let decision = &ending.transition.decision;
     check(decision.deployment.is_none() && decision.release.as_str() == OLD, "the old release does not serve alone");
-    check(decision.quarantine.iter().any(|bad| bad.release.as_str() == NEW), "the release is not quarantined");
+    let quarantined = decision.quarantine.iter().any(|bad| bad.release.as_str() == NEW);
+    check(quarantined != story.is_withdrawn(), "its quarantine is not as it should be");
     faults
 }

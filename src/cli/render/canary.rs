@@ -433,7 +433,7 @@ fn bar(part: f64) -> String {
 }
 
 /// `12:1`, `1,000:1`; what is no evidence is `1:1`.
-pub(super) fn ratio(odds: f64) -> String {
+pub(crate) fn ratio(odds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates")]
     match odds {
         odds if odds >= 1e9 => "over 1,000,000,000:1".to_owned(),

@@ -90,35 +90,59 @@ async fn what_the_demo_suggests_works_where_the_usual_ports_are_taken() {
     assert_eq!(stderr(&output), "");
 }
 
-/// What a story told that came out as it should.
-async fn story(name: &str) -> String {
+/// What a story told that came out as it should, in one line each.
+async fn story(name: &str, ending: &[&str]) -> String {
     // It takes its time: a story is over within a minute.
     let mut played = command(&["demo", "--story", name]);
     let played = tokio::time::timeout(Duration::from_secs(90), played.output()).await;
     let text = shown(&played.expect("it ends").expect("the command runs"));
-    for part in [
-        "canary       `cutover canary start`: 2.14.0 (green) gets 5 % of the requests",
-        "verdict      worse (",
-        "rolled back  by itself, and at once: 2.13.0 (blue) has all of the traffic",
-        "quarantined  2.14.0 is refused",
-        "    | shop/demo: 2.14.0 was rolled back to 2.13.0",
-        "once more?   `cutover canary start` is refused: ",
-        "now          0 requests to 2.14.0 in the last second; 0 requests were lost",
-        "Who was hurt: ",
-        " replay dep-2",
-    ] {
-        assert!(text.contains(part), "{part:?} is not in {text}");
+    let (told, commands) = text.split_once("The same is shown by").expect("commands to paste");
+    assert!(commands.contains(" replay dep-2"), "{commands}");
+    for line in told.lines() {
+        assert!(line.chars().count() <= 80 || !line.trim_start_matches("    | ").contains(' '), "{line}");
     }
-    text
+    let told = told.replace("\n    | ", "\n| ").replace("\n                       ", " ").replace("\n| ", " ");
+    let usual = [
+        "canary       `cutover canary start`: 2.14.0 (green) gets 5 % of the requests",
+        "by itself, and at once: 2.13.0 (blue) has all of the traffic",
+        "now          0 requests to 2.14.0 in the last second; 0 requests were lost",
+        "Harm: ",
+    ];
+    for part in usual.iter().chain(ending) {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    told
 }
+
+const ROLLED_BACK: [&str; 4] = [
+    "verdict      worse (",
+    "quarantined  2.14.0 is refused",
+    "shop/demo: 2.14.0 was rolled back to 2.13.0",
+    "once more?   `cutover canary start` is refused: ",
+];
 
 #[tokio::test]
 async fn the_story_of_the_slow_checkout_comes_out_as_told() {
-    let text = story("checkout").await;
+    let text = story("checkout", &ROLLED_BACK).await;
     assert!(text.contains("/checkout got ") && text.contains(" times slower ("), "{text}");
 }
 
 #[tokio::test]
 async fn the_story_of_the_errors_comes_out_as_told() {
-    assert!(story("spike").await.contains("errors on all routes: "));
+    assert!(story("spike", &ROLLED_BACK).await.contains("errors on all routes: "));
+}
+
+#[tokio::test]
+async fn the_story_of_the_login_ends_with_a_withdrawal_and_no_quarantine() {
+    let withdrawn = ["4xx on /login: ", "withdrawn    by itself", "quarantine   none", "the canary was aborted"];
+    story("login", &withdrawn).await;
+}
+
+#[tokio::test]
+async fn the_story_of_users_who_stay_blames_the_release_and_not_the_disturbance_of_both() {
+    let text = story("sticky", &ROLLED_BACK).await;
+    let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part:?} is not in {text}"));
+    let turns =
+        ["a database fails that both", "the database is back", "2.14.0 breaks", "verdict      worse"].map(place);
+    assert!(turns.is_sorted(), "{text}");
 }
