@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::control::Controller;
 use crate::control::handle::{SinkStatus, Tried};
 use crate::domain::color::{Color, PerColor};
+use crate::domain::headline::Finding;
 use crate::domain::health::Health;
 use crate::domain::history::History;
 use crate::domain::transition::{Kind, Transition};
@@ -119,8 +120,14 @@ impl Controller {
             Err(refusal) => Err(refusal.to_string()),
         };
         let way_back = Some(WayBack { to, safe, why });
-        let headline = self.status().headline.into_iter().next();
+        let headline = self.headline_to_tell();
         Moment { served_since, exposure, before, up: Some(up(healths)), way_back, headline }
+    }
+
+    /// A decision that is being written is news of its own, and no trouble: its notice says when the disk does not take it.
+    fn headline_to_tell(&self) -> Option<Finding> {
+        let writes = |finding: &Finding| finding.code == "not_durable" && self.ledger_trouble.is_none();
+        self.status().headline.into_iter().find(|finding| !writes(finding))
     }
 
     pub(super) fn tell_health(&mut self, color: Color, upstream: &str, endpoint: &str, health: Health, detail: &str) {
@@ -142,7 +149,7 @@ impl Controller {
             endpoint: endpoint.to_owned(),
             detail: detail.to_owned(),
             up: up(pools.flat_map(|pool| pool.endpoints.iter().map(|endpoint| endpoint.health()))),
-            headline: self.status().headline.into_iter().next(),
+            headline: self.headline_to_tell(),
         };
         let notice = self.notices.notifier.teller().target(SystemTime::now(), health == Health::Up, &target);
         self.notices.notifier.tell(notice, Record::Passing);

@@ -112,6 +112,8 @@ async fn a_release_with_errors_is_taken_back_by_itself_refused_and_told() {
     let refused = stage.proxy.post("/admin/canary", json!({})).await;
     assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("quarantined")), "{}", refused.text());
     stage.until_told(&["2.0 was rolled back to 1.0", "errors on", "1.0 serves", "Exposure"]).await;
+    let messages = stage.told.received();
+    assert!(!messages.iter().any(|message| message.body.contains("NOT SAVED")), "nothing is wrong with the disk");
     // What was under way then has ended, and nothing follows it.
     let blue = load.seen().blue.answered;
     until("what was under way has ended", async || (load.seen().blue.answered > blue + 20).then_some(())).await;

@@ -115,7 +115,8 @@ impl Veto {
 
 impl Judgement {
     /// What stops it takes no release back.
-    fn only_holds(&self) -> bool {
+    #[must_use]
+    pub fn only_holds(&self) -> bool {
         let first = self.findings.first().map(|finding| finding.class);
         matches!(first, Some(Class::ClientError | Class::Abort | Class::Cpu))
     }

@@ -164,11 +164,17 @@ pub(super) fn fields(transition: &Transition) -> Vec<(&'static str, String)> {
     if !found.is_empty() {
         fields.push(("Findings", clipped(&found, FOREIGN)));
     }
-    let evidence =
-        if judgement.evidence > LEGIBLE { "over 1,000,000,000".to_owned() } else { thousands(judgement.evidence) };
-    let odds = format!("{evidence}:1, a rollback needs {}:1", thousands(judgement.limit));
-    fields.push(("Evidence", odds));
-    if let Some(needs) = judgement.needs.filter(|_| judgement.verdict != Verdict::Fail) {
+    let odds = |odds: u64| if odds > LEGIBLE { "over 1,000,000,000".to_owned() } else { thousands(odds.max(1)) };
+    fields.push((
+        "Evidence",
+        if judgement.verdict == Verdict::Suspect && judgement.only_holds() {
+            format!("{}:1, enough to stop it; a rollback needs evidence of another kind", odds(judgement.hold))
+        } else {
+            format!("{}:1, a rollback needs {}:1", odds(judgement.evidence), thousands(judgement.limit))
+        },
+    ));
+    let goes_on = judgement.verdict != Verdict::Fail && transition.decision.deployment.is_some();
+    if let Some(needs) = judgement.needs.filter(|_| goes_on) {
         let time = needs.time.map(|time| format!(", about {}", span(time))).unwrap_or_default();
         fields.push(("To go on", format!("{} more{time}", count(needs.requests, "request"))));
     }

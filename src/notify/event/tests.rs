@@ -4,6 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::*;
 use crate::domain::schema::Lineage;
 use crate::domain::transition::{Asked, Decision, FileOrder, Generation, Previous, Quarantined};
+use crate::domain::verdict::{Class, Verdict};
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_763_820_000 + seconds)
@@ -305,6 +306,20 @@ fn a_drained_color_that_is_the_way_back_is_not_called_free() {
     let notice = told(&line);
     assert!(notice.next.contains("Keep 3.0.0 on green running: it is the way back."), "{}", notice.next);
     assert!(notice.sentence.contains("1 request cut off at drain.timeout"), "{}", notice.sentence);
+}
+
+#[test]
+fn a_canary_that_is_withdrawn_for_its_4xx_is_told_with_the_evidence_of_those() {
+    let mut line = canary(Kind::Abort, 40);
+    let mut judgement = canary(Kind::Suspect, 35).judgement.expect("a verdict");
+    (judgement.evidence, judgement.hold, judgement.verdict) = (0, 84_406, Verdict::Suspect);
+    judgement.findings.truncate(1);
+    judgement.findings[0].class = Class::ClientError;
+    (line.judgement, line.decision.deployment) = (Some(judgement), None);
+    let notice = teller(None, None, &[]).transition(&line, &Moment::default()).expect("news");
+    let evidence = "84,406:1, enough to stop it; a rollback needs evidence of another kind";
+    assert!(notice.fields.contains(&("Evidence", evidence.to_owned())), "{:?}", notice.fields);
+    assert!(notice.fields.iter().all(|(name, _)| *name != "To go on"), "it does not go on: {:?}", notice.fields);
 }
 
 #[test]

@@ -111,6 +111,7 @@ async fn story(name: &str, ending: &[&str]) -> String {
     for part in usual.iter().chain(ending) {
         assert!(told.contains(part), "{part:?} is not in {told}");
     }
+    assert!(!told.contains("NOT SAVED"), "{told}");
     told
 }
 
