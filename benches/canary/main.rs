@@ -1,6 +1,12 @@
 //! How soon a bad release is found, and that a good one is not: canaries end to end, on real sockets.
 //!
-//! `cargo bench --bench canary -- [--runs 30] [--at-once 3] [--only spike,route,…]`. Each run is a proxy of its own, with two
+//! ```text
+//! cargo bench --profile release --bench canary -- [--runs 30] [--at-once 3] [--only spike,route,…]
+//! cargo bench --profile release --bench canary -- worlds [sticky login …] [--runs 10] [--at-once 8]
+//! ```
+//!
+//! Without a word: detection and false alarms; `worlds`: sites as people have them (`worlds.rs`). `--cutover PATH` plays another build
+//! of the program. Each run is a proxy of its own, with two
 //! applications and a load; some run at once, because what is measured is requests and evidence, not speed. Where the time of a day
 //! is compressed, the table says how. A run that ends otherwise than it must ends the bench with an error.
 
@@ -9,11 +15,14 @@
 #[allow(dead_code, reason = "shared with `cutover demo`, which needs more of it")]
 #[path = "../../src/cli/demo/load.rs"]
 mod load;
+mod proxy;
 mod run;
 mod scenarios;
 #[path = "../../src/cli/demo/shop.rs"]
 mod shop;
+mod worlds;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -24,22 +33,31 @@ use run::Outcome;
 use scenarios::{SCENARIOS, Scenario};
 
 struct Options {
-    runs: usize,
-    at_once: usize,
+    runs: Option<usize>,
+    at_once: Option<usize>,
     only: Option<Vec<String>>,
+    binary: PathBuf,
+    /// Of all, if it is empty.
+    worlds: Option<Vec<String>>,
 }
 
 fn options() -> Options {
-    let mut options = Options { runs: 30, at_once: 3, only: None };
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_cutover"));
+    let mut options = Options { runs: None, at_once: None, only: None, binary, worlds: None };
     // `cargo bench` adds `--bench`.
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(arg) = args.next() {
-        let value = args.next().unwrap_or_else(|| panic!("{arg} needs a value"));
+        let mut value = || args.next().unwrap_or_else(|| panic!("{arg} needs a value"));
         match arg.as_str() {
-            "--runs" => options.runs = value.parse().expect("a number"),
-            "--at-once" => options.at_once = value.parse().expect("a number"),
-            "--only" => options.only = Some(value.split(',').map(str::to_owned).collect()),
-            _ => panic!("{arg} is not known; there are --runs, --at-once, --only"),
+            "--runs" => options.runs = Some(value().parse().expect("a number")),
+            "--at-once" => options.at_once = Some(value().parse().expect("a number")),
+            "--only" => options.only = Some(value().split(',').map(str::to_owned).collect()),
+            "--cutover" => options.binary = value().into(),
+            "worlds" => options.worlds = Some(Vec::new()),
+            world if options.worlds.is_some() && !world.starts_with('-') => {
+                options.worlds.get_or_insert_default().push(arg);
+            }
+            _ => panic!("{arg} is not known; there are worlds, --runs, --at-once, --only, --cutover"),
         }
     }
     options
@@ -48,25 +66,31 @@ fn options() -> Options {
 fn main() -> ExitCode {
     let options = options();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    if let Some(names) = &options.worlds {
+        let (runs, at_once) = (options.runs.unwrap_or(10), options.at_once.unwrap_or(8));
+        let good = runtime.block_on(worlds::run(names, runs, at_once, &options.binary));
+        return if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let mut good = true;
     for scenario in SCENARIOS {
         if options.only.as_ref().is_some_and(|only| !only.iter().any(|name| name == scenario.name)) {
             continue;
         }
-        let outcomes = runtime.block_on(all(scenario, options.runs, options.at_once));
+        let (runs, at_once) = (options.runs.unwrap_or(30), options.at_once.unwrap_or(3));
+        let outcomes = runtime.block_on(all(scenario, runs, at_once, &options.binary));
         good &= report(scenario, &outcomes);
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn all(scenario: &'static Scenario, runs: usize, at_once: usize) -> Vec<Outcome> {
+async fn all(scenario: &'static Scenario, runs: usize, at_once: usize, binary: &Path) -> Vec<Outcome> {
     let places = Arc::new(Semaphore::new(at_once));
     let mut running = JoinSet::new();
     for _ in 0..runs {
-        let places = Arc::clone(&places);
+        let (places, binary) = (Arc::clone(&places), binary.to_owned());
         running.spawn(async move {
             let _place = places.acquire().await.expect("it is never closed");
-            run::run(scenario).await
+            run::run(scenario, &binary).await
         });
     }
     running.join_all().await
