@@ -8,6 +8,7 @@
 //!
 //! - `work`: a small request on kept connections, with throughput and latency when as much is asked as can be had.
 //! - `scenarios`: CPU time of larger bodies, connections, TLS, HTTP/2, gRPC and WebSockets.
+//! - `analysis`: what the analysis of releases is of the CPU time of a request.
 //! - `latency`: at half of what can be had, and around a switch.
 //! - `switch`: what fails and what is stale when it is switched under load.
 //! - `footprint`: start, and resident memory.
@@ -31,6 +32,7 @@
     reason = "a bench prints, and stops at the first surprise"
 )]
 
+mod analysis;
 mod application;
 mod certificate;
 mod client;
@@ -75,7 +77,7 @@ struct Args {
     /// What to measure; without one, everything.
     #[arg(value_enum)]
     sections: Vec<Section>,
-    /// How often each proxy is measured in the sections `work`, `scenarios` and `latency`.
+    /// How often each proxy is measured in the sections `work`, `scenarios`, `analysis` and `latency`.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Requests in each round of the section `work`; in `scenarios`, where a request is more work, fewer.
@@ -107,6 +109,8 @@ enum Section {
     Work,
     /// CPU time of every kind of work.
     Scenarios,
+    /// What the analysis of releases is of it.
+    Analysis,
     /// Latencies at half of what can be had.
     Latency,
     /// Twenty switches while requests are made.
@@ -164,6 +168,9 @@ async fn compare(args: Args) -> Result<(), String> {
     if chosen(Section::Scenarios) {
         let only = if args.only.is_empty() { Scenario::value_variants() } else { &args.only };
         scenarios::run(&bench, only, args.rounds, args.requests).await;
+    }
+    if chosen(Section::Analysis) {
+        analysis::run(&bench, args.rounds, args.requests).await;
     }
     if chosen(Section::Latency) {
         latency::run(&bench, args.rounds, args.requests).await;

@@ -51,6 +51,17 @@ pub(crate) struct Setup {
     /// It speaks TLS too, with HTTP/2 for who asks for it.
     pub(crate) tls: bool,
     pub(crate) upstream: Upstream,
+    pub(crate) analysis: Analysis,
+}
+
+/// Cutover's analysis of releases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Analysis {
+    /// As it is by default, without a deployment under way.
+    #[default]
+    On,
+    /// With modes that judge nothing.
+    Off,
 }
 
 /// What its files are made from.
@@ -63,6 +74,7 @@ struct Site<'a> {
     blue: SocketAddr,
     green: SocketAddr,
     upstream: Upstream,
+    analysis: Analysis,
     certificate: &'a Certificate,
 }
 
@@ -116,6 +128,7 @@ impl Proxy {
             blue,
             green,
             upstream: setup.upstream,
+            analysis: setup.analysis,
             certificate: &bench.certificate,
         };
         let mut command = site.command(kind);
@@ -141,6 +154,17 @@ impl Proxy {
         }
         let Ok(mut connection) = Connection::open(self.http).await else { return false };
         connection.ask(GET).await.is_ok_and(|answer| answer.success().is_some())
+    }
+
+    /// An order by Cutover's admin API, which has to be carried out.
+    pub(crate) async fn order(&self, path: &str, body: &str) {
+        let (host, length) = (self.admin, body.len());
+        let order = format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let mut connection = Connection::open(self.admin).await.expect("the admin API");
+        let answer = connection.ask(order.as_bytes()).await.expect("an answer");
+        assert_eq!(answer.status, 200, "{path} was not carried out:\n{}", self.read("log"));
     }
 
     /// Where its files are.

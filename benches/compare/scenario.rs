@@ -72,7 +72,7 @@ impl Scenario {
 
     pub(crate) fn setup(self) -> Setup {
         let upstream = if self == Scenario::Grpc { Upstream::Http2 } else { Upstream::Http1 };
-        Setup { tls: self.is_secure(), upstream }
+        Setup { tls: self.is_secure(), upstream, ..Setup::default() }
     }
 
     /// The relay can neither do TLS, nor tell that a connection to it needs none behind it.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Site, Upstream, write};
+use super::{Analysis, Site, Upstream, write};
 
 /// The name of its configuration file.
 pub(crate) const FILE: &str = "cutover.toml";
@@ -18,6 +18,10 @@ pub(super) fn command(site: &Site<'_>) -> Command {
     let protocol = match site.upstream {
         Upstream::Http1 => "",
         Upstream::Http2 => "[upstream.default]\nprotocol = \"http2\"\n",
+    };
+    let analysis = match site.analysis {
+        Analysis::On => "",
+        Analysis::Off => "[canary]\nmode = \"off\"\n[bake]\nmode = \"off\"\n",
     };
     let text = format!(
         r#"active = "blue"
@@ -42,6 +46,7 @@ access = "off"
 
 {tls}
 {protocol}
+{analysis}
 [blue]
 release = "1"
 endpoints = ["{blue}"]
