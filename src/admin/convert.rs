@@ -10,8 +10,9 @@ use crate::admin::api::{
     TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::admin::api::{NumbersAnswer, PointAnswer};
-use crate::control::handle::{ColorStatus, EndpointStatus, NameStatus, News, SinkStatus, Status, Tried, Verified};
-use crate::control::timeline::{Numbers, Point};
+use crate::control::handle::{
+    ColorStatus, EndpointStatus, NameStatus, News, Numbers, Point, SinkStatus, Status, Tried, Verified,
+};
 use crate::domain::color::Color;
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::health::Health;

@@ -16,6 +16,7 @@ mod gate;
 mod history;
 pub(crate) mod layout;
 pub(crate) mod moves;
+pub(crate) mod numbers;
 mod status;
 
 use history::happened;

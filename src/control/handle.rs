@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use crate::config::stage::{Section, StoreLabel};
 use crate::config::{ColorConfig, TokenConfig};
-use crate::control::timeline::Point;
+pub use crate::control::timeline::{Numbers, Point};
 use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;

@@ -1,10 +1,10 @@
 //! Canaries in words: shares as a bar, evidence toward both verdicts, the clock, and a row for each route.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use super::moves::{file_problem, overrode};
-use super::{BAD, DIM, GOOD, color, happened, layout, painted, plain, short};
+use super::numbers::{percent, span, thousands};
+use super::{BAD, DIM, GOOD, color, happened, layout, painted, plain};
 use crate::admin::api::{
     CanaryAnswer, CanaryMoved, CanaryStatus, EvidenceAnswer, FindingAnswer, JudgementAnswer, LatencyAnswer, NextAnswer,
     OddsAnswer, RouteAnswer, SideAnswer, TransitionAnswer,
@@ -443,12 +443,6 @@ pub(crate) fn ratio(odds: f64) -> String {
     }
 }
 
-/// A share in percent, as it is written.
-pub(crate) fn percent(number: f64) -> String {
-    let text = format!("{number:.2}");
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
 /// About two digits that say something.
 fn figure(number: f64) -> String {
     match number {
@@ -461,28 +455,6 @@ fn figure(number: f64) -> String {
 
 fn millis(number: f64) -> String {
     if number >= 9.95 { format!("{number:.0}") } else { format!("{number:.1}") }
-}
-
-/// `18,400`
-pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `40 s`, `12 min`, `3 h`
-pub(crate) fn span(seconds: f64) -> String {
-    match seconds {
-        seconds if seconds < 120.0 => format!("{:.0} s", seconds.max(0.0)),
-        seconds if seconds < 7_200.0 => format!("{:.0} min", (seconds / 60.0).ceil()),
-        seconds => short(Duration::from_secs_f64(seconds.min(1e9))),
-    }
 }
 
 fn other(name: &str) -> String {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::layout::{self, table};
-use super::{BAD, DIM, GOOD, canary, color, count, painted, plain, short};
+use super::{BAD, DIM, GOOD, color, count, painted, plain, short};
 use crate::admin::api::{EndedAnswer, HistoryAnswer, ReleasesAnswer, TransitionAnswer, VerifyAnswer};
 use crate::cli::when;
 use crate::domain::transition::Left;
@@ -114,7 +114,7 @@ fn on_its_way(kind: &str, transition: &TransitionAnswer) -> Option<String> {
     let from = transition.from.as_deref().zip(transition.from_release.as_deref());
     let new = new.or_else(|| from.map(|(name, release)| format!("{} {}", color(name), plain(release))));
     let new = new.unwrap_or_else(|| "the release".to_owned());
-    let weight = watched.map(|watched| canary::percent(watched.weight)).unwrap_or_default();
+    let weight = watched.map(|watched| super::numbers::percent(watched.weight)).unwrap_or_default();
     Some(match kind {
         "canary" => format!("canary of {new} began at {weight}"),
         "advance" => format!("{new} gets {weight}"),

@@ -71,7 +71,7 @@ fn what_moved(answer: &SwitchAnswer, verb: &str) -> String {
     let took = short(Duration::from_micros(answer.took_us));
     let mut text = format!("{verb} to {active} (release {release}) in {took}, generation {generation}.\n");
     if let Some(canary) = &answer.ended_canary {
-        let weight = super::canary::percent(canary.weight);
+        let weight = super::numbers::percent(canary.weight);
         let _ = writeln!(text, "The canary of {} at {weight} ended; it has all traffic.", plain(&canary.release));
     }
     if let Some(moving) = &answer.cancelled {

@@ -30,7 +30,7 @@ pub(crate) fn status(status: &StatusAnswer, verbose: bool) -> String {
         add("", "by force: its endpoints get requests although no check passes");
     }
     if let (None, Some(left)) = (&status.known_good, status.known_good_in_s) {
-        let left = canary::span(left);
+        let left = super::numbers::span(left);
         add("", &format!("becomes a rollback target in {left}, if it keeps serving"));
     }
     add("rollback", &rollback(status));

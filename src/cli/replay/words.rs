@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::cli::render::canary::{findings, percent, span, thousands, verdict};
+use crate::cli::render::canary::{findings, verdict};
+use crate::cli::render::numbers::{percent, span, thousands};
 use crate::cli::render::plain;
 use crate::cli::replay::{AaAnswer, Judged, Moment, ReplayAnswer};
 
