@@ -57,6 +57,11 @@ impl Notes {
         self.problems.borrow_mut().push(Diagnostic { span, message: message.into(), help: help.into() });
     }
 
+    /// Whether nothing is wrong so far.
+    pub(super) fn has_none(&self) -> bool {
+        self.problems.borrow().is_empty()
+    }
+
     /// A file that can't be used. Whether that is an error depends on who asks.
     pub(super) fn unusable(&self, span: Span, file: UnusableFile, message: String, help: impl Into<Option<String>>) {
         self.files.borrow_mut().push((Diagnostic { span, message, help: help.into() }, file));

@@ -6,6 +6,7 @@ mod notify;
 mod preview;
 mod refused;
 mod resolver;
+mod without_effect;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -239,7 +240,9 @@ fn reference_with_examples(dir: &Path) -> String {
         _ => line.to_owned(),
     };
     let text: String = REFERENCE.lines().map(|text| line(text) + "\n").collect();
-    text.replace("/run/credentials/deploy-token", &token_file.display().to_string())
+    // Some keys are for a unix socket alone.
+    text.replace("admin = \"127.0.0.1:9900\"", "admin = \"unix:/run/cutover/admin.sock\"")
+        .replace("/run/credentials/deploy-token", &token_file.display().to_string())
         .replace("/run/credentials/preview", &token_file.display().to_string())
         .replace("/run/credentials/check-token", &token_file.display().to_string())
         .replace("/run/credentials/check-login", &token_file.display().to_string())
@@ -337,7 +340,6 @@ fn everything(dir: &Path) -> String {
 dir = "/tmp/with \"quotes\" and \\"
 write_back = false
 file_orders = false
-order_window = "2h"
 [listen]
 http = "[::1]:8080"
 https = "[::1]:8443"
@@ -446,7 +448,7 @@ allow = ["10.0.0.0/8", "::1"]
 host = "Preview.Example.com."
 name_color = true
 [readiness]
-path = ""
+path = "/up"
 lame_duck = "0s"
 fail_without_endpoints = true
 [log]

@@ -14,6 +14,7 @@ mod routing;
 mod schema;
 mod tls;
 mod upstream;
+mod without_effect;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -127,7 +128,7 @@ impl<'a> File<'a> {
         self.check_pools([(Color::Blue, &blue), (Color::Green, &green)], &routes);
         self.check_check_upstreams(&gate_checks, [&blue, &green]);
         self.root.refuse_unknown();
-        Some(Config {
+        let config = Config {
             active: active?,
             state: state?,
             listen: listen?.config,
@@ -155,7 +156,11 @@ impl<'a> File<'a> {
             service,
             notify,
             unusable: Vec::new(),
-        })
+        };
+        if self.notes.has_none() {
+            self.refuse_without_effect(&config);
+        }
+        Some(config)
     }
 
     fn active(&self, state: Option<&StateConfig>) -> Option<Color> {
