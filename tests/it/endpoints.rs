@@ -1,5 +1,6 @@
 //! Several endpoints of one color: who gets a request, who gets none for a while, and what is asked again.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -41,6 +42,18 @@ struct Shared {
     open: AtomicUsize,
     /// Of these, those on which anything was said.
     spoken: AtomicUsize,
+    /// Of these, the numbers of those that carried a request of a client.
+    used: Mutex<BTreeSet<usize>>,
+    next: AtomicUsize,
+}
+
+/// The number of a connection, until it is closed.
+struct Number<'a>(&'a Shared, usize);
+
+impl Drop for Number<'_> {
+    fn drop(&mut self) {
+        self.0.used.lock().expect("no panic while it is held").remove(&self.1);
+    }
 }
 
 struct Counted<'a>(&'a AtomicUsize);
@@ -68,6 +81,8 @@ impl Server {
             requests: Mutex::default(),
             open: AtomicUsize::new(0),
             spoken: AtomicUsize::new(0),
+            used: Mutex::default(),
+            next: AtomicUsize::new(0),
         });
         let serving = Arc::clone(&shared);
         let task = tokio::spawn(async move {
@@ -104,6 +119,11 @@ impl Server {
         self.requests().len()
     }
 
+    /// Open connections that carried a request of a client.
+    fn used(&self) -> BTreeSet<usize> {
+        self.shared.used.lock().expect("no panic while it is held").clone()
+    }
+
     /// Open connections on which nothing was said.
     fn quiet(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst).saturating_sub(self.shared.spoken.load(Ordering::SeqCst))
@@ -119,6 +139,7 @@ impl Drop for Server {
 async fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
     let mut read = Vec::new();
     let mut spoken = None;
+    let number = Number(shared, shared.next.fetch_add(1, Ordering::SeqCst));
     // Closed before it is counted as closed.
     let mut stream = stream;
     let mut first = true;
@@ -146,6 +167,7 @@ async fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
             }
         }
         read.drain(..length.unwrap_or(0));
+        shared.used.lock().expect("no panic while it is held").insert(number.1);
         shared.requests.lock().expect("no panic while it is held").push(head);
         let does = *shared.does.lock().expect("no panic while it is held");
         let status = match does {
@@ -480,4 +502,35 @@ async fn connections_to_the_target_are_made_when_it_has_answered_and_before_the_
     assert_eq!(proxy.get("/").await.status, 200);
     until("one of them was", async || (green.iter().map(Server::quiet).sum::<usize>() < quiet).then_some(())).await;
     assert_eq!(asked(&green), 1);
+}
+
+#[tokio::test]
+async fn the_free_connections_to_an_endpoint_that_is_left_out_are_closed_and_it_gets_new_ones() {
+    let mut blue = Server::several([Does::Answer, Does::Answer]).await;
+    let policy = "[upstream.default]\nbalance = \"round-robin\"\neject = { consecutive = 3, for = \"1h\" }";
+    let proxy = start(&blue, &green().await, policy).await;
+    // More than one to each, so that some stay free while another one fails.
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let mut client = proxy.connect().await;
+        clients.spawn(async move { client.get("/").await.status });
+    }
+    assert!(clients.join_all().await.iter().all(|status| *status == 200));
+    assert!(!blue[0].used().is_empty());
+    blue[0].now_does(Does::Say503);
+    while ejected(&proxy.status().await).is_empty() {
+        proxy.get("/").await;
+    }
+    let (before, asked) = (blue[0].used(), blue[0].asked());
+    until("they are closed", async || blue[0].used().is_empty().then_some(())).await;
+    blue[0].now_does(Does::Answer);
+    // Where nobody else is left, it is asked all the same.
+    drop(blue.pop());
+    until("it is asked again", async || {
+        proxy.get("/").await;
+        (blue[0].asked() > asked).then_some(())
+    })
+    .await;
+    let after = blue[0].used();
+    assert!(!after.is_empty() && after.is_disjoint(&before), "{after:?} and {before:?}");
 }
