@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::application::Application;
+use crate::client::Connection;
 use crate::http2::Endpoint;
 use crate::outsider::good::Good;
 use crate::outsider::population::Population;
@@ -55,6 +56,15 @@ impl Endpoints {
     }
 }
 
+/// From look to look at how late this test's runtime is.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The slowest answer to a rollback, and how late the runtime of the test was meanwhile.
+struct Slowest {
+    rollback: Duration,
+    late: Duration,
+}
+
 /// A proxy with a canary under way.
 struct Site {
     proxy: Proxy,
@@ -75,16 +85,37 @@ impl Site {
     }
 
     /// How long a rollback takes at most, asked for again and again. Each comes to the controller, and is for another generation.
-    async fn slowest_rollback(&self) -> Duration {
-        let mut slowest = Duration::ZERO;
-        for _ in 0..100 {
-            let asked = Instant::now();
-            let answer = self.proxy.post("/admin/rollback", json!({ "if_generation": 1_000 })).await;
-            assert_eq!(answer.status, 412, "{}", answer.text());
-            slowest = slowest.max(asked.elapsed());
-            tokio::time::sleep(Duration::from_millis(30)).await;
+    /// Asked on a thread of its own: this test's own runtime also plays strangers, users and endpoints, and is late itself.
+    async fn slowest_rollback(&self) -> Slowest {
+        let socket = self.proxy.dir.path().join("admin.sock");
+        let (done, slowest) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let _ = done.send(runtime.block_on(async {
+                let mut slowest = Duration::ZERO;
+                for _ in 0..100 {
+                    let asked = Instant::now();
+                    let mut connection = Connection::unix(&socket).await.expect("the admin socket");
+                    let body = "{\"if_generation\":1000}";
+                    let head = "POST /admin/rollback HTTP/1.1\r\nHost: localhost\r\n";
+                    connection.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+                    let answer = connection.answer().await;
+                    assert_eq!(answer.status, 412, "{}", answer.text());
+                    slowest = slowest.max(asked.elapsed());
+                    tokio::time::sleep(Duration::from_millis(30)).await;
+                }
+                slowest
+            }));
+        });
+        let mut slowest = std::pin::pin!(slowest);
+        let mut late = Duration::ZERO;
+        loop {
+            let slept = Instant::now();
+            tokio::select! {
+                rollback = &mut slowest => return Slowest { rollback: rollback.expect("it was asked"), late },
+                () = tokio::time::sleep(PAUSE) => late = late.max(slept.elapsed().saturating_sub(PAUSE)),
+            }
         }
-        slowest
     }
 
     /// What happened, newest first; of what was judged, the finding.
@@ -140,12 +171,14 @@ async fn beside_strangers(sticky: &str, http2: bool) -> Outcome {
     let back = site.proxy.post("/admin/switch", json!({ "to": "blue", "reason": "the way back works" })).await;
     assert_eq!(back.status, 200, "{}", back.text());
     let row = format!(
-        "| {} | {sticky} | {} acts of {} kinds | {answered} | {} | {ejections} | {} | {slowest:.0?} |",
+        "| {} | {sticky} | {} acts of {} kinds | {answered} | {} | {ejections} | {} | {:.0?} ({:.0?}) |",
         if http2 { "HTTP/2" } else { "HTTP/1.1" },
         told.acts,
         told.kinds,
         lost.len(),
-        kinds.join(", ")
+        kinds.join(", "),
+        slowest.rollback,
+        slowest.late,
     );
     let access = std::fs::read_to_string(site.proxy.dir.path().join("access.log")).unwrap_or_default();
     let is_charged = |line: &&str| line.contains("\"blame\":\"endpoint\"") || line.contains("\"blame\":\"release\"");
