@@ -301,8 +301,13 @@ impl Started {
 
 /// The first line of a new ledger.
 fn first(path: &Path, decision: Decision) -> Transition {
-    let origin =
-        Origin { trigger: Trigger::Start, actor: path.display().to_string(), source: String::new(), reason: None };
+    let origin = Origin {
+        trigger: Trigger::Start,
+        actor: path.display().to_string(),
+        source: String::new(),
+        reason: None,
+        key: None,
+    };
     Transition::new(Kind::Start, decision.since, origin, decision)
 }
 

@@ -455,6 +455,9 @@ impl Controller {
             }),
             Request::Deployments(answer) => {
                 let state = self.config.state.dir.clone();
+            Request::OfKey(actor, key, answer) => {
+                let _ = answer.send(self.history.of_key(&actor, &key).cloned());
+            }
                 tokio::task::spawn_blocking(move || answer.send(ticks::known(&state)));
             }
             Request::Record(id, answer) => {

@@ -58,6 +58,8 @@ pub(super) struct Actor {
     pub(super) source: String,
     /// What they may do.
     pub(super) role: Role,
+    /// The `Idempotency-Key` of the command.
+    pub(super) key: Option<String>,
 }
 
 /// Who this client is, and what it may do.
@@ -137,10 +139,10 @@ fn actor(
             local_host(headers)?;
         }
         let name = peer.uid.map_or_else(|| "local".to_owned(), |uid| format!("uid {uid}"));
-        return Ok(Actor { name, source, role: Role::Operator });
+        return Ok(Actor { name, source, role: Role::Operator, key: None });
     }
     if is_page || OPEN.contains(&path) {
-        return Ok(Actor { name: String::new(), source, role: Role::Viewer });
+        return Ok(Actor { name: String::new(), source, role: Role::Viewer, key: None });
     }
     let needed = if *method == Method::GET || *method == Method::HEAD { Role::Viewer } else { Role::Operator };
     let token = bearer(headers).ok_or_else(|| {
@@ -158,7 +160,7 @@ fn actor(
         let detail = format!("the token \"{}\" may look, but not change anything; this needs an operator", known.name);
         return Err(Problem::new(403, "forbidden", "Not allowed", detail));
     }
-    Ok(Actor { name: known.name.clone(), source, role: known.role })
+    Ok(Actor { name: known.name.clone(), source, role: known.role, key: None })
 }
 
 fn unauthorized(detail: &str) -> Problem {

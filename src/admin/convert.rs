@@ -297,6 +297,7 @@ impl TransitionAnswer {
                 kind: asked.kind.name().to_owned(),
                 to: asked.to.as_ref().map(|(color, _)| color.to_string()),
                 release: asked.to.as_ref().map(|(_, release)| release.to_string()),
+            overrode: transition.overrode.iter().map(ToString::to_string).collect(),
             }),
             gate: transition.gate.as_ref().map(gate).unwrap_or_default(),
             checks: transition.gate.as_ref().map(|gate| checks(&gate.checks)).unwrap_or_default(),
@@ -381,7 +382,7 @@ impl Problem {
             Refusal::InvalidFile(_) => (422, "The configuration file is not valid"),
             Refusal::FileBusy(_) => (409, "The configuration file is being written"),
             Refusal::TargetChanged { .. } => (409, "The target was edited meanwhile"),
-            Refusal::Earlier { code, .. } => (earlier(code), "An order in the file was refused"),
+            Refusal::Earlier { code, .. } => (earlier(code), "Refused before a restart"),
             Refusal::Overruled { .. } => (409, "A rollback has just left this release"),
             Refusal::Stage(refusal) => colors::title(refusal),
         };
@@ -417,6 +418,8 @@ fn earlier(code: &str) -> u16 {
 
 fn drained(drained: &Drained) -> DrainedAnswer {
     let Left { requests, streams, tunnels } = drained.ended;
+        "stale_generation" => 412,
+        "bad_plan" | "bad_request" => 400,
     DrainedAnswer {
         color: drained.color.to_string(),
         took_us: micros(drained.took),

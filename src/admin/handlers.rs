@@ -387,6 +387,7 @@ pub(super) fn terms(gate: Option<&str>, bake: Option<&str>) -> Result<Terms, Pro
     Ok(Terms {
         gate: gate.map(|text| duration("timeout", text, Duration::from_millis(1))).transpose()?,
         bake: bake.map(|text| duration("known_good_after", text, Duration::ZERO)).transpose()?,
+        past_file: false,
     })
 }
 
@@ -409,7 +410,7 @@ pub(super) fn origin(actor: Actor, reason: Option<String>) -> Result<Origin, Pro
         }
     }
     let reason = reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
-    Ok(Origin { trigger: Trigger::Api, actor: actor.name, source: actor.source, reason })
+    Ok(Origin { trigger: Trigger::Api, actor: actor.name, source: actor.source, reason, key: actor.key })
 }
 
 /// Waits until the order in the file is carried out or refused; a disk that hangs is waited for no longer than this.

@@ -22,6 +22,7 @@ use crate::admin::auth::Actor;
 use crate::admin::handlers::{read, understood};
 use crate::admin::problem::Line;
 use crate::control::handle::{Answered, ControllerHandle, GaveUp, Known, Patience, Stopping};
+use crate::domain::transition::{Kind, Transition};
 
 /// How long a command waits for the disk to take its key, and its answer for the disk to take that. A disk that hangs stops no
 /// way back.
@@ -132,7 +133,10 @@ async fn carried_out(
     let (mut head, body) = request.into_parts();
     let body = read(body).await?;
     let (sender, patience) = Patience::new();
-    head.extensions.insert(patience);
+    head.extensions.insert(patience.clone());
+    if let Some(actor) = head.extensions.get_mut::<Actor>() {
+        actor.key.clone_from(&key);
+    }
     let named = id.map(|id| Named::new(&commands, id, &sender)).transpose()?;
     let Some(key) = key else {
         let _waits = Waits { commands, key: None, patience: sender };
@@ -164,7 +168,11 @@ async fn carried_out(
             Known::Otherwise => return Err(reused(&key.1)),
             Known::Answered(answered) => return Ok(again(answered)),
             Known::Interrupted(generation) if lock(&commands.by_key).get(&key).is_none() => {
-                untouched_since(&handle, generation).await?;
+                let of_key = |answer| crate::control::handle::Request::OfKey(key.0.clone(), key.1.clone(), answer);
+                match handle.ask(of_key).await?.filter(|line| tells_the_outcome(line)) {
+                    Some(line) => drop(head.extensions.insert(patience.clone().carried_out(line))),
+                    None => untouched_since(&handle, generation).await?,
+                }
             }
             Known::Interrupted(_) | Known::Nothing => {}
         }
@@ -233,6 +241,12 @@ async fn on_disk(write: impl FnOnce(Box<dyn FnOnce() + Send>)) {
     let _ = tokio::time::timeout(DISK_PATIENCE, written).await;
 }
 
+/// Whether a repeat gets what this line says: a pause ends with its process, and what was called off may be tried again.
+fn tells_the_outcome(line: &Transition) -> bool {
+    let called_off = line.refusal.as_ref().is_some_and(|(code, _)| !is_kept(code));
+    !called_off && !matches!(line.kind, Kind::Hold | Kind::HoldEnd | Kind::Staged)
+}
+
 /// A process before this one had begun the command, and ended. If a decision was made since, it may have been this one.
 async fn untouched_since(handle: &ControllerHandle, generation: u64) -> Result<(), Problem> {
     let decision = handle.ask(crate::control::handle::Request::Status).await?.view.decision;
@@ -269,9 +283,13 @@ fn is_final(answer: &Answered) -> bool {
     match answer.status {
         200..=299 => true,
         400 | 401 | 403 | 404 | 405 | 408 | 413 => false,
-        400..=499 => code().as_deref() != Some("cancelled"),
+        400..=499 => code().is_none_or(|code| is_kept(&code)),
         _ => false,
     }
+}
+
+fn is_kept(code: &str) -> bool {
+    code != "cancelled"
 }
 
 fn again(answered: Answered) -> Response {

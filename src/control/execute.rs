@@ -9,7 +9,6 @@ use crate::control::handle::News;
 use crate::control::probe::probe;
 use crate::control::{Controller, Draining, Input, Waiting, canary, schema};
 use crate::domain::color::Color;
-use crate::domain::force::Guard;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Outcome, Phase, Refusal, RoundId};
 use crate::domain::schema::Reading;
@@ -319,9 +318,7 @@ impl Controller {
             return;
         };
         if let Ok(outcome) = &mut result {
-            if file_problem.is_some() && outcome.changed && counts && trigger != "rollback" {
-                outcome.overrode.push(Guard::File);
-            }
+            outcome.pending.iter_mut().for_each(|moving| self.fill_in(moving));
             outcome.file_problem = file_problem;
         }
         match &result {

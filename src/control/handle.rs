@@ -55,6 +55,8 @@ pub enum Request {
         /// With their sequence numbers.
         answer: oneshot::Sender<Vec<(u64, Arc<Transition>)>>,
     },
+    /// The line of the command with this actor and `Idempotency-Key`, if there is one that tells what became of it.
+    OfKey(String, String, oneshot::Sender<Option<Arc<Transition>>>),
     /// Which release served where, newest first.
     Releases(oneshot::Sender<Vec<Run>>),
     /// Hold the chain of the ledger together.
@@ -97,14 +99,24 @@ pub enum GaveUp {
 
 /// For how long the client of a command waits.
 #[derive(Clone, Debug)]
-pub struct Patience(watch::Receiver<Option<GaveUp>>);
+pub struct Patience {
+    gave_up: watch::Receiver<Option<GaveUp>>,
+    /// An earlier process carried the command out already, and this is its line in the ledger.
+    carried_out: Option<Arc<Transition>>,
+}
 
 impl Patience {
     /// And the end of it.
     #[must_use]
     pub fn new() -> (watch::Sender<Option<GaveUp>>, Patience) {
         let (sender, receiver) = watch::channel(None);
-        (sender, Patience(receiver))
+        (sender, Patience { gave_up: receiver, carried_out: None })
+    }
+
+    /// The command was carried out already: it is answered by its line, and not carried out again.
+    #[must_use]
+    pub fn carried_out(self, line: Arc<Transition>) -> Patience {
+        Patience { carried_out: Some(line), ..self }
     }
 
     /// Until the client says that it gives up, or, with `connected`, is gone.
@@ -114,7 +126,7 @@ impl Patience {
             Some(GaveUp::HungUp) => connected,
             None => false,
         };
-        if self.0.wait_for(over).await.is_err() {
+        if self.gave_up.wait_for(over).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -210,6 +222,9 @@ impl ControllerHandle {
         mut patience: Patience,
         detach: bool,
     ) -> Result<Result<Outcome, Refusal>, Stopping> {
+        if let Some(line) = &patience.carried_out {
+            return Ok(Outcome::of_line(line));
+        }
         let connected = !detach && !matches!(command, Command::Rollback { .. } | Command::CanaryAbort { .. });
         let ticket = Ticket::new();
         let (answer, mut answered) = oneshot::channel();

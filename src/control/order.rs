@@ -112,6 +112,10 @@ impl Controller {
             },
         };
         tracing::warn!(problem, "command uses the configuration in force");
+        let mut command = command;
+        if let Command::Switch { terms, .. } | Command::CanaryStart { terms, .. } = &mut command {
+            terms.past_file = forced;
+        }
         self.command(ticket, command, answer, Some(problem));
     }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::domain::color::Color;
 use crate::domain::release::Release;
-use crate::domain::transition::{Kind, Origin, Transition};
+use crate::domain::transition::{Kind, Origin, Transition, Trigger};
 
 /// How many are kept in memory; older ones are in the ledger until it is compacted.
 const KEPT: usize = 1_000;
@@ -118,6 +118,17 @@ impl History {
         }
         runs.reverse();
         runs
+    }
+
+    /// The line that says what became of an actor's command with this `Idempotency-Key`.
+    #[must_use]
+    pub fn of_key(&self, actor: &str, key: &str) -> Option<&Arc<Transition>> {
+        let mut of_key = self.0.iter().map(|(_, line)| line).filter(|line| {
+            line.origin.trigger == Trigger::Api && line.origin.actor == actor && line.origin.key.as_deref() == Some(key)
+        });
+        let first = of_key.next()?;
+        // A move that is being written can still be called off.
+        Some(of_key.find(|line| line.kind == Kind::Refused).unwrap_or(first))
     }
 
     /// All of them.

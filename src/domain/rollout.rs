@@ -29,6 +29,7 @@ mod give_up;
 mod hold;
 mod messages;
 mod proof;
+mod recall;
 mod record;
 mod refusal;
 mod safety;
@@ -592,7 +593,7 @@ fn quarantined(now: Now, release: &Release, by: &Origin) -> Quarantined {
 
 impl Configured {
     fn origin(&self, trigger: Trigger) -> Origin {
-        Origin { trigger, actor: self.path.clone(), source: String::new(), reason: None }
+        Origin { trigger, actor: self.path.clone(), source: String::new(), reason: None, key: None }
     }
 }
 

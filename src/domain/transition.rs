@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::domain::color::Color;
 use crate::domain::deployment::Deployment;
+use crate::domain::force::Guard;
 use crate::domain::gate::GateReport;
 use crate::domain::release::Release;
 use crate::domain::schema::Lineage;
@@ -284,6 +285,8 @@ pub struct Origin {
     pub source: String,
     /// The reason that was given.
     pub reason: Option<String>,
+    /// The `Idempotency-Key` of the command, so that a restart finds what became of it.
+    pub key: Option<String>,
 }
 
 /// One durable record: one line of the ledger.
@@ -297,8 +300,10 @@ pub struct Transition {
     pub origin: Origin,
     /// What served before.
     pub from: Option<(Color, Release)>,
-    /// The gate was told to stand aside.
+    /// Guards were told to stand aside.
     pub forced: bool,
+    /// Those that would have refused it, or were not asked.
+    pub overrode: Vec<Guard>,
     /// What the gate saw, if it was asked.
     pub gate: Option<GateReport>,
     /// Why nothing moved (a stable code and a sentence), for [`Kind::Refused`] and [`Kind::Seen`]; with the latter `None`
@@ -328,6 +333,7 @@ impl Transition {
             origin,
             from: None,
             forced: false,
+            overrode: Vec::new(),
             gate: None,
             refusal: None,
             asked: None,

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::color::Color;
+use crate::domain::force::Guard;
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::transition::{
@@ -131,9 +132,13 @@ struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<Standing>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     forced: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    overrode: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gate: Option<Gate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -269,8 +274,10 @@ impl Entry {
             actor: transition.origin.actor.clone(),
             source: transition.origin.source.clone(),
             reason: transition.origin.reason.clone(),
+            key: transition.origin.key.clone(),
             from: transition.from.as_ref().map(|(color, release)| standing(*color, release)),
             forced: transition.forced,
+            overrode: transition.overrode.iter().map(Guard::to_string).collect(),
             gate: transition.gate.as_ref().map(|gate| Gate {
                 color: gate.color.to_string(),
                 rounds: gate.rounds,
@@ -359,11 +366,14 @@ impl Entry {
             actor: self.actor,
             source: self.source,
             reason: self.reason,
+            key: self.key,
         };
         let decision = self.decision.into_decision(self.v)?;
         let transition = Transition {
             from: optional(self.from, Standing::into_pair)?,
             forced: self.forced,
+            // A guard that only a newer program knows does not make the line unreadable.
+            overrode: self.overrode.iter().filter_map(|name| Guard::named(name)).collect(),
             gate,
             refusal: self.refusal,
             asked,

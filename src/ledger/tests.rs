@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::domain::color::Color;
 use crate::domain::deployment::{Deployment, DeploymentId, HeldBack, Mode, OnInsufficient, Plan, Stage};
+use crate::domain::force::Guard;
 use crate::domain::gate::{CheckFailure, CheckReport, GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, Step, TakenBack, Version};
@@ -26,9 +27,11 @@ fn transition(generation: u64) -> Transition {
             actor: "deploy".to_owned(),
             source: "127.0.0.1:5".to_owned(),
             reason: Some("line\nbreak".to_owned()),
+            key: generation.is_multiple_of(3).then(|| "job 7".to_owned()),
         },
         from: Some((Color::Blue, Release::new("1"))),
         forced: generation.is_multiple_of(2),
+        overrode: if generation.is_multiple_of(2) { vec![Guard::Health, Guard::File] } else { Vec::new() },
         gate: Some(GateReport {
             color: Color::Green,
             rounds: 2,

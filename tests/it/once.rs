@@ -156,3 +156,81 @@ async fn a_directory_that_takes_no_keys_stops_no_command() {
     assert_eq!(again.text(), first.text());
     proxy.until_logged("Answers of commands not written").await;
 }
+
+/// As a `kill -9` between the commit and its answer leaves it: the keys began, and none was answered.
+fn forget_the_answers(proxy: &Proxy) {
+    let path = proxy.dir.path().join("state/answers.jsonl");
+    let text = std::fs::read_to_string(&path).expect("the answers");
+    let mut begun = String::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).expect("a line");
+        if line.get("answer").is_none() {
+            begun.push_str(&format!("{line}\n"));
+        }
+    }
+    std::fs::write(&path, begun).expect("written");
+}
+
+#[tokio::test]
+async fn a_command_that_was_killed_before_its_answer_is_answered_by_the_ledger() {
+    let (blue, green) = pair().await;
+    let mut proxy = Proxy::start(&blue, &green).await;
+    let commands = [
+        ("POST", "/admin/switch", json!({ "force": ["health"], "reason": "a" })),
+        ("POST", "/admin/rollback", json!({ "reason": "b" })),
+        ("POST", "/admin/canary", json!({ "weight": "5%", "reason": "c" })),
+        ("POST", "/admin/canary/abort", json!({ "reason": "d" })),
+        ("POST", "/admin/maintenance", json!({ "reason": "e" })),
+        ("POST", "/admin/freeze", json!({ "reason": "f" })),
+        ("POST", "/admin/switch", json!({ "reason": "g" })),
+    ];
+    let mut first = Vec::new();
+    for (index, (method, path, body)) in commands.iter().enumerate() {
+        let answer = keyed(&proxy, method, path, &format!("key {index}"), &body.to_string()).await;
+        assert!(matches!(answer.status, 200 | 409), "{path}: {} {}", answer.status, answer.text());
+        first.push((answer.status, answer.json()));
+    }
+    proxy.until("everything is on disk", |status| status["durable"] == true).await;
+    let before = proxy.admin("GET", "/admin/history", "").await.json();
+    proxy.kill().await;
+    forget_the_answers(&proxy);
+    proxy.restart().await;
+    for (index, (method, path, body)) in commands.iter().enumerate() {
+        for _ in 0..2 {
+            let again = keyed(&proxy, method, path, &format!("key {index}"), &body.to_string()).await;
+            let (status, first) = &first[index];
+            assert_eq!(again.status, *status, "{path}: {}", again.text());
+            let now = again.json();
+            for key in
+                ["changed", "active", "previous", "release", "generation", "overrode", "freeze", "code", "detail"]
+            {
+                assert_eq!(now.get(key), first.get(key), "{path}: {key} of {now} and {first}");
+            }
+        }
+    }
+    let after = proxy.admin("GET", "/admin/history", "").await.json();
+    assert_eq!(before["transitions"], after["transitions"], "nothing was carried out twice");
+}
+
+#[tokio::test]
+async fn the_history_lists_the_guards_that_were_overridden_also_after_a_restart() {
+    let (blue, green) = pair().await;
+    let mut proxy = Proxy::start(&blue, &green).await;
+    green.set_healthy(false);
+    let answer = proxy.post("/admin/switch", json!({ "force": ["health", "quarantine"], "reason": "now" })).await;
+    assert_eq!(answer.json()["overrode"], json!(["health"]), "no release is quarantined");
+    for _ in 0..2 {
+        let history = proxy.admin("GET", "/admin/history?kind=switch", "").await.json();
+        assert_eq!(history["transitions"][0]["overrode"], json!(["health"]), "{history}");
+        let output = proxy.cli(&["history", "-n", "3"]).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("forced (overrode health): now"), "{text}");
+        proxy.kill_and_restart().await;
+    }
+    proxy.write_file(&format!("{}\nnonsense = 1\n", proxy.text()));
+    let answer = proxy.post("/admin/switch", json!({ "to": "blue", "force": ["file"], "reason": "past it" })).await;
+    assert_eq!(answer.json()["overrode"], json!(["file"]), "{}", answer.text());
+    let history = proxy.admin("GET", "/admin/history?kind=switch", "").await.json();
+    assert_eq!(history["transitions"][0]["overrode"], json!(["file"]), "{history}");
+}

@@ -286,7 +286,7 @@ impl World {
     fn terms(&mut self) -> Terms {
         let mut seconds =
             |most: u64| (self.random.u8(0..4) == 0).then(|| Duration::from_secs(self.random.u64(0..most)));
-        Terms { gate: seconds(20), bake: seconds(120) }
+        Terms { gate: seconds(20), bake: seconds(120), past_file: false }
     }
 
     /// A client hangs up, or says that it gives up.
@@ -827,7 +827,7 @@ fn configured(
 }
 
 fn origin(trigger: Trigger) -> Origin {
-    Origin { trigger, actor: "sim".to_owned(), source: String::new(), reason: None }
+    Origin { trigger, actor: "sim".to_owned(), source: String::new(), reason: None, key: None }
 }
 
 fn checked(passed: bool) -> CheckReport {

@@ -50,8 +50,11 @@ pub struct TransitionAnswer {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The gate was told to stand aside.
+    /// Guards were told to stand aside.
     pub forced: bool,
+    /// The guards that this overrode: they would have refused it, or were not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrode: Vec<String>,
     /// It was not safe for the data stores, and was forced: there is no way back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overridden: bool,

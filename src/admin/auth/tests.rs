@@ -40,9 +40,9 @@ fn a_bearer_token_is_taken_whatever_the_case_of_the_scheme() {
 #[test]
 fn the_token_says_who_it_is_and_what_it_may() {
     let source = "10.0.0.9:5".to_owned();
-    let deploy = Actor { name: "deploy".to_owned(), source: source.clone(), role: Role::Operator };
+    let deploy = Actor { name: "deploy".to_owned(), source: source.clone(), role: Role::Operator, key: None };
     assert_eq!(asked(&Method::POST, "/admin/switch", "Bearer s3cret"), Ok(deploy));
-    let screen = Actor { name: "screen".to_owned(), source, role: Role::Viewer };
+    let screen = Actor { name: "screen".to_owned(), source, role: Role::Viewer, key: None };
     assert_eq!(asked(&Method::GET, "/admin/status", "Bearer look"), Ok(screen.clone()));
     assert_eq!(asked(&Method::HEAD, "/admin/status", "Bearer look"), Ok(screen));
     for method in [Method::POST, Method::DELETE, Method::PUT, Method::PATCH] {

@@ -56,7 +56,13 @@ fn cells(transition: &TransitionAnswer) -> ([String; 4], Vec<String>) {
     let source = if transition.source.is_empty() { String::new() } else { format!(" ({})", transition.source) };
     let mut by = format!("by {} {}{source}", transition.trigger, plain(&transition.actor));
     if transition.forced {
-        by.push_str(if transition.overridden { ", forced, and no way back" } else { ", forced" });
+        by.push_str(", forced");
+        if !transition.overrode.is_empty() {
+            let _ = write!(by, " (overrode {})", plain(&transition.overrode.join(", ")));
+        }
+        if transition.overridden {
+            by.push_str(", and no way back");
+        }
     }
     if let Some(reason) = &transition.reason {
         let _ = write!(by, ": {}", plain(reason));

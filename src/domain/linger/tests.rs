@@ -34,7 +34,7 @@ fn at(second: u64) -> SystemTime {
 }
 
 fn line(kind: Kind, second: u64, active: Color) -> Transition {
-    let origin = Origin { trigger: Trigger::Api, actor: String::new(), source: String::new(), reason: None };
+    let origin = Origin { trigger: Trigger::Api, actor: String::new(), source: String::new(), reason: None, key: None };
     Transition::new(kind, at(second), origin, decision(active))
 }
 

@@ -74,6 +74,7 @@ impl Rollout {
             // What only changes a share leaves nothing.
             from: (underway.share == Share::All).then(|| (self.decision.active, self.decision.release.clone())),
             forced: !underway.force.is_none(),
+            overrode: self.overrode(underway),
             judgement: self.watching.judgement.clone().filter(|_| matches!(underway.asker, Asker::Itself)),
             gate: underway.report.clone(),
             took: now.mono.saturating_duration_since(underway.began.mono),
@@ -114,8 +115,7 @@ impl Rollout {
             Guard::Schema => !self.obstacles(underway).is_empty(),
             Guard::Cooldown => underway.kind == Kind::Canary && self.watching.cools_at.is_some(),
             Guard::Bake => underway.kind == Kind::Canary && self.decision.deployment.is_some(),
-            // It is looked at outside of this machine.
-            Guard::File => false,
+            Guard::File => underway.terms.past_file,
         };
         let all = Guard::NAMES.into_iter().map(|(_, guard)| guard);
         all.filter(|guard| underway.force.overrides(*guard)).filter(stood).collect()

@@ -103,7 +103,7 @@ impl Rollout {
     pub fn recall_refused(&mut self, code: &str, sentence: &str) {
         let stands = self.configured.file_orders && self.configured.order.active != self.decision.active;
         if stands && !self.order_waits && self.order == OrderState::Done {
-            self.order = Refusal::earlier(code, sentence).map_or(OrderState::Done, OrderState::Refused);
+            self.order = OrderState::Refused(Refusal::recalled(code, sentence));
         }
     }
 

@@ -110,7 +110,9 @@ impl Rollout {
         if let Some((underway, held)) = self.held_move()
             && held.until <= now.mono
         {
-            let (origin, after) = (underway.origin.clone(), now.mono.saturating_duration_since(held.since.mono));
+            // The answer to its command is the refusal.
+            let origin = Origin { key: None, ..underway.origin.clone() };
+            let after = now.mono.saturating_duration_since(held.since.mono);
             let why = match &self.state {
                 State::Holding(_, _, left) => Refusal::NotDrained { color: self.decision.active, after, left: *left },
                 State::Steady | State::Gating(..) | State::Committing(..) => Refusal::NotDurable(format!(
@@ -122,7 +124,7 @@ impl Rollout {
         }
         if let Some(by_hand) = self.by_hand.take_if(|by_hand| by_hand.until <= now.mono) {
             let why = Some("the time of the hold was up".to_owned());
-            let origin = Origin { reason: why, ..by_hand.origin.clone() };
+            let origin = Origin { reason: why, key: None, ..by_hand.origin.clone() };
             self.hold_ended(now, &by_hand, origin, effects);
         }
     }

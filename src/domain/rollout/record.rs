@@ -157,3 +157,4 @@ pub(super) fn by_itself(reason: Option<&str>) -> Origin {
         reason: reason.map(str::to_owned),
     }
 }
+        key: None,

@@ -57,25 +57,42 @@ impl Refusal {
 }
 
 impl Refusal {
-    /// The codes of refusals that an order in the file can get.
-    const OF_ORDERS: [&'static str; 10] = [
+    /// The codes of refusals that the ledger may have.
+    const RECORDED: [&'static str; 27] = [
         "unhealthy",
+        "check_failed",
+        "in_progress",
         "withdrawn",
         "cancelled",
+        "unknown_release",
+        "already_frozen",
+        "not_drained",
+        "stale_generation",
+        "no_known_good",
         "frozen",
         "quarantined",
         "rollback_unsafe",
         "not_durable",
+        "no_canary",
+        "baking",
+        "bad_plan",
+        "cooling_down",
+        "invalid_config",
+        "file_busy",
         "target_changed",
-        "in_progress",
         "overruled",
+        "in_use",
+        "way_back",
+        "file_not_writable",
+        "nothing_deployed",
+        "bad_request",
     ];
 
     /// A refusal as the ledger has it.
     #[must_use]
-    pub fn earlier(code: &str, sentence: &str) -> Option<Refusal> {
-        let code = Refusal::OF_ORDERS.into_iter().find(|known| *known == code)?;
-        Some(Refusal::Earlier { code, sentence: sentence.to_owned() })
+    pub fn recalled(code: &str, sentence: &str) -> Refusal {
+        let code = Refusal::RECORDED.into_iter().find(|known| *known == code).unwrap_or("refused");
+        Refusal::Earlier { code, sentence: sentence.to_owned() }
     }
 }
 

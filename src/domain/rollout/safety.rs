@@ -287,6 +287,7 @@ impl Rollout {
             actor: format!("request {request}"),
             source: String::new(),
             reason: Some(reason),
+            key: None,
         };
         Some(Transition { at, ..Transition::new(Kind::Barrier, at, origin, self.decision.clone()) })
     }

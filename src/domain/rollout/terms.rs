@@ -24,4 +24,6 @@ pub struct Terms {
     pub gate: Option<Duration>,
     /// How long its release has to serve to be known good.
     pub bake: Option<Duration>,
+    /// The file could not be taken in first, and the command was forced past that.
+    pub past_file: bool,
 }

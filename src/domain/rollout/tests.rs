@@ -95,7 +95,7 @@ fn decision(seen: Color) -> Decision {
 }
 
 fn origin() -> Origin {
-    Origin { trigger: Trigger::Api, actor: "ann".to_owned(), source: "unix".to_owned(), reason: None }
+    Origin { trigger: Trigger::Api, actor: "ann".to_owned(), source: "unix".to_owned(), reason: None, key: None }
 }
 
 fn switch() -> Command {

@@ -204,6 +204,7 @@ fn transition(kind: Kind, now: SystemTime) -> Transition {
     let left = if forward { (Color::Blue, blue.clone()) } else { (Color::Green, green) };
     let moves = matches!(kind, Kind::Switch | Kind::Rollback);
     let origin = Origin {
+        key: None,
         trigger: match kind {
             Kind::Start => Trigger::Start,
             Kind::Seen | Kind::Release => Trigger::File,

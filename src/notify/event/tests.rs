@@ -38,7 +38,7 @@ fn transition(kind: Kind, seconds: u64) -> Transition {
         written_back: Vec::new(),
         seen: FileOrder { active: Color::Blue, release: Release::new("2.9.4") },
     };
-    let origin = Origin { trigger, actor, source, reason: None };
+    let origin = Origin { trigger, actor, source, reason: None, key: None };
     Transition {
         from: Some((Color::Green, Release::new("3.0.0"))),
         took: Duration::from_millis(3),

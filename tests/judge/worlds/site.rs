@@ -213,7 +213,7 @@ fn release(color: Color) -> Release {
 }
 
 fn origin() -> Origin {
-    Origin { trigger: Trigger::Api, actor: "world".to_owned(), source: String::new(), reason: None }
+    Origin { trigger: Trigger::Api, actor: "world".to_owned(), source: String::new(), reason: None, key: None }
 }
 
 fn first_decision() -> Decision {

@@ -1,0 +1,40 @@
+//! What a line of the ledger says of the command that it records: the answer to a command whose process ended before it answered.
+
+use crate::domain::rollout::{Outcome, Refusal};
+use crate::domain::transition::{Kind, Transition};
+
+impl Outcome {
+    /// The outcome of the command that this line records.
+    pub fn of_line(line: &Transition) -> Result<Outcome, Refusal> {
+        if let Some((code, sentence)) = &line.refusal {
+            return Err(Refusal::recalled(code, sentence));
+        }
+        let decision = &line.decision;
+        // Of what takes a canary back the line names the canary.
+        let previous = match (&line.from, line.kind) {
+            (Some((color, _)), kind) if kind != Kind::Abort => *color,
+            _ => decision.active,
+        };
+        Ok(Outcome {
+            changed: true,
+            dry_run: false,
+            active: decision.active,
+            previous,
+            release: decision.release.clone(),
+            generation: decision.generation,
+            at: line.at,
+            took: line.took,
+            durable: true,
+            way_back: None,
+            held: line.held,
+            deployment: decision.deployment.clone(),
+            file_problem: None,
+            checks: line.gate.as_ref().map(|gate| gate.checks.clone()).unwrap_or_default(),
+            overrode: line.overrode.clone(),
+            cancelled: None,
+            pending: None,
+            replaced: None,
+            ended_canary: None,
+        })
+    }
+}
