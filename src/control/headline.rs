@@ -13,6 +13,9 @@ use crate::domain::rollout::{OrderState, Phase, Stopped};
 use crate::domain::schema::Verdict;
 
 impl Controller {
+/// A ledger that stays as it is is logged again after this.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
     /// What is to be known first, the worst first.
     pub(super) fn headline(&self, status: &Status) -> Vec<Finding> {
         let view = &status.view;
@@ -104,7 +107,12 @@ impl Controller {
             }
             (Ok(()), None) => {}
             (Err(error), known) => {
-                tracing::error!(error, "Ledger not writable");
+                // It is tried every second.
+                let news = known.as_ref().is_none_or(|(_, before)| before != error);
+                if news || self.ledger_told.elapsed() >= TELL_AGAIN {
+                    tracing::error!(error, "Ledger not writable");
+                    self.ledger_told = Instant::now();
+                }
                 let since = known.as_ref().map_or_else(SystemTime::now, |(since, _)| *since);
                 self.ledger_trouble = Some((since, error.to_owned()));
             }

@@ -57,8 +57,8 @@ pub use view::{Hold, OrderState, Phase, Progress, Stopped, View};
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
 /// How long the answer to a rollback waits for the disk. The rollback itself never does.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
-/// From try to try to write down a decision that is in force but not durable, doubling from the first to the last.
-const COMMIT_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// From try to try to write down what a sick disk did not take. A disk that is well again is told as soon as this.
+const COMMIT_RETRY: Duration = Duration::from_secs(1);
 
 /// The state machine.
 #[derive(Debug)]
@@ -191,7 +191,6 @@ struct Unwritten {
     /// The attempt under way; `None`: the next one is at `retry_at`.
     commit: Option<CommitId>,
     retry_at: Instant,
-    pause: Duration,
     answer: Option<(CommandId, Outcome, Instant)>,
 }
 
@@ -245,8 +244,7 @@ impl Rollout {
         let unwritten = (!durable).then(|| Unwritten {
             transition: Transition::new(Kind::Start, now.wall, configured.origin(Trigger::Start), decision.clone()),
             commit: None,
-            retry_at: now.mono + COMMIT_RETRY.0,
-            pause: COMMIT_RETRY.0,
+            retry_at: now.mono + COMMIT_RETRY,
             answer: None,
         });
         let mut rollout = Rollout {

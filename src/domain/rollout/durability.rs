@@ -5,8 +5,8 @@
 
 use crate::domain::clock::Now;
 use crate::domain::rollout::{
-    ANSWER_PATIENCE, Asker, COMMIT_RETRY, CommandId, CommitId, Effect, Line, OrderState, Outcome, Refusal, Rollout,
-    State, Unwritten,
+    ANSWER_PATIENCE, Asker, COMMIT_RETRY, CommandId, CommitId, Effect, Line, LineState, OrderState, Outcome, Refusal,
+    Rollout, State, Unwritten,
 };
 use crate::domain::schema::Lineage;
 use crate::domain::transition::{Decision, Transition};
@@ -29,7 +29,6 @@ impl Rollout {
             transition,
             commit: Some(commit),
             retry_at: now.mono,
-            pause: COMMIT_RETRY.0,
             answer: answer.map(|(id, outcome)| (id, outcome, now.mono + ANSWER_PATIENCE)),
         });
     }
@@ -89,13 +88,14 @@ impl Rollout {
             && unwritten.commit == Some(commit)
         {
             unwritten.commit = None;
-            unwritten.retry_at = now.mono + unwritten.pause;
-            unwritten.pause = (unwritten.pause * 2).min(COMMIT_RETRY.1);
+            unwritten.retry_at = now.mono + COMMIT_RETRY;
             return self.answer_unwritten(false, effects);
         }
         if matches!(&self.state, State::Committing(_, awaited, _) if *awaited == commit)
             && let State::Committing(underway, _, _) = std::mem::replace(&mut self.state, State::Steady)
         {
+            // Said again until the disk takes it: so it is known when the disk is well, also while nobody asks for a move.
+            self.line.state = LineState::Failed { again_at: now.mono + COMMIT_RETRY };
             return self.refuse(now, underway, Refusal::NotDurable(cause.to_owned()), effects);
         }
         self.line_written(commit, Some(now.mono));

@@ -128,13 +128,13 @@ impl Rollout {
             let (_, line) = self.handed_over.remove(index);
             if let Some(now) = failed_at {
                 self.record(line);
-                self.records_again_at = Some(now + COMMIT_RETRY.1);
+                self.records_again_at = Some(now + COMMIT_RETRY);
             }
         }
         if self.line.state == LineState::HandedOver(commit) {
             match failed_at {
                 None => self.line = Line::written(self.line.says.clone()),
-                Some(now) => self.line.state = LineState::Failed { again_at: now + COMMIT_RETRY.1 },
+                Some(now) => self.line.state = LineState::Failed { again_at: now + COMMIT_RETRY },
             }
         }
     }

@@ -538,6 +538,30 @@ fn while_a_disk_hangs_nobody_is_woken_for_what_has_to_wait_for_it() {
     assert!(next.is_none_or(|at| at > script.start + Duration::from_secs(100)), "{next:?}");
 }
 
+#[test]
+fn a_disk_that_is_well_again_is_known_within_a_second_also_where_nothing_has_to_be_written() {
+    let mut script = Script::steady();
+    // Its refusal is on disk, and the same one is not written again for a minute.
+    script.command(1, forced());
+    let switch = script.commit_id();
+    script.at(0.1, Event::CommitFailed(switch, "full".to_owned())).written();
+    script.command(2, forced());
+    let switch = script.commit_id();
+    script.at(0.2, Event::CommitFailed(switch, "full".to_owned()));
+    assert!(script.lines().is_empty(), "{:?}", script.lines());
+    for second in 1..=20 {
+        let due = script.rollout.deadline().expect("it is tried again");
+        let at = (due - script.start).as_secs_f64();
+        assert!(at <= script.seconds + 1.0, "{at} after {} ({second})", script.seconds);
+        script.at(at, Event::Tick);
+        let again = script.commit_id();
+        script.at(at, Event::CommitFailed(again, "full".to_owned()));
+    }
+    let at = (script.rollout.deadline().expect("it is tried again") - script.start).as_secs_f64();
+    script.at(at, Event::Tick).written();
+    assert!(script.rollout.deadline().is_none_or(|next| next > script.start + Duration::from_secs(60)));
+}
+
 fn maintenance() -> Command {
     Command::Maintain { on: true, origin: origin() }
 }
