@@ -64,8 +64,11 @@ impl Controller {
     pub(super) fn probe_round(&self, round: RoundId, color: Color, schema: bool) {
         let health = self.config.health.clone();
         let label = self.config.colors[color].release.clone();
-        let (serves, policy, warmer) =
-            (self.publisher.serves(color), self.config.gate.clone(), self.publisher.warmer(color));
+        let (serves, policy, warmer) = (
+            self.publisher.serves(color),
+            self.config.gate.clone(),
+            self.publisher.warmer(color, self.rollout.coming_share()),
+        );
         let mut probes = JoinSet::new();
         for pool in &self.publisher.pools()[color] {
             for endpoint in pool.endpoints.iter().filter(|endpoint| !endpoint.is_leaving()) {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use crate::domain::split::Weight;
 use crate::proxy::live::{Command, Warmth};
+use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::worker::Worker;
 
 /// At most so many connections to one endpoint are made ahead of a switch by each worker.
@@ -27,15 +29,20 @@ pub(crate) fn carry_out(worker: &Rc<Worker>, command: Command) {
     }
 }
 
-/// Makes connections to an endpoint that is about to serve, about as many as there are to those that serve now. Every `done` is
+/// Makes connections to an endpoint that is about to serve, about as many as its share of the requests takes. Every `done` is
 /// dropped when they are there.
 fn warm(worker: &Rc<Worker>, warmth: &Warmth, done: &mpsc::Sender<()>) {
-    let Warmth { pool, endpoint, present } = warmth;
+    let Warmth { pool, endpoint, present, share, serves } = warmth;
     let connections = &worker.connections;
-    let used = present.iter().flat_map(|pool| &pool.endpoints).map(|endpoint| {
+    let of_endpoint = |endpoint: &Arc<Endpoint>| {
         connections.free(endpoint.id) + usize::try_from(endpoint.load(worker.index).get()).unwrap_or(0)
-    });
-    let each = used.sum::<usize>().div_ceil(pool.endpoints.len()).clamp(1, WARM_PER_ENDPOINT);
+    };
+    let of_pool = |pool: &Arc<Pool>| pool.endpoints.iter().map(of_endpoint).sum::<usize>();
+    // Those of a color that does not serve are older than its gate.
+    let (there, shared) = if *serves { (of_endpoint(endpoint), of_pool(pool)) } else { (0, 0) };
+    let all = present.iter().map(of_pool).sum::<usize>() + shared;
+    let each = missing(all, *share, pool.endpoints.len(), there);
+    let each = if *serves { each } else { each.max(1) };
     for _ in 0..if pool.rules().http2 { 1 } else { each } {
         let (worker, pool, endpoint, done) = (Rc::clone(worker), Arc::clone(pool), Arc::clone(endpoint), done.clone());
         tokio::task::spawn_local(async move {
@@ -45,5 +52,28 @@ fn warm(worker: &Rc<Worker>, warmth: &Warmth, done: &mpsc::Sender<()>) {
             }
             drop(done);
         });
+    }
+}
+
+/// How many connections to an endpoint a share of the requests needs beyond those that are there, where there are `all` to both
+/// colors.
+fn missing(all: usize, share: Weight, endpoints: usize, there: usize) -> usize {
+    let wanted = (all * usize::from(share.basis_points())).div_ceil(10_000).div_ceil(endpoints.max(1));
+    wanted.saturating_sub(there).min(WARM_PER_ENDPOINT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spare_connections_are_as_many_as_the_share_takes_and_those_that_are_there_count() {
+        let percent = |number| Weight::percent(number).expect("a share");
+        assert_eq!(missing(60, Weight::ALL, 2, 0), 30);
+        assert_eq!(missing(60, percent(5.0), 1, 0), 3, "a canary");
+        assert_eq!(missing(60, percent(25.0), 3, 1), 4, "its next step");
+        assert_eq!(missing(60, percent(25.0), 3, 5), 0);
+        assert_eq!(missing(10_000, Weight::ALL, 1, 0), WARM_PER_ENDPOINT);
+        assert_eq!(missing(0, Weight::ALL, 0, 0), 0);
     }
 }

@@ -106,6 +106,10 @@ pub(crate) struct Warmth {
     pub(crate) pool: Arc<Pool>,
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) present: Option<Arc<Pool>>,
+    /// What the color gets of the requests then.
+    pub(crate) share: Weight,
+    /// It gets some now.
+    pub(crate) serves: bool,
 }
 
 /// Has workers make connections to a color that is about to serve, so that the first requests find some.
@@ -114,6 +118,8 @@ pub struct Warmer {
     workers: Arc<[mpsc::UnboundedSender<Command>]>,
     next: Vec<Arc<Pool>>,
     present: Vec<Arc<Pool>>,
+    share: Weight,
+    serves: bool,
 }
 
 impl Warmer {
@@ -124,7 +130,8 @@ impl Warmer {
         let warmth = passed.map(|(pool, endpoint)| {
             endpoint.keep();
             let present = self.present.iter().find(|present| present.upstream == pool.upstream);
-            Warmth { pool: Arc::clone(pool), endpoint: Arc::clone(endpoint), present: present.cloned() }
+            let (pool, endpoint, present) = (Arc::clone(pool), Arc::clone(endpoint), present.cloned());
+            Warmth { pool, endpoint, present, share: self.share, serves: self.serves }
         });
         let warmth: Arc<[_]> = warmth.collect();
         let (sender, mut done) = mpsc::channel(1);
@@ -225,11 +232,11 @@ impl Publisher {
         self.compiler.trust()
     }
 
-    /// Warms a color that has passed its gate.
-    pub fn warmer(&self, color: Color) -> Warmer {
+    /// Warms a color that has passed its gate and is about to get this share of the requests.
+    pub fn warmer(&self, color: Color, share: Weight) -> Warmer {
         let pools = self.compiler.pools();
         let (next, present) = (pools[color].clone(), pools[color.other()].clone());
-        Warmer { workers: Arc::clone(&self.workers), next, present }
+        Warmer { workers: Arc::clone(&self.workers), next, present, share, serves: self.serves(color) }
     }
 
     fn endpoints(&self, color: Color) -> impl Iterator<Item = &Arc<Endpoint>> {

@@ -32,6 +32,19 @@ pub(super) enum Share {
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 impl Rollout {
+    /// What the color of the move that is under way gets of the requests when it is made.
+    #[must_use]
+    pub fn coming_share(&self) -> Weight {
+        let step = match self.under_way().map(|underway| &underway.share) {
+            Some(Share::First(plan, _)) => plan.steps.first().copied(),
+            Some(Share::Step(step)) => {
+                self.decision.deployment.as_ref().and_then(|deployment| deployment.plan.steps.get(*step).copied())
+            }
+            Some(Share::All | Share::Rest) | None => None,
+        };
+        step.unwrap_or(Weight::ALL)
+    }
+
     /// A release has a share of the requests, and another one has the rest.
     pub(super) fn is_canary(&self) -> bool {
         self.decision.deployment.as_ref().is_some_and(Deployment::is_canary)
