@@ -58,7 +58,7 @@ use crate::domain::release::Release;
 use crate::domain::rollout::{CommandId, CommitId, Effect, Event, Fitness, Outcome, Refusal, Rollout, RoundId};
 use crate::domain::schema::{FirstWrite, Reading};
 use crate::domain::transition::Drained;
-use crate::domain::transition::{Decision, Generation, Origin, Transition, Trigger};
+use crate::domain::transition::{Decision, Generation, Kind, Origin, Transition, Trigger};
 use crate::ledger::answers::Answers;
 use crate::ledger::{Ledger, Recovered, ticks};
 use crate::notify::Alarm;
@@ -213,8 +213,12 @@ pub struct Controller {
     analysis: Analysis,
     /// The deployment that was under way when the process started.
     found_at_start: Option<DeploymentId>,
+    /// The last line that turned maintenance on or off.
+    maintained: Option<(SystemTime, Origin)>,
     /// The ledger can't be written: since when, and why.
     ledger_trouble: Option<(SystemTime, String)>,
+    /// When that was logged last.
+    ledger_told: Instant,
     tallies: Tallies,
     rates: Rates,
     timeline: Timeline,
@@ -260,6 +264,8 @@ impl Controller {
         for (sequence, transition) in lines {
             history.push(sequence, transition);
         }
+        let maintained = history.newest_first().find(|(_, line)| line.kind == Kind::Maintenance);
+        let maintained = maintained.map(|(_, line)| (line.at, line.origin.clone()));
         let analysis = Analysis::start(&parts.config, &parts.publisher)?;
         let found_at_start = parts.decision.deployment.as_ref().map(|deployment| deployment.id);
         let mut effects = Vec::new();
@@ -322,6 +328,8 @@ impl Controller {
             next_drain: 0,
             analysis,
             found_at_start,
+            maintained,
+            ledger_told: Instant::now(),
             ledger_trouble: (!parts.durable)
                 .then(|| (SystemTime::now(), "the first decision could not be written".to_owned())),
             tallies: Tallies::default(),
@@ -447,6 +455,9 @@ impl Controller {
             Request::Timeline(answer) => {
                 let _ = answer.send(self.timeline.points());
             }
+            Request::OfKey(actor, key, answer) => {
+                let _ = answer.send(self.history.of_key(&actor, &key).cloned());
+            }
             Request::Releases(answer) => {
                 let _ = answer.send(self.history.runs());
             }
@@ -455,9 +466,6 @@ impl Controller {
             }),
             Request::Deployments(answer) => {
                 let state = self.config.state.dir.clone();
-            Request::OfKey(actor, key, answer) => {
-                let _ = answer.send(self.history.of_key(&actor, &key).cloned());
-            }
                 tokio::task::spawn_blocking(move || answer.send(ticks::known(&state)));
             }
             Request::Record(id, answer) => {

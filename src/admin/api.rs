@@ -22,16 +22,16 @@ pub use canary::{
     OddsAnswer, OnItsWay, Percent, PlanAnswer, PlanBody, RouteAnswer, SampleAnswer, SideAnswer, SplitAnswer,
 };
 pub use colors::{NeedAnswer, ProbeBody, ReplacedAnswer, SafeToStop, StageAnswer, StageBody, StoreBody};
-pub use endpoints::{AnswersAs, EndpointAnswer, NameAnswer};
+pub use endpoints::{AnswersAs, EndpointAnswer, NameAnswer, Starting};
 pub use event::{HealthEvent, HeldEvent, LaggedEvent, ReloadedEvent};
 pub use file::{ConfigProblem, FileAnswer, ReloadAnswer};
 pub use freeze::{FreezeAnswer, FreezeBody, FrozenAnswer, UnfreezeBody};
 pub use gate::{CheckAnswer, CheckFailureAnswer, ChecksAnswer, GateAnswer, LingerAnswer};
 pub use headline::{ConditionAnswer, HeadlineAnswer};
-pub use hold::{HoldAnswer, HoldBody, HoldStatus};
+pub use hold::{HoldAnswer, HoldBody, HoldStatus, MaintenanceBy};
 pub use moves::{
-    CancelAnswer, CancelBody, Draining, EndedCanary, Forced, MovingAnswer, RollbackAnswer, RollbackBody, SwitchAnswer,
-    SwitchBody,
+    CancelAnswer, CancelBody, CheckProgressAnswer, Draining, EndedCanary, Forced, MovingAnswer, RollbackAnswer,
+    RollbackBody, SwitchAnswer, SwitchBody,
 };
 pub use record::{
     AskedAnswer, DrainedAnswer, EndedAnswer, HistoryAnswer, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer,
@@ -124,6 +124,9 @@ pub struct StatusAnswer {
     /// Every request gets the maintenance answer.
     #[serde(default)]
     pub maintenance: bool,
+    /// Who turned it on, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_by: Option<MaintenanceBy>,
     /// Blue.
     pub blue: ColorAnswer,
     /// Green.

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use crate::admin::api::{
     AnswersAs, AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, ConfigProblem, DrainedAnswer, EndedAnswer,
     EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HeadlineAnswer, HealthEvent, HeldEvent,
-    HoldAnswer, HoldStatus, MovingAnswer, NameAnswer, NotifyTestAnswer, OnItsWay, PreviewAnswer, Problem,
-    QuarantinedAnswer, ReloadedEvent, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, StatusAnswer, TransitionAnswer,
-    TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    HoldAnswer, HoldStatus, MaintenanceBy, MovingAnswer, NameAnswer, NotifyTestAnswer, OnItsWay, PreviewAnswer,
+    Problem, QuarantinedAnswer, ReloadedEvent, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, Starting, StatusAnswer,
+    TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::admin::api::{NumbersAnswer, PointAnswer};
 use crate::control::handle::{
@@ -113,6 +113,11 @@ impl StatusAnswer {
             hold: hold(status),
             by_force: view.decision.by_force,
             maintenance: view.decision.maintenance,
+            maintenance_by: status.maintained.as_ref().map(|(since, origin)| MaintenanceBy {
+                since: time(*since),
+                by: origin.actor.clone(),
+                reason: origin.reason.clone(),
+            }),
             blue: ColorAnswer::new(&status.colors[Color::Blue]),
             green: ColorAnswer::new(&status.colors[Color::Green]),
             draining: draining(status),
@@ -214,6 +219,7 @@ impl EndpointAnswer {
             leaving: endpoint.leaving,
             health: health(endpoint.health).to_owned(),
             detail: endpoint.detail.clone(),
+            starting: endpoint.starting.map(|(passed, of)| Starting { passed, of }),
             since: time(endpoint.since),
             ejected_for_ms: endpoint.ejected_for.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
             answers_as: endpoint
@@ -291,13 +297,13 @@ impl TransitionAnswer {
             source: transition.origin.source.clone(),
             reason: transition.origin.reason.clone(),
             forced: transition.forced,
+            overrode: transition.overrode.iter().map(ToString::to_string).collect(),
             overridden: transition.kind == Kind::Switch && transition.decision.lineage.overridden.is_some(),
             refusal: transition.refusal.as_ref().map(|(code, sentence)| format!("{code}: {sentence}")),
             asked: transition.asked.as_ref().map(|asked| AskedAnswer {
                 kind: asked.kind.name().to_owned(),
                 to: asked.to.as_ref().map(|(color, _)| color.to_string()),
                 release: asked.to.as_ref().map(|(_, release)| release.to_string()),
-            overrode: transition.overrode.iter().map(ToString::to_string).collect(),
             }),
             gate: transition.gate.as_ref().map(gate).unwrap_or_default(),
             checks: transition.gate.as_ref().map(|gate| checks(&gate.checks)).unwrap_or_default(),
@@ -412,14 +418,14 @@ fn earlier(code: &str) -> u16 {
     match code {
         "invalid_config" | "unknown_release" => 422,
         "not_durable" => 503,
+        "stale_generation" => 412,
+        "bad_plan" | "bad_request" => 400,
         _ => 409,
     }
 }
 
 fn drained(drained: &Drained) -> DrainedAnswer {
     let Left { requests, streams, tunnels } = drained.ended;
-        "stale_generation" => 412,
-        "bad_plan" | "bad_request" => 400,
     DrainedAnswer {
         color: drained.color.to_string(),
         took_us: micros(drained.took),

@@ -99,7 +99,7 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     let id = format!("cutover-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
     let mut answer = std::pin::pin!(client.post_as::<T>(path, body, &id));
     let limit = patience.timeout.or(patience.detach.then_some(DETACHED));
-    let mut told = Told::new();
+    let mut told = Told::new(limit.map(|limit| Instant::now() + limit));
     let gave_up = {
         let mut watched = std::pin::pin!(watch(client, &mut told));
         let over = async {
@@ -199,16 +199,18 @@ struct Told {
     last: Option<(String, Instant)>,
     /// What it waited for last.
     waited: Option<String>,
+    /// The end of `--timeout`.
+    until: Option<Instant>,
 }
 
 impl Told {
-    fn new() -> Told {
+    fn new(until: Option<Instant>) -> Told {
         // Draws on standard error, and nothing where that is no terminal.
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
             bar.set_style(style);
         }
-        Told { bar, last: None, waited: None }
+        Told { bar, last: None, waited: None, until }
     }
 
     fn tell(&mut self, moving: Option<&MovingAnswer>) {
@@ -216,17 +218,21 @@ impl Told {
         let Some(waits_for) = &moving.waits_for else { return };
         let to = &moving.to;
         let waits_for = render::plain(waits_for);
-        let left = moving.ends_in_ms.map(|left| format!(", {} s left", left.div_ceil(1_000))).unwrap_or_default();
+        let limit = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = moving.ends_in_ms.map(Duration::from_millis).into_iter().chain(limit).min();
+        let left = left.map(|left| format!(", {} s left", left.as_millis().div_ceil(1_000))).unwrap_or_default();
         self.waited = Some(format!("{to}: {waits_for}"));
         if std::io::stderr().is_terminal() {
             self.bar.set_message(format!("Waiting for {to}: {waits_for}{left}; Ctrl-C cancels"));
             self.bar.tick();
             return;
         }
-        let due = self.last.as_ref().is_none_or(|(said, at)| *said != waits_for || at.elapsed() >= AGAIN);
+        // Checks that make progress say something else each time.
+        let what = if moving.checks.is_some() { moving.phase.clone() } else { waits_for.clone() };
+        let due = self.last.as_ref().is_none_or(|(said, at)| *said != what || at.elapsed() >= AGAIN);
         if due {
             complain(&format!("Waiting for {to}: {waits_for}{left}"));
-            self.last = Some((waits_for, Instant::now()));
+            self.last = Some((what, Instant::now()));
         }
     }
 

@@ -42,6 +42,43 @@ pub struct GateCheck {
     pub on_rollback: bool,
 }
 
+impl GateCheck {
+    /// Its values that stand in files.
+    pub fn kept(&self) -> impl Iterator<Item = &KeptValue> {
+        let body = match &self.body {
+            Some(CheckBody::File(kept)) => Some(kept),
+            Some(CheckBody::Text(_)) | None => None,
+        };
+        self.header_files.values().chain(body)
+    }
+
+    /// With its files as they are now; one that can't be used keeps its value. It blocks as long as the disk does.
+    #[must_use]
+    pub fn read_again(&self) -> GateCheck {
+        let mut check = self.clone();
+        let body = match &mut check.body {
+            Some(CheckBody::File(kept)) => Some(kept),
+            Some(CheckBody::Text(_)) | None => None,
+        };
+        for kept in check.header_files.values_mut().chain(body) {
+            let text = crate::config::read(&kept.file).ok().map(|text| text.trim().to_owned());
+            if let Some(text) = text.filter(|text| (1..=MAX_CHECK_BODY).contains(&text.len())) {
+                kept.value = Some(Secret(text));
+            }
+        }
+        // As at a reload, where it would be an error of the file.
+        for (name, kept) in &mut check.header_files {
+            if kept.value.as_ref().is_some_and(|value| value.0.bytes().any(|byte| byte.is_ascii_control())) {
+                kept.value = self.header_files.get(name).and_then(|kept| kept.value.clone());
+            }
+        }
+        check
+    }
+}
+
+/// A larger body is an upload.
+pub(super) const MAX_CHECK_BODY: usize = 64 << 10;
+
 /// A value in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptValue {

@@ -4,6 +4,7 @@
 
 mod ask;
 mod call;
+mod progress;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::config::GateCheck;
+use crate::control::check::progress::Progress;
 use crate::control::{Controller, Input};
 use crate::domain::color::Color;
 use crate::domain::gate::{CheckFailure, CheckReport};
@@ -20,11 +22,15 @@ use crate::domain::rollout::{Event, RoundId};
 /// So many failures of a check are told.
 const FAILURES: usize = 5;
 
+/// How long the files of checks may take to be read.
+const FILES_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Checks that are being asked.
 #[derive(Debug)]
 pub(super) struct Checking {
     round: RoundId,
     task: AbortHandle,
+    progress: Vec<Arc<Progress>>,
 }
 
 /// What one check found at one endpoint.
@@ -38,10 +44,11 @@ struct Finding {
 impl Controller {
     /// Asks the checks; `endpoints`: those that passed the health round, by upstream and name.
     pub(super) fn check(&mut self, round: RoundId, color: Color, back: bool, endpoints: &[(String, String)]) {
-        let checks: Arc<[GateCheck]> =
+        let checks: Vec<GateCheck> =
             self.config.gate_checks.iter().filter(|check| !back || check.on_rollback).cloned().collect();
-        let (serves, warmer) = (self.publisher.serves(color), self.publisher.warmer(color));
-        let mut asked = JoinSet::new();
+        let (serves, warmer) =
+            (self.publisher.serves(color), self.publisher.warmer(color, self.rollout.coming_share()));
+        let mut targets = Vec::new();
         for pool in &self.publisher.pools()[color] {
             let of_pool = pool.endpoints.iter().filter(|endpoint| {
                 let passed =
@@ -49,14 +56,25 @@ impl Controller {
                 !endpoint.is_leaving() && endpoints.iter().any(passed)
             });
             for endpoint in of_pool {
-                let (checks, pool, endpoint) = (Arc::clone(&checks), Arc::clone(pool), Arc::clone(endpoint));
-                let host = self.config.health.host.clone();
+                let progress = Arc::new(Progress::new(pool, endpoint, &checks));
+                targets.push((Arc::clone(pool), Arc::clone(endpoint), progress));
+            }
+        }
+        let progress = targets.iter().map(|(.., progress)| Arc::clone(progress)).collect();
+        let (inputs, host) = (self.inputs.clone(), self.config.health.host.clone());
+        let task = tokio::spawn(async move {
+            let checks = with_files(checks).await;
+            let mut asked = JoinSet::new();
+            for (pool, endpoint, progress) in targets {
+                let (checks, host) = (Arc::clone(&checks), host.clone());
                 asked.spawn(async move {
                     let (mut findings, mut connected) = (Vec::new(), None);
                     for (check, of) in checks.iter().enumerate().filter(|(_, of)| of.upstream == *pool.upstream) {
                         let began = Instant::now();
-                        let asked = ask::endpoint(&endpoint, pool.rules(), host.as_deref(), of, &mut connected);
+                        let turns = progress.begin(check);
+                        let asked = ask::endpoint(&endpoint, pool.rules(), host.as_deref(), of, turns, &mut connected);
                         let failure = asked.await.err();
+                        progress.end(failure.is_none());
                         let failure = failure.map(|ask::Failure { found, wanted }| CheckFailure {
                             endpoint: endpoint.name.to_string(),
                             found,
@@ -71,9 +89,6 @@ impl Controller {
                     (endpoint.id, findings)
                 });
             }
-        }
-        let inputs = self.inputs.clone();
-        let task = tokio::spawn(async move {
             let (ids, findings): (HashSet<_>, Vec<_>) = asked.join_all().await.into_iter().unzip();
             let findings: Vec<_> = findings.into_iter().flatten().collect();
             let of_check = |(index, check)| report(index, check, &findings);
@@ -83,7 +98,7 @@ impl Controller {
             }
             let _ = inputs.send(Input::Checked(round, reports));
         });
-        self.checking = Some(Checking { round, task: task.abort_handle() });
+        self.checking = Some(Checking { round, task: task.abort_handle(), progress });
     }
 
     pub(super) fn checked(&mut self, round: RoundId, reports: Vec<CheckReport>) {
@@ -102,6 +117,20 @@ impl Controller {
         if let Some(Checking { task, .. }) = self.checking.take_if(|checking| !self.rollout.awaits(checking.round)) {
             task.abort();
         }
+    }
+}
+
+/// The checks, with what stands in their files now: a secret that was mended counts at the next try.
+async fn with_files(checks: Vec<GateCheck>) -> Arc<[GateCheck]> {
+    if checks.iter().all(|check| check.kept().next().is_none()) {
+        return checks.into();
+    }
+    let known = checks.clone();
+    let read = tokio::task::spawn_blocking(move || checks.iter().map(GateCheck::read_again).collect::<Vec<_>>());
+    match tokio::time::timeout(FILES_TIMEOUT, read).await {
+        Ok(Ok(read)) => read.into(),
+        // A disk that hangs: as at the last reload.
+        Ok(Err(_)) | Err(_) => known.into(),
     }
 }
 

@@ -49,6 +49,10 @@ fn target(config: &Config, color: Color) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     let gate = (&config.gate, &config.gate_checks);
     format!("{:?}", (&config.colors[color].pools, &config.upstreams, &config.health, gate)).hash(&mut hasher);
+    // Which are no text for anybody.
+    for check in &config.gate_checks {
+        check.kept().for_each(|kept| kept.value.as_ref().map(|secret| &secret.0).hash(&mut hasher));
+    }
     hasher.finish()
 }
 
@@ -100,5 +104,33 @@ pub(crate) fn first_decision(config: &Config) -> Decision {
         written_back: Vec::new(),
         deployment: None,
         cooldown: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn another_secret_of_a_gate_check_is_another_target() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (token, body) = (dir.path().join("token"), dir.path().join("body"));
+        let targets = |token_is: &str, body_is: &str| {
+            std::fs::write(&token, token_is).expect("written");
+            std::fs::write(&body, body_is).expect("written");
+            let text = format!(
+                "active = \"blue\"\n[state]\ndir = \"/s\"\n[listen]\nhttp = \"127.0.0.1:1\"\nadmin = \"127.0.0.1:2\"\n\
+                 [blue]\nrelease = \"1\"\nendpoints = [\"127.0.0.1:3\"]\n[green]\nrelease = \"2\"\nendpoints = [\"127.0.0.1:4\"]\n\
+                 [[gate.check]]\npath = \"/\"\nmethod = \"POST\"\nheader_files = {{ authorization = {token:?} }}\nbody_file = {body:?}\n"
+            );
+            let config = Config::parse(Path::new("c.toml"), &text).expect("valid");
+            configured(&config, Path::new("c.toml")).targets.green
+        };
+        let before = targets("one", "two");
+        assert_eq!(before, targets("one", "two"));
+        assert_ne!(before, targets("other", "two"));
+        assert_ne!(before, targets("one", "other"));
     }
 }

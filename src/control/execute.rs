@@ -132,6 +132,9 @@ impl Controller {
 
     fn commit(&mut self, commit: CommitId, transition: Transition) {
         let transition = Arc::new(transition);
+        if transition.kind == Kind::Maintenance {
+            self.maintained = Some((transition.at, transition.origin.clone()));
+        }
         self.commits.insert(commit, Arc::clone(&transition));
         let inputs = self.inputs.clone();
         self.ledger.commit(Transition::clone(&transition), move |result| {

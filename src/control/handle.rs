@@ -295,6 +295,8 @@ pub struct Status {
     pub last_drain: Option<Drained>,
     /// The way back as it would be now.
     pub way_back: WayBack,
+    /// Since when maintenance is on, by whom and why, as far as is known.
+    pub maintained: Option<(SystemTime, Origin)>,
     /// Requests that are held.
     pub waiting: Waiting,
     /// The last configuration error in full, if the file is invalid now.
@@ -393,6 +395,13 @@ pub enum Need {
         /// When the one that serves is known good, if nothing comes between.
         until: Option<SystemTime>,
     },
+    /// Only here an endpoint is up: in this upstream, or in every one (`None`).
+    WayOut {
+        /// The upstream.
+        upstream: Option<String>,
+        /// The color.
+        color: Color,
+    },
     /// Pages of its release are still open, and it is asked for their files.
     Lingering {
         /// When that ends by itself.
@@ -447,6 +456,8 @@ pub struct EndpointStatus {
     pub health: Health,
     /// The last probe in a few words.
     pub detail: String,
+    /// It has begun to pass: so many checks in a row, of those that bring it up.
+    pub starting: Option<(u32, u32)>,
     /// Since when it is so.
     pub since: SystemTime,
     /// It is left out of the choice for so long, because it failed too often.

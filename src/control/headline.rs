@@ -6,16 +6,17 @@ use crate::control::Controller;
 use crate::control::handle::{ColorStatus, Status};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::headline::{
-    BadFile, Certificate, ColorFacts, EndpointFacts, Facts, Finding, Held, OnItsWay, Stop, Way, WrongRelease, findings,
+    BadFile, Certificate, ColorFacts, EndpointFacts, Facts, Finding, Held, Maintained, OnItsWay, Pending, Stop, Way,
+    WrongRelease, findings,
 };
 use crate::domain::health::Health;
-use crate::domain::rollout::{OrderState, Phase, Stopped};
+use crate::domain::rollout::{OrderState, Stopped, Waits};
 use crate::domain::schema::Verdict;
 
-impl Controller {
 /// A ledger that stays as it is is logged again after this.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
+impl Controller {
     /// What is to be known first, the worst first.
     pub(super) fn headline(&self, status: &Status) -> Vec<Finding> {
         let view = &status.view;
@@ -83,12 +84,24 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
                 ends_in: hold.until.saturating_duration_since(Instant::now()),
             }),
             maintenance: decision.maintenance,
-            moving: match view.phase {
-                Phase::Gating { to } => Some((to, "health checks")),
-                Phase::Holding { to } => Some((to, "in-flight requests")),
-                Phase::Committing { to } => Some((to, "the disk")),
-                Phase::Steady | Phase::Canary { .. } | Phase::Baking { .. } => None,
-            },
+            maintained: status.maintained.as_ref().map(|(since, origin)| Maintained {
+                since: *since,
+                by: origin.actor.clone(),
+                reason: origin.reason.clone(),
+            }),
+            moving: view.moving.as_ref().map(|moving| Pending {
+                kind: moving.kind,
+                to: moving.to,
+                waits_for: moving.waits.to_string(),
+                // Who waits for the disk has nothing else in the way.
+                first: moving
+                    .waits_for
+                    .clone()
+                    .filter(|first| *first != moving.waits.to_string() && moving.waits != Waits::Disk),
+                ends_in: moving.until.map(|until| until.saturating_duration_since(Instant::now())),
+                by: moving.origin.actor.clone(),
+                reason: moving.origin.reason.clone(),
+            }),
             on_its_way: on_its_way(status),
             quarantine: decision.quarantine.clone(),
             rollback: Way { has_target: view.rollback.is_ok(), is_unsafe: matches!(view.safety, Verdict::No(_)) },
@@ -130,7 +143,10 @@ fn of_color(color: &ColorStatus) -> ColorFacts {
             Health::Unknown => None,
         },
         ejected: endpoint.ejected_for.is_some(),
-        detail: endpoint.detail.clone(),
+        detail: match endpoint.starting {
+            Some((passed, of)) => format!("{passed} of {of} checks passed"),
+            None => endpoint.detail.clone(),
+        },
     });
     ColorFacts {
         release: color.release.clone(),

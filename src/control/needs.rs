@@ -7,8 +7,10 @@ use std::time::{Instant, SystemTime};
 use crate::control::Controller;
 use crate::control::handle::Need;
 use crate::domain::color::Color;
+use crate::domain::health::Health;
 use crate::domain::rollout::Phase;
 use crate::domain::split::Weight;
+use crate::proxy::pool::Pool;
 
 impl Controller {
     /// Everything that needs the processes of a color. Empty: they may be stopped.
@@ -42,9 +44,25 @@ impl Controller {
                 until: until.filter(|left| !left.is_zero()).and_then(|left| SystemTime::now().checked_add(left)),
             });
         }
+        if view.decision.active != color
+            && let Some(upstream) = self.only_up(color)
+        {
+            needs.push(Need::WayOut { upstream, color });
+        }
         if let Some(linger) = self.lingering().filter(|linger| linger.color == color && linger.up > 0) {
             needs.push(Need::Lingering { until: linger.until });
         }
         needs
+    }
+
+    /// Whether the color that serves has no endpoint up where this one has: in one upstream, or in all of them (`None`).
+    fn only_up(&self, color: Color) -> Option<Option<String>> {
+        let pools = self.publisher.pools();
+        let up = |pool: &Pool| pool.endpoints.iter().any(|endpoint| endpoint.health() == Health::Up);
+        let dead = |upstream: &str| !pools[color.other()].iter().any(|pool| *pool.upstream == *upstream && up(pool));
+        let mut only = pools[color].iter().filter(|pool| up(pool) && dead(&pool.upstream));
+        let first = only.next()?;
+        let all = pools[color.other()].iter().all(|pool| dead(&pool.upstream));
+        Some((!all).then(|| first.upstream.to_string()))
     }
 }

@@ -16,7 +16,7 @@ use crate::control::{Controller, Input, Waiting};
 use crate::domain::deployment::Deployment;
 use crate::domain::force::Guard;
 use crate::domain::rollout::{
-    Command, CommandId, Event, FileError, FileProblem, Moving, Outcome, Refusal, Target, whose,
+    Command, CommandId, Event, FileError, FileProblem, Moving, Outcome, Refusal, Target, called_off_by,
 };
 use crate::domain::transition::{Kind, Origin};
 
@@ -142,7 +142,7 @@ impl Controller {
         self.orders.waiting = rest;
         let called_off = forward.values().next().map(|(command, _)| self.rollout.would_move(super::now(), command));
         for (ticket, (command, answer)) in forward {
-            self.obstruct(ticket, command, answer, Refusal::Withdrawn(whose(by, Kind::Rollback)));
+            self.obstruct(ticket, command, answer, Refusal::Withdrawn(called_off_by(by, Kind::Rollback)));
         }
         let canary = self.rollout.view().decision.deployment.as_ref().is_some_and(Deployment::is_canary);
         called_off.filter(|_| !canary)

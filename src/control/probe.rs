@@ -76,6 +76,14 @@ pub struct Observation {
     hysteresis: Hysteresis,
 }
 
+impl Observation {
+    /// How many checks in a row an endpoint has passed that is not up, of how many that bring it up.
+    #[must_use]
+    pub fn starting(&self, rise: u32) -> Option<(u32, u32)> {
+        Some((self.hysteresis.passed(), rise)).filter(|(passed, _)| *passed > 0)
+    }
+}
+
 /// A change of health.
 #[derive(Clone, Debug)]
 pub struct HealthChange {

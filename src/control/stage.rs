@@ -153,8 +153,8 @@ impl Controller {
                     let next = "wait for the end of the canary with `cutover canary watch`, or end it with `cutover canary abort`";
                     return in_use(format!("gets {share} of the requests"), next.to_owned());
                 }
-                // What is staged there takes its place.
-                Need::Move | Need::Lingering { .. } => {}
+                // What is staged there takes its place, and may be the way out itself.
+                Need::Move | Need::Lingering { .. } | Need::WayOut { .. } => {}
                 Need::Drain { left, ends_in } => {
                     let left = crate::domain::rollout::Left::from(left);
                     let left = if left.total() == 0 { String::new() } else { format!(" {left}") };

@@ -9,7 +9,7 @@ use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, FilePr
 use crate::control::{Controller, back};
 use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
-use crate::domain::rollout::{Phase, View};
+use crate::domain::rollout::{Moving, Phase, View, Waits};
 use crate::domain::schema::{Barrier, Current, Verdict};
 use crate::domain::verdict::Class;
 use crate::proxy::clock;
@@ -54,6 +54,7 @@ impl Rates {
 impl Controller {
     pub(super) fn status(&self) -> Status {
         let mut view = self.rollout.view();
+        view.moving.iter_mut().for_each(|moving| self.fill_in(moving));
         // Nothing is on disk whose file is gone.
         view.durable &= self.ledger.condition().whole;
         let readings = self.publisher.meters().read();
@@ -89,6 +90,7 @@ impl Controller {
             }),
             last_drain: self.last_drain.clone(),
             way_back: back::way_back(&view, |color| colors[color].endpoints.clone()),
+            maintained: self.maintained.clone().filter(|_| view.decision.maintenance),
             known_good_in: view.known_good_at.map(|at| at.saturating_duration_since(Instant::now())),
             view,
             analysis: self.analysis.report(),
@@ -110,6 +112,14 @@ impl Controller {
         };
         status.headline = self.headline(&status);
         status
+    }
+
+    /// How far the checks are that a move waits for: the core does not ask them itself.
+    pub(super) fn fill_in(&self, moving: &mut Moving) {
+        if let Some(progress) = self.check_progress().filter(|_| matches!(moving.waits, Waits::Checks(_))) {
+            moving.waits_for = Some(progress.to_string());
+            moving.waits = Waits::Checks(Some(progress));
+        }
     }
 
     /// The file names another color than the one that serves. A file that orders nothing may.
@@ -160,6 +170,7 @@ impl Controller {
                     endpoint: endpoint.name.to_string(),
                     leaving: endpoint.is_leaving(),
                     health: endpoint.health(),
+                    starting: observation.starting(self.config.health.rise),
                     detail: observation.detail,
                     since: observation.since,
                     ejected_for: endpoint

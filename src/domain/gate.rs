@@ -1,6 +1,7 @@
 //! The gate before a move: the target is probed now, and the answers are judged here.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::domain::color::Color;
@@ -74,6 +75,37 @@ pub struct CheckFailure {
     pub found: String,
     /// What should have come.
     pub wanted: String,
+}
+
+/// How far the checks of a gate are at the endpoint that is farthest behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckProgress {
+    /// The endpoint as the configuration writes it.
+    pub endpoint: String,
+    /// Checks that passed there.
+    pub passed: u32,
+    /// Checks that are asked there.
+    pub checks: u32,
+    /// The check that is being asked.
+    pub check: String,
+    /// Its responses that passed so far,
+    pub responses: u32,
+    /// of so many.
+    pub times: u32,
+    /// Endpoints that have answered every check,
+    pub finished: u32,
+    /// of so many.
+    pub endpoints: u32,
+}
+
+/// `3 of 5 checks of 127.0.0.1:9001 passed, warm-up 12 of 50`
+impl fmt::Display for CheckProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CheckProgress { endpoint, passed, checks, check, responses, times, .. } = self;
+        let plural = if *checks == 1 { "" } else { "s" };
+        write!(f, "{passed} of {checks} check{plural} of {endpoint} passed")?;
+        if *times > 1 { write!(f, ", {check} {responses} of {times}") } else { Ok(()) }
+    }
 }
 
 impl CheckReport {

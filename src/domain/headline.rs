@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::domain::color::{Color, PerColor};
 use crate::domain::release::Release;
-use crate::domain::transition::{Freeze, Quarantined};
+use crate::domain::transition::{Freeze, Kind, Quarantined};
 
 mod recovery;
 mod words;
@@ -135,6 +135,36 @@ pub struct Held {
     pub ends_in: Duration,
 }
 
+/// Who turned maintenance on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maintained {
+    /// Since when.
+    pub since: SystemTime,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A move that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// What it is.
+    pub kind: Kind,
+    /// Where it goes.
+    pub to: Color,
+    /// What it waits for: "health checks".
+    pub waits_for: String,
+    /// The first thing in its way, where that says more.
+    pub first: Option<String>,
+    /// For how long at most; `None`: nobody knows.
+    pub ends_in: Option<Duration>,
+    /// Who asked for it.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
 /// A release on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnItsWay {
@@ -246,8 +276,10 @@ pub struct Facts {
     pub held: Option<Held>,
     /// Every request gets the maintenance answer.
     pub maintenance: bool,
-    /// Where a move is going, and what it waits for.
-    pub moving: Option<(Color, &'static str)>,
+    /// Since when, by whom and why, as far as is known.
+    pub maintained: Option<Maintained>,
+    /// A move that waits.
+    pub moving: Option<Pending>,
     /// A release on its way.
     pub on_its_way: Option<OnItsWay>,
     /// Releases that are refused.

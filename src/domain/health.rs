@@ -41,6 +41,13 @@ impl Hysteresis {
         self.health
     }
 
+    /// Passes in a row of an endpoint that is not up.
+    #[must_use]
+    pub fn passed(&self) -> u32 {
+        // Where one failure decides, only passes are counted.
+        if self.health == Health::Up { 0 } else { self.against }
+    }
+
     /// Takes one result; the new health, if it changed.
     pub fn observe(&mut self, passed: bool, rise: u32, fall: u32) -> Option<Health> {
         let says = if passed { Health::Up } else { Health::Down };

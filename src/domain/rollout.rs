@@ -40,7 +40,7 @@ mod terms;
 mod view;
 
 use evidence::Watching;
-pub use give_up::{Moving, whose};
+pub use give_up::{Moving, Waits, called_off_by, whose};
 use hold::{ByHand, Held};
 pub use messages::{
     Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, FileError, FileProblem, Fitness, Outcome,

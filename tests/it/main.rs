@@ -65,6 +65,7 @@ mod streams;
 mod switch;
 mod terminal;
 mod tls;
+mod told;
 mod tunnel;
 mod unreachable;
 mod unusable;

@@ -17,6 +17,9 @@ pub struct EndpointAnswer {
     pub health: String,
     /// The last probe in a few words.
     pub detail: String,
+    /// It is not up yet, and has begun to pass its checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starting: Option<Starting>,
     /// Since when it is so, RFC 3339.
     pub since: String,
     /// It failed too often, and is left out of the choice for so many milliseconds more.
@@ -25,6 +28,15 @@ pub struct EndpointAnswer {
     /// The answers of an endpoint of a color that serves name another release than the label (`health.release_header`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers_as: Option<AnswersAs>,
+}
+
+/// An endpoint that comes up.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Starting {
+    /// Checks in a row that passed.
+    pub passed: u32,
+    /// As many bring it up: `health.rise`.
+    pub of: u32,
 }
 
 /// A release that is not the label.

@@ -52,3 +52,15 @@ pub struct HoldStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
+
+/// Who turned maintenance on.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct MaintenanceBy {
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Who.
+    pub by: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

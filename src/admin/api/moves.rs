@@ -185,9 +185,36 @@ pub struct MovingAnswer {
     /// In so many milliseconds it is refused, if what it waits for does not come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_in_ms: Option<u64>,
-    /// What it waits for: `127.0.0.1:9001 connection refused`.
+    /// What it waits for: `health_checks`, `gate_checks`, `in_flight_requests`, `disk` or `nothing`.
+    #[serde(default)]
+    pub phase: String,
+    /// The first thing in its way: `127.0.0.1:9001 connection refused`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
+    /// How far the gate checks are, while they are being asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<CheckProgressAnswer>,
+}
+
+/// How far the gate checks are at the endpoint that is farthest behind.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CheckProgressAnswer {
+    /// That endpoint.
+    pub endpoint: String,
+    /// Checks that passed there.
+    pub passed: u32,
+    /// Checks that are asked there.
+    pub of: u32,
+    /// The check that is being asked.
+    pub check: String,
+    /// Its responses that passed so far.
+    pub responses: u32,
+    /// Its `times`: responses that have to pass.
+    pub times: u32,
+    /// Endpoints that have answered every check.
+    pub endpoints_finished: u32,
+    /// Endpoints that are asked.
+    pub endpoints: u32,
 }
 
 /// What is left of a retired color.

@@ -60,6 +60,10 @@ fn need(need: &Need) -> NeedAnswer {
         Need::Lingering { until } => {
             ("lingering", "pages of its release are open, and ask it for their files (linger)".to_owned(), Some(*until))
         }
+        Need::WayOut { upstream, color } => {
+            let of = upstream.as_ref().map(|upstream| format!(" of {upstream}")).unwrap_or_default();
+            ("way_out", format!("{color} is the only color with an endpoint{of} up; it is the way out"), None)
+        }
         Need::Serves => ("serves", "it serves".to_owned(), None),
         Need::Share(share) => ("share", format!("it gets {share} of the requests"), None),
         Need::Move => ("move", "traffic is about to move there".to_owned(), None),

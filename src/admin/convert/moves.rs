@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use crate::admin::api::{
-    DrainedAnswer, Draining, EndedCanary, FreezeAnswer, FrozenAnswer, MovingAnswer, RollbackAnswer, SwitchAnswer,
+    CheckProgressAnswer, DrainedAnswer, Draining, EndedCanary, FreezeAnswer, FrozenAnswer, MovingAnswer,
+    RollbackAnswer, SwitchAnswer,
 };
 use crate::admin::convert::checks::checks;
 use crate::admin::convert::{canary, drained, micros, schema, time};
 use crate::control::handle::Status;
+use crate::domain::gate::CheckProgress;
 use crate::domain::health::Health;
-use crate::domain::rollout::{Moving, Outcome};
+use crate::domain::rollout::{Moving, Outcome, Waits};
 use crate::domain::transition::{Decision, Freeze};
 
 impl SwitchAnswer {
@@ -75,8 +77,21 @@ impl MovingAnswer {
             reason: moving.origin.reason.clone(),
             since: time(moving.since),
             ends_in_ms: left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+            phase: moving.waits.as_str().to_owned(),
             waits_for: moving.waits_for.clone(),
+            checks: match &moving.waits {
+                Waits::Checks(progress) => progress.as_ref().map(CheckProgressAnswer::new),
+                _ => None,
+            },
         }
+    }
+}
+
+impl CheckProgressAnswer {
+    fn new(progress: &CheckProgress) -> CheckProgressAnswer {
+        let CheckProgress { endpoint, passed, checks, check, responses, times, finished, endpoints } = progress.clone();
+        let (of, endpoints_finished) = (checks, finished);
+        CheckProgressAnswer { endpoint, passed, of, check, responses, times, endpoints_finished, endpoints }
     }
 }
 

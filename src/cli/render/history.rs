@@ -49,6 +49,9 @@ pub(crate) fn history(answer: &HistoryAnswer, filtered: bool) -> String {
     text
 }
 
+/// How refusals begin of a move that somebody called off.
+const CALLED_OFF: [&str; 2] = ["cancelled: ", "withdrawn: "];
+
 fn cells(transition: &TransitionAnswer) -> ([String; 4], Vec<String>) {
     let TransitionAnswer { sequence, generation, at, .. } = transition;
     let cells = [sequence.to_string(), when::shown(at), generation.to_string(), happened(transition)];
@@ -72,7 +75,9 @@ fn cells(transition: &TransitionAnswer) -> ([String; 4], Vec<String>) {
         below.push(plain(&judgement.words));
     }
     if let Some(refusal) = &transition.refusal {
-        below.push(plain(refusal));
+        // The event says so.
+        let said = CALLED_OFF.iter().find_map(|code| refusal.strip_prefix(code)).unwrap_or(refusal);
+        below.push(plain(said));
     }
     if let Some(drained) = transition.drained.as_ref().filter(|drained| drained.ended > 0) {
         let took = short(Duration::from_micros(drained.took_us));
@@ -148,7 +153,9 @@ fn refused(transition: &TransitionAnswer) -> String {
         (Some(to), Some(release)) => {
             let kind = if asked.kind == "staged" { "deploy" } else { &asked.kind };
             let article = if kind.starts_with('a') { "an" } else { "a" };
-            format!("refused {article} {kind} to {} {}", color(to), plain(release))
+            let refusal = transition.refusal.as_deref().unwrap_or_default();
+            let verb = if CALLED_OFF.iter().any(|code| refusal.starts_with(code)) { "called off" } else { "refused" };
+            format!("{verb} {article} {kind} to {} {}", color(to), plain(release))
         }
         _ => format!("refused to {}", asked.kind),
     }

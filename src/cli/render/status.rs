@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::layout::{self, row};
 use super::{BAD, DIM, GOOD, ago, canary, color, count, gate, held, left, needed, painted, plain, short};
 use crate::admin::api::{
-    ColorAnswer, ConditionAnswer, EndpointAnswer, FileAnswer, HeadlineAnswer, StatusAnswer, StoreAnswer,
+    ColorAnswer, ConditionAnswer, EndpointAnswer, FileAnswer, HeadlineAnswer, MovingAnswer, StatusAnswer, StoreAnswer,
 };
 use crate::cli::when;
 
@@ -154,17 +154,16 @@ fn store_line(store: &StoreAnswer) -> String {
 
 /// What somebody has begun and not ended.
 fn under_way(status: &StatusAnswer, add: &mut impl FnMut(&str, &str)) {
-    if let Some(to) = &status.moving_to {
-        let waits_for = match status.phase.as_str() {
-            "gating" => "health checks",
-            "holding" => "in-flight requests",
-            "committing" => "the disk",
-            other => other,
-        };
-        add("switching", &format!("to {}: waiting for {waits_for}", color(to)));
+    if let Some(moving) = &status.moving {
+        add("switching", &switching(moving));
     }
     if status.maintenance {
-        add("maintenance", &painted(BAD, "ON: every request gets the maintenance answer"));
+        let since = status
+            .maintenance_by
+            .as_ref()
+            .map(|on| format!(" since {} {}", when::shown(&on.since), by(&on.by, on.reason.as_deref())));
+        let said = format!("ON{}: every request gets the maintenance answer", since.unwrap_or_default());
+        add("maintenance", &painted(BAD, said));
     }
     if let Some(hold) = &status.hold {
         add("paused", &painted(BAD, held(hold)));
@@ -178,6 +177,30 @@ fn under_way(status: &StatusAnswer, add: &mut impl FnMut(&str, &str)) {
     }
     if let Some(draining) = &status.draining {
         add("draining", &left(draining));
+    }
+}
+
+/// `to blue: waiting for health checks, 21 s left (alice: deploy 2.15)`
+fn switching(moving: &MovingAnswer) -> String {
+    let waits = match moving.phase.as_str() {
+        "health_checks" => "health checks",
+        "gate_checks" => "gate checks",
+        "in_flight_requests" => "in-flight requests",
+        "disk" => "the disk",
+        _ => "its turn",
+    };
+    let first = moving.waits_for.as_deref().filter(|first| *first != waits && moving.phase != "disk");
+    let first = first.map(|first| format!(" ({})", plain(first))).unwrap_or_default();
+    let left = moving.ends_in_ms.map(|left| format!(", {} s left", left.div_ceil(1_000))).unwrap_or_default();
+    let by = by(&moving.actor, moving.reason.as_deref());
+    format!("to {}: waiting for {waits}{first}{left} {by}", color(&moving.to))
+}
+
+/// `(alice: deploy 2.15)`
+fn by(who: &str, reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) => format!("({}: {})", plain(who), plain(reason)),
+        None => format!("({})", plain(who)),
     }
 }
 
@@ -218,6 +241,7 @@ fn environment(name: &str, of_color: &ColorAnswer) -> String {
     for endpoint in endpoints {
         let (style, health) = match endpoint.health.as_str() {
             "up" => (GOOD, "up"),
+            _ if endpoint.starting.is_some() => (DIM, "starting"),
             "down" => (BAD, "down"),
             _ => (DIM, "starting"),
         };
@@ -228,7 +252,12 @@ fn environment(name: &str, of_color: &ColorAnswer) -> String {
             endpoint.endpoint,
             at = layout::TITLE
         );
-        let mut said = format!("{}, for {}", plain(&endpoint.detail), ago(&endpoint.since));
+        let mut said = match &endpoint.starting {
+            Some(starting) => {
+                format!("{} of {} checks passed ({})", starting.passed, starting.of, plain(&endpoint.detail))
+            }
+            None => format!("{}, for {}", plain(&endpoint.detail), ago(&endpoint.since)),
+        };
         if endpoint.leaving {
             said.push_str("; its name no longer has this address, it serves until another one is up");
         }

@@ -74,7 +74,10 @@ fn a_status_says_whether_the_other_color_may_be_stopped_where_it_has_a_release()
 #[test]
 fn a_status_with_every_problem_names_each() {
     let mut now = status();
-    (now.phase, now.moving_to) = ("gating".to_owned(), Some("green".to_owned()));
+    let moving = json!({ "kind": "switch", "to": "green", "release": "2.0", "whose": "alice's switch", "actor": "alice", "reason": "deploy 2.0",
+                         "since": "2026-01-01T00:00:00Z", "ends_in_ms": 20_300, "phase": "health_checks",
+                         "waits_for": "g:1 refused" });
+    now.moving = serde_json::from_value(moving).expect("a move");
     now.draining = Some(Draining { color: "green".to_owned(), requests: 1, streams: 2, tunnels: 0, ends_in_ms: 1500 });
     now.green.endpoints[0].health = "down".to_owned();
     now.green.endpoints[0].detail = "503".to_owned();
@@ -93,7 +96,7 @@ fn a_status_with_every_problem_names_each() {
     let text = seen(&super::status(&now, false));
     fits(&text);
     for said in [
-        "switching    to green: waiting for health checks",
+        "switching    to green: waiting for health checks (g:1 refused), 21 s left\n             (alice: deploy 2.0)",
         "maintenance  ON: every request gets the maintenance answer",
         "             becomes a rollback target in 14 min, if it keeps serving",
         "rollback     blocked: to green (2.0), 0/1 up: 1 of 1 endpoints of green is down",

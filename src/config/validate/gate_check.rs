@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::de::DeValue;
 
 use crate::config::file::{Section, Span, quoted};
+use crate::config::gate_check::MAX_CHECK_BODY;
 use crate::config::validate::routing::Pools;
 use crate::config::validate::{File, HOUR, MS, SECOND};
 use crate::config::{CheckBody, GateCheck, KeptValue, Scalar};
 
 /// More are no gate, but a test suite.
 const MOST_CHECKS: usize = 50;
-/// A larger body is an upload.
-const MAX_BODY: usize = 64 << 10;
 /// Fields that the proxy sets itself, or that would change where the message ends.
 const OWN_FIELDS: [&str; 10] = [
     "connection",
@@ -202,7 +201,7 @@ impl File<'_> {
         let written = section.string("body");
         let kept = section.string("body_file");
         let too_large = |length: usize, span: &Span| {
-            if length > MAX_BODY {
+            if length > MAX_CHECK_BODY {
                 let message = format!("the body of a check has {length} bytes; it takes 64 KiB");
                 self.notes.problem(span.clone(), message, "send a smaller one".to_owned());
             }

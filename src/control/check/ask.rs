@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Poll, ready};
 use std::time::Instant;
 
@@ -40,10 +41,12 @@ pub(super) async fn endpoint(
     rules: &Rules,
     host: Option<&str>,
     check: &GateCheck,
+    turns: &AtomicU32,
     connected: &mut Option<Instant>,
 ) -> Result<(), Failure> {
     let (request, body) = request(endpoint, host, check)?;
     for turn in 1..=check.times {
+        turns.store(turn - 1, Ordering::Relaxed);
         let asked = clock::within(check.timeout, ask(endpoint, rules, request.clone(), body, connected)).await;
         let outcome = match asked {
             Some(Ok(response)) => as_wanted(&response, check),

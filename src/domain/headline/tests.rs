@@ -49,6 +49,7 @@ fn calm() -> Facts {
         freeze: None,
         held: None,
         maintenance: false,
+        maintained: None,
         moving: None,
         on_its_way: None,
         quarantine: Vec::new(),
@@ -249,8 +250,8 @@ fn conditions() -> Vec<(&'static str, Facts, &'static str)> {
         ),
         (
             "moving",
-            with(|facts| facts.moving = Some((Color::Green, "health checks"))),
-            "Note: a move to green is under way, it waits for health checks. To cancel it: cutover rollback",
+            with(|facts| facts.moving = Some(pending())),
+            "Note: switching to green: waiting for health checks (g:1 connection refused), 21 s left (alice: deploy 2.15). To cancel it: cutover rollback",
         ),
         (
             "frozen",
@@ -320,7 +321,7 @@ fn of_two_conditions_the_one_that_hurts_clients_more_comes_first() {
     facts.certificates.push(Certificate { name: "a".into(), path: "b".into(), not_after: now() - SOON });
     facts.on_its_way = canary(Some(Stop::Suspect));
     facts.sinks.push(("ops".to_owned(), "500".to_owned()));
-    facts.moving = Some((Color::Green, "the disk"));
+    facts.moving = Some(pending());
     facts.freeze = Some(freeze());
     facts.quarantine.push(quarantined("3.0"));
     let found = findings(&facts);
@@ -331,6 +332,41 @@ fn of_two_conditions_the_one_that_hurts_clients_more_comes_first() {
     let found = findings(&facts);
     assert_eq!(found[0].code, "live_color_down");
     assert!(position(&found, "live_color_down") < position(&found, "paused"));
+}
+
+fn pending() -> Pending {
+    Pending {
+        kind: Kind::Switch,
+        to: Color::Green,
+        waits_for: "health checks".to_owned(),
+        first: Some("g:1 connection refused".to_owned()),
+        ends_in: Some(Duration::from_millis(20_300)),
+        by: "alice".to_owned(),
+        reason: Some("deploy 2.15".to_owned()),
+    }
+}
+
+#[test]
+fn a_move_that_waits_says_where_to_for_what_how_long_and_who_asked() {
+    let said = |change: fn(&mut Pending)| {
+        let mut pending = pending();
+        change(&mut pending);
+        let facts = with(|facts| facts.moving = Some(pending));
+        let found = findings(&facts);
+        found.iter().find(|finding| finding.code == "moving").expect("it is told").sentence.clone()
+    };
+    let back = said(|pending| (pending.kind, pending.first) = (Kind::Rollback, None));
+    assert_eq!(back, "rolling back to green: waiting for health checks, 21 s left (alice: deploy 2.15)");
+    let canary = said(|pending| (pending.kind, pending.reason, pending.ends_in) = (Kind::Canary, None, None));
+    assert_eq!(canary, "starting a canary on green: waiting for health checks (g:1 connection refused) (alice)");
+}
+
+#[test]
+fn maintenance_says_since_when_by_whom_and_why() {
+    let maintained = Maintained { since: now() - 3 * SOON, by: "alice".to_owned(), reason: Some("db".to_owned()) };
+    let facts = with(|facts| (facts.maintenance, facts.maintained) = (true, Some(maintained)));
+    let said = findings(&facts)[0].to_string();
+    assert!(said.starts_with("OUTAGE: maintenance is on for 3 min (alice: db), every request gets"), "{said}");
 }
 
 const SOON: Duration = Duration::from_secs(60);

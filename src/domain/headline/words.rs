@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::recovery::{Recovery, by_upstream, forced, recovery};
-use super::{ColorFacts, EndpointFacts, Facts, Finding, Level, Stop};
+use super::{ColorFacts, EndpointFacts, Facts, Finding, Level, Pending, Stop};
 use crate::domain::color::Color;
+use crate::domain::transition::Kind;
 
 /// Certificates that expire within this are told.
 const SOON: Duration = Duration::from_secs(7 * 86_400);
@@ -47,8 +48,13 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
 
 fn maintenance(facts: &Facts) -> Option<Finding> {
     facts.maintenance.then(|| {
-        Finding::new(Level::Outage, "maintenance", "maintenance is on, every request gets the maintenance answer")
-            .next("To serve again", "cutover maintenance off")
+        let since = facts.maintained.as_ref().map(|maintained| {
+            let ago = span(facts.now.duration_since(maintained.since).unwrap_or_default());
+            format!(" for {ago} {}", by(&maintained.by, maintained.reason.as_deref()))
+        });
+        let since = since.unwrap_or_default();
+        let sentence = format!("maintenance is on{since}, every request gets the maintenance answer");
+        Finding::new(Level::Outage, "maintenance", sentence).next("To serve again", "cutover maintenance off")
     })
 }
 
@@ -325,8 +331,18 @@ fn sinks(facts: &Facts) -> Vec<Finding> {
 }
 
 fn moving(facts: &Facts) -> Option<Finding> {
-    let (to, waits_for) = facts.moving?;
-    let sentence = format!("a move to {to} is under way, it waits for {waits_for}");
+    let Pending { kind, to, waits_for, first, ends_in, by: who, reason } = facts.moving.as_ref()?;
+    let verb = match kind {
+        Kind::Rollback => "rolling back",
+        Kind::Canary => "starting a canary",
+        Kind::Advance => "giving more requests",
+        _ => "switching",
+    };
+    let first = first.as_ref().map(|first| format!(" ({first})")).unwrap_or_default();
+    let left = ends_in.map(|left| format!(", {} s left", left.as_millis().div_ceil(1_000))).unwrap_or_default();
+    let by = by(who, reason.as_deref());
+    let preposition = if *kind == Kind::Canary { "on" } else { "to" };
+    let sentence = format!("{verb} {preposition} {to}: waiting for {waits_for}{first}{left} {by}");
     Some(Finding::new(Level::Note, "moving", sentence).next("To cancel it", "cutover rollback"))
 }
 

@@ -4,7 +4,7 @@ use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::force::Guard;
 use crate::domain::release::Release;
-use crate::domain::rollout::{Asker, CommandId, Effect, Move, Outcome, Refusal, Rollout, State, whose};
+use crate::domain::rollout::{Asker, CommandId, Effect, Move, Outcome, Refusal, Rollout, State, called_off_by};
 use crate::domain::transition::{Generation, Kind, Origin, Previous, Transition};
 
 impl Rollout {
@@ -79,7 +79,7 @@ impl Rollout {
             // was thinking, and another label for the color that serves is no move to come back from.
             let by_itself = matches!(other.asker, Asker::Itself) || other.kind == Kind::Release;
             let cancelled = Some(other.shown());
-            let by = Refusal::Withdrawn(whose(&asked.origin, Kind::Rollback));
+            let by = Refusal::Withdrawn(called_off_by(&asked.origin, Kind::Rollback));
             self.withdraw(now, &asked.origin, by, effects);
             if by_itself {
                 return self.roll_back(now, id, None, named, asked, effects);

@@ -5,7 +5,7 @@ use crate::domain::deployment::{HeldBack, Wishes};
 use crate::domain::force::{Force, Guard};
 use crate::domain::rollout::stages::next_move;
 use crate::domain::rollout::{
-    Asker, CommandId, Effect, Move, Outcome, Overlap, Refusal, Rollout, Share, State, Terms, whose,
+    Asker, CommandId, Effect, Move, Outcome, Overlap, Refusal, Rollout, Share, State, Terms, called_off_by,
 };
 use crate::domain::transition::{Asked, Generation, Kind, Origin};
 
@@ -99,7 +99,7 @@ impl Rollout {
         if self.under_way().is_some_and(|underway| self.continues(underway))
             && let Some(overruled) = self.overruled()
         {
-            self.refuse(now, overruled, Refusal::Withdrawn(whose(&origin, Kind::CanaryHold)), effects);
+            self.refuse(now, overruled, Refusal::Withdrawn(called_off_by(&origin, Kind::CanaryHold)), effects);
         }
         let reason = origin.reason.clone().unwrap_or_else(|| "no reason was given".to_owned());
         let held = HeldBack { by: origin.actor.clone(), reason, since: now.wall };
@@ -137,7 +137,7 @@ impl Rollout {
             let starts = |underway: &Move| matches!(underway.share, Share::First(..));
             if self.under_way().is_some_and(starts) {
                 let cancelled = self.under_way().map(Move::shown);
-                self.withdraw(now, &origin, Refusal::Withdrawn(whose(&origin, Kind::Abort)), effects);
+                self.withdraw(now, &origin, Refusal::Withdrawn(called_off_by(&origin, Kind::Abort)), effects);
                 let outcome = Outcome { cancelled, ..self.unchanged(now, false) };
                 return effects.push(Effect::Reply(id, Ok(outcome)));
             }

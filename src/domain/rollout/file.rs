@@ -5,7 +5,7 @@ use crate::domain::color::Color;
 use crate::domain::force::Guard;
 use crate::domain::gate::GateReport;
 use crate::domain::rollout::{
-    Asker, Configured, Effect, Move, OrderState, Overlap, Refusal, Rollout, State, WriteBack, whose,
+    Asker, Configured, Effect, Move, OrderState, Overlap, Refusal, Rollout, State, WriteBack, called_off_by,
 };
 use crate::domain::schema::TakenBack;
 use crate::domain::transition::{FileOrder, Kind, Origin, Transition, Trigger};
@@ -129,7 +129,7 @@ impl Rollout {
         if !same || !matches!(underway.asker, Asker::File) {
             return false;
         }
-        self.order = OrderState::Refused(Refusal::Withdrawn(whose(&asked.origin, asked.kind)));
+        self.order = OrderState::Refused(Refusal::Withdrawn(called_off_by(&asked.origin, asked.kind)));
         (underway.asker, underway.origin) = (asked.asker, asked.origin.clone());
         if asked.force.overrides(Guard::Health) && matches!(self.state, State::Gating(..)) {
             // Without a gate, then.

@@ -7,7 +7,9 @@ use std::time::{Instant, SystemTime};
 
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
+use crate::domain::gate::CheckProgress;
 use crate::domain::release::Release;
+use crate::domain::rollout::checks::Asked;
 use crate::domain::rollout::{Asker, Command, CommandId, Effect, Move, Refusal, Rollout, State};
 use crate::domain::transition::{Kind, Origin, Trigger};
 use crate::domain::written;
@@ -27,8 +29,53 @@ pub struct Moving {
     pub since: SystemTime,
     /// The latest end of what it waits for now; `None`: a disk has no latest end.
     pub until: Option<Instant>,
+    /// What it waits for.
+    pub waits: Waits,
     /// The first thing in its way, as far as is known.
     pub waits_for: Option<String>,
+}
+
+/// What a move waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Waits {
+    /// Nothing, or nothing yet.
+    #[default]
+    Nothing,
+    /// The target has to pass its health checks.
+    Health,
+    /// Then the checks of the gate; how far they are, while they are being asked.
+    Checks(Option<CheckProgress>),
+    /// In-flight requests have to end.
+    Requests,
+    /// The ledger has to be written.
+    Disk,
+}
+
+impl Waits {
+    /// For programs.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Waits::Nothing => "nothing",
+            Waits::Health => "health_checks",
+            Waits::Checks(_) => "gate_checks",
+            Waits::Requests => "in_flight_requests",
+            Waits::Disk => "disk",
+        }
+    }
+}
+
+/// `health checks`, `gate checks`, `in-flight requests`, `the disk`
+impl fmt::Display for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Waits::Nothing => "its turn",
+            Waits::Health => "health checks",
+            Waits::Checks(_) => "gate checks",
+            Waits::Requests => "in-flight requests",
+            Waits::Disk => "the disk",
+        })
+    }
 }
 
 impl Moving {
@@ -59,6 +106,15 @@ pub fn whose(origin: &Origin, kind: Kind) -> String {
     }
 }
 
+/// Whose, and why: `alice's rollback (wrong build)`.
+#[must_use]
+pub fn called_off_by(origin: &Origin, kind: Kind) -> String {
+    match &origin.reason {
+        Some(reason) => format!("{} ({reason})", whose(origin, kind)),
+        None => whose(origin, kind),
+    }
+}
+
 impl fmt::Display for Moving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let since = written::time(self.since);
@@ -82,8 +138,15 @@ impl Rollout {
             let failed = report.endpoints.iter().find(|probed| !probed.passed)?;
             Some(format!("{} {}", failed.endpoint, failed.detail))
         });
+        let waits = match &self.state {
+            State::Gating(_, gating) if gating.checks == Asked::NotYet => Waits::Health,
+            State::Gating(..) => Waits::Checks(None),
+            State::Holding(..) => Waits::Requests,
+            State::Committing(..) => Waits::Disk,
+            State::Steady => Waits::Nothing,
+        };
         let waits_for = match &self.state {
-            State::Gating(..) => gate.or_else(|| check(underway)),
+            State::Gating(..) => gate.or_else(|| check(underway)).or_else(|| Some(waits.to_string())),
             State::Holding(_, _, left) => {
                 let left = if left.total() == 0 { "requests".to_owned() } else { left.to_string() };
                 Some(format!("{left} on {} to end", self.decision.active))
@@ -91,7 +154,7 @@ impl Rollout {
             State::Committing(..) => Some("the ledger to be written".to_owned()),
             State::Steady => None,
         };
-        Some(Moving { until, waits_for, ..underway.shown() })
+        Some(Moving { until, waits, waits_for, ..underway.shown() })
     }
 
     /// The move that a command would begin.
@@ -127,6 +190,7 @@ impl Move {
             origin: self.origin.clone(),
             since: self.began.wall,
             until: None,
+            waits: Waits::Nothing,
             waits_for: None,
         }
     }

@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
-use crate::domain::rollout::{CommandId, DrainId, Effect, Hold, Move, Outcome, Refusal, Rollout, State, whose};
+use crate::domain::rollout::{CommandId, DrainId, Effect, Hold, Move, Outcome, Refusal, Rollout, State, called_off_by};
 use crate::domain::transition::Left;
 use crate::domain::transition::{Asked, Kind, Origin, Transition};
 
@@ -169,7 +169,7 @@ impl Rollout {
         }
         if self.held_move().is_some() {
             cancelled = self.under_way().map(Move::shown);
-            self.withdraw(now, origin, Refusal::Withdrawn(whose(origin, Kind::HoldEnd)), effects);
+            self.withdraw(now, origin, Refusal::Withdrawn(called_off_by(origin, Kind::HoldEnd)), effects);
             changed = true;
         }
         let outcome = Outcome { changed, cancelled, ..self.unchanged(now, false) };

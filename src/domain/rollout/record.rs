@@ -55,7 +55,16 @@ impl Rollout {
         let same = |known: &Refused| {
             (&known.asked, known.trigger, &known.actor, known.code) == (&asked, origin.trigger, &origin.actor, code)
         };
-        let mut sentence = refusal.to_string();
+        let mut sentence = match refusal {
+            // To whoever gave up it is told as their own.
+            Refusal::GivenUp { active } => {
+                format!(
+                    "called off by {}, who asked for it, before any traffic moved; {active} keeps serving",
+                    origin.actor
+                )
+            }
+            refusal => refusal.to_string(),
+        };
         match self.refused.iter().position(same) {
             Some(index) => {
                 let known = &mut self.refused[index];
@@ -155,6 +164,6 @@ pub(super) fn by_itself(reason: Option<&str>) -> Origin {
         actor: "cutover".to_owned(),
         source: String::new(),
         reason: reason.map(str::to_owned),
+        key: None,
     }
 }
-        key: None,
