@@ -39,6 +39,8 @@ pub(crate) struct Metered {
     slow: [bool; 3],
     /// How long it takes is known, or of no interest.
     timed: bool,
+    /// A stream that began well: it was counted then, and a failure of it is one more thing to count.
+    answered: bool,
 }
 
 /// A request of a user who stays on one color.
@@ -147,6 +149,51 @@ impl Worker {
             failed: None,
             slow: [false; 3],
             timed: false,
+            answered: false,
+        }
+    }
+
+    /// A stream has begun well. Streams last: counted at their ends, those that fail at once would be most of what is over.
+    pub(crate) fn answered(&self, metered: &mut Metered, path: &[u8]) {
+        if metered.failed.is_some() || metered.answered {
+            return;
+        }
+        metered.answered = true;
+        self.completed(metered, false);
+        self.succeeded(metered, path);
+    }
+
+    /// What came of a request is known.
+    fn completed(&self, metered: &Metered, failed: bool) {
+        let routes = &*self.live.routes;
+        let Counting { arm, now, .. } = Counting::new(routes, self.index, metered);
+        arm.completed(metered.tick, now);
+        let Some(witness) = &metered.witness else { return };
+        if witness.sampled {
+            arm.sampled(metered.tick, now, failed);
+        }
+        if let Some(users) = routes.users().as_ref() {
+            users.ended(witness.user, metered.color, metered.tick, failed);
+        }
+    }
+
+    /// A stream that had begun well has failed.
+    fn failed_later(&self, metered: &Metered) {
+        let routes = &*self.live.routes;
+        let Counting { arm, now, .. } = Counting::new(routes, self.index, metered);
+        let Some(witness) = &metered.witness else { return };
+        if witness.sampled {
+            arm.sample_failed(metered.tick, now);
+        }
+        if let Some(users) = routes.users().as_ref() {
+            users.ended(witness.user, metered.color, metered.tick, true);
+        }
+    }
+
+    fn succeeded(&self, metered: &Metered, path: &[u8]) {
+        if metered.unnamed {
+            let (segment, whole) = first_segment(path);
+            self.known.borrow_mut().succeeded(&self.live.routes, segment, whole);
         }
     }
 
@@ -165,15 +212,10 @@ impl Worker {
             Outcome::Abort => Some(Class::Abort),
             Outcome::Neither => return,
         };
-        counting.arm.completed(metered.tick, counting.now);
-        if let Some(witness) = &metered.witness {
-            let failed = class == Some(Class::Error);
-            if witness.sampled {
-                counting.arm.sampled(metered.tick, counting.now, failed);
-            }
-            if let Some(users) = routes.users().as_ref() {
-                users.ended(witness.user, metered.color, metered.tick, failed);
-            }
+        match (metered.answered, class == Some(Class::Error)) {
+            (false, failed) => self.completed(&metered, failed),
+            (true, true) => self.failed_later(&metered),
+            (true, false) => {}
         }
         if let Some(class) = class {
             counting.bad(&metered, class);
@@ -188,9 +230,8 @@ impl Worker {
             // tolerated would come back as latency.
             counting.slow(&mut metered, took);
         }
-        if metered.unnamed && outcome == Outcome::Good {
-            let (segment, whole) = first_segment(path);
-            self.known.borrow_mut().succeeded(routes, segment, whole);
+        if outcome == Outcome::Good && !metered.answered {
+            self.succeeded(&metered, path);
         }
     }
 

@@ -151,7 +151,8 @@ impl Events {
     /// sample stand against them.
     fn of(&self, counts: &Counts, bad: u64) -> u64 {
         if self.class == Class::Error {
-            counts.completed.saturating_sub(counts.failed).saturating_add(bad)
+            // A stream that breaks was completed when it began: then there are more failures than requests.
+            counts.completed.saturating_add(bad).saturating_sub(counts.failed)
         } else {
             counts.completed
         }
@@ -167,7 +168,7 @@ impl Events {
     pub(super) fn observe_own(&mut self, requests: u64, broken: u64, how: &How) {
         let (share, staked) = how.alone;
         let own = self.own.get_or_insert_with(|| Share::above(share, staked));
-        own.observe_at(how.moment, requests, broken);
+        own.observe_at(how.moment, requests.max(broken), broken);
     }
 
     /// Both "more than the stable release" and "above the floor" have to be shown, of the times in which the stable release is

@@ -265,7 +265,8 @@ impl Share {
         if requests == 0 && bad == 0 {
             return;
         }
-        let (good, bad) = (number(requests.saturating_sub(bad)), number(bad));
+        // Below zero where a stream that counted as good has failed: that takes the good one back.
+        let (good, bad) = (number(requests) - number(bad), number(bad));
         let gains = self.bets.iter().map(|(on_bad, on_good)| bad * on_bad + good * on_good);
         self.mixture.change(moment, gains);
     }

@@ -179,6 +179,30 @@ fn an_answer_that_streams_took_as_long_as_to_its_first_byte() {
     assert_eq!(site.worker.live.routes.latencies(RouteId::OTHER, Color::Green).count(), 1);
 }
 
+#[test]
+fn a_stream_is_completed_when_it_begins_and_has_failed_when_it_breaks() {
+    let mut site = Site::new();
+    site.keep_users();
+    let begun = |site: &Site, user| {
+        let mut metered = site.begin("/", Some(user));
+        metered.first_byte(&site.worker);
+        site.worker.answered(&mut metered, b"/");
+        metered
+    };
+    let seen = |counts: Counts| (counts.completed, counts.bad[Class::Error as usize], counts.sampled, counts.sampled_failed);
+    let (whole, broken) = (begun(&site, 1), begun(&site, 2));
+    assert_eq!(seen(site.new_counts()), (2, 0, 1, 0), "one of a network is sampled");
+    site.end(whole, Outcome::Bad(Cause::Cut), "/");
+    site.end(broken, Outcome::Good, "/");
+    assert_eq!(seen(site.new_counts()), (0, 1, 0, 1), "nothing is completed twice");
+    let mut saved = site.begin("/", None);
+    saved.attempt_failed(Cause::Connect);
+    site.worker.answered(&mut saved, b"/");
+    assert_eq!(site.new_counts().completed, 0, "an attempt failed: that is known at its end");
+    site.end(saved, Outcome::Good, "/");
+    assert_eq!(seen(site.new_counts()), (1, 1, 0, 0));
+}
+
 fn errors(counts: &Counts) -> [u64; 3] {
     [counts.bad, counts.on_route, counts.overall].map(|events| events[Class::Error as usize])
 }

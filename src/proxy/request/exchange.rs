@@ -193,10 +193,18 @@ impl Exchange {
         }
     }
 
-    /// What comes now comes when it comes: how long the answer took is known.
-    pub(crate) fn streams(&mut self) {
+    /// The answer lasts as long as it likes: how long it took is known. A gRPC call says at its end how it went; other streams are
+    /// as good as their heads until they break.
+    pub(crate) fn streams(&mut self, grpc: bool) {
         self.streaming = true;
-        self.metered(|metered| metered.first_byte(&self.client.worker));
+        let worker = &self.client.worker;
+        let began_well = !grpc && self.blame.is_none() && !self.late;
+        self.metered(|metered| {
+            metered.first_byte(worker);
+            if began_well {
+                worker.answered(metered, self.head.path_bytes());
+            }
+        });
     }
 
     /// The color that it was given to has failed it, with this; from here on another one serves it, which is counted nowhere as

@@ -159,7 +159,7 @@ async fn serve(
         exchange.note_grpc_status(answer);
     }
     if grpc || streams(answer) {
-        exchange.streams();
+        exchange.streams(grpc);
     }
     // An upload that is refused early ends the connection: what the client still sends is thrown away.
     asked.keep_alive &= upload.is_whole() || !upload.is_over() && answer.status < 400;

@@ -148,6 +148,11 @@ impl Arm {
         of.sampled_failed.add(u64::from(failed));
     }
 
+    /// One that was sampled when it began well has failed.
+    pub fn sample_failed(&self, tick: u64, now: u64) {
+        self.of(tick, now).sampled_failed.add(1);
+    }
+
     /// Something bad happened to it.
     pub fn bad(&self, tick: u64, now: u64, class: usize, standing: Standing) {
         let of = self.of(tick, now);

@@ -1,5 +1,7 @@
 //! Ends for which an endpoint or its release is to blame, and answers for which nobody is.
 
+use cutover::domain::color::Color;
+use cutover::domain::verdict::Class;
 use tokio::net::TcpListener;
 
 use super::{Bench, Does, Evidence, GET, Row};
@@ -197,16 +199,34 @@ async fn an_early_error_to_a_quick_upload_is_the_releases() {
 
 #[tokio::test]
 async fn a_quiet_stream_blames_nobody() {
-    for kind in ["text/event-stream", "application/grpc", "multipart/x-mixed-replace; boundary=x"] {
+    // Only a gRPC call says at its end how it went; the others were good when they began.
+    for (kind, evidence) in [
+        ("text/event-stream", Evidence::Good),
+        ("application/grpc", Evidence::None),
+        ("multipart/x-mixed-replace; boundary=x", Evidence::Good),
+    ] {
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 100\r\n\r\ndata: 1\n\n");
         let timeouts = "idle_timeout = \"100ms\"\nstream_idle_timeout = \"400ms\"";
         let bench = Bench::with(Does::Say(answer.leak()), timeouts).await;
         let began = std::time::Instant::now();
         let _client = bench.send(GET).await;
-        let row = Row { error: Some("stream_idle"), blame: Some("nobody"), evidence: Evidence::None, ejected: false };
+        let row = Row { error: Some("stream_idle"), blame: Some("nobody"), evidence, ejected: false };
         bench.ended(row).await;
         assert!(began.elapsed() >= std::time::Duration::from_millis(400), "not by the timeout of other answers");
     }
+}
+
+#[tokio::test]
+async fn a_stream_is_good_when_it_begins_and_an_error_when_its_endpoint_breaks_it() {
+    const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 100\r\n\r\ndata: 1\n\n";
+    let mut bench = Bench::start(Does::Say(EVENTS)).await;
+    let mut client = bench.send(GET).await;
+    assert_eq!(client.head().await.expect("a head").status, 200);
+    let counts = bench.site.counted("")[Color::Green];
+    assert_eq!((counts.completed, counts.bad[Class::Error as usize]), (1, 0), "it is under way");
+    let bench = Bench::start(Does::SayAndClose(EVENTS)).await;
+    assert_eq!(bench.get().await, Some(200));
+    bench.blames_endpoint(Some("http_response_incomplete"), false).await;
 }
 
 #[tokio::test]

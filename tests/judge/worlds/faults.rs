@@ -80,6 +80,19 @@ fn at_times(rate: f64) -> World {
     World { seconds: 600.0, ..world(rate, serve, steps(30)) }
 }
 
+/// Nothing but streams, and some of the candidate's break after a while.
+fn streams_break(rate: f64, share: f64, after: f64) -> World {
+    let serve = move |random: &mut Random, ask: &Ask| {
+        let end = match ask.candidate && random.chance(share) {
+            true => End::Breaks(after),
+            false if random.chance(0.003) => End::Failed,
+            false => End::Stream(1_200.0),
+        };
+        Answer { seconds: lognormal(random, 0.03, 0.6), end }
+    };
+    World { seconds: 600.0, ..world(rate, serve, steps(30)) }
+}
+
 fn refused(rate: f64) -> World {
     let serve = |random: &mut Random, ask: &Ask| {
         let broken = ask.alone.is_some_and(|at| at > 30.0) && random.chance(0.3);
@@ -109,6 +122,8 @@ pub(super) fn scenes() -> Vec<Scene> {
         scene("f03", "10 x slower, 1,000/s", back(60.0, 120.0), (4, 100), || slower(1_000.0, 10.0, false)),
         scene("f03", "the same: the first step", Must::Kept, (4, 100), || slower(1_000.0, 10.0, false)),
         scene("f03", "3 x slower, 1,000/s: the first step", Must::Kept, (4, 100), || slower(1_000.0, 3.0, false)),
+        scene("f03", "3 x slower, 1,000/s", back(60.0, 120.0), (4, 100), || slower(1_000.0, 3.0, false)),
+        scene("f03", "3 x slower, 100/s", back(60.0, 150.0), (10, 300), || slower(100.0, 3.0, false)),
         scene("f03", "3 x slower, 100/s: the first step", Must::Kept, (20, 300), || slower(100.0, 3.0, false)),
         scene("f10", "20 % hang, 1,000/s: the first step", Must::Kept, (4, 100), || hangs(1_000.0, 0.2)),
         scene("f10", "20 % hang, 100/s", back(90.0, 240.0), (20, 200), || hangs(100.0, 0.2)),
@@ -117,10 +132,11 @@ pub(super) fn scenes() -> Vec<Scene> {
         scene("f08", "the same, base 30 %: the first step", Must::Kept, (20, 300), || refuses(300.0, 0.05, 0.3)),
         scene("f08", "the same, base 45 %: the first step", Must::Kept, (20, 300), || refuses(300.0, 0.05, 0.45)),
         scene("f08", "401 to all, where 40 % are, 300/s: it ends", Must::Ends(60.0), (20, 300), || refuses(300.0, 1.0, 0.4)),
+        scene("f12", "SSE of 20 min, 8 % break after 45 s, 60/s", back(120.0, 240.0), (4, 100), || streams_break(60.0, 0.08, 45.0)),
         scene("f14", "10 x slower when it has the traffic, 300/s", Must::BackAfterTraffic(60.0), (10, 200), || slower(300.0, 10.0, true)),
         scene("f14", "30 % refused, all traffic by a switch, 300/s", back(36.0, 45.0), (20, 200), || refused(300.0)),
-        scene("f15", "users stay, an outage, and then all fails", Must::Shown, (3, 60), || after_an_outage(1.0)),
-        scene("f15", "the same, and then 8 % fail", Must::Shown, (3, 60), || after_an_outage(0.08)),
+        scene("f15", "users stay, an outage, and then all fails", Must::BackAfter(400.0, 60.0), (3, 60), || after_an_outage(1.0)),
+        scene("f15", "the same, and then 8 % fail", Must::BackAfter(400.0, 120.0), (3, 60), || after_an_outage(0.08)),
         scene("f05", "2 % of 5,000 users that stay get errors only: the first step", Must::WrongPass(0.05), (8, 200), || some_users(5_000, 250.0)),
         scene("f05", "2 % of 200 users that stay: the first step", Must::Shown, (40, 400), || some_users(200, 100.0)),
         scene("f18", "all fails for 20 s of 10 min, 1,000/s", Must::Shown, (4, 60), || at_times(1_000.0)),

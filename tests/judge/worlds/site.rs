@@ -45,6 +45,8 @@ pub(crate) enum End {
     ClientError,
     /// An answer that begins now, and lasts for so long.
     Stream(f64),
+    /// The same, and breaks then.
+    Breaks(f64),
 }
 
 /// One request, as the application has it.
@@ -525,8 +527,9 @@ impl Run<'_> {
         pool[endpoint].under_way += 1;
         self.worker.clock.set(self.instant(at));
         let metered = self.worker.meter(Counted::Route(self.numbers[route]), b"/", color, key);
-        let first_byte = matches!(answer.end, End::Stream(_)).then_some(at + answer.seconds);
-        let end = at + answer.seconds + if let End::Stream(lasts) = answer.end { lasts } else { 0.0 };
+        let lasts = if let End::Stream(lasts) | End::Breaks(lasts) = answer.end { Some(lasts) } else { None };
+        let first_byte = lasts.map(|_| at + answer.seconds);
+        let end = at + answer.seconds + lasts.unwrap_or(0.0);
         let pending = Pending { end, first_byte, what: answer.end, candidate, endpoint };
         self.worker.slots.0.borrow_mut().push((metered, pending));
     }
@@ -537,6 +540,7 @@ impl Run<'_> {
             if let Some(at) = pending.first_byte.take_if(|at| *at <= until) {
                 self.worker.clock.set(self.instant(at));
                 metered.first_byte(&self.worker);
+                self.worker.answered(metered, b"/");
             }
             if pending.end > until {
                 return true;
@@ -605,6 +609,7 @@ fn outcome(end: End) -> Outcome {
     match end {
         End::Good | End::Stream(_) => Outcome::Good,
         End::Failed => Outcome::Bad(Cause::Status),
+        End::Breaks(_) => Outcome::Bad(Cause::Cut),
         End::Refused => Outcome::Bad(Cause::Connect),
         End::ClientError => Outcome::ClientError,
     }
