@@ -23,8 +23,10 @@ const SLOW: f64 = 0.03;
 const COLD: u32 = 6;
 /// And never for longer than this.
 const MOST_COLD: Duration = Duration::from_secs(6 * 3_600);
-/// Latency that has fallen by this share, or may have, is falling.
+/// Latency that has fallen by this share, or may have, is falling,
 const FALLS: f64 = 0.08;
+/// or by half of what it has to fall from one half of the time to the other to be where it should be when the caches are warm.
+const ON_TIME: f64 = 0.5;
 /// May have: within so many standard errors.
 const SURELY: f64 = 1.0;
 
@@ -104,7 +106,8 @@ impl Raw {
             share * (1.0 - share) / number(of)
         };
         let fallen = share(early) - share(late);
-        fallen + SURELY * (variance(early) + variance(late)).sqrt() > FALLS * share(early)
+        let due = number(half as u64) / cold_for(policy).as_secs_f64().max(1.0);
+        fallen + SURELY * (variance(early) + variance(late)).sqrt() > FALLS.max(ON_TIME * due) * share(early)
     }
 }
 
