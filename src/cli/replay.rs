@@ -84,6 +84,8 @@ pub(crate) struct AaAnswer {
     pub(crate) ticks: u64,
     pub(crate) lasted_s: f64,
     pub(crate) requests: u64,
+    /// The same of a placebo that is a process of its own, with bad moments of its own.
+    pub(crate) apart: Apart,
     /// Alarms of all runs.
     pub(crate) rate: f64,
     /// With 95 % confidence it is below this.
@@ -92,6 +94,15 @@ pub(crate) struct AaAnswer {
     pub(crate) clumps: f64,
     /// What the rules promise.
     pub(crate) alpha: f64,
+}
+
+/// A placebo that is a process of its own.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Apart {
+    pub(crate) alarms: u32,
+    pub(crate) suspicions: u32,
+    pub(crate) rate: f64,
+    pub(crate) at_most: f64,
 }
 
 pub(crate) async fn replay(connection: &Connection, options: &Replay, json: bool) -> Result<(), Failure> {
@@ -116,6 +127,12 @@ pub(crate) async fn aa(connection: &Connection, options: &Aa, json: bool) -> Res
         passes: report.passes,
         ticks: report.ticks,
         requests: report.requests,
+        apart: Apart {
+            alarms: report.apart_alarms,
+            suspicions: report.apart_suspicions,
+            rate: report.apart_rate(),
+            at_most: report.apart_at_most(),
+        },
         rate: report.rate(),
         at_most: report.at_most(),
         clumps: report.clumps,

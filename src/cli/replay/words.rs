@@ -49,9 +49,6 @@ fn when(moment: &Moment) -> String {
     format!("after {} (tick {}), at request {}", span(moment.at_s), moment.tick, thousands(moment.requests))
 }
 
-/// From here on it is told that events come in clumps.
-const CLUMPY: f64 = 3.0;
-
 /// How often a good release would have been rolled back.
 pub(crate) fn against_itself(answer: &AaAnswer) -> String {
     let AaAnswer { runs, alarms, suspicions, passes, .. } = answer;
@@ -69,11 +66,17 @@ pub(crate) fn against_itself(answer: &AaAnswer) -> String {
         writeln!(text, "rolled back   {}; below {below} with 95 % confidence, and {promise} is promised", of(*alarms));
     let _ = writeln!(text, "suspected     {}", of(*suspicions));
     let _ = writeln!(text, "would go on   {}", of(*passes));
-    if answer.clumps >= CLUMPY {
+    let apart = &answer.apart;
+    let below = percent(100.0 * apart.at_most);
+    let _ = writeln!(text, "\nWith a placebo whose bad moments are its own, some seconds after the stable release's:");
+    let _ = writeln!(text, "rolled back   {}; below {below} with 95 % confidence", of(apart.alarms));
+    let _ = writeln!(text, "suspected     {}", of(apart.suspicions));
+    if apart.rate > 10.0 * answer.alpha.max(answer.rate) {
         let _ = writeln!(
             text,
-            "\nErrors or slow requests come in clumps: they vary {:.0} times as much as independent ones would.\n\
-             Requests are dealt out one by one here, so these figures do not show what that does.",
+            "\nErrors or slow requests come in clumps (they vary {:.0} times as much as independent ones would).\n\
+             Clumps of one process would roll back good releases here: give each color more endpoints.\n\
+             Trouble that both colors have at the same time does no harm; the record can't tell them apart.",
             answer.clumps
         );
     }

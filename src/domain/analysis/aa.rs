@@ -4,8 +4,11 @@
 //! What a recorded deployment saw of the stable release is shared out by chance between two sides, again and again, with the
 //! weights that were in force, and judged. Both sides are the same release, so each alarm is false.
 //!
-//! Requests are shared out one by one. A pause of one process, or a connection that breaks under many requests, is one thing for all
-//! of them, and shared out like that it is gone. So it is told, too, whether errors come in clumps ([`AaReport::clumps`]).
+//! Two placebos are played. For the first, requests are shared out one by one. A pause of one process, or a connection that breaks under
+//! many requests, is one thing for all of them, and shared out like that it is gone. So the second is a process of its own
+//! ([`apart`]): it lives the same seconds as the stable release, some seconds later, and a clump stays a clump.
+
+mod apart;
 
 use super::evidence::ln_add;
 use super::judge::Judge;
@@ -25,6 +28,10 @@ pub struct AaReport {
     pub suspicions: u32,
     /// Those that would have gone on at some moment.
     pub passes: u32,
+    /// As many deployments of a placebo that is a process of its own: those that would have been rolled back,
+    pub apart_alarms: u32,
+    /// and those that would have been suspected.
+    pub apart_suspicions: u32,
     /// How long each was.
     pub ticks: u64,
     /// Requests of the stable release in each.
@@ -41,10 +48,27 @@ impl AaReport {
         f64::from(self.alarms) / f64::from(self.runs.max(1))
     }
 
-    /// With 95 % confidence it is below this (Clopper and Pearson, 1934; with no alarm the "rule of three").
+    /// The same of a process of its own.
+    #[must_use]
+    pub fn apart_rate(&self) -> f64 {
+        f64::from(self.apart_alarms) / f64::from(self.runs.max(1))
+    }
+
+    /// With 95 % confidence it is below this.
     #[must_use]
     pub fn at_most(&self) -> f64 {
-        if self.alarms >= self.runs && self.runs > 0 {
+        self.below(self.alarms)
+    }
+
+    /// The same of a process of its own.
+    #[must_use]
+    pub fn apart_at_most(&self) -> f64 {
+        self.below(self.apart_alarms)
+    }
+
+    /// Clopper and Pearson, 1934; with no alarm the "rule of three".
+    fn below(&self, alarms: u32) -> f64 {
+        if alarms >= self.runs && self.runs > 0 {
             return 1.0;
         }
         let runs = f64::from(self.runs.max(1));
@@ -53,7 +77,7 @@ impl AaReport {
         let few = |rate: f64| {
             let mut term = runs * (-rate).ln_1p();
             let mut sum = term;
-            for k in 1..=self.alarms {
+            for k in 1..=alarms {
                 let k = f64::from(k);
                 term += ((runs - k + 1.0) / k).ln() + rate.ln() - (-rate).ln_1p();
                 sum = ln_add(sum, term);
@@ -75,30 +99,44 @@ pub fn false_alarms(policy: &Policy, steps: &[u64], ticks: &[Tick], runs: u32, s
     let requests = ticks.iter().map(|tick| tick.assigned.stable).sum();
     let clumps = clumps(ticks, |counts| counts.errors).max(clumps(ticks, |counts| counts.slow[2]));
     let mut report = AaReport { runs, ticks: ticks.len() as u64, requests, clumps, ..AaReport::default() };
+    let lives = apart::Lives::new(ticks);
     for run in 0..runs {
         let mut chance = Chance(seed ^ u64::from(run).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut judge = Judge::new(policy.clone());
-        let (mut suspected, mut passed) = (false, false);
-        let mut steps = steps.iter().peekable();
-        for tick in ticks {
-            while let Some(first) = steps.next_if(|first| **first <= tick.number) {
-                judge.begin_step(*first);
-            }
-            match judge.tick(&shared(tick, &mut chance)).verdict {
-                Verdict::Fail => {
-                    report.alarms += 1;
-                    suspected = true;
-                    break;
-                }
-                Verdict::Suspect => suspected = true,
-                Verdict::Pass => passed = true,
-                Verdict::Insufficient => {}
-            }
-        }
-        report.suspicions += u32::from(suspected);
-        report.passes += u32::from(passed);
+        let dealt = play(policy, steps, ticks.iter().map(|tick| shared(tick, &mut chance)));
+        report.alarms += u32::from(dealt.alarm);
+        report.suspicions += u32::from(dealt.suspected);
+        report.passes += u32::from(dealt.passed);
+        let later = apart::later(&mut chance);
+        let apart = play(policy, steps, (later..ticks.len()).map(|place| lives.tick(place, later, &mut chance)));
+        report.apart_alarms += u32::from(apart.alarm);
+        report.apart_suspicions += u32::from(apart.suspected);
     }
     report
+}
+
+/// What came of one deployment at some moment.
+#[derive(Default)]
+struct Played {
+    alarm: bool,
+    suspected: bool,
+    passed: bool,
+}
+
+fn play(policy: &Policy, steps: &[u64], ticks: impl Iterator<Item = Tick>) -> Played {
+    let (mut judge, mut played) = (Judge::new(policy.clone()), Played::default());
+    let mut steps = steps.iter().peekable();
+    for tick in ticks {
+        while let Some(first) = steps.next_if(|first| **first <= tick.number) {
+            judge.begin_step(*first);
+        }
+        match judge.tick(&tick).verdict {
+            Verdict::Fail => return Played { alarm: true, suspected: true, ..played },
+            Verdict::Suspect => played.suspected = true,
+            Verdict::Pass => played.passed = true,
+            Verdict::Insufficient => {}
+        }
+    }
+    played
 }
 
 /// How much more events of the stable release vary from tick to tick than independent ones: 1 if they do not.
@@ -126,7 +164,8 @@ fn shared(tick: &Tick, chance: &mut Chance) -> Tick {
     for batch in routes.iter().flat_map(|route| &route.batches).filter(|batch| batch.tick == tick.number) {
         assigned.add(batch.assigned);
     }
-    Tick { assigned, routes, cpu: None, minute: tick.minute.map(|minute| dealt(&minute, chance)), ..tick.clone() }
+    let minute = tick.minute.map(|minute| dealt(&minute, chance));
+    Tick { assigned, routes, cpu: None, broken: 0, minute, ..tick.clone() }
 }
 
 /// Users of the stable release, each with a coin of its own. Who is bad in a degree is bad in those below it.
@@ -165,9 +204,25 @@ fn deal(batches: &[Batch], keyed: bool, chance: &mut Chance) -> Vec<Batch> {
 }
 
 fn outcomes(of: &Counts, share: f64, chance: &mut Chance) -> Arms<Counts> {
+    let candidate = thinned(of, share, chance);
+    let stable = Counts {
+        completed: of.completed.saturating_sub(candidate.completed),
+        failed: of.failed - candidate.failed,
+        errors: of.errors - candidate.errors,
+        client_errors: of.client_errors - candidate.client_errors,
+        aborts: of.aborts - candidate.aborts,
+        slow: std::array::from_fn(|class| of.slow[class] - candidate.slow[class]),
+        good: of.good - candidate.good,
+        refused: of.refused - candidate.refused,
+    };
+    Arms { stable, candidate }
+}
+
+/// Each request with this chance.
+fn thinned(of: &Counts, share: f64, chance: &mut Chance) -> Counts {
     let failed = chance.of(of.failed, share);
     let slow = slow(of.slow, share, chance);
-    let candidate = Counts {
+    Counts {
         completed: failed + chance.of(of.completed.saturating_sub(of.failed), share),
         failed,
         errors: if of.errors == of.failed { failed } else { chance.of(of.errors, share) },
@@ -176,18 +231,7 @@ fn outcomes(of: &Counts, share: f64, chance: &mut Chance) -> Arms<Counts> {
         slow,
         good: chance.of(of.good, share),
         refused: chance.of(of.refused, share),
-    };
-    let stable = Counts {
-        completed: of.completed.saturating_sub(candidate.completed),
-        failed: of.failed - candidate.failed,
-        errors: of.errors - candidate.errors,
-        client_errors: of.client_errors - candidate.client_errors,
-        aborts: of.aborts - candidate.aborts,
-        slow: std::array::from_fn(|class| of.slow[class] - slow[class]),
-        good: of.good - candidate.good,
-        refused: of.refused - candidate.refused,
-    };
-    Arms { stable, candidate }
+    }
 }
 
 /// A request beyond a threshold is beyond the lower ones. Where their numbers contradict that, as those of requests that hang do, since each
@@ -308,6 +352,31 @@ mod tests {
             let report = AaReport { runs, alarms, ..AaReport::default() };
             assert!((report.rate()..=1.0).contains(&report.at_most()), "{alarms} of {runs}: {}", report.at_most());
         }
+    }
+
+    /// Each 40 s the one process of the stable release stands still for a second.
+    fn pauses() -> Vec<Tick> {
+        let mut ticks = ticks(20);
+        for tick in ticks.iter_mut().filter(|tick| tick.number % 40 == 17) {
+            tick.routes[0].batches[0].done.stable.slow = [90; 3];
+        }
+        for tick in &mut ticks {
+            tick.routes[0].thresholds = Some(Thresholds::default());
+        }
+        ticks
+    }
+
+    #[test]
+    fn a_placebo_that_is_a_process_of_its_own_has_clumps_of_its_own() {
+        let quick = Duration::from_secs(5);
+        let unbounded = Policy { second_gain: 1e9, warmup_time: quick, ..Policy::default() };
+        let report = false_alarms(&unbounded, &[0], &pauses(), 50, 1);
+        assert!(report.apart_alarms > 25 && report.alarms <= 1, "without the bound of a second: {report:?}");
+        let bounded = Policy { warmup_time: quick, ..Policy::default() };
+        let report = false_alarms(&bounded, &[0], &pauses(), 50, 1);
+        assert!(report.apart_alarms <= 1, "with it: {report:?}");
+        let even = false_alarms(&unbounded, &[0], &ticks(3), 50, 1);
+        assert!(even.apart_alarms <= 1, "no clumps: {even:?}");
     }
 
     #[test]

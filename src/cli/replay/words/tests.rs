@@ -1,4 +1,5 @@
 use super::*;
+use crate::cli::replay::Apart;
 
 fn judged(fail: Option<Moment>) -> Judged {
     Judged {
@@ -56,6 +57,7 @@ fn a_measured_rate_comes_with_its_confidence_and_with_what_is_promised() {
         ticks: 60,
         lasted_s: 60.0,
         requests: 36_300,
+        apart: Apart { alarms: 1, suspicions: 7, rate: 0.001, at_most: 0.004_74 },
         rate: 0.0,
         at_most: 0.002_99,
         clumps: 1.1,
@@ -66,8 +68,13 @@ fn a_measured_rate_comes_with_its_confidence_and_with_what_is_promised() {
         "1.0 against itself, 1,000 times: 60 s, 36,300 requests each\n\n\
          rolled back   0 of 1,000 (0 %); below 0.3 % with 95 % confidence, and 0.1 % is promised\n\
          suspected     4 of 1,000 (0.4 %)\n\
-         would go on   980 of 1,000 (98 %)\n"
+         would go on   980 of 1,000 (98 %)\n\n\
+         With a placebo whose bad moments are its own, some seconds after the stable release's:\n\
+         rolled back   1 of 1,000 (0.1 %); below 0.47 % with 95 % confidence\n\
+         suspected     7 of 1,000 (0.7 %)\n"
     );
-    let clumped = against_itself(&AaAnswer { clumps: 14.2, ..answer });
+    let apart = Apart { alarms: 960, rate: 0.96, ..answer.apart };
+    let clumped = against_itself(&AaAnswer { clumps: 14.2, apart, ..answer });
     assert!(clumped.contains("they vary 14 times as much as independent ones would"), "{clumped}");
+    assert!(clumped.contains("give each color more endpoints"), "{clumped}");
 }
