@@ -14,7 +14,7 @@ use crate::domain::analysis::{Before, Policy, Report};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Mode};
 use crate::domain::rollout::Event;
-use crate::domain::verdict::{Class, Sample as Aftermath};
+use crate::domain::verdict::{Class, Sample as Aftermath, Veto};
 use crate::ledger::ticks::{self, Recorded, TickLog, TicksError, text};
 use crate::proxy::live::Publisher;
 use crate::telemetry::routes::{Counts, Sample, Sampler};
@@ -79,7 +79,9 @@ impl Analysis {
 
     /// Where the judge of the deployment in force stands.
     pub(super) fn report(&self) -> Option<Report> {
-        let mut report = self.watched.as_ref()?.judge.report();
+        let watched = self.watched.as_ref()?;
+        let mut report = watched.judge.report();
+        report.misses_files = watched.misses_files() && (report.hold >= report.suspect_limit || report.veto == Some(Veto::ClientErrors));
         let requests = report.routes.first().map_or(0, |all| all.assigned.stable + all.assigned.candidate);
         let users = self.sampler.routes().users();
         report.few_networks = users.as_ref().and_then(|users| users.few_networks()).filter(|_| requests >= MANY);

@@ -123,7 +123,13 @@ pub struct Judgement {
     pub exposed: u64,
     /// How many of them ended in an error.
     pub harmed: u64,
+    /// Most of the candidate's 4xx are of files that are not there, and each request draws its color.
+    pub misses_files: bool,
 }
+
+/// See [`Judgement::misses_files`], for people.
+pub const MISSES_FILES: &str =
+    "pages of one release ask for files of the other: set `canary.sticky`, or publish the files of both (docs/linger.md)";
 
 /// Why a release does not go forward although nothing is proved against it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -178,6 +178,7 @@ fn judgement() -> Judgement {
         without_control: true,
         exposed: 1_910,
         harmed: 2,
+        misses_files: true,
     }
 }
 

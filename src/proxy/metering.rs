@@ -41,6 +41,8 @@ pub(crate) struct Metered {
     timed: bool,
     /// A stream that began well: it was counted then, and a failure of it is one more thing to count.
     answered: bool,
+    /// It was for a file that is not there.
+    missing_file: bool,
 }
 
 /// A request of a user who stays on one color.
@@ -150,6 +152,7 @@ impl Worker {
             slow: [false; 3],
             timed: false,
             answered: false,
+            missing_file: false,
         }
     }
 
@@ -208,7 +211,12 @@ impl Worker {
                 counting.arm.failed(cause);
                 Some(Class::Error)
             }
-            Outcome::ClientError => Some(Class::ClientError),
+            Outcome::ClientError => {
+                if metered.missing_file {
+                    counting.arm.missed();
+                }
+                Some(Class::ClientError)
+            }
             Outcome::Abort => Some(Class::Abort),
             Outcome::Neither => return,
         };
@@ -268,6 +276,12 @@ impl Metered {
             self.clock = Stopwatch::started(now);
             self.clock.stop(now);
         }
+    }
+
+    /// The answer is 404 or 410, to a request for this path.
+    pub(crate) fn is_not_there(&mut self, path: &[u8]) {
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        self.missing_file = name.contains(&b'.');
     }
 
     /// Something of an answer goes to the client, who may choose the rest of the request by it.

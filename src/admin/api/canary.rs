@@ -310,6 +310,10 @@ pub struct EvidenceAnswer {
     /// Users stay on a color, and all requests come from so few client networks that they are little evidence: how many networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub few_networks: Option<u64>,
+    /// There are more 4xx, most of them of files that are not there, while each request draws its color: pages of one release ask for
+    /// files of the other.
+    #[serde(default)]
+    pub misses_files: bool,
     /// Why it does not go on although it is no worse by the tests: `errors`, `slow`, `client_errors`, `latency` or `cpu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub veto: Option<String>,
@@ -379,6 +383,9 @@ pub struct RouteAnswer {
     pub stable: SideAnswer,
     /// The release that is watched.
     pub candidate: SideAnswer,
+    /// Of what it had too few requests here to be judged by: `errors`, `latency`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub too_few: Vec<String>,
     /// That it is worse here, as odds to one.
     pub evidence: Vec<ClassAnswer>,
 }

@@ -11,12 +11,13 @@ use crate::admin::api::{
 };
 use crate::admin::convert::{micros, phase, time};
 use crate::control::handle::Status;
-use crate::domain::analysis::{Counts, Quantiles, Report, RouteReport};
-use crate::domain::deployment::{Deployment, DeploymentId, Plan, Stage};
+use crate::domain::analysis::{Counts, Policy, Quantiles, Report, RouteReport};
+use crate::domain::color::Color;
+use crate::domain::deployment::{Deployment, DeploymentId, Mode, Plan, Stage};
 use crate::domain::rollout::{Outcome, Progress, Stopped};
 use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Kind, Transition};
-use crate::domain::verdict::{Finding, Judgement, Sample};
+use crate::domain::verdict::{Finding, Judgement, Needs, Sample};
 
 pub(super) fn percent(weight: Weight) -> f64 {
     f64::from(weight.basis_points()) / 100.0
@@ -107,7 +108,7 @@ impl CanaryStatus {
                 reason: held.reason.clone(),
                 since: time(held.since),
             }),
-            next: view.progress.as_ref().map(NextAnswer::new),
+            next: view.progress.as_ref().map(|progress| NextAnswer::new(progress, expected(status, deployment))),
             evidence: match (&status.analysis, &view.judgement) {
                 (Some(report), _) => Some(EvidenceAnswer::of_report(report)),
                 (None, Some(judgement)) => Some(EvidenceAnswer::of_judgement(judgement)),
@@ -117,6 +118,22 @@ impl CanaryStatus {
             routes: Vec::new(),
         })
     }
+}
+
+/// What the proof of a step is likely to need, as long as nothing was seen of it, at the rate at which requests come.
+fn expected(status: &Status, deployment: &Deployment) -> Option<Needs> {
+    if status.view.judgement.is_some() || !deployment.is_canary() || deployment.mode == Mode::Off {
+        return None;
+    }
+    let requests = Policy::default().requests_to_pass();
+    let rate = Color::ALL.map(|color| status.colors[color].requests_per_second).iter().sum::<f64>();
+    let seconds = time_for(requests, rate * percent(deployment.weight) / 100.0)?;
+    Some(Needs { requests, time: Some(seconds) })
+}
+
+/// How long so many take at a rate; `None`: none come, or hardly any.
+fn time_for(requests: u64, rate: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(requests as f64 / rate).ok()
 }
 
 impl PlanAnswer {
@@ -133,7 +150,9 @@ impl PlanAnswer {
 }
 
 impl NextAnswer {
-    fn new(progress: &Progress) -> NextAnswer {
+    /// `expected`: what the proof is likely to need, before there is any.
+    fn new(progress: &Progress, expected: Option<Needs>) -> NextAnswer {
+        let needs = progress.needs.or(expected);
         let stopped = progress.stopped.map(|stopped| match stopped {
             Stopped::Held => "held",
             Stopped::Frozen => "frozen",
@@ -146,8 +165,8 @@ impl NextAnswer {
             weight: percent(progress.next),
             in_s: ahead(progress.earliest),
             at_most_s: progress.latest.map(ahead),
-            needs_requests: progress.needs.map(|needs| needs.requests),
-            needs_s: progress.needs.and_then(|needs| needs.time).map(|time| time.as_secs_f64()),
+            needs_requests: needs.map(|needs| needs.requests),
+            needs_s: needs.and_then(|needs| needs.time).map(|time| time.as_secs_f64()),
             stopped: stopped.map(str::to_owned),
         }
     }
@@ -166,6 +185,7 @@ impl EvidenceAnswer {
             stable_worse: report.stable_worse,
             split_off: report.split_off,
             few_networks: report.few_networks,
+            misses_files: report.misses_files,
             veto: report.veto.map(|veto| veto.name().to_owned()),
         }
     }
@@ -183,6 +203,7 @@ impl EvidenceAnswer {
             stable_worse: false,
             split_off: false,
             few_networks: None,
+            misses_files: judgement.misses_files,
             veto: judgement.veto.map(|veto| veto.name().to_owned()),
         }
     }
@@ -229,6 +250,11 @@ impl RouteAnswer {
             route: row.route.clone(),
             stable: SideAnswer::new(row.assigned.stable, &row.counts.stable, row.quantiles.stable),
             candidate: SideAnswer::new(row.assigned.candidate, &row.counts.candidate, row.quantiles.candidate),
+            too_few: [(row.too_few_for_errors, "errors"), (row.too_few_for_latency, "latency")]
+                .into_iter()
+                .filter(|(too_few, _)| *too_few && row.route.is_some())
+                .map(|(_, what)| what.to_owned())
+                .collect(),
             evidence: evidence.map(|of| ClassAnswer { class: of.class.name().to_owned(), odds: of.odds }).collect(),
         }
     }

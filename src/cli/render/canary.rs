@@ -10,14 +10,16 @@ use crate::admin::api::{
     OddsAnswer, RouteAnswer, SideAnswer, TransitionAnswer,
 };
 use crate::cli::when;
-use crate::domain::verdict::Veto;
+use crate::domain::verdict::{MISSES_FILES, Veto};
 
 /// Bars are so wide.
 const WIDE: usize = 30;
 /// The name of a route that always fits beside its numbers.
 const SHORT: usize = 10;
-/// So many routes are shown.
+/// So many routes are shown,
 const ROUTES: usize = 20;
+/// and so many named in a line.
+const NAMED: usize = 5;
 
 /// What became of a command.
 pub(crate) fn moved(answer: &CanaryMoved, verb: &str) -> String {
@@ -28,6 +30,9 @@ pub(crate) fn moved(answer: &CanaryMoved, verb: &str) -> String {
             let mut text = format!("{verb}: {}, generation {generation}.\n", share(canary));
             if canary.held.is_none() && canary.stage == "step" {
                 let _ = writeln!(text, "{}", hint(canary));
+                if let Some(said) = canary.next.as_ref().and_then(|next| pace(canary, next)) {
+                    let _ = writeln!(text, "{said}.");
+                }
             }
             text
         }
@@ -51,6 +56,24 @@ fn hint(canary: &CanaryStatus) -> String {
         _ => "what is proved is only said; `cutover canary advance` goes on",
     };
     format!("Steps: {}; {by_itself}.", plan.join(", "))
+}
+
+/// `at 1 request/s this step takes about 3 h …`: more than it may.
+fn pace(canary: &CanaryStatus, next: &NextAnswer) -> Option<String> {
+    let (takes, most) = (next.needs_s?, next.at_most_s.filter(|_| next.stopped.is_none())?);
+    // As soon as this share of the requests would be enough, on half of the time; more than half of them is no comparison.
+    let needed = (canary.weight * takes / most * 2.0).clamp(canary.weight, 50.0);
+    let steps: &[f64] = if needed <= 10.0 { &[10.0, 50.0] } else if needed <= 25.0 { &[25.0, 50.0] } else { &[50.0] };
+    let steps: Vec<String> = steps.iter().map(|step| format!("{step}%")).collect();
+    (takes > most && canary.weight < 50.0).then(|| {
+        format!(
+            "At the present rate this step takes about {}, and it has {}; larger steps are proved sooner: \
+             `cutover canary abort`, then `cutover canary start --steps {}`",
+            span(takes),
+            span(most),
+            steps.join(",")
+        )
+    })
 }
 
 /// `green 2.0 gets 5 % of the requests (step 1 of 3)`
@@ -85,7 +108,10 @@ pub(crate) fn canary(answer: &CanaryAnswer) -> String {
     if let Some(evidence) = &canary.evidence {
         row("regression", odds(&evidence.worse));
         if let Some(no_worse) = &evidence.no_worse {
-            row("health", odds(no_worse));
+            // A full bar beside a route that is broken would be believed.
+            let visibly_worse = evidence.veto.as_deref().and_then(Veto::named).is_some_and(Veto::is_alarming);
+            let none = || painted(BAD, format!("{} none: see below", bar(0.0)));
+            row("health", if visibly_worse { none() } else { odds(no_worse) });
         }
         if let Some(hold) = evidence.hold.as_ref().filter(|hold| hold.odds >= 2.0) {
             row("client side", format!("{} (4xx, clients that left)", odds(hold)));
@@ -181,6 +207,7 @@ fn words(canary: &CanaryStatus) -> Vec<String> {
     if let Some(needs) = canary.next.as_ref().and_then(needs) {
         said.push(needs);
     }
+    said.extend(canary.next.as_ref().and_then(|next| pace(canary, next)));
     let stopped = canary.next.as_ref().and_then(|next| next.stopped.as_deref());
     match (stopped, &canary.held) {
         (_, Some(held)) => {
@@ -223,6 +250,9 @@ fn doubts(evidence: &EvidenceAnswer) -> Vec<String> {
     if let Some(veto) = evidence.veto.as_deref().and_then(Veto::named) {
         let text = format!("no step follows: {}", veto.words());
         said.push(if veto.is_alarming() { painted(BAD, text) } else { text });
+    }
+    if evidence.misses_files {
+        said.push(MISSES_FILES.to_owned());
     }
     if evidence.stable_worse {
         said.push("the release it is compared with is the worse one".to_owned());
@@ -382,6 +412,23 @@ fn table(routes: &[RouteAnswer]) -> String {
     }
     if more > 0 {
         let _ = writeln!(text, "{DIM}and {more} more{DIM:#}");
+    }
+    text + &too_few(routes)
+}
+
+/// Routes of which nothing is known yet: that nothing is found there says nothing.
+fn too_few(routes: &[RouteAnswer]) -> String {
+    let mut text = String::new();
+    for (kind, what) in [("errors", "errors"), ("latency", "latency")] {
+        let unknown = |row: &&RouteAnswer| row.too_few.iter().any(|of| of == kind);
+        let names: Vec<_> = routes.iter().filter(unknown).filter_map(|row| row.route.as_deref()).map(plain).collect();
+        if names.is_empty() {
+            continue;
+        }
+        let more = names.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named = names[..names.len().min(NAMED)].join(", ");
+        let _ = writeln!(text, "{DIM}too few requests to judge {what}: {named}{more}{DIM:#}");
     }
     text
 }

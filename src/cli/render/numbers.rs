@@ -27,7 +27,7 @@ pub(crate) fn thousands(number: u64) -> String {
 pub(crate) fn span(seconds: f64) -> String {
     match seconds {
         seconds if seconds < 120.0 => format!("{:.0} s", seconds.max(0.0)),
-        seconds if seconds < 7_200.0 => format!("{:.0} min", (seconds / 60.0).ceil()),
+        seconds if seconds < 7_200.0 => format!("{:.0} min", (seconds / 60.0).round()),
         seconds => short(Duration::from_secs_f64(seconds.min(1e9))),
     }
 }

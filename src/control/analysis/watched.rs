@@ -19,6 +19,8 @@ use crate::telemetry::routes::{
 const BASELINE: Duration = Duration::from_secs(300);
 /// Users who stay are counted over so long.
 const MINUTE: Duration = Duration::from_secs(60);
+/// Fewer files that are not there are chance.
+const MISSING: u64 = 5;
 /// Below this many answers a quantile says nothing.
 const SHOWN_FROM: u64 = 20;
 
@@ -93,6 +95,10 @@ pub(super) struct Watched {
     minute: (Option<Instant>, u64),
     /// Failures of the candidate that only its own endpoints can cause, since the process started.
     broken_before: Option<u64>,
+    /// Files that were not there on the candidate, since the process started and in this deployment; and all of its 4xx.
+    missing_before: Option<u64>,
+    missing: u64,
+    client_errors: u64,
     /// Of all routes, when the step began.
     at_step: Option<Arms<Histogram>>,
 }
@@ -116,6 +122,9 @@ impl Watched {
             routes: BTreeMap::new(),
             minute: (None, 0),
             broken_before: None,
+            missing_before: None,
+            missing: 0,
+            client_errors: 0,
             at_step: None,
         }
     }
@@ -196,10 +205,24 @@ impl Watched {
             cpu,
             minute: self.minute(sample, around),
         };
-        let judgement = self.judge.tick(&tick);
+        let mut judgement = self.judge.tick(&tick);
+        self.count_missing(sample);
+        judgement.misses_files = self.misses_files();
         around.routes.judge_latency(self.judge.is_warm());
         around.log.append(self.id, Entry::Tick(Box::new(tick)));
         Some(judgement)
+    }
+
+    fn count_missing(&mut self, sample: &Sample) {
+        let now = sample.routes.iter().map(|route| route.missing[self.candidate]).sum();
+        self.missing += self.missing_before.replace(now).map_or(0, |before| now.saturating_sub(before));
+        let done = sample.routes.iter().flat_map(|route| &route.batches).map(|batch| &batch.done[self.candidate]);
+        self.client_errors += done.map(|counts| counts.bad[Class::ClientError as usize]).sum::<u64>();
+    }
+
+    /// Most of the candidate's 4xx are of files that are not there, while each request draws its color.
+    pub(super) fn misses_files(&self) -> bool {
+        !self.keyed && self.missing >= MISSING && 2 * self.missing >= self.client_errors
     }
 
     /// Ends a minute of users who stay, when it is over.

@@ -289,6 +289,8 @@ pub(super) struct Scope {
     pub(super) newest: Option<u64>,
     pub(super) totals: Arms<Counts>,
     pub(super) seen: Arms<Seen>,
+    /// Requests to the candidate whose latency was judged.
+    pub(super) timed: u64,
     pub(super) quantiles: Arms<Option<Quantiles>>,
 }
 
@@ -306,6 +308,7 @@ impl Scope {
             newest: None,
             totals: Arms::default(),
             seen: Arms::default(),
+            timed: 0,
             quantiles: Arms::default(),
         }
     }
@@ -326,6 +329,7 @@ impl Scope {
         self.answers.observe(batch, how);
         if slow {
             self.slow.observe(batch, how);
+            self.timed = self.timed.saturating_add(batch.done.candidate.completed);
         }
         self.totals.add(&batch.done);
     }

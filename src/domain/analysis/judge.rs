@@ -20,7 +20,7 @@ use crate::domain::split::Weight;
 use crate::domain::verdict::{Finding, Judgement, Needs, Verdict, Veto};
 
 /// The name of all routes beyond [`Policy::max_routes`].
-const OTHER: &str = "~other";
+pub(super) const OTHER: &str = "~other";
 /// Evidence below these odds ends a suspicion.
 const CALM: f64 = 5.0;
 /// A component belongs to a verdict if it has such a share of the evidence.
@@ -353,6 +353,8 @@ impl Judge {
             without_control: self.without_control,
             exposed: self.exposed,
             harmed: self.all.seen.candidate.failed,
+            // The request path knows, and the judge does not.
+            misses_files: false,
         }
     }
 

@@ -11,7 +11,7 @@ use super::tick::{Arms, Batch, number};
 use crate::domain::split::Weight;
 
 /// Requests whose latency was judged are enough to go on, if nothing was found.
-const LOOKED_AT: u64 = 50;
+pub(super) const LOOKED_AT: u64 = 50;
 
 /// A second proves little by itself: in less than this nothing would be found.
 const SOONEST: Duration = Duration::from_secs(5);
@@ -99,6 +99,12 @@ impl Pass {
     /// Either proof is one: their mean.
     pub(super) fn ln_evidence(&self) -> f64 {
         ln_add(self.absolute.ln_evidence(0.0), self.relative.ln_evidence(0.0)) - std::f64::consts::LN_2
+    }
+
+    /// How many requests to the candidate it takes where nothing is seen yet.
+    #[must_use]
+    pub(super) fn requests_at_first(policy: &Policy) -> u64 {
+        Pass::new(policy, 0).requests_needed(policy).unwrap_or_default()
     }
 
     /// How many requests the candidate still needs at the rates seen so far; `None`: each takes it further away.

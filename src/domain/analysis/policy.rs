@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::pass::Pass;
+
 /// What is tolerated, and how sure the judge has to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
@@ -97,6 +99,12 @@ impl Policy {
     #[must_use]
     pub fn limit(&self) -> f64 {
         f64::from(self.lost).exp2() / self.alpha
+    }
+
+    /// So many requests to the candidate prove that it has few errors, if it has hardly any: to be told before there are any.
+    #[must_use]
+    pub fn requests_to_pass(&self) -> u64 {
+        Pass::requests_at_first(self)
     }
 
     pub(super) fn ln_limit(&self) -> f64 {

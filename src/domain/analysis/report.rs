@@ -2,9 +2,13 @@
 
 use super::component::Scope;
 use super::histogram::Quantiles;
-use super::judge::Judge;
+use super::judge::{Judge, OTHER};
+use super::pass::LOOKED_AT;
 use super::tick::{Arms, Counts, Seen};
 use crate::domain::verdict::{Class, Needs, Veto};
+
+/// With fewer requests a route that always fails would not be found everywhere.
+const ENOUGH_FOR_ERRORS: u64 = 20;
 
 /// Evidence of one class, as odds to one; below 1 it speaks for the candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +30,10 @@ pub struct RouteReport {
     pub counts: Arms<Counts>,
     /// Latencies at present, where there are enough.
     pub quantiles: Arms<Option<Quantiles>>,
+    /// The candidate had too few requests here for its errors to be judged.
+    pub too_few_for_errors: bool,
+    /// Too few of them could be compared for its latency to be judged, or the stable release had too few.
+    pub too_few_for_latency: bool,
     /// That the candidate is worse here: errors, latency (as the class that is clearest), 4xx, clients that left.
     pub evidence: [Evidence; 4],
 }
@@ -57,6 +65,8 @@ pub struct Report {
     pub split_off: bool,
     /// Users stay on a color, and come from so few networks that they are little evidence: how many. Whoever counts them tells.
     pub few_networks: Option<u64>,
+    /// There are more 4xx, and most are of files that are not there, while each request draws its color. Whoever counts them tells.
+    pub misses_files: bool,
     /// See [`Judgement`](crate::domain::verdict::Judgement).
     pub baseline_unhealthy: bool,
     /// See [`Judgement`](crate::domain::verdict::Judgement).
@@ -70,7 +80,11 @@ impl Judge {
     #[must_use]
     pub fn report(&self) -> Report {
         let mut routes = vec![row(&self.all)];
-        routes.extend(self.routes.iter().flatten().map(row));
+        routes.extend(self.routes.iter().flatten().map(row).map(|mut row| {
+            // Latency of paths without a route of their own is judged nowhere.
+            row.too_few_for_latency &= self.policy.max_routes == 0 || row.route.as_deref() != Some(OTHER);
+            row
+        }));
         Report {
             worse: shown(self.ln_harm()),
             worse_limit: self.policy.limit(),
@@ -84,6 +98,7 @@ impl Judge {
             stable_worse: self.mirror.ln_evidence() >= self.policy.ln_limit(),
             split_off: self.split.off(),
             few_networks: None,
+            misses_files: false,
             baseline_unhealthy: self.unhealthy,
             without_control: self.without_control,
             routes,
@@ -101,6 +116,8 @@ fn row(scope: &Scope) -> RouteReport {
             candidate: shown_counts(scope.totals.candidate, scope.seen.candidate),
         },
         quantiles: scope.quantiles,
+        too_few_for_errors: scope.seen.candidate.completed < ENOUGH_FOR_ERRORS,
+        too_few_for_latency: scope.timed < LOOKED_AT,
         evidence: [
             evidence(Class::Error, scope.errors.ln_suspicion),
             evidence(scope.slow.class(), scope.slow.ln_evidence),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Class, Finding, Judgement, Sample, Verdict, Veto};
+use super::{Class, Finding, Judgement, MISSES_FILES, Sample, Verdict, Veto};
 
 /// `errors on all routes: 8.1 % against 0.10 % (62 of 765 requests, and 15 of 14,535)`.
 impl fmt::Display for Finding {
@@ -82,6 +82,10 @@ impl fmt::Display for Judgement {
         }
         if self.findings.len() > 3 {
             write!(f, "; and {} more", self.findings.len() - 3)?;
+        }
+        let client_errors = self.findings.iter().any(|finding| finding.class == Class::ClientError);
+        if self.misses_files && client_errors {
+            write!(f, "; {MISSES_FILES}")?;
         }
         if self.baseline_unhealthy {
             f.write_str("; the release that it is compared with fails itself")?;
@@ -204,8 +208,8 @@ impl fmt::Display for Span {
         let seconds = self.0.as_secs();
         match seconds {
             0..120 => write!(f, "{seconds} s"),
-            120..7_200 => write!(f, "{} min", seconds.div_ceil(60)),
-            _ => write!(f, "{} h", Count(seconds.div_ceil(3_600))),
+            120..7_200 => write!(f, "{} min", (seconds + 30) / 60),
+            _ => write!(f, "{} h", Count((seconds + 1_800) / 3_600)),
         }
     }
 }

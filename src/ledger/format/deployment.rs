@@ -76,6 +76,8 @@ pub(super) struct Judged {
     without_control: bool,
     exposed: u64,
     harmed: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    misses_files: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -193,6 +195,7 @@ impl Judged {
             without_control: judgement.without_control,
             exposed: judgement.exposed,
             harmed: judgement.harmed,
+            misses_files: judgement.misses_files,
         }
     }
 
@@ -221,6 +224,7 @@ impl Judged {
             without_control: self.without_control,
             exposed: self.exposed,
             harmed: self.harmed,
+            misses_files: self.misses_files,
         })
     }
 }

@@ -151,6 +151,7 @@ pub(super) fn canary(kind: Kind, now: SystemTime) -> Transition {
         without_control: false,
         exposed: 1_910,
         harmed: 2,
+        misses_files: false,
     };
     let why = match kind {
         Kind::Canary | Kind::CanaryHold | Kind::CanaryResume => "release 2.14.0".to_owned(),

@@ -112,6 +112,8 @@ pub struct Arm {
     /// By tick; behind them everything older.
     ticks: [Outcomes; RING + 1],
     causes: [Count; Cause::ALL.len()],
+    /// 404 and 410 for files.
+    missing: Count,
     latencies: [Count; BUCKETS],
 }
 
@@ -120,6 +122,7 @@ impl Default for Arm {
         Arm {
             ticks: Default::default(),
             causes: Default::default(),
+            missing: Count::default(),
             latencies: std::array::from_fn(|_| Count::default()),
         }
     }
@@ -164,6 +167,15 @@ impl Arm {
     /// Why it failed.
     pub fn failed(&self, cause: Cause) {
         self.causes[cause as usize].add(1);
+    }
+
+    /// There is no such file.
+    pub fn missed(&self) {
+        self.missing.add(1);
+    }
+
+    pub(super) fn missing(&self) -> u64 {
+        self.missing.get()
     }
 
     /// How long a good answer took.

@@ -82,6 +82,8 @@ pub struct RouteSample {
     pub totals: PerColor<Counts>,
     /// Errors from the start of the process on, by [`Cause`].
     pub causes: PerColor<[u64; Cause::ALL.len()]>,
+    /// Files that were not there, from the start of the process on.
+    pub missing: PerColor<u64>,
 }
 
 /// One look.
@@ -156,10 +158,12 @@ impl Sampler {
             let seen = &mut self.before[route.index()];
             let mut counts: PerColor<[Counts; RING + 1]> = PerColor::default();
             let mut causes: PerColor<[u64; Cause::ALL.len()]> = PerColor::default();
+            let mut missing: PerColor<u64> = PerColor::default();
             for arms in &of.arms {
                 for color in Color::ALL {
                     arms[color].add_counts(&mut counts[color]);
                     arms[color].add_causes(&mut causes[color]);
+                    missing[color] += arms[color].missing();
                 }
             }
             let before = std::mem::replace(&mut seen.counts, counts);
@@ -197,7 +201,7 @@ impl Sampler {
                 let older = &mut seen.assigned[RING][color];
                 *older = if continues { *older + left } else { left };
             }
-            routes.push(RouteSample { route, name: of.name(), batches, totals, causes });
+            routes.push(RouteSample { route, name: of.name(), batches, totals, causes, missing });
         }
         if !idle.is_empty() {
             shared.retire(&idle);

@@ -112,6 +112,7 @@ impl World {
             without_control: false,
             exposed: 100,
             harmed: 8,
+            misses_files: false,
         };
         self.handle(Event::Judged(id, Box::new(judgement)));
         let Some(before) = current.filter(|before| before.id == id && verdict == Verdict::Fail) else { return };

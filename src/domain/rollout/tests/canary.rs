@@ -43,6 +43,7 @@ pub(super) fn judged_of(deployment: u64, verdict: Verdict) -> Event {
         without_control: false,
         exposed: 100,
         harmed: 8,
+        misses_files: false,
     };
     Event::Judged(DeploymentId(deployment), Box::new(judgement))
 }

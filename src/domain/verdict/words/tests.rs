@@ -23,6 +23,7 @@ fn judgement(verdict: Verdict) -> Judgement {
         without_control: false,
         exposed: 1_910,
         harmed: 2,
+        misses_files: false,
     }
 }
 
@@ -79,7 +80,7 @@ fn what_is_not_decided_says_how_far_off_it_is() {
     let start = "not decided after 1,910 requests";
     assert_eq!(judgement(Verdict::Insufficient).to_string(), start);
     assert_eq!(needs(120, Some(40)).to_string(), format!("{start}, needs about 120 more, about 40 s"));
-    assert_eq!(needs(12_000, Some(721)).to_string(), format!("{start}, needs about 12,000 more, about 13 min"));
+    assert_eq!(needs(12_000, Some(721)).to_string(), format!("{start}, needs about 12,000 more, about 12 min"));
     assert_eq!(needs(7, None).to_string(), format!("{start}, needs about 7 more, and none come"));
 }
 
