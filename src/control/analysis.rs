@@ -81,7 +81,8 @@ impl Analysis {
     pub(super) fn report(&self) -> Option<Report> {
         let watched = self.watched.as_ref()?;
         let mut report = watched.judge.report();
-        report.misses_files = watched.misses_files() && (report.hold >= report.suspect_limit || report.veto == Some(Veto::ClientErrors));
+        report.misses_files =
+            watched.misses_files() && (report.hold >= report.suspect_limit || report.veto == Some(Veto::ClientErrors));
         let requests = report.routes.first().map_or(0, |all| all.assigned.stable + all.assigned.candidate);
         let users = self.sampler.routes().users();
         report.few_networks = users.as_ref().and_then(|users| users.few_networks()).filter(|_| requests >= MANY);

@@ -189,7 +189,8 @@ fn a_stream_is_completed_when_it_begins_and_has_failed_when_it_breaks() {
         site.worker.answered(&mut metered, b"/");
         metered
     };
-    let seen = |counts: Counts| (counts.completed, counts.bad[Class::Error as usize], counts.sampled, counts.sampled_failed);
+    let seen =
+        |counts: Counts| (counts.completed, counts.bad[Class::Error as usize], counts.sampled, counts.sampled_failed);
     let (whole, broken) = (begun(&site, 1), begun(&site, 2));
     assert_eq!(seen(site.new_counts()), (2, 0, 1, 0), "one of a network is sampled");
     site.end(whole, Outcome::Bad(Cause::Cut), "/");
@@ -201,6 +202,20 @@ fn a_stream_is_completed_when_it_begins_and_has_failed_when_it_breaks() {
     assert_eq!(site.new_counts().completed, 0, "an attempt failed: that is known at its end");
     site.end(saved, Outcome::Good, "/");
     assert_eq!(seen(site.new_counts()), (1, 1, 0, 0));
+}
+
+#[test]
+fn files_that_are_not_there_are_told_from_other_4xx() {
+    let mut site = Site::new();
+    for path in ["/assets/app.3f9c.js", "/login", "/a.b/"] {
+        let mut metered = site.begin(path, None);
+        metered.is_not_there(path.as_bytes());
+        site.end(metered, Outcome::ClientError, path);
+    }
+    site.end(site.begin("/a.js", None), Outcome::Good, "/a.js");
+    let missing =
+        |site: &mut Site| site.sampler.sample(Weight::HALF).routes.iter().map(|of| of.missing.green).sum::<u64>();
+    assert_eq!(missing(&mut site), 1);
 }
 
 fn errors(counts: &Counts) -> [u64; 3] {

@@ -207,3 +207,55 @@ fn numbers_are_short() {
     assert_eq!([5.0, 0.25, 12.5, 100.0].map(percent), ["5 %", "0.25 %", "12.5 %", "100 %"]);
     assert_eq!([0.4, 119.0, 120.0, 7_200.0].map(span), ["0 s", "119 s", "2 min", "2 h"]);
 }
+
+#[test]
+fn a_step_that_takes_longer_than_it_may_is_told_at_the_start_with_steps_that_would_do() {
+    let mut now = canary();
+    let next = now.next.as_mut().expect("there");
+    (next.needs_s, next.at_most_s) = (Some(10_900.0), Some(1_800.0));
+    let said = "At the present rate this step takes about 3 h, and it has 30 min; larger steps are proved sooner: \
+                `cutover canary abort`, then `cutover canary start --steps 50%`";
+    assert!(seen(&hint_and_pace(&now)).contains(said), "{}", seen(&hint_and_pace(&now)));
+    assert!(seen(&tick(&now)).contains(said));
+    now.next.as_mut().expect("there").needs_s = Some(1_000.0);
+    assert!(!seen(&tick(&now)).contains("At the present rate"), "it has the time");
+}
+
+fn hint_and_pace(now: &CanaryStatus) -> String {
+    pace(now, now.next.as_ref().expect("there")).unwrap_or_default()
+}
+
+#[test]
+fn spans_are_rounded_and_not_rounded_up() {
+    assert_eq!([119.4, 121.0, 151.0, 600.0].map(span), ["119 s", "2 min", "3 min", "10 min"]);
+}
+
+#[test]
+fn health_is_no_full_bar_beside_a_route_that_is_broken() {
+    let mut now = answer();
+    let evidence = now.canary.as_mut().and_then(|canary| canary.evidence.as_mut()).expect("there");
+    evidence.no_worse = Some(OddsAnswer { odds: 9e9, limit: 20.0 });
+    evidence.veto = Some("client_errors".to_owned());
+    evidence.misses_files = true;
+    let text = seen(&super::canary(&now));
+    assert!(text.contains("health       ······························ none: see below"), "{text}");
+    assert!(text.contains("no step follows: a route answers 4xx"), "{text}");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("pages of one release ask for files of the other: set `canary.sticky`"), "{text}");
+}
+
+#[test]
+fn routes_with_too_few_requests_to_be_judged_are_named() {
+    let mut now = answer();
+    let rows = (0..7).map(|n| {
+        let few: &[&str] = if n == 0 { &["errors", "latency"] } else { &["latency"] };
+        RouteAnswer {
+            too_few: few.iter().map(|of| (*of).to_owned()).collect(),
+            ..route(Some(&format!("/{n}")), (9, 9), 0, 1.0)
+        }
+    });
+    now.canary.as_mut().expect("there").routes = rows.collect();
+    let text = seen(&super::canary(&now));
+    assert!(text.contains("too few requests to judge errors: /0\n"), "{text}");
+    assert!(text.contains("too few requests to judge latency: /0, /1, /2, /3, /4 and 2 more\n"), "{text}");
+}

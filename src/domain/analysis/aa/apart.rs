@@ -50,7 +50,8 @@ impl<'a> Lives<'a> {
             let side = |route: Option<&'a RouteTick>| route.map_or(&[][..], |route| &route.batches);
             let batches = self.merged(slot, side(real), side(earlier), (now.weight, shift), chance);
             let overall = known.overall.is_some().then(|| {
-                let side = |route: Option<&'a RouteTick>| route.and_then(|route| route.overall.as_deref()).unwrap_or_default();
+                let side =
+                    |route: Option<&'a RouteTick>| route.and_then(|route| route.overall.as_deref()).unwrap_or_default();
                 self.merged(slot, side(real), side(earlier), (now.weight, shift), chance)
             });
             routes.push(RouteTick { batches, overall, seen: None, quantiles: Arms::default(), ..known.clone() });

@@ -34,6 +34,17 @@ fn evidence_of_a_ratio_does_not_depend_on_the_order_of_events() {
 }
 
 #[test]
+fn a_stream_that_counted_as_good_and_broke_is_worth_what_a_failure_is() {
+    for test in [Share::above(0.005, 1.0), Share::below(0.01)] {
+        let (mut at_once, mut later) = (test.clone(), test);
+        at_once.observe(10, 3);
+        later.observe(10, 0);
+        later.observe(0, 3);
+        close(at_once.ln_evidence(0.0), later.ln_evidence(0.0));
+    }
+}
+
+#[test]
 fn evidence_of_a_share() {
     let ln = |bad, requests| {
         let mut test = Share::above(0.005, 1.0);

@@ -91,3 +91,13 @@ fn what_hangs_is_never_more_than_all_requests() {
     let both = finding(Class::SlowP90, None, sample(20, 5, None), sample(3, 0, None));
     assert!(both.to_string().contains("(20 of 20 requests, and 3 of 3)"), "{both}");
 }
+
+#[test]
+fn files_of_the_other_release_are_what_4xx_are_about_where_most_are_of_files() {
+    let files = finding(Class::ClientError, Some("/assets"), sample(95, 100, None), sample(50, 1_000, None));
+    let held = Judgement { misses_files: true, findings: vec![files], hold: 48_000, ..judgement(Verdict::Suspect) };
+    assert!(held.to_string().ends_with(MISSES_FILES), "{held}");
+    let errors = finding(Class::Error, None, sample(62, 765, None), sample(15, 14_535, None));
+    let failed = Judgement { findings: vec![errors], ..held };
+    assert!(!failed.to_string().contains(MISSES_FILES), "{failed}");
+}
