@@ -8,6 +8,7 @@ A document has a line `<!-- transcript: NAME -->` before a block, and the block 
 its own (`unshare --net`), so that the ports are free and the addresses always the same.
 """
 
+import http.client
 import http.server
 import os
 import pathlib
@@ -101,10 +102,10 @@ class Application:
 class Terminal:
     """A terminal of 80 columns, by tmux."""
 
-    def __init__(self, name, program, token=None):
+    def __init__(self, name, token=None):
         self.name, self.mark = name, f"{name}$ " if name else "$ "
         environment = {
-            "PATH": f"{program.parent}:{os.environ['PATH']}",
+            "PATH": f"{HOME}/bin:{os.environ['PATH']}",
             "CUTOVER_CONFIG": str(FILE),
             "PS1": self.mark,
             "TERM": "screen",
@@ -165,7 +166,8 @@ class Shop:
 
     def __init__(self, program):
         shutil.rmtree(HOME, ignore_errors=True)
-        HOME.mkdir()
+        (HOME / "bin").mkdir(parents=True)
+        (HOME / "bin" / "cutover").symlink_to(program)
         self.program, self.proxy, self.terminals = program, None, []
         self.blue, self.green, self.next = (Application(port).start() for port in (9001, 9002, 9003))
 
@@ -183,8 +185,17 @@ class Shop:
         environment = {**os.environ, "CUTOVER_CONFIG": str(FILE), "CUTOVER_TOKEN": "alice-secret"}
         subprocess.run([self.program, *words], env=environment, check=True, capture_output=True)
 
+    def ask(self, for_seconds):
+        """Requests by users, one after the other."""
+        end = time.time() + for_seconds
+        connection = http.client.HTTPConnection("127.0.0.1", 8080)
+        while time.time() < end:
+            connection.request("GET", "/checkout")
+            connection.getresponse().read()
+            time.sleep(0.01)
+
     def terminal(self, name=""):
-        self.terminals.append(Terminal(name, self.program, f"{name}-secret" if name else None))
+        self.terminals.append(Terminal(name, f"{name}-secret" if name else None))
         return self.terminals[-1]
 
     def end(self):
@@ -332,6 +343,16 @@ def first_write(shop):
     yield "first_write", terminal.take()
 
 
+def canary(shop):
+    shop.start()
+    terminal = shop.terminal()
+    terminal.typed('cutover canary start --weight 25% --reason "release 2.14.0"')
+    shop.ask(for_seconds=10)
+    terminal.typed("cutover canary status")
+    terminal.typed('cutover canary abort --reason "enough seen"')
+    yield "canary", terminal.take()
+
+
 PLAYS = [
     failing_deploy,
     good_deploy,
@@ -344,6 +365,7 @@ PLAYS = [
     three_releases,
     contracting_release,
     first_write,
+    canary,
 ]
 
 

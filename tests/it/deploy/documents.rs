@@ -226,6 +226,21 @@ async fn the_unit_is_one_that_systemd_takes() {
     assert!(verified.status.success() && !said.contains("app@blue.service"), "{said}");
 }
 
+/// A line for each phase, however wide the terminal was.
+fn phases(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        match lines.last_mut() {
+            Some(last) if line.starts_with(' ') => {
+                last.push(' ');
+                last.push_str(line.trim_start());
+            }
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    lines
+}
+
 /// The transcript at the top of the page is what the command prints.
 #[tokio::test]
 async fn the_page_shows_what_the_command_prints() {
@@ -241,9 +256,9 @@ async fn the_page_shows_what_the_command_prints() {
         &stage.proxy.cli(&["deploy", "--release", "2.15.0", "--endpoint", &address, "--reason", "ticket 42"]).await,
     );
     let shown = PAGE.split("```console\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a transcript");
-    let shown: Vec<_> = shown.lines().skip(1).collect();
-    assert_eq!(printed.lines().count(), shown.len(), "{printed}");
-    for (printed, shown) in printed.lines().zip(shown) {
+    let (shown, said) = (phases(shown.split_once('\n').expect("the command").1), phases(&printed));
+    assert_eq!(said.len(), shown.len(), "{printed}");
+    for (printed, shown) in said.iter().zip(shown) {
         let shown = shown.replace("127.0.0.1:9003", &address);
         // Up to the first figure of the moment.
         let same = shown
