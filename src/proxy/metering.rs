@@ -122,12 +122,12 @@ impl Stopwatch {
 
 impl Worker {
     /// A request is given to a color.
-    pub(crate) fn meter(&self, counted: Counted, path: &[u8], color: Color, user: Option<User>) -> Metered {
+    pub(crate) fn meter(&self, counted: Counted, target: &[u8], color: Color, user: Option<User>) -> Metered {
         let routes = &*self.live.routes;
         let named = match counted {
             Counted::Not => Some(RouteId::OTHER),
             Counted::Route(route) => Some(route),
-            Counted::Segment => self.known.borrow_mut().find(routes, first_segment(path).0),
+            Counted::Segment => self.known.borrow_mut().find(routes, first_segment(target).0),
         };
         let (route, tick) = (named.unwrap_or_default(), routes.tick());
         routes.get(route).arm(self.index, color).assigned(tick);
@@ -157,13 +157,13 @@ impl Worker {
     }
 
     /// A stream has begun well. Streams last: counted at their ends, those that fail at once would be most of what is over.
-    pub(crate) fn answered(&self, metered: &mut Metered, path: &[u8]) {
+    pub(crate) fn answered(&self, metered: &mut Metered, target: &[u8]) {
         if metered.failed.is_some() || metered.answered {
             return;
         }
         metered.answered = true;
         self.completed(metered, false);
-        self.succeeded(metered, path);
+        self.succeeded(metered, target);
     }
 
     /// What came of a request is known.
@@ -193,15 +193,15 @@ impl Worker {
         }
     }
 
-    fn succeeded(&self, metered: &Metered, path: &[u8]) {
+    fn succeeded(&self, metered: &Metered, target: &[u8]) {
         if metered.unnamed {
-            let (segment, whole) = first_segment(path);
+            let (segment, whole) = first_segment(target);
             self.known.borrow_mut().succeeded(&self.live.routes, segment, whole);
         }
     }
 
-    /// It is over. `path`: of its target.
-    pub(crate) fn metered(&self, mut metered: Metered, outcome: Outcome, path: &[u8]) {
+    /// It is over.
+    pub(crate) fn metered(&self, mut metered: Metered, outcome: Outcome, target: &[u8]) {
         let routes = &*self.live.routes;
         let outcome = metered.failed.map_or(outcome, Outcome::Bad);
         let counting = Counting::new(routes, self.index, &metered);
@@ -239,7 +239,7 @@ impl Worker {
             counting.slow(&mut metered, took);
         }
         if outcome == Outcome::Good && !metered.answered {
-            self.succeeded(&metered, path);
+            self.succeeded(&metered, target);
         }
     }
 

@@ -135,8 +135,8 @@ impl Exchange {
         admission.meter.entered(InFlightKind::Request);
         self.slot.serve(admission.lease.epoch());
         if counted != Counted::Not {
-            let (worker, path) = (&self.client.worker, self.head.path_bytes());
-            let metered = worker.meter(counted, path, admission.pool.color, user);
+            let (worker, target) = (&self.client.worker, self.head.target_bytes());
+            let metered = worker.meter(counted, target, admission.pool.color, user);
             self.slot.metered.set(Some(metered));
         }
         self.admitted = Some(Admitted { admission, endpoint: None, _place: place });
@@ -205,7 +205,7 @@ impl Exchange {
         self.metered(|metered| {
             metered.first_byte(worker);
             if began_well {
-                worker.answered(metered, self.head.path_bytes());
+                worker.answered(metered, self.head.target_bytes());
             }
         });
     }
@@ -239,7 +239,7 @@ impl Exchange {
     /// It is over for whoever judges.
     fn count(&self, outcome: Outcome) {
         if let Some(metered) = self.slot.metered.take() {
-            self.client.worker.metered(metered, outcome, self.head.path_bytes());
+            self.client.worker.metered(metered, outcome, self.head.target_bytes());
         }
     }
 

@@ -29,13 +29,13 @@ impl Default for Known {
     }
 }
 
-/// The first segment of a path, and whether nothing follows it.
+/// The first segment of a target's path, and whether nothing of the path follows it.
 #[must_use]
-pub fn first_segment(path: &[u8]) -> (&[u8], bool) {
-    let path = path.strip_prefix(b"/").unwrap_or(path);
-    match path.iter().position(|byte| *byte == b'/') {
-        Some(end) => (&path[..end], false),
-        None => (path, true),
+pub fn first_segment(target: &[u8]) -> (&[u8], bool) {
+    let target = target.strip_prefix(b"/").unwrap_or(target);
+    match target.iter().position(|byte| matches!(byte, b'/' | b'?')) {
+        Some(end) => (&target[..end], target[end] == b'?'),
+        None => (target, true),
     }
 }
 

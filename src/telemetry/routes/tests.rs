@@ -31,9 +31,18 @@ fn a_first_segment_that_succeeded_is_a_route_for_everything_below_it() {
     succeed(&routes, "/");
     assert_eq!(find("/checkout"), "/checkout");
     assert_eq!(find("/checkout/7/pay"), "/checkout");
+    assert_eq!(find("/checkout?back=/cart"), "/checkout");
+    assert_eq!(find("/?page=2"), "/");
     assert_eq!(find("/checkouts"), "~other");
     assert_eq!(find("/"), "/");
     assert_eq!(find("/Checkout"), "~other");
+}
+
+#[test]
+fn a_query_is_no_part_of_a_first_segment() {
+    assert_eq!(first_segment(b"/cart?back=/"), (&b"cart"[..], true));
+    assert_eq!(first_segment(b"/cart/7?x"), (&b"cart"[..], false));
+    assert_eq!(first_segment(b"/?x"), (&b""[..], true));
 }
 
 #[test]
