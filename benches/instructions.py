@@ -124,11 +124,16 @@ KINDS = {
     "http1-16k": (Http1, b"/16k", False),
     "http2-small": (Http2, b"/small", False),
     "tls-small": (Http1, b"/small", True),
+    # The analysis of releases: judged in both modes by default, in none here, and with a canary of 5 % under way.
+    "analysis-off": (Http1, b"/small", False),
+    "analysis-on-canary": (Http1, b"/small", False),
+    "analysis-off-canary": (Http1, b"/small", False),
 }
 
 
 @contextlib.contextmanager
-def proxy(binary, folder, endpoint, out):
+def proxy(binary, folder, endpoint, out, kind):
+    mode = 'mode = "off"' if "analysis-off" in kind else ""
     plain, tls = free_port(), free_port()
     folder.joinpath("cutover.toml").write_text(
         f"""active = "blue"
@@ -153,6 +158,11 @@ endpoints = ["127.0.0.1:{endpoint}"]
 [green]
 release = "2"
 endpoints = ["127.0.0.1:{endpoint}"]
+[canary]
+steps = ["5%"]
+{mode}
+[bake]
+{mode}
 """
     )
     command = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}", binary]
@@ -163,6 +173,16 @@ endpoints = ["127.0.0.1:{endpoint}"]
     finally:
         running.kill()
         running.wait()
+
+
+def start_canary(path):
+    while not path.exists():
+        time.sleep(0.1)
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.connect(str(path))
+        admin.sendall(b"POST /admin/canary HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+        answer = b"".join(iter(lambda: admin.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200"), answer
 
 
 def connected(port):
@@ -194,11 +214,15 @@ def counted(binary, kind, endpoint):
             check=True,
             stderr=subprocess.DEVNULL,
         )
-        with proxy(binary, folder, endpoint, out) as (pid, plain, encrypted):
+        with proxy(binary, folder, endpoint, out, kind) as (pid, plain, encrypted):
             connection = connected(encrypted if tls else plain)
             client = client(with_tls(connection) if tls else connection, path)
-            # What comes with the start is over.
-            time.sleep(3)
+            if kind.endswith("canary"):
+                start_canary(folder / "admin.sock")
+            # What comes with the start is over, and the analysis has made the path a route: ten answers in four seconds.
+            for _ in range(12):
+                client.ask()
+                time.sleep(0.5)
             # The first of them warms up.
             for _ in range(1 + ROUNDS):
                 for _ in range(REQUESTS):

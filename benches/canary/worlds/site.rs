@@ -197,7 +197,7 @@ async fn ask(to: SocketAddr, traffic: Traffic, clock: Arc<Clock>, seen: Arc<Mute
             let (path, user) = ((traffic.path)(), fastrand::u32(..traffic.users));
             let harms = clock.at() >= traffic.harms_from;
             let kept = free.lock().expect("nobody panics").pop();
-            let answer = tokio::time::timeout(PATIENCE, once(to, kept, &path, user)).await;
+            let answer = tokio::time::timeout(PATIENCE, asked(to, kept, &path, user)).await;
             let mut seen = seen.lock().expect("nobody panics");
             match answer {
                 Ok(Ok((stream, status, body))) if body == b"green\n" || body == b"blue\n" => {
@@ -209,6 +209,20 @@ async fn ask(to: SocketAddr, traffic: Traffic, clock: Arc<Clock>, seen: Arc<Mute
                 _ => seen.lost += 1,
             }
         });
+    }
+}
+
+/// A kept connection may have been closed for being idle; then the request has another one.
+async fn asked(
+    to: SocketAddr,
+    kept: Option<TcpStream>,
+    path: &str,
+    user: u32,
+) -> std::io::Result<(TcpStream, u16, Vec<u8>)> {
+    let is_kept = kept.is_some();
+    match once(to, kept, path, user).await {
+        Err(_) if is_kept => once(to, None, path, user).await,
+        outcome => outcome,
     }
 }
 
