@@ -140,7 +140,7 @@ pub(super) fn scenes() -> Vec<Scene> {
         scene("f05", "2 % of 5,000 users that stay get errors only: the first step", Must::WrongPass(0.05), (8, 200), || some_users(5_000, 250.0)),
         scene("f05", "2 % of 200 users that stay: the first step", Must::Shown, (40, 400), || some_users(200, 100.0)),
         scene("f18", "all fails for 20 s of 10 min, 1,000/s", Must::Shown, (4, 60), || at_times(1_000.0)),
-        scene("f19", "exactly 1 % errors and exactly 3 x, 5 %: the first step", Must::WrongPass(0.05), (60, 1_000), || just_bad(500)),
+        scene("f19", "exactly 1 % errors and exactly 3 x, 5 %: the first step", Must::WrongPass(0.05), (60, 2_000), || just_bad(500)),
     ]
     .into_iter()
     .map(|scene| match scene.must {

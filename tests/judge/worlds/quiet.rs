@@ -111,59 +111,59 @@ pub(super) fn scenes() -> Vec<Scene> {
     let never = Must::NeverBack;
     let outside = Must::Outside;
     vec![
-        scene("c00", "independent requests, 400/s, default steps", never, (8, 300), || world(400.0, good, steps(30))),
+        scene("c00", "independent requests, 400/s, default steps", never, (8, 750), || world(400.0, good, steps(30))),
         scene("c09", "exactly 1.5 x errors (2 %) and latency, 5 %, 300/s", never, (20, 1_000), || limits(500, 300.0, 0.02)),
-        scene("c09", "the same at 50 %", never, (10, 500), || limits(5_000, 300.0, 0.02)),
+        scene("c09", "the same at 50 %", never, (10, 750), || limits(5_000, 300.0, 0.02)),
         scene("c09", "the same at 10 %, 30/s", never, (40, 2_000), || limits(1_000, 30.0, 0.02)),
         scene("c01", "pauses of 300 ms, 1:1 endpoints, 300/s, default steps", never, (40, 800), || {
             paused(300.0, [1, 1], Balance::RoundRobin, 0.3, 30)
         }),
-        scene("c01", "the same, dwell 5 min", never, (4, 100), || paused(300.0, [1, 1], Balance::RoundRobin, 0.3, 300)),
-        scene("c01", "the same, 1,000/s, default steps", never, (6, 200), || {
+        scene("c01", "the same, dwell 5 min", never, (4, 750), || paused(300.0, [1, 1], Balance::RoundRobin, 0.3, 300)),
+        scene("c01", "the same, 1,000/s, default steps", never, (6, 750), || {
             paused(1_000.0, [1, 1], Balance::RoundRobin, 0.3, 30)
         }),
         scene("c01", "the same, 10 endpoints against 1, 300/s", outside("endpoints of unequal load"), (6, 200), || {
             paused(300.0, [10, 1], Balance::RoundRobin, 0.3, 30)
         }),
-        scene("c01", "the same, 2:2, 300/s", never, (10, 300), || paused(300.0, [2, 2], Balance::RoundRobin, 0.3, 30)),
-        scene("c01", "the same, 10:10, least requests, 1,000/s", never, (2, 100), || {
+        scene("c01", "the same, 2:2, 300/s", never, (10, 750), || paused(300.0, [2, 2], Balance::RoundRobin, 0.3, 30)),
+        scene("c01", "the same, 10:10, least requests, 1,000/s", never, (2, 750), || {
             paused(1_000.0, [10, 10], Balance::LeastRequests, 0.3, 30)
         }),
-        scene("c01", "the same, 10:10, round-robin, 1,000/s", never, (2, 100), || {
+        scene("c01", "the same, 10:10, round-robin, 1,000/s", never, (2, 750), || {
             paused(1_000.0, [10, 10], Balance::RoundRobin, 0.3, 30)
         }),
         scene("c01", "pauses of 1 s, 1:1 endpoints, 100/s", outside("one coin for a whole second of one process"), (10, 400), || {
             paused(100.0, [1, 1], Balance::RoundRobin, 1.0, 30)
         }),
-        scene("c01", "errors .1 % in clumps of 3, 400/s, 15 min at 5 %", never, (10, 400), || clumps(3)),
-        scene("c01", "in clumps of 8", never, (20, 600), || clumps(8)),
-        scene("c01", "in clumps of 16", never, (10, 400), || clumps(16)),
-        scene("c01", "endpoints away 2 s each 30 min, 10:1, 400/s, 30 min at 5 %", never, (4, 100), || away(400.0, [10, 1])),
-        scene("c01", "the same, 10:10", never, (4, 100), || away(400.0, [10, 10])),
-        scene("c01", "latency wanders, AR(1), sd .1, 100/s", never, (6, 200), || wanders(100.0, 0.1)),
+        scene("c01", "errors .1 % in clumps of 3, 400/s, 15 min at 5 %", never, (10, 750), || clumps(3)),
+        scene("c01", "in clumps of 8", never, (20, 750), || clumps(8)),
+        scene("c01", "in clumps of 16", never, (10, 750), || clumps(16)),
+        scene("c01", "endpoints away 2 s each 30 min, 10:1, 400/s, 30 min at 5 %", never, (4, 750), || away(400.0, [10, 1])),
+        scene("c01", "the same, 10:10", never, (4, 750), || away(400.0, [10, 10])),
+        scene("c01", "latency wanders, AR(1), sd .1, 100/s", never, (6, 750), || wanders(100.0, 0.1)),
         scene("c01", "the same, sd .2", outside("a level that wanders for 20 s is one coin"), (6, 200), || wanders(100.0, 0.2)),
-        scene("c02", "cold caches, 2 x slower at first, 3 min, 100/s", never, (20, 400), || cold(100.0, 2.0, 180.0)),
-        scene("c02", "the same, 1,000/s", never, (2, 60), || cold(1_000.0, 2.0, 180.0)),
-        scene("c02", "3 x slower at first, 1 min, 100/s", never, (20, 400), || cold(100.0, 3.0, 60.0)),
-        scene("c06", "both away 60 s (30 %), 300/s, default steps", never, (10, 400), || {
+        scene("c02", "cold caches, 2 x slower at first, 3 min, 100/s", never, (20, 750), || cold(100.0, 2.0, 180.0)),
+        scene("c02", "the same, 1,000/s", never, (2, 750), || cold(1_000.0, 2.0, 180.0)),
+        scene("c02", "3 x slower at first, 1 min, 100/s", never, (20, 750), || cold(100.0, 3.0, 60.0)),
+        scene("c06", "both away 60 s (30 %), 300/s, default steps", never, (10, 750), || {
             trouble(300.0, (40.0, 100.0), 0.3, steps(30))
         }),
-        scene("c06", ".3 % against .02 %, and an outage of 60 s, 300/s, dwell 2 min", never, (20, 400), floor),
-        scene("c06", "60 s of 30 % in the bake, 300/s", never, (10, 300), || trouble_in_bake(300.0, (20.0, 80.0), 0.3)),
-        scene("c06", "20 s of 3 % in the bake, 300/s", never, (10, 300), || trouble_in_bake(300.0, (20.0, 40.0), 0.03)),
-        scene("c06", "20 s of 3 % in the bake of a switch, all traffic, 300/s", never, (10, 300), || World {
+        scene("c06", ".3 % against .02 %, and an outage of 60 s, 300/s, dwell 2 min", never, (20, 750), floor),
+        scene("c06", "60 s of 30 % in the bake, 300/s", never, (10, 750), || trouble_in_bake(300.0, (20.0, 80.0), 0.3)),
+        scene("c06", "20 s of 3 % in the bake, 300/s", never, (10, 750), || trouble_in_bake(300.0, (20.0, 40.0), 0.03)),
+        scene("c06", "20 s of 3 % in the bake of a switch, all traffic, 300/s", never, (10, 750), || World {
             switch: Some(crate::domain::deployment::Mode::Enforce),
             ..trouble_in_bake(300.0, (20.0, 40.0), 0.03)
         }),
-        scene("c11", "nothing but SSE of 20 min, .3 % fail at once, 60/s", never, (2, 100), || streams(60.0)),
-        scene("c14", "3,000 users stay, each 5 s, 15 min at 5 %", never, (4, 100), || stays(3_000, 5.0, 900.0)),
-        scene("c14", "300 users stay, each 1 s, 15 min at 5 %", never, (4, 100), || stays(300, 1.0, 900.0)),
-        scene("c14", "3,000 users stay, each 5 s, default steps", never, (4, 100), || World {
+        scene("c11", "nothing but SSE of 20 min, .3 % fail at once, 60/s", never, (2, 750), || streams(60.0)),
+        scene("c14", "3,000 users stay, each 5 s, 15 min at 5 %", never, (4, 750), || stays(3_000, 5.0, 900.0)),
+        scene("c14", "300 users stay, each 1 s, 15 min at 5 %", never, (4, 750), || stays(300, 1.0, 900.0)),
+        scene("c14", "3,000 users stay, each 5 s, default steps", never, (4, 750), || World {
             plan: steps(30),
             seconds: 240.0,
             ..stays(3_000, 5.0, 240.0)
         }),
-        scene("c08", "5/s, default steps", never, (20, 300), || World { seconds: 900.0, ..world(5.0, good, steps(30)) }),
+        scene("c08", "5/s, default steps", never, (20, 750), || World { seconds: 900.0, ..world(5.0, good, steps(30)) }),
     ]
     .into_iter()
     .map(|scene| Scene { until: Until::Back, ..scene })
