@@ -2,7 +2,8 @@
 //!
 //! What a command prints on standard output is its result; why it failed goes to standard error, and into the exit code:
 //! 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard (or taken back), 4 the proxy can't be reached, 5 timed
-//! out, 6 no token or a wrong one, 130 interrupted.
+//! out, 6 no token, a wrong one, or one that may only read, 130 interrupted. With `--json` standard output has exactly one document,
+//! whatever came of it; that of a failure has a stable `code`.
 
 mod args;
 mod asking;
@@ -28,13 +29,15 @@ mod when;
 
 use std::process::ExitCode;
 
+use anstream::adapter::strip_str;
 use clap::Parser;
+use serde_json::{Value, json};
 
 use crate::admin::api::{NotifyTestBody, Problem};
 use crate::app;
 use crate::cli::args::{Args, HistoryAction, Notify, Subcommand};
 use crate::cli::client::Client;
-use crate::cli::output::{complain, print};
+use crate::cli::output::{commands_with, complain, document};
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -51,12 +54,12 @@ pub(crate) enum Failure {
     TakenBack(String),
     /// The headline that was printed is a warning or an outage.
     NotWell,
-    /// The command was given up, with the exit code of that.
-    Ended(String, u8),
+    /// It ended otherwise: a stable code, the text, and the exit code.
+    Ended(String, String, u8),
     /// Anything else.
     Failed(String),
-    /// It was told on standard output as a document; the exit code, and the text for people.
-    Told(u8, String),
+    /// With the document that tells what was done all the same.
+    With(Box<Failure>, Value),
 }
 
 impl Failure {
@@ -64,18 +67,18 @@ impl Failure {
         match self {
             Failure::Failed(_) | Failure::NotWell => 1,
             Failure::TakenBack(_) => 3,
-            Failure::Ended(_, code) => *code,
+            Failure::Ended(_, _, code) => *code,
             Failure::Usage(_) => 2,
             Failure::Refused(problem) => match problem.status {
                 409 | 412 => 3,
                 // What was asked for can't be understood, or a configuration is not valid.
                 400 | 422 => 2,
-                401 => 6,
+                401 | 403 => 6,
                 _ => 1,
             },
             Failure::Unreachable(_) => 4,
             Failure::TimedOut(_) => 5,
-            Failure::Told(code, _) => *code,
+            Failure::With(failure, _) => failure.code(),
         }
     }
 
@@ -85,11 +88,42 @@ impl Failure {
             | Failure::Unreachable(text)
             | Failure::TimedOut(text)
             | Failure::TakenBack(text)
-            | Failure::Told(_, text)
-            | Failure::Ended(text, _)
+            | Failure::Ended(_, text, _)
             | Failure::Failed(text) => text.clone(),
             Failure::NotWell => String::new(),
             Failure::Refused(problem) => render::problem(problem),
+            Failure::With(failure, _) => failure.text(),
+        }
+    }
+
+    /// Its stable code, for programs.
+    fn name(&self) -> &str {
+        match self {
+            Failure::Usage(_) => "usage",
+            Failure::Refused(problem) => &problem.code,
+            Failure::Unreachable(_) => "unreachable",
+            Failure::TimedOut(_) => "timed_out",
+            Failure::TakenBack(_) => "taken_back",
+            Failure::NotWell => "not_well",
+            Failure::Ended(code, ..) => code,
+            Failure::Failed(_) => "failed",
+            Failure::With(failure, _) => failure.name(),
+        }
+    }
+
+    /// The document that `--json` prints: what was done all the same, if anything was, with `code` and `detail`.
+    fn document(&self) -> Value {
+        match self {
+            Failure::Refused(problem) => serde_json::to_value(&**problem).unwrap_or_default(),
+            Failure::With(failure, document) => {
+                let mut document = document.clone();
+                document["code"] = failure.name().into();
+                if !failure.text().is_empty() {
+                    document["detail"] = failure.document()["detail"].clone();
+                }
+                document
+            }
+            other => json!({ "code": other.name(), "detail": strip_str(&other.text()).to_string() }),
         }
     }
 }
@@ -110,8 +144,8 @@ pub fn run() -> ExitCode {
     match carry_out(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if let (true, Failure::Refused(problem)) = (json, &failure) {
-                print(&format!("{}\n", serde_json::to_string(&**problem).unwrap_or_default()));
+            if json {
+                document(&failure.document());
             }
             let text = failure.text();
             if !text.is_empty() {
@@ -124,6 +158,7 @@ pub fn run() -> ExitCode {
 
 fn carry_out(args: Args) -> Result<(), Failure> {
     let Args { connection, json, command } = args;
+    commands_with(connection.given());
     match command {
         Subcommand::Run => run_proxy(&connection.config_path()),
         Subcommand::Demo(options) => demo::run(&options),
@@ -158,12 +193,14 @@ fn carry_out(args: Args) -> Result<(), Failure> {
 }
 
 /// Commands talk to one proxy, one thing at a time.
-fn on_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn on_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::Failed(format!("could not start: {error}")))?.block_on(work)
 }
 
 fn run_proxy(config: &std::path::Path) -> Result<(), Failure> {
+    // What the proxy names is to be found from every directory.
+    let config = &std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
     app::run(config).map_err(|error| match error {
         app::Error::Config(error) => Failure::Usage(error.render(output::colored_errors())),
         app::Error::Tls(_) => Failure::Usage(error.to_string()),

@@ -28,7 +28,7 @@ pub use file::{ConfigProblem, FileAnswer, ReloadAnswer};
 pub use freeze::{FreezeAnswer, FreezeBody, FrozenAnswer, UnfreezeBody};
 pub use gate::{CheckAnswer, CheckFailureAnswer, ChecksAnswer, GateAnswer, LingerAnswer};
 pub use headline::{ConditionAnswer, HeadlineAnswer};
-pub use hold::{HoldAnswer, HoldBody, HoldStatus, MaintenanceBy};
+pub use hold::{HoldAnswer, HoldBody, HoldStatus, MaintenanceBy, PauseAnswer};
 pub use moves::{
     CancelAnswer, CancelBody, CheckProgressAnswer, Draining, EndedCanary, Forced, MovingAnswer, RollbackAnswer,
     RollbackBody, SwitchAnswer, SwitchBody,

@@ -157,7 +157,7 @@ fn actor(
     }
     let known = found.ok_or_else(|| unauthorized("the token is not one of admin.tokens"))?;
     if known.role < needed {
-        let detail = format!("the token \"{}\" may look, but not change anything; this needs an operator", known.name);
+        let detail = format!("the token \"{}\" may only read; this needs a token with the role operator", known.name);
         return Err(Problem::new(403, "forbidden", "Not allowed", detail));
     }
     Ok(Actor { name: known.name.clone(), source, role: known.role, key: None })

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use crate::admin::api::{
     AnswersAs, AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, ConfigProblem, DrainedAnswer, EndedAnswer,
     EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HeadlineAnswer, HealthEvent, HeldEvent,
-    HoldAnswer, HoldStatus, MaintenanceBy, MovingAnswer, NameAnswer, NotifyTestAnswer, OnItsWay, PreviewAnswer,
-    Problem, QuarantinedAnswer, ReloadedEvent, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, Starting, StatusAnswer,
-    TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    HoldAnswer, HoldStatus, MaintenanceBy, MovingAnswer, NameAnswer, NotifyTestAnswer, OnItsWay, PauseAnswer,
+    PreviewAnswer, Problem, QuarantinedAnswer, ReloadedEvent, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, Starting,
+    StatusAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
 };
 use crate::admin::api::{NumbersAnswer, PointAnswer};
 use crate::control::handle::{
@@ -17,8 +17,8 @@ use crate::domain::color::Color;
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::health::Health;
 use crate::domain::history::Run;
-use crate::domain::rollout::{FileError, OrderState, Outcome, Phase, Refusal};
-use crate::domain::transition::{Drained, Kind, Left, Transition};
+use crate::domain::rollout::{FileError, Hold, OrderState, Outcome, Phase, Refusal};
+use crate::domain::transition::{Drained, Kind, Left, Origin, Transition};
 use crate::telemetry::meter;
 
 mod canary;
@@ -60,7 +60,15 @@ impl HoldAnswer {
             durable: outcome.durable,
             maintenance: status.view.decision.maintenance,
             hold: hold(status),
+            replaced: outcome.replaced_pause.as_ref().map(PauseAnswer::new),
         }
+    }
+}
+
+impl PauseAnswer {
+    fn new(pause: &Hold) -> PauseAnswer {
+        let Origin { actor, reason, .. } = pause.origin.clone();
+        PauseAnswer { actor, reason, since: time(pause.since.wall) }
     }
 }
 
@@ -371,15 +379,16 @@ impl Problem {
             Refusal::Unhealthy(_) => (409, "The target is not healthy"),
             Refusal::CheckFailed(_) => (409, "A check of the gate failed"),
             Refusal::InProgress(_) | Refusal::OnItsWay { .. } => (409, "Another move is under way"),
+            Refusal::PausedAlready { .. } => (409, "Traffic is paused already"),
             Refusal::Withdrawn(_) | Refusal::GivenUp { .. } => (409, "Cancelled"),
             Refusal::UnknownRelease { .. } => (422, "No color has this release"),
             Refusal::NotDrained { .. } => (409, "Requests did not end in time"),
-            Refusal::NoKnownGood { .. } => (409, "There is nothing to roll back to"),
+            Refusal::NoKnownGood { .. } | Refusal::NoWayBack { .. } => (409, "There is nothing to roll back to"),
             Refusal::Frozen(_) => (409, "Moves are frozen"),
             Refusal::FrozenAlready(_) => (409, "A freeze is in force"),
-            Refusal::Quarantined(_) => (409, "The release was taken back because it was bad"),
+            Refusal::Quarantined { .. } => (409, "The release was taken back because it was bad"),
             Refusal::RollbackUnsafe(_) => (409, "The data stores do not allow it"),
-            Refusal::NoCanary => (409, "No release is on its way"),
+            Refusal::NoCanary => (409, "No canary is running"),
             Refusal::Baking => (409, "The release has the traffic already"),
             Refusal::BadPlan(_) => (400, "This is no plan"),
             Refusal::CoolingDown { .. } => (409, "A release was rolled back a short time ago"),
@@ -400,10 +409,7 @@ impl Problem {
             }
             Refusal::RollbackUnsafe(why) => problem.rollback_unsafe = Some(Box::new(UnsafeAnswer::new(why))),
             Refusal::InvalidFile(file) => {
-                problem.detail = format!(
-                    "{}\nRepair the file (`cutover check`), or force the command to go by the configuration in force.\n",
-                    file.drawn.trim_end()
-                );
+                problem.detail = format!("{}\nNothing was moved; {}\n", file.drawn.trim_end(), file.repair());
                 problem.errors = file.errors.iter().map(ConfigProblem::new).collect();
             }
             Refusal::StaleGeneration { current, .. } => problem.generation = Some(current.0),

@@ -19,10 +19,11 @@ const LEAST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(24 * 3600);
 
 /// Holds new requests, until `DELETE /admin/pause` or the time is up; in-flight requests finish. Again: for so long from now on.
+/// Another operator's pause stays, unless `replace` is true.
 #[utoipa::path(post, path = "/admin/pause", request_body(content = HoldBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: requests that arrive from now on wait", body = HoldAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`in_progress`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`in_progress`: another pause is in force, or a move holds requests", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn pause(
     State(handle): State<ControllerHandle>,
@@ -38,7 +39,8 @@ pub(super) async fn pause(
             .filter(|timeout| (LEAST..=MOST).contains(timeout))
             .ok_or_else(|| Problem::bad_request(format!("`timeout` is a duration from 1s to 1day, not {text:?}")))?,
     };
-    carried_out(&handle, Command::Hold { timeout, origin: origin(actor, body.reason)? }, patience).await
+    let command = Command::Hold { timeout, replace: body.replace, origin: origin(actor, body.reason)? };
+    carried_out(&handle, command, patience).await
 }
 
 /// Lets held requests go on, to the color that serves. A move that holds them is cancelled.

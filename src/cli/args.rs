@@ -25,12 +25,12 @@ use moves::{Rollback, Switch};
     max_term_width = 100,
     after_help = "Exit codes: 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard (the reason is printed), \
                   or the release that was followed was taken back, 4 the proxy can't be reached, 5 timed out while waiting, \
-                  6 no token or a wrong one, 130 interrupted."
+                  6 no token, a wrong one, or one that may only read, 130 interrupted."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// Print data as JSON, one document a line
+    /// Print one JSON document, also of a failure: then with a stable `code`; commands that follow something print one a line
     #[arg(long, global = true, help_heading = COMMON)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -42,7 +42,7 @@ pub(crate) fn complete() {
     CompleteEnv::with_factory(Args::command).var(completions::VARIABLE).bin("cutover").complete();
 }
 
-/// What to do.
+/// The subcommand.
 #[derive(Debug, Subcommands)]
 pub(crate) enum Subcommand {
     /// Run the proxy in the foreground; TERM or INT ends it gracefully, HUP reads the configuration again
@@ -53,63 +53,63 @@ pub(crate) enum Subcommand {
     Deploy(deploy::Deploy),
     /// Move all traffic to a color
     Switch(Switch),
-    /// Move all traffic back to what served before
+    /// Move all traffic back to the known-good release that served before
     Rollback(Rollback),
     /// Give a new release a growing share of the requests, and compare it with the one that serves
     #[command(subcommand)]
     Canary(canary::Canary),
     /// Judge a recorded deployment again, by the same rules or by others
     Replay(canary::Replay),
-    /// Hold new requests, until `unpause` or the time is up; in-flight requests finish
+    /// Hold new requests until `unpause`, or until a time limit; in-flight requests finish
     #[command(alias = "hold")]
     Pause(Pause),
-    /// Let held requests go on to the color that serves; a switch that holds them is cancelled
+    /// Send held requests to the color that serves; a switch that holds them is cancelled
     #[command(alias = "release")]
     Unpause {
-        /// Why; kept in the history
+        /// The reason, kept in the history
         #[arg(long, short, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Answer every request with the maintenance answer, also after a restart, or serve again
+    /// Answer every request with the maintenance answer, even after a restart, or serve again
     Maintenance {
         /// on or off
         turn: Turn,
-        /// Why; kept in the history
+        /// The reason, kept in the history
         #[arg(long, short, value_name = "TEXT")]
         reason: Option<String>,
-        /// Ask nothing, neither for a reason nor whether it is meant
+        /// Ask no questions: neither for a reason nor for a confirmation
         #[arg(long, short)]
         yes: bool,
     },
-    /// Show which color serves, how both are, and whether there is a way back
+    /// Show which color serves, the health of both, and whether a rollback is possible
     Status(Status),
-    /// Wait until all given conditions hold; with none, until the proxy is ready and nothing is under way
+    /// Wait until all given conditions hold; without one, until the proxy is ready and nothing moves or drains
     Wait(Wait),
-    /// Show what was done, tried and refused, newest first
+    /// Show the moves that were made, tried and refused, newest first
     History(History),
-    /// Let nothing but a rollback move traffic
+    /// Refuse every move but rollbacks
     Freeze(Freeze),
     /// Allow moves again
     Unfreeze {
-        /// Why; kept in the history
+        /// The reason, kept in the history
         #[arg(long, short, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Notices to Slack and webhooks
+    /// Test the notices to Slack and webhooks
     #[command(subcommand)]
     Notify(Notify),
-    /// Make the proxy read its configuration file again, and say what is wrong with it
+    /// Make the proxy read its configuration file again, and print the errors in it
     Reload,
-    /// Try it: two small applications, the proxy in front of them, and the commands to paste
+    /// Try Cutover: two small applications, the proxy in front of them, and the commands to paste
     Demo(Demo),
     /// Print a completion script for a shell
     Completions {
-        /// Which shell
+        /// The shell
         shell: Shell,
     },
     /// Print the manual page, or write all of them into a directory
     Man {
-        /// An existing directory for a page of each command; without it, the main page is printed
+        /// An existing directory, which gets a page for each command [default: print the main page]
         dir: Option<PathBuf>,
     },
 }
@@ -140,13 +140,16 @@ pub(crate) enum Turn {
 /// `pause`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pause {
-    /// For how long at most, 1s to 1day; held requests then go on
+    /// The longest time, 1s to 1day; then the serving color gets the held requests
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) timeout: Duration,
-    /// Ask nothing, neither for a reason nor whether it is meant
+    /// Replace a pause of another operator, or one for another reason
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Ask no questions: neither for a reason nor for a confirmation
     #[arg(long, short)]
     pub(crate) yes: bool,
-    /// Why; kept in the history
+    /// The reason, kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }
@@ -157,7 +160,7 @@ pub(crate) struct Pause {
 pub(crate) struct History {
     #[command(subcommand)]
     pub(crate) action: Option<HistoryAction>,
-    /// How many at most
+    /// The largest number of entries
     #[arg(
         long,
         short = 'n',
@@ -166,19 +169,19 @@ pub(crate) struct History {
         value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
     pub(crate) limit: u16,
-    /// Only those before the one with this number
+    /// Only entries before the one with this number
     #[arg(long, value_name = "NUMBER")]
     pub(crate) before: Option<u64>,
-    /// Only of this kind, such as "switch,rollback" or "refused"
+    /// Only entries of these kinds, such as "switch,rollback" or "refused"
     #[arg(long, value_name = "KINDS")]
     pub(crate) kind: Option<String>,
-    /// Only by this actor
+    /// Only entries of this actor
     #[arg(long, value_name = "NAME")]
     pub(crate) actor: Option<String>,
-    /// Only to, from, or asking for this release
+    /// Only entries that concern this release
     #[arg(long, value_name = "RELEASE")]
     pub(crate) release: Option<String>,
-    /// Not before this time, or not longer ago, such as "2027-01-31T18:00:00Z" or "2h"
+    /// Only entries since this time, or this long ago, such as "2027-01-31T18:00:00Z" or "2h"
     #[arg(long, value_name = "TIME", value_parser = past)]
     pub(crate) since: Option<SystemTime>,
 }
@@ -186,11 +189,11 @@ pub(crate) struct History {
 /// `history …`
 #[derive(Debug, Subcommands)]
 pub(crate) enum HistoryAction {
-    /// Show which release served where, from when to when, who put it there, and since when it is known good
+    /// Show which release served on which color, from when to when, by whom, and since when it is known good
     Releases,
-    /// Look whether every line of the ledger is as it was written
+    /// Verify that every line of the ledger is as it was written
     Verify {
-        /// A ledger, or a copy of one [default: that of the running proxy]
+        /// A ledger, or a copy of one [default: the ledger of the running proxy]
         file: Option<PathBuf>,
     },
 }
@@ -198,13 +201,13 @@ pub(crate) enum HistoryAction {
 /// `freeze`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Freeze {
-    /// Why; everybody who is refused is told
+    /// The reason, told to everybody whose move is refused
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// In place of a freeze that is in force
+    /// Replace a freeze that is in force
     #[arg(long)]
     pub(crate) replace: bool,
-    /// When it ends by itself, such as "2027-01-31T18:00:00Z", or after how long, such as "2h" [default: at `unfreeze`]
+    /// When the freeze ends by itself, such as "2027-01-31T18:00:00Z", or after how long, such as "2h" [default: at `unfreeze`]
     #[arg(long, value_name = "TIME", value_parser = future)]
     pub(crate) until: Option<SystemTime>,
 }
@@ -229,12 +232,12 @@ fn moment(text: &str, from_now: impl Fn(Duration) -> Option<SystemTime>) -> Resu
 /// `notify`
 #[derive(Debug, Subcommands)]
 pub(crate) enum Notify {
-    /// Send a notice to each sink, with made-up data and marked as a test, and say what came back
+    /// Send a notice to each sink, with made-up data and marked as a test, and print the answers
     Test {
         /// Send every kind of notice
         #[arg(long)]
         all: bool,
-        /// To this one only [default: to all]
+        /// The only sink to send to [default: all]
         #[arg(long, value_name = "NAME")]
         sink: Option<String>,
     },
@@ -243,19 +246,19 @@ pub(crate) enum Notify {
 /// `wait`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wait {
-    /// Until this color serves; ends with 3 if the configuration file orders it and is refused
+    /// Until this color serves; exit code 3 if the configuration file orders it and is refused
     #[arg(long, value_name = "COLOR", add = ArgValueCandidates::new(completions::colors))]
     pub(crate) active: Option<Color>,
     /// Until every endpoint of this color is up
     #[arg(long, value_name = "COLOR", add = ArgValueCandidates::new(completions::colors))]
     pub(crate) healthy: Option<Color>,
-    /// Until nothing is left on the color that served before
+    /// Until the color that served before is drained; says how many requests were cut off
     #[arg(long)]
     pub(crate) drained: bool,
-    /// Until nothing needs this color any more, so that its processes may be stopped
+    /// Until the processes of this color may be stopped
     #[arg(long, value_name = "COLOR", add = ArgValueCandidates::new(completions::colors))]
     pub(crate) safe_to_stop: Option<Color>,
-    /// How long at most
+    /// The longest time to wait
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) timeout: Duration,
 }
@@ -266,10 +269,10 @@ pub(crate) struct Demo {
     /// End after one switch and the way back
     #[arg(long)]
     pub(crate) once: bool,
-    /// Play a story instead, in less than a minute: a bad release, how the proxy finds out and takes it back, and the harm
+    /// Play a story instead, in less than a minute: a bad release, its detection and rollback, and the harm done
     #[arg(long, value_enum, value_name = "STORY", conflicts_with = "once")]
     pub(crate) story: Option<Story>,
-    /// After the story, go on until Ctrl-C
+    /// Keep running after the story, until Ctrl-C
     #[arg(long, requires = "story")]
     pub(crate) stay: bool,
 }

@@ -1,8 +1,8 @@
 //! What is asked for on a terminal: a missing reason, and whether somebody means it. Scripts are asked nothing.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
-use crate::cli::Failure;
+use crate::cli::{Failure, output};
 
 /// Somebody can be asked.
 fn is_interactive() -> bool {
@@ -10,8 +10,9 @@ fn is_interactive() -> bool {
 }
 
 fn answer(question: &str) -> Option<String> {
-    let mut out = std::io::stderr().lock();
-    write!(out, "{question}").and_then(|()| out.flush()).ok()?;
+    if !output::question(question) {
+        return None;
+    }
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).ok()?;
     Some(line.trim().to_owned())
@@ -22,7 +23,7 @@ pub(crate) fn reason(given: Option<String>, yes: bool) -> Option<String> {
     if given.is_some() || yes || !is_interactive() {
         return given;
     }
-    answer("Reason, kept in the history (Enter for none): ").filter(|reason| !reason.is_empty())
+    answer("Reason, kept in the history (Enter for none):").filter(|reason| !reason.is_empty())
 }
 
 /// Whether somebody means it, having read what will happen.
@@ -30,7 +31,7 @@ pub(crate) fn confirmed(what: &str, yes: bool) -> Result<(), Failure> {
     if yes || !is_interactive() {
         return Ok(());
     }
-    match answer(&format!("{what}\nContinue? [y/N] ")).as_deref() {
+    match answer(&format!("{what}\nContinue? [y/N]")).as_deref() {
         Some("y" | "Y" | "yes" | "Yes" | "YES") => Ok(()),
         _ => Err(Failure::Failed("Nothing was changed.".to_owned())),
     }

@@ -7,12 +7,10 @@ use std::time::Duration;
 use crate::admin::api::{AbortBody, AdvanceBody, CanaryAnswer, CanaryBody, CanaryMoved, Percent, PlanBody, ReasonBody};
 use crate::cli::args::canary::{Canary, Start};
 use crate::cli::client::Client;
-use crate::cli::commands::line;
 use crate::cli::connection::Connection;
-use crate::cli::output::print;
 use crate::cli::render::canary as render;
 use crate::cli::waiting::{self, Interrupts, Patience};
-use crate::cli::{Failure, asking, replay};
+use crate::cli::{Failure, asking, output, replay};
 use crate::domain::split::Weight;
 
 /// What waits for no gate is answered by then.
@@ -28,7 +26,7 @@ pub(crate) async fn run(connection: &Connection, command: Canary, json: bool) ->
         Canary::Start(options) => return start(&client, options, json).await,
         Canary::Status => {
             let answer: CanaryAnswer = client.get("/admin/canary").await?;
-            print(&if json { line(&answer) } else { render::canary(&answer) });
+            output::answer(json, &answer, render::canary);
         }
         Canary::Advance(options) => {
             let patience = Patience::from(options.waits);
@@ -83,7 +81,7 @@ async fn start(client: &Client, options: Start, json: bool) -> Result<(), Failur
         reason: if json { options.reason } else { asking::reason(options.reason, options.force.yes) },
     };
     if !options.force.forced().is_none() {
-        asking::confirmed("--force overrides guards in front of the canary.", options.force.yes)?;
+        asking::confirmed("--force overrides the guards in front of a canary.", options.force.yes)?;
     }
     let mut interrupts = Interrupts::listen();
     let answer: CanaryMoved = waiting::ask(client, "/admin/canary", &body, patience, &mut interrupts).await?;
@@ -99,10 +97,5 @@ fn percent(weight: Weight) -> Percent {
 }
 
 fn show(answer: &CanaryMoved, verb: &str, json: bool) {
-    print(&if json { line(answer) } else { render::moved(answer, verb) });
+    output::answer(json, answer, |answer| render::moved(answer, verb));
 }
-
-/// How long a proxy may be gone while it is watched: long enough for a restart.
-const GONE: Duration = Duration::from_secs(30);
-/// From look to look.
-const SECOND: Duration = Duration::from_secs(1);

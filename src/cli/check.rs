@@ -5,13 +5,12 @@ mod schema;
 use std::path::Path;
 use std::time::SystemTime;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::admin::api::StatusAnswer;
 use crate::cli::client::Client;
-use crate::cli::commands::line;
 use crate::cli::connection::Connection;
-use crate::cli::output::{colored_errors, print};
+use crate::cli::output::{self, colored_errors};
 use crate::cli::{Failure, on_runtime};
 use crate::config::Config;
 use crate::config::error::ConfigError;
@@ -24,19 +23,20 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
     let config = match Config::load(&path) {
         Ok((config, _)) => config,
         Err(error) => {
-            if json {
-                print(&line(&json!({ "valid": false, "errors": errors(&error) })));
-            }
-            return Err(Failure::Usage(error.render(colored_errors())));
+            let found = json!({ "valid": false, "errors": errors(&error) });
+            let failure = Failure::Ended("invalid_config".to_owned(), error.render(colored_errors()), 2);
+            return Err(output::told_with(json, &found, |_| String::new(), failure));
         }
     };
     let expired = config.expired(SystemTime::now());
-    compared(connection, &path, &config, &expired, json)?;
+    let (found, text) = compared(connection, &path, &config, &expired)?;
+    let words = |_: &Value| text;
     // It would be taken, and clients would suffer.
-    match expired.as_slice() {
-        [] => Ok(()),
-        expired => Err(Failure::Failed(expired.join("\n"))),
+    if expired.is_empty() {
+        output::answer(json, &found, words);
+        return Ok(());
     }
+    Err(output::told_with(json, &found, words, Failure::Ended("certificate_expired".to_owned(), expired.join("\n"), 1)))
 }
 
 fn compared(
@@ -44,8 +44,7 @@ fn compared(
     path: &Path,
     config: &Config,
     expired: &[String],
-    json: bool,
-) -> Result<(), Failure> {
+) -> Result<(Value, String), Failure> {
     let client = Client::find(connection)?;
     on_runtime(async {
         // A proxy that does not run yet is what a first check is for.
@@ -53,12 +52,12 @@ fn compared(
             Ok(running) => running,
             Err(Failure::Unreachable(_)) => {
                 let why = format!("No proxy answers at {}, so there is nothing to compare.", client.address());
-                return valid(path, false, &why, expired, json);
+                return Ok(valid(path, false, &why, expired));
             }
             // The file is no worse for that.
             Err(Failure::Refused(problem)) if matches!(problem.status, 401 | 403) => {
                 let why = format!("The running proxy does not say what it has in force: {}.", problem.detail);
-                return valid(path, true, &why, expired, json);
+                return Ok(valid(path, true, &why, expired));
             }
             Err(failure) => return Err(failure),
         };
@@ -68,11 +67,7 @@ fn compared(
         })?;
         let order = order(config, &status);
         let schema = schema::sentences(config, &status);
-        if json {
-            let found = json!({ "valid": true, "running": true, "changes": changes, "order": order, "schema": schema, "expired": expired });
-            print(&line(&found));
-            return Ok(());
-        }
+        let found = json!({ "valid": true, "running": true, "changes": changes, "order": order, "schema": schema, "expired": expired });
         let mut text = format!("{} is valid.\n", path.display());
         if changes.is_empty() {
             text.push_str("It is what the running proxy has in force.\n");
@@ -90,20 +85,14 @@ fn compared(
         for sentence in schema {
             text.push_str(&format!("{sentence}\n"));
         }
-        print(&text);
-        Ok(())
+        Ok((found, text))
     })
 }
 
 /// A valid file, and why it is not compared.
-fn valid(path: &Path, running: bool, why: &str, expired: &[String], json: bool) -> Result<(), Failure> {
-    let text = format!("{} is valid. {why}\n", path.display());
-    print(&if json {
-        line(&json!({ "valid": true, "running": running, "why": why, "expired": expired }))
-    } else {
-        text
-    });
-    Ok(())
+fn valid(path: &Path, running: bool, why: &str, expired: &[String]) -> (Value, String) {
+    let found = json!({ "valid": true, "running": running, "why": why, "expired": expired });
+    (found, format!("{} is valid. {why}\n", path.display()))
 }
 
 /// What its `active`, or the release of that color, would do, as a sentence.

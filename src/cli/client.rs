@@ -14,7 +14,6 @@ use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, UnixStream};
 use toml::de::{DeTable, DeValue};
 
-use crate::admin::api::HeadlineAnswer;
 use crate::cli::Failure;
 use crate::cli::connection::Connection;
 use crate::cli::recovery;
@@ -32,8 +31,6 @@ const MAX_ANSWER: usize = 64 << 20;
 pub(crate) struct Client {
     address: Address,
     token: Option<HeaderValue>,
-    /// The options by which it was found, so that commands it names find the same proxy.
-    options: String,
     /// The configuration file, for what can be done without the admin API.
     config: PathBuf,
     /// `Idempotency-Key`
@@ -74,13 +71,13 @@ impl Client {
             value.map_err(|_| Failure::Usage("the token has characters that can't be sent in a header".to_owned()))
         });
         let config = connection.config_path();
-        Ok(Client { address, token: token.transpose()?, options: connection.given(), config, key: None })
+        Ok(Client { address, token: token.transpose()?, config, key: None })
     }
 
     /// A proxy at a known address.
     pub(crate) fn at(admin: &str) -> Result<Client, Failure> {
         let (address, config) = (address(admin).map_err(Failure::Usage)?, PathBuf::new());
-        Ok(Client { address, token: None, options: String::new(), config, key: None })
+        Ok(Client { address, token: None, config, key: None })
     }
 
     /// One whose commands are carried out once for this key.
@@ -95,21 +92,6 @@ impl Client {
     /// Where it looks for the proxy, for people.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
-    }
-
-    /// The commands of a headline with the options that this command was given.
-    pub(crate) fn pasteable(&self, headline: &HeadlineAnswer) -> HeadlineAnswer {
-        let mut headline = headline.clone();
-        for condition in std::iter::once(&mut headline.worst).chain(&mut headline.others) {
-            if let Some(next) = condition.next.as_mut().filter(|next| !next.contains(" --config ")) {
-                let commands = next.split(" && ").map(|command| match command.strip_prefix("cutover ") {
-                    Some(rest) => format!("cutover{} {rest}", self.options),
-                    None => command.to_owned(),
-                });
-                *next = commands.collect::<Vec<_>>().join(" && ");
-            }
-        }
-        headline
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
@@ -177,7 +159,7 @@ impl Client {
 
     fn parsed<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, Failure> {
         serde_json::from_slice(bytes).map_err(|error| {
-            Failure::Failed(format!("what answers at {} does not speak as this version does: {error}", self.address))
+            Failure::Failed(format!("the answer of {} is not one of this version of Cutover: {error}", self.address))
         })
     }
 
@@ -282,7 +264,7 @@ impl Client {
         match serde_json::from_slice(&bytes) {
             Ok(problem) => Err(Failure::Refused(Box::new(problem))),
             Err(_) => Err(Failure::Failed(format!(
-                "what answers at {} is not the admin API of Cutover (status {})",
+                "{} is not the admin API of Cutover: it answers with status {}",
                 self.address, status
             ))),
         }

@@ -3,14 +3,12 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::admin::api::{
     FreezeBody, FrozenAnswer, NotifyTestAnswer, NotifyTestBody, ReloadAnswer, StatusAnswer, UnfreezeBody,
 };
 use crate::cli::args::{Freeze, Status};
 use crate::cli::client::Client;
-use crate::cli::output::{complain, print};
+use crate::cli::output::{self, complain, print};
 use crate::cli::{Failure, asking, render};
 
 /// How often a drain is looked at.
@@ -25,13 +23,22 @@ pub(crate) async fn status(client: &Client, options: &Status, json: bool) -> Res
     let terminal = std::io::stdout().is_terminal();
     loop {
         let found = client.get::<StatusAnswer>("/admin/status").await;
-        let text = match &found {
-            Ok(status) if json => line(status),
-            Ok(status) if check => render::headline(&client.pasteable(&status.headline)),
-            Ok(status) => {
-                let headline = client.pasteable(&status.headline);
-                render::status(&StatusAnswer { headline, ..status.clone() }, verbose)
+        if let (false, Ok(status)) = (watch, &found) {
+            let words = |status: &StatusAnswer| {
+                if check { render::headline(&status.headline) } else { render::status(status, verbose) }
+            };
+            if check && !status.headline.is_ok() {
+                return Err(output::told_with(json, status, words, Failure::NotWell));
             }
+            output::answer(json, status, words);
+            return Ok(());
+        }
+        let text = match &found {
+            Ok(status) if json => {
+                output::document(status);
+                String::new()
+            }
+            Ok(status) => render::status(status, verbose),
             // Who watches wants to see it come back.
             Err(failure @ (Failure::Unreachable(_) | Failure::TimedOut(_))) if watch => {
                 if json {
@@ -50,13 +57,6 @@ pub(crate) async fn status(client: &Client, options: &Status, json: bool) -> Res
             print_raw(clear);
         }
         print(&format!("{text}{gap}"));
-        if !watch {
-            let status = found?;
-            return match check && !status.headline.is_ok() {
-                true => Err(Failure::NotWell),
-                false => Ok(()),
-            };
-        }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -70,56 +70,50 @@ pub(crate) async fn freeze(client: &Client, options: Freeze, json: bool) -> Resu
     })?;
     let body = FreezeBody { reason, until, replace: options.replace };
     let answer: FrozenAnswer = client.post("/admin/freeze", &body, ANSWER).await?;
-    print(&if json { line(&answer) } else { render::moves::frozen(&answer) });
+    output::answer(json, &answer, render::moves::frozen);
     Ok(())
 }
 
 pub(crate) async fn unfreeze(client: &Client, reason: Option<String>, json: bool) -> Result<(), Failure> {
     let answer: FrozenAnswer = client.delete("/admin/freeze", &UnfreezeBody { reason }, ANSWER).await?;
-    print(&if json { line(&answer) } else { render::moves::frozen(&answer) });
+    output::answer(json, &answer, render::moves::frozen);
     Ok(())
 }
 
 pub(crate) async fn reload(client: &Client, json: bool) -> Result<(), Failure> {
     let answer: ReloadAnswer = client.post("/admin/reload", &serde_json::json!({}), ANSWER).await?;
     if let Some(refusal) = &answer.refusal {
-        if json {
-            print(&line(&answer));
-        }
         let detail = refusal.detail.lines().next().unwrap_or_default();
         let text = format!(
             "The configuration is in force, but its order was refused: {}: {}",
             refusal.code,
             render::plain(detail)
         );
-        return Err(Failure::Ended(text, 3));
+        let failure = Failure::Ended(refusal.code.clone(), text, 3);
+        return Err(output::told_with(json, &answer, |_| String::new(), failure));
     }
     let order = if answer.order == "pending" { " Its order is still pending." } else { "" };
-    print(&match (json, answer.changed) {
-        (true, _) => line(&answer),
-        (false, true) => format!("The configuration was read and is in force.{order}\n"),
-        (false, false) => format!("Nothing new: the proxy already runs this version of the file.{order}\n"),
+    output::answer(json, &answer, |answer| match answer.changed {
+        true => format!("The configuration was read and is in force.{order}\n"),
+        false => format!("Nothing new: the proxy already runs this version of the file.{order}\n"),
     });
     Ok(())
 }
 
 pub(crate) async fn notify_test(client: &Client, body: NotifyTestBody, json: bool) -> Result<(), Failure> {
     let answer: NotifyTestAnswer = client.post("/admin/notify/test", &body, TEST).await?;
-    print(&if json { line(&answer) } else { render::notify_test(&answer) });
     if answer.delivered {
+        output::answer(json, &answer, render::notify_test);
         return Ok(());
     }
     let failed = answer.notices.iter().filter(|notice| !notice.delivered).count();
-    Err(Failure::Failed(format!("{failed} of {} notices did not get there", answer.notices.len())))
+    let text = format!("{failed} of {} notices were not delivered", answer.notices.len());
+    let failure = Failure::Ended("not_delivered".to_owned(), text, 1);
+    Err(output::told_with(json, &answer, render::notify_test, failure))
 }
 
 fn print_raw(text: &str) {
     use std::io::Write;
     let mut out = std::io::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// One JSON document a line.
-pub(crate) fn line(value: &impl Serialize) -> String {
-    format!("{}\n", serde_json::to_string(value).unwrap_or_default())
 }

@@ -1,6 +1,6 @@
 //! Where the running proxy is, and the token for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::app::default_config_path;
 
@@ -38,7 +38,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// What was said of it on the command line, for commands that are to find the same proxy; variables are found anyway.
+    /// The options as they were given, for commands that are to find the same proxy; variables are found anyway.
     pub(crate) fn given(&self) -> String {
         let mut given = String::new();
         let mut add = |option: &str, variable: &str, value: Option<&str>| {
@@ -47,10 +47,17 @@ impl Connection {
                 given.push_str(&format!(" {option} {}", quoted(value)));
             }
         };
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-        add("--config", "CUTOVER_CONFIG", path(&self.config).as_deref());
-        add("--admin", "CUTOVER_ADMIN", self.admin.as_deref());
-        add("--token-file", "", path(&self.token_file).as_deref());
+        // From another directory the same file.
+        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+        let config = self.config.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let config = config.map(whole).filter(|path| *path != default_config_path().display().to_string());
+        let admin = self.admin.as_deref().map(|admin| match admin.strip_prefix("unix:") {
+            Some(path) if !path.is_empty() => format!("unix:{}", whole(Path::new(path))),
+            _ => admin.to_owned(),
+        });
+        add("--config", "CUTOVER_CONFIG", config.as_deref());
+        add("--admin", "CUTOVER_ADMIN", admin.as_deref());
+        add("--token-file", "", self.token_file.as_deref().map(whole).as_deref());
         given
     }
 

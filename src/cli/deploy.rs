@@ -16,8 +16,7 @@ use crate::admin::api::{
 use crate::cli::Failure;
 use crate::cli::args::deploy::{Deploy, Schema, WaitFor};
 use crate::cli::client::Client;
-use crate::cli::commands::line;
-use crate::cli::output::print;
+use crate::cli::output::{self, print};
 use crate::cli::render::layout::wrapped;
 use crate::cli::waiting::{self, Interrupts, Patience};
 use crate::cli::{render, when};
@@ -49,6 +48,9 @@ struct Report {
     drained: Option<DrainedReport>,
     /// Whether the processes of the other color may be stopped.
     safe_to_stop: StopReport,
+    /// Requests are not served by the release all the same: the reason, and the command that mends it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     /// Why it ended before it was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<Problem>,
@@ -84,7 +86,7 @@ pub(crate) async fn run(client: &Client, options: Deploy, json: bool) -> Result<
     }
     let Err(failure) = done else {
         report.phase = "done";
-        print(&line(&report));
+        output::document(&report);
         return Ok(());
     };
     if let Failure::Refused(problem) = &failure {
@@ -92,8 +94,7 @@ pub(crate) async fn run(client: &Client, options: Deploy, json: bool) -> Result<
     } else {
         report.error = Some(failure.text());
     }
-    print(&line(&report));
-    Err(Failure::Told(failure.code(), failure.text()))
+    Err(output::told_with(json, &report, |_| String::new(), failure))
 }
 
 /// A move that was refused or cancelled leaves the release on its color, which people have to know.
@@ -110,10 +111,10 @@ fn stays_staged(failure: Failure, report: &Report) -> Failure {
             if report.phase == "gate" && problem.status == 409 && problem.code != "target_changed" =>
         {
             let said = Failure::Refused(problem);
-            Failure::Ended(format!("{}\n{text}", said.text().trim_end()), said.code())
+            Failure::Ended(said.name().to_owned(), format!("{}\n{text}", said.text().trim_end()), said.code())
         }
-        Failure::Ended(said, code) if report.phase == "gate" && said.starts_with("Cancelled") => {
-            Failure::Ended(format!("{said}\n{text}"), code)
+        Failure::Ended(name, said, code) if report.phase == "gate" && name == "cancelled" => {
+            Failure::Ended(name, format!("{said}\n{text}"), code)
         }
         other => other,
     }
@@ -154,6 +155,7 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
             tell("gate   passed\n".to_owned());
             report.phase = "canary";
             report.changed = true;
+            report.warnings.clone_from(&moved.warnings);
             tell(format!("canary {}", render::canary::moved(&moved, "Started")));
         }
         None => {
@@ -168,6 +170,8 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
                 tell("gate   passed\n".to_owned());
             }
             tell(moved_line(&moved));
+            report.warnings.clone_from(&moved.warnings);
+            tell(warned(&moved.warnings));
             if options.wait != WaitFor::None || options.fail_on_cut {
                 report.phase = "drain";
                 let timeout = options.timeout.unwrap_or(DRAINS);
@@ -182,7 +186,7 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
             known_good = drain::known_good(client, &staged, options.timeout) => known_good,
             code = interrupts.next() => {
                 let text = format!("Stopped waiting; {} keeps its traffic. Next: cutover status", on(&staged));
-                Err(Failure::Ended(text, code))
+                Err(Failure::Ended("interrupted".to_owned(), text, code))
             }
         };
         tell(known_good.map(|()| format!("good   {} is known good\n", on(&staged)))?);
@@ -191,10 +195,11 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
     note(report, &status);
     tell(stop_line(report));
     match &report.drained {
-        Some(drained) if options.fail_on_cut && drained.cut_off > 0 => Err(Failure::Failed(format!(
-            "the drain of {} cut off {} of its requests; {} serves",
-            drained.color, drained.cut_off, report.active
-        ))),
+        Some(drained) if options.fail_on_cut && drained.cut_off > 0 => {
+            let DrainedReport { color, cut_off, .. } = drained;
+            let text = format!("the drain of {color} cut off {cut_off} of its requests; {} serves", report.active);
+            Err(Failure::Ended("cut_off".to_owned(), text, 1))
+        }
         _ => Ok(()),
     }
 }
@@ -298,6 +303,11 @@ fn staged_only(staged: &StageAnswer, status: &StatusAnswer) -> String {
     let preview = preview.map(|preview| format!(" To preview: the header {}.", preview.header)).unwrap_or_default();
     let stays = format!("Nothing moved; {} serves.{preview}", render::color(&status.active));
     phase("", &[&stays, &format!("Next: cutover switch {}", staged.color)])
+}
+
+/// That clients are not served by it all the same.
+fn warned(warnings: &[String]) -> String {
+    warnings.iter().map(|warning| phase("", &[&render::moves::warning(warning)])).collect()
 }
 
 fn moved_line(moved: &SwitchAnswer) -> String {

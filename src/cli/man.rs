@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory};
 
 use crate::cli::Failure;
 use crate::cli::args::Args;
-use crate::cli::output::print;
+use crate::cli::output::verbatim;
 
 /// The file of which `cutover.toml(5)` is made.
 const REFERENCE: &str = include_str!("../../config/reference.toml");
@@ -61,7 +61,7 @@ const EXIT: &[(&str, &str)] = &[
     ("3", "Refused by a guard, which is printed; or the release that was followed was taken back."),
     ("4", "The proxy can't be reached."),
     ("5", "Timed out while waiting."),
-    ("6", "No token, or a wrong one."),
+    ("6", "No token, a wrong one, or one that may only read."),
     ("130", "Interrupted; a move that still waited was cancelled."),
 ];
 
@@ -70,7 +70,7 @@ pub(crate) fn run(dir: Option<&Path>) -> Result<(), Failure> {
     let mut command = Args::command().disable_help_subcommand(true);
     command.build();
     let Some(dir) = dir else {
-        print(&page(&command)?);
+        verbatim(&page(&command)?);
         return Ok(());
     };
     let mut pages = Vec::new();

@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::admin::api::{Draining, Forced, RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody};
 use crate::cli::args::moves::{Overlap, Rollback, Switch, WaitFor, Waits};
 use crate::cli::client::Client;
-use crate::cli::commands::{GLANCE, line};
-use crate::cli::output::{complain, print};
+use crate::cli::commands::GLANCE;
+use crate::cli::output::{self, complain, print};
 use crate::cli::waiting::{self, Interrupts, Patience};
 use crate::cli::{Failure, asking, render};
 use crate::domain::color::Color;
@@ -41,7 +41,7 @@ pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Resu
         reason: if asks { asking::reason(options.reason, options.force.yes) } else { options.reason },
         ..to
     };
-    let client = &client.once(options.idempotency_key.as_deref())?;
+    let client = &client.once(options.once.idempotency_key.as_deref())?;
     let mut interrupts = Interrupts::listen();
     let mut answer: SwitchAnswer = waiting::ask(client, "/admin/switch", &body, patience, &mut interrupts).await?;
     let wait = options.wait == WaitFor::Drained || options.fail_on_cut;
@@ -50,25 +50,20 @@ pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Resu
     }
     let timeout = options.waits.timeout.unwrap_or(DRAINS);
     let waited = if wait { drained(client, &mut answer, timeout, false, &mut interrupts).await } else { Ok(()) };
-    if json && waited.is_err() {
-        // The switch was made all the same, and a script has to know.
-        print(&line(&answer));
-    }
-    waited?;
-    if json {
-        print(&line(&answer));
-    } else if wait {
-        print(&render::moves::drained(answer.drained.as_ref()));
-    } else {
-        print(&render::moves::moved(&answer, "Switched"));
-    }
+    let words = |answer: &SwitchAnswer| match (wait, answer.draining.is_some()) {
+        (true, true) => String::new(),
+        (true, false) => render::moves::drained(answer.drained.as_ref()),
+        (false, _) => render::moves::moved(answer, "Switched"),
+    };
+    // The switch was made all the same, and a script has to know.
+    waited.map_err(|failure| output::told_with(json, &answer, |_| String::new(), failure))?;
     let cut_off = answer.drained.as_ref().map_or(0, |drained| drained.cut_off);
     if options.fail_on_cut && cut_off > 0 {
-        return Err(Failure::Failed(format!(
-            "the drain of {} cut off {cut_off} of its requests; {} serves",
-            answer.previous, answer.active
-        )));
+        let (previous, active) = (&answer.previous, &answer.active);
+        let text = format!("the drain of {previous} cut off {cut_off} of its requests; {active} serves");
+        return Err(output::told_with(json, &answer, words, Failure::Ended("cut_off".to_owned(), text, 1)));
     }
+    output::answer(json, &answer, words);
     Ok(())
 }
 
@@ -90,13 +85,13 @@ async fn which(client: &Client) -> Failure {
             let (active, release) = (&status.active, &status.release);
             let (other, there) = if active == "blue" { ("green", &status.green) } else { ("blue", &status.blue) };
             format!(
-                "\n  cutover switch {other}  moves all traffic to {other} ({})\n  cutover switch {active}  changes nothing: {active} ({release}) serves",
+                "\nTo move all traffic to {other} ({}): cutover switch {other}\nTo change nothing, because {active} ({release}) serves: cutover switch {active}",
                 there.release
             )
         }
         Err(_) => "\n  cutover switch blue\n  cutover switch green".to_owned(),
     };
-    Failure::Usage(format!("Which color? Name it, or say --other or --to-release.{commands}"))
+    Failure::Usage(format!("A switch needs a color, --other or --to-release.{commands}"))
 }
 
 /// Says what a forced move does, and asks whether that is meant.
@@ -133,11 +128,11 @@ pub(crate) async fn rollback(client: &Client, options: Rollback, json: bool) -> 
         overlap: overlap(options.overlap, options.no_overlap),
         reason: if asks { asking::reason(options.reason, options.force.yes) } else { options.reason },
     };
-    let client = &client.once(options.idempotency_key.as_deref())?;
+    let client = &client.once(options.once.idempotency_key.as_deref())?;
     let mut interrupts = Interrupts::listen();
     let patience = Patience::from(options.waits);
     let answer: SwitchAnswer = waiting::ask(client, "/admin/rollback", &body, patience, &mut interrupts).await?;
-    print(&if json { line(&answer) } else { render::moves::moved(&answer, "Rolled back") });
+    output::answer(json, &answer, |answer| render::moves::moved(answer, "Rolled back"));
     Ok(())
 }
 
@@ -158,7 +153,7 @@ pub(crate) async fn drained(
     let mut most = answer.draining.as_ref().map_or(0, total);
     // Draws on standard error, and nothing where that is no terminal.
     let bar = if silent { ProgressBar::hidden() } else { ProgressBar::new(most) };
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} ended · {msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} ended · {wide_msg}") {
         bar.set_style(style);
     }
     let (mut told, mut seen) = (began, false);
@@ -197,7 +192,7 @@ pub(crate) async fn drained(
                 code = interrupts.next() => {
                     let (active, color) = (&answer.active, &draining.color);
                     let text = format!("Stopped waiting; {active} serves, and {color} still drains.");
-                    Some(Failure::Ended(text, code))
+                    Some(Failure::Ended("interrupted".to_owned(), text, code))
                 }
             }
         };

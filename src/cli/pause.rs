@@ -3,17 +3,14 @@
 use crate::admin::api::{HoldAnswer, HoldBody, ReasonBody};
 use crate::cli::args::{Pause, Turn};
 use crate::cli::client::{Client, LOOK};
-use crate::cli::commands::line;
-use crate::cli::output::print;
-use crate::cli::{Failure, asking, render};
+use crate::cli::{Failure, asking, output, render};
 
 pub(crate) async fn pause(client: &Client, options: Pause, json: bool) -> Result<(), Failure> {
     let timeout = humantime::format_duration(options.timeout).to_string();
-    let what =
-        format!("Every new request will wait for up to {timeout}, and be answered by nobody until `cutover unpause`.");
+    let what = format!("Every new request will wait for up to {timeout}, or until `cutover unpause`.");
     asking::confirmed(&what, options.yes)?;
     let reason = asking::reason(options.reason, options.yes);
-    let body = HoldBody { timeout: Some(timeout.replace(' ', "")), reason };
+    let body = HoldBody { timeout: Some(timeout.replace(' ', "")), replace: options.replace, reason };
     show(&client.post("/admin/pause", &body, LOOK).await?, json);
     Ok(())
 }
@@ -46,5 +43,5 @@ pub(crate) async fn maintenance(
 }
 
 fn show(answer: &HoldAnswer, json: bool) {
-    print(&if json { line(answer) } else { render::door(answer) });
+    output::answer(json, answer, render::door);
 }

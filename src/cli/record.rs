@@ -4,12 +4,9 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::admin::api::{HistoryAnswer, ReleasesAnswer, VerifyAnswer};
-use crate::cli::Failure;
 use crate::cli::args::History;
 use crate::cli::client::Client;
-use crate::cli::commands::line;
-use crate::cli::output::print;
-use crate::cli::render;
+use crate::cli::{Failure, output, render};
 
 pub(crate) async fn history(client: &Client, options: &History, json: bool) -> Result<(), Failure> {
     let mut path = format!("/admin/history?limit={}", options.limit);
@@ -33,7 +30,7 @@ pub(crate) async fn history(client: &Client, options: &History, json: bool) -> R
         }
     }
     let answer: HistoryAnswer = client.get(&path).await?;
-    print(&if json { line(&answer) } else { render::history(&answer, filtered) });
+    output::answer(json, &answer, |answer| render::history(answer, filtered));
     Ok(())
 }
 
@@ -45,7 +42,7 @@ fn escaped(value: &str) -> String {
 
 pub(crate) async fn releases(client: &Client, json: bool) -> Result<(), Failure> {
     let answer: ReleasesAnswer = client.get("/admin/releases").await?;
-    print(&if json { line(&answer) } else { render::releases(&answer) });
+    output::answer(json, &answer, render::releases);
     Ok(())
 }
 
@@ -59,9 +56,10 @@ pub(crate) fn verify_file(file: &Path, json: bool) -> Result<(), Failure> {
 }
 
 fn told(found: &VerifyAnswer, json: bool) -> Result<(), Failure> {
-    print(&if json { line(found) } else { render::verified(found) });
-    match found.ok {
-        true => Ok(()),
-        false => Err(Failure::Failed("the ledger is not as it was written".to_owned())),
+    if found.ok {
+        output::answer(json, found, render::verified);
+        return Ok(());
     }
+    let text = "the ledger is not as it was written".to_owned();
+    Err(output::told_with(json, found, render::verified, Failure::Ended("damaged".to_owned(), text, 1)))
 }

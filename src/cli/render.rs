@@ -65,15 +65,22 @@ fn way_back(rollback: &RollbackAnswer) -> String {
 
 /// Whether requests are served, held, or answered with the maintenance answer.
 pub(crate) fn door(answer: &HoldAnswer) -> String {
-    let nothing = if answer.changed { "" } else { " It was so already; nothing was touched." };
     let active = color(&answer.active);
-    let mut text = match &answer.hold {
-        _ if answer.maintenance => format!("Every request gets the maintenance answer; {active} is active.{nothing}\n"),
-        Some(hold) => format!("Requests are held, {}.{nothing}\n", held(hold)),
-        None => format!("Requests are served by {active}.{nothing}\n"),
+    let state = match &answer.hold {
+        _ if answer.maintenance => format!("every request gets the maintenance answer; {active} is active"),
+        Some(hold) => format!("requests are held, {}", held(hold)),
+        None => format!("requests are served by {active}"),
     };
+    let mut text = match answer.changed {
+        true => format!("{}{}.\n", state[..1].to_uppercase(), &state[1..]),
+        false => format!("Nothing changed: {state}.\n"),
+    };
+    if let Some(before) = &answer.replaced {
+        let reason = before.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
+        let _ = writeln!(text, "It replaced the pause of {}{reason}.", plain(&before.actor));
+    }
     if !answer.durable {
-        text.push_str("The decision is in force, but not on disk yet; `cutover status` tells why and when.\n");
+        text.push_str("The decision is in force, but not on disk yet. Next: `cutover status`\n");
     }
     text
 }
@@ -163,7 +170,7 @@ pub(crate) fn plain(text: &str) -> String {
 pub(crate) fn short(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match duration.as_secs() {
-        0 if seconds < 0.001 => format!("{} µs", duration.as_micros()),
+        0 if seconds < 0.001 => "less than 1 ms".to_owned(),
         0 => format!("{:.1} ms", seconds * 1e3),
         1..=59 => format!("{seconds:.1} s"),
         60..=3599 => format!("{} min", duration.as_secs() / 60),

@@ -12,9 +12,8 @@ use crate::admin::api::{DeploymentsAnswer, JudgementAnswer};
 use crate::cli::Failure;
 use crate::cli::args::canary::{Aa, Replay, Which};
 use crate::cli::client::Client;
-use crate::cli::commands::line;
 use crate::cli::connection::Connection;
-use crate::cli::output::print;
+use crate::cli::output;
 use crate::domain::analysis::{Policy, Tick, false_alarms};
 use crate::domain::deployment::DeploymentId;
 use crate::domain::verdict::{Judgement, Verdict};
@@ -108,7 +107,7 @@ pub(crate) struct Apart {
 pub(crate) async fn replay(connection: &Connection, options: &Replay, json: bool) -> Result<(), Failure> {
     let (name, recorded) = find(connection, &options.which).await?;
     let answer = judged_again(name, &recorded, options);
-    print(&if json { line(&answer) } else { words::replayed(&answer) });
+    output::answer(json, &answer, words::replayed);
     Ok(())
 }
 
@@ -138,7 +137,7 @@ pub(crate) async fn aa(connection: &Connection, options: &Aa, json: bool) -> Res
         clumps: report.clumps,
         alpha: recorded.policy.alpha,
     };
-    print(&if json { line(&answer) } else { words::against_itself(&answer) });
+    output::answer(json, &answer, words::against_itself);
     Ok(())
 }
 
@@ -167,8 +166,9 @@ async fn find(connection: &Connection, which: &Which) -> Result<(Option<String>,
 async fn last(client: &Client) -> Result<DeploymentId, Failure> {
     let known: DeploymentsAnswer = client.get("/admin/deployments").await?;
     let last = known.deployments.iter().find(|deployment| deployment.recorded);
-    last.and_then(|last| last.id.parse().ok())
-        .ok_or_else(|| Failure::Failed("no deployment is recorded yet; a canary is, once it gets requests".to_owned()))
+    last.and_then(|last| last.id.parse().ok()).ok_or_else(|| {
+        Failure::Failed("no deployment is recorded yet; a canary is recorded once it gets requests".to_owned())
+    })
 }
 
 fn judged_again(deployment: Option<String>, recorded: &Recorded, options: &Replay) -> ReplayAnswer {

@@ -6,8 +6,7 @@ use crate::admin::api::{Problem, StatusAnswer};
 use crate::cli::Failure;
 use crate::cli::args::Wait;
 use crate::cli::client::Client;
-use crate::cli::commands::line;
-use crate::cli::output::{complain, print};
+use crate::cli::output::{self, complain};
 use crate::cli::render;
 
 /// How often to look.
@@ -29,7 +28,7 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
         let why = match looked {
             Ok(status) => match missing(&status, options) {
                 None => {
-                    print(&if json { line(&status) } else { render::status(&status, false) });
+                    output::answer(json, &status, |status| so(status, options));
                     return Ok(());
                 }
                 Some(why) => {
@@ -42,7 +41,7 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
                             // Its errors were printed.
                             if told && refusal.status == 422 {
                                 let text = "The configuration file is still not valid, so no order in it counts. Next: `cutover check`";
-                                return Err(Failure::Ended(text.to_owned(), 2));
+                                return Err(Failure::Ended(refusal.code, text.to_owned(), 2));
                             }
                             return Err(Failure::Refused(Box::new(refusal)));
                         }
@@ -70,7 +69,7 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
 }
 
 /// The proxy may be about to start, or about to stop and start again.
-pub(crate) fn may_pass(failure: &Failure) -> bool {
+fn may_pass(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable(_) | Failure::TimedOut(_) => true,
         Failure::Refused(problem) => problem.status == 503,
@@ -79,7 +78,38 @@ pub(crate) fn may_pass(failure: &Failure) -> bool {
         | Failure::NotWell
         | Failure::TakenBack(_)
         | Failure::Ended(..)
-        | Failure::Told(..) => false,
+        | Failure::With(..) => false,
+    }
+}
+
+/// How long a proxy may be gone while it is watched: long enough for a restart.
+const GONE: Duration = Duration::from_secs(30);
+/// From look to look at something that takes minutes.
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// The looks at a proxy that is watched, and that may restart meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Looks {
+    gone_since: Option<Instant>,
+}
+
+impl Looks {
+    /// The answer; `None`: nobody answers for the moment, and the next look is due.
+    pub(crate) async fn found<T>(&mut self, looked: Result<T, Failure>) -> Result<Option<T>, Failure> {
+        match looked {
+            Ok(answer) => {
+                self.gone_since = None;
+                Ok(Some(answer))
+            }
+            Err(failure) if may_pass(&failure) => {
+                if self.gone_since.get_or_insert_with(Instant::now).elapsed() >= GONE {
+                    return Err(failure);
+                }
+                tokio::time::sleep(SECOND).await;
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 }
 
@@ -90,6 +120,40 @@ async fn look(client: &Client, left: Duration) -> Result<StatusAnswer, Failure> 
         client.get("/admin/status").await
     });
     looked.await.unwrap_or_else(|_| Err(Failure::TimedOut(format!("no answer from {}", client.address()))))
+}
+
+/// What was waited for and is so now, in a line.
+fn so(status: &StatusAnswer, options: &Wait) -> String {
+    let Wait { active, healthy, drained, safe_to_stop, .. } = options;
+    let mut said = Vec::new();
+    if let Some(color) = active {
+        said.push(format!("{} ({}) serves", render::color(color.as_str()), render::plain(&status.release)));
+    }
+    if let Some(color) = healthy {
+        said.push(format!("every endpoint of {} is up", render::color(color.as_str())));
+    }
+    if *drained {
+        said.push(match status.last_drain.as_ref().filter(|last| last.color != status.active) {
+            None => "nothing is draining".to_owned(),
+            Some(last) if last.cut_off == 0 => format!("{} is drained", render::color(&last.color)),
+            Some(last) => {
+                let cut = if last.cut_off == 1 {
+                    "1 request was".to_owned()
+                } else {
+                    format!("{} requests were", last.cut_off)
+                };
+                format!("{} is drained; {cut} cut off", render::color(&last.color))
+            }
+        });
+    }
+    if let Some(color) = safe_to_stop {
+        said.push(format!("{} may be stopped", render::color(color.as_str())));
+    }
+    if said.is_empty() {
+        let (active, release) = (render::color(&status.active), render::plain(&status.release));
+        said.push(format!("the proxy is ready; {active} ({release}) serves, and nothing is draining"));
+    }
+    said.join("; ") + "\n"
 }
 
 /// The first thing that is not so yet.

@@ -15,7 +15,7 @@ use crate::admin::api::{CancelAnswer, CancelBody, MovingAnswer, StatusAnswer};
 use crate::cli::Failure;
 use crate::cli::client::Client;
 use crate::cli::output::complain;
-use crate::cli::render;
+use crate::cli::render::{self, layout};
 
 /// How often what it waits for is looked at.
 const GLANCE: Duration = Duration::from_millis(500);
@@ -129,7 +129,7 @@ pub(crate) async fn ask<T: DeserializeOwned>(
         let text = format!(
             "Stopped waiting{after}, but the command is still pending. Check: `cutover status`; cancel: `cutover rollback`"
         );
-        Err(Failure::Ended(text, code))
+        Err(Failure::Ended("pending".to_owned(), text, code))
     };
     if patience.detach {
         return pending();
@@ -150,9 +150,10 @@ pub(crate) async fn ask<T: DeserializeOwned>(
             Ok(answer)
         }
         Ok(Err(Failure::Refused(problem))) if problem.code == "cancelled" => {
+            let problem = *problem;
             let waited = told.waited.as_ref().map(|waited| format!(" It waited for {waited}.")).unwrap_or_default();
             let said = problem.detail.replacen("Cancelled", &format!("Cancelled{after}"), 1);
-            Err(Failure::Ended(format!("{said}.{waited}"), code))
+            Err(Failure::Ended(problem.code, format!("{said}.{waited}"), code))
         }
         Ok(Err(failure)) => Err(failure),
     }
@@ -207,7 +208,7 @@ impl Told {
     fn new(until: Option<Instant>) -> Told {
         // Draws on standard error, and nothing where that is no terminal.
         let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
             bar.set_style(style);
         }
         Told { bar, last: None, waited: None, until }
@@ -223,7 +224,9 @@ impl Told {
         let left = left.map(|left| format!(", {} s left", left.as_millis().div_ceil(1_000))).unwrap_or_default();
         self.waited = Some(format!("{to}: {waits_for}"));
         if std::io::stderr().is_terminal() {
-            self.bar.set_message(format!("Waiting for {to}: {waits_for}{left}; Ctrl-C cancels"));
+            let (head, tail) = (format!("Waiting for {to}: "), format!("{left}; Ctrl-C cancels"));
+            let room = layout::wide_errors().saturating_sub(layout::width(&head) + layout::width(&tail));
+            self.bar.set_message(format!("{head}{}{tail}", layout::cut(&waits_for, room.max(1))));
             self.bar.tick();
             return;
         }

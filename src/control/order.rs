@@ -94,9 +94,12 @@ impl Controller {
         if let Some(refusal) = mark.filter(|_| looked.is_ok()).and_then(|mark| self.not_as_staged(&command, &mark)) {
             return self.obstruct(ticket, command, answer, refusal);
         }
-        let Err(refusal) = taken_in(looked, self.not_in_force.as_ref()) else {
+        let Err(mut refusal) = taken_in(looked, self.not_in_force.as_ref()) else {
             return self.command(ticket, command, answer, None);
         };
+        if let Refusal::InvalidFile(problem) = &mut refusal {
+            problem.instead = self.by_what_is_in_force(&command);
+        }
         let forced = match &command {
             Command::Switch { force, .. } | Command::CanaryStart { force, .. } => force.overrides(Guard::File),
             _ => false,
@@ -117,6 +120,17 @@ impl Controller {
             terms.past_file = forced;
         }
         self.command(ticket, command, answer, Some(problem));
+    }
+
+    /// The command that takes no notice of the file.
+    fn by_what_is_in_force(&self, command: &Command) -> Option<String> {
+        let other = self.rollout.active().other();
+        match command {
+            Command::Switch { to: Target::Color(color), .. } => Some(format!("cutover switch {color} --force=file")),
+            Command::Switch { .. } => Some(format!("cutover switch {other} --force=file")),
+            Command::CanaryStart { .. } => Some("cutover canary start --force=file".to_owned()),
+            _ => None,
+        }
     }
 
     fn direction(&self, command: &Command) -> Direction {
@@ -218,5 +232,5 @@ fn problem(error: &ConfigError) -> FileProblem {
         let (line, column) = error.place(diagnostic);
         FileError { line, column, message: diagnostic.message.clone(), help: diagnostic.help.clone() }
     });
-    FileProblem { text: error.to_string(), drawn: error.render(false), errors: errors.collect() }
+    FileProblem { text: error.to_string(), drawn: error.render(false), errors: errors.collect(), instead: None }
 }

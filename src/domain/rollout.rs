@@ -371,7 +371,7 @@ impl Rollout {
             Command::CanaryHold { origin } => self.hold_canary(now, id, origin, effects),
             Command::CanaryResume { origin } => self.resume_canary(now, id, origin, effects),
             Command::CanaryAbort { quarantine, origin } => self.abort_by_hand(now, id, quarantine, origin, effects),
-            Command::Hold { timeout, origin } => self.hold(now, id, timeout, origin, effects),
+            Command::Hold { timeout, replace, origin } => self.hold(now, id, (timeout, replace), origin, effects),
             Command::Release { origin } => self.release(now, id, &origin, effects),
             Command::Maintain { on, origin } => self.maintain(now, id, on, origin, effects),
             Command::Freeze { until, replace, origin } => self.freeze(now, id, (until, replace), origin, effects),

@@ -312,7 +312,7 @@ async fn a_hold_by_hand_ends_when_it_is_released_or_by_itself_and_says_who_and_w
     assert_eq!(kinds, ["hold_end", "hold", "hold_end", "hold", "start"]);
     assert_eq!(
         (&all[3]["reason"], &all[0]["reason"]),
-        (&json!("move the disk"), &json!("the time of the hold was up"))
+        (&json!("move the disk"), &json!("the time of the pause was up"))
     );
     let wrong = proxy.post("/admin/hold", json!({ "timeout": "soon" })).await;
     assert_eq!(wrong.status, 400);

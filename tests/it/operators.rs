@@ -143,8 +143,8 @@ async fn a_switch_without_a_color_prints_both_commands_and_what_they_would_do() 
     for args in [&["switch"][..], &["switch", "--dry-run"], &["switch", "--force"]] {
         let (code, printed, said) = cli(&proxy, args).await;
         assert_eq!((code, printed.as_str()), (Some(2), ""), "{said}");
-        assert!(said.contains("cutover switch green  moves all traffic to green (2.0)"), "{said}");
-        assert!(said.contains("cutover switch blue  changes nothing: blue (1.0) serves"), "{said}");
+        assert!(said.contains("To move all traffic to green (2.0): cutover switch green\n"), "{said}");
+        assert!(said.contains("To change nothing, because blue (1.0) serves: cutover switch blue\n"), "{said}");
         assert!(said.contains("--other") && said.contains("--to-release"), "{said}");
     }
     let (code, printed, said) = cli(&proxy, &["switch", "--to-release", "2.0"]).await;
@@ -156,6 +156,7 @@ async fn a_switch_without_a_color_prints_both_commands_and_what_they_would_do() 
     let (code, _, said) = cli(&proxy, &["switch", "--to-release", "3.0"]).await;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("unknown_release: no color has release 3.0: blue has 1.0, green has 2.0"), "{said}");
+    assert!(said.contains("`cutover deploy --release 3.0 --endpoint ADDRESS`"), "{said}");
     let (code, _, said) = cli(&proxy, &["switch", "green", "--other"]).await;
     assert_eq!(code, Some(2), "{said}");
     let both = proxy.post("/admin/switch", json!({ "to": "blue", "to_release": "1.0" })).await;
@@ -184,7 +185,7 @@ async fn a_forced_rollback_to_a_dead_color_is_done_and_warns_first() {
     assert_eq!(code, Some(0), "{said}");
     let warning = "WARNING: 0 of 1 endpoints of blue are up; clients get 502 or 503. To undo: `cutover switch green`\n";
     assert!(printed.starts_with(&format!("{warning}Rolled back to blue")), "{printed}");
-    assert!(printed.contains("--force overrode: health (not asked)."), "{printed}");
+    assert!(printed.contains("--force overrode: health (no endpoint was probed)."), "{printed}");
     let (code, _, said) = cli(&proxy, &["switch", "green"]).await;
     assert_eq!(code, Some(0), "{said}");
     let answer = proxy.post("/admin/switch", json!({ "to": "blue", "force": true })).await.json();
@@ -212,14 +213,14 @@ async fn a_force_overrides_the_guards_that_it_names_and_prints_those_that_it_did
     assert_eq!(code, Some(5), "the gate still stands: {said}");
     let (code, printed, said) = cli(&proxy, &["switch", "green", "--force=quarantine,health"]).await;
     assert_eq!(code, Some(0), "{said}");
-    assert!(printed.contains("--force overrode: health (not asked), quarantine."), "{printed}");
+    assert!(printed.contains("--force overrode: health (no endpoint was probed), quarantine."), "{printed}");
     let (code, _, said) = cli(&proxy, &["switch", "blue", "--force=everything"]).await;
     assert_eq!(code, Some(2), "{said}");
     let wrong = proxy.post("/admin/switch", json!({ "to": "blue", "force": ["everything"] })).await;
     assert_eq!(wrong.status, 400, "{}", wrong.text());
     let (code, printed, _) = cli(&proxy, &["switch", "blue", "--force"]).await;
     assert_eq!(code, Some(0));
-    assert!(printed.contains("--force overrode: health (not asked).\n"), "{printed}");
+    assert!(printed.contains("--force overrode: health (no endpoint was probed).\n"), "{printed}");
 }
 
 #[tokio::test]
@@ -260,7 +261,7 @@ async fn a_drain_that_cut_requests_off_says_so_everywhere() {
     assert_eq!(client.answer().await.status, 504);
     let (code, printed, _) = cli(&proxy, &["switch", "green", "--fail-on-cut"]).await;
     assert_eq!(code, Some(0), "nothing was under way: {printed}");
-    assert!(printed.contains("Drained after ") && printed.contains("nothing is left on blue"), "{printed}");
+    assert!(printed.contains("Drained after ") && printed.contains("blue has no requests"), "{printed}");
 }
 
 #[tokio::test]
@@ -324,7 +325,7 @@ async fn an_abort_with_nothing_to_abort_is_done_and_a_plain_switch_blocks_no_can
     let proxy = Proxy::start(&blue, &green).await;
     let (code, printed, said) = cli(&proxy, &["canary", "abort"]).await;
     assert_eq!(code, Some(0), "{said}");
-    assert!(printed.ends_with("nothing was touched.\n"), "{printed}");
+    assert_eq!(printed, "Nothing changed: no canary is running, and blue (release 1.0) has all of the traffic.\n");
     let answer = proxy.post("/admin/canary/abort", json!({})).await;
     assert_eq!((answer.status, &answer.json()["changed"]), (200, &json!(false)));
     proxy.switch("green").await;
@@ -388,4 +389,129 @@ async fn a_quarantine_right_after_an_edit_of_the_live_label_is_of_the_release_th
     let status = proxy.status().await;
     assert_eq!((&status["active"], &status["quarantine"][0]["release"]), (&json!("blue"), &json!("2.1")), "{status}");
     assert_eq!(status["quarantine"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_pause_of_somebody_else_is_replaced_only_if_that_is_said() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    by(&proxy, "alice", "POST", "/admin/pause", json!({ "timeout": "1h", "reason": "move the disk" })).await;
+    let refused = by(&proxy, "bob", "POST", "/admin/pause", json!({ "timeout": "1s", "reason": "an audit" })).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("in_progress")));
+    let (code, _, said) = cli(&proxy, &["pause", "--reason", "mine"]).await;
+    assert_eq!(code, Some(3), "{said}");
+    for part in ["in_progress: ", " paused traffic at 20", ": move the disk (", " s left)", "`cutover pause --replace`"]
+    {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    assert_eq!(proxy.status().await["hold"]["reason"], "move the disk");
+    let longer = by(&proxy, "alice", "POST", "/admin/pause", json!({ "timeout": "2h" })).await.json();
+    assert_eq!((&longer["changed"], &longer["hold"]["reason"]), (&json!(true), &json!("move the disk")));
+    let (code, printed, said) = cli(&proxy, &["pause", "--replace", "--reason", "mine"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(printed.contains("It replaced the pause of ") && printed.contains(": move the disk."), "{printed}");
+    let answer =
+        proxy.post("/admin/pause", json!({ "timeout": "1h", "reason": "a third", "replace": true })).await.json();
+    assert_eq!((&answer["replaced"]["reason"], &answer["hold"]["reason"]), (&json!("mine"), &json!("a third")));
+}
+
+#[tokio::test]
+async fn a_move_says_that_requests_are_held_and_by_whom() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    proxy.post("/admin/pause", json!({ "timeout": "1h", "reason": "db" })).await;
+    let (code, printed, _) = cli(&proxy, &["switch", "green"]).await;
+    assert_eq!(code, Some(0));
+    assert!(printed.contains("WARNING: requests are held (") && printed.contains(": db) for "), "{printed}");
+    assert!(printed.contains(": `cutover unpause`\n") && printed.contains("Switched to green"), "{printed}");
+    let address = blue.address.to_string();
+    let deploy = ["deploy", "--release", "3.0", "--endpoint", &address, "--replace-way-back"];
+    let (code, printed, said) = cli(&proxy, &deploy).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(printed.contains("WARNING: requests are held (") && printed.contains("`cutover unpause`"), "{printed}");
+    let (code, printed, _) = cli(&proxy, &[&deploy[..], &["--json"]].concat()).await;
+    assert_eq!(code, Some(0));
+    let report: Value = serde_json::from_str(&printed).expect("one document");
+    let warning = report["warnings"][0].as_str().expect("a warning");
+    assert!(warning.starts_with("requests are held (") && warning.ends_with("`cutover unpause`"), "{warning}");
+    proxy.admin("DELETE", "/admin/pause", "").await;
+    let (_, printed, _) = cli(&proxy, &["switch", "green"]).await;
+    assert!(!printed.contains("WARNING"), "{printed}");
+    proxy.post("/admin/maintenance", json!({})).await;
+    let (_, printed, _) = cli(&proxy, &["switch", "blue"]).await;
+    assert!(
+        printed.contains("WARNING: maintenance is on") && printed.contains("`cutover maintenance off`"),
+        "{printed}"
+    );
+}
+
+#[tokio::test]
+async fn an_abort_of_a_bake_without_a_rollback_target_names_the_command_that_goes_back() {
+    let (blue, green) = pair().await;
+    let more = "[bake]\nduration = \"1h\"\n".to_owned();
+    let proxy = Setup { more, ..Setup::new(&blue, &green) }.start().await;
+    proxy.switch("green").await;
+    // Nothing that stood on either color is known good then.
+    let address = blue.address.to_string();
+    let deploy = ["deploy", "--release", "3.0", "--endpoint", &address, "--replace-way-back"];
+    let (code, _, said) = cli(&proxy, &deploy).await;
+    assert_eq!(code, Some(0), "{said}");
+    let status = proxy.status().await;
+    assert_eq!((&status["phase"], &status["rollback"]["possible"]), (&json!("baking"), &json!(false)), "{status}");
+    let (code, _, said) = cli(&proxy, &["canary", "abort"]).await;
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.starts_with("no_known_good: 3.0 on blue has all traffic, so there is no canary to abort"), "{said}");
+    let command = said.rsplit('`').nth(1).expect("a command").to_owned();
+    assert!(command.starts_with("cutover "), "{said}");
+    let args: Vec<_> = command.split(' ').skip(1).collect();
+    let (code, _, said) = cli(&proxy, &args).await;
+    assert_eq!((code, proxy.color().await.as_str()), (Some(0), "green"), "{command}: {said}");
+}
+
+#[tokio::test]
+async fn a_rollback_names_the_release_that_it_put_into_quarantine_and_each_refusal_a_whole_command() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    proxy.switch("green").await;
+    let (code, printed, said) = cli(&proxy, &["rollback", "--quarantine", "--reason", "errors"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(printed.contains("Quarantined release 2.0: "), "{printed}");
+    let address = green.address.to_string();
+    let deploy = ["deploy", "--release", "2.0", "--endpoint", &address];
+    for (args, command) in [
+        (&["switch", "green"][..], "`cutover switch green --force=quarantine`"),
+        (&["canary", "start"], "`cutover canary start --force=quarantine`"),
+        (&deploy, "`cutover switch green --force=quarantine`"),
+    ] {
+        let (code, _, said) = cli(&proxy, args).await;
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains(command), "{command} is not in {said}");
+    }
+    proxy.write_file(&proxy.text().replace("rise = 1", "rise = 0"));
+    proxy.until("it is not valid", |status| status["file"]["error"].is_string()).await;
+    let (code, _, said) = cli(&proxy, &["switch", "green"]).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("`cutover switch green --force=file`"), "{said}");
+    let (code, _, said) = cli(&proxy, &deploy).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("`cutover check`") && !said.contains("--force") && !said.contains("force the"), "{said}");
+}
+
+#[tokio::test]
+async fn commands_that_are_printed_work_from_another_directory() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    proxy.admin("POST", "/admin/freeze", "{\"reason\":\"the fair\"}").await;
+    let file = proxy.file();
+    let (dir, name) = (file.parent().expect("a directory"), file.file_name().expect("a name"));
+    let mut relative = command(&["switch", "green", "--config", name.to_str().expect("text")]);
+    let output = soon("it ends", relative.current_dir(dir).output()).await.expect("it runs");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(said.contains(&format!("`cutover --config {} unfreeze`", file.display())), "{said}");
+    let mut status = command(&["status", "--config", name.to_str().expect("text")]);
+    let output = soon("it ends", status.current_dir(dir).output()).await.expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(text.contains(&format!("To allow moves: cutover --config {} unfreeze\n", file.display())), "{text}");
+    let (_, printed, _) = cli(&proxy, &["status"]).await;
+    assert!(printed.contains("To allow moves: cutover unfreeze\n"), "by the variable: {printed}");
 }

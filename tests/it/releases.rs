@@ -122,7 +122,7 @@ async fn a_freeze_ends_at_its_time() {
     let answer = proxy.post("/admin/freeze", json!({ "reason": "late", "until": "2020-01-01T00:00:00Z" })).await;
     assert_eq!(code(&answer), (400, "bad_request".to_owned()));
     let output = proxy.cli(&["unfreeze"]).await;
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "It was not frozen; nothing was touched.\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "Nothing changed: moves were not frozen.\n");
 }
 
 #[tokio::test]

@@ -27,6 +27,9 @@ impl Session {
         unlockpt(&pty).expect("a terminal");
         let path = ptsname(&pty, Vec::new()).expect("a name").into_string().expect("text");
         let end = || File::options().read(true).write(true).open(&path).expect("the other end");
+        let size =
+            std::process::Command::new("stty").args(["cols", "80", "rows", "40"]).stdin(Stdio::from(end())).status();
+        assert!(size.expect("stty runs").success());
         let mut command = command(args);
         command.env("CUTOVER_CONFIG", proxy.file()).env("TERM", "xterm-256color").env("NO_COLOR", "1");
         command.stdin(Stdio::from(end())).stdout(Stdio::from(end())).stderr(Stdio::from(end()));
@@ -119,7 +122,8 @@ async fn what_hurts_clients_is_asked_first_with_what_will_happen() {
             session.types(no);
             let (code, screen) = session.ends().await;
             assert_eq!(code, Some(1), "{screen}");
-            assert!(screen.contains(what) && screen.contains("Nothing was changed."), "{screen}");
+            let flowing = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(flowing.contains(what) && screen.contains("Nothing was changed."), "{screen}");
         }
     }
     let status = proxy.status().await;
@@ -157,4 +161,76 @@ async fn a_switch_that_waits_shows_for_what_and_ctrl_c_on_the_terminal_cancels_i
     let (code, screen) = session.ends().await;
     assert_eq!(code, Some(130), "{screen}");
     assert!(screen.contains("Cancelled; blue keeps serving."), "{screen}");
+}
+
+/// The lines of a screen that are too long, but for commands that stand alone.
+fn too_long(screen: &str) -> Vec<String> {
+    let plain = anstream::adapter::strip_str(screen).to_string();
+    let lines = plain.split(['\n', '\r']).map(str::to_owned);
+    let alone = |line: &String| line.trim_start().starts_with("cutover ");
+    lines.filter(|line| unicode_width::UnicodeWidthStr::width(line.as_str()) > 80 && !alone(line)).collect()
+}
+
+#[tokio::test]
+async fn every_command_fits_into_80_columns_and_its_commands_stay_whole() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let long = "the payments team moves the ledger to the new cluster, and nobody may touch this before noon";
+    let address = green.address.to_string();
+    let deploy = ["deploy", "--release", "2.0", "--endpoint", &address, "--reason", long];
+    let cases: &[(&[&str], &str)] = &[
+        (&["status"], "cutover"),
+        (&["status", "-v"], ""),
+        (&["check"], ""),
+        (&["switch"], "cutover switch green"),
+        (&["switch", "--to-release", "9", "--yes"], "cutover deploy --release 9 --endpoint ADDRESS"),
+        (&["switch", "green", "--dry-run"], ""),
+        (&["switch", "green", "--reason", long], ""),
+        (&["history"], ""),
+        (&["rollback", "--quarantine", "--reason", long, "--yes"], ""),
+        (&["switch", "green", "--yes"], "cutover switch green --force=quarantine"),
+        (&deploy, "cutover switch green --force=quarantine"),
+        (&["canary", "start", "--yes"], "cutover canary start --force=quarantine"),
+        (&["status"], "cutover switch green --force=quarantine --reason"),
+        (&["freeze", "--reason", long], ""),
+        (&["freeze", "--reason", "another"], "cutover freeze --replace --reason …"),
+        (&["switch", "green", "--yes"], "cutover unfreeze"),
+        (&["status"], "cutover unfreeze"),
+        (&["unfreeze"], ""),
+        (&["pause", "--yes", "--reason", long], ""),
+        (&["pause", "--yes", "--reason", "another"], "cutover pause --replace"),
+        (&["switch", "green", "--force", "--yes", "--reason", long], "cutover unpause"),
+        (&["unpause"], ""),
+        (&["rollback", "--to", "blue"], ""),
+        (&["rollback"], "cutover rollback --to green"),
+        (&["canary", "start", "--yes", "--reason", long], "cutover canary abort"),
+        (&["canary", "status"], ""),
+        (&["canary", "start", "--yes"], "cutover canary status"),
+        (&["canary", "abort", "--reason", long], ""),
+        (&["history", "releases"], ""),
+        (&["history", "verify"], ""),
+        (&["wait", "--active", "green", "--timeout", "50ms"], ""),
+        (&["reload"], ""),
+        (&["notify", "test"], ""),
+        (&["status", "--admin", "127.0.0.1:1"], "systemctl status cutover"),
+    ];
+    for &(args, command) in cases {
+        let (_, screen) = Session::run(&proxy, args).ends().await;
+        assert!(too_long(&screen).is_empty(), "{args:?}: {:#?} in\n{screen}", too_long(&screen));
+        assert!(screen.lines().any(|line| line.contains(command)), "{args:?}: {command} is not in\n{screen}");
+    }
+    let mut asked = Session::run(&proxy, &["switch", "green", "--force=health,quarantine,schema,file,cooldown,bake"]);
+    asked.shows("Continue? [y/N] ").await;
+    asked.types("n\n");
+    let (_, screen) = asked.ends().await;
+    assert!(too_long(&screen).is_empty(), "{screen}");
+    let broken =
+        proxy.text().replace("rise = 1", &format!("rise = 0 # {long}, {long}")) + "\n[unknown_section_of_a_file]\n";
+    proxy.write_file(&broken);
+    proxy.until("it is not valid", |status| status["file"]["error"].is_string()).await;
+    for args in [&["status", "-v"][..], &["check"], &["reload"], &["switch", "green", "--yes"], &deploy] {
+        let (_, screen) = Session::run(&proxy, args).ends().await;
+        assert!(too_long(&screen).is_empty(), "{args:?}: {:#?} in\n{screen}", too_long(&screen));
+        assert!(screen.contains("health.rise"), "{args:?}: {screen}");
+    }
 }

@@ -234,7 +234,10 @@ impl World {
             self.canary_command(if_generation, force, origin)
         } else if self.random.u8(0..5) == 0 {
             match self.random.u8(0..4) {
-                0 => Command::Hold { timeout: Duration::from_millis(self.random.u64(1..20_000)), origin },
+                0 => {
+                    let timeout = Duration::from_millis(self.random.u64(1..20_000));
+                    Command::Hold { timeout, replace: self.random.bool(), origin }
+                }
                 1 => Command::Release { origin },
                 _ => Command::Maintain { on: self.random.bool(), origin },
             }

@@ -141,6 +141,12 @@ pub struct CanaryMoved {
     /// The guards that `force` overrode: they would have refused it, or were not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrode: Vec<String>,
+    /// Requests are not served as the command lets expect: the reason, and the command that mends it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// The release that it put into quarantine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
     /// The move that it cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<MovingAnswer>,

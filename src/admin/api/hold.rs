@@ -10,6 +10,9 @@ pub struct HoldBody {
     /// For how long at most, 1s to 1day; absent: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
+    /// In place of another operator's pause, or of one for another reason; without it that is `409 in_progress`.
+    #[serde(default)]
+    pub replace: bool,
     /// Why; kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -31,6 +34,21 @@ pub struct HoldAnswer {
     /// Requests are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldStatus>,
+    /// The pause whose place it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<PauseAnswer>,
+}
+
+/// A pause that was replaced.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PauseAnswer {
+    /// Who asked for it.
+    pub actor: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when, RFC 3339.
+    pub since: String,
 }
 
 /// Requests are held.

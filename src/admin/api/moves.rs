@@ -141,9 +141,12 @@ pub struct SwitchAnswer {
     /// The guards that `force` overrode: they would have refused it, or were not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrode: Vec<String>,
-    /// It was done, and is not well: what clients get, and how to undo it.
+    /// It was done, and clients are not served as they should be: their answers, and the command that mends it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The release that it put into quarantine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
     /// The move that it cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<MovingAnswer>,

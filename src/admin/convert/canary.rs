@@ -9,6 +9,7 @@ use crate::admin::api::{
     JudgementAnswer, LatencyAnswer, MovingAnswer, NextAnswer, OddsAnswer, OnItsWay, PlanAnswer, RouteAnswer,
     SampleAnswer, SideAnswer, SplitAnswer,
 };
+use crate::admin::convert::moves::not_served;
 use crate::admin::convert::{micros, phase, time};
 use crate::control::handle::Status;
 use crate::domain::analysis::{Counts, Policy, Quantiles, Report, RouteReport};
@@ -47,6 +48,8 @@ impl CanaryMoved {
         CanaryMoved {
             file_problem: outcome.file_problem.clone(),
             overrode: outcome.overrode.iter().map(ToString::to_string).collect(),
+            warnings: not_served(status),
+            quarantined: outcome.quarantined.as_ref().map(ToString::to_string),
             cancelled: outcome.cancelled.as_ref().map(MovingAnswer::new),
             changed: outcome.changed,
             durable: outcome.durable,

@@ -16,46 +16,46 @@ use crate::domain::split::Weight;
 pub(crate) enum Canary {
     /// Give the color that does not serve a share of the requests, which grows while it is shown to be no worse
     Start(Start),
-    /// Show where it stands: shares, evidence, routes, and what comes next
+    /// Show shares, evidence, routes and the next step
     Status,
-    /// Go on to the next step, whatever is proved; behind the last one it takes the traffic
+    /// Take the next step without waiting for evidence; after the last one the release gets all traffic
     Advance(Advance),
-    /// Stay at this step; a rollback stays armed
+    /// Stay at this step; automatic rollback stays on
     #[command(alias = "hold")]
     Pause {
-        /// Why; kept in the history
+        /// The reason, kept in the history
         #[arg(long, short, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Continue after a pause; the step begins anew
+    /// Continue after a pause; the step starts again
     Resume {
-        /// Why; kept in the history
+        /// The reason, kept in the history
         #[arg(long, short, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Send it no more traffic, now. During its bake: the same as `rollback`
+    /// Send the release no more traffic, now. During its bake: the same as `rollback`, and refused where a rollback has no target
     Abort {
-        /// It is bad: refuse the same release from now on, unless forced
+        /// Quarantine the release: refuse it from now on, unless forced
         #[arg(long)]
         quarantine: bool,
-        /// Why; kept in the history
+        /// The reason, kept in the history
         #[arg(long, short, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Follow it live until it is over; ends with 0 if it took the traffic, with 3 if it was taken back
+    /// Follow the canary until it is over; exit code 0 if it took the traffic, 3 if it was taken back
     Watch {
-        /// Until when
+        /// The end of the watch
         #[arg(long, value_enum, default_value_t = Until::End, value_name = "WHEN")]
         until: Until,
     },
-    /// Compare the stable release with itself, as often as asked: how many good releases would be rolled back?
+    /// Compare the stable release with itself: how many good releases would be rolled back?
     Aa(Aa),
 }
 
 /// `canary start`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Start {
-    /// The first step; of the configured ones those follow that are larger
+    /// The first share; the larger ones of the configured steps follow
     #[arg(long, value_name = "SHARE")]
     pub(crate) weight: Option<Weight>,
     /// How its share grows, such as "5%,25%,50%" [default: canary.steps]
@@ -73,21 +73,21 @@ pub(crate) struct Start {
     /// The share that stays on the old color while the release bakes [default: canary.holdback]
     #[arg(long, value_name = "SHARE")]
     pub(crate) holdback: Option<Weight>,
-    /// What follows from a verdict: enforce, observe or off [default: canary.mode]
+    /// The consequence of a verdict: enforce, observe or off [default: canary.mode]
     #[arg(long, value_name = "MODE")]
     pub(crate) mode: Option<String>,
-    /// Only if this generation is in force; refused otherwise
+    /// Refuse the command unless this generation is in force
     #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
     pub(crate) if_generation: Option<u64>,
     #[command(flatten)]
     pub(crate) force: Force,
-    /// How long the release has to serve to be known good, once it has the traffic [default: bake.duration]
+    /// How long the release has to serve with all traffic before it is known good [default: bake.duration]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) known_good_after: Option<Duration>,
-    /// Follow it until it is over, or only until it has the traffic; ends as `canary watch` does
+    /// Follow the canary until it is over, or until it has all traffic; exit codes as of `canary watch`
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "end", value_name = "WHEN")]
     pub(crate) wait: Option<Until>,
-    /// Why; kept in the history
+    /// The reason, kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     #[command(flatten)]
@@ -97,13 +97,13 @@ pub(crate) struct Start {
 /// `canary advance`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Advance {
-    /// To all of the traffic, not to the next step
+    /// Give the release all traffic, not the next step
     #[arg(long)]
     pub(crate) full: bool,
-    /// Only if this generation is in force; refused otherwise
+    /// Refuse the command unless this generation is in force
     #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
     pub(crate) if_generation: Option<u64>,
-    /// Why; kept in the history
+    /// The reason, kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     #[command(flatten)]
@@ -113,19 +113,19 @@ pub(crate) struct Advance {
 /// `--until`, `--wait`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Until {
-    /// It has the traffic; its bake goes on
+    /// The release has all traffic; its bake continues
     Traffic,
-    /// Its bake is over as well
+    /// Its bake is over
     End,
 }
 
 /// Which recorded deployment.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Which {
-    /// Such as dep-42 [default: the last one that is recorded]
+    /// The deployment, such as dep-42 [default: the last one that is recorded]
     #[arg(add = ArgValueCandidates::new(completions::deployments))]
     pub(crate) id: Option<DeploymentId>,
-    /// From a file, and not from the running proxy: `analysis/dep-42.jsonl` of its state directory, or a copy
+    /// Read a file instead of asking the proxy: `analysis/dep-42.jsonl` of its state directory, or a copy
     #[arg(long, value_name = "PATH")]
     pub(crate) file: Option<PathBuf>,
 }
@@ -135,10 +135,10 @@ pub(crate) struct Which {
 pub(crate) struct Aa {
     #[command(flatten)]
     pub(crate) which: Which,
-    /// How many deployments to play
+    /// The number of deployments to play
     #[arg(long, default_value_t = 1000, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) runs: u32,
-    /// The same seed plays the same deployments
+    /// Seed of the random numbers: the same seed plays the same deployments
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     pub(crate) seed: u64,
 }
@@ -148,16 +148,16 @@ pub(crate) struct Aa {
 pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) which: Which,
-    /// How likely a good release may be rolled back, from 0 to 0.5
+    /// Chance that a good release is rolled back, from 0 to 0.5
     #[arg(long, value_name = "CHANCE", value_parser = chance)]
     pub(crate) alpha: Option<f64>,
-    /// It may be so many times slower
+    /// Latency margin: how many times slower the release may be
     #[arg(long, value_name = "TIMES", value_parser = times)]
     pub(crate) margin: Option<f64>,
-    /// Below this share of errors nobody rolls back
+    /// Error floor: below this share of errors nothing is rolled back
     #[arg(long, value_name = "SHARE")]
     pub(crate) floor: Option<Weight>,
-    /// It may have so many times the errors
+    /// Error ratio: how many times the errors of the stable release are tolerated
     #[arg(long, value_name = "TIMES", value_parser = times)]
     pub(crate) ratio: Option<f64>,
 }

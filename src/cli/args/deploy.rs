@@ -28,34 +28,34 @@ pub(crate) struct Deploy {
     /// An address for a further upstream; once for each endpoint
     #[arg(long = "upstream", value_name = "NAME=ADDRESS", value_parser = upstream)]
     pub(crate) upstreams: Vec<(String, String)>,
-    /// What the release says of a data store, such as 'orders={ needs = ">=41", migrates_to = 43 }'; "none": nothing of any
+    /// The schema labels of a data store, such as 'orders={ needs = ">=41", migrates_to = 43 }'; "none": no labels
     #[arg(long = "schema", value_name = "STORE=LABELS", value_parser = schema)]
     pub(crate) schema: Vec<Schema>,
-    /// Where to put it [default: the color that does not serve]
+    /// The color that gets the release [default: the one that does not serve]
     #[arg(long, value_name = "COLOR")]
     pub(crate) color: Option<Color>,
     /// Begin a canary instead of moving all traffic; its first share [default: canary.steps]
     #[arg(long, value_name = "SHARE", num_args = 0..=1)]
     pub(crate) canary: Option<Option<Weight>>,
-    /// Only put it there; move nothing
+    /// Stage the release; move no traffic
     #[arg(long, conflicts_with_all = ["canary", "wait"])]
     pub(crate) stage_only: bool,
-    /// When to come back
+    /// When the command returns
     #[arg(long, value_enum, default_value_t = WaitFor::Drained, value_name = "FOR")]
     pub(crate) wait: WaitFor,
-    /// How long the gate may take, and again what is waited for [default: gate.timeout; drained: 90s; known-good: no limit]
+    /// The longest time for the gate, and again for --wait [default: gate.timeout; drained: 90s; known-good: no limit]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) timeout: Option<Duration>,
-    /// End with 1 if the drain cut requests off; waits for the drain
+    /// Exit with 1 if the drain cut requests off; waits for the drain
     #[arg(long, conflicts_with_all = ["canary", "stage_only"])]
     pub(crate) fail_on_cut: bool,
-    /// How long the release has to serve to be known good, a target of rollbacks [default: bake.duration]
+    /// How long the release has to serve before it is known good, a target of rollbacks [default: bake.duration]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION", conflicts_with = "stage_only")]
     pub(crate) known_good_after: Option<Duration>,
-    /// Also where a rollback would go to the release that it replaces; afterwards there is no way back
+    /// Replace the release that a rollback would go to; afterwards no rollback is possible
     #[arg(long)]
     pub(crate) replace_way_back: bool,
-    /// Why; kept in the history
+    /// The reason, kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }
@@ -63,11 +63,11 @@ pub(crate) struct Deploy {
 /// `--wait`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WaitFor {
-    /// As soon as all new requests go there
+    /// As soon as all new requests go to the color
     None,
-    /// When nothing is left on the color that served before
+    /// When the color that served before is drained
     Drained,
-    /// When the release is known good; with a canary, when that is over
+    /// When the release is known good; with --canary, when the canary is over
     KnownGood,
 }
 

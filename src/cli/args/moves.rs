@@ -3,30 +3,29 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap_complete::ArgValueCandidates;
 
 use crate::admin::api::Forced;
 use crate::cli::completions;
 use crate::domain::color::Color;
+use crate::domain::force::Guard;
 
-/// `--force`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Guard {
-    /// All of the following
-    All,
-    /// The gate: the target's endpoints are not asked
-    Health,
-    /// The release was taken back because it was bad
-    Quarantine,
-    /// The data stores do not allow it; needs a --reason
-    Schema,
-    /// The configuration file is not valid, or being written
-    File,
-    /// A release was rolled back automatically a short time ago (canary start)
-    Cooldown,
-    /// Another release bakes with a hold-back (canary start)
-    Bake,
+/// The guards that `--force` can name, and all of them.
+fn guards() -> PossibleValuesParser {
+    let help = |guard| match guard {
+        Guard::Health => "The gate: the target's endpoints are not probed",
+        Guard::Quarantine => "The quarantine of a release that was bad",
+        Guard::Schema => "The data stores, which do not allow the move; needs a --reason",
+        Guard::File => "A configuration file that is not valid, or being written",
+        Guard::Cooldown => "The cooldown after an automatic rollback (canary start)",
+        Guard::Bake => "Another release that bakes with a hold-back (canary start)",
+    };
+    let each = Guard::NAMES.into_iter().map(|(name, guard)| PossibleValue::new(name).help(help(guard)));
+    PossibleValuesParser::new(std::iter::once(PossibleValue::new(ALL).help("All of the following")).chain(each))
 }
+
+const ALL: &str = "all";
 
 /// `--force`, and whether to ask first.
 #[derive(Debug, clap::Args)]
@@ -34,15 +33,15 @@ pub(crate) struct Force {
     /// Override the guards that are named, such as --force=health,quarantine; without names, all of them
     #[arg(
         long,
-        value_enum,
+        value_parser = guards(),
         num_args = 0..=1,
         require_equals = true,
         value_delimiter = ',',
-        default_missing_value = "all",
+        default_missing_value = ALL,
         value_name = "GUARDS"
     )]
-    pub(crate) force: Vec<Guard>,
-    /// Ask nothing, neither for a reason nor whether --force is meant
+    pub(crate) force: Vec<String>,
+    /// Ask no questions: neither for a reason nor for a confirmation of --force
     #[arg(long, short)]
     pub(crate) yes: bool,
 }
@@ -50,22 +49,28 @@ pub(crate) struct Force {
 impl Force {
     /// As the API takes it.
     pub(crate) fn forced(&self) -> Forced {
-        if self.force.contains(&Guard::All) {
+        if self.force.iter().any(|guard| guard == ALL) {
             return Forced::All(true);
         }
-        let name = |guard: &Guard| guard.to_possible_value().map(|value| value.get_name().to_owned());
-        let names: Vec<_> = self.force.iter().filter_map(name).collect();
-        if names.is_empty() { Forced::All(false) } else { Forced::Guards(names) }
+        if self.force.is_empty() { Forced::All(false) } else { Forced::Guards(self.force.clone()) }
     }
+}
+
+/// `--idempotency-key`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Once {
+    /// Carry the command out once for this key: within a day the same key gets the same answer, even after a restart
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
 }
 
 /// How long to wait.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Waits {
-    /// How long it may wait for the gate; it is cancelled then [default: gate.timeout]
+    /// The longest wait for the gate; then the move is cancelled [default: gate.timeout]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) timeout: Option<Duration>,
-    /// Let it go on when this command is interrupted, or its --timeout is over
+    /// Do not cancel the move when this command is interrupted or its --timeout is over
     #[arg(long)]
     pub(crate) detach: bool,
 }
@@ -76,21 +81,21 @@ pub(crate) struct Switch {
     /// blue or green
     #[arg(conflicts_with_all = ["other", "to_release"], add = ArgValueCandidates::new(completions::colors))]
     pub(crate) color: Option<Color>,
-    /// The color that does not serve, whichever that is when the command arrives
+    /// Move to the color that does not serve when the command arrives
     #[arg(long, conflicts_with = "to_release")]
     pub(crate) other: bool,
-    /// The color that has this release
+    /// Move to the color that has this release
     #[arg(long, value_name = "RELEASE")]
     pub(crate) to_release: Option<String>,
-    /// Only if this generation is in force; refused otherwise
+    /// Refuse the command unless this generation is in force
     #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
     pub(crate) if_generation: Option<u64>,
     #[command(flatten)]
     pub(crate) force: Force,
-    /// Only say whether it would be done; change nothing
+    /// Say whether the switch would be refused; change nothing
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
-    /// "none": hold new requests until those under way are over, so that no two releases serve at the same time
+    /// "none": hold new requests until in-flight ones are over, so that no two releases serve at the same time
     #[arg(long, value_enum, default_value_t = Overlap::Allow, value_name = "WHICH")]
     pub(crate) overlap: Overlap,
     /// The same as --overlap none
@@ -99,18 +104,17 @@ pub(crate) struct Switch {
     /// When the command returns
     #[arg(long, value_enum, default_value_t = WaitFor::None, value_name = "FOR")]
     pub(crate) wait: WaitFor,
-    /// End with 1 if the drain cut requests off; waits for the drain
+    /// Exit with 1 if the drain cut requests off; waits for the drain
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) fail_on_cut: bool,
-    /// How long the release has to serve to be known good, a target of rollbacks [default: bake.duration]
+    /// How long the release has to serve before it is known good, a target of rollbacks [default: bake.duration]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) known_good_after: Option<Duration>,
-    /// Why; kept in the history
+    /// The reason, kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// The same key gets the same answer for a day, also after a restart, and the command is carried out once
-    #[arg(long, value_name = "KEY")]
-    pub(crate) idempotency_key: Option<String>,
+    #[command(flatten)]
+    pub(crate) once: Once,
     #[command(flatten)]
     pub(crate) waits: Waits,
 }
@@ -118,47 +122,46 @@ pub(crate) struct Switch {
 /// `--wait`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WaitFor {
-    /// As soon as all new requests go there
+    /// As soon as all new requests go to the color
     None,
-    /// When nothing is left on the color that served before
+    /// When the color that served before is drained
     Drained,
 }
 
 /// `--overlap`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Overlap {
-    /// Requests under way finish where they began, while new ones go to the other color
+    /// In-flight requests finish where they began, while new ones go to the other color
     Allow,
-    /// New requests are held until those under way are over
+    /// New requests are held until in-flight ones are over
     None,
 }
 
 /// `rollback`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rollback {
-    /// To this color, whether its release is known good or not [default: what served before and is known good]
+    /// Roll back to this color, even if its release is not known good [default: the known-good release that served before]
     #[arg(long, value_name = "COLOR", add = ArgValueCandidates::new(completions::colors))]
     pub(crate) to: Option<Color>,
-    /// Only if this generation is in force; refused otherwise
+    /// Refuse the command unless this generation is in force
     #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
     pub(crate) if_generation: Option<u64>,
     #[command(flatten)]
     pub(crate) force: Force,
-    /// What serves now is bad: refuse the same release from now on, unless forced
+    /// Quarantine the release that serves now: refuse it from now on, unless forced
     #[arg(long)]
     pub(crate) quarantine: bool,
-    /// "none": hold new requests until those under way are over
+    /// "none": hold new requests until in-flight ones are over
     #[arg(long, value_enum, default_value_t = Overlap::Allow, value_name = "WHICH")]
     pub(crate) overlap: Overlap,
     /// The same as --overlap none
     #[arg(long, conflicts_with = "overlap")]
     pub(crate) no_overlap: bool,
-    /// Why; kept in the history
+    /// The reason, kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// The same key gets the same answer for a day, also after a restart, and the command is carried out once
-    #[arg(long, value_name = "KEY")]
-    pub(crate) idempotency_key: Option<String>,
+    #[command(flatten)]
+    pub(crate) once: Once,
     #[command(flatten)]
     pub(crate) waits: Waits,
 }

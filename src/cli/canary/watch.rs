@@ -9,12 +9,10 @@ use serde::Serialize;
 use crate::admin::api::{CanaryAnswer, CanaryStatus, HistoryAnswer, TransitionAnswer};
 use crate::cli::Failure;
 use crate::cli::args::canary::Until;
-use crate::cli::canary::{GONE, SECOND};
 use crate::cli::client::Client;
-use crate::cli::commands::line;
-use crate::cli::output::{complain, print};
+use crate::cli::output::{self, complain, print};
 use crate::cli::render::canary as render;
-use crate::cli::wait::may_pass;
+use crate::cli::wait::{Looks, SECOND};
 
 /// Where nothing changes, a line is printed so often.
 const NOW_AND_THEN: Duration = Duration::from_secs(10);
@@ -47,20 +45,15 @@ enum Look {
 pub(super) async fn run(client: &Client, begun: Option<CanaryStatus>, until: Until, json: bool) -> Result<(), Failure> {
     let mut view = View::new(json);
     let mut followed = begun;
-    let mut gone_since: Option<Instant> = None;
+    let mut looks = Looks::default();
     loop {
-        let answer: CanaryAnswer = match client.get("/admin/canary").await {
-            Ok(answer) => answer,
-            Err(failure) if followed.is_some() && may_pass(&failure) => {
-                if gone_since.get_or_insert_with(Instant::now).elapsed() >= GONE {
-                    return Err(failure);
-                }
-                tokio::time::sleep(SECOND).await;
-                continue;
-            }
-            Err(failure) => return Err(failure),
+        let looked = client.get::<CanaryAnswer>("/admin/canary").await;
+        // Before there is something to follow, a proxy that is away is an error.
+        let answer = match &followed {
+            Some(_) => looks.found(looked).await?,
+            None => Some(looked?),
         };
-        gone_since = None;
+        let Some(answer) = answer else { continue };
         match look(&answer, followed.as_ref()) {
             Look::Under(canary) => {
                 view.show(&answer, &canary);
@@ -72,9 +65,8 @@ pub(super) async fn run(client: &Client, begun: Option<CanaryStatus>, until: Unt
             Look::Over => match &followed {
                 Some(canary) => return ended(client, &answer, canary, json).await,
                 None => {
-                    return Err(Failure::Failed(
-                        "no release is on its way; `cutover canary start` begins one".to_owned(),
-                    ));
+                    let text = "no canary is running, and no release bakes; to begin one: `cutover canary start`";
+                    return Err(Failure::Ended("no_canary".to_owned(), text.to_owned(), 1));
                 }
             },
         }
@@ -100,16 +92,15 @@ async fn ended(client: &Client, answer: &CanaryAnswer, canary: &CanaryStatus, js
         (true, _) => "took_traffic",
         (false, _) => "taken_back",
     };
-    if json {
-        let (deployment, release, active) = (&*canary.id, &*canary.release, &*answer.active);
-        print(&line(&End { outcome, deployment, release, active, transition: last.as_ref() }));
-    } else {
-        print(&render::ended(canary, outcome, last.as_ref()));
-    }
+    let (deployment, release, active) = (&*canary.id, &*canary.release, &*answer.active);
+    let end = End { outcome, deployment, release, active, transition: last.as_ref() };
+    let words = |_: &End| render::ended(canary, outcome, last.as_ref());
     if took {
+        output::answer(json, &end, words);
         return Ok(());
     }
-    Err(Failure::TakenBack(format!("release {} was taken back; {} serves", canary.release, answer.release)))
+    let text = format!("release {} was taken back; {} serves", canary.release, answer.release);
+    Err(output::told_with(json, &end, words, Failure::TakenBack(text)))
 }
 
 /// The transition that ended it. What is in force may not be on disk yet, and so not in the history: then it is waited for a while.
@@ -158,7 +149,7 @@ impl View {
 
     fn show(&mut self, answer: &CanaryAnswer, canary: &CanaryStatus) {
         if self.json {
-            return print(&line(answer));
+            return output::document(answer);
         }
         if self.terminal {
             // Home, then each line over the old one, then nothing below: it does not flicker.

@@ -9,15 +9,11 @@ use crate::cli::commands::GLANCE;
 use crate::cli::deploy::DrainedReport;
 use crate::cli::moves::drained;
 use crate::cli::render;
-use crate::cli::wait::may_pass;
+use crate::cli::wait::{Looks, SECOND};
 use crate::cli::waiting::Interrupts;
 
 /// How long the line that tells the end of a drain may take to the disk.
 const TO_DISK: Duration = Duration::from_secs(2);
-/// How long a proxy may be gone while it is watched: long enough for a restart.
-const GONE: Duration = Duration::from_secs(30);
-/// From look to look while a release bakes.
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Waits for the end of the drain, and says how it ended. `None`: there was nothing to drain.
 pub(super) async fn ended(
@@ -65,20 +61,9 @@ pub(super) async fn known_good(
     timeout: Option<Duration>,
 ) -> Result<(), Failure> {
     let began = Instant::now();
-    let mut gone_since: Option<Instant> = None;
+    let mut looks = Looks::default();
     loop {
-        let status: StatusAnswer = match client.get("/admin/status").await {
-            Ok(status) => status,
-            Err(failure) if may_pass(&failure) => {
-                if gone_since.get_or_insert_with(Instant::now).elapsed() >= GONE {
-                    return Err(failure);
-                }
-                tokio::time::sleep(SECOND).await;
-                continue;
-            }
-            Err(failure) => return Err(failure),
-        };
-        gone_since = None;
+        let Some(status) = looks.found(client.get::<StatusAnswer>("/admin/status").await).await? else { continue };
         let serves = status.active == staged.color && status.release == staged.release;
         let on_its_way = status.canary.as_ref().is_some_and(|canary| canary.release == staged.release);
         if serves && status.known_good.is_some() {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::moves::{file_problem, overrode};
+use super::moves::{file_problem, overrode, quarantined, warnings};
 use super::numbers::{percent, span, thousands};
 use super::{BAD, DIM, GOOD, color, happened, layout, painted, plain};
 use crate::admin::api::{
@@ -36,24 +36,26 @@ pub(crate) fn moved(answer: &CanaryMoved, verb: &str) -> String {
             }
             text
         }
-        (Some(canary), false) => format!("{}; nothing was touched.\n", share(canary)),
+        (Some(canary), false) => format!("Nothing changed: {}.\n", share(canary)),
         (None, true) => format!("{verb}: {serves} has all of the traffic, generation {generation}.\n"),
         (None, false) => match &answer.cancelled {
             Some(moving) => format!("Cancelled {}; {serves} has all of the traffic.\n", plain(&moving.whose)),
-            None => format!("{serves} has all of the traffic; nothing was touched.\n"),
+            None => format!("Nothing changed: no canary is running, and {serves} has all of the traffic.\n"),
         },
     };
     if !answer.durable {
-        text.push_str("It is in force, but not on disk yet; `cutover status` tells why and when.\n");
+        text.push_str("The decision is in force, but not on disk yet. Next: `cutover status`\n");
     }
-    text + &overrode(&answer.overrode) + &file_problem(answer.file_problem.as_deref())
+    text.push_str(&overrode(&answer.overrode));
+    text.push_str(&quarantined(answer.quarantined.as_deref()));
+    text + &file_problem(answer.file_problem.as_deref()) + &warnings(&answer.warnings)
 }
 
 fn hint(canary: &CanaryStatus) -> String {
     let plan: Vec<_> = canary.plan.steps.iter().map(|step| percent(*step)).collect();
     let by_itself = match canary.mode.as_str() {
         "enforce" => "`cutover canary watch` follows it, `cutover canary abort` takes it back at once",
-        _ => "what is proved is only said; `cutover canary advance` goes on",
+        _ => "the verdict is only reported, and `cutover canary advance` takes the next step",
     };
     format!("Steps: {}; {by_itself}.", plan.join(", "))
 }
@@ -146,7 +148,7 @@ pub(crate) fn canary(answer: &CanaryAnswer) -> String {
 
 fn nothing(answer: &CanaryAnswer) -> String {
     let serves = format!("{} (release {})", color(&answer.active), plain(&answer.release));
-    let mut text = format!("No release is on its way; {serves} has all of the traffic.\n");
+    let mut text = format!("No canary is running; {serves} has all of the traffic.\n");
     afterwards(answer, &mut |name, what| text.push_str(&layout::row(name, &what)));
     text
 }
@@ -343,7 +345,7 @@ pub(crate) fn ended(canary: &CanaryStatus, outcome: &str, last: Option<&Transiti
     let mut text = match outcome {
         "took_traffic" => painted(GOOD, "Done") + &format!(": {new} has the traffic; it is not known good yet.\n"),
         "known_good" => painted(GOOD, "Done") + &format!(": {new} has the traffic, and is known good.\n"),
-        _ => painted(BAD, "Taken back") + &format!(": {new} gets nothing any more.\n"),
+        _ => painted(BAD, "Taken back") + &format!(": {new} gets no more requests.\n"),
     };
     let Some(last) = last else { return text };
     let reason = last.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
@@ -397,10 +399,10 @@ fn table(routes: &[RouteAnswer]) -> String {
         (0..6).map(|column| rows.iter().map(|(_, row)| row[column].chars().count()).max().unwrap_or(0)).collect();
     let total = |wide: &[usize]| wide.iter().map(|wide| wide + 2).sum::<usize>();
     // The median says least of what goes wrong.
-    let shown: &[usize] = if total(&wide) + SHORT > layout::WIDE { &[0, 1, 3, 4, 5] } else { &[0, 1, 2, 3, 4, 5] };
+    let shown: &[usize] = if total(&wide) + SHORT > layout::wide() { &[0, 1, 3, 4, 5] } else { &[0, 1, 2, 3, 4, 5] };
     wide = shown.iter().map(|column| wide[*column]).collect();
     let numbers = total(&wide);
-    let room = layout::WIDE.saturating_sub(numbers).max(SHORT);
+    let room = layout::wide().saturating_sub(numbers).max(SHORT);
     let names = rows.iter().map(|(name, _)| name.chars().count()).filter(|name| *name <= room).max().unwrap_or(0);
     let mut text = format!("{DIM}stable / candidate{DIM:#}\n");
     for (name, row) in &rows {

@@ -1,11 +1,121 @@
-//! Text within 80 columns: a title on the left, words on the right, no word broken.
+//! Text on a terminal: a title on the left, words on the right, no word broken, and a command that can be pasted in one piece.
+//! Where standard output is no terminal a message stays in one line, as logs want it.
+
+use std::io::IsTerminal;
 
 use anstream::adapter::strip_str;
+use terminal_size::terminal_size_of;
+use unicode_width::UnicodeWidthStr;
 
-/// No line is wider, unless a single word is.
-pub(crate) const WIDE: usize = 80;
+/// Of a terminal that does not say how wide it is.
+const USUAL: usize = 80;
+/// Text is not pressed into less.
+const NARROWEST: usize = 20;
 /// Where the text behind a title begins.
 pub(crate) const TITLE: usize = 13;
+/// Commands begin with one of these.
+const PROGRAMS: [&str; 7] = ["cutover", "systemctl", "journalctl", "df", "ls", "getent", "openssl"];
+
+/// The columns of standard output; no end of them where it is no terminal.
+pub(crate) fn wide() -> usize {
+    if cfg!(test) {
+        return USUAL;
+    }
+    let out = std::io::stdout();
+    if out.is_terminal() { columns(&out) } else { usize::MAX }
+}
+
+/// The columns of standard error.
+pub(crate) fn wide_errors() -> usize {
+    let out = std::io::stderr();
+    if out.is_terminal() { columns(&out) } else { usize::MAX }
+}
+
+fn columns(of: impl std::os::fd::AsFd) -> usize {
+    let found = terminal_size_of(of).map(|(wide, _)| usize::from(wide.0)).filter(|wide| *wide > 0);
+    found.unwrap_or(USUAL).max(NARROWEST)
+}
+
+/// Columns on a terminal, without styles.
+pub(crate) fn width(text: &str) -> usize {
+    strip_str(text).to_string().width()
+}
+
+/// A part of a line.
+pub(crate) enum Part<'a> {
+    Text(&'a str),
+    /// A command, or a name in backticks: nothing in it is changed or broken.
+    Whole(&'a str),
+}
+
+/// The parts of a line: what stands between backticks, or behind a colon up to the end if it begins like a command, is whole.
+pub(crate) fn parts(line: &str) -> Vec<Part<'_>> {
+    let start = line.len() - line.trim_start_matches(' ').len();
+    if PROGRAMS.iter().any(|program| line[start..].strip_prefix(program).is_some_and(|rest| rest.starts_with(' '))) {
+        return vec![Part::Text(&line[..start]), Part::Whole(&line[start..])];
+    }
+    let mut parts = Vec::new();
+    let mut rest = line;
+    while !rest.is_empty() {
+        let quoted = rest.find('`').and_then(|open| Some((open, open + 1 + rest[open + 1..].find('`')? + 1)));
+        let named = rest.match_indices(": ").map(|(at, colon)| at + colon.len()).find(|at| {
+            let word = rest[*at..].split(' ').next().unwrap_or_default();
+            PROGRAMS.contains(&word) && rest[*at + word.len()..].trim_start() != ""
+        });
+        match (quoted, named) {
+            (Some((open, _)), Some(at)) if at < open => {
+                parts.extend([Part::Text(&rest[..at]), Part::Whole(&rest[at..])]);
+                return parts;
+            }
+            (Some((open, end)), _) => {
+                parts.extend([Part::Text(&rest[..open]), Part::Whole(&rest[open..end])]);
+                rest = &rest[end..];
+            }
+            (None, Some(at)) => {
+                parts.extend([Part::Text(&rest[..at]), Part::Whole(&rest[at..])]);
+                return parts;
+            }
+            (None, None) => {
+                parts.push(Part::Text(rest));
+                return parts;
+            }
+        }
+    }
+    parts
+}
+
+/// The words of a text; a part that is whole is one word, with the punctuation that touches it.
+fn words(text: &str) -> Vec<(String, bool)> {
+    let mut words: Vec<(String, bool)> = Vec::new();
+    let mut touches = false;
+    for part in parts(text) {
+        let (text, whole) = match part {
+            Part::Text(text) => (text, false),
+            Part::Whole(text) => (text, true),
+        };
+        let pieces: Vec<&str> = if whole { vec![text] } else { text.split(' ').collect() };
+        for (index, piece) in pieces.iter().enumerate() {
+            if index > 0 {
+                touches = false;
+            }
+            if piece.is_empty() {
+                continue;
+            }
+            match words.last_mut().filter(|_| touches) {
+                Some((word, is_whole)) => {
+                    word.push_str(piece);
+                    *is_whole |= whole;
+                }
+                None => words.push(((*piece).to_owned(), whole)),
+            }
+            touches = true;
+        }
+        if !whole && text.ends_with(' ') {
+            touches = false;
+        }
+    }
+    words
+}
 
 /// One row: its title, and its text in as many lines as it needs. The text may hold styles.
 pub(crate) fn row(title: &str, text: &str) -> String {
@@ -15,33 +125,84 @@ pub(crate) fn row(title: &str, text: &str) -> String {
 
 /// `head`, and `text` behind it; further lines begin at column `indent`.
 pub(crate) fn wrapped(head: &str, text: &str, indent: usize) -> String {
+    within(wide(), head, text, indent)
+}
+
+fn within(wide: usize, head: &str, text: &str, indent: usize) -> String {
     let mut out = String::from(head);
     let mut column = width(head);
-    let mut first = true;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let wide = width(word);
-        if first {
-            first = false;
-        } else if column + 1 + wide > WIDE {
-            out.push('\n');
-            out.push_str(&" ".repeat(indent));
-            column = indent;
+    let all = words(text);
+    let in_one_line = column.saturating_add(width(text)) <= wide;
+    for (index, (word, whole)) in all.iter().enumerate() {
+        let mut word = word.as_str();
+        // At the end of a sentence a command stands alone, so that a line can be copied.
+        let named = *whole && index > 0 && index + 1 == all.len() && all[index - 1].0.ends_with(':');
+        let room = column + usize::from(index > 0) + width(word) <= wide && (in_one_line || !named);
+        // A head that ends where a row begins has its first word beside it.
+        if room || (index == 0 && (!whole || head.trim().is_empty())) {
+            if index > 0 {
+                out.push(' ');
+                column += 1;
+            }
         } else {
-            out.push(' ');
-            column += 1;
+            out.truncate(out.trim_end_matches(' ').len());
+            let mut margin = indent;
+            if *whole {
+                if named && word.starts_with('`') {
+                    word = word.trim_end_matches(['.', ';', ')', ',']).trim_matches('`');
+                }
+                if margin + width(word) > wide {
+                    margin = 2;
+                }
+            }
+            out.push('\n');
+            out.push_str(&" ".repeat(margin));
+            column = margin;
         }
         out.push_str(word);
-        column += wide;
+        column += width(word);
     }
-    let end = out.trim_end_matches(' ').len();
-    out.truncate(end);
+    out.truncate(out.trim_end_matches(' ').len());
     out.push('\n');
     out
 }
 
-/// Columns on a terminal, without styles.
-pub(crate) fn width(text: &str) -> usize {
-    strip_str(text).to_string().chars().count()
+/// A line as it is, or in several of them: further ones hang below its text. A drawing of a file is cut instead.
+pub(crate) fn folded(line: &str, wide: usize) -> String {
+    if width(line) <= wide {
+        return format!("{line}\n");
+    }
+    let bare = strip_str(line).to_string();
+    let drawn = bare.trim_start().trim_start_matches(|character: char| character.is_ascii_digit());
+    if drawn.trim_start().starts_with('|') {
+        return format!("{}\n", cut(line, wide));
+    }
+    let start = line.len() - line.trim_start_matches(' ').len();
+    // Behind a title, or a column of a table.
+    let body = line.match_indices("  ").map(|(at, gap)| at + gap.len()).filter(|at| *at > start + 2);
+    let body = body.filter(|at| width(&line[..*at]) <= wide / 2).last();
+    let body = body.map(|at| at + line[at..].len() - line[at..].trim_start_matches(' ').len());
+    match body {
+        Some(at) => within(wide, &line[..at], &line[at..], width(&line[..at])),
+        None => within(wide, &line[..start], &line[start..], start + 2),
+    }
+}
+
+/// The text without its end, if it does not fit into so many columns. Styles are lost where it is cut.
+pub(crate) fn cut(text: &str, wide: usize) -> String {
+    if width(text) <= wide {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    for character in strip_str(text).to_string().chars() {
+        out.push(character);
+        if out.width() + 1 > wide {
+            out.pop();
+            break;
+        }
+    }
+    out.push('…');
+    out
 }
 
 /// A table with titles: each column as wide as its widest cell, the last one wrapped.
@@ -72,15 +233,41 @@ mod tests {
     #[test]
     fn a_row_breaks_between_words_and_hangs() {
         let text = row("rollback", &"word ".repeat(30));
-        assert!(text.lines().count() > 1 && text.lines().all(|line| width(line) <= WIDE), "{text}");
+        assert!(text.lines().count() > 1 && text.lines().all(|line| width(line) <= USUAL), "{text}");
         assert!(text.lines().skip(1).all(|line| line.starts_with("             word")), "{text}");
         let long = "x".repeat(100);
         assert!(row("a", &format!("b {long} c")).contains(&long), "a word is never broken");
     }
 
     #[test]
-    fn styles_take_no_columns() {
+    fn styles_take_no_columns_and_wide_characters_two() {
         let text = format!("\u{1b}[31m{}\u{1b}[0m", "a".repeat(60));
         assert_eq!(row("t", &format!("{text} bb")).lines().count(), 1);
+        assert_eq!(width("\u{1b}[1m日本\u{1b}[0m"), 4);
+    }
+
+    #[test]
+    fn a_command_stays_in_one_piece_and_stands_alone_where_a_sentence_names_it() {
+        let said =
+            format!("in_progress: {}; to cancel it: `cutover rollback --reason \"a b\"`", "word ".repeat(12).trim());
+        let text = folded(&said, 80);
+        assert_eq!(text.lines().last(), Some("  cutover rollback --reason \"a b\""), "{text}");
+        let tail =
+            format!("  To recover: cutover switch green --force=health --reason \"{}\"", "outage ".repeat(4).trim());
+        let text = folded(&tail, 50);
+        let command = "  cutover switch green --force=health --reason \"outage outage outage outage\"";
+        assert_eq!(text, format!("  To recover:\n{command}\n"));
+        let two = folded("one two three `cutover canary status` tells it, `cutover canary abort` takes it back", 40);
+        assert!(two.contains("`cutover canary status`") && two.contains("`cutover canary abort`"), "{two}");
+        assert!(two.lines().all(|line| width(line) <= 40), "{two}");
+    }
+
+    #[test]
+    fn a_line_hangs_below_its_column_and_a_drawing_is_cut() {
+        let text = folded(&format!("serving      {}", "word ".repeat(30)), 60);
+        assert!(text.lines().skip(1).all(|line| line.starts_with("             word")), "{text}");
+        let drawn = folded(&format!("12 | key = \"{}\"", "x".repeat(100)), 40);
+        assert!(drawn.lines().count() == 1 && width(drawn.trim_end()) == 40 && drawn.ends_with("…\n"), "{drawn}");
+        assert_eq!(cut("日本語", 4), "日…");
     }
 }

@@ -11,12 +11,13 @@ pub(crate) fn moved(answer: &SwitchAnswer, verb: &str) -> String {
     warnings(&answer.warnings) + &what_moved(answer, verb) + &file_problem(answer.file_problem.as_deref())
 }
 
-/// What is not well comes first.
-fn warnings(warnings: &[String]) -> String {
-    warnings.iter().fold(String::new(), |mut text, warning| {
-        let _ = writeln!(text, "{}", painted(BAD, format!("WARNING: {}", plain(warning))));
-        text
-    })
+/// Warnings come first.
+pub(crate) fn warnings(warnings: &[String]) -> String {
+    warnings.iter().map(|said| warning(said) + "\n").collect()
+}
+
+pub(crate) fn warning(said: &str) -> String {
+    painted(BAD, "WARNING:") + " " + &plain(said)
 }
 
 /// That a command could not take the file in.
@@ -33,8 +34,14 @@ pub(crate) fn overrode(guards: &[String]) -> String {
         return String::new();
     }
     let guards: Vec<_> =
-        guards.iter().map(|guard| if guard == "health" { "health (not asked)" } else { guard }).collect();
+        guards.iter().map(|guard| if guard == "health" { "health (no endpoint was probed)" } else { guard }).collect();
     format!("--force overrode: {}.\n", guards.join(", "))
+}
+
+/// The release that is refused from now on.
+pub(crate) fn quarantined(release: Option<&str>) -> String {
+    let said = |release| format!("Quarantined release {}: every move to it is refused from now on.\n", plain(release));
+    release.map(said).unwrap_or_default()
 }
 
 /// Whose move was cancelled.
@@ -47,7 +54,7 @@ fn what_moved(answer: &SwitchAnswer, verb: &str) -> String {
     let active = color(&answer.active);
     if answer.dry_run {
         return if answer.changed {
-            let mut text = format!("Would switch to {active} (release {release}): nothing speaks against it.\n");
+            let mut text = format!("Would switch to {active} (release {release}): no guard refuses it.\n");
             text.push_str(&super::gate::checks(&answer.checks));
             if let Some(rollback) = &answer.rollback {
                 let _ = writeln!(text, "The way back would then be {}.", way_back(rollback));
@@ -62,7 +69,7 @@ fn what_moved(answer: &SwitchAnswer, verb: &str) -> String {
     }
     if !answer.changed {
         let mut text =
-            format!("{active} serves already (release {release}, generation {generation}); nothing was touched.\n");
+            format!("{active} serves already (release {release}, generation {generation}); nothing changed.\n");
         if let Some(pending) = &answer.pending {
             text.push_str(&still_pending(pending));
         }
@@ -78,11 +85,12 @@ fn what_moved(answer: &SwitchAnswer, verb: &str) -> String {
         let _ = writeln!(text, "{}.", cancelled(moving));
     }
     text.push_str(&overrode(&answer.overrode));
+    text.push_str(&quarantined(answer.quarantined.as_deref()));
     if let Some(held) = answer.held_us {
         let _ = writeln!(text, "Requests were held for {}.", short(Duration::from_micros(held)));
     }
     if !answer.durable {
-        text.push_str("It is in force, but not on disk yet; `cutover status` tells why and when.\n");
+        text.push_str("The decision is in force, but not on disk yet. Next: `cutover status`\n");
     }
     if let Some(rollback) = answer.rollback.as_ref().filter(|rollback| rollback.safe == "no") {
         let _ = writeln!(text, "The way back is {}.", way_back(rollback));
@@ -109,11 +117,11 @@ fn still_pending(pending: &MovingAnswer) -> String {
 /// How a drain ended.
 pub(crate) fn drained(drained: Option<&DrainedAnswer>) -> String {
     let Some(drained) = drained else {
-        return "Drained: nothing is left on the color that served before.\n".to_owned();
+        return "Drained: the color that served before has no requests.\n".to_owned();
     };
     let took = short(Duration::from_micros(drained.took_us));
     if drained.cut_off == 0 {
-        return format!("Drained after {took}: nothing is left on {}.\n", color(&drained.color));
+        return format!("Drained after {took}: {} has no requests.\n", color(&drained.color));
     }
     let cut = painted(BAD, format!("{} cut off", count(drained.cut_off, "request")));
     format!("Drained after {took}; {cut}.\n")
@@ -126,8 +134,8 @@ pub(crate) fn frozen(answer: &FrozenAnswer) -> String {
             Some(until) => format!("Frozen until {until}: nothing but a rollback moves traffic.\n"),
             None => "Frozen until `cutover unfreeze`: nothing but a rollback moves traffic.\n".to_owned(),
         },
-        (None, true) => "Not frozen any more.\n".to_owned(),
-        (None, false) => "It was not frozen; nothing was touched.\n".to_owned(),
+        (None, true) => "Moves are allowed again.\n".to_owned(),
+        (None, false) => "Nothing changed: moves were not frozen.\n".to_owned(),
     };
     if let Some(before) = &answer.replaced {
         let _ = writeln!(text, "It replaced the freeze of {}: {}.", plain(&before.by), plain(&before.reason));

@@ -270,7 +270,7 @@ fn environment(name: &str, of_color: &ColorAnswer) -> String {
                 format!("answers as release {} for {}, not as its label", plain(&wrong.release), ago(&wrong.since));
             let _ = write!(said, "; {}", painted(BAD, said_so));
         }
-        let indent = layout::width(&head).min(layout::WIDE / 2);
+        let indent = layout::width(&head).min(layout::wide() / 2);
         text.push_str(&layout::wrapped(&head, &said, indent));
     }
     text

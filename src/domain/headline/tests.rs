@@ -147,7 +147,7 @@ fn conditions() -> Vec<(&'static str, Facts, &'static str)> {
                 let (color, endpoint, says) = (Color::Blue, "b:1".to_owned(), "0.9".to_owned());
                 facts.wrong_releases.push(WrongRelease { color, endpoint, says });
             }),
-            "WARNING: b:1 of blue answers as release 0.9, its label says 1.0. After a restart of that endpoint or a correction of its label: cutover check",
+            "WARNING: b:1 of blue answers as release 0.9, its label says 1.0. Restart that endpoint with 1.0, or correct `release` below [blue] in /etc/c.toml. After the correction: cutover reload",
         ),
         (
             "both_unhealthy",

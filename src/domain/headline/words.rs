@@ -203,10 +203,13 @@ fn ledger(facts: &Facts) -> Option<Finding> {
 fn wrong_releases(facts: &Facts) -> Vec<Finding> {
     let told = facts.wrong_releases.iter().map(|wrong| {
         let label = &facts.colors[wrong.color].release;
-        let sentence =
-            format!("{} of {} answers as release {}, its label says {label}", wrong.endpoint, wrong.color, wrong.says);
-        let finding = Finding::new(Level::Warning, "wrong_release", sentence);
-        finding.next("After a restart of that endpoint or a correction of its label", "cutover check")
+        let (endpoint, color, says) = (&wrong.endpoint, wrong.color, &wrong.says);
+        let sentence = format!(
+            "{endpoint} of {color} answers as release {says}, its label says {label}. Restart that endpoint with {label}, or \
+             correct `release` below [{color}] in {}",
+            facts.config
+        );
+        Finding::new(Level::Warning, "wrong_release", sentence).next("After the correction", "cutover reload")
     });
     told.collect()
 }

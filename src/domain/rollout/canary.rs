@@ -147,11 +147,17 @@ impl Rollout {
         }
         let to = self.back_to();
         let target = (to, self.configured.deployed[to].clone());
+        let stays = self.rollback_target().err().filter(|_| self.under_way().is_none());
         let underway = Move {
             quarantine,
             overlap: Overlap::Allow,
             ..Move::new(now, Kind::Rollback, target, Asker::Command(id), origin)
         };
+        if let Some(why) = stays {
+            let (release, color) = (self.decision.release.clone(), self.decision.active);
+            let refusal = Refusal::NoWayBack { release, color, why: Box::new(why) };
+            return self.refuse(now, underway, refusal, effects);
+        }
         self.roll_back(now, id, None, false, underway, effects);
     }
 

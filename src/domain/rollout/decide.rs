@@ -69,6 +69,14 @@ impl Rollout {
         }
     }
 
+    /// The release that gets nothing any more after the move.
+    fn left_by(&self, underway: &Move) -> Release {
+        match self.decision.deployment.as_ref().filter(|deployment| deployment.is_canary()) {
+            Some(canary) => canary.release.clone(),
+            None => self.serving(underway),
+        }
+    }
+
     pub(super) fn transition(&self, now: Now, underway: &Move, decision: Decision) -> Transition {
         Transition {
             // What only changes a share leaves nothing.
@@ -103,6 +111,8 @@ impl Rollout {
             cancelled: None,
             pending: None,
             replaced: None,
+            replaced_pause: None,
+            quarantined: underway.quarantine.then(|| self.left_by(underway)),
             ended_canary: self.ended_canary(underway),
         }
     }
@@ -152,6 +162,8 @@ impl Rollout {
             cancelled: None,
             pending: self.moving(),
             replaced: None,
+            replaced_pause: None,
+            quarantined: None,
             ended_canary: None,
         }
     }

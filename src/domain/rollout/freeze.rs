@@ -9,6 +9,15 @@ use crate::domain::rollout::record::by_itself;
 use crate::domain::rollout::{CommandId, Effect, Move, Outcome, Refusal, Rollout, StageRefusal, State};
 use crate::domain::transition::{Asked, Freeze, Kind, Origin, Transition};
 
+/// The command that goes to a release in quarantine.
+fn anyway(asked: &Move) -> String {
+    match asked.kind {
+        Kind::Canary => "cutover canary start --force=quarantine".to_owned(),
+        Kind::Rollback => format!("cutover rollback --to {} --force=quarantine", asked.to),
+        _ => format!("cutover switch {} --force=quarantine", asked.to),
+    }
+}
+
 impl Rollout {
     /// Whether this forward move may begin.
     pub(super) fn allowed(&self, asked: &Move) -> Result<(), Refusal> {
@@ -24,7 +33,9 @@ impl Rollout {
     /// Whether the release was not taken back because it was bad.
     pub(super) fn not_quarantined(&self, asked: &Move) -> Result<(), Refusal> {
         match self.decision.quarantine.iter().find(|bad| bad.release == asked.release) {
-            Some(bad) if !asked.force.overrides(Guard::Quarantine) => Err(Refusal::Quarantined(bad.clone())),
+            Some(bad) if !asked.force.overrides(Guard::Quarantine) => {
+                Err(Refusal::Quarantined { bad: bad.clone(), command: anyway(asked) })
+            }
             _ => Ok(()),
         }
     }

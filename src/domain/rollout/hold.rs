@@ -30,6 +30,12 @@ pub(super) struct ByHand {
     origin: Origin,
 }
 
+impl ByHand {
+    fn shown(&self) -> Hold {
+        Hold { since: self.since, until: self.until, for_move: false, origin: self.origin.clone() }
+    }
+}
+
 impl Move {
     pub(super) fn held_until(&self) -> Option<Instant> {
         self.held.map(|held| held.until)
@@ -99,10 +105,7 @@ impl Rollout {
             for_move: true,
             origin: underway.origin.clone(),
         });
-        of_move.or_else(|| {
-            let ByHand { since, until, origin } = self.by_hand.clone()?;
-            Some(Hold { since, until, for_move: false, origin })
-        })
+        of_move.or_else(|| self.by_hand.as_ref().map(ByHand::shown))
     }
 
     /// Ends the holds whose time is up.
@@ -123,7 +126,7 @@ impl Rollout {
             self.withdraw(now, &origin, why, effects);
         }
         if let Some(by_hand) = self.by_hand.take_if(|by_hand| by_hand.until <= now.mono) {
-            let why = Some("the time of the hold was up".to_owned());
+            let why = Some("the time of the pause was up".to_owned());
             let origin = Origin { reason: why, key: None, ..by_hand.origin.clone() };
             self.hold_ended(now, &by_hand, origin, effects);
         }
@@ -138,25 +141,42 @@ impl Rollout {
         self.record(Transition { took, ..line });
     }
 
-    /// An operator holds requests, or holds them for longer.
+    /// An operator holds requests, or holds them for longer. Somebody else's pause, or one for another reason, stays unless it is
+    /// to be replaced.
     pub(super) fn hold(
         &mut self,
         now: Now,
         id: CommandId,
-        timeout: Duration,
-        origin: Origin,
+        (timeout, replace): (Duration, bool),
+        mut origin: Origin,
         effects: &mut Vec<Effect>,
     ) {
         let holds = matches!(self.state, State::Holding(..) | State::Committing(..));
         if holds && self.is_in_progress(now, id, Kind::Hold, &origin, effects) {
             return;
         }
+        let mut replaced_pause = None;
+        if let Some(before) = &self.by_hand {
+            let other_reason = origin.reason.is_some() && origin.reason != before.origin.reason;
+            if before.origin.actor == origin.actor && !other_reason {
+                origin.reason.clone_from(&before.origin.reason);
+            } else {
+                let pause = before.shown();
+                if !replace {
+                    let left = before.until.saturating_duration_since(now.mono);
+                    let refusal = Refusal::PausedAlready { pause: Box::new(pause), left };
+                    self.record_refused(now, Asked { kind: Kind::Hold, to: None }, origin, None, &refusal);
+                    return effects.push(Effect::Reply(id, Err(refusal)));
+                }
+                replaced_pause = Some(pause);
+            }
+        }
         let until = now.mono + timeout;
         let since = self.by_hand.as_ref().map_or(now, |by_hand| by_hand.since);
         self.by_hand = Some(ByHand { since, until, origin: origin.clone() });
         effects.push(Effect::Hold(until));
         self.record(Transition::new(Kind::Hold, now.wall, origin, self.decision.clone()));
-        let outcome = Outcome { changed: true, ..self.unchanged(now, false) };
+        let outcome = Outcome { changed: true, replaced_pause, ..self.unchanged(now, false) };
         effects.push(Effect::Reply(id, Ok(outcome)));
     }
 

@@ -8,7 +8,7 @@ use crate::domain::deployment::{Deployment, DeploymentId, Policy, Wishes};
 use crate::domain::force::{Force, Guard};
 use crate::domain::gate::{CheckReport, GatePolicy, GateReport, Probed};
 use crate::domain::release::Release;
-use crate::domain::rollout::{Moving, StageRefusal, Target, Terms, Unsafe};
+use crate::domain::rollout::{Hold, Moving, StageRefusal, Target, Terms, Unsafe};
 use crate::domain::schema::{FirstWrite, Labels, Reading, TakenBack, Verdict};
 use crate::domain::split::Weight;
 use crate::domain::transition::Left;
@@ -82,6 +82,8 @@ pub enum Command {
     Hold {
         /// For so long.
         timeout: Duration,
+        /// In place of somebody else's.
+        replace: bool,
         /// Who, and why.
         origin: Origin,
     },
@@ -366,6 +368,10 @@ pub struct Outcome {
     pub pending: Option<Moving>,
     /// The freeze whose place it took.
     pub replaced: Option<Freeze>,
+    /// The pause whose place it took.
+    pub replaced_pause: Option<Hold>,
+    /// The release that it put into quarantine.
+    pub quarantined: Option<Release>,
     /// The canary that it ended by giving its release all of the traffic: that release, and its share before.
     pub ended_canary: Option<(Release, Weight)>,
 }
@@ -435,8 +441,20 @@ pub enum Refusal {
     Frozen(Freeze),
     /// Somebody else's freeze is in force, and was not to be replaced.
     FrozenAlready(Freeze),
+    /// Somebody else's pause is in force, and was not to be replaced.
+    PausedAlready {
+        /// That pause.
+        pause: Box<Hold>,
+        /// It ends by itself after this.
+        left: Duration,
+    },
     /// The release was taken back because it was bad.
-    Quarantined(Quarantined),
+    Quarantined {
+        /// That release, and who took it back.
+        bad: Quarantined,
+        /// The command that goes there all the same.
+        command: String,
+    },
     /// The data stores do not allow it.
     RollbackUnsafe(Box<Unsafe>),
     /// The ledger could not be written, with the reason.
@@ -445,6 +463,15 @@ pub enum Refusal {
     NoCanary,
     /// The release has the traffic already, and is only watched.
     Baking,
+    /// There is no canary to abort: its release has the traffic, and a rollback has no target.
+    NoWayBack {
+        /// The release that has the traffic.
+        release: Release,
+        /// Its color.
+        color: Color,
+        /// Why a rollback has no target.
+        why: Box<Refusal>,
+    },
     /// The plan is none, and why.
     BadPlan(String),
     /// An automatic rollback was made a short time ago.
@@ -492,6 +519,8 @@ pub struct FileProblem {
     pub drawn: String,
     /// Each error.
     pub errors: Vec<FileError>,
+    /// The command that goes by the configuration in force, where the refused one can do that.
+    pub instead: Option<String>,
 }
 
 /// One error of the configuration file.

@@ -34,6 +34,8 @@ impl Outcome {
             cancelled: None,
             pending: None,
             replaced: None,
+            replaced_pause: None,
+            quarantined: decision.quarantine.iter().find(|bad| bad.since == line.at).map(|bad| bad.release.clone()),
             ended_canary: None,
         })
     }

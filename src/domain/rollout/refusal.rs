@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::domain::color::Color;
 use crate::domain::deployment::Deployment;
 use crate::domain::gate::GateReport;
-use crate::domain::rollout::{Move, Refusal};
+use crate::domain::rollout::{FileProblem, Hold, Move, Refusal};
 use crate::domain::transition::{Freeze, Kind, Left};
 use crate::domain::written;
 
@@ -30,16 +30,16 @@ impl Refusal {
         match self {
             Refusal::Unhealthy(_) => "unhealthy",
             Refusal::CheckFailed(_) => "check_failed",
-            Refusal::InProgress(_) | Refusal::OnItsWay { .. } => "in_progress",
+            Refusal::InProgress(_) | Refusal::OnItsWay { .. } | Refusal::PausedAlready { .. } => "in_progress",
             Refusal::Withdrawn(_) => "withdrawn",
             Refusal::GivenUp { .. } => "cancelled",
             Refusal::UnknownRelease { .. } => "unknown_release",
             Refusal::FrozenAlready(_) => "already_frozen",
             Refusal::NotDrained { .. } => "not_drained",
             Refusal::StaleGeneration { .. } => "stale_generation",
-            Refusal::NoKnownGood { .. } => "no_known_good",
+            Refusal::NoKnownGood { .. } | Refusal::NoWayBack { .. } => "no_known_good",
             Refusal::Frozen(_) => "frozen",
-            Refusal::Quarantined(_) => "quarantined",
+            Refusal::Quarantined { .. } => "quarantined",
             Refusal::RollbackUnsafe(_) => "rollback_unsafe",
             Refusal::NotDurable(_) => "not_durable",
             Refusal::NoCanary => "no_canary",
@@ -117,9 +117,21 @@ impl fmt::Display for Refusal {
             Refusal::GivenUp { active } => write!(f, "Cancelled; {active} keeps serving"),
             Refusal::UnknownRelease { asked, deployed } => write!(
                 f,
-                "no color has release {asked}: blue has {}, green has {}; to stage it on the idle color, change its `release` and `endpoints` in the configuration file",
-                deployed.blue, deployed.green,
+                "no color has release {asked}: blue has {}, green has {}; to deploy it: `cutover deploy --release {} --endpoint ADDRESS`",
+                deployed.blue,
+                deployed.green,
+                word(asked.as_str()),
             ),
+            Refusal::PausedAlready { pause, left } => {
+                paused(f, pause, *left)?;
+                write!(f, "; to put yours in its place: `cutover pause --replace`")
+            }
+            Refusal::NoWayBack { release, color, why } => {
+                write!(
+                    f,
+                    "{release} on {color} has all traffic, so there is no canary to abort, and its bake can't be undone. {why}"
+                )
+            }
             Refusal::FrozenAlready(freeze) => {
                 frozen(f, freeze)?;
                 write!(f, "; to put yours in its place: `cutover freeze --replace --reason …`")
@@ -127,7 +139,10 @@ impl fmt::Display for Refusal {
             Refusal::Stage(refusal) => refusal.fmt(f),
             Refusal::NotDrained { color, after, left } => not_drained(f, *color, *after, *left),
             Refusal::StaleGeneration { expected, current } => {
-                write!(f, "generation {expected} was expected, but {current} is in force; look at the status first")
+                write!(
+                    f,
+                    "generation {expected} was expected, but {current} is in force; to look first: `cutover status`"
+                )
             }
             Refusal::NoKnownGood { wanted, color, deployed, served, command } => {
                 match wanted {
@@ -141,11 +156,9 @@ impl fmt::Display for Refusal {
                     None if *served => {
                         write!(f, "Nothing to roll back to: {} was itself reached by a rollback", color.other())?;
                     }
-                    None => write!(
-                        f,
-                        "Nothing to roll back to: {} was the first to serve, or was itself reached by a rollback",
-                        color.other(),
-                    )?,
+                    None => {
+                        write!(f, "Nothing to roll back to: no known-good release served before {}", color.other())?
+                    }
                 }
                 match command {
                     Some(command) => write!(f, "; to go to {color} ({deployed}): `{command}`"),
@@ -156,9 +169,9 @@ impl fmt::Display for Refusal {
                 frozen(f, freeze)?;
                 write!(f, "; to allow moves again: `cutover unfreeze`")
             }
-            Refusal::Quarantined(bad) => write!(
+            Refusal::Quarantined { bad, command } => write!(
                 f,
-                "release {} was taken back at {} by {}: {}; deploy another release, or override the quarantine: --force=quarantine",
+                "release {} was taken back at {} by {}: {}; deploy another release, or override the quarantine: `{command}`",
                 bad.release,
                 written::time(bad.since),
                 bad.by,
@@ -168,27 +181,26 @@ impl fmt::Display for Refusal {
             Refusal::NotDurable(cause) => {
                 write!(f, "the decision could not be written down, so nothing was moved: {cause}")
             }
-            Refusal::NoCanary => write!(f, "no release is on its way; `cutover canary start` begins one"),
+            Refusal::NoCanary => write!(f, "no canary is running; to begin one: `cutover canary start`"),
             Refusal::Baking => write!(
                 f,
-                "the release has the traffic already and is only watched; wait for the end of its bake, or go back with a rollback",
+                "the release has the traffic already and is only watched; wait for the end of its bake, or go back: `cutover rollback`",
             ),
             Refusal::BadPlan(why) => {
                 write!(f, "this is no plan: {why}; steps are growing shares such as 5 %, 25 %, 50 %")
             }
             Refusal::CoolingDown { until } => write!(
                 f,
-                "a release was rolled back automatically a short time ago; wait until {}, or override that: --force=cooldown",
+                "a release was rolled back automatically a short time ago; wait until {}, or override that: `cutover canary start --force=cooldown`",
                 written::time(*until),
             ),
             Refusal::InvalidFile(problem) => write!(
                 f,
-                "the configuration file is not valid, so nothing was moved: {}; repair it (`cutover check`), or go by the configuration in force: --force=file",
+                "the configuration file is not valid, so nothing was moved: {}; {}",
                 problem.text.replace('\n', "; "),
+                problem.repair(),
             ),
-            Refusal::FileBusy(why) => {
-                write!(f, "{why}; nothing was moved; try again, or go by the configuration in force: --force=file")
-            }
+            Refusal::FileBusy(why) => write!(f, "{why}; nothing was moved; run the command again"),
             Refusal::TargetChanged { to, asked, now } if asked == now => write!(
                 f,
                 "the endpoints of {to} were edited after its gate had passed, so nothing was moved; run the command again",
@@ -210,6 +222,34 @@ impl fmt::Display for Refusal {
             ),
         }
     }
+}
+
+impl FileProblem {
+    /// The commands that help.
+    #[must_use]
+    pub fn repair(&self) -> String {
+        match &self.instead {
+            Some(command) => {
+                format!("repair it (`cutover check`), or go by the configuration in force: `{command}`")
+            }
+            None => "repair it; to see every error: `cutover check`".to_owned(),
+        }
+    }
+}
+
+/// As a shell takes it for one word.
+fn word(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+:".contains(&byte);
+    if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+fn paused(f: &mut fmt::Formatter<'_>, pause: &Hold, left: Duration) -> fmt::Result {
+    let since = written::time(pause.since.wall);
+    write!(f, "{} paused traffic at {since}", pause.origin.actor)?;
+    if let Some(reason) = &pause.origin.reason {
+        write!(f, ": {reason}")?;
+    }
+    write!(f, " ({} s left)", left.as_secs_f64().ceil())
 }
 
 fn frozen(f: &mut fmt::Formatter<'_>, freeze: &Freeze) -> fmt::Result {

@@ -58,7 +58,7 @@ async fn a_canary_is_begun_held_advanced_and_called_off_in_a_line_or_two_each() 
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
     let text = done(&proxy.cli(&["canary", "status"]).await);
-    assert_eq!(text, "No release is on its way; blue (release 1.0) has all of the traffic.\n");
+    assert_eq!(text, "No canary is running; blue (release 1.0) has all of the traffic.\n");
     let plan = ["--steps", "10%,50%", "--dwell", "1h", "--max-step", "2h", "--holdback", "0%"];
     let args = [&["canary", "start", "-r", "release 2"][..], &plan[..]].concat();
     let text = done(&proxy.cli(&args).await);
@@ -74,7 +74,7 @@ async fn a_canary_is_begun_held_advanced_and_called_off_in_a_line_or_two_each() 
     assert!(text.starts_with("Paused: green 2.0 gets 10 % of the requests (step 1 of 2, held)"), "{text}");
     let text = done(&proxy.cli(&["canary", "status"]).await);
     assert!(text.contains(": lunch; to continue: cutover canary resume"), "{text}");
-    assert!(done(&proxy.cli(&["canary", "hold"]).await).ends_with("nothing was touched.\n"));
+    assert!(done(&proxy.cli(&["canary", "hold"]).await).starts_with("Nothing changed: "));
     assert!(done(&proxy.cli(&["canary", "resume"]).await).starts_with("Resumed: green 2.0 gets 10 %"));
     let text = done(&proxy.cli(&["canary", "advance"]).await);
     assert!(text.starts_with("Advanced: green 2.0 gets 50 % of the requests (step 2 of 2)"), "{text}");
@@ -115,7 +115,7 @@ async fn what_can_not_be_is_refused_with_its_code() {
         assert!(said.starts_with("no_canary: "), "{verb}: {said}");
     }
     let (_, said) = failed(&proxy.cli(&["canary", "watch"]).await, 1);
-    assert!(said.contains("no release is on its way"), "{said}");
+    assert!(said.contains("no canary is running"), "{said}");
     for args in
         [["--weight", "5"], ["--steps", "5%,many"], ["--dwell", "soon"], ["--mode", "maybe"], ["--steps", "50%,25%"]]
     {
@@ -146,7 +146,7 @@ async fn who_waits_gets_0_when_it_took_the_traffic_and_3_when_it_was_taken_back(
     let (printed, said) = failed(&waiting.ended().await, 3);
     assert!(printed.starts_with("Started: green 2.0 gets 5 %"), "{printed}");
     assert!(
-        printed.contains("Taken back: green 2.0 gets nothing any more.\n  canary of green 2.0 aborted · api "),
+        printed.contains("Taken back: green 2.0 gets no more requests.\n  canary of green 2.0 aborted · api "),
         "{printed}"
     );
     assert!(printed.contains(": slow\n") && said.contains("release 2.0 was taken back; 1.0 serves"), "{printed}{said}");

@@ -21,7 +21,7 @@ async fn an_edit_is_waited_for_until_its_color_serves() {
     done(&proxy.cli(&["wait"]).await);
     proxy.replace_file(&proxy.ordering("green"));
     let text = done(&proxy.cli(&["wait", "--active", "green"]).await);
-    assert!(text.contains("\nserving      green 2.0 · "), "{text}");
+    assert_eq!(text, "green (2.0) serves\n");
     assert_eq!(proxy.color().await, "green");
     done(&proxy.cli(&["wait", "--active", "green", "--healthy", "green", "--drained"]).await);
 }
@@ -67,7 +67,24 @@ async fn what_does_not_come_about_ends_with_5_and_says_how_things_stand() {
         assert!(said.contains("draining blue: 0 requests, 1 stream"), "{said}");
     }
     blue.open_gate();
-    done(&proxy.cli(&["wait", "--drained"]).await);
+    assert_eq!(done(&proxy.cli(&["wait", "--drained"]).await), "blue is drained\n");
+}
+
+#[tokio::test]
+async fn a_wait_says_in_one_line_what_is_so_and_how_many_requests_a_drain_cut_off() {
+    let (blue, green) = pair().await;
+    let mut setup = Setup::new(&blue, &green);
+    "timeout = \"200ms\"".clone_into(&mut setup.drain);
+    let proxy = setup.start().await;
+    assert_eq!(done(&proxy.cli(&["wait", "--drained"]).await), "nothing is draining\n");
+    let mut client = proxy.connect().await;
+    client.send("GET /gated HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.head().await.expect("a head");
+    done(&proxy.cli(&["switch", "green"]).await);
+    let text = done(&proxy.cli(&["wait", "--drained"]).await);
+    assert_eq!(text, "blue is drained; 1 request was cut off\n");
+    let text = done(&proxy.cli(&["wait", "--drained", "--active", "green", "--healthy", "green"]).await);
+    assert_eq!(text, "green (2.0) serves; every endpoint of green is up; blue is drained; 1 request was cut off\n");
 }
 
 #[tokio::test]

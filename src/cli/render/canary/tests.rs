@@ -144,7 +144,7 @@ fn a_line_is_news_when_something_else_than_numbers_changed() {
 #[test]
 fn without_one_the_color_that_serves_is_named_and_what_a_rollback_has_left() {
     let mut now = CanaryAnswer { canary: None, ..answer() };
-    assert_eq!(seen(&super::canary(&now)), "No release is on its way; blue (release 1.0) has all of the traffic.\n");
+    assert_eq!(seen(&super::canary(&now)), "No canary is running; blue (release 1.0) has all of the traffic.\n");
     (now.both_unhealthy, now.verifying_s) = (true, Some(20.0));
     let text = seen(&super::canary(&now));
     assert!(text.contains("the rollback did not help") && text.contains("checking for 20 s more"), "{text}");
@@ -153,6 +153,8 @@ fn without_one_the_color_that_serves_is_named_and_what_a_rollback_has_left() {
 #[test]
 fn a_command_is_told_in_a_line_or_two() {
     let mut moved_to = CanaryMoved {
+        warnings: Vec::new(),
+        quarantined: None,
         file_problem: None,
         overrode: Vec::new(),
         cancelled: None,
@@ -172,7 +174,8 @@ fn a_command_is_told_in_a_line_or_two() {
          Steps: 5 %, 25 %, 50 %; `cutover canary watch` follows it, `cutover canary abort` takes it back at once.\n"
     );
     moved_to.changed = false;
-    assert!(seen(&moved(&moved_to, "Held")).ends_with("(step 1 of 3); nothing was touched.\n"));
+    let text = seen(&moved(&moved_to, "Held"));
+    assert!(text.starts_with("Nothing changed: ") && text.ends_with("(step 1 of 3).\n"), "{text}");
     (moved_to.changed, moved_to.durable, moved_to.canary) = (true, false, None);
     let text = seen(&moved(&moved_to, "Called off"));
     assert!(text.starts_with("Called off: blue (release 1.0) has all of the traffic, generation 42.\n"), "{text}");
@@ -192,8 +195,8 @@ fn the_end_names_the_reason_and_what_the_verdict_rests_on() {
     .expect("a transition");
     assert_eq!(
         seen(&ended(&canary(), "taken_back", Some(&rolled_back))),
-        "Taken back: green 2.0 gets nothing any more.\n  \
-         rolled back green 2.0 -> blue 1.0 in 900 µs · automatic automatic: the evidence\n  \
+        "Taken back: green 2.0 gets no more requests.\n  \
+         rolled back green 2.0 -> blue 1.0 in less than 1 ms · automatic automatic: the evidence\n  \
          worse · evidence 18,400:1 of 1,000:1 · 765 requests, 62 errors\n    \
          errors on all routes: 8.1 % against 0.10 % (18,400:1)\n"
     );

@@ -101,7 +101,7 @@ fn a_rollback_or_a_release_calls_a_held_switch_off_at_once() {
     assert_eq!(words, ["release", "refuse 3 withdrawn", "reply 4 changed=true durable=true"]);
     assert_eq!(script.command(5, apart(true)).words()[0], "hold 10s");
     assert_eq!(script.command(6, apart(true)).words(), ["refuse 6 in_progress"]);
-    let hold = Command::Hold { timeout: Duration::from_secs(1), origin: origin() };
+    let hold = Command::Hold { timeout: Duration::from_secs(1), replace: false, origin: origin() };
     assert_eq!(script.command(7, hold).words(), ["refuse 7 in_progress"]);
 }
 
@@ -126,7 +126,7 @@ fn a_rollback_without_overlap_holds_too_and_waits_for_no_disk() {
 #[test]
 fn a_hold_by_hand_ends_by_itself_and_outlives_a_move_that_is_made_under_it() {
     let mut script = Script::steady();
-    let hold = || Command::Hold { timeout: Duration::from_secs(60), origin: origin() };
+    let hold = || Command::Hold { timeout: Duration::from_secs(60), replace: false, origin: origin() };
     let words = script.command(1, hold()).words();
     assert_eq!(words, ["hold 60s", "reply 1 changed=true durable=true", "commit hold blue"]);
     assert_eq!(script.command(2, apart(true)).words(), ["hold 60s", "empty None"]);
