@@ -163,19 +163,19 @@ fn served(bytes: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
 /// If that does not hold.
 pub fn websocket(bytes: &[u8], masked: bool, piece: usize) {
     let mut frames = if masked { Frames::of_client() } else { Frames::of_endpoint() };
+    let walk = Walk::over(bytes, masked);
     let mut passed = 0;
     while passed < bytes.len() {
         let next = passed + frames.rest(&bytes[passed..]);
-        let now = Walk::over(&bytes[..passed], masked);
+        let now = walk.after(passed);
         assert_eq!(
             (frames.is_between(), frames.is_closed(), frames.is_lost()),
-            (now == Walk::Between, now == Walk::Closed, now == Walk::Lost),
+            (now == Place::Between, now == Place::Closed, now == Place::Lost),
             "after {passed} of {bytes:?}"
         );
-        if next > passed && now == Walk::Within {
-            let ends = |cut: usize| matches!(Walk::over(&bytes[..cut], masked), Walk::Between | Walk::Closed);
-            let early = (passed + 1..next).any(ends);
-            assert!(!early, "a frame ends within {passed}..{next} of {bytes:?}");
+        if next > passed && now == Place::Within {
+            let first = walk.ends.iter().find(|end| **end > passed);
+            assert!(first.is_none_or(|end| *end >= next), "a frame ends within {passed}..{next} of {bytes:?}");
         }
         let to = (passed + piece.max(1)).min(bytes.len());
         frames.pass(&bytes[passed..to]);
@@ -183,18 +183,26 @@ pub fn websocket(bytes: &[u8], masked: bool, piece: usize) {
     }
 }
 
-/// Where bytes end, in the plainest way to find it.
-#[derive(PartialEq, Eq)]
-enum Walk {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
     Between,
     Within,
     Closed,
     Lost,
 }
 
+/// Where frames end, in the plainest way to find it.
+struct Walk {
+    ends: Vec<usize>,
+    /// From here on there are no more frames.
+    last: Option<(usize, Place)>,
+}
+
 impl Walk {
-    fn over(mut bytes: &[u8], masked: bool) -> Walk {
-        while let [first, second, rest @ ..] = bytes {
+    fn over(bytes: &[u8], masked: bool) -> Walk {
+        let mut walk = Walk { ends: vec![0], last: None };
+        let mut at = 0;
+        while let [first, second, rest @ ..] = &bytes[at..] {
             let short = usize::from(second & 0x7f);
             let (extended, shortest) = match short {
                 126 => (2, 126),
@@ -202,26 +210,38 @@ impl Walk {
                 _ => (0, 0),
             };
             let mask = if second & 0x80 != 0 { 4 } else { 0 };
-            let Some((head, payload)) = rest.split_at_checked(extended + mask) else { return Walk::Within };
+            let Some((head, payload)) = rest.split_at_checked(extended + mask) else { break };
             let long = head[..extended].iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
             let length = if extended == 0 { short as u128 } else { long };
+            at = bytes.len() - payload.len();
             let control = first & 8 != 0;
             if (mask == 4) != masked
                 || length < shortest
                 || length >> 63 != 0
                 || control && (first < &128 || length > 125)
             {
-                return Walk::Lost;
+                walk.last = Some((at, Place::Lost));
+                break;
             }
             if (payload.len() as u128) < length {
-                return Walk::Within;
+                break;
             }
+            at += length as usize;
+            walk.ends.push(at);
             if first & 15 == 8 {
-                return Walk::Closed;
+                walk.last = Some((at, Place::Closed));
+                break;
             }
-            bytes = &payload[length as usize..];
         }
-        if bytes.is_empty() { Walk::Between } else { Walk::Within }
+        walk
+    }
+
+    fn after(&self, passed: usize) -> Place {
+        match self.last {
+            Some((from, place)) if passed >= from => place,
+            _ if self.ends.contains(&passed) => Place::Between,
+            _ => Place::Within,
+        }
     }
 }
 
