@@ -55,6 +55,7 @@ names! {
     XRequestId "x-request-id",
     ContentLength "content-length",
     Http2Settings "http2-settings",
+    XCutoverColor "x-cutover-color",
     XForwardedFor "x-forwarded-for",
     ProxyConnection "proxy-connection",
     XForwardedHost "x-forwarded-host",

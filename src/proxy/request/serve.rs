@@ -229,7 +229,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
             let draw = |splitting: &Splitting| splitting.draw(head, address);
             let admission = snapshot.admit(worker.index, host, head.path(), draw);
             // Without a preview as well: an endpoint that is a Cutover itself might take it for a wish.
-            head.remove_named(preview::HEADER.as_bytes());
+            head.remove(Name::XCutoverColor);
             return (admission, edge.max_body, trusted, asker);
         };
         trailers = Trailers::Discarded;

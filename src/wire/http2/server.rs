@@ -371,7 +371,9 @@ impl Core {
 
     /// Remembers how a stream ended.
     fn remember(&mut self, id: u32, how: Closed) {
-        if self.closed.len() == REMEMBERED {
+        // As few as an idle connection keeps, once no stream is open: else each request of a quiet client takes memory for more.
+        let most = if self.open == 0 { REMEMBERED_IDLE } else { REMEMBERED };
+        while self.closed.len() >= most {
             self.closed.pop_front();
         }
         self.closed.push_back((id, how));

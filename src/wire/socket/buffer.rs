@@ -104,7 +104,9 @@ impl Input {
     }
 
     fn make_room(&mut self, hint: u64) {
-        if self.is_empty() && hint > SMALL as u64 && self.block.len() < LARGE && !buffered::is_full() {
+        if self.block.is_empty() && hint <= SMALL as u64 {
+            self.block = small();
+        } else if self.is_empty() && hint > SMALL as u64 && self.block.len() < LARGE && !buffered::is_full() {
             self.release();
             self.block = take(|store| &mut store.large).unwrap_or_else(|| vec![0; LARGE]);
         } else if self.block.len() < SMALL {
