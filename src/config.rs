@@ -7,6 +7,7 @@ mod aside;
 mod canary;
 mod drain;
 mod endpoint;
+mod evidence;
 pub mod error;
 mod expiry;
 mod file;
@@ -35,6 +36,7 @@ use rustix::fs::{Mode, OFlags};
 
 pub use crate::config::drain::{DrainConfig, Streams};
 pub use crate::config::endpoint::EndpointAddress;
+pub use crate::config::evidence::IgnoreConfig;
 use crate::config::error::{ConfigError, Diagnostic, Tolerated, UnusableFile};
 pub use crate::config::gate_check::{CheckBody, GateCheck, KeptValue, Scalar};
 pub use crate::config::health::HealthConfig;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::IgnoreConfig;
 use crate::domain::deployment::{Mode, OnClientErrors, OnInsufficient, OnUnsafe};
 use crate::domain::split::Weight;
 
@@ -138,6 +139,8 @@ pub struct AnalysisConfig {
     pub cooldown: Duration,
     /// What follows where the data stores forbid an automatic way back.
     pub on_unsafe: OnUnsafe,
+    /// Requests that are no evidence.
+    pub ignore: IgnoreConfig,
 }
 
 /// `analysis.warmup`: over when both are.

@@ -3,6 +3,7 @@
 mod admin;
 mod canary;
 mod drain;
+mod evidence;
 mod gate_check;
 mod hold;
 mod linger;

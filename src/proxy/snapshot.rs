@@ -7,6 +7,7 @@
 mod door;
 mod evidence;
 pub mod first_write;
+mod ignored;
 pub(crate) mod lease;
 pub(crate) mod linger;
 mod pools;
@@ -17,6 +18,7 @@ pub mod trust;
 pub(crate) mod visitor;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -42,6 +44,7 @@ use crate::proxy::pool::stated::{Stated, WrongRelease};
 use crate::proxy::pool::{Pool, Rules};
 use crate::proxy::snapshot::door::Door;
 use crate::proxy::snapshot::first_write::{FirstWrite, FirstWriteSeen};
+use crate::proxy::snapshot::ignored::Ignored;
 use crate::proxy::snapshot::lease::{Epoch, Lease};
 use crate::proxy::snapshot::linger::Linger;
 use crate::proxy::snapshot::preview::{Mark, Preview};
@@ -50,6 +53,7 @@ use crate::proxy::snapshot::split::{Counted, Draw, Granted, Splitting};
 use crate::proxy::snapshot::trust::Trust;
 use crate::telemetry::meter::{Meter, Meters, Purpose};
 use crate::telemetry::routes::{RouteId, Routes};
+use crate::wire::head::Head;
 
 /// One published state of the world.
 #[derive(Debug)]
@@ -60,6 +64,8 @@ pub struct Snapshot {
     routes: RouteTable<Target>,
     /// Of paths that are counted on their own, whatever the host and the upstream.
     counted: Option<Paths<RouteId>>,
+    /// Requests that are no evidence; `None`: all are.
+    ignored: Option<Box<Ignored>>,
     door: Door,
     /// Of the live color. Empty unless the door is open: who is not admitted holds nothing of a color.
     admissions: Admissions,
@@ -199,6 +205,11 @@ impl Snapshot {
             None => target.counted,
         };
         Ok(Some(Granted { admission: Arc::clone(&admissions[worker]), counted, user, visitor }))
+    }
+
+    /// Whether a request is counted as evidence, as far as that does not depend on its route.
+    pub(crate) fn is_evidence(&self, head: &Head, client: impl FnOnce() -> IpAddr) -> bool {
+        self.ignored.as_ref().is_none_or(|ignored| !ignored.has(head, client))
     }
 
     /// The way in of a request that may look at the color that does not serve. In maintenance it may, but it waits with
@@ -446,7 +457,8 @@ impl Compiler {
         let counts = config.canary.mode != Mode::Off || config.bake.mode != Mode::Off;
         let counted = (counts && !config.canary.routes.is_empty()).then(|| self.counted(config));
         let (routes, edge) = (self.table(config, counts), edge(config));
-        Snapshot { active, edge, routes, counted, door, admissions, split, preview, linger }
+        let ignored = if counts { Ignored::new(&config.analysis.ignore) } else { None };
+        Snapshot { active, edge, routes, counted, ignored, door, admissions, split, preview, linger }
     }
 
     /// Where requests go, and what they are counted under. Numbers are given to the paths of `canary.routes` first.

@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::{duration, integer, table};
+use super::{duration, integer, networks, table};
 use crate::config::{AnalysisConfig, BakeConfig, CanaryConfig, Decimal};
 use crate::domain::deployment::OnUnsafe;
 use crate::domain::split::Weight;
@@ -53,6 +53,16 @@ pub(super) fn analysis(analysis: &AnalysisConfig) -> Value {
             [("path", cpu.path.clone().into()), ("interval", duration(cpu.interval)), ("decide", cpu.decide.into())];
         ("cpu", table(cpu))
     }));
+    let ignore = &analysis.ignore;
+    if !ignore.is_empty() {
+        let texts = |texts: &[String]| texts.iter().cloned().map(Value::from).collect::<Vec<_>>().into();
+        let ignored = [
+            ("paths", texts(&ignore.paths)),
+            ("agents", texts(&ignore.agents)),
+            ("addresses", networks(&ignore.addresses)),
+        ];
+        section.push(("ignore", table(ignored)));
+    }
     table(section)
 }
 

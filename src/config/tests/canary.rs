@@ -45,6 +45,9 @@ fn what_is_wrong_with_a_canary_is_said_with_its_repair() {
         ("[analysis]\npass_beta = \"5%\"", "`analysis.pass_beta` is a string; it has to be a number", ""),
         ("[analysis]\nlatency_margin = 0", "`analysis.latency_margin` is 0; it goes from 1 to 100", ""),
         ("[analysis]\nerror_floor = 0.005", "`analysis.error_floor` is a number without a unit", "with its sign"),
+        ("[analysis]\nignore = { agents = [\"\"] }", "`analysis.ignore.agents` has \"\"", "such as \"UptimeRobot\""),
+        ("[analysis]\nignore = { paths = [\"a\"] }", "`analysis.ignore.paths` is \"a\", which is not a path", ""),
+        ("[analysis]\nignore = { addresses = [\"x\"] }", "\"x\" is not a network", "10.0.0.0/8"),
         ("[analysis.cpu]\npath = \"metrics\"", "`analysis.cpu.path` is \"metrics\", which is not a path", ""),
         ("[bake]\nholdback = \"51%\"", "`bake.holdback` is \"51%\"; it goes from 0 % to 50 %", ""),
     ] {
@@ -57,7 +60,7 @@ fn what_is_wrong_with_a_canary_is_said_with_its_repair() {
 fn what_was_read_is_rendered_so_that_it_is_read_again() {
     let text = "[canary]\nsteps = [\"0.25%\"]\nsticky = \"cookie\"\ncookie_name = \"v\"\nroutes = [\"/a\"]\n\
                 [analysis]\nlatency_margin = 2\nfalse_rollback_per_deploy = 0.000_01\nwarmup = { requests = 0 }\n\
-                cpu = {}\n[bake]\nholdback = \"2.5%\"\nmode = \"enforce\"";
+                cpu = {}\nignore = { paths = [\"/up\"], agents = [\"UptimeRobot\"], addresses = [\"10.0.0.0/8\"] }\n[bake]\nholdback = \"2.5%\"\nmode = \"enforce\"";
     let config = good(&plus(text));
     let again = good(&config.render());
     assert_eq!((again.canary, again.analysis, again.bake), (config.canary, config.analysis, config.bake));

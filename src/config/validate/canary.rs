@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::file::{Section, quoted};
 use crate::config::validate::{DAY, File, HOUR, MS, SECOND};
-use crate::config::{AnalysisConfig, BakeConfig, CanaryConfig, CpuConfig, Decimal, Sticky, VisitorCookie, Warmup};
+use crate::config::{AnalysisConfig, BakeConfig, CanaryConfig, CpuConfig, Decimal, IgnoreConfig, Sticky, VisitorCookie, Warmup};
 use crate::domain::deployment::{Mode, OnClientErrors, OnInsufficient, OnUnsafe, Plan};
 use crate::domain::split::Weight;
 
@@ -155,6 +155,7 @@ impl File<'_> {
             baseline_unhealthy: weight(500),
             cooldown: 600 * SECOND,
             on_unsafe: OnUnsafe::Hold,
+            ignore: IgnoreConfig::default(),
         };
         let Some(section) = self.root.section("analysis") else { return defaults };
         let ratio = 1.0..=100.0;
@@ -182,6 +183,7 @@ impl File<'_> {
             baseline_unhealthy: section.weight("baseline_unhealthy", defaults.baseline_unhealthy, LEAST..=Weight::ALL),
             cooldown: section.duration("cooldown", defaults.cooldown, Duration::ZERO..=7 * DAY),
             on_unsafe: section.choice("on_unsafe", &[("hold", OnUnsafe::Hold), ("force", OnUnsafe::Force)]),
+            ignore: self.ignored(&section),
         };
         section.refuse_unknown();
         analysis

@@ -28,7 +28,7 @@ use crate::proxy::request::upgrade;
 use crate::proxy::request::upload::Upload;
 use crate::proxy::snapshot::Edge;
 use crate::proxy::snapshot::preview;
-use crate::proxy::snapshot::split::Splitting;
+use crate::proxy::snapshot::split::{Counted, Splitting};
 use crate::proxy::upstream::connections::UpstreamConnection;
 use crate::telemetry::meter::InFlightKind;
 use crate::wire::head::{Head, Name, Version};
@@ -208,6 +208,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
         check(&mut exchange.head).and_then(|()| Ok(Framing::of_request(&exchange.head, side.is_bodiless())?));
     let head = &mut exchange.head;
     let (mut own, mut trailers) = (None, Trailers::Without(preview::HEADER));
+    let mut is_evidence = true;
     let (admission, max_body, trusted, asker) = worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
         client.limits(edge.idle_timeout, edge.header_timeout);
@@ -224,6 +225,7 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
         if own.is_some() || checked.is_err() {
             return (Ok(None), edge.max_body, trusted, asker);
         }
+        is_evidence = snapshot.is_evidence(head, address);
         let host = head.text(Name::Host).unwrap_or_default();
         let Some(preview) = &snapshot.preview else {
             let draw = |splitting: &Splitting| splitting.draw(head, address);
@@ -257,7 +259,10 @@ fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, b
     if let Some(own) = own {
         return Err(OwnAnswer::Local(own));
     }
-    let Some(granted) = admission? else { return Ok(None) };
+    let Some(mut granted) = admission? else { return Ok(None) };
+    if !is_evidence {
+        granted.counted = Counted::Not;
+    }
     exchange.admit(granted)?;
     if matches!((framing, max_body), (Framing::Length(length), Some(max)) if length > max) {
         return Err(Kind::BodyTooLarge.into());
