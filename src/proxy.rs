@@ -33,6 +33,7 @@ pub(crate) mod worker;
 pub(crate) mod request {
     mod attempt;
     mod bad_answer;
+    mod event;
     pub(crate) mod exchange;
     pub(crate) mod hold;
     pub(crate) mod linger;

@@ -18,8 +18,9 @@ mod timeline;
 
 pub use canary::{
     AbortBody, AdvanceBody, CanaryAnswer, CanaryBody, CanaryMoved, CanaryStatus, ClassAnswer, DeploymentAnswer,
-    DeploymentsAnswer, EvidenceAnswer, FindingAnswer, HeldAnswer, JudgementAnswer, LatencyAnswer, NextAnswer,
-    OddsAnswer, OnItsWay, Percent, PlanAnswer, PlanBody, RouteAnswer, SampleAnswer, SideAnswer, SplitAnswer,
+    DeploymentsAnswer, EventAnswer, EvidenceAnswer, FindingAnswer, HeldAnswer, JudgementAnswer, LatencyAnswer,
+    NextAnswer, OddsAnswer, OnItsWay, Percent, PlanAnswer, PlanBody, RouteAnswer, SampleAnswer, SideAnswer,
+    SplitAnswer, ToldAnswer,
 };
 pub use colors::{NeedAnswer, ProbeBody, ReplacedAnswer, SafeToStop, StageAnswer, StageBody, StoreBody};
 pub use endpoints::{AnswersAs, EndpointAnswer, NameAnswer, Starting};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::IgnoreConfig;
+use crate::config::{EventConfig, IgnoreConfig};
 use crate::domain::deployment::{Mode, OnClientErrors, OnInsufficient, OnUnsafe};
 use crate::domain::split::Weight;
 
@@ -139,6 +139,8 @@ pub struct AnalysisConfig {
     pub cooldown: Duration,
     /// What follows where the data stores forbid an automatic way back.
     pub on_unsafe: OnUnsafe,
+    /// What the application may tell in its answers, at most eight.
+    pub events: Vec<EventConfig>,
     /// Requests that are no evidence.
     pub ignore: IgnoreConfig,
 }

@@ -196,6 +196,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             baseline_unhealthy: share(500),
             cooldown: seconds(600),
             on_unsafe: OnUnsafe::Hold,
+            events: Vec::new(),
             ignore: IgnoreConfig::default(),
         },
         bake: BakeConfig { duration: seconds(900), holdback: Weight::NONE, mode: deployment::Mode::Observe },

@@ -8,9 +8,9 @@ mod watched;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::config::{AnalysisConfig, Config};
+use crate::config::{AnalysisConfig, Config, EventConfig};
 use crate::control::{Controller, Input};
-use crate::domain::analysis::{Before, Policy, Report};
+use crate::domain::analysis::{Before, EventRule, Policy, Report};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Mode};
 use crate::domain::rollout::Event;
@@ -117,8 +117,19 @@ fn policy(config: &AnalysisConfig, deployment: &Deployment, endpoints: u64, befo
         max_routes: config.max_routes,
         horizon: u64::try_from(ticks).ok().filter(|ticks| *ticks > 0),
         lost: deployment.lost,
+        events: config.events.iter().map(rule).collect(),
         before: Some(before),
         ..Policy::default()
+    }
+}
+
+fn rule(event: &EventConfig) -> EventRule {
+    EventRule {
+        name: event.name.clone(),
+        bad: event.bad,
+        tolerated: event.tolerate.share(),
+        share: event.share.share(),
+        per_request: event.per_request,
     }
 }
 

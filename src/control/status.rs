@@ -202,6 +202,8 @@ impl Controller {
             ledger_rewritten: ledger.rewritten,
             unusable_files: self.problems().len(),
             evidence: evidence(self.analysis.report().as_ref()),
+            events: self.publisher.routes().told().totals(),
+            events_ignored: self.publisher.routes().told().ignored(),
             phase: match view.phase {
                 Phase::Steady => "steady",
                 Phase::Canary { .. } => "canary",
@@ -258,8 +260,8 @@ impl Controller {
 }
 
 /// The strongest evidence of each kind on any route, as odds to one.
-fn evidence(report: Option<&Report>) -> [f64; 5] {
-    let Some(report) = report else { return [0.0; 5] };
+fn evidence(report: Option<&Report>) -> [f64; 6] {
+    let Some(report) = report else { return [0.0; 6] };
     let strongest = |wanted: fn(Class) -> bool| {
         let all = report.routes.iter().flat_map(|row| &row.evidence);
         all.filter(|of| wanted(of.class)).map(|of| of.odds).fold(0.0, f64::max)
@@ -270,6 +272,7 @@ fn evidence(report: Option<&Report>) -> [f64; 5] {
         strongest(|class| class == Class::ClientError),
         strongest(|class| class == Class::Abort),
         report.cpu,
+        report.events.iter().map(|of| of.odds).fold(0.0, f64::max),
     ]
 }
 

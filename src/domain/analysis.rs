@@ -11,6 +11,7 @@
 mod aa;
 mod answers;
 mod component;
+mod event;
 pub mod evidence;
 mod histogram;
 mod judge;
@@ -20,15 +21,18 @@ mod pass;
 mod policy;
 mod raw;
 mod report;
+mod rule;
 mod tick;
 mod watch;
 
 pub use aa::{AaReport, false_alarms};
+pub use event::EventReport;
 pub use histogram::{BUCKETS, Histogram, QUANTILES, Quantiles, Thresholds, bucket, upper};
 pub use judge::Judge;
 pub use policy::{Before, Policy};
 pub use report::{Evidence, Report, RouteReport};
-pub use tick::{Arms, Batch, Counts, CpuUse, Minute, RouteTick, Seen, Tick};
+pub use rule::{Bad, EventRule, MOST_EVENTS, MOST_SHARED};
+pub use tick::{Arms, Batch, Counts, CpuUse, EventTick, Minute, RouteTick, Seen, Tick};
 
 #[cfg(test)]
 mod tests;

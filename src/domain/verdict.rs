@@ -35,6 +35,10 @@ pub enum Class {
     Abort,
     /// CPU time for each request. Holds, unless the operator opted in.
     Cpu,
+    /// An event of the application of which there are more.
+    MoreEvents,
+    /// One of which there are fewer.
+    FewerEvents,
 }
 
 /// One side of a comparison. There are never more bad requests than requests.
@@ -79,6 +83,8 @@ pub struct Finding {
     pub class: Class,
     /// On which route; `None`: all of them together.
     pub route: Option<String>,
+    /// The name of the event, where the application told it.
+    pub event: Option<String>,
     /// The release that is watched.
     pub candidate: Sample,
     /// What it is compared with.
@@ -139,6 +145,8 @@ pub enum Veto {
     Slow,
     /// A route has visibly fewer good answers.
     ClientErrors,
+    /// An event of the application is visibly rarer, or more frequent.
+    Events,
     /// Its latency was not looked at for long enough.
     Latency,
     /// Nor was its CPU time.
@@ -147,10 +155,11 @@ pub enum Veto {
 
 impl Veto {
     /// Each, and its name in files and answers.
-    pub const NAMES: [(&'static str, Veto); 5] = [
+    pub const NAMES: [(&'static str, Veto); 6] = [
         ("errors", Veto::Errors),
         ("slow", Veto::Slow),
         ("client_errors", Veto::ClientErrors),
+        ("events", Veto::Events),
         ("latency", Veto::Latency),
         ("cpu", Veto::Cpu),
     ];
@@ -170,7 +179,7 @@ impl Veto {
     /// Whether something is visibly wrong; else more has to be seen.
     #[must_use]
     pub fn is_alarming(self) -> bool {
-        matches!(self, Veto::Errors | Veto::Slow | Veto::ClientErrors)
+        matches!(self, Veto::Errors | Veto::Slow | Veto::ClientErrors | Veto::Events)
     }
 }
 
@@ -198,7 +207,7 @@ impl Verdict {
 
 impl Class {
     /// Each, and its name in files and answers.
-    pub const NAMES: [(&'static str, Class); 7] = [
+    pub const NAMES: [(&'static str, Class); 9] = [
         ("error", Class::Error),
         ("slow_p50", Class::SlowP50),
         ("slow_p90", Class::SlowP90),
@@ -206,6 +215,8 @@ impl Class {
         ("client_error", Class::ClientError),
         ("abort", Class::Abort),
         ("cpu", Class::Cpu),
+        ("more_events", Class::MoreEvents),
+        ("fewer_events", Class::FewerEvents),
     ];
 
     /// Its name.

@@ -161,6 +161,7 @@ fn judgement() -> Judgement {
     let finding = |class, route: Option<&str>| Finding {
         class,
         route: route.map(str::to_owned),
+        event: route.map(|_| "order".to_owned()),
         candidate: sample(61, 40, 912),
         stable: Sample::new(1_180, 118, None),
         evidence: u64::MAX,

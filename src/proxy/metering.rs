@@ -16,7 +16,7 @@ use crate::proxy::blame::Blame;
 use crate::proxy::kind::Kind;
 use crate::proxy::snapshot::split::Counted;
 use crate::proxy::worker::Worker;
-use crate::telemetry::routes::{Arm, Cause, Event, RouteId, Routes, Standing, User, first_segment};
+use crate::telemetry::routes::{AppEvent, Arm, Cause, Event, RouteId, Routes, Standing, User, first_segment};
 
 /// The classes of being slow, by the threshold that is passed.
 const SLOW: [Class; 3] = [Class::SlowP50, Class::SlowP90, Class::SlowP99];
@@ -154,6 +154,16 @@ impl Worker {
             answered: false,
             missing_file: false,
         }
+    }
+
+    /// The application tells an event of it, `n` times in one answer.
+    pub(crate) fn told(&self, metered: &Metered, event: &AppEvent, n: u64) {
+        let routes = &*self.live.routes;
+        let Metered { color, tick, .. } = *metered;
+        let counts = metered.witness.is_some_and(|Witness { user, first, .. }| {
+            routes.users().as_ref().is_some_and(|users| users.counts(event, user, first, color))
+        });
+        event.judged(self.index, color, (tick, routes.tick()), n, counts);
     }
 
     /// A stream has begun well. Streams last: counted at their ends, those that fail at once would be most of what is over.
@@ -377,7 +387,9 @@ impl<'a> Counting<'a> {
             Class::Error => count(Event::Error),
             Class::ClientError => count(Event::ClientError),
             Class::Abort => count(Event::Abort),
-            Class::SlowP50 | Class::SlowP90 | Class::SlowP99 | Class::Cpu => witness.latency,
+            Class::SlowP50 | Class::SlowP90 | Class::SlowP99 => witness.latency,
+            // Not counted here.
+            Class::Cpu | Class::MoreEvents | Class::FewerEvents => Standing::default(),
         };
         if first { standing } else { users.spare(standing, metered.color, metered.route, class as usize) }
     }

@@ -4,6 +4,7 @@
 //! half of a switch. What did not change between two snapshots is shared by both: endpoints with their health and
 //! connections, pools, meters.
 
+mod counted;
 mod door;
 mod evidence;
 pub mod first_write;
@@ -18,7 +19,6 @@ pub mod trust;
 pub(crate) mod visitor;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ use crate::config::{
     UpstreamProtocol,
 };
 use crate::domain::color::{Color, PerColor};
-use crate::domain::deployment::{Deployment, DeploymentId, Mode};
+use crate::domain::deployment::{DeploymentId, Mode};
 use crate::domain::health::Health;
 use crate::domain::release::Release;
 use crate::domain::schema::Barrier;
@@ -52,8 +52,7 @@ use crate::proxy::snapshot::route::{Paths, RouteTable, UpstreamIndex};
 use crate::proxy::snapshot::split::{Counted, Draw, Granted, Splitting};
 use crate::proxy::snapshot::trust::Trust;
 use crate::telemetry::meter::{Meter, Meters, Purpose};
-use crate::telemetry::routes::{RouteId, Routes};
-use crate::wire::head::Head;
+use crate::telemetry::routes::{AppEvent, RouteId, Routes};
 
 /// One published state of the world.
 #[derive(Debug)]
@@ -128,6 +127,8 @@ pub(crate) struct Admission {
     pub(crate) first_write: Option<Arc<FirstWrite>>,
     /// Where answers say which release they are of.
     pub(crate) stated: Option<Arc<Stated>>,
+    /// What its answers may tell; `None`: nothing is listened to.
+    pub(crate) events: Option<Arc<[Arc<AppEvent>]>>,
     /// The color does not serve; what answers have to say then.
     pub(crate) preview: Option<Arc<Mark>>,
     /// What fails here may be asked again of the other color, and at most so much of it.
@@ -205,11 +206,6 @@ impl Snapshot {
             None => target.counted,
         };
         Ok(Some(Granted { admission: Arc::clone(&admissions[worker]), counted, user, visitor }))
-    }
-
-    /// Whether a request is counted as evidence, as far as that does not depend on its route.
-    pub(crate) fn is_evidence(&self, head: &Head, client: impl FnOnce() -> IpAddr) -> bool {
-        self.ignored.as_ref().is_none_or(|ignored| !ignored.has(head, client))
     }
 
     /// The way in of a request that may look at the color that does not serve. In maintenance it may, but it waits with
@@ -299,6 +295,8 @@ pub(crate) struct Compiler {
     /// Which color that does not serve is asked for its files, and whether files linger at all.
     lingering: Option<Color>,
     lingers: bool,
+    /// What answers may tell.
+    events: Option<Arc<[Arc<AppEvent>]>>,
     /// Nothing was compiled yet: a deployment that is there goes on from a process before this one.
     is_new: bool,
     wrong_releases: mpsc::UnboundedSender<WrongRelease>,
@@ -331,6 +329,7 @@ impl Compiler {
             sticky: None,
             lingering: None,
             lingers: false,
+            events: None,
             is_new: true,
             wrong_releases,
             first_writes,
@@ -429,6 +428,7 @@ impl Compiler {
         let active = decision.active;
         let door = self.door(config, decision);
         self.lingers = self.lingers(config, decision, &door);
+        self.events = self.events_of(config);
         self.first_write = PerColor::from_fn(|color| {
             let release = decision.release_on(color).filter(|_| decision.serves(color))?;
             self.first_write_of(config, color, release)
@@ -483,28 +483,6 @@ impl Compiler {
         RouteTable::new(routes, |route| Target { upstream: index_of(&route.upstream), counted: counted(route) })
     }
 
-    fn counted(&self, config: &Config) -> Paths<RouteId> {
-        let mut paths = Paths::default();
-        for path in &config.canary.routes {
-            paths.insert(path, self.routes.configured(path));
-        }
-        paths
-    }
-
-    /// What keeps users on a color: as configured when the deployment began.
-    fn sticky_of(&mut self, config: &Config, decision: &Decision) -> Sticky {
-        let deployment = decision.deployment.as_ref();
-        let known = self.sticky.take().filter(|(id, _)| deployment.is_some_and(|deployment| deployment.id == *id));
-        let recorded = |deployment: &Deployment| {
-            Sticky::from_record(&deployment.sticky).unwrap_or_else(|| config.canary.sticky.clone())
-        };
-        self.sticky = known.or_else(|| deployment.map(|deployment| (deployment.id, recorded(deployment))));
-        let sticky = self.sticky.as_ref().map(|(_, sticky)| sticky.clone()).unwrap_or_default();
-        let split = deployment.map(Deployment::split).filter(|_| sticky != Sticky::Off);
-        self.routes.keep_users(split, config.canary.evidence_per_network, std::mem::take(&mut self.is_new));
-        sticky
-    }
-
     /// Maintenance answers at once, also those that wait.
     fn door(&self, config: &Config, decision: &Decision) -> Door {
         let maintenance = &config.maintenance;
@@ -555,6 +533,7 @@ impl Compiler {
                     // What a tester writes is no write of the release that serves.
                     first_write: self.first_write[*color].clone().filter(|_| purpose == Purpose::Ordinary),
                     stated: stated.clone(),
+                    events: self.events.clone().filter(|_| purpose == Purpose::Ordinary),
                     preview: mark.clone(),
                     shield: shield.filter(|_| purpose == Purpose::Ordinary),
                     lingers: self.lingers && purpose == Purpose::Ordinary,

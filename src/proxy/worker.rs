@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     pub(crate) bursts_logged: LogRate,
     /// Lines about answers that were refused.
     pub(crate) bad_answers: LogRate,
+    /// Lines about events that were ignored.
+    pub(crate) events_logged: LogRate,
     /// Connections have ended or gone idle since memory was last given back.
     pub(crate) freed: Cell<bool>,
     now: Cell<Instant>,
@@ -78,6 +80,7 @@ impl Worker {
             refusals_logged: LogRate::new(LINES, PERIOD),
             bursts_logged: LogRate::new(LINES, PERIOD),
             bad_answers: LogRate::new(LINES, PERIOD),
+            events_logged: LogRate::new(LINES, PERIOD),
             freed: Cell::new(false),
             now: Cell::new(Instant::now()),
             millis: Cell::new(clock::millis(Instant::now())),

@@ -11,6 +11,7 @@ use crate::domain::split::Weight;
 use crate::telemetry::exposition::{Format, Page};
 use crate::telemetry::meter::{BUCKETS_MICROS, InFlight, Lingered, Reading};
 use crate::telemetry::refused::{self, Refused};
+use crate::telemetry::routes::EventIgnored;
 
 /// What the controller knows at the moment of the question.
 #[derive(Debug)]
@@ -37,8 +38,12 @@ pub struct Facts {
     pub unusable_files: usize,
     /// `steady`, `canary`, `baking`, `gating`, `holding` or `committing`.
     pub phase: &'static str,
-    /// That the release on its way is worse, as odds to one: errors, latency, 4xx, clients that left, CPU.
-    pub evidence: [f64; 5],
+    /// That the release on its way is worse, as odds to one: errors, latency, 4xx, clients that left, CPU, events of the application.
+    pub evidence: [f64; 6],
+    /// Events that the application told, by name.
+    pub events: Vec<(String, PerColor<u64>)>,
+    /// What of that was ignored, in the order of [`EventIgnored::ALL`].
+    pub events_ignored: [u64; EventIgnored::ALL.len()],
     /// All meters of ordinary requests.
     pub readings: Vec<(Color, Arc<str>, Reading)>,
     /// Those of previews, which are counted nowhere else.
@@ -144,7 +149,7 @@ pub struct Tallies {
 const DRAIN_SECONDS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0];
 const TRIGGERS: [&str; 3] = ["api", "file", "rollback"];
 const ROLLBACKS: [&str; 3] = ["api", "file", "automatic"];
-const CLASSES: [&str; 5] = ["errors", "latency", "client_errors", "aborts", "cpu"];
+const CLASSES: [&str; 6] = ["errors", "latency", "client_errors", "aborts", "cpu", "events"];
 const OUTCOMES: [&str; 3] = ["done", "refused", "unchanged"];
 const PHASES: [&str; 6] = ["steady", "canary", "baking", "gating", "holding", "committing"];
 const KINDS: [&str; 3] = ["request", "stream", "tunnel"];
@@ -183,6 +188,7 @@ pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
     requests(&mut page, facts);
     shielded(&mut page, facts);
     lingering(&mut page, facts);
+    told(&mut page, facts);
     previews(&mut page, &facts.previews);
     refused::render(&mut page, &facts.refused);
     drains(&mut page, facts, tallies);
@@ -371,6 +377,22 @@ fn previews(page: &mut Page, readings: &[(Color, Arc<str>, Reading)]) {
             let count: u64 = of_color.map(|(_, _, reading)| reading.codes[class]).sum();
             total.sample(&[("color", color.as_str()), ("code", code)], count);
         }
+    }
+}
+
+fn told(page: &mut Page, facts: &Facts) {
+    let mut told = page.counter(
+        "cutover_events_total",
+        "Events that the application told (Cutover-Event), by the color that answered.",
+    );
+    for (event, counts) in &facts.events {
+        for (color, count) in counts.iter() {
+            told.sample(&[("color", color.as_str()), ("event", event)], *count);
+        }
+    }
+    let mut ignored = page.counter("cutover_events_ignored_total", "Events in answers that were ignored, by reason.");
+    for ((_, reason), count) in EventIgnored::ALL.into_iter().zip(facts.events_ignored) {
+        ignored.sample(&[("reason", reason)], count);
     }
 }
 

@@ -11,6 +11,7 @@ mod known;
 mod minutes;
 mod nursery;
 mod sample;
+mod told;
 mod users;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,6 +28,7 @@ pub use arm::{Arm, CLASSES, Cause, Counts};
 pub use known::{Known, first_segment};
 pub use minutes::MinuteCounts;
 pub use sample::{Batch, Judged, RouteSample, Sample, Sampler};
+pub use told::{AppEvent, AppEvents, EventIgnored, EventKind, EventSample};
 pub use users::{Event, SPARED, Standing, User, Users, network};
 
 /// Routes that a configuration can name, at most; more are `~other`.
@@ -77,6 +79,8 @@ pub struct Routes {
     /// Grows with each route that is discovered or loses its place.
     version: AtomicU64,
     users: ArcSwapOption<Users>,
+    /// What the application tells.
+    told: AppEvents,
     /// Latency is judged.
     warm: AtomicBool,
     /// Some route has thresholds.
@@ -142,6 +146,7 @@ impl Routes {
             taken: Mutex::default(),
             version: AtomicU64::new(0),
             users: ArcSwapOption::empty(),
+            told: AppEvents::default(),
             warm: AtomicBool::new(false),
             has_thresholds: AtomicBool::new(false),
         };
@@ -297,6 +302,17 @@ impl Routes {
         if let (Some(users), Some(split)) = (self.users.load().as_ref(), of) {
             users.note_share(split.weight, self.tick());
         }
+    }
+
+    /// What the application tells.
+    #[must_use]
+    pub fn told(&self) -> &AppEvents {
+        &self.told
+    }
+
+    /// From now on the application tells these.
+    pub fn tell(&self, kinds: &[EventKind]) -> Arc<[Arc<AppEvent>]> {
+        self.told.configure(self.workers, kinds)
     }
 
     /// Those who stay on a color.

@@ -53,6 +53,7 @@ names! {
     Traceparent "traceparent",
     ContentType "content-type",
     XRequestId "x-request-id",
+    CutoverEvent "cutover-event",
     ContentLength "content-length",
     Http2Settings "http2-settings",
     XCutoverColor "x-cutover-color",

@@ -1,6 +1,8 @@
 //! Canaries end to end: real requests are counted, judged, and what is proved is done, said and kept. How a bad release is found
 //! out, and how a good one gets through.
 
+mod told;
+
 use serde_json::{Value, json};
 use tokio::time::Duration;
 

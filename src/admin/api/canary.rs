@@ -226,6 +226,9 @@ pub struct CanaryStatus {
     /// What the judge says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judgement: Option<JudgementAnswer>,
+    /// Events that the application tells; in `GET /admin/canary` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventAnswer>,
     /// Route by route, all of them together first; in `GET /admin/canary` alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteAnswer>,
@@ -320,7 +323,7 @@ pub struct EvidenceAnswer {
     /// files of the other.
     #[serde(default)]
     pub misses_files: bool,
-    /// Why it does not go on although it is no worse by the tests: `errors`, `slow`, `client_errors`, `latency` or `cpu`.
+    /// Why it does not go on although it is no worse by the tests: `errors`, `slow`, `client_errors`, `events`, `latency` or `cpu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub veto: Option<String>,
 }
@@ -352,11 +355,14 @@ pub struct JudgementAnswer {
 /// One thing that a verdict rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FindingAnswer {
-    /// `error`, `slow_p50`, `slow_p90`, `slow_p99`, `client_error`, `abort` or `cpu`.
+    /// `error`, `slow_p50`, `slow_p90`, `slow_p99`, `client_error`, `abort`, `cpu`, `more_events` or `fewer_events`.
     pub class: String,
     /// On which route; absent: all of them together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
+    /// The name of the event, for `more_events` and `fewer_events`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
     /// In words, with both numbers.
     pub words: String,
     /// The release that is watched.
@@ -365,6 +371,32 @@ pub struct FindingAnswer {
     pub stable: SampleAnswer,
     /// As odds to one.
     pub evidence: u64,
+}
+
+/// An event that the application tells (`[[analysis.event]]`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EventAnswer {
+    /// Its name.
+    pub event: String,
+    /// What is bad: `more` or `fewer`.
+    pub bad: String,
+    /// So much more or less of it for each request is tolerated, in percent.
+    pub tolerate: f64,
+    /// What it is compared with.
+    pub stable: ToldAnswer,
+    /// The release that is watched.
+    pub candidate: ToldAnswer,
+    /// That the release is worse, as odds to one.
+    pub odds: f64,
+}
+
+/// What one side has told of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ToldAnswer {
+    /// Requests of the seconds that were compared.
+    pub requests: u64,
+    /// Events in the answers to them, as far as they count.
+    pub told: u64,
 }
 
 /// One side of a comparison.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::admin::api::{
-    CanaryAnswer, CanaryMoved, CanaryStatus, ClassAnswer, DeploymentAnswer, EvidenceAnswer, FindingAnswer, HeldAnswer,
-    JudgementAnswer, LatencyAnswer, MovingAnswer, NextAnswer, OddsAnswer, OnItsWay, PlanAnswer, RouteAnswer,
-    SampleAnswer, SideAnswer, SplitAnswer,
+    CanaryAnswer, CanaryMoved, CanaryStatus, ClassAnswer, DeploymentAnswer, EventAnswer, EvidenceAnswer, FindingAnswer,
+    HeldAnswer, JudgementAnswer, LatencyAnswer, MovingAnswer, NextAnswer, OddsAnswer, OnItsWay, PlanAnswer,
+    RouteAnswer, SampleAnswer, SideAnswer, SplitAnswer, ToldAnswer,
 };
 use crate::admin::convert::moves::not_served;
 use crate::admin::convert::{micros, phase, time};
 use crate::control::handle::Status;
-use crate::domain::analysis::{Counts, Policy, Quantiles, Report, RouteReport};
+use crate::domain::analysis::{Counts, EventReport, Policy, Quantiles, Report, RouteReport};
 use crate::domain::color::Color;
 use crate::domain::deployment::{Deployment, DeploymentId, Mode, Plan, Stage};
 use crate::domain::rollout::{Outcome, Progress, Stopped};
@@ -70,6 +70,7 @@ impl CanaryAnswer {
         let mut canary = CanaryStatus::new(status);
         if let (Some(canary), Some(report)) = (&mut canary, &status.analysis) {
             canary.routes = report.routes.iter().map(RouteAnswer::new).collect();
+            canary.events = report.events.iter().map(EventAnswer::new).collect();
         }
         CanaryAnswer {
             phase: phase(&view.phase).0.to_owned(),
@@ -119,6 +120,7 @@ impl CanaryStatus {
             },
             judgement: view.judgement.as_ref().map(JudgementAnswer::from),
             routes: Vec::new(),
+            events: Vec::new(),
         })
     }
 }
@@ -238,10 +240,25 @@ impl From<&Finding> for FindingAnswer {
         FindingAnswer {
             class: finding.class.name().to_owned(),
             route: finding.route.clone(),
+            event: finding.event.clone(),
             words: finding.to_string(),
             candidate: sample(&finding.candidate),
             stable: sample(&finding.stable),
             evidence: finding.evidence,
+        }
+    }
+}
+
+impl EventAnswer {
+    fn new(report: &EventReport) -> EventAnswer {
+        let EventReport { rule, requests, told, odds } = report;
+        EventAnswer {
+            event: rule.name.clone(),
+            bad: rule.bad.name().to_owned(),
+            tolerate: (rule.tolerated * 1e4).round() / 1e2,
+            stable: ToldAnswer { requests: requests.stable, told: told.stable },
+            candidate: ToldAnswer { requests: requests.candidate, told: told.candidate },
+            odds: *odds,
         }
     }
 }

@@ -6,8 +6,8 @@ use super::moves::{file_problem, overrode, quarantined, warnings};
 use super::numbers::{percent, span, thousands};
 use super::{BAD, DIM, GOOD, color, happened, layout, painted, plain};
 use crate::admin::api::{
-    CanaryAnswer, CanaryMoved, CanaryStatus, EvidenceAnswer, FindingAnswer, JudgementAnswer, LatencyAnswer, NextAnswer,
-    OddsAnswer, RouteAnswer, SideAnswer, TransitionAnswer,
+    CanaryAnswer, CanaryMoved, CanaryStatus, EventAnswer, EvidenceAnswer, FindingAnswer, JudgementAnswer,
+    LatencyAnswer, NextAnswer, OddsAnswer, RouteAnswer, SideAnswer, ToldAnswer, TransitionAnswer,
 };
 use crate::cli::when;
 use crate::domain::verdict::{MISSES_FILES, Veto};
@@ -84,6 +84,30 @@ fn pace(canary: &CanaryStatus, next: &NextAnswer) -> Option<String> {
     })
 }
 
+/// `order: 20 % fewer than on blue (4.0 % against 5.0 % of requests; 10 % fewer tolerated) 12:1`
+fn event(of: &EventAnswer, stable_color: &str) -> String {
+    let name = plain(&of.event);
+    if of.candidate.requests == 0 {
+        return format!("{name}: not compared yet");
+    }
+    let rate = |side: &ToldAnswer| side.told as f64 / side.requests.max(1) as f64;
+    let (stable, candidate) = (rate(&of.stable), rate(&of.candidate));
+    let change = 100.0 * (candidate / stable - 1.0);
+    let compared = match change {
+        _ if stable == 0.0 && candidate == 0.0 => "none, as".to_owned(),
+        _ if stable == 0.0 => "more than".to_owned(),
+        change if change.abs() < 0.5 => "as many as".to_owned(),
+        change if change > 0.0 => format!("{} % more than", figure(change)),
+        change => format!("{} % fewer than", figure(-change)),
+    };
+    let [candidate, stable] = [candidate, stable].map(|rate| figure(100.0 * rate));
+    let tolerated = format!("{} {} tolerated", percent(of.tolerate), of.bad);
+    format!(
+        "{name}: {compared} on {stable_color} ({candidate} % against {stable} % of requests; {tolerated}) {}",
+        ratio(of.odds)
+    )
+}
+
 /// `green 2.0 gets 5 % of the requests (step 1 of 3)`
 fn share(canary: &CanaryStatus) -> String {
     let new = format!("{} {}", color(&canary.color), plain(&canary.release));
@@ -131,6 +155,9 @@ pub(crate) fn canary(answer: &CanaryAnswer) -> String {
         row("evidence", "not judged: mode is off".to_owned());
     } else {
         row("evidence", "none yet".to_owned());
+    }
+    for of in &canary.events {
+        row("event", event(of, &other(&canary.color)));
     }
     for said in words(canary) {
         row("", said);
@@ -471,6 +498,7 @@ fn class(name: &str) -> &str {
         "slow_p99" => "p99",
         "client_error" => "4xx",
         "abort" => "left",
+        "more_events" | "fewer_events" => "events",
         other => other,
     }
 }

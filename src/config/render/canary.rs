@@ -3,7 +3,7 @@
 use toml::Value;
 
 use super::{duration, integer, networks, table};
-use crate::config::{AnalysisConfig, BakeConfig, CanaryConfig, Decimal};
+use crate::config::{AnalysisConfig, BakeConfig, CanaryConfig, Decimal, EventConfig};
 use crate::domain::deployment::OnUnsafe;
 use crate::domain::split::Weight;
 
@@ -53,6 +53,18 @@ pub(super) fn analysis(analysis: &AnalysisConfig) -> Value {
             [("path", cpu.path.clone().into()), ("interval", duration(cpu.interval)), ("decide", cpu.decide.into())];
         ("cpu", table(cpu))
     }));
+    if !analysis.events.is_empty() {
+        let event = |event: &EventConfig| {
+            table([
+                ("name", event.name.clone().into()),
+                ("bad", event.bad.name().into()),
+                ("tolerate", share(event.tolerate)),
+                ("share", share(event.share)),
+                ("per_request", integer(event.per_request.into())),
+            ])
+        };
+        section.push(("event", analysis.events.iter().map(event).collect::<Vec<_>>().into()));
+    }
     let ignore = &analysis.ignore;
     if !ignore.is_empty() {
         let texts = |texts: &[String]| texts.iter().cloned().map(Value::from).collect::<Vec<_>>().into();

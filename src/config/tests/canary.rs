@@ -45,6 +45,30 @@ fn what_is_wrong_with_a_canary_is_said_with_its_repair() {
         ("[analysis]\npass_beta = \"5%\"", "`analysis.pass_beta` is a string; it has to be a number", ""),
         ("[analysis]\nlatency_margin = 0", "`analysis.latency_margin` is 0; it goes from 1 to 100", ""),
         ("[analysis]\nerror_floor = 0.005", "`analysis.error_floor` is a number without a unit", "with its sign"),
+        ("[[analysis.event]]\nbad = \"more\"", "[analysis.event] has no `name`", "add `name = \"order\"`"),
+        (
+            "[[analysis.event]]\nname = \"a b\"\nbad = \"more\"",
+            "`analysis.event.name` is \"a b\", which is no token",
+            "",
+        ),
+        (
+            "[[analysis.event]]\nname = \"a\"\nbad = \"less\"",
+            "`analysis.event.bad` is \"less\"",
+            "\"more\" or \"fewer\"",
+        ),
+        ("[[analysis.event]]\nname = \"a\"\nbad = \"fewer\"\ntolerate = \"95%\"", "it goes from 1 % to 90 %", ""),
+        ("[[analysis.event]]\nname = \"a\"\nbad = \"more\"\nper_request = 0", "it goes from 1 to 1000", ""),
+        (
+            "[[analysis.event]]\nname = \"a\"\nbad = \"more\"\n[[analysis.event]]\nname = \"a\"\nbad = \"more\"",
+            "there is another event with the name \"a\"",
+            "keep one",
+        ),
+        (
+            "[[analysis.event]]\nname = \"a\"\nbad = \"more\"\nshare = \"30%\"\n\
+             [[analysis.event]]\nname = \"b\"\nbad = \"more\"\nshare = \"21%\"",
+            "add up to more than 50 %",
+            "smaller",
+        ),
         ("[analysis]\nignore = { agents = [\"\"] }", "`analysis.ignore.agents` has \"\"", "such as \"UptimeRobot\""),
         ("[analysis]\nignore = { paths = [\"a\"] }", "`analysis.ignore.paths` is \"a\", which is not a path", ""),
         ("[analysis]\nignore = { addresses = [\"x\"] }", "\"x\" is not a network", "10.0.0.0/8"),
@@ -60,7 +84,9 @@ fn what_is_wrong_with_a_canary_is_said_with_its_repair() {
 fn what_was_read_is_rendered_so_that_it_is_read_again() {
     let text = "[canary]\nsteps = [\"0.25%\"]\nsticky = \"cookie\"\ncookie_name = \"v\"\nroutes = [\"/a\"]\n\
                 [analysis]\nlatency_margin = 2\nfalse_rollback_per_deploy = 0.000_01\nwarmup = { requests = 0 }\n\
-                cpu = {}\nignore = { paths = [\"/up\"], agents = [\"UptimeRobot\"], addresses = [\"10.0.0.0/8\"] }\n[bake]\nholdback = \"2.5%\"\nmode = \"enforce\"";
+                cpu = {}\nignore = { paths = [\"/up\"], agents = [\"UptimeRobot\"], addresses = [\"10.0.0.0/8\"] }\n[[analysis.event]]\nname = \"order\"\nbad = \"fewer\"\ntolerate = \"5%\"\n\
+                [[analysis.event]]\nname = \"failed\"\nbad = \"more\"\nshare = \"1%\"\nper_request = 10\n\
+                [bake]\nholdback = \"2.5%\"\nmode = \"enforce\"";
     let config = good(&plus(text));
     let again = good(&config.render());
     assert_eq!((again.canary, again.analysis, again.bake), (config.canary, config.analysis, config.bake));

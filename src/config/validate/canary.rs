@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::config::file::{Section, quoted};
 use crate::config::validate::{DAY, File, HOUR, MS, SECOND};
-use crate::config::{AnalysisConfig, BakeConfig, CanaryConfig, CpuConfig, Decimal, IgnoreConfig, Sticky, VisitorCookie, Warmup};
+use crate::config::{
+    AnalysisConfig, BakeConfig, CanaryConfig, CpuConfig, Decimal, IgnoreConfig, Sticky, VisitorCookie, Warmup,
+};
 use crate::domain::deployment::{Mode, OnClientErrors, OnInsufficient, OnUnsafe, Plan};
 use crate::domain::split::Weight;
 
@@ -155,6 +157,7 @@ impl File<'_> {
             baseline_unhealthy: weight(500),
             cooldown: 600 * SECOND,
             on_unsafe: OnUnsafe::Hold,
+            events: Vec::new(),
             ignore: IgnoreConfig::default(),
         };
         let Some(section) = self.root.section("analysis") else { return defaults };
@@ -183,6 +186,7 @@ impl File<'_> {
             baseline_unhealthy: section.weight("baseline_unhealthy", defaults.baseline_unhealthy, LEAST..=Weight::ALL),
             cooldown: section.duration("cooldown", defaults.cooldown, Duration::ZERO..=7 * DAY),
             on_unsafe: section.choice("on_unsafe", &[("hold", OnUnsafe::Hold), ("force", OnUnsafe::Force)]),
+            events: self.events(&section),
             ignore: self.ignored(&section),
         };
         section.refuse_unknown();

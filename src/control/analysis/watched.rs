@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::analysis::{
-    Arms, Batch, CpuUse, Histogram, Judge, Minute, Policy, Quantiles, RouteTick, Seen, Thresholds, Tick,
+    Arms, Batch, CpuUse, EventRule, EventTick, Histogram, Judge, Minute, Policy, Quantiles, RouteTick, Seen,
+    Thresholds, Tick,
 };
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Stage};
 use crate::domain::verdict::{Class, Judgement};
 use crate::ledger::ticks::{Entry, Recorded, TickLog};
 use crate::telemetry::routes::{
-    Batch as Sampled, Cause, Judged, MinuteCounts, OTHER, RouteId, RouteSample, Routes, Sample,
+    Batch as Sampled, Cause, EventSample, Judged, MinuteCounts, OTHER, RouteId, RouteSample, Routes, Sample,
 };
 
 /// Latencies of the stable release are taken from the last one to two of these.
@@ -204,6 +205,7 @@ impl Watched {
             broken: self.broken(sample),
             cpu,
             minute: self.minute(sample, around),
+            events: self.events(sample),
         };
         let mut judgement = self.judge.tick(&tick);
         self.count_missing(sample);
@@ -243,6 +245,21 @@ impl Watched {
         };
         let bad = std::array::from_fn(|degree| arms(&|counts| counts.bad[degree]));
         Some(Minute { weight: sample.weight, active: arms(&|counts| counts.active), bad, moments })
+    }
+
+    /// What the application told. An event that was configured otherwise when the deployment began is none of it.
+    fn events(&self, sample: &Sample) -> Vec<EventTick> {
+        let told = |of: &EventSample| {
+            let kind = &of.event.kind;
+            let is = |rule: &EventRule| {
+                rule.name == kind.name && rule.bad == kind.bad && rule.per_request == kind.per_request
+            };
+            let counts = if self.keyed { of.of_users } else { of.told };
+            let told = Arms { stable: counts[self.candidate.other()], candidate: counts[self.candidate] };
+            let event = self.policy.events.iter().position(is)?;
+            Some(EventTick { event, tick: self.number(of.tick)?, weight: of.weight, told })
+        };
+        sample.events.iter().filter_map(told).collect()
     }
 
     /// Failures of the candidate since the last tick that only its own endpoints can cause.

@@ -10,10 +10,12 @@
 
 mod apart;
 
+use std::collections::BTreeMap;
+
 use super::evidence::ln_add;
 use super::judge::Judge;
 use super::policy::Policy;
-use super::tick::{Arms, Batch, Counts, Minute, RouteTick, Tick, number};
+use super::tick::{Arms, Batch, Counts, EventTick, Minute, RouteTick, Tick, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::Verdict;
 
@@ -102,7 +104,8 @@ pub fn false_alarms(policy: &Policy, steps: &[u64], ticks: &[Tick], runs: u32, s
     let lives = apart::Lives::new(ticks);
     for run in 0..runs {
         let mut chance = Chance(seed ^ u64::from(run).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let dealt = play(policy, steps, ticks.iter().map(|tick| shared(tick, &mut chance)));
+        let mut shares = Shares::new();
+        let dealt = play(policy, steps, ticks.iter().map(|tick| shared(tick, &mut chance, &mut shares)));
         report.alarms += u32::from(dealt.alarm);
         report.suspicions += u32::from(dealt.suspected);
         report.passes += u32::from(dealt.passed);
@@ -157,15 +160,32 @@ fn clumps(ticks: &[Tick], of: impl Fn(&Counts) -> u64) -> f64 {
     apart / bad
 }
 
+/// Which share of the requests of each tick became the candidate's.
+type Shares = BTreeMap<u64, f64>;
+
+/// Answers of requests of older ticks are not told apart from others.
+const TOLD_APART: usize = 200;
+
 /// The stable side of a tick, shared out.
-fn shared(tick: &Tick, chance: &mut Chance) -> Tick {
+fn shared(tick: &Tick, chance: &mut Chance, shares: &mut Shares) -> Tick {
     let routes: Vec<RouteTick> = tick.routes.iter().map(|route| on_route(route, tick.keyed, chance)).collect();
     let mut assigned: Arms<u64> = Arms::default();
     for batch in routes.iter().flat_map(|route| &route.batches).filter(|batch| batch.tick == tick.number) {
         assigned.add(batch.assigned);
     }
+    shares.insert(tick.number, number(assigned.candidate) / number((assigned.candidate + assigned.stable).max(1)));
+    while shares.len() > TOLD_APART {
+        shares.pop_first();
+    }
+    let event = |told: &EventTick| {
+        let share = if told.weight == Weight::ALL { 0.0 } else { told.weight.share() };
+        let share = if tick.keyed { share } else { shares.get(&told.tick).copied().unwrap_or(share) };
+        let candidate = chance.of(told.told.stable, share);
+        EventTick { told: Arms { stable: told.told.stable - candidate, candidate }, ..*told }
+    };
+    let events = tick.events.iter().map(event).collect();
     let minute = tick.minute.map(|minute| dealt(&minute, chance));
-    Tick { assigned, routes, cpu: None, broken: 0, minute, ..tick.clone() }
+    Tick { assigned, routes, events, cpu: None, broken: 0, minute, ..tick.clone() }
 }
 
 /// Users of the stable release, each with a coin of its own. Who is bad in a degree is bad in those below it.

@@ -34,6 +34,7 @@ pub(super) fn finding(class: Class, route: Option<&str>, samples: Arms<Sample>, 
     Finding {
         class,
         route: route.map(str::to_owned),
+        event: None,
         candidate: samples.candidate,
         stable: samples.stable,
         evidence: odds(ln_evidence),

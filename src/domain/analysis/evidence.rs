@@ -138,6 +138,9 @@ const RATIOS: [f64; 8] = [2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0];
 /// The same for slow requests; of those beyond the median there can't be more than twice as many.
 const SLOW_RATIOS: [f64; 7] = [1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0];
 
+/// The same for events whose frequency is known well, so that little more than is tolerated is of interest: as multiples of that.
+const BEYOND: [f64; 8] = [1.08, 1.15, 1.3, 1.6, 2.5, 5.0, 15.0, 50.0];
+
 /// Evidence that events are more than so many times as frequent on one side, whatever their rate is and does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ratio {
@@ -152,6 +155,12 @@ impl Ratio {
     #[must_use]
     pub fn above(tolerated: f64, staked: f64) -> Ratio {
         Ratio::new(tolerated, RATIOS.iter().filter(|ratio| **ratio > tolerated * 1.05), staked)
+    }
+
+    /// That they are more than `tolerated` times as frequent, by however little.
+    #[must_use]
+    pub fn beyond(tolerated: f64, staked: f64) -> Ratio {
+        Ratio::new(tolerated, BEYOND.map(|more| more * tolerated).iter(), staked)
     }
 
     /// That slow requests are more frequent at all.
@@ -193,11 +202,19 @@ impl Ratio {
         self.observe_within(Some(moment), odds, candidate, stable);
     }
 
+    /// The same where what one request brings is a part of an event.
+    pub fn observe_parts(&mut self, moment: Moment, odds: f64, candidate: f64, stable: f64) {
+        self.observe_numbers(Some(moment), odds, candidate, stable);
+    }
+
     fn observe_within(&mut self, moment: Option<Moment>, odds: f64, candidate: u64, stable: u64) {
-        if candidate == 0 && stable == 0 {
+        self.observe_numbers(moment, odds, number(candidate), number(stable));
+    }
+
+    fn observe_numbers(&mut self, moment: Option<Moment>, odds: f64, candidate: f64, stable: f64) {
+        if candidate == 0.0 && stable == 0.0 {
             return;
         }
-        let (candidate, stable) = (number(candidate), number(stable));
         let hypothesis = (self.tolerated * odds).ln_1p();
         let gains = self.bets.iter().map(|(bet, more)| {
             // ln((1-p_k)/(1-p_0)) and ln(p_k/p_0), with p = r*odds / (r*odds + 1).

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::component::{How, Scope, odds};
+use super::event::Told;
 use super::evidence::{Moment, Stakes, ln_add};
 use super::minutes::Minutes;
 use super::moment::Moments;
@@ -41,6 +42,8 @@ enum Kind {
     Aborts,
     Cpu,
     Users,
+    /// By its place.
+    Event(usize),
 }
 
 /// Shares of the budget that a way back is decided by: of all routes together, and of each route, all of them together.
@@ -81,6 +84,7 @@ pub struct Judge {
     pub(super) split: SplitCheck,
     pub(super) cpu: Cpu,
     minutes: Minutes,
+    pub(super) told: Told,
     /// Users stay on a color.
     keyed: bool,
     pub(super) pass: Pass,
@@ -118,6 +122,7 @@ impl Judge {
             split: SplitCheck::default(),
             cpu: Cpu::default(),
             minutes: Minutes::new(&policy),
+            told: Told::new(&policy.events, 1.0 - stakes.rest()),
             keyed: false,
             pass: Pass::new(&policy, 0),
             recent: Recent::default(),
@@ -145,6 +150,7 @@ impl Judge {
         self.pass = Pass::new(&self.policy, first_tick);
         self.stakes.begin_step();
         self.all.answers.begin_step();
+        self.told.begin_step(first_tick);
         self.routes.iter_mut().flatten().for_each(|route| route.answers.begin_step());
     }
 
@@ -154,6 +160,7 @@ impl Judge {
         self.all.stake(stake);
         self.routes.iter_mut().flatten().for_each(|route| route.stake(stake));
         self.mirror.stake(stake);
+        self.told.stake(stake);
 
         let last = self.moments.begin(tick.number, tick.at);
         self.observe(tick);
@@ -180,6 +187,7 @@ impl Judge {
         self.all.settle(rest, keeps);
         self.routes.iter_mut().flatten().for_each(|route| route.settle(rest, keeps));
         self.mirror.settle(rest, keeps);
+        self.told.settle(rest);
         self.judge(tick.keyed)
     }
 
@@ -187,6 +195,7 @@ impl Judge {
         let staked = 1.0 - self.stakes.rest();
         // Users who stay, and networks, count once: there is nothing to bound, and what is left out never comes again.
         let gain = if tick.keyed { f64::INFINITY } else { self.policy.second_gain };
+        self.told.observe(tick, gain);
         let alone_on_all = self.tolerated_alone();
         let (mut pooled, mut pooled_slow) = (Pooled::new(), Pooled::new());
         let mut timed = false;
@@ -324,7 +333,7 @@ impl Judge {
         let passed = proved && veto.is_none();
         self.needs = if proved { None } else { self.needs() };
         self.veto = veto;
-        let withdraws = WITHDRAWAL.ln() + self.ln_client_errors() >= ln_limit;
+        let withdraws = ((1.0 - self.told.shared()) * WITHDRAWAL).ln() + self.ln_client_errors() >= ln_limit;
         let (verdict, mut components) = if ln_proved >= ln_limit {
             (Verdict::Fail, attributed(&self.harm(), ln_proved))
         } else if cpu_alone {
@@ -374,7 +383,7 @@ impl Judge {
 
     /// What a rollback may rest on.
     fn harm(&self) -> Vec<Component> {
-        self.with_users(self.components(HARM, |judge, scope, kind| match kind {
+        self.with_shares_of_others(self.components(HARM, |judge, scope, kind| match kind {
             // What is left of its stake for a new beginning.
             Kind::Slow if judge.cold => -std::f64::consts::LN_2,
             _ => judge.ln_evidence(scope, kind),
@@ -383,20 +392,26 @@ impl Judge {
 
     /// The same, with what only stops: errors where nothing is compared, and latency while caches may be cold.
     fn suspicion(&self) -> Vec<Component> {
-        self.with_users(self.components(HARM, |judge, scope, kind| match kind {
+        self.with_shares_of_others(self.components(HARM, |judge, scope, kind| match kind {
             Kind::Errors => scope.errors.ln_suspicion,
             _ => judge.ln_evidence(scope, kind),
         }))
     }
 
-    /// Where users stay, a part of the errors' share is for users, minute by minute.
-    fn with_users(&self, mut harm: Vec<Component>) -> Vec<Component> {
+    /// Where users stay, a part of the errors' share is for users, minute by minute. Events of the application have shares of their own,
+    /// and the others what is left.
+    fn with_shares_of_others(&self, mut harm: Vec<Component>) -> Vec<Component> {
         if self.keyed {
             // The errors on all routes together are the first.
             harm[0].weight -= HARM_USERS;
             let ln_evidence = self.minutes.ln_evidence;
             harm.push(Component { kind: Kind::Users, route: None, weight: HARM_USERS, ln_evidence });
         }
+        let left = 1.0 - self.told.shared();
+        harm.iter_mut().for_each(|component| component.weight *= left);
+        let event =
+            |(place, (weight, ln_evidence))| Component { kind: Kind::Event(place), route: None, weight, ln_evidence };
+        harm.extend(self.told.evidence().enumerate().map(event));
         harm
     }
 
@@ -443,6 +458,7 @@ impl Judge {
             Kind::Aborts => scope.aborts.ln_evidence,
             Kind::Cpu => self.cpu.ln_evidence(),
             Kind::Users => self.minutes.ln_evidence,
+            Kind::Event(place) => self.told.evidence().nth(place).map_or(0.0, |(_, ln_evidence)| ln_evidence),
         }
     }
 
@@ -453,6 +469,7 @@ impl Judge {
         let windows = self.cpu.windows();
         let raw = self.raw.veto(&self.policy, keyed);
         raw.or_else(|| fallen().then_some(Veto::ClientErrors))
+            .or_else(|| self.told.are_worse().then_some(Veto::Events))
             .or_else(|| (!self.pass.knows_latency(&self.policy, self.warm.is_some())).then_some(Veto::Latency))
             .or_else(|| ((1..self.policy.cpu_windows).contains(&windows)).then_some(Veto::Cpu))
     }
@@ -470,6 +487,7 @@ impl Judge {
             Kind::Aborts => scope.aborts.finding(route),
             Kind::Cpu => self.cpu.finding(),
             Kind::Users => self.minutes.finding(),
+            Kind::Event(place) => self.told.finding(place)?,
         })
     }
 

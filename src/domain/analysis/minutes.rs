@@ -86,6 +86,6 @@ impl Minutes {
     /// Users in the place of requests.
     pub(super) fn finding(&self) -> Finding {
         let Arms { stable, candidate } = self.clearest.1;
-        Finding { class: Class::Error, route: None, candidate, stable, evidence: odds(self.ln_evidence) }
+        Finding { class: Class::Error, route: None, event: None, candidate, stable, evidence: odds(self.ln_evidence) }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::pass::Pass;
+use super::rule::EventRule;
 
 /// What is tolerated, and how sure the judge has to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +52,8 @@ pub struct Policy {
     pub horizon: Option<u64>,
     /// How often the evidence of this deployment was lost: each time halves `alpha`, so that the promise holds all the same.
     pub lost: u32,
+    /// Events that the application tells.
+    pub events: Vec<EventRule>,
     /// What the stable release had before, for a deployment that leaves nothing to compare with.
     pub before: Option<Before>,
 }
@@ -89,6 +92,7 @@ impl Default for Policy {
             max_routes: 64,
             horizon: None,
             lost: 0,
+            events: Vec::new(),
             before: None,
         }
     }
@@ -130,6 +134,7 @@ impl Policy {
         self.horizon = self.horizon.map(|horizon| horizon.clamp(1, 1 << 40));
         self.max_routes = self.max_routes.min(1024);
         self.lost = self.lost.min(64);
+        EventRule::bounded(&mut self.events);
         self
     }
 }

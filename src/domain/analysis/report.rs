@@ -1,6 +1,7 @@
 //! Where a judge stands, in full: for the status and its table of routes.
 
 use super::component::Scope;
+use super::event::EventReport;
 use super::histogram::Quantiles;
 use super::judge::{Judge, OTHER};
 use super::pass::LOOKED_AT;
@@ -71,6 +72,8 @@ pub struct Report {
     pub baseline_unhealthy: bool,
     /// See [`Judgement`](crate::domain::verdict::Judgement).
     pub without_control: bool,
+    /// Events of the application.
+    pub events: Vec<EventReport>,
     /// All routes first, then each as it appeared.
     pub routes: Vec<RouteReport>,
 }
@@ -101,6 +104,7 @@ impl Judge {
             misses_files: false,
             baseline_unhealthy: self.unhealthy,
             without_control: self.without_control,
+            events: self.told.report(),
             routes,
         }
     }

@@ -222,6 +222,21 @@ pub struct Tick {
     pub cpu: Option<Arms<CpuUse>>,
     /// In a keyed deployment, a minute that ended with this tick.
     pub minute: Option<Minute>,
+    /// Events that the application told.
+    pub events: Vec<EventTick>,
+}
+
+/// What became known since the last tick of an event, in answers to requests that were assigned in one tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventTick {
+    /// Its place among the [rules](super::Policy::events).
+    pub event: usize,
+    /// The tick in which the requests were assigned; of what is older, the newest of the older ones.
+    pub tick: u64,
+    /// The candidate's weight then.
+    pub weight: Weight,
+    /// How many: of one answer no more than [`EventRule::per_request`](super::EventRule::per_request). Where users stay, those that count.
+    pub told: Arms<u64>,
 }
 
 /// Users of about a minute, in which requests were shared in one way.

@@ -153,6 +153,7 @@ impl Cpu {
         Finding {
             class: Class::Cpu,
             route: None,
+            event: None,
             candidate: Sample::new(self.windows, self.above, None),
             stable: Sample::default(),
             evidence: odds(self.ln_evidence()),

@@ -16,6 +16,8 @@ impl fmt::Display for Finding {
             Class::SlowP50 => return self.slower(f, route, "p50", "half of the"),
             Class::SlowP90 => return self.slower(f, route, "p90", "nine of ten"),
             Class::SlowP99 => return self.slower(f, route, "p99", "99 of 100"),
+            Class::MoreEvents => return self.events(f, "more frequent"),
+            Class::FewerEvents => return self.events(f, "rarer"),
             Class::Cpu => {
                 let (requests, bad) = (self.candidate.requests(), self.candidate.bad());
                 return write!(f, "CPU time for a request was above the limit in {bad} of {requests} windows");
@@ -45,6 +47,18 @@ impl Finding {
             );
         }
         write!(f, "{route} got slower than {most} requests should be: {}", self.shares())
+    }
+
+    /// `order is 20 % rarer: 4.0 % against 5.0 % (400 of 10,000 requests, and 9,500 of 190,000)`
+    fn events(&self, f: &mut fmt::Formatter<'_>, direction: &str) -> fmt::Result {
+        let name = self.event.as_deref().unwrap_or("an event");
+        let (candidate, stable) = (share(self.candidate), share(self.stable));
+        let change = 100.0 * (candidate / stable - 1.0).abs();
+        match change {
+            change if stable > 0.0 && change < 1_000.0 => write!(f, "{name} is {change:.0} % {direction}: ")?,
+            _ => write!(f, "{name} is {direction}: ")?,
+        }
+        f.write_str(&self.shares())
     }
 
     fn shares(&self) -> String {
@@ -110,6 +124,7 @@ impl Veto {
         match self {
             Veto::Errors => "its share of errors is above 1 % and three times the stable release's at present",
             Veto::Slow => "its share of slow requests is three times the stable release's at present",
+            Veto::Events => "an event of the application is visibly rarer or more frequent than on the stable release",
             Veto::ClientErrors => "a route answers 4xx where the stable release gives good answers",
             Veto::Latency => "its latency has not been compared for long enough",
             Veto::Cpu => "its CPU time has not been compared for long enough",
@@ -152,13 +167,17 @@ impl fmt::Display for Odds {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
+fn share(of: Sample) -> f64 {
+    of.bad() as f64 / of.requests().max(1) as f64
+}
+
 /// Two digits that say something: `12 %`, `8.1 %`, `0.10 %`.
 struct Percent(Sample);
 
 impl fmt::Display for Percent {
-    #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = 100.0 * self.0.bad() as f64 / self.0.requests().max(1) as f64;
+        let percent = 100.0 * share(self.0);
         match percent {
             0.0 => f.write_str("0 %"),
             percent if percent >= 9.95 => write!(f, "{percent:.0} %"),

@@ -85,6 +85,8 @@ struct Found {
     class: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     route: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event: Option<String>,
     candidate: Sampled,
     stable: Sampled,
     evidence: u64,
@@ -178,6 +180,7 @@ impl Judged {
         let found = |finding: &Finding| Found {
             class: finding.class.name().to_owned(),
             route: finding.route.clone(),
+            event: finding.event.clone(),
             candidate: Sampled::from(finding.candidate),
             stable: Sampled::from(finding.stable),
             evidence: finding.evidence,
@@ -204,6 +207,7 @@ impl Judged {
             Some(Finding {
                 class: Class::named(&found.class)?,
                 route: found.route,
+                event: found.event,
                 candidate: found.candidate.into_sample(),
                 stable: found.stable.into_sample(),
                 evidence: found.evidence,

@@ -1,12 +1,16 @@
 use super::*;
-use crate::domain::analysis::{Arms, Batch, Before, Counts, CpuUse, Minute, Quantiles, RouteTick, Seen, Thresholds};
+use crate::domain::analysis::{
+    Arms, Bad, Batch, Before, Counts, CpuUse, EventRule, EventTick, Minute, Quantiles, RouteTick, Seen, Thresholds,
+};
 use crate::domain::split::Weight;
 use std::time::Duration;
 
 const ID: DeploymentId = DeploymentId(7);
 
 fn head() -> Recorded {
-    let policy = Policy { alpha: 0.1 + 0.2, before: Some(Before { requests: 9, errors: 1 }), ..Policy::default() };
+    let order = EventRule { name: "order".to_owned(), bad: Bad::Fewer, tolerated: 0.1, share: 0.05, per_request: 2 };
+    let before = Some(Before { requests: 9, errors: 1 });
+    let policy = Policy { alpha: 0.1 + 0.2, events: vec![order], before, ..Policy::default() };
     Recorded { id: ID, release: "2".to_owned(), stable: "1".to_owned(), policy, entries: Vec::new() }
 }
 
@@ -50,6 +54,7 @@ fn tick(number: u64, bad: u64) -> Entry {
             bad: [1, 2, 3].map(|bad| Arms { stable: bad, candidate: 2 * bad }),
             moments: 4,
         }),
+        events: vec![EventTick { event: 0, tick: number, weight, told: Arms { stable: 9, candidate: bad } }],
     }))
 }
 

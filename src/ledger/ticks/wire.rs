@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entry, Recorded};
 use crate::domain::analysis::{
-    Arms, Batch, Before, Counts, CpuUse, Minute, Policy, Quantiles, RouteTick, Seen as OfAll, Thresholds, Tick,
+    Arms, Bad, Batch, Before, Counts, CpuUse, EventRule, EventTick, Minute, Policy, Quantiles, RouteTick,
+    Seen as OfAll, Thresholds, Tick,
 };
 use crate::domain::deployment::DeploymentId;
 use crate::domain::split::Weight;
@@ -65,8 +66,20 @@ struct Rules {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     horizon: Option<u64>,
     lost: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    events: Vec<Told>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<[u64; 2]>,
+}
+
+/// An [`EventRule`].
+#[derive(Serialize, Deserialize)]
+struct Told {
+    name: String,
+    bad: String,
+    tolerated: f64,
+    share: f64,
+    per_request: u32,
 }
 
 /// A [`Tick`]. Pairs are stable and candidate.
@@ -91,6 +104,9 @@ struct Seen {
     /// Weight, moments, and pairs of users: active, and bad in three degrees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     m: Option<(u16, u64, [[u64; 2]; 4])>,
+    /// Events of the application: place, tick, weight, pair.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ev: Vec<(usize, u64, u16, [u64; 2])>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -217,6 +233,7 @@ impl Rules {
             max_routes: policy.max_routes,
             horizon: policy.horizon,
             lost: policy.lost,
+            events: policy.events.iter().map(Told::from).collect(),
             before: policy.before.map(|before| [before.requests, before.errors]),
         }
     }
@@ -245,8 +262,21 @@ impl Rules {
             max_routes: self.max_routes,
             horizon: self.horizon,
             lost: self.lost,
+            events: self.events.into_iter().filter_map(Told::into_rule).collect(),
             before: self.before.map(|[requests, errors]| Before { requests, errors }),
         }
+    }
+}
+
+impl Told {
+    fn from(rule: &EventRule) -> Told {
+        let EventRule { name, bad, tolerated, share, per_request } = rule.clone();
+        Told { name, bad: bad.name().to_owned(), tolerated, share, per_request }
+    }
+
+    fn into_rule(self) -> Option<EventRule> {
+        let Told { name, bad, tolerated, share, per_request } = self;
+        Some(EventRule { name, bad: Bad::named(&bad)?, tolerated, share, per_request })
     }
 }
 
@@ -271,6 +301,14 @@ fn minute((of, moments, users): (u16, u64, [[u64; 2]; 4])) -> Result<Minute, Str
     Ok(Minute { weight: weight(of)?, active, bad: [some, tenth, half], moments })
 }
 
+fn told(of: &EventTick) -> (usize, u64, u16, [u64; 2]) {
+    (of.event, of.tick, of.weight.basis_points(), pair(of.told, |n| n))
+}
+
+fn event((event, tick, of, told): (usize, u64, u16, [u64; 2])) -> Result<EventTick, String> {
+    Ok(EventTick { event, tick, weight: weight(of)?, told: arms(told, |n| n) })
+}
+
 impl Seen {
     fn from(tick: &Tick) -> Seen {
         Seen {
@@ -288,6 +326,7 @@ impl Seen {
                 let users = [minute.active, some, tenth, half].map(|users| pair(users, |n| n));
                 (minute.weight.basis_points(), minute.moments, users)
             }),
+            ev: tick.events.iter().map(told).collect(),
         }
     }
 
@@ -305,6 +344,7 @@ impl Seen {
                 .cpu
                 .map(|cpu| arms(cpu, |[busy, requests]| CpuUse { busy: Duration::from_micros(busy), requests })),
             minute: self.m.map(minute).transpose()?,
+            events: self.ev.into_iter().map(event).collect::<Result<_, _>>()?,
         })
     }
 }

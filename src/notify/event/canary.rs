@@ -220,6 +220,7 @@ fn found(finding: &Finding) -> Value {
     json!({
         "class": finding.class.name(),
         "route": finding.route.as_deref().map(|route| clipped(route, 100)),
+        "event": finding.event,
         "candidate": sample(&finding.candidate),
         "stable": sample(&finding.stable),
         "evidence": finding.evidence,

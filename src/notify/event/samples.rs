@@ -142,6 +142,7 @@ pub(super) fn canary(kind: Kind, now: SystemTime) -> Transition {
         findings: vec![Finding {
             class: Class::SlowP90,
             route: Some("/checkout".to_owned()),
+            event: None,
             candidate: sample(61, 40, 912),
             stable: sample(1_180, 118, 301),
             evidence: 3_900_000,

@@ -343,6 +343,7 @@ fn pass_interim(exchange: &Exchange, side: &mut Side, upload: &mut Upload, answe
     // Behind what the client is slow to take there is no place to put them.
     if wanted && side.waiting() < MAX_INTERIM {
         headers::remove_hop_by_hop(answer);
+        answer.remove(Name::CutoverEvent);
         answer.remove(Name::ContentLength);
         side.interim(answer);
     }

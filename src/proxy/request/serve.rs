@@ -15,6 +15,7 @@ use crate::proxy::headers;
 use crate::proxy::kind::Kind;
 use crate::proxy::request::attempt::send;
 use crate::proxy::request::bad_answer;
+use crate::proxy::request::event;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::hold;
 use crate::proxy::request::linger;
@@ -134,6 +135,9 @@ async fn serve(
         answer.remove(Name::ContentLength);
     }
     exchange.answered(answer.status);
+    if answer.has(Name::CutoverEvent) {
+        event::tell(exchange, answer);
+    }
     exchange.marks_visitor(answer);
     if let Some(mark) = &exchange.preview {
         mark.write(answer);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::arm::{Cause, Counts, RECENT, RING};
+use super::told::{EventSample, EventSampler};
 use super::{IDLE, RouteId, Routes};
 use crate::domain::analysis::{self, Arms};
 use crate::domain::color::{Color, PerColor};
@@ -97,6 +98,8 @@ pub struct Sample {
     pub assigned: PerColor<u64>,
     /// By number, also those of which nothing is new.
     pub routes: Vec<RouteSample>,
+    /// Events that the application told.
+    pub events: Vec<EventSample>,
 }
 
 /// Looks, again and again. There is one: each look ends a tick. Where the weight changes a look belongs right after the publish,
@@ -108,6 +111,7 @@ pub struct Sampler {
     weights: [Weight; RING + 1],
     /// By route.
     before: Vec<Seen>,
+    events: EventSampler,
 }
 
 /// What was seen of a route.
@@ -124,7 +128,7 @@ impl Sampler {
     /// For these.
     #[must_use]
     pub fn new(routes: Arc<Routes>) -> Sampler {
-        Sampler { routes, weights: [Weight::NONE; RING + 1], before: Vec::new() }
+        Sampler { routes, weights: [Weight::NONE; RING + 1], before: Vec::new(), events: EventSampler::default() }
     }
 
     /// What is looked at.
@@ -206,8 +210,9 @@ impl Sampler {
         if !idle.is_empty() {
             shared.retire(&idle);
         }
+        let events = self.events.sample(shared.told(), tick, &self.weights);
         self.weights[RING] = self.weights[leaving];
-        Sample { tick, weight, assigned, routes }
+        Sample { tick, weight, assigned, routes, events }
     }
 }
 

@@ -15,7 +15,9 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::minutes::{MinuteCounts, Minutes};
+use super::told::AppEvent;
 use super::{ALL, CLASSES, RouteId};
+use crate::domain::analysis::Bad;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::split::{Split, Weight, draw};
 
@@ -33,6 +35,8 @@ pub const SPARED: u32 = 5;
 const PLACES: usize = 1 + ALL;
 /// Errors, 4xx, clients that leave, and latency.
 const KINDS: usize = 4;
+/// Different events of the application whose spared ones are counted; of more none counts.
+const TOLD: usize = 32;
 /// Below so many events for each kind nothing is ever proved.
 const FEW: u64 = 10;
 /// Bits of the networks that are counted, see [`Users::few_networks`].
@@ -103,6 +107,10 @@ pub struct Users {
     minutes: Minutes,
     /// Events that were not held against the candidate, by place and class.
     spared: Box<[AtomicU32]>,
+    /// Events of the application, by their tags.
+    told: Bits,
+    /// Which, and how many were not held against the candidate; 0: none yet.
+    told_spared: Box<[(AtomicU64, AtomicU32)]>,
 }
 
 impl Users {
@@ -120,6 +128,8 @@ impl Users {
             networks: Bits::new(COUNTED),
             minutes: Minutes::new(),
             spared: (0..PLACES * CLASSES).map(|_| AtomicU32::new(0)).collect(),
+            told: Bits::new(BITS),
+            told_spared: (0..TOLD).map(|_| Default::default()).collect(),
         }
     }
 
@@ -149,8 +159,8 @@ impl Users {
     #[must_use]
     pub fn count(&self, event: Event, user: User, first: bool, route: RouteId) -> Standing {
         let later = Standing {
-            on_route: self.takes(event, user, 1 + route.index() as u64),
-            overall: self.takes(event, user, 0),
+            on_route: self.takes(&self.counted[event as usize], user, 1 + route.index() as u64),
+            overall: self.takes(&self.counted[event as usize], user, 0),
         };
         if first { Standing::ALL } else { later }
     }
@@ -168,9 +178,31 @@ impl Users {
         Standing { on_route: counts(standing.on_route, 1 + route.index()), overall: counts(standing.overall, 0) }
     }
 
+    /// Whether an event that the application tells of a user on a color counts; also remembers it. The rules are those of errors. Held
+    /// against the candidate is what is bad on it, or, where fewer are bad, what is there on the other color.
+    #[must_use]
+    pub fn counts(&self, event: &AppEvent, user: User, first: bool, color: Color) -> bool {
+        let takes = self.takes(&self.told, user, event.tag());
+        let against = match event.kind.bad {
+            Bad::More => self.candidate,
+            Bad::Fewer => self.candidate.other(),
+        };
+        first || takes && (color != against || self.per_network == 0 || !self.spares(event.tag()))
+    }
+
+    fn spares(&self, tag: u64) -> bool {
+        let tag = tag.max(1);
+        let is_place = |known: &AtomicU64| {
+            known.load(Ordering::Relaxed) == tag
+                || known.compare_exchange(0, tag, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                || known.load(Ordering::Relaxed) == tag
+        };
+        let place = self.told_spared.iter().find(|(known, _)| is_place(known));
+        place.is_none_or(|(_, spared)| spared.fetch_add(1, Ordering::Relaxed) < SPARED * self.per_network)
+    }
+
     /// Whether the user has no such event yet, and the network has one left.
-    fn takes(&self, event: Event, user: User, place: u64) -> bool {
-        let bits = &self.counted[event as usize];
+    fn takes(&self, bits: &Bits, user: User, place: u64) -> bool {
         let of_user = self.hash(user.key, place, 0);
         if bits.has(of_user) {
             return false;
@@ -213,16 +245,13 @@ impl Users {
     #[must_use]
     pub fn counted(&self) -> Vec<u8> {
         let mut saved = self.mark().to_le_bytes().to_vec();
-        for bits in &self.counted {
-            let words =
-                || bits.0.iter().map(|word| word.load(Ordering::Relaxed)).zip(0_u32..).filter(|(word, _)| *word != 0);
-            saved.extend(u32::try_from(words().count()).unwrap_or(0).to_le_bytes());
-            for (word, place) in words() {
-                saved.extend(place.to_le_bytes());
-                saved.extend(word.to_le_bytes());
-            }
-        }
+        self.counted.iter().for_each(|bits| bits.save(&mut saved));
         saved.extend(self.spared.iter().flat_map(|spared| spared.load(Ordering::Relaxed).to_le_bytes()));
+        self.told.save(&mut saved);
+        for (tag, spared) in &self.told_spared {
+            saved.extend(tag.load(Ordering::Relaxed).to_le_bytes());
+            saved.extend(spared.load(Ordering::Relaxed).to_le_bytes());
+        }
         saved
     }
 
@@ -236,13 +265,18 @@ impl Users {
             return None;
         }
         for bits in &self.counted {
-            for _ in 0..take(&mut saved).map(u32::from_le_bytes)? {
-                let place = take(&mut saved).map(u32::from_le_bytes)?;
-                let word = take(&mut saved).map(u64::from_le_bytes)?;
-                bits.0.get(place as usize)?.fetch_or(word, Ordering::Relaxed);
-            }
+            bits.read(&mut saved)?;
         }
         for spared in &self.spared {
+            spared.fetch_max(take(&mut saved).map(u32::from_le_bytes)?, Ordering::Relaxed);
+        }
+        if saved.is_empty() {
+            // By a version in which the application told nothing.
+            return Some(());
+        }
+        self.told.read(&mut saved)?;
+        for (tag, spared) in &self.told_spared {
+            tag.fetch_max(take(&mut saved).map(u64::from_le_bytes)?, Ordering::Relaxed);
             spared.fetch_max(take(&mut saved).map(u32::from_le_bytes)?, Ordering::Relaxed);
         }
         Some(())
@@ -276,6 +310,25 @@ struct Bits(Box<[AtomicU64]>);
 impl Bits {
     fn new(bits: usize) -> Bits {
         Bits((0..bits / 64).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn save(&self, saved: &mut Vec<u8>) {
+        let words =
+            || self.0.iter().map(|word| word.load(Ordering::Relaxed)).zip(0_u32..).filter(|(word, _)| *word != 0);
+        saved.extend(u32::try_from(words().count()).unwrap_or(0).to_le_bytes());
+        for (word, place) in words() {
+            saved.extend(place.to_le_bytes());
+            saved.extend(word.to_le_bytes());
+        }
+    }
+
+    fn read(&self, saved: &mut &[u8]) -> Option<()> {
+        for _ in 0..take(saved).map(u32::from_le_bytes)? {
+            let place = take(saved).map(u32::from_le_bytes)?;
+            let word = take(saved).map(u64::from_le_bytes)?;
+            self.0.get(place as usize)?.fetch_or(word, Ordering::Relaxed);
+        }
+        Some(())
     }
 
     fn place(&self, hash: u64) -> (&AtomicU64, u64) {

@@ -2,6 +2,8 @@
 
 use super::table::{Must, Scene, lognormal, plan, scene, steps, world};
 use crate::control::site::{Answer, Ask, End, Until, Users, World};
+use crate::domain::analysis::{Bad, EventRule, Policy};
+use crate::domain::deployment::Plan;
 use crate::random::Random;
 
 fn errors(rate: f64, weight: u16, share: f64) -> World {
@@ -112,6 +114,18 @@ fn just_bad(weight: u16) -> World {
     World { seconds: 600.0, ..world(200.0, serve, plan(&[weight, 9_000], 30)) }
 }
 
+/// All is well but for orders, of which there are so many, and so many times as many on the candidate.
+pub(super) fn orders(rate: f64, share: f64, times: f64, plan: Plan) -> World {
+    let serve = |random: &mut Random, _: &Ask| {
+        let end = if random.chance(0.001) { End::Failed } else { End::Good };
+        Answer { seconds: lognormal(random, 0.08, 0.6), end }
+    };
+    let order =
+        EventRule { name: "order".to_owned(), bad: Bad::Fewer, tolerated: 0.1, share: 0.05, per_request: 1 };
+    let policy = Policy { events: vec![order], ..Policy::default() };
+    World { policy, orders: Some([share, share * times]), seconds: 1_200.0, ..world(rate, serve, plan) }
+}
+
 pub(super) fn scenes() -> Vec<Scene> {
     let back = |median, p95| Must::Back { median, p95 };
     vec![
@@ -139,6 +153,8 @@ pub(super) fn scenes() -> Vec<Scene> {
         scene("f15", "the same, and then 8 % fail", Must::BackAfter(400.0, 120.0), (3, 60), || after_an_outage(0.08)),
         scene("f05", "2 % of 5,000 users that stay get errors only: the first step", Must::WrongPass(0.05), (8, 200), || some_users(5_000, 250.0)),
         scene("f05", "2 % of 200 users that stay: the first step", Must::Shown, (40, 400), || some_users(200, 100.0)),
+        scene("f20", "20 % fewer of 5 % orders, 1,000/s, default steps", back(420.0, 900.0), (2, 100), || orders(1_000.0, 0.05, 0.8, steps(30))),
+        scene("f20", "half of the orders are gone, 300/s", back(200.0, 400.0), (4, 100), || orders(300.0, 0.05, 0.5, steps(30))),
         scene("f18", "all fails for 20 s of 10 min, 1,000/s", Must::Shown, (4, 60), || at_times(1_000.0)),
         scene("f19", "exactly 1 % errors and exactly 3 x, 5 %: the first step", Must::WrongPass(0.05), (60, 2_000), || just_bad(500)),
     ]

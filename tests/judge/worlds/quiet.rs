@@ -1,5 +1,6 @@
 //! Worlds in which nothing is wrong with the release: it must not be rolled back.
 
+use super::faults::orders;
 use super::table::{Must, Scene, lognormal, plan, scene, steps, world};
 use crate::control::site::{Answer, Ask, Balance, End, Pauses, Until, Users, World};
 use crate::random::Random;
@@ -115,6 +116,9 @@ pub(super) fn scenes() -> Vec<Scene> {
         scene("c09", "exactly 1.5 x errors (2 %) and latency, 5 %, 300/s", never, (20, 1_000), || limits(500, 300.0, 0.02)),
         scene("c09", "the same at 50 %", never, (10, 750), || limits(5_000, 300.0, 0.02)),
         scene("c09", "the same at 10 %, 30/s", never, (40, 2_000), || limits(1_000, 30.0, 0.02)),
+        scene("c20", "exactly 10 % fewer orders, which is tolerated, 300/s, default steps", never, (4, 300), || {
+            orders(300.0, 0.1, 0.9, steps(30))
+        }),
         scene("c01", "pauses of 300 ms, 1:1 endpoints, 300/s, default steps", never, (40, 800), || {
             paused(300.0, [1, 1], Balance::RoundRobin, 0.3, 30)
         }),

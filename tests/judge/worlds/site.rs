@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::watched::{Baselines, Surroundings, Watched};
-use crate::domain::analysis::{Before, Policy};
+use crate::domain::analysis::{Before, EventRule, Policy};
 use crate::domain::clock::Now;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{self, Deployment, DeploymentId, Mode, Plan, Wishes};
@@ -22,7 +22,7 @@ use crate::proxy::metering::Outcome;
 use crate::proxy::snapshot::split::Counted;
 use crate::proxy::worker::{Live, Slots, Worker};
 use crate::random::Random;
-use crate::telemetry::routes::{Cause, RouteId, Routes, Sampler, User as TelemetryUser};
+use crate::telemetry::routes::{AppEvent, Cause, EventKind, RouteId, Routes, Sampler, User as TelemetryUser};
 
 /// So long the stable release serves alone before.
 const BEFORE: f64 = 60.0;
@@ -108,6 +108,8 @@ pub struct World {
     /// A plain switch instead of a canary.
     pub(crate) switch: Option<Mode>,
     pub(crate) policy: Policy,
+    /// So many of the good answers are orders, on the stable release and on the candidate.
+    pub(crate) orders: Option<[f64; 2]>,
     pub(crate) seconds: f64,
     /// Ends with the first of these.
     pub(crate) until: Until,
@@ -151,6 +153,7 @@ pub(crate) struct Pending {
     what: End,
     candidate: bool,
     endpoint: usize,
+    is_order: bool,
 }
 
 struct Endpoint {
@@ -202,6 +205,7 @@ struct Run<'a> {
     split: Option<Split>,
     active: Color,
     numbers: Vec<RouteId>,
+    order: Option<Arc<AppEvent>>,
     pools: [Vec<Endpoint>; 2],
     turn: [usize; 2],
     clump: [u32; 2],
@@ -243,6 +247,13 @@ impl World {
     pub fn play(&self, random: &mut Random) -> Played {
         let start = Instant::now();
         let routes = Routes::new(1);
+        let kind = |rule: &EventRule| EventKind {
+            name: rule.name.clone(),
+            bad: rule.bad,
+            per_request: rule.per_request,
+        };
+        let kinds: Vec<EventKind> = self.policy.events.iter().map(kind).collect();
+        let order = routes.tell(&kinds).first().cloned();
         let numbers = self.routes.iter().map(|(name, _)| routes.configured(name)).collect();
         let configured = Configured {
             order: FileOrder { active: Color::Blue, release: release(Color::Blue) },
@@ -293,6 +304,7 @@ impl World {
             rollout,
             split: None,
             active: Color::Blue,
+            order,
             numbers,
             pools,
             turn: [0; 2],
@@ -530,7 +542,9 @@ impl Run<'_> {
         let lasts = if let End::Stream(lasts) | End::Breaks(lasts) = answer.end { Some(lasts) } else { None };
         let first_byte = lasts.map(|_| at + answer.seconds);
         let end = at + answer.seconds + lasts.unwrap_or(0.0);
-        let pending = Pending { end, first_byte, what: answer.end, candidate, endpoint };
+        let is_order = answer.end == End::Good
+            && world.orders.is_some_and(|shares| random.chance(shares[usize::from(candidate)]));
+        let pending = Pending { end, first_byte, what: answer.end, candidate, endpoint, is_order };
         self.worker.slots.0.borrow_mut().push((metered, pending));
     }
 
@@ -547,6 +561,9 @@ impl Run<'_> {
             }
             self.worker.clock.set(self.instant(pending.end));
             self.pools[usize::from(pending.candidate)][pending.endpoint].under_way -= 1;
+            if let Some(order) = self.order.as_ref().filter(|_| pending.is_order) {
+                self.worker.told(metered, order, 1);
+            }
             self.worker.metered(*metered, outcome(pending.what), b"/");
             false
         });

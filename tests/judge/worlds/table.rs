@@ -101,6 +101,7 @@ pub(super) fn world(
         plan,
         switch: None,
         policy: Policy::default(),
+        orders: None,
         seconds: 200.0,
         until: Until::Back,
     }

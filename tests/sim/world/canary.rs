@@ -97,8 +97,14 @@ impl World {
         }
         let verdicts = [Verdict::Pass, Verdict::Pass, Verdict::Insufficient, Verdict::Suspect, Verdict::Fail];
         let verdict = verdicts[self.random.usize(0..verdicts.len())];
-        let finding =
-            Finding { class: Class::Error, route: None, candidate: sample(8), stable: sample(1), evidence: 2_000 };
+        let finding = Finding {
+            class: Class::Error,
+            route: None,
+            event: None,
+            candidate: sample(8),
+            stable: sample(1),
+            evidence: 2_000,
+        };
         let judgement = Judgement {
             verdict,
             evidence: 2_000,

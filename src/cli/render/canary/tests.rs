@@ -47,6 +47,25 @@ fn route(name: Option<&str>, requests: (u64, u64), errors: u64, odds: f64) -> Ro
 }
 
 #[test]
+fn events_of_the_application_are_compared_by_name() {
+    let line = |candidate: u64, stable: u64| {
+        let of: EventAnswer = serde_json::from_value(json!({
+            "event": "order", "bad": "fewer", "tolerate": 10.0, "odds": 12.0,
+            "candidate": { "requests": 10_000, "told": candidate }, "stable": { "requests": 190_000, "told": stable },
+        }))
+        .expect("an event");
+        seen(&event(&of, &other("green")))
+    };
+    let said = "order: 20 % fewer than on blue (4.0 % against 5.0 % of requests; 10 % fewer tolerated) 12:1";
+    assert_eq!(line(400, 9_500), said);
+    assert!(line(500, 9_500).starts_with("order: as many as on blue ("));
+    assert!(line(0, 9_500).starts_with("order: 100 % fewer than on blue (0 % against"));
+    assert!(
+        line(1, 0).starts_with("order: more than on blue (") && line(0, 0).starts_with("order: none, as on blue (")
+    );
+}
+
+#[test]
 fn the_view_shows_the_share_the_clock_and_evidence_toward_both_verdicts() {
     let text = seen(&super::canary(&answer()));
     let lines: Vec<_> = text.lines().collect();

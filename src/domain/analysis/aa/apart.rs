@@ -61,7 +61,8 @@ impl<'a> Lives<'a> {
             assigned.add(batch.assigned);
         }
         let minute = now.minute.map(|minute| dealt(&minute, chance));
-        Tick { assigned, routes, cpu: None, broken: 0, minute, ..now.clone() }
+        // What the application tells is shared out in the first placebo alone.
+        Tick { assigned, routes, events: Vec::new(), cpu: None, broken: 0, minute, ..now.clone() }
     }
 
     fn merged(

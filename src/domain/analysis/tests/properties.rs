@@ -76,6 +76,14 @@ impl Random {
                 })
                 .collect(),
             minute: None,
+            events: (0..self.below(4))
+                .map(|_| EventTick {
+                    event: self.below(4) as usize,
+                    tick: number.saturating_sub(self.below(5)),
+                    weight: self.weight(),
+                    told: self.arms(Random::count),
+                })
+                .collect(),
             broken: self.count(),
             cpu: (self.below(5) == 0).then(|| {
                 self.arms(|random| CpuUse { busy: Duration::from_micros(random.count()), requests: random.count() })
@@ -99,6 +107,15 @@ impl Random {
             client_error_ratio: value(usual.client_error_ratio),
             baseline_unhealthy: value(usual.baseline_unhealthy),
             cpu_margin: value(usual.cpu_margin),
+            events: [Bad::More, Bad::Fewer]
+                .map(|bad| EventRule {
+                    name: bad.name().to_owned(),
+                    bad,
+                    tolerated: value(0.1),
+                    share: value(0.2),
+                    per_request: 0,
+                })
+                .to_vec(),
             max_routes: self.below(4) as usize,
             horizon: [None, Some(0), Some(20), Some(u64::MAX)][self.below(4) as usize],
             lost: self.below(70) as u32,
@@ -110,7 +127,8 @@ impl Random {
 fn numbers(report: &Report) -> Vec<f64> {
     let Report { worse, worse_limit, hold, suspect_limit, cpu, pass, pass_limit, .. } = *report;
     let routes = report.routes.iter().flat_map(|row| row.evidence.map(|evidence| evidence.odds));
-    [worse, worse_limit, hold, suspect_limit, cpu, pass, pass_limit].into_iter().chain(routes).collect()
+    let events = report.events.iter().map(|event| event.odds);
+    [worse, worse_limit, hold, suspect_limit, cpu, pass, pass_limit].into_iter().chain(routes).chain(events).collect()
 }
 
 #[test]

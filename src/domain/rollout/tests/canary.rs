@@ -28,8 +28,14 @@ pub(super) fn judged(verdict: Verdict) -> Event {
 
 pub(super) fn judged_of(deployment: u64, verdict: Verdict) -> Event {
     let sample = |bad| Sample::new(100, bad, None);
-    let finding =
-        Finding { class: Class::Error, route: None, candidate: sample(8), stable: sample(0), evidence: 18_400 };
+    let finding = Finding {
+        class: Class::Error,
+        route: None,
+        event: None,
+        candidate: sample(8),
+        stable: sample(0),
+        evidence: 18_400,
+    };
     let judgement = Judgement {
         verdict,
         evidence: 18_400,

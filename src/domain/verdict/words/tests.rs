@@ -6,7 +6,7 @@ fn sample(bad: u64, requests: u64, millis: Option<u64>) -> Sample {
 }
 
 fn finding(class: Class, route: Option<&str>, candidate: Sample, stable: Sample) -> Finding {
-    Finding { class, route: route.map(str::to_owned), candidate, stable, evidence: 18_400 }
+    Finding { class, route: route.map(str::to_owned), event: None, candidate, stable, evidence: 18_400 }
 }
 
 fn judgement(verdict: Verdict) -> Judgement {

@@ -1,0 +1,55 @@
+//! What requests are counted under, and which of them are evidence.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::config::{Config, EventConfig, Sticky};
+use crate::domain::deployment::Deployment;
+use crate::domain::transition::Decision;
+use crate::proxy::snapshot::route::Paths;
+use crate::proxy::snapshot::{Compiler, Snapshot};
+use crate::telemetry::routes::{AppEvent, EventKind, RouteId};
+use crate::wire::head::Head;
+
+impl Snapshot {
+    /// Whether a request is counted as evidence, as far as that does not depend on its route.
+    pub(crate) fn is_evidence(&self, head: &Head, client: impl FnOnce() -> IpAddr) -> bool {
+        self.ignored.as_ref().is_none_or(|ignored| !ignored.has(head, client))
+    }
+}
+
+impl Compiler {
+    /// What answers may tell.
+    pub(super) fn events_of(&self, config: &Config) -> Option<Arc<[Arc<AppEvent>]>> {
+        let kind = |event: &EventConfig| EventKind {
+            name: event.name.clone(),
+            bad: event.bad,
+            per_request: event.per_request,
+        };
+        let kinds: Vec<EventKind> = config.analysis.events.iter().map(kind).collect();
+        let events = self.routes.tell(&kinds);
+        (!events.is_empty()).then_some(events)
+    }
+
+    pub(super) fn counted(&self, config: &Config) -> Paths<RouteId> {
+        let mut paths = Paths::default();
+        for path in &config.canary.routes {
+            paths.insert(path, self.routes.configured(path));
+        }
+        paths
+    }
+
+    /// What keeps users on a color: as configured when the deployment began.
+    pub(super) fn sticky_of(&mut self, config: &Config, decision: &Decision) -> Sticky {
+        let deployment = decision.deployment.as_ref();
+        let known = self.sticky.take().filter(|(id, _)| deployment.is_some_and(|deployment| deployment.id == *id));
+        let recorded = |deployment: &Deployment| {
+            Sticky::from_record(&deployment.sticky).unwrap_or_else(|| config.canary.sticky.clone())
+        };
+        self.sticky = known.or_else(|| deployment.map(|deployment| (deployment.id, recorded(deployment))));
+        let sticky = self.sticky.as_ref().map(|(_, sticky)| sticky.clone()).unwrap_or_default();
+        let split = deployment.map(Deployment::split).filter(|_| sticky != Sticky::Off);
+        self.routes.keep_users(split, config.canary.evidence_per_network, std::mem::take(&mut self.is_new));
+        sticky
+    }
+}
