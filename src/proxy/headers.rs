@@ -194,9 +194,10 @@ pub(crate) fn remove_hop_by_hop(head: &mut Head) -> Option<Vec<u8>> {
     protocols.filter(|_| upgrades)
 }
 
-/// All values of a list as one (RFC 9110, 5.3).
+/// All values of a list as one (RFC 9110, 5.3), without empty ones: a value does not end in a blank. `None`: it lists nothing.
 fn listed(head: &Head, name: Name) -> Option<Vec<u8>> {
-    head.has(name).then(|| head.all(name).collect::<Vec<_>>().join(&b", "[..]))
+    let values: Vec<_> = head.all(name).filter(|value| !value.is_empty()).collect();
+    (!values.is_empty()).then(|| values.join(&b", "[..]))
 }
 
 /// Removes `Connection` and the fields that it lists; whether it lists `upgrade`.

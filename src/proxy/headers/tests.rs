@@ -118,11 +118,22 @@ fn connection_can_not_take_away_what_the_endpoint_relies_on() {
 }
 
 #[test]
+fn empty_upgrades_beside_another_one_leave_no_blanks() {
+    let mut asked = head(&[("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "")]);
+    assert!(to_endpoint(&mut asked, &from(false)));
+    assert_eq!(asked.text(Name::Upgrade), Some("websocket"));
+}
+
+#[test]
 fn an_upgrade_is_passed_on_only_where_connection_announces_it() {
     let mut announced = head(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
     assert!(to_endpoint(&mut announced, &from(false)));
     assert_eq!((announced.text(Name::Connection), announced.text(Name::Upgrade)), (Some("upgrade"), Some("websocket")));
-    for other in [&[("upgrade", "websocket")][..], &[("connection", "upgrade"), ("upgrade", "h2c")]] {
+    for other in [
+        &[("upgrade", "websocket")][..],
+        &[("connection", "upgrade"), ("upgrade", "h2c")],
+        &[("connection", "upgrade"), ("upgrade", ""), ("upgrade", "")],
+    ] {
         let mut other = head(other);
         assert!(!to_endpoint(&mut other, &from(false)));
         assert!(!other.has(Name::Upgrade));

@@ -19,6 +19,11 @@ use super::whole::Whole;
 /// If `h2` reads another message.
 pub(super) fn same_as_h2(bytes: &[u8]) {
     let (ours, _) = http2_requests(bytes);
+    let ends_in_blank =
+        |value: &[u8]| matches!(value.first(), Some(b' ' | b'\t')) || matches!(value.last(), Some(b' ' | b'\t'));
+    for (name, value) in ours.iter().flat_map(|message| &message.fields) {
+        assert!(!ends_in_blank(value), "{name:?} could not be written in HTTP/2: {value:?}");
+    }
     let theirs = read_by_h2(bytes);
     // `h2` leaves out requests that it refuses: what it reads is found in the order of ours.
     let mut left = ours.iter();

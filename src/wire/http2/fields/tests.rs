@@ -25,6 +25,12 @@ fn a_request_is_its_pseudo_headers_and_its_fields_in_order() {
 }
 
 #[test]
+fn an_empty_piece_of_a_cookie_leaves_no_blank() {
+    let fields = [&GET[..], &[("cookie", ""), ("cookie", "a=1"), ("cookie", "")]].concat();
+    assert_eq!(read(&fields, 1000).expect("a request").get(Name::Cookie), Some(&b"a=1"[..]));
+}
+
+#[test]
 fn an_extended_connect_is_told_as_an_upgrade() {
     let fields = [
         (":method", "CONNECT"),
