@@ -249,9 +249,11 @@ const CLOCKS: &[(&str, &str)] = &[
     ("proxy/metering", "requests under way are looked at several times a second"),
     ("proxy/pool", "evidence about an endpoint has an age"),
     ("proxy/request/exchange", "an endpoint that failed is connected to anew"),
-    ("proxy/request/taking", "how long a client takes nothing"),
+    ("proxy/snapshot/first_write", "the first write of a release has a date"),
+    ("proxy/snapshot/visitor", "an answer without a Date"),
     ("proxy/snapshot/evidence", "connections are no older than a decision"),
     ("proxy/upstream/connections", "a connection has an age"),
+    ("wire/socket/splice", "a thread that gets no pipe asks again later"),
     ("wire/http2/ending", "a large head excuses for seconds"),
     ("fuzzing", "there is no connection to ask"),
 ];
