@@ -15,6 +15,7 @@
 //!
 //! - [`control`]: events in, effects out. It probes, asks the domain, and publishes the next snapshot.
 //! - [`domain`]: which move is right, as a pure state machine. No clock, no I/O, the standard library only.
+//! - [`evidence`]: what requests are counted by; the domain judges releases by it.
 //! - [`ledger`]: the decisions on disk, before or after they are visible.
 //! - [`config`]: the file, its errors, and its watch.
 //!
@@ -34,6 +35,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod domain;
+pub mod evidence;
 #[cfg(any(debug_assertions, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -7,7 +7,6 @@ pub mod meter;
 pub mod metrics;
 mod process_log;
 pub mod refused;
-pub mod routes;
 
 use std::io;
 use std::path::Path;

@@ -18,6 +18,7 @@ use crate::domain::gate::{GateReport, Probed};
 use crate::domain::health::Health;
 use crate::domain::history::Run;
 use crate::domain::rollout::{FileError, Hold, OrderState, Outcome, Phase, Refusal};
+use crate::domain::split::Weight;
 use crate::domain::transition::{Drained, Kind, Left, Origin, Transition};
 use crate::telemetry::meter;
 
@@ -478,4 +479,8 @@ pub(super) fn point(point: &Point) -> PointAnswer {
         }
     };
     PointAnswer { at: time(point.at), blue: numbers(Color::Blue), green: numbers(Color::Green) }
+}
+
+fn percent(weight: Weight) -> f64 {
+    f64::from(weight.basis_points()) / 100.0
 }

@@ -15,9 +15,9 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Mode};
 use crate::domain::rollout::Event;
 use crate::domain::verdict::{Class, Sample as Aftermath, Veto};
+use crate::evidence::routes::{Counts, Sample, Sampler};
 use crate::ledger::ticks::{self, Recorded, TickLog, TicksError, text};
 use crate::proxy::live::Publisher;
-use crate::telemetry::routes::{Counts, Sample, Sampler};
 
 pub(super) use cpu::{Cpu, Reading};
 use watched::{Baselines, Surroundings, Watched};

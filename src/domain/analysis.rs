@@ -22,6 +22,7 @@ mod policy;
 mod raw;
 mod report;
 mod rule;
+mod shown;
 mod tick;
 mod watch;
 

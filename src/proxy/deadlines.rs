@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use tokio::sync::Notify;
 
+use crate::evidence::metering::Metered;
 use crate::proxy::clock::{CATCH_UP, PAUSED};
-use crate::proxy::metering::Metered;
 use crate::wire::http2::server::Cut;
 
 /// Deadlines that are due within this are handled together, so that many of them cost few sweeps.

@@ -13,6 +13,7 @@ use crate::config::{Config, EndpointAddress};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::split::Weight;
 use crate::domain::transition::Decision;
+use crate::evidence::routes::Routes;
 use crate::proxy::deadlines::Tunnels;
 use crate::proxy::listener::Listener;
 use crate::proxy::per_client::PerClient;
@@ -28,7 +29,6 @@ use crate::sys::buffered;
 use crate::telemetry::meter::Meters;
 use crate::telemetry::metrics::Waiting;
 use crate::telemetry::refused::{Refusals, Refused};
-use crate::telemetry::routes::Routes;
 use crate::tls::ServerTls;
 
 /// A gate waits so long for the connections that it has made. Requests make what is missing.

@@ -37,6 +37,8 @@ use crate::domain::release::Release;
 use crate::domain::schema::Barrier;
 use crate::domain::split::{Split, Weight};
 use crate::domain::transition::Decision;
+use crate::evidence::metering::Counted;
+use crate::evidence::routes::{AppEvent, RouteId, Routes};
 use crate::proxy::error::ProxyError;
 use crate::proxy::notice::Notice;
 use crate::proxy::pool::name::Resolution;
@@ -49,10 +51,9 @@ use crate::proxy::snapshot::lease::{Epoch, Lease};
 use crate::proxy::snapshot::linger::Linger;
 use crate::proxy::snapshot::preview::{Mark, Preview};
 use crate::proxy::snapshot::route::{Paths, RouteTable, UpstreamIndex};
-use crate::proxy::snapshot::split::{Counted, Draw, Granted, Splitting};
+use crate::proxy::snapshot::split::{Draw, Granted, Splitting};
 use crate::proxy::snapshot::trust::Trust;
 use crate::telemetry::meter::{Meter, Meters, Purpose};
-use crate::telemetry::routes::{AppEvent, RouteId, Routes};
 
 /// One published state of the world.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::evidence::metering::Metering;
 use crate::proxy::clock;
 use crate::proxy::deadlines::Slots;
 use crate::proxy::listener::Listener;
@@ -14,7 +15,6 @@ use crate::proxy::upstream::retry::{Adjustable, Budget};
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::log_rate::LogRate;
 use crate::telemetry::refused::Refusal;
-use crate::telemetry::routes::Known;
 use crate::wire::head::Head;
 
 /// Lines of the process log for each kind that outsiders can cause,
@@ -42,8 +42,8 @@ pub(crate) struct Worker {
     date: RefCell<[u8; 29]>,
     heads: RefCell<Vec<Head>>,
     budgets: RefCell<Vec<Budget>>,
-    /// The routes that were discovered.
-    pub(crate) known: RefCell<Known>,
+    /// What its requests are to the judge.
+    pub(crate) metering: Metering,
     /// Of requests that are asked again of the other color.
     pub(crate) shield: RefCell<Adjustable>,
     /// Of files that the other color may have.
@@ -64,6 +64,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(index: usize, live: Arc<Live>, ports: [u16; 3], logger: AccessLogger) -> Worker {
+        let metering = Metering::new(index, Arc::clone(&live.routes), Instant::now());
         Worker {
             index,
             live,
@@ -74,7 +75,7 @@ impl Worker {
             date: RefCell::new(date()),
             heads: RefCell::default(),
             budgets: RefCell::default(),
-            known: RefCell::default(),
+            metering,
             shield: RefCell::default(),
             asks: RefCell::default(),
             refusals_logged: LogRate::new(LINES, PERIOD),
@@ -101,7 +102,16 @@ impl Worker {
     pub(crate) fn tick(&self) {
         let now = Instant::now();
         self.now.set(now);
+        self.metering.tick(now);
         self.millis.set(clock::millis(now));
+    }
+
+    /// Looks at every request that is under way.
+    pub(crate) fn meter_under_way(&self) {
+        if self.metering.has_thresholds() {
+            let now = Instant::now();
+            self.slots.each_metered(|metered| self.metering.meter_under_way(metered, now));
+        }
     }
 
     /// The retry budget of an upstream.

@@ -11,7 +11,6 @@ use crate::domain::split::Weight;
 use crate::telemetry::exposition::{Format, Page};
 use crate::telemetry::meter::{BUCKETS_MICROS, InFlight, Lingered, Reading};
 use crate::telemetry::refused::{self, Refused};
-use crate::telemetry::routes::EventIgnored;
 
 /// What the controller knows at the moment of the question.
 #[derive(Debug)]
@@ -42,8 +41,8 @@ pub struct Facts {
     pub evidence: [f64; 6],
     /// Events that the application told, by name.
     pub events: Vec<(String, PerColor<u64>)>,
-    /// What of that was ignored, in the order of [`EventIgnored::ALL`].
-    pub events_ignored: [u64; EventIgnored::ALL.len()],
+    /// What of that was ignored, by reason.
+    pub events_ignored: [(&'static str, u64); 4],
     /// All meters of ordinary requests.
     pub readings: Vec<(Color, Arc<str>, Reading)>,
     /// Those of previews, which are counted nowhere else.
@@ -391,7 +390,7 @@ fn told(page: &mut Page, facts: &Facts) {
         }
     }
     let mut ignored = page.counter("cutover_events_ignored_total", "Events in answers that were ignored, by reason.");
-    for ((_, reason), count) in EventIgnored::ALL.into_iter().zip(facts.events_ignored) {
+    for (reason, count) in facts.events_ignored {
         ignored.sample(&[("reason", reason)], count);
     }
 }

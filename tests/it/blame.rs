@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use cutover::domain::color::Color;
 use cutover::domain::verdict::Class;
+use cutover::evidence::routes::Counts;
 use cutover::proxy::clock;
-use cutover::telemetry::routes::Counts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

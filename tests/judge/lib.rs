@@ -30,96 +30,14 @@ pub mod domain {
 #[path = "../../src/telemetry"]
 pub mod telemetry {
     pub mod meter;
-    pub mod routes;
 }
 
+/// What requests are counted as.
 #[cfg(not(test))]
-#[path = "../../src/proxy"]
-pub(crate) mod proxy {
+#[path = "../../src/evidence"]
+pub mod evidence {
     pub(crate) mod metering;
-
-    /// Stands in for `proxy::blame`.
-    pub(crate) mod blame {
-        #[derive(Clone, Copy)]
-        pub(crate) enum Blame {
-            Client,
-            Proxy,
-            Endpoint,
-            Release,
-            Nobody,
-        }
-
-        impl Blame {
-            pub(crate) fn is_charged(self) -> bool {
-                matches!(self, Blame::Endpoint | Blame::Release)
-            }
-        }
-    }
-
-    /// Stands in for `proxy::kind`.
-    pub(crate) mod kind {
-        #[derive(Clone, Copy)]
-        pub(crate) enum Kind {
-            UpstreamClosed,
-            BadAnswer,
-            ResponseTimeout,
-            BodyTimeout,
-            Refused,
-        }
-    }
-
-    /// Stands in for `proxy::snapshot::split`.
-    pub(crate) mod snapshot {
-        pub(crate) mod split {
-            use crate::telemetry::routes::RouteId;
-
-            #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-            pub(crate) enum Counted {
-                #[default]
-                Not,
-                Route(RouteId),
-                Segment,
-            }
-        }
-    }
-
-    /// Stands in for `proxy::worker`: one worker with a clock that is set.
-    pub(crate) mod worker {
-        use std::cell::{Cell, RefCell};
-        use std::sync::Arc;
-        use std::time::Instant;
-
-        use crate::proxy::metering::Metered;
-        use crate::telemetry::routes::{Known, Routes};
-
-        pub(crate) struct Live {
-            pub(crate) routes: Arc<Routes>,
-        }
-
-        /// What waits for its answer, with whatever the site knows of it.
-        #[derive(Default)]
-        pub(crate) struct Slots(pub(crate) RefCell<Vec<(Metered, crate::control::site::Pending)>>);
-
-        impl Slots {
-            pub(crate) fn each_metered(&self, mut look: impl FnMut(&mut Metered)) {
-                self.0.borrow_mut().iter_mut().for_each(|(metered, _)| look(metered));
-            }
-        }
-
-        pub(crate) struct Worker {
-            pub(crate) index: usize,
-            pub(crate) live: Live,
-            pub(crate) slots: Slots,
-            pub(crate) known: RefCell<Known>,
-            pub(crate) clock: Cell<Instant>,
-        }
-
-        impl Worker {
-            pub(crate) fn now(&self) -> Instant {
-                self.clock.get()
-            }
-        }
-    }
+    pub mod routes;
 }
 
 /// Stands in for `ledger::ticks`, which writes.

@@ -10,7 +10,7 @@ use crate::admin::api::{
     RouteAnswer, SampleAnswer, SideAnswer, SplitAnswer, ToldAnswer,
 };
 use crate::admin::convert::moves::not_served;
-use crate::admin::convert::{micros, phase, time};
+use crate::admin::convert::{micros, percent, phase, time};
 use crate::control::handle::Status;
 use crate::domain::analysis::{Counts, EventReport, Policy, Quantiles, Report, RouteReport};
 use crate::domain::color::Color;
@@ -19,10 +19,6 @@ use crate::domain::rollout::{Outcome, Progress, Stopped};
 use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Kind, Transition};
 use crate::domain::verdict::{Finding, Judgement, Needs, Sample};
-
-pub(super) fn percent(weight: Weight) -> f64 {
-    f64::from(weight.basis_points()) / 100.0
-}
 
 fn millis(duration: Duration) -> f64 {
     micros(duration) as f64 / 1e3

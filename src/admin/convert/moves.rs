@@ -7,7 +7,7 @@ use crate::admin::api::{
     RollbackAnswer, SwitchAnswer,
 };
 use crate::admin::convert::checks::checks;
-use crate::admin::convert::{canary, drained, micros, schema, time};
+use crate::admin::convert::{drained, micros, percent, schema, time};
 use crate::control::handle::Status;
 use crate::domain::gate::CheckProgress;
 use crate::domain::health::Health;
@@ -18,7 +18,7 @@ impl SwitchAnswer {
     pub(in crate::admin) fn new(outcome: &Outcome, status: Option<&Status>) -> SwitchAnswer {
         let ended = |(release, weight): &(crate::domain::release::Release, crate::domain::split::Weight)| EndedCanary {
             release: release.to_string(),
-            weight: canary::percent(*weight),
+            weight: percent(*weight),
         };
         SwitchAnswer {
             changed: outcome.changed,

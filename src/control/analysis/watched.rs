@@ -11,10 +11,10 @@ use crate::domain::analysis::{
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Deployment, DeploymentId, Stage};
 use crate::domain::verdict::{Class, Judgement};
-use crate::ledger::ticks::{Entry, Recorded, TickLog};
-use crate::telemetry::routes::{
+use crate::evidence::routes::{
     Batch as Sampled, Cause, EventSample, Judged, MinuteCounts, OTHER, RouteId, RouteSample, Routes, Sample,
 };
+use crate::ledger::ticks::{Entry, Recorded, TickLog};
 
 /// Latencies of the stable release are taken from the last one to two of these.
 const BASELINE: Duration = Duration::from_secs(300);

@@ -3,8 +3,8 @@
 //!
 //! Only among good answers and 4xx: errors, and clients that left, have tests of their own.
 
-use super::component::{How, Since, finding};
 use super::evidence::Ratio;
+use super::shown::{How, Since, finding};
 use super::tick::{Arms, Batch, FEW, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding};

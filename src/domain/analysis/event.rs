@@ -7,9 +7,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::component::odds;
 use super::evidence::{Moment, Ratio};
 use super::rule::{Bad, EventRule};
+use super::shown::odds;
 use super::tick::{Arms, Batch, Tick, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding, Sample};

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::component::{How, Scope, odds};
+use super::component::Scope;
 use super::event::Told;
 use super::evidence::{Moment, Stakes, ln_add};
 use super::minutes::Minutes;
@@ -15,6 +15,7 @@ use super::moment::Moments;
 use super::pass::Pass;
 use super::policy::Policy;
 use super::raw::{Raw, cold_for};
+use super::shown::{How, odds};
 use super::tick::{Arms, Batch, Counts, RouteTick, Seen, Tick, number};
 use super::watch::{Cpu, Mirror, Recent, SplitCheck};
 use crate::domain::split::Weight;

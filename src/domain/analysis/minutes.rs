@@ -4,9 +4,9 @@
 //! them the mean of what a fair gambler makes of 1 is at most 1, and so is that of a weighted mean of minutes, whatever they have in
 //! common. The sum only grows, so that it may be looked at any time (docs/analysis.md, "Minutes").
 
-use super::component::odds;
 use super::evidence::{Ratio, Share, ln_add};
 use super::policy::Policy;
+use super::shown::odds;
 use super::tick::{Arms, Minute};
 use crate::domain::verdict::{Class, Finding, Sample};
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::pass::Pass;
 use super::rule::EventRule;
 
 /// What is tolerated, and how sure the judge has to be.
@@ -103,12 +102,6 @@ impl Policy {
     #[must_use]
     pub fn limit(&self) -> f64 {
         f64::from(self.lost).exp2() / self.alpha
-    }
-
-    /// So many requests to the candidate prove that it has few errors, if it has hardly any: to be told before there are any.
-    #[must_use]
-    pub fn requests_to_pass(&self) -> u64 {
-        Pass::requests_at_first(self)
     }
 
     pub(super) fn ln_limit(&self) -> f64 {

@@ -4,9 +4,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::component::{Events, How, odds};
+use super::component::Events;
 use super::evidence::{Ratio, Sign};
 use super::policy::Policy;
+use super::shown::{How, odds};
 use super::tick::{Arms, Batch, Counts, CpuUse, Tick, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding, Sample};

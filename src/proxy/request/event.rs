@@ -6,8 +6,8 @@ mod list;
 use std::sync::Arc;
 
 use crate::domain::analysis::MOST_EVENTS;
+use crate::evidence::routes::{AppEvent, EventIgnored};
 use crate::proxy::request::exchange::Exchange;
-use crate::telemetry::routes::{AppEvent, EventIgnored};
 use crate::wire::head::{Head, Name};
 
 use list::{Member, Members};
@@ -63,7 +63,7 @@ fn count(exchange: &Exchange, events: &[Arc<AppEvent>], told: impl IntoIterator<
     for (event, n) in events.iter().zip(told).filter(|(_, n)| *n > 0) {
         event.told(worker.index, color, n);
         if let Some(metered) = exchange.slot.metered.get() {
-            worker.told(&metered, event, n);
+            worker.metering.told(&metered, event, n);
         }
     }
 }
@@ -84,7 +84,7 @@ fn ignore(exchange: &Exchange, why: EventIgnored, bytes: &[u8]) {
 mod tests {
     use super::*;
     use crate::domain::analysis::Bad;
-    use crate::telemetry::routes::{EventKind, Routes};
+    use crate::evidence::routes::{EventKind, Routes};
 
     /// What is told of `order` and `failed`, and why something is ignored.
     fn told(lines: &[&str]) -> ([u64; 2], Option<&'static str>) {

@@ -12,16 +12,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::VisitorCookie;
+use crate::evidence::metering::Counted;
+use crate::evidence::metering::{Metered, Outcome};
 use crate::proxy::blame::{Blame, DRIVEN_AWAY, grpc_as_http, grpc_timeout};
 use crate::proxy::client::Client;
 use crate::proxy::deadlines::{Fired, Phase, Slot};
 use crate::proxy::error::ProxyError;
 use crate::proxy::headers;
 use crate::proxy::kind::{Kind, Resource};
-use crate::proxy::metering::{Metered, Outcome, cause};
+use crate::proxy::outcome::cause;
 use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::snapshot::preview::Mark;
-use crate::proxy::snapshot::split::{Counted, Granted};
+use crate::proxy::snapshot::split::Granted;
 use crate::proxy::snapshot::visitor::NewVisitor;
 use crate::proxy::snapshot::{Admission, Place};
 use crate::sys::buffered::{self, Charge};
@@ -136,7 +138,7 @@ impl Exchange {
         self.slot.serve(admission.lease.epoch());
         if counted != Counted::Not {
             let (worker, target) = (&self.client.worker, self.head.target_bytes());
-            let metered = worker.meter(counted, target, admission.pool.color, user);
+            let metered = worker.metering.meter(counted, target, admission.pool.color, user);
             self.slot.metered.set(Some(metered));
         }
         self.admitted = Some(Admitted { admission, endpoint: None, _place: place });
@@ -203,9 +205,9 @@ impl Exchange {
         let worker = &self.client.worker;
         let began_well = !grpc && self.blame.is_none() && !self.late;
         self.metered(|metered| {
-            metered.first_byte(worker);
+            metered.first_byte(&worker.metering);
             if began_well {
-                worker.answered(metered, self.head.target_bytes());
+                worker.metering.answered(metered, self.head.target_bytes());
             }
         });
     }
@@ -239,7 +241,7 @@ impl Exchange {
     /// It is over for whoever judges.
     fn count(&self, outcome: Outcome) {
         if let Some(metered) = self.slot.metered.take() {
-            self.client.worker.metered(metered, outcome, self.head.target_bytes());
+            self.client.worker.metering.metered(metered, outcome, self.head.target_bytes());
         }
     }
 

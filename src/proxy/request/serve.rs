@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
+use crate::evidence::metering::Counted;
 use crate::proxy::blame::Blame;
 use crate::proxy::client::Client;
 use crate::proxy::deadlines::{Phase, Slot};
@@ -29,7 +30,7 @@ use crate::proxy::request::upgrade;
 use crate::proxy::request::upload::Upload;
 use crate::proxy::snapshot::Edge;
 use crate::proxy::snapshot::preview;
-use crate::proxy::snapshot::split::{Counted, Splitting};
+use crate::proxy::snapshot::split::Splitting;
 use crate::proxy::upstream::connections::UpstreamConnection;
 use crate::telemetry::meter::InFlightKind;
 use crate::wire::head::{Head, Name, Version};

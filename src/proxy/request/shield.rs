@@ -4,13 +4,14 @@
 //! Only what is safe (RFC 9110, 9.2.1) and has no body, before anything of its answer went to the client, once, and no more than
 //! the budget allows: where everything fails the stable color is not to get all of it on top.
 
+use crate::evidence::metering::Outcome;
+use crate::evidence::routes::Cause;
 use crate::proxy::blame::Blame;
 use crate::proxy::error::ProxyError;
-use crate::proxy::metering::{Outcome, cause};
+use crate::proxy::outcome::cause;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::upload::Upload;
 use crate::proxy::upstream::connections::UpstreamConnection;
-use crate::telemetry::routes::Cause;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Framing;
 

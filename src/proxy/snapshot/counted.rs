@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::config::{Config, EventConfig, Sticky};
 use crate::domain::deployment::Deployment;
 use crate::domain::transition::Decision;
+use crate::evidence::routes::{AppEvent, EventKind, RouteId};
 use crate::proxy::snapshot::route::Paths;
 use crate::proxy::snapshot::{Compiler, Snapshot};
-use crate::telemetry::routes::{AppEvent, EventKind, RouteId};
 use crate::wire::head::Head;
 
 impl Snapshot {

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use crate::config::{Sticky, VisitorCookie};
 use crate::domain::color::Color;
 use crate::domain::split::{Split, draw};
+use crate::evidence::metering::Counted;
+use crate::evidence::routes::{User, network};
 use crate::proxy::snapshot::visitor::{self, NewVisitor};
 use crate::proxy::snapshot::{Admission, Admissions};
-use crate::telemetry::routes::{RouteId, User, network};
 use crate::wire::head::{Head, Name};
 
 /// The other half of a snapshot in which both colors serve.
@@ -42,18 +43,6 @@ pub(crate) struct Granted {
     pub(crate) user: Option<User>,
     /// A new user, who gets this cookie with the answer.
     pub(crate) visitor: Option<(NewVisitor, Arc<VisitorCookie>)>,
-}
-
-/// What a request is counted under.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Counted {
-    /// It is no evidence.
-    #[default]
-    Not,
-    /// This route.
-    Route(RouteId),
-    /// Whichever its first segment has.
-    Segment,
 }
 
 impl Splitting {

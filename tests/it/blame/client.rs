@@ -5,7 +5,7 @@ use std::time::Duration;
 use cutover::domain::analysis::Thresholds;
 use cutover::domain::color::Color;
 use cutover::domain::verdict::Class;
-use cutover::telemetry::routes::{Counts, RouteId};
+use cutover::evidence::routes::{Counts, RouteId};
 use http::Request;
 use tokio::net::TcpStream;
 

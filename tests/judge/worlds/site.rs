@@ -1,6 +1,6 @@
 //! A site: users, endpoints, a proxy that counts, and a controller that looks once a second.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,11 +18,9 @@ use crate::domain::split::{Split, Weight, draw};
 use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Transition, Trigger};
 use crate::domain::verdict::{Class, Verdict};
 use crate::ledger::ticks::TickLog;
-use crate::proxy::metering::Outcome;
-use crate::proxy::snapshot::split::Counted;
-use crate::proxy::worker::{Live, Slots, Worker};
+use crate::evidence::metering::{Counted, Metered, Metering, Outcome};
 use crate::random::Random;
-use crate::telemetry::routes::{AppEvent, Cause, EventKind, RouteId, Routes, Sampler, User as TelemetryUser};
+use crate::evidence::routes::{AppEvent, Cause, EventKind, RouteId, Routes, Sampler, User as TelemetryUser};
 
 /// So long the stable release serves alone before.
 const BEFORE: f64 = 60.0;
@@ -196,7 +194,9 @@ impl Endpoint {
 struct Run<'a> {
     world: &'a World,
     start: Instant,
-    worker: Worker,
+    metering: Metering,
+    /// Requests that wait for their response.
+    pending: RefCell<Vec<(Metered, Pending)>>,
     sampler: Sampler,
     baselines: Baselines,
     log: TickLog,
@@ -290,13 +290,8 @@ impl World {
         let mut run = Run {
             world: self,
             start,
-            worker: Worker {
-                index: 0,
-                live: Live { routes: Arc::clone(&routes) },
-                slots: Slots::default(),
-                known: RefCell::default(),
-                clock: Cell::new(start),
-            },
+            metering: Metering::new(0, Arc::clone(&routes), start),
+            pending: RefCell::default(),
             sampler: Sampler::new(routes),
             baselines: Baselines::default(),
             log: TickLog::default(),
@@ -473,7 +468,11 @@ impl Run<'_> {
                 self.ask(random, at);
             }
             self.finish(sweep);
-            self.worker.meter_under_way_at(self.instant(sweep));
+            if self.metering.has_thresholds() {
+                for (metered, _) in self.pending.borrow_mut().iter_mut() {
+                    self.metering.meter_under_way(metered, self.instant(sweep));
+                }
+            }
         }
     }
 
@@ -537,37 +536,37 @@ impl Run<'_> {
             }
         }
         pool[endpoint].under_way += 1;
-        self.worker.clock.set(self.instant(at));
-        let metered = self.worker.meter(Counted::Route(self.numbers[route]), b"/", color, key);
+        self.metering.tick(self.instant(at));
+        let metered = self.metering.meter(Counted::Route(self.numbers[route]), b"/", color, key);
         let lasts = if let End::Stream(lasts) | End::Breaks(lasts) = answer.end { Some(lasts) } else { None };
         let first_byte = lasts.map(|_| at + answer.seconds);
         let end = at + answer.seconds + lasts.unwrap_or(0.0);
         let is_order = answer.end == End::Good
             && world.orders.is_some_and(|shares| random.chance(shares[usize::from(candidate)]));
         let pending = Pending { end, first_byte, what: answer.end, candidate, endpoint, is_order };
-        self.worker.slots.0.borrow_mut().push((metered, pending));
+        self.pending.borrow_mut().push((metered, pending));
     }
 
     fn finish(&mut self, until: f64) {
-        let mut all = std::mem::take(&mut *self.worker.slots.0.borrow_mut());
+        let mut all = std::mem::take(&mut *self.pending.borrow_mut());
         all.retain_mut(|(metered, pending)| {
             if let Some(at) = pending.first_byte.take_if(|at| *at <= until) {
-                self.worker.clock.set(self.instant(at));
-                metered.first_byte(&self.worker);
-                self.worker.answered(metered, b"/");
+                self.metering.tick(self.instant(at));
+                metered.first_byte(&self.metering);
+                self.metering.answered(metered, b"/");
             }
             if pending.end > until {
                 return true;
             }
-            self.worker.clock.set(self.instant(pending.end));
+            self.metering.tick(self.instant(pending.end));
             self.pools[usize::from(pending.candidate)][pending.endpoint].under_way -= 1;
             if let Some(order) = self.order.as_ref().filter(|_| pending.is_order) {
-                self.worker.told(metered, order, 1);
+                self.metering.told(metered, order, 1);
             }
-            self.worker.metered(*metered, outcome(pending.what), b"/");
+            self.metering.metered(*metered, outcome(pending.what), b"/");
             false
         });
-        *self.worker.slots.0.borrow_mut() = all;
+        *self.pending.borrow_mut() = all;
     }
 
     /// What the controller does once a tick.

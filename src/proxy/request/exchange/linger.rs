@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::proxy::metering::Outcome;
+use crate::evidence::metering::Outcome;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::snapshot::Admission;
 use crate::telemetry::meter::Lingered;

@@ -6,12 +6,12 @@ use super::*;
 use crate::config::{AccessLog, LogFormat};
 use crate::domain::split::{Split, draw};
 use crate::domain::verdict::Verdict;
+use crate::evidence::metering::Counted;
+use crate::evidence::metering::Outcome;
+use crate::evidence::routes::{Cause, Sampler, User};
 use crate::proxy::live::Live;
-use crate::proxy::metering::Outcome;
-use crate::proxy::snapshot::split::Counted;
 use crate::proxy::worker::Worker;
 use crate::telemetry::access_log::AccessLogWriter;
-use crate::telemetry::routes::{Cause, Sampler, User};
 
 /// A site with users that come again and again, each from a network of its own; 5 % are on the candidate.
 struct Site {
@@ -57,10 +57,10 @@ impl Site {
             let key = draw(&number.to_le_bytes(), self.split.salt);
             let color = self.split.color(key);
             let user = User { key, network: number, drawn: false };
-            let metered = self.worker.meter(Counted::Route(self.route), b"/shop", color, Some(user));
+            let metered = self.worker.metering.meter(Counted::Route(self.route), b"/shop", color, Some(user));
             let failed = fails(number, color, random.f64());
             let outcome = if failed { Outcome::Bad(Cause::Status) } else { Outcome::Good };
-            self.worker.metered(metered, outcome, b"/shop");
+            self.worker.metering.metered(metered, outcome, b"/shop");
         }
         self.second += 1;
         let now = self.began + Duration::from_secs(self.second);

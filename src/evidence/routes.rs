@@ -43,6 +43,11 @@ pub const OTHER: &str = "~other";
 const NO_THRESHOLD: u64 = u64::MAX;
 
 const ALL: usize = 1 + CONFIGURED + DISCOVERED;
+/// Outcomes are told apart by the tick of their request as long as that is one of the last so many,
+const RECENT: u64 = 7;
+/// and one place is left free between the oldest of them and the present one: a worker may still write what it began in a
+/// tick that has just become too old.
+const RING: usize = RECENT as usize + 1;
 /// Longer segments are no routes.
 const MAX_NAME: usize = 40;
 

@@ -4,11 +4,13 @@ use super::*;
 use crate::config::{AccessLog, LogFormat};
 use crate::domain::analysis::Thresholds;
 use crate::domain::split::{Split, Weight};
+use crate::evidence::routes::{Counts, Sampler};
+use crate::proxy::blame::Blame;
 use crate::proxy::deadlines::Phase;
-use crate::proxy::kind::Resource;
+use crate::proxy::kind::{Kind, Resource};
 use crate::proxy::live::Live;
+use crate::proxy::worker::Worker;
 use crate::telemetry::access_log::AccessLogWriter;
-use crate::telemetry::routes::{Counts, Sampler};
 
 #[test]
 fn what_an_endpoint_does_is_its_own_and_what_others_do_is_not() {
@@ -69,7 +71,7 @@ impl Site {
 
     fn begin_as(&self, path: &str, user: Option<User>) -> Metered {
         self.worker.tick();
-        self.worker.meter(Counted::Segment, path.as_bytes(), Color::Green, user)
+        self.worker.metering.meter(Counted::Segment, path.as_bytes(), Color::Green, user)
     }
 
     fn keep_users(&self) {
@@ -79,7 +81,7 @@ impl Site {
 
     fn end(&self, metered: Metered, outcome: Outcome, path: &str) {
         self.worker.tick();
-        self.worker.metered(metered, outcome, path.as_bytes());
+        self.worker.metering.metered(metered, outcome, path.as_bytes());
     }
 
     /// All that is new on green, whatever the route and the tick.
@@ -167,7 +169,7 @@ fn what_hangs_is_slow_when_it_passes_a_threshold_and_once() {
 fn an_answer_that_streams_took_as_long_as_to_its_first_byte() {
     let mut site = Site::new();
     let mut metered = site.begin("/", None);
-    metered.first_byte(&site.worker);
+    metered.first_byte(&site.worker.metering);
     site.thresholds([0; 3]);
     std::thread::sleep(Duration::from_micros(10));
     let slot = site.worker.slots.add(Phase::Body, None);
@@ -185,8 +187,8 @@ fn a_stream_is_completed_when_it_begins_and_has_failed_when_it_breaks() {
     site.keep_users();
     let begun = |site: &Site, user| {
         let mut metered = site.begin("/", Some(user));
-        metered.first_byte(&site.worker);
-        site.worker.answered(&mut metered, b"/");
+        metered.first_byte(&site.worker.metering);
+        site.worker.metering.answered(&mut metered, b"/");
         metered
     };
     let seen =
@@ -198,7 +200,7 @@ fn a_stream_is_completed_when_it_begins_and_has_failed_when_it_breaks() {
     assert_eq!(seen(site.new_counts()), (0, 1, 0, 1), "nothing is completed twice");
     let mut saved = site.begin("/", None);
     saved.attempt_failed(Cause::Connect);
-    site.worker.answered(&mut saved, b"/");
+    site.worker.metering.answered(&mut saved, b"/");
     assert_eq!(site.new_counts().completed, 0, "an attempt failed: that is known at its end");
     site.end(saved, Outcome::Good, "/");
     assert_eq!(seen(site.new_counts()), (1, 1, 0, 0));

@@ -2,18 +2,13 @@
 
 use crate::domain::analysis::{BUCKETS, bucket};
 use crate::domain::verdict::Class;
+use crate::evidence::routes::users::Standing;
+use crate::evidence::routes::{RECENT, RING};
 use crate::telemetry::meter::Count;
-use crate::telemetry::routes::users::Standing;
 
 /// The classes of events that are counted here, by number: all but CPU.
 pub const CLASSES: usize = Class::Abort as usize + 1;
 const _: () = assert!(Class::Cpu as usize == CLASSES);
-
-/// Outcomes are told apart by the tick of their request as long as that is one of the last so many,
-pub(super) const RECENT: u64 = 7;
-/// and one place is left free between the oldest of them and the present one: a worker may still write what it began in a
-/// tick that has just become too old.
-pub(super) const RING: usize = RECENT as usize + 1;
 
 /// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

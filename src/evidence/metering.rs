@@ -8,18 +8,28 @@
 //! chosen (no route, held too long, maintenance) or without a place under `max_in_flight`, which both colors share, is not even
 //! given. Previews and health checks are never seen here.
 
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::color::Color;
 use crate::domain::verdict::Class;
-use crate::proxy::blame::Blame;
-use crate::proxy::kind::Kind;
-use crate::proxy::snapshot::split::Counted;
-use crate::proxy::worker::Worker;
-use crate::telemetry::routes::{AppEvent, Arm, Cause, Event, RouteId, Routes, Standing, User, first_segment};
+use crate::evidence::routes::{AppEvent, Arm, Cause, Event, Known, RouteId, Routes, Standing, User, first_segment};
 
 /// The classes of being slow, by the threshold that is passed.
 const SLOW: [Class; 3] = [Class::SlowP50, Class::SlowP90, Class::SlowP99];
+
+/// What a request is counted under.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// It is no evidence.
+    #[default]
+    Not,
+    /// This route.
+    Route(RouteId),
+    /// Whichever its first segment has.
+    Segment,
+}
 
 /// A request that is being counted. It stays with the slot, where the worker finds it while it is under way.
 #[derive(Clone, Copy, Debug)]
@@ -68,33 +78,6 @@ pub(crate) enum Outcome {
     Neither,
 }
 
-impl Outcome {
-    /// For a request that ended without a whole answer.
-    pub(crate) fn of_end(kind: Kind, blame: Blame) -> Outcome {
-        if blame.is_charged() { Outcome::Bad(cause(kind)) } else { Outcome::Neither }
-    }
-
-    /// For a whole answer.
-    pub(crate) fn of_answer(blame: Option<Blame>, grpc: bool) -> Outcome {
-        match blame {
-            None => Outcome::Good,
-            Some(Blame::Client) => Outcome::ClientError,
-            Some(Blame::Endpoint | Blame::Release) => Outcome::Bad(if grpc { Cause::Grpc } else { Cause::Status }),
-            Some(Blame::Proxy | Blame::Nobody) => Outcome::Neither,
-        }
-    }
-}
-
-/// The name of a failure for which an endpoint or a release is charged.
-pub(crate) fn cause(kind: Kind) -> Cause {
-    match kind {
-        Kind::UpstreamClosed | Kind::BadAnswer => Cause::Broken,
-        Kind::ResponseTimeout => Cause::Timeout,
-        Kind::BodyTimeout => Cause::Cut,
-        _ => Cause::Connect,
-    }
-}
-
 /// How long a release has had a request. It stands still while the client is waited for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch {
@@ -120,10 +103,30 @@ impl Stopwatch {
     }
 }
 
-impl Worker {
+/// Counts the requests of one worker.
+#[derive(Debug)]
+pub(crate) struct Metering {
+    /// The worker.
+    index: usize,
+    routes: Arc<Routes>,
+    /// The routes that were discovered.
+    known: RefCell<Known>,
+    now: Cell<Instant>,
+}
+
+impl Metering {
+    pub(crate) fn new(index: usize, routes: Arc<Routes>, now: Instant) -> Metering {
+        Metering { index, routes, known: RefCell::default(), now: Cell::new(now) }
+    }
+
+    /// Sets the time, before anything is counted.
+    pub(crate) fn tick(&self, now: Instant) {
+        self.now.set(now);
+    }
+
     /// A request is given to a color.
     pub(crate) fn meter(&self, counted: Counted, target: &[u8], color: Color, user: Option<User>) -> Metered {
-        let routes = &*self.live.routes;
+        let routes = &*self.routes;
         let named = match counted {
             Counted::Not => Some(RouteId::OTHER),
             Counted::Route(route) => Some(route),
@@ -145,7 +148,7 @@ impl Worker {
             color,
             tick,
             // Not earlier: what was held before waited for no color.
-            clock: Stopwatch::started(self.now()),
+            clock: Stopwatch::started(self.now.get()),
             delivering: false,
             witness,
             failed: None,
@@ -158,7 +161,7 @@ impl Worker {
 
     /// The application tells an event of it, `n` times in one answer.
     pub(crate) fn told(&self, metered: &Metered, event: &AppEvent, n: u64) {
-        let routes = &*self.live.routes;
+        let routes = &*self.routes;
         let Metered { color, tick, .. } = *metered;
         let counts = metered.witness.is_some_and(|Witness { user, first, .. }| {
             routes.users().as_ref().is_some_and(|users| users.counts(event, user, first, color))
@@ -178,7 +181,7 @@ impl Worker {
 
     /// What came of a request is known.
     fn completed(&self, metered: &Metered, failed: bool) {
-        let routes = &*self.live.routes;
+        let routes = &*self.routes;
         let Counting { arm, now, .. } = Counting::new(routes, self.index, metered);
         arm.completed(metered.tick, now);
         let Some(witness) = &metered.witness else { return };
@@ -192,7 +195,7 @@ impl Worker {
 
     /// A stream that had begun well has failed.
     fn failed_later(&self, metered: &Metered) {
-        let routes = &*self.live.routes;
+        let routes = &*self.routes;
         let Counting { arm, now, .. } = Counting::new(routes, self.index, metered);
         let Some(witness) = &metered.witness else { return };
         if witness.sampled {
@@ -206,13 +209,13 @@ impl Worker {
     fn succeeded(&self, metered: &Metered, target: &[u8]) {
         if metered.unnamed {
             let (segment, whole) = first_segment(target);
-            self.known.borrow_mut().succeeded(&self.live.routes, segment, whole);
+            self.known.borrow_mut().succeeded(&self.routes, segment, whole);
         }
     }
 
     /// It is over.
     pub(crate) fn metered(&self, mut metered: Metered, outcome: Outcome, target: &[u8]) {
-        let routes = &*self.live.routes;
+        let routes = &*self.routes;
         let outcome = metered.failed.map_or(outcome, Outcome::Bad);
         let counting = Counting::new(routes, self.index, &metered);
         let class = match outcome {
@@ -239,7 +242,7 @@ impl Worker {
             counting.bad(&metered, class);
         }
         if !metered.timed {
-            let took = micros(metered.clock.elapsed(self.now()));
+            let took = micros(metered.clock.elapsed(self.now.get()));
             // Of what was given up only the least is known, and what failed was no answer.
             if matches!(outcome, Outcome::Good | Outcome::ClientError) {
                 counting.arm.took(took);
@@ -253,21 +256,17 @@ impl Worker {
         }
     }
 
-    /// Counts what has been under way for too long as slow now, and not when it is over: what hangs must not look fast.
-    pub(crate) fn meter_under_way(&self) {
-        self.meter_under_way_at(Instant::now());
+    /// Whether there is a duration that counts as slow.
+    pub(crate) fn has_thresholds(&self) -> bool {
+        self.routes.has_thresholds()
     }
 
-    /// The same at this time.
-    pub(crate) fn meter_under_way_at(&self, now: Instant) {
-        if !self.live.routes.has_thresholds() {
-            return;
+    /// Counts a request that has been under way for too long as slow now, and not when it is over: what hangs must not look
+    /// fast.
+    pub(crate) fn meter_under_way(&self, metered: &mut Metered, now: Instant) {
+        if !metered.timed {
+            Counting::new(&self.routes, self.index, metered).slow(metered, micros(metered.clock.elapsed(now)));
         }
-        self.slots.each_metered(|metered| {
-            if !metered.timed {
-                Counting::new(&self.live.routes, self.index, metered).slow(metered, micros(metered.clock.elapsed(now)));
-            }
-        });
     }
 }
 
@@ -329,10 +328,10 @@ impl Metered {
     }
 
     /// The answer has begun, and goes on for as long as it likes: this is how long it took.
-    pub(crate) fn first_byte(&mut self, worker: &Worker) {
+    pub(crate) fn first_byte(&mut self, metering: &Metering) {
         if !self.timed {
-            let took = micros(self.clock.elapsed(worker.now()));
-            let counting = Counting::new(&worker.live.routes, worker.index, self);
+            let took = micros(self.clock.elapsed(metering.now.get()));
+            let counting = Counting::new(&metering.routes, metering.index, self);
             counting.arm.took(took);
             counting.slow(self, took);
             self.timed = true;

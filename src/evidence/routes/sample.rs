@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::arm::{Cause, Counts, RECENT, RING};
+use super::arm::{Cause, Counts};
 use super::told::{EventSample, EventSampler};
 use super::{IDLE, RouteId, Routes};
+use super::{RECENT, RING};
 use crate::domain::analysis::{self, Arms};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::split::Weight;

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::arm::{RECENT, RING};
+use super::{RECENT, RING};
 use crate::domain::analysis::Bad;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::split::{Weight, draw};
@@ -147,8 +147,8 @@ impl AppEvents {
     }
 
     /// What was ignored, in the order of [`EventIgnored::ALL`].
-    pub fn ignored(&self) -> [u64; EventIgnored::ALL.len()] {
-        self.ignored.each_ref().map(|count| count.load(Ordering::Relaxed))
+    pub fn ignored(&self) -> [(&'static str, u64); EventIgnored::ALL.len()] {
+        EventIgnored::ALL.map(|(why, reason)| (reason, self.ignored[why as usize].load(Ordering::Relaxed)))
     }
 
     /// By name and color, how many were told since the process started.
@@ -219,7 +219,7 @@ impl EventSampler {
 mod tests {
     use super::*;
     use crate::domain::split::Split;
-    use crate::telemetry::routes::{User, Users};
+    use crate::evidence::routes::{User, Users};
 
     fn kind(name: &str, per_request: u32) -> EventKind {
         EventKind { name: name.to_owned(), bad: Bad::Fewer, per_request }

@@ -1,0 +1,33 @@
+//! What the end of a request is as evidence.
+
+use crate::evidence::metering::Outcome;
+use crate::evidence::routes::Cause;
+use crate::proxy::blame::Blame;
+use crate::proxy::kind::Kind;
+
+impl Outcome {
+    /// For a request that ended without a whole answer.
+    pub(crate) fn of_end(kind: Kind, blame: Blame) -> Outcome {
+        if blame.is_charged() { Outcome::Bad(cause(kind)) } else { Outcome::Neither }
+    }
+
+    /// For a whole answer.
+    pub(crate) fn of_answer(blame: Option<Blame>, grpc: bool) -> Outcome {
+        match blame {
+            None => Outcome::Good,
+            Some(Blame::Client) => Outcome::ClientError,
+            Some(Blame::Endpoint | Blame::Release) => Outcome::Bad(if grpc { Cause::Grpc } else { Cause::Status }),
+            Some(Blame::Proxy | Blame::Nobody) => Outcome::Neither,
+        }
+    }
+}
+
+/// The name of a failure for which an endpoint or a release is charged.
+pub(crate) fn cause(kind: Kind) -> Cause {
+    match kind {
+        Kind::UpstreamClosed | Kind::BadAnswer => Cause::Broken,
+        Kind::ResponseTimeout => Cause::Timeout,
+        Kind::BodyTimeout => Cause::Cut,
+        _ => Cause::Connect,
+    }
+}
