@@ -1,9 +1,9 @@
 //! The command line: a client of the admin API like any other, and the way to run the proxy.
 //!
-//! What a command prints on standard output is its result; why it failed goes to standard error, and into the exit code:
-//! 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard (or taken back), 4 the proxy can't be reached, 5 timed
-//! out, 6 no token, a wrong one, or one that may only read, 130 interrupted. With `--json` standard output has exactly one document,
-//! whatever came of it; that of a failure has a stable `code`.
+//! What a command prints on standard output is its result; why it failed goes to standard error, and into the exit
+//! code: 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard (or taken back), 4 the proxy can't be
+//! reached, 5 timed out, 6 no token, a wrong one, or one that may only read, 130 interrupted. With `--json` standard
+//! output has exactly one document, whatever came of it; that of a failure has a stable `code`.
 
 mod args;
 mod asking;

@@ -399,7 +399,7 @@ pub enum UpstreamProtocol {
 pub struct UpstreamTls {
     /// Who signs the certificates of the endpoints, in PEM; `None`: whom the system trusts.
     pub ca: Option<PathBuf>,
-    /// The name that is asked for and has to be in the certificate; `None`: the endpoint's own, which is then no socket.
+    /// The name that is asked for and has to be in the certificate; `None`: the endpoint's own, which is no socket.
     pub server_name: Option<String>,
     /// The certificate to show, in PEM; there exactly where `client_key` is.
     pub client_cert: Option<PathBuf>,

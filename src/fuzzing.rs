@@ -16,8 +16,8 @@ use crate::wire::http2::server::stream::ServerStream;
 use crate::wire::http2::server::{Core, Event, PREFACE, Settings};
 use crate::wire::websocket::Frames;
 
-/// A request's head is read, rewritten for the endpoint and written; what is written is read as the same, and has no field of
-/// the hop that it came over.
+/// A request's head is read, rewritten for the endpoint and written; what is written is read as the same, and has no
+/// field of the hop that it came over.
 ///
 /// # Panics
 ///
@@ -319,8 +319,8 @@ pub fn http1_requests(bytes: &[u8]) -> (Vec<Message>, Option<&'static str>) {
     }
 }
 
-/// The requests of an HTTP/2 connection behind its preface and an empty SETTINGS frame, in the order in which they began, and whether
-/// the connection broke the rules.
+/// The requests of an HTTP/2 connection behind its preface and an empty SETTINGS frame, in the order in which they
+/// began, and whether the connection broke the rules.
 #[must_use]
 pub fn http2_requests(bytes: &[u8]) -> (Vec<Message>, bool) {
     const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];

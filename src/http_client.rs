@@ -1,4 +1,5 @@
-//! One HTTP/1.1 request on a connection of its own: for commands, notices and probes, never for the requests of clients.
+//! One HTTP/1.1 request on a connection of its own: for commands, notices and probes, never for the requests of
+//! clients.
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, StatusCode, response};

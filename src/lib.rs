@@ -26,8 +26,8 @@
 //! - [`tls`], [`sys`] and `http_client`: certificates, the operating system, requests of our own.
 //! - [`app`]: load, bind, start, stop.
 //!
-//! `ARCHITECTURE.md` follows five journeys through these folders, function by function. `tests/sim/architecture.rs` holds
-//! who may import whom.
+//! `ARCHITECTURE.md` follows five journeys through these folders, function by function. `tests/sim/architecture.rs`
+//! holds who may import whom.
 
 pub mod admin;
 pub mod app;

@@ -1,8 +1,8 @@
 //! Tells people and programs what happened: Slack, and webhooks by Standard Webhooks.
 //!
 //! The ledger is the outbox: the line that makes a decision durable makes its notice durable too, in the same
-//! `fdatasync`. An id is made of what happened ([`id`]), and each sink remembers how far it came ([`cursor`]); so a crash
-//! at any moment loses no notice and gives none a second id. Whoever tells ([`Notifier::tell`]) never waits.
+//! `fdatasync`. An id is made of what happened ([`id`]), and each sink remembers how far it came ([`cursor`]); so a
+//! crash at any moment loses no notice and gives none a second id. Whoever tells ([`Notifier::tell`]) never waits.
 
 mod cursor;
 mod deliver;

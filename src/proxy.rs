@@ -1,11 +1,11 @@
 //! The data plane: from a request to its response.
 //!
-//! `server` hands a request over to [`request::serve`], which checks it, answers it itself ([`request::local`]) or admits it under the
-//! live [`snapshot`]: route, color, and with them a [lease](snapshot::lease). A request that has to wait is in [`request::hold`].
-//! [`request::attempt`] picks an endpoint ([`pool`]) and sends the request on a connection of this worker
-//! ([`upstream::connections`]), its body behind it ([`request::upload`]). The response goes back through [`request::respond`]; after
-//! an upgrade, [`request::tunnel`](mod@request::tunnel) joins both sides. [`request::exchange`] is what a request holds and what is reported of it;
-//! [`deadlines`] end what takes too long.
+//! `server` hands a request over to [`request::serve`], which checks it, answers it itself ([`request::local`]) or
+//! admits it under the live [`snapshot`]: route, color, and with them a [lease](snapshot::lease). A request that has to
+//! wait is in [`request::hold`]. [`request::attempt`] picks an endpoint ([`pool`]) and sends the request on a
+//! connection of this worker ([`upstream::connections`]), its body behind it ([`request::upload`]). The response goes
+//! back through [`request::respond`]; after an upgrade, [`request::tunnel`](mod@request::tunnel) joins both sides.
+//! [`request::exchange`] is what a request holds and what is reported of it; [`deadlines`] end what takes too long.
 //!
 //! Nothing in here decides which color is live, and no request takes a lock.
 

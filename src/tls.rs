@@ -1,8 +1,8 @@
 //! TLS on both sides, by rustls: which certificate a client is shown, and which endpoint is believed.
 //!
-//! The module is told paths and knows no configuration. The cryptography is aws-lc-rs, named here and never taken from a
-//! process-wide default. Its first key exchange is X25519MLKEM768 (the feature `prefer-post-quantum` of rustls), so that
-//! what is recorded today can't be read by a quantum computer later.
+//! The module is told paths and knows no configuration. The cryptography is aws-lc-rs, named here and never taken from
+//! a process-wide default. Its first key exchange is X25519MLKEM768 (the feature `prefer-post-quantum` of rustls), so
+//! that what is recorded today can't be read by a quantum computer later.
 
 mod certificate;
 pub mod client;

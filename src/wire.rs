@@ -4,8 +4,8 @@
 //! [`Side`](side::Side) is one end of an exchange, whatever version it speaks: body pieces come from it and go to it. A
 //! proxy between two sides is then one loop. HTTP/1.1 ([`http1`], RFC 9112) is our own, because the request path is
 //! what this program is about: it reads in place, allocates nothing for a request, and accepts nothing that can be read
-//! in two ways. So is HTTP/2 towards clients ([`http2::server`], RFC 9113), for the same reasons; towards endpoints it is
-//! the `h2` crate's ([`http2::client`]).
+//! in two ways. So is HTTP/2 towards clients ([`http2::server`], RFC 9113), for the same reasons; towards endpoints it
+//! is the `h2` crate's ([`http2::client`]).
 
 pub(crate) mod head;
 pub mod proxy_protocol;

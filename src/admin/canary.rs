@@ -116,7 +116,8 @@ pub(super) async fn resume(
     told(&handle, Command::CanaryResume { origin: origin(actor, body.reason)? }, patience, false).await
 }
 
-/// Sends the release no more traffic, now. During its bake: the same as a rollback. With no release on its way nothing changes.
+/// Sends the release no more traffic, now. During its bake: the same as a rollback. With no release on its way nothing
+/// changes.
 #[utoipa::path(post, path = "/admin/canary/abort", request_body(content = AbortBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: no request that arrives from now on goes to the release", body = CanaryMoved),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),

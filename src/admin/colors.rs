@@ -10,7 +10,8 @@ use crate::admin::handlers::{color, generation, origin, understood};
 use crate::admin::problem::Line;
 use crate::control::handle::{ControllerHandle, Request, Section, StageOrder, StoreLabel};
 
-/// Puts a release on a color that does not serve: into the configuration file, and in force at once. It moves no traffic.
+/// Puts a release on a color that does not serve: into the configuration file, and in force at once. It moves no
+/// traffic.
 #[utoipa::path(put, path = "/admin/colors/{color}", params(("color" = String, Path, description = "`blue` or `green`")), request_body(content = StageBody, description = "With `release` and `endpoints`"), responses(
     (status = 200, description = "It is so: the endpoints are being checked, and can be previewed", body = StageAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),

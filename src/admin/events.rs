@@ -1,8 +1,9 @@
-//! `GET /admin/events`: server-sent events (WHATWG HTML, 9.2): each transition as it happens, and the status each second.
+//! `GET /admin/events`: server-sent events (WHATWG HTML, 9.2): each transition as it happens, and the status each
+//! second.
 //!
 //! A client that comes back with `Last-Event-ID` gets the transitions it missed. One that reads too slowly loses events
-//! and is told how many (`lagged`); nothing waits for it. So many may listen that there is always a place left for whoever
-//! wants to move something.
+//! and is told how many (`lagged`); nothing waits for it. So many may listen that there is always a place left for
+//! whoever wants to move something.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -18,8 +18,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const LEAST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(24 * 3600);
 
-/// Holds new requests, until `DELETE /admin/pause` or the time is up; in-flight requests finish. Again: for so long from now on.
-/// Another operator's pause stays, unless `replace` is true.
+/// Holds new requests, until `DELETE /admin/pause` or the time is up; in-flight requests finish. Again: for so long
+/// from now on. Another operator's pause stays, unless `replace` is true.
 #[utoipa::path(post, path = "/admin/pause", request_body(content = HoldBody, description = "May be empty"), responses(
     (status = 200, description = "It is so: requests that arrive from now on wait", body = HoldAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),

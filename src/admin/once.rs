@@ -1,8 +1,9 @@
 //! A mutation is carried out once, and only while somebody waits for it.
 //!
-//! This layer is around every path that changes something. It carries each command out in a task of its own, so that a client that
-//! hangs up cuts nothing in half; the command is told, and is called off if it still waits. With an `Idempotency-Key` the same
-//! command gets the same answer for a day. With an `X-Request-Id` another request can call it off: `POST /admin/cancel`.
+//! This layer is around every path that changes something. It carries each command out in a task of its own, so that a
+//! client that hangs up cuts nothing in half; the command is told, and is called off if it still waits. With an
+//! `Idempotency-Key` the same command gets the same answer for a day. With an `X-Request-Id` another request can call
+//! it off: `POST /admin/cancel`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +25,8 @@ use crate::admin::problem::Line;
 use crate::control::handle::{Answered, ControllerHandle, GaveUp, Known, Patience, Stopping};
 use crate::domain::transition::{Kind, Transition};
 
-/// How long a command waits for the disk to take its key, and its answer for the disk to take that. A disk that hangs stops no
-/// way back.
+/// How long a command waits for the disk to take its key, and its answer for the disk to take that. A disk that hangs
+/// stops no way back.
 const DISK_PATIENCE: Duration = Duration::from_millis(250);
 /// A longer answer is not kept.
 const MAX_KEPT: usize = 256 << 10;
@@ -241,7 +242,8 @@ async fn on_disk(write: impl FnOnce(Box<dyn FnOnce() + Send>)) {
     let _ = tokio::time::timeout(DISK_PATIENCE, written).await;
 }
 
-/// Whether a repeat gets what this line says: a pause ends with its process, and what was called off may be tried again.
+/// Whether a repeat gets what this line says: a pause ends with its process, and what was called off may be tried
+/// again.
 fn tells_the_outcome(line: &Transition) -> bool {
     let called_off = line.refusal.as_ref().is_some_and(|(code, _)| !is_kept(code));
     !called_off && !matches!(line.kind, Kind::Hold | Kind::HoldEnd | Kind::Staged)

@@ -30,7 +30,8 @@ use moves::{Rollback, Switch};
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// Print one JSON document, also of a failure: then with a stable `code`; commands that follow something print one a line
+    /// Print one JSON document, also of a failure: then with a stable `code`; commands that follow something print one
+    /// a line
     #[arg(long, global = true, help_heading = COMMON)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -207,7 +208,8 @@ pub(crate) struct Freeze {
     /// Replace a freeze that is in force
     #[arg(long)]
     pub(crate) replace: bool,
-    /// When the freeze ends by itself, such as "2027-01-31T18:00:00Z", or after how long, such as "2h" [default: at `unfreeze`]
+    /// When the freeze ends by itself, such as "2027-01-31T18:00:00Z", or after how long, such as "2h" [default: at
+    /// `unfreeze`]
     #[arg(long, value_name = "TIME", value_parser = future)]
     pub(crate) until: Option<SystemTime>,
 }

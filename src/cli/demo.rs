@@ -1,5 +1,6 @@
 //! `cutover demo`: two small applications, the real proxy in front of them with a real file and a real ledger in a
-//! temporary directory, a trickle of traffic, one round that is shown, and the commands to paste. Or a story (`demo::story`).
+//! temporary directory, a trickle of traffic, one round that is shown, and the commands to paste. Or a story
+//! (`demo::story`).
 
 mod application;
 mod channel;
@@ -73,8 +74,8 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
     })
 }
 
-/// The proxy of a configuration that is made for its addresses. Where a port is taken it gets another one, which stands in the
-/// file, so that commands that read the file find it.
+/// The proxy of a configuration that is made for its addresses. Where a port is taken it gets another one, which stands
+/// in the file, so that commands that read the file find it.
 async fn start(
     file: &Path,
     ports: [u16; 2],

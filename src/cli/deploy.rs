@@ -1,6 +1,7 @@
 //! `cutover deploy`: a release onto the color that does not serve, and the traffic onto it, in one command.
 //!
-//! Each phase asks the proxy where things stand, so the same command again continues where the first one ended, whatever ended it.
+//! Each phase asks the proxy where things stand, so the same command again continues where the first one ended,
+//! whatever ended it.
 
 mod drain;
 

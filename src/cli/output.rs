@@ -1,5 +1,5 @@
-//! Writing to the terminal: everything that a command says goes through here. Colors are shown where they are wanted, lines end
-//! where the terminal does, times are local there, and a reader of a pipe that has left causes no panic.
+//! Writing to the terminal: everything that a command says goes through here. Colors are shown where they are wanted,
+//! lines end where the terminal does, times are local there, and a reader of a pipe that has left causes no panic.
 
 use std::io::{ErrorKind, Write};
 use std::sync::OnceLock;
@@ -29,7 +29,8 @@ pub(crate) fn answer<T: Serialize>(json: bool, answer: &T, words: impl FnOnce(&T
     if json { document(answer) } else { print(&words(answer)) }
 }
 
-/// A failure of a command that did something, or found something, all the same: that is printed now, or goes into its document.
+/// A failure of a command that did something, or found something, all the same: that is printed now, or goes into its
+/// document.
 pub(crate) fn told_with<T: Serialize>(
     json: bool,
     answer: &T,

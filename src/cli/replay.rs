@@ -1,5 +1,6 @@
-//! What was recorded of a deployment, judged again: by the rules that were in force, by others (`replay`), or as if the stable
-//! release had been its own candidate (`canary aa`). The judge is a pure function, so the answers are those of the proxy.
+//! What was recorded of a deployment, judged again: by the rules that were in force, by others (`replay`), or as if the
+//! stable release had been its own candidate (`canary aa`). The judge is a pure function, so the answers are those of
+//! the proxy.
 
 mod words;
 

@@ -13,8 +13,8 @@ use crate::cli::render;
 const GLANCE: Duration = Duration::from_millis(50);
 /// What a look may take, however little time is left.
 const ONE_LOOK: Duration = Duration::from_secs(2);
-/// How old a refusal may be for one that was there before the edit that is being waited for: longer than the slow poll of
-/// the file takes where no events come.
+/// How old a refusal may be for one that was there before the edit that is being waited for: longer than the slow poll
+/// of the file takes where no events come.
 const OLD_NEWS: Duration = Duration::from_secs(4);
 
 pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(), Failure> {

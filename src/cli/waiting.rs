@@ -1,7 +1,7 @@
 //! Commands that may have to wait for a gate, a hold or a disk: what they wait for is told, and giving up cancels them.
 //!
-//! Whether a command was cancelled is said by its own answer, so it is never a guess: the proxy decides which of the two came
-//! first, the cancel or the commit.
+//! Whether a command was cancelled is said by its own answer, so it is never a guess: the proxy decides which of the
+//! two came first, the cancel or the commit.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};

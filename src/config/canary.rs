@@ -27,7 +27,8 @@ pub struct CanaryConfig {
     pub holdback: Weight,
     /// What keeps a user on one color.
     pub sticky: Sticky,
-    /// Where users stay on a color: so many events of a kind count of one network of clients, beside first requests; 0: all.
+    /// Where users stay on a color: so many events of a kind count of one network of clients, beside first requests; 0:
+    /// all.
     pub evidence_per_network: u32,
     /// The cookie that `sticky = "cookie"` sets.
     pub cookie: VisitorCookie,

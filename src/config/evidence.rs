@@ -5,8 +5,8 @@ use ipnet::IpNet;
 use crate::domain::analysis::Bad;
 use crate::domain::split::Weight;
 
-/// `[analysis] ignore`: requests that are served and counted as ever, and are no evidence for or against a release. A request is one of
-/// them by its path, its `User-Agent` or its client's address.
+/// `[analysis] ignore`: requests that are served and counted as ever, and are no evidence for or against a release. A
+/// request is one of them by its path, its `User-Agent` or its client's address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IgnoreConfig {
     /// Path prefixes, on whole segments; each begins with `/`.

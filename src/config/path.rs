@@ -1,20 +1,21 @@
-//! The normal form of a path. It decides which prefix a path belongs to, and nothing else: endpoints get paths as they came.
+//! The normal form of a path. It decides which prefix a path belongs to, and nothing else: endpoints get paths as they
+//! came.
 //!
-//! The form is what applications make of a path before they look at it, taken together: percent-encoding is undone once, `\`
-//! is `/`, what stands behind a `;` in a segment is left out, empty segments and `.` are left out, and `..` takes away the
-//! segment before it. `docs/routes.md` has examples.
+//! The form is what applications make of a path before they look at it, taken together: percent-encoding is undone
+//! once, `\` is `/`, what stands behind a `;` in a segment is left out, empty segments and `.` are left out, and `..`
+//! takes away the segment before it. `docs/routes.md` has examples.
 
 use std::borrow::Cow;
 
-/// The normal form; a path that is in it already is not copied. A slash at the end makes no difference to a prefix, and may be
-/// there or not.
+/// The normal form; a path that is in it already is not copied. A slash at the end makes no difference to a prefix, and
+/// may be there or not.
 #[must_use]
 pub fn normal(path: &str) -> Cow<'_, str> {
     if is_normal(path.as_bytes()) { Cow::Borrowed(path) } else { Cow::Owned(normalized(path)) }
 }
 
-/// Whether nothing in a path can be another form of something else. A path with a `.` at the beginning of a segment is looked at
-/// closely.
+/// Whether nothing in a path can be another form of something else. A path with a `.` at the beginning of a segment is
+/// looked at closely.
 fn is_normal(path: &[u8]) -> bool {
     let (mut before, mut other) = (0, false);
     for &byte in path {

@@ -1,5 +1,5 @@
-//! Where notices go and what they are signed with: secrets, so they stand in files or variables. They are looked at when
-//! the configuration is read, and read again for each attempt, so that they can be rotated without a reload.
+//! Where notices go and what they are signed with: secrets, so they stand in files or variables. They are looked at
+//! when the configuration is read, and read again for each attempt, so that they can be rotated without a reload.
 
 use std::fmt;
 use std::path::PathBuf;

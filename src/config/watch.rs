@@ -168,7 +168,8 @@ struct Owner {
 impl Owner {
     fn run(&mut self, inbox: &Receiver<Message>, events: &Sender<Message>, poll: Duration) {
         loop {
-            // In this order: what is written before the watch stands is seen by the look; what is written later is an event.
+            // In this order: what is written before the watch stands is seen by the look; what is written later is an
+            // event.
             self.watch(events);
             let again = self.look();
             let wait = again.map_or(poll, |at| at.saturating_duration_since(Instant::now()).min(poll));

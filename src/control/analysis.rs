@@ -1,6 +1,7 @@
 //! Once a tick: what was counted becomes what the judge is told, is recorded, and what the judge says becomes an event.
 //!
-//! The record is the evidence (`ledger::ticks`): a process that comes up in the middle of a deployment reads it and goes on.
+//! The record is the evidence (`ledger::ticks`): a process that comes up in the middle of a deployment reads it and
+//! goes on.
 
 mod cpu;
 mod watched;

@@ -15,8 +15,8 @@ use crate::domain::schema::Reading;
 use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Drained, Kind, Left, Origin, Transition, Trigger};
 
-/// How long an answer waits for `active` to be written into the file, so that a script that edits the file after it edits
-/// the newest content.
+/// How long an answer waits for `active` to be written into the file, so that a script that edits the file after it
+/// edits the newest content.
 const WRITE_BACK_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Controller {
@@ -59,8 +59,9 @@ impl Controller {
         });
     }
 
-    /// Every endpoint of a color at the same time, each within `health.timeout`; and the data stores beside them. Connections of a
-    /// color that does not serve are no older than their endpoint's probe, and made when the round has passed.
+    /// Every endpoint of a color at the same time, each within `health.timeout`; and the data stores beside them.
+    /// Connections of a color that does not serve are no older than their endpoint's probe, and made when the round has
+    /// passed.
     pub(super) fn probe_round(&self, round: RoundId, color: Color, schema: bool) {
         let health = self.config.health.clone();
         let label = self.config.colors[color].release.clone();
@@ -235,8 +236,8 @@ impl Controller {
         let _ = self.news.send(News::Transition(sequence, Arc::clone(transition)));
     }
 
-    /// Closes the free connections to a color that does not serve and is not about to: an application that is idle can stop at
-    /// once, and the next gate makes connections of its own.
+    /// Closes the free connections to a color that does not serve and is not about to: an application that is idle can
+    /// stop at once, and the next gate makes connections of its own.
     pub(super) fn close_unused(&self, color: Color) {
         if self.publisher.serves(color) || !self.publisher.keeps(color) {
             return;

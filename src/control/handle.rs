@@ -65,7 +65,8 @@ pub enum Request {
     Reload(oneshot::Sender<Result<ReloadOutcome, Refusal>>),
     /// The configuration in force as TOML, secrets removed.
     Config(oneshot::Sender<String>),
-    /// Send a notice to a sink or to all sinks, or every kind of notice (`true`); `None` comes back if there is no such sink.
+    /// Send a notice to a sink or to all sinks, or every kind of notice (`true`); `None` comes back if there is no such
+    /// sink.
     NotifyTest(Option<String>, bool, oneshot::Sender<Option<Vec<Tried>>>),
     /// Try whether the disk of the ledger takes anything; why not.
     TryDisk(oneshot::Sender<Result<(), String>>),
@@ -203,8 +204,8 @@ impl ControllerHandle {
         answered.await.map_err(|_| Stopping)
     }
 
-    /// Gives a command, and waits for its answer. When the patience is over, the command is called off if it still waits. A way
-    /// back ends only when its client says so, and so does every command with `detach`.
+    /// Gives a command, and waits for its answer. When the patience is over, the command is called off if it still
+    /// waits. A way back ends only when its client says so, and so does every command with `detach`.
     pub async fn command(
         &self,
         command: Command,

@@ -1,4 +1,5 @@
-//! Who still needs a color: the one answer to "may its processes be stopped?" and to "may something else be put there?".
+//! Who still needs a color: the one answer to "may its processes be stopped?" and to "may something else be put
+//! there?".
 //!
 //! Another reason is a variant of [`Need`] and a line here.
 
@@ -55,7 +56,8 @@ impl Controller {
         needs
     }
 
-    /// Whether the color that serves has no endpoint up where this one has: in one upstream, or in all of them (`None`).
+    /// Whether the color that serves has no endpoint up where this one has: in one upstream, or in all of them
+    /// (`None`).
     fn only_up(&self, color: Color) -> Option<Option<String>> {
         let pools = self.publisher.pools();
         let up = |pool: &Pool| pool.endpoints.iter().any(|endpoint| endpoint.health() == Health::Up);

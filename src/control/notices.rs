@@ -124,7 +124,8 @@ impl Controller {
         Moment { served_since, exposure, before, up: Some(up(healths)), way_back, headline }
     }
 
-    /// A decision that is being written is news of its own, and no trouble: its notice says when the disk does not take it.
+    /// A decision that is being written is news of its own, and no trouble: its notice says when the disk does not take
+    /// it.
     fn headline_to_tell(&self) -> Option<Finding> {
         let writes = |finding: &Finding| finding.code == "not_durable" && self.ledger_trouble.is_none();
         self.status().headline.into_iter().find(|finding| !writes(finding))

@@ -1,8 +1,8 @@
 //! Orders never overtake the file: an order to move traffic first takes in the file as it stands.
 //!
-//! The watch reads the file on its own thread, and the order waits outside of the core until its answer comes, at the latest
-//! until its patience is over. An invalid file refuses a move forward. A way back goes by the configuration in force and
-//! says so.
+//! The watch reads the file on its own thread, and the order waits outside of the core until its answer comes, at the
+//! latest until its patience is over. An invalid file refuses a move forward. A way back goes by the configuration in
+//! force and says so.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -39,7 +39,8 @@ pub struct Found {
     pub release: Option<String>,
     /// How long it took.
     pub took: Duration,
-    /// When its connection was there, if it was: a later one leads to the process that answered, or to one that follows it.
+    /// When its connection was there, if it was: a later one leads to the process that answered, or to one that follows
+    /// it.
     pub connected: Option<Instant>,
     /// Nobody listens.
     pub deserted: bool,

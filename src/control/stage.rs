@@ -1,7 +1,7 @@
 //! Staging: a release is put on the color that does not serve, through the file, by the way of an edit.
 //!
-//! Like an order it first takes in the file as it stands. Whether it may be done is decided by the configuration in force, and the
-//! watch writes only while that is still the newest one; else the question is asked again.
+//! Like an order it first takes in the file as it stands. Whether it may be done is decided by the configuration in
+//! force, and the watch writes only while that is still the newest one; else the question is asked again.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -270,7 +270,8 @@ fn superseded() -> Refusal {
     Refusal::Withdrawn("a newer edit of the file".to_owned())
 }
 
-/// Names what a color has: another release, other endpoints and other labels have another name. The same after a restart.
+/// Names what a color has: another release, other endpoints and other labels have another name. The same after a
+/// restart.
 fn mark(color: &ColorConfig) -> String {
     let mut hasher = std::hash::DefaultHasher::new();
     format!("{color:?}").hash(&mut hasher);

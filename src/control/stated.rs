@@ -1,4 +1,5 @@
-//! Endpoints that answer as another release than their label: told when it begins and when it is over, and shown meanwhile.
+//! Endpoints that answer as another release than their label: told when it begins and when it is over, and shown
+//! meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A release on its way: from its first few requests to the end of its bake. Part of the decision that is on disk, so a restart
-//! goes on with the same weight, the same users and the same plan.
+//! A release on its way: from its first few requests to the end of its bake. Part of the decision that is on disk, so a
+//! restart goes on with the same weight, the same users and the same plan.
 
 use std::fmt;
 use std::str::FromStr;
@@ -228,7 +228,8 @@ pub struct Deployment {
     pub weight: Weight,
     /// See [`Split::salt`].
     pub salt: u64,
-    /// What kept users on a color when it began, in words that the configuration understands; empty: nobody has said it.
+    /// What kept users on a color when it began, in words that the configuration understands; empty: nobody has said
+    /// it.
     pub sticky: String,
     /// How the weight grows.
     pub plan: Plan,
@@ -236,8 +237,8 @@ pub struct Deployment {
     pub mode: Mode,
     /// Since when it is at this stage.
     pub since: SystemTime,
-    /// While it bakes: how long it has been watched, as of the last time that this was written down. A process that comes up
-    /// goes on from there, so that the time in which nobody watched does not count.
+    /// While it bakes: how long it has been watched, as of the last time that this was written down. A process that
+    /// comes up goes on from there, so that the time in which nobody watched does not count.
     pub watched: Duration,
     /// Somebody has stopped it where it is.
     pub held: Option<HeldBack>,

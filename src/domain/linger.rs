@@ -18,7 +18,8 @@ pub struct Left {
 }
 
 impl Left {
-    /// What lingers after a restart, by the transitions, newest first. Who moved without overlap wants no second request.
+    /// What lingers after a restart, by the transitions, newest first. Who moved without overlap wants no second
+    /// request.
     pub fn recalled<'a>(decision: &Decision, newest_first: impl Iterator<Item = &'a Transition>) -> Option<Left> {
         let color = decision.active.other();
         let mut stopped: Option<&Transition> = None;

@@ -26,8 +26,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// The versions that a release can run on, both ends included. Written `41`, `>=41`, `<=43`, `>40`, `<44`, or two of them
-/// with a comma.
+/// The versions that a release can run on, both ends included. Written `41`, `>=41`, `<=43`, `>40`, `<44`, or two of
+/// them with a comma.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     low: u64,

@@ -1,8 +1,8 @@
 //! How requests are shared between the two colors while a new release is watched.
 //!
-//! A request is a draw out of 2^64: by chance, or a hash of what identifies the user and of the deployment's salt. It goes to
-//! the candidate if the draw is below the weight. So the answer needs no memory: it is the same on every worker and after a
-//! restart, and a growing weight only ever moves users from the stable color to the candidate.
+//! A request is a draw out of 2^64: by chance, or a hash of what identifies the user and of the deployment's salt. It
+//! goes to the candidate if the draw is below the weight. So the answer needs no memory: it is the same on every worker
+//! and after a restart, and a growing weight only ever moves users from the stable color to the candidate.
 
 use std::fmt;
 use std::str::FromStr;
@@ -120,8 +120,8 @@ impl Split {
 
 /// The draw of a user: the same for the same key and salt, whatever the machine.
 ///
-/// SipHash-2-4, a function that nobody can predict without the salt. Users choose their keys, and the color of a new key has to be a
-/// secret: a request whose color was known beforehand is weak evidence (docs/blame.md).
+/// SipHash-2-4, a function that nobody can predict without the salt. Users choose their keys, and the color of a new
+/// key has to be a secret: a request whose color was known beforehand is weak evidence (docs/blame.md).
 #[must_use]
 pub fn draw(key: &[u8], salt: u64) -> u64 {
     sip_hash([salt, 0x6375_746f_7665_7221], key)

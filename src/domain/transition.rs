@@ -55,10 +55,11 @@ pub struct Decision {
     pub written_back: Vec<Color>,
     /// The releases that took traffic, with what they did to the data stores.
     pub lineage: Lineage,
-    /// A release on its way: before it has the traffic `active` is the other color, after that its own. `None`: everything
-    /// goes to `active`, and nothing is watched.
+    /// A release on its way: before it has the traffic `active` is the other color, after that its own. `None`:
+    /// everything goes to `active`, and nothing is watched.
     pub deployment: Option<Deployment>,
-    /// Until then nothing advances by itself, and no canary begins unless forced: an automatic rollback has just been made.
+    /// Until then nothing advances by itself, and no canary begins unless forced: an automatic rollback has just been
+    /// made.
     pub cooldown: Option<SystemTime>,
 }
 
@@ -306,8 +307,8 @@ pub struct Transition {
     pub overrode: Vec<Guard>,
     /// What the gate saw, if it was asked.
     pub gate: Option<GateReport>,
-    /// Why nothing moved (a stable code and a sentence), for [`Kind::Refused`] and [`Kind::Seen`]; with the latter `None`
-    /// if it was already so.
+    /// Why nothing moved (a stable code and a sentence), for [`Kind::Refused`] and [`Kind::Seen`]; with the latter
+    /// `None` if it was already so.
     pub refusal: Option<(String, String)>,
     /// For [`Kind::Refused`]: what was refused. For [`Kind::Staged`]: what was staged where.
     pub asked: Option<Asked>,

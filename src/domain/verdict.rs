@@ -1,5 +1,5 @@
-//! What the judge says of a release: a verdict, with what it rests on. Whole numbers only, so that it can be kept in the
-//! ledger and compared.
+//! What the judge says of a release: a verdict, with what it rests on. Whole numbers only, so that it can be kept in
+//! the ledger and compared.
 
 use std::time::Duration;
 
@@ -50,8 +50,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Of requests that are over. A request may be known to be bad before it is over, as one that hangs; such a request counts
-    /// as one of them. For CPU it is about windows of time. `latency`: see the method.
+    /// Of requests that are over. A request may be known to be bad before it is over, as one that hangs; such a request
+    /// counts as one of them. For CPU it is about windows of time. `latency`: see the method.
     #[must_use]
     pub fn new(over: u64, bad: u64, latency: Option<Duration>) -> Sample {
         Sample { requests: over.max(bad), bad, latency }

@@ -1,12 +1,12 @@
 //! What a request is to whoever judges a release: given to a color, then good, bad or slow.
 //!
-//! It is charged to the color that it was given to, also for an attempt that another one made good. What follows from it is
-//! counted under the tick in which it was given, because only there is it known how requests were shared.
+//! It is charged to the color that it was given to, also for an attempt that another one made good. What follows from
+//! it is counted under the tick in which it was given, because only there is it known how requests were shared.
 //!
-//! **Not counted as anything** but given: what ended for a reason that no release has, which is the end of a drain or of the
-//! process, a body that is too large or does not come, and a request that is malformed. What was answered before a color was
-//! chosen (no route, held too long, maintenance) or without a place under `max_in_flight`, which both colors share, is not even
-//! given. Previews and health checks are never seen here.
+//! **Not counted as anything** but given: what ended for a reason that no release has, which is the end of a drain or
+//! of the process, a body that is too large or does not come, and a request that is malformed. What was answered before
+//! a color was chosen (no route, held too long, maintenance) or without a place under `max_in_flight`, which both
+//! colors share, is not even given. Previews and health checks are never seen here.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -169,7 +169,8 @@ impl Metering {
         event.judged(self.index, color, (tick, routes.tick()), n, counts);
     }
 
-    /// A stream has begun well. Streams last: counted at their ends, those that fail at once would be most of what is over.
+    /// A stream has begun well. Streams last: counted at their ends, those that fail at once would be most of what is
+    /// over.
     pub(crate) fn answered(&self, metered: &mut Metered, target: &[u8]) {
         if metered.failed.is_some() || metered.answered {
             return;
@@ -261,8 +262,8 @@ impl Metering {
         self.routes.has_thresholds()
     }
 
-    /// Counts a request that has been under way for too long as slow now, and not when it is over: what hangs must not look
-    /// fast.
+    /// Counts a request that has been under way for too long as slow now, and not when it is over: what hangs must not
+    /// look fast.
     pub(crate) fn meter_under_way(&self, metered: &mut Metered, now: Instant) {
         if !metered.timed {
             Counting::new(&self.routes, self.index, metered).slow(metered, micros(metered.clock.elapsed(now)));

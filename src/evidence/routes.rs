@@ -1,10 +1,11 @@
 //! What is counted of each route while a release may have to be judged: by color, by worker, and by the tick in which a
 //! request was given to its color.
 //!
-//! A route has a name for people, and a number for the request path. Configured routes have theirs from the start; below a
-//! route for everything, the first segments of paths become routes when they have succeeded often and over many ticks, at most
-//! [`DISCOVERED`] at a time, and what looks like an id or a file never does. A discovered route without requests for [`IDLE`]
-//! loses its place. All the rest is `~other`. A number may get another name; a counter never goes back: readers take differences.
+//! A route has a name for people, and a number for the request path. Configured routes have theirs from the start;
+//! below a route for everything, the first segments of paths become routes when they have succeeded often and over many
+//! ticks, at most [`DISCOVERED`] at a time, and what looks like an id or a file never does. A discovered route without
+//! requests for [`IDLE`] loses its place. All the rest is `~other`. A number may get another name; a counter never goes
+//! back: readers take differences.
 
 mod arm;
 mod known;
@@ -45,8 +46,8 @@ const NO_THRESHOLD: u64 = u64::MAX;
 const ALL: usize = 1 + CONFIGURED + DISCOVERED;
 /// Outcomes are told apart by the tick of their request as long as that is one of the last so many,
 const RECENT: u64 = 7;
-/// and one place is left free between the oldest of them and the present one: a worker may still write what it began in a
-/// tick that has just become too old.
+/// and one place is left free between the oldest of them and the present one: a worker may still write what it began in
+/// a tick that has just become too old.
 const RING: usize = RECENT as usize + 1;
 /// Longer segments are no routes.
 const MAX_NAME: usize = 40;
@@ -65,8 +66,8 @@ impl RouteId {
         usize::from(self.0)
     }
 
-    /// Its place among those that are judged on their own: configured ones first, then as they were found. `~other` has the last
-    /// there can be.
+    /// Its place among those that are judged on their own: configured ones first, then as they were found. `~other` has
+    /// the last there can be.
     #[must_use]
     pub fn slot(self) -> usize {
         self.index().checked_sub(1).unwrap_or(usize::MAX)
@@ -285,8 +286,8 @@ impl Routes {
         self.has_thresholds.load(Ordering::Relaxed)
     }
 
-    /// How long answers of a route on a color took, all workers together, from the start of the process; without those that
-    /// failed.
+    /// How long answers of a route on a color took, all workers together, from the start of the process; without those
+    /// that failed.
     #[must_use]
     pub fn latencies(&self, id: RouteId, color: Color) -> Histogram {
         let mut sums = [0; BUCKETS];
@@ -296,8 +297,8 @@ impl Routes {
         Histogram::from_counts(sums)
     }
 
-    /// Users stay on a color from the beginning of a deployment on, which has a salt of its own; `None`: they do not. `continued`: they did in a process
-    /// before this one. For the rest see [`Users::new`].
+    /// Users stay on a color from the beginning of a deployment on, which has a salt of its own; `None`: they do not.
+    /// `continued`: they did in a process before this one. For the rest see [`Users::new`].
     pub fn keep_users(&self, of: Option<Split>, per_network: u32, continued: bool) {
         let known = self.users.load();
         if known.as_ref().map(|known| known.salt) != of.map(|split| split.salt) {
@@ -336,7 +337,8 @@ impl Routes {
     }
 }
 
-/// Whether a first segment can be a route: no id, no file, and nothing that has to be escaped. `whole`: nothing follows it.
+/// Whether a first segment can be a route: no id, no file, and nothing that has to be escaped. `whole`: nothing follows
+/// it.
 fn is_name(segment: &[u8], whole: bool) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
     if segment.len() > MAX_NAME || !segment.iter().all(|byte| plain(*byte)) {

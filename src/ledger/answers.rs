@@ -1,7 +1,8 @@
 //! `answers.jsonl`, beside the ledger: what commands with an `Idempotency-Key` were answered, for a day.
 //!
-//! A key is on disk before its command is carried out, and its answer before the client has it. So a command that comes again
-//! finds its answer, also after a crash. A thread of its own writes the file; a disk that hangs holds up nobody else.
+//! A key is on disk before its command is carried out, and its answer before the client has it. So a command that comes
+//! again finds its answer, also after a crash. A thread of its own writes the file; a disk that hangs holds up nobody
+//! else.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -131,8 +132,8 @@ impl std::fmt::Debug for Handed {
 }
 
 impl Answers {
-    /// Reads the file of a state directory, and starts its writer. A file that can't be used costs the durability of keys, and
-    /// nothing else.
+    /// Reads the file of a state directory, and starts its writer. A file that can't be used costs the durability of
+    /// keys, and nothing else.
     #[must_use]
     pub fn open(dir: &Path) -> Answers {
         let path = dir.join(NAME);

@@ -126,7 +126,8 @@ impl LedgerFile {
         };
         let recovered = ledger.recover()?;
         if ledger.length > 0 {
-            // Held open from here on, so that a ledger that is removed can still be read. The first line tells of errors.
+            // Held open from here on, so that a ledger that is removed can still be read. The first line tells of
+            // errors.
             ledger.file = ledger.open_for_append().ok();
         }
         Ok((ledger, recovered))

@@ -1,8 +1,8 @@
 //! A line of the ledger: `{"crc":"89abcdef","entry":{…}}`, the CRC-32 (ISO-HDLC, as in gzip) over the bytes of the
 //! entry. Readable by eyes and `jq`; the domain's types are not what is written, so that either can change.
 //!
-//! The CRC finds accidents. Against hands, an entry names the SHA-256 of the line before it (`prev`, FIPS 180-4): a line
-//! that was changed, taken out or put in does not fit into the chain.
+//! The CRC finds accidents. Against hands, an entry names the SHA-256 of the line before it (`prev`, FIPS 180-4): a
+//! line that was changed, taken out or put in does not fit into the chain.
 
 use std::time::{Duration, SystemTime};
 

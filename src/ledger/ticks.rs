@@ -1,9 +1,9 @@
 //! What the judge of a deployment was told: one file a deployment, `analysis/dep-42.jsonl` in the state directory.
 //!
-//! The file *is* the evidence. A process that comes up reads it and has the judge where it was; `cutover replay` judges it again by
-//! other rules. A line is what was seen in one tick, in short words. Nothing waits for it: a thread of its own writes, and what
-//! it can't write is left out, which costs evidence and nothing else. It is not synced either, since only a machine that fails
-//! takes what the process has written, and evidence that is too small is still valid.
+//! The file *is* the evidence. A process that comes up reads it and has the judge where it was; `cutover replay` judges
+//! it again by other rules. A line is what was seen in one tick, in short words. Nothing waits for it: a thread of its
+//! own writes, and what it can't write is left out, which costs evidence and nothing else. It is not synced either,
+//! since only a machine that fails takes what the process has written, and evidence that is too small is still valid.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};

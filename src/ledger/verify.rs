@@ -1,7 +1,7 @@
 //! Whether a ledger is as it was written: every line whole, none changed, taken out or put in.
 //!
-//! Who can write the file can also write all of it anew, with digests that fit. Against that the digest of the last line
-//! is told ([`Verified::head`]), to be kept elsewhere; and a running process knows what it wrote last.
+//! Who can write the file can also write all of it anew, with digests that fit. Against that the digest of the last
+//! line is told ([`Verified::head`]), to be kept elsewhere; and a running process knows what it wrote last.
 
 use std::path::Path;
 

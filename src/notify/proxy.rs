@@ -1,5 +1,5 @@
-//! The proxy that notices go through, by the usual variables: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, also in
-//! lower case, which comes first.
+//! The proxy that notices go through, by the usual variables: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`,
+//! also in lower case, which comes first.
 
 use std::io;
 use std::net::IpAddr;
@@ -100,7 +100,8 @@ fn chosen(url: &ReceiverUrl, variable: &dyn Fn(&str) -> Option<String>) -> Resul
     Proxy::parse(text.trim()).map(Some).ok_or_else(unusable)
 }
 
-/// Whether `NO_PROXY` names the receiver: `*`, a name with all names below it, an address or a network; each may have a port.
+/// Whether `NO_PROXY` names the receiver: `*`, a name with all names below it, an address or a network; each may have a
+/// port.
 fn excepts(list: &str, url: &ReceiverUrl) -> bool {
     let host = url.host.trim_end_matches('.').to_ascii_lowercase();
     let address: Option<IpAddr> = host.parse().ok();

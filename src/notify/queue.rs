@@ -1,7 +1,8 @@
-//! What waits for one sink, and what is next: a pure machine, so that a day of a dead receiver is a test of a millisecond.
+//! What waits for one sink, and what is next: a pure machine, so that a day of a dead receiver is a test of a
+//! millisecond.
 //!
-//! The ledger is the outbox. A [`Cursor`] says which of its lines are dealt with; what lies behind it is sent again after
-//! a restart, under the same ids. What no ledger keeps (health, drains) lives here only.
+//! The ledger is the outbox. A [`Cursor`] says which of its lines are dealt with; what lies behind it is sent again
+//! after a restart, under the same ids. What no ledger keeps (health, drains) lives here only.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

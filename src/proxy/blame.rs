@@ -1,16 +1,16 @@
 //! Who is to blame for the end of a request.
 //!
-//! Blame is decided where a failure happens, and everything that follows from it (the access log, ejection, retries, evidence
-//! about a release) asks this type. **The rule:** an endpoint or a release is charged only with what it demonstrably did to a
-//! request that was delivered to it whole and on time, and whose answer the client was ready to take. `docs/blame.md` has a row
-//! for each way in which a request can end.
+//! Blame is decided where a failure happens, and everything that follows from it (the access log, ejection, retries,
+//! evidence about a release) asks this type. **The rule:** an endpoint or a release is charged only with what it
+//! demonstrably did to a request that was delivered to it whole and on time, and whose answer the client was ready to
+//! take. `docs/blame.md` has a row for each way in which a request can end.
 
 use std::time::Duration;
 
 use crate::proxy::kind::Kind;
 
-/// An upload for which the client was waited for this long in all is late: until it is whole, an endpoint that gives it up is
-/// not charged.
+/// An upload for which the client was waited for this long in all is late: until it is whole, an endpoint that gives it
+/// up is not charged.
 pub(crate) const LATE: Duration = Duration::from_millis(100);
 /// An answer that waited for its client this long is held up: an endpoint that breaks it off meanwhile is not charged.
 pub(crate) const HELD_UP: Duration = Duration::from_secs(1);
@@ -25,9 +25,11 @@ pub(crate) enum Blame {
     Client,
     /// The proxy itself: a limit, a drain, a stop, or its own exhaustion.
     Proxy,
-    /// One endpoint: it failed a request that it had, or refused a connection. Counts for ejection and against its release.
+    /// One endpoint: it failed a request that it had, or refused a connection. Counts for ejection and against its
+    /// release.
     Endpoint,
-    /// The release: its application answered with an error, or none of its endpoints is up. Counts against the release only.
+    /// The release: its application answered with an error, or none of its endpoints is up. Counts against the release
+    /// only.
     Release,
     /// Nobody: two healthy ends and a clock, or a name server.
     Nobody,

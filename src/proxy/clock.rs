@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A timer that fires this much too late was not looked at: the process was paused (`SIGSTOP`, a suspended machine) or starved.
+/// A timer that fires this much too late was not looked at: the process was paused (`SIGSTOP`, a suspended machine) or
+/// starved.
 pub(crate) const PAUSED: Duration = Duration::from_millis(100);
 /// Then sockets are looked at for this long before any deadline counts.
 pub(crate) const CATCH_UP: Duration = Duration::from_millis(20);

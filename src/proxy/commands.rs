@@ -29,8 +29,8 @@ pub(crate) fn carry_out(worker: &Rc<Worker>, command: Command) {
     }
 }
 
-/// Makes connections to an endpoint that is about to serve, about as many as its share of the requests takes. Every `done` is
-/// dropped when they are there.
+/// Makes connections to an endpoint that is about to serve, about as many as its share of the requests takes. Every
+/// `done` is dropped when they are there.
 fn warm(worker: &Rc<Worker>, warmth: &Warmth, done: &mpsc::Sender<()>) {
     let Warmth { pool, endpoint, present, share, serves } = warmth;
     let connections = &worker.connections;
@@ -55,8 +55,8 @@ fn warm(worker: &Rc<Worker>, warmth: &Warmth, done: &mpsc::Sender<()>) {
     }
 }
 
-/// How many connections to an endpoint a share of the requests needs beyond those that are there, where there are `all` to both
-/// colors.
+/// How many connections to an endpoint a share of the requests needs beyond those that are there, where there are `all`
+/// to both colors.
 fn missing(all: usize, share: Weight, endpoints: usize, there: usize) -> usize {
     let wanted = (all * usize::from(share.basis_points())).div_ceil(10_000).div_ceil(endpoints.max(1));
     wanted.saturating_sub(there).min(WARM_PER_ENDPOINT)

@@ -254,7 +254,8 @@ impl Slots {
         }
     }
 
-    /// Has these tunnels end until `by`, each at a moment of its own, so that their clients come again one after the other.
+    /// Has these tunnels end until `by`, each at a moment of its own, so that their clients come again one after the
+    /// other.
     pub(crate) fn end_tunnels(&self, tunnels: Tunnels, by: Instant) {
         let now = Instant::now();
         let all = self.all.borrow();
@@ -295,8 +296,8 @@ impl Slots {
         self.due_at(deadline);
     }
 
-    /// When the connection that has been idle longest would be closed anyway. Where none is idle, one whose head has begun,
-    /// and is to be complete before `heads_before`.
+    /// When the connection that has been idle longest would be closed anyway. Where none is idle, one whose head has
+    /// begun, and is to be complete before `heads_before`.
     pub(crate) fn longest_idle(&self, heads_before: Instant) -> Option<(Waits, Instant)> {
         let all = self.all.borrow();
         all.iter().filter_map(|(_, slot)| slot.waits(heads_before)).min()
@@ -394,7 +395,8 @@ impl Slots {
     }
 }
 
-/// So many moments within this time, evenly, and yet not to be foreseen: each somewhere in its own of as many equal parts.
+/// So many moments within this time, evenly, and yet not to be foreseen: each somewhere in its own of as many equal
+/// parts.
 fn spread(over: Duration, count: usize, mut chance: impl FnMut() -> f64) -> impl Iterator<Item = Duration> {
     (0..count).map(move |part| over.mul_f64((part as f64 + chance()) / count as f64))
 }

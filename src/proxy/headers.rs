@@ -134,7 +134,8 @@ pub(crate) fn to_endpoint(head: &mut Head, from: &From<'_>) -> bool {
         head.push_copy(Name::XForwardedHost, Name::Host);
     }
     if !head.has(Name::Host) {
-        // Neither HTTP/1.0 nor HTTP/2 has to name a host; a request in HTTP/1.1 says so with an empty one (RFC 9112, 3.2).
+        // Neither HTTP/1.0 nor HTTP/2 has to name a host; a request in HTTP/1.1 says so with an empty one (RFC 9112,
+        // 3.2).
         head.push_known(Name::Host, b"");
     }
     one_length(head);
@@ -165,7 +166,8 @@ fn names_h2c(protocols: &[u8]) -> bool {
     protocols.split(|byte| *byte == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(b"h2c"))
 }
 
-/// Makes the endpoint's fields into those for the client. `upgrade`: what the endpoint says of upgrades is for the client.
+/// Makes the endpoint's fields into those for the client. `upgrade`: what the endpoint says of upgrades is for the
+/// client.
 pub(crate) fn to_client(head: &mut Head, upgrade: bool, says_via: bool) {
     let protocols = if upgrade { listed(head, Name::Upgrade) } else { None };
     remove_hop_by_hop(head);
@@ -194,7 +196,8 @@ pub(crate) fn remove_hop_by_hop(head: &mut Head) -> Option<Vec<u8>> {
     protocols.filter(|_| upgrades)
 }
 
-/// All values of a list as one (RFC 9110, 5.3), without empty ones: a value does not end in a blank. `None`: it lists nothing.
+/// All values of a list as one (RFC 9110, 5.3), without empty ones: a value does not end in a blank. `None`: it lists
+/// nothing.
 fn listed(head: &Head, name: Name) -> Option<Vec<u8>> {
     let values: Vec<_> = head.all(name).filter(|value| !value.is_empty()).collect();
     (!values.is_empty()).then(|| values.join(&b", "[..]))
@@ -270,8 +273,8 @@ fn end_to_end(token: &[u8]) -> bool {
     KEPT.iter().any(|kept| token.eq_ignore_ascii_case(kept.as_bytes()))
 }
 
-/// Whether this is a call of gRPC, which tells its outcome in trailers; gRPC-Web tells it in the body, and asks for something
-/// else by another type that begins with the same letters.
+/// Whether this is a call of gRPC, which tells its outcome in trailers; gRPC-Web tells it in the body, and asks for
+/// something else by another type that begins with the same letters.
 pub(crate) fn is_grpc(head: &Head) -> bool {
     let kind = head.get(Name::ContentType).and_then(|kind| kind.strip_prefix(b"application/grpc"));
     kind.is_some_and(|rest| rest.first().is_none_or(|next| b"+; ".contains(next)))

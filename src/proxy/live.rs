@@ -123,7 +123,8 @@ pub struct Warmer {
 }
 
 impl Warmer {
-    /// Warms these endpoints, which have passed their gate just now. Waits until the connections are there, but not for long.
+    /// Warms these endpoints, which have passed their gate just now. Waits until the connections are there, but not for
+    /// long.
     pub async fn warm(&self, passed: &HashSet<u64>) {
         let all = self.next.iter().flat_map(|pool| pool.endpoints.iter().map(move |endpoint| (pool, endpoint)));
         let passed = all.filter(|(_, endpoint)| passed.contains(&endpoint.id));
@@ -255,8 +256,8 @@ impl Publisher {
 
     /// Compiles the configuration and the decision into one new snapshot and swaps it in: the instant of the switch.
     /// Unchanged pools and endpoints (same color, upstream and address) and all meters are reused, with their health
-    /// and connections. When a color gets no requests any more that got some before, its drain is returned: after a switch,
-    /// and after a canary that is called off. One that gets more or fewer goes on as it is.
+    /// and connections. When a color gets no requests any more that got some before, its drain is returned: after a
+    /// switch, and after a canary that is called off. One that gets more or fewer goes on as it is.
     #[must_use = "the retired color has to be drained"]
     pub fn publish(&mut self, config: &Config, decision: &Decision) -> Option<Drain> {
         let shares = shares(decision);
@@ -296,8 +297,8 @@ impl Publisher {
         self.live.queue.waiting()
     }
 
-    /// The end of everything that is under way on a color, and on the other one where that serves, too. While requests are held
-    /// nothing can begin behind it.
+    /// The end of everything that is under way on a color, and on the other one where that serves, too. While requests
+    /// are held nothing can begin behind it.
     pub fn under_way(&mut self, color: Color) -> Drain {
         let mut epochs = self.compiler.retire(color);
         if self.serves(color.other()) {
@@ -397,8 +398,8 @@ impl Drain {
         }
     }
 
-    /// Ends what is left: requests get 504, WebSockets a close frame, everything else is cut. [`Drain::drained`] resolves
-    /// soon after.
+    /// Ends what is left: requests get 504, WebSockets a close frame, everything else is cut. [`Drain::drained`]
+    /// resolves soon after.
     pub fn end(&self) {
         self.tell(Command::End);
     }

@@ -117,7 +117,8 @@ pub struct Endpoint {
     pub address: EndpointAddress,
     /// Where connections go.
     pub target: Target,
-    /// What it is called in the status, logs and metrics: `address` as text, behind a name with the address in brackets.
+    /// What it is called in the status, logs and metrics: `address` as text, behind a name with the address in
+    /// brackets.
     pub name: Box<str>,
     /// The name that it is an address of.
     pub resolution: Option<Arc<Resolution>>,

@@ -109,8 +109,8 @@ pub(crate) struct Edge {
     pub(crate) via: bool,
 }
 
-/// What a worker needs to serve a request on one color of one upstream. A request keeps it to its last byte, and with it
-/// the lease.
+/// What a worker needs to serve a request on one color of one upstream. A request keeps it to its last byte, and with
+/// it the lease.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) lease: Lease,
@@ -343,7 +343,8 @@ impl Compiler {
         self.first_writes_seen.take()
     }
 
-    /// What waits for the first write of a release that serves, if its labels say so. One that goes on serving keeps it.
+    /// What waits for the first write of a release that serves, if its labels say so. One that goes on serving keeps
+    /// it.
     fn first_write_of(&self, config: &Config, color: Color, release: &Release) -> Option<Arc<FirstWrite>> {
         let deployed = &config.colors[color];
         let is_barrier = deployed.schema.values().any(|label| label.barrier == Barrier::FirstWrite);

@@ -88,7 +88,8 @@ impl Worker {
         }
     }
 
-    /// The time at which the present poll of a connection began. One reading of the clock serves all that happens in it.
+    /// The time at which the present poll of a connection began. One reading of the clock serves all that happens in
+    /// it.
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
     }

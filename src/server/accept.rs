@@ -103,8 +103,8 @@ pub(crate) async fn accept(
     }
 }
 
-/// Waits until there is room for a connection that was accepted, and closes idle ones for it. Until then nothing more is
-/// accepted, so clients wait in the kernel.
+/// Waits until there is room for a connection that was accepted, and closes idle ones for it. Until then nothing more
+/// is accepted, so clients wait in the kernel.
 async fn room(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>]) -> Held {
     static TOLD: LogRate = LogRate::new(1, Duration::from_secs(10));
     loop {
@@ -130,7 +130,8 @@ async fn room(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>]) -> He
     }
 }
 
-/// Has the connection closed that has been idle longest on any worker. False: there is none, or enough are being closed.
+/// Has the connection closed that has been idle longest on any worker. False: there is none, or enough are being
+/// closed.
 async fn close_longest_idle(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>]) -> bool {
     let live = &worker.live;
     let most = live.with(|snapshot| snapshot.edge.max_connections);

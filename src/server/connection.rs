@@ -152,8 +152,8 @@ async fn begin(mut open: Open, mut wire: Wire, mut peer: SocketAddr) -> Option<(
     Some((client, spoken))
 }
 
-/// Reads the header of the PROXY protocol: whom it names. An error ends the connection, with its reason where there was more
-/// than a connect.
+/// Reads the header of the PROXY protocol: whom it names. An error ends the connection, with its reason where there was
+/// more than a connect.
 fn poll_source(
     open: &Open,
     wire: &mut Wire,

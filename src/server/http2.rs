@@ -3,8 +3,9 @@
 //! All of them are polled by the connection's own task, as far as they were woken: first what came is read, then every
 //! stream that has something to do does it, and then what they all wrote goes out in one write.
 //!
-//! The limits against clients that cost more than they pay are checked where frames are read ([`crate::wire::http2::server`]); the
-//! one that needs a deadline is here: a field block has to be complete within `header_timeout`, whatever other streams do.
+//! The limits against clients that cost more than they pay are checked where frames are read
+//! ([`crate::wire::http2::server`]); the one that needs a deadline is here: a field block has to be complete within
+//! `header_timeout`, whatever other streams do.
 
 use std::cell::RefCell;
 use std::io;

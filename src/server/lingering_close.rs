@@ -1,8 +1,8 @@
 //! Reading on behind a last answer.
 //!
-//! Closing a socket with unread bytes resets the connection, and a reset overtakes the answer: a client that is still sending
-//! its upload sees a broken pipe instead of the 413. So the proxy closes its half, and throws away what still comes,
-//! within bounds.
+//! Closing a socket with unread bytes resets the connection, and a reset overtakes the answer: a client that is still
+//! sending its upload sees a broken pipe instead of the 413. So the proxy closes its half, and throws away what still
+//! comes, within bounds.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

@@ -108,8 +108,8 @@ impl Plane {
         Ok(())
     }
 
-    /// Accepts what waits, closes the listeners and the idle connections; busy ones get `Connection: close`. Returns when
-    /// every connection is gone. Tunnels end as they do at a switch; after `grace` what is left is ended.
+    /// Accepts what waits, closes the listeners and the idle connections; busy ones get `Connection: close`. Returns
+    /// when every connection is gone. Tunnels end as they do at a switch; after `grace` what is left is ended.
     pub async fn shut_down(self, grace: Duration, tunnels_over: Option<Duration>) {
         for worker in &*self.orders {
             let _ = worker.send(Order::Finish);
@@ -151,8 +151,8 @@ fn listeners(address: SocketAddr, workers: usize) -> io::Result<(Vec<TcpListener
     Ok((listeners, local_addr))
 }
 
-/// `first`: nobody else may listen there. Those behind it share with it, so it may be shared from then on; but another process
-/// that did the same would get half of the connections, and nobody would be told.
+/// `first`: nobody else may listen there. Those behind it share with it, so it may be shared from then on; but another
+/// process that did the same would get half of the connections, and nobody would be told.
 fn listener(address: SocketAddr, first: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;

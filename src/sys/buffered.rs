@@ -1,8 +1,8 @@
 //! The bytes that the process holds for messages on their way, and the bound on them.
 //!
-//! Every thread counts for itself and brings what has gathered to the shared count now and then, so the count may be off by
-//! [`BETWEEN`] for each thread. Whoever is about to hold more asks [`is_full`] and refuses new work; work that has begun
-//! goes on in smaller buffers.
+//! Every thread counts for itself and brings what has gathered to the shared count now and then, so the count may be
+//! off by [`BETWEEN`] for each thread. Whoever is about to hold more asks [`is_full`] and refuses new work; work that
+//! has begun goes on in smaller buffers.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -103,8 +103,8 @@ impl Drop for Charge {
     }
 }
 
-/// The memory that the process may have: the least of the machine's and that of the control groups it is in. It is read once, before
-/// anybody can take the descriptors that this needs.
+/// The memory that the process may have: the least of the machine's and that of the control groups it is in. It is read
+/// once, before anybody can take the descriptors that this needs.
 fn memory() -> u64 {
     static MEMORY: LazyLock<u64> = LazyLock::new(read_memory);
     *MEMORY

@@ -161,7 +161,8 @@ pub fn take_anyway(what: Use) -> Held {
     Held(what)
 }
 
-/// Whether idle endpoint connections should rather be closed than kept: less than an eighth of the room is left for endpoints.
+/// Whether idle endpoint connections should rather be closed than kept: less than an eighth of the room is left for
+/// endpoints.
 pub fn is_tight() -> bool {
     ROOM.is_tight()
 }

@@ -37,7 +37,8 @@ pub struct Facts {
     pub unusable_files: usize,
     /// `steady`, `canary`, `baking`, `gating`, `holding` or `committing`.
     pub phase: &'static str,
-    /// That the release on its way is worse, as odds to one: errors, latency, 4xx, clients that left, CPU, events of the application.
+    /// That the release on its way is worse, as odds to one: errors, latency, 4xx, clients that left, CPU, events of
+    /// the application.
     pub evidence: [f64; 6],
     /// Events that the application told, by name.
     pub events: Vec<(String, PerColor<u64>)>,
@@ -53,7 +54,8 @@ pub struct Facts {
     pub draining: Option<(Color, InFlight)>,
     /// All endpoints: color, upstream, endpoint, health.
     pub endpoints: Vec<(Color, Arc<str>, String, Health)>,
-    /// Of each endpoint of a color that serves, whether its answers name another release than the label; empty where nobody compares.
+    /// Of each endpoint of a color that serves, whether its answers name another release than the label; empty where
+    /// nobody compares.
     pub wrong_releases: Vec<(Color, Arc<str>, String, bool)>,
     /// The names of endpoints, and whether their last look-up brought an address.
     pub names: Vec<(String, bool)>,

@@ -1,8 +1,8 @@
 //! The log of the process, written to standard error by a thread of its own.
 //!
-//! A pipe that nobody reads, a journal or a disk that hangs must hold up neither a rollback nor a request. So whoever has
-//! something to say hands its line over. When too many lines wait they are dropped, and how many is said as soon as there
-//! is room again.
+//! A pipe that nobody reads, a journal or a disk that hangs must hold up neither a rollback nor a request. So whoever
+//! has something to say hands its line over. When too many lines wait they are dropped, and how many is said as soon as
+//! there is room again.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};

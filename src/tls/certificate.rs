@@ -63,8 +63,8 @@ fn dns_name(name: &GeneralName) -> Option<&str> {
     }
 }
 
-/// The library escapes what has a meaning, and ASCII's control characters. All that is not ASCII is escaped here, because
-/// this is for the value of a header: as bytes in hexadecimal, which RFC 4514 allows for every character.
+/// The library escapes what has a meaning, and ASCII's control characters. All that is not ASCII is escaped here,
+/// because this is for the value of a header: as bytes in hexadecimal, which RFC 4514 allows for every character.
 fn text(name: &Name) -> String {
     let written = name.to_string();
     if written.is_ascii() {

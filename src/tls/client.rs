@@ -82,8 +82,8 @@ impl ClientTls {
         Ok(ClientTls { settings: settings.clone(), server_name, live: Arc::new(ArcSwap::from_pointee(live)) })
     }
 
-    /// Reads the files again. True: they say something else than before, and that is in force for every connection that is
-    /// made from now on. An error changes nothing. The authorities of the system are not read again.
+    /// Reads the files again. True: they say something else than before, and that is in force for every connection that
+    /// is made from now on. An error changes nothing. The authorities of the system are not read again.
     pub fn reload(&self) -> Result<bool, Vec<TlsError>> {
         self.reload_if(|_| true)
     }
@@ -271,7 +271,8 @@ fn about_certificate(reason: &CertificateError) -> String {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "its certificate is from an unknown issuer; `ca` names whom to believe".to_owned()
         }
-        // webpki has no variant of its own for it here; servers that show the certificate they are signed with are common.
+        // webpki has no variant of its own for it here; servers that show the certificate they are signed with are
+        // common.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "its certificate is one of an authority (CA:TRUE), which no server may show".to_owned()
         }

@@ -20,8 +20,8 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// Files count when they have not changed for this long,
 const QUIET: Duration = Duration::from_millis(500);
-/// or for this long where a chain or a list of authorities has become shorter: a file that is written in place is valid before
-/// it is whole.
+/// or for this long where a chain or a list of authorities has become shorter: a file that is written in place is valid
+/// before it is whole.
 const SHORTER: Duration = Duration::from_secs(3);
 
 /// Whether nobody is writing these files any more, as far as their writers and their times tell.

@@ -19,9 +19,10 @@ use crate::tls::{CertificateFiles, TlsError, TlsVersion, Writers, certificate, p
 /// The most preferred first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// Tickets for each handshake of TLS 1.3. A ticket is used once, and each handshake brings the next. Whoever speaks HTTP/2
-/// needs no second connection at the same time; for those who open several at once, all but one make a full handshake. A
-/// second ticket would cost every handshake its encryption and some 250 bytes, and most clients never come back for it.
+/// Tickets for each handshake of TLS 1.3. A ticket is used once, and each handshake brings the next. Whoever speaks
+/// HTTP/2 needs no second connection at the same time; for those who open several at once, all but one make a full
+/// handshake. A second ticket would cost every handshake its encryption and some 250 bytes, and most clients never come
+/// back for it.
 const TICKETS: usize = 1;
 
 /// How clients are spoken to.
@@ -74,8 +75,8 @@ impl ServerTls {
         ServerTls::load_without(settings, &|_| false)
     }
 
-    /// The same where some files may be unusable. Their certificates are left out until the files are mended; without the
-    /// authorities there are no handshakes.
+    /// The same where some files may be unusable. Their certificates are left out until the files are mended; without
+    /// the authorities there are no handshakes.
     pub fn load_without(
         settings: ServerSettings,
         tolerated: &dyn Fn(&Path) -> bool,
@@ -97,8 +98,8 @@ impl ServerTls {
     }
 
     /// Reads the files again. True: they say something else than before, and that is in force now. An error changes
-    /// nothing: if one file is wrong, as it is while somebody replaces a certificate and has not come to the key, all of
-    /// the old ones stay.
+    /// nothing: if one file is wrong, as it is while somebody replaces a certificate and has not come to the key, all
+    /// of the old ones stay.
     ///
     /// What counts is what the files say: neither their times nor comments in them are looked at.
     pub fn reload(&self) -> Result<bool, Vec<TlsError>> {
@@ -292,16 +293,16 @@ fn new_ticketer() -> Result<Arc<dyn ProducesTickets>, Vec<TlsError>> {
     Ticketer::new().map_err(|error| vec![TlsError::new("tickets", format!("no key could be made: {error}"))])
 }
 
-/// The subject of the certificate that the client has shown, as RFC 4514 writes it ("CN=alice,O=Example"); `None` if it has
-/// shown none. Printable ASCII: everything else is escaped, so that it can be the value of a header.
+/// The subject of the certificate that the client has shown, as RFC 4514 writes it ("CN=alice,O=Example"); `None` if it
+/// has shown none. Printable ASCII: everything else is escaped, so that it can be the value of a header.
 #[must_use]
 pub fn client_subject(connection: &ServerConnection) -> Option<String> {
     connection.peer_certificates()?.first().map(certificate::subject)
 }
 
-/// Whether the certificate that the client has shown is over by now. Has to be asked after the handshake: rustls looks at a
-/// certificate when it is shown, and not again when the session goes on, and each handshake brings a ticket for the next.
-/// So a client could go on for ever with a certificate that has ended long ago.
+/// Whether the certificate that the client has shown is over by now. Has to be asked after the handshake: rustls looks
+/// at a certificate when it is shown, and not again when the session goes on, and each handshake brings a ticket for
+/// the next. So a client could go on for ever with a certificate that has ended long ago.
 #[must_use]
 pub fn client_certificate_is_over(connection: &ServerConnection, now: SystemTime) -> bool {
     if connection.handshake_kind() != Some(HandshakeKind::Resumed) {

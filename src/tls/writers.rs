@@ -1,5 +1,5 @@
-//! Who still writes the files of certificates, as far as the system tells: a chain that is written in place is valid before it is
-//! whole, and the time since the last write says little of a writer that is slow.
+//! Who still writes the files of certificates, as far as the system tells: a chain that is written in place is valid
+//! before it is whole, and the time since the last write says little of a writer that is slow.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-/// A writer that never closes a file is taken for gone after this time without a write, as that of the configuration file is.
+/// A writer that never closes a file is taken for gone after this time without a write, as that of the configuration
+/// file is.
 const ABANDONED: Duration = Duration::from_secs(600);
 /// A file that waits this long for its writer is told in the log.
 const TOLD_AFTER: Duration = Duration::from_secs(3);

@@ -130,7 +130,8 @@ struct Span {
     end: u32,
 }
 
-/// A field. Where it stands as `name: value` and the end of the line, as almost all do, neighbors are written in one go.
+/// A field. Where it stands as `name: value` and the end of the line, as almost all do, neighbors are written in one
+/// go.
 #[derive(Clone, Copy, Debug)]
 struct Field {
     kind: Name,
@@ -288,8 +289,8 @@ impl Head {
         });
     }
 
-    /// Removes fields that are called like one of these but for a `_` in place of a `-`: CGI, and what follows it, makes the
-    /// same variable of both, so that one would pass for the other.
+    /// Removes fields that are called like one of these but for a `_` in place of a `-`: CGI, and what follows it,
+    /// makes the same variable of both, so that one would pass for the other.
     pub(crate) fn remove_look_alikes(&mut self, kinds: &[Name]) {
         let bytes = &self.bytes;
         self.fields.retain(|field| {
@@ -330,8 +331,8 @@ impl Head {
         self.bytes.len() + self.fields.len() * size_of::<Field>()
     }
 
-    /// Whether an endpoint may refuse this request for the size of its head alone. The `h2` crate does not tell the endpoint's
-    /// SETTINGS_MAX_HEADER_LIST_SIZE, so that the size counts as that setting counts it (RFC 9113, 6.5.2).
+    /// Whether an endpoint may refuse this request for the size of its head alone. The `h2` crate does not tell the
+    /// endpoint's SETTINGS_MAX_HEADER_LIST_SIZE, so that the size counts as that setting counts it (RFC 9113, 6.5.2).
     pub(crate) fn is_large(&self) -> bool {
         // Fields that were removed have their bytes still.
         self.bytes.len() + FIELD * self.fields.len() + PSEUDO_FIELDS > LARGE && {

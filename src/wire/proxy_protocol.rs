@@ -1,9 +1,9 @@
 //! The PROXY protocol, versions 1 and 2: who the client is, where a balancer stands in front of this proxy.
 //!
 //! After <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>. The bytes come from a peer that is trusted to
-//! send them, but it may be anybody who reaches the port, so nothing is forgiven: what is not exactly a header is refused
-//! with its reason, and as soon as it can be told. So [`Parsed::Partial`] means that the bytes can become a header; only
-//! a wrong checksum shows no earlier than at the last byte.
+//! send them, but it may be anybody who reaches the port, so nothing is forgiven: what is not exactly a header is
+//! refused with its reason, and as soon as it can be told. So [`Parsed::Partial`] means that the bytes can become a
+//! header; only a wrong checksum shows no earlier than at the last byte.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

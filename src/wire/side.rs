@@ -389,7 +389,8 @@ pub(crate) fn poll_copy(
     poll_copy_seen(cx, from, to, copied, |_| {})
 }
 
-/// The same where somebody has to see what goes: all of a tunnel, whose length nobody knows, so that nothing of it is moved.
+/// The same where somebody has to see what goes: all of a tunnel, whose length nobody knows, so that nothing of it is
+/// moved.
 pub(crate) fn poll_copy_seen(
     cx: &mut Context<'_>,
     from: &mut Side,

@@ -1,8 +1,8 @@
 //! Where the frames of a WebSocket begin and end (RFC 6455, 5.2), and the frame that ends one.
 //!
-//! Only headers are looked at, and of those only what says where the next one is. Whether messages make sense is for the two
-//! ends to say; compression changes nothing here. A frame of ours may stand between any two frames, also between the fragments
-//! of a message, if it is a control frame (5.4).
+//! Only headers are looked at, and of those only what says where the next one is. Whether messages make sense is for
+//! the two ends to say; compression changes nothing here. A frame of ours may stand between any two frames, also
+//! between the fragments of a message, if it is a control frame (5.4).
 
 /// The longest header: two bytes, eight for the length, four for the mask.
 const HEADER: usize = 14;

@@ -351,6 +351,14 @@ fn only_the_controller_publishes() {
 fn every_file_opens_with_its_reason_and_has_one_subject() {
     for (name, text) in product() {
         assert!(text.starts_with("//!"), "src/{name} does not open with its reason (`//!`)");
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//")) {
+            let table = line.contains("| ") || line.contains("http");
+            assert!(
+                table || line.chars().count() <= 120,
+                "src/{name}:{}: a comment of more than 120 columns",
+                number + 1
+            );
+        }
         let lines = text.lines().count();
         assert!(lines <= 600, "src/{name} has {lines} lines: is there a second subject in it?");
     }

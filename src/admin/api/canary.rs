@@ -1,5 +1,5 @@
-//! Canaries on the wire: what can be asked of one, and where it stands. Shares of requests are in percent, evidence is in odds to
-//! one.
+//! Canaries on the wire: what can be asked of one, and where it stands. Shares of requests are in percent, evidence is
+//! in odds to one.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
@@ -20,8 +20,8 @@ pub enum Percent {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CanaryBody {
-    /// Only if the color that does not serve still has what `PUT /admin/colors/{color}` answered with this as `staged`; else
-    /// `409 target_changed`.
+    /// Only if the color that does not serve still has what `PUT /admin/colors/{color}` answered with this as `staged`;
+    /// else `409 target_changed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_staged: Option<String>,
     /// The first step; of the others those follow that are larger.
@@ -135,7 +135,8 @@ pub struct CanaryMoved {
     /// The release on its way.
     #[serde(default)]
     pub canary: Option<CanaryStatus>,
-    /// The configuration file could not be taken in first, so the command went by the configuration in force: the reason.
+    /// The configuration file could not be taken in first, so the command went by the configuration in force: the
+    /// reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_problem: Option<String>,
     /// The guards that `force` overrode: they would have refused it, or were not asked.
@@ -316,14 +317,16 @@ pub struct EvidenceAnswer {
     /// Requests are not shared as the weight says; verdicts hold all the same.
     #[serde(default)]
     pub split_off: bool,
-    /// Users stay on a color, and all requests come from so few client networks that they are little evidence: how many networks.
+    /// Users stay on a color, and all requests come from so few client networks that they are little evidence: how many
+    /// networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub few_networks: Option<u64>,
-    /// There are more 4xx, most of them of files that are not there, while each request draws its color: pages of one release ask for
-    /// files of the other.
+    /// There are more 4xx, most of them of files that are not there, while each request draws its color: pages of one
+    /// release ask for files of the other.
     #[serde(default)]
     pub misses_files: bool,
-    /// Why it does not go on although it is no worse by the tests: `errors`, `slow`, `client_errors`, `events`, `latency` or `cpu`.
+    /// Why it does not go on although it is no worse by the tests: `errors`, `slow`, `client_errors`, `events`,
+    /// `latency` or `cpu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub veto: Option<String>,
 }

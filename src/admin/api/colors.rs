@@ -18,8 +18,8 @@ pub struct StageBody {
     /// The endpoints of further upstreams. An upstream that is not named has none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub upstreams: BTreeMap<String, Vec<String>>,
-    /// Schema labels of the release, by data store. `{}`: the release has none. Absent: the labels in the file stay if they belong
-    /// to the same release; labels of another release are refused.
+    /// Schema labels of the release, by data store. `{}`: the release has none. Absent: the labels in the file stay if
+    /// they belong to the same release; labels of another release are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<BTreeMap<String, StoreBody>>,
     /// Only if this is the generation in force; else `412 stale_generation`.

@@ -30,7 +30,8 @@ pub struct SwitchBody {
     /// `none`, or `drained`: answer when the old color is drained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<String>,
-    /// Only if the color still has what `PUT /admin/colors/{color}` answered with this as `staged`; else `409 target_changed`.
+    /// Only if the color still has what `PUT /admin/colors/{color}` answered with this as `staged`; else `409
+    /// target_changed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_staged: Option<String>,
     /// How long it may wait for its gate, such as `45s`; absent: `gate.timeout`.
@@ -132,7 +133,8 @@ pub struct SwitchAnswer {
     /// The way back after it (with `dry_run`: as it would be).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackAnswer>,
-    /// The configuration file could not be taken in first, so the command went by the configuration in force: the reason.
+    /// The configuration file could not be taken in first, so the command went by the configuration in force: the
+    /// reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_problem: Option<String>,
     /// What the checks of its gate found.

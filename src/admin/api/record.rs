@@ -20,11 +20,12 @@ pub struct HistoryAnswer {
 pub struct TransitionAnswer {
     /// Its number in the ledger; 0: not written yet.
     pub sequence: u64,
-    /// What it is: `start`, `switch`, `rollback`, `release` (another one on the active color), `seen` (an order in the file
-    /// that moved nothing), `refused`, `known_good`, `freeze`, `unfreeze`, `hold` (by hand),
-    /// `hold_end`, `maintenance`, `staged` (a release was put on the color that does not serve), `barrier` (the way back is not safe any more), and of a release on its way `canary` (it began),
-    /// `advance`, `abort`, `canary_hold`, `canary_resume`, `suspect`, `would_roll_back`, `rollback_blocked`,
-    /// `baseline_unhealthy`, `both_unhealthy` and `recovered`.
+    /// What it is: `start`, `switch`, `rollback`, `release` (another one on the active color), `seen` (an order in the
+    /// file that moved nothing), `refused`, `known_good`, `freeze`, `unfreeze`, `hold` (by hand), `hold_end`,
+    /// `maintenance`, `staged` (a release was put on the color that does not serve), `barrier` (the way back is not
+    /// safe any more), and of a release on its way `canary` (it began), `advance`, `abort`, `canary_hold`,
+    /// `canary_resume`, `suspect`, `would_roll_back`, `rollback_blocked`, `baseline_unhealthy`, `both_unhealthy` and
+    /// `recovered`.
     pub kind: String,
     /// When, RFC 3339.
     pub at: String,

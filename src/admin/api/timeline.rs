@@ -28,8 +28,8 @@ pub struct NumbersAnswer {
     pub requests: f64,
     /// Of them, those that were answered 5xx, a second.
     pub errors: f64,
-    /// The median of their durations in milliseconds, from the head of the request to the last byte of the answer; absent: no
-    /// request ended.
+    /// The median of their durations in milliseconds, from the head of the request to the last byte of the answer;
+    /// absent: no request ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p50_ms: Option<f64>,
     /// The 99th percentile, likewise.

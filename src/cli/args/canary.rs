@@ -33,7 +33,8 @@ pub(crate) enum Canary {
         #[arg(long, short, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Send the release no more traffic, now. During its bake: the same as `rollback`, and refused where a rollback has no target
+    /// Send the release no more traffic, now. During its bake: the same as `rollback`, and refused where a rollback has
+    /// no target
     Abort {
         /// Quarantine the release: refuse it from now on, unless forced
         #[arg(long)]

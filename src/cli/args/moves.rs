@@ -140,7 +140,8 @@ pub(crate) enum Overlap {
 /// `rollback`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rollback {
-    /// Roll back to this color, even if its release is not known good [default: the known-good release that served before]
+    /// Roll back to this color, even if its release is not known good [default: the known-good release that served
+    /// before]
     #[arg(long, value_name = "COLOR", add = ArgValueCandidates::new(completions::colors))]
     pub(crate) to: Option<Color>,
     /// Refuse the command unless this generation is in force

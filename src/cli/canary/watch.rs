@@ -1,5 +1,5 @@
-//! `cutover canary watch`: the live view. On a terminal it refreshes; elsewhere a line is printed when something changes, and now
-//! and then. A restart of the proxy in the middle is sat out.
+//! `cutover canary watch`: the live view. On a terminal it refreshes; elsewhere a line is printed when something
+//! changes, and now and then. A restart of the proxy in the middle is sat out.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -103,7 +103,8 @@ async fn ended(client: &Client, answer: &CanaryAnswer, canary: &CanaryStatus, js
     Err(output::told_with(json, &end, words, Failure::TakenBack(text)))
 }
 
-/// The transition that ended it. What is in force may not be on disk yet, and so not in the history: then it is waited for a while.
+/// The transition that ended it. What is in force may not be on disk yet, and so not in the history: then it is waited
+/// for a while.
 async fn told(
     client: &Client,
     canary: &CanaryStatus,

@@ -58,8 +58,8 @@ struct Shared {
 }
 
 impl Load {
-    /// So many requests a second, each for any of the pages. `users`: clients that ask, each in a network of its own, as a proxy in
-    /// front would pass them on; 0: one, which is the load itself.
+    /// So many requests a second, each for any of the pages. `users`: clients that ask, each in a network of its own,
+    /// as a proxy in front would pass them on; 0: one, which is the load itself.
     pub(super) fn start(to: SocketAddr, rate: u32, pages: &'static [&'static str], users: u32) -> Load {
         let shared = Arc::new(Shared { to, pages, users, free: Mutex::default(), seen: Mutex::default() });
         let pause = Duration::from_secs(1) / rate.max(1);

@@ -1,5 +1,5 @@
-//! A small shop, once for each release: how it behaves can be chosen, and changed while it serves. Latencies are lognormal, as
-//! those of real applications nearly are; half of `/checkout` takes twice as long as half of the rest.
+//! A small shop, once for each release: how it behaves can be chosen, and changed while it serves. Latencies are
+//! lognormal, as those of real applications nearly are; half of `/checkout` takes twice as long as half of the rest.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};

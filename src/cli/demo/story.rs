@@ -1,6 +1,6 @@
 //! `cutover demo --story`: a bad release, from its first requests to the message that it was taken back. The proxy, the
-//! applications, the load and the message are real; nothing is told that did not happen, and what did not come out as it should
-//! ends the story with an error.
+//! applications, the load and the message are real; nothing is told that did not happen, and what did not come out as
+//! it should ends the story with an error.
 
 mod plot;
 mod telling;

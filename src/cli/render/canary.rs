@@ -63,7 +63,8 @@ fn hint(canary: &CanaryStatus) -> String {
 /// `at 1 request/s this step takes about 3 h …`: more than it may.
 fn pace(canary: &CanaryStatus, next: &NextAnswer) -> Option<String> {
     let (takes, most) = (next.needs_s?, next.at_most_s.filter(|_| next.stopped.is_none())?);
-    // As soon as this share of the requests would be enough, on half of the time; more than half of them is no comparison.
+    // As soon as this share of the requests would be enough, on half of the time; more than half of them is no
+    // comparison.
     let needed = (canary.weight * takes / most * 2.0).clamp(canary.weight, 50.0);
     let steps: &[f64] = if needed <= 10.0 {
         &[10.0, 50.0]

@@ -1,5 +1,5 @@
-//! Text on a terminal: a title on the left, words on the right, no word broken, and a command that can be pasted in one piece.
-//! Where standard output is no terminal a message stays in one line, as logs want it.
+//! Text on a terminal: a title on the left, words on the right, no word broken, and a command that can be pasted in one
+//! piece. Where standard output is no terminal a message stays in one line, as logs want it.
 
 use std::io::IsTerminal;
 
@@ -48,7 +48,8 @@ pub(crate) enum Part<'a> {
     Whole(&'a str),
 }
 
-/// The parts of a line: what stands between backticks, or behind a colon up to the end if it begins like a command, is whole.
+/// The parts of a line: what stands between backticks, or behind a colon up to the end if it begins like a command, is
+/// whole.
 pub(crate) fn parts(line: &str) -> Vec<Part<'_>> {
     let start = line.len() - line.trim_start_matches(' ').len();
     if PROGRAMS.iter().any(|program| line[start..].strip_prefix(program).is_some_and(|rest| rest.starts_with(' '))) {

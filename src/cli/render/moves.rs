@@ -1,4 +1,5 @@
-//! What became of switches, rollbacks, drains and freezes, in words: what happened, what is true now, and the next command.
+//! What became of switches, rollbacks, drains and freezes, in words: what happened, what is true now, and the next
+//! command.
 
 use std::fmt::Write;
 use std::time::Duration;

@@ -173,7 +173,8 @@ impl File<'_> {
     }
 }
 
-/// IPv4 in the form of IPv6 (`::ffff:10.0.0.0/104`) is IPv4: clients are compared in that form, whichever listener they came to.
+/// IPv4 in the form of IPv6 (`::ffff:10.0.0.0/104`) is IPv4: clients are compared in that form, whichever listener they
+/// came to.
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else { return network };
     let short = mapped.prefix_len().checked_sub(96).zip(mapped.addr().to_ipv4_mapped());

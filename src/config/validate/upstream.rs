@@ -116,7 +116,8 @@ impl<'a> File<'a> {
         }
     }
 
-    /// Neither a unix socket nor a service has a name that a certificate could be for: nobody vouches for what SRV records say.
+    /// Neither a unix socket nor a service has a name that a certificate could be for: nobody vouches for what SRV
+    /// records say.
     fn check_server_name(&self, name: &str, policy: &Section<'a>, read: &UpstreamConfig, colors: [&Option<Pools>; 2]) {
         let (Some(tls), Some(value)) = (&read.tls, policy.get("tls")) else { return };
         // One that is there and is no name was noted.

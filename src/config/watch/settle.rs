@@ -1,4 +1,5 @@
-//! When the content of the file counts: after its writer has closed it; where no event tells that, after a time of quiet.
+//! When the content of the file counts: after its writer has closed it; where no event tells that, after a time of
+//! quiet.
 //!
 //! A file that is written in place can be valid in the middle of a write. So content counts at once after a close or a
 //! rename, and later where only its change was seen.

@@ -1,5 +1,5 @@
-//! Edits of the file by this program: what is not edited stays, byte for byte, and so do its owner, group, mode, ACL and extended
-//! attributes.
+//! Edits of the file by this program: what is not edited stays, byte for byte, and so do its owner, group, mode, ACL
+//! and extended attributes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -16,8 +16,8 @@ use crate::domain::color::Color;
 /// Another program has just written the file.
 pub(super) const EDITED: &str = "the file was edited at the same time";
 
-/// Writes `color` into the file whose newest content is `text`; the new content. `elsewhere` is a directory for a copy where
-/// there is no room for one beside the file.
+/// Writes `color` into the file whose newest content is `text`; the new content. `elsewhere` is a directory for a copy
+/// where there is no room for one beside the file.
 pub(super) fn write_back(path: &Path, text: &str, color: Color, elsewhere: &Path) -> Result<String, String> {
     let next = with_active(text, color)?;
     if next == text {
@@ -27,8 +27,8 @@ pub(super) fn write_back(path: &Path, text: &str, color: Color, elsewhere: &Path
     Ok(next)
 }
 
-/// Puts `next` into the file whose newest content is `text`. `otherwise` is what helps where the right to write it is missing, beside
-/// granting it.
+/// Puts `next` into the file whose newest content is `text`. `otherwise` is what helps where the right to write it is
+/// missing, beside granting it.
 pub(super) fn replace(path: &Path, text: &str, next: &str, elsewhere: &Path, otherwise: &str) -> Result<(), String> {
     // The real file, so that a link stays one.
     let real = path.canonicalize().map_err(|error| format!("{} can't be found: {error}", path.display()))?;

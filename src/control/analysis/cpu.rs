@@ -1,8 +1,9 @@
-//! The CPU time of the application: each endpoint is asked for `process_cpu_seconds_total`, the standard name of Prometheus'
-//! client libraries, and what it used is divided by what the proxy gave it.
+//! The CPU time of the application: each endpoint is asked for `process_cpu_seconds_total`, the standard name of
+//! Prometheus' client libraries, and what it used is divided by what the proxy gave it.
 //!
-//! What a process uses without requests is taken off: a canary with few of them would look expensive for being up. It is
-//! measured while its color gets none. A counter that goes back, or another start of the process, makes a window of no use.
+//! What a process uses without requests is taken off: a canary with few of them would look expensive for being up. It
+//! is measured while its color gets none. A counter that goes back, or another start of the process, makes a window of
+//! no use.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -96,7 +96,8 @@ pub(super) struct Watched {
     minute: (Option<Instant>, u64),
     /// Failures of the candidate that only its own endpoints can cause, since the process started.
     broken_before: Option<u64>,
-    /// Files that were not there on the candidate, since the process started and in this deployment; and all of its 4xx.
+    /// Files that were not there on the candidate, since the process started and in this deployment; and all of its
+    /// 4xx.
     missing_before: Option<u64>,
     missing: u64,
     client_errors: u64,
@@ -130,8 +131,8 @@ impl Watched {
         }
     }
 
-    /// Goes on where a process before this one was; so does the step, since what it has shown counts. But one that has begun
-    /// since the last tick has shown nothing yet.
+    /// Goes on where a process before this one was; so does the step, since what it has shown counts. But one that has
+    /// begun since the last tick has shown nothing yet.
     pub(super) fn resume(
         deployment: &Deployment,
         keyed: bool,

@@ -1,5 +1,5 @@
-//! A connection to an endpoint that carries one request of a check. [`Side`](crate::wire::side::Side) is for workers, and
-//! stays on one thread.
+//! A connection to an endpoint that carries one request of a check. [`Side`](crate::wire::side::Side) is for workers,
+//! and stays on one thread.
 
 use std::io;
 use std::task::{Context, Poll, ready};

@@ -80,8 +80,8 @@ impl Silent {
     }
 }
 
-/// One name after the other is tried. An error that may concern one of them alone keeps none of the others from being asked
-/// for, and tells more than that those do not exist.
+/// One name after the other is tried. An error that may concern one of them alone keeps none of the others from being
+/// asked for, and tells more than that those do not exist.
 #[derive(Default)]
 struct Search {
     refused: Option<String>,

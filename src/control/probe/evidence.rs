@@ -12,8 +12,8 @@ use crate::proxy::pool::Endpoint;
 pub(super) struct Doubt(bool);
 
 impl Doubt {
-    /// Where nobody listens, whoever still has a connection is about to end. After any other failure, but a late answer of an
-    /// endpoint that is up, the next passed probe may have been answered by another process.
+    /// Where nobody listens, whoever still has a connection is about to end. After any other failure, but a late answer
+    /// of an endpoint that is up, the next passed probe may have been answered by another process.
     pub(super) fn learn(&mut self, endpoint: &Endpoint, found: &Found) {
         if found.passed {
             if let Some(connected) = found.connected.filter(|_| std::mem::take(&mut self.0)) {

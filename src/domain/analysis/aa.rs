@@ -1,12 +1,13 @@
-//! The stable release against itself: how often would this service, with its traffic and its noise, have had a good release
-//! rolled back?
+//! The stable release against itself: how often would this service, with its traffic and its noise, have had a good
+//! release rolled back?
 //!
-//! What a recorded deployment saw of the stable release is shared out by chance between two sides, again and again, with the
-//! weights that were in force, and judged. Both sides are the same release, so each alarm is false.
+//! What a recorded deployment saw of the stable release is shared out by chance between two sides, again and again,
+//! with the weights that were in force, and judged. Both sides are the same release, so each alarm is false.
 //!
-//! Two placebos are played. For the first, requests are shared out one by one. A pause of one process, or a connection that breaks under
-//! many requests, is one thing for all of them, and shared out like that it is gone. So the second is a process of its own
-//! ([`apart`]): it lives the same seconds as the stable release, some seconds later, and a clump stays a clump.
+//! Two placebos are played. For the first, requests are shared out one by one. A pause of one process, or a connection
+//! that breaks under many requests, is one thing for all of them, and shared out like that it is gone. So the second is
+//! a process of its own ([`apart`]): it lives the same seconds as the stable release, some seconds later, and a clump
+//! stays a clump.
 
 mod apart;
 
@@ -38,8 +39,8 @@ pub struct AaReport {
     pub ticks: u64,
     /// Requests of the stable release in each.
     pub requests: u64,
-    /// How much more errors and the slowest requests vary from tick to tick than independent ones: the ratio of the variances, of
-    /// the worse of both. Much above 1, this measures too little.
+    /// How much more errors and the slowest requests vary from tick to tick than independent ones: the ratio of the
+    /// variances, of the worse of both. Much above 1, this measures too little.
     pub clumps: f64,
 }
 
@@ -254,8 +255,8 @@ fn thinned(of: &Counts, share: f64, chance: &mut Chance) -> Counts {
     }
 }
 
-/// A request beyond a threshold is beyond the lower ones. Where their numbers contradict that, as those of requests that hang do, since each
-/// threshold is passed in a tick of its own, each has coins of its own.
+/// A request beyond a threshold is beyond the lower ones. Where their numbers contradict that, as those of requests
+/// that hang do, since each threshold is passed in a tick of its own, each has coins of its own.
 fn slow([p50, p90, p99]: [u64; 3], share: f64, chance: &mut Chance) -> [u64; 3] {
     let p99_of = chance.of(p99, share);
     if p99 > p90 || p90 > p50 {

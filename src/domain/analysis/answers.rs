@@ -1,5 +1,5 @@
-//! Good answers that became 4xx. Where some 4xx are normal (a login, a token that is too old), "three times as many" can't be shown,
-//! or can't be at all. But good answers that were 60 % and are none can.
+//! Good answers that became 4xx. Where some 4xx are normal (a login, a token that is too old), "three times as many"
+//! can't be shown, or can't be at all. But good answers that were 60 % and are none can.
 //!
 //! Only among good answers and 4xx: errors, and clients that left, have tests of their own.
 
@@ -73,7 +73,8 @@ impl Answers {
         }
     }
 
-    /// The candidate's share of good answers in this step is visibly below what is tolerated: no proof, but no health either.
+    /// The candidate's share of good answers in this step is visibly below what is tolerated: no proof, but no health
+    /// either.
     pub(super) fn have_fallen(&self) -> bool {
         let [answered, good] = self.step;
         if answered.stable == 0 {

@@ -98,8 +98,8 @@ impl Events {
         self.absolute.observe_at(how.moment, requests.candidate, bad.candidate);
     }
 
-    /// The requests that so many events are of. In a keyed deployment errors are counted beside the sample: the good ones of the
-    /// sample stand against them.
+    /// The requests that so many events are of. In a keyed deployment errors are counted beside the sample: the good
+    /// ones of the sample stand against them.
     fn of(&self, counts: &Counts, bad: u64) -> u64 {
         if self.class == Class::Error {
             // A stream that breaks was completed when it began: then there are more failures than requests.
@@ -114,17 +114,17 @@ impl Events {
         if self.class == Class::Error { counts.failed } else { self.bad(counts) }
     }
 
-    /// Requests that the candidate completed in a second in which nothing was compared, and how many of them failed in a way
-    /// that only its own endpoints can cause.
+    /// Requests that the candidate completed in a second in which nothing was compared, and how many of them failed in
+    /// a way that only its own endpoints can cause.
     pub(super) fn observe_own(&mut self, requests: u64, broken: u64, how: &How) {
         let (share, staked) = how.alone;
         let own = self.own.get_or_insert_with(|| Share::above(share, staked));
         own.observe_at(how.moment, requests.max(broken), broken);
     }
 
-    /// Both "more than the stable release" and "above the floor" have to be shown, of the times in which the stable release is
-    /// below the floor. In the others the first implies the second. Each bet continues the one of the other times, and so they
-    /// are multiplied. `keeps`: the share of older requests of the stable release that still counts.
+    /// Both "more than the stable release" and "above the floor" have to be shown, of the times in which the stable
+    /// release is below the floor. In the others the first implies the second. Each bet continues the one of the other
+    /// times, and so they are multiplied. `keeps`: the share of older requests of the stable release that still counts.
     pub(super) fn settle(&mut self, rest: f64, keeps: f64) {
         let both = self.relative.ln_evidence(rest).min(self.absolute.ln_evidence(rest));
         let continued = |share: &Option<Share>| share.as_ref().map_or(0.0, |share| share.ln_evidence(rest));
@@ -205,7 +205,8 @@ impl Slow {
         CLASSES[self.clearest]
     }
 
-    /// The class that people see most of: of those that are nearly as clear as the clearest, the one whose quantiles differ most.
+    /// The class that people see most of: of those that are nearly as clear as the clearest, the one whose quantiles
+    /// differ most.
     fn shown(&self, quantiles: Arms<Option<Quantiles>>) -> usize {
         let times = |place: usize| {
             let Arms { stable: Some(stable), candidate: Some(candidate) } = quantiles else { return 0.0 };

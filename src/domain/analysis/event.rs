@@ -1,8 +1,9 @@
-//! Events that the application tells of itself (`Cutover-Event`): orders, sign-ups, payments that failed. A release may lose a fifth of
-//! its orders with perfect status codes and latency.
+//! Events that the application tells of itself (`Cutover-Event`): orders, sign-ups, payments that failed. A release may
+//! lose a fifth of its orders with perfect status codes and latency.
 //!
-//! Each has the test that errors have, or the same with the sides exchanged where fewer are bad. It waits until the answers of a second
-//! are as good as complete: the answers of a release that is a little slower come later, and are not fewer.
+//! Each has the test that errors have, or the same with the sides exchanged where fewer are bad. It waits until the
+//! answers of a second are as good as complete: the answers of a release that is a little slower come later, and are
+//! not fewer.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -37,7 +38,8 @@ struct One {
     /// Requests and events since the evidence began to grow.
     since: [Arms<u64>; 2],
     totals: Arms<u64>,
-    /// In this step: events on the candidate; how many there would be if they were as frequent there; the variance of that.
+    /// In this step: events on the candidate; how many there would be if they were as frequent there; the variance of
+    /// that.
     step: (f64, f64, f64),
     ln_evidence: f64,
 }
@@ -180,7 +182,8 @@ impl One {
         self.totals.add(told);
         self.since[0].add(assigned);
         self.since[1].add(told);
-        // What one answer tells is at most 1: the mean factor of a part of an event is below that part of the mean factor.
+        // What one answer tells is at most 1: the mean factor of a part of an event is below that part of the mean
+        // factor.
         let part = |count: u64| number(count) / f64::from(self.rule.per_request);
         let (candidate, stable) = (part(told.candidate), part(told.stable));
         match self.rule.bad {

@@ -1,7 +1,8 @@
 //! Evidence as odds: what somebody would have made of 1 by fair bets against "it is not worse".
 //!
-//! If that hypothesis is true, the chance that the odds *ever* reach `1/alpha` is at most `alpha` (Ville's inequality). So one may
-//! look at any time and stop at any time. All of it is kept as natural logarithms, which neither overflow nor become no number.
+//! If that hypothesis is true, the chance that the odds *ever* reach `1/alpha` is at most `alpha` (Ville's inequality).
+//! So one may look at any time and stop at any time. All of it is kept as natural logarithms, which neither overflow
+//! nor become no number.
 
 pub use super::moment::Moment;
 use super::moment::{Gains, bounded};
@@ -15,11 +16,11 @@ pub fn ln_add(a: f64, b: f64) -> f64 {
     if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
 }
 
-/// How the stake is spread over the moments at which a regression may begin. A test of one stake, made at the beginning, would
-/// have to win back what it lost in the good minutes before.
+/// How the stake is spread over the moments at which a regression may begin. A test of one stake, made at the
+/// beginning, would have to win back what it lost in the good minutes before.
 ///
-/// Most regressions are there at once, or begin with a greater weight: so these moments have shares of their own, and a late one
-/// is found a little later for it.
+/// Most regressions are there at once, or begin with a greater weight: so these moments have shares of their own, and a
+/// late one is found a little later for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stakes {
     horizon: Option<u64>,
@@ -81,7 +82,8 @@ impl Stakes {
     }
 }
 
-/// A mixture of bets, one for each degree of "worse", each with the stakes that were put on it so far and what came of them.
+/// A mixture of bets, one for each degree of "worse", each with the stakes that were put on it so far and what came of
+/// them.
 #[derive(Clone, Debug, PartialEq)]
 struct Mixture {
     ln: Vec<f64>,
@@ -138,7 +140,8 @@ const RATIOS: [f64; 8] = [2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0];
 /// The same for slow requests; of those beyond the median there can't be more than twice as many.
 const SLOW_RATIOS: [f64; 7] = [1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0];
 
-/// The same for events whose frequency is known well, so that little more than is tolerated is of interest: as multiples of that.
+/// The same for events whose frequency is known well, so that little more than is tolerated is of interest: as
+/// multiples of that.
 const BEYOND: [f64; 8] = [1.08, 1.15, 1.3, 1.6, 2.5, 5.0, 15.0, 50.0];
 
 /// Evidence that events are more than so many times as frequent on one side, whatever their rate is and does.

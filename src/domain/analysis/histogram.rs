@@ -1,7 +1,7 @@
 //! Latencies, counted in buckets that grow with the value: eight to each doubling, so that a bucket is 6 to 13 % wide.
 //!
-//! Whoever counts on the request path holds the same layout in atomics ([`BUCKETS`], [`bucket`]) and makes a [`Histogram`] of it
-//! ([`Histogram::from_counts`]) when one is needed.
+//! Whoever counts on the request path holds the same layout in atomics ([`BUCKETS`], [`bucket`]) and makes a
+//! [`Histogram`] of it ([`Histogram::from_counts`]) when one is needed.
 
 use std::time::Duration;
 
@@ -104,7 +104,8 @@ impl Histogram {
         Histogram { counts }
     }
 
-    /// So many of them are not slower than this, in microseconds, rounded up to the end of its bucket; `None`: it is empty.
+    /// So many of them are not slower than this, in microseconds, rounded up to the end of its bucket; `None`: it is
+    /// empty.
     #[must_use]
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
     pub fn quantile(&self, share: f64) -> Option<u64> {
@@ -131,7 +132,8 @@ impl Histogram {
 pub struct Thresholds {
     /// For the stable release: its own quantiles.
     pub stable: [u64; 3],
-    /// For the candidate: the same with the margin, so that what is tested is "more than half as slow again", not "different".
+    /// For the candidate: the same with the margin, so that what is tested is "more than half as slow again", not
+    /// "different".
     pub candidate: [u64; 3],
 }
 

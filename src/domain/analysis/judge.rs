@@ -1,8 +1,8 @@
 //! The judge: takes what was seen in a second, and says where the evidence stands.
 //!
-//! The promise "a good release is rolled back in one deployment of a thousand" is one budget for everything that is tested: each
-//! component has a fixed share of it, and what counts is the weighted mean of their evidence. What only holds a deployment
-//! has a budget of its own.
+//! The promise "a good release is rolled back in one deployment of a thousand" is one budget for everything that is
+//! tested: each component has a fixed share of it, and what counts is the weighted mean of their evidence. What only
+//! holds a deployment has a budget of its own.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,11 +27,12 @@ pub(super) const OTHER: &str = "~other";
 const CALM: f64 = 5.0;
 /// A component belongs to a verdict if it has such a share of the evidence.
 const ATTRIBUTED: f64 = 0.1;
-/// A route stands out with such a share of the logarithm of all evidence, if the others have no more than that of its own.
+/// A route stands out with such a share of the logarithm of all evidence, if the others have no more than that of its
+/// own.
 const OUTSPOKEN: f64 = 0.4;
 
-/// Whether the stable release is above the floor itself is told by so long, more or less: an outage has to be seen in its first
-/// second, and its end soon.
+/// Whether the stable release is above the floor itself is told by so long, more or less: an outage has to be seen in
+/// its first second, and its end soon.
 const MEMORY: Duration = Duration::from_secs(2);
 
 /// What a component is about.
@@ -145,8 +146,8 @@ impl Judge {
         }
     }
 
-    /// A step begins, with requests that are assigned in this tick or later. What is to be proved to go on is proved anew; the
-    /// evidence to go back goes on.
+    /// A step begins, with requests that are assigned in this tick or later. What is to be proved to go on is proved
+    /// anew; the evidence to go back goes on.
     pub fn begin_step(&mut self, first_tick: u64) {
         self.pass = Pass::new(&self.policy, first_tick);
         self.stakes.begin_step();
@@ -288,7 +289,8 @@ impl Judge {
         scope
     }
 
-    /// From which share of errors on the candidate is worse than what was before it, where nothing is left to compare with.
+    /// From which share of errors on the candidate is worse than what was before it, where nothing is left to compare
+    /// with.
     fn tolerated_alone(&self) -> f64 {
         let before = self.policy.before.unwrap_or_default();
         let stable = &self.all.totals.stable;
@@ -399,8 +401,8 @@ impl Judge {
         }))
     }
 
-    /// Where users stay, a part of the errors' share is for users, minute by minute. Events of the application have shares of their own,
-    /// and the others what is left.
+    /// Where users stay, a part of the errors' share is for users, minute by minute. Events of the application have
+    /// shares of their own, and the others what is left.
     fn with_shares_of_others(&self, mut harm: Vec<Component>) -> Vec<Component> {
         if self.keyed {
             // The errors on all routes together are the first.
@@ -522,8 +524,8 @@ fn attributed(components: &[Component], ln_total: f64) -> Ranked {
     [ranked(found.iter()), led].concat()
 }
 
-/// Where only all routes together were found, the route that stands out from the others: it has so little of the budget that it
-/// may come too late for the verdict, but it is what people have to look for: so it comes first.
+/// Where only all routes together were found, the route that stands out from the others: it has so little of the budget
+/// that it may come too late for the verdict, but it is what people have to look for: so it comes first.
 fn outspoken(components: &[Component], found: &[Component]) -> Ranked {
     let named = |kind: Kind| found.iter().any(|component| component.kind == kind && component.route.is_some());
     let loudest = |all: &Component| {
@@ -550,7 +552,8 @@ fn pool(pooled: &mut Pooled, batch: &Batch) {
     sum.done.add(&batch.done);
 }
 
-/// Below this share of errors nothing is said without a comparison, and above the other nothing is known of the baseline.
+/// Below this share of errors nothing is said without a comparison, and above the other nothing is known of the
+/// baseline.
 const ALONE_LEAST: f64 = 0.01;
 const ALONE_MOST: f64 = 0.3;
 

@@ -1,8 +1,9 @@
 //! Users who stay, minute by minute: which of them had errors at all, in one of ten requests, or in one of two.
 //!
-//! A user has the same color in each minute, so minutes are no independent bets, and what came of them is not multiplied. But in *each* of
-//! them the mean of what a fair gambler makes of 1 is at most 1, and so is that of a weighted mean of minutes, whatever they have in
-//! common. The sum only grows, so that it may be looked at any time (docs/analysis.md, "Minutes").
+//! A user has the same color in each minute, so minutes are no independent bets, and what came of them is not
+//! multiplied. But in *each* of them the mean of what a fair gambler makes of 1 is at most 1, and so is that of a
+//! weighted mean of minutes, whatever they have in common. The sum only grows, so that it may be looked at any time
+//! (docs/analysis.md, "Minutes").
 
 use super::evidence::{Ratio, Share, ln_add};
 use super::policy::Policy;
@@ -15,8 +16,8 @@ const PLANNED: f64 = 0.8;
 const AFTER: f64 = 0.2;
 /// Minutes that are planned where nothing is.
 const UNPLANNED: f64 = 60.0;
-/// No minute gains more than this factor for each of the moments in which something failed: a process that pauses once fails all who
-/// wait for it, and that is one event and not many.
+/// No minute gains more than this factor for each of the moments in which something failed: a process that pauses once
+/// fails all who wait for it, and that is one event and not many.
 const MOST_AT_ONCE: f64 = 30.0;
 
 /// What came of all minutes so far.

@@ -1,9 +1,9 @@
-//! Which second a request was assigned in. What goes wrong in one second on one side is often one thing: a pause of one process
-//! slows all its requests, a connection that breaks fails all that are on it. So a bet gains no more from a second of assignment
-//! than a bounded factor, however many requests it has ([`Gains`]).
+//! Which second a request was assigned in. What goes wrong in one second on one side is often one thing: a pause of one
+//! process slows all its requests, a connection that breaks fails all that are on it. So a bet gains no more from a
+//! second of assignment than a bounded factor, however many requests it has ([`Gains`]).
 //!
-//! The bound costs no validity. Under the hypothesis the product of the factors of one second is at most 1 in the mean, and cut at
-//! the top it is less.
+//! The bound costs no validity. Under the hypothesis the product of the factors of one second is at most 1 in the mean,
+//! and cut at the top it is less.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Evidence that the candidate is *not* worse. "Nothing bad was seen" is what little traffic looks like; so to go on has to be
-//! proved, like to go back.
+//! Evidence that the candidate is *not* worse. "Nothing bad was seen" is what little traffic looks like; so to go on
+//! has to be proved, like to go back.
 //!
 //! It begins anew with each step: what 5 % of the traffic showed says nothing about load at 50 %.
 
@@ -66,8 +66,8 @@ impl Pass {
         self.can_be_timed |= can_be_timed;
     }
 
-    /// Latency was judged for a third of the warm-up, and for some seconds, and of as many requests as that takes; or it can't be judged at all. A route
-    /// that gets one request of ten or fewer does not keep the others waiting.
+    /// Latency was judged for a third of the warm-up, and for some seconds, and of as many requests as that takes; or
+    /// it can't be judged at all. A route that gets one request of ten or fewer does not keep the others waiting.
     pub(super) fn knows_latency(&self, policy: &Policy, warm: bool) -> bool {
         if !self.can_be_timed {
             return true;
@@ -113,8 +113,9 @@ impl Pass {
         let target = std::f64::consts::LN_2 - policy.pass_beta.ln();
         let needed = |evidence: f64, gain: f64| (gain > 0.0).then(|| ((target - evidence).max(0.0) / gain).ceil());
         let absolute = {
-            // What the stable release shows counts for fifty requests: at first the candidate has shown nothing. And for the
-            // stable one as many count with a tenth of what would be bad, or little traffic would seem to need ten times as much.
+            // What the stable release shows counts for fifty requests: at first the candidate has shown nothing. And
+            // for the stable one as many count with a tenth of what would be bad, or little traffic would seem to need
+            // ten times as much.
             let bad = policy.pass_error_below;
             let stable = (number(self.failed.stable) + 5.0 * bad)
                 / (number(self.requests.stable.max(self.failed.stable)) + 50.0);
@@ -146,7 +147,8 @@ fn divergence(share: f64, other: f64) -> f64 {
 }
 
 impl Policy {
-    /// So many requests to the candidate prove that it has few errors, if it has hardly any: to be told before there are any.
+    /// So many requests to the candidate prove that it has few errors, if it has hardly any: to be told before there
+    /// are any.
     #[must_use]
     pub fn requests_to_pass(&self) -> u64 {
         Pass::requests_at_first(self)

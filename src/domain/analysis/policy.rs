@@ -49,7 +49,8 @@ pub struct Policy {
     pub max_routes: usize,
     /// So many ticks are planned. It costs little to be wrong; without it late regressions are found later.
     pub horizon: Option<u64>,
-    /// How often the evidence of this deployment was lost: each time halves `alpha`, so that the promise holds all the same.
+    /// How often the evidence of this deployment was lost: each time halves `alpha`, so that the promise holds all the
+    /// same.
     pub lost: u32,
     /// Events that the application tells.
     pub events: Vec<EventRule>,

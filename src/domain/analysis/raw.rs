@@ -1,6 +1,6 @@
-//! What the plain figures say, without any proof. They can only delay: while the candidate's own share of failed or slow requests
-//! is visibly too high nothing goes forward, whatever the tests have come to; and while its latency visibly falls from one half of
-//! its first minutes to the other, it is warming up and not slow.
+//! What the plain figures say, without any proof. They can only delay: while the candidate's own share of failed or
+//! slow requests is visibly too high nothing goes forward, whatever the tests have come to; and while its latency
+//! visibly falls from one half of its first minutes to the other, it is warming up and not slow.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,7 +25,8 @@ const COLD: u32 = 6;
 const MOST_COLD: Duration = Duration::from_secs(6 * 3_600);
 /// Latency that has fallen by this share, or may have, is falling,
 const FALLS: f64 = 0.08;
-/// or by half of what it has to fall from one half of the time to the other to be where it should be when the caches are warm.
+/// or by half of what it has to fall from one half of the time to the other to be where it should be when the caches
+/// are warm.
 const ON_TIME: f64 = 0.5;
 /// May have: within so many standard errors.
 const SURELY: f64 = 1.0;

@@ -64,9 +64,11 @@ pub struct Report {
     pub stable_worse: bool,
     /// Requests are not shared as the weight says. Verdicts hold all the same.
     pub split_off: bool,
-    /// Users stay on a color, and come from so few networks that they are little evidence: how many. Whoever counts them tells.
+    /// Users stay on a color, and come from so few networks that they are little evidence: how many. Whoever counts
+    /// them tells.
     pub few_networks: Option<u64>,
-    /// There are more 4xx, and most are of files that are not there, while each request draws its color. Whoever counts them tells.
+    /// There are more 4xx, and most are of files that are not there, while each request draws its color. Whoever counts
+    /// them tells.
     pub misses_files: bool,
     /// See [`Judgement`](crate::domain::verdict::Judgement).
     pub baseline_unhealthy: bool,

@@ -4,8 +4,8 @@ use super::evidence::Moment;
 use super::tick::Arms;
 use crate::domain::verdict::{Class, Finding, Sample};
 
-/// Requests and bad ones since the evidence began to grow, to be shown: a leak that began a minute ago would be lost in the
-/// figures of an hour.
+/// Requests and bad ones since the evidence began to grow, to be shown: a leak that began a minute ago would be lost in
+/// the figures of an hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Since {
     requests: Arms<u64>,
@@ -50,7 +50,7 @@ pub(super) struct How {
     pub(super) keyed: bool,
     /// When its requests were assigned.
     pub(super) moment: Moment,
-    /// From which share of errors on the candidate is worse than what was before, where nothing is compared, and what was staked
-    /// until now.
+    /// From which share of errors on the candidate is worse than what was before, where nothing is compared, and what
+    /// was staked until now.
     pub(super) alone: (f64, f64),
 }

@@ -1,7 +1,7 @@
 //! What was seen in a second: plain data, so that it can be kept and replayed.
 //!
-//! Outcomes carry the tick in which their requests were assigned, because only there is it known how requests were shared: an
-//! answer may come when the weight is another one.
+//! Outcomes carry the tick in which their requests were assigned, because only there is it known how requests were
+//! shared: an answer may come when the weight is another one.
 
 use std::time::Duration;
 
@@ -37,10 +37,12 @@ impl Arms<Counts> {
     }
 }
 
-/// What came of requests. A request is charged to the color that it was assigned to, even if another answered in the end.
+/// What came of requests. A request is charged to the color that it was assigned to, even if another answered in the
+/// end.
 ///
-/// In a [keyed](Tick::keyed) deployment only evidence is counted: the events of one user share one coin, and who knows a user's
-/// color can choose what is asked for (docs/blame.md). `completed` and `failed` are of a sample then, and events may be of others.
+/// In a [keyed](Tick::keyed) deployment only evidence is counted: the events of one user share one coin, and who knows
+/// a user's color can choose what is asked for (docs/blame.md). `completed` and `failed` are of a sample then, and
+/// events may be of others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests that are over, in whatever way.
@@ -53,9 +55,9 @@ pub struct Counts {
     pub client_errors: u64,
     /// Clients that left before the answer.
     pub aborts: u64,
-    /// Requests beyond each of the route's [`Thresholds`], as soon as they are, though they be not over, and whatever comes of
-    /// them. One that fails at once is not slow: it is an error, and so many of those as are tolerated there must not come back
-    /// as "slower". That fewer were slow takes nothing from the evidence of errors.
+    /// Requests beyond each of the route's [`Thresholds`], as soon as they are, though they be not over, and whatever
+    /// comes of them. One that fails at once is not slow: it is an error, and so many of those as are tolerated there
+    /// must not come back as "slower". That fewer were slow takes nothing from the evidence of errors.
     pub slow: [u64; 3],
     /// Answers that are neither an error nor 4xx: every one, in a keyed deployment, too.
     pub good: u64,
@@ -110,9 +112,9 @@ pub struct Batch {
     pub done: Arms<Counts>,
 }
 
-/// Of fewer requests than this the real share says little: a second that has one request has none to compare it with, and such
-/// seconds, one after the other, would never say anything. Each request was drawn by the weight, so the weight is as true. Which
-/// of the two counts depends on how many there were, and that is not for either release to say.
+/// Of fewer requests than this the real share says little: a second that has one request has none to compare it with,
+/// and such seconds, one after the other, would never say anything. Each request was drawn by the weight, so the weight
+/// is as true. Which of the two counts depends on how many there were, and that is not for either release to say.
 pub(super) const FEW: u64 = 20;
 
 impl Batch {
@@ -123,7 +125,8 @@ impl Batch {
         self
     }
 
-    /// How many requests the candidate was given for each one of the stable release; `None`: there is nothing to compare.
+    /// How many requests the candidate was given for each one of the stable release; `None`: there is nothing to
+    /// compare.
     pub(super) fn odds(&self, keyed: bool) -> Option<f64> {
         let Arms { stable, candidate } = self.assigned;
         let (candidate, stable) = if keyed || stable.saturating_add(candidate) < FEW {
@@ -138,7 +141,8 @@ impl Batch {
 /// What was seen on a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteTick {
-    /// Its place: routes are numbered as they first appear. From [`Policy::max_routes`](super::Policy::max_routes) on, all are one.
+    /// Its place: routes are numbered as they first appear. From [`Policy::max_routes`](super::Policy::max_routes) on,
+    /// all are one.
     pub slot: usize,
     /// Its name.
     pub name: String,
@@ -148,7 +152,8 @@ pub struct RouteTick {
     pub quantiles: Arms<Option<Quantiles>>,
     /// What became known, one batch for each tick of assignment, the oldest first.
     pub batches: Vec<Batch>,
-    /// In a keyed deployment, what counts of it among all routes together, where each user counts once, and not once on each route.
+    /// In a keyed deployment, what counts of it among all routes together, where each user counts once, and not once on
+    /// each route.
     pub overall: Option<Vec<Batch>>,
     /// In a keyed deployment, all requests that are over, and how many of them failed; to be shown.
     pub seen: Option<Arms<Seen>>,
@@ -215,8 +220,8 @@ pub struct Tick {
     pub quantiles: Arms<Option<Quantiles>>,
     /// Routes on which something became known.
     pub routes: Vec<RouteTick>,
-    /// Failures of the candidate that became known in this tick and that no shared dependency can cause: no connection, one that
-    /// broke, an answer that was none or was cut short.
+    /// Failures of the candidate that became known in this tick and that no shared dependency can cause: no connection,
+    /// one that broke, an answer that was none or was cut short.
     pub broken: u64,
     /// A window of CPU time that ended in this tick.
     pub cpu: Option<Arms<CpuUse>>,
@@ -235,7 +240,8 @@ pub struct EventTick {
     pub tick: u64,
     /// The candidate's weight then.
     pub weight: Weight,
-    /// How many: of one answer no more than [`EventRule::per_request`](super::EventRule::per_request). Where users stay, those that count.
+    /// How many: of one answer no more than [`EventRule::per_request`](super::EventRule::per_request). Where users
+    /// stay, those that count.
     pub told: Arms<u64>,
 }
 

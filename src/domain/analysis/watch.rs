@@ -1,5 +1,5 @@
-//! What is watched beside the verdict: whether the stable release is a measure, whether it is worse itself, whether requests are
-//! shared as they should be, and what CPU a request takes.
+//! What is watched beside the verdict: whether the stable release is a measure, whether it is worse itself, whether
+//! requests are shared as they should be, and what CPU a request takes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -36,8 +36,8 @@ impl Recent {
         stable.completed >= FEW && number(stable.failed) > share * number(stable.completed)
     }
 
-    /// How long so many requests to the candidate take at this weight; `None`: none come. Those of both sides say that better
-    /// than the few that it had itself, and better than the ones that it had at another weight.
+    /// How long so many requests to the candidate take at this weight; `None`: none come. Those of both sides say that
+    /// better than the few that it had itself, and better than the ones that it had at another weight.
     pub(super) fn time_for(&self, requests: u64, weight: Weight) -> Option<Duration> {
         let (first, last) = (self.ticks.front()?.0, self.ticks.back()?.0);
         // The first tick's requests came before it.
@@ -56,7 +56,8 @@ impl Recent {
     }
 }
 
-/// The same test with the sides exchanged: "the stable release is worse" is a hint for people, and nothing follows from it.
+/// The same test with the sides exchanged: "the stable release is worse" is a hint for people, and nothing follows from
+/// it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Mirror(Events);
 
@@ -91,7 +92,8 @@ impl Mirror {
     }
 }
 
-/// Whether requests are shared as the weight says: a test of the proxy itself. The judge does not rely on it, it counts.
+/// Whether requests are shared as the weight says: a test of the proxy itself. The judge does not rely on it, it
+/// counts.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SplitCheck {
     test: Ratio,
@@ -106,7 +108,8 @@ impl Default for SplitCheck {
 
 impl SplitCheck {
     pub(super) fn observe(&mut self, tick: &Tick) {
-        // In the tick in which the weight changes, requests were shared in two ways. And users who stay send what they like.
+        // In the tick in which the weight changes, requests were shared in two ways. And users who stay send what they
+        // like.
         let same = self.weight.replace(tick.weight) == Some(tick.weight);
         let (share, rest) = (tick.weight.share(), tick.weight.rest().share());
         if same && !tick.keyed && share > 0.0 && rest > 0.0 {

@@ -75,8 +75,8 @@ impl Rollout {
                 let refusal = other.in_progress();
                 return self.refuse(now, asked, refusal, effects);
             }
-            // "Back" while a move is under way means: not that one. Nothing is visible of it yet. Of what goes on by itself nobody
-            // was thinking, and another label for the color that serves is no move to come back from.
+            // "Back" while a move is under way means: not that one. Nothing is visible of it yet. Of what goes on by
+            // itself nobody was thinking, and another label for the color that serves is no move to come back from.
             let by_itself = matches!(other.asker, Asker::Itself) || other.kind == Kind::Release;
             let cancelled = Some(other.shown());
             let by = Refusal::Withdrawn(called_off_by(&asked.origin, Kind::Rollback));
@@ -105,8 +105,8 @@ impl Rollout {
         }
     }
 
-    /// Takes a forward move back before it became visible. What is already on its way to the disk is overruled by a line
-    /// with a newer generation.
+    /// Takes a forward move back before it became visible. What is already on its way to the disk is overruled by a
+    /// line with a newer generation.
     pub(super) fn withdraw(&mut self, now: Now, by: &Origin, why: Refusal, effects: &mut Vec<Effect>) {
         match std::mem::replace(&mut self.state, State::Steady) {
             State::Steady => {}

@@ -1,7 +1,7 @@
 //! The checks of a gate: requests that the target answers as wanted, asked once its health rounds have passed.
 //!
-//! A check that fails sends the gate back to its health rounds, until its time is up. A rollback asks only the checks that are
-//! configured for it, and once.
+//! A check that fails sends the gate back to its health rounds, until its time is up. A rollback asks only the checks
+//! that are configured for it, and once.
 
 use std::time::Duration;
 

@@ -60,8 +60,8 @@ impl Rollout {
         }
     }
 
-    /// The release that a rollback leaves. To an operator it is what is deployed there, also where its new label is not decided
-    /// yet; by itself only what was watched is left.
+    /// The release that a rollback leaves. To an operator it is what is deployed there, also where its new label is not
+    /// decided yet; by itself only what was watched is left.
     fn serving(&self, underway: &Move) -> Release {
         match underway.asker {
             Asker::Command(_) => self.configured.deployed[self.decision.active].clone(),

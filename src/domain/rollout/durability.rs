@@ -94,7 +94,8 @@ impl Rollout {
         if matches!(&self.state, State::Committing(_, awaited, _) if *awaited == commit)
             && let State::Committing(underway, _, _) = std::mem::replace(&mut self.state, State::Steady)
         {
-            // Said again until the disk takes it: so it is known when the disk is well, also while nobody asks for a move.
+            // Said again until the disk takes it: so it is known when the disk is well, also while nobody asks for a
+            // move.
             self.line.state = LineState::Failed { again_at: now.mono + COMMIT_RETRY };
             return self.refuse(now, underway, Refusal::NotDurable(cause.to_owned()), effects);
         }

@@ -1,5 +1,5 @@
-//! What is known of the release on its way: what the judge says, and since when this process has watched it. Nothing of it is
-//! durable: after a restart a step begins anew, and the judge says again what it says.
+//! What is known of the release on its way: what the judge says, and since when this process has watched it. Nothing of
+//! it is durable: after a restart a step begins anew, and the judge says again what it says.
 
 use std::time::{Duration, Instant};
 

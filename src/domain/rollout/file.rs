@@ -11,8 +11,8 @@ use crate::domain::schema::TakenBack;
 use crate::domain::transition::{FileOrder, Kind, Origin, Transition, Trigger};
 
 impl Rollout {
-    /// Writes down that the file's words were looked at and nothing moved. If that can't be written, a restart will look
-    /// at them again.
+    /// Writes down that the file's words were looked at and nothing moved. If that can't be written, a restart will
+    /// look at them again.
     pub(super) fn record_seen(
         &mut self,
         now: Now,

@@ -1,5 +1,5 @@
-//! What may move forward: nothing while moves are frozen, and no release that was taken back because it was bad. A rollback
-//! always may.
+//! What may move forward: nothing while moves are frozen, and no release that was taken back because it was bad. A
+//! rollback always may.
 
 use std::time::SystemTime;
 

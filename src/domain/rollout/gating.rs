@@ -120,8 +120,8 @@ impl Rollout {
         }
     }
 
-    /// A move never goes to what its gate has not asked: after an edit of its target the gate begins anew, and a move that is
-    /// past its gate, or was for another release, is refused.
+    /// A move never goes to what its gate has not asked: after an edit of its target the gate begins anew, and a move
+    /// that is past its gate, or was for another release, is refused.
     pub(super) fn follow_target(&mut self, now: Now, before: &Configured, effects: &mut Vec<Effect>) {
         let Some(underway) = self.under_way() else { return };
         let to = underway.to;

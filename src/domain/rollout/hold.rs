@@ -5,8 +5,8 @@
 //! decision is shown, they go on to the color that served all the time. The gate comes first, so that a target that is
 //! not healthy costs nobody any time.
 //!
-//! A hold is nothing durable: a restart holds nothing and serves by the last decision. Maintenance is part of the decision,
-//! because whoever turned it on relies on it after a crash, too.
+//! A hold is nothing durable: a restart holds nothing and serves by the last decision. Maintenance is part of the
+//! decision, because whoever turned it on relies on it after a crash, too.
 
 use std::time::{Duration, Instant};
 
@@ -141,8 +141,8 @@ impl Rollout {
         self.record(Transition { took, ..line });
     }
 
-    /// An operator holds requests, or holds them for longer. Somebody else's pause, or one for another reason, stays unless it is
-    /// to be replaced.
+    /// An operator holds requests, or holds them for longer. Somebody else's pause, or one for another reason, stays
+    /// unless it is to be replaced.
     pub(super) fn hold(
         &mut self,
         now: Now,

@@ -260,8 +260,8 @@ pub enum Event {
     EvidenceLost(DeploymentId),
     /// What checks and connections say of a color, whenever it changes, and once at the start.
     Fitness(Color, Fitness),
-    /// For [`View::verifying`]: what the color that serves now has done since the rollback, all routes together, in the class of
-    /// the heaviest finding of its judgement (errors, if there is none).
+    /// For [`View::verifying`]: what the color that serves now has done since the rollback, all routes together, in the
+    /// class of the heaviest finding of its judgement (errors, if there is none).
     Aftermath(DeploymentId, Sample),
     /// A release was put on a color in the file, or why not.
     Staged(Color, Release, Origin, Option<Refusal>),
@@ -284,8 +284,8 @@ pub enum Fitness {
 /// What has to follow, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Probe every endpoint of a color once, now; if `schema` is true, ask the probes of the data stores as well, and say
-    /// `SchemaRead` before `Probed`.
+    /// Probe every endpoint of a color once, now; if `schema` is true, ask the probes of the data stores as well, and
+    /// say `SchemaRead` before `Probed`.
     Probe {
         /// Whose answer it is.
         round: RoundId,
@@ -296,8 +296,8 @@ pub enum Effect {
         /// The names of endpoints are resolved anew first. A way back waits for no name server.
         resolve: bool,
     },
-    /// Ask the checks of the gate, now; answer with `Checked`. When [`Rollout::awaits`](super::Rollout::awaits) the round no more,
-    /// nobody needs the answer.
+    /// Ask the checks of the gate, now; answer with `Checked`. When [`Rollout::awaits`](super::Rollout::awaits) the
+    /// round no more, nobody needs the answer.
     Check {
         /// Whose answer it is.
         round: RoundId,
@@ -312,8 +312,8 @@ pub enum Effect {
     Commit(CommitId, Transition),
     /// Make this decision visible to every request that arrives from now on.
     Publish(Decision),
-    /// Watch the color that gets no requests any more since the last `Publish`, and end what is left of it at the deadline.
-    /// When the color gets some again by a later `Publish`, its drain is forgotten.
+    /// Watch the color that gets no requests any more since the last `Publish`, and end what is left of it at the
+    /// deadline. When the color gets some again by a later `Publish`, its drain is forgotten.
     Drain(Color, Instant),
     /// From now on requests wait before they are given to a color: until [`Effect::Release`], and not beyond this.
     /// What [`Effect::Empty`] asked for before is forgotten.

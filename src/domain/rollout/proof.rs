@@ -1,8 +1,8 @@
-//! When a release is known good: it has served for as long as `bake.duration`, with nothing shown against it. What was there at the
-//! first start is known good, because it served before there was anybody to watch it.
+//! When a release is known good: it has served for as long as `bake.duration`, with nothing shown against it. What was
+//! there at the first start is known good, because it served before there was anybody to watch it.
 //!
-//! The bake of a release that took the traffic by a switch goes on over restarts, and only the time counts in which it was
-//! watched. One that was put under the live color has no deployment, and bakes anew with the process.
+//! The bake of a release that took the traffic by a switch goes on over restarts, and only the time counts in which it
+//! was watched. One that was put under the live color has no deployment, and bakes anew with the process.
 
 use std::time::{Instant, SystemTime};
 

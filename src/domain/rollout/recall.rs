@@ -1,4 +1,5 @@
-//! What a line of the ledger says of the command that it records: the answer to a command whose process ended before it answered.
+//! What a line of the ledger says of the command that it records: the answer to a command whose process ended before it
+//! answered.
 
 use crate::domain::rollout::{Outcome, Refusal};
 use crate::domain::transition::{Kind, Transition};

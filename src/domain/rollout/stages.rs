@@ -1,8 +1,8 @@
 //! From stage to stage: what a move does to the release on its way, and when the next one comes by itself.
 //!
-//! The weight grows in two ways only, both durable before they are visible: from step to step ([`Kind::Advance`], which leaves
-//! `active` where it is), and by the switch that gives the release the traffic. What was held back during the bake is given to it
-//! by an [`Kind::Advance`], too.
+//! The weight grows in two ways only, both durable before they are visible: from step to step ([`Kind::Advance`], which
+//! leaves `active` where it is), and by the switch that gives the release the traffic. What was held back during the
+//! bake is given to it by an [`Kind::Advance`], too.
 
 use std::time::{Duration, Instant};
 
@@ -172,8 +172,8 @@ impl Rollout {
         }
     }
 
-    /// A canary whose routes answer 4xx instead of what they did: it leaves nobody in it. Other than with errors, that may be meant
-    /// so; and there is no quarantine.
+    /// A canary whose routes answer 4xx instead of what they did: it leaves nobody in it. Other than with errors, that
+    /// may be meant so; and there is no quarantine.
     fn withdraws(&self, deployment: &Deployment) -> bool {
         let sure = self.watching.judgement.as_ref().is_some_and(|judgement| judgement.withdraws);
         let wanted = self.configured.policy.on_client_errors == OnClientErrors::Back;

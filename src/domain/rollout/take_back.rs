@@ -1,5 +1,5 @@
-//! The way back by itself: visible at once, waiting for nothing, at most once for a deployment, and never out of one that was
-//! taken back. Afterwards it is looked at whether that helped.
+//! The way back by itself: visible at once, waiting for nothing, at most once for a deployment, and never out of one
+//! that was taken back. Afterwards it is looked at whether that helped.
 
 use std::time::{Duration, Instant};
 
@@ -193,8 +193,8 @@ impl Rollout {
         }
     }
 
-    /// What is under way and would bring more to the release on its way, or is being written and will be overruled. It is taken
-    /// off its way here, and refused when the line is handed over that overrules it.
+    /// What is under way and would bring more to the release on its way, or is being written and will be overruled. It
+    /// is taken off its way here, and refused when the line is handed over that overrules it.
     pub(super) fn overruled(&mut self) -> Option<Move> {
         let underway = self.under_way()?;
         let continues = self.continues(underway);
@@ -219,7 +219,8 @@ impl Rollout {
         }
     }
 
-    /// Says whether it helped, when that can be said. Where it did not, everything stays as it is: to go to and fro helps nobody.
+    /// Says whether it helped, when that can be said. Where it did not, everything stays as it is: to go to and fro
+    /// helps nobody.
     pub(super) fn verify(&mut self, now: Now) {
         let Some(verifying) = &self.verifying else { return };
         let (helped, why) = if let Fitness::Down(why) = &self.fitness[self.decision.active] {

@@ -48,7 +48,8 @@ pub struct Counts {
     pub completed: u64,
     /// Bad events by [`Class`].
     pub bad: [u64; CLASSES],
-    /// The rest is of users who stay on a color, and of what counts of them (see [`Users`](super::Users)): requests that are over,
+    /// The rest is of users who stay on a color, and of what counts of them (see [`Users`](super::Users)): requests
+    /// that are over,
     pub sampled: u64,
     /// how many of them failed,
     pub sampled_failed: u64,

@@ -1,8 +1,9 @@
-//! Users that stay, minute by minute: of each client network one user, how many requests that user had, and how many failed.
+//! Users that stay, minute by minute: of each client network one user, how many requests that user had, and how many
+//! failed.
 //!
-//! First events are used up: whoever had an error once is no evidence any more. A minute forgets the one before, so a release that breaks
-//! late for users who are known is found, and one that breaks for few users is, too. Which user of a network it is, the first request of
-//! a minute decides, and not its outcome.
+//! First events are used up: whoever had an error once is no evidence any more. A minute forgets the one before, so a
+//! release that breaks late for users who are known is found, and one that breaks for few users is, too. Which user of
+//! a network it is, the first request of a minute decides, and not its outcome.
 
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -99,7 +100,8 @@ impl Minutes {
         }
     }
 
-    /// A request of a user that was assigned in `tick` is over. Each of `hashes` is a place that the user's network may use.
+    /// A request of a user that was assigned in `tick` is over. Each of `hashes` is a place that the user's network may
+    /// use.
     pub(super) fn record(
         &self,
         hashes: impl Iterator<Item = u64>,

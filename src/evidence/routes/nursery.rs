@@ -1,5 +1,5 @@
-//! First segments of paths on their way to a route of their own, as one worker sees them: a segment has to succeed often, over
-//! many ticks, before it takes one of the few places. Made-up paths of a scanner never get that far.
+//! First segments of paths on their way to a route of their own, as one worker sees them: a segment has to succeed
+//! often, over many ticks, before it takes one of the few places. Made-up paths of a scanner never get that far.
 
 use std::collections::HashMap;
 

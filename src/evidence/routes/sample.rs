@@ -16,7 +16,8 @@ use crate::domain::verdict::Class;
 /// What became known since the last look of the requests that were assigned in one tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// In which tick they were assigned. What is older than the ticks that are told apart is under the last one before them.
+    /// In which tick they were assigned. What is older than the ticks that are told apart is under the last one before
+    /// them.
     pub tick: u64,
     /// The candidate's weight then.
     pub weight: Weight,
@@ -103,8 +104,8 @@ pub struct Sample {
     pub events: Vec<EventSample>,
 }
 
-/// Looks, again and again. There is one: each look ends a tick. Where the weight changes a look belongs right after the publish,
-/// so that a tick has one weight.
+/// Looks, again and again. There is one: each look ends a tick. Where the weight changes a look belongs right after the
+/// publish, so that a tick has one weight.
 #[derive(Debug)]
 pub struct Sampler {
     routes: Arc<Routes>,
@@ -138,8 +139,8 @@ impl Sampler {
         &self.routes
     }
 
-    /// Ends the present tick, in which the candidate had this weight, and looks. What a worker counts meanwhile is found by the
-    /// next look, under its own tick.
+    /// Ends the present tick, in which the candidate had this weight, and looks. What a worker counts meanwhile is
+    /// found by the next look, under its own tick.
     pub fn sample(&mut self, weight: Weight) -> Sample {
         self.sample_at(weight, Instant::now())
     }

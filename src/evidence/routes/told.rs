@@ -1,5 +1,5 @@
-//! Events that the application tells in its answers: counted by color, worker and tick, for all routes together. Each cell has one
-//! writer, as those of routes have.
+//! Events that the application tells in its answers: counted by color, worker and tick, for all routes together. Each
+//! cell has one writer, as those of routes have.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -166,7 +166,8 @@ impl AppEvents {
 pub struct EventSample {
     /// Which.
     pub event: Arc<AppEvent>,
-    /// In which tick they were assigned. What is older than the ticks that are told apart is under the last one before them.
+    /// In which tick they were assigned. What is older than the ticks that are told apart is under the last one before
+    /// them.
     pub tick: u64,
     /// The candidate's weight then.
     pub weight: Weight,

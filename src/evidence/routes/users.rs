@@ -1,15 +1,17 @@
 //! Which requests are evidence where users stay on one color. docs/blame.md says why ("What a stranger can choose").
 //!
-//! A user's requests all come from one toss of the coin, and whoever knows the color of a user can choose what to ask for. So
+//! A user's requests all come from one toss of the coin, and whoever knows the color of a user can choose what to ask
+//! for. So
 //!
 //! - a user's **first request** of a deployment counts: it was chosen before its color could be known;
-//! - of **later requests** each *network* of clients (IPv4 /24, IPv6 /48) contributes so many events of each class as `per_network`
-//!   says, on each route, and on all of them together; and each user one of them;
+//! - of **later requests** each *network* of clients (IPv4 /24, IPv6 /48) contributes so many events of each class as
+//!   `per_network` says, on each route, and on all of them together; and each user one of them;
 //! - of later events on the candidate those of the first [`SPARED`] networks are left out;
 //! - of the requests that a *share* of errors is taken of, a network contributes `per_network` in [`WINDOW`] ticks.
 //!
-//! Memory is bits, found by hash: two users may share one, and then something of the second is not counted. Never is anything
-//! counted that must not be. Of two workers at the same moment exactly one has to be the first, so there is one bit and not several.
+//! Memory is bits, found by hash: two users may share one, and then something of the second is not counted. Never is
+//! anything counted that must not be. Of two workers at the same moment exactly one has to be the first, so there is
+//! one bit and not several.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -165,8 +167,8 @@ impl Users {
         if first { Standing::ALL } else { later }
     }
 
-    /// What remains of a later event on a color. Those of the first [`SPARED`] networks are not held against the candidate, so that a
-    /// stranger with a handful of networks proves nothing.
+    /// What remains of a later event on a color. Those of the first [`SPARED`] networks are not held against the
+    /// candidate, so that a stranger with a handful of networks proves nothing.
     #[must_use]
     pub fn spare(&self, standing: Standing, color: Color, route: RouteId, class: usize) -> Standing {
         if color != self.candidate || self.per_network == 0 {
@@ -178,8 +180,9 @@ impl Users {
         Standing { on_route: counts(standing.on_route, 1 + route.index()), overall: counts(standing.overall, 0) }
     }
 
-    /// Whether an event that the application tells of a user on a color counts; also remembers it. The rules are those of errors. Held
-    /// against the candidate is what is bad on it, or, where fewer are bad, what is there on the other color.
+    /// Whether an event that the application tells of a user on a color counts; also remembers it. The rules are those
+    /// of errors. Held against the candidate is what is bad on it, or, where fewer are bad, what is there on the other
+    /// color.
     #[must_use]
     pub fn counts(&self, event: &AppEvent, user: User, first: bool, color: Color) -> bool {
         let takes = self.takes(&self.told, user, event.tag());

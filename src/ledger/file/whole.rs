@@ -1,8 +1,8 @@
 //! Whether the file that a restart will read is the one that this process wrote, and the repair where it is not.
 //!
-//! Somebody may remove the state directory or the ledger, or put an older copy in its place, while the process runs. The
-//! lines then written would reach a file that nobody finds again. So device, inode, length and last line are compared
-//! around every line, and once a second.
+//! Somebody may remove the state directory or the ledger, or put an older copy in its place, while the process runs.
+//! The lines then written would reach a file that nobody finds again. So device, inode, length and last line are
+//! compared around every line, and once a second.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File};

@@ -7,8 +7,8 @@ use super::{Exposure, Moment};
 use crate::domain::transition::{Kind, Transition};
 use crate::notify::words::{count, percent, span, thousands};
 
-/// Since when the release that a line leaves has had requests, by the lines before it: since its canary began, or, if it had
-/// none, since it serves.
+/// Since when the release that a line leaves has had requests, by the lines before it: since its canary began, or, if
+/// it had none, since it serves.
 pub fn served_since<'a>(
     line: &Transition,
     newest_first: impl IntoIterator<Item = &'a (u64, Arc<Transition>)>,

@@ -1,9 +1,9 @@
 //! Since when a connection to an endpoint may carry requests.
 //!
-//! A process that stops gracefully lives on for its open connections after another one has taken its port. A probe sees the
-//! new process, an old connection still leads to the old one. So an endpoint has a moment, its *evidence*, and only a
-//! connection that was begun after it carries requests: the passed probe of a gate, the order of a move without one, the
-//! last time that nobody listened or another label was put on, an ejection. A request compares two integers.
+//! A process that stops gracefully lives on for its open connections after another one has taken its port. A probe sees
+//! the new process, an old connection still leads to the old one. So an endpoint has a moment, its *evidence*, and only
+//! a connection that was begun after it carries requests: the passed probe of a gate, the order of a move without one,
+//! the last time that nobody listened or another label was put on, an ejection. A request compares two integers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;

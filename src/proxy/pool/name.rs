@@ -1,7 +1,7 @@
 //! The addresses behind a name, as far as they are known.
 //!
-//! A [`Resolution`] is written by the task that resolves the name. The compiler of snapshots reads it to make one endpoint
-//! of each address. A connection to a name without an address waits for its first answer.
+//! A [`Resolution`] is written by the task that resolves the name. The compiler of snapshots reads it to make one
+//! endpoint of each address. A connection to a name without an address waits for its first answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

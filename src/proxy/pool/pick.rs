@@ -1,9 +1,9 @@
 //! The choice of an endpoint for one request.
 //!
 //! Endpoints that are up come first, those of which nothing is known yet next, and after them, for nothing better is
-//! left, those that are ejected, in the same order; one that is down only where a color serves by force. Among equals it
-//! is least requests or round robin. Where nobody is down or ejected that is one look at the state of each, and one at
-//! the load of two.
+//! left, those that are ejected, in the same order; one that is down only where a color serves by force. Among equals
+//! it is least requests or round robin. Where nobody is down or ejected that is one look at the state of each, and one
+//! at the load of two.
 
 use std::sync::atomic::Ordering;
 
@@ -96,8 +96,8 @@ impl Field<'_> {
         }
     }
 
-    /// Whether it serves although it is ejected, because more than half of the pool would not: somebody went down since,
-    /// or two workers ejected at the same moment. Those serve that would be the first to come back.
+    /// Whether it serves although it is ejected, because more than half of the pool would not: somebody went down
+    /// since, or two workers ejected at the same moment. Those serve that would be the first to come back.
     fn is_needed(&self, index: usize, floor: usize) -> bool {
         let until = |index: usize| {
             let endpoint = &self.pool.endpoints[index];

@@ -1,7 +1,7 @@
 //! Which release the answers to users' requests say they are of (`health.release_header`), compared with the label.
 //!
-//! A request pays a branch where nothing is compared. Where it is, a connection's first answer is looked at, and one a second
-//! after that: a process that should have been replaced is found by the first answer it gives.
+//! A request pays a branch where nothing is compared. Where it is, a connection's first answer is looked at, and one a
+//! second after that: a process that should have been replaced is found by the first answer it gives.
 
 use std::fmt;
 use std::sync::Arc;

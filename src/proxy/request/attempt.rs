@@ -29,8 +29,8 @@ const INTERIM_AT_ONCE: u32 = 32;
 /// Sends the request to an endpoint and reads the head of the answer.
 ///
 /// It may go to another endpoint where nothing was lost by the first attempt: nothing was sent, or the method is
-/// idempotent (RFC 9110, 9.2.2) and no byte of a body was taken from the client. Never to the other color, but where that
-/// shields it from a release that is watched.
+/// idempotent (RFC 9110, 9.2.2) and no byte of a body was taken from the client. Never to the other color, but where
+/// that shields it from a release that is watched.
 pub(super) async fn send(
     exchange: &mut Exchange,
     side: &mut Side,
@@ -127,8 +127,8 @@ impl From<ProxyError> for Attempt {
     }
 }
 
-/// One attempt, at the endpoint that was chosen. A connection that the endpoint has closed while it was idle is replaced
-/// by a new one; that says nothing about the endpoint.
+/// One attempt, at the endpoint that was chosen. A connection that the endpoint has closed while it was idle is
+/// replaced by a new one; that says nothing about the endpoint.
 async fn attempt(
     exchange: &mut Exchange,
     side: &mut Side,

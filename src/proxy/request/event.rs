@@ -1,5 +1,5 @@
-//! What the application tells in the head of an answer: `Cutover-Event: order`, or `Cutover-Event: signup, mail_failed;n=2`. The field is
-//! for this hop and goes no further, whatever is configured. Trailers are not looked at.
+//! What the application tells in the head of an answer: `Cutover-Event: order`, or `Cutover-Event: signup,
+//! mail_failed;n=2`. The field is for this hop and goes no further, whatever is configured. Trailers are not looked at.
 
 mod list;
 

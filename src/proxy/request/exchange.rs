@@ -180,7 +180,8 @@ impl Exchange {
         self.metered(|metered| metered.waits_for_client(waits, self.now()));
     }
 
-    /// The head of an endpoint's answer is here. `late`: the client had not sent all of its request, and was waited for.
+    /// The head of an endpoint's answer is here. `late`: the client had not sent all of its request, and was waited
+    /// for.
     pub(crate) fn note_response(&mut self, endpoint: usize, status: u16, late: bool) {
         self.tells_color();
         self.ends_delivery();
@@ -198,8 +199,8 @@ impl Exchange {
         }
     }
 
-    /// The answer lasts as long as it likes: how long it took is known. A gRPC call says at its end how it went; other streams are
-    /// as good as their heads until they break.
+    /// The answer lasts as long as it likes: how long it took is known. A gRPC call says at its end how it went; other
+    /// streams are as good as their heads until they break.
     pub(crate) fn streams(&mut self, grpc: bool) {
         self.streaming = true;
         let worker = &self.client.worker;
@@ -212,8 +213,8 @@ impl Exchange {
         });
     }
 
-    /// The color that it was given to has failed it, with this; from here on another one serves it, which is counted nowhere as
-    /// if it had been given to it.
+    /// The color that it was given to has failed it, with this; from here on another one serves it, which is counted
+    /// nowhere as if it had been given to it.
     pub(crate) fn hand_over_to(&mut self, stable: Arc<Admission>, failed: Outcome) {
         self.count(failed);
         let worker = self.client.worker.index;

@@ -1,22 +1,22 @@
 //! Requests that wait: while they are held, none is given to a color.
 //!
-//! **How it is known that nothing runs.** A snapshot that holds has no admissions, and so no lease of any color. A request
-//! is admitted by cloning an admission out of the snapshot that is live at that moment, all in one look
+//! **How it is known that nothing runs.** A snapshot that holds has no admissions, and so no lease of any color. A
+//! request is admitted by cloning an admission out of the snapshot that is live at that moment, all in one look
 //! ([`Live::with`](crate::proxy::live::Live::with)). Publishing the snapshot that holds takes the old one out of the
-//! `ArcSwap`, and it is dropped, with its leases, when the last worker that is looking at it has looked. So there are two
-//! kinds of workers at any time after the publish: those that look at the new snapshot, and find nothing to be admitted
-//! with; and those that still look at the old one, and thereby keep its leases alive until they have looked, and the
-//! request's own lease from then on. The epoch of the color is over exactly when there is no lease left: then no worker
-//! looks at the old snapshot, no request that was admitted under it is under way, and nobody can get a lease any more,
-//! because leases come from snapshots, and the next snapshot with leases is published only after that. No worker has to be
-//! asked, and no moment has to be guessed.
+//! `ArcSwap`, and it is dropped, with its leases, when the last worker that is looking at it has looked. So there are
+//! two kinds of workers at any time after the publish: those that look at the new snapshot, and find nothing to be
+//! admitted with; and those that still look at the old one, and thereby keep its leases alive until they have looked,
+//! and the request's own lease from then on. The epoch of the color is over exactly when there is no lease left: then
+//! no worker looks at the old snapshot, no request that was admitted under it is under way, and nobody can get a lease
+//! any more, because leases come from snapshots, and the next snapshot with leases is published only after that. No
+//! worker has to be asked, and no moment has to be guessed.
 //!
 //! **How those that wait go on.** They look at the live snapshot whenever they are woken. A worker is told to wake them
 //! *after* the next snapshot is published. A request that looked before that publish has entered its phase in the same
 //! poll, on the thread that also takes the word; so it is found. One that looks later sees the new snapshot.
 //!
-//! What a proxy can know ends with its answers: what an application goes on doing for a client that has left, or that was
-//! told 504, is seen by nobody here.
+//! What a proxy can know ends with its answers: what an application goes on doing for a client that has left, or that
+//! was told 504, is seen by nobody here.
 
 use std::future::poll_fn;
 use std::task::Poll;

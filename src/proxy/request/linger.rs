@@ -1,11 +1,11 @@
 //! Old files after a switch: a file that the chosen color does not know is asked once of the other color.
 //!
-//! Pages of a release stay open in browsers when another one serves, and load files whose names only their own release knows. So a
-//! GET or HEAD below `linger.paths` that is answered with 404 or 410 goes to the other color before a byte went to the client.
-//! Its 200, 206 or 304 is the response; otherwise the first response goes out as it came.
+//! Pages of a release stay open in browsers when another one serves, and load files whose names only their own release
+//! knows. So a GET or HEAD below `linger.paths` that is answered with 404 or 410 goes to the other color before a byte
+//! went to the client. Its 200, 206 or 304 is the response; otherwise the first response goes out as it came.
 //!
-//! A second request is no evidence about either release, takes nothing from the retries, and ejects no endpoint. Strangers who ask
-//! for files that nobody has cost the other color no more than the budget.
+//! A second request is no evidence about either release, takes nothing from the retries, and ejects no endpoint.
+//! Strangers who ask for files that nobody has cost the other color no more than the budget.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -103,7 +103,8 @@ pub(super) async fn ask(
     exchange.extend_deadline(false);
 }
 
-/// The request on a connection to an endpoint of the other color, and the head of its response. `None`: nothing came of it.
+/// The request on a connection to an endpoint of the other color, and the head of its response. `None`: nothing came of
+/// it.
 async fn request(
     exchange: &Exchange,
     side: &mut Side,

@@ -18,8 +18,8 @@ use crate::wire::side::Side;
 /// An answer without an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LocalAnswer {
-    /// The readiness path: 200 while this process should get traffic, else 503. The health of the application is not in it
-    /// by default: a balancer that takes all proxies out turns a clear 503 into a connection error.
+    /// The readiness path: 200 while this process should get traffic, else 503. The health of the application is not in
+    /// it by default: a balancer that takes all proxies out turns a clear 503 into a connection error.
     Readiness { ready: bool },
     /// `listen.https_redirect`. 308, so that a POST stays a POST (RFC 9110, 15.4.9).
     Redirect { location: String },

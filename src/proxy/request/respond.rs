@@ -39,8 +39,8 @@ impl Asked {
     }
 }
 
-/// Adds what this hop has to say about an answer whose body comes in this framing, and begins it. Whether the connection
-/// goes on after it.
+/// Adds what this hop has to say about an answer whose body comes in this framing, and begins it. Whether the
+/// connection goes on after it.
 pub(crate) fn begin(
     (client, slot): (&Client, &Slot),
     side: &mut Side,

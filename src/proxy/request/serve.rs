@@ -202,8 +202,8 @@ async fn serve(
 }
 
 /// Checks the head, takes the hold on a color, and makes the head as the endpoint shall see it. Returns the
-/// upload, and whether an upgrade is asked for. `None`: requests are held; it has to be asked again later, and nothing was
-/// done that could not be done twice.
+/// upload, and whether an upgrade is asked for. `None`: requests are held; it has to be asked again later, and nothing
+/// was done that could not be done twice.
 fn prepare(exchange: &mut Exchange, side: &mut Side) -> Result<Option<(Upload, bool)>, OwnAnswer> {
     let client = Rc::clone(&exchange.client);
     let worker = &client.worker;

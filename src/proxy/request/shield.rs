@@ -1,8 +1,8 @@
-//! What a release that is watched fails at is asked again of the one that it may replace: the user sees an answer, and whoever
-//! judges the failure.
+//! What a release that is watched fails at is asked again of the one that it may replace: the user sees an answer, and
+//! whoever judges the failure.
 //!
-//! Only what is safe (RFC 9110, 9.2.1) and has no body, before anything of its answer went to the client, once, and no more than
-//! the budget allows: where everything fails the stable color is not to get all of it on top.
+//! Only what is safe (RFC 9110, 9.2.1) and has no body, before anything of its answer went to the client, once, and no
+//! more than the budget allows: where everything fails the stable color is not to get all of it on top.
 
 use crate::evidence::metering::Outcome;
 use crate::evidence::routes::Cause;

@@ -15,8 +15,8 @@ pub(crate) enum WaitsFor {
 #[derive(Debug, Default)]
 pub(crate) struct Taking {
     waits: Option<(WaitsFor, Instant)>,
-    /// The answer has waited for the client for long, and not for the endpoint since: an endpoint that breaks off may have
-    /// given up meanwhile, and what it sent before is still on the way.
+    /// The answer has waited for the client for long, and not for the endpoint since: an endpoint that breaks off may
+    /// have given up meanwhile, and what it sent before is still on the way.
     held_up: bool,
 }
 

@@ -1,8 +1,10 @@
-//! Two sides that are joined after an upgrade: bytes go both ways as they are, until both are done or the tunnel is ended.
+//! Two sides that are joined after an upgrade: bytes go both ways as they are, until both are done or the tunnel is
+//! ended.
 //!
-//! A WebSocket that is ended is told so (RFC 6455, 5.5.1): the frame under way goes to its end, a close frame with 1012 stands
-//! behind it, in both directions, and then nothing is waited for but the close frames of the two ends. So a client
-//! knows that it may come again at once, and that nothing is wrong. Everything else is cut: nobody here knows its words.
+//! A WebSocket that is ended is told so (RFC 6455, 5.5.1): the frame under way goes to its end, a close frame with 1012
+//! stands behind it, in both directions, and then nothing is waited for but the close frames of the two ends. So a
+//! client knows that it may come again at once, and that nothing is wrong. Everything else is cut: nobody here knows
+//! its words.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -19,8 +21,8 @@ use crate::wire::http1::connection::Piece;
 use crate::wire::side::{Copied, CopyError, Side, poll_copy_seen};
 use crate::wire::websocket::{Frames, close_frame};
 
-/// So long it may take to end a WebSocket: enough for the rest of a frame and an answer over a slow line, and little beside
-/// `drain.timeout`, to which it is added.
+/// So long it may take to end a WebSocket: enough for the rest of a frame and an answer over a slow line, and little
+/// beside `drain.timeout`, to which it is added.
 pub(crate) const ENDING: Duration = Duration::from_secs(5);
 
 /// Status code and reason of a close frame (RFC 6455, 7.4).
@@ -113,7 +115,8 @@ async fn end(
     down.told
 }
 
-/// The close frame that an endpoint gets. What a client sends is masked by a number that nobody can guess (RFC 6455, 5.3).
+/// The close frame that an endpoint gets. What a client sends is masked by a number that nobody can guess (RFC 6455,
+/// 5.3).
 fn masked((code, reason): Closing) -> Option<Vec<u8>> {
     let mut mask = [0; 4];
     rand::fill(&mut mask).ok()?;
@@ -167,7 +170,8 @@ struct Farewell<'a> {
 }
 
 enum Step {
-    /// The frame under way goes to its end. With nothing to say behind it, everything goes on to the close of its source.
+    /// The frame under way goes to its end. With nothing to say behind it, everything goes on to the close of its
+    /// source.
     Completing {
         word: Option<Vec<u8>>,
     },

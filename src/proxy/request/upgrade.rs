@@ -1,7 +1,7 @@
 //! WebSockets between versions (RFC 6455, RFC 8441): what is an upgrade in HTTP/1.1 is an extended CONNECT in HTTP/2.
 //!
-//! In between it is told as an upgrade, whoever asked. The key, and the answer to it, only prove that HTTP/1.1 knows what
-//! it does; in HTTP/2 there is none, so this hop makes them where the other side needs them.
+//! In between it is told as an upgrade, whoever asked. The key, and the answer to it, only prove that HTTP/1.1 knows
+//! what it does; in HTTP/2 there is none, so this hop makes them where the other side needs them.
 
 use aws_lc_rs::digest;
 use base64::Engine;
@@ -10,8 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use crate::proxy::kind::Kind;
 use crate::wire::head::{Head, Name, Version};
 
-/// Completes the request for an upgrade, for an endpoint that speaks HTTP/2 or not. Whether the endpoint is asked for one:
-/// HTTP/2 has only WebSockets, and those have no body; any other upgrade is left out, as a server may do (RFC 9110, 7.8).
+/// Completes the request for an upgrade, for an endpoint that speaks HTTP/2 or not. Whether the endpoint is asked for
+/// one: HTTP/2 has only WebSockets, and those have no body; any other upgrade is left out, as a server may do (RFC
+/// 9110, 7.8).
 pub(super) fn ask(head: &mut Head, http2: bool, has_body: bool) -> bool {
     if head.extended_connect {
         if !http2 && names_websocket(head) {
@@ -36,7 +37,8 @@ pub(super) fn is_granted(answer: &Head, asked: &Head, upgrade: bool) -> Result<b
         // Nobody asked for it, or for something else.
         101 => Err(Kind::BadAnswer),
         200..=299 if http2 => Ok(asked.extended_connect),
-        // The client would take it for an open tunnel (RFC 8441, 5). The endpoint did nothing wrong: it may ignore an upgrade.
+        // The client would take it for an open tunnel (RFC 8441, 5). The endpoint did nothing wrong: it may ignore an
+        // upgrade.
         200..=299 if asked.extended_connect => Err(Kind::NotUpgraded),
         _ => Ok(false),
     }

@@ -195,8 +195,9 @@ impl Upload {
         }
     }
 
-    /// Waits until the endpoint wants the body, the client sends it anyway, or it has taken too long. Behind the head of the
-    /// final answer there is no `100 Continue`: the client has its answer, and sends the body or does not (RFC 9110, 10.1.1).
+    /// Waits until the endpoint wants the body, the client sends it anyway, or it has taken too long. Behind the head
+    /// of the final answer there is no `100 Continue`: the client has its answer, and sends the body or does not (RFC
+    /// 9110, 10.1.1).
     fn poll_held(&mut self, cx: &mut Context<'_>, side: &mut Side, upstream: &mut Side) -> Poll<Result<(), Kind>> {
         if ready!(upstream.poll_flush(cx)).is_err() {
             self.broken = true;

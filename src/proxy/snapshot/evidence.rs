@@ -16,8 +16,8 @@ pub(super) struct Before {
 }
 
 impl Compiler {
-    /// A color that ceases to serve keeps no connections. For one that begins to, the gate has said which may be used; without a
-    /// gate it is those that are made from now on, as it is with a new label.
+    /// A color that ceases to serve keeps no connections. For one that begins to, the gate has said which may be used;
+    /// without a gate it is those that are made from now on, as it is with a new label.
     pub(super) fn renew_endpoints(&mut self, config: &Config, decision: &Decision) {
         let now = Instant::now();
         let last = PerColor::from_fn(|color| Before {

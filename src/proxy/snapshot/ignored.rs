@@ -1,4 +1,5 @@
-//! Requests that are no evidence (`analysis.ignore`): uptime checks and scanners, which come whatever a release is like.
+//! Requests that are no evidence (`analysis.ignore`): uptime checks and scanners, which come whatever a release is
+//! like.
 
 use std::net::IpAddr;
 

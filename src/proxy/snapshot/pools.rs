@@ -64,8 +64,8 @@ impl Compiler {
 
 /// The endpoints of one configured address; those of `before` that stay are kept.
 ///
-/// An address that a name stands for no more is kept as long as it is up and no address of the name's last answer is. So a
-/// deployment that replaces all addresses at once leaves no moment without an endpoint.
+/// An address that a name stands for no more is kept as long as it is up and no address of the name's last answer is.
+/// So a deployment that replaces all addresses at once leaves no moment without an endpoint.
 fn endpoints_of(
     address: &EndpointAddress,
     before: &[Arc<Endpoint>],

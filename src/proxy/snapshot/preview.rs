@@ -1,7 +1,7 @@
 //! Looking at the color that does not serve, before it does: by a field, by a host name, or by a port of its own.
 //!
-//! Never for strangers: whichever way is taken, the client is one of `preview.allow`, or sends the secret along; the port
-//! is open to this machine, too. Whoever may not is served as if there were no preview, and learns nothing of it.
+//! Never for strangers: whichever way is taken, the client is one of `preview.allow`, or sends the secret along; the
+//! port is open to this machine, too. Whoever may not is served as if there were no preview, and learns nothing of it.
 
 pub(crate) mod mark;
 

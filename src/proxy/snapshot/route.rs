@@ -2,7 +2,8 @@
 //!
 //! A table is built once, when a snapshot is compiled. A lookup walks the segments of the path, one hash each, so its
 //! cost depends on the length of the path and not on the number of routes. Paths are compared in their
-//! [normal form](crate::config::path), so that another spelling of a path has the same route; endpoints get them as they came.
+//! [normal form](crate::config::path), so that another spelling of a path has the same route; endpoints get them as
+//! they came.
 
 use std::hash::Hasher;
 

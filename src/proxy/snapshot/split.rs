@@ -1,7 +1,7 @@
 //! Which color a request gets while a release is on its way: by chance, or by what stays the same of a user.
 //!
-//! A request that has neither the cookie nor the field that is asked for goes by the client's address, so that it has a key,
-//! too. Nothing is remembered of anybody: the same key gives the same draw, on every worker and after a restart.
+//! A request that has neither the cookie nor the field that is asked for goes by the client's address, so that it has a
+//! key, too. Nothing is remembered of anybody: the same key gives the same draw, on every worker and after a restart.
 
 use std::net::IpAddr;
 use std::sync::Arc;

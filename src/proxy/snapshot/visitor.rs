@@ -1,7 +1,7 @@
 //! `sticky = "cookie"`: a cookie of the proxy's own, so that a new visitor keeps the color of the first answer.
 //!
-//! Only while two colors serve, and only where a request has no valid cookie. An answer that shared caches may keep gets none,
-//! since everybody would get that cookie; all others are marked `private` when they get one.
+//! Only while two colors serve, and only where a request has no valid cookie. An answer that shared caches may keep
+//! gets none, since everybody would get that cookie; all others are marked `private` when they get one.
 
 use std::io::Write;
 use std::time::SystemTime;
@@ -80,7 +80,8 @@ fn is_shared(answer: &Head) -> bool {
             && answer.all_named(b"expires").any(|expires| is_ahead(expires, answer))
 }
 
-/// Whether an answer is fresh until this date. An invalid date, of which `0` is the most common, is in the past (RFC 9111, 5.3).
+/// Whether an answer is fresh until this date. An invalid date, of which `0` is the most common, is in the past (RFC
+/// 9111, 5.3).
 fn is_ahead(expires: &[u8], answer: &Head) -> bool {
     let date = |value: &[u8]| httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok();
     let now = || answer.named(b"date").and_then(date).unwrap_or_else(SystemTime::now);

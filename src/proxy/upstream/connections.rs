@@ -37,8 +37,8 @@ use crate::wire::socket::keepalive;
 
 /// At most so many idle connections to one endpoint are kept by each worker.
 const IDLE_PER_ENDPOINT: usize = 512;
-/// Bytes of one body that an endpoint may send before the client takes it. A client that takes nothing can have the proxy hold
-/// as much for each of its streams.
+/// Bytes of one body that an endpoint may send before the client takes it. A client that takes nothing can have the
+/// proxy hold as much for each of its streams.
 const STREAM_WINDOW: u32 = 64 << 10;
 /// Streams are bounded one by one: under a smaller common window a few clients that do not read would stop all others.
 const CONNECTION_WINDOW: u32 = 1 << 30;
@@ -325,8 +325,8 @@ impl Connections {
         }
     }
 
-    /// Drops what nobody uses any more: older than the evidence for its endpoint, free for too long, closed by the endpoint, or
-    /// to an endpoint that does not serve.
+    /// Drops what nobody uses any more: older than the evidence for its endpoint, free for too long, closed by the
+    /// endpoint, or to an endpoint that does not serve.
     pub(crate) fn sweep(&self, now: Instant) {
         self.free.borrow_mut().retain(|_, To { endpoint, connections }| {
             let (evidence, keeps) = (endpoint.evidence(), endpoint.keeps());

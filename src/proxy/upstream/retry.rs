@@ -2,9 +2,9 @@
 //!
 //! Retries help where one endpoint fails, and do harm where all do: each failure then makes another request for those
 //! that drown already. So retries are paid for by requests, as in Finagle: each request deposits a part of a retry. A
-//! reserve lets an upstream with little traffic retry at all. Both count for ten seconds only, so that a quiet hour does
-//! not pay for a storm: with each retry, those of the last ten seconds are at most `percent` of the requests of that
-//! time, and [`RESERVE`] more.
+//! reserve lets an upstream with little traffic retry at all. Both count for ten seconds only, so that a quiet hour
+//! does not pay for a storm: with each retry, those of the last ten seconds are at most `percent` of the requests of
+//! that time, and [`RESERVE`] more.
 
 use std::cell::Cell;
 

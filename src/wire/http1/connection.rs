@@ -1,7 +1,7 @@
 //! One HTTP/1.1 connection (RFC 9112), seen from either end: heads and bodies in, heads and bodies out.
 //!
-//! Bodies are handed on from the block they were read into; small pieces go out together with the head before them, large
-//! ones by a vectored write beside it. What is waited for is the caller's business: there is no timer in here.
+//! Bodies are handed on from the block they were read into; small pieces go out together with the head before them,
+//! large ones by a vectored write beside it. What is waited for is the caller's business: there is no timer in here.
 
 use std::io;
 use std::pin::Pin;
@@ -265,8 +265,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         }
     }
 
-    /// The same for a request that is held: what it sends is read into the one block that it may occupy, so that its leaving
-    /// is seen behind the beginning of a body, too.
+    /// The same for a request that is held: what it sends is read into the one block that it may occupy, so that its
+    /// leaving is seen behind the beginning of a body, too.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.ended {
             if self.input.is_full() {

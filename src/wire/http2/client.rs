@@ -1,5 +1,5 @@
-//! One HTTP/2 stream to an endpoint (RFC 9113). Frames, windows and limits are the `h2` crate's; here are the rules of going
-//! from one version to the other, and a stream as a side of an exchange. Those of clients are in
+//! One HTTP/2 stream to an endpoint (RFC 9113). Frames, windows and limits are the `h2` crate's; here are the rules of
+//! going from one version to the other, and a stream as a side of an exchange. Those of clients are in
 //! [`server`](crate::wire::http2::server).
 
 use std::io;
@@ -331,7 +331,8 @@ fn is_no_error(error: &h2::Error) -> bool {
     error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }
 
-/// The endpoint reset the stream, since all streams of a connection together ask for too much. That says nothing about this one.
+/// The endpoint reset the stream, since all streams of a connection together ask for too much. That says nothing about
+/// this one.
 pub(crate) fn is_flood(error: &io::Error) -> bool {
     reset(error) == Some(Reason::ENHANCE_YOUR_CALM)
 }
@@ -376,8 +377,8 @@ fn to_map(head: &Head, map: &mut HeaderMap) -> Option<()> {
 
 fn to_request(head: &Head, scheme: &str) -> Option<Request<()>> {
     let mut parts = http::uri::Parts::default();
-    // A request that names no host has no `:authority` (RFC 9113, 8.3.1). The `http` crate has no scheme without one, and
-    // `h2` then writes `http`.
+    // A request that names no host has no `:authority` (RFC 9113, 8.3.1). The `http` crate has no scheme without one,
+    // and `h2` then writes `http`.
     if let Some(host) = head.get(Name::Host).filter(|host| !host.is_empty()) {
         parts.scheme = Scheme::try_from(scheme).ok();
         parts.authority = Some(Authority::try_from(host).ok()?);

@@ -1,8 +1,8 @@
 //! How an endpoint ends an HTTP/2 connection, and whether that says anything about the requests on it.
 //!
 //! One connection carries the requests of many clients. An endpoint ends it for the flood of some (GOAWAY with
-//! ENHANCE_YOUR_CALM), or for one head that is too large for it, and all others end with it. The `h2` crate tells a stream only
-//! that its connection broke, so the frames that come are followed here, as far as their heads.
+//! ENHANCE_YOUR_CALM), or for one head that is too large for it, and all others end with it. The `h2` crate tells a
+//! stream only that its connection broke, so the frames that come are followed here, as far as their heads.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};

@@ -130,7 +130,8 @@ impl<'a> Reader<'a> {
                 let authority = self.said(&self.authority)?;
                 return authority.eq_ignore_ascii_case(value).then_some(());
             }
-            // They may have been sent in pieces (RFC 9113, 8.2.3). Behind an empty one no blank may stay: it is malformed in HTTP/2.
+            // They may have been sent in pieces (RFC 9113, 8.2.3). Behind an empty one no blank may stay: it is
+            // malformed in HTTP/2.
             Name::Cookie if self.stage == Stage::Fields && value.is_empty() => return Some(()),
             Name::Cookie if self.stage == Stage::Fields => {
                 if !self.scratch.cookies.is_empty() {

@@ -139,8 +139,8 @@ pub(crate) fn write_settings(settings: &[(u16, u32)], out: &mut Vec<u8>) {
     }
 }
 
-/// Has the frame that begins at `start` of `out`, and reaches to its end, say how long it is. A block of fields that is longer
-/// than a frame may be is cut into several.
+/// Has the frame that begins at `start` of `out`, and reaches to its end, say how long it is. A block of fields that is
+/// longer than a frame may be is cut into several.
 pub(crate) fn close_fields(start: usize, stream: u32, largest: usize, out: &mut Vec<u8>) {
     let length = out.len() - start - HEAD;
     if length <= largest {

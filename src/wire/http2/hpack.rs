@@ -1,8 +1,9 @@
 //! The compression of HTTP/2's fields (RFC 7541).
 //!
-//! What comes may use all of it, within a table of the size that is the default. What goes out uses the fixed table, and the
-//! other one for fields that come again: the second time one is put in, from then on it is a byte or two. Strings are
-//! written as they are; the Huffman code costs more than it saves where fields that come again are no strings any more.
+//! What comes may use all of it, within a table of the size that is the default. What goes out uses the fixed table,
+//! and the other one for fields that come again: the second time one is put in, from then on it is a byte or two.
+//! Strings are written as they are; the Huffman code costs more than it saves where fields that come again are no
+//! strings any more.
 
 mod huffman;
 mod table;

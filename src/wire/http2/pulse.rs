@@ -1,11 +1,11 @@
 //! Whether the other end of an HTTP/2 connection is still there, found out by PING (RFC 9113, 6.7).
 //!
-//! A connection that was silent for its patience gets a PING: before the next request uses it, and while requests wait for
-//! answers on it. Silence for the same time again means that the connection is dead. Everything that arrives counts as a
-//! sign of life, so that a PING answered late behind a large body does no harm.
+//! A connection that was silent for its patience gets a PING: before the next request uses it, and while requests wait
+//! for answers on it. Silence for the same time again means that the connection is dead. Everything that arrives counts
+//! as a sign of life, so that a PING answered late behind a large body does no harm.
 //!
-//! Servers of gRPC end a connection that sends more than two PINGs before they send data (`too_many_pings`), unless those are
-//! five minutes apart. So there are at most three in one silence, and then one each five minutes.
+//! Servers of gRPC end a connection that sends more than two PINGs before they send data (`too_many_pings`), unless
+//! those are five minutes apart. So there are at most three in one silence, and then one each five minutes.
 
 use std::future::poll_fn;
 use std::io;
@@ -26,7 +26,8 @@ use crate::wire::http2::ending::{Ending, Walk};
 use crate::wire::socket::Socket;
 use crate::wire::socket::tapped::{Tap, Tapped};
 
-/// Looks at the clock within the patience. One more of them passes before silence is judged, so that it lasted at least so long.
+/// Looks at the clock within the patience. One more of them passes before silence is judged, so that it lasted at least
+/// so long.
 const BEATS: u32 = 4;
 /// PINGs in one silence before requests that are about to be sent.
 const PINGS: u32 = 3;
@@ -36,8 +37,8 @@ const FAR_APART: Duration = Duration::from_secs(310);
 /// A connection to an endpoint.
 pub(crate) type Connection = h2::client::Connection<Heard, Bytes>;
 
-/// What is known of the other end. Shared by a connection, its socket and its streams, which are all on one thread: nothing
-/// contends for it.
+/// What is known of the other end. Shared by a connection, its socket and its streams, which are all on one thread:
+/// nothing contends for it.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     beat: Duration,
@@ -94,8 +95,8 @@ impl Pulse {
         self.settled.store(true, Relaxed);
     }
 
-    /// Waits until the other end is known to be there and, with `settled`, until its settings are known. False: it is not
-    /// there.
+    /// Waits until the other end is known to be there and, with `settled`, until its settings are known. False: it is
+    /// not there.
     pub(crate) fn poll_fresh(&self, cx: &mut Context<'_>, settled: bool) -> Poll<bool> {
         if self.is_over() {
             return Poll::Ready(false);
@@ -160,7 +161,8 @@ impl Pulse {
     }
 }
 
-/// Drives a connection to its end, or until the other end is gone. Whether it was gone; `busy` says whether requests wait.
+/// Drives a connection to its end, or until the other end is gone. Whether it was gone; `busy` says whether requests
+/// wait.
 pub(crate) async fn drive(mut connection: Connection, pulse: &Pulse, busy: impl Fn() -> bool) -> bool {
     let mut ping = connection.ping_pong();
     let mut clock = tokio::time::interval(pulse.beat.max(Duration::from_millis(1)));

@@ -1,12 +1,13 @@
-//! One HTTP/2 connection of a client (RFC 9113), without its socket: frames that came go in, requests come out, and what is to
-//! be written gathers in one buffer.
+//! One HTTP/2 connection of a client (RFC 9113), without its socket: frames that came go in, requests come out, and
+//! what is to be written gathers in one buffer.
 //!
-//! Everything of a connection happens in one task. Its streams write heads and pieces of bodies one behind the other into
-//! that buffer, and their task writes it out when all of them have had their turn: many answers are one write. What a
-//! stream waits for is told as the number of its place ([`Core::take_woken`]); nothing here knows a waker.
+//! Everything of a connection happens in one task. Its streams write heads and pieces of bodies one behind the other
+//! into that buffer, and their task writes it out when all of them have had their turn: many answers are one write.
+//! What a stream waits for is told as the number of its place ([`Core::take_woken`]); nothing here knows a waker.
 //!
-//! Memory is bounded by windows for bodies that come ([`flow`]), by [`WAITING`] for what goes: while more than that waits for a
-//! client that does not read, no stream may write, and nothing is read from it; and by an account for the rest ([`account`]).
+//! Memory is bounded by windows for bodies that come ([`flow`]), by [`WAITING`] for what goes: while more than that
+//! waits for a client that does not read, no stream may write, and nothing is read from it; and by an account for the
+//! rest ([`account`]).
 
 mod account;
 mod flow;
@@ -371,7 +372,8 @@ impl Core {
 
     /// Remembers how a stream ended.
     fn remember(&mut self, id: u32, how: Closed) {
-        // As few as an idle connection keeps, once no stream is open: else each request of a quiet client takes memory for more.
+        // As few as an idle connection keeps, once no stream is open: else each request of a quiet client takes memory
+        // for more.
         let most = if self.open == 0 { REMEMBERED_IDLE } else { REMEMBERED };
         while self.closed.len() >= most {
             self.closed.pop_front();

@@ -196,7 +196,8 @@ impl Output {
         &mut self.bytes
     }
 
-    /// To append so much to: where it does not fit, a block is taken that is large enough for the answers of many streams.
+    /// To append so much to: where it does not fit, a block is taken that is large enough for the answers of many
+    /// streams.
     pub(crate) fn tail_for(&mut self, n: usize) -> &mut Vec<u8> {
         self.tail();
         if self.bytes.capacity() - self.bytes.len() < n && self.bytes.capacity() < LARGE {

@@ -1,7 +1,7 @@
 //! How the kernel finds out that a peer has vanished: a machine without power, a network that drops everything.
 //!
-//! Every TCP connection has keep-alive, which finds a peer that is silent. A tunnel may have no other timeout, so it has
-//! `TCP_USER_TIMEOUT` where the system knows it, which finds a peer that acknowledges nothing of what it was sent.
+//! Every TCP connection has keep-alive, which finds a peer that is silent. A tunnel may have no other timeout, so it
+//! has `TCP_USER_TIMEOUT` where the system knows it, which finds a peer that acknowledges nothing of what it was sent.
 
 use std::io;
 use std::time::Duration;

@@ -51,7 +51,8 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    /// An empty pipe; `None`: there are no descriptors, or only a small pipe, with which moving costs more than copying.
+    /// An empty pipe; `None`: there are no descriptors, or only a small pipe, with which moving costs more than
+    /// copying.
     pub(crate) fn take() -> Option<Pipe> {
         if buffered::is_full() {
             return None;

@@ -1,7 +1,8 @@
-//! A placebo that is a process of its own: it does what the stable release did some seconds before. What goes wrong in a clump on one
-//! process goes wrong in a clump on one side, and what changes over minutes changes on both.
+//! A placebo that is a process of its own: it does what the stable release did some seconds before. What goes wrong in
+//! a clump on one process goes wrong in a clump on one side, and what changes over minutes changes on both.
 //!
-//! What all processes suffer at once, such as an outage of a database, looks like a clump here: a record does not tell them apart.
+//! What all processes suffer at once, such as an outage of a database, looks like a clump here: a record does not tell
+//! them apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,8 @@ use super::{Chance, dealt, thinned};
 use crate::domain::analysis::tick::{Arms, Batch, Counts, RouteTick, Tick, number};
 use crate::domain::split::Weight;
 
-/// The least and the most of the ticks between both lives: a clump of a second or two is over, and the load is the same.
+/// The least and the most of the ticks between both lives: a clump of a second or two is over, and the load is the
+/// same.
 const LATER: (u64, u64) = (3, 10);
 
 /// By how many ticks the placebo is late.

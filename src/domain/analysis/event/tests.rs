@@ -156,7 +156,8 @@ fn the_stable_release_against_itself_loses_no_orders_whatever_the_candidate_of_t
     assert_eq!(report, false_alarms(&policy(vec![order(0.5)]), &[0], &ticks, 100, 1));
 }
 
-/// A second in which the candidate has lost all of its orders; those of the stable release come in that second and in later ones.
+/// A second in which the candidate has lost all of its orders; those of the stable release come in that second and in
+/// later ones.
 fn recorded(number: u64) -> Tick {
     let tick = second(number, vec![(0, 0, arms(20, 0)), (0, 3, arms(20, 0))]);
     let batch = Batch { tick: number, weight: tick.weight, assigned: tick.assigned, ..Batch::default() };

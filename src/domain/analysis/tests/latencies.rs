@@ -135,7 +135,8 @@ fn one_slow_route_of_many_is_named() {
 
 #[test]
 fn a_route_is_named_also_where_all_routes_together_are_quicker_to_show_it() {
-    // A third of the requests is slow, and nobody else is: few seconds are enough for all together, which have more of the budget.
+    // A third of the requests is slow, and nobody else is: few seconds are enough for all together, which have more of
+    // the budget.
     let tick = |number| {
         let mut tick = slow(number);
         let well = Counts { slow: [5, 1, 0], ..counts(10, 0) };

@@ -1,4 +1,5 @@
-//! A list of tokens with parameters, as RFC 9651 reads it. Of the parameters `n` alone is of interest; the others have to be valid.
+//! A list of tokens with parameters, as RFC 9651 reads it. Of the parameters `n` alone is of interest; the others have
+//! to be valid.
 
 /// The greatest `n`.
 const MOST: u64 = 1_000;

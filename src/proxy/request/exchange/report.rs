@@ -1,4 +1,5 @@
-//! What an exchange gives back and reports when it is over: meters, evidence, the lease, and its line in the access log.
+//! What an exchange gives back and reports when it is over: meters, evidence, the lease, and its line in the access
+//! log.
 
 use crate::proxy::blame::Blame;
 use crate::proxy::deadlines::Fired;

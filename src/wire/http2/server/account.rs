@@ -2,8 +2,8 @@
 
 use crate::sys::buffered::{self, Charge};
 
-/// Heads of requests, heads of responses, and blocks of bodies that the client does not take: at most this much. Beyond it
-/// new streams are refused.
+/// Heads of requests, heads of responses, and blocks of bodies that the client does not take: at most this much. Beyond
+/// it new streams are refused.
 const LIMIT: usize = 2 << 20;
 /// Responses alone: beyond it nothing more is read from endpoints for this connection.
 const RESPONSES: usize = 3 << 19;

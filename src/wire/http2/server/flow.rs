@@ -1,13 +1,14 @@
 //! Windows (RFC 9113, 5.2): the bytes of bodies that may be sent, and that the client may send.
 //!
-//! The windows of uploads follow the line, so that they are no narrower than those of TCP. A PING goes out with the first
-//! bytes of a large body, and the bytes that come until its answer are what the line carries in one round trip. Streams
-//! get twice that, from a budget of the connection; four times while the window is what limits them, since a larger
-//! window takes two round trips to show. The first grant needs no measurement: it is made when the endpoint begins to
-//! read.
+//! The windows of uploads follow the line, so that they are no narrower than those of TCP. A PING goes out with the
+//! first bytes of a large body, and the bytes that come until its answer are what the line carries in one round trip.
+//! Streams get twice that, from a budget of the connection; four times while the window is what limits them, since a
+//! larger window takes two round trips to show. The first grant needs no measurement: it is made when the endpoint
+//! begins to read.
 //!
-//! The window of a stream bounds what it holds in memory. The window of the connection is given back when a body arrives
-//! and not when an endpoint takes it, as far as the account goes, so that a stalled upload does not stop the others.
+//! The window of a stream bounds what it holds in memory. The window of the connection is given back when a body
+//! arrives and not when an endpoint takes it, as far as the account goes, so that a stalled upload does not stop the
+//! others.
 
 use crate::wire::http2::frame::{self, Code, LARGEST_WINDOW, flag, kind};
 use crate::wire::http2::server::{Core, PIECE, RESET, STREAM_WINDOW};
@@ -16,7 +17,8 @@ use crate::wire::http2::server::{Core, PIECE, RESET, STREAM_WINDOW};
 pub(super) const FIRST_CONNECTION_WINDOW: u32 = 256 << 10;
 /// What a large body gets when its endpoint begins to read, though never more than half of what is left.
 const FIRST_GRANT: u32 = 4 << 20;
-/// Where windows stop to grow: somewhat beyond those of TCP, which end at 6 MiB by default. 8 MiB for each 100 ms are 670 Mbit/s.
+/// Where windows stop to grow: somewhat beyond those of TCP, which end at 6 MiB by default. 8 MiB for each 100 ms are
+/// 670 Mbit/s.
 const LARGEST_STREAM_WINDOW: u32 = 8 << 20;
 const LARGEST_CONNECTION_WINDOW: u32 = 10 << 20;
 /// Windows are opened again in steps of half of them, and of no more than this.
@@ -141,8 +143,8 @@ impl Core {
         }
     }
 
-    /// Writes a piece of an answer's body, as large as may be sent now; 0: its stream will be woken. `ends`: with all of it the
-    /// body is over.
+    /// Writes a piece of an answer's body, as large as may be sent now; 0: its stream will be woken. `ends`: with all
+    /// of it the body is over.
     pub(super) fn write_data(&mut self, place: usize, data: &[u8], ends: bool) -> usize {
         let n = self.room(place).min(self.largest_frame).min(PIECE).min(data.len());
         if n == 0 {
@@ -260,7 +262,8 @@ impl Core {
         Ok(())
     }
 
-    /// The client lets streams begin with another window; those that are open change with it, and may be below zero then.
+    /// The client lets streams begin with another window; those that are open change with it, and may be below zero
+    /// then.
     pub(super) fn first_window(&mut self, window: u32) -> Result<(), Code> {
         let window = i64::from(window);
         if window > LARGEST_WINDOW {

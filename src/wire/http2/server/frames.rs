@@ -10,15 +10,15 @@ use crate::wire::http2::server::{
     Block, Closed, Core, Event, FAREWELL, Leaving, PREFACE, RESET, STREAM_COST, STREAM_WINDOW, Stream,
 };
 
-/// What a block of fields may have more than its fields when they are unpacked: numbers, and fields that are too large by a
-/// bit, which is answered.
+/// What a block of fields may have more than its fields when they are unpacked: numbers, and fields that are too large
+/// by a bit, which is answered.
 const BLOCK_MORE: usize = 16 << 10;
 /// A block comes in no more frames than this, and one for each KiB.
 const BLOCK_FRAMES: usize = 16;
 
 impl Core {
-    /// Reads frames from the beginning of `input`, up to one that begins a request: how much was used. `head` is what that is
-    /// read into.
+    /// Reads frames from the beginning of `input`, up to one that begins a request: how much was used. `head` is what
+    /// that is read into.
     pub(crate) fn read(&mut self, input: &[u8], head: &mut Head) -> (usize, Event) {
         let mut used = 0;
         loop {

@@ -1,5 +1,5 @@
-//! Limits on the useless work that a client can cause on one connection. Each is a rate with a burst, so that a connection
-//! that lives for weeks does not add up what was harmless at each moment.
+//! Limits on the useless work that a client can cause on one connection. Each is a rate with a burst, so that a
+//! connection that lives for weeks does not add up what was harmless at each moment.
 
 use std::time::{Duration, Instant};
 
@@ -174,8 +174,8 @@ impl Limits {
     }
 }
 
-/// The fields that a block of this size may have. One that names each entry of the table once, as real clients do, has no
-/// more than the table beyond its literals; only repetition brings more.
+/// The fields that a block of this size may have. One that names each entry of the table once, as real clients do, has
+/// no more than the table beyond its literals; only repetition brings more.
 fn allowance(packed: usize) -> usize {
     (16 << 10) + 16 * packed
 }

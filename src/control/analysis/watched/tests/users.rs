@@ -1,4 +1,5 @@
-//! Users who stay on a color, from their requests to the verdict: through what the request path counts, what is sampled, and the judge.
+//! Users who stay on a color, from their requests to the verdict: through what the request path counts, what is
+//! sampled, and the judge.
 
 use std::sync::Arc;
 
