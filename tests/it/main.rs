@@ -35,6 +35,7 @@ mod linger;
 #[path = "../../src/cli/demo/load.rs"]
 mod load;
 mod messages;
+mod monitoring;
 mod names;
 mod notices;
 mod on_terminal;

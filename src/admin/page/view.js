@@ -52,6 +52,7 @@ export class View {
     const known = new Set();
     this.transitions = transitions.filter((t) => !t.sequence || (!known.has(t.sequence) && known.add(t.sequence))).slice(0, 50);
     history(this.transitions);
+    if (this.now) for (const panel of Object.values(this.panels)) panel.status(this.now);
   }
 }
 
@@ -189,7 +190,8 @@ function canary({ canary }) {
   $('canary').hidden = !canary;
   if (!canary) return;
   const { evidence, judgement, next, plan, held } = canary;
-  draw($('canary'), canary, () => {
+  for (const [name, shown] of [['hold', !held], ['resume', held]]) $('canary').querySelector(`[data-action=${name}]`).hidden = !shown;
+  draw($('canary-body'), canary, () => {
     const bake = canary.stage === 'bake';
     const bar = (label, odd, word) => odd && h('div.odds', {},
       h('span', {}, label), h('meter', { min: 0, max: 1, value: Math.min(1, Math.log(Math.max(1, odd.odds)) / Math.log(odd.limit)), 'aria-label': label }),
@@ -203,7 +205,6 @@ function canary({ canary }) {
       judgement ? h('p.judgement', { 'data-verdict': judgement.verdict }, judgement.words) : null,
       evidence ? [bar('Worse', evidence.worse, 'rolled back'), bar('No worse', evidence.no_worse, 'next step'), bar('4xx and clients that left', evidence.hold, 'paused')] : null,
       next ? h('p', {}, coming(next)) : null,
-      h('p.row-of-buttons', {}, held ? action('resume', 'Resume') : action('hold', 'Pause'), action('advance', 'Advance'), action('abort', 'Abort')),
     ];
   });
 }
@@ -213,8 +214,6 @@ function coming(next) {
   const needs = next.needs_requests ? `, when about ${count(next.needs_requests)} more requests show that it is no worse` : '';
   return `Next: ${percent(next.weight)} in ${span(next.in_s)} at the earliest${needs}.`;
 }
-
-const action = (name, label) => h('button', { type: 'button', 'data-action': name }, label);
 
 function facts(status) {
   const { rollback, freeze, hold, file } = status;
@@ -232,8 +231,9 @@ function facts(status) {
   for (const held of status.quarantine || []) add('Quarantine', 'note', `${held.release}, ${ago(held.since)} ago by ${held.by}: ${held.reason}`);
   if (status.last_drain) add('Last drain', status.last_drain.cut_off ? 'warning' : 'ok', `${title(status.last_drain.color)} in ${ms(status.last_drain.took_us / 1000)}; ${plural(status.last_drain.cut_off, 'request')} cut off`);
   add('File', file.error || file.disagrees ? 'warning' : 'ok', file.error ? `${file.path} is invalid; the last good one is in force` : `${file.path} says active = "${file.active}"${file.disagrees ? ', which is not in force' : ''}`);
-  draw($('facts'), rows.map(([name, level, what]) => [name, level, what.map((part) => part.textContent ?? part)]), () =>
-    rows.map(([name, level, what]) => [h('dt', { 'data-level': level }, name), h('dd', {}, ...what)]));
+  // Each row is drawn by itself, so that a button under the pointer stays the same button.
+  draw($('facts'), rows.map(([name, level]) => [name, level]), () => rows.map(([name, level]) => [h('dt', { 'data-level': level }, name), h('dd')]));
+  rows.forEach(([, , what], index) => draw($('facts').querySelectorAll('dd')[index], what.map((part) => part.textContent ?? part), () => what));
 }
 
 function history(transitions) {

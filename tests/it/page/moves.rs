@@ -19,7 +19,7 @@ async fn each_button_says_what_will_happen_and_does_it_with_a_reason() {
     );
     has(&came, &["Switched to green (2.0) in", "generation 2"]);
     assert_eq!(proxy.color().await, "green");
-    has(&browser.text("until('#green', 'LIVE')").await, &["Green", "LIVE · 100 %", "deploy 2.0"]);
+    has(&browser.text("until('#green', 'deploy 2.0')").await, &["Green", "LIVE · 100 %"]);
     has(&browser.text("until('#history', 'Switched to green')").await, &["deploy 2.0"]);
 
     has(&browser.text("until('#rollback', 'to blue')").await, &["Roll back", "to blue (1.0)"]);
