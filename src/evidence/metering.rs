@@ -289,7 +289,7 @@ impl Metered {
     }
 
     /// The answer is 404 or 410, to a request for this path.
-    pub(crate) fn is_not_there(&mut self, path: &[u8]) {
+    pub(crate) fn note_missing(&mut self, path: &[u8]) {
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         self.missing_file = name.contains(&b'.');
     }

@@ -211,7 +211,7 @@ fn files_that_are_not_there_are_told_from_other_4xx() {
     let mut site = Site::new();
     for path in ["/assets/app.3f9c.js", "/login", "/a.b/"] {
         let mut metered = site.begin(path, None);
-        metered.is_not_there(path.as_bytes());
+        metered.note_missing(path.as_bytes());
         site.end(metered, Outcome::ClientError, path);
     }
     site.end(site.begin("/a.js", None), Outcome::Good, "/a.js");

@@ -187,7 +187,7 @@ impl Exchange {
         self.ends_delivery();
         self.late = late;
         if matches!(status, 404 | 410) {
-            self.metered(|metered| metered.is_not_there(self.head.path_bytes()));
+            self.metered(|metered| metered.note_missing(self.head.path_bytes()));
         }
         self.blame = match Blame::of_status(status) {
             Some(_) if late => Some(Blame::Client),
