@@ -24,6 +24,7 @@ use crate::telemetry::meter;
 
 mod canary;
 mod checks;
+mod closed;
 mod colors;
 mod headline;
 mod moves;

@@ -9,7 +9,7 @@ use crate::admin::api::{
     HeldAnswer, JudgementAnswer, LatencyAnswer, MovingAnswer, NextAnswer, OddsAnswer, OnItsWay, PlanAnswer,
     RouteAnswer, SampleAnswer, SideAnswer, SplitAnswer, ToldAnswer,
 };
-use crate::admin::convert::moves::not_served;
+use crate::admin::convert::closed::not_served;
 use crate::admin::convert::{micros, percent, phase, time};
 use crate::control::handle::Status;
 use crate::domain::analysis::{Counts, EventReport, Policy, Quantiles, Report, RouteReport};

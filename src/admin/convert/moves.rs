@@ -7,6 +7,7 @@ use crate::admin::api::{
     RollbackAnswer, SwitchAnswer,
 };
 use crate::admin::convert::checks::checks;
+use crate::admin::convert::closed::not_served;
 use crate::admin::convert::{drained, micros, percent, schema, time};
 use crate::control::handle::Status;
 use crate::domain::gate::CheckProgress;
@@ -49,23 +50,6 @@ impl SwitchAnswer {
 fn warnings(outcome: &Outcome, status: &Status) -> Vec<String> {
     let closed = if outcome.dry_run { Vec::new() } else { not_served(status) };
     nobody_up(outcome, status).into_iter().chain(closed).collect()
-}
-
-/// That no color gets requests at present, whatever was moved.
-pub(super) fn not_served(status: &Status) -> Vec<String> {
-    let mut said = Vec::new();
-    if status.view.decision.maintenance {
-        said.push(
-            "maintenance is on, so every request gets the maintenance answer: `cutover maintenance off`".to_owned(),
-        );
-    }
-    if let Some(hold) = status.view.hold.as_ref().filter(|hold| !hold.for_move) {
-        let left = hold.until.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
-        let reason = hold.origin.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        let by = &hold.origin.actor;
-        said.push(format!("requests are held ({by}{reason}) for {left} s more: `cutover unpause`"));
-    }
-    said
 }
 
 /// That traffic went to a color without an endpoint that is up.
