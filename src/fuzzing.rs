@@ -30,6 +30,10 @@ pub fn head(bytes: &[u8]) {
         let mut early = Head::default();
         assert!(!matches!(parse::request(&bytes[..cut], &mut early), Ok(Some(_))), "half of a head is one");
     }
+    // Refused, before anything is done with it.
+    if headers::lists_too_many(&head) {
+        return;
+    }
     let listed: Vec<String> = head
         .all(Name::Connection)
         .filter_map(|value| std::str::from_utf8(value).ok())
