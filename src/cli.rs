@@ -37,7 +37,7 @@ use crate::admin::api::{NotifyTestBody, Problem};
 use crate::app;
 use crate::cli::args::{Args, HistoryAction, Notify, Subcommand};
 use crate::cli::client::Client;
-use crate::cli::output::{commands_with, complain, document};
+use crate::cli::output::{commands_with, complain, verbatim};
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -58,8 +58,8 @@ pub(crate) enum Failure {
     Ended(String, String, u8),
     /// Anything else.
     Failed(String),
-    /// With the document that tells what was done all the same.
-    With(Box<Failure>, Value),
+    /// With the JSON object that tells what was done all the same.
+    With(Box<Failure>, String),
 }
 
 impl Failure {
@@ -111,18 +111,24 @@ impl Failure {
         }
     }
 
-    /// The document that `--json` prints: what was done all the same, if anything was, with `code` and `detail`.
-    fn document(&self) -> Value {
+    /// The document that `--json` prints: what was done all the same, if anything was, with `code` and `detail` as its
+    /// last keys. Scripts look for keys in the order of the answers, so what was done stays as it was written.
+    fn document(&self) -> String {
+        let Failure::With(failure, done) = self else { return self.alone().to_string() };
+        let alone = failure.alone();
+        let mut document = done.strip_suffix('}').unwrap_or(done).to_owned();
+        let separator = if document.ends_with('{') { "" } else { "," };
+        document.push_str(&format!("{separator}\"code\":{}", Value::from(failure.name())));
+        if !failure.text().is_empty() {
+            document.push_str(&format!(",\"detail\":{}", alone["detail"]));
+        }
+        document + "}"
+    }
+
+    fn alone(&self) -> Value {
         match self {
             Failure::Refused(problem) => serde_json::to_value(&**problem).unwrap_or_default(),
-            Failure::With(failure, document) => {
-                let mut document = document.clone();
-                document["code"] = failure.name().into();
-                if !failure.text().is_empty() {
-                    document["detail"] = failure.document()["detail"].clone();
-                }
-                document
-            }
+            Failure::With(failure, _) => failure.alone(),
             other => json!({ "code": other.name(), "detail": strip_str(&other.text()).to_string() }),
         }
     }
@@ -145,7 +151,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if json {
-                document(&failure.document());
+                verbatim(&format!("{}\n", failure.document()));
             }
             let text = failure.text();
             if !text.is_empty() {

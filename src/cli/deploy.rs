@@ -49,6 +49,9 @@ struct Report {
     drained: Option<DrainedReport>,
     /// Whether the processes of the other color may be stopped.
     safe_to_stop: StopReport,
+    /// Why no rollback would be made now.
+    #[serde(skip)]
+    no_rollback: Option<String>,
     /// Requests are not served by the release all the same: the reason, and the command that mends it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
@@ -277,6 +280,8 @@ async fn stage(
 fn note(report: &mut Report, status: &StatusAnswer) {
     report.active.clone_from(&status.active);
     report.generation = status.generation;
+    let back = &status.rollback;
+    report.no_rollback = (!back.possible).then(|| back.why.clone()).flatten();
     if report.color.is_empty() {
         return;
     }
@@ -330,7 +335,11 @@ fn stop_line(report: &Report) -> String {
     let StopReport { color: name, release, needed_by, .. } = &report.safe_to_stop;
     let color = render::color(name);
     let Some(need) = needed_by.first() else {
-        return phase("done", &[&format!("the processes of {color} may be stopped")]);
+        let stopped = format!("the processes of {color} may be stopped");
+        return match &report.no_rollback {
+            Some(why) => phase("done", &[&stopped, &format!("No rollback is possible now: {why}")]),
+            None => phase("done", &[&stopped]),
+        };
     };
     let why = if need.need == "way_back" {
         let at = need.until.as_deref().map(|until| format!(" at {}", when::shown(until))).unwrap_or_default();

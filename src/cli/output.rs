@@ -38,7 +38,7 @@ pub(crate) fn told_with<T: Serialize>(
     failure: Failure,
 ) -> Failure {
     if json {
-        return Failure::With(Box::new(failure), serde_json::to_value(answer).unwrap_or_default());
+        return Failure::With(Box::new(failure), serde_json::to_string(answer).unwrap_or_else(|_| "{}".to_owned()));
     }
     print(&words(answer));
     failure

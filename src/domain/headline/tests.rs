@@ -162,12 +162,12 @@ fn conditions() -> Vec<(&'static str, Facts, &'static str)> {
         (
             "order_refused",
             with(|facts| facts.order_refused = Some((Color::Green, "unhealthy", "green is not healthy".to_owned()))),
-            "WARNING: /etc/c.toml orders green, refused: green is not healthy. After its repair: cutover switch green",
+            "WARNING: /etc/c.toml ordered green, refused: green is not healthy. After its repair: cutover switch green",
         ),
         (
             "order_refused",
             with(|facts| facts.order_refused = Some((Color::Green, "frozen", "frozen by alice".to_owned()))),
-            "WARNING: /etc/c.toml orders green, refused: frozen by alice. To allow moves: cutover unfreeze",
+            "WARNING: /etc/c.toml ordered green, refused: frozen by alice. To allow moves: cutover unfreeze",
         ),
         (
             "certificate_expired",

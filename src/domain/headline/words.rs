@@ -230,7 +230,7 @@ fn file_error(facts: &Facts) -> Option<Finding> {
 
 fn order(facts: &Facts) -> Option<Finding> {
     let (to, code, why) = facts.order_refused.as_ref()?;
-    let sentence = format!("{} orders {to}, refused: {why}", facts.config);
+    let sentence = format!("{} ordered {to}, refused: {why}", facts.config);
     let command = match *code {
         "frozen" => "cutover unfreeze".to_owned(),
         "quarantined" => format!("cutover switch {to}{} --reason \"…\"", forced([(true, "quarantine")])),

@@ -73,9 +73,8 @@ impl Rollout {
         }
         match underway.asker {
             Asker::Command(id) => {
-                if self.configured.order.active == self.decision.active {
-                    self.order = OrderState::Done;
-                }
+                // An earlier order of the file is overtaken; a file that still names the other color disagrees.
+                self.order = OrderState::Done;
                 effects.push(Effect::Reply(id, Ok(outcome)));
             }
             Asker::File => self.order = OrderState::Done,

@@ -24,6 +24,15 @@ pub enum StageRefusal {
         /// The command that stages the release all the same, or later.
         next: String,
     },
+    /// An endpoint of the release is one of the color that serves: it would be the same process.
+    SameProcess {
+        /// As both configurations write it.
+        endpoint: String,
+        /// The color that serves from it.
+        color: Color,
+        /// Its release.
+        serving: Release,
+    },
     /// A rollback would go to what it replaces.
     WayBack {
         /// Its color.
@@ -57,7 +66,7 @@ impl StageRefusal {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            StageRefusal::InUse { .. } => "in_use",
+            StageRefusal::InUse { .. } | StageRefusal::SameProcess { .. } => "in_use",
             StageRefusal::WayBack { .. } => "way_back",
             StageRefusal::FileNotWritable(_) => "file_not_writable",
             StageRefusal::Unfit(_) => "bad_request",
@@ -73,6 +82,10 @@ impl fmt::Display for StageRefusal {
             StageRefusal::InUse { color, release, by, next } => {
                 write!(f, "{color} ({release}) {by}, so nothing can be staged there. Next: {next}")
             }
+            StageRefusal::SameProcess { endpoint, color, serving } => write!(
+                f,
+                "{endpoint} is an endpoint of {color} ({serving}), which serves, so the new release would be the old process. Next: start the new release on an address of its own, and name that",
+            ),
             StageRefusal::WayBack { color, release, serving, until } => {
                 write!(f, "a rollback goes to {release} on {color} ")?;
                 match until {

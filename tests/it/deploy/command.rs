@@ -182,6 +182,16 @@ async fn a_deploy_says_after_how_long_its_release_is_known_good() {
 }
 
 #[tokio::test]
+async fn an_endpoint_of_the_color_that_serves_is_refused_since_it_would_be_the_old_process() {
+    let stage = Stage::build().await;
+    let before = stage.proxy.text();
+    let (_, said) = failed(&deploy(&stage.proxy, "4.0", &stage.blue, &[]).await, 3);
+    let expected = format!("in_use: {} is an endpoint of blue (1.0), which serves", stage.blue.address);
+    assert!(said.starts_with(&expected), "{said}");
+    assert_eq!((stage.proxy.color().await.as_str(), stage.proxy.text()), ("blue", before));
+}
+
+#[tokio::test]
 async fn the_color_that_serves_and_the_way_back_are_refused_with_3() {
     let stage = Stage::build_with(|setup| "[bake]\nduration = \"1h\"\n".clone_into(&mut setup.more)).await;
     let (_, said) = failed(&stage.deploy(&["--color", "blue"]).await, 3);
