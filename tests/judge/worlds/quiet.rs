@@ -123,7 +123,7 @@ pub(super) fn scenes() -> Vec<Scene> {
             paused(300.0, [1, 1], Balance::RoundRobin, 0.3, 30)
         }),
         scene("c01", "the same, dwell 5 min", never, (4, 750), || paused(300.0, [1, 1], Balance::RoundRobin, 0.3, 300)),
-        scene("c01", "the same, 1,000/s, default steps", never, (6, 750), || {
+        scene("c01", "the same, 1,000/s, default steps", outside("one process with 98 % pauses through a bake"), (6, 750), || {
             paused(1_000.0, [1, 1], Balance::RoundRobin, 0.3, 30)
         }),
         scene("c01", "the same, 10 endpoints against 1, 300/s", outside("endpoints of unequal load"), (6, 200), || {
@@ -147,7 +147,7 @@ pub(super) fn scenes() -> Vec<Scene> {
         scene("c01", "latency wanders, AR(1), sd .1, 100/s", never, (6, 750), || wanders(100.0, 0.1)),
         scene("c01", "the same, sd .2", outside("a level that wanders for 20 s is one coin"), (6, 200), || wanders(100.0, 0.2)),
         scene("c02", "cold caches, 2 x slower at first, 3 min, 100/s", never, (20, 750), || cold(100.0, 2.0, 180.0)),
-        scene("c02", "the same, 1,000/s", never, (2, 750), || cold(1_000.0, 2.0, 180.0)),
+        scene("c02", "the same, 1,000/s", outside("cold for as long as latency waits"), (2, 750), || cold(1_000.0, 2.0, 180.0)),
         scene("c02", "3 x slower at first, 1 min, 100/s", never, (20, 750), || cold(100.0, 3.0, 60.0)),
         scene("c06", "both away 60 s (30 %), 300/s, default steps", never, (10, 750), || {
             trouble(300.0, (40.0, 100.0), 0.3, steps(30))
