@@ -417,6 +417,14 @@ fn force(guard: &'static str) -> String {
 }
 
 #[test]
+fn requests_that_fail_without_a_rollback_target_name_the_way_to_the_other_color() {
+    let mut facts = calm();
+    facts.rollback.has_target = false;
+    (facts.colors.blue.requests, facts.colors.blue.errors) = (10.0, 10.0);
+    assert_eq!(findings(&facts)[0].next, "cutover switch green --reason \"errors\"");
+}
+
+#[test]
 fn a_color_that_serves_by_force_is_judged_by_its_answers() {
     let mut facts = calm();
     dead(&mut facts);

@@ -157,9 +157,13 @@ fn failing(facts: &Facts) -> Option<Finding> {
     let sentence = format!("{:.0} % of requests to {} ({}) get 5xx", 100.0 * share, facts.active, facts.release);
     let finding = Finding::new(Level::Warning, "requests_fail", sentence);
     // During a canary the stable color serves, and a rollback ends the canary.
+    let canary = facts.on_its_way.as_ref().is_some_and(|release| release.canary);
     Some(match recovery(facts) {
         Recovery::Command(command) if facts.rollback.has_target => {
             finding.next("To go back", command.replace("outage", "errors"))
+        }
+        Recovery::Command(command) if !canary => {
+            finding.next("To go to the other color", command.replace("outage", "errors"))
         }
         Recovery::Command(_) | Recovery::BothDown => finding.next("To watch it", "cutover status --watch"),
     })
