@@ -125,7 +125,7 @@ pub struct StatusAnswer {
     /// Every request gets the maintenance answer.
     #[serde(default)]
     pub maintenance: bool,
-    /// Who turned it on, as far as is known.
+    /// The operator who turned maintenance on; absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance_by: Option<MaintenanceBy>,
     /// Blue.

@@ -26,7 +26,7 @@ pub struct Point {
 pub struct Numbers {
     /// Finished requests a second.
     pub requests: f64,
-    /// Of them, those that were answered 5xx, a second.
+    /// Requests that were answered 5xx, a second.
     pub errors: f64,
     /// The median duration, interpolated within its bucket; `None` without requests.
     pub p50: Option<Duration>,

@@ -135,7 +135,7 @@ pub struct Held {
     pub ends_in: Duration,
 }
 
-/// Who turned maintenance on.
+/// The operator who turned maintenance on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Maintained {
     /// Since when.
@@ -159,7 +159,7 @@ pub struct Pending {
     pub first: Option<String>,
     /// For how long at most; `None`: nobody knows.
     pub ends_in: Option<Duration>,
-    /// Who asked for it.
+    /// The actor who asked for it.
     pub by: String,
     /// Why.
     pub reason: Option<String>,

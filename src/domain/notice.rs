@@ -75,7 +75,7 @@ pub enum Event {
     Suspect,
     /// It would have been rolled back, and is only observed.
     WouldRollBack,
-    /// What it is compared with fails itself.
+    /// The release that it is compared with fails itself.
     BaselineUnhealthy,
     /// It was rolled back, and that did not help.
     BothUnhealthy,

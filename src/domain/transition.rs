@@ -245,7 +245,7 @@ pub enum Kind {
     WouldRollBack,
     /// There is enough for a rollback, and none can be made.
     RollbackBlocked,
-    /// What it is compared with fails itself: nothing advances.
+    /// The release that it is compared with fails itself: nothing advances.
     BaselineUnhealthy,
     /// It was rolled back, and what serves now is no better.
     BothUnhealthy,

@@ -87,7 +87,7 @@ pub struct Finding {
     pub event: Option<String>,
     /// The release that is watched.
     pub candidate: Sample,
-    /// What it is compared with.
+    /// The release that it is compared with.
     pub stable: Sample,
     /// Evidence that it is worse, as odds to one; saturates.
     pub evidence: u64,

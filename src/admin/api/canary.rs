@@ -370,7 +370,7 @@ pub struct FindingAnswer {
     pub words: String,
     /// The release that is watched.
     pub candidate: SampleAnswer,
-    /// What it is compared with.
+    /// The release that it is compared with.
     pub stable: SampleAnswer,
     /// As odds to one.
     pub evidence: u64,
@@ -381,11 +381,11 @@ pub struct FindingAnswer {
 pub struct EventAnswer {
     /// Its name.
     pub event: String,
-    /// What is bad: `more` or `fewer`.
+    /// The bad direction: `more` or `fewer`.
     pub bad: String,
     /// So much more or less of it for each request is tolerated, in percent.
     pub tolerate: f64,
-    /// What it is compared with.
+    /// The release that it is compared with.
     pub stable: ToldAnswer,
     /// The release that is watched.
     pub candidate: ToldAnswer,
@@ -393,7 +393,7 @@ pub struct EventAnswer {
     pub odds: f64,
 }
 
-/// What one side has told of an event.
+/// Counts of an event on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ToldAnswer {
     /// Requests of the seconds that were compared.
@@ -420,11 +420,11 @@ pub struct RouteAnswer {
     /// Absent: all routes together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// What it is compared with.
+    /// The release that it is compared with.
     pub stable: SideAnswer,
     /// The release that is watched.
     pub candidate: SideAnswer,
-    /// Of what it had too few requests here to be judged by: `errors`, `latency`.
+    /// Kinds of evidence for which this route has too few requests: `errors`, `latency`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub too_few: Vec<String>,
     /// That it is worse here, as odds to one.
@@ -440,7 +440,7 @@ pub struct SideAnswer {
     pub completed: u64,
     /// Of these, those that ended in an error.
     pub errors: u64,
-    /// Of them, those that were answered 4xx.
+    /// Requests that were answered 4xx.
     pub client_errors: u64,
     /// Of them, those whose client left before the answer.
     pub aborts: u64,

@@ -42,7 +42,7 @@ pub struct HoldAnswer {
 /// A pause that was replaced.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PauseAnswer {
-    /// Who asked for it.
+    /// The actor who asked for it.
     pub actor: String,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,14 +64,14 @@ pub struct HoldStatus {
     pub requests: u64,
     /// What they occupy, in bytes.
     pub bytes: u64,
-    /// Who asked for it.
+    /// The actor who asked for it.
     pub actor: String,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Who turned maintenance on.
+/// The operator who turned maintenance on.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MaintenanceBy {
     /// Since when, RFC 3339.

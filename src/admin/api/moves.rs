@@ -180,7 +180,7 @@ pub struct MovingAnswer {
     pub release: String,
     /// Whose it is, in words: `alice's switch`.
     pub whose: String,
-    /// Who asked for it.
+    /// The actor who asked for it.
     pub actor: String,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -190,7 +190,7 @@ pub struct MovingAnswer {
     /// In so many milliseconds it is refused, if what it waits for does not come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_in_ms: Option<u64>,
-    /// What it waits for: `health_checks`, `gate_checks`, `in_flight_requests`, `disk` or `nothing`.
+    /// The step that it waits in: `health_checks`, `gate_checks`, `in_flight_requests`, `disk` or `nothing`.
     #[serde(default)]
     pub phase: String,
     /// The first thing in its way: `127.0.0.1:9001 connection refused`.

@@ -26,7 +26,7 @@ pub struct PointAnswer {
 pub struct NumbersAnswer {
     /// Requests that ended, a second.
     pub requests: f64,
-    /// Of them, those that were answered 5xx, a second.
+    /// Requests that were answered 5xx, a second.
     pub errors: f64,
     /// The median of their durations in milliseconds, from the head of the request to the last byte of the answer;
     /// absent: no request ended.

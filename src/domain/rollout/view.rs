@@ -91,7 +91,7 @@ pub enum Stopped {
     CoolingDown,
     /// There is evidence against it.
     Suspect,
-    /// What it is compared with fails itself.
+    /// The release that it is compared with fails itself.
     BaselineUnhealthy,
     /// Its mode: what is proved is only said.
     ByHand,
