@@ -12,7 +12,7 @@ export class Chart {
     this.paths = lines.map(({ name }) => svg('path', { class: `line ${name}` }));
     this.area = svg('path', { class: 'area' });
     this.marks = svg('g', { class: 'marks' });
-    this.svg = svg('svg', { viewBox: `0 0 ${SECONDS} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' },
+    this.svg = svg('svg', { viewBox: `0 0 ${SECONDS} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': `${label}: no numbers yet` },
       this.area, ...this.paths, this.marks);
     this.top = h('span.top-of-scale', { 'aria-hidden': 'true' });
     this.now = h('b.now');
