@@ -10,7 +10,7 @@ sim seeds="100000":
 
 # Whether the judge of canaries keeps its promises on traffic as people have it; with words, the worlds that have them in their names.
 worlds *which="all":
-    cargo test --release --manifest-path tests/judge/Cargo.toml --target-dir target/judge --test worlds -- {{which}}
+    cargo run --release --manifest-path tests/judge/Cargo.toml --target-dir target/judge -- worlds {{which}}
 
 # What a request and a switch cost, beside others.
 bench:

@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant, SystemTime};
 
-use cutover::config::Config;
-use cutover::domain::color::Color;
-use cutover::domain::deployment::{Deployment, DeploymentId, Mode, OnInsufficient, Plan, Stage};
-use cutover::domain::release::Release;
-use cutover::domain::schema::Lineage;
-use cutover::domain::split::Weight;
-use cutover::domain::transition::{Decision, FileOrder, Generation};
-use cutover::server::plane::Plane;
+use cutover::internals::config::Config;
+use cutover::internals::domain::color::Color;
+use cutover::internals::domain::deployment::{Deployment, DeploymentId, Mode, OnInsufficient, Plan, Stage};
+use cutover::internals::domain::release::Release;
+use cutover::internals::domain::schema::Lineage;
+use cutover::internals::domain::split::Weight;
+use cutover::internals::domain::transition::{Decision, FileOrder, Generation};
+use cutover::internals::server::plane::Plane;
 
 const ROUNDS: usize = 9;
 const CALLS: u32 = 200_000;
@@ -45,7 +45,7 @@ fn main() {
 }
 
 /// Nanoseconds for one admission, over paths that hit routes all over the table.
-fn admit(live: &cutover::proxy::live::Live, routes: usize) -> f64 {
+fn admit(live: &cutover::internals::proxy::live::Live, routes: usize) -> f64 {
     let paths: Vec<String> = (0..64).map(|n| format!("/service/{}/orders/17", n * routes / 64)).collect();
     let began = Instant::now();
     for call in 0..CALLS {
@@ -56,7 +56,7 @@ fn admit(live: &cutover::proxy::live::Live, routes: usize) -> f64 {
     Duration::as_secs_f64(&began.elapsed()) * 1e9 / f64::from(CALLS)
 }
 
-fn published((routes, weight): (usize, Weight)) -> (Plane, cutover::proxy::live::Publisher) {
+fn published((routes, weight): (usize, Weight)) -> (Plane, cutover::internals::proxy::live::Publisher) {
     let mut text = String::from(
         "active = \"blue\"\n\
          [listen]\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 1\n\

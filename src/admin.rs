@@ -3,7 +3,7 @@
 //! It runs beside the controller, away from the workers, and talks to it through [`ControllerHandle`] alone. A client
 //! that hangs up calls a switch off that still waits ([`once`]); nothing is cut in half.
 
-pub mod api;
+pub(crate) mod api;
 mod auth;
 mod canary;
 mod colors;
@@ -43,7 +43,7 @@ use crate::admin::places::{Answering, Places};
 use crate::control::handle::ControllerHandle;
 use crate::sys::users::Users;
 
-pub use listener::AdminListener;
+pub(crate) use listener::AdminListener;
 
 /// A request head has to be complete, and the next one has to come, within this.
 const IDLE: Duration = Duration::from_secs(15);
@@ -145,7 +145,7 @@ async fn uncached(mut answer: Response) -> Response {
 }
 
 /// Serves until `stop`; answers that are under way then are still given.
-pub async fn serve(mut listener: AdminListener, handle: ControllerHandle, stop: impl Future<Output = ()>) {
+pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle, stop: impl Future<Output = ()>) {
     let router = router(handle);
     let places = Arc::new(Places::default());
     let mut stop = std::pin::pin!(stop);

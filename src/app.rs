@@ -33,7 +33,7 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// Why the proxy did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The configuration is not valid.
     #[error("{0}")]
     Config(#[from] ConfigError),
@@ -61,7 +61,7 @@ impl Error {
 }
 
 /// Runs the proxy of a configuration file until it is told to stop.
-pub fn run(config: &Path) -> Result<(), Error> {
+pub(crate) fn run(config: &Path) -> Result<(), Error> {
     let ended = serve(config);
     telemetry::flush();
     ended
@@ -83,7 +83,7 @@ fn serve(config: &Path) -> Result<(), Error> {
 
 /// A proxy that runs in the background of this process.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     handle: ControllerHandle,
     http: SocketAddr,
     admin: AdminAddress,
@@ -93,7 +93,7 @@ pub struct Running {
 
 impl Running {
     /// Starts it on threads of its own.
-    pub fn start(config: &Path) -> Result<Running, Error> {
+    pub(crate) fn start(config: &Path) -> Result<Running, Error> {
         let runtime = control_runtime()?;
         let started = {
             let _context = runtime.enter();
@@ -114,19 +114,19 @@ impl Running {
 
     /// The way to its controller.
     #[must_use]
-    pub fn handle(&self) -> &ControllerHandle {
+    pub(crate) fn handle(&self) -> &ControllerHandle {
         &self.handle
     }
 
     /// Where it serves.
     #[must_use]
-    pub fn http_address(&self) -> SocketAddr {
+    pub(crate) fn http_address(&self) -> SocketAddr {
         self.http
     }
 
     /// Where its admin API is.
     #[must_use]
-    pub fn admin_address(&self) -> &AdminAddress {
+    pub(crate) fn admin_address(&self) -> &AdminAddress {
         &self.admin
     }
 }
@@ -373,6 +373,6 @@ fn not_upgraded() {
 
 /// The configuration file where none is named.
 #[must_use]
-pub fn default_config_path() -> PathBuf {
+pub(crate) fn default_config_path() -> PathBuf {
     PathBuf::from("/etc/cutover/cutover.toml")
 }

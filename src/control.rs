@@ -10,7 +10,7 @@ mod certificates;
 mod check;
 mod configured;
 mod execute;
-pub mod handle;
+pub(crate) mod handle;
 mod headline;
 mod health;
 mod hold;
@@ -19,12 +19,12 @@ mod names;
 mod needs;
 mod notices;
 mod order;
-pub mod probe;
+pub(crate) mod probe;
 mod schema;
 mod stage;
 mod stated;
 mod status;
-pub mod timeline;
+pub(crate) mod timeline;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,7 +79,7 @@ const MAILBOX: usize = 256;
 
 /// What a controller starts with.
 #[derive(Debug)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// In force.
     pub config: Arc<Config>,
     /// Its file.
@@ -153,7 +153,7 @@ struct Waiting {
 
 /// The controller.
 #[derive(Debug)]
-pub struct Controller {
+pub(crate) struct Controller {
     rollout: Rollout,
     config: Arc<Config>,
     config_error: Option<ConfigError>,
@@ -227,7 +227,7 @@ pub struct Controller {
 
 impl Controller {
     /// Takes up the decision in force; the handle, and the task to run.
-    pub fn new(
+    pub(crate) fn new(
         mut parts: Parts,
         ready: watch::Receiver<bool>,
     ) -> std::io::Result<(ControllerHandle, Controller, Vec<Effect>)> {
@@ -341,7 +341,7 @@ impl Controller {
     }
 
     /// Runs until `stop` resolves; then gives the publisher back, for the shutdown of the data plane.
-    pub async fn run(mut self, first: Vec<Effect>, stop: impl Future<Output = ()>) -> Publisher {
+    pub(crate) async fn run(mut self, first: Vec<Effect>, stop: impl Future<Output = ()>) -> Publisher {
         self.names.reconcile(self.publisher.names());
         self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
         self.carry_out(first);

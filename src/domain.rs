@@ -4,21 +4,21 @@
 //! Time comes in as [`clock::Now`], the outside world as events, and what has to be done goes out as effects. So one
 //! controller task and one seeded simulator (`tests/sim`) drive the very same code.
 
-pub mod analysis;
-pub mod clock;
-pub mod color;
-pub mod deployment;
-pub mod force;
-pub mod gate;
-pub mod headline;
-pub mod health;
-pub mod history;
-pub mod linger;
-pub mod notice;
-pub mod release;
-pub mod rollout;
-pub mod schema;
-pub mod split;
-pub mod transition;
-pub mod verdict;
-pub mod written;
+pub(crate) mod analysis;
+pub(crate) mod clock;
+pub(crate) mod color;
+pub(crate) mod deployment;
+pub(crate) mod force;
+pub(crate) mod gate;
+pub(crate) mod headline;
+pub(crate) mod health;
+pub(crate) mod history;
+pub(crate) mod linger;
+pub(crate) mod notice;
+pub(crate) mod release;
+pub(crate) mod rollout;
+pub(crate) mod schema;
+pub(crate) mod split;
+pub(crate) mod transition;
+pub(crate) mod verdict;
+pub(crate) mod written;

@@ -4,4 +4,4 @@
 //! sampler that collects them. The judge itself is in `domain::analysis`.
 
 pub(crate) mod metering;
-pub mod routes;
+pub(crate) mod routes;

@@ -4,12 +4,12 @@
 //! one writer, first in, first out, so that what is on disk is always the latest decision that was handed over; the
 //! answer comes when `fdatasync` has returned. A disk that hangs holds up the writer and nobody else.
 
-pub mod answers;
+pub(crate) mod answers;
 mod error;
 mod file;
 mod format;
 mod read;
-pub mod ticks;
+pub(crate) mod ticks;
 mod verify;
 
 use std::fmt;
@@ -21,12 +21,12 @@ use std::time::{Duration, SystemTime};
 use crate::domain::transition::Transition;
 use crate::ledger::file::LedgerFile;
 
-pub use crate::ledger::error::LedgerError;
-pub use crate::ledger::verify::{Verified, verify};
+pub(crate) use crate::ledger::error::LedgerError;
+pub(crate) use crate::ledger::verify::{Verified, verify};
 
 /// What an opened ledger tells.
 #[derive(Debug)]
-pub struct Recovered {
+pub(crate) struct Recovered {
     /// All valid transitions with their sequence numbers, oldest first.
     pub transitions: Vec<(u64, Transition)>,
     /// What had to be set aside, in words.
@@ -49,7 +49,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Whether the ledger on disk is the one that this process wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition {
+pub(crate) struct Condition {
     /// It is. False also while nobody can tell.
     pub whole: bool,
     /// The reason where it is not.
@@ -70,7 +70,7 @@ impl Default for Condition {
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// The ledger of this process. Dropping it finishes what was handed over, unless the disk hangs.
-pub struct Ledger {
+pub(crate) struct Ledger {
     queue: Option<mpsc::Sender<Task>>,
     condition: Arc<Mutex<Condition>>,
     /// Closed when the writer has ended.
@@ -85,7 +85,7 @@ impl fmt::Debug for Ledger {
 
 impl Ledger {
     /// Opens the ledger in this directory, makes both if there are none, and locks the directory for this process.
-    pub fn open(dir: &Path) -> Result<(Ledger, Recovered), LedgerError> {
+    pub(crate) fn open(dir: &Path) -> Result<(Ledger, Recovered), LedgerError> {
         let (file, recovered) = LedgerFile::open(dir)?;
         let (queue, waiting) = mpsc::channel();
         let (running, ended) = mpsc::channel();
@@ -101,7 +101,7 @@ impl Ledger {
     }
 
     /// Whether a line could be written now, by a file of its own beside the ledger. Blocks as long as the disk does.
-    pub fn try_disk(dir: &Path) -> Result<(), String> {
+    pub(crate) fn try_disk(dir: &Path) -> Result<(), String> {
         let tried = tempfile::Builder::new().prefix(".cutover-dry-run-").tempfile_in(dir).and_then(|mut file| {
             file.write_all(&[b' '; 4096])?;
             file.as_file().sync_data()
@@ -111,7 +111,7 @@ impl Ledger {
 
     /// Hands a transition over. `done` gets its sequence number when it is on disk, or the reason why it is not; it is
     /// called on the writer's thread.
-    pub fn commit(&self, transition: Transition, done: impl FnOnce(Result<u64, String>) + Send + 'static) {
+    pub(crate) fn commit(&self, transition: Transition, done: impl FnOnce(Result<u64, String>) + Send + 'static) {
         let queue = self.queue.as_ref().expect("there until drop");
         if let Err(mpsc::SendError(Task::Append(_, done))) =
             queue.send(Task::Append(Box::new(transition), Box::new(done)))
@@ -121,13 +121,13 @@ impl Ledger {
     }
 
     /// Whether the file is whole, as far as was seen last.
-    pub fn condition(&self) -> Condition {
+    pub(crate) fn condition(&self) -> Condition {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Holds the chain of the whole file together, when everything that was handed over before is written. `told` is
     /// called on the writer's thread.
-    pub fn verify(&self, told: impl FnOnce(Result<Verified, String>) + Send + 'static) {
+    pub(crate) fn verify(&self, told: impl FnOnce(Result<Verified, String>) + Send + 'static) {
         let queue = self.queue.as_ref().expect("there until drop");
         if let Err(mpsc::SendError(Task::Verify(told))) = queue.send(Task::Verify(Box::new(told))) {
             told(Err(ENDED.to_owned()));

@@ -6,12 +6,12 @@
 
 mod cursor;
 mod deliver;
-pub mod event;
+pub(crate) mod event;
 mod http;
-pub mod id;
+pub(crate) mod id;
 mod proxy;
-pub mod queue;
-pub mod schedule;
+pub(crate) mod queue;
+pub(crate) mod schedule;
 mod slack;
 mod webhook;
 mod words;
@@ -38,7 +38,7 @@ const FIRST_MEMORY: Duration = Duration::from_secs(2);
 
 /// A sink that does not get through, for the others.
 #[derive(Clone, Debug)]
-pub struct Alarm {
+pub(crate) struct Alarm {
     /// Which.
     pub sink: String,
     /// The last error.
@@ -51,7 +51,7 @@ pub struct Alarm {
 
 /// How a sink is doing.
 #[derive(Clone, Debug, Default)]
-pub struct SinkStatus {
+pub(crate) struct SinkStatus {
     /// Notices that wait.
     pub pending: usize,
     /// Attempts that failed.
@@ -70,7 +70,7 @@ pub struct SinkStatus {
 
 /// One notice of a test.
 #[derive(Clone, Debug)]
-pub struct Tried {
+pub(crate) struct Tried {
     /// To which sink.
     pub sink: String,
     /// Of which kind.
@@ -92,7 +92,7 @@ struct Handle {
 
 /// All sinks. Dropping it ends them; what they did not get to comes after the next start.
 #[derive(Debug)]
-pub struct Notifier {
+pub(crate) struct Notifier {
     dir: PathBuf,
     sinks: BTreeMap<String, Handle>,
     service: ServiceConfig,
@@ -101,30 +101,36 @@ pub struct Notifier {
 }
 
 /// A line of the ledger that moved traffic or was refused.
-pub type Line = (u64, Arc<Transition>);
+pub(crate) type Line = (u64, Arc<Transition>);
 
 impl Notifier {
     /// Without sinks yet. Alarms come back through `alarms`.
     #[must_use]
-    pub fn new(dir: PathBuf, service: ServiceConfig, alarms: mpsc::UnboundedSender<Alarm>) -> Notifier {
+    pub(crate) fn new(dir: PathBuf, service: ServiceConfig, alarms: mpsc::UnboundedSender<Alarm>) -> Notifier {
         Notifier { dir, sinks: BTreeMap::new(), teller: Teller::new(service.clone()), service, alarms }
     }
 
     /// The words for this service.
     #[must_use]
-    pub fn teller(&self) -> &Teller {
+    pub(crate) fn teller(&self) -> &Teller {
         &self.teller
     }
 
     /// Nobody is to be told, so that nothing has to be put into words.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.sinks.is_empty()
     }
 
     /// Takes over a configuration. `lines`: the ledger, oldest first, for what a sink did not get to. `at_start`: a new
     /// sink is remembered before anything can happen.
-    pub fn configure(&mut self, sinks: &[NotifyConfig], service: &ServiceConfig, lines: &[Line], at_start: bool) {
+    pub(crate) fn configure(
+        &mut self,
+        sinks: &[NotifyConfig],
+        service: &ServiceConfig,
+        lines: &[Line],
+        at_start: bool,
+    ) {
         if *service != self.service {
             self.service = service.clone();
             self.teller = Teller::new(service.clone());
@@ -174,7 +180,7 @@ impl Notifier {
     }
 
     /// Hands a notice to every sink, and comes back at once.
-    pub fn tell(&self, notice: Notice, record: Record) {
+    pub(crate) fn tell(&self, notice: Notice, record: Record) {
         let notice = Arc::new(notice);
         for sink in self.sinks.values() {
             let _ = sink.orders.send(Order::Tell(Arc::clone(&notice), record));
@@ -182,7 +188,7 @@ impl Notifier {
     }
 
     /// What was told before its line was on disk has one now.
-    pub fn recorded(&self, transition: &Transition, sequence: u64) {
+    pub(crate) fn recorded(&self, transition: &Transition, sequence: u64) {
         if self.sinks.is_empty() {
             return;
         }
@@ -193,7 +199,7 @@ impl Notifier {
     }
 
     /// Tells the others that a sink does not get through.
-    pub fn alarm(&self, alarm: &Alarm) {
+    pub(crate) fn alarm(&self, alarm: &Alarm) {
         let Alarm { sink: failing, why, waiting, since } = alarm;
         let notice = self.teller.notify_failed(SystemTime::now(), failing, why, *waiting, *since);
         let notice = Arc::new(notice);
@@ -204,13 +210,17 @@ impl Notifier {
 
     /// How every sink is doing.
     #[must_use]
-    pub fn status(&self) -> Vec<(String, SinkStatus)> {
+    pub(crate) fn status(&self) -> Vec<(String, SinkStatus)> {
         self.sinks.iter().map(|(name, sink)| (name.clone(), sink.status.borrow().clone())).collect()
     }
 
     /// Sends a notice to one sink or to all of them, or (`all`) every kind of notice; `None` if there is no such sink.
     #[must_use]
-    pub fn test(&self, only: Option<&str>, all: bool) -> Option<impl Future<Output = Vec<Tried>> + Send + 'static> {
+    pub(crate) fn test(
+        &self,
+        only: Option<&str>,
+        all: bool,
+    ) -> Option<impl Future<Output = Vec<Tried>> + Send + 'static> {
         let chosen: Vec<_> =
             self.sinks.values().filter(|sink| only.is_none_or(|only| only == sink.config.name)).collect();
         if chosen.is_empty() {

@@ -11,7 +11,7 @@
 
 pub(crate) mod blame;
 pub(crate) mod client;
-pub mod clock;
+pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod deadlines;
 pub(crate) mod error;
@@ -19,14 +19,14 @@ mod hash;
 pub(crate) mod headers;
 pub(crate) mod kind;
 pub(crate) mod listener;
-pub mod live;
+pub(crate) mod live;
 mod notice;
 pub(crate) mod outcome;
 pub(crate) mod per_client;
-pub mod pool;
+pub(crate) mod pool;
 mod queue;
 pub(crate) mod refused;
-pub mod snapshot;
+pub(crate) mod snapshot;
 pub(crate) mod worker;
 
 /// The steps of one request, from its head to the last byte of its response.

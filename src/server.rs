@@ -5,5 +5,5 @@ mod client;
 pub(crate) mod connection;
 mod http2;
 mod lingering_close;
-pub mod plane;
+pub(crate) mod plane;
 pub(crate) mod worker;

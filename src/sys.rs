@@ -1,10 +1,10 @@
 //! The operating system: signals, the service manager, limits, memory, and the process's share of each.
 
-pub mod buffered;
-pub mod descriptors;
-pub mod limits;
-pub mod memory;
-pub mod ports;
-pub mod service;
-pub mod signals;
-pub mod users;
+pub(crate) mod buffered;
+pub(crate) mod descriptors;
+pub(crate) mod limits;
+pub(crate) mod memory;
+pub(crate) mod ports;
+pub(crate) mod service;
+pub(crate) mod signals;
+pub(crate) mod users;

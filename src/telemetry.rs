@@ -1,12 +1,12 @@
 //! What the program tells about itself: process log, access log, meters and metrics.
 
-pub mod access_log;
-pub mod exposition;
-pub mod log_rate;
-pub mod meter;
-pub mod metrics;
+pub(crate) mod access_log;
+pub(crate) mod exposition;
+pub(crate) mod log_rate;
+pub(crate) mod meter;
+pub(crate) mod metrics;
 mod process_log;
-pub mod refused;
+pub(crate) mod refused;
 
 use std::io;
 use std::path::Path;
@@ -15,16 +15,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-pub use process_log::flush;
+pub(crate) use process_log::flush;
 
 /// Sends the process log to a file instead of standard error. Has to come before [`init`].
-pub fn log_to(path: &Path) -> io::Result<()> {
+pub(crate) fn log_to(path: &Path) -> io::Result<()> {
     process_log::start_in(std::fs::File::create(path)?).map(drop)
 }
 
 /// Starts the process log on standard error. The level comes from `CUTOVER_LOG` (default `info`). A second call, as in
 /// tests that run several proxies in one process, changes nothing.
-pub fn init(format: LogFormat) -> io::Result<()> {
+pub(crate) fn init(format: LogFormat) -> io::Result<()> {
     let lines = process_log::start()?;
     let filter = EnvFilter::try_from_env("CUTOVER_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,hickory_net=off,hickory_proto=off,hickory_resolver=off"));

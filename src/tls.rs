@@ -5,10 +5,10 @@
 //! that what is recorded today can't be read by a quantum computer later.
 
 mod certificate;
-pub mod client;
+pub(crate) mod client;
 mod files;
 mod resolve;
-pub mod server;
+pub(crate) mod server;
 mod staple;
 mod writers;
 
@@ -19,9 +19,9 @@ use std::time::SystemTime;
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-pub use client::{ClientSettings, ClientTls};
-pub use server::{CertificateFacts, ServerSettings, ServerTls, client_certificate_is_over, client_subject};
-pub use writers::Writers;
+pub(crate) use client::{ClientSettings, ClientTls};
+pub(crate) use server::{ServerSettings, ServerTls, client_certificate_is_over, client_subject};
+pub(crate) use writers::Writers;
 
 /// A certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,13 +73,13 @@ impl TlsError {
 
 /// Everything that is wrong with a certificate, its key and its staple; empty if they can be used.
 #[must_use]
-pub fn check_pair(files: &CertificateFiles) -> Vec<TlsError> {
+pub(crate) fn check_pair(files: &CertificateFiles) -> Vec<TlsError> {
     files::pair(files).err().unwrap_or_default()
 }
 
 /// What of a certificate and its staple is past its time at this moment; empty if nothing is, or they can't be read.
 #[must_use]
-pub fn expired(files: &CertificateFiles, now: SystemTime) -> Vec<TlsError> {
+pub(crate) fn expired(files: &CertificateFiles, now: SystemTime) -> Vec<TlsError> {
     let Ok(pair) = files::pair(files) else { return Vec::new() };
     let not_after = pair.facts.not_after;
     let certificate = (not_after <= now).then(|| {
@@ -90,7 +90,7 @@ pub fn expired(files: &CertificateFiles, now: SystemTime) -> Vec<TlsError> {
 }
 
 /// Whether these authorities can be used.
-pub fn check_authorities(path: &Path) -> Result<(), TlsError> {
+pub(crate) fn check_authorities(path: &Path) -> Result<(), TlsError> {
     files::authorities(path).map(drop)
 }
 

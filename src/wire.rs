@@ -8,7 +8,7 @@
 //! is the `h2` crate's ([`http2::client`]).
 
 pub(crate) mod head;
-pub mod proxy_protocol;
+pub(crate) mod proxy_protocol;
 pub(crate) mod side;
 pub(crate) mod socket;
 pub(crate) mod websocket;

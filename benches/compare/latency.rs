@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cutover::domain::color::Color;
+use cutover::internals::domain::color::Color;
 use tokio::time::sleep;
 
 use crate::Bench;

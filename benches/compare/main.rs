@@ -155,7 +155,7 @@ fn main() -> ExitCode {
 async fn compare(args: Args) -> Result<(), String> {
     let programs = Programs::find(args.cutover, args.alone)?;
     let cores = Cores::choose()?;
-    cutover::sys::limits::raise_open_files();
+    cutover::internals::sys::limits::raise_open_files();
     header(&programs);
     let applications = Applications::start().await;
     let grpc = grpc::start().await;

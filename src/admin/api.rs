@@ -16,32 +16,32 @@ mod moves;
 mod record;
 mod timeline;
 
-pub use canary::{
+pub(crate) use canary::{
     AbortBody, AdvanceBody, CanaryAnswer, CanaryBody, CanaryMoved, CanaryStatus, ClassAnswer, DeploymentAnswer,
     DeploymentsAnswer, EventAnswer, EvidenceAnswer, FindingAnswer, HeldAnswer, JudgementAnswer, LatencyAnswer,
     NextAnswer, OddsAnswer, OnItsWay, Percent, PlanAnswer, PlanBody, RouteAnswer, SampleAnswer, SideAnswer,
     SplitAnswer, ToldAnswer,
 };
-pub use colors::{NeedAnswer, ProbeBody, ReplacedAnswer, SafeToStop, StageAnswer, StageBody, StoreBody};
-pub use endpoints::{AnswersAs, EndpointAnswer, NameAnswer, Starting};
-pub use event::{HealthEvent, HeldEvent, LaggedEvent, ReloadedEvent};
-pub use file::{ConfigProblem, FileAnswer, ReloadAnswer};
-pub use freeze::{FreezeAnswer, FreezeBody, FrozenAnswer, UnfreezeBody};
-pub use gate::{CheckAnswer, CheckFailureAnswer, ChecksAnswer, GateAnswer, LingerAnswer};
-pub use headline::{ConditionAnswer, HeadlineAnswer};
-pub use hold::{HoldAnswer, HoldBody, HoldStatus, MaintenanceBy, PauseAnswer};
-pub use moves::{
+pub(crate) use colors::{NeedAnswer, ReplacedAnswer, SafeToStop, StageAnswer, StageBody, StoreBody};
+pub(crate) use endpoints::{AnswersAs, EndpointAnswer, NameAnswer, Starting};
+pub(crate) use event::{HealthEvent, HeldEvent, LaggedEvent, ReloadedEvent};
+pub(crate) use file::{ConfigProblem, FileAnswer, ReloadAnswer};
+pub(crate) use freeze::{FreezeAnswer, FreezeBody, FrozenAnswer, UnfreezeBody};
+pub(crate) use gate::{CheckAnswer, CheckFailureAnswer, ChecksAnswer, GateAnswer, LingerAnswer};
+pub(crate) use headline::{ConditionAnswer, HeadlineAnswer};
+pub(crate) use hold::{HoldAnswer, HoldBody, HoldStatus, MaintenanceBy, PauseAnswer};
+pub(crate) use moves::{
     CancelAnswer, CancelBody, CheckProgressAnswer, Draining, EndedCanary, Forced, MovingAnswer, RollbackAnswer,
     RollbackBody, SwitchAnswer, SwitchBody,
 };
-pub use record::{
+pub(crate) use record::{
     AskedAnswer, DrainedAnswer, EndedAnswer, HistoryAnswer, ReleasesAnswer, RunAnswer, TransitionAnswer, VerifyAnswer,
 };
-pub use timeline::{NumbersAnswer, PointAnswer, TimelineAnswer, WhoAnswer};
+pub(crate) use timeline::{NumbersAnswer, PointAnswer, TimelineAnswer, WhoAnswer};
 
 /// A release that was taken back because it was bad.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct QuarantinedAnswer {
+pub(crate) struct QuarantinedAnswer {
     /// Its label.
     pub release: String,
     /// When, RFC 3339.
@@ -55,7 +55,7 @@ pub struct QuarantinedAnswer {
 /// `DELETE /admin/pause`, `POST /admin/maintenance`, `DELETE /admin/maintenance`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ReasonBody {
+pub(crate) struct ReasonBody {
     /// Why; kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -64,7 +64,7 @@ pub struct ReasonBody {
 /// `POST /admin/reload`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ReloadBody {
+pub(crate) struct ReloadBody {
     /// Why; kept in the process log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -72,7 +72,7 @@ pub struct ReloadBody {
 
 /// `GET /admin/status`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct StatusAnswer {
+pub(crate) struct StatusAnswer {
     /// The headline: all is well, or the worst finding and the next command.
     #[serde(default)]
     #[schema(required = false)]
@@ -184,7 +184,7 @@ pub struct StatusAnswer {
 
 /// A file that can't be used now.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FileProblemAnswer {
+pub(crate) struct FileProblemAnswer {
     /// The setting that names it.
     pub setting: String,
     /// The file.
@@ -195,7 +195,7 @@ pub struct FileProblemAnswer {
 
 /// How to look at the color that does not serve.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PreviewAnswer {
+pub(crate) struct PreviewAnswer {
     /// The color.
     pub color: String,
     /// The field that asks for it.
@@ -210,7 +210,7 @@ pub struct PreviewAnswer {
 
 /// One color in the status.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ColorAnswer {
+pub(crate) struct ColorAnswer {
     /// The release that the configuration deploys there; empty: none yet.
     pub release: String,
     /// Its endpoints.
@@ -234,7 +234,7 @@ pub struct ColorAnswer {
 
 /// A certificate in the status.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CertificateAnswer {
+pub(crate) struct CertificateAnswer {
     /// Its first name.
     pub name: String,
     /// Its file.
@@ -245,7 +245,7 @@ pub struct CertificateAnswer {
 
 /// One of those who are told.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkAnswer {
+pub(crate) struct SinkAnswer {
     /// Its name.
     pub sink: String,
     /// `well`, `failing`, or `disabled` (the receiver answered 410).
@@ -270,7 +270,7 @@ pub struct SinkAnswer {
 /// `POST /admin/notify/test`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NotifyTestBody {
+pub(crate) struct NotifyTestBody {
     /// To whom; absent: to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sink: Option<String>,
@@ -281,7 +281,7 @@ pub struct NotifyTestBody {
 
 /// What became of the test.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct NotifyTestAnswer {
+pub(crate) struct NotifyTestAnswer {
     /// Every notice got there.
     pub delivered: bool,
     /// One by one.
@@ -290,7 +290,7 @@ pub struct NotifyTestAnswer {
 
 /// One notice of a test.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct TriedAnswer {
+pub(crate) struct TriedAnswer {
     /// To whom.
     pub sink: String,
     /// Its kind.
@@ -305,7 +305,7 @@ pub struct TriedAnswer {
 
 /// A data store in the status.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct StoreAnswer {
+pub(crate) struct StoreAnswer {
     /// Its name.
     pub store: String,
     /// The version of its schema, if it is known.
@@ -329,7 +329,7 @@ pub struct StoreAnswer {
 
 /// The first mutating request that the release accepted.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FirstWriteAnswer {
+pub(crate) struct FirstWriteAnswer {
     /// When it was answered, RFC 3339.
     pub at: String,
     /// Its id.
@@ -338,7 +338,7 @@ pub struct FirstWriteAnswer {
 
 /// An error, RFC 9457.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// The status code.
     pub status: u16,
     /// Stable, for programs.
@@ -366,7 +366,7 @@ pub struct Problem {
 
 /// Why the data stores do not allow a move.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct UnsafeAnswer {
+pub(crate) struct UnsafeAnswer {
     /// What the first obstacle is about.
     #[serde(flatten)]
     pub first: ObstacleAnswer,
@@ -386,7 +386,7 @@ pub struct UnsafeAnswer {
 
 /// One thing that stands in the way of a move.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-pub struct ObstacleAnswer {
+pub(crate) struct ObstacleAnswer {
     /// The data store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
@@ -412,7 +412,7 @@ pub struct ObstacleAnswer {
 
 /// One safe step.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct StepAnswer {
+pub(crate) struct StepAnswer {
     /// `expand first` or `contract after`.
     pub step: String,
     /// What to do.

@@ -13,7 +13,7 @@ use crate::config::{AdminAddress, ListenConfig};
 
 /// A bound listener.
 #[derive(Debug)]
-pub struct AdminListener {
+pub(crate) struct AdminListener {
     kind: Kind,
 }
 
@@ -25,7 +25,7 @@ enum Kind {
 
 impl AdminListener {
     /// Binds; to be called within a runtime.
-    pub fn bind(listen: &ListenConfig) -> io::Result<AdminListener> {
+    pub(crate) fn bind(listen: &ListenConfig) -> io::Result<AdminListener> {
         let kind = match &listen.admin {
             AdminAddress::Tcp(address) => {
                 let socket =
@@ -44,7 +44,7 @@ impl AdminListener {
 
     /// Where it is bound (port 0 resolved).
     #[must_use]
-    pub fn address(&self) -> AdminAddress {
+    pub(crate) fn address(&self) -> AdminAddress {
         match &self.kind {
             Kind::Tcp(listener) => {
                 let unknown = std::net::SocketAddr::from(([0, 0, 0, 0], 0));

@@ -42,7 +42,7 @@ impl fmt::Display for Source {
 
 /// An address to post to. Who knows it can post there, so it is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ReceiverUrl {
+pub(crate) struct ReceiverUrl {
     /// With TLS.
     pub tls: bool,
     /// Name or address, without brackets.
@@ -64,7 +64,7 @@ impl fmt::Debug for ReceiverUrl {
 impl ReceiverUrl {
     /// Understands `https://…` and `http://…`, without a user and a password.
     #[must_use]
-    pub fn parse(text: &str) -> Option<ReceiverUrl> {
+    pub(crate) fn parse(text: &str) -> Option<ReceiverUrl> {
         let uri: Uri = text.parse().ok()?;
         let tls = match uri.scheme_str()? {
             "https" => true,
@@ -88,7 +88,7 @@ impl ReceiverUrl {
 
 /// The bytes of a signing secret by Standard Webhooks: `whsec_` and 24 to 64 bytes in base64.
 #[must_use]
-pub fn signing_secret(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn signing_secret(text: &str) -> Option<Vec<u8>> {
     let bytes = STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
     (24..=64).contains(&bytes.len()).then_some(bytes)
 }

@@ -9,7 +9,7 @@ use crate::domain::color::Color;
 
 /// What `[blue]` or `[green]` says after a release was staged there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Section {
+pub(crate) struct Section {
     /// The label.
     pub release: String,
     /// The endpoints of the upstream `default`; empty: it has none.
@@ -22,7 +22,7 @@ pub struct Section {
 
 impl Section {
     /// Each endpoint, with the upstream that it belongs to.
-    pub fn pools(&self) -> impl Iterator<Item = (&str, &String)> {
+    pub(crate) fn pools(&self) -> impl Iterator<Item = (&str, &String)> {
         let default = self.endpoints.iter().map(|endpoint| ("default", endpoint));
         let others = self.upstreams.iter();
         default.chain(others.flat_map(|(upstream, all)| all.iter().map(move |endpoint| (upstream.as_str(), endpoint))))
@@ -31,7 +31,7 @@ impl Section {
 
 /// One table of `[COLOR.schema]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StoreLabel {
+pub(crate) struct StoreLabel {
     /// `needs`
     pub needs: String,
     /// `migrates_to`
@@ -52,7 +52,7 @@ impl ColorConfig {
 
 /// Why a section can't be written into this file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unwritable {
+pub(crate) enum Unwritable {
     /// The file says what another release needs of these data stores, and nothing was said for this one.
     SchemaUnsaid(Vec<String>),
     /// An edit would change more than the section.
@@ -60,7 +60,7 @@ pub enum Unwritable {
 }
 
 /// The text with this section for a color. Values that are the same already keep their form.
-pub fn staged(text: &str, color: Color, section: &Section) -> Result<String, Unwritable> {
+pub(crate) fn staged(text: &str, color: Color, section: &Section) -> Result<String, Unwritable> {
     let form = |why: &str| Unwritable::Form(why.to_owned());
     let mut document: DocumentMut =
         text.parse().map_err(|error: toml_edit::TomlError| Unwritable::Form(error.message().to_owned()))?;

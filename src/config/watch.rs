@@ -7,7 +7,7 @@ mod settle;
 mod stage;
 mod write_back;
 
-pub use stage::{Stage, StageError, Staged, Write};
+pub(crate) use stage::{Stage, StageError, Staged, Write};
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -25,14 +25,14 @@ use crate::config::watch::stage::Stager;
 use crate::domain::color::Color;
 
 /// How long a look waits for a file that is being written.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the end waits for a write-back that is under way.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// What happened to the file.
 #[derive(Clone, Debug)]
-pub enum FileEvent {
+pub(crate) enum FileEvent {
     /// It has new, valid content.
     Edited(Arc<Config>),
     /// It can't be read or is not valid; what was in force stays so.
@@ -44,11 +44,11 @@ pub enum FileEvent {
 }
 
 /// What an explicit look at the file found: whether there was anything new.
-pub type Looked = Result<bool, LookError>;
+pub(crate) type Looked = Result<bool, LookError>;
 
 /// Why an explicit look at the file brought nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LookError {
+pub(crate) enum LookError {
     /// The file can't be read or is not valid.
     Invalid(ConfigError),
     /// The file was still being written when the time was up, or could not be read in time: the reason.
@@ -73,7 +73,7 @@ struct Asker {
 
 /// The watching thread. Dropping it ends the thread.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     messages: Sender<Message>,
     /// Closed when the thread has ended.
     ended: Mutex<Receiver<()>>,
@@ -82,7 +82,7 @@ pub struct Watch {
 impl Watch {
     /// Watches `path`, whose content `text` is in force as `current`. Where no events come, the file is read every
     /// `poll`.
-    pub fn start(
+    pub(crate) fn start(
         path: PathBuf,
         text: String,
         current: Arc<Config>,
@@ -116,12 +116,12 @@ impl Watch {
 
     /// Looks at the file now, and at the secrets that it names. The answer comes after everything that was found is
     /// reported, and at the latest after `patience`, unless the disk hangs.
-    pub fn reload(&self, patience: Duration, answer: impl FnOnce(Looked) + Send + 'static) {
+    pub(crate) fn reload(&self, patience: Duration, answer: impl FnOnce(Looked) + Send + 'static) {
         self.ask(patience, true, answer);
     }
 
     /// The same for the file alone: where its text is in force, nothing is wrong with it.
-    pub fn look(&self, patience: Duration, answer: impl FnOnce(Looked) + Send + 'static) {
+    pub(crate) fn look(&self, patience: Duration, answer: impl FnOnce(Looked) + Send + 'static) {
         self.ask(patience, false, answer);
     }
 
@@ -131,7 +131,7 @@ impl Watch {
     }
 
     /// Edits the value of `active`; [`FileEvent::WroteBack`] follows.
-    pub fn write_back(&self, color: Color) {
+    pub(crate) fn write_back(&self, color: Color) {
         let _ = self.messages.send(Message::WriteBack(color));
     }
 }

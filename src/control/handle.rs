@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-pub use crate::config::stage::{Section, StoreLabel};
+pub(crate) use crate::config::stage::{Section, StoreLabel};
 use crate::config::{ColorConfig, TokenConfig};
-pub use crate::control::timeline::{Numbers, Point};
+pub(crate) use crate::control::timeline::{Numbers, Point};
 use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;
@@ -20,19 +20,19 @@ use crate::domain::release::Release;
 use crate::domain::rollout::{Command, Outcome, Refusal, View};
 use crate::domain::split::Weight;
 use crate::domain::transition::{Drained, Generation, Origin, Transition};
-pub use crate::ledger::Verified;
-pub use crate::ledger::answers::{Answered, Answers, Known};
-pub use crate::ledger::ticks::TicksError as RecordError;
+pub(crate) use crate::ledger::Verified;
+pub(crate) use crate::ledger::answers::{Answered, Answers, Known};
+pub(crate) use crate::ledger::ticks::TicksError as RecordError;
 use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::InFlight;
 use crate::telemetry::metrics::Waiting;
 use crate::tls::server::CertificateFacts;
 
-pub use crate::notify::{SinkStatus, Tried};
+pub(crate) use crate::notify::{SinkStatus, Tried};
 
 /// What the mailbox of the controller takes from outside.
 #[derive(Debug)]
-pub enum Request {
+pub(crate) enum Request {
     /// A command; the answer comes when it is decided. A dropped receiver cuts nothing in half.
     /// With a mark: only if the color that it moves to still has what staging it answered with: [`StageOutcome::mark`].
     Command(Ticket, Option<String>, Command, oneshot::Sender<Result<Outcome, Refusal>>),
@@ -80,7 +80,7 @@ pub enum Request {
 
 /// Names a command from before it is understood until it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(u64);
+pub(crate) struct Ticket(u64);
 
 impl Ticket {
     fn new() -> Ticket {
@@ -91,7 +91,7 @@ impl Ticket {
 
 /// Why nobody waits for a command any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GaveUp {
+pub(crate) enum GaveUp {
     /// The client is gone.
     HungUp,
     /// It said so.
@@ -100,7 +100,7 @@ pub enum GaveUp {
 
 /// For how long the client of a command waits.
 #[derive(Clone, Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     gave_up: watch::Receiver<Option<GaveUp>>,
     /// An earlier process carried the command out already, and this is its line in the ledger.
     carried_out: Option<Arc<Transition>>,
@@ -109,14 +109,14 @@ pub struct Patience {
 impl Patience {
     /// And the end of it.
     #[must_use]
-    pub fn new() -> (watch::Sender<Option<GaveUp>>, Patience) {
+    pub(crate) fn new() -> (watch::Sender<Option<GaveUp>>, Patience) {
         let (sender, receiver) = watch::channel(None);
         (sender, Patience { gave_up: receiver, carried_out: None })
     }
 
     /// The command was carried out already: it is answered by its line, and not carried out again.
     #[must_use]
-    pub fn carried_out(self, line: Arc<Transition>) -> Patience {
+    pub(crate) fn carried_out(self, line: Arc<Transition>) -> Patience {
         Patience { carried_out: Some(line), ..self }
     }
 
@@ -135,14 +135,14 @@ impl Patience {
 
 /// What a reload did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReloadOutcome {
+pub(crate) struct ReloadOutcome {
     /// False: the same bytes as before.
     pub changed: bool,
 }
 
 /// A release to put on a color.
 #[derive(Clone, Debug)]
-pub struct StageOrder {
+pub(crate) struct StageOrder {
     /// Which color.
     pub color: Color,
     /// What the file says of it then.
@@ -159,7 +159,7 @@ pub struct StageOrder {
 
 /// What became of it.
 #[derive(Clone, Debug)]
-pub struct StageOutcome {
+pub(crate) struct StageOutcome {
     /// False: the file said so already.
     pub changed: bool,
     /// Only asked.
@@ -178,7 +178,7 @@ pub struct StageOutcome {
 
 /// A cheap handle; clones talk to the same controller.
 #[derive(Clone, Debug)]
-pub struct ControllerHandle {
+pub(crate) struct ControllerHandle {
     /// The mailbox.
     pub requests: mpsc::Sender<Request>,
     /// Each decision and each finished drain; for `events` and `wait`.
@@ -194,11 +194,11 @@ pub struct ControllerHandle {
 /// The controller has ended: the process is about to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the proxy is stopping")]
-pub struct Stopping;
+pub(crate) struct Stopping;
 
 impl ControllerHandle {
     /// Sends a request that carries its answer's way, and waits for the answer.
-    pub async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopping> {
+    pub(crate) async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopping> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(request(answer)).await.map_err(|_| Stopping)?;
         answered.await.map_err(|_| Stopping)
@@ -206,7 +206,7 @@ impl ControllerHandle {
 
     /// Gives a command, and waits for its answer. When the patience is over, the command is called off if it still
     /// waits. A way back ends only when its client says so, and so does every command with `detach`.
-    pub async fn command(
+    pub(crate) async fn command(
         &self,
         command: Command,
         patience: Patience,
@@ -216,7 +216,7 @@ impl ControllerHandle {
     }
 
     /// The same, with the mark of what was staged.
-    pub async fn staged_command(
+    pub(crate) async fn staged_command(
         &self,
         mark: Option<String>,
         command: Command,
@@ -239,19 +239,19 @@ impl ControllerHandle {
     }
 
     /// The deployments of which there is a record, newest first.
-    pub async fn deployments(&self) -> Result<Vec<DeploymentId>, Stopping> {
+    pub(crate) async fn deployments(&self) -> Result<Vec<DeploymentId>, Stopping> {
         self.ask(Request::Deployments).await
     }
 
     /// What the judge of a deployment was told, as it is on disk.
-    pub async fn deployment_record(&self, id: DeploymentId) -> Result<Result<Vec<u8>, RecordError>, Stopping> {
+    pub(crate) async fn deployment_record(&self, id: DeploymentId) -> Result<Result<Vec<u8>, RecordError>, Stopping> {
         self.ask(|answer| Request::Record(id, answer)).await
     }
 }
 
 /// Something happened that people may want to see at once.
 #[derive(Clone, Debug)]
-pub enum News {
+pub(crate) enum News {
     /// A transition took effect (or a file order was refused).
     Transition(u64, Arc<Transition>),
     /// A drain ended.
@@ -279,7 +279,7 @@ pub enum News {
 
 /// Everything an operator needs at a glance.
 #[derive(Clone, Debug)]
-pub struct Status {
+pub(crate) struct Status {
     /// What is to be known first, the worst first; never empty.
     pub headline: Vec<Finding>,
     /// The core's view.
@@ -336,7 +336,7 @@ pub struct Status {
 
 /// The way back as it would be now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WayBack {
+pub(crate) struct WayBack {
     /// A rollback would be made.
     pub possible: bool,
     /// The guards that would refuse it, and that `force` would override.
@@ -349,7 +349,7 @@ pub struct WayBack {
 
 /// A file that can't be used now, or was tampered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileProblem {
+pub(crate) struct FileProblem {
     /// The setting that names it.
     pub setting: String,
     /// The file.
@@ -360,7 +360,7 @@ pub struct FileProblem {
 
 /// How to look at the color that does not serve.
 #[derive(Clone, Debug)]
-pub struct PreviewStatus {
+pub(crate) struct PreviewStatus {
     /// The color.
     pub color: Color,
     /// The field that asks for it.
@@ -373,7 +373,7 @@ pub struct PreviewStatus {
 
 /// A reason why the processes of a color may not be stopped.
 #[derive(Clone, Debug)]
-pub enum Need {
+pub(crate) enum Need {
     /// It serves.
     Serves,
     /// It gets this share of the requests.
@@ -412,7 +412,7 @@ pub enum Need {
 
 /// A color that does not serve and is asked for old files.
 #[derive(Clone, Debug)]
-pub struct LingerStatus {
+pub(crate) struct LingerStatus {
     /// The color.
     pub color: Color,
     /// Its release.
@@ -427,7 +427,7 @@ pub struct LingerStatus {
 
 /// One color in the status.
 #[derive(Clone, Debug)]
-pub struct ColorStatus {
+pub(crate) struct ColorStatus {
     /// Who needs it; empty: its processes may be stopped.
     pub needs: Vec<Need>,
     /// What is deployed there.
@@ -446,7 +446,7 @@ pub struct ColorStatus {
 
 /// One endpoint in the status.
 #[derive(Clone, Debug)]
-pub struct EndpointStatus {
+pub(crate) struct EndpointStatus {
     /// Its upstream.
     pub upstream: String,
     /// As the configuration writes it; of a name with the address in brackets.
@@ -469,7 +469,7 @@ pub struct EndpointStatus {
 
 /// A name of endpoints in the status.
 #[derive(Clone, Debug)]
-pub struct NameStatus {
+pub(crate) struct NameStatus {
     /// As the configuration writes it.
     pub name: String,
     /// The addresses in use.
@@ -480,7 +480,7 @@ pub struct NameStatus {
 
 /// A drain under way.
 #[derive(Clone, Copy, Debug)]
-pub struct DrainingStatus {
+pub(crate) struct DrainingStatus {
     /// Of which color.
     pub color: Color,
     /// What is left.

@@ -30,7 +30,7 @@ use crate::wire::socket::Socket;
 
 /// What one probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// It passed.
     pub passed: bool,
     /// The answer in a few words.
@@ -53,7 +53,7 @@ pub struct Found {
 impl Found {
     /// Fails where the endpoint is asked which release it is, and does not say this one.
     #[must_use]
-    pub fn of_release(mut self, label: &Release, header: Option<&str>) -> Found {
+    pub(crate) fn of_release(mut self, label: &Release, header: Option<&str>) -> Found {
         let Some(header) = header.filter(|_| self.passed) else { return self };
         let found = match &self.release {
             Some(release) if release == label.as_str() => return self,
@@ -67,7 +67,7 @@ impl Found {
 
 /// What is known of an endpoint, for people.
 #[derive(Clone, Debug)]
-pub struct Observation {
+pub(crate) struct Observation {
     /// The last probe in a few words.
     pub detail: String,
     /// Since when its health is what it is.
@@ -80,14 +80,14 @@ pub struct Observation {
 impl Observation {
     /// How many checks in a row an endpoint has passed that is not up, of how many that bring it up.
     #[must_use]
-    pub fn starting(&self, rise: u32) -> Option<(u32, u32)> {
+    pub(crate) fn starting(&self, rise: u32) -> Option<(u32, u32)> {
         Some((self.hysteresis.passed(), rise)).filter(|(passed, _)| *passed > 0)
     }
 }
 
 /// A change of health.
 #[derive(Clone, Debug)]
-pub struct HealthChange {
+pub(crate) struct HealthChange {
     /// Of which color.
     pub color: Color,
     /// Of which upstream.
@@ -102,7 +102,7 @@ pub struct HealthChange {
 
 /// The probing tasks, one an endpoint.
 #[derive(Debug)]
-pub struct Probers {
+pub(crate) struct Probers {
     tasks: HashMap<u64, (AbortHandle, Arc<Mutex<Observation>>)>,
     health: watch::Sender<HealthConfig>,
     changes: mpsc::UnboundedSender<HealthChange>,
@@ -110,12 +110,12 @@ pub struct Probers {
 
 impl Probers {
     /// None yet; changes of health go to `changes`.
-    pub fn new(health: HealthConfig, changes: mpsc::UnboundedSender<HealthChange>) -> Probers {
+    pub(crate) fn new(health: HealthConfig, changes: mpsc::UnboundedSender<HealthChange>) -> Probers {
         Probers { tasks: HashMap::new(), health: watch::Sender::new(health), changes }
     }
 
     /// Takes over another configuration; every endpoint is probed anew at once.
-    pub fn configure(&self, health: &HealthConfig) {
+    pub(crate) fn configure(&self, health: &HealthConfig) {
         self.health.send_if_modified(|current| {
             let changed = current != health;
             if changed {
@@ -126,7 +126,7 @@ impl Probers {
     }
 
     /// Probes exactly these endpoints from now on. One that stays keeps its task and what is known of it.
-    pub fn reconcile<'a>(&mut self, pools: impl Iterator<Item = &'a Arc<Pool>>) {
+    pub(crate) fn reconcile<'a>(&mut self, pools: impl Iterator<Item = &'a Arc<Pool>>) {
         let mut gone = std::mem::take(&mut self.tasks);
         for pool in pools {
             for endpoint in &pool.endpoints {
@@ -140,13 +140,13 @@ impl Probers {
     }
 
     /// What is known of an endpoint.
-    pub fn observation(&self, endpoint: u64) -> Option<Observation> {
+    pub(crate) fn observation(&self, endpoint: u64) -> Option<Observation> {
         let (_, observation) = self.tasks.get(&endpoint)?;
         Some(observation.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// An endpoint passed the gate: it is up, whatever was known before, because it is about to serve.
-    pub fn passed_gate(&self, endpoint: &Endpoint) {
+    pub(crate) fn passed_gate(&self, endpoint: &Endpoint) {
         if let Some((_, observation)) = self.tasks.get(&endpoint.id) {
             let mut observation = observation.lock().unwrap_or_else(PoisonError::into_inner);
             if observation.hysteresis.observe(true, 1, 1).is_some() {
@@ -244,7 +244,7 @@ async fn watch_over(
 }
 
 /// Probes an endpoint once.
-pub async fn probe(endpoint: &Endpoint, rules: &Rules, policy: &HealthConfig) -> Found {
+pub(crate) async fn probe(endpoint: &Endpoint, rules: &Rules, policy: &HealthConfig) -> Found {
     let began = Instant::now();
     let mut connected = None;
     let found = clock::within(policy.timeout, ask(endpoint, rules, policy, &mut connected)).await;

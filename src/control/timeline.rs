@@ -14,7 +14,7 @@ const KEPT: usize = 900;
 
 /// One second of both colors.
 #[derive(Clone, Copy, Debug)]
-pub struct Point {
+pub(crate) struct Point {
     /// When the second ended.
     pub at: SystemTime,
     /// What each color had in it.
@@ -23,7 +23,7 @@ pub struct Point {
 
 /// One second of a color.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Numbers {
+pub(crate) struct Numbers {
     /// Finished requests a second.
     pub requests: f64,
     /// Requests that were answered 5xx, a second.

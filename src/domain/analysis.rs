@@ -15,7 +15,7 @@ mod aa;
 mod answers;
 mod component;
 mod event;
-pub mod evidence;
+pub(crate) mod evidence;
 mod histogram;
 mod judge;
 mod minutes;
@@ -29,14 +29,15 @@ mod shown;
 mod tick;
 mod watch;
 
-pub use aa::{AaReport, false_alarms};
-pub use event::EventReport;
-pub use histogram::{BUCKETS, Histogram, QUANTILES, Quantiles, Thresholds, bucket, upper};
-pub use judge::Judge;
-pub use policy::{Before, Policy};
-pub use report::{Evidence, Report, RouteReport};
-pub use rule::{Bad, EventRule, MOST_EVENTS, MOST_SHARED};
-pub use tick::{Arms, Batch, Counts, CpuUse, EventTick, Minute, RouteTick, Seen, Tick};
+pub(crate) use aa::false_alarms;
+pub(crate) use event::EventReport;
+pub use histogram::Thresholds;
+pub(crate) use histogram::{BUCKETS, Histogram, Quantiles, bucket};
+pub(crate) use judge::Judge;
+pub(crate) use policy::{Before, Policy};
+pub(crate) use report::{Report, RouteReport};
+pub(crate) use rule::{Bad, EventRule, MOST_EVENTS};
+pub(crate) use tick::{Arms, Batch, Counts, CpuUse, EventTick, Minute, RouteTick, Seen, Tick};
 
 #[cfg(test)]
 mod tests;

@@ -118,7 +118,7 @@ impl CheckReport {
 
 /// Whether a round passes: in every upstream, the quorum of its endpoints, rounded up.
 #[must_use]
-pub fn passes(policy: &GatePolicy, report: &GateReport) -> bool {
+pub(crate) fn passes(policy: &GatePolicy, report: &GateReport) -> bool {
     let mut upstreams: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for probed in &report.endpoints {
         let (passed, all) = upstreams.entry(&probed.upstream).or_default();

@@ -15,7 +15,7 @@ mod words;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub(crate) enum Level {
     /// All is well.
     Ok,
     /// A state that somebody chose, such as a freeze; nobody is hurt.
@@ -29,7 +29,7 @@ pub enum Level {
 impl Level {
     /// For programs.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Level::Ok => "ok",
             Level::Note => "note",
@@ -41,7 +41,7 @@ impl Level {
 
 /// One thing to know, and the command that answers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// How bad.
     pub level: Level,
     /// Stable, for programs.
@@ -83,7 +83,7 @@ impl fmt::Display for Finding {
 
 /// An endpoint, as far as the headline needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointFacts {
+pub(crate) struct EndpointFacts {
     /// Of which upstream.
     pub upstream: String,
     /// As the configuration writes it.
@@ -98,7 +98,7 @@ pub struct EndpointFacts {
 
 /// One color.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ColorFacts {
+pub(crate) struct ColorFacts {
     /// What is deployed there.
     pub release: Release,
     /// Its endpoints.
@@ -111,7 +111,7 @@ pub struct ColorFacts {
 
 /// An endpoint that answers as another release than its label says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WrongRelease {
+pub(crate) struct WrongRelease {
     /// Of which color.
     pub color: Color,
     /// Which endpoint.
@@ -122,7 +122,7 @@ pub struct WrongRelease {
 
 /// Requests are held.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub(crate) struct Held {
     /// By a move without overlap; else by hand.
     pub for_move: bool,
     /// By whom.
@@ -137,7 +137,7 @@ pub struct Held {
 
 /// The operator who turned maintenance on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Maintained {
+pub(crate) struct Maintained {
     /// Since when.
     pub since: SystemTime,
     /// Who.
@@ -148,7 +148,7 @@ pub struct Maintained {
 
 /// A move that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// What it is.
     pub kind: Kind,
     /// Where it goes.
@@ -167,7 +167,7 @@ pub struct Pending {
 
 /// A release on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OnItsWay {
+pub(crate) struct OnItsWay {
     /// On which color.
     pub color: Color,
     /// Which.
@@ -182,7 +182,7 @@ pub struct OnItsWay {
 
 /// Why a release does not advance by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// Somebody paused it, and why.
     Held {
         /// Who.
@@ -198,7 +198,7 @@ pub enum Stop {
 
 /// A certificate that clients are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
+pub(crate) struct Certificate {
     /// Its first name.
     pub name: String,
     /// Its file.
@@ -209,7 +209,7 @@ pub struct Certificate {
 
 /// A file that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadFile {
+pub(crate) struct BadFile {
     /// The setting that names it.
     pub setting: String,
     /// The file.
@@ -220,7 +220,7 @@ pub struct BadFile {
 
 /// Where a rollback would go, and what stands in its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
+pub(crate) struct Way {
     /// It has a target.
     pub has_target: bool,
     /// The data stores speak against it.
@@ -229,7 +229,7 @@ pub struct Way {
 
 /// What the headline is made of.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// When this was so.
     pub now: SystemTime,
     /// The configuration file.
@@ -302,7 +302,7 @@ impl Facts {
 
 /// Everything to know, the worst first. Never empty: where nothing is wrong, the first one says so.
 #[must_use]
-pub fn findings(facts: &Facts) -> Vec<Finding> {
+pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = words::all(facts);
     if found.iter().all(|finding| finding.level <= Level::Note) {
         found.push(words::well(facts));

@@ -14,7 +14,7 @@ pub enum Health {
 /// Follows the probes of one endpoint. The first result decides at once; after that it takes `rise` passes in a row to
 /// come up and `fall` failures in a row to go down, so that one lost packet moves nothing.
 #[derive(Clone, Debug)]
-pub struct Hysteresis {
+pub(crate) struct Hysteresis {
     health: Health,
     /// Results in a row that speak against `health`.
     against: u32,
@@ -31,25 +31,25 @@ impl Default for Hysteresis {
 impl Hysteresis {
     /// For an endpoint that joins others that serve: it takes `rise` passes to come up the first time.
     #[must_use]
-    pub fn joining() -> Hysteresis {
+    pub(crate) fn joining() -> Hysteresis {
         Hysteresis { joins: true, ..Hysteresis::default() }
     }
 
     /// What is known.
     #[must_use]
-    pub fn health(&self) -> Health {
+    pub(crate) fn health(&self) -> Health {
         self.health
     }
 
     /// Passes in a row of an endpoint that is not up.
     #[must_use]
-    pub fn passed(&self) -> u32 {
+    pub(crate) fn passed(&self) -> u32 {
         // Where one failure decides, only passes are counted.
         if self.health == Health::Up { 0 } else { self.against }
     }
 
     /// Takes one result; the new health, if it changed.
-    pub fn observe(&mut self, passed: bool, rise: u32, fall: u32) -> Option<Health> {
+    pub(crate) fn observe(&mut self, passed: bool, rise: u32, fall: u32) -> Option<Health> {
         let says = if passed { Health::Up } else { Health::Down };
         if says == self.health {
             self.against = 0;

@@ -13,11 +13,11 @@ const KEPT: usize = 1_000;
 
 /// Past transitions with their sequence numbers in the ledger, oldest first.
 #[derive(Clone, Debug, Default)]
-pub struct History(VecDeque<(u64, Arc<Transition>)>);
+pub(crate) struct History(VecDeque<(u64, Arc<Transition>)>);
 
 /// Which transitions are wanted; what is not said is not asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// Of one of these kinds.
     pub kinds: Vec<Kind>,
     /// By this actor.
@@ -30,7 +30,7 @@ pub struct Filter {
 
 /// A release that served, or serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
+pub(crate) struct Run {
     /// Which.
     pub release: Release,
     /// Where.
@@ -62,7 +62,7 @@ impl Filter {
 
 impl History {
     /// Adds the newest. How a drain ended is told with the move that began it; bookkeeping is not told at all.
-    pub fn push(&mut self, sequence: u64, transition: Arc<Transition>) {
+    pub(crate) fn push(&mut self, sequence: u64, transition: Arc<Transition>) {
         if transition.kind == Kind::Noted {
             return;
         }
@@ -84,14 +84,14 @@ impl History {
 
     /// At most `limit`, newest first, only those older than sequence number `before`, and only those that are wanted.
     #[must_use]
-    pub fn page(&self, limit: usize, before: Option<u64>, filter: &Filter) -> Vec<(u64, Arc<Transition>)> {
+    pub(crate) fn page(&self, limit: usize, before: Option<u64>, filter: &Filter) -> Vec<(u64, Arc<Transition>)> {
         let older = self.0.iter().rev().filter(|(sequence, _)| before.is_none_or(|before| *sequence < before));
         older.filter(|(_, transition)| filter.wants(transition)).take(limit).cloned().collect()
     }
 
     /// Which release served where, newest first.
     #[must_use]
-    pub fn runs(&self) -> Vec<Run> {
+    pub(crate) fn runs(&self) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         for (_, transition) in &self.0 {
             let decision = &transition.decision;
@@ -122,7 +122,7 @@ impl History {
 
     /// The line that says what became of an actor's command with this `Idempotency-Key`.
     #[must_use]
-    pub fn of_key(&self, actor: &str, key: &str) -> Option<&Arc<Transition>> {
+    pub(crate) fn of_key(&self, actor: &str, key: &str) -> Option<&Arc<Transition>> {
         let mut of_key = self.0.iter().map(|(_, line)| line).filter(|line| {
             line.origin.trigger == Trigger::Api && line.origin.actor == actor && line.origin.key.as_deref() == Some(key)
         });
@@ -132,13 +132,7 @@ impl History {
     }
 
     /// All of them.
-    pub fn newest_first(&self) -> impl Iterator<Item = &(u64, Arc<Transition>)> {
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &(u64, Arc<Transition>)> {
         self.0.iter().rev()
-    }
-
-    /// The newest.
-    #[must_use]
-    pub fn last(&self) -> Option<&(u64, Arc<Transition>)> {
-        self.0.back()
     }
 }

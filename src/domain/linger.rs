@@ -8,7 +8,7 @@ use crate::domain::transition::{Decision, Transition};
 
 /// A release that stopped serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
+pub(crate) struct Left {
     /// On which color.
     pub color: Color,
     /// Which.
@@ -20,7 +20,10 @@ pub struct Left {
 impl Left {
     /// What lingers after a restart, by the transitions, newest first. Who moved without overlap wants no second
     /// request.
-    pub fn recalled<'a>(decision: &Decision, newest_first: impl Iterator<Item = &'a Transition>) -> Option<Left> {
+    pub(crate) fn recalled<'a>(
+        decision: &Decision,
+        newest_first: impl Iterator<Item = &'a Transition>,
+    ) -> Option<Left> {
         let color = decision.active.other();
         let mut stopped: Option<&Transition> = None;
         for transition in newest_first {

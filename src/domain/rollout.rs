@@ -40,18 +40,19 @@ mod terms;
 mod view;
 
 use evidence::Watching;
-pub use give_up::{Moving, Waits, called_off_by, whose};
+pub(crate) use give_up::{Moving, Waits, called_off_by, whose};
 use hold::{ByHand, Held};
 pub use messages::{
-    Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, FileError, FileProblem, Fitness, Outcome,
-    Overlap, Refusal, RoundId,
+    Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Fitness, Outcome, Overlap, Refusal,
+    RoundId,
 };
-pub use safety::Unsafe;
-pub use stage::StageRefusal;
+pub(crate) use messages::{FileError, FileProblem};
+pub(crate) use safety::Unsafe;
+pub(crate) use stage::StageRefusal;
 use stages::Share;
 use take_back::Verifying;
 pub use terms::{Target, Terms};
-pub use view::{Hold, OrderState, Phase, Progress, Stopped, View};
+pub(crate) use view::{Hold, OrderState, Phase, Progress, Stopped, View};
 
 /// From round to round of the gate, while it may still open.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);

@@ -12,9 +12,12 @@ mod current;
 mod lineage;
 mod verdict;
 
-pub use current::{Current, Currents, Live, Reading, Source};
-pub use lineage::{FirstWrite, Lineage, Overridden, Step, TakenBack};
-pub use verdict::{Doubt, Obstacle, Verdict, admits, runs};
+pub use current::Reading;
+pub(crate) use current::{Current, Currents, Live, Source};
+pub use lineage::{FirstWrite, Lineage};
+pub(crate) use lineage::{Overridden, Step, TakenBack};
+pub use verdict::Verdict;
+pub(crate) use verdict::{Obstacle, admits, runs};
 
 /// The version of a store's schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

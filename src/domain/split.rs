@@ -123,7 +123,7 @@ impl Split {
 /// SipHash-2-4, a function that nobody can predict without the salt. Users choose their keys, and the color of a new
 /// key has to be a secret: a request whose color was known beforehand is weak evidence (docs/blame.md).
 #[must_use]
-pub fn draw(key: &[u8], salt: u64) -> u64 {
+pub(crate) fn draw(key: &[u8], salt: u64) -> u64 {
     sip_hash([salt, 0x6375_746f_7665_7221], key)
 }
 

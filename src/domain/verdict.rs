@@ -134,7 +134,7 @@ pub struct Judgement {
 }
 
 /// See [`Judgement::misses_files`], for people.
-pub const MISSES_FILES: &str = "pages of one release ask for files of the other: set `canary.sticky`, or publish the files of both (docs/linger.md)";
+pub(crate) const MISSES_FILES: &str = "pages of one release ask for files of the other: set `canary.sticky`, or publish the files of both (docs/linger.md)";
 
 /// Why a release does not go forward although nothing is proved against it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

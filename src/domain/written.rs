@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 /// A time in UTC, to the second (RFC 3339).
-pub fn time(at: SystemTime) -> impl fmt::Display {
+pub(crate) fn time(at: SystemTime) -> impl fmt::Display {
     Time(at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
@@ -34,7 +34,7 @@ fn date(days: u64) -> (u64, u64, u64) {
 }
 
 /// A duration, as in `15m 30s`.
-pub fn duration(duration: Duration) -> impl fmt::Display {
+pub(crate) fn duration(duration: Duration) -> impl fmt::Display {
     Written(duration)
 }
 

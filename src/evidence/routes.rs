@@ -25,21 +25,23 @@ use crate::domain::analysis::{BUCKETS, Histogram, Thresholds};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::split::Split;
 
-pub use arm::{Arm, CLASSES, Cause, Counts};
-pub use known::{Known, first_segment};
-pub use minutes::MinuteCounts;
-pub use sample::{Batch, Judged, RouteSample, Sample, Sampler};
-pub use told::{AppEvent, AppEvents, EventIgnored, EventKind, EventSample};
-pub use users::{Event, SPARED, Standing, User, Users, network};
+pub use arm::Counts;
+pub(crate) use arm::{Arm, CLASSES, Cause};
+pub(crate) use known::{Known, first_segment};
+pub(crate) use minutes::MinuteCounts;
+pub use sample::Sampler;
+pub(crate) use sample::{Batch, Judged, RouteSample, Sample};
+pub(crate) use told::{AppEvent, AppEvents, EventIgnored, EventKind, EventSample};
+pub(crate) use users::{Event, Standing, User, Users, network};
 
 /// Routes that a configuration can name, at most; more are `~other`.
-pub const CONFIGURED: usize = 64;
+pub(crate) const CONFIGURED: usize = 64;
 /// Routes that are found by their first segment, at most at a time.
-pub const DISCOVERED: usize = 64;
+pub(crate) const DISCOVERED: usize = 64;
 /// A discovered route loses its place after so long without a request.
-pub const IDLE: Duration = Duration::from_secs(900);
+pub(crate) const IDLE: Duration = Duration::from_secs(900);
 /// The name of everything that has no route of its own.
-pub const OTHER: &str = "~other";
+pub(crate) const OTHER: &str = "~other";
 /// A threshold that nothing passes, also no failure: there is none.
 const NO_THRESHOLD: u64 = u64::MAX;
 
@@ -68,6 +70,7 @@ impl RouteId {
 
     /// Its place among those that are judged on their own: configured ones first, then as they were found. `~other` has
     /// the last there can be.
+    #[cfg(feature = "internals")]
     #[must_use]
     pub fn slot(self) -> usize {
         self.index().checked_sub(1).unwrap_or(usize::MAX)

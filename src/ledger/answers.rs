@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 const NAME: &str = "answers.jsonl";
 /// For so long a key gets the same answer.
-pub const KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
 /// Keys that are kept; the oldest are forgotten first.
 const MOST: usize = 2_000;
 /// Bytes of answers that are kept; the oldest are forgotten first.
@@ -26,7 +26,7 @@ const SLACK: usize = 500;
 
 /// An answer as the client got it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answered {
+pub(crate) struct Answered {
     /// The status code.
     pub status: u16,
     /// The media type of the body.
@@ -37,7 +37,7 @@ pub struct Answered {
 
 /// What is known of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Known {
+pub(crate) enum Known {
     /// Nothing.
     Nothing,
     /// It was used for another command.
@@ -117,7 +117,7 @@ type Done = Box<dyn FnOnce() + Send>;
 
 /// The answers that a repeated command gets again; clones share them.
 #[derive(Clone, Debug)]
-pub struct Answers {
+pub(crate) struct Answers {
     kept: Arc<Mutex<Kept>>,
     writer: mpsc::Sender<(Line, Handed)>,
 }
@@ -135,7 +135,7 @@ impl Answers {
     /// Reads the file of a state directory, and starts its writer. A file that can't be used costs the durability of
     /// keys, and nothing else.
     #[must_use]
-    pub fn open(dir: &Path) -> Answers {
+    pub(crate) fn open(dir: &Path) -> Answers {
         let path = dir.join(NAME);
         let mut kept = Kept::default();
         let text = match fs::read(&path) {
@@ -167,7 +167,7 @@ impl Answers {
 
     /// What is known of an actor's key.
     #[must_use]
-    pub fn known(&self, actor: &str, key: &str, digest: &str) -> Known {
+    pub(crate) fn known(&self, actor: &str, key: &str, digest: &str) -> Known {
         let mut kept = self.kept();
         kept.trim(now());
         match kept.lines.get(&(actor.to_owned(), key.to_owned())) {
@@ -179,7 +179,7 @@ impl Answers {
     }
 
     /// The command of a key begins. `done` is called when that is on disk, or can't be.
-    pub fn begin(
+    pub(crate) fn begin(
         &self,
         (actor, key): (&str, &str),
         digest: &str,
@@ -192,7 +192,12 @@ impl Answers {
     }
 
     /// The command of a key is answered; `None`: it was not carried out, and the key is free again.
-    pub fn end(&self, (actor, key): (&str, &str), answer: Option<Answered>, done: impl FnOnce() + Send + 'static) {
+    pub(crate) fn end(
+        &self,
+        (actor, key): (&str, &str),
+        answer: Option<Answered>,
+        done: impl FnOnce() + Send + 'static,
+    ) {
         let began = self.kept().lines.get(&(actor.to_owned(), key.to_owned())).cloned();
         let Some(began) = began else { return done() };
         let forgotten = answer.is_none();

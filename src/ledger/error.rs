@@ -8,7 +8,7 @@ use crate::ledger::read::Failed;
 
 /// Why the ledger can't be used.
 #[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
+pub(crate) enum LedgerError {
     /// The operating system refused.
     #[error("could not {action} {}: {source}{}", path.display(), repair(source))]
     Io {

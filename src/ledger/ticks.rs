@@ -30,7 +30,7 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// What was told to a judge, in order.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// A step began with the requests of this tick.
     Step(u64),
     /// What was seen in a tick.
@@ -39,7 +39,7 @@ pub enum Entry {
 
 /// A deployment as it was recorded.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     /// Which.
     pub id: DeploymentId,
     /// Its release, for people.
@@ -54,7 +54,7 @@ pub struct Recorded {
 
 /// Why a recorded deployment can't be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TicksError {
+pub(crate) enum TicksError {
     /// There is none.
     #[error("no deployment {0} is recorded; the last {KEPT} are kept")]
     Unknown(DeploymentId),
@@ -80,7 +80,7 @@ pub enum TicksError {
 
 impl Recorded {
     /// From the lines of a file. What a crash has left of the last line is left out.
-    pub fn parse(id: DeploymentId, text: impl BufRead) -> Result<Recorded, TicksError> {
+    pub(crate) fn parse(id: DeploymentId, text: impl BufRead) -> Result<Recorded, TicksError> {
         let damaged = |line: usize, reason: String| TicksError::Damaged { id, line: line + 1, reason };
         let mut lines = text.split(b'\n').enumerate().peekable();
         let mut recorded: Option<Recorded> = None;
@@ -103,7 +103,7 @@ impl Recorded {
     }
 
     /// A file of the state directory.
-    pub fn load(state: &Path, id: DeploymentId) -> Result<Recorded, TicksError> {
+    pub(crate) fn load(state: &Path, id: DeploymentId) -> Result<Recorded, TicksError> {
         let path = file_of(state, id);
         match File::open(&path) {
             Ok(file) => Recorded::parse(id, BufReader::new(file)),
@@ -114,12 +114,16 @@ impl Recorded {
 
     /// The judge as it was after the last line, and what it said then.
     #[must_use]
-    pub fn judge(&self) -> (Judge, Option<Judgement>) {
+    pub(crate) fn judge(&self) -> (Judge, Option<Judgement>) {
         self.judge_by(self.policy.clone(), |_, _| ())
     }
 
     /// The same by another policy; `said` hears each judgement.
-    pub fn judge_by(&self, policy: Policy, mut said: impl FnMut(&Tick, &Judgement)) -> (Judge, Option<Judgement>) {
+    pub(crate) fn judge_by(
+        &self,
+        policy: Policy,
+        mut said: impl FnMut(&Tick, &Judgement),
+    ) -> (Judge, Option<Judgement>) {
         let mut judge = Judge::new(policy);
         let mut last = None;
         for entry in &self.entries {
@@ -137,7 +141,7 @@ impl Recorded {
 
     /// The last tick.
     #[must_use]
-    pub fn last_tick(&self) -> Option<&Tick> {
+    pub(crate) fn last_tick(&self) -> Option<&Tick> {
         self.entries.iter().rev().find_map(|entry| match entry {
             Entry::Tick(tick) => Some(&**tick),
             Entry::Step(_) => None,
@@ -146,7 +150,7 @@ impl Recorded {
 }
 
 /// The text of a record, as it is on disk.
-pub fn text(state: &Path, id: DeploymentId) -> Result<Vec<u8>, TicksError> {
+pub(crate) fn text(state: &Path, id: DeploymentId) -> Result<Vec<u8>, TicksError> {
     let path = file_of(state, id);
     fs::read(&path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => TicksError::Unknown(id),
@@ -156,7 +160,7 @@ pub fn text(state: &Path, id: DeploymentId) -> Result<Vec<u8>, TicksError> {
 
 /// The deployments of which there is a record, the newest first.
 #[must_use]
-pub fn known(state: &Path) -> Vec<DeploymentId> {
+pub(crate) fn known(state: &Path) -> Vec<DeploymentId> {
     let mut known: Vec<DeploymentId> = files(&state.join(DIR)).into_keys().collect();
     known.reverse();
     known
@@ -168,7 +172,7 @@ fn file_of(state: &Path, id: DeploymentId) -> PathBuf {
 
 /// What [`TickLog::users`] was told last; nothing where there is no such file.
 #[must_use]
-pub fn users(state: &Path, id: DeploymentId) -> Vec<u8> {
+pub(crate) fn users(state: &Path, id: DeploymentId) -> Vec<u8> {
     fs::read(users_of(state, id)).unwrap_or_default()
 }
 
@@ -212,14 +216,14 @@ enum Task {
 
 /// Writes the records.
 #[derive(Debug)]
-pub struct TickLog {
+pub(crate) struct TickLog {
     queue: Option<SyncSender<Task>>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl TickLog {
     /// For this state directory.
-    pub fn start(state: &Path) -> io::Result<TickLog> {
+    pub(crate) fn start(state: &Path) -> io::Result<TickLog> {
         let (queue, waiting) = sync_channel::<Task>(WAITING);
         let state = state.to_owned();
         let work = move || {
@@ -244,17 +248,17 @@ impl TickLog {
     }
 
     /// A deployment begins, or its record begins anew. `head` has no entries.
-    pub fn begin(&self, head: Recorded) {
+    pub(crate) fn begin(&self, head: Recorded) {
         self.hand_over(Task::Begin(Box::new(head)));
     }
 
     /// A line more.
-    pub fn append(&self, id: DeploymentId, entry: Entry) {
+    pub(crate) fn append(&self, id: DeploymentId, entry: Entry) {
         self.hand_over(Task::Append(id, entry));
     }
 
     /// Whose events were counted, where users stay on a color.
-    pub fn users(&self, id: DeploymentId, users: Vec<u8>) {
+    pub(crate) fn users(&self, id: DeploymentId, users: Vec<u8>) {
         self.hand_over(Task::Users(id, users));
     }
 

@@ -11,7 +11,7 @@ use crate::ledger::read::{self, Failed};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
+pub(crate) struct Verified {
     /// Lines that can be read.
     pub lines: u64,
     /// The number of the first of them; more than 1 where older ones were dropped when the ledger had become long.
@@ -25,7 +25,7 @@ pub struct Verified {
 }
 
 /// Reads a ledger and holds its chain together.
-pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
+pub(crate) fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let file = read::open(path).map_err(|source| LedgerError::io("read", path, source))?;
     let mut found = Verified::default();
     let mut chained = false;

@@ -26,10 +26,10 @@ mod samples;
 mod served;
 mod stated;
 
-pub use samples::samples;
-pub use served::served_since;
+pub(crate) use samples::samples;
+pub(crate) use served::served_since;
 use served::{exposed, stays};
-pub use stated::Stated;
+pub(crate) use stated::Stated;
 
 /// Endpoints that failed a gate are named up to this.
 const NAMED: usize = 5;
@@ -38,7 +38,7 @@ const FOREIGN: usize = 400;
 
 /// One thing to tell, complete: sinks only give it a form.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Notice {
+pub(crate) struct Notice {
     /// The same on every try and at every sink.
     pub id: EventId,
     /// What kind of thing.
@@ -72,7 +72,7 @@ impl Notice {
 
 /// What only the moment knows. After a restart it is gone, and the notice says what the ledger knows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// Since when that had served which is left.
     pub served_since: Option<SystemTime>,
     /// What it answered in that time.
@@ -89,7 +89,7 @@ pub struct Moment {
 
 /// Where a rollback would go, and whether it may.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WayBack {
+pub(crate) struct WayBack {
     /// To what, or why to nothing.
     pub to: Result<(Color, Release), String>,
     /// What the data stores say: `yes`, `no` or `unknown`.
@@ -100,7 +100,7 @@ pub struct WayBack {
 
 /// Requests that a release answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Exposure {
+pub(crate) struct Exposure {
     /// All.
     pub requests: u64,
     /// Of these with 5xx.
@@ -109,7 +109,7 @@ pub struct Exposure {
 
 /// What a color answers each second, over the last ten.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rates {
+pub(crate) struct Rates {
     /// All.
     pub requests: f64,
     /// Of these with 5xx.
@@ -118,7 +118,7 @@ pub struct Rates {
 
 /// An endpoint whose health changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// Of which color.
     pub color: Color,
     /// The color serves.
@@ -137,12 +137,12 @@ pub struct Target {
 
 /// Tells of a service.
 #[derive(Clone, Debug)]
-pub struct Teller(Arc<ServiceConfig>);
+pub(crate) struct Teller(Arc<ServiceConfig>);
 
 impl Teller {
     /// For the service that is configured.
     #[must_use]
-    pub fn new(service: ServiceConfig) -> Teller {
+    pub(crate) fn new(service: ServiceConfig) -> Teller {
         Teller(Arc::new(service))
     }
 
@@ -193,7 +193,7 @@ impl Teller {
 
     /// A line of the ledger. `None`: bookkeeping, which is nobody's news.
     #[must_use]
-    pub fn transition(&self, transition: &Transition, moment: &Moment) -> Option<Notice> {
+    pub(crate) fn transition(&self, transition: &Transition, moment: &Moment) -> Option<Notice> {
         let decision = &transition.decision;
         let (active, release) = (decision.active, &decision.release);
         let origin = &transition.origin;
@@ -313,7 +313,7 @@ impl Teller {
 
     /// An endpoint goes down or comes up.
     #[must_use]
-    pub fn target(&self, at: SystemTime, healthy: bool, target: &Target) -> Notice {
+    pub(crate) fn target(&self, at: SystemTime, healthy: bool, target: &Target) -> Notice {
         let Target { color, active, upstream, endpoint, detail, up: (up, of), headline } = target;
         let role = if *active { "the live color" } else { "the other color" };
         let detail = clipped(detail, FOREIGN);
@@ -351,7 +351,14 @@ impl Teller {
 
     /// A sink that gets no notices, for the others.
     #[must_use]
-    pub fn notify_failed(&self, at: SystemTime, sink: &str, why: &str, waiting: usize, since: Duration) -> Notice {
+    pub(crate) fn notify_failed(
+        &self,
+        at: SystemTime,
+        sink: &str,
+        why: &str,
+        waiting: usize,
+        since: Duration,
+    ) -> Notice {
         let why = clipped(why, FOREIGN);
         let (waits, so_long) = (count(waiting as u64, "notice"), span(since));
         let sentence = format!("Notices to \"{sink}\" have been failing for {so_long}: {why}. {waits} waiting for it.");

@@ -12,13 +12,13 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// A ULID behind `evt_`: 48 bits of time in milliseconds, so that ids sort as things happened, and 80 bits more.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventId(String);
+pub(crate) struct EventId(String);
 
 impl EventId {
     /// Of a line of the ledger, written or not yet: by what is in it and does not change from try to try. Times go in
     /// as the ledger keeps them, in microseconds.
     #[must_use]
-    pub fn of_transition(transition: &Transition) -> EventId {
+    pub(crate) fn of_transition(transition: &Transition) -> EventId {
         let (origin, decision) = (&transition.origin, &transition.decision);
         let from = transition.from.as_ref();
         let parts = [
@@ -46,7 +46,7 @@ impl EventId {
 
     /// Of what no ledger keeps.
     #[must_use]
-    pub fn by_chance(at: SystemTime) -> EventId {
+    pub(crate) fn by_chance(at: SystemTime) -> EventId {
         EventId::new(at, std::array::from_fn(|_| fastrand::u8(..)))
     }
 
@@ -59,7 +59,7 @@ impl EventId {
 
     /// As it is written.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

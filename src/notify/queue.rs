@@ -25,7 +25,7 @@ const GLANCE: Duration = Duration::from_secs(60);
 
 /// How a notice stands to the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Record {
+pub(crate) enum Record {
     /// It is not kept there.
     Passing,
     /// Its line is not on disk yet.
@@ -36,7 +36,7 @@ pub enum Record {
 
 /// Which lines of the ledger are dealt with: all up to a number, and some after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     /// All up to this one.
     pub sequence: u64,
     /// And these.
@@ -47,14 +47,14 @@ pub struct Cursor {
 impl Cursor {
     /// Whether a line is dealt with.
     #[must_use]
-    pub fn has(&self, sequence: u64) -> bool {
+    pub(crate) fn has(&self, sequence: u64) -> bool {
         sequence <= self.sequence || self.also.contains(&sequence)
     }
 }
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Send this one.
     Send(Arc<Notice>, Record),
     /// Nothing before this.
@@ -77,7 +77,7 @@ struct Waiting {
 
 /// The queue of one sink.
 #[derive(Debug)]
-pub struct Queue {
+pub(crate) struct Queue {
     plan: Vec<Duration>,
     /// As things happened.
     waiting: VecDeque<Waiting>,
@@ -94,7 +94,7 @@ pub struct Queue {
 impl Queue {
     /// From where it left off.
     #[must_use]
-    pub fn new(plan: Vec<Duration>, cursor: Cursor) -> Queue {
+    pub(crate) fn new(plan: Vec<Duration>, cursor: Cursor) -> Queue {
         Queue {
             plan,
             waiting: VecDeque::new(),
@@ -108,13 +108,13 @@ impl Queue {
     }
 
     /// Another plan of retries, from the next failure on.
-    pub fn replan(&mut self, plan: Vec<Duration>) {
+    pub(crate) fn replan(&mut self, plan: Vec<Duration>) {
         self.plan = plan;
         self.hurry();
     }
 
     /// Takes a notice in. What was dealt with or waits already is not taken twice.
-    pub fn add(&mut self, now: Now, notice: Arc<Notice>, record: Record) {
+    pub(crate) fn add(&mut self, now: Now, notice: Arc<Notice>, record: Record) {
         if let Record::Line(sequence) = record {
             let known = self.dealt_with.has(sequence);
             self.newest = self.newest.max(sequence);
@@ -142,13 +142,13 @@ impl Queue {
     }
 
     /// A line that this sink does not tell.
-    pub fn skip(&mut self, sequence: u64) {
+    pub(crate) fn skip(&mut self, sequence: u64) {
         self.newest = self.newest.max(sequence);
         self.settle();
     }
 
     /// The line of a notice that was taken in without is on disk now.
-    pub fn recorded(&mut self, now: Now, id: &EventId, sequence: u64) {
+    pub(crate) fn recorded(&mut self, now: Now, id: &EventId, sequence: u64) {
         self.newest = self.newest.max(sequence);
         if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.notice.id == *id) {
             waiting.record = Record::Line(sequence);
@@ -161,7 +161,7 @@ impl Queue {
 
     /// What is to be sent, the oldest first.
     #[must_use]
-    pub fn next(&self, now: Instant) -> Next {
+    pub(crate) fn next(&self, now: Instant) -> Next {
         let not_before = self.breaker.until();
         let earliest = |due: Instant| not_before.map_or(due, |until| until.max(due));
         if let Some(first) = self.waiting.iter().find(|waiting| earliest(waiting.due) <= now) {
@@ -175,21 +175,21 @@ impl Queue {
     }
 
     /// It is told. Whatever else waits for a later try has reason to hope.
-    pub fn succeeded(&mut self, id: &EventId) {
+    pub(crate) fn succeeded(&mut self, id: &EventId) {
         self.waiting.retain(|waiting| waiting.notice.id != *id);
         self.settle();
         self.works();
     }
 
     /// The receiver is there.
-    pub fn works(&mut self) {
+    pub(crate) fn works(&mut self) {
         self.breaker.succeeded();
         self.alarmed = false;
         self.hurry();
     }
 
     /// It could not be told. `patience`: what the receiver asked for.
-    pub fn failed(&mut self, now: Now, id: &EventId, patience: Option<Duration>, chance: f64) {
+    pub(crate) fn failed(&mut self, now: Now, id: &EventId, patience: Option<Duration>, chance: f64) {
         self.breaker.failed(now.mono, chance);
         let patience = patience.map(|patience| patience.min(schedule::PATIENCE));
         if let Some(patience) = patience {
@@ -204,7 +204,7 @@ impl Queue {
     }
 
     /// Drops what is too old to be news.
-    pub fn give_up(&mut self, now: Instant) -> usize {
+    pub(crate) fn give_up(&mut self, now: Instant) -> usize {
         let before = self.waiting.len();
         self.waiting.retain(|Waiting { age: (age, since), .. }| {
             age.saturating_add(now.saturating_duration_since(*since)) < GIVE_UP
@@ -216,7 +216,7 @@ impl Queue {
     }
 
     /// Drops everything: the receiver said that it is gone.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.dropped += self.waiting.len() as u64;
         self.waiting.clear();
         self.breaker = Breaker::default();
@@ -224,7 +224,7 @@ impl Queue {
     }
 
     /// True once for an outage in which something important can't be told for too long; and for how long.
-    pub fn alarm(&mut self, now: Instant) -> Option<Duration> {
+    pub(crate) fn alarm(&mut self, now: Instant) -> Option<Duration> {
         let at = self.alarm_at()?;
         (at <= now).then(|| {
             self.alarmed = true;
@@ -240,25 +240,25 @@ impl Queue {
 
     /// Which lines need not be sent again.
     #[must_use]
-    pub fn cursor(&self) -> &Cursor {
+    pub(crate) fn cursor(&self) -> &Cursor {
         &self.dealt_with
     }
 
     /// How many wait.
     #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
     /// How many were given up.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
     /// The receiver is not asked for each notice any more.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_open(&self) -> bool {
         self.breaker.is_open()
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// A notice older than this is no news any more.
-pub const GIVE_UP: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const GIVE_UP: Duration = Duration::from_secs(24 * 3600);
 /// So far from the plan, at most, so that proxies do not all come at once: a fifth.
 const JITTER: f64 = 0.2;
 /// So many failures in a row open the breaker.
@@ -15,7 +15,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
 /// The pause after an attempt that failed, the first being 1. After the last of `plan` it stays at the last.
 #[must_use]
-pub fn pause(plan: &[Duration], attempts: u32, chance: f64) -> Duration {
+pub(crate) fn pause(plan: &[Duration], attempts: u32, chance: f64) -> Duration {
     let step = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
     let planned = plan.get(step).or(plan.last()).copied().unwrap_or(PAUSES.1);
     jittered(planned, chance)
@@ -29,7 +29,7 @@ fn jittered(planned: Duration, chance: f64) -> Duration {
 /// Whether a sink is asked at all. It keeps a dead sink from being hammered, however many notices wait for it; and a
 /// notice that waits does not wait for hours when the sink is back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     failures: u32,
     until: Option<Instant>,
 }
@@ -37,23 +37,23 @@ pub struct Breaker {
 impl Breaker {
     /// Before this, nothing is sent.
     #[must_use]
-    pub fn until(&self) -> Option<Instant> {
+    pub(crate) fn until(&self) -> Option<Instant> {
         self.until
     }
 
     /// It is open: the sink has failed too often in a row.
     #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.failures >= FAILURES
     }
 
     /// An attempt went through.
-    pub fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         *self = Breaker::default();
     }
 
     /// An attempt failed.
-    pub fn failed(&mut self, now: Instant, chance: f64) {
+    pub(crate) fn failed(&mut self, now: Instant, chance: f64) {
         self.failures = self.failures.saturating_add(1);
         if self.is_open() {
             let doublings = (self.failures - FAILURES).min(16);
@@ -63,7 +63,7 @@ impl Breaker {
     }
 
     /// The receiver asked for patience.
-    pub fn throttled(&mut self, now: Instant, patience: Duration) {
+    pub(crate) fn throttled(&mut self, now: Instant, patience: Duration) {
         self.wait(now, patience.min(PATIENCE));
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn nanos(now: Instant) -> u64 {
 
 /// The output of `work`, or `None` if it takes longer than `limit`. After a pause of the process, what its sockets have
 /// received meanwhile counts as received in time.
-pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     let deadline = Instant::now() + limit;
     if let Ok(done) = tokio::time::timeout_at(deadline.into(), &mut work).await {

@@ -361,6 +361,7 @@ impl Publisher {
     }
 
     /// The live snapshot, for the bench.
+    #[cfg(feature = "internals")]
     #[doc(hidden)]
     pub fn live(&self) -> &Arc<Live> {
         &self.live
@@ -380,6 +381,7 @@ fn shares(decision: &Decision) -> PerColor<Weight> {
 #[derive(Clone, Debug)]
 pub struct Drain {
     /// The retired color.
+    #[cfg_attr(not(feature = "internals"), expect(dead_code, reason = "only tests ask"))]
     pub color: Color,
     epochs: Vec<Arc<Epoch>>,
     workers: Arc<[mpsc::UnboundedSender<Command>]>,

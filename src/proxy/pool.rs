@@ -6,10 +6,10 @@
 
 mod eject;
 mod evidence;
-pub mod name;
+pub(crate) mod name;
 mod pick;
 mod slow_start;
-pub mod stated;
+pub(crate) mod stated;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

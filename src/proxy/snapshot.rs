@@ -7,15 +7,15 @@
 mod counted;
 mod door;
 mod evidence;
-pub mod first_write;
+pub(crate) mod first_write;
 mod ignored;
 pub(crate) mod lease;
 pub(crate) mod linger;
 mod pools;
 pub(crate) mod preview;
-pub mod route;
+pub(crate) mod route;
 pub(crate) mod split;
-pub mod trust;
+pub(crate) mod trust;
 pub(crate) mod visitor;
 
 use std::collections::BTreeMap;
@@ -256,6 +256,7 @@ impl Snapshot {
     }
 
     /// [`Snapshot::admit`] and the choice of an endpoint, for the bench; the index of the endpoint in its pool.
+    #[cfg(feature = "internals")]
     #[doc(hidden)]
     pub fn admit_for_bench(&self, worker: usize, host: &str, path: &str, draw: u64) -> Option<usize> {
         let granted = self.admit(worker, host, path, |splitting| splitting.by_chance()).ok()??;

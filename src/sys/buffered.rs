@@ -20,12 +20,12 @@ thread_local! {
 }
 
 /// Counts bytes that are held from now on.
-pub fn add(bytes: usize) {
+pub(crate) fn add(bytes: usize) {
     count(i64::try_from(bytes).unwrap_or(i64::MAX));
 }
 
 /// Counts bytes that are not held any more; on the thread that counted them, or another one.
-pub fn sub(bytes: usize) {
+pub(crate) fn sub(bytes: usize) {
     count(-i64::try_from(bytes).unwrap_or(i64::MAX));
 }
 
@@ -46,7 +46,7 @@ fn count(bytes: i64) {
 }
 
 /// Brings this thread's count to the shared one.
-pub fn settle() {
+pub(crate) fn settle() {
     let own = OWN.replace(0);
     if own != 0 {
         HELD.fetch_add(own, Ordering::Relaxed);
@@ -54,32 +54,32 @@ pub fn settle() {
 }
 
 /// Whether nothing more should be taken on.
-pub fn is_full() -> bool {
+pub(crate) fn is_full() -> bool {
     held() >= limit()
 }
 
 /// Bytes that are held.
-pub fn held() -> u64 {
+pub(crate) fn held() -> u64 {
     u64::try_from(HELD.load(Ordering::Relaxed).saturating_add(OWN.get())).unwrap_or(0)
 }
 
 /// The bound on them.
-pub fn limit() -> u64 {
+pub(crate) fn limit() -> u64 {
     LIMIT.load(Ordering::Relaxed)
 }
 
 /// Sets the bound; `None`: a quarter of the memory that the process may have.
-pub fn set_limit(limit: Option<u64>) {
+pub(crate) fn set_limit(limit: Option<u64>) {
     LIMIT.store(limit.unwrap_or_else(|| memory() / 4), Ordering::Relaxed);
 }
 
 /// A count of its own that is part of the process's: of one connection, for instance. Given back by drop.
 #[derive(Debug, Default)]
-pub struct Charge(usize);
+pub(crate) struct Charge(usize);
 
 impl Charge {
     /// Bytes that are held now.
-    pub fn set(&mut self, bytes: usize) {
+    pub(crate) fn set(&mut self, bytes: usize) {
         match bytes.checked_sub(self.0) {
             Some(0) => {}
             Some(more) => add(more),
@@ -88,9 +88,8 @@ impl Charge {
         self.0 = bytes;
     }
 
-    /// Bytes that are held.
-    #[must_use]
-    pub fn get(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn get(&self) -> usize {
         self.0
     }
 }

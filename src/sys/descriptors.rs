@@ -21,7 +21,7 @@ static ROOM: Room = Room::new(usize::MAX);
 
 /// What a descriptor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub(crate) enum Use {
     /// A connection of a client.
     Client,
     /// A connection to an endpoint; see [`take_for_endpoint`].
@@ -50,7 +50,7 @@ struct Room {
 
 /// Descriptors of the room, given back by drop.
 #[derive(Debug)]
-pub struct Held(Use);
+pub(crate) struct Held(Use);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -60,7 +60,7 @@ impl Drop for Held {
 
 /// A descriptor for a connection to an endpoint, given back by drop. Without a size, for those who hold many.
 #[derive(Debug)]
-pub struct HeldByEndpoint(());
+pub(crate) struct HeldByEndpoint(());
 
 impl Drop for HeldByEndpoint {
     fn drop(&mut self) {
@@ -70,7 +70,7 @@ impl Drop for HeldByEndpoint {
 
 /// The room and what is taken of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// All of the room.
     pub most: usize,
     /// Taken by client connections.
@@ -128,7 +128,7 @@ impl Room {
 }
 
 /// Computes the room from the limit on open files and from what is open now. Returns the limit and the room.
-pub fn measure(workers: usize) -> (usize, usize) {
+pub(crate) fn measure(workers: usize) -> (usize, usize) {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let open = std::fs::read_dir("/proc/self/fd").map_or(RESERVE, Iterator::count);
@@ -143,37 +143,37 @@ fn room(limit: usize, elsewhere: usize) -> usize {
 
 /// Takes descriptors of the room; `None`: there is no room.
 #[must_use]
-pub fn take(what: Use) -> Option<Held> {
+pub(crate) fn take(what: Use) -> Option<Held> {
     ROOM.take(what).then(|| Held(what))
 }
 
 /// Takes one for a connection to an endpoint; `None`: there is no room.
 #[must_use]
-pub fn take_for_endpoint() -> Option<HeldByEndpoint> {
+pub(crate) fn take_for_endpoint() -> Option<HeldByEndpoint> {
     // Not `then_some`: a value that is made and dropped gives back what was never taken.
     ROOM.take(Use::Endpoint).then(|| HeldByEndpoint(()))
 }
 
 /// Takes them although there may be no room.
 #[must_use]
-pub fn take_anyway(what: Use) -> Held {
+pub(crate) fn take_anyway(what: Use) -> Held {
     ROOM.side(what).fetch_add(what.descriptors(), Ordering::Relaxed);
     Held(what)
 }
 
 /// Whether idle endpoint connections should rather be closed than kept: less than an eighth of the room is left for
 /// endpoints.
-pub fn is_tight() -> bool {
+pub(crate) fn is_tight() -> bool {
     ROOM.is_tight()
 }
 
 /// How many endpoint connections found no room so far.
-pub fn refused() -> u64 {
+pub(crate) fn refused() -> u64 {
     ROOM.refused.load(Ordering::Relaxed)
 }
 
 /// The room and what is taken of it.
-pub fn usage() -> Usage {
+pub(crate) fn usage() -> Usage {
     Usage {
         most: ROOM.most.load(Ordering::Relaxed),
         clients: ROOM.clients.load(Ordering::Relaxed),

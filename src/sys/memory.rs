@@ -4,7 +4,7 @@
 //! then stay idle nothing would be given back, and each would go on costing the buffers of its last request.
 
 /// Gives back what this thread has freed. It costs some system calls: once in a while, not for each connection.
-pub fn give_back() {
+pub(crate) fn give_back() {
     #[expect(unsafe_code, reason = "the allocator's own entry point has no safe wrapper")]
     // SAFETY: `mi_collect` may be called at any time on any thread; it takes no pointers.
     unsafe {

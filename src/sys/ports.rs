@@ -24,18 +24,18 @@ fn for_requests(range: &str) -> usize {
 
 /// The connections to one address.
 #[derive(Debug, Default)]
-pub struct Ports {
+pub(crate) struct Ports {
     taken: AtomicUsize,
 }
 
 /// A port, given back by drop.
 #[derive(Debug)]
-pub struct Port(Arc<Ports>);
+pub(crate) struct Port(Arc<Ports>);
 
 impl Ports {
     /// Takes a port of this address; `None`: all are taken. `limited`: the address has ports, and is no path.
     #[must_use]
-    pub fn take(self: &Arc<Ports>, limited: bool) -> Option<Port> {
+    pub(crate) fn take(self: &Arc<Ports>, limited: bool) -> Option<Port> {
         self.take_of(if limited { *RANGE } else { usize::MAX })
     }
 

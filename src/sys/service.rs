@@ -3,17 +3,17 @@
 use sd_notify::NotifyState;
 
 /// Traffic is served.
-pub fn ready() {
+pub(crate) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
 /// The shutdown has begun.
-pub fn stopping() {
+pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
 /// One line for `systemctl status`.
-pub fn status(text: &str) {
+pub(crate) fn status(text: &str) {
     tell(&[NotifyState::Status(text)]);
 }
 

@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 /// What the process was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// `TERM`, `INT` or `QUIT`: end gracefully; the second one: end.
     Stop,
     /// `HUP`: read the configuration again, open the log again.
@@ -19,7 +19,7 @@ pub enum Signal {
 
 /// The signals of this process from now on.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     term: Stream,
     interrupt: Stream,
     quit: Stream,
@@ -33,7 +33,7 @@ pub struct Signals {
 
 impl Signals {
     /// Takes them over from the system's defaults.
-    pub fn listen() -> io::Result<Signals> {
+    pub(crate) fn listen() -> io::Result<Signals> {
         Ok(Signals {
             term: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -46,7 +46,7 @@ impl Signals {
     }
 
     /// The next one.
-    pub async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.term.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,

@@ -13,11 +13,11 @@ const MOST: usize = 256;
 
 /// Names that were looked up.
 #[derive(Clone, Debug, Default)]
-pub struct Users(Arc<Mutex<HashMap<u32, String>>>);
+pub(crate) struct Users(Arc<Mutex<HashMap<u32, String>>>);
 
 impl Users {
     /// The name of a user; `None` where there is none, or nobody can tell.
-    pub async fn name(&self, uid: u32) -> Option<String> {
+    pub(crate) async fn name(&self, uid: u32) -> Option<String> {
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(name) = known().get(&uid) {
             return Some(name.clone());

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// `text/plain; version=0.0.4`
     Prometheus,
     /// `application/openmetrics-text; version=1.0.0`
@@ -14,13 +14,13 @@ pub enum Format {
 impl Format {
     /// What an `Accept` field asks for.
     #[must_use]
-    pub fn accepted(accept: &str) -> Format {
+    pub(crate) fn accepted(accept: &str) -> Format {
         if accept.contains("application/openmetrics-text") { Format::OpenMetrics } else { Format::Prometheus }
     }
 
     /// The answer's `Content-Type`.
     #[must_use]
-    pub fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             Format::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
             Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -30,7 +30,7 @@ impl Format {
 
 /// A page that is being written.
 #[derive(Debug)]
-pub struct Page {
+pub(crate) struct Page {
     format: Format,
     text: String,
 }
@@ -38,22 +38,22 @@ pub struct Page {
 impl Page {
     /// An empty page.
     #[must_use]
-    pub fn new(format: Format) -> Page {
+    pub(crate) fn new(format: Format) -> Page {
         Page { format, text: String::with_capacity(16 * 1024) }
     }
 
     /// Begins a counter; `name` ends in `_total`.
-    pub fn counter(&mut self, name: &'static str, help: &str) -> Family<'_> {
+    pub(crate) fn counter(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "counter", help)
     }
 
     /// Begins a gauge.
-    pub fn gauge(&mut self, name: &'static str, help: &str) -> Family<'_> {
+    pub(crate) fn gauge(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "gauge", help)
     }
 
     /// Begins a histogram.
-    pub fn histogram(&mut self, name: &'static str, help: &str) -> Family<'_> {
+    pub(crate) fn histogram(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "histogram", help)
     }
 
@@ -69,7 +69,7 @@ impl Page {
 
     /// The finished page.
     #[must_use]
-    pub fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         if self.format == Format::OpenMetrics {
             self.text.push_str("# EOF\n");
         }
@@ -79,23 +79,23 @@ impl Page {
 
 /// The samples of one name.
 #[derive(Debug)]
-pub struct Family<'a> {
+pub(crate) struct Family<'a> {
     page: &'a mut Page,
     name: &'static str,
 }
 
 /// Labels with their values.
-pub type Labels<'a> = [(&'static str, &'a str)];
+pub(crate) type Labels<'a> = [(&'static str, &'a str)];
 
 impl Family<'_> {
     /// Adds a sample.
-    pub fn sample(&mut self, labels: &Labels<'_>, value: impl Display) -> &mut Self {
+    pub(crate) fn sample(&mut self, labels: &Labels<'_>, value: impl Display) -> &mut Self {
         self.line("", labels, None, value);
         self
     }
 
     /// Adds a histogram: upper bounds with the count of each bucket alone, and the last count for `+Inf`.
-    pub fn buckets(&mut self, labels: &Labels<'_>, bounds: &[f64], counts: &[u64], sum: f64) -> &mut Self {
+    pub(crate) fn buckets(&mut self, labels: &Labels<'_>, bounds: &[f64], counts: &[u64], sum: f64) -> &mut Self {
         let mut all = 0;
         for (bound, count) in bounds.iter().zip(counts) {
             all += count;

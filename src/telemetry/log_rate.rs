@@ -8,7 +8,7 @@ static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// So many messages in a period, and how many were left out.
 #[derive(Debug)]
-pub struct LogRate {
+pub(crate) struct LogRate {
     most: u32,
     period: Duration,
     /// Milliseconds from the beginning to the end of the present period; 0: there was none yet.
@@ -20,12 +20,12 @@ pub struct LogRate {
 impl LogRate {
     /// At most `most` messages in a period, which begins with its first message.
     #[must_use]
-    pub const fn new(most: u32, period: Duration) -> LogRate {
+    pub(crate) const fn new(most: u32, period: Duration) -> LogRate {
         LogRate { most, period, until: AtomicU64::new(0), said: AtomicU32::new(0), suppressed: AtomicU64::new(0) }
     }
 
     /// Whether a message may be written now; with the number of those that were left out since the last one.
-    pub fn admit(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let now = millis(now.saturating_duration_since(*BEGAN));
         let until = self.until.load(Relaxed);
@@ -41,7 +41,7 @@ impl LogRate {
     }
 
     /// Writes a message now, with the number of those that were left out since the last one; or not.
-    pub fn say(&self, message: impl FnOnce(u64)) {
+    pub(crate) fn say(&self, message: impl FnOnce(u64)) {
         if let Some(suppressed) = self.admit(Instant::now()) {
             message(suppressed);
         }

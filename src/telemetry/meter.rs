@@ -14,7 +14,7 @@ use crate::domain::color::Color;
 use crate::domain::transition::Left;
 
 /// Upper bounds of the latency buckets, in microseconds; above the last one is `+Inf`.
-pub const BUCKETS_MICROS: [u64; 16] = [
+pub(crate) const BUCKETS_MICROS: [u64; 16] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
     10_000_000, 30_000_000, 60_000_000,
 ];
@@ -82,6 +82,7 @@ pub struct InFlight {
 
 impl InFlight {
     /// All kinds together.
+    #[cfg(any(test, feature = "internals"))]
     #[must_use]
     pub fn total(self) -> u64 {
         self.requests + self.streams + self.tunnels

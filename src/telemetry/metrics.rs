@@ -14,7 +14,7 @@ use crate::telemetry::refused::{self, Refused};
 
 /// What the controller knows at the moment of the question.
 #[derive(Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The live color.
     pub active: Color,
     /// What each color gets of the requests.
@@ -89,7 +89,7 @@ pub struct Facts {
 
 /// A data store.
 #[derive(Debug)]
-pub struct StoreFacts {
+pub(crate) struct StoreFacts {
     /// Its name.
     pub store: String,
     /// The version of its schema, if it is known.
@@ -102,7 +102,7 @@ pub struct StoreFacts {
 
 /// How requests stopped waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// They went on.
     Released,
     /// There was no place for them.
@@ -115,7 +115,7 @@ pub enum Ending {
 
 impl Ending {
     /// All, in the order in which they are counted.
-    pub const ALL: [(Ending, &'static str); 4] = [
+    pub(crate) const ALL: [(Ending, &'static str); 4] = [
         (Ending::Released, "released"),
         (Ending::Full, "full"),
         (Ending::Expired, "expired"),
@@ -136,7 +136,7 @@ pub struct Waiting {
 
 /// What is counted as it happens.
 #[derive(Debug, Default)]
-pub struct Tallies {
+pub(crate) struct Tallies {
     /// By trigger and outcome.
     switches: BTreeMap<(&'static str, &'static str), u64>,
     /// By trigger.
@@ -158,23 +158,23 @@ const CODES: [&str; 6] = ["client_left", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl Tallies {
     /// Counts an order and what became of it.
-    pub fn switched(&mut self, trigger: &'static str, outcome: &'static str) {
+    pub(crate) fn switched(&mut self, trigger: &'static str, outcome: &'static str) {
         *self.switches.entry((trigger, outcome)).or_default() += 1;
     }
 
     /// Counts a way back that was taken, of a whole release or of a canary.
-    pub fn rolled_back(&mut self, trigger: &'static str) {
+    pub(crate) fn rolled_back(&mut self, trigger: &'static str) {
         *self.rollbacks.entry(trigger).or_default() += 1;
     }
 
     /// Counts a hold that is over.
-    pub fn held(&mut self, took: Duration) {
+    pub(crate) fn held(&mut self, took: Duration) {
         self.holds[DRAIN_SECONDS.partition_point(|bound| *bound < took.as_secs_f64())] += 1;
         self.hold_sum += took;
     }
 
     /// Counts a finished drain.
-    pub fn drained(&mut self, took: Duration) {
+    pub(crate) fn drained(&mut self, took: Duration) {
         let bucket = DRAIN_SECONDS.partition_point(|bound| *bound < took.as_secs_f64());
         self.drains[bucket] += 1;
         self.drain_sum += took;
@@ -183,7 +183,7 @@ impl Tallies {
 
 /// Writes the page.
 #[must_use]
-pub fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
+pub(crate) fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
     let mut page = Page::new(format);
     decisions(&mut page, facts, tallies);
     requests(&mut page, facts);

@@ -55,7 +55,7 @@ pub(super) fn start_in(output: File) -> io::Result<Lines> {
 }
 
 /// Waits until what was said is written, but not for long.
-pub fn flush() {
+pub(crate) fn flush() {
     let (written, wait) = mpsc::channel();
     if let Some(log) = LOG.get()
         && log.queue.try_send(Message::Flush(written)).is_ok()

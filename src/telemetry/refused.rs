@@ -7,7 +7,7 @@ use crate::telemetry::meter::Count;
 
 /// Why a connection or a request ended at the proxy, without an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// A head or a body that is not valid HTTP, or can be read in two ways: 400, RST_STREAM.
     Malformed,
     /// 414
@@ -70,7 +70,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason with its label, in the order of [`Refusals`].
-    pub const ALL: [(Refusal, &'static str); 29] = [
+    pub(crate) const ALL: [(Refusal, &'static str); 29] = [
         (Refusal::Malformed, "malformed"),
         (Refusal::TargetTooLong, "target_too_long"),
         (Refusal::HeadTooLarge, "head_too_large"),
@@ -104,7 +104,7 @@ impl Refusal {
 
     /// The label of the series, and `refused` in the access log.
     #[must_use]
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         Refusal::ALL[self as usize].1
     }
 }
@@ -112,19 +112,19 @@ impl Refusal {
 /// The counts of one worker. Padded so that two workers never share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub struct Refusals([Count; Refusal::ALL.len()]);
+pub(crate) struct Refusals([Count; Refusal::ALL.len()]);
 
 /// The sums over all workers, in the order of [`Refusal::ALL`].
-pub type Refused = [u64; Refusal::ALL.len()];
+pub(crate) type Refused = [u64; Refusal::ALL.len()];
 
 impl Refusals {
     /// Counts one; only for the worker that owns the counts.
-    pub fn add(&self, refusal: Refusal) {
+    pub(crate) fn add(&self, refusal: Refusal) {
         self.0[refusal as usize].add(1);
     }
 
     /// Adds all workers.
-    pub fn sum(workers: &[Refusals]) -> Refused {
+    pub(crate) fn sum(workers: &[Refusals]) -> Refused {
         std::array::from_fn(|reason| workers.iter().map(|worker| worker.0[reason].get()).sum())
     }
 }

@@ -84,6 +84,7 @@ impl ClientTls {
 
     /// Reads the files again. True: they say something else than before, and that is in force for every connection that
     /// is made from now on. An error changes nothing. The authorities of the system are not read again.
+    #[cfg(test)]
     pub fn reload(&self) -> Result<bool, Vec<TlsError>> {
         self.reload_if(|_| true)
     }
@@ -130,7 +131,7 @@ impl ClientTls {
     }
 
     /// Whether HTTP/2 is spoken after the handshake.
-    #[must_use]
+    #[cfg(test)]
     pub fn is_http2(&self) -> bool {
         self.settings.http2
     }

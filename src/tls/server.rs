@@ -71,6 +71,7 @@ struct Live {
 
 impl ServerTls {
     /// Reads everything, or names everything that is wrong.
+    #[cfg(test)]
     pub fn load(settings: ServerSettings) -> Result<ServerTls, Vec<TlsError>> {
         ServerTls::load_without(settings, &|_| false)
     }
@@ -102,6 +103,7 @@ impl ServerTls {
     /// of the old ones stay.
     ///
     /// What counts is what the files say: neither their times nor comments in them are looked at.
+    #[cfg(test)]
     pub fn reload(&self) -> Result<bool, Vec<TlsError>> {
         self.reload_if(|_| true)
     }
@@ -296,7 +298,7 @@ fn new_ticketer() -> Result<Arc<dyn ProducesTickets>, Vec<TlsError>> {
 /// The subject of the certificate that the client has shown, as RFC 4514 writes it ("CN=alice,O=Example"); `None` if it
 /// has shown none. Printable ASCII: everything else is escaped, so that it can be the value of a header.
 #[must_use]
-pub fn client_subject(connection: &ServerConnection) -> Option<String> {
+pub(crate) fn client_subject(connection: &ServerConnection) -> Option<String> {
     connection.peer_certificates()?.first().map(certificate::subject)
 }
 
@@ -304,7 +306,7 @@ pub fn client_subject(connection: &ServerConnection) -> Option<String> {
 /// at a certificate when it is shown, and not again when the session goes on, and each handshake brings a ticket for
 /// the next. So a client could go on for ever with a certificate that has ended long ago.
 #[must_use]
-pub fn client_certificate_is_over(connection: &ServerConnection, now: SystemTime) -> bool {
+pub(crate) fn client_certificate_is_over(connection: &ServerConnection, now: SystemTime) -> bool {
     if connection.handshake_kind() != Some(HandshakeKind::Resumed) {
         return false;
     }

@@ -59,6 +59,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
 
 /// Whether these bytes could be the beginning of a header. True also for fewer bytes than tell it apart (`P` may become
 /// `PUT`): it is certain from 6 bytes on (version 1), or from 12 (version 2).
+#[cfg(feature = "internals")]
 #[must_use]
 pub fn begins(bytes: &[u8]) -> bool {
     agree(bytes, NAME) || agree(bytes, SIGNATURE)

@@ -10,10 +10,10 @@ mod shared;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use cutover::domain::color::Color;
-use cutover::domain::verdict::Class;
-use cutover::evidence::routes::Counts;
-use cutover::proxy::clock;
+use cutover::internals::domain::color::Color;
+use cutover::internals::domain::verdict::Class;
+use cutover::internals::evidence::routes::Counts;
+use cutover::internals::proxy::clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -59,13 +59,13 @@ fn heads_and_bodies_are_read_as_they_are_written() {
             property(bytes, usize::from(*piece));
         }
     };
-    replay("head", cutover::fuzzing::head);
-    replay("hpack", cutover::fuzzing::hpack);
-    replay("chunks", |bytes| cut(bytes, cutover::fuzzing::chunks));
-    replay("frames", |bytes| cut(bytes, cutover::fuzzing::frames));
+    replay("head", cutover::internals::fuzzing::head);
+    replay("hpack", cutover::internals::fuzzing::hpack);
+    replay("chunks", |bytes| cut(bytes, cutover::internals::fuzzing::chunks));
+    replay("frames", |bytes| cut(bytes, cutover::internals::fuzzing::frames));
     replay("websocket", |bytes| {
         if let Some((how, bytes)) = bytes.split_first() {
-            cutover::fuzzing::websocket(bytes, how & 1 != 0, usize::from(how >> 1));
+            cutover::internals::fuzzing::websocket(bytes, how & 1 != 0, usize::from(how >> 1));
         }
     });
 }

@@ -10,7 +10,7 @@ mod cli;
 mod client;
 mod clients;
 mod conformance;
-#[cfg(any(debug_assertions, feature = "fuzzing"))]
+
 mod corpus;
 mod deploy;
 mod drain;

@@ -84,7 +84,7 @@ fn product() -> Vec<(String, String)> {
     files
         .map(|path| {
             let text = fs::read_to_string(&path).expect("src can be read");
-            let product = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            let product = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned();
             let name = path.strip_prefix(&root).expect("below src").to_string_lossy().replace('\\', "/");
             (name, product)
         })
@@ -263,7 +263,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("proxy/upstream/connections", "a connection has an age"),
     ("wire/socket/splice", "a thread that gets no pipe asks again later"),
     ("wire/http2/ending", "a large head excuses for seconds"),
-    ("fuzzing", "there is no connection to ask"),
+    ("internals/fuzzing", "there is no connection to ask"),
 ];
 
 /// Files that start threads.

@@ -7,17 +7,19 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use cutover::domain::clock::Now;
-use cutover::domain::color::{Color, PerColor};
-use cutover::domain::force::{Force, Guard};
-use cutover::domain::gate::{CheckReport, GatePolicy, Probed};
-use cutover::domain::release::Release;
-use cutover::domain::rollout::{
+use cutover::internals::domain::clock::Now;
+use cutover::internals::domain::color::{Color, PerColor};
+use cutover::internals::domain::force::{Force, Guard};
+use cutover::internals::domain::gate::{CheckReport, GatePolicy, Probed};
+use cutover::internals::domain::release::Release;
+use cutover::internals::domain::rollout::{
     Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Left, Outcome, Overlap, Refusal, Rollout,
     RoundId, Target, Terms,
 };
-use cutover::domain::schema::{Barrier, FirstWrite, Label, Labels, Lineage, Reading, Verdict, Version};
-use cutover::domain::transition::{Decision, Drained, FileOrder, Generation, Kind, Origin, Transition, Trigger};
+use cutover::internals::domain::schema::{Barrier, FirstWrite, Label, Labels, Lineage, Reading, Verdict, Version};
+use cutover::internals::domain::transition::{
+    Decision, Drained, FileOrder, Generation, Kind, Origin, Transition, Trigger,
+};
 
 mod canary;
 

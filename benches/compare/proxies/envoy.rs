@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use cutover::domain::color::Color;
+use cutover::internals::domain::color::Color;
 
 use super::{Site, Upstream, write};
 

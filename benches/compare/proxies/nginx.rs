@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use cutover::domain::color::Color;
+use cutover::internals::domain::color::Color;
 
 use super::{Programs, Site, Upstream, write};
 

@@ -9,7 +9,7 @@ use crate::admin::api::{Forced, MovingAnswer};
 /// A share of the requests: `"5%"`, or a number in percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
-pub enum Percent {
+pub(crate) enum Percent {
     /// In percent.
     Number(f64),
     /// With its sign.
@@ -19,7 +19,7 @@ pub enum Percent {
 /// `POST /admin/canary`. What is not said is as configured; an empty body begins as `[canary]` says.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CanaryBody {
+pub(crate) struct CanaryBody {
     /// Only if the color that does not serve still has what `PUT /admin/colors/{color}` answered with this as `staged`;
     /// else `409 target_changed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PlanBody>
 /// How the weight is to grow.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PlanBody {
+pub(crate) struct PlanBody {
     /// Growing, each below 100 %.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<Percent>>,
@@ -83,7 +83,7 @@ pub struct PlanBody {
 /// `POST /admin/canary/advance`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AdvanceBody {
+pub(crate) struct AdvanceBody {
     /// To all of the traffic, not to the next step.
     #[serde(default)]
     pub full: bool,
@@ -104,7 +104,7 @@ pub struct AdvanceBody {
 /// `POST /admin/canary/abort`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AbortBody {
+pub(crate) struct AbortBody {
     /// The release is bad: the same label is refused from now on, unless forced.
     #[serde(default)]
     pub quarantine: bool,
@@ -115,7 +115,7 @@ pub struct AbortBody {
 
 /// What became of a command about a canary.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CanaryMoved {
+pub(crate) struct CanaryMoved {
     /// False: it was so already, and nothing was touched.
     pub changed: bool,
     /// The decision is on disk.
@@ -155,7 +155,7 @@ pub struct CanaryMoved {
 
 /// What each color gets of the requests, in percent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SplitAnswer {
+pub(crate) struct SplitAnswer {
     /// Blue.
     pub blue: f64,
     /// Green.
@@ -164,7 +164,7 @@ pub struct SplitAnswer {
 
 /// `GET /admin/canary`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CanaryAnswer {
+pub(crate) struct CanaryAnswer {
     /// `steady`, `canary`, `baking`, `gating`, `holding` or `committing`.
     pub phase: String,
     /// The color that serves what the candidate does not get.
@@ -191,7 +191,7 @@ pub struct CanaryAnswer {
 
 /// A release on its way.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CanaryStatus {
+pub(crate) struct CanaryStatus {
     /// Names the deployment: `dep-42`.
     pub id: String,
     /// The color whose release is watched.
@@ -237,7 +237,7 @@ pub struct CanaryStatus {
 
 /// How the weight grows.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PlanAnswer {
+pub(crate) struct PlanAnswer {
     /// In percent. Empty: a plain switch, which is only baked.
     pub steps: Vec<f64>,
     /// A step lasts at least so many seconds.
@@ -254,7 +254,7 @@ pub struct PlanAnswer {
 
 /// Why a release stays where it is.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct HeldAnswer {
+pub(crate) struct HeldAnswer {
     /// Who, or `automatic`.
     pub by: String,
     /// Why.
@@ -265,7 +265,7 @@ pub struct HeldAnswer {
 
 /// The clock of a release on its way.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct NextAnswer {
+pub(crate) struct NextAnswer {
     /// Its next weight, in percent.
     pub weight: f64,
     /// Not before so many seconds.
@@ -286,7 +286,7 @@ pub struct NextAnswer {
 
 /// Evidence, and how much is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct OddsAnswer {
+pub(crate) struct OddsAnswer {
     /// As odds to one.
     pub odds: f64,
     /// So much is enough.
@@ -295,7 +295,7 @@ pub struct OddsAnswer {
 
 /// What speaks against a release, and for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct EvidenceAnswer {
+pub(crate) struct EvidenceAnswer {
     /// That it is worse: at the limit it is rolled back.
     pub worse: OddsAnswer,
     /// That it is no worse: at the limit it goes on, once its time is up.
@@ -333,7 +333,7 @@ pub struct EvidenceAnswer {
 
 /// What the judge says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct JudgementAnswer {
+pub(crate) struct JudgementAnswer {
     /// `pass`, `insufficient`, `suspect` or `fail`.
     pub verdict: String,
     /// That the release is worse, as odds to one.
@@ -357,7 +357,7 @@ pub struct JudgementAnswer {
 
 /// One thing that a verdict rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct FindingAnswer {
+pub(crate) struct FindingAnswer {
     /// `error`, `slow_p50`, `slow_p90`, `slow_p99`, `client_error`, `abort`, `cpu`, `more_events` or `fewer_events`.
     pub class: String,
     /// On which route; absent: all of them together.
@@ -378,7 +378,7 @@ pub struct FindingAnswer {
 
 /// An event that the application tells (`[[analysis.event]]`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct EventAnswer {
+pub(crate) struct EventAnswer {
     /// Its name.
     pub event: String,
     /// The bad direction: `more` or `fewer`.
@@ -395,7 +395,7 @@ pub struct EventAnswer {
 
 /// Counts of an event on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ToldAnswer {
+pub(crate) struct ToldAnswer {
     /// Requests of the seconds that were compared.
     pub requests: u64,
     /// Events in the answers to them, as far as they count.
@@ -404,7 +404,7 @@ pub struct ToldAnswer {
 
 /// One side of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SampleAnswer {
+pub(crate) struct SampleAnswer {
     /// Requests that are over.
     pub requests: u64,
     /// How many of them were bad in this way.
@@ -416,7 +416,7 @@ pub struct SampleAnswer {
 
 /// A row of the table of routes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct RouteAnswer {
+pub(crate) struct RouteAnswer {
     /// Absent: all routes together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
@@ -433,7 +433,7 @@ pub struct RouteAnswer {
 
 /// What one side of a route has had.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SideAnswer {
+pub(crate) struct SideAnswer {
     /// Requests that it was given.
     pub assigned: u64,
     /// Of them, those that are over.
@@ -451,7 +451,7 @@ pub struct SideAnswer {
 
 /// Latencies, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct LatencyAnswer {
+pub(crate) struct LatencyAnswer {
     /// Half of the requests are faster.
     pub p50_ms: f64,
     /// Nine of ten.
@@ -462,7 +462,7 @@ pub struct LatencyAnswer {
 
 /// Evidence of one class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ClassAnswer {
+pub(crate) struct ClassAnswer {
     /// `error`, `slow_p50`, `slow_p90`, `slow_p99`, `client_error` or `abort`.
     pub class: String,
     /// As odds to one.
@@ -471,7 +471,7 @@ pub struct ClassAnswer {
 
 /// The release on its way after a transition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct OnItsWay {
+pub(crate) struct OnItsWay {
     /// Which deployment.
     pub id: String,
     /// The color.
@@ -484,14 +484,14 @@ pub struct OnItsWay {
 
 /// `GET /admin/deployments`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DeploymentsAnswer {
+pub(crate) struct DeploymentsAnswer {
     /// Newest first.
     pub deployments: Vec<DeploymentAnswer>,
 }
 
 /// A deployment that was judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct DeploymentAnswer {
+pub(crate) struct DeploymentAnswer {
     /// Which.
     pub id: String,
     /// The color whose release was watched.

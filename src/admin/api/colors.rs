@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 /// `PUT /admin/colors/{color}`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct StageBody {
+pub(crate) struct StageBody {
     /// The label.
     #[serde(default)]
     pub release: String,
@@ -39,7 +39,7 @@ pub struct StageBody {
 /// Labels of a release for one data store, as in `[COLOR.schema]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct StoreBody {
+pub(crate) struct StoreBody {
     /// The versions that it can run on, such as `>=41, <=43`.
     #[serde(default)]
     pub needs: String,
@@ -57,7 +57,7 @@ pub struct StoreBody {
 /// Probe that reports the version of a data store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ProbeBody {
+pub(crate) struct ProbeBody {
     /// An http address.
     #[serde(default)]
     pub url: String,
@@ -68,7 +68,7 @@ pub struct ProbeBody {
 
 /// Outcome of a staging.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct StageAnswer {
+pub(crate) struct StageAnswer {
     /// False: the color had exactly that already.
     pub changed: bool,
     /// True: it was only asked what would happen.
@@ -88,7 +88,7 @@ pub struct StageAnswer {
 
 /// A release that a color does not have any more.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ReplacedAnswer {
+pub(crate) struct ReplacedAnswer {
     /// The label.
     pub release: String,
     /// The endpoints of the upstream `default`.
@@ -100,7 +100,7 @@ pub struct ReplacedAnswer {
 
 /// Whether the processes of a color may be stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SafeToStop {
+pub(crate) struct SafeToStop {
     /// Nobody needs them.
     pub safe: bool,
     /// Reasons to keep the processes running.
@@ -109,7 +109,7 @@ pub struct SafeToStop {
 
 /// One reason why the processes of a color may not be stopped. More kinds may come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NeedAnswer {
+pub(crate) struct NeedAnswer {
     /// `serves`, `share`, `move`, `drain`, `way_back`, `way_out` or `lingering`.
     pub need: String,
     /// The same in words.

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 /// One endpoint in the status.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct EndpointAnswer {
+pub(crate) struct EndpointAnswer {
     /// Its upstream.
     pub upstream: String,
     /// As the configuration writes it; of a name with the address in brackets: `app-green:3000 (10.0.0.3)`.
@@ -32,7 +32,7 @@ pub struct EndpointAnswer {
 
 /// An endpoint that comes up.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Starting {
+pub(crate) struct Starting {
     /// Checks in a row that passed.
     pub passed: u32,
     /// As many bring it up: `health.rise`.
@@ -41,7 +41,7 @@ pub struct Starting {
 
 /// A release that is not the label.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct AnswersAs {
+pub(crate) struct AnswersAs {
     /// What the last answers said.
     pub release: String,
     /// Since when, RFC 3339.
@@ -50,7 +50,7 @@ pub struct AnswersAs {
 
 /// A name of endpoints in the status.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct NameAnswer {
+pub(crate) struct NameAnswer {
     /// As the configuration writes it.
     pub name: String,
     /// The addresses in use: those of the last answer that had any.

@@ -5,14 +5,14 @@ use utoipa::ToSchema;
 
 /// Requests are held, or released.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct HeldEvent {
+pub(crate) struct HeldEvent {
     /// They are held.
     pub held: bool,
 }
 
 /// The health of an endpoint changed.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct HealthEvent {
+pub(crate) struct HealthEvent {
     /// Of this color.
     pub color: String,
     /// Of this upstream.
@@ -27,14 +27,14 @@ pub struct HealthEvent {
 
 /// The configuration file was read.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ReloadedEvent {
+pub(crate) struct ReloadedEvent {
     /// What is wrong with it; null: nothing, and it is in force.
     pub error: Option<String>,
 }
 
 /// The client read too slowly.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct LaggedEvent {
+pub(crate) struct LaggedEvent {
     /// Events that it did not get.
     pub missed: u64,
 }

@@ -7,7 +7,7 @@ use crate::admin::api::Problem;
 
 /// The configuration file in the status.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FileAnswer {
+pub(crate) struct FileAnswer {
     /// Its path.
     pub path: String,
     /// The color it names.
@@ -36,7 +36,7 @@ fn yes() -> bool {
 
 /// `POST /admin/reload`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ReloadAnswer {
+pub(crate) struct ReloadAnswer {
     /// False: the file is as it was.
     pub changed: bool,
     /// What became of its order: `done`, `pending` or `refused`.
@@ -49,7 +49,7 @@ pub struct ReloadAnswer {
 
 /// One problem of the configuration file.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ConfigProblem {
+pub(crate) struct ConfigProblem {
     /// From 1.
     pub line: usize,
     /// From 1, in characters.

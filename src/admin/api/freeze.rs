@@ -8,7 +8,7 @@ use crate::admin::api::MovingAnswer;
 /// `POST /admin/freeze`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct FreezeBody {
+pub(crate) struct FreezeBody {
     /// Why; everybody who is refused is told.
     #[serde(default)]
     pub reason: String,
@@ -23,7 +23,7 @@ pub struct FreezeBody {
 /// `DELETE /admin/freeze`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct UnfreezeBody {
+pub(crate) struct UnfreezeBody {
     /// Why; kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -31,7 +31,7 @@ pub struct UnfreezeBody {
 
 /// What became of it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FrozenAnswer {
+pub(crate) struct FrozenAnswer {
     /// False: it was so already.
     pub changed: bool,
     /// It is on disk.
@@ -49,7 +49,7 @@ pub struct FrozenAnswer {
 
 /// A freeze: nothing but a rollback moves traffic.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FreezeAnswer {
+pub(crate) struct FreezeAnswer {
     /// Who.
     pub by: String,
     /// Why.

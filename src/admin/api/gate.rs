@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 /// What an endpoint answered to the gate.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct GateAnswer {
+pub(crate) struct GateAnswer {
     /// Its upstream.
     pub upstream: String,
     /// As the configuration writes it.
@@ -22,7 +22,7 @@ pub struct GateAnswer {
 
 /// What a check of the gate found (`[[gate.check]]`).
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CheckAnswer {
+pub(crate) struct CheckAnswer {
     /// Its name.
     pub check: String,
     /// The upstream whose endpoints were asked.
@@ -44,7 +44,7 @@ pub struct CheckAnswer {
 
 /// A check that failed at an endpoint.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CheckFailureAnswer {
+pub(crate) struct CheckFailureAnswer {
     /// The endpoint as the configuration writes it.
     pub endpoint: String,
     /// What came, cut and escaped.
@@ -55,7 +55,7 @@ pub struct CheckFailureAnswer {
 
 /// Results of the gate checks in the last gate of the release that is deployed there.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ChecksAnswer {
+pub(crate) struct ChecksAnswer {
     /// On which color.
     pub color: String,
     /// Which release.
@@ -68,7 +68,7 @@ pub struct ChecksAnswer {
 
 /// A color that does not serve and is asked for old files (`[linger]`).
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct LingerAnswer {
+pub(crate) struct LingerAnswer {
     /// The color.
     pub color: String,
     /// Its release.

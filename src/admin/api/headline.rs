@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 /// The headline: all is well, or the worst finding and the command to type next.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-pub struct HeadlineAnswer {
+pub(crate) struct HeadlineAnswer {
     /// The worst condition.
     #[serde(flatten)]
     pub worst: ConditionAnswer,
@@ -17,7 +17,7 @@ pub struct HeadlineAnswer {
 
 /// One condition of the proxy.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-pub struct ConditionAnswer {
+pub(crate) struct ConditionAnswer {
     /// `ok`, `note` (a state that somebody chose), `warning` or `outage`.
     pub level: String,
     /// Stable, for programs: `ok`, `live_color_down`, `endpoints_down`, `not_durable`, `frozen` and others.
@@ -35,7 +35,7 @@ pub struct ConditionAnswer {
 impl HeadlineAnswer {
     /// Neither a warning nor an outage.
     #[must_use]
-    pub fn is_ok(&self) -> bool {
+    pub(crate) fn is_ok(&self) -> bool {
         !matches!(self.worst.level.as_str(), "warning" | "outage")
     }
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// `POST /admin/pause`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct HoldBody {
+pub(crate) struct HoldBody {
     /// For how long at most, 1s to 1day; absent: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
@@ -20,7 +20,7 @@ pub struct HoldBody {
 
 /// What became of a hold, of a release, or of turning maintenance on or off.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct HoldAnswer {
+pub(crate) struct HoldAnswer {
     /// False: it was so already, and nothing was touched.
     pub changed: bool,
     /// The color that serves.
@@ -41,7 +41,7 @@ pub struct HoldAnswer {
 
 /// A pause that was replaced.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PauseAnswer {
+pub(crate) struct PauseAnswer {
     /// The actor who asked for it.
     pub actor: String,
     /// Why.
@@ -53,7 +53,7 @@ pub struct PauseAnswer {
 
 /// Requests are held.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct HoldStatus {
+pub(crate) struct HoldStatus {
     /// For a move without overlap; else by hand.
     pub for_move: bool,
     /// Since when, RFC 3339.
@@ -73,7 +73,7 @@ pub struct HoldStatus {
 
 /// The operator who turned maintenance on.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct MaintenanceBy {
+pub(crate) struct MaintenanceBy {
     /// Since when, RFC 3339.
     pub since: String,
     /// Who.

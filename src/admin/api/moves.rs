@@ -8,7 +8,7 @@ use crate::admin::api::{CheckAnswer, DrainedAnswer};
 /// `POST /admin/switch`. An empty body means the other color.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SwitchBody {
+pub(crate) struct SwitchBody {
     /// `blue` or `green`; absent: the other one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
@@ -51,7 +51,7 @@ pub struct SwitchBody {
 /// `POST /admin/rollback`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RollbackBody {
+pub(crate) struct RollbackBody {
     /// `blue` or `green`, whether its release is known good or not; absent: what served before and is known good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
@@ -75,7 +75,7 @@ pub struct RollbackBody {
 /// The guards that a command overrides: `true` for all of them, or names such as `["health", "quarantine"]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "`force` is true, false, or a list of guards such as [\"health\"]")]
-pub enum Forced {
+pub(crate) enum Forced {
     /// All, or none.
     All(bool),
     /// `health`, `quarantine`, `schema`, `file`, `cooldown`, `bake`.
@@ -91,7 +91,7 @@ impl Default for Forced {
 impl Forced {
     /// No guard is overridden.
     #[must_use]
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         match self {
             Forced::All(all) => !all,
             Forced::Guards(guards) => guards.is_empty(),
@@ -101,7 +101,7 @@ impl Forced {
 
 /// What became of a switch or a rollback.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SwitchAnswer {
+pub(crate) struct SwitchAnswer {
     /// False: it was so already, and nothing was touched.
     pub changed: bool,
     /// True: it was only asked what would happen.
@@ -162,7 +162,7 @@ pub struct SwitchAnswer {
 
 /// A canary that ended because its release got all of the traffic.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct EndedCanary {
+pub(crate) struct EndedCanary {
     /// Its release.
     pub release: String,
     /// What it had of the requests, in percent.
@@ -171,7 +171,7 @@ pub struct EndedCanary {
 
 /// A move that is under way, or was.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct MovingAnswer {
+pub(crate) struct MovingAnswer {
     /// `switch`, `rollback`, `canary`, `advance` or `release`.
     pub kind: String,
     /// Where it goes.
@@ -203,7 +203,7 @@ pub struct MovingAnswer {
 
 /// How far the gate checks are at the endpoint that is farthest behind.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CheckProgressAnswer {
+pub(crate) struct CheckProgressAnswer {
     /// That endpoint.
     pub endpoint: String,
     /// Checks that passed there.
@@ -224,7 +224,7 @@ pub struct CheckProgressAnswer {
 
 /// What is left of a retired color.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Draining {
+pub(crate) struct Draining {
     /// Which color.
     pub color: String,
     /// Requests that are not answered yet.
@@ -240,7 +240,7 @@ pub struct Draining {
 
 /// Whether there is a way back.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RollbackAnswer {
+pub(crate) struct RollbackAnswer {
     /// A rollback would be made now.
     pub possible: bool,
     /// Whether the release there could serve on what the data stores are at: `yes`, `no` or `unknown`.
@@ -272,7 +272,7 @@ pub struct RollbackAnswer {
 /// `POST /admin/cancel`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CancelBody {
+pub(crate) struct CancelBody {
     /// The `X-Request-Id` that the command was sent with.
     #[serde(default)]
     pub request_id: String,
@@ -280,7 +280,7 @@ pub struct CancelBody {
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CancelAnswer {
+pub(crate) struct CancelAnswer {
     /// The command is here and not answered yet. Its own answer says whether it was cancelled: `409 cancelled`.
     pub found: bool,
 }

@@ -7,7 +7,7 @@ use crate::admin::api::{CheckAnswer, GateAnswer, JudgementAnswer, OnItsWay};
 
 /// `GET /admin/history`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct HistoryAnswer {
+pub(crate) struct HistoryAnswer {
     /// Newest first.
     pub transitions: Vec<TransitionAnswer>,
     /// For the next page: `?before=`.
@@ -17,7 +17,7 @@ pub struct HistoryAnswer {
 
 /// One transition.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct TransitionAnswer {
+pub(crate) struct TransitionAnswer {
     /// Its number in the ledger; 0: not written yet.
     pub sequence: u64,
     /// What it is: `start`, `switch`, `rollback`, `release` (another one on the active color), `seen` (an order in the
@@ -92,7 +92,7 @@ pub struct TransitionAnswer {
 
 /// What was refused.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct AskedAnswer {
+pub(crate) struct AskedAnswer {
     /// What was asked for, such as `switch` or `canary`: a kind of a transition.
     pub kind: String,
     /// Where it was to go.
@@ -105,7 +105,7 @@ pub struct AskedAnswer {
 
 /// The end of a drain.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DrainedAnswer {
+pub(crate) struct DrainedAnswer {
     /// Of which color.
     pub color: String,
     /// From the move to its last request, in microseconds.
@@ -123,7 +123,7 @@ pub struct DrainedAnswer {
 
 /// What was ended, by kind.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
-pub struct EndedAnswer {
+pub(crate) struct EndedAnswer {
     /// Requests that were not answered yet; they got 504.
     pub requests: u64,
     /// Answers whose body was under way; they were cut.
@@ -134,14 +134,14 @@ pub struct EndedAnswer {
 
 /// `GET /admin/releases`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ReleasesAnswer {
+pub(crate) struct ReleasesAnswer {
     /// Newest first.
     pub releases: Vec<RunAnswer>,
 }
 
 /// A release that served, or serves.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RunAnswer {
+pub(crate) struct RunAnswer {
     /// Its label.
     pub release: String,
     /// Where.
@@ -165,7 +165,7 @@ pub struct RunAnswer {
 
 /// `GET /admin/history/verify`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct VerifyAnswer {
+pub(crate) struct VerifyAnswer {
     /// Every line is as it was written.
     pub ok: bool,
     /// Lines that can be read.

@@ -5,14 +5,14 @@ use utoipa::ToSchema;
 
 /// `GET /admin/timeline`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct TimelineAnswer {
+pub(crate) struct TimelineAnswer {
     /// One for each second, oldest first; 900 at most.
     pub points: Vec<PointAnswer>,
 }
 
 /// One second of both colors; also the data of the event `numbers`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PointAnswer {
+pub(crate) struct PointAnswer {
     /// When the second ended, RFC 3339.
     pub at: String,
     /// Blue.
@@ -23,7 +23,7 @@ pub struct PointAnswer {
 
 /// One second of a color.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct NumbersAnswer {
+pub(crate) struct NumbersAnswer {
     /// Requests that ended, a second.
     pub requests: f64,
     /// Requests that were answered 5xx, a second.
@@ -39,7 +39,7 @@ pub struct NumbersAnswer {
 
 /// `GET /admin/whoami`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct WhoAnswer {
+pub(crate) struct WhoAnswer {
     /// The name under which the history keeps what this client does.
     pub actor: String,
     /// `viewer`: may look. `operator`: may move traffic.

@@ -12,7 +12,7 @@ use crate::domain::color::Color;
 
 /// A release to put into the file.
 #[derive(Clone, Debug)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// Into which section.
     pub color: Color,
     /// What it says then.
@@ -27,7 +27,7 @@ pub struct Stage {
 
 /// Whether a section that differs is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
+pub(crate) enum Write {
     /// It is.
     Yes,
     /// It is not; everything is done but that.
@@ -38,7 +38,7 @@ pub enum Write {
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Staged {
+pub(crate) enum Staged {
     /// The file says so already.
     Same,
     /// The file would say something else, and was not written.
@@ -49,7 +49,7 @@ pub enum Staged {
 
 /// Why nothing was staged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StageError {
+pub(crate) enum StageError {
     /// Another configuration is in force by now, or somebody has just written the file.
     Superseded,
     /// Nobody wants it any more.
@@ -77,7 +77,7 @@ pub(super) struct Stager {
 
 impl Watch {
     /// Puts a release into the newest content of the file. The answer comes after the edit is reported.
-    pub fn stage(
+    pub(crate) fn stage(
         &self,
         stage: Stage,
         patience: Duration,

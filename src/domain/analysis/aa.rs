@@ -22,7 +22,7 @@ use crate::domain::verdict::Verdict;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct AaReport {
+pub(crate) struct AaReport {
     /// Deployments that were played.
     pub runs: u32,
     /// Of them, those that would have been rolled back.
@@ -47,25 +47,25 @@ pub struct AaReport {
 impl AaReport {
     /// Of a hundred deployments, so many false alarms.
     #[must_use]
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         f64::from(self.alarms) / f64::from(self.runs.max(1))
     }
 
     /// The same of a process of its own.
     #[must_use]
-    pub fn apart_rate(&self) -> f64 {
+    pub(crate) fn apart_rate(&self) -> f64 {
         f64::from(self.apart_alarms) / f64::from(self.runs.max(1))
     }
 
     /// With 95 % confidence it is below this.
     #[must_use]
-    pub fn at_most(&self) -> f64 {
+    pub(crate) fn at_most(&self) -> f64 {
         self.below(self.alarms)
     }
 
     /// The same of a process of its own.
     #[must_use]
-    pub fn apart_at_most(&self) -> f64 {
+    pub(crate) fn apart_at_most(&self) -> f64 {
         self.below(self.apart_alarms)
     }
 
@@ -98,7 +98,7 @@ impl AaReport {
 
 /// Plays what was recorded. `steps`: with which ticks steps began; `seed`: the same gives the same.
 #[must_use]
-pub fn false_alarms(policy: &Policy, steps: &[u64], ticks: &[Tick], runs: u32, seed: u64) -> AaReport {
+pub(crate) fn false_alarms(policy: &Policy, steps: &[u64], ticks: &[Tick], runs: u32, seed: u64) -> AaReport {
     let requests = ticks.iter().map(|tick| tick.assigned.stable).sum();
     let clumps = clumps(ticks, |counts| counts.errors).max(clumps(ticks, |counts| counts.slow[2]));
     let mut report = AaReport { runs, ticks: ticks.len() as u64, requests, clumps, ..AaReport::default() };

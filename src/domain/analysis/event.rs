@@ -55,7 +55,7 @@ pub(super) struct Told {
 
 /// Where an event stands.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EventReport {
+pub(crate) struct EventReport {
     /// How it is judged.
     pub rule: EventRule,
     /// Requests of the seconds that were compared.

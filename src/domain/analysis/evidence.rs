@@ -4,13 +4,13 @@
 //! So one may look at any time and stop at any time. All of it is kept as natural logarithms, which neither overflow
 //! nor become no number.
 
-pub use super::moment::Moment;
+pub(crate) use super::moment::Moment;
 use super::moment::{Gains, bounded};
 use super::tick::number;
 
 /// `ln(exp(a) + exp(b))`.
 #[must_use]
-pub fn ln_add(a: f64, b: f64) -> f64 {
+pub(crate) fn ln_add(a: f64, b: f64) -> f64 {
     let (low, high) = if a < b { (a, b) } else { (b, a) };
     // Two times minus infinity would be no number.
     if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
@@ -22,7 +22,7 @@ pub fn ln_add(a: f64, b: f64) -> f64 {
 /// Most regressions are there at once, or begin with a greater weight: so these moments have shares of their own, and a
 /// late one is found a little later for it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stakes {
+pub(crate) struct Stakes {
     horizon: Option<u64>,
     tick: u64,
     for_steps: f64,
@@ -42,18 +42,18 @@ const AFTER: f64 = 0.1;
 impl Stakes {
     /// For so many ticks; without a plan they fall off as `1/(j(j+1))`.
     #[must_use]
-    pub fn new(horizon: Option<u64>) -> Stakes {
+    pub(crate) fn new(horizon: Option<u64>) -> Stakes {
         Stakes { horizon, tick: 0, for_steps: STEPS, step_begins: false, rest: 1.0 }
     }
 
     /// The next tick is the first of a step.
-    pub fn begin_step(&mut self) {
+    pub(crate) fn begin_step(&mut self) {
         // The first has its own share.
         self.step_begins = self.tick > 0;
     }
 
     /// What is staked at the next tick. All of them together are at most 1.
-    pub fn advance(&mut self) -> f64 {
+    pub(crate) fn advance(&mut self) -> f64 {
         self.tick += 1;
         let tick = number(self.tick);
         let harmonic = 1.0 / (tick * (tick + 1.0));
@@ -77,7 +77,7 @@ impl Stakes {
 
     /// What is not staked yet.
     #[must_use]
-    pub fn rest(&self) -> f64 {
+    pub(crate) fn rest(&self) -> f64 {
         self.rest
     }
 }
@@ -146,7 +146,7 @@ const BEYOND: [f64; 8] = [1.08, 1.15, 1.3, 1.6, 2.5, 5.0, 15.0, 50.0];
 
 /// Evidence that events are more than so many times as frequent on one side, whatever their rate is and does.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ratio {
+pub(crate) struct Ratio {
     tolerated: f64,
     /// Each with the logarithm of how much more than tolerated it is.
     bets: Vec<(f64, f64)>,
@@ -156,31 +156,31 @@ pub struct Ratio {
 impl Ratio {
     /// That they are more than `tolerated` times as frequent; `staked` already, on nothing that happened.
     #[must_use]
-    pub fn above(tolerated: f64, staked: f64) -> Ratio {
+    pub(crate) fn above(tolerated: f64, staked: f64) -> Ratio {
         Ratio::new(tolerated, RATIOS.iter().filter(|ratio| **ratio > tolerated * 1.05), staked)
     }
 
     /// That they are more than `tolerated` times as frequent, by however little.
     #[must_use]
-    pub fn beyond(tolerated: f64, staked: f64) -> Ratio {
+    pub(crate) fn beyond(tolerated: f64, staked: f64) -> Ratio {
         Ratio::new(tolerated, BEYOND.map(|more| more * tolerated).iter(), staked)
     }
 
     /// That slow requests are more frequent at all.
     #[must_use]
-    pub fn slower(staked: f64) -> Ratio {
+    pub(crate) fn slower(staked: f64) -> Ratio {
         Ratio::new(1.0, SLOW_RATIOS.iter(), staked)
     }
 
     /// That they are less than `bad` times as frequent.
     #[must_use]
-    pub fn below(bad: f64) -> Ratio {
+    pub(crate) fn below(bad: f64) -> Ratio {
         Ratio::new(bad, [0.5, 1.0, 1.3].iter().filter(|ratio| **ratio < bad * 0.95), 1.0)
     }
 
     /// That the shares are not what they should be, either way.
     #[must_use]
-    pub fn other() -> Ratio {
+    pub(crate) fn other() -> Ratio {
         Ratio::new(1.0, [0.5, 0.8, 1.25, 2.0].iter(), 1.0)
     }
 
@@ -191,22 +191,22 @@ impl Ratio {
     }
 
     /// A further stake.
-    pub fn stake(&mut self, stake: f64) {
+    pub(crate) fn stake(&mut self, stake: f64) {
         self.mixture.stake(stake);
     }
 
     /// Events on each side, where the candidate was given `odds` requests for each one of the stable release.
-    pub fn observe(&mut self, odds: f64, candidate: u64, stable: u64) {
+    pub(crate) fn observe(&mut self, odds: f64, candidate: u64, stable: u64) {
         self.observe_within(None, odds, candidate, stable);
     }
 
     /// The same, and no more of it than one second of assignment may make.
-    pub fn observe_at(&mut self, moment: Moment, odds: f64, candidate: u64, stable: u64) {
+    pub(crate) fn observe_at(&mut self, moment: Moment, odds: f64, candidate: u64, stable: u64) {
         self.observe_within(Some(moment), odds, candidate, stable);
     }
 
     /// The same where what one request brings is a part of an event.
-    pub fn observe_parts(&mut self, moment: Moment, odds: f64, candidate: f64, stable: f64) {
+    pub(crate) fn observe_parts(&mut self, moment: Moment, odds: f64, candidate: f64, stable: f64) {
         self.observe_numbers(Some(moment), odds, candidate, stable);
     }
 
@@ -229,14 +229,14 @@ impl Ratio {
 
     /// The evidence, with what is not staked yet.
     #[must_use]
-    pub fn ln_evidence(&self, rest: f64) -> f64 {
+    pub(crate) fn ln_evidence(&self, rest: f64) -> f64 {
         self.mixture.ln_evidence(rest)
     }
 }
 
 /// Evidence that the share of bad events is above, or below, a fixed one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Share {
+pub(crate) struct Share {
     /// For each bet: what a bad event makes of its logarithm, and what a good one does.
     bets: Vec<(f64, f64)>,
     mixture: Mixture,
@@ -245,13 +245,13 @@ pub struct Share {
 impl Share {
     /// That it is above `floor`.
     #[must_use]
-    pub fn above(floor: f64, staked: f64) -> Share {
+    pub(crate) fn above(floor: f64, staked: f64) -> Share {
         Share::new(floor, &[1.5, 2.0, 3.0, 5.0, 8.0, 16.0, 40.0, 100.0], staked)
     }
 
     /// That it is below `bad`.
     #[must_use]
-    pub fn below(bad: f64) -> Share {
+    pub(crate) fn below(bad: f64) -> Share {
         Share::new(bad, &[0.05, 0.1, 0.2, 0.4], 1.0)
     }
 
@@ -267,17 +267,17 @@ impl Share {
     }
 
     /// A further stake.
-    pub fn stake(&mut self, stake: f64) {
+    pub(crate) fn stake(&mut self, stake: f64) {
         self.mixture.stake(stake);
     }
 
     /// So many requests, so many of them bad.
-    pub fn observe(&mut self, requests: u64, bad: u64) {
+    pub(crate) fn observe(&mut self, requests: u64, bad: u64) {
         self.observe_within(None, requests, bad);
     }
 
     /// The same, and no more of it than one second of assignment may make.
-    pub fn observe_at(&mut self, moment: Moment, requests: u64, bad: u64) {
+    pub(crate) fn observe_at(&mut self, moment: Moment, requests: u64, bad: u64) {
         self.observe_within(Some(moment), requests, bad);
     }
 
@@ -293,14 +293,14 @@ impl Share {
 
     /// The evidence, with what is not staked yet.
     #[must_use]
-    pub fn ln_evidence(&self, rest: f64) -> f64 {
+    pub(crate) fn ln_evidence(&self, rest: f64) -> f64 {
         self.mixture.ln_evidence(rest)
     }
 }
 
 /// Evidence that something is the case more often than not.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sign {
+pub(crate) struct Sign {
     mixture: Mixture,
 }
 
@@ -314,7 +314,7 @@ impl Default for Sign {
 
 impl Sign {
     /// Once more it was, or was not.
-    pub fn observe(&mut self, is: bool) {
+    pub(crate) fn observe(&mut self, is: bool) {
         for (bet, ln) in SIGN_BETS.iter().zip(self.mixture.bets()) {
             *ln += if is { bet.ln_1p() } else { (-bet).ln_1p() };
         }
@@ -322,7 +322,7 @@ impl Sign {
 
     /// The evidence.
     #[must_use]
-    pub fn ln_evidence(&self) -> f64 {
+    pub(crate) fn ln_evidence(&self) -> f64 {
         self.mixture.ln_evidence(0.0)
     }
 }

@@ -12,11 +12,11 @@ const PER_DOUBLING: usize = 8;
 const DOUBLINGS: usize = 28;
 
 /// How many buckets there are.
-pub const BUCKETS: usize = PER_DOUBLING * (1 + DOUBLINGS);
+pub(crate) const BUCKETS: usize = PER_DOUBLING * (1 + DOUBLINGS);
 
 /// The bucket of a latency.
 #[must_use]
-pub const fn bucket(micros: u64) -> usize {
+pub(crate) const fn bucket(micros: u64) -> usize {
     if micros < PER_DOUBLING as u64 {
         return micros as usize;
     }
@@ -29,7 +29,7 @@ pub const fn bucket(micros: u64) -> usize {
 
 /// The longest latency of a bucket, in microseconds.
 #[must_use]
-pub const fn upper(bucket: usize) -> u64 {
+pub(crate) const fn upper(bucket: usize) -> u64 {
     if bucket + 1 >= BUCKETS {
         return u64::MAX;
     }
@@ -42,7 +42,7 @@ pub const fn upper(bucket: usize) -> u64 {
 }
 
 /// The quantiles that latency is judged by.
-pub const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
+pub(crate) const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 
 /// Half of the requests, nine of ten, and 99 of a hundred are not slower than this, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +76,7 @@ impl Histogram {
     }
 
     /// One more request.
+    #[cfg(any(test, feature = "internals"))]
     pub fn record(&mut self, micros: u64) {
         let count = &mut self.counts[bucket(micros)];
         *count = count.saturating_add(1);

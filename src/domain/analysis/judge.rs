@@ -76,7 +76,7 @@ impl Component {
 
 /// See the [module](super).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Judge {
+pub(crate) struct Judge {
     pub(super) policy: Policy,
     pub(super) stakes: Stakes,
     pub(super) all: Scope,
@@ -114,7 +114,7 @@ pub struct Judge {
 impl Judge {
     /// For a deployment that begins.
     #[must_use]
-    pub fn new(policy: Policy) -> Judge {
+    pub(crate) fn new(policy: Policy) -> Judge {
         let policy = policy.bounded();
         let stakes = Stakes::new(policy.horizon);
         Judge {
@@ -148,7 +148,7 @@ impl Judge {
 
     /// A step begins, with requests that are assigned in this tick or later. What is to be proved to go on is proved
     /// anew; the evidence to go back goes on.
-    pub fn begin_step(&mut self, first_tick: u64) {
+    pub(crate) fn begin_step(&mut self, first_tick: u64) {
         self.pass = Pass::new(&self.policy, first_tick);
         self.stakes.begin_step();
         self.all.answers.begin_step();
@@ -157,7 +157,7 @@ impl Judge {
     }
 
     /// What was seen in a second.
-    pub fn tick(&mut self, tick: &Tick) -> Judgement {
+    pub(crate) fn tick(&mut self, tick: &Tick) -> Judgement {
         let stake = self.stakes.advance();
         self.all.stake(stake);
         self.routes.iter_mut().flatten().for_each(|route| route.stake(stake));
@@ -372,7 +372,7 @@ impl Judge {
 
     /// Whether the latency of requests that begin now is judged.
     #[must_use]
-    pub fn is_warm(&self) -> bool {
+    pub(crate) fn is_warm(&self) -> bool {
         self.warm.is_some()
     }
 

@@ -13,7 +13,7 @@ const OPEN: usize = 12;
 
 /// What one second of assignment may make of a bet.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// Which second.
     second: u64,
     /// The logarithm of the greatest factor.
@@ -23,7 +23,7 @@ pub struct Moment {
 impl Moment {
     /// This second, and the greatest factor of it.
     #[must_use]
-    pub fn new(second: u64, most: f64) -> Moment {
+    pub(crate) fn new(second: u64, most: f64) -> Moment {
         Moment { second, ln_most: most.ln() }
     }
 

@@ -13,7 +13,7 @@ const ENOUGH_FOR_ERRORS: u64 = 20;
 
 /// Evidence of one class, as odds to one; below 1 it speaks for the candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evidence {
+pub(crate) struct Evidence {
     /// Which.
     pub class: Class,
     /// At most 1e18.
@@ -22,7 +22,7 @@ pub struct Evidence {
 
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RouteReport {
+pub(crate) struct RouteReport {
     /// `None`: all routes together.
     pub route: Option<String>,
     /// Requests given to each side.
@@ -41,7 +41,7 @@ pub struct RouteReport {
 
 /// Where a judge stands.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub(crate) struct Report {
     /// That the candidate is worse, of all that a rollback is decided by, as odds to one.
     pub worse: f64,
     /// A rollback needs so much.
@@ -83,7 +83,7 @@ pub struct Report {
 impl Judge {
     /// Where it stands.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let mut routes = vec![row(&self.all)];
         routes.extend(self.routes.iter().flatten().map(row).map(|mut row| {
             // Latency of paths without a route of their own is judged nowhere.

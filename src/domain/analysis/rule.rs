@@ -42,9 +42,9 @@ pub struct EventRule {
 }
 
 /// More events are not judged.
-pub const MOST_EVENTS: usize = 8;
+pub(crate) const MOST_EVENTS: usize = 8;
 /// All of them together have no more of the budget.
-pub const MOST_SHARED: f64 = 0.5;
+pub(crate) const MOST_SHARED: f64 = 0.5;
 
 impl EventRule {
     /// So many times the events are tolerated, on the side on which they are looked for.

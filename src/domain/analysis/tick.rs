@@ -140,7 +140,7 @@ impl Batch {
 
 /// What was seen on a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RouteTick {
+pub(crate) struct RouteTick {
     /// Its place: routes are numbered as they first appear. From [`Policy::max_routes`](super::Policy::max_routes) on,
     /// all are one.
     pub slot: usize,
@@ -161,7 +161,7 @@ pub struct RouteTick {
 
 /// Requests, for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// That are over.
     pub completed: u64,
     /// How many of them failed.
@@ -196,7 +196,7 @@ impl Seen {
 
 /// CPU time that a side has used in a window, less what it uses without requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CpuUse {
+pub(crate) struct CpuUse {
     /// CPU time.
     pub busy: Duration,
     /// Requests that it served meanwhile.
@@ -205,7 +205,7 @@ pub struct CpuUse {
 
 /// What was seen since the last tick.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tick {
+pub(crate) struct Tick {
     /// Grows by one with each.
     pub number: u64,
     /// How long after the deployment began.
@@ -233,7 +233,7 @@ pub struct Tick {
 
 /// What became known since the last tick of an event, in answers to requests that were assigned in one tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EventTick {
+pub(crate) struct EventTick {
     /// Its place among the [rules](super::Policy::events).
     pub event: usize,
     /// The tick in which the requests were assigned; of what is older, the newest of the older ones.
@@ -247,7 +247,7 @@ pub struct EventTick {
 
 /// Users of about a minute, in which requests were shared in one way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Minute {
+pub(crate) struct Minute {
     /// The candidate's weight.
     pub weight: Weight,
     /// Users who had a request that ended.

@@ -88,7 +88,7 @@ impl Moving {
 
 /// `alice's switch`, `the automatic rollback`, `the switch by /etc/cutover/cutover.toml`.
 #[must_use]
-pub fn whose(origin: &Origin, kind: Kind) -> String {
+pub(crate) fn whose(origin: &Origin, kind: Kind) -> String {
     let what = match kind {
         Kind::Canary => "canary start",
         Kind::Advance => "canary advance",
@@ -108,7 +108,7 @@ pub fn whose(origin: &Origin, kind: Kind) -> String {
 
 /// Whose, and why: `alice's rollback (wrong build)`.
 #[must_use]
-pub fn called_off_by(origin: &Origin, kind: Kind) -> String {
+pub(crate) fn called_off_by(origin: &Origin, kind: Kind) -> String {
     match &origin.reason {
         Some(reason) => format!("{} ({reason})", whose(origin, kind)),
         None => whose(origin, kind),

@@ -22,7 +22,7 @@ pub struct Reading {
 
 /// What the probes said last.
 #[derive(Clone, Debug, Default)]
-pub struct Live(PerColor<BTreeMap<String, Last>>);
+pub(crate) struct Live(PerColor<BTreeMap<String, Last>>);
 
 #[derive(Clone, Debug, Default)]
 struct Last {
@@ -32,7 +32,7 @@ struct Last {
 
 impl Live {
     /// Takes in what probes answered. One that fails keeps its last answer for some seconds.
-    pub fn read(&mut self, now: Instant, readings: Vec<Reading>) {
+    pub(crate) fn read(&mut self, now: Instant, readings: Vec<Reading>) {
         for Reading { color, store, answer } in readings {
             let last = self.0[color].entry(store).or_default();
             match answer {
@@ -44,7 +44,7 @@ impl Live {
     }
 
     /// Forgets answers that are too old.
-    pub fn forget(&mut self, now: Instant) {
+    pub(crate) fn forget(&mut self, now: Instant) {
         for last in self.0.blue.values_mut().chain(self.0.green.values_mut()) {
             if last.version.is_some_and(|(_, at)| now.saturating_duration_since(at) > FRESH) {
                 last.version = None;
@@ -54,7 +54,7 @@ impl Live {
     }
 
     /// Keeps those that are still configured.
-    pub fn retain(&mut self, probed: &PerColor<BTreeSet<String>>) {
+    pub(crate) fn retain(&mut self, probed: &PerColor<BTreeSet<String>>) {
         for color in Color::ALL {
             self.0[color].retain(|store, _| probed[color].contains(store));
         }
@@ -101,12 +101,12 @@ impl Current {
 }
 
 /// What all stores are at now, by name.
-pub type Currents = BTreeMap<String, Current>;
+pub(crate) type Currents = BTreeMap<String, Current>;
 
 impl Live {
     /// What every store is at: those that are named here, and those that releases were about.
     #[must_use]
-    pub fn currents<'a>(
+    pub(crate) fn currents<'a>(
         &self,
         active: Color,
         lineage: &Lineage,

@@ -122,7 +122,7 @@ impl Verdict {
 /// Whether a release can run on what the stores are at, and, coming from `path` (the releases that took traffic after
 /// it, oldest first), crosses no barrier that is passed.
 #[must_use]
-pub fn runs(release: &Release, labels: &Labels, currents: &Currents, path: &[Step]) -> Verdict {
+pub(crate) fn runs(release: &Release, labels: &Labels, currents: &Currents, path: &[Step]) -> Verdict {
     let (mut obstacles, mut doubts) = (Vec::new(), Vec::new());
     if currents.is_empty() {
         doubts.push(Doubt::NoLabels);
@@ -176,7 +176,7 @@ fn barriers(currents: &Currents, path: &[Step]) -> Vec<Obstacle> {
 /// Whether what serves now could serve again after another release took traffic: whether it can run on what that one
 /// brings the stores to.
 #[must_use]
-pub fn admits(coming: &Labels, serving: (&Release, &Labels), currents: &Currents) -> Vec<Obstacle> {
+pub(crate) fn admits(coming: &Labels, serving: (&Release, &Labels), currents: &Currents) -> Vec<Obstacle> {
     let (release, labels) = serving;
     let unfit = |(store, label): (&String, &super::Label)| {
         let version = label.migrates_to?;

@@ -7,7 +7,7 @@ use crate::evidence::routes::{RECENT, RING};
 use crate::telemetry::meter::Count;
 
 /// The classes of events that are counted here, by number: all but CPU.
-pub const CLASSES: usize = Class::Abort as usize + 1;
+pub(crate) const CLASSES: usize = Class::Abort as usize + 1;
 const _: () = assert!(Class::Cpu as usize == CLASSES);
 
 /// Why a request failed.

@@ -17,7 +17,7 @@ struct Place {
 
 /// What one worker knows of the routes that were discovered.
 #[derive(Debug)]
-pub struct Known {
+pub(crate) struct Known {
     version: u64,
     places: Box<[Option<Place>]>,
     nursery: Nursery,
@@ -31,7 +31,7 @@ impl Default for Known {
 
 /// The first segment of a target's path, and whether nothing of the path follows it.
 #[must_use]
-pub fn first_segment(target: &[u8]) -> (&[u8], bool) {
+pub(crate) fn first_segment(target: &[u8]) -> (&[u8], bool) {
     let target = target.strip_prefix(b"/").unwrap_or(target);
     match target.iter().position(|byte| matches!(byte, b'/' | b'?')) {
         Some(end) => (&target[..end], target[end] == b'?'),
@@ -41,7 +41,7 @@ pub fn first_segment(target: &[u8]) -> (&[u8], bool) {
 
 impl Known {
     /// The route of a first segment. `None`: it has none, at least not yet.
-    pub fn find(&mut self, routes: &Routes, segment: &[u8]) -> Option<RouteId> {
+    pub(crate) fn find(&mut self, routes: &Routes, segment: &[u8]) -> Option<RouteId> {
         if routes.version.load(Ordering::Acquire) != self.version {
             self.learn(routes);
         }
@@ -57,7 +57,7 @@ impl Known {
     }
 
     /// A request for a first segment without a route has succeeded; the segment gets a route when it has earned one.
-    pub fn succeeded(&mut self, routes: &Routes, segment: &[u8], whole: bool) {
+    pub(crate) fn succeeded(&mut self, routes: &Routes, segment: &[u8], whole: bool) {
         if !super::is_name(segment, whole) {
             return;
         }

@@ -32,7 +32,7 @@ const BITS_SEEN: usize = 1 << 23;
 /// Networks that are told apart within a [`WINDOW`].
 const NETWORKS: usize = 1 << 16;
 /// Later events of so many networks are not held against the candidate.
-pub const SPARED: u32 = 5;
+pub(crate) const SPARED: u32 = 5;
 /// All routes together, and each.
 const PLACES: usize = 1 + ALL;
 /// Errors, 4xx, clients that leave, and latency.
@@ -57,7 +57,7 @@ pub struct User {
 
 /// The network of an address: 24 bits of IPv4, 48 of IPv6, which is what one client has at most.
 #[must_use]
-pub fn network(address: IpAddr) -> u64 {
+pub(crate) fn network(address: IpAddr) -> u64 {
     match address.to_canonical() {
         IpAddr::V4(address) => u64::from(address.to_bits() >> 8),
         IpAddr::V6(address) => 1 << 63 | u64::try_from(address.to_bits() >> 80).unwrap_or(0),

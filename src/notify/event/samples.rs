@@ -20,7 +20,7 @@ use crate::notify::id::EventId;
 
 /// Every kind once, in the order of [`Event::ALL`], marked as a test.
 #[must_use]
-pub fn samples(service: &ServiceConfig, now: SystemTime) -> Vec<Notice> {
+pub(crate) fn samples(service: &ServiceConfig, now: SystemTime) -> Vec<Notice> {
     let teller = Teller::new(service.clone());
     Event::ALL.into_iter().filter_map(|event| sample(&teller, event, now)).map(|notice| marked(notice, now)).collect()
 }

@@ -9,7 +9,7 @@ use crate::notify::words::{count, percent, span, thousands};
 
 /// Since when the release that a line leaves has had requests, by the lines before it: since its canary began, or, if
 /// it had none, since it serves.
-pub fn served_since<'a>(
+pub(crate) fn served_since<'a>(
     line: &Transition,
     newest_first: impl IntoIterator<Item = &'a (u64, Arc<Transition>)>,
 ) -> Option<SystemTime> {

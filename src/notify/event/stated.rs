@@ -13,7 +13,7 @@ use crate::notify::words::clipped;
 
 /// An endpoint whose answers name another release than its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stated {
+pub(crate) struct Stated {
     /// Of which color.
     pub color: Color,
     /// Of which upstream.
@@ -29,7 +29,7 @@ pub struct Stated {
 impl Teller {
     /// It answers as another release, or not any more.
     #[must_use]
-    pub fn stated(&self, at: SystemTime, wrong: bool, stated: &Stated) -> Notice {
+    pub(crate) fn stated(&self, at: SystemTime, wrong: bool, stated: &Stated) -> Notice {
         let Stated { color, upstream, endpoint, label, says } = stated;
         let says = clipped(says, FOREIGN);
         let (kind, what, sentence, next) = if wrong {

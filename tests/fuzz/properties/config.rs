@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cutover::config::Config;
+use cutover::internals::config::Config;
 
 /// Reads a text.
 ///

@@ -8,7 +8,7 @@
 //! | a target that `http::Uri` does not take | the `http` crate parses targets; the proxy passes bytes on as they came |
 //! | a body that ends early | `h2` gives up all bodies of a connection that broke the rules |
 
-use cutover::fuzzing::{Message, http2_requests};
+use cutover::internals::fuzzing::{Message, http2_requests};
 
 use super::whole::Whole;
 

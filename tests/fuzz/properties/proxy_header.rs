@@ -1,6 +1,6 @@
 //! The PROXY header: never a panic, and the same verdict however the bytes come.
 
-use cutover::wire::proxy_protocol::{Malformed, Parsed, begins, parse};
+use cutover::internals::wire::proxy_protocol::{Malformed, Parsed, begins, parse};
 
 /// Reads a header whole, and with each byte that comes.
 ///

@@ -1,8 +1,8 @@
 //! The routes: what the table finds is what one finds who goes through the list and thinks about nothing else.
 
-use cutover::config::path::normal;
-use cutover::config::{HostPattern, RouteConfig};
-use cutover::proxy::snapshot::route::RouteTable;
+use cutover::internals::config::path::normal;
+use cutover::internals::config::{HostPattern, RouteConfig};
+use cutover::internals::proxy::snapshot::route::RouteTable;
 
 /// Few words, so that names and paths meet.
 const LABELS: [&str; 6] = ["a", "b", "ab", "com", "xn--a", "1"];

@@ -3,6 +3,6 @@
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cutover_fuzz::within(8 << 20, || {
     if let Some((piece, bytes)) = bytes.split_first() {
-        cutover::fuzzing::frames(bytes, usize::from(*piece));
+        cutover::internals::fuzzing::frames(bytes, usize::from(*piece));
     }
 }));

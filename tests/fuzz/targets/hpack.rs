@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cutover_fuzz::within(1 << 20, || {
-    cutover::fuzzing::hpack(bytes);
+    cutover::internals::fuzzing::hpack(bytes);
 }));

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use cutover::domain::analysis::Thresholds;
-use cutover::domain::color::Color;
-use cutover::domain::verdict::Class;
-use cutover::evidence::routes::{Counts, RouteId};
+use cutover::internals::domain::analysis::Thresholds;
+use cutover::internals::domain::color::Color;
+use cutover::internals::domain::verdict::Class;
+use cutover::internals::evidence::routes::{Counts, RouteId};
 use http::Request;
 use tokio::net::TcpStream;
 

@@ -1,7 +1,7 @@
 //! Ends for which an endpoint or its release is to blame, and answers for which nobody is.
 
-use cutover::domain::color::Color;
-use cutover::domain::verdict::Class;
+use cutover::internals::domain::color::Color;
+use cutover::internals::domain::verdict::Class;
 use tokio::net::TcpListener;
 
 use super::{Bench, Does, Evidence, GET, Row};
@@ -41,7 +41,7 @@ async fn a_file_that_the_other_color_has_is_no_evidence_against_either() {
     assert_eq!(bench.get().await, Some(200));
     let line = bench.site.logged(|line| line["path"] == "/case").await;
     assert_eq!((&line["lingered"], &line["color"]), (&true.into(), &"blue".into()), "{line}");
-    let stable = bench.site.counted("")[cutover::domain::color::Color::Blue];
+    let stable = bench.site.counted("")[cutover::internals::domain::color::Color::Blue];
     assert_eq!(super::evidence(&stable), Evidence::None, "{stable:?}");
     bench.ended(Row { error: None, blame: None, evidence: Evidence::None, ejected: false }).await;
 }

@@ -40,7 +40,13 @@ fn hangs(rate: f64, share: f64) -> World {
 /// A route of this share answers 4xx to all, where `usual` of it does so anyhow.
 fn refuses(rate: f64, share: f64, usual: f64) -> World {
     let serve = move |random: &mut Random, ask: &Ask| {
-        let refused = if ask.route == 0 && ask.candidate { 1.0 } else if ask.route == 0 { usual } else { 0.005 };
+        let refused = if ask.route == 0 && ask.candidate {
+            1.0
+        } else if ask.route == 0 {
+            usual
+        } else {
+            0.005
+        };
         let end = if random.chance(refused) { End::ClientError } else { End::Good };
         Answer { seconds: lognormal(random, 0.08, 0.6), end }
     };
@@ -120,8 +126,7 @@ pub(super) fn orders(rate: f64, share: f64, times: f64, plan: Plan) -> World {
         let end = if random.chance(0.001) { End::Failed } else { End::Good };
         Answer { seconds: lognormal(random, 0.08, 0.6), end }
     };
-    let order =
-        EventRule { name: "order".to_owned(), bad: Bad::Fewer, tolerated: 0.1, share: 0.05, per_request: 1 };
+    let order = EventRule { name: "order".to_owned(), bad: Bad::Fewer, tolerated: 0.1, share: 0.05, per_request: 1 };
     let policy = Policy { events: vec![order], ..Policy::default() };
     World { policy, orders: Some([share, share * times]), seconds: 1_200.0, ..world(rate, serve, plan) }
 }
@@ -141,22 +146,48 @@ pub(super) fn scenes() -> Vec<Scene> {
         scene("f03", "3 x slower, 100/s: the first step", Must::Kept, (20, 300), || slower(100.0, 3.0, false)),
         scene("f10", "20 % hang, 1,000/s: the first step", Must::Kept, (4, 100), || hangs(1_000.0, 0.2)),
         scene("f10", "20 % hang, 100/s", back(90.0, 240.0), (20, 200), || hangs(100.0, 0.2)),
-        scene("f08", "404 to all on a 5 % route, base .5 %, 300/s: it ends", Must::Ends(45.0), (20, 300), || refuses(300.0, 0.05, 0.005)),
+        scene("f08", "404 to all on a 5 % route, base .5 %, 300/s: it ends", Must::Ends(45.0), (20, 300), || {
+            refuses(300.0, 0.05, 0.005)
+        }),
         scene("f08", "the same, base 10 %", Must::Ends(120.0), (20, 300), || refuses(300.0, 0.05, 0.1)),
         scene("f08", "the same, base 30 %: the first step", Must::Kept, (20, 300), || refuses(300.0, 0.05, 0.3)),
         scene("f08", "the same, base 45 %: the first step", Must::Kept, (20, 300), || refuses(300.0, 0.05, 0.45)),
-        scene("f08", "401 to all, where 40 % are, 300/s: it ends", Must::Ends(60.0), (20, 300), || refuses(300.0, 1.0, 0.4)),
-        scene("f12", "SSE of 20 min, 8 % break after 45 s, 60/s", back(120.0, 240.0), (4, 100), || streams_break(60.0, 0.08, 45.0)),
-        scene("f14", "10 x slower when it has the traffic, 300/s", Must::BackAfterTraffic(60.0), (10, 200), || slower(300.0, 10.0, true)),
+        scene("f08", "401 to all, where 40 % are, 300/s: it ends", Must::Ends(60.0), (20, 300), || {
+            refuses(300.0, 1.0, 0.4)
+        }),
+        scene("f12", "SSE of 20 min, 8 % break after 45 s, 60/s", back(120.0, 240.0), (4, 100), || {
+            streams_break(60.0, 0.08, 45.0)
+        }),
+        scene("f14", "10 x slower when it has the traffic, 300/s", Must::BackAfterTraffic(60.0), (10, 200), || {
+            slower(300.0, 10.0, true)
+        }),
         scene("f14", "30 % refused, all traffic by a switch, 300/s", back(36.0, 45.0), (20, 200), || refused(300.0)),
-        scene("f15", "users stay, an outage, and then all fails", Must::BackAfter(400.0, 60.0), (3, 60), || after_an_outage(1.0)),
+        scene("f15", "users stay, an outage, and then all fails", Must::BackAfter(400.0, 60.0), (3, 60), || {
+            after_an_outage(1.0)
+        }),
         scene("f15", "the same, and then 8 % fail", Must::BackAfter(400.0, 120.0), (3, 60), || after_an_outage(0.08)),
-        scene("f05", "2 % of 5,000 users that stay get errors only: the first step", Must::WrongPass(0.05), (8, 200), || some_users(5_000, 250.0)),
+        scene(
+            "f05",
+            "2 % of 5,000 users that stay get errors only: the first step",
+            Must::WrongPass(0.05),
+            (8, 200),
+            || some_users(5_000, 250.0),
+        ),
         scene("f05", "2 % of 200 users that stay: the first step", Must::Shown, (40, 400), || some_users(200, 100.0)),
-        scene("f20", "20 % fewer of 5 % orders, 1,000/s, default steps", Must::Shown, (40, 400), || orders(1_000.0, 0.05, 0.8, steps(30))),
-        scene("f20", "half of the orders are gone, 300/s", back(200.0, 400.0), (200, 400), || orders(300.0, 0.05, 0.5, steps(30))),
+        scene("f20", "20 % fewer of 5 % orders, 1,000/s, default steps", Must::Shown, (40, 400), || {
+            orders(1_000.0, 0.05, 0.8, steps(30))
+        }),
+        scene("f20", "half of the orders are gone, 300/s", back(200.0, 400.0), (200, 400), || {
+            orders(300.0, 0.05, 0.5, steps(30))
+        }),
         scene("f18", "all fails for 20 s of 10 min, 1,000/s", Must::Shown, (4, 60), || at_times(1_000.0)),
-        scene("f19", "exactly 1 % errors and exactly 3 x, 5 %: the first step", Must::WrongPass(0.05), (60, 2_000), || just_bad(500)),
+        scene(
+            "f19",
+            "exactly 1 % errors and exactly 3 x, 5 %: the first step",
+            Must::WrongPass(0.05),
+            (60, 2_000),
+            || just_bad(500),
+        ),
     ]
     .into_iter()
     .map(|scene| match scene.must {

@@ -18,8 +18,17 @@ fn pauses(lasts: f64) -> Option<Pauses> {
 }
 
 fn paused(rate: f64, pools: [usize; 2], balance: Balance, lasts: f64, dwell: u64) -> World {
-    let serve = |random: &mut Random, ask: &Ask| Answer { seconds: lognormal(random, 0.02, 0.6), end: fails(random, 0.001, ask) };
-    World { pools, balance, pauses: pauses(lasts), seconds: 3.2 * dwell as f64 + 120.0, ..world(rate, serve, steps(dwell)) }
+    let serve = |random: &mut Random, ask: &Ask| Answer {
+        seconds: lognormal(random, 0.02, 0.6),
+        end: fails(random, 0.001, ask),
+    };
+    World {
+        pools,
+        balance,
+        pauses: pauses(lasts),
+        seconds: 3.2 * dwell as f64 + 120.0,
+        ..world(rate, serve, steps(dwell))
+    }
 }
 
 fn clumps(size: u32) -> World {
@@ -90,11 +99,7 @@ fn limits(weight: u16, rate: f64, errors: f64) -> World {
 }
 
 fn stays(count: u64, each: f64, seconds: f64) -> World {
-    World {
-        users: Users::Stay(count),
-        seconds,
-        ..world(count as f64 / each, good, plan(&[500], 3_000))
-    }
+    World { users: Users::Stay(count), seconds, ..world(count as f64 / each, good, plan(&[500], 3_000)) }
 }
 
 fn streams(rate: f64) -> World {
@@ -113,7 +118,9 @@ pub(super) fn scenes() -> Vec<Scene> {
     let outside = Must::Outside;
     vec![
         scene("c00", "independent requests, 400/s, default steps", never, (8, 750), || world(400.0, good, steps(30))),
-        scene("c09", "exactly 1.5 x errors (2 %) and latency, 5 %, 300/s", never, (20, 1_000), || limits(500, 300.0, 0.02)),
+        scene("c09", "exactly 1.5 x errors (2 %) and latency, 5 %, 300/s", never, (20, 1_000), || {
+            limits(500, 300.0, 0.02)
+        }),
         scene("c09", "the same at 50 %", never, (10, 750), || limits(5_000, 300.0, 0.02)),
         scene("c09", "the same at 10 %, 30/s", never, (40, 2_000), || limits(1_000, 30.0, 0.02)),
         scene("c20", "exactly 10 % fewer orders, which is tolerated, 300/s, default steps", never, (4, 300), || {
@@ -123,9 +130,13 @@ pub(super) fn scenes() -> Vec<Scene> {
             paused(300.0, [1, 1], Balance::RoundRobin, 0.3, 30)
         }),
         scene("c01", "the same, dwell 5 min", never, (4, 750), || paused(300.0, [1, 1], Balance::RoundRobin, 0.3, 300)),
-        scene("c01", "the same, 1,000/s, default steps", outside("one process with 98 % pauses through a bake"), (6, 750), || {
-            paused(1_000.0, [1, 1], Balance::RoundRobin, 0.3, 30)
-        }),
+        scene(
+            "c01",
+            "the same, 1,000/s, default steps",
+            outside("one process with 98 % pauses through a bake"),
+            (6, 750),
+            || paused(1_000.0, [1, 1], Balance::RoundRobin, 0.3, 30),
+        ),
         scene("c01", "the same, 10 endpoints against 1, 300/s", outside("endpoints of unequal load"), (6, 200), || {
             paused(300.0, [10, 1], Balance::RoundRobin, 0.3, 30)
         }),
@@ -136,18 +147,28 @@ pub(super) fn scenes() -> Vec<Scene> {
         scene("c01", "the same, 10:10, round-robin, 1,000/s", never, (2, 750), || {
             paused(1_000.0, [10, 10], Balance::RoundRobin, 0.3, 30)
         }),
-        scene("c01", "pauses of 1 s, 1:1 endpoints, 100/s", outside("one coin for a whole second of one process"), (10, 400), || {
-            paused(100.0, [1, 1], Balance::RoundRobin, 1.0, 30)
-        }),
+        scene(
+            "c01",
+            "pauses of 1 s, 1:1 endpoints, 100/s",
+            outside("one coin for a whole second of one process"),
+            (10, 400),
+            || paused(100.0, [1, 1], Balance::RoundRobin, 1.0, 30),
+        ),
         scene("c01", "errors .1 % in clumps of 3, 400/s, 15 min at 5 %", never, (10, 750), || clumps(3)),
         scene("c01", "in clumps of 8", never, (20, 750), || clumps(8)),
         scene("c01", "in clumps of 16", never, (10, 750), || clumps(16)),
-        scene("c01", "endpoints away 2 s each 30 min, 10:1, 400/s, 30 min at 5 %", never, (4, 750), || away(400.0, [10, 1])),
+        scene("c01", "endpoints away 2 s each 30 min, 10:1, 400/s, 30 min at 5 %", never, (4, 750), || {
+            away(400.0, [10, 1])
+        }),
         scene("c01", "the same, 10:10", never, (4, 750), || away(400.0, [10, 10])),
         scene("c01", "latency wanders, AR(1), sd .1, 100/s", never, (6, 750), || wanders(100.0, 0.1)),
-        scene("c01", "the same, sd .2", outside("a level that wanders for 20 s is one coin"), (6, 200), || wanders(100.0, 0.2)),
+        scene("c01", "the same, sd .2", outside("a level that wanders for 20 s is one coin"), (6, 200), || {
+            wanders(100.0, 0.2)
+        }),
         scene("c02", "cold caches, 2 x slower at first, 3 min, 100/s", never, (20, 750), || cold(100.0, 2.0, 180.0)),
-        scene("c02", "the same, 1,000/s", outside("cold for as long as latency waits"), (2, 750), || cold(1_000.0, 2.0, 180.0)),
+        scene("c02", "the same, 1,000/s", outside("cold for as long as latency waits"), (2, 750), || {
+            cold(1_000.0, 2.0, 180.0)
+        }),
         scene("c02", "3 x slower at first, 1 min, 100/s", never, (20, 750), || cold(100.0, 3.0, 60.0)),
         scene("c06", "both away 60 s (30 %), 300/s, default steps", never, (10, 750), || {
             trouble(300.0, (40.0, 100.0), 0.3, steps(30))
@@ -167,7 +188,10 @@ pub(super) fn scenes() -> Vec<Scene> {
             seconds: 240.0,
             ..stays(3_000, 5.0, 240.0)
         }),
-        scene("c08", "5/s, default steps", never, (20, 750), || World { seconds: 900.0, ..world(5.0, good, steps(30)) }),
+        scene("c08", "5/s, default steps", never, (20, 750), || World {
+            seconds: 900.0,
+            ..world(5.0, good, steps(30))
+        }),
     ]
     .into_iter()
     .map(|scene| Scene { until: Until::Back, ..scene })

@@ -17,10 +17,10 @@ use crate::domain::schema::Lineage;
 use crate::domain::split::{Split, Weight, draw};
 use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Transition, Trigger};
 use crate::domain::verdict::{Class, Verdict};
-use crate::ledger::ticks::TickLog;
 use crate::evidence::metering::{Counted, Metered, Metering, Outcome};
-use crate::random::Random;
 use crate::evidence::routes::{AppEvent, Cause, EventKind, RouteId, Routes, Sampler, User as TelemetryUser};
+use crate::ledger::ticks::TickLog;
+use crate::random::Random;
 
 /// So long the stable release serves alone before.
 const BEFORE: f64 = 60.0;
@@ -247,11 +247,8 @@ impl World {
     pub fn play(&self, random: &mut Random) -> Played {
         let start = Instant::now();
         let routes = Routes::new(1);
-        let kind = |rule: &EventRule| EventKind {
-            name: rule.name.clone(),
-            bad: rule.bad,
-            per_request: rule.per_request,
-        };
+        let kind =
+            |rule: &EventRule| EventKind { name: rule.name.clone(), bad: rule.bad, per_request: rule.per_request };
         let kinds: Vec<EventKind> = self.policy.events.iter().map(kind).collect();
         let order = routes.tell(&kinds).first().cloned();
         let numbers = self.routes.iter().map(|(name, _)| routes.configured(name)).collect();
@@ -541,8 +538,8 @@ impl Run<'_> {
         let lasts = if let End::Stream(lasts) | End::Breaks(lasts) = answer.end { Some(lasts) } else { None };
         let first_byte = lasts.map(|_| at + answer.seconds);
         let end = at + answer.seconds + lasts.unwrap_or(0.0);
-        let is_order = answer.end == End::Good
-            && world.orders.is_some_and(|shares| random.chance(shares[usize::from(candidate)]));
+        let is_order =
+            answer.end == End::Good && world.orders.is_some_and(|shares| random.chance(shares[usize::from(candidate)]));
         let pending = Pending { end, first_byte, what: answer.end, candidate, endpoint, is_order };
         self.pending.borrow_mut().push((metered, pending));
     }

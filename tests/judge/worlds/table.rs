@@ -35,7 +35,10 @@ pub(super) enum Must {
     /// The promise says nothing of it, for this reason.
     Outside(&'static str),
     /// It is rolled back, within so many seconds in half of the runs and in 95 of 100.
-    Back { median: f64, p95: f64 },
+    Back {
+        median: f64,
+        p95: f64,
+    },
     /// The same, counted from a moment.
     BackAfter(f64, f64),
     BackAfterTraffic(f64),
@@ -116,9 +119,7 @@ pub(super) fn lognormal(random: &mut Random, median: f64, sigma: f64) -> f64 {
 pub(super) fn interval(hits: usize, of: usize) -> (f64, f64) {
     let ln_choose = |k: usize| -> f64 { (1..=k).map(|i| ((of - k + i) as f64 / i as f64).ln()).sum() };
     let tail = |share: f64, from: usize, to: usize| -> f64 {
-        (from..=to)
-            .map(|k| (ln_choose(k) + k as f64 * share.ln() + (of - k) as f64 * (-share).ln_1p()).exp())
-            .sum()
+        (from..=to).map(|k| (ln_choose(k) + k as f64 * share.ln() + (of - k) as f64 * (-share).ln_1p()).exp()).sum()
     };
     let solve = |above: &dyn Fn(f64) -> bool| {
         let (mut low, mut high) = (1e-12, 1.0 - 1e-12);
@@ -177,12 +178,8 @@ impl Scene {
             Must::Back { median, p95 } => {
                 let times = found(0.0);
                 let requests: Vec<_> = played.iter().map(|played| back(played).then_some(played.requests)).collect();
-                let shown = format!(
-                    "{}, {} requests (p95 {})",
-                    at(times),
-                    quantile(&requests, 0.5),
-                    quantile(&requests, 0.95)
-                );
+                let shown =
+                    format!("{}, {} requests (p95 {})", at(times), quantile(&requests, 0.5), quantile(&requests, 0.95));
                 (format!("<= {median} s (p95 {p95} s)"), shown, times.0 <= median && times.1 <= p95)
             }
             Must::BackAfter(from, within) => {
@@ -192,8 +189,7 @@ impl Scene {
                 (format!("p95 <= {within} s"), shown, times.1 <= within && early == 0)
             }
             Must::BackAfterTraffic(within) => {
-                let times =
-                    seconds(played, |played| Some(played.rolled_back.as_ref()?.0 - played.traffic?));
+                let times = seconds(played, |played| Some(played.rolled_back.as_ref()?.0 - played.traffic?));
                 (format!("p95 <= {within} s"), at(times), times.1 <= within)
             }
             Must::Ends(within) => {
@@ -204,7 +200,11 @@ impl Scene {
             Must::Kept => {
                 let on = |played: &Played| played.second_step.is_some();
                 let when = seconds(played, ends);
-                ("never beyond".to_owned(), format!("beyond {}, ends {}", percent(played, on), at(when)), count(&on) <= allowed(0.01))
+                (
+                    "never beyond".to_owned(),
+                    format!("beyond {}, ends {}", percent(played, on), at(when)),
+                    count(&on) <= allowed(0.01),
+                )
             }
             Must::WrongPass(share) => {
                 let on = |played: &Played| played.second_step.is_some();
@@ -240,7 +240,11 @@ pub fn all(How { which, second_gain }: &How, show: &mut dyn FnMut(&str)) -> (usi
         let took = began.elapsed().as_secs_f64();
         show(&format!("{:<4} {ok:<6} {}: {must}: {came}; n {count} ({took:.1} s)", scene.name, scene.what));
         if matches!(which, Which::Named(..)) {
-            played.iter().filter(|played| !played.words.is_empty()).take(2).for_each(|played| show(&format!("            {}", played.words)));
+            played
+                .iter()
+                .filter(|played| !played.words.is_empty())
+                .take(2)
+                .for_each(|played| show(&format!("            {}", played.words)));
         }
     }
     (held, broken)

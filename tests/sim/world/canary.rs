@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use cutover::domain::color::{Color, PerColor};
-use cutover::domain::deployment::{
+use cutover::internals::domain::color::{Color, PerColor};
+use cutover::internals::domain::deployment::{
     Deployment, DeploymentId, Mode, OnClientErrors, OnInsufficient, OnUnsafe, Plan, Policy, Stage, Wishes,
 };
-use cutover::domain::force::Force;
-use cutover::domain::rollout::{Command, Effect, Event, Fitness};
-use cutover::domain::split::Weight;
-use cutover::domain::transition::{Decision, Generation, Kind, Origin, Transition, Trigger};
-use cutover::domain::verdict::{Class, Finding, Judgement, Sample, Verdict, Veto};
+use cutover::internals::domain::force::Force;
+use cutover::internals::domain::rollout::{Command, Effect, Event, Fitness};
+use cutover::internals::domain::split::Weight;
+use cutover::internals::domain::transition::{Decision, Generation, Kind, Origin, Transition, Trigger};
+use cutover::internals::domain::verdict::{Class, Finding, Judgement, Sample, Verdict, Veto};
 
 use super::World;
 

@@ -1,5 +1,6 @@
 use super::*;
-use crate::domain::analysis::{EventTick, Judge, MOST_EVENTS, MOST_SHARED, Policy, RouteTick, false_alarms};
+use crate::domain::analysis::rule::MOST_SHARED;
+use crate::domain::analysis::{EventTick, Judge, MOST_EVENTS, Policy, RouteTick, false_alarms};
 use crate::domain::verdict::{Verdict, Veto};
 
 const SECONDS: u64 = 600;

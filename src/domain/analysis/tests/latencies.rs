@@ -1,6 +1,7 @@
 //! Histograms, thresholds, and what is judged by them.
 
 use super::*;
+use crate::domain::analysis::histogram::upper;
 
 #[test]
 fn every_latency_is_in_the_bucket_that_ends_at_or_above_it() {

@@ -1,9 +1,16 @@
 //! The judge of canaries, compiled without the proxy around it: the decisions, what the request path counts, how that becomes what
 //! the judge is told, and how releases go from step to step. All of it is the code that ships; what stands in for the rest is small.
+//!
+//!     cargo run --release --manifest-path tests/judge/Cargo.toml --target-dir target/judge [-- worlds [all | NAME [COUNT]]]
+//!
+//! Without arguments: every promise, and the quick worlds. `worlds gain=10` bounds otherwise what a second may make of a bet.
 
-//! `cargo test --lib` here runs the unit tests of the decisions in seconds.
+#![allow(dead_code, unused_imports)]
 
-#![allow(dead_code)]
+use std::process::ExitCode;
+use std::time::Instant;
+
+use worlds::{How, Which};
 
 #[path = "../../src/domain"]
 pub mod domain {
@@ -26,14 +33,12 @@ pub mod domain {
 }
 
 /// What requests are counted by.
-#[cfg(not(test))]
 #[path = "../../src/telemetry"]
 pub mod telemetry {
     pub mod meter;
 }
 
 /// What requests are counted as.
-#[cfg(not(test))]
 #[path = "../../src/evidence"]
 pub mod evidence {
     pub(crate) mod metering;
@@ -41,7 +46,6 @@ pub mod evidence {
 }
 
 /// Stands in for `ledger::ticks`, which writes.
-#[cfg(not(test))]
 pub(crate) mod ledger {
     pub(crate) mod ticks {
         use std::cell::RefCell;
@@ -82,7 +86,6 @@ pub(crate) mod ledger {
     }
 }
 
-#[cfg(not(test))]
 #[path = "../../src/control/analysis"]
 pub(crate) mod control {
     pub(crate) mod watched;
@@ -92,6 +95,31 @@ pub(crate) mod control {
     pub(crate) mod site;
 }
 
-pub mod random;
-#[cfg(not(test))]
-pub mod worlds;
+mod promises;
+mod random;
+mod worlds;
+
+fn main() -> ExitCode {
+    let start = Instant::now();
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let only_worlds = words.first().is_some_and(|word| word == "worlds");
+    if only_worlds {
+        words.remove(0);
+    }
+    let (held, broken) = if only_worlds { (0, 0) } else { promises::all() };
+    let (set, words): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| word.starts_with("gain="));
+    let second_gain = set.first().and_then(|word| word[5..].parse().ok());
+    let which = match words.first().map(String::as_str) {
+        None | Some("quick") => Which::Quick,
+        Some("all") => Which::Full,
+        Some(name) => Which::Named(name.to_owned(), words.get(1).and_then(|count| count.parse().ok())),
+    };
+    let (more_held, more_broken) = worlds::all(&How { which, second_gain }, &mut |line| println!("{line}"));
+    let (held, broken) = (held + more_held, broken + more_broken);
+    let verdict = if broken == 0 { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {verdict}. {held} passed; {broken} failed; finished in {:.2}s",
+        start.elapsed().as_secs_f64()
+    );
+    if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -2,18 +2,24 @@
 
 use std::time::Duration;
 
-use cutover_judge::domain::analysis::{Arms, Bad, EventRule, EventTick, Judge, Policy, Tick};
-use cutover_judge::domain::split::Weight;
-use cutover_judge::domain::verdict::Verdict;
-use cutover_judge::random::{Random, quantile, runs, share};
-use crate::{Row, row};
+use super::{Row, row};
+use crate::domain::analysis::{Arms, Bad, EventRule, EventTick, Judge, Policy, Tick};
+use crate::domain::split::Weight;
+use crate::domain::verdict::Verdict;
+use crate::random::{Random, quantile, runs, share};
 
 fn order() -> EventRule {
     EventRule { name: "order".to_owned(), bad: Bad::Fewer, tolerated: 0.1, share: 0.05, per_request: 1 }
 }
 
 /// When it fails, by orders alone: so many requests a second, this share of them orders, and so many times as many on the candidate.
-fn fails(random: &mut Random, rule: EventRule, weight: u16, (rate, orders, times): (f64, f64, f64), seconds: u64) -> Option<u64> {
+fn fails(
+    random: &mut Random,
+    rule: EventRule,
+    weight: u16,
+    (rate, orders, times): (f64, f64, f64),
+    seconds: u64,
+) -> Option<u64> {
     let weight = Weight::new(weight).expect("a share");
     let mut judge = Judge::new(Policy { events: vec![rule], horizon: Some(seconds), ..Policy::default() });
     judge.begin_step(0);
@@ -21,7 +27,8 @@ fn fails(random: &mut Random, rule: EventRule, weight: u16, (rate, orders, times
         let requests = random.poisson(rate);
         let candidate = random.binomial(requests, weight.share());
         let stable = requests - candidate;
-        let told = Arms { stable: random.binomial(stable, orders), candidate: random.binomial(candidate, orders * times) };
+        let told =
+            Arms { stable: random.binomial(stable, orders), candidate: random.binomial(candidate, orders * times) };
         let tick = Tick {
             number: *number,
             at: Duration::from_secs(*number),
@@ -58,19 +65,18 @@ pub fn a_fifth_is_lost() -> Vec<Row> {
         (5_000, 1_000.0, 230, "median <= 230"),
         (5_000, 100.0, 2_000, "median <= 2000"),
     ]
-        .into_iter()
-        .enumerate()
-        .map(|(place, (weight, rate, most, must))| {
-            let found =
-                runs(200, 40 + place as u64, |random| fails(random, order(), weight, (rate, 0.05, 0.8), 7_200));
-            let (median, p95) = (quantile(&found, 0.5), quantile(&found, 0.95));
-            row(
-                "E2",
-                &format!("20 % fewer of 5 % orders, {rate}/s, {} % weight: seconds", f64::from(weight) / 100.0),
-                must,
-                format!("{median} (p95 {p95})"),
-                median <= most,
-            )
-        })
-        .collect()
+    .into_iter()
+    .enumerate()
+    .map(|(place, (weight, rate, most, must))| {
+        let found = runs(200, 40 + place as u64, |random| fails(random, order(), weight, (rate, 0.05, 0.8), 7_200));
+        let (median, p95) = (quantile(&found, 0.5), quantile(&found, 0.95));
+        row(
+            "E2",
+            &format!("20 % fewer of 5 % orders, {rate}/s, {} % weight: seconds", f64::from(weight) / 100.0),
+            must,
+            format!("{median} (p95 {p95})"),
+            median <= most,
+        )
+    })
+    .collect()
 }

@@ -1,7 +1,7 @@
 //! What usual rules do with a release that has no fault, in an hour at 5 % of the requests: T16.
 
-use cutover_judge::random::{Random, runs, share};
-use crate::{Row, row};
+use super::{Row, row};
+use crate::random::{Random, runs, share};
 
 /// Requests and errors of both sides in ten seconds, for an hour.
 fn hour(random: &mut Random, errors: f64, rate: f64) -> Vec<[u64; 4]> {

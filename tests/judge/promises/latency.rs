@@ -1,9 +1,9 @@
 //! Latency as exceedance of three thresholds: T7 to T9.
 
-use cutover_judge::domain::analysis::evidence::{Ratio, ln_add};
+use crate::domain::analysis::evidence::{Ratio, ln_add};
 
-use cutover_judge::random::{quantile, runs, share};
-use crate::{Row, row};
+use super::{Row, row};
+use crate::random::{quantile, runs, share};
 
 /// Thresholds at the median, nine of ten, and 99 of 100 of a normal distribution, and the share of those beyond the one before
 /// that are beyond it, too.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use cutover_judge::domain::analysis::{Arms, Batch, Counts, Judge, Policy, RouteTick, Thresholds, Tick};
-use cutover_judge::domain::split::Weight;
-use cutover_judge::domain::verdict::{Judgement, Verdict};
+use crate::domain::analysis::{Arms, Batch, Counts, Judge, Policy, RouteTick, Thresholds, Tick};
+use crate::domain::split::Weight;
+use crate::domain::verdict::{Judgement, Verdict};
 
-use cutover_judge::random::{Random, quantile, runs, share};
-use crate::{Row, row};
+use super::{Row, row};
+use crate::random::{Random, quantile, runs, share};
 
 /// What one side does on a route.
 #[derive(Clone, Copy)]
@@ -211,12 +211,13 @@ pub fn names_the_route() -> Row {
 }
 
 pub fn alone() -> Row {
-    let before = Some(cutover_judge::domain::analysis::Before { requests: 100_000, errors: 100 });
+    let before = Some(crate::domain::analysis::Before { requests: 100_000, errors: 100 });
     let policy = || Policy { before, ..policy() };
     let at = |percent: f64, seed| {
         let side = Arms { stable: WELL, candidate: errors(percent / 100.0) };
-        let found =
-            runs(400, seed, |random| first(random, policy(), (100.0, &[1_000.0]), (0, 120), Verdict::Suspect, |_| side));
+        let found = runs(400, seed, |random| {
+            first(random, policy(), (100.0, &[1_000.0]), (0, 120), Verdict::Suspect, |_| side)
+        });
         seconds(found)
     };
     let (median, wrong) = (quantile(&at(8.0, 38), 0.5), share(&at(1.0, 39), Option::is_some));

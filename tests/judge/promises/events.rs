@@ -1,9 +1,9 @@
 //! The tests of single classes of events: T1 to T6, T11 to T13, T15, T17.
 
-use cutover_judge::domain::analysis::evidence::{Ratio, Share, Stakes};
+use crate::domain::analysis::evidence::{Ratio, Share, Stakes};
 
-use cutover_judge::random::{Random, quantile, runs, share};
-use crate::{Row, row};
+use super::{Row, row};
+use crate::random::{Random, quantile, runs, share};
 
 const LN_1000: f64 = 6.907_755_278_982_137;
 
