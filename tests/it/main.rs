@@ -44,6 +44,7 @@ mod operators;
 mod orders;
 mod outsider;
 mod own_answers;
+mod package;
 mod page;
 mod pipes;
 mod preview;

@@ -166,7 +166,7 @@ async fn systemctl_reload_ends_with_what_came_of_the_reload() {
     let [line] = lines[..] else { panic!("one command: {lines:?}") };
     let file = proxy.file().display().to_string();
     let words: Vec<_> = line.split(' ').map(|word| word.replace("/etc/cutover/cutover.toml", &file)).collect();
-    assert_eq!(words[0], "/usr/local/bin/cutover");
+    assert_eq!(words[0], "cutover");
     let arguments: Vec<_> = words[1..].iter().map(String::as_str).collect();
     let reload = async || crate::soon("it ends", command(&arguments).output()).await.expect("it runs");
 
