@@ -1,4 +1,4 @@
-//! Which requests are evidence where users stay on one color. docs/blame.md says why ("What a stranger can choose").
+//! Which requests are evidence where users stay on one color. docs/blame.md says why ("Strangers and evidence").
 //!
 //! A user's requests all come from one toss of the coin, and whoever knows the color of a user can choose what to ask
 //! for. So
