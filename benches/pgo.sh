@@ -10,7 +10,7 @@
 #    has it in `llvm-22`, and LLVM_PROFDATA names another one.
 # 4. A build that uses them.
 #
-# What it brought: cargo bench --bench compare -- work scenarios --cutover TARGET/pgo/cutover
+# What it brought: cargo bench --bench compare -- scenarios --cutover TARGET/pgo/cutover
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

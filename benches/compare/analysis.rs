@@ -3,7 +3,8 @@
 use crate::Bench;
 use crate::load::Clients;
 use crate::proxies::{Analysis, Kind, Proxy, Setup};
-use crate::table::{self, median};
+use crate::report::Report;
+use crate::table::median;
 
 /// Without a deployment, what is usual is learned all the same. During a canary of 5 % both releases are judged.
 const WAYS: [(&str, Analysis, bool); 4] = [
@@ -13,7 +14,7 @@ const WAYS: [(&str, Analysis, bool); 4] = [
     ("on, canary", Analysis::On, true),
 ];
 
-pub(crate) async fn run(bench: &Bench, rounds: u32, requests: u64) {
+pub(crate) async fn run(bench: &Bench, report: &mut Report, rounds: u32, requests: u64) {
     let mut cpu = WAYS.map(|_| Vec::new());
     let mut robbed = Vec::new();
     for round in 0..rounds as usize {
@@ -28,7 +29,7 @@ pub(crate) async fn run(bench: &Bench, rounds: u32, requests: u64) {
             let mut clients = Clients::connect(proxy.http, bench.connections).await;
             clients.ask((requests / 5).max(100)).await;
             let before = proxy.process.usage();
-            let took = clients.ask(requests).await.took.as_secs_f64();
+            let took = clients.ask(requests).await.as_secs_f64();
             let after = proxy.process.usage();
             cpu[way].push((after.ran - before.ran).as_secs_f64() * 1e6 / requests as f64);
             robbed.push((after.waited - before.waited).as_secs_f64() / took);
@@ -43,7 +44,7 @@ pub(crate) async fn run(bench: &Bench, rounds: u32, requests: u64) {
             let ratios: Vec<f64> = cpu[way].iter().zip(without).map(|(one, other)| one / other).collect();
             let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
             let high = ratios.iter().copied().fold(0.0, f64::max);
-            [
+            vec![
                 (*name).to_owned(),
                 format!("{:.2}", median(&cpu[way])),
                 format!("{:.3}", median(&ratios)),
@@ -55,6 +56,9 @@ pub(crate) async fn run(bench: &Bench, rounds: u32, requests: u64) {
         "Analysis: {} keep-alive connections, 1 KiB bodies, {rounds} x {requests} requests; medians",
         bench.connections
     );
-    table::print(&title, ["analysis", "CPU us/request", "on / off by round", "min-max"], &rows);
-    println!("\nRobbed, in the median: {:.1} % of the time something else had the core.", median(&robbed) * 100.0);
+    report.table(&title, &["analysis", "CPU us/request", "on / off by round", "min-max"], &rows);
+    report.paragraph(&format!(
+        "In the median, something else had the core for {:.1} % of the time.",
+        median(&robbed) * 100.0
+    ));
 }

@@ -4,7 +4,7 @@
 //! after a body that is sent along was read; and what asks for a WebSocket gets one that echoes.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use cutover::internals::domain::color::Color;
@@ -17,7 +17,7 @@ use crate::websocket;
 pub(crate) const BODY: usize = 1024;
 
 /// Further lengths that can be asked for.
-pub(crate) const LARGER: [usize; 2] = [16 << 10, 1 << 20];
+pub(crate) const LARGER: [usize; 3] = [16 << 10, 128 << 10, 1 << 20];
 
 /// Where the colors are. They serve for as long as the runtime lives.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +38,27 @@ struct Head {
 
 impl Applications {
     pub(crate) async fn start() -> Applications {
-        Applications { blue: start(Color::Blue).await, green: start(Color::Green).await }
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Applications { blue: start(Color::Blue, any).await, green: start(Color::Green, any).await }
+    }
+
+    /// Listens on further addresses, so that each color has this many endpoints.
+    pub(crate) async fn widen(self, endpoints: usize) {
+        for n in 1..endpoints {
+            start(Color::Blue, SocketAddr::new(address(n), self.blue.port())).await;
+            start(Color::Green, SocketAddr::new(address(n), self.green.port())).await;
+        }
     }
 }
 
-async fn start(color: Color) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+/// The address of an endpoint that is not the first.
+pub(crate) fn address(n: usize) -> IpAddr {
+    let [high, low] = [n / 250, n % 250 + 1].map(|part| u8::try_from(part).expect("fewer than 60,000 endpoints"));
+    Ipv4Addr::new(127, 1, high, low).into()
+}
+
+async fn start(color: Color, address: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind(address).await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let answers: Arc<[(usize, Vec<u8>)]> =
         [BODY].into_iter().chain(LARGER).map(|body| (body, answer(color, body))).collect();

@@ -3,9 +3,11 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::task::JoinSet;
+
+use crate::histogram::Histogram;
 
 /// A client that does one thing again and again.
 pub(crate) trait Worker: Send + 'static {
@@ -17,23 +19,28 @@ pub(crate) trait Worker: Send + 'static {
 pub(crate) struct Crew<W>(pub(crate) Vec<W>);
 
 impl<W: Worker> Crew<W> {
-    /// Makes so many requests; each has to succeed. Returns how long it took.
-    pub(crate) async fn work(&mut self, requests: u64) -> Duration {
+    /// Makes so many requests; each has to succeed.
+    pub(crate) async fn work(&mut self, requests: u64) -> Histogram {
         let left = Arc::new(AtomicU64::new(requests));
         let mut running = JoinSet::new();
-        let began = Instant::now();
         for mut worker in self.0.drain(..) {
             let left = Arc::clone(&left);
             running.spawn(async move {
+                let mut latencies = Histogram::new();
                 while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                    let sent = Instant::now();
                     worker.step().await.expect("a good answer");
+                    latencies.record(sent.elapsed());
                 }
-                worker
+                (worker, latencies)
             });
         }
-        while let Some(worker) = running.join_next().await {
-            self.0.push(worker.expect("no client failed"));
+        let mut latencies = Histogram::new();
+        while let Some(ended) = running.join_next().await {
+            let (worker, more) = ended.expect("no client failed");
+            self.0.push(worker);
+            latencies.add(&more);
         }
-        began.elapsed()
+        latencies
     }
 }

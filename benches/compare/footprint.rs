@@ -8,7 +8,8 @@ use crate::Bench;
 use crate::http1::{Conversation, Dial, Request};
 use crate::load::Clients;
 use crate::proxies::{Kind, Proxy, Setup};
-use crate::table::{self, median};
+use crate::report::Report;
+use crate::table::median;
 
 const STARTS: usize = 10;
 const IDLE_CONNECTIONS: usize = 5000;
@@ -21,10 +22,10 @@ struct Idle {
     with_all: u64,
 }
 
-pub(crate) async fn run(bench: &Bench) {
+pub(crate) async fn run(bench: &Bench, report: &mut Report) {
     let mut rows = Vec::new();
     for kind in bench.programs.kinds().into_iter().filter(|kind| *kind != Kind::Relay) {
-        rows.push(measure(kind, bench).await);
+        rows.push(measure(kind, bench).await.to_vec());
     }
     let title = format!(
         "Footprint: start to the first answer (median of {STARTS}), resident MiB (of all its processes), and what each \
@@ -32,7 +33,7 @@ pub(crate) async fn run(bench: &Bench) {
     );
     let head =
         ["proxy", "start ms", "started", "after 2 s", "after load", "with all idle", "KiB/connection", "KiB/TLS one"];
-    table::print(&title, head, &rows);
+    report.table(&title, &head, &rows);
 }
 
 async fn measure(kind: Kind, bench: &Bench) -> [String; 8] {

@@ -10,8 +10,9 @@ use crate::histogram::Histogram;
 use crate::load::Clients;
 use crate::pace::{self, Arrival};
 use crate::proxies::{Kind, Proxy};
+use crate::report::Report;
 use crate::switch::Way;
-use crate::table::{self, median};
+use crate::table::median;
 
 /// Of one round.
 const DURATION: Duration = Duration::from_secs(3);
@@ -28,7 +29,7 @@ struct Percentiles {
     p999: Vec<f64>,
 }
 
-pub(crate) async fn run(bench: &Bench, rounds: u32, requests: u64) {
+pub(crate) async fn run(bench: &Bench, report: &mut Report, rounds: u32, requests: u64) {
     let kinds = bench.programs.kinds();
     let mut slowest = f64::INFINITY;
     for kind in &kinds {
@@ -45,26 +46,27 @@ pub(crate) async fn run(bench: &Bench, rounds: u32, requests: u64) {
             all[index].add(&seen);
         }
     }
-    let rows: Vec<_> = kinds.iter().zip(&all).map(|(kind, percentiles)| percentiles.row(kind.name())).collect();
+    let rows: Vec<_> =
+        kinds.iter().zip(&all).map(|(kind, percentiles)| percentiles.row(kind.name()).to_vec()).collect();
     let title = format!(
         "Latency: {rate:.0} requests/s by chance, half of what the slowest can do; 1 KiB answers; medians of {rounds} \
          rounds"
     );
-    table::print(&title, ["proxy", "p50 ms", "p99 ms", "p99.9 ms"], &rows);
+    report.table(&title, &["proxy", "p50 ms", "p99 ms", "p99.9 ms"], &rows);
 
     let mut rows = Vec::new();
     for way in Way::LIVE.into_iter().filter(|way| kinds.contains(&way.kind())) {
-        rows.push(around_switches(way, bench, rate).await);
+        rows.push(around_switches(way, bench, rate).await.to_vec());
     }
     let title = format!(
         "Latency around a switch: the same rate, {SWITCHES} switches; near is within {} ms of one",
         NEAR.as_millis()
     );
     let head = ["way", "failed", "near", "p50 ms", "p99 ms", "max ms", "far", "p50 ms", "p99 ms", "max ms"];
-    table::print(&title, head, &rows);
-    println!(
-        "\nFrom the moment at which a request is due to the end of its answer. Failed: mostly on a kept connection that \
-         was closed just then; a client that repeats requests would have hidden it."
+    report.table(&title, &head, &rows);
+    report.paragraph(
+        "From the moment at which a request is due to the end of its answer. Failed: mostly on a kept connection that \
+         was closed just then; a client that repeats requests would have hidden it.",
     );
 }
 
@@ -73,7 +75,7 @@ async fn saturated(kind: Kind, bench: &Bench, requests: u64) -> f64 {
     let proxy = Proxy::start(kind, bench).await;
     let mut clients = Clients::connect(proxy.http, bench.connections).await;
     clients.ask((requests / 5).max(100)).await;
-    requests as f64 / clients.ask(requests).await.took.as_secs_f64()
+    requests as f64 / clients.ask(requests).await.as_secs_f64()
 }
 
 async fn around_switches(way: Way, bench: &Bench, rate: f64) -> [String; 10] {

@@ -4,10 +4,12 @@
 //! cargo bench --bench compare                                          # everything, about half an hour
 //! cargo bench --bench compare -- scenarios --rounds 9                  # one section, more often
 //! cargo bench --bench compare -- scenarios --only tls,http2 --rounds 3 # some scenarios
+//! cargo bench --bench compare -- --report docs/performance.md          # writes the document
 //! ```
 //!
-//! - `work`: a small request on kept connections, with throughput and latency when as much is asked as can be had.
-//! - `scenarios`: CPU time of larger bodies, connections, TLS, HTTP/2, gRPC and WebSockets.
+//! - `scenarios`: CPU time of the proxy and of the whole machine, throughput, latency and memory, for small requests,
+//!   bodies, connections, TLS, HTTP/2, gRPC and WebSockets.
+//! - `growth`: what routes, endpoints, connections and features add to it.
 //! - `analysis`: what the analysis of releases is of the CPU time of a request.
 //! - `latency`: at half of what can be had, and around a switch.
 //! - `switch`: what fails and what is stale when it is switched under load.
@@ -39,23 +41,26 @@ mod client;
 mod cores;
 mod crew;
 mod footprint;
+mod growth;
 mod grpc;
 mod histogram;
 mod http1;
 mod http2;
 mod latency;
 mod load;
+mod machine;
 mod pace;
+mod plot;
 mod process;
 mod programs;
 mod proxies;
 mod relay;
+mod report;
 mod scenario;
 mod scenarios;
 mod switch;
 mod table;
 mod websocket;
-mod work;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -68,6 +73,7 @@ use crate::application::Applications;
 use crate::certificate::Certificate;
 use crate::cores::Cores;
 use crate::programs::Programs;
+use crate::report::Report;
 use crate::scenario::Scenario;
 
 /// Compares Cutover with HAProxy, nginx, Envoy, Sozu and a plain TCP relay.
@@ -77,10 +83,10 @@ struct Args {
     /// What to measure; without one, everything.
     #[arg(value_enum)]
     sections: Vec<Section>,
-    /// How often each proxy is measured in the sections `work`, `scenarios`, `analysis` and `latency`.
+    /// How often each proxy is measured in the sections `scenarios`, `growth`, `analysis` and `latency`.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Requests in each round of the section `work`; in `scenarios`, where a request is more work, fewer.
+    /// Requests in each round; fewer where a request is more work.
     #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(1..))]
     requests: u64,
     /// Connections that ask without a pause.
@@ -95,6 +101,9 @@ struct Args {
     /// Leave the other proxies out: to profile, or to train a build.
     #[arg(long)]
     alone: bool,
+    /// Write the figures as Markdown, with plots in the directory `images` beside it.
+    #[arg(long)]
+    report: Option<PathBuf>,
     /// What cargo passes to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -105,10 +114,10 @@ struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Section {
-    /// CPU time of a request, throughput and latency.
-    Work,
-    /// CPU time of every kind of work.
+    /// The cost of every kind of work.
     Scenarios,
+    /// What routes, endpoints, connections and features add.
+    Growth,
     /// What the analysis of releases is of it.
     Analysis,
     /// Latencies at half of what can be had.
@@ -156,32 +165,34 @@ async fn compare(args: Args) -> Result<(), String> {
     let programs = Programs::find(args.cutover, args.alone)?;
     let cores = Cores::choose()?;
     cutover::internals::sys::limits::raise_open_files();
-    header(&programs);
+    let machine = header(&programs);
+    println!("{machine}");
+    let mut report = Report::new(args.report);
     let applications = Applications::start().await;
     let grpc = grpc::start().await;
     let certificate = Certificate::make();
     let bench = Bench { programs, cores, applications, grpc, certificate, connections: args.connections.into() };
     let chosen = |section| args.sections.is_empty() || args.sections.contains(&section);
-    if chosen(Section::Work) {
-        work::run(&bench, args.rounds, args.requests).await;
-    }
     if chosen(Section::Scenarios) {
         let only = if args.only.is_empty() { Scenario::value_variants() } else { &args.only };
-        scenarios::run(&bench, only, args.rounds, args.requests).await;
+        scenarios::run(&bench, &mut report, only, args.rounds, args.requests).await;
+    }
+    if chosen(Section::Growth) {
+        growth::run(&bench, &mut report, args.rounds, args.requests).await;
     }
     if chosen(Section::Analysis) {
-        analysis::run(&bench, args.rounds, args.requests).await;
+        analysis::run(&bench, &mut report, args.rounds, args.requests).await;
     }
     if chosen(Section::Latency) {
-        latency::run(&bench, args.rounds, args.requests).await;
+        latency::run(&bench, &mut report, args.rounds, args.requests).await;
     }
     if chosen(Section::Switch) {
-        switch::run(&bench).await;
+        switch::run(&bench, &mut report).await;
     }
     if chosen(Section::Footprint) {
-        footprint::run(&bench).await;
+        footprint::run(&bench, &mut report).await;
     }
-    Ok(())
+    report.write(&machine)
 }
 
 async fn interrupted() {
@@ -194,21 +205,18 @@ async fn interrupted() {
 }
 
 /// Says what was compared where.
-fn header(programs: &Programs) {
+fn header(programs: &Programs) -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("proc is mounted");
     let cpus = std::fs::read_to_string("/proc/cpuinfo").expect("proc is mounted");
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
     let count = cpus.lines().filter(|line| line.starts_with("processor")).count();
-    println!("{}", version(&programs.cutover, "--version"));
-    println!("{}", version(&programs.haproxy, "-v"));
-    println!("{}", version(&programs.nginx, "-v"));
-    for program in [&programs.envoy, &programs.sozu].into_iter().flatten() {
-        println!("{}", version(program, "--version").trim());
-    }
-    for line in programs.missing() {
-        println!("{line}");
-    }
-    println!("Linux {}, {count} CPUs, {}", kernel.trim(), model.trim_start_matches([' ', '\t', ':']));
+    let peers = [&programs.envoy, &programs.sozu].into_iter().flatten();
+    let mut lines =
+        vec![version(&programs.cutover, "--version"), version(&programs.haproxy, "-v"), version(&programs.nginx, "-v")];
+    lines.extend(peers.map(|program| version(program, "--version").trim().to_owned()));
+    lines.extend(programs.missing().map(str::to_owned));
+    lines.push(format!("Linux {}, {count} CPUs, {}", kernel.trim(), model.trim_start_matches([' ', '\t', ':'])));
+    lines.join("\n") + "\n"
 }
 
 /// The first line in which a program names itself; nginx does so on standard error.

@@ -34,16 +34,7 @@ impl Process {
 
     /// What all threads of all its processes used of the core: `/proc/PID/stat` would count in ticks of 10 ms.
     pub(crate) fn usage(&self) -> Usage {
-        let threads = self.tree().into_iter().flat_map(|process| listed(&format!("/proc/{process}/task")));
-        let mut usage = Usage::default();
-        for thread in threads {
-            // It may have ended just now.
-            let text = fs::read_to_string(format!("/proc/{thread}/schedstat")).unwrap_or_default();
-            let mut nanos = text.split_ascii_whitespace().map_while(|field| field.parse().ok());
-            usage.ran += Duration::from_nanos(nanos.next().unwrap_or_default());
-            usage.waited += Duration::from_nanos(nanos.next().unwrap_or_default());
-        }
-        usage
+        usage_of(self.tree())
     }
 
     /// Resident memory of all its processes in bytes; pages that two of them share count twice.
@@ -67,6 +58,20 @@ impl Process {
         }
         tree
     }
+}
+
+/// What all threads of some processes used.
+pub(crate) fn usage_of(processes: impl IntoIterator<Item = u32>) -> Usage {
+    let threads = processes.into_iter().flat_map(|process| listed(&format!("/proc/{process}/task")));
+    let mut usage = Usage::default();
+    for thread in threads {
+        // It may have ended just now.
+        let text = fs::read_to_string(format!("/proc/{thread}/schedstat")).unwrap_or_default();
+        let mut nanos = text.split_ascii_whitespace().map_while(|field| field.parse().ok());
+        usage.ran += Duration::from_nanos(nanos.next().unwrap_or_default());
+        usage.waited += Duration::from_nanos(nanos.next().unwrap_or_default());
+    }
+    usage
 }
 
 impl Drop for Process {

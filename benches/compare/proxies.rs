@@ -52,6 +52,41 @@ pub(crate) struct Setup {
     pub(crate) tls: bool,
     pub(crate) upstream: Upstream,
     pub(crate) analysis: Analysis,
+    pub(crate) growth: Growth,
+}
+
+/// How much of what Cutover has; other proxies are not asked for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Growth {
+    pub(crate) routes: usize,
+    pub(crate) endpoints: usize,
+    /// Connections on which nothing is asked.
+    pub(crate) idle: usize,
+    pub(crate) access_log: bool,
+    pub(crate) canary: bool,
+    pub(crate) sticky: bool,
+    pub(crate) shield: bool,
+    /// A client that reads the metrics each second.
+    pub(crate) scrape: bool,
+}
+
+impl Growth {
+    pub(crate) const NONE: Growth = Growth {
+        routes: 0,
+        endpoints: 1,
+        idle: 0,
+        access_log: false,
+        canary: false,
+        sticky: false,
+        shield: false,
+        scrape: false,
+    };
+}
+
+impl Default for Growth {
+    fn default() -> Growth {
+        Growth::NONE
+    }
 }
 
 /// Cutover's analysis of releases.
@@ -75,6 +110,7 @@ struct Site<'a> {
     green: SocketAddr,
     upstream: Upstream,
     analysis: Analysis,
+    growth: Growth,
     certificate: &'a Certificate,
 }
 
@@ -129,6 +165,7 @@ impl Proxy {
             green,
             upstream: setup.upstream,
             analysis: setup.analysis,
+            growth: setup.growth,
             certificate: &bench.certificate,
         };
         let mut command = site.command(kind);

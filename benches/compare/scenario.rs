@@ -1,11 +1,11 @@
 //! What is asked of every proxy in the section `scenarios`, and the clients that ask for it.
 
 use std::io;
-use std::time::Duration;
 
 use crate::Bench;
 use crate::application::LARGER;
 use crate::crew::Crew;
+use crate::histogram::Histogram;
 use crate::http1::{Anew, Dial, Kept, Request};
 use crate::http2::{self, Call, Streams};
 use crate::proxies::{Kind, Proxy, Setup, Upstream};
@@ -19,6 +19,7 @@ const HTTP2_CONNECTIONS: usize = 8;
 pub(crate) enum Scenario {
     Small,
     Body16k,
+    Body128k,
     Body1m,
     Post16k,
     Post1m,
@@ -45,6 +46,7 @@ impl Scenario {
         match self {
             Scenario::Small => "1 KiB answers",
             Scenario::Body16k => "16 KiB answers",
+            Scenario::Body128k => "128 KiB answers",
             Scenario::Body1m => "1 MiB answers",
             Scenario::Post16k => "POST of 16 KiB",
             Scenario::Post1m => "POST of 1 MiB",
@@ -64,8 +66,9 @@ impl Scenario {
             Scenario::Small | Scenario::Tls | Scenario::Http2 | Scenario::Websocket => 1,
             Scenario::Body16k | Scenario::Post16k | Scenario::Grpc => 2,
             Scenario::Connections => 4,
+            Scenario::Body128k => 8,
             Scenario::TlsFull | Scenario::TlsResumed => 10,
-            Scenario::Body1m | Scenario::Post1m => 40,
+            Scenario::Body1m | Scenario::Post1m => 20,
         };
         (small / share).max(100)
     }
@@ -93,17 +96,21 @@ impl Scenario {
         let certificate = &bench.certificate;
         let request = match self {
             Scenario::Body16k => Request::get(LARGER[0]),
-            Scenario::Body1m => Request::get(LARGER[1]),
+            Scenario::Body128k => Request::get(LARGER[1]),
+            Scenario::Body1m => Request::get(LARGER[2]),
             Scenario::Post16k => Request::post(LARGER[0]),
-            Scenario::Post1m => Request::post(LARGER[1]),
+            Scenario::Post1m => Request::post(LARGER[2]),
             _ => Request::small(),
         };
         let secure = |index: usize| (index < bench.connections).then(|| Dial::tls(proxy.https, certificate));
         let plain = |index: usize| (index < bench.connections).then_some(Dial::Plain(proxy.http));
         Ok(match self {
-            Scenario::Small | Scenario::Body16k | Scenario::Body1m | Scenario::Post16k | Scenario::Post1m => {
-                Load::Kept(kept((0..).map_while(plain), &request).await?)
-            }
+            Scenario::Small
+            | Scenario::Body16k
+            | Scenario::Body128k
+            | Scenario::Body1m
+            | Scenario::Post16k
+            | Scenario::Post1m => Load::Kept(kept((0..).map_while(plain), &request).await?),
             Scenario::Tls => Load::Kept(kept((0..).map_while(secure), &request).await?),
             Scenario::Connections => {
                 Load::Anew(Crew((0..bench.connections).map(|_| Anew::plain(proxy.http)).collect()))
@@ -147,7 +154,7 @@ async fn kept(dials: impl Iterator<Item = Dial>, request: &Request) -> io::Resul
 
 impl Load {
     /// Makes so many requests; each has to succeed.
-    pub(crate) async fn work(&mut self, requests: u64) -> Duration {
+    pub(crate) async fn work(&mut self, requests: u64) -> Histogram {
         match self {
             Load::Kept(crew) => crew.work(requests).await,
             Load::Anew(crew) => crew.work(requests).await,

@@ -1,31 +1,57 @@
-//! CPU time of one unit of every kind of work, for every proxy that can do it, and how Cutover stands to the best.
+//! What a unit of every kind of work costs, for every proxy that can do it, and how Cutover stands to the best of them.
 //!
-//! As in the section `work`, the proxies take turns, and each measurement starts one anew. A ratio is made of the two
-//! figures of one round, and the median of these is what is shown.
+//! The proxies take turns, and each measurement starts one anew. Medians are of the rounds in which no other program
+//! took part; a figure with fewer than half of the rounds has a star. A ratio is made of the two figures of one round.
 
 use crate::Bench;
+use crate::histogram::Histogram;
+use crate::machine::{Before, Spent};
 use crate::proxies::{Kind, Proxy};
+use crate::report::{Dots, Report};
 use crate::scenario::Scenario;
-use crate::table::{self, median};
+use crate::table::median;
 
-/// The part of the time that a proxy may lose to other programs; more than that shows in caches.
-const DISTURBED: f64 = 0.05;
-
-/// What one proxy did, round by round.
+/// What one proxy did in one scenario, round by round.
 struct Record {
     kind: Kind,
-    /// Microseconds of CPU time for a request.
-    cpu: Vec<f64>,
-    /// Requests in a second.
-    rate: Vec<f64>,
-    robbed: Vec<f64>,
+    rounds: Vec<Round>,
+    latencies: Histogram,
 }
 
-pub(crate) async fn run(bench: &Bench, chosen: &[Scenario], rounds: u32, requests: u64) {
+struct Round {
+    spent: Spent,
+    requests: u64,
+    /// Bytes, after the work.
+    resident: u64,
+}
+
+impl Round {
+    /// Microseconds of the proxy for a unit of work.
+    fn own(&self) -> f64 {
+        self.spent.proxy.as_secs_f64() * 1e6 / self.requests as f64
+    }
+
+    /// Microseconds of the whole machine for a unit of work.
+    fn machine(&self) -> f64 {
+        self.spent.machine.as_secs_f64() * 1e6 / self.requests as f64
+    }
+
+    /// Units of work in a second.
+    fn rate(&self) -> f64 {
+        self.requests as f64 / self.spent.took.as_secs_f64()
+    }
+
+    fn resident(&self) -> f64 {
+        self.resident as f64 / f64::from(1 << 20)
+    }
+}
+
+/// A figure of a round.
+type Figure = fn(&Round) -> f64;
+
+pub(crate) async fn run(bench: &Bench, report: &mut Report, chosen: &[Scenario], rounds: u32, requests: u64) {
     let kinds = bench.programs.kinds();
-    let mut rows = Vec::new();
-    let mut rates = Vec::new();
-    let mut disturbed = Vec::new();
+    let mut all = Vec::new();
     for scenario in chosen {
         let suitable = kinds.iter().filter(|kind| scenario.suits(**kind));
         let mut records: Vec<Record> = suitable.map(|kind| Record::new(*kind)).collect();
@@ -37,22 +63,60 @@ pub(crate) async fn run(bench: &Bench, chosen: &[Scenario], rounds: u32, request
             }
         }
         eprintln!("compare: {} done", scenario.title());
-        if records.iter().any(|record| median(&record.robbed) > DISTURBED) {
-            disturbed.push(scenario.title());
-        }
-        rows.push(row(*scenario, &kinds, &records));
-        rates.push(cells(*scenario, &kinds, &records, |record| format!("{:.0}", median(&record.rate))));
+        all.push((*scenario, records));
     }
-    show(bench, &kinds, rounds, &rows, &rates);
-    if !disturbed.is_empty() {
-        println!("The machine was busy with something else, and these say little: {}.", disturbed.join("; "));
+    let connections = bench.connections;
+    report.section(
+        "Cost of a unit of work",
+        &format!(
+            "A unit of work is a request, a connection with one request, or a WebSocket message. {connections} \
+             connections ask without a pause unless the row says otherwise; answers have 1 KiB unless the row says \
+             otherwise. The proxy has one core; clients and applications share the other. TLS 1.3, X25519, AES-128-GCM, \
+             ECDSA P-256. Medians of {rounds} rounds in turns. A star: another program took part in more than half of \
+             the rounds. The TCP relay copies bytes and parses nothing: it is the floor, and no peer."
+        ),
+    );
+    let tables: [(&str, Figure, usize); 4] = [
+        ("CPU time of the proxy, us", Round::own, 1),
+        ("CPU time of the whole machine, us", Round::machine, 1),
+        ("Throughput, a second", Round::rate, 0),
+        ("Resident memory after the work, MiB", Round::resident, 1),
+    ];
+    for (title, figure, decimals) in tables {
+        let more = title != "Resident memory after the work, MiB";
+        let highest = title == "Throughput, a second";
+        let head = head(&kinds, if more { &["best peer", "Cutover / best", "min-max"] } else { &[] });
+        let rows: Vec<_> = all
+            .iter()
+            .map(|(scenario, records)| {
+                let mut row = cells(*scenario, &kinds, records, |record| record.shown(figure, decimals));
+                row.extend(more.then(|| compared(records, figure, highest)).into_iter().flatten());
+                row
+            })
+            .collect();
+        report.table(title, &head, &rows);
+    }
+    let millis = |record: &Record, percent| record.latencies.percentile(percent).as_secs_f64() * 1e3;
+    let rows: Vec<_> = all
+        .iter()
+        .map(|(scenario, records)| {
+            cells(*scenario, &kinds, records, |record| {
+                format!("{:.2} / {:.2}", millis(record, 50.0), millis(record, 99.0))
+            })
+        })
+        .collect();
+    report.table("Latency when as much is asked as can be had, p50 / p99 ms", &head(&kinds, &[]), &rows);
+    for (name, title, figure) in [
+        ("cpu", "CPU time of the proxy, beside Cutover's", Round::own as Figure),
+        ("machine", "CPU time of the whole machine, beside that with Cutover", Round::machine),
+    ] {
+        report.dots(name, &dots(title, &all, figure));
     }
 }
 
 impl Record {
     fn new(kind: Kind) -> Record {
-        let [cpu, rate, robbed] = [const { Vec::new() }; 3];
-        Record { kind, cpu, rate, robbed }
+        Record { kind, rounds: Vec::new(), latencies: Histogram::new() }
     }
 
     async fn measure(&mut self, scenario: Scenario, bench: &Bench, requests: u64) {
@@ -62,13 +126,30 @@ impl Record {
             panic!("{} at {}: {error}\n{}", self.kind.name(), scenario.title(), proxy.read("log"))
         });
         load.work((requests / 5).max(100)).await;
-        let before = proxy.process.usage();
-        let took = load.work(requests).await.as_secs_f64();
-        let after = proxy.process.usage();
-        self.cpu.push((after.ran - before.ran).as_secs_f64() * 1e6 / requests as f64);
-        self.rate.push(requests as f64 / took);
-        self.robbed.push((after.waited - before.waited).as_secs_f64() / took);
+        let before = Before::now(&proxy.process);
+        let latencies = load.work(requests).await;
+        let spent = before.spent(&proxy.process);
+        self.latencies.add(&latencies);
+        self.rounds.push(Round { spent, requests, resident: proxy.process.resident() });
     }
+
+    /// The rounds that count: all, where most were disturbed.
+    fn counted(&self) -> (Vec<&Round>, bool) {
+        let quiet: Vec<&Round> = self.rounds.iter().filter(|round| !round.spent.disturbed).collect();
+        if quiet.len() * 2 >= self.rounds.len() { (quiet, true) } else { (self.rounds.iter().collect(), false) }
+    }
+
+    fn median(&self, figure: Figure) -> f64 {
+        median(&self.counted().0.into_iter().map(figure).collect::<Vec<_>>())
+    }
+
+    fn shown(&self, figure: Figure, decimals: usize) -> String {
+        format!("{:.decimals$}{}", self.median(figure), if self.counted().1 { "" } else { "*" })
+    }
+}
+
+fn head<'t>(kinds: &[Kind], more: &[&'t str]) -> Vec<&'t str> {
+    std::iter::once("").chain(kinds.iter().map(|kind| kind.name())).chain(more.iter().copied()).collect()
 }
 
 /// The name of a scenario, and what each proxy has there; a dash where it does not take part.
@@ -78,33 +159,29 @@ fn cells(scenario: Scenario, kinds: &[Kind], records: &[Record], show: impl Fn(&
     std::iter::once(scenario.title().to_owned()).chain(shown).collect()
 }
 
-fn row(scenario: Scenario, kinds: &[Kind], records: &[Record]) -> Vec<String> {
-    let mut row = cells(scenario, kinds, records, |record| format!("{:.1}", median(&record.cpu)));
+/// The best peer, and Cutover beside it.
+fn compared(records: &[Record], figure: Figure, highest: bool) -> [String; 3] {
     let (cutover, others) = records.split_first().expect("Cutover takes part everywhere");
     let peers = others.iter().filter(|other| other.kind != Kind::Relay);
-    let best = peers.min_by(|one, other| median(&one.cpu).total_cmp(&median(&other.cpu)));
-    row.extend(best.map_or(["-", "-", "-"].map(str::to_owned), |best| {
-        let ratios: Vec<f64> = cutover.cpu.iter().zip(&best.cpu).map(|(one, other)| one / other).collect();
+    let order = |one: &&Record, other: &&Record| one.median(figure).total_cmp(&other.median(figure));
+    let best = if highest { peers.max_by(order) } else { peers.min_by(order) };
+    best.map_or(["-", "-", "-"].map(str::to_owned), |best| {
+        let pairs = || cutover.rounds.iter().zip(&best.rounds);
+        let quiet = |(one, other): &(&Round, &Round)| !one.spent.disturbed && !other.spent.disturbed;
+        let any_quiet = pairs().any(|pair| quiet(&pair));
+        let ratios: Vec<f64> =
+            pairs().filter(|pair| !any_quiet || quiet(pair)).map(|(one, other)| figure(one) / figure(other)).collect();
         let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
         let high = ratios.iter().copied().fold(0.0, f64::max);
         [best.kind.name().to_owned(), format!("{:.2}", median(&ratios)), format!("{low:.2}-{high:.2}")]
-    }));
-    row
+    })
 }
 
-fn show(bench: &Bench, kinds: &[Kind], rounds: u32, rows: &[Vec<String>], rates: &[Vec<String>]) {
-    let names = || kinds.iter().map(|kind| kind.name());
-    let head: Vec<&str> = std::iter::once("").chain(names()).chain(["best", "Cutover / best", "min-max"]).collect();
-    let title = format!(
-        "Scenarios: CPU us of the proxy for a request, a connection with one, or a message; {} connections unless said \
-         otherwise; medians of {rounds} rounds",
-        bench.connections
-    );
-    table::print_rows(&title, &head, rows);
-    println!(
-        "\nBest: of those that speak HTTP; the relay is the floor for copying. Bodies of answers are 1 KiB unless said \
-         otherwise.\nTLS 1.3, X25519, AES-128-GCM, ECDSA P-256. Every request was answered as it had to be."
-    );
-    let head: Vec<&str> = std::iter::once("").chain(names()).collect();
-    table::print_rows("The same, a second: what one core of load and applications got out of it", &head, rates);
+fn dots(title: &str, all: &[(Scenario, Vec<Record>)], figure: Figure) -> Dots {
+    let rows = all.iter().map(|(scenario, records)| {
+        let own = records[0].median(figure);
+        let others = records.iter().map(|record| (record.kind.name(), record.median(figure) / own)).collect();
+        (scenario.title().to_owned(), others)
+    });
+    Dots { title: title.to_owned(), rows: rows.collect() }
 }

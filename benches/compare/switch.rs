@@ -20,7 +20,8 @@ use crate::Bench;
 use crate::client::{Answer, Connection, GET};
 use crate::histogram::Histogram;
 use crate::proxies::{self, Kind, Proxy, Upstream, envoy, haproxy, nginx};
-use crate::table::{self, median};
+use crate::report::Report;
+use crate::table::median;
 
 const SWITCHES: usize = 20;
 const SPACING: Duration = Duration::from_millis(250);
@@ -63,12 +64,12 @@ struct Switch {
     answered: Instant,
 }
 
-pub(crate) async fn run(bench: &Bench) {
+pub(crate) async fn run(bench: &Bench, report: &mut Report) {
     let mut rows = Vec::new();
     let kinds = bench.programs.kinds();
     let ways = [Way::Api, Way::Rename, Way::InPlace, Way::Map, Way::Reload, Way::Runtime];
     for way in ways.into_iter().filter(|way| kinds.contains(&way.kind())) {
-        rows.push(measure(way, bench).await);
+        rows.push(measure(way, bench).await.to_vec());
     }
     let title = format!(
         "Switch: {SWITCHES} of them, {} connections that are renewed every {REQUESTS_PER_CONNECTION} requests; p99 near \
@@ -77,11 +78,11 @@ pub(crate) async fn run(bench: &Bench) {
         NEAR.as_millis(),
     );
     let head = ["way", "requests", "failed", "stale", "stale ms", "command ms", "max", "p99 ms near", "far"];
-    table::print(&title, head, &rows);
-    println!(
-        "\nStale: sent after the command said it was done, answered by the color left behind; for how long at most.\n\
+    report.table(&title, &head, &rows);
+    report.paragraph(
+        "Stale: sent after the command said it was done, answered by the color left behind; for how long at most. \
          Done: the API's or the socket's answer; for a file, its color in the status; for nginx, the end of `nginx -s \
-         reload`.\nFailed: no answer, or none with 200; a client that repeats requests would have hidden it."
+         reload`. Failed: no answer, or none with 200; a client that repeats requests would have hidden it.",
     );
 }
 

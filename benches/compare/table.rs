@@ -1,11 +1,6 @@
 //! Aligned plain text.
 
 /// Prints a title, and rows below a head: the first column to the left, numbers to the right.
-pub(crate) fn print<const N: usize>(title: &str, head: [&str; N], rows: &[[String; N]]) {
-    print_rows(title, &head, &rows.iter().map(|row| row.to_vec()).collect::<Vec<_>>());
-}
-
-/// The same for as many columns as there turn out to be.
 pub(crate) fn print_rows(title: &str, head: &[&str], rows: &[Vec<String>]) {
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
     let lines = || std::iter::once(&head).chain(rows);

@@ -1,5 +1,7 @@
 //! Cutover under test: one worker, no access log.
 
+use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::process::Command;
 
 use super::{Analysis, Site, Upstream, write};
@@ -8,7 +10,7 @@ use super::{Analysis, Site, Upstream, write};
 pub(crate) const FILE: &str = "cutover.toml";
 
 pub(super) fn command(site: &Site<'_>) -> Command {
-    let Site { http, admin, blue, green, .. } = site;
+    let Site { http, admin, blue, green, growth, .. } = site;
     let path = site.dir.display();
     let https = site.https.map(|https| format!("https = \"{https}\"\n")).unwrap_or_default();
     let tls = site.https.map(|_| {
@@ -19,8 +21,22 @@ pub(super) fn command(site: &Site<'_>) -> Command {
         Upstream::Http1 => "",
         Upstream::Http2 => "[upstream.default]\nprotocol = \"http2\"\n",
     };
+    let mut canary = String::new();
+    if growth.canary {
+        canary.push_str("[canary]\nsteps = [\"5%\"]\n");
+        canary.push_str(if growth.sticky { "sticky = \"cookie\"\n" } else { "" });
+        canary.push_str(if growth.shield { "shield = true\n" } else { "" });
+    }
+    let mut routes = String::new();
+    if growth.routes > 0 {
+        routes.push_str("\n[[route]]\npath = \"/\"\nupstream = \"default\"\n");
+    }
+    for route in 0..growth.routes {
+        let _ = write!(routes, "\n[[route]]\npath = \"/service/{route}\"\nupstream = \"default\"\n");
+    }
+    let access = if growth.access_log { format!("{path}/access.log") } else { "off".to_owned() };
     let analysis = match site.analysis {
-        Analysis::On => "",
+        Analysis::On => canary.as_str(),
         Analysis::Off => "[canary]\nmode = \"off\"\n[bake]\nmode = \"off\"\n",
     };
     let text = format!(
@@ -30,7 +46,7 @@ pub(super) fn command(site: &Site<'_>) -> Command {
 http = "{http}"
 {https}admin = "{admin}"
 workers = 1
-max_connections = 8192
+max_connections = 16384
 
 [state]
 dir = "{path}/state"
@@ -42,23 +58,37 @@ lame_duck = "0s"    # nothing is in front
 timeout = "1s"
 
 [log]
-access = "off"
+access = "{access}"
 
 {tls}
 {protocol}
 {analysis}
 [blue]
 release = "1"
-endpoints = ["{blue}"]
+endpoints = [{blue}]
 
 [green]
 release = "2"
-endpoints = ["{green}"]
-"#,
+endpoints = [{green}]
+{routes}"#,
+        blue = endpoints(*blue, growth.endpoints),
+        green = endpoints(*green, growth.endpoints),
         tls = tls.unwrap_or_default(),
     );
     write(site.dir, FILE, &text);
     let mut command = Command::new(&site.programs.cutover);
     command.args(["run", "--config"]).arg(site.dir.join(FILE));
     command
+}
+
+/// So many addresses of one application, which listens on every address of the loopback interface that is asked for.
+fn endpoints(application: SocketAddr, count: usize) -> String {
+    let port = application.port();
+    (0..count.max(1))
+        .map(|n| {
+            let address = if n == 0 { application.ip() } else { crate::application::address(n) };
+            format!("\"{address}:{port}\"")
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
 }
