@@ -1,8 +1,8 @@
-//! The room that the process has for sockets and pipes, computed from the limit on open files.
+//! The room that the process has for sockets, computed from the limit on open files.
 //!
-//! Client connections, endpoint connections and pipes share the room. Neither clients nor endpoints may take more than
-//! three quarters of it, so the other side always has a quarter. Outside of the room are the files that are open at the
-//! start, and a reserve for the admin API, health checks, the ledger and reloads.
+//! Client connections and endpoint connections share the room. Neither may take more than three quarters of it, so the
+//! other side always has a quarter. Outside of the room are the files that are open at the start, and a reserve for the
+//! admin API, health checks, the ledger and reloads.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -26,35 +26,23 @@ pub(crate) enum Use {
     Client,
     /// A connection to an endpoint; see [`take_for_endpoint`].
     Endpoint,
-    /// Both ends of a pipe between the two; it can be done without.
-    Pipe,
-}
-
-impl Use {
-    fn descriptors(self) -> usize {
-        match self {
-            Use::Client | Use::Endpoint => 1,
-            Use::Pipe => 2,
-        }
-    }
 }
 
 #[derive(Debug)]
 struct Room {
     most: AtomicUsize,
     clients: AtomicUsize,
-    /// Pipes as well.
     endpoints: AtomicUsize,
     refused: AtomicU64,
 }
 
-/// Descriptors of the room, given back by drop.
+/// A descriptor of the room, given back by drop.
 #[derive(Debug)]
 pub(crate) struct Held(Use);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        ROOM.side(self.0).fetch_sub(self.0.descriptors(), Ordering::Relaxed);
+        ROOM.side(self.0).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -75,7 +63,7 @@ pub(crate) struct Usage {
     pub most: usize,
     /// Taken by client connections.
     pub clients: usize,
-    /// Taken by endpoint connections and pipes.
+    /// Taken by endpoint connections.
     pub endpoints: usize,
 }
 
@@ -92,7 +80,7 @@ impl Room {
     fn side(&self, what: Use) -> &AtomicUsize {
         match what {
             Use::Client => &self.clients,
-            Use::Endpoint | Use::Pipe => &self.endpoints,
+            Use::Endpoint => &self.endpoints,
         }
     }
 
@@ -106,20 +94,16 @@ impl Room {
 
     fn take(&self, what: Use) -> bool {
         let most = self.most.load(Ordering::Relaxed);
-        let at_most = match what {
-            Use::Client | Use::Endpoint => most - most / 4,
-            Use::Pipe => most / 2,
-        };
         let side = self.side(what);
-        let mine = side.fetch_add(what.descriptors(), Ordering::Relaxed) + what.descriptors();
+        let mine = side.fetch_add(1, Ordering::Relaxed) + 1;
         let other = match what {
             Use::Client => &self.endpoints,
-            Use::Endpoint | Use::Pipe => &self.clients,
+            Use::Endpoint => &self.clients,
         };
-        if mine <= at_most && mine.saturating_add(other.load(Ordering::Relaxed)) <= most {
+        if mine <= most - most / 4 && mine.saturating_add(other.load(Ordering::Relaxed)) <= most {
             return true;
         }
-        side.fetch_sub(what.descriptors(), Ordering::Relaxed);
+        side.fetch_sub(1, Ordering::Relaxed);
         if what == Use::Endpoint {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -141,7 +125,7 @@ fn room(limit: usize, elsewhere: usize) -> usize {
     limit.saturating_sub(elsewhere + RESERVE).max(LEAST)
 }
 
-/// Takes descriptors of the room; `None`: there is no room.
+/// Takes a descriptor of the room; `None`: there is no room.
 #[must_use]
 pub(crate) fn take(what: Use) -> Option<Held> {
     ROOM.take(what).then(|| Held(what))
@@ -154,10 +138,10 @@ pub(crate) fn take_for_endpoint() -> Option<HeldByEndpoint> {
     ROOM.take(Use::Endpoint).then(|| HeldByEndpoint(()))
 }
 
-/// Takes them although there may be no room.
+/// Takes one although there may be no room.
 #[must_use]
 pub(crate) fn take_anyway(what: Use) -> Held {
-    ROOM.side(what).fetch_add(what.descriptors(), Ordering::Relaxed);
+    ROOM.side(what).fetch_add(1, Ordering::Relaxed);
     Held(what)
 }
 
@@ -194,15 +178,6 @@ mod tests {
             let taken = (0..200).filter(|_| room.take(second)).count();
             assert_eq!((taken, room.is_tight()), (25, true), "{second:?} has the rest");
         }
-    }
-
-    #[test]
-    fn pipes_leave_half_of_the_room_to_connections() {
-        let room = Room::new(100);
-        assert_eq!((0..200).filter(|_| room.take(Use::Pipe)).count(), 25);
-        assert_eq!((0..200).filter(|_| room.take(Use::Endpoint)).count(), 25);
-        assert_eq!((0..200).filter(|_| room.take(Use::Client)).count(), 25);
-        assert_eq!(room.refused.load(Ordering::Relaxed), 175, "pipes and clients can wait");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 pub(crate) mod buffer;
 pub(crate) mod keepalive;
-pub(crate) mod splice;
 pub(crate) mod tapped;
 
 use std::io;

@@ -261,7 +261,6 @@ const CLOCKS: &[(&str, &str)] = &[
     ("proxy/snapshot/visitor", "an answer without a Date"),
     ("proxy/snapshot/evidence", "connections are no older than a decision"),
     ("proxy/upstream/connections", "a connection has an age"),
-    ("wire/socket/splice", "a thread that gets no pipe asks again later"),
     ("wire/http2/ending", "a large head excuses for seconds"),
     ("internals/fuzzing", "there is no connection to ask"),
 ];

@@ -354,25 +354,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         self.input.held()
     }
 
-    /// What may be moved from here without being looked at: so many bytes of a body, of which none was read yet.
-    pub(crate) fn movable(&self) -> u64 {
-        self.decoder.length_left().filter(|_| self.input.is_empty()).unwrap_or(0)
-    }
-
-    /// So many bytes of the body were moved from here.
-    pub(crate) fn moved(&mut self, n: usize) {
-        self.decoder.consumed(n);
-    }
-
-    /// Whether bytes of a body may be moved here as they are.
-    pub(crate) fn takes_moved(&self) -> bool {
-        matches!(self.encoder, Encoder::Length(_))
-    }
-
-    /// So many bytes of the body were moved here.
-    pub(crate) fn took(&mut self, n: usize) {
-        self.written = true;
-        self.sent(n);
+    /// What is left of a body whose length is known.
+    pub(crate) fn length_left(&self) -> u64 {
+        self.decoder.length_left().unwrap_or(0)
     }
 
     /// What came behind the body.

@@ -15,12 +15,17 @@ use crate::sys::buffered::{self, Charge};
 pub(crate) const SMALL: usize = 32 << 10;
 /// A message that has begun and rests is kept in a block of at most this size, if it fits.
 pub(crate) const TINY: usize = 4 << 10;
-/// Holds a piece of a large body: about as much as a socket gives at once.
-const LARGE: usize = 128 << 10;
+/// Holds a piece of a large body. Smaller ones cost more system calls and wake-ups, larger ones more memory for each
+/// client that is slow to read.
+const LARGE: usize = 256 << 10;
 /// Room for heads and small pieces on their way out.
 const OUTPUT: usize = 8 << 10;
+/// Room for the answers of many streams.
+const LARGE_OUTPUT: usize = 128 << 10;
 /// Blocks that are kept for the next one who wants one, each kind.
 const KEPT: usize = 32;
+/// The same for large blocks.
+const KEPT_LARGE: usize = 16;
 
 #[derive(Default)]
 struct Store {
@@ -200,12 +205,12 @@ impl Output {
     /// streams.
     pub(crate) fn tail_for(&mut self, n: usize) -> &mut Vec<u8> {
         self.tail();
-        if self.bytes.capacity() - self.bytes.len() < n && self.bytes.capacity() < LARGE {
-            let mut larger = take(|store| &mut store.large_outputs).unwrap_or_else(|| Vec::with_capacity(LARGE));
+        if self.bytes.capacity() - self.bytes.len() < n && self.bytes.capacity() < LARGE_OUTPUT {
+            let mut larger = take(|store| &mut store.large_outputs).unwrap_or_else(|| Vec::with_capacity(LARGE_OUTPUT));
             larger.extend_from_slice(self.bytes());
             self.clear();
             self.bytes = larger;
-            self.charge.set(LARGE);
+            self.charge.set(LARGE_OUTPUT);
         }
         &mut self.bytes
     }
@@ -228,7 +233,7 @@ impl Output {
         if (OUTPUT..=4 * OUTPUT).contains(&bytes.capacity()) {
             bytes.clear();
             give(bytes, |store| &mut store.outputs);
-        } else if bytes.capacity() == LARGE {
+        } else if bytes.capacity() == LARGE_OUTPUT {
             bytes.clear();
             give(bytes, |store| &mut store.large_outputs);
         }
@@ -262,7 +267,7 @@ fn give(block: Vec<u8>, to: impl FnOnce(&mut Store) -> &mut Vec<Vec<u8>>) {
     let _ = STORE.try_with(|store| {
         let mut store = store.borrow_mut();
         let kept = to(&mut store);
-        if kept.len() < KEPT {
+        if kept.len() < if block.capacity() == LARGE { KEPT_LARGE } else { KEPT } {
             kept.push(block);
         }
     });

@@ -75,7 +75,7 @@ async fn what_is_read_is_in_order_whatever_is_used_of_it() {
 async fn a_large_body_gets_a_large_block_and_a_large_head_a_growing_one() {
     let (mut theirs, mut ours) = duplex(1 << 20);
     let mut input = Input::default();
-    theirs.write_all(&[7; 300 << 10]).await.expect("room");
+    theirs.write_all(&[7; 400 << 10]).await.expect("room");
     assert_eq!(fill(&mut input, &mut ours, 0).map(|read| read.len()), Some(SMALL));
     assert_eq!(fill(&mut input, &mut ours, 0).map(|read| read.len()), Some(2 * SMALL));
     input.consume(2 * SMALL);
@@ -152,10 +152,10 @@ fn what_waits_to_be_written_is_counted_until_it_is_written() {
     let mut output = Output::default();
     output.tail().extend_from_slice(&[0; 100]);
     assert_eq!(output.charge.get(), OUTPUT);
-    output.tail_for(LARGE / 2).extend_from_slice(&[0; LARGE / 2]);
-    assert_eq!(output.charge.get(), LARGE);
+    output.tail_for(LARGE_OUTPUT / 2).extend_from_slice(&[0; LARGE_OUTPUT / 2]);
+    assert_eq!(output.charge.get(), LARGE_OUTPUT);
     output.written(50);
-    assert_eq!(output.charge.get(), LARGE);
-    output.written(LARGE / 2 + 50);
+    assert_eq!(output.charge.get(), LARGE_OUTPUT);
+    output.written(LARGE_OUTPUT / 2 + 50);
     assert_eq!(output.charge.get(), 0);
 }
