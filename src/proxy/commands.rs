@@ -1,5 +1,6 @@
 //! The commands of the controller, carried out by one worker.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use crate::proxy::worker::Worker;
 
 /// At most so many connections to one endpoint are made ahead of a switch by each worker.
 const WARM_PER_ENDPOINT: usize = 64;
+/// At most so many are made at the same time, and then requests have their turn.
+const WARM_AT_ONCE: usize = 16;
 /// How long one that is made ahead may take.
 const WARM_TIMEOUT: Duration = Duration::from_secs(2);
 /// And how long it is kept if it is not used.
@@ -25,34 +28,52 @@ pub(crate) fn carry_out(worker: &Rc<Worker>, command: Command) {
         Command::EndTunnels(tunnels, by) => worker.slots.end_tunnels(tunnels, by),
         Command::KeepTunnels(epoch) => worker.slots.keep_tunnels(epoch),
         Command::Wake => worker.slots.wake_held(),
-        Command::Warm(endpoints, done) => endpoints.iter().for_each(|endpoint| warm(worker, endpoint, &done)),
+        Command::Warm(pools, done) => warm(worker, &pools, &done),
     }
 }
 
-/// Makes connections to an endpoint that is about to serve, about as many as its share of the requests takes. Every
-/// `done` is dropped when they are there.
-fn warm(worker: &Rc<Worker>, warmth: &Warmth, done: &mpsc::Sender<()>) {
-    let Warmth { pool, endpoint, present, share, serves } = warmth;
-    let connections = &worker.connections;
-    let of_endpoint = |endpoint: &Arc<Endpoint>| {
-        connections.free(endpoint.id) + usize::try_from(endpoint.load(worker.index).get()).unwrap_or(0)
-    };
-    let of_pool = |pool: &Arc<Pool>| pool.endpoints.iter().map(of_endpoint).sum::<usize>();
-    // Those of a color that does not serve are older than its gate.
-    let (there, shared) = if *serves { (of_endpoint(endpoint), of_pool(pool)) } else { (0, 0) };
-    let all = present.iter().map(of_pool).sum::<usize>() + shared;
-    let each = missing(all, *share, pool.endpoints.len(), there);
-    let each = if *serves { each } else { each.max(1) };
-    for _ in 0..if pool.rules().http2 { 1 } else { each } {
-        let (worker, pool, endpoint, done) = (Rc::clone(worker), Arc::clone(pool), Arc::clone(endpoint), done.clone());
+/// Makes connections to endpoints that are about to serve. Every `done` is dropped when they are there.
+fn warm(worker: &Rc<Worker>, pools: &[Warmth], done: &mpsc::Sender<()>) {
+    let wanted: Vec<_> = pools.iter().flat_map(|warmth| wanted(worker, warmth)).collect();
+    let at_once = wanted.len().min(WARM_AT_ONCE);
+    let wanted = Rc::new(RefCell::new(wanted.into_iter()));
+    for _ in 0..at_once {
+        let (worker, wanted, done) = (Rc::clone(worker), Rc::clone(&wanted), done.clone());
         tokio::task::spawn_local(async move {
-            // Requests find out by themselves that it could not be made.
-            if let Ok(made) = worker.connections.make(&endpoint, pool.rules(), WARM_TIMEOUT).await {
-                worker.connections.put(&endpoint, made, Instant::now() + WARM_KEPT);
+            while let Some((pool, endpoint)) = next(&wanted) {
+                // Requests find out by themselves that it could not be made.
+                if let Ok(made) = worker.connections.make(&endpoint, pool.rules(), WARM_TIMEOUT).await {
+                    worker.connections.put(&endpoint, made, Instant::now() + WARM_KEPT);
+                }
+                tokio::task::yield_now().await;
             }
             drop(done);
         });
     }
+}
+
+fn next<T>(of: &RefCell<impl Iterator<Item = T>>) -> Option<T> {
+    of.borrow_mut().next()
+}
+
+/// The connections that a pool lacks: about as many as its share of the requests takes, by endpoint.
+fn wanted(worker: &Worker, warmth: &Warmth) -> Vec<(Arc<Pool>, Arc<Endpoint>)> {
+    let Warmth { pool, endpoints, present, share, serves } = warmth;
+    let of_endpoint = |endpoint: &Arc<Endpoint>| {
+        let under_way = usize::try_from(endpoint.load(worker.index).get()).unwrap_or(0);
+        worker.connections.free(endpoint.id) + under_way
+    };
+    let of_pool = |pool: &Arc<Pool>| pool.endpoints.iter().map(of_endpoint).sum::<usize>();
+    // Those of a color that does not serve are older than its gate.
+    let shared = if *serves { of_pool(pool) } else { 0 };
+    let all = present.iter().map(of_pool).sum::<usize>() + shared;
+    let each = |endpoint: &Arc<Endpoint>| match (pool.rules().http2, serves) {
+        (true, _) => 1,
+        (false, true) => missing(all, *share, pool.endpoints.len(), of_endpoint(endpoint)),
+        (false, false) => missing(all, *share, pool.endpoints.len(), 0).max(1),
+    };
+    let many = endpoints.iter().map(|endpoint| (endpoint, each(endpoint)));
+    many.flat_map(|(endpoint, n)| std::iter::repeat_n((Arc::clone(pool), Arc::clone(endpoint)), n)).collect()
 }
 
 /// How many connections to an endpoint a share of the requests needs beyond those that are there, where there are `all`

@@ -100,11 +100,11 @@ pub(crate) enum Command {
     Wake,
 }
 
-/// An endpoint that is about to serve, and who serves now.
+/// Endpoints of one pool that are about to serve, and who serves now.
 #[derive(Debug)]
 pub(crate) struct Warmth {
     pub(crate) pool: Arc<Pool>,
-    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) endpoints: Box<[Arc<Endpoint>]>,
     pub(crate) present: Option<Arc<Pool>>,
     /// What the color gets of the requests then.
     pub(crate) share: Weight,
@@ -126,13 +126,14 @@ impl Warmer {
     /// Warms these endpoints, which have passed their gate just now. Waits until the connections are there, but not for
     /// long.
     pub async fn warm(&self, passed: &HashSet<u64>) {
-        let all = self.next.iter().flat_map(|pool| pool.endpoints.iter().map(move |endpoint| (pool, endpoint)));
-        let passed = all.filter(|(_, endpoint)| passed.contains(&endpoint.id));
-        let warmth = passed.map(|(pool, endpoint)| {
-            endpoint.keep();
-            let present = self.present.iter().find(|present| present.upstream == pool.upstream);
-            let (pool, endpoint, present) = (Arc::clone(pool), Arc::clone(endpoint), present.cloned());
-            Warmth { pool, endpoint, present, share: self.share, serves: self.serves }
+        let warmth = self.next.iter().map(|pool| {
+            let endpoints = pool.endpoints.iter().filter(|endpoint| passed.contains(&endpoint.id));
+            let endpoints: Box<[_]> = endpoints.cloned().collect();
+            endpoints.iter().for_each(|endpoint| {
+                endpoint.keep();
+            });
+            let present = self.present.iter().find(|present| present.upstream == pool.upstream).cloned();
+            Warmth { pool: Arc::clone(pool), endpoints, present, share: self.share, serves: self.serves }
         });
         let warmth: Arc<[_]> = warmth.collect();
         let (sender, mut done) = mpsc::channel(1);
