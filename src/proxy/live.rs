@@ -270,9 +270,10 @@ impl Publisher {
         let retired = retired.map(|color| (color, self.compiler.retire(color)));
         let snapshot = self.compiler.compile(config, decision);
         buffered::set_limit(config.listen.max_buffered);
-        // The old snapshot's leases go with it, as soon as no worker is reading it any more.
         let holds = snapshot.held().is_some();
-        drop(self.live.snapshot.swap(Some(Arc::new(snapshot))));
+        if let Some(old) = self.live.snapshot.swap(Some(Arc::new(snapshot))) {
+            drop_after_readers(old);
+        }
         if std::mem::replace(&mut self.holds, holds) && !holds {
             // After the publish, so that whoever looks finds what they wait for.
             for worker in &*self.workers {
@@ -369,6 +370,16 @@ impl Publisher {
     }
 }
 
+/// Drops a snapshot, and its leases with it, on this thread. A worker that reads it at this moment would else free all
+/// its routes in the middle of a request.
+fn drop_after_readers<T>(mut snapshot: Arc<T>) {
+    while let Err(read) = Arc::try_unwrap(snapshot) {
+        // See [`Live::with`]: nobody reads for longer than a moment.
+        snapshot = read;
+        std::thread::yield_now();
+    }
+}
+
 /// What each color gets of the requests.
 fn shares(decision: &Decision) -> PerColor<Weight> {
     PerColor::from_fn(|color| match decision.split() {
@@ -425,5 +436,30 @@ impl Drain {
                 let _ = worker.send(order(epoch.id));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread::{self, ThreadId};
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_dropped_by_the_thread_that_replaced_it_whoever_reads_it() {
+        struct Tells(mpsc::Sender<ThreadId>);
+        impl Drop for Tells {
+            fn drop(&mut self) {
+                let _ = self.0.send(thread::current().id());
+            }
+        }
+        let (tell, told) = mpsc::channel();
+        let old = Arc::new(Tells(tell));
+        let read = Arc::clone(&old);
+        let reader = thread::spawn(move || drop(read));
+        drop_after_readers(old);
+        assert_eq!(told.recv(), Ok(thread::current().id()));
+        reader.join().expect("no panic");
     }
 }

@@ -279,6 +279,8 @@ pub(crate) struct Compiler {
     workers: usize,
     meters: Arc<Meters>,
     pools: PerColor<Vec<Arc<Pool>>>,
+    /// Pools of earlier snapshots, kept while requests hold them: the last request would free them on its worker.
+    former: Vec<Arc<Pool>>,
     names: BTreeMap<EndpointAddress, Arc<Resolution>>,
     before: PerColor<evidence::Before>,
     limits: BTreeMap<(Purpose, Arc<str>), Arc<Limit>>,
@@ -318,6 +320,7 @@ impl Compiler {
             workers,
             meters: Arc::new(Meters::new(workers)),
             pools: PerColor::default(),
+            former: Vec::new(),
             names: BTreeMap::new(),
             before: PerColor::default(),
             limits: BTreeMap::new(),
@@ -419,6 +422,7 @@ impl Compiler {
         });
         let before = std::mem::replace(&mut self.pools, pools);
         self.retire_endpoints(&before);
+        self.keep_former(&before);
         self.renew_endpoints(config, decision);
         self.limits = self.limits_of(config);
 

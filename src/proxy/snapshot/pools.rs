@@ -60,6 +60,14 @@ impl Compiler {
             }
         }
     }
+
+    /// Keeps the pools that the next snapshot has no more until no request holds them.
+    pub(super) fn keep_former(&mut self, before: &PerColor<Vec<Arc<Pool>>>) {
+        let Compiler { former, pools, .. } = self;
+        former.extend(before.iter().flat_map(|(_, pools)| pools.iter().cloned()));
+        let is_present = |pool: &Arc<Pool>| pools[pool.color].iter().any(|present| Arc::ptr_eq(present, pool));
+        former.retain(|pool| Arc::strong_count(pool) > 1 && !is_present(pool));
+    }
 }
 
 /// The endpoints of one configured address; those of `before` that stay are kept.

@@ -80,6 +80,21 @@ fn an_endpoint_that_stays_is_the_same_object_in_a_changed_pool() {
 }
 
 #[test]
+fn a_pool_that_went_is_freed_by_the_next_compile_and_not_by_its_last_request() {
+    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let admission = admit(&compiler.compile(&config(""), &decision(1, Color::Blue)));
+    let pool = Arc::downgrade(&admission.pool);
+    let mut changed = config("");
+    changed.colors[Color::Blue].pools.get_mut("default").expect("it is there").remove(0);
+    compiler.compile(&changed, &decision(1, Color::Blue));
+    compiler.compile(&changed, &decision(1, Color::Blue));
+    drop(admission);
+    assert!(pool.upgrade().is_some());
+    compiler.compile(&changed, &decision(1, Color::Blue));
+    assert!(pool.upgrade().is_none());
+}
+
+#[test]
 fn a_color_is_drained_when_the_last_request_admitted_under_it_is_over() {
     let mut compiler = Compiler::new(2, Routes::new(2), mpsc::unbounded_channel().0);
     let blue = compiler.compile(&config(""), &decision(1, Color::Blue));
