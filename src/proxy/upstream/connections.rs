@@ -37,6 +37,8 @@ use crate::wire::socket::keepalive;
 
 /// At most so many idle connections to one endpoint are kept by each worker.
 const IDLE_PER_ENDPOINT: usize = 512;
+/// So many free connections are closed before requests have their turn.
+const CLOSED_AT_ONCE: usize = 8;
 /// Bytes of one body that an endpoint may send before the client takes it. A client that takes nothing can have the
 /// proxy hold as much for each of its streams.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -328,13 +330,15 @@ impl Connections {
     /// Drops what nobody uses any more: older than the evidence for its endpoint, free for too long, closed by the
     /// endpoint, or to an endpoint that does not serve.
     pub(crate) fn sweep(&self, now: Instant) {
+        let mut over = Vec::new();
         self.free.borrow_mut().retain(|_, To { endpoint, connections }| {
             let (evidence, keeps) = (endpoint.evidence(), endpoint.keeps());
             let stays =
                 |connection: &UpstreamConnection| keeps && connection.begun > evidence && connection.keep_until > now;
-            connections.retain_mut(|connection| stays(connection) && connection.poll_free());
+            over.extend(connections.extract_if(.., |connection| !stays(connection) || !connection.poll_free()));
             !connections.is_empty()
         });
+        drop_in_turns(over);
         self.shared.borrow_mut().retain(|_, To { endpoint, connections }| {
             let (evidence, keeps) = (endpoint.evidence(), endpoint.keeps());
             connections.retain(|shared| {
@@ -357,6 +361,20 @@ impl std::fmt::Debug for Connections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Connections")
     }
+}
+
+/// Drops connections, a few at a time, so that requests have their turn: a switch leaves hundreds of them at once.
+fn drop_in_turns<T: 'static>(mut over: Vec<T>) {
+    over.truncate(over.len().saturating_sub(CLOSED_AT_ONCE));
+    if over.is_empty() {
+        return;
+    }
+    tokio::task::spawn_local(async move {
+        while !over.is_empty() {
+            tokio::task::yield_now().await;
+            over.truncate(over.len().saturating_sub(CLOSED_AT_ONCE));
+        }
+    });
 }
 
 async fn handshake(
@@ -452,4 +470,30 @@ async fn tcp(address: SocketAddr) -> io::Result<Socket> {
     stream.set_nodelay(true)?;
     keepalive::enable(&SockRef::from(&stream))?;
     Ok(Socket::Tcp(stream))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::{LocalSet, yield_now};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_of_a_color_that_went_are_closed_a_few_at_a_time() {
+        let some: Vec<Rc<()>> = (0..3 * CLOSED_AT_ONCE).map(|_| Rc::default()).collect();
+        let open = || some.iter().filter(|connection| Rc::strong_count(connection) > 1).count();
+        LocalSet::new()
+            .run_until(async {
+                drop_in_turns(some.clone());
+                let mut left = open();
+                assert_eq!(left, 2 * CLOSED_AT_ONCE);
+                while left > 0 {
+                    yield_now().await;
+                    let now = open();
+                    assert!(left - now <= CLOSED_AT_ONCE, "{left} and then {now}");
+                    left = now;
+                }
+            })
+            .await;
+    }
 }
