@@ -20,3 +20,11 @@ bench:
 # The binary as it ships.
 dist:
     cargo build --profile dist
+
+# The documents as a book, in target/book/html.
+book:
+    docs/book/build
+
+# The Debian package, in target/debian.
+package:
+    config/debian/build

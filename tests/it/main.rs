@@ -3,7 +3,9 @@
 mod admin;
 mod application;
 mod balance;
+mod balancers;
 mod blame;
+mod book;
 mod canary;
 mod certificates;
 mod cli;
@@ -51,6 +53,7 @@ mod preview;
 mod proxy;
 mod proxy_protocol;
 mod receiver;
+mod reference;
 mod refused;
 mod releases;
 mod replaced;
