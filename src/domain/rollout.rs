@@ -4,18 +4,16 @@
 //! when it wants to be woken. Forward moves are committed before they are published, backward moves are published
 //! before they are committed. Every command is answered exactly once.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
-use crate::domain::color::{Color, PerColor};
-use crate::domain::force::Force;
-use crate::domain::gate::{CheckReport, GateReport};
+use crate::domain::color::Color;
 use crate::domain::release::Release;
-use crate::domain::schema::{FirstWrite, Live, TakenBack};
+use crate::domain::schema::TakenBack;
 pub use crate::domain::transition::Left;
-use crate::domain::transition::{Asked, Decision, Freeze, Generation, Kind, Origin, Quarantined, Transition, Trigger};
+use crate::domain::transition::{Asked, Decision, Generation, Kind, Origin, Quarantined, Transition, Trigger};
 
+mod aftermath;
 mod back;
 mod canary;
 mod checks;
@@ -27,208 +25,69 @@ mod freeze;
 mod gating;
 mod give_up;
 mod hold;
+mod journal;
 mod messages;
+mod moves;
+mod orders;
+mod pause;
 mod proof;
 mod recall;
 mod record;
 mod refusal;
+mod refusals;
+mod reports;
 mod safety;
 mod stage;
 mod stages;
+mod stores;
 mod take_back;
 mod terms;
 mod view;
+mod watching;
 
-use evidence::Watching;
+use aftermath::Aftermath;
 pub(crate) use give_up::{Moving, Waits, called_off_by, whose};
-use hold::{ByHand, Held};
+use journal::Journal;
 pub use messages::{
     Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Fitness, Outcome, Overlap, Refusal,
     RoundId,
 };
 pub(crate) use messages::{FileError, FileProblem};
+use moves::{Asker, Gating, Move, State};
+use orders::FileOrders;
+use pause::Pause;
+use reports::ColorReports;
 pub(crate) use safety::Unsafe;
 pub(crate) use stage::StageRefusal;
 use stages::Share;
-use take_back::Verifying;
+use stores::Stores;
 pub use terms::{Target, Terms};
 pub(crate) use view::{Hold, OrderState, Phase, Progress, Stopped, View};
+use watching::Watching;
 
 /// From round to round of the gate, while it may still open.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
-/// How long the answer to a rollback waits for the disk. The rollback itself never does.
-const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
-/// From try to try to write down what a sick disk did not take. A disk that is well again is told as soon as this.
-const COMMIT_RETRY: Duration = Duration::from_secs(1);
 
-/// The state machine.
+/// The state machine. Its parts own their fields: no other file can change them but by their methods.
 #[derive(Debug)]
 pub struct Rollout {
     /// In force, and visible to requests.
     decision: Decision,
-    /// The decision in force is on disk, as far as is known.
-    durable: bool,
     configured: Configured,
     state: State,
-    /// A backward move that is in force and not yet known to be on disk.
-    unwritten: Option<Unwritten>,
-    /// The file's words have changed and were not looked at yet, because something else is under way.
-    order_waits: bool,
-    order: OrderState,
-    /// Requests are held by hand.
-    by_hand: Option<ByHand>,
-    write_back: WriteBack,
-    /// How often the file is being put right; more than once where a move overtook another one.
-    writes: u32,
-    /// The newest line that moved nothing, or that is known to be on disk.
-    line: Line,
-    /// Since when this process has seen the release serve.
-    serves_since: Instant,
-    /// When the freeze ends by itself.
-    thaws_at: Option<Instant>,
-    /// Lines that move nothing and wait for their turn, oldest first.
-    records: VecDeque<Transition>,
-    /// Those that were handed over, until they are on disk.
-    handed_over: Vec<(CommitId, Transition)>,
-    /// The disk did not take one; none is handed over before this, unless something else gets through.
-    records_again_at: Option<Instant>,
-    /// Refusals of the last hour.
-    refused: Vec<record::Refused>,
-    /// What the probes of the data stores said last.
-    live: Live,
-    /// What is known of the release on its way, beside what is decided.
+    journal: Journal,
+    file: FileOrders,
+    pause: Pause,
     watching: Watching,
-    /// What checks say of the colors.
-    fitness: PerColor<Fitness>,
-    /// Whether the last automatic rollback helped.
-    verifying: Option<Verifying>,
-    /// It did not.
-    both_unhealthy: bool,
-    /// A barrier that was passed and of which there is no line yet.
-    barrier: Option<(Release, FirstWrite)>,
-    /// What the checks of a gate said last, of which release.
-    last_checks: Option<(Color, Release, Vec<CheckReport>)>,
+    reports: ColorReports,
+    aftermath: Aftermath,
+    stores: Stores,
+    /// When this process first saw the release serve.
+    serves_since: Instant,
+    freeze_ends_at: Option<Instant>,
     last_generation: u64,
+    /// The last number of a round or a drain.
     last_id: u64,
-}
-
-#[derive(Debug)]
-enum State {
-    Steady,
-    Gating(Move, Gating),
-    Holding(Move, DrainId, Left),
-    Committing(Move, CommitId, Box<Decision>),
-}
-
-/// A move that is under way.
-#[derive(Debug)]
-struct Move {
-    kind: Kind,
-    to: Color,
-    release: Release,
-    asker: Asker,
-    force: Force,
-    dry_run: bool,
-    /// What served is bad.
-    quarantine: bool,
-    overlap: Overlap,
-    terms: Terms,
-    origin: Origin,
-    began: Now,
-    report: Option<GateReport>,
-    /// Requests are held for it.
-    held: Option<Held>,
-    /// How much of the traffic it is about.
-    share: Share,
-}
-
-impl Move {
-    /// In an incident, a "no" has to come at once; so it has to when somebody only asks.
-    fn is_patient(&self) -> bool {
-        self.kind != Kind::Rollback && !self.dry_run
-    }
-
-    fn new(now: Now, kind: Kind, (to, release): (Color, Release), asker: Asker, origin: Origin) -> Move {
-        Move {
-            kind,
-            to,
-            release,
-            asker,
-            force: Force::NONE,
-            dry_run: false,
-            quarantine: false,
-            overlap: Overlap::Allow,
-            terms: Terms::default(),
-            origin,
-            began: now,
-            report: None,
-            held: None,
-            share: Share::All,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Asker {
-    Command(CommandId),
-    File,
-    /// Nobody: the evidence, or the time.
-    Itself,
-}
-
-#[derive(Debug)]
-struct Gating {
-    round: Option<RoundId>,
-    next_round: Option<Instant>,
-    deadline: Instant,
-    rounds: u32,
-    passes: u32,
-    checks: checks::Asked,
-}
-
-#[derive(Debug)]
-struct Unwritten {
-    transition: Transition,
-    /// The attempt under way; `None`: the next one is at `retry_at`.
-    commit: Option<CommitId>,
-    retry_at: Instant,
-    answer: Option<(CommandId, Outcome, Instant)>,
-}
-
-/// What a restart would come up with.
-#[derive(Debug)]
-struct Line {
-    says: Decision,
-    state: LineState,
-    /// What the last line says of it that is known to be on disk.
-    freeze: Option<Freeze>,
-}
-
-impl Line {
-    fn written(says: Decision) -> Line {
-        Line { freeze: says.freeze.clone(), says, state: LineState::Written }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LineState {
-    Written,
-    /// Handed over, and not acknowledged.
-    HandedOver(CommitId),
-    /// It could not be written; what it said is said again.
-    Failed {
-        again_at: Instant,
-    },
-}
-
-#[derive(Debug)]
-enum WriteBack {
-    /// Nothing to do, or not tried yet.
-    Idle,
-    /// Under way; `stale` if the file was edited meanwhile, so that a failure says nothing about the next try.
-    Writing { stale: bool },
-    /// It failed; tried again when the file or the decision changes.
-    Failed(String),
 }
 
 impl Rollout {
@@ -242,42 +101,26 @@ impl Rollout {
         configured: Configured,
         effects: &mut Vec<Effect>,
     ) -> Rollout {
-        let unwritten = (!durable).then(|| Unwritten {
-            transition: Transition::new(Kind::Start, now.wall, configured.origin(Trigger::Start), decision.clone()),
-            commit: None,
-            retry_at: now.mono + COMMIT_RETRY,
-            answer: None,
-        });
+        let first = (!durable)
+            .then(|| Transition::new(Kind::Start, now.wall, configured.origin(Trigger::Start), decision.clone()));
         let mut rollout = Rollout {
             last_generation: decision.generation.0,
-            line: Line::written(decision.clone()),
-            live: Live::default(),
+            journal: Journal::new(now.mono, &decision, first),
             watching: Watching::new(now.mono, &decision),
-            fitness: PerColor::default(),
-            verifying: None,
-            both_unhealthy: false,
-            barrier: None,
+            reports: ColorReports::default(),
+            aftermath: Aftermath::default(),
+            stores: Stores::default(),
             decision,
-            durable,
             configured,
             state: State::Steady,
-            unwritten,
-            order_waits: false,
-            order: OrderState::Done,
-            by_hand: None,
-            write_back: WriteBack::Idle,
-            writes: 0,
+            file: FileOrders::new(),
+            pause: Pause::default(),
             serves_since: now.mono,
-            thaws_at: None,
-            records: VecDeque::new(),
-            handed_over: Vec::new(),
-            records_again_at: None,
-            refused: Vec::new(),
-            last_checks: None,
+            freeze_ends_at: None,
             last_id: 0,
         };
         rollout.forgive_own_words();
-        rollout.order_waits = rollout.file_has_an_order();
+        rollout.file.wait_if(rollout.file_has_an_order());
         rollout.recall_overruled(now);
         rollout.relabel();
         rollout.expire_freeze(now);
@@ -290,7 +133,7 @@ impl Rollout {
     pub fn handle(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         self.expire_freeze(now);
         self.mark_known_good(now);
-        self.live.forget(now.mono);
+        self.stores.forget(now.mono);
         match event {
             Event::Command(id, command) => self.command(now, id, command, effects),
             Event::Obstructed(id, command, refusal) => self.obstructed(now, id, &command, refusal, effects),
@@ -308,8 +151,8 @@ impl Rollout {
             Event::WroteBack(result) => self.wrote_back(result),
             Event::Judged(deployment, judgement) => self.judged(now, deployment, *judgement),
             Event::EvidenceLost(deployment) => self.evidence_lost(deployment),
-            Event::Fitness(color, fitness) => self.fitness[color] = fitness,
-            Event::Aftermath(deployment, sample) => self.aftermath(deployment, sample),
+            Event::Fitness(color, fitness) => self.reports.set_fitness(color, fitness),
+            Event::Aftermath(deployment, sample) => self.aftermath.sample(deployment, sample),
             Event::Staged(color, release, origin, refusal) => {
                 self.staged(now, (color, release), origin, refusal.as_ref());
             }
@@ -390,31 +233,19 @@ impl Rollout {
             State::Steady | State::Holding(..) | State::Committing(..) => None,
         };
         let hold = self.hold_deadline();
-        let unwritten = self.unwritten.as_ref();
-        let by_itself = [self.looked_after_at(), self.thaws_at].into_iter().flatten().min();
-        let answer = unwritten.and_then(|unwritten| unwritten.answer.as_ref()).map(|(_, _, until)| *until);
-        // While a forward move is being written its line must be the last one.
-        let may_retry = !matches!(self.state, State::Committing(..));
-        let retry = unwritten.filter(|unwritten| unwritten.commit.is_none() && may_retry).map(|u| u.retry_at);
-        let again = match self.line.state {
-            LineState::Failed { again_at } => Some(again_at),
-            LineState::Written | LineState::HandedOver(_) => None,
-        };
-        let records = self.records_again_at.filter(|_| !self.records.is_empty());
-        // These have to wait for what is under way or not written yet, which wakes us itself.
-        let settled = matches!(self.state, State::Steady) && self.unwritten.is_none();
-        let again = again.into_iter().chain(records).filter(|_| settled);
-        let by_itself = by_itself.into_iter().chain(again).min();
-        [gating, hold, answer, retry, by_itself.filter(|_| may_retry)].into_iter().flatten().min()
+        let by_itself = [self.advances_at(), self.freeze_ends_at].into_iter().flatten().min();
+        let may_write = !self.is_committing();
+        let journal = self.journal.deadline(matches!(self.state, State::Steady), may_write);
+        [gating, hold, journal, by_itself.filter(|_| may_write)].into_iter().flatten().min()
     }
 
     /// What the outside may see.
     #[must_use]
     pub fn view(&self) -> View {
-        let waits = self.order_waits || matches!(self.under_way(), Some(Move { asker: Asker::File, .. }));
+        let waits = self.file.is_waiting() || matches!(self.under_way(), Some(Move { asker: Asker::File, .. }));
         View {
             decision: self.decision.clone(),
-            durable: self.durable,
+            durable: self.journal.is_durable(),
             phase: match &self.state {
                 State::Steady => match &self.decision.deployment {
                     None => Phase::Steady,
@@ -428,22 +259,30 @@ impl Rollout {
             moving: self.moving(),
             hold: self.shown_hold(),
             file: self.configured.order.clone(),
-            order: if waits { OrderState::Pending } else { self.order.clone() },
+            order: if waits { OrderState::Pending } else { self.file.last().clone() },
             known_good_at: self.proven_at(),
             gate: self.configured.gate.clone(),
             rollback: self.rollback_target(),
             safety: self.way_back(),
             stores: self.currents(),
-            write_back_error: match &self.write_back {
-                WriteBack::Failed(reason) => Some(reason.clone()),
-                WriteBack::Idle | WriteBack::Writing { .. } => None,
-            },
-            judgement: self.watching.judgement.clone(),
+            write_back_error: self.file.write_back_error().map(str::to_owned),
+            judgement: self.watching.judgement().cloned(),
             progress: self.progress(),
-            verifying: self.verifying.as_ref().map(|verifying| (verifying.of, verifying.until)),
-            both_unhealthy: self.both_unhealthy,
-            checks: self.last_checks.clone().filter(|(color, of, _)| self.configured.deployed[*color] == *of),
+            verifying: self.aftermath.verifying(),
+            both_unhealthy: self.aftermath.is_both_unhealthy(),
+            checks: self.reports.last_checks(&self.configured.deployed),
         }
+    }
+
+    /// The decision in force.
+    #[must_use]
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// A forward move is being written. Its line carries the whole state and must be the last one.
+    fn is_committing(&self) -> bool {
+        matches!(self.state, State::Committing(..))
     }
 
     /// The color that serves.
@@ -519,8 +358,8 @@ impl Rollout {
             effects.push(Effect::Drain(color, now.mono + self.configured.drain_timeout));
         }
         self.watching.follow(now.mono, &self.decision);
-        (self.verifying, self.both_unhealthy) = (None, false);
-        self.write_back = WriteBack::Idle;
+        self.aftermath.forget();
+        self.file.overtaken();
     }
 
     /// Answers whoever asked for a move that will not be made.
@@ -538,12 +377,12 @@ impl Rollout {
             }
             Asker::File => {
                 self.record_seen(now, &underway.origin, Some(&refusal), underway.report, effects);
-                self.order = OrderState::Refused(refusal);
+                self.file.refused(refusal);
             }
             Asker::Itself => {
                 let asked = Asked { kind: underway.kind, to: Some((underway.to, underway.release)) };
                 self.record_refused(now, asked, underway.origin, underway.report, &refusal);
-                self.watching.refused(now.mono);
+                self.watching.step_refused(now.mono);
             }
         }
     }
@@ -563,7 +402,8 @@ impl Rollout {
             }
         }
         self.end_holds(now, effects);
-        self.retry(now, effects);
+        let may_write = !self.is_committing();
+        self.journal.retry(now.mono, &self.decision, may_write, effects);
     }
 
     fn new_generation(&mut self) -> Generation {

@@ -117,9 +117,9 @@ impl Rollout {
                     from: Some((underway.to, underway.release.clone())),
                     ..Transition::new(Kind::Rollback, now.wall, by.clone(), self.decision.clone())
                 };
-                self.answer_unwritten(false, effects);
+                self.journal.answer_waiting(false, effects);
                 effects.push(Effect::Publish(self.decision.clone()));
-                self.write_behind(now, transition, None, effects);
+                self.journal.write_behind(now, transition, None, effects);
                 self.refuse(now, underway, why, effects);
             }
         }

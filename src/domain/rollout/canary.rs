@@ -120,7 +120,7 @@ impl Rollout {
             let outcome = self.unchanged(now, false);
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
-        self.watching.begin_anew(now.mono);
+        self.watching.resume(now.mono);
         self.put(now, id, Kind::CanaryResume, origin, effects);
     }
 

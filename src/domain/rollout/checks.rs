@@ -59,7 +59,7 @@ impl Rollout {
         }
         gating.round = None;
         let passed = results.iter().all(CheckReport::has_passed);
-        self.last_checks = Some((underway.to, underway.release.clone(), results.clone()));
+        self.reports.set_checks(underway.to, underway.release.clone(), results.clone());
         if let Some(report) = &mut underway.report {
             report.checks = results;
         }

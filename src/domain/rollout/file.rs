@@ -5,7 +5,7 @@ use crate::domain::color::Color;
 use crate::domain::force::Guard;
 use crate::domain::gate::GateReport;
 use crate::domain::rollout::{
-    Asker, Configured, Effect, Move, OrderState, Overlap, Refusal, Rollout, State, WriteBack, called_off_by,
+    Asker, Configured, Effect, Move, OrderState, Overlap, Refusal, Rollout, State, called_off_by,
 };
 use crate::domain::schema::TakenBack;
 use crate::domain::transition::{FileOrder, Kind, Origin, Transition, Trigger};
@@ -23,7 +23,7 @@ impl Rollout {
     ) {
         let refusal = refusal.map(|refusal| (refusal.code().to_owned(), refusal.to_string()));
         let line = Transition::new(Kind::Seen, now.wall, origin.clone(), self.decision.clone());
-        self.hand_over(Transition { gate, refusal, ..line }, effects);
+        self.journal.hand_over(Transition { gate, refusal, ..line }, effects);
     }
 
     pub(super) fn configure(&mut self, now: Now, configured: Configured, effects: &mut Vec<Effect>) {
@@ -31,15 +31,12 @@ impl Rollout {
         self.relabel();
         self.end_mislabelled(now, effects);
         self.follow_target(now, &before, effects);
-        self.write_back = match self.write_back {
-            WriteBack::Writing { .. } => WriteBack::Writing { stale: true },
-            WriteBack::Idle | WriteBack::Failed(_) => WriteBack::Idle,
-        };
+        self.file.edited();
         if !self.file_has_an_order() {
             self.decision.seen = self.configured.order.clone();
             return;
         }
-        self.order_waits = true;
+        self.file.wait_if(true);
         // The newest words win over those that are still at the gate; they are looked at when nothing is under way.
         if matches!(self.under_way(), Some(Move { asker: Asker::File, .. })) {
             let origin = self.configured.origin(Trigger::File);
@@ -90,20 +87,20 @@ impl Rollout {
     /// Shows after a restart that the file still orders what was refused because of a rollback.
     pub(super) fn recall_overruled(&mut self, now: Now) {
         let order = self.ordered();
-        if self.order_waits || order.active == self.decision.active {
+        if self.file.is_waiting() || order.active == self.decision.active {
             return;
         }
         let overruled = self.overruled_by_rollback(now, &order);
         if let Some(refusal @ Refusal::Overruled { left: TakenBack { reordered: true, .. }, .. }) = overruled {
-            self.order = OrderState::Refused(refusal);
+            self.file.refused(refusal);
         }
     }
 
     /// Shows after a restart that the file still orders what was refused before it.
     pub fn recall_refused(&mut self, code: &str, sentence: &str) {
         let stands = self.configured.file_orders && self.configured.order.active != self.decision.active;
-        if stands && !self.order_waits && self.order == OrderState::Done {
-            self.order = OrderState::Refused(Refusal::recalled(code, sentence));
+        if stands && !self.file.is_waiting() && *self.file.last() == OrderState::Done {
+            self.file.refused(Refusal::recalled(code, sentence));
         }
     }
 
@@ -129,7 +126,7 @@ impl Rollout {
         if !same || !matches!(underway.asker, Asker::File) {
             return false;
         }
-        self.order = OrderState::Refused(Refusal::Withdrawn(called_off_by(&asked.origin, asked.kind)));
+        self.file.refused(Refusal::Withdrawn(called_off_by(&asked.origin, asked.kind)));
         (underway.asker, underway.origin) = (asked.asker, asked.origin.clone());
         if asked.force.overrides(Guard::Health) && matches!(self.state, State::Gating(..)) {
             // Without a gate, then.
@@ -140,46 +137,41 @@ impl Rollout {
     }
 
     pub(super) fn wrote_back(&mut self, result: Result<Color, String>) {
-        self.writes = self.writes.saturating_sub(1);
         match result {
             Ok(color) => {
                 let release = self.configured.deployed[color].clone();
                 self.configured.order = FileOrder { active: color, release };
                 self.decision.seen = self.configured.order.clone();
-                self.order_waits = false;
-                self.write_back = WriteBack::Idle;
+                self.file.wrote_back();
             }
-            Err(reason) => {
-                let stale = matches!(self.write_back, WriteBack::Writing { stale: true });
-                self.write_back = if stale { WriteBack::Idle } else { WriteBack::Failed(reason) };
-            }
+            Err(reason) => self.file.write_back_failed(reason),
         }
     }
 
     /// Nothing is under way: look at the file's words, and make the file tell the truth.
     pub(super) fn resume_idle(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if matches!(self.state, State::Steady) && self.order_waits {
-            self.order_waits = false;
+        if matches!(self.state, State::Steady) && self.file.take_waiting() {
             self.start_ordered_switch(now, effects);
         }
-        self.write_records(now, effects);
-        let settled = matches!(self.state, State::Steady) && !self.order_waits;
+        if !self.is_committing() {
+            self.journal.write_records(now.mono, &self.decision, effects);
+        }
+        let settled = matches!(self.state, State::Steady) && !self.file.is_waiting();
         if let Some(line) = self.barrier_line() {
-            self.write_behind(now, line, None, effects);
+            self.journal.write_behind(now, line, None, effects);
         }
         let differs = self.configured.order.active != self.decision.active;
-        if settled && differs && self.configured.write_back && matches!(self.write_back, WriteBack::Idle) {
-            self.write_back = WriteBack::Writing { stale: false };
-            self.writes += 1;
+        if settled && differs && self.configured.write_back && self.file.may_write_back() {
+            self.file.begin_write_back();
             self.decision.written_back = self.written_back(self.decision.active);
             effects.push(Effect::WriteBack(self.decision.active));
-        } else if settled && self.writes == 0 {
+        } else if settled && !self.file.is_writing_back() {
             self.decision.written_back.clear();
         }
         // While something newer is on its way to the disk, its line says it.
-        if settled && self.unwritten.is_none() && self.has_to_note(now) {
+        if settled && !self.journal.is_behind() && self.journal.has_to_note(now.mono, &self.decision) {
             let origin = self.configured.origin(Trigger::File);
-            self.hand_over(Transition::new(Kind::Noted, now.wall, origin, self.decision.clone()), effects);
+            self.journal.hand_over(Transition::new(Kind::Noted, now.wall, origin, self.decision.clone()), effects);
         }
     }
 
@@ -193,7 +185,7 @@ impl Rollout {
         } else if order.release != self.decision.release {
             Kind::Release
         } else {
-            self.order = OrderState::Done;
+            self.file.carried_out();
             return self.record_seen(now, &origin, None, None, effects);
         };
         let overruled = self.overruled_by_rollback(now, &order).filter(|_| kind == Kind::Switch);

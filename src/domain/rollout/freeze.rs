@@ -100,10 +100,10 @@ impl Rollout {
         if over && !matches!(self.state, State::Committing(..)) {
             self.decision.freeze = None;
             let origin = by_itself(Some("the freeze ended at its time"));
-            self.record(Transition::new(Kind::Unfreeze, now.wall, origin, self.decision.clone()));
+            self.journal.record(Transition::new(Kind::Unfreeze, now.wall, origin, self.decision.clone()));
         }
         let until = self.decision.freeze.as_ref().and_then(|freeze| freeze.until);
-        self.thaws_at = until.map(|until| now.mono + until.duration_since(now.wall).unwrap_or_default());
+        self.freeze_ends_at = until.map(|until| now.mono + until.duration_since(now.wall).unwrap_or_default());
     }
 
     /// What a move leaves as it is can't be changed while the move is being written: its line carries the whole state.
@@ -139,10 +139,10 @@ impl Rollout {
         self.expire_freeze(now);
         let line = Transition::new(kind, now.wall, origin, self.decision.clone());
         let outcome = Outcome { changed: true, durable: false, ..told };
-        if self.unwritten.is_some() {
-            self.record(line);
+        if self.journal.is_behind() {
+            self.journal.record(line);
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
-        self.write_behind(now, line, Some((id, outcome)), effects);
+        self.journal.write_behind(now, line, Some((id, outcome)), effects);
     }
 }

@@ -6,8 +6,8 @@ use crate::domain::force::Guard;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::rollout::checks::Asked as ChecksAsked;
 use crate::domain::rollout::{
-    Asker, Command, CommandId, CommitId, Configured, Effect, Gating, Move, Outcome, Overlap, ROUND_PAUSE, Refusal,
-    Rollout, RoundId, Share, State,
+    Asker, Command, CommandId, Configured, Effect, Gating, Move, Outcome, Overlap, ROUND_PAUSE, Refusal, Rollout,
+    RoundId, Share, State,
 };
 use crate::domain::transition::{Asked, Kind, Trigger};
 
@@ -107,15 +107,14 @@ impl Rollout {
                 Asker::File | Asker::Itself => None,
             };
             // An answer that waits for the disk still names the decision before.
-            self.answer_unwritten(false, effects);
+            self.journal.answer_waiting(false, effects);
             self.make_visible(now, next, effects);
             if underway.held.is_some() {
                 self.release_held(effects);
             }
-            self.write_behind(now, transition, answer, effects);
+            self.journal.write_behind(now, transition, answer, effects);
         } else {
-            let commit = CommitId(self.new_id());
-            effects.push(Effect::Commit(commit, transition));
+            let commit = self.journal.write_ahead(transition, effects);
             self.state = State::Committing(underway, commit, Box::new(next));
         }
     }
@@ -133,7 +132,7 @@ impl Rollout {
         let unasked = edited && !underway.force.overrides(Guard::Health) && !self.decision.serves(to);
         if relabelled {
             let why = Refusal::TargetChanged { to, asked: underway.release.clone(), now: deployed };
-            self.order_waits |= by_file;
+            self.file.wait_if(by_file);
             let origin = self.configured.origin(Trigger::File);
             return self.withdraw(now, &origin, why, effects);
         }
@@ -151,7 +150,7 @@ impl Rollout {
             }
             State::Holding(..) | State::Committing(..) if unasked => {
                 let why = Refusal::TargetChanged { to, asked: deployed.clone(), now: deployed };
-                self.order_waits |= by_file;
+                self.file.wait_if(by_file);
                 let origin = self.configured.origin(Trigger::File);
                 self.withdraw(now, &origin, why, effects);
             }

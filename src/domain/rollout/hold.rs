@@ -11,6 +11,7 @@
 use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
+use crate::domain::rollout::pause::ByHand;
 use crate::domain::rollout::{CommandId, DrainId, Effect, Hold, Move, Outcome, Refusal, Rollout, State, called_off_by};
 use crate::domain::transition::Left;
 use crate::domain::transition::{Asked, Kind, Origin, Transition};
@@ -20,20 +21,6 @@ use crate::domain::transition::{Asked, Kind, Origin, Transition};
 pub(super) struct Held {
     since: Now,
     until: Instant,
-}
-
-/// A hold that an operator asked for.
-#[derive(Clone, Debug)]
-pub(super) struct ByHand {
-    since: Now,
-    until: Instant,
-    origin: Origin,
-}
-
-impl ByHand {
-    fn shown(&self) -> Hold {
-        Hold { since: self.since, until: self.until, for_move: false, origin: self.origin.clone() }
-    }
 }
 
 impl Move {
@@ -53,8 +40,7 @@ impl Rollout {
         let until = now.mono + self.configured.hold_timeout;
         underway.held = Some(Held { since: now, until });
         let drain = DrainId(self.new_id());
-        // Somebody else may hold them for longer.
-        effects.push(Effect::Hold(self.by_hand.as_ref().map_or(until, |by_hand| by_hand.until.max(until))));
+        effects.push(Effect::Hold(self.pause.extended_to(until)));
         // Nothing is ended for a hold that would have failed first.
         let ends = self.configured.drain_timeout < self.configured.hold_timeout;
         effects.push(Effect::Empty(drain, ends.then(|| now.mono + self.configured.drain_timeout)));
@@ -81,10 +67,7 @@ impl Rollout {
 
     /// The move needs its hold no more.
     pub(super) fn release_held(&self, effects: &mut Vec<Effect>) {
-        effects.push(match &self.by_hand {
-            Some(by_hand) => Effect::Hold(by_hand.until),
-            None => Effect::Release,
-        });
+        effects.push(self.pause.after_move());
     }
 
     fn held_move(&self) -> Option<(&Move, Held)> {
@@ -94,8 +77,7 @@ impl Rollout {
 
     pub(super) fn hold_deadline(&self) -> Option<Instant> {
         let of_move = self.held_move().map(|(_, held)| held.until);
-        let by_hand = self.by_hand.as_ref().map(|by_hand| by_hand.until);
-        [of_move, by_hand].into_iter().flatten().min()
+        [of_move, self.pause.deadline()].into_iter().flatten().min()
     }
 
     pub(super) fn shown_hold(&self) -> Option<Hold> {
@@ -105,7 +87,7 @@ impl Rollout {
             for_move: true,
             origin: underway.origin.clone(),
         });
-        of_move.or_else(|| self.by_hand.as_ref().map(ByHand::shown))
+        of_move.or_else(|| self.pause.current().map(ByHand::shown))
     }
 
     /// Ends the holds whose time is up.
@@ -125,9 +107,9 @@ impl Rollout {
             };
             self.withdraw(now, &origin, why, effects);
         }
-        if let Some(by_hand) = self.by_hand.take_if(|by_hand| by_hand.until <= now.mono) {
+        if let Some(by_hand) = self.pause.end_if_over(now.mono) {
             let why = Some("the time of the pause was up".to_owned());
-            let origin = Origin { reason: why, key: None, ..by_hand.origin.clone() };
+            let origin = Origin { reason: why, key: None, ..by_hand.origin().clone() };
             self.hold_ended(now, &by_hand, origin, effects);
         }
     }
@@ -136,9 +118,9 @@ impl Rollout {
         if self.held_move().is_none() {
             effects.push(Effect::Release);
         }
-        let took = now.mono.saturating_duration_since(by_hand.since.mono);
+        let took = by_hand.lasted(now);
         let line = Transition::new(Kind::HoldEnd, now.wall, origin, self.decision.clone());
-        self.record(Transition { took, ..line });
+        self.journal.record(Transition { took, ..line });
     }
 
     /// An operator holds requests, or holds them for longer. Somebody else's pause, or one for another reason, stays
@@ -156,14 +138,14 @@ impl Rollout {
             return;
         }
         let mut replaced_pause = None;
-        if let Some(before) = &self.by_hand {
-            let other_reason = origin.reason.is_some() && origin.reason != before.origin.reason;
-            if before.origin.actor == origin.actor && !other_reason {
-                origin.reason.clone_from(&before.origin.reason);
+        if let Some(before) = self.pause.current() {
+            let other_reason = origin.reason.is_some() && origin.reason != before.origin().reason;
+            if before.origin().actor == origin.actor && !other_reason {
+                origin.reason.clone_from(&before.origin().reason);
             } else {
                 let pause = before.shown();
                 if !replace {
-                    let left = before.until.saturating_duration_since(now.mono);
+                    let left = before.left(now);
                     let refusal = Refusal::PausedAlready { pause: Box::new(pause), left };
                     self.record_refused(now, Asked { kind: Kind::Hold, to: None }, origin, None, &refusal);
                     return effects.push(Effect::Reply(id, Err(refusal)));
@@ -172,10 +154,9 @@ impl Rollout {
             }
         }
         let until = now.mono + timeout;
-        let since = self.by_hand.as_ref().map_or(now, |by_hand| by_hand.since);
-        self.by_hand = Some(ByHand { since, until, origin: origin.clone() });
+        self.pause.begin(now, until, origin.clone());
         effects.push(Effect::Hold(until));
-        self.record(Transition::new(Kind::Hold, now.wall, origin, self.decision.clone()));
+        self.journal.record(Transition::new(Kind::Hold, now.wall, origin, self.decision.clone()));
         let outcome = Outcome { changed: true, replaced_pause, ..self.unchanged(now, false) };
         effects.push(Effect::Reply(id, Ok(outcome)));
     }
@@ -183,7 +164,7 @@ impl Rollout {
     /// An operator lets requests go: a hold by hand ends, and a move that holds them is called off.
     pub(super) fn release(&mut self, now: Now, id: CommandId, origin: &Origin, effects: &mut Vec<Effect>) {
         let (mut changed, mut cancelled) = (false, None);
-        if let Some(by_hand) = self.by_hand.take() {
+        if let Some(by_hand) = self.pause.end() {
             self.hold_ended(now, &by_hand, origin.clone(), effects);
             changed = true;
         }
@@ -208,13 +189,13 @@ impl Rollout {
             return;
         }
         // An answer that waits for the disk still names the decision before.
-        self.answer_unwritten(false, effects);
+        self.journal.answer_waiting(false, effects);
         self.decision.maintenance = on;
         self.decision.generation = self.new_generation();
         effects.push(Effect::Publish(self.decision.clone()));
         let transition = Transition::new(Kind::Maintenance, now.wall, origin, self.decision.clone());
         let outcome = Outcome { changed: true, ..self.unchanged(now, false) };
-        self.write_behind(now, transition, Some((id, outcome)), effects);
+        self.journal.write_behind(now, transition, Some((id, outcome)), effects);
     }
 
     /// Refuses what may not come between.

@@ -18,7 +18,7 @@ impl Rollout {
             return None;
         }
         Some(match self.decision.deployment.as_ref().filter(|deployment| !deployment.is_canary()) {
-            Some(deployment) => self.bakes_until(deployment),
+            Some(deployment) => self.watching.bakes_until(deployment),
             None => self.serves_since + self.configured.policy.plan.bake,
         })
     }
@@ -41,13 +41,13 @@ impl Rollout {
         if !ripe || waits {
             return;
         }
-        let judgement = self.watching.judgement.clone().filter(|_| bakes.is_some());
+        let judgement = self.watching.judgement().cloned().filter(|_| bakes.is_some());
         if bakes.is_some() {
             self.decision.deployment = None;
         }
         self.watching.follow(now.mono, &self.decision);
         self.decision.known_good = Some(now.wall);
         let line = Transition::new(Kind::KnownGood, now.wall, by_itself(None), self.decision.clone());
-        self.record(Transition { judgement, ..line });
+        self.journal.record(Transition { judgement, ..line });
     }
 }

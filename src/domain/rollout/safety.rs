@@ -9,7 +9,7 @@ use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::force::Guard;
 use crate::domain::release::Release;
-use crate::domain::rollout::{Move, Refusal, Rollout, State};
+use crate::domain::rollout::{Move, Refusal, Rollout};
 use crate::domain::schema::{
     Currents, FirstWrite, Labels, Lineage, Obstacle, Overridden, Range, Reading, Verdict, admits, runs,
 };
@@ -103,7 +103,7 @@ impl fmt::Display for Unsafe {
 impl Rollout {
     /// What the stores are at, as far as is known.
     pub(super) fn currents(&self) -> Currents {
-        self.live.currents(self.decision.active, &self.decision.lineage, self.named_stores())
+        self.stores.currents(self.decision.active, &self.decision.lineage, self.named_stores())
     }
 
     fn named_stores(&self) -> impl Iterator<Item = &String> {
@@ -144,7 +144,7 @@ impl Rollout {
             return None;
         }
         let (color, release) = (self.decision.active, &self.decision.release);
-        let mut currents = self.live.currents(underway.to, after, self.named_stores());
+        let mut currents = self.stores.currents(underway.to, after, self.named_stores());
         for (store, label) in self.labels_of(underway.to, &underway.release) {
             if let Some(current) = currents.get_mut(&store) {
                 current.version = current.version.max(label.migrates_to);
@@ -248,7 +248,7 @@ impl Rollout {
 
     /// What the file says of a release that is deployed is so at once.
     pub(super) fn relabel(&mut self) {
-        let Self { configured, decision, live, .. } = self;
+        let Self { configured, decision, stores, .. } = self;
         for color in Color::ALL {
             decision.lineage.correct(&configured.deployed[color], &configured.schema[color]);
         }
@@ -260,27 +260,27 @@ impl Rollout {
         {
             decision.lineage.relabel(&canary.release, &configured.schema[canary.candidate]);
         }
-        live.retain(&configured.probed);
+        stores.retain(&configured.probed);
     }
 
     /// Probes have answered.
     pub(super) fn schema_read(&mut self, now: Now, readings: Vec<Reading>) {
-        self.live.read(now.mono, readings);
+        self.stores.read(now.mono, readings);
     }
 
     /// A release accepted its first write.
     pub(super) fn first_write(&mut self, release: &Release, write: FirstWrite) {
         if self.decision.lineage.wrote(release, write.clone()) {
-            self.barrier = Some((release.clone(), write));
+            self.stores.pass_barrier(release.clone(), write);
         }
     }
 
     /// A line that says that a barrier was passed; once nothing else is on its way to the disk that has to be the last.
     pub(super) fn barrier_line(&mut self) -> Option<Transition> {
-        if matches!(self.state, State::Committing(..)) || self.unwritten.is_some() {
+        if self.is_committing() || self.journal.is_behind() {
             return None;
         }
-        let (release, FirstWrite { at, request }) = self.barrier.take()?;
+        let (release, FirstWrite { at, request }) = self.stores.take_barrier()?;
         let reason = format!("{release} accepted its first write");
         let origin = Origin {
             trigger: Trigger::Traffic,

@@ -132,7 +132,7 @@ impl Rollout {
             Some(refusal) => self.record_refused(now, asked, origin, None, refusal),
             None => {
                 let line = Transition::new(Kind::Staged, now.wall, origin, self.decision.clone());
-                self.record(Transition { asked: Some(asked), ..line });
+                self.journal.record(Transition { asked: Some(asked), ..line });
             }
         }
     }

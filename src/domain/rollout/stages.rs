@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::domain::clock::Now;
 use crate::domain::deployment::{Deployment, DeploymentId, Mode, OnClientErrors, OnInsufficient, Plan, Stage};
 use crate::domain::rollout::record::by_itself;
-use crate::domain::rollout::{Asker, Effect, Fitness, Move, Overlap, Progress, Rollout, State, Stopped};
+use crate::domain::rollout::{Asker, Effect, Move, Overlap, Progress, Rollout, State, Stopped};
 use crate::domain::split::{Weight, draw};
 use crate::domain::transition::{Generation, Kind};
 use crate::domain::verdict::{Verdict, Veto};
@@ -99,7 +99,7 @@ impl Rollout {
             }
             (Share::Rest, _) => {
                 let before = self.decision.deployment.clone()?;
-                Some(Deployment { weight: Weight::ALL, watched: self.observed(now.mono, &before), ..before })
+                Some(Deployment { weight: Weight::ALL, watched: self.watching.observed(now.mono, &before), ..before })
             }
             (Share::All, Kind::Switch) if known_good => None,
             (Share::All, Kind::Switch) if self.continues(underway) => {
@@ -126,25 +126,18 @@ impl Rollout {
 
     /// The release that is left could still serve some.
     fn could_hold_back(&self) -> bool {
-        !matches!(self.fitness[self.decision.active], Fitness::Down(_))
-    }
-
-    /// How long a release that bakes has been watched.
-    pub(super) fn observed(&self, now: Instant, deployment: &Deployment) -> Duration {
-        deployment.watched + now.saturating_duration_since(self.watching.counted_from)
+        self.reports.down(self.decision.active).is_none()
     }
 
     /// Looks after what is on its way: takes it back, or goes on with it.
     pub(super) fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.watching.cools_at = self
-            .decision
-            .cooldown
-            .map(|until| now.mono + until.duration_since(now.wall).unwrap_or_default())
-            .filter(|until| *until > now.mono);
+        let cools_at =
+            self.decision.cooldown.map(|until| now.mono + until.duration_since(now.wall).unwrap_or_default());
+        self.watching.set_cool_down(cools_at.filter(|until| *until > now.mono));
         self.verify(now);
         self.take_back_if_needed(now, effects);
         self.note_watched(now);
-        if !matches!(self.state, State::Steady) || self.order_waits || self.watching.not_before > now.mono {
+        if !matches!(self.state, State::Steady) || self.file.is_waiting() || self.watching.not_before() > now.mono {
             return;
         }
         let Some(deployment) = self.decision.deployment.clone() else { return };
@@ -156,15 +149,16 @@ impl Rollout {
         }
         let rest = !deployment.is_canary() && deployment.splits();
         if rest
-            && (self.holdback_is_useless(&deployment) || self.observed(now.mono, &deployment) >= deployment.plan.bake)
+            && (self.holdback_is_useless(&deployment)
+                || self.watching.observed(now.mono, &deployment) >= deployment.plan.bake)
         {
             return self.give_the_rest(now, effects);
         }
         if !deployment.is_canary() {
             return;
         }
-        let lasted = now.mono.saturating_duration_since(self.watching.since);
-        if lasted >= deployment.plan.dwell && self.verdict() == Some(Verdict::Pass) {
+        let lasted = self.watching.lasted(now.mono);
+        if lasted >= deployment.plan.dwell && self.watching.verdict() == Some(Verdict::Pass) {
             return self.go_on(now, &deployment, "it is shown to be no worse", effects);
         }
         if lasted >= deployment.plan.max_step {
@@ -175,13 +169,13 @@ impl Rollout {
     /// A canary whose routes answer 4xx instead of what they did: it leaves nobody in it. Other than with errors, that
     /// may be meant so; and there is no quarantine.
     fn withdraws(&self, deployment: &Deployment) -> bool {
-        let sure = self.watching.judgement.as_ref().is_some_and(|judgement| judgement.withdraws);
+        let sure = self.watching.judgement().is_some_and(|judgement| judgement.withdraws);
         let wanted = self.configured.policy.on_client_errors == OnClientErrors::Back;
         sure && wanted && deployment.is_canary() && deployment.mode == Mode::Enforce
     }
 
     fn withdraw_canary(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let said = self.watching.judgement.as_ref().map(ToString::to_string).unwrap_or_default();
+        let said = self.watching.judgement().map(ToString::to_string).unwrap_or_default();
         let why = format!("{said}; it gets no more requests, and may be started again");
         let target = (self.decision.active, self.decision.release.clone());
         self.abort(now, Move::new(now, Kind::Abort, target, Asker::Itself, by_itself(Some(&why))), effects);
@@ -205,7 +199,7 @@ impl Rollout {
 
     /// Something is visibly wrong, and nothing is proved.
     fn is_vetoed(&self) -> bool {
-        let judgement = self.watching.judgement.as_ref();
+        let judgement = self.watching.judgement();
         judgement.and_then(|judgement| judgement.veto).is_some_and(Veto::is_alarming)
     }
 
@@ -229,7 +223,7 @@ impl Rollout {
     /// What is held back goes to something that it was not held back for.
     fn holdback_is_useless(&self, deployment: &Deployment) -> bool {
         let color = deployment.stable_color();
-        self.configured.deployed[color] != deployment.stable || matches!(self.fitness[color], Fitness::Down(_))
+        self.configured.deployed[color] != deployment.stable || self.reports.down(color).is_some()
     }
 
     /// A release whose label has changed is not the one that was watched.
@@ -250,14 +244,14 @@ impl Rollout {
 
     /// Writes down now and then for how long a release was watched, so that a crash costs no more than that.
     fn note_watched(&mut self, now: Now) {
-        let ripe = now.mono.saturating_duration_since(self.watching.counted_from) >= NOTED_EVERY;
+        let ripe = now.mono.saturating_duration_since(self.watching.counted_from()) >= NOTED_EVERY;
         // The line that is being written carries the whole state.
-        if !ripe || matches!(self.state, State::Committing(..)) || self.unwritten.is_some() {
+        if !ripe || self.is_committing() || self.journal.is_behind() {
             return;
         }
         if let Some(mut deployment) = self.decision.deployment.take_if(|deployment| !deployment.is_canary()) {
-            deployment.watched = self.observed(now.mono, &deployment);
-            self.watching.counted_from = now.mono;
+            deployment.watched = self.watching.observed(now.mono, &deployment);
+            self.watching.count_from(now.mono);
             self.decision.deployment = Some(deployment);
         }
     }
@@ -273,11 +267,11 @@ impl Rollout {
             Some(Stopped::Frozen)
         } else if canary && !judged {
             Some(Stopped::ByHand)
-        } else if canary && self.watching.cools_at.is_some() {
+        } else if canary && self.watching.cools_at().is_some() {
             Some(Stopped::CoolingDown)
-        } else if judged && self.verdict() >= Some(Verdict::Suspect) {
+        } else if judged && self.watching.verdict() >= Some(Verdict::Suspect) {
             Some(Stopped::Suspect)
-        } else if judged && self.watching.judgement.as_ref().is_some_and(|judgement| judgement.baseline_unhealthy) {
+        } else if judged && self.watching.judgement().is_some_and(|judgement| judgement.baseline_unhealthy) {
             Some(Stopped::BaselineUnhealthy)
         } else {
             None
@@ -287,41 +281,36 @@ impl Rollout {
     /// What comes next, for people.
     pub(super) fn progress(&self) -> Option<Progress> {
         let deployment = self.decision.deployment.as_ref()?;
-        let since = self.watching.since;
+        let since = self.watching.since();
         let (next, earliest, latest) = if deployment.is_canary() {
             let next = deployment.next_step().map_or(deployment.plan.holdback.rest(), |(_, weight)| weight);
             (next, since + deployment.plan.dwell, Some(since + deployment.plan.max_step))
         } else {
-            (Weight::ALL, self.bakes_until(deployment), None)
+            (Weight::ALL, self.watching.bakes_until(deployment), None)
         };
-        let needs = self.watching.judgement.as_ref().and_then(|judgement| judgement.needs);
+        let needs = self.watching.judgement().and_then(|judgement| judgement.needs);
         Some(Progress { next, earliest, latest, needs, stopped: self.stopped() })
     }
 
-    /// When a release that bakes has been watched for long enough.
-    pub(super) fn bakes_until(&self, deployment: &Deployment) -> Instant {
-        self.watching.counted_from + deployment.plan.bake.saturating_sub(deployment.watched)
-    }
-
-    /// When it has to be looked after next.
-    pub(super) fn looked_after_at(&self) -> Option<Instant> {
-        let verifying = self.verifying.as_ref().map(|verifying| verifying.until);
+    /// When [`advance`](Self::advance) has something to do.
+    pub(super) fn advances_at(&self) -> Option<Instant> {
+        let verifying = self.aftermath.verifying().map(|(_, until)| until);
         let Some(deployment) = &self.decision.deployment else {
             return [verifying, self.proven_at()].into_iter().flatten().min();
         };
-        let noted = self.unwritten.is_none() && !deployment.is_canary();
-        let noted = noted.then(|| self.watching.counted_from + NOTED_EVERY);
+        let noted = !self.journal.is_behind() && !deployment.is_canary();
+        let noted = noted.then(|| self.watching.counted_from() + NOTED_EVERY);
         let steady = matches!(self.state, State::Steady);
         let by_itself = match self.stopped() {
-            Some(Stopped::CoolingDown) => self.watching.cools_at,
+            Some(Stopped::CoolingDown) => self.watching.cools_at(),
             Some(_) => None,
             None if !steady => None,
             None if deployment.is_canary() => {
-                let passed = self.verdict() == Some(Verdict::Pass);
+                let passed = self.watching.verdict() == Some(Verdict::Pass);
                 let lasts = if passed { deployment.plan.dwell } else { deployment.plan.max_step };
-                Some((self.watching.since + lasts).max(self.watching.not_before))
+                Some((self.watching.since() + lasts).max(self.watching.not_before()))
             }
-            None => Some(self.bakes_until(deployment).max(self.watching.not_before)),
+            None => Some(self.watching.bakes_until(deployment).max(self.watching.not_before())),
         };
         // The stable release of a canary may have a bake of its own to end.
         let proven = deployment.is_canary().then(|| self.proven_at()).flatten();

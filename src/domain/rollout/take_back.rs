@@ -1,49 +1,30 @@
 //! The way back by itself: visible at once, waiting for nothing, at most once for a deployment, and never out of one
 //! that was taken back. Afterwards it is looked at whether that helped.
 
-use std::time::{Duration, Instant};
-
 use crate::domain::clock::Now;
-use crate::domain::deployment::{Deployment, DeploymentId, HeldBack, Mode, OnUnsafe};
+use crate::domain::deployment::{Deployment, HeldBack, Mode, OnUnsafe};
 use crate::domain::rollout::record::by_itself;
 use crate::domain::rollout::{
     Asker, Effect, Fitness, Move, Outcome, Refusal, Rollout, State, quarantined, taken_back, whose,
 };
 use crate::domain::schema::Verdict as Safe;
 use crate::domain::transition::{Decision, Kind, Transition};
-use crate::domain::verdict::{Judgement, Sample, Verdict};
-
-/// So long after an automatic rollback it is looked at whether it helped.
-const VERIFIED_FOR: Duration = Duration::from_secs(60);
-/// Fewer requests than this say nothing of that.
-const ENOUGH: u64 = 20;
-
-/// An automatic rollback was made; does it help?
-#[derive(Debug)]
-pub(super) struct Verifying {
-    pub(super) of: DeploymentId,
-    pub(super) until: Instant,
-    judgement: Option<Judgement>,
-    /// What the release that was taken back had done.
-    before: Sample,
-    /// What the one that serves has done since.
-    after: Option<Sample>,
-}
+use crate::domain::verdict::{Judgement, Verdict};
 
 impl Rollout {
     /// Takes back what is on its way, if it is shown to be worse, or can't serve at all.
     pub(super) fn take_back_if_needed(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Some(deployment) = self.decision.deployment.clone() else { return };
         // What is not known yet will be in a moment.
-        if deployment.mode == Mode::Off || self.fitness[deployment.stable_color()] == Fitness::Unknown {
+        if deployment.mode == Mode::Off || *self.reports.fitness(deployment.stable_color()) == Fitness::Unknown {
             return;
         }
-        let fails = self.watching.judgement.clone().filter(|judgement| judgement.verdict == Verdict::Fail);
-        let why = match (&fails, &self.fitness[deployment.candidate]) {
+        let fails = self.watching.judgement().cloned().filter(|judgement| judgement.verdict == Verdict::Fail);
+        let why = match (&fails, self.reports.fitness(deployment.candidate)) {
             (Some(judgement), _) => judgement.to_string(),
             // Who has forced it knows of the checks.
             (None, Fitness::Down(why))
-                if !self.decision.by_force && self.fitness[deployment.stable_color()] == Fitness::Fit =>
+                if !self.decision.by_force && *self.reports.fitness(deployment.stable_color()) == Fitness::Fit =>
             {
                 format!("{} can't serve: {why}", deployment.release)
             }
@@ -61,9 +42,8 @@ impl Rollout {
     /// Why it can't be taken back.
     fn blocked(&self, deployment: &Deployment) -> Option<String> {
         let color = deployment.stable_color();
-        match &self.fitness[color] {
-            Fitness::Fit | Fitness::Unknown => {}
-            Fitness::Down(why) => return Some(format!("{color} can't serve: {why}")),
+        if let Some(why) = self.reports.down(color) {
+            return Some(format!("{color} can't serve: {why}"));
         }
         if deployment.is_canary() {
             // The stable release serves all the time: there is nothing to cross.
@@ -87,22 +67,20 @@ impl Rollout {
         }
         deployment.told = true;
         let line = Transition::new(Kind::WouldRollBack, now.wall, by_itself(Some(why)), self.decision.clone());
-        self.record(Transition { judgement, ..line });
+        self.journal.record(Transition { judgement, ..line });
     }
 
     /// It has to go back and can't: it stays where it is, and people have to see to it. As soon as it can, it does.
     fn block(&mut self, now: Now, judgement: Option<Judgement>, why: &str, obstacle: &str) {
-        let known = self.watching.blocked.as_deref() == Some(obstacle);
-        if known || matches!(self.state, State::Committing(..)) {
+        if self.is_committing() || !self.watching.block(obstacle) {
             return;
         }
-        self.watching.blocked = Some(obstacle.to_owned());
         let Some(deployment) = &mut self.decision.deployment else { return };
         let reason = format!("{why}; it can't be taken back: {obstacle}");
         let held = HeldBack { by: "automatic".to_owned(), reason: reason.clone(), since: now.wall };
         deployment.held.get_or_insert(held);
         let line = Transition::new(Kind::RollbackBlocked, now.wall, by_itself(Some(&reason)), self.decision.clone());
-        self.record(Transition { judgement, ..line });
+        self.journal.record(Transition { judgement, ..line });
     }
 
     fn take_back(
@@ -133,21 +111,13 @@ impl Rollout {
             judgement: judgement.clone(),
             ..Transition::new(Kind::Rollback, now.wall, underway.origin, next.clone())
         };
-        self.answer_unwritten(false, effects);
+        self.journal.answer_waiting(false, effects);
         self.make_visible(now, next, effects);
-        self.write_behind(now, line, None, effects);
+        self.journal.write_behind(now, line, None, effects);
         if let Some(overruled) = overruled {
             self.refuse(now, overruled, Refusal::Withdrawn("the automatic rollback".to_owned()), effects);
         }
-        let finding = judgement.as_ref().and_then(|judgement| judgement.findings.first());
-        self.verifying = Some(Verifying {
-            of: deployment.id,
-            until: now.mono + VERIFIED_FOR,
-            // What can't serve fails altogether.
-            before: finding.map_or(Sample::new(1, 1, None), |finding| finding.candidate),
-            judgement,
-            after: None,
-        });
+        self.aftermath.begin(now.mono, deployment.id, judgement);
     }
 
     /// The decision in force without its canary.
@@ -174,7 +144,7 @@ impl Rollout {
         let line = Transition {
             from: Some((canary.candidate, canary.release.clone())),
             // How many it was given, and what came of them.
-            judgement: self.watching.judgement.clone(),
+            judgement: self.watching.judgement().cloned(),
             ..Transition::new(Kind::Abort, now.wall, underway.origin.clone(), next.clone())
         };
         underway.kind = Kind::Abort;
@@ -185,9 +155,9 @@ impl Rollout {
             Asker::File | Asker::Itself => None,
         };
         // An answer that waits for the disk still names the decision before.
-        self.answer_unwritten(false, effects);
+        self.journal.answer_waiting(false, effects);
         self.make_visible(now, next, effects);
-        self.write_behind(now, line, answer, effects);
+        self.journal.write_behind(now, line, answer, effects);
         if let Some(overruled) = overruled {
             self.refuse(now, overruled, Refusal::Withdrawn(by), effects);
         }
@@ -203,7 +173,8 @@ impl Rollout {
             return None;
         }
         // What the file orders besides is looked at again.
-        self.order_waits |= !continues && matches!(underway.asker, Asker::File);
+        let by_file = matches!(underway.asker, Asker::File);
+        self.file.wait_if(!continues && by_file);
         match std::mem::replace(&mut self.state, State::Steady) {
             State::Steady => None,
             State::Gating(underway, _) | State::Holding(underway, ..) | State::Committing(underway, ..) => {
@@ -212,39 +183,13 @@ impl Rollout {
         }
     }
 
-    /// What has come of the release that serves, since an automatic rollback.
-    pub(super) fn aftermath(&mut self, of: DeploymentId, sample: Sample) {
-        if let Some(verifying) = self.verifying.as_mut().filter(|verifying| verifying.of == of) {
-            verifying.after = Some(sample);
-        }
-    }
-
-    /// Says whether it helped, when that can be said. Where it did not, everything stays as it is: to go to and fro
-    /// helps nobody.
+    /// Writes down whether an automatic rollback helped. Where it did not, nothing moves: another rollback would go back
+    /// to the release that was taken back.
     pub(super) fn verify(&mut self, now: Now) {
-        let Some(verifying) = &self.verifying else { return };
-        let (helped, why) = if let Fitness::Down(why) = &self.fitness[self.decision.active] {
-            (false, why.clone())
-        } else if now.mono < verifying.until {
-            return;
-        } else if let Some(after) = verifying.after.filter(|after| after.requests() >= ENOUGH) {
-            let why = format!("{} of {} requests were bad after the rollback", after.bad(), after.requests());
-            (!is_no_better(after, verifying.before), why)
-        } else {
-            // Too few came to say anything.
-            self.verifying = None;
-            return;
-        };
-        let judgement = self.verifying.take().and_then(|verifying| verifying.judgement);
-        self.both_unhealthy = !helped;
-        let kind = if helped { Kind::Recovered } else { Kind::BothUnhealthy };
-        let line = Transition::new(kind, now.wall, by_itself(Some(&why)), self.decision.clone());
-        self.record(Transition { judgement, ..line });
+        let down = self.reports.down(self.decision.active);
+        let Some(finding) = self.aftermath.conclude(now.mono, down) else { return };
+        let kind = if finding.helped { Kind::Recovered } else { Kind::BothUnhealthy };
+        let line = Transition::new(kind, now.wall, by_itself(Some(&finding.why)), self.decision.clone());
+        self.journal.record(Transition { judgement: finding.judgement, ..line });
     }
-}
-
-/// As large a share, or a larger one.
-fn is_no_better(after: Sample, before: Sample) -> bool {
-    let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
-    after.bad() > 0 && product(after.bad(), before.requests()) >= product(before.bad(), after.requests())
 }

@@ -5,8 +5,9 @@ use std::time::{Instant, SystemTime};
 use super::*;
 use crate::domain::color::PerColor;
 use crate::domain::deployment::{Mode, OnClientErrors, OnInsufficient, OnUnsafe, Plan, Policy};
+use crate::domain::force::Force;
 use crate::domain::gate::{GatePolicy, Probed};
-use crate::domain::schema::Lineage;
+use crate::domain::schema::{FirstWrite, Lineage};
 use crate::domain::split::Weight;
 use crate::domain::transition::FileOrder;
 
@@ -586,9 +587,13 @@ fn while_a_move_is_written_other_lines_wait_behind_it() {
     let mut script = Script::steady();
     script.command(1, forced());
     assert_eq!(script.lines().len(), 1);
+    let Some(Effect::Commit(commit, _)) = script.effects.iter().find(|effect| matches!(effect, Effect::Commit(..)))
+    else {
+        panic!("{:?}", script.effects)
+    };
+    let commit = *commit;
     script.command(2, rollback_to(9));
     assert!(script.lines().is_empty(), "its decision may not stand behind that of the move");
-    let commit = CommitId(script.rollout.last_id);
     script.at(1.0, Event::Committed(commit));
     assert_eq!(
         script.lines().iter().map(|line| (line.kind, line.decision.active)).collect::<Vec<_>>(),
