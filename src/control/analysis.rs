@@ -42,6 +42,8 @@ pub(super) struct Analysis {
     state: PathBuf,
     watched: Option<Watched>,
     pub(super) cpu: Cpu,
+    /// The deployment under way when the process started.
+    found_at_start: Option<DeploymentId>,
     /// What the color that serves had when an automatic rollback was made.
     before_aftermath: Option<(DeploymentId, Color, Counts)>,
     /// When it was last written down whose events were counted, and what.
@@ -52,7 +54,11 @@ pub(super) struct Analysis {
 }
 
 impl Analysis {
-    pub(super) fn start(config: &Config, publisher: &Publisher) -> std::io::Result<Analysis> {
+    pub(super) fn start(
+        config: &Config,
+        publisher: &Publisher,
+        found_at_start: Option<DeploymentId>,
+    ) -> std::io::Result<Analysis> {
         Ok(Analysis {
             sampler: Sampler::new(publisher.routes().clone()),
             totals: PerColor::default(),
@@ -61,6 +67,7 @@ impl Analysis {
             state: config.state.dir.clone(),
             watched: None,
             cpu: Cpu::default(),
+            found_at_start,
             before_aftermath: None,
             users_kept: None,
             connections_failed: PerColor::default(),
@@ -149,7 +156,7 @@ impl Controller {
     fn end_tick(&mut self) -> Sample {
         let shares = self.publisher.shares();
         let weight = self.analysis.watched.as_ref().map(|watched| shares[watched.candidate()]);
-        let fresh = || self.rollout.view().decision.deployment.map(|deployment| shares[deployment.candidate]);
+        let fresh = || self.rollout.decision().deployment.as_ref().map(|deployment| shares[deployment.candidate]);
         let sample = self.analysis.sampler.sample(weight.or_else(fresh).unwrap_or_default());
         self.analysis.totals = PerColor::from_fn(|color| {
             let mut total = Counts::default();
@@ -186,8 +193,7 @@ impl Controller {
     }
 
     fn judge(&mut self, sample: &Sample) {
-        let decision = self.rollout.view().decision;
-        let deployment = decision.deployment.filter(|deployment| deployment.mode != Mode::Off);
+        let deployment = self.rollout.decision().deployment.clone().filter(|deployment| deployment.mode != Mode::Off);
         let routes = self.analysis.sampler.routes();
         let Some(deployment) = deployment else {
             if self.analysis.watched.take().is_some() {
@@ -222,7 +228,7 @@ impl Controller {
         if recorded.is_none() && self.began_before(&deployment) {
             tracing::warn!(deployment = %deployment.id, "What was seen of the release before the restart is lost; its evidence begins anew.");
             self.handle(Event::EvidenceLost(deployment.id));
-            let now = self.rollout.view().decision.deployment;
+            let now = self.rollout.decision().deployment.clone();
             let Some(same) = now.filter(|now| now.id == deployment.id) else { return };
             deployment = same;
         }
@@ -253,7 +259,7 @@ impl Controller {
 
     /// Whether a process before this one has watched it.
     fn began_before(&self, deployment: &Deployment) -> bool {
-        self.found_at_start == Some(deployment.id)
+        self.analysis.found_at_start == Some(deployment.id)
     }
 
     /// Many connections that could not be made, and nothing good in between, say what a check would say a moment later.
@@ -290,14 +296,13 @@ impl Controller {
 
     /// The class of what the last automatic rollback was for.
     fn verified_class(&self) -> Class {
-        let judged = self.history.newest_first().find_map(|(_, transition)| transition.judgement.as_ref());
+        let judged = self.records.history().newest_first().find_map(|(_, transition)| transition.judgement.as_ref());
         judged.and_then(|judgement| judgement.findings.first()).map_or(Class::Error, |finding| finding.class)
     }
 
     fn ask_for_cpu(&mut self) {
         let Some(config) = self.config.analysis.cpu.clone() else { return };
-        if self.rollout.view().decision.deployment.is_none()
-            || !self.analysis.cpu.take_turn(Instant::now(), config.interval)
+        if self.rollout.decision().deployment.is_none() || !self.analysis.cpu.take_turn(Instant::now(), config.interval)
         {
             return;
         }

@@ -1,17 +1,34 @@
-//! The files of certificates, read again every second.
+//! Certificate files, read again every second.
 
 use crate::control::{Controller, Input};
 use crate::tls::TlsError;
 
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    /// Why the certificates in force are not those in the files.
+    errors: Vec<TlsError>,
+    reading: bool,
+}
+
+impl Certificates {
+    pub(super) fn errors(&self) -> &[TlsError] {
+        &self.errors
+    }
+
+    pub(super) fn clear_errors(&mut self) {
+        self.errors.clear();
+    }
+}
+
 impl Controller {
-    /// Certificates are renewed by replacing their files, which says nothing in the configuration.
+    /// Certificates are renewed by replacing their files, without an edit of the configuration.
     pub(super) fn read_certificates(&mut self) {
         let trust = self.publisher.trusted();
-        if trust.is_empty() || self.reading_certificates {
+        if trust.is_empty() || self.certificates.reading {
             return;
         }
         let (trust, inputs) = (trust.clone(), self.inputs.clone());
-        self.reading_certificates = true;
+        self.certificates.reading = true;
         tokio::task::spawn_blocking(move || {
             let (changed, errors) = trust.reload();
             let _ = inputs.send(Input::Certificates(changed, errors));
@@ -19,17 +36,17 @@ impl Controller {
     }
 
     pub(super) fn certificates_read(&mut self, changed: bool, errors: Vec<TlsError>) {
-        self.reading_certificates = false;
+        self.certificates.reading = false;
         if changed {
             tracing::info!("The certificates were read again and are in force.");
-        } else if errors.is_empty() && !self.certificate_errors.is_empty() {
+        } else if errors.is_empty() && !self.certificates.errors.is_empty() {
             tracing::info!("The files of the certificates are as before.");
         }
-        if errors != self.certificate_errors {
+        if errors != self.certificates.errors {
             for error in &errors {
                 tracing::error!(%error, "Certificate file unusable; what was read before stays in force");
             }
-            self.certificate_errors = errors;
+            self.certificates.errors = errors;
         }
     }
 }

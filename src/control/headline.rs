@@ -1,6 +1,6 @@
 //! What the headline of the status is made of, gathered from the controller.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use crate::control::Controller;
 use crate::control::handle::{ColorStatus, Status};
@@ -12,9 +12,6 @@ use crate::domain::headline::{
 use crate::domain::health::Health;
 use crate::domain::rollout::{OrderState, Stopped, Waits};
 use crate::domain::schema::Verdict;
-
-/// A ledger that stays as it is is logged again after this.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 impl Controller {
     /// What is to be known first, the worst first.
@@ -32,8 +29,8 @@ impl Controller {
             by_force: decision.by_force,
             both_unhealthy: view.both_unhealthy,
             durable: view.durable,
-            ledger: self.ledger_trouble.clone(),
-            file_error: self.config_error.as_ref().map(|error| first_line(&error.to_string())),
+            ledger: self.records.trouble().cloned(),
+            file_error: self.file.error().map(|error| first_line(&error.to_string())),
             order_refused: match &view.order {
                 OrderState::Refused(refusal) => {
                     // After a write-back the file names the color that serves; the order was for the other one.
@@ -111,28 +108,6 @@ impl Controller {
             switch_unsafe: self.rollout.is_unsafe_to_switch(),
             config,
         })
-    }
-
-    /// The ledger took a line, or refused one: both are told once.
-    pub(super) fn ledger_answered(&mut self, result: Result<(), &str>) {
-        match (result, &self.ledger_trouble) {
-            (Ok(()), Some((since, _))) => {
-                let failed_s = SystemTime::now().duration_since(*since).unwrap_or(Duration::ZERO).as_secs();
-                tracing::info!(failed_s, "Ledger writable again");
-                self.ledger_trouble = None;
-            }
-            (Ok(()), None) => {}
-            (Err(error), known) => {
-                // It is tried every second.
-                let news = known.as_ref().is_none_or(|(_, before)| before != error);
-                if news || self.ledger_told.elapsed() >= TELL_AGAIN {
-                    tracing::error!(error, "Ledger not writable");
-                    self.ledger_told = Instant::now();
-                }
-                let since = known.as_ref().map_or_else(SystemTime::now, |(since, _)| *since);
-                self.ledger_trouble = Some((since, error.to_owned()));
-            }
-        }
     }
 }
 

@@ -21,7 +21,7 @@ impl Controller {
 
     /// Names stand for other addresses now, or may let some go.
     pub(super) fn endpoints_changed(&mut self) {
-        let decision = self.rollout.view().decision;
+        let decision = self.rollout.decision().clone();
         self.tell_lingering(&decision);
         let retired = self.publisher.publish(&self.config, &decision);
         debug_assert!(retired.is_none(), "no address moves traffic between colors");

@@ -34,7 +34,7 @@ impl Controller {
     pub(super) fn hold(&mut self, until: Instant) {
         self.hold.forget_emptying();
         self.publisher.hold(Some(until));
-        let decision = self.rollout.view().decision;
+        let decision = self.rollout.decision().clone();
         self.publish(&decision);
         if self.hold.since.is_none() {
             self.hold.since = Some(Instant::now());
@@ -50,12 +50,12 @@ impl Controller {
     pub(super) fn release(&mut self) {
         self.hold.forget_emptying();
         self.publisher.hold(None);
-        let decision = self.rollout.view().decision;
+        let decision = self.rollout.decision().clone();
         let waited = self.publisher.waiting().requests;
         self.publish(&decision);
         if let Some(since) = self.hold.since.take() {
             let took = since.elapsed();
-            self.tallies.held(took);
+            self.numbers.tallies_mut().held(took);
             tracing::info!(
                 active = %decision.active,
                 took_ms = took.as_micros() as f64 / 1e3,
@@ -68,7 +68,7 @@ impl Controller {
 
     /// Says when nothing is under way any more, and what is until then. Requests are held, so nothing begins meanwhile.
     pub(super) fn empty(&mut self, id: DrainId, end: Option<Instant>) {
-        let active = self.rollout.view().decision.active;
+        let active = self.rollout.active();
         let both = self.publisher.serves(active.other());
         let drain = self.publisher.under_way(active);
         let (inputs, meters) = (self.inputs.clone(), std::sync::Arc::clone(self.publisher.meters()));

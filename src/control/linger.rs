@@ -59,8 +59,8 @@ impl Lingering {
 impl Controller {
     /// At the start: what the ledger says of the color that served before.
     pub(super) fn recall_lingering(&mut self) {
-        let decision = self.rollout.view().decision;
-        let lines = self.history.newest_first().map(|(_, transition)| &**transition);
+        let decision = self.rollout.decision().clone();
+        let lines = self.records.history().newest_first().map(|(_, transition)| &**transition);
         let left = Left::recalled(&decision, lines);
         let left = left.filter(|left| self.config.colors[left.color].release == left.release);
         // What the start itself has moved is newer.

@@ -30,9 +30,9 @@ impl Controller {
             }
             _ => {}
         }
-        if let Some(draining) = self.draining.as_ref().filter(|draining| draining.color == color) {
+        if let Some(draining) = self.drains.current().filter(|draining| draining.color() == color) {
             let left = self.publisher.meters().in_flight(color);
-            let ends_in = draining.deadline.saturating_duration_since(Instant::now());
+            let ends_in = draining.deadline().saturating_duration_since(Instant::now());
             needs.push(Need::Drain { left, ends_in });
         }
         let bakes = view.decision.known_good.is_none() && !view.decision.serves(color);

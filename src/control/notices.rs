@@ -100,13 +100,13 @@ impl Controller {
 
     fn moment(&self, transition: &Transition) -> Moment {
         let left = transition.from.as_ref().map(|(color, _)| *color);
-        let served_since = served_since(transition, self.history.newest_first());
+        let served_since = served_since(transition, self.records.history().newest_first());
         let exposure = left.filter(|_| served_since.is_some_and(|since| since >= self.notices.started)).map(|color| {
             let (now, before) = (answered(color, &self.publisher.meters().read()), self.notices.answered[color]);
             Exposure { requests: now.requests - before.requests, errors: now.errors - before.errors }
         });
         let before = left.map(|color| {
-            let (requests, errors) = self.rates.of(color);
+            let (requests, errors) = self.numbers.rates(color);
             Rates { requests, errors }
         });
         let pools = &self.publisher.pools()[transition.decision.active];
@@ -127,7 +127,7 @@ impl Controller {
     /// A decision that is being written is news of its own, and no trouble: its notice says when the disk does not take
     /// it.
     fn headline_to_tell(&self) -> Option<Finding> {
-        let writes = |finding: &Finding| finding.code == "not_durable" && self.ledger_trouble.is_none();
+        let writes = |finding: &Finding| finding.code == "not_durable" && self.records.trouble().is_none();
         self.status().headline.into_iter().find(|finding| !writes(finding))
     }
 
@@ -145,7 +145,7 @@ impl Controller {
         let pools = self.publisher.pools()[color].iter().filter(|pool| *pool.upstream == *upstream);
         let target = Target {
             color,
-            active: self.rollout.view().decision.active == color,
+            active: self.rollout.active() == color,
             upstream: upstream.to_owned(),
             endpoint: endpoint.to_owned(),
             detail: detail.to_owned(),

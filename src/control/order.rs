@@ -12,12 +12,10 @@ use tokio::sync::oneshot;
 use crate::config::error::ConfigError;
 use crate::config::watch::{LookError, Looked, PATIENCE};
 use crate::control::handle::Ticket;
-use crate::control::{Controller, Input, Waiting};
+use crate::control::{Controller, Input};
 use crate::domain::deployment::Deployment;
 use crate::domain::force::Guard;
-use crate::domain::rollout::{
-    Command, CommandId, Event, FileError, FileProblem, Moving, Outcome, Refusal, Target, called_off_by,
-};
+use crate::domain::rollout::{Command, Event, FileError, FileProblem, Moving, Outcome, Refusal, Target, called_off_by};
 use crate::domain::transition::{Kind, Origin};
 
 /// How long a way back waits for a file that is being written.
@@ -71,7 +69,7 @@ impl Controller {
         self.watch.look(patience, move |found| {
             let _ = sender.send(found);
         });
-        let (inputs, path) = (self.inputs.clone(), self.path.display().to_string());
+        let (inputs, path) = (self.inputs.clone(), self.file.shown_path());
         tokio::spawn(async move {
             let longest = patience + DISK_PATIENCE;
             let busy = || Err(LookError::Busy(format!("{path} could not be read in {} ms", longest.as_millis())));
@@ -94,7 +92,7 @@ impl Controller {
         if let Some(refusal) = mark.filter(|_| looked.is_ok()).and_then(|mark| self.not_as_staged(&command, &mark)) {
             return self.obstruct(ticket, command, answer, refusal);
         }
-        let Err(mut refusal) = taken_in(looked, self.not_in_force.as_ref()) else {
+        let Err(mut refusal) = taken_in(looked, self.file.not_in_force()) else {
             return self.command(ticket, command, answer, None);
         };
         if let Refusal::InvalidFile(problem) = &mut refusal {
@@ -158,7 +156,7 @@ impl Controller {
         for (ticket, (command, answer)) in forward {
             self.obstruct(ticket, command, answer, Refusal::Withdrawn(called_off_by(by, Kind::Rollback)));
         }
-        let canary = self.rollout.view().decision.deployment.as_ref().is_some_and(Deployment::is_canary);
+        let canary = self.rollout.decision().deployment.as_ref().is_some_and(Deployment::is_canary);
         called_off.filter(|_| !canary)
     }
 
@@ -168,8 +166,7 @@ impl Controller {
             let active = self.rollout.active();
             return self.obstruct(ticket, command, answer, Refusal::GivenUp { active });
         }
-        let id = self.waiting.iter().find_map(|(id, waiting)| (waiting.ticket == ticket).then_some(*id));
-        if let Some(id) = id {
+        if let Some(id) = self.replies.of_ticket(ticket) {
             self.handle(Event::GivenUp(id));
         }
     }
@@ -181,39 +178,11 @@ impl Controller {
 
     fn command(&mut self, ticket: Ticket, command: Command, answer: Answer, file_problem: Option<String>) {
         // Whoever saw the answer to the first write must not find the way back safe.
-        while let Ok(seen) = self.first_writes.try_recv() {
+        while let Some(seen) = self.inbox.try_first_write() {
             self.first_write(seen);
         }
         let id = self.await_reply(ticket, &command, answer, file_problem);
         self.handle(Event::Command(id, command));
-    }
-
-    fn await_reply(
-        &mut self,
-        ticket: Ticket,
-        command: &Command,
-        answer: Answer,
-        file_problem: Option<String>,
-    ) -> CommandId {
-        self.next_command += 1;
-        let id = CommandId(self.next_command);
-        let (trigger, counts) = match command {
-            Command::Switch { dry_run, .. } => ("api", !dry_run),
-            Command::Rollback { .. } => ("rollback", true),
-            Command::CanaryStart { .. }
-            | Command::CanaryAdvance { .. }
-            | Command::CanaryHold { .. }
-            | Command::CanaryResume { .. }
-            | Command::CanaryAbort { .. }
-            | Command::Freeze { .. }
-            | Command::Unfreeze { .. }
-            | Command::Hold { .. }
-            | Command::Release { .. }
-            | Command::Maintain { .. } => ("", false),
-        };
-        let origin = command.origin().clone();
-        self.waiting.insert(id, Waiting { ticket, trigger, counts, origin, file_problem, answer });
-        id
     }
 }
 

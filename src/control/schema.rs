@@ -21,6 +21,18 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// A longer answer is none.
 const MAX_ANSWER: usize = 64 << 10;
 
+#[derive(Debug, Default)]
+pub(super) struct StoreProbes {
+    /// The probes for the status are under way.
+    reading: bool,
+}
+
+impl StoreProbes {
+    pub(super) fn end_reading(&mut self) {
+        self.reading = false;
+    }
+}
+
 impl Controller {
     /// All probes of both colors.
     pub(super) fn schema_probes(&self) -> Vec<(Color, String, SchemaProbe)> {
@@ -33,10 +45,10 @@ impl Controller {
     /// Asks them for the status, unless that is under way.
     pub(super) fn look_at_schema(&mut self) {
         let probes = self.schema_probes();
-        if probes.is_empty() || self.reading_schema {
+        if probes.is_empty() || self.stores.reading {
             return;
         }
-        self.reading_schema = true;
+        self.stores.reading = true;
         let (inputs, resolver) = (self.inputs.clone(), self.names.resolver());
         tokio::spawn(async move {
             let _ = inputs.send(Input::SchemaRead(read(probes, resolver).await));

@@ -89,12 +89,12 @@ impl Controller {
     }
 
     fn too_slow(&self, what: &str, after: Duration) -> String {
-        format!("{} could not be {what} in {} s", self.path.display(), after.as_secs())
+        format!("{} could not be {what} in {} s", self.file.path().display(), after.as_secs())
     }
 
     /// The file was looked at for it: what it says is in force.
     pub(super) fn stage_looked(&mut self, number: u64, looked: Looked) {
-        let refusal = order::taken_in(looked, self.not_in_force.as_ref()).err();
+        let refusal = order::taken_in(looked, self.file.not_in_force()).err();
         let Some(pending) = self.staging.pending.get(&number) else { return };
         if let Some(refusal) = refusal {
             return self.end_stage(number, Err(refusal));
@@ -130,7 +130,7 @@ impl Controller {
 
     /// Why a release may not be put there.
     fn objection(&self, order: &StageOrder) -> Option<Refusal> {
-        let decision = self.rollout.view().decision;
+        let decision = self.rollout.decision();
         if let Some(expected) = order.if_generation.filter(|expected| *expected != decision.generation) {
             return Some(Refusal::StaleGeneration { expected, current: decision.generation });
         }
@@ -191,8 +191,8 @@ impl Controller {
                 Err(pending.objection.take().unwrap_or_else(superseded))
             }
             // Its certificates changed in the same moment.
-            Ok(Staged::Written) if self.not_in_force.is_some() => {
-                order::taken_in(Ok(true), self.not_in_force.as_ref()).map(|_| None)
+            Ok(Staged::Written) if self.file.not_in_force().is_some() => {
+                order::taken_in(Ok(true), self.file.not_in_force()).map(|_| None)
             }
             Ok(Staged::Same) => Ok(None),
             Ok(Staged::Differs | Staged::Written) => Ok(Some(upon.colors[color].clone())),
@@ -202,7 +202,7 @@ impl Controller {
             dry_run,
             color,
             release: Release::new(self.staging.pending[&number].order.section.release.as_str()),
-            generation: self.rollout.view().decision.generation,
+            generation: self.rollout.decision().generation,
             mark: mark(&self.config.colors[color]),
             replaced: replaced.filter(|replaced| !replaced.is_empty()),
         });
@@ -211,7 +211,9 @@ impl Controller {
 
     fn stage_refusal(&self, color: Color, error: StageError) -> Refusal {
         match error {
-            StageError::Superseded => Refusal::FileBusy(format!("{} is edited again and again", self.path.display())),
+            StageError::Superseded => {
+                Refusal::FileBusy(format!("{} is edited again and again", self.file.path().display()))
+            }
             StageError::Withdrawn => {
                 let release = self.config.colors[color].release.clone();
                 let by = "has begun to serve".to_owned();
@@ -224,7 +226,7 @@ impl Controller {
             },
             StageError::Wrong(error) => Refusal::Stage(StageRefusal::Unfit(reasons(&error))),
             StageError::Unwritable(Unwritable::Form(why)) => {
-                Refusal::Stage(StageRefusal::FileNotWritable(format!("{}: {why}", self.path.display())))
+                Refusal::Stage(StageRefusal::FileNotWritable(format!("{}: {why}", self.file.path().display())))
             }
             StageError::Unwritable(Unwritable::SchemaUnsaid(stores)) => Refusal::Stage(StageRefusal::Unfit(format!(
                 "[{color}.schema] says what the release there needs of {}, and nothing was said for the new one: say it with --schema (`schema`), or `--schema none` (`{{}}`)",

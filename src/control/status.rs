@@ -1,6 +1,6 @@
 //! What the controller shows of itself.
 
-use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,38 +16,20 @@ use crate::proxy::clock;
 use crate::sys::buffered;
 use crate::sys::descriptors::{self, Usage};
 use crate::telemetry::exposition::Format;
-use crate::telemetry::meter::Reading;
 use crate::telemetry::metrics::{self, Facts, StoreFacts};
 use crate::tls::server::CertificateFacts;
 
-/// Over how many seconds rates are taken.
-const WINDOW: usize = 10;
+/// The addresses that traffic comes in on.
+#[derive(Debug)]
+pub(super) struct Addresses {
+    http: SocketAddr,
+    https: Option<SocketAddr>,
+    preview: Option<SocketAddr>,
+}
 
-/// Finished requests and errors, second by second.
-#[derive(Debug, Default)]
-pub(super) struct Rates(VecDeque<(Instant, PerColor<(u64, u64)>)>);
-
-impl Rates {
-    pub(super) fn sample(&mut self, readings: &[(Color, Arc<str>, Reading)]) {
-        let sums = PerColor::from_fn(|color| {
-            let of_color = readings.iter().filter(|(of, _, _)| *of == color).map(|(_, _, reading)| reading);
-            of_color.fold((0, 0), |(all, errors), reading| (all + reading.requests(), errors + reading.codes[5]))
-        });
-        self.0.push_back((Instant::now(), sums));
-        while self.0.len() > WINDOW + 1 {
-            self.0.pop_front();
-        }
-    }
-
-    /// Requests and errors a second.
-    pub(super) fn of(&self, color: Color) -> (f64, f64) {
-        let (Some((first, before)), Some((last, after))) = (self.0.front(), self.0.back()) else { return (0.0, 0.0) };
-        let seconds = (*last - *first).as_secs_f64();
-        if seconds < 0.5 {
-            return (0.0, 0.0);
-        }
-        let rate = |before: u64, after: u64| (after.saturating_sub(before)) as f64 / seconds;
-        (rate(before[color].0, after[color].0), rate(before[color].1, after[color].1))
+impl Addresses {
+    pub(super) fn new(http: SocketAddr, https: Option<SocketAddr>, preview: Option<SocketAddr>) -> Addresses {
+        Addresses { http, https, preview }
     }
 }
 
@@ -56,12 +38,12 @@ impl Controller {
         let mut view = self.rollout.view();
         view.moving.iter_mut().for_each(|moving| self.fill_in(moving));
         // Nothing is on disk whose file is gone.
-        view.durable &= self.ledger.condition().whole;
+        view.durable &= self.records.ledger().condition().whole;
         let readings = self.publisher.meters().read();
         let colors = PerColor::from_fn(|color| {
             let of_color = readings.iter().filter(|(of, _, _)| *of == color);
             let requests = of_color.map(|(_, _, reading)| reading.requests()).sum();
-            let (requests_per_second, errors_per_second) = self.rates.of(color);
+            let (requests_per_second, errors_per_second) = self.numbers.rates(color);
             ColorStatus {
                 needs: self.needs(color),
                 release: self.config.colors[color].release.clone(),
@@ -76,33 +58,33 @@ impl Controller {
             color: view.decision.active.other(),
             header: preview.header.clone(),
             host: preview.host.clone(),
-            address: self.preview_address.map(|address| address.to_string()),
+            address: self.addresses.preview.map(|address| address.to_string()),
         });
         let mut status = Status {
             headline: Vec::new(),
             file_orders: self.config.state.file_orders,
             file_disagrees: self.file_disagrees(&view),
             linger: self.lingering(),
-            draining: self.draining.as_ref().map(|draining| DrainingStatus {
-                color: draining.color,
-                left: colors[draining.color].in_flight,
-                ends_in: draining.deadline.saturating_duration_since(Instant::now()),
+            draining: self.drains.current().map(|draining| DrainingStatus {
+                color: draining.color(),
+                left: colors[draining.color()].in_flight,
+                ends_in: draining.deadline().saturating_duration_since(Instant::now()),
             }),
-            last_drain: self.last_drain.clone(),
+            last_drain: self.drains.last().cloned(),
             way_back: back::way_back(&view, |color| colors[color].endpoints.clone()),
-            maintained: self.maintained.clone().filter(|_| view.decision.maintenance),
+            maintained: self.records.maintained().cloned().filter(|_| view.decision.maintenance),
             known_good_in: view.known_good_at.map(|at| at.saturating_duration_since(Instant::now())),
             view,
             analysis: self.analysis.report(),
             waiting: self.publisher.waiting(),
             colors,
-            config_error: self.config_error.as_ref().map(|error| error.render(false)),
-            config_path: self.path.display().to_string(),
-            http_address: self.http_address.to_string(),
-            https_address: self.https_address.map(|address| address.to_string()),
+            config_error: self.file.error().map(|error| error.render(false)),
+            config_path: self.file.shown_path(),
+            http_address: self.addresses.http.to_string(),
+            https_address: self.addresses.https.map(|address| address.to_string()),
             preview,
-            certificates: self.certificates(),
-            certificate_errors: self.certificate_errors.iter().map(ToString::to_string).collect(),
+            certificates: self.certificates_in_force(),
+            certificate_errors: self.certificates.errors().iter().map(ToString::to_string).collect(),
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.started.elapsed(),
             access_log_dropped: self.access_log.dropped(),
@@ -133,18 +115,18 @@ impl Controller {
         let mut add = |setting: &str, path: &std::path::Path, reason: String| {
             problems.push(FileProblem { setting: setting.to_owned(), path: path.display().to_string(), reason });
         };
-        let ledger = self.ledger.condition();
+        let ledger = self.records.ledger().condition();
         if let Some(trouble) = ledger.trouble {
             add("state.dir", &self.config.state.dir, trouble);
         } else if let Some((at, loss)) = ledger.last_loss {
             let at = humantime::format_rfc3339_seconds(at);
             add("state.dir", &self.config.state.dir, format!("{loss}; the ledger was written anew at {at}"));
         }
-        for error in &self.certificate_errors {
+        for error in self.certificates.errors() {
             let named = self.config.unusable.iter().find(|file| error.path.to_string_lossy() == file.path);
             add(named.map_or("tls", |file| &file.setting), &error.path, error.reason.clone());
         }
-        let of_tls = |path: &str| self.certificate_errors.iter().any(|error| error.path.to_string_lossy() == path);
+        let of_tls = |path: &str| self.certificates.errors().iter().any(|error| error.path.to_string_lossy() == path);
         for file in self.config.unusable.iter().filter(|file| !of_tls(&file.path)) {
             add(&file.setting, file.path.as_ref(), file.reason.clone());
         }
@@ -154,7 +136,7 @@ impl Controller {
         problems
     }
 
-    fn certificates(&self) -> Vec<CertificateFacts> {
+    fn certificates_in_force(&self) -> Vec<CertificateFacts> {
         self.publisher.trusted().server().map(|server| server.certificates()).unwrap_or_default()
     }
 
@@ -184,7 +166,7 @@ impl Controller {
 
     pub(super) fn metrics(&self, format: Format) -> String {
         let view = self.rollout.view();
-        let ledger = self.ledger.condition();
+        let ledger = self.records.ledger().condition();
         let pools = self.publisher.pools();
         let facts = Facts {
             active: view.decision.active,
@@ -215,9 +197,9 @@ impl Controller {
             readings: self.publisher.meters().read(),
             previews: self.publisher.meters().read_previews(),
             draining: self
-                .draining
-                .as_ref()
-                .map(|draining| (draining.color, self.publisher.meters().in_flight(draining.color))),
+                .drains
+                .current()
+                .map(|draining| (draining.color(), self.publisher.meters().in_flight(draining.color()))),
             endpoints: pools
                 .iter()
                 .flat_map(|(_, pools)| pools)
@@ -229,11 +211,11 @@ impl Controller {
             wrong_releases: self.wrong_releases(),
             names: self.names.status().into_iter().map(|name| (name.name, name.failure.is_none())).collect(),
             certificates: self
-                .certificates()
+                .certificates_in_force()
                 .into_iter()
                 .map(|known| (known.name, known.path, known.not_after))
                 .collect(),
-            certificates_valid: self.certificate_errors.is_empty(),
+            certificates_valid: self.certificates.errors().is_empty(),
             waiting: self.publisher.waiting(),
             maintenance: view.decision.maintenance,
             lingering: self.lingering().map(|linger| linger.color),
@@ -244,8 +226,8 @@ impl Controller {
                 let Usage { most, clients, endpoints } = descriptors::usage();
                 [most, clients, endpoints].map(|count| count as u64)
             },
-            config_valid: self.config_error.is_none(),
-            config_valid_at: self.config_valid_at,
+            config_valid: self.file.error().is_none(),
+            config_valid_at: self.file.valid_at(),
             file_disagrees: self.file_disagrees(&view),
             access_log_dropped: self.access_log.dropped(),
             sinks: self
@@ -255,7 +237,7 @@ impl Controller {
                 .map(|(name, sink)| (name, [sink.pending as u64, sink.failures, sink.dropped]))
                 .collect(),
         };
-        metrics::render(format, &facts, &self.tallies)
+        metrics::render(format, &facts, self.numbers.tallies())
     }
 }
 

@@ -183,8 +183,8 @@ impl Rollout {
         }
     }
 
-    /// Writes down whether an automatic rollback helped. Where it did not, nothing moves: another rollback would go back
-    /// to the release that was taken back.
+    /// Records whether an automatic rollback helped. Where it did not, nothing moves: another rollback would only go
+    /// back to the release that was taken back.
     pub(super) fn verify(&mut self, now: Now) {
         let down = self.reports.down(self.decision.active);
         let Some(finding) = self.aftermath.conclude(now.mono, down) else { return };

@@ -1,0 +1,182 @@
+//! The configuration file: its state, and its events.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::config::error::{ConfigError, Diagnostic, UnusableFile};
+use crate::config::watch::FileEvent;
+use crate::control::Controller;
+use crate::control::configured::configured;
+use crate::control::handle::News;
+use crate::domain::color::Color;
+use crate::domain::rollout::Event;
+use crate::proxy::snapshot::trust::Trust;
+use crate::tls::TlsError;
+
+#[derive(Debug)]
+pub(super) struct File {
+    path: PathBuf,
+    error: Option<ConfigError>,
+    /// The newest text is valid and can't be put into force: its certificates are unusable, or it empties a color.
+    not_in_force: Option<ConfigError>,
+    valid_at: SystemTime,
+    /// Write-backs under way.
+    write_backs: watch::Sender<usize>,
+}
+
+impl File {
+    pub(super) fn new(path: PathBuf) -> File {
+        File { path, error: None, not_in_force: None, valid_at: SystemTime::now(), write_backs: watch::Sender::new(0) }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn shown_path(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    pub(super) fn error(&self) -> Option<&ConfigError> {
+        self.error.as_ref()
+    }
+
+    pub(super) fn not_in_force(&self) -> Option<&ConfigError> {
+        self.not_in_force.as_ref()
+    }
+
+    pub(super) fn valid_at(&self) -> SystemTime {
+        self.valid_at
+    }
+
+    fn taken_in(&mut self) {
+        self.not_in_force = None;
+        self.restored();
+    }
+
+    fn restored(&mut self) {
+        self.error = None;
+        self.valid_at = SystemTime::now();
+    }
+
+    fn invalid(&mut self, error: ConfigError) {
+        self.error = Some(error);
+    }
+
+    pub(super) fn begin_write_backs(&self, count: usize) {
+        self.write_backs.send_modify(|under_way| *under_way += count);
+    }
+
+    fn end_write_back(&self) {
+        self.write_backs.send_modify(|under_way| *under_way = under_way.saturating_sub(1));
+    }
+
+    /// Resolves when the write-backs under way have ended; `None`: there are none.
+    pub(super) fn written_back(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        if *self.write_backs.borrow() == 0 {
+            return None;
+        }
+        let mut write_backs = self.write_backs.subscribe();
+        Some(async move {
+            let _ = write_backs.wait_for(|under_way| *under_way == 0).await;
+        })
+    }
+}
+
+impl Controller {
+    pub(super) fn file_event(&mut self, event: FileEvent, trust: Option<Result<Trust, Vec<TlsError>>>) {
+        match event {
+            FileEvent::Edited(config) => {
+                match trust {
+                    Some(Ok(trust)) => self.publisher.trust(trust),
+                    // It was valid a moment ago: its files have changed since.
+                    Some(Err(errors)) => {
+                        return self.unusable(unusable(self.file.path(), &errors));
+                    }
+                    None => {}
+                }
+                let emptied = Color::ALL
+                    .into_iter()
+                    .find(|color| self.publisher.serves(*color) && config.colors[*color].is_empty());
+                if let Some(color) = emptied {
+                    return self.unusable(ConfigError::empties(self.file.path(), color));
+                }
+                if config.unusable.is_empty() {
+                    self.certificates.clear_errors();
+                }
+                for UnusableFile { setting, path, .. } in &self.config.unusable {
+                    if !config.unusable.iter().any(|file| (&file.setting, &file.path) == (setting, path)) {
+                        tracing::info!(setting, path, "File usable again");
+                    }
+                }
+                let changes = self.config.differences(&config).join("; ");
+                let health_before = self.config.health.clone();
+                self.linger.edited(&self.config, &config);
+                self.config = config;
+                self.file.taken_in();
+                let decision = self.rollout.decision().clone();
+                self.tell_lingering(&decision);
+                let retired = self.publisher.publish(&self.config, &decision);
+                debug_assert!(retired.is_none(), "a reload moves no traffic by itself");
+                if health_before != self.config.health {
+                    self.probers.configure(&self.config.health);
+                }
+                self.names.configure(&self.config.resolver);
+                self.names.reconcile(self.publisher.names());
+                self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
+                self.notices.configure(&self.config, self.records.history());
+                self.tokens.send_replace(Arc::from(self.config.admin.tokens.clone()));
+                let log = &self.config.log;
+                self.access_log.retarget(&log.access, log.format, log.redact_query);
+                tracing::info!(path = %self.file.path().display(), changes, "The configuration was read and is in force.");
+                let _ = self.news.send(News::Reloaded(None));
+                self.handle(Event::Configured(configured(&self.config, self.file.path())));
+                // Other endpoints may be asked now.
+                self.tell_fitness();
+            }
+            FileEvent::Invalid(error) => {
+                tracing::error!(error = %error, "The configuration file is not valid; the last good one stays in force.");
+                let _ = self.news.send(News::Reloaded(Some(error.to_string())));
+                self.file.invalid(error);
+            }
+            FileEvent::Restored => {
+                self.file.restored();
+                tracing::info!(path = %self.file.path().display(), "The configuration file is valid again.");
+                let _ = self.news.send(News::Reloaded(None));
+                // What could not be written into it while it was not valid can be now.
+                self.handle(Event::Configured(configured(&self.config, self.file.path())));
+            }
+            FileEvent::WroteBack(result) => {
+                self.file.end_write_back();
+                match &result {
+                    Ok(color) => {
+                        let mut config = Config::clone(&self.config);
+                        config.active = *color;
+                        self.config = Arc::new(config);
+                        let path = self.file.path().display();
+                        tracing::info!(active = %color, %path, "Wrote active = \"{color}\" to {path} (write_back)");
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, path = %self.file.path().display(), "The file could not be put right; it disagrees with what is live.");
+                    }
+                }
+                self.handle(Event::WroteBack(result));
+            }
+        }
+    }
+
+    /// The text is valid, and stays out of force.
+    fn unusable(&mut self, error: ConfigError) {
+        self.file.not_in_force = Some(error.clone());
+        self.file_event(FileEvent::Invalid(error), None);
+    }
+}
+
+fn unusable(path: &std::path::Path, errors: &[TlsError]) -> ConfigError {
+    let diagnostic = |error: &TlsError| Diagnostic { span: 0..0, message: error.to_string(), help: None };
+    ConfigError { path: path.to_owned(), source: String::new(), diagnostics: errors.iter().map(diagnostic).collect() }
+}

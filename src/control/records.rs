@@ -1,0 +1,251 @@
+//! Lines of the ledger: written, acknowledged, announced, and kept as the history.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::control::handle::News;
+use crate::control::{Controller, Input, canary};
+use crate::domain::history::{Filter, History};
+use crate::domain::rollout::{CommitId, Event};
+use crate::domain::transition::{Generation, Kind, Origin, Transition, Trigger};
+use crate::ledger::Ledger;
+use crate::notify::Line;
+
+/// Transitions that are searched for the last order in the file.
+const HISTORY_LOOKED_THROUGH: usize = 200;
+/// A lasting failure of the ledger is logged again after this.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct Records {
+    ledger: Ledger,
+    unacknowledged: HashMap<CommitId, Arc<Transition>>,
+    history: History,
+    /// The last move back that was announced; it may not be on disk yet.
+    announced: Generation,
+    /// The last line that turned maintenance on or off.
+    maintained: Option<(SystemTime, Origin)>,
+    /// The ledger can't be written: since when, and why.
+    trouble: Option<(SystemTime, String)>,
+    trouble_logged: Instant,
+}
+
+impl Records {
+    /// `lines`: the whole ledger, oldest first. `durable`: the first decision is in it.
+    pub(super) fn new(ledger: Ledger, lines: Vec<Line>, durable: bool) -> Records {
+        let mut history = History::default();
+        for (sequence, transition) in lines {
+            history.push(sequence, transition);
+        }
+        let maintained = history.newest_first().find(|(_, line)| line.kind == Kind::Maintenance);
+        let maintained = maintained.map(|(_, line)| (line.at, line.origin.clone()));
+        let trouble = (!durable).then(|| (SystemTime::now(), "the first decision could not be written".to_owned()));
+        Records {
+            ledger,
+            unacknowledged: HashMap::new(),
+            history,
+            announced: Generation::default(),
+            maintained,
+            trouble,
+            trouble_logged: Instant::now(),
+        }
+    }
+
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(super) fn history(&self) -> &History {
+        &self.history
+    }
+
+    pub(super) fn maintained(&self) -> Option<&(SystemTime, Origin)> {
+        self.maintained.as_ref()
+    }
+
+    pub(super) fn trouble(&self) -> Option<&(SystemTime, String)> {
+        self.trouble.as_ref()
+    }
+
+    /// The refusal of the last order in the file, as code and sentence.
+    pub(super) fn last_refused_order(&self) -> Option<(String, String)> {
+        let lines = self.history.page(HISTORY_LOOKED_THROUGH, None, &Filter::default());
+        let last = lines.into_iter().find(|(_, line)| line.origin.trigger == Trigger::File && line.kind.shown())?;
+        last.1.refusal.clone()
+    }
+
+    fn write(
+        &mut self,
+        commit: CommitId,
+        transition: &Arc<Transition>,
+        done: impl FnOnce(Result<u64, String>) + Send + 'static,
+    ) {
+        if transition.kind == Kind::Maintenance {
+            self.maintained = Some((transition.at, transition.origin.clone()));
+        }
+        self.unacknowledged.insert(commit, Arc::clone(transition));
+        self.ledger.commit(Transition::clone(transition), done);
+    }
+
+    /// True once for each move back.
+    fn announce(&mut self, transition: &Transition) -> bool {
+        let new = goes_back(transition) && transition.decision.generation > self.announced;
+        if new {
+            self.announced = transition.decision.generation;
+        }
+        new
+    }
+
+    fn was_announced(&self, transition: &Transition) -> bool {
+        goes_back(transition) && transition.decision.generation <= self.announced
+    }
+
+    fn push(&mut self, sequence: u64, transition: Arc<Transition>) {
+        self.history.push(sequence, transition);
+    }
+
+    /// Logs the begin and the end of a failure of the ledger.
+    fn acknowledged(&mut self, result: Result<(), &str>) {
+        match (result, &self.trouble) {
+            (Ok(()), Some((since, _))) => {
+                let failed_s = SystemTime::now().duration_since(*since).unwrap_or(Duration::ZERO).as_secs();
+                tracing::info!(failed_s, "Ledger writable again");
+                self.trouble = None;
+            }
+            (Ok(()), None) => {}
+            (Err(error), known) => {
+                // The write is repeated every second.
+                let news = known.as_ref().is_none_or(|(_, before)| before != error);
+                if news || self.trouble_logged.elapsed() >= TELL_AGAIN {
+                    tracing::error!(error, "Ledger not writable");
+                    self.trouble_logged = Instant::now();
+                }
+                let since = known.as_ref().map_or_else(SystemTime::now, |(since, _)| *since);
+                self.trouble = Some((since, error.to_owned()));
+            }
+        }
+    }
+}
+
+impl Controller {
+    pub(super) fn committed(&mut self, commit: CommitId, result: Result<u64, String>) {
+        let transition = self.records.unacknowledged.remove(&commit);
+        let event = match &result {
+            Ok(_) => Event::Committed(commit),
+            Err(reason) => Event::CommitFailed(commit, reason.clone()),
+        };
+        self.handle(event);
+        self.records.acknowledged(result.as_ref().map(|_| ()).map_err(String::as_str));
+        if let (Ok(sequence), Some(transition)) = (result, transition) {
+            self.recorded(sequence, transition);
+        }
+    }
+
+    pub(super) fn commit(&mut self, commit: CommitId, transition: Transition) {
+        let transition = Arc::new(transition);
+        let inputs = self.inputs.clone();
+        self.records.write(commit, &transition, move |result| {
+            let _ = inputs.send(Input::Committed(commit, result));
+        });
+        // A move back is in force already, so it is announced before it is on disk, and once even if the disk fails.
+        if self.rollout.decision().generation == transition.decision.generation && self.records.announce(&transition) {
+            self.announce(0, &transition);
+            self.tell_transition(0, &transition);
+        }
+    }
+
+    /// A transition is on disk.
+    pub(super) fn recorded(&mut self, sequence: u64, transition: Arc<Transition>) {
+        if self.records.was_announced(&transition) {
+            self.notices.recorded(sequence, &transition);
+        } else {
+            if transition.kind.shown() {
+                self.announce(sequence, &transition);
+            }
+            self.tell_transition(sequence, &transition);
+        }
+        self.records.push(sequence, transition);
+    }
+
+    fn announce(&mut self, sequence: u64, transition: &Arc<Transition>) {
+        let decision = &transition.decision;
+        let (active, release, generation) = (decision.active, &decision.release, decision.generation.0);
+        let (actor, reason) = (&transition.origin.actor, transition.origin.reason.as_deref().unwrap_or(""));
+        let took_ms = millis(transition.took);
+        match (transition.kind, &transition.refusal) {
+            (Kind::Start, _) => tracing::info!(%active, %release, generation, "First start: the file's color serves."),
+            (Kind::Switch, _) => {
+                tracing::info!(%active, %release, generation, actor, reason, took_ms, forced = transition.forced, "Switched.");
+            }
+            (Kind::Rollback, _) => {
+                tracing::warn!(%active, %release, generation, actor, reason, took_ms, forced = transition.forced, "Rolled back.");
+            }
+            (Kind::Release, _) => {
+                tracing::info!(%active, %release, generation, actor, "The live color has a new release.")
+            }
+            (Kind::Freeze, _) => {
+                tracing::warn!(%active, actor, reason, "Frozen: nothing but a rollback moves traffic.")
+            }
+            (Kind::Unfreeze, _) => tracing::info!(%active, actor, reason, "Not frozen any more."),
+            (Kind::KnownGood, _) => tracing::info!(%active, %release, "The release that serves is known good."),
+            // Told when it happened.
+            (Kind::Refused, _) => {}
+            (Kind::Seen, Some((code, refusal))) => {
+                tracing::warn!(%active, code, refusal, actor, "The order in the file was refused.");
+            }
+            (Kind::Barrier, _) => {
+                tracing::warn!(%active, %release, actor, reason, "A barrier was passed: the way back is not safe any more.");
+            }
+            (Kind::Hold, _) => tracing::warn!(%active, actor, reason, "Requests are held by hand."),
+            (Kind::HoldEnd, _) => tracing::info!(%active, actor, reason, took_ms, "The hold by hand is over."),
+            (Kind::Maintenance, _) => {
+                let on = decision.maintenance;
+                tracing::warn!(on, %active, generation, actor, reason, "Maintenance was turned on or off.");
+            }
+            (
+                Kind::Canary
+                | Kind::Advance
+                | Kind::Abort
+                | Kind::CanaryHold
+                | Kind::CanaryResume
+                | Kind::Suspect
+                | Kind::WouldRollBack
+                | Kind::RollbackBlocked
+                | Kind::BaselineUnhealthy
+                | Kind::BothUnhealthy
+                | Kind::Recovered,
+                _,
+            ) => canary::announce(transition),
+            // Never announced.
+            (Kind::Noted | Kind::Drained, _) => {}
+            // Told when it happened.
+            (Kind::Staged, _) => {}
+            (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
+        }
+        if goes_back(transition) {
+            self.numbers.tallies_mut().rolled_back(transition.origin.trigger.name());
+        }
+        if transition.origin.trigger == Trigger::File {
+            self.numbers.tallies_mut().switched(
+                "file",
+                match (transition.kind, &transition.refusal) {
+                    (Kind::Seen, Some(_)) => "refused",
+                    (Kind::Seen, None) => "unchanged",
+                    _ => "done",
+                },
+            );
+        }
+        let _ = self.news.send(News::Transition(sequence, Arc::clone(transition)));
+    }
+}
+
+/// A move back is in force before it is on disk.
+fn goes_back(transition: &Transition) -> bool {
+    matches!(transition.kind, Kind::Rollback | Kind::Abort)
+}
+
+/// Milliseconds for a log line, exact to the microsecond.
+pub(super) fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
