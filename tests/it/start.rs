@@ -1,4 +1,4 @@
-//! Who serves after a start: the table of `docs/start.md`, row by row; and how a start and a stop look from outside.
+//! The color that serves after a start: the table of `docs/start.md`, row by row; and how a start and a stop look from outside.
 
 use std::fs;
 
