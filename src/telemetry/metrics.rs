@@ -21,7 +21,7 @@ pub(crate) struct Facts {
     pub shares: PerColor<Weight>,
     /// The generation in force.
     pub generation: u64,
-    /// Since when the live color serves.
+    /// The time since when the live color serves.
     pub since: SystemTime,
     /// A rollback has a target, and the last switch was not forced over it.
     pub rollback_possible: bool,
@@ -208,11 +208,11 @@ pub(crate) fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String
         wrong.sample(&labels, u8::from(*is_wrong));
     }
     let mut resolves =
-        page.gauge("cutover_name_resolves", "Whether the last look-up of an endpoint's name brought an address.");
+        page.gauge("cutover_name_resolves", "Whether the last look-up of an endpoint's name returned an address.");
     for (name, fine) in &facts.names {
         resolves.sample(&[("name", name)], u8::from(*fine));
     }
-    let mut ends = page.gauge("cutover_tls_certificate_not_after_seconds", "When a certificate ends, as a Unix time.");
+    let mut ends = page.gauge("cutover_tls_certificate_not_after_seconds", "The time when a certificate expires.");
     for (name, path, not_after) in &facts.certificates {
         let seconds = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         ends.sample(&[("name", name.as_str()), ("path", &path.to_string_lossy())], seconds);
@@ -224,22 +224,26 @@ pub(crate) fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String
         open.sample(&[("listener", listener)], count);
     }
     let [held, limit] = facts.buffered;
-    page.gauge("cutover_buffered_bytes", "Bytes that are held for messages on their way.").sample(&[], held);
-    page.gauge("cutover_buffered_limit_bytes", "The bound on these bytes (listen.max_buffered).").sample(&[], limit);
+    page.gauge("cutover_buffered_bytes", "Bytes of messages in transit that the process holds.").sample(&[], held);
+    page.gauge("cutover_buffered_limit_bytes", "The bound on cutover_buffered_bytes (listen.max_buffered).")
+        .sample(&[], limit);
     let [room, clients, endpoints] = facts.descriptors;
-    page.gauge("cutover_descriptors_room", "Descriptors for connections, by the limit on open files.")
+    page.gauge("cutover_descriptors_room", "Descriptors that connections may use, by the limit on open files.")
         .sample(&[], room);
-    let mut taken = page.gauge("cutover_descriptors_taken", "Descriptors of this room that are taken, by side.");
+    let mut taken = page.gauge("cutover_descriptors_taken", "Descriptors in use by connections, by side.");
     for (side, count) in [("client", clients), ("endpoint", endpoints)] {
         taken.sample(&[("side", side)], count);
     }
     page.gauge("cutover_config_last_reload_successful", "Whether the configuration file is valid.")
         .sample(&[], u8::from(facts.config_valid));
-    page.gauge("cutover_config_last_reload_success_timestamp_seconds", "When the configuration file was last valid.")
-        .sample(&[], seconds(facts.config_valid_at));
+    page.gauge(
+        "cutover_config_last_reload_success_timestamp_seconds",
+        "The time when the configuration file was last valid.",
+    )
+    .sample(&[], seconds(facts.config_valid_at));
     page.gauge("cutover_file_disagrees", "Whether the file names another color than the live one.")
         .sample(&[], u8::from(facts.file_disagrees));
-    page.counter("cutover_access_log_dropped_lines_total", "Access log lines that could not be written.")
+    page.counter("cutover_access_log_dropped_lines_total", "Lines of the access log that could not be written.")
         .sample(&[], facts.access_log_dropped);
     notices(&mut page, facts);
     page.gauge("cutover_build_info", "Always 1; the version is the label.")
@@ -249,7 +253,7 @@ pub(crate) fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String
 }
 
 fn decisions(page: &mut Page, facts: &Facts, tallies: &Tallies) {
-    let mut active = page.gauge("cutover_active", "Whether a color is the live one.");
+    let mut active = page.gauge("cutover_active", "1 for the live color, 0 for the other.");
     for color in Color::ALL {
         active.sample(&[("color", color.as_str())], u8::from(color == facts.active));
     }
@@ -258,34 +262,34 @@ fn decisions(page: &mut Page, facts: &Facts, tallies: &Tallies) {
         weights.sample(&[("color", color.as_str())], weight.share());
     }
     page.gauge("cutover_generation", "The generation in force.").sample(&[], facts.generation);
-    page.gauge("cutover_last_switch_timestamp_seconds", "Since when the live color serves.")
+    page.gauge("cutover_last_switch_timestamp_seconds", "The time since when the live color serves.")
         .sample(&[], seconds(facts.since));
-    let mut switches = page.counter("cutover_switches_total", "Orders to move traffic, and what became of them.");
+    let mut switches = page.counter("cutover_switches_total", "Orders to move traffic, by outcome.");
     for trigger in TRIGGERS {
         for outcome in OUTCOMES {
             let count = tallies.switches.get(&(trigger, outcome)).copied().unwrap_or(0);
             switches.sample(&[("trigger", trigger), ("outcome", outcome)], count);
         }
     }
-    let mut rollbacks = page.counter("cutover_rollbacks_total", "Releases and canaries that were taken back.");
+    let mut rollbacks = page.counter("cutover_rollbacks_total", "Releases that were rolled back, including canaries.");
     for trigger in ROLLBACKS {
         rollbacks.sample(&[("trigger", trigger)], tallies.rollbacks.get(trigger).copied().unwrap_or(0));
     }
     page.gauge("cutover_rollback_possible", "Whether a rollback has a release to go to.")
         .sample(&[], u8::from(facts.rollback_possible));
-    let help = "Whether that release could serve on what the data stores are at: 1, 0, or -1 if that is not known.";
+    let help = "Whether the target of a rollback can run on the data stores: 1, 0, or -1 if unknown.";
     page.gauge("cutover_rollback_safe", help).sample(&[], facts.rollback_safe);
     stores(page, &facts.stores);
     page.gauge("cutover_durable", "Whether the decision in force is on disk.").sample(&[], u8::from(facts.durable));
-    page.counter("cutover_ledger_rewrites_total", "How often a removed or replaced ledger was written anew.")
+    page.counter("cutover_ledger_rewrites_total", "Rewrites of a removed or replaced ledger.")
         .sample(&[], facts.ledger_rewritten);
-    page.gauge("cutover_unusable_files", "Files that the configuration names and that can't be used now.")
+    page.gauge("cutover_unusable_files", "Unusable files that the configuration names.")
         .sample(&[], facts.unusable_files);
-    let mut phase = page.gauge("cutover_phase", "What the decision core is doing.");
+    let mut phase = page.gauge("cutover_phase", "The phase of the decision core.");
     for name in PHASES {
         phase.sample(&[("phase", name)], u8::from(name == facts.phase));
     }
-    let help = "Evidence that the release on its way is worse, as odds to one; 0: nothing is judged.";
+    let help = "Evidence that the candidate is worse, as odds to one; 0: nothing is judged.";
     let mut evidence = page.gauge("cutover_evidence", help);
     for (class, odds) in CLASSES.into_iter().zip(facts.evidence) {
         evidence.sample(&[("class", class)], odds);
@@ -293,7 +297,7 @@ fn decisions(page: &mut Page, facts: &Facts, tallies: &Tallies) {
 }
 
 fn stores(page: &mut Page, stores: &[StoreFacts]) {
-    let mut version = page.gauge("cutover_schema_version", "The version of a data store's schema, where it is known.");
+    let mut version = page.gauge("cutover_schema_version", "The known version of a data store's schema.");
     for store in stores {
         if let Some(known) = store.version {
             version.sample(&[("store", &store.store)], known);
@@ -303,7 +307,7 @@ fn stores(page: &mut Page, stores: &[StoreFacts]) {
     for store in stores {
         failed.sample(&[("store", &store.store)], u8::from(store.probe_failed));
     }
-    let help = "Whether the release that serves passed its barrier at a data store, where it has one.";
+    let help = "Whether the release that serves passed its barrier at a data store.";
     let mut passed = page.gauge("cutover_schema_barrier_passed", help);
     for (store, of) in stores.iter().filter_map(|store| Some((store, store.barrier_passed?))) {
         passed.sample(&[("store", &store.store)], u8::from(of));
@@ -311,7 +315,7 @@ fn stores(page: &mut Page, stores: &[StoreFacts]) {
 }
 
 fn requests(page: &mut Page, facts: &Facts) {
-    let mut total = page.counter("cutover_http_requests_total", "Finished requests by code class.");
+    let mut total = page.counter("cutover_http_requests_total", "Finished requests, by class of the status code.");
     for (color, upstream, reading) in &facts.readings {
         for (code, count) in CODES.iter().zip(reading.codes) {
             total.sample(&[("color", color.as_str()), ("upstream", &**upstream), ("code", code)], count);
@@ -320,13 +324,13 @@ fn requests(page: &mut Page, facts: &Facts) {
     let bounds = BUCKETS_MICROS.map(|micros| micros as f64 / 1e6);
     let mut duration = page.histogram(
         "cutover_http_request_duration_seconds",
-        "From the parsed request head to the last byte of the answer.",
+        "Seconds from the parsed request head to the last byte of the answer.",
     );
     for (color, upstream, reading) in &facts.readings {
         let labels = [("color", color.as_str()), ("upstream", &**upstream)];
         duration.buckets(&labels, &bounds, &reading.buckets, reading.sum_micros as f64 / 1e6);
     }
-    let mut in_flight = page.gauge("cutover_http_requests_in_flight", "Requests under way by kind.");
+    let mut in_flight = page.gauge("cutover_http_requests_in_flight", "In-flight requests, by kind.");
     for color in Color::ALL {
         let mut sum = InFlight::default();
         for (_, _, reading) in facts.readings.iter().filter(|(of, _, _)| *of == color) {
@@ -340,15 +344,14 @@ fn requests(page: &mut Page, facts: &Facts) {
     for (color, upstream, reading) in &facts.readings {
         errors.sample(&[("color", color.as_str()), ("upstream", &**upstream)], reading.connect_errors);
     }
-    let mut retries =
-        page.counter("cutover_retries_total", "Requests that were sent again, nothing of them having arrived.");
+    let mut retries = page.counter("cutover_retries_total", "Requests that were retried.");
     for (color, upstream, reading) in &facts.readings {
         retries.sample(&[("color", color.as_str()), ("upstream", &**upstream)], reading.retries);
     }
 }
 
 fn shielded(page: &mut Page, facts: &Facts) {
-    let help = "Requests that a release failed at while it was watched, and that the other color answered.";
+    let help = "Requests that failed on the candidate and were answered by the other color.";
     let mut total = page.counter("cutover_shielded_total", help);
     for (color, upstream, reading) in &facts.readings {
         total.sample(&[("color", color.as_str()), ("upstream", &**upstream)], reading.shielded);
@@ -356,21 +359,22 @@ fn shielded(page: &mut Page, facts: &Facts) {
 }
 
 fn lingering(page: &mut Page, facts: &Facts) {
-    let help = "Files below linger.paths that a color answered with 404 or 410, by what came of the other color.";
+    let help = "Files below linger.paths that a color answered with 404 or 410, by the outcome at the other color.";
     let mut total = page.counter("cutover_linger_requests_total", help);
     for (color, upstream, reading) in &facts.readings {
         for (outcome, count) in Lingered::NAMES.iter().zip(reading.lingered) {
             total.sample(&[("color", color.as_str()), ("upstream", &**upstream), ("outcome", outcome)], count);
         }
     }
-    let mut lingers = page.gauge("cutover_lingering", "Whether a color does not serve and is asked for old files.");
+    let mut lingers =
+        page.gauge("cutover_lingering", "Whether a color that does not serve gets requests for old files.");
     for color in Color::ALL {
         lingers.sample(&[("color", color.as_str())], u8::from(facts.lingering == Some(color)));
     }
 }
 
 fn previews(page: &mut Page, readings: &[(Color, Arc<str>, Reading)]) {
-    let help = "Finished requests for the color that did not serve, by code class.";
+    let help = "Finished previews, by class of the status code.";
     let mut total = page.counter("cutover_preview_requests_total", help);
     for color in Color::ALL {
         for (class, code) in CODES.iter().enumerate() {
@@ -382,31 +386,32 @@ fn previews(page: &mut Page, readings: &[(Color, Arc<str>, Reading)]) {
 }
 
 fn told(page: &mut Page, facts: &Facts) {
-    let mut told = page.counter(
-        "cutover_events_total",
-        "Events that the application told (Cutover-Event), by the color that answered.",
-    );
+    let mut told =
+        page.counter("cutover_events_total", "Events of the application (Cutover-Event), by the color of the answer.");
     for (event, counts) in &facts.events {
         for (color, count) in counts.iter() {
             told.sample(&[("color", color.as_str()), ("event", event)], *count);
         }
     }
-    let mut ignored = page.counter("cutover_events_ignored_total", "Events in answers that were ignored, by reason.");
+    let mut ignored =
+        page.counter("cutover_events_ignored_total", "Ignored events of the application (Cutover-Event), by reason.");
     for (reason, count) in facts.events_ignored {
         ignored.sample(&[("reason", reason)], count);
     }
 }
 
 fn drains(page: &mut Page, facts: &Facts, tallies: &Tallies) {
-    let mut draining = page.gauge("cutover_draining", "What is left of a retired color, by kind.");
+    let mut draining = page.gauge("cutover_draining", "In-flight requests on a color that drains, by kind.");
     for color in Color::ALL {
         let left = facts.draining.filter(|(of, _)| *of == color).map(|(_, left)| left).unwrap_or_default();
         for (kind, count) in KINDS.iter().zip([left.requests, left.streams, left.tunnels]) {
             draining.sample(&[("color", color.as_str()), ("kind", kind)], count);
         }
     }
-    let mut ended =
-        page.counter("cutover_drain_ended_total", "What drain.streams or drain.timeout has ended, by kind.");
+    let mut ended = page.counter(
+        "cutover_drain_ended_total",
+        "Requests, streams and tunnels that drain.streams or drain.timeout cut off, by kind.",
+    );
     for color in Color::ALL {
         let mut sum = InFlight::default();
         for (_, _, reading) in facts.readings.iter().filter(|(of, _, _)| *of == color) {
@@ -416,12 +421,11 @@ fn drains(page: &mut Page, facts: &Facts, tallies: &Tallies) {
             ended.sample(&[("color", color.as_str()), ("kind", kind)], count);
         }
     }
-    page.histogram("cutover_drain_seconds", "From a switch to the last byte of what began before it.").buckets(
-        &[],
-        &DRAIN_SECONDS,
-        &tallies.drains,
-        tallies.drain_sum.as_secs_f64(),
-    );
+    page.histogram(
+        "cutover_drain_seconds",
+        "Seconds from a switch to the last byte of the requests that began before it.",
+    )
+    .buckets(&[], &DRAIN_SECONDS, &tallies.drains, tallies.drain_sum.as_secs_f64());
 }
 
 fn notices(page: &mut Page, facts: &Facts) {
@@ -429,11 +433,11 @@ fn notices(page: &mut Page, facts: &Facts) {
     for (sink, [waiting, _, _]) in &facts.sinks {
         pending.sample(&[("sink", sink)], *waiting);
     }
-    let mut failures = page.counter("cutover_notify_failures_total", "Attempts to send a notice that failed.");
+    let mut failures = page.counter("cutover_notify_failures_total", "Failed attempts to send a notice.");
     for (sink, [_, failed, _]) in &facts.sinks {
         failures.sample(&[("sink", sink)], *failed);
     }
-    let mut dropped = page.counter("cutover_notify_dropped_total", "Notices that were given up.");
+    let mut dropped = page.counter("cutover_notify_dropped_total", "Dropped notices.");
     for (sink, [_, _, given_up]) in &facts.sinks {
         dropped.sample(&[("sink", sink)], *given_up);
     }
@@ -442,13 +446,14 @@ fn notices(page: &mut Page, facts: &Facts) {
 fn holds(page: &mut Page, facts: &Facts, tallies: &Tallies) {
     page.gauge("cutover_maintenance", "Whether requests get the maintenance answer.")
         .sample(&[], u8::from(facts.maintenance));
-    page.gauge("cutover_held_requests", "Requests that are held now.").sample(&[], facts.waiting.requests as u64);
-    page.gauge("cutover_held_bytes", "What requests that are held occupy.").sample(&[], facts.waiting.bytes as u64);
-    let mut ended = page.counter("cutover_hold_outcomes_total", "Requests that were to be held, by how that ended.");
+    page.gauge("cutover_held_requests", "Held requests.").sample(&[], facts.waiting.requests as u64);
+    page.gauge("cutover_held_bytes", "Bytes of held requests.").sample(&[], facts.waiting.bytes as u64);
+    let mut ended = page
+        .counter("cutover_hold_outcomes_total", "Requests that a pause or a switch without overlap held, by outcome.");
     for ((_, outcome), count) in Ending::ALL.into_iter().zip(facts.waiting.ended) {
         ended.sample(&[("outcome", outcome)], count);
     }
-    page.histogram("cutover_hold_seconds", "For how long requests were held.").buckets(
+    page.histogram("cutover_hold_seconds", "Seconds for which requests were held.").buckets(
         &[],
         &DRAIN_SECONDS,
         &tallies.holds,
@@ -470,13 +475,15 @@ fn process(page: &mut Page) {
     let booted = booted.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<f64>().ok()).unwrap_or(0.0);
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let max = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    page.counter("process_cpu_seconds_total", "User and system time.").sample(&[], (field(11) + field(12)) / ticks);
+    page.counter("process_cpu_seconds_total", "User and system CPU time in seconds.")
+        .sample(&[], (field(11) + field(12)) / ticks);
     page.gauge("process_resident_memory_bytes", "Resident memory.")
         .sample(&[], field(21) * rustix::param::page_size() as f64);
     page.gauge("process_virtual_memory_bytes", "Virtual memory.").sample(&[], field(20));
-    page.gauge("process_start_time_seconds", "When the process started.").sample(&[], booted + field(19) / ticks);
+    page.gauge("process_start_time_seconds", "The time when the process started.")
+        .sample(&[], booted + field(19) / ticks);
     page.gauge("process_open_fds", "Open file descriptors.").sample(&[], open);
-    page.gauge("process_max_fds", "File descriptors at most.").sample(&[], max);
+    page.gauge("process_max_fds", "The limit on file descriptors.").sample(&[], max);
     page.gauge("process_threads", "Threads.").sample(&[], field(17));
 }
 
