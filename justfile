@@ -28,3 +28,16 @@ book:
 # The Debian package, in target/debian.
 package:
     config/debian/build
+
+# The image, by podman.
+image:
+    config/container/build
+
+# Licenses, bans, sources, and known weaknesses of dependencies. Needs cargo-deny and the network.
+audit:
+    cargo deny check
+
+# What is in the binary, as CycloneDX, in target/cutover.cdx.json. Needs cargo-cyclonedx.
+sbom:
+    cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --no-build-deps --override-filename cutover.cdx
+    mv cutover.cdx.json target/

@@ -12,6 +12,7 @@ mod cli;
 mod client;
 mod clients;
 mod conformance;
+mod container;
 
 mod corpus;
 mod deploy;
@@ -67,6 +68,7 @@ mod split;
 mod staged;
 mod start;
 mod streams;
+mod supply;
 mod switch;
 mod terminal;
 mod tls;
