@@ -15,6 +15,7 @@ mod completions;
 mod connection;
 mod demo;
 mod deploy;
+mod healthcheck;
 mod man;
 mod moves;
 mod output;
@@ -182,6 +183,7 @@ fn carry_out(args: Args) -> Result<(), Failure> {
             on_runtime(pause::maintenance(&Client::find(&connection)?, turn, reason, yes, json))
         }
         Subcommand::Status(options) => on_runtime(commands::status(&Client::find(&connection)?, &options, json)),
+        Subcommand::Healthcheck(options) => on_runtime(healthcheck::run(&connection, &options, json)),
         Subcommand::Wait(options) => on_runtime(wait::run(&Client::find(&connection)?, &options, json)),
         Subcommand::History(options) => match options.action {
             None => on_runtime(record::history(&Client::find(&connection)?, &options, json)),

@@ -127,6 +127,7 @@ pub(super) async fn rollback(
         to: body.to.as_deref().map(color).transpose()?,
         if_generation: generation(body.if_generation)?,
         force: force(&body.force)?,
+        dry_run: body.dry_run,
         quarantine: body.quarantine,
         overlap: overlap(body.overlap.as_deref())?,
         origin: origin(actor, body.reason)?,

@@ -84,6 +84,8 @@ pub(crate) enum Subcommand {
     },
     /// Show which color serves, the health of both, and whether a rollback is possible
     Status(Status),
+    /// Ask once whether the running proxy takes traffic, without a token: 0 if it does, else 1; for containers
+    Healthcheck(Healthcheck),
     /// Wait until all given conditions hold; without one, until the proxy is ready and nothing moves or drains
     Wait(Wait),
     /// Show the moves that were made, tried and refused, newest first
@@ -127,6 +129,17 @@ pub(crate) struct Status {
     /// Also print the odds of a canary, certificates, the preview, and each error of the file in full
     #[arg(long, short)]
     pub(crate) verbose: bool,
+}
+
+/// `healthcheck`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Healthcheck {
+    /// Ask the listener of clients (`listen.http`) for `readiness.path`, instead of the admin address
+    #[arg(long)]
+    pub(crate) traffic: bool,
+    /// The longest time for the answer
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub(crate) timeout: Duration,
 }
 
 /// `maintenance`

@@ -191,6 +191,27 @@ impl Client {
         self.exchange(stream, method, path, body, id).await
     }
 
+    /// The status of a page, whatever its body says.
+    pub(crate) async fn status_of(&self, path: &str, timeout: Duration) -> Result<u16, Failure> {
+        let asked = async {
+            let stream = self.connect().await.map_err(|error| self.unreachable(&error))?;
+            let request = Request::builder().uri(path).header(header::HOST, self.host()).body(Full::default());
+            let request = request.map_err(|error| Failure::Usage(error.to_string()))?;
+            let answer = http_client::send(stream, request).await.map_err(|error| self.unreachable(&error))?;
+            Ok(answer.status().as_u16())
+        };
+        let limit = humantime::format_duration(timeout);
+        let asked = tokio::time::timeout(timeout, asked).await;
+        asked.unwrap_or_else(|_| Err(self.unreachable(&format!("no answer in {limit}"))))
+    }
+
+    fn host(&self) -> &str {
+        match &self.address {
+            Address::Tcp(address) => address.as_str(),
+            Address::Unix(_) => "localhost",
+        }
+    }
+
     /// Whether anybody answers at all; a process that is stopped would let every command wait for its whole time.
     async fn lives(&self) -> Result<(), Failure> {
         match tokio::time::timeout(LOOK, self.send(Method::GET, "/livez", Bytes::new(), None)).await {
@@ -233,12 +254,8 @@ impl Client {
         body: Bytes,
         id: Option<&str>,
     ) -> Result<Bytes, Failure> {
-        let host = match &self.address {
-            Address::Tcp(address) => address.as_str(),
-            Address::Unix(_) => "localhost",
-        };
         let acts = method != Method::GET;
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, self.host());
         if let Some(id) = id {
             request = request.header("x-request-id", id);
         }

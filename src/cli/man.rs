@@ -14,6 +14,7 @@ const REFERENCE: &str = include_str!("../../config/reference.toml");
 
 /// What people type first.
 const EXAMPLES: &[(&str, &str, &str)] = &[
+    ("healthcheck", "cutover healthcheck --timeout 1s", "Ask once, as the health check of a container."),
     ("cutover", "cutover status", "What is wrong, and the command to type next."),
     ("cutover", "cutover switch green --reason \"release 2.14\"", "Move all traffic to green."),
     ("cutover", "cutover rollback --reason errors", "Move it back."),

@@ -117,13 +117,16 @@ async fn confirmed(client: &Client, to: Option<Color>, forced: &Forced, yes: boo
 
 pub(crate) async fn rollback(client: &Client, options: Rollback, json: bool) -> Result<(), Failure> {
     let forced = options.force.forced();
-    confirmed(client, options.to, &forced, options.force.yes).await?;
+    if !options.dry_run {
+        confirmed(client, options.to, &forced, options.force.yes).await?;
+    }
     // A plain rollback asks nothing: it is typed in a hurry.
-    let asks = !json && (!forced.is_none() || options.quarantine);
+    let asks = !json && !options.dry_run && (!forced.is_none() || options.quarantine);
     let body = RollbackBody {
         to: options.to.as_ref().map(Color::to_string),
         if_generation: options.if_generation,
         force: forced,
+        dry_run: options.dry_run,
         quarantine: options.quarantine,
         overlap: overlap(options.overlap, options.no_overlap),
         reason: if asks { asking::reason(options.reason, options.force.yes) } else { options.reason },

@@ -54,7 +54,7 @@ impl Controller {
             Direction::Back => BACK_PATIENCE,
             Direction::Aside => return self.command(ticket, command, answer, None),
         };
-        if matches!(command, Command::Rollback { .. } | Command::CanaryAbort { .. })
+        if matches!(command, Command::Rollback { dry_run: false, .. } | Command::CanaryAbort { .. })
             && let Some(cancelled) = self.calls_off_waiting(command.origin())
         {
             // "Back" while a move is under way means: not that one.

@@ -61,7 +61,7 @@ impl Controller {
     ) -> CommandId {
         let (trigger, counts) = match command {
             Command::Switch { dry_run, .. } => ("api", !dry_run),
-            Command::Rollback { .. } => ("rollback", true),
+            Command::Rollback { dry_run, .. } => ("rollback", !dry_run),
             Command::CanaryStart { .. }
             | Command::CanaryAdvance { .. }
             | Command::CanaryHold { .. }

@@ -163,6 +163,7 @@ impl Rollout {
     }
 
     fn command(&mut self, now: Now, id: CommandId, command: Command, effects: &mut Vec<Effect>) {
+        self.set_question_aside(now, &command, effects);
         match command {
             Command::Switch { to, if_generation, force, dry_run, overlap, terms, origin } => {
                 let named = self.target(&to);
@@ -195,16 +196,13 @@ impl Rollout {
                     Ok(()) => self.begin(now, underway, effects),
                 }
             }
-            Command::Rollback { to: named, if_generation, force, quarantine, overlap, origin } => {
+            Command::Rollback { to: named, if_generation, force, dry_run, quarantine, overlap, origin } => {
                 let to = named.unwrap_or(self.back_to());
                 let target = (to, self.configured.deployed[to].clone());
-                let underway = Move {
-                    force,
-                    quarantine,
-                    overlap,
-                    ..Move::new(now, Kind::Rollback, target, Asker::Command(id), origin)
-                };
-                self.roll_back(now, id, if_generation, named.is_some(), underway, effects);
+                let by = Asker::Command(id);
+                let asked =
+                    Move { force, dry_run, quarantine, overlap, ..Move::new(now, Kind::Rollback, target, by, origin) };
+                self.roll_back(now, id, if_generation, named.is_some(), asked, effects);
             }
             Command::CanaryStart { wishes, if_generation, force, terms, origin } => {
                 self.start_canary(now, id, &wishes, (if_generation, force, terms), origin, effects);

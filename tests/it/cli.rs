@@ -59,6 +59,35 @@ pub(crate) async fn bare(args: &[&str]) -> Output {
 }
 
 #[tokio::test]
+async fn a_container_is_told_whether_the_proxy_is_ready() {
+    let (blue, green) = pair().await;
+    let proxy = with_tokens(&Setup::new(&blue, &green)).await;
+    let config = proxy.dir.path().join("cutover.toml");
+    let config = config.to_str().expect("text");
+    // No token, which it does not need.
+    let text = done(&bare(&["healthcheck", "--config", config]).await);
+    assert!(text.starts_with("ready: unix:") && text.lines().count() == 1, "{text}");
+    let nobody = ["healthcheck", "--admin", "127.0.0.1:1"];
+    let (printed, said) = failed(&bare(&nobody).await, 1);
+    assert!(printed.is_empty() && said.contains("can't be reached at 127.0.0.1:1"), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    let found = document(&bare(&["healthcheck", "--json", "--config", config]).await);
+    assert_eq!(found["ready"], true);
+
+    let proxy = Proxy::start(&blue, &green).await;
+    let served = proxy.text().replace("http = \"127.0.0.1:0\"", &format!("http = \"{}\"", proxy.http));
+    let copy = proxy.dir.path().join("copy.toml");
+    std::fs::write(&copy, served).expect("a file");
+    let traffic = ["healthcheck", "--traffic", "--config", copy.to_str().expect("text")];
+    let text = done(&bare(&traffic).await);
+    assert!(text.contains("/.cutover/ready"), "{text}");
+    proxy.signal(rustix::process::Signal::STOP);
+    let (_, said) = failed(&bare(&[&traffic[..], &["--timeout", "50ms"]].concat()).await, 1);
+    assert!(said.contains("no answer in 50ms"), "{said}");
+    proxy.signal(rustix::process::Signal::CONT);
+}
+
+#[tokio::test]
 async fn a_switch_and_the_way_back_are_told_in_one_line() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;
@@ -70,8 +99,12 @@ async fn a_switch_and_the_way_back_are_told_in_one_line() {
     assert_eq!(proxy.color().await, "green");
     let text = done(&proxy.cli(&["switch", "green"]).await);
     assert!(text.starts_with("green serves already") && text.ends_with("nothing changed.\n"), "{text}");
+    let text = done(&proxy.cli(&["rollback", "--dry-run"]).await);
+    assert!(text.starts_with("Would roll back to blue (release 1.0)"), "{text}");
+    assert_eq!(proxy.color().await, "green");
     let text = done(&proxy.cli(&["rollback", "-r", "errors"]).await);
     assert!(text.starts_with("Rolled back to blue (release 1.0) in "), "{text}");
+    failed(&proxy.cli(&["rollback", "--dry-run"]).await, 3);
     let text = done(&proxy.cli(&["switch", "--other"]).await);
     assert!(text.starts_with("Switched to green"), "without a color it is the other one: {text}");
 

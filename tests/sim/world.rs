@@ -246,7 +246,8 @@ impl World {
         } else if self.random.u8(0..3) == 0 {
             let quarantine = self.random.u8(0..4) == 0;
             let to = (self.random.u8(0..4) == 0).then(|| self.color());
-            Command::Rollback { to, if_generation, force, quarantine, overlap, origin }
+            let dry_run = self.random.u8(0..6) == 0;
+            Command::Rollback { to, if_generation, force, dry_run, quarantine, overlap, origin }
         } else if self.random.u8(0..8) == 0 {
             (self.promised_freeze, self.last_freeze) = (None, id);
             if self.random.bool() {
@@ -638,8 +639,7 @@ impl World {
             let frozen = self.rollout.view().decision.freeze;
             assert!(frozen.is_none(), "moved forward while it is frozen: {decision:?}");
         }
-        let named =
-            |command: &Command| matches!(command, Command::Rollback { to: Some(to), .. } if *to == decision.active);
+        let named = |command: &Command| matches!(command, Command::Rollback { to: Some(to), dry_run: false, .. } if *to == decision.active);
         let named = self.open.values().any(named);
         if named {
             self.named.insert((decision.active, decision.release.clone()));

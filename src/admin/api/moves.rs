@@ -61,6 +61,9 @@ pub(crate) struct RollbackBody {
     /// The guards to override; `schema` needs a `reason`.
     #[serde(default, skip_serializing_if = "Forced::is_none")]
     pub force: Forced,
+    /// Ask the gate once, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
     /// What serves now is bad: the same label is refused from now on, unless forced.
     #[serde(default)]
     pub quarantine: bool,

@@ -14,10 +14,10 @@ const GUARDS = {
 const ACTIONS = {
   rollback: {
     title: (s) => (s.rollback.to ? `Roll back to ${named(s.rollback.to, s.rollback.release)}?` : 'Roll back?'),
-    // The status says each second what a rollback would do, or why it would be refused.
-    refusal: (s) => !s.rollback.possible && { title: s.rollback.to ? 'Refused by a guard' : 'Impossible', detail: s.rollback.why || '' },
+    ask: () => call('POST', '/admin/rollback', { dry_run: true }),
     guards: (s) => s.rollback.guards || [],
-    effects: (s) => back(s),
+    // Shown at once: an incident waits for no probe.
+    effects: (s, answer) => back(s, answer),
     fields: () => [check('quarantine', 'The release that serves now is bad: refuse it from now on (quarantine)')],
     send: (s, values, signal) => call('POST', '/admin/rollback', { ...common(s, values), quarantine: values.quarantine }, { signal }),
     go: 'Roll back',
@@ -114,9 +114,10 @@ function move(s, answer) {
   ].filter(Boolean);
 }
 
-// What a rollback would do, from the status.
-function back(s) {
+// What a rollback would do, from the status, and from its dry run as soon as that is answered.
+function back(s, answer) {
   const { to, release } = s.rollback;
+  if (answer && answer.changed && to !== s.active) return move(s, answer);
   if (s.moving) return [`${title(s.moving.whose)} to ${named(s.moving.to, s.moving.release)} is called off; ${named(s.active, s.release)} keeps serving.`];
   if (!to) return ['There is nothing to roll back to.'];
   if (to === s.active) return [`The canary of ${s.canary ? s.canary.release : 'the other color'} ends; ${named(to, release)} gets all requests.`];
@@ -199,20 +200,16 @@ export class Actions {
     const effects = (lines) => $('ask-effects').replaceChildren(h('ul', {}, lines.map((line) => h('li', {}, ...prose(line)))));
     if (!$('ask').open) $('ask').showModal();
     $('ask-reason').focus();
-    if (!action.ask) {
-      effects(action.effects(s));
-      const refusal = action.refusal && action.refusal(s);
-      if (refusal) this.refused(new Refused(refusal), action.guards(s));
-      return;
-    }
-    $('ask-effects').replaceChildren(h('p', {}, 'Asking the proxy what will happen …'));
+    if (!action.ask) return effects(action.effects(s));
+    if (name === 'rollback') effects(action.effects(s));
+    else $('ask-effects').replaceChildren(h('p', {}, 'Asking the proxy what will happen …'));
     try {
       const answer = await action.ask(s);
       if (this.s === s && this.name === name) effects(action.effects(s, answer));
     } catch (error) {
       if (this.s !== s || this.name !== name) return;
       $('ask-effects').replaceChildren(h('p', {}, 'It would be refused now:'));
-      this.refused(error);
+      this.refused(error, action.guards && [...action.guards(s), GUARDS[error.problem?.code]]);
     }
   }
 

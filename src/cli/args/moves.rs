@@ -149,6 +149,9 @@ pub(crate) struct Rollback {
     pub(crate) if_generation: Option<u64>,
     #[command(flatten)]
     pub(crate) force: Force,
+    /// Say where the rollback would go and whether it would be refused; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Quarantine the release that serves now: refuse it from now on, unless forced
     #[arg(long)]
     pub(crate) quarantine: bool,

@@ -54,16 +54,7 @@ fn what_moved(answer: &SwitchAnswer, verb: &str) -> String {
     let SwitchAnswer { release, generation, .. } = answer;
     let active = color(&answer.active);
     if answer.dry_run {
-        return if answer.changed {
-            let mut text = format!("Would switch to {active} (release {release}): no guard refuses it.\n");
-            text.push_str(&super::gate::checks(&answer.checks));
-            if let Some(rollback) = &answer.rollback {
-                let _ = writeln!(text, "The way back would then be {}.", way_back(rollback));
-            }
-            text + "Nothing was changed.\n"
-        } else {
-            format!("Would change nothing: {active} serves already (release {release}, generation {generation}).\n")
-        };
+        return would(answer, verb);
     }
     if let (false, Some(moving)) = (answer.changed, &answer.cancelled) {
         return format!("{}; {active} ({release}) keeps serving.\n", cancelled(moving));
@@ -102,6 +93,36 @@ fn what_moved(answer: &SwitchAnswer, verb: &str) -> String {
         let _ = writeln!(text, "Draining {}.", left(draining));
     }
     text
+}
+
+/// What a dry run found.
+fn would(answer: &SwitchAnswer, verb: &str) -> String {
+    let SwitchAnswer { release, generation, .. } = answer;
+    let active = color(&answer.active);
+    if let (false, Some(moving)) = (answer.changed, &answer.cancelled) {
+        let (whose, to) = (plain(&moving.whose), color(&moving.to));
+        let pending = format!("{whose} to {to} ({})", plain(&moving.release));
+        return format!("Would cancel {pending}; {active} ({release}) would keep serving.\nNothing was changed.\n");
+    }
+    if !answer.changed {
+        return format!(
+            "Would change nothing: {active} serves already (release {release}, generation {generation}).\n"
+        );
+    }
+    let back = verb == "Rolled back";
+    let mut text = match (back, answer.active == answer.previous) {
+        (true, true) => format!("Would end the canary: {active} ({release}) would get all requests.\n"),
+        (true, false) => format!("Would roll back to {active} (release {release}): no guard refuses it.\n"),
+        (false, _) => format!("Would switch to {active} (release {release}): no guard refuses it.\n"),
+    };
+    text.push_str(&super::gate::checks(&answer.checks));
+    if let Some(bad) = answer.quarantined.as_deref() {
+        let _ = writeln!(text, "It would quarantine release {}.", plain(bad));
+    }
+    if let Some(rollback) = answer.rollback.as_ref().filter(|_| !back) {
+        let _ = writeln!(text, "The way back would then be {}.", way_back(rollback));
+    }
+    text + "Nothing was changed.\n"
 }
 
 /// That a command which had nothing to do left somebody else's move alone.

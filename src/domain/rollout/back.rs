@@ -4,7 +4,9 @@ use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::force::Guard;
 use crate::domain::release::Release;
-use crate::domain::rollout::{Asker, CommandId, Effect, Move, Outcome, Refusal, Rollout, State, called_off_by};
+use crate::domain::rollout::{
+    Asker, Command, CommandId, Effect, Move, Moving, Outcome, Refusal, Rollout, State, called_off_by,
+};
 use crate::domain::transition::{Generation, Kind, Origin, Previous, Transition};
 
 impl Rollout {
@@ -66,10 +68,17 @@ impl Rollout {
                 let refusal = canary.is_on_its_way();
                 return self.refuse(now, asked, refusal, effects);
             }
+            if asked.dry_run {
+                let outcome = self.would_be(now, &asked);
+                return effects.push(Effect::Reply(id, Ok(outcome)));
+            }
             return self.abort(now, asked, effects);
         }
         let forced = |underway: &Move| underway.force.overrides(Guard::Health);
         if let Some(other) = self.under_way() {
+            if other.dry_run {
+                return self.ask_beside(now, id, named, asked, None, effects);
+            }
             let (back, more) = (other.kind == Kind::Rollback, forced(&asked) && !forced(other));
             if back && !more {
                 let refusal = other.in_progress();
@@ -79,6 +88,9 @@ impl Rollout {
             // itself nobody was thinking, and another label for the color that serves is no move to come back from.
             let by_itself = matches!(other.asker, Asker::Itself) || other.kind == Kind::Release;
             let cancelled = Some(other.shown());
+            if asked.dry_run {
+                return self.ask_beside(now, id, named, asked, cancelled.filter(|_| !by_itself), effects);
+            }
             let by = Refusal::Withdrawn(called_off_by(&asked.origin, Kind::Rollback));
             self.withdraw(now, &asked.origin, by, effects);
             if by_itself {
@@ -91,17 +103,53 @@ impl Rollout {
             // Whoever knows better does not wait for a gate that hangs.
         }
         if named && asked.to == self.decision.active {
-            let outcome = self.unchanged(now, false);
+            let outcome = self.unchanged(now, asked.dry_run);
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
-        let may = match named {
-            false => self.rollback_target().map(|_| ()),
-            true if !self.has_served(asked.to, &asked.release) => Err(self.no_known_good()),
-            true => self.not_quarantined(&asked),
-        };
-        match may {
+        match self.may_roll_back(named, &asked) {
             Err(refusal) => self.refuse(now, asked, refusal, effects),
             Ok(()) => self.begin(now, asked, effects),
+        }
+    }
+
+    fn may_roll_back(&self, named: bool, asked: &Move) -> Result<(), Refusal> {
+        match named {
+            false => self.rollback_target().map(|_| ()),
+            true if !self.has_served(asked.to, &asked.release) => Err(self.no_known_good()),
+            true => self.not_quarantined(asked),
+        }
+    }
+
+    /// A dry run stands in no command's way.
+    pub(super) fn set_question_aside(&mut self, now: Now, command: &Command, effects: &mut Vec<Effect>) {
+        if self.under_way().is_some_and(|underway| underway.dry_run) && !command.is_question() {
+            let by = called_off_by(command.origin(), self.meant(command).0);
+            self.withdraw(now, command.origin(), Refusal::Withdrawn(by), effects);
+        }
+    }
+
+    /// A question while another move is under way. The gate has room for one move, so it is not asked.
+    fn ask_beside(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        named: bool,
+        asked: Move,
+        cancelled: Option<Moving>,
+        effects: &mut Vec<Effect>,
+    ) {
+        // A rollback would only cancel this move.
+        if let Some(cancelled) = cancelled.filter(|cancelled| cancelled.kind != Kind::Rollback) {
+            let outcome = Outcome { cancelled: Some(cancelled), ..self.unchanged(now, true) };
+            return effects.push(Effect::Reply(id, Ok(outcome)));
+        }
+        if named && asked.to == self.decision.active {
+            let outcome = self.unchanged(now, true);
+            return effects.push(Effect::Reply(id, Ok(outcome)));
+        }
+        match self.may_roll_back(named, &asked) {
+            Err(refusal) => self.refuse(now, asked, refusal, effects),
+            Ok(()) => self.gate_opened(now, asked, effects),
         }
     }
 

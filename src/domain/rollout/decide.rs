@@ -117,6 +117,20 @@ impl Rollout {
         }
     }
 
+    /// The answer to a question about a move that no guard refuses.
+    pub(super) fn would_be(&self, now: Now, underway: &Move) -> Outcome {
+        Outcome {
+            changed: true,
+            active: underway.to,
+            release: underway.release.clone(),
+            took: now.mono.saturating_duration_since(underway.began.mono),
+            way_back: self.outlook(underway, &self.lineage_after(underway)),
+            checks: underway.report.as_ref().map(|report| report.checks.clone()).unwrap_or_default(),
+            quarantined: underway.quarantine.then(|| self.left_by(underway)),
+            ..self.unchanged(now, true)
+        }
+    }
+
     /// The guards that would have stood in the way of a move, or were not asked.
     fn overrode(&self, underway: &Move) -> Vec<Guard> {
         let stood = |guard: &Guard| match guard {

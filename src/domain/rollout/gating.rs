@@ -6,7 +6,7 @@ use crate::domain::force::Guard;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::rollout::checks::Asked as ChecksAsked;
 use crate::domain::rollout::{
-    Asker, Command, CommandId, Configured, Effect, Gating, Move, Outcome, Overlap, ROUND_PAUSE, Refusal, Rollout,
+    Asker, Command, CommandId, Configured, Effect, Gating, Move, Overlap, ROUND_PAUSE, Refusal, Rollout,
     RoundId, Share, State,
 };
 use crate::domain::transition::{Asked, Kind, Trigger};
@@ -81,18 +81,7 @@ impl Rollout {
         }
         if underway.dry_run {
             if let Asker::Command(id) = underway.asker {
-                let would = Outcome {
-                    changed: true,
-                    dry_run: true,
-                    active: underway.to,
-                    previous: self.decision.active,
-                    release: underway.release.clone(),
-                    took: now.mono.saturating_duration_since(underway.began.mono),
-                    way_back: self.outlook(&underway, &self.lineage_after(&underway)),
-                    checks: underway.report.as_ref().map(|report| report.checks.clone()).unwrap_or_default(),
-                    ..self.unchanged(now, true)
-                };
-                effects.push(Effect::Reply(id, Ok(would)));
+                effects.push(Effect::Reply(id, Ok(self.would_be(now, &underway))));
             }
             return;
         }
@@ -180,8 +169,8 @@ impl Rollout {
         let other = self.decision.active.other();
         match command {
             Command::Switch { to, dry_run, .. } => (Kind::Switch, self.target(to).unwrap_or(other), *dry_run),
-            Command::Rollback { to: Some(to), .. } => (Kind::Rollback, *to, false),
-            Command::Rollback { .. } | Command::CanaryAbort { .. } => (Kind::Rollback, self.back_to(), false),
+            Command::Rollback { to, dry_run, .. } => (Kind::Rollback, to.unwrap_or(self.back_to()), *dry_run),
+            Command::CanaryAbort { .. } => (Kind::Rollback, self.back_to(), false),
             Command::CanaryStart { .. } => (Kind::Canary, other, false),
             _ => (Kind::Advance, self.decision.deployment.as_ref().map_or(other, |it| it.candidate), false),
         }

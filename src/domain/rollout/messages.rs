@@ -71,6 +71,8 @@ pub enum Command {
         if_generation: Option<Generation>,
         /// Without these guards.
         force: Force,
+        /// Ask the gate, say what would happen, and change nothing.
+        dry_run: bool,
         /// The release that serves is bad, and may not come again unless forced.
         quarantine: bool,
         /// Whether both releases may have requests at the same time.
@@ -174,6 +176,11 @@ impl Command {
             | Command::CanaryResume { origin }
             | Command::CanaryAbort { origin, .. } => origin,
         }
+    }
+
+    /// It changes nothing: a dry run.
+    pub(super) fn is_question(&self) -> bool {
+        matches!(self, Command::Switch { dry_run: true, .. } | Command::Rollback { dry_run: true, .. })
     }
 }
 

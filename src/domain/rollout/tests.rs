@@ -14,6 +14,7 @@ use crate::domain::transition::FileOrder;
 mod canary;
 mod checks;
 mod hold;
+mod questions;
 mod safety;
 mod take_back;
 mod target;
@@ -128,6 +129,7 @@ fn rollback() -> Command {
         to: None,
         if_generation: None,
         force: Force::NONE,
+        dry_run: false,
         quarantine: false,
         overlap: Overlap::Allow,
         origin: origin(),
@@ -303,6 +305,7 @@ fn a_rollback_does_not_wait_for_a_disk_and_is_written_again_until_it_is() {
             to: None,
             if_generation: None,
             force: Force::ALL,
+            dry_run: false,
             quarantine: false,
             overlap: Overlap::Allow,
             origin: origin(),
@@ -461,6 +464,7 @@ fn quarantining() -> Command {
         to: None,
         if_generation: None,
         force: Force::ALL,
+        dry_run: false,
         quarantine: true,
         overlap: Overlap::Allow,
         origin,
@@ -495,6 +499,7 @@ fn a_job_that_asks_each_second_for_what_is_refused_writes_a_line_an_hour() {
             to: None,
             if_generation: None,
             force: Force::NONE,
+            dry_run: false,
             quarantine: false,
             overlap: Overlap::Allow,
             origin,
@@ -607,6 +612,7 @@ fn rollback_to(generation: u64) -> Command {
         to: None,
         if_generation,
         force: Force::NONE,
+        dry_run: false,
         quarantine: false,
         overlap: Overlap::Allow,
         origin: origin(),

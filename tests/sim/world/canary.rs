@@ -145,7 +145,7 @@ impl World {
         let Some(canary) = before.deployment.as_ref().filter(|deployment| deployment.is_canary()) else { return };
         let back = match command {
             Command::CanaryAbort { .. } => true,
-            Command::Rollback { to, if_generation, .. } => {
+            Command::Rollback { to, if_generation, dry_run: false, .. } => {
                 // The way to the candidate is a switch.
                 *to != Some(before.active.other()) && if_generation.is_none_or(|it| it == before.generation)
             }

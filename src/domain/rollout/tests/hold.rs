@@ -113,6 +113,7 @@ fn a_rollback_without_overlap_holds_too_and_waits_for_no_disk() {
         to: None,
         if_generation: None,
         force: Force::ALL,
+        dry_run: false,
         quarantine: false,
         overlap: Overlap::None,
         origin: origin(),

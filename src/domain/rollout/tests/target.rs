@@ -134,6 +134,7 @@ fn a_command_goes_where_the_file_may_not_and_ends_that() {
         to: None,
         if_generation: None,
         force: Force::ALL,
+        dry_run: false,
         quarantine: false,
         overlap: Overlap::Allow,
         origin: origin(),
