@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use crate::config::AccessLog;
 use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, FileProblem, PreviewStatus, Status};
 use crate::control::{Controller, back};
-use crate::domain::analysis::Report;
+use crate::domain::analysis::{BUCKETS, Report};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::rollout::{Moving, Phase, View, Waits};
 use crate::domain::schema::{Barrier, Current, Verdict};
 use crate::domain::verdict::Class;
+use crate::evidence::routes::{Route, RouteId};
 use crate::proxy::clock;
 use crate::sys::buffered;
 use crate::sys::descriptors::{self, Usage};
@@ -170,6 +171,7 @@ impl Controller {
         let pools = self.publisher.pools();
         let facts = Facts {
             active: view.decision.active,
+            releases: PerColor::from_fn(|color| self.config.colors[color].release.to_string()),
             shares: self.publisher.shares(),
             generation: view.decision.generation.0,
             since: view.decision.since,
@@ -182,6 +184,9 @@ impl Controller {
             stores: store_facts(&view),
             durable: view.durable && ledger.whole,
             ledger_rewritten: ledger.rewritten,
+            ledger_writable: ledger.whole && ledger.trouble.is_none(),
+            frozen: view.decision.freeze.is_some(),
+            quarantined: view.decision.quarantine.len(),
             unusable_files: self.problems().len(),
             evidence: evidence(self.analysis.report().as_ref()),
             events: self.publisher.routes().told().totals(),
@@ -208,6 +213,8 @@ impl Controller {
                     (pool.color, Arc::clone(&pool.upstream), endpoint.name.to_string(), endpoint.health())
                 })
                 .collect(),
+            ejected: self.ejected(),
+            routes: self.route_latencies(),
             wrong_releases: self.wrong_releases(),
             names: self.names.status().into_iter().map(|name| (name.name, name.failure.is_none())).collect(),
             certificates: self
@@ -238,6 +245,28 @@ impl Controller {
                 .collect(),
         };
         metrics::render(format, &facts, self.numbers.tallies())
+    }
+}
+
+impl Controller {
+    fn ejected(&self) -> Vec<(Color, Arc<str>, u64)> {
+        let now = clock::millis(Instant::now());
+        let pools = self.publisher.pools().iter().flat_map(|(_, pools)| pools);
+        pools
+            .map(|pool| {
+                let out = pool.endpoints.iter().filter(|endpoint| endpoint.ejected_until(now).is_some());
+                (pool.color, Arc::clone(&pool.upstream), out.count() as u64)
+            })
+            .collect()
+    }
+
+    fn route_latencies(&self) -> Vec<(Color, Arc<str>, [u64; BUCKETS])> {
+        let routes = self.publisher.routes();
+        let of_route = |(id, route): (RouteId, &Route)| {
+            let name = route.name();
+            Color::ALL.map(|color| (color, Arc::clone(&name), routes.latency_counts(id, color)))
+        };
+        routes.iter().flat_map(of_route).collect()
     }
 }
 

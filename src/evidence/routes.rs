@@ -293,11 +293,16 @@ impl Routes {
     /// that failed.
     #[must_use]
     pub fn latencies(&self, id: RouteId, color: Color) -> Histogram {
+        Histogram::from_counts(self.latency_counts(id, color))
+    }
+
+    /// The same as counts by bucket.
+    pub(crate) fn latency_counts(&self, id: RouteId, color: Color) -> [u64; BUCKETS] {
         let mut sums = [0; BUCKETS];
         for arms in &self.get(id).arms {
             arms[color].add_latencies(&mut sums);
         }
-        Histogram::from_counts(sums)
+        sums
     }
 
     /// Users stay on a color from the beginning of a deployment on, which has a salt of its own; `None`: they do not.

@@ -125,6 +125,10 @@ pub struct Meter {
     pub buckets: [Count; BUCKETS_MICROS.len() + 1],
     /// Sum of all durations.
     pub sum_micros: Count,
+    /// Responses by the time from the sent request to the response head; as [`Meter::buckets`].
+    pub upstream_buckets: [Count; BUCKETS_MICROS.len() + 1],
+    /// Sum of these times.
+    pub upstream_micros: Count,
     /// In flight, by [`InFlightKind`].
     pub in_flight: [Count; 3],
     /// What the end of a drain, or `drain.streams`, has ended, by [`InFlightKind`].
@@ -144,9 +148,16 @@ impl Meter {
     pub fn finished(&self, status: u16, took: Duration) {
         let class = if status == 499 { 0 } else { usize::from(status / 100).min(5) };
         self.codes[class].add(1);
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.buckets[BUCKETS_MICROS.partition_point(|bound| *bound < micros)].add(1);
+        let micros = micros(took);
+        self.buckets[place(micros)].add(1);
         self.sum_micros.add(micros);
+    }
+
+    /// Counts a response head that came so long after its request was sent.
+    pub fn answered(&self, took: Duration) {
+        let micros = micros(took);
+        self.upstream_buckets[place(micros)].add(1);
+        self.upstream_micros.add(micros);
     }
 
     /// Counts something in flight, until [`Meter::left`].
@@ -170,6 +181,15 @@ impl Meter {
     }
 }
 
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The bucket of a latency.
+fn place(micros: u64) -> usize {
+    BUCKETS_MICROS.partition_point(|bound| *bound < micros)
+}
+
 /// The sum over workers of one color of one upstream.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
@@ -179,6 +199,10 @@ pub struct Reading {
     pub buckets: [u64; BUCKETS_MICROS.len() + 1],
     /// As [`Meter::sum_micros`].
     pub sum_micros: u64,
+    /// As [`Meter::upstream_buckets`].
+    pub upstream_buckets: [u64; BUCKETS_MICROS.len() + 1],
+    /// As [`Meter::upstream_micros`].
+    pub upstream_micros: u64,
     /// In flight now.
     pub in_flight: InFlight,
     /// As [`Meter::drained`].
@@ -286,6 +310,10 @@ fn sum(meters: &[Arc<Meter>]) -> Reading {
             *total += count.get();
         }
         reading.sum_micros += meter.sum_micros.get();
+        for (total, count) in reading.upstream_buckets.iter_mut().zip(&meter.upstream_buckets) {
+            *total += count.get();
+        }
+        reading.upstream_micros += meter.upstream_micros.get();
         reading.in_flight += by_kind(&meter.in_flight);
         reading.drained += by_kind(&meter.drained);
         reading.connect_errors += meter.connect_errors.get();

@@ -1,15 +1,18 @@
 //! The series at `/metrics`. Every one is there from the start, also at 0.
 
+mod latency;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::domain::analysis::BUCKETS;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::health::Health;
 use crate::domain::split::Weight;
 use crate::telemetry::exposition::{Format, Page};
-use crate::telemetry::meter::{BUCKETS_MICROS, InFlight, Lingered, Reading};
+use crate::telemetry::meter::{InFlight, Lingered, Reading};
 use crate::telemetry::refused::{self, Refused};
 
 /// What the controller knows at the moment of the question.
@@ -17,6 +20,8 @@ use crate::telemetry::refused::{self, Refused};
 pub(crate) struct Facts {
     /// The live color.
     pub active: Color,
+    /// The label of the release of each color.
+    pub releases: PerColor<String>,
     /// What each color gets of the requests.
     pub shares: PerColor<Weight>,
     /// The generation in force.
@@ -31,6 +36,12 @@ pub(crate) struct Facts {
     pub stores: Vec<StoreFacts>,
     /// The decision in force is on disk.
     pub durable: bool,
+    /// Only rollbacks move traffic.
+    pub frozen: bool,
+    /// Releases that are refused.
+    pub quarantined: usize,
+    /// The ledger is on its disk, and can be written.
+    pub ledger_writable: bool,
     /// How often the ledger was written anew because another program removed or replaced it.
     pub ledger_rewritten: u64,
     /// Files that can't be used now.
@@ -54,6 +65,10 @@ pub(crate) struct Facts {
     pub draining: Option<(Color, InFlight)>,
     /// All endpoints: color, upstream, endpoint, health.
     pub endpoints: Vec<(Color, Arc<str>, String, Health)>,
+    /// Endpoints that are left out because requests failed there, by color and upstream.
+    pub ejected: Vec<(Color, Arc<str>, u64)>,
+    /// Latencies of the routes that a release is judged by, as counts by bucket.
+    pub routes: Vec<(Color, Arc<str>, [u64; BUCKETS])>,
     /// Of each endpoint of a color that serves, whether its answers name another release than the label; empty where
     /// nobody compares.
     pub wrong_releases: Vec<(Color, Arc<str>, String, bool)>,
@@ -199,6 +214,13 @@ pub(crate) fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String
         let labels = [("color", color.as_str()), ("upstream", &**upstream), ("endpoint", endpoint)];
         up.sample(&labels, u8::from(*health == Health::Up));
     }
+    let mut ejected = page.gauge(
+        "cutover_endpoints_ejected",
+        "Endpoints that get no requests for a while because requests failed there.",
+    );
+    for (color, upstream, count) in &facts.ejected {
+        ejected.sample(&[("color", color.as_str()), ("upstream", &**upstream)], *count);
+    }
     let mut wrong = page.gauge(
         "cutover_endpoint_wrong_release",
         "Whether an endpoint of a color that serves answers as another release than its label.",
@@ -257,6 +279,10 @@ fn decisions(page: &mut Page, facts: &Facts, tallies: &Tallies) {
     for color in Color::ALL {
         active.sample(&[("color", color.as_str())], u8::from(color == facts.active));
     }
+    let mut releases = page.gauge("cutover_release_info", "Always 1; the release of a color is the label.");
+    for (color, release) in facts.releases.iter() {
+        releases.sample(&[("color", color.as_str()), ("release", release)], 1);
+    }
     let mut weights = page.gauge("cutover_split_weight", "The share of the requests that a color gets, from 0 to 1.");
     for (color, weight) in facts.shares.iter() {
         weights.sample(&[("color", color.as_str())], weight.share());
@@ -281,6 +307,11 @@ fn decisions(page: &mut Page, facts: &Facts, tallies: &Tallies) {
     page.gauge("cutover_rollback_safe", help).sample(&[], facts.rollback_safe);
     stores(page, &facts.stores);
     page.gauge("cutover_durable", "Whether the decision in force is on disk.").sample(&[], u8::from(facts.durable));
+    page.gauge("cutover_ledger_writable", "1 if the ledger is in its place and can be written.")
+        .sample(&[], u8::from(facts.ledger_writable));
+    page.gauge("cutover_frozen", "1 if only rollbacks may move traffic.").sample(&[], u8::from(facts.frozen));
+    page.gauge("cutover_quarantined_releases", "Releases that are refused because they were bad.")
+        .sample(&[], facts.quarantined);
     page.counter("cutover_ledger_rewrites_total", "Rewrites of a removed or replaced ledger.")
         .sample(&[], facts.ledger_rewritten);
     page.gauge("cutover_unusable_files", "Unusable files that the configuration names.")
@@ -321,15 +352,7 @@ fn requests(page: &mut Page, facts: &Facts) {
             total.sample(&[("color", color.as_str()), ("upstream", &**upstream), ("code", code)], count);
         }
     }
-    let bounds = BUCKETS_MICROS.map(|micros| micros as f64 / 1e6);
-    let mut duration = page.histogram(
-        "cutover_http_request_duration_seconds",
-        "Seconds from the parsed request head to the last byte of the answer.",
-    );
-    for (color, upstream, reading) in &facts.readings {
-        let labels = [("color", color.as_str()), ("upstream", &**upstream)];
-        duration.buckets(&labels, &bounds, &reading.buckets, reading.sum_micros as f64 / 1e6);
-    }
+    latency::render(page, facts);
     let mut in_flight = page.gauge("cutover_http_requests_in_flight", "In-flight requests, by kind.");
     for color in Color::ALL {
         let mut sum = InFlight::default();

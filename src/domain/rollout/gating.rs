@@ -6,8 +6,8 @@ use crate::domain::force::Guard;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::rollout::checks::Asked as ChecksAsked;
 use crate::domain::rollout::{
-    Asker, Command, CommandId, Configured, Effect, Gating, Move, Overlap, ROUND_PAUSE, Refusal, Rollout,
-    RoundId, Share, State,
+    Asker, Command, CommandId, Configured, Effect, Gating, Move, Overlap, ROUND_PAUSE, Refusal, Rollout, RoundId,
+    Share, State,
 };
 use crate::domain::transition::{Asked, Kind, Trigger};
 

@@ -43,6 +43,10 @@ impl Exchange {
         }
         self.count(self.outcome());
         let took = self.now() - self.started;
+        let upstream_time = self
+            .sent
+            .zip(self.first_byte)
+            .map(|(sent, first_byte)| (self.started + first_byte).saturating_duration_since(sent));
         let admitted = self.admitted.take();
         if let Some(admitted) = &admitted {
             let admission = &admitted.admission;
@@ -51,6 +55,9 @@ impl Exchange {
                 admission.meter.ended(self.counted);
             }
             admission.meter.finished(self.as_http(), took);
+            if let Some(upstream_time) = upstream_time {
+                admission.meter.answered(upstream_time);
+            }
             if let Some(endpoint) = admitted.endpoint {
                 admission.pool.endpoints[endpoint].load(self.client.worker.index).sub(1);
             }
@@ -84,9 +91,7 @@ impl Exchange {
             preview: self.preview.is_some(),
             duration: took,
             ttfb: self.first_byte,
-            upstream_time: self.sent.and_then(|sent| {
-                self.first_byte.map(|first_byte| (self.started + first_byte).saturating_duration_since(sent))
-            }),
+            upstream_time,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             retries: self.retries,
