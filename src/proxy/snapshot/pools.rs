@@ -27,9 +27,15 @@ impl Compiler {
         let known = self.pools[color].iter().find(|pool| pool.upstream == *upstream);
         // With other rules about connections, those that are there can't be used any more.
         let usable = known.filter(|pool| pool.rules().connects_like(&rules));
-        let before = usable.map(|pool| &*pool.endpoints).unwrap_or_default();
-        let endpoints: Box<[_]> =
-            addresses.iter().flat_map(|address| endpoints_of(address, before, &self.names, self.workers)).collect();
+        let mut before: BTreeMap<&EndpointAddress, Vec<&Arc<Endpoint>>> = BTreeMap::new();
+        for endpoint in usable.iter().flat_map(|pool| &pool.endpoints) {
+            before.entry(&endpoint.address).or_default().push(endpoint);
+        }
+        let endpoints = addresses.iter().flat_map(|address| {
+            let before = before.get(address).map(Vec::as_slice).unwrap_or_default();
+            endpoints_of(address, before, &self.names, self.workers)
+        });
+        let endpoints: Box<[_]> = endpoints.collect();
         if let Some(pool) = known
             && *pool.rules() == rules
             && pool.endpoints.len() == endpoints.len()
@@ -76,15 +82,15 @@ impl Compiler {
 /// So a deployment that replaces all addresses at once leaves no moment without an endpoint.
 fn endpoints_of(
     address: &EndpointAddress,
-    before: &[Arc<Endpoint>],
+    before: &[&Arc<Endpoint>],
     names: &BTreeMap<EndpointAddress, Arc<Resolution>>,
     workers: usize,
 ) -> Vec<Arc<Endpoint>> {
-    let mut before = before.iter().filter(|endpoint| endpoint.address == *address);
     let Some(name) = names.get(address) else {
-        return vec![before.next().map_or_else(|| Arc::new(Endpoint::new(address.clone(), workers)), Arc::clone)];
+        return vec![
+            before.first().map_or_else(|| Arc::new(Endpoint::new(address.clone(), workers)), |known| Arc::clone(known)),
+        ];
     };
-    let before: Vec<_> = before.collect();
     let addresses = name.known().addresses;
     let joins = before.iter().any(|endpoint| matches!(endpoint.target, Target::Tcp(_)));
     let find =
