@@ -15,7 +15,7 @@ use crate::proxy::worker::Worker;
 /// At most so many connections to one endpoint are made ahead of a switch by each worker.
 const WARM_PER_ENDPOINT: usize = 64;
 /// At most so many are made at the same time, and then requests have their turn.
-const WARM_AT_ONCE: usize = 16;
+const WARM_AT_ONCE: usize = 4;
 /// How long one that is made ahead may take.
 const WARM_TIMEOUT: Duration = Duration::from_secs(2);
 /// And how long it is kept if it is not used.
