@@ -31,6 +31,7 @@
 
 // Without it, nothing but `run` can be reached.
 #![cfg_attr(feature = "internals", warn(unreachable_pub))]
+#![cfg_attr(feature = "internals", allow(missing_docs, reason = "what is hidden needs documents only where it helps"))]
 
 mod admin;
 mod app;

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: place, reason, repair; rendered as compilers do.
+//! Problems of a configuration: place, reason and repair, drawn as compilers do.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,39 +8,37 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::domain::color::Color;
 
-/// More than so many are not shown: the first ones are the cause of the rest.
+/// The most problems shown: the first ones cause the rest.
 const SHOWN: usize = 50;
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The bytes of the file that it is about.
+    /// Bytes of the file.
     pub span: Range<usize>,
-    /// The reason.
     pub message: String,
-    /// What to do about it.
+    /// The repair.
     pub help: Option<String>,
 }
 
-/// A file or variable that the configuration names and that can't be used. It may be mended without an edit.
+/// A file or variable in the configuration that can't be used. Its repair needs no edit of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnusableFile {
-    /// The setting that names it.
     pub setting: String,
     /// The file, or the variable with a `$`.
     pub path: String,
-    /// The reason; never anything of the content.
+    /// Never any of the content.
     pub reason: String,
 }
 
-/// Which unusable files are no error.
+/// The unusable files that are no error.
 #[derive(Clone, Copy, Debug)]
 pub enum Tolerated<'a> {
-    /// None: for `cutover check`, and for files that an edit brings.
+    /// For `cutover check`, and for files that an edit adds.
     None,
-    /// Every file without which other traffic can still be served: for a start.
+    /// For a start: every file without which other traffic can still be served.
     All,
-    /// Those that could not be used before.
+    /// Files that were unusable before.
     Known(&'a [UnusableFile]),
 }
 
@@ -55,33 +53,31 @@ impl Tolerated<'_> {
         }
     }
 
-    /// Parts the unusable files into those that are tolerated and the errors.
+    /// Splits the unusable files into tolerated ones and errors.
     pub(super) fn part(self, files: Vec<(Diagnostic, UnusableFile)>) -> (Vec<UnusableFile>, Vec<Diagnostic>) {
         let (tolerated, errors): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, file)| self.covers(file));
         (tolerated.into_iter().map(|(_, file)| file).collect(), errors.into_iter().map(|(error, _)| error).collect())
     }
 }
 
-/// All that is wrong with a file. Displays as one line a problem; [`ConfigError::render`] draws them.
+/// All problems of a file. `Display` writes one line for each; [`ConfigError::render`] draws them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The file.
     pub path: PathBuf,
-    /// Its text; empty where it could not be read.
+    /// The text; empty where the file could not be read.
     pub source: String,
     /// In the order of the file; never empty.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl ConfigError {
-    /// The file could not be read at all.
     #[must_use]
     pub fn unreadable(path: &Path, reason: &str) -> ConfigError {
         let diagnostic = Diagnostic { span: 0..0, message: reason.to_owned(), help: None };
         ConfigError { path: path.to_owned(), source: String::new(), diagnostics: vec![diagnostic] }
     }
 
-    /// The file has nothing for a color that serves.
+    /// The file has no release for a color that serves.
     #[must_use]
     pub fn empties(path: &Path, color: Color) -> ConfigError {
         let message = format!("{color} serves, and the file says of nothing that is deployed there");
@@ -96,7 +92,7 @@ impl ConfigError {
         let at = diagnostic.span.start.min(self.source.len());
         let before = self.source.get(..at).unwrap_or(&self.source);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        // A byte order mark is nothing that an editor counts.
+        // Editors don't count a byte order mark.
         let line = before[line_start..].trim_start_matches('\u{feff}');
         (before.matches('\n').count() + 1, line.chars().count() + 1)
     }

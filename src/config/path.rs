@@ -1,21 +1,17 @@
-//! The normal form of a path. It decides which prefix a path belongs to, and nothing else: endpoints get paths as they
-//! came.
+//! The normal form of a path, for matching prefixes only: endpoints get paths as they came.
 //!
-//! The form is what applications make of a path before they look at it, taken together: percent-encoding is undone
-//! once, `\` is `/`, what stands behind a `;` in a segment is left out, empty segments and `.` are left out, and `..`
-//! takes away the segment before it. `docs/routes.md` has examples.
+//! It combines the decodings of common applications: percent-encoding is undone once, `\` is `/`, parameters after `;`,
+//! empty segments and `.` are left out, and `..` removes the segment before it. `docs/routes.md` has examples.
 
 use std::borrow::Cow;
 
-/// The normal form; a path that is in it already is not copied. A slash at the end makes no difference to a prefix, and
-/// may be there or not.
+/// The normal form, copied only where it differs. A slash at the end makes no difference to a prefix, and may remain.
 #[must_use]
 pub fn normal(path: &str) -> Cow<'_, str> {
     if is_normal(path.as_bytes()) { Cow::Borrowed(path) } else { Cow::Owned(normalized(path)) }
 }
 
-/// Whether nothing in a path can be another form of something else. A path with a `.` at the beginning of a segment is
-/// looked at closely.
+/// A quick check without false positives: a segment that begins with `.` counts as not normal.
 fn is_normal(path: &[u8]) -> bool {
     let (mut before, mut other) = (0, false);
     for &byte in path {
@@ -38,7 +34,7 @@ fn normalized(path: &str) -> String {
     format!("/{}", segments.join("/"))
 }
 
-/// Undoes percent-encoding of ASCII, once. Other bytes are encoded, all in the same way, so that the result is text.
+/// Undoes percent-encoding of ASCII, once. Other bytes are encoded uniformly, so that the result is text.
 fn decoded(path: &str) -> String {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path.as_bytes();
@@ -57,7 +53,7 @@ fn decoded(path: &str) -> String {
     decoded
 }
 
-/// Whether a prefix says in more than one way what it is for: then no path would belong to it, or others than it seems.
+/// A prefix with a second reading matches no path, or other paths than it seems to.
 pub(super) fn is_ambiguous(prefix: &str) -> bool {
     let decoded = decoded(prefix);
     let slashes = |text: &str| text.bytes().filter(|byte| *byte == b'/').count();

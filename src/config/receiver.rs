@@ -1,5 +1,5 @@
-//! Where notices go and what they are signed with: secrets, so they stand in files or variables. They are looked at
-//! when the configuration is read, and read again for each attempt, so that they can be rotated without a reload.
+//! Addresses and signing secrets of notices. Both are secrets, so they stand in files or variables. They are checked
+//! with the configuration and read again for each attempt, so a rotation needs no reload.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,17 +10,15 @@ use http::Uri;
 
 use crate::config::{self, Secret};
 
-/// Where a secret stands.
+/// The place of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// In a file.
     File(PathBuf),
-    /// In a variable of the environment.
     Env(String),
 }
 
 impl Source {
-    /// What stands there now, or why there is nothing. The reason names the place, never the content.
+    /// The current content. The error names the place, never the content.
     pub fn read(&self) -> Result<Secret, String> {
         let text = match self {
             Source::File(path) => config::read(path).map_err(|reason| format!("{} {reason}", path.display()))?,
@@ -40,16 +38,14 @@ impl fmt::Display for Source {
     }
 }
 
-/// An address to post to. Who knows it can post there, so it is never shown.
+/// An address to post to. Knowing it is the right to post there, so it is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ReceiverUrl {
-    /// With TLS.
     pub tls: bool,
     /// Name or address, without brackets.
     pub host: String,
-    /// The port.
     pub port: u16,
-    /// For the `Host` field.
+    /// The `Host` field.
     pub authority: String,
     /// Path and query.
     pub path: String,
@@ -62,7 +58,7 @@ impl fmt::Debug for ReceiverUrl {
 }
 
 impl ReceiverUrl {
-    /// Understands `https://…` and `http://…`, without a user and a password.
+    /// Parses `https://…` and `http://…` without user and password.
     #[must_use]
     pub(crate) fn parse(text: &str) -> Option<ReceiverUrl> {
         let uri: Uri = text.parse().ok()?;

@@ -1,27 +1,25 @@
-//! A release put into the section of one color: the text of the file with that section, and everything else as it was.
+//! The text of the file with a release in the section of one color, and everything else unchanged.
 
 use std::collections::BTreeMap;
 
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 
-use crate::config::ColorConfig;
 use crate::domain::color::Color;
 
-/// What `[blue]` or `[green]` says after a release was staged there.
+/// The content of `[blue]` or `[green]` after staging.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Section {
-    /// The label.
     pub release: String,
-    /// The endpoints of the upstream `default`; empty: it has none.
+    /// The endpoints of the upstream `default`, if any.
     pub endpoints: Vec<String>,
-    /// Those of further upstreams.
+    /// The endpoints of further upstreams.
     pub upstreams: BTreeMap<String, Vec<String>>,
-    /// What the release says of the data stores; `None`: nothing was said of that.
+    /// The release's labels for data stores; `None`: not given.
     pub schema: Option<BTreeMap<String, StoreLabel>>,
 }
 
 impl Section {
-    /// Each endpoint, with the upstream that it belongs to.
+    /// Every endpoint with its upstream.
     pub(crate) fn pools(&self) -> impl Iterator<Item = (&str, &String)> {
         let default = self.endpoints.iter().map(|endpoint| ("default", endpoint));
         let others = self.upstreams.iter();
@@ -32,47 +30,36 @@ impl Section {
 /// One table of `[COLOR.schema]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StoreLabel {
-    /// `needs`
     pub needs: String,
-    /// `migrates_to`
     pub migrates_to: Option<u64>,
-    /// `barrier`
     pub barrier: Option<String>,
-    /// `probe`: its `url`, and its `json`.
+    /// `url` and `json`.
     pub probe: Option<(String, Option<String>)>,
 }
 
-impl ColorConfig {
-    /// Nothing is deployed there yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.release.is_none()
-    }
-}
-
-/// Why a section can't be written into this file.
+/// The reason why a section can't be written into this file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unwritable {
-    /// The file says what another release needs of these data stores, and nothing was said for this one.
+    /// The file has labels of another release for these data stores, and none were given for this one.
     SchemaUnsaid(Vec<String>),
     /// An edit would change more than the section.
     Form(String),
 }
 
-/// The text with this section for a color. Values that are the same already keep their form.
+/// The text with this section for a color. Equal values keep their form.
 pub(crate) fn staged(text: &str, color: Color, section: &Section) -> Result<String, Unwritable> {
     let form = |why: &str| Unwritable::Form(why.to_owned());
     let mut document: DocumentMut =
         text.parse().map_err(|error: toml_edit::TomlError| Unwritable::Form(error.message().to_owned()))?;
     let lines = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let written = |document: &DocumentMut| document.to_string().replace('\n', lines);
-    // A last line without an end gets one.
+    // A last line without a line end gets one.
     if written(&document).trim_end_matches(['\r', '\n']) != text.trim_end_matches(['\r', '\n']) {
         return Err(form("its lines end in different ways, so an edit would change all of them; give them one ending"));
     }
     if document.get(color.as_str()).is_none() {
         let mut table = Table::new();
-        // What stands behind the last section stays there.
+        // Comments behind the last section stay in place.
         let last = document.trailing().as_str().unwrap_or_default().trim_end().to_owned();
         table.decor_mut().set_prefix(if last.is_empty() { "\n".to_owned() } else { format!("{last}\n\n") });
         document.set_trailing("");
@@ -100,7 +87,7 @@ pub(crate) fn staged(text: &str, color: Color, section: &Section) -> Result<Stri
     Ok(written(&document))
 }
 
-/// Puts another value where one stands, with what surrounds it.
+/// Replaces or adds a value; the surrounding space and comments stay.
 fn set(table: &mut dyn TableLike, key: &str, mut value: Value) {
     match table.get_mut(key).and_then(Item::as_value_mut) {
         Some(old) => {
@@ -117,7 +104,7 @@ fn set_text(table: &mut dyn TableLike, key: &str, text: &str) {
     }
 }
 
-/// A list that stands on several lines stays on several lines.
+/// A list on several lines stays on several lines.
 fn set_list(table: &mut dyn TableLike, key: &str, texts: &[String]) {
     if texts.is_empty() {
         table.remove(key);
@@ -142,7 +129,7 @@ fn set_list(table: &mut dyn TableLike, key: &str, texts: &[String]) {
     set(table, key, Value::Array(list));
 }
 
-/// The end of a line and the white space before the first value of a list on several lines.
+/// The line end and the indent before the first value of a list on several lines.
 fn indent_of(list: &Array) -> Option<String> {
     let prefix = list.get(0)?.decor().prefix()?.as_str()?;
     prefix.rfind('\n').map(|at| prefix[at..].to_owned())

@@ -10,17 +10,22 @@ mod without_effect;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 use toml::Value;
 
+use super::decimal::Decimal;
 use super::*;
 use crate::domain::deployment::{self, OnClientErrors, OnInsufficient, OnUnsafe};
+use crate::domain::release::Release;
 use crate::domain::split::Weight;
+use crate::tls::{CertificateFiles, TlsVersion};
 
 /// Complete, with `[listen]` last: what a row adds may be keys of it, or sections.
 const BASE: &str = r#"active = "blue"

@@ -1,7 +1,7 @@
-//! The one owner of the configuration file: it watches it, reads it, and writes the one value back.
+//! The one owner of the configuration file: a thread that watches, reads and writes it.
 //!
-//! One thread does all of it, so that what it reports is in the order in which it happened: an edit by a human, an edit
-//! of ours, an edit by a human. What we wrote ourselves is never reported as an edit.
+//! One thread does everything, so reports keep the order of edits by people and by the proxy. The proxy's own edits are
+//! never reported as edits.
 
 mod settle;
 mod stage;
@@ -24,34 +24,34 @@ use crate::config::watch::settle::{Evidence, Reading, Settled, Settling, Told};
 use crate::config::watch::stage::Stager;
 use crate::domain::color::Color;
 
-/// How long a look waits for a file that is being written.
+/// The longest time that a look waits for a file that is being written.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the end waits for a write-back that is under way.
+/// The longest time that the shutdown waits for a pending write-back.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// What happened to the file.
+/// A report about the file.
 #[derive(Clone, Debug)]
 pub(crate) enum FileEvent {
-    /// It has new, valid content.
+    /// The file has new, valid content.
     Edited(Arc<Config>),
-    /// It can't be read or is not valid; what was in force stays so.
+    /// The file is unreadable or invalid; the configuration in force stays.
     Invalid(ConfigError),
-    /// It says again, byte for byte, what is in force, after having been invalid.
+    /// After invalid content the file is again, byte for byte, the configuration in force.
     Restored,
-    /// The write-back went through, or why it did not.
+    /// The result of a write-back.
     WroteBack(Result<Color, String>),
 }
 
-/// What an explicit look at the file found: whether there was anything new.
+/// The result of a requested look: true for new content.
 pub(crate) type Looked = Result<bool, LookError>;
 
-/// Why an explicit look at the file brought nothing.
+/// The reason why a requested look found no configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LookError {
-    /// The file can't be read or is not valid.
+    /// The file is unreadable or invalid.
     Invalid(ConfigError),
-    /// The file was still being written when the time was up, or could not be read in time: the reason.
+    /// The file was still being written, or could not be read, when the time was up.
     Busy(String),
 }
 
@@ -63,25 +63,24 @@ enum Message {
     Stop,
 }
 
-/// Somebody who waits for a look at the file.
+/// A request for a look at the file.
 struct Asker {
     until: Instant,
-    /// It wants the files read again that the configuration names, also where its text is as before.
+    /// The files that the configuration names are read again even where its text is unchanged.
     thorough: bool,
     answer: Box<dyn FnOnce(Looked) + Send>,
 }
 
-/// The watching thread. Dropping it ends the thread.
+/// The handle of the thread, which ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
     messages: Sender<Message>,
-    /// Closed when the thread has ended.
+    /// Closed at the end of the thread.
     ended: Mutex<Receiver<()>>,
 }
 
 impl Watch {
-    /// Watches `path`, whose content `text` is in force as `current`. Where no events come, the file is read every
-    /// `poll`.
+    /// Watches `path`, whose content `text` is in force as `current`. Without events, the file is read every `poll`.
     pub(crate) fn start(
         path: PathBuf,
         text: String,
@@ -114,13 +113,13 @@ impl Watch {
         Ok(Watch { messages, ended: Mutex::new(ended) })
     }
 
-    /// Looks at the file now, and at the secrets that it names. The answer comes after everything that was found is
-    /// reported, and at the latest after `patience`, unless the disk hangs.
+    /// Looks at the file now, and at the secrets that it names. The answer comes after the reports of this look, and at
+    /// the latest after `patience`, unless the disk hangs.
     pub(crate) fn reload(&self, patience: Duration, answer: impl FnOnce(Looked) + Send + 'static) {
         self.ask(patience, true, answer);
     }
 
-    /// The same for the file alone: where its text is in force, nothing is wrong with it.
+    /// Looks at the file alone: text in force counts as valid.
     pub(crate) fn look(&self, patience: Duration, answer: impl FnOnce(Looked) + Send + 'static) {
         self.ask(patience, false, answer);
     }
@@ -139,37 +138,35 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let _ = self.messages.send(Message::Stop);
-        // Unless a disk that hangs keeps it.
+        // A hung disk may keep the thread.
         let _ = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner).recv_timeout(LAST_WRITE);
     }
 }
 
 struct Owner {
     path: PathBuf,
-    /// The last content that was reported: the text, or why there was none.
+    /// The last reported content: the text, or the reason why there was none.
     seen: Result<String, String>,
-    /// The last valid content.
+    /// The last valid text.
     in_force: String,
     current: Arc<Config>,
-    /// The content is as in force, and what it names can't be read any more.
+    /// The text is in force, and files that it names became unusable.
     incomplete: bool,
     settling: Settling,
     askers: Vec<Asker>,
-    /// What has to be written into the file, and until when, in order.
+    /// Pending colors with their deadlines, in order.
     write_backs: VecDeque<(Instant, Color)>,
-    /// What has to be staged, in order.
     stagers: VecDeque<Stager>,
     report: Box<dyn Fn(FileEvent) + Send>,
     watcher: Option<RecommendedWatcher>,
-    /// The watched directories, and the names of the file in them.
+    /// The watched directories, and the file's names in them.
     watched: (Vec<PathBuf>, Vec<OsString>),
 }
 
 impl Owner {
     fn run(&mut self, inbox: &Receiver<Message>, events: &Sender<Message>, poll: Duration) {
         loop {
-            // In this order: what is written before the watch stands is seen by the look; what is written later is an
-            // event.
+            // Watch first: the look sees earlier writes, and later ones are events.
             self.watch(events);
             let again = self.look();
             let wait = again.map_or(poll, |at| at.saturating_duration_since(Instant::now()).min(poll));
@@ -196,7 +193,8 @@ impl Owner {
         }
     }
 
-    /// Takes what counts now, and does what waited for it. Gives back when to look again, where something still waits.
+    /// Takes settled content, and serves the requests that waited for it. Returns the time of the next look if a
+    /// request still waits.
     fn look(&mut self) -> Option<Instant> {
         loop {
             match self.settling.look(&self.path, &self.seen, self.in_force.len()) {
@@ -207,7 +205,7 @@ impl Owner {
                     let Some(looked) = self.take(reading, evidence) else {
                         return Some(Instant::now() + settle::QUIET);
                     };
-                    // First, so that who asks behind it finds it in force.
+                    // Before the answers, so that a caller finds the staged release in force.
                     self.stage_all(&looked);
                     let in_force = self.seen.as_ref() == Ok(&self.in_force);
                     for Asker { thorough, answer, .. } in self.askers.drain(..) {
@@ -237,20 +235,20 @@ impl Owner {
         }
     }
 
-    /// Reports what is new in the content. `None`: it is not valid, and may be mended in a moment.
+    /// Reports new content. `None`: the content is invalid and may be half of an edit.
     fn take(&mut self, reading: Reading, evidence: Evidence) -> Option<Result<bool, ConfigError>> {
-        // Content that has passed is not what was asked for.
+        // A request is not about content that has been replaced since.
         let current = evidence != Evidence::Passed;
         let thorough = current && self.askers.iter().any(|asker| asker.thorough);
         let found = reading.found;
         let reported = found == self.seen;
         let same = reported && found.as_ref() == Ok(&self.in_force);
-        // Files that could not be used at the start may be mended by now.
+        // Unusable files of the start may be repaired by now.
         let mended = !self.current.unusable.is_empty() && self.write_backs.is_empty();
         if same && !thorough && !self.incomplete && !mended {
             return Some(Ok(false));
         }
-        // Content that was not valid a moment ago may be now: a secret that it names may have come.
+        // The same text may have become valid: a secret that it names may exist now.
         let parsed = match &found {
             Ok(text) => Config::parse_with(&self.path, text, Tolerated::Known(&self.current.unusable))
                 .and_then(|next| self.current.check_fixed(&next, &self.path, text).map(|()| next)),
@@ -276,7 +274,7 @@ impl Owner {
             (Err(error), found) => {
                 let nobody_waits = self.askers.is_empty() && self.write_backs.is_empty() && self.stagers.is_empty();
                 let urgent = current && !nobody_waits;
-                // Some programs empty a file, close it, and write it then.
+                // Some programs empty and close a file before they write it.
                 if !urgent && matches!(evidence, Evidence::Closed | Evidence::Passed) {
                     return None;
                 }
@@ -292,7 +290,6 @@ impl Owner {
         let mut obstacle = match looked {
             Err(error) => Some(format!("the file is not valid: {error}")),
             Ok(true) => Some("the file was edited at the same time".to_owned()),
-            // What is in force is what was seen.
             Ok(false) => None,
         };
         while let Some((_, color)) = self.write_backs.pop_front() {
@@ -315,8 +312,8 @@ impl Owner {
         }
     }
 
-    /// Watches the directory of the path, and that of the file behind it if it is a link: editors replace files, and
-    /// ConfigMaps replace the link that a directory is reached by. Both may have changed since.
+    /// Watches the directory of the path and, behind a link, that of the real file: editors replace files, and
+    /// ConfigMaps replace the link to a directory. Both may have changed since the last call.
     fn watch(&mut self, events: &Sender<Message>) {
         let parent = |path: &Path| match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -347,7 +344,7 @@ impl Owner {
             let watching = wanted.0.iter().all(|dir| watcher.watch(dir, RecursiveMode::NonRecursive).is_ok());
             watching.then_some(watcher)
         });
-        // Without a watcher the poll finds everything, only later; it is tried again then.
+        // Without a watcher the poll finds every edit later, and the watch is tried again.
         self.watched = wanted;
         self.settling.forget();
     }

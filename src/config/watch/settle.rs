@@ -1,8 +1,5 @@
-//! When the content of the file counts: after its writer has closed it; where no event tells that, after a time of
-//! quiet.
-//!
-//! A file that is written in place can be valid in the middle of a write. So content counts at once after a close or a
-//! rename, and later where only its change was seen.
+//! The moment at which content of the file counts: after its writer closed it, or without such an event after a time
+//! of quiet. A file that is written in place can be valid in the middle of a write.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -17,41 +14,38 @@ use crate::config;
 
 /// Content without a known writer counts after this time without a change.
 pub(super) const QUIET: Duration = Duration::from_millis(250);
-/// Content that has become shorter counts after this time: a file that is written in place is short at first.
+/// Shorter content counts after this time: a file that is written in place is short at first.
 const SHORTER: Duration = Duration::from_secs(1);
-/// A writer that never closes the file is taken for gone after this time without a write.
+/// A writer that keeps the file open counts as gone after this time without a write.
 const ABANDONED: Duration = Duration::from_secs(600);
-/// An edit that waits this long for its writer is told in the log.
+/// An edit that waits this long for its writer is logged.
 const TOLD_AFTER: Duration = Duration::from_secs(3);
-/// The event of a further write may come this much later than the write.
+/// The longest delay between a write and its event.
 const GRACE: Duration = Duration::from_millis(5);
 
-/// What an event says of the file.
+/// The meaning of a file system event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
-    /// Somebody writes it.
     Written,
-    /// Its writer closed it, or it was moved into its place.
+    /// A writer closed the file, or it was moved into place.
     Closed,
-    /// Something else was moved into a directory that is watched: a link that leads to the file, perhaps.
+    /// Another file was moved into a watched directory: perhaps a link to the file.
     Moved,
-    /// Anything else.
     Other,
     /// Events were lost.
     Lost,
 }
 
-/// What an event says; `None`: nothing that matters. `names` are those of the file and of the links to it.
+/// `None`: the event does not matter. `names` are those of the file and of links to it.
 pub(super) fn told(event: &notify::Event, names: &[OsString]) -> Option<Told> {
     if event.need_rescan() {
         return Some(Told::Lost);
     }
-    // A rename names where it comes from, and where it leads.
+    // A rename has two paths; the last one is the new name.
     let ours = event.paths.last().and_then(|path| path.file_name()).is_some_and(|name| names.iter().any(|n| n == name));
     match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) if ours => Some(Told::Closed),
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Told::Other),
-        // Reading is no news, least of all our own.
         EventKind::Access(_) => None,
         EventKind::Modify(ModifyKind::Data(_)) if ours => Some(Told::Written),
         EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => {
@@ -64,12 +58,12 @@ pub(super) fn told(event: &notify::Event, names: &[OsString]) -> Option<Told> {
 /// The file at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
-    /// The text, or why there is none.
+    /// The text, or the reason why there is none.
     pub(super) found: Result<String, String>,
     stamp: Option<Stamp>,
 }
 
-/// Changes with every write to the file, and with every other file in its place.
+/// Differs after every write, and for every other file in the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64),
@@ -87,7 +81,7 @@ impl Stamp {
         })
     }
 
-    /// For how long the file has not changed, by the clock of its file system.
+    /// The time since the last change, by the clock of the file system.
     fn age(self) -> Option<Duration> {
         let (seconds, nanoseconds) = self.changed;
         let since = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
@@ -99,59 +93,55 @@ impl Reading {
     fn of(path: &Path) -> Reading {
         let before = Stamp::of(path);
         let found = config::read(path);
-        // Content that changed while it was read has no stamp, and so no age.
+        // Content that changed during the read has no stamp, and so no age.
         Reading { found, stamp: Stamp::of(path).filter(|after| before == Some(*after)) }
     }
 }
 
-/// What there is to take.
+/// The result of a look.
 #[derive(Debug)]
 pub(super) enum Settled {
     /// This content counts.
     Content(Reading, Evidence),
-    /// The content may be half of what is being written: the reason, and when to look again.
+    /// The content may be half of an edit: the reason, and the time of the next look.
     Not(String, Instant),
 }
 
-/// Why content counts.
+/// The reason why content counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// It is what was seen before.
+    /// The content was seen before.
     Known,
-    /// Its writer closed it.
     Closed,
-    /// It did not change for long enough.
     Quiet,
-    /// It was whole, and has been replaced since.
+    /// The content was complete, and has been replaced since.
     Passed,
 }
 
-/// What is known of the writers of the file.
+/// The knowledge about writers of the file.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
-    /// Somebody has written, and not closed the file.
+    /// A writer has the file open.
     writing: bool,
     /// The last writer closed the file.
     closed: bool,
     /// A link may lead to another file.
     moved: bool,
-    /// Content that was read after a close; it counts if no write is told before this moment.
+    /// Content after a close, which counts unless a write is reported before this time.
     closing: Option<(Reading, Instant)>,
-    /// Whole content of which more was written before it could be taken.
+    /// Complete content that was overwritten before it could be taken.
     passed: VecDeque<Reading>,
-    /// Content that does not count yet, and since when it stands.
+    /// Content that does not count yet, and the time of its first look.
     standing: Option<(Reading, Instant)>,
-    /// Since when an edit waits for its writer.
     waiting: Option<Waiting>,
-    /// The file that was taken last.
+    /// The file taken last.
     taken: Option<(u64, u64)>,
 }
 
-/// An edit whose writer has not closed the file.
+/// An edit whose writer has the file open.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     since: Instant,
-    /// The log says so.
     told: bool,
 }
 
@@ -159,7 +149,7 @@ impl Settling {
     pub(super) fn note(&mut self, told: Told, path: &Path) {
         match told {
             Told::Written | Told::Closed => {
-                // What was read before this write is whole.
+                // Content read before this write is complete.
                 if let Some((reading, until)) = self.closing.take() {
                     if reading.stamp.is_some() && reading.stamp != Stamp::of(path) {
                         self.passed.push_back(reading);
@@ -175,12 +165,12 @@ impl Settling {
         }
     }
 
-    /// Other files are watched from now on, and nothing is known of their writers.
+    /// The watch moved to other files, whose writers are unknown.
     pub(super) fn forget(&mut self) {
         self.note(Told::Lost, Path::new(""));
     }
 
-    /// What counts now. `seen` is what counted last; `length` that of the content in force.
+    /// Looks at the file. `seen` is the content that counted last; `length` that of the content in force.
     pub(super) fn look(&mut self, path: &Path, seen: &Result<String, String>, length: usize) -> Settled {
         if let Some(reading) = self.passed.pop_front() {
             return Settled::Content(reading, Evidence::Passed);
@@ -198,7 +188,7 @@ impl Settling {
         if reading.found == *seen {
             return self.take(reading, Evidence::Known);
         }
-        // Nobody writes a file that is gone.
+        // A missing file has no writer.
         self.writing &= reading.found.is_ok();
         let led_elsewhere = self.moved && reading.stamp.is_some_and(|stamp| self.taken != Some(stamp.file));
         if !self.writing && (self.closed || led_elsewhere) {
@@ -230,7 +220,7 @@ impl Settling {
         Settled::Not(why, told_at.map_or(again, |at| at.min(again)))
     }
 
-    /// Tells once for each edit that it waits for its writer. Gives back when to tell it, if that is later.
+    /// Logs once per edit that it waits for its writer. Returns the time of the log line while it is due.
     fn tell_waiting(&mut self, now: Instant, why: &str) -> Option<Instant> {
         let waiting = self.waiting.get_or_insert(Waiting { since: now, told: false });
         let tell_at = waiting.since + TOLD_AFTER;

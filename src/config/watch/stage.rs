@@ -1,4 +1,4 @@
-//! Staging: a release is put into the section of a color, and reported like an edit by anybody else.
+//! Staging: the proxy writes a release into the section of a color, and reports it like an edit by a person.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,62 +13,55 @@ use crate::domain::color::Color;
 /// A release to put into the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
-    /// Into which section.
     pub color: Color,
-    /// What it says then.
     pub section: Section,
-    /// What is to be done where it does not say so already.
     pub write: Write,
-    /// The configuration by which that was decided; by another one nothing is written.
+    /// The configuration that the decision is based on; under another one nothing is written.
     pub upon: Arc<Config>,
-    /// True: nobody wants it any more.
+    /// The caller has given up.
     pub withdrawn: Arc<AtomicBool>,
 }
 
-/// Whether a section that differs is written.
+/// The treatment of a section that differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Write {
-    /// It is.
     Yes,
-    /// It is not; everything is done but that.
+    /// Every step but the last.
     Rehearse,
-    /// It is not.
     No,
 }
 
-/// What became of it.
+/// The result of staging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Staged {
-    /// The file says so already.
+    /// The file has the same section already.
     Same,
-    /// The file would say something else, and was not written.
+    /// The section differs, and was not written.
     Differs,
-    /// The file says so now, and that was reported as an edit.
+    /// The section was written and reported as an edit.
     Written,
 }
 
-/// Why nothing was staged.
+/// The reason why nothing was staged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StageError {
-    /// Another configuration is in force by now, or somebody has just written the file.
+    /// Another configuration is in force by now, or another program has just written the file.
     Superseded,
-    /// Nobody wants it any more.
     Withdrawn,
-    /// The file is not valid as it is.
+    /// The file is invalid.
     Invalid(ConfigError),
-    /// With the section it would not be.
+    /// The file would be invalid with the section.
     Wrong(ConfigError),
-    /// The section can't be put into this file.
     Unwritable(Unwritable),
-    /// The file can't be written: the reason.
+    /// The file can't be written.
     Refused(String),
-    /// The file was still being written when the time was up: the reason.
+    /// The file was still being written when the time was up.
     Busy(String),
 }
 
 type Answer = Box<dyn FnOnce(Result<Staged, StageError>) + Send>;
 
-/// Somebody who waits for it.
+/// A request to stage.
 pub(super) struct Stager {
     pub(super) until: Instant,
     stage: Stage,
@@ -76,7 +69,7 @@ pub(super) struct Stager {
 }
 
 impl Watch {
-    /// Puts a release into the newest content of the file. The answer comes after the edit is reported.
+    /// Writes a release into the newest content of the file. The answer comes after the report of the edit.
     pub(crate) fn stage(
         &self,
         stage: Stage,
@@ -89,7 +82,7 @@ impl Watch {
 }
 
 impl Owner {
-    /// Stages what waits for it. `looked` is what was found in the file a moment ago.
+    /// Serves every pending request. `looked` is the result of the look before.
     pub(super) fn stage_all(&mut self, looked: &Result<bool, ConfigError>) {
         while let Some(Stager { stage, answer, .. }) = self.stagers.pop_front() {
             let staged = match looked {

@@ -1,5 +1,5 @@
-//! Edits of the file by this program: what is not edited stays, byte for byte, and so do its owner, group, mode, ACL
-//! and extended attributes.
+//! Edits of the file by the proxy. The rest of the text stays byte for byte, and the owner, group, mode, ACL and
+//! extended attributes stay.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -13,11 +13,10 @@ use rustix::io::Errno;
 use crate::config;
 use crate::domain::color::Color;
 
-/// Another program has just written the file.
 pub(super) const EDITED: &str = "the file was edited at the same time";
 
-/// Writes `color` into the file whose newest content is `text`; the new content. `elsewhere` is a directory for a copy
-/// where there is no room for one beside the file.
+/// Writes `color` into the file with the content `text`, and returns the new content. `elsewhere` is a directory for
+/// the copy if the file's own has no room.
 pub(super) fn write_back(path: &Path, text: &str, color: Color, elsewhere: &Path) -> Result<String, String> {
     let next = with_active(text, color)?;
     if next == text {
@@ -27,21 +26,21 @@ pub(super) fn write_back(path: &Path, text: &str, color: Color, elsewhere: &Path
     Ok(next)
 }
 
-/// Puts `next` into the file whose newest content is `text`. `otherwise` is what helps where the right to write it is
-/// missing, beside granting it.
+/// Replaces the content `text` by `next`. `otherwise` is the repair in the message, beside granting the right to
+/// write.
 pub(super) fn replace(path: &Path, text: &str, next: &str, elsewhere: &Path, otherwise: &str) -> Result<(), String> {
-    // The real file, so that a link stays one.
+    // Writing the real file keeps a link.
     let real = path.canonicalize().map_err(|error| format!("{} can't be found: {error}", path.display()))?;
     Edit { path, real: &real, text, next, otherwise }.make(elsewhere)
 }
 
-/// Finds out whether [`replace`] would work, and leaves the file as it is.
+/// Tries [`replace`] without touching the file.
 pub(super) fn rehearse(path: &Path, text: &str, next: &str, elsewhere: &Path, otherwise: &str) -> Result<(), String> {
     let real = path.canonicalize().map_err(|error| format!("{} can't be found: {error}", path.display()))?;
     Edit { path, real: &real, text, next, otherwise }.rehearse(elsewhere)
 }
 
-/// The text with another value of `active`, in the quotes that are there.
+/// The text with another value of `active` in the same quotes.
 fn with_active(text: &str, color: Color) -> Result<String, String> {
     let document = toml_edit::Document::parse(text).map_err(|error| error.message().to_owned())?;
     let span = document.get("active").and_then(toml_edit::Item::span).ok_or("the file has no `active`")?;
@@ -60,13 +59,12 @@ struct Edit<'a> {
     otherwise: &'a str,
 }
 
-/// Why a new file can't take the place of the old one.
+/// The reason why a new file can't replace the old one.
 enum Obstacle {
-    /// Somebody else has just written.
+    /// Another program has just written the file.
     Edited,
-    /// The new file would lose this.
+    /// The new file would lose an attribute.
     Loses(String),
-    /// It can't be made, or not be moved.
     Io(io::Error),
 }
 
@@ -104,16 +102,16 @@ impl Edit<'_> {
         copied.map_err(|error| format!("{} can't be written: {why}, and {error}", self.real.display()))
     }
 
-    /// One name for all times, so that a copy that a crash has left is overwritten.
+    /// A fixed name, so that the next edit overwrites a copy left by a crash.
     fn copy_in(&self, dir: &Path) -> PathBuf {
         dir.join(format!(".{}.cutover", self.real.file_name().unwrap_or_default().to_string_lossy()))
     }
 
-    /// Temporary file, fsync, rename: a reader sees the old file or the new one.
+    /// Temporary file, fsync, rename: readers see the old file or the new one.
     fn by_rename(&self, copy: &Path) -> Result<(), Obstacle> {
         let made = (|| {
             self.new_file(copy)?;
-            // An edit since the file was read must not be lost.
+            // Another edit must not be lost.
             if config::read(self.path).as_deref() != Ok(self.text) {
                 return Err(Obstacle::Edited);
             }
@@ -128,7 +126,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// A new file with the new content and everything else of the old one.
+    /// A new file with the new content and the old attributes.
     fn new_file(&self, copy: &Path) -> Result<(), Obstacle> {
         let old = File::open(self.real)?;
         let mut file = create(copy)?;
@@ -150,7 +148,7 @@ impl Edit<'_> {
         })
     }
 
-    /// Writes into the old file, with a whole copy of the new content on disk until that is done.
+    /// Writes into the old file, while a complete copy is on disk.
     fn in_place(&self, copies: &[PathBuf]) -> Result<(), String> {
         let mut file = self.open()?;
         let copy = self.copy(copies)?;
@@ -174,7 +172,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Writes a copy where there is room for one.
+    /// Writes a copy into the first directory that has room.
     fn copy(&self, copies: &[PathBuf]) -> Result<PathBuf, String> {
         let mut reasons = Vec::new();
         for copy in copies {
@@ -194,7 +192,7 @@ impl Edit<'_> {
     }
 }
 
-/// A new, empty file that nobody else can read.
+/// A new, private file.
 fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -204,11 +202,11 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 fn sync_dir_of(path: &Path) {
-    // The file is whole in any case; without this a crash may bring the old one back.
+    // Without this, a crash may bring the old file back.
     let _ = File::open(path.parent().unwrap_or(Path::new("/"))).and_then(|dir| dir.sync_all());
 }
 
-/// Gives a new file everything that the old one has beside its content.
+/// Copies every attribute from the old file to the new one.
 fn keep_attributes(old: &File, new: &File) -> Result<(), Obstacle> {
     let (wanted, own) = (old.metadata()?, new.metadata()?);
     if wanted.nlink() > 1 {
@@ -232,7 +230,7 @@ fn keep_attributes(old: &File, new: &File) -> Result<(), Obstacle> {
         }
     }
     for name in own.keys().filter(|name| !wanted.contains_key(*name)) {
-        // The default ACL of the directory would give others a right to it.
+        // The directory's default ACL would give others a right.
         if rustix::fs::fremovexattr(new, name.as_str()).is_err() && name.starts_with("system.") {
             return Err(Obstacle::Loses(described(name)));
         }
@@ -251,7 +249,7 @@ fn described(name: &str) -> String {
     }
 }
 
-/// The extended attributes, ACL and security label among them.
+/// Extended attributes, including ACL and security label.
 fn attributes(file: &File) -> io::Result<BTreeMap<String, Vec<u8>>> {
     let mut names = match rustix::fs::flistxattr_query(file) {
         Ok(size) => vec![0_u8; size],
