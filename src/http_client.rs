@@ -1,5 +1,4 @@
-//! One HTTP/1.1 request on a connection of its own: for commands, notices and probes, never for the requests of
-//! clients.
+//! One HTTP/1.1 request on a connection of its own: for commands, notices and probes, never for clients' requests.
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, StatusCode, response};
@@ -9,18 +8,16 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
-/// A byte stream to a server, whatever it is made of.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// A response whose body is not read yet. The connection ends with it.
+/// A response with an unread body. Dropping it closes the connection.
 pub(crate) struct Response {
     head: response::Parts,
     body: Incoming,
     _connection: JoinSet<Result<(), hyper::Error>>,
 }
 
-/// Sends a request.
 pub(crate) async fn send(
     stream: impl Stream + 'static,
     request: Request<Full<Bytes>>,
@@ -46,7 +43,7 @@ impl Response {
         Ok(Limited::new(self.body, most).collect().await?.to_bytes())
     }
 
-    /// The beginning of the body, at least `enough` bytes where there are so many.
+    /// The first `enough` bytes of the body, or a few more.
     pub(crate) async fn beginning(&mut self, enough: usize) -> Result<Bytes, hyper::Error> {
         let mut read = BytesMut::new();
         while read.len() < enough {

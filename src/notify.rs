@@ -1,8 +1,8 @@
-//! Tells people and programs what happened: Slack, and webhooks by Standard Webhooks.
+//! Notices to people and programs: Slack, and webhooks by Standard Webhooks.
 //!
-//! The ledger is the outbox: the line that makes a decision durable makes its notice durable too, in the same
-//! `fdatasync`. An id is made of what happened ([`id`]), and each sink remembers how far it came ([`cursor`]); so a
-//! crash at any moment loses no notice and gives none a second id. Whoever tells ([`Notifier::tell`]) never waits.
+//! The ledger is the outbox: one `fdatasync` makes a decision and its notice durable. An [`id`] is derived from the
+//! event, and each sink stores its progress ([`cursor`]), so a crash at any moment loses no notice and gives none a
+//! second id. [`Notifier::tell`] never waits.
 
 mod cursor;
 mod deliver;
@@ -33,53 +33,42 @@ use crate::notify::id::EventId;
 use crate::notify::queue::{Cursor, Queue, Record};
 use crate::notify::schedule::GIVE_UP;
 
-/// How long the start waits for the disk to remember a new sink.
+/// The longest time that the start waits for the first memory of a sink on disk.
 const FIRST_MEMORY: Duration = Duration::from_secs(2);
 
-/// A sink that does not get through, for the others.
+/// A report about a failing sink, for the other sinks.
 #[derive(Clone, Debug)]
 pub(crate) struct Alarm {
-    /// Which.
     pub sink: String,
-    /// The last error.
     pub why: String,
-    /// How many notices wait for it.
+    /// Pending notices.
     pub waiting: usize,
-    /// For how long.
     pub since: Duration,
 }
 
-/// How a sink is doing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SinkStatus {
-    /// Notices that wait.
     pub pending: usize,
-    /// Attempts that failed.
+    /// Failed attempts.
     pub failures: u64,
-    /// Notices that were given up.
+    /// Notices given up.
     pub dropped: u64,
     /// The last attempt failed.
     pub failing: bool,
-    /// When the last one went through.
     pub last_success: Option<SystemTime>,
-    /// When the last one failed, and why.
     pub last_error: Option<(SystemTime, String)>,
-    /// The receiver said that it is gone; it gets nothing until its address changes.
+    /// The receiver answered 410, and gets nothing until its address changes.
     pub gone_since: Option<String>,
 }
 
-/// One notice of a test.
+/// The result of one test notice.
 #[derive(Clone, Debug)]
 pub(crate) struct Tried {
-    /// To which sink.
     pub sink: String,
-    /// Of which kind.
     pub event: Event,
-    /// It got there.
     pub delivered: bool,
-    /// What came back.
+    /// The status, or the reason of the failure.
     pub detail: String,
-    /// How long it took.
     pub took: Duration,
 }
 
@@ -90,7 +79,7 @@ struct Handle {
     status: watch::Receiver<SinkStatus>,
 }
 
-/// All sinks. Dropping it ends them; what they did not get to comes after the next start.
+/// All sinks. Dropping it ends them; their pending notices come after the next start.
 #[derive(Debug)]
 pub(crate) struct Notifier {
     dir: PathBuf,
@@ -100,30 +89,27 @@ pub(crate) struct Notifier {
     alarms: mpsc::UnboundedSender<Alarm>,
 }
 
-/// A line of the ledger that moved traffic or was refused.
+/// A line of the ledger with its number.
 pub(crate) type Line = (u64, Arc<Transition>);
 
 impl Notifier {
-    /// Without sinks yet. Alarms come back through `alarms`.
     #[must_use]
     pub(crate) fn new(dir: PathBuf, service: ServiceConfig, alarms: mpsc::UnboundedSender<Alarm>) -> Notifier {
         Notifier { dir, sinks: BTreeMap::new(), teller: Teller::new(service.clone()), service, alarms }
     }
 
-    /// The words for this service.
     #[must_use]
     pub(crate) fn teller(&self) -> &Teller {
         &self.teller
     }
 
-    /// Nobody is to be told, so that nothing has to be put into words.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.sinks.is_empty()
     }
 
-    /// Takes over a configuration. `lines`: the ledger, oldest first, for what a sink did not get to. `at_start`: a new
-    /// sink is remembered before anything can happen.
+    /// Applies a configuration. A sink catches up from `lines`, the ledger with the oldest line first. `at_start`, the
+    /// memory of a new sink is on disk before anything can happen.
     pub(crate) fn configure(
         &mut self,
         sinks: &[NotifyConfig],
@@ -162,7 +148,7 @@ impl Notifier {
         tokio::spawn(async move {
             let ((memory, stored), lines) = match found {
                 Some(found) => (found, lines),
-                // The disk may hang, and the controller must not wait for it.
+                // The controller must not wait for a hung disk.
                 None => {
                     let (path, name) = (path.clone(), config.name.clone());
                     let read = tokio::task::spawn_blocking(move || (remembered(&path, &name, &lines, false), lines));
@@ -179,7 +165,6 @@ impl Notifier {
         handle
     }
 
-    /// Hands a notice to every sink, and comes back at once.
     pub(crate) fn tell(&self, notice: Notice, record: Record) {
         let notice = Arc::new(notice);
         for sink in self.sinks.values() {
@@ -187,7 +172,7 @@ impl Notifier {
         }
     }
 
-    /// What was told before its line was on disk has one now.
+    /// The line of an earlier notice is on disk now.
     pub(crate) fn recorded(&self, transition: &Transition, sequence: u64) {
         if self.sinks.is_empty() {
             return;
@@ -198,7 +183,6 @@ impl Notifier {
         }
     }
 
-    /// Tells the others that a sink does not get through.
     pub(crate) fn alarm(&self, alarm: &Alarm) {
         let Alarm { sink: failing, why, waiting, since } = alarm;
         let notice = self.teller.notify_failed(SystemTime::now(), failing, why, *waiting, *since);
@@ -208,13 +192,12 @@ impl Notifier {
         }
     }
 
-    /// How every sink is doing.
     #[must_use]
     pub(crate) fn status(&self) -> Vec<(String, SinkStatus)> {
         self.sinks.iter().map(|(name, sink)| (name.clone(), sink.status.borrow().clone())).collect()
     }
 
-    /// Sends a notice to one sink or to all of them, or (`all`) every kind of notice; `None` if there is no such sink.
+    /// Sends a test notice, or with `all` one of every kind, to one sink or to all; `None`: there is no such sink.
     #[must_use]
     pub(crate) fn test(
         &self,
@@ -231,7 +214,7 @@ impl Notifier {
             let (config, orders) = (sink.config.clone(), sink.orders.clone());
             let mut samples = samples(&self.service, SystemTime::now());
             if !all {
-                // One that the sink is told of, so that the test is what an incident will be.
+                // A kind that this sink gets in an incident.
                 let wanted = samples.iter().position(|sample| config.wants(sample.event, sample.severity));
                 samples = vec![samples.swap_remove(wanted.unwrap_or(0))];
             }
@@ -253,11 +236,11 @@ impl Notifier {
     }
 }
 
-/// How far a sink came, and what of that is on disk. Blocks as long as the disk does.
+/// A sink's memory, and the part of it that is on disk. Blocks on the disk.
 fn remembered(path: &std::path::Path, sink: &str, lines: &[Line], at_start: bool) -> (Memory, Option<Memory>) {
     match cursor::load(path) {
         Found::Memory(memory) => (memory.clone(), Some(memory)),
-        // It is told what happens from now on.
+        // A new sink gets notices about later events only.
         Found::Nothing => {
             let sequence = lines.last().map_or(0, |(sequence, _)| *sequence);
             let memory = Memory { cursor: Cursor { sequence, ..Cursor::default() }, gone: None };
@@ -278,7 +261,7 @@ fn remembered(path: &std::path::Path, sink: &str, lines: &[Line], at_start: bool
     }
 }
 
-/// What a sink did not get to.
+/// The notices that a sink missed.
 fn missed(teller: &Teller, lines: &[Line], cursor: &Cursor) -> Vec<Order> {
     let mut orders = Vec::new();
     for (index, (sequence, transition)) in lines.iter().enumerate() {
@@ -294,7 +277,7 @@ fn missed(teller: &Teller, lines: &[Line], cursor: &Cursor) -> Vec<Order> {
     orders
 }
 
-/// Writes the first memory of a sink, and says whether the disk took it in time.
+/// Writes the first memory of a sink; false: not on disk in time.
 fn store_now(path: &std::path::Path, memory: &Memory) -> bool {
     let (done, stored) = std::sync::mpsc::channel();
     let (path, memory) = (path.to_owned(), memory.clone());

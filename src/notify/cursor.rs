@@ -1,4 +1,4 @@
-//! What a sink remembers over a restart: `notify-NAME.json` in the state directory.
+//! The memory of a sink on disk: `notify-NAME.json` in the state directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,33 +9,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::notify::queue::Cursor;
 
-/// The content of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Memory {
-    /// Which lines of the ledger need not be sent again.
     pub(super) cursor: Cursor,
-    /// The receiver said that it is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) gone: Option<Gone>,
 }
 
-/// Nothing is sent until the address is another one.
+/// A receiver that answered 410; it gets nothing until its address changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Gone {
-    /// When it said so, RFC 3339.
+    /// RFC 3339.
     pub(super) since: String,
-    /// A hash of the address that it said it at.
+    /// A hash of its address.
     pub(super) address: String,
 }
 
-/// What was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// It goes on from there.
     Memory(Memory),
-    /// The sink is new.
+    /// A new sink.
     Nothing,
-    /// It is there, and can't be understood.
     Damaged(String),
 }
 
@@ -54,7 +48,7 @@ pub(super) fn load(path: &Path) -> Found {
     }
 }
 
-/// A crash leaves the old file or the new one. Blocks as long as the disk does.
+/// A crash leaves the old file or the new one. Blocks on the disk.
 pub(super) fn store(path: &Path, memory: &Memory) -> io::Result<()> {
     let next = path.with_extension("json.new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;

@@ -1,5 +1,5 @@
-//! One task a sink: takes notices in at any time, sends one at a time, and remembers how far it came. What it waits for
-//! (a receiver, a disk) holds up nobody else, and no sink holds up another.
+//! One task per sink: it accepts notices at any time, sends one at a time, and stores its progress. A slow receiver or
+//! disk delays nothing but this sink.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -20,34 +20,30 @@ use crate::notify::id::EventId;
 use crate::notify::queue::{Next, Queue, Record};
 use crate::notify::{Alarm, SinkStatus, Tried, slack, webhook};
 
-/// After a write of the memory that failed.
+/// The pause after a failed write of the memory.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
-/// How long a sink waits for a file outside of an attempt.
+/// The longest time that a sink waits for a file outside of an attempt.
 const FILE_PATIENCE: Duration = Duration::from_secs(5);
-/// A test waits for a receiver that asks for patience no longer than this.
+/// The longest `Retry-After` that a test obeys.
 const TEST_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a sink is told.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Something happened.
     Tell(Arc<Notice>, Record),
     /// The line of a notice is on disk.
     Recorded(EventId, u64),
-    /// Its configuration.
     Configure(NotifyConfig),
-    /// A test went through: the receiver is there.
+    /// A test succeeded.
     Works,
 }
 
 type Attempt = Pin<Box<dyn Future<Output = (Outcome, Option<String>)> + Send>>;
 
-/// The task of one sink.
 pub(super) struct Sink {
     pub(super) config: NotifyConfig,
     pub(super) queue: Queue,
     pub(super) gone: Option<Gone>,
-    /// What is on disk; `None`: nothing yet.
+    /// The memory on disk.
     pub(super) stored: Option<Memory>,
     pub(super) path: PathBuf,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
@@ -56,7 +52,7 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// `missed`: what comes before every other order.
+    /// `missed` comes before every other order.
     pub(super) async fn run(mut self, missed: Vec<Order>) {
         for order in missed {
             self.obey(order).await;
@@ -64,7 +60,7 @@ impl Sink {
         let mut under_way: Option<(EventId, Attempt)> = None;
         let mut storing: Option<JoinHandle<(Memory, std::io::Result<()>)>> = None;
         let mut store_at = Instant::now();
-        // It was told that the disk does not take it.
+        // The log has the failure.
         let mut unstored = false;
         self.look_whether_gone().await;
         loop {
@@ -201,7 +197,7 @@ impl Sink {
         }
     }
 
-    /// Whether what said that it is gone is still the receiver.
+    /// A receiver at a new address gets notices again.
     async fn look_whether_gone(&mut self) {
         let Some(gone) = &self.gone else { return };
         if fingerprint(&self.config.url).await.is_some_and(|address| address != gone.address) {
@@ -245,10 +241,10 @@ impl Sink {
     }
 }
 
-/// One attempt; also a hash of the address that it went to.
+/// The result, and a hash of the address.
 async fn attempt(config: NotifyConfig, notice: Arc<Notice>, record: Record) -> (Outcome, Option<String>) {
-    // Read for each attempt, so that secrets are rotated by replacing their files; beside the loop, so that a file
-    // system that hangs holds up nothing else.
+    // Read for each attempt, so that replacing a file rotates its secret; on another thread, since the file system may
+    // hang.
     let sources = config.clone();
     let read = tokio::task::spawn_blocking(move || secrets(&sources));
     let (url, address, keys) = match tokio::time::timeout(config.timeout, read).await {
@@ -302,7 +298,7 @@ fn hashed(text: &Secret) -> String {
     digest(&SHA256, text.0.as_bytes()).as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Sends every sample, one after the other, whatever the sink is told otherwise.
+/// Sends every sample, one after the other, whatever the sink's filters are.
 pub(super) async fn test(config: NotifyConfig, samples: Vec<Notice>) -> Vec<Tried> {
     let mut all = Vec::new();
     let mut unreachable = None;
@@ -315,7 +311,7 @@ pub(super) async fn test(config: NotifyConfig, samples: Vec<Notice>) -> Vec<Trie
         }
         let sample = Arc::new(sample);
         let mut outcome = attempt(config.clone(), Arc::clone(&sample), Record::Passing).await.0;
-        // Slack takes about one message a second.
+        // Slack accepts about one message per second.
         if let Outcome::Failed { patience: Some(patience), .. } = &outcome
             && *patience <= TEST_PATIENCE
         {

@@ -1,6 +1,4 @@
-//! Posts one notice and understands the answer. A connection each: notices are rare, and receivers far.
-//!
-//! What goes wrong is told without the address, because who knows it can post there.
+//! The post of one notice, on a connection of its own. Errors leave out the address: knowing it is the right to post.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -16,28 +14,26 @@ use crate::http_client::{self, Stream};
 use crate::notify::proxy::Proxy;
 use crate::tls::client::{ClientSettings, ClientTls};
 
-/// So much of an answer is read; more changes nothing.
+/// The bytes of an answer that are read.
 const READ: usize = 16 << 10;
-/// So much of it is told.
+/// The characters of it in a message.
 const TOLD: usize = 100;
 
-/// The authorities of the system, read when they are needed first.
+/// The authorities of the system, read at the first use.
 static TLS: OnceCell<ClientTls> = OnceCell::const_new();
 
-/// What came of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It is told.
     Delivered(u16),
-    /// The receiver is no more, and says so.
+    /// 410.
     Gone,
-    /// It is not told, or nobody knows. `patience`: what the receiver asked for.
+    /// Failed, or unknown.
     Failed {
-        /// In words, without secrets.
+        /// Without secrets.
         why: String,
-        /// When it wants to be asked again.
+        /// The receiver's `Retry-After`.
         patience: Option<Duration>,
-        /// There was an answer, so that the next notice may fare better.
+        /// There was an answer, so another notice may succeed.
         answered: bool,
     },
 }
@@ -48,7 +44,6 @@ impl Outcome {
     }
 }
 
-/// Posts, within `timeout`.
 pub(super) async fn post(
     url: &ReceiverUrl,
     headers: &[(&'static str, String)],
@@ -66,7 +61,7 @@ async fn exchange(url: &ReceiverUrl, headers: &[(&'static str, String)], body: S
     let proxy = Proxy::of(url)?;
     let stream = connect(url, proxy.as_ref()).await?;
     let broken = |_| "the receiver closed the connection without an answer".to_owned();
-    // Without TLS the proxy reads the request, and needs to be told where to.
+    // Without TLS the forward proxy routes by the absolute address.
     let forwarding = proxy.filter(|_| !url.tls);
     let target = match &forwarding {
         Some(_) => format!("http://{}{}", url.authority, url.path),
@@ -87,7 +82,7 @@ async fn exchange(url: &ReceiverUrl, headers: &[(&'static str, String)], body: S
     let mut answer = http_client::send(stream, request).await.map_err(broken)?;
     let read = answer.beginning(READ).await;
     let head = answer.head();
-    // Whether it took the notice nobody knows; the next try has the same id.
+    // The receiver may have it; the next attempt has the same id.
     let read = read.map_err(|_| format!("the receiver broke off in the middle of its answer ({})", head.status))?;
     Ok(judged(url, head.status, &head.headers, &read, SystemTime::now()))
 }
@@ -117,7 +112,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     }
 }
 
-/// What it said of it, such as Slack's `invalid_blocks`; nothing where that could be an echo of what it got.
+/// The reason in the answer, such as Slack's `invalid_blocks`; empty where it could echo the request.
 fn said(url: &ReceiverUrl, body: &[u8]) -> String {
     let text = std::str::from_utf8(body).unwrap_or_default().trim();
     let plain = |c: char| c.is_ascii_alphanumeric() || " _-.,:'".contains(c);
@@ -166,7 +161,7 @@ fn in_words(error: &io::Error) -> String {
     }
 }
 
-/// Errors of TLS name the host.
+/// TLS errors name the host.
 fn without(url: &ReceiverUrl, why: &str) -> String {
     why.replace(&url.host, "the receiver")
 }

@@ -1,5 +1,5 @@
-//! The id of an event: made by what happened, not by who tells it, so that it is the same on every try, at every sink,
-//! before the line is on disk, and after a restart that finds it there.
+//! The id of a notice, derived from its event: the same for every attempt and sink, before its line is on disk, and
+//! after a restart.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,16 +7,15 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::domain::transition::Transition;
 
-/// Crockford's alphabet: no letter is taken for a digit.
+/// Crockford's alphabet, without letters that look like digits.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// A ULID behind `evt_`: 48 bits of time in milliseconds, so that ids sort as things happened, and 80 bits more.
+/// A ULID behind `evt_`: 48 bits of time in milliseconds, so that ids sort by time, and 80 bits more.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct EventId(String);
 
 impl EventId {
-    /// Of a line of the ledger, written or not yet: by what is in it and does not change from try to try. Times go in
-    /// as the ledger keeps them, in microseconds.
+    /// The id for a line of the ledger, from its constant parts. Times have the ledger's microseconds.
     #[must_use]
     pub(crate) fn of_transition(transition: &Transition) -> EventId {
         let (origin, decision) = (&transition.origin, &transition.decision);
@@ -36,7 +35,7 @@ impl EventId {
             &origin.source,
             origin.reason.as_deref().unwrap_or(""),
         ];
-        // With lengths, so that no two lists of parts are the same text.
+        // Lengths keep two lists of parts apart.
         let text: String = parts.iter().map(|part| format!("{}:{part};", part.len())).collect();
         let hash = digest(&SHA256, text.as_bytes());
         let mut rest = [0; 10];
@@ -44,7 +43,7 @@ impl EventId {
         EventId::new(transition.at, rest)
     }
 
-    /// Of what no ledger keeps.
+    /// The id of an event without a line.
     #[must_use]
     pub(crate) fn by_chance(at: SystemTime) -> EventId {
         EventId::new(at, std::array::from_fn(|_| fastrand::u8(..)))
@@ -57,7 +56,6 @@ impl EventId {
         EventId(format!("evt_{}", (0..26).rev().map(digit).collect::<String>()))
     }
 
-    /// As it is written.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0

@@ -1,5 +1,4 @@
-//! The proxy that notices go through, by the usual variables: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`,
-//! also in lower case, which comes first.
+//! The forward proxy for notices, by `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`; lower case comes first.
 
 use std::io;
 use std::net::IpAddr;
@@ -12,22 +11,20 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::config::receiver::ReceiverUrl;
 
-/// The head of an answer to CONNECT is no longer.
+/// The longest answer to CONNECT.
 const MAX_HEAD: usize = 8 << 10;
 
-/// A forward proxy.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Proxy {
-    /// It is spoken to over TLS.
     pub(super) tls: bool,
     pub(super) host: String,
     pub(super) port: u16,
-    /// The value of `Proxy-Authorization`.
+    /// `Proxy-Authorization`.
     pub(super) credentials: Option<String>,
 }
 
 impl Proxy {
-    /// The proxy for a receiver by the environment; `None`: directly.
+    /// The proxy for a receiver; `None`: a direct connection.
     pub(super) fn of(url: &ReceiverUrl) -> Result<Option<Proxy>, String> {
         chosen(url, &|name| std::env::var(name).ok())
     }
@@ -50,7 +47,7 @@ impl Proxy {
         (!host.is_empty()).then_some(Proxy { tls, host, port, credentials })
     }
 
-    /// Asks for a way to the receiver. What comes after it is between the two ends.
+    /// Opens a tunnel to the receiver.
     pub(super) async fn tunnel(
         &self,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
@@ -63,7 +60,7 @@ impl Proxy {
         stream.write_all(head.as_bytes()).await?;
         stream.flush().await?;
         let mut answer = Vec::new();
-        // Byte by byte: what follows the head belongs to the receiver.
+        // Byte by byte: the bytes behind the head are the receiver's.
         while !answer.ends_with(b"\r\n\r\n") {
             if answer.len() == MAX_HEAD {
                 return Err(io::Error::other("the proxy's answer to CONNECT is too long"));
@@ -100,8 +97,7 @@ fn chosen(url: &ReceiverUrl, variable: &dyn Fn(&str) -> Option<String>) -> Resul
     Proxy::parse(text.trim()).map(Some).ok_or_else(unusable)
 }
 
-/// Whether `NO_PROXY` names the receiver: `*`, a name with all names below it, an address or a network; each may have a
-/// port.
+/// `NO_PROXY` has `*`, names with all names below them, addresses and networks; each may have a port.
 fn excepts(list: &str, url: &ReceiverUrl) -> bool {
     let host = url.host.trim_end_matches('.').to_ascii_lowercase();
     let address: Option<IpAddr> = host.parse().ok();

@@ -1,8 +1,7 @@
-//! What waits for one sink, and what is next: a pure machine, so that a day of a dead receiver is a test of a
-//! millisecond.
+//! The pending notices of one sink, as a pure machine: a day of a dead receiver is a test of a millisecond.
 //!
-//! The ledger is the outbox. A [`Cursor`] says which of its lines are dealt with; what lies behind it is sent again
-//! after a restart, under the same ids. What no ledger keeps (health, drains) lives here only.
+//! The ledger is the outbox. A [`Cursor`] marks the lines that are done; a restart sends the later ones again under the
+//! same ids. Notices without a line (health, drains) exist here only.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,52 +13,46 @@ use crate::notify::event::Notice;
 use crate::notify::id::EventId;
 use crate::notify::schedule::{self, Breaker, GIVE_UP};
 
-/// More than this never waits; the least important goes first.
+/// The most pending notices; above it the least severe is dropped.
 pub(super) const MOST: usize = 1_000;
-/// A rollback is in force before it is on disk. Its notice waits so long for the line, and then goes without.
+/// A rollback is in force before it is on disk. Its notice waits this long for the line, and then goes without.
 pub(super) const FOR_THE_LINE: Duration = Duration::from_secs(1);
-/// What is important and can't be told for so long is told elsewhere.
+/// The time of failure after which a severe notice alarms the other sinks.
 pub(super) const ALARM: Duration = Duration::from_secs(120);
-/// While something waits, its age is looked at so often.
+/// The time between two checks of the age of pending notices.
 const GLANCE: Duration = Duration::from_secs(60);
 
-/// How a notice stands to the ledger.
+/// The line of a notice in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Record {
-    /// It is not kept there.
+    /// No line.
     Passing,
-    /// Its line is not on disk yet.
+    /// Not on disk yet.
     Unwritten,
-    /// It is told by this line.
     Line(u64),
 }
 
-/// Which lines of the ledger are dealt with: all up to a number, and some after it.
+/// The lines of the ledger that are done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Cursor {
-    /// All up to this one.
+    /// All lines up to this one.
     pub sequence: u64,
-    /// And these.
+    /// Later lines.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub also: BTreeSet<u64>,
 }
 
 impl Cursor {
-    /// Whether a line is dealt with.
     #[must_use]
     pub(crate) fn has(&self, sequence: u64) -> bool {
         sequence <= self.sequence || self.also.contains(&sequence)
     }
 }
 
-/// What to do now.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Next {
-    /// Send this one.
     Send(Arc<Notice>, Record),
-    /// Nothing before this.
     At(Instant),
-    /// Nothing waits.
     Nothing,
 }
 
@@ -68,31 +61,28 @@ struct Waiting {
     notice: Arc<Notice>,
     record: Record,
     due: Instant,
-    /// How old it was when it came in, and when that was: a clock that is set later makes nothing older.
+    /// The age on arrival, and the arrival: setting the clock changes no age.
     age: (Duration, Instant),
     attempts: u32,
-    /// Since when it fails.
     failing: Option<Instant>,
 }
 
-/// The queue of one sink.
 #[derive(Debug)]
 pub(crate) struct Queue {
     plan: Vec<Duration>,
-    /// As things happened.
+    /// In the order of events.
     waiting: VecDeque<Waiting>,
     breaker: Breaker,
     dealt_with: Cursor,
-    /// The last line that was seen. Lines are seen in their order, so one that is passed over is nobody's news.
+    /// The last line seen. Lines come in order, so a skipped one needs no notice.
     newest: u64,
-    /// Lines after it that an earlier process dealt with.
+    /// Later lines that an earlier process has done.
     earlier: BTreeSet<u64>,
     alarmed: bool,
     dropped: u64,
 }
 
 impl Queue {
-    /// From where it left off.
     #[must_use]
     pub(crate) fn new(plan: Vec<Duration>, cursor: Cursor) -> Queue {
         Queue {
@@ -107,13 +97,13 @@ impl Queue {
         }
     }
 
-    /// Another plan of retries, from the next failure on.
+    /// Sets another plan of retries, from the next failure on.
     pub(crate) fn replan(&mut self, plan: Vec<Duration>) {
         self.plan = plan;
         self.hurry();
     }
 
-    /// Takes a notice in. What was dealt with or waits already is not taken twice.
+    /// Adds a notice, unless it is done or pending.
     pub(crate) fn add(&mut self, now: Now, notice: Arc<Notice>, record: Record) {
         if let Record::Line(sequence) = record {
             let known = self.dealt_with.has(sequence);
@@ -141,13 +131,13 @@ impl Queue {
         self.settle();
     }
 
-    /// A line that this sink does not tell.
+    /// Marks a line that this sink does not want.
     pub(crate) fn skip(&mut self, sequence: u64) {
         self.newest = self.newest.max(sequence);
         self.settle();
     }
 
-    /// The line of a notice that was taken in without is on disk now.
+    /// The line of a pending notice is on disk now.
     pub(crate) fn recorded(&mut self, now: Now, id: &EventId, sequence: u64) {
         self.newest = self.newest.max(sequence);
         if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.notice.id == *id) {
@@ -159,7 +149,7 @@ impl Queue {
         self.settle();
     }
 
-    /// What is to be sent, the oldest first.
+    /// The oldest notice that is due.
     #[must_use]
     pub(crate) fn next(&self, now: Instant) -> Next {
         let not_before = self.breaker.until();
@@ -174,21 +164,21 @@ impl Queue {
         }
     }
 
-    /// It is told. Whatever else waits for a later try has reason to hope.
+    /// Removes a delivered notice; the failed ones are due at once.
     pub(crate) fn succeeded(&mut self, id: &EventId) {
         self.waiting.retain(|waiting| waiting.notice.id != *id);
         self.settle();
         self.works();
     }
 
-    /// The receiver is there.
+    /// The receiver works again.
     pub(crate) fn works(&mut self) {
         self.breaker.succeeded();
         self.alarmed = false;
         self.hurry();
     }
 
-    /// It could not be told. `patience`: what the receiver asked for.
+    /// Schedules the next attempt. `patience` is the receiver's `Retry-After`.
     pub(crate) fn failed(&mut self, now: Now, id: &EventId, patience: Option<Duration>, chance: f64) {
         self.breaker.failed(now.mono, chance);
         let patience = patience.map(|patience| patience.min(schedule::PATIENCE));
@@ -203,7 +193,7 @@ impl Queue {
         }
     }
 
-    /// Drops what is too old to be news.
+    /// Drops notices that are too old, and counts them.
     pub(crate) fn give_up(&mut self, now: Instant) -> usize {
         let before = self.waiting.len();
         self.waiting.retain(|Waiting { age: (age, since), .. }| {
@@ -215,7 +205,7 @@ impl Queue {
         given_up
     }
 
-    /// Drops everything: the receiver said that it is gone.
+    /// Drops everything, since the receiver is gone.
     pub(crate) fn clear(&mut self) {
         self.dropped += self.waiting.len() as u64;
         self.waiting.clear();
@@ -223,7 +213,7 @@ impl Queue {
         self.settle();
     }
 
-    /// True once for an outage in which something important can't be told for too long; and for how long.
+    /// Set once in an outage that delays a severe notice for too long: the time of failure.
     pub(crate) fn alarm(&mut self, now: Instant) -> Option<Duration> {
         let at = self.alarm_at()?;
         (at <= now).then(|| {
@@ -238,31 +228,27 @@ impl Queue {
         since.map(|since| since + ALARM)
     }
 
-    /// Which lines need not be sent again.
     #[must_use]
     pub(crate) fn cursor(&self) -> &Cursor {
         &self.dealt_with
     }
 
-    /// How many wait.
     #[must_use]
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// How many were given up.
     #[must_use]
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// The receiver is not asked for each notice any more.
     #[cfg(test)]
     pub(crate) fn is_open(&self) -> bool {
         self.breaker.is_open()
     }
 
-    /// Makes everything due that failed before.
+    /// Makes failed notices due at once.
     fn hurry(&mut self) {
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.attempts > 0) {
             if let Some(failing) = waiting.failing {
@@ -271,7 +257,7 @@ impl Queue {
         }
     }
 
-    /// Brings the cursor up to what no longer waits.
+    /// Moves the cursor behind the lines that no longer wait.
     fn settle(&mut self) {
         let lines = self.waiting.iter().filter_map(|waiting| match waiting.record {
             Record::Line(sequence) => Some(sequence),

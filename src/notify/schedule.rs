@@ -1,19 +1,19 @@
-//! When a notice is tried again, and when a sink is left alone for a while. Time and chance are handed in.
+//! Pauses between attempts, and the breaker of a sink. Time and chance are arguments.
 
 use std::time::{Duration, Instant};
 
-/// A notice older than this is no news any more.
+/// The age at which a notice is dropped.
 pub(crate) const GIVE_UP: Duration = Duration::from_secs(24 * 3600);
-/// So far from the plan, at most, so that proxies do not all come at once: a fifth.
+/// The jitter of a pause: a fifth.
 const JITTER: f64 = 0.2;
-/// So many failures in a row open the breaker.
+/// Consecutive failures that open the breaker.
 const FAILURES: u32 = 3;
-/// An open breaker lets one attempt through, first after this, then twice as long each time, up to the second.
+/// The pauses of an open breaker: the first one, and the limit of its doubling.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// A receiver that asks for more patience than this gets no more.
+/// The longest `Retry-After` that is obeyed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
-/// The pause after an attempt that failed, the first being 1. After the last of `plan` it stays at the last.
+/// The pause after failed attempt `attempts`, counted from 1. The last pause of `plan` repeats.
 #[must_use]
 pub(crate) fn pause(plan: &[Duration], attempts: u32, chance: f64) -> Duration {
     let step = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -26,8 +26,7 @@ fn jittered(planned: Duration, chance: f64) -> Duration {
     planned.mul_f64(1.0 - JITTER + 2.0 * JITTER * chance.clamp(0.0, 1.0))
 }
 
-/// Whether a sink is asked at all. It keeps a dead sink from being hammered, however many notices wait for it; and a
-/// notice that waits does not wait for hours when the sink is back.
+/// The breaker protects a dead receiver from attempts for every pending notice, and finds out soon that it is back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Breaker {
     failures: u32,
@@ -35,24 +34,20 @@ pub(crate) struct Breaker {
 }
 
 impl Breaker {
-    /// Before this, nothing is sent.
     #[must_use]
     pub(crate) fn until(&self) -> Option<Instant> {
         self.until
     }
 
-    /// It is open: the sink has failed too often in a row.
     #[must_use]
     pub(crate) fn is_open(&self) -> bool {
         self.failures >= FAILURES
     }
 
-    /// An attempt went through.
     pub(crate) fn succeeded(&mut self) {
         *self = Breaker::default();
     }
 
-    /// An attempt failed.
     pub(crate) fn failed(&mut self, now: Instant, chance: f64) {
         self.failures = self.failures.saturating_add(1);
         if self.is_open() {
@@ -62,7 +57,7 @@ impl Breaker {
         }
     }
 
-    /// The receiver asked for patience.
+    /// The receiver sent `Retry-After`.
     pub(crate) fn throttled(&mut self, now: Instant, patience: Duration) {
         self.wait(now, patience.min(PATIENCE));
     }

@@ -1,5 +1,5 @@
-//! A notice for a Slack incoming webhook: a text that stands alone, blocks for those who open it, and buttons that are
-//! links. <https://docs.slack.dev/reference/block-kit/blocks>
+//! The message of a Slack incoming webhook: a complete text, blocks, and links as buttons.
+//! <https://docs.slack.dev/reference/block-kit/blocks>
 
 use serde_json::{Value, json};
 
@@ -7,20 +7,17 @@ use crate::domain::notice::Severity;
 use crate::notify::event::Notice;
 use crate::notify::words::clipped;
 
-/// Characters that Slack takes: of a header,
+/// Slack's limits in characters, and in fields per section.
 const HEADER: usize = 150;
-/// of a section,
 const SECTION: usize = 3_000;
-/// of a field of a section, of which there are ten at most,
 const FIELD: usize = 2_000;
 const FIELDS: usize = 10;
-/// of the label of a button, and of the address behind it.
 const BUTTON: usize = 75;
 const URL: usize = 3_000;
-/// So much of a sentence is shown in a push notification and in lists; more is not read there.
+/// The part of a sentence in push notifications and lists.
 const TEXT: usize = 1_000;
 
-/// The body to post. `durable`: the ledger has it.
+/// The body to post. `durable`: the ledger has the event on disk.
 pub(super) fn render(notice: &Notice, durable: bool) -> String {
     let mark = match notice.severity {
         Severity::Info => ":large_green_circle:",
@@ -54,7 +51,7 @@ pub(super) fn render(notice: &Notice, durable: bool) -> String {
     blocks.push(json!({ "type": "context", "elements": [markdown(&context.join(" | "))] }));
     let buttons: Vec<Value> = notice
         .pages()
-        // An address that was cut off would lead elsewhere.
+        // A shortened address would lead elsewhere.
         .filter(|(_, url)| url.chars().count() <= URL)
         .map(|(label, url)| {
             json!({ "type": "button", "text": { "type": "plain_text", "text": clipped(label, BUTTON) }, "url": url })
@@ -76,8 +73,7 @@ fn markdown(text: &str) -> Value {
     json!({ "type": "mrkdwn", "text": text })
 }
 
-/// Without what Slack would take for a link, a mention or an entity; at most so many characters as Slack counts them,
-/// and never cut in the middle of an escape.
+/// Escapes links, mentions and entities. The limit counts like Slack, and cuts no escape.
 fn escaped(text: &str, most: usize) -> String {
     let mut written = String::new();
     let mut length = 0;

@@ -1,4 +1,4 @@
-//! A notice for programs, signed by the rules of Standard Webhooks 1.0:
+//! Notices for programs, signed by Standard Webhooks 1.0:
 //! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
 
 use std::time::SystemTime;
@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 use crate::notify::event::Notice;
 use crate::notify::words::clipped;
 
-/// A body is smaller than this: what the specification asks for.
+/// The limit that the specification asks for.
 const MOST: usize = 20_000;
 
-/// The body to post. `sequence`: its number in the ledger; 0: not written yet; `None`: it is not kept there.
+/// The body to post. `sequence` is its line in the ledger; 0: not written yet; `None`: no line.
 pub(super) fn render(notice: &Notice, sequence: Option<u64>) -> String {
     let body = |data: &Map<String, Value>| {
         let timestamp = humantime::format_rfc3339_millis(notice.at).to_string();
@@ -30,7 +30,7 @@ pub(super) fn render(notice: &Notice, sequence: Option<u64>) -> String {
     let links: Map<String, Value> = notice.pages().map(|(label, url)| (label.clone(), url.clone().into())).collect();
     data.insert("links".to_owned(), links.into());
     let mut text = body(&data);
-    // Only ever with texts as long as novels. What it is about stays to the last.
+    // Only with excessive texts. The subject stays to the last.
     for dispensable in ["links", "gate", "refusal", "why", "next", "actor", "reason"] {
         if text.len() < MOST {
             break;
@@ -41,13 +41,13 @@ pub(super) fn render(notice: &Notice, sequence: Option<u64>) -> String {
     text
 }
 
-/// A key to sign with, from `whsec_` and base64.
+/// The key in `whsec_` and base64.
 pub(super) fn key(secret: &str) -> Option<hmac::Key> {
     let bytes = crate::config::receiver::signing_secret(secret)?;
     Some(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
 }
 
-/// The three headers of an attempt. Every key signs, so that a receiver may know the old one, the new one, or both.
+/// The three headers of an attempt. Every key signs, so a receiver may have the old or the new one.
 pub(super) fn headers(id: &str, at: SystemTime, body: &str, keys: &[hmac::Key]) -> [(&'static str, String); 3] {
     let timestamp = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
     let signed = format!("{id}.{timestamp}.{body}");

@@ -1,4 +1,4 @@
-//! Numbers and spans of time as people read them.
+//! Numbers and durations for people.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) fn count(number: u64, what: &str) -> String {
     format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
 }
 
-/// A share, such as `0.10 %`; of nothing it is none.
+/// A share, such as `0.10 %`.
 pub(super) fn percent(part: f64, whole: f64) -> String {
     format!("{:.2} %", if whole > 0.0 { 100.0 * part / whole } else { 0.0 })
 }
@@ -37,7 +37,7 @@ pub(super) fn span(duration: Duration) -> String {
     }
 }
 
-/// At most so many characters, on one line.
+/// One line of at most this many characters.
 pub(super) fn clipped(text: &str, most: usize) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     if text.chars().count() <= most {

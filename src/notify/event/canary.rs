@@ -1,4 +1,4 @@
-//! A release on its way: what became of it, with the verdict in words and numbers.
+//! Notices about a canary or a bake: words, verdict and numbers.
 
 use serde_json::{Value, json};
 
@@ -12,10 +12,10 @@ use crate::notify::words::{clipped, count, percent, span, thousands};
 
 use super::FOREIGN;
 
-/// So many findings are in the data; it has to stay small.
+/// The most findings in the data.
 const LISTED: usize = 8;
 
-/// Larger odds are not written out.
+/// The largest odds that are written out.
 const LEGIBLE: u64 = 1_000_000_000;
 
 pub(super) fn words(transition: &Transition, by: &str) -> Words {
@@ -100,7 +100,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
         ),
         Kind::BaselineUnhealthy => {
             let old = format!("{} ({})", deployment.stable, deployment.stable_color());
-            // A fiftieth of what it was given: less than makes the other one unhealthy, since it had fewer requests.
+            // One in fifty: a lower threshold than for the stable release, since the candidate has fewer requests.
             let both = transition.judgement.as_ref().is_some_and(|judgement| {
                 judgement.harmed > 0 && judgement.harmed.saturating_mul(50) >= judgement.exposed
             });
@@ -153,7 +153,7 @@ fn steps(deployment: &Deployment) -> String {
     format!("{}, then all", steps.join(", "))
 }
 
-/// Who was exposed, and what was found.
+/// Exposure and findings.
 pub(super) fn fields(transition: &Transition) -> Vec<(&'static str, String)> {
     let mut fields = Vec::new();
     let Some(judgement) = &transition.judgement else { return fields };
@@ -181,7 +181,6 @@ pub(super) fn fields(transition: &Transition) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// For programs.
 pub(super) fn data(transition: &Transition) -> [(String, Value); 2] {
     let deployment = transition.decision.deployment.as_ref().map(|deployment| {
         json!({

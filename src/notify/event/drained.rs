@@ -1,4 +1,4 @@
-//! The end of a drain: what was cut off, and whether the color is still needed.
+//! Notices about the end of a drain: requests cut off, and the remaining need for the color.
 
 use crate::domain::notice::{Event, Severity};
 use crate::domain::transition::{Decision, Drained};
@@ -7,7 +7,7 @@ use crate::notify::words::span;
 
 pub(super) fn words(drained: &Drained, decision: &Decision) -> Words {
     let Drained { color, took, ended, timed_out } = drained;
-    // Whoever stops the application now takes the way back away.
+    // Stopping the application now would remove the way back.
     let free = match decision.previous.as_ref().filter(|previous| previous.color == *color) {
         Some(previous) if previous.known_good.is_some() => format!(
             "Keep {} on {color} running: it is the way back. Whether it still is: `cutover status` (rollback).",

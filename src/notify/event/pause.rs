@@ -1,4 +1,4 @@
-//! What people stop on purpose, and let go on: moves, requests, service.
+//! Notices about a freeze, a pause and maintenance.
 
 use crate::domain::notice::{Event, Severity};
 use crate::domain::transition::{Kind, Transition};

@@ -1,11 +1,11 @@
-//! A command that was refused: who asked for what, why not, and what serves meanwhile.
+//! Notices about refused commands: actor, command, reason, and the release that serves.
 
 use crate::domain::notice::{Event, Severity};
 use crate::domain::transition::{Kind, Transition};
 use crate::notify::event::{FOREIGN, Words, by};
 use crate::notify::words::clipped;
 
-/// A command that was refused. That somebody else was quicker is no reason to worry.
+/// A conflict with another command is no reason to worry.
 pub(super) fn words(transition: &Transition, refusal: Option<&(String, String)>) -> Words {
     let (code, why) = refusal.map_or(("refused", ""), |(code, why)| (code.as_str(), why.as_str()));
     let asked = transition.asked.as_ref();

@@ -1,4 +1,4 @@
-//! One notice of every kind, with data that could be real: for `notify test` and for the tests of the forms.
+//! One realistic notice of every kind, for `notify test` and for tests of the formats.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,14 +18,14 @@ use crate::domain::verdict::{Class, Finding, Judgement, Sample, Verdict};
 use crate::notify::event::{Exposure, Moment, Notice, Rates, Stated, Target, Teller, WayBack};
 use crate::notify::id::EventId;
 
-/// Every kind once, in the order of [`Event::ALL`], marked as a test.
+/// Every kind in the order of [`Event::ALL`], marked as a test.
 #[must_use]
 pub(crate) fn samples(service: &ServiceConfig, now: SystemTime) -> Vec<Notice> {
     let teller = Teller::new(service.clone());
     Event::ALL.into_iter().filter_map(|event| sample(&teller, event, now)).map(|notice| marked(notice, now)).collect()
 }
 
-/// Nobody shall take it for the real thing: neither people nor programs, and its id is of no transition.
+/// Marks a test for people and programs; its id belongs to no transition.
 fn marked(mut notice: Notice, now: SystemTime) -> Notice {
     notice.id = EventId::by_chance(now);
     notice.headline = format!("[test] {}", notice.headline);
@@ -128,7 +128,7 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
     }
 }
 
-/// Green's release on its way, at 5 %, with /checkout slower than on blue.
+/// A canary of green at 5 %, with /checkout slower than on blue.
 pub(super) fn canary(kind: Kind, now: SystemTime) -> Transition {
     let mut line = transition(kind, now);
     let sample = |requests, bad, millis| Sample::new(requests, bad, Some(Duration::from_millis(millis)));

@@ -1,4 +1,4 @@
-//! How long the release that a move leaves had served, and whom.
+//! The service time and the exposure of the release that a move leaves.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -7,8 +7,8 @@ use super::{Exposure, Moment};
 use crate::domain::transition::{Kind, Transition};
 use crate::notify::words::{count, percent, span, thousands};
 
-/// Since when the release that a line leaves has had requests, by the lines before it: since its canary began, or, if
-/// it had none, since it serves.
+/// The time since which the release that a line leaves has had requests, by the lines before it: since the start of
+/// its canary, or without one since its switch.
 pub(crate) fn served_since<'a>(
     line: &Transition,
     newest_first: impl IntoIterator<Item = &'a (u64, Arc<Transition>)>,
@@ -30,12 +30,11 @@ pub(crate) fn served_since<'a>(
     since
 }
 
-/// A line of a rollback after which that serves which has served all along.
+/// A rollback that leaves the live release in place.
 pub(super) fn stays(transition: &Transition) -> bool {
     transition.kind == Kind::Rollback && transition.decision.since < transition.at
 }
 
-/// How long the release that is left had served, and whom.
 pub(super) fn exposed(transition: &Transition, moment: &Moment) -> String {
     let (Some((_, release)), Some(since)) = (&transition.from, moment.served_since) else { return String::new() };
     let so_long = span(transition.at.duration_since(since).unwrap_or_default());

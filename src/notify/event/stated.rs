@@ -1,4 +1,4 @@
-//! Which release answers, where that is not the one that the label says.
+//! Notices about endpoints that answer as another release than their label.
 
 use std::time::SystemTime;
 
@@ -7,27 +7,23 @@ use serde_json::json;
 use crate::domain::color::Color;
 use crate::domain::notice::{Event, Severity};
 use crate::domain::release::Release;
-use crate::notify::event::{FOREIGN, NOTHING, Notice, Teller, fill, object};
+use crate::notify::event::data::object;
+use crate::notify::event::{FOREIGN, NOTHING, Notice, Teller, fill};
 use crate::notify::id::EventId;
 use crate::notify::words::clipped;
 
-/// An endpoint whose answers name another release than its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stated {
-    /// Of which color.
     pub color: Color,
-    /// Of which upstream.
     pub upstream: String,
-    /// Which.
     pub endpoint: String,
-    /// What the file calls it.
+    /// The release in the file.
     pub label: Release,
-    /// What the answers say.
+    /// The release in the answers.
     pub says: String,
 }
 
 impl Teller {
-    /// It answers as another release, or not any more.
     #[must_use]
     pub(crate) fn stated(&self, at: SystemTime, wrong: bool, stated: &Stated) -> Notice {
         let Stated { color, upstream, endpoint, label, says } = stated;

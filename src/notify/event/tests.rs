@@ -2,8 +2,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
+use crate::domain::color::Color;
+use crate::domain::release::Release;
 use crate::domain::schema::Lineage;
-use crate::domain::transition::{Asked, Decision, FileOrder, Generation, Previous, Quarantined};
+use crate::domain::transition::{Asked, Decision, FileOrder, Generation, Kind, Previous, Quarantined, Transition};
 use crate::domain::verdict::{Class, Verdict};
 
 fn at(seconds: u64) -> SystemTime {
