@@ -56,7 +56,7 @@ fn admit(live: &cutover::internals::proxy::live::Live, routes: usize) -> f64 {
     Duration::as_secs_f64(&began.elapsed()) * 1e9 / f64::from(CALLS)
 }
 
-fn published((routes, weight): (usize, Weight)) -> (Plane, cutover::internals::proxy::live::Publisher) {
+fn published((routes, weight): (usize, Weight)) -> (Plane, cutover::internals::proxy::publisher::Publisher) {
     let mut text = String::from(
         "active = \"blue\"\n\
          [listen]\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 1\n\

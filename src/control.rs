@@ -68,7 +68,7 @@ use crate::domain::schema::{FirstWrite, Reading};
 use crate::domain::transition::{Decision, Drained};
 use crate::ledger::answers::Answers;
 use crate::ledger::{Ledger, Recovered, ticks};
-use crate::proxy::live::Publisher;
+use crate::proxy::publisher::Publisher;
 use crate::proxy::snapshot::first_write::FirstWriteSeen;
 use crate::proxy::snapshot::trust::Trust;
 use crate::telemetry::access_log::AccessLogWriter;
@@ -94,7 +94,6 @@ pub(crate) struct Parts {
     pub durable: bool,
     /// The grip on the data plane.
     pub publisher: Publisher,
-    /// The open ledger.
     pub ledger: Ledger,
     /// What it held.
     pub recovered: Recovered,

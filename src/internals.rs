@@ -78,8 +78,16 @@ pub mod proxy {
         pub use crate::proxy::clock::millis;
     }
 
+    pub mod drain {
+        pub use crate::proxy::drain::Drain;
+    }
+
     pub mod live {
-        pub use crate::proxy::live::{Drain, Live, Publisher};
+        pub use crate::proxy::live::Live;
+    }
+
+    pub mod publisher {
+        pub use crate::proxy::publisher::Publisher;
     }
 
     pub mod snapshot {

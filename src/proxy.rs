@@ -14,6 +14,7 @@ pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod deadlines;
+pub(crate) mod drain;
 pub(crate) mod error;
 mod hash;
 pub(crate) mod headers;
@@ -24,6 +25,7 @@ mod notice;
 pub(crate) mod outcome;
 pub(crate) mod per_client;
 pub(crate) mod pool;
+pub(crate) mod publisher;
 mod queue;
 pub(crate) mod refused;
 pub(crate) mod snapshot;
@@ -31,14 +33,21 @@ pub(crate) mod worker;
 
 /// The steps of one request, from its head to the last byte of its response.
 pub(crate) mod request {
+    mod admit;
     mod attempt;
     mod bad_answer;
+    mod check;
+    mod download;
     mod event;
     pub(crate) mod exchange;
+    mod held;
     pub(crate) mod hold;
     pub(crate) mod linger;
     mod local;
+    mod prepare;
+    mod report;
     pub(crate) mod respond;
+    mod response;
     pub(crate) mod serve;
     pub(crate) mod shield;
     mod taking;

@@ -18,7 +18,7 @@ use crate::domain::rollout::Event;
 use crate::domain::verdict::{Class, Sample as Aftermath, Veto};
 use crate::evidence::routes::{Counts, Sample, Sampler};
 use crate::ledger::ticks::{self, Recorded, TickLog, TicksError, text};
-use crate::proxy::live::Publisher;
+use crate::proxy::publisher::Publisher;
 
 pub(super) use cpu::{Cpu, Reading};
 use watched::{Baselines, Surroundings, Watched};

@@ -11,7 +11,7 @@ use crate::control::{Controller, Input};
 use crate::domain::color::Color;
 use crate::domain::rollout::Event;
 use crate::domain::transition::{Drained, Left};
-use crate::proxy::live::Drain;
+use crate::proxy::drain::Drain;
 
 #[derive(Debug, Default)]
 pub(super) struct Drains {

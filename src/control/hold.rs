@@ -7,7 +7,7 @@ use tokio::task::AbortHandle;
 use crate::control::handle::News;
 use crate::control::{Controller, Input};
 use crate::domain::rollout::{DrainId, Event};
-use crate::proxy::live::Drain;
+use crate::proxy::drain::Drain;
 
 /// How often the core is told what is left.
 const REPORT: Duration = Duration::from_millis(100);

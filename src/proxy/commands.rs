@@ -1,6 +1,7 @@
 //! The commands of the controller, carried out by one worker.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::domain::split::Weight;
-use crate::proxy::live::{Command, Warmth};
+use crate::proxy::deadlines::slots::Tunnels;
 use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::worker::Worker;
 
@@ -21,7 +22,38 @@ const WARM_TIMEOUT: Duration = Duration::from_secs(2);
 /// And how long it is kept if it is not used.
 const WARM_KEPT: Duration = Duration::from_secs(60);
 
-/// Carries out a command.
+/// What the controller has every worker do.
+pub(crate) enum Command {
+    /// End everything that an epoch's requests have left.
+    End(u64),
+    /// End these tunnels, spread over the time until then.
+    EndTunnels(Tunnels, Instant),
+    /// Let those of an epoch live on.
+    KeepTunnels(u64),
+    /// Make connections that serve soon; the sender is dropped when they are there.
+    Warm(Arc<[Warmth]>, mpsc::Sender<()>),
+    /// Have requests that were held look at what is live now.
+    Wake,
+}
+
+/// Endpoints of one pool that are about to serve, and who serves now.
+#[derive(Debug)]
+pub(crate) struct Warmth {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) endpoints: Box<[Arc<Endpoint>]>,
+    pub(crate) present: Option<Arc<Pool>>,
+    /// What the color gets of the requests then.
+    pub(crate) share: Weight,
+    /// It gets some now.
+    pub(crate) serves: bool,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Command")
+    }
+}
+
 pub(crate) fn carry_out(worker: &Rc<Worker>, command: Command) {
     match command {
         Command::End(epoch) => worker.slots.end_epoch(epoch),

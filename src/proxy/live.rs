@@ -1,40 +1,19 @@
-//! What is live: the one `ArcSwap`, the grip of the control side on it, and the drains that follow a switch.
+//! The one snapshot that serves, and the counts that all workers share.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::mpsc;
 
-use crate::config::{Config, EndpointAddress};
-use crate::domain::color::{Color, PerColor};
-use crate::domain::split::Weight;
-use crate::domain::transition::Decision;
 use crate::evidence::routes::Routes;
-use crate::proxy::deadlines::Tunnels;
-use crate::proxy::listener::Listener;
 use crate::proxy::per_client::PerClient;
-use crate::proxy::pool::name::Resolution;
-use crate::proxy::pool::stated::WrongRelease;
-use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::queue::Queue;
-use crate::proxy::snapshot::first_write::FirstWriteSeen;
-use crate::proxy::snapshot::lease::Epoch;
-use crate::proxy::snapshot::trust::Trust;
-use crate::proxy::snapshot::{Compiler, Snapshot};
-use crate::sys::buffered;
-use crate::telemetry::meter::Meters;
-use crate::telemetry::metrics::Waiting;
-use crate::telemetry::refused::{Refusals, Refused};
+use crate::proxy::snapshot::Snapshot;
+use crate::telemetry::refused::Refusals;
 use crate::tls::ServerTls;
 
-/// A gate waits so long for the connections that it has made. Requests make what is missing.
-const WARM_PATIENCE: Duration = Duration::from_millis(50);
-
-/// The snapshot that serves. Workers read it once for each request; only the [`Publisher`] changes it.
+/// The snapshot that serves. Workers read it once for each request; only the
+/// [`Publisher`](crate::proxy::publisher::Publisher) changes it.
 #[derive(Debug)]
 pub struct Live {
     snapshot: ArcSwapOption<Snapshot>,
@@ -86,72 +65,6 @@ impl Drop for Accepting {
     }
 }
 
-/// What the controller has every worker do.
-pub(crate) enum Command {
-    /// End everything that an epoch's requests have left.
-    End(u64),
-    /// End these tunnels, spread over the time until then.
-    EndTunnels(Tunnels, Instant),
-    /// Let those of an epoch live on.
-    KeepTunnels(u64),
-    /// Make connections that serve soon; the sender is dropped when they are there.
-    Warm(Arc<[Warmth]>, mpsc::Sender<()>),
-    /// Have requests that were held look at what is live now.
-    Wake,
-}
-
-/// Endpoints of one pool that are about to serve, and who serves now.
-#[derive(Debug)]
-pub(crate) struct Warmth {
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) endpoints: Box<[Arc<Endpoint>]>,
-    pub(crate) present: Option<Arc<Pool>>,
-    /// What the color gets of the requests then.
-    pub(crate) share: Weight,
-    /// It gets some now.
-    pub(crate) serves: bool,
-}
-
-/// Has workers make connections to a color that is about to serve, so that the first requests find some.
-#[derive(Debug)]
-pub struct Warmer {
-    workers: Arc<[mpsc::UnboundedSender<Command>]>,
-    next: Vec<Arc<Pool>>,
-    present: Vec<Arc<Pool>>,
-    share: Weight,
-    serves: bool,
-}
-
-impl Warmer {
-    /// Warms these endpoints, which have passed their gate just now. Waits until the connections are there, but not for
-    /// long.
-    pub async fn warm(&self, passed: &HashSet<u64>) {
-        let warmth = self.next.iter().map(|pool| {
-            let endpoints = pool.endpoints.iter().filter(|endpoint| passed.contains(&endpoint.id));
-            let endpoints: Box<[_]> = endpoints.cloned().collect();
-            endpoints.iter().for_each(|endpoint| {
-                endpoint.keep();
-            });
-            let present = self.present.iter().find(|present| present.upstream == pool.upstream).cloned();
-            Warmth { pool: Arc::clone(pool), endpoints, present, share: self.share, serves: self.serves }
-        });
-        let warmth: Arc<[_]> = warmth.collect();
-        let (sender, mut done) = mpsc::channel(1);
-        for worker in &*self.workers {
-            let _ = worker.send(Command::Warm(Arc::clone(&warmth), sender.clone()));
-        }
-        drop(sender);
-        // Nothing is sent: it ends when the last sender is gone.
-        let _ = tokio::time::timeout(WARM_PATIENCE, done.recv()).await;
-    }
-}
-
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Command")
-    }
-}
-
 impl Live {
     pub(crate) fn new(workers: usize) -> Arc<Live> {
         Arc::new(Live {
@@ -180,6 +93,16 @@ impl Live {
         self.tls.load().as_ref().map(|tls| tls.config())
     }
 
+    /// Only for the publisher. Returns the snapshot that served before.
+    pub(super) fn swap(&self, snapshot: Snapshot) -> Option<Arc<Snapshot>> {
+        self.snapshot.swap(Some(Arc::new(snapshot)))
+    }
+
+    /// Only for the publisher.
+    pub(super) fn set_tls(&self, tls: Option<Arc<ServerTls>>) {
+        self.tls.store(tls);
+    }
+
     pub(crate) fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }
@@ -200,266 +123,5 @@ impl Live {
 
     pub(crate) fn open_connections(&self) -> usize {
         self.connections.iter().map(Connections::all).sum()
-    }
-}
-
-/// Publishes. Owned by the controller; nothing else can change what is live.
-#[derive(Debug)]
-pub struct Publisher {
-    live: Arc<Live>,
-    workers: Arc<[mpsc::UnboundedSender<Command>]>,
-    compiler: Compiler,
-    /// What each color gets of the requests.
-    shares: PerColor<Weight>,
-    /// The live snapshot holds requests.
-    holds: bool,
-    wrong_releases: Option<mpsc::UnboundedReceiver<WrongRelease>>,
-}
-
-impl Publisher {
-    pub(crate) fn new(live: Arc<Live>, workers: Arc<[mpsc::UnboundedSender<Command>]>) -> Publisher {
-        let (wrong_releases, told) = mpsc::unbounded_channel();
-        let compiler = Compiler::new(workers.len(), Arc::clone(&live.routes), wrong_releases);
-        Publisher { live, workers, compiler, shares: PerColor::default(), holds: false, wrong_releases: Some(told) }
-    }
-
-    /// Takes over what the next configuration trusts, before it is published.
-    pub fn trust(&mut self, trust: Trust) {
-        self.live.tls.store(trust.server().cloned());
-        self.compiler.set_trust(trust);
-    }
-
-    /// What is trusted now.
-    pub fn trusted(&self) -> &Trust {
-        self.compiler.trust()
-    }
-
-    /// Warms a color that has passed its gate and is about to get this share of the requests.
-    pub fn warmer(&self, color: Color, share: Weight) -> Warmer {
-        let pools = self.compiler.pools();
-        let (next, present) = (pools[color].clone(), pools[color.other()].clone());
-        Warmer { workers: Arc::clone(&self.workers), next, present, share, serves: self.serves(color) }
-    }
-
-    fn endpoints(&self, color: Color) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.compiler.pools()[color].iter().flat_map(|pool| &pool.endpoints)
-    }
-
-    /// Whether free connections to a color are kept.
-    pub fn keeps(&self, color: Color) -> bool {
-        self.endpoints(color).any(|endpoint| endpoint.keeps())
-    }
-
-    /// Has the workers close their free connections to a color.
-    pub fn close_idle(&self, color: Color) {
-        self.endpoints(color).for_each(|endpoint| endpoint.stop_keeping());
-    }
-
-    /// Compiles the configuration and the decision into one new snapshot and swaps it in: the instant of the switch.
-    /// Unchanged pools and endpoints (same color, upstream and address) and all meters are reused, with their health
-    /// and connections. When a color gets no requests any more that got some before, its drain is returned: after a
-    /// switch, and after a canary that is called off. One that gets more or fewer goes on as it is.
-    #[must_use = "the retired color has to be drained"]
-    pub fn publish(&mut self, config: &Config, decision: &Decision) -> Option<Drain> {
-        let shares = shares(decision);
-        let before = std::mem::replace(&mut self.shares, shares);
-        // Somebody always serves, so there is one at most.
-        let mut colors = Color::ALL.into_iter();
-        let retired = colors.find(|color| before[*color] != Weight::NONE && shares[*color] == Weight::NONE);
-        // First, because a preview may begin there again at once, and no drain has to wait for that.
-        let retired = retired.map(|color| (color, self.compiler.retire(color)));
-        let snapshot = self.compiler.compile(config, decision);
-        buffered::set_limit(config.listen.max_buffered);
-        let holds = snapshot.held().is_some();
-        if let Some(old) = self.live.snapshot.swap(Some(Arc::new(snapshot))) {
-            drop_after_readers(old);
-        }
-        if std::mem::replace(&mut self.holds, holds) && !holds {
-            // After the publish, so that whoever looks finds what they wait for.
-            for worker in &*self.workers {
-                let _ = worker.send(Command::Wake);
-            }
-        }
-        let (color, epochs) = retired?;
-        Some(Drain { color, epochs, workers: Arc::clone(&self.workers) })
-    }
-
-    /// What is published from now on holds requests until then, or lets them go.
-    pub fn hold(&mut self, until: Option<Instant>) {
-        self.compiler.hold(until);
-    }
-
-    /// Which color that does not serve is asked for its files in what is published from now on.
-    pub fn linger(&mut self, color: Option<Color>) {
-        self.compiler.linger(color);
-    }
-
-    /// Those that wait.
-    pub fn waiting(&self) -> Waiting {
-        self.live.queue.waiting()
-    }
-
-    /// The end of everything that is under way on a color, and on the other one where that serves, too. While requests
-    /// are held nothing can begin behind it.
-    pub fn under_way(&mut self, color: Color) -> Drain {
-        let mut epochs = self.compiler.retire(color);
-        if self.serves(color.other()) {
-            epochs.extend(self.compiler.retire(color.other()));
-        }
-        Drain { color, epochs, workers: Arc::clone(&self.workers) }
-    }
-
-    /// What each color gets of the requests.
-    pub fn shares(&self) -> PerColor<Weight> {
-        self.shares
-    }
-
-    /// Whether a color gets requests.
-    pub fn serves(&self, color: Color) -> bool {
-        self.shares[color] != Weight::NONE
-    }
-
-    /// What is counted of requests by route, for the one who looks at it.
-    pub fn routes(&self) -> &Arc<Routes> {
-        &self.live.routes
-    }
-
-    /// Where first writes are told; for the first who asks.
-    pub fn first_writes(&mut self) -> Option<mpsc::UnboundedReceiver<FirstWriteSeen>> {
-        self.compiler.first_writes()
-    }
-
-    /// Where answers are told that name another release than the label; for the first who asks.
-    pub fn wrong_releases(&mut self) -> Option<mpsc::UnboundedReceiver<WrongRelease>> {
-        self.wrong_releases.take()
-    }
-
-    /// The pools of both colors in the present snapshot, for the prober.
-    pub fn pools(&self) -> &PerColor<Vec<Arc<Pool>>> {
-        self.compiler.pools()
-    }
-
-    /// The names that endpoints are behind, for the one who resolves them.
-    pub fn names(&self) -> &BTreeMap<EndpointAddress, Arc<Resolution>> {
-        self.compiler.names()
-    }
-
-    /// All meters.
-    pub fn meters(&self) -> &Arc<Meters> {
-        self.compiler.meters()
-    }
-
-    /// Open client connections now: without TLS, with it, and for previews.
-    pub fn open_connections(&self) -> [u64; 3] {
-        Listener::ALL.map(|listener| {
-            let counts = self.live.connections.iter().map(|worker| &worker.by_listener[listener as usize]);
-            counts.map(|count| count.load(Ordering::Relaxed) as u64).sum()
-        })
-    }
-
-    /// What ended at the proxy.
-    pub fn refused(&self) -> Refused {
-        Refusals::sum(&self.live.refused)
-    }
-
-    /// The live snapshot, for the bench.
-    #[cfg(feature = "internals")]
-    #[doc(hidden)]
-    pub fn live(&self) -> &Arc<Live> {
-        &self.live
-    }
-}
-
-/// Drops a snapshot, and its leases with it, on this thread. A worker that reads it at this moment would else free all
-/// its routes in the middle of a request.
-fn drop_after_readers<T>(mut snapshot: Arc<T>) {
-    while let Err(read) = Arc::try_unwrap(snapshot) {
-        // See [`Live::with`]: nobody reads for longer than a moment.
-        snapshot = read;
-        std::thread::yield_now();
-    }
-}
-
-/// What each color gets of the requests.
-fn shares(decision: &Decision) -> PerColor<Weight> {
-    PerColor::from_fn(|color| match decision.split() {
-        Some(split) => split.of(color),
-        None if color == decision.active => Weight::ALL,
-        None => Weight::NONE,
-    })
-}
-
-/// The end of everything that began on a color before it was retired.
-#[derive(Clone, Debug)]
-pub struct Drain {
-    /// The retired color.
-    #[cfg_attr(not(feature = "internals"), expect(dead_code, reason = "only tests ask"))]
-    pub color: Color,
-    epochs: Vec<Arc<Epoch>>,
-    workers: Arc<[mpsc::UnboundedSender<Command>]>,
-}
-
-impl Drain {
-    #[cfg(test)]
-    pub(crate) fn is_over(&self) -> bool {
-        self.epochs.iter().all(|epoch| epoch.is_over())
-    }
-
-    /// Resolves when the last lease is dropped. Cancel safe.
-    pub async fn drained(&self) {
-        for epoch in &self.epochs {
-            epoch.over().await;
-        }
-    }
-
-    /// Ends what is left: requests get 504, WebSockets a close frame, everything else is cut. [`Drain::drained`]
-    /// resolves soon after.
-    pub fn end(&self) {
-        self.tell(Command::End);
-    }
-
-    /// Ends the tunnels, evenly over this time (`drain.streams`); also those that requests under way become.
-    pub fn end_tunnels(&self, over: Duration) {
-        let by = Instant::now() + over;
-        self.tell(|epoch| Command::EndTunnels(Tunnels::Of(epoch), by));
-    }
-
-    /// The color goes on: what of its tunnels was not ended yet lives on.
-    pub fn keep_tunnels(&self) {
-        self.tell(Command::KeepTunnels);
-    }
-
-    fn tell(&self, order: impl Fn(u64) -> Command) {
-        for worker in &*self.workers {
-            for epoch in &self.epochs {
-                // A worker that has ended has nothing left to end.
-                let _ = worker.send(order(epoch.id));
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-    use std::thread::{self, ThreadId};
-
-    use super::*;
-
-    #[test]
-    fn a_snapshot_is_dropped_by_the_thread_that_replaced_it_whoever_reads_it() {
-        struct Tells(mpsc::Sender<ThreadId>);
-        impl Drop for Tells {
-            fn drop(&mut self) {
-                let _ = self.0.send(thread::current().id());
-            }
-        }
-        let (tell, told) = mpsc::channel();
-        let old = Arc::new(Tells(tell));
-        let read = Arc::clone(&old);
-        let reader = thread::spawn(move || drop(read));
-        drop_after_readers(old);
-        assert_eq!(told.recv(), Ok(thread::current().id()));
-        reader.join().expect("no panic");
     }
 }

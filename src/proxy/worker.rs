@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::evidence::metering::Metering;
 use crate::proxy::clock;
-use crate::proxy::deadlines::Slots;
+use crate::proxy::deadlines::slots::DeadlineSlots;
 use crate::proxy::listener::Listener;
 use crate::proxy::live::Live;
 use crate::proxy::upstream::connections::Connections;
@@ -32,7 +32,7 @@ pub(crate) struct Worker {
     /// Which one; indexes everything that is kept by worker.
     pub(crate) index: usize,
     pub(crate) live: Arc<Live>,
-    pub(crate) slots: Slots,
+    pub(crate) slots: DeadlineSlots,
     /// To endpoints.
     pub(crate) connections: Connections,
     pub(crate) logger: RefCell<AccessLogger>,
@@ -68,7 +68,7 @@ impl Worker {
         Worker {
             index,
             live,
-            slots: Slots::default(),
+            slots: DeadlineSlots::default(),
             connections: Connections::default(),
             logger: RefCell::new(logger),
             ports: ports.map(|port| port.to_string().into()),

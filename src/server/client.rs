@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::proxy::client::Client;
-use crate::proxy::deadlines::{Fired, Phase, Slot};
+use crate::proxy::deadlines::{DeadlineSlot, Fired, Phase};
 use crate::proxy::listener::Listener;
 use crate::proxy::per_client::Share;
 use crate::proxy::worker::Worker;
@@ -17,7 +17,7 @@ use crate::sys::descriptors;
 pub(crate) struct Open {
     pub(crate) worker: Rc<Worker>,
     /// Of the connection; what is asked over HTTP/2 has slots of its own.
-    pub(crate) slot: Rc<Slot>,
+    pub(crate) slot: Rc<DeadlineSlot>,
     pub(crate) listener: Listener,
     /// Where there is a limit. In a box: a connection that waits has no room for it.
     share: Option<Box<Share>>,
@@ -85,7 +85,7 @@ impl ClientConnection {
         &self.open.worker
     }
 
-    pub(crate) fn slot(&self) -> &Rc<Slot> {
+    pub(crate) fn slot(&self) -> &Rc<DeadlineSlot> {
         &self.open.slot
     }
 

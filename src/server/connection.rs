@@ -13,7 +13,7 @@ use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::proxy::deadlines::{Fired, Phase, Slot};
+use crate::proxy::deadlines::{DeadlineSlot, Fired, Phase};
 use crate::proxy::error::{refusal, slow_head};
 use crate::proxy::refused;
 use crate::proxy::request::respond::After;
@@ -39,7 +39,7 @@ pin_project! {
     /// A connection that is served. No `async fn`: that would have room for its arguments twice.
     struct Served<F> {
         worker: Rc<Worker>,
-        slot: Rc<Slot>,
+        slot: Rc<DeadlineSlot>,
         #[pin]
         serving: F,
     }
@@ -320,14 +320,14 @@ fn reason(refused: Refused) -> Refusal {
 }
 
 /// Writes a last answer and closes. A client that does not read it is not waited for.
-async fn refuse(slot: &Slot, mut wire: Wire, answer: &[u8]) {
+async fn refuse(slot: &DeadlineSlot, mut wire: Wire, answer: &[u8]) {
     if let Ok(Ok(())) = tokio::time::timeout(LAST_ANSWER, wire.io.write_all(answer)).await {
         Box::pin(close(slot, wire)).await;
     }
 }
 
 /// Closes so that the client can read the answer.
-async fn close(slot: &Slot, mut wire: Wire) {
+async fn close(slot: &DeadlineSlot, mut wire: Wire) {
     let all_read = wire.is_read() && wire.unread().is_empty();
     if all_read && matches!(wire.io, Socket::Tcp(_)) {
         // Nothing that came is unread, so nothing is reset. TLS has a word for the end, TCP ends with the socket.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWrite;
 use tokio::task::coop::unconstrained;
 
-use crate::proxy::deadlines::{Fired, Phase, Slot};
+use crate::proxy::deadlines::{DeadlineSlot, Fired, Phase};
 use crate::proxy::refused;
 use crate::proxy::request::respond::After;
 use crate::proxy::request::serve::{IncomingRequest, forward, given_up};
@@ -50,7 +50,7 @@ const KEPT_IDLE: usize = 8;
 /// A stream that is served, or is about to be.
 enum Task {
     Asked(Head),
-    Served { slot: Rc<Slot>, serving: Pin<Box<dyn Future<Output = After>>> },
+    Served { slot: Rc<DeadlineSlot>, serving: Pin<Box<dyn Future<Output = After>>> },
 }
 
 /// How a connection ends.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
 
-use crate::proxy::deadlines::{Fired, Phase, Slot};
+use crate::proxy::deadlines::{DeadlineSlot, Fired, Phase};
 use crate::wire::socket::Socket;
 
 /// The bounds of one reading on.
@@ -37,7 +37,7 @@ const AT_ONCE: usize = 16;
 const PIECE: usize = 16 << 10;
 
 /// Tells the client that nothing more comes, and reads until it has closed its half or a bound is reached.
-pub(super) async fn linger(slot: &Slot, io: &mut Socket, bounds: &Bounds) {
+pub(super) async fn linger(slot: &DeadlineSlot, io: &mut Socket, bounds: &Bounds) {
     if slot.take_fired() == Some(Fired::Cut) {
         return;
     }

@@ -10,9 +10,11 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
-use crate::proxy::deadlines::Tunnels;
+use crate::proxy::commands::Command;
+use crate::proxy::deadlines::slots::Tunnels;
 use crate::proxy::listener::Listener;
-use crate::proxy::live::{Accepting, Command, Live, Publisher};
+use crate::proxy::live::{Accepting, Live};
+use crate::proxy::publisher::Publisher;
 use crate::server::accept::Order;
 use crate::server::worker::{self, Sockets};
 use crate::telemetry::access_log::AccessLogWriter;

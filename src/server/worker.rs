@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 
-use crate::proxy::commands::carry_out;
+use crate::proxy::commands::{Command, carry_out};
 use crate::proxy::listener::Listener;
-use crate::proxy::live::{Accepting, Command, Live};
+use crate::proxy::live::{Accepting, Live};
 use crate::proxy::worker::Worker;
 use crate::server::accept::{LongestIdle, Order, accept, start};
 use crate::sys::{buffered, descriptors, memory};

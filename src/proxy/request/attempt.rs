@@ -92,7 +92,7 @@ async fn ask(
                 tried.push(index);
                 chosen = exchange.choose(&tried);
                 if chosen.is_some() {
-                    exchange.retried();
+                    exchange.note_retry();
                     upload.restart();
                 }
             }
@@ -163,7 +163,7 @@ async fn attempt(
             },
         };
         let timeout = exchange.admission().policy.response_timeout;
-        exchange.client.worker.slots.enter(&exchange.slot, Phase::Request, timeout);
+        exchange.client.worker.slots.enter(&exchange.slot(), Phase::Request, timeout);
         let ready = poll_fn(|cx| match exchange.fired() {
             Some(error) => Poll::Ready(Err(error)),
             None => upstream.side.poll_ready(cx, exchange.head.extended_connect).map(Ok),
@@ -178,7 +178,7 @@ async fn attempt(
                 }
                 .into());
             }
-            exchange.sent();
+            exchange.report.note_sent(exchange.now());
             match heads(exchange, side, &mut upstream.side, upload, answer).await {
                 Ok(()) => return Ok(upstream),
                 Err(Failure::Final(error)) => return Err(error.into()),
@@ -213,7 +213,7 @@ async fn attempt(
             let again = if error.blame == Blame::Nobody { again.if_unsent() } else { again };
             return Err(Attempt { error, again });
         }
-        exchange.retried();
+        exchange.note_retry();
         upload.restart();
         stale = true;
     }
@@ -281,7 +281,7 @@ async fn heads(
                 }
                 Poll::Ready(Ok(true)) if matches!(answer.status, 102..=199 | 100) && answer.status != 101 => {
                     interim += 1;
-                    exchange.tells_color();
+                    exchange.reveal_color();
                     pass_interim(exchange, side, upload, answer);
                     if interim % INTERIM_AT_ONCE == 0 {
                         cx.waker().wake_by_ref();

@@ -20,7 +20,7 @@ const SHOWN: usize = 120;
 /// Takes the field out of the answer, and counts what it tells.
 #[cold]
 pub(super) fn tell(exchange: &Exchange, answer: &mut Head) {
-    if let Some(events) = exchange.admission().events.as_ref().filter(|_| !exchange.is_lingered()) {
+    if let Some(events) = exchange.admission().events.as_ref().filter(|_| !exchange.report.is_lingered()) {
         let mut told = [0; MOST_EVENTS];
         // As RFC 9651 has it, a list that can't be read is ignored as a whole.
         match read(events, answer, &mut told, |why, member| ignore(exchange, why, member)) {
@@ -62,7 +62,7 @@ fn count(exchange: &Exchange, events: &[Arc<AppEvent>], told: impl IntoIterator<
     let color = exchange.admission().pool.color;
     for (event, n) in events.iter().zip(told).filter(|(_, n)| *n > 0) {
         event.told(worker.index, color, n);
-        if let Some(metered) = exchange.slot.metered.get() {
+        if let Some(metered) = exchange.slot().metered.get() {
             worker.metering.told(&metered, event, n);
         }
     }

@@ -41,15 +41,15 @@ pub(crate) async fn wait(exchange: &Exchange, side: &mut Side) -> Result<(), Pro
     let bytes = exchange.head.size() + side.room_while_held(framing);
     let Some(mut place) = worker.live.queue.enter(bytes, &limits) else { return Err(Kind::HoldFull.into()) };
     // Who would wait for the end of the hold waits for that; who came too early for that as long as is allowed.
-    let allowed = exchange.started() + limits.timeout;
+    let allowed = exchange.report.started() + limits.timeout;
     let deadline = Some(if allowed + GRACE >= until { until.max(allowed) + GRACE } else { allowed });
-    exchange.slot.enter(Phase::Held, deadline);
+    exchange.slot().enter(Phase::Held, deadline);
     worker.slots.due_at(deadline);
     let (ending, waited) = poll_fn(|cx| {
         if worker.live.with(|snapshot| snapshot.held()).is_none() {
             return Poll::Ready((Ending::Released, Ok(())));
         }
-        match exchange.slot.fired() {
+        match exchange.slot().fired() {
             Some(Fired::Deadline) => return Poll::Ready((Ending::Expired, Err(Kind::HoldExpired))),
             Some(Fired::Cut) => return Poll::Ready((Ending::Expired, Err(Kind::Stopping))),
             Some(Fired::Ended | Fired::Idle | Fired::Closing) | None => {}
@@ -58,9 +58,9 @@ pub(crate) async fn wait(exchange: &Exchange, side: &mut Side) -> Result<(), Pro
     })
     .await;
     place.ending = ending;
-    exchange.slot.enter(Phase::Request, None);
-    if exchange.slot.fired() == Some(Fired::Deadline) {
-        exchange.slot.take_fired();
+    exchange.slot().enter(Phase::Request, None);
+    if exchange.slot().fired() == Some(Fired::Deadline) {
+        exchange.slot().take_fired();
     }
     Ok(waited?)
 }

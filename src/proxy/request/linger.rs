@@ -19,7 +19,7 @@ use crate::proxy::headers;
 use crate::proxy::pool::{Endpoint, Rules};
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::upload::Upload;
-use crate::proxy::snapshot::Admission;
+use crate::proxy::snapshot::admission::Admission;
 use crate::proxy::upstream::connections::UpstreamConnection;
 use crate::telemetry::meter::Lingered;
 use crate::wire::head::{Head, Name, Version};
@@ -38,7 +38,7 @@ const FIELD: (&[u8], &[u8]) = (b"x-cutover-lingered", b"true");
 pub(super) fn is_for_file(exchange: &Exchange, upload: &Upload) -> bool {
     let head = &exchange.head;
     let plain = upload.framing == Framing::None && !head.has(Name::Upgrade) && !head.extended_connect;
-    if !plain || exchange.is_shielded() || !(head.is_method("GET") || head.is_method("HEAD")) {
+    if !plain || exchange.report.is_shielded() || !(head.is_method("GET") || head.is_method("HEAD")) {
         return false;
     }
     let worker = &exchange.client.worker;
@@ -71,14 +71,14 @@ pub(super) async fn ask(
     let now = clock::millis(worker.now());
     let Some(index) = other.pool.pick(worker.index, worker.draw(), now, &[]) else { return };
     if !worker.asks.borrow_mut().at(percent).withdraw(now) {
-        exchange.says_nothing(Lingered::OverBudget);
+        exchange.excuse(Lingered::OverBudget);
         return;
     }
     let load = Load::new(&other, index, worker.index);
     // The release has answered.
-    exchange.waits_for_client(true);
+    exchange.wait_for_client(true);
     let asked = clock::within(PATIENCE, request(exchange, side, &other.pool.endpoints[index], &other)).await;
-    exchange.waits_for_client(false);
+    exchange.wait_for_client(false);
     let to_head = exchange.head.is_method("HEAD");
     match asked.flatten() {
         Some((found, head)) if matches!(head.status, 200 | 206 | 304) => {
@@ -95,10 +95,10 @@ pub(super) async fn ask(
                 // Nobody has it: that is the client's mistake on either color.
                 exchange.admission().meter.lingered(Lingered::NotFound);
             } else {
-                exchange.says_nothing(Lingered::Failed);
+                exchange.excuse(Lingered::Failed);
             }
         }
-        None => exchange.says_nothing(Lingered::Failed),
+        None => exchange.excuse(Lingered::Failed),
     }
     exchange.extend_deadline(false);
 }
@@ -142,7 +142,7 @@ async fn head_of(
     rules: &Rules,
 ) -> Result<(), Broken> {
     let is_over = |side: &mut Side, cx: &mut Context<'_>| {
-        matches!(exchange.slot.fired(), Some(Fired::Ended | Fired::Cut)) || side.poll_left(cx).is_ready()
+        matches!(exchange.slot().fired(), Some(Fired::Ended | Fired::Cut)) || side.poll_left(cx).is_ready()
     };
     let ready = poll_fn(|cx| match is_over(side, cx) {
         true => Poll::Ready(Err(Broken::Exchange)),

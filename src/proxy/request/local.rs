@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use crate::proxy::client::Client;
-use crate::proxy::deadlines::Slot;
+use crate::proxy::deadlines::DeadlineSlot;
 use crate::proxy::error::{ProxyError, reason};
 use crate::proxy::headers;
 use crate::proxy::listener::Listener;
@@ -85,7 +85,7 @@ impl LocalAnswer {
     }
 
     /// Sends it to the client.
-    pub(crate) async fn send(self, client: (&Rc<Client>, &Slot), side: &mut Side, asked: Asked) -> After {
+    pub(crate) async fn send(self, client: (&Rc<Client>, &DeadlineSlot), side: &mut Side, asked: Asked) -> After {
         let mut head = Head::default();
         head.set_status_line(self.status(), reason(self.status()).as_bytes());
         let body = match &self {

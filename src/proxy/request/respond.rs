@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 
 use crate::proxy::client::Client;
-use crate::proxy::deadlines::{Fired, Phase, Slot};
+use crate::proxy::deadlines::{DeadlineSlot, Fired, Phase};
 use crate::proxy::error::ProxyError;
 use crate::proxy::headers;
-use crate::proxy::snapshot::preview::Mark;
+use crate::proxy::snapshot::mark::Mark;
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::body::Framing;
 use crate::wire::side::Side;
@@ -42,7 +42,7 @@ impl Asked {
 /// Adds what this hop has to say about an answer whose body comes in this framing, and begins it. Whether the
 /// connection goes on after it.
 pub(crate) fn begin(
-    (client, slot): (&Client, &Slot),
+    (client, slot): (&Client, &DeadlineSlot),
     side: &mut Side,
     asked: Asked,
     head: &mut Head,
@@ -79,7 +79,7 @@ pub(crate) fn begin(
 
 /// Answers with something of our own. `read`: the whole request was read, so that another one can follow.
 pub(crate) async fn respond_locally(
-    (client, slot): (&Rc<Client>, &Slot),
+    (client, slot): (&Rc<Client>, &DeadlineSlot),
     side: &mut Side,
     mut asked: Asked,
     mut head: Head,
@@ -115,7 +115,7 @@ pub(crate) async fn respond_locally(
 
 /// Answers with an error.
 pub(crate) async fn error(
-    client: (&Rc<Client>, &Slot),
+    client: (&Rc<Client>, &DeadlineSlot),
     side: &mut Side,
     mut asked: Asked,
     request: &Head,

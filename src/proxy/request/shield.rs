@@ -49,7 +49,7 @@ pub(super) fn takes_over(
     if !worker.shield.borrow_mut().at(percent).withdraw(now) {
         return false;
     }
-    exchange.hand_over_to(stable, Outcome::Bad(failed));
+    exchange.shield_by(stable, Outcome::Bad(failed));
     true
 }
 

@@ -39,21 +39,21 @@ pub(super) async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &
     upstream.become_tunnel();
     let mut up = Half::new(websocket.then(Frames::of_client));
     let mut down = Half::new(websocket.then(Frames::of_endpoint));
-    exchange.tunnel_moves();
+    exchange.extend_tunnel();
     let joined = poll_fn(|cx| {
-        if let Some(fired @ (Fired::Deadline | Fired::Ended | Fired::Cut)) = exchange.slot.fired() {
+        if let Some(fired @ (Fired::Deadline | Fired::Ended | Fired::Cut)) = exchange.slot().fired() {
             return Poll::Ready(Joined::Ended(fired));
         }
         let before = up.copied.bytes + down.copied.bytes;
         let sent = up.poll_pass(cx, side, upstream);
         let received = down.poll_pass(cx, upstream, side);
         if up.copied.bytes + down.copied.bytes > before {
-            exchange.tunnel_moves();
+            exchange.extend_tunnel();
         }
         match () {
             () if sent.is_err() || received.is_err() => Poll::Ready(Joined::Broke),
             () if up.over && down.over => Poll::Ready(Joined::Over),
-            () if exchange.slot.fired() == Some(Fired::Idle) => Poll::Ready(Joined::Ended(Fired::Idle)),
+            () if exchange.slot().fired() == Some(Fired::Idle) => Poll::Ready(Joined::Ended(Fired::Idle)),
             () => Poll::Pending,
         }
     });
@@ -69,12 +69,12 @@ pub(super) async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &
                 Fired::Deadline | Fired::Ended | Fired::Closing => (Kind::DrainTimeout, RESTART),
             };
             exchange.broke(kind);
-            exchange.begins_to_end(ENDING, kind == Kind::DrainTimeout);
+            exchange.begin_closing(ENDING, kind == Kind::DrainTimeout);
             websocket && end(exchange, (side, &mut up), (upstream, &mut down), farewell).await
         }
     };
-    exchange.bytes_in = up.copied.bytes;
-    exchange.bytes_out = down.copied.bytes;
+    exchange.report.set_bytes_in(up.copied.bytes);
+    exchange.report.set_bytes_out(down.copied.bytes);
     whole
 }
 
@@ -98,7 +98,7 @@ async fn end(
         let sent = up.poll(cx, client, endpoint);
         let received = down.poll(cx, endpoint, client);
         if sent.is_pending() || received.is_pending() {
-            return if exchange.slot.fired() == Some(Fired::Deadline) { Poll::Ready(()) } else { Poll::Pending };
+            return if exchange.slot().fired() == Some(Fired::Deadline) { Poll::Ready(()) } else { Poll::Pending };
         }
         Poll::Ready(())
     })

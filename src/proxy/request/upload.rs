@@ -95,7 +95,7 @@ impl Upload {
 
     /// The body does not come. The deadline is that of a client, and latency begins later.
     fn wait_for_client(&mut self, exchange: &mut Exchange) {
-        exchange.begins_delivery();
+        exchange.begin_delivery();
         self.set_waiting(true, exchange.now());
         if !std::mem::replace(&mut self.for_client, true) {
             exchange.extend_deadline(true);
@@ -134,20 +134,20 @@ impl Upload {
         }
         let before = self.copied.bytes;
         let copied = poll_copy(cx, side, upstream, &mut self.copied);
-        exchange.bytes_in = self.copied.bytes;
+        exchange.report.set_bytes_in(self.copied.bytes);
         self.set_waiting(copied.is_pending() && self.copied.waits_for_source, exchange.now());
         if self.limit.is_some_and(|limit| self.copied.bytes > limit) {
             return Poll::Ready(Err(Kind::BodyTooLarge));
         }
         match copied {
             Poll::Ready(Ok(())) => {
-                exchange.ends_delivery();
-                exchange.waits_for_answer();
+                exchange.end_delivery();
+                exchange.wait_for_answer();
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(CopyError::Source(BodyError::Malformed(_)))) => Poll::Ready(Err(Kind::BadRequest)),
             Poll::Ready(Err(CopyError::Source(_))) => {
-                exchange.begins_delivery();
+                exchange.begin_delivery();
                 Poll::Ready(Err(Kind::ClientLeft))
             }
             // An endpoint that refuses an upload answers and closes.
@@ -156,7 +156,7 @@ impl Upload {
                 Poll::Ready(Ok(()))
             }
             Poll::Pending => {
-                exchange.begins_delivery();
+                exchange.begin_delivery();
                 let for_client = self.copied.waits_for_source;
                 if self.copied.bytes > before || for_client != self.for_client {
                     self.for_client = for_client;

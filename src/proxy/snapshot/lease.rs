@@ -1,9 +1,9 @@
 //! The hold that a request has on the color that serves it, and the end of all of them.
 //!
-//! A color is drained when its last [`Lease`] is dropped. A snapshot keeps one lease for each worker, so that no
-//! reference count is shared between cores; a request holds the [`Admission`](crate::proxy::snapshot::Admission) that
-//! it was admitted under, and with it that worker's lease, to the last byte of its answer. Nothing counts requests to
-//! find out whether a color is drained: a counter read between "loaded the snapshot" and "registered" is wrong.
+//! A color is drained when its last [`Lease`] is dropped. A snapshot keeps one lease per worker, so that no reference
+//! count is shared between cores. A request holds an [`Admission`](crate::proxy::snapshot::admission::Admission), and
+//! with it its worker's lease, to the last byte of its answer. A counter of requests would be wrong: one read between
+//! "loaded the snapshot" and "registered" misses a request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

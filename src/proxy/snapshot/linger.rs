@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::config::Config;
 use crate::domain::color::Color;
-use crate::domain::transition::Decision;
-use crate::proxy::snapshot::door::Door;
+use crate::proxy::snapshot::Snapshot;
+use crate::proxy::snapshot::admission::{Admission, Admissions};
 use crate::proxy::snapshot::route::Paths;
-use crate::proxy::snapshot::{Admission, Admissions, Compiler, Serving, Snapshot};
 
 /// Where files linger, in one snapshot.
 #[derive(Debug)]
@@ -19,7 +17,7 @@ pub(crate) struct Linger {
 }
 
 impl Linger {
-    fn new(paths: &[String], percent: u8, idle: Admissions) -> Linger {
+    pub(super) fn new(paths: &[String], percent: u8, idle: Admissions) -> Linger {
         let mut all = Paths::default();
         for path in paths {
             all.insert(path, ());
@@ -56,33 +54,5 @@ impl Snapshot {
         }
         let upstream = self.routes.find(host, path)?.upstream;
         Some(Arc::clone(&linger.idle.get(upstream)?[worker]))
-    }
-}
-
-impl Compiler {
-    /// Which color that does not serve may be asked from the next snapshot on.
-    pub(crate) fn linger(&mut self, color: Option<Color>) {
-        self.lingering = color;
-    }
-
-    /// Whether files linger: the other color serves, or did until not long ago.
-    pub(super) fn lingers(&self, config: &Config, decision: &Decision, door: &Door) -> bool {
-        let other = decision.split().is_some() || self.lingering == Some(decision.active.other());
-        matches!(door, Door::Open) && other && !config.linger.paths.is_empty()
-    }
-
-    pub(super) fn lingering(&mut self, config: &Config, decision: &Decision) -> Option<Box<Linger>> {
-        if !self.lingers {
-            return None;
-        }
-        let idle = match decision.split() {
-            Some(_) => Admissions::default(),
-            None => {
-                let color = decision.active.other();
-                let release = config.colors[color].release.as_str().into();
-                self.admissions(config, decision, &Serving { color, release, mark: None })
-            }
-        };
-        Some(Box::new(Linger::new(&config.linger.paths, config.linger.budget_percent, idle)))
     }
 }

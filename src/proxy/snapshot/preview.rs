@@ -3,10 +3,7 @@
 //! Never for strangers: whichever way is taken, the client is one of `preview.allow`, or sends the secret along; the
 //! port is open to this machine, too. Whoever may not is served as if there were no preview, and learns nothing of it.
 
-pub(crate) mod mark;
-
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use subtle::ConstantTimeEq;
@@ -15,10 +12,8 @@ use crate::config::PreviewConfig;
 use crate::domain::color::Color;
 use crate::proxy::headers::{is_trusted, without_port};
 use crate::proxy::listener::Listener;
-use crate::proxy::snapshot::Admissions;
+use crate::proxy::snapshot::admission::Admissions;
 use crate::wire::head::Head;
-
-pub(crate) use mark::Mark;
 
 /// The field that asks for it, unless another one is configured.
 pub(crate) const HEADER: &str = "x-cutover-color";
@@ -67,11 +62,6 @@ impl Preview {
             host: config.host.as_deref().map(Into::into),
         };
         Preview { ways, active, admissions }
-    }
-
-    /// What the answers of this preview say.
-    pub(crate) fn mark(config: &PreviewConfig, color: Color) -> Arc<Mark> {
-        Arc::new(Mark { color, named: config.name_color, header: config.header.as_str().into() })
     }
 
     /// Looks at a request, once.

@@ -11,8 +11,8 @@ use crate::domain::color::Color;
 use crate::domain::split::{Split, draw};
 use crate::evidence::metering::Counted;
 use crate::evidence::routes::{User, network};
+use crate::proxy::snapshot::admission::{Admission, Admissions};
 use crate::proxy::snapshot::visitor::{self, NewVisitor};
-use crate::proxy::snapshot::{Admission, Admissions};
 use crate::wire::head::{Head, Name};
 
 /// The other half of a snapshot in which both colors serve.

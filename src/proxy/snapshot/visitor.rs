@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use aws_lc_rs::rand;
 
 use crate::config::VisitorCookie;
-use crate::proxy::snapshot::preview::mark::keep_private;
+use crate::proxy::snapshot::mark::keep_private;
 use crate::wire::head::Head;
 
 /// The value of the cookie: 16 random bytes as hex digits.

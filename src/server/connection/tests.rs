@@ -3,7 +3,7 @@ use std::io;
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::proxy::deadlines::Slots;
+use crate::proxy::deadlines::slots::DeadlineSlots;
 
 /// A client that reads nothing, and whose line is full.
 async fn full() -> (Wire, UnixStream) {
@@ -22,7 +22,7 @@ async fn full() -> (Wire, UnixStream) {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_nothing_is_refused_and_not_waited_for() {
     let (wire, _client) = full().await;
-    let slot = Slots::default().add(Phase::Head, None);
+    let slot = DeadlineSlots::default().add(Phase::Head, None);
     let refusing = refuse(&slot, wire, b"HTTP/1.1 400 Bad Request\r\n\r\n");
     tokio::time::timeout(2 * LAST_ANSWER, refusing).await.expect("the connection is given up");
 }

@@ -2,10 +2,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::proxy::deadlines::Slots;
+use crate::proxy::deadlines::slots::DeadlineSlots;
 
 /// Lingers on one end of a pair; the other end, and whatever tells that it is over.
-fn lingering(slot: std::rc::Rc<Slot>) -> (UnixStream, tokio::task::JoinHandle<()>) {
+fn lingering(slot: std::rc::Rc<DeadlineSlot>) -> (UnixStream, tokio::task::JoinHandle<()>) {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     let ended = tokio::task::spawn_local(async move {
         let mut io = Socket::Unix(ours);
@@ -15,7 +15,7 @@ fn lingering(slot: std::rc::Rc<Slot>) -> (UnixStream, tokio::task::JoinHandle<()
 }
 
 /// As a connection is polled.
-async fn poll_with(slot: &Slot, work: impl Future<Output = ()>) {
+async fn poll_with(slot: &DeadlineSlot, work: impl Future<Output = ()>) {
     let mut work = pin!(work);
     poll_fn(|cx| {
         slot.register(cx);
@@ -26,7 +26,7 @@ async fn poll_with(slot: &Slot, work: impl Future<Output = ()>) {
 
 #[tokio::test(start_paused = true, flavor = "local")]
 async fn a_client_that_sends_nothing_is_left_soon_and_one_that_drips_in_the_end() {
-    let slots = Slots::default();
+    let slots = DeadlineSlots::default();
     let (mut client, ended) = lingering(slots.add(Phase::Body, None));
     let began = Instant::now();
     assert_eq!(client.read(&mut [0]).await.expect("a half"), 0, "the client is told at once");
@@ -44,7 +44,7 @@ async fn a_client_that_sends_nothing_is_left_soon_and_one_that_drips_in_the_end(
 
 #[tokio::test(start_paused = true, flavor = "local")]
 async fn uploads_that_nobody_wants_hold_up_no_stop_and_take_no_place() {
-    let slots = Slots::default();
+    let slots = DeadlineSlots::default();
     let (_client, ended) = lingering(slots.add(Phase::Body, None));
     tokio::task::yield_now().await;
     let began = Instant::now();
@@ -69,7 +69,7 @@ async fn uploads_that_nobody_wants_hold_up_no_stop_and_take_no_place() {
 
 #[tokio::test(start_paused = true, flavor = "local")]
 async fn a_client_that_sends_without_end_is_left_after_so_many_bytes() {
-    let slot = Slots::default().add(Phase::Body, None);
+    let slot = DeadlineSlots::default().add(Phase::Body, None);
     let (ours, mut client) = UnixStream::pair().expect("a pair");
     let few = Bounds { bytes: 1 << 20, ..UPLOAD };
     let ended = tokio::task::spawn_local(async move {

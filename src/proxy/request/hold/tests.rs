@@ -9,7 +9,8 @@ use crate::domain::color::Color;
 use crate::domain::release::Release;
 use crate::domain::schema::Lineage;
 use crate::domain::transition::{Decision, FileOrder, Generation};
-use crate::proxy::live::{Live, Publisher};
+use crate::proxy::live::Live;
+use crate::proxy::publisher::Publisher;
 use crate::proxy::queue::Queue;
 
 fn config() -> Config {

@@ -1,22 +1,13 @@
-//! What requests are counted under, and which of them are evidence.
+//! The names that requests are counted under.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::{Config, EventConfig, Sticky};
 use crate::domain::deployment::Deployment;
 use crate::domain::transition::Decision;
 use crate::evidence::routes::{AppEvent, EventKind, RouteId};
+use crate::proxy::snapshot::compiler::Compiler;
 use crate::proxy::snapshot::route::Paths;
-use crate::proxy::snapshot::{Compiler, Snapshot};
-use crate::wire::head::Head;
-
-impl Snapshot {
-    /// Whether a request is counted as evidence, as far as that does not depend on its route.
-    pub(crate) fn is_evidence(&self, head: &Head, client: impl FnOnce() -> IpAddr) -> bool {
-        self.ignored.as_ref().is_none_or(|ignored| !ignored.has(head, client))
-    }
-}
 
 impl Compiler {
     /// What answers may tell.

@@ -1,15 +1,16 @@
 //! What the answer to a preview says: that no shared cache may keep it, and, if that is wanted, which color it is from.
 
+use crate::config::PreviewConfig;
 use crate::domain::color::Color;
 use crate::wire::head::Head;
 
 /// Says of an answer where it is from.
 pub(crate) struct Mark {
-    pub(super) color: Color,
+    color: Color,
     /// `preview.name_color`
-    pub(super) named: bool,
+    named: bool,
     /// The field that may have asked for it.
-    pub(super) header: Box<str>,
+    header: Box<str>,
 }
 
 impl std::fmt::Debug for Mark {
@@ -19,6 +20,10 @@ impl std::fmt::Debug for Mark {
 }
 
 impl Mark {
+    pub(super) fn new(config: &PreviewConfig, color: Color) -> Mark {
+        Mark { color, named: config.name_color, header: config.header.as_str().into() }
+    }
+
     /// Marks an answer.
     pub(crate) fn write(&self, answer: &mut Head) {
         keep_private(answer);

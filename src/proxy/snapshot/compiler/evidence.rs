@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::release::Release;
 use crate::domain::transition::Decision;
-use crate::proxy::snapshot::Compiler;
+use crate::proxy::snapshot::compiler::Compiler;
 
 /// What the last snapshot said of a color.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::health::Health;
 use crate::proxy::pool::name::Resolution;
 use crate::proxy::pool::{Endpoint, Pool, Rules, Target};
-use crate::proxy::snapshot::Compiler;
+use crate::proxy::snapshot::compiler::Compiler;
 
 impl Compiler {
     /// The names that endpoints are behind.

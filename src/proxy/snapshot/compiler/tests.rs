@@ -5,7 +5,9 @@ use super::*;
 use crate::domain::deployment::{Deployment, DeploymentId, OnInsufficient, Plan, Stage};
 use crate::domain::release::Release;
 use crate::domain::schema::Lineage;
+use crate::domain::split::Weight;
 use crate::domain::transition::{FileOrder, Generation};
+use crate::proxy::snapshot::split::Draw;
 
 fn config(more: &str) -> Config {
     let text = format!(

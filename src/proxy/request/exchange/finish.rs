@@ -1,0 +1,48 @@
+//! The end of an exchange: evidence, meters, the line of the access log, and then the release of what it held.
+
+use crate::proxy::deadlines::Fired;
+use crate::proxy::kind::Kind;
+use crate::proxy::request::exchange::Exchange;
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Exchange {
+    /// Reports the request, once.
+    pub(super) fn finish(&mut self) {
+        if !self.report.finish() {
+            return;
+        }
+        let slot = self.held.slot();
+        let drained = self.drained || slot.fired() == Some(Fired::Ended);
+        if matches!(slot.fired(), Some(Fired::Deadline | Fired::Idle | Fired::Ended)) {
+            // It was meant for the exchange that is over.
+            slot.take_fired();
+        }
+        if !self.report.is_answered() {
+            match self.cut_by(Kind::ClientLeft) {
+                Some(kind) => self.failed(&kind.into()),
+                None => self.report.leave_unanswered(),
+            }
+        }
+        let (worker, now) = (&self.client.worker, self.now());
+        if let Some(refusal) = self.report.refusal() {
+            worker.refuse(refusal);
+        }
+        self.count(self.report.outcome(&self.head, self.held.slot(), now));
+        if let Some(admission) = self.held.admission_if_any() {
+            if drained {
+                admission.meter.ended(self.held.kind());
+            }
+            admission.meter.finished(self.report.as_http(), now - self.report.started());
+            if let Some(time) = self.report.upstream_time() {
+                admission.meter.answered(time);
+            }
+        }
+        self.report.log(&self.client, &self.head, &self.held, self.preview.is_some(), now);
+        self.held.release();
+    }
+}

@@ -1,0 +1,119 @@
+//! The deadlines of an exchange, and what it means that one has passed.
+
+use std::time::Duration;
+
+use crate::evidence::metering::{Metered, Outcome};
+use crate::proxy::deadlines::{Fired, Phase};
+use crate::proxy::error::ProxyError;
+use crate::proxy::headers;
+use crate::proxy::kind::Kind;
+use crate::proxy::request::exchange::Exchange;
+use crate::telemetry::meter::InFlightKind;
+
+impl Exchange {
+    /// Counts the request as this kind from here on. Streams and tunnels have timeouts of their own.
+    pub(crate) fn set_in_flight_kind(&mut self, kind: InFlightKind) {
+        self.held.set_kind(kind);
+        let slots = &self.client.worker.slots;
+        match kind {
+            InFlightKind::Request => {}
+            InFlightKind::Stream => {
+                let deadline = Some(self.now() + self.idle_timeout());
+                self.slot().enter(Phase::Body, deadline);
+                // It may be earlier than the deadline for the head of the answer was.
+                slots.due_at(deadline);
+            }
+            InFlightKind::Tunnel => {
+                // Both ends of a tunnel decide how it fares.
+                self.metered(Metered::untimed);
+                self.count(Outcome::Good);
+                slots.enter_tunnel(self.slot());
+            }
+        }
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        let policy = &self.admission().policy;
+        if self.streaming { policy.stream_idle_timeout } else { policy.idle_timeout }
+    }
+
+    /// A piece of the request went; the next one has to come, or to be taken, in time.
+    pub(crate) fn extend_deadline(&self, for_client: bool) {
+        let policy = &self.admission().policy;
+        let timeout = match for_client {
+            // A gRPC call whose request is open is a stream of messages.
+            true if self.streaming || headers::is_grpc(&self.head) => policy.stream_idle_timeout,
+            true => policy.idle_timeout,
+            false => policy.response_timeout,
+        };
+        self.client.worker.slots.enter(self.slot(), self.slot().phase(), timeout);
+        self.forget_overdue();
+    }
+
+    /// The whole request was sent; the endpoint has to answer in time.
+    pub(crate) fn wait_for_answer(&self) {
+        if self.slot().phase() == Phase::Request {
+            self.extend_deadline(false);
+        }
+    }
+
+    /// A piece of the answer went to the client; the next one has to follow in time.
+    pub(crate) fn extend_for_body(&self) {
+        self.slot().extend(Some(self.now() + self.idle_timeout()));
+        self.forget_overdue();
+    }
+
+    /// Bytes went through the tunnel.
+    pub(crate) fn extend_tunnel(&self) {
+        let until = self.now() + self.admission().policy.stream_idle_timeout;
+        self.slot().quiet_until(until);
+        self.client.worker.slots.due_at(Some(until));
+        if self.slot().fired() == Some(Fired::Idle) {
+            self.slot().take_fired();
+        }
+    }
+
+    /// The tunnel is closed within `timeout`, for a drain or because the process stops.
+    pub(crate) fn begin_closing(&mut self, timeout: Duration, drained: bool) {
+        self.drained = drained;
+        self.slot().take_fired();
+        self.client.worker.slots.enter(self.slot(), Phase::Ending, timeout);
+    }
+
+    /// Bytes that came while this process was paused have kept their deadline.
+    fn forget_overdue(&self) {
+        if self.is_overdue() {
+            self.slot().take_fired();
+        }
+    }
+
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.slot().fired() == Some(Fired::Deadline)
+    }
+
+    /// The reason to give up before there is an answer.
+    pub(crate) fn fired(&self) -> Option<ProxyError> {
+        match self.slot().fired()? {
+            Fired::Deadline => Some(Kind::ResponseTimeout.into()),
+            Fired::Ended => Some(Kind::DrainTimeout.into()),
+            Fired::Cut => Some(Kind::Stopping.into()),
+            Fired::Closing | Fired::Idle => None,
+        }
+    }
+
+    /// True if a drain or the stop of the process cuts the answer's body off; that is noted as the reason.
+    pub(crate) fn note_cut_off(&mut self) -> bool {
+        let kind = match self.slot().fired() {
+            Some(Fired::Ended) => Kind::DrainTimeout,
+            Some(Fired::Cut) => Kind::Stopping,
+            Some(Fired::Deadline | Fired::Idle | Fired::Closing) | None => return false,
+        };
+        self.broke(kind);
+        true
+    }
+
+    /// The reason of an end because the endpoint was silent for too long.
+    pub(crate) fn silence(&self) -> Kind {
+        if self.streaming { Kind::StreamIdle } else { Kind::BodyTimeout }
+    }
+}
