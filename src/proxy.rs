@@ -1,13 +1,14 @@
 //! The data plane: from a request to its response.
 //!
-//! `server` hands a request over to [`request::serve`], which checks it, answers it itself ([`request::local`]) or
-//! admits it under the live [`snapshot`]: route, color, and with them a [lease](snapshot::lease). A request that has to
-//! wait is in [`request::hold`]. [`request::attempt`] picks an endpoint ([`pool`]) and sends the request on a
-//! connection of this worker ([`upstream::connections`]), its body behind it ([`request::upload`]). The response goes
-//! back through [`request::respond`]; after an upgrade, [`request::tunnel`](mod@request::tunnel) joins both sides.
-//! [`request::exchange`] is what a request holds and what is reported of it; [`deadlines`] end what takes too long.
+//! `server` hands a request to [`request::serve`], the list of its steps. [`request::admit`] checks it, answers it
+//! locally ([`request::local`]), has it held ([`request::hold`]) or admits it under the live [`snapshot`]: route, color
+//! and a [lease](snapshot::lease). [`request::prepare`] rewrites its head. [`request::attempt`] picks an endpoint
+//! ([`pool`]) and sends the request on a connection of this worker ([`upstream::connections`]), with its body
+//! ([`request::upload`]). [`request::response`] rewrites the response's head, [`request::respond`] begins it, and
+//! [`request::download`] passes its body on; after an upgrade, [`request::tunnel`](mod@request::tunnel) joins both
+//! sides. [`request::exchange`] ties together what a request holds and what is reported of it.
 //!
-//! Nothing in here decides which color is live, and no request takes a lock.
+//! No code in here decides which color is live, and no request takes a lock.
 
 pub(crate) mod blame;
 pub(crate) mod client;
@@ -31,7 +32,6 @@ pub(crate) mod refused;
 pub(crate) mod snapshot;
 pub(crate) mod worker;
 
-/// The steps of one request, from its head to the last byte of its response.
 pub(crate) mod request {
     mod admit;
     mod attempt;
@@ -57,7 +57,6 @@ pub(crate) mod request {
     mod upload;
 }
 
-/// Connections to endpoints.
 pub(crate) mod upstream {
     pub(crate) mod connections;
     pub(crate) mod exhaustion;

@@ -1,8 +1,8 @@
-//! TLS on both sides, by rustls: which certificate a client is shown, and which endpoint is believed.
+//! TLS on both sides, by rustls: the certificates for clients, and the trust in endpoints.
 //!
 //! The module is told paths and knows no configuration. The cryptography is aws-lc-rs, named here and never taken from
-//! a process-wide default. Its first key exchange is X25519MLKEM768 (the feature `prefer-post-quantum` of rustls), so
-//! that what is recorded today can't be read by a quantum computer later.
+//! a process-wide default. Its first key exchange is X25519MLKEM768 (feature `prefer-post-quantum` of rustls), so that
+//! a recording of today can't be read by a quantum computer later.
 
 mod certificate;
 pub(crate) mod client;
@@ -23,23 +23,19 @@ pub(crate) use client::{ClientSettings, ClientTls};
 pub(crate) use server::{ServerSettings, ServerTls, client_certificate_is_over, client_subject};
 pub(crate) use writers::Writers;
 
-/// A certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFiles {
     /// The chain in PEM, the server's own certificate first.
     pub cert: PathBuf,
-    /// The private key in PEM.
     pub key: PathBuf,
-    /// The authority's answer that the certificate is not revoked (RFC 6960), in DER, to be stapled.
+    /// An OCSP response (RFC 6960) in DER, to be stapled.
     pub ocsp: Option<PathBuf>,
 }
 
-/// The oldest version that is spoken.
+/// The oldest version that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsVersion {
-    /// TLS 1.2, RFC 5246.
     V12,
-    /// TLS 1.3, RFC 8446.
     V13,
 }
 
@@ -55,13 +51,12 @@ impl TlsVersion {
     }
 }
 
-/// A file that can't be used, and why; never anything of its content.
+/// A file that can't be used. The text has nothing of its content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct TlsError {
-    /// Which file. In the rare case that no file is at fault, the name of the setting.
+    /// In the rare case that no file is at fault, the name of the setting.
     pub path: PathBuf,
-    /// Why.
     pub reason: String,
 }
 
@@ -71,13 +66,12 @@ impl TlsError {
     }
 }
 
-/// Everything that is wrong with a certificate, its key and its staple; empty if they can be used.
 #[must_use]
 pub(crate) fn check_pair(files: &CertificateFiles) -> Vec<TlsError> {
     files::pair(files).err().unwrap_or_default()
 }
 
-/// What of a certificate and its staple is past its time at this moment; empty if nothing is, or they can't be read.
+/// The certificate or staple that has expired; empty if they can't be read.
 #[must_use]
 pub(crate) fn expired(files: &CertificateFiles, now: SystemTime) -> Vec<TlsError> {
     let Ok(pair) = files::pair(files) else { return Vec::new() };
@@ -89,12 +83,10 @@ pub(crate) fn expired(files: &CertificateFiles, now: SystemTime) -> Vec<TlsError
     certificate.into_iter().chain(pair.stale).collect()
 }
 
-/// Whether these authorities can be used.
 pub(crate) fn check_authorities(path: &Path) -> Result<(), TlsError> {
     files::authorities(path).map(drop)
 }
 
-/// The cryptography of everything here, made once.
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
     Arc::clone(&PROVIDER)

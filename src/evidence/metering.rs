@@ -1,12 +1,12 @@
-//! What a request is to whoever judges a release: given to a color, then good, bad or slow.
+//! One request as evidence about the release that it was given to: good, bad or slow.
 //!
-//! It is charged to the color that it was given to, also for an attempt that another one made good. What follows from
-//! it is counted under the tick in which it was given, because only there is it known how requests were shared.
+//! The request is charged to the color that it was given to, even if another one made a failed attempt good. Its
+//! outcome counts under the tick in which it was given, because the split between the colors is known per tick.
 //!
-//! **Not counted as anything** but given: what ended for a reason that no release has, which is the end of a drain or
-//! of the process, a body that is too large or does not come, and a request that is malformed. What was answered before
-//! a color was chosen (no route, held too long, maintenance) or without a place under `max_in_flight`, which both
-//! colors share, is not even given. Previews and health checks are never seen here.
+//! **Only given**, without an outcome: a request that ended for a reason outside of any release, such as the end of a
+//! drain or of the process, a body that is too large or does not come, or a malformed request. **Not even given**: a
+//! request that was answered before a color was chosen (no route, held too long, maintenance) or found no place under
+//! `max_in_flight`, which both colors share. Previews and health checks never come here.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -16,69 +16,58 @@ use crate::domain::color::Color;
 use crate::domain::verdict::Class;
 use crate::evidence::routes::{AppEvent, Arm, Cause, Event, Known, RouteId, Routes, Standing, User, first_segment};
 
-/// The classes of being slow, by the threshold that is passed.
 const SLOW: [Class; 3] = [Class::SlowP50, Class::SlowP90, Class::SlowP99];
 
-/// What a request is counted under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Counted {
-    /// It is no evidence.
     #[default]
     Not,
-    /// This route.
     Route(RouteId),
-    /// Whichever its first segment has.
+    /// The route of the first path segment, if it has one.
     Segment,
 }
 
-/// A request that is being counted. It stays with the slot, where the worker finds it while it is under way.
+/// A request that is being counted. It stays in the deadline slot, where the worker finds it while it is in flight.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Metered {
     route: RouteId,
-    /// Its first segment has no route yet.
+    /// The first segment has no route yet.
     unnamed: bool,
     color: Color,
     tick: u64,
     clock: Stopwatch,
-    /// The client has not sent all of the request.
     delivering: bool,
     witness: Option<Witness>,
-    /// An attempt failed, and was made good or not.
+    /// The cause of a failed attempt, even if another attempt made it good.
     failed: Option<Cause>,
-    /// By threshold: it was counted as slow.
     slow: [bool; 3],
-    /// How long it takes is known, or of no interest.
+    /// The duration is known, or of no interest.
     timed: bool,
-    /// A stream that began well: it was counted then, and a failure of it is one more thing to count.
+    /// A stream that began well: it was counted then, and a later failure is counted in addition.
     answered: bool,
-    /// It was for a file that is not there.
     missing_file: bool,
 }
 
-/// A request of a user who stays on one color.
 #[derive(Clone, Copy, Debug)]
 struct Witness {
     user: User,
-    /// All of it was chosen before its color could be known.
+    /// The whole request was chosen before its color could be known.
     first: bool,
-    /// Shares are taken of it.
+    /// The request counts in shares of errors.
     sampled: bool,
-    /// Where its latency counts.
     latency: Standing,
 }
 
-/// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Good,
     Bad(Cause),
     ClientError,
     Abort,
-    /// For a reason that says nothing of a release.
     Neither,
 }
 
-/// How long a release has had a request. It stands still while the client is waited for.
+/// The time for which a release has had a request. It stands still while the proxy waits for the client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch {
     running_since: Option<Instant>,
@@ -103,13 +92,10 @@ impl Stopwatch {
     }
 }
 
-/// Counts the requests of one worker.
 #[derive(Debug)]
 pub(crate) struct Metering {
-    /// The worker.
     index: usize,
     routes: Arc<Routes>,
-    /// The routes that were discovered.
     known: RefCell<Known>,
     now: Cell<Instant>,
 }
@@ -119,12 +105,10 @@ impl Metering {
         Metering { index, routes, known: RefCell::default(), now: Cell::new(now) }
     }
 
-    /// Sets the time, before anything is counted.
     pub(crate) fn tick(&self, now: Instant) {
         self.now.set(now);
     }
 
-    /// A request is given to a color.
     pub(crate) fn meter(&self, counted: Counted, target: &[u8], color: Color, user: Option<User>) -> Metered {
         let routes = &*self.routes;
         let named = match counted {
@@ -147,7 +131,7 @@ impl Metering {
             unnamed: named.is_none(),
             color,
             tick,
-            // Not earlier: what was held before waited for no color.
+            // A held request has waited for no color before this.
             clock: Stopwatch::started(self.now.get()),
             delivering: false,
             witness,
@@ -159,7 +143,6 @@ impl Metering {
         }
     }
 
-    /// The application tells an event of it, `n` times in one answer.
     pub(crate) fn told(&self, metered: &Metered, event: &AppEvent, n: u64) {
         let routes = &*self.routes;
         let Metered { color, tick, .. } = *metered;
@@ -169,8 +152,8 @@ impl Metering {
         event.judged(self.index, color, (tick, routes.tick()), n, counts);
     }
 
-    /// A stream has begun well. Streams last: counted at their ends, those that fail at once would be most of what is
-    /// over.
+    /// A stream has begun well. If streams counted at their ends only, those that fail at once would be most of the
+    /// finished ones.
     pub(crate) fn answered(&self, metered: &mut Metered, target: &[u8]) {
         if metered.failed.is_some() || metered.answered {
             return;
@@ -180,7 +163,6 @@ impl Metering {
         self.succeeded(metered, target);
     }
 
-    /// What came of a request is known.
     fn completed(&self, metered: &Metered, failed: bool) {
         let routes = &*self.routes;
         let Counting { arm, now, .. } = Counting::new(routes, self.index, metered);
@@ -194,7 +176,6 @@ impl Metering {
         }
     }
 
-    /// A stream that had begun well has failed.
     fn failed_later(&self, metered: &Metered) {
         let routes = &*self.routes;
         let Counting { arm, now, .. } = Counting::new(routes, self.index, metered);
@@ -214,7 +195,6 @@ impl Metering {
         }
     }
 
-    /// It is over.
     pub(crate) fn metered(&self, mut metered: Metered, outcome: Outcome, target: &[u8]) {
         let routes = &*self.routes;
         let outcome = metered.failed.map_or(outcome, Outcome::Bad);
@@ -244,11 +224,11 @@ impl Metering {
         }
         if !metered.timed {
             let took = micros(metered.clock.elapsed(self.now.get()));
-            // Of what was given up only the least is known, and what failed was no answer.
+            // A request that the client gave up has only a lower bound of its duration, and a failure is no answer.
             if matches!(outcome, Outcome::Good | Outcome::ClientError) {
                 counting.arm.took(took);
             }
-            // One that failed at once is an error and no more: as slow it would be counted twice, and errors that are
+            // A quick failure is an error and no more: as a slow request it would count twice, and errors that are
             // tolerated would come back as latency.
             counting.slow(&mut metered, took);
         }
@@ -257,13 +237,11 @@ impl Metering {
         }
     }
 
-    /// Whether there is a duration that counts as slow.
     pub(crate) fn has_thresholds(&self) -> bool {
         self.routes.has_thresholds()
     }
 
-    /// Counts a request that has been under way for too long as slow now, and not when it is over: what hangs must not
-    /// look fast.
+    /// Counts a request in flight as slow as soon as it passes a threshold: a request that hangs must not look fast.
     pub(crate) fn meter_under_way(&self, metered: &mut Metered, now: Instant) {
         if !metered.timed {
             Counting::new(&self.routes, self.index, metered).slow(metered, micros(metered.clock.elapsed(now)));
@@ -272,7 +250,6 @@ impl Metering {
 }
 
 impl Metered {
-    /// An attempt failed.
     pub(crate) fn attempt_failed(&mut self, cause: Cause) {
         self.failed.get_or_insert(cause);
     }
@@ -288,13 +265,12 @@ impl Metered {
         }
     }
 
-    /// The answer is 404 or 410, to a request for this path.
     pub(crate) fn note_missing(&mut self, path: &[u8]) {
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         self.missing_file = name.contains(&b'.');
     }
 
-    /// Something of an answer goes to the client, who may choose the rest of the request by it.
+    /// Part of an answer goes to the client, which may choose the rest of the request by it.
     pub(crate) fn tells_color(&mut self) {
         if self.delivering {
             self.doubt(|_| true);
@@ -311,7 +287,6 @@ impl Metered {
         }
     }
 
-    /// The request is delivered, or answered before it is.
     pub(crate) fn ends_delivery(&mut self, now: Instant) {
         if self.delivering {
             self.delivering = false;
@@ -319,7 +294,6 @@ impl Metered {
         }
     }
 
-    /// The client takes nothing of its answer at present, or takes it again.
     pub(crate) fn waits_for_client(&mut self, waits: bool, now: Instant) {
         if waits {
             self.clock.stop(now);
@@ -328,7 +302,7 @@ impl Metered {
         }
     }
 
-    /// The answer has begun, and goes on for as long as it likes: this is how long it took.
+    /// An answer without a natural end has begun: its latency is that of its head.
     pub(crate) fn first_byte(&mut self, metering: &Metering) {
         if !self.timed {
             let took = micros(self.clock.elapsed(metering.now.get()));
@@ -339,28 +313,24 @@ impl Metered {
         }
     }
 
-    /// How long it takes says nothing: it is a tunnel.
+    /// The duration of a tunnel says nothing.
     pub(crate) fn untimed(&mut self) {
         self.timed = true;
     }
 
-    /// How long the client has waited for the release.
     pub(crate) fn waited(&self, now: Instant) -> Duration {
         self.clock.elapsed(now)
     }
 
-    /// The client has not sent all of it.
     pub(crate) fn is_delivering(&self) -> bool {
         self.delivering
     }
 
-    /// How long it took is known, or of no interest.
     pub(crate) fn is_timed(&self) -> bool {
         self.timed
     }
 }
 
-/// Where one request is counted.
 struct Counting<'a> {
     routes: &'a Routes,
     arm: &'a Arm,
@@ -380,7 +350,7 @@ impl<'a> Counting<'a> {
     fn standing(&self, metered: &Metered, witness: &Witness, class: Class) -> Standing {
         let users = self.routes.users();
         let Some(users) = users.as_ref() else { return Standing::default() };
-        // A client decides to leave when it may know its color by another request.
+        // A client that may know its color from another request may leave because of it.
         let first = witness.first && (witness.user.drawn || class != Class::Abort);
         let count = |event| users.count(event, witness.user, first, metered.route);
         let standing = match class {
@@ -388,13 +358,12 @@ impl<'a> Counting<'a> {
             Class::ClientError => count(Event::ClientError),
             Class::Abort => count(Event::Abort),
             Class::SlowP50 | Class::SlowP90 | Class::SlowP99 => witness.latency,
-            // Not counted here.
             Class::Cpu | Class::MoreEvents | Class::FewerEvents => Standing::default(),
         };
         if first { standing } else { users.spare(standing, metered.color, metered.route, class as usize) }
     }
 
-    /// It took at least so long; each threshold is passed once.
+    /// `micros` is a lower bound of the duration. Each threshold counts once.
     fn slow(&self, metered: &mut Metered, micros: u64) {
         let thresholds = self.routes.get(metered.route).thresholds(metered.color);
         for (place, threshold) in thresholds.into_iter().enumerate() {
@@ -407,7 +376,7 @@ impl<'a> Counting<'a> {
 }
 
 fn micros(duration: Duration) -> u64 {
-    // Never the value that stands for failures.
+    // The largest value stands for failures.
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min(u64::MAX - 1)
 }
 

@@ -1,11 +1,10 @@
-//! What is counted of each route while a release may have to be judged: by color, by worker, and by the tick in which a
-//! request was given to its color.
+//! Counts by route, color, worker, and the tick in which a request was given to its color.
 //!
-//! A route has a name for people, and a number for the request path. Configured routes have theirs from the start;
-//! below a route for everything, the first segments of paths become routes when they have succeeded often and over many
-//! ticks, at most [`DISCOVERED`] at a time, and what looks like an id or a file never does. A discovered route without
-//! requests for [`IDLE`] loses its place. All the rest is `~other`. A number may get another name; a counter never goes
-//! back: readers take differences.
+//! A route has a name for people and a number for the request path. Configured routes have theirs from the start. Below
+//! a route for everything, a first path segment becomes a route when it has succeeded often and over many ticks; at
+//! most [`DISCOVERED`] exist at a time, and an id or a file name never becomes one. A discovered route without requests
+//! for [`IDLE`] loses its place. The rest is `~other`. A number may get another name, but a counter never goes back:
+//! readers take differences.
 
 mod arm;
 mod known;
@@ -34,42 +33,36 @@ pub(crate) use sample::{Batch, Judged, RouteSample, Sample};
 pub(crate) use told::{AppEvent, AppEvents, EventIgnored, EventKind, EventSample};
 pub(crate) use users::{Event, Standing, User, Users, network};
 
-/// Routes that a configuration can name, at most; more are `~other`.
+/// Configured routes beyond this many are `~other`.
 pub(crate) const CONFIGURED: usize = 64;
-/// Routes that are found by their first segment, at most at a time.
 pub(crate) const DISCOVERED: usize = 64;
-/// A discovered route loses its place after so long without a request.
 pub(crate) const IDLE: Duration = Duration::from_secs(900);
-/// The name of everything that has no route of its own.
 pub(crate) const OTHER: &str = "~other";
-/// A threshold that nothing passes, also no failure: there is none.
+/// No duration is above it, and neither is the value that stands for a failure.
 const NO_THRESHOLD: u64 = u64::MAX;
 
 const ALL: usize = 1 + CONFIGURED + DISCOVERED;
-/// Outcomes are told apart by the tick of their request as long as that is one of the last so many,
+/// Outcomes are counted by tick for requests of this many recent ticks.
 const RECENT: u64 = 7;
-/// and one place is left free between the oldest of them and the present one: a worker may still write what it began in
-/// a tick that has just become too old.
+/// One place stays free between the oldest tick and the present one: a worker may still write to a tick that has just
+/// become too old.
 const RING: usize = RECENT as usize + 1;
-/// Longer segments are no routes.
+/// A longer segment becomes no route. In bytes.
 const MAX_NAME: usize = 40;
 
-/// The number of a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(u16);
 
 impl RouteId {
-    /// Everything that has no route of its own.
     pub const OTHER: RouteId = RouteId(0);
 
-    /// As an index.
     #[must_use]
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
 
-    /// Its place among those that are judged on their own: configured ones first, then as they were found. `~other` has
-    /// the last there can be.
+    /// The place among the routes that are judged on their own: configured ones, then discovered ones; `~other` is
+    /// last.
     #[cfg(feature = "internals")]
     #[must_use]
     pub fn slot(self) -> usize {
@@ -77,41 +70,35 @@ impl RouteId {
     }
 }
 
-/// All routes of the process.
 #[derive(Debug)]
 pub struct Routes {
     workers: usize,
-    /// The present tick; only a reader moves it.
+    /// Moved by the sampler only.
     tick: AtomicU64,
     all: Box<[OnceLock<Route>]>,
     taken: Mutex<Taken>,
     /// Grows with each route that is discovered or loses its place.
     version: AtomicU64,
     users: ArcSwapOption<Users>,
-    /// What the application tells.
     told: AppEvents,
     /// Latency is judged.
     warm: AtomicBool,
-    /// Some route has thresholds.
     has_thresholds: AtomicBool,
 }
 
-/// How many places are taken, by where they came from.
 #[derive(Debug, Default)]
 struct Taken {
     configured: usize,
-    /// By a configuration; these stay.
     named: Vec<RouteId>,
     discovered: Vec<RouteId>,
-    /// Numbers whose routes have lost their places, the longest ago first.
+    /// Numbers of routes that lost their places, the oldest first.
     free: Vec<RouteId>,
 }
 
-/// One route.
 #[derive(Debug)]
 pub struct Route {
     name: Mutex<Arc<str>>,
-    /// Above so many microseconds a request is slower than the median, than nine of ten, than 99 of a hundred.
+    /// In microseconds: slower than the median, than 9 of 10, than 99 of 100.
     thresholds: PerColor<[AtomicU64; 3]>,
     arms: Box<[PerColor<Arm>]>,
 }
@@ -125,19 +112,17 @@ impl Route {
         }
     }
 
-    /// For people: a path prefix, behind its host if it has one, or `~other`. Not for the request path.
+    /// A path prefix behind its host, if it has one, or `~other`. Too slow for the request path.
     #[must_use]
     pub fn name(&self) -> Arc<str> {
         Arc::clone(&self.name.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// One worker's cells.
     #[must_use]
     pub fn arm(&self, worker: usize, color: Color) -> &Arm {
         &self.arms[worker][color]
     }
 
-    /// See [`Route::thresholds`].
     #[must_use]
     pub fn thresholds(&self, color: Color) -> [u64; 3] {
         self.thresholds[color].each_ref().map(|threshold| threshold.load(Ordering::Relaxed))
@@ -145,7 +130,6 @@ impl Route {
 }
 
 impl Routes {
-    /// For so many workers.
     #[must_use]
     pub fn new(workers: usize) -> Arc<Routes> {
         let routes = Routes {
@@ -163,19 +147,17 @@ impl Routes {
         Arc::new(routes)
     }
 
-    /// A route.
     #[must_use]
     pub fn get(&self, id: RouteId) -> &Route {
         self.all[id.index()].get().expect("a number stands for a route")
     }
 
-    /// The present tick.
     #[must_use]
     pub fn tick(&self) -> u64 {
         self.tick.load(Ordering::Relaxed)
     }
 
-    /// The route of this name, for a configuration; `~other` where there are too many.
+    /// The route of this name; `~other` once there are too many.
     pub fn configured(&self, name: &str) -> RouteId {
         let mut taken = self.taken();
         let known = self.named(name);
@@ -197,7 +179,6 @@ impl Routes {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A first segment has earned a route: it gets one, while there are places.
     fn discovered(&self, segment: &[u8]) {
         let Ok(segment) = std::str::from_utf8(segment) else { return };
         let name = format!("/{segment}");
@@ -220,14 +201,13 @@ impl Routes {
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// The discovered routes with their names, and the version of that.
+    /// The discovered routes, and the version of the list.
     fn all_discovered(&self) -> (u64, Vec<(RouteId, Arc<str>)>) {
         let taken = self.taken();
         let all = taken.discovered.iter().map(|id| (*id, self.get(*id).name())).collect();
         (self.version.load(Ordering::Relaxed), all)
     }
 
-    /// These routes had no requests for long: the discovered ones among them lose their places.
     fn retire(&self, idle: &[RouteId]) {
         let mut taken = self.taken();
         let before = taken.discovered.len();
@@ -243,7 +223,7 @@ impl Routes {
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Only under the lock.
+    /// Call it under the lock only.
     fn add(&self, name: &str) -> RouteId {
         let free = self.all.iter().position(|route| route.get().is_none());
         let Some(free) = free else { return RouteId::OTHER };
@@ -255,13 +235,12 @@ impl Routes {
         self.iter().find(|(_, route)| *route.name() == *name).map(|(id, _)| id)
     }
 
-    /// All that there are, by number.
     pub fn iter(&self) -> impl Iterator<Item = (RouteId, &Route)> {
         let number = |index: usize| RouteId(u16::try_from(index).unwrap_or(0));
         self.all.iter().map_while(OnceLock::get).enumerate().map(move |(index, route)| (number(index), route))
     }
 
-    /// From now on it is slow on a route what takes longer than this; `None`: nothing is.
+    /// Requests on a route that take longer count as slow; `None`: none does.
     pub fn set_thresholds(&self, id: RouteId, candidate: Color, thresholds: Option<Thresholds>) {
         const NONE: [u64; 3] = [NO_THRESHOLD; 3];
         if thresholds.is_some() {
@@ -275,7 +254,6 @@ impl Routes {
         }
     }
 
-    /// From now on nothing is slow, on any route.
     pub fn forget_thresholds(&self) {
         for (id, _) in self.iter() {
             self.set_thresholds(id, Color::Blue, None);
@@ -283,14 +261,12 @@ impl Routes {
         self.has_thresholds.store(false, Ordering::Relaxed);
     }
 
-    /// Whether anything can be slow.
     #[must_use]
     pub fn has_thresholds(&self) -> bool {
         self.has_thresholds.load(Ordering::Relaxed)
     }
 
-    /// How long answers of a route on a color took, all workers together, from the start of the process; without those
-    /// that failed.
+    /// Durations of successful answers since the start of the process, summed over workers.
     #[must_use]
     pub fn latencies(&self, id: RouteId, color: Color) -> Histogram {
         Histogram::from_counts(self.latency_counts(id, color))
@@ -305,8 +281,8 @@ impl Routes {
         sums
     }
 
-    /// Users stay on a color from the beginning of a deployment on, which has a salt of its own; `None`: they do not.
-    /// `continued`: they did in a process before this one. For the rest see [`Users::new`].
+    /// Users stay on a color from the start of a deployment, which has its own salt; `None`: they do not. `continued`:
+    /// a process before this one gave them colors. For the rest see [`Users::new`].
     pub fn keep_users(&self, of: Option<Split>, per_network: u32, continued: bool) {
         let known = self.users.load();
         if known.as_ref().map(|known| known.salt) != of.map(|split| split.salt) {
@@ -318,35 +294,29 @@ impl Routes {
         }
     }
 
-    /// What the application tells.
     #[must_use]
     pub fn told(&self) -> &AppEvents {
         &self.told
     }
 
-    /// From now on the application tells these.
     pub fn tell(&self, kinds: &[EventKind]) -> Arc<[Arc<AppEvent>]> {
         self.told.configure(self.workers, kinds)
     }
 
-    /// Those who stay on a color.
     pub fn users(&self) -> Guard<Option<Arc<Users>>> {
         self.users.load()
     }
 
-    /// From now on the latency of requests that begin is judged, or not.
     pub fn judge_latency(&self, judge: bool) {
         self.warm.store(judge, Ordering::Relaxed);
     }
 
-    /// Whether latency is judged on a route.
     pub(crate) fn judges_latency(&self, id: RouteId) -> bool {
         self.warm.load(Ordering::Relaxed) && self.get(id).thresholds(Color::Blue) != [NO_THRESHOLD; 3]
     }
 }
 
-/// Whether a first segment can be a route: no id, no file, and nothing that has to be escaped. `whole`: nothing follows
-/// it.
+/// An id, a file name and a segment with escapes are no names. `whole`: the path ends with the segment.
 fn is_name(segment: &[u8], whole: bool) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
     if segment.len() > MAX_NAME || !segment.iter().all(|byte| plain(*byte)) {
@@ -355,7 +325,6 @@ fn is_name(segment: &[u8], whole: bool) -> bool {
     let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
     let hex = segment.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
     let is_file = whole && segment.contains(&b'.');
-    // A number, a date, a UUID, a hash.
     let is_id =
         digits >= 4 || digits == segment.len() && digits > 0 || hex >= 12 && digits > 0 && hex + 4 >= segment.len();
     !is_file && !is_id

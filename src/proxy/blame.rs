@@ -1,42 +1,38 @@
-//! Who is to blame for the end of a request.
+//! Blame for the end of a request.
 //!
-//! Blame is decided where a failure happens, and everything that follows from it (the access log, ejection, retries,
-//! evidence about a release) asks this type. **The rule:** an endpoint or a release is charged only with what it
-//! demonstrably did to a request that was delivered to it whole and on time, and whose answer the client was ready to
-//! take. `docs/blame.md` has a row for each way in which a request can end.
+//! Blame is decided where a failure happens; the access log, ejection, retries and the evidence about a release follow
+//! from it. **The rule:** an endpoint or a release is charged only with what it demonstrably did to a request that was
+//! delivered to it whole and on time, and whose answer the client was ready to take. `docs/blame.md` has a row for each
+//! way in which a request can end.
 
 use std::time::Duration;
 
 use crate::proxy::kind::Kind;
 
-/// An upload for which the client was waited for this long in all is late: until it is whole, an endpoint that gives it
-/// up is not charged.
+/// The total wait for the client after which an upload is late: until it is whole, an endpoint that gives it up is not
+/// charged.
 pub(crate) const LATE: Duration = Duration::from_millis(100);
-/// An answer that waited for its client this long is held up: an endpoint that breaks it off meanwhile is not charged.
+/// The wait for the client after which an answer is held up: an endpoint that breaks it off then is not charged.
 pub(crate) const HELD_UP: Duration = Duration::from_secs(1);
 
-/// A client that leaves sooner was not driven away by a slow release. Strangers can leave as soon as they like.
+/// A client that leaves sooner was not driven away by a slow release: a stranger can leave at any time.
 pub(crate) const DRIVEN_AWAY: Duration = Duration::from_secs(1);
 
-/// Who is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blame {
-    /// The client: what it asked for, how it sent it, or how it took the answer.
+    /// Its request, the way it was sent, or the way the answer was taken.
     Client,
-    /// The proxy itself: a limit, a drain, a stop, or its own exhaustion.
     Proxy,
-    /// One endpoint: it failed a request that it had, or refused a connection. Counts for ejection and against its
+    /// A failure of a request that the endpoint had, or a refused connection. Counts for ejection and against the
     /// release.
     Endpoint,
-    /// The release: its application answered with an error, or none of its endpoints is up. Counts against the release
-    /// only.
+    /// An error of the application, or no endpoint is up. Counts against the release only.
     Release,
-    /// Nobody: two healthy ends and a clock, or a name server.
+    /// Two healthy ends and a clock, or a name server.
     Nobody,
 }
 
 impl Blame {
-    /// In the access log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Blame::Client => "client",
@@ -47,26 +43,24 @@ impl Blame {
         }
     }
 
-    /// For the answer of an endpoint to a whole request, by its status. `None`: nothing went wrong.
     pub(crate) fn of_status(status: u16) -> Option<Blame> {
         match status {
-            // A method or a version that the application does not know; an outsider chooses both.
+            // Unknown methods and versions; an outsider chooses both.
             400..=499 | 501 | 505 => Some(Blame::Client),
-            // A gateway's answer when the application behind it is away.
             502..=504 => Some(Blame::Endpoint),
             500.. => Some(Blame::Release),
             _ => None,
         }
     }
 
-    /// Whether the request is evidence against the release that had it.
+    /// The request is evidence against the release that had it.
     pub(crate) fn is_charged(self) -> bool {
         matches!(self, Blame::Endpoint | Blame::Release)
     }
 }
 
 impl Kind {
-    /// Who is to blame for this, unless the place where it happened knows better.
+    /// The default, where the place of the failure knows no better.
     pub(crate) fn blame(self) -> Blame {
         match self {
             Kind::BadRequest
@@ -95,15 +89,15 @@ impl Kind {
     }
 }
 
-/// What a gRPC status says in HTTP (the inverse of grpc/grpc, doc/http-grpc-status-mapping.md), by whom it blames.
+/// The HTTP status with the same blame (the inverse of grpc/grpc, doc/http-grpc-status-mapping.md).
 pub(crate) fn grpc_as_http(status: u16) -> u16 {
     match status {
         0 => 200,
-        // CANCELLED: the client called it off.
+        // CANCELLED by the client.
         1 => 499,
         // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS
         2 | 4 | 13..=15 => 500,
-        // UNIMPLEMENTED: a method that is not there.
+        // UNIMPLEMENTED: no such method.
         12 => 404,
         _ => 400,
     }

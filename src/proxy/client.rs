@@ -1,4 +1,4 @@
-//! Who asks: what all requests of one client connection share.
+//! The client of a connection: what all of its requests share.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -8,16 +8,11 @@ use std::time::Duration;
 use crate::proxy::listener::Listener;
 use crate::proxy::worker::Worker;
 
-/// The client of a request. Lives on its worker's thread.
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
-    /// Where it connected to.
     pub(crate) listener: Listener,
-    /// Whose requests they are: the peer, or whom it speaks for by the PROXY protocol.
     pub(crate) peer: SocketAddr,
-    /// The peer's address for `X-Forwarded-For`, made once.
     pub(crate) peer_text: Box<str>,
-    /// The subject of the certificate that the client has shown.
     pub(crate) subject: Option<Box<str>>,
     idle_timeout: Cell<Duration>,
     header_timeout: Cell<Duration>,
@@ -38,7 +33,6 @@ impl Client {
         }
     }
 
-    /// Takes over the limits in force, at each request.
     pub(crate) fn limits(&self, idle_timeout: Duration, header_timeout: Duration) {
         self.idle_timeout.set(idle_timeout);
         self.header_timeout.set(header_timeout);

@@ -1,4 +1,4 @@
-//! The commands of the controller, carried out by one worker.
+//! The controller's commands, and how one worker carries them out.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,38 +13,31 @@ use crate::proxy::deadlines::slots::Tunnels;
 use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::worker::Worker;
 
-/// At most so many connections to one endpoint are made ahead of a switch by each worker.
+/// Connections to one endpoint that each worker makes ahead of a switch, at most.
 const WARM_PER_ENDPOINT: usize = 64;
-/// At most so many are made at the same time, and then requests have their turn.
+/// At most this many at a time, so that requests have their turn.
 const WARM_AT_ONCE: usize = 4;
-/// How long one that is made ahead may take.
 const WARM_TIMEOUT: Duration = Duration::from_secs(2);
-/// And how long it is kept if it is not used.
 const WARM_KEPT: Duration = Duration::from_secs(60);
 
-/// What the controller has every worker do.
 pub(crate) enum Command {
-    /// End everything that an epoch's requests have left.
     End(u64),
-    /// End these tunnels, spread over the time until then.
+    /// Ends tunnels, spread over the time until then.
     EndTunnels(Tunnels, Instant),
-    /// Let those of an epoch live on.
     KeepTunnels(u64),
-    /// Make connections that serve soon; the sender is dropped when they are there.
+    /// Makes connections ahead of a switch; the sender is dropped when they are there.
     Warm(Arc<[Warmth]>, mpsc::Sender<()>),
-    /// Have requests that were held look at what is live now.
     Wake,
 }
 
-/// Endpoints of one pool that are about to serve, and who serves now.
+/// Endpoints of one pool that are about to serve, and the pool that serves now.
 #[derive(Debug)]
 pub(crate) struct Warmth {
     pub(crate) pool: Arc<Pool>,
     pub(crate) endpoints: Box<[Arc<Endpoint>]>,
     pub(crate) present: Option<Arc<Pool>>,
-    /// What the color gets of the requests then.
+    /// The color's share of the requests after the switch.
     pub(crate) share: Weight,
-    /// It gets some now.
     pub(crate) serves: bool,
 }
 
@@ -64,7 +57,6 @@ pub(crate) fn carry_out(worker: &Rc<Worker>, command: Command) {
     }
 }
 
-/// Makes connections to endpoints that are about to serve. Every `done` is dropped when they are there.
 fn warm(worker: &Rc<Worker>, pools: &[Warmth], done: &mpsc::Sender<()>) {
     let wanted: Vec<_> = pools.iter().flat_map(|warmth| wanted(worker, warmth)).collect();
     let at_once = wanted.len().min(WARM_AT_ONCE);
@@ -73,7 +65,6 @@ fn warm(worker: &Rc<Worker>, pools: &[Warmth], done: &mpsc::Sender<()>) {
         let (worker, wanted, done) = (Rc::clone(worker), Rc::clone(&wanted), done.clone());
         tokio::task::spawn_local(async move {
             while let Some((pool, endpoint)) = next(&wanted) {
-                // Requests find out by themselves that it could not be made.
                 if let Ok(made) = worker.connections.make(&endpoint, pool.rules(), WARM_TIMEOUT).await {
                     worker.connections.put(&endpoint, made, Instant::now() + WARM_KEPT);
                 }
@@ -88,7 +79,6 @@ fn next<T>(of: &RefCell<impl Iterator<Item = T>>) -> Option<T> {
     of.borrow_mut().next()
 }
 
-/// The connections that a pool lacks: about as many as its share of the requests takes, by endpoint.
 fn wanted(worker: &Worker, warmth: &Warmth) -> Vec<(Arc<Pool>, Arc<Endpoint>)> {
     let Warmth { pool, endpoints, present, share, serves } = warmth;
     let of_endpoint = |endpoint: &Arc<Endpoint>| {
@@ -96,7 +86,7 @@ fn wanted(worker: &Worker, warmth: &Warmth) -> Vec<(Arc<Pool>, Arc<Endpoint>)> {
         worker.connections.free(endpoint.id) + under_way
     };
     let of_pool = |pool: &Arc<Pool>| pool.endpoints.iter().map(of_endpoint).sum::<usize>();
-    // Those of a color that does not serve are older than its gate.
+    // Connections to a color that does not serve are older than its gate.
     let shared = if *serves { of_pool(pool) } else { 0 };
     let all = present.iter().map(of_pool).sum::<usize>() + shared;
     let each = |endpoint: &Arc<Endpoint>| match (pool.rules().http2, serves) {
@@ -108,8 +98,7 @@ fn wanted(worker: &Worker, warmth: &Warmth) -> Vec<(Arc<Pool>, Arc<Endpoint>)> {
     many.flat_map(|(endpoint, n)| std::iter::repeat_n((Arc::clone(pool), Arc::clone(endpoint)), n)).collect()
 }
 
-/// How many connections to an endpoint a share of the requests needs beyond those that are there, where there are `all`
-/// to both colors.
+/// The number of connections that an endpoint lacks for a share of the requests. `all`: connections to both colors.
 fn missing(all: usize, share: Weight, endpoints: usize, there: usize) -> usize {
     let wanted = (all * usize::from(share.basis_points())).div_ceil(10_000).div_ceil(endpoints.max(1));
     wanted.saturating_sub(there).min(WARM_PER_ENDPOINT)

@@ -13,55 +13,44 @@ use std::time::Instant;
 use crate::evidence::metering::Metered;
 use crate::wire::http2::server::Cut;
 
-/// What the exchange on a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// No request; the deadline is the idle timeout.
     Idle,
-    /// A request head has begun.
     Head,
-    /// A request waits, because requests are held.
     Held,
-    /// A request is under way, not answered yet.
     Request,
-    /// The answer's body is under way.
     Body,
-    /// The connection is a tunnel; the deadline is when it is to be ended.
+    /// The deadline is the time of the close.
     Tunnel,
-    /// The tunnel is being ended, and nobody can end it once more; the deadline is when it is cut.
+    /// The tunnel is being closed, and cut at the deadline. No second close begins.
     Ending,
 }
 
-/// Why a slot was woken.
+/// The reason to wake a slot's task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fired {
-    /// The deadline has passed.
     Deadline,
     /// Nothing went through a tunnel for too long.
     Idle,
-    /// The drain of its color is over its time.
     Ended,
-    /// The process stops: finish what is under way, take nothing new.
     Closing,
-    /// The process stops now.
     Cut,
 }
 
-/// One client connection and what is on it.
+/// One client connection and its exchange.
 #[derive(Debug)]
 pub(crate) struct DeadlineSlot {
     deadline: Cell<Option<Instant>>,
-    /// Until when something has to go through a tunnel.
+    /// A tunnel has to carry something until then.
     quiet_until: Cell<Option<Instant>>,
     phase: Cell<Phase>,
     epoch: Cell<u64>,
     fired: Cell<Option<Fired>>,
     closing: Cell<bool>,
-    /// It is being closed to make room for another connection.
+    /// The connection is closed to make room for another one.
     leaving: Cell<bool>,
-    /// The proxy ended the stream of the present exchange.
     cut: Cell<Option<Cut>>,
-    /// What the present exchange is counted as.
+    /// The exchange as evidence.
     pub(crate) metered: Cell<Option<Metered>>,
     waker: RefCell<Option<Waker>>,
     key: Cell<usize>,
@@ -84,19 +73,16 @@ impl DeadlineSlot {
         }
     }
 
-    /// Enters a phase, with its deadline.
     pub(crate) fn enter(&self, phase: Phase, deadline: Option<Instant>) {
         self.phase.set(phase);
         self.deadline.set(deadline);
         self.quiet_until.set(None);
     }
 
-    /// A tunnel may be quiet until then.
     pub(crate) fn quiet_until(&self, until: Instant) {
         self.quiet_until.set(Some(until));
     }
 
-    /// Moves the deadline.
     pub(crate) fn extend(&self, deadline: Option<Instant>) {
         self.deadline.set(deadline);
     }
@@ -105,42 +91,38 @@ impl DeadlineSlot {
         self.phase.get()
     }
 
-    /// Says which epoch of a color serves the present exchange; 0: none.
+    /// The epoch of the color that serves the exchange; 0: none.
     pub(crate) fn serve(&self, epoch: u64) {
         self.epoch.set(epoch);
     }
 
-    /// Says that the proxy ended the stream of the exchange.
     pub(crate) fn set_cut(&self, cut: Cut) {
         self.cut.set(Some(cut));
     }
 
-    /// The client has not left: the proxy ended its stream.
     pub(crate) fn cut(&self) -> Option<Cut> {
         self.cut.get()
     }
 
-    /// Why it was woken, if it was; the reason stays until it is taken.
+    /// The reason stays until it is taken.
     pub(crate) fn fired(&self) -> Option<Fired> {
         self.fired.get()
     }
 
-    /// Takes the reason.
     pub(crate) fn take_fired(&self) -> Option<Fired> {
         self.fired.take()
     }
 
-    /// The process stops: this connection takes no further request.
+    /// The connection takes no further request.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.get()
     }
 
-    /// Whether it was being closed to make room for another connection; it is not any more.
+    /// Calls off a close that was to make room; false: there was none.
     pub(crate) fn stay(&self) -> bool {
         self.leaving.take()
     }
 
-    /// Has the polled task woken when the slot fires.
     pub(crate) fn register(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         match &mut *waker {
@@ -149,7 +131,6 @@ impl DeadlineSlot {
         }
     }
 
-    /// For what the connection waits, and how long at most, if it has no request.
     fn waits(&self, heads_before: Instant) -> Option<(Waits, Instant)> {
         let deadline = self.deadline.get().filter(|_| self.fired.get().is_none() && !self.leaving.get())?;
         match self.phase.get() {
@@ -164,7 +145,6 @@ impl DeadlineSlot {
         self.wake();
     }
 
-    /// Has the task look again.
     pub(crate) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
@@ -172,11 +152,9 @@ impl DeadlineSlot {
     }
 }
 
-/// What a connection without a request waits for. In the order in which connections are closed to make room.
+/// The need of a connection without a request. In the order in which connections are closed to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Waits {
-    /// A request.
     ForRequest,
-    /// The rest of a head.
     ForHead,
 }

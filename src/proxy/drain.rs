@@ -1,4 +1,4 @@
-//! The drain of a color: waiting for the requests that it was given, and ending them.
+//! The drain of a color: waiting for its requests, and ending them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,10 +10,8 @@ use crate::proxy::commands::Command;
 use crate::proxy::deadlines::slots::Tunnels;
 use crate::proxy::snapshot::lease::Epoch;
 
-/// The end of everything that began on a color before it was retired.
 #[derive(Clone, Debug)]
 pub struct Drain {
-    /// The retired color.
     #[cfg_attr(not(feature = "internals"), expect(dead_code, reason = "only tests ask"))]
     pub color: Color,
     epochs: Vec<Arc<Epoch>>,
@@ -30,26 +28,24 @@ impl Drain {
         self.epochs.iter().all(|epoch| epoch.is_over())
     }
 
-    /// Resolves when the last lease is dropped. Cancel safe.
     pub async fn drained(&self) {
         for epoch in &self.epochs {
             epoch.over().await;
         }
     }
 
-    /// Ends what is left: requests get 504, WebSockets a close frame, everything else is cut. [`Drain::drained`]
+    /// Ends the remaining requests: they get 504, WebSockets a close frame, everything else is cut. [`Drain::drained`]
     /// resolves soon after.
     pub fn end(&self) {
         self.tell(Command::End);
     }
 
-    /// Ends the tunnels, evenly over this time (`drain.streams`); also those that requests under way become.
+    /// Closes the tunnels, evenly over this time (`drain.streams`), and those that requests in flight become.
     pub fn end_tunnels(&self, over: Duration) {
         let by = Instant::now() + over;
         self.tell(|epoch| Command::EndTunnels(Tunnels::Of(epoch), by));
     }
 
-    /// The color goes on: what of its tunnels was not ended yet lives on.
     pub fn keep_tunnels(&self) {
         self.tell(Command::KeepTunnels);
     }

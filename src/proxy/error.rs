@@ -1,7 +1,7 @@
-//! Why the proxy itself answers a request, and what it answers.
+//! The proxy's own error answers.
 //!
-//! Clients get a status, a `Proxy-Status` field (RFC 9209) and one plain sentence, as text or as JSON by `Accept`.
-//! Nothing of an endpoint's address or of an inner error leaves the process; that is for the log.
+//! A client gets a status, a `Proxy-Status` field (RFC 9209) and one plain sentence, as text or as JSON by `Accept`. An
+//! endpoint's address or an inner error stays in the log.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,16 +15,14 @@ use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Ambiguous;
 use crate::wire::http1::parse::Refused;
 
-/// When a client may come back after a 503: health is probed every few seconds.
+/// In seconds; health is probed every few seconds.
 const RETRY_AFTER: &str = "2";
 
-/// One reason, with a sentence of its own where the kind's is not enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProxyError {
     pub(crate) kind: Kind,
     pub(crate) blame: Blame,
     detail: Option<&'static str>,
-    /// What is said during maintenance.
     notice: Option<Arc<Notice>>,
 }
 
@@ -39,7 +37,7 @@ impl ProxyError {
         ProxyError { detail: Some(detail), ..Kind::BadRequest.into() }
     }
 
-    /// Where the place of the failure knows better than its kind.
+    /// For a place of failure that knows better than the kind.
     pub(crate) fn blamed(self, blame: Blame) -> ProxyError {
         ProxyError { blame, ..self }
     }
@@ -56,19 +54,17 @@ impl ProxyError {
         self.notice.as_ref().map_or(self.kind.row().0, |notice| notice.status)
     }
 
-    /// The error's name in `Proxy-Status` and in the access log.
     pub(crate) fn name(&self) -> &'static str {
         self.kind.row().1
     }
 
-    /// The answer for the client, and its body.
     pub(crate) fn answer(&self, asked: &Head, head: &mut Head) -> Cow<'_, str> {
         let (_, _, field, sentence) = self.kind.row();
         let status = self.status();
         let sentence = self.detail.unwrap_or(sentence);
         head.clear();
         if headers::is_grpc(asked) {
-            // Trailers-only (the gRPC protocol over HTTP/2, "Responses"): whoever speaks it looks at nothing else.
+            // Trailers-only (the gRPC protocol over HTTP/2, "Responses"): a gRPC client reads no body.
             head.set_status_line(200, b"OK");
             head.push_known(Name::ContentType, b"application/grpc");
             head.push(b"grpc-status", self.kind.grpc_status().as_bytes());
@@ -97,7 +93,7 @@ impl ProxyError {
         body
     }
 
-    /// The connection can't be used after it: the rest of the request is unknown or unwanted.
+    /// The rest of the request is unknown or unwanted, so the connection ends with the answer.
     pub(crate) fn closes(&self) -> bool {
         matches!(self.kind, Kind::BadRequest | Kind::RequestTimeout | Kind::BodyTooLarge | Kind::Stopping)
     }
@@ -115,7 +111,6 @@ impl From<Ambiguous> for ProxyError {
     }
 }
 
-/// The usual phrase for a status that is answered here.
 pub(crate) fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -134,7 +129,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
     }
 }
 
-/// The answer to a head that can't be served, as bytes: there is no request to answer yet.
+/// The answer, as bytes, to a head that never became a request.
 pub(crate) fn refusal(refused: Refused) -> (u16, String) {
     match refused {
         Refused::Malformed(detail) => (400, refusal_as(400, detail)),
@@ -156,7 +151,6 @@ fn refusal_as(status: u16, detail: &str) -> String {
     )
 }
 
-/// What a 408 says.
 pub(crate) fn slow_head(limit: Duration) -> String {
     let limit = humantime::format_duration(limit);
     refusal_as(408, &format!("The request head was not complete within {limit}."))

@@ -1,15 +1,13 @@
 //! The hash of the request path's small tables: FNV-1a (RFC 9923).
 //!
-//! Their keys come from the configuration or are numbers of our own, so nobody outside can choose them to collide, and
-//! the lookups are short.
+//! The keys come from the configuration or are our own numbers, so no outsider can make them collide. Other hashes
+//! serve other needs: the evidence uses a secret salt, the split has to give the same color after a restart.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// A table hashed by FNV-1a.
 pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Fnv>>;
 
-/// The state of one hash.
 pub(crate) struct Fnv(u64);
 
 impl Default for Fnv {

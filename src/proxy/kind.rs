@@ -1,8 +1,7 @@
-//! The reasons for which the proxy itself ends a request, and what each is called.
+//! The reasons for which the proxy itself ends a request, with their names.
 
 use crate::wire::head::Head;
 
-/// Why the proxy answers by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     BadRequest,
@@ -15,9 +14,7 @@ pub(crate) enum Kind {
     ConnectTimeout,
     UpstreamClosed,
     BadAnswer,
-    /// The endpoint did not switch to the protocol that a tunnel needs.
     NotUpgraded,
-    /// There is no way to ask the endpoint for a tunnel.
     NoUpgrade,
     NoEndpoint,
     NoPreview,
@@ -29,28 +26,22 @@ pub(crate) enum Kind {
     BodyTimeout,
     DrainTimeout,
     Stopping,
-    /// The proxy has no descriptors, ports or memory for it.
     Exhausted(Resource),
-    /// A stream was quiet for `stream_idle_timeout`, at both ends.
+    /// Both ends of a stream were quiet for `stream_idle_timeout`.
     StreamIdle,
     /// The client took nothing of its answer for `idle_timeout`.
     ClientStalled,
     ClientLeft,
 }
 
-/// What the proxy itself may have run out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resource {
-    /// For connections to endpoints.
     Descriptors,
-    /// To connect to one endpoint from.
     Ports,
-    /// For bytes of messages, or in the kernel.
     Memory,
 }
 
 impl Kind {
-    /// Status, name, `Proxy-Status`, sentence.
     pub(crate) fn row(self) -> (u16, &'static str, &'static str, &'static str) {
         match self {
             Kind::BadRequest => {
@@ -199,14 +190,14 @@ impl Kind {
                 "The stream was idle for too long.",
             ),
             Kind::ClientStalled => (499, "client_stalled", "cutover", "The client took nothing of its answer."),
-            // Never sent: there is nobody to read it. The number is nginx's, known to every log reader.
+            // Never sent. The number is nginx's, known to every log reader.
             Kind::ClientLeft => (499, "client_left", "cutover", "The client closed the connection."),
         }
     }
 }
 
 impl Kind {
-    /// What ends a gRPC call after its answer has begun: without it clients take the reset for an error of the call.
+    /// The end of a gRPC call whose answer has begun: a bare reset would look like an error of the call.
     pub(crate) fn grpc_trailers(self) -> Head {
         let mut trailers = Head::default();
         trailers.push(b"grpc-status", self.grpc_status().as_bytes());
@@ -214,7 +205,7 @@ impl Kind {
         trailers
     }
 
-    /// The gRPC status that says it best (grpc/grpc, doc/http-grpc-status-mapping.md).
+    /// See grpc/grpc, doc/http-grpc-status-mapping.md.
     pub(crate) fn grpc_status(self) -> &'static str {
         match self {
             // INTERNAL

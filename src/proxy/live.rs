@@ -1,4 +1,4 @@
-//! The one snapshot that serves, and the counts that all workers share.
+//! The snapshot that serves, and the counts that all workers share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,31 +12,23 @@ use crate::proxy::snapshot::Snapshot;
 use crate::telemetry::refused::Refusals;
 use crate::tls::ServerTls;
 
-/// The snapshot that serves. Workers read it once for each request; only the
-/// [`Publisher`](crate::proxy::publisher::Publisher) changes it.
+/// Workers read the snapshot once per request; only the [`Publisher`](crate::proxy::publisher::Publisher) changes it.
 #[derive(Debug)]
 pub struct Live {
     snapshot: ArcSwapOption<Snapshot>,
     ready: AtomicBool,
-    /// What clients are shown that speak TLS.
     tls: ArcSwapOption<ServerTls>,
-    /// Open client connections, by worker.
     connections: Box<[Connections]>,
-    /// What ended here, by worker.
     pub(crate) refused: Box<[Refusals]>,
-    /// Of them, those that are being closed to make room.
+    /// Connections that are being closed to make room.
     pub(crate) leaving: AtomicUsize,
-    /// By client address.
     pub(crate) per_client: Arc<PerClient>,
-    /// Requests that are held.
     pub(crate) queue: Queue,
-    /// What is counted of requests by route.
     pub(crate) routes: Arc<Routes>,
-    /// Workers that accept; one of them may still hand a connection over.
+    /// Accepting workers; one that has stopped may still hand a connection over.
     accepting: AtomicUsize,
 }
 
-/// The open client connections of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     pub(crate) by_listener: [AtomicUsize; 3],
@@ -48,7 +40,6 @@ impl Connections {
     }
 }
 
-/// A worker accepts as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Accepting(Arc<Live>);
 
@@ -81,24 +72,21 @@ impl Live {
         })
     }
 
-    /// Reads the live snapshot. The closure can't await, so no snapshot outlives the moment it is looked at: a switch
-    /// is never delayed by a slow request.
+    /// Reads the live snapshot. The closure can't await, so a slow request never keeps an old snapshot alive, and never
+    /// delays a switch.
     pub fn with<R>(&self, read: impl FnOnce(&Snapshot) -> R) -> R {
         let guard = self.snapshot.load();
         read(guard.as_ref().expect("workers start after the first snapshot is published"))
     }
 
-    /// What a client is shown that speaks TLS.
     pub(crate) fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
         self.tls.load().as_ref().map(|tls| tls.config())
     }
 
-    /// Only for the publisher. Returns the snapshot that served before.
     pub(super) fn swap(&self, snapshot: Snapshot) -> Option<Arc<Snapshot>> {
         self.snapshot.swap(Some(Arc::new(snapshot)))
     }
 
-    /// Only for the publisher.
     pub(super) fn set_tls(&self, tls: Option<Arc<ServerTls>>) {
         self.tls.store(tls);
     }
@@ -111,12 +99,10 @@ impl Live {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// Open client connections, by worker.
     pub(crate) fn connections(&self) -> &[Connections] {
         &self.connections
     }
 
-    /// No worker accepts any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.accepting.load(Ordering::SeqCst) == 0
     }

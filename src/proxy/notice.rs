@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::config::Page;
 
-/// What every request gets during maintenance.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) status: u16,

@@ -1,4 +1,4 @@
-//! What the end of a request is as evidence.
+//! The end of a request as evidence.
 
 use crate::evidence::metering::Outcome;
 use crate::evidence::routes::Cause;
@@ -6,12 +6,10 @@ use crate::proxy::blame::Blame;
 use crate::proxy::kind::Kind;
 
 impl Outcome {
-    /// For a request that ended without a whole answer.
     pub(crate) fn of_end(kind: Kind, blame: Blame) -> Outcome {
         if blame.is_charged() { Outcome::Bad(cause(kind)) } else { Outcome::Neither }
     }
 
-    /// For a whole answer.
     pub(crate) fn of_answer(blame: Option<Blame>, grpc: bool) -> Outcome {
         match blame {
             None => Outcome::Good,
@@ -22,7 +20,6 @@ impl Outcome {
     }
 }
 
-/// The name of a failure for which an endpoint or a release is charged.
 pub(crate) fn cause(kind: Kind) -> Cause {
     match kind {
         Kind::UpstreamClosed | Kind::BadAnswer => Cause::Broken,

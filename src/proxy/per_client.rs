@@ -1,14 +1,13 @@
-//! How many connections each client address has open, where that is limited.
+//! Open connections by client address, where they are limited.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The connections by client address. Looked at when a connection begins and ends, and only where there is a limit.
+/// Touched when a connection begins and ends, and only where there is a limit.
 #[derive(Debug, Default)]
 pub(crate) struct PerClient(Mutex<HashMap<IpAddr, usize>>);
 
-/// A connection that is counted, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     all: Arc<PerClient>,
@@ -16,7 +15,6 @@ pub(crate) struct Share {
 }
 
 impl PerClient {
-    /// Counts a connection; `None`: the client has as many as it may.
     pub(crate) fn enter(self: &Arc<PerClient>, client: IpAddr, most: usize) -> Option<Share> {
         let of = of_one_client(client);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +39,7 @@ impl Drop for Share {
     }
 }
 
-/// One client of IPv6 has a whole network with 64 bits.
+/// A client of IPv6 has a whole /64.
 fn of_one_client(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

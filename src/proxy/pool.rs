@@ -1,8 +1,7 @@
-//! The endpoints of one color of one upstream, and what was observed of each.
+//! The endpoints of one color of one upstream, and the observations of each.
 //!
-//! Which of them serves a request is in [`pick`], which of them are left out for a while in [`eject`], and how one that
-//! was away gets back to its share in [`slow_start`]. All times are milliseconds of [`clock`](crate::proxy::clock),
-//! handed in.
+//! [`pick`] chooses an endpoint for a request, [`eject`] leaves some out for a while, [`slow_start`] brings them back
+//! to their share. Times are milliseconds of [`clock`](crate::proxy::clock).
 
 mod eject;
 mod evidence;
@@ -28,42 +27,33 @@ use crate::telemetry::meter::Count;
 use crate::tls::ClientTls;
 use crate::wire::http1::parse::AnswerLimits;
 
-/// The endpoints of one color of one upstream. Shared by all snapshots in which it did not change.
+/// Shared by all snapshots in which it did not change.
 #[derive(Debug)]
 pub struct Pool {
-    /// Of which upstream.
     pub upstream: Arc<str>,
-    /// Of which color.
     pub color: Color,
     /// Never empty.
     pub endpoints: Box<[Arc<Endpoint>]>,
     rules: Rules,
-    /// Where round robin goes on, one for each worker.
     cursors: Box<[Padded]>,
 }
 
-/// How the endpoints of a pool share its requests, and how they are spoken to.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Who is next.
     pub balance: Balance,
-    /// When an endpoint is left out; `None`: never.
     pub eject: Option<Eject>,
-    /// For how long an endpoint that was away gets less than its share; zero: it gets all of it at once.
     pub slow_start: Duration,
-    /// HTTP/2, and not HTTP/1.1.
+    /// HTTP/2 only; else HTTP/1.1.
     pub http2: bool,
-    /// `None`: plain. Compared by identity: another one is another trust.
+    /// `None`: plain. Compared by identity: another object is another trust.
     pub tls: Option<Arc<ClientTls>>,
-    /// Over HTTP/2, a connection that was silent for so long is asked whether it is there, and has so long to answer.
+    /// HTTP/2: a connection that was silent for this long gets a ping, and has as long to answer.
     pub ping_timeout: Duration,
-    /// Fields of an answer at most.
     pub max_response_headers: usize,
-    /// Bytes of an answer's head at most.
     pub max_response_header_bytes: usize,
 }
 
-/// Least requests, nothing is ejected, no slow start; plain HTTP/1.1.
+/// Least requests, no ejection, no slow start; plain HTTP/1.1.
 impl Default for Rules {
     fn default() -> Rules {
         Rules {
@@ -80,7 +70,7 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Whether connections that were made under these rules can be used under those.
+    /// Connections made under these rules can be used under those.
     pub(crate) fn connects_like(&self, other: &Rules) -> bool {
         let same_tls = match (&self.tls, &other.tls) {
             (None, None) => true,
@@ -93,7 +83,6 @@ impl Rules {
             && self.limits() == other.limits()
     }
 
-    /// What the head of an answer may be.
     pub(crate) fn limits(&self) -> AnswerLimits {
         AnswerLimits { fields: self.max_response_headers, bytes: self.max_response_header_bytes }
     }
@@ -108,46 +97,35 @@ impl PartialEq for Rules {
     }
 }
 
-/// One address, and what was observed of it.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Unique in the process; names this endpoint's connections in each worker.
     pub id: u64,
     /// As configured. A name has an endpoint for each of its addresses.
     pub address: EndpointAddress,
-    /// Where connections go.
     pub target: Target,
-    /// What it is called in the status, logs and metrics: `address` as text, behind a name with the address in
-    /// brackets.
+    /// The name in status, logs and metrics: `address`, for a name with the IP address in brackets.
     pub name: Box<str>,
-    /// The name that it is an address of.
     pub resolution: Option<Arc<Resolution>>,
-    /// It joined a name that had addresses before: it serves only after `health.rise` passes.
+    /// The name had addresses before this one: it serves only after `health.rise` passes.
     pub joins: bool,
-    /// The name stands for it no more; it serves until another address of the name is up.
+    /// The name no longer has this address; it serves until another address of the name is up.
     leaving: AtomicBool,
     /// A [`Health`].
     health: AtomicU8,
-    /// When it last came up after it had been down; 0: never.
+    /// The last time that it came up after being down; 0: never.
     came_up: AtomicU64,
     ejection: Ejection,
     evidence: Evidence,
-    /// Which release it says it is.
+    /// The release that its answers name.
     pub(crate) stated: LastStated,
-    /// Where connections to it come from.
     pub(crate) ports: Arc<Ports>,
-    /// Requests in flight, one count for each worker.
     load: Box<[Padded]>,
 }
 
-/// Where the connections of an endpoint go.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// To this address.
     Tcp(SocketAddr),
-    /// To the socket that is its configured address.
     Unix,
-    /// Nowhere yet: no address of the name is known.
     Unresolved(Arc<Resolution>),
 }
 
@@ -162,7 +140,7 @@ impl PartialEq for Target {
     }
 }
 
-/// On a cache line of its own: each worker writes one.
+/// On a cache line of its own, because each worker writes one.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Padded(Count);
@@ -170,7 +148,7 @@ struct Padded(Count);
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Endpoint {
-    /// A new endpoint of which nothing is known. A name is resolved by nobody: see [`Endpoint::of_name`].
+    /// Resolves no name: see [`Endpoint::of_name`].
     #[must_use]
     pub fn new(address: EndpointAddress, workers: usize) -> Endpoint {
         let target = match &address {
@@ -218,19 +196,17 @@ impl Endpoint {
         }
     }
 
-    /// Whether the name stands for it no more, and nothing else of the name is up.
     pub fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_leaving(&self, leaving: bool) {
         if self.leaving.swap(leaving, Ordering::Relaxed) && !leaving {
-            // Whoever has the address now may be somebody else.
+            // Another process may have the address now.
             self.renew(Instant::now());
         }
     }
 
-    /// What is known of it.
     pub fn health(&self) -> Health {
         match self.health.load(Ordering::Relaxed) {
             0 => Health::Unknown,
@@ -239,7 +215,7 @@ impl Endpoint {
         }
     }
 
-    /// Set by the prober alone.
+    /// For the prober only.
     pub fn set_health(&self, health: Health, now: u64) {
         if health == Health::Up && self.health() == Health::Down {
             self.came_up.store(now, Ordering::Relaxed);
@@ -247,19 +223,16 @@ impl Endpoint {
         self.health.store(health as u8, Ordering::Relaxed);
     }
 
-    /// Until when it is left out of the choice because it failed too often; `None`: it is not.
     pub fn ejected_until(&self, now: u64) -> Option<u64> {
         self.ejection.in_force(now)
     }
 
-    /// This worker's requests in flight.
     pub(crate) fn load(&self, worker: usize) -> &Count {
         &self.load[worker].0
     }
 }
 
 impl Pool {
-    /// A pool of these endpoints, for so many workers.
     #[must_use]
     pub fn new(
         upstream: Arc<str>,
@@ -276,7 +249,6 @@ impl Pool {
         Pool { cursors: (0..workers).map(cursor).collect(), upstream, color, endpoints, rules }
     }
 
-    /// How its endpoints share its requests.
     pub fn rules(&self) -> &Rules {
         &self.rules
     }

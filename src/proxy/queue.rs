@@ -1,11 +1,11 @@
-//! The requests that are held, counted over all workers.
+//! The queue of held requests.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::HoldConfig;
 use crate::telemetry::metrics::{Ending, Waiting};
 
-/// Those that wait, over all workers. Touched only while requests are held.
+/// Summed over all workers; touched only while requests are held.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     requests: AtomicUsize,
@@ -13,7 +13,6 @@ pub(crate) struct Queue {
     ended: [AtomicU64; 4],
 }
 
-/// A place in the queue, until it is dropped.
 pub(crate) struct Place<'a> {
     queue: &'a Queue,
     bytes: usize,
@@ -21,7 +20,6 @@ pub(crate) struct Place<'a> {
 }
 
 impl Queue {
-    /// Takes a place, if the bounds allow another one.
     pub(crate) fn enter(&self, bytes: usize, limits: &HoldConfig) -> Option<Place<'_>> {
         let take = |count: &AtomicUsize, n: usize, max: usize| {
             let more = |taken: usize| taken.checked_add(n).filter(|taken| *taken <= max);

@@ -1,4 +1,5 @@
-//! The traces of what ends at the proxy: a counter with its reason, and a line in the access log.
+//! The traces of requests and connections that end at the proxy: a counter with the reason, and a line in the access
+//! log.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -12,7 +13,6 @@ use crate::telemetry::access_log::Entry;
 use crate::telemetry::refused::Refusal;
 
 impl Kind {
-    /// The reason where the proxy ended the request; `None`: an endpoint or the client did.
     pub(crate) fn refusal(self) -> Option<Refusal> {
         match self {
             Kind::BadRequest => Some(Refusal::Malformed),
@@ -57,7 +57,7 @@ pub(crate) fn head(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: 
     report(worker, peer, refusal, status, ProxyError::from(kind).name(), kind.blame());
 }
 
-/// Reports requests of one connection that were refused for want of room. Each is counted; a burst has a few lines.
+/// Reports requests of one connection that found no room. Each is counted; a burst has a few lines.
 pub(crate) fn burst(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: u16, count: u64) {
     for _ in 0..count {
         match worker.bursts_logged.admit(worker.now()) {
@@ -67,7 +67,7 @@ pub(crate) fn burst(worker: &Worker, peer: SocketAddr, refusal: Refusal, status:
     }
 }
 
-/// Reports a connection that ended without an HTTP answer; also in the process log, at a bounded rate.
+/// Reports a connection that ended without an HTTP answer; at a bounded rate, in the process log as well.
 pub(crate) fn connection(worker: &Worker, peer: SocketAddr, refusal: Refusal, error: &dyn Display) {
     report(worker, peer, refusal, 0, refusal.label(), Blame::Client);
     if let Some(suppressed) = worker.refusals_logged.admit(worker.now()) {

@@ -1,4 +1,4 @@
-//! What one data-plane worker owns: nothing in here is seen by another thread.
+//! The state of one worker; no other thread sees it.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::sync::Arc;
@@ -19,44 +19,33 @@ use crate::wire::head::Head;
 
 /// Lines of the process log for each kind that outsiders can cause,
 const LINES: u32 = 10;
-/// in this time.
+/// per period.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// A client that has sent a part of a head has so long before its connection may be closed for another one.
+/// A client that began a head keeps its connection for this long, even if another one needs room.
 const HEAD_TIME: Duration = Duration::from_secs(1);
-/// Heads that are kept for the next request.
 const HEADS: usize = 64;
 
-/// The state of one worker.
 pub(crate) struct Worker {
-    /// Which one; indexes everything that is kept by worker.
+    /// Indexes all arrays by worker.
     pub(crate) index: usize,
     pub(crate) live: Arc<Live>,
     pub(crate) slots: DeadlineSlots,
-    /// To endpoints.
     pub(crate) connections: Connections,
     pub(crate) logger: RefCell<AccessLogger>,
-    /// `X-Forwarded-Port`, by listener.
     ports: [Box<str>; 3],
-    /// `Date`, made every so often and not for each answer.
+    /// `Date`, renewed by time and not per answer.
     date: RefCell<[u8; 29]>,
     heads: RefCell<Vec<Head>>,
     budgets: RefCell<Vec<Budget>>,
-    /// What its requests are to the judge.
     pub(crate) metering: Metering,
-    /// Of requests that are asked again of the other color.
     pub(crate) shield: RefCell<Adjustable>,
-    /// Of files that the other color may have.
     pub(crate) asks: RefCell<Adjustable>,
-    /// Lines of the process log about refused connections.
     pub(crate) refusals_logged: LogRate,
-    /// Lines of the access log about requests that were refused for want of room.
     pub(crate) bursts_logged: LogRate,
-    /// Lines about answers that were refused.
     pub(crate) bad_answers: LogRate,
-    /// Lines about events that were ignored.
     pub(crate) events_logged: LogRate,
-    /// Connections have ended or gone idle since memory was last given back.
+    /// Connections ended or went idle since memory was last given back.
     pub(crate) freed: Cell<bool>,
     now: Cell<Instant>,
     millis: Cell<u64>,
@@ -88,18 +77,15 @@ impl Worker {
         }
     }
 
-    /// The time at which the present poll of a connection began. One reading of the clock serves all that happens in
-    /// it.
+    /// The start of the present poll of a connection: one reading of the clock serves the whole poll.
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
     }
 
-    /// The same as [`clock::millis`].
     pub(crate) fn millis(&self) -> u64 {
         self.millis.get()
     }
 
-    /// Reads the clock.
     pub(crate) fn tick(&self) {
         let now = Instant::now();
         self.now.set(now);
@@ -107,7 +93,6 @@ impl Worker {
         self.millis.set(clock::millis(now));
     }
 
-    /// Looks at every request that is under way.
     pub(crate) fn meter_under_way(&self) {
         if self.metering.has_thresholds() {
             let now = Instant::now();
@@ -115,7 +100,6 @@ impl Worker {
         }
     }
 
-    /// The retry budget of an upstream.
     pub(crate) fn budget<R>(&self, number: usize, percent: u8, look: impl FnOnce(&Budget) -> R) -> R {
         let mut budgets = self.budgets.borrow_mut();
         while budgets.len() <= number {
@@ -127,12 +111,10 @@ impl Worker {
         look(&budgets[number])
     }
 
-    /// A head whose memory was used before.
     pub(crate) fn take_head(&self) -> Head {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// It is not needed any more.
     pub(crate) fn give_head(&self, mut head: Head) {
         let mut heads = self.heads.borrow_mut();
         if heads.len() < HEADS {
@@ -141,37 +123,31 @@ impl Worker {
         }
     }
 
-    /// The time for a `Date` field.
     pub(crate) fn date(&self) -> Ref<'_, [u8; 29]> {
         self.date.borrow()
     }
 
-    /// Makes [`Worker::date`] anew; called several times a second.
     pub(crate) fn renew_date(&self) {
         self.date.replace(date());
     }
 
-    /// Where a client connected to.
     pub(crate) fn port(&self, listener: Listener) -> &str {
         &self.ports[listener as usize]
     }
 
-    /// A random number for one choice. The generator is the thread's own.
     pub(crate) fn draw(&self) -> u64 {
         fastrand::u64(..)
     }
 
-    /// Counts what ended here.
     pub(crate) fn refuse(&self, refusal: Refusal) {
         self.live.refused[self.index].add(refusal);
     }
 
-    /// This worker's count of open client connections of one listener.
     pub(crate) fn clients(&self, listener: Listener) -> &AtomicUsize {
         &self.live.connections()[self.index].by_listener[listener as usize]
     }
 
-    /// A head that has to be complete before this has begun some time ago.
+    /// A head whose deadline is earlier began longer than [`HEAD_TIME`] ago.
     pub(crate) fn heads_before(&self) -> Instant {
         let timeout = self.live.with(|snapshot| snapshot.edge.header_timeout);
         Instant::now() + timeout.saturating_sub(HEAD_TIME)
@@ -182,7 +158,7 @@ impl Worker {
     }
 }
 
-/// Now, as RFC 9110 wants it (5.6.7).
+/// RFC 9110, 5.6.7.
 fn date() -> [u8; 29] {
     let text = httpdate::fmt_http_date(SystemTime::now());
     text.as_bytes().try_into().expect("IMF-fixdate has 29 letters")

@@ -1,4 +1,4 @@
-//! What a certificate says: its names, its end, its subject.
+//! The facts of a certificate: names, end, subject.
 
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -10,17 +10,14 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
 
-/// What is told of a server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// The names that it is for, in lower case; `*.` in front of those that stand for one more label.
+    /// In lower case; `*.` stands for one more label.
     pub(super) names: Vec<String>,
-    /// As RFC 4514 writes it.
     pub(super) subject: String,
     pub(super) not_after: SystemTime,
 }
 
-/// Reads the facts.
 pub(super) fn facts(certificate: &CertificateDer<'_>) -> der::Result<Facts> {
     let certificate = Certificate::from_der(certificate)?;
     let content = certificate.tbs_certificate();
@@ -29,7 +26,7 @@ pub(super) fn facts(certificate: &CertificateDer<'_>) -> der::Result<Facts> {
         Some((_, alternatives)) => {
             alternatives.0.iter().filter_map(dns_name).map(|name| name.to_ascii_lowercase()).collect()
         }
-        // A common name counts only in certificates that are older than alternative names (RFC 6125, 6.4.4).
+        // A common name counts only in certificates without alternative names (RFC 6125, 6.4.4).
         None => {
             subject.common_name().ok().flatten().map(|name| name.value().to_ascii_lowercase()).into_iter().collect()
         }
@@ -37,13 +34,12 @@ pub(super) fn facts(certificate: &CertificateDer<'_>) -> der::Result<Facts> {
     Ok(Facts { names, subject: text(subject), not_after: content.validity().not_after.to_system_time() })
 }
 
-/// The end of its validity; `None` if it can't be read.
 pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let certificate = Certificate::from_der(certificate).ok()?;
     Some(certificate.tbs_certificate().validity().not_after.to_system_time())
 }
 
-/// The subject of a certificate, as RFC 4514 writes it, in printable ASCII; empty if it can't be read.
+/// As RFC 4514 writes it, in printable ASCII; empty if it can't be read.
 pub(super) fn subject(certificate: &CertificateDer<'_>) -> String {
     Certificate::from_der(certificate)
         .map(|certificate| text(certificate.tbs_certificate().subject()))
@@ -63,8 +59,8 @@ fn dns_name(name: &GeneralName) -> Option<&str> {
     }
 }
 
-/// The library escapes what has a meaning, and ASCII's control characters. All that is not ASCII is escaped here,
-/// because this is for the value of a header: as bytes in hexadecimal, which RFC 4514 allows for every character.
+/// The library escapes special and control characters of ASCII. All other bytes are escaped here, in hexadecimal as RFC
+/// 4514 allows, because the text becomes the value of a header.
 fn text(name: &Name) -> String {
     let written = name.to_string();
     if written.is_ascii() {
@@ -75,7 +71,6 @@ fn text(name: &Name) -> String {
         if byte.is_ascii() {
             text.push(char::from(byte));
         } else {
-            // A string can't refuse.
             let _ = write!(text, "\\{byte:02x}");
         }
     }

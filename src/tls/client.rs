@@ -1,4 +1,4 @@
-//! Towards endpoints: who is believed, and what we show; read again when the files change.
+//! TLS to endpoints: trusted authorities and our own certificate, read again when the files change.
 
 use std::fmt;
 use std::io;
@@ -19,22 +19,18 @@ use crate::tls::{CertificateFiles, TlsError, TlsVersion, Writers, files, provide
 const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 
-/// How the endpoints of an upstream are spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientSettings {
-    /// Whose signatures are believed; `None`: those of the system.
+    /// Trusted authorities; `None`: those of the system.
     pub ca: Option<PathBuf>,
-    /// The name that the certificate has to be for; `None`: the endpoint's own.
+    /// The name that the certificate must have; `None`: the endpoint's own.
     pub server_name: Option<String>,
-    /// What we show.
     pub client_cert: Option<PathBuf>,
-    /// The key to it.
     pub client_key: Option<PathBuf>,
-    /// HTTP/2, and nothing else; else HTTP/1.1.
+    /// HTTP/2 only; else HTTP/1.1.
     pub http2: bool,
 }
 
-/// The endpoints' side of TLS. A clone is the same, with the same sessions.
 #[derive(Clone)]
 pub struct ClientTls {
     settings: ClientSettings,
@@ -42,19 +38,17 @@ pub struct ClientTls {
     live: Arc<ArcSwap<Live>>,
 }
 
-/// Everything that comes into force at once.
+/// Comes into force as a whole.
 struct Live {
     config: Arc<ClientConfig>,
     roots: Arc<RootCertStore>,
-    /// As they stand in the files, to find out whether they changed.
     authorities: Option<Vec<CertificateDer<'static>>>,
     shown: Option<Vec<CertificateDer<'static>>>,
-    /// The files could not be used when they were needed first. There are no handshakes until they can.
+    /// The files were unusable when first needed; until they are mended there are no handshakes.
     errors: Vec<TlsError>,
 }
 
 impl ClientTls {
-    /// Reads everything, or names everything that is wrong.
     pub fn load(settings: &ClientSettings) -> Result<ClientTls, Vec<TlsError>> {
         let read = Read::new(settings, None);
         let server_name = settings.server_name.as_deref().map(server_name).transpose();
@@ -67,7 +61,7 @@ impl ClientTls {
         }
     }
 
-    /// The same where some files may be unusable. Connections are then refused until the files are mended.
+    /// Tolerates unusable files: connections are refused until they are mended.
     pub fn load_without(
         settings: &ClientSettings,
         tolerated: &dyn Fn(&Path) -> bool,
@@ -82,19 +76,18 @@ impl ClientTls {
         Ok(ClientTls { settings: settings.clone(), server_name, live: Arc::new(ArcSwap::from_pointee(live)) })
     }
 
-    /// Reads the files again. True: they say something else than before, and that is in force for every connection that
-    /// is made from now on. An error changes nothing. The authorities of the system are not read again.
+    /// Reads the files again; true if the content changed, and is in force for new connections. An error changes
+    /// nothing. The system's authorities are not read again.
     #[cfg(test)]
     pub fn reload(&self) -> Result<bool, Vec<TlsError>> {
         self.reload_if(|_| true)
     }
 
-    /// The same, but for files that may be only half written: those are left for the next time.
+    /// Leaves files that may be half written for the next time.
     pub fn reload_when_quiet(&self, writers: &Writers) -> Result<bool, Vec<TlsError>> {
         self.reload_if(|shorter| files::are_quiet(self.paths(), shorter, writers))
     }
 
-    /// The files to watch.
     pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         let ClientSettings { ca, client_cert, client_key, .. } = &self.settings;
         [ca, client_cert, client_key].into_iter().flatten()
@@ -111,8 +104,8 @@ impl ClientTls {
         Ok(true)
     }
 
-    /// Makes a handshake on a connection to `host`: the endpoint's name or address, for which its certificate has to be
-    /// where the settings name no other. The error's text is for those who have to repair it.
+    /// `host`: the endpoint's name or address; the certificate has to match it unless the settings name another. The
+    /// error's text is for the operator.
     pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>> {
         let name = match &self.server_name {
             Some(name) => name.clone(),
@@ -130,7 +123,6 @@ impl ClientTls {
         Ok(stream)
     }
 
-    /// Whether HTTP/2 is spoken after the handshake.
     #[cfg(test)]
     pub fn is_http2(&self) -> bool {
         self.settings.http2
@@ -143,7 +135,6 @@ impl fmt::Debug for ClientTls {
     }
 }
 
-/// What the files say, and all of it can be used.
 struct Read {
     roots: Arc<RootCertStore>,
     authorities: Option<Vec<CertificateDer<'static>>>,
@@ -186,7 +177,7 @@ impl Read {
             Some(shown) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown))),
             None => builder.with_no_client_auth(),
         };
-        // One protocol, not a choice: what comes after the handshake is made for it.
+        // One protocol, not a choice: the code after the handshake is for that one.
         config.alpn_protocols = vec![if http2 { HTTP2 } else { HTTP1 }.to_vec()];
         let (roots, authorities) = (self.roots, self.authorities);
         Live { config: Arc::new(config), roots, authorities, shown: certificates, errors: Vec::new() }
@@ -207,7 +198,7 @@ fn own_certificate(settings: &ClientSettings) -> Result<Option<CertifiedKey>, Ve
 
 fn system_authorities(found: Vec<CertificateDer<'static>>) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
-    // Of some hundred authorities one that can't be read does not matter, as long as there are others.
+    // One unreadable authority among hundreds does not matter.
     store.add_parsable_certificates(found);
     if store.is_empty() {
         let reason = "the system believes no authority: install the package `ca-certificates`, or set `ca`";
@@ -216,7 +207,7 @@ fn system_authorities(found: Vec<CertificateDer<'static>>) -> Result<RootCertSto
     Ok(store)
 }
 
-/// A name or an address. One that ends in a dot means the same without it, and certificates have none.
+/// A name or an address. A trailing dot means the same, and certificates have none.
 fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
     let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let plain = address.or(name.strip_suffix('.')).unwrap_or(name);
@@ -224,12 +215,10 @@ fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
         .map_err(|_| TlsError::new("server_name", format!("{name:?} is neither a name nor an address")))
 }
 
-/// Certificates of large sites have hundreds.
 const NAMES_TOLD: usize = 5;
 const NO_HTTP2: &str = "the endpoint does not speak HTTP/2 over TLS";
 const NO_TLS: &str = "the endpoint does not speak TLS on this port";
 
-/// Why there is no connection, for those who have to repair it.
 fn in_words(error: io::Error) -> io::Error {
     let Some(reason) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return match error.kind() {
@@ -272,8 +261,7 @@ fn about_certificate(reason: &CertificateError) -> String {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "its certificate is from an unknown issuer; `ca` names whom to believe".to_owned()
         }
-        // webpki has no variant of its own for it here; servers that show the certificate they are signed with are
-        // common.
+        // webpki has no variant of its own for it; servers that use their authority's certificate are common.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "its certificate is one of an authority (CA:TRUE), which no server may show".to_owned()
         }
@@ -281,7 +269,7 @@ fn about_certificate(reason: &CertificateError) -> String {
     }
 }
 
-/// webpki says `DnsName("example.com")` and `IpAddress(127.0.0.1)`.
+/// webpki writes `DnsName("example.com")` and `IpAddress(127.0.0.1)`.
 fn names(presented: &[String]) -> String {
     let plain = |name: &String| {
         let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));

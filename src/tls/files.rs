@@ -1,4 +1,4 @@
-//! Reading certificates, keys, staples and authorities, and saying what is wrong with them.
+//! Reading certificates, keys, staples and authorities, with the error of each.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,46 +15,40 @@ use rustls::sign::CertifiedKey;
 use crate::tls::certificate::{self, Facts};
 use crate::tls::{CertificateFiles, TlsError, Writers, provider, staple};
 
-/// Nothing that belongs here is larger.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Files count when they have not changed for this long,
+/// Files count when unchanged for this long,
 const QUIET: Duration = Duration::from_millis(500);
-/// or for this long where a chain or a list of authorities has become shorter: a file that is written in place is valid
-/// before it is whole.
+/// or this long where a chain or a list of authorities became shorter: a file written in place is valid before it is
+/// whole.
 const SHORTER: Duration = Duration::from_secs(3);
 
-/// Whether nobody is writing these files any more, as far as their writers and their times tell.
 pub(super) fn are_quiet<'a>(paths: impl IntoIterator<Item = &'a PathBuf>, shorter: bool, writers: &Writers) -> bool {
     let needed = if shorter { SHORTER } else { QUIET };
     paths.into_iter().all(|path| !writers.has(path) && age(path).is_none_or(|age| age >= needed))
 }
 
-/// How long ago a file changed; `None` if that is not known.
 fn age(path: &Path) -> Option<Duration> {
     let metadata = std::fs::metadata(path).ok()?;
     let (seconds, nanoseconds) = (u64::try_from(metadata.ctime()).ok()?, u32::try_from(metadata.ctime_nsec()).ok()?);
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds)).ok()
 }
 
-/// A certificate with the key that fits it, and what it says.
 #[derive(Clone, Debug)]
 pub(super) struct Pair {
     pub(super) key: CertifiedKey,
     pub(super) facts: Facts,
-    /// The staple was left out, because its time is over.
+    /// An expired staple was left out.
     pub(super) stale: Option<TlsError>,
 }
 
-/// Certificates that signatures are trusted of.
 #[derive(Debug)]
 pub(super) struct Authorities {
     pub(super) store: RootCertStore,
-    /// The same as they stand in the file, to find out whether they changed.
+    /// As in the file, to detect changes.
     pub(super) certificates: Vec<CertificateDer<'static>>,
 }
 
-/// A certificate with its key and its staple, or everything that is wrong with them.
 pub(super) fn pair(files: &CertificateFiles) -> Result<Pair, Vec<TlsError>> {
     let mut errors = Vec::new();
     let mut keep = |error| errors.push(error);
@@ -79,7 +73,6 @@ pub(super) fn pair(files: &CertificateFiles) -> Result<Pair, Vec<TlsError>> {
     Ok(Pair { key, facts, stale })
 }
 
-/// Whom to trust.
 pub(super) fn authorities(path: &Path) -> Result<Authorities, TlsError> {
     let certificates = certificates(path)?;
     let mut store = RootCertStore::empty();
@@ -101,7 +94,6 @@ fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Facts), TlsError>
     Ok((chain, facts))
 }
 
-/// Every certificate of a PEM file; at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(path)?;
     let certificates: Vec<_> =
@@ -112,7 +104,6 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(certificates)
 }
 
-/// The first private key of a PEM file.
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let bytes = read(path)?;
     match PrivateKeyDer::from_pem_slice(&bytes) {
@@ -126,11 +117,11 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     }
 }
 
-/// The answer of an OCSP responder. It is looked at only so far that no other file is sent in its place.
+/// An OCSP response. Checked only as far as needed to refuse another kind of file.
 fn staple(path: &Path) -> Result<Vec<u8>, TlsError> {
     let bytes = read(path)?;
     match after_sequence_header(&bytes) {
-        // The first thing in it is its status (RFC 6960, 4.2.1), an enumerated value; 0 is "successful".
+        // It begins with its status (RFC 6960, 4.2.1), an enumerated value; 0 is "successful".
         Some([0x0a, 0x01, 0x00, ..]) => Ok(bytes),
         Some([0x0a, 0x01, status, ..]) => {
             Err(TlsError::new(path, format!("is the responder's refusal to answer (status {status})")))
@@ -181,7 +172,6 @@ fn fitting(
     Err(TlsError::new(&files.key, reason))
 }
 
-/// Which certificate of the chain the key fits, counted from 1.
 fn position(key: &CertifiedKey) -> Option<usize> {
     let fits = |certificate: &CertificateDer<'static>| {
         CertifiedKey::new(vec![certificate.clone()], key.key.clone()).keys_match().is_ok()
@@ -197,7 +187,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
         };
         TlsError::new(path, format!("can't be read: {error}{repair}"))
     };
-    // To open a pipe would else wait for somebody who writes into it.
+    // Opening a pipe would otherwise wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| unreadable(errno.into()))?;
     let file = File::from(file);
@@ -212,7 +202,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(bytes)
 }
 
-/// Only the kind of damage is named: what stands around it may be a secret.
+/// Names only the kind of damage: the text around it may be a secret.
 fn damaged(path: &Path, error: &pem::Error) -> TlsError {
     let reason = match error {
         pem::Error::MissingSectionEnd { .. } => "is damaged: a section of PEM has no end",
@@ -224,7 +214,7 @@ fn damaged(path: &Path, error: &pem::Error) -> TlsError {
 }
 
 fn nothing_in(path: &Path, bytes: &[u8], what: &str, tool: &str) -> TlsError {
-    // DER begins with a sequence, and PEM never does so: '0' can't begin a line of dashes.
+    // DER begins with a sequence ('0'), PEM with a line of dashes.
     let repair = match bytes {
         [] => "; it is empty".to_owned(),
         [0x30, ..] => format!("; it seems to be DER: `openssl {tool} -inform der -in FILE -out FILE`"),

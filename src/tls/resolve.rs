@@ -1,4 +1,4 @@
-//! Which certificate a client is shown: by the name that it asks for, and by what it can check.
+//! The choice of a certificate: by the name that a client asks for, and by the signatures that it can check.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,16 +9,15 @@ use rustls::sign::CertifiedKey;
 
 use crate::tls::files::Pair;
 
-/// Certificates of one name, in the order of the settings; more than one where there are keys of several kinds.
+/// Certificates of one name, in the order of the settings; several where keys are of several kinds.
 type Candidates = Vec<Arc<CertifiedKey>>;
 
-/// Every certificate by its names (RFC 6066, 3). All names are in lower case, as rustls hands out those of clients.
+/// By name (RFC 6066, 3), in lower case, as rustls hands out the names of clients.
 #[derive(Debug)]
 pub(super) struct ByName {
     exact: HashMap<String, Candidates>,
-    /// `*.` stands for exactly one label; so these are found by what comes behind it.
+    /// `*.` stands for exactly one label, so the key is the rest.
     below: HashMap<String, Candidates>,
-    /// For clients that ask for no name, or for one that is not known.
     first: Candidates,
 }
 
@@ -37,12 +36,12 @@ impl ByName {
                     None => (&mut by_name.exact, name.as_str()),
                 };
                 let candidates = table.entry(name.to_owned()).or_default();
-                // One certificate may say the same name twice.
+                // One certificate may have the same name twice.
                 if !candidates.last().is_some_and(|last| Arc::ptr_eq(last, &key)) {
                     candidates.push(Arc::clone(&key));
                 }
             }
-            // Who is for the name of the first one is another kind of key for it, and as good in its place.
+            // A certificate with the first one's name has another kind of key, and serves in its place.
             if index == 0 || first_name.is_some_and(|name| facts.names.contains(name)) {
                 by_name.first.push(key);
             }
@@ -51,17 +50,17 @@ impl ByName {
     }
 
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        // A client may write the root's dot, and means the same name.
+        // A trailing dot means the same name.
         let name = name.map(|name| name.strip_suffix('.').unwrap_or(name));
         let exact = name.and_then(|name| self.exact.get(name));
         let below = name.and_then(|name| self.below.get(name.split_once('.')?.1));
         let lists = if exact.is_none() && below.is_none() { [Some(&self.first), None] } else { [exact, below] };
         let candidates = || lists.into_iter().flatten().flatten();
         let first = candidates().next()?;
-        // To ask a key costs an allocation; most often there is nothing to choose from.
+        // Asking a key allocates, and most often there is only one.
         let chosen = if candidates().nth(1).is_some() {
             let checkable = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
-            // A client that can check none of them gets the first and refuses it: it knows best why.
+            // A client that can check none gets the first and refuses it, with the reason.
             candidates().find(checkable).unwrap_or(first)
         } else {
             first

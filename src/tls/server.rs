@@ -1,4 +1,4 @@
-//! Towards clients: the certificates in force, read again when their files change.
+//! TLS to clients: the certificates in force, read again when their files change.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,68 +16,55 @@ use crate::tls::files::{self, Authorities, Pair};
 use crate::tls::resolve::ByName;
 use crate::tls::{CertificateFiles, TlsError, TlsVersion, Writers, certificate, provider};
 
-/// The most preferred first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// Tickets for each handshake of TLS 1.3. A ticket is used once, and each handshake brings the next. Whoever speaks
-/// HTTP/2 needs no second connection at the same time; for those who open several at once, all but one make a full
-/// handshake. A second ticket would cost every handshake its encryption and some 250 bytes, and most clients never come
-/// back for it.
+/// Tickets per handshake of TLS 1.3. A ticket is used once, and each handshake brings the next. A client of HTTP/2
+/// needs no second connection; one that opens several at once makes full handshakes on all but one. A second ticket
+/// would cost every handshake its encryption and some 250 bytes, and most clients never use it.
 const TICKETS: usize = 1;
 
-/// How clients are spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSettings {
-    /// The oldest version that is spoken.
     pub min_version: TlsVersion,
-    /// At least one. The first is for clients that ask for no name, or for one that is not known.
+    /// At least one. The first is for clients that ask for no known name.
     pub certificates: Vec<CertificateFiles>,
-    /// Clients are asked for a certificate that is signed by one of these.
     pub client_ca: Option<PathBuf>,
-    /// And are refused without one.
     pub client_required: bool,
 }
 
-/// What metrics say of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {
-    /// Its first DNS name; its subject if it has none.
+    /// The first DNS name; the subject if it has none.
     pub name: String,
-    /// Its file.
     pub path: PathBuf,
-    /// The end of its validity.
     pub not_after: SystemTime,
 }
 
-/// The clients' side of TLS, shared by all workers.
 pub struct ServerTls {
     settings: ServerSettings,
     live: ArcSwap<Live>,
-    /// Held while the files are read, so that what was read earlier can't replace what was read later.
+    /// Held while the files are read, so that an earlier reading can't replace a later one.
     reloads: Mutex<()>,
 }
 
-/// Everything that comes into force at once.
 struct Live {
     config: Arc<ServerConfig>,
-    /// In the order of the settings; `None`: its files could not be used when they were needed first.
+    /// In the order of the settings; `None`: unusable when first needed.
     pairs: Vec<Option<Pair>>,
     authorities: Option<Vec<CertificateDer<'static>>>,
-    /// The authorities could not be used when they were needed first. Nobody gets a handshake until they can.
+    /// The authorities were unusable when first needed; until they are mended there are no handshakes.
     no_authorities: bool,
-    /// What is wrong with the files of certificates that are left out, and with staples.
     errors: Vec<TlsError>,
 }
 
 impl ServerTls {
-    /// Reads everything, or names everything that is wrong.
     #[cfg(test)]
     pub fn load(settings: ServerSettings) -> Result<ServerTls, Vec<TlsError>> {
         ServerTls::load_without(settings, &|_| false)
     }
 
-    /// The same where some files may be unusable. Their certificates are left out until the files are mended; without
-    /// the authorities there are no handshakes.
+    /// Tolerates unusable files: their certificates are left out until they are mended; without the authorities there
+    /// are no handshakes.
     pub fn load_without(
         settings: ServerSettings,
         tolerated: &dyn Fn(&Path) -> bool,
@@ -86,29 +73,27 @@ impl ServerTls {
         Ok(ServerTls { settings, live: ArcSwap::from_pointee(live), reloads: Mutex::new(()) })
     }
 
-    /// What is in force. Asked once for each connection; whoever has it keeps it to the end of the handshake.
+    /// A connection asks once, and keeps it to the end of the handshake.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.live.load().config)
     }
 
-    /// What it was loaded with.
     #[must_use]
     pub fn settings(&self) -> &ServerSettings {
         &self.settings
     }
 
-    /// Reads the files again. True: they say something else than before, and that is in force now. An error changes
-    /// nothing: if one file is wrong, as it is while somebody replaces a certificate and has not come to the key, all
-    /// of the old ones stay.
+    /// Reads the files again; true if the content changed, and is in force. An error changes nothing: if one file is
+    /// wrong, as while an operator has replaced a certificate but not yet its key, all old ones stay.
     ///
-    /// What counts is what the files say: neither their times nor comments in them are looked at.
+    /// Only certificates and keys are compared, neither times nor comments.
     #[cfg(test)]
     pub fn reload(&self) -> Result<bool, Vec<TlsError>> {
         self.reload_if(|_| true)
     }
 
-    /// The same, but for files that may be only half written: those are left for the next time.
+    /// Leaves files that may be half written for the next time.
     pub fn reload_when_quiet(&self, writers: &Writers) -> Result<bool, Vec<TlsError>> {
         self.reload_if(|shorter| files::are_quiet(&self.paths(), shorter, writers))
     }
@@ -119,7 +104,7 @@ impl ServerTls {
         let missing = live.missing(&self.settings);
         let read = Read::new(&self.settings, &|path| missing.contains(&path))?;
         let same = read.says_the_same_as(&live);
-        // Files that mend something are not waited for.
+        // Files that mend an error are taken at once.
         let half_written = || live.errors.is_empty() && !is_whole(read.is_shorter_than(&live));
         if (same && read.errors == live.errors) || half_written() {
             return Ok(false);
@@ -129,25 +114,21 @@ impl ServerTls {
         Ok(!same)
     }
 
-    /// What is wrong with files whose certificates or staples are left out.
     #[must_use]
     pub fn errors(&self) -> Vec<TlsError> {
         self.live.load().errors.clone()
     }
 
-    /// The files to watch.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         let pairs = self.settings.certificates.iter();
         let pairs = pairs.flat_map(|files| [Some(&files.cert), Some(&files.key), files.ocsp.as_ref()]);
         let mut paths: Vec<PathBuf> = pairs.chain([self.settings.client_ca.as_ref()]).flatten().cloned().collect();
-        // Key and certificate may stand in one file.
         paths.sort();
         paths.dedup();
         paths
     }
 
-    /// The certificates in force, in the order of the settings, without those that are left out.
     #[must_use]
     pub fn certificates(&self) -> Vec<CertificateFacts> {
         let live = self.live.load();
@@ -167,7 +148,6 @@ impl fmt::Debug for ServerTls {
 }
 
 impl Live {
-    /// The files of everything that is left out.
     fn missing<'a>(&self, settings: &'a ServerSettings) -> Vec<&'a Path> {
         let left_out = |(pair, files): (&Option<Pair>, &'a CertificateFiles)| match pair {
             None => vec![Some(&files.cert), Some(&files.key), files.ocsp.as_ref()],
@@ -180,12 +160,10 @@ impl Live {
     }
 }
 
-/// What the files say, and whether all of them can be used.
 struct Read {
     pairs: Vec<Option<Pair>>,
     authorities: Option<Authorities>,
     no_authorities: bool,
-    /// What is wrong and tolerated.
     errors: Vec<TlsError>,
 }
 
@@ -230,7 +208,7 @@ impl Read {
     }
 
     fn says_the_same_as(&self, live: &Live) -> bool {
-        // The certificate names the public key, and the private key fits it. So what is the same here has the same key.
+        // The certificate names the public key, and the private key fits it: the same certificate has the same key.
         let same = |pairs: (&Option<Pair>, &Option<Pair>)| match pairs {
             (Some(one), Some(other)) => one.key.cert == other.key.cert && one.key.ocsp == other.key.ocsp,
             (None, None) => true,
@@ -251,9 +229,9 @@ impl Read {
     }
 
     fn bring_into_force(mut self, settings: &ServerSettings, before: Option<&Live>) -> Result<Live, Vec<TlsError>> {
-        // A ticket says that its owner has shown a certificate that was good then. With other authorities it may not be
-        // good any more, and rustls does not ask again when a session goes on: so all of the old tickets have to become
-        // worthless. In every other case they stay good, whichever worker gave them, and with whichever certificate.
+        // A ticket says that its owner's certificate was good then. With other authorities it may not be, and rustls
+        // does not check it again when a session is resumed: all old tickets have to become worthless. Otherwise they
+        // stay good, whichever worker and certificate they came from.
         let ticketer = match before {
             Some(live) if self.same_authorities(live) => Arc::clone(&live.config.ticketer),
             _ => new_ticketer()?,
@@ -267,16 +245,15 @@ impl Read {
             Some(store) => builder.with_client_cert_verifier(verifier(store, settings)?),
             None => builder.with_no_client_auth(),
         };
-        // Whoever can't be checked is not served.
+        // Clients that can't be checked are not served.
         let shown = self.pairs.iter().flatten().filter(|_| !self.no_authorities);
         let mut config = builder.with_cert_resolver(Arc::new(ByName::new(shown)));
         config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
         config.ticketer = ticketer;
         config.send_tls13_tickets = TICKETS;
-        // Tickets are kept by clients. A store of sessions would be a lock that all workers share.
+        // Clients keep the tickets. A store of sessions would be a lock shared by all workers.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        // Early data can be sent a second time by anybody who has seen it; for a proxy that can't tell which requests
-        // may be repeated it is out of the question.
+        // Early data can be replayed, and a proxy can't tell which requests may be repeated.
         config.max_early_data_size = 0;
         let Read { pairs, no_authorities, errors, .. } = self;
         Ok(Live { config: Arc::new(config), pairs, authorities, no_authorities, errors })
@@ -290,21 +267,21 @@ fn verifier(store: RootCertStore, settings: &ServerSettings) -> Result<Arc<dyn C
     builder.build().map_err(|error| vec![TlsError::new(path, error.to_string())])
 }
 
-/// Tickets of TLS 1.2 and 1.3: its key is new every six hours, and good for twelve.
+/// For TLS 1.2 and 1.3; the key changes every six hours and is good for twelve.
 fn new_ticketer() -> Result<Arc<dyn ProducesTickets>, Vec<TlsError>> {
     Ticketer::new().map_err(|error| vec![TlsError::new("tickets", format!("no key could be made: {error}"))])
 }
 
-/// The subject of the certificate that the client has shown, as RFC 4514 writes it ("CN=alice,O=Example"); `None` if it
-/// has shown none. Printable ASCII: everything else is escaped, so that it can be the value of a header.
+/// The subject of the client's certificate as RFC 4514 writes it ("CN=alice,O=Example"), in printable ASCII for the
+/// value of a header; `None` without a certificate.
 #[must_use]
 pub(crate) fn client_subject(connection: &ServerConnection) -> Option<String> {
     connection.peer_certificates()?.first().map(certificate::subject)
 }
 
-/// Whether the certificate that the client has shown is over by now. Has to be asked after the handshake: rustls looks
-/// at a certificate when it is shown, and not again when the session goes on, and each handshake brings a ticket for
-/// the next. So a client could go on for ever with a certificate that has ended long ago.
+/// The client's certificate has expired. Call it after the handshake: rustls checks a certificate when it is shown, not
+/// when a session is resumed, and each handshake brings a new ticket. Otherwise a client could use an expired
+/// certificate forever.
 #[must_use]
 pub(crate) fn client_certificate_is_over(connection: &ServerConnection, now: SystemTime) -> bool {
     if connection.handshake_kind() != Some(HandshakeKind::Resumed) {

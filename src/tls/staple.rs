@@ -1,26 +1,25 @@
-//! When the answer of an OCSP responder (RFC 6960) is over. Nothing else of it is looked at: clients check it.
+//! The end of an OCSP response (RFC 6960). Clients check the rest.
 
 use std::time::SystemTime;
 
 use x509_cert::der::asn1::{AnyRef, GeneralizedTime};
 use x509_cert::der::{self, Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 
-/// The end of its time, if that has come. An answer without an end, or one that can't be read, has none.
+/// The end, if it has passed. A response without an end, or an unreadable one, has none.
 pub(super) fn expired(staple: &[u8], now: SystemTime) -> Option<SystemTime> {
     let ends = next_updates(staple).ok()?;
     ends.into_iter().min().filter(|end| *end <= now)
 }
 
-/// `nextUpdate` of every certificate that the answer is about.
 fn next_updates(staple: &[u8]) -> der::Result<Vec<SystemTime>> {
-    // OCSPResponse: the status, and behind it [0] { type, octets of a BasicOCSPResponse }.
+    // OCSPResponse: the status, then [0] { type, octets of a BasicOCSPResponse }.
     let mut response = content(staple)?;
     any(&mut response)?;
     let mut bytes = content(any(&mut response)?.value())?;
     any(&mut bytes)?;
     let mut basic = content(any(&mut bytes)?.value())?;
     let mut data = SliceReader::new(any(&mut basic)?.value())?;
-    // ResponseData: an optional version [0], who answers [1] or [2], when, and what it says of each certificate.
+    // ResponseData: an optional version [0], the responder [1] or [2], the time, the certificates' responses.
     if any(&mut data)?.tag() == context(0) {
         any(&mut data)?;
     }
@@ -29,7 +28,7 @@ fn next_updates(staple: &[u8]) -> der::Result<Vec<SystemTime>> {
     let mut ends = Vec::new();
     while !singles.is_finished() {
         let mut single = SliceReader::new(any(&mut singles)?.value())?;
-        // The certificate, its status, since when.
+        // The certificate, its status, its time.
         for _ in 0..3 {
             any(&mut single)?;
         }
@@ -52,7 +51,6 @@ fn any<'a>(reader: &mut SliceReader<'a>) -> der::Result<AnyRef<'a>> {
     AnyRef::decode(reader)
 }
 
-/// The content of what fills all of the bytes.
 fn content(bytes: &[u8]) -> der::Result<SliceReader<'_>> {
     SliceReader::new(AnyRef::from_der(bytes)?.value())
 }
@@ -62,7 +60,6 @@ mod tests {
     use super::*;
     use std::time::{Duration, UNIX_EPOCH};
 
-    /// A value with its tag and length.
     fn tlv(tag: u8, content: &[&[u8]]) -> Vec<u8> {
         let content = content.concat();
         let length = content.len();

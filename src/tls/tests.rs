@@ -13,7 +13,6 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
 
-/// An authority with a directory for what it signs.
 pub(super) struct Authority {
     pub(super) dir: TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -30,7 +29,6 @@ impl Authority {
         authority
     }
 
-    /// Its own certificate.
     pub(super) fn path(&self) -> PathBuf {
         self.file("ca.pem")
     }
@@ -39,7 +37,6 @@ impl Authority {
         self.dir.path().join(name)
     }
 
-    /// A certificate for these names, in files of this name.
     pub(super) fn sign(&self, file: &str, names: &[&str]) -> CertificateFiles {
         self.sign_params(file, params(names), &KeyPair::generate().expect("a key"))
     }
@@ -62,7 +59,6 @@ impl Authority {
         files
     }
 
-    /// A client that believes it.
     pub(super) fn client(&self) -> ClientConfig {
         self.client_with(aws_lc_rs::default_provider(), &ALL_VERSIONS)
     }
@@ -90,7 +86,6 @@ pub(super) fn params(names: &[&str]) -> CertificateParams {
     params
 }
 
-/// A certificate that has ended long ago.
 pub(super) fn expired(names: &[&str]) -> CertificateParams {
     let mut params = params(names);
     params.not_after = date_time_ymd(2001, 2, 3);
@@ -104,7 +99,6 @@ pub(super) fn read(path: &Path) -> String {
 pub(super) type ClientStream = tokio_rustls::client::TlsStream<DuplexStream>;
 pub(super) type ServerStream = tokio_rustls::server::TlsStream<DuplexStream>;
 
-/// The server's side of a handshake; then it writes one byte, behind its tickets.
 pub(super) async fn accept(config: Arc<ServerConfig>, stream: DuplexStream) -> io::Result<ServerStream> {
     let mut stream = TlsAcceptor::from(config).accept(stream).await?;
     stream.write_all(b"x").await?;
@@ -112,7 +106,6 @@ pub(super) async fn accept(config: Arc<ServerConfig>, stream: DuplexStream) -> i
     Ok(stream)
 }
 
-/// A handshake, and what both sides say of it.
 pub(super) async fn meet(
     server: Arc<ServerConfig>,
     client: &Arc<ClientConfig>,

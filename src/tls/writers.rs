@@ -1,5 +1,5 @@
-//! Who still writes the files of certificates, as far as the system tells: a chain that is written in place is valid
-//! before it is whole, and the time since the last write says little of a writer that is slow.
+//! Writers of certificate files, as far as the system tells: a chain that is written in place is valid before it is
+//! whole, and the time since the last write says little about a slow writer.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -10,13 +10,11 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-/// A writer that never closes a file is taken for gone after this time without a write, as that of the configuration
-/// file is.
+/// A writer that never closes a file counts as gone after this time without a write, as for the configuration file.
 const ABANDONED: Duration = Duration::from_secs(600);
-/// A file that waits this long for its writer is told in the log.
+/// The wait for a writer after which the log says so.
 const TOLD_AFTER: Duration = Duration::from_secs(3);
 
-/// The writers of files that are watched.
 #[derive(Debug, Default)]
 pub struct Writers {
     watched: Mutex<Watched>,
@@ -25,13 +23,12 @@ pub struct Writers {
 
 #[derive(Debug, Default)]
 struct Watched {
-    /// `None`: there are no events, or nothing to watch yet.
+    /// `None`: no events, or nothing to watch yet.
     watcher: Option<RecommendedWatcher>,
-    /// By device and inode: a file that takes the place of another one is watched anew.
+    /// By device and inode: a file that replaces another one is watched anew.
     files: HashMap<PathBuf, (u64, u64)>,
 }
 
-/// A file that was written, and not closed since.
 #[derive(Clone, Copy, Debug)]
 struct Writing {
     began: Instant,
@@ -40,7 +37,6 @@ struct Writing {
 }
 
 impl Writers {
-    /// Watches these files, and no others, as they stand now.
     pub fn watch(&self, paths: &[PathBuf]) {
         let mut watched = lock(&self.watched);
         let Watched { watcher, files } = &mut *watched;
@@ -75,7 +71,6 @@ impl Writers {
         }
     }
 
-    /// Whether somebody has written this file, and not closed it.
     pub(super) fn has(&self, path: &Path) -> bool {
         let mut writing = lock(&self.writing);
         let Some(writer) = writing.get_mut(path) else { return false };
@@ -92,7 +87,7 @@ impl Writers {
     }
 
     fn watcher(&self) -> Option<RecommendedWatcher> {
-        // Without the close of a file a write says nothing.
+        // Without events for a close, a write says nothing.
         let tells_close = cfg!(any(target_os = "linux", target_os = "android"));
         let writing = Arc::clone(&self.writing);
         let note = move |event: notify::Result<notify::Event>| {

@@ -84,7 +84,6 @@ impl Site {
         self.worker.metering.metered(metered, outcome, path.as_bytes());
     }
 
-    /// All that is new on green, whatever the route and the tick.
     fn new_counts(&mut self) -> Counts {
         let mut sum = Counts::default();
         let sample = self.sampler.sample(Weight::HALF);
@@ -228,7 +227,6 @@ fn errors(counts: &Counts) -> [u64; 3] {
 fn the_first_requests_of_users_count_and_one_later_one_of_a_network_and_all_are_shown() {
     let mut site = Site::new();
     site.keep_users();
-    // Five later requests of a user whose first one was good, and of eight more users.
     site.end(site.begin("/", Some(17)), Outcome::Good, "/");
     for _ in 0..5 {
         site.end(site.begin("/", Some(17)), Outcome::Bad(Cause::Status), "/");

@@ -6,29 +6,20 @@ use crate::evidence::routes::users::Standing;
 use crate::evidence::routes::{RECENT, RING};
 use crate::telemetry::meter::Count;
 
-/// The classes of events that are counted here, by number: all but CPU.
 pub(crate) const CLASSES: usize = Class::Abort as usize + 1;
 const _: () = assert!(Class::Cpu as usize == CLASSES);
 
-/// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// 5xx.
     Status,
-    /// No connection, or nobody to connect to.
     Connect,
-    /// The connection broke before the answer, or the answer was none.
     Broken,
-    /// No answer in time.
     Timeout,
-    /// The answer stopped in the middle.
     Cut,
-    /// The status of a gRPC call.
     Grpc,
 }
 
 impl Cause {
-    /// All, by number.
     pub const ALL: [(Cause, &'static str); 6] = [
         (Cause::Status, "status"),
         (Cause::Connect, "connect"),
@@ -39,28 +30,22 @@ impl Cause {
     ];
 }
 
-/// What can be said of the requests of a tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Given to the color.
     pub assigned: u64,
-    /// Over; without those of which nothing can be said.
     pub completed: u64,
-    /// Bad events by [`Class`].
     pub bad: [u64; CLASSES],
-    /// The rest is of users who stay on a color, and of what counts of them (see [`Users`](super::Users)): requests
-    /// that are over,
+    /// The other fields count users who stay on a color (see [`Users`](super::Users)). Finished requests of the sample,
     pub sampled: u64,
-    /// how many of them failed,
+    /// and how many of them failed;
     pub sampled_failed: u64,
-    /// events that count on their route,
+    /// events that count on their route;
     pub on_route: [u64; CLASSES],
-    /// and those that count among all routes together.
+    /// events that count among all routes together.
     pub overall: [u64; CLASSES],
 }
 
 impl Counts {
-    /// What was added since.
     #[must_use]
     pub fn since(&self, before: &Counts) -> Counts {
         let less =
@@ -76,7 +61,6 @@ impl Counts {
         }
     }
 
-    /// Both together.
     pub fn add(&mut self, other: &Counts) {
         self.assigned += other.assigned;
         self.completed += other.completed;
@@ -101,14 +85,13 @@ struct Outcomes {
     overall: [Count; CLASSES],
 }
 
-/// One worker's cells. Padded so that two workers never share a cache line.
+/// Padded so that two workers never share a cache line.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Arm {
-    /// By tick; behind them everything older.
+    /// By tick; the last one is everything older.
     ticks: [Outcomes; RING + 1],
     causes: [Count; Cause::ALL.len()],
-    /// 404 and 410 for files.
     missing: Count,
     latencies: [Count; BUCKETS],
 }
@@ -130,29 +113,25 @@ impl Arm {
         &self.ticks[place]
     }
 
-    /// A request is given to the color.
     pub fn assigned(&self, tick: u64) {
         self.of(tick, tick).assigned.add(1);
     }
 
-    /// It is over. `tick`: when it was given; `now`: the present one.
+    /// `tick`: the one in which the request was given; `now`: the present one.
     pub fn completed(&self, tick: u64, now: u64) {
         self.of(tick, now).completed.add(1);
     }
 
-    /// It is over, and one of those that shares are taken of.
     pub fn sampled(&self, tick: u64, now: u64, failed: bool) {
         let of = self.of(tick, now);
         of.sampled.add(1);
         of.sampled_failed.add(u64::from(failed));
     }
 
-    /// One that was sampled when it began well has failed.
     pub fn sample_failed(&self, tick: u64, now: u64) {
         self.of(tick, now).sampled_failed.add(1);
     }
 
-    /// Something bad happened to it.
     pub fn bad(&self, tick: u64, now: u64, class: usize, standing: Standing) {
         let of = self.of(tick, now);
         of.bad[class].add(1);
@@ -160,12 +139,10 @@ impl Arm {
         of.overall[class].add(u64::from(standing.overall));
     }
 
-    /// Why it failed.
     pub fn failed(&self, cause: Cause) {
         self.causes[cause as usize].add(1);
     }
 
-    /// There is no such file.
     pub fn missed(&self) {
         self.missing.add(1);
     }
@@ -174,7 +151,6 @@ impl Arm {
         self.missing.get()
     }
 
-    /// How long a good answer took.
     pub fn took(&self, micros: u64) {
         self.latencies[bucket(micros)].add(1);
     }
@@ -185,7 +161,7 @@ impl Arm {
         }
     }
 
-    /// By place in the ring; behind them everything older.
+    /// By place in the ring; the last one is everything older.
     pub(super) fn add_counts(&self, sums: &mut [Counts; RING + 1]) {
         for (sum, of) in sums.iter_mut().zip(&self.ticks) {
             sum.add(&Counts {

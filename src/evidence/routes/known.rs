@@ -1,11 +1,11 @@
-//! Which first segments have a route, as one worker knows it: a small table by hash, compared by bytes.
+//! The discovered routes as one worker knows them: a small hash table of first segments, compared by bytes.
 
 use std::sync::atomic::Ordering;
 
 use super::nursery::Nursery;
 use super::{DISCOVERED, RouteId, Routes};
 
-/// A power of two, and at most a quarter of it is taken.
+/// A power of two; at most a quarter is taken.
 const PLACES: usize = 4 * DISCOVERED;
 
 #[derive(Debug)]
@@ -15,7 +15,6 @@ struct Place {
     segment: Box<[u8]>,
 }
 
-/// What one worker knows of the routes that were discovered.
 #[derive(Debug)]
 pub(crate) struct Known {
     version: u64,
@@ -29,7 +28,7 @@ impl Default for Known {
     }
 }
 
-/// The first segment of a target's path, and whether nothing of the path follows it.
+/// Returns true if the path ends with the segment.
 #[must_use]
 pub(crate) fn first_segment(target: &[u8]) -> (&[u8], bool) {
     let target = target.strip_prefix(b"/").unwrap_or(target);
@@ -40,7 +39,6 @@ pub(crate) fn first_segment(target: &[u8]) -> (&[u8], bool) {
 }
 
 impl Known {
-    /// The route of a first segment. `None`: it has none, at least not yet.
     pub(crate) fn find(&mut self, routes: &Routes, segment: &[u8]) -> Option<RouteId> {
         if routes.version.load(Ordering::Acquire) != self.version {
             self.learn(routes);
@@ -56,7 +54,6 @@ impl Known {
         None
     }
 
-    /// A request for a first segment without a route has succeeded; the segment gets a route when it has earned one.
     pub(crate) fn succeeded(&mut self, routes: &Routes, segment: &[u8], whole: bool) {
         if !super::is_name(segment, whole) {
             return;
@@ -71,7 +68,6 @@ impl Known {
         let (version, discovered) = routes.all_discovered();
         self.places.fill_with(|| None);
         for (id, name) in discovered {
-            // Behind the slash.
             let segment: Box<[u8]> = name.as_bytes()[1..].into();
             self.nursery.remove(&segment);
             let hash = hash(&segment);
@@ -89,7 +85,8 @@ fn start(hash: u64) -> usize {
     usize::try_from(hash >> 32).unwrap_or(0) % PLACES
 }
 
-/// Of no more than the longest name: what is longer is not found, whatever its hash.
+/// Unkeyed and quick: the table is small, and outsiders get only earned routes into it. A segment is hashed up to the
+/// length of the longest name; a longer one is never found.
 fn hash(segment: &[u8]) -> u64 {
     let seed = segment.len() as u64;
     segment.chunks(8).take(super::MAX_NAME / 8).fold(seed, |hash, chunk| {

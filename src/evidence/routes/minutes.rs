@@ -1,24 +1,21 @@
-//! Users that stay, minute by minute: of each client network one user, how many requests that user had, and how many
-//! failed.
+//! Users who stay on a color, minute by minute: for each client network one user, with the number of requests and of
+//! failures.
 //!
-//! First events are used up: whoever had an error once is no evidence any more. A minute forgets the one before, so a
-//! release that breaks late for users who are known is found, and one that breaks for few users is, too. Which user of
-//! a network it is, the first request of a minute decides, and not its outcome.
+//! First events are used up: a user who had an error once is no evidence any more. A minute forgets the one before, so
+//! a release that breaks late for known users is found, and so is one that breaks for few users. The first request of a
+//! minute decides which user of a network counts; its outcome does not.
 
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use crate::domain::color::{Color, PerColor};
 use crate::domain::split::Weight;
 
-/// Units that are told apart in a minute; where two fall on one place, the second is not looked at.
 const PLACES: usize = 1 << 16;
-/// Attempts against other workers at the same place.
 const ATTEMPTS: usize = 4;
-/// Bits of a number of requests.
 const COUNT: u32 = 13;
 const MOST: u64 = (1 << COUNT) - 1;
 
-/// One user in a minute, in one word: `minute 16 | user 16 | mixed 1 | green 1 | failed 13 | requests 13`.
+/// One user in one minute: `minute 16 | user 16 | mixed 1 | green 1 | failed 13 | requests 13`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Unit(u64);
 
@@ -38,7 +35,6 @@ impl Unit {
         (self.0 >> Unit::MINUTE) as u16
     }
 
-    /// Minute and user.
     fn name(self) -> u64 {
         self.0 >> Unit::USER
     }
@@ -70,21 +66,18 @@ impl Unit {
     }
 }
 
-/// Users of a color in a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MinuteCounts {
-    /// Who had a request that ended.
     pub active: u64,
-    /// Of them, those with an error; with one in ten requests; with one in two.
+    /// Users with an error; in 1 of 10 requests; in 1 of 2.
     pub bad: [u64; 3],
 }
 
-/// The users of the present minute.
 #[derive(Debug)]
 pub(super) struct Minutes {
-    /// 16 bits count.
+    /// The lower 16 bits count.
     present: AtomicU32,
-    /// Requests that were assigned in this tick or before may have been shared in another way.
+    /// Requests given in this tick or before may have been split by another weight.
     after: AtomicU64,
     weight: AtomicU16,
     units: Box<[AtomicU64]>,
@@ -100,8 +93,7 @@ impl Minutes {
         }
     }
 
-    /// A request of a user that was assigned in `tick` is over. Each of `hashes` is a place that the user's network may
-    /// use.
+    /// A request given in `tick` has finished. `hashes`: the places that the user's network may use.
     pub(super) fn record(
         &self,
         hashes: impl Iterator<Item = u64>,
@@ -128,7 +120,6 @@ impl Minutes {
         }
     }
 
-    /// Ends the minute, and counts its users.
     pub(super) fn end(&self) -> PerColor<MinuteCounts> {
         let minute = self.present.fetch_add(1, Ordering::Relaxed) as u16;
         let mut counts: PerColor<MinuteCounts> = PerColor::default();
@@ -147,7 +138,7 @@ impl Minutes {
         counts
     }
 
-    /// Where the weight is another one from now on, the minute begins anew. `tick`: the present one.
+    /// A changed weight begins the minute anew. `tick`: the present one.
     pub(super) fn note_share(&self, weight: Weight, tick: u64) {
         if self.weight.swap(weight.basis_points(), Ordering::Relaxed) != weight.basis_points() {
             self.after.store(tick, Ordering::Relaxed);

@@ -1,15 +1,14 @@
-//! First segments of paths on their way to a route of their own, as one worker sees them: a segment has to succeed
-//! often, over many ticks, before it takes one of the few places. Made-up paths of a scanner never get that far.
+//! First path segments on their way to a route, as one worker sees them. A segment has to succeed often, over many
+//! ticks, to take one of the few places, so the paths of a scanner never get one.
 
 use std::collections::HashMap;
 
 /// Successes that a segment needs on one worker,
 const REQUESTS: u32 = 10;
-/// in so many different ticks.
+/// in this many different ticks.
 const TICKS: u32 = 4;
-/// Segments that a worker watches at once.
 const MOST: usize = 128;
-/// A segment without a success for so many ticks begins anew.
+/// Ticks without a success after which a segment begins anew.
 const FORGOTTEN: u64 = 600;
 
 #[derive(Debug)]
@@ -20,16 +19,13 @@ struct Seedling {
     number: u64,
 }
 
-/// The segments that one worker watches. One that succeeds again before [`MOST`] others have come keeps its place.
 #[derive(Debug, Default)]
 pub(super) struct Nursery {
     seedlings: HashMap<Box<[u8]>, Seedling>,
-    /// Of the next segment.
     number: u64,
 }
 
 impl Nursery {
-    /// A request for this segment has succeeded. Whether the segment has earned a route.
     pub(super) fn succeeded(&mut self, segment: &[u8], tick: u64) -> bool {
         let Some(seedling) = self.seedlings.get_mut(segment) else {
             if self.seedlings.len() >= MOST {
@@ -50,12 +46,11 @@ impl Nursery {
         seedling.requests >= REQUESTS && seedling.ticks >= TICKS
     }
 
-    /// A segment that has a route is watched no longer.
     pub(super) fn remove(&mut self, segment: &[u8]) {
         self.seedlings.remove(segment);
     }
 
-    /// The segment with the fewest successes gives its place away, the oldest of several.
+    /// Drops the segment with the fewest successes, the oldest of several.
     fn make_room(&mut self, tick: u64) {
         let rank = |of: &Seedling| (tick.wrapping_sub(of.last) <= FORGOTTEN, of.requests, of.number);
         let least = self.seedlings.iter().min_by_key(|(_, of)| rank(of));
@@ -84,7 +79,6 @@ mod tests {
         let mut earned = false;
         for tick in 0..12 {
             for n in 0..1_000 {
-                // As often as one request of a hundred.
                 earned |= n % 100 == 0 && nursery.succeeded(b"checkout", tick);
                 assert!(!nursery.succeeded(format!("scan-{tick}-{n}").as_bytes(), tick));
             }

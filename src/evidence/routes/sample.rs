@@ -1,4 +1,4 @@
-//! What was counted since the last look, all workers together: what the judge is told of a tick.
+//! The judge's input of one tick: the counts since the last look, summed over workers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,22 +13,19 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::split::Weight;
 use crate::domain::verdict::Class;
 
-/// What became known since the last look of the requests that were assigned in one tick.
+/// News since the last look about the requests that were given in one tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// In which tick they were assigned. What is older than the ticks that are told apart is under the last one before
-    /// them.
+    /// The tick in which they were given. Requests older than all ticks that are kept apart come under the tick before
+    /// those.
     pub tick: u64,
-    /// The candidate's weight then.
     pub weight: Weight,
-    /// How many were assigned in that tick; of what is older, in all ticks before it with its weight.
+    /// Requests given in the tick; for older ones, in all ticks before it with its weight.
     pub assigned: PerColor<u64>,
-    /// What became known since the last look.
     pub done: PerColor<Counts>,
 }
 
 impl Batch {
-    /// As the judge takes it.
     #[must_use]
     pub fn judged(&self, candidate: Color, of: Judged) -> analysis::Batch {
         let counts = |color: Color| {
@@ -61,95 +58,75 @@ impl Batch {
     }
 }
 
-/// What the judge counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judged {
-    /// Every request.
     Requests,
-    /// Where users stay on a color: what counts on a route,
+    /// Where users stay on a color: events that count on a route,
     OnRoute,
-    /// and what counts among all routes together.
+    /// and events that count among all routes together.
     Overall,
 }
 
-/// What is new of one route.
 #[derive(Clone, Debug)]
 pub struct RouteSample {
-    /// Which.
     pub route: RouteId,
-    /// Its name.
     pub name: Arc<str>,
-    /// The oldest first; only those of which there is something new.
     pub batches: Vec<Batch>,
-    /// Everything from the start of the process on.
     pub totals: PerColor<Counts>,
-    /// Errors from the start of the process on, by [`Cause`].
     pub causes: PerColor<[u64; Cause::ALL.len()]>,
-    /// Files that were not there, from the start of the process on.
     pub missing: PerColor<u64>,
 }
 
-/// One look.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// The tick that has ended by it.
     pub tick: u64,
-    /// The candidate's weight in it.
     pub weight: Weight,
-    /// Requests that were assigned since the last look, on all routes.
+    /// Requests given since the last look, on all routes.
     pub assigned: PerColor<u64>,
-    /// By number, also those of which nothing is new.
     pub routes: Vec<RouteSample>,
-    /// Events that the application told.
     pub events: Vec<EventSample>,
 }
 
-/// Looks, again and again. There is one: each look ends a tick. Where the weight changes a look belongs right after the
-/// publish, so that a tick has one weight.
+/// The one reader: each look ends a tick. A look belongs right after the publish of another weight, so that a tick has
+/// one weight.
 #[derive(Debug)]
 pub struct Sampler {
     routes: Arc<Routes>,
-    /// The candidate's weight, by place in the ring; behind them, in what is older.
+    /// The candidate's weight, by place in the ring; the last one is for everything older.
     weights: [Weight; RING + 1],
-    /// By route.
     before: Vec<Seen>,
     events: EventSampler,
 }
 
-/// What was seen of a route.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     counts: PerColor<[Counts; RING + 1]>,
-    /// What was assigned in the tick that has a place in the ring, and in those before them.
+    /// Requests given in each tick of the ring, and in all before.
     assigned: [PerColor<u64>; RING + 1],
-    /// The last look that found a request; `None`: there was no look yet.
     used: Option<Instant>,
 }
 
 impl Sampler {
-    /// For these.
     #[must_use]
     pub fn new(routes: Arc<Routes>) -> Sampler {
         Sampler { routes, weights: [Weight::NONE; RING + 1], before: Vec::new(), events: EventSampler::default() }
     }
 
-    /// What is looked at.
     #[must_use]
     pub fn routes(&self) -> &Arc<Routes> {
         &self.routes
     }
 
-    /// Ends the present tick, in which the candidate had this weight, and looks. What a worker counts meanwhile is
-    /// found by the next look, under its own tick.
+    /// Ends the present tick, in which the candidate had this weight. A count that a worker makes meanwhile is found by
+    /// the next look, under its own tick.
     pub fn sample(&mut self, weight: Weight) -> Sample {
         self.sample_at(weight, Instant::now())
     }
 
-    /// The same at this time.
     pub fn sample_at(&mut self, weight: Weight, now: Instant) -> Sample {
         let tick = self.routes.tick.fetch_add(1, Ordering::Relaxed);
         let present = place(tick);
-        // The tick whose place in the ring is free from now on: nothing is counted under it any more.
+        // The place of this tick becomes free: nothing counts under it any more.
         let leaving = place(tick + 1);
         let continues = self.weights[RING] == self.weights[leaving];
         self.weights[present] = weight;

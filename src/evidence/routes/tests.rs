@@ -143,7 +143,6 @@ fn what_takes_long_is_told_as_older_with_what_was_assigned_then() {
             .map(|batch| (batch.tick, batch.assigned.blue, batch.done.blue.completed))
             .collect();
         match tick {
-            // Ticks 13 to 20 are told apart.
             20 => assert_eq!(done, [(12, 13, 1), (15, 1, 1), (20, 1, 0)]),
             _ => assert_eq!(done, [(tick, 1, 0)], "at {tick}"),
         }
@@ -312,7 +311,6 @@ fn what_a_scanner_asks_for_takes_no_place_and_what_lives_gets_one() {
     let mut known = Known::default();
     for tick in 0..12 {
         for n in 0..200 {
-            // Each is asked for in a burst, and answered with 200.
             let path = format!("scan-{}{}", char::from(b'a' + tick), char::from(b'a' + n % 26));
             known.succeeded(&routes, path.as_bytes(), true);
         }

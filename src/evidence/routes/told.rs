@@ -1,5 +1,5 @@
-//! Events that the application tells in its answers: counted by color, worker and tick, for all routes together. Each
-//! cell has one writer, as those of routes have.
+//! Events that the application reports in its answers, counted by color, worker and tick over all routes. Each cell has
+//! one writer, as in a route.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,36 +10,29 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::split::{Weight, draw};
 use crate::telemetry::meter::Count;
 
-/// What an event is, as far as it is counted. One whose kind changes is another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventKind {
-    /// Its name.
     pub name: String,
-    /// Which way it is bad.
     pub bad: Bad,
-    /// So many of one answer count.
     pub per_request: u32,
 }
 
-/// One event.
 #[derive(Debug)]
 pub struct AppEvent {
-    /// Which.
     pub kind: EventKind,
-    /// Names the kind, also in a process after this one.
+    /// A name for the kind that stays the same after a restart.
     tag: u64,
-    /// How many were told of this name when it was another kind.
+    /// Reports under this name when it was another kind.
     before: PerColor<u64>,
     cells: Box<[PerColor<Cells>]>,
 }
 
-/// One worker's side of an event for one color. Padded so that two workers never share a cache line.
+/// Padded so that two workers never share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Cells {
-    /// All that were told.
     told: Count,
-    /// By tick, and behind them everything older: what counts; and what counts where users stay.
+    /// By tick, the last one everything older: what counts; and what counts where users stay.
     ticks: [[Count; 2]; RING + 1],
 }
 
@@ -56,12 +49,11 @@ impl AppEvent {
         self.tag
     }
 
-    /// An answer of a color tells it `n` times.
     pub fn told(&self, worker: usize, color: Color, n: u64) {
         self.cells[worker][color].told.add(n);
     }
 
-    /// The same for a request that is evidence, which was given to a color in a tick. `counts`: also where users stay.
+    /// For a request that is evidence, given to a color in a tick. `counts`: it counts where users stay.
     pub fn judged(&self, worker: usize, color: Color, (tick, now): (u64, u64), n: u64, counts: bool) {
         let place = if now.wrapping_sub(tick) < RECENT { tick as usize % RING } else { RING };
         let n = n.min(self.kind.per_request.into());
@@ -90,21 +82,16 @@ impl AppEvent {
     }
 }
 
-/// Why what an answer tells is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventIgnored {
-    /// It is no list of tokens (RFC 9651).
     Malformed,
-    /// No such event is configured.
     Unknown,
     /// `n` is no integer from 1 to 1,000.
     Number,
-    /// One answer has more members than are read.
     TooMany,
 }
 
 impl EventIgnored {
-    /// Each with its label, in the order in which they are counted.
     pub const ALL: [(EventIgnored, &'static str); 4] = [
         (EventIgnored::Malformed, "malformed"),
         (EventIgnored::Unknown, "unknown"),
@@ -112,14 +99,12 @@ impl EventIgnored {
         (EventIgnored::TooMany, "too_many"),
     ];
 
-    /// The label of its series.
     #[must_use]
     pub fn label(self) -> &'static str {
         EventIgnored::ALL[self as usize].1
     }
 }
 
-/// All events of the process.
 #[derive(Debug, Default)]
 pub struct AppEvents {
     known: Mutex<Vec<Arc<AppEvent>>>,
@@ -127,7 +112,6 @@ pub struct AppEvents {
 }
 
 impl AppEvents {
-    /// From now on these are told, and no others.
     pub fn configure(&self, workers: usize, kinds: &[EventKind]) -> Arc<[Arc<AppEvent>]> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let event = |kind: &EventKind| match known.iter().find(|event| event.kind.name == kind.name) {
@@ -141,17 +125,15 @@ impl AppEvents {
         now.into()
     }
 
-    /// Counts what is ignored; so seldom that workers may share it.
+    /// Rare enough that workers share the counter.
     pub fn ignore(&self, why: EventIgnored) {
         self.ignored[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What was ignored, in the order of [`EventIgnored::ALL`].
     pub fn ignored(&self) -> [(&'static str, u64); EventIgnored::ALL.len()] {
         EventIgnored::ALL.map(|(why, reason)| (reason, self.ignored[why as usize].load(Ordering::Relaxed)))
     }
 
-    /// By name and color, how many were told since the process started.
     pub fn totals(&self) -> Vec<(String, PerColor<u64>)> {
         self.all().iter().map(|event| (event.kind.name.clone(), event.total())).collect()
     }
@@ -161,30 +143,24 @@ impl AppEvents {
     }
 }
 
-/// What became known of an event since the last look, in answers to requests that were assigned in one tick.
+/// News about an event since the last look, in answers to requests that were given in one tick.
 #[derive(Clone, Debug)]
 pub struct EventSample {
-    /// Which.
     pub event: Arc<AppEvent>,
-    /// In which tick they were assigned. What is older than the ticks that are told apart is under the last one before
-    /// them.
+    /// The tick in which they were given; older ones as in a [`Batch`](super::Batch).
     pub tick: u64,
-    /// The candidate's weight then.
     pub weight: Weight,
-    /// What counts.
     pub told: PerColor<u64>,
-    /// What counts where users stay.
     pub of_users: PerColor<u64>,
 }
 
-/// What was seen until the last look.
 #[derive(Debug, Default)]
 pub(super) struct EventSampler {
     before: Vec<(Arc<AppEvent>, PerColor<Counted>)>,
 }
 
 impl EventSampler {
-    /// `weights`: by place in the ring; behind them, of what is older.
+    /// `weights`: by place in the ring; the last one is for everything older.
     pub(super) fn sample(&mut self, events: &AppEvents, tick: u64, weights: &[Weight; RING + 1]) -> Vec<EventSample> {
         let before = std::mem::take(&mut self.before);
         let oldest = tick.saturating_sub(RECENT);
@@ -270,7 +246,7 @@ mod tests {
         let both = events.configure(1, &[kind("order", 1), failed]);
         let split = Split { candidate: Color::Green, weight: Weight::HALF, salt: 1 };
         let users = Users::new(split, 1, false);
-        // Fewer orders on green are bad, so those on blue are evidence against it; failures on green are.
+        // Fewer orders on green are bad, so orders on blue are evidence against it; failures on green are.
         for (event, against) in [(&both[0], Color::Blue), (&both[1], Color::Green)] {
             let count = |keys: std::ops::Range<u64>, color| {
                 keys.filter(|key| users.counts(event, user(*key, *key), false, color)).count()

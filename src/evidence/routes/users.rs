@@ -1,17 +1,17 @@
-//! Which requests are evidence where users stay on one color. docs/blame.md says why ("Strangers and evidence").
+//! The requests that are evidence where users stay on one color; docs/blame.md has the reasons ("Strangers and
+//! evidence").
 //!
-//! A user's requests all come from one toss of the coin, and whoever knows the color of a user can choose what to ask
-//! for. So
+//! All requests of a user come from one toss of the coin, and a client that knows its color can choose its requests by
+//! it. So
 //!
-//! - a user's **first request** of a deployment counts: it was chosen before its color could be known;
-//! - of **later requests** each *network* of clients (IPv4 /24, IPv6 /48) contributes so many events of each class as
-//!   `per_network` says, on each route, and on all of them together; and each user one of them;
-//! - of later events on the candidate those of the first [`SPARED`] networks are left out;
-//! - of the requests that a *share* of errors is taken of, a network contributes `per_network` in [`WINDOW`] ticks.
+//! - the **first request** of a user in a deployment counts: it was chosen before its color could be known;
+//! - of **later requests** each *network* of clients (IPv4 /24, IPv6 /48) contributes `per_network` events of each
+//!   class on each route, and as many on all routes together; each user contributes one of them;
+//! - later events on the candidate from the first [`SPARED`] networks are left out;
+//! - to a *share* of errors a network contributes `per_network` requests in [`WINDOW`] ticks.
 //!
-//! Memory is bits, found by hash: two users may share one, and then something of the second is not counted. Never is
-//! anything counted that must not be. Of two workers at the same moment exactly one has to be the first, so there is
-//! one bit and not several.
+//! Memory is bits, found by hash. Two users may share a bit, and then an event of the second is not counted; an event
+//! that must not count never is. One bit per user, not several, so that exactly one of two workers is the first.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -23,39 +23,32 @@ use crate::domain::analysis::Bad;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::split::{Split, Weight, draw};
 
-/// A network contributes to a share of errors once in so many ticks.
+/// Ticks in which a network contributes once to a share of errors.
 pub(super) const WINDOW: u64 = 10;
-/// 2^22 bits for each kind of event: of 100,000 users with one event, one of 20 shares a bit with one before.
+/// Bits per kind of event: among 100,000 users with one event, 1 in 20 shares a bit with an earlier one.
 const BITS: usize = 1 << 22;
-/// 2^23 bits of users who have been here.
+/// Bits for users who have been seen.
 const BITS_SEEN: usize = 1 << 23;
-/// Networks that are told apart within a [`WINDOW`].
 const NETWORKS: usize = 1 << 16;
-/// Later events of so many networks are not held against the candidate.
+/// Networks whose later events are not held against the candidate.
 pub(crate) const SPARED: u32 = 5;
-/// All routes together, and each.
 const PLACES: usize = 1 + ALL;
-/// Errors, 4xx, clients that leave, and latency.
 const KINDS: usize = 4;
-/// Different events of the application whose spared ones are counted; of more none counts.
+/// Events of the application whose spared reports are counted; none of any further event counts.
 const TOLD: usize = 32;
-/// Below so many events for each kind nothing is ever proved.
+/// With fewer events than this of each kind nothing can be proved.
 const FEW: u64 = 10;
-/// Bits of the networks that are counted, see [`Users::few_networks`].
 const COUNTED: usize = 1 << 10;
 
-/// A user, and where from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
-    /// A hash of what stays the same.
     pub key: u64,
-    /// The network of the client's address.
     pub network: u64,
-    /// The key was drawn for this request, so that nobody can have known its color.
+    /// The key was drawn for this request, so nobody can have known its color.
     pub drawn: bool,
 }
 
-/// The network of an address: 24 bits of IPv4, 48 of IPv6, which is what one client has at most.
+/// 24 bits of IPv4, 48 of IPv6: the most that one client usually has.
 #[must_use]
 pub(crate) fn network(address: IpAddr) -> u64 {
     match address.to_canonical() {
@@ -64,59 +57,44 @@ pub(crate) fn network(address: IpAddr) -> u64 {
     }
 }
 
-/// A kind of event, of which users and networks have a bounded number each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// See [`Class`](crate::domain::verdict::Class).
     Error,
-    /// 4xx.
     ClientError,
-    /// The client left.
     Abort,
-    /// A request whose latency is judged, slow or not.
     Latency,
 }
 
-/// Where an event counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// On its route.
     pub on_route: bool,
-    /// Among those of all routes together.
     pub overall: bool,
 }
 
 impl Standing {
-    /// Everywhere.
     pub const ALL: Standing = Standing { on_route: true, overall: true };
 }
 
-/// The users of a deployment.
 #[derive(Debug)]
 pub struct Users {
-    /// Of the deployment; each has another one.
     pub(super) salt: u64,
     candidate: Color,
-    /// Events of a network of each kind; 0: as many as it has users.
+    /// Events of each kind per network; 0: as many as the network has users.
     per_network: u32,
-    /// Somebody else may have seen users before.
     continued: bool,
     seen: Bits,
     counted: [Bits; KINDS],
-    /// By network: the window in which it last contributed.
     windows: Box<[AtomicU32]>,
     networks: Bits,
     minutes: Minutes,
-    /// Events that were not held against the candidate, by place and class.
     spared: Box<[AtomicU32]>,
-    /// Events of the application, by their tags.
     told: Bits,
-    /// Which, and how many were not held against the candidate; 0: none yet.
+    /// A tag, and how many of its reports were not held against the candidate; tag 0: free.
     told_spared: Box<[(AtomicU64, AtomicU32)]>,
 }
 
 impl Users {
-    /// Nobody has been here. `continued`: users have come in a process before this one, and their colors may be known.
+    /// `continued`: users came to a process before this one, and may know their colors.
     #[must_use]
     pub fn new(split: Split, per_network: u32, continued: bool) -> Users {
         Users {
@@ -135,14 +113,13 @@ impl Users {
         }
     }
 
-    /// Whether a request was chosen before its color could be known.
     #[must_use]
     pub fn is_first(&self, user: User) -> bool {
         let is_new = self.seen.insert(self.hash(user.key, 0, 0));
         user.drawn || is_new && !self.continued
     }
 
-    /// Whether a request is one of those that shares are taken of: decided before its outcome is known.
+    /// Selects the requests that shares are taken of, before the outcome is known.
     #[must_use]
     pub fn is_sampled(&self, user: User, tick: u64) -> bool {
         let _ = self.networks.insert(self.hash(user.network, 0, 0));
@@ -157,7 +134,6 @@ impl Users {
         (0..self.per_network).any(contributes)
     }
 
-    /// Where an event of this user counts; also remembers it.
     #[must_use]
     pub fn count(&self, event: Event, user: User, first: bool, route: RouteId) -> Standing {
         let later = Standing {
@@ -167,8 +143,8 @@ impl Users {
         if first { Standing::ALL } else { later }
     }
 
-    /// What remains of a later event on a color. Those of the first [`SPARED`] networks are not held against the
-    /// candidate, so that a stranger with a handful of networks proves nothing.
+    /// The standing of a later event on a color. The first [`SPARED`] networks are not held against the candidate, so a
+    /// stranger with a handful of networks proves nothing.
     #[must_use]
     pub fn spare(&self, standing: Standing, color: Color, route: RouteId, class: usize) -> Standing {
         if color != self.candidate || self.per_network == 0 {
@@ -180,9 +156,8 @@ impl Users {
         Standing { on_route: counts(standing.on_route, 1 + route.index()), overall: counts(standing.overall, 0) }
     }
 
-    /// Whether an event that the application tells of a user on a color counts; also remembers it. The rules are those
-    /// of errors. Held against the candidate is what is bad on it, or, where fewer are bad, what is there on the other
-    /// color.
+    /// Decides by the rules of errors whether a report counts, and remembers it. A report on the candidate is held
+    /// against it; where fewer are bad, a report on the other color is.
     #[must_use]
     pub fn counts(&self, event: &AppEvent, user: User, first: bool, color: Color) -> bool {
         let takes = self.takes(&self.told, user, event.tag());
@@ -204,7 +179,6 @@ impl Users {
         place.is_none_or(|(_, spared)| spared.fetch_add(1, Ordering::Relaxed) < SPARED * self.per_network)
     }
 
-    /// Whether the user has no such event yet, and the network has one left.
     fn takes(&self, bits: &Bits, user: User, place: u64) -> bool {
         let of_user = self.hash(user.key, place, 0);
         if bits.has(of_user) {
@@ -214,7 +188,6 @@ impl Users {
         (self.per_network == 0 || (0..self.per_network).any(left)) && bits.insert(of_user)
     }
 
-    /// A request that was given to a color in `tick` is over.
     pub fn ended(&self, user: User, color: Color, tick: u64, failed: bool) {
         let of_network = |n: u32| self.hash(user.network, 0, n);
         let places: &mut dyn Iterator<Item = u64> = if self.per_network == 0 {
@@ -225,18 +198,16 @@ impl Users {
         self.minutes.record(places, self.hash(user.key, 1, 0), (color, tick, failed));
     }
 
-    /// Ends a minute, and counts its users.
     #[must_use]
     pub fn end_minute(&self) -> PerColor<MinuteCounts> {
         self.minutes.end()
     }
 
-    /// The candidate has this weight from now on.
     pub(super) fn note_share(&self, weight: Weight, tick: u64) {
         self.minutes.note_share(weight, tick);
     }
 
-    /// From how many networks requests came, about, if they are so few that their evidence says little.
+    /// An estimate of the number of networks, if they are so few that their evidence says little.
     #[must_use]
     pub fn few_networks(&self) -> Option<u64> {
         let networks = self.networks.members();
@@ -244,7 +215,6 @@ impl Users {
         is_little.then_some(networks)
     }
 
-    /// Whose events were counted, for a process after this one.
     #[must_use]
     pub fn counted(&self) -> Vec<u8> {
         let mut saved = self.mark().to_le_bytes().to_vec();
@@ -258,7 +228,7 @@ impl Users {
         saved
     }
 
-    /// Remembers what a process before this one has counted. False: it is of other users, or damaged.
+    /// Takes over the counts of the process before. False: they are of another deployment, or damaged.
     pub fn remember(&self, saved: &[u8]) -> bool {
         self.read(saved).is_some()
     }
@@ -274,7 +244,7 @@ impl Users {
             spared.fetch_max(take(&mut saved).map(u32::from_le_bytes)?, Ordering::Relaxed);
         }
         if saved.is_empty() {
-            // By a version in which the application told nothing.
+            // Written by a version without events.
             return Some(());
         }
         self.told.read(&mut saved)?;
@@ -285,12 +255,11 @@ impl Users {
         Some(())
     }
 
-    /// Nobody else has this one.
     fn mark(&self) -> u64 {
         self.hash(u64::MAX, u64::MAX, u32::MAX)
     }
 
-    /// Under the salt, which is secret and the same after a restart: strangers can't choose who shares a bit.
+    /// The salt is secret and outlives a restart: strangers can't choose whose bit they share.
     fn hash(&self, who: u64, place: u64, n: u32) -> u64 {
         let mut bytes = [0; 20];
         bytes[..8].copy_from_slice(&who.to_le_bytes());
@@ -306,7 +275,6 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     Some(*first)
 }
 
-/// A set by hash.
 #[derive(Debug)]
 struct Bits(Box<[AtomicU64]>);
 
@@ -343,13 +311,13 @@ impl Bits {
         word.load(Ordering::Relaxed) & bit != 0
     }
 
-    /// Whether it was not there. Most are, and a look takes the line from nobody.
+    /// True if it is new. Most are not, and a read leaves the cache line shared.
     fn insert(&self, hash: u64) -> bool {
         let (word, bit) = self.place(hash);
         word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
-    /// How many there are, going by the bits that are taken (linear counting).
+    /// An estimate of the number of members (linear counting).
     fn members(&self) -> u64 {
         let bits = self.0.len() as u64 * 64;
         let taken: u64 = self.0.iter().map(|word| u64::from(word.load(Ordering::Relaxed).count_ones())).sum();

@@ -20,7 +20,6 @@ fn from(trusted: bool) -> From<'static> {
     From { peer: "10.0.0.9", trusted, port: "8080", scheme: "http", via: true }
 }
 
-/// What the endpoint gets of these fields, without those that are always added.
 fn check(trusted: bool, fields: &[(&str, &str)], expected: &[&str]) {
     let mut head = head(fields);
     to_endpoint(&mut head, &from(trusted));

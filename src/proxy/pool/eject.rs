@@ -1,34 +1,32 @@
 //! Passive ejection: an endpoint that fails too often in a row is left out of the choice for a while.
 //!
-//! What is a failure is for the request path to say: no connection, a reset before the answer, an answer that can't be
-//! read or does not come in time, and 502, 503 and 504. As in Envoy's outlier detection each further ejection lasts
-//! longer, and an endpoint that serves well for as long as its last one lasted takes one such step back. Unlike a
-//! probe's result it is no finding, only a suspicion, so it never takes more than half of a pool.
+//! Failures are: no connection, a reset before the answer, an answer that is invalid or late, and 502, 503 and 504. As
+//! in Envoy's outlier detection, each further ejection lasts longer, and an endpoint that serves well for as long as
+//! its last ejection lasted takes one step back. Unlike a probe's result, an ejection is only a suspicion, so it never
+//! takes more than half of a pool.
 //!
-//! Several workers report on the same endpoint; what they share here is written only where something fails.
+//! Several workers report on one endpoint; the shared words here are written only at a failure.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::health::Health;
 use crate::proxy::pool::{Eject, Pool};
 
-/// No ejection lasts longer, unless the first one is configured to.
+/// The longest ejection, unless the first one is configured longer.
 const MOST_MILLIS: u64 = 600_000;
 
-/// What is known of one endpoint's failures.
 #[derive(Debug, Default)]
 pub(super) struct Ejection {
-    /// Failures since the last success; in the upper half how often it was ejected in a row.
+    /// Failures since the last success; in the upper half, ejections in a row.
     streak: AtomicU64,
-    /// The end of the last ejection; 0: there was none.
+    /// The end of the last ejection; 0: none.
     until: AtomicU64,
-    /// From when on it serves well, or has to, for the next step back.
+    /// The start of the good period that the next step back needs; it may lie ahead.
     well_since: AtomicU64,
 }
 
 impl Pool {
-    /// The endpoint failed a request. Whether it is ejected for that: at most half of those that are not down are at a
-    /// time, so one alone never is. `draw`: a random number.
+    /// Reports a failure. Returns true if it ejects the endpoint. `draw`: a random number.
     pub fn failed(&self, index: usize, now: u64, draw: u64) -> bool {
         let (Some(eject), endpoint) = (&self.rules.eject, &self.endpoints[index]) else { return false };
         endpoint.ejection.failed(eject, now, draw, || {
@@ -41,7 +39,6 @@ impl Pool {
         })
     }
 
-    /// The endpoint served a request.
     pub fn succeeded(&self, index: usize, now: u64) {
         if let Some(eject) = &self.rules.eject {
             self.endpoints[index].ejection.succeeded(eject, now);
@@ -50,19 +47,18 @@ impl Pool {
 }
 
 impl Ejection {
-    /// Until when it is ejected, if it is.
     pub(super) fn in_force(&self, now: u64) -> Option<u64> {
         Some(self.until.load(Ordering::Relaxed)).filter(|until| *until > now)
     }
 
-    /// When it came back from its last ejection; 0: there was none.
+    /// The end of a past ejection; 0: none.
     pub(super) fn over_since(&self, now: u64) -> u64 {
         Some(self.until.load(Ordering::Relaxed)).filter(|until| *until <= now).unwrap_or(0)
     }
 
     fn failed(&self, eject: &Eject, now: u64, draw: u64, may_go: impl FnOnce() -> bool) -> bool {
         let until = self.until.load(Ordering::Relaxed);
-        // What was under way when it was ejected, or had nowhere else to go, says nothing new.
+        // A failure during the ejection says nothing new.
         if until > now {
             return false;
         }
@@ -74,14 +70,14 @@ impl Ejection {
         }
         let before = times(streak);
         let length = length(eject, before + 1);
-        // Up to a fifth shorter, so that those that failed together do not come back together.
+        // Up to a fifth shorter, so that endpoints that failed together do not come back together.
         let back = now + length - draw % (length / 5 + 1);
-        // Of several workers that see it fail, one ejects it.
+        // Of several workers that see the failure, one ejects.
         if self.until.compare_exchange(until, back, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return false;
         }
         self.well_since.store(back, Ordering::Relaxed);
-        // Once they grow no longer they are not counted, so that the way back is no longer than the way there.
+        // Steps without growth are not counted, so that the way back is no longer than the way there.
         let grew = before == 0 || length > self::length(eject, before);
         self.streak.store((before + u64::from(grew)) << 32, Ordering::Relaxed);
         true
@@ -99,23 +95,21 @@ impl Ejection {
             && self.well_since.compare_exchange(since, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         let next = (times - u64::from(step)) << 32;
         if next != streak {
-            // If it fails, there was a failure at this very moment, and it is as well that it counts.
+            // If it fails, another failure has just happened, and that one may count.
             let _ = self.streak.compare_exchange(streak, next, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }
 
-/// The failures of a streak.
 fn failures(streak: u64) -> u64 {
     streak & 0xffff_ffff
 }
 
-/// How often a streak says it was ejected in a row.
 fn times(streak: u64) -> u64 {
     streak >> 32
 }
 
-/// How long the ejection lasts that is so many in a row, from 1.
+/// The length of the `times`-th ejection in a row, from 1.
 fn length(eject: &Eject, times: u64) -> u64 {
     let base = u64::try_from(eject.base.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 48);
     let factor = 1u64 << (times - 1).min(32);

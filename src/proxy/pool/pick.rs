@@ -1,9 +1,8 @@
 //! The choice of an endpoint for one request.
 //!
-//! Endpoints that are up come first, those of which nothing is known yet next, and after them, for nothing better is
-//! left, those that are ejected, in the same order; one that is down only where a color serves by force. Among equals
-//! it is least requests or round robin. Where nobody is down or ejected that is one look at the state of each, and one
-//! at the load of two.
+//! Endpoints that are up come first, then those without a known state, then ejected ones in the same order; one that is
+//! down only where a color serves by force. Among equals it is least requests or round robin. With nothing down or
+//! ejected, a choice reads the state of each endpoint and the load of two.
 
 use std::sync::atomic::Ordering;
 
@@ -11,23 +10,23 @@ use crate::domain::health::Health;
 use crate::proxy::pool::slow_start::FULL;
 use crate::proxy::pool::{Balance, Endpoint, Pool};
 
-/// Health, and [`EJECTED`] where it applies. A number, because endpoints are counted by it, for every request.
+/// Health, and [`EJECTED`] where it applies. A number, because each request counts endpoints by it.
 type Class = usize;
 const EJECTED: Class = 4;
 const UP: Class = Health::Up as Class;
 const UNKNOWN: Class = Health::Unknown as Class;
 const DOWN: Class = Health::Down as Class;
-/// Who is asked to serve, in this order.
+/// The order of preference.
 const ORDER: [Class; 4] = [UP, UNKNOWN, UP | EJECTED, UNKNOWN | EJECTED];
 
-/// Those among whom to choose: the best class that has anybody.
+/// The best class that has an endpoint.
 struct Field<'a> {
     pool: &'a Pool,
     now: u64,
     tried: &'a [usize],
     class: Class,
     count: usize,
-    /// So many may be ejected, where more than that are: it has to be looked at which.
+    /// More endpoints than this are ejected; this many may be.
     floor: Option<usize>,
 }
 
@@ -39,8 +38,7 @@ impl Endpoint {
 }
 
 impl Pool {
-    /// Picks an endpoint for this worker's next request, by a random number; `tried` are left out. `None`: there is
-    /// none left.
+    /// `draw`: a random number. `tried` are left out.
     pub(crate) fn pick(&self, worker: usize, draw: u64, now: u64, tried: &[usize]) -> Option<usize> {
         if let [only] = &*self.endpoints {
             return (only.health() != Health::Down && tried.is_empty()).then_some(0);
@@ -50,11 +48,11 @@ impl Pool {
             Balance::LeastRequests => field.less_loaded(worker, draw),
             Balance::RoundRobin => field.next_in_turn(worker, draw),
         };
-        // Another thread may have changed somebody's state since they were counted.
+        // Another thread may have changed a state since the count.
         picked.or_else(|| (0..self.endpoints.len()).find(|index| ORDER.contains(&field.class_of(*index))))
     }
 
-    /// Picks among those that are down, where somebody wants them to be asked all the same.
+    /// Picks among endpoints that are down, for a color that serves by force.
     #[cold]
     pub(crate) fn pick_anyhow(&self, draw: u64, tried: &[usize]) -> Option<usize> {
         let all = self.endpoints.len();
@@ -84,7 +82,6 @@ impl Pool {
 }
 
 impl Field<'_> {
-    /// Its class for this request.
     fn class_of(&self, index: usize) -> Class {
         if self.tried.contains(&index) {
             return DOWN;
@@ -96,8 +93,8 @@ impl Field<'_> {
         }
     }
 
-    /// Whether it serves although it is ejected, because more than half of the pool would not: somebody went down
-    /// since, or two workers ejected at the same moment. Those serve that would be the first to come back.
+    /// An ejected endpoint serves where more than half of the pool would not: one went down since, or two workers
+    /// ejected at the same moment. Those that would come back first serve.
     fn is_needed(&self, index: usize, floor: usize) -> bool {
         let until = |index: usize| {
             let endpoint = &self.pool.endpoints[index];
@@ -116,18 +113,17 @@ impl Field<'_> {
         if self.count == all { Some(n) } else { (0..all).filter(|index| self.is_in(*index)).nth(n) }
     }
 
-    /// The power of two choices: of two that are drawn, the one with fewer requests of this worker in flight
-    /// (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001).
+    /// The power of two choices: of two drawn endpoints, the one with fewer of this worker's requests (Mitzenmacher,
+    /// "The Power of Two Choices in Randomized Load Balancing", 2001).
     ///
-    /// One that starts slowly keeps its place as the first of the two only with the probability of its weight, each of
-    /// its requests weighs as many as fit into a full share, and as the second it is not preferred before the first has
-    /// a full share's more. So it gets its weight of a share, and less where it is slow to answer; and never nothing.
+    /// An endpoint in slow start stays the first of the two only with the probability of its weight, its requests weigh
+    /// more by the same factor, and as the second it is preferred only if the first has a full share more. So it gets
+    /// its weight of a share, less where it is slow to answer, and never nothing.
     fn less_loaded(&self, worker: usize, draw: u64) -> Option<usize> {
         if self.count == 1 {
             return self.nth(0);
         }
         let first = below(self.count, draw >> 32);
-        // Any but the first, each with the same chance.
         let second = below(self.count - 1, draw & 0xffff_ffff);
         let second = if second < first { second } else { second + 1 };
         let (first, second) = (self.nth(first)?, self.nth(second)?);
@@ -140,13 +136,13 @@ impl Field<'_> {
         if coin(draw) >= weight {
             (chosen, weight, other, other_weight) = (other, other_weight, chosen, weight);
         }
-        // load / weight of each, the other's with its handicap, without the fractions.
+        // Compares load / weight without fractions; the other endpoint's with its handicap.
         let less = (load(other) * FULL + (FULL - other_weight)) * weight < load(chosen) * FULL * other_weight;
         Some(if less { other } else { chosen })
     }
 
-    /// Round robin: the next one after the last one that this worker used. One that starts slowly lets its turn pass
-    /// with the probability of what it lacks, as long as there is anybody else.
+    /// Round robin per worker. An endpoint in slow start lets its turn pass with the probability of the weight that it
+    /// lacks, unless it is alone.
     fn next_in_turn(&self, worker: usize, draw: u64) -> Option<usize> {
         let all = self.pool.endpoints.len() as u64;
         let cursor = &self.pool.cursors[worker].0;
@@ -174,7 +170,7 @@ fn below(count: usize, bits: u64) -> usize {
     usize::try_from((bits * count as u64) >> 32).unwrap_or(0)
 }
 
-/// A number below [`FULL`] that has nothing to do with which endpoints were drawn.
+/// A number below [`FULL`], independent of the draw of endpoints. The factor is 2^64 divided by the golden ratio.
 fn coin(draw: u64) -> u64 {
     draw.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - FULL.trailing_zeros())
 }

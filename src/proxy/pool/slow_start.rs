@@ -1,20 +1,17 @@
-//! Slow start: an endpoint that was away gets less than its share at first, and a little more with each moment, so that
-//! it can fill its caches and connections before it gets all of it.
+//! Slow start: an endpoint that was down or ejected gets a growing part of its share, so that it can fill its caches
+//! and connections.
 //!
-//! It was away if it was down or ejected. At the start of the process, or where nothing was known of it, nothing says
-//! that it is cold, and where all begin at once there is nobody to take what it would not get.
+//! Not at the start of the process: nothing says that an endpoint is cold then, and no other could take the rest.
 
 use std::sync::atomic::Ordering;
 
 use crate::proxy::pool::Pool;
 
-/// The weight of a full share.
 pub(super) const FULL: u64 = 1 << 10;
-/// The weight at the beginning: a tenth.
 const FIRST: u64 = FULL / 10;
 
 impl Pool {
-    /// The part of a full share that an endpoint gets now, as so many of [`FULL`].
+    /// The present part of a full share, in parts of [`FULL`].
     pub(super) fn weight(&self, index: usize, now: u64) -> u64 {
         if self.rules.slow_start.is_zero() {
             return FULL;

@@ -1,7 +1,7 @@
-//! Which release the answers to users' requests say they are of (`health.release_header`), compared with the label.
+//! The release that answers to users name (`health.release_header`), compared with the label.
 //!
-//! A request pays a branch where nothing is compared. Where it is, a connection's first answer is looked at, and one a
-//! second after that: a process that should have been replaced is found by the first answer it gives.
+//! Without a comparison a request pays a branch. With one, the proxy looks at a connection's first answer and then at
+//! one a second: the first answer gives away a process that should have been replaced.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,14 +12,12 @@ use tokio::sync::mpsc;
 use crate::proxy::pool::Endpoint;
 use crate::wire::head::Head;
 
-/// One answer of a connection is looked at in so many milliseconds.
+/// Milliseconds between looks at one connection.
 pub(crate) const LOOK_EVERY: u64 = 1_000;
-/// The controller is told of one endpoint once in so many milliseconds.
+/// Milliseconds between reports of one endpoint to the controller.
 const TELL_EVERY: u64 = 250;
-/// Characters of what an endpoint says.
 const SAYS: usize = 200;
 
-/// The label of a release that serves, and the field to compare it with.
 pub(crate) struct Stated {
     header: Box<str>,
     release: Arc<str>,
@@ -29,37 +27,31 @@ pub(crate) struct Stated {
 /// An answer named another release than the label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongRelease {
-    /// The number of the endpoint.
     pub endpoint: u64,
-    /// The label that the request was admitted under.
     pub label: Arc<str>,
-    /// What the answer said.
     pub says: String,
 }
 
-/// When an endpoint's answers named another release last, and when its own; 0: never. Milliseconds of the clock.
+/// The last times that an endpoint's answers named another release, and its own; 0: never. Milliseconds of the clock.
 #[derive(Debug, Default)]
 pub(crate) struct LastStated {
     wrong: AtomicU64,
     right: AtomicU64,
-    /// When the controller was told last.
     told: AtomicU64,
 }
 
 impl LastStated {
-    /// Another release, now.
     pub(crate) fn note_wrong(&self, now: u64) {
         self.wrong.store(now, Ordering::Relaxed);
     }
 
-    /// The one that it is labeled with. Of interest only after another one.
+    /// Of interest only after another release was named.
     pub(crate) fn note_right(&self, now: u64) {
         if self.wrong.load(Ordering::Relaxed) != 0 {
             self.right.store(now, Ordering::Relaxed);
         }
     }
 
-    /// Answers name the label again, and no other release since `before`.
     pub(crate) fn is_right_again(&self, before: u64) -> bool {
         let wrong = self.wrong.load(Ordering::Relaxed);
         wrong < before && self.right.load(Ordering::Relaxed) > wrong
@@ -83,7 +75,7 @@ impl Stated {
         Stated { header: header.into(), release, tell }
     }
 
-    /// An endpoint's answer. One without the field says nothing.
+    /// An answer without the field says nothing.
     #[cold]
     pub(crate) fn look(&self, endpoint: &Endpoint, answer: &Head, now: u64) {
         let Some(says) = answer.named(self.header.as_bytes()) else { return };
@@ -95,7 +87,7 @@ impl Stated {
         if told == 0 || now >= told + TELL_EVERY {
             endpoint.stated.told.store(now, Ordering::Relaxed);
             let says = String::from_utf8_lossy(says).chars().take(SAYS).collect();
-            // Nobody listens any more when the process ends.
+            // The receiver is gone when the process ends.
             let _ = self.tell.send(WrongRelease { endpoint: endpoint.id, label: Arc::clone(&self.release), says });
         }
     }

@@ -1,9 +1,7 @@
 use super::*;
 
-/// The time at which the endpoints of [`pool`] were made.
 pub(super) const BEGAN: u64 = 1;
 
-/// A pool of endpoints with this health, for two workers.
 pub(super) fn pool(health: &[Health], rules: Rules) -> Pool {
     let endpoints = health.iter().enumerate().map(|(index, health)| {
         let port = u16::try_from(index + 1).expect("small");
@@ -14,7 +12,6 @@ pub(super) fn pool(health: &[Health], rules: Rules) -> Pool {
     Pool::new("default".into(), Color::Blue, endpoints.collect(), rules, 2)
 }
 
-/// How often each endpoint is picked in so many draws of worker 0.
 pub(super) fn picks(pool: &Pool, draws: usize, now: u64, tried: &[usize]) -> Vec<usize> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut counts = vec![0; pool.endpoints.len()];
@@ -26,7 +23,6 @@ pub(super) fn picks(pool: &Pool, draws: usize, now: u64, tried: &[usize]) -> Vec
     counts
 }
 
-/// Whether `found` is `expected` but for chance.
 #[track_caller]
 pub(super) fn about(found: usize, expected: f64) {
     let far = (found as f64 - expected).abs();

@@ -1,4 +1,4 @@
-//! The way in: the live snapshot is read once, and says where a request goes.
+//! The admission of a request: one look at the live snapshot says where it goes.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -17,32 +17,31 @@ use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Framing;
 use crate::wire::side::{Side, Trailers};
 
-/// An admitted request, as far as its head does not say it.
+/// Facts about an admitted request that are not in its head.
+#[derive(Clone, Copy)]
 pub(super) struct Admitted {
     pub(super) framing: Framing,
     pub(super) trusted: bool,
     pub(super) max_body: Option<u64>,
-    /// The trailers that the endpoint may see.
     pub(super) trailers: Trailers,
 }
 
 enum Way {
     Local(LocalAnswer),
     Granted(Granted),
-    /// Requests are held.
     Held,
 }
 
-/// Checks, routes and admits a request. `None`: requests are held, and this is called again later; nothing was done
-/// that could not be done twice.
+/// Checks, routes and admits a request. `None`: requests are held, and this is called again later; each step can be
+/// done twice.
 pub(super) fn admit(exchange: &mut Exchange, side: &mut Side) -> Result<Option<Admitted>, OwnAnswer> {
     let checked = check(&mut exchange.head, side.is_bodiless());
     if let Ok(framing) = &checked {
-        // Before anything is answered: whether another request can follow depends on it.
+        // Before any answer: only after a read request can another one follow.
         side.expect_body(*framing);
     }
     let (way, admitted) = route(exchange, checked);
-    // A request that is refused has an id and a client in the log as well.
+    // A refused request has an id and a client in the log as well.
     name(&mut exchange.head, admitted.trusted);
     match way? {
         Way::Local(answer) => Err(OwnAnswer::Local(answer)),
@@ -54,7 +53,6 @@ pub(super) fn admit(exchange: &mut Exchange, side: &mut Side) -> Result<Option<A
     }
 }
 
-/// Looks at the live snapshot, once, and notes the client for the log.
 fn route(exchange: &mut Exchange, checked: Result<Framing, ProxyError>) -> (Result<Way, ProxyError>, Admitted) {
     let client = Rc::clone(&exchange.client);
     let logged = client.worker.logger.borrow().is_on();
@@ -72,7 +70,6 @@ fn route(exchange: &mut Exchange, checked: Result<Framing, ProxyError>) -> (Resu
     })
 }
 
-/// The local answer to a valid request, or its way to a color.
 fn way(exchange: &mut Exchange, client: &Client, snapshot: &Snapshot, trusted: bool) -> Result<Way, ProxyError> {
     let head = &mut exchange.head;
     if let Some(answer) = local::find(client, snapshot, head, trusted)? {
@@ -101,7 +98,7 @@ fn way(exchange: &mut Exchange, client: &Client, snapshot: &Snapshot, trusted: b
             } else {
                 snapshot.admit(index, host, head.path(), draw)
             };
-            // A request that is held comes here again.
+            // A held request comes here again.
             if found.carried && !matches!(granted, Ok(None)) {
                 preview.strip(head);
             }
@@ -115,7 +112,6 @@ fn way(exchange: &mut Exchange, client: &Client, snapshot: &Snapshot, trusted: b
     Ok(Way::Granted(granted))
 }
 
-/// Notes who asked, for the log, where nothing else is done with a request.
 pub(super) fn note_client(exchange: &mut Exchange) {
     let client = Rc::clone(&exchange.client);
     if !client.worker.logger.borrow().is_on() {
@@ -130,12 +126,10 @@ pub(super) fn note_client(exchange: &mut Exchange) {
     exchange.report.set_client(Some(address));
 }
 
-/// The peer is one of `trusted_proxies`.
 fn is_trusted(client: &Client, edge: &Edge) -> bool {
     !edge.trusted_proxies.is_empty() && headers::is_trusted(client.peer.ip().to_canonical(), &edge.trusted_proxies)
 }
 
-/// The address that a request is from.
 fn address(client: &Client, edge: &Edge, trusted: bool, head: &Head) -> IpAddr {
     match trusted {
         true => headers::client(head, client.peer, &edge.trusted_proxies),
@@ -143,7 +137,7 @@ fn address(client: &Client, edge: &Edge, trusted: bool, head: &Head) -> IpAddr {
     }
 }
 
-/// Gives a request its id, unless a trusted peer has given it one.
+/// A trusted peer's id stays.
 fn name(head: &mut Head, trusted: bool) {
     if !(trusted && head.get(Name::XRequestId).is_some_and(headers::usable_request_id)) {
         head.set(Name::XRequestId, &headers::new_request_id(fastrand::u128(..)));

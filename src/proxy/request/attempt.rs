@@ -1,4 +1,4 @@
-//! Getting an answer: which endpoint is asked, over which connection, and whether another one may be asked after it.
+//! The attempts at a request: choosing endpoints, sending, and trying again.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -21,16 +21,16 @@ use crate::wire::http2::client::Unsent;
 use crate::wire::http2::client::{is_flood, is_reset};
 use crate::wire::side::Side;
 
-/// Interim answers that wait for a client that does not read, at most; more are dropped.
+/// Bytes of interim answers that wait for a client; further ones are dropped.
 const MAX_INTERIM: usize = 64 << 10;
-/// After so many interim answers somebody else is served first.
+/// Interim answers in a row before other connections have their turn.
 const INTERIM_AT_ONCE: u32 = 32;
 
 /// Sends the request to an endpoint and reads the head of the answer.
 ///
-/// It may go to another endpoint where nothing was lost by the first attempt: nothing was sent, or the method is
-/// idempotent (RFC 9110, 9.2.2) and no byte of a body was taken from the client. Never to the other color, but where
-/// that shields it from a release that is watched.
+/// Another endpoint is asked only where nothing was lost: nothing was sent, or the method is idempotent (RFC 9110,
+/// 9.2.2) and no byte of a body was taken from the client. The other color is asked only where it shields the request
+/// from a watched release.
 pub(super) async fn send(
     exchange: &mut Exchange,
     side: &mut Side,
@@ -47,7 +47,6 @@ pub(super) async fn send(
     }
 }
 
-/// Asks one color.
 async fn ask(
     exchange: &mut Exchange,
     side: &mut Side,
@@ -81,7 +80,7 @@ async fn ask(
                 }
                 let allowed = match again {
                     Again::Never => false,
-                    // It costs nobody anything.
+                    // It costs no endpoint anything.
                     Again::NotSent => true,
                     Again::Idempotent => exchange.may_retry(retry.budget_percent),
                 };
@@ -101,7 +100,6 @@ async fn ask(
     Err(failed.unwrap_or_else(|| exchange.no_endpoint().into()))
 }
 
-/// An attempt that came to nothing.
 struct Attempt {
     error: ProxyError,
     again: Again,
@@ -109,9 +107,7 @@ struct Attempt {
 
 enum Again {
     Never,
-    /// Nothing of it was sent.
     NotSent,
-    /// It makes no difference if it arrives twice.
     Idempotent,
 }
 
@@ -127,8 +123,8 @@ impl From<ProxyError> for Attempt {
     }
 }
 
-/// One attempt, at the endpoint that was chosen. A connection that the endpoint has closed while it was idle is
-/// replaced by a new one; that says nothing about the endpoint.
+/// One attempt, at the chosen endpoint. A connection that the endpoint closed while it was idle is replaced; that says
+/// nothing about the endpoint.
 async fn attempt(
     exchange: &mut Exchange,
     side: &mut Side,
@@ -141,20 +137,20 @@ async fn attempt(
         let pooled = if stale { None } else { exchange.client.worker.connections.take(endpoint, pool.rules()) };
         let mut upstream = match pooled {
             Some(pooled) => pooled,
-            // In a box: a connection that waits has no room for it.
+            // Boxed, so that a waiting connection has no room for it.
             None => match Box::pin(connect(exchange)).await {
                 Ok(connected) => connected,
                 Err(error) => {
                     if let Some(ended) = exchange.fired() {
                         return Err(ended.into());
                     }
-                    // Another endpoint would need a descriptor as well, but not a port of this one.
+                    // Another endpoint would need a descriptor as well, but no port of this one.
                     match error.kind {
                         Kind::Exhausted(Resource::Ports) => return Err(Attempt { error, again: Again::NotSent }),
                         Kind::Exhausted(_) => return Err(error.into()),
                         _ => {}
                     }
-                    // A name that does not resolve is no finding.
+                    // A name that does not resolve says nothing about an endpoint.
                     if error.blame == Blame::Endpoint {
                         exchange.admission().meter.connect_errors.add(1);
                     }
@@ -163,12 +159,12 @@ async fn attempt(
             },
         };
         let timeout = exchange.admission().policy.response_timeout;
-        exchange.client.worker.slots.enter(&exchange.slot(), Phase::Request, timeout);
+        exchange.client.worker.slots.enter(exchange.slot(), Phase::Request, timeout);
         let ready = poll_fn(|cx| match exchange.fired() {
             Some(error) => Poll::Ready(Err(error)),
             None => upstream.side.poll_ready(cx, exchange.head.extended_connect).map(Ok),
         });
-        // Its own head may be the reason; or a part of an answer was here.
+        // The request's own head may be too large; or a part of an answer was here.
         let (mut large, mut answered) = (false, false);
         if ready.await? {
             if let Err(unsent) = upstream.side.begin_request(&exchange.head, upload.framing) {
@@ -182,7 +178,7 @@ async fn attempt(
             match heads(exchange, side, &mut upstream.side, upload, answer).await {
                 Ok(()) => return Ok(upstream),
                 Err(Failure::Final(error)) => return Err(error.into()),
-                // An endpoint that waits no longer for a slow client has done nothing wrong.
+                // An endpoint that gives up on a slow client has done nothing wrong.
                 Err(Failure::Broken { .. }) if upload.is_late(exchange.now()) => {
                     return Err(ProxyError::from(Kind::RequestTimeout).into());
                 }
@@ -206,7 +202,7 @@ async fn attempt(
             (true, true) if is_idempotent(exchange.head.method_bytes()) => Again::Idempotent,
             (true, true) => Again::Never,
         };
-        // Also where the connection was new: nothing was done with the request, or another one ended the connection.
+        // A new connection can be stale too: the request was not touched, or another one ended the connection.
         let may_be_stale = upstream.reused || matches!(again, Again::NotSent) || excused && !exchange.head.is_large();
         if matches!(again, Again::Never) || stale || !may_be_stale {
             // The budget is for requests that an endpoint failed.
@@ -230,13 +226,9 @@ async fn connect(exchange: &Exchange) -> Result<UpstreamConnection, ProxyError> 
     .await
 }
 
-/// Why there is no answer.
 enum Failure {
     Final(ProxyError),
-    /// The endpoint's connection broke; after a part of an answer, or before any.
-    Broken {
-        answered: bool,
-    },
+    Broken { answered: bool },
 }
 
 impl From<Kind> for Failure {
@@ -245,7 +237,6 @@ impl From<Kind> for Failure {
     }
 }
 
-/// Sends as much of the request as goes, and waits for the head of the answer.
 async fn heads(
     exchange: &mut Exchange,
     side: &mut Side,
@@ -254,7 +245,7 @@ async fn heads(
     answer: &mut Head,
 ) -> Result<(), Failure> {
     let mut interim = 0;
-    // The client takes nothing of other responses, so that this one is not read.
+    // The client takes nothing of its other responses, so this one is not read.
     let mut unread = false;
     let limits = exchange.target().1.rules().limits();
     poll_fn(|cx| {
@@ -320,7 +311,7 @@ async fn heads(
         if upload.is_over() && side.poll_left(cx).is_ready() {
             return Poll::Ready(Err(Kind::ClientLeft.into()));
         }
-        // The clock comes last: a process that was paused finds its deadlines over and the answer there.
+        // The clock comes last: after a pause of the process, deadlines have passed but the answer is here.
         if exchange.is_overdue() {
             let kind = match () {
                 () if unread => Kind::ClientStalled,
@@ -334,13 +325,13 @@ async fn heads(
     .await
 }
 
-/// Passes an interim answer on (RFC 9110, 15.2). `100 Continue` is for those who wait for it.
+/// Passes an interim answer on (RFC 9110, 15.2). `100 Continue` only goes to a client that waits for it.
 fn pass_interim(exchange: &Exchange, side: &mut Side, upload: &mut Upload, answer: &mut Head) {
     let wanted = match answer.status {
         100 => upload.go_ahead(),
         _ => exchange.head.version != Version::Http10,
     };
-    // Behind what the client is slow to take there is no place to put them.
+    // A slow client has no room for more.
     if wanted && side.waiting() < MAX_INTERIM {
         headers::remove_hop_by_hop(answer);
         answer.remove(Name::CutoverEvent);

@@ -1,13 +1,11 @@
-//! The log's line for an answer of an endpoint that is refused: which rule it breaks, and with which bytes.
+//! The log's line for a refused answer: the rule that it breaks, and the bytes.
 
 use crate::proxy::request::exchange::Exchange;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::parse::Refused;
 
-/// Bytes of an answer that are shown.
 const SHOWN: usize = 120;
 
-/// The head could not be read, or is beyond a limit.
 #[cold]
 pub(super) fn refused(exchange: &Exchange, refused: Refused, line: &[u8]) {
     let limits = exchange.target().1.rules().limits();
@@ -24,7 +22,6 @@ pub(super) fn refused(exchange: &Exchange, refused: Refused, line: &[u8]) {
     }
 }
 
-/// The end of its body can't be known.
 #[cold]
 pub(super) fn ambiguous(exchange: &Exchange, rule: &str, answer: &Head) {
     let mut fields = Vec::new();
@@ -36,7 +33,6 @@ pub(super) fn ambiguous(exchange: &Exchange, rule: &str, answer: &Head) {
     tell(exchange, rule, &fields);
 }
 
-/// It switches to what nobody asked for.
 #[cold]
 pub(super) fn not_asked_for(exchange: &Exchange, answer: &Head) {
     let named = answer.get(Name::Upgrade).unwrap_or_default();
@@ -47,7 +43,6 @@ pub(super) fn not_asked_for(exchange: &Exchange, answer: &Head) {
     tell(exchange, rule, &[answer.status.to_string().as_bytes(), b" upgrade: ", named].concat());
 }
 
-/// It breaks this rule with these bytes.
 #[cold]
 pub(super) fn tell(exchange: &Exchange, rule: &str, bytes: &[u8]) {
     let worker = &exchange.client.worker;

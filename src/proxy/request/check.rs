@@ -6,8 +6,8 @@ use crate::proxy::request::target;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Framing;
 
-/// Refuses a head that can't be served, and brings its target into origin form. A second check of the same head finds
-/// the same. `no_body`: the transport has already said that there is none.
+/// Brings the target into origin form as well. Can be repeated. `no_body`: the transport has already said so
+/// (END_STREAM).
 pub(super) fn check(head: &mut Head, no_body: bool) -> Result<Framing, ProxyError> {
     check_head(head)?;
     Ok(Framing::of_request(head, no_body)?)
@@ -16,7 +16,7 @@ pub(super) fn check(head: &mut Head, no_body: bool) -> Result<Framing, ProxyErro
 fn check_head(head: &mut Head) -> Result<(), ProxyError> {
     const TARGET: &str = "The request target is not valid.";
     if head.extended_connect {
-        // Told as an upgrade from here on (RFC 8441).
+        // Handled as an upgrade from here on (RFC 8441).
         head.set_method(b"GET");
     }
     if head.is_method("CONNECT") {
@@ -25,7 +25,7 @@ fn check_head(head: &mut Head) -> Result<(), ProxyError> {
     if headers::lists_too_many(head) {
         return Err(ProxyError::bad_request("The Connection field lists too many names."));
     }
-    // Also where the target names the host (RFC 9112, 3.2).
+    // Needed even where the target names the host (RFC 9112, 3.2).
     headers::host(head)?;
     if head.target_bytes().starts_with(b"/") {
         return target::check(head);
@@ -34,7 +34,7 @@ fn check_head(head: &mut Head) -> Result<(), ProxyError> {
     if target == "*" {
         return if head.is_method("OPTIONS") { Ok(()) } else { Err(ProxyError::bad_request(TARGET)) };
     }
-    // `GET http://host/path` as a proxy gets it: the authority counts, whatever `Host` says (RFC 9112, 3.2.2).
+    // In `GET http://host/path` the authority counts, whatever `Host` says (RFC 9112, 3.2.2).
     let (authority, path) = headers::split_absolute(target).ok_or(ProxyError::bad_request(TARGET))?;
     let authority = authority.to_owned();
     head.set(Name::Host, authority.as_bytes());

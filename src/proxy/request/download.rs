@@ -16,7 +16,6 @@ use crate::wire::http1::connection::BodyError;
 use crate::wire::http2::client::is_flood;
 use crate::wire::side::{Copied, CopyError, Side, poll_copy};
 
-/// How far the body came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Passed {
     Whole,
@@ -24,7 +23,6 @@ pub(super) enum Passed {
     Broken,
 }
 
-/// Passes the body on, and the rest of the request.
 pub(super) async fn pass_body(
     exchange: &mut Exchange,
     side: &mut Side,
@@ -39,7 +37,7 @@ pub(super) async fn pass_body(
             return Poll::Ready(Passed::Broken);
         }
         if broken {
-            // What came before is written first, so that the client can tell a broken answer from none.
+            // Bytes before the break are written first, so that the client can tell a broken answer from none.
             let _ = ready!(side.poll_flush(cx));
             return Poll::Ready(Passed::EndpointBroke);
         }
@@ -94,7 +92,7 @@ pub(super) async fn pass_body(
                 exchange.broke(Kind::ClientLeft);
                 Poll::Ready(Passed::Broken)
             }
-            // The clock comes last: a process that was paused finds its deadlines over and the bytes there.
+            // The clock comes last: after a pause of the process, deadlines have passed but the bytes are here.
             Poll::Pending if exchange.is_overdue() => {
                 exchange.broke(match exchange.silence() {
                     _ if !download.waits_for_source => Kind::ClientStalled,

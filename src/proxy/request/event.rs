@@ -1,5 +1,5 @@
-//! What the application tells in the head of an answer: `Cutover-Event: order`, or `Cutover-Event: signup,
-//! mail_failed;n=2`. The field is for this hop and goes no further, whatever is configured. Trailers are not looked at.
+//! Events in the head of an answer: `Cutover-Event: order`, or `Cutover-Event: signup, mail_failed;n=2`. The field goes
+//! no further than this hop. Trailers are not looked at.
 
 mod list;
 
@@ -12,17 +12,14 @@ use crate::wire::head::{Head, Name};
 
 use list::{Member, Members};
 
-/// More members of one answer are not read.
 const MOST: usize = 16;
-/// Bytes of the field that are shown.
 const SHOWN: usize = 120;
 
-/// Takes the field out of the answer, and counts what it tells.
 #[cold]
 pub(super) fn tell(exchange: &Exchange, answer: &mut Head) {
     if let Some(events) = exchange.admission().events.as_ref().filter(|_| !exchange.report.is_lingered()) {
         let mut told = [0; MOST_EVENTS];
-        // As RFC 9651 has it, a list that can't be read is ignored as a whole.
+        // RFC 9651: a list that can't be parsed is ignored as a whole.
         match read(events, answer, &mut told, |why, member| ignore(exchange, why, member)) {
             Ok(()) => count(exchange, events, told),
             Err((why, line)) => ignore(exchange, why, line),
@@ -31,7 +28,7 @@ pub(super) fn tell(exchange: &Exchange, answer: &mut Head) {
     answer.remove(Name::CutoverEvent);
 }
 
-/// Adds up how often each event is told; members that are `ignored` alone are said.
+/// Sums up the reports by event; a single bad member goes to `ignored`.
 fn read<'a>(
     events: &[Arc<AppEvent>],
     answer: &'a Head,
@@ -86,7 +83,6 @@ mod tests {
     use crate::domain::analysis::Bad;
     use crate::evidence::routes::{EventKind, Routes};
 
-    /// What is told of `order` and `failed`, and why something is ignored.
     fn told(lines: &[&str]) -> ([u64; 2], Option<&'static str>) {
         let kinds = ["order", "failed"].map(|name| EventKind { name: name.to_owned(), bad: Bad::More, per_request: 1 });
         let events: Arc<[Arc<AppEvent>]> = Routes::new(1).tell(&kinds);

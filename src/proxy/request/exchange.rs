@@ -1,8 +1,8 @@
-//! One request from its parsed head to the last byte of its answer: what it [holds](Held) and what is
-//! [reported](Report) of it.
+//! One request from its parsed head to the last byte of its answer: its resources ([`Held`]) and its record
+//! ([`Report`]).
 //!
-//! An exchange that is dropped is reported and gives everything back, so it makes no difference whether it ends well,
-//! fails, times out, or its client hangs up.
+//! A dropped exchange is reported and gives everything back, whether it ends well, fails, times out, or its client
+//! hangs up.
 
 mod evidence;
 mod finish;
@@ -34,17 +34,14 @@ use crate::wire::http2::server::Cut;
 
 pub(crate) struct Exchange {
     pub(crate) client: Rc<Client>,
-    /// The request's; as it goes to the endpoint.
+    /// The request's head, as it goes to the endpoint.
     pub(crate) head: Head,
-    /// Set where the preview answers; its marks go into the answer.
     pub(crate) preview: Option<Arc<Mark>>,
-    /// The request and its answer get a `Via` field.
     pub(crate) via: bool,
     pub(super) report: Report,
     held: Held,
-    /// A new user, who gets a cookie with the answer.
     visitor: Option<(NewVisitor, Arc<VisitorCookie>)>,
-    /// The answer has no natural end, so that other timeouts apply.
+    /// The answer has no natural end, so other timeouts apply.
     streaming: bool,
     /// A drain closed the tunnel.
     drained: bool,
@@ -65,12 +62,11 @@ impl Exchange {
         }
     }
 
-    /// Counts the head as memory of this request. A head of HTTP/2 counts as memory of its connection.
+    /// A head of HTTP/2 is charged to its connection instead.
     pub(crate) fn charge_head(&mut self) {
         self.held.charge_head(self.head.size());
     }
 
-    /// Takes the lease on a color.
     pub(crate) fn admit(&mut self, granted: Granted) -> Result<(), ProxyError> {
         if buffered::is_full() {
             return Err(Kind::Exhausted(Resource::Memory).into());
@@ -98,17 +94,14 @@ impl Exchange {
         self.held.kind()
     }
 
-    /// Chooses the endpoint of the next attempt.
     pub(crate) fn choose(&mut self, tried: &[usize]) -> Option<usize> {
         self.held.choose(&self.client.worker, tried)
     }
 
-    /// The reason where no endpoint can be chosen.
     pub(crate) fn no_endpoint(&self) -> Kind {
         if self.preview.is_some() { Kind::NoPreview } else { Kind::NoEndpoint }
     }
 
-    /// The endpoint of the present attempt, and its pool.
     pub(crate) fn target(&self) -> (&Arc<Endpoint>, &Pool) {
         self.held.target()
     }
@@ -120,7 +113,7 @@ impl Exchange {
             pool.succeeded(index, now);
         } else if pool.failed(index, now, worker.draw()) {
             let endpoint = &pool.endpoints[index].name;
-            // The connections to it may be as broken as it is.
+            // Connections to it may be as broken as it is.
             pool.endpoints[index].renew(Instant::now());
             tracing::warn!(color = %pool.color, upstream = %pool.upstream, %endpoint, "An endpoint failed too often and is left out for a while.");
         }
@@ -132,7 +125,7 @@ impl Exchange {
         worker.budget(self.admission().number, percent, |budget| budget.deposit(worker.millis()));
     }
 
-    /// Takes a retry out of the budget; false: there is none.
+    /// Takes a retry out of the budget; false: none is left.
     pub(crate) fn may_retry(&self, percent: u8) -> bool {
         let worker = &self.client.worker;
         worker.budget(self.admission().number, percent, |budget| budget.withdraw(worker.millis()))
@@ -143,8 +136,7 @@ impl Exchange {
         self.admission().meter.retries.add(1);
     }
 
-    /// The head of an endpoint's answer is here. `late`: the client had not sent all of its request, and was waited
-    /// for.
+    /// `late`: the endpoint waited for the rest of the request.
     pub(crate) fn note_response(&mut self, endpoint: usize, status: u16, late: bool) {
         self.reveal_color();
         self.end_delivery();
@@ -158,8 +150,8 @@ impl Exchange {
         }
     }
 
-    /// The answer has no natural end, so its duration is no latency. A gRPC call says at its end how it went; other
-    /// streams are as good as their heads until they break.
+    /// The duration of the answer is no latency. A gRPC call reports its outcome at its end; other streams count as
+    /// good from their heads until they break.
     pub(crate) fn set_streaming(&mut self, grpc: bool) {
         self.streaming = true;
         let worker = &self.client.worker;
@@ -172,7 +164,6 @@ impl Exchange {
         });
     }
 
-    /// The head of the answer goes to the client.
     pub(crate) fn note_answer(&mut self, status: u16) {
         let first_write = self.held.admission_if_any().and_then(|admission| admission.first_write.as_ref());
         if let Some(first_write) = first_write {
@@ -188,19 +179,17 @@ impl Exchange {
         }
     }
 
-    /// The proxy itself answers with an error.
     pub(crate) fn failed(&mut self, error: &ProxyError) {
         self.report.end(error.kind, error.blame);
         self.report.set_refusal(self.refusal(error.kind));
         self.note_answer(error.status());
     }
 
-    /// The answer broke off, for this reason.
     pub(crate) fn broke(&mut self, kind: Kind) {
         self.broke_by(kind, kind.blame());
     }
 
-    /// The same, where the place of the failure knows better whose fault it is. The first reason stays.
+    /// For a place of failure that knows better whose fault it is. The first reason stays.
     pub(crate) fn broke_by(&mut self, kind: Kind, blame: Blame) {
         if self.report.ended().is_some() {
             return;
@@ -212,7 +201,7 @@ impl Exchange {
         }
     }
 
-    /// The reason for which the proxy ended the client's stream, where the client only seems to have left.
+    /// The proxy's reason to end the client's stream, where the client only seems to have left.
     pub(crate) fn cut_by(&self, kind: Kind) -> Option<Kind> {
         match self.slot().cut()? {
             _ if kind != Kind::ClientLeft => None,
@@ -221,12 +210,11 @@ impl Exchange {
         }
     }
 
-    /// A request that ended with its connection is counted with that.
+    /// A request that ended with its connection is counted with the connection.
     fn refusal(&self, kind: Kind) -> Option<Refusal> {
         kind.refusal().filter(|_| self.slot().cut() != Some(Cut::Connection))
     }
 
-    /// Reports the request and gives everything back; the head's memory can be used again.
     pub(crate) fn end(mut self) -> Head {
         // The report needs the head.
         self.finish();

@@ -1,5 +1,5 @@
-//! The resources of one request. Dropping them gives all of them back: the lease on a color, the place under a limit,
-//! the load on an endpoint, the mark on the deadline slot.
+//! The resources of one request; their drop is the release: a lease on a color, a place under a limit, the load on an
+//! endpoint, the epoch in the deadline slot.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,18 +14,14 @@ use crate::telemetry::meter::InFlightKind;
 
 pub(super) struct Held {
     slot: Rc<DeadlineSlot>,
-    /// The memory of the request's head.
     head: Charge,
     admitted: Option<Admitted>,
     kind: InFlightKind,
-    /// Index of the worker.
     worker: usize,
 }
 
 struct Admitted {
-    /// The lease is in it.
     admission: Arc<Admission>,
-    /// Index in the pool.
     endpoint: Option<usize>,
     _place: Option<Place>,
 }
@@ -62,7 +58,6 @@ impl Held {
         &self.admitted().admission
     }
 
-    /// `None` before the request was admitted.
     pub(super) fn admission_if_any(&self) -> Option<&Arc<Admission>> {
         self.admitted.as_ref().map(|admitted| &admitted.admission)
     }
@@ -72,13 +67,12 @@ impl Held {
         Some(&admission.pool.endpoints[(*endpoint)?])
     }
 
-    /// The endpoint of the present attempt, and its pool.
     pub(super) fn target(&self) -> (&Arc<Endpoint>, &Pool) {
         let Admitted { admission, endpoint, .. } = self.admitted();
         (&admission.pool.endpoints[endpoint.expect("only called where one was chosen")], &admission.pool)
     }
 
-    /// Chooses the endpoint of the next attempt.
+    /// Moves the load as well.
     pub(super) fn choose(&mut self, worker: &Worker, tried: &[usize]) -> Option<usize> {
         let (draw, now) = (worker.draw(), worker.millis());
         let Admitted { admission, endpoint, .. } = self.admitted.as_mut().expect("only called after admit");
@@ -96,8 +90,8 @@ impl Held {
         *endpoint
     }
 
-    /// Another color serves the request from here on. `endpoint` is under the load of this request already. The place
-    /// under a limit stays: both colors share it.
+    /// Another color serves from here on. The request is already in the load of `endpoint`. The place under a limit
+    /// stays: both colors share it.
     pub(super) fn hand_over(&mut self, to: Arc<Admission>, endpoint: Option<usize>) {
         let admitted = self.admitted.as_mut().expect("only called after admit");
         admitted.admission.meter.left(self.kind);
@@ -113,7 +107,6 @@ impl Held {
         self.kind
     }
 
-    /// Counts the request as this kind from here on.
     pub(super) fn set_kind(&mut self, kind: InFlightKind) {
         let meter = &self.admission().meter;
         meter.left(self.kind);
@@ -121,7 +114,7 @@ impl Held {
         self.kind = kind;
     }
 
-    /// Gives back everything but the memory of the head; the second call does nothing.
+    /// All but the memory of the head. A second call does nothing.
     pub(super) fn release(&mut self) {
         self.slot.serve(0);
         let Some(Admitted { admission, endpoint, _place }) = self.admitted.take() else { return };

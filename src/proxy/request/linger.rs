@@ -1,11 +1,11 @@
-//! Old files after a switch: a file that the chosen color does not know is asked once of the other color.
+//! Old files after a switch: a file that the chosen color does not have is asked once of the other color.
 //!
-//! Pages of a release stay open in browsers when another one serves, and load files whose names only their own release
-//! knows. So a GET or HEAD below `linger.paths` that is answered with 404 or 410 goes to the other color before a byte
-//! went to the client. Its 200, 206 or 304 is the response; otherwise the first response goes out as it came.
+//! Pages of an old release stay open in browsers and load files that only their release has. So a GET or HEAD below
+//! `linger.paths` that is answered with 404 or 410 goes to the other color before a byte went to the client. Its 200,
+//! 206 or 304 is the response; otherwise the first response goes out as it came.
 //!
-//! A second request is no evidence about either release, takes nothing from the retries, and ejects no endpoint.
-//! Strangers who ask for files that nobody has cost the other color no more than the budget.
+//! A second request is no evidence about either release, takes no retry and ejects no endpoint. The budget bounds what
+//! strangers can cost the other color by asking for files that do not exist.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -27,14 +27,12 @@ use crate::wire::http1::body::Framing;
 use crate::wire::http1::connection::Piece;
 use crate::wire::side::Side;
 
-/// The other color has so long for the head of its response; a client waits for it.
+/// The time for the head of the other color's response; a client waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// So much of a body that nobody wants is read, so that its connection can be used again.
 const UNWANTED: usize = 64 << 10;
-/// Says of a response that the other color gave it.
 const FIELD: (&[u8], &[u8]) = (b"x-cutover-lingered", b"true");
 
-/// Whether a request is one for a file that may linger. Each of them pays for a part of a second request.
+/// Each request for a file earns a part of a second request.
 pub(super) fn is_for_file(exchange: &Exchange, upload: &Upload) -> bool {
     let head = &exchange.head;
     let plain = upload.framing == Framing::None && !head.has(Name::Upgrade) && !head.extended_connect;
@@ -51,7 +49,7 @@ pub(super) fn is_for_file(exchange: &Exchange, upload: &Upload) -> bool {
     })
 }
 
-/// Asks the other color for what the chosen one does not know. If it has it, `upstream` and `answer` are its own.
+/// Replaces `upstream` and `answer` if the other color has the file.
 pub(super) async fn ask(
     exchange: &mut Exchange,
     side: &mut Side,
@@ -92,7 +90,7 @@ pub(super) async fn ask(
             let missing = matches!(head.status, 404 | 410);
             give_back(exchange, &other.pool.endpoints[index], found, &head, to_head);
             if missing {
-                // Nobody has it: that is the client's mistake on either color.
+                // Neither color has it: the client's mistake.
                 exchange.admission().meter.lingered(Lingered::NotFound);
             } else {
                 exchange.excuse(Lingered::Failed);
@@ -103,8 +101,6 @@ pub(super) async fn ask(
     exchange.extend_deadline(false);
 }
 
-/// The request on a connection to an endpoint of the other color, and the head of its response. `None`: nothing came of
-/// it.
 async fn request(
     exchange: &Exchange,
     side: &mut Side,
@@ -160,7 +156,7 @@ async fn head_of(
         upstream.side.read_for(side);
         loop {
             match ready!(upstream.side.poll_answer(cx, head, rules.limits())) {
-                // Interim responses are for a response that may not be one.
+                // Interim responses belong to a response that may not be used.
                 Ok(true) if head.status < 200 && head.status != 101 => {}
                 Ok(true) => return Poll::Ready(Ok(())),
                 Ok(false) | Err(_) => return Poll::Ready(Err(Broken::Connection)),
@@ -170,7 +166,6 @@ async fn head_of(
     .await
 }
 
-/// Keeps the connection of a response that nobody wants, if its body is here already.
 fn give_back(
     exchange: &Exchange,
     endpoint: &Arc<Endpoint>,
@@ -204,7 +199,7 @@ fn give_back(
     }
 }
 
-/// A second request in flight at an endpoint. It is over with its future, however that ends.
+/// The load of a second request on an endpoint, until its future ends.
 struct Load {
     admission: Arc<Admission>,
     endpoint: usize,
@@ -218,7 +213,7 @@ impl Load {
         Load { admission: Arc::clone(admission), endpoint, worker, kept: false }
     }
 
-    /// The exchange gives it back.
+    /// The exchange releases it.
     fn hand_over(mut self) {
         self.kept = true;
     }
@@ -232,7 +227,6 @@ impl Drop for Load {
     }
 }
 
-/// Marks a response.
 pub(super) fn mark(answer: &mut Head) {
     let (name, value) = FIELD;
     answer.push(name, value);

@@ -1,6 +1,5 @@
-//! Answers that the proxy gives itself without an error: readiness, and the redirect to HTTPS.
-//!
-//! They are a step of the one request pipeline, after the head, the framing and the host were checked.
+//! Answers without an endpoint and without an error: readiness, and the redirect to HTTPS. They are a step of the
+//! request pipeline, after head, framing and host were checked.
 
 use std::rc::Rc;
 
@@ -15,17 +14,15 @@ use crate::telemetry::refused::Refusal;
 use crate::wire::head::{Head, Name};
 use crate::wire::side::Side;
 
-/// An answer without an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LocalAnswer {
-    /// The readiness path: 200 while this process should get traffic, else 503. The health of the application is not in
-    /// it by default: a balancer that takes all proxies out turns a clear 503 into a connection error.
+    /// 200 while this process should get traffic, else 503. The application's health is not part of it by default: a
+    /// balancer that takes out all proxies turns a clear 503 into a connection error.
     Readiness { ready: bool },
     /// `listen.https_redirect`. 308, so that a POST stays a POST (RFC 9110, 15.4.9).
     Redirect { location: String },
 }
 
-/// Why the proxy answers by itself.
 pub(crate) enum OwnAnswer {
     Error(ProxyError),
     Local(LocalAnswer),
@@ -37,7 +34,7 @@ impl<E: Into<ProxyError>> From<E> for OwnAnswer {
     }
 }
 
-/// The local answer to a valid request; `None`: a route answers it. `trusted`: the peer is one of `trusted_proxies`.
+/// `None`: a route answers. `trusted`: the peer is one of `trusted_proxies`.
 pub(crate) fn find(
     client: &Client,
     snapshot: &Snapshot,
@@ -57,11 +54,10 @@ pub(crate) fn find(
     location(head, port).map(|location| Some(LocalAnswer::Redirect { location }))
 }
 
-/// The same place over HTTPS.
 fn location(head: &Head, port: u16) -> Result<String, ProxyError> {
     let host = head.text(Name::Host).map(headers::without_port).filter(|host| !host.is_empty());
     let host = host.ok_or(ProxyError::bad_request("The request names no host to continue at over HTTPS."))?;
-    // The server as a whole has no path (RFC 9112, 3.2.4).
+    // `OPTIONS *` has no path (RFC 9112, 3.2.4).
     let target = if head.target() == "*" { "" } else { head.target() };
     Ok(if port == 443 { format!("https://{host}{target}") } else { format!("https://{host}:{port}{target}") })
 }
@@ -75,7 +71,6 @@ impl LocalAnswer {
         }
     }
 
-    /// Why the request ends here; a readiness check that is answered with 200 is not refused.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self {
             LocalAnswer::Readiness { ready: true } => None,
@@ -84,7 +79,6 @@ impl LocalAnswer {
         }
     }
 
-    /// Sends it to the client.
     pub(crate) async fn send(self, client: (&Rc<Client>, &DeadlineSlot), side: &mut Side, asked: Asked) -> After {
         let mut head = Head::default();
         head.set_status_line(self.status(), reason(self.status()).as_bytes());

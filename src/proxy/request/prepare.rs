@@ -12,7 +12,6 @@ use crate::proxy::request::upload::Upload;
 use crate::wire::head::{Name, Version};
 use crate::wire::http1::body::Framing;
 
-/// Rewrites the head. Returns the body's upload, and whether the endpoint is asked for an upgrade.
 pub(super) fn prepare(exchange: &mut Exchange, admitted: Admitted) -> Result<(Upload, bool), ProxyError> {
     let Admitted { framing, trusted, max_body, trailers } = admitted;
     if matches!((framing, max_body), (Framing::Length(length), Some(max)) if length > max) {
@@ -33,12 +32,12 @@ pub(super) fn prepare(exchange: &mut Exchange, admitted: Admitted) -> Result<(Up
         head.push_known(Name::XClientCertSubject, subject.as_bytes());
     }
     if head.version == Version::Http10 {
-        // RFC 9110, 7.8
+        // RFC 9110, 7.8.
         head.remove(Name::Upgrade);
     }
     let upgrade = headers::to_endpoint(head, &from);
     if head.extended_connect && !upgrade {
-        // HTTP/2 inside of the tunnel would be requests that nobody here sees.
+        // HTTP/2 inside of the tunnel would carry requests that the proxy can't see.
         return Err(Kind::NoUpgrade.into());
     }
     let http2 = exchange.admission().pool.rules().http2;

@@ -1,7 +1,5 @@
-//! The record of one request: when things happened, how it ended, and who is to blame.
-//!
-//! It is written to while the request is served, and read once, at its end: by the access log, the meters and the
-//! evidence about a release.
+//! The record of one request, written while it is served, and read once at its end by the access log, the meters and
+//! the evidence.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -19,7 +17,6 @@ use crate::wire::head::{Head, Name, Version};
 
 pub(super) struct Report {
     started: Instant,
-    /// The client's address for the access log; `None` while there is no log.
     client: Option<IpAddr>,
     /// 0 before there is an answer.
     status: u16,
@@ -30,14 +27,12 @@ pub(super) struct Report {
     retries: u32,
     /// The outcome of a gRPC call; its HTTP status says nothing about that.
     grpc_status: Option<u16>,
-    /// The reason why the proxy answered, or cut the answer.
+    /// The reason of an answer by the proxy itself, or of a cut.
     ended: Option<Kind>,
     blame: Option<Blame>,
     /// The endpoint waited long for the rest of the request before it answered.
     late: bool,
-    /// Another color answered in place of a release that failed.
     shielded: bool,
-    /// Another color had the file.
     lingered: bool,
     refused: Option<Refusal>,
     finished: bool,
@@ -73,7 +68,6 @@ impl Report {
         self.started
     }
 
-    /// The head of an endpoint's answer is here. Returns whose fault an error in it is.
     pub(super) fn note_response(&mut self, status: u16, late: bool) -> Option<Blame> {
         self.late = late;
         self.blame = match Blame::of_status(status) {
@@ -83,7 +77,6 @@ impl Report {
         self.blame
     }
 
-    /// Nothing is wrong with the answer so far.
     pub(super) fn is_good(&self) -> bool {
         self.blame.is_none() && !self.late
     }
@@ -102,7 +95,6 @@ impl Report {
         self.retries += 1;
     }
 
-    /// Bytes of bodies.
     pub(super) fn set_bytes_in(&mut self, bytes: u64) {
         self.bytes_in = bytes;
     }
@@ -111,7 +103,6 @@ impl Report {
         self.bytes_out = bytes;
     }
 
-    /// The head of the answer goes to the client.
     pub(super) fn note_answer(&mut self, status: u16, now: Instant) {
         self.status = status;
         if self.client.is_some() {
@@ -119,25 +110,23 @@ impl Report {
         }
     }
 
-    /// Looks for the outcome of a gRPC call in its trailers or, if it has none, in its head.
+    /// From the trailers or, without any, from the head.
     pub(super) fn note_grpc_status(&mut self, fields: &Head) {
         let status = fields.named(b"grpc-status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         self.grpc_status = status.or(self.grpc_status);
     }
 
-    /// The request ended early, for this reason.
     pub(super) fn end(&mut self, kind: Kind, blame: Blame) {
         self.ended = Some(kind);
         self.blame = Some(blame);
     }
 
-    /// The client left before there was an answer. The number is nginx's.
+    /// The client left before an answer. The number is nginx's.
     pub(super) fn leave_unanswered(&mut self) {
         self.status = 499;
         self.end(Kind::ClientLeft, Blame::Client);
     }
 
-    /// The reason for an early end.
     pub(super) fn ended(&self) -> Option<Kind> {
         self.ended
     }
@@ -163,7 +152,6 @@ impl Report {
         self.shielded
     }
 
-    /// The answer of the first color no longer counts.
     pub(super) fn set_lingered(&mut self) {
         (self.blame, self.late, self.lingered) = (None, false, true);
     }
@@ -177,14 +165,13 @@ impl Report {
         !std::mem::replace(&mut self.finished, true)
     }
 
-    /// The outcome as evidence about a release.
     pub(super) fn outcome(&self, head: &Head, slot: &DeadlineSlot, now: Instant) -> Outcome {
         let metered = || slot.metered.get();
         let is_stream = || metered().is_some_and(|metered| metered.is_timed());
         let was_waited_for =
             || metered().is_some_and(|metered| !metered.is_delivering() && metered.waited(now) >= DRIVEN_AWAY);
         match (self.ended, self.blame(head, now)) {
-            // That is how streams end.
+            // The usual end of a stream.
             (Some(Kind::ClientLeft), _) if is_stream() => Outcome::Good,
             (Some(Kind::ClientLeft), _) if self.status == 499 && was_waited_for() => Outcome::Abort,
             (Some(kind), blame) => Outcome::of_end(kind, blame.unwrap_or(Blame::Nobody)),
@@ -209,13 +196,12 @@ impl Report {
         }
     }
 
-    /// The deadline that a gRPC client has set itself is over.
     fn is_past_own_deadline(&self, head: &Head, now: Instant) -> bool {
         let deadline = head.named(b"grpc-timeout").and_then(grpc_timeout);
         deadline.is_some_and(|deadline| now - self.started >= deadline)
     }
 
-    /// The status; for a gRPC call, the HTTP status that its outcome corresponds to.
+    /// For a gRPC call, the HTTP status that corresponds to its outcome.
     pub(super) fn as_http(&self) -> u16 {
         match self.grpc_status {
             Some(status) if self.status == 200 => grpc_as_http(status),
@@ -229,7 +215,6 @@ impl Report {
         Some((self.started + first_byte).saturating_duration_since(sent))
     }
 
-    /// Writes the line of the access log.
     pub(super) fn log(&self, client: &Client, head: &Head, held: &Held, preview: bool, now: Instant) {
         let Some(address) = self.client else { return };
         let admission = held.admission_if_any();
@@ -240,7 +225,7 @@ impl Report {
             trace_id: head.get(Name::Traceparent).and_then(|value| value.get(3..35)),
             client: &address,
             peer: client.peer,
-            // An extended CONNECT is handled as the upgrade that it stands for.
+            // An extended CONNECT is handled as an upgrade.
             method: match head.version {
                 Version::Http2 if head.extended_connect => "CONNECT",
                 _ => head.method(),

@@ -1,4 +1,4 @@
-//! The answer on its way to the client: its head as this hop tells it, and the answers of the proxy itself.
+//! The answer on its way to the client, and the proxy's own answers.
 
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -12,24 +12,19 @@ use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::body::Framing;
 use crate::wire::side::Side;
 
-/// What becomes of a client's connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
-    /// The next request may come.
     Next,
-    /// It is closed so that the client can read all of the answer.
+    /// Closed so that the client can read all of the answer.
     Close,
-    /// It is cut: what was written is not whole, and must not look so; or there is nobody any more.
+    /// The answer is not whole and must not look so, or the client has left.
     Cut,
 }
 
-/// What has to be known of a request to answer it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) version: Version,
-    /// The method is HEAD.
     pub(crate) to_head: bool,
-    /// The client wants to ask again.
     pub(crate) keep_alive: bool,
 }
 
@@ -39,8 +34,7 @@ impl Asked {
     }
 }
 
-/// Adds what this hop has to say about an answer whose body comes in this framing, and begins it. Whether the
-/// connection goes on after it.
+/// Completes the head for this framing, and begins the answer. Returns true if another request can follow.
 pub(crate) fn begin(
     (client, slot): (&Client, &DeadlineSlot),
     side: &mut Side,
@@ -54,7 +48,7 @@ pub(crate) fn begin(
     }
     let says_its_length = asked.to_head || matches!(head.status, 204 | 304) || head.has(Name::ContentLength);
     if body == Framing::None && asked.version != Version::Http2 && !says_its_length {
-        // HTTP/2 ends an empty answer by a flag. HTTP/1.1 reads to the end of the connection without a length.
+        // HTTP/2 ends an empty answer by a flag; HTTP/1.1 without a length reads to the end of the connection.
         head.push_known(Name::ContentLength, b"0");
     }
     let framing = match (body, asked.version) {
@@ -77,7 +71,6 @@ pub(crate) fn begin(
     keep_alive
 }
 
-/// Answers with something of our own. `read`: the whole request was read, so that another one can follow.
 pub(crate) async fn respond_locally(
     (client, slot): (&Rc<Client>, &DeadlineSlot),
     side: &mut Side,
@@ -90,7 +83,7 @@ pub(crate) async fn respond_locally(
     let body = if asked.to_head { "" } else { body };
     let framing = if body.is_empty() { Framing::None } else { Framing::Length(body.len() as u64) };
     let keep_alive = begin((client, slot), side, asked, &mut head, framing);
-    // Why the request could not be served is no reason not to say so.
+    // A deadline of the request does not keep its answer from being sent.
     slot.take_fired();
     let mut left = body.as_bytes();
     client.worker.slots.enter(slot, Phase::Body, client.idle_timeout());
@@ -113,7 +106,6 @@ pub(crate) async fn respond_locally(
     }
 }
 
-/// Answers with an error.
 pub(crate) async fn error(
     client: (&Rc<Client>, &DeadlineSlot),
     side: &mut Side,

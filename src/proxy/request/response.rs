@@ -12,16 +12,12 @@ use crate::proxy::request::upgrade;
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::body::{Ambiguous, Framing};
 
-/// A response that can be passed on.
 pub(super) struct Checked {
     pub(super) framing: Framing,
-    /// It begins a tunnel.
     pub(super) switches: bool,
-    /// The endpoint's connection can be used again behind it.
     pub(super) keeps_connection: bool,
 }
 
-/// Refuses a response whose end or meaning is not certain. `upgrade`: the endpoint was asked for one.
 pub(super) fn check(
     exchange: &Exchange,
     answer: &Head,
@@ -47,9 +43,8 @@ pub(super) fn check(
     Ok(Checked { framing, switches, keeps_connection })
 }
 
-/// Removes the fields that are for this hop, and adds its own.
 pub(super) fn rewrite(exchange: &mut Exchange, answer: &mut Head, asked: Asked, switches: bool) {
-    // A 426 says what to upgrade to (RFC 9110, 15.5.22); HTTP/2 has no such field.
+    // A 426 names the protocol to upgrade to (RFC 9110, 15.5.22); HTTP/2 has no such field.
     let tells_upgrade = switches || (answer.status == 426 && asked.version != Version::Http2);
     headers::to_client(answer, tells_upgrade, exchange.via);
     if matches!(answer.status, 100..=199 | 204) {
@@ -71,7 +66,6 @@ pub(super) fn rewrite(exchange: &mut Exchange, answer: &mut Head, asked: Asked, 
     }
 }
 
-/// Notes whether the response is one of gRPC, which is returned, or another one without a natural end.
 pub(super) fn note_streaming(exchange: &mut Exchange, answer: &Head) -> bool {
     const ENDLESS: [&str; 2] = ["text/event-stream", "multipart/x-mixed-replace"];
     let grpc = headers::is_grpc(answer);

@@ -1,6 +1,4 @@
-//! One request, from its parsed head to the last byte of its answer.
-//!
-//! Nothing here is a task of its own: whoever serves the client polls both sides, one after the other.
+//! The steps of one request. None is a task of its own: the task of the client connection polls both sides.
 
 use std::rc::Rc;
 
@@ -24,10 +22,9 @@ use crate::wire::head::{Head, Version};
 use crate::wire::http1::body::Framing;
 use crate::wire::side::Side;
 
-/// gRPC: the call may be made again (grpc/grpc, doc/statuscodes.md).
+/// UNAVAILABLE: the call may be made again (grpc/grpc, doc/statuscodes.md).
 const UNAVAILABLE: &[u8] = b"14";
 
-/// A request, and the side it came from.
 pub(crate) struct IncomingRequest {
     pub(crate) client: Rc<Client>,
     pub(crate) slot: Rc<DeadlineSlot>,
@@ -35,15 +32,12 @@ pub(crate) struct IncomingRequest {
     pub(crate) head: Head,
 }
 
-/// It is answered. The head's memory can be used again.
 pub(crate) struct Finished {
     pub(crate) side: Side,
     pub(crate) head: Head,
     pub(crate) after: After,
 }
 
-/// Serves one request, and reports it once: the head is checked, then the framing and the host; the proxy answers it or
-/// routes it.
 pub(crate) async fn forward(request: IncomingRequest) -> Finished {
     let IncomingRequest { client, slot, mut side, head } = request;
     let asked = Asked::new(&head);
@@ -70,7 +64,7 @@ pub(crate) async fn forward(request: IncomingRequest) -> Finished {
             let error = exchange.cut_by(error.kind).map_or(error, ProxyError::from);
             exchange.failed(&error);
             let preview = exchange.preview.clone();
-            // What is held of the color is given back first: a client that reads nothing does not keep it.
+            // The color is released first: a client that does not read can't hold it.
             let head = exchange.end();
             let after = match error.kind {
                 Kind::ClientLeft | Kind::ClientStalled => After::Cut,
@@ -84,7 +78,7 @@ pub(crate) async fn forward(request: IncomingRequest) -> Finished {
     }
 }
 
-/// The steps of a request. [`admit`] checks, routes and admits it, or has it held.
+/// The steps. [`admit`] checks, routes and admits the request, or `hold` lets it wait.
 async fn serve(
     exchange: &mut Exchange,
     side: &mut Side,
@@ -94,7 +88,7 @@ async fn serve(
     let admitted = loop {
         match admit(exchange, side)? {
             Some(admitted) => break admitted,
-            // In a box, so that all the others do not carry what only these need; so are the boxes below.
+            // Boxed, here and below, so that other requests do not carry the state of rare ones.
             None => Box::pin(hold::wait(exchange, side)).await?,
         }
     };
@@ -115,10 +109,9 @@ async fn serve(
         return Ok(if whole { After::Close } else { After::Cut });
     }
     let grpc = response::note_streaming(exchange, answer);
-    // An upload that is refused early ends the connection: the rest that the client sends is thrown away.
+    // An upload that is refused early ends the connection; the rest is thrown away.
     asked.keep_alive &= upload.is_whole() || !upload.is_over() && answer.status < 400;
     let goes_on = respond::begin((&exchange.client, exchange.slot()), side, asked, answer, framing);
-    // The body may take long, and the head is written.
     answer.shed();
     upstream.side.expect_body(framing);
     match download::pass_body(exchange, side, &mut upstream, &mut upload).await {
@@ -139,7 +132,7 @@ async fn serve(
     Ok(if goes_on && side.is_read() { After::Next } else { After::Close })
 }
 
-/// Ends a gRPC call that broke off with trailers: without them, clients take the end for an error of the call.
+/// Ends a broken gRPC call with trailers: a bare end would look like an error of the call.
 fn finish_call(exchange: &mut Exchange, side: &mut Side, passed: Passed) {
     let trailers = match (passed, exchange.report.ended()) {
         (Passed::Broken, Some(kind)) => kind.grpc_trailers(),
@@ -154,7 +147,6 @@ fn finish_call(exchange: &mut Exchange, side: &mut Side, passed: Passed) {
     side.finish(&trailers);
 }
 
-/// Reports a request whose stream ended before anything was done with it.
 pub(crate) fn given_up(request: IncomingRequest) -> Head {
     let IncomingRequest { client, slot, side, head } = request;
     drop(side);

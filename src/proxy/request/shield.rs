@@ -1,8 +1,8 @@
-//! What a release that is watched fails at is asked again of the one that it may replace: the user sees an answer, and
-//! whoever judges the failure.
+//! The shield of a canary: a request that the watched release fails is asked again of the stable one. The user sees an
+//! answer, and the judge sees the failure.
 //!
-//! Only what is safe (RFC 9110, 9.2.1) and has no body, before anything of its answer went to the client, once, and no
-//! more than the budget allows: where everything fails the stable color is not to get all of it on top.
+//! Only safe requests (RFC 9110, 9.2.1) without a body, before a byte of an answer went to the client, once, and within
+//! the budget: if everything fails, the stable color must not get all of it on top.
 
 use crate::evidence::metering::Outcome;
 use crate::evidence::routes::Cause;
@@ -15,10 +15,8 @@ use crate::proxy::upstream::connections::UpstreamConnection;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Framing;
 
-/// Says of an answer that another color gave it.
 const FIELD: (&[u8], &[u8]) = (b"x-cutover-shielded", b"true");
 
-/// Whether the other color is asked now; then it has the request.
 pub(super) fn takes_over(
     exchange: &mut Exchange,
     upload: &Upload,
@@ -26,7 +24,7 @@ pub(super) fn takes_over(
     answer: &Head,
 ) -> bool {
     let Some(share) = exchange.admission().shield else { return false };
-    // The budget counts in whole percents; a smaller share is one of them.
+    // The budget counts whole percents, and a smaller share is one.
     let percent = u32::from(share.basis_points()).div_ceil(100);
     let worker = &exchange.client.worker;
     let now = worker.millis();
@@ -53,7 +51,6 @@ pub(super) fn takes_over(
     true
 }
 
-/// Marks an answer.
 pub(super) fn mark(answer: &mut Head) {
     let (name, value) = FIELD;
     answer.push(name, value);

@@ -1,27 +1,24 @@
-//! Whether a client takes its answer as it comes, or holds it up.
+//! The taking of an answer: as it comes, or held up by the client.
 
 use std::time::Instant;
 
 use crate::proxy::blame::HELD_UP;
 
-/// What an answer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitsFor {
     Client,
     Endpoint,
 }
 
-/// How one answer is taken.
 #[derive(Debug, Default)]
 pub(crate) struct Taking {
     waits: Option<(WaitsFor, Instant)>,
-    /// The answer has waited for the client for long, and not for the endpoint since: an endpoint that breaks off may
-    /// have given up meanwhile, and what it sent before is still on the way.
+    /// The answer waited long for the client, and not for the endpoint since. The endpoint may have given up, and its
+    /// earlier bytes are still on the way.
     held_up: bool,
 }
 
 impl Taking {
-    /// Takes in what the answer waits for now. Whether that changes the one who is waited for.
     pub(crate) fn observe(&mut self, waits_for: WaitsFor, now: Instant) -> bool {
         let before = self.waits;
         if let Some((same, _)) = before

@@ -1,12 +1,11 @@
-//! Which bytes a request target may have: those that both versions of HTTP can carry to an endpoint as they came.
+//! Bytes of a request target: only those that both HTTP versions can carry to an endpoint unchanged.
 //!
-//! The rule does not depend on the version of the client or of the endpoint. Otherwise a stranger could send a target
-//! that only some endpoints can be asked for, and the proxy's own failure would count against them.
+//! The rule does not depend on the version of client or endpoint. Otherwise a stranger could send a target that some
+//! endpoints can't be asked for, and the proxy's own failure would count against them.
 
 use crate::proxy::error::ProxyError;
 use crate::wire::head::Head;
 
-/// Refuses a target that can't be passed on as it came.
 pub(super) fn check(head: &Head) -> Result<(), ProxyError> {
     if is_valid(head.target_bytes()) {
         return Ok(());
@@ -14,9 +13,9 @@ pub(super) fn check(head: &Head) -> Result<(), ProxyError> {
     Err(ProxyError::bad_request("The request target has a byte that has to be percent-encoded."))
 }
 
-/// Whether a target in origin form, or `*`, can be passed on. RFC 3986 allows fewer bytes; clients that write `{`, `|`,
-/// `^` or `\` without percent-encoding are common, and those bytes pass. `<` and `>` pass nowhere, a backtick not in
-/// the path, and a quotation mark not in the query.
+/// A target in origin form, or `*`. RFC 3986 allows fewer bytes; clients that write `{`, `|`, `^` or `\` without
+/// percent-encoding are common, and those bytes pass. `<` and `>` pass nowhere, a backtick not in the path, a quotation
+/// mark not in the query.
 fn is_valid(target: &[u8]) -> bool {
     // No early return, so that the compiler compares many bytes at once.
     let suspect = target

@@ -1,10 +1,8 @@
-//! Two sides that are joined after an upgrade: bytes go both ways as they are, until both are done or the tunnel is
-//! ended.
+//! A tunnel after an upgrade: bytes go both ways unchanged, until both ends are done or the tunnel is closed.
 //!
-//! A WebSocket that is ended is told so (RFC 6455, 5.5.1): the frame under way goes to its end, a close frame with 1012
-//! stands behind it, in both directions, and then nothing is waited for but the close frames of the two ends. So a
-//! client knows that it may come again at once, and that nothing is wrong. Everything else is cut: nobody here knows
-//! its words.
+//! A WebSocket is closed politely (RFC 6455, 5.5.1): the present frame is completed, a close frame with 1012 follows in
+//! both directions, and then only the close frames of both ends are waited for. So the client knows that it may come
+//! again at once. Other protocols are cut.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -21,18 +19,16 @@ use crate::wire::http1::connection::Piece;
 use crate::wire::side::{Copied, CopyError, Side, poll_copy_seen};
 use crate::wire::websocket::{Frames, close_frame};
 
-/// So long it may take to end a WebSocket: enough for the rest of a frame and an answer over a slow line, and little
-/// beside `drain.timeout`, to which it is added.
+/// The time for closing a WebSocket: enough for the rest of a frame and an answer over a slow line, and little beside
+/// `drain.timeout`, to which it is added.
 pub(crate) const ENDING: Duration = Duration::from_secs(5);
 
-/// Status code and reason of a close frame (RFC 6455, 7.4).
 type Closing = (u16, &'static str);
-/// The client may come again (by IANA).
+/// The client may come again (registered by IANA).
 const RESTART: Closing = (1012, "service restart");
-/// Going away.
 const IDLE: Closing = (1001, "idle for too long");
 
-/// Joins the two sides. The lease of the request that opened the tunnel goes on. Whether both came to their end.
+/// Joins the two sides under the request's lease. True if both ended regularly.
 pub(super) async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &mut Side, websocket: bool) -> bool {
     exchange.set_in_flight_kind(InFlightKind::Tunnel);
     side.become_tunnel();
@@ -84,14 +80,13 @@ enum Joined {
     Ended(Fired),
 }
 
-/// Ends a WebSocket. Whether the client was told.
 async fn end(
     exchange: &Exchange,
     (client, up): (&mut Side, &mut Half),
     (endpoint, down): (&mut Side, &mut Half),
     farewell @ (code, reason): Closing,
 ) -> bool {
-    // Who has had a close frame answers it, and the answer is worth more than a word of ours.
+    // An end that has had a close frame answers it; that answer is worth more than a frame of ours.
     let mut up = Farewell::new(up, down.has_closed(), masked(farewell));
     let mut down = Farewell::new(down, up.half.has_closed(), Some(close_frame(code, reason, None)));
     poll_fn(|cx| {
@@ -106,7 +101,7 @@ async fn end(
     for side in [&mut *client, &mut *endpoint] {
         side.finish(&Head::default());
     }
-    // What is not taken at once is not waited for.
+    // One try; a full socket is not waited for.
     poll_fn(|cx| {
         let _ = endpoint.poll_shutdown(cx);
         Poll::Ready(())
@@ -115,20 +110,17 @@ async fn end(
     down.told
 }
 
-/// The close frame that an endpoint gets. What a client sends is masked by a number that nobody can guess (RFC 6455,
-/// 5.3).
+/// The close frame for the endpoint. Frames of a client are masked by an unpredictable number (RFC 6455, 5.3).
 fn masked((code, reason): Closing) -> Option<Vec<u8>> {
     let mut mask = [0; 4];
     rand::fill(&mut mask).ok()?;
     Some(close_frame(code, reason, Some(mask)))
 }
 
-/// One direction of a tunnel.
 struct Half {
     copied: Copied,
-    /// Its source is done, and its sink was told.
+    /// The source is done, and the sink was told.
     over: bool,
-    /// `None`: it is no WebSocket.
     frames: Option<Frames>,
 }
 
@@ -141,7 +133,6 @@ impl Half {
         self.frames.is_some_and(|frames| frames.is_closed())
     }
 
-    /// Passes on what there is; when the source is done, the sink is told.
     fn poll_pass(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Result<(), CopyError> {
         let Half { copied, over, frames } = self;
         let seen = |sent: &[u8]| {
@@ -160,33 +151,30 @@ impl Half {
     }
 }
 
-/// How one direction of a WebSocket is ended.
 struct Farewell<'a> {
     half: &'a mut Half,
     frames: Frames,
     step: Step,
-    /// The sink had a close frame, or the end, and took it.
+    /// The sink took a close frame, or the end.
     told: bool,
 }
 
 enum Step {
-    /// The frame under way goes to its end. With nothing to say behind it, everything goes on to the close of its
-    /// source.
+    /// The present frame is completed. Without a frame to say, everything passes up to the source's close frame.
     Completing {
         word: Option<Vec<u8>>,
     },
-    /// A close frame goes out; so much of it is written.
+    /// A close frame goes out; `written` bytes of it are sent.
     Saying {
         word: Vec<u8>,
         written: usize,
     },
-    /// The sink was told. What comes now is not passed on; the close frame of the source is waited for.
+    /// The sink was told. Later bytes are dropped; the source's close frame is waited for.
     Listening,
     Done,
 }
 
 impl<'a> Farewell<'a> {
-    /// `answers`: its source has had a close frame from the other end.
     fn new(half: &'a mut Half, answers: bool, word: Option<Vec<u8>>) -> Farewell<'a> {
         let over = half.over || half.copied.is_finished();
         let frames = half.frames.unwrap_or_else(Frames::of_client);
@@ -194,7 +182,7 @@ impl<'a> Farewell<'a> {
         Farewell { half, frames, step, told: over }
     }
 
-    /// Ready when there is nothing more to wait for. One end that broke does not keep the other from being told.
+    /// An end that broke does not keep the other from being told.
     fn poll(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Poll<()> {
         if ready!(self.poll_steps(cx, from, to)).is_err() {
             self.step = Step::Done;

@@ -1,7 +1,7 @@
-//! WebSockets between versions (RFC 6455, RFC 8441): what is an upgrade in HTTP/1.1 is an extended CONNECT in HTTP/2.
+//! WebSockets across versions (RFC 6455, RFC 8441): an upgrade in HTTP/1.1 is an extended CONNECT in HTTP/2.
 //!
-//! In between it is told as an upgrade, whoever asked. The key, and the answer to it, only prove that HTTP/1.1 knows
-//! what it does; in HTTP/2 there is none, so this hop makes them where the other side needs them.
+//! In between both have the form of an upgrade. The key and its answer only prove that an HTTP/1.1 peer understands;
+//! HTTP/2 has neither, so this hop makes them where the other side needs them.
 
 use aws_lc_rs::digest;
 use base64::Engine;
@@ -10,9 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use crate::proxy::kind::Kind;
 use crate::wire::head::{Head, Name, Version};
 
-/// Completes the request for an upgrade, for an endpoint that speaks HTTP/2 or not. Whether the endpoint is asked for
-/// one: HTTP/2 has only WebSockets, and those have no body; any other upgrade is left out, as a server may do (RFC
-/// 9110, 7.8).
+/// Completes the request for an endpoint. Returns true if the endpoint is asked for an upgrade. HTTP/2 has only
+/// WebSockets, and those without a body; other upgrades are left out, as a server may do (RFC 9110, 7.8).
 pub(super) fn ask(head: &mut Head, http2: bool, has_body: bool) -> bool {
     if head.extended_connect {
         if !http2 && names_websocket(head) {
@@ -29,22 +28,19 @@ pub(super) fn ask(head: &mut Head, http2: bool, has_body: bool) -> bool {
     true
 }
 
-/// Whether this answer begins a tunnel. `upgrade`: one was asked for.
 pub(super) fn is_granted(answer: &Head, asked: &Head, upgrade: bool) -> Result<bool, Kind> {
     let http2 = answer.version == Version::Http2;
     match answer.status {
         101 if !http2 && upgrade && names_one_of(answer, asked) => Ok(true),
-        // Nobody asked for it, or for something else.
         101 => Err(Kind::BadAnswer),
         200..=299 if http2 => Ok(asked.extended_connect),
-        // The client would take it for an open tunnel (RFC 8441, 5). The endpoint did nothing wrong: it may ignore an
-        // upgrade.
+        // The client would take it for an open tunnel (RFC 8441, 5). An endpoint may ignore an upgrade, so it did
+        // nothing wrong.
         200..=299 if asked.extended_connect => Err(Kind::NotUpgraded),
         _ => Ok(false),
     }
 }
 
-/// Whether the answer names a protocol, and only such ones as the request offers.
 fn names_one_of(answer: &Head, asked: &Head) -> bool {
     let mut named = protocols(answer).peekable();
     named.peek().is_some() && named.all(|named| protocols(asked).any(|offered| offered.eq_ignore_ascii_case(named)))
@@ -55,7 +51,7 @@ fn protocols(head: &Head) -> impl Iterator<Item = &[u8]> {
     members.map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
 }
 
-/// Whether the tunnel that this answer begins is a WebSocket. To be asked before [`answer`] makes it another one.
+/// Call it before [`answer`] changes the version.
 pub(super) fn is_websocket(answer: &Head, asked: &Head) -> bool {
     match answer.version {
         Version::Http10 | Version::Http11 => names_websocket(answer),
@@ -67,7 +63,7 @@ fn names_websocket(head: &Head) -> bool {
     head.text(Name::Upgrade).is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"))
 }
 
-/// Makes the answer that begins a tunnel into one of the client's version.
+/// Translates the answer that begins a tunnel into the client's version.
 pub(super) fn answer(answer: &mut Head, asked: &Head, version: Version) {
     match version {
         Version::Http2 => {
@@ -88,7 +84,7 @@ pub(super) fn answer(answer: &mut Head, asked: &Head, version: Version) {
     }
 }
 
-/// The answer to a key (RFC 6455, 4.2.2).
+/// RFC 6455, 4.2.2.
 fn accept(key: &[u8]) -> String {
     const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &[key, MAGIC].concat());

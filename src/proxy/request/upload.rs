@@ -16,27 +16,25 @@ use crate::wire::http1::body::Framing;
 use crate::wire::http1::connection::BodyError;
 use crate::wire::side::{Copied, CopyError, Side, Trailers, poll_copy};
 
-/// How long an endpoint that ignores `Expect` can hold back a body. Clients wait about as long (RFC 9110, 10.1.1).
+/// The time for which an endpoint that ignores `Expect` can hold back a body. Clients wait about as long (RFC 9110,
+/// 10.1.1).
 const EXPECT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How far it is.
 pub(crate) struct Upload {
     pub(crate) framing: Framing,
     limit: Option<u64>,
     copied: Copied,
-    /// The endpoint takes no more of it; what it answers still counts.
+    /// The endpoint takes no more of it; its answer still counts.
     broken: bool,
-    /// `Expect: 100-continue`: the client waits, and so do we, until the endpoint says 100, answers, or stays silent.
+    /// `Expect: 100-continue`: the body waits until the endpoint says 100, answers, or stays silent.
     held: Option<Pin<Box<Sleep>>>,
-    /// The deadline was set for a client that is waited for.
     for_client: bool,
-    /// Since when the client is waited for, and how long it was waited for before.
+    /// The start of the present wait for the client, and the total of earlier ones.
     waiting_since: Option<Instant>,
     waited: Duration,
 }
 
 impl Upload {
-    /// `trailers`: those that an endpoint may see.
     pub(crate) fn new(framing: Framing, limit: Option<u64>, expects: bool, trailers: Trailers) -> Upload {
         Upload {
             framing,
@@ -50,33 +48,29 @@ impl Upload {
         }
     }
 
-    /// Begins again; only where nothing is lost.
+    /// Only where nothing is lost.
     pub(crate) fn restart(&mut self) {
         self.copied.restart();
         self.broken = false;
     }
 
-    /// No byte of the body has left the client's side.
     pub(crate) fn is_untouched(&self) -> bool {
         self.copied.bytes == 0
     }
 
-    /// Nothing of it will be sent any more.
     pub(crate) fn is_over(&self) -> bool {
         self.copied.over || self.broken
     }
 
-    /// All of it was sent.
     pub(crate) fn is_whole(&self) -> bool {
         self.copied.over && !self.broken
     }
 
-    /// It is the client that it waits for.
     pub(crate) fn waits_for_client(&self) -> bool {
         !self.is_over() && (self.held.is_some() || self.copied.waits_for_source)
     }
 
-    /// It is not whole, and the client was waited for long enough that an endpoint may give it up.
+    /// The wait for the client was long enough that an endpoint may give the request up.
     pub(crate) fn is_late(&self, now: Instant) -> bool {
         let waiting = self.waiting_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         !self.is_whole() && self.waited + waiting >= LATE
@@ -93,7 +87,7 @@ impl Upload {
         }
     }
 
-    /// The body does not come. The deadline is that of a client, and latency begins later.
+    /// The deadline is that of a client from here on, and latency begins later.
     fn wait_for_client(&mut self, exchange: &mut Exchange) {
         exchange.begin_delivery();
         self.set_waiting(true, exchange.now());
@@ -102,12 +96,11 @@ impl Upload {
         }
     }
 
-    /// The endpoint wants the body. Whether the client waits to hear that.
+    /// Returns true if the client waits for `100 Continue`.
     pub(crate) fn go_ahead(&mut self) -> bool {
         self.held.take().is_some()
     }
 
-    /// Sends what goes now.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -127,7 +120,7 @@ impl Upload {
             ready!(held)?;
         }
         if self.framing == Framing::None {
-            // What an HTTP/2 client sends before its tunnel is granted waits until then: it is no part of the request.
+            // Bytes of an HTTP/2 client ahead of its tunnel wait: they are no part of the request.
             self.broken = ready!(upstream.poll_flush(cx)).is_err();
             self.copied.over = true;
             return Poll::Ready(Ok(()));
@@ -167,7 +160,7 @@ impl Upload {
         }
     }
 
-    /// Sends the rest: an endpoint that switches protocols does so behind the request (RFC 9110, 7.8).
+    /// Sends the rest: an endpoint switches protocols behind the request (RFC 9110, 7.8).
     pub(crate) async fn finish(
         &mut self,
         exchange: &mut Exchange,
@@ -175,7 +168,6 @@ impl Upload {
         upstream: &mut Side,
     ) -> Result<(), ProxyError> {
         poll_fn(|cx| {
-            // The socket comes before the clock.
             if let Poll::Ready(done) = self.poll(cx, exchange, side, upstream) {
                 return Poll::Ready(done.map_err(ProxyError::from));
             }
@@ -195,9 +187,8 @@ impl Upload {
         }
     }
 
-    /// Waits until the endpoint wants the body, the client sends it anyway, or it has taken too long. Behind the head
-    /// of the final answer there is no `100 Continue`: the client has its answer, and sends the body or does not (RFC
-    /// 9110, 10.1.1).
+    /// Waits until the endpoint wants the body, the client sends it anyway, or the wait was too long. After the head of
+    /// the final answer there is no `100 Continue` (RFC 9110, 10.1.1).
     fn poll_held(&mut self, cx: &mut Context<'_>, side: &mut Side, upstream: &mut Side) -> Poll<Result<(), Kind>> {
         if ready!(upstream.poll_flush(cx)).is_err() {
             self.broken = true;

@@ -1,4 +1,4 @@
-//! From a configuration and a decision to a snapshot that shares with the last one whatever did not change.
+//! From a configuration and a decision to a snapshot that shares unchanged parts with the one before.
 
 mod counted;
 mod evidence;
@@ -37,16 +37,12 @@ use crate::proxy::snapshot::trust::Trust;
 use crate::proxy::snapshot::{Edge, Snapshot, Target};
 use crate::telemetry::meter::{Meter, Meters, Purpose};
 
-/// The epochs of one color.
 #[derive(Debug, Default)]
 struct Epochs {
-    /// What begins now belongs to this one.
     open: Option<Arc<Epoch>>,
-    /// What began before the color was retired; over, or not drained yet.
     closed: Vec<Arc<Epoch>>,
 }
 
-/// Makes snapshots, and remembers what the next one can reuse.
 #[derive(Debug)]
 pub(crate) struct Compiler {
     workers: usize,
@@ -59,22 +55,20 @@ pub(crate) struct Compiler {
     limits: BTreeMap<(Purpose, Arc<str>), Arc<Limit>>,
     epochs: PerColor<Epochs>,
     next_epoch: u64,
-    /// Until when requests are held, if they are.
+    /// The end of a hold, while requests are held.
     held: Option<Instant>,
     trust: Trust,
-    /// Each upstream's place in what workers keep by upstream. Previews take nothing from the others.
+    /// The index of each upstream in tables of workers. Previews have their own.
     numbers: BTreeMap<(Purpose, Arc<str>), usize>,
-    /// Of each release that serves, where somebody waits for it.
     first_write: PerColor<Option<Arc<FirstWrite>>>,
     routes: Arc<Routes>,
-    /// What keeps users on a color, as it was when this deployment began: no reload moves them.
+    /// As configured when this deployment began: no reload moves a user.
     sticky: Option<(DeploymentId, Sticky)>,
-    /// Which color that does not serve is asked for its files, and whether files linger at all.
+    /// The idle color that is asked for old files, and whether any are asked for.
     lingering: Option<Color>,
     lingers: bool,
-    /// What answers may tell.
     events: Option<Arc<[Arc<AppEvent>]>>,
-    /// Nothing was compiled yet: a deployment that is there goes on from a process before this one.
+    /// Nothing was compiled yet, so a present deployment began in a process before this one.
     is_new: bool,
     wrong_releases: mpsc::UnboundedSender<WrongRelease>,
     first_writes: mpsc::UnboundedSender<FirstWriteSeen>,
@@ -82,7 +76,7 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    /// Answers that name another release than the label are told to `wrong_releases`.
+    /// `wrong_releases` is told of answers that name another release than the label.
     pub(crate) fn new(
         workers: usize,
         routes: Arc<Routes>,
@@ -115,13 +109,11 @@ impl Compiler {
         }
     }
 
-    /// Where first writes are told; for the first who asks.
     pub(crate) fn first_writes(&mut self) -> Option<mpsc::UnboundedReceiver<FirstWriteSeen>> {
         self.first_writes_seen.take()
     }
 
-    /// What waits for the first write of a release that serves, if its labels say so. One that goes on serving keeps
-    /// it.
+    /// `None` unless the labels of the serving release say so. A release that serves on keeps its object.
     fn first_write_of(&self, config: &Config, color: Color, release: &Release) -> Option<Arc<FirstWrite>> {
         let deployed = &config.colors[color];
         let is_barrier = deployed.schema.values().any(|label| label.barrier == Barrier::FirstWrite);
@@ -141,12 +133,10 @@ impl Compiler {
         &self.trust
     }
 
-    /// What the next snapshots are to trust.
     pub(crate) fn set_trust(&mut self, trust: Trust) {
         self.trust = trust;
     }
 
-    /// Until when the next snapshots are to hold requests.
     pub(crate) fn hold(&mut self, until: Option<Instant>) {
         self.held = until;
     }
@@ -155,11 +145,11 @@ impl Compiler {
         &self.pools
     }
 
-    /// Everything that is under way on a color, also what began before it served; what begins from now on is not in it.
+    /// All requests that a color has, even from an earlier time of serving; later ones are not part of it.
     pub(crate) fn retire(&mut self, color: Color) -> Vec<Arc<Epoch>> {
         let Epochs { open, closed } = &mut self.epochs[color];
         closed.extend(open.take());
-        // A color that served before it was drained has something left of that time.
+        // An earlier time of serving may not be drained yet.
         closed.retain(|epoch| !epoch.is_over());
         closed.clone()
     }
@@ -172,7 +162,6 @@ impl Compiler {
         Arc::clone(open)
     }
 
-    /// Compiles the configuration and the decision.
     pub(crate) fn compile(&mut self, config: &Config, decision: &Decision) -> Snapshot {
         let names: Vec<Arc<str>> = config.upstreams.keys().map(|name| name.as_str().into()).collect();
         self.names = self.names_of(config);
@@ -241,7 +230,7 @@ impl Compiler {
         Snapshot { active, edge, routes, counted, ignored, door, admissions, split, preview, linger }
     }
 
-    /// Where requests go, and what they are counted under. Numbers are given to the paths of `canary.routes` first.
+    /// The paths of `canary.routes` get their numbers first.
     fn table(&self, config: &Config, counts: bool) -> RouteTable<Target> {
         let index_of = |name: &str| {
             let found = self.pools[Color::Blue].iter().position(|pool| &*pool.upstream == name);
@@ -257,13 +246,13 @@ impl Compiler {
                 HostPattern::Below(name) => Counted::Route(self.routes.configured(&format!("*.{name}{path}"))),
             }
         };
-        // Without routes everything goes to `default`, wherever that stands in the list.
+        // Without routes everything goes to `default`, wherever it stands in the list.
         let default = [RouteConfig { host: HostPattern::Any, path: "/".to_owned(), upstream: "default".to_owned() }];
         let routes = if config.routes.is_empty() { &default[..] } else { &config.routes };
         RouteTable::new(routes, |route| Target { upstream: index_of(&route.upstream), counted: counted(route) })
     }
 
-    /// Maintenance answers at once, also those that wait.
+    /// Maintenance goes before a hold, and answers held requests as well.
     fn door(&self, config: &Config, decision: &Decision) -> Door {
         let maintenance = &config.maintenance;
         match self.held {
@@ -277,7 +266,7 @@ impl Compiler {
         }
     }
 
-    /// How requests get in to one color. Both colors have the same upstreams, in the same order.
+    /// Both colors have the same upstreams, in the same order.
     fn admissions(&mut self, config: &Config, decision: &Decision, serving: &Serving) -> Admissions {
         let Serving { color, release, mark } = serving;
         let purpose = if mark.is_some() { Purpose::Preview } else { Purpose::Ordinary };
@@ -291,7 +280,7 @@ impl Compiler {
             let policy = &config.upstreams[&*pool.upstream];
             let key = (purpose, Arc::clone(&pool.upstream));
             let meters = self.meters.of(purpose, *color, &pool.upstream);
-            // The other color's series exist from the start, too.
+            // The other color's series exist from the start as well.
             self.meters.of(purpose, color.other(), &pool.upstream);
             let admission = |meter: &Arc<Meter>| {
                 Arc::new(Admission {
@@ -308,9 +297,9 @@ impl Compiler {
                     meter: Arc::clone(meter),
                     generation: decision.generation.0,
                     release: Arc::clone(release),
-                    // Of the color that somebody moved to, and not of one that is watched beside it.
+                    // For the color of the forced move, not for a canary beside it.
                     by_force: decision.by_force && purpose == Purpose::Ordinary && *color == decision.active,
-                    // What a tester writes is no write of the release that serves.
+                    // A tester's write is no write of the serving release.
                     first_write: self.first_write[*color].clone().filter(|_| purpose == Purpose::Ordinary),
                     stated: stated.clone(),
                     events: self.events.clone().filter(|_| purpose == Purpose::Ordinary),
@@ -324,7 +313,7 @@ impl Compiler {
         upstreams.collect()
     }
 
-    /// The limits, with the places that are taken now; a changed maximum holds at once.
+    /// Taken places stay taken; a changed maximum holds at once.
     fn limits_of(&self, config: &Config) -> BTreeMap<(Purpose, Arc<str>), Arc<Limit>> {
         let mut limits = BTreeMap::new();
         for (name, max) in config.upstreams.iter().filter_map(|(name, policy)| Some((name, policy.max_in_flight?))) {
@@ -339,11 +328,9 @@ impl Compiler {
     }
 }
 
-/// The color that requests get in to.
 struct Serving {
     color: Color,
     release: Arc<str>,
-    /// For a preview.
     mark: Option<Arc<Mark>>,
 }
 

@@ -1,5 +1,4 @@
-//! Requests that are no evidence (`analysis.ignore`): uptime checks and scanners, which come whatever a release is
-//! like.
+//! Requests that are no evidence (`analysis.ignore`): uptime checks and scanners come whatever a release is like.
 
 use std::net::IpAddr;
 
@@ -10,10 +9,8 @@ use crate::proxy::headers;
 use crate::proxy::snapshot::route::Paths;
 use crate::wire::head::Head;
 
-/// So much of a `User-Agent` is looked at.
 const LOOKED_AT: usize = 512;
 
-/// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Ignored {
     paths: Option<Paths<()>>,
@@ -23,7 +20,6 @@ pub(crate) struct Ignored {
 }
 
 impl Ignored {
-    /// `None`: every request is evidence.
     pub(crate) fn new(config: &IgnoreConfig) -> Option<Box<Ignored>> {
         if config.is_empty() {
             return None;
@@ -37,7 +33,6 @@ impl Ignored {
         }))
     }
 
-    /// Whether this request is one of them.
     pub(crate) fn has(&self, head: &Head, client: impl FnOnce() -> IpAddr) -> bool {
         self.paths.as_ref().is_some_and(|paths| paths.find(head.path()).is_some())
             || !self.agents.is_empty() && head.named(b"user-agent").is_some_and(|agent| self.knows(agent))

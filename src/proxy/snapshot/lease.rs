@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// All leases of one color between the moment it became active and the moment it is drained.
 #[derive(Debug)]
 pub(crate) struct Epoch {
     /// Unique in the process, never 0.
@@ -28,18 +27,15 @@ impl Epoch {
         Arc::new(Epoch { id, leases: AtomicUsize::new(0), empty: Notify::new() })
     }
 
-    /// Another hold on this epoch.
     pub(crate) fn lease(self: &Arc<Epoch>) -> Lease {
         self.leases.fetch_add(1, Ordering::Relaxed);
         Lease(Arc::clone(self))
     }
 
-    /// Whether the last lease is gone.
     pub(crate) fn is_over(&self) -> bool {
         self.leases.load(Ordering::Acquire) == 0
     }
 
-    /// Resolves when the last lease is gone.
     pub(crate) async fn over(&self) {
         loop {
             let notified = self.empty.notified();
@@ -52,7 +48,6 @@ impl Epoch {
 }
 
 impl Lease {
-    /// The epoch's number.
     pub(crate) fn epoch(&self) -> u64 {
         self.0.id
     }

@@ -1,4 +1,4 @@
-//! The other color, for what one color fails at or does not know.
+//! The other color, for requests that one color fails or for files that it does not have.
 
 use std::sync::Arc;
 
@@ -7,12 +7,10 @@ use crate::proxy::snapshot::Snapshot;
 use crate::proxy::snapshot::admission::{Admission, Admissions};
 use crate::proxy::snapshot::route::Paths;
 
-/// Where files linger, in one snapshot.
 #[derive(Debug)]
 pub(crate) struct Linger {
     pub(crate) paths: Paths<()>,
     pub(crate) percent: u32,
-    /// Of the color that stopped serving; empty where both serve.
     pub(crate) idle: Admissions,
 }
 
@@ -27,7 +25,6 @@ impl Linger {
 }
 
 impl Snapshot {
-    /// For a request that a color has failed: the other one, if that serves.
     #[cold]
     pub(crate) fn admit_beside(&self, color: Color, worker: usize, host: &str, path: &str) -> Option<Arc<Admission>> {
         let upstream = self.routes.find(host, path)?.upstream;
@@ -39,7 +36,6 @@ impl Snapshot {
         Some(Arc::clone(&admissions.get(upstream)?[worker]))
     }
 
-    /// For a file that this color does not know: the other one.
     #[cold]
     pub(crate) fn admit_lingering(
         &self,

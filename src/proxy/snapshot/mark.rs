@@ -1,15 +1,13 @@
-//! What the answer to a preview says: that no shared cache may keep it, and, if that is wanted, which color it is from.
+//! The marks on a preview's answer: no shared cache may keep it, and, if configured, it names its color.
 
 use crate::config::PreviewConfig;
 use crate::domain::color::Color;
 use crate::wire::head::Head;
 
-/// Says of an answer where it is from.
 pub(crate) struct Mark {
     color: Color,
     /// `preview.name_color`
     named: bool,
-    /// The field that may have asked for it.
     header: Box<str>,
 }
 
@@ -24,10 +22,9 @@ impl Mark {
         Mark { color, named: config.name_color, header: config.header.as_str().into() }
     }
 
-    /// Marks an answer.
     pub(crate) fn write(&self, answer: &mut Head) {
         keep_private(answer);
-        // The cache of a browser may keep it, but not for requests that say something else.
+        // A browser may cache it, but not for requests with another value.
         if !varies_by(answer, &self.header) {
             answer.push(b"vary", self.header.as_bytes());
         }
@@ -39,7 +36,6 @@ impl Mark {
     }
 }
 
-/// Takes back every permission for shared caches.
 pub(crate) fn keep_private(answer: &mut Head) {
     for name in names_for_shared_caches(answer) {
         answer.remove_named(name.as_bytes());
@@ -53,19 +49,18 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Fields that count for more than `Cache-Control`, to those whom they are for: RFC 9213, and what was there before it.
+/// Fields that overrule `Cache-Control` for those whom they address: RFC 9213 and its forerunners.
 fn names_for_shared_caches(answer: &Head) -> Vec<String> {
     const OLDER: [&str; 3] = ["surrogate-control", "edge-control", "x-accel-expires"];
     let names = answer.fields().map(|(_, name, _)| text(name).to_ascii_lowercase());
     names.filter(|name| name.ends_with("-cache-control") || OLDER.contains(&name.as_str())).collect()
 }
 
-/// `Cache-Control`, with all that the answer says and a shared cache may not take for a permission.
 fn private(answer: &Head) -> String {
     let mut value = "private".to_owned();
     for directive in answer.all_named(b"cache-control").flat_map(|value| directives(text(value))) {
         let name = directive.split('=').next().unwrap_or_default().trim();
-        // Also `private="field"`, which is about that field only.
+        // `private="field"` is about that field only.
         let replaced = ["public", "private", "s-maxage"].into_iter().any(|other| name.eq_ignore_ascii_case(other));
         if !replaced && !directive.is_empty() {
             value.push_str(", ");
@@ -75,7 +70,6 @@ fn private(answer: &Head) -> String {
     value
 }
 
-/// The parts of a list; a comma in quotes is none.
 fn directives(value: &str) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     let parts = value.split(move |letter| {

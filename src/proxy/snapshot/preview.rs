@@ -1,7 +1,7 @@
-//! Looking at the color that does not serve, before it does: by a field, by a host name, or by a port of its own.
+//! The preview of the color that does not serve: by a field, by a host name, or by a port of its own.
 //!
-//! Never for strangers: whichever way is taken, the client is one of `preview.allow`, or sends the secret along; the
-//! port is open to this machine, too. Whoever may not is served as if there were no preview, and learns nothing of it.
+//! In each case the client is one of `preview.allow` or sends the secret; the port is open to this machine as well. Any
+//! other client is served as if there were no preview, and learns nothing of it.
 
 use std::net::IpAddr;
 
@@ -15,20 +15,15 @@ use crate::proxy::listener::Listener;
 use crate::proxy::snapshot::admission::Admissions;
 use crate::wire::head::Head;
 
-/// The field that asks for it, unless another one is configured.
 pub(crate) const HEADER: &str = "x-cutover-color";
 
-/// The preview of one snapshot.
 #[derive(Debug)]
 pub(crate) struct Preview {
     ways: Ways,
-    /// The color that serves, and is no preview.
     active: Color,
-    /// Of the other one.
     pub(crate) admissions: Admissions,
 }
 
-/// Who may, and how they say so.
 pub(crate) struct Ways {
     header: Box<str>,
     secret: Option<Box<[u8]>>,
@@ -38,17 +33,14 @@ pub(crate) struct Ways {
 
 impl std::fmt::Debug for Ways {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Without the secret.
+        // The secret stays out of it.
         write!(f, "Ways({}, {:?}, {:?})", self.header, self.host, self.allow)
     }
 }
 
-/// What was found out about a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// The field is there, whoever sent it.
     pub(crate) carried: bool,
-    /// It is for the color that does not serve, and may be.
     pub(crate) granted: bool,
 }
 
@@ -64,12 +56,11 @@ impl Preview {
         Preview { ways, active, admissions }
     }
 
-    /// Looks at a request, once.
     pub(crate) fn look(&self, head: &Head, host: &str, at: Listener, client: impl FnOnce() -> IpAddr) -> Found {
         self.ways.look(self.active, head, host, at, client)
     }
 
-    /// Takes the field away: it is for this hop, and might let somebody in further on.
+    /// Removes the field: it is for this hop, and could admit the request to a preview further on.
     pub(crate) fn strip(&self, head: &mut Head) {
         head.remove_named(self.ways.header.as_bytes());
     }
@@ -80,7 +71,7 @@ impl Ways {
         let mut values = head.all_named(self.header.as_bytes());
         let (first, second) = (values.next(), values.next());
         let carried = first.is_some();
-        // What is said twice is not said, and neither is what comes with a wrong secret.
+        // A repeated field counts as none, and so does one with a wrong secret.
         let wish = first.filter(|_| second.is_none()).and_then(Wish::read).unwrap_or_default();
         let wish = wish.with(wish.secret.map(|secret| self.knows(secret)));
         let wanted = match wish.color {
@@ -92,7 +83,7 @@ impl Ways {
         Found { carried, granted }
     }
 
-    /// In a time that tells nothing of how near a guess was.
+    /// In constant time, so that its duration tells nothing about a guess.
     fn knows(&self, secret: &[u8]) -> bool {
         self.secret.as_ref().is_some_and(|known| known.ct_eq(secret).into())
     }
@@ -105,12 +96,12 @@ impl Ways {
     }
 
     fn lets_in(&self, client: IpAddr, at: Listener) -> bool {
-        // Who is on this machine is no stranger to a port that is for nothing else.
+        // A client on this machine may use the port, which serves nothing else.
         is_trusted(client, &self.allow) || (at == Listener::Preview && client.is_loopback())
     }
 }
 
-/// What the field says: `green`, `inactive`, `green; secret=…`, or `; secret=…` where host or port say the rest.
+/// The field's value: `green`, `inactive`, `green; secret=…`, or `; secret=…` where host or port say the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Wish<'a> {
     color: Option<Wanted>,
@@ -119,13 +110,12 @@ struct Wish<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
-    /// Whichever it is at the moment.
+    /// The color that does not serve now.
     Inactive,
     Color(Color),
 }
 
 impl<'a> Wish<'a> {
-    /// `None`: nobody knows what is meant.
     fn read(value: &'a [u8]) -> Option<Wish<'a>> {
         const SECRET: &[u8] = b"secret=";
         let (color, secret) = match memchr::memchr(b';', value) {
@@ -147,7 +137,6 @@ impl<'a> Wish<'a> {
         Some(Wish { color, secret })
     }
 
-    /// Nothing, if the secret was not the right one.
     fn with(self, right: Option<bool>) -> Wish<'a> {
         if right == Some(false) { Wish::default() } else { self }
     }

@@ -1,9 +1,8 @@
-//! Which upstream a request belongs to: by host, then by the longest path prefix on segment boundaries.
+//! The table of routes: by host, then by the longest path prefix on segment boundaries.
 //!
-//! A table is built once, when a snapshot is compiled. A lookup walks the segments of the path, one hash each, so its
-//! cost depends on the length of the path and not on the number of routes. Paths are compared in their
-//! [normal form](crate::config::path), so that another spelling of a path has the same route; endpoints get them as
-//! they came.
+//! It is built when a snapshot is compiled. A lookup walks the segments of the path, one hash each, so its cost depends
+//! on the path and not on the number of routes. Paths are compared in their [normal form](crate::config::path), so
+//! every spelling of a path has the same route; endpoints get the original.
 
 use std::hash::Hasher;
 
@@ -12,10 +11,8 @@ use crate::config::{HostPattern, RouteConfig};
 use crate::proxy::hash::Map;
 use crate::proxy::headers::without_port;
 
-/// Index of an upstream in its snapshot.
 pub(crate) type UpstreamIndex = usize;
 
-/// All routes of a snapshot, and what is known of each.
 #[derive(Debug)]
 pub struct RouteTable<T = UpstreamIndex> {
     exact: Map<Box<str>, Paths<T>>,
@@ -24,7 +21,7 @@ pub struct RouteTable<T = UpstreamIndex> {
 }
 
 impl<T: Copy + Default> RouteTable<T> {
-    /// Builds the table. Without routes, everything goes to the default: upstream 0.
+    /// Without routes everything goes to upstream 0.
     pub fn new(routes: &[RouteConfig], of: impl Fn(&RouteConfig) -> T) -> RouteTable<T> {
         let mut table = RouteTable { exact: Map::default(), below: Map::default(), any: Paths::default() };
         if routes.is_empty() {
@@ -41,8 +38,8 @@ impl<T: Copy + Default> RouteTable<T> {
         table
     }
 
-    /// Finds the route. `host` may carry a port and may be in any case; the more special host wins, and within it
-    /// the longest prefix; a host whose routes do not match falls through to the next wider one.
+    /// `host` may have a port and be in any case. The more specific host wins, then the longest prefix; a host without
+    /// a matching route falls through to the next wider one.
     pub fn find(&self, host: &str, path: &str) -> Option<T> {
         if !self.exact.is_empty() || !self.below.is_empty() {
             let name = without_port(host);
@@ -74,10 +71,9 @@ impl<T: Copy + Default> RouteTable<T> {
 /// The prefixes of one host, as a tree of segments: `(node, segment) -> node`.
 #[derive(Debug)]
 pub(crate) struct Paths<T> {
-    /// The route for `/`.
     root: Option<T>,
     edges: Map<(u32, Box<str>), u32>,
-    /// By node, from 1; the route whose prefix ends there.
+    /// By node, from 1: the route whose prefix ends there.
     ends: Vec<Option<T>>,
 }
 
@@ -121,7 +117,7 @@ impl<T: Copy> Paths<T> {
     }
 }
 
-/// Lets `(u32, Box<str>)` be looked up by a borrowed segment, without an allocation.
+/// Looks up `(u32, Box<str>)` by a borrowed segment, without an allocation.
 trait EdgeKey {
     fn parts(&self) -> (u32, &str);
 }

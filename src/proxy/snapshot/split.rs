@@ -1,7 +1,7 @@
-//! Which color a request gets while a release is on its way: by chance, or by what stays the same of a user.
+//! The split: the color of a request while both colors serve, by chance or by a constant property of the user.
 //!
-//! A request that has neither the cookie nor the field that is asked for goes by the client's address, so that it has a
-//! key, too. Nothing is remembered of anybody: the same key gives the same draw, on every worker and after a restart.
+//! A request without the cookie or field goes by the client's address, so that every request has a key. Nothing is
+//! stored: the same key gives the same draw, on every worker and after a restart.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,38 +15,29 @@ use crate::proxy::snapshot::admission::{Admission, Admissions};
 use crate::proxy::snapshot::visitor::{self, NewVisitor};
 use crate::wire::head::{Head, Name};
 
-/// The other half of a snapshot in which both colors serve.
 #[derive(Debug)]
 pub(crate) struct Splitting {
     pub(crate) split: Split,
     pub(crate) sticky: Sticky,
-    /// Of the color that is not the active one.
     pub(crate) other: Admissions,
 }
 
-/// What decides about one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Draw {
     pub(crate) value: u64,
-    /// Who stays on a color; `value` is the same at the next request.
     pub(crate) user: Option<User>,
-    /// The user is new, and gets a cookie.
     pub(crate) visitor: Option<NewVisitor>,
 }
 
-/// A request's way in.
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) admission: Arc<Admission>,
     pub(crate) counted: Counted,
-    /// The user, where users stay on a color.
     pub(crate) user: Option<User>,
-    /// A new user, who gets this cookie with the answer.
     pub(crate) visitor: Option<(NewVisitor, Arc<VisitorCookie>)>,
 }
 
 impl Splitting {
-    /// Draws for a request.
     pub(crate) fn draw(&self, head: &Head, client: impl Fn() -> IpAddr) -> Draw {
         let salt = self.split.salt;
         let key = match &self.sticky {
@@ -71,19 +62,17 @@ impl Splitting {
             Some(key) => draw(key, salt),
             None => match client.to_canonical() {
                 IpAddr::V4(address) => draw(&address.octets(), salt),
-                // A client has a whole network with 64 bits.
+                // A client of IPv6 has a whole /64.
                 IpAddr::V6(address) => draw(&address.octets()[..8], salt),
             },
         };
         Draw { value, user: Some(User { key: value, network: network(client), drawn: false }), visitor: None }
     }
 
-    /// Draws for nobody.
     pub(crate) fn by_chance(&self) -> Draw {
         Draw { value: fastrand::u64(..), user: None, visitor: None }
     }
 
-    /// The cookie of a new user.
     pub(crate) fn new_visitor(&self, draw: Draw) -> Option<(NewVisitor, Arc<VisitorCookie>)> {
         match &self.sticky {
             Sticky::Own(cookie) => draw.visitor.map(|new| (new, Arc::clone(cookie))),
@@ -96,7 +85,7 @@ impl Splitting {
     }
 }
 
-/// The value of a cookie; the first one counts (RFC 6265, 5.4).
+/// The first cookie of the name counts (RFC 6265, 5.4).
 fn cookie<'a>(head: &'a Head, name: &[u8]) -> Option<&'a [u8]> {
     let pairs = head.all(Name::Cookie).flat_map(|field| field.split(|byte| *byte == b';'));
     pairs.into_iter().find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))

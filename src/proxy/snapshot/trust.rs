@@ -1,4 +1,4 @@
-//! Whom the data plane trusts, and what it shows: everything of TLS, loaded before a configuration comes into force.
+//! The TLS of the data plane, loaded before a configuration comes into force.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::config::{ClientAuth, Config, UpstreamProtocol};
 use crate::tls::{ClientSettings, ClientTls, ServerSettings, ServerTls, TlsError, Writers};
 
-/// What a configuration needs of TLS.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     server: Option<Arc<ServerTls>>,
@@ -16,7 +15,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Loads what is not loaded already; or names everything that is wrong.
+    /// Reuses loaded files; otherwise returns every error.
     pub fn load(&self, config: &Config) -> Result<Trust, Vec<TlsError>> {
         let mut errors = Vec::new();
         let mut next = Trust { writers: Arc::clone(&self.writers), ..Trust::default() };
@@ -64,8 +63,8 @@ impl Trust {
         Ok(next)
     }
 
-    /// Reads all of its files again: whether any says something else than before, and what is wrong with the others, of
-    /// which the old ones stay.
+    /// Reads all files again. Returns true if the content of any changed, and the errors of others, whose old content
+    /// stays in force.
     pub(crate) fn reload(&self) -> (bool, Vec<TlsError>) {
         self.watch();
         let (mut changed, mut errors) = (false, Vec::new());
@@ -84,24 +83,20 @@ impl Trust {
         (changed, errors)
     }
 
-    /// Watches who writes the files.
     fn watch(&self) {
         let of_server = self.server.iter().flat_map(|server| server.paths());
         let of_upstreams = self.upstreams.values().flat_map(|(_, client)| client.paths()).cloned();
         self.writers.watch(&of_server.chain(of_upstreams).collect::<Vec<_>>());
     }
 
-    /// There is nothing to read.
     pub(crate) fn is_empty(&self) -> bool {
         self.server.is_none() && self.upstreams.is_empty()
     }
 
-    /// What clients are shown.
     pub fn server(&self) -> Option<&Arc<ServerTls>> {
         self.server.as_ref()
     }
 
-    /// How the endpoints of an upstream are spoken to; `None`: without TLS.
     pub(crate) fn upstream(&self, name: &str) -> Option<Arc<ClientTls>> {
         self.upstreams.get(name).map(|(_, client)| Arc::clone(client))
     }

@@ -1,7 +1,7 @@
-//! `sticky = "cookie"`: a cookie of the proxy's own, so that a new visitor keeps the color of the first answer.
+//! `sticky = "cookie"`: a cookie of the proxy, so that a new visitor keeps the color of the first answer.
 //!
-//! Only while two colors serve, and only where a request has no valid cookie. An answer that shared caches may keep
-//! gets none, since everybody would get that cookie; all others are marked `private` when they get one.
+//! Only while two colors serve, and only for a request without a valid cookie. An answer that shared caches may keep
+//! gets none, because everybody would get that cookie; any other becomes `private`.
 
 use std::io::Write;
 use std::time::SystemTime;
@@ -12,15 +12,13 @@ use crate::config::VisitorCookie;
 use crate::proxy::snapshot::mark::keep_private;
 use crate::wire::head::Head;
 
-/// The value of the cookie: 16 random bytes as hex digits.
+/// 16 random bytes as hex digits.
 pub(crate) type Value = [u8; 32];
 
-/// A visitor who gets a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NewVisitor(Value);
 
 impl NewVisitor {
-    /// Somebody new; `None`: there are no random numbers.
     pub(crate) fn draw() -> Option<NewVisitor> {
         let mut bytes = [0; 16];
         rand::fill(&mut bytes).ok()?;
@@ -35,7 +33,7 @@ impl NewVisitor {
         &self.0
     }
 
-    /// Sets the cookie on an answer, unless shared caches may keep the answer. `secure`: the client came over TLS.
+    /// Skips answers that shared caches may keep. `secure`: the client came over TLS.
     pub(crate) fn set_cookie(&self, cookie: &VisitorCookie, secure: bool, answer: &mut Head) {
         if is_shared(answer) {
             return;
@@ -45,7 +43,6 @@ impl NewVisitor {
         field.extend_from_slice(cookie.name.as_bytes());
         field.push(b'=');
         field.extend_from_slice(&self.0);
-        // Writing to memory does not fail.
         let _ = write!(field, "; Path=/; Max-Age={}; HttpOnly; SameSite=Lax", cookie.max_age.as_secs());
         if secure {
             field.extend_from_slice(b"; Secure");
@@ -54,12 +51,11 @@ impl NewVisitor {
     }
 }
 
-/// Whether a cookie has a value that this proxy has set.
 pub(crate) fn is_valid(value: &[u8]) -> bool {
     value.len() == size_of::<Value>() && value.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether an answer says that shared caches may keep it (RFC 9111, 3 and 5.2.2; RFC 9213).
+/// Shared caches may keep the answer (RFC 9111, 3 and 5.2.2; RFC 9213).
 fn is_shared(answer: &Head) -> bool {
     let directives = || {
         let values = answer.all_named(b"cache-control").filter_map(|value| std::str::from_utf8(value).ok());
@@ -80,8 +76,7 @@ fn is_shared(answer: &Head) -> bool {
             && answer.all_named(b"expires").any(|expires| is_ahead(expires, answer))
 }
 
-/// Whether an answer is fresh until this date. An invalid date, of which `0` is the most common, is in the past (RFC
-/// 9111, 5.3).
+/// The answer is fresh until this date. An invalid date, most often `0`, is in the past (RFC 9111, 5.3).
 fn is_ahead(expires: &[u8], answer: &Head) -> bool {
     let date = |value: &[u8]| httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok();
     let now = || answer.named(b"date").and_then(date).unwrap_or_else(SystemTime::now);

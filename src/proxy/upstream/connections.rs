@@ -1,8 +1,8 @@
 //! Connections to endpoints: made, kept and dropped by the one worker that uses them.
 //!
-//! One of HTTP/1.1 that is free is looked after by nobody; that its endpoint closed it is found out when it is taken,
-//! before anything is sent, or by [`Connections::sweep`]. One of HTTP/2 is shared by the requests of its worker, and
-//! has a task that writes and reads for all of them.
+//! A free connection of HTTP/1.1 has no task: a close by its endpoint is found when it is taken, before anything is
+//! sent, or by [`Connections::sweep`]. A connection of HTTP/2 is shared by the requests of its worker, and its task
+//! reads and writes for all of them.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -35,34 +35,31 @@ use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 use crate::wire::socket::keepalive;
 
-/// At most so many idle connections to one endpoint are kept by each worker.
+/// Idle connections to one endpoint that a worker keeps, at most.
 const IDLE_PER_ENDPOINT: usize = 512;
-/// So many free connections are closed before requests have their turn.
+/// Free connections that are closed in a row before requests have their turn.
 const CLOSED_AT_ONCE: usize = 8;
-/// Bytes of one body that an endpoint may send before the client takes it. A client that takes nothing can have the
-/// proxy hold as much for each of its streams.
+/// Bytes of one body that an endpoint may send ahead of the client: the memory that a client can hold per stream.
 const STREAM_WINDOW: u32 = 64 << 10;
 /// Streams are bounded one by one: under a smaller common window a few clients that do not read would stop all others.
 const CONNECTION_WINDOW: u32 = 1 << 30;
-/// What waits for an endpoint that is slow to read, of one body.
+/// Bytes of one body that wait for an endpoint that reads slowly.
 const SEND_BUFFER: usize = 128 << 10;
 
-/// A connection to an endpoint, or a share of one, under a request or free for one.
 #[derive(Debug)]
 pub(crate) struct UpstreamConnection {
     pub(crate) side: Side,
-    /// When it was begun, to be held against the endpoint's evidence.
+    /// Compared with the endpoint's evidence.
     begun: u64,
-    /// When the release of an answer on it is looked at next; of a shared one its share knows.
+    /// The next look at the release of an answer; a shared connection keeps it in its share.
     look_at: u64,
-    /// It has carried a request before; so that it breaks may only mean that the endpoint closed an idle connection.
+    /// It has carried a request before, so a break may only mean that the endpoint closed an idle connection.
     pub(crate) reused: bool,
     keep_until: Instant,
     share: Option<Share>,
     _room: Option<Room>,
 }
 
-/// What a connection to an endpoint takes of the process.
 #[derive(Debug)]
 struct Room {
     _port: Port,
@@ -70,7 +67,6 @@ struct Room {
 }
 
 impl Room {
-    /// The error is the one that the system gives when it has no more.
     fn take(endpoint: &Endpoint) -> io::Result<Room> {
         let descriptor = descriptors::take_for_endpoint().ok_or(Errno::MFILE)?;
         let limited = !matches!(endpoint.address, EndpointAddress::Unix(_));
@@ -79,16 +75,12 @@ impl Room {
     }
 }
 
-/// What the requests on a shared connection have in common.
 #[derive(Debug, Default)]
 struct Use {
-    /// Under way on it.
     requests: Cell<usize>,
-    /// As of [`UpstreamConnection`].
     look_at: Cell<u64>,
 }
 
-/// A request on a shared connection.
 #[derive(Debug)]
 struct Share(Rc<Use>);
 
@@ -105,7 +97,6 @@ impl Drop for Share {
     }
 }
 
-/// A connection over which many requests go at once.
 struct Shared {
     sender: SendRequest<Bytes>,
     scheme: &'static str,
@@ -116,14 +107,12 @@ struct Shared {
 }
 
 impl Shared {
-    /// Whether it is open, and the endpoint has not said that it goes away: what is under way then goes on, and a new
-    /// request needs another connection.
+    /// After GOAWAY, requests in flight are finished, and a new one needs another connection.
     fn takes_requests(&mut self) -> bool {
         let ready = self.sender.poll_ready(&mut Context::from_waker(Waker::noop()));
         !self.pulse.is_over() && !matches!(ready, Poll::Ready(Err(_)))
     }
 
-    /// A share of it for one request.
     fn share(&self, rules: &Rules) -> UpstreamConnection {
         let pulse = Some(Arc::clone(&self.pulse));
         let stream = Stream::free(self.sender.clone(), self.scheme, pulse, rules.limits());
@@ -139,7 +128,6 @@ impl Shared {
     }
 }
 
-/// The connections to one endpoint.
 struct To<C> {
     endpoint: Arc<Endpoint>,
     connections: Vec<C>,
@@ -151,19 +139,16 @@ impl<C> To<C> {
     }
 }
 
-/// The connections of one worker, by endpoint.
 #[derive(Default)]
 pub(crate) struct Connections {
     /// HTTP/1.1; the last one used is the first one taken.
     free: RefCell<Map<u64, To<UpstreamConnection>>>,
-    /// HTTP/2.
     shared: RefCell<Map<u64, To<Shared>>>,
-    /// One is being made; whoever wants one, too, waits for it instead of making another one.
+    /// Held while a connection is made; other requests wait for it instead of making one each.
     making: RefCell<Map<u64, Rc<tokio::sync::Mutex<()>>>>,
 }
 
 impl UpstreamConnection {
-    /// Whether it is time to look at which release an answer is of. In milliseconds of the clock.
     pub(crate) fn take_look(&mut self, now: u64) -> bool {
         let look_at = self.share.as_ref().map_or(self.look_at, |share| share.0.look_at.get());
         if now < look_at {
@@ -176,7 +161,7 @@ impl UpstreamConnection {
         true
     }
 
-    /// Whether it can carry a request now: nothing came that nobody asked for, and it was not closed.
+    /// True if it is open, and no unrequested bytes came.
     fn poll_free(&mut self) -> bool {
         let left = self.side.poll_left(&mut Context::from_waker(Waker::noop())).is_ready();
         !left && !self.side.has_unread()
@@ -184,7 +169,6 @@ impl UpstreamConnection {
 }
 
 impl Connections {
-    /// Takes a connection to this endpoint that is there already.
     pub(crate) fn take(&self, endpoint: &Endpoint, rules: &Rules) -> Option<UpstreamConnection> {
         if rules.http2 { self.takeshared(endpoint, rules) } else { self.take_free(endpoint) }
     }
@@ -205,13 +189,12 @@ impl Connections {
         let mut all = self.shared.borrow_mut();
         let shared = &mut all.get_mut(&endpoint.id)?.connections;
         let evidence = endpoint.evidence();
-        // One that is dropped here says GOAWAY, and ends with its last stream.
+        // A dropped one sends GOAWAY, and ends with its last stream.
         shared.retain_mut(|shared| shared.begun > evidence && shared.takes_requests());
         let has_room = |shared: &&Shared| shared.used.requests.get() < shared.sender.current_max_send_streams();
         Some(shared.iter().find(has_room)?.share(rules))
     }
 
-    /// Makes one, within `timeout`.
     pub(crate) async fn make(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -234,7 +217,6 @@ impl Connections {
                 }
                 .into())
             }
-            // Nobody knows yet whom to connect to.
             None if matches!(endpoint.target, Target::Unresolved(_)) => Err(Kind::NameUnknown.into()),
             None => Err(Kind::ConnectTimeout.into()),
         }
@@ -278,7 +260,6 @@ impl Connections {
         Ok(connection)
     }
 
-    /// Takes what a new connection needs, if need be from an idle one of this worker.
     fn make_room(&self, endpoint: &Endpoint) -> io::Result<Room> {
         match Room::take(endpoint) {
             Err(full) if exhaustion::of(&full) == Some(Resource::Descriptors) && self.close_one() => {
@@ -288,21 +269,19 @@ impl Connections {
         }
     }
 
-    /// Closes a free connection; false: there is none.
     fn close_one(&self) -> bool {
         let mut free = self.free.borrow_mut();
-        // The one that has not been used for longest stands first.
+        // The one that was unused for longest is first.
         let all = free.values_mut().map(|free| &mut free.connections).filter(|free| !free.is_empty());
         let oldest = all.min_by_key(|free| free[0].keep_until);
         oldest.map(|free| drop(free.remove(0))).is_some()
     }
 
-    /// Closes every free connection: another worker has no room for one.
+    /// For another worker that has no room for a connection.
     pub(crate) fn close_free(&self) {
         self.free.borrow_mut().clear();
     }
 
-    /// Keeps a connection whose exchange is over, for as long as its endpoint serves.
     pub(crate) fn put(&self, endpoint: &Arc<Endpoint>, mut connection: UpstreamConnection, keep_until: Instant) {
         if !endpoint.keeps() || connection.begun <= endpoint.evidence() {
             return;
@@ -327,8 +306,8 @@ impl Connections {
         }
     }
 
-    /// Drops what nobody uses any more: older than the evidence for its endpoint, free for too long, closed by the
-    /// endpoint, or to an endpoint that does not serve.
+    /// Drops connections that are older than the evidence, free for too long, closed by the endpoint, or to an endpoint
+    /// that does not serve.
     pub(crate) fn sweep(&self, now: Instant) {
         let mut over = Vec::new();
         self.free.borrow_mut().retain(|_, To { endpoint, connections }| {
@@ -343,7 +322,7 @@ impl Connections {
             let (evidence, keeps) = (endpoint.evidence(), endpoint.keeps());
             connections.retain(|shared| {
                 let is_used = shared.used.requests.get() > 0 || (keeps && shared.keep_until > now);
-                // The streams of one that is dropped hold it to their end.
+                // The streams of a dropped one hold it to their end.
                 is_used && shared.begun > evidence && !shared.pulse.is_over()
             });
             !connections.is_empty()
@@ -351,7 +330,6 @@ impl Connections {
         self.making.borrow_mut().retain(|_, making| Rc::strong_count(making) > 1);
     }
 
-    /// Free connections to an endpoint.
     pub(crate) fn free(&self, endpoint: u64) -> usize {
         self.free.borrow().get(&endpoint).map_or(0, |free| free.connections.len())
     }
@@ -363,7 +341,7 @@ impl std::fmt::Debug for Connections {
     }
 }
 
-/// Drops connections, a few at a time, so that requests have their turn: a switch leaves hundreds of them at once.
+/// Drops a few at a time, so that requests have their turn: a switch leaves hundreds of connections.
 fn drop_in_turns<T: 'static>(mut over: Vec<T>) {
     over.truncate(over.len().saturating_sub(CLOSED_AT_ONCE));
     if over.is_empty() {
@@ -383,7 +361,7 @@ async fn handshake(
     rules: &Rules,
 ) -> io::Result<(SendRequest<Bytes>, pulse::Connection)> {
     let limits = rules.limits();
-    // As RFC 9113 counts them (6.5.2), with room for what is then refused by name.
+    // As RFC 9113 counts (6.5.2), with room for heads that are then refused by name.
     let most = u32::try_from(2 * (limits.bytes + 32 * limits.fields)).unwrap_or(u32::MAX);
     let mut handshake = h2::client::Builder::new();
     handshake
@@ -395,7 +373,6 @@ async fn handshake(
     handshake.handshake(pulse::heard(socket, pulse)).await.map_err(io::Error::other)
 }
 
-/// A connection for one request, and what has to be polled with it.
 pub(crate) async fn http2(
     socket: Socket,
     rules: &Rules,
@@ -408,7 +385,7 @@ fn scheme(rules: &Rules) -> &'static str {
     if rules.tls.is_some() { "https" } else { "http" }
 }
 
-/// When a connection was begun, and the connection. No evidence is younger than it.
+/// Returns the time at which it was begun as well: no evidence is younger.
 async fn connect_anew(endpoint: &Endpoint, rules: &Rules) -> io::Result<(u64, Socket)> {
     loop {
         let now = Instant::now();
@@ -427,19 +404,17 @@ async fn connect_anew(endpoint: &Endpoint, rules: &Rules) -> io::Result<(u64, So
     }
 }
 
-/// Nobody listens there: the process that did is about to end.
+/// No listener: the process that listened is about to end.
 fn is_deserted(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::CONNREFUSED | Errno::NOENT))
 }
 
-/// Connects, and speaks TLS where that is wanted.
 pub(crate) async fn connect(endpoint: &Endpoint, rules: &Rules) -> io::Result<Socket> {
     let socket = dial(endpoint).await?;
     let Some(tls) = &rules.tls else { return Ok(socket) };
     let host = match &endpoint.address {
         EndpointAddress::Ip(address) => address.ip().to_string(),
         EndpointAddress::Name { host, .. } => host.clone(),
-        // These need a `server_name`.
         EndpointAddress::Unix(_) | EndpointAddress::Service { .. } => String::new(),
     };
     Ok(Socket::Endpoint(Box::new(tls.connect(&host, socket).await?)))

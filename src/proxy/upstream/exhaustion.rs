@@ -9,7 +9,6 @@ use crate::proxy::kind::Resource;
 use crate::sys::descriptors::{self, Usage};
 use crate::telemetry::log_rate::LogRate;
 
-/// What of this process or this machine has run out, if that is why a connection could not be made.
 pub(crate) fn of(error: &io::Error) -> Option<Resource> {
     match Errno::from_io_error(error)? {
         Errno::MFILE | Errno::NFILE => Some(Resource::Descriptors),
@@ -19,7 +18,6 @@ pub(crate) fn of(error: &io::Error) -> Option<Resource> {
     }
 }
 
-/// Logs it, at a bounded rate.
 pub(crate) fn report(endpoint: &str, resource: Resource, error: &io::Error) {
     static TOLD: LogRate = LogRate::new(1, Duration::from_secs(5));
     TOLD.say(|unsaid| {

@@ -1,36 +1,32 @@
-//! What may be sent again, and how often: the retry budget of one upstream on one worker.
+//! Retries: the budget of one upstream on one worker, and the methods that may be repeated.
 //!
-//! Retries help where one endpoint fails, and do harm where all do: each failure then makes another request for those
-//! that drown already. So retries are paid for by requests, as in Finagle: each request deposits a part of a retry. A
-//! reserve lets an upstream with little traffic retry at all. Both count for ten seconds only, so that a quiet hour
-//! does not pay for a storm: with each retry, those of the last ten seconds are at most `percent` of the requests of
+//! Retries help where one endpoint fails, and harm where all do. So requests pay for them, as in Finagle: each deposits
+//! a part of a retry, and a reserve lets an upstream with little traffic retry at all. Both count for ten seconds, so
+//! that a quiet hour does not pay for a storm: the retries of any ten seconds are at most `percent` of the requests of
 //! that time, and [`RESERVE`] more.
 
 use std::cell::Cell;
 
 /// Retries in ten seconds that need no requests.
 const RESERVE: i64 = 10;
-/// What a retry costs; a request deposits the percentage.
+/// The price of a retry; a request deposits the percentage.
 const PRICE: i64 = 100;
-/// The window is kept in so many pieces,
+/// Pieces of the window,
 const PIECES: usize = 10;
-/// each of so many milliseconds.
+/// of this many milliseconds each.
 const PIECE: u64 = 1_000;
 
-/// The retries that one upstream may still make on one worker. Times are those of [`clock`](crate::proxy::clock).
+/// Times are those of [`clock`](crate::proxy::clock).
 #[derive(Debug)]
 pub(crate) struct Budget {
     percent: i64,
-    /// Deposits less withdrawals, by piece of the window.
     pieces: [Cell<i64>; PIECES],
-    /// All pieces together.
     sum: Cell<i64>,
-    /// The number of the present piece.
     present: Cell<u64>,
 }
 
 impl Budget {
-    /// A budget of `percent` retries for a hundred requests. With 0 there are none, the reserve included.
+    /// `percent` retries per hundred requests; 0 turns the reserve off as well.
     pub(crate) fn new(percent: u32) -> Budget {
         Budget { percent: i64::from(percent), pieces: Default::default(), sum: Cell::new(0), present: Cell::new(0) }
     }
@@ -39,12 +35,10 @@ impl Budget {
         self.percent
     }
 
-    /// A request, which pays for a part of a retry.
     pub(crate) fn deposit(&self, now: u64) {
         self.change(now, self.percent);
     }
 
-    /// Whether there may be a retry now. If so, it is paid.
     pub(crate) fn withdraw(&self, now: u64) -> bool {
         self.advance(now);
         let allowed = self.percent > 0 && self.sum.get() + RESERVE * PRICE >= PRICE;
@@ -60,9 +54,9 @@ impl Budget {
         self.sum.set(self.sum.get() + by);
     }
 
-    /// Forgets the pieces that are older than the window; the place of the present one.
+    /// Forgets pieces older than the window. Returns the index of the present one.
     fn advance(&self, now: u64) -> usize {
-        // A clock that was read earlier belongs to what is present.
+        // A clock that was read earlier counts as the present.
         let present = (now / PIECE).max(self.present.get());
         let place = |number: u64| usize::try_from(number % PIECES as u64).unwrap_or(0);
         let passed = present - self.present.get();
@@ -77,7 +71,6 @@ impl Budget {
     }
 }
 
-/// A budget whose share may differ from one request to the next.
 #[derive(Debug)]
 pub(crate) struct Adjustable(Budget);
 
@@ -88,7 +81,6 @@ impl Default for Adjustable {
 }
 
 impl Adjustable {
-    /// The budget with this share; a new share begins a new budget.
     pub(crate) fn at(&mut self, percent: u32) -> &Budget {
         if self.0.percent() != i64::from(percent) {
             self.0 = Budget::new(percent);
@@ -97,8 +89,7 @@ impl Adjustable {
     }
 }
 
-/// Whether it makes no difference if a request with this method arrives twice (RFC 9110, 9.2.2). Methods are
-/// case-sensitive; of one that is unknown nothing is assumed.
+/// Such a request may arrive twice (RFC 9110, 9.2.2). Methods are case-sensitive; an unknown one may not.
 pub(crate) fn is_idempotent(method: &[u8]) -> bool {
     matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
 }

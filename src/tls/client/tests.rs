@@ -22,7 +22,6 @@ fn endpoint_with(files: CertificateFiles, client_ca: Option<PathBuf>) -> Arc<Ser
     ServerTls::load(settings).expect("an endpoint").config()
 }
 
-/// What the client says of a handshake, and whom the endpoint has seen.
 async fn connect(client: &ClientTls, host: &str, server: Arc<ServerConfig>) -> Result<Option<String>, String> {
     let (near, far) = duplex(1 << 16);
     let connecting = async {

@@ -7,7 +7,6 @@ use super::*;
 use crate::tls::tests::{Authority, params, read as text};
 use crate::tls::{check_authorities, check_pair};
 
-/// The only thing that is wrong.
 fn reason(files: &CertificateFiles) -> String {
     let errors = check_pair(files);
     assert_eq!(errors.len(), 1, "{errors:?}");
@@ -101,7 +100,6 @@ fn no_error_and_no_debug_output_has_anything_of_a_key() {
     let pem = text(&files.key);
     let secret: Vec<&str> = pem.lines().filter(|line| !line.starts_with('-')).map(|line| &line[..16]).collect();
     let mut seen = format!("{:?}", pair(&files).expect("a pair"));
-    // Damaged in each of its lines, and cut everywhere.
     let damaged = (0..pem.lines().count()).map(|line| {
         let lines = pem.lines().enumerate();
         lines.map(|(index, text)| if index == line { format!("~{text}\n") } else { format!("{text}\n") }).collect()

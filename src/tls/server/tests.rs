@@ -34,7 +34,6 @@ fn der(files: &CertificateFiles) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(&files.cert).expect("a certificate")
 }
 
-/// A client that looks at no name, so that every certificate can be shown to it, each time anew.
 fn curious(authority: &Authority, provider: &CryptoProvider) -> Arc<ClientConfig> {
     let mut config = authority.client_with(provider.clone(), &ALL_VERSIONS);
     let verifier = Curious { algorithms: provider.signature_verification_algorithms, staple: StdMutex::default() };
@@ -85,7 +84,6 @@ impl ServerCertVerifier for Curious {
     }
 }
 
-/// What a client is shown that asks for this name.
 async fn shown(tls: &ServerTls, client: &Arc<ClientConfig>, name: &str) -> CertificateDer<'static> {
     let (client, _) = meet(tls.config(), client, name).await;
     client.expect("a handshake").get_ref().1.peer_certificates().expect("a certificate")[0].clone().into_owned()
@@ -105,11 +103,11 @@ async fn a_client_is_shown_the_certificate_of_the_name_it_asks_for() {
         ("a.example", &exact),
         ("b.example", &wildcard),
         ("B.Example", &wildcard),
-        // A wildcard stands for one label, neither for none nor for two.
+        // A wildcard stands for exactly one label.
         ("example", &first),
         ("a.b.example", &first),
         ("other.test", &first),
-        // An address is not asked for.
+        // Clients do not ask for an address.
         ("127.0.0.1", &first),
     ] {
         assert_eq!(shown(&tls, &client, name).await, der(files), "{name}");
@@ -137,7 +135,7 @@ async fn a_client_that_can_check_only_rsa_is_shown_rsa() {
     for provider in [by_scheme, by_suite] {
         let old = curious(&authority, &provider);
         assert_eq!(shown(&tls, &old, "a.example").await, der(&rsa));
-        // For unknown names too, and a wildcard in place of an exact name it can't check.
+        // The same for unknown names, and a wildcard in place of an exact name that it can't check.
         assert_eq!(shown(&tls, &old, "unknown.example").await, der(&rsa));
         assert_eq!(shown(&tls, &old, "c.wild.example").await, der(&rsa));
         let (refused, _) = meet(tls.config(), &old, "b.example").await;
@@ -193,7 +191,6 @@ async fn keys_are_exchanged_so_that_a_quantum_computer_does_not_find_them_later(
     let client = client.expect("a handshake");
     let group = client.get_ref().1.negotiated_key_exchange_group().expect("a group").name();
     assert_eq!(group, NamedGroup::X25519MLKEM768);
-    // Without being asked for a second hello.
     assert_eq!(client.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
 }
 
@@ -211,7 +208,6 @@ async fn a_session_goes_on_with_every_worker_and_with_the_next_certificate() {
     for versions in [&NEWEST_VERSION[..], &[&rustls::version::TLS12]] {
         let client = Arc::new(authority.client_with(aws_lc_rs::default_provider(), versions));
         assert_eq!(kind(&tls, &client).await, HandshakeKind::Full);
-        // Another worker asks for the configuration by itself.
         assert_eq!(kind(&tls, &client).await, HandshakeKind::Resumed);
         assert_eq!(kind(&tls, &client).await, HandshakeKind::Resumed);
         authority.sign("one", &["a.example"]);
@@ -231,13 +227,11 @@ async fn a_handshake_gives_one_ticket_and_no_leave_for_early_data() {
     assert_eq!(tls.config().max_early_data_size, 0);
 }
 
-/// A server that asks for certificates of `client_ca`.
 fn asking(files: &CertificateFiles, client_ca: &Authority, client_required: bool) -> ServerTls {
     let settings = ServerSettings { client_ca: Some(client_ca.path()), client_required, ..settings(&[files]) };
     ServerTls::load(settings).expect("loads")
 }
 
-/// A client that shows this certificate.
 fn showing(authority: &Authority, own: &CertificateFiles) -> Arc<ClientConfig> {
     let key = PrivateKeyDer::from_pem_file(&own.key).expect("a key");
     let roots = CertificateDer::from_pem_file(authority.path()).expect("a certificate");
@@ -248,7 +242,6 @@ fn showing(authority: &Authority, own: &CertificateFiles) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Both have to agree whether there is a connection; then the subject of the client.
 async fn subject(tls: &ServerTls, client: &Arc<ClientConfig>) -> Result<Option<String>, String> {
     let (client, server) = meet(tls.config(), client, "a.example").await;
     let server = server.map_err(|error| error.to_string())?;
@@ -280,7 +273,6 @@ async fn who_shows_a_certificate_is_served_only_if_it_is_good() {
         assert!(subject(&tls, &wrong).await.is_err());
         assert!(subject(&tls, &old).await.is_err());
     }
-    // Who is not asked shows nothing.
     assert_eq!(subject(&load(&[&files]), &good).await, Ok(None));
 }
 
@@ -325,11 +317,9 @@ async fn a_session_that_goes_on_does_not_outlive_the_certificate_of_the_client()
         let far = far.expect("a handshake");
         assert_eq!(far.get_ref().1.handshake_kind(), Some(kind));
         assert!(!client_certificate_is_over(far.get_ref().1, end));
-        // In a full handshake rustls has looked at it.
         assert_eq!(client_certificate_is_over(far.get_ref().1, later), over);
         drop(near);
     }
-    // Who has shown none has none that could end.
     let nobody = Arc::new(authority.client());
     for _ in 0..2 {
         let (_, far) = meet(tls.config(), &nobody, "a.example").await;
@@ -365,7 +355,6 @@ async fn a_subject_is_printable_ascii_whatever_is_in_it() {
     }
 }
 
-/// A staple of an answer that says nothing else than "successful", and whatever stands behind it.
 fn staple(mark: u8) -> Vec<u8> {
     vec![0x30, 0x05, 0x0a, 0x01, 0x00, 0x05, mark]
 }
@@ -418,7 +407,6 @@ async fn one_bad_pair_keeps_every_old_one() {
     let tls = load(&[&one, &two]);
     let client = curious(&authority, &aws_lc_rs::default_provider());
 
-    // The first is good; of the second only half is written.
     let old_key = read(&two.key);
     authority.sign("one", &["one.example"]);
     authority.sign("two", &["two.example"]);
@@ -430,13 +418,11 @@ async fn one_bad_pair_keeps_every_old_one() {
     assert_eq!(shown(&tls, &client, "one.example").await, old_one);
     assert_eq!(shown(&tls, &client, "two.example").await, old_two);
 
-    // A file that is gone or empty for a moment is the same.
     fs::write(&two.key, "").expect("written");
     fs::remove_file(&one.cert).expect("removed");
     assert_eq!(tls.reload().unwrap_err().len(), 2);
     assert_eq!(shown(&tls, &client, "one.example").await, old_one);
 
-    // When all is written all comes into force.
     authority.sign("one", &["one.example"]);
     fs::write(&two.key, &new_key).expect("written");
     assert_eq!(tls.reload(), Ok(true));
@@ -518,7 +504,6 @@ async fn a_chain_that_may_be_half_written_is_left_for_the_next_time() {
     let chain = format!("{}{}", read(&files.cert), read(&authority.path()));
     fs::write(&files.cert, &chain).expect("written");
     let tls = load(&[&files]);
-    // Valid as it stands, and without the rest of the chain.
     authority.sign("one", &["a.example"]);
     assert_eq!(tls.reload_when_quiet(&Writers::default()), Ok(false), "it has just been written");
     assert_eq!(tls.reload(), Ok(true), "somebody asks for it");
@@ -535,7 +520,7 @@ fn a_shorter_chain_waits_for_its_writer() {
     writers.watch(&tls.paths());
     let mut slow = fs::File::create(&files.cert).expect("a file");
     std::io::Write::write_all(&mut slow, own.as_bytes()).expect("written");
-    // As long as a shorter chain has to stand where no writer is known, and some time.
+    // The time that a shorter chain has to stand where no writer is known, and some more.
     for _ in 0..35 {
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(tls.reload_when_quiet(&writers), Ok(false), "its writer has not closed it");

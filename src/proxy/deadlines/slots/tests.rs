@@ -39,7 +39,6 @@ fn only_the_tunnels_of_the_epoch_have_a_moment_and_lose_it_when_they_are_kept() 
     let request = of(Phase::Request, 7);
     let by = Instant::now() + Duration::from_secs(60);
     slots.end_tunnels(Tunnels::Of(7), by);
-    // Another one beside it takes nothing from it.
     slots.end_tunnels(Tunnels::Of(9), by);
     assert!(tunnel.deadline.get().is_some_and(|moment| moment <= by));
     for slot in [&other, &ending, &request] {

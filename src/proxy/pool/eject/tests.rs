@@ -7,7 +7,6 @@ use crate::proxy::pool::tests::{BEGAN, pool};
 const SECOND: u64 = 1_000;
 
 impl Ejection {
-    /// Ejected until then, without a reason.
     pub(in crate::proxy::pool) fn set_until(&self, until: u64) {
         self.until.store(until, Ordering::Relaxed);
     }
@@ -18,7 +17,6 @@ fn of(up: usize, consecutive: u32) -> Pool {
     pool(&vec![Health::Up; up], Rules { eject, ..Rules::default() })
 }
 
-/// Lets an endpoint fail until it is ejected, and says until when.
 #[track_caller]
 fn ejected(pool: &Pool, index: usize, now: u64) -> u64 {
     assert!((0..10).any(|_| pool.failed(index, now, 0)), "it was not ejected");
@@ -85,12 +83,10 @@ fn serving_well_for_as_long_as_it_was_ejected_takes_back_one_step() {
     for _ in 0..3 {
         now = ejected(&pool, 0, now);
     }
-    // It was 40 s.
     pool.succeeded(0, now + 40 * SECOND - 1);
     assert_eq!(length_of_the_next(&pool, now), 80, "it is not long enough yet");
     pool.succeeded(0, now + 40 * SECOND);
     assert_eq!(length_of_the_next(&pool, now), 40);
-    // The next step is shorter, and counts from the last one.
     now += 40 * SECOND;
     pool.succeeded(0, now + 20 * SECOND - 1);
     assert_eq!(length_of_the_next(&pool, now), 40);
@@ -102,7 +98,6 @@ fn serving_well_for_as_long_as_it_was_ejected_takes_back_one_step() {
     assert_eq!(pool.endpoints[0].ejection.streak.load(Ordering::Relaxed), 0, "all is forgotten");
 }
 
-/// In seconds; without ejecting it.
 fn length_of_the_next(pool: &Pool, now: u64) -> u64 {
     let ejection = &pool.endpoints[0].ejection;
     assert_eq!(ejection.in_force(now), None);
@@ -119,7 +114,6 @@ fn time_alone_takes_nothing_back_and_what_is_capped_is_not_counted_on() {
     }
     now += 10_000 * SECOND;
     assert_eq!(length_of_the_next(&pool, now), 600);
-    // Seven steps: six of growth, and the first.
     for step in 0..7 {
         assert!(times(pool.endpoints[0].ejection.streak.load(Ordering::Relaxed)) == 7 - step);
         now += 600 * SECOND;

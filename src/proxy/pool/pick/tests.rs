@@ -17,12 +17,10 @@ fn round_robin() -> Rules {
     Rules { balance: Balance::RoundRobin, ..least_requests() }
 }
 
-/// The picks of one worker, in their order.
 fn order(pool: &Pool, worker: usize, count: usize, tried: &[usize]) -> Vec<Option<usize>> {
     (0..count as u64).map(|draw| pool.pick(worker, draw, BEGAN, tried)).collect()
 }
 
-/// Ejects an endpoint, whatever the floor says.
 fn eject(pool: &Pool, index: usize, until: u64) {
     pool.endpoints[index].ejection.set_until(until);
 }
@@ -112,11 +110,9 @@ fn where_more_than_half_are_ejected_those_serve_that_would_come_back_first() {
         assert_eq!((counts[0], counts[1]), (0, 0), "two of four stay away");
         about(counts[2], 1_500.0);
         about(counts[3], 1_500.0);
-        // One of two may be ejected.
         pool.endpoints[3].set_health(DOWN, BEGAN);
         pool.endpoints[0].set_health(DOWN, BEGAN);
         assert_eq!(picks(&pool, DRAWS, BEGAN, &[]), [0, 0, DRAWS, 0]);
-        // And none of one.
         pool.endpoints[2].set_health(DOWN, BEGAN);
         assert_eq!(picks(&pool, DRAWS, BEGAN, &[]), [0, DRAWS, 0, 0]);
     }

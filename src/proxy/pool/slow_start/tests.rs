@@ -13,7 +13,6 @@ fn rules(balance: Balance) -> Rules {
     Rules { balance, slow_start: Duration::from_millis(SLOWLY), ..Rules::default() }
 }
 
-/// All are up, and this one came back at [`BACK`].
 fn with_one_back(endpoints: usize, balance: Balance) -> Pool {
     let pool = pool(&vec![Health::Up; endpoints], rules(balance));
     pool.endpoints[0].set_health(Health::Down, BEGAN);

@@ -1,22 +1,17 @@
-//! A list of tokens with parameters, as RFC 9651 reads it. Of the parameters `n` alone is of interest; the others have
-//! to be valid.
+//! A list of tokens with parameters (RFC 9651). Only the parameter `n` counts; others have to be valid.
 
-/// The greatest `n`.
 const MOST: u64 = 1_000;
 
-/// A member of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member<'a> {
     pub(super) name: &'a [u8],
-    /// 1 unless it is said; `None`: it is no integer from 1 to 1,000.
+    /// 1 by default; `None`: no integer from 1 to 1,000.
     pub(super) n: Option<u32>,
 }
 
-/// It is no such list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// The members of one field line, up to the first that can't be read.
 pub(super) struct Members<'a> {
     rest: &'a [u8],
     is_over: bool,

@@ -7,7 +7,6 @@ use crate::proxy::outcome::cause;
 use crate::proxy::request::exchange::Exchange;
 
 impl Exchange {
-    /// The request is given to the color that admitted it.
     pub(super) fn begin_counting(&self, counted: Counted, user: Option<User>) {
         if counted != Counted::Not {
             let (metering, target) = (&self.client.worker.metering, self.head.target_bytes());
@@ -24,36 +23,32 @@ impl Exchange {
         }
     }
 
-    /// Counts the outcome; later calls do nothing.
+    /// Later calls do nothing.
     pub(super) fn count(&self, outcome: Outcome) {
         if let Some(metered) = self.slot().metered.take() {
             self.client.worker.metering.metered(metered, outcome, self.head.target_bytes());
         }
     }
 
-    /// An endpoint is charged with an attempt; the request may go to another one.
     pub(crate) fn attempt_failed(&self, kind: Kind) {
         self.metered(|metered| metered.attempt_failed(cause(kind)));
     }
 
-    /// The client has not sent all of its request.
     pub(crate) fn begin_delivery(&self) {
         if !self.report.is_answered() {
             self.metered(|metered| metered.begins_delivery(self.now()));
         }
     }
 
-    /// The endpoint has all of the request, or has answered it.
     pub(crate) fn end_delivery(&self) {
         self.metered(|metered| metered.ends_delivery(self.now()));
     }
 
-    /// Something of an answer goes to the client, so it may know which color it got.
+    /// Part of an answer goes to the client, which may know its color from it.
     pub(crate) fn reveal_color(&self) {
         self.metered(Metered::tells_color);
     }
 
-    /// `waits`: the answer waits for the client to take it.
     pub(crate) fn wait_for_client(&self, waits: bool) {
         self.metered(|metered| metered.waits_for_client(waits, self.now()));
     }

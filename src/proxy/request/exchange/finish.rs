@@ -1,4 +1,4 @@
-//! The end of an exchange: evidence, meters, the line of the access log, and then the release of what it held.
+//! The end of an exchange: evidence, meters, the line of the access log, and then the release of its resources.
 
 use crate::proxy::deadlines::Fired;
 use crate::proxy::kind::Kind;
@@ -11,7 +11,7 @@ impl Drop for Exchange {
 }
 
 impl Exchange {
-    /// Reports the request, once.
+    /// Once.
     pub(super) fn finish(&mut self) {
         if !self.report.finish() {
             return;
@@ -19,7 +19,6 @@ impl Exchange {
         let slot = self.held.slot();
         let drained = self.drained || slot.fired() == Some(Fired::Ended);
         if matches!(slot.fired(), Some(Fired::Deadline | Fired::Idle | Fired::Ended)) {
-            // It was meant for the exchange that is over.
             slot.take_fired();
         }
         if !self.report.is_answered() {

@@ -1,4 +1,4 @@
-//! The color that a request was given to lets another one serve it.
+//! The handover of a request to another color.
 
 use std::sync::Arc;
 
@@ -9,20 +9,19 @@ use crate::proxy::snapshot::admission::Admission;
 use crate::telemetry::meter::Lingered;
 
 impl Exchange {
-    /// The watched release has failed the request, and the stable one serves it. The evidence stays with the release
-    /// that failed; the stable one is counted nowhere as if the request had been given to it.
+    /// The watched release has failed, and the stable one serves. The evidence stays with the release that failed; the
+    /// stable one gets none.
     pub(crate) fn shield_by(&mut self, stable: Arc<Admission>, failed: Outcome) {
         self.count(failed);
         self.admission().meter.shielded.add(1);
         self.held.hand_over(stable, None);
         if self.slot().fired() == Some(Fired::Deadline) {
-            // It was for the answer that did not come.
             self.slot().take_fired();
         }
         self.report.set_shielded();
     }
 
-    /// The other color has the file, and serves it. `endpoint` is under the load of this request already.
+    /// The other color has the file, and serves it. The request is already in the load of `endpoint`.
     pub(crate) fn take_response_of(&mut self, other: Arc<Admission>, endpoint: usize) {
         self.excuse(Lingered::Answered);
         self.held.hand_over(other, Some(endpoint));

@@ -1,4 +1,4 @@
-//! The deadlines of an exchange, and what it means that one has passed.
+//! The deadlines of an exchange, and the errors that they stand for.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::proxy::request::exchange::Exchange;
 use crate::telemetry::meter::InFlightKind;
 
 impl Exchange {
-    /// Counts the request as this kind from here on. Streams and tunnels have timeouts of their own.
+    /// Streams and tunnels have timeouts of their own.
     pub(crate) fn set_in_flight_kind(&mut self, kind: InFlightKind) {
         self.held.set_kind(kind);
         let slots = &self.client.worker.slots;
@@ -20,11 +20,11 @@ impl Exchange {
             InFlightKind::Stream => {
                 let deadline = Some(self.now() + self.idle_timeout());
                 self.slot().enter(Phase::Body, deadline);
-                // It may be earlier than the deadline for the head of the answer was.
+                // May be earlier than the deadline for the head.
                 slots.due_at(deadline);
             }
             InFlightKind::Tunnel => {
-                // Both ends of a tunnel decide how it fares.
+                // Both ends of a tunnel decide how it goes.
                 self.metered(Metered::untimed);
                 self.count(Outcome::Good);
                 slots.enter_tunnel(self.slot());
@@ -37,7 +37,7 @@ impl Exchange {
         if self.streaming { policy.stream_idle_timeout } else { policy.idle_timeout }
     }
 
-    /// A piece of the request went; the next one has to come, or to be taken, in time.
+    /// Part of the request went; the next part has to come, or to be taken, in time.
     pub(crate) fn extend_deadline(&self, for_client: bool) {
         let policy = &self.admission().policy;
         let timeout = match for_client {
@@ -50,20 +50,18 @@ impl Exchange {
         self.forget_overdue();
     }
 
-    /// The whole request was sent; the endpoint has to answer in time.
     pub(crate) fn wait_for_answer(&self) {
         if self.slot().phase() == Phase::Request {
             self.extend_deadline(false);
         }
     }
 
-    /// A piece of the answer went to the client; the next one has to follow in time.
+    /// Part of the answer went to the client; the next part has to follow in time.
     pub(crate) fn extend_for_body(&self) {
         self.slot().extend(Some(self.now() + self.idle_timeout()));
         self.forget_overdue();
     }
 
-    /// Bytes went through the tunnel.
     pub(crate) fn extend_tunnel(&self) {
         let until = self.now() + self.admission().policy.stream_idle_timeout;
         self.slot().quiet_until(until);
@@ -73,14 +71,13 @@ impl Exchange {
         }
     }
 
-    /// The tunnel is closed within `timeout`, for a drain or because the process stops.
     pub(crate) fn begin_closing(&mut self, timeout: Duration, drained: bool) {
         self.drained = drained;
         self.slot().take_fired();
         self.client.worker.slots.enter(self.slot(), Phase::Ending, timeout);
     }
 
-    /// Bytes that came while this process was paused have kept their deadline.
+    /// Bytes that came during a pause of the process have kept their deadline.
     fn forget_overdue(&self) {
         if self.is_overdue() {
             self.slot().take_fired();
@@ -91,7 +88,7 @@ impl Exchange {
         self.slot().fired() == Some(Fired::Deadline)
     }
 
-    /// The reason to give up before there is an answer.
+    /// The reason to give up before an answer.
     pub(crate) fn fired(&self) -> Option<ProxyError> {
         match self.slot().fired()? {
             Fired::Deadline => Some(Kind::ResponseTimeout.into()),
@@ -101,7 +98,7 @@ impl Exchange {
         }
     }
 
-    /// True if a drain or the stop of the process cuts the answer's body off; that is noted as the reason.
+    /// Notes that a drain or the stop of the process cuts the body off; false: neither does.
     pub(crate) fn note_cut_off(&mut self) -> bool {
         let kind = match self.slot().fired() {
             Some(Fired::Ended) => Kind::DrainTimeout,
@@ -112,7 +109,6 @@ impl Exchange {
         true
     }
 
-    /// The reason of an end because the endpoint was silent for too long.
     pub(crate) fn silence(&self) -> Kind {
         if self.streaming { Kind::StreamIdle } else { Kind::BodyTimeout }
     }

@@ -51,7 +51,6 @@ fn a_color_is_empty_only_when_no_worker_has_or_can_get_a_request_for_it() {
     let running = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let (served, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        // Ended also where an assertion fails, or the threads would go on forever.
         struct End<'a>(&'a AtomicBool);
         impl Drop for End<'_> {
             fn drop(&mut self) {

@@ -10,7 +10,6 @@ use crate::proxy::snapshot::compiler::Compiler;
 use crate::proxy::snapshot::route::Paths;
 
 impl Compiler {
-    /// What answers may tell.
     pub(super) fn events_of(&self, config: &Config) -> Option<Arc<[Arc<AppEvent>]>> {
         let kind = |event: &EventConfig| EventKind {
             name: event.name.clone(),
@@ -30,7 +29,6 @@ impl Compiler {
         paths
     }
 
-    /// What keeps users on a color: as configured when the deployment began.
     pub(super) fn sticky_of(&mut self, config: &Config, decision: &Decision) -> Sticky {
         let deployment = decision.deployment.as_ref();
         let known = self.sticky.take().filter(|(id, _)| deployment.is_some_and(|deployment| deployment.id == *id));

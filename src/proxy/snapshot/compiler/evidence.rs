@@ -1,4 +1,4 @@
-//! Which connections to endpoints a new decision or configuration leaves in use.
+//! The connections to endpoints that a new decision or configuration leaves in use.
 
 use std::time::Instant;
 
@@ -8,7 +8,6 @@ use crate::domain::release::Release;
 use crate::domain::transition::Decision;
 use crate::proxy::snapshot::compiler::Compiler;
 
-/// What the last snapshot said of a color.
 #[derive(Debug, Default)]
 pub(super) struct Before {
     serves: bool,
@@ -16,8 +15,8 @@ pub(super) struct Before {
 }
 
 impl Compiler {
-    /// A color that ceases to serve keeps no connections. For one that begins to, the gate has said which may be used;
-    /// without a gate it is those that are made from now on, as it is with a new label.
+    /// A color that stops serving keeps no connections. For a color that begins to serve, the gate has decided which
+    /// ones carry requests; without a gate, or with a new label, only later ones do.
     pub(super) fn renew_endpoints(&mut self, config: &Config, decision: &Decision) {
         let now = Instant::now();
         let last = PerColor::from_fn(|color| Before {

@@ -1,4 +1,4 @@
-//! The color whose old files are asked for.
+//! The color that is asked for old files.
 
 use crate::config::Config;
 use crate::domain::color::Color;
@@ -9,12 +9,10 @@ use crate::proxy::snapshot::door::Door;
 use crate::proxy::snapshot::linger::Linger;
 
 impl Compiler {
-    /// Which color that does not serve may be asked from the next snapshot on.
     pub(crate) fn linger(&mut self, color: Option<Color>) {
         self.lingering = color;
     }
 
-    /// Whether files linger: the other color serves, or did until not long ago.
     pub(super) fn lingers(&self, config: &Config, decision: &Decision, door: &Door) -> bool {
         let other = decision.split().is_some() || self.lingering == Some(decision.active.other());
         matches!(door, Door::Open) && other && !config.linger.paths.is_empty()

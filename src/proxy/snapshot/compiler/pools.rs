@@ -11,12 +11,11 @@ use crate::proxy::pool::{Endpoint, Pool, Rules, Target};
 use crate::proxy::snapshot::compiler::Compiler;
 
 impl Compiler {
-    /// The names that endpoints are behind.
     pub(crate) fn names(&self) -> &BTreeMap<EndpointAddress, Arc<Resolution>> {
         &self.names
     }
 
-    /// The pool as it is, if nothing of it changed; else a new one that keeps the endpoints that stay.
+    /// An unchanged pool is reused; a changed one keeps the endpoints that stay.
     pub(super) fn pool(
         &self,
         color: Color,
@@ -25,7 +24,6 @@ impl Compiler {
         rules: Rules,
     ) -> Arc<Pool> {
         let known = self.pools[color].iter().find(|pool| pool.upstream == *upstream);
-        // With other rules about connections, those that are there can't be used any more.
         let usable = known.filter(|pool| pool.rules().connects_like(&rules));
         let mut before: BTreeMap<&EndpointAddress, Vec<&Arc<Endpoint>>> = BTreeMap::new();
         for endpoint in usable.iter().flat_map(|pool| &pool.endpoints) {
@@ -46,14 +44,13 @@ impl Compiler {
         Arc::new(Pool::new(Arc::clone(upstream), color, endpoints, rules, self.workers))
     }
 
-    /// The names of all endpoints, with what is known of those that stay.
     pub(super) fn names_of(&self, config: &Config) -> BTreeMap<EndpointAddress, Arc<Resolution>> {
         let addresses = config.colors.iter().flat_map(|(_, of)| of.pools.values().flatten());
         let named = addresses.filter(|address| address.is_name());
         named.map(|address| (address.clone(), self.names.get(address).cloned().unwrap_or_default())).collect()
     }
 
-    /// Connections to endpoints that no pool has any more are not kept.
+    /// Endpoints that left all pools keep no connections.
     pub(super) fn retire_endpoints(&self, before: &PerColor<Vec<Arc<Pool>>>) {
         let all = |pools: &PerColor<Vec<Arc<Pool>>>| -> Vec<Arc<Endpoint>> {
             let pools = pools.iter().flat_map(|(_, pools)| pools);
@@ -67,7 +64,6 @@ impl Compiler {
         }
     }
 
-    /// Keeps the pools that the next snapshot has no more until no request holds them.
     pub(super) fn keep_former(&mut self, before: &PerColor<Vec<Arc<Pool>>>) {
         let Compiler { former, pools, .. } = self;
         former.extend(before.iter().flat_map(|(_, pools)| pools.iter().cloned()));
@@ -76,10 +72,10 @@ impl Compiler {
     }
 }
 
-/// The endpoints of one configured address; those of `before` that stay are kept.
+/// The endpoints of one configured address, reusing those of `before`.
 ///
-/// An address that a name stands for no more is kept as long as it is up and no address of the name's last answer is.
-/// So a deployment that replaces all addresses at once leaves no moment without an endpoint.
+/// An endpoint whose address the name no longer has is kept while it is up and no present address is. So a deployment
+/// that replaces all addresses at once leaves no moment without an endpoint.
 fn endpoints_of(
     address: &EndpointAddress,
     before: &[&Arc<Endpoint>],

@@ -159,7 +159,6 @@ fn a_drain_waits_for_previews_that_began_before_it_and_for_none_that_begin_after
     let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
     let first = compiler.compile(&config(PREVIEW), &decision(1, Color::Blue));
     let looking = preview(&first);
-    // A reload in between changes nothing.
     let second = compiler.compile(&config(PREVIEW), &decision(1, Color::Blue));
     drop(first);
     compiler.retire(Color::Blue);
@@ -209,7 +208,6 @@ fn preview_limit(snapshot: &Snapshot) -> Arc<Limit> {
     preview(snapshot).limit.clone().expect("it is limited")
 }
 
-/// Blue serves, and green gets so much.
 fn canary(generation: u64, weight: u16) -> Decision {
     let decision = decision(generation, Color::Blue);
     let deployment = Deployment {
@@ -282,7 +280,6 @@ fn a_color_whose_share_changes_goes_on_in_the_same_epoch() {
     }
     let before = admit_by(&steps[0], TO_CANDIDATE);
     drop((alone, steps));
-    // It is called off.
     let retired = compiler.retire(Color::Green);
     let _alone = compiler.compile(&config(""), &decision(3, Color::Blue));
     assert!(!retired.iter().all(|epoch| epoch.is_over()), "one is under way on it");
@@ -385,7 +382,6 @@ mod names {
         SocketAddr::from(([10, 0, 0, last], 3000))
     }
 
-    /// Blue is behind a name, with what was said of it.
     struct Named {
         compiler: Compiler,
         config: Config,
@@ -521,7 +517,6 @@ fn connections_are_no_older_than_what_let_a_color_serve() {
     compiler.compile(&relabelled, &decision(4, Color::Green));
     assert!(blue.iter().all(|endpoint| !endpoint.keeps()) && green[0].keeps());
     assert!(green[0].evidence() > label, "no gate has said anything");
-    // One passes the gate, and the quorum does without the other one.
     blue[0].renew(Instant::now());
     blue[0].keep();
     let gate = blue[0].evidence();

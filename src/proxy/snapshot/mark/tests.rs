@@ -9,7 +9,6 @@ fn marked(named: bool, fields: &[(&str, &str)]) -> Vec<String> {
     head.fields().map(|(_, name, value)| format!("{}: {}", text(name), text(value))).collect()
 }
 
-/// What becomes of `Cache-Control`.
 fn check(values: &[&str], expected: &str) {
     let fields: Vec<_> = values.iter().map(|value| ("Cache-Control", *value)).collect();
     assert_eq!(marked(false, &fields), [&format!("cache-control: {expected}"), "vary: x-cutover-color"], "{values:?}");
@@ -24,7 +23,6 @@ fn no_shared_cache_may_keep_the_answer_and_everything_else_stays_as_it_was() {
     check(&["no-store"], "private, no-store");
     check(&["public", "s-maxage = 5", "must-revalidate"], "private, must-revalidate");
     check(&["private, max-age=1"], "private, max-age=1");
-    // About these fields only, so it would let a shared cache keep the rest.
     check(&["private=\"set-cookie, x-a\", max-age=1"], "private, max-age=1");
     check(
         &["no-cache=\"public, a\\\", s-maxage=1\", max-age=1"],

@@ -21,7 +21,6 @@ fn head(values: &[&str]) -> Head {
     head
 }
 
-/// Whether a request gets to green, while blue serves.
 fn granted(values: &[&str], host: &str, at: Listener, client: &str) -> bool {
     let found = ways(true).look(Color::Blue, &head(values), host, at, || client.parse().expect("an address"));
     assert_eq!(found.carried, !values.is_empty());
@@ -85,7 +84,6 @@ fn the_field_counts_from_friends_and_with_the_secret() {
         assert!(!ask(wrong, STRANGER), "{wrong}");
         assert!(!ask(wrong, FRIEND), "{wrong}: as if it were not there");
     }
-    // Blue serves already, whoever asks for it.
     assert!(!ask("blue", FRIEND) && !ask(&with_secret("blue"), STRANGER));
 }
 

@@ -28,7 +28,6 @@ fn by_chance_the_shares_are_as_the_weight_says() {
     let splitting = splitting(Sticky::Off, 500);
     const DRAWS: u32 = 100_000;
     let hits = (0..DRAWS).filter(|_| splitting.color(splitting.draw(&head(&[]), here)) == Color::Green).count();
-    // Six standard deviations: one run of 10^9 fails.
     assert!(hits.abs_diff(5_000) < 414, "{hits}");
     assert!(splitting.draw(&head(&[]), here).user.is_none());
 }

@@ -1,6 +1,5 @@
 use super::*;
 
-/// How many retries there may be now.
 fn retries(budget: &Budget, now: u64) -> usize {
     std::iter::repeat_with(|| budget.withdraw(now)).take_while(|allowed| *allowed).take(10_000).count()
 }
@@ -71,7 +70,6 @@ fn a_retry_never_makes_more_of_them_in_ten_seconds_than_the_percentage_and_the_r
         let percent = random.u32(1..=100);
         let budget = Budget::new(percent);
         let mut now = random.u64(1..100_000);
-        // Requests and retries by second.
         let mut history: Vec<(u64, i64, i64)> = Vec::new();
         for _ in 0..200 {
             now += if random.u8(0..20) == 0 { random.u64(0..30_000) } else { random.u64(0..700) };
