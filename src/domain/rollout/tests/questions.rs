@@ -28,11 +28,11 @@ fn ask_back(to: Option<Color>) -> Command {
 
 /// The outcome in the last effects.
 fn would(script: &Script) -> Outcome {
-    let replies = script.effects.iter().filter_map(|effect| match effect {
+    let mut replies = script.effects.iter().filter_map(|effect| match effect {
         Effect::Reply(_, Ok(outcome)) => Some(outcome.clone()),
         _ => None,
     });
-    replies.last().unwrap_or_else(|| panic!("no answer: {:?}", script.effects))
+    replies.next_back().unwrap_or_else(|| panic!("no answer: {:?}", script.effects))
 }
 
 #[test]
