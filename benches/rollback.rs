@@ -7,7 +7,7 @@
 
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a bench prints, and stops at the first surprise")]
 
-#[path = "../tests/it/sick_disk/library.rs"]
+#[path = "../tests/it/state/sick_disk/library.rs"]
 mod library;
 
 use std::io::{Read, Write};

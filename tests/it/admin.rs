@@ -4,6 +4,10 @@ mod canary;
 mod documents;
 mod events;
 mod metrics;
+mod monitoring;
+mod once;
+mod page;
+mod reference;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -17,7 +21,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-use crate::application::Application;
+use crate::application::pair;
 use crate::client::{Answer, Connection};
 use crate::proxy::{Proxy, Setup, command, refused_start};
 use crate::{soon, until};
@@ -89,10 +93,6 @@ impl Guarded {
 
 pub(crate) const OPERATOR: &str = "operator-secret-7d1f";
 pub(crate) const VIEWER: &str = "viewer-secret-93ab";
-
-async fn pair() -> (Application, Application) {
-    (Application::start("blue").await, Application::start("green").await)
-}
 
 /// The usual setup with two tokens.
 fn guarded(setup: &Setup) -> (TempDir, String) {

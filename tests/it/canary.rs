@@ -1,6 +1,10 @@
 //! Canaries end to end: real requests are counted, judged, and what is proved is done, said and kept. How a bad release is found
 //! out, and how a good one gets through.
 
+mod blame;
+pub(crate) mod outsider;
+pub(crate) mod replaced;
+pub(crate) mod split;
 mod told;
 
 use serde_json::{Value, json};

@@ -4,6 +4,11 @@ mod canary;
 mod check;
 mod demo;
 mod documents;
+mod headline;
+mod incident;
+mod on_terminal;
+mod terminal;
+mod unreachable;
 mod wait;
 
 use std::process::{Output, Stdio};
@@ -12,13 +17,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::admin::{OPERATOR, VIEWER, over_tcp, with_tokens};
-use crate::application::Application;
+use crate::application::{Application, pair};
 use crate::proxy::{Proxy, Setup, command};
 use crate::soon;
-
-async fn pair() -> (Application, Application) {
-    (Application::start("blue").await, Application::start("green").await)
-}
 
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")

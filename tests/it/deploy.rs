@@ -3,15 +3,17 @@
 mod command;
 mod documents;
 mod first;
+mod gate_checks;
 mod interrupted;
 mod load;
+mod releases;
 mod stage;
 
 use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::application::Application;
+use crate::application::{Application, pair};
 use crate::client::Answer;
 use crate::proxy::{Proxy, Setup};
 
@@ -30,7 +32,7 @@ impl Stage {
 
     /// With another setup. A release is known good at once, so that nothing guards the way back.
     async fn build_with(change: impl FnOnce(&mut Setup)) -> Stage {
-        let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+        let (blue, green) = pair().await;
         let next = Application::start("next").await;
         let mut setup = Setup::new(&blue, &green);
         "[bake]\nduration = \"0s\"\n".clone_into(&mut setup.more);

@@ -1,85 +1,26 @@
 //! Behaviour over real sockets, files, signals and processes. One binary, so that it links once.
 
 mod admin;
-mod application;
-mod balance;
-mod balancers;
-mod blame;
-mod book;
 mod canary;
-mod certificates;
 mod cli;
-mod client;
-mod clients;
-mod conformance;
-mod container;
-
-mod corpus;
 mod deploy;
-mod drain;
-mod durability;
-mod early;
-mod endpoints;
-mod file;
-mod gate_checks;
-mod giving_up;
-mod grpc_ends;
-mod headline;
-mod hold;
-mod hostile;
-mod http;
-mod http2;
-mod http2_bounds;
-mod incident;
-mod large;
-mod lengths;
-mod linger;
+mod files;
+mod fixture;
 #[allow(dead_code, reason = "shared with `cutover demo`, which needs more of it")]
 #[path = "../../src/cli/demo/load.rs"]
 mod load;
-mod messages;
-mod monitoring;
-mod names;
 mod notices;
-mod on_terminal;
-mod once;
-mod operators;
-mod orders;
-mod outsider;
-mod own_answers;
-mod package;
-mod page;
-mod pipes;
-mod preview;
-mod proxy;
-mod proxy_protocol;
-mod receiver;
-mod reference;
-mod refused;
-mod releases;
-mod replaced;
-mod room;
-mod schema;
+mod requests;
+mod server;
 #[path = "../../src/cli/demo/shop.rs"]
 mod shop;
-mod sick_disk;
-mod soak;
-mod split;
-mod staged;
-mod start;
-mod streams;
-mod supply;
+mod state;
+mod suites;
 mod switch;
-mod terminal;
-mod tls;
-mod told;
-mod tunnel;
-mod unreachable;
-mod unusable;
-mod versions;
-mod write_back;
 
 use std::time::{Duration, Instant};
+
+use fixture::{application, certificates, client, http2, proxy, receiver, staged};
 
 /// How long a test waits for what must come about. Only ever reached by one that fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,13 +1,43 @@
 //! The switch: all traffic moves between two requests, by every way in, and nothing fails.
 
+mod drain;
+mod giving_up;
+mod hold;
+mod operators;
+mod schema;
+mod streams;
+mod told;
+mod tunnel;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::application::Application;
+use crate::application::{Application, pair};
+use crate::client::Connection;
 use crate::proxy::{Proxy, Setup};
 use crate::until;
+
+/// Before the first answer of an endpoint nothing more is known than that the gate asks.
+fn refused_once(status: &Value) -> bool {
+    status["moving"]["waits_for"].as_str().is_some_and(|first| first != "health checks")
+}
+
+/// A proxy whose gate lasts as long as a test needs.
+async fn patient(blue: &Application, green: &Application) -> Proxy {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text =
+        Setup::new(blue, green).text(dir.path()).replace("[gate]\ntimeout = \"5s\"", "[gate]\ntimeout = \"10m\"");
+    Proxy::start_in(dir, &text).await
+}
+
+/// A GET that is sent, and not answered yet.
+async fn ask(proxy: &Proxy, path: &str) -> Connection {
+    let mut client = proxy.connect().await;
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+    client
+}
 
 /// Closed-loop clients that check every answer against what was promised before they asked.
 pub(crate) struct Load {
@@ -106,10 +136,6 @@ async fn a_while(proxy: &Proxy) {
     for _ in 0..10 {
         proxy.color().await;
     }
-}
-
-async fn pair() -> (Application, Application) {
-    (Application::start("blue").await, Application::start("green").await)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,8 +7,8 @@ use tokio::process::Command;
 
 use crate::admin::{over_tcp, pair};
 use crate::client::Connection;
-use crate::clients::tool;
 use crate::proxy::{Proxy, Setup};
+use crate::suites::clients::tool;
 
 async fn document(proxy: &Proxy) -> Value {
     let answer = proxy.admin("GET", "/admin/openapi.json", "").await;

@@ -10,10 +10,10 @@ use tokio::process::Command;
 
 use crate::application::Application;
 use crate::cli::{bare, document, done, failed};
-use crate::clients::tool;
 use crate::deploy::Stage;
 use crate::proxy::Proxy;
 use crate::soon;
+use crate::suites::clients::tool;
 
 const PAGE: &str = include_str!("../../../docs/deploy.md");
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::application::Application;
+use crate::application::{Application, pair};
 use crate::cli::{done, failed};
 use crate::deploy::deploy;
 use crate::proxy::{Proxy, Setup, refused_start};
@@ -57,7 +57,7 @@ async fn the_first_deploy_fills_a_color_that_the_file_does_not_have() {
 
 #[tokio::test]
 async fn a_color_that_serves_is_never_emptied() {
-    let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+    let (blue, green) = pair().await;
     let mut setup = Setup::new(&blue, &green);
     "[state]\nwrite_back = false\n".clone_into(&mut setup.more);
     let dir = tempfile::tempdir().expect("a directory");

@@ -6,10 +6,10 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::application::Application;
+use crate::application::{Application, pair};
 use crate::deploy::{Stage, deploy};
 use crate::proxy::{Proxy, Setup};
-use crate::sick_disk;
+use crate::state::sick_disk;
 use crate::until;
 
 #[tokio::test]
@@ -322,7 +322,7 @@ async fn many_at_once_leave_one_of_them_whole_in_the_file() {
 
 #[tokio::test]
 async fn a_file_on_a_full_disk_stays_as_it_is() {
-    let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+    let (blue, green) = pair().await;
     let next = Application::start("next").await;
     let dir = tempfile::tempdir().expect("a directory");
     let full = dir.path().join("full");

@@ -1,0 +1,12 @@
+//! Requests and responses: what passes, what is changed, retried, routed, previewed or refused.
+
+mod balance;
+mod early;
+mod endpoints;
+mod hostile;
+mod http;
+mod large;
+mod linger;
+pub(crate) mod messages;
+pub(crate) mod names;
+mod preview;
