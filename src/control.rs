@@ -1,7 +1,7 @@
 //! The controller: one task that owns the [`Rollout`], feeds it events, and carries out its effects.
 //!
-//! It awaits no I/O of its own: whatever takes time is handed on and comes back as an event, so it always answers, also
-//! with a disk that hangs. Everything that is decided about traffic goes through here, in one order.
+//! It awaits no I/O: slow work is handed to other tasks and returns as an event, so it answers even if a disk hangs.
+//! All decisions about traffic pass through here, in one order.
 
 mod analysis;
 mod back;
@@ -74,51 +74,36 @@ use crate::proxy::snapshot::trust::Trust;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::tls::TlsError;
 
-/// Where the file is read again when no events come.
 const POLL: Duration = Duration::from_secs(2);
-/// Requests that may wait for the controller.
 const MAILBOX: usize = 256;
 
-/// What a controller starts with.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    /// In force.
     pub config: Arc<Config>,
-    /// Its file.
     pub path: std::path::PathBuf,
-    /// The file's text.
     pub text: String,
-    /// In force, and published.
     pub decision: Decision,
-    /// It is on disk.
     pub durable: bool,
-    /// The grip on the data plane.
     pub publisher: Publisher,
     pub ledger: Ledger,
-    /// What it held.
     pub recovered: Recovered,
-    /// To be told of reloads.
     pub access_log: Arc<AccessLogWriter>,
-    /// Where traffic is served.
     pub http_address: std::net::SocketAddr,
-    /// Where with TLS.
     pub https_address: Option<std::net::SocketAddr>,
-    /// Where for previews.
     pub preview_address: Option<std::net::SocketAddr>,
 }
 
-/// What comes in from those the controller has handed work to.
 #[derive(Debug)]
 enum Input {
     Committed(CommitId, Result<u64, String>),
     AddressesChanged,
-    /// The names of a color were asked for; now its endpoints are.
+    /// The names of a color were looked up; its endpoints are next.
     LookedUp(RoundId, Color, bool),
     Probed(RoundId, Color, Vec<Reading>, Vec<(u64, Probed)>),
     Checked(RoundId, Vec<CheckReport>),
     Drain(Event),
     Drained(u64, Drained),
-    /// What happened to the file; with an edit, what it needs of TLS.
+    /// With the TLS material of an edit.
     File(FileEvent, Option<Result<Trust, Vec<TlsError>>>),
     Certificates(bool, Vec<TlsError>),
     SchemaRead(Vec<Reading>),
@@ -142,7 +127,6 @@ pub(crate) struct Controller {
     certificates: Certificates,
     stores: StoreProbes,
     stated: StatedReleases,
-    /// Fitness of the colors as the core was told last.
     fitness: PerColor<Fitness>,
     addresses: Addresses,
     access_log: Arc<AccessLogWriter>,
@@ -158,7 +142,6 @@ pub(crate) struct Controller {
     records: Records,
     notices: Notices,
     drains: Drains,
-    /// Gate checks under way.
     checking: Option<check::Checking>,
     hold: Holding,
     linger: linger::Lingering,
@@ -168,7 +151,6 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    /// Takes up the decision in force; the handle, and the task to run.
     pub(crate) fn new(
         mut parts: Parts,
         ready: watch::Receiver<bool>,
@@ -181,7 +163,7 @@ impl Controller {
         let file_inputs = inputs.clone();
         let trust = Mutex::new(parts.publisher.trusted().clone());
         let watch = Watch::start(parts.path.clone(), parts.text, Arc::clone(&parts.config), POLL, move |event| {
-            // Certificates are read on this thread: a file system that hangs must not hold up the controller.
+            // Certificates are read on this thread: a hanging file system must not block the controller.
             let trust = match &event {
                 FileEvent::Edited(config) => {
                     let mut trust = trust.lock().unwrap_or_else(PoisonError::into_inner);
@@ -193,7 +175,7 @@ impl Controller {
                 }
                 FileEvent::Invalid(_) | FileEvent::Restored | FileEvent::WroteBack(_) => None,
             };
-            // Nobody listens any more when the process ends.
+            // The receiver is gone when the process ends.
             let _ = file_inputs.send(Input::File(event, trust));
         })?;
         let first_writes = parts.publisher.first_writes().expect("nobody else listens");
@@ -251,7 +233,7 @@ impl Controller {
         Ok((handle, controller, effects))
     }
 
-    /// Runs until `stop` resolves; then gives the publisher back, for the shutdown of the data plane.
+    /// Runs until `stop` resolves; returns the publisher for the shutdown of the data plane.
     pub(crate) async fn run(mut self, first: Vec<Effect>, stop: impl Future<Output = ()>) -> Publisher {
         self.names.reconcile(self.publisher.names());
         self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
@@ -278,12 +260,11 @@ impl Controller {
                     self.look_at_numbers();
                 }
                 _ = second.tick() => {
-                    // A freeze ends by the clock on the wall, and that may have been set.
+                    // A freeze ends by the wall clock, which may have been set.
                     self.handle(Event::Tick);
                     self.look_at_schema();
                     let readings = self.publisher.meters().read();
                     if let Some(point) = self.numbers.sample(&readings) {
-                        // Nobody has to listen.
                         let _ = self.news.send(News::Numbers(point));
                     }
                     self.read_certificates();
@@ -315,7 +296,7 @@ impl Controller {
         let mut effects = Vec::new();
         self.rollout.handle(now(), event, &mut effects);
         self.carry_out(effects);
-        // A move that was refused, or called off behind its gate, has left some.
+        // A refused or cancelled move leaves connections.
         Color::ALL.into_iter().for_each(|color| self.close_unused(color));
         self.stop_useless_checks();
     }
@@ -378,11 +359,11 @@ impl Controller {
                 tokio::task::spawn_blocking(move || answer.send(read()));
             }
             Request::Reload(answer) => {
-                // As with SIGHUP: what rotates the log asks for a reload.
+                // As with SIGHUP: log rotation asks for a reload.
                 self.access_log.reopen();
                 let inputs = self.inputs.clone();
                 self.watch.reload(PATIENCE, move |looked| {
-                    // Behind what the look reported, so that the answer comes when it is in force.
+                    // Queued behind the file's event, so that the edit is in force when the answer comes.
                     let _ = inputs.send(Input::Looked(answer, looked));
                 });
             }
@@ -401,7 +382,6 @@ impl Controller {
     }
 }
 
-/// The one place where time comes from.
 fn now() -> Now {
     Now { mono: Instant::now(), wall: SystemTime::now() }
 }

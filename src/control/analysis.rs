@@ -1,7 +1,6 @@
-//! Once a tick: what was counted becomes what the judge is told, is recorded, and what the judge says becomes an event.
+//! The analysis tick: counters become a tick for the judge, the tick is recorded, and the judgement becomes an event.
 //!
-//! The record is the evidence (`ledger::ticks`): a process that comes up in the middle of a deployment reads it and
-//! goes on.
+//! The record is the evidence (`ledger::ticks`): a restart in the middle of a deployment reads it and continues.
 
 mod cpu;
 mod watched;
@@ -23,32 +22,26 @@ use crate::proxy::publisher::Publisher;
 pub(super) use cpu::{Cpu, Reading};
 use watched::{Baselines, Surroundings, Watched};
 
-/// So many connections in a row that could not be made say what a check would say a moment later.
+/// Consecutive failed connections that count like a failed check.
 const CONNECTIONS_FAILED: u64 = 20;
 
-/// How often it is written down whose events were counted.
 const USERS_KEPT: Duration = Duration::from_secs(5);
-/// After so many requests it is told when they come from few networks.
 const MANY: u64 = 100;
 
-/// What looks at the numbers.
 #[derive(Debug)]
 pub(super) struct Analysis {
     sampler: Sampler,
-    /// What each color has had since the process started.
     totals: PerColor<Counts>,
     baselines: Baselines,
     log: TickLog,
     state: PathBuf,
     watched: Option<Watched>,
     pub(super) cpu: Cpu,
-    /// The deployment under way when the process started.
     found_at_start: Option<DeploymentId>,
-    /// What the color that serves had when an automatic rollback was made.
+    /// Counters of the serving color at the last automatic rollback.
     before_aftermath: Option<(DeploymentId, Color, Counts)>,
-    /// When it was last written down whose events were counted, and what.
     users_kept: Option<(Instant, Vec<u8>)>,
-    /// Connections that could not be made, since the process started, and since the last good request.
+    /// Failed connections since the process started, and since the last good request.
     connections_failed: PerColor<u64>,
     failed_in_a_row: PerColor<u64>,
 }
@@ -75,17 +68,14 @@ impl Analysis {
         })
     }
 
-    /// Why a color can't serve, going by connections that could not be made.
     pub(super) fn is_out_of_reach(&self, color: Color) -> bool {
         self.failed_in_a_row[color] >= CONNECTIONS_FAILED
     }
 
-    /// Connections to it could be made.
     pub(super) fn note_reached(&mut self, color: Color) {
         self.failed_in_a_row[color] = 0;
     }
 
-    /// Where the judge of the deployment in force stands.
     pub(super) fn report(&self) -> Option<Report> {
         let watched = self.watched.as_ref()?;
         let mut report = watched.judge.report();
@@ -97,14 +87,12 @@ impl Analysis {
         Some(report)
     }
 
-    /// The record of a deployment, as it is on disk.
     pub(super) fn record(&self, id: DeploymentId) -> impl FnOnce() -> Result<Vec<u8>, TicksError> + Send + 'static {
         let state = self.state.clone();
         move || text(&state, id)
     }
 }
 
-/// What the judge goes by.
 fn policy(config: &AnalysisConfig, deployment: &Deployment, endpoints: u64, before: Before) -> Policy {
     let planned =
         deployment.plan.bake + deployment.plan.max_step * u32::try_from(deployment.plan.steps.len()).unwrap_or(1);
@@ -142,13 +130,13 @@ fn rule(event: &EventConfig) -> EventRule {
 }
 
 impl Controller {
-    /// Ends a tick early, because another weight is about to be published: a tick has one.
+    /// Ends a tick early before another weight is published: a tick has one weight.
     pub(super) fn cut_tick(&mut self) {
         let sample = self.end_tick();
         let Analysis { watched: Some(watched), sampler, baselines, log, .. } = &mut self.analysis else { return };
         let around = Surroundings { baselines, routes: sampler.routes(), log, now: Instant::now() };
         if let Some(stage) = watched.stage() {
-            // What the judge says of it is in what it says after the next tick.
+            // The next tick's judgement includes it.
             let _ = watched.tick(&sample, stage, None, &around);
         }
     }
@@ -166,7 +154,6 @@ impl Controller {
         sample
     }
 
-    /// A tick is over.
     pub(super) fn look_at_numbers(&mut self) {
         let sample = self.end_tick();
         self.analysis.baselines.turn(Instant::now(), self.analysis.sampler.routes());
@@ -177,7 +164,7 @@ impl Controller {
         self.ask_for_cpu();
     }
 
-    /// Writes down whose events were counted, so that a restart does not count them again.
+    /// Records the users whose events were counted, so that a restart does not count them again.
     fn keep_users(&mut self) {
         let Analysis { watched: Some(watched), sampler, log, users_kept, .. } = &mut self.analysis else { return };
         let users = sampler.routes().users();
@@ -213,7 +200,6 @@ impl Controller {
         }
     }
 
-    /// A deployment begins, or goes on in this process.
     fn begin_to_watch(&mut self, deployment: &Deployment, tick: u64) {
         let keyed = self.publisher.routes().users().is_some();
         let recorded = match Recorded::load(&self.analysis.state, deployment.id) {
@@ -257,12 +243,11 @@ impl Controller {
         });
     }
 
-    /// Whether a process before this one has watched it.
     fn began_before(&self, deployment: &Deployment) -> bool {
         self.analysis.found_at_start == Some(deployment.id)
     }
 
-    /// Many connections that could not be made, and nothing good in between, say what a check would say a moment later.
+    /// Consecutive failed connections count like a failed check, one moment earlier.
     fn look_at_connections(&mut self, sample: &Sample) {
         let error = Class::Error as usize;
         let meters = self.publisher.meters().read();
@@ -278,7 +263,6 @@ impl Controller {
         self.tell_fitness();
     }
 
-    /// Whether it was the release: what the color that serves now has done since an automatic rollback.
     fn look_at_aftermath(&mut self) {
         let view = self.rollout.view();
         let Some((id, _)) = view.verifying else {
@@ -294,7 +278,7 @@ impl Controller {
         self.handle(Event::Aftermath(id, Aftermath::new(since.completed, bad, None)));
     }
 
-    /// The class of what the last automatic rollback was for.
+    /// The class of the heaviest finding behind the last automatic rollback.
     fn verified_class(&self) -> Class {
         let judged = self.records.history().newest_first().find_map(|(_, transition)| transition.judgement.as_ref());
         judged.and_then(|judgement| judgement.findings.first()).map_or(Class::Error, |finding| finding.class)

@@ -1,4 +1,4 @@
-//! Whether a rollback would be made now, what would refuse it, and the command that goes back all the same.
+//! The rollback as it would be now: possible or not, the guards that would refuse it, and the command.
 
 use crate::control::handle::{EndpointStatus, WayBack};
 use crate::domain::color::Color;
@@ -8,7 +8,7 @@ use crate::domain::health::Health;
 use crate::domain::rollout::{Refusal, View};
 use crate::domain::schema::Verdict;
 
-/// The way back as it would be now, by what the last probes said.
+/// By the last probes.
 pub(super) fn way_back(view: &View, endpoints: impl Fn(Color) -> Vec<EndpointStatus>) -> WayBack {
     let target = match &view.rollback {
         Ok(previous) => previous,
@@ -21,7 +21,7 @@ pub(super) fn way_back(view: &View, endpoints: impl Fn(Color) -> Vec<EndpointSta
         }
     };
     let (color, mut guards, mut against) = (target.color, Vec::new(), Vec::new());
-    // The stable release of a canary serves all the time: nothing is asked, and nothing crossed.
+    // The stable release of a canary serves all the time: no gate, no barrier.
     let canary = view.decision.deployment.as_ref().is_some_and(|deployment| deployment.is_canary());
     if !canary && matches!(view.safety, Verdict::No(_)) {
         guards.push(Guard::Schema);
@@ -49,7 +49,7 @@ pub(super) fn way_back(view: &View, endpoints: impl Fn(Color) -> Vec<EndpointSta
     WayBack { possible: guards.is_empty(), guards, why, command: Some(command) }
 }
 
-/// What is known of the endpoints, as an answer to a gate. What was not probed yet may be well.
+/// A gate report from the last probes. An unprobed endpoint counts as healthy.
 fn seen(color: Color, endpoints: &[EndpointStatus]) -> GateReport {
     let staying = endpoints.iter().filter(|endpoint| !endpoint.leaving);
     let probed = staying.map(|endpoint| Probed {

@@ -1,4 +1,4 @@
-//! What the controller does for a release on its way: its commands, what checks say of the colors, and the log.
+//! A deployment from the controller's side: fitness of the colors for the core, and its log lines.
 
 use std::sync::Arc;
 
@@ -9,7 +9,6 @@ use crate::domain::rollout::{Event, Fitness};
 use crate::domain::transition::{Kind, Transition};
 
 impl Controller {
-    /// Tells the core what the checks say of each color, where that has changed.
     pub(super) fn tell_fitness(&mut self) {
         for color in Color::ALL {
             let fitness = self.fitness_of(color);
@@ -39,12 +38,10 @@ impl Controller {
     }
 }
 
-/// What was never asked.
 pub(super) fn unknown() -> PerColor<Fitness> {
     PerColor::from_fn(|_| Fitness::Unknown)
 }
 
-/// A line of the log.
 pub(super) fn announce(transition: &Arc<Transition>) {
     let decision = &transition.decision;
     let (active, generation) = (decision.active, decision.generation.0);

@@ -5,7 +5,6 @@ use crate::tls::TlsError;
 
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
-    /// Why the certificates in force are not those in the files.
     errors: Vec<TlsError>,
     reading: bool,
 }

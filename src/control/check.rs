@@ -1,6 +1,6 @@
-//! The checks of a gate (`[[gate.check]]`): requests to each endpoint of the target, on connections of their own.
+//! Gate checks (`[[gate.check]]`): requests to each endpoint of the target, on connections of their own.
 //!
-//! Endpoints are asked at the same time, each of them the checks in the order of the file.
+//! Endpoints are checked at the same time, each with the checks in the order of the file.
 
 mod ask;
 mod call;
@@ -19,13 +19,10 @@ use crate::domain::color::Color;
 use crate::domain::gate::{CheckFailure, CheckReport};
 use crate::domain::rollout::{Event, RoundId};
 
-/// So many failures of a check are told.
 const FAILURES: usize = 5;
 
-/// How long the files of checks may take to be read.
 const FILES_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Checks that are being asked.
 #[derive(Debug)]
 pub(super) struct Checking {
     round: RoundId,
@@ -33,7 +30,6 @@ pub(super) struct Checking {
     progress: Vec<Arc<Progress>>,
 }
 
-/// What one check found at one endpoint.
 struct Finding {
     check: usize,
     failure: Option<CheckFailure>,
@@ -42,7 +38,7 @@ struct Finding {
 }
 
 impl Controller {
-    /// Asks the checks; `endpoints`: those that passed the health round, by upstream and name.
+    /// `endpoints`: those that passed the health round, by upstream and name.
     pub(super) fn check(&mut self, round: RoundId, color: Color, back: bool, endpoints: &[(String, String)]) {
         let checks: Vec<GateCheck> =
             self.config.gate_checks.iter().filter(|check| !back || check.on_rollback).cloned().collect();
@@ -82,7 +78,7 @@ impl Controller {
                         });
                         findings.push(Finding { check, failure, at: SystemTime::now(), took: began.elapsed() });
                     }
-                    // It may be another process than the one that the health round has found.
+                    // It may be another process than in the health round.
                     if let Some(connected) = connected.filter(|_| !serves) {
                         endpoint.renew(connected);
                     }
@@ -112,7 +108,7 @@ impl Controller {
         self.handle(Event::Checked(round, reports));
     }
 
-    /// Stops checks whose gate is closed, called off, or begun anew.
+    /// Aborts checks whose gate has ended or begun anew.
     pub(super) fn stop_useless_checks(&mut self) {
         if let Some(Checking { task, .. }) = self.checking.take_if(|checking| !self.rollout.awaits(checking.round)) {
             task.abort();
@@ -120,7 +116,7 @@ impl Controller {
     }
 }
 
-/// The checks, with what stands in their files now: a secret that was mended counts at the next try.
+/// The checks with the present content of their files: a corrected secret counts at the next attempt.
 async fn with_files(checks: Vec<GateCheck>) -> Arc<[GateCheck]> {
     if checks.iter().all(|check| check.kept().next().is_none()) {
         return checks.into();
@@ -129,7 +125,7 @@ async fn with_files(checks: Vec<GateCheck>) -> Arc<[GateCheck]> {
     let read = tokio::task::spawn_blocking(move || checks.iter().map(GateCheck::read_again).collect::<Vec<_>>());
     match tokio::time::timeout(FILES_TIMEOUT, read).await {
         Ok(Ok(read)) => read.into(),
-        // A disk that hangs: as at the last reload.
+        // A hanging disk: the content of the last reload.
         Ok(Err(_)) | Err(_) => known.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! What a configuration says to the core.
+//! The core's part of a configuration.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -11,7 +11,6 @@ use crate::domain::rollout::{Checks, Configured};
 use crate::domain::schema::Lineage;
 use crate::domain::transition::{Decision, FileOrder, Generation};
 
-/// Everything that the core has to know of a valid configuration.
 pub(super) fn configured(config: &Config, path: &std::path::Path) -> Configured {
     Configured {
         order: order(config),
@@ -35,7 +34,7 @@ pub(super) fn configured(config: &Config, path: &std::path::Path) -> Configured 
     }
 }
 
-/// Without random numbers of the system, those of the hasher are the best there are.
+/// Without random numbers of the system, the hasher's are the best there are.
 fn secret() -> u64 {
     let mut bytes = [0; 8];
     match aws_lc_rs::rand::fill(&mut bytes) {
@@ -44,12 +43,11 @@ fn secret() -> u64 {
     }
 }
 
-/// A number for everything that the answers of a color's gate depend on.
 fn target(config: &Config, color: Color) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     let gate = (&config.gate, &config.gate_checks);
     format!("{:?}", (&config.colors[color].pools, &config.upstreams, &config.health, gate)).hash(&mut hasher);
-    // Which are no text for anybody.
+    // Their `Debug` form hides secrets.
     for check in &config.gate_checks {
         check.kept().for_each(|kept| kept.value.as_ref().map(|secret| &secret.0).hash(&mut hasher));
     }
@@ -77,12 +75,10 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-/// Who should serve, by what the file says.
 fn order(config: &Config) -> FileOrder {
     FileOrder { active: config.active, release: config.colors[config.active].release.clone() }
 }
 
-/// The decision of a first start: the file's word.
 pub(crate) fn first_decision(config: &Config) -> Decision {
     let order = order(config);
     let since = SystemTime::now();
@@ -92,7 +88,7 @@ pub(crate) fn first_decision(config: &Config) -> Decision {
         active: order.active,
         release: order.release.clone(),
         since,
-        // It served before there was a proxy to watch it.
+        // It served before the proxy could watch it.
         known_good: Some(since),
         previous: None,
         freeze: None,

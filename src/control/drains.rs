@@ -1,4 +1,4 @@
-//! Drains: the in-flight requests of a color that serves no more, until the last one ends or the deadline cuts it off.
+//! Drains: in-flight requests of a color that stopped serving, until the last one ends or the deadline cuts it off.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::proxy::drain::Drain;
 
 #[derive(Debug, Default)]
 pub(super) struct Drains {
-    /// Retired by the last publish, until the core says how long its drain may take.
+    /// From the last publish, until the core sets its deadline.
     retired: Option<Drain>,
     current: Option<Draining>,
     last: Option<Drained>,
@@ -54,7 +54,7 @@ impl Drains {
         self.retired = retired.or_else(|| self.retired.take());
     }
 
-    /// Calls off the drain of a color that serves again.
+    /// Cancels the drain of a color that serves again.
     pub(super) fn call_off(&mut self, serves: impl Fn(Color) -> bool) {
         if let Some(draining) = self.current.take_if(|draining| serves(draining.color)) {
             draining.task.abort();

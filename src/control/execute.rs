@@ -1,4 +1,4 @@
-//! Effects into deeds, in the order given. What fails comes back as an event.
+//! Carries out effects, in order. Failures return as events.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -38,7 +38,7 @@ impl Controller {
         }
     }
 
-    /// A round of probes, as soon as the names of the color have been asked for; within `health.timeout`.
+    /// Probes after the color's names were looked up, within `health.timeout`.
     fn look_up_then_probe(&self, round: RoundId, color: Color, schema: bool, resolve: bool) {
         let pools = self.config.colors[color].pools.values();
         let names: Vec<_> = pools.flatten().filter(|address| address.is_name()).collect();
@@ -49,14 +49,13 @@ impl Controller {
         let (inputs, timeout) = (self.inputs.clone(), self.config.health.timeout);
         tokio::spawn(async move {
             let _ = tokio::time::timeout(timeout, asked).await;
-            // Behind what the answers changed.
+            // Queued behind the changed addresses.
             let _ = inputs.send(Input::LookedUp(round, color, schema));
         });
     }
 
-    /// Every endpoint of a color at the same time, each within `health.timeout`; and the data stores beside them.
-    /// Connections of a color that does not serve are no older than their endpoint's probe, and made when the round has
-    /// passed.
+    /// Probes all endpoints of a color at the same time, each within `health.timeout`, and the data stores.
+    /// Connections to a color that does not serve are renewed after each probe, and made when the round has passed.
     pub(super) fn probe_round(&self, round: RoundId, color: Color, schema: bool) {
         let health = self.config.health.clone();
         let label = self.config.colors[color].release.clone();
@@ -105,7 +104,6 @@ impl Controller {
         });
     }
 
-    /// A round of probes has ended.
     pub(super) fn probed(&mut self, round: RoundId, color: Color, readings: Vec<Reading>, results: Vec<(u64, Probed)>) {
         if !readings.is_empty() {
             self.handle(Event::SchemaRead(readings));
@@ -121,13 +119,13 @@ impl Controller {
         if results.iter().all(|(_, probed)| probed.passed) {
             self.analysis.note_reached(color);
         }
-        // What was known of it before is out of date, and must not take back what this lets through.
+        // Older fitness must not roll back the release that this round lets through.
         self.tell_fitness();
         self.handle(Event::Probed(round, results.into_iter().map(|(_, probed)| probed).collect()));
     }
 
-    /// Closes the free connections to a color that does not serve and is not about to: an application that is idle can
-    /// stop at once, and the next gate makes connections of its own.
+    /// Closes idle connections to a color that does not serve and is not about to: its application can stop at once,
+    /// and the next gate makes its own.
     pub(super) fn close_unused(&self, color: Color) {
         if self.publisher.serves(color) || !self.publisher.keeps(color) {
             return;

@@ -21,10 +21,9 @@ use crate::tls::TlsError;
 pub(super) struct File {
     path: PathBuf,
     error: Option<ConfigError>,
-    /// The newest text is valid and can't be put into force: its certificates are unusable, or it empties a color.
+    /// The newest text is valid but unusable: because of its certificates, or an emptied color.
     not_in_force: Option<ConfigError>,
     valid_at: SystemTime,
-    /// Write-backs under way.
     write_backs: watch::Sender<usize>,
 }
 
@@ -93,7 +92,7 @@ impl Controller {
             FileEvent::Edited(config) => {
                 match trust {
                     Some(Ok(trust)) => self.publisher.trust(trust),
-                    // It was valid a moment ago: its files have changed since.
+                    // The text is valid, but its files have changed since.
                     Some(Err(errors)) => {
                         return self.unusable(unusable(self.file.path(), &errors));
                     }
@@ -135,7 +134,7 @@ impl Controller {
                 tracing::info!(path = %self.file.path().display(), changes, "The configuration was read and is in force.");
                 let _ = self.news.send(News::Reloaded(None));
                 self.handle(Event::Configured(configured(&self.config, self.file.path())));
-                // Other endpoints may be asked now.
+                // Its endpoints may be other ones now.
                 self.tell_fitness();
             }
             FileEvent::Invalid(error) => {
@@ -147,7 +146,7 @@ impl Controller {
                 self.file.restored();
                 tracing::info!(path = %self.file.path().display(), "The configuration file is valid again.");
                 let _ = self.news.send(News::Reloaded(None));
-                // What could not be written into it while it was not valid can be now.
+                // A write-back that the invalid file prevented is possible now.
                 self.handle(Event::Configured(configured(&self.config, self.file.path())));
             }
             FileEvent::WroteBack(result) => {
@@ -169,7 +168,7 @@ impl Controller {
         }
     }
 
-    /// The text is valid, and stays out of force.
+    /// The text is valid and can't be put into force.
     fn unusable(&mut self, error: ConfigError) {
         self.file.not_in_force = Some(error.clone());
         self.file_event(FileEvent::Invalid(error), None);

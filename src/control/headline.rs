@@ -1,4 +1,4 @@
-//! What the headline of the status is made of, gathered from the controller.
+//! Facts for the headline of the status.
 
 use std::time::{Instant, SystemTime};
 
@@ -14,7 +14,7 @@ use crate::domain::rollout::{OrderState, Stopped, Waits};
 use crate::domain::schema::Verdict;
 
 impl Controller {
-    /// What is to be known first, the worst first.
+    /// The worst finding first.
     pub(super) fn headline(&self, status: &Status) -> Vec<Finding> {
         let view = &status.view;
         let decision = &view.decision;
@@ -33,7 +33,7 @@ impl Controller {
             file_error: self.file.error().map(|error| first_line(&error.to_string())),
             order_refused: match &view.order {
                 OrderState::Refused(refusal) => {
-                    // After a write-back the file names the color that serves; the order was for the other one.
+                    // After a write-back the file names the serving color; the order was for the other one.
                     let back = view.file.active == decision.active;
                     let to = if back { decision.active.other() } else { view.file.active };
                     Some((to, refusal.code(), first_line(&refusal.to_string())))
@@ -93,7 +93,7 @@ impl Controller {
                 kind: moving.kind,
                 to: moving.to,
                 waits_for: moving.waits.to_string(),
-                // Who waits for the disk has nothing else in the way.
+                // A wait for the disk has no other obstacle.
                 first: moving
                     .waits_for
                     .clone()

@@ -1,4 +1,4 @@
-//! What follows when the health of an endpoint changes, and when a name stands for other addresses.
+//! Consequences of a changed health, and of a name's changed addresses.
 
 use crate::control::Controller;
 use crate::control::handle::News;
@@ -19,7 +19,7 @@ impl Controller {
         self.let_leave();
     }
 
-    /// Names stand for other addresses now, or may let some go.
+    /// Publishes changed addresses.
     pub(super) fn endpoints_changed(&mut self) {
         let decision = self.rollout.decision().clone();
         self.tell_lingering(&decision);
@@ -30,7 +30,7 @@ impl Controller {
         self.tell_fitness();
     }
 
-    /// An address that a name stands for no more goes when another one is up, or it is down itself.
+    /// An address that its name has lost leaves when another one is up, or it is down itself.
     pub(super) fn let_leave(&mut self) {
         let pools = self.publisher.pools().iter().flat_map(|(_, pools)| pools);
         if pools.flat_map(|pool| &pool.endpoints).any(|endpoint| endpoint.is_leaving()) {

@@ -1,4 +1,4 @@
-//! Holding requests, and the wait for the end of those that are under way.
+//! Holds, and the wait for in-flight requests.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,14 @@ use crate::control::{Controller, Input};
 use crate::domain::rollout::{DrainId, Event};
 use crate::proxy::drain::Drain;
 
-/// How often the core is told what is left.
+/// Interval of reports about in-flight requests to the core.
 const REPORT: Duration = Duration::from_millis(100);
 
-/// The hold that is under way, if one is.
+/// The hold under way.
 #[derive(Debug, Default)]
 pub(super) struct Holding {
     since: Option<Instant>,
-    /// Who waits for the end of what is under way.
+    /// The wait for in-flight requests.
     emptying: Option<(Drain, AbortHandle)>,
 }
 
@@ -30,7 +30,7 @@ impl Holding {
 }
 
 impl Controller {
-    /// Publishes a snapshot that admits nobody.
+    /// Publishes a snapshot that admits no request.
     pub(super) fn hold(&mut self, until: Instant) {
         self.hold.forget_emptying();
         self.publisher.hold(Some(until));
@@ -46,7 +46,7 @@ impl Controller {
         }
     }
 
-    /// Publishes one that does.
+    /// Publishes a snapshot that admits requests.
     pub(super) fn release(&mut self) {
         self.hold.forget_emptying();
         self.publisher.hold(None);
@@ -66,14 +66,14 @@ impl Controller {
         }
     }
 
-    /// Says when nothing is under way any more, and what is until then. Requests are held, so nothing begins meanwhile.
+    /// Reports in-flight requests, and their end. Held requests wait, so none begins meanwhile.
     pub(super) fn empty(&mut self, id: DrainId, end: Option<Instant>) {
         let active = self.rollout.active();
         let both = self.publisher.serves(active.other());
         let drain = self.publisher.under_way(active);
         let (inputs, meters) = (self.inputs.clone(), std::sync::Arc::clone(self.publisher.meters()));
         if self.config.drain.ends_tunnels_over().is_some() {
-            // Not spread over any time: whoever comes again waits, and the longer the more.
+            // All at once: clients that reconnect are held.
             drain.end_tunnels(Duration::ZERO);
         }
         let emptying = drain.clone();
@@ -83,7 +83,7 @@ impl Controller {
                 tokio::select! {
                     () = drain.drained() => break,
                     _ = report.tick() => {
-                        // Again and again: a request that was under way may have become a tunnel since.
+                        // Repeatedly: an in-flight request may have become a tunnel.
                         if end.is_some_and(|end| end <= Instant::now()) {
                             drain.end();
                         }

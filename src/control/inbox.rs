@@ -39,7 +39,7 @@ impl Inbox {
         Inbox { inputs, requests, health_changes, first_writes, wrong_releases, alarms }
     }
 
-    /// The next message. Losing a race in `select!` loses no message.
+    /// Losing a race in `select!` loses no message.
     pub(super) async fn next(&mut self) -> Incoming {
         tokio::select! {
             Some(input) = self.inputs.recv() => Incoming::Input(input),

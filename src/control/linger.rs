@@ -1,4 +1,4 @@
-//! Which color that does not serve is still asked for its files, and until when (`[linger]`).
+//! The color that no longer serves and still gets requests for files (`[linger]`).
 
 use std::time::SystemTime;
 
@@ -12,18 +12,17 @@ use crate::domain::rollout::Effect;
 use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Generation};
 
-/// What is known of it.
 #[derive(Debug, Default)]
 pub(super) struct Lingering {
     left: Option<Left>,
     /// This decision moves traffic without overlap.
     apart: Option<Generation>,
-    /// Of the last snapshot.
+    /// In the last snapshot.
     shown: Option<Color>,
 }
 
 impl Lingering {
-    /// Takes note of moves without overlap, before they are visible.
+    /// Notes moves without overlap before they are visible.
     pub(super) fn notice(&mut self, effects: &[Effect]) {
         for effect in effects {
             if let Effect::Commit(_, transition) = effect
@@ -34,7 +33,7 @@ impl Lingering {
         }
     }
 
-    /// `before`: what the colors got of the requests until now.
+    /// `before`: shares of the colors until now.
     fn moved(&mut self, config: &Config, before: PerColor<Weight>, decision: &Decision) {
         for color in Color::ALL {
             if decision.serves(color) {
@@ -47,7 +46,7 @@ impl Lingering {
         }
     }
 
-    /// Another release, or other endpoints, are no place for the files of the one that served.
+    /// Another release, or other endpoints, do not have the files.
     pub(super) fn edited(&mut self, before: &Config, config: &Config) {
         self.left = self.left.take().filter(|left| {
             let [old, new] = [before, config].map(|config| &config.colors[left.color]);
@@ -57,13 +56,13 @@ impl Lingering {
 }
 
 impl Controller {
-    /// At the start: what the ledger says of the color that served before.
+    /// From the ledger, at the start.
     pub(super) fn recall_lingering(&mut self) {
         let decision = self.rollout.decision().clone();
         let lines = self.records.history().newest_first().map(|(_, transition)| &**transition);
         let left = Left::recalled(&decision, lines);
         let left = left.filter(|left| self.config.colors[left.color].release == left.release);
-        // What the start itself has moved is newer.
+        // A move of the start itself is newer.
         self.linger.left = self.linger.left.take().or(left);
         self.look_at_lingering();
     }
@@ -73,7 +72,7 @@ impl Controller {
         !self.config.linger.paths.is_empty() && until.is_some_and(|until| until > SystemTime::now())
     }
 
-    /// What the next snapshot has to know of it. `decision` is what it is for.
+    /// Prepares the next snapshot, which is for `decision`.
     pub(super) fn tell_lingering(&mut self, decision: &Decision) {
         let before = self.publisher.shares();
         self.linger.moved(&self.config, before, decision);
@@ -82,7 +81,7 @@ impl Controller {
         self.publisher.linger(self.linger.shown);
     }
 
-    /// Publishes a snapshot without it when its time is up.
+    /// Publishes a snapshot without the color when its time is up.
     pub(super) fn look_at_lingering(&mut self) {
         let left = self.linger.left.as_ref().filter(|left| self.lingers(left));
         if self.linger.shown != left.map(|left| left.color) {
@@ -90,7 +89,7 @@ impl Controller {
         }
     }
 
-    /// The color that is asked for old files by the last snapshot.
+    /// The color in the last snapshot.
     pub(super) fn lingering(&self) -> Option<LingerStatus> {
         let left = self.linger.left.as_ref().filter(|left| self.linger.shown == Some(left.color))?;
         let until = left.at.checked_add(self.config.linger.lasts)?;

@@ -1,7 +1,7 @@
-//! The names of endpoints: each is resolved by a task of its own, again when its answer is out of date.
+//! Names of endpoints: a task per name resolves it again when its answer has expired.
 //!
-//! A name server that is away changes nothing: the last known addresses stay in use, and are probed. So does an answer
-//! without any address, because the probes find out sooner and more surely whether an endpoint is gone.
+//! A lost name server changes nothing: the last addresses stay in use and are probed. The same holds for an answer
+//! without addresses, because probes find out sooner and more surely whether an endpoint is gone.
 
 mod lookup;
 mod system;
@@ -21,18 +21,14 @@ use crate::control::handle::NameStatus;
 use crate::control::names::lookup::{Found, Lookup};
 use crate::proxy::pool::name::Resolution;
 
-/// A name is asked for again this long after a failure at the latest.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
-/// An answer that is no older than this is as good as a new one.
+/// An answer of this age counts as new.
 const RECENT: Duration = Duration::from_millis(200);
-/// A name is asked for no more often than this because its addresses fail.
+/// Least interval between lookups because of failing addresses.
 const SUSPECT_EVERY: Duration = Duration::from_secs(1);
-/// A failure that lasts is logged again after this.
 const LOG_EVERY: Duration = Duration::from_secs(60);
-/// A name has no more endpoints than this.
 const MOST_ADDRESSES: usize = 64;
 
-/// The tasks, one for each name.
 #[derive(Debug)]
 pub(super) struct Names {
     tasks: HashMap<EndpointAddress, Task>,
@@ -55,12 +51,11 @@ impl Drop for Task {
 }
 
 impl Names {
-    /// None yet. Changes of addresses are told by [`Input::AddressesChanged`].
+    /// Reports changed addresses as [`Input::AddressesChanged`].
     pub(super) fn new(policy: ResolverConfig, inputs: mpsc::UnboundedSender<Input>) -> Names {
         Names { tasks: HashMap::new(), policy: watch::Sender::new(policy), lookup: Arc::default(), inputs }
     }
 
-    /// Takes over another configuration; every name is resolved anew.
     pub(super) fn configure(&self, policy: &ResolverConfig) {
         self.policy.send_if_modified(|current| {
             let changed = current != policy;
@@ -95,7 +90,7 @@ impl Names {
         Task { abort, name: Arc::clone(name), refreshes }
     }
 
-    /// Waits until each of these names has been asked for: `anew`, or else once at all.
+    /// Waits for a lookup of each name: a new one if `anew`, else the first one.
     pub(super) fn asked(&self, addresses: &[&EndpointAddress], anew: bool) -> impl Future<Output = ()> + Send + use<> {
         let mut answers = Vec::new();
         let mut pending = Vec::new();
@@ -118,12 +113,10 @@ impl Names {
         }
     }
 
-    /// For others who have names to look up.
     pub(super) fn resolver(&self) -> Resolver {
         Resolver { lookup: Arc::clone(&self.lookup), rules: self.policy.borrow().clone() }
     }
 
-    /// What is known of each name.
     pub(super) fn status(&self) -> Vec<NameStatus> {
         let status = |(address, task): (&EndpointAddress, &Task)| {
             let known = task.name.known();
@@ -147,7 +140,7 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// The addresses of a host, which may be one itself. It occupies no thread while name servers are away.
+    /// `host` may be an address itself. No thread is blocked while name servers are away.
     pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
         if let Ok(ip) = host.parse() {
             return Ok(vec![SocketAddr::new(ip, port)]);
@@ -166,15 +159,12 @@ fn shown(name: &EndpointAddress, at: &SocketAddr) -> String {
     }
 }
 
-/// Resolves one name again and again.
 struct Follower {
     address: EndpointAddress,
     name: Arc<Resolution>,
     lookup: Arc<Lookup>,
     inputs: mpsc::UnboundedSender<Input>,
-    /// In a row.
     failures: u32,
-    /// When the present series of failures was last logged.
     logged: Option<Instant>,
 }
 
@@ -193,7 +183,7 @@ impl Follower {
             for waiting in waiting.drain(..) {
                 let _: Result<(), ()> = oneshot::Sender::send(waiting, ());
             }
-            // While name servers are away nobody waits for them.
+            // Lookups do not wait for lost name servers.
             let recent = if self.failures > 0 { LONGEST_RETRY } else { RECENT };
             loop {
                 tokio::select! {
@@ -218,7 +208,7 @@ impl Follower {
         }
     }
 
-    /// Takes an answer; when to ask again.
+    /// Returns the pause before the next lookup.
     fn take(&mut self, found: Result<Found, String>, rules: &ResolverConfig) -> Duration {
         match found {
             Ok(found) => {
@@ -248,13 +238,12 @@ impl Follower {
         let before = self.name.known().addresses;
         let mut addresses = found.addresses;
         if found.is_partial {
-            // Nothing is known of those that are missing.
+            // Missing addresses may still be valid.
             addresses.extend(before.iter());
         }
         addresses.sort_unstable();
         addresses.dedup();
         if addresses.len() > MOST_ADDRESSES {
-            // Those that are in use first.
             addresses.sort_by_key(|address| !before.contains(address));
             addresses.truncate(MOST_ADDRESSES);
             addresses.sort_unstable();

@@ -1,7 +1,6 @@
-//! Who still needs a color: the one answer to "may its processes be stopped?" and to "may something else be put
-//! there?".
+//! Needs for a color: may its processes be stopped, and may another release be staged there?
 //!
-//! Another reason is a variant of [`Need`] and a line here.
+//! A further reason is a variant of [`Need`] and a line here.
 
 use std::time::{Instant, SystemTime};
 
@@ -14,7 +13,7 @@ use crate::domain::split::Weight;
 use crate::proxy::pool::Pool;
 
 impl Controller {
-    /// Everything that needs the processes of a color. Empty: they may be stopped.
+    /// Empty: the processes may be stopped.
     pub(super) fn needs(&self, color: Color) -> Vec<Need> {
         let view = self.rollout.view();
         let mut needs = Vec::new();
@@ -41,7 +40,7 @@ impl Controller {
             needs.push(Need::WayBack {
                 release: previous.release,
                 serving: view.decision.release,
-                // Where the bake is stopped, its time may be over already.
+                // A stopped bake may be past its time.
                 until: until.filter(|left| !left.is_zero()).and_then(|left| SystemTime::now().checked_add(left)),
             });
         }
@@ -56,8 +55,7 @@ impl Controller {
         needs
     }
 
-    /// Whether the color that serves has no endpoint up where this one has: in one upstream, or in all of them
-    /// (`None`).
+    /// This color has an endpoint up where the serving color has none: in one upstream, or in all of them (`None`).
     fn only_up(&self, color: Color) -> Option<Option<String>> {
         let pools = self.publisher.pools();
         let up = |pool: &Pool| pool.endpoints.iter().any(|endpoint| endpoint.health() == Health::Up);

@@ -1,8 +1,7 @@
-//! What the controller tells people, and the numbers that only this moment knows.
+//! Notices to people, with the numbers of the moment.
 //!
-//! Another kind of thing to tell is a method here (when, with which numbers) and one of [`Teller`] (in which words).
-//!
-//! [`Teller`]: crate::notify::event::Teller
+//! A further notice is a method here (occasion and numbers) and one of [`Teller`](crate::notify::event::Teller)
+//! (words).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,15 +22,13 @@ use crate::notify::queue::Record;
 use crate::notify::{Alarm, Line, Notifier};
 use crate::telemetry::meter::Reading;
 
-/// What the controller knows of notices.
 #[derive(Debug)]
 pub(super) struct Notices {
     notifier: Notifier,
-    /// What a color had answered when it took over last.
     answered: PerColor<Exposure>,
-    /// Endpoints that were told to be down; only these are told to be up again.
+    /// Endpoints reported down; only these are reported up again.
     down: BTreeSet<String>,
-    /// What was answered before is not known.
+    /// Earlier responses are unknown.
     started: SystemTime,
 }
 
@@ -73,7 +70,6 @@ impl Notices {
         }
     }
 
-    /// A color takes over, or begins to: what it answers from now on counts.
     pub(super) fn takes_over(&mut self, color: Color, readings: &[(Color, Arc<str>, Reading)]) {
         self.answered[color] = answered(color, readings);
     }
@@ -114,7 +110,7 @@ impl Controller {
         let view = self.rollout.view();
         let (safe, why) = (view.safety.as_str(), view.safety.why());
         let to = match view.rollback {
-            // Whoever forced the move here has given the way back up.
+            // A forced move gave the rollback up.
             Ok(_) if view.decision.lineage.overridden.is_some() => Err(why.clone().unwrap_or_default()),
             Ok(to) => Ok((to.color, to.release)),
             Err(refusal) => Err(refusal.to_string()),
@@ -124,8 +120,7 @@ impl Controller {
         Moment { served_since, exposure, before, up: Some(up(healths)), way_back, headline }
     }
 
-    /// A decision that is being written is news of its own, and no trouble: its notice says when the disk does not take
-    /// it.
+    /// A decision being written is no problem: a notice follows if the disk fails.
     fn headline_to_tell(&self) -> Option<Finding> {
         let writes = |finding: &Finding| finding.code == "not_durable" && self.records.trouble().is_none();
         self.status().headline.into_iter().find(|finding| !writes(finding))
@@ -135,7 +130,7 @@ impl Controller {
         let key = key(color, upstream, endpoint);
         let news = match health {
             Health::Down => self.notices.down.insert(key),
-            // That an endpoint is found well after a start is none.
+            // An endpoint found healthy after a start is no news.
             Health::Up => self.notices.down.remove(&key),
             Health::Unknown => false,
         };
@@ -158,7 +153,6 @@ impl Controller {
 }
 
 impl Controller {
-    /// An endpoint answers as another release than its label, or not any more.
     pub(super) fn tell_release(&self, wrong: bool, stated: &Stated) {
         if !self.notices.notifier.is_empty() {
             let notice = self.notices.notifier.teller().stated(SystemTime::now(), wrong, stated);
@@ -166,7 +160,6 @@ impl Controller {
         }
     }
 
-    /// Forgets that endpoints are down that are in no pool any more.
     pub(super) fn forget_down(&mut self) {
         let pools = self.publisher.pools().iter().flat_map(|(_, pools)| pools);
         let keys = pools
@@ -180,7 +173,7 @@ fn key(color: Color, upstream: &str, endpoint: &str) -> String {
     format!("{color} {upstream} {endpoint}")
 }
 
-/// How many are up, and of how many.
+/// Endpoints that are up, and all endpoints.
 fn up(healths: impl Iterator<Item = Health>) -> (usize, usize) {
     healths.fold((0, 0), |(up, all), health| (up + usize::from(health == Health::Up), all + 1))
 }
@@ -193,7 +186,6 @@ fn answered(color: Color, readings: &[(Color, Arc<str>, Reading)]) -> Exposure {
     })
 }
 
-/// Oldest first.
 fn lines(history: &History) -> Vec<Line> {
     let mut lines: Vec<_> = history.newest_first().cloned().collect();
     lines.reverse();

@@ -1,4 +1,4 @@
-//! Numbers for people and for the metrics: tallies, rates of the last seconds, and the timeline of the page.
+//! Numbers for people and metrics: tallies, rates, and the timeline of the page.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,13 +17,12 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// Takes the counters, once a second.
+    /// Called once a second.
     pub(super) fn sample(&mut self, readings: &[(Color, Arc<str>, Reading)]) -> Option<Point> {
         self.rates.sample(readings);
         self.timeline.sample(Instant::now(), SystemTime::now(), readings)
     }
 
-    /// Requests and errors per second.
     pub(super) fn rates(&self, color: Color) -> (f64, f64) {
         self.rates.of(color)
     }
@@ -41,10 +40,9 @@ impl Numbers {
     }
 }
 
-/// Seconds over which rates are taken.
+/// In seconds.
 const WINDOW: usize = 10;
 
-/// Finished requests and errors, second by second.
 #[derive(Debug, Default)]
 struct Rates(VecDeque<(Instant, PerColor<(u64, u64)>)>);
 

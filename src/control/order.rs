@@ -1,8 +1,7 @@
-//! Orders never overtake the file: an order to move traffic first takes in the file as it stands.
+//! Orders and the file: an order to move traffic first takes in the file as it stands.
 //!
-//! The watch reads the file on its own thread, and the order waits outside of the core until its answer comes, at the
-//! latest until its patience is over. An invalid file refuses a move forward. A way back goes by the configuration in
-//! force and says so.
+//! The watch reads the file on its own thread, while the order waits outside the core for a bounded time. An invalid
+//! file refuses a forward move. A rollback uses the configuration in force and says so.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,36 +17,32 @@ use crate::domain::force::Guard;
 use crate::domain::rollout::{Command, Event, FileError, FileProblem, Moving, Outcome, Refusal, Target, called_off_by};
 use crate::domain::transition::{Kind, Origin};
 
-/// How long a way back waits for a file that is being written.
+/// How long a rollback waits for a file that is being written.
 const BACK_PATIENCE: Duration = Duration::from_millis(300);
-/// How long a disk may take to say that nothing is known yet.
+/// How long a disk may take to answer at all.
 const DISK_PATIENCE: Duration = Duration::from_millis(200);
 
 type Answer = oneshot::Sender<Result<Outcome, Refusal>>;
 
-/// Orders that wait until the file is taken in.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     waiting: BTreeMap<Ticket, (Command, Answer)>,
-    /// What the color has to have that an order moves to: see [`Request::Command`].
-    ///
-    /// [`Request::Command`]: crate::control::handle::Request::Command
+    /// The mark that an order's target must have: see [`Request::Command`](crate::control::handle::Request::Command).
     marks: BTreeMap<Ticket, String>,
 }
 
-/// What an order has to do with the file.
+/// The direction of an order, which decides about the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
-    /// It gives a release more traffic: only by a valid file.
+    /// More traffic for a release: needs a valid file.
     Forward,
-    /// It takes traffic away, or holds everybody: nothing stops it.
+    /// Less traffic, or none at all: never blocked.
     Back,
-    /// It moves nothing.
+    /// No traffic moves.
     Aside,
 }
 
 impl Controller {
-    /// Takes an order: looks at the file first, if it asks for a move.
     pub(super) fn order(&mut self, ticket: Ticket, command: Command, mark: Option<String>, answer: Answer) {
         let patience = match self.direction(&command) {
             Direction::Forward => PATIENCE,
@@ -57,7 +52,7 @@ impl Controller {
         if matches!(command, Command::Rollback { dry_run: false, .. } | Command::CanaryAbort { .. })
             && let Some(cancelled) = self.calls_off_waiting(command.origin())
         {
-            // "Back" while a move is under way means: not that one.
+            // A rollback during a move cancels that move.
             let id = self.await_reply(ticket, &command, answer, None);
             let cancelled = Some(cancelled);
             let outcome = Outcome { cancelled, ..self.rollout.untouched(super::now()) };
@@ -74,19 +69,18 @@ impl Controller {
             let longest = patience + DISK_PATIENCE;
             let busy = || Err(LookError::Busy(format!("{path} could not be read in {} ms", longest.as_millis())));
             let looked = tokio::time::timeout(longest, looked).await;
-            // Behind what the look reported, so that the order finds it in force.
+            // Queued behind the file's event, so that the order finds the edit in force.
             let _ =
                 inputs.send(Input::Ordered(ticket, looked.unwrap_or_else(|_| Ok(busy())).unwrap_or_else(|_| busy())));
         });
     }
 
-    /// The file was looked at for an order.
     pub(super) fn ordered(&mut self, ticket: Ticket, looked: Looked) {
         let mark = self.orders.marks.remove(&ticket);
         let Some((command, answer)) = self.orders.waiting.remove(&ticket) else { return };
         let forward = self.direction(&command) == Direction::Forward;
         if forward && self.staging.is_writing(self.rollout.active().other()) {
-            // What is being staged there is the newest word of the file, and is asked for once more.
+            // A release being staged is newer than this read.
             return self.order(ticket, command, mark, answer);
         }
         if let Some(refusal) = mark.filter(|_| looked.is_ok()).and_then(|mark| self.not_as_staged(&command, &mark)) {
@@ -120,7 +114,6 @@ impl Controller {
         self.command(ticket, command, answer, Some(problem));
     }
 
-    /// The command that takes no notice of the file.
     fn by_what_is_in_force(&self, command: &Command) -> Option<String> {
         let other = self.rollout.active().other();
         match command {
@@ -133,7 +126,7 @@ impl Controller {
 
     fn direction(&self, command: &Command) -> Direction {
         match command {
-            // To the color that serves: nothing, or the end of a canary.
+            // No move, or the end of a canary.
             Command::Switch { to, .. } if *to == Target::Color(self.rollout.active()) => Direction::Back,
             Command::Switch { .. } | Command::CanaryStart { .. } | Command::CanaryAdvance { .. } => Direction::Forward,
             Command::Rollback { .. } | Command::CanaryAbort { .. } | Command::Maintain { .. } => Direction::Back,
@@ -146,7 +139,7 @@ impl Controller {
         }
     }
 
-    /// Refuses moves that still wait for the file. Names one if there was any and nothing else is on its way.
+    /// Refuses forward moves that wait for the file. Returns one if there was any and no canary is under way.
     fn calls_off_waiting(&mut self, by: &Origin) -> Option<Moving> {
         let waiting = std::mem::take(&mut self.orders.waiting);
         let (forward, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -160,7 +153,6 @@ impl Controller {
         called_off.filter(|_| !canary)
     }
 
-    /// The client of a command gives up.
     pub(super) fn give_up(&mut self, ticket: Ticket) {
         if let Some((command, answer)) = self.orders.waiting.remove(&ticket) {
             let active = self.rollout.active();
@@ -177,7 +169,7 @@ impl Controller {
     }
 
     fn command(&mut self, ticket: Ticket, command: Command, answer: Answer, file_problem: Option<String>) {
-        // Whoever saw the answer to the first write must not find the way back safe.
+        // A client that saw the response to the first write must not find the rollback safe.
         while let Some(seen) = self.inbox.try_first_write() {
             self.first_write(seen);
         }
@@ -186,7 +178,7 @@ impl Controller {
     }
 }
 
-/// Whether what the file says is in force now. `wrong`: something is wrong with what was valid as a text.
+/// The file's content is in force. `wrong`: the reason why a valid text is not.
 pub(super) fn taken_in(looked: Looked, wrong: Option<&ConfigError>) -> Result<bool, Refusal> {
     match (looked, wrong) {
         (Err(LookError::Busy(why)), _) => Err(Refusal::FileBusy(why)),

@@ -1,4 +1,4 @@
-//! Active health: every endpoint of both colors is probed, always, and once more at the gate.
+//! Health probes: every endpoint of both colors, always, and once more at a gate.
 
 mod evidence;
 
@@ -28,30 +28,25 @@ use crate::wire::http1::parse::Refused;
 use crate::wire::http2::client::Stream;
 use crate::wire::socket::Socket;
 
-/// What one probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// It passed.
     pub passed: bool,
-    /// The answer in a few words.
     pub detail: String,
-    /// The release that it says it is, in `health.release_header`.
+    /// From `health.release_header`.
     pub release: Option<String>,
-    /// How long it took.
     pub took: Duration,
-    /// When its connection was there, if it was: a later one leads to the process that answered, or to one that follows
-    /// it.
+    /// Time of its connection. Later connections lead to the process that answered, or to a successor.
     pub connected: Option<Instant>,
-    /// Nobody listens.
+    /// Nothing listens.
     pub deserted: bool,
-    /// There was no answer in time, which says nothing about which process is there.
+    /// It timed out, which does not tell which process is there.
     pub late: bool,
-    /// The proxy had no descriptor, port or memory for it: no finding about the endpoint.
+    /// The proxy lacked a descriptor, port or memory: no result.
     pub exhausted: bool,
 }
 
 impl Found {
-    /// Fails where the endpoint is asked which release it is, and does not say this one.
+    /// Fails if the endpoint does not confirm this release, and is asked to.
     #[must_use]
     pub(crate) fn of_release(mut self, label: &Release, header: Option<&str>) -> Found {
         let Some(header) = header.filter(|_| self.passed) else { return self };
@@ -65,42 +60,31 @@ impl Found {
     }
 }
 
-/// What is known of an endpoint, for people.
 #[derive(Clone, Debug)]
 pub(crate) struct Observation {
-    /// The last probe in a few words.
     pub detail: String,
-    /// Since when its health is what it is.
     pub since: SystemTime,
-    /// The release that the last probe was told.
     pub release: Option<String>,
     hysteresis: Hysteresis,
 }
 
 impl Observation {
-    /// How many checks in a row an endpoint has passed that is not up, of how many that bring it up.
+    /// Consecutive passes of an endpoint that is not up, and the number that brings it up.
     #[must_use]
     pub(crate) fn starting(&self, rise: u32) -> Option<(u32, u32)> {
         Some((self.hysteresis.passed(), rise)).filter(|(passed, _)| *passed > 0)
     }
 }
 
-/// A change of health.
 #[derive(Clone, Debug)]
 pub(crate) struct HealthChange {
-    /// Of which color.
     pub color: Color,
-    /// Of which upstream.
     pub upstream: Arc<str>,
-    /// Which endpoint.
     pub endpoint: String,
-    /// What it is now.
     pub health: Health,
-    /// Why.
     pub detail: String,
 }
 
-/// The probing tasks, one an endpoint.
 #[derive(Debug)]
 pub(crate) struct Probers {
     tasks: HashMap<u64, (AbortHandle, Arc<Mutex<Observation>>)>,
@@ -109,12 +93,11 @@ pub(crate) struct Probers {
 }
 
 impl Probers {
-    /// None yet; changes of health go to `changes`.
     pub(crate) fn new(health: HealthConfig, changes: mpsc::UnboundedSender<HealthChange>) -> Probers {
         Probers { tasks: HashMap::new(), health: watch::Sender::new(health), changes }
     }
 
-    /// Takes over another configuration; every endpoint is probed anew at once.
+    /// Probes every endpoint anew at once.
     pub(crate) fn configure(&self, health: &HealthConfig) {
         self.health.send_if_modified(|current| {
             let changed = current != health;
@@ -125,7 +108,7 @@ impl Probers {
         });
     }
 
-    /// Probes exactly these endpoints from now on. One that stays keeps its task and what is known of it.
+    /// Probes exactly these endpoints from now on. A known one keeps its task and its health.
     pub(crate) fn reconcile<'a>(&mut self, pools: impl Iterator<Item = &'a Arc<Pool>>) {
         let mut gone = std::mem::take(&mut self.tasks);
         for pool in pools {
@@ -139,13 +122,12 @@ impl Probers {
         }
     }
 
-    /// What is known of an endpoint.
     pub(crate) fn observation(&self, endpoint: u64) -> Option<Observation> {
         let (_, observation) = self.tasks.get(&endpoint)?;
         Some(observation.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
-    /// An endpoint passed the gate: it is up, whatever was known before, because it is about to serve.
+    /// An endpoint that passed the gate is up, because it is about to serve.
     pub(crate) fn passed_gate(&self, endpoint: &Endpoint) {
         if let Some((_, observation)) = self.tasks.get(&endpoint.id) {
             let mut observation = observation.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,10 +177,9 @@ async fn watch_over(
         let policy = health.borrow_and_update().clone();
         if let Target::Unresolved(name) = &endpoint.target {
             match tokio::time::timeout(policy.timeout, name.first()).await {
-                // Endpoints with its addresses take its place.
                 Ok(Ok(_)) => return,
                 Ok(Err(_)) => {}
-                // That is no finding.
+                // No result.
                 Err(_elapsed) => {
                     let mut known = observation.lock().unwrap_or_else(PoisonError::into_inner);
                     NOT_YET.clone_into(&mut known.detail);
@@ -234,7 +215,7 @@ async fn watch_over(
         if let Some(now) = changed {
             let _ = changes.send(change(endpoint.name.to_string(), now, found.detail));
         }
-        // A little apart, so that the endpoints of a large pool are not all asked at the same moment.
+        // Jitter, so that a large pool is not probed at one moment.
         let pause = policy.interval.mul_f64(0.95 + fastrand::f64() * 0.1);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -243,7 +224,6 @@ async fn watch_over(
     }
 }
 
-/// Probes an endpoint once.
 pub(crate) async fn probe(endpoint: &Endpoint, rules: &Rules, policy: &HealthConfig) -> Found {
     let began = Instant::now();
     let mut connected = None;
@@ -258,7 +238,6 @@ pub(crate) async fn probe(endpoint: &Endpoint, rules: &Rules, policy: &HealthCon
     Found { passed, detail, release, took, connected, deserted, late, exhausted }
 }
 
-/// Whether it passed, the answer in a few words, and the release that it names.
 async fn ask(
     endpoint: &Endpoint,
     rules: &Rules,
@@ -286,7 +265,7 @@ async fn ask(
     let answer = if rules.http2 {
         match over_http2(&request, socket, rules).await? {
             Some(answer) => answer,
-            // As with any request: what the connection's end left unprocessed is asked once more, on a new one.
+            // A request left unprocessed by GOAWAY is repeated on a new connection.
             None => over_http2(&request, connect().await?, rules).await?.ok_or(CLOSED)?,
         }
     } else {
@@ -294,7 +273,7 @@ async fn ask(
         let mut wire = Wire::new(socket);
         wire.begin_request(&request, Framing::None);
         answer(|cx, head| {
-            // An endpoint that closes early may have answered nevertheless.
+            // An endpoint that closes early may have responded nevertheless.
             let _ = ready!(wire.poll_flush(cx));
             wire.poll_answer(cx, head, rules.limits())
         })
@@ -312,13 +291,13 @@ async fn ask(
     Ok((passed, detail, release))
 }
 
-/// A GET, with the endpoint's own address as the host where no other is given.
+/// The host is the endpoint's own address unless configured.
 pub(super) fn request(endpoint: &Endpoint, host: Option<&str>, path: &str) -> Head {
     let host = match (host, &endpoint.address) {
         (Some(host), _) => host.to_owned(),
         (None, EndpointAddress::Unix(_)) => "localhost".to_owned(),
         (None, EndpointAddress::Ip(_) | EndpointAddress::Name { .. }) => endpoint.address.to_string(),
-        // Without the labels of the service and its protocol.
+        // Without the labels of service and protocol.
         (None, EndpointAddress::Service { name }) => name.splitn(3, '.').last().unwrap_or(name).to_owned(),
     };
     let mut request = Head::default();
@@ -328,7 +307,7 @@ pub(super) fn request(endpoint: &Endpoint, host: Option<&str>, path: &str) -> He
     request
 }
 
-/// The body of a 200 from an endpoint, as far as `limit`, asked for as a probe asks.
+/// The body of a 200, up to `limit`, requested like a probe.
 pub(super) async fn fetch(
     endpoint: &Endpoint,
     rules: &Rules,
@@ -367,7 +346,6 @@ pub(super) async fn fetch(
     body(&mut wire, Wire::poll_body, Wire::consume, limit).await
 }
 
-/// How the body of an answer is framed that has to be a 200.
 fn framing(answer: &Head) -> Result<Framing, String> {
     if answer.status != 200 {
         return Err(format!("answered {}", answer.status));
@@ -375,7 +353,6 @@ fn framing(answer: &Head) -> Result<Framing, String> {
     Framing::of_answer(answer, false).map_err(|_| "the answer is not HTTP".to_owned())
 }
 
-/// A body, as far as `limit`.
 pub(super) async fn body<S>(
     side: &mut S,
     poll: impl for<'a> Fn(&'a mut S, &mut Context<'_>) -> Poll<Result<Piece<'a>, BodyError>>,
@@ -413,7 +390,7 @@ pub(super) async fn connect(endpoint: &Endpoint, rules: &Rules) -> Result<Socket
     connections::connect(endpoint, rules).await.map_err(|error| in_words(endpoint, &error))
 }
 
-/// `None`: the endpoint was leaving this connection (GOAWAY), and did nothing with the request.
+/// `None`: the endpoint was closing the connection (GOAWAY), and did nothing with the request.
 async fn over_http2(request: &Head, socket: Socket, rules: &Rules) -> Result<Option<Head>, String> {
     let connected = connections::http2(socket, rules).await;
     let (mut stream, connection) = connected.map_err(|_| "the endpoint does not speak HTTP/2".to_owned())?;
@@ -428,7 +405,7 @@ async fn over_http2(request: &Head, socket: Socket, rules: &Rules) -> Result<Opt
         tokio::select! {
             biased;
             answer = &mut asked => answer,
-            // What it said last is there to be read.
+            // Its last response can still be read.
             _ = connection => asked.await,
         }
     };
@@ -438,7 +415,7 @@ async fn over_http2(request: &Head, socket: Socket, rules: &Rules) -> Result<Opt
     }
 }
 
-/// The head of the answer to a request without a body, which `poll` reads.
+/// The response's head to a request without a body; `poll` reads it.
 pub(super) async fn answer(
     mut poll: impl FnMut(&mut Context<'_>, &mut Head) -> Poll<Result<bool, HeadError>>,
 ) -> Result<Head, String> {

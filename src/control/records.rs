@@ -1,4 +1,4 @@
-//! Lines of the ledger: written, acknowledged, announced, and kept as the history.
+//! Ledger lines: written, acknowledged, announced, and kept as the history.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,9 +12,7 @@ use crate::domain::transition::{Generation, Kind, Origin, Transition, Trigger};
 use crate::ledger::Ledger;
 use crate::notify::Line;
 
-/// Transitions that are searched for the last order in the file.
 const HISTORY_LOOKED_THROUGH: usize = 200;
-/// A lasting failure of the ledger is logged again after this.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -24,15 +22,14 @@ pub(super) struct Records {
     history: History,
     /// The last move back that was announced; it may not be on disk yet.
     announced: Generation,
-    /// The last line that turned maintenance on or off.
     maintained: Option<(SystemTime, Origin)>,
-    /// The ledger can't be written: since when, and why.
+    /// Begin and reason of a failure of the ledger.
     trouble: Option<(SystemTime, String)>,
     trouble_logged: Instant,
 }
 
 impl Records {
-    /// `lines`: the whole ledger, oldest first. `durable`: the first decision is in it.
+    /// `lines`: the whole ledger, oldest first. `durable`: it has the first decision.
     pub(super) fn new(ledger: Ledger, lines: Vec<Line>, durable: bool) -> Records {
         let mut history = History::default();
         for (sequence, transition) in lines {
@@ -68,7 +65,6 @@ impl Records {
         self.trouble.as_ref()
     }
 
-    /// The refusal of the last order in the file, as code and sentence.
     pub(super) fn last_refused_order(&self) -> Option<(String, String)> {
         let lines = self.history.page(HISTORY_LOOKED_THROUGH, None, &Filter::default());
         let last = lines.into_iter().find(|(_, line)| line.origin.trigger == Trigger::File && line.kind.shown())?;
@@ -105,7 +101,6 @@ impl Records {
         self.history.push(sequence, transition);
     }
 
-    /// Logs the begin and the end of a failure of the ledger.
     fn acknowledged(&mut self, result: Result<(), &str>) {
         match (result, &self.trouble) {
             (Ok(()), Some((since, _))) => {
@@ -155,7 +150,6 @@ impl Controller {
         }
     }
 
-    /// A transition is on disk.
     pub(super) fn recorded(&mut self, sequence: u64, transition: Arc<Transition>) {
         if self.records.was_announced(&transition) {
             self.notices.recorded(sequence, &transition);
@@ -189,7 +183,7 @@ impl Controller {
             }
             (Kind::Unfreeze, _) => tracing::info!(%active, actor, reason, "Not frozen any more."),
             (Kind::KnownGood, _) => tracing::info!(%active, %release, "The release that serves is known good."),
-            // Told when it happened.
+            // Logged when they happened.
             (Kind::Refused, _) => {}
             (Kind::Seen, Some((code, refusal))) => {
                 tracing::warn!(%active, code, refusal, actor, "The order in the file was refused.");
@@ -217,9 +211,7 @@ impl Controller {
                 | Kind::Recovered,
                 _,
             ) => canary::announce(transition),
-            // Never announced.
             (Kind::Noted | Kind::Drained, _) => {}
-            // Told when it happened.
             (Kind::Staged, _) => {}
             (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
         }
@@ -240,12 +232,12 @@ impl Controller {
     }
 }
 
-/// A move back is in force before it is on disk.
+/// Such a move is in force before it is on disk.
 fn goes_back(transition: &Transition) -> bool {
     matches!(transition.kind, Kind::Rollback | Kind::Abort)
 }
 
-/// Milliseconds for a log line, exact to the microsecond.
+/// Exact to the microsecond, for log lines.
 pub(super) fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
 }

@@ -1,4 +1,4 @@
-//! Answers that are still owed: each command is answered once, by the core's reply.
+//! Answers owed to clients: each command is answered once, by the core's reply.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use crate::control::handle::Ticket;
 use crate::domain::rollout::{Command, CommandId, Outcome, Refusal};
 use crate::domain::transition::Origin;
 
-/// How long an answer waits for the write-back of `active`, so that a script that edits the file next finds it written.
+/// How long an answer waits for the write-back of `active`, so that a script that edits the file next finds it
+/// written.
 const WRITE_BACK_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) type Answer = oneshot::Sender<Result<Outcome, Refusal>>;
@@ -24,9 +25,7 @@ pub(super) struct Replies {
 #[derive(Debug)]
 struct Waiting {
     ticket: Ticket,
-    /// Label in the metrics.
     trigger: &'static str,
-    /// The command asks for a move.
     counts: bool,
     origin: Origin,
     /// The reason why the file could not be taken in first.
@@ -100,7 +99,7 @@ impl Controller {
             }
         }
         let moved = result.as_ref().is_ok_and(|outcome| outcome.changed);
-        // The answer to a rollback waits for nothing that it can do without.
+        // The answer to a rollback does not wait.
         if moved
             && trigger != "rollback"
             && let Some(written) = self.file.written_back()
@@ -111,7 +110,6 @@ impl Controller {
             });
             return;
         }
-        // Whoever asked may have hung up; that changes nothing.
         let _ = answer.send(result);
     }
 }

@@ -1,6 +1,6 @@
-//! The probes of data stores: what a store is at, asked over HTTP where the configuration says.
+//! Store probes: the version of a data store, over HTTP.
 //!
-//! Never waited for by a request or by a way back; a forward move asks beside its gate, and the status every second.
+//! Requests and rollbacks never wait for them. A forward move asks beside its gate, and the status every second.
 
 use std::time::Duration;
 
@@ -16,14 +16,11 @@ use crate::domain::color::Color;
 use crate::domain::schema::{Reading, Version};
 use crate::http_client;
 
-/// A probe that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// A longer answer is none.
 const MAX_ANSWER: usize = 64 << 10;
 
 #[derive(Debug, Default)]
 pub(super) struct StoreProbes {
-    /// The probes for the status are under way.
     reading: bool,
 }
 
@@ -34,7 +31,6 @@ impl StoreProbes {
 }
 
 impl Controller {
-    /// All probes of both colors.
     pub(super) fn schema_probes(&self) -> Vec<(Color, String, SchemaProbe)> {
         let colors = self.config.colors.iter();
         colors
@@ -42,7 +38,7 @@ impl Controller {
             .collect()
     }
 
-    /// Asks them for the status, unless that is under way.
+    /// Probes for the status, one round at a time.
     pub(super) fn look_at_schema(&mut self) {
         let probes = self.schema_probes();
         if probes.is_empty() || self.stores.reading {
@@ -56,7 +52,6 @@ impl Controller {
     }
 }
 
-/// Asks all of them at the same time.
 pub(super) async fn read(probes: Vec<(Color, String, SchemaProbe)>, resolver: Resolver) -> Vec<Reading> {
     let mut asked = JoinSet::new();
     for (color, store, probe) in probes {
@@ -97,7 +92,6 @@ async fn ask(probe: &SchemaProbe, resolver: &Resolver) -> Result<Version, String
     version(&body, &probe.json)
 }
 
-/// A whole number, as a number or in a string.
 fn version(body: &[u8], pointer: &str) -> Result<Version, String> {
     let document: serde_json::Value = serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())?;
     let place = || if pointer.is_empty() { "the answer".to_owned() } else { format!("{pointer} in the answer") };

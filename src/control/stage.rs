@@ -1,7 +1,7 @@
-//! Staging: a release is put on the color that does not serve, through the file, by the way of an edit.
+//! Staging: a release is put on the color that does not serve, by an edit of the file.
 //!
-//! Like an order it first takes in the file as it stands. Whether it may be done is decided by the configuration in
-//! force, and the watch writes only while that is still the newest one; else the question is asked again.
+//! It first takes in the file as it stands. The configuration in force decides whether it is allowed; the watch writes
+//! only while that is still the newest one, else the decision is repeated.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -22,12 +22,10 @@ use crate::domain::release::Release;
 use crate::domain::rollout::{Command, Event, Refusal, StageRefusal};
 use crate::domain::transition::Origin;
 
-/// How long the disk may take beyond the time in which the file has to come to rest.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 type Answer = oneshot::Sender<Result<StageOutcome, Refusal>>;
 
-/// Releases that are being staged, and who staged last.
 #[derive(Debug, Default)]
 pub(super) struct Staging {
     last: u64,
@@ -40,20 +38,19 @@ struct Pending {
     order: StageOrder,
     answer: Answer,
     began: Instant,
-    /// The watch may be writing it; by this configuration it was allowed.
+    /// The watch may be writing; this configuration allowed it.
     writing: Option<Arc<Config>>,
-    /// Why it is not allowed, unless the file says so already.
+    /// Its refusal, unless the file says the same already.
     objection: Option<Refusal>,
     withdrawn: Arc<AtomicBool>,
 }
 
 impl Staging {
-    /// Something is on its way into the file for this color.
     pub(super) fn is_writing(&self, color: Color) -> bool {
         self.pending.values().any(|pending| pending.order.color == color && pending.writing.is_some())
     }
 
-    /// The color gets requests: what is not in the file yet comes too late.
+    /// The color gets requests: an unwritten release comes too late.
     pub(super) fn withdraw(&self, color: Color) {
         for pending in self.pending.values().filter(|pending| pending.order.color == color) {
             pending.withdrawn.store(true, Ordering::SeqCst);
@@ -92,7 +89,6 @@ impl Controller {
         format!("{} could not be {what} in {} s", self.file.path().display(), after.as_secs())
     }
 
-    /// The file was looked at for it: what it says is in force.
     pub(super) fn stage_looked(&mut self, number: u64, looked: Looked) {
         let refusal = order::taken_in(looked, self.file.not_in_force()).err();
         let Some(pending) = self.staging.pending.get(&number) else { return };
@@ -123,12 +119,11 @@ impl Controller {
                 withdrawn.store(true, Ordering::SeqCst);
                 Err(StageError::Busy(slow))
             });
-            // Behind what was reported, so that it is in force.
+            // Queued behind the file's event, so that the edit is in force.
             let _ = inputs.send(Input::Staged(number, staged));
         });
     }
 
-    /// Why a release may not be put there.
     fn objection(&self, order: &StageOrder) -> Option<Refusal> {
         let decision = self.rollout.decision();
         if let Some(expected) = order.if_generation.filter(|expected| *expected != decision.generation) {
@@ -153,7 +148,7 @@ impl Controller {
                     let next = "wait for the end of the canary with `cutover canary watch`, or end it with `cutover canary abort`";
                     return in_use(format!("gets {share} of the requests"), next.to_owned());
                 }
-                // What is staged there takes its place, and may be the way out itself.
+                // The staged release takes its place, and may be the way out itself.
                 Need::Move | Need::Lingering { .. } | Need::WayOut { .. } => {}
                 Need::Drain { left, ends_in } => {
                     let left = crate::domain::rollout::Left::from(left);
@@ -179,7 +174,6 @@ impl Controller {
         })
     }
 
-    /// The watch is done with it.
     pub(super) fn staged(&mut self, number: u64, staged: Result<Staged, StageError>) {
         let Some(pending) = self.staging.pending.get_mut(&number) else { return };
         let upon = pending.writing.take().unwrap_or_else(|| Arc::clone(&self.config));
@@ -190,7 +184,7 @@ impl Controller {
             Ok(Staged::Differs) if pending.objection.is_some() => {
                 Err(pending.objection.take().unwrap_or_else(superseded))
             }
-            // Its certificates changed in the same moment.
+            // Its certificates changed at the same moment.
             Ok(Staged::Written) if self.file.not_in_force().is_some() => {
                 order::taken_in(Ok(true), self.file.not_in_force()).map(|_| None)
             }
@@ -243,7 +237,7 @@ impl Controller {
         let Origin { actor, source, reason, .. } = &origin;
         let reason = reason.as_deref().unwrap_or_default();
         match &result {
-            // Whoever only asks tells nobody.
+            // A dry run is not recorded.
             Err(_) if dry_run => {}
             Err(refusal) => {
                 tracing::warn!(code = refusal.code(), %refusal, actor, source, reason, %color, %release, "Staging refused");
@@ -257,11 +251,10 @@ impl Controller {
             }
             Ok(_) => {}
         }
-        // Whoever asked may have hung up; that changes nothing.
         let _ = answer.send(result);
     }
 
-    /// Why a command does not move to what its caller has staged. `mark` is what staging answered.
+    /// Refuses a command whose target is not the staged release. `mark`: the answer of staging.
     pub(super) fn not_as_staged(&self, command: &Command, mark: &str) -> Option<Refusal> {
         let other = self.rollout.active().other();
         let to = match command {
@@ -280,15 +273,13 @@ fn superseded() -> Refusal {
     Refusal::Withdrawn("a newer edit of the file".to_owned())
 }
 
-/// Names what a color has: another release, other endpoints and other labels have another name. The same after a
-/// restart.
+/// A hash of the color's release, endpoints and labels. The same after a restart.
 fn mark(color: &ColorConfig) -> String {
     let mut hasher = std::hash::DefaultHasher::new();
     format!("{color:?}").hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
-/// What is wrong, without places: they are those of a text that nobody has written.
 fn reasons(error: &ConfigError) -> String {
     let reason = |diagnostic: &crate::config::error::Diagnostic| match &diagnostic.help {
         Some(help) => format!("{} ({help})", diagnostic.message),

@@ -1,5 +1,4 @@
-//! Endpoints that answer as another release than their label: told when it begins and when it is over, and shown
-//! meanwhile.
+//! Endpoints that answer as another release than their label: reported at begin and end, and shown meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,10 +13,9 @@ use crate::proxy::pool::stated::WrongRelease;
 use crate::proxy::pool::{Endpoint, Pool};
 use crate::telemetry::log_rate::LogRate;
 
-/// It is over after so many milliseconds without another release, of answers that name the label.
+/// Milliseconds of right responses without a wrong one that end it.
 const QUIET: u64 = 2_000;
 
-/// What is known of them.
 #[derive(Debug, Default)]
 pub(super) struct StatedReleases {
     wrong: BTreeMap<u64, Wrong>,
@@ -31,26 +29,25 @@ struct Wrong {
 }
 
 impl StatedReleases {
-    /// What an endpoint's answers say it is, if that is not its label; and since when.
+    /// The release that an endpoint names instead of its label, and since when.
     pub(super) fn of(&self, endpoint: u64) -> Option<(String, SystemTime)> {
         self.wrong.get(&endpoint).map(|wrong| (wrong.stated.says.clone(), wrong.since))
     }
 }
 
 impl Controller {
-    /// An answer to a request said so.
     pub(super) fn wrong_release(&mut self, WrongRelease { endpoint, label, says }: WrongRelease) {
         let found = self.that_serve().find(|(_, endpoint_of)| endpoint_of.id == endpoint);
         let Some((pool, endpoint)) = found.map(|(pool, endpoint)| (Arc::clone(pool), Arc::clone(endpoint))) else {
             return;
         };
-        // The request was admitted under a label that is gone, or before one that has just come.
+        // The request may have been admitted under an earlier label.
         if self.config.colors[pool.color].release.as_str() == &*label && says != *label {
             self.note_wrong(&pool, &endpoint, says);
         }
     }
 
-    /// Looks at what the last probes said, and at whose answers name the label again.
+    /// Checks the last probes, and ends reports.
     pub(super) fn look_at_releases(&mut self) {
         if self.config.health.release_header.is_none() {
             return self.stated.wrong.clear();
@@ -96,7 +93,6 @@ impl Controller {
         }
     }
 
-    /// Of each endpoint that is compared, whether it is wrong; for the metrics.
     pub(super) fn wrong_releases(&self) -> Vec<(Color, Arc<str>, String, bool)> {
         if self.config.health.release_header.is_none() {
             return Vec::new();

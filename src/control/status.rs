@@ -1,4 +1,4 @@
-//! What the controller shows of itself.
+//! Status and metrics of the controller.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,6 @@ use crate::telemetry::exposition::Format;
 use crate::telemetry::metrics::{self, Facts, StoreFacts};
 use crate::tls::server::CertificateFacts;
 
-/// The addresses that traffic comes in on.
 #[derive(Debug)]
 pub(super) struct Addresses {
     http: SocketAddr,
@@ -38,7 +37,7 @@ impl Controller {
     pub(super) fn status(&self) -> Status {
         let mut view = self.rollout.view();
         view.moving.iter_mut().for_each(|moving| self.fill_in(moving));
-        // Nothing is on disk whose file is gone.
+        // A removed ledger holds no decision.
         view.durable &= self.records.ledger().condition().whole;
         let readings = self.publisher.meters().read();
         let colors = PerColor::from_fn(|color| {
@@ -97,7 +96,7 @@ impl Controller {
         status
     }
 
-    /// How far the checks are that a move waits for: the core does not ask them itself.
+    /// Adds the progress of gate checks, which the core does not know.
     pub(super) fn fill_in(&self, moving: &mut Moving) {
         if let Some(progress) = self.check_progress().filter(|_| matches!(moving.waits, Waits::Checks(_))) {
             moving.waits_for = Some(progress.to_string());
@@ -105,12 +104,12 @@ impl Controller {
         }
     }
 
-    /// The file names another color than the one that serves. A file that orders nothing may.
+    /// The file names another color than the serving one, and its `active` is an order.
     fn file_disagrees(&self, view: &View) -> bool {
         self.config.state.file_orders && view.file.active != view.decision.active
     }
 
-    /// Files that can't be used now. What can be mended without a restart disappears when it is mended.
+    /// Unusable files. One that is repaired without a restart disappears.
     fn problems(&self) -> Vec<FileProblem> {
         let mut problems = Vec::new();
         let mut add = |setting: &str, path: &std::path::Path, reason: String| {

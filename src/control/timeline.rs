@@ -1,6 +1,6 @@
-//! Requests, errors and latency of each color, second by second, for the last quarter of an hour.
+//! Requests, errors and latency of each color by second, for the last 15 minutes.
 //!
-//! The page draws it, so that somebody who opens it in an incident sees how it began.
+//! The page draws it, so that an incident's begin is visible.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,32 +9,24 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::domain::color::{Color, PerColor};
 use crate::telemetry::meter::{BUCKETS_MICROS, Reading};
 
-/// Points that are kept: 15 minutes.
+/// 15 minutes.
 const KEPT: usize = 900;
 
-/// One second of both colors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Point {
-    /// When the second ended.
     pub at: SystemTime,
-    /// What each color had in it.
     pub colors: PerColor<Numbers>,
 }
 
-/// One second of a color.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Numbers {
-    /// Finished requests a second.
     pub requests: f64,
-    /// Requests that were answered 5xx, a second.
     pub errors: f64,
-    /// The median duration, interpolated within its bucket; `None` without requests.
+    /// Interpolated within its bucket; `None` without requests.
     pub p50: Option<Duration>,
-    /// The 99th percentile, likewise.
     pub p99: Option<Duration>,
 }
 
-/// Counts since the start of the process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     requests: u64,
@@ -42,7 +34,6 @@ struct Totals {
     buckets: [u64; BUCKETS_MICROS.len() + 1],
 }
 
-/// The last quarter of an hour.
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     before: Option<(Instant, PerColor<Totals>)>,
@@ -50,7 +41,7 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// Takes the counters at the end of a second; the new point, from the second call on.
+    /// Called once a second; returns a point from the second call on.
     pub(super) fn sample(
         &mut self,
         now: Instant,
@@ -69,7 +60,6 @@ impl Timeline {
         Some(point)
     }
 
-    /// All points, oldest first.
     pub(super) fn points(&self) -> Vec<Point> {
         self.points.iter().copied().collect()
     }
@@ -96,7 +86,7 @@ fn numbers(before: &Totals, after: &Totals, seconds: f64) -> Numbers {
     }
 }
 
-/// As Prometheus' `histogram_quantile`: linear within a bucket, and the last bound for what is beyond it.
+/// As Prometheus' `histogram_quantile`: linear within a bucket, and the last bound beyond it.
 fn quantile(buckets: &[u64], quantile: f64) -> Option<Duration> {
     let all: u64 = buckets.iter().sum();
     if all == 0 {

@@ -1,15 +1,12 @@
-//! Whether a new release is worse than the one that serves: decided from what the proxy has seen, and from nothing
-//! else.
+//! The judge: is a new release worse than the one that serves, going by the traffic alone?
 //!
-//! One idea carries all of it. *Given that something bad happened, was it on the candidate?* While the candidate is not
-//! worse, that is a coin whose bias is known from how requests were shared, whatever the load, the hour or a broken
-//! database do to both. So the odds that a fair gambler would have won by betting against the coin ([`evidence`]) are
-//! evidence that holds at whatever moment somebody looks. `docs/analysis.md` has the argument, the figures and the
-//! limits.
+//! The idea: given that something bad happened, was it on the candidate? While the candidate is no worse, that is a
+//! coin whose bias is known from the split, whatever load, hour or a broken database do to both. A fair gambler who
+//! bets against the coin wins odds ([`evidence`]) that are valid whenever somebody looks. `docs/analysis.md` has the
+//! argument, the figures and the limits.
 //!
-//! Everything here is a pure function of [`Policy`], [`Tick`]s and the beginnings of steps: the same ticks give the
-//! same judgements, bit for bit on one machine. So a decision can be replayed, and a change of policy tried on real
-//! history.
+//! Everything is a pure function of [`Policy`], [`Tick`]s and the beginnings of steps: the same ticks give the same
+//! judgements, bit for bit on one machine. So decisions can be replayed, and policies tried on real history.
 
 mod aa;
 mod answers;

@@ -4,20 +4,16 @@ use std::fmt;
 use std::ops::{Index, IndexMut};
 use std::str::FromStr;
 
-/// One of the two environments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Color {
-    /// The first environment.
     Blue,
-    /// The second environment.
     Green,
 }
 
 impl Color {
-    /// Both colors, in the order in which they are always listed.
+    /// In the order in which they are always listed.
     pub const ALL: [Color; 2] = [Color::Blue, Color::Green];
 
-    /// The color that this one is not.
     #[must_use]
     pub const fn other(self) -> Color {
         match self {
@@ -26,7 +22,7 @@ impl Color {
         }
     }
 
-    /// The name used in files, answers, metrics and logs.
+    /// The name in files, answers, metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -42,7 +38,6 @@ impl fmt::Display for Color {
     }
 }
 
-/// A word that names no color.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownColor(pub String);
 
@@ -66,22 +61,17 @@ impl FromStr for Color {
     }
 }
 
-/// One value for each color.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PerColor<T> {
-    /// Blue's.
     pub blue: T,
-    /// Green's.
     pub green: T,
 }
 
 impl<T> PerColor<T> {
-    /// Makes both values by asking once for each color.
     pub fn from_fn(mut make: impl FnMut(Color) -> T) -> PerColor<T> {
         PerColor { blue: make(Color::Blue), green: make(Color::Green) }
     }
 
-    /// Both values with their colors, blue first.
     pub fn iter(&self) -> impl Iterator<Item = (Color, &T)> {
         [(Color::Blue, &self.blue), (Color::Green, &self.green)].into_iter()
     }

@@ -1,5 +1,5 @@
-//! A release on its way: from its first few requests to the end of its bake. Part of the decision that is on disk, so a
-//! restart goes on with the same weight, the same users and the same plan.
+//! A release on its way, from its first requests to the end of its bake. It is part of the decision on disk, so a
+//! restart keeps the weight, the users and the plan.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use crate::domain::color::Color;
 use crate::domain::release::Release;
 use crate::domain::split::{Split, Weight};
 
-/// Names a deployment: the generation that it began with, so it is unique in a ledger. Shown as `dep-42`.
+/// The generation that the deployment began with, so it is unique in a ledger. Shown as `dep-42`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeploymentId(pub u64);
 
@@ -19,7 +19,6 @@ impl fmt::Display for DeploymentId {
     }
 }
 
-/// Words that name no deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoDeployment(String);
 
@@ -31,7 +30,6 @@ impl fmt::Display for NoDeployment {
 
 impl std::error::Error for NoDeployment {}
 
-/// `dep-42`, or `42`.
 impl FromStr for DeploymentId {
     type Err = NoDeployment;
 
@@ -42,94 +40,71 @@ impl FromStr for DeploymentId {
     }
 }
 
-/// What follows from a verdict.
+/// The consequence of a verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// The program acts: it goes on with evidence, and goes back with evidence.
     #[default]
     Enforce,
-    /// It says what it would have done.
+    /// Verdicts are only reported.
     Observe,
-    /// Nothing is judged.
     Off,
 }
 
-/// What follows when a step has lasted as long as it may and neither verdict is proved.
+/// The consequence when a step has lasted as long as it may and neither verdict is proved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnInsufficient {
-    /// Stay, and tell people.
     #[default]
     Hold,
-    /// Go on.
     Advance,
-    /// Go back.
     Abort,
 }
 
-/// What follows when the evidence asks for a way back that the data stores forbid.
+/// The consequence when the evidence asks for a rollback that the data stores forbid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnUnsafe {
-    /// Stay, and page somebody.
     #[default]
     Hold,
-    /// Go back all the same.
     Force,
 }
 
-/// What follows when many more answers are 4xx, so that it is as sure as what a rollback needs.
+/// The consequence when many more responses are 4xx, with the certainty of a rollback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnClientErrors {
-    /// A canary gets no more requests, and no quarantine: nobody is left in it.
+    /// The canary ends, without a quarantine: no user is left in it.
     #[default]
     Back,
-    /// It stays where it is, and people are told.
     Hold,
 }
 
-/// What is configured for deployments that begin from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// How a canary grows, and how long what took the traffic is watched.
     pub plan: Plan,
-    /// What follows from a verdict on a canary.
     pub canary: Mode,
-    /// What follows from a verdict on a plain switch.
     pub bake: Mode,
-    /// So long after an automatic rollback nothing advances by itself, and no canary begins unless forced.
+    /// After an automatic rollback nothing advances by itself, and no canary begins unless forced, for this long.
     pub cooldown: Duration,
-    /// What follows where the data stores forbid an automatic way back.
     pub on_unsafe: OnUnsafe,
-    /// See [`Deployment::sticky`].
     pub sticky: String,
-    /// What follows for a canary with many more 4xx.
     pub on_client_errors: OnClientErrors,
-    /// The share that stays on the old color after a plain switch.
+    /// Weight that stays on the old color after a plain switch.
     pub switch_holdback: Weight,
 }
 
-/// What one canary is to do otherwise than configured; what is not said is as configured.
+/// Settings of one canary that differ from the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
-    /// The first step. Of the steps those follow that are larger.
+    /// The first step; smaller steps of the plan are skipped.
     pub weight: Option<Weight>,
-    /// See [`Plan::steps`].
     pub steps: Option<Vec<Weight>>,
-    /// See [`Plan::dwell`].
     pub dwell: Option<Duration>,
-    /// See [`Plan::max_step`].
     pub max_step: Option<Duration>,
-    /// See [`Plan::on_insufficient`].
     pub on_insufficient: Option<OnInsufficient>,
-    /// See [`Plan::holdback`].
     pub holdback: Option<Weight>,
-    /// See [`Plan::bake`].
     pub bake: Option<Duration>,
-    /// See [`Deployment::mode`].
     pub mode: Option<Mode>,
 }
 
 impl Wishes {
-    /// The plan that follows, or what is wrong with it.
     pub fn plan(&self, configured: &Plan) -> Result<Plan, String> {
         let mut steps = self.steps.clone().unwrap_or_else(|| configured.steps.clone());
         if let Some(first) = self.weight {
@@ -148,28 +123,25 @@ impl Wishes {
     }
 }
 
-/// How the weight grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Growing, none of them [`Weight::NONE`] or [`Weight::ALL`]. Empty: a plain switch, which is only baked.
+    /// Growing; neither [`Weight::NONE`] nor [`Weight::ALL`]. Empty: a plain switch, which is only baked.
     pub steps: Vec<Weight>,
-    /// A step lasts at least so long.
+    /// Least duration of a step.
     pub dwell: Duration,
-    /// A step waits for evidence no longer than this.
+    /// Longest wait of a step for evidence.
     pub max_step: Duration,
-    /// And then?
     pub on_insufficient: OnInsufficient,
-    /// The share that stays on the old color while the release bakes, to compare it with.
+    /// Weight that stays on the old color during the bake, for comparison.
     pub holdback: Weight,
-    /// How long the release is watched after it took the traffic.
+    /// Time the release is watched after it took the traffic.
     pub bake: Duration,
 }
 
 impl Plan {
-    /// The largest hold-back.
     pub const MOST_HELD_BACK: Weight = Weight::HALF;
 
-    /// What is wrong with it as the plan of a canary.
+    /// Validates the plan of a canary.
     pub fn check(&self) -> Result<(), String> {
         let Some(first) = self.steps.first() else { return Err("there is no step".to_owned()) };
         if *first == Weight::NONE {
@@ -191,89 +163,68 @@ impl Plan {
     }
 }
 
-/// Where a deployment stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// At this step of its plan.
     Step(usize),
-    /// It has the traffic, and is watched.
     Bake,
 }
 
-/// Somebody has stopped a deployment where it is. A rollback stays armed.
+/// A pause of a deployment. A rollback stays armed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldBack {
-    /// Who, or `automatic`.
+    /// The actor, or `automatic`.
     pub by: String,
-    /// Why.
     pub reason: String,
-    /// Since when.
     pub since: SystemTime,
 }
 
-/// A release on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
-    /// Which.
     pub id: DeploymentId,
-    /// The color whose release is watched.
     pub candidate: Color,
-    /// That release.
     pub release: Release,
-    /// The release of the other color.
     pub stable: Release,
-    /// Where it stands.
     pub stage: Stage,
-    /// What the candidate gets of the requests.
     pub weight: Weight,
-    /// See [`Split::salt`].
     pub salt: u64,
-    /// What kept users on a color when it began, in words that the configuration understands; empty: nobody has said
-    /// it.
+    /// The kind of stickiness when the deployment began, in words of the configuration; empty: none.
     pub sticky: String,
-    /// How the weight grows.
     pub plan: Plan,
-    /// What follows from a verdict.
     pub mode: Mode,
-    /// Since when it is at this stage.
     pub since: SystemTime,
-    /// While it bakes: how long it has been watched, as of the last time that this was written down. A process that
-    /// comes up goes on from there, so that the time in which nobody watched does not count.
+    /// Time watched of its bake, as of the last record. A restart continues from here, so that unwatched time does not
+    /// count.
     pub watched: Duration,
-    /// Somebody has stopped it where it is.
     pub held: Option<HeldBack>,
-    /// With [`Mode::Observe`]: it was said that it would have been rolled back, which is said once.
+    /// With [`Mode::Observe`]: the rollback that would have been made was reported, which happens once.
     pub told: bool,
-    /// How often its evidence was lost; each time halves what is left of the error budget.
+    /// Losses of its evidence; each halves the rest of the error budget.
     pub lost: u32,
 }
 
 impl Deployment {
-    /// Which color a request gets.
     #[must_use]
     pub fn split(&self) -> Split {
         Split { candidate: self.candidate, weight: self.weight, salt: self.salt }
     }
 
-    /// Where the release is that it is compared with.
+    /// The color of the release it is compared with.
     #[must_use]
     pub fn stable_color(&self) -> Color {
         self.candidate.other()
     }
 
-    /// It has not taken the traffic yet.
     #[must_use]
     pub fn is_canary(&self) -> bool {
         matches!(self.stage, Stage::Step(_))
     }
 
-    /// Both colors get requests.
     #[must_use]
     pub fn splits(&self) -> bool {
         self.weight != Weight::NONE && self.weight != Weight::ALL
     }
 
-    /// The weight after the step where it stands; `None`: it takes the traffic next, or has it.
+    /// `None`: it takes the traffic next, or has it.
     #[must_use]
     pub fn next_step(&self) -> Option<(usize, Weight)> {
         let Stage::Step(step) = self.stage else { return None };
@@ -282,17 +233,14 @@ impl Deployment {
 }
 
 impl Mode {
-    /// Each, and its name in files and answers; the first is the default for canaries.
     pub const NAMES: [(&'static str, Mode); 3] =
         [("enforce", Mode::Enforce), ("observe", Mode::Observe), ("off", Mode::Off)];
 
-    /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
         Mode::NAMES.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| name)
     }
 
-    /// The mode of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Mode> {
         Mode::NAMES.iter().find(|(known, _)| *known == name).map(|(_, mode)| *mode)
@@ -300,11 +248,9 @@ impl Mode {
 }
 
 impl OnClientErrors {
-    /// Each, and its name in files; the first is the default.
     pub const NAMES: [(&'static str, OnClientErrors); 2] =
         [("back", OnClientErrors::Back), ("hold", OnClientErrors::Hold)];
 
-    /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
         OnClientErrors::NAMES.iter().find(|(_, what)| *what == self).map_or("", |(name, _)| name)
@@ -312,17 +258,14 @@ impl OnClientErrors {
 }
 
 impl OnInsufficient {
-    /// Each, and its name in files and answers; the first is the default.
     pub const NAMES: [(&'static str, OnInsufficient); 3] =
         [("hold", OnInsufficient::Hold), ("advance", OnInsufficient::Advance), ("abort", OnInsufficient::Abort)];
 
-    /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
         OnInsufficient::NAMES.iter().find(|(_, what)| *what == self).map_or("", |(name, _)| name)
     }
 
-    /// What has this name.
     #[must_use]
     pub fn named(name: &str) -> Option<OnInsufficient> {
         OnInsufficient::NAMES.iter().find(|(known, _)| *known == name).map(|(_, what)| *what)

@@ -1,17 +1,15 @@
-//! The guards in front of a move, and which of them an operator overrides.
+//! The guards of a move, and those that an operator overrides.
 
 use std::fmt;
 
-/// A check that refuses moves, and that `force` can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Guard {
-    /// The gate: the target's endpoints are probed first.
     Health,
-    /// A release that was rolled back because it was bad stays away.
+    /// A release that was rolled back as bad stays away.
     Quarantine,
-    /// The data stores have to allow the move. Overriding it needs a reason.
+    /// The data stores have to allow the move. An override needs a reason.
     Schema,
-    /// The configuration file has to be valid, and whole.
+    /// The configuration file is valid and completely written.
     File,
     /// No canary begins shortly after an automatic rollback.
     Cooldown,
@@ -20,7 +18,6 @@ pub enum Guard {
 }
 
 impl Guard {
-    /// Each, and its name in commands and answers.
     pub const NAMES: [(&'static str, Guard); 6] = [
         ("health", Guard::Health),
         ("quarantine", Guard::Quarantine),
@@ -30,13 +27,11 @@ impl Guard {
         ("bake", Guard::Bake),
     ];
 
-    /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
         Guard::NAMES.iter().find(|(_, guard)| *guard == self).map_or("", |(name, _)| name)
     }
 
-    /// The guard of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Guard> {
         Guard::NAMES.iter().find(|(known, _)| *known == name).map(|(_, guard)| *guard)
@@ -49,23 +44,18 @@ impl fmt::Display for Guard {
     }
 }
 
-/// The guards that a command overrides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Force(u8);
 
 impl Force {
-    /// None of them.
     pub const NONE: Force = Force(0);
-    /// Each of them.
     pub const ALL: Force = Force(u8::MAX);
 
-    /// Whether this guard is overridden.
     #[must_use]
     pub fn overrides(self, guard: Guard) -> bool {
         self.0 & (1 << guard as u8) != 0
     }
 
-    /// Whether no guard is.
     #[must_use]
     pub fn is_none(self) -> bool {
         self == Force::NONE

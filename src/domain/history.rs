@@ -1,4 +1,4 @@
-//! The bounded list of past transitions, and what it says of releases.
+//! The bounded list of past transitions, and the releases in it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,40 +8,29 @@ use crate::domain::color::Color;
 use crate::domain::release::Release;
 use crate::domain::transition::{Kind, Origin, Transition, Trigger};
 
-/// How many are kept in memory; older ones are in the ledger until it is compacted.
+/// Transitions kept in memory. Older ones stay in the ledger until it is compacted.
 const KEPT: usize = 1_000;
 
-/// Past transitions with their sequence numbers in the ledger, oldest first.
+/// With their sequence numbers in the ledger, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History(VecDeque<(u64, Arc<Transition>)>);
 
-/// Which transitions are wanted; what is not said is not asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filter {
-    /// Of one of these kinds.
     pub kinds: Vec<Kind>,
-    /// By this actor.
     pub actor: Option<String>,
-    /// To, from, or asking for this release, or while it was on its way.
+    /// It moved to, from or asked for this release, or this release was on its way.
     pub release: Option<Release>,
-    /// Not before this.
     pub since: Option<SystemTime>,
 }
 
-/// A release that served, or serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
-    /// Which.
     pub release: Release,
-    /// Where.
     pub color: Color,
-    /// Since when.
     pub from: SystemTime,
-    /// Until when; `None`: it still does.
     pub until: Option<SystemTime>,
-    /// Who put it there, and why.
     pub by: Origin,
-    /// Since when it is known good.
     pub known_good: Option<SystemTime>,
 }
 
@@ -61,7 +50,7 @@ impl Filter {
 }
 
 impl History {
-    /// Adds the newest. How a drain ended is told with the move that began it; bookkeeping is not told at all.
+    /// A drain's end is attached to the move that began it; bookkeeping is left out.
     pub(crate) fn push(&mut self, sequence: u64, transition: Arc<Transition>) {
         if transition.kind == Kind::Noted {
             return;
@@ -82,20 +71,19 @@ impl History {
         self.0.push_back((sequence, transition));
     }
 
-    /// At most `limit`, newest first, only those older than sequence number `before`, and only those that are wanted.
+    /// At most `limit`, newest first, older than sequence number `before`.
     #[must_use]
     pub(crate) fn page(&self, limit: usize, before: Option<u64>, filter: &Filter) -> Vec<(u64, Arc<Transition>)> {
         let older = self.0.iter().rev().filter(|(sequence, _)| before.is_none_or(|before| *sequence < before));
         older.filter(|(_, transition)| filter.wants(transition)).take(limit).cloned().collect()
     }
 
-    /// Which release served where, newest first.
     #[must_use]
     pub(crate) fn runs(&self) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         for (_, transition) in &self.0 {
             let decision = &transition.decision;
-            // A canary that was rolled back took no color from what served all along.
+            // A canary that was rolled back took no color from the release that served all along.
             let stays = |last: &Run| {
                 let same = (last.color, &last.release) == (decision.active, &decision.release);
                 transition.kind == Kind::Rollback && same
@@ -120,7 +108,6 @@ impl History {
         runs
     }
 
-    /// The line that says what became of an actor's command with this `Idempotency-Key`.
     #[must_use]
     pub(crate) fn of_key(&self, actor: &str, key: &str) -> Option<&Arc<Transition>> {
         let mut of_key = self.0.iter().map(|(_, line)| line).filter(|line| {
@@ -131,7 +118,6 @@ impl History {
         Some(of_key.find(|line| line.kind == Kind::Refused).unwrap_or(first))
     }
 
-    /// All of them.
     pub(crate) fn newest_first(&self) -> impl Iterator<Item = &(u64, Arc<Transition>)> {
         self.0.iter().rev()
     }

@@ -1,4 +1,4 @@
-//! The color that stopped serving last, whose files pages that are still open ask for.
+//! The color that stopped serving last. Pages that are still open request its files.
 
 use std::time::SystemTime;
 
@@ -6,20 +6,15 @@ use crate::domain::color::Color;
 use crate::domain::release::Release;
 use crate::domain::transition::{Decision, Transition};
 
-/// A release that stopped serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Left {
-    /// On which color.
     pub color: Color,
-    /// Which.
     pub release: Release,
-    /// When.
     pub at: SystemTime,
 }
 
 impl Left {
-    /// What lingers after a restart, by the transitions, newest first. Who moved without overlap wants no second
-    /// request.
+    /// Found after a restart in the transitions, newest first. A move without overlap leaves nothing lingering.
     pub(crate) fn recalled<'a>(
         decision: &Decision,
         newest_first: impl Iterator<Item = &'a Transition>,

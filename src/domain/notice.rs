@@ -1,28 +1,24 @@
-//! What there is to tell people: the kinds of notices, and how bad each is.
+//! The kinds of notices, and their severity.
 //!
-//! A new kind is a new variant here, with its name and its row in [`Event::ALL`]; the words are in `notify::event`.
+//! A new kind is a variant here, with its name and its row in [`Event::ALL`]; its words are in `notify::event`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// How much attention a notice asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Went as it was meant to.
     Info,
-    /// Somebody should look at it today.
+    /// Look at it today.
     Warn,
-    /// Somebody should look at it now.
+    /// Look at it now.
     Error,
-    /// Wake somebody up.
+    /// Wake somebody.
     Page,
 }
 
 impl Severity {
-    /// All, in order.
     pub const ALL: [Severity; 4] = [Severity::Info, Severity::Warn, Severity::Error, Severity::Page];
 
-    /// As in the configuration and in notices.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,7 +30,6 @@ impl Severity {
     }
 }
 
-/// It names no kind or severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unknown;
 
@@ -52,73 +47,45 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What kind of thing is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Event {
-    /// The first start with an empty ledger: the file's color serves.
     Started,
-    /// A release took the traffic: by a switch, or under the live color.
+    /// A release took the traffic: by a switch, or as a new release of the live color.
     Promoted,
-    /// The traffic went back to what served before.
     RolledBack,
-    /// A switch was called off before a request saw it, or a canary.
+    /// A switch was called off before a request saw it, or a canary ended.
     Aborted,
-    /// A release gets its first share of the requests.
     CanaryStarted,
-    /// It gets a larger one.
     Step,
-    /// It stays where it is.
     Held,
-    /// It may go on.
     Resumed,
-    /// There is evidence against it.
     Suspect,
-    /// It would have been rolled back, and is only observed.
     WouldRollBack,
-    /// The release that it is compared with fails itself.
     BaselineUnhealthy,
-    /// It was rolled back, and that did not help.
     BothUnhealthy,
-    /// It was rolled back, and that helped.
     Recovered,
-    /// An order was refused.
     Refused,
-    /// A rollback was refused: somebody wants back and can't.
     RollbackBlocked,
-    /// An order in the file was so already.
+    /// An order in the file was already in force.
     Unchanged,
-    /// What began before a switch has ended.
     Drained,
-    /// The release that serves is known good.
     Done,
-    /// The way back is not safe any more.
     BarrierPassed,
-    /// Forward moves were stopped.
     FreezeSet,
-    /// They are allowed again.
     FreezeCleared,
-    /// Requests are held by hand.
     HoldSet,
-    /// They are served again.
     HoldCleared,
-    /// Requests get the maintenance answer.
     MaintenanceSet,
-    /// They are served again.
     MaintenanceCleared,
-    /// An endpoint fails its health checks.
     TargetUnhealthy,
-    /// It passes them again.
     TargetHealthy,
-    /// An endpoint that serves answers as another release than its label.
     WrongRelease,
-    /// Its answers name the label again.
     RightRelease,
     /// Another sink gets no notices.
     NotifyFailed,
 }
 
 impl Event {
-    /// All of them.
     pub const ALL: [Event; 30] = [
         Event::Started,
         Event::Promoted,
@@ -152,7 +119,7 @@ impl Event {
         Event::NotifyFailed,
     ];
 
-    /// The `type` of a notice: stable, for programs.
+    /// The `type` of a notice. Stable, for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

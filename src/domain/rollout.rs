@@ -1,8 +1,8 @@
-//! The state machine of switches and rollbacks.
+//! The state machine of switches, canaries and rollbacks.
 //!
-//! [`Rollout::handle`] takes one event and says, as effects in order, what has to follow; [`Rollout::deadline`] says
-//! when it wants to be woken. Forward moves are committed before they are published, backward moves are published
-//! before they are committed. Every command is answered exactly once.
+//! [`Rollout::handle`] takes one event and returns effects in order; [`Rollout::deadline`] is the next time it wants
+//! to be woken. Forward moves are committed before they are published, backward moves are published before they are
+//! committed. Every command is answered exactly once.
 
 use std::time::{Duration, Instant};
 
@@ -65,13 +65,11 @@ pub use terms::{Target, Terms};
 pub(crate) use view::{Hold, OrderState, Phase, Progress, Stopped, View};
 use watching::Watching;
 
-/// From round to round of the gate, while it may still open.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
 
-/// The state machine. Its parts own their fields: no other file can change them but by their methods.
+/// The state machine. Its parts own their fields: other files change them by their methods only.
 #[derive(Debug)]
 pub struct Rollout {
-    /// In force, and visible to requests.
     decision: Decision,
     configured: Configured,
     state: State,
@@ -82,17 +80,14 @@ pub struct Rollout {
     reports: ColorReports,
     aftermath: Aftermath,
     stores: Stores,
-    /// When this process first saw the release serve.
     serves_since: Instant,
     freeze_ends_at: Option<Instant>,
     last_generation: u64,
-    /// The last number of a round or a drain.
     last_id: u64,
 }
 
 impl Rollout {
-    /// Takes up the decision that is in force: from the ledger, or made from the file at the first start. A change of
-    /// the file against what was last seen in it is an order, and is handled like an edit.
+    /// Takes up the decision in force. A change of the file since it was last seen is an order, handled like an edit.
     #[must_use]
     pub fn new(
         now: Now,
@@ -129,7 +124,6 @@ impl Rollout {
         rollout
     }
 
-    /// Handles one event.
     pub fn handle(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         self.expire_freeze(now);
         self.mark_known_good(now);
@@ -185,7 +179,7 @@ impl Rollout {
                 }
                 match self.may_switch(&underway, if_generation) {
                     Err(refusal) => self.refuse(now, underway, refusal, effects),
-                    // All of the traffic, and so nothing for the canary.
+                    // A switch to the active color ends the canary.
                     Ok(()) if to == self.decision.active && self.is_canary() && !dry_run => {
                         self.abort(now, underway, effects);
                     }
@@ -221,7 +215,6 @@ impl Rollout {
         }
     }
 
-    /// When it wants an [`Event::Tick`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let gating = match &self.state {
@@ -237,7 +230,6 @@ impl Rollout {
         [gating, hold, journal, by_itself.filter(|_| may_write)].into_iter().flatten().min()
     }
 
-    /// What the outside may see.
     #[must_use]
     pub fn view(&self) -> View {
         let waits = self.file.is_waiting() || matches!(self.under_way(), Some(Move { asker: Asker::File, .. }));
@@ -272,7 +264,6 @@ impl Rollout {
         }
     }
 
-    /// The decision in force.
     #[must_use]
     pub fn decision(&self) -> &Decision {
         &self.decision
@@ -283,13 +274,11 @@ impl Rollout {
         matches!(self.state, State::Committing(..))
     }
 
-    /// The color that serves.
     #[must_use]
     pub fn active(&self) -> Color {
         self.decision.active
     }
 
-    /// The answer to a command that touched nothing.
     #[must_use]
     pub fn untouched(&self, now: Now) -> Outcome {
         self.unchanged(now, false)
@@ -313,13 +302,12 @@ impl Rollout {
         }
     }
 
-    /// The color that is meant.
     pub fn target(&self, to: &Target) -> Result<Color, Refusal> {
         let (active, deployed) = (self.decision.active, &self.configured.deployed);
         match to {
             Target::Other => Ok(active.other()),
             Target::Color(color) => Ok(*color),
-            // Where both have it, it serves already.
+            // If both colors have it, it serves already.
             Target::Release(asked) => [active, active.other()]
                 .into_iter()
                 .find(|color| deployed[*color] == *asked)
@@ -345,7 +333,6 @@ impl Rollout {
         self.allowed(asked)
     }
 
-    /// The instant of the switch.
     fn make_visible(&mut self, now: Now, next: Decision, effects: &mut Vec<Effect>) {
         let before = std::mem::replace(&mut self.decision, next);
         if (before.active, &before.release) != (self.decision.active, &self.decision.release) {
@@ -360,7 +347,7 @@ impl Rollout {
         self.file.overtaken();
     }
 
-    /// Answers whoever asked for a move that will not be made.
+    /// Ends a move that will not be made, and answers its asker.
     fn refuse(&mut self, now: Now, underway: Move, refusal: Refusal, effects: &mut Vec<Effect>) {
         if underway.held.is_some() {
             self.release_held(effects);

@@ -1,8 +1,8 @@
-//! Data stores and their schemas: which versions a release can run on, what it brings them to, and what of that can't
-//! be taken back.
+//! Data stores and their schemas: the versions that a release runs on, the version it migrates to, and migrations that
+//! can't be undone.
 //!
-//! A release carries [`Labels`]; what releases did is remembered in a [`Lineage`]; what stores are at now is known by
-//! [`Currents`]; and [`Verdict`] says whether a release can serve.
+//! A release carries [`Labels`]; a [`Lineage`] remembers past releases; [`Currents`] knows the present versions; a
+//! [`Verdict`] says whether a release can serve.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,6 @@ pub(crate) use lineage::{Overridden, Step, TakenBack};
 pub use verdict::Verdict;
 pub(crate) use verdict::{Obstacle, admits, runs};
 
-/// The version of a store's schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
@@ -29,31 +28,26 @@ impl fmt::Display for Version {
     }
 }
 
-/// The versions that a release can run on, both ends included. Written `41`, `>=41`, `<=43`, `>40`, `<44`, or two of
-/// them with a comma.
+/// Versions that a release runs on, both ends included. Written `41`, `>=41`, `<=43`, `>40`, `<44`, or two of them
+/// with a comma.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     low: u64,
     high: u64,
 }
 
-/// Why a text is no range, and how to repair it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangeError {
-    /// What is wrong.
     pub reason: String,
-    /// What to write instead.
     pub repair: String,
 }
 
 impl Range {
-    /// The lowest version in it.
     #[must_use]
     pub fn lowest(self) -> Version {
         Version(self.low)
     }
 
-    /// Whether a version is in it.
     #[must_use]
     pub fn contains(self, version: Version) -> bool {
         (self.low..=self.high).contains(&version.0)
@@ -108,42 +102,33 @@ impl FromStr for Range {
     }
 }
 
-/// From when on a release can't be taken back, whatever versions say.
+/// The moment from which a release can't be rolled back, whatever versions say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Barrier {
-    /// Never.
     #[default]
     None,
-    /// As soon as it took traffic, and with that its migration is applied.
+    /// When it took traffic, and with that its migration was applied.
     Applied,
-    /// When it accepted its first mutating request.
     FirstWrite,
 }
 
 impl Barrier {
-    /// All of them, by the names that they have in files.
     pub const NAMES: [(&'static str, Barrier); 3] =
         [("none", Barrier::None), ("applied", Barrier::Applied), ("first-write", Barrier::FirstWrite)];
 
-    /// Its name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         Barrier::NAMES.iter().find(|(_, barrier)| *barrier == self).map_or("", |(name, _)| name)
     }
 }
 
-/// What a release says of one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
-    /// What it can run on.
     pub needs: Range,
-    /// What it brings the store to.
     pub migrates_to: Option<Version>,
-    /// From when on that can't be taken back.
     pub barrier: Barrier,
 }
 
-/// What a release says, by store.
 pub type Labels = BTreeMap<String, Label>;
 
 #[cfg(test)]

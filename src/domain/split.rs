@@ -1,8 +1,8 @@
-//! How requests are shared between the two colors while a new release is watched.
+//! The split of requests between the two colors while a release is watched.
 //!
-//! A request is a draw out of 2^64: by chance, or a hash of what identifies the user and of the deployment's salt. It
-//! goes to the candidate if the draw is below the weight. So the answer needs no memory: it is the same on every worker
-//! and after a restart, and a growing weight only ever moves users from the stable color to the candidate.
+//! Each request draws a number below 2^64: at random, or as a hash of the user's key and the deployment's salt. The
+//! candidate gets the draws below the weight. The split needs no memory: it is the same on every worker and after a
+//! restart, and a growing weight only moves users from the stable color to the candidate.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,11 +14,8 @@ use crate::domain::color::Color;
 pub struct Weight(u16);
 
 impl Weight {
-    /// No request.
     pub const NONE: Weight = Weight(0);
-    /// Every request.
     pub const ALL: Weight = Weight(10_000);
-    /// Every second request.
     pub const HALF: Weight = Weight(5_000);
 
     /// `None` above 10,000.
@@ -27,7 +24,6 @@ impl Weight {
         if basis_points <= Weight::ALL.0 { Some(Weight(basis_points)) } else { None }
     }
 
-    /// In hundredths of a percent.
     #[must_use]
     pub const fn basis_points(self) -> u16 {
         self.0
@@ -39,7 +35,7 @@ impl Weight {
         f64::from(self.0) / f64::from(Weight::ALL.0)
     }
 
-    /// From a number in percent; `None` where it is no share, or has more than two decimals.
+    /// `None` if it is out of range or has more than two decimals.
     #[must_use]
     pub fn percent(number: f64) -> Option<Weight> {
         let basis_points = (number * 100.0).round();
@@ -49,13 +45,11 @@ impl Weight {
         (exact && within).then_some(Weight(basis_points as u16))
     }
 
-    /// What the others get.
     #[must_use]
     pub const fn rest(self) -> Weight {
         Weight(Weight::ALL.0 - self.0)
     }
 
-    /// Whether a draw is within it.
     #[must_use]
     pub const fn takes(self, draw: u64) -> bool {
         // The upper half of the draw, scaled to 0..10,000; exact at both ends.
@@ -63,14 +57,12 @@ impl Weight {
     }
 }
 
-/// `5 %`, `0.25 %`.
 impl fmt::Display for Weight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} %", f64::from(self.0) / 100.0)
     }
 }
 
-/// Words that are no share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoShare;
 
@@ -82,7 +74,7 @@ impl fmt::Display for NoShare {
 
 impl std::error::Error for NoShare {}
 
-/// `5%`, `0.25 %`: with its sign.
+/// `5%` or `0.25 %`; the sign is required.
 impl FromStr for Weight {
     type Err = NoShare;
 
@@ -93,35 +85,30 @@ impl FromStr for Weight {
     }
 }
 
-/// Which color a request gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// The color whose release is watched.
     pub candidate: Color,
-    /// Its share of the requests.
     pub weight: Weight,
-    /// What hashes of users are mixed with, so that each deployment begins with other users.
+    /// Mixed into the hashes of users, so that each deployment begins with other users.
     pub salt: u64,
 }
 
 impl Split {
-    /// The color for a draw.
     #[must_use]
     pub const fn color(&self, draw: u64) -> Color {
         if self.weight.takes(draw) { self.candidate } else { self.candidate.other() }
     }
 
-    /// The share of a color.
     #[must_use]
     pub fn of(&self, color: Color) -> Weight {
         if color == self.candidate { self.weight } else { self.weight.rest() }
     }
 }
 
-/// The draw of a user: the same for the same key and salt, whatever the machine.
+/// The draw of a user: a function of key and salt, the same on every machine.
 ///
-/// SipHash-2-4, a function that nobody can predict without the salt. Users choose their keys, and the color of a new
-/// key has to be a secret: a request whose color was known beforehand is weak evidence (docs/blame.md).
+/// It is SipHash-2-4, which nobody can predict without the salt. Users choose their keys, and a request whose color
+/// was known beforehand is weak evidence (docs/blame.md).
 #[must_use]
 pub(crate) fn draw(key: &[u8], salt: u64) -> u64 {
     sip_hash([salt, 0x6375_746f_7665_7221], key)
@@ -138,7 +125,6 @@ fn sip_hash([k0, k1]: [u64; 2], data: &[u8]) -> u64 {
     let (words, rest) = data.as_chunks::<8>();
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
-    // The length, modulo 256, is the last byte.
     last[7] = data.len().to_le_bytes()[0];
     for word in words.iter().chain([&last]).map(|bytes| u64::from_le_bytes(*bytes)) {
         v[3] ^= word;

@@ -1,14 +1,13 @@
-//! Times and durations as people read them, in the same form as everywhere else in this program.
+//! Times and durations for people, in one form everywhere.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// A time in UTC, to the second (RFC 3339).
+/// UTC, to the second (RFC 3339).
 pub(crate) fn time(at: SystemTime) -> impl fmt::Display {
     Time(at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
-/// Seconds since 1970.
 struct Time(u64);
 
 impl fmt::Display for Time {
@@ -20,7 +19,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// Year, month and day so many days after 1970-01-01 (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// Year, month and day, from days since 1970-01-01 (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 fn date(days: u64) -> (u64, u64, u64) {
     // Eras of 400 years, which begin on the first of March.
     let days = days + 719_468;
@@ -33,7 +32,6 @@ fn date(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + later, month, day)
 }
 
-/// A duration, as in `15m 30s`.
 pub(crate) fn duration(duration: Duration) -> impl fmt::Display {
     Written(duration)
 }

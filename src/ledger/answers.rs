@@ -1,8 +1,7 @@
-//! `answers.jsonl`, beside the ledger: what commands with an `Idempotency-Key` were answered, for a day.
+//! `answers.jsonl`, beside the ledger: answers to commands with an `Idempotency-Key`, for a day.
 //!
-//! A key is on disk before its command is carried out, and its answer before the client has it. So a command that comes
-//! again finds its answer, also after a crash. A thread of its own writes the file; a disk that hangs holds up nobody
-//! else.
+//! A key is on disk before its command is carried out, and its answer before the client has it, so a repeated command
+//! finds its answer even after a crash. A thread of its own writes the file; a hanging disk blocks nothing else.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -15,53 +14,40 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 const NAME: &str = "answers.jsonl";
-/// For so long a key gets the same answer.
 pub(crate) const KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
-/// Keys that are kept; the oldest are forgotten first.
 const MOST: usize = 2_000;
-/// Bytes of answers that are kept; the oldest are forgotten first.
 const MOST_BYTES: usize = 8 << 20;
-/// A file is written anew when it has so many lines more than are of use.
+/// Unused lines before the file is rewritten.
 const SLACK: usize = 500;
 
-/// An answer as the client got it.
+/// As the client got it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answered {
-    /// The status code.
     pub status: u16,
-    /// The media type of the body.
     pub media_type: String,
-    /// The body.
     pub body: String,
 }
 
-/// What is known of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// Nothing.
     Nothing,
-    /// It was used for another command.
     Otherwise,
-    /// Its command began at this generation, and the process ended before it was answered.
+    /// Its command began at this generation, and the process ended before the answer.
     Interrupted(u64),
-    /// Its answer.
     Answered(Answered),
 }
 
-/// A line of the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Line {
     /// Milliseconds since 1970.
     at: u64,
     actor: String,
     key: String,
-    /// Of the command: its method, path and body.
     digest: String,
-    /// The generation when it began.
     generation: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     answer: Option<Answered>,
-    /// The key is free again: its command was not carried out.
+    /// The command was not carried out, and the key is free again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     forgotten: bool,
 }
@@ -99,10 +85,9 @@ impl Kept {
         }
     }
 
-    /// Forgets what is too old, and the oldest of what is too much.
     fn trim(&mut self, now: u64) {
         let oldest = now.saturating_sub(millis(KEPT_FOR));
-        // A clock that was set back must not keep a line for ever.
+        // A clock that was set back must not keep a line forever.
         let newest = now.saturating_add(millis(KEPT_FOR));
         self.lines.retain(|_, line| line.at > oldest && line.at < newest);
         self.bytes = self.lines.values().map(Line::size).sum();
@@ -115,14 +100,13 @@ impl Kept {
 
 type Done = Box<dyn FnOnce() + Send>;
 
-/// The answers that a repeated command gets again; clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
     kept: Arc<Mutex<Kept>>,
     writer: mpsc::Sender<(Line, Handed)>,
 }
 
-/// What is told when a line is on disk, or can't be.
+/// Called when a line is on disk, or can't be.
 struct Handed(Done);
 
 impl std::fmt::Debug for Handed {
@@ -132,8 +116,7 @@ impl std::fmt::Debug for Handed {
 }
 
 impl Answers {
-    /// Reads the file of a state directory, and starts its writer. A file that can't be used costs the durability of
-    /// keys, and nothing else.
+    /// Reads the file and starts its writer. An unusable file costs the durability of keys only.
     #[must_use]
     pub(crate) fn open(dir: &Path) -> Answers {
         let path = dir.join(NAME);
@@ -165,7 +148,6 @@ impl Answers {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known of an actor's key.
     #[must_use]
     pub(crate) fn known(&self, actor: &str, key: &str, digest: &str) -> Known {
         let mut kept = self.kept();
@@ -215,11 +197,9 @@ impl Answers {
     }
 }
 
-/// The file and its writer.
 struct AnswersFile {
     path: PathBuf,
     open: Option<File>,
-    /// Lines in it.
     written: usize,
     kept: Arc<Mutex<Kept>>,
     failing: bool,
@@ -245,7 +225,7 @@ impl AnswersFile {
     fn write(&mut self, line: &Line) -> io::Result<()> {
         let needed = self.kept.lock().unwrap_or_else(PoisonError::into_inner).lines.len();
         if self.failing || self.written > needed + SLACK {
-            // With it, since it is kept already.
+            // The rewrite includes the line.
             return self.write_anew();
         }
         let file = match &mut self.open {
@@ -258,7 +238,6 @@ impl AnswersFile {
         Ok(())
     }
 
-    /// With what is kept, and nothing else.
     fn write_anew(&mut self) -> io::Result<()> {
         self.open = None;
         let lines: Vec<_> = self.kept.lock().unwrap_or_else(PoisonError::into_inner).lines.values().cloned().collect();
@@ -275,7 +254,7 @@ impl AnswersFile {
     }
 }
 
-/// Answers name releases and reasons: nobody else reads them.
+/// Answers name releases and reasons, so other users can't read the file.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);

@@ -1,4 +1,4 @@
-//! Why a ledger can't be used.
+//! Errors of the ledger.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,35 +6,15 @@ use std::path::{Path, PathBuf};
 use crate::ledger::format;
 use crate::ledger::read::Failed;
 
-/// Why the ledger can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LedgerError {
-    /// The operating system refused.
     #[error("could not {action} {}: {source}{}", path.display(), repair(source))]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
     /// Two processes on one ledger would overrule each other.
     #[error("{} is in use by another cutover{}; stop that one, or give this one a state.dir of its own", dir.display(), holder(*pid))]
-    Locked {
-        /// The state directory.
-        dir: PathBuf,
-        /// The other process, if it could be found out.
-        pid: Option<u32>,
-    },
-    /// Written by a later program.
+    Locked { dir: PathBuf, pid: Option<u32> },
     #[error("{} was written by a newer cutover (format {version}, this one reads up to {}); run that one", path.display(), format::VERSION)]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        version: u32,
-    },
+    Newer { path: PathBuf, version: u32 },
 }
 
 impl LedgerError {
@@ -59,7 +39,6 @@ fn holder(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
 }
 
-/// A failure to read, with the place.
 pub(super) fn failed_at(path: &Path, failed: Failed) -> LedgerError {
     match failed {
         Failed::Io(source) => LedgerError::io("read", path, source),

@@ -1,4 +1,4 @@
-//! The file itself: append, recover, compact, and the lock on its directory.
+//! The ledger's file: append, recover, compact, and the lock on its directory.
 
 mod whole;
 
@@ -20,22 +20,21 @@ use crate::ledger::verify::{Verified, verify};
 use crate::ledger::{Condition, Recovered};
 
 const NAME: &str = "ledger.jsonl";
-/// A longer ledger is compacted when it is opened.
+/// Lines above which an opened ledger is compacted.
 const COMPACT_ABOVE: usize = 10_000;
-/// A longer ledger is compacted while the process runs.
+/// Lines above which it is compacted while the process runs.
 const COMPACT_RUNNING_ABOVE: usize = 20_000;
 /// Lines that a compaction keeps.
 const KEEP: usize = 1_000;
-/// A start reads the last bytes of a ledger, and no more.
+/// Last bytes of a ledger that a start reads.
 const WINDOW: u64 = 32 << 20;
-/// Lines kept in memory, in bytes, to write a ledger anew that was cut off.
+/// Bytes of last lines kept in memory, to rewrite a ledger that was truncated.
 const TAIL_BYTES: usize = 1 << 20;
 
-/// How long the directory may still belong to a process that ends, and how often that is looked at.
+/// How long the directory may still be locked by an ending process, and the interval of attempts.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// The last lines, byte for byte as they are on disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tail {
     lines: VecDeque<Vec<u8>>,
@@ -64,26 +63,20 @@ impl Tail {
     }
 }
 
-/// The open ledger.
 #[derive(Debug)]
 pub(super) struct LedgerFile {
     dir_path: PathBuf,
     path: PathBuf,
-    /// Carries the lock; so the lock needs no file of its own, and holds on a read-only file system too.
+    /// Carries the lock, which needs no file of its own and works on a read-only file system.
     dir: File,
-    /// Open for appending; `None` while that can't be had.
     file: Option<File>,
-    /// Bytes that are known to be whole lines on disk.
+    /// Bytes of whole lines on disk.
     length: u64,
-    /// Lines in the file.
     lines: usize,
-    /// When the next compaction is due, in lines.
     compact_above: usize,
     next_sequence: u64,
-    /// The digest of the last line.
     head: Option<String>,
     tail: Tail,
-    /// Looks at a file that another program changed.
     looks: u32,
     condition: Arc<Mutex<Condition>>,
 }
@@ -100,7 +93,7 @@ impl LedgerFile {
         loop {
             match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
-                // A process that was killed has it until the kernel has cleared it away.
+                // A killed process holds the lock until the kernel has cleaned up.
                 Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < LOCK_PATIENCE => {
                     std::thread::sleep(LOCK_PAUSE);
                 }
@@ -126,8 +119,7 @@ impl LedgerFile {
         };
         let recovered = ledger.recover()?;
         if ledger.length > 0 {
-            // Held open from here on, so that a ledger that is removed can still be read. The first line tells of
-            // errors.
+            // Held open, so that a removed ledger can still be read. The first line reports errors.
             ledger.file = ledger.open_for_append().ok();
         }
         Ok((ledger, recovered))
@@ -142,7 +134,7 @@ impl LedgerFile {
         Arc::clone(&self.condition)
     }
 
-    /// Reads the last lines. What can't be read is set aside under a new name, and costs nothing else.
+    /// Reads the last lines. Unreadable bytes are set aside under a new name.
     fn recover(&mut self) -> Result<Recovered, LedgerError> {
         let mut recovered = Recovered { transitions: Vec::new(), warnings: Vec::new() };
         let file = match read::open(&self.path) {
@@ -185,7 +177,7 @@ impl LedgerFile {
             Err(source) => Err(LedgerError::io("set damaged lines aside in", &aside.path, source)),
         };
         if let Err(error) = in_order {
-            // On a disk that can't be written the good lines still count; the next start tries again.
+            // On a read-only disk the good lines still count; the next start tries again.
             recovered.warnings.push(format!("the ledger could not be put in order: {error}"));
         }
         Ok(recovered)
@@ -199,7 +191,7 @@ impl LedgerFile {
         found.map_err(|failed| failed_at(&self.path, failed))
     }
 
-    /// Keeps the lines that were recovered, and no others. They stand behind `start`.
+    /// Keeps the recovered lines only. They are behind `start`.
     fn rewrite_last(&mut self, file: &File, start: u64, recovered: &Recovered) -> Result<(), LedgerError> {
         let mut file = file;
         file.seek(SeekFrom::Start(start)).map_err(|source| LedgerError::io("read", &self.path, source))?;
@@ -229,7 +221,7 @@ impl LedgerFile {
         )
     }
 
-    /// Replaces the whole file, so that a crash leaves the old one or the new one.
+    /// Replaces the whole file; a crash leaves the old or the new one.
     fn rewrite(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), LedgerError> {
         let next = self.path.with_extension("jsonl.new");
         let replaced = (|| {
@@ -251,14 +243,14 @@ impl LedgerFile {
         Ok(())
     }
 
-    /// Appends one line, and returns its sequence number when it is on disk, in the file that a restart will read.
+    /// Returns the sequence number once the line is on disk, in the file that a restart will read.
     pub(super) fn append(&mut self, transition: &Transition) -> Result<u64, LedgerError> {
         let sequence = self.next_sequence;
         let line = format::write(sequence, transition, self.head.as_deref());
         if !self.restore_if_lost(line.as_bytes())? {
             self.append_to_file(line.as_bytes())?;
             let length = self.length + line.len() as u64;
-            // Whoever took the file away in the meantime took the line with it.
+            // A file taken away in the meantime took the line with it.
             let loss = self.loss_at(length, Some(line.as_bytes()));
             match loss.map_err(|source| LedgerError::io("look at", &self.path, source))? {
                 None => self.length = length,
@@ -283,7 +275,7 @@ impl LedgerFile {
         let file = self.file.as_mut().expect("just opened");
         let written = file.write_all(line).and_then(|()| file.sync_data());
         if let Err(source) = written {
-            // Half a line must not stand before the next one.
+            // Half a line must not precede the next one.
             if file.set_len(self.length).and_then(|()| file.sync_data()).is_err() {
                 self.file = None;
             }
@@ -292,7 +284,7 @@ impl LedgerFile {
         Ok(())
     }
 
-    /// Drops old lines while the process runs. A failure costs space only; it is tried again some lines later.
+    /// Drops old lines while the process runs. A failure costs space, and is tried again some lines later.
     fn compact(&mut self) {
         let Some(file) = &self.file else { return };
         let found = read::last_lines(file, KEEP, WINDOW, |_| Ok(())).map_err(|failed| failed_at(&self.path, failed));
@@ -314,7 +306,7 @@ impl LedgerFile {
         }
     }
 
-    /// Reads the whole file again and holds its chain together, also with what was written last.
+    /// Verifies the chain of the whole file, and its last line against memory.
     pub(super) fn verify(&self) -> Result<Verified, LedgerError> {
         let mut verified = verify(&self.path)?;
         if verified.head != self.head {
@@ -336,7 +328,7 @@ impl LedgerFile {
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("is not a regular file; move it away"));
         }
-        // Whatever an earlier failure left behind the last whole line goes first.
+        // Removes leftovers of an earlier failure behind the last whole line.
         let length = file.seek(SeekFrom::End(0))?;
         if length > self.length {
             file.set_len(self.length)?;
@@ -356,7 +348,6 @@ impl LedgerFile {
     }
 }
 
-/// Who holds the lock, by what the kernel lists.
 fn locked_by(dir: &File) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
     let inode = dir.metadata().ok()?.ino().to_string();

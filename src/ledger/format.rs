@@ -1,8 +1,8 @@
 //! A line of the ledger: `{"crc":"89abcdef","entry":{…}}`, the CRC-32 (ISO-HDLC, as in gzip) over the bytes of the
-//! entry. Readable by eyes and `jq`; the domain's types are not what is written, so that either can change.
+//! entry. It is readable by eye and by `jq`. Written types are separate from the domain's, so that either can change.
 //!
-//! The CRC finds accidents. Against hands, an entry names the SHA-256 of the line before it (`prev`, FIPS 180-4): a
-//! line that was changed, taken out or put in does not fit into the chain.
+//! The CRC finds accidents. Against tampering, an entry names the SHA-256 of the line before it (`prev`, FIPS 180-4):
+//! a changed, removed or inserted line breaks the chain.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,49 +21,43 @@ mod checks;
 mod deployment;
 mod lineage;
 
-/// The version that this program writes, and the newest it reads.
+/// The written version, and the newest readable one.
 pub(super) const VERSION: u32 = 3;
 
-/// The first version whose lines name the one before.
+/// The first version with `prev`.
 const CHAINED: u32 = 2;
 
 const BEFORE_CRC: &str = "{\"crc\":\"";
 const BEFORE_ENTRY: &str = "\",\"entry\":";
 
-/// Why a line is not one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// Not whole, or not what was written.
     Damaged,
-    /// Whole, and of a newer version.
     Newer(u32),
 }
 
-/// What the next line says of this one, which is without its line end.
+/// The next line's `prev`. `line` has no line end.
 pub(super) fn digest(line: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, line);
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A line that was read.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) sequence: u64,
     pub(super) transition: Transition,
-    /// The digest of the line before it; older programs did not write it, and the first line has none.
+    /// Older versions have none, nor has the first line.
     pub(super) prev: Option<String>,
-    /// Its format is one in which every line but the first has `prev`.
+    /// Its version requires `prev` in every line but the first.
     pub(super) chained: bool,
 }
 
-/// Writes a line, with its line end.
 pub(super) fn write(sequence: u64, transition: &Transition, prev: Option<&str>) -> String {
     let entry = Entry { prev: prev.map(str::to_owned), ..Entry::from(sequence, transition) };
     let entry = serde_json::to_string(&entry).expect("an entry has string keys only");
     format!("{BEFORE_CRC}{:08x}{BEFORE_ENTRY}{entry}}}\n", crc32fast::hash(entry.as_bytes()))
 }
 
-/// The entry of a line that is as it was written.
 fn entry_of(line: &[u8]) -> Result<&[u8], Unreadable> {
     let whole = (|| {
         let rest = line.strip_prefix(BEFORE_CRC.as_bytes())?;
@@ -75,7 +69,7 @@ fn entry_of(line: &[u8]) -> Result<&[u8], Unreadable> {
     whole.ok_or(Unreadable::Damaged)
 }
 
-/// The sequence number of a line that is as it was written; the rest of the line is not read.
+/// The sequence number of an undamaged line; the rest is not parsed.
 pub(super) fn sequence(line: &[u8]) -> Result<u64, Unreadable> {
     let entry = entry_of(line)?;
     let Numbers { v, seq } = match numbers(entry) {
@@ -85,7 +79,7 @@ pub(super) fn sequence(line: &[u8]) -> Result<u64, Unreadable> {
     if v > VERSION { Err(Unreadable::Newer(v)) } else { Ok(seq) }
 }
 
-/// `{"v":3,"seq":41,`: as this program begins every entry.
+/// `{"v":3,"seq":41,`: the begin of every entry.
 fn numbers(entry: &[u8]) -> Option<Numbers> {
     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
     let rest = entry.strip_prefix(b"{\"v\":")?;
@@ -95,7 +89,6 @@ fn numbers(entry: &[u8]) -> Option<Numbers> {
     Some(Numbers { v: u32::try_from(number(v)?).ok()?, seq: number(seq)? })
 }
 
-/// Reads a line, without its line end.
 pub(super) fn read(line: &[u8]) -> Result<Line, Unreadable> {
     let entry = entry_of(line)?;
     let version: Version = serde_json::from_slice(entry).map_err(|_| Unreadable::Damaged)?;
@@ -167,7 +160,7 @@ struct DrainEnd {
     color: String,
     took_us: u64,
     ended: u64,
-    /// Lines that were written before kinds were told apart have none.
+    /// Missing in lines of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by_kind: Option<ByKind>,
     #[serde(default)]
@@ -372,7 +365,7 @@ impl Entry {
         let transition = Transition {
             from: optional(self.from, Standing::into_pair)?,
             forced: self.forced,
-            // A guard that only a newer program knows does not make the line unreadable.
+            // A guard of a newer version does not make the line unreadable.
             overrode: self.overrode.iter().filter_map(|name| Guard::named(name)).collect(),
             gate,
             refusal: self.refusal,
@@ -390,7 +383,7 @@ impl Entry {
 impl Decided {
     fn into_decision(self, version: u32) -> Option<Decision> {
         let since = parse_time(&self.since)?;
-        // The first version told nobody apart: whatever served was good enough to go back to.
+        // The first version did not know good releases: any release that served was a rollback target.
         let good = |known: Option<String>, otherwise: SystemTime| match (known, version) {
             (None, 1) => Some(Some(otherwise)),
             (known, _) => optional(known, |at| parse_time(&at)),
@@ -463,7 +456,7 @@ fn bad(quarantined: &Quarantined) -> Bad {
     }
 }
 
-/// What is not there is fine; what is there has to be right.
+/// A missing value is fine; a present one has to be valid.
 fn optional<T, U>(value: Option<T>, read: impl FnOnce(T) -> Option<U>) -> Option<Option<U>> {
     match value {
         Some(value) => read(value).map(Some),

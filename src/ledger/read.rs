@@ -11,32 +11,25 @@ use rustix::fs::OFlags;
 
 use crate::ledger::format::{self, Unreadable};
 
-/// A longer line was not written by this program.
 const MAX_LINE: u64 = 8 << 20;
 
-/// The last lines of a file.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Sequence numbers and bytes of the last whole lines, with their line ends, oldest first.
     pub(super) lines: VecDeque<(u64, Vec<u8>)>,
-    /// Whole lines that were read, of which `lines` are the last.
+    /// Whole lines read, including those not in `lines`.
     pub(super) count: usize,
-    /// Bytes of the file.
     pub(super) length: u64,
-    /// Where the window begins.
     pub(super) start: u64,
-    /// Bytes that belong to no whole line.
+    /// Bytes outside of whole lines.
     pub(super) damaged: u64,
     /// Lines before the window were not read.
     pub(super) skipped: bool,
 }
 
-/// Why a file can't be read.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// The operating system refused.
     Io(io::Error),
-    /// A newer program wrote it.
     Newer(u32),
 }
 
@@ -46,14 +39,14 @@ impl From<io::Error> for Failed {
     }
 }
 
-/// Opens a ledger for reading. A pipe in its place is an error and no wait.
+/// A pipe in its place is an error and blocks nothing.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("is not a regular file")) }
 }
 
-/// Calls `each` with every line of a file, with its line end if it has one.
+/// Calls `each` with every line, with its line end if it has one.
 pub(super) fn each_line(file: impl Read, mut each: impl FnMut(&[u8]) -> Result<(), Failed>) -> Result<(), Failed> {
     let mut reader = BufReader::with_capacity(64 << 10, file);
     let mut line = Vec::new();
@@ -66,7 +59,7 @@ pub(super) fn each_line(file: impl Read, mut each: impl FnMut(&[u8]) -> Result<(
     }
 }
 
-/// The last `keep` lines of the last `window` bytes. `damaged` gets every byte that belongs to no whole line.
+/// The last `keep` lines of the last `window` bytes. `damaged` gets every byte outside of whole lines.
 pub(super) fn last_lines(
     mut file: &File,
     keep: usize,
@@ -94,7 +87,7 @@ pub(super) fn last_lines(
                 }
                 found.lines.push_back((sequence, line.to_vec()));
             }
-            // A lower number: a line that was copied to where it does not belong must not come into force.
+            // A lower number: a line copied to a wrong place must not come into force.
             Ok(_) | Err(Unreadable::Damaged) => {
                 found.damaged += line.len() as u64;
                 damaged(line)?;
@@ -106,18 +99,17 @@ pub(super) fn last_lines(
     Ok(found)
 }
 
-/// The file beside the ledger that takes what can't be read. It is made when it is needed first.
+/// The file beside the ledger for unreadable bytes. Created on first use.
 #[derive(Debug)]
 pub(super) struct Aside {
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
     file: Option<File>,
-    /// The first error; nothing is written behind it.
+    /// The first error; nothing is written after it.
     failed: Option<io::Error>,
 }
 
 impl Aside {
-    /// A name of this moment beside `ledger`.
     pub(super) fn beside(ledger: &Path, what: &str) -> Aside {
         Aside { path: name_beside(ledger, what), bytes: 0, file: None, failed: None }
     }
@@ -137,7 +129,6 @@ impl Aside {
         }
     }
 
-    /// Everything again from the beginning.
     pub(super) fn restart(&mut self) {
         self.bytes = 0;
         if let Some(Err(error)) = self.file.as_ref().map(|file| file.set_len(0)) {
@@ -145,7 +136,7 @@ impl Aside {
         }
     }
 
-    /// On disk; whether anything was taken.
+    /// Syncs; true if any bytes were set aside.
     pub(super) fn finish(&mut self) -> io::Result<bool> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -155,7 +146,6 @@ impl Aside {
     }
 }
 
-/// `ledger.WHAT-TIME`, in the directory of the ledger.
 pub(super) fn name_beside(ledger: &Path, what: &str) -> PathBuf {
     let stamp = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "");
     ledger.with_file_name(format!("ledger.{what}-{stamp}"))

@@ -1,9 +1,8 @@
-//! What the judge of a deployment was told: one file a deployment, `analysis/dep-42.jsonl` in the state directory.
+//! The record of each deployment's evidence: `analysis/dep-42.jsonl` in the state directory.
 //!
-//! The file *is* the evidence. A process that comes up reads it and has the judge where it was; `cutover replay` judges
-//! it again by other rules. A line is what was seen in one tick, in short words. Nothing waits for it: a thread of its
-//! own writes, and what it can't write is left out, which costs evidence and nothing else. It is not synced either,
-//! since only a machine that fails takes what the process has written, and evidence that is too small is still valid.
+//! The file *is* the evidence. A restart reads it and restores the judge; `cutover replay` judges it by other rules.
+//! Each line is one tick. A thread of its own writes, and lines that it can't write are left out, which costs evidence
+//! only. The file is not synced: only a machine failure loses written lines, and less evidence is still valid.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -19,67 +18,45 @@ use crate::domain::verdict::Judgement;
 
 mod wire;
 
-/// In the state directory.
 const DIR: &str = "analysis";
-/// So many deployments are kept.
 const KEPT: usize = 20;
-/// Lines that may wait for the disk.
 const WAITING: usize = 1_000;
-/// A file grows no longer than this: some hours of a busy service. What comes after is judged and not kept.
+/// Largest file: some hours of a busy service. Later ticks are judged and not recorded.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// What was told to a judge, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Entry {
-    /// A step began with the requests of this tick.
+    /// A step that began with the requests of this tick.
     Step(u64),
-    /// What was seen in a tick.
     Tick(Box<Tick>),
 }
 
-/// A deployment as it was recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Recorded {
-    /// Which.
     pub id: DeploymentId,
-    /// Its release, for people.
     pub release: String,
-    /// What that was compared with.
     pub stable: String,
-    /// What the judge went by.
     pub policy: Policy,
-    /// In order.
     pub entries: Vec<Entry>,
 }
 
-/// Why a recorded deployment can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TicksError {
-    /// There is none.
     #[error("no deployment {0} is recorded; the last {KEPT} are kept")]
     Unknown(DeploymentId),
-    /// The operating system refused.
     #[error("{} can't be read: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// It is not what was written.
+    Io { path: PathBuf, source: io::Error },
     #[error("line {line} of the record of {id} can't be read: {reason}")]
     Damaged {
-        /// Of which deployment.
         id: DeploymentId,
-        /// Which line, from 1.
+        /// From 1.
         line: usize,
-        /// What is wrong with it.
         reason: String,
     },
 }
 
 impl Recorded {
-    /// From the lines of a file. What a crash has left of the last line is left out.
+    /// Half a line at the end, left by a crash, is ignored.
     pub(crate) fn parse(id: DeploymentId, text: impl BufRead) -> Result<Recorded, TicksError> {
         let damaged = |line: usize, reason: String| TicksError::Damaged { id, line: line + 1, reason };
         let mut lines = text.split(b'\n').enumerate().peekable();
@@ -102,7 +79,6 @@ impl Recorded {
         recorded.ok_or_else(|| damaged(0, "the file is empty".to_owned()))
     }
 
-    /// A file of the state directory.
     pub(crate) fn load(state: &Path, id: DeploymentId) -> Result<Recorded, TicksError> {
         let path = file_of(state, id);
         match File::open(&path) {
@@ -112,13 +88,13 @@ impl Recorded {
         }
     }
 
-    /// The judge as it was after the last line, and what it said then.
+    /// The judge after the last line, and its last judgement.
     #[must_use]
     pub(crate) fn judge(&self) -> (Judge, Option<Judgement>) {
         self.judge_by(self.policy.clone(), |_, _| ())
     }
 
-    /// The same by another policy; `said` hears each judgement.
+    /// By another policy; `said` gets each judgement.
     pub(crate) fn judge_by(
         &self,
         policy: Policy,
@@ -139,7 +115,6 @@ impl Recorded {
         (judge, last)
     }
 
-    /// The last tick.
     #[must_use]
     pub(crate) fn last_tick(&self) -> Option<&Tick> {
         self.entries.iter().rev().find_map(|entry| match entry {
@@ -149,7 +124,6 @@ impl Recorded {
     }
 }
 
-/// The text of a record, as it is on disk.
 pub(crate) fn text(state: &Path, id: DeploymentId) -> Result<Vec<u8>, TicksError> {
     let path = file_of(state, id);
     fs::read(&path).map_err(|source| match source.kind() {
@@ -158,7 +132,6 @@ pub(crate) fn text(state: &Path, id: DeploymentId) -> Result<Vec<u8>, TicksError
     })
 }
 
-/// The deployments of which there is a record, the newest first.
 #[must_use]
 pub(crate) fn known(state: &Path) -> Vec<DeploymentId> {
     let mut known: Vec<DeploymentId> = files(&state.join(DIR)).into_keys().collect();
@@ -170,7 +143,7 @@ fn file_of(state: &Path, id: DeploymentId) -> PathBuf {
     state.join(DIR).join(format!("{id}.jsonl"))
 }
 
-/// What [`TickLog::users`] was told last; nothing where there is no such file.
+/// The last value of [`TickLog::users`]; empty without a file.
 #[must_use]
 pub(crate) fn users(state: &Path, id: DeploymentId) -> Vec<u8> {
     fs::read(users_of(state, id)).unwrap_or_default()
@@ -180,7 +153,7 @@ fn users_of(state: &Path, id: DeploymentId) -> PathBuf {
     file_of(state, id).with_extension("users")
 }
 
-/// In the place of what was there, and of the users of other deployments.
+/// Replaces the file, and those of other deployments.
 fn keep_users(state: &Path, id: DeploymentId, users: &[u8]) {
     let (path, beside) = (users_of(state, id), file_of(state, id).with_extension("users-new"));
     let kept = (|| {
@@ -214,7 +187,6 @@ enum Task {
     Users(DeploymentId, Vec<u8>),
 }
 
-/// Writes the records.
 #[derive(Debug)]
 pub(crate) struct TickLog {
     queue: Option<SyncSender<Task>>,
@@ -222,7 +194,6 @@ pub(crate) struct TickLog {
 }
 
 impl TickLog {
-    /// For this state directory.
     pub(crate) fn start(state: &Path) -> io::Result<TickLog> {
         let (queue, waiting) = sync_channel::<Task>(WAITING);
         let state = state.to_owned();
@@ -252,12 +223,11 @@ impl TickLog {
         self.hand_over(Task::Begin(Box::new(head)));
     }
 
-    /// A line more.
     pub(crate) fn append(&self, id: DeploymentId, entry: Entry) {
         self.hand_over(Task::Append(id, entry));
     }
 
-    /// Whose events were counted, where users stay on a color.
+    /// The users whose events were counted, if users are sticky.
     pub(crate) fn users(&self, id: DeploymentId, users: Vec<u8>) {
         self.hand_over(Task::Users(id, users));
     }
@@ -279,7 +249,7 @@ impl Drop for TickLog {
     }
 }
 
-/// The file that is written. One that failed is not written any more, so that no line is missing between others.
+/// The file being written. After a failure nothing more is written, so that no line is missing in between.
 struct Open {
     id: DeploymentId,
     path: PathBuf,
@@ -300,13 +270,12 @@ impl Open {
         let begun = begun.map_err(|error: io::Error| failed(&path, &error)).ok()?;
         let old = files(&dir).into_iter().rev().skip(KEPT);
         for (_, path) in old {
-            // What can't be removed is in nobody's way.
             let _ = fs::remove_file(path);
         }
         Open::new(head.id, path, begun)
     }
 
-    /// Goes on with the record of a process before this one.
+    /// Continues the record of an earlier process.
     fn again(state: &Path, id: DeploymentId) -> Option<Open> {
         let path = file_of(state, id);
         let opened = whole_lines(&path).map_err(|error| failed(&path, &error)).ok()?;

@@ -1,7 +1,7 @@
-//! Whether a ledger is as it was written: every line whole, none changed, taken out or put in.
+//! Verification of a ledger: every line whole, none changed, removed or inserted.
 //!
-//! Who can write the file can also write all of it anew, with digests that fit. Against that the digest of the last
-//! line is told ([`Verified::head`]), to be kept elsewhere; and a running process knows what it wrote last.
+//! A writer of the file could replace all of it, with matching digests. Against that, the digest of the last line is
+//! reported ([`Verified::head`]) to be kept elsewhere, and a running process knows its last line.
 
 use std::path::Path;
 
@@ -9,22 +9,19 @@ use crate::ledger::error::{LedgerError, failed_at};
 use crate::ledger::format::{self, Unreadable};
 use crate::ledger::read::{self, Failed};
 
-/// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verified {
-    /// Lines that can be read.
     pub lines: u64,
-    /// The number of the first of them; more than 1 where older ones were dropped when the ledger had become long.
+    /// Sequence number of the first line; above 1 if older lines were dropped by a compaction.
     pub first: u64,
-    /// The number of the last.
     pub last: u64,
     /// SHA-256 of the last line, in hex.
     pub head: Option<String>,
-    /// What is wrong, in words; none: it is as it was written.
+    /// Errors in words; empty: the ledger is intact.
     pub breaks: Vec<String>,
 }
 
-/// Reads a ledger and holds its chain together.
+/// Verifies the chain of a file.
 pub(crate) fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let file = read::open(path).map_err(|source| LedgerError::io("read", path, source))?;
     let mut found = Verified::default();
@@ -69,7 +66,7 @@ pub(crate) fn verify(path: &Path) -> Result<Verified, LedgerError> {
     Ok(found)
 }
 
-/// More than so many breaks say nothing new.
+/// Reported breaks.
 const BREAKS: usize = 1_000;
 
 fn tell(breaks: &mut Vec<String>, what: String) {

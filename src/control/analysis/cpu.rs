@@ -1,9 +1,8 @@
-//! The CPU time of the application: each endpoint is asked for `process_cpu_seconds_total`, the standard name of
-//! Prometheus' client libraries, and what it used is divided by what the proxy gave it.
+//! CPU time per request: each endpoint's `process_cpu_seconds_total`, the standard name of Prometheus' client
+//! libraries, divided by the requests it got.
 //!
-//! What a process uses without requests is taken off: a canary with few of them would look expensive for being up. It
-//! is measured while its color gets none. A counter that goes back, or another start of the process, makes a window of
-//! no use.
+//! The idle use of a process is subtracted: a canary with few requests would look expensive for being up. It is
+//! measured while the color gets no requests. A counter that goes back, or a restarted process, invalidates a window.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,29 +17,24 @@ use crate::domain::color::PerColor;
 use crate::domain::deployment::Deployment;
 use crate::proxy::pool::Pool;
 
-/// A longer page of metrics is cut off, and what is behind that is not seen.
 const MAX_PAGE: usize = 1 << 20;
-/// With fewer requests the division says nothing.
+/// Fewer requests make the quotient meaningless.
 const LEAST_REQUESTS: u64 = 10;
 
-/// What an endpoint has used.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::control) struct Used {
-    /// Seconds of CPU time since it was started.
+    /// Seconds since the process started.
     cpu: f64,
-    /// When it was started, in its own words.
     started: f64,
 }
 
-/// What the endpoints of both colors said, by their numbers; those that said nothing are `None`.
+/// By endpoint id; `None`: no answer.
 pub(in crate::control) type Reading = PerColor<BTreeMap<u64, Option<Used>>>;
 
-/// What is known of the CPU time of both colors.
 #[derive(Debug, Default)]
 pub(in crate::control) struct Cpu {
     asked: Option<Instant>,
     last: Option<(Instant, PerColor<u64>, Reading)>,
-    /// What a color uses without requests, in CPUs.
     idle: PerColor<Option<f64>>,
     window: Option<PerColor<Option<CpuUse>>>,
     warned: bool,
@@ -55,7 +49,7 @@ impl Cpu {
         due
     }
 
-    /// Endpoints have answered. `assigned`: what each color was given when they were asked, since the process started.
+    /// `assigned`: requests given to each color when the endpoints were asked, since the process started.
     pub(in crate::control) fn read(&mut self, now: Instant, assigned: PerColor<u64>, reading: &Reading) {
         let silent = reading.iter().any(|(_, of)| of.values().any(Option::is_none));
         if silent && !self.warned {
@@ -74,7 +68,7 @@ impl Cpu {
             let requests = assigned[color].saturating_sub(before[color]);
             if requests == 0 {
                 let idle = busy / took.max(0.001);
-                // Less is nearer to the truth: something may have been left over.
+                // A lower value is closer to idle: requests may have been left over.
                 self.idle[color] = Some(self.idle[color].map_or(idle, |known| known.min(idle)));
             }
             let idle = self.idle[color].unwrap_or(0.0) * took;
@@ -84,27 +78,25 @@ impl Cpu {
         self.window = Some(window);
     }
 
-    /// The window that has ended, if it says something of both sides.
     pub(super) fn take_window(&mut self, deployment: &Deployment) -> Option<Arms<CpuUse>> {
         let window = self.window.take()?;
         Some(Arms { stable: window[deployment.stable_color()]?, candidate: window[deployment.candidate]? })
     }
 }
 
-/// Seconds between two readings of one color; `None`: they can't be compared.
+/// Seconds between two readings of one color; `None`: not comparable.
 fn busy(before: &BTreeMap<u64, Option<Used>>, after: &BTreeMap<u64, Option<Used>>) -> Option<f64> {
     if after.is_empty() || before.len() != after.len() {
         return None;
     }
     after.iter().try_fold(0.0, |sum, (endpoint, after)| {
         let (before, after) = ((*before.get(endpoint)?)?, (*after)?);
-        // The same number in the same words, or another process.
+        // The same start time in the same words; otherwise it is another process.
         let same = before.started.total_cmp(&after.started).is_eq() && after.cpu >= before.cpu;
         same.then_some(sum + after.cpu - before.cpu)
     })
 }
 
-/// Asks every endpoint of both colors at the same time.
 pub(super) fn ask(
     pools: &PerColor<Vec<Arc<Pool>>>,
     path: &str,
@@ -134,7 +126,7 @@ pub(super) fn ask(
     }
 }
 
-/// From a page in the text format of Prometheus, or in that of OpenMetrics.
+/// From the text format of Prometheus or OpenMetrics.
 fn used(page: &str) -> Option<Used> {
     let of = |name: &str| {
         let mut sum = None;
@@ -148,7 +140,7 @@ fn used(page: &str) -> Option<Used> {
             };
             let value: f64 = value.split_whitespace().next()?.parse().ok()?;
             if value.is_finite() {
-                // Several processes behind one address.
+                // Several processes share one address.
                 *sum.get_or_insert(0.0) += value;
             }
         }
@@ -192,7 +184,7 @@ mod tests {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let said = |blue: f64, green: f64| PerColor { blue: reading(blue, 0.0), green: reading(green, 0.0) };
-        // Green is idle at first, and uses a tenth of a CPU for it.
+        // Green is idle at first, at a tenth of a CPU.
         cpu.read(at(0), PerColor { blue: 0, green: 0 }, &said(0.0, 0.0));
         cpu.read(at(10), PerColor { blue: 1_000, green: 0 }, &said(5.0, 1.0));
         cpu.read(at(20), PerColor { blue: 2_000, green: 50 }, &said(10.0, 2.25));

@@ -1,4 +1,4 @@
-//! One deployment under the eyes of its judge: from what was counted in a tick to what the judge is told.
+//! One deployment and its judge: from the counters of a tick to the judge's input.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,16 +16,12 @@ use crate::evidence::routes::{
 };
 use crate::ledger::ticks::{Entry, Recorded, TickLog};
 
-/// Latencies of the stable release are taken from the last one to two of these.
+/// Latencies of the stable release come from the last one to two of these.
 const BASELINE: Duration = Duration::from_secs(300);
-/// Users who stay are counted over so long.
 const MINUTE: Duration = Duration::from_secs(60);
-/// Fewer files that are not there are chance.
 const MISSING: u64 = 5;
-/// Below this many answers a quantile says nothing.
 const SHOWN_FROM: u64 = 20;
 
-/// What latencies were some minutes ago, so that what is slow is told from what was usual of late.
 #[derive(Debug, Default)]
 pub(super) struct Baselines {
     turned: Option<Instant>,
@@ -53,7 +49,6 @@ impl Baselines {
     }
 }
 
-/// Where a tick is seen from.
 pub(super) struct Surroundings<'a> {
     pub(super) baselines: &'a Baselines,
     pub(super) routes: &'a Routes,
@@ -61,19 +56,16 @@ pub(super) struct Surroundings<'a> {
     pub(super) now: Instant,
 }
 
-/// One route of the deployment.
 #[derive(Debug)]
 struct Known {
-    /// A number of a route may get another name.
+    /// A route's number may get another name.
     name: Arc<str>,
     slot: usize,
-    /// Frozen, and anew with each step.
     thresholds: Option<Thresholds>,
     /// Latencies when the step began.
     at_step: Arms<Histogram>,
 }
 
-/// A deployment that is judged.
 #[derive(Debug)]
 pub(super) struct Watched {
     id: DeploymentId,
@@ -82,31 +74,27 @@ pub(super) struct Watched {
     keyed: bool,
     pub(super) judge: Judge,
     policy: Policy,
-    /// The first tick of this process that belongs to it, and the number that the judge has for it.
+    /// The first tick of this process in the deployment, and the judge's number for it.
     first: u64,
     number_of_first: u64,
     began: Instant,
-    /// How long it was watched before this process.
     before: Duration,
-    /// By name, because numbers of routes are not those of the process before.
+    /// By name, because route numbers differ between processes.
     slots: BTreeMap<String, usize>,
     recorded: BTreeMap<String, Thresholds>,
     routes: BTreeMap<RouteId, Known>,
-    /// Since when users are counted, and in how many ticks since then a request to the candidate failed.
+    /// Begin of the current minute, and its ticks with a failed request to the candidate.
     minute: (Option<Instant>, u64),
-    /// Failures of the candidate that only its own endpoints can cause, since the process started.
+    /// Failures that only the candidate's endpoints can cause, since the process started.
     broken_before: Option<u64>,
-    /// Files that were not there on the candidate, since the process started and in this deployment; and all of its
-    /// 4xx.
+    /// Missing files of the candidate, since the process started and in this deployment; and all of its 4xx.
     missing_before: Option<u64>,
     missing: u64,
     client_errors: u64,
-    /// Of all routes, when the step began.
     at_step: Option<Arms<Histogram>>,
 }
 
 impl Watched {
-    /// From the tick `first` on.
     pub(super) fn begin(deployment: &Deployment, keyed: bool, first: u64, policy: Policy, now: Instant) -> Watched {
         Watched {
             id: deployment.id,
@@ -131,8 +119,8 @@ impl Watched {
         }
     }
 
-    /// Goes on where a process before this one was; so does the step, since what it has shown counts. But one that has
-    /// begun since the last tick has shown nothing yet.
+    /// Continues after an earlier process, in the same step: its evidence counts. A step that began since the last
+    /// tick has none yet.
     pub(super) fn resume(
         deployment: &Deployment,
         keyed: bool,
@@ -167,17 +155,15 @@ impl Watched {
         self.candidate
     }
 
-    /// The judge's number of a tick; `None`: it was before this deployment, or before this process.
+    /// The judge's number of a tick; `None`: before this deployment or this process.
     fn number(&self, tick: u64) -> Option<u64> {
         Some(self.number_of_first + tick.checked_sub(self.first)?)
     }
 
-    /// Where the deployment stood at its last tick.
     pub(super) fn stage(&self) -> Option<Stage> {
         self.stage
     }
 
-    /// A tick has ended, at this stage.
     pub(super) fn tick(
         &mut self,
         sample: &Sample,
@@ -223,12 +209,10 @@ impl Watched {
         self.client_errors += done.map(|counts| counts.bad[Class::ClientError as usize]).sum::<u64>();
     }
 
-    /// Most of the candidate's 4xx are of files that are not there, while each request draws its color.
     pub(super) fn misses_files(&self) -> bool {
         !self.keyed && self.missing >= MISSING && 2 * self.missing >= self.client_errors
     }
 
-    /// Ends a minute of users who stay, when it is over.
     fn minute(&mut self, sample: &Sample, around: &Surroundings<'_>) -> Option<Minute> {
         let users = around.routes.users();
         let users = users.as_ref().filter(|_| self.keyed)?;
@@ -248,7 +232,7 @@ impl Watched {
         Some(Minute { weight: sample.weight, active: arms(&|counts| counts.active), bad, moments })
     }
 
-    /// What the application told. An event that was configured otherwise when the deployment began is none of it.
+    /// Events of the application. Events configured otherwise when the deployment began are left out.
     fn events(&self, sample: &Sample) -> Vec<EventTick> {
         let told = |of: &EventSample| {
             let kind = &of.event.kind;
@@ -263,7 +247,6 @@ impl Watched {
         sample.events.iter().filter_map(told).collect()
     }
 
-    /// Failures of the candidate since the last tick that only its own endpoints can cause.
     fn broken(&mut self, sample: &Sample) -> u64 {
         let of = |cause: Cause| -> u64 {
             sample.routes.iter().map(|route| route.causes[self.candidate][cause as usize]).sum()
@@ -272,7 +255,7 @@ impl Watched {
         self.broken_before.replace(now).map_or(0, |before| now.saturating_sub(before))
     }
 
-    /// What is to be proved is proved anew, and what is slow is told anew from what has been usual.
+    /// Renews the proof to advance, and the thresholds.
     fn begin_step(&mut self, number: u64, around: &Surroundings<'_>) {
         self.judge.begin_step(number);
         around.log.append(self.id, Entry::Step(number));
@@ -300,7 +283,7 @@ impl Watched {
             return None;
         }
         let next = self.slots.len();
-        // What has no route of its own is not judged on its own.
+        // Paths without a route of their own are judged together.
         let slot = if name == OTHER { usize::MAX } else { *self.slots.entry(name.to_owned()).or_insert(next) };
         let Self { routes, recorded, policy, .. } = self;
         if routes.get(&id).is_some_and(|known| known.name != route.name) {
@@ -312,7 +295,7 @@ impl Watched {
             Known { name: Arc::clone(&route.name), slot, thresholds, at_step: latencies(around.routes, id, candidate) }
         });
         if known.thresholds.is_none() {
-            // It is told from what came before, and what is judged by it comes after.
+            // Thresholds come from earlier requests, and judge later ones.
             let usual = around.baselines.recent(around.routes, id, candidate.other());
             known.thresholds = Thresholds::freeze(&usual, policy);
             around.routes.set_thresholds(id, candidate, known.thresholds);
@@ -329,7 +312,7 @@ impl Watched {
     }
 }
 
-/// All requests of a route, whatever counts of them.
+/// All finished requests of a route, evidence or not.
 fn seen<'a>(batches: impl Iterator<Item = &'a Sampled>, candidate: Color) -> Arms<Seen> {
     let mut of: PerColor<Seen> = PerColor::default();
     for batch in batches {

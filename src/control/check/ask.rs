@@ -1,4 +1,4 @@
-//! One check at one endpoint: the request, and whether the response is as wanted.
+//! One check at one endpoint: the request, and the examination of the response.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -17,25 +17,22 @@ use crate::wire::http1::body::Framing;
 use crate::wire::http1::connection::Wire;
 use crate::wire::socket::Socket;
 
-/// So much of a body is read.
 const MAX_BODY: usize = 256 << 10;
-/// So many characters of what came are told.
+/// Longest part of a response that is reported, in characters.
 const TOLD: usize = 120;
 
-/// What came, and what should have come.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) found: String,
     pub(super) wanted: String,
 }
 
-/// A response, its body as far as it is read.
 struct Response {
     head: Head,
     body: Vec<u8>,
 }
 
-/// Asks an endpoint as often as the check says. `connected`: when the last connection was made.
+/// Repeats the check as configured. `connected`: time of the last connection.
 pub(super) async fn endpoint(
     endpoint: &Endpoint,
     rules: &Rules,
@@ -115,13 +112,13 @@ async fn ask(
     }
     let (untouched, first) = over_http2(connect().await?, rules, &head, body).await?;
     match first {
-        // What the end of a connection left unprocessed (GOAWAY) is asked once more, on a new one.
+        // A request left unprocessed by GOAWAY is repeated on a new connection.
         Err(_) if untouched => over_http2(connect().await?, rules, &head, body).await?.1,
         first => first,
     }
 }
 
-/// Whether the endpoint did nothing with the request, and its response.
+/// True: the endpoint did nothing with the request.
 async fn over_http2(
     socket: Socket,
     rules: &Rules,
@@ -136,7 +133,7 @@ async fn over_http2(
         tokio::select! {
             biased;
             response = &mut asked => response,
-            // What it said last is there to be read.
+            // Its last response can still be read.
             _ = connection => asked.await,
         }
     };
@@ -154,7 +151,7 @@ async fn exchange(call: &mut Call, rules: &Rules, head: &Head, body: Option<&[u8
         while !left.is_empty() {
             match ready!(call.poll_send(cx, left)) {
                 Ok(sent) => left = &left[sent..],
-                // An endpoint that refuses a body answers and closes.
+                // An endpoint that refuses a body responds and closes.
                 Err(_) => return Poll::Ready(()),
             }
         }
@@ -172,7 +169,7 @@ async fn exchange(call: &mut Call, rules: &Rules, head: &Head, body: Option<&[u8
         false => Framing::of_answer(&response, head_only).map_err(|_| "the answer is not HTTP".to_owned())?,
     };
     call.expect_body(framing);
-    // One byte more tells whether there is more.
+    // One byte more tells whether the body is longer.
     let body = probe::body(call, Call::poll_body, Call::consume, MAX_BODY + 1).await;
     Ok(Response { head: response, body: body.map_err(|error| format!("the body broke off: {error}"))? })
 }
@@ -253,7 +250,6 @@ fn is(found: &serde_json::Value, wanted: &Scalar) -> bool {
     }
 }
 
-/// Bytes of an endpoint, for people.
 fn quoted(bytes: &[u8]) -> String {
     let beginning = &bytes[..bytes.len().min(4 * TOLD)];
     let text = String::from_utf8_lossy(beginning);
@@ -262,10 +258,9 @@ fn quoted(bytes: &[u8]) -> String {
     format!("\"{}{}\"", short.escape_debug(), if more { "…" } else { "" })
 }
 
-/// A text of an endpoint that is quoted already.
 fn told(text: &str) -> String {
     let short: String = text.chars().take(TOLD).flat_map(char::escape_default).collect();
-    // Quotes of JSON stay as they are.
+    // JSON keeps its quotes.
     let short = short.replace("\\\"", "\"");
     if text.chars().count() > TOLD { format!("{short}…") } else { short }
 }

@@ -1,5 +1,5 @@
-//! A connection to an endpoint that carries one request of a check. [`Side`](crate::wire::side::Side) is for workers,
-//! and stays on one thread.
+//! A connection to an endpoint for one request of a check. [`Side`](crate::wire::side::Side) is for workers and stays
+//! on one thread.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -55,7 +55,7 @@ impl Call {
     ) -> Poll<Result<bool, HeadError>> {
         match self {
             Call::Http1(wire) => {
-                // An endpoint that closes early may have answered nevertheless.
+                // An endpoint that closes early may have responded nevertheless.
                 let _ = ready!(wire.poll_flush(cx));
                 wire.poll_answer(cx, head, limits)
             }
@@ -90,7 +90,7 @@ impl Call {
         }
     }
 
-    /// Whether the endpoint may have acted on the request.
+    /// The endpoint may have acted on the request.
     pub(super) fn has_written(&self) -> bool {
         match self {
             Call::Http1(wire) => wire.has_written(),

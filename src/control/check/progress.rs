@@ -1,4 +1,4 @@
-//! How far the checks of a gate are, for the status.
+//! Progress of gate checks, for the status.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,15 +7,14 @@ use crate::control::Controller;
 use crate::domain::gate::CheckProgress;
 use crate::proxy::pool::{Endpoint, Pool};
 
-/// At one endpoint. Written by the task that asks, read by the controller.
+/// At one endpoint. Written by the checking task, read by the controller.
 #[derive(Debug)]
 pub(super) struct Progress {
     endpoint: String,
-    /// Name and `times`, for each check of the gate; `None`: of another upstream.
+    /// Name and `times` of each check; `None`: another upstream's.
     checks: Vec<Option<(String, u32)>>,
     passed: AtomicU32,
     done: AtomicU32,
-    /// The check that is being asked, and how many of its responses have passed.
     now: AtomicU32,
     turns: AtomicU32,
 }
@@ -33,7 +32,7 @@ impl Progress {
         }
     }
 
-    /// A check is asked from now on; its turns are counted in what comes back.
+    /// Returns the counter of passed responses.
     pub(super) fn begin(&self, check: usize) -> &AtomicU32 {
         self.turns.store(0, Ordering::Relaxed);
         self.now.store(u32::try_from(check).unwrap_or(u32::MAX), Ordering::Relaxed);
@@ -55,7 +54,7 @@ impl Progress {
 }
 
 impl Controller {
-    /// The endpoint that is farthest behind; `None`: no checks are being asked.
+    /// The slowest endpoint; `None`: no checks are running.
     pub(in crate::control) fn check_progress(&self) -> Option<CheckProgress> {
         let checking = self.checking.as_ref().filter(|checking| self.rollout.awaits(checking.round))?;
         let last = checking.progress.iter().max_by_key(|progress| progress.left())?;

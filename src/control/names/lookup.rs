@@ -1,4 +1,4 @@
-//! One look at a name: the hosts file, then the name servers, one after the other until one answers.
+//! One lookup of a name: the hosts file, then the name servers in turn until one answers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,25 +17,23 @@ use tokio::sync::Mutex;
 use crate::config::{EndpointAddress, Family, ResolverConfig};
 use crate::control::names::system::{Files, System};
 
-/// The system's files are read again after this.
+/// Interval for reading the system's files again.
 const FILES_FOR: Duration = Duration::from_secs(1);
-/// A file system that does not answer within this is left alone.
+/// A file system that does not answer within this time is ignored.
 const FILES_WITHIN: Duration = Duration::from_secs(2);
-/// More targets of a service are not looked at.
 const MOST_TARGETS: usize = 64;
 
-/// The addresses of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     /// Not empty.
     pub(super) addresses: Vec<SocketAddr>,
-    /// They hold so long.
+    /// Lifetime of the answer.
     pub(super) ttl: Duration,
-    /// Some could not be looked up.
+    /// Some addresses could not be looked up.
     pub(super) is_partial: bool,
 }
 
-/// Looks names up; made anew where the system's files or the configuration change.
+/// Made anew when the system's files or the configuration change.
 #[derive(Debug, Default)]
 pub(super) struct Lookup(Mutex<Option<Made>>);
 
@@ -51,24 +49,19 @@ struct Resolvers {
     rules: ResolverConfig,
     system: System,
     servers: Vec<(SocketAddr, TokioResolver)>,
-    /// The server that answered last; it is asked first.
+    /// The server that answered last is asked first.
     first: AtomicUsize,
 }
 
-/// What name servers say of one name and kind of record.
 enum Said {
     Records(Vec<RData>, Duration),
-    /// There is none of this kind.
     Nothing,
-    /// There is no such name.
     NoName,
 }
 
-/// Why they say nothing.
 enum Silent {
-    /// A name server answered with an error, which may concern this name alone.
+    /// A name server's error, which may concern this name only.
     Refused(String),
-    /// None can be reached.
     Away(String),
 }
 
@@ -80,8 +73,8 @@ impl Silent {
     }
 }
 
-/// One name after the other is tried. An error that may concern one of them alone keeps none of the others from being
-/// asked for, and tells more than that those do not exist.
+/// Tries one candidate name after the other. An error for one of them does not stop the others, and tells more than
+/// their absence.
 #[derive(Default)]
 struct Search {
     refused: Option<String>,
@@ -105,7 +98,6 @@ impl Search {
 }
 
 impl Lookup {
-    /// The addresses of a name now, or why there are none.
     pub(super) async fn resolve(&self, name: &EndpointAddress, rules: &ResolverConfig) -> Result<Found, String> {
         let resolvers = self.resolvers(rules).await;
         let mut found = match name {
@@ -146,7 +138,6 @@ impl Lookup {
     }
 }
 
-/// The addresses of a host, without a port.
 struct Host {
     addresses: Vec<IpAddr>,
     ttl: Duration,
@@ -168,7 +159,7 @@ impl Resolvers {
         Resolvers { rules: rules.clone(), system, servers, first: AtomicUsize::new(0) }
     }
 
-    /// The addresses of a host, by the system's rules.
+    /// By the system's rules.
     async fn host(&self, host: &str) -> Result<Host, String> {
         if let Some(found) = self.in_hosts(host) {
             return Ok(found);
@@ -195,7 +186,6 @@ impl Resolvers {
         (!addresses.is_empty()).then_some(Host { addresses, ttl: FILES_FOR, is_partial: false })
     }
 
-    /// The addresses of a whole name.
     async fn addresses(&self, name: &str) -> Result<Option<Host>, Silent> {
         match self.rules.family {
             Family::Ipv4 => Ok(host(self.ask(name, RecordType::A).await?)),
@@ -226,14 +216,14 @@ impl Resolvers {
         }
     }
 
-    /// The addresses and ports of a service: of the targets with the lowest priority. Weights are not looked at.
+    /// Addresses and ports of a service's targets with the lowest priority. Weights are ignored.
     async fn service(&self, service: &str) -> Result<Found, String> {
         let (records, mut ttl) = self.srv(service).await?;
         let targets = records.iter().filter_map(|record| match record {
             RData::SRV(srv) => Some((srv.priority, srv.port, srv.target.to_ascii())),
             _ => None,
         });
-        // A target that is the root says that there is no such service (RFC 2782).
+        // A root target says that there is no such service (RFC 2782).
         let mut targets: Vec<_> = targets.filter(|(_, _, target)| target != ".").collect();
         let lowest = targets.iter().map(|(priority, _, _)| *priority).min();
         targets.retain(|(priority, _, _)| Some(*priority) == lowest);
@@ -281,7 +271,6 @@ impl Resolvers {
         }
     }
 
-    /// Asks one name server after the other until one answers.
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Said, Silent> {
         let Ok(name) = Name::from_ascii(name) else { return Ok(Said::NoName) };
         let first = self.first.load(Ordering::Relaxed);
@@ -326,7 +315,7 @@ fn host(said: Said) -> Option<Host> {
     (!addresses.is_empty()).then_some(Host { addresses, ttl, is_partial: false })
 }
 
-/// Asks one name server alone, and remembers nothing.
+/// A resolver of one name server, without a cache.
 fn resolver(server: SocketAddr, timeout: Duration) -> Result<TokioResolver, NetError> {
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
         connection.port = server.port();

@@ -1,4 +1,4 @@
-//! What the system says of names: `/etc/hosts`, and the search rules and name servers of `/etc/resolv.conf`.
+//! The system's view of names: `/etc/hosts`, and search rules and name servers of `/etc/resolv.conf`.
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
@@ -6,12 +6,9 @@ use std::path::Path;
 
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// A larger file is neither.
 const MAX_BYTES: u64 = 4 << 20;
-/// The port of a name server.
 const DNS: u16 = 53;
 
-/// Both files as they are, or why they can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Files {
     hosts: Result<Vec<u8>, String>,
@@ -19,12 +16,11 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Reads them. Blocks.
+    /// Blocks.
     pub(super) fn read() -> Files {
         Files { hosts: read(HOSTS), resolv_conf: read(RESOLV_CONF) }
     }
 
-    /// Nobody knows what they say.
     pub(super) fn unreadable() -> Files {
         let reason = |path: &str| Err(format!("{path} can't be read: the file system does not answer"));
         Files { hosts: reason(HOSTS), resolv_conf: reason(RESOLV_CONF) }
@@ -33,7 +29,7 @@ impl Files {
 
 fn read(path: &str) -> Result<Vec<u8>, String> {
     let reason = |error: std::io::Error| format!("{path} can't be read: {error}");
-    // Opening a pipe would wait for somebody to write into it.
+    // Opening a pipe would wait for a writer.
     if !Path::new(path).metadata().map_err(reason)?.is_file() {
         return Err(format!("{path} is not a regular file"));
     }
@@ -42,13 +38,10 @@ fn read(path: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// What they say.
 #[derive(Debug, Default)]
 pub(super) struct System {
     hosts: Vec<(String, IpAddr)>,
-    /// The name servers of the system.
     pub(super) servers: Vec<SocketAddr>,
-    /// Why there is none.
     pub(super) no_servers: Option<String>,
     search: Vec<String>,
     ndots: usize,
@@ -62,7 +55,7 @@ impl System {
         }
         match &files.resolv_conf {
             Ok(text) => {
-                // What is wrong in it is left out, as the C library does.
+                // Errors are skipped, as the C library does.
                 let (parsed, _errors) = resolv_conf::Config::parse_with_errors(text);
                 system.servers = parsed.nameservers.iter().map(|ip| SocketAddr::new(ip.into(), DNS)).collect();
                 system.search = parsed.get_last_search_or_domain().cloned().collect();
@@ -76,7 +69,7 @@ impl System {
         system
     }
 
-    /// The addresses of a name in the hosts file. `localhost` has some in any case (RFC 6761).
+    /// `localhost` has addresses in any case (RFC 6761).
     pub(super) fn hosts(&self, name: &str) -> Vec<IpAddr> {
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let found: Vec<IpAddr> = self.hosts.iter().filter(|(host, _)| *host == name).map(|(_, ip)| *ip).collect();
@@ -86,7 +79,7 @@ impl System {
         found
     }
 
-    /// What a name may be short for, in the order in which it is asked for; each with a dot at its end.
+    /// Candidates for a short name, in order, each with a final dot.
     pub(super) fn candidates(&self, name: &str) -> Vec<String> {
         if name.ends_with('.') {
             return vec![name.to_owned()];

@@ -1,4 +1,4 @@
-//! What probes say about which process an endpoint's connections lead to.
+//! Evidence from probes about the process behind an endpoint.
 
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
@@ -7,13 +7,13 @@ use crate::config::EndpointAddress;
 use crate::control::probe::Found;
 use crate::proxy::pool::Endpoint;
 
-/// Whether another process may have taken an endpoint's place since its last passed probe.
+/// Another process may have replaced the endpoint's since its last passed probe.
 #[derive(Debug, Default)]
 pub(super) struct Doubt(bool);
 
 impl Doubt {
-    /// Where nobody listens, whoever still has a connection is about to end. After any other failure, but a late answer
-    /// of an endpoint that is up, the next passed probe may have been answered by another process.
+    /// If nothing listens, existing connections are about to end. After any other failure, except a late response of
+    /// an endpoint that is up, the next passed probe may come from another process.
     pub(super) fn learn(&mut self, endpoint: &Endpoint, found: &Found) {
         if found.passed {
             if let Some(connected) = found.connected.filter(|_| std::mem::take(&mut self.0)) {
@@ -26,13 +26,13 @@ impl Doubt {
         }
     }
 
-    /// The endpoint is down: the probe that brings it up is new evidence.
+    /// The probe that brings an endpoint up is new evidence.
     pub(super) fn down(&mut self, is_down: bool) {
         self.0 |= is_down;
     }
 }
 
-/// Which file a unix socket is. A process that takes the path over leaves no moment without a listener.
+/// The identity of a unix socket. A process that takes the path over leaves no moment without a listener.
 #[derive(Debug, Default)]
 pub(super) struct SocketFile(Option<(u64, u64)>);
 
@@ -79,7 +79,7 @@ mod tests {
         };
         assert!(!renewed(found(true)), "nothing has changed");
         assert!(!renewed(found(false)) && renewed(found(true)) && !renewed(found(true)));
-        // A busy endpoint is slow; that is no reason to connect anew to it.
+        // A busy endpoint is slow; its connections stay.
         assert!(!renewed(Found { late: true, ..found(false) }) && !renewed(found(true)));
         assert!(!renewed(Found { exhausted: true, ..found(false) }) && !renewed(found(true)));
         assert!(renewed(Found { deserted: true, connected: None, ..found(false) }), "at once");

@@ -1,13 +1,11 @@
-//! The stable release against itself: how often would this service, with its traffic and its noise, have had a good
-//! release rolled back?
+//! The A/A test: how often would this service, with its traffic and noise, have had a good release rolled back?
 //!
-//! What a recorded deployment saw of the stable release is shared out by chance between two sides, again and again,
-//! with the weights that were in force, and judged. Both sides are the same release, so each alarm is false.
+//! The stable release's part of a recorded deployment is split by chance between two sides, again and again, with the
+//! recorded weights, and judged. Both sides are the same release, so each alarm is false.
 //!
-//! Two placebos are played. For the first, requests are shared out one by one. A pause of one process, or a connection
-//! that breaks under many requests, is one thing for all of them, and shared out like that it is gone. So the second is
-//! a process of its own ([`apart`]): it lives the same seconds as the stable release, some seconds later, and a clump
-//! stays a clump.
+//! There are two placebos. In the first, requests are split one by one, which hides clumps: a pause of one process, or
+//! a broken connection with many requests. The second ([`apart`]) is a process of its own, which repeats the stable
+//! release's seconds some seconds later, clumps included.
 
 mod apart;
 
@@ -20,50 +18,41 @@ use super::tick::{Arms, Batch, Counts, EventTick, Minute, RouteTick, Tick, numbe
 use crate::domain::split::Weight;
 use crate::domain::verdict::Verdict;
 
-/// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct AaReport {
-    /// Deployments that were played.
     pub runs: u32,
-    /// Of them, those that would have been rolled back.
     pub alarms: u32,
-    /// Those that would have been suspected at some moment.
+    /// Deployments that were suspected at some tick.
     pub suspicions: u32,
-    /// Those that would have gone on at some moment.
+    /// Deployments that advanced at some tick.
     pub passes: u32,
-    /// As many deployments of a placebo that is a process of its own: those that would have been rolled back,
+    /// The same for as many deployments of the second placebo.
     pub apart_alarms: u32,
-    /// and those that would have been suspected.
     pub apart_suspicions: u32,
-    /// How long each was.
     pub ticks: u64,
-    /// Requests of the stable release in each.
     pub requests: u64,
-    /// How much more errors and the slowest requests vary from tick to tick than independent ones: the ratio of the
-    /// variances, of the worse of both. Much above 1, this measures too little.
+    /// Variance of errors and of the slowest requests from tick to tick, as a ratio to that of independent ones; the
+    /// larger of both. Far above 1, the first placebo shows too few alarms.
     pub clumps: f64,
 }
 
 impl AaReport {
-    /// Of a hundred deployments, so many false alarms.
     #[must_use]
     pub(crate) fn rate(&self) -> f64 {
         f64::from(self.alarms) / f64::from(self.runs.max(1))
     }
 
-    /// The same of a process of its own.
     #[must_use]
     pub(crate) fn apart_rate(&self) -> f64 {
         f64::from(self.apart_alarms) / f64::from(self.runs.max(1))
     }
 
-    /// With 95 % confidence it is below this.
+    /// The upper end of the 95 % confidence interval.
     #[must_use]
     pub(crate) fn at_most(&self) -> f64 {
         self.below(self.alarms)
     }
 
-    /// The same of a process of its own.
     #[must_use]
     pub(crate) fn apart_at_most(&self) -> f64 {
         self.below(self.apart_alarms)
@@ -75,8 +64,8 @@ impl AaReport {
             return 1.0;
         }
         let runs = f64::from(self.runs.max(1));
-        // The chance of so few alarms falls as the rate grows: halve the interval until it is found.
-        // As logarithms, since the first terms of a large rate are smaller than any number.
+        // The chance of so few alarms falls as the rate grows, so bisect. In logarithms: the first terms of a large
+        // rate underflow.
         let few = |rate: f64| {
             let mut term = runs * (-rate).ln_1p();
             let mut sum = term;
@@ -96,7 +85,7 @@ impl AaReport {
     }
 }
 
-/// Plays what was recorded. `steps`: with which ticks steps began; `seed`: the same gives the same.
+/// `steps`: first ticks of steps; `seed`: the same seed gives the same report.
 #[must_use]
 pub(crate) fn false_alarms(policy: &Policy, steps: &[u64], ticks: &[Tick], runs: u32, seed: u64) -> AaReport {
     let requests = ticks.iter().map(|tick| tick.assigned.stable).sum();
@@ -118,7 +107,6 @@ pub(crate) fn false_alarms(policy: &Policy, steps: &[u64], ticks: &[Tick], runs:
     report
 }
 
-/// What came of one deployment at some moment.
 #[derive(Default)]
 struct Played {
     alarm: bool,
@@ -143,7 +131,7 @@ fn play(policy: &Policy, steps: &[u64], ticks: impl Iterator<Item = Tick>) -> Pl
     played
 }
 
-/// How much more events of the stable release vary from tick to tick than independent ones: 1 if they do not.
+/// Variance from tick to tick, relative to independent events.
 fn clumps(ticks: &[Tick], of: impl Fn(&Counts) -> u64) -> f64 {
     let each: Vec<(f64, f64)> = ticks
         .iter()
@@ -161,13 +149,11 @@ fn clumps(ticks: &[Tick], of: impl Fn(&Counts) -> u64) -> f64 {
     apart / bad
 }
 
-/// Which share of the requests of each tick became the candidate's.
 type Shares = BTreeMap<u64, f64>;
 
-/// Answers of requests of older ticks are not told apart from others.
+/// Requests of older ticks share one entry.
 const TOLD_APART: usize = 200;
 
-/// The stable side of a tick, shared out.
 fn shared(tick: &Tick, chance: &mut Chance, shares: &mut Shares) -> Tick {
     let routes: Vec<RouteTick> = tick.routes.iter().map(|route| on_route(route, tick.keyed, chance)).collect();
     let mut assigned: Arms<u64> = Arms::default();
@@ -189,7 +175,7 @@ fn shared(tick: &Tick, chance: &mut Chance, shares: &mut Shares) -> Tick {
     Tick { assigned, routes, events, cpu: None, broken: 0, minute, ..tick.clone() }
 }
 
-/// Users of the stable release, each with a coin of its own. Who is bad in a degree is bad in those below it.
+/// Each user has a coin of its own. A user who is bad in one degree is bad in the lower ones.
 fn dealt(minute: &Minute, chance: &mut Chance) -> Minute {
     let share = if minute.weight == Weight::ALL { 0.0 } else { minute.weight.share() };
     let [some, tenth, half] = minute.bad.map(|bad| bad.stable);
@@ -216,7 +202,7 @@ fn deal(batches: &[Batch], keyed: bool, chance: &mut Chance) -> Vec<Batch> {
         let share = if batch.weight == Weight::ALL { 0.0 } else { batch.weight.share() };
         let candidate = chance.of(batch.assigned.stable, share);
         let assigned = Arms { stable: batch.assigned.stable - candidate, candidate };
-        // What was really given, as the judge sees it; where users stay, that is the weight.
+        // The real split, as the judge sees it; with sticky users the weight.
         let real = number(candidate) / number(batch.assigned.stable.max(1));
         let share = if keyed { share } else { real };
         Batch { assigned, done: outcomes(&batch.done.stable, share, chance), ..*batch }
@@ -239,7 +225,6 @@ fn outcomes(of: &Counts, share: f64, chance: &mut Chance) -> Arms<Counts> {
     Arms { stable, candidate }
 }
 
-/// Each request with this chance.
 fn thinned(of: &Counts, share: f64, chance: &mut Chance) -> Counts {
     let failed = chance.of(of.failed, share);
     let slow = slow(of.slow, share, chance);
@@ -255,8 +240,8 @@ fn thinned(of: &Counts, share: f64, chance: &mut Chance) -> Counts {
     }
 }
 
-/// A request beyond a threshold is beyond the lower ones. Where their numbers contradict that, as those of requests
-/// that hang do, since each threshold is passed in a tick of its own, each has coins of its own.
+/// A request beyond a threshold is beyond the lower ones. Hanging requests pass each threshold in a tick of its own,
+/// so their counts may contradict that; then each count is sampled alone.
 fn slow([p50, p90, p99]: [u64; 3], share: f64, chance: &mut Chance) -> [u64; 3] {
     let p99_of = chance.of(p99, share);
     if p99 > p90 || p90 > p50 {
@@ -266,7 +251,7 @@ fn slow([p50, p90, p99]: [u64; 3], share: f64, chance: &mut Chance) -> [u64; 3] 
     [p90_of + chance.of(p50 - p90, share), p90_of, p99_of]
 }
 
-/// A seeded source of chance (SplitMix64).
+/// A seeded generator (SplitMix64).
 struct Chance(u64);
 
 impl Chance {
@@ -277,15 +262,13 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to 1.
     fn share(&mut self) -> f64 {
         number(self.next() >> 11) / 9_007_199_254_740_992.0
     }
 
-    /// How many of `n` a coin with this bias takes.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and n")]
     fn of(&mut self, n: u64, share: f64) -> u64 {
-        // From here on a normal distribution can't be told from it, and costs the same for each number.
+        // From here on the normal approximation is indistinguishable, and takes constant time.
         const MANY: u64 = 512;
         if share <= 0.0 || n == 0 {
             return 0;
@@ -338,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_judge_that_is_quick_to_judge_is_found_out() {
-        // One in two is what it is asked for; and a release that has errors now and then comes near to it.
+        // A budget of one half, and a release with occasional errors comes close to it.
         let hasty = Policy { alpha: 0.5, error_floor: 1e-6, ratio_tolerated: 1.0, ..Policy::default() };
         let report = false_alarms(&hasty, &[0], &ticks(3), 200, 1);
         assert!(report.alarms > 5, "{report:?}");
@@ -347,7 +330,7 @@ mod tests {
 
     #[test]
     fn users_who_stay_and_whose_events_are_in_no_order_raise_no_alarm() {
-        // Half of the users have their one request beyond a threshold when the ones below were passed long ago.
+        // Half of the users have their one request beyond a threshold long after it passed the lower ones.
         let of = |number: u64| {
             let mut tick = ticks(3).swap_remove(number as usize);
             tick.keyed = true;
@@ -375,7 +358,7 @@ mod tests {
         }
     }
 
-    /// Each 40 s the one process of the stable release stands still for a second.
+    /// The one process of the stable release pauses for a second every 40 s.
     fn pauses() -> Vec<Tick> {
         let mut ticks = ticks(20);
         for tick in ticks.iter_mut().filter(|tick| tick.number % 40 == 17) {

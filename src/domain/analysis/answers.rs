@@ -1,7 +1,7 @@
-//! Good answers that became 4xx. Where some 4xx are normal (a login, a token that is too old), "three times as many"
-//! can't be shown, or can't be at all. But good answers that were 60 % and are none can.
+//! Good responses that became 4xx. Where some 4xx are normal (a login, an expired token), "three times as many" is
+//! hard to prove or impossible; a drop of good responses from 60 % to none is not.
 //!
-//! Only among good answers and 4xx: errors, and clients that left, have tests of their own.
+//! Only good responses and 4xx are compared: errors and clients that left have tests of their own.
 
 use super::evidence::Ratio;
 use super::shown::{How, Since, finding};
@@ -9,17 +9,15 @@ use super::tick::{Arms, Batch, FEW, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding};
 
-/// Of fewer good answers than the candidate should have had nothing is said.
 const EXPECTED: f64 = 4.0;
 
-/// See the [module](self).
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answers {
     tolerated: f64,
-    /// That the stable release has more than so many times the good answers: sides are exchanged.
+    /// The stable release has more than the tolerated ratio of good responses: the sides are swapped.
     fewer: Ratio,
     since: Since,
-    /// In this step: good answers and 4xx, and of them the good ones.
+    /// This step: good responses and 4xx together, and good responses.
     step: [Arms<u64>; 2],
     pub(super) ln_evidence: f64,
 }
@@ -50,7 +48,7 @@ impl Answers {
         let refused = Arms { stable: answered.stable - good.stable, candidate: answered.candidate - good.candidate };
         self.step[0].add(answered);
         self.step[1].add(good);
-        // All answers of a user share one coin.
+        // All responses of a user share one coin.
         if batch.weight == Weight::ALL || how.keyed {
             return;
         }
@@ -73,8 +71,8 @@ impl Answers {
         }
     }
 
-    /// The candidate's share of good answers in this step is visibly below what is tolerated: no proof, but no health
-    /// either.
+    /// The candidate's share of good responses in this step is visibly below the tolerated one: no proof, but not
+    /// healthy.
     pub(super) fn have_fallen(&self) -> bool {
         let [answered, good] = self.step;
         if answered.stable == 0 {

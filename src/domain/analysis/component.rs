@@ -1,4 +1,4 @@
-//! What a verdict is made of: a class of events on one route, or on all of them.
+//! The components of a verdict: one class of events on one route, or on all routes.
 
 use super::answers::Answers;
 use super::evidence::{Ratio, Share, Stakes, ln_add};
@@ -9,31 +9,28 @@ use super::tick::{Arms, Batch, Counts, Seen, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding};
 
-/// Bad events that are counted for each request.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Events {
     class: Class,
     floor: f64,
     relative: Ratio,
     absolute: Share,
-    /// The comparison in the times in which the stable release is above the floor itself.
+    /// The comparison while the stable release is above the floor itself.
     measured: Ratio,
-    /// The share of bad events where nothing is compared.
+    /// The share of bad events while nothing is compared.
     alone: Option<Share>,
-    /// Of them those that no other release and no shared dependency can cause.
+    /// Those that no other release and no shared dependency can cause.
     own: Option<Share>,
-    /// Requests and bad ones of the stable release, the older ones less and less.
+    /// Requests and bad ones of the stable release, decaying.
     recent: [f64; 2],
-    /// The stable release is above the floor itself, as of the last tick.
     above_floor: bool,
     since: Since,
-    /// As of the end of the last tick, of what a rollback may rest on.
+    /// Evidence for a rollback, as of the last tick.
     pub(super) ln_evidence: f64,
-    /// The same, with what the candidate has shown where nothing is compared: enough to stop, and to call people.
+    /// Evidence for a pause and a notice: it includes times without a comparison.
     pub(super) ln_suspicion: f64,
 }
 
-/// So many standard errors above the floor the stable release has to be.
 const SURELY: f64 = 3.0;
 
 impl Events {
@@ -98,33 +95,32 @@ impl Events {
         self.absolute.observe_at(how.moment, requests.candidate, bad.candidate);
     }
 
-    /// The requests that so many events are of. In a keyed deployment errors are counted beside the sample: the good
-    /// ones of the sample stand against them.
+    /// The requests that `bad` events belong to. In a keyed deployment errors are counted beside the sample, so the
+    /// sample's good requests stand against them.
     fn of(&self, counts: &Counts, bad: u64) -> u64 {
         if self.class == Class::Error {
-            // A stream that breaks was completed when it began: then there are more failures than requests.
+            // A stream that breaks was completed when it began, so failures may exceed requests.
             counts.completed.saturating_add(bad).saturating_sub(counts.failed)
         } else {
             counts.completed
         }
     }
 
-    /// The bad ones among those that are `completed`.
     fn sampled(&self, counts: &Counts) -> u64 {
         if self.class == Class::Error { counts.failed } else { self.bad(counts) }
     }
 
-    /// Requests that the candidate completed in a second in which nothing was compared, and how many of them failed in
-    /// a way that only its own endpoints can cause.
+    /// `requests`: completed by the candidate in a second without a comparison; `broken`: failures that only its own
+    /// endpoints can cause.
     pub(super) fn observe_own(&mut self, requests: u64, broken: u64, how: &How) {
         let (share, staked) = how.alone;
         let own = self.own.get_or_insert_with(|| Share::above(share, staked));
         own.observe_at(how.moment, requests.max(broken), broken);
     }
 
-    /// Both "more than the stable release" and "above the floor" have to be shown, of the times in which the stable
-    /// release is below the floor. In the others the first implies the second. Each bet continues the one of the other
-    /// times, and so they are multiplied. `keeps`: the share of older requests of the stable release that still counts.
+    /// While the stable release is below the floor, both "more than the stable release" and "above the floor" have to
+    /// be proved; otherwise the first implies the second. The bets of different times are multiplied. `keeps`: the
+    /// factor by which older stable requests decay.
     pub(super) fn settle(&mut self, rest: f64, keeps: f64) {
         let both = self.relative.ln_evidence(rest).min(self.absolute.ln_evidence(rest));
         let continued = |share: &Option<Share>| share.as_ref().map_or(0.0, |share| share.ln_evidence(rest));
@@ -144,18 +140,17 @@ impl Events {
     }
 }
 
-/// A class is nearly as clear as another one with such a share of the logarithm of its evidence.
+/// A class is nearly as clear as another one if it has this share of the logarithm of its evidence.
 const NEARLY: f64 = 0.7;
 const CLASSES: [Class; 3] = [Class::SlowP50, Class::SlowP90, Class::SlowP99];
 
-/// Requests beyond each of three thresholds.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Slow {
     tests: [Ratio; 3],
     since: [Since; 3],
     evidence: [f64; 3],
     clearest: usize,
-    /// The mean of the three, as of the end of the last tick.
+    /// The mean of the three, as of the last tick.
     pub(super) ln_evidence: f64,
 }
 
@@ -171,7 +166,6 @@ impl Slow {
         }
     }
 
-    /// Begins anew: what was seen until now was of cold caches.
     pub(super) fn begin_anew(&mut self, staked: f64) {
         self.tests = std::array::from_fn(|_| Ratio::slower(staked));
     }
@@ -192,7 +186,7 @@ impl Slow {
         self.clearest =
             (1..evidence.len()).fold(0, |best, place| if evidence[place] > evidence[best] { place } else { best });
         self.evidence = evidence;
-        // Half of the stake is left for a new beginning.
+        // Half of the stake is kept for a new beginning.
         self.ln_evidence =
             evidence.into_iter().fold(f64::NEG_INFINITY, ln_add) - number(2 * evidence.len() as u64).ln();
         if self.ln_evidence <= 0.0 {
@@ -200,13 +194,11 @@ impl Slow {
         }
     }
 
-    /// The class that is clearest.
     pub(super) fn class(&self) -> Class {
         CLASSES[self.clearest]
     }
 
-    /// The class that people see most of: of those that are nearly as clear as the clearest, the one whose quantiles
-    /// differ most.
+    /// Among classes nearly as clear as the clearest, the one whose quantiles differ most.
     fn shown(&self, quantiles: Arms<Option<Quantiles>>) -> usize {
         let times = |place: usize| {
             let Arms { stable: Some(stable), candidate: Some(candidate) } = quantiles else { return 0.0 };
@@ -225,23 +217,20 @@ impl Slow {
     }
 }
 
-/// All that is judged of one route, or of all of them together.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scope {
-    /// `None`: all of them.
+    /// `None`: all routes.
     pub(super) route: Option<String>,
     pub(super) errors: Events,
     pub(super) client_errors: Events,
     pub(super) aborts: Events,
-    /// 4xx in the place of good answers.
     pub(super) answers: Answers,
     pub(super) slow: Slow,
     pub(super) assigned: Arms<u64>,
-    /// The newest tick of assignment that was counted.
+    /// The newest counted tick of assignment.
     pub(super) newest: Option<u64>,
     pub(super) totals: Arms<Counts>,
     pub(super) seen: Arms<Seen>,
-    /// Requests to the candidate whose latency was judged.
     pub(super) timed: u64,
     pub(super) quantiles: Arms<Option<Quantiles>>,
 }
@@ -273,7 +262,6 @@ impl Scope {
         self.slow.stake(stake);
     }
 
-    /// `slow`: whether latency is judged for these requests.
     pub(super) fn observe(&mut self, batch: &Batch, how: &How, slow: bool) {
         self.errors.observe(batch, how);
         self.client_errors.observe(batch, how);
@@ -299,7 +287,7 @@ impl Scope {
         self.slow.settle(rest);
     }
 
-    /// That there are more 4xx, or fewer good answers in their place: the mean of both.
+    /// More 4xx, or fewer good responses: the mean of both.
     pub(super) fn ln_client_errors(&self) -> f64 {
         ln_add(self.client_errors.ln_evidence, self.answers.ln_evidence) - std::f64::consts::LN_2
     }

@@ -1,9 +1,8 @@
-//! Events that the application tells of itself (`Cutover-Event`): orders, sign-ups, payments that failed. A release may
-//! lose a fifth of its orders with perfect status codes and latency.
+//! Events reported by the application (`Cutover-Event`): orders, sign-ups, failed payments. A release may lose a fifth
+//! of its orders with perfect status codes and latency.
 //!
-//! Each has the test that errors have, or the same with the sides exchanged where fewer are bad. It waits until the
-//! answers of a second are as good as complete: the answers of a release that is a little slower come later, and are
-//! not fewer.
+//! Each event has the test that errors have, with the sides swapped if fewer are bad. It waits until the responses of
+//! a second are nearly complete: a slightly slower release responds later, not less.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,12 +14,9 @@ use super::tick::{Arms, Batch, Tick, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding, Sample};
 
-/// The answers of a second are waited for so long.
 const WAIT: Duration = Duration::from_secs(10);
-/// Nothing is said of fewer events than these.
 const FEW: f64 = 4.0;
 
-/// A tick whose answers still come.
 #[derive(Clone, Debug, PartialEq)]
 struct Open {
     tick: u64,
@@ -30,7 +26,6 @@ struct Open {
     told: Vec<Arms<u64>>,
 }
 
-/// What came of one event.
 #[derive(Clone, Debug, PartialEq)]
 struct One {
     rule: EventRule,
@@ -38,13 +33,11 @@ struct One {
     /// Requests and events since the evidence began to grow.
     since: [Arms<u64>; 2],
     totals: Arms<u64>,
-    /// In this step: events on the candidate; how many there would be if they were as frequent there; the variance of
-    /// that.
+    /// This step: events on the candidate, their expected number at equal frequency, and its variance.
     step: (f64, f64, f64),
     ln_evidence: f64,
 }
 
-/// All of them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Told {
     open: VecDeque<Open>,
@@ -53,16 +46,12 @@ pub(super) struct Told {
     assigned: Arms<u64>,
 }
 
-/// Where an event stands.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EventReport {
-    /// How it is judged.
     pub rule: EventRule,
-    /// Requests of the seconds that were compared.
+    /// Requests of the compared seconds.
     pub requests: Arms<u64>,
-    /// Events in their answers.
     pub told: Arms<u64>,
-    /// That the candidate is worse, as odds to one.
     pub odds: f64,
 }
 
@@ -89,7 +78,7 @@ impl Told {
         self.each.iter_mut().for_each(|one| one.step = (0.0, 0.0, 0.0));
     }
 
-    /// `most`: a second makes no more than this of a bet.
+    /// `most`: the greatest factor that a second may give to a bet.
     pub(super) fn observe(&mut self, tick: &Tick, most: f64) {
         if self.each.is_empty() {
             return;
@@ -103,7 +92,7 @@ impl Told {
         });
         for told in &tick.events {
             let open = self.open.iter_mut().find(|open| open.tick == told.tick && open.weight == told.weight);
-            // An answer that comes later than all of its second is left out, on either side.
+            // A response after the end of its second's wait is left out, on either side.
             if let Some(sum) = open.and_then(|open| open.told.get_mut(told.event)) {
                 sum.add(told.told);
             }
@@ -136,17 +125,15 @@ impl Told {
         }
     }
 
-    /// Each, with its share of the budget and its evidence.
     pub(super) fn evidence(&self) -> impl Iterator<Item = (f64, f64)> {
         self.each.iter().map(|one| (one.rule.share, one.ln_evidence))
     }
 
-    /// All of their shares together.
     pub(super) fn shared(&self) -> f64 {
         self.each.iter().map(|one| one.rule.share).sum()
     }
 
-    /// One of them is visibly worse in this step: no proof, but no health either.
+    /// One event is visibly worse in this step: no proof, but not healthy.
     pub(super) fn are_worse(&self) -> bool {
         self.each.iter().any(One::is_worse)
     }
@@ -182,7 +169,7 @@ impl One {
         self.totals.add(told);
         self.since[0].add(assigned);
         self.since[1].add(told);
-        // What one answer tells is at most 1: the mean factor of a part of an event is below that part of the mean
+        // One response counts at most 1: the mean factor of a fraction of an event is below that fraction of the mean
         // factor.
         let part = |count: u64| number(count) / f64::from(self.rule.per_request);
         let (candidate, stable) = (part(told.candidate), part(told.stable));
@@ -198,7 +185,7 @@ impl One {
         }
     }
 
-    /// By more than is tolerated, and one standard error.
+    /// By more than the tolerance and one standard error.
     fn is_worse(&self) -> bool {
         let (seen, expected, variance) = self.step;
         let times = match self.rule.bad {

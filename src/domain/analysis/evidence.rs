@@ -1,26 +1,24 @@
-//! Evidence as odds: what somebody would have made of 1 by fair bets against "it is not worse".
+//! Evidence as odds: the return of fair bets, per unit staked, against "the candidate is no worse".
 //!
-//! If that hypothesis is true, the chance that the odds *ever* reach `1/alpha` is at most `alpha` (Ville's inequality).
-//! So one may look at any time and stop at any time. All of it is kept as natural logarithms, which neither overflow
-//! nor become no number.
+//! If that hypothesis is true, the chance that the odds *ever* reach `1/alpha` is at most `alpha` (Ville's
+//! inequality), so one may look and stop at any time. Natural logarithms are stored: they neither overflow nor become
+//! NaN.
 
 pub(crate) use super::moment::Moment;
 use super::moment::{Gains, bounded};
 use super::tick::number;
 
-/// `ln(exp(a) + exp(b))`.
 #[must_use]
 pub(crate) fn ln_add(a: f64, b: f64) -> f64 {
     let (low, high) = if a < b { (a, b) } else { (b, a) };
-    // Two times minus infinity would be no number.
+    // Two minus infinities would give NaN.
     if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
 }
 
-/// How the stake is spread over the moments at which a regression may begin. A test of one stake, made at the
-/// beginning, would have to win back what it lost in the good minutes before.
+/// The stake, spread over the moments at which a regression may begin. A single stake at the beginning would first
+/// have to win back its losses of the good minutes.
 ///
-/// Most regressions are there at once, or begin with a greater weight: so these moments have shares of their own, and a
-/// late one is found a little later for it.
+/// Most regressions appear at once or with a greater weight, so these moments have shares of their own.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Stakes {
     horizon: Option<u64>,
@@ -30,29 +28,27 @@ pub(crate) struct Stakes {
     rest: f64,
 }
 
-/// What is staked at once.
 const FIRST: f64 = 0.4;
-/// On the beginnings of further steps; each takes a third of what is left of it.
+/// Staked on further steps: each takes a third of the rest.
 const STEPS: f64 = 0.2;
-/// On every tick that is planned, evenly.
+/// Staked on the planned ticks, evenly.
 const EVENLY: f64 = 0.3;
-/// On those after the planned end.
+/// Staked on the ticks after the planned end.
 const AFTER: f64 = 0.1;
 
 impl Stakes {
-    /// For so many ticks; without a plan they fall off as `1/(j(j+1))`.
+    /// `horizon`: planned ticks; without it, stakes fall off as `1/(j(j+1))`.
     #[must_use]
     pub(crate) fn new(horizon: Option<u64>) -> Stakes {
         Stakes { horizon, tick: 0, for_steps: STEPS, step_begins: false, rest: 1.0 }
     }
 
-    /// The next tick is the first of a step.
     pub(crate) fn begin_step(&mut self) {
-        // The first has its own share.
+        // The first step has its own share.
         self.step_begins = self.tick > 0;
     }
 
-    /// What is staked at the next tick. All of them together are at most 1.
+    /// The stake of the next tick. All stakes together are at most 1.
     pub(crate) fn advance(&mut self) -> f64 {
         self.tick += 1;
         let tick = number(self.tick);
@@ -75,19 +71,17 @@ impl Stakes {
         stake
     }
 
-    /// What is not staked yet.
     #[must_use]
     pub(crate) fn rest(&self) -> f64 {
         self.rest
     }
 }
 
-/// A mixture of bets, one for each degree of "worse", each with the stakes that were put on it so far and what came of
-/// them.
+/// A mixture of bets, one per degree of "worse", each with its stakes and their returns.
 #[derive(Clone, Debug, PartialEq)]
 struct Mixture {
     ln: Vec<f64>,
-    /// Stakes on each since the last event: nothing came of them yet.
+    /// Stakes on each bet since the last event.
     pending: f64,
     gains: Gains,
 }
@@ -101,7 +95,6 @@ impl Mixture {
         self.pending += stake;
     }
 
-    /// Each bet, with all its stakes, to be changed by an event.
     fn bets(&mut self) -> impl Iterator<Item = &mut f64> {
         let pending = std::mem::take(&mut self.pending).ln();
         self.ln.iter_mut().map(move |ln| {
@@ -110,7 +103,7 @@ impl Mixture {
         })
     }
 
-    /// Changes each bet by what an event makes of it, within what its second may.
+    /// Multiplies each bet by its gain, within the bound of its second.
     fn change(&mut self, moment: Option<Moment>, gains: impl Iterator<Item = f64>) {
         let Some(moment) = moment else {
             self.bets().zip(gains).for_each(|(ln, gain)| *ln += gain);
@@ -137,48 +130,47 @@ impl Mixture {
 
 /// Ratios of rates that are bet on.
 const RATIOS: [f64; 8] = [2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0];
-/// The same for slow requests; of those beyond the median there can't be more than twice as many.
+/// Ratios for slow requests: beyond the median there can't be more than twice as many.
 const SLOW_RATIOS: [f64; 7] = [1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0];
 
-/// The same for events whose frequency is known well, so that little more than is tolerated is of interest: as
-/// multiples of that.
+/// Multiples of the tolerated ratio, for events whose frequency is well known: small excesses matter.
 const BEYOND: [f64; 8] = [1.08, 1.15, 1.3, 1.6, 2.5, 5.0, 15.0, 50.0];
 
-/// Evidence that events are more than so many times as frequent on one side, whatever their rate is and does.
+/// Evidence that events are more frequent on one side by a ratio, whatever their rate does.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ratio {
     tolerated: f64,
-    /// Each with the logarithm of how much more than tolerated it is.
+    /// Each with the logarithm of its multiple of the tolerated ratio.
     bets: Vec<(f64, f64)>,
     mixture: Mixture,
 }
 
 impl Ratio {
-    /// That they are more than `tolerated` times as frequent; `staked` already, on nothing that happened.
+    /// More than `tolerated` times as frequent. `staked`: earlier stakes, which nothing has changed.
     #[must_use]
     pub(crate) fn above(tolerated: f64, staked: f64) -> Ratio {
         Ratio::new(tolerated, RATIOS.iter().filter(|ratio| **ratio > tolerated * 1.05), staked)
     }
 
-    /// That they are more than `tolerated` times as frequent, by however little.
+    /// More than `tolerated` times as frequent, by however little.
     #[must_use]
     pub(crate) fn beyond(tolerated: f64, staked: f64) -> Ratio {
         Ratio::new(tolerated, BEYOND.map(|more| more * tolerated).iter(), staked)
     }
 
-    /// That slow requests are more frequent at all.
+    /// Slow requests are more frequent at all.
     #[must_use]
     pub(crate) fn slower(staked: f64) -> Ratio {
         Ratio::new(1.0, SLOW_RATIOS.iter(), staked)
     }
 
-    /// That they are less than `bad` times as frequent.
+    /// Less than `bad` times as frequent.
     #[must_use]
     pub(crate) fn below(bad: f64) -> Ratio {
         Ratio::new(bad, [0.5, 1.0, 1.3].iter().filter(|ratio| **ratio < bad * 0.95), 1.0)
     }
 
-    /// That the shares are not what they should be, either way.
+    /// The ratio is off in either direction.
     #[must_use]
     pub(crate) fn other() -> Ratio {
         Ratio::new(1.0, [0.5, 0.8, 1.25, 2.0].iter(), 1.0)
@@ -190,22 +182,21 @@ impl Ratio {
         Ratio { tolerated, bets, mixture }
     }
 
-    /// A further stake.
     pub(crate) fn stake(&mut self, stake: f64) {
         self.mixture.stake(stake);
     }
 
-    /// Events on each side, where the candidate was given `odds` requests for each one of the stable release.
+    /// `odds`: requests to the candidate per request to the stable release.
     pub(crate) fn observe(&mut self, odds: f64, candidate: u64, stable: u64) {
         self.observe_within(None, odds, candidate, stable);
     }
 
-    /// The same, and no more of it than one second of assignment may make.
+    /// Bounded by what one second of assignment may contribute.
     pub(crate) fn observe_at(&mut self, moment: Moment, odds: f64, candidate: u64, stable: u64) {
         self.observe_within(Some(moment), odds, candidate, stable);
     }
 
-    /// The same where what one request brings is a part of an event.
+    /// The same with fractions of events.
     pub(crate) fn observe_parts(&mut self, moment: Moment, odds: f64, candidate: f64, stable: f64) {
         self.observe_numbers(Some(moment), odds, candidate, stable);
     }
@@ -227,7 +218,7 @@ impl Ratio {
         self.mixture.change(moment, gains);
     }
 
-    /// The evidence, with what is not staked yet.
+    /// `rest`: the stake that is left.
     #[must_use]
     pub(crate) fn ln_evidence(&self, rest: f64) -> f64 {
         self.mixture.ln_evidence(rest)
@@ -237,19 +228,17 @@ impl Ratio {
 /// Evidence that the share of bad events is above, or below, a fixed one.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Share {
-    /// For each bet: what a bad event makes of its logarithm, and what a good one does.
+    /// Log factors of each bet: for a bad event and for a good one.
     bets: Vec<(f64, f64)>,
     mixture: Mixture,
 }
 
 impl Share {
-    /// That it is above `floor`.
     #[must_use]
     pub(crate) fn above(floor: f64, staked: f64) -> Share {
         Share::new(floor, &[1.5, 2.0, 3.0, 5.0, 8.0, 16.0, 40.0, 100.0], staked)
     }
 
-    /// That it is below `bad`.
     #[must_use]
     pub(crate) fn below(bad: f64) -> Share {
         Share::new(bad, &[0.05, 0.1, 0.2, 0.4], 1.0)
@@ -266,17 +255,15 @@ impl Share {
         Share { bets, mixture }
     }
 
-    /// A further stake.
     pub(crate) fn stake(&mut self, stake: f64) {
         self.mixture.stake(stake);
     }
 
-    /// So many requests, so many of them bad.
     pub(crate) fn observe(&mut self, requests: u64, bad: u64) {
         self.observe_within(None, requests, bad);
     }
 
-    /// The same, and no more of it than one second of assignment may make.
+    /// Bounded by what one second of assignment may contribute.
     pub(crate) fn observe_at(&mut self, moment: Moment, requests: u64, bad: u64) {
         self.observe_within(Some(moment), requests, bad);
     }
@@ -285,20 +272,19 @@ impl Share {
         if requests == 0 && bad == 0 {
             return;
         }
-        // Below zero where a stream that counted as good has failed: that takes the good one back.
+        // Negative if a stream that counted as good failed later: the good one is taken back.
         let (good, bad) = (number(requests) - number(bad), number(bad));
         let gains = self.bets.iter().map(|(on_bad, on_good)| bad * on_bad + good * on_good);
         self.mixture.change(moment, gains);
     }
 
-    /// The evidence, with what is not staked yet.
     #[must_use]
     pub(crate) fn ln_evidence(&self, rest: f64) -> f64 {
         self.mixture.ln_evidence(rest)
     }
 }
 
-/// Evidence that something is the case more often than not.
+/// Evidence that something is true more often than not.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sign {
     mixture: Mixture,
@@ -313,14 +299,12 @@ impl Default for Sign {
 }
 
 impl Sign {
-    /// Once more it was, or was not.
     pub(crate) fn observe(&mut self, is: bool) {
         for (bet, ln) in SIGN_BETS.iter().zip(self.mixture.bets()) {
             *ln += if is { bet.ln_1p() } else { (-bet).ln_1p() };
         }
     }
 
-    /// The evidence.
     #[must_use]
     pub(crate) fn ln_evidence(&self) -> f64 {
         self.mixture.ln_evidence(0.0)

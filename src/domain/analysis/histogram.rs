@@ -1,20 +1,18 @@
-//! Latencies, counted in buckets that grow with the value: eight to each doubling, so that a bucket is 6 to 13 % wide.
+//! Latencies in exponential buckets: eight per doubling, so each is 6 to 13 % wide.
 //!
-//! Whoever counts on the request path holds the same layout in atomics ([`BUCKETS`], [`bucket`]) and makes a
-//! [`Histogram`] of it ([`Histogram::from_counts`]) when one is needed.
+//! The request path counts in atomics of the same layout ([`BUCKETS`], [`bucket`]), which [`Histogram::from_counts`]
+//! reads.
 
 use std::time::Duration;
 
 use super::policy::Policy;
 
 const PER_DOUBLING: usize = 8;
-/// From 2^31 µs on, 36 minutes, everything is in the last bucket.
+/// The last bucket holds everything from 2^31 µs (36 minutes).
 const DOUBLINGS: usize = 28;
 
-/// How many buckets there are.
 pub(crate) const BUCKETS: usize = PER_DOUBLING * (1 + DOUBLINGS);
 
-/// The bucket of a latency.
 #[must_use]
 pub(crate) const fn bucket(micros: u64) -> usize {
     if micros < PER_DOUBLING as u64 {
@@ -41,22 +39,20 @@ pub(crate) const fn upper(bucket: usize) -> u64 {
     (((next - above * PER_DOUBLING) as u64) << above) - 1
 }
 
-/// The quantiles that latency is judged by.
 pub(crate) const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 
-/// Half of the requests, nine of ten, and 99 of a hundred are not slower than this, in microseconds.
+/// In microseconds, in the order of [`QUANTILES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quantiles(pub [u64; 3]);
 
 impl Quantiles {
-    /// One of them, by its place in [`QUANTILES`].
+    /// `place`: index into [`QUANTILES`].
     #[must_use]
     pub fn latency(&self, place: usize) -> Option<Duration> {
         self.0.get(place).map(|micros| Duration::from_micros(*micros))
     }
 }
 
-/// How many requests took how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     counts: [u64; BUCKETS],
@@ -69,33 +65,28 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// From counts in the same layout.
     #[must_use]
     pub fn from_counts(counts: [u64; BUCKETS]) -> Histogram {
         Histogram { counts }
     }
 
-    /// One more request.
     #[cfg(any(test, feature = "internals"))]
     pub fn record(&mut self, micros: u64) {
         let count = &mut self.counts[bucket(micros)];
         *count = count.saturating_add(1);
     }
 
-    /// How many there are.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// Adds another.
     pub fn merge(&mut self, other: &Histogram) {
         for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
             *mine = mine.saturating_add(theirs);
         }
     }
 
-    /// What came since an earlier state of it.
     #[must_use]
     pub fn since(&self, earlier: &Histogram) -> Histogram {
         let mut counts = self.counts;
@@ -105,8 +96,7 @@ impl Histogram {
         Histogram { counts }
     }
 
-    /// So many of them are not slower than this, in microseconds, rounded up to the end of its bucket; `None`: it is
-    /// empty.
+    /// In microseconds, rounded up to the end of its bucket; `None`: empty.
     #[must_use]
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
     pub fn quantile(&self, share: f64) -> Option<u64> {
@@ -120,7 +110,6 @@ impl Histogram {
         found.map(upper)
     }
 
-    /// All three; `None`: it is empty.
     #[must_use]
     pub fn quantiles(&self) -> Option<Quantiles> {
         let [p50, p90, p99] = QUANTILES.map(|share| self.quantile(share));
@@ -128,18 +117,17 @@ impl Histogram {
     }
 }
 
-/// What is slow on a route, in microseconds: a request that takes longer is.
+/// Latencies above which a request on a route is slow, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
-    /// For the stable release: its own quantiles.
+    /// The stable release's own quantiles.
     pub stable: [u64; 3],
-    /// For the candidate: the same with the margin, so that what is tested is "more than half as slow again", not
-    /// "different".
+    /// The same with the margin: the test is "more than half as slow again", not "different".
     pub candidate: [u64; 3],
 }
 
 impl Thresholds {
-    /// From the stable release's latencies before a step begins; `None`: there are too few.
+    /// From the stable release's latencies before a step; `None`: too few.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,

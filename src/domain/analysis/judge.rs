@@ -1,8 +1,8 @@
-//! The judge: takes what was seen in a second, and says where the evidence stands.
+//! The judge: takes one tick after the other and returns the state of the evidence.
 //!
-//! The promise "a good release is rolled back in one deployment of a thousand" is one budget for everything that is
-//! tested: each component has a fixed share of it, and what counts is the weighted mean of their evidence. What only
-//! holds a deployment has a budget of its own.
+//! The promise "one good release in a thousand is rolled back" is one budget for all tests: each component has a fixed
+//! share, and the weighted mean of their evidence counts. Components that only pause a deployment have a budget of
+//! their own.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,17 +25,15 @@ use crate::domain::verdict::{Finding, Judgement, Needs, Verdict, Veto};
 pub(super) const OTHER: &str = "~other";
 /// Evidence below these odds ends a suspicion.
 const CALM: f64 = 5.0;
-/// A component belongs to a verdict if it has such a share of the evidence.
+/// A component with this share of the evidence belongs to the verdict.
 const ATTRIBUTED: f64 = 0.1;
-/// A route stands out with such a share of the logarithm of all evidence, if the others have no more than that of its
-/// own.
+/// A route stands out with this share of the logarithm of all evidence, if no other route has more.
 const OUTSPOKEN: f64 = 0.4;
 
-/// Whether the stable release is above the floor itself is told by so long, more or less: an outage has to be seen in
-/// its first second, and its end soon.
+/// Decay time of the measure whether the stable release is above the floor: an outage has to be seen in its first
+/// second, and its end soon after.
 const MEMORY: Duration = Duration::from_secs(2);
 
-/// What a component is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Errors,
@@ -44,21 +42,19 @@ enum Kind {
     Aborts,
     Cpu,
     Users,
-    /// By its place.
     Event(usize),
 }
 
-/// Shares of the budget that a way back is decided by: of all routes together, and of each route, all of them together.
+/// Shares of the rollback's budget: of all routes together, and of each route, summed over routes.
 const HARM: [(Kind, f64, f64); 2] = [(Kind::Errors, 0.29, 0.24), (Kind::Slow, 0.14, 0.28)];
-/// And that of 4xx, which end a canary without a quarantine.
+/// The share of 4xx, which end a canary without a quarantine.
 const WITHDRAWAL: f64 = 0.05;
-/// Shares of the budget that a deployment is held by. CPU has the rest.
+/// Shares of the pause's budget. CPU has the rest.
 const HOLD: [(Kind, f64, f64); 2] = [(Kind::ClientErrors, 0.30, 0.20), (Kind::Aborts, 0.25, 0.15)];
 const HOLD_CPU: f64 = 0.10;
-/// Of the errors' share on all routes, where users stay: of users, minute by minute.
+/// With sticky users, taken from the share of errors on all routes: errors per user and minute.
 const HARM_USERS: f64 = 0.10;
 
-/// The evidence of a component, and its share of the budget.
 #[derive(Clone, Copy, Debug)]
 struct Component {
     kind: Kind,
@@ -74,13 +70,11 @@ impl Component {
     }
 }
 
-/// See the [module](super).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Judge {
     pub(super) policy: Policy,
     pub(super) stakes: Stakes,
     pub(super) all: Scope,
-    /// By slot.
     pub(super) routes: Vec<Option<Scope>>,
     pub(super) mirror: Mirror,
     pub(super) split: SplitCheck,
@@ -93,16 +87,13 @@ pub(crate) struct Judge {
     recent: Recent,
     raw: Raw,
     moments: Moments,
-    /// When the candidate got its first request.
     began: Option<Duration>,
-    /// From which tick on latency is judged.
     warm: Option<u64>,
-    /// Latency holds and does no more: caches may be cold.
+    /// Caches may be cold: latency only pauses.
     cold: bool,
-    /// That was so when there was evidence of it.
+    /// Caches were cold when there was evidence.
     was_cold: bool,
     suspect: bool,
-    /// As of the last tick.
     weight: Weight,
     pub(super) exposed: u64,
     pub(super) unhealthy: bool,
@@ -112,7 +103,6 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// For a deployment that begins.
     #[must_use]
     pub(crate) fn new(policy: Policy) -> Judge {
         let policy = policy.bounded();
@@ -146,8 +136,8 @@ impl Judge {
         }
     }
 
-    /// A step begins, with requests that are assigned in this tick or later. What is to be proved to go on is proved
-    /// anew; the evidence to go back goes on.
+    /// `first_tick`: the first one whose requests belong to the step. The proof to advance starts anew; the evidence
+    /// for a rollback is kept.
     pub(crate) fn begin_step(&mut self, first_tick: u64) {
         self.pass = Pass::new(&self.policy, first_tick);
         self.stakes.begin_step();
@@ -156,7 +146,6 @@ impl Judge {
         self.routes.iter_mut().flatten().for_each(|route| route.answers.begin_step());
     }
 
-    /// What was seen in a second.
     pub(crate) fn tick(&mut self, tick: &Tick) -> Judgement {
         let stake = self.stakes.advance();
         self.all.stake(stake);
@@ -179,7 +168,7 @@ impl Judge {
         self.all.quantiles = tick.quantiles;
         self.weight = tick.weight;
         self.without_control = tick.weight == Weight::ALL;
-        // What has no requests any more is no measure, well or not.
+        // A release without requests is no measure, healthy or not.
         self.unhealthy = !self.without_control && self.recent.unhealthy(self.policy.baseline_unhealthy);
         self.warm_up(tick);
 
@@ -195,21 +184,21 @@ impl Judge {
 
     fn observe(&mut self, tick: &Tick) {
         let staked = 1.0 - self.stakes.rest();
-        // Users who stay, and networks, count once: there is nothing to bound, and what is left out never comes again.
+        // Sticky users and networks count once, so there is nothing to bound, and nothing cut off would come again.
         let gain = if tick.keyed { f64::INFINITY } else { self.policy.second_gain };
         self.told.observe(tick, gain);
         let alone_on_all = self.tolerated_alone();
         let (mut pooled, mut pooled_slow) = (Pooled::new(), Pooled::new());
         let mut timed = false;
         for seen in &tick.routes {
-            // Clients choose what paths without a route of their own are asked for, and so their latency and their 4xx.
+            // Clients choose the paths that have no route of their own, and so their latency and their 4xx.
             let mixed = seen.name == OTHER && self.policy.max_routes > 0;
             let (warm, max_routes) = (self.warm, self.policy.max_routes);
             timed |= !mixed && seen.thresholds.is_some();
             let judged = |batch: &Batch| if mixed { batch.without_client_errors() } else { *batch };
             let is_slow =
                 |batch: &Batch| !mixed && seen.thresholds.is_some() && warm.is_some_and(|warm| batch.tick >= warm);
-            // Several routes together are judged by what counts once among them.
+            // Routes judged together are judged by requests that count once among them.
             let own = if seen.slot < max_routes { &*seen.batches } else { seen.among_all() };
             let moments: Vec<Moment> = own.iter().map(|batch| self.moments.of(batch.tick, gain)).collect();
             let scope = self.scope(seen);
@@ -263,7 +252,7 @@ impl Judge {
             self.pass.observe_latency(batch, tick.at);
         }
         self.pass.time(tick.at, timed);
-        // Every request counts here, whether it is evidence or not.
+        // Every request counts here, evidence or not.
         let raw = |seen: &Seen, done: &Counts| Counts { completed: seen.completed, failed: seen.failed, ..*done };
         let stable = raw(&seen.stable, &done.stable);
         self.raw.push(tick.at, Arms { stable, candidate: raw(&seen.candidate, &done.candidate) });
@@ -273,7 +262,6 @@ impl Judge {
         self.recent.push(tick, done, self.policy.baseline_window);
     }
 
-    /// What is judged of a route.
     fn scope(&mut self, seen: &RouteTick) -> &mut Scope {
         let other = seen.slot >= self.policy.max_routes;
         let slot = seen.slot.min(self.policy.max_routes);
@@ -289,8 +277,8 @@ impl Judge {
         scope
     }
 
-    /// From which share of errors on the candidate is worse than what was before it, where nothing is left to compare
-    /// with.
+    /// The share of errors from which the candidate is worse than the stable release before it, when nothing is
+    /// compared.
     fn tolerated_alone(&self) -> f64 {
         let before = self.policy.before.unwrap_or_default();
         let stable = &self.all.totals.stable;
@@ -311,7 +299,7 @@ impl Judge {
         }
     }
 
-    /// While caches may be cold, latency holds and does no more. Then its evidence begins anew.
+    /// While caches may be cold, latency only pauses. Afterwards its evidence starts anew.
     fn warm_caches(&mut self, tick: &Tick) {
         let age = self.began.map(|began| tick.at.saturating_sub(began));
         self.cold = age.is_some_and(|age| self.raw.is_warming_up(age, &self.policy));
@@ -365,12 +353,10 @@ impl Judge {
             without_control: self.without_control,
             exposed: self.exposed,
             harmed: self.all.seen.candidate.failed,
-            // The request path knows, and the judge does not.
             misses_files: false,
         }
     }
 
-    /// Whether the latency of requests that begin now is judged.
     #[must_use]
     pub(crate) fn is_warm(&self) -> bool {
         self.warm.is_some()
@@ -384,16 +370,15 @@ impl Judge {
         total(&self.hold())
     }
 
-    /// What a rollback may rest on.
     fn harm(&self) -> Vec<Component> {
         self.with_shares_of_others(self.components(HARM, |judge, scope, kind| match kind {
-            // What is left of its stake for a new beginning.
+            // The rest of its stake, for a new beginning.
             Kind::Slow if judge.cold => -std::f64::consts::LN_2,
             _ => judge.ln_evidence(scope, kind),
         }))
     }
 
-    /// The same, with what only stops: errors where nothing is compared, and latency while caches may be cold.
+    /// Adds components that only pause: errors without a comparison, and latency while caches may be cold.
     fn suspicion(&self) -> Vec<Component> {
         self.with_shares_of_others(self.components(HARM, |judge, scope, kind| match kind {
             Kind::Errors => scope.errors.ln_suspicion,
@@ -401,11 +386,11 @@ impl Judge {
         }))
     }
 
-    /// Where users stay, a part of the errors' share is for users, minute by minute. Events of the application have
-    /// shares of their own, and the others what is left.
+    /// With sticky users, a part of the errors' share goes to users per minute. Events of the application have shares
+    /// of their own; the other components get the rest.
     fn with_shares_of_others(&self, mut harm: Vec<Component>) -> Vec<Component> {
         if self.keyed {
-            // The errors on all routes together are the first.
+            // Errors on all routes come first.
             harm[0].weight -= HARM_USERS;
             let ln_evidence = self.minutes.ln_evidence;
             harm.push(Component { kind: Kind::Users, route: None, weight: HARM_USERS, ln_evidence });
@@ -425,7 +410,7 @@ impl Judge {
         hold
     }
 
-    /// That there are more 4xx, on all routes or on one.
+    /// More 4xx, on all routes or on one.
     fn ln_client_errors(&self) -> f64 {
         let [(kind, on_all, on_routes), _] = HOLD;
         let whole = on_all + on_routes;
@@ -465,7 +450,6 @@ impl Judge {
         }
     }
 
-    /// Why it does not go forward, whatever is proved.
     fn veto(&self, keyed: bool) -> Option<Veto> {
         let fallen =
             || self.all.answers.have_fallen() || self.routes.iter().flatten().any(|of| of.answers.have_fallen());
@@ -500,13 +484,12 @@ impl Judge {
     }
 }
 
-/// The mean of the evidence by weight. Shares that nobody has taken are evidence of 1.
+/// The weighted mean of the evidence. Unassigned shares count as evidence of 1.
 fn total(components: &[Component]) -> f64 {
     let free = components.iter().fold(1.0, |free, component| free - component.weight).max(0.0);
     components.iter().fold(free.ln(), |sum, component| ln_add(sum, component.weighted()))
 }
 
-/// Components, each with what it is sorted by.
 type Ranked = Vec<(f64, Component)>;
 
 fn ranked<'a>(components: impl Iterator<Item = &'a Component>) -> Ranked {
@@ -524,15 +507,15 @@ fn attributed(components: &[Component], ln_total: f64) -> Ranked {
     [ranked(found.iter()), led].concat()
 }
 
-/// Where only all routes together were found, the route that stands out from the others: it has so little of the budget
-/// that it may come too late for the verdict, but it is what people have to look for: so it comes first.
+/// The route that stands out, if only all routes together were found. Its budget may be too small for the verdict, but
+/// people have to look there, so it comes first.
 fn outspoken(components: &[Component], found: &[Component]) -> Ranked {
     let named = |kind: Kind| found.iter().any(|component| component.kind == kind && component.route.is_some());
     let loudest = |all: &Component| {
         let of_kind = components.iter().filter(|component| component.kind == all.kind && component.route.is_some());
         let mut routes: Vec<Component> = of_kind.copied().collect();
         routes.sort_by(|a, b| b.ln_evidence.total_cmp(&a.ln_evidence));
-        // The only one is no other than all together.
+        // A single route is the same as all routes.
         let [first, second, ..] = routes[..] else { return None };
         let stands_out =
             first.ln_evidence >= OUTSPOKEN * all.ln_evidence && second.ln_evidence <= OUTSPOKEN * first.ln_evidence;
@@ -552,16 +535,16 @@ fn pool(pooled: &mut Pooled, batch: &Batch) {
     sum.done.add(&batch.done);
 }
 
-/// Below this share of errors nothing is said without a comparison, and above the other nothing is known of the
-/// baseline.
+/// Bounds of [`tolerated`]: below the first nothing is said without a comparison, above the second the baseline is
+/// unknown.
 const ALONE_LEAST: f64 = 0.01;
 const ALONE_MOST: f64 = 0.3;
 
-/// Three times what the stable release may have had at most, going by what it had; `None`: it had no requests.
+/// Three times the upper bound of the stable release's share of errors; `None`: it had no requests.
 fn tolerated(requests: u64, errors: u64) -> Option<f64> {
     const Z: f64 = 3.0;
     let (requests, errors) = (number(requests), number(errors));
-    // The upper end of the score interval of a Poisson rate, at three standard deviations.
+    // Upper end of the score interval of a Poisson rate, at three standard deviations.
     let most = errors + Z * Z / 2.0 + Z * (errors + Z * Z / 4.0).sqrt();
     (requests > 0.0).then(|| (3.0 * most / requests).clamp(ALONE_LEAST, ALONE_MOST))
 }

@@ -1,9 +1,8 @@
-//! Users who stay, minute by minute: which of them had errors at all, in one of ten requests, or in one of two.
+//! Sticky users, minute by minute: users with any errors, with errors in one of ten requests, in one of two.
 //!
-//! A user has the same color in each minute, so minutes are no independent bets, and what came of them is not
-//! multiplied. But in *each* of them the mean of what a fair gambler makes of 1 is at most 1, and so is that of a
-//! weighted mean of minutes, whatever they have in common. The sum only grows, so that it may be looked at any time
-//! (docs/analysis.md, "Minutes").
+//! A user has the same color in each minute, so minutes are no independent bets and are not multiplied. But in *each*
+//! of them the mean return of a fair gambler is at most 1, and so is that of a weighted mean of minutes, whatever they
+//! have in common. The sum only grows, so it may be looked at any time (docs/analysis.md, "Minutes").
 
 use super::evidence::{Ratio, Share, ln_add};
 use super::policy::Policy;
@@ -11,16 +10,14 @@ use super::shown::odds;
 use super::tick::{Arms, Minute};
 use crate::domain::verdict::{Class, Finding, Sample};
 
-/// Weights of the planned minutes, evenly, and of those after them.
+/// The weight of the planned minutes, evenly spread.
 const PLANNED: f64 = 0.8;
 const AFTER: f64 = 0.2;
-/// Minutes that are planned where nothing is.
 const UNPLANNED: f64 = 60.0;
-/// No minute gains more than this factor for each of the moments in which something failed: a process that pauses once
-/// fails all who wait for it, and that is one event and not many.
+/// Greatest factor of a minute per moment with failures: a pause of one process fails everybody who waits, and is one
+/// event.
 const MOST_AT_ONCE: f64 = 30.0;
 
-/// What came of all minutes so far.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Minutes {
     tolerated: f64,
@@ -28,12 +25,11 @@ pub(super) struct Minutes {
     planned: f64,
     number: f64,
     pub(super) ln_evidence: f64,
-    /// Users and bad ones, of the minute and the degree that says most.
+    /// Users and bad users of the clearest minute and degree.
     clearest: (f64, Arms<Sample>),
 }
 
 impl Minutes {
-    /// `minute`: so many ticks.
     pub(super) fn new(policy: &Policy) -> Minutes {
         let horizon = policy.horizon.map(super::tick::number);
         Minutes {
@@ -46,7 +42,7 @@ impl Minutes {
         }
     }
 
-    /// The weight of the next minute; all of them together are at most 1.
+    /// The weight of the next minute. All weights together are at most 1.
     fn weight(&mut self) -> f64 {
         self.number += 1.0;
         if self.number <= self.planned {
@@ -57,7 +53,6 @@ impl Minutes {
         }
     }
 
-    /// A minute is over.
     pub(super) fn observe(&mut self, minute: &Minute) {
         let weight = self.weight();
         let (share, rest) = (minute.weight.share(), minute.weight.rest().share());
@@ -84,7 +79,6 @@ impl Minutes {
         }
     }
 
-    /// Users in the place of requests.
     pub(super) fn finding(&self) -> Finding {
         let Arms { stable, candidate } = self.clearest.1;
         Finding { class: Class::Error, route: None, event: None, candidate, stable, evidence: odds(self.ln_evidence) }

@@ -1,7 +1,7 @@
-//! Evidence that the candidate is *not* worse. "Nothing bad was seen" is what little traffic looks like; so to go on
-//! has to be proved, like to go back.
+//! Evidence that the candidate is *not* worse. Little traffic also shows nothing bad, so an advance needs proof as
+//! much as a rollback does.
 //!
-//! It begins anew with each step: what 5 % of the traffic showed says nothing about load at 50 %.
+//! The proof starts anew with each step: 5 % of the traffic says nothing about the load of 50 %.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::policy::Policy;
 use super::tick::{Arms, Batch, number};
 use crate::domain::split::Weight;
 
-/// Requests whose latency was judged are enough to go on, if nothing was found.
+/// Judged latencies that are enough to advance if nothing was found.
 pub(super) const LOOKED_AT: u64 = 50;
 
-/// A second proves little by itself: in less than this nothing would be found.
+/// Least time: within a second nothing would be found.
 const SOONEST: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, PartialEq)]
@@ -23,15 +23,13 @@ pub(super) struct Pass {
     relative: Ratio,
     requests: Arms<u64>,
     failed: Arms<u64>,
-    /// Events of the comparison, which are fewer than failures where users stay with a color.
+    /// Events of the comparison; with sticky users fewer than failures.
     events: Arms<u64>,
     odds: Option<f64>,
-    /// Requests to the candidate of this step whose latency was judged, and since when it has been.
+    /// Judged latencies of this step's requests to the candidate, and the first judged moment.
     timed: u64,
     timed_since: Option<Duration>,
-    /// As of the last tick.
     at: Duration,
-    /// Some route has thresholds, so latency can be judged.
     can_be_timed: bool,
 }
 
@@ -52,7 +50,6 @@ impl Pass {
         }
     }
 
-    /// Requests whose latency is judged.
     pub(super) fn observe_latency(&mut self, batch: &Batch, at: Duration) {
         if batch.tick >= self.first {
             self.timed = self.timed.saturating_add(batch.done.candidate.completed);
@@ -60,14 +57,13 @@ impl Pass {
         }
     }
 
-    /// A tick has ended.
     pub(super) fn time(&mut self, at: Duration, can_be_timed: bool) {
         self.at = at;
         self.can_be_timed |= can_be_timed;
     }
 
-    /// Latency was judged for a third of the warm-up, and for some seconds, and of as many requests as that takes; or
-    /// it can't be judged at all. A route that gets one request of ten or fewer does not keep the others waiting.
+    /// Latency was judged for a third of the warm-up, some seconds, and enough requests; or it can't be judged. A
+    /// route with at most one of ten requests does not hold up the others.
     pub(super) fn knows_latency(&self, policy: &Policy, warm: bool) -> bool {
         if !self.can_be_timed {
             return true;
@@ -96,26 +92,24 @@ impl Pass {
         }
     }
 
-    /// Either proof is one: their mean.
     pub(super) fn ln_evidence(&self) -> f64 {
         ln_add(self.absolute.ln_evidence(0.0), self.relative.ln_evidence(0.0)) - std::f64::consts::LN_2
     }
 
-    /// How many requests to the candidate it takes where nothing is seen yet.
+    /// Requests to the candidate that are needed before any are seen.
     #[must_use]
     pub(super) fn requests_at_first(policy: &Policy) -> u64 {
         Pass::new(policy, 0).requests_needed(policy).unwrap_or_default()
     }
 
-    /// How many requests the candidate still needs at the rates seen so far; `None`: each takes it further away.
+    /// `None`: each request takes it further away.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and never negative")]
     pub(super) fn requests_needed(&self, policy: &Policy) -> Option<u64> {
         let target = std::f64::consts::LN_2 - policy.pass_beta.ln();
         let needed = |evidence: f64, gain: f64| (gain > 0.0).then(|| ((target - evidence).max(0.0) / gain).ceil());
         let absolute = {
-            // What the stable release shows counts for fifty requests: at first the candidate has shown nothing. And
-            // for the stable one as many count with a tenth of what would be bad, or little traffic would seem to need
-            // ten times as much.
+            // A prior of fifty requests: the stable release's share for the candidate, and a tenth of the bad share
+            // for the stable release; otherwise little traffic would seem to need ten times as much.
             let bad = policy.pass_error_below;
             let stable = (number(self.failed.stable) + 5.0 * bad)
                 / (number(self.requests.stable.max(self.failed.stable)) + 50.0);
@@ -140,15 +134,14 @@ impl Pass {
     }
 }
 
-/// What one event tells two shares apart, in nats.
+/// Information of one event between two shares, in nats.
 fn divergence(share: f64, other: f64) -> f64 {
     let term = |a: f64, b: f64| if a > 0.0 { a * (a / b).ln() } else { 0.0 };
     term(share, other) + term(1.0 - share, 1.0 - other)
 }
 
 impl Policy {
-    /// So many requests to the candidate prove that it has few errors, if it has hardly any: to be told before there
-    /// are any.
+    /// Requests that prove the candidate's share of errors if it has hardly any.
     #[must_use]
     pub fn requests_to_pass(&self) -> u64 {
         Pass::requests_at_first(self)

@@ -1,69 +1,59 @@
-//! What is tolerated, and how sure the judge has to be: fixed before the first tick.
+//! Tolerances and error budgets of the judge, fixed before the first tick.
 
 use std::time::Duration;
 
 use super::rule::EventRule;
 
-/// What is tolerated, and how sure the judge has to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// How likely a rollback of a good release is, in a whole deployment and however often one looks: at most this.
+    /// Greatest probability that a good release is rolled back, over a whole deployment.
     pub alpha: f64,
-    /// From these odds on the deployment goes no further.
+    /// Odds from which the deployment pauses.
     pub suspect_at: f64,
-    /// The candidate may have so many times the errors.
+    /// Tolerated ratio of the candidate's errors to the stable release's.
     pub ratio_tolerated: f64,
-    /// Below this share of errors nobody rolls back, whatever the ratio.
+    /// Below this share of errors nothing is rolled back.
     pub error_floor: f64,
-    /// The candidate may be so many times slower.
     pub latency_margin: f64,
-    /// And a difference below this is none.
+    /// Smaller differences are ignored.
     pub latency_min_delta: Duration,
-    /// So many requests of the stable release are needed to say what is slow on a route.
+    /// Requests of the stable release needed for a route's thresholds.
     pub latency_samples: u64,
-    /// The latency of the candidate is not judged before it was given so many requests: caches are cold at first.
+    /// Requests to the candidate before its latency is judged: caches are cold at first.
     pub warmup_requests: u64,
-    /// Nor before it had requests for so long.
+    /// Time with requests before its latency is judged.
     pub warmup_time: Duration,
-    /// To pass, it is shown that the candidate has fewer errors than this share ...
+    /// An advance needs proof that the candidate has a smaller share of errors than this,
     pub pass_error_below: f64,
-    /// ... or less than so many times those of the stable release ...
+    /// or less than this multiple of the stable release's,
     pub pass_ratio: f64,
-    /// ... and that is wrong at most so often in a step.
+    /// with this probability of error per step.
     pub pass_beta: f64,
-    /// 4xx: the candidate may have so many times as many.
     pub client_error_ratio: f64,
-    /// From this share of errors on, the stable release is not what to compare with.
+    /// Share of errors from which the stable release is no measure,
     pub baseline_unhealthy: f64,
-    /// Over so long.
+    /// over this time.
     pub baseline_window: Duration,
-    /// The candidate may use so many times the CPU for a request.
     pub cpu_margin: f64,
     /// CPU alone may end a deployment, at odds of a thousand or those of `alpha`.
     pub cpu_rolls_back: bool,
-    /// To pass needs so many windows of CPU time, where there are any.
+    /// Windows of CPU time needed to advance, if there are any.
     pub cpu_windows: u64,
-    /// What happens in one second multiplies a bet by no more than this.
+    /// Greatest factor of a bet in one second.
     pub second_gain: f64,
-    /// So many routes are judged by themselves.
     pub max_routes: usize,
-    /// So many ticks are planned. It costs little to be wrong; without it late regressions are found later.
+    /// Planned ticks. A wrong plan costs little; without one, late regressions are found later.
     pub horizon: Option<u64>,
-    /// How often the evidence of this deployment was lost: each time halves `alpha`, so that the promise holds all the
-    /// same.
+    /// Losses of the evidence; each halves `alpha`, so that the promise still holds.
     pub lost: u32,
-    /// Events that the application tells.
     pub events: Vec<EventRule>,
-    /// What the stable release had before, for a deployment that leaves nothing to compare with.
+    /// The stable release before the deployment, if nothing is left to compare with.
     pub before: Option<Before>,
 }
 
-/// What a release had before it was compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Before {
-    /// Requests.
     pub requests: u64,
-    /// How many of them ended in an error.
     pub errors: u64,
 }
 
@@ -99,7 +89,6 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// A rollback needs this evidence, as odds to one.
     #[must_use]
     pub fn limit(&self) -> f64 {
         f64::from(self.lost).exp2() / self.alpha
@@ -109,9 +98,9 @@ impl Policy {
         f64::from(self.lost) * std::f64::consts::LN_2 - self.alpha.ln()
     }
 
-    /// The nearest policy that can be computed with. A configuration says what is wrong; here nothing may go wrong.
+    /// The nearest computable policy. The configuration reports errors; here none may remain.
     pub(super) fn bounded(mut self) -> Policy {
-        // `max` and `min` give the bound where the value is no number.
+        // `max` and `min` return the bound for NaN.
         let within = |value: f64, least: f64, most: f64| value.max(least).min(most);
         self.alpha = within(self.alpha, 1e-12, 0.5);
         self.suspect_at = within(self.suspect_at, 1.0, 1e12);

@@ -1,6 +1,5 @@
-//! What the plain figures say, without any proof. They can only delay: while the candidate's own share of failed or
-//! slow requests is visibly too high nothing goes forward, whatever the tests have come to; and while its latency
-//! visibly falls from one half of its first minutes to the other, it is warming up and not slow.
+//! Plain figures, without proof. They can only delay: nothing advances while the candidate's share of failed or slow
+//! requests is visibly too high; and while its latency visibly falls, it is warming up and not slow.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,34 +8,31 @@ use super::policy::Policy;
 use super::tick::{Arms, Counts, number};
 use crate::domain::verdict::Veto;
 
-/// The figures of so long are looked at,
+/// The figures cover this time,
 const WINDOW: Duration = Duration::from_secs(30);
-/// or of so many requests to the candidate, if those take longer,
+/// or this many requests to the candidate if they take longer,
 const REQUESTS: u64 = 100;
-/// and not of more ticks than this.
+/// and at most this many ticks.
 const MOST: usize = 3_600;
-/// Fewer bad requests than this are chance.
 const BAD: u64 = 3;
-/// So large a share beyond the stable release's p99 is too much, as is three times its own.
+/// A share beyond the stable release's p99 that is too large, as is three times its own.
 const SLOW: f64 = 0.03;
-/// A candidate is cold for so many times the warm-up at most.
+/// Longest cold phase, in warm-up times,
 const COLD: u32 = 6;
-/// And never for longer than this.
+/// and at most this.
 const MOST_COLD: Duration = Duration::from_secs(6 * 3_600);
-/// Latency that has fallen by this share, or may have, is falling,
+/// Latency falls if it drops by this share,
 const FALLS: f64 = 0.08;
-/// or by half of what it has to fall from one half of the time to the other to be where it should be when the caches
-/// are warm.
+/// or by this part of the drop that would make it normal when the caches are warm.
 const ON_TIME: f64 = 0.5;
-/// May have: within so many standard errors.
+/// Standard errors of tolerance for a drop.
 const SURELY: f64 = 1.0;
 
-/// See the [module](self).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Raw {
     ticks: VecDeque<(Duration, Arms<Counts>)>,
     sum: Arms<Counts>,
-    /// The candidate's requests, and those beyond its p90, by second since it began.
+    /// The candidate's requests, and those beyond its p90, by second since its first request.
     cold: Vec<[u64; 2]>,
 }
 
@@ -55,7 +51,6 @@ impl Raw {
         }
     }
 
-    /// Why nothing goes forward.
     pub(super) fn veto(&self, policy: &Policy, keyed: bool) -> Option<Veto> {
         let Arms { stable, candidate } = &self.sum;
         let share = |bad: u64, of: u64| number(bad) / number(of.max(bad).max(1));
@@ -68,14 +63,14 @@ impl Raw {
         if above(failed, policy.pass_error_below) {
             Some(Veto::Errors)
         } else if !keyed && above(slow, SLOW) {
-            // Of users who stay only the first slow request is counted, so there is no share.
+            // Only the first slow request of a sticky user is counted, so there is no share.
             Some(Veto::Slow)
         } else {
             None
         }
     }
 
-    /// Counts what the candidate did, so long after it began.
+    /// `age`: time since the candidate's first request.
     pub(super) fn begins(&mut self, age: Duration, candidate: &Counts, policy: &Policy) {
         let second = usize::try_from(age.as_secs()).unwrap_or(usize::MAX);
         if age < cold_for(policy) {
@@ -86,7 +81,6 @@ impl Raw {
         }
     }
 
-    /// The candidate may be slow because its caches are cold: it has just begun, and its latency falls, or may do so.
     pub(super) fn is_warming_up(&self, age: Duration, policy: &Policy) -> bool {
         if age >= cold_for(policy) {
             return false;
@@ -112,7 +106,6 @@ impl Raw {
     }
 }
 
-/// For so long a candidate may be cold.
 pub(super) fn cold_for(policy: &Policy) -> Duration {
     policy.warmup_time.saturating_mul(COLD).min(MOST_COLD)
 }

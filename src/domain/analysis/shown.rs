@@ -1,11 +1,11 @@
-//! What every component shares: how a batch is taken, and what is shown of the evidence.
+//! Shared by the components: the context of a batch, and the figures to show.
 
 use super::evidence::Moment;
 use super::tick::Arms;
 use crate::domain::verdict::{Class, Finding, Sample};
 
-/// Requests and bad ones since the evidence began to grow, to be shown: a leak that began a minute ago would be lost in
-/// the figures of an hour.
+/// Requests and bad ones since the evidence began to grow: a leak of the last minute would drown in the figures of an
+/// hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Since {
     requests: Arms<u64>,
@@ -37,20 +37,17 @@ pub(super) fn finding(class: Class, route: Option<&str>, samples: Arms<Sample>, 
     }
 }
 
-/// Whole odds to one, up to where every program still reads the number as it is.
+/// Whole odds to one, up to the greatest integer that every program reads exactly.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and never negative")]
 pub(super) fn odds(ln_evidence: f64) -> u64 {
-    // A hair more, so that the logarithm of 1,000 is 1,000 again.
+    // Slightly more, so that the logarithm of 1,000 gives 1,000 again.
     (ln_evidence.exp().min(1e15) * (1.0 + 1e-12)) as u64
 }
 
-/// How a batch is taken.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct How {
     pub(super) keyed: bool,
-    /// When its requests were assigned.
     pub(super) moment: Moment,
-    /// From which share of errors on the candidate is worse than what was before, where nothing is compared, and what
-    /// was staked until now.
+    /// The share of errors from which the candidate is worse without a comparison, and the stake so far.
     pub(super) alone: (f64, f64),
 }

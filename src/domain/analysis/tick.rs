@@ -1,19 +1,16 @@
-//! What was seen in a second: plain data, so that it can be kept and replayed.
+//! Everything seen in a second, as plain data that can be kept and replayed.
 //!
-//! Outcomes carry the tick in which their requests were assigned, because only there is it known how requests were
-//! shared: an answer may come when the weight is another one.
+//! Outcomes carry the tick in which their requests were assigned, because the split is known only there: a response
+//! may come under another weight.
 
 use std::time::Duration;
 
 use super::histogram::{Quantiles, Thresholds};
 use crate::domain::split::Weight;
 
-/// A value for each side of the comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arms<T> {
-    /// The release that is compared with.
     pub stable: T,
-    /// The release that is watched.
     pub candidate: T,
 }
 
@@ -30,43 +27,35 @@ impl Arms<Counts> {
         self.candidate.add(&other.candidate);
     }
 
-    /// What was added before.
     pub(super) fn subtract(&mut self, other: &Arms<Counts>) {
         self.stable.subtract(&other.stable);
         self.candidate.subtract(&other.candidate);
     }
 }
 
-/// What came of requests. A request is charged to the color that it was assigned to, even if another answered in the
-/// end.
+/// Outcomes of requests. A request is charged to the color it was assigned to, even if the other one responded.
 ///
-/// In a [keyed](Tick::keyed) deployment only evidence is counted: the events of one user share one coin, and who knows
-/// a user's color can choose what is asked for (docs/blame.md). `completed` and `failed` are of a sample then, and
-/// events may be of others.
+/// In a [keyed](Tick::keyed) deployment only evidence is counted: the events of one user share one coin, and a user
+/// who knows its color can choose what to request (docs/blame.md). `completed` and `failed` are of a sample then, and
+/// events may be of other requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Requests that are over, in whatever way.
     pub completed: u64,
-    /// How many of them ended in an error.
     pub failed: u64,
-    /// Errors that count as events: the same as `failed` unless the deployment is keyed.
+    /// Errors that count as events: equal to `failed` unless the deployment is keyed.
     pub errors: u64,
-    /// 4xx.
     pub client_errors: u64,
-    /// Clients that left before the answer.
     pub aborts: u64,
-    /// Requests beyond each of the route's [`Thresholds`], as soon as they are, though they be not over, and whatever
-    /// comes of them. One that fails at once is not slow: it is an error, and so many of those as are tolerated there
-    /// must not come back as "slower". That fewer were slow takes nothing from the evidence of errors.
+    /// Requests beyond each of the route's [`Thresholds`], counted when they pass it, finished or not. A request that
+    /// fails at once is an error and never slow: errors that are tolerated must not come back as "slower".
     pub slow: [u64; 3],
-    /// Answers that are neither an error nor 4xx: every one, in a keyed deployment, too.
+    /// Responses that are neither an error nor 4xx; all of them, keyed or not.
     pub good: u64,
-    /// 4xx: every one.
+    /// 4xx; all of them, keyed or not.
     pub refused: u64,
 }
 
 impl Counts {
-    /// Good answers and 4xx.
     pub(super) fn answered(&self) -> u64 {
         self.good.saturating_add(self.refused)
     }
@@ -99,22 +88,19 @@ impl Counts {
     }
 }
 
-/// What became known since the last tick of the requests that were assigned in one tick.
+/// Requests assigned in one tick, as far as they became known since the last tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// The tick in which they were assigned.
     pub tick: u64,
-    /// The candidate's weight then.
     pub weight: Weight,
-    /// How many of this route were assigned in that tick: the same in each batch of that tick and route.
+    /// Requests of this route assigned in that tick: the same in each batch of that tick and route.
     pub assigned: Arms<u64>,
-    /// What became known since the last tick.
     pub done: Arms<Counts>,
 }
 
-/// Of fewer requests than this the real share says little: a second that has one request has none to compare it with,
-/// and such seconds, one after the other, would never say anything. Each request was drawn by the weight, so the weight
-/// is as true. Which of the two counts depends on how many there were, and that is not for either release to say.
+/// Below this many requests per tick, the weight replaces the observed split: a second with one request has nothing to
+/// compare with, and such seconds in a row would never say anything. Only the total decides which one is used, and
+/// neither release can influence it, so the test stays valid.
 pub(super) const FEW: u64 = 20;
 
 impl Batch {
@@ -125,8 +111,7 @@ impl Batch {
         self
     }
 
-    /// How many requests the candidate was given for each one of the stable release; `None`: there is nothing to
-    /// compare.
+    /// Requests to the candidate per request to the stable release; `None`: nothing to compare.
     pub(super) fn odds(&self, keyed: bool) -> Option<f64> {
         let Arms { stable, candidate } = self.assigned;
         let (candidate, stable) = if keyed || stable.saturating_add(candidate) < FEW {
@@ -138,43 +123,35 @@ impl Batch {
     }
 }
 
-/// What was seen on a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RouteTick {
-    /// Its place: routes are numbered as they first appear. From [`Policy::max_routes`](super::Policy::max_routes) on,
-    /// all are one.
+    /// Routes are numbered in order of appearance. From [`Policy::max_routes`](super::Policy::max_routes) on they are
+    /// one.
     pub slot: usize,
-    /// Its name.
     pub name: String,
-    /// What is slow here, frozen when the step began; `None`: not known well enough to judge latency.
+    /// Frozen when the step began; `None`: too little known to judge latency.
     pub thresholds: Option<Thresholds>,
-    /// What its latencies are at present, to be shown; `None`: too few.
     pub quantiles: Arms<Option<Quantiles>>,
-    /// What became known, one batch for each tick of assignment, the oldest first.
+    /// One batch per tick of assignment, oldest first.
     pub batches: Vec<Batch>,
-    /// In a keyed deployment, what counts of it among all routes together, where each user counts once, and not once on
-    /// each route.
+    /// Keyed deployments: the part that counts among all routes together, where each user counts once and not once per
+    /// route.
     pub overall: Option<Vec<Batch>>,
-    /// In a keyed deployment, all requests that are over, and how many of them failed; to be shown.
+    /// Keyed deployments: all finished requests, for display.
     pub seen: Option<Arms<Seen>>,
 }
 
-/// Requests, for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// That are over.
     pub completed: u64,
-    /// How many of them failed.
     pub failed: u64,
 }
 
 impl RouteTick {
-    /// See [`RouteTick::overall`].
     pub(super) fn among_all(&self) -> &[Batch] {
         self.overall.as_deref().unwrap_or(&self.batches)
     }
 
-    /// See [`RouteTick::seen`].
     pub(super) fn seen(&self) -> Arms<Seen> {
         self.seen.unwrap_or_else(|| {
             let mut seen: Arms<Seen> = Arms::default();
@@ -194,71 +171,61 @@ impl Seen {
     }
 }
 
-/// CPU time that a side has used in a window, less what it uses without requests.
+/// CPU time of one side in a window, without its idle use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CpuUse {
-    /// CPU time.
     pub busy: Duration,
-    /// Requests that it served meanwhile.
     pub requests: u64,
 }
 
-/// What was seen since the last tick.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tick {
-    /// Grows by one with each.
     pub number: u64,
-    /// How long after the deployment began.
+    /// Time since the deployment began.
     pub at: Duration,
     /// The candidate's weight at the end of the tick.
     pub weight: Weight,
-    /// Users stay with a color: see [`Counts`]. The share is then the weight itself, since a hash of the user decided.
+    /// Users stay on a color: see [`Counts`]. The weight is then the exact share, since a hash of the user decided.
     pub keyed: bool,
-    /// Requests that were given to each side in this tick, on all routes.
     pub assigned: Arms<u64>,
-    /// What latencies on all routes together are at present, to be shown; `None`: too few.
+    /// Present latencies on all routes, for display; `None`: too few.
     pub quantiles: Arms<Option<Quantiles>>,
-    /// Routes on which something became known.
     pub routes: Vec<RouteTick>,
-    /// Failures of the candidate that became known in this tick and that no shared dependency can cause: no connection,
-    /// one that broke, an answer that was none or was cut short.
+    /// Failures of the candidate in this tick that no shared dependency can cause: no connection, a broken one, an
+    /// invalid or truncated response.
     pub broken: u64,
     /// A window of CPU time that ended in this tick.
     pub cpu: Option<Arms<CpuUse>>,
-    /// In a keyed deployment, a minute that ended with this tick.
+    /// Keyed deployments: a minute that ended with this tick.
     pub minute: Option<Minute>,
-    /// Events that the application told.
     pub events: Vec<EventTick>,
 }
 
-/// What became known since the last tick of an event, in answers to requests that were assigned in one tick.
+/// One event in responses to the requests of one tick, as far as they became known since the last tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct EventTick {
-    /// Its place among the [rules](super::Policy::events).
+    /// Index into the [rules](super::Policy::events).
     pub event: usize,
-    /// The tick in which the requests were assigned; of what is older, the newest of the older ones.
+    /// The tick of assignment; older ones share the newest of them.
     pub tick: u64,
-    /// The candidate's weight then.
     pub weight: Weight,
-    /// How many: of one answer no more than [`EventRule::per_request`](super::EventRule::per_request). Where users
-    /// stay, those that count.
+    /// At most [`EventRule::per_request`](super::EventRule::per_request) per response. With sticky users, those that
+    /// count.
     pub told: Arms<u64>,
 }
 
-/// Users of about a minute, in which requests were shared in one way.
+/// Users of about a minute with one split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Minute {
-    /// The candidate's weight.
     pub weight: Weight,
-    /// Users who had a request that ended.
     pub active: Arms<u64>,
-    /// Of them, those with an error; with errors in one of ten requests, or more; in one of two.
+    /// Users with any error, with errors in at least one of ten requests, and in at least one of two.
     pub bad: [Arms<u64>; 3],
     /// Ticks in which a request to the candidate failed.
     pub moments: u64,
 }
 
-/// Counts are far below the 2^53 from which on this rounds, and rounding would do no harm.
+/// Counts stay far below 2^53, where this would round; rounding would do no harm.
 #[expect(clippy::cast_precision_loss, reason = "see above")]
 pub(super) fn number(count: u64) -> f64 {
     count as f64

@@ -1,5 +1,5 @@
-//! What is watched beside the verdict: whether the stable release is a measure, whether it is worse itself, whether
-//! requests are shared as they should be, and what CPU a request takes.
+//! Checks beside the verdict: is the stable release a measure, is it worse itself, is the split right, and how much
+//! CPU does a request take?
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,13 +12,11 @@ use super::tick::{Arms, Batch, Counts, CpuUse, Tick, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding, Sample};
 
-/// The last half minute.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Recent {
     ticks: VecDeque<(Duration, Arms<u64>, Arms<Counts>)>,
 }
 
-/// Below this many requests nothing is said of a share.
 const FEW: u64 = 20;
 
 impl Recent {
@@ -29,15 +27,14 @@ impl Recent {
         }
     }
 
-    /// Whether too many of the stable release's requests fail.
     pub(super) fn unhealthy(&self, share: f64) -> bool {
         let mut stable = Counts::default();
         self.ticks.iter().for_each(|(.., done)| stable.add(&done.stable));
         stable.completed >= FEW && number(stable.failed) > share * number(stable.completed)
     }
 
-    /// How long so many requests to the candidate take at this weight; `None`: none come. Those of both sides say that
-    /// better than the few that it had itself, and better than the ones that it had at another weight.
+    /// The time that `requests` to the candidate take at this weight; `None`: none arrive. The rate of both sides
+    /// together tells more than the candidate's few, or its requests at another weight.
     pub(super) fn time_for(&self, requests: u64, weight: Weight) -> Option<Duration> {
         let (first, last) = (self.ticks.front()?.0, self.ticks.back()?.0);
         // The first tick's requests came before it.
@@ -50,14 +47,12 @@ impl Recent {
         (of_candidate > 0.0 && seconds < 3e9).then(|| Duration::from_secs_f64(seconds.ceil()))
     }
 
-    /// Whether it is long enough to say how many requests come.
     pub(super) fn has_a_rate(&self) -> bool {
         self.ticks.len() > 1
     }
 }
 
-/// The same test with the sides exchanged: "the stable release is worse" is a hint for people, and nothing follows from
-/// it.
+/// The test with the sides swapped: "the stable release is worse" is a hint without consequence.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Mirror(Events);
 
@@ -92,8 +87,7 @@ impl Mirror {
     }
 }
 
-/// Whether requests are shared as the weight says: a test of the proxy itself. The judge does not rely on it, it
-/// counts.
+/// Is the split as the weight says? This tests the proxy itself; the judge counts requests and does not rely on it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SplitCheck {
     test: Ratio,
@@ -108,7 +102,7 @@ impl Default for SplitCheck {
 
 impl SplitCheck {
     pub(super) fn observe(&mut self, tick: &Tick) {
-        // In the tick in which the weight changes, requests were shared in two ways. And users who stay send what they
+        // When the weight changes within a tick, requests were split in two ways. And sticky users send what they
         // like.
         let same = self.weight.replace(tick.weight) == Some(tick.weight);
         let (share, rest) = (tick.weight.share(), tick.weight.rest().share());
@@ -122,7 +116,6 @@ impl SplitCheck {
     }
 }
 
-/// CPU time for a request, compared window by window.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Cpu {
     test: Sign,
@@ -132,7 +125,7 @@ pub(super) struct Cpu {
 
 impl Cpu {
     pub(super) fn observe(&mut self, used: &Arms<CpuUse>, margin: f64) {
-        // Which windows count must not depend on what the candidate used.
+        // The choice of windows must not depend on the candidate's CPU time.
         if used.stable.requests < FEW || used.candidate.requests < FEW || used.stable.busy.is_zero() {
             return;
         }
@@ -147,12 +140,10 @@ impl Cpu {
         self.test.ln_evidence()
     }
 
-    /// How many windows were compared.
     pub(super) fn windows(&self) -> u64 {
         self.windows
     }
 
-    /// Windows in the place of requests.
     pub(super) fn finding(&self) -> Finding {
         Finding {
             class: Class::Cpu,

@@ -1,14 +1,11 @@
-//! The command that brings clients back when the color that serves is dead.
+//! The command that restores service when the color that serves is down.
 
 use std::collections::BTreeMap;
 
 use super::{ColorFacts, Facts};
 
-/// What the operator can do about an outage.
 pub(super) enum Recovery {
-    /// This command moves the traffic to endpoints that answer.
     Command(String),
-    /// No endpoint of the other color answers.
     BothDown,
 }
 
@@ -18,7 +15,7 @@ pub(super) fn recovery(facts: &Facts) -> Recovery {
         return Recovery::BothDown;
     }
     let healthy = quorum(facts.other(), facts.quorum_percent);
-    // During a canary a rollback leads to the color that is dead.
+    // During a canary, a rollback leads to the color that is down.
     let canary = facts.on_its_way.as_ref().is_some_and(|release| release.canary);
     if facts.rollback.has_target && !canary {
         let guards = [(!healthy, "health"), (facts.rollback.is_unsafe, "schema")];
@@ -30,24 +27,20 @@ pub(super) fn recovery(facts: &Facts) -> Recovery {
     Recovery::Command(format!("{thaw}cutover switch {other}{} --reason \"outage\"", forced(guards)))
 }
 
-/// The option that overrides these guards.
 pub(super) fn forced<const N: usize>(guards: [(bool, &str); N]) -> String {
     let names: Vec<_> =
         guards.iter().filter(|(stands_in_the_way, _)| *stands_in_the_way).map(|(_, name)| *name).collect();
     if names.is_empty() { String::new() } else { format!(" --force={}", names.join(",")) }
 }
 
-/// Each upstream has an endpoint that passes its checks.
 pub(super) fn every_upstream_up(color: &ColorFacts) -> bool {
     by_upstream(color).values().all(|(up, _)| *up > 0)
 }
 
-/// The gate would open.
 pub(super) fn quorum(color: &ColorFacts, percent: u8) -> bool {
     by_upstream(color).values().all(|(up, all)| up * 100 >= all * usize::from(percent))
 }
 
-/// Endpoints that are up, and all of them.
 pub(super) fn by_upstream(color: &ColorFacts) -> BTreeMap<&str, (usize, usize)> {
     let mut upstreams = BTreeMap::<&str, (usize, usize)>::new();
     for endpoint in &color.endpoints {

@@ -1,4 +1,4 @@
-//! A sentence and a command for each condition, in the order in which clients are hurt.
+//! A sentence and a command for each problem, in the order in which clients are hurt.
 
 use std::time::Duration;
 
@@ -7,15 +7,12 @@ use super::{ColorFacts, EndpointFacts, Facts, Finding, Level, Pending, Stop};
 use crate::domain::color::Color;
 use crate::domain::transition::Kind;
 
-/// Certificates that expire within this are told.
+/// Certificates that expire within this time are reported.
 const SOON: Duration = Duration::from_secs(7 * 86_400);
 
-/// A share of failed requests that is told.
 const FAILING: f64 = 0.1;
-/// Fewer failed requests a second are a stray one.
 const ERRORS_PER_SECOND: f64 = 0.2;
 
-/// Nothing is wrong.
 pub(super) fn well(facts: &Facts) -> Finding {
     let all = facts.live().endpoints.len();
     let up = facts.live().endpoints.iter().filter(|endpoint| endpoint.up == Some(true)).count();
@@ -81,7 +78,7 @@ fn live_color(facts: &Facts) -> Vec<Finding> {
     let first = live.endpoints.iter().find(|endpoint| dead.contains(&endpoint.upstream.as_str()));
     let first = first.map(probe).unwrap_or_default();
     if facts.by_force {
-        // Checks may be wrong; answers are not.
+        // Checks may be wrong; successful responses are not.
         let answers = live.requests > 0.0 && live.errors * 2.0 < live.requests;
         let level = if answers { Level::Warning } else { Level::Outage };
         let state = match (answers, live.requests > 0.0) {
@@ -114,7 +111,6 @@ fn with_recovery(facts: &Facts, finding: Finding) -> Finding {
     }
 }
 
-/// ` (127.0.0.1:9001: connection refused)`
 fn probe(endpoint: &EndpointFacts) -> String {
     if endpoint.detail.is_empty() {
         format!(" ({})", endpoint.endpoint)
@@ -147,7 +143,7 @@ fn partly(facts: &Facts) -> Vec<Finding> {
     found
 }
 
-/// Requests fail sooner than checks: an endpoint is up until `health.fall` of them have failed in a row.
+/// Requests fail before checks do: an endpoint stays up until `health.fall` checks in a row have failed.
 fn failing(facts: &Facts) -> Option<Finding> {
     let live = facts.live();
     if live.errors < ERRORS_PER_SECOND || live.errors < FAILING * live.requests {
@@ -317,7 +313,7 @@ fn on_its_way(facts: &Facts) -> Option<Finding> {
 
 fn disagrees(facts: &Facts) -> Option<Finding> {
     let says = facts.file_disagrees?;
-    // A refused order and an invalid file are told by themselves.
+    // A refused order and an invalid file have findings of their own.
     if facts.order_refused.is_some() || facts.file_error.is_some() || facts.moving.is_some() {
         return None;
     }
@@ -361,7 +357,6 @@ fn freeze(facts: &Facts) -> Option<Finding> {
     Some(Finding::new(Level::Note, "frozen", sentence).next("To allow moves", "cutover unfreeze"))
 }
 
-/// A rollback that is planned on and would be refused.
 fn way_back(facts: &Facts) -> Option<Finding> {
     let other = facts.active.other();
     let canary = facts.on_its_way.as_ref().is_some_and(|release| release.canary);

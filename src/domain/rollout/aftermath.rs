@@ -1,13 +1,11 @@
-//! After an automatic rollback: did it help?
+//! The verification of an automatic rollback: did it help?
 
 use std::time::{Duration, Instant};
 
 use crate::domain::deployment::DeploymentId;
 use crate::domain::verdict::{Judgement, Sample};
 
-/// How long the release that serves is watched after an automatic rollback.
 const VERIFIED_FOR: Duration = Duration::from_secs(60);
-/// Fewer requests than this prove nothing.
 const ENOUGH: u64 = 20;
 
 #[derive(Debug, Default)]
@@ -27,7 +25,6 @@ struct Verifying {
     after: Option<Sample>,
 }
 
-/// The rollback helped or not, with the reason in words.
 pub(super) struct Finding {
     pub(super) helped: bool,
     pub(super) why: String,
@@ -53,7 +50,7 @@ impl Aftermath {
         }
     }
 
-    /// `down`: why the release that serves can't serve, if so.
+    /// `down`: the reason why the serving release can't serve, if so.
     pub(super) fn conclude(&mut self, now: Instant, down: Option<&str>) -> Option<Finding> {
         let verifying = self.verifying.as_ref()?;
         let (helped, why) = if let Some(why) = down {
@@ -81,7 +78,6 @@ impl Aftermath {
     }
 }
 
-/// The share of bad requests is as large as before, or larger.
 fn is_no_better(after: Sample, before: Sample) -> bool {
     let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
     after.bad() > 0 && product(after.bad(), before.requests()) >= product(before.bad(), after.requests())

@@ -1,4 +1,4 @@
-//! The way back that somebody asks for: where it leads, and what it does to a move that is under way.
+//! Rollbacks by command: their target, and their effect on a move under way.
 
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
@@ -10,7 +10,6 @@ use crate::domain::rollout::{
 use crate::domain::transition::{Generation, Kind, Origin, Previous, Transition};
 
 impl Rollout {
-    /// The color that a rollback would go to.
     pub(super) fn back_to(&self) -> Color {
         if self.is_canary() {
             return self.decision.active;
@@ -18,7 +17,7 @@ impl Rollout {
         self.decision.previous.as_ref().map_or(self.decision.active.other(), |previous| previous.color)
     }
 
-    /// Where a rollback goes: to what served before and was known good, if it still stands where it stood.
+    /// The release that served before, if it was known good and is still deployed there.
     pub(super) fn rollback_target(&self) -> Result<Previous, Refusal> {
         let color = self.back_to();
         let deployed = &self.configured.deployed[color];
@@ -32,7 +31,7 @@ impl Rollout {
         }
     }
 
-    /// Whether a release has served on a color: only then is a move to it a way back, which no freeze stops.
+    /// A move to a release that has served is a rollback, which no freeze stops.
     fn has_served(&self, color: Color, release: &Release) -> bool {
         let mut left = self.decision.lineage.taken_back.iter();
         self.decision.previous.as_ref().is_some_and(|before| before.color == color && before.release == *release)
@@ -84,8 +83,8 @@ impl Rollout {
                 let refusal = other.in_progress();
                 return self.refuse(now, asked, refusal, effects);
             }
-            // "Back" while a move is under way means: not that one. Nothing is visible of it yet. Of what goes on by
-            // itself nobody was thinking, and another label for the color that serves is no move to come back from.
+            // A rollback during a move cancels that move, of which nothing is visible yet. An automatic move, or a new
+            // label of the serving color, is cancelled as well, but is not what the operator meant.
             let by_itself = matches!(other.asker, Asker::Itself) || other.kind == Kind::Release;
             let cancelled = Some(other.shown());
             if asked.dry_run {
@@ -100,7 +99,7 @@ impl Rollout {
                 let outcome = Outcome { cancelled, ..self.unchanged(now, false) };
                 return effects.push(Effect::Reply(id, Ok(outcome)));
             }
-            // Whoever knows better does not wait for a gate that hangs.
+            // A forced rollback does not wait for a gate that hangs.
         }
         if named && asked.to == self.decision.active {
             let outcome = self.unchanged(now, asked.dry_run);
@@ -120,7 +119,7 @@ impl Rollout {
         }
     }
 
-    /// A dry run stands in no command's way.
+    /// Ends a dry run that a command would have to wait for.
     pub(super) fn set_question_aside(&mut self, now: Now, command: &Command, effects: &mut Vec<Effect>) {
         if self.under_way().is_some_and(|underway| underway.dry_run) && !command.is_question() {
             let by = called_off_by(command.origin(), self.meant(command).0);
@@ -128,7 +127,7 @@ impl Rollout {
         }
     }
 
-    /// A question while another move is under way. The gate has room for one move, so it is not asked.
+    /// A dry run during another move. The gate has room for one move, so it is skipped.
     fn ask_beside(
         &mut self,
         now: Now,
@@ -153,8 +152,8 @@ impl Rollout {
         }
     }
 
-    /// Takes a forward move back before it became visible. What is already on its way to the disk is overruled by a
-    /// line with a newer generation.
+    /// Cancels a move before it is visible. A line that is on its way to the disk is overruled by one with a newer
+    /// generation.
     pub(super) fn withdraw(&mut self, now: Now, by: &Origin, why: Refusal, effects: &mut Vec<Effect>) {
         match std::mem::replace(&mut self.state, State::Steady) {
             State::Steady => {}

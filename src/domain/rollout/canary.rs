@@ -1,4 +1,4 @@
-//! What operators ask of a canary.
+//! An operator's commands for a canary.
 
 use crate::domain::clock::Now;
 use crate::domain::deployment::{HeldBack, Wishes};
@@ -95,7 +95,7 @@ impl Rollout {
             let outcome = self.unchanged(now, false);
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
-        // What would bring more to it does not come through its gate any more.
+        // A pause cancels a move that would give the canary more.
         if self.under_way().is_some_and(|underway| self.continues(underway))
             && let Some(overruled) = self.overruled()
         {
@@ -133,7 +133,7 @@ impl Rollout {
         effects: &mut Vec<Effect>,
     ) {
         if self.decision.deployment.is_none() {
-            // "Not that one", said of a canary that is still at its gate.
+            // An abort cancels a canary that is still at its gate.
             let starts = |underway: &Move| matches!(underway.share, Share::First(..));
             if self.under_way().is_some_and(starts) {
                 let cancelled = self.under_way().map(Move::shown);
@@ -141,7 +141,6 @@ impl Rollout {
                 let outcome = Outcome { cancelled, ..self.unchanged(now, false) };
                 return effects.push(Effect::Reply(id, Ok(outcome)));
             }
-            // It has nothing already.
             let outcome = self.unchanged(now, false);
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
@@ -161,7 +160,6 @@ impl Rollout {
         self.roll_back(now, id, None, false, underway, effects);
     }
 
-    /// Refuses what asks for a canary where there is none.
     fn refuse_without_canary(
         &mut self,
         now: Now,

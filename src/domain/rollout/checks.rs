@@ -1,7 +1,7 @@
-//! The checks of a gate: requests that the target answers as wanted, asked once its health rounds have passed.
+//! Gate checks: requests to the target whose responses are examined, after its health rounds have passed.
 //!
-//! A check that fails sends the gate back to its health rounds, until its time is up. A rollback asks only the checks
-//! that are configured for it, and once.
+//! A failed check sends the gate back to its health rounds, until its time is up. A rollback runs only the checks
+//! configured for it, once.
 
 use std::time::Duration;
 
@@ -11,23 +11,20 @@ use crate::domain::gate::CheckReport;
 use crate::domain::rollout::{Checks, Effect, Gating, Move, Refusal, Rollout, RoundId, State};
 use crate::domain::transition::Kind;
 
-/// From checks that failed to the next health round. Longer than between health rounds: a check may be a whole login.
+/// Pause after failed checks. Longer than between health rounds: a check may be a whole login.
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
 
-/// How far the checks of a gate are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// The health rounds come first.
     #[default]
     NotYet,
     Now,
-    /// They failed the last time.
     Failed,
 }
 
 impl Rollout {
     fn has_checks(&self, underway: &Move) -> bool {
-        // They are part of the gate that asks whether the target is well.
+        // They are part of the health guard.
         if underway.force.overrides(Guard::Health) {
             return false;
         }
@@ -35,7 +32,6 @@ impl Rollout {
         if underway.kind == Kind::Rollback { back } else { forward }
     }
 
-    /// The health rounds of the gate have passed.
     pub(super) fn continue_healthy(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let id = self.new_id();
         let checks = self.under_way().is_some_and(|underway| self.has_checks(underway));
@@ -75,7 +71,7 @@ impl Rollout {
         }
     }
 
-    /// Whether somebody still waits for this round.
+    /// The result of this round is still of use.
     #[must_use]
     pub fn awaits(&self, round: RoundId) -> bool {
         matches!(&self.state, State::Gating(_, gating) if gating.round == Some(round))
@@ -83,7 +79,6 @@ impl Rollout {
 }
 
 impl Gating {
-    /// Why the gate stays closed: for its checks, or for the health of the target.
     pub(super) fn refusal(&self, report: crate::domain::gate::GateReport) -> Refusal {
         if self.checks == Asked::NotYet { Refusal::Unhealthy(report) } else { Refusal::CheckFailed(report) }
     }

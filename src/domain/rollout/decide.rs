@@ -1,4 +1,4 @@
-//! What a move makes of the decision in force, and what is said of it in the ledger and in the answer.
+//! The decision after a move, and its record in the ledger and in the answer.
 
 use std::time::Duration;
 
@@ -12,7 +12,6 @@ use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Kind, Previous, Transition};
 
 impl Rollout {
-    /// The decision that a move leads to.
     pub(super) fn planned(&mut self, now: Now, underway: &Move) -> Decision {
         let generation = self.new_generation();
         let mut lineage = self.lineage_after(underway);
@@ -28,7 +27,7 @@ impl Rollout {
             known_good: current.known_good,
         };
         let mut quarantine = current.quarantine.clone();
-        // It was forced, or it would not have come here.
+        // The move was forced past its quarantine.
         quarantine.retain(|bad| bad.release != underway.release);
         if underway.quarantine {
             quarantine.push(quarantined(now, &self.serving(underway), &underway.origin));
@@ -43,7 +42,7 @@ impl Rollout {
             known_good: if whole { known_good } else { current.known_good },
             previous: match underway.kind {
                 Kind::Switch => Some(left),
-                // What was rolled back from is no place to roll back to; forward again is a switch.
+                // A rollback leaves no target for another one; forward again is a switch.
                 Kind::Rollback => None,
                 _ => current.previous.clone(),
             },
@@ -60,8 +59,8 @@ impl Rollout {
         }
     }
 
-    /// The release that a rollback leaves. To an operator it is what is deployed there, also where its new label is not
-    /// decided yet; by itself only what was watched is left.
+    /// The release that a rollback leaves. An operator means the one deployed there, even if its new label is not
+    /// decided yet; an automatic rollback leaves the one that was watched.
     fn serving(&self, underway: &Move) -> Release {
         match underway.asker {
             Asker::Command(_) => self.configured.deployed[self.decision.active].clone(),
@@ -69,7 +68,6 @@ impl Rollout {
         }
     }
 
-    /// The release that gets nothing any more after the move.
     fn left_by(&self, underway: &Move) -> Release {
         match self.decision.deployment.as_ref().filter(|deployment| deployment.is_canary()) {
             Some(canary) => canary.release.clone(),
@@ -79,7 +77,7 @@ impl Rollout {
 
     pub(super) fn transition(&self, now: Now, underway: &Move, decision: Decision) -> Transition {
         Transition {
-            // What only changes a share leaves nothing.
+            // A change of weight leaves no release.
             from: (underway.share == Share::All).then(|| (self.decision.active, self.decision.release.clone())),
             forced: !underway.force.is_none(),
             overrode: self.overrode(underway),
@@ -117,7 +115,7 @@ impl Rollout {
         }
     }
 
-    /// The answer to a question about a move that no guard refuses.
+    /// The answer to a dry run that no guard refuses.
     pub(super) fn would_be(&self, now: Now, underway: &Move) -> Outcome {
         Outcome {
             changed: true,
@@ -131,7 +129,7 @@ impl Rollout {
         }
     }
 
-    /// The guards that would have stood in the way of a move, or were not asked.
+    /// Overridden guards that would have refused the move, or were skipped.
     fn overrode(&self, underway: &Move) -> Vec<Guard> {
         let stood = |guard: &Guard| match guard {
             Guard::Health => underway.report.is_none() || self.has_failed(underway),
@@ -149,7 +147,7 @@ impl Rollout {
         underway.report.as_ref().is_some_and(|report| !gate::passes(&self.configured.gate, report))
     }
 
-    /// The canary whose release gets all of the traffic before its plan would give it that.
+    /// The canary whose release gets all of the traffic earlier than planned.
     fn ended_canary(&self, underway: &Move) -> Option<(Release, Weight)> {
         let canary = self.decision.deployment.as_ref().filter(|deployment| deployment.is_canary())?;
         let by_hand = underway.kind == Kind::Switch && matches!(underway.asker, Asker::Command(_));

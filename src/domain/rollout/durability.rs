@@ -1,4 +1,4 @@
-//! Answers of the ledger: a forward move that is on disk becomes visible, one that is not is refused.
+//! Acknowledgements of the ledger: a forward move on disk becomes visible, a failed one is refused.
 
 use crate::domain::clock::Now;
 use crate::domain::rollout::{Asker, CommitId, Effect, Refusal, Rollout, State};
@@ -18,7 +18,7 @@ impl Rollout {
         self.journal.ahead_written(&next, effects);
         let next = *next;
         let outcome = self.outcome(now, &underway, &next, true);
-        // The file and the traffic may have said more while the line was being written.
+        // The file and the traffic may have changed these while the line was being written.
         let seen = self.decision.seen.clone();
         let overridden = next.lineage.overridden.clone();
         let lineage = Lineage { overridden, ..self.lineage_after(&underway) };
@@ -28,7 +28,7 @@ impl Rollout {
         }
         match underway.asker {
             Asker::Command(id) => {
-                // An earlier order of the file is overtaken; a file that still names the other color disagrees.
+                // An earlier order of the file is overtaken.
                 self.file.carried_out();
                 effects.push(Effect::Reply(id, Ok(outcome)));
             }

@@ -1,4 +1,4 @@
-//! Judgements of the release on its way, and the pause that follows when its evidence is insufficient.
+//! Judgements of the release on its way, and automatic pauses.
 
 use crate::domain::clock::Now;
 use crate::domain::deployment::{DeploymentId, HeldBack, Mode};
@@ -8,7 +8,7 @@ use crate::domain::transition::{Kind, Transition};
 use crate::domain::verdict::Judgement;
 
 impl Rollout {
-    /// Takes a judgement; [`Rollout::advance`] acts on it.
+    /// Stores a judgement; [`Rollout::advance`] acts on it.
     pub(super) fn judged(&mut self, now: Now, of: DeploymentId, judgement: Judgement) {
         let Some(deployment) = self.decision.deployment.as_ref() else { return };
         if deployment.id != of || deployment.mode == Mode::Off {
@@ -20,7 +20,6 @@ impl Rollout {
         }
     }
 
-    /// What the judge had seen is lost.
     pub(super) fn evidence_lost(&mut self, of: DeploymentId) {
         if let Some(deployment) = self.decision.deployment.as_mut().filter(|deployment| deployment.id == of) {
             deployment.lost = deployment.lost.saturating_add(1);
@@ -28,7 +27,6 @@ impl Rollout {
         }
     }
 
-    /// It stays where it is, and nobody asked for that.
     pub(super) fn hold_by_itself(&mut self, now: Now, why: &str) {
         let Some(deployment) = &mut self.decision.deployment else { return };
         let held = HeldBack { by: "automatic".to_owned(), reason: why.to_owned(), since: now.wall };

@@ -1,4 +1,4 @@
-//! The file's side: its words are an order where they changed, and where they are overruled they are put right.
+//! Orders in the file, and the write-back of `active`.
 
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
@@ -11,8 +11,7 @@ use crate::domain::schema::TakenBack;
 use crate::domain::transition::{FileOrder, Kind, Origin, Transition, Trigger};
 
 impl Rollout {
-    /// Writes down that the file's words were looked at and nothing moved. If that can't be written, a restart will
-    /// look at them again.
+    /// Records that the file's order moved nothing. If the record fails, a restart looks at the order again.
     pub(super) fn record_seen(
         &mut self,
         now: Now,
@@ -37,7 +36,6 @@ impl Rollout {
             return;
         }
         self.file.wait_if(true);
-        // The newest words win over those that are still at the gate; they are looked at when nothing is under way.
         if matches!(self.under_way(), Some(Move { asker: Asker::File, .. })) {
             let origin = self.configured.origin(Trigger::File);
             let by = Refusal::Withdrawn(format!("a newer edit of {}", self.configured.path));
@@ -45,7 +43,7 @@ impl Rollout {
         }
     }
 
-    /// What the file may say because of a move to this color.
+    /// Colors that the file may name because of a move to this color.
     pub(super) fn written_back(&self, to: Color) -> Vec<Color> {
         let mut colors = self.decision.written_back.clone();
         let will_be_written = self.configured.write_back && self.configured.order.active != to;
@@ -55,7 +53,8 @@ impl Rollout {
         colors
     }
 
-    /// After a crash the file may name what this program had put there for a move that was overtaken by another one.
+    /// After a crash the file may name a color that this program wrote for a move overtaken by another one. That is no
+    /// order.
     pub(super) fn forgive_own_words(&mut self) {
         let order = &self.configured.order;
         if self.decision.written_back.contains(&order.active) && order.active != self.decision.seen.active {
@@ -66,7 +65,7 @@ impl Rollout {
         self.decision.written_back.clear();
     }
 
-    /// Whether the file says something that it did not say before: another color, or another release of the live one.
+    /// The file names another color, or another release of the active color, than it did before.
     pub(super) fn file_has_an_order(&self) -> bool {
         let (order, seen) = (&self.configured.order, &self.decision.seen);
         if !self.configured.file_orders {
@@ -75,7 +74,7 @@ impl Rollout {
         order.active != seen.active || (order.active == self.decision.active && order.release != seen.release)
     }
 
-    /// The color and the release that the file orders: where it orders no color, the one that serves.
+    /// The active color, if the file orders none.
     fn ordered(&self) -> FileOrder {
         if self.configured.file_orders {
             return self.configured.order.clone();
@@ -84,7 +83,7 @@ impl Rollout {
         FileOrder { active, release: self.configured.deployed[active].clone() }
     }
 
-    /// Shows after a restart that the file still orders what was refused because of a rollback.
+    /// After a restart: shows that the file still orders what a rollback left.
     pub(super) fn recall_overruled(&mut self, now: Now) {
         let order = self.ordered();
         if self.file.is_waiting() || order.active == self.decision.active {
@@ -96,7 +95,7 @@ impl Rollout {
         }
     }
 
-    /// Shows after a restart that the file still orders what was refused before it.
+    /// After a restart: shows that the file still orders what was refused before.
     pub fn recall_refused(&mut self, code: &str, sentence: &str) {
         let stands = self.configured.file_orders && self.configured.order.active != self.decision.active;
         if stands && !self.file.is_waiting() && *self.file.last() == OrderState::Done {
@@ -104,7 +103,6 @@ impl Rollout {
         }
     }
 
-    /// A recent rollback left what the file orders.
     fn overruled_by_rollback(&self, now: Now, order: &FileOrder) -> Option<Refusal> {
         let same = |left: &&TakenBack| (left.color, &left.release) == (order.active, &order.release);
         let left = self.decision.lineage.taken_back.iter().rev().find(same)?;
@@ -112,7 +110,7 @@ impl Rollout {
         (now.wall < until).then(|| Refusal::Overruled { left: left.clone(), until })
     }
 
-    /// A command that says what the file has just ordered takes the place of that order: it is the same move.
+    /// A command for the same move as the file's order replaces that order.
     pub(super) fn joins_order_of_file(&mut self, asked: &Move) -> bool {
         let Asker::Command(_) = asked.asker else { return false };
         if asked.dry_run || asked.overlap == Overlap::None || self.decision.freeze.is_some() {
@@ -129,7 +127,7 @@ impl Rollout {
         self.file.refused(Refusal::Withdrawn(called_off_by(&asked.origin, asked.kind)));
         (underway.asker, underway.origin) = (asked.asker, asked.origin.clone());
         if asked.force.overrides(Guard::Health) && matches!(self.state, State::Gating(..)) {
-            // Without a gate, then.
+            // The command skips the gate.
             self.state = State::Steady;
             return false;
         }
@@ -148,7 +146,7 @@ impl Rollout {
         }
     }
 
-    /// Nothing is under way: look at the file's words, and make the file tell the truth.
+    /// With no move under way: starts the move that the file orders, writes queued records, and corrects the file.
     pub(super) fn resume_idle(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if matches!(self.state, State::Steady) && self.file.take_waiting() {
             self.start_ordered_switch(now, effects);
@@ -168,14 +166,13 @@ impl Rollout {
         } else if settled && !self.file.is_writing_back() {
             self.decision.written_back.clear();
         }
-        // While something newer is on its way to the disk, its line says it.
+        // A line on its way to the disk says it already.
         if settled && !self.journal.is_behind() && self.journal.has_to_note(now.mono, &self.decision) {
             let origin = self.configured.origin(Trigger::File);
             self.journal.hand_over(Transition::new(Kind::Noted, now.wall, origin, self.decision.clone()), effects);
         }
     }
 
-    /// Carries out what the file says.
     pub(super) fn start_ordered_switch(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let order = self.ordered();
         let origin = self.configured.origin(Trigger::File);

@@ -1,5 +1,4 @@
-//! What may move forward: nothing while moves are frozen, and no release that was taken back because it was bad. A
-//! rollback always may.
+//! Freezes and quarantine: both stop forward moves and never a rollback.
 
 use std::time::SystemTime;
 
@@ -9,7 +8,7 @@ use crate::domain::rollout::record::by_itself;
 use crate::domain::rollout::{CommandId, Effect, Move, Outcome, Refusal, Rollout, StageRefusal, State};
 use crate::domain::transition::{Asked, Freeze, Kind, Origin, Transition};
 
-/// The command that goes to a release in quarantine.
+/// The command that overrides the quarantine.
 fn anyway(asked: &Move) -> String {
     match asked.kind {
         Kind::Canary => "cutover canary start --force=quarantine".to_owned(),
@@ -19,7 +18,6 @@ fn anyway(asked: &Move) -> String {
 }
 
 impl Rollout {
-    /// Whether this forward move may begin.
     pub(super) fn allowed(&self, asked: &Move) -> Result<(), Refusal> {
         if asked.release.is_none() {
             return Err(Refusal::Stage(StageRefusal::Empty(asked.to)));
@@ -30,7 +28,6 @@ impl Rollout {
         self.not_quarantined(asked)
     }
 
-    /// Whether the release was not taken back because it was bad.
     pub(super) fn not_quarantined(&self, asked: &Move) -> Result<(), Refusal> {
         match self.decision.quarantine.iter().find(|bad| bad.release == asked.release) {
             Some(bad) if !asked.force.overrides(Guard::Quarantine) => {
@@ -70,7 +67,6 @@ impl Rollout {
             }
         }
         let mut cancelled = None;
-        // What is still at its gate does not come through it any more, and nothing is held for it any longer.
         match std::mem::replace(&mut self.state, State::Steady) {
             State::Gating(underway, _) | State::Holding(underway, ..) => {
                 cancelled = Some(underway.shown());
@@ -94,7 +90,7 @@ impl Rollout {
         self.put(now, id, Kind::Unfreeze, origin, effects);
     }
 
-    /// A freeze ends at its time, by the clock on the wall.
+    /// A freeze ends by the wall clock.
     pub(super) fn expire_freeze(&mut self, now: Now) {
         let over = self.decision.freeze.as_ref().is_some_and(|freeze| freeze.until.is_some_and(|at| at <= now.wall));
         if over && !matches!(self.state, State::Committing(..)) {
@@ -106,7 +102,7 @@ impl Rollout {
         self.freeze_ends_at = until.map(|until| now.mono + until.duration_since(now.wall).unwrap_or_default());
     }
 
-    /// What a move leaves as it is can't be changed while the move is being written: its line carries the whole state.
+    /// State that a move keeps can't change while the move is being written: its line carries the whole state.
     pub(super) fn is_being_written(
         &mut self,
         now: Now,
@@ -122,7 +118,7 @@ impl Rollout {
         true
     }
 
-    /// What was decided is in force, and is answered when it is on disk or the disk takes too long.
+    /// Puts the decision into force; the answer comes when it is on disk or the disk takes too long.
     pub(super) fn put(&mut self, now: Now, id: CommandId, kind: Kind, origin: Origin, effects: &mut Vec<Effect>) {
         let told = self.unchanged(now, false);
         self.put_telling(now, id, (kind, told), origin, effects);

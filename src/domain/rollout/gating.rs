@@ -1,4 +1,4 @@
-//! The gate: a move waits in front of it until its target has passed, or its time is up.
+//! The gate: a move waits until its target has passed, or its time is up.
 
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
@@ -12,7 +12,6 @@ use crate::domain::rollout::{
 use crate::domain::transition::{Asked, Kind, Trigger};
 
 impl Rollout {
-    /// Begins a move, at its gate.
     pub(super) fn begin(&mut self, now: Now, underway: Move, effects: &mut Vec<Effect>) {
         let schema = self.waits_for_probes(&underway) && !underway.force.overrides(Guard::Schema);
         let unasked = underway.force.overrides(Guard::Health) && !schema;
@@ -47,7 +46,7 @@ impl Rollout {
             gating.checks = ChecksAsked::NotYet;
         }
         underway.report = Some(report);
-        // What the stores do not allow has to be said also of a target that is not healthy: it may be why.
+        // An unsafe store may be the reason why the target is unhealthy, so it is reported first.
         if self.under_way().is_some_and(|underway| self.objection(underway).is_some()) {
             let State::Gating(underway, _) = std::mem::replace(&mut self.state, State::Steady) else { return };
             return self.gate_opened(now, underway, effects);
@@ -108,8 +107,8 @@ impl Rollout {
         }
     }
 
-    /// A move never goes to what its gate has not asked: after an edit of its target the gate begins anew, and a move
-    /// that is past its gate, or was for another release, is refused.
+    /// A move never goes to a target that its gate has not examined. After an edit of the target the gate begins anew;
+    /// a move past its gate, or for another release, is refused.
     pub(super) fn follow_target(&mut self, now: Now, before: &Configured, effects: &mut Vec<Effect>) {
         let Some(underway) = self.under_way() else { return };
         let to = underway.to;
@@ -117,7 +116,7 @@ impl Rollout {
         let relabelled = deployed != underway.release;
         let edited = self.configured.targets[to] != before.targets[to];
         let by_file = matches!(underway.asker, Asker::File);
-        // What serves there already, or goes without a gate, is not new to anybody.
+        // A target that serves already, or skips the gate, needs no examination.
         let unasked = edited && !underway.force.overrides(Guard::Health) && !self.decision.serves(to);
         if relabelled {
             let why = Refusal::TargetChanged { to, asked: underway.release.clone(), now: deployed };
@@ -147,7 +146,6 @@ impl Rollout {
         }
     }
 
-    /// Refuses a command that can't begin.
     pub(super) fn obstructed(
         &mut self,
         now: Now,
@@ -164,7 +162,7 @@ impl Rollout {
         effects.push(Effect::Reply(id, Err(refusal)));
     }
 
-    /// What a command for a move asks for, where to, and whether it is only asked.
+    /// Kind and target of a command, and `dry_run`.
     pub(super) fn meant(&self, command: &Command) -> (Kind, Color, bool) {
         let other = self.decision.active.other();
         match command {

@@ -1,6 +1,6 @@
-//! A move that waits, for people; and its end when the client that asked for it gives up.
+//! A move that waits, as shown to people; and its end when its client gives up.
 //!
-//! Giving up and the commit are events of one machine, so one of them is first: a move is cancelled, or it is made.
+//! Giving up and the commit are events of one machine, so one of them comes first: a move is cancelled, or it is made.
 
 use std::fmt;
 use std::time::{Instant, SystemTime};
@@ -14,45 +14,32 @@ use crate::domain::rollout::{Asker, Command, CommandId, Effect, Move, Refusal, R
 use crate::domain::transition::{Kind, Origin, Trigger};
 use crate::domain::written;
 
-/// A move that is under way: whose, where to, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moving {
-    /// What it is.
     pub kind: Kind,
-    /// Where it goes.
     pub to: Color,
-    /// The release there.
     pub release: Release,
-    /// Who asked for it, and why.
     pub origin: Origin,
-    /// Since when.
     pub since: SystemTime,
-    /// The latest end of what it waits for now; `None`: a disk has no latest end.
+    /// The latest end of the present wait; `None`: a disk has none.
     pub until: Option<Instant>,
-    /// What it waits for.
     pub waits: Waits,
-    /// The first thing in its way, as far as is known.
+    /// The first obstacle, as far as known.
     pub waits_for: Option<String>,
 }
 
-/// What a move waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Waits {
-    /// Nothing, or nothing yet.
+    /// Its turn.
     #[default]
     Nothing,
-    /// The target has to pass its health checks.
     Health,
-    /// Then the checks of the gate; how far they are, while they are being asked.
     Checks(Option<CheckProgress>),
-    /// In-flight requests have to end.
     Requests,
-    /// The ledger has to be written.
     Disk,
 }
 
 impl Waits {
-    /// For programs.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -65,7 +52,6 @@ impl Waits {
     }
 }
 
-/// `health checks`, `gate checks`, `in-flight requests`, `the disk`
 impl fmt::Display for Waits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -79,7 +65,6 @@ impl fmt::Display for Waits {
 }
 
 impl Moving {
-    /// Whose it is: `alice's switch`.
     #[must_use]
     pub fn whose(&self) -> String {
         whose(&self.origin, self.kind)
@@ -106,7 +91,7 @@ pub(crate) fn whose(origin: &Origin, kind: Kind) -> String {
     }
 }
 
-/// Whose, and why: `alice's rollback (wrong build)`.
+/// `alice's rollback (wrong build)`.
 #[must_use]
 pub(crate) fn called_off_by(origin: &Origin, kind: Kind) -> String {
     match &origin.reason {
@@ -127,7 +112,6 @@ impl fmt::Display for Moving {
 }
 
 impl Rollout {
-    /// The move that is under way.
     pub(super) fn moving(&self) -> Option<Moving> {
         let underway = self.under_way()?;
         let until = match &self.state {
@@ -157,7 +141,6 @@ impl Rollout {
         Some(Moving { until, waits, waits_for, ..underway.shown() })
     }
 
-    /// The move that a command would begin.
     #[must_use]
     pub fn would_move(&self, now: Now, command: &Command) -> Moving {
         let (kind, to, _) = self.meant(command);
@@ -165,7 +148,7 @@ impl Rollout {
         Move::new(now, kind, (to, release), Asker::Itself, command.origin().clone()).shown()
     }
 
-    /// The client that asked for a move gives up: the move is called off, if it is not being written yet.
+    /// Cancels a move whose client gave up, unless it is being written.
     pub(super) fn give_up(&mut self, now: Now, id: CommandId, effects: &mut Vec<Effect>) {
         let (State::Gating(underway, _) | State::Holding(underway, ..)) = &self.state else { return };
         if matches!(underway.asker, Asker::Command(asker) if asker == id) {
@@ -175,7 +158,6 @@ impl Rollout {
     }
 }
 
-/// The check of the gate that failed.
 fn check(underway: &Move) -> Option<String> {
     let failed = underway.report.as_ref()?.checks.iter().find(|check| !check.has_passed())?;
     Some(format!("check {} to pass", failed.check))

@@ -1,12 +1,11 @@
-//! Moves without overlap, holds by hand, and maintenance: the times at which requests are not given to any color.
+//! Moves without overlap, pauses, and maintenance: times at which no color gets requests.
 //!
-//! A move without overlap is one transaction: the gate; new requests are held; those under way on the color that serves
-//! end; the decision is written, shown, and the held requests go on to the other color. Whatever goes wrong before the
-//! decision is shown, they go on to the color that served all the time. The gate comes first, so that a target that is
-//! not healthy costs nobody any time.
+//! A move without overlap is one transaction: the gate; new requests are held; in-flight requests end; the decision is
+//! written and published; held requests go to the new color. If anything fails before the publish, they go to the old
+//! color. The gate comes first, so an unhealthy target delays nobody.
 //!
-//! A hold is nothing durable: a restart holds nothing and serves by the last decision. Maintenance is part of the
-//! decision, because whoever turned it on relies on it after a crash, too.
+//! A pause is not durable: a restart serves by the last decision. Maintenance is part of the decision, because an
+//! operator relies on it even after a crash.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,6 @@ use crate::domain::rollout::{CommandId, DrainId, Effect, Hold, Move, Outcome, Re
 use crate::domain::transition::Left;
 use crate::domain::transition::{Asked, Kind, Origin, Transition};
 
-/// The hold of a move.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
     since: Now,
@@ -28,31 +26,29 @@ impl Move {
         self.held.map(|held| held.until)
     }
 
-    /// How long requests have been held for it.
     pub(super) fn held_for(&self, now: Now) -> Option<Duration> {
         self.held.map(|held| now.mono.saturating_duration_since(held.since.mono))
     }
 }
 
 impl Rollout {
-    /// The gate has opened for a move without overlap: hold, and wait for the end of what is under way.
+    /// The gate has opened for a move without overlap: holds requests, and waits for in-flight ones.
     pub(super) fn hold_for(&mut self, now: Now, mut underway: Move, effects: &mut Vec<Effect>) {
         let until = now.mono + self.configured.hold_timeout;
         underway.held = Some(Held { since: now, until });
         let drain = DrainId(self.new_id());
         effects.push(Effect::Hold(self.pause.extended_to(until)));
-        // Nothing is ended for a hold that would have failed first.
+        // No request is cut off for a hold that would fail first.
         let ends = self.configured.drain_timeout < self.configured.hold_timeout;
         effects.push(Effect::Empty(drain, ends.then(|| now.mono + self.configured.drain_timeout)));
         self.state = State::Holding(underway, drain, Left::default());
     }
 
-    /// Nothing is under way any more, and nothing can begin.
     pub(super) fn emptied(&mut self, now: Now, drain: DrainId, effects: &mut Vec<Effect>) {
         if matches!(&self.state, State::Holding(_, awaited, _) if *awaited == drain)
             && let State::Holding(underway, _, _) = std::mem::replace(&mut self.state, State::Steady)
         {
-            // Once more through the gate, for what has become known meanwhile.
+            // Obstacles may have appeared since the gate opened.
             self.gate_opened(now, underway, effects);
         }
     }
@@ -65,7 +61,6 @@ impl Rollout {
         }
     }
 
-    /// The move needs its hold no more.
     pub(super) fn release_held(&self, effects: &mut Vec<Effect>) {
         effects.push(self.pause.after_move());
     }
@@ -90,12 +85,11 @@ impl Rollout {
         of_move.or_else(|| self.pause.current().map(ByHand::shown))
     }
 
-    /// Ends the holds whose time is up.
     pub(super) fn end_holds(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if let Some((underway, held)) = self.held_move()
             && held.until <= now.mono
         {
-            // The answer to its command is the refusal.
+            // The answer to the command is the refusal.
             let origin = Origin { key: None, ..underway.origin.clone() };
             let after = now.mono.saturating_duration_since(held.since.mono);
             let why = match &self.state {
@@ -123,8 +117,7 @@ impl Rollout {
         self.journal.record(Transition { took, ..line });
     }
 
-    /// An operator holds requests, or holds them for longer. Somebody else's pause, or one for another reason, stays
-    /// unless it is to be replaced.
+    /// Begins or extends a pause. Another actor's pause, or one with another reason, is replaced only on request.
     pub(super) fn hold(
         &mut self,
         now: Now,
@@ -161,7 +154,6 @@ impl Rollout {
         effects.push(Effect::Reply(id, Ok(outcome)));
     }
 
-    /// An operator lets requests go: a hold by hand ends, and a move that holds them is called off.
     pub(super) fn release(&mut self, now: Now, id: CommandId, origin: &Origin, effects: &mut Vec<Effect>) {
         let (mut changed, mut cancelled) = (false, None);
         if let Some(by_hand) = self.pause.end() {
@@ -177,7 +169,7 @@ impl Rollout {
         effects.push(Effect::Reply(id, Ok(outcome)));
     }
 
-    /// An operator turns maintenance on or off: visible at once, like a way back, and written after that.
+    /// Maintenance is visible at once and written afterwards, like a rollback.
     pub(super) fn maintain(&mut self, now: Now, id: CommandId, on: bool, origin: Origin, effects: &mut Vec<Effect>) {
         if self.decision.maintenance == on {
             let outcome = self.unchanged(now, false);
@@ -198,7 +190,6 @@ impl Rollout {
         self.journal.write_behind(now, transition, Some((id, outcome)), effects);
     }
 
-    /// Refuses what may not come between.
     fn is_in_progress(
         &mut self,
         now: Now,

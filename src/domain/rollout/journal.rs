@@ -1,4 +1,4 @@
-//! The ledger as the core sees it: which decision is on disk, which lines are on their way, and what is written again.
+//! The ledger from the core's side: lines on disk, lines on their way, and retries.
 //!
 //! A forward move is written before it is visible, a backward move after it. The last line on disk is always the
 //! decision in force. Each attempt has a number of its own, so a late or repeated acknowledgement matches nothing.
@@ -12,24 +12,22 @@ use crate::domain::rollout::refusals::Refusals;
 use crate::domain::rollout::{CommandId, CommitId, Effect, Outcome, Refusal};
 use crate::domain::transition::{Asked, Decision, Freeze, Kind, Origin, Transition};
 
-/// How long the answer to a rollback waits for the disk. The rollback itself never does.
+/// How long the answer to a rollback waits for the disk. The rollback itself never waits.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
-/// Pause between attempts to write what a failing disk refused.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
-/// Lines kept for a disk that does not write; the oldest are dropped first.
+/// Lines kept for a failing disk; the oldest are dropped first.
 const WAITING: usize = 100;
 
 #[derive(Debug)]
 pub(super) struct Journal {
     durable: bool,
-    /// A decision that is in force and not yet known to be on disk.
     unwritten: Option<Unwritten>,
     newest: Newest,
-    /// Lines that move nothing and wait for their turn, oldest first.
+    /// Lines that move nothing, oldest first.
     records: VecDeque<Transition>,
-    /// Lines that move nothing and were handed to the disk, until it acknowledges them.
+    /// Lines that move nothing, until they are acknowledged.
     handed_over: Vec<(CommitId, Transition)>,
-    /// After a failed line: no other one is handed over before this, unless another write succeeds.
+    /// After a failed line no other one is handed over before this, unless another write succeeds.
     records_again_at: Option<Instant>,
     refusals: Refusals,
     last_commit: u64,
@@ -38,7 +36,7 @@ pub(super) struct Journal {
 #[derive(Debug)]
 struct Unwritten {
     transition: Transition,
-    /// The attempt under way; `None`: the next one is at `retry_at`.
+    /// `None`: the next attempt is at `retry_at`.
     commit: Option<CommitId>,
     retry_at: Instant,
     answer: Option<(CommandId, Outcome, Instant)>,
@@ -49,7 +47,6 @@ struct Unwritten {
 struct Newest {
     says: Decision,
     state: LineState,
-    /// The freeze in the last line that is known to be on disk.
     freeze: Option<Freeze>,
 }
 
@@ -82,17 +79,15 @@ impl Journal {
         }
     }
 
-    /// The decision in force is on disk, as far as is known.
     pub(super) fn is_durable(&self) -> bool {
         self.durable
     }
 
-    /// The decision in force is on disk, including its freeze, which is put into force without a new generation.
+    /// Includes the freeze, which takes effect without a new generation.
     pub(super) fn has_saved(&self, decision: &Decision) -> bool {
         self.durable && self.newest.freeze == decision.freeze
     }
 
-    /// A decision is in force whose line is not on disk.
     pub(super) fn is_behind(&self) -> bool {
         self.unwritten.is_some()
     }
@@ -102,14 +97,12 @@ impl Journal {
         CommitId(self.last_commit)
     }
 
-    /// Writes a decision that becomes visible once it is on disk.
     pub(super) fn write_ahead(&mut self, transition: Transition, effects: &mut Vec<Effect>) -> CommitId {
         let commit = self.next_commit();
         effects.push(Effect::Commit(commit, transition));
         commit
     }
 
-    /// Writes a decision that is already in force.
     pub(super) fn write_behind(
         &mut self,
         now: Now,
@@ -129,7 +122,6 @@ impl Journal {
         });
     }
 
-    /// Answers the command whose decision waits for the disk.
     pub(super) fn answer_waiting(&mut self, durable: bool, effects: &mut Vec<Effect>) {
         if let Some(unwritten) = &mut self.unwritten
             && let Some((id, outcome, _)) = unwritten.answer.take()
@@ -138,7 +130,7 @@ impl Journal {
         }
     }
 
-    /// A forward move is on disk. Its line carries the whole state, so it stands for everything not yet written.
+    /// A forward move is on disk. Its line carries the whole state, so it stands for everything unwritten.
     pub(super) fn ahead_written(&mut self, decision: &Decision, effects: &mut Vec<Effect>) {
         self.records_again_at = None;
         self.answer_waiting(true, effects);
@@ -147,13 +139,12 @@ impl Journal {
         self.newest = Newest::written(decision.clone());
     }
 
-    /// A forward move could not be written. The line before it is repeated until the disk takes it, so that the end of
-    /// the failure is noticed even if no move is asked for.
+    /// A forward move could not be written. The line before it is repeated until the disk takes it, so that a
+    /// recovered disk is noticed without a move.
     pub(super) fn ahead_failed(&mut self, now: Instant) {
         self.newest.state = LineState::Failed { again_at: now + COMMIT_RETRY };
     }
 
-    /// Any other line is on disk.
     pub(super) fn committed(&mut self, commit: CommitId, effects: &mut Vec<Effect>) {
         self.records_again_at = None;
         if self.unwritten.as_ref().is_none_or(|unwritten| unwritten.commit != Some(commit)) {
@@ -166,7 +157,6 @@ impl Journal {
         self.durable = true;
     }
 
-    /// Any other line could not be written.
     pub(super) fn failed(&mut self, now: Instant, commit: CommitId, effects: &mut Vec<Effect>) {
         match &mut self.unwritten {
             Some(unwritten) if unwritten.commit == Some(commit) => {
@@ -194,8 +184,7 @@ impl Journal {
         }
     }
 
-    /// Writes the unwritten decision again, and answers a command that has waited long enough. `may_write`: no forward
-    /// move is being written, whose line must be the last one.
+    /// `may_write`: no forward move is being written, whose line must be the last one.
     pub(super) fn retry(&mut self, now: Instant, decision: &Decision, may_write: bool, effects: &mut Vec<Effect>) {
         let Some(unwritten) = &mut self.unwritten else { return };
         if may_write && unwritten.commit.is_none() && unwritten.retry_at <= now {
@@ -211,7 +200,6 @@ impl Journal {
         }
     }
 
-    /// Queues a line that moves nothing.
     pub(super) fn record(&mut self, line: Transition) {
         if self.records.len() == WAITING {
             self.records.pop_front();
@@ -219,7 +207,7 @@ impl Journal {
         self.records.push_back(line);
     }
 
-    /// Queues a refused command, unless the same refusal was written a short time ago.
+    /// Repeated refusals are summed up.
     pub(super) fn record_refused(
         &mut self,
         now: Now,
@@ -237,7 +225,6 @@ impl Journal {
         });
     }
 
-    /// Hands the queued lines to the disk, unless a decision is still unwritten or the disk failed a moment ago.
     pub(super) fn write_records(&mut self, now: Instant, decision: &Decision, effects: &mut Vec<Effect>) {
         if self.is_behind() || self.records_again_at.is_some_and(|at| at > now) {
             return;
@@ -250,7 +237,6 @@ impl Journal {
         }
     }
 
-    /// Hands a line that moves nothing to the disk.
     pub(super) fn hand_over(&mut self, line: Transition, effects: &mut Vec<Effect>) -> CommitId {
         let commit = self.next_commit();
         (self.newest.says, self.newest.state) = (line.decision.clone(), LineState::HandedOver(commit));
@@ -258,7 +244,7 @@ impl Journal {
         commit
     }
 
-    /// The newest line differs from the decision in force, and may be replaced now.
+    /// The newest line differs from the decision in force, and may be written now.
     pub(super) fn has_to_note(&self, now: Instant, decision: &Decision) -> bool {
         match self.newest.state {
             LineState::Failed { again_at } => again_at <= now,
@@ -266,8 +252,7 @@ impl Journal {
         }
     }
 
-    /// The next moment for [`retry`](Self::retry) or a repeated line. `steady`: no move is under way, which would wake
-    /// the core itself.
+    /// `steady`: no move is under way, which would wake the core itself.
     pub(super) fn deadline(&self, steady: bool, may_write: bool) -> Option<Instant> {
         let unwritten = self.unwritten.as_ref();
         let answer = unwritten.and_then(|unwritten| unwritten.answer.as_ref()).map(|(_, _, until)| *until);

@@ -1,4 +1,4 @@
-//! The move under way: its state, its subject, and who asked for it.
+//! The move under way, and its state.
 
 use std::time::Instant;
 
@@ -21,7 +21,6 @@ pub(super) enum State {
     Committing(Move, CommitId, Box<Decision>),
 }
 
-/// A move that is under way.
 #[derive(Debug)]
 pub(super) struct Move {
     pub(super) kind: Kind,
@@ -30,21 +29,19 @@ pub(super) struct Move {
     pub(super) asker: Asker,
     pub(super) force: Force,
     pub(super) dry_run: bool,
-    /// What served is bad.
+    /// The release that serves is bad.
     pub(super) quarantine: bool,
     pub(super) overlap: Overlap,
     pub(super) terms: Terms,
     pub(super) origin: Origin,
     pub(super) began: Now,
     pub(super) report: Option<GateReport>,
-    /// Requests are held for it.
     pub(super) held: Option<Held>,
-    /// How much of the traffic it is about.
     pub(super) share: Share,
 }
 
 impl Move {
-    /// In an incident, a "no" has to come at once; so it has to when somebody only asks.
+    /// A rollback and a dry run are refused at once, without waiting for the gate.
     pub(super) fn is_patient(&self) -> bool {
         self.kind != Kind::Rollback && !self.dry_run
     }
@@ -73,7 +70,7 @@ impl Move {
 pub(super) enum Asker {
     Command(CommandId),
     File,
-    /// Nobody: the evidence, or the time.
+    /// The evidence, or the time.
     Itself,
 }
 

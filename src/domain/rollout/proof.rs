@@ -1,8 +1,8 @@
-//! When a release is known good: it has served for as long as `bake.duration`, with nothing shown against it. What was
-//! there at the first start is known good, because it served before there was anybody to watch it.
+//! The moment a release becomes known good: it has served for `bake.duration` with nothing against it. The release of
+//! the first start is known good, because it served before the proxy could watch it.
 //!
-//! The bake of a release that took the traffic by a switch goes on over restarts, and only the time counts in which it
-//! was watched. One that was put under the live color has no deployment, and bakes anew with the process.
+//! The bake of a release after a switch continues over restarts, and counts watched time only. A release put under the
+//! active color has no deployment, and bakes anew with the process.
 
 use std::time::{Instant, SystemTime};
 
@@ -12,7 +12,7 @@ use crate::domain::rollout::{Move, Rollout, State};
 use crate::domain::transition::{Kind, Transition};
 
 impl Rollout {
-    /// When the release that serves will be known good, if it is not, and nothing comes between.
+    /// `None`: it is known good already.
     pub(super) fn proven_at(&self) -> Option<Instant> {
         if self.decision.known_good.is_some() {
             return None;
@@ -23,7 +23,6 @@ impl Rollout {
         })
     }
 
-    /// Since when the release that a move leads to is known good.
     pub(super) fn known_good(&self, now: Now, underway: &Move) -> Option<SystemTime> {
         let before = self.decision.previous.as_ref();
         let before = before.filter(|before| (before.color, &before.release) == (underway.to, &underway.release));
@@ -33,9 +32,9 @@ impl Rollout {
     }
 
     pub(super) fn mark_known_good(&mut self, now: Now) {
-        // A move that is being written was planned with what is known now.
+        // The move being written was planned without it.
         let ripe = self.proven_at().is_some_and(|at| at <= now.mono) && !matches!(self.state, State::Committing(..));
-        // What was held back has to be given to it first.
+        // It gets the hold-back first.
         let bakes = self.decision.deployment.as_ref().filter(|deployment| !deployment.is_canary());
         let waits = bakes.is_some_and(|deployment| deployment.splits() || self.stopped().is_some());
         if !ripe || waits {

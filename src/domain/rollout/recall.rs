@@ -1,17 +1,15 @@
-//! What a line of the ledger says of the command that it records: the answer to a command whose process ended before it
-//! answered.
+//! The answer to a command, read from its ledger line: the process ended before it answered.
 
 use crate::domain::rollout::{Outcome, Refusal};
 use crate::domain::transition::{Kind, Transition};
 
 impl Outcome {
-    /// The outcome of the command that this line records.
     pub fn of_line(line: &Transition) -> Result<Outcome, Refusal> {
         if let Some((code, sentence)) = &line.refusal {
             return Err(Refusal::recalled(code, sentence));
         }
         let decision = &line.decision;
-        // Of what takes a canary back the line names the canary.
+        // An abort's line names the canary.
         let previous = match (&line.from, line.kind) {
             (Some((color, _)), kind) if kind != Kind::Abort => *color,
             _ => decision.active,

@@ -23,7 +23,6 @@ impl Rollout {
     }
 }
 
-/// The origin of an automatic change.
 pub(super) fn by_itself(reason: Option<&str>) -> Origin {
     Origin {
         trigger: Trigger::Automatic,

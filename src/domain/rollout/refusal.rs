@@ -11,7 +11,6 @@ use crate::domain::transition::{Freeze, Kind, Left};
 use crate::domain::written;
 
 impl Move {
-    /// Why another one has to wait.
     pub(super) fn in_progress(&self) -> Refusal {
         Refusal::InProgress(Box::new(self.shown()))
     }
@@ -24,7 +23,6 @@ impl Deployment {
 }
 
 impl Refusal {
-    /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -57,7 +55,7 @@ impl Refusal {
 }
 
 impl Refusal {
-    /// The codes of refusals that the ledger may have.
+    /// Codes that may be in a ledger.
     const RECORDED: [&'static str; 27] = [
         "unhealthy",
         "check_failed",
@@ -88,7 +86,6 @@ impl Refusal {
         "bad_request",
     ];
 
-    /// A refusal as the ledger has it.
     #[must_use]
     pub fn recalled(code: &str, sentence: &str) -> Refusal {
         let code = Refusal::RECORDED.into_iter().find(|known| *known == code).unwrap_or("refused");
@@ -225,7 +222,6 @@ impl fmt::Display for Refusal {
 }
 
 impl FileProblem {
-    /// The commands that help.
     #[must_use]
     pub fn repair(&self) -> String {
         match &self.instead {
@@ -237,7 +233,7 @@ impl FileProblem {
     }
 }
 
-/// As a shell takes it for one word.
+/// Quoted for a shell.
 fn word(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+:".contains(&byte);
     if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }

@@ -1,4 +1,4 @@
-//! Repeated refusals: a script that asks again and again gets one line in the ledger per interval, with a count.
+//! Repeated refusals: a script that asks again and again gets one ledger line per interval, with a count.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use crate::domain::transition::{Asked, Origin, Trigger};
 const AGAIN: Duration = Duration::from_secs(60);
 /// up to this.
 const AGAIN_AT_MOST: Duration = Duration::from_secs(3_600);
-/// Refusals that are told apart; the oldest is forgotten first.
+/// Distinct refusals; the oldest is forgotten first.
 const KINDS: usize = 32;
 
 #[derive(Debug, Default)]
 pub(super) struct Refusals(Vec<Refused>);
 
-/// A refusal that was written. Ports and reasons differ from attempt to attempt, so they do not tell refusals apart.
+/// A written refusal. Port and reason may differ between its repetitions.
 #[derive(Debug)]
 struct Refused {
     asked: Asked,
@@ -25,12 +25,11 @@ struct Refused {
     last_attempt: Instant,
     next_line: Instant,
     pause: Duration,
-    /// Attempts since the last line.
     untold: u32,
 }
 
 impl Refusals {
-    /// The sentence for the ledger; `None`: the same refusal was written a short time ago.
+    /// `None`: the same refusal was written a short time ago.
     pub(super) fn sentence(
         &mut self,
         now: Instant,

@@ -1,11 +1,10 @@
-//! Reports about the two colors: whether each can serve, and what the last gate checks found.
+//! Reports about the colors: fitness, and the last gate checks.
 
 use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::CheckReport;
 use crate::domain::release::Release;
 use crate::domain::rollout::Fitness;
 
-/// The checks of the last gate, and the release they were for.
 type LastChecks = (Color, Release, Vec<CheckReport>);
 
 #[derive(Debug, Default)]
@@ -23,7 +22,6 @@ impl ColorReports {
         &self.fitness[color]
     }
 
-    /// Why a color can't serve, if so.
     pub(super) fn down(&self, color: Color) -> Option<&str> {
         match &self.fitness[color] {
             Fitness::Down(why) => Some(why),
@@ -35,7 +33,7 @@ impl ColorReports {
         self.last_checks = Some((color, release, checks));
     }
 
-    /// The last checks, if their release is still deployed there.
+    /// `None` once another release is deployed there.
     pub(super) fn last_checks(&self, deployed: &PerColor<Release>) -> Option<LastChecks> {
         self.last_checks.clone().filter(|(color, of, _)| deployed[*color] == *of)
     }

@@ -1,7 +1,7 @@
-//! Where the core asks whether the data stores allow a move, and what the move leaves behind.
+//! Safety of moves for the data stores, and their record in the lineage.
 //!
-//! A forward move waits for what probes answer now, which comes with the first round of the gate. A way back takes
-//! what was answered last: it has to be instant.
+//! A forward move waits for fresh probes, which come with the first round of the gate. A rollback is instant and uses
+//! the last answers.
 
 use std::fmt;
 
@@ -15,27 +15,20 @@ use crate::domain::schema::{
 };
 use crate::domain::transition::{Kind, Origin, Transition, Trigger};
 
-/// A move that the data stores do not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsafe {
-    /// Back to what served before; else forward.
     pub back: bool,
-    /// Where it would go.
     pub to: Color,
-    /// The release there.
     pub release: Release,
-    /// What serves.
     pub serving: Release,
-    /// Why not; never empty.
+    /// Never empty.
     pub obstacles: Vec<Obstacle>,
-    /// The nearest release before the one that serves which could serve now.
     pub nearest_safe: Option<Release>,
-    /// It was forced, and no reason was given.
     pub reason_missing: bool,
 }
 
 impl Unsafe {
-    /// For a forward move: what to do instead, in two steps, each of them safe.
+    /// Two safe steps instead of a forward move.
     #[must_use]
     pub fn steps(&self) -> Option<[(&'static str, String); 2]> {
         let (store, needs, by) = self.obstacles.iter().find_map(|obstacle| match obstacle {
@@ -45,7 +38,6 @@ impl Unsafe {
         Some(two_steps(store, *needs, by, &self.release))
     }
 
-    /// What to do instead, in a sentence.
     #[must_use]
     pub fn hint(&self) -> String {
         if let Some(steps) = self.steps().filter(|_| !self.back) {
@@ -101,7 +93,6 @@ impl fmt::Display for Unsafe {
 }
 
 impl Rollout {
-    /// What the stores are at, as far as is known.
     pub(super) fn currents(&self) -> Currents {
         self.stores.currents(self.decision.active, &self.decision.lineage, self.named_stores())
     }
@@ -111,7 +102,7 @@ impl Rollout {
         both.blue.keys().chain(both.green.keys())
     }
 
-    /// What a release says of the stores: by the file where it is deployed, else as it was when it served.
+    /// From the file if the release is deployed, else as of when it served.
     fn labels_of(&self, color: Color, release: &Release) -> Labels {
         if self.configured.deployed[color] == *release {
             return self.configured.schema[color].clone();
@@ -119,7 +110,7 @@ impl Rollout {
         self.decision.lineage.labels_of(release).cloned().unwrap_or_default()
     }
 
-    /// Whether the way back is safe. Without one there is nothing to say.
+    /// The safety of a rollback; unknown without a target.
     pub(super) fn way_back(&self) -> Verdict {
         let Ok(previous) = self.rollback_target() else { return Verdict::Unknown(Vec::new()) };
         let lineage = &self.decision.lineage;
@@ -138,7 +129,7 @@ impl Rollout {
         }
     }
 
-    /// Whether the way back will be safe after a move, by what it brings the stores to; `None`: there will be none.
+    /// The rollback target after a move, and its safety by the versions that the move migrates to.
     pub(super) fn outlook(&self, underway: &Move, after: &Lineage) -> Option<(Release, Verdict)> {
         if underway.kind != Kind::Switch {
             return None;
@@ -153,13 +144,11 @@ impl Rollout {
         Some((release.clone(), self.judged_back(color, release, after, &currents)))
     }
 
-    /// Whether a move has to wait for what probes answer now.
     pub(super) fn waits_for_probes(&self, underway: &Move) -> bool {
         let probed = &self.configured.probed;
         underway.kind != Kind::Rollback && !(probed.blue.is_empty() && probed.green.is_empty())
     }
 
-    /// Why a move is refused, if it is.
     pub(super) fn objection(&self, underway: &Move) -> Option<Refusal> {
         let obstacles = self.obstacles(underway);
         let forced = underway.force.overrides(Guard::Schema);
@@ -178,15 +167,14 @@ impl Rollout {
         })))
     }
 
-    /// The data stores speak against a switch to the color that does not serve.
     #[must_use]
     pub fn is_unsafe_to_switch(&self) -> bool {
         let to = self.decision.active.other();
         !self.obstacles_ahead(Kind::Switch, to, &self.configured.deployed[to]).is_empty()
     }
 
-    /// What stands in the way of a move: the target can't run on what is there; it is a way back over a barrier; or
-    /// what serves now could not serve again after it.
+    /// The target can't run on the present versions, a rollback crosses a barrier, or the serving release could not
+    /// serve again.
     pub(super) fn obstacles(&self, underway: &Move) -> Vec<Obstacle> {
         let (currents, lineage) = (self.currents(), &self.decision.lineage);
         let (to, release) = (underway.to, &underway.release);
@@ -199,7 +187,7 @@ impl Rollout {
     fn obstacles_ahead(&self, kind: Kind, to: Color, release: &Release) -> Vec<Obstacle> {
         let (currents, lineage) = (self.currents(), &self.decision.lineage);
         let labels = self.labels_of(to, release);
-        // Whoever switches to what served before goes back as well.
+        // A switch to an earlier release goes back, too, and crosses the same path.
         let path = if lineage.has(release) { lineage.after(release) } else { &[] };
         let mut obstacles = runs(release, &labels, &currents, path).obstacles();
         let back_to = match kind {
@@ -212,7 +200,7 @@ impl Rollout {
         obstacles
     }
 
-    /// The newest release before the one that serves which could serve now, whether it is deployed or not.
+    /// The newest earlier release that could serve now, deployed or not.
     fn nearest_safe(&self) -> Option<Release> {
         let (lineage, currents) = (&self.decision.lineage, self.currents());
         let could = |release: &Release, labels: &Labels| {
@@ -222,23 +210,20 @@ impl Rollout {
         lineage.steps.iter().rev().find(|step| could(&step.release, &step.labels)).map(|step| step.release.clone())
     }
 
-    /// The releases that took traffic, after a move.
     pub(super) fn lineage_after(&self, underway: &Move) -> Lineage {
         let mut lineage = self.extended_lineage(underway);
-        // Whoever brings it back knows of the rollback.
+        // The new move is an answer to that rollback.
         lineage.taken_back.retain(|left| (left.color, &left.release) != (underway.to, &underway.release));
         lineage
     }
 
     fn extended_lineage(&self, underway: &Move) -> Lineage {
         let overridden = match (&underway.kind, &underway.origin.reason) {
-            // It is back; there is nothing left to go back to.
             (Kind::Rollback, _) => None,
             (_, Some(reason)) if underway.force.overrides(Guard::Schema) && !self.obstacles(underway).is_empty() => {
                 Some(Overridden { by: underway.origin.actor.clone(), reason: reason.clone() })
             }
             (Kind::Release, _) => self.decision.lineage.overridden.clone(),
-            // It took traffic when its canary began.
             (Kind::Switch | Kind::Advance, _) if self.continues(underway) => return self.decision.lineage.clone(),
             _ => None,
         };
@@ -246,7 +231,6 @@ impl Rollout {
         self.decision.lineage.followed_by(&underway.release, &labels, overridden)
     }
 
-    /// What the file says of a release that is deployed is so at once.
     pub(super) fn relabel(&mut self) {
         let Self { configured, decision, stores, .. } = self;
         for color in Color::ALL {
@@ -263,19 +247,17 @@ impl Rollout {
         stores.retain(&configured.probed);
     }
 
-    /// Probes have answered.
     pub(super) fn schema_read(&mut self, now: Now, readings: Vec<Reading>) {
         self.stores.read(now.mono, readings);
     }
 
-    /// A release accepted its first write.
     pub(super) fn first_write(&mut self, release: &Release, write: FirstWrite) {
         if self.decision.lineage.wrote(release, write.clone()) {
             self.stores.pass_barrier(release.clone(), write);
         }
     }
 
-    /// A line that says that a barrier was passed; once nothing else is on its way to the disk that has to be the last.
+    /// The line of a passed barrier, once no other line has to be the last.
     pub(super) fn barrier_line(&mut self) -> Option<Transition> {
         if self.is_committing() || self.journal.is_behind() {
             return None;

@@ -1,4 +1,4 @@
-//! A release put on the color that does not serve: why that is refused, and the line that says so.
+//! Staged releases: their refusals, and their line in the ledger.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -10,59 +10,42 @@ use crate::domain::rollout::{Move, Refusal, Rollout};
 use crate::domain::transition::{Asked, Kind, Origin, Transition};
 use crate::domain::written;
 
-/// Why a release was not staged, or why what was staged is not moved to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StageRefusal {
-    /// The color has requests.
     InUse {
-        /// Which.
         color: Color,
-        /// Its release.
         release: Release,
-        /// What it is used for, in words: `serves`.
+        /// In words: `serves`.
         by: String,
-        /// The command that stages the release all the same, or later.
         next: String,
     },
-    /// An endpoint of the release is one of the color that serves: it would be the same process.
+    /// A new endpoint is an endpoint of the serving color: the same process.
     SameProcess {
-        /// As both configurations write it.
         endpoint: String,
-        /// The color that serves from it.
         color: Color,
-        /// Its release.
         serving: Release,
     },
-    /// A rollback would go to what it replaces.
+    /// Staging would replace the rollback target.
     WayBack {
-        /// Its color.
         color: Color,
-        /// Its release.
         release: Release,
-        /// The release that serves.
         serving: Release,
-        /// When the release that serves is known good, if nothing comes between.
         until: Option<SystemTime>,
     },
-    /// The file can't be written: the reason.
     FileNotWritable(String),
-    /// The file would not be valid with it, or says nothing of what it needs: the reason.
+    /// The file would be invalid, or lacks something the release needs: the reason.
     Unfit(String),
-    /// Nothing is deployed where the traffic was to go.
     Empty(Color),
-    /// The color does not have any more what was staged there.
+    /// The color no longer has the staged release.
     Replaced {
-        /// Which.
         color: Color,
-        /// What it has now.
         now: Release,
-        /// Who staged that, if it was staged, and why.
+        /// Actor and reason, if it was staged.
         by: Option<(String, Option<String>)>,
     },
 }
 
 impl StageRefusal {
-    /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -119,13 +102,11 @@ impl fmt::Display for StageRefusal {
 }
 
 impl Rollout {
-    /// Why nothing can be staged while a move is under way, if one is.
     #[must_use]
     pub fn busy(&self) -> Option<Refusal> {
         self.under_way().map(Move::in_progress)
     }
 
-    /// Writes down what became of an attempt to stage a release.
     pub(super) fn staged(&mut self, now: Now, to: (Color, Release), origin: Origin, refusal: Option<&Refusal>) {
         let asked = Asked { kind: Kind::Staged, to: Some(to) };
         match refusal {

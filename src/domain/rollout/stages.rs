@@ -1,8 +1,8 @@
-//! From stage to stage: what a move does to the release on its way, and when the next one comes by itself.
+//! Stages of a deployment: the effect of a move on it, and its automatic next step.
 //!
-//! The weight grows in two ways only, both durable before they are visible: from step to step ([`Kind::Advance`], which
-//! leaves `active` where it is), and by the switch that gives the release the traffic. What was held back during the
-//! bake is given to it by an [`Kind::Advance`], too.
+//! The weight grows in two ways, both durable before they are visible: step by step ([`Kind::Advance`], which keeps
+//! `active`), and by the switch that gives the release the traffic. The hold-back of a bake is given to it by an
+//! [`Kind::Advance`].
 
 use std::time::{Duration, Instant};
 
@@ -15,24 +15,20 @@ use crate::domain::transition::{Generation, Kind};
 use crate::domain::verdict::{Verdict, Veto};
 use crate::domain::written;
 
-/// How much of the traffic a move is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Share {
-    /// All of it, but for what is held back.
+    /// All but the hold-back.
     All,
-    /// The first share of a canary.
     First(Plan, Mode),
-    /// The share of this step.
     Step(usize),
-    /// What was held back.
     Rest,
 }
 
-/// How long a bake goes on before what was watched is written down.
+/// Watched time of a bake between two records of it.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 impl Rollout {
-    /// What the color of the move that is under way gets of the requests when it is made.
+    /// The target's weight after the move under way.
     #[must_use]
     pub fn coming_share(&self) -> Weight {
         let step = match self.under_way().map(|underway| &underway.share) {
@@ -45,18 +41,16 @@ impl Rollout {
         step.unwrap_or(Weight::ALL)
     }
 
-    /// A release has a share of the requests, and another one has the rest.
     pub(super) fn is_canary(&self) -> bool {
         self.decision.deployment.as_ref().is_some_and(Deployment::is_canary)
     }
 
-    /// The move goes on with what is on its way.
     pub(super) fn continues(&self, underway: &Move) -> bool {
         let deployment = self.decision.deployment.as_ref();
         deployment.is_some_and(|it| (it.candidate, &it.release) == (underway.to, &underway.release))
     }
 
-    /// What is on its way after a move. What is known good already has nothing to be watched for.
+    /// A known-good release is not watched again.
     pub(super) fn deployment_after(
         &self,
         now: Now,
@@ -76,7 +70,7 @@ impl Rollout {
             stable: self.decision.release.clone(),
             stage,
             weight,
-            // The time makes it another one after a ledger that was lost.
+            // The time makes it differ even after a lost ledger.
             salt: draw(underway.release.as_str().as_bytes(), self.configured.secret ^ generation.0 ^ nanoseconds(now)),
             sticky: policy.sticky.clone(),
             plan,
@@ -104,7 +98,7 @@ impl Rollout {
             (Share::All, Kind::Switch) if known_good => None,
             (Share::All, Kind::Switch) if self.continues(underway) => {
                 let before = self.decision.deployment.as_ref()?;
-                // A canary that has had more than the hold-back leaves keeps it.
+                // A canary keeps a weight above the one that the hold-back leaves.
                 let weight = held_back(&before.plan).max(before.weight);
                 let mut next = further(Stage::Bake, weight)?;
                 next.plan.bake = underway.terms.bake.unwrap_or(next.plan.bake);
@@ -115,7 +109,7 @@ impl Rollout {
                 let holdback = policy.switch_holdback;
                 let plan = Plan { steps: Vec::new(), bake, holdback, ..policy.plan.clone() };
                 let weight = held_back(&plan);
-                // A way back at once would have both releases run side by side, and somebody has said that they can't.
+                // An instant rollback would run both releases at once, which this move forbids.
                 let alone = underway.overlap == Overlap::None && policy.bake == Mode::Enforce;
                 let mode = if alone { Mode::Observe } else { policy.bake };
                 Some(fresh(plan, mode, Stage::Bake, weight))
@@ -124,12 +118,11 @@ impl Rollout {
         }
     }
 
-    /// The release that is left could still serve some.
     fn could_hold_back(&self) -> bool {
         self.reports.down(self.decision.active).is_none()
     }
 
-    /// Looks after what is on its way: takes it back, or goes on with it.
+    /// Acts on the evidence: rolls the deployment back, or takes its next step.
     pub(super) fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let cools_at =
             self.decision.cooldown.map(|until| now.mono + until.duration_since(now.wall).unwrap_or_default());
@@ -166,8 +159,8 @@ impl Rollout {
         }
     }
 
-    /// A canary whose routes answer 4xx instead of what they did: it leaves nobody in it. Other than with errors, that
-    /// may be meant so; and there is no quarantine.
+    /// A canary whose routes answer 4xx instead of successes ends. Unlike errors that may be intended, so there is no
+    /// quarantine.
     fn withdraws(&self, deployment: &Deployment) -> bool {
         let sure = self.watching.judgement().is_some_and(|judgement| judgement.withdraws);
         let wanted = self.configured.policy.on_client_errors == OnClientErrors::Back;
@@ -181,13 +174,11 @@ impl Rollout {
         self.abort(now, Move::new(now, Kind::Abort, target, Asker::Itself, by_itself(Some(&why))), effects);
     }
 
-    /// Neither verdict was proved in the time of the step.
     fn without_proof(&mut self, now: Now, deployment: &Deployment, effects: &mut Vec<Effect>) {
         let so_long = written::duration(deployment.plan.max_step);
         let why = format!("after {so_long} at {} nothing is proved", deployment.weight);
         match deployment.plan.on_insufficient {
             OnInsufficient::Hold => self.hold_by_itself(now, &why),
-            // Whatever is proved: visibly too many requests fail.
             OnInsufficient::Advance if self.is_vetoed() => self.hold_by_itself(now, &why),
             OnInsufficient::Advance => self.go_on(now, deployment, &why, effects),
             OnInsufficient::Abort => {
@@ -197,7 +188,6 @@ impl Rollout {
         }
     }
 
-    /// Something is visibly wrong, and nothing is proved.
     fn is_vetoed(&self) -> bool {
         let judgement = self.watching.judgement();
         judgement.and_then(|judgement| judgement.veto).is_some_and(Veto::is_alarming)
@@ -211,7 +201,6 @@ impl Rollout {
         }
     }
 
-    /// The hold-back goes to the release that has the traffic.
     fn give_the_rest(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Some(deployment) = &self.decision.deployment else { return };
         let target = (deployment.candidate, deployment.release.clone());
@@ -220,13 +209,13 @@ impl Rollout {
         self.begin(now, underway, effects);
     }
 
-    /// What is held back goes to something that it was not held back for.
+    /// The old color is down, or has another release.
     fn holdback_is_useless(&self, deployment: &Deployment) -> bool {
         let color = deployment.stable_color();
         self.configured.deployed[color] != deployment.stable || self.reports.down(color).is_some()
     }
 
-    /// A release whose label has changed is not the one that was watched.
+    /// A relabelled release is not the one that was watched.
     pub(super) fn end_mislabelled(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Some(canary) = self.decision.deployment.as_ref().filter(|deployment| deployment.is_canary()) else {
             return;
@@ -242,7 +231,7 @@ impl Rollout {
         self.abort(now, Move::new(now, Kind::Abort, target, Asker::Itself, origin), effects);
     }
 
-    /// Writes down now and then for how long a release was watched, so that a crash costs no more than that.
+    /// Records the watched time now and then: a crash loses no more than that.
     fn note_watched(&mut self, now: Now) {
         let ripe = now.mono.saturating_duration_since(self.watching.counted_from()) >= NOTED_EVERY;
         // The line that is being written carries the whole state.
@@ -256,7 +245,6 @@ impl Rollout {
         }
     }
 
-    /// Why what is on its way does not go on by itself.
     pub(super) fn stopped(&self) -> Option<Stopped> {
         let deployment = self.decision.deployment.as_ref()?;
         let judged = deployment.mode == Mode::Enforce;
@@ -278,7 +266,6 @@ impl Rollout {
         }
     }
 
-    /// What comes next, for people.
     pub(super) fn progress(&self) -> Option<Progress> {
         let deployment = self.decision.deployment.as_ref()?;
         let since = self.watching.since();
@@ -318,7 +305,7 @@ impl Rollout {
     }
 }
 
-/// The step that follows; behind the last one, the switch.
+/// The next step; after the last one, the switch.
 pub(super) fn next_move(
     now: Now,
     deployment: &Deployment,

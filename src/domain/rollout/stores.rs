@@ -1,4 +1,4 @@
-//! The data stores as the core knows them: the last answers of their probes, and a barrier not yet in the ledger.
+//! The data stores from the core's side: last answers of probes, and a barrier that is not in the ledger yet.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -27,12 +27,10 @@ impl Stores {
         self.live.read(now, readings);
     }
 
-    /// Forgets answers that are too old.
     pub(super) fn forget(&mut self, now: Instant) {
         self.live.forget(now);
     }
 
-    /// Forgets stores that have no probe.
     pub(super) fn retain(&mut self, probed: &PerColor<BTreeSet<String>>) {
         self.live.retain(probed);
     }

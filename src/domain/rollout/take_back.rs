@@ -1,5 +1,5 @@
-//! The way back by itself: visible at once, waiting for nothing, at most once for a deployment, and never out of one
-//! that was taken back. Afterwards it is looked at whether that helped.
+//! Automatic rollbacks: visible at once, waiting for nothing, at most once per deployment, and never away from a
+//! release that was rolled back to. Each is verified afterwards.
 
 use crate::domain::clock::Now;
 use crate::domain::deployment::{Deployment, HeldBack, Mode, OnUnsafe};
@@ -12,17 +12,17 @@ use crate::domain::transition::{Decision, Kind, Transition};
 use crate::domain::verdict::{Judgement, Verdict};
 
 impl Rollout {
-    /// Takes back what is on its way, if it is shown to be worse, or can't serve at all.
+    /// Rolls the deployment back if its release is proved to be worse or can't serve.
     pub(super) fn take_back_if_needed(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Some(deployment) = self.decision.deployment.clone() else { return };
-        // What is not known yet will be in a moment.
+        // The fitness will be known in a moment.
         if deployment.mode == Mode::Off || *self.reports.fitness(deployment.stable_color()) == Fitness::Unknown {
             return;
         }
         let fails = self.watching.judgement().cloned().filter(|judgement| judgement.verdict == Verdict::Fail);
         let why = match (&fails, self.reports.fitness(deployment.candidate)) {
             (Some(judgement), _) => judgement.to_string(),
-            // Who has forced it knows of the checks.
+            // A forced release serves in spite of its checks.
             (None, Fitness::Down(why))
                 if !self.decision.by_force && *self.reports.fitness(deployment.stable_color()) == Fitness::Fit =>
             {
@@ -39,14 +39,13 @@ impl Rollout {
         }
     }
 
-    /// Why it can't be taken back.
     fn blocked(&self, deployment: &Deployment) -> Option<String> {
         let color = deployment.stable_color();
         if let Some(why) = self.reports.down(color) {
             return Some(format!("{color} can't serve: {why}"));
         }
         if deployment.is_canary() {
-            // The stable release serves all the time: there is nothing to cross.
+            // The stable release serves all the time, so no barrier is crossed.
             return None;
         }
         if let Err(refusal) = self.rollback_target() {
@@ -70,7 +69,7 @@ impl Rollout {
         self.journal.record(Transition { judgement, ..line });
     }
 
-    /// It has to go back and can't: it stays where it is, and people have to see to it. As soon as it can, it does.
+    /// Pauses the deployment and records the obstacle. The rollback follows as soon as it is possible.
     fn block(&mut self, now: Now, judgement: Option<Judgement>, why: &str, obstacle: &str) {
         if self.is_committing() || !self.watching.block(obstacle) {
             return;
@@ -92,7 +91,7 @@ impl Rollout {
         effects: &mut Vec<Effect>,
     ) {
         let overruled = self.overruled();
-        // What the stores forbid, the policy has allowed, or it would not have come here.
+        // The policy allows a rollback that the stores forbid.
         let forced = !deployment.is_canary() && matches!(self.way_back(), Safe::No(_));
         let (to, release) = (deployment.stable_color(), deployment.stable.clone());
         let target = (to, release);
@@ -120,14 +119,13 @@ impl Rollout {
         self.aftermath.begin(now.mono, deployment.id, judgement);
     }
 
-    /// The decision in force without its canary.
     pub(super) fn without_canary(&mut self, now: Now, canary: &Deployment, underway: &Move) -> Decision {
         let mut next = Decision { generation: self.new_generation(), deployment: None, ..self.decision.clone() };
         let labels = self.configured.schema[next.active].clone();
         next.lineage = next.lineage.followed_by(&next.release, &labels, None);
         let left = taken_back(now, (canary.candidate, &canary.release), &underway.origin);
         next.lineage.take_back(left, self.configured.order_window);
-        // What was taken back is no place to go back to.
+        // A release that was rolled back is no rollback target.
         next.previous = next.previous.filter(|previous| previous.release != canary.release);
         if underway.quarantine {
             next.quarantine.retain(|bad| bad.release != canary.release);
@@ -136,14 +134,12 @@ impl Rollout {
         next
     }
 
-    /// Takes the canary back, whatever else is under way.
     pub(super) fn abort(&mut self, now: Now, mut underway: Move, effects: &mut Vec<Effect>) {
         let Some(canary) = self.decision.deployment.clone() else { return };
         let overruled = self.overruled();
         let next = self.without_canary(now, &canary, &underway);
         let line = Transition {
             from: Some((canary.candidate, canary.release.clone())),
-            // How many it was given, and what came of them.
             judgement: self.watching.judgement().cloned(),
             ..Transition::new(Kind::Abort, now.wall, underway.origin.clone(), next.clone())
         };
@@ -163,16 +159,16 @@ impl Rollout {
         }
     }
 
-    /// What is under way and would bring more to the release on its way, or is being written and will be overruled. It
-    /// is taken off its way here, and refused when the line is handed over that overrules it.
+    /// Takes off a move that would give the deployment more, or that is being written and will be overruled. The
+    /// caller refuses it after the overruling line is handed over.
     pub(super) fn overruled(&mut self) -> Option<Move> {
         let underway = self.under_way()?;
         let continues = self.continues(underway);
-        // While the active color stays what it is, what has nothing to do with the canary may go on to its gate.
+        // The active color stays, so a move without relation to the canary may continue at its gate.
         if self.is_canary() && !continues && !matches!(self.state, State::Committing(..)) {
             return None;
         }
-        // What the file orders besides is looked at again.
+        // Any other order of the file is looked at again.
         let by_file = matches!(underway.asker, Asker::File);
         self.file.wait_if(!continues && by_file);
         match std::mem::replace(&mut self.state, State::Steady) {
@@ -183,8 +179,7 @@ impl Rollout {
         }
     }
 
-    /// Records whether an automatic rollback helped. Where it did not, nothing moves: another rollback would only go
-    /// back to the release that was taken back.
+    /// Records whether an automatic rollback helped. If it did not, nothing moves: the other release was bad as well.
     pub(super) fn verify(&mut self, now: Now) {
         let down = self.reports.down(self.decision.active);
         let Some(finding) = self.aftermath.conclude(now.mono, down) else { return };

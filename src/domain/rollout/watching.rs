@@ -1,4 +1,4 @@
-//! The release on its way, as this process has watched it at its present stage.
+//! The release on its way, as watched by this process at its present stage.
 //!
 //! None of it is durable: after a restart the step begins anew, and the judge repeats its judgement.
 
@@ -9,7 +9,6 @@ use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Kind};
 use crate::domain::verdict::{Judgement, Verdict};
 
-/// Pause after a refused step.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -22,9 +21,7 @@ pub(super) struct Watching {
     judgement: Option<Judgement>,
     said_suspect: bool,
     said_baseline: bool,
-    /// The obstacle to its rollback that was last written down.
     blocked: Option<String>,
-    /// A refused step is not tried again before this.
     not_before: Instant,
     cools_at: Option<Instant>,
 }
@@ -44,14 +41,13 @@ impl Watching {
         }
     }
 
-    /// Starts anew if the decision puts the release at another stage.
     pub(super) fn follow(&mut self, now: Instant, decision: &Decision) {
         if self.at != stage(decision) {
             *self = Watching { cools_at: self.cools_at, ..Watching::new(now, decision) };
         }
     }
 
-    /// The step begins anew, with the judgement that it has.
+    /// The step begins anew and keeps its judgement.
     pub(super) fn resume(&mut self, now: Instant) {
         self.since = now;
         self.blocked = None;
@@ -81,7 +77,7 @@ impl Watching {
         self.judgement.as_ref().map(|judgement| judgement.verdict)
     }
 
-    /// Takes a judgement; the kinds of lines that are due for the first time at this stage.
+    /// Returns the kinds of lines that are due for the first time at this stage.
     pub(super) fn judge(&mut self, judgement: Judgement) -> impl Iterator<Item = Kind> + use<> {
         let suspect = judgement.verdict == Verdict::Suspect && !self.said_suspect;
         let baseline = judgement.baseline_unhealthy && !self.said_baseline;
@@ -96,7 +92,7 @@ impl Watching {
         self.judgement = None;
     }
 
-    /// False: this obstacle was written down already.
+    /// False: the obstacle is recorded already.
     pub(super) fn block(&mut self, obstacle: &str) -> bool {
         let new = self.blocked.as_deref() != Some(obstacle);
         if new {

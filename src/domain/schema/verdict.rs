@@ -1,80 +1,47 @@
-//! Whether a release can serve on what the stores are at, and what stands in its way.
+//! The verdict whether a release can serve on the present stores, and the obstacles.
 
 use std::fmt;
 
 use crate::domain::release::Release;
 use crate::domain::schema::{Barrier, Currents, FirstWrite, Labels, Overridden, Range, Step, Version};
 
-/// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It can.
     Yes,
-    /// It can't, for these reasons.
     No(Vec<Obstacle>),
-    /// Nobody knows. Not safe, and no reason to refuse.
+    /// Not safe, and no reason to refuse.
     Unknown(Vec<Doubt>),
 }
 
-/// One reason why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// A release can't run on a version.
     Unfit {
-        /// Of this store.
         store: String,
-        /// This version: where it is, or where the move would bring it.
+        /// The present version, or the one that the move migrates to.
         version: Version,
-        /// The move would bring it there.
+        /// The move would migrate to it.
         brought: bool,
-        /// The version that it is at, if it is known.
         current: Option<Version>,
-        /// The release that can't.
         release: Release,
-        /// What it needs.
         needs: Range,
     },
-    /// A release on the way passed its barrier.
     Barrier {
-        /// At this store.
         store: String,
-        /// The version that it is at, if it is known.
         version: Option<Version>,
-        /// The release.
         release: Release,
-        /// Which kind.
         barrier: Barrier,
-        /// What passed it, if that was a write.
         written: Option<FirstWrite>,
     },
-    /// The last move was forced over this very question.
+    /// The last move was forced over this question.
     Forced(Overridden),
 }
 
-/// Why nobody knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// No release says anything of any store.
     NoLabels,
-    /// This release says nothing of a store that others speak of.
-    Unlabelled {
-        /// The store.
-        store: String,
-        /// The release.
-        release: Release,
-    },
-    /// What the store is at is not known.
-    NoVersion {
-        /// The store.
-        store: String,
-    },
-    /// Its probe fails.
-    ProbeFailed {
-        /// The store.
-        store: String,
-        /// Why.
-        reason: String,
-    },
+    Unlabelled { store: String, release: Release },
+    NoVersion { store: String },
+    ProbeFailed { store: String, reason: String },
 }
 
 impl Verdict {
@@ -86,7 +53,6 @@ impl Verdict {
         }
     }
 
-    /// In one word.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -96,7 +62,6 @@ impl Verdict {
         }
     }
 
-    /// Why it is not `yes`, in a few words.
     #[must_use]
     pub fn why(&self) -> Option<String> {
         fn list(reasons: &[impl fmt::Display]) -> Option<String> {
@@ -109,7 +74,6 @@ impl Verdict {
         }
     }
 
-    /// What stands in the way.
     #[must_use]
     pub fn obstacles(self) -> Vec<Obstacle> {
         match self {
@@ -119,8 +83,8 @@ impl Verdict {
     }
 }
 
-/// Whether a release can run on what the stores are at, and, coming from `path` (the releases that took traffic after
-/// it, oldest first), crosses no barrier that is passed.
+/// The release runs on the present versions, and crosses no passed barrier on `path` (the releases that took traffic
+/// after it, oldest first).
 #[must_use]
 pub(crate) fn runs(release: &Release, labels: &Labels, currents: &Currents, path: &[Step]) -> Verdict {
     let (mut obstacles, mut doubts) = (Vec::new(), Vec::new());
@@ -141,7 +105,7 @@ pub(crate) fn runs(release: &Release, labels: &Labels, currents: &Currents, path
             }),
             _ => {}
         }
-        // What labels say is no truth where somebody was to be asked for it.
+        // Labels do not replace a probe that is configured and fails.
         if let Some(reason) = current.failure.clone().filter(|_| !current.is_live()) {
             doubts.push(Doubt::ProbeFailed { store: store.clone(), reason });
         }
@@ -150,7 +114,7 @@ pub(crate) fn runs(release: &Release, labels: &Labels, currents: &Currents, path
     Verdict::of(obstacles, doubts)
 }
 
-/// The barriers on a path that are passed, the newest first, each release's once.
+/// Passed barriers on a path, newest first, one per release.
 fn barriers(currents: &Currents, path: &[Step]) -> Vec<Obstacle> {
     let mut passed: Vec<Obstacle> = Vec::new();
     for step in path.iter().rev() {
@@ -173,14 +137,13 @@ fn barriers(currents: &Currents, path: &[Step]) -> Vec<Obstacle> {
     passed
 }
 
-/// Whether what serves now could serve again after another release took traffic: whether it can run on what that one
-/// brings the stores to.
+/// The serving release can serve again after `coming` took traffic: it runs on the versions that `coming` migrates to.
 #[must_use]
 pub(crate) fn admits(coming: &Labels, serving: (&Release, &Labels), currents: &Currents) -> Vec<Obstacle> {
     let (release, labels) = serving;
     let unfit = |(store, label): (&String, &super::Label)| {
         let version = label.migrates_to?;
-        // It would not take a store back.
+        // No migration goes backward.
         let current = currents.get(store).and_then(|current| current.version);
         let needs = labels.get(store)?.needs;
         let unfit = current.is_none_or(|current| version >= current) && !needs.contains(version);

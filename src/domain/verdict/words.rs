@@ -1,4 +1,4 @@
-//! Verdicts in plain words, for messages, logs and the status. A number never comes without what it is compared with.
+//! Verdicts in words, for messages, logs and the status. A number never comes without the one it is compared with.
 
 use std::fmt;
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl Finding {
             && !stable.is_zero()
         {
             let times = candidate.as_secs_f64() / stable.as_secs_f64();
-            // The quantile of all that was seen may lag behind what was found.
+            // The quantile over all requests may lag behind the evidence.
             if times < 1.25 {
                 return write!(f, "{route} got slower than {most} requests should be: {}", self.shares());
             }
@@ -79,7 +79,7 @@ impl Finding {
     }
 }
 
-/// One sentence, without a full stop.
+/// One sentence, without a period.
 impl fmt::Display for Judgement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.verdict {
@@ -118,7 +118,6 @@ impl fmt::Display for Judgement {
 }
 
 impl Veto {
-    /// What is so, for people.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -133,7 +132,7 @@ impl Veto {
 }
 
 impl Judgement {
-    /// What stops it takes no release back.
+    /// The veto never rolls a release back.
     #[must_use]
     pub fn only_holds(&self) -> bool {
         let first = self.findings.first().map(|finding| finding.class);
@@ -155,7 +154,7 @@ impl Judgement {
     }
 }
 
-/// `18,400:1`; more than anybody reads is not written out.
+/// `18,400:1`; larger odds are not written out.
 struct Odds(u64);
 
 impl fmt::Display for Odds {
@@ -172,7 +171,7 @@ fn share(of: Sample) -> f64 {
     of.bad() as f64 / of.requests().max(1) as f64
 }
 
-/// Two digits that say something: `12 %`, `8.1 %`, `0.10 %`.
+/// Two significant digits: `12 %`, `8.1 %`, `0.10 %`.
 struct Percent(Sample);
 
 impl fmt::Display for Percent {

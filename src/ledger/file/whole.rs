@@ -1,8 +1,8 @@
-//! Whether the file that a restart will read is the one that this process wrote, and the repair where it is not.
+//! Comparison of the file on disk with the one that this process wrote, and its repair.
 //!
-//! Somebody may remove the state directory or the ledger, or put an older copy in its place, while the process runs.
-//! The lines then written would reach a file that nobody finds again. So device, inode, length and last line are
-//! compared around every line, and once a second.
+//! The state directory or the ledger may be removed, or replaced by an older copy, while the process runs. Further
+//! lines would then reach a file that nobody finds. So device, inode, length and last line are compared around every
+//! line, and once a second.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
@@ -18,10 +18,10 @@ use crate::ledger::file::{LedgerFile, locked_by};
 use crate::ledger::format;
 use crate::ledger::read::{self, name_beside};
 
-/// Somebody may be copying files: changed content is replaced after so many looks, or with the next line.
+/// Looks before changed content is replaced, unless a line comes: somebody may be copying files.
 const LOOKS: u32 = 10;
 
-/// How the file at the path differs from the one that was written.
+/// Difference between the file on disk and the written one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
     /// The state directory is gone.
@@ -32,7 +32,7 @@ pub(super) enum Loss {
     NoFile,
     /// Another file is in its place.
     OtherFile,
-    /// It has another length or another last line.
+    /// Another length, or another last line.
     Changed,
 }
 
@@ -49,12 +49,11 @@ impl fmt::Display for Loss {
 }
 
 impl LedgerFile {
-    /// Compares the file at the path with the one that this process wrote.
     fn loss(&self) -> io::Result<Option<Loss>> {
         self.loss_at(self.length, self.tail.last())
     }
 
-    /// The same where the file should have this length and this last line.
+    /// `length` and `last`: the expected end of the file.
     pub(super) fn loss_at(&self, length: u64, last: Option<&[u8]>) -> io::Result<Option<Loss>> {
         let same = |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
         match fs::metadata(&self.dir_path) {
@@ -70,7 +69,7 @@ impl LedgerFile {
             }
             Err(error) => return Err(error),
         };
-        // Without an open file a write failed before, and the next one puts the length right.
+        // A write failed before, and the next one corrects the length.
         let Some(file) = &self.file else { return Ok(None) };
         if !same(&found, &file.metadata()?) {
             return Ok(Some(Loss::OtherFile));
@@ -79,7 +78,7 @@ impl LedgerFile {
         Ok((!whole).then_some(Loss::Changed))
     }
 
-    /// Looks once a second. A ledger that is gone is written anew at once; one that was changed, after a while.
+    /// Called once a second. A missing ledger is rewritten at once, a changed one after a while.
     pub(in crate::ledger) fn look(&mut self) {
         match self.loss() {
             Ok(None) => {
@@ -98,7 +97,7 @@ impl LedgerFile {
                 self.looks += 1;
             }
             Ok(Some(loss)) => {
-                // Told where it happens.
+                // The failure is reported there.
                 let _ = self.restore(loss, &[]);
             }
             Err(error) => {
@@ -107,7 +106,7 @@ impl LedgerFile {
         }
     }
 
-    /// Writes the ledger anew where it is not whole, and `line` behind it. True: that was necessary.
+    /// Rewrites the ledger if it is damaged, with `line` at its end; true if so.
     pub(in crate::ledger) fn restore_if_lost(&mut self, line: &[u8]) -> Result<bool, LedgerError> {
         match self.loss() {
             Ok(None) => Ok(false),
@@ -141,7 +140,7 @@ impl LedgerFile {
         if matches!(loss, Loss::NoDirectory | Loss::OtherDirectory) {
             self.take_directory()?;
         }
-        // An older copy may be there on purpose; nothing of it is lost.
+        // An older copy may be intended, so it is kept.
         if self.path.exists() {
             let aside = name_beside(&self.path, "replaced");
             if let Err(error) = fs::hard_link(&self.path, &aside) {
@@ -178,7 +177,7 @@ impl LedgerFile {
         Ok(())
     }
 
-    /// Makes the directory where it is gone, and locks what is there.
+    /// Creates the directory if it is gone, and locks it.
     fn take_directory(&mut self) -> Result<(), LedgerError> {
         let path = self.dir_path.clone();
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
@@ -199,7 +198,7 @@ impl LedgerFile {
         Ok(())
     }
 
-    /// Says how things are; whether that is news.
+    /// True: the condition has changed.
     pub(super) fn tell(&self, whole: bool, trouble: Option<String>) -> bool {
         let mut condition = self.condition.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let news = (condition.whole, &condition.trouble) != (whole, &trouble);
@@ -208,7 +207,7 @@ impl LedgerFile {
     }
 }
 
-/// Whether a file has this line before this length.
+/// The file has this line before this length.
 fn ends_with(file: &File, length: u64, last: Option<&[u8]>) -> io::Result<bool> {
     let Some(last) = last else { return Ok(true) };
     let Some(start) = length.checked_sub(last.len() as u64) else { return Ok(false) };
@@ -220,7 +219,7 @@ fn ends_with(file: &File, length: u64, last: Option<&[u8]>) -> io::Result<bool> 
     }
 }
 
-/// Which of the lines in memory follow the last line of an older copy; `None` where none does.
+/// The index of the line in memory that follows the last line of an older copy.
 fn continues(older: File, tail: &super::Tail) -> Option<(File, usize)> {
     let found = read::last_lines(&older, 1, u64::MAX, |_| Ok(())).ok()?;
     let (_, last) = found.lines.back().filter(|_| found.damaged == 0)?;

@@ -1,4 +1,4 @@
-//! What the checks of a gate found, as it stands in a line of the ledger.
+//! Results of gate checks in a ledger line.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! A release on its way, and the verdict on it, as they stand in a line of the ledger.
+//! A deployment and its verdict in a ledger line.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ pub(super) struct Deployed {
     candidate: String,
     release: String,
     stable: String,
-    /// The step; none: it bakes.
+    /// `None`: it bakes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     step: Option<usize>,
-    /// In hundredths of a percent, as all shares here.
+    /// In hundredths of a percent, like all weights here.
     weight: u16,
-    /// In hexadecimal: not every reader of JSON keeps 64 bits of a number.
+    /// In hexadecimal: many JSON readers lose digits of a 64-bit number.
     salt: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     sticky: String,

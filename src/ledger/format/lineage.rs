@@ -1,4 +1,4 @@
-//! The releases that took traffic, as they stand in a line of the ledger.
+//! The lineage in a ledger line.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(super) struct Written {
     overridden: Option<Forced>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     taken_back: Option<Back>,
-    /// Older versions know the last rollback alone.
+    /// Older versions know the last rollback only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taken_back_before: Vec<Back>,
 }

@@ -1,4 +1,4 @@
-//! The lines of a record: short, because there is one a second.
+//! The lines of a record. Their names are short, because there is one line per second.
 
 use std::time::Duration;
 
@@ -12,10 +12,9 @@ use crate::domain::analysis::{
 use crate::domain::deployment::DeploymentId;
 use crate::domain::split::Weight;
 
-/// The version that is written, and the newest that is read.
+/// The written version, and the newest readable one.
 const VERSION: u32 = 1;
 
-/// A line that was read.
 pub(super) enum Line {
     Head(Box<Head>),
     Entry(Entry),
@@ -29,7 +28,6 @@ enum Written {
     Tick(Seen),
 }
 
-/// The first line.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Head {
     v: u32,
@@ -104,7 +102,7 @@ struct Seen {
     /// Weight, moments, and pairs of users: active, and bad in three degrees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     m: Option<(u16, u64, [[u64; 2]; 4])>,
-    /// Events of the application: place, tick, weight, pair.
+    /// Index, tick, weight, and pair of each event of the application.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ev: Vec<(usize, u64, u16, [u64; 2])>,
 }
@@ -119,10 +117,10 @@ struct OnRoute {
     q: [Option<[u64; 3]>; 2],
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     b: Vec<Of>,
-    /// The same among all routes together, where users stay on a color.
+    /// The part that counts among all routes, if users are sticky.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     all: Option<Vec<Of>>,
-    /// Requests that are over, and how many failed, where only a sample of them is in `b`.
+    /// Finished and failed requests, if `b` has a sample only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     f: Option<[[u64; 2]; 2]>,
 }
@@ -135,7 +133,7 @@ struct Of {
     a: [u64; 2],
     /// Completed, failed, errors, client errors, aborts, and slow in three ways.
     d: [[u64; 8]; 2],
-    /// Good answers and 4xx, every one of them.
+    /// Good responses and 4xx, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     g: Option<[[u64; 2]; 2]>,
 }
@@ -144,7 +142,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// Of records that have none.
+/// For records without it.
 fn cpu_windows() -> u64 {
     Policy::default().cpu_windows
 }
@@ -185,7 +183,6 @@ pub(super) fn entry(entry: &Entry) -> Vec<u8> {
     })
 }
 
-/// Reads a line, or says what is wrong with it.
 pub(super) fn read(line: &[u8]) -> Result<Line, String> {
     let written: Written = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     Ok(match written {
@@ -399,7 +396,7 @@ impl Of {
             client_errors,
             aborts,
             slow: [p50, p90, p99],
-            // As it is where users do not stay.
+            // As without sticky users.
             good: completed.saturating_sub(failed).saturating_sub(client_errors).saturating_sub(aborts),
             refused: client_errors,
         };

@@ -1,8 +1,8 @@
-//! A placebo that is a process of its own: it does what the stable release did some seconds before. What goes wrong in
-//! a clump on one process goes wrong in a clump on one side, and what changes over minutes changes on both.
+//! The second placebo: a process of its own that repeats the stable release some seconds later. A clump on one process
+//! stays on one side, and slow changes affect both.
 //!
-//! What all processes suffer at once, such as an outage of a database, looks like a clump here: a record does not tell
-//! them apart.
+//! An outage that hits all processes at once, such as of a database, looks like a clump: a record does not tell them
+//! apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,21 +10,19 @@ use super::{Chance, dealt, thinned};
 use crate::domain::analysis::tick::{Arms, Batch, Counts, RouteTick, Tick, number};
 use crate::domain::split::Weight;
 
-/// The least and the most of the ticks between both lives: a clump of a second or two is over, and the load is the
-/// same.
+/// Least and greatest delay in ticks: longer than a clump of a second or two, and short enough for the same load.
 const LATER: (u64, u64) = (3, 10);
 
-/// By how many ticks the placebo is late.
 #[expect(clippy::cast_possible_truncation, reason = "a few")]
 pub(super) fn later(chance: &mut Chance) -> usize {
     let (least, most) = LATER;
     (least + chance.next() % (most - least + 1)) as usize
 }
 
-/// What the stable release did.
+/// The recorded ticks of the stable release.
 pub(super) struct Lives<'a> {
     ticks: &'a [Tick],
-    /// Requests that it was given, by slot and tick.
+    /// By slot and tick.
     assigned: BTreeMap<(usize, u64), u64>,
 }
 
@@ -39,7 +37,7 @@ impl<'a> Lives<'a> {
         Lives { ticks, assigned }
     }
 
-    /// The tick at this place, and what the one so much earlier was as that of the placebo.
+    /// The tick at `place`, with the one `later` ticks before it as the placebo's.
     pub(super) fn tick(&self, place: usize, later: usize, chance: &mut Chance) -> Tick {
         let (now, then) = (&self.ticks[place], &self.ticks[place - later]);
         let shift = now.number.saturating_sub(then.number);
@@ -63,7 +61,7 @@ impl<'a> Lives<'a> {
             assigned.add(batch.assigned);
         }
         let minute = now.minute.map(|minute| dealt(&minute, chance));
-        // What the application tells is shared out in the first placebo alone.
+        // Events of the application are split in the first placebo only.
         Tick { assigned, routes, events: Vec::new(), cpu: None, broken: 0, minute, ..now.clone() }
     }
 
@@ -99,7 +97,7 @@ impl<'a> Lives<'a> {
     }
 }
 
-/// Which shares of what the stable release did are each side's, so that they stand as the weight says.
+/// The part of the stable release that each side keeps, so that their sizes match the weight.
 fn kept(weight: Weight) -> Arms<f64> {
     let (share, rest) = (weight.share(), weight.rest().share());
     if weight == Weight::ALL || share <= 0.0 {
