@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::config::EndpointAddress;
 
 fn policy(path: Option<&str>) -> HealthConfig {
     HealthConfig {
