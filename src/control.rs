@@ -4,7 +4,6 @@
 //! All decisions about traffic pass through here, in one order.
 
 mod analysis;
-mod back;
 mod canary;
 mod certificates;
 mod check;
@@ -31,6 +30,7 @@ mod stage;
 mod stated;
 mod status;
 pub(crate) mod timeline;
+mod way_back;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -257,20 +257,20 @@ impl Controller {
                 () = alarm => self.handle(Event::Tick),
                 () = tokio::time::sleep_until((looked + self.config.analysis.tick).into()) => {
                     looked = Instant::now();
-                    self.look_at_numbers();
+                    self.analyze_tick();
                 }
                 _ = second.tick() => {
                     // A freeze ends by the wall clock, which may have been set.
                     self.handle(Event::Tick);
-                    self.look_at_schema();
+                    self.probe_stores();
                     let readings = self.publisher.meters().read();
                     if let Some(point) = self.numbers.sample(&readings) {
                         let _ = self.news.send(News::Numbers(point));
                     }
                     self.read_certificates();
-                    self.look_at_releases();
-                    self.look_at_lingering();
-                    self.tell_fitness();
+                    self.compare_stated_releases();
+                    self.expire_lingering();
+                    self.report_fitness();
                 }
             }
         }
@@ -298,7 +298,7 @@ impl Controller {
         self.carry_out(effects);
         // A refused or cancelled move leaves connections.
         Color::ALL.into_iter().for_each(|color| self.close_unused(color));
-        self.stop_useless_checks();
+        self.abort_obsolete_checks();
     }
 
     fn input(&mut self, input: Input) {

@@ -49,7 +49,7 @@ pub mod domain {
     }
 
     pub mod schema {
-        pub use crate::domain::schema::{Barrier, FirstWrite, Label, Labels, Lineage, Reading, Verdict, Version};
+        pub use crate::domain::schema::{Barrier, FirstWrite, Label, Labels, Lineage, Reading, Safety, Version};
     }
 
     pub mod split {

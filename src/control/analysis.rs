@@ -131,7 +131,7 @@ fn rule(event: &EventConfig) -> EventRule {
 
 impl Controller {
     /// Ends a tick early before another weight is published: a tick has one weight.
-    pub(super) fn cut_tick(&mut self) {
+    pub(super) fn end_tick_early(&mut self) {
         let sample = self.end_tick();
         let Analysis { watched: Some(watched), sampler, baselines, log, .. } = &mut self.analysis else { return };
         let around = Surroundings { baselines, routes: sampler.routes(), log, now: Instant::now() };
@@ -154,18 +154,18 @@ impl Controller {
         sample
     }
 
-    pub(super) fn look_at_numbers(&mut self) {
+    pub(super) fn analyze_tick(&mut self) {
         let sample = self.end_tick();
         self.analysis.baselines.turn(Instant::now(), self.analysis.sampler.routes());
-        self.look_at_connections(&sample);
+        self.count_failed_connections(&sample);
         self.judge(&sample);
-        self.keep_users();
-        self.look_at_aftermath();
-        self.ask_for_cpu();
+        self.record_users();
+        self.report_aftermath();
+        self.measure_cpu();
     }
 
     /// Records the users whose events were counted, so that a restart does not count them again.
-    fn keep_users(&mut self) {
+    fn record_users(&mut self) {
         let Analysis { watched: Some(watched), sampler, log, users_kept, .. } = &mut self.analysis else { return };
         let users = sampler.routes().users();
         let Some(users) = users.as_ref() else { return };
@@ -248,7 +248,7 @@ impl Controller {
     }
 
     /// Consecutive failed connections count like a failed check, one moment earlier.
-    fn look_at_connections(&mut self, sample: &Sample) {
+    fn count_failed_connections(&mut self, sample: &Sample) {
         let error = Class::Error as usize;
         let meters = self.publisher.meters().read();
         for color in Color::ALL {
@@ -260,10 +260,10 @@ impl Controller {
             let run = &mut self.analysis.failed_in_a_row[color];
             *run = if good { 0 } else { *run + failed.saturating_sub(before) };
         }
-        self.tell_fitness();
+        self.report_fitness();
     }
 
-    fn look_at_aftermath(&mut self) {
+    fn report_aftermath(&mut self) {
         let view = self.rollout.view();
         let Some((id, _)) = view.verifying else {
             self.analysis.before_aftermath = None;
@@ -284,7 +284,7 @@ impl Controller {
         judged.and_then(|judgement| judgement.findings.first()).map_or(Class::Error, |finding| finding.class)
     }
 
-    fn ask_for_cpu(&mut self) {
+    fn measure_cpu(&mut self) {
         let Some(config) = self.config.analysis.cpu.clone() else { return };
         if self.rollout.decision().deployment.is_none() || !self.analysis.cpu.take_turn(Instant::now(), config.interval)
         {

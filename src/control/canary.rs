@@ -9,7 +9,7 @@ use crate::domain::rollout::{Event, Fitness};
 use crate::domain::transition::{Kind, Transition};
 
 impl Controller {
-    pub(super) fn tell_fitness(&mut self) {
+    pub(super) fn report_fitness(&mut self) {
         for color in Color::ALL {
             let fitness = self.fitness_of(color);
             if self.fitness[color] != fitness {

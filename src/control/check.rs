@@ -109,7 +109,7 @@ impl Controller {
     }
 
     /// Aborts checks whose gate has ended or begun anew.
-    pub(super) fn stop_useless_checks(&mut self) {
+    pub(super) fn abort_obsolete_checks(&mut self) {
         if let Some(Checking { task, .. }) = self.checking.take_if(|checking| !self.rollout.awaits(checking.round)) {
             task.abort();
         }

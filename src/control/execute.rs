@@ -115,12 +115,12 @@ impl Controller {
                 }
             }
         }
-        self.let_leave();
+        self.drop_leaving();
         if results.iter().all(|(_, probed)| probed.passed) {
             self.analysis.note_reached(color);
         }
         // Older fitness must not roll back the release that this round lets through.
-        self.tell_fitness();
+        self.report_fitness();
         self.handle(Event::Probed(round, results.into_iter().map(|(_, probed)| probed).collect()));
     }
 
@@ -140,9 +140,9 @@ impl Controller {
     }
 
     pub(super) fn publish(&mut self, decision: &Decision) {
-        self.cut_tick();
+        self.end_tick_early();
         let before = self.publisher.shares();
-        self.tell_lingering(decision);
+        self.prepare_lingering(decision);
         let retired = self.publisher.publish(&self.config, decision);
         self.drains.retire(retired);
         // Names may have changed since the last publish.

@@ -118,7 +118,7 @@ impl Controller {
                 self.config = config;
                 self.file.taken_in();
                 let decision = self.rollout.decision().clone();
-                self.tell_lingering(&decision);
+                self.prepare_lingering(&decision);
                 let retired = self.publisher.publish(&self.config, &decision);
                 debug_assert!(retired.is_none(), "a reload moves no traffic by itself");
                 if health_before != self.config.health {
@@ -135,7 +135,7 @@ impl Controller {
                 let _ = self.news.send(News::Reloaded(None));
                 self.handle(Event::Configured(configured(&self.config, self.file.path())));
                 // Its endpoints may be other ones now.
-                self.tell_fitness();
+                self.report_fitness();
             }
             FileEvent::Invalid(error) => {
                 tracing::error!(error = %error, "The configuration file is not valid; the last good one stays in force.");

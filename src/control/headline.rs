@@ -11,7 +11,7 @@ use crate::domain::headline::{
 };
 use crate::domain::health::Health;
 use crate::domain::rollout::{OrderState, Stopped, Waits};
-use crate::domain::schema::Verdict;
+use crate::domain::schema::Safety;
 
 impl Controller {
     /// The worst finding first.
@@ -104,7 +104,7 @@ impl Controller {
             }),
             on_its_way: on_its_way(status),
             quarantine: decision.quarantine.clone(),
-            rollback: Way { has_target: view.rollback.is_ok(), is_unsafe: matches!(view.safety, Verdict::No(_)) },
+            rollback: Way { has_target: view.rollback.is_ok(), is_unsafe: matches!(view.safety, Safety::No(_)) },
             switch_unsafe: self.rollout.is_unsafe_to_switch(),
             config,
         })

@@ -13,25 +13,25 @@ impl Controller {
         } else {
             tracing::info!(%color, %upstream, %endpoint, %detail, "An endpoint is up.");
         }
-        self.tell_health(color, &upstream, &endpoint, health, &detail);
-        self.tell_fitness();
+        self.notify_health(color, &upstream, &endpoint, health, &detail);
+        self.report_fitness();
         let _ = self.news.send(News::Health { color, upstream: upstream.to_string(), endpoint, health, detail });
-        self.let_leave();
+        self.drop_leaving();
     }
 
     /// Publishes changed addresses.
     pub(super) fn endpoints_changed(&mut self) {
         let decision = self.rollout.decision().clone();
-        self.tell_lingering(&decision);
+        self.prepare_lingering(&decision);
         let retired = self.publisher.publish(&self.config, &decision);
         debug_assert!(retired.is_none(), "no address moves traffic between colors");
         self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
         self.forget_down();
-        self.tell_fitness();
+        self.report_fitness();
     }
 
     /// An address that its name has lost leaves when another one is up, or it is down itself.
-    pub(super) fn let_leave(&mut self) {
+    pub(super) fn drop_leaving(&mut self) {
         let pools = self.publisher.pools().iter().flat_map(|(_, pools)| pools);
         if pools.flat_map(|pool| &pool.endpoints).any(|endpoint| endpoint.is_leaving()) {
             self.endpoints_changed();

@@ -64,7 +64,7 @@ impl Controller {
         let left = left.filter(|left| self.config.colors[left.color].release == left.release);
         // A move of the start itself is newer.
         self.linger.left = self.linger.left.take().or(left);
-        self.look_at_lingering();
+        self.expire_lingering();
     }
 
     fn lingers(&self, left: &Left) -> bool {
@@ -73,7 +73,7 @@ impl Controller {
     }
 
     /// Prepares the next snapshot, which is for `decision`.
-    pub(super) fn tell_lingering(&mut self, decision: &Decision) {
+    pub(super) fn prepare_lingering(&mut self, decision: &Decision) {
         let before = self.publisher.shares();
         self.linger.moved(&self.config, before, decision);
         let left = self.linger.left.as_ref().filter(|left| self.lingers(left));
@@ -82,7 +82,7 @@ impl Controller {
     }
 
     /// Publishes a snapshot without the color when its time is up.
-    pub(super) fn look_at_lingering(&mut self) {
+    pub(super) fn expire_lingering(&mut self) {
         let left = self.linger.left.as_ref().filter(|left| self.lingers(left));
         if self.linger.shown != left.map(|left| left.color) {
             self.endpoints_changed();

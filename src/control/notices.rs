@@ -81,7 +81,7 @@ impl Notices {
 
 impl Controller {
     /// `sequence` 0: the line is not on disk yet.
-    pub(super) fn tell_transition(&mut self, sequence: u64, transition: &Transition) {
+    pub(super) fn notify_transition(&mut self, sequence: u64, transition: &Transition) {
         let record = if sequence == 0 { Record::Unwritten } else { Record::Line(sequence) };
         if !self.notices.notifier.is_empty() {
             let moment = self.moment(transition);
@@ -116,17 +116,17 @@ impl Controller {
             Err(refusal) => Err(refusal.to_string()),
         };
         let way_back = Some(WayBack { to, safe, why });
-        let headline = self.headline_to_tell();
+        let headline = self.headline_for_notice();
         Moment { served_since, exposure, before, up: Some(up(healths)), way_back, headline }
     }
 
     /// A decision being written is no problem: a notice follows if the disk fails.
-    fn headline_to_tell(&self) -> Option<Finding> {
+    fn headline_for_notice(&self) -> Option<Finding> {
         let writes = |finding: &Finding| finding.code == "not_durable" && self.records.trouble().is_none();
         self.status().headline.into_iter().find(|finding| !writes(finding))
     }
 
-    pub(super) fn tell_health(&mut self, color: Color, upstream: &str, endpoint: &str, health: Health, detail: &str) {
+    pub(super) fn notify_health(&mut self, color: Color, upstream: &str, endpoint: &str, health: Health, detail: &str) {
         let key = key(color, upstream, endpoint);
         let news = match health {
             Health::Down => self.notices.down.insert(key),
@@ -145,7 +145,7 @@ impl Controller {
             endpoint: endpoint.to_owned(),
             detail: detail.to_owned(),
             up: up(pools.flat_map(|pool| pool.endpoints.iter().map(|endpoint| endpoint.health()))),
-            headline: self.headline_to_tell(),
+            headline: self.headline_for_notice(),
         };
         let notice = self.notices.notifier.teller().target(SystemTime::now(), health == Health::Up, &target);
         self.notices.notifier.tell(notice, Record::Passing);
@@ -153,7 +153,7 @@ impl Controller {
 }
 
 impl Controller {
-    pub(super) fn tell_release(&self, wrong: bool, stated: &Stated) {
+    pub(super) fn notify_release(&self, wrong: bool, stated: &Stated) {
         if !self.notices.notifier.is_empty() {
             let notice = self.notices.notifier.teller().stated(SystemTime::now(), wrong, stated);
             self.notices.notifier.tell(notice, Record::Passing);

@@ -50,7 +50,7 @@ impl Controller {
             Direction::Aside => return self.command(ticket, command, answer, None),
         };
         if matches!(command, Command::Rollback { dry_run: false, .. } | Command::CanaryAbort { .. })
-            && let Some(cancelled) = self.calls_off_waiting(command.origin())
+            && let Some(cancelled) = self.cancel_waiting(command.origin())
         {
             // A rollback during a move cancels that move.
             let id = self.await_reply(ticket, &command, answer, None);
@@ -83,14 +83,16 @@ impl Controller {
             // A release being staged is newer than this read.
             return self.order(ticket, command, mark, answer);
         }
-        if let Some(refusal) = mark.filter(|_| looked.is_ok()).and_then(|mark| self.not_as_staged(&command, &mark)) {
+        if let Some(refusal) =
+            mark.filter(|_| looked.is_ok()).and_then(|mark| self.differs_from_staged(&command, &mark))
+        {
             return self.obstruct(ticket, command, answer, refusal);
         }
         let Err(mut refusal) = taken_in(looked, self.file.not_in_force()) else {
             return self.command(ticket, command, answer, None);
         };
         if let Refusal::InvalidFile(problem) = &mut refusal {
-            problem.instead = self.by_what_is_in_force(&command);
+            problem.instead = self.command_without_file(&command);
         }
         let forced = match &command {
             Command::Switch { force, .. } | Command::CanaryStart { force, .. } => force.overrides(Guard::File),
@@ -114,7 +116,7 @@ impl Controller {
         self.command(ticket, command, answer, Some(problem));
     }
 
-    fn by_what_is_in_force(&self, command: &Command) -> Option<String> {
+    fn command_without_file(&self, command: &Command) -> Option<String> {
         let other = self.rollout.active().other();
         match command {
             Command::Switch { to: Target::Color(color), .. } => Some(format!("cutover switch {color} --force=file")),
@@ -140,7 +142,7 @@ impl Controller {
     }
 
     /// Refuses forward moves that wait for the file. Returns one if there was any and no canary is under way.
-    fn calls_off_waiting(&mut self, by: &Origin) -> Option<Moving> {
+    fn cancel_waiting(&mut self, by: &Origin) -> Option<Moving> {
         let waiting = std::mem::take(&mut self.orders.waiting);
         let (forward, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
             waiting.into_iter().partition(|(_, (command, _))| self.direction(command) == Direction::Forward);

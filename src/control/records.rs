@@ -146,7 +146,7 @@ impl Controller {
         // A move back is in force already, so it is announced before it is on disk, and once even if the disk fails.
         if self.rollout.decision().generation == transition.decision.generation && self.records.announce(&transition) {
             self.announce(0, &transition);
-            self.tell_transition(0, &transition);
+            self.notify_transition(0, &transition);
         }
     }
 
@@ -157,7 +157,7 @@ impl Controller {
             if transition.kind.shown() {
                 self.announce(sequence, &transition);
             }
-            self.tell_transition(sequence, &transition);
+            self.notify_transition(sequence, &transition);
         }
         self.records.push(sequence, transition);
     }

@@ -81,7 +81,7 @@ impl Controller {
             return;
         };
         if let Ok(outcome) = &mut result {
-            outcome.pending.iter_mut().for_each(|moving| self.fill_in(moving));
+            outcome.pending.iter_mut().for_each(|moving| self.add_check_progress(moving));
             outcome.file_problem = file_problem;
         }
         match &result {

@@ -39,7 +39,7 @@ impl Controller {
     }
 
     /// Probes for the status, one round at a time.
-    pub(super) fn look_at_schema(&mut self) {
+    pub(super) fn probe_stores(&mut self) {
         let probes = self.schema_probes();
         if probes.is_empty() || self.stores.reading {
             return;

@@ -255,7 +255,7 @@ impl Controller {
     }
 
     /// Refuses a command whose target is not the staged release. `mark`: the answer of staging.
-    pub(super) fn not_as_staged(&self, command: &Command, mark: &str) -> Option<Refusal> {
+    pub(super) fn differs_from_staged(&self, command: &Command, mark: &str) -> Option<Refusal> {
         let other = self.rollout.active().other();
         let to = match command {
             Command::Switch { to, .. } => self.rollout.target(to).unwrap_or(other),

@@ -37,7 +37,7 @@ impl StatedReleases {
 
 impl Controller {
     pub(super) fn wrong_release(&mut self, WrongRelease { endpoint, label, says }: WrongRelease) {
-        let found = self.that_serve().find(|(_, endpoint_of)| endpoint_of.id == endpoint);
+        let found = self.serving_endpoints().find(|(_, endpoint_of)| endpoint_of.id == endpoint);
         let Some((pool, endpoint)) = found.map(|(pool, endpoint)| (Arc::clone(pool), Arc::clone(endpoint))) else {
             return;
         };
@@ -48,13 +48,13 @@ impl Controller {
     }
 
     /// Checks the last probes, and ends reports.
-    pub(super) fn look_at_releases(&mut self) {
+    pub(super) fn compare_stated_releases(&mut self) {
         if self.config.health.release_header.is_none() {
             return self.stated.wrong.clear();
         }
         let now = clock::millis(Instant::now());
         let mut found = Vec::new();
-        for (pool, endpoint) in self.that_serve() {
+        for (pool, endpoint) in self.serving_endpoints() {
             let said = self.probers.observation(endpoint.id).and_then(|observation| observation.release);
             match said {
                 Some(said) if said == self.config.colors[pool.color].release.as_str() => {
@@ -71,7 +71,7 @@ impl Controller {
             self.note_wrong(&pool, &endpoint, said);
         }
         let serving: Vec<(u64, Release)> = self
-            .that_serve()
+            .serving_endpoints()
             .map(|(pool, endpoint)| (endpoint.id, self.config.colors[pool.color].release.clone()))
             .collect();
         let mut over = Vec::new();
@@ -89,7 +89,7 @@ impl Controller {
             !is_over
         });
         for stated in over {
-            self.tell_stated(false, &stated);
+            self.report_stated(false, &stated);
         }
     }
 
@@ -97,7 +97,7 @@ impl Controller {
         if self.config.health.release_header.is_none() {
             return Vec::new();
         }
-        let all = self.that_serve();
+        let all = self.serving_endpoints();
         let is_wrong = |endpoint: &Endpoint| self.stated.wrong.contains_key(&endpoint.id);
         all.map(|(pool, endpoint)| {
             (pool.color, Arc::clone(&pool.upstream), endpoint.name.to_string(), is_wrong(endpoint))
@@ -105,7 +105,7 @@ impl Controller {
         .collect()
     }
 
-    fn that_serve(&self) -> impl Iterator<Item = (&Arc<Pool>, &Arc<Endpoint>)> {
+    fn serving_endpoints(&self) -> impl Iterator<Item = (&Arc<Pool>, &Arc<Endpoint>)> {
         let serving = Color::ALL.into_iter().filter(|color| self.publisher.serves(*color));
         let pools = serving.flat_map(|color| &self.publisher.pools()[color]);
         pools.flat_map(|pool| pool.endpoints.iter().map(move |endpoint| (pool, endpoint)))
@@ -123,12 +123,12 @@ impl Controller {
             label: self.config.colors[pool.color].release.clone(),
             says,
         };
-        self.tell_stated(true, &stated);
+        self.report_stated(true, &stated);
         let wrong = Wrong { endpoint: Arc::clone(endpoint), stated, since: SystemTime::now() };
         self.stated.wrong.insert(endpoint.id, wrong);
     }
 
-    fn tell_stated(&mut self, wrong: bool, stated: &Stated) {
+    fn report_stated(&mut self, wrong: bool, stated: &Stated) {
         static TOLD: LogRate = LogRate::new(10, Duration::from_secs(10));
         let Stated { color, upstream, endpoint, label, says } = stated;
         TOLD.say(|suppressed| {
@@ -138,6 +138,6 @@ impl Controller {
                 tracing::info!(%color, upstream, endpoint, release = %label, suppressed, "Endpoint answers as its label again");
             }
         });
-        self.tell_release(wrong, stated);
+        self.notify_release(wrong, stated);
     }
 }

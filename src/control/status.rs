@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::config::AccessLog;
 use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, FileProblem, PreviewStatus, Status};
-use crate::control::{Controller, back};
+use crate::control::{Controller, way_back};
 use crate::domain::analysis::{BUCKETS, Report};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::rollout::{Moving, Phase, View, Waits};
-use crate::domain::schema::{Barrier, Current, Verdict};
+use crate::domain::schema::{Barrier, Current, Safety};
 use crate::domain::verdict::Class;
 use crate::evidence::routes::{Route, RouteId};
 use crate::proxy::clock;
@@ -36,7 +36,7 @@ impl Addresses {
 impl Controller {
     pub(super) fn status(&self) -> Status {
         let mut view = self.rollout.view();
-        view.moving.iter_mut().for_each(|moving| self.fill_in(moving));
+        view.moving.iter_mut().for_each(|moving| self.add_check_progress(moving));
         // A removed ledger holds no decision.
         view.durable &= self.records.ledger().condition().whole;
         let readings = self.publisher.meters().read();
@@ -71,7 +71,7 @@ impl Controller {
                 ends_in: draining.deadline().saturating_duration_since(Instant::now()),
             }),
             last_drain: self.drains.last().cloned(),
-            way_back: back::way_back(&view, |color| colors[color].endpoints.clone()),
+            way_back: way_back::way_back(&view, |color| colors[color].endpoints.clone()),
             maintained: self.records.maintained().cloned().filter(|_| view.decision.maintenance),
             known_good_in: view.known_good_at.map(|at| at.saturating_duration_since(Instant::now())),
             view,
@@ -97,7 +97,7 @@ impl Controller {
     }
 
     /// Adds the progress of gate checks, which the core does not know.
-    pub(super) fn fill_in(&self, moving: &mut Moving) {
+    pub(super) fn add_check_progress(&self, moving: &mut Moving) {
         if let Some(progress) = self.check_progress().filter(|_| matches!(moving.waits, Waits::Checks(_))) {
             moving.waits_for = Some(progress.to_string());
             moving.waits = Waits::Checks(Some(progress));
@@ -174,11 +174,11 @@ impl Controller {
             shares: self.publisher.shares(),
             generation: view.decision.generation.0,
             since: view.decision.since,
-            rollback_possible: back::way_back(&view, |color| self.endpoints(color)).possible,
+            rollback_possible: way_back::way_back(&view, |color| self.endpoints(color)).possible,
             rollback_safe: match view.safety {
-                Verdict::Yes => 1,
-                Verdict::No(_) => 0,
-                Verdict::Unknown(_) => -1,
+                Safety::Yes => 1,
+                Safety::No(_) => 0,
+                Safety::Unknown(_) => -1,
             },
             stores: store_facts(&view),
             durable: view.durable && ledger.whole,

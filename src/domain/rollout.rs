@@ -9,28 +9,29 @@ use std::time::{Duration, Instant};
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::release::Release;
-use crate::domain::schema::TakenBack;
+use crate::domain::schema::RolledBack;
 pub use crate::domain::transition::Left;
 use crate::domain::transition::{Asked, Decision, Generation, Kind, Origin, Quarantined, Transition, Trigger};
 
 mod aftermath;
+mod automatic;
 mod back;
 mod canary;
 mod checks;
-mod decide;
-mod durability;
+mod commit;
 mod evidence;
 mod file;
 mod freeze;
 mod gating;
-mod give_up;
 mod hold;
 mod journal;
+mod known_good;
 mod messages;
 mod moves;
+mod moving;
 mod orders;
 mod pause;
-mod proof;
+mod planned;
 mod recall;
 mod record;
 mod refusal;
@@ -40,13 +41,11 @@ mod safety;
 mod stage;
 mod stages;
 mod stores;
-mod take_back;
 mod terms;
 mod view;
 mod watching;
 
 use aftermath::Aftermath;
-pub(crate) use give_up::{Moving, Waits, called_off_by, whose};
 use journal::Journal;
 pub use messages::{
     Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Fitness, Outcome, Overlap, Refusal,
@@ -54,6 +53,7 @@ pub use messages::{
 };
 pub(crate) use messages::{FileError, FileProblem};
 use moves::{Asker, Gating, Move, State};
+pub(crate) use moving::{Moving, Waits, called_off_by, whose};
 use orders::FileOrders;
 use pause::Pause;
 use reports::ColorReports;
@@ -114,7 +114,7 @@ impl Rollout {
             freeze_ends_at: None,
             last_id: 0,
         };
-        rollout.forgive_own_words();
+        rollout.ignore_own_write_back();
         rollout.file.wait_if(rollout.file_has_an_order());
         rollout.recall_overruled(now);
         rollout.relabel();
@@ -174,7 +174,7 @@ impl Rollout {
                     return self.refuse(now, underway, refusal, effects);
                 }
                 let generation = self.check_generation(if_generation);
-                if generation.is_ok() && self.joins_order_of_file(&underway) {
+                if generation.is_ok() && self.take_over_file_order(&underway) {
                     return;
                 }
                 match self.may_switch(&underway, if_generation) {
@@ -191,7 +191,7 @@ impl Rollout {
                 }
             }
             Command::Rollback { to: named, if_generation, force, dry_run, quarantine, overlap, origin } => {
-                let to = named.unwrap_or(self.back_to());
+                let to = named.unwrap_or(self.rollback_color());
                 let target = (to, self.configured.deployed[to].clone());
                 let by = Asker::Command(id);
                 let asked =
@@ -250,7 +250,7 @@ impl Rollout {
             hold: self.shown_hold(),
             file: self.configured.order.clone(),
             order: if waits { OrderState::Pending } else { self.file.last().clone() },
-            known_good_at: self.proven_at(),
+            known_good_at: self.becomes_known_good_at(),
             gate: self.configured.gate.clone(),
             rollback: self.rollback_target(),
             safety: self.way_back(),
@@ -330,7 +330,7 @@ impl Rollout {
         {
             return Err(deployment.is_on_its_way());
         }
-        self.allowed(asked)
+        self.check_forward(asked)
     }
 
     fn make_visible(&mut self, now: Now, next: Decision, effects: &mut Vec<Effect>) {
@@ -364,7 +364,7 @@ impl Rollout {
                 self.record_seen(now, &underway.origin, Some(&refusal), underway.report, effects);
                 self.file.refused(refusal);
             }
-            Asker::Itself => {
+            Asker::Automatic => {
                 let asked = Asked { kind: underway.kind, to: Some((underway.to, underway.release)) };
                 self.record_refused(now, asked, underway.origin, underway.report, &refusal);
                 self.watching.step_refused(now.mono);
@@ -402,8 +402,8 @@ impl Rollout {
     }
 }
 
-fn taken_back(now: Now, (color, release): (Color, &Release), by: &Origin) -> TakenBack {
-    TakenBack { color, release: release.clone(), at: now.wall, by: by.actor.clone(), reordered: false }
+fn rolled_back(now: Now, (color, release): (Color, &Release), by: &Origin) -> RolledBack {
+    RolledBack { color, release: release.clone(), at: now.wall, by: by.actor.clone(), reordered: false }
 }
 
 fn quarantined(now: Now, release: &Release, by: &Origin) -> Quarantined {

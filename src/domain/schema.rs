@@ -2,7 +2,7 @@
 //! can't be undone.
 //!
 //! A release carries [`Labels`]; a [`Lineage`] remembers past releases; [`Currents`] knows the present versions; a
-//! [`Verdict`] says whether a release can serve.
+//! [`Safety`] says whether a release can serve.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,14 +10,14 @@ use std::str::FromStr;
 
 mod current;
 mod lineage;
-mod verdict;
+mod safety;
 
 pub use current::Reading;
 pub(crate) use current::{Current, Currents, Live, Source};
 pub use lineage::{FirstWrite, Lineage};
-pub(crate) use lineage::{Overridden, Step, TakenBack};
-pub use verdict::Verdict;
-pub(crate) use verdict::{Obstacle, admits, runs};
+pub(crate) use lineage::{Overridden, RolledBack, Step};
+pub use safety::Safety;
+pub(crate) use safety::{Obstacle, admits, runs};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);

@@ -8,7 +8,7 @@ use crate::domain::deployment::{Deployment, DeploymentId, HeldBack, Mode, OnInsu
 use crate::domain::force::Guard;
 use crate::domain::gate::{CheckFailure, CheckReport, GateReport, Probed};
 use crate::domain::release::Release;
-use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, Step, TakenBack, Version};
+use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, RolledBack, Step, Version};
 use crate::domain::split::Weight;
 use crate::domain::transition::Left;
 use crate::domain::transition::{
@@ -115,8 +115,8 @@ fn lineage(at: SystemTime) -> Lineage {
             Step { release: Release::new("2"), labels: labels.into(), written },
         ],
         overridden: Some(Overridden { by: "ann".to_owned(), reason: "it has to be".to_owned() }),
-        taken_back: ["3", "4"]
-            .map(|release| TakenBack {
+        rolled_back: ["3", "4"]
+            .map(|release| RolledBack {
                 color: Color::Green,
                 release: Release::new(release),
                 at,
@@ -533,7 +533,7 @@ fn a_line_that_knows_the_last_rollback_alone_is_read() {
     let line = format!("{{\"crc\":\"{:08x}\",\"entry\":{entry}}}\n", crc32fast::hash(entry.as_bytes()));
     fs::write(dir.path().join("ledger.jsonl"), line).expect("writes");
     let (_, recovered) = Ledger::open(dir.path()).expect("opens");
-    let left = &recovered.transitions[0].1.decision.lineage.taken_back;
+    let left = &recovered.transitions[0].1.decision.lineage.rolled_back;
     assert_eq!(left.iter().map(|left| left.release.as_str()).collect::<Vec<_>>(), ["4"]);
 }
 

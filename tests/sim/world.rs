@@ -16,7 +16,7 @@ use cutover::internals::domain::rollout::{
     Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Left, Outcome, Overlap, Refusal, Rollout,
     RoundId, Target, Terms,
 };
-use cutover::internals::domain::schema::{Barrier, FirstWrite, Label, Labels, Lineage, Reading, Verdict, Version};
+use cutover::internals::domain::schema::{Barrier, FirstWrite, Label, Labels, Lineage, Reading, Safety, Version};
 use cutover::internals::domain::transition::{
     Decision, Drained, FileOrder, Generation, Kind, Origin, Transition, Trigger,
 };
@@ -718,7 +718,7 @@ impl World {
     fn check(&mut self) {
         let view = self.rollout.view();
         if view.rollback.is_ok() && view.decision.lineage.overridden.is_some() {
-            assert!(matches!(view.safety, Verdict::No(_)), "a forced switch has to be seen");
+            assert!(matches!(view.safety, Safety::No(_)), "a forced switch has to be seen");
         }
         self.live.lineage.clone_from(&view.decision.lineage);
         assert_eq!(view.hold.is_some(), self.held, "the core and the live snapshot disagree on the hold");

@@ -4,7 +4,7 @@ use crate::admin::api::{FirstWriteAnswer, ObstacleAnswer, RollbackAnswer, StepAn
 use crate::admin::convert::{rollback, time};
 use crate::control::handle::Status;
 use crate::domain::rollout::{Outcome, Unsafe, View};
-use crate::domain::schema::{Barrier, Obstacle, Source, Verdict};
+use crate::domain::schema::{Barrier, Obstacle, Safety, Source};
 
 /// The way back after a move: as it is, or, where it was only asked, as it would be.
 pub(super) fn after(outcome: &Outcome, status: Option<&Status>) -> Option<RollbackAnswer> {
@@ -12,12 +12,12 @@ pub(super) fn after(outcome: &Outcome, status: Option<&Status>) -> Option<Rollba
         return status.map(rollback);
     }
     outcome.way_back.as_ref().map(|(release, verdict)| RollbackAnswer {
-        possible: !matches!(verdict, Verdict::No(_)),
+        possible: !matches!(verdict, Safety::No(_)),
         safe: verdict.as_str().to_owned(),
         unsafe_why: verdict.why(),
         to: Some(outcome.previous.to_string()),
         release: Some(release.to_string()),
-        why: verdict.why().filter(|_| matches!(verdict, Verdict::No(_))),
+        why: verdict.why().filter(|_| matches!(verdict, Safety::No(_))),
         would_need: None,
         guards: Vec::new(),
         command: None,

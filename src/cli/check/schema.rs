@@ -3,7 +3,7 @@
 use crate::admin::api::{StatusAnswer, StoreAnswer};
 use crate::config::Config;
 use crate::domain::color::Color;
-use crate::domain::schema::{Barrier, Current, Currents, Obstacle, Source, Verdict, Version, admits, runs};
+use crate::domain::schema::{Barrier, Current, Currents, Obstacle, Safety, Source, Version, admits, runs};
 
 /// A sentence each; none where no release says anything of a store.
 pub(super) fn sentences(config: &Config, status: &StatusAnswer) -> Vec<String> {
@@ -26,11 +26,11 @@ pub(super) fn sentences(config: &Config, status: &StatusAnswer) -> Vec<String> {
     let barriers = target.schema.iter().filter(|(_, label)| label.barrier == Barrier::Applied);
     let barriers: Vec<_> = barriers.map(|(store, _)| store.as_str()).collect();
     sentences.push(match (obstacles.as_slice(), &verdict) {
-        ([], Verdict::Yes) if !barriers.is_empty() => format!(
+        ([], Safety::Yes) if !barriers.is_empty() => format!(
             "A switch to {there} would be done, and there would be no safe way back: its barrier at {} is passed with it.",
             barriers.join(", ")
         ),
-        ([], Verdict::Unknown(_)) => {
+        ([], Safety::Unknown(_)) => {
             format!("A switch to {there} would not be refused, but is not known to be safe: {}.", reason(&verdict))
         }
         ([], _) => format!("A switch to {there} would be safe, and so would be the way back."),
@@ -40,11 +40,11 @@ pub(super) fn sentences(config: &Config, status: &StatusAnswer) -> Vec<String> {
         // Barriers on the way are known to the running proxy.
         let barrier = status.rollback.unsafe_why.as_ref().filter(|_| status.rollback.safe == "no");
         sentences.push(match (&verdict, barrier) {
-            (Verdict::Yes, None) => format!("The way back to {there} is safe."),
-            (Verdict::Unknown(_), None) => {
+            (Safety::Yes, None) => format!("The way back to {there} is safe."),
+            (Safety::Unknown(_), None) => {
                 format!("The way back to {there} is not known to be safe: {}.", reason(&verdict))
             }
-            (Verdict::No(_), _) => format!("The way back to {there} is not safe: {}.", reason(&verdict)),
+            (Safety::No(_), _) => format!("The way back to {there} is not safe: {}.", reason(&verdict)),
             (_, Some(why)) => format!("The way back to {there} is not safe now: {why}."),
         });
     }
@@ -69,7 +69,7 @@ fn stands(store: &str, current: &Current) -> String {
     }
 }
 
-fn reason(verdict: &Verdict) -> String {
+fn reason(verdict: &Safety) -> String {
     verdict.why().unwrap_or_default()
 }
 

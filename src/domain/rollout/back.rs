@@ -10,7 +10,7 @@ use crate::domain::rollout::{
 use crate::domain::transition::{Generation, Kind, Origin, Previous, Transition};
 
 impl Rollout {
-    pub(super) fn back_to(&self) -> Color {
+    pub(super) fn rollback_color(&self) -> Color {
         if self.is_canary() {
             return self.decision.active;
         }
@@ -19,7 +19,7 @@ impl Rollout {
 
     /// The release that served before, if it was known good and is still deployed there.
     pub(super) fn rollback_target(&self) -> Result<Previous, Refusal> {
-        let color = self.back_to();
+        let color = self.rollback_color();
         let deployed = &self.configured.deployed[color];
         if let Some(canary) = self.decision.deployment.as_ref().filter(|deployment| deployment.is_canary()) {
             let known_good = self.decision.known_good;
@@ -33,13 +33,13 @@ impl Rollout {
 
     /// A move to a release that has served is a rollback, which no freeze stops.
     fn has_served(&self, color: Color, release: &Release) -> bool {
-        let mut left = self.decision.lineage.taken_back.iter();
+        let mut left = self.decision.lineage.rolled_back.iter();
         self.decision.previous.as_ref().is_some_and(|before| before.color == color && before.release == *release)
             || left.any(|left| left.color == color && left.release == *release)
     }
 
     fn no_known_good(&self) -> Refusal {
-        let (wanted, color) = (self.decision.previous.clone(), self.back_to());
+        let (wanted, color) = (self.decision.previous.clone(), self.rollback_color());
         let deployed = self.configured.deployed[color].clone();
         let served = self.has_served(color, &deployed);
         let bad = self.decision.quarantine.iter().any(|bad| bad.release == deployed);
@@ -85,7 +85,7 @@ impl Rollout {
             }
             // A rollback during a move cancels that move, of which nothing is visible yet. An automatic move, or a new
             // label of the serving color, is cancelled as well, but is not what the operator meant.
-            let by_itself = matches!(other.asker, Asker::Itself) || other.kind == Kind::Release;
+            let by_itself = matches!(other.asker, Asker::Automatic) || other.kind == Kind::Release;
             let cancelled = Some(other.shown());
             if asked.dry_run {
                 return self.ask_beside(now, id, named, asked, cancelled.filter(|_| !by_itself), effects);
@@ -115,14 +115,14 @@ impl Rollout {
         match named {
             false => self.rollback_target().map(|_| ()),
             true if !self.has_served(asked.to, &asked.release) => Err(self.no_known_good()),
-            true => self.not_quarantined(asked),
+            true => self.check_quarantine(asked),
         }
     }
 
     /// Ends a dry run that a command would have to wait for.
     pub(super) fn set_question_aside(&mut self, now: Now, command: &Command, effects: &mut Vec<Effect>) {
         if self.under_way().is_some_and(|underway| underway.dry_run) && !command.is_question() {
-            let by = called_off_by(command.origin(), self.meant(command).0);
+            let by = called_off_by(command.origin(), self.subject_of(command).0);
             self.withdraw(now, command.origin(), Refusal::Withdrawn(by), effects);
         }
     }

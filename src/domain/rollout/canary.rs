@@ -44,7 +44,7 @@ impl Rollout {
         if let Some(other) = self.under_way() {
             return Err(other.in_progress());
         }
-        self.allowed(underway)?;
+        self.check_forward(underway)?;
         match self.decision.cooldown.filter(|until| *until > now.wall && !underway.force.overrides(Guard::Cooldown)) {
             Some(until) => Err(Refusal::CoolingDown { until }),
             None => Ok(()),
@@ -76,7 +76,7 @@ impl Rollout {
         let may = self.check_generation(if_generation).and_then(|()| match self.under_way() {
             Some(other) => Err(other.in_progress()),
             None if !deployment.is_canary() && !deployment.splits() => Err(Refusal::Baking),
-            None => self.allowed(&underway),
+            None => self.check_forward(&underway),
         });
         match may {
             Err(refusal) => self.refuse(now, underway, refusal, effects),
@@ -85,7 +85,7 @@ impl Rollout {
     }
 
     pub(super) fn hold_canary(&mut self, now: Now, id: CommandId, origin: Origin, effects: &mut Vec<Effect>) {
-        if self.is_being_written(now, id, Kind::CanaryHold, &origin, effects) {
+        if self.refuse_while_writing(now, id, Kind::CanaryHold, &origin, effects) {
             return;
         }
         let Some(deployment) = &self.decision.deployment else {
@@ -97,7 +97,7 @@ impl Rollout {
         }
         // A pause cancels a move that would give the canary more.
         if self.under_way().is_some_and(|underway| self.continues(underway))
-            && let Some(overruled) = self.overruled()
+            && let Some(overruled) = self.take_overruled_move()
         {
             self.refuse(now, overruled, Refusal::Withdrawn(called_off_by(&origin, Kind::CanaryHold)), effects);
         }
@@ -106,11 +106,11 @@ impl Rollout {
         if let Some(deployment) = &mut self.decision.deployment {
             deployment.held = Some(held);
         }
-        self.put(now, id, Kind::CanaryHold, origin, effects);
+        self.enact(now, id, Kind::CanaryHold, origin, effects);
     }
 
     pub(super) fn resume_canary(&mut self, now: Now, id: CommandId, origin: Origin, effects: &mut Vec<Effect>) {
-        if self.is_being_written(now, id, Kind::CanaryResume, &origin, effects) {
+        if self.refuse_while_writing(now, id, Kind::CanaryResume, &origin, effects) {
             return;
         }
         let Some(deployment) = &mut self.decision.deployment else {
@@ -121,7 +121,7 @@ impl Rollout {
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
         self.watching.resume(now.mono);
-        self.put(now, id, Kind::CanaryResume, origin, effects);
+        self.enact(now, id, Kind::CanaryResume, origin, effects);
     }
 
     pub(super) fn abort_by_hand(
@@ -144,7 +144,7 @@ impl Rollout {
             let outcome = self.unchanged(now, false);
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
-        let to = self.back_to();
+        let to = self.rollback_color();
         let target = (to, self.configured.deployed[to].clone());
         let stays = self.rollback_target().err().filter(|_| self.under_way().is_none());
         let underway = Move {

@@ -15,7 +15,7 @@ use crate::domain::transition::Kind;
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum CheckState {
     #[default]
     NotYet,
     Now,
@@ -39,7 +39,7 @@ impl Rollout {
             let endpoints = underway.report.iter().flat_map(|report| &report.endpoints);
             let endpoints = endpoints.filter(|probed| probed.passed);
             let endpoints = endpoints.map(|probed| (probed.upstream.clone(), probed.endpoint.clone())).collect();
-            (gating.round, gating.checks) = (Some(RoundId(id)), Asked::Now);
+            (gating.round, gating.checks) = (Some(RoundId(id)), CheckState::Now);
             let (color, back) = (underway.to, underway.kind == Kind::Rollback);
             return effects.push(Effect::Check { round: RoundId(id), color, back, endpoints });
         }
@@ -50,7 +50,7 @@ impl Rollout {
 
     pub(super) fn checked(&mut self, now: Now, round: RoundId, results: Vec<CheckReport>, effects: &mut Vec<Effect>) {
         let State::Gating(underway, gating) = &mut self.state else { return };
-        if gating.round != Some(round) || gating.checks != Asked::Now {
+        if gating.round != Some(round) || gating.checks != CheckState::Now {
             return;
         }
         gating.round = None;
@@ -63,7 +63,7 @@ impl Rollout {
             let State::Gating(underway, _) = std::mem::replace(&mut self.state, State::Steady) else { return };
             return self.gate_opened(now, underway, effects);
         }
-        (gating.checks, gating.passes) = (Asked::Failed, 0);
+        (gating.checks, gating.passes) = (CheckState::Failed, 0);
         if underway.is_patient() && now.mono < gating.deadline {
             gating.next_round = Some(now.mono + CHECK_PAUSE);
         } else {
@@ -80,6 +80,6 @@ impl Rollout {
 
 impl Gating {
     pub(super) fn refusal(&self, report: crate::domain::gate::GateReport) -> Refusal {
-        if self.checks == Asked::NotYet { Refusal::Unhealthy(report) } else { Refusal::CheckFailed(report) }
+        if self.checks == CheckState::NotYet { Refusal::Unhealthy(report) } else { Refusal::CheckFailed(report) }
     }
 }

@@ -3,7 +3,7 @@
 use crate::domain::clock::Now;
 use crate::domain::deployment::{DeploymentId, HeldBack, Mode};
 use crate::domain::rollout::Rollout;
-use crate::domain::rollout::record::by_itself;
+use crate::domain::rollout::record::automatic;
 use crate::domain::transition::{Kind, Transition};
 use crate::domain::verdict::Judgement;
 
@@ -15,7 +15,7 @@ impl Rollout {
             return;
         }
         for kind in self.watching.judge(judgement) {
-            let line = Transition::new(kind, now.wall, by_itself(None), self.decision.clone());
+            let line = Transition::new(kind, now.wall, automatic(None), self.decision.clone());
             self.journal.record(Transition { judgement: self.watching.judgement().cloned(), ..line });
         }
     }
@@ -27,11 +27,11 @@ impl Rollout {
         }
     }
 
-    pub(super) fn hold_by_itself(&mut self, now: Now, why: &str) {
+    pub(super) fn pause_automatically(&mut self, now: Now, why: &str) {
         let Some(deployment) = &mut self.decision.deployment else { return };
         let held = HeldBack { by: "automatic".to_owned(), reason: why.to_owned(), since: now.wall };
         deployment.held.get_or_insert(held);
-        let line = Transition::new(Kind::CanaryHold, now.wall, by_itself(Some(why)), self.decision.clone());
+        let line = Transition::new(Kind::CanaryHold, now.wall, automatic(Some(why)), self.decision.clone());
         self.journal.record(Transition { judgement: self.watching.judgement().cloned(), ..line });
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::gate::GateReport;
 use crate::domain::rollout::{
     Asker, Configured, Effect, Move, OrderState, Overlap, Refusal, Rollout, State, called_off_by,
 };
-use crate::domain::schema::TakenBack;
+use crate::domain::schema::RolledBack;
 use crate::domain::transition::{FileOrder, Kind, Origin, Transition, Trigger};
 
 impl Rollout {
@@ -55,7 +55,7 @@ impl Rollout {
 
     /// After a crash the file may name a color that this program wrote for a move overtaken by another one. That is no
     /// order.
-    pub(super) fn forgive_own_words(&mut self) {
+    pub(super) fn ignore_own_write_back(&mut self) {
         let order = &self.configured.order;
         if self.decision.written_back.contains(&order.active) && order.active != self.decision.seen.active {
             let serves = order.active == self.decision.active;
@@ -90,7 +90,7 @@ impl Rollout {
             return;
         }
         let overruled = self.overruled_by_rollback(now, &order);
-        if let Some(refusal @ Refusal::Overruled { left: TakenBack { reordered: true, .. }, .. }) = overruled {
+        if let Some(refusal @ Refusal::Overruled { left: RolledBack { reordered: true, .. }, .. }) = overruled {
             self.file.refused(refusal);
         }
     }
@@ -104,14 +104,14 @@ impl Rollout {
     }
 
     fn overruled_by_rollback(&self, now: Now, order: &FileOrder) -> Option<Refusal> {
-        let same = |left: &&TakenBack| (left.color, &left.release) == (order.active, &order.release);
-        let left = self.decision.lineage.taken_back.iter().rev().find(same)?;
+        let same = |left: &&RolledBack| (left.color, &left.release) == (order.active, &order.release);
+        let left = self.decision.lineage.rolled_back.iter().rev().find(same)?;
         let until = left.at + self.configured.order_window;
         (now.wall < until).then(|| Refusal::Overruled { left: left.clone(), until })
     }
 
     /// A command for the same move as the file's order replaces that order.
-    pub(super) fn joins_order_of_file(&mut self, asked: &Move) -> bool {
+    pub(super) fn take_over_file_order(&mut self, asked: &Move) -> bool {
         let Asker::Command(_) = asked.asker else { return false };
         if asked.dry_run || asked.overlap == Overlap::None || self.decision.freeze.is_some() {
             return false;
@@ -190,7 +190,7 @@ impl Rollout {
             self.decision.lineage.reordered(order.active, &order.release);
         }
         let underway = Move::new(now, kind, (order.active, order.release), Asker::File, origin);
-        match self.allowed(&underway).and_then(|()| overruled.map_or(Ok(()), Err)) {
+        match self.check_forward(&underway).and_then(|()| overruled.map_or(Ok(()), Err)) {
             Ok(()) => self.begin(now, underway, effects),
             Err(refusal) => self.refuse(now, underway, refusal, effects),
         }

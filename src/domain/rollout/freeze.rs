@@ -4,12 +4,12 @@ use std::time::SystemTime;
 
 use crate::domain::clock::Now;
 use crate::domain::force::Guard;
-use crate::domain::rollout::record::by_itself;
+use crate::domain::rollout::record::automatic;
 use crate::domain::rollout::{CommandId, Effect, Move, Outcome, Refusal, Rollout, StageRefusal, State};
 use crate::domain::transition::{Asked, Freeze, Kind, Origin, Transition};
 
 /// The command that overrides the quarantine.
-fn anyway(asked: &Move) -> String {
+fn forced_command(asked: &Move) -> String {
     match asked.kind {
         Kind::Canary => "cutover canary start --force=quarantine".to_owned(),
         Kind::Rollback => format!("cutover rollback --to {} --force=quarantine", asked.to),
@@ -18,20 +18,20 @@ fn anyway(asked: &Move) -> String {
 }
 
 impl Rollout {
-    pub(super) fn allowed(&self, asked: &Move) -> Result<(), Refusal> {
+    pub(super) fn check_forward(&self, asked: &Move) -> Result<(), Refusal> {
         if asked.release.is_none() {
             return Err(Refusal::Stage(StageRefusal::Empty(asked.to)));
         }
         if let Some(freeze) = &self.decision.freeze {
             return Err(Refusal::Frozen(freeze.clone()));
         }
-        self.not_quarantined(asked)
+        self.check_quarantine(asked)
     }
 
-    pub(super) fn not_quarantined(&self, asked: &Move) -> Result<(), Refusal> {
+    pub(super) fn check_quarantine(&self, asked: &Move) -> Result<(), Refusal> {
         match self.decision.quarantine.iter().find(|bad| bad.release == asked.release) {
             Some(bad) if !asked.force.overrides(Guard::Quarantine) => {
-                Err(Refusal::Quarantined { bad: bad.clone(), command: anyway(asked) })
+                Err(Refusal::Quarantined { bad: bad.clone(), command: forced_command(asked) })
             }
             _ => Ok(()),
         }
@@ -51,7 +51,7 @@ impl Rollout {
             since: now.wall,
             until,
         };
-        if self.is_being_written(now, id, Kind::Freeze, &origin, effects) {
+        if self.refuse_while_writing(now, id, Kind::Freeze, &origin, effects) {
             return;
         }
         let before = self.decision.freeze.clone();
@@ -76,18 +76,18 @@ impl Rollout {
         }
         self.decision.freeze = Some(freeze);
         let told = Outcome { cancelled, replaced: before, ..self.unchanged(now, false) };
-        self.put_telling(now, id, (Kind::Freeze, told), origin, effects);
+        self.enact_with(now, id, (Kind::Freeze, told), origin, effects);
     }
 
     pub(super) fn unfreeze(&mut self, now: Now, id: CommandId, origin: Origin, effects: &mut Vec<Effect>) {
-        if self.is_being_written(now, id, Kind::Unfreeze, &origin, effects) {
+        if self.refuse_while_writing(now, id, Kind::Unfreeze, &origin, effects) {
             return;
         }
         if self.decision.freeze.take().is_none() {
             let outcome = self.unchanged(now, false);
             return effects.push(Effect::Reply(id, Ok(outcome)));
         }
-        self.put(now, id, Kind::Unfreeze, origin, effects);
+        self.enact(now, id, Kind::Unfreeze, origin, effects);
     }
 
     /// A freeze ends by the wall clock.
@@ -95,7 +95,7 @@ impl Rollout {
         let over = self.decision.freeze.as_ref().is_some_and(|freeze| freeze.until.is_some_and(|at| at <= now.wall));
         if over && !matches!(self.state, State::Committing(..)) {
             self.decision.freeze = None;
-            let origin = by_itself(Some("the freeze ended at its time"));
+            let origin = automatic(Some("the freeze ended at its time"));
             self.journal.record(Transition::new(Kind::Unfreeze, now.wall, origin, self.decision.clone()));
         }
         let until = self.decision.freeze.as_ref().and_then(|freeze| freeze.until);
@@ -103,7 +103,7 @@ impl Rollout {
     }
 
     /// State that a move keeps can't change while the move is being written: its line carries the whole state.
-    pub(super) fn is_being_written(
+    pub(super) fn refuse_while_writing(
         &mut self,
         now: Now,
         id: CommandId,
@@ -119,12 +119,12 @@ impl Rollout {
     }
 
     /// Puts the decision into force; the answer comes when it is on disk or the disk takes too long.
-    pub(super) fn put(&mut self, now: Now, id: CommandId, kind: Kind, origin: Origin, effects: &mut Vec<Effect>) {
+    pub(super) fn enact(&mut self, now: Now, id: CommandId, kind: Kind, origin: Origin, effects: &mut Vec<Effect>) {
         let told = self.unchanged(now, false);
-        self.put_telling(now, id, (kind, told), origin, effects);
+        self.enact_with(now, id, (kind, told), origin, effects);
     }
 
-    fn put_telling(
+    fn enact_with(
         &mut self,
         now: Now,
         id: CommandId,

@@ -4,7 +4,7 @@ use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::force::Guard;
 use crate::domain::gate::{self, GateReport, Probed};
-use crate::domain::rollout::checks::Asked as ChecksAsked;
+use crate::domain::rollout::checks::CheckState;
 use crate::domain::rollout::{
     Asker, Command, CommandId, Configured, Effect, Gating, Move, Overlap, ROUND_PAUSE, Refusal, Rollout, RoundId,
     Share, State,
@@ -25,14 +25,14 @@ impl Rollout {
         let deadline = now.mono + underway.terms.gate.unwrap_or(self.configured.gate.timeout);
         let resolve = underway.kind != Kind::Rollback;
         effects.push(Effect::Probe { round, color: underway.to, schema, resolve });
-        let checks = ChecksAsked::default();
+        let checks = CheckState::default();
         let gating = Gating { round: Some(round), next_round: None, deadline, rounds: 0, passes: 0, checks };
         self.state = State::Gating(underway, gating);
     }
 
     pub(super) fn probed(&mut self, now: Now, round: RoundId, results: Vec<Probed>, effects: &mut Vec<Effect>) {
         let State::Gating(underway, gating) = &mut self.state else { return };
-        if gating.round != Some(round) || gating.checks == ChecksAsked::Now {
+        if gating.round != Some(round) || gating.checks == CheckState::Now {
             return;
         }
         gating.round = None;
@@ -43,7 +43,7 @@ impl Rollout {
         if passed {
             report.checks = underway.report.take().map(|before| before.checks).unwrap_or_default();
         } else {
-            gating.checks = ChecksAsked::NotYet;
+            gating.checks = CheckState::NotYet;
         }
         underway.report = Some(report);
         // An unsafe store may be the reason why the target is unhealthy, so it is reported first.
@@ -92,7 +92,7 @@ impl Rollout {
         if underway.kind == Kind::Rollback {
             let answer = match underway.asker {
                 Asker::Command(id) => Some((id, self.outcome(now, &underway, &next, false))),
-                Asker::File | Asker::Itself => None,
+                Asker::File | Asker::Automatic => None,
             };
             // An answer that waits for the disk still names the decision before.
             self.journal.answer_waiting(false, effects);
@@ -129,7 +129,7 @@ impl Rollout {
                 let round = RoundId(self.last_id + 1);
                 self.last_id += 1;
                 let deadline = now.mono + underway.terms.gate.unwrap_or(self.configured.gate.timeout);
-                let (rounds, checks) = (gating.rounds, ChecksAsked::NotYet);
+                let (rounds, checks) = (gating.rounds, CheckState::NotYet);
                 *gating = Gating { round: Some(round), next_round: None, deadline, rounds, passes: 0, checks };
                 underway.report = None;
                 let resolve = underway.kind != Kind::Rollback;
@@ -154,7 +154,7 @@ impl Rollout {
         refusal: Refusal,
         effects: &mut Vec<Effect>,
     ) {
-        let (kind, to, dry_run) = self.meant(command);
+        let (kind, to, dry_run) = self.subject_of(command);
         if !dry_run {
             let asked = Asked { kind, to: Some((to, self.configured.deployed[to].clone())) };
             self.record_refused(now, asked, command.origin().clone(), None, &refusal);
@@ -163,12 +163,12 @@ impl Rollout {
     }
 
     /// Kind and target of a command, and `dry_run`.
-    pub(super) fn meant(&self, command: &Command) -> (Kind, Color, bool) {
+    pub(super) fn subject_of(&self, command: &Command) -> (Kind, Color, bool) {
         let other = self.decision.active.other();
         match command {
             Command::Switch { to, dry_run, .. } => (Kind::Switch, self.target(to).unwrap_or(other), *dry_run),
-            Command::Rollback { to, dry_run, .. } => (Kind::Rollback, to.unwrap_or(self.back_to()), *dry_run),
-            Command::CanaryAbort { .. } => (Kind::Rollback, self.back_to(), false),
+            Command::Rollback { to, dry_run, .. } => (Kind::Rollback, to.unwrap_or(self.rollback_color()), *dry_run),
+            Command::CanaryAbort { .. } => (Kind::Rollback, self.rollback_color(), false),
             Command::CanaryStart { .. } => (Kind::Canary, other, false),
             _ => (Kind::Advance, self.decision.deployment.as_ref().map_or(other, |it| it.candidate), false),
         }

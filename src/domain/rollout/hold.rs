@@ -127,7 +127,7 @@ impl Rollout {
         effects: &mut Vec<Effect>,
     ) {
         let holds = matches!(self.state, State::Holding(..) | State::Committing(..));
-        if holds && self.is_in_progress(now, id, Kind::Hold, &origin, effects) {
+        if holds && self.refuse_while_moving(now, id, Kind::Hold, &origin, effects) {
             return;
         }
         let mut replaced_pause = None;
@@ -177,7 +177,7 @@ impl Rollout {
         }
         // The line that is being written carries the whole state.
         let written = matches!(self.state, State::Committing(..));
-        if written && self.is_in_progress(now, id, Kind::Maintenance, &origin, effects) {
+        if written && self.refuse_while_moving(now, id, Kind::Maintenance, &origin, effects) {
             return;
         }
         // An answer that waits for the disk still names the decision before.
@@ -190,7 +190,7 @@ impl Rollout {
         self.journal.write_behind(now, transition, Some((id, outcome)), effects);
     }
 
-    fn is_in_progress(
+    fn refuse_while_moving(
         &mut self,
         now: Now,
         id: CommandId,

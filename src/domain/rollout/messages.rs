@@ -9,7 +9,7 @@ use crate::domain::force::{Force, Guard};
 use crate::domain::gate::{CheckReport, GatePolicy, GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::rollout::{Hold, Moving, StageRefusal, Target, Terms, Unsafe};
-use crate::domain::schema::{FirstWrite, Labels, Reading, TakenBack, Verdict};
+use crate::domain::schema::{FirstWrite, Labels, Reading, RolledBack, Safety};
 use crate::domain::split::Weight;
 use crate::domain::transition::Left;
 use crate::domain::transition::{
@@ -264,7 +264,7 @@ pub struct Outcome {
     pub took: Duration,
     pub durable: bool,
     /// The rollback target afterwards, and its safety; `None`: there is none, or nothing moved.
-    pub way_back: Option<(Release, Verdict)>,
+    pub way_back: Option<(Release, Safety)>,
     /// Time for which requests were held; `None`: they were not.
     pub held: Option<Duration>,
     pub deployment: Option<Deployment>,
@@ -361,7 +361,7 @@ pub enum Refusal {
     },
     /// The file orders the release that a rollback left a short time ago.
     Overruled {
-        left: TakenBack,
+        left: RolledBack,
         /// The file may order it afterwards.
         until: SystemTime,
     },

@@ -71,7 +71,7 @@ pub(super) enum Asker {
     Command(CommandId),
     File,
     /// The evidence, or the time.
-    Itself,
+    Automatic,
 }
 
 #[derive(Debug)]
@@ -81,5 +81,5 @@ pub(super) struct Gating {
     pub(super) deadline: Instant,
     pub(super) rounds: u32,
     pub(super) passes: u32,
-    pub(super) checks: checks::Asked,
+    pub(super) checks: checks::CheckState,
 }

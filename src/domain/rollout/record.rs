@@ -18,12 +18,12 @@ impl Rollout {
     }
 
     pub(super) fn drained(&mut self, now: Now, drained: Drained) {
-        let line = Transition::new(Kind::Drained, now.wall, by_itself(None), self.decision.clone());
+        let line = Transition::new(Kind::Drained, now.wall, automatic(None), self.decision.clone());
         self.journal.record(Transition { took: drained.took, drained: Some(drained), ..line });
     }
 }
 
-pub(super) fn by_itself(reason: Option<&str>) -> Origin {
+pub(super) fn automatic(reason: Option<&str>) -> Origin {
     Origin {
         trigger: Trigger::Automatic,
         actor: "cutover".to_owned(),

@@ -117,7 +117,7 @@ impl fmt::Display for Refusal {
                 "no color has release {asked}: blue has {}, green has {}; to deploy it: `cutover deploy --release {} --endpoint ADDRESS`",
                 deployed.blue,
                 deployed.green,
-                word(asked.as_str()),
+                shell_word(asked.as_str()),
             ),
             Refusal::PausedAlready { pause, left } => {
                 paused(f, pause, *left)?;
@@ -234,7 +234,7 @@ impl FileProblem {
 }
 
 /// Quoted for a shell.
-fn word(text: &str) -> String {
+fn shell_word(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+:".contains(&byte);
     if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

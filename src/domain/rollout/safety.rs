@@ -11,7 +11,7 @@ use crate::domain::force::Guard;
 use crate::domain::release::Release;
 use crate::domain::rollout::{Move, Refusal, Rollout};
 use crate::domain::schema::{
-    Currents, FirstWrite, Labels, Lineage, Obstacle, Overridden, Range, Reading, Verdict, admits, runs,
+    Currents, FirstWrite, Labels, Lineage, Obstacle, Overridden, Range, Reading, Safety, admits, runs,
 };
 use crate::domain::transition::{Kind, Origin, Transition, Trigger};
 
@@ -111,26 +111,26 @@ impl Rollout {
     }
 
     /// The safety of a rollback; unknown without a target.
-    pub(super) fn way_back(&self) -> Verdict {
-        let Ok(previous) = self.rollback_target() else { return Verdict::Unknown(Vec::new()) };
+    pub(super) fn way_back(&self) -> Safety {
+        let Ok(previous) = self.rollback_target() else { return Safety::Unknown(Vec::new()) };
         let lineage = &self.decision.lineage;
         self.judged_back(previous.color, &previous.release, lineage, &self.currents())
     }
 
-    fn judged_back(&self, color: Color, release: &Release, lineage: &Lineage, currents: &Currents) -> Verdict {
+    fn judged_back(&self, color: Color, release: &Release, lineage: &Lineage, currents: &Currents) -> Safety {
         let verdict = runs(release, &self.labels_of(color, release), currents, lineage.after(release));
         match lineage.overridden.clone() {
             Some(overridden) => {
                 let mut obstacles = verdict.obstacles();
                 obstacles.push(Obstacle::Forced(overridden));
-                Verdict::No(obstacles)
+                Safety::No(obstacles)
             }
             None => verdict,
         }
     }
 
     /// The rollback target after a move, and its safety by the versions that the move migrates to.
-    pub(super) fn outlook(&self, underway: &Move, after: &Lineage) -> Option<(Release, Verdict)> {
+    pub(super) fn outlook(&self, underway: &Move, after: &Lineage) -> Option<(Release, Safety)> {
         if underway.kind != Kind::Switch {
             return None;
         }
@@ -190,11 +190,11 @@ impl Rollout {
         // A switch to an earlier release goes back, too, and crosses the same path.
         let path = if lineage.has(release) { lineage.after(release) } else { &[] };
         let mut obstacles = runs(release, &labels, &currents, path).obstacles();
-        let back_to = match kind {
+        let rollback_color = match kind {
             Kind::Release => self.rollback_target().ok().map(|previous| (previous.color, previous.release)),
             _ => Some((self.decision.active, self.decision.release.clone())),
         };
-        if let Some((color, release)) = back_to {
+        if let Some((color, release)) = rollback_color {
             obstacles.extend(admits(&labels, (&release, &self.labels_of(color, &release)), &currents));
         }
         obstacles
@@ -204,8 +204,7 @@ impl Rollout {
     fn nearest_safe(&self) -> Option<Release> {
         let (lineage, currents) = (&self.decision.lineage, self.currents());
         let could = |release: &Release, labels: &Labels| {
-            *release != self.decision.release
-                && runs(release, labels, &currents, lineage.after(release)) == Verdict::Yes
+            *release != self.decision.release && runs(release, labels, &currents, lineage.after(release)) == Safety::Yes
         };
         lineage.steps.iter().rev().find(|step| could(&step.release, &step.labels)).map(|step| step.release.clone())
     }
@@ -213,7 +212,7 @@ impl Rollout {
     pub(super) fn lineage_after(&self, underway: &Move) -> Lineage {
         let mut lineage = self.extended_lineage(underway);
         // The new move is an answer to that rollback.
-        lineage.taken_back.retain(|left| (left.color, &left.release) != (underway.to, &underway.release));
+        lineage.rolled_back.retain(|left| (left.color, &left.release) != (underway.to, &underway.release));
         lineage
     }
 

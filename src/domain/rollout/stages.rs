@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
 use crate::domain::deployment::{Deployment, DeploymentId, Mode, OnClientErrors, OnInsufficient, Plan, Stage};
-use crate::domain::rollout::record::by_itself;
+use crate::domain::rollout::record::automatic;
 use crate::domain::rollout::{Asker, Effect, Move, Overlap, Progress, Rollout, State, Stopped};
 use crate::domain::split::{Weight, draw};
 use crate::domain::transition::{Generation, Kind};
@@ -128,7 +128,7 @@ impl Rollout {
             self.decision.cooldown.map(|until| now.mono + until.duration_since(now.wall).unwrap_or_default());
         self.watching.set_cool_down(cools_at.filter(|until| *until > now.mono));
         self.verify(now);
-        self.take_back_if_needed(now, effects);
+        self.roll_back_if_needed(now, effects);
         self.note_watched(now);
         if !matches!(self.state, State::Steady) || self.file.is_waiting() || self.watching.not_before() > now.mono {
             return;
@@ -145,17 +145,17 @@ impl Rollout {
             && (self.holdback_is_useless(&deployment)
                 || self.watching.observed(now.mono, &deployment) >= deployment.plan.bake)
         {
-            return self.give_the_rest(now, effects);
+            return self.end_holdback(now, effects);
         }
         if !deployment.is_canary() {
             return;
         }
         let lasted = self.watching.lasted(now.mono);
         if lasted >= deployment.plan.dwell && self.watching.verdict() == Some(Verdict::Pass) {
-            return self.go_on(now, &deployment, "it is shown to be no worse", effects);
+            return self.take_next_step(now, &deployment, "it is shown to be no worse", effects);
         }
         if lasted >= deployment.plan.max_step {
-            self.without_proof(now, &deployment, effects);
+            self.end_step(now, &deployment, effects);
         }
     }
 
@@ -171,19 +171,19 @@ impl Rollout {
         let said = self.watching.judgement().map(ToString::to_string).unwrap_or_default();
         let why = format!("{said}; it gets no more requests, and may be started again");
         let target = (self.decision.active, self.decision.release.clone());
-        self.abort(now, Move::new(now, Kind::Abort, target, Asker::Itself, by_itself(Some(&why))), effects);
+        self.abort(now, Move::new(now, Kind::Abort, target, Asker::Automatic, automatic(Some(&why))), effects);
     }
 
-    fn without_proof(&mut self, now: Now, deployment: &Deployment, effects: &mut Vec<Effect>) {
+    fn end_step(&mut self, now: Now, deployment: &Deployment, effects: &mut Vec<Effect>) {
         let so_long = written::duration(deployment.plan.max_step);
         let why = format!("after {so_long} at {} nothing is proved", deployment.weight);
         match deployment.plan.on_insufficient {
-            OnInsufficient::Hold => self.hold_by_itself(now, &why),
-            OnInsufficient::Advance if self.is_vetoed() => self.hold_by_itself(now, &why),
-            OnInsufficient::Advance => self.go_on(now, deployment, &why, effects),
+            OnInsufficient::Hold => self.pause_automatically(now, &why),
+            OnInsufficient::Advance if self.is_vetoed() => self.pause_automatically(now, &why),
+            OnInsufficient::Advance => self.take_next_step(now, deployment, &why, effects),
             OnInsufficient::Abort => {
                 let target = (self.decision.active, self.decision.release.clone());
-                self.abort(now, Move::new(now, Kind::Abort, target, Asker::Itself, by_itself(Some(&why))), effects);
+                self.abort(now, Move::new(now, Kind::Abort, target, Asker::Automatic, automatic(Some(&why))), effects);
             }
         }
     }
@@ -193,19 +193,19 @@ impl Rollout {
         judgement.and_then(|judgement| judgement.veto).is_some_and(Veto::is_alarming)
     }
 
-    fn go_on(&mut self, now: Now, deployment: &Deployment, why: &str, effects: &mut Vec<Effect>) {
-        let underway = next_move(now, deployment, Asker::Itself, by_itself(Some(why)));
-        match self.allowed(&underway) {
+    fn take_next_step(&mut self, now: Now, deployment: &Deployment, why: &str, effects: &mut Vec<Effect>) {
+        let underway = next_move(now, deployment, Asker::Automatic, automatic(Some(why)));
+        match self.check_forward(&underway) {
             Ok(()) => self.begin(now, underway, effects),
             Err(refusal) => self.refuse(now, underway, refusal, effects),
         }
     }
 
-    fn give_the_rest(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    fn end_holdback(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Some(deployment) = &self.decision.deployment else { return };
         let target = (deployment.candidate, deployment.release.clone());
-        let why = by_itself(Some("nothing is held back any more"));
-        let underway = Move { share: Share::Rest, ..Move::new(now, Kind::Advance, target, Asker::Itself, why) };
+        let why = automatic(Some("nothing is held back any more"));
+        let underway = Move { share: Share::Rest, ..Move::new(now, Kind::Advance, target, Asker::Automatic, why) };
         self.begin(now, underway, effects);
     }
 
@@ -228,7 +228,7 @@ impl Rollout {
         let origin = self.configured.origin(crate::domain::transition::Trigger::File);
         let origin = crate::domain::transition::Origin { reason: Some(why), ..origin };
         let target = (self.decision.active, self.decision.release.clone());
-        self.abort(now, Move::new(now, Kind::Abort, target, Asker::Itself, origin), effects);
+        self.abort(now, Move::new(now, Kind::Abort, target, Asker::Automatic, origin), effects);
     }
 
     /// Records the watched time now and then: a crash loses no more than that.
@@ -283,7 +283,7 @@ impl Rollout {
     pub(super) fn advances_at(&self) -> Option<Instant> {
         let verifying = self.aftermath.verifying().map(|(_, until)| until);
         let Some(deployment) = &self.decision.deployment else {
-            return [verifying, self.proven_at()].into_iter().flatten().min();
+            return [verifying, self.becomes_known_good_at()].into_iter().flatten().min();
         };
         let noted = !self.journal.is_behind() && !deployment.is_canary();
         let noted = noted.then(|| self.watching.counted_from() + NOTED_EVERY);
@@ -300,7 +300,7 @@ impl Rollout {
             None => Some(self.watching.bakes_until(deployment).max(self.watching.not_before())),
         };
         // The stable release of a canary may have a bake of its own to end.
-        let proven = deployment.is_canary().then(|| self.proven_at()).flatten();
+        let proven = deployment.is_canary().then(|| self.becomes_known_good_at()).flatten();
         [verifying, noted, by_itself, proven].into_iter().flatten().min()
     }
 }

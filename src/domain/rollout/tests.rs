@@ -11,12 +11,12 @@ use crate::domain::schema::{FirstWrite, Lineage};
 use crate::domain::split::Weight;
 use crate::domain::transition::FileOrder;
 
+mod automatic;
 mod canary;
 mod checks;
 mod hold;
 mod questions;
 mod safety;
-mod take_back;
 mod target;
 
 /// A rollout, its clock, and what came out last.

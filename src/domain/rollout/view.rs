@@ -8,7 +8,7 @@ use crate::domain::deployment::DeploymentId;
 use crate::domain::gate::{CheckReport, GatePolicy};
 use crate::domain::release::Release;
 use crate::domain::rollout::{Moving, Refusal};
-use crate::domain::schema::{Currents, Verdict};
+use crate::domain::schema::{Currents, Safety};
 use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, FileOrder, Origin, Previous};
 use crate::domain::verdict::{Judgement, Needs};
@@ -34,7 +34,7 @@ pub struct View {
     pub known_good_at: Option<Instant>,
     pub gate: GatePolicy,
     pub rollback: Result<Previous, Refusal>,
-    pub safety: Verdict,
+    pub safety: Safety,
     pub stores: Currents,
     pub write_back_error: Option<String>,
     /// The last judgement of the deployment in force at its present stage.

@@ -93,7 +93,7 @@ impl Watching {
     }
 
     /// False: the obstacle is recorded already.
-    pub(super) fn block(&mut self, obstacle: &str) -> bool {
+    pub(super) fn note_obstacle(&mut self, obstacle: &str) -> bool {
         let new = self.blocked.as_deref() != Some(obstacle);
         if new {
             self.blocked = Some(obstacle.to_owned());

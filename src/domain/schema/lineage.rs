@@ -21,11 +21,11 @@ pub struct Lineage {
     /// The last move was forced although it was unsafe.
     pub overridden: Option<Overridden>,
     /// Left by recent rollbacks, oldest first. A release that gets traffic again is removed.
-    pub taken_back: Vec<TakenBack>,
+    pub rolled_back: Vec<RolledBack>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TakenBack {
+pub struct RolledBack {
     pub color: Color,
     pub release: Release,
     pub at: SystemTime,
@@ -102,19 +102,19 @@ impl Lineage {
     }
 
     /// Forgets rollbacks that are older than `window`.
-    pub fn take_back(&mut self, left: TakenBack, window: Duration) {
-        self.taken_back.retain(|before| {
+    pub fn note_rollback(&mut self, left: RolledBack, window: Duration) {
+        self.rolled_back.retain(|before| {
             let same = (before.color, &before.release) == (left.color, &left.release);
             !same && left.at < before.at + window
         });
-        self.taken_back.push(left);
-        if self.taken_back.len() > ROLLBACKS_KEPT {
-            self.taken_back.remove(0);
+        self.rolled_back.push(left);
+        if self.rolled_back.len() > ROLLBACKS_KEPT {
+            self.rolled_back.remove(0);
         }
     }
 
     pub fn reordered(&mut self, color: Color, release: &Release) {
-        for left in self.taken_back.iter_mut().filter(|left| (left.color, &left.release) == (color, release)) {
+        for left in self.rolled_back.iter_mut().filter(|left| (left.color, &left.release) == (color, release)) {
             left.reordered = true;
         }
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{parse_time, time};
 use crate::domain::release::Release;
-use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, Step, TakenBack, Version};
+use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, RolledBack, Step, Version};
 
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Written {
@@ -69,7 +69,7 @@ impl Written {
     }
 
     pub(super) fn from(lineage: &Lineage) -> Written {
-        let (last, before) = match lineage.taken_back.split_last() {
+        let (last, before) = match lineage.rolled_back.split_last() {
             Some((last, before)) => (Some(last), before),
             None => (None, [].as_slice()),
         };
@@ -91,13 +91,13 @@ impl Written {
             applied: self.applied.into_iter().map(|(store, version)| (store, Version(version))).collect(),
             steps: self.steps.into_iter().map(Stepped::into_step).collect::<Option<_>>()?,
             overridden: self.overridden.map(|forced| Overridden { by: forced.by, reason: forced.reason }),
-            taken_back: taken_back.map(Back::into_taken_back).collect::<Option<_>>()?,
+            rolled_back: taken_back.map(Back::into_rolled_back).collect::<Option<_>>()?,
         })
     }
 }
 
 impl Back {
-    fn from(left: &TakenBack) -> Back {
+    fn from(left: &RolledBack) -> Back {
         Back {
             color: left.color.to_string(),
             release: left.release.to_string(),
@@ -107,8 +107,8 @@ impl Back {
         }
     }
 
-    fn into_taken_back(self) -> Option<TakenBack> {
-        Some(TakenBack {
+    fn into_rolled_back(self) -> Option<RolledBack> {
+        Some(RolledBack {
             color: self.color.parse().ok()?,
             release: Release::new(&self.release),
             at: parse_time(&self.at)?,

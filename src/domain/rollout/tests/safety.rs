@@ -1,7 +1,7 @@
 //! What the data stores allow, step by step.
 
 use super::*;
-use crate::domain::schema::{Barrier, Label, Labels, Obstacle, Reading, Verdict, Version};
+use crate::domain::schema::{Barrier, Label, Labels, Obstacle, Reading, Safety, Version};
 
 fn labels(needs: &str, migrates_to: u64, barrier: Barrier) -> Labels {
     let label = Label { needs: needs.parse().expect("a range"), migrates_to: Some(Version(migrates_to)), barrier };
@@ -109,7 +109,7 @@ fn a_probe_that_fails_refuses_nothing() {
     let id = script.round_id();
     script.at(0.1, reading(Err("refused")));
     assert_eq!(script.at(0.1, Event::Probed(id, round(true))).words(), [""; 0], "the next round");
-    assert!(matches!(script.rollout.view().safety, Verdict::Unknown(_)));
+    assert!(matches!(script.rollout.view().safety, Safety::Unknown(_)));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn force_takes_a_reason_is_kept_on_the_record_and_ends_with_the_next_switch() {
     script.at(0.0, Event::WroteBack(Ok(Color::Green)));
     // Also where the probe says that nothing was migrated: the word stands.
     script.at(0.0, Event::Configured(labelled(Color::Green, &labels("<=42", 42, Barrier::None))));
-    let Verdict::No(obstacles) = script.rollout.view().safety else { panic!("{:?}", script.rollout.view().safety) };
+    let Safety::No(obstacles) = script.rollout.view().safety else { panic!("{:?}", script.rollout.view().safety) };
     assert!(matches!(&obstacles[..], [Obstacle::Forced(forced)] if forced.reason == "it has to be"), "{obstacles:?}");
     assert_eq!(script.command(3, rollback()).words(), ["refuse 3 rollback_unsafe"]);
     script.command(4, forced_for(Some("back by hand")));
@@ -135,7 +135,7 @@ fn force_takes_a_reason_is_kept_on_the_record_and_ends_with_the_next_switch() {
 fn a_first_write_is_a_line_of_its_own_that_is_tried_until_it_is_on_disk() {
     let mut script = script(&labels("<=42", 42, Barrier::FirstWrite));
     script.switched();
-    assert_eq!(script.rollout.view().safety, Verdict::Yes);
+    assert_eq!(script.rollout.view().safety, Safety::Yes);
     assert_eq!(written(&mut script, 1).words(), ["commit barrier green"]);
     let commit = script.commit_id();
     assert_eq!(written(&mut script, 2).words(), [""; 0], "there is one first write");

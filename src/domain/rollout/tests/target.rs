@@ -142,12 +142,12 @@ fn a_command_goes_where_the_file_may_not_and_ends_that() {
     script.command(1, forced_back);
     let commit = script.commit_id();
     script.at(0.0, Event::Committed(commit));
-    assert!(script.rollout.view().decision.lineage.taken_back.len() == 1);
+    assert!(script.rollout.view().decision.lineage.rolled_back.len() == 1);
     script.at(0.0, Event::WroteBack(Ok(Color::Blue)));
     script.command(2, forced());
     let commit = script.commit_id();
     script.at(0.0, Event::Committed(commit));
-    assert_eq!(script.rollout.view().decision.lineage.taken_back, []);
+    assert_eq!(script.rollout.view().decision.lineage.rolled_back, []);
 }
 
 #[test]

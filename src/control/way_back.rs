@@ -6,7 +6,7 @@ use crate::domain::force::Guard;
 use crate::domain::gate::{GateReport, Probed, passes};
 use crate::domain::health::Health;
 use crate::domain::rollout::{Refusal, View};
-use crate::domain::schema::Verdict;
+use crate::domain::schema::Safety;
 
 /// By the last probes.
 pub(super) fn way_back(view: &View, endpoints: impl Fn(Color) -> Vec<EndpointStatus>) -> WayBack {
@@ -23,7 +23,7 @@ pub(super) fn way_back(view: &View, endpoints: impl Fn(Color) -> Vec<EndpointSta
     let (color, mut guards, mut against) = (target.color, Vec::new(), Vec::new());
     // The stable release of a canary serves all the time: no gate, no barrier.
     let canary = view.decision.deployment.as_ref().is_some_and(|deployment| deployment.is_canary());
-    if !canary && matches!(view.safety, Verdict::No(_)) {
+    if !canary && matches!(view.safety, Safety::No(_)) {
         guards.push(Guard::Schema);
         against.extend(view.safety.why());
     }

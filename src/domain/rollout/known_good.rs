@@ -7,13 +7,13 @@
 use std::time::{Instant, SystemTime};
 
 use crate::domain::clock::Now;
-use crate::domain::rollout::record::by_itself;
+use crate::domain::rollout::record::automatic;
 use crate::domain::rollout::{Move, Rollout, State};
 use crate::domain::transition::{Kind, Transition};
 
 impl Rollout {
     /// `None`: it is known good already.
-    pub(super) fn proven_at(&self) -> Option<Instant> {
+    pub(super) fn becomes_known_good_at(&self) -> Option<Instant> {
         if self.decision.known_good.is_some() {
             return None;
         }
@@ -33,7 +33,8 @@ impl Rollout {
 
     pub(super) fn mark_known_good(&mut self, now: Now) {
         // The move being written was planned without it.
-        let ripe = self.proven_at().is_some_and(|at| at <= now.mono) && !matches!(self.state, State::Committing(..));
+        let ripe = self.becomes_known_good_at().is_some_and(|at| at <= now.mono)
+            && !matches!(self.state, State::Committing(..));
         // It gets the hold-back first.
         let bakes = self.decision.deployment.as_ref().filter(|deployment| !deployment.is_canary());
         let waits = bakes.is_some_and(|deployment| deployment.splits() || self.stopped().is_some());
@@ -46,7 +47,7 @@ impl Rollout {
         }
         self.watching.follow(now.mono, &self.decision);
         self.decision.known_good = Some(now.wall);
-        let line = Transition::new(Kind::KnownGood, now.wall, by_itself(None), self.decision.clone());
+        let line = Transition::new(Kind::KnownGood, now.wall, automatic(None), self.decision.clone());
         self.journal.record(Transition { judgement, ..line });
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::release::Release;
 use crate::domain::schema::{Barrier, Currents, FirstWrite, Labels, Overridden, Range, Step, Version};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Safety {
     Yes,
     No(Vec<Obstacle>),
     /// Not safe, and no reason to refuse.
@@ -44,21 +44,21 @@ pub enum Doubt {
     ProbeFailed { store: String, reason: String },
 }
 
-impl Verdict {
-    fn of(obstacles: Vec<Obstacle>, doubts: Vec<Doubt>) -> Verdict {
+impl Safety {
+    fn of(obstacles: Vec<Obstacle>, doubts: Vec<Doubt>) -> Safety {
         match (obstacles.is_empty(), doubts.is_empty()) {
-            (false, _) => Verdict::No(obstacles),
-            (true, false) => Verdict::Unknown(doubts),
-            (true, true) => Verdict::Yes,
+            (false, _) => Safety::No(obstacles),
+            (true, false) => Safety::Unknown(doubts),
+            (true, true) => Safety::Yes,
         }
     }
 
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
-            Verdict::Yes => "yes",
-            Verdict::No(_) => "no",
-            Verdict::Unknown(_) => "unknown",
+            Safety::Yes => "yes",
+            Safety::No(_) => "no",
+            Safety::Unknown(_) => "unknown",
         }
     }
 
@@ -68,17 +68,17 @@ impl Verdict {
             Some(reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         }
         match self {
-            Verdict::Yes => None,
-            Verdict::No(obstacles) => list(obstacles),
-            Verdict::Unknown(doubts) => list(doubts),
+            Safety::Yes => None,
+            Safety::No(obstacles) => list(obstacles),
+            Safety::Unknown(doubts) => list(doubts),
         }
     }
 
     #[must_use]
     pub fn obstacles(self) -> Vec<Obstacle> {
         match self {
-            Verdict::No(obstacles) => obstacles,
-            Verdict::Yes | Verdict::Unknown(_) => Vec::new(),
+            Safety::No(obstacles) => obstacles,
+            Safety::Yes | Safety::Unknown(_) => Vec::new(),
         }
     }
 }
@@ -86,7 +86,7 @@ impl Verdict {
 /// The release runs on the present versions, and crosses no passed barrier on `path` (the releases that took traffic
 /// after it, oldest first).
 #[must_use]
-pub(crate) fn runs(release: &Release, labels: &Labels, currents: &Currents, path: &[Step]) -> Verdict {
+pub(crate) fn runs(release: &Release, labels: &Labels, currents: &Currents, path: &[Step]) -> Safety {
     let (mut obstacles, mut doubts) = (Vec::new(), Vec::new());
     if currents.is_empty() {
         doubts.push(Doubt::NoLabels);
@@ -111,7 +111,7 @@ pub(crate) fn runs(release: &Release, labels: &Labels, currents: &Currents, path
         }
     }
     obstacles.extend(barriers(currents, path));
-    Verdict::of(obstacles, doubts)
+    Safety::of(obstacles, doubts)
 }
 
 /// Passed barriers on a path, newest first, one per release.

@@ -7,7 +7,7 @@ use crate::domain::force::Guard;
 use crate::domain::gate;
 use crate::domain::release::Release;
 use crate::domain::rollout::stages::Share;
-use crate::domain::rollout::{Asker, Move, Outcome, Rollout, quarantined, taken_back};
+use crate::domain::rollout::{Asker, Move, Outcome, Rollout, quarantined, rolled_back};
 use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Kind, Previous, Transition};
 
@@ -16,8 +16,8 @@ impl Rollout {
         let generation = self.new_generation();
         let mut lineage = self.lineage_after(underway);
         if underway.kind == Kind::Rollback {
-            let left = taken_back(now, (self.decision.active, &self.serving(underway)), &underway.origin);
-            lineage.take_back(left, self.configured.order_window);
+            let left = rolled_back(now, (self.decision.active, &self.release_left_by(underway)), &underway.origin);
+            lineage.note_rollback(left, self.configured.order_window);
         }
         let current = &self.decision;
         let left = Previous {
@@ -30,7 +30,7 @@ impl Rollout {
         // The move was forced past its quarantine.
         quarantine.retain(|bad| bad.release != underway.release);
         if underway.quarantine {
-            quarantine.push(quarantined(now, &self.serving(underway), &underway.origin));
+            quarantine.push(quarantined(now, &self.release_left_by(underway), &underway.origin));
         }
         let known_good = self.known_good(now, underway);
         let whole = underway.share == Share::All;
@@ -61,17 +61,17 @@ impl Rollout {
 
     /// The release that a rollback leaves. An operator means the one deployed there, even if its new label is not
     /// decided yet; an automatic rollback leaves the one that was watched.
-    fn serving(&self, underway: &Move) -> Release {
+    fn release_left_by(&self, underway: &Move) -> Release {
         match underway.asker {
             Asker::Command(_) => self.configured.deployed[self.decision.active].clone(),
-            Asker::File | Asker::Itself => self.decision.release.clone(),
+            Asker::File | Asker::Automatic => self.decision.release.clone(),
         }
     }
 
-    fn left_by(&self, underway: &Move) -> Release {
+    fn release_ended_by(&self, underway: &Move) -> Release {
         match self.decision.deployment.as_ref().filter(|deployment| deployment.is_canary()) {
             Some(canary) => canary.release.clone(),
-            None => self.serving(underway),
+            None => self.release_left_by(underway),
         }
     }
 
@@ -81,7 +81,7 @@ impl Rollout {
             from: (underway.share == Share::All).then(|| (self.decision.active, self.decision.release.clone())),
             forced: !underway.force.is_none(),
             overrode: self.overrode(underway),
-            judgement: self.watching.judgement().cloned().filter(|_| matches!(underway.asker, Asker::Itself)),
+            judgement: self.watching.judgement().cloned().filter(|_| matches!(underway.asker, Asker::Automatic)),
             gate: underway.report.clone(),
             took: now.mono.saturating_duration_since(underway.began.mono),
             held: underway.held_for(now),
@@ -110,7 +110,7 @@ impl Rollout {
             pending: None,
             replaced: None,
             replaced_pause: None,
-            quarantined: underway.quarantine.then(|| self.left_by(underway)),
+            quarantined: underway.quarantine.then(|| self.release_ended_by(underway)),
             ended_canary: self.ended_canary(underway),
         }
     }
@@ -124,7 +124,7 @@ impl Rollout {
             took: now.mono.saturating_duration_since(underway.began.mono),
             way_back: self.outlook(underway, &self.lineage_after(underway)),
             checks: underway.report.as_ref().map(|report| report.checks.clone()).unwrap_or_default(),
-            quarantined: underway.quarantine.then(|| self.left_by(underway)),
+            quarantined: underway.quarantine.then(|| self.release_ended_by(underway)),
             ..self.unchanged(now, true)
         }
     }

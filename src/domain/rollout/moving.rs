@@ -9,7 +9,7 @@ use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::gate::CheckProgress;
 use crate::domain::release::Release;
-use crate::domain::rollout::checks::Asked;
+use crate::domain::rollout::checks::CheckState;
 use crate::domain::rollout::{Asker, Command, CommandId, Effect, Move, Refusal, Rollout, State};
 use crate::domain::transition::{Kind, Origin, Trigger};
 use crate::domain::written;
@@ -123,7 +123,7 @@ impl Rollout {
             Some(format!("{} {}", failed.endpoint, failed.detail))
         });
         let waits = match &self.state {
-            State::Gating(_, gating) if gating.checks == Asked::NotYet => Waits::Health,
+            State::Gating(_, gating) if gating.checks == CheckState::NotYet => Waits::Health,
             State::Gating(..) => Waits::Checks(None),
             State::Holding(..) => Waits::Requests,
             State::Committing(..) => Waits::Disk,
@@ -143,9 +143,9 @@ impl Rollout {
 
     #[must_use]
     pub fn would_move(&self, now: Now, command: &Command) -> Moving {
-        let (kind, to, _) = self.meant(command);
+        let (kind, to, _) = self.subject_of(command);
         let release = self.configured.deployed[to].clone();
-        Move::new(now, kind, (to, release), Asker::Itself, command.origin().clone()).shown()
+        Move::new(now, kind, (to, release), Asker::Automatic, command.origin().clone()).shown()
     }
 
     /// Cancels a move whose client gave up, unless it is being written.

@@ -33,7 +33,7 @@ impl Rollout {
                 effects.push(Effect::Reply(id, Ok(outcome)));
             }
             Asker::File => self.file.carried_out(),
-            Asker::Itself => {}
+            Asker::Automatic => {}
         }
     }
 

@@ -3,17 +3,17 @@
 
 use crate::domain::clock::Now;
 use crate::domain::deployment::{Deployment, HeldBack, Mode, OnUnsafe};
-use crate::domain::rollout::record::by_itself;
+use crate::domain::rollout::record::automatic;
 use crate::domain::rollout::{
-    Asker, Effect, Fitness, Move, Outcome, Refusal, Rollout, State, quarantined, taken_back, whose,
+    Asker, Effect, Fitness, Move, Outcome, Refusal, Rollout, State, quarantined, rolled_back, whose,
 };
-use crate::domain::schema::Verdict as Safe;
+use crate::domain::schema::Safety;
 use crate::domain::transition::{Decision, Kind, Transition};
 use crate::domain::verdict::{Judgement, Verdict};
 
 impl Rollout {
     /// Rolls the deployment back if its release is proved to be worse or can't serve.
-    pub(super) fn take_back_if_needed(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn roll_back_if_needed(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Some(deployment) = self.decision.deployment.clone() else { return };
         // The fitness will be known in a moment.
         if deployment.mode == Mode::Off || *self.reports.fitness(deployment.stable_color()) == Fitness::Unknown {
@@ -31,15 +31,15 @@ impl Rollout {
             (None, _) => return,
         };
         if deployment.mode == Mode::Observe {
-            return self.would_take_back(now, fails, &why);
+            return self.record_would_roll_back(now, fails, &why);
         }
-        match self.blocked(&deployment) {
-            Some(obstacle) => self.block(now, fails, &why, &obstacle),
-            None => self.take_back(now, &deployment, fails, &why, effects),
+        match self.obstacle_to_rollback(&deployment) {
+            Some(obstacle) => self.record_blocked(now, fails, &why, &obstacle),
+            None => self.roll_back_automatically(now, &deployment, fails, &why, effects),
         }
     }
 
-    fn blocked(&self, deployment: &Deployment) -> Option<String> {
+    fn obstacle_to_rollback(&self, deployment: &Deployment) -> Option<String> {
         let color = deployment.stable_color();
         if let Some(why) = self.reports.down(color) {
             return Some(format!("{color} can't serve: {why}"));
@@ -52,37 +52,37 @@ impl Rollout {
             return Some(refusal.to_string());
         }
         match self.way_back() {
-            Safe::No(_) if self.configured.policy.on_unsafe == OnUnsafe::Force => None,
-            unsafe_ @ Safe::No(_) => unsafe_.why(),
-            Safe::Yes | Safe::Unknown(_) => None,
+            Safety::No(_) if self.configured.policy.on_unsafe == OnUnsafe::Force => None,
+            unsafe_ @ Safety::No(_) => unsafe_.why(),
+            Safety::Yes | Safety::Unknown(_) => None,
         }
     }
 
-    fn would_take_back(&mut self, now: Now, judgement: Option<Judgement>, why: &str) {
+    fn record_would_roll_back(&mut self, now: Now, judgement: Option<Judgement>, why: &str) {
         let Some(deployment) = self.decision.deployment.as_mut().filter(|deployment| !deployment.told) else { return };
         // The line that is being written carries the whole state.
         if matches!(self.state, State::Committing(..)) {
             return;
         }
         deployment.told = true;
-        let line = Transition::new(Kind::WouldRollBack, now.wall, by_itself(Some(why)), self.decision.clone());
+        let line = Transition::new(Kind::WouldRollBack, now.wall, automatic(Some(why)), self.decision.clone());
         self.journal.record(Transition { judgement, ..line });
     }
 
     /// Pauses the deployment and records the obstacle. The rollback follows as soon as it is possible.
-    fn block(&mut self, now: Now, judgement: Option<Judgement>, why: &str, obstacle: &str) {
-        if self.is_committing() || !self.watching.block(obstacle) {
+    fn record_blocked(&mut self, now: Now, judgement: Option<Judgement>, why: &str, obstacle: &str) {
+        if self.is_committing() || !self.watching.note_obstacle(obstacle) {
             return;
         }
         let Some(deployment) = &mut self.decision.deployment else { return };
         let reason = format!("{why}; it can't be taken back: {obstacle}");
         let held = HeldBack { by: "automatic".to_owned(), reason: reason.clone(), since: now.wall };
         deployment.held.get_or_insert(held);
-        let line = Transition::new(Kind::RollbackBlocked, now.wall, by_itself(Some(&reason)), self.decision.clone());
+        let line = Transition::new(Kind::RollbackBlocked, now.wall, automatic(Some(&reason)), self.decision.clone());
         self.journal.record(Transition { judgement, ..line });
     }
 
-    fn take_back(
+    fn roll_back_automatically(
         &mut self,
         now: Now,
         deployment: &Deployment,
@@ -90,13 +90,13 @@ impl Rollout {
         why: &str,
         effects: &mut Vec<Effect>,
     ) {
-        let overruled = self.overruled();
+        let overruled = self.take_overruled_move();
         // The policy allows a rollback that the stores forbid.
-        let forced = !deployment.is_canary() && matches!(self.way_back(), Safe::No(_));
+        let forced = !deployment.is_canary() && matches!(self.way_back(), Safety::No(_));
         let (to, release) = (deployment.stable_color(), deployment.stable.clone());
         let target = (to, release);
         let underway =
-            Move { quarantine: true, ..Move::new(now, Kind::Rollback, target, Asker::Itself, by_itself(Some(why))) };
+            Move { quarantine: true, ..Move::new(now, Kind::Rollback, target, Asker::Automatic, automatic(Some(why))) };
         let cooldown = Some(now.wall + self.configured.policy.cooldown);
         let next = if deployment.is_canary() {
             self.without_canary(now, deployment, &underway)
@@ -123,8 +123,8 @@ impl Rollout {
         let mut next = Decision { generation: self.new_generation(), deployment: None, ..self.decision.clone() };
         let labels = self.configured.schema[next.active].clone();
         next.lineage = next.lineage.followed_by(&next.release, &labels, None);
-        let left = taken_back(now, (canary.candidate, &canary.release), &underway.origin);
-        next.lineage.take_back(left, self.configured.order_window);
+        let left = rolled_back(now, (canary.candidate, &canary.release), &underway.origin);
+        next.lineage.note_rollback(left, self.configured.order_window);
         // A release that was rolled back is no rollback target.
         next.previous = next.previous.filter(|previous| previous.release != canary.release);
         if underway.quarantine {
@@ -136,7 +136,7 @@ impl Rollout {
 
     pub(super) fn abort(&mut self, now: Now, mut underway: Move, effects: &mut Vec<Effect>) {
         let Some(canary) = self.decision.deployment.clone() else { return };
-        let overruled = self.overruled();
+        let overruled = self.take_overruled_move();
         let next = self.without_canary(now, &canary, &underway);
         let line = Transition {
             from: Some((canary.candidate, canary.release.clone())),
@@ -148,7 +148,7 @@ impl Rollout {
         let cancelled = overruled.as_ref().map(Move::shown);
         let answer = match underway.asker {
             Asker::Command(id) => Some((id, Outcome { cancelled, ..self.outcome(now, &underway, &next, false) })),
-            Asker::File | Asker::Itself => None,
+            Asker::File | Asker::Automatic => None,
         };
         // An answer that waits for the disk still names the decision before.
         self.journal.answer_waiting(false, effects);
@@ -161,7 +161,7 @@ impl Rollout {
 
     /// Takes off a move that would give the deployment more, or that is being written and will be overruled. The
     /// caller refuses it after the overruling line is handed over.
-    pub(super) fn overruled(&mut self) -> Option<Move> {
+    pub(super) fn take_overruled_move(&mut self) -> Option<Move> {
         let underway = self.under_way()?;
         let continues = self.continues(underway);
         // The active color stays, so a move without relation to the canary may continue at its gate.
@@ -184,7 +184,7 @@ impl Rollout {
         let down = self.reports.down(self.decision.active);
         let Some(finding) = self.aftermath.conclude(now.mono, down) else { return };
         let kind = if finding.helped { Kind::Recovered } else { Kind::BothUnhealthy };
-        let line = Transition::new(kind, now.wall, by_itself(Some(&finding.why)), self.decision.clone());
+        let line = Transition::new(kind, now.wall, automatic(Some(&finding.why)), self.decision.clone());
         self.journal.record(Transition { judgement: finding.judgement, ..line });
     }
 }
