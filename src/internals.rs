@@ -43,7 +43,7 @@ pub mod domain {
 
     pub mod rollout {
         pub use crate::domain::rollout::{
-            Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Fitness, Left, Outcome, Overlap,
+            Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Fitness, Outcome, Overlap,
             Refusal, Rollout, RoundId, Target, Terms,
         };
     }
@@ -58,7 +58,7 @@ pub mod domain {
 
     pub mod transition {
         pub use crate::domain::transition::{
-            Decision, Drained, FileOrder, Generation, Kind, Origin, Transition, Trigger,
+            Decision, Drained, FileOrder, Generation, InFlight, Kind, Origin, Transition, Trigger,
         };
     }
 

@@ -19,7 +19,7 @@ use crate::domain::health::Health;
 use crate::domain::history::Run;
 use crate::domain::rollout::{FileError, Hold, OrderState, Outcome, Phase, Refusal};
 use crate::domain::split::Weight;
-use crate::domain::transition::{Drained, Kind, Left, Origin, Transition};
+use crate::domain::transition::{Drained, InFlight, Kind, Origin, Transition};
 use crate::telemetry::meter;
 
 mod canary;
@@ -433,7 +433,7 @@ fn earlier(code: &str) -> u16 {
 }
 
 fn drained(drained: &Drained) -> DrainedAnswer {
-    let Left { requests, streams, tunnels } = drained.ended;
+    let InFlight { requests, streams, tunnels } = drained.ended;
     DrainedAnswer {
         color: drained.color.to_string(),
         took_us: micros(drained.took),

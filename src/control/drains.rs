@@ -10,7 +10,7 @@ use crate::control::records::millis;
 use crate::control::{Controller, Input};
 use crate::domain::color::Color;
 use crate::domain::rollout::Event;
-use crate::domain::transition::{Drained, Left};
+use crate::domain::transition::{Drained, InFlight};
 use crate::proxy::drain::Drain;
 
 #[derive(Debug, Default)]
@@ -100,7 +100,7 @@ impl Controller {
                 drain.end();
                 drain.drained().await;
             }
-            let ended = meters.drained(color).since(before).into();
+            let ended = meters.drained(color).since(before);
             let _ = inputs.send(Input::Drained(number, Drained { color, took: began.elapsed(), ended, timed_out }));
         });
         self.drains.watch(Draining { color, number, deadline, drain: draining, task });
@@ -113,7 +113,7 @@ impl Controller {
         let Drained { color, took, ended, timed_out } = drained;
         self.numbers.tallies_mut().drained(took);
         let took_ms = millis(took);
-        let Left { requests, streams, tunnels } = ended;
+        let InFlight { requests, streams, tunnels } = ended;
         if timed_out {
             let ended = ended.total();
             tracing::warn!(%color, took_ms, ended, requests, streams, tunnels, "Drained; what was left at drain.timeout was ended.");

@@ -91,8 +91,7 @@ impl Controller {
                         if both {
                             left += meters.in_flight(active.other());
                         }
-                        let left = left.into();
-                        let _ = inputs.send(Input::Drain(Event::Left(id, left)));
+                        let _ = inputs.send(Input::Drain(Event::StillInFlight(id, left)));
                     }
                 }
             }

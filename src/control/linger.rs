@@ -7,14 +7,14 @@ use crate::control::Controller;
 use crate::control::handle::LingerStatus;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::health::Health;
-use crate::domain::linger::Left;
+use crate::domain::linger::Retired;
 use crate::domain::rollout::Effect;
 use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Generation};
 
 #[derive(Debug, Default)]
 pub(super) struct Lingering {
-    left: Option<Left>,
+    left: Option<Retired>,
     /// This decision moves traffic without overlap.
     apart: Option<Generation>,
     /// In the last snapshot.
@@ -40,7 +40,7 @@ impl Lingering {
                 self.left = self.left.take().filter(|left| left.color != color);
             } else if before[color] != Weight::NONE {
                 let release = config.colors[color].release.clone();
-                let left = Left { color, release, at: SystemTime::now() };
+                let left = Retired { color, release, at: SystemTime::now() };
                 self.left = (self.apart != Some(decision.generation)).then_some(left);
             }
         }
@@ -60,14 +60,14 @@ impl Controller {
     pub(super) fn recall_lingering(&mut self) {
         let decision = self.rollout.decision().clone();
         let lines = self.records.history().newest_first().map(|(_, transition)| &**transition);
-        let left = Left::recalled(&decision, lines);
+        let left = Retired::recalled(&decision, lines);
         let left = left.filter(|left| self.config.colors[left.color].release == left.release);
         // A move of the start itself is newer.
         self.linger.left = self.linger.left.take().or(left);
         self.expire_lingering();
     }
 
-    fn lingers(&self, left: &Left) -> bool {
+    fn lingers(&self, left: &Retired) -> bool {
         let until = left.at.checked_add(self.config.linger.lasts);
         !self.config.linger.paths.is_empty() && until.is_some_and(|until| until > SystemTime::now())
     }

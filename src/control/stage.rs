@@ -151,7 +151,6 @@ impl Controller {
                 // The staged release takes its place, and may be the way out itself.
                 Need::Move | Need::Lingering { .. } | Need::WayOut { .. } => {}
                 Need::Drain { left, ends_in } => {
-                    let left = crate::domain::rollout::Left::from(left);
                     let left = if left.total() == 0 { String::new() } else { format!(" {left}") };
                     let by = format!("still drains{left}, for {} s at most", ends_in.as_secs() + 1);
                     return in_use(by, later(color));

@@ -10,7 +10,6 @@ use crate::domain::clock::Now;
 use crate::domain::color::Color;
 use crate::domain::release::Release;
 use crate::domain::schema::RolledBack;
-pub use crate::domain::transition::Left;
 use crate::domain::transition::{Asked, Decision, Generation, Kind, Origin, Quarantined, Transition, Trigger};
 
 mod aftermath;
@@ -137,7 +136,7 @@ impl Rollout {
             Event::Committed(commit) => self.committed(now, commit, effects),
             Event::CommitFailed(commit, cause) => self.commit_failed(now, commit, &cause, effects),
             Event::Emptied(drain) => self.emptied(now, drain, effects),
-            Event::Left(drain, left) => self.set_remaining(drain, left),
+            Event::StillInFlight(drain, left) => self.set_remaining(drain, left),
             Event::Drained(drained) => self.drained(now, drained),
             Event::Configured(configured) => self.configure(now, configured, effects),
             Event::SchemaRead(readings) => self.schema_read(now, readings),

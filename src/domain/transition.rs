@@ -105,13 +105,13 @@ pub struct Asked {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Left {
+pub struct InFlight {
     pub requests: u64,
     pub streams: u64,
     pub tunnels: u64,
 }
 
-impl Left {
+impl InFlight {
     #[must_use]
     pub fn total(self) -> u64 {
         self.requests + self.streams + self.tunnels
@@ -119,7 +119,7 @@ impl Left {
 }
 
 /// `2 requests and 1 tunnel`; empty for none.
-impl fmt::Display for Left {
+impl fmt::Display for InFlight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut between = "";
         for (count, kind) in [(self.requests, "request"), (self.streams, "stream"), (self.tunnels, "tunnel")] {
@@ -138,7 +138,7 @@ pub struct Drained {
     /// From the move to the last request.
     pub took: Duration,
     /// Closed by `drain.streams` or cut off at `drain.timeout`.
-    pub ended: Left,
+    pub ended: InFlight,
     pub timed_out: bool,
 }
 

@@ -264,8 +264,8 @@ impl Entry {
                 color: drained.color.parse().ok()?,
                 took: Duration::from_micros(drained.took_us),
                 ended: match drained.by_kind {
-                    Some(ByKind { requests, streams, tunnels }) => transition::Left { requests, streams, tunnels },
-                    None => transition::Left { requests: drained.ended, ..Default::default() },
+                    Some(ByKind { requests, streams, tunnels }) => transition::InFlight { requests, streams, tunnels },
+                    None => transition::InFlight { requests: drained.ended, ..Default::default() },
                 },
                 timed_out: drained.timed_out,
             }),

@@ -10,7 +10,7 @@ use crate::domain::gate::{CheckFailure, CheckReport, GateReport, Probed};
 use crate::domain::release::Release;
 use crate::domain::schema::{Barrier, FirstWrite, Label, Lineage, Overridden, RolledBack, Step, Version};
 use crate::domain::split::Weight;
-use crate::domain::transition::Left;
+use crate::domain::transition::InFlight;
 use crate::domain::transition::{
     Asked, Decision, Drained, FileOrder, Freeze, Generation, Kind, Origin, Previous, Quarantined, Trigger,
 };
@@ -62,7 +62,7 @@ fn transition(generation: u64) -> Transition {
         drained: Some(Drained {
             color: Color::Blue,
             took: Duration::from_micros(5),
-            ended: Left { requests: 1, streams: 0, tunnels: 2 },
+            ended: InFlight { requests: 1, streams: 0, tunnels: 2 },
             timed_out: true,
         }),
         judgement: Some(judgement()),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::domain::color::Color;
-use crate::domain::transition::Left;
+pub(crate) use crate::domain::transition::InFlight;
 
 /// Upper bounds of the latency buckets, in microseconds; above the last one is `+Inf`.
 pub(crate) const BUCKETS_MICROS: [u64; 16] = [
@@ -69,26 +69,6 @@ impl Lingered {
     pub const NAMES: [&str; 4] = ["answered", "not_found", "failed", "over_budget"];
 }
 
-/// What is in flight, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InFlight {
-    /// Not answered yet.
-    pub requests: u64,
-    /// Answered, body under way.
-    pub streams: u64,
-    /// Upgraded connections.
-    pub tunnels: u64,
-}
-
-impl InFlight {
-    /// All kinds together.
-    #[cfg(any(test, feature = "internals"))]
-    #[must_use]
-    pub fn total(self) -> u64 {
-        self.requests + self.streams + self.tunnels
-    }
-}
-
 impl InFlight {
     /// What has been added since this was read before.
     #[must_use]
@@ -98,12 +78,6 @@ impl InFlight {
             streams: self.streams.wrapping_sub(before.streams),
             tunnels: self.tunnels.wrapping_sub(before.tunnels),
         }
-    }
-}
-
-impl From<InFlight> for Left {
-    fn from(InFlight { requests, streams, tunnels }: InFlight) -> Left {
-        Left { requests, streams, tunnels }
     }
 }
 

@@ -13,12 +13,12 @@ use cutover::internals::domain::force::{Force, Guard};
 use cutover::internals::domain::gate::{CheckReport, GatePolicy, Probed};
 use cutover::internals::domain::release::Release;
 use cutover::internals::domain::rollout::{
-    Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Left, Outcome, Overlap, Refusal, Rollout,
+    Checks, Command, CommandId, CommitId, Configured, DrainId, Effect, Event, Outcome, Overlap, Refusal, Rollout,
     RoundId, Target, Terms,
 };
 use cutover::internals::domain::schema::{Barrier, FirstWrite, Label, Labels, Lineage, Reading, Safety, Version};
 use cutover::internals::domain::transition::{
-    Decision, Drained, FileOrder, Generation, Kind, Origin, Transition, Trigger,
+    Decision, Drained, FileOrder, Generation, InFlight, Kind, Origin, Transition, Trigger,
 };
 
 mod canary;
@@ -326,8 +326,12 @@ impl World {
         if end.is_some_and(|end| end <= self.now().mono) {
             self.running[live] = 0;
         }
-        let left = Left { requests: self.running[live], ..Left::default() };
-        self.late.push(if left == Left::default() { Event::Emptied(drain) } else { Event::Left(drain, left) });
+        let left = InFlight { requests: self.running[live], ..InFlight::default() };
+        self.late.push(if left == InFlight::default() {
+            Event::Emptied(drain)
+        } else {
+            Event::StillInFlight(drain, left)
+        });
     }
 
     fn edit(&mut self) {
@@ -530,7 +534,7 @@ impl World {
                     self.late.push(Event::Drained(Drained {
                         color,
                         took: Duration::from_millis(7),
-                        ended: Left::default(),
+                        ended: InFlight::default(),
                         timed_out: false,
                     }));
                 }

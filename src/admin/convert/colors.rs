@@ -8,7 +8,6 @@ use crate::admin::convert::time;
 use crate::config::{ColorConfig, EndpointAddress};
 use crate::control::handle::{ColorStatus, Need, StageOutcome};
 use crate::domain::rollout::StageRefusal;
-use crate::domain::transition::Left;
 
 /// The upstream that a color has itself.
 const DEFAULT_UPSTREAM: &str = "default";
@@ -69,7 +68,6 @@ fn need(need: &Need) -> NeedAnswer {
         Need::Share(share) => ("share", format!("it gets {share} of the requests"), None),
         Need::Move => ("move", "traffic is about to move there".to_owned(), None),
         Need::Drain { left, ends_in } => {
-            let left = Left::from(*left);
             let left = if left.total() == 0 { String::new() } else { format!(": {left}") };
             ("drain", format!("it still drains{left}"), SystemTime::now().checked_add(*ends_in))
         }

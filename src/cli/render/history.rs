@@ -7,7 +7,7 @@ use super::layout::{self, table};
 use super::{BAD, DIM, GOOD, color, count, painted, plain, short};
 use crate::admin::api::{EndedAnswer, HistoryAnswer, ReleasesAnswer, TransitionAnswer, VerifyAnswer};
 use crate::cli::when;
-use crate::domain::transition::Left;
+use crate::domain::transition::InFlight;
 
 /// What happened, newest first. `filtered`: only some of it was asked for.
 pub(crate) fn history(answer: &HistoryAnswer, filtered: bool) -> String {
@@ -82,7 +82,7 @@ fn cells(transition: &TransitionAnswer) -> ([String; 4], Vec<String>) {
     if let Some(drained) = transition.drained.as_ref().filter(|drained| drained.ended > 0) {
         let took = short(Duration::from_micros(drained.took_us));
         let EndedAnswer { requests, streams, tunnels } = drained.by_kind;
-        let ended = Left { requests, streams, tunnels };
+        let ended = InFlight { requests, streams, tunnels };
         let verb = if drained.timed_out { "cut off" } else { "closed, as drain.streams says" };
         below.push(format!("drained {} in {took}; {ended} {verb}", color(&drained.color)));
     }

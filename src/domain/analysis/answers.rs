@@ -4,7 +4,7 @@
 //! Only good responses and 4xx are compared: errors and clients that left have tests of their own.
 
 use super::evidence::Ratio;
-use super::shown::{How, Since, finding};
+use super::shown::{BatchContext, Since, finding};
 use super::tick::{Arms, Batch, FEW, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding};
@@ -41,7 +41,7 @@ impl Answers {
         self.step = [Arms::default(); 2];
     }
 
-    pub(super) fn observe(&mut self, batch: &Batch, how: &How) {
+    pub(super) fn observe(&mut self, batch: &Batch, context: &BatchContext) {
         let Arms { stable, candidate } = &batch.done;
         let good = Arms { stable: stable.good, candidate: candidate.good };
         let answered = Arms { stable: stable.answered(), candidate: candidate.answered() };
@@ -49,7 +49,7 @@ impl Answers {
         self.step[0].add(answered);
         self.step[1].add(good);
         // All responses of a user share one coin.
-        if batch.weight == Weight::ALL || how.keyed {
+        if batch.weight == Weight::ALL || context.keyed {
             return;
         }
         self.since.add(answered, refused);
@@ -60,7 +60,7 @@ impl Answers {
             (number(answered.stable), number(answered.candidate))
         };
         if of_stable > 0.0 && of_candidate > 0.0 {
-            self.fewer.observe_at(how.moment, of_stable / of_candidate, good.stable, good.candidate);
+            self.fewer.observe_at(context.moment, of_stable / of_candidate, good.stable, good.candidate);
         }
     }
 

@@ -4,7 +4,7 @@ use super::answers::Answers;
 use super::evidence::{Ratio, Share, Stakes, ln_add};
 use super::histogram::Quantiles;
 use super::policy::Policy;
-use super::shown::{How, Since, finding};
+use super::shown::{BatchContext, Since, finding};
 use super::tick::{Arms, Batch, Counts, Seen, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding};
@@ -68,31 +68,31 @@ impl Events {
         }
     }
 
-    pub(super) fn observe(&mut self, batch: &Batch, how: &How) {
+    pub(super) fn observe(&mut self, batch: &Batch, context: &BatchContext) {
         let Arms { stable, candidate } = &batch.done;
         let bad = Arms { stable: self.bad(stable), candidate: self.bad(candidate) };
         let requests = Arms { stable: self.of(stable, bad.stable), candidate: self.of(candidate, bad.candidate) };
         self.since.add(requests, bad);
         if batch.weight == Weight::ALL {
             if self.class == Class::Error {
-                let (share, staked) = how.alone;
+                let (share, staked) = context.alone;
                 let sampled = self.sampled(candidate);
                 let alone = self.alone.get_or_insert_with(|| Share::above(share, staked));
-                alone.observe_at(how.moment, candidate.completed, sampled);
+                alone.observe_at(context.moment, candidate.completed, sampled);
             }
             return;
         }
         self.recent[0] += number(requests.stable);
         self.recent[1] += number(bad.stable);
-        let odds = batch.odds(how.keyed);
+        let odds = batch.odds(context.keyed);
         if self.above_floor {
-            odds.into_iter().for_each(|odds| self.measured.observe_at(how.moment, odds, bad.candidate, bad.stable));
+            odds.into_iter().for_each(|odds| self.measured.observe_at(context.moment, odds, bad.candidate, bad.stable));
             return;
         }
         if let Some(odds) = odds {
-            self.relative.observe_at(how.moment, odds, bad.candidate, bad.stable);
+            self.relative.observe_at(context.moment, odds, bad.candidate, bad.stable);
         }
-        self.absolute.observe_at(how.moment, requests.candidate, bad.candidate);
+        self.absolute.observe_at(context.moment, requests.candidate, bad.candidate);
     }
 
     /// The requests that `bad` events belong to. In a keyed deployment errors are counted beside the sample, so the
@@ -112,10 +112,10 @@ impl Events {
 
     /// `requests`: completed by the candidate in a second without a comparison; `broken`: failures that only its own
     /// endpoints can cause.
-    pub(super) fn observe_own(&mut self, requests: u64, broken: u64, how: &How) {
-        let (share, staked) = how.alone;
+    pub(super) fn observe_own(&mut self, requests: u64, broken: u64, context: &BatchContext) {
+        let (share, staked) = context.alone;
         let own = self.own.get_or_insert_with(|| Share::above(share, staked));
-        own.observe_at(how.moment, requests.max(broken), broken);
+        own.observe_at(context.moment, requests.max(broken), broken);
     }
 
     /// While the stable release is below the floor, both "more than the stable release" and "above the floor" have to
@@ -170,13 +170,13 @@ impl Slow {
         self.tests = std::array::from_fn(|_| Ratio::slower(staked));
     }
 
-    pub(super) fn observe(&mut self, batch: &Batch, how: &How) {
-        let Some(odds) = batch.odds(how.keyed) else { return };
+    pub(super) fn observe(&mut self, batch: &Batch, context: &BatchContext) {
+        let Some(odds) = batch.odds(context.keyed) else { return };
         let Arms { stable, candidate } = &batch.done;
         let requests = Arms { stable: stable.completed, candidate: candidate.completed };
         for (place, (test, since)) in self.tests.iter_mut().zip(&mut self.since).enumerate() {
             let bad = Arms { stable: stable.slow[place], candidate: candidate.slow[place] };
-            test.observe_at(how.moment, odds, bad.candidate, bad.stable);
+            test.observe_at(context.moment, odds, bad.candidate, bad.stable);
             since.add(requests, bad);
         }
     }
@@ -262,13 +262,13 @@ impl Scope {
         self.slow.stake(stake);
     }
 
-    pub(super) fn observe(&mut self, batch: &Batch, how: &How, slow: bool) {
-        self.errors.observe(batch, how);
-        self.client_errors.observe(batch, how);
-        self.aborts.observe(batch, how);
-        self.answers.observe(batch, how);
+    pub(super) fn observe(&mut self, batch: &Batch, context: &BatchContext, slow: bool) {
+        self.errors.observe(batch, context);
+        self.client_errors.observe(batch, context);
+        self.aborts.observe(batch, context);
+        self.answers.observe(batch, context);
         if slow {
-            self.slow.observe(batch, how);
+            self.slow.observe(batch, context);
             self.timed = self.timed.saturating_add(batch.done.candidate.completed);
         }
         self.totals.add(&batch.done);

@@ -39,7 +39,7 @@ struct One {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Told {
+pub(super) struct EventTests {
     open: VecDeque<Open>,
     each: Vec<One>,
     first_of_step: u64,
@@ -55,8 +55,8 @@ pub(crate) struct EventReport {
     pub odds: f64,
 }
 
-impl Told {
-    pub(super) fn new(rules: &[EventRule], staked: f64) -> Told {
+impl EventTests {
+    pub(super) fn new(rules: &[EventRule], staked: f64) -> EventTests {
         let one = |rule: &EventRule| One {
             rule: rule.clone(),
             test: Ratio::beyond(rule.ratio(), staked),
@@ -66,7 +66,7 @@ impl Told {
             ln_evidence: 0.0,
         };
         let each = rules.iter().map(one).collect();
-        Told { open: VecDeque::new(), each, first_of_step: 0, assigned: Arms::default() }
+        EventTests { open: VecDeque::new(), each, first_of_step: 0, assigned: Arms::default() }
     }
 
     pub(super) fn stake(&mut self, stake: f64) {

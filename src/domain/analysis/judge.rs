@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use self::budget::{Component, Kind, WITHDRAWAL, attributed, ranked, total};
 use super::component::Scope;
-use super::event::Told;
+use super::event::EventTests;
 use super::evidence::{Moment, Stakes};
 use super::minutes::Minutes;
 use super::moment::Moments;
 use super::pass::Pass;
 use super::policy::Policy;
 use super::raw::{Raw, cold_for};
-use super::shown::{How, odds};
+use super::shown::{BatchContext, odds};
 use super::tick::{Arms, Batch, Counts, RouteTick, Seen, Tick, number};
 use super::watch::{Cpu, Mirror, Recent, SplitCheck};
 use crate::domain::split::Weight;
@@ -42,7 +42,7 @@ pub(crate) struct Judge {
     pub(super) split: SplitCheck,
     pub(super) cpu: Cpu,
     minutes: Minutes,
-    pub(super) told: Told,
+    pub(super) told: EventTests,
     /// Users stay on a color.
     keyed: bool,
     pub(super) pass: Pass,
@@ -76,7 +76,7 @@ impl Judge {
             split: SplitCheck::default(),
             cpu: Cpu::default(),
             minutes: Minutes::new(&policy),
-            told: Told::new(&policy.events, 1.0 - stakes.rest()),
+            told: EventTests::new(&policy.events, 1.0 - stakes.rest()),
             keyed: false,
             pass: Pass::new(&policy, 0),
             recent: Recent::default(),
@@ -168,7 +168,7 @@ impl Judge {
             scope.saw(seen.seen());
             for (batch, moment) in own.iter().zip(moments) {
                 let (slow, batch) = (is_slow(batch), &judged(batch));
-                scope.observe(batch, &How { keyed: tick.keyed, moment, alone: (alone, staked) }, slow);
+                scope.observe(batch, &BatchContext { keyed: tick.keyed, moment, alone: (alone, staked) }, slow);
                 if scope.newest.is_none_or(|newest| batch.tick > newest) {
                     scope.newest = Some(batch.tick);
                     scope.assigned.add(batch.assigned);
@@ -183,7 +183,7 @@ impl Judge {
             }
             self.all.saw(seen.seen());
         }
-        let how = |judge: &Judge, batch: &Batch| How {
+        let context = |judge: &Judge, batch: &Batch| BatchContext {
             keyed: tick.keyed,
             moment: judge.moments.of(batch.tick, gain),
             alone: (alone_on_all, staked),
@@ -195,22 +195,22 @@ impl Judge {
         }
         let mut alone = None;
         for batch in pooled.values() {
-            let how = how(self, batch);
-            self.all.observe(batch, &how, false);
-            self.mirror.observe(batch, &how);
+            let context = context(self, batch);
+            self.all.observe(batch, &context, false);
+            self.mirror.observe(batch, &context);
             self.pass.observe(batch, tick.keyed);
             done.add(&batch.done);
             if batch.weight == Weight::ALL {
-                let (requests, _) = alone.unwrap_or((0, how));
-                alone = Some((batch.done.candidate.completed.saturating_add(requests), how));
+                let (requests, _) = alone.unwrap_or((0, context));
+                alone = Some((batch.done.candidate.completed.saturating_add(requests), context));
             }
         }
-        if let Some((requests, how)) = alone {
-            self.all.errors.observe_own(requests, tick.broken, &how);
+        if let Some((requests, context)) = alone {
+            self.all.errors.observe_own(requests, tick.broken, &context);
         }
         for batch in pooled_slow.values() {
-            let how = how(self, batch);
-            self.all.slow.observe(batch, &how);
+            let context = context(self, batch);
+            self.all.slow.observe(batch, &context);
             self.pass.observe_latency(batch, tick.at);
         }
         self.pass.time(tick.at, timed);

@@ -45,7 +45,7 @@ pub(super) fn odds(ln_evidence: f64) -> u64 {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct How {
+pub(super) struct BatchContext {
     pub(super) keyed: bool,
     pub(super) moment: Moment,
     /// The share of errors from which the candidate is worse without a comparison, and the stake so far.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::component::Events;
 use super::evidence::{Ratio, Sign};
 use super::policy::Policy;
-use super::shown::{How, odds};
+use super::shown::{BatchContext, odds};
 use super::tick::{Arms, Batch, Counts, CpuUse, Tick, number};
 use crate::domain::split::Weight;
 use crate::domain::verdict::{Class, Finding, Sample};
@@ -65,7 +65,7 @@ impl Mirror {
         self.0.stake(stake);
     }
 
-    pub(super) fn observe(&mut self, batch: &Batch, how: &How) {
+    pub(super) fn observe(&mut self, batch: &Batch, context: &BatchContext) {
         if batch.weight == Weight::ALL {
             return;
         }
@@ -75,7 +75,7 @@ impl Mirror {
             done: Arms { stable: batch.done.candidate, candidate: batch.done.stable },
             ..*batch
         };
-        self.0.observe(&mirrored, how);
+        self.0.observe(&mirrored, context);
     }
 
     pub(super) fn settle(&mut self, rest: f64, keeps: f64) {

@@ -41,8 +41,8 @@ fn line(kind: Kind, second: u64, active: Color) -> Transition {
 #[track_caller]
 fn recalled(oldest_first: &[Transition], expected: Option<(Color, u64)>) {
     let now = &oldest_first.last().expect("a line").decision;
-    let left = Left::recalled(now, oldest_first.iter().rev());
-    let expected = expected.map(|(color, second)| Left { color, release: release(color), at: at(second) });
+    let left = Retired::recalled(now, oldest_first.iter().rev());
+    let expected = expected.map(|(color, second)| Retired { color, release: release(color), at: at(second) });
     assert_eq!(left, expected);
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::domain::clock::Now;
 use crate::domain::rollout::pause::ByHand;
 use crate::domain::rollout::{CommandId, DrainId, Effect, Hold, Move, Outcome, Refusal, Rollout, State, called_off_by};
-use crate::domain::transition::Left;
+use crate::domain::transition::InFlight;
 use crate::domain::transition::{Asked, Kind, Origin, Transition};
 
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ impl Rollout {
         // No request is cut off for a hold that would fail first.
         let ends = self.configured.drain_timeout < self.configured.hold_timeout;
         effects.push(Effect::Empty(drain, ends.then(|| now.mono + self.configured.drain_timeout)));
-        self.state = State::Holding(underway, drain, Left::default());
+        self.state = State::Holding(underway, drain, InFlight::default());
     }
 
     pub(super) fn emptied(&mut self, now: Now, drain: DrainId, effects: &mut Vec<Effect>) {
@@ -53,7 +53,7 @@ impl Rollout {
         }
     }
 
-    pub(super) fn set_remaining(&mut self, drain: DrainId, now_left: Left) {
+    pub(super) fn set_remaining(&mut self, drain: DrainId, now_left: InFlight) {
         if let State::Holding(_, awaited, left) = &mut self.state
             && *awaited == drain
         {

@@ -11,7 +11,7 @@ use crate::domain::release::Release;
 use crate::domain::rollout::{Hold, Moving, StageRefusal, Target, Terms, Unsafe};
 use crate::domain::schema::{FirstWrite, Labels, Reading, RolledBack, Safety};
 use crate::domain::split::Weight;
-use crate::domain::transition::Left;
+use crate::domain::transition::InFlight;
 use crate::domain::transition::{
     Decision, Drained, FileOrder, Freeze, Generation, Origin, Previous, Quarantined, Transition,
 };
@@ -181,7 +181,7 @@ pub enum Event {
     /// The answer to [`Effect::Empty`]: no request is in flight.
     Emptied(DrainId),
     /// In-flight requests, now and then until [`Event::Emptied`].
-    Left(DrainId, Left),
+    StillInFlight(DrainId, InFlight),
     Committed(CommitId),
     CommitFailed(CommitId, String),
     Drained(Drained),
@@ -305,7 +305,7 @@ pub enum Refusal {
     NotDrained {
         color: Color,
         after: Duration,
-        left: Left,
+        left: InFlight,
     },
     StaleGeneration {
         expected: Generation,

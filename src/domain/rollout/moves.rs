@@ -11,13 +11,13 @@ use crate::domain::rollout::checks;
 use crate::domain::rollout::hold::Held;
 use crate::domain::rollout::stages::Share;
 use crate::domain::rollout::{CommandId, CommitId, DrainId, Overlap, RoundId, Terms};
-use crate::domain::transition::{Decision, Kind, Left, Origin};
+use crate::domain::transition::{Decision, InFlight, Kind, Origin};
 
 #[derive(Debug)]
 pub(super) enum State {
     Steady,
     Gating(Move, Gating),
-    Holding(Move, DrainId, Left),
+    Holding(Move, DrainId, InFlight),
     Committing(Move, CommitId, Box<Decision>),
 }
 

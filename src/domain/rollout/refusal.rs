@@ -7,7 +7,7 @@ use crate::domain::color::Color;
 use crate::domain::deployment::Deployment;
 use crate::domain::gate::GateReport;
 use crate::domain::rollout::{FileProblem, Hold, Move, Refusal};
-use crate::domain::transition::{Freeze, Kind, Left};
+use crate::domain::transition::{Freeze, InFlight, Kind};
 use crate::domain::written;
 
 impl Move {
@@ -306,7 +306,7 @@ fn check_failed(f: &mut fmt::Formatter<'_>, report: &GateReport) -> fmt::Result 
     write!(f, "{}", if failed.len() > SHOWN { "; …" } else { "" })
 }
 
-fn not_drained(f: &mut fmt::Formatter<'_>, color: Color, after: Duration, left: Left) -> fmt::Result {
+fn not_drained(f: &mut fmt::Formatter<'_>, color: Color, after: Duration, left: InFlight) -> fmt::Result {
     let under_way = if left.total() == 0 { "something".to_owned() } else { left.to_string() };
     write!(
         f,

@@ -9,7 +9,7 @@ use crate::domain::force::Force;
 use crate::domain::gate::{GatePolicy, Probed};
 use crate::domain::schema::{FirstWrite, Lineage};
 use crate::domain::split::Weight;
-use crate::domain::transition::FileOrder;
+use crate::domain::transition::{FileOrder, InFlight};
 
 mod automatic;
 mod canary;
@@ -725,7 +725,7 @@ fn the_end_of_a_drain_is_written_down() {
     let drained = crate::domain::transition::Drained {
         color: Color::Blue,
         took: Duration::from_secs(3),
-        ended: Left { requests: 2, ..Left::default() },
+        ended: InFlight { requests: 2, ..InFlight::default() },
         timed_out: true,
     };
     script.at(3.0, Event::Drained(drained.clone()));

@@ -18,7 +18,7 @@ pub(super) struct Decided {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     known_good: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    previous: Option<Left>,
+    previous: Option<PreviousRelease>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     freeze: Option<Frozen>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -56,7 +56,7 @@ struct Bad {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Left {
+struct PreviousRelease {
     color: String,
     release: String,
     until: String,
@@ -72,7 +72,7 @@ impl Decided {
             release: decision.release.to_string(),
             since: time(decision.since),
             known_good: decision.known_good.map(time),
-            previous: decision.previous.as_ref().map(|previous| Left {
+            previous: decision.previous.as_ref().map(|previous| PreviousRelease {
                 color: previous.color.to_string(),
                 release: previous.release.to_string(),
                 until: time(previous.until),

@@ -10,7 +10,7 @@ use crate::domain::notice::Event;
 use crate::domain::release::Release;
 use crate::domain::schema::Lineage;
 use crate::domain::split::Weight;
-use crate::domain::transition::Left;
+use crate::domain::transition::InFlight;
 use crate::domain::transition::{
     Asked, Decision, Drained, FileOrder, Generation, Kind, Origin, Previous, Transition, Trigger,
 };
@@ -99,7 +99,7 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
             let drained = Some(Drained {
                 color: Color::Green,
                 took: Duration::from_secs(30),
-                ended: Left { tunnels: 3, ..Left::default() },
+                ended: InFlight { tunnels: 3, ..InFlight::default() },
                 timed_out: true,
             });
             plain(Transition { drained, ..transition(Kind::Drained, now) })

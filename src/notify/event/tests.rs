@@ -293,12 +293,12 @@ fn every_notice_ends_with_the_command_that_answers_it() {
 
 #[test]
 fn a_drained_color_that_is_the_way_back_is_not_called_free() {
-    use crate::domain::transition::{Drained, Left};
+    use crate::domain::transition::{Drained, InFlight};
     let mut line = transition(Kind::Drained, 0);
     line.drained = Some(Drained {
         color: Color::Green,
         took: Duration::from_secs(3),
-        ended: Left { requests: 1, streams: 0, tunnels: 0 },
+        ended: InFlight { requests: 1, streams: 0, tunnels: 0 },
         timed_out: true,
     });
     let told = |line: &Transition| teller(None, None, &[]).transition(line, &Moment::default()).expect("news");

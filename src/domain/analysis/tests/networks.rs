@@ -1,5 +1,5 @@
 //! Where users stay on a color, a stranger who knows the colors of many users has all their errors on the candidate.
-//! How much that is worth is bounded for each network that the users come from: see `evidence::routes::Users`.
+//! BatchContext much that is worth is bounded for each network that the users come from: see `evidence::routes::Users`.
 
 use super::*;
 

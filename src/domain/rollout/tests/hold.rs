@@ -54,7 +54,7 @@ fn a_color_that_does_not_drain_goes_on_to_serve_and_the_refusal_says_what_was_le
     let mut script = Script::steady();
     script.command(1, apart(true));
     let drain = script.drain_id();
-    script.at(0.1, Event::Left(drain, Left { requests: 2, streams: 0, tunnels: 1 }));
+    script.at(0.1, Event::StillInFlight(drain, InFlight { requests: 2, streams: 0, tunnels: 1 }));
     assert_eq!(script.rollout.deadline(), Some(script.start + Duration::from_secs(10)));
     assert_eq!(script.at(10.0, Event::Tick).words(), ["release", "refuse 1 not_drained"]);
     let refusal = script.effects.iter().find_map(|effect| match effect {
