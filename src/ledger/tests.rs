@@ -98,7 +98,7 @@ fn transition(generation: u64) -> Transition {
     }
 }
 
-/// One with everything in it.
+/// With every field.
 fn lineage(at: SystemTime) -> Lineage {
     let label =
         |barrier| Label { needs: ">=41, <=43".parse().expect("a range"), migrates_to: Some(Version(43)), barrier };
@@ -127,7 +127,7 @@ fn lineage(at: SystemTime) -> Lineage {
     }
 }
 
-/// With everything in it.
+/// With every field.
 fn deployment(at: SystemTime) -> Deployment {
     let share = |basis_points| Weight::new(basis_points).expect("a share");
     Deployment {
@@ -189,7 +189,7 @@ fn commit(ledger: &Ledger, transition: Transition) -> Result<u64, String> {
     answered.recv().expect("every commit is answered")
 }
 
-/// A directory with a ledger of so many transitions.
+/// A directory with a ledger of `count` transitions.
 fn with_lines(count: u64) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     let (ledger, _) = Ledger::open(dir.path()).expect("opens");
@@ -225,7 +225,7 @@ fn a_last_line_cut_at_any_byte_costs_that_line_only_and_is_kept_aside() {
         assert_eq!(generations(dir.path()), (vec![1], 1), "cut at byte {cut}");
         assert_eq!(fs::read(&path).expect("reads"), &whole[..first], "cut at byte {cut}");
     }
-    // And it goes on from there.
+    // Numbers continue.
     let (ledger, _) = Ledger::open(dir.path()).expect("opens");
     commit(&ledger, transition(9)).expect("commits");
     drop(ledger);
@@ -242,7 +242,7 @@ fn a_flipped_byte_anywhere_costs_its_line_only() {
         damaged[at] ^= 0x04;
         fs::write(&path, &damaged).expect("writes");
         let (left, warnings) = generations(dir.path());
-        // A damaged line end costs both lines that it parted.
+        // A damaged line end costs both lines that it separated.
         assert!(!left.is_empty() && warnings == 1, "byte {at}: {left:?}");
     }
 }
@@ -396,7 +396,7 @@ fn of_a_ledger_that_is_longer_than_the_window_the_last_whole_lines_are_read() {
     // The window begins in the middle of a line, which is no damage.
     assert_eq!(read(last + 10, 10), (vec![5], 1, true, vec![]));
     assert_eq!(read(10, 10), (vec![], 0, true, vec![]));
-    // Zeros behind the last line, as some file systems leave after a crash, are damage.
+    // Zeros behind the last line, left by some file systems after a crash, are damage.
     fs::write(&path, [&whole[..], &[0; 100]].concat()).expect("writes");
     assert_eq!(read(all + 100, 10), (vec![1, 2, 3, 4, 5], 5, false, vec![0; 100]));
     assert_eq!(generations(dir.path()), (vec![1, 2, 3, 4, 5], 1));
@@ -486,7 +486,7 @@ fn what_was_changed_taken_out_or_put_in_breaks_the_chain() {
     };
     assert_eq!(found(&whole), [""; 0]);
     let changed = |line: &str| {
-        // With a check sum that fits.
+        // With a matching checksum.
         let entry = line.split_once("\"entry\":").expect("an entry").1.trim_end().strip_suffix('}').expect("closes");
         let entry = entry.replace("deploy", "nobody");
         format!("{{\"crc\":\"{:08x}\",\"entry\":{entry}}}\n", crc32fast::hash(entry.as_bytes()))
@@ -497,7 +497,7 @@ fn what_was_changed_taken_out_or_put_in_breaks_the_chain() {
     assert!(found(&[&lines[0][..], &lines[1], &lines[3]].concat())[0].contains("number 4, and the one before it 2"));
     assert!(found(&[&lines[0][..], &lines[1], &lines[1], &lines[2]].concat())[0].contains("number 2"));
     assert!(found(&lines[0].replace("deploy", "nobody"))[0].contains("was changed or damaged"));
-    // The digests were taken out, so that nothing contradicts.
+    // The digests were removed, so that nothing contradicts.
     let unchained = |line: &str| {
         let entry = line.split_once("\"entry\":").expect("an entry").1.trim_end().strip_suffix('}').expect("closes");
         let (before, rest) = entry.split_once("\"prev\":\"").expect("a digest");
@@ -508,7 +508,7 @@ fn what_was_changed_taken_out_or_put_in_breaks_the_chain() {
         found(&[lines[0].clone(), changed(&unchained(&lines[1])), unchained(&lines[2]), unchained(&lines[3])].concat());
     assert_eq!(broken.len(), 3, "{broken:?}");
     assert!(broken[0].contains("number 2 does not say what it follows"), "{broken:?}");
-    // The last one leaves nothing behind that does not fit; a process that runs knows what it wrote.
+    // A removed last line leaves no contradiction in the file, but the running process knows what it wrote.
     assert_eq!(found(&lines[..3].concat()), [""; 0]);
 }
 

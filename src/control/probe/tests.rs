@@ -19,7 +19,7 @@ fn policy(path: Option<&str>) -> HealthConfig {
     }
 }
 
-/// An endpoint that answers each connection with these bytes and closes; and how often it was asked.
+/// An endpoint that answers each connection with these bytes and closes, and its count of connections.
 async fn answering(bytes: &'static [u8]) -> (Arc<Endpoint>, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");

@@ -13,12 +13,12 @@ fn weight(percent: u16) -> Weight {
     Weight::new(percent * 100).expect("a share")
 }
 
-/// Requests that are over, and how many of them failed.
+/// Finished requests, and errors among them.
 fn counts(completed: u64, errors: u64) -> Counts {
     Counts { completed, failed: errors, errors, ..Counts::default() }
 }
 
-/// A second on one route, in which all requests are over that were assigned.
+/// A second on one route, in which all assigned requests finish.
 fn second(number: u64, percent: u16, stable: Counts, candidate: Counts) -> Tick {
     let assigned = Arms { stable: stable.completed, candidate: candidate.completed };
     let batch = Batch { tick: number, weight: weight(percent), assigned, done: Arms { stable, candidate } };
@@ -37,7 +37,7 @@ fn judge() -> Judge {
     Judge::new(Policy { horizon: Some(900), ..Policy::default() })
 }
 
-/// The last of so many seconds.
+/// The judgement after these seconds.
 fn last(judge: &mut Judge, seconds: std::ops::Range<u64>, tick: impl Fn(u64) -> Tick) -> Judgement {
     seconds.map(|number| judge.tick(&tick(number))).last().expect("a second")
 }
@@ -57,7 +57,7 @@ fn a_release_with_many_more_errors_fails_and_it_is_said_where() {
 
 #[test]
 fn where_a_second_has_one_request_a_release_that_only_fails_is_found_all_the_same() {
-    // Every fifth is for the candidate, and none has another one beside it.
+    // Every fifth request is for the candidate, alone in its second.
     let tick = |number: u64| {
         let candidate = u64::from(number % 5 == 4);
         second(number, 20, counts(1 - candidate, 0), counts(candidate, candidate))
@@ -79,7 +79,7 @@ fn a_release_without_errors_passes_when_enough_was_seen() {
     assert_eq!(first.verdict, Verdict::Insufficient);
     let needs = judge.tick(&tick(1)).needs.expect("it comes closer");
     assert!((200..900).contains(&needs.requests), "{needs:?}");
-    // At fifty requests a second.
+    // At fifty requests per second.
     assert_eq!(needs.time, Some(Duration::from_secs(needs.requests.div_ceil(50))));
     let passed = last(&mut judge, 2..12, tick);
     assert_eq!((passed.verdict, passed.needs), (Verdict::Pass, None));
@@ -103,7 +103,7 @@ fn nothing_passes_without_requests_and_the_clock_says_that_none_come() {
 
 #[test]
 fn a_release_that_is_as_bad_as_the_stable_one_passes_by_the_comparison() {
-    // Both at 2 %, which is more than a release may have by itself.
+    // Both have 2 %, more than a release may have without a comparison.
     let judgement = last(&mut judge(), 0..120, |number| second(number, 50, counts(500, 10), counts(500, 10)));
     assert_eq!(judgement.verdict, Verdict::Pass);
 }
@@ -114,7 +114,7 @@ fn a_step_has_to_be_proved_anew_but_what_speaks_against_a_release_stays() {
     let passed = last(&mut judge, 0..20, |number| second(number, 5, counts(950, 1), counts(50, 0)));
     assert_eq!(passed.verdict, Verdict::Pass);
     judge.begin_step(20);
-    // What comes late, of the step before, proves nothing of this one.
+    // Late outcomes of the step before prove nothing in this one.
     let mut late = second(20, 25, counts(9_500, 10), counts(5_000, 0));
     late.routes[0].batches[0].tick = 19;
     assert_eq!(judge.tick(&late).verdict, Verdict::Insufficient);
@@ -187,7 +187,7 @@ fn one_second_is_one_thing_however_many_requests_it_has() {
     last(&mut judge, 0..60, |number| second(number, 5, counts(9_500, 0), counts(500, 0)));
     let pause = judge.tick(&second(60, 5, counts(9_500, 0), counts(500, 500)));
     assert!(pause.evidence <= 30, "{pause}");
-    // Nor are ticks within it more.
+    // More ticks within the step do not count.
     let tick = |number: u64| Tick {
         at: Duration::from_millis(61_000 + (number - 61) * 100),
         ..second(number, 5, counts(950, 0), counts(50, 50))
@@ -201,7 +201,7 @@ fn one_second_is_one_thing_however_many_requests_it_has() {
 fn where_some_client_errors_are_normal_good_answers_that_are_gone_are_found() {
     let answers =
         |good: u64, refused: u64| Counts { client_errors: refused, good, refused, ..counts(good + refused, 0) };
-    // A login: 40 % are refused anyhow.
+    // A login: 40 % are refused anyway.
     let judgement = last(&mut judge(), 0..10, |number| second(number, 5, answers(171, 114), answers(0, 15)));
     assert_eq!((judgement.verdict, judgement.findings[0].class), (Verdict::Suspect, Class::ClientError));
     assert!(judgement.withdraws && judgement.evidence <= 1, "{judgement}");
@@ -217,7 +217,7 @@ fn nothing_passes_while_the_plain_share_of_errors_is_too_high() {
         last(&mut judge, 0..60, |number| second(number, 5, counts(950, 1), counts(50, 0))).verdict,
         Verdict::Pass
     );
-    // Users who stay, and had their first error before: the tests see no event.
+    // Sticky users with earlier errors: the tests see no event.
     let broken = |number| {
         let candidate = Counts { failed: 50, ..counts(50, 0) };
         Tick { keyed: true, ..second(number, 5, counts(950, 1), candidate) }
@@ -243,10 +243,10 @@ fn how_long_it_takes_to_pass_goes_by_all_requests_and_the_weight_from_the_second
     let mut judge = judge();
     let one = |number| second(number, 10, counts(10, 0), counts(0, 0));
     assert_eq!(judge.tick(&one(0)).needs, None, "how many come is not known yet");
-    // None of ten a second was for the candidate yet; one of ten will be.
+    // None of ten per second went to the candidate yet; one of ten will.
     let needs = last(&mut judge, 1..10, one).needs.expect("some");
     assert_eq!(needs.time, Some(Duration::from_secs(needs.requests)));
-    // With half of the requests it takes a fifth of the time, and not as long as with those before.
+    // With half of the requests it takes a fifth of the time, whatever the rate before.
     judge.begin_step(10);
     let needs = judge.tick(&second(10, 50, counts(5, 0), counts(5, 0))).needs.expect("some");
     assert_eq!(needs.time, Some(Duration::from_secs(needs.requests.div_ceil(5))));
@@ -276,7 +276,7 @@ fn without_a_comparison_what_was_before_is_the_measure() {
     assert_eq!((broken.verdict, broken.without_control), (Verdict::Fail, true), "no dependency breaks connections");
     assert_eq!(last(&mut judge(), 0..300, all(10)).verdict, Verdict::Insufficient, "1 % is neither bad nor good");
     assert_eq!(last(&mut judge(), 0..20, all(1)).verdict, Verdict::Pass);
-    // A stable release that had 5 % may be followed by one that has 8 %.
+    // A stable release with 5 % may be followed by one with 8 %.
     let mut followed =
         Judge::new(Policy { before: Some(Before { requests: 100_000, errors: 5_000 }), ..Policy::default() });
     assert!(last(&mut followed, 0..60, all(80)).verdict < Verdict::Suspect);

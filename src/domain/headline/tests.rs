@@ -82,7 +82,7 @@ fn canary(stopped: Option<Stop>) -> Option<OnItsWay> {
     Some(OnItsWay { color, release, weight: "5 %".to_owned(), canary: true, stopped })
 }
 
-/// Each condition alone, in the order of what it does to clients.
+/// Each problem alone, worst for clients first.
 fn conditions() -> Vec<(&'static str, Facts, &'static str)> {
     vec![
         (
@@ -294,7 +294,7 @@ fn a_calm_proxy_is_ok_and_says_what_serves() {
 
 #[test]
 fn of_two_conditions_the_one_that_hurts_clients_more_comes_first() {
-    // What the second one hides is a state, not a condition of its own.
+    // The problem that the second one hides is a state of its own.
     let all = conditions();
     let position = |found: &[Finding], code: &str| found.iter().position(|finding| finding.code == code);
     let pairs = [

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Results in, one letter each (`+` passed, `-` failed); what is known after each of them, with rise 2 and fall 3.
+/// `results`: one letter each (`+` passed, `-` failed); `expected`: the health after each, with rise 2 and fall 3.
 fn check(results: &str, expected: &str) {
     let mut hysteresis = Hysteresis::default();
     let known: String = results

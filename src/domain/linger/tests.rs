@@ -51,7 +51,7 @@ fn the_color_that_served_last_lingers_from_when_it_stopped() {
     use Color::{Blue, Green};
     recalled(&[line(Kind::Start, 1, Blue)], None);
     recalled(&[line(Kind::Start, 1, Blue), line(Kind::Switch, 5, Green)], Some((Blue, 5)));
-    // Lines that move nothing do not make it younger.
+    // Lines that move nothing do not renew it.
     let known = line(Kind::KnownGood, 9, Green);
     recalled(&[line(Kind::Start, 1, Blue), line(Kind::Switch, 5, Green), known], Some((Blue, 5)));
     let back = [line(Kind::Start, 1, Blue), line(Kind::Switch, 5, Green), line(Kind::Rollback, 7, Blue)];

@@ -1,4 +1,5 @@
-//! Scripts: what goes in, and exactly what comes out. The orders nobody thought of are the simulator's (`tests/sim`).
+//! Scripts: events in, and exactly the effects that come out. Orders that nobody thought of are the simulator's
+//! (`tests/sim`).
 
 use std::time::{Instant, SystemTime};
 
@@ -19,7 +20,7 @@ mod questions;
 mod safety;
 mod target;
 
-/// A rollout, its clock, and what came out last.
+/// A rollout, its clock, and its last effects.
 struct Script {
     rollout: Rollout,
     start: Instant,
@@ -157,7 +158,7 @@ impl Script {
         Script { rollout, start, seconds: 0.0, effects }
     }
 
-    /// Blue serves, the file says so, and nothing is under way.
+    /// Blue serves by order of the file, and no move is under way.
     fn steady() -> Script {
         Script::new(Color::Blue, Color::Blue)
     }
@@ -175,9 +176,9 @@ impl Script {
         self.at(self.seconds, Event::Command(CommandId(id), command))
     }
 
-    /// What came out, in a word each.
+    /// The effects, in a word each.
     fn words(&self) -> Vec<String> {
-        // What is only written down has tests of its own.
+        // Lines that move nothing have tests of their own.
         let told = |effect: &&Effect| !matches!(effect, Effect::Commit(_, line) if line.kind == Kind::Refused);
         self.effects
             .iter()
@@ -215,7 +216,7 @@ impl Script {
         commit.expect("the ledger is written")
     }
 
-    /// Green serves; blue did before.
+    /// Green serves; blue served before.
     fn switched(&mut self) -> &mut Script {
         self.command(90, forced());
         let commit = self.commit_id();
@@ -424,12 +425,12 @@ impl Effect {
 }
 
 impl Script {
-    /// What is written down.
+    /// Lines handed to the disk.
     fn lines(&self) -> Vec<&Transition> {
         self.effects.iter().filter_map(Effect::line).collect()
     }
 
-    /// What was handed to the disk is there now.
+    /// Acknowledges the lines.
     fn written(&mut self) -> &mut Script {
         let commit = |effect: &Effect| match effect {
             Effect::Commit(id, _) => Some(*id),
@@ -492,7 +493,7 @@ fn a_job_that_asks_each_second_for_what_is_refused_writes_a_line_an_hour() {
     let mut lines = Vec::new();
     for second in 0..24 * 3_600_u32 {
         script.seconds = f64::from(second);
-        // Each try comes from another port, with a reason of its own.
+        // Each attempt comes from another port, with another reason.
         let source = format!("127.0.0.1:{}", 1_024 + second % 60_000);
         let origin = Origin { source, reason: Some(format!("try {second}")), ..origin() };
         let asked = Command::Rollback {
@@ -520,7 +521,7 @@ fn a_refused_attempt_that_the_disk_did_not_take_is_written_when_it_does() {
     let refused = script.commit_id();
     script.at(1.1, Event::CommitFailed(refused, "full".to_owned()));
     assert!(script.lines().is_empty(), "not at once, and again and again");
-    // A way back, or whatever else gets through, says that the disk is well.
+    // A successful write shows that the disk has recovered.
     script.command(2, maintenance());
     let maintained = script.commit_id();
     script.at(2.0, Event::Committed(maintained));
@@ -537,7 +538,7 @@ fn while_a_disk_hangs_nobody_is_woken_for_what_has_to_wait_for_it() {
     script.at(1.0, Event::CommitFailed(switch, "full".to_owned()));
     let refused = script.commit_id();
     script.at(1.1, Event::CommitFailed(refused, "full".to_owned()));
-    // Its line never comes back.
+    // Its line is never acknowledged.
     script.command(2, maintenance());
     script.at(100.0, Event::Tick);
     let next = script.rollout.deadline();
@@ -547,7 +548,7 @@ fn while_a_disk_hangs_nobody_is_woken_for_what_has_to_wait_for_it() {
 #[test]
 fn a_disk_that_is_well_again_is_known_within_a_second_also_where_nothing_has_to_be_written() {
     let mut script = Script::steady();
-    // Its refusal is on disk, and the same one is not written again for a minute.
+    // The refusal is on disk, and is not repeated for a minute.
     script.command(1, forced());
     let switch = script.commit_id();
     script.at(0.1, Event::CommitFailed(switch, "full".to_owned())).written();
@@ -624,11 +625,11 @@ fn a_release_is_known_good_after_its_bake_and_only_then_is_it_a_way_back() {
     let mut script = Script::steady();
     script.command(1, forced()).written();
     assert_eq!(script.rollout.view().decision.known_good, None);
-    // Forward again, to the release that was known good before: what is left now is not.
+    // Forward to the known-good release again: the release that is left now is not known good.
     script.command(2, forced()).written();
     assert!(script.rollout.view().decision.known_good.is_some(), "blue was good before");
     assert_eq!(script.command(3, rollback()).words(), ["refuse 3 no_known_good"]);
-    // The same, with time.
+    // The same, after the bake.
     script.command(4, forced()).written();
     script.at(899.0, Event::Tick);
     assert_eq!(script.rollout.view().decision.known_good, None);
@@ -706,7 +707,7 @@ fn a_release_that_was_taken_back_as_bad_is_refused_until_it_is_forced_or_replace
         [("2", "slow")]
     );
     assert_eq!(script.command(3, switch()).words(), ["refuse 3 quarantined"]);
-    // Another one in its place may come.
+    // Another quarantined release may come.
     let mut replaced = configured(Color::Blue);
     replaced.deployed[Color::Green] = Release::new("2.1");
     script.at(1.0, Event::Configured(replaced));

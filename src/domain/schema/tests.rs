@@ -14,7 +14,7 @@ fn release(name: &str) -> Release {
     Release::new(name)
 }
 
-/// Of the store `orders`.
+/// For the store `orders`.
 fn labels(needs: &str, migrates_to: Option<u64>, barrier: Barrier) -> Labels {
     let label = Label { needs: range(needs), migrates_to: migrates_to.map(Version), barrier };
     Labels::from([("orders".to_owned(), label)])
@@ -24,7 +24,7 @@ fn plain(needs: &str, migrates_to: u64) -> Labels {
     labels(needs, Some(migrates_to), Barrier::None)
 }
 
-/// What these releases did, the last of them serving.
+/// Takes traffic with these releases; the last one serves.
 fn lineage(releases: &[(&str, Labels)]) -> Lineage {
     releases.iter().fold(Lineage::default(), |before, (name, labels)| before.followed_by(&release(name), labels, None))
 }
@@ -33,7 +33,7 @@ fn currents(lineage: &Lineage) -> Currents {
     Live::default().currents(Color::Blue, lineage, [])
 }
 
-/// With a probe that answered.
+/// With an answering probe.
 fn at(version: u64, lineage: &Lineage) -> Currents {
     let mut live = Live::default();
     let answer = Ok(Version(version));
@@ -133,7 +133,7 @@ fn a_barrier_is_passed_with_the_migration_and_nobody_goes_back_over_it_however_f
     assert_eq!(back_to("2", &all, &path, &known).0, "yes", "its own barrier is behind it");
     let (word, why) = back_to("1", &all, &path, &known);
     assert_eq!((word, why.as_str()), ("no", "orders 2, 2 passed its barrier when it took traffic"));
-    // The live truth: not migrated yet, and migrated.
+    // The probe's answer counts: not migrated yet, and migrated.
     assert_eq!(back_to("1", &all, &path, &at(1, &path)).0, "yes");
     assert_eq!(back_to("1", &all, &path, &at(2, &path)).0, "no");
 }
@@ -147,7 +147,7 @@ fn a_first_write_passes_its_barrier_once_and_for_good() {
     assert!(path.wrote(&release("2"), write()));
     assert!(!path.wrote(&release("2"), write()), "there is one first write");
     assert_eq!(back_to("1", &all, &path, &currents(&path)).0, "no");
-    // Forced back, and forward again: what was written is still there.
+    // Forced back, and forward again: earlier writes still exist.
     let path = path.followed_by(&release("1"), &all, None);
     let again = path.followed_by(&release("2"), &labels(">=1", Some(2), Barrier::FirstWrite), None);
     assert_eq!(back_to("1", &all, &again, &currents(&again)).0, "no");

@@ -4,7 +4,7 @@ fn answer(body: &str) -> Answered {
     Answered { status: 200, media_type: "application/json".to_owned(), body: body.to_owned() }
 }
 
-/// Carries a command out, and waits for the disk.
+/// Carries a command out and waits for the disk.
 fn carried_out(answers: &Answers, key: &str, body: Option<&str>) {
     let (sender, written) = mpsc::channel();
     let told = sender.clone();
@@ -30,7 +30,7 @@ fn an_answer_is_the_same_after_a_restart_and_a_key_without_one_is_known_to_be_in
     }
     answers.end(("ann", "b"), None, || {});
     assert_eq!(answers.known("ann", "b", "digest"), Known::Nothing);
-    // Half a line, as a crash leaves it, costs that line; what comes behind it can be read.
+    // Half a line, left by a crash, costs that line only; later lines are readable.
     carried_out(&answers, "c", Some("two"));
     let path = dir.path().join(NAME);
     let mut text = fs::read(&path).expect("the file");

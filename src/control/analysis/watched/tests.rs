@@ -52,6 +52,6 @@ fn what_a_step_has_shown_counts_after_a_restart_and_not_for_the_next_one() {
     let resumed = |step| Watched::resume(&at_step(step), false, 0, &recorded, Instant::now());
     assert_eq!(resumed(0).stage(), Some(Stage::Step(0)));
     assert_eq!((resumed(0).number(0), resumed(0).before), (Some(8), Duration::from_secs(7)));
-    // It was on disk, and then the process was killed before the first tick of the step.
+    // The step was on disk, and the process was killed before its first tick.
     assert_eq!(resumed(1).stage(), None, "it begins with the next tick");
 }

@@ -13,7 +13,7 @@ fn policy(rules: Vec<EventRule>) -> Policy {
     Policy { events: rules, horizon: Some(SECONDS), ..Policy::default() }
 }
 
-/// A second of 1,000 requests, a quarter of them to the candidate; what is told is of requests of `ago` seconds before.
+/// A second of 1,000 requests, a quarter of them to the candidate; `told`: events of requests `ago` seconds before.
 fn second(number: u64, told: Vec<(usize, u64, Arms<u64>)>) -> Tick {
     let weight = Weight::new(2_500).expect("a share");
     let of = |(event, ago, told): (usize, u64, Arms<u64>)| {
@@ -33,7 +33,7 @@ fn arms(stable: u64, candidate: u64) -> Arms<u64> {
     Arms { stable, candidate }
 }
 
-/// When it fails, and what is said then; what is said last.
+/// The second of failure and its judgement; the last judgement.
 fn played(rules: Vec<EventRule>, told: impl Fn(u64) -> Vec<(usize, u64, Arms<u64>)>) -> Result<(u64, String), Verdict> {
     let mut judge = Judge::new(policy(rules));
     let mut last = Verdict::Insufficient;
@@ -87,7 +87,7 @@ fn answers_that_come_some_seconds_later_on_the_candidate_are_not_fewer() {
 #[test]
 fn many_events_of_one_answer_are_one_toss_of_the_coin() {
     let batch = EventRule { per_request: 10, bad: Bad::More, ..order(0.05) };
-    // Ten of one answer are as much evidence as one where one counts.
+    // Ten in one response are as much evidence as one where one counts.
     let (ten, one) = (played(vec![batch], |_| vec![(0, 0, arms(30, 30))]), {
         played(vec![EventRule { per_request: 1, bad: Bad::More, ..order(0.05) }], |_| vec![(0, 0, arms(3, 3))])
     });
@@ -111,7 +111,7 @@ fn events_take_their_shares_from_the_one_budget() {
     EventRule::bounded(&mut rules);
     let all: f64 = rules.iter().map(|rule| rule.share).sum();
     assert!(rules.len() == MOST_EVENTS && all <= MOST_SHARED + 1e-9, "{all}");
-    // Half of the budget is no less than half of the odds.
+    // Half of the budget gives at least half of the odds.
     let evidence = |rules: Vec<EventRule>| {
         let mut judge = Judge::new(policy(rules));
         (0..40).for_each(|number| drop(judge.tick(&second(number, vec![(0, 0, arms(30, 5))]))));
@@ -157,8 +157,7 @@ fn the_stable_release_against_itself_loses_no_orders_whatever_the_candidate_of_t
     assert_eq!(report, false_alarms(&policy(vec![order(0.5)]), &[0], &ticks, 100, 1));
 }
 
-/// A second in which the candidate has lost all of its orders; those of the stable release come in that second and in
-/// later ones.
+/// A second in which the candidate loses all of its orders; the stable release's come in that second and later.
 fn recorded(number: u64) -> Tick {
     let tick = second(number, vec![(0, 0, arms(20, 0)), (0, 3, arms(20, 0))]);
     let batch = Batch { tick: number, weight: tick.weight, assigned: tick.assigned, ..Batch::default() };

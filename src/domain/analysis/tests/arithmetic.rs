@@ -94,8 +94,8 @@ fn sums_of_logarithms_are_numbers_at_the_ends_too() {
     close(ln_add(f64::NEG_INFINITY, 3.0), 3.0);
 }
 
-/// The expectation of what an event multiplies the evidence by is at most 1 under every chance that the hypothesis
-/// allows: so it can't be pushed up by chance.
+/// The expected factor of an event is at most 1 under every chance that the hypothesis allows, so chance can't push
+/// the evidence up.
 #[test]
 fn every_bet_is_fair() {
     for (tolerated, rho) in [(1.0, 0.01), (1.5, 0.05), (1.5, 0.5), (3.0, 0.98)] {

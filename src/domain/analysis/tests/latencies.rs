@@ -1,4 +1,4 @@
-//! Histograms, thresholds, and what is judged by them.
+//! Histograms, thresholds, and judgements by them.
 
 use super::*;
 use crate::domain::analysis::histogram::upper;
@@ -70,7 +70,7 @@ fn a_slow_release_fails_after_it_has_warmed_up() {
     let mut judge = judge();
     let cold = last(&mut judge, 0..31, slow);
     assert!(cold.verdict < Verdict::Suspect && cold.evidence <= 1, "{cold}");
-    // It may be warming up, until it is plain that it gets no faster.
+    // It may be warming up, until its latency clearly stays.
     let soon = last(&mut judge, 31..34, slow);
     assert_eq!((soon.verdict, soon.veto), (Verdict::Suspect, Some(Veto::Slow)), "{soon}");
     let warm = last(&mut judge, 34..40, slow);
@@ -136,8 +136,8 @@ fn one_slow_route_of_many_is_named() {
 
 #[test]
 fn a_route_is_named_also_where_all_routes_together_are_quicker_to_show_it() {
-    // A third of the requests is slow, and nobody else is: few seconds are enough for all together, which have more of
-    // the budget.
+    // A third of the requests is slow on one route: a few seconds are enough for all routes together, which have more
+    // of the budget.
     let tick = |number| {
         let mut tick = slow(number);
         let well = Counts { slow: [5, 1, 0], ..counts(10, 0) };

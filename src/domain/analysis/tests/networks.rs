@@ -5,7 +5,7 @@ use super::*;
 
 const ROUTES: usize = 66;
 
-/// Events of later requests from so many networks, everything that they can have, all of it on the candidate.
+/// Later requests of some networks have every possible event, all on the candidate.
 fn attacked(number: u64, weight: Weight, networks: u64, requests: u64) -> Tick {
     let events = Counts {
         errors: networks,
@@ -34,7 +34,7 @@ fn attacked(number: u64, weight: Weight, networks: u64, requests: u64) -> Tick {
     Tick { number, at: Duration::from_secs(number), weight, keyed: true, routes: routes.collect(), ..Tick::default() }
 }
 
-/// The verdict on a healthy candidate after so many quiet seconds, with no error at all on either side.
+/// The verdict on a healthy candidate after quiet seconds without an error on either side.
 fn verdict(weight: Weight, networks: u64, quiet: u64, requests: u64) -> Verdict {
     let policy = Policy { horizon: Some(900), warmup_requests: 0, warmup_time: Duration::ZERO, ..Policy::default() };
     let mut judge = Judge::new(policy);
@@ -64,7 +64,7 @@ fn one_network_can_never_have_a_release_suspected() {
     }
 }
 
-/// Later events on the candidate of so many networks are left out.
+/// Later events of this many networks are left out.
 const SPARED: u64 = 5;
 
 #[test]

@@ -16,7 +16,7 @@ impl Random {
         self.bits() % bound
     }
 
-    /// Mostly small, at times as large as can be.
+    /// Mostly small, at times the maximum.
     fn count(&mut self) -> u64 {
         match self.below(40) {
             0 => u64::MAX,

@@ -1,16 +1,16 @@
-//! The way back by itself.
+//! Automatic rollbacks.
 
 use super::canary::{judged, judged_of, start};
 use super::*;
 use crate::domain::deployment::{DeploymentId, Stage};
 use crate::domain::verdict::{Sample, Verdict};
 
-/// A policy that takes back what a plain switch brought.
+/// A policy that rolls plain switches back.
 fn enforcing() -> Configured {
     Configured { policy: Policy { bake: Mode::Enforce, ..policy() }, ..configured(Color::Green) }
 }
 
-/// Green has the traffic, by a plain switch, and blue is well.
+/// Green has the traffic after a plain switch, and blue is healthy.
 fn baking(configured: Configured) -> Script {
     let mut script = Script::steady();
     script.at(0.0, Event::Configured(Configured { order: order(Color::Blue), ..configured.clone() }));
@@ -70,7 +70,7 @@ fn where_it_is_only_observed_it_is_said_once_what_would_have_been_done() {
 fn a_release_that_bakes_goes_back_to_what_served_before() {
     let mut script = baking(enforcing());
     assert_eq!(script.at(2.0, judged(Verdict::Fail)).words()[..2], ["publish blue 3", "drain green"]);
-    // No further way back, and none by itself.
+    // No target for another rollback, automatic or not.
     assert_eq!(script.rollout.view().decision.previous, None);
 }
 

@@ -1,4 +1,4 @@
-//! Canaries: what operators ask, and what follows from passing verdicts and from the time.
+//! Canaries: commands, and automatic steps by verdict and time.
 
 use super::*;
 use crate::domain::deployment::{Deployment, DeploymentId, Stage, Wishes};
@@ -55,7 +55,7 @@ pub(super) fn judged_of(deployment: u64, verdict: Verdict) -> Event {
 }
 
 impl Script {
-    /// Both colors are well, and the forward move that is asked for goes through.
+    /// Both colors are healthy, and the forward move succeeds.
     pub(super) fn through(&mut self, event: Event) -> &mut Script {
         self.at(self.seconds, event);
         for _ in 0..2 {
@@ -74,7 +74,7 @@ impl Script {
         self.at(self.seconds, Event::Committed(commit))
     }
 
-    /// Green's release has its first step.
+    /// Green has the weight of its first step.
     pub(super) fn canary() -> Script {
         let mut script = Script::steady();
         for color in Color::ALL {
@@ -111,7 +111,7 @@ fn a_canary_is_a_share_and_leaves_the_color_that_serves() {
     assert_eq!((deployment.stage, deployment.id, script.share()), (Stage::Step(0), DeploymentId(2), 500));
     assert_eq!(script.rollout.view().phase, Phase::Canary { to: Color::Green });
     assert_eq!(script.command(2, start()).words(), ["refuse 2 in_progress"]);
-    // Back is always possible, and where it goes is where most of it still is.
+    // A rollback is always possible, and goes to the color with most of the traffic.
     assert_eq!(script.rollout.view().rollback.map(|to| to.color), Ok(Color::Blue));
 }
 
@@ -123,7 +123,7 @@ fn with_evidence_and_its_dwell_behind_it_a_step_goes_on_by_itself_up_to_the_bake
     script.seconds = began + 30.0;
     script.through(Event::Tick);
     assert_eq!((script.words()[0].as_str(), script.share()), ("publish blue 3", 2_500));
-    // What was shown at 5 % says nothing of 25 %.
+    // The proof of 5 % is none for 25 %.
     assert_eq!(script.at(script.seconds + 40.0, Event::Tick).words(), [""; 0]);
     script.through(judged(Verdict::Pass));
     assert_eq!(script.share(), 5_000);
@@ -350,7 +350,7 @@ fn only_time_that_was_watched_counts_as_bake() {
     script.at(300.0, Event::Tick);
     let decision = script.rollout.view().decision;
     assert_eq!(decision.deployment.as_ref().map(|it| it.watched), Some(Duration::from_secs(300)));
-    // Down for an hour.
+    // The process is down for an hour.
     let (wall, mut effects) = (SystemTime::UNIX_EPOCH, Vec::new());
     let now = Now { mono: script.start + Duration::from_secs(3_900), wall };
     let after = Rollout::new(now, decision, true, configured(Color::Green), &mut effects);

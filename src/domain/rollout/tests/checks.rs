@@ -1,4 +1,4 @@
-//! The checks of a gate: when they are asked, and what follows from what they found.
+//! Gate checks: their turn, and the consequences of their results.
 
 use super::*;
 use crate::domain::gate::{CheckFailure, CheckReport};
@@ -29,7 +29,7 @@ fn found(passed: bool) -> Vec<CheckReport> {
     }]
 }
 
-/// The switch is at its checks.
+/// A switch at its checks.
 fn at_checks(script: &mut Script, command: Command) -> RoundId {
     script.command(1, command);
     let round = script.round_id();
@@ -45,7 +45,7 @@ fn checks_follow_the_health_rounds_and_what_they_found_is_written() {
     let Some(Effect::Check { endpoints, .. }) = script.effects.first() else { panic!("checks") };
     assert_eq!(*endpoints, [("default".to_owned(), "127.0.0.1:1".to_owned())]);
     assert!(script.rollout.awaits(round));
-    // Health rounds and late answers are not theirs.
+    // Health rounds and late results are ignored.
     assert_eq!(script.at(0.2, Event::Probed(round, super::round(true))).words(), [""; 0]);
     assert_eq!(script.at(0.2, Event::Checked(RoundId(99), found(true))).words(), [""; 0]);
     assert_eq!(script.at(0.3, Event::Checked(round, found(true))).words(), ["commit switch green"]);
@@ -88,7 +88,7 @@ fn a_check_that_keeps_failing_refuses_the_switch_and_names_what_came() {
     );
     let seen = script.rollout.view().checks;
     assert_eq!(seen, Some((Color::Green, release(Color::Green), found(false))));
-    // The label goes, and with it what was found.
+    // Another label discards the results.
     let mut relabelled = configured(Color::Blue);
     relabelled.deployed.green = Release::new("3");
     script.at(6.0, Event::Configured(relabelled));
@@ -142,7 +142,7 @@ fn a_forced_move_and_a_rollback_skip_them_unless_a_rollback_is_configured_to_ask
     let round = script.round_id();
     assert_eq!(script.at(0.3, Event::Probed(round, super::round(true))).words(), ["check blue for a rollback"]);
     let round = script.round_id();
-    // In an incident a "no" comes at once.
+    // A rollback is refused at once.
     assert_eq!(script.at(0.4, Event::Checked(round, found(false))).words(), ["refuse 2 check_failed"]);
 }
 

@@ -1,4 +1,4 @@
-//! Moves without overlap, holds by hand, and maintenance.
+//! Moves without overlap, pauses, and maintenance.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What the data stores allow, step by step.
+//! The data stores' permission for moves, step by step.
 
 use super::*;
 use crate::domain::schema::{Barrier, Label, Labels, Obstacle, Reading, Safety, Version};
@@ -15,7 +15,7 @@ fn labelled(active: Color, green: &Labels) -> Configured {
     }
 }
 
-/// Blue, which needs 42 at most, serves.
+/// Blue serves, and needs 42 at most.
 fn script(green: &Labels) -> Script {
     let mut script = Script::steady();
     script.at(0.0, Event::Configured(labelled(Color::Blue, green)));
@@ -72,7 +72,7 @@ fn where_there_is_a_probe_a_switch_asks_it_and_a_rollback_takes_its_last_answer(
     let mut script = script(&labels(">=42", 42, Barrier::None));
     script.at(0.0, Event::Configured(probed(labelled(Color::Blue, &labels(">=42", 42, Barrier::None)))));
     script.at(0.0, reading(Ok(41)));
-    // 41 was the last answer, and green needs 42: but now is what counts.
+    // The last answer was 41, and green needs 42: only a fresh answer counts.
     assert_eq!(script.command(1, switch()).words(), ["probe green and stores"]);
     let id = script.round_id();
     script.at(0.1, reading(Ok(42)));
@@ -120,7 +120,7 @@ fn force_takes_a_reason_is_kept_on_the_record_and_ends_with_the_next_switch() {
     let commit = script.commit_id();
     script.at(0.0, Event::Committed(commit));
     script.at(0.0, Event::WroteBack(Ok(Color::Green)));
-    // Also where the probe says that nothing was migrated: the word stands.
+    // A label counts even if the probe says that nothing was migrated.
     script.at(0.0, Event::Configured(labelled(Color::Green, &labels("<=42", 42, Barrier::None))));
     let Safety::No(obstacles) = script.rollout.view().safety else { panic!("{:?}", script.rollout.view().safety) };
     assert!(matches!(&obstacles[..], [Obstacle::Forced(forced)] if forced.reason == "it has to be"), "{obstacles:?}");

@@ -25,7 +25,7 @@ fn a_gate_begins_anew_when_the_endpoints_are_edited() {
     assert_eq!(script.at(4.0, Event::Configured(next.clone())).words(), ["probe green"]);
     let new = script.round_id();
     assert_eq!(script.at(4.1, Event::Probed(old, round(true))).words(), [""; 0], "the old endpoints were asked");
-    // Its time begins anew, too.
+    // Its timeout begins anew as well.
     assert_eq!(script.at(5.5, Event::Tick).words(), [""; 0]);
     assert_eq!(script.at(5.6, Event::Configured(next)).words(), [""; 0], "nothing was edited");
     assert_eq!(script.at(5.7, Event::Probed(new, round(true))).words(), ["commit switch green"]);
@@ -44,7 +44,7 @@ fn a_move_past_its_gate_is_refused_when_its_endpoints_are_edited() {
     assert_eq!(script.at(0.3, Event::Committed(commit)).words(), [""; 0]);
     assert_eq!(script.rollout.view().decision.active, Color::Blue);
 
-    // Nobody asked the gate of a forced one.
+    // A forced move skips the gate.
     let mut script = Script::steady();
     script.command(1, forced());
     let commit = script.commit_id();
@@ -118,7 +118,7 @@ fn the_file_does_not_order_back_what_a_rollback_has_left_before_the_window_is_ov
     let OrderState::Refused(Refusal::Overruled { left, .. }) = script.rollout.view().order else { panic!("obeyed") };
     assert_eq!((left.color, left.release.as_str(), left.by.as_str()), (Color::Green, "2", "ann"));
     assert_eq!(apply(&mut script, 3_609.0)[..2], ["commit seen blue", "write back blue"]);
-    // A restart knows it as well.
+    // A restart remembers it.
     let decision = script.rollout.view().decision;
     let now = Now { mono: script.start, wall: SystemTime::UNIX_EPOCH + Duration::from_secs(200) };
     let rollout = Rollout::new(now, decision, true, configured(Color::Green), &mut Vec::new());

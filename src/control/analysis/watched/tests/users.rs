@@ -14,7 +14,7 @@ use crate::proxy::live::Live;
 use crate::proxy::worker::Worker;
 use crate::telemetry::access_log::AccessLogWriter;
 
-/// A site with users that come again and again, each from a network of its own; 5 % are on the candidate.
+/// A site with returning users, each from a network of its own; 5 % are on the candidate.
 struct Site {
     worker: Worker,
     sampler: Sampler,
@@ -45,7 +45,7 @@ impl Site {
         Site { worker, sampler, watched, log, began, route, users, split, second: 0, _writer: writer, _dir: dir }
     }
 
-    /// A second with so many requests. `fails`: of a user, on a color.
+    /// A second of requests. `fails`: for a user, on a color.
     fn second(
         &mut self,
         requests: u64,
@@ -72,7 +72,7 @@ impl Site {
         judgement.map_or(Verdict::Insufficient, |judgement| judgement.verdict)
     }
 
-    /// The second of the first verdict like this one, up to a second.
+    /// The first second with this verdict.
     fn first(
         &mut self,
         wanted: Verdict,
@@ -118,7 +118,7 @@ fn a_release_that_breaks_for_few_users_who_all_had_errors_is_found() {
 fn users_who_stay_on_releases_that_are_alike_prove_nothing() {
     for seed in 0..4 {
         let (mut site, mut random) = (Site::new(3_000, seed), fastrand::Rng::with_seed(seed));
-        // Some of them have a broken client.
+        // Some users have a broken client.
         let broken = if seed % 2 == 0 { 0 } else { 20 };
         let fails = |_, user: u64, _, chance: f64| user < broken || chance < 0.002;
         assert_eq!(site.first(Verdict::Suspect, 300, 200, &mut random, fails), None, "seed {seed}");
