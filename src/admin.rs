@@ -20,6 +20,7 @@ mod places;
 mod problem;
 mod record;
 mod socket;
+mod tls;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use axum::routing::post;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceBuilder;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -63,7 +65,9 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
         .build();
     let bearer = utoipa::openapi::security::HttpBuilder::new()
         .scheme(utoipa::openapi::security::HttpAuthScheme::Bearer)
-        .description(Some("Needed when `admin.tokens` is set."))
+        .description(Some(
+            "Needed when `admin.tokens` is set, unless a client certificate is shown (`admin.tls.client_ca`).",
+        ))
         .build();
     let components = utoipa::openapi::ComponentsBuilder::new()
         .security_scheme("token", utoipa::openapi::security::SecurityScheme::Http(bearer))
@@ -146,7 +150,7 @@ async fn uncached(mut answer: Response) -> Response {
 
 /// Serves until `stop`; answers that are under way then are still given.
 pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle, stop: impl Future<Output = ()>) {
-    let router = router(handle);
+    let router = router(handle.clone());
     let places = Arc::new(Places::default());
     let mut stop = std::pin::pin!(stop);
     let mut complained = false;
@@ -170,10 +174,10 @@ pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle,
                     () = places.room() => {}
                     () = &mut stop => return,
                 }
-                let router = router.clone();
+                let (router, handle) = (router.clone(), handle.clone());
                 places.enter(|place, answering| {
                     let serving = async move {
-                        connection(stream, peer, answering, router).await;
+                        connection(stream, peer, answering, router, handle).await;
                         drop(place);
                     };
                     tokio::spawn(serving).abort_handle()
@@ -190,7 +194,27 @@ pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle,
     }
 }
 
-async fn connection(stream: listener::Stream, peer: Peer, answering: Answering, router: Router) {
+async fn connection(
+    stream: listener::Stream,
+    peer: Peer,
+    answering: Answering,
+    router: Router,
+    handle: ControllerHandle,
+) {
+    let tls = handle.access.borrow().tls.clone();
+    match (stream, tls) {
+        (listener::Stream::Tcp(stream), Some(tls)) => match tls::accept(stream, &tls).await {
+            Ok((stream, subject)) => exchanges(stream, peer.shown(subject), answering, router).await,
+            Err(error) => tracing::info!(peer = peer.name(), %error, "Admin connection refused"),
+        },
+        (stream, _) => exchanges(stream, peer, answering, router).await,
+    }
+}
+
+async fn exchanges<S>(stream: S, peer: Peer, answering: Answering, router: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = TowerToHyperService::new(router.layer(Extension(peer)).layer(Extension(answering)));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

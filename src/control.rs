@@ -37,15 +37,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::config::Config;
 use crate::config::watch::{FileEvent, Looked, PATIENCE, StageError, Staged, Watch};
-use crate::config::{Config, TokenConfig};
 use crate::control::analysis::Analysis;
 use crate::control::certificates::Certificates;
 use crate::control::configured::configured;
 pub(crate) use crate::control::configured::first_decision;
 use crate::control::drains::Drains;
 use crate::control::file::File;
-use crate::control::handle::{ControllerHandle, News, ReloadOutcome, Request, Ticket};
+use crate::control::handle::{Access, ControllerHandle, News, ReloadOutcome, Request, Ticket};
 use crate::control::hold::Holding;
 use crate::control::inbox::{Inbox, Incoming};
 use crate::control::names::Names;
@@ -130,7 +130,7 @@ pub(crate) struct Controller {
     fitness: PerColor<Fitness>,
     addresses: Addresses,
     access_log: Arc<AccessLogWriter>,
-    tokens: watch::Sender<Arc<[TokenConfig]>>,
+    access: watch::Sender<Access>,
 
     inputs: mpsc::UnboundedSender<Input>,
     inbox: Inbox,
@@ -159,7 +159,7 @@ impl Controller {
         let (request_sender, requests) = mpsc::channel(MAILBOX);
         let (changes, health_changes) = mpsc::unbounded_channel();
         let (news, _) = broadcast::channel(256);
-        let tokens = watch::Sender::new(Arc::from(parts.config.admin.tokens.clone()));
+        let access = watch::Sender::new(Access::new(&parts.config, parts.publisher.trusted()));
         let file_inputs = inputs.clone();
         let trust = Mutex::new(parts.publisher.trusted().clone());
         let watch = Watch::start(parts.path.clone(), parts.text, Arc::clone(&parts.config), POLL, move |event| {
@@ -196,9 +196,9 @@ impl Controller {
         let probers = Probers::new(parts.config.health.clone(), changes);
         let names = Names::new(parts.config.resolver.clone(), inputs.clone());
         let answers = Answers::open(&parts.config.state.dir);
-        let tokens_seen = tokens.subscribe();
+        let access_seen = access.subscribe();
         let handle =
-            ControllerHandle { requests: request_sender, news: news.clone(), ready, tokens: tokens_seen, answers };
+            ControllerHandle { requests: request_sender, news: news.clone(), ready, access: access_seen, answers };
         let controller = Controller {
             rollout,
             config: parts.config,
@@ -213,7 +213,7 @@ impl Controller {
             fitness: canary::unknown(),
             addresses: Addresses::new(parts.http_address, parts.https_address, parts.preview_address),
             access_log: parts.access_log,
-            tokens,
+            access,
             inputs,
             inbox: Inbox::new((inbox, requests), health_changes, first_writes, wrong_releases, alarms),
             news,

@@ -6,6 +6,7 @@
 
 mod certificate;
 pub(crate) mod client;
+pub(crate) mod commands;
 mod files;
 mod resolve;
 pub(crate) mod server;
@@ -19,7 +20,7 @@ use std::time::SystemTime;
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-pub(crate) use client::{ClientSettings, ClientTls};
+pub(crate) use client::{ClientSettings, ClientTls, server_name};
 pub(crate) use server::{ServerSettings, ServerTls, client_certificate_is_over, client_subject};
 pub(crate) use writers::Writers;
 

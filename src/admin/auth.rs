@@ -19,8 +19,8 @@ use crate::admin::guesses::Guesses;
 use crate::admin::page;
 use crate::admin::places::Answering;
 use crate::admin::problem::Line;
-use crate::config::{Role, TokenConfig};
-use crate::control::handle::ControllerHandle;
+use crate::config::Role;
+use crate::control::handle::{Access, ControllerHandle};
 use crate::sys::users::Users;
 
 /// The other end of an admin connection.
@@ -28,15 +28,22 @@ use crate::sys::users::Users;
 pub(super) struct Peer {
     uid: Option<u32>,
     address: Option<SocketAddr>,
+    /// The subject of its certificate.
+    subject: Option<String>,
 }
 
 impl Peer {
     pub(super) fn tcp(address: SocketAddr) -> Peer {
-        Peer { uid: None, address: Some(address) }
+        Peer { uid: None, address: Some(address), subject: None }
     }
 
     pub(super) fn unix(uid: u32) -> Peer {
-        Peer { uid: Some(uid), address: None }
+        Peer { uid: Some(uid), address: None, subject: None }
+    }
+
+    /// With the subject of the certificate that it has shown.
+    pub(super) fn shown(self, subject: Option<String>) -> Peer {
+        Peer { subject, ..self }
     }
 
     /// For the log.
@@ -52,7 +59,8 @@ impl Peer {
 /// Who does it, for the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Actor {
-    /// The token's name, the user's on a unix socket (`alice`, `alice (sudo)`, `uid 1000`), or `local`.
+    /// The subject of the client certificate, the token's name, the user's on a unix socket (`alice`, `alice (sudo)`,
+    /// `uid 1000`), or `local`.
     pub(super) name: String,
     /// The peer's address, or `unix`.
     pub(super) source: String,
@@ -80,14 +88,14 @@ const OPEN: [&str; 2] = ["/livez", "/readyz"];
 
 /// The layer around every path.
 pub(super) async fn check(State(handle): State<ControllerHandle>, mut request: Request, next: Next) -> Response {
-    let tokens = Arc::clone(&handle.tokens.borrow());
+    let access = handle.access.borrow().clone();
     let extensions = request.extensions();
-    let peer = extensions.get::<Peer>().cloned().unwrap_or(Peer { uid: None, address: None });
+    let peer = extensions.get::<Peer>().cloned().unwrap_or(Peer { uid: None, address: None, subject: None });
     let answering = extensions.get::<Answering>().cloned().unwrap_or_default();
     let guesses = extensions.get::<Arc<Guesses>>().cloned().unwrap_or_default();
-    match actor(&peer, &tokens, request.method(), request.uri().path(), request.headers()) {
+    match actor(&peer, &access, request.method(), request.uri().path(), request.headers()) {
         Ok(mut actor) => {
-            if let Some(uid) = peer.uid.filter(|_| tokens.is_empty())
+            if let Some(uid) = peer.uid.filter(|_| access.is_open())
                 && let Some(users) = request.extensions().get::<Users>().cloned()
             {
                 actor.name = user(&users, uid, request.headers()).await;
@@ -122,19 +130,13 @@ async fn user(users: &Users, uid: u32, headers: &HeaderMap) -> String {
     users.name(uid).await.unwrap_or_else(|| format!("uid {uid}"))
 }
 
-fn actor(
-    peer: &Peer,
-    tokens: &[TokenConfig],
-    method: &Method,
-    path: &str,
-    headers: &HeaderMap,
-) -> Result<Actor, Problem> {
+fn actor(peer: &Peer, access: &Access, method: &Method, path: &str, headers: &HeaderMap) -> Result<Actor, Problem> {
     let is_page = page::has(path);
     if !is_page {
         same_origin(headers)?;
     }
     let source = peer.address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
-    if tokens.is_empty() {
+    if access.is_open() {
         if peer.address.is_some() {
             local_host(headers)?;
         }
@@ -145,12 +147,24 @@ fn actor(
         return Ok(Actor { name: String::new(), source, role: Role::Viewer, key: None });
     }
     let needed = if *method == Method::GET || *method == Method::HEAD { Role::Viewer } else { Role::Operator };
-    let token = bearer(headers).ok_or_else(|| {
-        unauthorized("this needs a token: send `Authorization: Bearer …` (cutover: CUTOVER_TOKEN or --token-file)")
-    })?;
+    let token = match (bearer(headers), &peer.subject) {
+        (Some(token), _) => token,
+        // The authority of `admin.tls.client_ca` has signed it.
+        (None, Some(subject)) => {
+            return Ok(Actor { name: subject.clone(), source, role: Role::Operator, key: None });
+        }
+        (None, None) if access.tokens.is_empty() => {
+            return Err(unauthorized("this needs a client certificate (cutover: --cert and --key)"));
+        }
+        (None, None) => {
+            let certificate = if access.certificates { ", or show a client certificate (--cert, --key)" } else { "" };
+            let token = "this needs a token: send `Authorization: Bearer …` (cutover: CUTOVER_TOKEN or --token-file)";
+            return Err(unauthorized(&format!("{token}{certificate}")));
+        }
+    };
     // All are compared, and each in constant time, so that the time tells nothing of how near a guess was.
     let mut found = None;
-    for known in tokens {
+    for known in access.tokens.iter() {
         if known.secret.as_ref().is_some_and(|secret| secret.0.as_bytes().ct_eq(token).into()) {
             found = Some(known);
         }
@@ -160,7 +174,9 @@ fn actor(
         let detail = format!("the token \"{}\" may only read; this needs a token with the role operator", known.name);
         return Err(Problem::new(403, "forbidden", "Not allowed", detail));
     }
-    Ok(Actor { name: known.name.clone(), source, role: known.role, key: None })
+    // The certificate says who, the token what they may do.
+    let name = peer.subject.as_ref().unwrap_or(&known.name).clone();
+    Ok(Actor { name, source, role: known.role, key: None })
 }
 
 fn unauthorized(detail: &str) -> Problem {

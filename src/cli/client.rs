@@ -3,6 +3,7 @@
 //! The address is found also where the configuration file is not valid at the moment: that is when people need it most.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,9 +16,12 @@ use tokio::net::{TcpStream, UnixStream};
 use toml::de::{DeTable, DeValue};
 
 use crate::cli::Failure;
+use crate::cli::client::tls::Tls;
 use crate::cli::connection::Connection;
 use crate::cli::recovery;
 use crate::http_client::{self, Stream};
+
+mod tls;
 
 /// To the established connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -30,6 +34,7 @@ const MAX_ANSWER: usize = 64 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     address: Address,
+    tls: Option<Tls>,
     token: Option<HeaderValue>,
     /// The configuration file, for what can be done without the admin API.
     config: PathBuf,
@@ -40,6 +45,8 @@ pub(crate) struct Client {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Address {
     Tcp(String),
+    /// With TLS.
+    Https(String),
     Unix(PathBuf),
 }
 
@@ -47,6 +54,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(address) => f.write_str(address),
+            Address::Https(address) => write!(f, "https://{address}"),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -56,9 +64,13 @@ impl Client {
     /// By `--admin`, `CUTOVER_ADMIN`, or the configuration file; the token by `--token-file` or `CUTOVER_TOKEN`.
     pub(crate) fn find(connection: &Connection) -> Result<Client, Failure> {
         // An empty variable is one that is not set.
-        let address = match connection.admin.as_deref().filter(|admin| !admin.is_empty()) {
-            Some(admin) => address(admin).map_err(Failure::Usage)?,
+        let (address, local) = match connection.admin.as_deref().filter(|admin| !admin.is_empty()) {
+            Some(admin) => (address(admin).map_err(Failure::Usage)?, None),
             None => from_file(&connection.config_path())?,
+        };
+        let tls = match &address {
+            Address::Https(_) => Some(Tls::new(connection, local)?),
+            Address::Tcp(_) | Address::Unix(_) => None,
         };
         let token = match &connection.token_file {
             Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
@@ -71,13 +83,13 @@ impl Client {
             value.map_err(|_| Failure::Usage("the token has characters that can't be sent in a header".to_owned()))
         });
         let config = connection.config_path();
-        Ok(Client { address, token: token.transpose()?, config, key: None })
+        Ok(Client { address, tls, token: token.transpose()?, config, key: None })
     }
 
     /// A proxy at a known address.
     pub(crate) fn at(admin: &str) -> Result<Client, Failure> {
         let (address, config) = (address(admin).map_err(Failure::Usage)?, PathBuf::new());
-        Ok(Client { address, token: None, config, key: None })
+        Ok(Client { address, tls: None, token: None, config, key: None })
     }
 
     /// One whose commands are carried out once for this key.
@@ -185,7 +197,7 @@ impl Client {
     async fn send(&self, method: Method, path: &str, body: Bytes, id: Option<&str>) -> Result<Bytes, Failure> {
         let stream = match tokio::time::timeout(CONNECT, self.connect()).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(self.unreachable(&error)),
+            Ok(Err(error)) => return Err(self.failed(&error)),
             Err(_) => return Err(self.unreachable(&"no connection in 5s")),
         };
         self.exchange(stream, method, path, body, id).await
@@ -194,10 +206,10 @@ impl Client {
     /// The status of a page, whatever its body says.
     pub(crate) async fn status_of(&self, path: &str, timeout: Duration) -> Result<u16, Failure> {
         let asked = async {
-            let stream = self.connect().await.map_err(|error| self.unreachable(&error))?;
+            let stream = self.connect().await.map_err(|error| self.failed(&error))?;
             let request = Request::builder().uri(path).header(header::HOST, self.host()).body(Full::default());
             let request = request.map_err(|error| Failure::Usage(error.to_string()))?;
-            let answer = http_client::send(stream, request).await.map_err(|error| self.unreachable(&error))?;
+            let answer = http_client::send(stream, request).await.map_err(|error| self.failed(&error))?;
             Ok(answer.status().as_u16())
         };
         let limit = humantime::format_duration(timeout);
@@ -207,7 +219,7 @@ impl Client {
 
     fn host(&self) -> &str {
         match &self.address {
-            Address::Tcp(address) => address.as_str(),
+            Address::Tcp(address) | Address::Https(address) => address.as_str(),
             Address::Unix(_) => "localhost",
         }
     }
@@ -216,10 +228,19 @@ impl Client {
     async fn lives(&self) -> Result<(), Failure> {
         match tokio::time::timeout(LOOK, self.send(Method::GET, "/livez", Bytes::new(), None)).await {
             Err(_) => Err(self.unreachable(&"no answer in 5s, so nothing was asked for")),
-            Ok(Err(failure @ Failure::Unreachable(_))) => Err(failure),
+            Ok(Err(failure @ (Failure::Unreachable(_) | Failure::Ended(..)))) => Err(failure),
             // Whatever it says, it lives.
             Ok(Ok(_) | Err(_)) => Ok(()),
         }
+    }
+
+    /// Why an exchange failed.
+    fn failed(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        let by_tls = match &self.address {
+            Address::Https(address) => tls::failure(address, error),
+            Address::Tcp(_) | Address::Unix(_) => None,
+        };
+        by_tls.unwrap_or_else(|| self.unreachable(&error))
     }
 
     /// What is so, and what works all the same.
@@ -241,7 +262,14 @@ impl Client {
 
     async fn connect(&self) -> std::io::Result<Box<dyn Stream>> {
         Ok(match &self.address {
-            Address::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+            Address::Tcp(address) => Box::new(reach(address).await?),
+            Address::Https(address) => {
+                let stream = reach(address).await?;
+                match &self.tls {
+                    Some(tls) => Box::new(tls.connect(address, stream).await?),
+                    None => Box::new(stream),
+                }
+            }
             Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
         })
     }
@@ -272,7 +300,7 @@ impl Client {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::new(body)).map_err(|error| Failure::Failed(error.to_string()))?;
-        let answer = http_client::send(stream, request).await.map_err(|error| self.unreachable(&error))?;
+        let answer = http_client::send(stream, request).await.map_err(|error| self.failed(&error))?;
         let status = answer.status();
         let bytes = answer.whole(MAX_ANSWER).await.map_err(|error| self.unreachable(&error))?;
         if status == StatusCode::OK {
@@ -288,28 +316,42 @@ impl Client {
     }
 }
 
+/// Looks the name up and connects; the error says which of the two failed.
+async fn reach(address: &str) -> io::Result<TcpStream> {
+    let found = tokio::net::lookup_host(address).await.map_err(|error| {
+        let name = address.rsplit_once(':').map_or(address, |(name, _)| name);
+        io::Error::new(error.kind(), format!("the name {name} can't be resolved: {error}"))
+    })?;
+    TcpStream::connect(&found.collect::<Vec<_>>()[..]).await
+}
+
 /// Understands an admin address as people write them.
 fn address(text: &str) -> Result<Address, String> {
     if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
         return Ok(Address::Unix(PathBuf::from(path)));
     }
-    let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let https = text.strip_prefix("https://");
+    let address = https.or_else(|| text.strip_prefix("http://")).unwrap_or(text).trim_end_matches('/');
+    let name_only = https.is_some() && !address.is_empty() && !address.trim_end_matches(']').contains([':', '/']);
+    let with_port = format!("{address}:443");
+    let address = if name_only { with_port.as_str() } else { address };
     let well_formed = address
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok());
     if !well_formed {
         return Err(format!(
-            "the admin address {text:?} is neither \"HOST:PORT\" nor \"unix:/PATH\", as in \"127.0.0.1:9900\""
+            "the admin address {text:?} is none of \"HOST:PORT\", \"https://HOST:PORT\" and \"unix:/PATH\", as in \"127.0.0.1:9900\""
         ));
     }
     // Where a server says "everywhere", a client of the same machine goes to itself.
     let local = address.strip_prefix("0.0.0.0:").map(|port| format!("127.0.0.1:{port}"));
     let local = local.or_else(|| address.strip_prefix("[::]:").map(|port| format!("[::1]:{port}")));
-    Ok(Address::Tcp(local.unwrap_or_else(|| address.to_owned())))
+    let address = local.unwrap_or_else(|| address.to_owned());
+    Ok(if https.is_some() { Address::Https(address) } else { Address::Tcp(address) })
 }
 
-/// `listen.admin` of a file, valid or not.
-fn from_file(path: &Path) -> Result<Address, Failure> {
+/// `listen.admin` of a file, valid or not, and `admin.tls.cert`.
+fn from_file(path: &Path) -> Result<(Address, Option<PathBuf>), Failure> {
     let elsewhere = "name the admin address of the proxy with --admin or CUTOVER_ADMIN";
     let text = std::fs::read_to_string(path).map_err(|error| {
         let file = "or a configuration file with --config or CUTOVER_CONFIG";
@@ -328,7 +370,19 @@ fn from_file(path: &Path) -> Result<Address, Failure> {
     let admin = admin
         .or_else(|| by_eye(&text))
         .ok_or_else(|| Failure::Usage(format!("{} has no readable `listen.admin`; {elsewhere}", path.display())))?;
-    address(&admin).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+    let address = address(&admin).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+    let section = table.get_ref().get("admin").and_then(|admin| match admin.get_ref() {
+        DeValue::Table(admin) => admin.get("tls"),
+        _ => None,
+    });
+    let certificate = section.and_then(|tls| match tls.get_ref() {
+        DeValue::Table(tls) => tls.get("cert")?.get_ref().as_str().map(PathBuf::from),
+        _ => None,
+    });
+    Ok(match (address, certificate) {
+        (Address::Tcp(address), Some(certificate)) => (Address::Https(address), Some(certificate)),
+        (address, _) => (address, None),
+    })
 }
 
 /// Finds `admin = "…"` below `[listen]` as a reader would, in what a merge or an editor has left of a file.

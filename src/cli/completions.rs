@@ -62,7 +62,10 @@ fn asked<T: serde::de::DeserializeOwned>(path: &str) -> Option<T> {
     // As a command without options finds it.
     let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let config = var("CUTOVER_CONFIG").map(Into::into);
-    let client = Client::find(&Connection { config, admin: var("CUTOVER_ADMIN"), token_file: None }).ok()?;
+    let file = |name| std::env::var_os(name).map(std::path::PathBuf::from);
+    let (ca, cert, key) = (file("CUTOVER_CA"), file("CUTOVER_CERT"), file("CUTOVER_KEY"));
+    let connection = Connection { config, admin: var("CUTOVER_ADMIN"), token_file: None, ca, cert, key };
+    let client = Client::find(&connection).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async { tokio::time::timeout(PATIENCE, client.get(path)).await.ok()?.ok() })
 }

@@ -8,7 +8,7 @@ use crate::app::default_config_path;
 pub(crate) const COMMON: &str = "Common options";
 
 /// Where the proxy is, and what opens its door.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Connection {
     /// The configuration file; it also says where the proxy is [default: /etc/cutover/cutover.toml]
     #[arg(
@@ -35,6 +35,16 @@ pub(crate) struct Connection {
     /// A file with the token for the admin API [default: the variable CUTOVER_TOKEN, if it is set]
     #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
     pub(crate) token_file: Option<PathBuf>,
+    /// The authority that has signed the certificate of an https:// admin address [default: those of the system, and
+    /// for `listen.admin` the certificate in the configuration file]
+    #[arg(long, global = true, env = "CUTOVER_CA", hide_env_values = true, value_name = "FILE", help_heading = COMMON)]
+    pub(crate) ca: Option<PathBuf>,
+    /// The client certificate to show to the admin address
+    #[arg(long, global = true, env = "CUTOVER_CERT", hide_env_values = true, value_name = "FILE", help_heading = COMMON)]
+    pub(crate) cert: Option<PathBuf>,
+    /// The key of --cert [default: in the same file]
+    #[arg(long, global = true, env = "CUTOVER_KEY", hide_env_values = true, value_name = "FILE", help_heading = COMMON)]
+    pub(crate) key: Option<PathBuf>,
 }
 
 impl Connection {
@@ -58,6 +68,15 @@ impl Connection {
         add("--config", "CUTOVER_CONFIG", config.as_deref());
         add("--admin", "CUTOVER_ADMIN", admin.as_deref());
         add("--token-file", "", self.token_file.as_deref().map(whole).as_deref());
+        for (option, variable, path) in [
+            ("--ca", "CUTOVER_CA", &self.ca),
+            ("--cert", "CUTOVER_CERT", &self.cert),
+            ("--key", "CUTOVER_KEY", &self.key),
+        ] {
+            let by_variable = |path: &Path| std::env::var_os(variable).is_some_and(|it| it == path.as_os_str());
+            let path = path.as_deref().filter(|path| !path.as_os_str().is_empty() && !by_variable(path));
+            add(option, "", path.map(whole).as_deref());
+        }
         given
     }
 

@@ -51,6 +51,9 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("CUTOVER_CONFIG", "The configuration file, as --config."),
     ("CUTOVER_ADMIN", "The admin address of the running proxy, as --admin."),
     ("CUTOVER_TOKEN", "The token for the admin API; --token-file reads it from a file."),
+    ("CUTOVER_CA", "The authority of an https:// admin address, as --ca."),
+    ("CUTOVER_CERT", "The client certificate for the admin API, as --cert."),
+    ("CUTOVER_KEY", "The key of the client certificate, as --key."),
     ("NO_COLOR", "Print without colors."),
     ("STATE_DIRECTORY", "The directory of the ledger, where state.dir is not set."),
 ];

@@ -155,7 +155,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             workers: cores,
         },
         tls: None,
-        admin: AdminConfig { tokens: Vec::new() },
+        admin: AdminConfig { tokens: Vec::new(), tls: None, plain: false },
         health: HealthConfig {
             path: None,
             host: None,
@@ -229,9 +229,15 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
     assert_eq!(good(CUTOVER), Config { state: good(CUTOVER).state, ..expected });
 }
 
+/// Nobody else reads what is in this directory.
+fn keep_private(dir: &Path) {
+    fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("a mode");
+}
+
 /// The reference with its examples taken in, and with files and secrets that are there.
 fn reference_with_examples(dir: &Path) -> String {
     let token_file = dir.join("token");
+    keep_private(dir);
     fs::write(&token_file, "s3cret").expect("written");
     fs::write(dir.join("webhook-url"), "https://hooks.example.com/services/T0/B0/x").expect("written");
     fs::write(dir.join("webhook-secret"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").expect("written");
@@ -247,7 +253,10 @@ fn reference_with_examples(dir: &Path) -> String {
         _ => line.to_owned(),
     };
     let text: String = REFERENCE.lines().map(|text| line(text) + "\n").collect();
-    // Some keys are for a unix socket alone.
+    // Some keys are for a unix socket alone, and TLS is for TCP.
+    let (above, rest) = text.split_once("\n[admin.tls]\n").expect("a section");
+    let (_, below) = rest.split_once("\n[health]\n").expect("a section");
+    let text = format!("{above}\n[health]\n{below}");
     text.replace("admin = \"127.0.0.1:9900\"", "admin = \"unix:/run/cutover/admin.sock\"")
         .replace("/run/credentials/deploy-token", &token_file.display().to_string())
         .replace("/run/credentials/preview", &token_file.display().to_string())
@@ -308,6 +317,8 @@ fn the_reference_has_every_key_that_the_program_asks_for_and_no_other() {
     let (secret, host) = (preview.secret.clone(), preview.host.clone());
     assert!(secret.is_some() && host.is_some() && preview.name_color);
     assert_eq!(preview, PreviewConfig { secret, host, name_color: true, ..defaults });
+    let admin_tls = "[admin.tls]\ncert = \"/etc/cutover/admin.pem\"\n";
+    let text = format!("{text}\n{admin_tls}key = \"a.key\"\nclient_ca = \"ca.pem\"\n");
     let (_, notes) = validate::read(&text);
     let mut written = BTreeSet::new();
     keys(&toml::from_str(&text).expect("TOML"), "", &mut written);
@@ -332,6 +343,7 @@ fn every_key_of_the_reference_has_a_comment() {
 
 fn everything(dir: &Path) -> String {
     let token = dir.join("token");
+    keep_private(dir);
     fs::write(&token, "s3cret-in-a-file\n").expect("written");
     let (url, secret) = (dir.join("url"), dir.join("secret"));
     fs::write(&url, "https://hooks.example.com/s3cret").expect("written");

@@ -11,7 +11,7 @@ use crate::config::error::{ConfigError, Diagnostic, UnusableFile};
 use crate::config::watch::FileEvent;
 use crate::control::Controller;
 use crate::control::configured::configured;
-use crate::control::handle::News;
+use crate::control::handle::{Access, News};
 use crate::domain::color::Color;
 use crate::domain::rollout::Event;
 use crate::proxy::snapshot::trust::Trust;
@@ -128,7 +128,7 @@ impl Controller {
                 self.names.reconcile(self.publisher.names());
                 self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
                 self.notices.configure(&self.config, self.records.history());
-                self.tokens.send_replace(Arc::from(self.config.admin.tokens.clone()));
+                self.access.send_replace(Access::new(&self.config, self.publisher.trusted()));
                 let log = &self.config.log;
                 self.access_log.retarget(&log.access, log.format, log.redact_query);
                 tracing::info!(path = %self.file.path().display(), changes, "The configuration was read and is in force.");

@@ -1,13 +1,15 @@
 //! The rest of the program's way to the controller: requests with answers, and the status.
 
+mod access;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::config::ColorConfig;
 pub(crate) use crate::config::stage::{Section, StoreLabel};
-use crate::config::{ColorConfig, TokenConfig};
 pub(crate) use crate::control::timeline::{Numbers, Point};
 use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
@@ -27,6 +29,8 @@ use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::InFlight;
 use crate::telemetry::metrics::Waiting;
 use crate::tls::server::CertificateFacts;
+
+pub(crate) use access::Access;
 
 pub(crate) use crate::notify::{SinkStatus, Tried};
 
@@ -142,8 +146,8 @@ pub(crate) struct ControllerHandle {
     /// Decisions and finished drains, for `events` and `wait`.
     pub news: broadcast::Sender<News>,
     pub ready: watch::Receiver<bool>,
-    /// They change with the configuration.
-    pub tokens: watch::Receiver<Arc<[TokenConfig]>>,
+    /// It changes with the configuration.
+    pub access: watch::Receiver<Access>,
     pub answers: Answers,
 }
 

@@ -137,7 +137,7 @@ impl Controller {
     }
 
     fn certificates_in_force(&self) -> Vec<CertificateFacts> {
-        self.publisher.trusted().server().map(|server| server.certificates()).unwrap_or_default()
+        self.publisher.trusted().servers().flat_map(|server| server.certificates()).collect()
     }
 
     fn endpoints(&self, color: Color) -> Vec<EndpointStatus> {

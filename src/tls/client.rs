@@ -196,7 +196,7 @@ fn own_certificate(settings: &ClientSettings) -> Result<Option<CertifiedKey>, Ve
     }
 }
 
-fn system_authorities(found: Vec<CertificateDer<'static>>) -> Result<RootCertStore, TlsError> {
+pub(super) fn system_authorities(found: Vec<CertificateDer<'static>>) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     // One unreadable authority among hundreds does not matter.
     store.add_parsable_certificates(found);
@@ -208,7 +208,7 @@ fn system_authorities(found: Vec<CertificateDer<'static>>) -> Result<RootCertSto
 }
 
 /// A name or an address. A trailing dot means the same, and certificates have none.
-fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
+pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
     let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let plain = address.or(name.strip_suffix('.')).unwrap_or(name);
     ServerName::try_from(plain.to_owned())

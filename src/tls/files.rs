@@ -94,7 +94,7 @@ fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Facts), TlsError>
     Ok((chain, facts))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(path)?;
     let certificates: Vec<_> =
         CertificateDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().map_err(|error| damaged(path, &error))?;

@@ -30,6 +30,8 @@ pub struct ServerSettings {
     pub certificates: Vec<CertificateFiles>,
     pub client_ca: Option<PathBuf>,
     pub client_required: bool,
+    /// HTTP/2 is offered beside HTTP/1.1.
+    pub http2: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,7 +250,8 @@ impl Read {
         // Clients that can't be checked are not served.
         let shown = self.pairs.iter().flatten().filter(|_| !self.no_authorities);
         let mut config = builder.with_cert_resolver(Arc::new(ByName::new(shown)));
-        config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+        let spoken = if settings.http2 { &ALPN[..] } else { &ALPN[1..] };
+        config.alpn_protocols = spoken.iter().map(|name| name.to_vec()).collect();
         config.ticketer = ticketer;
         config.send_tls13_tickets = TICKETS;
         // Clients keep the tickets. A store of sessions would be a lock shared by all workers.

@@ -8,6 +8,7 @@ mod monitoring;
 mod once;
 mod page;
 mod reference;
+mod tls;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -94,9 +95,15 @@ impl Guarded {
 pub(crate) const OPERATOR: &str = "operator-secret-7d1f";
 pub(crate) const VIEWER: &str = "viewer-secret-93ab";
 
+/// Nobody else reads what is in this directory.
+pub(crate) fn keep_private(dir: &Path) {
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).expect("a mode");
+}
+
 /// The usual setup with two tokens.
 fn guarded(setup: &Setup) -> (TempDir, String) {
     let dir = tempfile::tempdir().expect("a directory");
+    keep_private(dir.path());
     std::fs::write(dir.path().join("operator"), format!("{OPERATOR}\n")).expect("a file");
     std::fs::write(dir.path().join("viewer"), VIEWER).expect("a file");
     let text = format!("{}\n[admin]\n{}", setup.text(dir.path()), tokens(dir.path()));
@@ -266,7 +273,7 @@ async fn tokens_that_a_reload_brings_and_takes_count_at_once() {
 }
 
 #[tokio::test]
-async fn an_address_that_others_reach_needs_tokens() {
+async fn an_address_that_others_reach_needs_tokens_and_tls() {
     let (blue, green) = pair().await;
     let setup = Setup::new(&blue, &green);
     let dir = tempfile::tempdir().expect("a directory");
@@ -280,7 +287,14 @@ async fn an_address_that_others_reach_needs_tokens() {
     }
     let (dir, text) = guarded(&setup);
     let unix = format!("unix:{}/admin.sock", dir.path().display());
-    let proxy = Guarded::start(dir, &text.replace(&unix, "0.0.0.0:0")).await;
+    let reached = text.replace(&unix, "0.0.0.0:0");
+    std::fs::write(dir.path().join("cutover.toml"), &reached).expect("a file");
+    let (code, said) = refused_start(dir.path()).await;
+    assert_eq!(code, Some(2), "{said}");
+    for part in ["tokens would travel without TLS", "[admin.tls]", "`plain = true` under [admin]", "cutover.toml:"] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    let proxy = Guarded::start(dir, &reached.replace("[admin]\n", "[admin]\nplain = true\n")).await;
     let port = proxy.admin.parse::<SocketAddr>().expect("an address").port();
     let mut connection = Connection::tcp(SocketAddr::from(([127, 0, 0, 1], port))).await;
     // With tokens any name may lead here.

@@ -54,12 +54,24 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "admin",
-        &["admin", "control::handle", "config", "domain", "telemetry", "sys"],
+        &["admin", "control::handle", "config", "domain", "telemetry", "tls", "sys"],
         "it asks the controller, and touches nothing; `sys` knows the names of users",
     ),
     (
         "cli",
-        &["cli", "admin", "app", "config", "domain", "control::handle", "ledger", "telemetry", "sys", "http_client"],
+        &[
+            "cli",
+            "admin",
+            "app",
+            "config",
+            "domain",
+            "control::handle",
+            "ledger",
+            "telemetry",
+            "tls",
+            "sys",
+            "http_client",
+        ],
         "a client like any other, the way to run, and a reader of ledgers that no proxy has open",
     ),
 ];

@@ -1,7 +1,7 @@
 use axum::http::HeaderValue;
 
 use super::*;
-use crate::config::Secret;
+use crate::config::{Secret, TokenConfig};
 
 fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -11,13 +11,14 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
     headers
 }
 
-fn tokens() -> Vec<TokenConfig> {
+fn tokens() -> Access {
     let token = |name: &str, role, secret: &str| TokenConfig {
         name: name.to_owned(),
         role,
         secret: Some(Secret(secret.to_owned())),
     };
-    vec![token("deploy", Role::Operator, "s3cret"), token("screen", Role::Viewer, "look")]
+    let tokens = [token("deploy", Role::Operator, "s3cret"), token("screen", Role::Viewer, "look")];
+    Access { tokens: Arc::from(tokens), tls: None, certificates: false }
 }
 
 fn asked(method: &Method, path: &str, authorization: &str) -> Result<Actor, u16> {

@@ -19,12 +19,27 @@ fn addresses_are_understood_as_people_write_them() {
     ] {
         assert_eq!(address(written), tcp(meant), "{written:?}");
     }
+    for (written, meant) in [("https://proxy.internal", "proxy.internal:443"), ("https://[::]:9900/", "[::1]:9900")] {
+        assert_eq!(address(written), Ok(Address::Https(meant.to_owned())), "{written:?}");
+    }
     assert_eq!(address("unix:/run/cutover/admin.sock"), Ok(Address::Unix("/run/cutover/admin.sock".into())));
 }
 
 #[test]
 fn what_is_no_address_is_refused_with_an_example() {
-    for written in ["", "9900", ":9900", "localhost", "host:port", "host:99999", "https://a:1/b:2", "unix:", "unix"] {
+    for written in [
+        "",
+        "9900",
+        ":9900",
+        "localhost",
+        "host:port",
+        "host:99999",
+        "https://a:1/b:2",
+        "https://",
+        "https://a/b",
+        "unix:",
+        "unix",
+    ] {
         let refused = address(written).expect_err(written);
         assert!(refused.contains("127.0.0.1:9900") && refused.contains(&format!("{written:?}")), "{refused}");
     }
@@ -34,7 +49,7 @@ fn what_is_no_address_is_refused_with_an_example() {
 fn found(text: &str) -> Result<Address, Failure> {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(text.as_bytes()).expect("a write");
-    from_file(file.path())
+    from_file(file.path()).map(|(address, _)| address)
 }
 
 #[test]

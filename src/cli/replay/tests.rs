@@ -61,7 +61,7 @@ fn rules_that_are_surer_or_more_tolerant_come_to_it_later_or_not_at_all() {
 #[tokio::test]
 async fn a_record_is_taken_from_a_file_and_what_is_none_is_told_with_its_path() {
     let dir = tempfile::tempdir().expect("a directory");
-    let nowhere = Connection { config: None, admin: Some("127.0.0.1:1".to_owned()), token_file: None };
+    let nowhere = Connection { admin: Some("127.0.0.1:1".to_owned()), ..Connection::default() };
     let missing = Which { id: None, file: Some(dir.path().join("dep-7.jsonl")) };
     let failure = find(&nowhere, &missing).await.expect_err("there is no such file");
     assert!(failure.text().contains("dep-7.jsonl can't be read"), "{}", failure.text());

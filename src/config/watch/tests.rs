@@ -361,6 +361,8 @@ fn a_secret_that_comes_later_makes_the_file_valid() {
     bench.replace(token);
     assert!(bench.invalid().contains("can't be read"));
     fs::write(bench.in_dir("temporary"), "s3cret").expect("written");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(bench.in_dir("temporary"), private).expect("a mode");
     fs::rename(bench.in_dir("temporary"), &secret).expect("renamed");
     let _ = bench.reload();
     assert_eq!(bench.edited(), "1.1");

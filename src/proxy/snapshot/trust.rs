@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{ClientAuth, Config, UpstreamProtocol};
-use crate::tls::{ClientSettings, ClientTls, ServerSettings, ServerTls, TlsError, Writers};
+use crate::tls::{ClientSettings, ClientTls, ServerSettings, ServerTls, TlsError, TlsVersion, Writers};
 
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     server: Option<Arc<ServerTls>>,
+    admin: Option<Arc<ServerTls>>,
     upstreams: BTreeMap<String, (ClientSettings, Arc<ClientTls>)>,
     writers: Arc<Writers>,
 }
@@ -26,13 +27,24 @@ impl Trust {
                 certificates: tls.certificates.clone(),
                 client_ca: tls.client_ca.clone(),
                 client_required: tls.client_auth == ClientAuth::Require,
+                http2: true,
             };
-            let known = self.server.as_ref().filter(|server| *server.settings() == settings);
-            match known.map_or_else(
-                || ServerTls::load_without(settings, &tolerated).map(Arc::new),
-                |known| Ok(Arc::clone(known)),
-            ) {
+            match known(self.server.as_ref(), settings, &tolerated) {
                 Ok(server) => next.server = Some(server),
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
+        if let Some(tls) = &config.admin.tls {
+            let settings = ServerSettings {
+                min_version: TlsVersion::V12,
+                certificates: vec![tls.certificate.clone()],
+                client_ca: tls.client_ca.clone(),
+                // Whoever has none is told so by HTTP, and probes need none.
+                client_required: false,
+                http2: false,
+            };
+            match known(self.admin.as_ref(), settings, &tolerated) {
+                Ok(admin) => next.admin = Some(admin),
                 Err(wrong) => errors.extend(wrong),
             }
         }
@@ -68,14 +80,14 @@ impl Trust {
     pub(crate) fn reload(&self) -> (bool, Vec<TlsError>) {
         self.watch();
         let (mut changed, mut errors) = (false, Vec::new());
-        let server = self.server.iter().map(|server| server.reload_when_quiet(&self.writers));
+        let server = self.servers().map(|server| server.reload_when_quiet(&self.writers));
         for read in server.chain(self.upstreams.values().map(|(_, client)| client.reload_when_quiet(&self.writers))) {
             match read {
                 Ok(other) => changed |= other,
                 Err(wrong) => errors.extend(wrong),
             }
         }
-        for error in self.server.iter().flat_map(|server| server.errors()) {
+        for error in self.servers().flat_map(|server| server.errors()) {
             if !errors.contains(&error) {
                 errors.push(error);
             }
@@ -84,13 +96,23 @@ impl Trust {
     }
 
     fn watch(&self) {
-        let of_server = self.server.iter().flat_map(|server| server.paths());
+        let of_server = self.servers().flat_map(|server| server.paths());
         let of_upstreams = self.upstreams.values().flat_map(|(_, client)| client.paths()).cloned();
         self.writers.watch(&of_server.chain(of_upstreams).collect::<Vec<_>>());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.server.is_none() && self.upstreams.is_empty()
+        self.servers().next().is_none() && self.upstreams.is_empty()
+    }
+
+    /// What operators are shown.
+    pub(crate) fn admin(&self) -> Option<&Arc<ServerTls>> {
+        self.admin.as_ref()
+    }
+
+    /// What clients and operators are shown.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Arc<ServerTls>> {
+        self.server.iter().chain(&self.admin)
     }
 
     pub fn server(&self) -> Option<&Arc<ServerTls>> {
@@ -99,5 +121,17 @@ impl Trust {
 
     pub(crate) fn upstream(&self, name: &str) -> Option<Arc<ClientTls>> {
         self.upstreams.get(name).map(|(_, client)| Arc::clone(client))
+    }
+}
+
+/// What is loaded with these settings, or a new one.
+fn known(
+    before: Option<&Arc<ServerTls>>,
+    settings: ServerSettings,
+    tolerated: &dyn Fn(&Path) -> bool,
+) -> Result<Arc<ServerTls>, Vec<TlsError>> {
+    match before.filter(|server| *server.settings() == settings) {
+        Some(known) => Ok(Arc::clone(known)),
+        None => ServerTls::load_without(settings, tolerated).map(Arc::new),
     }
 }

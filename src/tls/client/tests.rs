@@ -17,8 +17,13 @@ fn endpoint(authority: &Authority, params: CertificateParams) -> Arc<ServerConfi
 }
 
 fn endpoint_with(files: CertificateFiles, client_ca: Option<PathBuf>) -> Arc<ServerConfig> {
-    let settings =
-        ServerSettings { min_version: TlsVersion::V12, certificates: vec![files], client_ca, client_required: true };
+    let settings = ServerSettings {
+        min_version: TlsVersion::V12,
+        certificates: vec![files],
+        client_ca,
+        client_required: true,
+        http2: true,
+    };
     ServerTls::load(settings).expect("an endpoint").config()
 }
 

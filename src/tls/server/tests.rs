@@ -23,6 +23,7 @@ fn settings(certificates: &[&CertificateFiles]) -> ServerSettings {
         certificates: certificates.iter().map(|files| (*files).clone()).collect(),
         client_ca: None,
         client_required: false,
+        http2: true,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::admin::{Guarded, OPERATOR, VIEWER};
+use crate::admin::{Guarded, OPERATOR, VIEWER, keep_private};
 use crate::application::{Application, pair};
 use crate::certificates::{Authority, Pair, replace};
 use crate::client::Connection;
@@ -228,6 +228,7 @@ async fn pages_and_preview_secrets_that_can_not_be_read_count_when_they_can() {
 /// The usual setup with two tokens, whose files are not there.
 fn with_tokens(setup: &Setup) -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().expect("a directory");
+    keep_private(dir.path());
     let at = dir.path().display();
     let tokens = format!(
         "[admin]\ntokens = [{{ name = \"deploy\", role = \"operator\", file = \"{at}/operator\" }}, \

@@ -1,0 +1,42 @@
+//! TLS on the admin address: the handshake, and an answer to clients that speak plain HTTP there.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::tls::{ServerTls, client_certificate_is_over, client_subject};
+
+/// The first byte of a TLS handshake.
+const HANDSHAKE: u8 = 0x16;
+/// A handshake takes no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PLAIN: &str = "this address speaks TLS: use https:// (cutover: --admin https://HOST:PORT)\n";
+
+/// Makes the handshake. The second value is the subject of the client's certificate.
+pub(super) async fn accept(stream: TcpStream, tls: &ServerTls) -> io::Result<(TlsStream<TcpStream>, Option<String>)> {
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake was not complete in time");
+    tokio::time::timeout(PATIENCE, shake_hands(stream, tls)).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn shake_hands(mut stream: TcpStream, tls: &ServerTls) -> io::Result<(TlsStream<TcpStream>, Option<String>)> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
+        let length = PLAIN.len();
+        let head = format!(
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(format!("{head}{PLAIN}").as_bytes()).await?;
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "plain HTTP on an address that speaks TLS"));
+    }
+    let stream = TlsAcceptor::from(tls.config()).accept(stream).await?;
+    let connection = stream.get_ref().1;
+    if client_certificate_is_over(connection, SystemTime::now()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the client certificate has expired"));
+    }
+    let subject = client_subject(connection);
+    Ok((stream, subject))
+}
