@@ -199,8 +199,7 @@ impl Started {
         debug_assert!(nothing_retired.is_none(), "nothing served before");
         let admin = AdminListener::bind(&config.listen);
         let admin = admin.map_err(Error::io("could not listen on listen.admin"))?;
-        let log = &config.log;
-        let access_log = AccessLogWriter::start(&log.access, log.format, log.redact_query);
+        let access_log = AccessLogWriter::start(&config.log);
         let access_log = Arc::new(access_log.map_err(Error::io("could not start the writer of the access log"))?);
         let (limit, room) = descriptors::measure(config.listen.workers);
         if room < config.listen.max_connections {

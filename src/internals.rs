@@ -3,7 +3,7 @@
 pub mod fuzzing;
 
 pub mod config {
-    pub use crate::config::{AccessLog, Config, HostPattern, LogFormat, RouteConfig};
+    pub use crate::config::{AccessLog, Config, HostPattern, LogConfig, LogFormat, RouteConfig};
 
     pub mod path {
         pub use crate::config::path::normal;

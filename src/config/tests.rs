@@ -1,7 +1,9 @@
+mod admin;
 mod canary;
 mod data_plane;
 mod empty_color;
 mod gate_check;
+mod log;
 mod notify;
 mod preview;
 mod refused;
@@ -219,7 +221,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             lame_duck: seconds(5),
             fail_without_endpoints: false,
         },
-        log: LogConfig { format: LogFormat::Auto, access: AccessLog::Stdout, redact_query: false },
+        log: LogConfig::default(),
         service: ServiceConfig { name: None, environment: None, instance: host.clone(), links: BTreeMap::new() },
         notify: Vec::new(),
         unusable: Vec::new(),

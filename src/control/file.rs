@@ -129,8 +129,7 @@ impl Controller {
                 self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
                 self.notices.configure(&self.config, self.records.history());
                 self.access.send_replace(Access::new(&self.config, self.publisher.trusted()));
-                let log = &self.config.log;
-                self.access_log.retarget(&log.access, log.format, log.redact_query);
+                self.access_log.retarget(&self.config.log);
                 tracing::info!(path = %self.file.path().display(), changes, "The configuration was read and is in force.");
                 let _ = self.news.send(News::Reloaded(None));
                 self.handle(Event::Configured(configured(&self.config, self.file.path())));

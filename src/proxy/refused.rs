@@ -9,7 +9,7 @@ use crate::proxy::blame::Blame;
 use crate::proxy::error::ProxyError;
 use crate::proxy::kind::{Kind, Resource};
 use crate::proxy::worker::Worker;
-use crate::telemetry::access_log::Entry;
+use crate::telemetry::access_log::{Entry, Header};
 use crate::telemetry::refused::Refusal;
 
 impl Kind {
@@ -109,5 +109,6 @@ fn report(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: u16, erro
         refused: Some(refusal.label()),
         error: Some(error),
         blame: Some(blame.as_str()),
+        header: Header(&|_| None),
     });
 }

@@ -10,13 +10,16 @@ mod output;
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::config::{AccessLog, LogFormat};
+use arc_swap::ArcSwap;
+
+use crate::config::{AccessLog, LogConfig, LogFormat};
+use crate::domain::split::Weight;
 use crate::telemetry::access_log::line::Clock;
 use crate::telemetry::access_log::output::Output;
 
@@ -86,6 +89,27 @@ pub struct Entry<'a> {
     pub error: Option<&'static str>,
     /// Who is to blame, if something went wrong.
     pub blame: Option<&'static str>,
+    /// Fields of the request's head, for `log.fields`.
+    pub header: Header<'a>,
+}
+
+/// The value of a field by its name.
+#[derive(Clone, Copy)]
+pub struct Header<'a>(pub &'a dyn Fn(&[u8]) -> Option<&'a [u8]>);
+
+impl std::fmt::Debug for Header<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Header")
+    }
+}
+
+impl Entry<'_> {
+    /// Nothing went wrong, at nobody.
+    fn is_success(&self) -> bool {
+        let answered = (100..400).contains(&self.status) && self.grpc_status.is_none_or(|status| status == 0);
+        let undisturbed = self.error.is_none() && self.refused.is_none() && self.blame.is_none();
+        answered && undisturbed && self.retries == 0 && !self.shielded
+    }
 }
 
 /// How lines look, shared with the workers so that a reload reaches them.
@@ -94,11 +118,22 @@ struct Style {
     off: AtomicBool,
     text: AtomicBool,
     redact_query: AtomicBool,
+    /// The share of the successes that is written, in ten-thousandths.
+    sample: AtomicU16,
+    /// Fields of the request that are written besides.
+    fields: ArcSwap<Vec<Field>>,
     dropped: AtomicU64,
     /// What the writer opens before it writes the next lines.
     next: Mutex<Option<AccessLog>>,
     /// Why lines are dropped, while they are.
     trouble: Mutex<Option<String>>,
+}
+
+/// A field of the request, and its name in a line.
+#[derive(Debug)]
+struct Field {
+    header: String,
+    key: String,
 }
 
 enum Message {
@@ -140,7 +175,7 @@ fn is_text(target: &AccessLog, format: LogFormat) -> bool {
 
 impl AccessLogWriter {
     /// Starts the thread, which opens the target. Waits for that, but not for long.
-    pub fn start(target: &AccessLog, format: LogFormat, redact_query: bool) -> io::Result<AccessLogWriter> {
+    pub fn start(config: &LogConfig) -> io::Result<AccessLogWriter> {
         let (queue, waiting) = mpsc::sync_channel(WAITING);
         let style = Arc::new(Style::default());
         let shared = Arc::clone(&style);
@@ -152,9 +187,9 @@ impl AccessLogWriter {
             drop::<mpsc::Sender<()>>(running);
         };
         let thread = Some(thread.spawn(work)?);
-        let target_now = Mutex::new(target.clone());
+        let target_now = Mutex::new(config.access.clone());
         let writer = AccessLogWriter { queue, style, target: target_now, thread, ended: Mutex::new(ended) };
-        writer.retarget(target, format, redact_query);
+        writer.retarget(config);
         let _ = first.recv_timeout(FIRST_OPEN);
         Ok(writer)
     }
@@ -191,10 +226,14 @@ impl AccessLogWriter {
     }
 
     /// Takes over another target and style. Comes back at once.
-    pub fn retarget(&self, target: &AccessLog, format: LogFormat, redact_query: bool) {
+    pub fn retarget(&self, config: &LogConfig) {
+        let LogConfig { access: target, format, redact_query, fields, sample } = config;
         self.style.off.store(*target == AccessLog::Off, Ordering::Relaxed);
-        self.style.text.store(is_text(target, format), Ordering::Relaxed);
-        self.style.redact_query.store(redact_query, Ordering::Relaxed);
+        self.style.text.store(is_text(target, *format), Ordering::Relaxed);
+        self.style.redact_query.store(*redact_query, Ordering::Relaxed);
+        self.style.sample.store(sample.basis_points(), Ordering::Relaxed);
+        let field = |header: &String| Field { header: header.clone(), key: header.replace('-', "_") };
+        self.style.fields.store(Arc::new(fields.iter().map(field).collect()));
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target.clone();
         self.hand_over(target.clone());
     }
@@ -227,12 +266,17 @@ impl AccessLogger {
 
     /// Formats one line into the worker's buffer.
     pub fn log(&mut self, entry: &Entry<'_>) {
+        let sample = Weight::new(self.style.sample.load(Ordering::Relaxed)).unwrap_or(Weight::ALL);
+        if sample != Weight::ALL && entry.is_success() && !sample.takes(fastrand::u64(..)) {
+            return;
+        }
         let redact_query = self.style.redact_query.load(Ordering::Relaxed);
+        let fields = self.style.fields.load();
         let now = self.clock.now();
         if self.style.text.load(Ordering::Relaxed) {
-            line::text(&mut self.buffer, now, entry, redact_query);
+            line::text(&mut self.buffer, now, entry, &fields, redact_query);
         } else {
-            line::json(&mut self.buffer, now, entry, redact_query);
+            line::json(&mut self.buffer, now, entry, &fields, redact_query);
         }
         self.lines += 1;
         if self.buffer.len() >= FULL {

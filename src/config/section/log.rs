@@ -4,19 +4,31 @@ use std::path::PathBuf;
 
 use toml::Value;
 
+use crate::config::file::kinds::is_field_name;
 use crate::config::file::{Section, quoted};
-use crate::config::render::{table, word};
+use crate::config::render::{share, table, texts, word};
+use crate::domain::split::Weight;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
     pub format: LogFormat,
     pub access: AccessLog,
     pub redact_query: bool,
+    /// Names of request fields, in lower case.
+    pub fields: Vec<String>,
+    /// The share of successes that is written.
+    pub sample: Weight,
 }
 
 impl Default for LogConfig {
     fn default() -> LogConfig {
-        LogConfig { format: LogFormat::Auto, access: AccessLog::Stdout, redact_query: false }
+        LogConfig {
+            format: LogFormat::Auto,
+            access: AccessLog::Stdout,
+            redact_query: false,
+            fields: Vec::new(),
+            sample: Weight::ALL,
+        }
     }
 }
 
@@ -60,6 +72,8 @@ impl LogConfig {
                 }
             },
             redact_query: section.boolean("redact_query", defaults.redact_query),
+            fields: fields(section),
+            sample: section.weight("sample", defaults.sample, Weight::NONE..=Weight::ALL),
         }
     }
 
@@ -73,6 +87,72 @@ impl LogConfig {
             ("format", word(&LogFormat::NAMES, self.format)),
             ("access", access.into()),
             ("redact_query", self.redact_query.into()),
+            ("fields", texts(&self.fields)),
+            ("sample", share(self.sample)),
         ])
     }
+}
+
+const MOST_FIELDS: usize = 16;
+/// Values of these fields are secrets.
+const SECRETS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-cutover-color"];
+/// Names that a line has already.
+const TAKEN: [&str; 29] = [
+    "ts",
+    "request_id",
+    "trace_id",
+    "client",
+    "peer",
+    "method",
+    "host",
+    "path",
+    "protocol",
+    "status",
+    "color",
+    "release",
+    "upstream",
+    "endpoint",
+    "generation",
+    "preview",
+    "shielded",
+    "lingered",
+    "duration_ms",
+    "ttfb_ms",
+    "upstream_ms",
+    "bytes_in",
+    "bytes_out",
+    "retries",
+    "grpc_status",
+    "refused",
+    "error",
+    "blame",
+    "truncated",
+];
+
+fn fields(section: &Section<'_>) -> Vec<String> {
+    let mut fields: Vec<String> = Vec::new();
+    let written = section.strings("fields").unwrap_or_default();
+    if let Some((_, span)) = written.get(MOST_FIELDS) {
+        let message = format!("`log.fields` has {} fields; it takes {MOST_FIELDS}", written.len());
+        section.problem(span.clone(), message, "remove some of them");
+    }
+    for (text, span) in written {
+        let name = text.to_ascii_lowercase();
+        let fault = if !is_field_name(&name) {
+            Some(("is not the name of a request field", "write a name such as \"user-agent\""))
+        } else if SECRETS.contains(&&*name) {
+            Some(("would put secrets into the log", "remove it"))
+        } else if TAKEN.contains(&&*name.replace('-', "_")) {
+            Some(("is a name that every line has already", "remove it"))
+        } else if fields.contains(&name) {
+            Some(("is in `log.fields` twice", "keep one of them"))
+        } else {
+            None
+        };
+        match fault {
+            Some((fault, help)) => section.problem(span, format!("{} {fault}", quoted(text)), help),
+            None => fields.push(name),
+        }
+    }
+    fields
 }

@@ -497,12 +497,6 @@ fn a_token_that_proves_nothing_is_refused_with_its_place() {
     let open = |admin: &str| with("\"127.0.0.1:9900\"", admin);
     check(&[
         row(open("«\"0.0.0.0:9900\""), "0.0.0.0:9900 can be reached from other machines", "add `tokens` under [admin]"),
-        row(
-            open("«\"0.0.0.0:9900\"")
-                + &format!("[[admin.tokens]]\nname = \"a\"\nrole = \"viewer\"\nfile = \"{right}\""),
-            "tokens would travel without TLS",
-            "`plain = true` under [admin]",
-        ),
         row(open("«\"[::]:9900\"") + "[admin]\ntokens = []", "no token is asked for", "loopback"),
         row(
             token(&format!("name = \"a\"\nrole = «\"root\"\nfile = \"{right}\"")),

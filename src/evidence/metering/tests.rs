@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{AccessLog, LogFormat};
+use crate::config::{AccessLog, LogConfig};
 use crate::domain::analysis::Thresholds;
 use crate::domain::split::{Split, Weight};
 use crate::evidence::routes::{Counts, Sampler};
@@ -59,7 +59,8 @@ struct Site {
 impl Site {
     fn new() -> Site {
         let live = Live::new(1);
-        let writer = AccessLogWriter::start(&AccessLog::Off, LogFormat::Json, false).expect("a thread");
+        let writer =
+            AccessLogWriter::start(&LogConfig { access: AccessLog::Off, ..LogConfig::default() }).expect("a thread");
         let sampler = Sampler::new(Arc::clone(&live.routes));
         let worker = Worker::new(0, live, [0; 3], writer.logger());
         Site { worker, sampler, _writer: writer }

@@ -11,7 +11,7 @@ use crate::proxy::deadlines::DeadlineSlot;
 use crate::proxy::error::ProxyError;
 use crate::proxy::kind::Kind;
 use crate::proxy::request::held::Held;
-use crate::telemetry::access_log::Entry;
+use crate::telemetry::access_log::{Entry, Header};
 use crate::telemetry::refused::Refusal;
 use crate::wire::head::{Head, Name, Version};
 
@@ -219,6 +219,10 @@ impl Report {
         let Some(address) = self.client else { return };
         let admission = held.admission_if_any();
         let address = address.to_string();
+        let header = |wanted: &[u8]| {
+            let mut fields = head.fields();
+            fields.find(|(_, name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, _, value)| value)
+        };
         client.worker.logger.borrow_mut().log(&Entry {
             request_id: head.get(Name::XRequestId).unwrap_or_default(),
             // version-traceid-parentid-flags, W3C Trace Context
@@ -252,6 +256,7 @@ impl Report {
             refused: self.refused.map(Refusal::label),
             error: self.ended.map(|kind| ProxyError::from(kind).name()),
             blame: self.blame(head, now).map(Blame::as_str),
+            header: Header(&header),
         });
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::telemetry::access_log::Entry;
+use crate::telemetry::access_log::{Entry, Field};
 
 /// A value that a client sends is cut at so many bytes.
 const LONGEST: usize = 2 << 10;
@@ -33,7 +33,7 @@ impl Clock {
     }
 }
 
-pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_query: bool) {
+pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, fields: &[Field], redact_query: bool) {
     out.extend_from_slice(b"{\"ts\":\"");
     out.extend_from_slice(now);
     out.push(b'"');
@@ -84,11 +84,16 @@ pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     if let Some(blame) = entry.blame {
         string(out, "blame", blame.as_bytes());
     }
-    truncated(out, entry, redact_query);
+    for field in fields {
+        if let Some(value) = (entry.header.0)(field.header.as_bytes()) {
+            string(out, &field.key, value);
+        }
+    }
+    truncated(out, entry, fields, redact_query);
     out.extend_from_slice(b"}\n");
 }
 
-pub(super) fn text(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_query: bool) {
+pub(super) fn text(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, fields: &[Field], redact_query: bool) {
     out.extend_from_slice(now);
     let _ = write!(out, " {} {} {} ", entry.client, entry.status, entry.method);
     for value in [entry.host, path(entry, redact_query).as_bytes()] {
@@ -114,6 +119,13 @@ pub(super) fn text(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, redact_quer
     }
     if let Some(blame) = entry.blame {
         let _ = write!(out, " blame={blame}");
+    }
+    for field in fields {
+        if let Some(value) = (entry.header.0)(field.header.as_bytes()) {
+            let _ = write!(out, " {}=\"", field.key);
+            escape(out, cut(value));
+            out.push(b'"');
+        }
     }
     out.push(b'\n');
 }
@@ -147,7 +159,7 @@ fn cut(value: &[u8]) -> &[u8] {
 }
 
 /// Names the fields that were cut.
-fn truncated(out: &mut Vec<u8>, entry: &Entry<'_>, redact_query: bool) {
+fn truncated(out: &mut Vec<u8>, entry: &Entry<'_>, fields: &[Field], redact_query: bool) {
     let long = [
         ("request_id", entry.request_id.len()),
         ("client", entry.client.len()),
@@ -156,7 +168,9 @@ fn truncated(out: &mut Vec<u8>, entry: &Entry<'_>, redact_query: bool) {
         ("path", path(entry, redact_query).len()),
     ];
     let mut separator: &[u8] = b",\"truncated\":[\"";
-    for (name, _) in long.into_iter().filter(|(_, length)| *length > LONGEST) {
+    let chosen =
+        fields.iter().map(|field| (&*field.key, (entry.header.0)(field.header.as_bytes()).map_or(0, <[u8]>::len)));
+    for (name, _) in long.into_iter().chain(chosen).filter(|(_, length)| *length > LONGEST) {
         out.extend_from_slice(separator);
         out.extend_from_slice(name.as_bytes());
         separator = b"\",\"";

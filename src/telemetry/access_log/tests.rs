@@ -1,6 +1,7 @@
 use super::*;
+use crate::domain::split::Weight;
 
-fn entry() -> Entry<'static> {
+fn entry<'a>() -> Entry<'a> {
     Entry {
         request_id: b"abc",
         trace_id: None,
@@ -29,12 +30,27 @@ fn entry() -> Entry<'static> {
         refused: None,
         error: None,
         blame: None,
+        header: Header(&sent),
     }
+}
+
+/// A field that the client sent.
+fn sent<'a>(name: &[u8]) -> Option<&'a [u8]> {
+    (name == b"user-agent").then_some(b"curl/8 \"x\"")
+}
+
+fn to(target: &AccessLog, format: LogFormat) -> LogConfig {
+    LogConfig { access: target.clone(), format, ..LogConfig::default() }
+}
+
+fn chosen() -> Vec<Field> {
+    let field = |header: &str, key: &str| Field { header: header.to_owned(), key: key.to_owned() };
+    vec![field("user-agent", "user_agent"), field("referer", "referer")]
 }
 
 fn json(entry: &Entry<'_>, redact_query: bool) -> serde_json::Value {
     let mut out = Vec::new();
-    line::json(&mut out, Clock::default().now(), entry, redact_query);
+    line::json(&mut out, Clock::default().now(), entry, &[], redact_query);
     assert_eq!(out.last(), Some(&b'\n'));
     serde_json::from_slice(&out).expect("valid JSON")
 }
@@ -70,7 +86,7 @@ fn a_long_value_is_cut_and_the_line_says_so() {
     assert_eq!(value["host"].as_str().map(str::len), Some(2048));
     assert_eq!(value["truncated"], serde_json::json!(["host", "path"]));
     let mut line = Vec::new();
-    line::text(&mut line, Clock::default().now(), &long, false);
+    line::text(&mut line, Clock::default().now(), &long, &[], false);
     assert!(line.len() < 5000 && String::from_utf8_lossy(&line).matches('…').count() == 2);
     let exact = "x".repeat(2048);
     long = Entry { path: &exact, ..entry() };
@@ -95,7 +111,7 @@ fn lines_reach_the_file_and_go_on_in_a_new_one_after_a_rotation() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("access.log");
     let target = AccessLog::File(path.clone());
-    let writer = AccessLogWriter::start(&target, LogFormat::Json, false).expect("starts");
+    let writer = AccessLogWriter::start(&to(&target, LogFormat::Json)).expect("starts");
     let mut logger = writer.logger();
     logger.log(&entry());
     logger.flush();
@@ -115,7 +131,7 @@ fn lines_reach_the_file_and_go_on_in_a_new_one_after_a_rotation() {
 #[test]
 fn a_full_disk_costs_lines_and_counts_them() {
     let target = AccessLog::File("/dev/full".into());
-    let writer = AccessLogWriter::start(&target, LogFormat::Text, false).expect("starts");
+    let writer = AccessLogWriter::start(&to(&target, LogFormat::Text)).expect("starts");
     let mut logger = writer.logger();
     logger.log(&entry());
     logger.log(&entry());
@@ -130,7 +146,7 @@ fn a_pipe_that_nobody_reads_costs_lines_and_holds_nobody_up() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("pipe");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from(0o600)).expect("a pipe");
-    let writer = AccessLogWriter::start(&AccessLog::File(path.clone()), LogFormat::Text, false).expect("starts");
+    let writer = AccessLogWriter::start(&to(&AccessLog::File(path.clone()), LogFormat::Text)).expect("starts");
     let mut logger = writer.logger();
     logger.log(&entry());
     logger.flush();
@@ -164,7 +180,7 @@ fn a_pipe_whose_reader_does_not_read_costs_whole_lines_only() {
     let path = dir.path().join("pipe");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from(0o600)).expect("a pipe");
     let reading = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("opens");
-    let writer = AccessLogWriter::start(&AccessLog::File(path), LogFormat::Json, false).expect("starts");
+    let writer = AccessLogWriter::start(&to(&AccessLog::File(path), LogFormat::Json)).expect("starts");
     let mut logger = writer.logger();
     while writer.dropped() == 0 {
         logger.log(&entry());
@@ -181,4 +197,42 @@ fn a_pipe_whose_reader_does_not_read_costs_whole_lines_only() {
         serde_json::from_slice::<serde_json::Value>(line).expect("a whole line");
     }
     assert!(count > 10, "{count}");
+}
+
+#[test]
+fn chosen_fields_of_the_request_are_in_the_line_where_they_were_sent() {
+    let (mut json, mut text) = (Vec::new(), Vec::new());
+    line::json(&mut json, Clock::default().now(), &entry(), &chosen(), false);
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("valid JSON");
+    assert_eq!(json["user_agent"], "curl/8 \"x\"");
+    assert!(json.get("referer").is_none());
+    line::text(&mut text, Clock::default().now(), &entry(), &chosen(), false);
+    let text = String::from_utf8(text).expect("text");
+    assert!(text.ends_with(" user_agent=\"curl/8 \\\"x\\\"\"\n"), "{text}");
+}
+
+#[test]
+fn a_sample_leaves_out_successes_and_no_failure() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("access.log");
+    let none = LogConfig { sample: Weight::NONE, ..to(&AccessLog::File(path.clone()), LogFormat::Json) };
+    let writer = AccessLogWriter::start(&none).expect("starts");
+    let mut logger = writer.logger();
+    let failures = [
+        Entry { status: 404, ..entry() },
+        Entry { status: 502, ..entry() },
+        Entry { grpc_status: Some(13), ..entry() },
+        Entry { error: Some("connection_terminated"), ..entry() },
+        Entry { blame: Some("endpoint"), ..entry() },
+        Entry { shielded: true, ..entry() },
+        Entry { retries: 1, ..entry() },
+    ];
+    for failure in &failures {
+        logger.log(&entry());
+        logger.log(failure);
+    }
+    logger.flush();
+    drop((logger, writer));
+    let text = std::fs::read_to_string(&path).expect("reads");
+    assert_eq!(text.lines().count(), failures.len(), "{text}");
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cutover::internals::config::{AccessLog, Config, LogFormat};
+use cutover::internals::config::{AccessLog, Config, LogConfig, LogFormat};
 use cutover::internals::domain::analysis::Thresholds;
 use cutover::internals::domain::color::{Color, PerColor};
 use cutover::internals::domain::deployment::{Deployment, DeploymentId, Mode, OnInsufficient, Plan, Stage};
@@ -62,7 +62,9 @@ impl Site {
         publisher.trust(publisher.trusted().load(&config).expect("certificates"));
         assert!(publisher.publish(&config, &decision(1, None)).is_none());
         let target = AccessLog::File(dir.path().join("access.log"));
-        let log = AccessLogWriter::start(&target, LogFormat::Json, false).expect("a file");
+        let log =
+            AccessLogWriter::start(&LogConfig { access: target, format: LogFormat::Json, ..LogConfig::default() })
+                .expect("a file");
         plane.start(&log).expect("threads");
         plane.set_ready(true);
         let sampler = Sampler::new(Arc::clone(publisher.routes()));

@@ -418,6 +418,29 @@ async fn each_request_is_one_line_in_the_access_log() {
 }
 
 #[tokio::test]
+async fn failures_are_logged_with_the_chosen_fields_where_successes_are_sampled() {
+    let (blue, green) = pair().await;
+    let setup = Setup::new(&blue, &green);
+    let dir = tempfile::tempdir().expect("a directory");
+    let keys = "[log]\nfields = [\"User-Agent\", \"referer\"]\nsample = \"0%\"\n";
+    let text = setup.text(dir.path()).replace("[log]\n", keys);
+    let proxy = Proxy::start_in(dir, &text).await;
+    let mut client = proxy.connect().await;
+    for path in ["/", "/vanishes", "/"] {
+        client = if path == "/vanishes" { proxy.connect().await } else { client };
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: shop\r\nUser-Agent: \"me\"\r\n\r\n")).await;
+        client.answer().await;
+    }
+    let log = proxy.dir.path().join("access.log");
+    let text =
+        until("the failure is there", async || std::fs::read_to_string(&log).ok().filter(|text| text.ends_with('\n')))
+            .await;
+    let line: serde_json::Value = serde_json::from_str(&text).expect("one line of JSON");
+    assert_eq!((&line["status"], &line["user_agent"]), (&502.into(), &"\"me\"".into()), "{line}");
+    assert!(line.get("referer").is_none(), "{line}");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_ends_its_request_at_the_endpoint() {
     let (blue, green) = pair().await;
     let proxy = Proxy::start(&blue, &green).await;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{AccessLog, LogFormat};
+use crate::config::{AccessLog, LogConfig};
 use crate::domain::split::{Split, draw};
 use crate::domain::verdict::Verdict;
 use crate::evidence::metering::Counted;
@@ -32,7 +32,8 @@ struct Site {
 impl Site {
     fn new(users: u64, salt: u64) -> Site {
         let live = Live::new(1);
-        let writer = AccessLogWriter::start(&AccessLog::Off, LogFormat::Json, false).expect("a thread");
+        let writer =
+            AccessLogWriter::start(&LogConfig { access: AccessLog::Off, ..LogConfig::default() }).expect("a thread");
         let dir = tempfile::tempdir().expect("a directory");
         let split = Split { candidate: Color::Green, weight: weight(500), salt };
         live.routes.keep_users(Some(split), 1, false);
