@@ -1,5 +1,6 @@
 //! The valid configuration. `file` reads values with their places, `section` has every section with its settings,
-//! `validate` reports every problem of a file at once (`error`), and `watch` follows the file and owns every write to it.
+//! `validate` reports every problem of a file at once (`error`), and `watch` follows the file and owns every write to
+//! it.
 
 mod decimal;
 pub(crate) mod error;
