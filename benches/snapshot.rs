@@ -67,7 +67,7 @@ fn published((routes, weight): (usize, Weight)) -> (Plane, cutover::internals::p
         text.push_str(&format!("[[route]]\npath = \"/service/{route}\"\nupstream = \"default\"\n"));
     }
     let config = Config::parse(std::path::Path::new("bench.toml"), &text).expect("a valid configuration");
-    let (plane, mut publisher) = Plane::bind(&config).expect("a free port");
+    let (plane, mut publisher) = Plane::alone(&config).expect("a free port");
     let release = Release::new("1");
     let decision = Decision {
         generation: Generation(1),

@@ -21,8 +21,9 @@ mod problem;
 mod record;
 mod socket;
 mod tls;
+mod upgrade;
 
-use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot, watch};
 use tower::ServiceBuilder;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -45,10 +47,13 @@ use crate::admin::places::{Answering, Places};
 use crate::control::handle::ControllerHandle;
 use crate::sys::users::Users;
 
-pub(crate) use listener::AdminListener;
+pub(crate) use listener::{AdminHandle, AdminListener, KEY};
 
 /// A request head has to be complete, and the next one has to come, within this.
 const IDLE: Duration = Duration::from_secs(15);
+
+/// How long the last answers may take when another process serves.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// How often the socket is looked for at its path.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
@@ -101,6 +106,7 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
         .routes(routes!(record::timeline))
         .routes(routes!(auth::whoami))
         .routes(routes!(handlers::reload))
+        .routes(routes!(upgrade::upgrade))
         .routes(routes!(handlers::notify_test))
         .routes(routes!(handlers::config))
         .routes(routes!(events::events))
@@ -148,11 +154,22 @@ async fn uncached(mut answer: Response) -> Response {
     answer
 }
 
-/// Serves until `stop`; answers that are under way then are still given.
-pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle, stop: impl Future<Output = ()>) {
+/// An end of [`serve`], and what it is asked for.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// A handle for the process that takes over.
+    Handle(oneshot::Sender<io::Result<AdminHandle>>),
+    /// Another process serves from now on: no connection is accepted, and each closes behind its answer.
+    Leave,
+    /// Stop accepting.
+    Stop,
+}
+
+/// Serves until it is told to stop; answers that are under way then are still given.
+pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle, mut orders: mpsc::Receiver<Order>) {
     let router = router(handle.clone());
     let places = Arc::new(Places::default());
-    let mut stop = std::pin::pin!(stop);
+    let closing = watch::Sender::new(false);
     let mut complained = false;
     let mut second = tokio::time::interval(LOOK_AFTER);
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -163,21 +180,34 @@ pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle,
                 listener.look_after();
                 continue;
             }
-            () = &mut stop => return,
+            order = orders.recv() => match order {
+                Some(Order::Handle(answer)) => {
+                    let _ = answer.send(listener.handle());
+                    continue;
+                }
+                Some(Order::Leave) => {
+                    listener.disown();
+                    drop(listener);
+                    closing.send_replace(true);
+                    // Bounded, because a client may not read its answer.
+                    let _ = tokio::time::timeout(LAST_ANSWERS, closing.closed()).await;
+                    return;
+                }
+                Some(Order::Stop) | None => return,
+            },
         };
         match accepted {
             Ok((stream, peer)) => {
                 if std::mem::take(&mut complained) {
                     tracing::info!("Admin connections accepted again");
                 }
-                tokio::select! {
-                    () = places.room() => {}
-                    () = &mut stop => return,
-                }
+                // Ends: a connection that is not answered is closed for it.
+                places.room().await;
+                let closing = closing.subscribe();
                 let (router, handle) = (router.clone(), handle.clone());
                 places.enter(|place, answering| {
                     let serving = async move {
-                        connection(stream, peer, answering, router, handle).await;
+                        connection(stream, peer, answering, router, handle, closing).await;
                         drop(place);
                     };
                     tokio::spawn(serving).abort_handle()
@@ -200,18 +230,19 @@ async fn connection(
     answering: Answering,
     router: Router,
     handle: ControllerHandle,
+    closing: watch::Receiver<bool>,
 ) {
     let tls = handle.access.borrow().tls.clone();
     match (stream, tls) {
         (listener::Stream::Tcp(stream), Some(tls)) => match tls::accept(stream, &tls).await {
-            Ok((stream, subject)) => exchanges(stream, peer.shown(subject), answering, router).await,
+            Ok((stream, subject)) => exchanges(stream, peer.shown(subject), answering, router, closing).await,
             Err(error) => tracing::info!(peer = peer.name(), %error, "Admin connection refused"),
         },
-        (stream, _) => exchanges(stream, peer, answering, router).await,
+        (stream, _) => exchanges(stream, peer, answering, router, closing).await,
     }
 }
 
-async fn exchanges<S>(stream: S, peer: Peer, answering: Answering, router: Router)
+async fn exchanges<S>(stream: S, peer: Peer, answering: Answering, router: Router, mut closing: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -220,7 +251,15 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = served.await {
+    let mut served = std::pin::pin!(served);
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        () = async { drop(closing.wait_for(|closing| *closing).await) } => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "An admin connection ended early.");
     }
 }

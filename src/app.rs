@@ -3,25 +3,39 @@
 //! The order of the start is the order of what matters: the decision from the ledger, the snapshot, the workers; then
 //! everything else. The only place that starts long-lived threads and tasks.
 
+mod activation;
+mod executable;
+mod manager;
+mod message;
+mod predecessor;
+mod upgrade;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::io::Interest;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::{self, AdminListener};
+use crate::app::executable::Executable;
+use crate::app::predecessor::Predecessor;
+use crate::app::upgrade::{Offer, Successor};
 use crate::config::error::{ConfigError, UnusableFile};
 use crate::config::{AdminAddress, Config};
-use crate::control::handle::{ControllerHandle, Request};
+use crate::control::handle::{ControllerHandle, NotUpgraded, Request, UpgradeOrder};
+use crate::control::predecessor::Predecessor as Before;
 use crate::control::{Controller, Parts, first_decision};
 use crate::domain::rollout::Effect;
 use crate::domain::transition::{Decision, Kind, Origin, Transition, Trigger};
 use crate::ledger::{Ledger, LedgerError};
 use crate::server::plane::Plane;
+use crate::sys::inherited::Inherited;
+use crate::sys::progress::Progress;
 use crate::sys::signals::{Signal, Signals};
-use crate::sys::{descriptors, limits, service};
+use crate::sys::{descriptors, handover, limits, service};
 use crate::telemetry;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::tls::TlsError;
@@ -68,17 +82,39 @@ pub(crate) fn run(config: &Path) -> Result<(), Error> {
 }
 
 fn serve(config: &Path) -> Result<(), Error> {
+    let executable = Executable::of_this_process().map_err(Error::io("could not find the program itself"))?;
     let runtime = control_runtime()?;
     let (started, signals) = {
         let _context = runtime.enter();
         // Before anything is served, so that no signal finds the system's defaults.
         let signals = Signals::listen().map_err(Error::io("could not listen for signals"))?;
-        (Started::new(config)?, signals)
+        let met = Predecessor::meet().map_err(Error::io("could not take over from the process before"))?;
+        let started = match met {
+            Some((mut predecessor, inherited)) => {
+                let started = Started::new(config, Source::Predecessor(&mut predecessor, inherited));
+                // The answer of the command that asked for the upgrade.
+                let mut started = started.inspect_err(|error| predecessor.failed(&error.to_string()))?;
+                started.controller.follow(Before::new(predecessor.into_channel()));
+                started
+            }
+            None => Started::new(config, Source::Manager)?,
+        };
+        (started, signals)
     };
-    runtime.block_on(started.serve(Some(signals), std::future::pending()));
-    // What a disk that hangs has not given back is left behind.
-    runtime.shutdown_timeout(LAST_WORK);
+    runtime.block_on(started.serve(Some((signals, executable)), std::future::pending()));
+    // The process ends now; whatever still runs ends with it, even on a disk that hangs.
+    runtime.shutdown_background();
     Ok(())
+}
+
+/// Where listeners and ledger come from.
+enum Source<'a> {
+    /// Listeners of systemd, if it has opened some; the ledger of a process that has ended.
+    Manager,
+    /// Both of the process that serves.
+    Predecessor(&'a mut Predecessor, Inherited),
+    /// Of nobody: a proxy in the background of another program.
+    Alone,
 }
 
 /// A proxy that runs in the background of this process.
@@ -97,7 +133,7 @@ impl Running {
         let runtime = control_runtime()?;
         let started = {
             let _context = runtime.enter();
-            Started::new(config)?
+            Started::new(config, Source::Alone)?
         };
         let (handle, http, admin) = (started.handle.clone(), started.plane.local_addr(), started.admin.address());
         let (stop, stopped) = oneshot::channel();
@@ -156,10 +192,11 @@ struct Started {
     effects: Vec<Effect>,
     access_log: Arc<AccessLogWriter>,
     ready: watch::Sender<bool>,
+    upgrades: mpsc::Receiver<UpgradeOrder>,
 }
 
 impl Started {
-    fn new(path: &Path) -> Result<Started, Error> {
+    fn new(path: &Path, source: Source<'_>) -> Result<Started, Error> {
         let (config, text) = Config::load_for_start(path)?;
         let config = Arc::new(config);
         telemetry::init(config.log.format).map_err(Error::io("could not start the log"))?;
@@ -168,7 +205,27 @@ impl Started {
             tracing::error!(setting, path, reason, "Unusable file; everything else is served");
         }
 
-        let (ledger, mut recovered) = Ledger::open(&config.state.dir)?;
+        let taking_over = "could not take over from the process before";
+        let (mut inherited, mut predecessor) = match source {
+            Source::Manager => {
+                (activation::listeners(&config).map_err(Error::io("could not use the sockets of systemd"))?, None)
+            }
+            Source::Predecessor(predecessor, inherited) => (inherited, Some(predecessor)),
+            Source::Alone => (Inherited::default(), None),
+        };
+        let (ledger, mut recovered) = match &mut predecessor {
+            None => Ledger::open(&config.state.dir)?,
+            Some(predecessor) => {
+                let (lock, generation) = predecessor.ledger().map_err(Error::io(taking_over))?;
+                let taken = Ledger::take_over(&config.state.dir, lock)?;
+                let found = taken.1.transitions.last().map_or(0, |(_, last)| last.decision.generation.0);
+                if found != generation {
+                    let reason = format!("the ledger ends with generation {found}, and {generation} is in force");
+                    return Err(Error::io(taking_over)(std::io::Error::other(reason)));
+                }
+                taken
+            }
+        };
         for warning in &recovered.warnings {
             tracing::warn!("{warning}.");
         }
@@ -188,7 +245,7 @@ impl Started {
         }
         let http = config.listen.http;
         let https = config.listen.https.map(|https| format!(", or on {https} (listen.https)")).unwrap_or_default();
-        let bound = Plane::bind(&config);
+        let bound = Plane::bind(&config, &mut inherited);
         let preview =
             config.listen.preview.map(|preview| format!(", or on {preview} (listen.preview)")).unwrap_or_default();
         let bound = bound.map_err(Error::io(format!("could not listen on {http} (listen.http){https}{preview}")))?;
@@ -197,7 +254,7 @@ impl Started {
         publisher.trust(trust);
         let nothing_retired = publisher.publish(&config, &decision);
         debug_assert!(nothing_retired.is_none(), "nothing served before");
-        let admin = AdminListener::bind(&config.listen);
+        let admin = AdminListener::bind(&config.listen, &mut inherited);
         let admin = admin.map_err(Error::io("could not listen on listen.admin"))?;
         let access_log = AccessLogWriter::start(&config.log);
         let access_log = Arc::new(access_log.map_err(Error::io("could not start the writer of the access log"))?);
@@ -210,20 +267,11 @@ impl Started {
                 "Limit on open files below listen.max_connections; raise it (LimitNOFILE=, ulimit -n)",
             );
         }
-        plane.start(&access_log).map_err(Error::io("could not start the workers"))?;
+        plane.start_idle(&access_log).map_err(Error::io("could not start the workers"))?;
         plane.set_ready(true);
-        tracing::info!(
-            http = %plane.local_addr(),
-            https = plane.tls_addr().map(tracing::field::display),
-            preview = plane.preview_addr().map(tracing::field::display),
-            admin = %admin.address(),
-            active = %decision.active,
-            release = %decision.release,
-            generation = decision.generation.0,
-            "Serving.",
-        );
-
+        let (upgrade, upgrades) = mpsc::channel(1);
         let ready = watch::Sender::new(true);
+        let (generation, in_force) = (decision.generation.0, decision.clone());
         let parts = Parts {
             config: Arc::clone(&config),
             path: path.to_owned(),
@@ -237,64 +285,207 @@ impl Started {
             http_address: plane.local_addr(),
             https_address: plane.tls_addr(),
             preview_address: plane.preview_addr(),
+            upgrades: upgrade,
         };
         let controller = Controller::new(parts, ready.subscribe());
         let (handle, controller, effects) = controller.map_err(Error::io("could not watch the configuration"))?;
-        Ok(Started { config, plane, admin, handle, controller, effects, access_log, ready })
+        match predecessor {
+            None => plane.listen(),
+            Some(predecessor) => {
+                plane.prove(&config).map_err(Error::io("the workers do not serve"))?;
+                predecessor.ready(generation).map_err(Error::io(taking_over))?;
+                plane.listen();
+                predecessor.serving().map_err(Error::io(taking_over))?;
+                tracing::info!(pid = std::process::id(), before = predecessor.pid, "Took over");
+            }
+        }
+        let Decision { active, release, .. } = &in_force;
+        tracing::info!(
+            http = %plane.local_addr(),
+            https = plane.tls_addr().map(tracing::field::display),
+            preview = plane.preview_addr().map(tracing::field::display),
+            admin = %admin.address(),
+            %active,
+            %release,
+            generation,
+            "Serving.",
+        );
+        Ok(Started { config, plane, admin, handle, controller, effects, access_log, ready, upgrades })
     }
 
-    /// Runs everything until a signal or `stop`, and ends it: not ready first, still serving; then finish; then end.
-    async fn serve(self, signals: Option<Signals>, stop: impl Future<Output = ()>) {
-        let Started { config, plane, admin, handle, controller, effects, access_log, ready } = self;
+    /// Runs everything until a signal, `stop` or an upgrade, and ends it: not ready first, still serving; then finish;
+    /// then end.
+    async fn serve(self, process: Option<(Signals, Executable)>, stop: impl Future<Output = ()>) {
+        let Started { config, mut plane, admin, handle, controller, effects, access_log, ready, mut upgrades } = self;
+        let (mut signals, executable) = process.unzip();
         let (end_control, control_ends) = oneshot::channel::<()>();
         let control = tokio::spawn(controller.run(effects, async move {
             let _ = control_ends.await;
         }));
-        let (end_admin, admin_ends) = oneshot::channel::<()>();
-        let admin = tokio::spawn(admin::serve(admin, handle.clone(), async move {
-            let _ = admin_ends.await;
-        }));
+        let (orders, ordered) = mpsc::channel(1);
+        let admin = tokio::spawn(admin::serve(admin, handle.clone(), ordered));
         service::ready();
-        service::status(&format!("serving on {}", plane.local_addr()));
+        let told = signals
+            .is_some()
+            .then(|| tokio::spawn(manager::keep_told(handle.clone(), plane.progress().clone())).abort_handle());
 
-        let mut signals = signals;
         let mut stop = std::pin::pin!(stop);
-        loop {
-            tokio::select! {
-                () = &mut stop => break,
+        let mut upgrading: Option<Upgrading> = None;
+        let successor = loop {
+            let order = tokio::select! {
+                () = &mut stop => break None,
                 signal = next(&mut signals) => match signal {
-                    Signal::Stop => break,
-                    Signal::Reload => reload(&handle, &access_log),
-                    Signal::Reopen => reopen(&access_log),
-                    Signal::Upgrade => not_upgraded(),
+                    Signal::Stop => break None,
+                    Signal::Reload => {
+                        reload(&handle, &access_log);
+                        continue;
+                    }
+                    Signal::Reopen => {
+                        reopen(&access_log);
+                        continue;
+                    }
+                    Signal::Upgrade => UpgradeOrder {
+                        timeout: None,
+                        actor: "USR2".to_owned(),
+                        reason: None,
+                        answer: oneshot::channel().0,
+                    },
                 },
-            }
-        }
-
-        service::stopping();
-        ready.send_replace(false);
-        plane.set_ready(false);
-        // A background proxy has no balancer in front that would have to notice.
-        let lame_duck = if signals.is_some() { config.readiness.lame_duck } else { Duration::ZERO };
-        let drain = if signals.is_some() { config.drain.timeout } else { Duration::from_secs(1) };
-        tracing::info!(
-            lame_duck_s = lame_duck.as_secs_f64(),
-            "Shutting down: readiness now fails; serving for {} s more, then draining",
-            lame_duck.as_secs_f64()
-        );
-        let graceful = async {
-            tokio::time::sleep(lame_duck).await;
-            plane.shut_down(drain, config.drain.ends_tunnels_over()).await;
+                Some(order) = upgrades.recv() => order,
+                upgraded = outcome(&mut upgrading) => match upgraded {
+                    Some(successor) => break Some(successor),
+                    None => continue,
+                },
+            };
+            let UpgradeOrder { timeout, actor, reason, answer } = order;
+            let refusal = match (&upgrading, &executable) {
+                (Some(_), _) => "another upgrade is under way; wait for its outcome: `cutover status`",
+                (None, None) => "this proxy runs inside another program, which is to be started again",
+                (None, Some(executable)) => {
+                    tracing::info!(actor, reason, "Upgrade asked for");
+                    service::reloading();
+                    let listeners =
+                        plane.listening().iter().map(|(listener, socket)| Ok((listener.key(), socket.try_clone()?)));
+                    let offer = listeners.collect::<std::io::Result<_>>().map(|listeners| Offer {
+                        executable: executable.clone(),
+                        listeners,
+                        admin: orders.clone(),
+                        handle: handle.clone(),
+                        patience: timeout.unwrap_or(upgrade::PATIENCE),
+                    });
+                    let work = async {
+                        upgrade::upgrade(offer.map_err(|error| NotUpgraded::Failed(error.to_string()))?).await
+                    };
+                    upgrading = Some(Upgrading { work: Box::pin(work), answer });
+                    continue;
+                }
+            };
+            tracing::warn!(actor, reason = refusal, "Upgrade refused");
+            let _ = answer.send(Err(NotUpgraded::Busy(refusal.to_owned())));
         };
-        tokio::select! {
-            () = graceful => tracing::info!("Shut down after the drain"),
-            () = again(&mut signals, &access_log) => tracing::warn!("Shut down at once by a second signal"),
-        }
-        let _ = end_admin.send(());
+        // Ends a process that was about to take over.
+        drop(upgrading);
+        told.inspect(tokio::task::AbortHandle::abort);
+
+        ready.send_replace(false);
+        let over = config.drain.ends_tunnels_over();
+        let ending = match successor {
+            Some(successor) => {
+                let pid = successor.upgraded.pid;
+                tracing::info!(successor = pid, "Another process serves; draining");
+                plane.part();
+                let _ = orders.send(admin::Order::Leave).await;
+                let closing = tokio::spawn(close_idle(successor, plane.close_idle(), plane.progress().clone()));
+                let drained = async {
+                    plane.end(config.drain.timeout, over).await;
+                    let _ = admin.await;
+                };
+                tokio::select! {
+                    () = drained => {}
+                    () = again(&mut signals, &access_log) => tracing::warn!("Drain cut short by a signal"),
+                }
+                closing.abort();
+                format!("Stopped; process {pid} serves")
+            }
+            None => {
+                service::stopping();
+                let shut_down = shut_down(&config, plane, over, &mut signals, &access_log).await;
+                let _ = orders.try_send(admin::Order::Stop);
+                shut_down.to_owned()
+            }
+        };
         let _ = end_control.send(());
         // With the controller ends the ledger, after its last line is written.
         let _ = tokio::time::timeout(Duration::from_secs(2), control).await;
-        admin.abort();
+        tracing::info!("{ending}");
+    }
+}
+
+/// An upgrade that is under way.
+struct Upgrading {
+    work: std::pin::Pin<Box<dyn Future<Output = Result<Successor, NotUpgraded>>>>,
+    answer: oneshot::Sender<Result<crate::control::handle::Upgraded, NotUpgraded>>,
+}
+
+/// The end of an upgrade; `None`: it failed, and this process serves on.
+async fn outcome(upgrading: &mut Option<Upgrading>) -> Option<Successor> {
+    let Some(Upgrading { work, .. }) = upgrading else { return std::future::pending().await };
+    let ended = work.as_mut().await;
+    let Upgrading { answer, .. } = upgrading.take()?;
+    match ended {
+        Ok(successor) => {
+            let _ = answer.send(Ok(successor.upgraded.clone()));
+            Some(successor)
+        }
+        Err(failure) => {
+            let (NotUpgraded::Failed(reason) | NotUpgraded::Busy(reason)) = &failure;
+            tracing::error!(reason, "Upgrade failed; this process serves on");
+            service::ready();
+            service::status(&format!("upgrade failed: {reason}"));
+            let _ = answer.send(Err(failure));
+            None
+        }
+    }
+}
+
+/// Closes connections without a request when the process that serves says so, or ends.
+async fn close_idle(successor: Successor, close: impl Fn(), progress: Progress) {
+    let channel = &successor.channel;
+    let said = channel.async_io(Interest::READABLE, || handover::receive(channel)).await;
+    let before = progress.turns();
+    close();
+    while progress.turns().iter().zip(&before).any(|(now, before)| now == before) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    if matches!(said, Ok(Some(_))) {
+        let _ = handover::send(channel, b"closed", &[]);
+    }
+}
+
+/// Not ready first, still serving; then finish. The outcome, for the log.
+async fn shut_down(
+    config: &Config,
+    plane: Plane,
+    tunnels_over: Option<Duration>,
+    signals: &mut Option<Signals>,
+    access_log: &AccessLogWriter,
+) -> &'static str {
+    plane.set_ready(false);
+    // A background proxy has no balancer in front that would have to notice.
+    let lame_duck = if signals.is_some() { config.readiness.lame_duck } else { Duration::ZERO };
+    let drain = if signals.is_some() { config.drain.timeout } else { Duration::from_secs(1) };
+    tracing::info!(
+        lame_duck_s = lame_duck.as_secs_f64(),
+        "Shutting down: readiness now fails; serving for {} s more, then draining",
+        lame_duck.as_secs_f64()
+    );
+    let graceful = async {
+        tokio::time::sleep(lame_duck).await;
+        plane.shut_down(drain, tunnels_over).await;
+    };
+    tokio::select! {
+        () = graceful => "Shut down after the drain",
+        () = again(signals, access_log) => "Shut down at once by a second signal",
     }
 }
 
@@ -343,7 +534,7 @@ async fn again(signals: &mut Option<Signals>, access_log: &AccessLogWriter) {
         match next(signals).await {
             Signal::Stop => return,
             Signal::Reload | Signal::Reopen => reopen(access_log),
-            Signal::Upgrade => not_upgraded(),
+            Signal::Upgrade => tracing::warn!("USR2 changes nothing: this process is about to end"),
         }
     }
 }
@@ -353,21 +544,22 @@ fn reload(handle: &ControllerHandle, access_log: &AccessLogWriter) {
     reopen(access_log);
     let handle = handle.clone();
     tokio::spawn(async move {
-        // The controller logs the outcome.
-        let _ = handle.ask(Request::Reload).await;
+        service::reloading();
+        // The controller logs the outcome in full.
+        let outcome = match handle.ask(Request::Reload).await {
+            Ok(Ok(outcome)) if outcome.changed => "reloaded: the new configuration is in force".to_owned(),
+            Ok(Ok(_)) => "reloaded: nothing new in the configuration".to_owned(),
+            Ok(Err(refusal)) => format!("reload failed, the configuration in force stays: {refusal}"),
+            Err(stopping) => stopping.to_string(),
+        };
+        service::ready();
+        service::status(&outcome);
     });
 }
 
 fn reopen(access_log: &AccessLogWriter) {
     access_log.reopen();
     tracing::info!("Access log opened again");
-}
-
-fn not_upgraded() {
-    tracing::warn!(
-        "USR2 changes nothing: an upgrade without a restart is not supported yet. \
-         To upgrade, replace the binary and restart the service"
-    );
 }
 
 /// The configuration file where none is named.

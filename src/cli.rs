@@ -16,6 +16,7 @@ mod connection;
 mod demo;
 mod deploy;
 mod healthcheck;
+mod instances;
 mod man;
 mod moves;
 mod output;
@@ -24,6 +25,7 @@ mod record;
 mod recovery;
 mod render;
 mod replay;
+mod upgrade;
 mod wait;
 mod waiting;
 mod when;
@@ -55,6 +57,8 @@ pub(crate) enum Failure {
     TakenBack(String),
     /// The headline that was printed is a warning or an outage.
     NotWell,
+    /// It was printed already; the exit code.
+    Told(u8),
     /// It ended otherwise: a stable code, the text, and the exit code.
     Ended(String, String, u8),
     /// Anything else.
@@ -68,7 +72,7 @@ impl Failure {
         match self {
             Failure::Failed(_) | Failure::NotWell => 1,
             Failure::TakenBack(_) => 3,
-            Failure::Ended(_, _, code) => *code,
+            Failure::Ended(_, _, code) | Failure::Told(code) => *code,
             Failure::Usage(_) => 2,
             Failure::Refused(problem) => match problem.status {
                 409 | 412 => 3,
@@ -91,7 +95,7 @@ impl Failure {
             | Failure::TakenBack(text)
             | Failure::Ended(_, text, _)
             | Failure::Failed(text) => text.clone(),
-            Failure::NotWell => String::new(),
+            Failure::NotWell | Failure::Told(_) => String::new(),
             Failure::Refused(problem) => render::problem(problem),
             Failure::With(failure, _) => failure.text(),
         }
@@ -105,7 +109,7 @@ impl Failure {
             Failure::Unreachable(_) => "unreachable",
             Failure::TimedOut(_) => "timed_out",
             Failure::TakenBack(_) => "taken_back",
-            Failure::NotWell => "not_well",
+            Failure::NotWell | Failure::Told(_) => "not_well",
             Failure::Ended(code, ..) => code,
             Failure::Failed(_) => "failed",
             Failure::With(failure, _) => failure.name(),
@@ -151,7 +155,7 @@ pub fn run() -> ExitCode {
     match carry_out(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if json {
+            if json && !matches!(failure, Failure::Told(_)) {
                 verbatim(&format!("{}\n", failure.document()));
             }
             let text = failure.text();
@@ -182,6 +186,7 @@ fn carry_out(args: Args) -> Result<(), Failure> {
         Subcommand::Maintenance { turn, reason, yes } => {
             on_runtime(pause::maintenance(&Client::find(&connection)?, turn, reason, yes, json))
         }
+        Subcommand::Status(options) if options.all => on_runtime(instances::status(&connection, json)),
         Subcommand::Status(options) => on_runtime(commands::status(&Client::find(&connection)?, &options, json)),
         Subcommand::Healthcheck(options) => on_runtime(healthcheck::run(&connection, &options, json)),
         Subcommand::Wait(options) => on_runtime(wait::run(&Client::find(&connection)?, &options, json)),
@@ -196,6 +201,7 @@ fn carry_out(args: Args) -> Result<(), Failure> {
         Subcommand::Notify(Notify::Test { sink, all }) => {
             on_runtime(commands::notify_test(&Client::find(&connection)?, NotifyTestBody { sink, all }, json))
         }
+        Subcommand::Upgrade(options) => on_runtime(upgrade::run(&Client::find(&connection)?, options, json)),
         Subcommand::Reload => on_runtime(commands::reload(&Client::find(&connection)?, json)),
     }
 }

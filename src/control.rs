@@ -12,6 +12,7 @@ mod drains;
 mod execute;
 mod file;
 pub(crate) mod handle;
+mod handover;
 mod headline;
 mod health;
 mod hold;
@@ -22,6 +23,7 @@ mod needs;
 mod notices;
 mod numbers;
 mod order;
+pub(crate) mod predecessor;
 pub(crate) mod probe;
 mod records;
 mod replies;
@@ -30,6 +32,7 @@ mod stage;
 mod stated;
 mod status;
 pub(crate) mod timeline;
+mod upgrade;
 mod way_back;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,13 +48,14 @@ use crate::control::configured::configured;
 pub(crate) use crate::control::configured::first_decision;
 use crate::control::drains::Drains;
 use crate::control::file::File;
-use crate::control::handle::{Access, ControllerHandle, News, ReloadOutcome, Request, Ticket};
+use crate::control::handle::{Access, ControllerHandle, News, ReloadOutcome, Request, Ticket, UpgradeOrder};
 use crate::control::hold::Holding;
 use crate::control::inbox::{Inbox, Incoming};
 use crate::control::names::Names;
 use crate::control::notices::Notices;
 use crate::control::numbers::Numbers;
 use crate::control::order::Orders;
+use crate::control::predecessor::Predecessor;
 use crate::control::probe::Probers;
 use crate::control::records::Records;
 use crate::control::replies::Replies;
@@ -91,6 +95,8 @@ pub(crate) struct Parts {
     pub http_address: std::net::SocketAddr,
     pub https_address: Option<std::net::SocketAddr>,
     pub preview_address: Option<std::net::SocketAddr>,
+    /// The assembly's, for whoever asks for an upgrade.
+    pub upgrades: mpsc::Sender<UpgradeOrder>,
 }
 
 #[derive(Debug)]
@@ -120,6 +126,7 @@ pub(crate) struct Controller {
     rollout: Rollout,
     config: Arc<Config>,
     file: File,
+    predecessor: Option<Predecessor>,
     watch: Watch,
     publisher: Publisher,
     probers: Probers,
@@ -197,12 +204,19 @@ impl Controller {
         let names = Names::new(parts.config.resolver.clone(), inputs.clone());
         let answers = Answers::open(&parts.config.state.dir);
         let access_seen = access.subscribe();
-        let handle =
-            ControllerHandle { requests: request_sender, news: news.clone(), ready, access: access_seen, answers };
+        let handle = ControllerHandle {
+            requests: request_sender,
+            news: news.clone(),
+            ready,
+            access: access_seen,
+            answers,
+            upgrades: parts.upgrades,
+        };
         let controller = Controller {
             rollout,
             config: parts.config,
             file: File::new(parts.path),
+            predecessor: None,
             watch,
             publisher: parts.publisher,
             probers,
@@ -233,6 +247,11 @@ impl Controller {
         Ok((handle, controller, effects))
     }
 
+    /// Says which process served before an upgrade.
+    pub(crate) fn follow(&mut self, predecessor: Predecessor) {
+        self.predecessor = Some(predecessor);
+    }
+
     /// Runs until `stop` resolves; returns the publisher for the shutdown of the data plane.
     pub(crate) async fn run(mut self, first: Vec<Effect>, stop: impl Future<Output = ()>) -> Publisher {
         self.names.reconcile(self.publisher.names());
@@ -253,7 +272,15 @@ impl Controller {
             };
             tokio::select! {
                 () = &mut stop => break,
-                incoming = self.inbox.next() => self.incoming(incoming),
+                incoming = self.inbox.next() => match incoming {
+                    Incoming::Request(Request::HandOver(answer)) => {
+                        if self.hand_over(answer).await {
+                            self.answer_last(&mut stop).await;
+                            break;
+                        }
+                    }
+                    incoming => self.incoming(incoming),
+                },
                 () = alarm => self.handle(Event::Tick),
                 () = tokio::time::sleep_until((looked + self.config.analysis.tick).into()) => {
                     looked = Instant::now();
@@ -378,6 +405,8 @@ impl Controller {
             Request::Metrics(format, answer) => {
                 let _ = answer.send(self.metrics(format));
             }
+            // Taken by `run`, which can wait.
+            Request::HandOver(_) => {}
         }
     }
 }

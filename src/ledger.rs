@@ -8,20 +8,24 @@ pub(crate) mod answers;
 mod error;
 mod file;
 mod format;
+mod park;
 mod read;
 pub(crate) mod ticks;
 mod verify;
 
 use std::fmt;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime};
 
 use crate::domain::transition::Transition;
 use crate::ledger::file::LedgerFile;
+use crate::ledger::park::Park;
 
 pub(crate) use crate::ledger::error::LedgerError;
+pub(crate) use crate::ledger::park::Parked;
 pub(crate) use crate::ledger::verify::{Verified, verify};
 
 #[derive(Debug)]
@@ -36,6 +40,7 @@ type Told = Box<dyn FnOnce(Result<Verified, String>) + Send>;
 enum Task {
     Append(Box<Transition>, Done),
     Verify(Told),
+    Park(Park),
 }
 
 const ENDED: &str = "the writer of the ledger has ended; restart the process";
@@ -78,7 +83,15 @@ impl fmt::Debug for Ledger {
 impl Ledger {
     /// Creates directory and file if necessary, and locks the directory for this process.
     pub(crate) fn open(dir: &Path) -> Result<(Ledger, Recovered), LedgerError> {
-        let (file, recovered) = LedgerFile::open(dir)?;
+        Ledger::begin(dir, LedgerFile::open(dir)?)
+    }
+
+    /// Opens the ledger of a process that has parked it, by its lock.
+    pub(crate) fn take_over(dir: &Path, lock: OwnedFd) -> Result<(Ledger, Recovered), LedgerError> {
+        Ledger::begin(dir, LedgerFile::take_over(dir, lock)?)
+    }
+
+    fn begin(dir: &Path, (file, recovered): (LedgerFile, Recovered)) -> Result<(Ledger, Recovered), LedgerError> {
         let (queue, waiting) = mpsc::channel();
         let (running, ended) = mpsc::channel();
         let condition = file.condition();
@@ -112,6 +125,15 @@ impl Ledger {
         }
     }
 
+    /// Writes what was handed over before, and stops until the answer is dropped or given away.
+    pub(crate) fn park(&self) -> impl Future<Output = Result<Parked, String>> + use<> {
+        let queue = self.queue.as_ref().expect("there until drop");
+        let (park, parked) = Park::new();
+        // A writer that has ended drops it, which is the answer.
+        let _ = queue.send(Task::Park(park));
+        parked
+    }
+
     pub(crate) fn condition(&self) -> Condition {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -130,6 +152,11 @@ fn write(mut file: LedgerFile, waiting: &mpsc::Receiver<Task>) {
         match waiting.recv_timeout(LOOK_EVERY) {
             Ok(Task::Append(line, done)) => done(file.append(&line).map_err(|error| error.to_string())),
             Ok(Task::Verify(told)) => told(file.verify().map_err(|error| error.to_string())),
+            Ok(Task::Park(park)) => {
+                if !park.wait(&file) {
+                    return;
+                }
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => file.look(),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 // The next process reads this file. A failure was reported.

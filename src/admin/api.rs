@@ -70,6 +70,35 @@ pub(crate) struct ReloadBody {
     pub reason: Option<String>,
 }
 
+/// `POST /admin/upgrade`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpgradeBody {
+    /// How long the new process may take until it serves; 30s by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// Why; kept in the process log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The process that serves after an upgrade.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct UpgradeAnswer {
+    /// The process that serves.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// The process that served before, and drains.
+    pub previous_pid: u32,
+    /// Its version.
+    pub previous_version: String,
+    /// The generation in force, in both.
+    pub generation: u64,
+    /// The time of the upgrade.
+    pub took_ms: u64,
+}
+
 /// `GET /admin/status`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct StatusAnswer {
@@ -176,6 +205,10 @@ pub(crate) struct StatusAnswer {
     /// Who is told of what happens, and how that goes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notify: Vec<SinkAnswer>,
+    /// The process that answers; another one after an upgrade.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub pid: u32,
     /// The program's version.
     pub version: String,
     /// Seconds since the start.

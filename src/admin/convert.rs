@@ -176,6 +176,7 @@ impl StatusAnswer {
                 })
                 .collect(),
             notify: status.sinks.iter().map(|(name, sink)| SinkAnswer::new(name, sink)).collect(),
+            pid: std::process::id(),
             version: status.version.to_owned(),
             uptime_s: status.uptime.as_secs_f64(),
         }

@@ -1,6 +1,8 @@
 //! Where the admin API listens: TCP, or a unix socket.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,6 +12,13 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use crate::admin::auth::Peer;
 use crate::admin::socket::Socket;
 use crate::config::{AdminAddress, ListenConfig};
+use crate::sys::inherited::Inherited;
+
+/// Its key in `[listen]`.
+pub(crate) const KEY: &str = "admin";
+
+/// A second handle on a listener, and its file where that is this process's.
+pub(crate) type AdminHandle = (OwnedFd, Option<PathBuf>);
 
 /// A bound listener.
 #[derive(Debug)]
@@ -25,18 +34,31 @@ enum Kind {
 
 impl AdminListener {
     /// Binds; to be called within a runtime.
-    pub(crate) fn bind(listen: &ListenConfig) -> io::Result<AdminListener> {
+    pub(crate) fn bind(listen: &ListenConfig, inherited: &mut Inherited) -> io::Result<AdminListener> {
         let kind = match &listen.admin {
-            AdminAddress::Tcp(address) => {
-                let socket =
-                    if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }?;
-                // A restart must not wait for the connections of the process before.
-                socket.set_reuseaddr(true)?;
-                socket.bind(*address)?;
-                Kind::Tcp(socket.listen(128)?)
-            }
+            AdminAddress::Tcp(address) => match inherited.take_tcp(KEY, *address).pop() {
+                Some(open) => {
+                    open.set_nonblocking(true)?;
+                    Kind::Tcp(TcpListener::from_std(open)?)
+                }
+                None => {
+                    let socket = if address.is_ipv4() {
+                        tokio::net::TcpSocket::new_v4()
+                    } else {
+                        tokio::net::TcpSocket::new_v6()
+                    }?;
+                    // A restart must not wait for the connections of the process before.
+                    socket.set_reuseaddr(true)?;
+                    socket.bind(*address)?;
+                    Kind::Tcp(socket.listen(128)?)
+                }
+            },
             AdminAddress::Unix(path) => {
-                Kind::Unix(Socket::bind(path, listen.admin_mode, listen.admin_group.as_deref())?)
+                let (mode, group) = (listen.admin_mode, listen.admin_group.as_deref());
+                Kind::Unix(match inherited.take_unix(KEY, path) {
+                    Some(open) => Socket::adopt(open, path, mode, group)?,
+                    None => Socket::bind(path, mode, group)?,
+                })
             }
         };
         Ok(AdminListener { kind })
@@ -51,6 +73,21 @@ impl AdminListener {
                 AdminAddress::Tcp(listener.local_addr().unwrap_or(unknown))
             }
             Kind::Unix(socket) => AdminAddress::Unix(socket.path().to_owned()),
+        }
+    }
+
+    /// A second handle, for the process that takes over, with the file that goes with it.
+    pub(super) fn handle(&self) -> io::Result<AdminHandle> {
+        match &self.kind {
+            Kind::Tcp(listener) => Ok((listener.as_fd().try_clone_to_owned()?, None)),
+            Kind::Unix(socket) => Ok((socket.handle()?, socket.is_owned().then(|| socket.path().to_owned()))),
+        }
+    }
+
+    /// Another process listens here from now on.
+    pub(super) fn disown(&mut self) {
+        if let Kind::Unix(socket) = &mut self.kind {
+            socket.disown();
         }
     }
 

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tokio::net::{UnixListener, UnixStream};
+
+use crate::sys::inherited::OpenUnix;
 
 /// A bound socket.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(super) struct Socket {
     inode: u64,
     mode: u32,
     group: Option<u32>,
+    /// The file is this process's, which removes it in the end and makes it again.
+    owned: bool,
     /// Why it could not be made again, which is told once.
     trouble: Option<String>,
 }
@@ -25,7 +30,30 @@ impl Socket {
     pub(super) fn bind(path: &Path, mode: u32, group: Option<&str>) -> io::Result<Socket> {
         let group = group.map(group_id).transpose()?;
         let (listener, inode) = bind(path, mode, group)?;
-        Ok(Socket { listener, path: path.to_owned(), inode, mode, group, trouble: None })
+        Ok(Socket { listener, path: path.to_owned(), inode, mode, group, owned: true, trouble: None })
+    }
+
+    /// Takes one that another process has opened.
+    pub(super) fn adopt(open: OpenUnix, path: &Path, mode: u32, group: Option<&str>) -> io::Result<Socket> {
+        let group = group.map(group_id).transpose()?;
+        open.socket.set_nonblocking(true)?;
+        let inode = fs::symlink_metadata(path).map_or(0, |found| found.ino());
+        let listener = UnixListener::from_std(open.socket)?;
+        Ok(Socket { listener, path: path.to_owned(), inode, mode, group, owned: open.owned, trouble: None })
+    }
+
+    /// A second handle, for the process that takes over.
+    pub(super) fn handle(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
+    }
+
+    pub(super) fn is_owned(&self) -> bool {
+        self.owned
+    }
+
+    /// The file is another process's from now on.
+    pub(super) fn disown(&mut self) {
+        self.owned = false;
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -38,7 +66,7 @@ impl Socket {
 
     /// Somebody may have deleted it; clients would find nobody.
     pub(super) fn look_after(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
+        if !self.owned || fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
             return;
         }
         let path = self.path.display();
@@ -61,7 +89,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         // Unless another process has put its own there.
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
+        if self.owned && fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -46,7 +46,7 @@ pub(crate) fn complete() {
 /// The subcommand.
 #[derive(Debug, Subcommands)]
 pub(crate) enum Subcommand {
-    /// Run the proxy in the foreground; TERM or INT ends it gracefully, HUP reads the configuration again
+    /// Run the proxy in the foreground; TERM or INT ends it gracefully, HUP reloads the file, USR2 upgrades
     Run,
     /// Validate a configuration file, and say what it would change in the running proxy
     Check,
@@ -103,6 +103,8 @@ pub(crate) enum Subcommand {
     Notify(Notify),
     /// Make the proxy read its configuration file again, and print the errors in it
     Reload,
+    /// Have the binary on disk take over from the running process, without a lost connection, and print the outcome
+    Upgrade(Upgrade),
     /// Try Cutover: two small applications, the proxy in front of them, and the commands to paste
     Demo(Demo),
     /// Print a completion script for a shell
@@ -126,6 +128,9 @@ pub(crate) struct Status {
     /// Print the headline only, and exit with 1 if it is a warning or an outage
     #[arg(long, conflicts_with = "watch")]
     pub(crate) check: bool,
+    /// Print the headline of every instance on this machine; the exit code is the worst, as with --check
+    #[arg(long, conflicts_with_all = ["watch", "check", "verbose"])]
+    pub(crate) all: bool,
     /// Also print the odds of a canary, certificates, the preview, and each error of the file in full
     #[arg(long, short)]
     pub(crate) verbose: bool,
@@ -164,6 +169,17 @@ pub(crate) struct Pause {
     #[arg(long, short)]
     pub(crate) yes: bool,
     /// The reason, kept in the history
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `upgrade`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Upgrade {
+    /// How long the new process may take until it serves, 100ms to 10m; then the running one serves on
+    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub(crate) timeout: Duration,
+    /// The reason, kept in the process log
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }

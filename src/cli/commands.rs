@@ -19,7 +19,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 const TEST: Duration = Duration::from_secs(300);
 
 pub(crate) async fn status(client: &Client, options: &Status, json: bool) -> Result<(), Failure> {
-    let Status { watch, check, verbose } = *options;
+    let Status { watch, check, verbose, all: _ } = *options;
     let terminal = std::io::stdout().is_terminal();
     loop {
         let found = client.get::<StatusAnswer>("/admin/status").await;

@@ -64,7 +64,8 @@ fn asked<T: serde::de::DeserializeOwned>(path: &str) -> Option<T> {
     let config = var("CUTOVER_CONFIG").map(Into::into);
     let file = |name| std::env::var_os(name).map(std::path::PathBuf::from);
     let (ca, cert, key) = (file("CUTOVER_CA"), file("CUTOVER_CERT"), file("CUTOVER_KEY"));
-    let connection = Connection { config, admin: var("CUTOVER_ADMIN"), token_file: None, ca, cert, key };
+    let instance = var("CUTOVER_INSTANCE");
+    let connection = Connection { config, instance, admin: var("CUTOVER_ADMIN"), token_file: None, ca, cert, key };
     let client = Client::find(&connection).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async { tokio::time::timeout(PATIENCE, client.get(path)).await.ok()?.ok() })

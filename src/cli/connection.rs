@@ -21,6 +21,18 @@ pub(crate) struct Connection {
         help_heading = COMMON
     )]
     pub(crate) config: Option<PathBuf>,
+    /// The instance, one of several applications on this machine: its configuration is /etc/cutover/NAME.toml
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "CUTOVER_INSTANCE",
+        hide_env_values = true,
+        value_name = "NAME",
+        value_parser = instance,
+        help_heading = COMMON
+    )]
+    pub(crate) instance: Option<String>,
     /// The admin address of the running proxy, such as "127.0.0.1:9900" or "unix:/run/cutover/admin.sock" [default: by
     /// the configuration file]
     #[arg(
@@ -66,6 +78,7 @@ impl Connection {
             _ => admin.to_owned(),
         });
         add("--config", "CUTOVER_CONFIG", config.as_deref());
+        add("--instance", "CUTOVER_INSTANCE", self.instance.as_deref().filter(|_| config.is_none()));
         add("--admin", "CUTOVER_ADMIN", admin.as_deref());
         add("--token-file", "", self.token_file.as_deref().map(whole).as_deref());
         for (option, variable, path) in [
@@ -82,7 +95,25 @@ impl Connection {
 
     pub(crate) fn config_path(&self) -> PathBuf {
         // An empty variable is one that is not set.
-        self.config.clone().filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(default_config_path)
+        let given = self.config.clone().filter(|path| !path.as_os_str().is_empty());
+        // `--config` says more than a variable for a whole shell.
+        given.unwrap_or_else(|| match self.instance.as_deref().filter(|name| !name.is_empty()) {
+            Some(instance) => Path::new(DIR).join(format!("{instance}.toml")),
+            None => default_config_path(),
+        })
+    }
+}
+
+/// Where the configurations of instances are.
+pub(crate) const DIR: &str = "/etc/cutover";
+
+/// A name that is a file's, a unit's and a directory's.
+fn instance(name: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.bytes().all(plain) && !name.starts_with('.') {
+        Ok(name.to_owned())
+    } else {
+        Err("an instance has a name of letters, digits, `-`, `_` and `.`, as in /etc/cutover/NAME.toml".to_owned())
     }
 }
 

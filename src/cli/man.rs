@@ -30,6 +30,7 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("replay", "cutover replay dep-42", "Judge deployment 42 again."),
     ("status", "cutover status --check", "For a script: the headline, and 1 on a warning or an outage."),
     ("status", "cutover status --watch", "Refresh each second."),
+    ("status", "cutover status --all", "The headline of every application on this machine."),
     ("wait", "cutover wait --active green --drained", "Wait until green serves and blue is drained."),
     ("history", "cutover history --kind refused --since 2h", "What was refused in the last two hours."),
     ("history", "cutover history verify", "Look whether the ledger is as it was written."),
@@ -42,6 +43,7 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ),
     ("notify", "cutover notify test", "Send one notice to each receiver."),
     ("reload", "cutover reload", "Read the configuration file now, and print its errors."),
+    ("upgrade", "cutover upgrade --reason \"0.3.0\"", "Serve by the binary that is installed now."),
     ("demo", "cutover demo", "Two applications, a proxy, and the commands to paste."),
     ("completions", "cutover completions bash > /etc/bash_completion.d/cutover", "Install completions."),
     ("man", "cutover man /usr/local/share/man/man1", "Install these pages."),
@@ -49,6 +51,7 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
 
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("CUTOVER_CONFIG", "The configuration file, as --config."),
+    ("CUTOVER_INSTANCE", "The instance, as --instance."),
     ("CUTOVER_ADMIN", "The admin address of the running proxy, as --admin."),
     ("CUTOVER_TOKEN", "The token for the admin API; --token-file reads it from a file."),
     ("CUTOVER_CA", "The authority of an https:// admin address, as --ca."),

@@ -79,6 +79,11 @@ fn laid_out(text: &str, wide: usize) -> String {
     text.lines().map(|line| layout::folded(&told(line, options), wide)).collect()
 }
 
+/// A text whose commands get these options instead.
+pub(crate) fn with_options(text: &str, options: &str) -> String {
+    text.lines().map(|line| told(line, options) + "\n").collect()
+}
+
 /// A line with times as people read them, and with commands that can be pasted anywhere.
 fn told(line: &str, options: &str) -> String {
     let parts = layout::parts(line).into_iter().map(|part| match part {
@@ -89,7 +94,9 @@ fn told(line: &str, options: &str) -> String {
 }
 
 fn pasteable(text: &str, options: &str) -> String {
-    if options.is_empty() || ["--config", "--admin", "--token-file"].iter().any(|option| text.contains(option)) {
+    if options.is_empty()
+        || ["--config", "--instance", "--admin", "--token-file"].iter().any(|option| text.contains(option))
+    {
         return text.to_owned();
     }
     let one = |command: &str| match command.strip_prefix('`').unwrap_or(command).strip_prefix("cutover ") {

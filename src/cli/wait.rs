@@ -76,6 +76,7 @@ fn may_pass(failure: &Failure) -> bool {
         Failure::Usage(_)
         | Failure::Failed(_)
         | Failure::NotWell
+        | Failure::Told(_)
         | Failure::TakenBack(_)
         | Failure::Ended(..)
         | Failure::With(..) => false,

@@ -130,6 +130,14 @@ fn rule(event: &EventConfig) -> EventRule {
 }
 
 impl Controller {
+    /// Records the evidence up to now; resolves when it is written.
+    pub(super) fn flush_evidence(&mut self) -> tokio::sync::oneshot::Receiver<()> {
+        self.end_tick_early();
+        self.analysis.users_kept = None;
+        self.record_users();
+        self.analysis.log.flush()
+    }
+
     /// Ends a tick early before another weight is published: a tick has one weight.
     pub(super) fn end_tick_early(&mut self) {
         let sample = self.end_tick();

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::config::ColorConfig;
 pub(crate) use crate::config::stage::{Section, StoreLabel};
 pub(crate) use crate::control::timeline::{Numbers, Point};
+pub(crate) use crate::control::upgrade::{HandedOver, NotUpgraded, UpgradeOrder, Upgraded};
 use crate::domain::analysis::Report;
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::DeploymentId;
@@ -19,6 +20,7 @@ use crate::domain::headline::Finding;
 use crate::domain::health::Health;
 use crate::domain::history::{Filter, Run};
 use crate::domain::release::Release;
+pub(crate) use crate::domain::rollout::Phase;
 use crate::domain::rollout::{Command, Outcome, Refusal, View};
 use crate::domain::split::Weight;
 use crate::domain::transition::{Drained, Generation, Origin, Transition};
@@ -61,6 +63,8 @@ pub(crate) enum Request {
     Deployments(oneshot::Sender<Vec<DeploymentId>>),
     Record(DeploymentId, oneshot::Sender<Result<Vec<u8>, RecordError>>),
     Metrics(Format, oneshot::Sender<String>),
+    /// Decide nothing more, and write nothing, until the answer is dropped or done; or why that can't be now.
+    HandOver(oneshot::Sender<Result<HandedOver, String>>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,6 +153,8 @@ pub(crate) struct ControllerHandle {
     /// It changes with the configuration.
     pub access: watch::Receiver<Access>,
     pub answers: Answers,
+    /// Upgrades, which are the assembly's.
+    pub upgrades: mpsc::Sender<UpgradeOrder>,
 }
 
 /// The controller has ended, and the process is about to.
@@ -193,6 +199,16 @@ impl ControllerHandle {
             () = patience.over(connected) => {}
         }
         self.requests.send(Request::GiveUp(ticket)).await.map_err(|_| Stopping)?;
+        answered.await.map_err(|_| Stopping)
+    }
+
+    /// Has a new process take over.
+    pub(crate) async fn upgrade(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<Upgraded, NotUpgraded>>) -> UpgradeOrder,
+    ) -> Result<Result<Upgraded, NotUpgraded>, Stopping> {
+        let (answer, answered) = oneshot::channel();
+        self.upgrades.send(order(answer)).await.map_err(|_| Stopping)?;
         answered.await.map_err(|_| Stopping)
     }
 

@@ -31,6 +31,13 @@ pub(super) struct Orders {
     marks: BTreeMap<Ticket, String>,
 }
 
+impl Orders {
+    /// No command waits for the file.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
 /// The direction of an order, which decides about the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {

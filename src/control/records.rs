@@ -65,6 +65,11 @@ impl Records {
         self.trouble.as_ref()
     }
 
+    /// Every line that was handed to the ledger was answered.
+    pub(super) fn is_settled(&self) -> bool {
+        self.unacknowledged.is_empty()
+    }
+
     pub(super) fn last_refused_order(&self) -> Option<(String, String)> {
         let lines = self.history.page(HISTORY_LOOKED_THROUGH, None, &Filter::default());
         let last = lines.into_iter().find(|(_, line)| line.origin.trigger == Trigger::File && line.kind.shown())?;

@@ -45,6 +45,11 @@ impl Replies {
         self.waiting.remove(&id)
     }
 
+    /// No command waits for its answer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     pub(super) fn of_ticket(&self, ticket: Ticket) -> Option<CommandId> {
         self.waiting.iter().find_map(|(id, waiting)| (waiting.ticket == ticket).then_some(*id))
     }

@@ -46,6 +46,11 @@ struct Pending {
 }
 
 impl Staging {
+    /// Nothing is on its way into the file.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     pub(super) fn is_writing(&self, color: Color) -> bool {
         self.pending.values().any(|pending| pending.order.color == color && pending.writing.is_some())
     }

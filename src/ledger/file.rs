@@ -5,7 +5,8 @@ mod whole;
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -103,6 +104,29 @@ impl LedgerFile {
                 Err(error) => return Err(LedgerError::io("lock", dir_path, error.into())),
             }
         }
+        LedgerFile::locked(dir_path, dir, true)
+    }
+
+    /// Another process has locked the directory, and writes nothing until this one says so, or ends.
+    pub(super) fn take_over(dir_path: &Path, lock: OwnedFd) -> Result<(LedgerFile, Recovered), LedgerError> {
+        let dir = File::from(lock);
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let same = fs::metadata(dir_path).and_then(|here| Ok(identity(here) == identity(dir.metadata()?)));
+        if !same.map_err(|source| LedgerError::io("look at", dir_path, source))? {
+            let source = io::Error::other(
+                "the running process has its ledger in another directory; state.dir changes by a restart only",
+            );
+            return Err(LedgerError::io("take over", dir_path, source));
+        }
+        // The file stays as it is: the other process goes on with it if this one fails.
+        LedgerFile::locked(dir_path, dir, false)
+    }
+
+    pub(super) fn lock(&self) -> io::Result<OwnedFd> {
+        Ok(self.dir.try_clone()?.into())
+    }
+
+    fn locked(dir_path: &Path, dir: File, compacts: bool) -> Result<(LedgerFile, Recovered), LedgerError> {
         let mut ledger = LedgerFile {
             dir_path: dir_path.to_owned(),
             path: dir_path.join(NAME),
@@ -117,7 +141,7 @@ impl LedgerFile {
             looks: 0,
             condition: Arc::default(),
         };
-        let recovered = ledger.recover()?;
+        let recovered = ledger.recover(compacts)?;
         if ledger.length > 0 {
             // Held open, so that a removed ledger can still be read. The first line reports errors.
             ledger.file = ledger.open_for_append().ok();
@@ -135,7 +159,7 @@ impl LedgerFile {
     }
 
     /// Reads the last lines. Unreadable bytes are set aside under a new name.
-    fn recover(&mut self) -> Result<Recovered, LedgerError> {
+    fn recover(&mut self, compacts: bool) -> Result<Recovered, LedgerError> {
         let mut recovered = Recovered { transitions: Vec::new(), warnings: Vec::new() };
         let file = match read::open(&self.path) {
             Ok(file) => file,
@@ -149,7 +173,7 @@ impl LedgerFile {
             found = self.last_lines(&file, u64::MAX, &mut aside)?;
         }
         self.length = found.length;
-        let too_long = found.skipped || found.count > COMPACT_ABOVE;
+        let too_long = compacts && (found.skipped || found.count > COMPACT_ABOVE);
         if too_long {
             found.lines.drain(..found.lines.len().saturating_sub(KEEP));
         }
@@ -349,7 +373,6 @@ impl LedgerFile {
 }
 
 fn locked_by(dir: &File) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
     let inode = dir.metadata().ok()?.ino().to_string();
     let locks = fs::read_to_string("/proc/locks").ok()?;
     // `1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234 0 EOF`

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
+use tokio::sync::oneshot;
+
 use crate::domain::analysis::{Judge, Policy, Tick};
 use crate::domain::deployment::DeploymentId;
 use crate::domain::verdict::Judgement;
@@ -185,6 +187,7 @@ enum Task {
     Begin(Box<Recorded>),
     Append(DeploymentId, Entry),
     Users(DeploymentId, Vec<u8>),
+    Flush(oneshot::Sender<()>),
 }
 
 #[derive(Debug)]
@@ -203,6 +206,11 @@ impl TickLog {
                 match task {
                     Task::Begin(head) => open = Open::begin(&state, &head),
                     Task::Users(id, users) => keep_users(&state, id, &users),
+                    Task::Flush(written) => {
+                        // A process that takes over goes on with the file.
+                        open = None;
+                        let _ = written.send(());
+                    }
                     Task::Append(id, entry) => {
                         if open.as_ref().is_none_or(|open| open.id != id) {
                             open = Open::again(&state, id);
@@ -230,6 +238,13 @@ impl TickLog {
     /// The users whose events were counted, if users are sticky.
     pub(crate) fn users(&self, id: DeploymentId, users: Vec<u8>) {
         self.hand_over(Task::Users(id, users));
+    }
+
+    /// Resolves when everything before it is written.
+    pub(crate) fn flush(&self) -> oneshot::Receiver<()> {
+        let (written, answer) = oneshot::channel();
+        self.hand_over(Task::Flush(written));
+        answer
     }
 
     fn hand_over(&self, task: Task) {

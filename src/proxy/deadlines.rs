@@ -47,6 +47,8 @@ pub(crate) struct DeadlineSlot {
     epoch: Cell<u64>,
     fired: Cell<Option<Fired>>,
     closing: Cell<bool>,
+    /// It takes one more request at most.
+    parting: Cell<bool>,
     /// The connection is closed to make room for another one.
     leaving: Cell<bool>,
     cut: Cell<Option<Cut>>,
@@ -65,6 +67,7 @@ impl DeadlineSlot {
             epoch: Cell::new(0),
             fired: Cell::new(None),
             closing: Cell::new(false),
+            parting: Cell::new(false),
             leaving: Cell::new(false),
             cut: Cell::new(None),
             metered: Cell::new(None),
@@ -116,6 +119,17 @@ impl DeadlineSlot {
     /// The connection takes no further request.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.get()
+    }
+
+    /// The next answer on this connection is its last.
+    pub(crate) fn is_parting(&self) -> bool {
+        self.parting.get() || self.closing.get()
+    }
+
+    /// Nothing more may be waited for. A connection that is only parting may wait for its last request.
+    pub(crate) fn is_over(&self) -> bool {
+        let waits = self.parting.get() && !self.closing.get() && self.fired.get() == Some(Fired::Closing);
+        self.closing.get() || self.fired.get().is_some() && !waits
     }
 
     /// Calls off a close that was to make room; false: there was none.

@@ -24,6 +24,9 @@ const TURN: Duration = Duration::from_millis(2);
 /// Connections that may be on their way out at once to make room, or this part of `max_connections` if that is more.
 const LEAVING: usize = 16;
 
+/// Connections that may wait in the kernel, for each listener.
+pub(crate) const WAITING: u16 = 4096;
+
 /// Where a connection came from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Accepted {
@@ -38,6 +41,9 @@ pub(crate) struct LongestIdle {
     pub(crate) worker: usize,
 }
 
+/// What a worker accepts from.
+pub(crate) type Sockets = Vec<(Listener, std::net::TcpListener)>;
+
 /// What a worker is told by the plane and by other workers.
 pub(crate) enum Order {
     /// Serve a connection that another worker accepted.
@@ -46,8 +52,13 @@ pub(crate) enum Order {
     FindIdle(mpsc::UnboundedSender<LongestIdle>),
     /// Close that connection.
     CloseLongestIdle,
+    /// Accept from these.
+    Listen(Sockets),
     /// Accept what waits, close the listener, finish what is under way.
     Finish,
+    /// The same where another process accepts from the same listeners: connections without a request stay until their
+    /// next one, and close behind it. [`Order::Finish`] may follow.
+    Part,
     /// End everything now.
     Cut,
 }
@@ -94,7 +105,9 @@ pub(crate) async fn accept(
         }
     }
     let Ok(socket) = socket.into_std() else { return };
-    while let Ok((stream, peer)) = socket.accept() {
+    // Another process may accept from it, too, and then it is never empty under load.
+    for _ in 0..WAITING {
+        let Ok((stream, peer)) = socket.accept() else { return };
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = TcpStream::from_std(stream)
         {

@@ -55,7 +55,7 @@ impl Open {
 
     /// Nothing more may be waited for.
     pub(crate) fn is_over(&self) -> bool {
-        self.slot.fired().is_some() || self.slot.is_closing()
+        self.slot.is_over()
     }
 }
 

@@ -274,9 +274,7 @@ async fn next(client: &ClientConnection, wire: &mut Wire, head: &mut Head, max: 
                 // A request that is here is answered, also when the process stops: closing would reset it.
                 Poll::Ready(true) => client.head_began(),
                 Poll::Ready(false) => return Poll::Ready(Next::Over),
-                Poll::Pending if client.slot().fired().is_some() || client.slot().is_closing() => {
-                    return Poll::Ready(Next::Over);
-                }
+                Poll::Pending if client.slot().is_over() => return Poll::Ready(Next::Over),
                 Poll::Pending => return Poll::Pending,
             }
         }

@@ -390,7 +390,7 @@ impl Connection {
             Some(Fired::Deadline) if client.slot().phase() == Phase::Ending => return Poll::Ready(End::Gone),
             // It was told, and does not go.
             Some(Fired::Deadline) if self.closing && open == 0 => return Poll::Ready(End::Gone),
-            Some(Fired::Deadline | Fired::Closing) if !self.closing && (client.slot().is_closing() || open == 0) => {
+            Some(Fired::Deadline | Fired::Closing) if !self.closing && (client.slot().is_parting() || open == 0) => {
                 self.close(cx);
                 if open == 0 {
                     client.enter(Phase::Idle, GOODBYE);

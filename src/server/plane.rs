@@ -1,7 +1,8 @@
 //! The data plane as a whole: one listener and one thread for each worker, from bind to shutdown.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,13 +16,16 @@ use crate::proxy::deadlines::slots::Tunnels;
 use crate::proxy::listener::Listener;
 use crate::proxy::live::{Accepting, Live};
 use crate::proxy::publisher::Publisher;
-use crate::server::accept::Order;
-use crate::server::worker::{self, Sockets};
+use crate::server::accept::{Accepted, Order, Sockets, WAITING};
+use crate::server::worker;
+use crate::sys::descriptors::{self, Use};
+use crate::sys::inherited::Inherited;
+use crate::sys::progress::Progress;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::wire::socket::keepalive;
 
-/// Connections that may wait in the kernel, for each worker.
-const BACKLOG: i32 = 4096;
+/// How long a worker of a new process may take for its first answer.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// All workers with their listeners.
 #[derive(Debug)]
@@ -32,7 +36,12 @@ pub struct Plane {
     local_addr: SocketAddr,
     tls_addr: Option<SocketAddr>,
     preview_addr: Option<SocketAddr>,
-    waiting: Vec<(Sockets, Told)>,
+    /// A second handle on every listener, for the process that takes over.
+    listening: Vec<(Listener, OwnedFd)>,
+    /// By worker.
+    sockets: Vec<Sockets>,
+    waiting: Vec<Told>,
+    progress: Progress,
     running: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
 }
 
@@ -41,13 +50,21 @@ type Told = (mpsc::UnboundedReceiver<Order>, mpsc::UnboundedReceiver<Command>);
 
 impl Plane {
     /// Binds one listener for each worker to the same address (`SO_REUSEPORT`), so that the kernel spreads connections
-    /// and no worker waits for another one. Nothing is served before [`Plane::start`].
-    pub fn bind(config: &Config) -> io::Result<(Plane, Publisher)> {
+    /// and no worker waits for another one; or takes those that are open already. Nothing is served before
+    /// [`Plane::start`].
+    pub(crate) fn bind(config: &Config, inherited: &mut Inherited) -> io::Result<(Plane, Publisher)> {
         let workers = config.listen.workers;
         let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
-        let mut bind = |listener, address| {
-            let (bound, at) = listeners(address, workers)?;
-            sockets.iter_mut().zip(bound).for_each(|(of_worker, socket)| of_worker.push((listener, socket)));
+        let mut listening = Vec::new();
+        let mut bind = |listener: Listener, address| {
+            let (bound, at) = match inherited.take_tcp(listener.key(), address) {
+                open if open.is_empty() => listeners(address, workers)?,
+                open => adopted(open, workers)?,
+            };
+            for (index, socket) in bound.into_iter().enumerate() {
+                listening.push((listener, socket.try_clone()?.into()));
+                sockets[index % workers].push((listener, socket));
+            }
             io::Result::Ok(at)
         };
         let local_addr = bind(Listener::Http, config.listen.http)?;
@@ -58,9 +75,36 @@ impl Plane {
         let (commands, commanded): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
         let (orders, commands): (Arc<[_]>, Arc<[_]>) = (orders.into(), commands.into());
         let publisher = Publisher::new(Arc::clone(&live), Arc::clone(&commands));
-        let waiting = sockets.into_iter().zip(receivers.into_iter().zip(commanded)).collect();
-        let running = Vec::new();
-        Ok((Plane { live, orders, commands, local_addr, tls_addr, preview_addr, waiting, running }, publisher))
+        let plane = Plane {
+            live,
+            orders,
+            commands,
+            local_addr,
+            tls_addr,
+            preview_addr,
+            listening,
+            sockets,
+            waiting: receivers.into_iter().zip(commanded).collect(),
+            progress: Progress::new(workers),
+            running: Vec::new(),
+        };
+        Ok((plane, publisher))
+    }
+
+    /// Binds for a test or a benchmark.
+    #[cfg(feature = "internals")]
+    pub fn alone(config: &Config) -> io::Result<(Plane, Publisher)> {
+        Plane::bind(config, &mut Inherited::default())
+    }
+
+    /// Every listener, for the process that takes over.
+    pub(crate) fn listening(&self) -> &[(Listener, OwnedFd)] {
+        &self.listening
+    }
+
+    /// The turns of each worker's loop.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// Where it listens; a port 0 is resolved.
@@ -83,22 +127,37 @@ impl Plane {
         self.live.set_ready(ready);
     }
 
-    /// Starts the worker threads. Call it after the first `publish`.
+    /// Starts the worker threads, which accept at once.
+    #[cfg(feature = "internals")]
     pub fn start(&mut self, access_log: &AccessLogWriter) -> io::Result<()> {
+        self.start_idle(access_log)?;
+        self.listen();
+        Ok(())
+    }
+
+    /// Has the workers accept.
+    pub(crate) fn listen(&mut self) {
+        for (worker, sockets) in self.orders.iter().zip(self.sockets.drain(..)) {
+            let _ = worker.send(Order::Listen(sockets));
+        }
+    }
+
+    /// Starts the worker threads, which accept nothing before [`Plane::listen`]. Call it after the first `publish`.
+    pub(crate) fn start_idle(&mut self, access_log: &AccessLogWriter) -> io::Result<()> {
         let ports = [Some(self.local_addr), self.tls_addr, self.preview_addr];
         let ports = ports.map(|address| address.map_or(0, |address| address.port()));
-        for (index, (sockets, (orders, commands))) in self.waiting.drain(..).enumerate() {
+        for (index, (orders, commands)) in self.waiting.drain(..).enumerate() {
             let (ended, end) = oneshot::channel();
             let config = worker::WorkerConfig {
                 index,
                 ports,
                 live: Arc::clone(&self.live),
-                sockets,
                 orders,
                 commands,
                 peers: Arc::clone(&self.orders),
                 logger: access_log.logger(),
                 accepting: Accepting::begin(&self.live),
+                progress: self.progress.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 worker::run(config);
@@ -110,12 +169,60 @@ impl Plane {
         Ok(())
     }
 
+    /// Has every worker answer a request that nobody else sees.
+    pub(crate) fn prove(&self, config: &Config) -> io::Result<()> {
+        let exchange = TcpListener::bind(("127.0.0.1", 0))?;
+        let at = exchange.local_addr()?;
+        let mut asked = Vec::new();
+        for worker in &*self.orders {
+            let mut client = TcpStream::connect(at)?;
+            let (stream, peer) = exchange.accept()?;
+            stream.set_nonblocking(true)?;
+            let accepted = Accepted { peer, listener: Listener::Http };
+            let _ = worker.send(Order::Adopt(stream, accepted, descriptors::take_anyway(Use::Client)));
+            let speaks_proxy = config.listen.proxy_protocol.iter().any(|net| net.contains(&peer.ip()));
+            let source = if speaks_proxy { "PROXY UNKNOWN\r\n" } else { "" };
+            // Without a path for readiness, the answer to a request without a host comes from the proxy itself.
+            let request = match &config.readiness.path {
+                None => "GET / HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(),
+                Some(path) => format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+            };
+            client.write_all(format!("{source}{request}").as_bytes())?;
+            client.set_read_timeout(Some(FIRST_ANSWER))?;
+            asked.push(client);
+        }
+        for (worker, mut client) in asked.into_iter().enumerate() {
+            let mut answer = [0; 9];
+            let answered = client.read_exact(&mut answer).is_ok() && answer.starts_with(b"HTTP/1.");
+            if !answered {
+                return Err(io::Error::other(format!("worker {worker} does not answer")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Another process accepts from the same listeners: every connection closes behind its next answer.
+    pub(crate) fn part(&mut self) {
+        self.listening.clear();
+        self.orders.iter().for_each(|worker| drop(worker.send(Order::Part)));
+    }
+
+    /// Closes connections without a request, too; for use in another task.
+    pub(crate) fn close_idle(&self) -> impl Fn() + Send + use<> {
+        let orders = Arc::clone(&self.orders);
+        move || orders.iter().for_each(|worker| drop(worker.send(Order::Finish)))
+    }
+
     /// Accepts what waits, closes the listeners and the idle connections; busy ones get `Connection: close`. Returns
     /// when every connection is gone. Tunnels end as they do at a switch; after `grace` what is left is ended.
-    pub async fn shut_down(self, grace: Duration, tunnels_over: Option<Duration>) {
-        for worker in &*self.orders {
-            let _ = worker.send(Order::Finish);
-        }
+    pub async fn shut_down(mut self, grace: Duration, tunnels_over: Option<Duration>) {
+        self.listening.clear();
+        self.orders.iter().for_each(|worker| drop(worker.send(Order::Finish)));
+        self.end(grace, tunnels_over).await;
+    }
+
+    /// Waits until every connection is gone, and cuts off what is left after `grace`.
+    pub(crate) async fn end(self, grace: Duration, tunnels_over: Option<Duration>) {
         if let Some(over) = tunnels_over {
             let by = Instant::now() + over.min(grace);
             for worker in &*self.commands {
@@ -142,6 +249,22 @@ impl Plane {
     }
 }
 
+/// Listeners of another process, with one for each worker at least, and where they listen.
+fn adopted(mut open: Vec<TcpListener>, workers: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
+    let local_addr = open[0].local_addr()?;
+    for socket in &open {
+        let socket = SockRef::from(socket);
+        socket.set_tcp_nodelay(true)?;
+        keepalive::enable(&socket)?;
+        socket.set_nonblocking(true)?;
+    }
+    while open.len() < workers {
+        // They share its queue.
+        open.push(open[0].try_clone()?);
+    }
+    Ok((open, local_addr))
+}
+
 /// One for each worker, and where they listen.
 fn listeners(address: SocketAddr, workers: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
     let first = listener(address, true)?;
@@ -165,7 +288,7 @@ fn listener(address: SocketAddr, first: bool) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.set_reuse_port(true)?;
-    socket.listen(BACKLOG)?;
+    socket.listen(WAITING.into())?;
     Ok(socket.into())
 }
 

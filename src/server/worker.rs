@@ -1,6 +1,5 @@
 //! One data-plane thread: its own runtime, its own listener, its own connections to the endpoints.
 
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,10 +10,11 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 
 use crate::proxy::commands::{Command, carry_out};
-use crate::proxy::listener::Listener;
+use crate::proxy::deadlines::slots::DeadlineSlots;
 use crate::proxy::live::{Accepting, Live};
 use crate::proxy::worker::Worker;
-use crate::server::accept::{LongestIdle, Order, accept, start};
+use crate::server::accept::{LongestIdle, Order, Sockets, accept, start};
+use crate::sys::progress::Progress;
 use crate::sys::{buffered, descriptors, memory};
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::refused::Refusal;
@@ -30,16 +30,13 @@ pub(crate) struct WorkerConfig {
     pub(crate) index: usize,
     pub(crate) ports: [u16; 3],
     pub(crate) live: Arc<Live>,
-    pub(crate) sockets: Sockets,
     pub(crate) orders: mpsc::UnboundedReceiver<Order>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) peers: Arc<[mpsc::UnboundedSender<Order>]>,
     pub(crate) logger: AccessLogger,
     pub(crate) accepting: Accepting,
+    pub(crate) progress: Progress,
 }
-
-/// What a worker accepts from.
-pub(crate) type Sockets = Vec<(Listener, TcpListener)>;
 
 /// Runs the worker until it is told to finish and its last connection is gone.
 pub(crate) fn run(config: WorkerConfig) {
@@ -57,37 +54,19 @@ pub(crate) fn run(config: WorkerConfig) {
 async fn work(config: WorkerConfig) {
     let worker = Rc::new(Worker::new(config.index, config.live, config.ports, config.logger));
     let mut stops = Vec::new();
-    let until_closed = Rc::new(config.accepting);
-    for (listener, socket) in config.sockets {
-        let socket = match tokio::net::TcpListener::from_std(socket) {
-            Ok(socket) => socket,
-            Err(error) => {
-                tracing::error!(worker = config.index, %error, "A worker could not listen; the others serve its share.");
-                return;
-            }
-        };
-        let stop = Rc::new(Notify::new());
-        stops.push(Rc::clone(&stop));
-        let peers = config.peers.iter().cloned().collect();
-        let accepting = accept(Rc::clone(&worker), socket, listener, peers, async move { stop.notified().await });
-        let until_closed = Rc::clone(&until_closed);
-        tokio::task::spawn_local(async move {
-            accepting.await;
-            drop(until_closed);
-        });
-    }
-    drop(until_closed);
+    let mut until_closed = Some(Rc::new(config.accepting));
+    let peers: Rc<[_]> = config.peers.iter().cloned().collect();
     let sweeper = Rc::clone(&worker);
     tokio::task::spawn_local(async move { sweeper.slots.sweep().await });
 
     let (mut orders, mut commands) = (config.orders, config.commands);
-    let mut finishing = false;
+    let mut finishing: Option<fn(&DeadlineSlots)> = None;
     let mut ticks = 0_u32;
     let mut refused = descriptors::refused();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // Until the last worker has closed its listener a connection may be handed over.
-    while !(finishing && worker.live.is_closed() && orders.is_empty() && worker.is_empty()) {
+    while !(finishing.is_some() && worker.live.is_closed() && orders.is_empty() && worker.is_empty()) {
         tokio::select! {
             Some(command) = commands.recv() => carry_out(&worker, command),
             Some(order) = orders.recv() => match order {
@@ -109,10 +88,17 @@ async fn work(config: WorkerConfig) {
                         worker.live.leaving.fetch_sub(1, Ordering::Relaxed);
                     }
                 }
-                Order::Finish => {
-                    finishing = true;
+                Order::Listen(sockets) => {
+                    if let Some(until_closed) = until_closed.take() {
+                        let _ = listen(&worker, sockets, &peers, &until_closed, &mut stops);
+                    }
+                }
+                order @ (Order::Finish | Order::Part) => {
+                    let ends = if matches!(order, Order::Part) { DeadlineSlots::part_all } else { DeadlineSlots::close_all };
+                    finishing = Some(ends);
+                    until_closed = None;
                     stops.iter().for_each(|stop| stop.notify_one());
-                    worker.slots.close_all();
+                    ends(&worker.slots);
                 }
                 Order::Cut => worker.slots.cut_all(),
             },
@@ -130,12 +116,38 @@ async fn work(config: WorkerConfig) {
                 if ticks.is_multiple_of(GIVE_BACK) && worker.freed.take() {
                     memory::give_back();
                 }
-                if finishing {
+                config.progress.turn(worker.index);
+                if let Some(ends) = finishing {
                     // Also those that were accepted last.
-                    worker.slots.close_all();
+                    ends(&worker.slots);
                 }
             }
         }
     }
     worker.logger.borrow_mut().flush();
+}
+
+/// Accepts from these until told to stop.
+fn listen(
+    worker: &Rc<Worker>,
+    sockets: Sockets,
+    peers: &Rc<[mpsc::UnboundedSender<Order>]>,
+    until_closed: &Rc<Accepting>,
+    stops: &mut Vec<Rc<Notify>>,
+) -> std::io::Result<()> {
+    for (listener, socket) in sockets {
+        let socket = tokio::net::TcpListener::from_std(socket).inspect_err(|error| {
+            tracing::error!(worker = worker.index, %error, "A worker could not listen; the others serve its share.");
+        })?;
+        let stop = Rc::new(Notify::new());
+        stops.push(Rc::clone(&stop));
+        let accepting =
+            accept(Rc::clone(worker), socket, listener, Rc::clone(peers), async move { stop.notified().await });
+        let until_closed = Rc::clone(until_closed);
+        tokio::task::spawn_local(async move {
+            accepting.await;
+            drop(until_closed);
+        });
+    }
+    Ok(())
 }

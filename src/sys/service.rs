@@ -1,10 +1,20 @@
-//! What a service manager is told, by the `sd_notify` protocol. Without one, nothing happens.
+//! The service manager, by the `sd_notify` protocol. Without one, nothing happens.
+
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Traffic is served.
+/// The process serves, or has finished a reload.
 pub(crate) fn ready() {
     tell(&[NotifyState::Ready]);
+}
+
+/// A reload or an upgrade has begun; [`ready`] ends it.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "Monotonic clock unreadable"),
+    }
 }
 
 /// The shutdown has begun.
@@ -12,13 +22,34 @@ pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
+/// Another process is the service from now on.
+pub(crate) fn main_process(pid: u32) {
+    tell(&[NotifyState::MainPid(pid)]);
+}
+
+/// Everything makes progress.
+pub(crate) fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
 /// One line for `systemctl status`.
 pub(crate) fn status(text: &str) {
-    tell(&[NotifyState::Status(text)]);
+    // A line feed would begin another variable.
+    tell(&[NotifyState::Status(&text.replace(['\n', '\r'], " "))]);
+}
+
+/// The time within which the service manager wants to hear [`alive`]; `None`: it does not listen.
+pub(crate) fn watchdog() -> Option<Duration> {
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    // Set for another process, such as a shell that started this one. An upgrade removes it.
+    if number("WATCHDOG_PID").is_some_and(|pid| pid != u64::from(std::process::id())) {
+        return None;
+    }
+    number("WATCHDOG_USEC").filter(|micros| *micros > 0).map(Duration::from_micros)
 }
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "The service manager could not be told.");
+        tracing::debug!(%error, "Service manager not told");
     }
 }

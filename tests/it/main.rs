@@ -17,6 +17,8 @@ mod shop;
 mod state;
 mod suites;
 mod switch;
+mod units;
+mod upgrade;
 
 use std::time::{Duration, Instant};
 

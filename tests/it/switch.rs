@@ -7,7 +7,7 @@ mod operators;
 mod schema;
 mod streams;
 mod told;
-mod tunnel;
+pub(crate) mod tunnel;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

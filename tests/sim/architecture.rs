@@ -252,6 +252,7 @@ fn decisions_need_the_standard_library_only() {
 /// Files and modules that read a clock, and why. Everything else is told the time.
 const CLOCKS: &[(&str, &str)] = &[
     ("admin", "answers say when they were made"),
+    ("app/upgrade", "a new process has a time limit"),
     ("cli", "a person waits"),
     ("control", "it tells the time to the decisions"),
     ("notify", "retries and schedules"),

@@ -145,6 +145,17 @@ impl DeadlineSlots {
         for (_, slot) in &*self.all.borrow() {
             slot.closing.set(true);
             // An earlier reason that was not looked at yet says more; this is called again.
+            if matches!(slot.fired.get(), None | Some(Fired::Closing)) {
+                slot.fire(Fired::Closing);
+            }
+        }
+    }
+
+    /// Another process serves from now on: the next answer of every connection is its last. A connection without a
+    /// request stays, because its client may be sending one.
+    pub(crate) fn part_all(&self) {
+        for (_, slot) in &*self.all.borrow() {
+            slot.parting.set(true);
             if slot.fired.get().is_none() {
                 slot.fire(Fired::Closing);
             }

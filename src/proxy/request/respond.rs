@@ -42,7 +42,7 @@ pub(crate) fn begin(
     head: &mut Head,
     body: Framing,
 ) -> bool {
-    let mut keep_alive = asked.keep_alive && !slot.is_closing();
+    let mut keep_alive = asked.keep_alive && !slot.is_parting();
     if !head.has(Name::Date) {
         head.push_known(Name::Date, &*client.worker.date());
     }

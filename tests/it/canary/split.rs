@@ -58,7 +58,7 @@ impl Site {
              [blue]\nrelease = \"1\"\nendpoints = [\"{blue}\"]\n[green]\nrelease = \"2\"\nendpoints = [{green}]\n{more}"
         );
         let config = Config::parse(Path::new("test.toml"), &text).expect("a valid configuration");
-        let (mut plane, mut publisher) = Plane::bind(&config).expect("a free port");
+        let (mut plane, mut publisher) = Plane::alone(&config).expect("a free port");
         publisher.trust(publisher.trusted().load(&config).expect("certificates"));
         assert!(publisher.publish(&config, &decision(1, None)).is_none());
         let target = AccessLog::File(dir.path().join("access.log"));

@@ -56,7 +56,7 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 }
 
 /// A client's end of TLS, showing a certificate of its own if it has one.
-async fn secure(
+pub(crate) async fn secure(
     address: SocketAddr,
     trusted: &Identity,
     shown: Option<&Identity>,
@@ -121,7 +121,7 @@ pub(crate) async fn get(sender: &mut SendRequest<Bytes>, path: &str) -> (u16, St
 }
 
 /// A proxy that speaks TLS, and where.
-async fn with_tls(setup: &mut Setup, identity: &Identity, more: &str) -> (Proxy, SocketAddr) {
+pub(crate) async fn with_tls(setup: &mut Setup, identity: &Identity, more: &str) -> (Proxy, SocketAddr) {
     setup.listen.push_str("https = \"127.0.0.1:0\"\n");
     setup.more.push_str(&format!("\n[tls]\ncertificates = [{}]\n{more}\n", identity.table()));
     let proxy = setup.start().await;

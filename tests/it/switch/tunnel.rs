@@ -11,7 +11,7 @@ use crate::proxy::{Proxy, Setup};
 use crate::{soon, until};
 
 /// A WebSocket application that sends back what it gets; its address.
-async fn echo() -> std::net::SocketAddr {
+pub(crate) async fn echo() -> std::net::SocketAddr {
     use futures_util::{SinkExt, StreamExt};
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");

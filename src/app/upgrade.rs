@@ -1,0 +1,226 @@
+//! The running process's part of an upgrade: it starts the new one, gives it the listeners and then the ledger, and
+//! stops accepting when the new one serves. Until the last message everything can be taken back.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout, timeout_at};
+
+use crate::admin;
+use crate::app::executable::Executable;
+use crate::app::message::{self, Message, PROTOCOL, VARIABLE};
+use crate::control::handle::{ControllerHandle, HandedOver, NotUpgraded, Request, Upgraded};
+use crate::sys::handover::{self, MOST_DESCRIPTORS};
+use crate::sys::service;
+
+/// How long a new process may take until it serves, where nobody says otherwise.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long moves that are under way may take until they refuse the upgrade.
+const BUSY: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+/// How long no decision is made at most.
+const FROZEN: Duration = Duration::from_secs(10);
+/// How long a process that has closed its channel may take to end.
+const ENDS: Duration = Duration::from_secs(1);
+/// How long the listener of the admin API may take for an answer.
+const ADMIN: Duration = Duration::from_secs(2);
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// All that a new process gets.
+pub(super) struct Offer {
+    pub(super) executable: Executable,
+    /// By their keys in `[listen]`.
+    pub(super) listeners: Vec<(&'static str, OwnedFd)>,
+    pub(super) admin: mpsc::Sender<admin::Order>,
+    pub(super) handle: ControllerHandle,
+    pub(super) patience: Duration,
+}
+
+/// The process that serves now. Something to read on the channel, or its end: connections without a request are to be
+/// closed.
+pub(super) struct Successor {
+    pub(super) upgraded: Upgraded,
+    pub(super) channel: Arc<UnixDatagram>,
+}
+
+/// A new process, which ends with this unless it is released.
+struct Starting {
+    child: Option<Child>,
+    // Closed when the process has ended: an end of the channel before that means that this process was killed.
+    channel: Arc<UnixDatagram>,
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Has a new process take over. Dropping it before it is done ends the new process.
+pub(super) async fn upgrade(offer: Offer) -> Result<Successor, NotUpgraded> {
+    let began = Instant::now();
+    let failed = |error: io::Error| NotUpgraded::Failed(error.to_string());
+    let starting = Starting::start(&offer.executable)?;
+    let pid = starting.child.as_ref().map_or(0, Child::id);
+    tracing::info!(pid, path = %offer.executable.path.display(), "Upgrade begun");
+    let deadline = began + offer.patience;
+    let in_time = async {
+        starting.introduce(&offer).await?;
+        starting.expect(|message| (message == Message::Loaded).then_some(())).await
+    };
+    timeout_at(deadline.into(), in_time).await.unwrap_or_else(|_| Err(late("load its configuration")))?;
+
+    let handed = hand_over(&offer.handle).await?;
+    let generation = handed.generation;
+    let frozen = (Instant::now() + FROZEN).min(deadline.max(Instant::now() + ADMIN));
+    let in_time = async {
+        let told = Message::Ledger { generation: generation.0 };
+        starting.say(&told, &[handed.ledger.lock.as_fd()]).map_err(failed)?;
+        let ready = |message| match message {
+            Message::Ready { generation, version } => Some((generation, version)),
+            _ => None,
+        };
+        let (ready, version) = starting.expect(ready).await?;
+        if ready != generation.0 {
+            let reason = format!("the new process came up on generation {ready} instead of {}", generation.0);
+            return Err(NotUpgraded::Failed(reason));
+        }
+        starting.say(&Message::Go, &[]).map_err(failed)?;
+        starting.expect(|message| (message == Message::Serving).then_some(version)).await
+    };
+    let version = timeout_at(frozen.into(), in_time).await.unwrap_or_else(|_| Err(late("serve")))?;
+    service::main_process(pid);
+    if let Err(error) = starting.say(&Message::Done, &[]) {
+        service::main_process(std::process::id());
+        return Err(failed(error));
+    }
+    // From here on nothing can fail, and nothing waits.
+    handed.ledger.give_away();
+    let _ = handed.done.send(());
+    let upgraded = Upgraded { pid, version, generation, took: began.elapsed() };
+    Ok(Successor { upgraded, channel: starting.release() })
+}
+
+fn late(what: &str) -> NotUpgraded {
+    NotUpgraded::Failed(format!("the new process did not {what} in time, and was ended"))
+}
+
+/// Stops the controller, as soon as nothing moves.
+async fn hand_over(handle: &ControllerHandle) -> Result<HandedOver, NotUpgraded> {
+    let began = Instant::now();
+    loop {
+        match handle.ask(Request::HandOver).await {
+            Ok(Ok(handed)) => return Ok(handed),
+            Ok(Err(why)) if began.elapsed() >= BUSY => return Err(NotUpgraded::Busy(why)),
+            Ok(Err(_)) => sleep(LOOK_AGAIN).await,
+            Err(stopping) => return Err(NotUpgraded::Busy(stopping.to_string())),
+        }
+    }
+}
+
+impl Starting {
+    fn start(executable: &Executable) -> Result<Starting, NotUpgraded> {
+        let Executable { path, name, arguments } = executable;
+        let started = handover::pair().and_then(|(ours, theirs)| {
+            // Only the type is another one: nothing but `sys::handover` reads and writes.
+            let channel = Arc::new(UnixDatagram::from_std(ours.into())?);
+            let mut command = Command::new(path);
+            command.arg0(name).args(arguments).env(VARIABLE, "1").stdin(Stdio::from(theirs));
+            for of_this_process in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"] {
+                command.env_remove(of_this_process);
+            }
+            Ok(Starting { child: Some(command.spawn()?), channel })
+        });
+        started.map_err(|error| NotUpgraded::Failed(format!("{} can't be started: {error}", path.display())))
+    }
+
+    fn say(&self, message: &Message, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> io::Result<()> {
+        message::send(&self.channel, message, descriptors)
+    }
+
+    /// Gives the listeners.
+    async fn introduce(&self, offer: &Offer) -> Result<(), NotUpgraded> {
+        let (answer, handle) = oneshot::channel();
+        let _ = offer.admin.send(admin::Order::Handle(answer)).await;
+        let handle = timeout(ADMIN, handle).await;
+        let (socket, owned): (OwnedFd, Option<PathBuf>) = match handle {
+            Ok(Ok(Ok(handle))) => handle,
+            Ok(Ok(Err(error))) => return Err(NotUpgraded::Failed(format!("listen.admin: {error}"))),
+            _ => return Err(NotUpgraded::Busy("the admin API has no room for connections".to_owned())),
+        };
+        let introduced = async {
+            self.say(
+                &Message::Hello { protocol: PROTOCOL, pid: std::process::id(), version: VERSION.to_owned() },
+                &[],
+            )?;
+            for key in ["http", "https", "preview"] {
+                let of_key = offer.listeners.iter().filter(|(of, _)| *of == key).map(|(_, socket)| socket.as_fd());
+                for some in of_key.collect::<Vec<_>>().chunks(MOST_DESCRIPTORS) {
+                    self.say(&Message::Listeners { key: key.to_owned(), owned: None }, some)?;
+                }
+            }
+            self.say(&Message::Listeners { key: admin::KEY.to_owned(), owned }, &[socket.as_fd()])?;
+            self.say(&Message::Begin, &[])
+        };
+        let introduced: io::Result<()> = introduced.await;
+        match introduced {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(self.ended().await),
+            Err(error) => Err(NotUpgraded::Failed(error.to_string())),
+        }
+    }
+
+    /// Waits for a message.
+    async fn expect<T>(&self, is_it: impl FnOnce(Message) -> Option<T>) -> Result<T, NotUpgraded> {
+        let received = self.channel.async_io(Interest::READABLE, || message::receive(&self.channel)).await;
+        match received.map_err(|error| NotUpgraded::Failed(error.to_string()))? {
+            Some((Message::Failed { reason }, _)) => Err(NotUpgraded::Failed(reason)),
+            Some((message, _)) => {
+                let unexpected = || NotUpgraded::Failed("the new process said something unexpected".to_owned());
+                is_it(message).ok_or_else(unexpected)
+            }
+            None => Err(self.ended().await),
+        }
+    }
+
+    /// The new process has closed its channel.
+    async fn ended(&self) -> NotUpgraded {
+        let pid = self.child.as_ref().map_or(0, Child::id);
+        let began = Instant::now();
+        while began.elapsed() < ENDS {
+            let options = rustix::process::WaitIdOptions::EXITED
+                | rustix::process::WaitIdOptions::NOHANG
+                | rustix::process::WaitIdOptions::NOWAIT;
+            let id = rustix::process::Pid::from_raw(pid.cast_signed());
+            let found = id.map(|id| rustix::process::waitid(rustix::process::WaitId::Pid(id), options));
+            if let Some(Ok(Some(status))) = found {
+                let how = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => format!("with exit code {code}"),
+                    (None, Some(signal)) => format!("by signal {signal}"),
+                    (None, None) => "at once".to_owned(),
+                };
+                return NotUpgraded::Failed(format!("the new process ended {how} before it served; see the log"));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+        NotUpgraded::Failed("the new process gave up before it served; see the log".to_owned())
+    }
+
+    /// The process lives on.
+    fn release(mut self) -> Arc<UnixDatagram> {
+        drop(self.child.take());
+        Arc::clone(&self.channel)
+    }
+}

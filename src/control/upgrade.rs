@@ -1,0 +1,49 @@
+//! An upgrade, as those see it who ask for one: another process takes over listeners, ledger and state.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::domain::transition::Generation;
+use crate::ledger::Parked;
+
+/// An upgrade that somebody asks for.
+#[derive(Debug)]
+pub(crate) struct UpgradeOrder {
+    /// How long the new process may take until it serves; `None`: the usual time.
+    pub timeout: Option<Duration>,
+    /// The command, for the log.
+    pub actor: String,
+    /// The reason, for the log.
+    pub reason: Option<String>,
+    /// The outcome; nobody has to wait for it.
+    pub answer: oneshot::Sender<Result<Upgraded, NotUpgraded>>,
+}
+
+/// The process that serves from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Upgraded {
+    pub pid: u32,
+    pub version: String,
+    pub generation: Generation,
+    pub took: Duration,
+}
+
+/// Why the running process still serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotUpgraded {
+    /// Something has to end first.
+    Busy(String),
+    /// The new process did not get so far.
+    Failed(String),
+}
+
+/// The state of a controller that decides nothing. Dropping it lets the controller go on.
+#[derive(Debug)]
+pub(crate) struct HandedOver {
+    /// With the lock.
+    pub ledger: Parked,
+    pub generation: Generation,
+    /// Ends the controller.
+    pub done: oneshot::Sender<()>,
+}
