@@ -1,11 +1,9 @@
-//! What goes over a connection: HTTP/1.1 and HTTP/2, read strictly, written plainly, and one form for both.
+//! HTTP/1.1, HTTP/2, WebSocket and the PROXY protocol: bytes to messages, and messages to bytes.
 //!
-//! A [`Head`](head::Head) is a request's or a response's start line and fields in one block of memory. A
-//! [`Side`](side::Side) is one end of an exchange, whatever version it speaks: body pieces come from it and go to it. A
-//! proxy between two sides is then one loop. HTTP/1.1 ([`http1`], RFC 9112) is our own, because the request path is
-//! what this program is about: it reads in place, allocates nothing for a request, and accepts nothing that can be read
-//! in two ways. So is HTTP/2 towards clients ([`http2::server`], RFC 9113), for the same reasons; towards endpoints it
-//! is the `h2` crate's ([`http2::client`]).
+//! A [`Head`](head::Head) is a start line and fields in one block of memory. A [`Side`](side::Side) is one end of an
+//! exchange in either version, so one loop copies a body between any two. HTTP/1.1 ([`http1`]) and HTTP/2 towards
+//! clients ([`http2::server`]) are written here, to read in place, without an allocation for each request, and to
+//! refuse everything ambiguous. HTTP/2 towards endpoints ([`http2::client`]) uses the `h2` crate.
 
 pub(crate) mod head;
 pub(crate) mod proxy_protocol;
@@ -13,14 +11,12 @@ pub(crate) mod side;
 pub(crate) mod socket;
 pub(crate) mod websocket;
 
-/// HTTP/1.1, the same towards clients and endpoints.
 pub(crate) mod http1 {
     pub(crate) mod body;
     pub(crate) mod connection;
     pub(crate) mod parse;
 }
 
-/// HTTP/2.
 pub(crate) mod http2 {
     pub(crate) mod client;
     mod ending;

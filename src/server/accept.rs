@@ -1,5 +1,3 @@
-//! Accepting connections on one worker.
-
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -17,54 +15,46 @@ use crate::server::connection::serve;
 use crate::sys::descriptors::{self, Held, Usage, Use};
 use crate::telemetry::log_rate::LogRate;
 
-/// How long a worker that can't accept waits: out of descriptors or memory, or at `max_connections`.
+/// Pause of a worker that can't accept: out of descriptors or memory, or at `max_connections`.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long another worker takes to close a connection, nearly always.
+/// Another worker nearly always closes a connection within this time.
 const TURN: Duration = Duration::from_millis(2);
-/// Connections that may be on their way out at once to make room, or this part of `max_connections` if that is more.
+/// Connections that may be closing at once to make room: this many, or this fraction of `max_connections` if more.
 const LEAVING: usize = 16;
 
-/// Connections that may wait in the kernel, for each listener.
+/// Connections that wait in the kernel, for each listener.
 pub(crate) const WAITING: u16 = 4096;
 
-/// Where a connection came from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Accepted {
     pub(crate) peer: SocketAddr,
     pub(crate) listener: Listener,
 }
 
-/// The connection of a worker that has been idle longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LongestIdle {
     pub(crate) waits: (Waits, Instant),
     pub(crate) worker: usize,
 }
 
-/// What a worker accepts from.
 pub(crate) type Sockets = Vec<(Listener, std::net::TcpListener)>;
 
-/// What a worker is told by the plane and by other workers.
+/// An order to a worker, from the plane or from another worker.
 pub(crate) enum Order {
-    /// Serve a connection that another worker accepted.
     Adopt(std::net::TcpStream, Accepted, Held),
-    /// Tell which connection has been idle longest.
     FindIdle(mpsc::UnboundedSender<LongestIdle>),
-    /// Close that connection.
     CloseLongestIdle,
-    /// Accept from these.
     Listen(Sockets),
-    /// Accept what waits, close the listener, finish what is under way.
+    /// Accept the kernel's queue, close the listener, finish in-flight requests.
     Finish,
-    /// The same where another process accepts from the same listeners: connections without a request stay until their
-    /// next one, and close behind it. [`Order::Finish`] may follow.
+    /// As `Finish`, while another process accepts from the same listeners: connections without a request stay until
+    /// their next one, and close after its answer. [`Order::Finish`] may follow.
     Part,
-    /// End everything now.
+    /// Cut off everything now.
     Cut,
 }
 
-/// Accepts until told to stop; never fails. `stop` resolves when the process finishes: what waits in the kernel's queue
-/// is accepted first, because closing the listener would reset it.
+/// Accepts until `stop` resolves. The kernel's queue is accepted first: closing the listener would reset it.
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     socket: TcpListener,
@@ -105,7 +95,7 @@ pub(crate) async fn accept(
         }
     }
     let Ok(socket) = socket.into_std() else { return };
-    // Another process may accept from it, too, and then it is never empty under load.
+    // Bounded, because a listener that another process shares may never be empty under load.
     for _ in 0..WAITING {
         let Ok((stream, peer)) = socket.accept() else { return };
         if stream.set_nonblocking(true).is_ok()
@@ -116,8 +106,7 @@ pub(crate) async fn accept(
     }
 }
 
-/// Waits until there is room for a connection that was accepted, and closes idle ones for it. Until then nothing more
-/// is accepted, so clients wait in the kernel.
+/// Waits for a free place, and closes idle connections for it. Meanwhile new clients wait in the kernel.
 async fn room(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>]) -> Held {
     static TOLD: LogRate = LogRate::new(1, Duration::from_secs(10));
     loop {
@@ -138,13 +127,11 @@ async fn room(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>]) -> He
         {
             return descriptor;
         }
-        // The descriptor of a connection that is being closed is free when its worker had a turn.
+        // A closed connection's descriptor is free once its worker had a turn.
         tokio::time::sleep(if closing { TURN } else { PAUSE }).await;
     }
 }
 
-/// Has the connection closed that has been idle longest on any worker. False: there is none, or enough are being
-/// closed.
 async fn close_longest_idle(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>]) -> bool {
     let live = &worker.live;
     let most = live.with(|snapshot| snapshot.edge.max_connections);
@@ -157,7 +144,7 @@ async fn close_longest_idle(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<
     }
     drop(tell);
     let mut longest: Option<LongestIdle> = None;
-    // A worker that is busy may not answer in time.
+    // A busy worker may not answer in time.
     let _ = tokio::time::timeout(PAUSE, async {
         while let Some(found) = told.recv().await {
             longest = Some(longest.map_or(found, |longest| longest.min(found)));
@@ -173,16 +160,14 @@ async fn close_longest_idle(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<
     true
 }
 
-/// Serves a connection on this worker.
 pub(crate) fn start(worker: &Rc<Worker>, stream: TcpStream, accepted: Accepted, descriptor: Held) {
-    // Counted at once: a worker that finishes must not take itself for empty before the task runs.
+    // Counted before the task runs: a worker that finishes would otherwise take itself for empty.
     let open = Open::new(Rc::clone(worker), accepted.listener, descriptor);
     tokio::task::spawn_local(serve(open, stream, accepted.peer));
 }
 
-/// The kernel spreads connections by hash, so the few long-lived ones of a load balancer can all land on one worker. A
-/// worker that has clearly more than the idlest one hands a fresh connection over: one hop for a connection, none for
-/// its requests.
+/// Hands a fresh connection to the idlest worker if this one has clearly more. The kernel spreads connections by hash,
+/// so the few long-lived ones of a load balancer can all land on one worker.
 fn place(
     worker: &Rc<Worker>,
     peers: &[mpsc::UnboundedSender<Order>],
@@ -206,14 +191,13 @@ fn place(
     }
 }
 
-/// Connections that are being closed to make room count as closed.
 fn is_full(worker: &Worker) -> bool {
     let leaving = worker.live.leaving.load(Ordering::Relaxed);
     let most = worker.live.with(|snapshot| snapshot.edge.max_connections);
     worker.live.open_connections().saturating_sub(leaving) >= most
 }
 
-/// The connection was gone before it was accepted; the next one is not (accept(2), "Error handling").
+/// The connection failed before it was accepted; the listener is fine (accept(2), "Error handling").
 fn is_the_clients(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! A client connection: counted, bounded, and with a deadline.
+//! Client connections: counted, bounded, and with a deadline.
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -13,13 +13,12 @@ use crate::proxy::per_client::Share;
 use crate::proxy::worker::Worker;
 use crate::sys::descriptors;
 
-/// An open connection, from accept on: counted, and with a deadline.
 pub(crate) struct Open {
     pub(crate) worker: Rc<Worker>,
-    /// Of the connection; what is asked over HTTP/2 has slots of its own.
+    /// The connection's own; each HTTP/2 stream has another one.
     pub(crate) slot: Rc<DeadlineSlot>,
     pub(crate) listener: Listener,
-    /// Where there is a limit. In a box: a connection that waits has no room for it.
+    /// Present where a limit per client is set. Boxed, so that an idle connection has no room for it.
     share: Option<Box<Share>>,
     _descriptor: descriptors::Held,
 }
@@ -31,7 +30,7 @@ impl Open {
         Open { slot, worker, listener, share: None, _descriptor: descriptor }
     }
 
-    /// Counts the connection for this client; false: the client has as many as it may.
+    /// False: the client is at its limit.
     pub(crate) fn count_for(&mut self, client: IpAddr) -> bool {
         let most = self.worker.live.with(|snapshot| snapshot.edge.max_connections_per_client);
         let Some(most) = most else { return true };
@@ -39,21 +38,18 @@ impl Open {
         self.share.is_some()
     }
 
-    /// The connection was about to be closed for another one, and is not.
     fn stay(&self) {
         if self.slot.stay() {
             self.worker.live.leaving.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// The next phase has to end within this.
     pub(crate) fn enter(&self, phase: Phase, timeout: Duration) {
         let deadline = Some(self.worker.now() + timeout);
         self.slot.enter(phase, deadline);
         self.worker.slots.due_at(deadline);
     }
 
-    /// Nothing more may be waited for.
     pub(crate) fn is_over(&self) -> bool {
         self.slot.is_over()
     }
@@ -68,10 +64,9 @@ impl Drop for Open {
     }
 }
 
-/// A connection on which requests are read. Lives on its worker's thread.
+/// A connection after TLS and the PROXY protocol. Lives on its worker's thread.
 pub(crate) struct ClientConnection {
     open: Open,
-    /// The client, for each of its requests.
     pub(crate) client: Rc<Client>,
 }
 
@@ -89,7 +84,6 @@ impl ClientConnection {
         &self.open.slot
     }
 
-    /// Whose requests they are.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.client.peer
     }
@@ -98,14 +92,12 @@ impl ClientConnection {
         self.client.header_timeout()
     }
 
-    /// Waits for a request.
     pub(crate) fn idle(&self) {
         self.enter(Phase::Idle, self.client.idle_timeout());
     }
 
-    /// The first bytes of a request are here.
     pub(crate) fn head_began(&self) {
-        // The request came before the end of the idle connection.
+        // A request that came before the connection closed for idleness is served.
         if self.open.slot.fired() == Some(Fired::Deadline) {
             self.open.slot.take_fired();
         }
@@ -113,12 +105,10 @@ impl ClientConnection {
         self.enter(Phase::Head, self.client.header_timeout());
     }
 
-    /// The next phase has to end within this.
     pub(crate) fn enter(&self, phase: Phase, timeout: Duration) {
         self.open.enter(phase, timeout);
     }
 
-    /// Nothing more may be waited for.
     pub(crate) fn is_over(&self) -> bool {
         self.open.is_over()
     }

@@ -32,11 +32,11 @@ use crate::wire::proxy_protocol::{self, Parsed};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 
-/// How long a client may take to read a last answer that is written at once.
+/// Time to write a last answer; the client may not read it.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 pin_project! {
-    /// A connection that is served. No `async fn`: that would have room for its arguments twice.
+    /// Named instead of an `async fn`, which would store its arguments twice.
     struct Served<F> {
         worker: Rc<Worker>,
         slot: Rc<DeadlineSlot>,
@@ -56,11 +56,10 @@ impl<F: Future<Output = ()>> Future for Served<F> {
     }
 }
 
-/// Serves a connection until it is closed.
 pub(crate) fn serve(open: Open, tcp: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> {
     let (worker, slot) = (Rc::clone(&open.worker), Rc::clone(&open.slot));
     let serving = async move {
-        // One after the other, so that what comes before HTTP takes no room while it is spoken.
+        // In sequence, so that the state of TLS takes no memory while HTTP is spoken.
         match begin(open, Wire::new(Socket::Tcp(tcp)), peer).await {
             Some((client, Spoken::Http1(wire))) => serve_http1(client, wire).await,
             Some((client, Spoken::Http2(socket))) => Box::pin(serve_http2(client, socket)).await,
@@ -70,13 +69,12 @@ pub(crate) fn serve(open: Open, tcp: TcpStream, peer: SocketAddr) -> impl Future
     Served { worker, slot, serving }
 }
 
-/// What a connection speaks.
 enum Spoken {
     Http1(Box<Wire>),
     Http2(Socket),
 }
 
-/// What comes before HTTP: who it is, by the PROXY protocol, and TLS. `None`: it is over.
+/// The PROXY protocol and TLS. `None`: the connection is over.
 async fn begin(mut open: Open, mut wire: Wire, mut peer: SocketAddr) -> Option<(ClientConnection, Spoken)> {
     let (from_balancer, header_timeout, idle_timeout, handshake_timeout) = open.worker.live.with(|snapshot| {
         let edge = &snapshot.edge;
@@ -108,7 +106,7 @@ async fn begin(mut open: Open, mut wire: Wire, mut peer: SocketAddr) -> Option<(
             return None;
         };
         open.enter(Phase::Head, handshake_timeout);
-        // A client that sends nothing has asked for nothing, as a check of the port does.
+        // A check of the port connects and sends nothing; that is no failed handshake.
         if !poll_fn(|cx| poll_first_byte(&open, &wire, cx)).await {
             return None;
         }
@@ -152,8 +150,7 @@ async fn begin(mut open: Open, mut wire: Wire, mut peer: SocketAddr) -> Option<(
     Some((client, spoken))
 }
 
-/// Reads the header of the PROXY protocol: whom it names. An error ends the connection, with its reason where there was
-/// more than a connect.
+/// Reads the client's address from a PROXY header. An error closes the connection; it has a reason if bytes were sent.
 fn poll_source(
     open: &Open,
     wire: &mut Wire,
@@ -182,7 +179,7 @@ fn poll_source(
     }
 }
 
-/// Waits for the first byte of a handshake, which stays unread. False: none came.
+/// Waits for the first byte of a handshake, and leaves it unread. False: none came.
 fn poll_first_byte(open: &Open, wire: &Wire, cx: &mut Context<'_>) -> Poll<bool> {
     let Socket::Tcp(tcp) = &wire.io else { return Poll::Ready(true) };
     if !wire.unread().is_empty() {
@@ -195,7 +192,6 @@ fn poll_first_byte(open: &Open, wire: &Wire, cx: &mut Context<'_>) -> Poll<bool>
     }
 }
 
-/// Looks at the first bytes, for HTTP/2 with prior knowledge. `None`: none came.
 fn poll_version(client: &ClientConnection, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Option<Version>> {
     loop {
         let unread = wire.unread();
@@ -215,7 +211,7 @@ fn poll_version(client: &ClientConnection, wire: &mut Wire, cx: &mut Context<'_>
                 }
                 return Poll::Ready(None);
             }
-            // A request that has begun is answered, if only with what it lacks.
+            // An incomplete request is answered with its error.
             Poll::Pending if client.is_over() => return Poll::Ready((compared > 0).then_some(Version::Http11)),
             Poll::Pending => return Poll::Pending,
         }
@@ -241,7 +237,7 @@ async fn serve_http1(client: ClientConnection, mut wire: Box<Wire>) {
             head,
         };
         let finished = forward(request).await;
-        // The connection may be idle for long: the next request takes a head of its own.
+        // An idle connection keeps no head.
         client.worker().give_head(finished.head);
         head = Head::default();
         let Side::Http1(back) = finished.side else { return };
@@ -254,31 +250,28 @@ async fn serve_http1(client: ClientConnection, mut wire: Box<Wire>) {
 }
 
 enum Next {
-    /// A request's head is here.
     Request,
-    /// This answer goes out, and nothing else.
+    /// Send this answer, then close.
     Refused(Refusal, u16, String),
-    /// Nothing more comes.
     Over,
 }
 
-/// Waits for a request, and reads its head.
 async fn next(client: &ClientConnection, wire: &mut Wire, head: &mut Head, max: usize) -> Next {
-    // A head has one deadline, from its first byte: it may have begun while the version was found out.
+    // The deadline counts from the head's first byte, which may have come while the version was detected.
     if client.slot().phase() != Phase::Head {
         client.idle();
     }
     poll_fn(|cx| {
         if client.slot().phase() == Phase::Idle {
             match wire.poll_begun(cx) {
-                // A request that is here is answered, also when the process stops: closing would reset it.
+                // A request that arrived is answered even at shutdown: closing would reset it.
                 Poll::Ready(true) => client.head_began(),
                 Poll::Ready(false) => return Poll::Ready(Next::Over),
                 Poll::Pending if client.slot().is_over() => return Poll::Ready(Next::Over),
                 Poll::Pending => return Poll::Pending,
             }
         }
-        // Only a request that is here has a head; half a head waits in the buffer.
+        // Taken only now: half a head waits in the buffer.
         *head = client.worker().take_head();
         let polled = wire.poll_request(cx, head, max);
         if polled.is_pending() {
@@ -317,18 +310,16 @@ fn reason(refused: Refused) -> Refusal {
     }
 }
 
-/// Writes a last answer and closes. A client that does not read it is not waited for.
 async fn refuse(slot: &DeadlineSlot, mut wire: Wire, answer: &[u8]) {
     if let Ok(Ok(())) = tokio::time::timeout(LAST_ANSWER, wire.io.write_all(answer)).await {
         Box::pin(close(slot, wire)).await;
     }
 }
 
-/// Closes so that the client can read the answer.
 async fn close(slot: &DeadlineSlot, mut wire: Wire) {
     let all_read = wire.is_read() && wire.unread().is_empty();
     if all_read && matches!(wire.io, Socket::Tcp(_)) {
-        // Nothing that came is unread, so nothing is reset. TLS has a word for the end, TCP ends with the socket.
+        // Nothing unread, so no reset. Only TLS has a closing message; TCP ends with the socket.
         return;
     }
     if all_read || wire.has_ended() {

@@ -1,11 +1,8 @@
-//! One HTTP/2 connection of a client (RFC 9113): its streams are served like the requests of any other connection.
+//! One HTTP/2 connection of a client (RFC 9113), and its streams.
 //!
-//! All of them are polled by the connection's own task, as far as they were woken: first what came is read, then every
-//! stream that has something to do does it, and then what they all wrote goes out in one write.
-//!
-//! The limits against clients that cost more than they pay are checked where frames are read
-//! ([`crate::wire::http2::server`]); the one that needs a deadline is here: a field block has to be complete within
-//! `header_timeout`, whatever other streams do.
+//! The connection's task reads, polls every stream that was woken, and then writes the output of all of them at once.
+//! [`crate::wire::http2::server`] enforces the limits against abusive clients, except the one with a deadline, which is
+//! here: a field block has to be complete within `header_timeout`.
 
 use std::cell::RefCell;
 use std::io;
@@ -36,29 +33,25 @@ use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 use crate::wire::socket::buffer::Input;
 
-/// How long a client that has nothing under way may take to hear that the connection ends.
+/// Time for an idle client to read GOAWAY.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// How long one may take whose streams are ended: as long as a tunnel, and a moment to be written.
+/// The same after its streams were cut off: as long as a tunnel gets to end, plus time to write.
 const PARTING: Duration = Duration::from_secs(ENDING.as_secs() + 1);
 
-/// Reads of a connection, or turns of its streams, until other connections have theirs.
+/// Reads of a connection, or polls of its streams, before other connections have their turn.
 const AT_ONCE: usize = 8;
 
-/// Places for streams that an idle connection keeps.
 const KEPT_IDLE: usize = 8;
 
-/// A stream that is served, or is about to be.
 enum Task {
     Asked(Head),
     Served { slot: Rc<DeadlineSlot>, serving: Pin<Box<dyn Future<Output = After>>> },
 }
 
-/// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// There is nobody any more.
     Gone,
-    /// Everything was said, and the client may have sent more.
+    /// All output was written; the client may have sent more.
     Said,
 }
 
@@ -68,27 +61,22 @@ struct Connection {
     input: Input,
     core: Rc<RefCell<Core>>,
     bells: Arc<Bells>,
-    /// By place.
     tasks: Vec<Option<Task>>,
     wakers: Vec<Waker>,
     open: usize,
-    /// The place whose turn is next.
     turn: usize,
-    /// Something was written that the socket may hold back.
+    /// The socket may hold written bytes back.
     unflushed: bool,
-    /// It takes nothing new.
     closing: bool,
-    /// Until when the field block that has begun has to be complete.
     head_by: Option<Instant>,
 }
 
-/// Serves it until it is closed.
 pub(crate) async fn serve_http2(client: ClientConnection, io: Socket) {
     let settings = client.worker().live.with(|snapshot| Settings {
         max_head: snapshot.edge.max_header_bytes,
         max_streams: snapshot.edge.max_concurrent_streams,
     });
-    // What told the version has begun the deadline.
+    // Detecting the version may have started the deadline.
     if client.slot().phase() != Phase::Head {
         client.head_began();
     }
@@ -106,7 +94,7 @@ pub(crate) async fn serve_http2(client: ClientConnection, io: Socket) {
         closing: false,
         head_by: None,
     };
-    // What one task may do at once is counted for one exchange, and these are many. Their turns are counted here.
+    // Tokio's budget is meant for one exchange in a task, and this task has many; `AT_ONCE` bounds it instead.
     let end = unconstrained(std::future::poll_fn(|cx| connection.poll(cx))).await;
     connection.abandon();
     match end {
@@ -136,7 +124,7 @@ impl Connection {
                 return Poll::Ready(End::Said);
             }
             let mut core = self.core.borrow_mut();
-            // Whoever waited for room has it now.
+            // Streams that waited for room in the output have it now.
             let again = written.is_ready() && (core.wake_for_room() || stalled) || core.has_woken();
             drop(core);
             if !again {
@@ -151,7 +139,7 @@ impl Connection {
         self.check_time(cx)
     }
 
-    /// Reads what came. True: the client is gone.
+    /// True: the client is gone.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
         let mut reads = 0;
         while !self.core.borrow().is_stalled() && !self.core.borrow().is_over() {
@@ -192,11 +180,10 @@ impl Connection {
         worker.give_head(head);
     }
 
-    /// Every stream that was woken has its turn.
     fn serve_streams(&mut self) {
         let mut woken = self.core.borrow_mut().take_woken();
         woken.add_all(self.bells.take());
-        // Another one is first each time: the first one finds the most room.
+        // The start rotates, because the first stream finds the most room.
         let (later, sooner) = woken.split(self.turn);
         let mut in_turn = later.chain(sooner).peekable();
         self.turn = in_turn.peek().map_or(0, |place| place + 1);
@@ -218,7 +205,6 @@ impl Connection {
             let request =
                 IncomingRequest { client, slot: Rc::clone(&slot), side: Side::Served(Box::new(stream)), head };
             if reset {
-                // Nobody waits for what nobody has begun.
                 if let Some(cut) = cut {
                     slot.set_cut(cut);
                 }
@@ -236,13 +222,11 @@ impl Connection {
         }
         match serving.as_mut().poll(&mut cx) {
             Poll::Ready(_) => self.over(place),
-            // What it holds is given back by drop.
             Poll::Pending if reset => self.over(place),
             Poll::Pending => {}
         }
     }
 
-    /// The exchange in this place is over.
     fn over(&mut self, place: usize) {
         if let Some(Task::Served { slot, .. }) = self.tasks[place].take() {
             self.client.worker().slots.remove(&slot);
@@ -250,7 +234,6 @@ impl Connection {
         self.open -= 1;
     }
 
-    /// No stream has anybody to answer to any more. Each of them is told, so that it can say so.
     fn abandon(&mut self) {
         self.core.borrow_mut().abandon();
         for place in 0..self.tasks.len() {
@@ -258,7 +241,6 @@ impl Connection {
         }
     }
 
-    /// Ends the streams of a connection that broke the rules or a limit.
     fn end_over(&mut self) {
         let (over, flood, code) = {
             let core = self.core.borrow();
@@ -277,7 +259,6 @@ impl Connection {
         }
     }
 
-    /// Logs the requests that were refused where they were read.
     fn report_refused(&self) {
         let refused = self.core.borrow_mut().take_refused();
         for (count, refusal, status) in [
@@ -295,17 +276,17 @@ impl Connection {
         }
     }
 
-    /// Whether a field block has begun, or another frame that is no body, and its end has not come.
+    /// A field block, or a frame other than DATA, has begun and is incomplete.
     fn is_in_head(&self) -> bool {
         let core = self.core.borrow();
-        // Nothing is read for a client that does not read.
+        // A client that doesn't read is not read from, so its frame may be incomplete for our reasons.
         let reads = !core.is_stalled() && !core.is_over();
         let input = self.input.bytes();
         let partial = || !input.is_empty() && FrameHead::read(input).is_none_or(|frame| frame.kind != kind::DATA);
         reads && (core.is_in_block() || partial())
     }
 
-    /// Keeps the deadline of a field block in the slot while it lasts. True: it has passed.
+    /// Keeps the deadline of an incomplete field block in the slot. True: it has passed.
     fn keep_head_deadline(&mut self) -> bool {
         let client = Rc::clone(&self.client);
         if !self.is_in_head() {
@@ -328,7 +309,6 @@ impl Connection {
         now >= by
     }
 
-    /// Gives the memory back that many or large streams took.
     fn shrink(&mut self) {
         if self.tasks.capacity() > KEPT_IDLE {
             self.tasks = Vec::new();
@@ -338,7 +318,6 @@ impl Connection {
         self.core.borrow_mut().shrink();
     }
 
-    /// Writes what waits.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut core = self.core.borrow_mut();
         let output = core.output();
@@ -357,7 +336,6 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Looks at the time, and at what the process wants.
     fn check_time(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let client = Rc::clone(&self.client);
         let open = self.open;
@@ -377,7 +355,7 @@ impl Connection {
             cx.waker().wake_by_ref();
         }
         match client.slot().take_fired() {
-            // What its streams say in the end goes out yet.
+            // The last frames of the streams are still written.
             Some(Fired::Cut) if open > 0 => {
                 self.close(cx);
                 client.enter(Phase::Ending, PARTING);
@@ -388,7 +366,6 @@ impl Connection {
                 return Poll::Ready(End::Gone);
             }
             Some(Fired::Deadline) if client.slot().phase() == Phase::Ending => return Poll::Ready(End::Gone),
-            // It was told, and does not go.
             Some(Fired::Deadline) if self.closing && open == 0 => return Poll::Ready(End::Gone),
             Some(Fired::Deadline | Fired::Closing) if !self.closing && (client.slot().is_parting() || open == 0) => {
                 self.close(cx);
@@ -401,7 +378,7 @@ impl Connection {
         Poll::Pending
     }
 
-    /// GOAWAY: what is under way is finished, and nothing new is taken.
+    /// Sends GOAWAY: in-flight streams finish, new ones are refused.
     fn close(&mut self, cx: &Context<'_>) {
         self.closing = true;
         self.core.borrow_mut().leave();
@@ -409,7 +386,7 @@ impl Connection {
     }
 }
 
-/// Serves a request; what was not answered in full is broken off when its side is dropped.
+/// Serves a request. Dropping its side resets an incomplete answer.
 async fn serve(request: IncomingRequest) -> After {
     let client = Rc::clone(&request.client);
     let finished = forward(request).await;

@@ -1,8 +1,7 @@
-//! Reading on behind a last answer.
+//! Lingering close: the proxy closes its half, then reads and discards within bounds.
 //!
-//! Closing a socket with unread bytes resets the connection, and a reset overtakes the answer: a client that is still
-//! sending its upload sees a broken pipe instead of the 413. So the proxy closes its half, and throws away what still
-//! comes, within bounds.
+//! Closing a socket with unread bytes resets the connection, and the reset overtakes the answer: a client that still
+//! sends its upload would see a broken pipe instead of the 413.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -15,33 +14,30 @@ use tokio::time::{Instant, sleep};
 use crate::proxy::deadlines::{DeadlineSlot, Fired, Phase};
 use crate::wire::socket::Socket;
 
-/// The bounds of one reading on.
 pub(super) struct Bounds {
     total: Duration,
     idle: Duration,
     bytes: usize,
 }
 
-/// For a client that sends a request whose answer it has. Time as in nginx (`lingering_time`, `lingering_timeout`).
+/// For a client whose answer came before the end of its upload. Times are nginx's (`lingering_time`,
+/// `lingering_timeout`).
 pub(super) const UPLOAD: Bounds =
     Bounds { total: Duration::from_secs(30), idle: Duration::from_secs(5), bytes: 256 << 20 };
-/// For a client that was told to go.
+/// For a client that was sent GOAWAY.
 pub(super) const GOODBYE: Bounds =
     Bounds { total: Duration::from_secs(1), idle: Duration::from_secs(1), bytes: 256 << 10 };
 
-/// The total where the process stops.
 const STOPPING: Duration = Duration::from_secs(1);
-/// Reads until other connections have their turn.
+/// Reads before other connections have their turn.
 const AT_ONCE: usize = 16;
-/// One read.
 const PIECE: usize = 16 << 10;
 
-/// Tells the client that nothing more comes, and reads until it has closed its half or a bound is reached.
 pub(super) async fn linger(slot: &DeadlineSlot, io: &mut Socket, bounds: &Bounds) {
     if slot.take_fired() == Some(Fired::Cut) {
         return;
     }
-    // At `max_connections` it is among the first to be closed.
+    // At `max_connections` idle connections are the first to be closed.
     slot.enter(Phase::Idle, Some(std::time::Instant::now() + bounds.total));
     let (mut total, mut idle) = (pin!(sleep(bounds.total)), pin!(sleep(bounds.idle)));
     let mut last = Instant::now();

@@ -1,4 +1,4 @@
-//! The data plane as a whole: one listener and one thread for each worker, from bind to shutdown.
+//! The data plane: one listener and one thread for each worker, from bind to shutdown.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -24,10 +24,9 @@ use crate::sys::progress::Progress;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::wire::socket::keepalive;
 
-/// How long a worker of a new process may take for its first answer.
+/// Limit on the first answer of a new process's worker.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
-/// All workers with their listeners.
 #[derive(Debug)]
 pub struct Plane {
     live: Arc<Live>,
@@ -36,22 +35,19 @@ pub struct Plane {
     local_addr: SocketAddr,
     tls_addr: Option<SocketAddr>,
     preview_addr: Option<SocketAddr>,
-    /// A second handle on every listener, for the process that takes over.
+    /// Second handles on the listeners, for the process that takes over.
     listening: Vec<(Listener, OwnedFd)>,
-    /// By worker.
     sockets: Vec<Sockets>,
     waiting: Vec<Told>,
     progress: Progress,
     running: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
 }
 
-/// What one worker is told.
 type Told = (mpsc::UnboundedReceiver<Order>, mpsc::UnboundedReceiver<Command>);
 
 impl Plane {
-    /// Binds one listener for each worker to the same address (`SO_REUSEPORT`), so that the kernel spreads connections
-    /// and no worker waits for another one; or takes those that are open already. Nothing is served before
-    /// [`Plane::start`].
+    /// Binds one listener for each worker to the same address (`SO_REUSEPORT`), so that the kernel spreads connections,
+    /// or takes inherited ones. Nothing is served before [`Plane::start`].
     pub(crate) fn bind(config: &Config, inherited: &mut Inherited) -> io::Result<(Plane, Publisher)> {
         let workers = config.listen.workers;
         let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
@@ -91,43 +87,37 @@ impl Plane {
         Ok((plane, publisher))
     }
 
-    /// Binds for a test or a benchmark.
     #[cfg(feature = "internals")]
     pub fn alone(config: &Config) -> io::Result<(Plane, Publisher)> {
         Plane::bind(config, &mut Inherited::default())
     }
 
-    /// Every listener, for the process that takes over.
     pub(crate) fn listening(&self) -> &[(Listener, OwnedFd)] {
         &self.listening
     }
 
-    /// The turns of each worker's loop.
     pub(crate) fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// Where it listens; a port 0 is resolved.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Where it listens for TLS.
     pub fn tls_addr(&self) -> Option<SocketAddr> {
         self.tls_addr
     }
 
-    /// Where it listens for previews.
     pub fn preview_addr(&self) -> Option<SocketAddr> {
         self.preview_addr
     }
 
-    /// What the readiness path answers: 200 or 503; 503 before this is called.
+    /// Sets the answer of the readiness path: 200, or 503, which it also is before the first call.
     pub fn set_ready(&self, ready: bool) {
         self.live.set_ready(ready);
     }
 
-    /// Starts the worker threads, which accept at once.
+    /// Starts the worker threads and accepts at once.
     #[cfg(feature = "internals")]
     pub fn start(&mut self, access_log: &AccessLogWriter) -> io::Result<()> {
         self.start_idle(access_log)?;
@@ -135,14 +125,13 @@ impl Plane {
         Ok(())
     }
 
-    /// Has the workers accept.
     pub(crate) fn listen(&mut self) {
         for (worker, sockets) in self.orders.iter().zip(self.sockets.drain(..)) {
             let _ = worker.send(Order::Listen(sockets));
         }
     }
 
-    /// Starts the worker threads, which accept nothing before [`Plane::listen`]. Call it after the first `publish`.
+    /// Starts the worker threads after the first `publish`. They accept nothing before [`Plane::listen`].
     pub(crate) fn start_idle(&mut self, access_log: &AccessLogWriter) -> io::Result<()> {
         let ports = [Some(self.local_addr), self.tls_addr, self.preview_addr];
         let ports = ports.map(|address| address.map_or(0, |address| address.port()));
@@ -161,7 +150,6 @@ impl Plane {
             };
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 worker::run(config);
-                // Nobody waits any more if the process is being torn down.
                 let _ = ended.send(());
             })?;
             self.running.push((thread, end));
@@ -169,7 +157,7 @@ impl Plane {
         Ok(())
     }
 
-    /// Has every worker answer a request that nobody else sees.
+    /// Makes every worker answer a request over a private connection.
     pub(crate) fn prove(&self, config: &Config) -> io::Result<()> {
         let exchange = TcpListener::bind(("127.0.0.1", 0))?;
         let at = exchange.local_addr()?;
@@ -182,7 +170,7 @@ impl Plane {
             let _ = worker.send(Order::Adopt(stream, accepted, descriptors::take_anyway(Use::Client)));
             let speaks_proxy = config.listen.proxy_protocol.iter().any(|net| net.contains(&peer.ip()));
             let source = if speaks_proxy { "PROXY UNKNOWN\r\n" } else { "" };
-            // Without a path for readiness, the answer to a request without a host comes from the proxy itself.
+            // Without a readiness path, the proxy itself answers a request that names no host.
             let request = match &config.readiness.path {
                 None => "GET / HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(),
                 Some(path) => format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
@@ -201,27 +189,27 @@ impl Plane {
         Ok(())
     }
 
-    /// Another process accepts from the same listeners: every connection closes behind its next answer.
+    /// Another process accepts from the same listeners: every connection closes after its next answer.
     pub(crate) fn part(&mut self) {
         self.listening.clear();
         self.orders.iter().for_each(|worker| drop(worker.send(Order::Part)));
     }
 
-    /// Closes connections without a request, too; for use in another task.
+    /// A function that closes connections without a request, for use in another task.
     pub(crate) fn close_idle(&self) -> impl Fn() + Send + use<> {
         let orders = Arc::clone(&self.orders);
         move || orders.iter().for_each(|worker| drop(worker.send(Order::Finish)))
     }
 
-    /// Accepts what waits, closes the listeners and the idle connections; busy ones get `Connection: close`. Returns
-    /// when every connection is gone. Tunnels end as they do at a switch; after `grace` what is left is ended.
+    /// Accepts the kernel's queue, closes listeners and idle connections, and sends `Connection: close` on busy ones.
+    /// Tunnels close as at a switch. After `grace` the rest is cut off. Returns when every connection is gone.
     pub async fn shut_down(mut self, grace: Duration, tunnels_over: Option<Duration>) {
         self.listening.clear();
         self.orders.iter().for_each(|worker| drop(worker.send(Order::Finish)));
         self.end(grace, tunnels_over).await;
     }
 
-    /// Waits until every connection is gone, and cuts off what is left after `grace`.
+    /// Waits until every connection is gone; after `grace` the rest is cut off.
     pub(crate) async fn end(self, grace: Duration, tunnels_over: Option<Duration>) {
         if let Some(over) = tunnels_over {
             let by = Instant::now() + over.min(grace);
@@ -243,13 +231,12 @@ impl Plane {
             all_ended.await;
         }
         for thread in threads {
-            // A worker that panicked has said so already.
             let _ = thread.join();
         }
     }
 }
 
-/// Listeners of another process, with one for each worker at least, and where they listen.
+/// Inherited listeners, at least one for each worker, and their address.
 fn adopted(mut open: Vec<TcpListener>, workers: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
     let local_addr = open[0].local_addr()?;
     for socket in &open {
@@ -259,13 +246,12 @@ fn adopted(mut open: Vec<TcpListener>, workers: usize) -> io::Result<(Vec<TcpLis
         socket.set_nonblocking(true)?;
     }
     while open.len() < workers {
-        // They share its queue.
+        // Duplicates share one accept queue.
         open.push(open[0].try_clone()?);
     }
     Ok((open, local_addr))
 }
 
-/// One for each worker, and where they listen.
 fn listeners(address: SocketAddr, workers: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
     let first = listener(address, true)?;
     let local_addr = first.local_addr()?;
@@ -276,13 +262,13 @@ fn listeners(address: SocketAddr, workers: usize) -> io::Result<(Vec<TcpListener
     Ok((listeners, local_addr))
 }
 
-/// `first`: nobody else may listen there. Those behind it share with it, so it may be shared from then on; but another
-/// process that did the same would get half of the connections, and nobody would be told.
+/// `first`: fails if another process listens there. Later ones share the port, without which another process with
+/// `SO_REUSEPORT` could take half of the connections unnoticed.
 fn listener(address: SocketAddr, first: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(!first)?;
-    // What a listener is set to, its connections are. Small answers must not wait for an acknowledgement.
+    // Accepted connections inherit this. Small answers must not wait for an acknowledgement.
     socket.set_tcp_nodelay(true)?;
     keepalive::enable(&SockRef::from(&socket))?;
     socket.set_nonblocking(true)?;

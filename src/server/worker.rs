@@ -1,4 +1,4 @@
-//! One data-plane thread: its own runtime, its own listener, its own connections to the endpoints.
+//! One data-plane thread, with its own runtime, listener, connections and upstream connections.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,13 +19,12 @@ use crate::sys::{buffered, descriptors, memory};
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::refused::Refusal;
 
-/// How often idle connections are looked over and the access log is handed on.
+/// Interval of sweeping idle upstream connections and flushing the access log.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Every so many ticks the memory of connections that ended or went idle is given back.
+/// Ticks between returns of unused memory to the system.
 const GIVE_BACK: u32 = 10;
 
-/// What a worker starts with.
 pub(crate) struct WorkerConfig {
     pub(crate) index: usize,
     pub(crate) ports: [u16; 3],
@@ -38,7 +37,6 @@ pub(crate) struct WorkerConfig {
     pub(crate) progress: Progress,
 }
 
-/// Runs the worker until it is told to finish and its last connection is gone.
 pub(crate) fn run(config: WorkerConfig) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
@@ -77,7 +75,6 @@ async fn work(config: WorkerConfig) {
                 }
                 Order::FindIdle(found) => {
                     if let Some(waits) = worker.slots.longest_idle(worker.heads_before()) {
-                        // Whoever asked may have no time for the answer.
                         let _ = found.send(LongestIdle { waits, worker: worker.index });
                     }
                 }
@@ -108,7 +105,7 @@ async fn work(config: WorkerConfig) {
                 worker.meter_under_way();
                 worker.logger.borrow_mut().flush();
                 buffered::settle();
-                // Idle connections of this worker may be what another one has no room for.
+                // Idle connections here may hold the descriptors that another worker needs.
                 if std::mem::replace(&mut refused, descriptors::refused()) != descriptors::refused() {
                     worker.connections.close_free();
                 }
@@ -118,7 +115,7 @@ async fn work(config: WorkerConfig) {
                 }
                 config.progress.turn(worker.index);
                 if let Some(ends) = finishing {
-                    // Also those that were accepted last.
+                    // Includes connections accepted since.
                     ends(&worker.slots);
                 }
             }
@@ -127,7 +124,6 @@ async fn work(config: WorkerConfig) {
     worker.logger.borrow_mut().flush();
 }
 
-/// Accepts from these until told to stop.
 fn listen(
     worker: &Rc<Worker>,
     sockets: Sockets,

@@ -1,11 +1,9 @@
-//! The head of a message: its start line and its fields, in one block of memory, whatever version brought it.
+//! The head of a message in either version: its start line and fields in one block of memory.
 //!
-//! Fields keep their order and the way their names are written. Which of the names that a proxy has to know is there is
-//! found out once, when a field is added, so that nobody has to look through the names again.
+//! Fields keep their order and the case of their names. Known names are recognized once, when a field is added.
 
 use std::fmt;
 
-/// The version a message came with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Version {
     Http10,
@@ -15,7 +13,6 @@ pub(crate) enum Version {
 }
 
 impl Version {
-    /// As access logs write it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Version::Http10 => "HTTP/1.0",
@@ -27,7 +24,6 @@ impl Version {
 
 macro_rules! names {
     ($($variant:ident $text:literal,)*) => {
-        /// The names that this proxy knows; all others are [`Name::Other`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub(crate) enum Name { $($variant,)* Other }
@@ -37,7 +33,7 @@ macro_rules! names {
     };
 }
 
-// Sorted by length: a name is compared with those of its own length only.
+// Sorted by length: a name is compared only with those of its own length.
 names! {
     Te "te",
     Via "via",
@@ -68,7 +64,7 @@ names! {
     XClientCertSubject "x-client-cert-subject",
 }
 
-/// Where the known names of each length begin in [`KNOWN`]; those of the next length end them.
+/// Start of each length's names in [`KNOWN`]; the next length's start is their end.
 const OF_LENGTH: [u8; 33] = {
     let mut begins = [0; 33];
     let mut length = 0;
@@ -89,13 +85,11 @@ impl Name {
         TEXTS[self as usize]
     }
 
-    /// What this name is, in any case.
     pub(crate) fn of(name: &[u8]) -> Name {
         let (Some(from), Some(to)) = (OF_LENGTH.get(name.len()), OF_LENGTH.get(name.len() + 1)) else {
             return Name::Other;
         };
         let candidates = &KNOWN[usize::from(*from)..usize::from(*to)];
-        // Most are told apart by their first letter.
         let is = |known: &&Name| {
             let text = known.as_str().as_bytes();
             text[0] == name[0] | 0x20 && name.eq_ignore_ascii_case(text)
@@ -103,7 +97,7 @@ impl Name {
         candidates.iter().find(is).copied().unwrap_or(Name::Other)
     }
 
-    /// Whether this is its name, with `_` for `-`.
+    /// Compares with `_` in place of `-`.
     fn is_like(self, name: &[u8]) -> bool {
         let own = self.as_str().as_bytes();
         let same = |(own, other): (&u8, &u8)| other.eq_ignore_ascii_case(own) || (*own, *other) == (b'-', b'_');
@@ -115,9 +109,9 @@ impl Name {
     }
 }
 
-/// Servers take at least as much of a head.
+/// Every server accepts a head of this size.
 const LARGE: usize = 4 << 10;
-/// What each field costs beside its name and value, and what `:method`, `:scheme` and `:path` cost beside the target.
+/// Overhead of a field; and of `:method`, `:scheme` and `:path` beside the target (RFC 9113, 6.5.2).
 const FIELD: usize = 32;
 const PSEUDO_FIELDS: usize = 3 * FIELD + 30;
 
@@ -130,8 +124,7 @@ struct Span {
     end: u32,
 }
 
-/// A field. Where it stands as `name: value` and the end of the line, as almost all do, neighbors are written in one
-/// go.
+/// A field. Neighbors that stand in the block as `name: value\r\n`, as almost all do, are written in one copy.
 #[derive(Clone, Copy, Debug)]
 struct Field {
     kind: Name,
@@ -140,23 +133,20 @@ struct Field {
     value: Span,
 }
 
-/// A head. Kept and used again: an emptied one has its memory still.
 #[derive(Clone, Default)]
 pub(crate) struct Head {
     pub(crate) version: Version,
-    /// Of an answer.
     pub(crate) status: u16,
-    /// Method and target; or the reason phrase, and nothing.
+    /// Method and target; in an answer the reason phrase, and nothing.
     start_line: (Span, Span),
     bytes: Vec<u8>,
     fields: Vec<Field>,
     known: u32,
-    /// The protocol of an extended CONNECT (RFC 8441), which is then told as an upgrade.
+    /// The protocol of an extended CONNECT (RFC 8441), which is represented as an upgrade.
     pub(crate) extended_connect: bool,
 }
 
 impl Head {
-    /// Empties it.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.fields.clear();
@@ -187,12 +177,10 @@ impl Head {
         std::str::from_utf8(self.at(self.start_line.0)).unwrap_or_default()
     }
 
-    /// What is asked for, as it was sent.
     pub(crate) fn target(&self) -> &str {
         std::str::from_utf8(self.at(self.start_line.1)).unwrap_or_default()
     }
 
-    /// The target without its query.
     pub(crate) fn path(&self) -> &str {
         std::str::from_utf8(self.path_bytes()).unwrap_or_default()
     }
@@ -201,18 +189,16 @@ impl Head {
         self.at(self.start_line.0)
     }
 
-    /// Adds a field.
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
         let kind = Name::of(name);
         self.push_as(kind, name, value);
     }
 
-    /// Adds a field that is known, with its name in lower case.
+    /// `kind` is not [`Name::Other`]; its name is written in lower case.
     pub(crate) fn push_known(&mut self, kind: Name, value: &[u8]) {
         self.push_as(kind, kind.as_str().as_bytes(), value);
     }
 
-    /// Adds a field with the value of another one, if that is there.
     pub(crate) fn push_copy(&mut self, kind: Name, of: Name) {
         let value = self.fields.iter().find(|field| field.kind == of).map(|field| field.value);
         if let Some(value) = value {
@@ -226,7 +212,6 @@ impl Head {
         }
     }
 
-    /// Adds a field whose name is this known one.
     pub(super) fn push_as(&mut self, kind: Name, name: &[u8], value: &[u8]) {
         self.bytes.reserve(name.len() + value.len() + 4);
         let name = self.keep(name);
@@ -243,7 +228,6 @@ impl Head {
         self.fields.push(field);
     }
 
-    /// Has this field and no other one of its name.
     pub(crate) fn set(&mut self, kind: Name, value: &[u8]) {
         self.remove(kind);
         self.push_known(kind, value);
@@ -253,17 +237,14 @@ impl Head {
         self.known & kind.bit() != 0
     }
 
-    /// The first value.
     pub(crate) fn get(&self, kind: Name) -> Option<&[u8]> {
         self.all(kind).next()
     }
 
-    /// The value as text, where it is.
     pub(crate) fn text(&self, kind: Name) -> Option<&str> {
         std::str::from_utf8(self.get(kind)?).ok()
     }
 
-    /// Every value, in order.
     pub(crate) fn all(&self, kind: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
         let fields = if self.has(kind) { &self.fields[..] } else { &[] };
         fields.iter().filter(move |field| field.kind == kind).map(|field| self.at(field.value))
@@ -276,7 +257,7 @@ impl Head {
         }
     }
 
-    /// Removes what a peer has named, in any case.
+    /// `name` in any case, as in a `Connection` field.
     pub(crate) fn remove_named(&mut self, name: &[u8]) {
         let kind = Name::of(name);
         if kind != Name::Other {
@@ -289,8 +270,8 @@ impl Head {
         });
     }
 
-    /// Removes fields that are called like one of these but for a `_` in place of a `-`: CGI, and what follows it,
-    /// makes the same variable of both, so that one would pass for the other.
+    /// Removes fields whose names differ from these only by `_` for `-`: CGI and its successors map both to one
+    /// variable, so a client could forge it.
     pub(crate) fn remove_look_alikes(&mut self, kinds: &[Name]) {
         let bytes = &self.bytes;
         self.fields.retain(|field| {
@@ -301,52 +282,48 @@ impl Head {
         });
     }
 
-    /// The first value of any name; in lower case.
+    /// The first value; `name` in lower case.
     pub(crate) fn named<'a>(&'a self, name: &'a [u8]) -> Option<&'a [u8]> {
         self.all_named(name).next()
     }
 
-    /// Every value of any name, in order; the name in any case.
+    /// Every value, in order; `name` in any case.
     pub(crate) fn all_named<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         self.fields().filter(|(_, found, _)| found.eq_ignore_ascii_case(name)).map(|(_, _, value)| value)
     }
 
-    /// Every field, in order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> {
         self.fields.iter().map(|field| (field.kind, self.at(field.name), self.at(field.value)))
     }
 
-    /// Empties it, and keeps its memory only where that is small.
+    /// Clears it, and keeps its memory only if that is small.
     pub(crate) fn shed(&mut self) {
         if self.size() > KEPT { *self = Head::default() } else { self.clear() }
     }
 
-    /// What it occupies.
     pub(crate) fn size(&self) -> usize {
         self.bytes.capacity() + self.fields.capacity() * size_of::<Field>()
     }
 
-    /// The memory that its content needs.
     pub(crate) fn held(&self) -> usize {
         self.bytes.len() + self.fields.len() * size_of::<Field>()
     }
 
-    /// Whether an endpoint may refuse this request for the size of its head alone. The `h2` crate does not tell the
-    /// endpoint's SETTINGS_MAX_HEADER_LIST_SIZE, so that the size counts as that setting counts it (RFC 9113, 6.5.2).
+    /// An endpoint may refuse this request for the size of its head alone. The size counts as
+    /// SETTINGS_MAX_HEADER_LIST_SIZE does (RFC 9113, 6.5.2); the endpoint's own setting is hidden by the `h2` crate.
     pub(crate) fn is_large(&self) -> bool {
-        // Fields that were removed have their bytes still.
+        // `bytes` still includes removed fields, so this is an upper bound.
         self.bytes.len() + FIELD * self.fields.len() + PSEUDO_FIELDS > LARGE && {
             let fields: usize = self.fields().map(|(_, name, value)| name.len() + value.len() + FIELD).sum();
             fields + self.target_bytes().len() + PSEUDO_FIELDS > LARGE
         }
     }
 
-    /// So many fields.
     pub(crate) fn len(&self) -> usize {
         self.fields.len()
     }
 
-    /// `GET`, `HEAD` and the like answer to this in their exact form (RFC 9110, 9.1).
+    /// Methods are case-sensitive (RFC 9110, 9.1).
     pub(crate) fn is_method(&self, method: &str) -> bool {
         self.method_bytes() == method.as_bytes()
     }
@@ -359,13 +336,11 @@ impl Head {
         self.at(self.start_line.1)
     }
 
-    /// The target without its query.
     pub(crate) fn path_bytes(&self) -> &[u8] {
         let target = self.target_bytes();
         memchr::memchr(b'?', target).map_or(target, |end| &target[..end])
     }
 
-    /// Writes the fields as HTTP/1.1 does; without the empty line.
     pub(crate) fn write_fields(&self, wire: &mut Vec<u8>) {
         wire.reserve(self.bytes.len() + 4 * self.fields.len());
         let mut run = 0..0;
@@ -400,13 +375,12 @@ impl Head {
     }
 }
 
-/// A head is far below 4 GiB: its reader has a limit.
 #[expect(clippy::cast_possible_truncation, reason = "a head is at most a few MiB")]
 fn span(start: usize, end: usize) -> Span {
     Span { start: start as u32, end: end as u32 }
 }
 
-/// For the parser: a head whose bytes are taken over as a whole, and whose parts are places in them.
+/// The parser's way in: it takes over the bytes of a head, and its parts become places in them.
 pub(super) struct Builder<'a> {
     head: &'a mut Head,
     raw: &'a [u8],
@@ -419,7 +393,6 @@ impl<'a> Builder<'a> {
         Builder { head, raw }
     }
 
-    /// Where this part of the raw head stands.
     fn place(&self, part: &[u8]) -> Span {
         let start = part.as_ptr() as usize - self.raw.as_ptr() as usize;
         span(start, start + part.len())
@@ -433,7 +406,7 @@ impl<'a> Builder<'a> {
     pub(super) fn status_line(&mut self, version: Version, status: u16, reason: &str) {
         self.head.version = version;
         self.head.status = status;
-        // An absent reason is no part of the head.
+        // An empty reason may point outside of the head.
         let reason = if reason.is_empty() { Span::default() } else { self.place(reason.as_bytes()) };
         self.head.start_line = (reason, Span::default());
     }
@@ -442,7 +415,7 @@ impl<'a> Builder<'a> {
         let value = value.trim_ascii();
         let kind = Name::of(name.as_bytes());
         let name = self.place(name.as_bytes());
-        // An empty value may stand anywhere.
+        // An empty value may point outside of the head.
         let value = if value.is_empty() { Span::default() } else { self.place(value) };
         let plain = value.start == name.end + 2
             && self.raw[name.end as usize + 1] == b' '

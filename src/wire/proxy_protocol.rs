@@ -1,52 +1,43 @@
-//! The PROXY protocol, versions 1 and 2: who the client is, where a balancer stands in front of this proxy.
+//! The PROXY protocol, versions 1 and 2: the client's address, sent by a balancer in front of the proxy.
 //!
-//! After <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>. The bytes come from a peer that is trusted to
-//! send them, but it may be anybody who reaches the port, so nothing is forgiven: what is not exactly a header is
-//! refused with its reason, and as soon as it can be told. So [`Parsed::Partial`] means that the bytes can become a
-//! header; only a wrong checksum shows no earlier than at the last byte.
+//! Follows <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>. The sender may be anybody who reaches the
+//! port, so parsing is strict, and fails with a reason at the first byte that can't be part of a header.
+//! [`Parsed::Partial`] therefore means that the bytes can become a header; only a wrong checksum shows as late as the
+//! last byte.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The first bytes of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The first bytes of version 1.
 const NAME: &[u8; 6] = b"PROXY ";
-/// A line of version 1 with its CR LF is never longer; more is said to be invalid by the specification.
+/// Longest line of version 1 with CR LF, by the specification.
 const MOST_V1: usize = 107;
-/// What may follow the 16 bytes of version 2. The specification allows 65535, but the largest that senders have to say
-/// (two unix addresses, a TLS client certificate's names, an endpoint id) stays far below this, and it has to be kept
-/// for every connection that is in its first milliseconds.
+/// Limit on version 2 behind its 16 fixed bytes. The specification allows 65535, which every new connection could make
+/// the proxy hold; real headers (unix addresses, names of a TLS client certificate, an endpoint id) stay far below.
 const MOST_V2: usize = 4096;
-/// The fixed part of version 2.
 const FIXED_V2: usize = 16;
-/// The type of the TLV with a checksum, `PP2_TYPE_CRC32C`.
+/// TLV type `PP2_TYPE_CRC32C`.
 const CHECKSUM: u8 = 0x03;
 
-/// What is known after the bytes so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// More bytes are needed.
     Partial,
-    /// A whole header.
     Complete {
-        /// So many bytes are the header; the client's own begin behind them.
         length: usize,
-        /// The client's address. `None`: the header names none that means anything here (`LOCAL`, as health checks of a
-        /// balancer send it, `UNKNOWN`, an unspecified family, a unix socket, datagrams), so the peer's own counts.
+        /// The client's address. `None`: the peer's own address counts, because the header has no usable one (`LOCAL`,
+        /// as in a balancer's health checks, `UNKNOWN`, an unspecified family, a unix socket, datagrams).
         source: Option<SocketAddr>,
     },
 }
 
-/// These bytes are no PROXY header, whatever follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the PROXY header is not valid: {0}")]
 pub struct Malformed(pub &'static str);
 
-/// Reads a header from the first bytes of a connection.
+/// Parses a header at the start of a connection.
 ///
 /// # Errors
 ///
-/// The bytes are not a header and can't become one.
+/// The bytes can't become a header.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     if agree(bytes, NAME) {
         parse_v1(bytes)
@@ -57,23 +48,20 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     }
 }
 
-/// Whether these bytes could be the beginning of a header. True also for fewer bytes than tell it apart (`P` may become
-/// `PUT`): it is certain from 6 bytes on (version 1), or from 12 (version 2).
+/// The bytes could start a header. Certain from 6 bytes on in version 1 and 12 in version 2; `P` may become `PUT`.
 #[cfg(feature = "internals")]
 #[must_use]
 pub fn begins(bytes: &[u8]) -> bool {
     agree(bytes, NAME) || agree(bytes, SIGNATURE)
 }
 
-/// Whether both are the same as far as both go.
+/// True if one of them starts with the other.
 fn agree(bytes: &[u8], start: &[u8]) -> bool {
     let length = bytes.len().min(start.len());
     bytes[..length] == start[..length]
 }
 
-/// Why reading stopped.
 enum Stop {
-    /// The bytes ended here, and up to here they are in order.
     Partial,
     Malformed(&'static str),
 }
@@ -86,7 +74,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Parsed, Malformed> {
     }
 }
 
-/// The line of version 1, read byte by byte: every byte that is taken leaves something that can still become a line.
+/// Reader of version 1. Each byte that it accepts leaves something that can become a line.
 struct Line<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -133,12 +121,11 @@ impl Line<'_> {
         )
     }
 
-    /// Everything behind `UNKNOWN` is to be ignored, up to CR LF. A CR or LF alone is no part of that: another reader
-    /// may take it for the end.
+    /// Skips everything behind `UNKNOWN` up to CR LF. A lone CR or LF is refused: another reader may take it for the
+    /// end.
     fn ignored_rest(&mut self) -> Result<usize, Stop> {
         let mut first = true;
         loop {
-            // CR and LF must still fit.
             if self.at > MOST_V1 - 2 {
                 return Err(Stop::Malformed("the line is longer than 107 bytes"));
             }
@@ -154,12 +141,11 @@ impl Line<'_> {
         }
     }
 
-    /// An address and the one space behind it.
     fn address(&mut self, v6: bool) -> Result<IpAddr, Stop> {
         if v6 { self.v6().map(IpAddr::V6) } else { self.v4(None).map(IpAddr::V4) }
     }
 
-    /// Four numbers without leading zeros, and a space. `first`: this number and its dot were read already.
+    /// Four numbers without leading zeros, and a space. `first`: this number and its dot were already read.
     fn v4(&mut self, first: Option<u8>) -> Result<Ipv4Addr, Stop> {
         const REASON: &str = "an IPv4 address is not valid";
         let mut octets = [first.unwrap_or(0), 0, 0, 0];
@@ -181,7 +167,6 @@ impl Line<'_> {
         loop {
             match (self.next()?, number) {
                 (digit @ b'0'..=b'9', None) => number = Some(u32::from(digit - b'0')),
-                // A 0 is followed by no digit.
                 (digit @ b'0'..=b'9', Some(so_far @ 1..)) if so_far * 10 + u32::from(digit - b'0') <= most => {
                     number = Some(so_far * 10 + u32::from(digit - b'0'));
                 }
@@ -191,19 +176,18 @@ impl Line<'_> {
         }
     }
 
-    /// Groups of one to four hexadecimal digits, `::` once for at least one group, and a space. The dotted form, which
-    /// the specification does not mention, is taken as `inet_ntop` writes it (`::ffff:192.0.2.1`), because senders do.
+    /// Groups of one to four hexadecimal digits, `::` once for at least one group, and a space. The specification omits
+    /// the dotted form that `inet_ntop` writes (`::ffff:192.0.2.1`); senders use it, so it is accepted.
     fn v6(&mut self) -> Result<Ipv6Addr, Stop> {
         const BAD: Stop = Stop::Malformed("an IPv6 address is not valid");
         let mut groups = [0u16; 8];
         let mut count = 0;
-        // So many groups stand before `::`.
         let mut gap = None;
         let mut digits = 0;
         let mut before = b' ';
         loop {
             let byte = self.next()?;
-            // After `:` alone something must come; after eight groups, or seven and a gap, nothing can.
+            // A single `:` needs a group behind it; eight groups, or seven and a gap, are complete.
             let full = count == if gap.is_some() { 7 } else { 8 };
             let dangling = before == b':' && digits == 0 && gap != Some(count);
             match byte {
@@ -224,7 +208,7 @@ impl Line<'_> {
                     }
                     digits = 0;
                 }
-                // The second of two; a first one at the very beginning is taken on trust that another follows.
+                // Second colon of `::`. A first one at the start of the address was accepted in expectation of it.
                 b':' if dangling && gap.is_none() => gap = Some(count),
                 b':' if before == b' ' => {}
                 b' ' if !dangling && (gap.is_some() || count == 8) => {
@@ -233,7 +217,7 @@ impl Line<'_> {
                     return Ok(groups.into());
                 }
                 b'.' if digits > 0 && gap == Some(0) && count <= 2 => {
-                    // What was read as hexadecimal was a decimal number.
+                    // The group before the dot was a decimal number.
                     let text = &self.bytes[self.at - 1 - digits..self.at - 1];
                     let octet = decimal(text).ok_or(BAD)?;
                     let low = u32::from(self.v4(Some(octet)).map_err(|stop| match stop {
@@ -250,7 +234,6 @@ impl Line<'_> {
     }
 }
 
-/// An octet without leading zeros.
 fn decimal(text: &[u8]) -> Option<u8> {
     let text = std::str::from_utf8(text).ok()?;
     let octet: u8 = text.parse().ok()?;
@@ -266,7 +249,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
         _ => return Err(Malformed("the version is not 2")),
     };
     let Some(family) = bytes.get(13) else { return Ok(Parsed::Partial) };
-    // What a LOCAL header says besides is to be skipped whatever it is.
+    // The address of a LOCAL header is ignored.
     let addresses = match family >> 4 {
         _ if local => 0,
         _ if family & 0xf > 2 => return Err(Malformed("the transport is unknown")),
@@ -290,7 +273,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
     }
     let total = FIXED_V2 + length;
     let header = &bytes[..total.min(bytes.len())];
-    // Where the family says nothing of addresses, it can't be told where they end and TLVs begin.
+    // With an unspecified family the end of the addresses is unknown, so TLVs can't be found.
     if addresses > 0 {
         check_tlvs(header, FIXED_V2 + addresses, total)?;
     }
@@ -308,24 +291,22 @@ fn parse_v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
     Ok(Parsed::Complete { length: total, source })
 }
 
-/// Source, destination, source port.
 fn v6_source(addresses: &[u8]) -> Option<SocketAddr> {
     let (address, rest) = addresses.split_first_chunk::<16>()?;
     let port = rest.get(16..)?.first_chunk::<2>()?;
     Some(SocketAddr::from((*address, u16::from_be_bytes(*port))))
 }
 
-/// Looks through the TLVs as far as they are there. They are skipped but for the checksum, which has to be right.
+/// Checks the TLVs received so far: their framing, and the checksum.
 fn check_tlvs(header: &[u8], mut at: usize, total: usize) -> Result<(), Malformed> {
     const CUT: Malformed = Malformed("a TLV does not fit into it");
     const CHECKSUMS: Malformed = Malformed("it has a second checksum, or one that is not of four bytes");
     let mut checksum = None;
     while at < total {
-        // Type and length, then the value.
         let value = at + 3;
         let Some(left) = total.checked_sub(value) else { return Err(CUT) };
         let Some(kind) = header.get(at) else { return Ok(()) };
-        // Four bytes, and behind them nothing or another TLV.
+        // A checksum is four bytes, followed by nothing or by another TLV.
         if *kind == CHECKSUM && (checksum.is_some() || matches!(left, 0..=3 | 5 | 6)) {
             return Err(CHECKSUMS);
         }
@@ -356,8 +337,8 @@ fn check_tlvs(header: &[u8], mut at: usize, total: usize) -> Result<(), Malforme
     if !found == u32::from_be_bytes(*expected) { Ok(()) } else { Err(Malformed("the checksum is wrong")) }
 }
 
-/// CRC-32C (Castagnoli), bit by bit: it is asked for once a connection, over some hundred bytes, and only where the
-/// balancer sends a checksum. Not what `crc32fast` computes.
+/// CRC-32C (Castagnoli), which `crc32fast` does not compute. Bit by bit is fast enough for some
+/// hundred bytes in each connection.
 fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(crc, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg()))

@@ -1,4 +1,4 @@
-//! One end of an exchange, whatever version of HTTP it speaks.
+//! One end of an exchange, in either version of HTTP.
 
 use std::io;
 use std::pin::pin;
@@ -14,48 +14,43 @@ use crate::wire::http2::server::stream::ServerStream;
 use crate::wire::socket::buffer;
 use crate::wire::socket::keepalive;
 
-/// Read at once of a response, though the client takes no more of it now: the rest of a head, or the end of a body.
+/// Bytes read of a response whose client takes no more now: the rest of a head, or the end of a body.
 const LEAST: usize = 4 << 10;
 
-/// Copied of one body before other connections of the worker have their turn.
+/// Bytes copied of one body before other connections of the worker have their turn.
 const TURN: u64 = 1 << 20;
 
-/// The client's or the endpoint's end.
 #[derive(Debug)]
 pub(crate) enum Side {
     Http1(Box<Wire>),
-    /// To an endpoint.
+    /// A stream to an endpoint.
     Http2(Box<Stream>),
-    /// Of a client.
+    /// A stream of a client.
     Served(Box<ServerStream>),
 }
 
-/// Which end broke.
 #[derive(Debug)]
 pub(crate) enum CopyError {
     Source(BodyError),
     Sink(io::Error),
 }
 
-/// How far the copying of one body is.
 #[derive(Debug, Default)]
 pub(crate) struct Copied {
     pub(crate) bytes: u64,
-    /// The source is over, and the sink knows.
+    /// The source ended, and the sink was told.
     finished: bool,
-    /// The last bit of it was taken.
+    /// The sink's output was flushed.
     pub(crate) over: bool,
-    /// It is the source that is waited for, and not the sink.
+    /// The copy waits for the source; otherwise for the sink.
     pub(crate) waits_for_source: bool,
     trailers: Trailers,
 }
 
-/// The trailers that are passed on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Trailers {
     #[default]
     All,
-    /// All but the fields of this name.
     Without(&'static str),
     /// None (RFC 9110, 6.5.1).
     Discarded,
@@ -66,25 +61,22 @@ impl Copied {
         Copied { trailers, ..Copied::default() }
     }
 
-    /// Begins again, by the same rules.
     pub(crate) fn restart(&mut self) {
         *self = Copied::new(self.trailers);
     }
 }
 
 impl Side {
-    /// Begins a request: its head goes out with what follows.
     pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) -> Result<(), Unsent> {
         match self {
             Side::Http1(wire) => wire.begin_request(head, framing),
             Side::Http2(stream) => return stream.begin_request(head, framing),
-            // Clients are asked nothing.
             Side::Served(_) => {}
         }
         Ok(())
     }
 
-    /// Waits until a request can be made, a tunnel's where `tunnel` says so. False: none can any more.
+    /// Waits for room for a request. `tunnel`: for an extended CONNECT. False: the connection takes none any more.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>, tunnel: bool) -> Poll<bool> {
         match self {
             Side::Http1(_) | Side::Served(_) => Poll::Ready(true),
@@ -92,17 +84,14 @@ impl Side {
         }
     }
 
-    /// The connection to the endpoint ended for what requests on it did, be they whose they may.
     pub(crate) fn is_excused(&self) -> bool {
         matches!(self, Side::Http2(stream) if stream.is_excused())
     }
 
-    /// The same, and the endpoint said so.
     pub(crate) fn is_told(&self) -> bool {
         matches!(self, Side::Http2(stream) if stream.is_told())
     }
 
-    /// The message that came has no body, whatever its head says.
     pub(crate) fn is_bodiless(&self) -> bool {
         match self {
             Side::Http1(_) => false,
@@ -111,7 +100,7 @@ impl Side {
         }
     }
 
-    /// Reads the head of the answer. False: there is none.
+    /// Reads an answer's head. False: there is none.
     pub(crate) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
@@ -120,13 +109,12 @@ impl Side {
     ) -> Poll<Result<bool, HeadError>> {
         match self {
             Side::Http1(wire) => wire.poll_answer(cx, head, limits),
-            // It has those of its connection.
+            // `h2` applies the connection's limits.
             Side::Http2(stream) => stream.poll_answer(cx, head),
             Side::Served(_) => Poll::Ready(Ok(false)),
         }
     }
 
-    /// What of an answer's head was refused, where that is known.
     pub(crate) fn refused_line(&self) -> &[u8] {
         match self {
             Side::Http1(wire) => wire.refused_line(),
@@ -134,11 +122,10 @@ impl Side {
         }
     }
 
-    /// The body of the answer that comes from here.
     pub(crate) fn expect_body(&mut self, framing: Framing) {
         match self {
             Side::Http1(wire) => wire.expect_body(framing),
-            // Its frames say it.
+            // HTTP/2 frames tell the end of a body.
             Side::Http2(_) | Side::Served(_) => {}
         }
     }
@@ -147,13 +134,11 @@ impl Side {
     pub(crate) fn interim(&mut self, head: &Head) -> bool {
         match self {
             Side::Http1(wire) => wire.interim(head),
-            // Endpoints are answered nothing.
             Side::Http2(_) => false,
             Side::Served(stream) => stream.interim(head),
         }
     }
 
-    /// No final answer has begun here.
     pub(crate) fn takes_interim(&self) -> bool {
         match self {
             Side::Http1(wire) => wire.takes_interim(),
@@ -162,17 +147,14 @@ impl Side {
         }
     }
 
-    /// Begins the final answer: its head goes out with what follows. Nothing interim is written behind it.
     pub(crate) fn begin_answer(&mut self, head: &Head, framing: Framing) {
         match self {
             Side::Http1(wire) => wire.begin_answer(head, framing),
-            // Endpoints are answered nothing.
             Side::Http2(_) => {}
             Side::Served(stream) => stream.begin_answer(head, framing),
         }
     }
 
-    /// Whether the other end may have acted on the last request: anything of it was written.
     pub(crate) fn has_written(&self) -> bool {
         match self {
             Side::Http1(wire) => wire.has_written(),
@@ -181,7 +163,7 @@ impl Side {
         }
     }
 
-    /// So much waits to be taken by the other end.
+    /// Output that the other end has not taken, in bytes.
     pub(crate) fn waiting(&self) -> usize {
         match self {
             Side::Http1(wire) => wire.waiting(),
@@ -190,7 +172,7 @@ impl Side {
         }
     }
 
-    /// Whether a response may be read from an endpoint for this client. If not, its task is woken when it may.
+    /// More of a response may be read for this client. If not, its task is woken when it may.
     pub(crate) fn takes_response(&self) -> bool {
         match self {
             Side::Http1(_) | Side::Http2(_) => true,
@@ -198,21 +180,19 @@ impl Side {
         }
     }
 
-    /// Reads no more of a response at once than this client takes of its body.
     pub(crate) fn read_for(&mut self, client: &Side) {
         if let (Side::Http1(source), Side::Served(sink)) = (self, client) {
             source.read_at_most(sink.window().max(LEAST));
         }
     }
 
-    /// Charges the client's connection with the bytes of a response that its endpoint's side holds.
+    /// Charges the client's connection with response bytes held by the endpoint's side.
     pub(crate) fn hold(&mut self, bytes: usize) {
         if let Side::Served(stream) = self {
             stream.hold(bytes);
         }
     }
 
-    /// Bytes of memory for what came from here and was not taken.
     pub(crate) fn held(&mut self) -> usize {
         match self {
             Side::Http1(wire) => wire.held(),
@@ -221,7 +201,7 @@ impl Side {
         }
     }
 
-    /// Whether the client takes nothing now, so that reading on from this endpoint would only fill memory.
+    /// The client takes nothing now, so that reading on would only fill memory.
     fn must_wait_for(&mut self, client: &Side) -> bool {
         let (Side::Http1(source), Side::Served(sink)) = (self, client) else { return false };
         if !source.unread().is_empty() {
@@ -229,11 +209,11 @@ impl Side {
         }
         let room = sink.room();
         source.read_at_most(room.max(LEAST));
-        // The end of a body needs no window, so that it is looked for where it may come next.
+        // The end of a body needs no window, so it is read where it may come next.
         room == 0 && (source.length_left() > 0 || !sink.takes_response())
     }
 
-    /// The next piece of the body that comes from here.
+    /// The next piece of the body; the caller reports its use by [`Side::consume`].
     pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece<'_>, BodyError>> {
         match self {
             Side::Http1(wire) => wire.poll_body(cx),
@@ -242,7 +222,6 @@ impl Side {
         }
     }
 
-    /// So much of the last piece was used.
     pub(crate) fn consume(&mut self, n: usize) {
         match self {
             Side::Http1(wire) => wire.consume(n),
@@ -251,7 +230,6 @@ impl Side {
         }
     }
 
-    /// What came behind the body.
     pub(crate) fn trailers(&self) -> &Head {
         match self {
             Side::Http1(wire) => wire.trailers(),
@@ -260,7 +238,6 @@ impl Side {
         }
     }
 
-    /// Takes a piece of the body that goes here.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Side::Http1(wire) => wire.poll_send(cx, data),
@@ -269,7 +246,6 @@ impl Side {
         }
     }
 
-    /// The body that goes here is over.
     pub(crate) fn finish(&mut self, trailers: &Head) {
         match self {
             Side::Http1(wire) => wire.finish(trailers),
@@ -286,7 +262,7 @@ impl Side {
         }
     }
 
-    /// Watches for this end leaving while nothing is expected of it.
+    /// Resolves when this end leaves while nothing is expected of it.
     pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Side::Http1(wire) => wire.poll_left(cx),
@@ -295,7 +271,6 @@ impl Side {
         }
     }
 
-    /// Watches for a client leaving whose request is held.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Side::Http1(wire) => wire.poll_gone(cx),
@@ -304,7 +279,7 @@ impl Side {
         }
     }
 
-    /// What may be taken in of a request's body that nobody reads.
+    /// Bytes of a held request's body that may be received.
     pub(crate) fn room_while_held(&self, framing: Framing) -> usize {
         let body = match framing {
             Framing::None => 0,
@@ -318,7 +293,6 @@ impl Side {
         }
     }
 
-    /// Whether the body from here has come as a whole.
     pub(crate) fn is_read(&self) -> bool {
         match self {
             Side::Http1(wire) => wire.is_read(),
@@ -327,7 +301,6 @@ impl Side {
         }
     }
 
-    /// Whether something of the body from here is there to be taken.
     pub(crate) fn has_unread(&self) -> bool {
         match self {
             Side::Http1(wire) => !wire.unread().is_empty(),
@@ -336,18 +309,17 @@ impl Side {
         }
     }
 
-    /// Takes in what has come of the body, if nothing of it was taken in yet.
+    /// Receives available body bytes, if none were received yet.
     pub(crate) fn peek(&mut self, cx: &mut Context<'_>) {
         match self {
-            // Watching for its end does that.
+            // `poll_gone` does that.
             Side::Http1(_) => {}
-            // What is wrong with it is found again where it is used.
+            // An error shows again at the next read.
             Side::Http2(stream) => drop(stream.poll_body(cx)),
             Side::Served(stream) => drop(stream.poll_body()),
         }
     }
 
-    /// From now on bytes go through as they are.
     pub(crate) fn become_tunnel(&mut self) {
         match self {
             Side::Http1(wire) => {
@@ -362,24 +334,22 @@ impl Side {
         }
     }
 
-    /// Tells this end of a tunnel that nothing more comes.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Side::Http1(wire) => wire.poll_shutdown(cx),
-            // Its end was told with the last frame.
+            // The last frame has END_STREAM.
             Side::Http2(_) | Side::Served(_) => Poll::Ready(Ok(())),
         }
     }
 }
 
 impl Copied {
-    /// The source is over; the sink may not have taken the last bit.
+    /// The source is over; the sink may not have written everything.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished
     }
 }
 
-/// Copies a body from one side to the other, as far as it goes now.
 pub(crate) fn poll_copy(
     cx: &mut Context<'_>,
     from: &mut Side,
@@ -389,7 +359,7 @@ pub(crate) fn poll_copy(
     poll_copy_seen(cx, from, to, copied, |_| {})
 }
 
-/// The same, with somebody who sees what is copied.
+/// Copies as [`poll_copy`] does, and shows `seen` every copied piece.
 pub(crate) fn poll_copy_seen(
     cx: &mut Context<'_>,
     from: &mut Side,
@@ -420,7 +390,7 @@ fn copy(
     while !copied.finished {
         copied.waits_for_source = false;
         if copied.bytes >= turn_ends {
-            // Sockets are looked at in between, which a mere wake would put off.
+            // Yields through the runtime, which polls sockets first; a plain wake would not.
             let _ = pin!(tokio::task::yield_now()).poll(cx);
             return Poll::Pending;
         }

@@ -1,4 +1,4 @@
-//! A byte stream to a client or to an endpoint, whatever it is made of.
+//! A byte stream to a client or an endpoint.
 
 pub(crate) mod buffer;
 pub(crate) mod keepalive;
@@ -14,26 +14,21 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::wire::socket::tapped::{Tap, Tapped};
 
-/// One connection.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
-    /// Of which something was read already.
     Ahead(Box<Tapped<Socket, Ahead>>),
-    /// To a client that speaks TLS.
     Client(Box<tokio_rustls::server::TlsStream<Socket>>),
-    /// To an endpoint that speaks TLS.
     Endpoint(Box<tokio_rustls::client::TlsStream<Socket>>),
 }
 
 impl Socket {
-    /// A connection of which this was read, from its beginning.
+    /// Puts `read` back in front of the unread bytes.
     pub(crate) fn rewound(self, read: &[u8]) -> Socket {
         Socket::Ahead(Box::new(Tapped::new(self, Ahead(Bytes::copy_from_slice(read)))))
     }
 
-    /// The connection below, whatever is spoken on it.
     pub(crate) fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Socket::Tcp(stream) => Some(stream),
@@ -89,7 +84,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// Was read from a socket already.
+/// Bytes to be read again before the socket's own.
 #[derive(Debug)]
 pub(crate) struct Ahead(Bytes);
 

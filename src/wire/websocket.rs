@@ -1,75 +1,64 @@
-//! Where the frames of a WebSocket begin and end (RFC 6455, 5.2), and the frame that ends one.
+//! The boundaries of WebSocket frames (RFC 6455, 5.2), and the close frame.
 //!
-//! Only headers are looked at, and of those only what says where the next one is. Whether messages make sense is for
-//! the two ends to say; compression changes nothing here. A frame of ours may stand between any two frames, also
-//! between the fragments of a message, if it is a control frame (5.4).
+//! Only the part of a header that locates the next frame is read; messages and compression are left to the two ends. A
+//! control frame may be inserted between any two frames, even between fragments of a message (5.4).
 
-/// The longest header: two bytes, eight for the length, four for the mask.
+/// Longest header: two bytes, eight of length, four of mask.
 const HEADER: usize = 14;
-/// The opcode of a close frame.
 const CLOSE: u8 = 8;
 
-/// How far one direction of a WebSocket has come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frames {
-    /// What comes from a client is masked, and nothing else is (5.1).
+    /// Frames of clients are masked, those of servers are not (5.1).
     masked: bool,
     at: At,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum At {
-    /// So much of a header is known; nothing: between two frames.
+    /// Within a header; with nothing known: between two frames.
     Header { bytes: [u8; HEADER], known: usize },
-    /// So much of a payload is to come.
+    /// Within a payload of which `left` bytes are missing.
     Payload { left: u64, closes: bool },
-    /// A close frame has come as a whole; nothing follows it.
+    /// A close frame is complete; nothing follows it.
     Closed,
-    /// The framing was violated: from here on nobody knows where a frame begins.
+    /// The framing was violated, so frame boundaries are unknown.
     Lost,
 }
 
 const BETWEEN: At = At::Header { bytes: [0; HEADER], known: 0 };
 
 impl Frames {
-    /// Those that a client sends.
     pub(crate) fn of_client() -> Frames {
         Frames { masked: true, at: BETWEEN }
     }
 
-    /// Those that an endpoint sends.
     pub(crate) fn of_endpoint() -> Frames {
         Frames { masked: false, at: BETWEEN }
     }
 
-    /// A frame has ended, and the next one has not begun.
     pub(crate) fn is_between(&self) -> bool {
         matches!(self.at, At::Header { known: 0, .. })
     }
 
-    /// A close frame has passed.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.at, At::Closed)
     }
 
-    /// The framing was violated.
     pub(crate) fn is_lost(&self) -> bool {
         matches!(self.at, At::Lost)
     }
 
-    /// These bytes have passed.
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             bytes = &bytes[self.step(bytes)..];
         }
     }
 
-    /// How many of the next bytes belong to the frame under way; between two frames none does.
     pub(crate) fn rest(mut self, bytes: &[u8]) -> usize {
         if self.is_between() { 0 } else { self.step(bytes) }
     }
 
-    /// Goes on to the end of the frame, or as far as these bytes go; how many of them that were.
     fn step(&mut self, bytes: &[u8]) -> usize {
         let mut used = 0;
         loop {
@@ -103,7 +92,6 @@ impl Frames {
     }
 }
 
-/// How long a header is that begins like this.
 fn length_of_header(known: &[u8]) -> usize {
     let [_, second, ..] = known else { return 2 };
     let length = match second & 0x7f {
@@ -114,7 +102,6 @@ fn length_of_header(known: &[u8]) -> usize {
     2 + length + if second & 0x80 == 0 { 0 } else { 4 }
 }
 
-/// What follows a header that is complete.
 fn after_header(header: &[u8], masked: bool) -> At {
     let (fin, opcode) = (header[0] & 0x80 != 0, header[0] & 0x0f);
     let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
@@ -138,7 +125,7 @@ fn after_header(header: &[u8], masked: bool) -> At {
     }
 }
 
-/// A close frame (5.5.1). The reason is short: a control frame holds 125 bytes.
+/// A close frame (RFC 6455, 5.5.1). A control frame holds at most 125 bytes, so the reason must be short.
 pub(crate) fn close_frame(code: u16, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
     let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
     debug_assert!(payload.len() <= 125);

@@ -5,7 +5,6 @@ use tokio::net::UnixStream;
 use super::*;
 use crate::proxy::deadlines::slots::DeadlineSlots;
 
-/// A client that reads nothing, and whose line is full.
 async fn full() -> (Wire, UnixStream) {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     loop {
@@ -27,13 +26,12 @@ async fn a_client_that_takes_nothing_is_refused_and_not_waited_for() {
     tokio::time::timeout(2 * LAST_ANSWER, refusing).await.expect("the connection is given up");
 }
 
-/// What a call of it takes while it waits.
 fn size_of_waiting<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
     size_of::<F>()
 }
 
 #[test]
 fn a_connection_that_waits_has_no_room_for_what_is_rare() {
-    // Each idle connection has so much, whatever it does later. What is large and rare goes in a box.
+    // Each idle connection has this future: box what is large and rare.
     assert!(size_of_waiting(serve) <= 2048, "{} bytes", size_of_waiting(serve));
 }

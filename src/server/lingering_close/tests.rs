@@ -4,7 +4,6 @@ use tokio::net::UnixStream;
 use super::*;
 use crate::proxy::deadlines::slots::DeadlineSlots;
 
-/// Lingers on one end of a pair; the other end, and whatever tells that it is over.
 fn lingering(slot: std::rc::Rc<DeadlineSlot>) -> (UnixStream, tokio::task::JoinHandle<()>) {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     let ended = tokio::task::spawn_local(async move {
@@ -14,7 +13,6 @@ fn lingering(slot: std::rc::Rc<DeadlineSlot>) -> (UnixStream, tokio::task::JoinH
     (theirs, ended)
 }
 
-/// As a connection is polled.
 async fn poll_with(slot: &DeadlineSlot, work: impl Future<Output = ()>) {
     let mut work = pin!(work);
     poll_fn(|cx| {

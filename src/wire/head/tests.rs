@@ -37,12 +37,11 @@ fn fields_are_found_replaced_and_removed() {
     assert_eq!(wire, b"host: b\r\n");
 }
 
-/// The fields, as nobody could write them wrongly.
+/// The fields, by the plainest implementation.
 fn plainly(head: &Head) -> Vec<u8> {
     head.fields().flat_map(|(_, name, value)| [name, b": ", value, b"\r\n"].concat()).collect()
 }
 
-/// What a head has to be: a list of names and values.
 #[derive(Default)]
 struct Model(Vec<(Vec<u8>, Vec<u8>)>);
 
@@ -73,7 +72,6 @@ impl Model {
     }
 }
 
-/// Names that are known and names that are not, in any case.
 fn name(random: &mut fastrand::Rng) -> Vec<u8> {
     let names = ["Host", "via", "TE", "Cookie", "X-Forwarded-For", "connection", "X-One", "x-two", "Server", "a"];
     let mut name = random.choice(names).expect("one").as_bytes().to_vec();
@@ -85,7 +83,7 @@ fn value(random: &mut fastrand::Rng) -> &'static [u8] {
     random.choice([&b""[..], b"v", b"a b", b"x:y, z", b"\xe9", b"\"a\tb\"", b"a-long-value-for-a-field"]).expect("one")
 }
 
-/// A request, an answer or trailers as they may be sent, with any space that is allowed around values.
+/// A parsed request, answer or trailers, with optional whitespace around values.
 fn parsed(random: &mut fastrand::Rng, model: &mut Model) -> Head {
     let kind = random.u8(..3);
     let mut raw = [&b"GET /a?b HTTP/1.1\r\n"[..], b"HTTP/1.1 200 OK\r\n", b""][usize::from(kind)].to_vec();
@@ -152,7 +150,6 @@ fn whatever_is_done_to_a_head_it_is_written_field_by_field() {
                     head.push_known(kind, value);
                     model.push(kind.as_str().as_bytes(), value);
                 }
-                // What stands between the fields is not written.
                 7 => head.set_target(b"/another: target\r\n"),
                 _ => head.set_request_line(b"PUT", b"/"),
             }

@@ -1,30 +1,23 @@
-//! The framing of HTTP/1.1 bodies (RFC 9112, 6 and 7): which it is, undoing it, and making it.
+//! HTTP/1.1 body framing (RFC 9112, 6 and 7): determined, decoded and encoded.
 //!
-//! Chunks are undone and made anew, so what the sender put beside the data (sizes in another form, extensions) goes no
-//! further than here.
+//! Chunks are always re-encoded, so a sender's chunk extensions and unusual sizes are not forwarded.
 
 use memchr::memchr;
 
 use crate::wire::head::{Head, Name, Version};
 use crate::wire::http1::parse;
 
-/// A line with the size of a chunk is no longer, its extensions included.
+/// Longest chunk-size line, with its extensions.
 const MAX_CHUNK_LINE: usize = 1024;
-/// The extensions of all chunks of a body are no longer than this.
 const MAX_EXTENSIONS: usize = 16 << 10;
-/// The fields behind a body are no longer than this.
 const MAX_TRAILERS: usize = 16 << 10;
 
-/// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// There is no body.
     None,
-    /// So many bytes; at least one.
+    /// At least one byte.
     Length(u64),
-    /// Chunks, and then trailers.
     Chunked,
-    /// Everything until the connection, or its stream, ends.
     UntilEnd,
 }
 
@@ -33,8 +26,9 @@ pub(crate) enum Framing {
 pub(crate) struct Ambiguous(pub(crate) &'static str);
 
 impl Framing {
-    /// Of a request. Exactly one `Content-Length`, or `chunked` and nothing else, or no body.
-    /// `bodiless`: that there is none is known by other means.
+    /// Exactly one `Content-Length`, or `chunked` alone, or no body.
+    ///
+    /// `bodiless`: the transport has already said so (END_STREAM).
     pub(crate) fn of_request(head: &Head, bodiless: bool) -> Result<Framing, Ambiguous> {
         let declared = declared(head)?;
         Ok(match head.version {
@@ -44,7 +38,7 @@ impl Framing {
         })
     }
 
-    /// Of an answer to a request with HEAD, or any other.
+    /// `to_head`: the answer to a HEAD request, which has no body.
     pub(crate) fn of_answer(head: &Head, to_head: bool) -> Result<Framing, Ambiguous> {
         let declared = declared(head)?;
         if to_head || matches!(head.status, 100..=199 | 204 | 304) {
@@ -61,7 +55,7 @@ fn declared(head: &Head) -> Result<Option<Framing>, Ambiguous> {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(Ambiguous("There are both a length and a transfer coding.")),
         (Some(length), None) => {
-            // Equal ones are one that was repeated on the way (RFC 9110, 8.6).
+            // Equal values are one that was repeated (RFC 9110, 8.6).
             if lengths.any(|other| other != length) {
                 return Err(Ambiguous("There are several lengths."));
             }
@@ -69,14 +63,14 @@ fn declared(head: &Head) -> Result<Option<Framing>, Ambiguous> {
             let length = std::str::from_utf8(length).ok().filter(|_| digits).and_then(|length| length.parse().ok());
             match length {
                 Some(0) => Ok(Some(Framing::None)),
-                // As with the size of a chunk: somebody further on may take it for a negative number.
+                // Beyond this another implementation may read a negative number.
                 Some(length) if length > i64::MAX as u64 => Err(Ambiguous("The length is too large.")),
                 Some(length) => Ok(Some(Framing::Length(length))),
                 None => Err(Ambiguous("The length is not a number.")),
             }
         }
         (None, Some(coding)) => {
-            // Whoever passes another coding on without having undone it changes the body.
+            // Only `chunked` is decoded here; any other coding would be forwarded with the wrong framing.
             let chunked = coding.eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
             if chunked && head.version == Version::Http11 {
                 Ok(Some(Framing::Chunked))
@@ -87,39 +81,29 @@ fn declared(head: &Head) -> Result<Option<Framing>, Ambiguous> {
     }
 }
 
-/// A body that breaks its own framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body is malformed: {0}")]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// What stands at the beginning of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// So many bytes of the body.
     Data(usize),
-    /// So many bytes of framing.
     Skip(usize),
-    /// Not enough to say.
     More,
-    /// The body is over.
     End,
 }
 
-/// Undoes the framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decoder {
     state: State,
-    /// Bytes of chunk extensions in this body so far.
     extensions: usize,
-    /// Bytes of the input that were searched for the end of the trailers.
     searched: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// A request's head was read, and its framing is not known.
+    /// After a request's head, until its framing is set: neither body nor next request can be read.
     Unknown,
-    /// No body, or all of it was read.
     Over,
     Length(u64),
     UntilEnd,
@@ -140,22 +124,18 @@ impl Decoder {
         Decoder { state, extensions: 0, searched: 0 }
     }
 
-    /// Before the framing of a message is known: nothing of it can be read, and nothing behind it.
     pub(crate) fn unknown() -> Decoder {
         Decoder { state: State::Unknown, extensions: 0, searched: 0 }
     }
 
-    /// The whole body was read.
     pub(crate) fn is_over(&self) -> bool {
         self.state == State::Over
     }
 
-    /// The end of the connection is the end of the body.
     pub(crate) fn is_until_end(&self) -> bool {
         self.state == State::UntilEnd
     }
 
-    /// What is left of a body with a length.
     pub(crate) fn length_left(&self) -> Option<u64> {
         match self.state {
             State::Length(left) => Some(left),
@@ -163,7 +143,7 @@ impl Decoder {
         }
     }
 
-    /// Looks at the input. Trailers, once they are complete, are put into `trailers`.
+    /// Decodes the beginning of `input`. Complete trailers are put into `trailers`.
     pub(crate) fn step(&mut self, input: &[u8], trailers: &mut Head) -> Result<Step, Malformed> {
         let available = |left: u64| usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
         match self.state {
@@ -193,14 +173,13 @@ impl Decoder {
         }
     }
 
-    /// Trailers are parsed once, when all of them are here.
     fn trailers(&mut self, input: &[u8], trailers: &mut Head) -> Result<Step, Malformed> {
         const LONG: Malformed = Malformed("the trailers are too long");
         if let [b'\r', b'\n', ..] = input {
             self.state = State::Over;
             return Ok(Step::Skip(2));
         }
-        // A line feed alone is refused by the parser.
+        // An empty line is the end of the body; the parser refuses a bare LF.
         if input.first() != Some(&b'\n') && !parse::has_empty_line(input, self.searched) {
             self.searched = input.len();
             return if input.len() >= MAX_TRAILERS { Err(LONG) } else { Ok(Step::More) };
@@ -216,7 +195,6 @@ impl Decoder {
         }
     }
 
-    /// So many bytes of the data that [`Decoder::step`] found were taken.
     pub(crate) fn consumed(&mut self, n: usize) {
         match &mut self.state {
             State::Length(left) => {
@@ -235,7 +213,7 @@ impl Decoder {
         }
     }
 
-    /// How much is still to come, if that is known.
+    /// Bytes still to come; 0: unknown.
     pub(crate) fn hint(&self) -> u64 {
         match self.state {
             State::Length(left) | State::ChunkData(left) => left,
@@ -245,14 +223,12 @@ impl Decoder {
     }
 }
 
-/// The line before a chunk.
 struct ChunkLine {
     size: u64,
     length: usize,
     extensions: usize,
 }
 
-/// Reads the line before a chunk. Hexadecimal digits and nothing else; extensions are passed over.
 fn chunk_size(input: &[u8]) -> Result<Option<ChunkLine>, Malformed> {
     const BAD: Malformed = Malformed("the size of a chunk is not valid");
     let seen = &input[..input.len().min(MAX_CHUNK_LINE)];
@@ -271,7 +247,7 @@ fn chunk_size(input: &[u8]) -> Result<Option<ChunkLine>, Malformed> {
         return Err(BAD);
     }
     let size = digits.iter().fold(0_u64, |size, digit| size << 4 | u64::from(hex(*digit)));
-    // A size in which the sign bit is set is not a size: somebody further on may take it for a negative number.
+    // Beyond this another implementation may read a negative number.
     if size > i64::MAX as u64 {
         return Err(BAD);
     }
@@ -285,16 +261,15 @@ fn hex(digit: u8) -> u8 {
     }
 }
 
-/// Makes the framing, and keeps the order of a message: interim heads, the final head, the body, its trailers.
+/// Encodes the body, and enforces the order of a message: interim heads, final head, body, trailers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoder {
-    /// The final head of an answer has not begun. Interim answers are written in no other state.
+    /// No final head yet; interim answers are written in no other state.
     Heads,
-    /// The body is complete, or there is none.
+    /// The body is complete, or absent.
     Over,
     Length(u64),
     Chunked {
-        /// Of the chunk whose size was written.
         left: u64,
     },
     UntilEnd,
@@ -311,7 +286,6 @@ impl Encoder {
     }
 }
 
-/// Writes the line with the size of a chunk.
 pub(crate) fn write_chunk_size(size: usize, wire: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut digits = [0; 16];
@@ -329,7 +303,7 @@ pub(crate) fn write_chunk_size(size: usize, wire: &mut Vec<u8>) {
     wire.extend_from_slice(b"\r\n");
 }
 
-/// Whether a trailer may be passed on: nothing that frames, routes or authenticates a message (RFC 9110, 6.5.1).
+/// Trailers must not frame, route or authenticate a message (RFC 9110, 6.5.1).
 pub(crate) fn is_trailer(kind: Name, name: &[u8]) -> bool {
     const NOT: [&str; 9] = [
         "authorization",

@@ -1,7 +1,7 @@
-//! One HTTP/1.1 connection (RFC 9112), seen from either end: heads and bodies in, heads and bodies out.
+//! One HTTP/1.1 connection (RFC 9112), from either end.
 //!
-//! Bodies are handed on from the block they were read into; small pieces go out together with the head before them,
-//! large ones by a vectored write beside it. What is waited for is the caller's business: there is no timer in here.
+//! Bodies are forwarded from the block they were read into: small pieces together with the head before them, large ones
+//! by a vectored write. Timeouts belong to the caller.
 
 use std::io;
 use std::pin::Pin;
@@ -16,20 +16,17 @@ use crate::wire::http1::parse::{self, AnswerLimits, Refused};
 use crate::wire::socket::Socket;
 use crate::wire::socket::buffer::{Input, Output, TINY};
 
-/// A piece up to this is copied behind what waits to be written; a larger one is written from where it is.
+/// Larger pieces are written from where they are instead of being copied to the output.
 const COPIED: usize = 4 << 10;
-/// So much may wait to be written before a piece has to wait, too.
+/// Output beyond this makes body pieces wait.
 const WAITING: usize = 16 << 10;
 
-/// What comes of a body.
 #[derive(Debug)]
 pub(crate) enum Piece<'a> {
     Data(&'a [u8]),
-    /// It is over; there may be trailers.
     End,
 }
 
-/// Why a body ends before its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     #[error(transparent)]
@@ -40,16 +37,13 @@ pub(crate) enum BodyError {
     Io(#[from] io::Error),
 }
 
-/// Why there is no head.
 #[derive(Debug)]
 pub(crate) enum HeadError {
     Refused(Refused),
-    /// The connection ended, or broke, in the middle.
     Incomplete,
     Io(io::Error),
 }
 
-/// A connection.
 #[derive(Debug)]
 pub(crate) struct Wire<I = Socket> {
     pub(crate) io: I,
@@ -58,11 +52,8 @@ pub(crate) struct Wire<I = Socket> {
     decoder: Decoder,
     encoder: Encoder,
     trailers: Head,
-    /// So much of the input was looked through for the end of a head.
     looked: usize,
-    /// Bytes to read at once, at most.
     most: usize,
-    /// Empty lines before the next head, in bytes.
     skipped: usize,
     ended: bool,
     written: bool,
@@ -85,24 +76,19 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         }
     }
 
-    /// What was read and is not used yet.
     pub(crate) fn unread(&self) -> &[u8] {
         self.input.bytes()
     }
 
-    /// The other end has sent its last byte.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// So much waits to be written.
     pub(crate) fn waiting(&self) -> usize {
         self.output.bytes().len()
     }
 
-    /// Begins a request: its head goes out with what follows.
     pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) {
-        // Nothing of it was written.
         self.written = false;
         self.most = usize::MAX;
         let out = self.output.tail();
@@ -115,7 +101,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         self.announce_body(framing);
     }
 
-    /// Writes an interim answer. False: the final one has begun, and nothing is written.
+    /// Writes an interim answer. False: the final one has begun, and nothing was written.
     pub(crate) fn interim(&mut self, head: &Head) -> bool {
         let before = self.encoder == Encoder::Heads;
         if before {
@@ -124,7 +110,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         before
     }
 
-    /// Begins the final answer: its head goes out with what follows. A request has one.
     pub(crate) fn begin_answer(&mut self, head: &Head, framing: Framing) {
         if self.encoder != Encoder::Heads {
             debug_assert!(false, "a request has one final answer");
@@ -146,17 +131,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// No final answer has begun, so that an interim one can be written.
     pub(crate) fn takes_interim(&self) -> bool {
         self.encoder == Encoder::Heads
     }
 
-    /// Something of the message was written.
     pub(crate) fn has_written(&self) -> bool {
         self.written
     }
 
-    /// Reads a request's head. False: the connection ended where one would have begun.
+    /// False: the connection ended before a head.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
@@ -166,13 +149,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         let read = ready!(self.poll_head(cx, head, max, true, parse::request));
         if matches!(read, Ok(true)) {
             self.encoder = Encoder::Heads;
-            // An answer before the framing is known ends the connection.
+            // Until the framing is set, an answer closes the connection: the body must not be read as a request.
             self.decoder = Decoder::unknown();
         }
         Poll::Ready(read)
     }
 
-    /// Reads an answer's head; the same.
+    /// False: the connection ended before a head.
     pub(crate) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
@@ -182,12 +165,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         self.poll_head(cx, head, limits.bytes, false, |input, head| parse::answer_within(input, head, limits.fields))
     }
 
-    /// The line for which an answer's head was refused.
     pub(crate) fn refused_line(&self) -> &[u8] {
         parse::refused_line(self.input.bytes())
     }
 
-    /// `bounded`: a large head is refused while the process holds as many bytes as it may.
+    /// `bounded`: a large head is refused while the process is at its memory limit.
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -199,7 +181,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         loop {
             self.skip_empty_lines();
             let bytes = self.input.bytes();
-            // A head that comes in many pieces is not read anew with each of them.
+            // A head that arrives in many pieces is not parsed with each of them.
             if !bytes.is_empty() && (self.looked == 0 || parse::has_empty_line(bytes, self.looked)) {
                 match parse(bytes, head) {
                     Ok(Some(length)) if length > max => return Poll::Ready(Err(HeadError::Refused(Refused::TooLarge))),
@@ -228,7 +210,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         }
     }
 
-    /// Drops the empty lines that may stand before a head (RFC 9112, 2.2), so that none is parsed twice.
+    /// Skips empty lines before a head (RFC 9112, 2.2), so that they are not parsed again.
     fn skip_empty_lines(&mut self) {
         while self.input.bytes().starts_with(b"\r\n") {
             self.input.consume(2);
@@ -237,7 +219,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         }
     }
 
-    /// Waits until something is to be read: true, or the connection has ended: false.
+    /// True: bytes are there. False: the connection ended.
     pub(crate) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if !self.input.is_empty() {
             return Poll::Ready(true);
@@ -246,12 +228,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         Poll::Ready(ready!(self.poll_fill(cx)).is_ok_and(|read| read > 0))
     }
 
-    /// Reads more, whatever is there already. False: nothing more comes.
     pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         Poll::Ready(ready!(self.poll_fill(cx)).is_ok_and(|read| read > 0))
     }
 
-    /// Watches for the other end leaving while nothing is expected of it; what it sends instead is kept.
+    /// Resolves when the other end leaves while nothing is expected of it; bytes that arrive instead are kept.
     pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.ended {
             return Poll::Ready(());
@@ -265,8 +246,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         }
     }
 
-    /// The same for a request that is held: what it sends is read into the one block that it may occupy, so that its
-    /// leaving is seen behind the beginning of a body, too.
+    /// The same for a held request. Its bytes go into the one block that it may occupy, so that leaving is noticed
+    /// behind the beginning of a body.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.ended {
             if self.input.is_full() {
@@ -288,31 +269,27 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         Poll::Ready(read)
     }
 
-    /// The body that comes next.
     pub(crate) fn expect_body(&mut self, framing: Framing) {
         self.decoder = Decoder::new(framing);
         self.most = usize::MAX;
         self.forget_trailers();
     }
 
-    /// Few messages have trailers; the others have no room for them.
     fn forget_trailers(&mut self) {
         if self.trailers.size() > 0 {
             self.trailers = Head::default();
         }
     }
 
-    /// The body that goes out next.
     pub(crate) fn announce_body(&mut self, framing: Framing) {
         self.encoder = Encoder::new(framing);
     }
 
-    /// The whole body came.
     pub(crate) fn is_read(&self) -> bool {
         self.decoder.is_over()
     }
 
-    /// The next piece of the body; what of it was used is told by [`Wire::consume`].
+    /// The next piece; the caller reports its use by [`Wire::consume`].
     pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece<'_>, BodyError>> {
         loop {
             match self.decoder.step(self.input.bytes(), &mut self.trailers) {
@@ -333,38 +310,32 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         }
     }
 
-    /// So many bytes of the last piece were used.
     pub(crate) fn consume(&mut self, n: usize) {
         self.input.consume(n);
         self.decoder.consumed(n);
     }
 
-    /// What was read will not be used soon.
+    /// Moves unread bytes into a small block: they will not be used soon.
     pub(crate) fn compact(&mut self) {
         self.input.compact();
     }
 
-    /// Reads no more of this message at once.
     pub(crate) fn read_at_most(&mut self, most: usize) {
         self.most = most;
     }
 
-    /// Bytes of memory for what was read and not used.
     pub(crate) fn held(&self) -> usize {
         self.input.held()
     }
 
-    /// What is left of a body whose length is known.
     pub(crate) fn length_left(&self) -> u64 {
         self.decoder.length_left().unwrap_or(0)
     }
 
-    /// What came behind the body.
     pub(crate) fn trailers(&self) -> &Head {
         &self.trailers
     }
 
-    /// Takes a piece of the body, or as much of it as goes.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         if data.is_empty() {
             return Poll::Ready(Ok(0));
@@ -437,7 +408,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         }
     }
 
-    /// The body is over. What has to be flushed is in the output.
+    /// Ends the body; [`Wire::poll_flush`] writes what is left of it.
     pub(crate) fn finish(&mut self, trailers: &Head) {
         if let Encoder::Chunked { .. } = self.encoder {
             let out = self.output.tail();
@@ -453,7 +424,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         self.encoder = Encoder::Over;
     }
 
-    /// Writes what waits.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, self.output.bytes()))?;
@@ -466,7 +436,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    /// Tells the other end that nothing more comes.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
@@ -474,7 +443,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
 }
 
 impl Wire {
-    /// The stream as it was before anything was read.
     pub(crate) fn into_socket(self) -> Socket {
         match self.input.bytes() {
             [] => self.io,
@@ -482,7 +450,6 @@ impl Wire {
         }
     }
 
-    /// Takes what the first bytes say that are no HTTP.
     pub(crate) fn skip(&mut self, n: usize) {
         self.input.consume(n);
     }

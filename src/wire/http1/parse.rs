@@ -1,7 +1,7 @@
-//! Reading the head of an HTTP/1.1 message (RFC 9112), and nothing that could be read in another way.
+//! Strict parsing of HTTP/1.1 heads (RFC 9112).
 //!
-//! httparse does the reading. What it forgives and we do not: a line that ends in a bare LF, bytes beyond ASCII in a
-//! target, a method of any length. Each of them is legal to accept, and each is what request smuggling is made of.
+//! httparse parses. It accepts lines that end in a bare LF, non-ASCII bytes in a target, and methods of any length;
+//! these are legal to accept, but request smuggling is made of them, so they are refused here.
 
 use std::mem::MaybeUninit;
 
@@ -10,28 +10,24 @@ use memchr::memchr_iter;
 
 use crate::wire::head::{Builder, Head, Version};
 
-/// The head of a request has no more fields.
 const MAX_FIELDS: usize = 100;
-/// Fields of an answer for which there is room without an allocation.
+/// Fields of an answer that fit without an allocation.
 const FIELDS_AT_ONCE: usize = 256;
-/// The longest method that is registered has 17 letters.
+/// The longest registered method has 17 letters.
 const MAX_METHOD: usize = 32;
-/// Nobody needs a longer target, and what keeps it in 16 bits would cut it.
+/// Limit of the `http` crate's `Uri`.
 const MAX_TARGET: usize = 65_534;
 
-/// What the head of an answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AnswerLimits {
-    /// Fields.
     pub(crate) fields: usize,
-    /// All of the head.
     pub(crate) bytes: usize,
 }
 
 impl AnswerLimits {
     pub(crate) const DEFAULT: AnswerLimits = AnswerLimits { fields: FIELDS_AT_ONCE, bytes: 256 << 10 };
 
-    /// Whether a head that was read in another way is within the limits.
+    /// Checks a head that came by HTTP/2.
     pub(crate) fn check(&self, head: &Head) -> Result<(), Refused> {
         let bytes: usize = head.fields().map(|(_, name, value)| name.len() + value.len() + 4).sum();
         match () {
@@ -42,22 +38,18 @@ impl AnswerLimits {
     }
 }
 
-/// Why a head is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// 400, or 502 for an answer.
+    /// 400; 502 for an answer.
     Malformed(&'static str),
-    /// 414
     TargetTooLong,
-    /// 431
     TooLarge,
-    /// 503: the process holds as many bytes as it may.
+    /// 503: the process is at its memory limit.
     NoMemory,
-    /// Of an answer.
     TooManyFields,
 }
 
-/// Reads a request's head from the beginning of `input`: its length, or `None` while it is not complete.
+/// Reads a head from the start of `input`: its length, or `None` while it is incomplete.
 pub(crate) fn request(input: &[u8], head: &mut Head) -> Result<Option<usize>, Refused> {
     let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
@@ -83,7 +75,7 @@ pub(crate) fn request(input: &[u8], head: &mut Head) -> Result<Option<usize>, Re
     Ok(Some(length))
 }
 
-/// The same for an answer's head, which has at most `max` fields.
+/// The same for an answer with at most `max` fields.
 pub(crate) fn answer_within(input: &[u8], head: &mut Head, max: usize) -> Result<Option<usize>, Refused> {
     let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS_AT_ONCE];
     let few = max.min(FIELDS_AT_ONCE);
@@ -111,7 +103,7 @@ fn answer_with<'a>(
     };
     let raw = lines_end_well(&input[..length])?;
     let status = parsed.code.unwrap_or_default();
-    // It would be taken for an interim answer, which no client can be told (RFC 9110, 15).
+    // It would count as an interim answer, which can't be forwarded (RFC 9110, 15).
     if status < 100 {
         return Err(Refused::Malformed("The status is not valid."));
     }
@@ -121,7 +113,6 @@ fn answer_with<'a>(
     Ok(Some(length))
 }
 
-/// Reads the fields behind a chunked body, to and with the empty line.
 pub(crate) fn trailers(input: &[u8], head: &mut Head) -> Result<Option<usize>, Refused> {
     let mut fields = [EMPTY_HEADER; MAX_FIELDS];
     let (length, fields) = match httparse::parse_headers(input, &mut fields) {
@@ -149,7 +140,6 @@ fn refused(error: Error) -> Refused {
     }
 }
 
-/// Whether an empty line ends behind what was looked at before.
 pub(crate) fn has_empty_line(bytes: &[u8], looked: usize) -> bool {
     let from = looked.saturating_sub(2);
     memchr_iter(b'\n', &bytes[from..]).any(|end| {
@@ -158,7 +148,7 @@ pub(crate) fn has_empty_line(bytes: &[u8], looked: usize) -> bool {
     })
 }
 
-/// The line of an answer's head for which it was refused: the first that would be refused on its own, else the first.
+/// The line for which an answer's head was refused: the first that fails alone, else the first.
 #[cold]
 pub(crate) fn refused_line(input: &[u8]) -> &[u8] {
     let mut lines = input.split_inclusive(|byte| *byte == b'\n').take(1 << 10);
@@ -178,7 +168,6 @@ pub(crate) fn refused_line(input: &[u8]) -> &[u8] {
     lines.take_while(|line| *line != b"\r\n").find(|line| is_bad(line, &is_field)).unwrap_or(first)
 }
 
-/// Every line has to end in CR LF.
 fn lines_end_well(head: &[u8]) -> Result<&[u8], Refused> {
     let well = memchr_iter(b'\n', head).all(|end| end > 0 && head[end - 1] == b'\r');
     if well { Ok(head) } else { Err(Refused::Malformed("A line ends in a bare line feed.")) }

@@ -1,6 +1,5 @@
-//! One HTTP/2 stream to an endpoint (RFC 9113). Frames, windows and limits are the `h2` crate's; here are the rules of
-//! going from one version to the other, and a stream as a side of an exchange. Those of clients are in
-//! [`server`](crate::wire::http2::server).
+//! One HTTP/2 stream to an endpoint (RFC 9113), as a side of an exchange, and translation between versions. The `h2`
+//! crate does frames, windows and limits. Streams of clients are in [`server`](crate::wire::http2::server).
 
 use std::io;
 use std::sync::Arc;
@@ -21,40 +20,31 @@ use crate::wire::http1::parse::{AnswerLimits, Refused};
 use crate::wire::http2::ending::LargeHead;
 use crate::wire::http2::pulse::Pulse;
 
-/// Why a request is not sent: no other connection would take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unsent {
-    /// HTTP/2 has no way to say it.
     Unwritable,
     /// The endpoint does not offer extended CONNECT (RFC 8441, 3).
     NoTunnel,
 }
 
-/// Where a stream stands.
 enum Role {
-    /// A request can be made.
     Free(SendRequest<Bytes>, &'static str),
-    /// It was made; its answer has not come.
     Asking(ResponseFuture),
-    /// It could not be made, or was not processed: it can be made again on another connection.
+    /// Not sent, or not processed: another connection may retry it.
     Untouched,
-    /// Both heads are known.
     Open,
 }
 
-/// A stream.
 pub(crate) struct Stream {
     role: Role,
     send: Option<SendStream<Bytes>>,
     encoder: Encoder,
     recv: Option<RecvStream>,
     piece: Bytes,
-    /// So much of the length that was told has not come.
     missing: u64,
-    /// All of the body came, and its trailers.
     read: bool,
     trailers: Head,
-    /// Of the connection; `None`: it is for one request.
+    /// The connection's; `None`: it serves one request only.
     pulse: Option<Arc<Pulse>>,
     large: Option<LargeHead>,
     limits: AnswerLimits,
@@ -77,7 +67,6 @@ impl Stream {
         }
     }
 
-    /// A request that is to be made on this connection.
     pub(crate) fn free(
         sender: SendRequest<Bytes>,
         scheme: &'static str,
@@ -92,7 +81,6 @@ impl Stream {
         self.recv = Some(body);
     }
 
-    /// The message that came has no body, whatever its head says.
     pub(crate) fn is_bodiless(&self) -> bool {
         self.read && self.piece.is_empty()
     }
@@ -101,22 +89,21 @@ impl Stream {
         self.read && self.piece.is_empty()
     }
 
-    /// Whether the endpoint may have acted on the request.
     pub(crate) fn has_written(&self) -> bool {
         !matches!(self.role, Role::Untouched | Role::Free(..))
     }
 
-    /// The connection ended for what requests on it did: that it broke says nothing about the endpoint.
+    /// The connection broke because of requests on it, which says nothing about the endpoint.
     pub(crate) fn is_excused(&self) -> bool {
         self.pulse.as_ref().is_some_and(|pulse| pulse.ending.is_excused())
     }
 
-    /// The same, and the endpoint said so.
+    /// The same, reported by the endpoint.
     pub(crate) fn is_told(&self) -> bool {
         self.pulse.as_ref().is_some_and(|pulse| pulse.ending.is_told())
     }
 
-    /// Waits until the connection takes a request, a tunnel's where `tunnel` says so. False: it takes none any more.
+    /// Waits for room for a request. `tunnel`: for an extended CONNECT. False: the connection takes none any more.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>, tunnel: bool) -> Poll<bool> {
         match &mut self.role {
             Role::Free(sender, _) => {
@@ -131,7 +118,7 @@ impl Stream {
         }
     }
 
-    /// Begins a request. An error is the proxy's or the client's, and no other endpoint could be asked either.
+    /// Begins a request. An error is not the endpoint's fault, so a retry elsewhere is useless.
     pub(crate) fn begin_request(&mut self, head: &Head, framing: Framing) -> Result<(), Unsent> {
         let Role::Free(sender, scheme) = &mut self.role else { return Ok(()) };
         if head.extended_connect && !sender.is_extended_connect_protocol_enabled() {
@@ -147,7 +134,6 @@ impl Stream {
                 self.send = Some(send);
                 self.encoder = encoder(head, framing);
             }
-            // The connection takes no more requests.
             Err(_) => self.role = Role::Untouched,
         }
         Ok(())
@@ -200,7 +186,6 @@ impl Stream {
         }
     }
 
-    /// The answer was to `CONNECT`: what follows are bytes both ways.
     pub(crate) fn become_tunnel(&mut self) {
         self.encoder = Encoder::UntilEnd;
     }
@@ -242,7 +227,7 @@ impl Stream {
     pub(crate) fn consume(&mut self, n: usize) {
         self.piece.advance(n);
         if let Some(recv) = &mut self.recv {
-            // Fails only where there is no connection any more.
+            // Fails only if the connection is gone.
             let _ = recv.flow_control().release_capacity(n);
             if self.piece.is_empty() && recv.is_end_stream() {
                 self.read = true;
@@ -250,10 +235,9 @@ impl Stream {
         }
     }
 
-    /// Bytes that came and were not taken.
     pub(crate) fn held(&mut self) -> usize {
         match &mut self.recv {
-            // A piece that is taken over is part of it until it is used.
+            // The present piece is part of it until it is used.
             Some(recv) if !self.piece.is_empty() => recv.flow_control().used_capacity(),
             _ => 0,
         }
@@ -303,13 +287,12 @@ impl Stream {
                     map.append(name, value);
                 }
             }
-            // A stream that is gone needs no end.
+            // Fails if the stream is gone and needs no end.
             let _ = if map.is_empty() { send.send_data(Bytes::new(), true) } else { send.send_trailers(map) };
         }
         self.encoder = Encoder::Over;
     }
 
-    /// Whether the other end has given the stream up.
     pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.send {
             Some(send) => send.poll_reset(cx).map(drop),
@@ -318,7 +301,7 @@ impl Stream {
     }
 }
 
-/// Behind a body that comes from HTTP/2 there may be trailers, whatever its head says of its length.
+/// A body from HTTP/2 may have trailers even if its head has a length.
 fn encoder(head: &Head, framing: Framing) -> Encoder {
     match framing {
         Framing::Length(_) if head.version == Version::Http2 => Encoder::UntilEnd,
@@ -326,18 +309,16 @@ fn encoder(head: &Head, framing: Framing) -> Encoder {
     }
 }
 
-/// The endpoint has answered in full, and wants nothing more of the request (RFC 9113, 8.1).
+/// The endpoint answered in full, and wants no more of the request (RFC 9113, 8.1).
 fn is_no_error(error: &h2::Error) -> bool {
     error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }
 
-/// The endpoint reset the stream, since all streams of a connection together ask for too much. That says nothing about
-/// this one.
+/// The endpoint reset the stream for the load of its whole connection, which says nothing about this request.
 pub(crate) fn is_flood(error: &io::Error) -> bool {
     reset(error) == Some(Reason::ENHANCE_YOUR_CALM)
 }
 
-/// The endpoint reset the stream, and may have acted on the request.
 pub(crate) fn is_reset(error: &io::Error) -> bool {
     reset(error).is_some_and(|reason| reason != Reason::REFUSED_STREAM)
 }
@@ -356,17 +337,16 @@ fn other(error: h2::Error) -> io::Error {
 
 fn fields(map: &HeaderMap, head: &mut Head) {
     for (name, value) in map {
-        // What an endpoint puts around a value is no part of it.
         head.push(name.as_str().as_bytes(), value.as_bytes().trim_ascii());
     }
 }
 
-/// What HTTP/2 has no field for: its framing, and its target, say it.
+/// Fields that framing and pseudo-headers replace in HTTP/2.
 fn is_pseudo(name: Name) -> bool {
     matches!(name, Name::Host | Name::Connection | Name::TransferEncoding | Name::KeepAlive | Name::Upgrade)
 }
 
-/// `None`: a field can't be written, or there are more than a map holds.
+/// `None`: a field can't be written, or the map is full.
 fn to_map(head: &Head, map: &mut HeaderMap) -> Option<()> {
     map.try_reserve(head.len()).ok()?;
     for (_, name, value) in head.fields().filter(|(kind, _, _)| !is_pseudo(*kind)) {
@@ -377,8 +357,8 @@ fn to_map(head: &Head, map: &mut HeaderMap) -> Option<()> {
 
 fn to_request(head: &Head, scheme: &str) -> Option<Request<()>> {
     let mut parts = http::uri::Parts::default();
-    // A request that names no host has no `:authority` (RFC 9113, 8.3.1). The `http` crate has no scheme without one,
-    // and `h2` then writes `http`.
+    // A request without a host has no `:authority` (RFC 9113, 8.3.1). The `http` crate has no scheme without one; `h2`
+    // then writes `http`.
     if let Some(host) = head.get(Name::Host).filter(|host| !host.is_empty()) {
         parts.scheme = Scheme::try_from(scheme).ok();
         parts.authority = Some(Authority::try_from(host).ok()?);
@@ -393,7 +373,7 @@ fn to_request(head: &Head, scheme: &str) -> Option<Request<()>> {
     }
     to_map(head, request.headers_mut())?;
     if head.extended_connect {
-        // Proves something to HTTP/1.1 only.
+        // Has a meaning in HTTP/1.1 only.
         request.headers_mut().remove(http::header::SEC_WEBSOCKET_KEY);
     }
     Some(request)

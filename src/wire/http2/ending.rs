@@ -1,8 +1,8 @@
-//! How an endpoint ends an HTTP/2 connection, and whether that says anything about the requests on it.
+//! The end of an endpoint's HTTP/2 connection, and whether it says anything about the requests on it.
 //!
-//! One connection carries the requests of many clients. An endpoint ends it for the flood of some (GOAWAY with
-//! ENHANCE_YOUR_CALM), or for one head that is too large for it, and all others end with it. The `h2` crate tells a
-//! stream only that its connection broke, so the frames that come are followed here, as far as their heads.
+//! A connection carries requests of many clients. An endpoint may close it for the flood of one (GOAWAY with
+//! ENHANCE_YOUR_CALM) or for one oversized head, and every other request fails with it. The `h2` crate tells a stream
+//! only that its connection broke, so incoming frame heads are followed here.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -11,34 +11,32 @@ use std::time::{Duration, Instant};
 
 use crate::wire::http2::frame::{self, Code, FrameHead, kind};
 
-/// A large head is a reason for so long after its client has given the request up.
+/// A large head still explains the end of a connection for this long after its client has left.
 const LINGERS: Duration = Duration::from_secs(5);
-/// GOAWAY: the last stream and the code.
+/// Last stream and error code in the payload of GOAWAY.
 const GOAWAY: usize = 8;
 
-/// The end of a connection, as far as requests on it may be the reason. Shared by its socket and its streams.
+/// The end of a connection, shared by its socket and its streams.
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
-    /// Requests with a large head that wait for their answer.
     large: AtomicU32,
-    /// When the last one was given up.
+    /// Time when the last of them was abandoned.
     given_up: Mutex<Option<Instant>>,
     excused: AtomicBool,
     told: AtomicBool,
 }
 
 impl Ending {
-    /// The connection ended for what requests on it did: that it broke says nothing about the endpoint.
+    /// The connection ended because of requests on it, which says nothing about the endpoint.
     pub(crate) fn is_excused(&self) -> bool {
         self.excused.load(Relaxed)
     }
 
-    /// The endpoint said so, with GOAWAY and an error.
+    /// The endpoint sent GOAWAY with an error.
     pub(crate) fn is_told(&self) -> bool {
         self.is_excused() && self.told.load(Relaxed)
     }
 
-    /// The endpoint sent GOAWAY.
     fn goaway(&self, code: u32) {
         if code == Code::EnhanceYourCalm as u32 {
             self.excused.store(true, Relaxed);
@@ -49,7 +47,6 @@ impl Ending {
         }
     }
 
-    /// The connection broke.
     pub(crate) fn broke(&self) {
         let given_up = || *self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
         if self.large.load(Relaxed) > 0 || given_up().is_some_and(|at| at.elapsed() < LINGERS) {
@@ -58,7 +55,6 @@ impl Ending {
     }
 }
 
-/// A request with a large head that waits for its answer.
 #[derive(Debug)]
 pub(crate) struct LargeHead {
     ending: Arc<Ending>,
@@ -71,7 +67,6 @@ impl LargeHead {
         LargeHead { ending: Arc::clone(ending), answered: false }
     }
 
-    /// The endpoint took it.
     pub(crate) fn answered(mut self) {
         self.answered = true;
     }
@@ -86,18 +81,15 @@ impl Drop for LargeHead {
     }
 }
 
-/// Follows the frames that come.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
-    /// The head of the present frame, with the payload of GOAWAY.
+    /// Head of the present frame, with the payload of GOAWAY.
     head: [u8; frame::HEAD + GOAWAY],
     have: usize,
-    /// Bytes of payload to pass over.
     skip: usize,
 }
 
 impl Walk {
-    /// Passes over what came.
     pub(crate) fn pass(&mut self, mut bytes: &[u8], ending: &Ending) {
         while !bytes.is_empty() {
             if self.skip > 0 {
@@ -125,7 +117,6 @@ impl Walk {
         }
     }
 
-    /// So much of the present frame is of interest, as far as is known yet.
     fn wanted(&self) -> usize {
         match FrameHead::read(&self.head[..self.have]) {
             Some(frame) if frame.kind == kind::GOAWAY && frame.length >= GOAWAY => frame::HEAD + GOAWAY,
@@ -147,7 +138,6 @@ mod tests {
     fn goaway(code: Code) -> Vec<u8> {
         let mut bytes = Vec::new();
         frame::write_settings(&[], &mut bytes);
-        // Looks like a frame of its own.
         frame::write_head(40, kind::DATA, 0, 1, &mut bytes);
         let start = bytes.len();
         frame::write_goaway(0, Code::EnhanceYourCalm, &mut bytes);

@@ -1,26 +1,24 @@
-//! The fields of an HTTP/2 message as a client sends them, made into a [`Head`] (RFC 9113, 8.2 and 8.3).
+//! The fields of a client's HTTP/2 message as a [`Head`] (RFC 9113, 8.2 and 8.3).
 //!
-//! A message is malformed, and nothing of it is used, when it could be read in two ways by somebody further on.
+//! A message that another implementation could read differently is refused as malformed.
 
 use std::ops::Range;
 
 use crate::wire::head::{Head, Name, Version};
 
-/// The longest method that is registered has 17 letters.
+/// The longest registered method has 17 letters.
 const MAX_METHOD: usize = 32;
-/// Nobody needs a longer target, and what keeps it in 16 bits would cut it.
+/// Limit of the `http` crate's `Uri`.
 const MAX_TARGET: usize = 65_534;
-/// What a field costs beside its bytes (RFC 9113, 6.5.2).
+/// Overhead of a field in SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113, 6.5.2).
 const OVERHEAD: usize = 32;
 
-/// Why there is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
     Malformed,
     TooLarge,
 }
 
-/// Memory that each reader of a connection uses.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pseudo: Vec<u8>,
@@ -28,7 +26,6 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Gives memory back that only unusual requests need.
     pub(crate) fn shrink(&mut self) {
         for scratch in [&mut self.pseudo, &mut self.cookies] {
             if scratch.capacity() > 4 << 10 {
@@ -37,7 +34,6 @@ impl Scratch {
         }
     }
 
-    /// Gives back what an idle connection does not need.
     pub(crate) fn forget(&mut self) {
         for scratch in [&mut self.pseudo, &mut self.cookies] {
             if scratch.capacity() > 256 {
@@ -47,14 +43,12 @@ impl Scratch {
     }
 }
 
-/// What a pseudo-header said, as a place in [`Scratch`].
 type Said = Option<Range<usize>>;
 
-/// Takes the fields of one block, one after the other.
 pub(crate) struct Reader<'a> {
     head: &'a mut Head,
     scratch: &'a mut Scratch,
-    /// The size of the fields so far, unpacked, and the largest that is allowed.
+    /// Unpacked size so far, and its limit.
     unpacked: usize,
     max: usize,
     stage: Stage,
@@ -91,7 +85,7 @@ impl<'a> Reader<'a> {
         Reader { head, scratch, unpacked: 0, max, stage, malformed: false, method, scheme, authority, path, protocol }
     }
 
-    /// Takes a field. What is wrong is said in the end, because the rest has to be unpacked all the same.
+    /// Adds a field. Errors are reported by [`Reader::finish`], since the block has to be decoded to its end.
     pub(crate) fn take(&mut self, name: &[u8], value: &[u8]) {
         self.unpacked = self.unpacked.saturating_add(name.len() + value.len() + OVERHEAD);
         if !self.malformed && self.unpacked <= self.max {
@@ -99,12 +93,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The size of the fields so far.
     pub(crate) fn unpacked(&self) -> usize {
         self.unpacked
     }
 
-    /// `None`: it is malformed.
     fn read(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
         if !is_value(value) {
             return None;
@@ -125,13 +117,13 @@ impl<'a> Reader<'a> {
                 return None;
             }
             Name::Te if !value.eq_ignore_ascii_case(b"trailers") => return None,
-            // What says the same again is not needed; what says something else could be believed (RFC 9113, 8.3.1).
+            // An equal value is redundant; a different one is malformed (RFC 9113, 8.3.1).
             Name::Host if self.authority.is_some() => {
                 let authority = self.said(&self.authority)?;
                 return authority.eq_ignore_ascii_case(value).then_some(());
             }
-            // They may have been sent in pieces (RFC 9113, 8.2.3). Behind an empty one no blank may stay: it is
-            // malformed in HTTP/2.
+            // Cookies may arrive in pieces (RFC 9113, 8.2.3). An empty piece is dropped: joined, it would leave a
+            // trailing space, which is malformed in HTTP/2.
             Name::Cookie if self.stage == Stage::Fields && value.is_empty() => return Some(()),
             Name::Cookie if self.stage == Stage::Fields => {
                 if !self.scratch.cookies.is_empty() {
@@ -171,7 +163,6 @@ impl<'a> Reader<'a> {
         said.clone().map(|range| &self.scratch.pseudo[range])
     }
 
-    /// All pseudo-headers are here: they begin the head.
     fn begin(&mut self) -> Option<()> {
         let at = |said: &Said| said.clone().map(|range| &self.scratch.pseudo[range]);
         let method = at(&self.method).filter(|method| method.len() <= MAX_METHOD && is_token(method))?;
@@ -181,7 +172,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         let target = if is_connect && self.protocol.is_none() {
-            // It is not served here, and says where to in another form.
+            // CONNECT has another form of target, and is not served.
             let authority = authority.filter(|authority| !authority.is_empty())?;
             if scheme.is_some() || path.is_some() {
                 return None;
@@ -209,7 +200,6 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// The block is over.
     pub(crate) fn finish(mut self) -> Result<(), Unusable> {
         if self.unpacked > self.max {
             return Err(Unusable::TooLarge);
@@ -257,11 +247,10 @@ fn is_scheme(scheme: &[u8]) -> bool {
         && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte))
 }
 
-/// No control characters; and no space around it, which is no part of a value in HTTP/1.1, but would be one here
-/// (RFC 9113, 8.2.1).
+/// No control characters, and no surrounding space, which HTTP/1.1 would strip (RFC 9113, 8.2.1).
 fn is_value(value: &[u8]) -> bool {
     let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b' ' | b'\t'));
-    // Without a way out in the middle, so that many bytes are looked at together.
+    // No early exit, so that the loop is vectorized.
     let bad = value.iter().fold(false, |bad, byte| bad | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f));
     !bad && !is_space(value.first()) && !is_space(value.last())
 }

@@ -1,12 +1,10 @@
-//! The frames of HTTP/2 (RFC 9113, 4 and 6): what they are called, how one begins, and writing those that are short.
+//! HTTP/2 frames (RFC 9113, 4 and 6): constants, frame heads, and writing short frames.
 
-/// What stands before each frame.
 pub(crate) const HEAD: usize = 9;
-/// The largest frame that is taken, and sent (RFC 9113, 4.2).
+/// Largest frame accepted and sent (RFC 9113, 4.2).
 pub(crate) const LARGEST: usize = 16 << 10;
-/// The largest window (RFC 9113, 6.9.1).
+/// RFC 9113, 6.9.1.
 pub(crate) const LARGEST_WINDOW: i64 = (1 << 31) - 1;
-/// The window before anybody says anything else.
 pub(crate) const FIRST_WINDOW: i64 = 65_535;
 
 pub(crate) mod kind {
@@ -43,7 +41,6 @@ pub(crate) mod setting {
     pub(crate) const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 }
 
-/// Why a stream or a connection is ended (RFC 9113, 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Code {
@@ -59,7 +56,6 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    /// Its name in RFC 9113.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Code::NoError => "NO_ERROR",
@@ -75,7 +71,6 @@ impl Code {
     }
 }
 
-/// How a frame begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHead {
     pub(crate) length: usize,
@@ -85,14 +80,13 @@ pub(crate) struct FrameHead {
 }
 
 impl FrameHead {
-    /// Reads it; `None` while it is not complete.
     pub(crate) fn read(input: &[u8]) -> Option<FrameHead> {
         let [a, b, c, kind, flags, stream @ ..] = *input.first_chunk::<HEAD>()?;
         Some(FrameHead {
             length: u32::from_be_bytes([0, a, b, c]) as usize,
             kind,
             flags,
-            // The first bit says nothing.
+            // The first bit is reserved.
             stream: u32::from_be_bytes(stream) & 0x7fff_ffff,
         })
     }
@@ -102,7 +96,6 @@ impl FrameHead {
     }
 }
 
-/// Writes how a frame begins.
 pub(crate) fn write_head(length: usize, kind: u8, flags: u8, stream: u32, out: &mut Vec<u8>) {
     debug_assert!(length < 1 << 24);
     let [_, a, b, c] = (length as u32).to_be_bytes();
@@ -139,8 +132,8 @@ pub(crate) fn write_settings(settings: &[(u16, u32)], out: &mut Vec<u8>) {
     }
 }
 
-/// Has the frame that begins at `start` of `out`, and reaches to its end, say how long it is. A block of fields that is
-/// longer than a frame may be is cut into several.
+/// Fills in the length of the frame that extends from `start` to the end of `out`. A field block longer than a frame is
+/// cut into CONTINUATION frames.
 pub(crate) fn close_fields(start: usize, stream: u32, largest: usize, out: &mut Vec<u8>) {
     let length = out.len() - start - HEAD;
     if length <= largest {

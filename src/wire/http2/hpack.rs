@@ -1,26 +1,23 @@
-//! The compression of HTTP/2's fields (RFC 7541).
+//! HPACK, the compression of HTTP/2 fields (RFC 7541).
 //!
-//! What comes may use all of it, within a table of the size that is the default. What goes out uses the fixed table,
-//! and the other one for fields that come again: the second time one is put in, from then on it is a byte or two.
-//! Strings are written as they are; the Huffman code costs more than it saves where fields that come again are no
-//! strings any more.
+//! The decoder supports all of it, with a table of the default size. The encoder uses the static table, and the dynamic
+//! one from the second time it sees a field; later uses cost one or two bytes. Strings are not Huffman-coded: repeated
+//! fields are indexes, so the CPU time would not pay.
 
 mod huffman;
 mod table;
 
 use crate::wire::http2::hpack::table::{STATIC, Table, index_of};
 
-/// The size of the table that a peer may use (RFC 9113, 6.5.2).
+/// Size of the decoder's table (RFC 9113, 6.5.2).
 const TABLE: usize = 4096;
 
-/// Scratch memory that an idle connection keeps.
 const IDLE: usize = 256;
 
-/// A block that can't be unpacked; what the tables hold is not known any more.
+/// A block that can't be decoded; the tables are out of step from here on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// Undoes the compression of one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     table: Table,
@@ -28,7 +25,6 @@ pub(crate) struct Decoder {
     value: Vec<u8>,
 }
 
-/// What a literal field's name is.
 enum NameOf<'a> {
     Plain(&'a [u8]),
     Unpacked,
@@ -39,12 +35,11 @@ impl Decoder {
         Decoder { table: Table::new(TABLE), name: Vec::new(), value: Vec::new() }
     }
 
-    /// Reads a whole block. Each field is given to `take`; nothing is kept of it.
     pub(crate) fn decode(&mut self, block: &[u8], mut take: impl FnMut(&[u8], &[u8])) -> Result<(), Malformed> {
         let mut rest = block;
         let mut begun = false;
         while let Some(first) = rest.first().copied() {
-            // A change of the size stands before the fields (RFC 7541, 4.2).
+            // Table size updates come before the fields (RFC 7541, 4.2).
             if first & 0xe0 == 0x20 {
                 let size = integer(&mut rest, 5)?;
                 if begun || size > TABLE {
@@ -69,7 +64,7 @@ impl Decoder {
                 },
                 known if known <= STATIC.len() => NameOf::Plain(STATIC[known - 1].0),
                 other => {
-                    // It may have to make room for the new one.
+                    // Copied: making room for the new entry may evict this one.
                     self.name.clear();
                     self.name.extend_from_slice(self.table.get(other).ok_or(Malformed)?.0);
                     NameOf::Unpacked
@@ -88,20 +83,18 @@ impl Decoder {
         Ok(())
     }
 
-    /// Gives back what an idle connection does not need; the table is part of the protocol.
+    /// Frees memory that an idle connection does not need. The table has to stay.
     pub(crate) fn shrink_idle(&mut self) {
         shrink_scratch(&mut self.name);
         shrink_scratch(&mut self.value);
         self.table.shrink();
     }
 
-    /// Memory that it has.
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.name.capacity() + self.value.capacity() + self.table.capacity()
     }
 
-    /// Gives memory back that only unusual fields need.
     pub(crate) fn shrink(&mut self) {
         for scratch in [&mut self.name, &mut self.value] {
             if scratch.capacity() > TABLE {
@@ -111,20 +104,19 @@ impl Decoder {
     }
 }
 
-/// Gives back what an idle connection does not need.
 fn shrink_scratch(scratch: &mut Vec<u8>) {
     if scratch.capacity() > IDLE {
         *scratch = Vec::new();
     }
 }
 
-/// A number (RFC 7541, 5.1), in so many bits of the first byte.
+/// RFC 7541, 5.1; `prefix` bits of the first byte.
 fn integer(rest: &mut &[u8], prefix: u32) -> Result<usize, Malformed> {
     let (first, mut bytes) = rest.split_first().ok_or(Malformed)?;
     let most = (1_usize << prefix) - 1;
     let mut number = usize::from(*first) & most;
     if number == most {
-        // No number that means anything here is larger than 28 bits.
+        // Integers beyond 28 bits have no use in HTTP/2.
         for shift in [0, 7, 14, 21, 28] {
             let (byte, behind) = bytes.split_first().ok_or(Malformed)?;
             bytes = behind;
@@ -141,7 +133,7 @@ fn integer(rest: &mut &[u8], prefix: u32) -> Result<usize, Malformed> {
     Ok(number)
 }
 
-/// A string (RFC 7541, 5.2): as it stands, or `None` and unpacked.
+/// RFC 7541, 5.2. `None`: the string was Huffman-coded, and is in `unpacked`.
 fn string<'a>(rest: &mut &'a [u8], unpacked: &mut Vec<u8>) -> Result<Option<&'a [u8]>, Malformed> {
     let coded = rest.first().ok_or(Malformed)? & 0x80 != 0;
     let length = integer(rest, 7)?;
@@ -154,16 +146,15 @@ fn string<'a>(rest: &mut &'a [u8], unpacked: &mut Vec<u8>) -> Result<Option<&'a 
     if huffman::decode(bytes, unpacked) { Ok(None) } else { Err(Malformed) }
 }
 
-/// Fields of which it is known that they were written, though they are not in the table.
+/// Fields seen once, and not in the table yet.
 const SEEN: usize = 32;
-/// A field that is longer takes too much of the table.
+/// Longer fields would take too much of the table.
 const LONGEST: usize = 512;
 
-/// Compresses one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     table: Table,
-    /// What the other end lets the table be, and the least since it was told.
+    /// Limit set by the peer, and the lowest value since the last update was sent.
     allowed: usize,
     least: usize,
     seen: [u64; SEEN],
@@ -176,13 +167,13 @@ impl Encoder {
         Encoder { table: Table::new(TABLE), allowed: TABLE, least: TABLE, seen: [0; SEEN], next: 0, name: Vec::new() }
     }
 
-    /// The other end's table may be so large.
+    /// Follows the peer's SETTINGS_HEADER_TABLE_SIZE.
     pub(crate) fn allow(&mut self, size: u32) {
         self.allowed = TABLE.min(size as usize);
         self.least = self.least.min(self.allowed);
     }
 
-    /// Begins a block: what changed with the table has to be said first (RFC 7541, 4.2).
+    /// Begins a block with pending table size updates (RFC 7541, 4.2).
     pub(crate) fn begin(&mut self, out: &mut Vec<u8>) {
         let told = self.table.max();
         if self.least < told.min(self.allowed) {
@@ -194,7 +185,6 @@ impl Encoder {
         self.least = self.allowed;
     }
 
-    /// Gives back what an idle connection does not need.
     pub(crate) fn shrink_idle(&mut self) {
         shrink_scratch(&mut self.name);
         self.table.shrink();
@@ -205,7 +195,6 @@ impl Encoder {
         write_integer(size, 5, 0x20, out);
     }
 
-    /// Writes a field, its name in lower case.
     pub(crate) fn write(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         self.name.clear();
         self.name.extend_from_slice(name);
@@ -217,7 +206,7 @@ impl Encoder {
             return write_integer(index, 7, 0x80, out);
         }
         let known = usize::from(index_of(name));
-        // What is new each time would only put out what is not; and what identifies somebody is in no table.
+        // One-time values would evict useful ones, and cookies stay out of the table.
         if self.seen.contains(&mark) && name.len() + value.len() <= LONGEST && known != SET_COOKIE {
             write_integer(known, 6, 0x40, out);
             self.table.insert(name, value, mark);
@@ -235,21 +224,19 @@ impl Encoder {
     }
 }
 
-/// `set-cookie` in the fixed table.
 const SET_COOKIE: usize = 55;
 
-/// Something that two fields seldom have in common, and that costs little: what is found by it is compared.
+/// A cheap hash; entries found by it are compared in full.
 fn mark(name: &[u8], value: &[u8]) -> u64 {
     let end = |bytes: &[u8]| match bytes.last_chunk::<8>() {
         Some(last) => u64::from_le_bytes(*last),
         None => bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)),
     };
     let lengths = (name.len() as u64) << 32 | value.len() as u64;
-    // Zero is the mark of nothing.
+    // Never zero, which marks an empty place.
     (end(value) ^ lengths.rotate_left(17)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }
 
-/// Writes `:status`.
 pub(crate) fn write_status(status: u16, out: &mut Vec<u8>) {
     let index = match status {
         200 => 8,
@@ -268,7 +255,7 @@ pub(crate) fn write_status(status: u16, out: &mut Vec<u8>) {
     out.push(0x80 | index);
 }
 
-/// Writes a number (RFC 7541, 5.1), in so many bits of a byte that begins with `first`.
+/// RFC 7541, 5.1; `prefix` bits of a byte that begins with `first`.
 fn write_integer(number: usize, prefix: u32, first: u8, out: &mut Vec<u8>) {
     let most = (1_usize << prefix) - 1;
     if number < most {

@@ -1,11 +1,11 @@
-//! Whether the other end of an HTTP/2 connection is still there, found out by PING (RFC 9113, 6.7).
+//! Detection of dead HTTP/2 connections by PING (RFC 9113, 6.7).
 //!
-//! A connection that was silent for its patience gets a PING: before the next request uses it, and while requests wait
-//! for answers on it. Silence for the same time again means that the connection is dead. Everything that arrives counts
-//! as a sign of life, so that a PING answered late behind a large body does no harm.
+//! After one patience of silence a PING is sent: before the next request, and while requests wait for answers. After
+//! another patience of silence the connection is dead. Anything received counts as life, so a PING that is answered
+//! late, behind a large body, does no harm.
 //!
-//! Servers of gRPC end a connection that sends more than two PINGs before they send data (`too_many_pings`), unless
-//! those are five minutes apart. So there are at most three in one silence, and then one each five minutes.
+//! gRPC servers close a connection after more than two PINGs without data between them (`too_many_pings`), unless they
+//! are five minutes apart. So one silence has at most three, and then one in five minutes.
 
 use std::future::poll_fn;
 use std::io;
@@ -26,41 +26,32 @@ use crate::wire::http2::ending::{Ending, Walk};
 use crate::wire::socket::Socket;
 use crate::wire::socket::tapped::{Tap, Tapped};
 
-/// Looks at the clock within the patience. One more of them passes before silence is judged, so that it lasted at least
-/// so long.
+/// Ticks of the clock in one patience. One more passes before silence is judged, so that it lasted at least that long.
 const BEATS: u32 = 4;
-/// PINGs in one silence before requests that are about to be sent.
+/// PINGs in one silence, before requests that are about to be sent.
 const PINGS: u32 = 3;
-/// What is long enough between two PINGs for every server.
+/// An interval of PINGs that every server accepts.
 const FAR_APART: Duration = Duration::from_secs(310);
 
-/// A connection to an endpoint.
 pub(crate) type Connection = h2::client::Connection<Heard, Bytes>;
 
-/// What is known of the other end. Shared by a connection, its socket and its streams, which are all on one thread:
-/// nothing contends for it.
+/// State of the other end, shared by a connection, its socket and its streams. All are on one thread, so nothing
+/// contends.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     beat: Duration,
-    /// Something arrived since the last beat.
     heard: AtomicBool,
-    /// Beats in which nothing arrived.
     silent: AtomicU32,
-    /// A PING is under way,
     asked: AtomicBool,
-    /// and since then nothing arrived in so many beats.
+    /// Beats without anything received since that PING.
     unanswered: AtomicU32,
-    /// A PING is to be sent.
     wanted: AtomicBool,
-    /// PINGs since the other end last sent a part of an answer.
+    /// PINGs since the last part of an answer.
     pings: AtomicU32,
-    /// Beats since the last PING.
     rest: AtomicU32,
-    /// The settings of the other end, which it sends first, are known.
     settled: AtomicBool,
     over: AtomicBool,
     driver: AtomicWaker,
-    /// Requests that wait for a sign of life.
     waiting: Mutex<Vec<Waker>>,
     pub(crate) ending: Arc<Ending>,
 }
@@ -84,19 +75,16 @@ impl Pulse {
         })
     }
 
-    /// The connection carries requests no more.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Relaxed)
     }
 
-    /// A part of an answer arrived.
     pub(crate) fn answered(&self) {
         self.pings.store(0, Relaxed);
         self.settled.store(true, Relaxed);
     }
 
-    /// Waits until the other end is known to be there and, with `settled`, until its settings are known. False: it is
-    /// not there.
+    /// Waits until the peer is known to be alive and, with `settled`, its SETTINGS are known. False: it is dead.
     pub(crate) fn poll_fresh(&self, cx: &mut Context<'_>, settled: bool) -> Poll<bool> {
         if self.is_over() {
             return Poll::Ready(false);
@@ -121,7 +109,7 @@ impl Pulse {
         self.pings.load(Relaxed) < pings || self.beat * self.rest.load(Relaxed) >= FAR_APART
     }
 
-    /// One beat of the clock. `busy`: requests wait for answers. False: the other end is gone.
+    /// One beat of the clock. `busy`: requests wait for answers. False: the peer is dead.
     fn beats(&self, busy: bool) -> bool {
         let count = |beats: &AtomicU32, reset: bool| {
             let next = if reset { 0 } else { beats.load(Relaxed).saturating_add(1) };
@@ -161,16 +149,15 @@ impl Pulse {
     }
 }
 
-/// Drives a connection to its end, or until the other end is gone. Whether it was gone; `busy` says whether requests
-/// wait.
+/// Drives a connection to its end. True: the peer was dead. `busy` tells whether requests wait.
 pub(crate) async fn drive(mut connection: Connection, pulse: &Pulse, busy: impl Fn() -> bool) -> bool {
     let mut ping = connection.ping_pong();
     let mut clock = tokio::time::interval(pulse.beat.max(Duration::from_millis(1)));
-    // A process that was paused has not heard silence.
+    // Beats missed while the process was paused are no silence.
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let gone = poll_fn(|cx| {
         pulse.driver.register(cx.waker());
-        // What arrived is read before the clock is.
+        // Received bytes count before the clock does.
         if Pin::new(&mut connection).poll(cx).is_ready() {
             return Poll::Ready(false);
         }
@@ -178,13 +165,12 @@ pub(crate) async fn drive(mut connection: Connection, pulse: &Pulse, busy: impl 
     })
     .await;
     pulse.over.store(true, Relaxed);
-    // Its streams end with it, and then those who wait look for another connection.
+    // Ends its streams before waiting requests look for another connection.
     drop(connection);
     pulse.wake();
     gone
 }
 
-/// Ready where the other end is gone: true.
 fn poll_pulse(
     cx: &mut Context<'_>,
     ping: Option<&mut PingPong>,
@@ -196,7 +182,6 @@ fn poll_pulse(
     while pulse.asked.load(Relaxed) {
         match ping.poll_pong(cx) {
             Poll::Ready(Ok(_)) => pulse.ponged(),
-            // The connection's own end follows.
             Poll::Ready(Err(_)) | Poll::Pending => break,
         }
     }
@@ -207,20 +192,18 @@ fn poll_pulse(
     }
     if pulse.wanted.load(Relaxed) && !pulse.asked.load(Relaxed) && ping.send_ping(Ping::opaque()).is_ok() {
         pulse.sent();
-        // The connection sends it when it is polled again; and whoever looks for the answer is woken by it.
+        // Polls the connection, which sends the PING, and this task again, which registers for the answer.
         cx.waker().wake_by_ref();
     }
     Poll::Pending
 }
 
-/// Tells when something arrives, and follows it to the end.
 #[derive(Debug)]
 pub(crate) struct Listens {
     pulse: Arc<Pulse>,
     walk: Walk,
 }
 
-/// A socket that is listened to.
 pub(crate) type Heard = Tapped<Socket, Listens>;
 
 pub(crate) fn heard(socket: Socket, pulse: &Arc<Pulse>) -> Heard {

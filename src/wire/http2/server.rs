@@ -1,13 +1,11 @@
-//! One HTTP/2 connection of a client (RFC 9113), without its socket: frames that came go in, requests come out, and
-//! what is to be written gathers in one buffer.
+//! One HTTP/2 connection of a client (RFC 9113), without its socket: received frames go in, requests come out, and
+//! output gathers in one buffer.
 //!
-//! Everything of a connection happens in one task. Its streams write heads and pieces of bodies one behind the other
-//! into that buffer, and their task writes it out when all of them have had their turn: many answers are one write.
-//! What a stream waits for is told as the number of its place ([`Core::take_woken`]); nothing here knows a waker.
+//! One task serves a connection and its streams, and writes the buffer after all of them had their turn, so many
+//! answers are one write. Streams to wake are returned as places ([`Core::take_woken`]); there are no wakers here.
 //!
-//! Memory is bounded by windows for bodies that come ([`flow`]), by [`WAITING`] for what goes: while more than that
-//! waits for a client that does not read, no stream may write, and nothing is read from it; and by an account for the
-//! rest ([`account`]).
+//! Memory is bounded by windows for request bodies ([`flow`]); by [`WAITING`] for output, beyond which no stream writes
+//! and nothing is read from the client; and by an account for the rest ([`account`]).
 
 mod account;
 mod flow;
@@ -30,97 +28,76 @@ use crate::wire::http2::server::limits::{Flood, Limits};
 use crate::wire::http2::server::places::{PLACES, Places};
 use crate::wire::socket::buffer::Output;
 
-/// What a client begins with that knows that HTTP/2 is spoken (RFC 9113, 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The first window of each stream; it grows with the line.
 pub(crate) const STREAM_WINDOW: u32 = 64 << 10;
-/// So much may wait to be written before streams have to wait, too.
+/// Output beyond this makes streams wait.
 const WAITING: usize = 64 << 10;
-/// A piece of a body is no larger, so that streams take turns.
+/// Largest piece of a body in one frame, so that streams take turns.
 const PIECE: usize = frame::LARGEST;
-/// Streams that ended last, of which it is known how.
 const REMEMBERED: usize = 256;
-/// In the place of a stream that was reset, until its exchange is over.
+/// Stream id in a place whose stream was reset, until its exchange is over.
 const RESET: u32 = u32::MAX;
-/// The PING that tells that a client has read our GOAWAY.
+/// PING behind GOAWAY; its answer shows that the client has read both.
 const FAREWELL: &[u8; 8] = b"farewell";
-/// What a stream costs beside its head.
 const STREAM_COST: usize = 4 << 10;
-/// Memory that an idle connection may keep, as a number of streams.
 const KEPT_IDLE: usize = 8;
-/// Ended streams that an idle connection remembers.
 const REMEMBERED_IDLE: usize = 32;
 
-/// How a stream ended. What may still come of it depends on that (RFC 9113, 5.1).
+/// The end of a stream, which decides what may still arrive for it (RFC 9113, 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closed {
-    /// By a reset of ours, which the client may not have seen.
+    /// Our RST_STREAM, which the client may not have seen.
     ByUs,
-    /// By a reset of the client's.
     ByClient,
-    /// By the end of both messages.
     Whole,
 }
 
-/// Why the proxy ended a stream; to its exchange that looks as if the client had left.
+/// The proxy's reason to end a stream; its exchange sees a client that left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// The request is malformed.
     Malformed,
-    /// There is no memory for its trailers.
     Memory,
-    /// The client broke the rules or a limit of the connection, which is told of the connection.
+    /// The client broke the protocol or a limit; the connection reports which.
     Connection,
 }
 
-/// What was found in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// More has to be read.
     More,
-    /// A request has begun in this place; its head is where it was asked for.
+    /// A request began in this place; its head is in the caller's [`Head`].
     Request(usize),
-    /// The client broke the rules; all that is left is to write what waits.
+    /// The connection is over; only the output remains to be written.
     Over,
 }
 
-/// How far a connection is with its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
     No,
-    /// The client was told, and may have sent requests before it has read that.
+    /// GOAWAY was sent, and requests may still be on their way.
     Told,
-    /// What comes with a higher number is not looked at.
+    /// Streams above this number are ignored.
     After(u32),
 }
 
-/// A stream that is open.
 #[derive(Debug, Default)]
 struct Stream {
-    /// What may be sent to the client, and what it may send.
     send_window: i64,
     recv_window: i64,
-    /// The size of its receive window, and the part that was used and not announced yet.
+    /// Size of the receive window, and the used part that was not announced yet.
     window: u32,
     used: u32,
-    /// Its body is worth a larger window.
+    /// The body is large enough for a wider window.
     is_large: bool,
-    /// Bytes of memory that are charged for the request, and for the response.
     charged: usize,
     response: usize,
-    /// Came, and was not taken.
     incoming: Vec<u8>,
     trailers: Head,
-    /// So much of the length that was told has not come.
     missing: Option<u64>,
-    /// All of the request came.
     received: bool,
     reset: bool,
-    /// The proxy ended it.
     cut: Option<Cut>,
 }
 
-/// A block of fields of which a part came.
 #[derive(Debug)]
 struct Block {
     stream: u32,
@@ -129,7 +106,6 @@ struct Block {
     frames: usize,
 }
 
-/// A connection.
 #[derive(Debug)]
 pub(crate) struct Core {
     output: Output,
@@ -140,59 +116,47 @@ pub(crate) struct Core {
     max_streams: usize,
     account: Account,
     line: Line,
-    /// The number of the stream in each place; 0: none.
     ids: Vec<u32>,
     streams: Vec<Stream>,
     open: usize,
-    /// The highest number of a stream so far.
     last: u32,
     closed: VecDeque<(u32, Closed)>,
     block: Option<Block>,
-    /// Have something to look at.
     woken: Places,
-    /// Wait for room in the buffer, or in the window of the connection.
+    /// Streams that wait for room in the output or in the connection's window.
     wait_for_room: Places,
     wait_for_window: Places,
-    /// Wait until the account has room for their responses.
+    /// Streams that wait for memory for their responses.
     wait_for_memory: Places,
     send_window: i64,
     recv_window: i64,
-    /// The client's settings.
     first_window: i64,
     largest_frame: usize,
     has_preface: bool,
     has_settings: bool,
     leaving: Leaving,
     over: bool,
-    /// Why we ended it.
     code: Code,
     limits: Limits,
     refused: Refused,
 }
 
-/// Requests that were refused since [`Core::take_refused`] was called, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// Answered with 431.
     pub(crate) too_large: u32,
     pub(crate) malformed: u32,
-    /// More streams than [`Settings::max_streams`].
     pub(crate) streams: u32,
-    /// The connection holds too much memory.
     pub(crate) memory: u32,
 }
 
-/// What a connection allows its client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// Size of the fields of a message, unpacked.
+    /// Size of a message's fields, unpacked (RFC 9113, 6.5.2).
     pub(crate) max_head: usize,
-    /// Streams at the same time.
     pub(crate) max_streams: usize,
 }
 
 impl Core {
-    /// A connection on which nothing has happened.
     pub(crate) fn new(Settings { max_head, max_streams }: Settings, now: Instant) -> Core {
         let max_streams = max_streams.min(PLACES);
         let mut core = Core {
@@ -237,70 +201,60 @@ impl Core {
         core
     }
 
-    /// What is to be written.
     pub(crate) fn output(&mut self) -> &mut Output {
         &mut self.output
     }
 
-    /// The client has begun as HTTP/2 begins.
     pub(crate) fn has_begun(&self) -> bool {
         self.has_settings
     }
 
-    /// So much waits for the client that nothing more may be done for it.
+    /// The output is full: nothing more is read or produced for this client.
     pub(crate) fn is_stalled(&self) -> bool {
         self.output.bytes().len() >= WAITING
     }
 
-    /// Takes the places of the streams that have something to look at.
     pub(crate) fn take_woken(&mut self) -> Places {
         std::mem::take(&mut self.woken)
     }
 
-    /// A stream has something to look at.
     pub(crate) fn has_woken(&self) -> bool {
         !self.woken.is_empty()
     }
 
-    /// The buffer has room again. Whether somebody waits for that.
+    /// Wakes streams that wait for room in the output. True: there were some.
     pub(crate) fn wake_for_room(&mut self) -> bool {
         let waiting = std::mem::take(&mut self.wait_for_room);
         self.woken.add_all(waiting);
         !waiting.is_empty()
     }
 
-    /// Sets the time, before anything is done with the connection.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.limits.now = now;
     }
 
-    /// The limit for which the connection was ended.
     pub(crate) fn flood(&self) -> Option<Flood> {
         self.limits.flood
     }
 
-    /// The code with which the client was told that it broke the rules.
     pub(crate) fn code(&self) -> Code {
         self.code
     }
 
-    /// Requests that were refused since this was called.
     pub(crate) fn take_refused(&mut self) -> Refused {
         std::mem::take(&mut self.refused)
     }
 
-    /// Ends a connection that costs more than it pays.
     pub(crate) fn end_flood(&mut self, flood: Flood) {
         self.limits.flood.get_or_insert(flood);
         self.end(Code::EnhanceYourCalm);
     }
 
-    /// A field block has begun, and its end has not come.
     pub(crate) fn is_in_block(&self) -> bool {
         self.block.is_some()
     }
 
-    /// Gives the memory back that many or large streams took. To be called while no stream is open.
+    /// Frees memory that many or large streams took. Called while no stream is open.
     pub(crate) fn shrink(&mut self) {
         debug_assert_eq!(self.open, 0);
         if self.ids.capacity() > KEPT_IDLE {
@@ -320,17 +274,14 @@ impl Core {
         self.scratch.forget();
     }
 
-    /// The exchange in this place has nobody to answer to any more.
     pub(crate) fn is_reset(&self, place: usize) -> bool {
         self.streams[place].reset
     }
 
-    /// Why the proxy ended the stream in this place; `None`: it did not.
     pub(crate) fn cut(&self, place: usize) -> Option<Cut> {
         self.streams[place].cut
     }
 
-    /// The connection is gone: no stream gets anything out of it any more.
     pub(crate) fn abandon(&mut self) {
         self.over = true;
         for stream in &mut self.streams {
@@ -338,7 +289,7 @@ impl Core {
         }
     }
 
-    /// Says that the connection ends: what is under way is finished.
+    /// Sends GOAWAY; in-flight streams finish.
     pub(crate) fn leave(&mut self) {
         if self.leaving == Leaving::No && !self.over {
             self.leaving = Leaving::Told;
@@ -348,17 +299,15 @@ impl Core {
         }
     }
 
-    /// The client was told what it did wrong, or is gone.
+    /// The client is gone, or was sent a GOAWAY with an error.
     pub(crate) fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Nothing more will come of it.
     pub(crate) fn is_finished(&self) -> bool {
         self.over || matches!(self.leaving, Leaving::After(_)) && self.open == 0
     }
 
-    /// Ends it.
     pub(crate) fn end(&mut self, code: Code) {
         if !self.over {
             frame::write_goaway(self.last, code, self.output.tail());
@@ -370,10 +319,8 @@ impl Core {
         }
     }
 
-    /// Remembers how a stream ended.
     fn remember(&mut self, id: u32, how: Closed) {
-        // As few as an idle connection keeps, once no stream is open: else each request of a quiet client takes memory
-        // for more.
+        // Few once no stream is open, so that the requests of a quiet client do not grow an idle connection.
         let most = if self.open == 0 { REMEMBERED_IDLE } else { REMEMBERED };
         while self.closed.len() >= most {
             self.closed.pop_front();
@@ -381,7 +328,7 @@ impl Core {
         self.closed.push_back((id, how));
     }
 
-    /// Takes a stream out of its place, which stays taken until its exchange is over.
+    /// Ends a stream. Its place stays occupied until its exchange is over.
     fn take_out(&mut self, place: usize, how: Closed) {
         let id = std::mem::replace(&mut self.ids[place], RESET);
         self.remember(id, how);
@@ -392,7 +339,6 @@ impl Core {
         self.taken(unread);
     }
 
-    /// Ends a stream because the client broke the rules.
     fn reset(&mut self, place: usize, code: Code) {
         self.limits.violation();
         frame::write_reset(self.ids[place], code, self.output.tail());
@@ -400,7 +346,6 @@ impl Core {
         self.take_out(place, Closed::ByUs);
     }
 
-    /// Resets a stream that was never begun.
     fn refuse(&mut self, id: u32, code: Code) {
         if !matches!(code, Code::RefusedStream | Code::NoError) {
             self.limits.violation();
@@ -410,9 +355,7 @@ impl Core {
         self.remember(id, Closed::ByUs);
     }
 
-    /// Begins a block of fields; returns where.
     fn begin_fields(&mut self, id: u32, ends: bool) -> usize {
-        // Of most.
         let out = self.output.tail_for(1024);
         let start = out.len();
         let flags = flag::END_HEADERS | if ends { flag::END_STREAM } else { 0 };
@@ -421,7 +364,6 @@ impl Core {
         start
     }
 
-    /// Writes the head of an answer.
     fn write_answer(&mut self, id: u32, head: &Head, ends: bool) {
         let start = self.begin_fields(id, ends);
         let out = self.output.tail();
@@ -434,7 +376,6 @@ impl Core {
         frame::close_fields(start, id, self.largest_frame, out);
     }
 
-    /// Writes the end of an answer's body: with what stands behind it, if there is anything.
     fn write_end(&mut self, id: u32, trailers: &Head) {
         let mut trailers = trailers.fields().filter(|(kind, name, _)| is_trailer(*kind, name)).peekable();
         if trailers.peek().is_none() {
@@ -447,7 +388,7 @@ impl Core {
     }
 }
 
-/// What HTTP/2 has no field for: its framing says it.
+/// Fields that framing replaces in HTTP/2.
 fn is_for_http1(name: Name) -> bool {
     matches!(
         name,

@@ -7,12 +7,12 @@ fn v2(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
     [SIGNATURE, &[command, family][..], &length.to_be_bytes(), body].concat()
 }
 
-/// Source 192.0.2.1:56324, destination 198.51.100.7:443.
+/// 192.0.2.1:56324 to 198.51.100.7:443.
 fn v4_addresses() -> Vec<u8> {
     [&[192, 0, 2, 1, 198, 51, 100, 7][..], &56324u16.to_be_bytes(), &443u16.to_be_bytes()].concat()
 }
 
-/// Source [2001:db8::1]:56324, destination [2001:db8::2]:443.
+/// [2001:db8::1]:56324 to [2001:db8::2]:443.
 fn v6_addresses() -> Vec<u8> {
     let of = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last).octets();
     [&of(1)[..], &of(2), &56324u16.to_be_bytes(), &443u16.to_be_bytes()].concat()
@@ -23,7 +23,6 @@ fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
     [&[kind][..], &length.to_be_bytes(), value].concat()
 }
 
-/// A header with its checksum in the middle of other TLVs.
 fn with_checksum() -> Vec<u8> {
     let tlvs = [tlv(0x01, b"h2"), tlv(CHECKSUM, &[0; 4]), tlv(0x20, &[1; 40])].concat();
     let mut header = v2(0x21, 0x11, &[v4_addresses(), tlvs].concat());
@@ -97,7 +96,7 @@ fn a_header_is_read_whole_and_wherever_it_is_cut_more_is_asked_for() {
     }
 }
 
-/// What is wrong shows at this byte, and not one later.
+/// The error shows at exactly this byte.
 #[track_caller]
 fn wrong_at(bytes: &[u8], at: usize) {
     let shown = bytes.escape_ascii();
@@ -184,7 +183,6 @@ fn what_version_2_does_not_know_is_refused_at_the_byte_that_says_it() {
         (v2(0x21, 0x31, &[0; 215]), 15),
         (v2(0x21, 0x00, &[0; MOST_V2 + 1]), 15),
         (v2(0x20, 0x00, &[0; MOST_V2 + 256]), 14),
-        // Two bytes are no TLV.
         (v2(0x21, 0x11, &[&v4[..], &[4, 0]].concat()), 15),
         (v2(0x21, 0x11, &[&v4[..], &[4, 1, 0, 0]].concat()), 29),
         (v2(0x21, 0x11, &[&v4[..], &[4, 0, 2, 0]].concat()), 30),
@@ -202,7 +200,6 @@ fn what_version_2_does_not_know_is_refused_at_the_byte_that_says_it() {
 
 #[test]
 fn a_checksum_that_does_not_match_is_refused_whichever_bit_is_wrong() {
-    // The check value of CRC-32C.
     assert_eq!(!crc32c(!0, b"123456789"), 0xe306_9283);
     let header = with_checksum();
     for byte in FIXED_V2..FIXED_V2 + 12 {
@@ -224,7 +221,7 @@ fn only_what_can_be_a_header_is_taken_for_its_beginning() {
     }
 }
 
-/// Whether bytes that are not refused can be appended until the header is whole, but for its checksum.
+/// Accepted bytes can be extended to a whole header, except for its checksum.
 fn can_be_completed(mut bytes: Vec<u8>) -> bool {
     let likely = *b"\0\r\n: 10.UTCPNKOWRXY46Q\x04\x21\x11";
     while parse(&bytes) == PARTIAL {
@@ -264,7 +261,6 @@ fn random_bytes_are_judged_the_same_however_they_come_and_more_is_asked_for_only
         for cut in 0..bytes.len() {
             match parse(&bytes[..cut]) {
                 Ok(Parsed::Partial) => {}
-                // What is decided stays so.
                 decided => assert_eq!(decided, whole, "cut at {cut} of {}", bytes.escape_ascii()),
             }
         }
@@ -291,7 +287,7 @@ fn an_address_of_version_1_is_the_one_that_the_standard_library_reads() {
                 assert_eq!(source, read.map(|read| SocketAddr::from((read, 7))), "{text}");
             }
             Ok(Parsed::Partial) => panic!("a whole line is decided: {text}"),
-            // The dotted form is taken only as `inet_ntop` writes it.
+            // The dotted form is accepted only as `inet_ntop` writes it.
             Err(_) => assert!(read.is_none() || text.contains('.'), "{text}"),
         }
     }

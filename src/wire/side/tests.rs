@@ -20,7 +20,6 @@ async fn a_large_body_goes_in_turns_of_a_bounded_length() {
         read.len()
     });
     let (from, _other) = UnixStream::pair().expect("two sockets");
-    // All of it is there at once.
     let mut from = Wire::new(Socket::Unix(from).rewound(&vec![b'.'; LENGTH]));
     from.expect_body(framing);
     let mut to = Wire::new(Socket::Tcp(to));

@@ -1,6 +1,6 @@
-//! Bytes between two sockets, in blocks that are borrowed from the thread only while something is in them.
+//! Buffers in blocks that a connection borrows from its thread only while they hold bytes.
 //!
-//! A connection that waits holds no block at all, so ten thousand idle ones cost what ten thousand sockets cost.
+//! A waiting connection holds no block, so ten thousand idle ones cost no more than their sockets.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,18 +13,15 @@ use crate::sys::buffered::{self, Charge};
 
 /// Holds a head, and most whole messages.
 pub(crate) const SMALL: usize = 32 << 10;
-/// A message that has begun and rests is kept in a block of at most this size, if it fits.
+/// Largest block that an incomplete message keeps while nothing arrives.
 pub(crate) const TINY: usize = 4 << 10;
-/// Holds a piece of a large body. Smaller ones cost more system calls and wake-ups, larger ones more memory for each
-/// client that is slow to read.
+/// Piece of a large body. Smaller blocks cost more system calls and wake-ups, larger ones more memory for each slow
+/// client.
 const LARGE: usize = 256 << 10;
-/// Room for heads and small pieces on their way out.
 const OUTPUT: usize = 8 << 10;
-/// Room for the answers of many streams.
+/// Answers of many streams.
 const LARGE_OUTPUT: usize = 128 << 10;
-/// Blocks that are kept for the next one who wants one, each kind.
 const KEPT: usize = 32;
-/// The same for large blocks.
 const KEPT_LARGE: usize = 16;
 
 #[derive(Default)]
@@ -39,10 +36,9 @@ thread_local! {
     static STORE: RefCell<Store> = RefCell::default();
 }
 
-/// What was read and is not used yet.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
-    /// All of it is initialized; empty: no block is held.
+    /// Fully initialized; empty: no block is held.
     block: Vec<u8>,
     start: usize,
     end: usize,
@@ -58,17 +54,14 @@ impl Input {
         self.start == self.end
     }
 
-    /// Bytes of memory for what is in it.
     pub(crate) fn held(&self) -> usize {
         if self.is_empty() { 0 } else { self.block.len() }
     }
 
-    /// A block is held, and there is no room in it.
     pub(crate) fn is_full(&self) -> bool {
         self.block.len() >= SMALL && self.end - self.start == self.block.len()
     }
 
-    /// These many bytes are used.
     pub(crate) fn consume(&mut self, n: usize) {
         self.start += n;
         debug_assert!(self.start <= self.end);
@@ -77,7 +70,7 @@ impl Input {
         }
     }
 
-    /// Reads once; 0: the end. `hint`: so much is still to come, if that is known.
+    /// Reads once; 0: the end. `hint`: bytes still to come, 0 if unknown.
     pub(crate) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -87,7 +80,6 @@ impl Input {
         self.poll_fill_up_to(cx, io, hint, usize::MAX)
     }
 
-    /// Reads once, at most `most` bytes.
     pub(crate) fn poll_fill_up_to(
         &mut self,
         cx: &mut Context<'_>,
@@ -124,14 +116,13 @@ impl Input {
                 self.block.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, self.end - self.start);
             } else {
-                // A head that is larger than most; its reader has a limit.
                 self.block.resize(self.block.len() * 2, 0);
             }
         }
         self.charge.set(self.block.len());
     }
 
-    /// Nothing more is here for now: holds no more than what is needed for what came.
+    /// Nothing more has arrived: keeps no larger a block than the content needs.
     fn rest(&mut self) {
         let held = self.end - self.start;
         if held == 0 {
@@ -145,7 +136,7 @@ impl Input {
         }
     }
 
-    /// Moves what is in it into memory of its size, if that is smaller. Only for bytes that will not be used soon.
+    /// Moves the content into memory of its size, if that is smaller. Only for bytes that will not be used soon.
     pub(crate) fn compact(&mut self) {
         let bytes = self.bytes();
         if bytes.is_empty() || 4 * bytes.len() > 3 * self.block.len() {
@@ -159,7 +150,6 @@ impl Input {
         self.charge.set(length);
     }
 
-    /// Gives the block back if nothing is in it.
     pub(crate) fn release(&mut self) {
         if self.is_empty() && !self.block.is_empty() {
             give_input(std::mem::take(&mut self.block));
@@ -175,7 +165,6 @@ impl Drop for Input {
     }
 }
 
-/// What is to be written and was not taken by the kernel yet.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     bytes: Vec<u8>,
@@ -192,7 +181,6 @@ impl Output {
         self.sent == self.bytes.len()
     }
 
-    /// To append to.
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
             self.bytes = take(|store| &mut store.outputs).unwrap_or_else(|| Vec::with_capacity(OUTPUT));
@@ -201,8 +189,7 @@ impl Output {
         &mut self.bytes
     }
 
-    /// To append so much to: where it does not fit, a block is taken that is large enough for the answers of many
-    /// streams.
+    /// The buffer to append `n` bytes to, which becomes a large block if they do not fit.
     pub(crate) fn tail_for(&mut self, n: usize) -> &mut Vec<u8> {
         self.tail();
         if self.bytes.capacity() - self.bytes.len() < n && self.bytes.capacity() < LARGE_OUTPUT {
@@ -215,7 +202,6 @@ impl Output {
         &mut self.bytes
     }
 
-    /// These many were written.
     pub(crate) fn written(&mut self, n: usize) {
         self.sent += n;
         debug_assert!(self.sent <= self.bytes.len());
@@ -263,7 +249,7 @@ fn take(of: impl FnOnce(&mut Store) -> &mut Vec<Vec<u8>>) -> Option<Vec<u8>> {
 }
 
 fn give(block: Vec<u8>, to: impl FnOnce(&mut Store) -> &mut Vec<Vec<u8>>) {
-    // While the thread ends there is no store any more.
+    // The store is gone while the thread ends.
     let _ = STORE.try_with(|store| {
         let mut store = store.borrow_mut();
         let kept = to(&mut store);

@@ -1,7 +1,7 @@
-//! How the kernel finds out that a peer has vanished: a machine without power, a network that drops everything.
+//! Detection by the kernel of peers that vanished (power loss, a network that drops everything).
 //!
-//! Every TCP connection has keep-alive, which finds a peer that is silent. A tunnel may have no other timeout, so it
-//! has `TCP_USER_TIMEOUT` where the system knows it, which finds a peer that acknowledges nothing of what it was sent.
+//! Every TCP connection has keep-alive against silent peers. Tunnels may have no other timeout, so `TCP_USER_TIMEOUT`
+//! is set for them where supported, which detects peers that acknowledge no data.
 
 use std::io;
 use std::time::Duration;
@@ -9,25 +9,21 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-/// A connection is probed after so much silence.
 const IDLE: Duration = Duration::from_secs(60);
-/// From one probe to the next.
 const INTERVAL: Duration = Duration::from_secs(15);
-/// A peer that leaves so many in a row unanswered has vanished.
 const PROBES: u32 = 4;
-/// Data on a tunnel may be without an acknowledgement for so long: as long as the probes of a silent peer take.
+/// Limit on unacknowledged data of a tunnel: as long as the probes of a silent peer take.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
 
-/// Has the kernel look after a connection; of a listener, after each connection that it accepts.
+/// Enables keep-alive on a connection, or on a listener for all connections that it accepts.
 pub(crate) fn enable(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE).with_interval(INTERVAL).with_retries(PROBES))
 }
 
-/// Bounds how long a tunnel waits for a peer that acknowledges nothing.
 pub(crate) fn bound_tunnel(stream: &TcpStream) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
-        // Without it the kernel gives up by itself, after a quarter of an hour.
+        // On failure the kernel's own limit of about 15 minutes remains.
         let _ = SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

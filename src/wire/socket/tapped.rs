@@ -6,16 +6,12 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Looks at a socket.
 pub(crate) trait Tap<S>: Unpin {
-    /// Reads for whoever asks.
     fn poll_read(&mut self, socket: &mut S, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
 
-    /// A write failed.
     fn write_failed(&mut self) {}
 }
 
-/// A socket with its tap.
 #[derive(Debug)]
 pub(crate) struct Tapped<S, T> {
     pub(crate) socket: S,

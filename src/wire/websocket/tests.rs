@@ -3,7 +3,6 @@ use super::*;
 const CLIENT: Frames = Frames { masked: true, at: BETWEEN };
 const ENDPOINT: Frames = Frames { masked: false, at: BETWEEN };
 
-/// A frame as its sender would write it.
 fn frame(first: u8, length: usize, masked: bool) -> Vec<u8> {
     let bit = if masked { 0x80 } else { 0 };
     let mut frame = vec![first];
@@ -21,7 +20,7 @@ fn frame(first: u8, length: usize, masked: bool) -> Vec<u8> {
     if masked {
         frame.extend([1, 2, 3, 4]);
     }
-    // What looks like a close frame is none inside of a frame.
+    // Inside a payload it only looks like a close frame.
     frame.extend(std::iter::repeat_n([0x88, 0x00], length).flatten().take(length));
     frame
 }
@@ -43,7 +42,6 @@ fn a_frame_of_every_length_ends_where_it_says_wherever_it_is_cut() {
                 let (first, second) = frame.split_at(cut);
                 let half = after(begun, &[first]);
                 assert!(!half.is_between() && !half.is_lost() && !half.is_closed(), "{length} cut at {cut}");
-                // Of the length nothing is known before it is there.
                 assert_eq!(half.rest(second), second.len(), "{length} cut at {cut}");
                 assert_eq!(half.rest(&[second, &[0x81, 0x80, 0][..]].concat()), second.len(), "{length} cut at {cut}");
                 assert!(after(half, &[second]).is_between(), "{length} cut at {cut}");
@@ -68,7 +66,7 @@ fn between_frames_nothing_belongs_to_one() {
 
 #[test]
 fn there_is_room_between_fragments_and_around_control_frames_in_between() {
-    // text without FIN, a ping, a continuation, a pong, the last one; the first two are compressed
+    // Text without FIN, a ping, a continuation, a pong, the last fragment; the first two are compressed.
     let message = [(0x41, 300), (0x89, 125), (0x00, 70000), (0x8a, 0), (0x80, 1)];
     let mut frames = CLIENT;
     let mut rest: Vec<u8> = message.iter().flat_map(|(first, length)| frame(*first, *length, true)).collect();

@@ -86,7 +86,6 @@ fn an_answer_ends_with_its_framing_or_with_its_connection() {
     assert_eq!(answer(200, &[("content-length", "5"), ("transfer-encoding", "chunked")], true), None);
 }
 
-/// Undoes a chunked body that comes in pieces of this size: the data and the trailers.
 fn undone(bytes: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<String>), Malformed> {
     let (mut decoder, mut trailers, mut data) = (Decoder::new(Framing::Chunked), Head::default(), Vec::new());
     let (mut input, mut rest) = (Vec::new(), bytes);
@@ -216,7 +215,6 @@ fn what_is_encoded_is_decoded_as_the_same_with_every_extension_and_cut() {
             let (begin, extended) = (bytes.len(), random.bool());
             write_chunk_size(piece.len(), &mut bytes);
             if extended {
-                // As others may write the same size.
                 let size = String::from_utf8(bytes.split_off(begin)).expect("digits");
                 let size = format!("{}{}", "0".repeat(random.usize(..8)), size.trim_end().to_uppercase());
                 bytes.extend_from_slice(format!("{size};a=\"\t{}\";b\r\n", "x".repeat(random.usize(..900))).as_bytes());
@@ -233,7 +231,6 @@ fn what_is_encoded_is_decoded_as_the_same_with_every_extension_and_cut() {
 
 #[test]
 fn the_longest_line_and_the_longest_trailers_are_the_same_however_they_are_cut() {
-    // With its end the line has 1024 bytes.
     let line = |length: usize| format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(length - 4));
     let trailers = |length: usize| format!("0\r\nX: {}\r\n\r\n", "y".repeat(length - 7));
     for (bytes, good) in
@@ -262,7 +259,6 @@ fn a_body_of_a_length_ends_with_its_last_byte_and_leaves_the_rest() {
 #[test]
 fn the_extensions_of_all_chunks_together_are_bounded() {
     let chunks = |count: usize| format!("{}0\r\n\r\n", format!("1;{}\r\nx\r\n", "y".repeat(1000)).repeat(count));
-    // With the semicolon each has 1001 bytes.
     for (count, good) in [(16, true), (17, false)] {
         for piece in [1, 700, 100_000] {
             assert_eq!(undone(chunks(count).as_bytes(), piece).is_ok(), good, "{count} by {piece}");

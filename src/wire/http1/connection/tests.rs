@@ -10,7 +10,6 @@ async fn request(wire: &mut Wire<DuplexStream>, max: usize) -> Result<Option<Hea
     Ok(poll_fn(|cx| wire.poll_request(cx, &mut head, max)).await?.then_some(head))
 }
 
-/// Sends these bytes in pieces, and closes.
 fn coming(bytes: &str, piece: usize) -> Wire<DuplexStream> {
     let (mut theirs, ours) = duplex(1 << 16);
     let bytes = bytes.to_owned().into_bytes();
@@ -85,7 +84,6 @@ async fn a_head_that_is_too_long_or_is_none_is_refused_and_half_of_one_is_told_a
 
 const HEAD: &str = "PUT / HTTP/1.1\r\n\r\n";
 
-/// What is on the wire after these pieces of a body, where only so many bytes go at a time.
 async fn sent(framing: Framing, pieces: &[&[u8]], narrow: usize) -> Vec<u8> {
     let (ours, mut theirs) = duplex(narrow);
     let reading = tokio::spawn(async move {

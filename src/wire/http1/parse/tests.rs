@@ -7,7 +7,6 @@ fn answer(input: &[u8], head: &mut Head) -> Result<Option<usize>, Refused> {
     answer_within(input, head, MAX_FIELDS)
 }
 
-/// What a head says, as text.
 fn said(head: &Head) -> String {
     let mut said = format!("{:?} {} ", head.version, head.status).into_bytes();
     let [one, other] =
@@ -20,10 +19,9 @@ fn said(head: &Head) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// Reads a head with more behind it, and also with every part of it missing: nothing of it may look whole.
+/// Reads a head with bytes behind it, and every proper prefix, none of which may look complete.
 fn read(parse: Parse, bytes: &[u8]) -> Result<String, Refused> {
     let mut head = Head::default();
-    // What an earlier message has left behind.
     head.set_request_line(b"OLD", b"/old");
     head.push(b"old", b"old");
     let length = parse(&[bytes, b"GET /next HTTP/1.1\r\n"].concat(), &mut head)?;
@@ -39,7 +37,7 @@ fn check(parse: Parse, bytes: &str, expected: &str) {
     assert_eq!(read(parse, bytes.as_bytes()).as_deref(), Ok(expected), "{bytes:?}");
 }
 
-/// Refused when it is there as a whole, and not taken for another one on the way.
+/// Refused when complete, and accepted at no prefix.
 fn check_malformed(parse: Parse, bytes: &[u8]) {
     let shown = String::from_utf8_lossy(bytes);
     let whole = parse(bytes, &mut Head::default());
@@ -55,7 +53,7 @@ fn a_request_is_read_as_it_was_sent() {
     for (bytes, expected) in [
         ("GET / HTTP/1.1\r\n\r\n", "Http11 0 GET /"),
         ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", "Http10 0 GET /|Host=a"),
-        // Empty lines in front are those of a client that counts badly (RFC 9112, 2.2).
+        // Empty lines before a request (RFC 9112, 2.2).
         ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "Http11 0 GET /|Host=a"),
         ("get /A?b=%20&c=\"{|}\\^`<> HTTP/1.1\r\n\r\n", ""),
         ("OPTIONS * HTTP/1.1\r\n\r\n", "Http11 0 OPTIONS *"),
@@ -130,7 +128,6 @@ fn a_start_line_that_can_be_read_in_two_ways_is_refused() {
     check_malformed(request, b"GET /\xff HTTP/1.1\r\n\r\n");
 }
 
-/// What no field may be, in whichever head.
 const BAD_FIELDS: &[&str] = &[
     "A: a\n",
     "A: a\r",
@@ -174,7 +171,6 @@ fn a_field_that_can_be_read_in_two_ways_is_refused() {
             for before in ["", "Host: a\r\n", "Z:\r\n"] {
                 check_malformed(parse, format!("{start}{before}{bad}Content-Length: 1\r\n\r\n").as_bytes());
             }
-            // As the last one.
             if bad.ends_with("\r\n") {
                 check_malformed(parse, format!("{start}{bad}\r\n").as_bytes());
             }
@@ -193,13 +189,12 @@ fn an_answer_is_read_as_it_was_sent() {
         ("HTTP/1.1 200 OK\r\n\r\n", "Http11 200 OK "),
         ("HTTP/1.0 404 Not \tFound \r\nA: b\r\n\r\n", "Http10 404 Not \tFound  |A=b"),
         ("HTTP/1.1 200 \r\nA: b\r\n\r\n", "Http11 200  |A=b"),
-        // Without the space many servers write it.
+        // Many servers omit the space before an empty reason.
         ("HTTP/1.1 200\r\nA: b\r\n\r\n", "Http11 200  |A=b"),
         ("HTTP/1.1 100 Continue\r\n\r\n", "Http11 100 Continue "),
         ("HTTP/1.1 599 x\r\n\r\n", "Http11 599 x "),
         ("HTTP/1.1 999 x\r\n\r\n", "Http11 999 x "),
         ("HTTP/1.1 200 a:b\r\n\r\n", "Http11 200 a:b "),
-        // What is not ASCII in a reason says nothing to anybody.
         ("HTTP/1.1 200 \u{e9}\r\n\r\n", "Http11 200  "),
     ] {
         check(answer, bytes, expected);
@@ -290,13 +285,12 @@ fn a_head_has_limits_and_keeps_all_that_is_within_them() {
     assert!(request(target(65_534).as_bytes(), &mut head).is_ok_and(|length| length.is_some()));
     assert_eq!(head.target().len(), 65_534);
     assert_eq!(request(target(65_535).as_bytes(), &mut head), Err(Refused::TargetTooLong));
-    // Longer than what its reader gives it, but not than what a parser takes.
     let value = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "v".repeat(1 << 20));
     assert_eq!(request(value.as_bytes(), &mut head), Ok(Some(value.len())));
     assert_eq!(head.named(b"a").map(<[u8]>::len), Some(1 << 20));
 }
 
-/// One bit, one byte, or one place is changed in a good head: it is refused, or what is read is what is written there.
+/// A good head with one bit, byte or place changed is refused, or read exactly as written.
 #[test]
 fn a_head_with_a_fault_is_refused_or_read_as_it_stands() {
     let heads: [(Parse, &str); 2] = [
@@ -317,7 +311,6 @@ fn a_head_with_a_fault_is_refused_or_read_as_it_stands() {
             let mut head = Head::default();
             let Ok(Some(length)) = parse(&bytes, &mut head) else { continue };
             let shown = String::from_utf8_lossy(&bytes).into_owned();
-            // Line by line, as everybody else would split it.
             let text = &bytes[..length];
             let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
             let (last, lines) = lines.split_last().expect("a line");
@@ -331,7 +324,6 @@ fn a_head_with_a_fault_is_refused_or_read_as_it_stands() {
                 assert!(name.iter().all(u8::is_ascii_graphic) && !name.is_empty(), "{shown:?}");
                 assert!(value.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control()), "{shown:?}");
             }
-            // Written again it is the same.
             let mut again = [lines[0], b"\r\n"].concat();
             head.write_fields(&mut again);
             again.extend_from_slice(b"\r\n");

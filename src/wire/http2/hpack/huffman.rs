@@ -1,12 +1,11 @@
-//! The Huffman code of HPACK (RFC 7541, 5.2 and appendix B), undone.
+//! Decoding of HPACK's Huffman code (RFC 7541, 5.2 and appendix B).
 //!
-//! The code is canonical: the lengths of its words say what the words are, in the order of lengths and then of symbols.
+//! The code is canonical: words are numbered in the order of their lengths, then of their symbols.
 
-/// The longest word, which is the end of a string and never sent.
+/// Length of the longest word, EOS, which is never sent.
 const LONGEST: usize = 30;
 const EOS: u16 = 256;
 
-/// How long the word of each symbol is; the last one is [`EOS`].
 const LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28,
     28, 28, 28, 6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12,
@@ -19,13 +18,11 @@ const LENGTHS: [u8; 257] = [
     27, 27, 27, 27, 27, 26, 30,
 ];
 
-/// The code, by the lengths of its words.
 struct Code {
-    /// All symbols, in the order of their words.
     symbols: [u16; 257],
-    /// Of each length: the first word, where its symbol stands, and how many there are.
+    /// For each length: first word, index of its symbol, count.
     of_length: [(u32, u16, u16); LONGEST + 1],
-    /// What begins with these eight bits: the symbol and the length of its word; 0: it is a longer one.
+    /// For each eight bits: symbol and word length of their prefix; 0: the word is longer.
     short: [(u8, u8); 256],
 }
 
@@ -57,9 +54,9 @@ static CODE: Code = {
     code
 };
 
-/// Appends what `coded` stands for. False: it is not valid.
+/// Appends the decoded string. False: it is invalid.
 pub(super) fn decode(coded: &[u8], plain: &mut Vec<u8>) -> bool {
-    // What was taken in, from the highest bit on; zeros behind it.
+    // Pending bits, left-aligned, followed by zeros.
     let (mut bits, mut held) = (0_u64, 0_u32);
     let mut coded = coded.iter();
     loop {
@@ -71,14 +68,14 @@ pub(super) fn decode(coded: &[u8], plain: &mut Vec<u8>) -> bool {
         let (mut symbol, mut length) = CODE.short[(bits >> 56) as usize];
         if length == 0 {
             let Some((found, long)) = long(bits) else { return false };
-            // Either it is the end of a string, or what is left is less than that and its beginning.
+            // EOS in a string is an error (RFC 7541, 5.2).
             if found == EOS {
                 return false;
             }
             (symbol, length) = (found as u8, long);
         }
         if u32::from(length) > held {
-            // A string is filled up to a byte with the beginning of its end.
+            // Padding is a prefix of EOS, shorter than a byte.
             return held < 8
                 && bits >> (64 - LONGEST) | u64::MAX >> (64 - LONGEST + held as usize) == (1 << LONGEST) - 1;
         }

@@ -1,11 +1,11 @@
-//! The tables of HPACK (RFC 7541, 2.3): the fixed one, and the one that a connection fills.
+//! HPACK's static and dynamic tables (RFC 7541, 2.3).
 
 use std::collections::VecDeque;
 
-/// What is added to the length of each entry (RFC 7541, 4.1).
+/// Overhead of an entry (RFC 7541, 4.1).
 const OVERHEAD: usize = 32;
 
-/// RFC 7541, appendix A; index 1 comes first.
+/// RFC 7541, appendix A; its first index is 1.
 pub(super) const STATIC: [(&[u8], &[u8]); 61] = [
     (b":authority", b""),
     (b":method", b"GET"),
@@ -70,7 +70,7 @@ pub(super) const STATIC: [(&[u8], &[u8]); 61] = [
     (b"www-authenticate", b""),
 ];
 
-/// The index of a name that answers often have; 0: there is none.
+/// Index of a name that is frequent in answers; 0: none.
 pub(super) fn index_of(name: &[u8]) -> u8 {
     match name {
         b"accept-ranges" => 18,
@@ -102,26 +102,23 @@ pub(super) fn index_of(name: &[u8]) -> u8 {
     }
 }
 
-/// Memory beyond its content that an idle table may keep.
 const SPARE: usize = 1 << 10;
 
 #[derive(Debug)]
 struct Entry {
-    /// Counted from the first byte that was ever put in.
+    /// Position in all bytes ever added.
     start: usize,
     name: usize,
     value: usize,
-    /// What it is found by.
     mark: u64,
 }
 
-/// What a connection has put in, newest first. The bytes of all entries stand one behind the other, so that nothing is
-/// allocated for an entry.
+/// Dynamic table, newest entry first. All entries share one buffer, so that adding one does not allocate.
 #[derive(Debug)]
 pub(super) struct Table {
     entries: VecDeque<Entry>,
     bytes: Vec<u8>,
-    /// So many bytes that were put in are not in `bytes` any more.
+    /// Bytes ever removed from the front of `bytes`.
     gone: usize,
     size: usize,
     max: usize,
@@ -132,7 +129,6 @@ impl Table {
         Table { entries: VecDeque::new(), bytes: Vec::new(), gone: 0, size: 0, max }
     }
 
-    /// The name and the value of an entry of either table.
     pub(super) fn get(&self, index: usize) -> Option<(&[u8], &[u8])> {
         if let Some(entry) = STATIC.get(index.checked_sub(1)?) {
             return Some(*entry);
@@ -142,7 +138,6 @@ impl Table {
         Some(self.bytes[start..start + entry.name + entry.value].split_at(entry.name))
     }
 
-    /// The index of this entry.
     pub(super) fn find(&self, mark: u64, name: &[u8], value: &[u8]) -> Option<usize> {
         let is = |entry: &Entry| {
             let start = entry.start - self.gone;
@@ -165,13 +160,12 @@ impl Table {
         self.size += size;
     }
 
-    /// What it occupies.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Moves its content into memory of the right size, if it has twice as much.
+    /// Moves the content into a fitting buffer if the present one is twice as large.
     pub(super) fn shrink(&mut self) {
         let oldest = self.entries.back().map_or(self.gone + self.bytes.len(), |entry| entry.start);
         let used = self.bytes.len() - (oldest - self.gone);
@@ -185,7 +179,6 @@ impl Table {
         }
     }
 
-    /// Memory that it has.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
@@ -200,7 +193,6 @@ impl Table {
         self.evict(max);
     }
 
-    /// Drops the oldest until the rest fits.
     fn evict(&mut self, most: usize) {
         while self.size > most {
             let Some(entry) = self.entries.pop_back() else { break };
@@ -208,7 +200,7 @@ impl Table {
         }
         let oldest = self.entries.back().map_or(self.gone + self.bytes.len(), |entry| entry.start);
         let unused = oldest - self.gone;
-        // Not for each entry: what is left has to be moved.
+        // In batches, because the remaining bytes are moved.
         if unused > self.max || unused == self.bytes.len() {
             self.bytes.drain(..unused);
             self.gone = oldest;

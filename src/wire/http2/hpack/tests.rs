@@ -19,7 +19,7 @@ fn fields(list: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn the_requests_of_the_rfc_are_read() {
-    // RFC 7541, C.4: with the Huffman code, and a table that grows.
+    // RFC 7541, C.4: Huffman code and a growing table.
     let mut decoder = Decoder::new();
     let first = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "www.example.com")];
     let block = bytes("8286 8441 8cf1 e3c2 e5f2 3a6b a0ab 90f4 ff");
@@ -39,7 +39,7 @@ fn the_requests_of_the_rfc_are_read() {
 
 #[test]
 fn the_answers_of_the_rfc_are_read_with_a_table_that_has_to_make_room() {
-    // RFC 7541, C.6, whose table is of 256 bytes.
+    // RFC 7541, C.6: a table of 256 bytes.
     let mut decoder = Decoder::new();
     let block = bytes(
         "3fe101 4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b ff6e 919d 29ad \
@@ -67,7 +67,7 @@ fn the_answers_of_the_rfc_are_read_with_a_table_that_has_to_make_room() {
 
 #[test]
 fn every_byte_has_its_word_in_the_huffman_code() {
-    // RFC 7541, appendix B: words of all lengths, filled up with ones.
+    // RFC 7541, appendix B: words of all lengths, padded with ones.
     for (coded, plain) in [
         ("07", b'0'),
         ("53", b' '),
@@ -128,13 +128,12 @@ fn the_table_never_holds_more_than_it_may() {
         let mut block = vec![0x40, 1, b'x'];
         write_integer(value.len(), 7, 0, &mut block);
         block.extend_from_slice(&value);
-        // And at once out of it again.
         block.push(0x80 | 62);
         let read = decoded(&mut decoder, &block).expect("a block");
         assert_eq!(read[0], read[1]);
     }
     assert!(decoder.table.bytes() <= 3 * TABLE, "{}", decoder.table.bytes());
-    // One that is larger than the table empties it (RFC 7541, 4.4).
+    // An entry larger than the table empties it (RFC 7541, 4.4).
     let mut block = vec![0x40, 1, b'x'];
     write_integer(5000, 7, 0, &mut block);
     block.extend([b'y'; 5000]);
@@ -159,7 +158,6 @@ fn what_is_written_is_read_as_the_same_and_takes_a_byte_when_it_comes_again() {
         assert_eq!(decoded(&mut decoder, &block).as_ref(), Ok(&wanted));
         lengths.push(block.len());
     }
-    // The second time they are put into the table, where what names them takes one byte less.
     assert_eq!(lengths[1], lengths[0] - 2);
     let saved = ["1a", "1x-color1blue", "117"].map(str::len).iter().sum::<usize>();
     assert_eq!((lengths[2], lengths[3]), (lengths[1] - saved, lengths[2]), "but not what is long, or says who it is");

@@ -1,41 +1,35 @@
-//! The memory that one connection makes the proxy hold. It is part of the process's account ([`buffered`]).
+//! The memory that one connection makes the proxy hold, which counts to the process's account ([`buffered`]).
 
 use crate::sys::buffered::{self, Charge};
 
-/// Heads of requests, heads of responses, and blocks of bodies that the client does not take: at most this much. Beyond
-/// it new streams are refused.
+/// Heads, and response bodies that the client has not taken. Beyond it new streams are refused.
 const LIMIT: usize = 2 << 20;
-/// Responses alone: beyond it nothing more is read from endpoints for this connection.
+/// Responses alone. Beyond it nothing is read from endpoints for this connection.
 const RESPONSES: usize = 3 << 19;
 
-/// Bodies of requests in memory and the connection's receive window, together.
+/// Request bodies in memory, plus the connection's receive window.
 const UPLOADS: usize = 12 << 20;
-/// The same while the process holds as much as it may.
+/// The same while the process is at its memory limit.
 const UPLOADS_WHEN_FULL: usize = 256 << 10;
-/// By how much the windows of all streams may grow together.
+/// Total growth of all stream windows.
 const WINDOWS: usize = 8 << 20;
 
-/// What a connection holds, in bytes.
+/// All fields are bytes.
 #[derive(Debug, Default)]
 pub(super) struct Account {
-    /// Heads of requests, and what else a stream costs.
+    /// Heads of requests, and the fixed cost of streams.
     requests: usize,
-    /// Heads and blocks of responses.
     responses: usize,
-    /// Bodies of requests that no endpoint took.
     uploads: usize,
-    /// Room in receive windows beyond the first ones.
     windows: usize,
     process: Charge,
 }
 
 impl Account {
-    /// Whether a new stream that needs this much is served.
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
         self.requests + self.responses + bytes <= LIMIT
     }
 
-    /// Whether another response may be read from an endpoint.
     pub(super) fn takes_responses(&self) -> bool {
         self.responses < RESPONSES
     }
@@ -50,7 +44,6 @@ impl Account {
         self.tell_process();
     }
 
-    /// Replaces what a response holds.
     pub(super) fn change_response(&mut self, from: usize, to: usize) {
         self.responses = self.responses - from + to;
         self.tell_process();
@@ -66,12 +59,11 @@ impl Account {
         self.tell_process();
     }
 
-    /// Bodies of requests that no endpoint took.
     pub(super) fn uploads(&self) -> usize {
         self.uploads
     }
 
-    /// Bytes by which one receive window may grow: three quarters of what is left for all.
+    /// Growth allowed for one receive window: three quarters of what is left for all.
     pub(super) fn growth(&self) -> usize {
         if buffered::is_full() { 0 } else { WINDOWS.saturating_sub(self.windows) / 4 * 3 }
     }
@@ -84,7 +76,6 @@ impl Account {
         self.windows -= bytes;
     }
 
-    /// Bodies in memory and the connection's window together may have this much.
     pub(super) fn most_uploads(&self) -> usize {
         if buffered::is_full() { UPLOADS_WHEN_FULL } else { UPLOADS }
     }
@@ -93,7 +84,7 @@ impl Account {
         self.process.set(self.requests + self.responses + self.uploads);
     }
 
-    /// Everything: a window that has grown may be filled at any time.
+    /// The worst case: a window that has grown may be filled at any time.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.requests + self.responses + self.uploads.max(self.windows)

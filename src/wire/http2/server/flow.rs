@@ -1,48 +1,40 @@
-//! Windows (RFC 9113, 5.2): the bytes of bodies that may be sent, and that the client may send.
+//! Flow control (RFC 9113, 5.2).
 //!
-//! The windows of uploads follow the line, so that they are no narrower than those of TCP. A PING goes out with the
-//! first bytes of a large body, and the bytes that come until its answer are what the line carries in one round trip.
-//! Streams get twice that, from a budget of the connection; four times while the window is what limits them, since a
-//! larger window takes two round trips to show. The first grant needs no measurement: it is made when the endpoint
-//! begins to read.
+//! Upload windows adapt to the line, so that they limit no more than TCP's do. A PING is sent with the first bytes of a
+//! large body; the bytes that arrive until its answer are what the line carries in one round trip. Streams get twice
+//! that, within the connection's budget, or four times while the window is the limit, since a wider window takes two
+//! round trips to show. The first grant needs no measurement, and is made when the endpoint begins to read.
 //!
-//! The window of a stream bounds what it holds in memory. The window of the connection is given back when a body
-//! arrives and not when an endpoint takes it, as far as the account goes, so that a stalled upload does not stop the
-//! others.
+//! A stream's window bounds its memory. The connection's window is given back on arrival, as far as the account allows,
+//! so that a stalled upload does not stop the others.
 
 use crate::wire::http2::frame::{self, Code, LARGEST_WINDOW, flag, kind};
 use crate::wire::http2::server::{Core, PIECE, RESET, STREAM_WINDOW};
 
-/// The first window of the connection.
 pub(super) const FIRST_CONNECTION_WINDOW: u32 = 256 << 10;
-/// What a large body gets when its endpoint begins to read, though never more than half of what is left.
+/// First grant for a large body, and at most half of what is left of the budget.
 const FIRST_GRANT: u32 = 4 << 20;
-/// Where windows stop to grow: somewhat beyond those of TCP, which end at 6 MiB by default. 8 MiB for each 100 ms are
-/// 670 Mbit/s.
+/// Somewhat beyond TCP's default limit of 6 MiB. 8 MiB in each 100 ms are 670 Mbit/s.
 const LARGEST_STREAM_WINDOW: u32 = 8 << 20;
 const LARGEST_CONNECTION_WINDOW: u32 = 10 << 20;
-/// Windows are opened again in steps of half of them, and of no more than this.
+/// WINDOW_UPDATE is sent for half of a window, or for this much if that is less.
 const STEP: u32 = 256 << 10;
-/// A smaller window of the connection is opened also by a little.
+/// Step of the connection's window while it is below [`STREAM_WINDOW`].
 const LITTLE: i64 = 16 << 10;
-/// The payload of PINGs that measure the line.
 pub(super) const PROBE: &[u8; 8] = b"how wide";
-/// A frame of this size is part of a large body.
+/// Frames of this size belong to a large body.
 const LARGE: usize = 8 << 10;
-/// After so many measurements that brought nothing new they become rarer, up to one in 64 frames.
+/// After this many fruitless measurements they become rarer, down to one in 64 frames.
 const PATIENCE: u32 = 4;
 const RAREST: u32 = 6;
 
-/// What the client sends in a round trip.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// The window that a stream needs.
     wanted: u32,
-    /// The largest window that a stream got.
+    /// Widest window given to a stream.
     granted: u32,
-    /// Bytes since a PING went out that was not answered yet.
     measured: Option<usize>,
-    /// Measurements that brought nothing new, and frames to pass over until the next one.
+    /// Fruitless measurements, and frames to skip before the next one.
     misses: u32,
     skip: u32,
 }
@@ -60,7 +52,7 @@ impl Line {
         }
     }
 
-    /// The PING was answered. False: there was none.
+    /// Handles the answer to a measuring PING. False: none was sent.
     pub(super) fn answered(&mut self) -> bool {
         let Some(measured) = self.measured.take() else { return false };
         let is_limited = measured >= self.wanted as usize / 4 * 3;
@@ -75,7 +67,6 @@ impl Line {
         true
     }
 
-    /// Whether a measurement begins now.
     fn begins(&mut self) -> bool {
         let due = self.measured.is_none() && self.wanted < LARGEST_STREAM_WINDOW;
         if due && self.skip > 0 {
@@ -94,7 +85,7 @@ impl Line {
 }
 
 impl Core {
-    /// Bytes of a response's body that can be sent now; 0: its stream is woken when some can.
+    /// Bytes of a response's body that can be sent now. 0: its stream is woken when some can.
     pub(super) fn room(&mut self, place: usize) -> usize {
         if self.is_stalled() {
             self.wait_for_room.add(place);
@@ -104,16 +95,15 @@ impl Core {
             self.wait_for_window.add(place);
             return 0;
         }
-        // An update of its own window wakes a stream in any case.
+        // A WINDOW_UPDATE of its own wakes a stream in any case.
         self.window(place)
     }
 
-    /// Bytes of a response's body that the client takes now.
     pub(super) fn window(&self, place: usize) -> usize {
         usize::try_from(self.streams[place].send_window.min(self.send_window)).unwrap_or(0)
     }
 
-    /// Whether more of a response may be read from its endpoint. If not, the stream is woken when it may.
+    /// More of the response may be read from its endpoint. If not, the stream is woken when it may.
     pub(super) fn takes_response(&mut self, place: usize) -> bool {
         if self.streams[place].reset {
             return true;
@@ -129,7 +119,6 @@ impl Core {
         true
     }
 
-    /// The response in this place holds so many bytes.
     pub(super) fn hold(&mut self, place: usize, bytes: usize) {
         let before = std::mem::replace(&mut self.streams[place].response, bytes);
         self.change_response(before, bytes);
@@ -143,8 +132,7 @@ impl Core {
         }
     }
 
-    /// Writes a piece of an answer's body, as large as may be sent now; 0: its stream will be woken. `ends`: with all
-    /// of it the body is over.
+    /// Writes as much of an answer's piece as fits. 0: its stream will be woken. `ends`: the piece is the last one.
     pub(super) fn write_data(&mut self, place: usize, data: &[u8], ends: bool) -> usize {
         let n = self.room(place).min(self.largest_frame).min(PIECE).min(data.len());
         if n == 0 {
@@ -161,12 +149,11 @@ impl Core {
         n
     }
 
-    /// The endpoint took so much of the body that came in this place.
     pub(super) fn consumed(&mut self, place: usize, n: usize) {
         self.credit(place, n);
         let stream = &self.streams[place];
         if stream.is_large && stream.window == STREAM_WINDOW && self.may_open(place) {
-            // Only now: a request that is held, or whose endpoint reads nothing, keeps its first window.
+            // Not earlier: a request that is held, or whose endpoint does not read, keeps its initial window.
             let grant = FIRST_GRANT.min(self.account.growth() as u32 / 3 * 2);
             if grant >= STREAM_WINDOW {
                 self.open_window(place, STREAM_WINDOW + grant);
@@ -175,13 +162,12 @@ impl Core {
         self.taken(n);
     }
 
-    /// Whether more may come in this place.
     fn may_open(&self, place: usize) -> bool {
         let stream = &self.streams[place];
         !stream.received && !stream.reset && self.ids[place] != RESET
     }
 
-    /// So much of a stream's window was used. It is announced to the client in larger steps.
+    /// `n` bytes of a stream's window were used; they are announced in larger steps.
     pub(super) fn credit(&mut self, place: usize, n: usize) {
         let stream = &mut self.streams[place];
         stream.used += n as u32;
@@ -190,7 +176,6 @@ impl Core {
         }
     }
 
-    /// Announces what was used of a stream's window, and widens it as far as the budget goes.
     fn open_window(&mut self, place: usize, wanted: u32) {
         let stream = &mut self.streams[place];
         let growth = wanted.saturating_sub(stream.window).min(self.account.growth() as u32);
@@ -203,7 +188,6 @@ impl Core {
         frame::write_window_update(self.ids[place], opened, self.output.tail());
     }
 
-    /// A piece of a body came in this place: if it is a large body, the line is measured.
     pub(super) fn measure(&mut self, place: usize, bytes: usize) {
         let stream = &self.streams[place];
         let is_large = !stream.received
@@ -218,13 +202,11 @@ impl Core {
         self.line.received(bytes);
     }
 
-    /// So many bytes of bodies are not in memory any more.
     pub(super) fn taken(&mut self, n: usize) {
         self.account.release_upload(n);
         self.replenish();
     }
 
-    /// Opens the connection's window again.
     pub(super) fn replenish(&mut self) {
         let wanted = self.line.connection_window();
         let room = wanted.min(self.account.most_uploads() as i64 - self.account.uploads() as i64) - self.recv_window;
@@ -235,7 +217,7 @@ impl Core {
         }
     }
 
-    /// WINDOW_UPDATE.
+    /// An error ends the connection.
     pub(super) fn window_update(&mut self, id: u32, payload: &[u8]) -> Result<(), Code> {
         let increment = u32::from_be_bytes(payload.try_into().map_err(|_| Code::FrameSize)?) & 0x7fff_ffff;
         self.limits.useless();
@@ -262,8 +244,7 @@ impl Core {
         Ok(())
     }
 
-    /// The client lets streams begin with another window; those that are open change with it, and may be below zero
-    /// then.
+    /// Applies SETTINGS_INITIAL_WINDOW_SIZE, also to open streams, whose windows may become negative (RFC 9113, 6.9.2).
     pub(super) fn first_window(&mut self, window: u32) -> Result<(), Code> {
         let window = i64::from(window);
         if window > LARGEST_WINDOW {

@@ -1,4 +1,4 @@
-//! Reading frames (RFC 9113, 5.1 and 6): what each of them does to its stream, or to the connection.
+//! Reads frames (RFC 9113, 5.1 and 6) and applies them to streams and the connection.
 
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Framing;
@@ -10,15 +10,14 @@ use crate::wire::http2::server::{
     Block, Closed, Core, Event, FAREWELL, Leaving, PREFACE, RESET, STREAM_COST, STREAM_WINDOW, Stream,
 };
 
-/// What a block of fields may have more than its fields when they are unpacked: numbers, and fields that are too large
-/// by a bit, which is answered.
+/// Slack over the head limit: HPACK integers, and heads slightly too large, which get a 431 instead of a connection
+/// error.
 const BLOCK_MORE: usize = 16 << 10;
-/// A block comes in no more frames than this, and one for each KiB.
+/// Frames in one field block: this many, and one for each KiB.
 const BLOCK_FRAMES: usize = 16;
 
 impl Core {
-    /// Reads frames from the beginning of `input`, up to one that begins a request: how much was used. `head` is what
-    /// that is read into.
+    /// Reads frames of `input` up to one that begins a request, whose head goes into `head`. Returns the bytes used.
     pub(crate) fn read(&mut self, input: &[u8], head: &mut Head) -> (usize, Event) {
         let mut used = 0;
         loop {
@@ -41,7 +40,7 @@ impl Core {
         }
     }
 
-    /// One frame: its length, and the place of the request that it began. `None`: it is not complete.
+    /// Reads one frame: its length, and the place of the request that it began. `None`: it is incomplete.
     fn read_frame(&mut self, input: &[u8], head: &mut Head) -> Result<Option<(usize, Option<usize>)>, Code> {
         if !self.has_preface {
             let seen = input.len().min(PREFACE.len());
@@ -55,7 +54,7 @@ impl Core {
         if frame.length > frame::LARGEST {
             return Err(Code::FrameSize);
         }
-        // A block of fields is one thing, whatever it was cut into (RFC 9113, 4.3).
+        // No other frame may come within a field block (RFC 9113, 4.3).
         let within = self.block.as_ref().map(|block| block.stream);
         if within.is_some_and(|stream| frame.kind != kind::CONTINUATION || frame.stream != stream)
             || within.is_none() && frame.kind == kind::CONTINUATION
@@ -88,18 +87,16 @@ impl Core {
             kind::PUSH_PROMISE => return Err(Code::Protocol),
             kind::PRIORITY if payload.len() != 5 => return Err(Code::FrameSize),
             kind::GOAWAY if payload.len() < 8 => return Err(Code::FrameSize),
-            // What else there may be is passed over (RFC 9113, 4.1 and 5.3).
+            // PRIORITY and unknown frames are ignored (RFC 9113, 4.1 and 5.3).
             _ => self.limits.useless(),
         }
         Ok(None)
     }
 
-    /// Where a stream is that was not reset.
     pub(super) fn place(&self, id: u32) -> Option<usize> {
         self.ids.iter().position(|known| *known == id).filter(|_| !matches!(id, 0 | RESET))
     }
 
-    /// No such stream was begun.
     pub(super) fn is_idle(&self, id: u32) -> bool {
         id > self.last && !matches!(self.leaving, Leaving::After(_)) || id.is_multiple_of(2)
     }
@@ -127,7 +124,7 @@ impl Core {
             Some(Code::FlowControl)
         } else {
             let length = data.len() as u64;
-            // RFC 9113, 8.1.1.
+            // The body must match `content-length` (RFC 9113, 8.1.1).
             let fits = stream.missing.is_none_or(|missing| if ends { missing == length } else { missing >= length });
             if fits { None } else { Some(Code::Protocol) }
         };
@@ -149,17 +146,16 @@ impl Core {
         }
         self.account.charge_upload(data.len());
         self.measure(place, payload.len());
-        // Padding is used as soon as it is here.
+        // Padding is used on arrival.
         self.credit(place, payload.len() - data.len());
         self.replenish();
         Ok(())
     }
 
-    /// A frame came for a stream that is over.
     fn after_the_end(&mut self, id: u32) -> Result<(), Code> {
         self.limits.useless();
         match self.closed.iter().rev().find(|(closed, _)| *closed == id) {
-            // It was under way when we reset the stream.
+            // Sent before the client saw our reset.
             Some((_, Closed::ByUs)) => Ok(()),
             Some((_, Closed::Whole)) => Err(Code::StreamClosed),
             Some((_, Closed::ByClient)) | None if !self.is_late(id) => {
@@ -170,7 +166,7 @@ impl Core {
         }
     }
 
-    /// The client began it before it knew that nothing more is taken.
+    /// Begun before the client read our GOAWAY.
     fn is_late(&self, id: u32) -> bool {
         matches!(self.leaving, Leaving::After(last) if id > last)
     }
@@ -195,7 +191,7 @@ impl Core {
         let Some(block) = &mut self.block else { return Err(Code::Protocol) };
         block.bytes.extend_from_slice(payload);
         block.frames += 1;
-        // It is for the client to say where it ends; not how long it may be.
+        // The client decides where a block ends, so its size and frames are limited.
         if block.bytes.len() > self.max_head + BLOCK_MORE || block.frames > BLOCK_FRAMES + block.bytes.len() / 1024 {
             return Err(Code::EnhanceYourCalm);
         }
@@ -206,7 +202,6 @@ impl Core {
         self.fields(block.stream, block.ends, &block.bytes, head)
     }
 
-    /// A whole block of fields: a request begins, or its trailers are here.
     fn fields(&mut self, id: u32, ends: bool, block: &[u8], head: &mut Head) -> Result<Option<usize>, Code> {
         if let Some(place) = self.place(id) {
             self.trailers(place, ends, block)?;
@@ -219,7 +214,7 @@ impl Core {
         }
         if id <= self.last {
             let known = self.closed.iter().any(|(closed, _)| *closed == id);
-            // It was skipped, or is long over: numbers only grow (RFC 9113, 5.1.1).
+            // The id was skipped, or the stream is forgotten: ids only grow (RFC 9113, 5.1.1).
             if !known {
                 return Err(Code::Protocol);
             }
@@ -264,7 +259,7 @@ impl Core {
         }
     }
 
-    /// Unpacks a block in any case: later ones depend on it.
+    /// Decodes every block, even of a refused request: later blocks depend on its table changes.
     fn unpack(&mut self, block: &[u8], head: &mut Head) -> Result<Result<(), Unusable>, Code> {
         let mut reader = Reader::request(head, &mut self.scratch, self.max_head);
         let unpacked = self.fields.decode(block, |name, value| reader.take(name, value));
@@ -298,7 +293,6 @@ impl Core {
         Ok(())
     }
 
-    /// A stream takes a place, and is charged for `cost` bytes.
     fn begin(&mut self, id: u32, ends: bool, missing: Option<u64>, cost: usize) -> usize {
         self.account.charge_request(cost);
         let place = self.ids.iter().position(|known| *known == 0).unwrap_or(self.ids.len());
@@ -347,7 +341,7 @@ impl Core {
         if !payload.len().is_multiple_of(6) {
             return Err(Code::FrameSize);
         }
-        // Each change of it is work for every open stream, so that only the last one is made.
+        // Only the last value is applied: each change costs work for every open stream (CVE-2020-11080).
         let mut window = None;
         for setting in payload.chunks_exact(6) {
             let value = u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]);
@@ -391,7 +385,6 @@ impl Core {
     }
 }
 
-/// What is between the padding.
 fn unpadded(frame: FrameHead, payload: &[u8]) -> Result<&[u8], Code> {
     if !frame.has(flag::PADDED) {
         return Ok(payload);
@@ -401,7 +394,7 @@ fn unpadded(frame: FrameHead, payload: &[u8]) -> Result<&[u8], Code> {
     Ok(&rest[..length])
 }
 
-/// How much is to come, if the head says it. `None`: that is not what comes.
+/// The body's length, if the head tells it. `None`: it contradicts END_STREAM.
 fn length_of(head: &Head, ends: bool) -> Option<Option<u64>> {
     if !head.has(Name::ContentLength) {
         return Some(None);
@@ -414,7 +407,7 @@ fn length_of(head: &Head, ends: bool) -> Option<Option<u64>> {
     (!ends || told == 0).then_some(Some(told))
 }
 
-/// Whether these are trailers, and all of the body is here.
+/// These are valid trailers behind a complete body.
 fn stream_is_over(read: Result<(), Unusable>, ends: bool, missing: Option<u64>) -> bool {
     read.is_ok() && ends && missing.is_none_or(|missing| missing == 0)
 }

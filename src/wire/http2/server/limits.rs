@@ -1,25 +1,23 @@
-//! Limits on the useless work that a client can cause on one connection. Each is a rate with a burst, so that a
-//! connection that lives for weeks does not add up what was harmless at each moment.
+//! Limits on useless work that a client can cause on one connection. Each is a rate with a burst, so that harmless
+//! events do not add up over weeks.
 
 use std::time::{Duration, Instant};
 
-/// The limit that a client went beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flood {
-    /// Streams that the client reset before their response was complete (CVE-2023-44487).
+    /// RST_STREAM before the response was complete (CVE-2023-44487).
     Resets,
-    /// Streams that the client made us reset, against the rules (CVE-2025-8671).
+    /// Protocol errors that make the proxy reset a stream (CVE-2025-8671).
     Violations,
-    /// Frames without effect, and requests that are refused unread.
+    /// Frames without effect, and requests refused unread.
     Useless,
     /// Field blocks that unpack to many times their size.
     Unpacked,
-    /// A field block without its end, for longer than `header_timeout`.
+    /// A field block incomplete for longer than `header_timeout`.
     SlowHead,
 }
 
 impl Flood {
-    /// For the log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Flood::Resets => "too many streams were reset",
@@ -31,7 +29,6 @@ impl Flood {
     }
 }
 
-/// A token bucket.
 #[derive(Debug)]
 pub(super) struct Bucket {
     level: u32,
@@ -45,7 +42,6 @@ impl Bucket {
         Bucket { level: burst, burst, per_second, filled: now }
     }
 
-    /// Takes tokens. False: there were not enough.
     fn take(&mut self, tokens: u32, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.filled);
         if elapsed >= Duration::from_millis(1) {
@@ -62,7 +58,7 @@ impl Bucket {
         if level >= self.burst.into() {
             (self.level, self.filled) = (self.burst, now);
         } else if earned > 0 {
-            // The fraction of a token stays.
+            // The fraction of a token is kept as time.
             let used = earned * 1_000_000 / u128::from(self.per_second);
             self.level = level as u32;
             self.filled += Duration::from_micros(used as u64);
@@ -74,20 +70,18 @@ impl Bucket {
     }
 }
 
-/// Resets and violations, as nghttp2 limits them.
+/// Burst, and tokens per second: nghttp2's limits.
 const RESETS: (u32, u32) = (1000, 33);
 const VIOLATIONS: (u32, u32) = (256, 33);
 const USELESS: (u32, u32) = (10_000, 1000);
-/// Of unpacked bytes beyond [`allowance`], in KiB.
+/// In KiB of unpacked bytes beyond [`allowance`].
 const UNPACKED: (u32, u32) = (16 << 10, 1 << 10);
-/// Useful frames pay for the window updates and pings that come with them.
+/// A useful frame pays for this many WINDOW_UPDATE and PING frames.
 const EARNED: u32 = 4;
-/// A request that is refused unread costs as much as this many useless frames.
 const REFUSED: u32 = 10;
 /// A SETTINGS frame costs one useless frame for each of this many entries.
 const ENTRIES: usize = 32;
 
-/// The limits of one connection, and the time of the present poll.
 #[derive(Debug)]
 pub(super) struct Limits {
     pub(super) now: Instant,
@@ -117,34 +111,29 @@ impl Limits {
         }
     }
 
-    /// The client reset a stream whose response was not complete.
     pub(super) fn reset(&mut self) {
         let within = self.resets.take(1, self.now);
         self.check(within, Flood::Resets);
     }
 
-    /// A response is complete: whoever takes responses may cancel as many.
+    /// A complete response earns the right to one cancellation.
     pub(super) fn answered(&mut self) {
         self.resets.earn(1);
     }
 
-    /// A stream is reset because the client broke a rule.
     pub(super) fn violation(&mut self) {
         let within = self.violations.take(1, self.now);
         self.check(within, Flood::Violations);
     }
 
-    /// A frame had no effect.
     pub(super) fn useless(&mut self) {
         self.useless_frames(1);
     }
 
-    /// A request was refused unread.
     pub(super) fn refused(&mut self) {
         self.useless_frames(REFUSED);
     }
 
-    /// A SETTINGS frame with this many entries.
     pub(super) fn settings(&mut self, entries: usize) {
         self.useless_frames(1 + (entries / ENTRIES) as u32);
     }
@@ -154,12 +143,10 @@ impl Limits {
         self.check(within, Flood::Useless);
     }
 
-    /// A frame came, or went, that somebody wanted.
     pub(super) fn useful(&mut self) {
         self.useless.earn(EARNED);
     }
 
-    /// A field block of `packed` bytes had fields of `unpacked` bytes.
     pub(super) fn unpacked(&mut self, packed: usize, unpacked: usize) {
         if let Some(excess) = unpacked.checked_sub(allowance(packed)) {
             let within = self.unpacked.take(u32::try_from(excess >> 10).unwrap_or(u32::MAX), self.now);
@@ -167,15 +154,14 @@ impl Limits {
         }
     }
 
-    /// Useless frames that may still come at once.
     #[cfg(test)]
     pub(super) fn patience(&self) -> u32 {
         self.useless.level
     }
 }
 
-/// The fields that a block of this size may have. One that names each entry of the table once, as real clients do, has
-/// no more than the table beyond its literals; only repetition brings more.
+/// Unpacked bytes expected of a block. Real clients name each entry of the table at most once, which adds at most the
+/// size of the table; only repetition adds more.
 fn allowance(packed: usize) -> usize {
     (16 << 10) + 16 * packed
 }
@@ -190,7 +176,7 @@ mod tests {
         let mut bucket = Bucket::new(10, 3, start);
         assert!((0..10).all(|_| bucket.take(1, start)));
         assert!(!bucket.take(1, start));
-        // Looking often loses no fraction.
+        // Frequent calls lose no fraction of a token.
         let taken = (1..=1000).filter(|nth| bucket.take(1, start + Duration::from_millis(10 * nth))).count();
         assert!((29..=30).contains(&taken), "{taken} in 10 s at 3/s");
         let later = start + Duration::from_secs(3600);
@@ -212,7 +198,6 @@ mod tests {
     #[test]
     fn a_large_cookie_from_the_table_is_no_amplification() {
         let mut limits = Limits::new(Instant::now());
-        // Nearly all of the table in each request, from a byte for each field.
         (0..1_000_000).for_each(|_| limits.unpacked(6, 4500));
         assert_eq!(limits.flood, None);
         (0..400).for_each(|_| limits.unpacked(40, 64 << 10));

@@ -1,16 +1,12 @@
-//! The places of a connection's streams, as sets, and their wakers.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// Streams of one connection at the same time.
 pub(crate) const PLACES: usize = 256;
 const WORDS: usize = PLACES / 64;
 
-/// A set of places.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Places([u64; WORDS]);
 
@@ -25,7 +21,6 @@ impl Places {
         }
     }
 
-    /// Those from this one on, and those before it.
     pub(crate) fn split(self, at: usize) -> (Places, Places) {
         let (mut later, mut sooner) = (self, self);
         for (nth, (later, sooner)) in later.0.iter_mut().zip(&mut sooner.0).enumerate() {
@@ -53,7 +48,6 @@ impl Iterator for Places {
     }
 }
 
-/// Which streams were woken by what they wait for elsewhere, and the task that serves them all.
 #[derive(Debug, Default)]
 pub(crate) struct Bells {
     rung: [AtomicU64; WORDS],
@@ -61,12 +55,10 @@ pub(crate) struct Bells {
 }
 
 impl Bells {
-    /// Has this task woken when a bell rings.
     pub(crate) fn register(&self, cx: &Context<'_>) {
         self.task.register(cx.waker());
     }
 
-    /// Takes the places whose bell was rung.
     pub(crate) fn take(&self) -> Places {
         Places(std::array::from_fn(|word| match self.rung[word].load(Ordering::Relaxed) {
             0 => 0,
@@ -74,7 +66,6 @@ impl Bells {
         }))
     }
 
-    /// The waker of a place.
     pub(crate) fn of(self: &Arc<Bells>, place: usize) -> Waker {
         Waker::from(Arc::new(Bell { bells: Arc::clone(self), place }))
     }
@@ -93,7 +84,7 @@ impl Wake for Bell {
     fn wake_by_ref(self: &Arc<Bell>) {
         let bit = 1 << (self.place % 64);
         let before = self.bells.rung[self.place / 64].fetch_or(bit, Ordering::Release);
-        // Whoever rang first has woken the task, and it has not looked since.
+        // Otherwise an earlier ring has woken the task, which has not looked yet.
         if before & bit == 0 {
             self.bells.task.wake();
         }

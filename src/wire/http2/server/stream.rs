@@ -1,4 +1,4 @@
-//! A stream of a client's connection, as a side of an exchange.
+//! A client's stream as a side of an exchange.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,27 +11,23 @@ use crate::wire::http1::connection::{BodyError, Piece};
 use crate::wire::http2::frame::{self, Code};
 use crate::wire::http2::server::{Closed, Core, RESET, STREAM_WINDOW};
 
-/// A stream. It has its place until it is dropped.
+/// A stream, which occupies its place until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ServerStream {
     core: Rc<RefCell<Core>>,
     place: usize,
     encoder: Encoder,
-    /// What was taken over of the body, and how much of it is used.
     piece: Vec<u8>,
     used: usize,
-    /// All of the body was used, and its trailers are here.
     read: bool,
     trailers: Head,
-    /// The end of the answer was written.
     ended: bool,
-    /// Bytes charged for the head of the response, and for what its endpoint's side holds of the body.
+    /// Bytes charged for the response's head, and for body bytes held by the endpoint's side.
     head: usize,
     held: usize,
 }
 
 impl ServerStream {
-    /// The stream whose request was found in this place.
     pub(crate) fn new(core: Rc<RefCell<Core>>, place: usize) -> ServerStream {
         let mut stream = ServerStream {
             core,
@@ -49,7 +45,6 @@ impl ServerStream {
         stream
     }
 
-    /// Takes over what came.
     fn take_in(&mut self) {
         let mut core = self.core.borrow_mut();
         let stream = &mut core.streams[self.place];
@@ -57,7 +52,7 @@ impl ServerStream {
         self.used = 0;
         std::mem::swap(&mut self.piece, &mut stream.incoming);
         if self.piece.is_empty() {
-            // Who waits holds no buffer.
+            // A stream that waits holds no buffer.
             stream.incoming = Vec::new();
             if stream.received && !stream.reset {
                 self.trailers = std::mem::take(&mut stream.trailers);
@@ -70,7 +65,6 @@ impl ServerStream {
         self.used < self.piece.len()
     }
 
-    /// The request has no body, whatever its head says; or none of it is left.
     pub(crate) fn is_read(&self) -> bool {
         self.read
     }
@@ -79,12 +73,11 @@ impl ServerStream {
         self.core.borrow().streams[self.place].reset
     }
 
-    /// Whether the client has given it up; its place is told when it does.
+    /// Resolves when the client resets the stream; its place is woken then.
     pub(crate) fn poll_left(&self) -> Poll<()> {
         if self.is_reset() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// So much waits for a client that is slow to read.
     pub(crate) fn waiting(&self) -> usize {
         self.core.borrow().output.bytes().len()
     }
@@ -116,7 +109,6 @@ impl ServerStream {
         &self.trailers
     }
 
-    /// Writes an interim answer. False: the final one has begun, and nothing is written.
     pub(crate) fn interim(&mut self, head: &Head) -> bool {
         let before = self.encoder == Encoder::Heads;
         let mut core = self.core.borrow_mut();
@@ -128,19 +120,17 @@ impl ServerStream {
         before
     }
 
-    /// No final answer has begun, so that an interim one can be written.
     pub(crate) fn takes_interim(&self) -> bool {
         self.encoder == Encoder::Heads
     }
 
-    /// Begins the final answer. A request has one.
     pub(crate) fn begin_answer(&mut self, head: &Head, framing: Framing) {
         if self.encoder != Encoder::Heads {
             debug_assert!(false, "a request has one final answer");
             return;
         }
         self.encoder = match framing {
-            // Behind a body that comes from HTTP/2 there may be trailers, whatever its head says of its length.
+            // A body from HTTP/2 may have trailers even if its head has a length.
             Framing::Length(_) if head.version == Version::Http2 => Encoder::UntilEnd,
             _ => Encoder::new(framing),
         };
@@ -158,7 +148,6 @@ impl ServerStream {
         }
     }
 
-    /// Charges the bytes that the endpoint's side holds of the response, beside its head.
     pub(crate) fn hold(&mut self, bytes: usize) {
         if self.held != bytes {
             self.held = bytes;
@@ -166,12 +155,11 @@ impl ServerStream {
         }
     }
 
-    /// Whether more of the response may be read from the endpoint. If not, this stream is woken when it may.
+    /// More may be read from the endpoint. If not, this stream is woken when it may.
     pub(crate) fn takes_response(&self) -> bool {
         self.core.borrow_mut().takes_response(self.place)
     }
 
-    /// Bytes of the body that the client takes now.
     pub(crate) fn window(&self) -> usize {
         self.core.borrow().window(self.place)
     }
@@ -181,7 +169,6 @@ impl ServerStream {
         self.core.borrow_mut().room(self.place)
     }
 
-    /// The answer was to `CONNECT`: what follows are bytes both ways.
     pub(crate) fn become_tunnel(&mut self) {
         self.encoder = Encoder::UntilEnd;
     }
@@ -231,7 +218,7 @@ impl Drop for ServerStream {
 }
 
 impl Core {
-    /// The exchange in this place is over. What is not whole is broken off, so that it does not look whole.
+    /// Frees the place. An incomplete answer is reset, so that it does not look complete.
     fn release(&mut self, place: usize, ended: bool, unread: usize) {
         let stream = std::mem::take(&mut self.streams[place]);
         let id = std::mem::replace(&mut self.ids[place], 0);

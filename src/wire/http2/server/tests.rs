@@ -9,7 +9,7 @@ use crate::wire::http1::connection::Piece;
 use crate::wire::http2::frame::FrameHead;
 use crate::wire::http2::server::stream::ServerStream;
 
-/// GET / of `a`.
+/// `GET /`, authority `a`.
 const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
 const POST: &[u8] = &[0x83, 0x86, 0x84, 0x41, 1, b'a'];
 
@@ -28,10 +28,8 @@ fn post(stream: u32) -> Vec<u8> {
     frame(kind::HEADERS, flag::END_HEADERS, stream, POST)
 }
 
-/// As many streams as there are places.
 const SETTINGS: Settings = Settings { max_head: 64 << 10, max_streams: PLACES };
 
-/// A connection that has begun, and its streams.
 struct Connection {
     core: Rc<RefCell<Core>>,
     head: Head,
@@ -52,7 +50,6 @@ impl Connection {
         connection
     }
 
-    /// Reads all of this; the streams that it began.
     fn read(&mut self, bytes: &[u8]) -> Vec<usize> {
         let (mut began, mut at) = (Vec::new(), 0);
         loop {
@@ -71,7 +68,6 @@ impl Connection {
         ServerStream::new(Rc::clone(&self.core), began[0])
     }
 
-    /// Everything that was written since.
     fn written(&mut self) -> Vec<(FrameHead, Vec<u8>)> {
         let mut core = self.core.borrow_mut();
         let bytes = core.output.bytes().to_vec();
@@ -88,7 +84,8 @@ impl Connection {
         frames
     }
 
-    /// The frames that are no settings and windows, as kind, flags, stream and the last four bytes as a number.
+    /// Written since the last call, without SETTINGS and WINDOW_UPDATE: kind, flags, stream, last four bytes as a
+    /// number.
     fn said(&mut self) -> Vec<(u8, u8, u32, u32)> {
         let number = |payload: &[u8]| payload.last_chunk().map_or(0, |last| u32::from_be_bytes(*last));
         self.written().iter().map(|(frame, payload)| (frame.kind, frame.flags, frame.stream, number(payload))).collect()
@@ -126,7 +123,6 @@ fn answers_to_many_streams_are_one_write() {
     let said: Vec<(u8, u8, u32)> = connection.said().iter().map(|(kind, flags, id, _)| (*kind, *flags, *id)).collect();
     let answer = |id| [(kind::HEADERS, flag::END_HEADERS, id), (kind::DATA, flag::END_STREAM, id)];
     assert_eq!(said, [answer(1), answer(3), answer(5)].concat());
-    // Their places are free again.
     assert_eq!(connection.read(&get(7)), [0]);
 }
 
@@ -170,7 +166,6 @@ fn a_body_and_its_trailers_come_in_order_and_make_room_when_they_are_used() {
 #[test]
 fn more_than_a_window_is_no_body() {
     let mut connection = Connection::begun();
-    // A length that is worth no larger window.
     let fields = [POST, &[0x0f, 13, 5], b"65537"].concat();
     let _stream = connection.begin(&frame(kind::HEADERS, flag::END_HEADERS, 1, &fields));
     connection.read(&frame(kind::DATA, 0, 1, &[7; 4 << 10]).repeat(16));
@@ -205,7 +200,7 @@ fn an_answer_waits_for_the_window_of_its_stream_and_of_the_connection() {
     assert_eq!(connection.core.borrow_mut().take_woken().collect::<Vec<_>>(), [0, 1]);
     assert_eq!(send(&mut one, &mut connection), 1000);
     assert_eq!(send(&mut other, &mut connection), 2000);
-    // A window that is made smaller may be below zero, and has to come up again.
+    // A reduced window may be negative, and has to be opened again first.
     connection.read(&frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
     connection.read(&frame(kind::WINDOW_UPDATE, 0, 0, &100_000_u32.to_be_bytes()));
     connection.read(&frame(kind::WINDOW_UPDATE, 0, 3, &2000_u32.to_be_bytes()));
@@ -238,22 +233,18 @@ fn what_waits_for_a_client_that_does_not_read_is_bounded() {
 #[test]
 fn a_stream_that_is_given_up_tells_the_other_end_why() {
     let mut connection = Connection::begun();
-    // Half of an answer.
     let mut stream = connection.begin(&get(1));
     stream.begin_answer(&ok(), Framing::Length(10));
     connection.written();
     drop(stream);
     assert_eq!(connection.said(), [(kind::RST_STREAM, 0, 1, Code::Internal as u32)]);
-    // All of an answer to half of a request.
     let mut stream = connection.begin(&post(3));
     stream.begin_answer(&ok(), Framing::None);
     connection.written();
     drop(stream);
     assert_eq!(connection.said(), [(kind::RST_STREAM, 0, 3, Code::NoError as u32)]);
-    // What was under way is passed over, and its room is given back.
     connection.read(&frame(kind::DATA, 0, 3, b"late"));
     assert_eq!((connection.said(), connection.core.borrow().account.uploads()), (vec![], 0));
-    // The client has given it up.
     let mut stream = connection.begin(&post(5));
     connection.read(&[frame(kind::DATA, 0, 5, b"x"), frame(kind::RST_STREAM, 0, 5, &[0; 4])].concat());
     assert!(stream.poll_left().is_ready() && matches!(stream.poll_body(), Poll::Ready(Err(_))));
@@ -320,7 +311,6 @@ fn a_connection_that_leaves_finishes_what_the_client_began_before_it_knew() {
     let late = connection.begin(&get(3));
     connection.read(&frame(kind::PING, flag::ACK, 0, FAREWELL));
     assert_eq!(connection.written()[0].1, [0, 0, 0, 3, 0, 0, 0, 0]);
-    // What comes now was said to be lost.
     assert!(connection.read(&[get(5), post(7), frame(kind::DATA, 1, 7, b"x")].concat()).is_empty());
     assert_eq!(connection.said(), []);
     assert!(!connection.core.borrow().is_finished());
@@ -411,7 +401,7 @@ fn there_are_no_more_streams_than_was_said() {
     }
     assert!(connection.read(&get(id)).is_empty());
     assert_eq!(connection.said(), [(kind::RST_STREAM, 0, id, Code::RefusedStream as u32)]);
-    // One that the client gave up has its place until its exchange is over.
+    // A reset stream keeps its place until its exchange is over.
     connection.read(&frame(kind::RST_STREAM, 0, 1, &[0; 4]));
     assert!(connection.read(&get(id + 2)).is_empty());
     drop(ServerStream::new(Rc::clone(&connection.core), 0));
@@ -436,7 +426,6 @@ fn frames_that_bring_nothing_on_are_counted() {
     let before = patience(&connection);
     connection.read(&frame(kind::DATA, 0, 1, &[]).repeat(5));
     assert_eq!(before - patience(&connection), 5);
-    // As many as a client sends that has to be slowed down, and no more.
     connection.read(&frame(kind::PING, 0, 0, &[0; 8]).repeat(9000));
     assert_eq!(connection.core.borrow().flood(), None);
     connection.read(&frame(kind::PING, 0, 0, &[0; 8]).repeat(2000));

@@ -4,7 +4,6 @@ use tokio::io::{AsyncWriteExt, duplex};
 
 use super::*;
 
-/// Reads once, where something is to be read: what is there then.
 fn fill(input: &mut Input, io: &mut (impl AsyncRead + Unpin), hint: u64) -> Option<Vec<u8>> {
     match input.poll_fill(&mut Context::from_waker(Waker::noop()), io, hint) {
         Poll::Ready(read) => {
@@ -24,13 +23,12 @@ async fn who_waits_holds_no_block_and_blocks_are_used_again() {
     theirs.write_all(b"one").await.expect("room");
     assert_eq!(fill(&mut input, &mut ours, 0).as_deref(), Some(&b"one"[..]));
     let block = input.block.as_ptr();
-    // A message that has begun and rests is kept in a block of its own size.
+    // An incomplete message is kept in a block of its own size.
     assert_eq!(fill(&mut input, &mut ours, 0), None);
     assert_eq!((input.bytes(), input.block.capacity()), (&b"one"[..], 64));
     input.consume(3);
     assert_eq!(fill(&mut input, &mut ours, 0), None);
     assert_eq!(input.block.capacity(), 0);
-    // What is said on another connection is in the same block, and nothing of the first.
     theirs.write_all(b"2").await.expect("room");
     let mut other = Input::default();
     assert_eq!(fill(&mut other, &mut ours, 0).as_deref(), Some(&b"2"[..]));
@@ -84,7 +82,7 @@ async fn a_large_body_gets_a_large_block_and_a_large_head_a_growing_one() {
     input.release();
     assert_eq!(input.block.capacity(), 0);
     drop(input);
-    // A grown block is not kept: one long head would cost all later connections.
+    // Grown blocks are not kept: one long head would cost all later connections.
     STORE.with_borrow(|store| {
         assert!(store.small.iter().all(|block| block.len() == SMALL));
         assert!(store.large.iter().all(|block| block.len() == LARGE));
@@ -118,7 +116,6 @@ fn what_will_not_be_used_soon_is_moved_into_memory_of_its_size() {
     assert_eq!(input.held(), SMALL);
     input.compact();
     assert_eq!((input.held(), input.bytes()), (4000, &[7; 4000][..]));
-    // More fits behind it, and it can be used up.
     let mut source: &[u8] = &[8; 100];
     assert!(matches!(input.poll_fill_up_to(&mut cx, &mut source, 0, 60), Poll::Ready(Ok(60))));
     assert_eq!((input.bytes().len(), input.bytes()[4000]), (4060, 8));

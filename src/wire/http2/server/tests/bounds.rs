@@ -1,11 +1,10 @@
-//! What one client can make a connection hold, do and end.
+//! Bounds on what one client can make a connection hold, do and end.
 
 use super::*;
 
-/// GET / of `a` that changes no table, with the field that came into it last.
+/// `GET /` that leaves the table as it is, with the newest table entry as a field.
 const AGAIN: [u8; 7] = [0x82, 0x86, 0x84, 0x01, 1, b'a', 0x80 | 62];
 
-/// A field that goes into the table.
 fn into_table(name: u8, value: &[u8]) -> Vec<u8> {
     let mut block = vec![0x40, 1, name, 0x7f];
     let mut length = value.len() - 127;
@@ -18,7 +17,6 @@ fn into_table(name: u8, value: &[u8]) -> Vec<u8> {
     block
 }
 
-/// The window that a client may use, from the frames that were written.
 fn opened(frames: &[(u8, u8, u32, u32)], stream: u32) -> u32 {
     frames.iter().filter(|(kind, _, id, _)| (*kind, *id) == (kind::WINDOW_UPDATE, stream)).map(|frame| frame.3).sum()
 }
@@ -32,7 +30,6 @@ fn padding_is_given_back_to_both_windows() {
     let padded = frame(kind::DATA, flag::PADDED, 1, &padded);
     let (mut of_stream, mut of_connection) = (STREAM_WINDOW, FIRST_CONNECTION_WINDOW);
     for nth in 0..5000 {
-        // As a client that keeps to its windows.
         assert!(of_stream >= 257 && of_connection >= 257, "it stalls at frame {nth}");
         (of_stream, of_connection) = (of_stream - 257, of_connection - 257);
         connection.read(&padded);
@@ -55,7 +52,7 @@ fn resets_are_a_rate_and_only_those_of_the_client_count() {
         drop(stream);
         id += 2;
     };
-    // Ten calls each hour, for weeks.
+    // Ten cancelled calls each hour, for weeks.
     for nth in 0..10_000 {
         connection.core.borrow_mut().tick(start + Duration::from_secs(360 * nth));
         cancel(&mut connection);
@@ -65,7 +62,6 @@ fn resets_are_a_rate_and_only_those_of_the_client_count() {
     connection.core.borrow_mut().tick(now);
     (0..1000).for_each(|_| cancel(&mut connection));
     assert!(!connection.core.borrow().is_over());
-    // One more, at the same moment.
     let _stream = connection.begin(&get(100_001));
     connection.read(&frame(kind::RST_STREAM, 0, 100_001, &8_u32.to_be_bytes()));
     assert_eq!(connection.core.borrow().flood(), Some(Flood::Resets));
@@ -73,7 +69,7 @@ fn resets_are_a_rate_and_only_those_of_the_client_count() {
 
     let mut connection = Connection::begun();
     for nth in 0..5000 {
-        // The endpoint breaks off: it is we who reset the stream.
+        // The endpoint fails, so the reset is ours.
         let mut stream = connection.begin(&get(2 * nth + 1));
         stream.begin_answer(&ok(), Framing::Length(10));
         drop(stream);
@@ -114,7 +110,6 @@ fn settings_cost_no_more_than_their_last_value() {
     assert!(connection.core.borrow().streams.iter().all(|stream| stream.send_window == 65_536));
     assert!(before - connection.core.borrow().limits.patience() > 80, "many entries cost more than few");
     drop(streams);
-    // A value that can't be is refused wherever it stands.
     let wrong = [[0, 4, 0x80, 0, 0, 0], [0, 4, 0, 0, 0, 1]].concat();
     connection.read(&frame(kind::SETTINGS, 0, 0, &wrong));
     assert_eq!(connection.said().pop(), Some((kind::GOAWAY, 0, 0, Code::FlowControl as u32)));
@@ -127,7 +122,7 @@ fn the_windows_of_an_upload_follow_the_line() {
     let (mut of_stream, mut of_connection) = (STREAM_WINDOW, FIRST_CONNECTION_WINDOW);
     let mut ping: Option<Vec<u8>> = None;
     for _ in 0..12 {
-        // One round trip: all that the windows let pass, and then what was said meanwhile arrives.
+        // One round trip: all that the windows allow is sent, then the updates arrive.
         let mut left = of_stream.min(of_connection);
         (of_stream, of_connection) = (of_stream - left, of_connection - left);
         if let Some(payload) = ping.take() {
@@ -153,7 +148,6 @@ fn the_windows_of_an_upload_follow_the_line() {
     }
     assert!(of_stream > 6 << 20, "{of_stream}");
     assert!((8 << 20..=10 << 20).contains(&of_connection), "{of_connection}");
-    // An endpoint that stops leaves the client with what was allowed, and the budget is given back.
     let core = Rc::clone(&connection.core);
     assert!(core.borrow().account.held() >= 3 << 20);
     drop(stream);
@@ -183,7 +177,6 @@ fn stalled_uploads_leave_the_window_of_the_connection_to_others() {
         taken(&mut stream);
         of_connection += opened(&connection.said(), 0);
     }
-    // What all of them may hold is bounded all the same.
     let core = connection.core.borrow();
     assert!(core.account.uploads() as i64 + core.recv_window <= 12 << 20);
 }
@@ -226,7 +219,6 @@ fn heads_that_unpack_to_much_memory_are_refused_beyond_two_mebibytes() {
     assert_eq!(resets.len(), 100 - streams.len());
     assert!(resets.iter().all(|frame| (frame.0, frame.3) == (kind::RST_STREAM, Code::RefusedStream as u32)));
     assert_eq!(connection.core.borrow_mut().take_refused().memory as usize, resets.len());
-    // Their ends make room.
     streams.clear();
     assert_eq!(connection.core.borrow().account.held(), 0);
     assert_eq!(connection.read(&frame(kind::HEADERS, 5, 1001, &block)).len(), 1);
@@ -240,7 +232,7 @@ fn blocks_that_unpack_to_many_times_their_size_end_the_connection() {
     let block = [&AGAIN[..], &[0x80 | 62; 10_000]].concat();
     connection.read(&frame(kind::HEADERS, 5, 3, &block));
     assert_eq!(connection.core.borrow().flood(), Some(Flood::Unpacked));
-    // The same field in each of many requests is what the table is for.
+    // One field repeated over many requests is ordinary use of the table.
     let mut connection = Connection::begun();
     drop(connection.begin(&frame(kind::HEADERS, 5, 1, &first)));
     for nth in 1..10_000 {
@@ -278,7 +270,6 @@ fn responses_that_the_client_does_not_take_are_not_read_from_endpoints() {
     streams.drain(..2);
     let woken = connection.core.borrow_mut().take_woken().count();
     assert!(woken > 80, "the others go on: {woken}");
-    // Blocks of bodies count as well.
     let mut one = streams.pop().expect("one of many");
     let before = connection.core.borrow().account.held();
     one.hold(32 << 10);
@@ -303,6 +294,5 @@ fn an_idle_connection_keeps_nothing_of_its_largest_moment() {
     assert!(core.closed.capacity() <= 2 * REMEMBERED_IDLE, "{}", core.closed.capacity());
     assert!(core.fields.capacity() < 8 << 10, "{}", core.fields.capacity());
     drop(core);
-    // It goes on as before: the table is still known.
     drop(connection.begin(&frame(kind::HEADERS, 5, 1001, &AGAIN)));
 }

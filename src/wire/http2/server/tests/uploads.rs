@@ -1,18 +1,16 @@
-//! How many round trips an upload takes over a long line, in a model of one: steps, and no time.
+//! Round trips of an upload over a long line, counted in a model with steps instead of time.
 
 use std::collections::VecDeque;
 
 use super::*;
 
 const MIB: usize = 1 << 20;
-/// Steps of a round trip.
 const STEPS: usize = 32;
 
-/// A line that carries `rate` bytes in a step. All of its delay is on the way to the proxy.
+/// A line of `rate` bytes in each step, with all of its delay towards the proxy.
 struct LongLine {
     connection: Connection,
     rate: usize,
-    /// Frames on their way, by step.
     way: VecDeque<Vec<u8>>,
     of_connection: i64,
 }
@@ -38,7 +36,7 @@ impl LongLine {
         Upload { stream, id, left: length, window: STREAM_WINDOW.into(), came: 0 }
     }
 
-    /// One step: what was sent a round trip ago arrives, the endpoints take it, and the client sends what it may.
+    /// Delivers what was sent a round trip ago, lets endpoints read, and sends what the windows allow.
     fn step(&mut self, uploads: &mut [&mut Upload]) {
         let arrived = self.way.pop_front().expect("a step");
         assert!(self.connection.read(&arrived).is_empty());
@@ -84,11 +82,10 @@ impl LongLine {
 
 fn hpack_with_length(length: usize) -> Vec<u8> {
     let length = length.to_string();
-    // `content-length` is entry 28 of the static table.
     [POST, &[0x0f, 28 - 15, length.len() as u8], length.as_bytes()].concat()
 }
 
-/// Steps of an upload of 64 MiB, over a line with this many bytes under way.
+/// Steps of a 64 MiB upload over a line with this bandwidth-delay product, in bytes.
 fn steps(product: usize) -> usize {
     const LENGTH: usize = 64 * MIB;
     let mut line = LongLine::new(product / STEPS);
@@ -105,10 +102,9 @@ fn steps(product: usize) -> usize {
 #[test]
 fn a_large_upload_fills_a_long_line() {
     for mib in 1..=12 {
-        // HTTP/1.1 over TCP, whose window ends at 6 MiB by default, the way included; it needs no time to grow here.
+        // Baseline: HTTP/1.1 over TCP, whose window ends at 6 MiB by default and is fully open from the start here.
         let least = 64 * MIB / (mib.min(6) * MIB / STEPS) + STEPS;
         let taken = steps(mib * MIB);
-        // The first window of a stream costs nearly a round trip, and its first grant less than another one.
         assert!(taken <= least + 2 * STEPS, "{mib} MiB under way: {taken} steps, at least {least}");
     }
 }
