@@ -71,6 +71,7 @@ async fn every_endpoint_of_the_contract_is_in_the_document() {
             "POST /admin/reload",
             "POST /admin/rollback",
             "POST /admin/switch",
+            "POST /admin/upgrade",
             "PUT /admin/colors/{color}",
         ]
     );
