@@ -1,3 +1,5 @@
+//! Accepting connections on one worker, and making room for them.
+
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;

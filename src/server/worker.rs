@@ -63,7 +63,7 @@ async fn work(config: WorkerConfig) {
     let mut refused = descriptors::refused();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // Until the last worker has closed its listener a connection may be handed over.
+    // Other workers may hand connections over until the last one has closed its listener.
     while !(finishing.is_some() && worker.live.is_closed() && orders.is_empty() && worker.is_empty()) {
         tokio::select! {
             Some(command) = commands.recv() => carry_out(&worker, command),

@@ -1,3 +1,5 @@
+//! The places of a connection's streams: sets of them, and their wakers.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Wake, Waker};
