@@ -41,7 +41,6 @@ pub(crate) struct LongestIdle {
 
 pub(crate) type Sockets = Vec<(Listener, std::net::TcpListener)>;
 
-/// An order to a worker, from the plane or from another worker.
 pub(crate) enum Order {
     Adopt(std::net::TcpStream, Accepted, Held),
     FindIdle(mpsc::UnboundedSender<LongestIdle>),

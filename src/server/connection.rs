@@ -251,7 +251,6 @@ async fn serve_http1(client: ClientConnection, mut wire: Box<Wire>) {
 
 enum Next {
     Request,
-    /// Send this answer, then close.
     Refused(Refusal, u16, String),
     Over,
 }

@@ -24,7 +24,6 @@ pub(super) struct Bounds {
 /// `lingering_timeout`).
 pub(super) const UPLOAD: Bounds =
     Bounds { total: Duration::from_secs(30), idle: Duration::from_secs(5), bytes: 256 << 20 };
-/// For a client that was sent GOAWAY.
 pub(super) const GOODBYE: Bounds =
     Bounds { total: Duration::from_secs(1), idle: Duration::from_secs(1), bytes: 256 << 10 };
 

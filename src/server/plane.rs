@@ -209,7 +209,6 @@ impl Plane {
         self.end(grace, tunnels_over).await;
     }
 
-    /// Waits until every connection is gone; after `grace` the rest is cut off.
     pub(crate) async fn end(self, grace: Duration, tunnels_over: Option<Duration>) {
         if let Some(over) = tunnels_over {
             let by = Instant::now() + over.min(grace);

@@ -97,7 +97,6 @@ impl Name {
         candidates.iter().find(is).copied().unwrap_or(Name::Other)
     }
 
-    /// Compares with `_` in place of `-`.
     fn is_like(self, name: &[u8]) -> bool {
         let own = self.as_str().as_bytes();
         let same = |(own, other): (&u8, &u8)| other.eq_ignore_ascii_case(own) || (*own, *other) == (b'-', b'_');

@@ -312,7 +312,7 @@ impl Side {
     /// Receives available body bytes, if none were received yet.
     pub(crate) fn peek(&mut self, cx: &mut Context<'_>) {
         match self {
-            // `poll_gone` does that.
+            // `poll_gone` reads the socket.
             Side::Http1(_) => {}
             // An error shows again at the next read.
             Side::Http2(stream) => drop(stream.poll_body(cx)),

@@ -19,7 +19,6 @@ pub(crate) const TINY: usize = 4 << 10;
 /// client.
 const LARGE: usize = 256 << 10;
 const OUTPUT: usize = 8 << 10;
-/// Answers of many streams.
 const LARGE_OUTPUT: usize = 128 << 10;
 const KEPT: usize = 32;
 const KEPT_LARGE: usize = 16;

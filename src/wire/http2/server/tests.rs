@@ -401,7 +401,6 @@ fn there_are_no_more_streams_than_was_said() {
     }
     assert!(connection.read(&get(id)).is_empty());
     assert_eq!(connection.said(), [(kind::RST_STREAM, 0, id, Code::RefusedStream as u32)]);
-    // A reset stream keeps its place until its exchange is over.
     connection.read(&frame(kind::RST_STREAM, 0, 1, &[0; 4]));
     assert!(connection.read(&get(id + 2)).is_empty());
     drop(ServerStream::new(Rc::clone(&connection.core), 0));

@@ -207,7 +207,6 @@ fn heads_that_unpack_to_much_memory_are_refused_beyond_two_mebibytes() {
     let mut connection = Connection::begun();
     let first = [GET, &into_table(b'x', &[b'y'; 3500])].concat();
     let mut streams = vec![connection.begin(&frame(kind::HEADERS, 5, 1, &first))];
-    // 60 KB out of 17 bytes.
     let block = [&AGAIN[..], &[0x80 | 62; 16]].concat();
     for nth in 1..100 {
         let began = connection.read(&frame(kind::HEADERS, 5, 2 * nth + 1, &block));
