@@ -1,7 +1,7 @@
-//! The admin API: the router in one list, its listener, and nothing that decides.
+//! The admin API: the router in one list, and its listener. It decides nothing.
 //!
-//! It runs beside the controller, away from the workers, and talks to it through [`ControllerHandle`] alone. A client
-//! that hangs up calls a switch off that still waits ([`once`]); nothing is cut in half.
+//! It talks to the controller through [`ControllerHandle`] alone. A client that hangs up cancels a switch that is still
+//! pending ([`once`]); no command is cut in half.
 
 pub(crate) mod api;
 mod auth;
@@ -49,19 +49,17 @@ use crate::sys::users::Users;
 
 pub(crate) use listener::{AdminHandle, AdminListener, KEY};
 
-/// A request head has to be complete, and the next one has to come, within this.
+/// Time for a request head to be complete, and for the next one to begin.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// How long the last answers may take when another process serves.
+/// Time for the last answers when another process has taken over.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
-/// How often the socket is looked for at its path.
+/// Interval between checks that the socket's file is still there.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
-/// The version of the running program as the OpenAPI document names it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Every path, and the document that describes them.
 fn paths() -> (Router<ControllerHandle>, OpenApi) {
     let info = utoipa::openapi::InfoBuilder::new()
         .title("Cutover admin API")
@@ -77,7 +75,7 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
     let components = utoipa::openapi::ComponentsBuilder::new()
         .security_scheme("token", utoipa::openapi::security::SecurityScheme::Http(bearer))
         .build();
-    // Or none, where no tokens are configured.
+    // Without tokens there is no authentication.
     let security = [
         utoipa::openapi::SecurityRequirement::default(),
         utoipa::openapi::SecurityRequirement::new("token", Vec::<String>::new()),
@@ -121,7 +119,7 @@ fn paths() -> (Router<ControllerHandle>, OpenApi) {
 fn router(handle: ControllerHandle) -> Router {
     let (paths, document) = paths();
     let layers = ServiceBuilder::new()
-        // No answer of this API is true for long.
+        // An answer of this API is soon out of date.
         .layer(map_response(uncached))
         .layer(Extension(events::Places::new()))
         .layer(Extension(Arc::new(document::whole(&document))))
@@ -131,7 +129,7 @@ fn router(handle: ControllerHandle) -> Router {
         .layer(from_fn_with_state(handle.clone(), auth::check))
         .layer(from_fn_with_state(handle.clone(), once::layer));
     paths
-        // The names of before, for one version.
+        // Deprecated names, for one version.
         .route("/admin/hold", post(hold::pause).delete(hold::unpause))
         .route("/admin/canary/hold", post(canary::pause))
         .merge(page::routes())
@@ -141,7 +139,6 @@ fn router(handle: ControllerHandle) -> Router {
         .with_state(handle)
 }
 
-/// SHA-256 in hex.
 fn digest(text: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -154,18 +151,15 @@ async fn uncached(mut answer: Response) -> Response {
     answer
 }
 
-/// An end of [`serve`], and what it is asked for.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// A handle for the process that takes over.
     Handle(oneshot::Sender<io::Result<AdminHandle>>),
-    /// Another process serves from now on: no connection is accepted, and each closes behind its answer.
+    /// Another process has taken over: accept no connection, close each one after its answer.
     Leave,
-    /// Stop accepting.
     Stop,
 }
 
-/// Serves until it is told to stop; answers that are under way then are still given.
+/// Serves until it is told to stop; in-flight requests still get their answers.
 pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle, mut orders: mpsc::Receiver<Order>) {
     let router = router(handle.clone());
     let places = Arc::new(Places::default());
@@ -189,7 +183,7 @@ pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle,
                     listener.disown();
                     drop(listener);
                     closing.send_replace(true);
-                    // Bounded, because a client may not read its answer.
+                    // Bounded: a client may never read its answer.
                     let _ = tokio::time::timeout(LAST_ANSWERS, closing.closed()).await;
                     return;
                 }
@@ -201,7 +195,7 @@ pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle,
                 if std::mem::take(&mut complained) {
                     tracing::info!("Admin connections accepted again");
                 }
-                // Ends: a connection that is not answered is closed for it.
+                // This always returns: an idle connection is closed to make room.
                 places.room().await;
                 let closing = closing.subscribe();
                 let (router, handle) = (router.clone(), handle.clone());
@@ -214,7 +208,7 @@ pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle,
                 });
             }
             Err(error) => {
-                // Out of descriptors, most likely; it passes, and must not become a busy loop.
+                // Most likely out of descriptors, which passes; it must not become a busy loop.
                 if !std::mem::replace(&mut complained, true) {
                     tracing::warn!(%error, "Admin connections not accepted");
                 }

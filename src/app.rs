@@ -1,7 +1,6 @@
-//! Assembly: a configuration becomes a running proxy, and a running proxy ends well.
+//! Assembly: starts a proxy from its configuration, and shuts it down.
 //!
-//! The order of the start is the order of what matters: the decision from the ledger, the snapshot, the workers; then
-//! everything else. The only place that starts long-lived threads and tasks.
+//! The start follows importance: the ledger's decision, the snapshot, the workers, then everything else.
 
 mod activation;
 mod executable;
@@ -40,31 +39,21 @@ use crate::telemetry;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::tls::TlsError;
 
-/// How long the first start waits for the disk before it serves without.
+/// Time the first start waits for the disk before it serves without.
 const FIRST_COMMIT: Duration = Duration::from_secs(2);
-/// How long the end waits for what is being read or written still.
+/// Time for reads and writes in progress at the end.
 const LAST_WORK: Duration = Duration::from_secs(1);
 
-/// Why the proxy did not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The configuration is not valid.
     #[error("{0}")]
     Config(#[from] ConfigError),
-    /// What TLS needs can't be used.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Tls(Vec<TlsError>),
-    /// The ledger can't be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The operating system refused.
     #[error("{action}: {source}")]
-    Io {
-        /// What was tried, with what.
-        action: String,
-        /// Why not.
-        source: std::io::Error,
-    },
+    Io { action: String, source: std::io::Error },
 }
 
 impl Error {
@@ -74,7 +63,6 @@ impl Error {
     }
 }
 
-/// Runs the proxy of a configuration file until it is told to stop.
 pub(crate) fn run(config: &Path) -> Result<(), Error> {
     let ended = serve(config);
     telemetry::flush();
@@ -86,13 +74,13 @@ fn serve(config: &Path) -> Result<(), Error> {
     let runtime = control_runtime()?;
     let (started, signals) = {
         let _context = runtime.enter();
-        // Before anything is served, so that no signal finds the system's defaults.
+        // Before serving, so that no signal meets the system's default.
         let signals = Signals::listen().map_err(Error::io("could not listen for signals"))?;
         let met = Predecessor::meet().map_err(Error::io("could not take over from the process before"))?;
         let started = match met {
             Some((mut predecessor, inherited)) => {
                 let started = Started::new(config, Source::Predecessor(&mut predecessor, inherited));
-                // The answer of the command that asked for the upgrade.
+                // Answers the command that asked for the upgrade.
                 let mut started = started.inspect_err(|error| predecessor.failed(&error.to_string()))?;
                 started.controller.follow(Before::new(predecessor.into_channel()));
                 started
@@ -102,22 +90,21 @@ fn serve(config: &Path) -> Result<(), Error> {
         (started, signals)
     };
     runtime.block_on(started.serve(Some((signals, executable)), std::future::pending()));
-    // The process ends now; whatever still runs ends with it, even on a disk that hangs.
+    // Abandons blocking tasks stuck on a hung disk.
     runtime.shutdown_background();
     Ok(())
 }
 
-/// Where listeners and ledger come from.
 enum Source<'a> {
-    /// Listeners of systemd, if it has opened some; the ledger of a process that has ended.
+    /// systemd's listeners, if any; the ledger of an ended process.
     Manager,
-    /// Both of the process that serves.
+    /// Both are handed over by the serving process.
     Predecessor(&'a mut Predecessor, Inherited),
-    /// Of nobody: a proxy in the background of another program.
+    /// None: a proxy in the background of another program.
     Alone,
 }
 
-/// A proxy that runs in the background of this process.
+/// A proxy in the background of this process.
 #[derive(Debug)]
 pub(crate) struct Running {
     handle: ControllerHandle,
@@ -128,7 +115,6 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it on threads of its own.
     pub(crate) fn start(config: &Path) -> Result<Running, Error> {
         let runtime = control_runtime()?;
         let started = {
@@ -148,19 +134,16 @@ impl Running {
         Ok(Running { handle, http, admin, stop: Some(stop), thread })
     }
 
-    /// The way to its controller.
     #[must_use]
     pub(crate) fn handle(&self) -> &ControllerHandle {
         &self.handle
     }
 
-    /// Where it serves.
     #[must_use]
     pub(crate) fn http_address(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where its admin API is.
     #[must_use]
     pub(crate) fn admin_address(&self) -> &AdminAddress {
         &self.admin
@@ -182,7 +165,6 @@ fn control_runtime() -> Result<tokio::runtime::Runtime, Error> {
     built.map_err(Error::io("could not start the control runtime"))
 }
 
-/// Everything that serves, and what is still to be run.
 struct Started {
     config: Arc<Config>,
     plane: Plane,
@@ -313,8 +295,7 @@ impl Started {
         Ok(Started { config, plane, admin, handle, controller, effects, access_log, ready, upgrades })
     }
 
-    /// Runs everything until a signal, `stop` or an upgrade, and ends it: not ready first, still serving; then finish;
-    /// then end.
+    /// Runs until a signal, `stop` or an upgrade, then shuts down: not ready but serving, draining, end.
     async fn serve(self, process: Option<(Signals, Executable)>, stop: impl Future<Output = ()>) {
         let Started { config, mut plane, admin, handle, controller, effects, access_log, ready, mut upgrades } = self;
         let (mut signals, executable) = process.unzip();
@@ -415,19 +396,18 @@ impl Started {
             }
         };
         let _ = end_control.send(());
-        // With the controller ends the ledger, after its last line is written.
+        // The ledger ends with the controller, after its last line.
         let _ = tokio::time::timeout(Duration::from_secs(2), control).await;
         tracing::info!("{ending}");
     }
 }
 
-/// An upgrade that is under way.
 struct Upgrading {
     work: std::pin::Pin<Box<dyn Future<Output = Result<Successor, NotUpgraded>>>>,
     answer: oneshot::Sender<Result<crate::control::handle::Upgraded, NotUpgraded>>,
 }
 
-/// The end of an upgrade; `None`: it failed, and this process serves on.
+/// `None`: the upgrade failed, and this process serves on.
 async fn outcome(upgrading: &mut Option<Upgrading>) -> Option<Successor> {
     let Some(Upgrading { work, .. }) = upgrading else { return std::future::pending().await };
     let ended = work.as_mut().await;
@@ -448,7 +428,7 @@ async fn outcome(upgrading: &mut Option<Upgrading>) -> Option<Successor> {
     }
 }
 
-/// Closes connections without a request when the process that serves says so, or ends.
+/// Closes idle connections when the new process says so, or ends.
 async fn close_idle(successor: Successor, close: impl Fn(), progress: Progress) {
     let channel = &successor.channel;
     let said = channel.async_io(Interest::READABLE, || handover::receive(channel)).await;
@@ -462,7 +442,7 @@ async fn close_idle(successor: Successor, close: impl Fn(), progress: Progress) 
     }
 }
 
-/// Not ready first, still serving; then finish. The outcome, for the log.
+/// Fails readiness while still serving, then drains. Returns the outcome for the log.
 async fn shut_down(
     config: &Config,
     plane: Plane,
@@ -471,7 +451,7 @@ async fn shut_down(
     access_log: &AccessLogWriter,
 ) -> &'static str {
     plane.set_ready(false);
-    // A background proxy has no balancer in front that would have to notice.
+    // A background proxy has no load balancer in front that must notice.
     let lame_duck = if signals.is_some() { config.readiness.lame_duck } else { Duration::ZERO };
     let drain = if signals.is_some() { config.drain.timeout } else { Duration::from_secs(1) };
     tracing::info!(
@@ -501,11 +481,11 @@ fn first(path: &Path, decision: Decision) -> Transition {
     Transition::new(Kind::Start, decision.since, origin, decision)
 }
 
-/// Writes the first line; its number if it is on disk.
+/// Returns the line's number if it is on disk.
 fn write_first(ledger: &Ledger, transition: Transition) -> Option<u64> {
     let (done, written) = std::sync::mpsc::channel();
     ledger.commit(transition, move |result| {
-        // Nobody waits any more if the disk took too long.
+        // The receiver is gone if the disk took too long.
         let _ = done.send(result);
     });
     match written.recv_timeout(FIRST_COMMIT) {
@@ -528,7 +508,6 @@ async fn next(signals: &mut Option<Signals>) -> Signal {
     }
 }
 
-/// The next signal that says stop.
 async fn again(signals: &mut Option<Signals>, access_log: &AccessLogWriter) {
     loop {
         match next(signals).await {
@@ -539,13 +518,12 @@ async fn again(signals: &mut Option<Signals>, access_log: &AccessLogWriter) {
     }
 }
 
-/// Nobody waits for it: a file that hangs must not keep the next signal from being heard.
+/// Not awaited: a hung file must not delay the next signal.
 fn reload(handle: &ControllerHandle, access_log: &AccessLogWriter) {
     reopen(access_log);
     let handle = handle.clone();
     tokio::spawn(async move {
         service::reloading();
-        // The controller logs the outcome in full.
         let outcome = match handle.ask(Request::Reload).await {
             Ok(Ok(outcome)) if outcome.changed => "reloaded: the new configuration is in force".to_owned(),
             Ok(Ok(_)) => "reloaded: nothing new in the configuration".to_owned(),
@@ -562,7 +540,6 @@ fn reopen(access_log: &AccessLogWriter) {
     tracing::info!("Access log opened again");
 }
 
-/// The configuration file where none is named.
 #[must_use]
 pub(crate) fn default_config_path() -> PathBuf {
     PathBuf::from("/etc/cutover/cutover.toml")

@@ -1,9 +1,9 @@
-//! The command line: a client of the admin API like any other, and the way to run the proxy.
+//! The command line: a client of the admin API, and the way to run the proxy.
 //!
-//! What a command prints on standard output is its result; why it failed goes to standard error, and into the exit
-//! code: 0 done, 1 failed, 2 usage or invalid configuration, 3 refused by a guard (or taken back), 4 the proxy can't be
-//! reached, 5 timed out, 6 no token, a wrong one, or one that may only read, 130 interrupted. With `--json` standard
-//! output has exactly one document, whatever came of it; that of a failure has a stable `code`.
+//! Standard output gets a command's result, standard error the reason of a failure. Exit codes: 0 done, 1 failed, 2
+//! usage or invalid configuration, 3 refused by a guard (or taken back), 4 proxy unreachable, 5 timed out, 6 token
+//! missing, wrong or read-only, 130 interrupted. With `--json` standard output has exactly one document; that of a
+//! failure has a stable `code`.
 
 mod args;
 mod asking;
@@ -42,28 +42,20 @@ use crate::cli::args::{Args, HistoryAction, Notify, Subcommand};
 use crate::cli::client::Client;
 use crate::cli::output::{commands_with, complain, verbatim};
 
-/// Why a command did not do what it was asked to.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The command can't be understood, or a configuration is not valid.
     Usage(String),
-    /// The proxy answered with an error.
     Refused(Box<Problem>),
-    /// Nobody answers at the admin address.
     Unreachable(String),
-    /// It did not come about in time.
     TimedOut(String),
-    /// The release that was followed was taken back.
     TakenBack(String),
-    /// The headline that was printed is a warning or an outage.
     NotWell,
-    /// It was printed already; the exit code.
+    /// An exit code, for a failure that was printed already.
     Told(u8),
-    /// It ended otherwise: a stable code, the text, and the exit code.
+    /// A stable code, the text, and the exit code.
     Ended(String, String, u8),
-    /// Anything else.
     Failed(String),
-    /// With the JSON object that tells what was done all the same.
+    /// A failure with the JSON object of the things done before it.
     With(Box<Failure>, String),
 }
 
@@ -76,7 +68,6 @@ impl Failure {
             Failure::Usage(_) => 2,
             Failure::Refused(problem) => match problem.status {
                 409 | 412 => 3,
-                // What was asked for can't be understood, or a configuration is not valid.
                 400 | 422 => 2,
                 401 | 403 => 6,
                 _ => 1,
@@ -101,7 +92,6 @@ impl Failure {
         }
     }
 
-    /// Its stable code, for programs.
     fn name(&self) -> &str {
         match self {
             Failure::Usage(_) => "usage",
@@ -116,8 +106,7 @@ impl Failure {
         }
     }
 
-    /// The document that `--json` prints: what was done all the same, if anything was, with `code` and `detail` as its
-    /// last keys. Scripts look for keys in the order of the answers, so what was done stays as it was written.
+    /// The document of `--json`: the things done before the failure, then `code` and `detail` as its last keys.
     fn document(&self) -> String {
         let Failure::With(failure, done) = self else { return self.alone().to_string() };
         let alone = failure.alone();
@@ -139,14 +128,12 @@ impl Failure {
     }
 }
 
-/// Parses the arguments, does what they say, and tells how it went.
 #[must_use]
 pub fn run() -> ExitCode {
     args::complete();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            // Help and version are no errors, and go to standard output.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
@@ -206,14 +193,14 @@ fn carry_out(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// Commands talk to one proxy, one thing at a time.
+/// One thread suffices: commands do one thing at a time.
 fn on_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::Failed(format!("could not start: {error}")))?.block_on(work)
 }
 
 fn run_proxy(config: &std::path::Path) -> Result<(), Failure> {
-    // What the proxy names is to be found from every directory.
+    // Paths that the proxy names must be found from every directory.
     let config = &std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
     app::run(config).map_err(|error| match error {
         app::Error::Config(error) => Failure::Usage(error.render(output::colored_errors())),

@@ -38,7 +38,7 @@ impl Response {
         &self.head
     }
 
-    /// The whole body; an error where it is longer than `most`.
+    /// Errors if the body is longer than `most`.
     pub(crate) async fn whole(self, most: usize) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
         Ok(Limited::new(self.body, most).collect().await?.to_bytes())
     }

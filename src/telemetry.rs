@@ -1,4 +1,4 @@
-//! What the program tells about itself: process log, access log, meters and metrics.
+//! Telemetry: process log, access log, meters and metrics.
 
 pub(crate) mod access_log;
 pub(crate) mod exposition;
@@ -17,13 +17,12 @@ use crate::config::LogFormat;
 
 pub(crate) use process_log::flush;
 
-/// Sends the process log to a file instead of standard error. Has to come before [`init`].
+/// Sends the process log to a file instead of standard error. Comes before [`init`].
 pub(crate) fn log_to(path: &Path) -> io::Result<()> {
     process_log::start_in(std::fs::File::create(path)?).map(drop)
 }
 
-/// Starts the process log on standard error. The level comes from `CUTOVER_LOG` (default `info`). A second call, as in
-/// tests that run several proxies in one process, changes nothing.
+/// The level comes from `CUTOVER_LOG` (default `info`). Later calls, as in tests with several proxies, change nothing.
 pub(crate) fn init(format: LogFormat) -> io::Result<()> {
     let lines = process_log::start()?;
     let filter = EnvFilter::try_from_env("CUTOVER_LOG")

@@ -1,8 +1,8 @@
-//! Who asks, and may they: tokens with roles, the peer of a unix socket, and no pages of other origins.
+//! Authentication: tokens with roles, the peer of a unix socket, and no pages of other origins.
 //!
-//! Without tokens everybody who can reach the address is an operator, which is why it must then be loopback or a unix
-//! socket. A browser can reach loopback on behalf of any page, so the checks against other origins hold in both cases:
-//! `Origin` (RFC 6454), `Sec-Fetch-Site` (Fetch Metadata), and, without tokens, `Host` against DNS rebinding.
+//! Without tokens every client is an operator, so the address must be loopback or a unix socket. A browser can reach
+//! loopback on behalf of any page, so two checks hold in both cases: `Origin` (RFC 6454) and `Sec-Fetch-Site` (Fetch
+//! Metadata). Without tokens, `Host` is checked against DNS rebinding.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,12 +23,11 @@ use crate::config::Role;
 use crate::control::handle::{Access, ControllerHandle};
 use crate::sys::users::Users;
 
-/// The other end of an admin connection.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     uid: Option<u32>,
     address: Option<SocketAddr>,
-    /// The subject of its certificate.
+    /// Subject of the client certificate.
     subject: Option<String>,
 }
 
@@ -41,12 +40,10 @@ impl Peer {
         Peer { uid: Some(uid), address: None, subject: None }
     }
 
-    /// With the subject of the certificate that it has shown.
     pub(super) fn shown(self, subject: Option<String>) -> Peer {
         Peer { subject, ..self }
     }
 
-    /// For the log.
     pub(super) fn name(&self) -> String {
         match (self.address, self.uid) {
             (Some(address), _) => address.to_string(),
@@ -56,7 +53,6 @@ impl Peer {
     }
 }
 
-/// Who does it, for the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Actor {
     /// The subject of the client certificate, the token's name, the user's on a unix socket (`alice`, `alice (sudo)`,
@@ -64,9 +60,7 @@ pub(super) struct Actor {
     pub(super) name: String,
     /// The peer's address, or `unix`.
     pub(super) source: String,
-    /// What they may do.
     pub(super) role: Role,
-    /// The `Idempotency-Key` of the command.
     pub(super) key: Option<String>,
 }
 
@@ -80,13 +74,12 @@ pub(super) async fn whoami(Extension(actor): Extension<Actor>) -> Line<WhoAnswer
     Line(WhoAnswer { actor: actor.name, role: role.to_owned() })
 }
 
-/// Who called `sudo`, as the command line says it.
+/// Header in which the command line names the user who called `sudo`.
 const SUDO_USER: &str = "cutover-sudo-user";
 
-/// Paths that tell nothing but that the process is there; probes carry no tokens.
+/// Paths without authentication: probes carry no tokens.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
 
-/// The layer around every path.
 pub(super) async fn check(State(handle): State<ControllerHandle>, mut request: Request, next: Next) -> Response {
     let access = handle.access.borrow().clone();
     let extensions = request.extensions();
@@ -116,9 +109,9 @@ pub(super) async fn check(State(handle): State<ControllerHandle>, mut request: R
     }
 }
 
-/// The name of who is behind a unix socket: the user's, and with `sudo` that of the user who became root.
+/// Name of a unix socket's peer; with `sudo`, that of the user who became root.
 async fn user(users: &Users, uid: u32, headers: &HeaderMap) -> String {
-    // Root can call itself what it wants; nobody else can.
+    // Root can claim any name anyway; nobody else is believed.
     let sudo = headers.get(SUDO_USER).filter(|_| uid == 0).and_then(|user| user.to_str().ok());
     let well_formed = |user: &&str| {
         let part = |character: char| character.is_ascii_alphanumeric() || "._-@\\$".contains(character);
@@ -149,7 +142,7 @@ fn actor(peer: &Peer, access: &Access, method: &Method, path: &str, headers: &He
     let needed = if *method == Method::GET || *method == Method::HEAD { Role::Viewer } else { Role::Operator };
     let token = match (bearer(headers), &peer.subject) {
         (Some(token), _) => token,
-        // The authority of `admin.tls.client_ca` has signed it.
+        // Signed by the authority of `admin.tls.client_ca`.
         (None, Some(subject)) => {
             return Ok(Actor { name: subject.clone(), source, role: Role::Operator, key: None });
         }
@@ -162,7 +155,7 @@ fn actor(peer: &Peer, access: &Access, method: &Method, path: &str, headers: &He
             return Err(unauthorized(&format!("{token}{certificate}")));
         }
     };
-    // All are compared, and each in constant time, so that the time tells nothing of how near a guess was.
+    // Every token is compared, in constant time, so that timing tells nothing about a near guess.
     let mut found = None;
     for known in access.tokens.iter() {
         if known.secret.as_ref().is_some_and(|secret| secret.0.as_bytes().ct_eq(token).into()) {
@@ -174,7 +167,7 @@ fn actor(peer: &Peer, access: &Access, method: &Method, path: &str, headers: &He
         let detail = format!("the token \"{}\" may only read; this needs a token with the role operator", known.name);
         return Err(Problem::new(403, "forbidden", "Not allowed", detail));
     }
-    // The certificate says who, the token what they may do.
+    // The certificate names the actor, the token gives the role.
     let name = peer.subject.as_ref().unwrap_or(&known.name).clone();
     Ok(Actor { name, source, role: known.role, key: None })
 }
@@ -193,7 +186,7 @@ fn cross_origin(detail: impl Into<String>) -> Problem {
     Problem::new(403, "cross_origin", "Refused to a page of another origin", detail)
 }
 
-/// Refuses what a browser sends for a page that is not ours.
+/// Refuses requests that a browser sends for a page of another origin.
 fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let host = headers.get(header::HOST).map(|host| host.as_bytes()).unwrap_or_default();
     for origin in headers.get_all(header::ORIGIN) {
@@ -212,7 +205,7 @@ fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Refuses a name that only a foreign DNS can have pointed here.
+/// Refuses host names that only foreign DNS can have pointed here.
 fn local_host(headers: &HeaderMap) -> Result<(), Problem> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.rsplit_once(':') {

@@ -1,4 +1,4 @@
-//! Canaries: one command a step, where one stands, and what was recorded of those that are over.
+//! Canaries: one command per step, their status, and the record of finished ones.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ use crate::domain::history::Filter;
 use crate::domain::rollout::Command;
 use crate::domain::split::Weight;
 
-/// No step is shorter or longer.
+/// Bounds of a step's duration.
 const LEAST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(24 * 3600);
-/// So many transitions are looked through for deployments.
+/// Transitions searched for deployments.
 const LOOKED_THROUGH: usize = 1000;
 
 /// Gives the color that does not serve a share of the requests, which grows as long as it is shown to be no worse.
@@ -182,7 +182,6 @@ async fn told(
     Ok(Line(CanaryMoved::new(&outcome, &status)))
 }
 
-/// What is to be otherwise than configured.
 fn wishes(body: &CanaryBody) -> Result<Wishes, Problem> {
     let none = PlanBody::default();
     let plan = body.plan.as_ref().unwrap_or(&none);

@@ -1,4 +1,4 @@
-//! Staging: a release and its endpoints are put on the color that does not serve.
+//! Staging: puts a release and its endpoints on the color that does not serve.
 
 use axum::Extension;
 use axum::body::Body;

@@ -1,4 +1,4 @@
-//! What the controller tells, as the admin API says it.
+//! Controller state as answers of the admin API.
 
 use std::time::{Duration, SystemTime};
 
@@ -36,7 +36,7 @@ pub(super) use canary::deployments;
 pub(super) use moves::last_drain;
 use moves::{draining, rollback};
 
-/// A time as RFC 3339 in UTC, with milliseconds.
+/// RFC 3339 in UTC, with milliseconds.
 #[must_use]
 pub(super) fn time(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()
@@ -183,7 +183,7 @@ impl StatusAnswer {
     }
 }
 
-/// What became of the last order in the file, and why it was refused.
+/// Outcome of the file's last order, and the reason of a refusal.
 pub(super) fn order(status: &Status) -> (&'static str, Option<Problem>) {
     match &status.view.order {
         OrderState::Done => ("done", None),
@@ -192,11 +192,11 @@ pub(super) fn order(status: &Status) -> (&'static str, Option<Problem>) {
     }
 }
 
-/// Its name, and where a move that is under way is going.
+/// The phase's name, and the target of a pending move.
 fn phase(phase: &Phase) -> (&'static str, Option<Color>) {
     match *phase {
         Phase::Steady => ("steady", None),
-        // What is on its way is told by itself.
+        // Canaries are reported in a field of their own.
         Phase::Canary { .. } => ("canary", None),
         Phase::Baking { .. } => ("baking", None),
         Phase::Gating { to } => ("gating", Some(to)),
@@ -422,7 +422,7 @@ impl Problem {
     }
 }
 
-/// The status of a refusal that was made before a restart.
+/// HTTP status of a refusal from before a restart.
 fn earlier(code: &str) -> u16 {
     match code {
         "invalid_config" | "unknown_release" => 422,
@@ -445,7 +445,6 @@ fn drained(drained: &Drained) -> DrainedAnswer {
     }
 }
 
-/// An event's name and its data.
 pub(super) fn event(news: &News) -> (&'static str, serde_json::Value) {
     match news {
         News::Transition(sequence, transition) => {
@@ -466,7 +465,6 @@ pub(super) fn event(news: &News) -> (&'static str, serde_json::Value) {
     }
 }
 
-/// One second of the timeline.
 pub(super) fn point(point: &Point) -> PointAnswer {
     let numbers = |color| {
         let Numbers { requests, errors, p50, p99 } = point.colors[color];

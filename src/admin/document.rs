@@ -1,4 +1,4 @@
-//! The OpenAPI document as it is served: what the derived one can't say is added here, in one place for all operations.
+//! The served OpenAPI document: adds facts that can't be derived, in one place for all operations.
 
 use serde_json::{Map, Value, json};
 use utoipa::PartialSchema;
@@ -10,20 +10,18 @@ use crate::domain::transition::Kind;
 
 /// One line: no control character.
 const ONE_LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
-/// The same, and not only blanks.
+/// One line with at least one visible character.
 const SOME_LINE: &str =
     r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
-/// A share with its sign.
+/// A percentage, with its sign.
 const PERCENT: &str = r"^(100(\.00?)?|[1-9]?[0-9](\.[0-9]{1,2})?)%$";
-/// From 1s to 1day.
+/// 1s to 1day.
 const DURATION: &str = r"^([1-9][0-9]{0,3}s|[1-9][0-9]{0,2}m( [1-5]?[0-9]s)?|([1-9]|1[0-9]|2[0-3])h( [1-5]?[0-9]m)?( [1-5]?[0-9]s)?|24h|1day|[1-9][0-9]{3,6}ms)$";
 /// RFC 3339 in UTC, from 1970 on.
 const TIME: &str = r"^(19[7-9][0-9]|[2-9][0-9]{3})-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?Z$";
 
-/// Bodies that can't be left out.
 const NEEDED: [(&str, &str); 2] = [("/admin/freeze", "post"), ("/admin/colors/{color}", "put")];
 
-/// Makes the document whole.
 pub(super) fn whole(derived: &OpenApi) -> Value {
     let mut document = serde_json::to_value(derived).unwrap_or_default();
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
@@ -60,7 +58,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         json!({ "description": description, "content": { "application/problem+json": { "schema": schema } } })
     };
     let has_body = operation.get("requestBody").is_some();
-    // Both canaries and traffic can be held, and have a status.
+    // Traffic and canaries share the names of these operations.
     if path.starts_with("/admin/canary")
         && let Some(Value::String(id)) = operation.get_mut("operationId")
     {
@@ -97,7 +95,6 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     }
 }
 
-/// The values that a body takes.
 fn body(name: &str, schema: &mut Value) {
     if name == "FreezeBody"
         && let Some(schema) = schema.as_object_mut()
@@ -137,7 +134,6 @@ fn body(name: &str, schema: &mut Value) {
     }
 }
 
-/// The values that a parameter takes.
 fn parameter(parameter: &mut Value) {
     let Some(parameter) = parameter.as_object_mut() else { return };
     let name = parameter.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -172,7 +168,6 @@ fn parameter(parameter: &mut Value) {
     }
 }
 
-/// A number that every reader of JSON can hold.
 fn number(schema: &mut Map<String, Value>) {
     schema.remove("format");
     schema.insert("minimum".to_owned(), 0.into());
@@ -195,7 +190,7 @@ fn percent() -> Value {
     })
 }
 
-/// One event of the stream: its fields, with `data` as the JSON that it is.
+/// Schema of one event, with `data` as parsed JSON.
 fn event() -> Value {
     let named = |name: &str, data: &str, numbered: bool| {
         let mut properties = Map::new();

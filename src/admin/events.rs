@@ -1,9 +1,8 @@
 //! `GET /admin/events`: server-sent events (WHATWG HTML, 9.2): each transition as it happens, and the status each
 //! second.
 //!
-//! A client that comes back with `Last-Event-ID` gets the transitions it missed. One that reads too slowly loses events
-//! and is told how many (`lagged`); nothing waits for it. So many may listen that there is always a place left for
-//! whoever wants to move something.
+//! A client with `Last-Event-ID` gets the transitions it missed. A slow reader loses events and is told how many
+//! (`lagged`).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,16 +25,12 @@ use crate::admin::handlers::MAX_NUMBER;
 use crate::control::handle::{ControllerHandle, News, Request, Stopping};
 use crate::domain::history::Filter;
 
-/// Clients that may listen at the same time: half of the connections.
+/// Half of the connections, so that commands always find a place.
 const LISTENERS: usize = super::places::CONNECTIONS / 2;
-/// Events that may wait for one client.
 const WAITING: usize = 16;
-/// Missed transitions that are sent again at most.
 const REPLAYED: usize = 1000;
-/// From status to status.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The places of those who listen.
 #[derive(Clone, Debug)]
 pub(super) struct Places(Arc<Semaphore>);
 
@@ -68,10 +63,9 @@ pub(super) async fn events(
         Problem::new(503, "too_many_listeners", "Too many listeners", detail)
     })?;
     let (sender, body) = mpsc::channel(WAITING);
-    // Before the history is asked for, so that nothing falls between.
+    // Subscribed before the history is read, so that nothing falls between.
     let news = handle.news.subscribe();
     tokio::spawn(async move {
-        // It ends with the client or with the process.
         let _ = tell(&handle, news, last, &sender).await;
         drop(place);
     });
@@ -139,7 +133,6 @@ fn written(news: &News) -> Bytes {
     .into()
 }
 
-/// What arrives in a channel, as a body.
 struct Events(mpsc::Receiver<Bytes>);
 
 impl http_body::Body for Events {

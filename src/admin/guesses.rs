@@ -1,25 +1,21 @@
-//! Wrong tokens: each leaves a line in the process log, at a bounded rate, and many are answered late.
-//!
-//! Only the answer to a wrong token waits. The right one is never locked out.
+//! Wrong tokens: each is logged, at a bounded rate, and many delay their answers. A correct token is never delayed.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::telemetry::log_rate::LogRate;
 
-/// Wrong tokens that are answered at once; one is forgotten each second.
+/// Wrong tokens without a delay; one is forgotten each second.
 const FREE: f64 = 10.0;
-/// Each further one waits so much longer,
+/// Delay per further wrong token, up to [`LONGEST`].
 const STEP: Duration = Duration::from_millis(50);
-/// and no longer than this.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// The recent wrong tokens.
 #[derive(Debug, Default)]
 pub(super) struct Guesses(Mutex<Option<(f64, Instant)>>);
 
 impl Guesses {
-    /// Notes a wrong token; how long its answer waits.
+    /// Returns the delay of the answer.
     pub(super) fn note(&self, peer: &str, path: &str) -> Duration {
         static TOLD: LogRate = LogRate::new(1, Duration::from_secs(1));
         let path: String = path.chars().take(100).collect();
@@ -31,7 +27,7 @@ impl Guesses {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before =
             recent.map_or(0.0, |(count, at)| (count - now.saturating_duration_since(at).as_secs_f64()).max(0.0));
-        // More are not needed for the longest wait, and would only make it last.
+        // A larger count would only prolong the longest delay.
         let count = (before + 1.0).min(FREE + 60.0);
         *recent = Some((count, now));
         STEP.mul_f64((count - FREE).max(0.0)).min(LONGEST)

@@ -1,4 +1,4 @@
-//! One function an endpoint: understand the question, ask the controller, render the answer.
+//! One function per endpoint: parse the request, ask the controller, render the answer.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,19 +26,15 @@ use crate::domain::rollout::{Command, OrderState, Outcome, Overlap, Refusal, Tar
 use crate::domain::transition::{Generation, Origin, Trigger};
 use crate::telemetry::exposition::Format;
 
-/// A longer body is no command.
 const MAX_BODY: usize = 64 << 10;
-/// A body has to be complete within this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A longer reason is a document; it belongs elsewhere.
 pub(super) const MAX_REASON: usize = 1000;
-/// No generation or number of a line is larger: every reader of JSON can hold it.
+/// Largest integer that every JSON reader can hold.
 pub(super) const MAX_NUMBER: u64 = (1 << 53) - 1;
-/// No duration in a command is longer.
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-/// How long a reload waits for the order in the file.
+/// Time a reload waits for the file's order to settle.
 const ORDER_PATIENCE: Duration = Duration::from_secs(25);
-/// How long a controller that lives takes at most for an answer.
+/// Time for an answer within which a controller counts as alive.
 const ALIVE: Duration = Duration::from_secs(2);
 
 /// Moves all traffic to a color.
@@ -78,7 +74,7 @@ pub(super) async fn switch(
         terms: terms(body.timeout.as_deref(), body.known_good_after.as_deref())?,
         origin: origin(actor, body.reason)?,
     };
-    // Before the command, so that no news of it is missed.
+    // Subscribed before the command, so that no news of it is missed.
     let news = handle.news.subscribe();
     let outcome = handle.staged_command(body.if_staged, command, patience, body.detach).await??;
     if outcome.dry_run && outcome.changed {
@@ -96,7 +92,7 @@ pub(super) async fn switch(
     Ok(Line(answer))
 }
 
-/// A switch that only was asked about would have to be written down.
+/// A dry run also checks that a decision could be written.
 async fn try_disk(handle: &ControllerHandle) -> Result<(), Problem> {
     let why = match tokio::time::timeout(ALIVE, handle.ask(Request::TryDisk)).await {
         Ok(tried) => match tried? {
@@ -207,13 +203,12 @@ pub(super) async fn reload(
 ) -> Result<Line<ReloadAnswer>, Problem> {
     let body: ReloadBody = understood(body).await?;
     let Origin { actor, source, reason, .. } = origin(actor, body.reason)?;
-    // What comes of it is logged where it is carried out.
     tracing::info!(actor, source, reason = reason.unwrap_or_default(), "A reload was asked for.");
     match handle.ask(Request::Reload).await? {
         Ok(outcome) => {
             let status = order_settled(&handle).await?;
             let (order, refusal) = convert::order(&status);
-            // What was refused before, and put right in the file since, is old news.
+            // A refusal that the file has since corrected is outdated.
             let stands = outcome.changed || status.file_disagrees;
             let refusal = refusal.filter(|_| stands);
             let order = if refusal.is_none() && order == "refused" { "done" } else { order };
@@ -304,7 +299,6 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     Problem::new(405, "method_not_allowed", "Method not allowed", detail)
 }
 
-/// Reads a body.
 pub(super) async fn read(body: Body) -> Result<Bytes, Problem> {
     let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await;
     match read {
@@ -319,13 +313,13 @@ pub(super) async fn read(body: Body) -> Result<Bytes, Problem> {
     }
 }
 
-/// Reads a JSON body; an empty one is the default.
+/// An empty body is the default.
 pub(super) async fn understood<T: DeserializeOwned + Default>(body: Body) -> Result<T, Problem> {
     let bytes = read(body).await?;
     if bytes.trim_ascii().is_empty() {
         return Ok(T::default());
     }
-    // A list would also do for a struct.
+    // serde would accept a list for a struct.
     let object = bytes.trim_ascii_start().starts_with(b"{");
     match serde_json::from_slice(&bytes) {
         Ok(body) if object => Ok(body),
@@ -335,7 +329,6 @@ pub(super) async fn understood<T: DeserializeOwned + Default>(body: Body) -> Res
     }
 }
 
-/// A time as RFC 3339 writes it.
 pub(super) fn moment(key: &str, text: &str) -> Result<SystemTime, Problem> {
     humantime::parse_rfc3339(text)
         .map_err(|_| Problem::bad_request(format!("`{key}` is a time such as \"2027-01-31T18:00:00Z\", not {text:?}")))
@@ -352,7 +345,6 @@ pub(super) fn color(name: &str) -> Result<Color, Problem> {
     })
 }
 
-/// The generation that a command expects.
 pub(super) fn generation(number: Option<u64>) -> Result<Option<Generation>, Problem> {
     match number {
         Some(number) if number > MAX_NUMBER => {
@@ -362,7 +354,6 @@ pub(super) fn generation(number: Option<u64>) -> Result<Option<Generation>, Prob
     }
 }
 
-/// The guards to override.
 pub(super) fn force(forced: &Forced) -> Result<Force, Problem> {
     let guard = |name: &String| {
         Guard::named(name).ok_or_else(|| {
@@ -376,7 +367,6 @@ pub(super) fn force(forced: &Forced) -> Result<Force, Problem> {
     }
 }
 
-/// What one move is to do otherwise than configured.
 pub(super) fn terms(gate: Option<&str>, bake: Option<&str>) -> Result<Terms, Problem> {
     let duration = |key: &str, text: &str, least: Duration| {
         let duration = humantime::parse_duration(text).ok();
@@ -405,7 +395,7 @@ pub(super) fn origin(actor: Actor, reason: Option<String>) -> Result<Origin, Pro
         if reason.chars().count() > MAX_REASON {
             return Err(Problem::bad_request(format!("a `reason` has at most {MAX_REASON} characters")));
         }
-        // It is printed on terminals.
+        // Reasons are printed on terminals.
         if reason.chars().any(char::is_control) {
             return Err(Problem::bad_request("a `reason` is one line without control characters"));
         }
@@ -414,7 +404,7 @@ pub(super) fn origin(actor: Actor, reason: Option<String>) -> Result<Origin, Pro
     Ok(Origin { trigger: Trigger::Api, actor: actor.name, source: actor.source, reason, key: actor.key })
 }
 
-/// Waits until the order in the file is carried out or refused; a disk that hangs is waited for no longer than this.
+/// Waits until the file's order is carried out or refused. Bounded: a disk may hang.
 async fn order_settled(handle: &ControllerHandle) -> Result<Status, Problem> {
     let until = tokio::time::Instant::now() + ORDER_PATIENCE;
     loop {
@@ -426,7 +416,7 @@ async fn order_settled(handle: &ControllerHandle) -> Result<Status, Problem> {
     }
 }
 
-/// Waits until nothing is left of what the move retired, or the color serves again.
+/// Waits until the retired color has drained, or serves again.
 async fn when_drained(
     handle: &ControllerHandle,
     mut news: broadcast::Receiver<News>,
@@ -437,7 +427,7 @@ async fn when_drained(
         if status.draining.is_none_or(|draining| draining.color == outcome.active) {
             return Ok(status);
         }
-        // Whatever happens, and also what was missed, the status says where things stand.
+        // The status is authoritative, even when news was missed.
         if matches!(news.recv().await, Err(broadcast::error::RecvError::Closed)) {
             return Err(Stopping.into());
         }

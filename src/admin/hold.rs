@@ -1,4 +1,4 @@
-//! Holding requests by hand, and maintenance.
+//! Manual holds and maintenance.
 
 use std::time::Duration;
 
@@ -13,7 +13,6 @@ use crate::admin::problem::Line;
 use crate::control::handle::{ControllerHandle, Patience, Request};
 use crate::domain::rollout::Command;
 
-/// Without a `timeout`.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const LEAST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(24 * 3600);

@@ -1,4 +1,4 @@
-//! Where the admin API listens: TCP, or a unix socket.
+//! The admin listener: TCP or a unix socket.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,10 +17,9 @@ use crate::sys::inherited::Inherited;
 /// Its key in `[listen]`.
 pub(crate) const KEY: &str = "admin";
 
-/// A second handle on a listener, and its file where that is this process's.
+/// A second handle on a listener, and its socket file if this process owns it.
 pub(crate) type AdminHandle = (OwnedFd, Option<PathBuf>);
 
-/// A bound listener.
 #[derive(Debug)]
 pub(crate) struct AdminListener {
     kind: Kind,
@@ -33,7 +32,7 @@ enum Kind {
 }
 
 impl AdminListener {
-    /// Binds; to be called within a runtime.
+    /// Must be called within a runtime.
     pub(crate) fn bind(listen: &ListenConfig, inherited: &mut Inherited) -> io::Result<AdminListener> {
         let kind = match &listen.admin {
             AdminAddress::Tcp(address) => match inherited.take_tcp(KEY, *address).pop() {
@@ -47,7 +46,7 @@ impl AdminListener {
                     } else {
                         tokio::net::TcpSocket::new_v6()
                     }?;
-                    // A restart must not wait for the connections of the process before.
+                    // A restart must not wait for the previous process's connections.
                     socket.set_reuseaddr(true)?;
                     socket.bind(*address)?;
                     Kind::Tcp(socket.listen(128)?)
@@ -64,7 +63,7 @@ impl AdminListener {
         Ok(AdminListener { kind })
     }
 
-    /// Where it is bound (port 0 resolved).
+    /// Port 0 is resolved.
     #[must_use]
     pub(crate) fn address(&self) -> AdminAddress {
         match &self.kind {
@@ -76,7 +75,6 @@ impl AdminListener {
         }
     }
 
-    /// A second handle, for the process that takes over, with the file that goes with it.
     pub(super) fn handle(&self) -> io::Result<AdminHandle> {
         match &self.kind {
             Kind::Tcp(listener) => Ok((listener.as_fd().try_clone_to_owned()?, None)),
@@ -84,14 +82,14 @@ impl AdminListener {
         }
     }
 
-    /// Another process listens here from now on.
+    /// Another process owns the socket file from now on.
     pub(super) fn disown(&mut self) {
         if let Kind::Unix(socket) = &mut self.kind {
             socket.disown();
         }
     }
 
-    /// Makes a unix socket again that is gone from its path.
+    /// Restores a socket file that was deleted.
     pub(super) fn look_after(&mut self) {
         if let Kind::Unix(socket) = &mut self.kind {
             socket.look_after();
@@ -102,7 +100,7 @@ impl AdminListener {
         match &self.kind {
             Kind::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Answers are small and awaited.
+                // Answers are small, and clients wait for them.
                 let _ = stream.set_nodelay(true);
                 Ok((Stream::Tcp(stream), Peer::tcp(peer)))
             }
@@ -115,7 +113,6 @@ impl AdminListener {
     }
 }
 
-/// A connection of either kind.
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),
@@ -140,7 +137,6 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Sockets have nothing to flush.
         Poll::Ready(Ok(()))
     }
 

@@ -1,9 +1,7 @@
-//! A mutation is carried out once, and only while somebody waits for it.
+//! Carries out each command once, and only while a client waits for it.
 //!
-//! This layer is around every path that changes something. It carries each command out in a task of its own, so that a
-//! client that hangs up cuts nothing in half; the command is told, and is called off if it still waits. With an
-//! `Idempotency-Key` the same command gets the same answer for a day. With an `X-Request-Id` another request can call
-//! it off: `POST /admin/cancel`.
+//! Each mutating command runs in its own task: if its client hangs up, it is cancelled while pending, and never cut in
+//! half. A repeated `Idempotency-Key` gets the same answer for a day. `POST /admin/cancel` cancels by `X-Request-Id`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,18 +23,15 @@ use crate::admin::problem::Line;
 use crate::control::handle::{Answered, ControllerHandle, GaveUp, Known, Patience, Stopping};
 use crate::domain::transition::{Kind, Transition};
 
-/// How long a command waits for the disk to take its key, and its answer for the disk to take that. A disk that hangs
-/// stops no way back.
+/// Time for the disk to record the key, and again for the answer. A disk that hangs must not stop a rollback.
 const DISK_PATIENCE: Duration = Duration::from_millis(250);
-/// A longer answer is not kept.
+/// Larger answers are not kept.
 const MAX_KEPT: usize = 256 << 10;
-/// A longer key or id is none.
+/// Longest key or request id.
 const MAX_NAME: usize = 255;
 
-/// The commands that are being carried out.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
-    /// By the id of their request.
     by_id: Mutex<HashMap<String, watch::Sender<Option<GaveUp>>>>,
     /// By actor and key: `true` when it is over.
     by_key: Mutex<HashMap<(String, String), Running>>,
@@ -47,7 +42,6 @@ struct Running {
     digest: String,
     over: watch::Sender<bool>,
     patience: watch::Sender<Option<GaveUp>>,
-    /// Clients that wait for it.
     clients: usize,
 }
 
@@ -55,7 +49,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A client waits; when it is gone, and no other waits for the same command, the command is told.
+/// A waiting client. When the last one of a command is dropped, the command is told.
 struct Waits {
     commands: Arc<Commands>,
     key: Option<(String, String)>,
@@ -81,7 +75,7 @@ impl Drop for Waits {
     }
 }
 
-/// The id of a request is taken, until it is answered.
+/// A request id in use until its answer.
 struct Named(Arc<Commands>, String);
 
 impl Drop for Named {
@@ -107,7 +101,6 @@ pub(super) async fn cancel(
     Ok(Line(CancelAnswer { found: command.is_some_and(|command| command.send(Some(GaveUp::Cancelled)).is_ok()) }))
 }
 
-/// The layer around every path.
 pub(super) async fn layer(
     State(handle): State<ControllerHandle>,
     Extension(commands): Extension<Arc<Commands>>,
@@ -162,7 +155,7 @@ async fn carried_out(
         if let Some((mut over, patience)) = over {
             let _waits = Waits { commands: Arc::clone(&commands), key: Some(key.clone()), patience };
             let _ = over.wait_for(|over| *over).await;
-            // Whoever ran it may have hung up, so it may have to be carried out now.
+            // The other client may have hung up, so the command may have to run now.
             drop(over);
         }
         match handle.answers.known(&key.0, &key.1, &digest) {
@@ -202,7 +195,7 @@ async fn carried_out(
     answer(running).await
 }
 
-/// The command of a key is over, whatever became of it.
+/// The command of a key is over when this is dropped.
 struct Over {
     commands: Arc<Commands>,
     key: (String, String),
@@ -233,7 +226,7 @@ async fn answer(running: JoinHandle<Response>) -> Result<Response, Problem> {
     running.await.map_err(|_| Stopping.into())
 }
 
-/// Waits until the disk has it, or takes too long.
+/// Waits for the write, at most [`DISK_PATIENCE`].
 async fn on_disk(write: impl FnOnce(Box<dyn FnOnce() + Send>)) {
     let (done, written) = oneshot::channel();
     write(Box::new(move || {
@@ -242,14 +235,13 @@ async fn on_disk(write: impl FnOnce(Box<dyn FnOnce() + Send>)) {
     let _ = tokio::time::timeout(DISK_PATIENCE, written).await;
 }
 
-/// Whether a repeat gets what this line says: a pause ends with its process, and what was called off may be tried
-/// again.
+/// A pause ends with its process and a cancelled command may be retried: such a line answers no repeat.
 fn tells_the_outcome(line: &Transition) -> bool {
     let called_off = line.refusal.as_ref().is_some_and(|(code, _)| !is_kept(code));
     !called_off && !matches!(line.kind, Kind::Hold | Kind::HoldEnd | Kind::Staged)
 }
 
-/// A process before this one had begun the command, and ended. If a decision was made since, it may have been this one.
+/// A previous process began the command and ended: any decision made since may have been this command's.
 async fn untouched_since(handle: &ControllerHandle, generation: u64) -> Result<(), Problem> {
     let decision = handle.ask(crate::control::handle::Request::Status).await?.view.decision;
     if decision.generation.0 == generation {
@@ -263,7 +255,7 @@ async fn untouched_since(handle: &ControllerHandle, generation: u64) -> Result<(
     Err(Problem::new(409, "outcome_unknown", "The outcome is not known", detail))
 }
 
-/// The answer, and what of it a repeat gets.
+/// The answer, and the part of it that a repeat gets.
 async fn kept(answer: Response) -> (Response, Option<Answered>) {
     let (head, body) = answer.into_parts();
     let Ok(body) = to_bytes(body, MAX_KEPT).await else {
@@ -279,7 +271,7 @@ async fn kept(answer: Response) -> (Response, Option<Answered>) {
     (Response::from_parts(head, Body::from(body)), keeps.then_some(kept))
 }
 
-/// What was called off, or could not be tried, may be tried again with the same key.
+/// Cancelled commands, and ones that could not be tried, may be retried with the same key.
 fn is_final(answer: &Answered) -> bool {
     let code = || serde_json::from_str::<serde_json::Value>(&answer.body).ok()?["code"].as_str().map(str::to_owned);
     match answer.status {
@@ -300,7 +292,7 @@ fn again(answered: Answered) -> Response {
     (status, headers, answered.body).into_response()
 }
 
-/// A key or an id: visible characters, and not too many.
+/// Visible characters, at most [`MAX_NAME`].
 fn name(headers: &HeaderMap, field: &str) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(field).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -319,7 +311,7 @@ fn reused(key: &str) -> Problem {
     Problem::new(422, "idempotency_key_reused", "The key was used for another command", detail)
 }
 
-/// What makes a command the same one: method, path and body, however the body is laid out.
+/// Identity of a command: method, path and body, however the body is laid out.
 fn digest(method: &Method, path: &str, body: &Bytes) -> String {
     let body = match serde_json::from_slice::<serde_json::Value>(body) {
         Ok(value) => value.to_string(),

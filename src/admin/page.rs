@@ -1,14 +1,13 @@
-//! The page at `GET /`: files that are compiled in, which draw what the API tells and ask it for every move.
+//! The page at `GET /`: compiled-in files that display the API and call it for every move.
 //!
-//! The files are the same for everybody and hold no secret, so they need no token, and a link to the page works from
-//! anywhere. Whatever the page shows or does goes through the API with the token that its user typed.
+//! The files hold no secret, so they need no token. Each call to the API carries the token that the user typed.
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// Nothing is loaded from elsewhere, nothing inline is carried out, and nobody may frame the page (CSP Level 3).
+/// Loads nothing from elsewhere, runs nothing inline, allows no frames (CSP Level 3).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -28,12 +27,10 @@ const FILES: [(&str, &str, &str); 10] = [
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// The path is one of the page's files.
 pub(super) fn has(path: &str) -> bool {
     FILES.iter().any(|(file, _, _)| *file == path)
 }
 
-/// The routes of the page.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     FILES.iter().fold(Router::new(), |router, (path, kind, text)| router.route(path, get(async || file(kind, text))))
 }

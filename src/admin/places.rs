@@ -1,7 +1,6 @@
-//! The open connections of the admin API, and which of them make room for a new one.
+//! The open connections of the admin API. At the bound, the oldest one without a request is closed.
 //!
-//! At the bound the oldest connection without a request is closed. A request counts when all of it has arrived and its
-//! sender may ask, so neither idle connections, nor half requests, nor guesses of tokens keep an operator out.
+//! Only complete requests of authorized senders count, so idle connections and guesses of tokens keep no operator out.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -17,10 +16,8 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-/// Open connections at most.
 pub(super) const CONNECTIONS: usize = 256;
 
-/// All open connections.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     open: Mutex<Open>,
@@ -29,16 +26,15 @@ pub(super) struct Places {
 
 #[derive(Debug, Default)]
 struct Open {
-    /// In the order in which they were opened.
     all: BTreeMap<u64, (Answering, AbortHandle)>,
     next: u64,
 }
 
-/// Whether a connection has a whole request that is not answered yet.
+/// `true` while a connection has a complete request without an answer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answering(Arc<AtomicBool>);
 
-/// A place, given back by drop.
+/// Given back by drop.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
@@ -57,7 +53,7 @@ impl Places {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is room for one more connection, and closes one for it if need be.
+    /// Waits for a free place, and closes a connection if need be.
     pub(super) async fn room(&self) {
         while !self.has_room() {
             self.left.notified().await;
@@ -77,7 +73,6 @@ impl Places {
         true
     }
 
-    /// Enters a connection that `serve` serves.
     pub(super) fn enter(self: &Arc<Places>, serve: impl FnOnce(Place, Answering) -> AbortHandle) {
         let answering = Answering::default();
         let number = {
@@ -86,14 +81,14 @@ impl Places {
             open.next
         };
         let place = Place { places: Arc::clone(self), number };
-        // The task does not run before this one waits: its place is there when it ends.
+        // The task starts only after this one yields, so its place exists when it ends.
         let task = serve(place, answering.clone());
         self.open().all.insert(number, (answering, task));
     }
 }
 
 impl Answering {
-    /// The sender may ask: the request counts when all of it is here.
+    /// Counts an authorized request once all of it has arrived.
     pub(super) fn begin(&self, request: Request) -> Request {
         request.map(|body| {
             self.0.store(http_body::Body::is_end_stream(&body), Ordering::Relaxed);
@@ -101,13 +96,13 @@ impl Answering {
         })
     }
 
-    /// The request counts until the answer is written.
+    /// Counts the request until its answer is written.
     pub(super) fn end(self, answer: Response) -> Response {
         answer.map(|body| Body::new(Watched { body, answering: self, way: Way::Out }))
     }
 }
 
-/// A body that says when it has arrived, or has left.
+/// A body that reports its end, or its drop.
 struct Watched {
     body: Body,
     answering: Answering,
@@ -153,7 +148,6 @@ impl Drop for Watched {
 mod tests {
     use super::*;
 
-    /// Enters so many connections that wait forever.
     fn enter(places: &Arc<Places>, count: usize) -> Vec<Answering> {
         let mut entered = Vec::new();
         for _ in 0..count {

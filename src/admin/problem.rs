@@ -8,7 +8,7 @@ use crate::admin::api::Problem;
 use crate::control::handle::Stopping;
 use crate::domain::rollout::Refusal;
 
-/// A JSON document that ends its line, for those who read it on a terminal.
+/// A JSON document with a final line feed, for terminals.
 pub(super) struct Line<T>(pub(super) T);
 
 impl<T: Serialize> IntoResponse for Line<T> {

@@ -1,5 +1,4 @@
-//! What was written down: the history of every attempt, which release served where, and whether the ledger is as it was
-//! written.
+//! The record: the history of every attempt, releases, and whether the ledger is intact.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -17,7 +16,7 @@ use crate::domain::history::Filter;
 use crate::domain::release::Release;
 use crate::domain::transition::Kind;
 
-/// Transitions on a page, unless asked for otherwise, and at most.
+/// Transitions per page: default and maximum.
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 1000;
 
@@ -65,7 +64,7 @@ pub(super) async fn history(
     if let Some(before) = before.filter(|before| *before > MAX_NUMBER) {
         return Err(Problem::bad_request(format!("`before` is a number from 0 to {MAX_NUMBER}, not {before}")));
     }
-    // One more tells whether there is another page.
+    // One more tells whether another page follows.
     let page = handle.ask(|answer| Request::History { limit: limit + 1, before, filter, answer }).await?;
     let transitions: Vec<_> =
         page.iter().take(limit).map(|(sequence, transition)| TransitionAnswer::new(*sequence, transition)).collect();

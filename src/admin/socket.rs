@@ -1,4 +1,4 @@
-//! The unix socket of the admin API: who may open it, and that it stays where clients look for it.
+//! The unix socket of the admin API: its permissions, and the restoration of its file.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -12,7 +12,6 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::sys::inherited::OpenUnix;
 
-/// A bound socket.
 #[derive(Debug)]
 pub(super) struct Socket {
     listener: UnixListener,
@@ -20,9 +19,8 @@ pub(super) struct Socket {
     inode: u64,
     mode: u32,
     group: Option<u32>,
-    /// The file is this process's, which removes it in the end and makes it again.
+    /// This process removes the file at its end, and restores it.
     owned: bool,
-    /// Why it could not be made again, which is told once.
     trouble: Option<String>,
 }
 
@@ -33,7 +31,7 @@ impl Socket {
         Ok(Socket { listener, path: path.to_owned(), inode, mode, group, owned: true, trouble: None })
     }
 
-    /// Takes one that another process has opened.
+    /// Adopts a socket opened by another process.
     pub(super) fn adopt(open: OpenUnix, path: &Path, mode: u32, group: Option<&str>) -> io::Result<Socket> {
         let group = group.map(group_id).transpose()?;
         open.socket.set_nonblocking(true)?;
@@ -42,7 +40,6 @@ impl Socket {
         Ok(Socket { listener, path: path.to_owned(), inode, mode, group, owned: open.owned, trouble: None })
     }
 
-    /// A second handle, for the process that takes over.
     pub(super) fn handle(&self) -> io::Result<OwnedFd> {
         self.listener.as_fd().try_clone_to_owned()
     }
@@ -51,7 +48,6 @@ impl Socket {
         self.owned
     }
 
-    /// The file is another process's from now on.
     pub(super) fn disown(&mut self) {
         self.owned = false;
     }
@@ -64,7 +60,7 @@ impl Socket {
         Ok(self.listener.accept().await?.0)
     }
 
-    /// Somebody may have deleted it; clients would find nobody.
+    /// Restores a deleted file, without which clients find nobody.
     pub(super) fn look_after(&mut self) {
         if !self.owned || fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
             return;
@@ -88,15 +84,15 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Unless another process has put its own there.
+        // Another process may have put its own socket there.
         if self.owned && fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Binds in a directory that nobody else can enter and moves the socket out of it when its mode is right, so that
-/// there is no moment in which others could connect, nor one in which a client finds nothing at the path.
+/// Binds in a private directory and moves the socket into place once its mode is right: nobody can connect before that,
+/// and clients always find a socket at the path.
 fn bind(path: &Path, mode: u32, group: Option<u32>) -> io::Result<(UnixListener, u64)> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
@@ -107,7 +103,7 @@ fn bind(path: &Path, mode: u32, group: Option<u32>) -> io::Result<(UnixListener,
             let what = format!("another process answers at {}; stop it or choose another path", path.display());
             return Err(io::Error::new(ErrorKind::AddrInUse, what));
         }
-        // Nothing there, or left behind by a process that is gone.
+        // Nothing there, or a socket of an ended process.
         Ok(_) | Err(_) => {}
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -128,7 +124,7 @@ fn bind(path: &Path, mode: u32, group: Option<u32>) -> io::Result<(UnixListener,
     Ok((UnixListener::from_std(listener)?, inode))
 }
 
-/// The number of a group: as it is written, by /etc/group, or by whatever else the system asks (`getent`).
+/// Looks up a group: a number, a name in /etc/group, or one that `getent` knows.
 fn group_id(name: &str) -> io::Result<u32> {
     if let Ok(number) = name.parse() {
         return Ok(number);

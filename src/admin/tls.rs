@@ -1,4 +1,4 @@
-//! TLS on the admin address: the handshake, and an answer to clients that speak plain HTTP there.
+//! TLS on the admin address, with an answer to clients that speak plain HTTP.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -10,13 +10,12 @@ use tokio_rustls::server::TlsStream;
 
 use crate::tls::{ServerTls, client_certificate_is_over, client_subject};
 
-/// The first byte of a TLS handshake.
+/// First byte of a TLS handshake.
 const HANDSHAKE: u8 = 0x16;
-/// A handshake takes no longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PLAIN: &str = "this address speaks TLS: use https:// (cutover: --admin https://HOST:PORT)\n";
 
-/// Makes the handshake. The second value is the subject of the client's certificate.
+/// Also returns the subject of the client certificate.
 pub(super) async fn accept(stream: TcpStream, tls: &ServerTls) -> io::Result<(TlsStream<TcpStream>, Option<String>)> {
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake was not complete in time");
     tokio::time::timeout(PATIENCE, shake_hands(stream, tls)).await.unwrap_or_else(|_| Err(late()))

@@ -1,4 +1,4 @@
-//! Another process of the program takes over, without a gap.
+//! Hands over to another process of the program without a gap.
 
 use std::time::Duration;
 

@@ -1,10 +1,9 @@
-//! What is asked for on a terminal: a missing reason, and whether somebody means it. Scripts are asked nothing.
+//! Questions on a terminal: a missing reason, and a confirmation. Scripts are asked nothing.
 
 use std::io::{BufRead, IsTerminal};
 
 use crate::cli::{Failure, output};
 
-/// Somebody can be asked.
 fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
@@ -18,7 +17,7 @@ fn answer(question: &str) -> Option<String> {
     Some(line.trim().to_owned())
 }
 
-/// The reason as it was given, or as it is given now. With `--yes` nobody is asked.
+/// The given reason, or else a question for it. `--yes` skips the question.
 pub(crate) fn reason(given: Option<String>, yes: bool) -> Option<String> {
     if given.is_some() || yes || !is_interactive() {
         return given;
@@ -26,7 +25,6 @@ pub(crate) fn reason(given: Option<String>, yes: bool) -> Option<String> {
     answer("Reason, kept in the history (Enter for none):").filter(|reason| !reason.is_empty())
 }
 
-/// Whether somebody means it, having read what will happen.
 pub(crate) fn confirmed(what: &str, yes: bool) -> Result<(), Failure> {
     if yes || !is_interactive() {
         return Ok(());

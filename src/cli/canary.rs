@@ -1,4 +1,4 @@
-//! `cutover canary …`: one command a step, and the view of it.
+//! `cutover canary …`: one command per step, and the live view.
 
 mod watch;
 
@@ -13,12 +13,12 @@ use crate::cli::waiting::{self, Interrupts, Patience};
 use crate::cli::{Failure, asking, output, replay};
 use crate::domain::split::Weight;
 
-/// What waits for no gate is answered by then.
+/// Time for an answer that waits for no gate.
 const ANSWER: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(connection: &Connection, command: Canary, json: bool) -> Result<(), Failure> {
     if let Canary::Aa(options) = &command {
-        // A file needs no proxy.
+        // Replaying a file needs no proxy.
         return replay::aa(connection, options, json).await;
     }
     let client = Client::find(connection)?;

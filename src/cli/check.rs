@@ -1,4 +1,4 @@
-//! `cutover check`: is a configuration valid, and what would it change in the running proxy?
+//! `cutover check`: validates a configuration, and compares it with the running proxy's.
 
 mod schema;
 
@@ -15,7 +15,7 @@ use crate::cli::{Failure, on_runtime};
 use crate::config::Config;
 use crate::config::error::ConfigError;
 
-/// What `Config::check_fixed` refuses to a running proxy.
+/// Keys that `Config::check_fixed` refuses to change in a running proxy.
 const FIXED: [&str; 5] = ["listen.http", "listen.admin", "listen.workers", "state.dir", "log.format"];
 
 pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
@@ -31,7 +31,7 @@ pub(crate) fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
     let expired = config.expired(SystemTime::now());
     let (found, text) = compared(connection, &path, &config, &expired)?;
     let words = |_: &Value| text;
-    // It would be taken, and clients would suffer.
+    // The proxy would accept an expired certificate, and its clients would not.
     if expired.is_empty() {
         output::answer(json, &found, words);
         return Ok(());
@@ -47,14 +47,14 @@ fn compared(
 ) -> Result<(Value, String), Failure> {
     let client = Client::find(connection)?;
     on_runtime(async {
-        // A proxy that does not run yet is what a first check is for.
+        // A first check comes before the proxy runs.
         let running = match client.get_text("/admin/config").await {
             Ok(running) => running,
             Err(Failure::Unreachable(_)) => {
                 let why = format!("No proxy answers at {}, so there is nothing to compare.", client.address());
                 return Ok(valid(path, false, &why, expired));
             }
-            // The file is no worse for that.
+            // A missing permission makes the file no worse.
             Err(Failure::Refused(problem)) if matches!(problem.status, 401 | 403) => {
                 let why = format!("The running proxy does not say what it has in force: {}.", problem.detail);
                 return Ok(valid(path, true, &why, expired));
@@ -89,13 +89,13 @@ fn compared(
     })
 }
 
-/// A valid file, and why it is not compared.
+/// A valid file, and the reason it was not compared.
 fn valid(path: &Path, running: bool, why: &str, expired: &[String]) -> (Value, String) {
     let found = json!({ "valid": true, "running": running, "why": why, "expired": expired });
     (found, format!("{} is valid. {why}\n", path.display()))
 }
 
-/// What its `active`, or the release of that color, would do, as a sentence.
+/// The effect of its `active`, or of that color's release, as a sentence.
 fn order(config: &Config, status: &StatusAnswer) -> Option<String> {
     let wanted = config.active;
     if wanted.as_str() == status.active {

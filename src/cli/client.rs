@@ -1,6 +1,5 @@
-//! Talks to the admin API of a running proxy.
-//!
-//! The address is found also where the configuration file is not valid at the moment: that is when people need it most.
+//! The client of a running proxy's admin API. It finds the address even in an invalid configuration file, which is when
+//! people need it most.
 
 use std::fmt;
 use std::io;
@@ -23,29 +22,24 @@ use crate::http_client::{self, Stream};
 
 mod tls;
 
-/// To the established connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// What only looks is answered at once. A process that is stopped, or hangs, answers nothing.
+/// Time for the answer to a read. A stopped process answers nothing.
 pub(crate) const LOOK: Duration = Duration::from_secs(5);
-/// A longer answer is none of ours.
 const MAX_ANSWER: usize = 64 << 20;
 
-/// The proxy to talk to.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     address: Address,
     tls: Option<Tls>,
     token: Option<HeaderValue>,
-    /// The configuration file, for what can be done without the admin API.
+    /// For advice that needs no admin API.
     config: PathBuf,
-    /// `Idempotency-Key`
     key: Option<HeaderValue>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Address {
     Tcp(String),
-    /// With TLS.
     Https(String),
     Unix(PathBuf),
 }
@@ -61,9 +55,9 @@ impl fmt::Display for Address {
 }
 
 impl Client {
-    /// By `--admin`, `CUTOVER_ADMIN`, or the configuration file; the token by `--token-file` or `CUTOVER_TOKEN`.
+    /// Address: `--admin`, `CUTOVER_ADMIN`, or the configuration file. Token: `--token-file` or `CUTOVER_TOKEN`.
     pub(crate) fn find(connection: &Connection) -> Result<Client, Failure> {
-        // An empty variable is one that is not set.
+        // An empty variable counts as unset.
         let (address, local) = match connection.admin.as_deref().filter(|admin| !admin.is_empty()) {
             Some(admin) => (address(admin).map_err(Failure::Usage)?, None),
             None => from_file(&connection.config_path())?,
@@ -86,13 +80,12 @@ impl Client {
         Ok(Client { address, tls, token: token.transpose()?, config, key: None })
     }
 
-    /// A proxy at a known address.
     pub(crate) fn at(admin: &str) -> Result<Client, Failure> {
         let (address, config) = (address(admin).map_err(Failure::Usage)?, PathBuf::new());
         Ok(Client { address, tls: None, token: None, config, key: None })
     }
 
-    /// One whose commands are carried out once for this key.
+    /// The proxy carries out a command once per key.
     pub(crate) fn once(&self, key: Option<&str>) -> Result<Client, Failure> {
         let key = key.map(|key| {
             let value = HeaderValue::from_str(key).ok().filter(|_| !key.trim().is_empty());
@@ -101,7 +94,6 @@ impl Client {
         Ok(Client { key: key.transpose()?, ..self.clone() })
     }
 
-    /// Where it looks for the proxy, for people.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
@@ -114,7 +106,7 @@ impl Client {
         self.parsed(&self.ask(Method::GET, path, Bytes::new(), timeout).await?)
     }
 
-    /// Waits for the answer without end; another request may call the command off by this id.
+    /// No timeout; another request may cancel the command by this id.
     pub(crate) async fn post_as<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -178,7 +170,7 @@ impl Client {
     async fn ask(&self, method: Method, path: &str, body: Bytes, timeout: Duration) -> Result<Bytes, Failure> {
         let acts = method != Method::GET;
         if acts {
-            // So that what is sent is known to have been received by somebody who lives.
+            // Makes sure that a live process receives the command.
             self.lives().await?;
         }
         match tokio::time::timeout(timeout, self.send(method, path, body, None)).await {
@@ -203,7 +195,7 @@ impl Client {
         self.exchange(stream, method, path, body, id).await
     }
 
-    /// The status of a page, whatever its body says.
+    /// The status code, whatever the body says.
     pub(crate) async fn status_of(&self, path: &str, timeout: Duration) -> Result<u16, Failure> {
         let asked = async {
             let stream = self.connect().await.map_err(|error| self.failed(&error))?;
@@ -224,17 +216,16 @@ impl Client {
         }
     }
 
-    /// Whether anybody answers at all; a process that is stopped would let every command wait for its whole time.
+    /// Fails if the process is stopped: each command would otherwise wait for its whole timeout.
     async fn lives(&self) -> Result<(), Failure> {
         match tokio::time::timeout(LOOK, self.send(Method::GET, "/livez", Bytes::new(), None)).await {
             Err(_) => Err(self.unreachable(&"no answer in 5s, so nothing was asked for")),
             Ok(Err(failure @ (Failure::Unreachable(_) | Failure::Ended(..)))) => Err(failure),
-            // Whatever it says, it lives.
+            // Any answer is a sign of life.
             Ok(Ok(_) | Err(_)) => Ok(()),
         }
     }
 
-    /// Why an exchange failed.
     fn failed(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
         let by_tls = match &self.address {
             Address::Https(address) => tls::failure(address, error),
@@ -243,7 +234,7 @@ impl Client {
         by_tls.unwrap_or_else(|| self.unreachable(&error))
     }
 
-    /// What is so, and what works all the same.
+    /// The state, and commands that still work.
     pub(crate) fn unreachable(&self, error: &dyn fmt::Display) -> Failure {
         let mut text = format!("the proxy can't be reached at {}: {error}", self.address);
         // A demo has no file to edit.
@@ -253,7 +244,7 @@ impl Client {
         Failure::Unreachable(text)
     }
 
-    /// Who is behind `sudo`: a unix socket only tells that it is root.
+    /// The user behind `sudo`: a unix socket shows only root.
     fn sudo_user(&self) -> Option<HeaderValue> {
         let unix = matches!(self.address, Address::Unix(_));
         let user = std::env::var("SUDO_USER").ok().filter(|user| unix && !user.is_empty())?;
@@ -316,7 +307,7 @@ impl Client {
     }
 }
 
-/// Looks the name up and connects; the error says which of the two failed.
+/// The error tells a failed look-up from a failed connection.
 async fn reach(address: &str) -> io::Result<TcpStream> {
     let found = tokio::net::lookup_host(address).await.map_err(|error| {
         let name = address.rsplit_once(':').map_or(address, |(name, _)| name);
@@ -325,7 +316,7 @@ async fn reach(address: &str) -> io::Result<TcpStream> {
     TcpStream::connect(&found.collect::<Vec<_>>()[..]).await
 }
 
-/// Understands an admin address as people write them.
+/// Parses an admin address as people write it.
 fn address(text: &str) -> Result<Address, String> {
     if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
         return Ok(Address::Unix(PathBuf::from(path)));
@@ -343,21 +334,21 @@ fn address(text: &str) -> Result<Address, String> {
             "the admin address {text:?} is none of \"HOST:PORT\", \"https://HOST:PORT\" and \"unix:/PATH\", as in \"127.0.0.1:9900\""
         ));
     }
-    // Where a server says "everywhere", a client of the same machine goes to itself.
+    // A server's "everywhere" is the local machine to a client.
     let local = address.strip_prefix("0.0.0.0:").map(|port| format!("127.0.0.1:{port}"));
     let local = local.or_else(|| address.strip_prefix("[::]:").map(|port| format!("[::1]:{port}")));
     let address = local.unwrap_or_else(|| address.to_owned());
     Ok(if https.is_some() { Address::Https(address) } else { Address::Tcp(address) })
 }
 
-/// `listen.admin` of a file, valid or not, and `admin.tls.cert`.
+/// `listen.admin` and `admin.tls.cert` of a file, valid or not.
 fn from_file(path: &Path) -> Result<(Address, Option<PathBuf>), Failure> {
     let elsewhere = "name the admin address of the proxy with --admin or CUTOVER_ADMIN";
     let text = std::fs::read_to_string(path).map_err(|error| {
         let file = "or a configuration file with --config or CUTOVER_CONFIG";
         Failure::Usage(format!("{} can't be read: {error}; {elsewhere}, {file}", path.display()))
     })?;
-    // Goes on behind errors, so that half a file is enough.
+    // Continues after errors, so that half a file is enough.
     let (table, _errors) = DeTable::parse_recoverable(&text);
     let listen = table.get_ref().get("listen").and_then(|listen| match listen.get_ref() {
         DeValue::Table(listen) => listen.get("admin"),
@@ -385,7 +376,7 @@ fn from_file(path: &Path) -> Result<(Address, Option<PathBuf>), Failure> {
     })
 }
 
-/// Finds `admin = "…"` below `[listen]` as a reader would, in what a merge or an editor has left of a file.
+/// Finds `admin = "…"` below `[listen]` in a file that a merge or an editor has left broken.
 fn by_eye(text: &str) -> Option<String> {
     let mut lines = text.lines().map(str::trim);
     lines.by_ref().find(|line| line.starts_with("[listen]"))?;

@@ -1,4 +1,4 @@
-//! The commands that ask the running proxy for something: one question, one answer, printed.
+//! The simple commands: one question to the running proxy, one printed answer.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -11,11 +11,10 @@ use crate::cli::client::Client;
 use crate::cli::output::{self, complain, print};
 use crate::cli::{Failure, asking, render};
 
-/// How often a drain is looked at.
 pub(crate) const GLANCE: Duration = Duration::from_millis(100);
-/// What nothing has to be waited for is answered by then.
+/// Time for an answer that waits for nothing.
 const ANSWER: Duration = Duration::from_secs(30);
-/// A test sends a dozen notices, one after the other.
+/// A test sends a dozen notices one after the other.
 const TEST: Duration = Duration::from_secs(300);
 
 pub(crate) async fn status(client: &Client, options: &Status, json: bool) -> Result<(), Failure> {
@@ -39,7 +38,7 @@ pub(crate) async fn status(client: &Client, options: &Status, json: bool) -> Res
                 String::new()
             }
             Ok(status) => render::status(status, verbose),
-            // Who watches wants to see it come back.
+            // A watcher waits for the proxy to return.
             Err(failure @ (Failure::Unreachable(_) | Failure::TimedOut(_))) if watch => {
                 if json {
                     complain(&failure.text());
@@ -52,7 +51,7 @@ pub(crate) async fn status(client: &Client, options: &Status, json: bool) -> Res
         };
         let clear = if watch && terminal && !json { "\x1b[H\x1b[2J" } else { "" };
         let gap = if watch && !terminal && !json { "\n" } else { "" };
-        // Colors are decided on by `print`; the cursor is moved on terminals alone.
+        // `print` decides on colors; only terminals get cursor movements.
         if !clear.is_empty() {
             print_raw(clear);
         }

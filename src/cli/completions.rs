@@ -1,4 +1,4 @@
-//! Completions: scripts that ask this program, and what only a running proxy knows.
+//! Shell completions: scripts that ask this program, and values from a running proxy.
 
 use std::time::Duration;
 
@@ -11,12 +11,10 @@ use crate::cli::client::Client;
 use crate::cli::connection::Connection;
 use crate::cli::output::print;
 
-/// Asks for a completion instead of a command.
 pub(crate) const VARIABLE: &str = "COMPLETE";
-/// Nobody waits longer for a key.
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// The script for a shell: it asks whatever `cutover` is found then, so that an upgrade needs no new script.
+/// The script runs the `cutover` on the path, so an upgrade needs no new script.
 pub(crate) fn script(shell: &str) -> Result<(), Failure> {
     let shells = Shells::builtins();
     let completer = shells.completer(shell).ok_or_else(|| Failure::Usage(format!("there is no shell {shell:?}")))?;
@@ -28,7 +26,6 @@ pub(crate) fn script(shell: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Both colors, and what is on them.
 pub(crate) fn colors() -> Vec<CompletionCandidate> {
     let status = asked::<StatusAnswer>("/admin/status");
     let help = |name: &str| {
@@ -40,7 +37,6 @@ pub(crate) fn colors() -> Vec<CompletionCandidate> {
     ["blue", "green"].into_iter().map(|name| CompletionCandidate::new(name).help(help(name))).collect()
 }
 
-/// The generation in force.
 pub(crate) fn generations() -> Vec<CompletionCandidate> {
     let status = asked::<StatusAnswer>("/admin/status");
     let candidate = |status: StatusAnswer| {
@@ -50,16 +46,16 @@ pub(crate) fn generations() -> Vec<CompletionCandidate> {
     status.map(candidate).into_iter().collect()
 }
 
-/// The deployments of which there is a record, newest first.
+/// Recorded deployments, newest first.
 pub(crate) fn deployments() -> Vec<CompletionCandidate> {
     let known = asked::<DeploymentsAnswer>("/admin/deployments");
     let all = known.map(|known| known.deployments).unwrap_or_default();
     all.into_iter().map(|deployment| CompletionCandidate::new(deployment.id)).collect()
 }
 
-/// Silent where nobody answers: a completion is no place for errors.
+/// Silent without an answer: a completion can't show errors.
 fn asked<T: serde::de::DeserializeOwned>(path: &str) -> Option<T> {
-    // As a command without options finds it.
+    // As a command without options finds the proxy.
     let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let config = var("CUTOVER_CONFIG").map(Into::into);
     let file = |name| std::env::var_os(name).map(std::path::PathBuf::from);

@@ -1,10 +1,9 @@
-//! Where the running proxy is, and the token for it.
+//! The running proxy's address, and the token for it.
 
 use std::path::{Path, PathBuf};
 
 use crate::app::default_config_path;
 
-/// The heading of what every command takes.
 pub(crate) const COMMON: &str = "Common options";
 
 /// Where the proxy is, and what opens its door.
@@ -60,7 +59,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// The options as they were given, for commands that are to find the same proxy; variables are found anyway.
+    /// The given options, for commands that are to find the same proxy. Variables apply anyway.
     pub(crate) fn given(&self) -> String {
         let mut given = String::new();
         let mut add = |option: &str, variable: &str, value: Option<&str>| {
@@ -69,7 +68,7 @@ impl Connection {
                 given.push_str(&format!(" {option} {}", quoted(value)));
             }
         };
-        // From another directory the same file.
+        // The same file from another directory.
         let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
         let config = self.config.as_deref().filter(|path| !path.as_os_str().is_empty());
         let config = config.map(whole).filter(|path| *path != default_config_path().display().to_string());
@@ -94,9 +93,9 @@ impl Connection {
     }
 
     pub(crate) fn config_path(&self) -> PathBuf {
-        // An empty variable is one that is not set.
+        // An empty variable counts as unset.
         let given = self.config.clone().filter(|path| !path.as_os_str().is_empty());
-        // `--config` says more than a variable for a whole shell.
+        // `--config` precedes a variable, which holds for a whole shell.
         given.unwrap_or_else(|| match self.instance.as_deref().filter(|name| !name.is_empty()) {
             Some(instance) => Path::new(DIR).join(format!("{instance}.toml")),
             None => default_config_path(),
@@ -104,10 +103,9 @@ impl Connection {
     }
 }
 
-/// Where the configurations of instances are.
 pub(crate) const DIR: &str = "/etc/cutover";
 
-/// A name that is a file's, a unit's and a directory's.
+/// A name that is valid for a file, a unit and a directory.
 fn instance(name: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.bytes().all(plain) && !name.starts_with('.') {
@@ -117,7 +115,6 @@ fn instance(name: &str) -> Result<String, String> {
     }
 }
 
-/// As a shell takes it for one word.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~,:/@=+".contains(&byte);
     if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }

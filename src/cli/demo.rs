@@ -1,6 +1,5 @@
-//! `cutover demo`: two small applications, the real proxy in front of them with a real file and a real ledger in a
-//! temporary directory, a trickle of traffic, one round that is shown, and the commands to paste. Or a story
-//! (`demo::story`).
+//! `cutover demo`: two small applications, the real proxy with a real file and ledger in a temporary directory, a
+//! trickle of traffic, one round of a switch and a rollback, and commands to paste. Or a story (`demo::story`).
 
 mod application;
 mod channel;
@@ -31,10 +30,10 @@ use crate::domain::transition::Drained;
 use crate::sys::signals::{Signal, Signals};
 use crate::telemetry;
 
-/// Where people expect the two of them; another port where it is taken.
+/// The default ports; another one replaces one that is taken.
 const HTTP_PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9900;
-/// How often other ports are tried.
+/// Attempts at other ports.
 const TRIES: usize = 5;
 
 pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
@@ -43,7 +42,7 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
         let mut signals = Signals::listen().map_err(failed)?;
         let dir = tempfile::Builder::new().prefix("cutover-demo-").tempdir().map_err(failed)?;
         let file = dir.path().join("cutover.toml");
-        // Its lines would stand in the middle of what is told.
+        // Log lines would interrupt the narration.
         telemetry::log_to(&dir.path().join("cutover.log")).map_err(failed)?;
         if let Some(story) = options.story {
             return play(story, options.stay, &file, &mut signals).await;
@@ -58,7 +57,7 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
         print(&introduction(&proxy, &file, &blue, &green));
         let shown = tokio::select! {
             shown = round(&proxy, &traffic) => shown,
-            // Interrupted before it began: still the end that was asked for.
+            // An interrupt before the start still ends the demo as asked.
             _ = signals.next() => Ok(()),
         };
         if shown.is_ok() && !options.once {
@@ -74,8 +73,7 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
     })
 }
 
-/// The proxy of a configuration that is made for its addresses. Where a port is taken it gets another one, which stands
-/// in the file, so that commands that read the file find it.
+/// Replaces a taken port. The file has the new one, so that commands that read it find the proxy.
 async fn start(
     file: &Path,
     ports: [u16; 2],
@@ -85,14 +83,14 @@ async fn start(
     for tried in 0.. {
         let listen = free(if tried == 0 { ports } else { [0; 2] }).map_err(|error| failed(&error))?;
         std::fs::write(file, configuration(listen)).map_err(|error| failed(&error))?;
-        // It has threads of its own; ending it waits for them, which must not block what serves the applications.
+        // Ending the proxy waits for its threads, which must not block the applications.
         let started = tokio::task::spawn_blocking({
             let file = file.to_owned();
             move || Running::start(&file)
         });
         match started.await {
             Ok(Ok(proxy)) => return Ok(proxy),
-            // Another process was quicker to take one of the ports.
+            // Another process took one of the ports first.
             Ok(Err(app::Error::Io { .. })) if tried < TRIES => {}
             Ok(Err(error)) => return Err(failed(&error)),
             Err(error) => return Err(failed(&error)),
@@ -101,12 +99,12 @@ async fn start(
     unreachable!("the last try returns")
 }
 
-/// A story, and what shows the same afterwards.
+/// Plays a story, then names commands that show the same.
 async fn play(story: Story, stay: bool, file: &Path, signals: &mut Signals) -> Result<(), Failure> {
     let mut stage = Stage::build(story, file).await?;
     let played = tokio::select! {
         played = stage.play(story) => Some(played),
-        // Interrupted before it came out: the end that was asked for.
+        // Interrupted before the end.
         _ = signals.next() => None,
     };
     let came_out = match played {
@@ -166,11 +164,11 @@ endpoints = ["{green}"]
     )
 }
 
-/// Addresses that nobody has: with these ports where they are free.
+/// Free addresses, with these ports if possible.
 fn free(ports: [u16; 2]) -> std::io::Result<[SocketAddr; 2]> {
     let bind =
         |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-    // Both at the same time, so that they differ.
+    // Both are bound at once, so that they differ.
     let (http, admin) = (bind(ports[0])?, bind(ports[1])?);
     Ok([http.local_addr()?, admin.local_addr()?])
 }
@@ -201,7 +199,7 @@ One round, shown with ten requests a second going on:
     )
 }
 
-/// A switch and a rollback by the admin API, with what an application's user sees before and after.
+/// A switch and a rollback, with a user's view before and after.
 async fn round(proxy: &Running, traffic: &Arc<Traffic>) -> Result<(), Failure> {
     let client = Client::at(&proxy.admin_address().to_string())?;
     let seen = async |what: &str| {
@@ -257,7 +255,7 @@ Ctrl-C ends it. What happens:
     )
 }
 
-/// Tells what happens until the proxy ends.
+/// Reports until the proxy ends.
 async fn tell(proxy: &Running, traffic: &Traffic) {
     let mut news = proxy.handle().news.subscribe();
     loop {

@@ -1,7 +1,5 @@
-//! `cutover deploy`: a release onto the color that does not serve, and the traffic onto it, in one command.
-//!
-//! Each phase asks the proxy where things stand, so the same command again continues where the first one ended,
-//! whatever ended it.
+//! `cutover deploy`: stages a release on the color that does not serve and moves the traffic to it, in one command.
+//! Each phase asks the proxy for its state, so a repeat continues where an interrupted one ended.
 
 mod drain;
 
@@ -22,57 +20,47 @@ use crate::cli::render::layout::wrapped;
 use crate::cli::waiting::{self, Interrupts, Patience};
 use crate::cli::{render, when};
 
-/// How long a drain is waited for, without a `--timeout`.
+/// Time for a drain, without a `--timeout`.
 const DRAINS: Duration = Duration::from_secs(90);
-/// How long the file may take.
+/// Time for writing the file.
 const STAGE: Duration = Duration::from_secs(30);
 
-/// How far a deploy came, and what it did.
 #[derive(Debug, Default, Serialize)]
 struct Report {
-    /// False: everything was so already.
+    /// False: nothing had to be done.
     changed: bool,
-    /// The last phase that was begun: `stage`, `gate`, `move`, `canary`, `drain`, `known_good` or `done`.
+    /// Last begun phase: `stage`, `gate`, `move`, `canary`, `drain`, `known_good` or `done`.
     phase: &'static str,
     color: String,
     release: String,
-    /// The generation in force.
     generation: u64,
-    /// The color that serves now.
     active: String,
-    /// The release that the color had before.
     replaced: Option<ReplacedAnswer>,
-    /// The share of the requests, in percent.
     weight: f64,
-    /// How the drain of the other color ended; absent: there was none, or it was not waited for.
+    /// Drain of the other color; absent: there was none, or it was not awaited.
     #[serde(skip_serializing_if = "Option::is_none")]
     drained: Option<DrainedReport>,
-    /// Whether the processes of the other color may be stopped.
     safe_to_stop: StopReport,
-    /// Why no rollback would be made now.
+    /// Reason that a rollback would be refused.
     #[serde(skip)]
     no_rollback: Option<String>,
-    /// Requests are not served by the release all the same: the reason, and the command that mends it.
+    /// Reasons that the release serves no requests all the same, each with the command that mends it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-    /// Why it ended before it was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<Problem>,
-    /// The same where the proxy did not refuse it.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-/// The end of a drain.
 #[derive(Debug, Serialize)]
 struct DrainedReport {
     color: String,
     took_us: u64,
-    /// Requests, streams and tunnels that did not end by themselves.
+    /// In-flight requests, streams and tunnels that were cut off.
     cut_off: u64,
 }
 
-/// Whether the processes of a color may be stopped.
 #[derive(Debug, Default, Serialize)]
 struct StopReport {
     color: String,
@@ -101,7 +89,7 @@ pub(crate) async fn run(client: &Client, options: Deploy, json: bool) -> Result<
     Err(output::told_with(json, &report, |_| String::new(), failure))
 }
 
-/// A move that was refused or cancelled leaves the release on its color, which people have to know.
+/// A refused or cancelled move leaves the release staged, which people have to know.
 fn stays_staged(failure: Failure, report: &Report) -> Failure {
     let text = format!(
         "{} stays staged on {}; {} keeps serving. Next: the same command again",
@@ -110,7 +98,7 @@ fn stays_staged(failure: Failure, report: &Report) -> Failure {
         render::color(&report.active)
     );
     match failure {
-        // With `target_changed` another release stands there.
+        // `target_changed`: another release is staged there.
         Failure::Refused(problem)
             if report.phase == "gate" && problem.status == 409 && problem.code != "target_changed" =>
         {
@@ -139,7 +127,7 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
         tell(staged_only(&staged, &status));
         return Ok(());
     }
-    // The proxy ends the gate, and says why it did not open.
+    // The proxy bounds the gate, and says why it did not open.
     let patience = Patience { timeout: None, detach: false };
     let timeout = options.timeout.map(|timeout| humantime::format_duration(timeout).to_string().replace(' ', ""));
     let known_good_after = options.known_good_after.map(|after| humantime::format_duration(after).to_string());
@@ -208,7 +196,6 @@ async fn carry_out(client: &Client, options: Deploy, json: bool, report: &mut Re
     }
 }
 
-/// The line of a phase, and what follows it in lines of its own.
 fn phase(title: &str, texts: &[&str]) -> String {
     let gap = format!("{title:<7}");
     let heads = std::iter::once(gap.as_str()).chain(std::iter::repeat("       "));
@@ -219,7 +206,6 @@ fn on(staged: &StageAnswer) -> String {
     format!("{} on {}", staged.release, render::color(&staged.color))
 }
 
-/// What the command says the color should have.
 fn body(options: &Deploy) -> Result<StageBody, Failure> {
     let mut upstreams: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, address) in &options.upstreams {
@@ -245,7 +231,7 @@ fn body(options: &Deploy) -> Result<StageBody, Failure> {
     })
 }
 
-/// Puts the release on its color, unless it serves already.
+/// Stages the release unless it serves already.
 async fn stage(
     client: &Client,
     options: &Deploy,
@@ -276,7 +262,6 @@ async fn stage(
     Ok(staged)
 }
 
-/// What the status says of how far it is.
 fn note(report: &mut Report, status: &StatusAnswer) {
     report.active.clone_from(&status.active);
     report.generation = status.generation;
@@ -311,7 +296,7 @@ fn staged_only(staged: &StageAnswer, status: &StatusAnswer) -> String {
     phase("", &[&stays, &format!("Next: cutover switch {}", staged.color)])
 }
 
-/// That clients are not served by it all the same.
+/// Warnings that clients are not served.
 fn warned(warnings: &[String]) -> String {
     warnings.iter().map(|warning| phase("", &[&render::moves::warning(warning)])).collect()
 }
@@ -330,7 +315,6 @@ fn moved_line(moved: &SwitchAnswer) -> String {
     phase("move", &[&text, "The decision is in force, but not on disk yet.", "Next: cutover status"])
 }
 
-/// Whether what served before may be stopped.
 fn stop_line(report: &Report) -> String {
     let StopReport { color: name, release, needed_by, .. } = &report.safe_to_stop;
     let color = render::color(name);

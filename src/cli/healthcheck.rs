@@ -1,5 +1,5 @@
-//! `cutover healthcheck`: one question to the running proxy, for containers and load balancers. Docker knows the exit
-//! codes 0 and 1 only, so every failure is a 1.
+//! `cutover healthcheck`: one question to the running proxy, for containers and load balancers. Each failure exits with
+//! 1, since Docker knows only 0 and 1.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -39,7 +39,6 @@ pub(crate) async fn run(connection: &Connection, options: &Healthcheck, json: bo
     }
 }
 
-/// The place that was asked, and its status.
 async fn ask(connection: &Connection, traffic: bool, timeout: Duration) -> Result<(String, u16), Failure> {
     if traffic {
         let (address, path) = listener(&connection.config_path())?;

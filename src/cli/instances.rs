@@ -12,17 +12,16 @@ use crate::cli::client::Client;
 use crate::cli::connection::{Connection, DIR};
 use crate::cli::{Failure, output, render};
 
-/// Where the admin sockets of instances are, each in a directory of its name.
+/// Admin sockets of instances, each in a directory of its name.
 const RUN: &str = "/run/cutover";
 
-/// An instance, and how commands find it.
 struct Instance {
     name: String,
     config: PathBuf,
     options: String,
 }
 
-/// Prints each headline; the exit code is the worst.
+/// The exit code is the worst one.
 pub(crate) async fn status(connection: &Connection, json: bool) -> Result<(), Failure> {
     let mut worst: Option<Failure> = None;
     let mut documents = Vec::new();
@@ -81,13 +80,12 @@ pub(crate) async fn status(connection: &Connection, json: bool) -> Result<(), Fa
         output::document(&Value::from_iter([("instances", Value::from(documents))]));
     }
     match worst {
-        // Every failure has been told in its line.
+        // Each failure is printed in its line.
         Some(failure) => Err(Failure::Told(failure.code())),
         None => Ok(()),
     }
 }
 
-/// The directory of the configurations.
 fn dir(connection: &Connection) -> PathBuf {
     let given = connection.config.as_deref().filter(|path| !path.as_os_str().is_empty());
     given.and_then(Path::parent).map_or_else(|| PathBuf::from(DIR), Path::to_owned)
@@ -100,7 +98,7 @@ fn instances(connection: &Connection) -> Vec<Instance> {
     let configured = configured.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
     let running = entries(Path::new(RUN)).filter(|path| path.join("admin.sock").exists());
     let running = running.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
-    // Another directory than the usual one has nothing to do with the units.
+    // The units know only the usual directory.
     let usual = dir == Path::new(DIR);
     let names: BTreeSet<String> =
         configured.chain(running.filter(|_| usual)).filter(|name| !name.starts_with('.')).collect();
@@ -116,7 +114,7 @@ fn instances(connection: &Connection) -> Vec<Instance> {
     names.into_iter().map(instance).collect()
 }
 
-/// Where an instance is whose file can't be read.
+/// Address of an instance whose file can't be read.
 fn admin(name: &str, config: &Path) -> Option<String> {
     let socket = Path::new(RUN).join(name).join("admin.sock");
     (fs::File::open(config).is_err() && socket.exists()).then(|| format!("unix:{}", socket.display()))

@@ -1,4 +1,4 @@
-//! Manual pages: one for each command, with examples, variables and exit codes, and one for the configuration file.
+//! Manual pages: one per command, with examples, variables and exit codes, and one for the configuration file.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -9,10 +9,8 @@ use crate::cli::Failure;
 use crate::cli::args::Args;
 use crate::cli::output::verbatim;
 
-/// The file of which `cutover.toml(5)` is made.
 const REFERENCE: &str = include_str!("../../config/reference.toml");
 
-/// What people type first.
 const EXAMPLES: &[(&str, &str, &str)] = &[
     ("healthcheck", "cutover healthcheck --timeout 1s", "Ask once, as the health check of a container."),
     ("cutover", "cutover status", "What is wrong, and the command to type next."),
@@ -72,7 +70,7 @@ const EXIT: &[(&str, &str)] = &[
     ("130", "Interrupted; a move that still waited was cancelled."),
 ];
 
-/// The first page to standard output, or all of them into a directory.
+/// Prints the first page, or writes all of them into a directory.
 pub(crate) fn run(dir: Option<&Path>) -> Result<(), Failure> {
     let mut command = Args::command().disable_help_subcommand(true);
     command.build();
@@ -115,7 +113,7 @@ fn page(command: &Command) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Those of the command, or of the one above it.
+/// A subcommand without examples has those of its parent.
 fn examples(name: &str) -> Vec<(String, String)> {
     let path: Vec<_> = name.split('-').collect();
     let key = path.get(1).copied().unwrap_or("cutover");
@@ -139,13 +137,12 @@ fn definitions(text: &mut String, title: &str, all: &[(&str, &str)]) {
     }
 }
 
-/// As roff takes it for plain text.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\(rs").replace('-', "\\-");
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }
 
-/// `cutover.toml(5)`: the reference with its comments as text.
+/// `cutover.toml(5)`: the reference, with comments as text.
 fn reference() -> String {
     let mut text =
         String::from(".TH \"cutover.toml\" 5\n.SH NAME\ncutover.toml \\- the configuration file of cutover\n");

@@ -13,7 +13,7 @@ use crate::cli::waiting::{self, Interrupts, Patience};
 use crate::cli::{Failure, asking, render};
 use crate::domain::color::Color;
 
-/// How long a drain is waited for, without a `--timeout`.
+/// Time for a drain, without a `--timeout`.
 const DRAINS: Duration = Duration::from_secs(90);
 
 impl From<Waits> for Patience {
@@ -67,7 +67,6 @@ pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Resu
     Ok(())
 }
 
-/// Where it goes, if that was said.
 fn target(options: &Switch) -> Option<SwitchBody> {
     let body = SwitchBody::default();
     match (&options.color, options.other, &options.to_release) {
@@ -78,7 +77,7 @@ fn target(options: &Switch) -> Option<SwitchBody> {
     }
 }
 
-/// A switch without a color would go to and fro with each repeat.
+/// Without a color, each repeat would switch back.
 async fn which(client: &Client) -> Failure {
     let commands = match client.get::<StatusAnswer>("/admin/status").await {
         Ok(status) => {
@@ -94,7 +93,7 @@ async fn which(client: &Client) -> Failure {
     Failure::Usage(format!("A switch needs a color, --other or --to-release.{commands}"))
 }
 
-/// Says what a forced move does, and asks whether that is meant.
+/// Explains a forced move, and asks for confirmation.
 async fn confirmed(client: &Client, to: Option<Color>, forced: &Forced, yes: bool) -> Result<(), Failure> {
     if forced.is_none() {
         return Ok(());
@@ -143,7 +142,8 @@ fn overlap(overlap: Overlap, no_overlap: bool) -> Option<String> {
     (no_overlap || overlap == Overlap::None).then(|| "none".to_owned())
 }
 
-/// Waits for the end of a drain: a bar on a terminal, a line now and then otherwise. What is left goes into the answer.
+/// Waits for a drain's end: a bar on a terminal, a line now and then elsewhere. The remaining requests go into the
+/// answer.
 pub(crate) async fn drained(
     client: &Client,
     answer: &mut SwitchAnswer,
@@ -154,7 +154,7 @@ pub(crate) async fn drained(
     let began = Instant::now();
     let total = |draining: &Draining| draining.requests + draining.streams + draining.tunnels;
     let mut most = answer.draining.as_ref().map_or(0, total);
-    // Draws on standard error, and nothing where that is no terminal.
+    // Draws on standard error, and only on a terminal.
     let bar = if silent { ProgressBar::hidden() } else { ProgressBar::new(most) };
     if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} ended · {wide_msg}") {
         bar.set_style(style);
@@ -165,7 +165,7 @@ pub(crate) async fn drained(
         let Some(draining) = status.draining.filter(|draining| draining.color != answer.active) else {
             bar.finish_and_clear();
             answer.draining = None;
-            // What ended before this switch is none of its business.
+            // An earlier drain does not concern this switch.
             let of_this = answer.changed || seen;
             answer.drained = status.last_drain.filter(|drained| of_this && drained.color != answer.active);
             return Ok(());

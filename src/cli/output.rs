@@ -1,5 +1,5 @@
-//! Writing to the terminal: everything that a command says goes through here. Colors are shown where they are wanted,
-//! lines end where the terminal does, times are local there, and a reader of a pipe that has left causes no panic.
+//! Terminal output of all commands: colors where wanted, lines of the terminal's width, local times, and no panic when
+//! the reader of a pipe has left.
 
 use std::io::{ErrorKind, Write};
 use std::sync::OnceLock;
@@ -10,27 +10,25 @@ use serde::Serialize;
 use crate::cli::render::layout::{self, Part};
 use crate::cli::{Failure, when};
 
-/// The options by which this command found the proxy: those that it names find the same one.
+/// Options that found this proxy: printed commands repeat them.
 static OPTIONS: OnceLock<String> = OnceLock::new();
 
-/// Commands that are printed from now on get these options.
 pub(crate) fn commands_with(options: String) {
-    // The first word counts; nobody says another one.
+    // The first call counts.
     let _ = OPTIONS.set(options);
 }
 
-/// Prints words to standard output. `NO_COLOR` and whether it is a terminal are looked at here, once for everything.
+/// The only place that decides on colors: `NO_COLOR`, and whether it is a terminal.
 pub(crate) fn print(text: &str) {
     verbatim(&laid_out(text, layout::wide()));
 }
 
-/// Prints an answer: as one JSON document, or in words.
+/// One JSON document, or words.
 pub(crate) fn answer<T: Serialize>(json: bool, answer: &T, words: impl FnOnce(&T) -> String) {
     if json { document(answer) } else { print(&words(answer)) }
 }
 
-/// A failure of a command that did something, or found something, all the same: that is printed now, or goes into its
-/// document.
+/// A failure after a partial success: the success is printed now, or goes into the failure's document.
 pub(crate) fn told_with<T: Serialize>(
     json: bool,
     answer: &T,
@@ -44,32 +42,29 @@ pub(crate) fn told_with<T: Serialize>(
     failure
 }
 
-/// Prints one JSON document in a line.
 pub(crate) fn document(value: &impl Serialize) {
     verbatim(&format!("{}\n", serde_json::to_string(value).unwrap_or_default()));
 }
 
-/// Prints what is no message, such as a page or a script: as it is.
+/// For pages and scripts, which are printed as they are.
 pub(crate) fn verbatim(text: &str) {
     let mut out = anstream::stdout().lock();
     ended_if_broken(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// Prints an error.
 pub(crate) fn complain(text: &str) {
     let mut out = anstream::stderr().lock();
-    // Where not even this can be written, the exit code says it.
+    // If even this fails, the exit code remains.
     let _ = write!(out, "{}", laid_out(text.trim_end(), layout::wide_errors()));
 }
 
-/// Shows a question; the cursor stays behind its last line. Whether it could be shown.
+/// The cursor stays behind the last line. False: nobody can see the question.
 pub(crate) fn question(text: &str) -> bool {
     let mut out = anstream::stderr().lock();
     let text = laid_out(text, layout::wide_errors());
     write!(out, "{} ", text.trim_end()).and_then(|()| out.flush()).is_ok()
 }
 
-/// Standard error shows colors.
 pub(crate) fn colored_errors() -> bool {
     AutoStream::choice(&std::io::stderr()) != ColorChoice::Never
 }
@@ -79,12 +74,12 @@ fn laid_out(text: &str, wide: usize) -> String {
     text.lines().map(|line| layout::folded(&told(line, options), wide)).collect()
 }
 
-/// A text whose commands get these options instead.
+/// Adds these options to the commands in a text.
 pub(crate) fn with_options(text: &str, options: &str) -> String {
     text.lines().map(|line| told(line, options) + "\n").collect()
 }
 
-/// A line with times as people read them, and with commands that can be pasted anywhere.
+/// With local times, and with commands that can be pasted anywhere.
 fn told(line: &str, options: &str) -> String {
     let parts = layout::parts(line).into_iter().map(|part| match part {
         Part::Text(text) => when::localized(text),

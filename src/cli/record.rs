@@ -1,4 +1,4 @@
-//! The commands that look back: what was done and refused, which release served where, and whether the ledger is whole.
+//! Commands about the past: history, releases, and whether the ledger is intact.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -34,7 +34,7 @@ pub(crate) async fn history(client: &Client, options: &History, json: bool) -> R
     Ok(())
 }
 
-/// As a query takes it (RFC 3986, 2.3).
+/// Percent-encodes a query value (RFC 3986, 2.3).
 fn escaped(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~,:".contains(&byte);
     value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()

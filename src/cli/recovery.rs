@@ -1,10 +1,10 @@
-//! What an operator can do while the admin API can't be reached.
+//! Advice for an operator who can't reach the admin API.
 
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-/// The lines below "can't be reached". Only what is true of this file.
+/// Only advice that holds for this file.
 pub(crate) fn without_admin(config: &Path) -> String {
     let Ok(text) = std::fs::read_to_string(config) else { return SYSTEMD.to_owned() };
     if file_orders(&text) {
@@ -16,7 +16,7 @@ pub(crate) fn without_admin(config: &Path) -> String {
 
 const SYSTEMD: &str = "\nTo see whether it runs: systemctl status cutover";
 
-/// `state.file_orders`, also of a file with errors.
+/// `state.file_orders`, even of an invalid file.
 fn file_orders(text: &str) -> bool {
     let (table, _errors) = DeTable::parse_recoverable(text);
     let value = table.get_ref().get("state").and_then(|state| match state.get_ref() {

@@ -1,5 +1,5 @@
-//! Answers in words: short, aligned, the two colors in their colors. Styles are always written; `output` strips them
-//! where they are not wanted.
+//! Answers in words: short, aligned, in the colors' colors. Styles are always written; `output` strips them where they
+//! are not wanted.
 
 use std::fmt::{Display, Write};
 use std::time::{Duration, SystemTime};
@@ -29,7 +29,6 @@ const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// The name of a color, in it.
 pub(crate) fn color(name: &str) -> String {
     let style = match name {
         "blue" => BLUE,
@@ -43,7 +42,6 @@ fn painted(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Whether there is a way back, and how safe it is.
 fn way_back(rollback: &RollbackAnswer) -> String {
     let (Some(to), Some(release)) = (&rollback.to, &rollback.release) else {
         return format!("not possible: {}", plain(rollback.why.as_deref().unwrap_or("nothing to go back to")));
@@ -55,7 +53,7 @@ fn way_back(rollback: &RollbackAnswer) -> String {
         "no" => painted(BAD, format!("impossible{reason}")),
         _ => format!("unknown{reason}"),
     };
-    // `why` begins with what was said already.
+    // `why` begins with the sentence above.
     let said = rollback.unsafe_why.as_deref().filter(|_| rollback.safe == "no").unwrap_or_default();
     let why = rollback.why.as_deref().unwrap_or_default();
     let also = why.strip_prefix(said).unwrap_or(why).trim_start_matches("; ");
@@ -63,7 +61,6 @@ fn way_back(rollback: &RollbackAnswer) -> String {
     format!("{safety}, to {} (release {release}){also}", color(to))
 }
 
-/// Whether requests are served, held, or answered with the maintenance answer.
 pub(crate) fn door(answer: &HoldAnswer) -> String {
     let active = color(&answer.active);
     let state = match &answer.hold {
@@ -92,13 +89,12 @@ fn held(hold: &HoldStatus) -> String {
     format!("{whose}, for {ends} more at most: {} · {}{reason}", count(hold.requests, "request"), plain(&hold.actor))
 }
 
-/// Why a color may not be stopped, and until when.
+/// Reason that a color may not be stopped, and until when.
 pub(crate) fn needed(need: &NeedAnswer) -> String {
     let until = need.until.as_deref().map(|until| format!(", until {}", when::shown(until))).unwrap_or_default();
     format!("{}{until}", plain(&need.detail))
 }
 
-/// The requests that a drain still waits for.
 pub(crate) fn left(draining: &Draining) -> String {
     let Draining { requests, streams, tunnels, .. } = draining;
     let ends = short(Duration::from_millis(draining.ends_in_ms));
@@ -115,11 +111,10 @@ pub(crate) fn count(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-/// What came back, one line a notice.
 pub(crate) fn notify_test(answer: &NotifyTestAnswer) -> String {
     let wide = answer.notices.iter().map(|notice| notice.sink.len()).max().unwrap_or(0);
     let mut text = String::new();
-    // Where nobody answers, one line says it for all that follow.
+    // One line about an unreachable receiver stands for the rest.
     let tried = |notice: &&TriedAnswer| !notice.detail.starts_with("not tried: ");
     for notice in answer.notices.iter().filter(tried) {
         let what = if notice.delivered { "delivered".to_owned() } else { painted(BAD, "failed") };
@@ -132,13 +127,12 @@ pub(crate) fn notify_test(answer: &NotifyTestAnswer) -> String {
     text
 }
 
-/// An error of the proxy.
 pub(crate) fn problem(problem: &Problem) -> String {
     let instead = problem.rollback_unsafe.as_ref();
-    // What to do instead gets lines of its own.
+    // The repair gets lines of its own.
     let detail =
         instead.map_or_else(|| problem.detail.clone(), |u| problem.detail.replace(&format!("; {}", u.hint), ""));
-    // Also of several lines, where a file is not valid.
+    // Several lines, where a file is not valid.
     let detail: Vec<_> = detail.trim_end().lines().map(plain).collect();
     let mut text = format!("{BAD}{}{BAD:#}: {}", problem.code, detail.join("\n"));
     for step in instead.iter().flat_map(|instead| &instead.steps) {
@@ -161,12 +155,11 @@ pub(crate) fn problem(problem: &Problem) -> String {
     text
 }
 
-/// Text of others, without what would move a terminal's cursor.
+/// Removes control characters from text of others.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
-/// A duration with about three figures.
 pub(crate) fn short(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match duration.as_secs() {

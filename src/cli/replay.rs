@@ -1,6 +1,5 @@
-//! What was recorded of a deployment, judged again: by the rules that were in force, by others (`replay`), or as if the
-//! stable release had been its own candidate (`canary aa`). The judge is a pure function, so the answers are those of
-//! the proxy.
+//! A recorded deployment, judged again: by its own rules, by others (`replay`), or as if the stable release had been
+//! its own candidate (`canary aa`). The judge is a pure function, so the verdicts are the proxy's.
 
 mod words;
 
@@ -20,59 +19,47 @@ use crate::domain::deployment::DeploymentId;
 use crate::domain::verdict::{Judgement, Verdict};
 use crate::ledger::ticks::{Entry, Recorded};
 
-/// A deployment, judged again.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReplayAnswer {
-    /// Which; absent where a file does not say.
+    /// Absent where a file does not tell.
     pub(crate) deployment: Option<String>,
     pub(crate) release: String,
     pub(crate) stable: String,
-    /// How long it was.
     pub(crate) lasted_s: f64,
     pub(crate) ticks: u64,
-    /// Requests that each side was given.
     pub(crate) requests: u64,
     pub(crate) stable_requests: u64,
-    /// By the rules that were in force.
     pub(crate) recorded: Judged,
-    /// By those that were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) replayed: Option<Judged>,
 }
 
-/// What comes of some rules.
 #[derive(Debug, Serialize)]
 pub(crate) struct Judged {
     pub(crate) alpha: f64,
     pub(crate) margin: f64,
-    /// In percent.
     pub(crate) floor: f64,
     pub(crate) ratio: f64,
-    /// `fail` once there was enough for a rollback, else the last one.
+    /// `fail` if the evidence ever sufficed for a rollback, else the last verdict.
     pub(crate) verdict: String,
-    /// When each was reached first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fail: Option<Moment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) suspect: Option<Moment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pass: Option<Moment>,
-    /// What was said when it failed, else at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) judgement: Option<JudgementAnswer>,
 }
 
-/// When something was known.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Moment {
-    /// After the beginning.
     pub(crate) at_s: f64,
     pub(crate) tick: u64,
-    /// The candidate had been given so many.
+    /// Requests of the candidate so far.
     pub(crate) requests: u64,
 }
 
-/// The stable release against itself.
 #[derive(Debug, Serialize)]
 pub(crate) struct AaAnswer {
     pub(crate) deployment: Option<String>,
@@ -84,19 +71,18 @@ pub(crate) struct AaAnswer {
     pub(crate) ticks: u64,
     pub(crate) lasted_s: f64,
     pub(crate) requests: u64,
-    /// The same of a placebo that is a process of its own, with bad moments of its own.
+    /// With a placebo that is a process of its own, with its own bad moments.
     pub(crate) apart: Apart,
-    /// Alarms of all runs.
+    /// Alarms per run.
     pub(crate) rate: f64,
-    /// With 95 % confidence it is below this.
+    /// Upper bound with 95 % confidence.
     pub(crate) at_most: f64,
-    /// How much more errors and slow requests vary from tick to tick than independent ones.
+    /// Variance of errors and slow requests between ticks, relative to independent ones.
     pub(crate) clumps: f64,
-    /// What the rules promise.
+    /// Rate promised by the rules.
     pub(crate) alpha: f64,
 }
 
-/// A placebo that is a process of its own.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Apart {
     pub(crate) alarms: u32,
@@ -142,7 +128,6 @@ pub(crate) async fn aa(connection: &Connection, options: &Aa, json: bool) -> Res
     Ok(())
 }
 
-/// The record that is meant, and its name.
 async fn find(connection: &Connection, which: &Which) -> Result<(Option<String>, Recorded), Failure> {
     if let Some(path) = &which.file {
         let named = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| stem.starts_with("dep-"));
@@ -163,7 +148,6 @@ async fn find(connection: &Connection, which: &Which) -> Result<(Option<String>,
     Ok((Some(id.to_string()), recorded))
 }
 
-/// The last deployment of which there is a record.
 async fn last(client: &Client) -> Result<DeploymentId, Failure> {
     let known: DeploymentsAnswer = client.get("/admin/deployments").await?;
     let last = known.deployments.iter().find(|deployment| deployment.recorded);
@@ -188,7 +172,7 @@ fn judged_again(deployment: Option<String>, recorded: &Recorded, options: &Repla
     }
 }
 
-/// The rules that were in force, but for what is asked otherwise.
+/// The recorded rules, with the changes asked for.
 fn wanted(policy: &Policy, options: &Replay) -> Policy {
     Policy {
         alpha: options.alpha.unwrap_or(policy.alpha),

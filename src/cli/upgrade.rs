@@ -7,7 +7,7 @@ use crate::cli::args::Upgrade;
 use crate::cli::client::Client;
 use crate::cli::{Failure, output};
 
-/// How long moves, and the last answer, may take beyond the time of the new process.
+/// Time for moves and the last answer, beyond the new process's.
 const BEYOND: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(client: &Client, options: Upgrade, json: bool) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! `cutover wait`: comes back when something is so, for scripts that edit the file or start an application.
+//! `cutover wait`: returns when a condition holds, for scripts that edit the file or start an application.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,10 @@ use crate::cli::client::Client;
 use crate::cli::output::{self, complain};
 use crate::cli::render;
 
-/// How often to look.
 const GLANCE: Duration = Duration::from_millis(50);
-/// What a look may take, however little time is left.
+/// Time for a look, however little time is left.
 const ONE_LOOK: Duration = Duration::from_secs(2);
-/// How old a refusal may be for one that was there before the edit that is being waited for: longer than the slow poll
-/// of the file takes where no events come.
+/// Age up to which a refusal may belong to the awaited edit: longer than the file's slow poll.
 const OLD_NEWS: Duration = Duration::from_secs(4);
 
 pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(), Failure> {
@@ -35,7 +33,7 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
                     let refusal = refusal(&status, options);
                     let known = refused_before.get_or_insert_with(|| refusal.clone().map(|refusal| refusal.detail));
                     match refusal {
-                        // What is refused after this is new, even if it is for the same reason.
+                        // A later refusal is new, even for the same reason.
                         None => *known = None,
                         Some(refusal) if known.as_ref() != Some(&refusal.detail) || began.elapsed() > OLD_NEWS => {
                             // Its errors were printed.
@@ -45,7 +43,7 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
                             }
                             return Err(Failure::Refused(Box::new(refusal)));
                         }
-                        // It may be older than the edit that is waited for, and nobody waits in silence for it.
+                        // It may precede the awaited edit; printing it avoids a silent wait.
                         Some(refusal) if refusal.status == 422 && !told => {
                             told = true;
                             complain(&Failure::Refused(Box::new(refusal)).text());
@@ -56,7 +54,7 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
                 }
             },
             Err(failure) if !may_pass(&failure) => return Err(failure),
-            // Nobody came to answer at all, which has a code of its own.
+            // An unreachable proxy has a code of its own.
             Err(failure @ Failure::Unreachable(_)) if over => return Err(failure),
             Err(failure) => failure.text(),
         };
@@ -68,7 +66,7 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
     }
 }
 
-/// The proxy may be about to start, or about to stop and start again.
+/// The proxy may be about to start or restart.
 fn may_pass(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable(_) | Failure::TimedOut(_) => true,
@@ -83,19 +81,19 @@ fn may_pass(failure: &Failure) -> bool {
     }
 }
 
-/// How long a proxy may be gone while it is watched: long enough for a restart.
+/// Time for a watched proxy to restart.
 const GONE: Duration = Duration::from_secs(30);
-/// From look to look at something that takes minutes.
+/// Interval of looks at long operations.
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// The looks at a proxy that is watched, and that may restart meanwhile.
+/// Looks at a proxy that may restart meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
     gone_since: Option<Instant>,
 }
 
 impl Looks {
-    /// The answer; `None`: nobody answers for the moment, and the next look is due.
+    /// `None`: no answer at the moment; the next look is due.
     pub(crate) async fn found<T>(&mut self, looked: Result<T, Failure>) -> Result<Option<T>, Failure> {
         match looked {
             Ok(answer) => {
@@ -116,14 +114,13 @@ impl Looks {
 
 async fn look(client: &Client, left: Duration) -> Result<StatusAnswer, Failure> {
     let looked = tokio::time::timeout(left.max(ONE_LOOK), async {
-        // Stopping is not ready, though the status still answers.
+        // A stopping proxy is not ready, though its status still answers.
         client.get_text("/readyz").await?;
         client.get("/admin/status").await
     });
     looked.await.unwrap_or_else(|_| Err(Failure::TimedOut(format!("no answer from {}", client.address()))))
 }
 
-/// What was waited for and is so now, in a line.
 fn so(status: &StatusAnswer, options: &Wait) -> String {
     let Wait { active, healthy, drained, safe_to_stop, .. } = options;
     let mut said = Vec::new();
@@ -157,7 +154,7 @@ fn so(status: &StatusAnswer, options: &Wait) -> String {
     said.join("; ") + "\n"
 }
 
-/// The first thing that is not so yet.
+/// The first unmet condition.
 fn missing(status: &StatusAnswer, options: &Wait) -> Option<String> {
     let nothing_asked =
         options.active.is_none() && options.healthy.is_none() && options.safe_to_stop.is_none() && !options.drained;
@@ -192,7 +189,7 @@ fn missing(status: &StatusAnswer, options: &Wait) -> Option<String> {
     None
 }
 
-/// The file's order for the color that is waited for was refused, or the file can't order anything.
+/// The file's order for the awaited color was refused, or the file can't order anything.
 fn refusal(status: &StatusAnswer, options: &Wait) -> Option<Problem> {
     options.active.filter(|color| status.active != color.as_str())?;
     let invalid = status.file.error.as_ref().map(|error| Problem {

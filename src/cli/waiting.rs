@@ -1,7 +1,6 @@
-//! Commands that may have to wait for a gate, a hold or a disk: what they wait for is told, and giving up cancels them.
+//! Commands that may wait for a gate, a hold or a disk: they report the reason, and giving up cancels them.
 //!
-//! Whether a command was cancelled is said by its own answer, so it is never a guess: the proxy decides which of the
-//! two came first, the cancel or the commit.
+//! A command's own answer says whether it was cancelled: the proxy decides whether cancel or commit came first.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -17,43 +16,39 @@ use crate::cli::client::Client;
 use crate::cli::output::complain;
 use crate::cli::render::{self, layout};
 
-/// How often what it waits for is looked at.
 const GLANCE: Duration = Duration::from_millis(500);
-/// A proxy that answers no question for so long does not run.
+/// A proxy that is silent for this long does not run.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long the answer to a cancelled command may take.
+/// Time for the answer to a cancelled command.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Where there is no terminal: the pause between two lines that say the same.
+/// Pause between equal lines without a terminal.
 const AGAIN: Duration = Duration::from_secs(5);
-/// With `--detach`, without a `--timeout`.
+/// Timeout of `--detach` without `--timeout`.
 const DETACHED: Duration = Duration::from_secs(90);
-/// A gate with a `--timeout` lasts longer than that, so that one clock decides.
+/// A gate outlasts `--timeout` by this, so that one clock decides.
 const BEHIND: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// For how long, and what follows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// `--timeout`
     pub(crate) timeout: Option<Duration>,
-    /// `--detach`
     pub(crate) detach: bool,
 }
 
 impl Patience {
-    /// The time for the gate, as the API takes it.
+    /// The gate's time, as the API takes it.
     pub(crate) fn gate(self) -> Option<String> {
         let timeout = self.timeout.filter(|_| !self.detach)?;
         Some(humantime::format_duration((timeout + BEHIND).min(DAY)).to_string().replace(' ', ""))
     }
 }
 
-/// Ctrl-C and its like, from when they are listened for.
+/// Ctrl-C and the like, from the moment of listening.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
     int: Option<Signal>,
     term: Option<Signal>,
-    /// One that came ends every later wait of the command.
+    /// Exit code of a received one, which ends every later wait.
     came: Option<u8>,
 }
 
@@ -62,7 +57,7 @@ impl Interrupts {
         Interrupts { int: signal(SignalKind::interrupt()).ok(), term: signal(SignalKind::terminate()).ok(), came: None }
     }
 
-    /// The exit code that a shell expects of it.
+    /// Returns the exit code that a shell expects.
     pub(crate) async fn next(&mut self) -> u8 {
         async fn of(signal: &mut Option<Signal>) {
             match signal {
@@ -82,13 +77,11 @@ impl Interrupts {
     }
 }
 
-/// Why it is given up.
 enum GaveUp {
     Interrupted(u8),
     TimedOut,
 }
 
-/// Sends a command, and waits for its answer.
 pub(crate) async fn ask<T: DeserializeOwned>(
     client: &Client,
     path: &str,
@@ -135,7 +128,7 @@ pub(crate) async fn ask<T: DeserializeOwned>(
         return pending();
     }
     let cancelled = tokio::time::timeout(ANSWER, async {
-        // A command that was carried out already is found no more: its answer ends the attempts to cancel it.
+        // A finished command is not found any more: its answer ends the attempts to cancel.
         tokio::select! {
             biased;
             answered = &mut answer => return answered,
@@ -159,19 +152,18 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     }
 }
 
-/// Says that it is given up, until the proxy knows the command.
 async fn cancel(client: &Client, id: &str) {
     let body = CancelBody { request_id: id.to_owned() };
     loop {
         match client.post::<CancelAnswer>("/admin/cancel", &body, ANSWER).await {
             Ok(CancelAnswer { found: true }) => return,
-            // It is not there yet, or not any more; its answer ends this.
+            // Not there yet, or not any more; the command's answer ends this.
             Ok(CancelAnswer { found: false }) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }
 
-/// Looks at what it waits for, and tells it. Comes back when nobody answers any more.
+/// Reports the reason of the wait. Returns when the proxy stops answering.
 async fn watch(client: &Client, told: &mut Told) -> Failure {
     let mut heard = Instant::now();
     loop {
@@ -194,19 +186,17 @@ async fn watch(client: &Client, told: &mut Told) -> Failure {
     }
 }
 
-/// What was told: a line that changes on a terminal, lines now and then otherwise.
+/// Reports: a changing line on a terminal, lines now and then elsewhere.
 struct Told {
     bar: ProgressBar,
     last: Option<(String, Instant)>,
-    /// What it waited for last.
     waited: Option<String>,
-    /// The end of `--timeout`.
     until: Option<Instant>,
 }
 
 impl Told {
     fn new(until: Option<Instant>) -> Told {
-        // Draws on standard error, and nothing where that is no terminal.
+        // Draws on standard error, and only on a terminal.
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
             bar.set_style(style);
@@ -230,7 +220,7 @@ impl Told {
             self.bar.tick();
             return;
         }
-        // Checks that make progress say something else each time.
+        // Checks in progress change the text each time.
         let what = if moving.checks.is_some() { moving.phase.clone() } else { waits_for.clone() };
         let due = self.last.as_ref().is_none_or(|(said, at)| *said != what || at.elapsed() >= AGAIN);
         if due {

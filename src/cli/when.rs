@@ -1,4 +1,4 @@
-//! Times as people read them: in the zone of the terminal, in UTC where a program or a file reads along.
+//! Times for people: in the terminal's zone, in UTC for programs and files.
 
 use std::io::IsTerminal;
 use std::sync::LazyLock;
@@ -7,16 +7,16 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 static ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
-    // Tests of what is printed run on every terminal.
+    // Tests must not depend on the terminal.
     if cfg!(test) || !std::io::stdout().is_terminal() { TimeZone::UTC } else { TimeZone::system() }
 });
 
-/// `2026-11-29 11:10:44 CET` for an RFC 3339 time; anything else stays as it is.
+/// `2026-11-29 11:10:44 CET` for an RFC 3339 time; other text stays as it is.
 pub(crate) fn shown(at: &str) -> String {
     shown_in(at, &ZONE)
 }
 
-/// A text with its RFC 3339 times as [`shown`] has them.
+/// Applies [`shown`] to every RFC 3339 time in a text.
 pub(crate) fn localized(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

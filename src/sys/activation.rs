@@ -6,7 +6,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 /// The first descriptor that is passed.
 const FIRST: RawFd = 3;
 
-/// The descriptors with their names, in order; empty without activation. Only the first call gets them.
+/// Descriptors with names, in order; empty without activation, and after the first call.
 pub(crate) fn take() -> io::Result<Vec<(Option<String>, OwnedFd)>> {
     static TAKEN: std::sync::Once = std::sync::Once::new();
     let mut first = false;

@@ -1,15 +1,14 @@
-//! The bytes that the process holds for messages on their way, and the bound on them.
+//! The bytes buffered for messages, and their bound.
 //!
-//! Every thread counts for itself and brings what has gathered to the shared count now and then, so the count may be
-//! off by [`BETWEEN`] for each thread. Whoever is about to hold more asks [`is_full`] and refuses new work; work that
-//! has begun goes on in smaller buffers.
+//! Each thread adds its own count to the shared one now and then, so the total may be off by [`BETWEEN`] per thread.
+//! New work is refused while [`is_full`]; work in progress continues in smaller buffers.
 
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// A thread brings its count to the shared one when it is off by this.
+/// Difference at which a thread updates the shared count.
 const BETWEEN: i64 = 64 << 10;
 
 static HELD: AtomicI64 = AtomicI64::new(0);
@@ -19,18 +18,17 @@ thread_local! {
     static OWN: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Counts bytes that are held from now on.
 pub(crate) fn add(bytes: usize) {
     count(i64::try_from(bytes).unwrap_or(i64::MAX));
 }
 
-/// Counts bytes that are not held any more; on the thread that counted them, or another one.
+/// Any thread may call this, not only the one that added.
 pub(crate) fn sub(bytes: usize) {
     count(-i64::try_from(bytes).unwrap_or(i64::MAX));
 }
 
 fn count(bytes: i64) {
-    // A thread that ends has no count of its own any more.
+    // A thread at its end has no count of its own any more.
     let counted = OWN.try_with(|own| {
         let sum = own.get().saturating_add(bytes);
         if sum.abs() < BETWEEN {
@@ -45,7 +43,7 @@ fn count(bytes: i64) {
     }
 }
 
-/// Brings this thread's count to the shared one.
+/// Adds this thread's count to the shared one.
 pub(crate) fn settle() {
     let own = OWN.replace(0);
     if own != 0 {
@@ -53,32 +51,28 @@ pub(crate) fn settle() {
     }
 }
 
-/// Whether nothing more should be taken on.
 pub(crate) fn is_full() -> bool {
     held() >= limit()
 }
 
-/// Bytes that are held.
 pub(crate) fn held() -> u64 {
     u64::try_from(HELD.load(Ordering::Relaxed).saturating_add(OWN.get())).unwrap_or(0)
 }
 
-/// The bound on them.
 pub(crate) fn limit() -> u64 {
     LIMIT.load(Ordering::Relaxed)
 }
 
-/// Sets the bound; `None`: a quarter of the memory that the process may have.
+/// `None`: a quarter of the memory available to the process.
 pub(crate) fn set_limit(limit: Option<u64>) {
     LIMIT.store(limit.unwrap_or_else(|| memory() / 4), Ordering::Relaxed);
 }
 
-/// A count of its own that is part of the process's: of one connection, for instance. Given back by drop.
+/// A share of the count, of one connection for instance. Given back by drop.
 #[derive(Debug, Default)]
 pub(crate) struct Charge(usize);
 
 impl Charge {
-    /// Bytes that are held now.
     pub(crate) fn set(&mut self, bytes: usize) {
         match bytes.checked_sub(self.0) {
             Some(0) => {}
@@ -102,8 +96,8 @@ impl Drop for Charge {
     }
 }
 
-/// The memory that the process may have: the least of the machine's and that of the control groups it is in. It is read
-/// once, before anybody can take the descriptors that this needs.
+/// Memory available to the process: the least of the machine's and its control groups'. Read once, before traffic can
+/// take the descriptors that this needs.
 fn memory() -> u64 {
     static MEMORY: LazyLock<u64> = LazyLock::new(read_memory);
     *MEMORY
@@ -122,13 +116,13 @@ fn total(info: &str) -> Option<u64> {
     kib.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Of `memory.max` or `memory.limit_in_bytes`; `None`: no limit.
+/// `memory.max` or `memory.limit_in_bytes`; `None`: no limit.
 fn bytes_of(text: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
 
-/// The files with the limits of the groups in `/proc/self/cgroup`, of version 2 and 1, and of those above them. A
-/// container sees its own group as the root.
+/// Limit files of the groups in `/proc/self/cgroup` (versions 1 and 2) and their parents. A container sees its own
+/// group as the root.
 fn group_files(groups: &str) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {
@@ -167,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_charge_gives_back_what_it_has() {
-        // Other tests of this process count as well, on other threads.
+        // The shared count includes other tests' threads.
         let own = || OWN.get();
         let before = own();
         let mut charge = Charge::default();

@@ -1,8 +1,7 @@
-//! The room that the process has for sockets, computed from the limit on open files.
+//! The room for sockets, computed from the limit on open files.
 //!
-//! Client connections and endpoint connections share the room. Neither may take more than three quarters of it, so the
-//! other side always has a quarter. Outside of the room are the files that are open at the start, and a reserve for the
-//! admin API, health checks, the ledger and reloads.
+//! Clients and endpoints share it; neither may take more than three quarters. Files open at the start, and a reserve
+//! for the admin API, health checks, the ledger and reloads, are outside of it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -10,21 +9,17 @@ use rustix::process::{Resource, getrlimit};
 
 /// Descriptors that traffic never takes.
 const RESERVE: usize = 64;
-/// Files that the process opens after the room was computed: the control task's, and those of each worker.
+/// Files opened after [`measure`]: the control task's, and those of each worker.
 const OPENED_LATER: usize = 16;
 const OPENED_BY_WORKER: usize = 8;
-/// The least room, however low the limit is.
+/// Least room, however low the limit.
 const LEAST: usize = 16;
 
-/// The process's room.
 static ROOM: Room = Room::new(usize::MAX);
 
-/// What a descriptor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// A connection of a client.
     Client,
-    /// A connection to an endpoint; see [`take_for_endpoint`].
     Endpoint,
 }
 
@@ -36,7 +31,7 @@ struct Room {
     refused: AtomicU64,
 }
 
-/// A descriptor of the room, given back by drop.
+/// Given back by drop.
 #[derive(Debug)]
 pub(crate) struct Held(Use);
 
@@ -46,7 +41,7 @@ impl Drop for Held {
     }
 }
 
-/// A descriptor for a connection to an endpoint, given back by drop. Without a size, for those who hold many.
+/// Given back by drop. Zero-sized, for holders of many.
 #[derive(Debug)]
 pub(crate) struct HeldByEndpoint(());
 
@@ -56,14 +51,10 @@ impl Drop for HeldByEndpoint {
     }
 }
 
-/// The room and what is taken of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// All of the room.
     pub most: usize,
-    /// Taken by client connections.
     pub clients: usize,
-    /// Taken by endpoint connections.
     pub endpoints: usize,
 }
 
@@ -111,7 +102,7 @@ impl Room {
     }
 }
 
-/// Computes the room from the limit on open files and from what is open now. Returns the limit and the room.
+/// Returns the limit and the room.
 pub(crate) fn measure(workers: usize) -> (usize, usize) {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -125,38 +116,34 @@ fn room(limit: usize, elsewhere: usize) -> usize {
     limit.saturating_sub(elsewhere + RESERVE).max(LEAST)
 }
 
-/// Takes a descriptor of the room; `None`: there is no room.
+/// `None`: no room.
 #[must_use]
 pub(crate) fn take(what: Use) -> Option<Held> {
     ROOM.take(what).then(|| Held(what))
 }
 
-/// Takes one for a connection to an endpoint; `None`: there is no room.
 #[must_use]
 pub(crate) fn take_for_endpoint() -> Option<HeldByEndpoint> {
-    // Not `then_some`: a value that is made and dropped gives back what was never taken.
+    // Not `then_some`: its value would be made and dropped, giving back a descriptor that was never taken.
     ROOM.take(Use::Endpoint).then(|| HeldByEndpoint(()))
 }
 
-/// Takes one although there may be no room.
+/// Takes one even without room.
 #[must_use]
 pub(crate) fn take_anyway(what: Use) -> Held {
     ROOM.side(what).fetch_add(1, Ordering::Relaxed);
     Held(what)
 }
 
-/// Whether idle endpoint connections should rather be closed than kept: less than an eighth of the room is left for
-/// endpoints.
+/// Less than an eighth of the room is left for endpoints: their idle connections should be closed.
 pub(crate) fn is_tight() -> bool {
     ROOM.is_tight()
 }
 
-/// How many endpoint connections found no room so far.
 pub(crate) fn refused() -> u64 {
     ROOM.refused.load(Ordering::Relaxed)
 }
 
-/// The room and what is taken of it.
 pub(crate) fn usage() -> Usage {
     Usage {
         most: ROOM.most.load(Ordering::Relaxed),

@@ -13,22 +13,20 @@ use rustix::net::{
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-/// Descriptors in one message at most. The kernel takes 253.
+/// The kernel allows 253 per message.
 pub(crate) const MOST_DESCRIPTORS: usize = 64;
-/// Bytes of a message at most.
 const MOST_BYTES: usize = 64 << 10;
 
-/// A message, and the descriptors that came with it.
 pub(crate) type Received = (Vec<u8>, Vec<OwnedFd>);
 
-/// Two ends that keep the bounds of messages. The first never blocks; the second is for the other process.
+/// Two ends that keep message boundaries. The first never blocks; the second is for the other process.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((ours, theirs))
 }
 
-/// The end at standard input, which reads nothing from then on.
+/// The end at standard input, which is empty from then on.
 pub(crate) fn at_stdin() -> io::Result<OwnedFd> {
     let stdin = io::stdin();
     if socket_type(&stdin)? != SocketType::SEQPACKET {
@@ -40,12 +38,11 @@ pub(crate) fn at_stdin() -> io::Result<OwnedFd> {
     Ok(channel)
 }
 
-/// How long [`receive`] waits on a blocking end; `None`: without end.
+/// `None`: [`receive`] waits without end.
 pub(crate) fn set_patience(channel: &impl AsFd, patience: Option<Duration>) -> io::Result<()> {
     Ok(set_socket_timeout(channel, Timeout::Recv, patience)?)
 }
 
-/// Sends a message with descriptors, [`MOST_DESCRIPTORS`] at most.
 pub(crate) fn send(channel: &impl AsFd, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -56,7 +53,7 @@ pub(crate) fn send(channel: &impl AsFd, message: &[u8], descriptors: &[BorrowedF
     Ok(())
 }
 
-/// Receives a message; `None`: the other process has ended.
+/// `None`: the other process has ended.
 pub(crate) fn receive(channel: &impl AsFd) -> io::Result<Option<Received>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -64,7 +61,7 @@ pub(crate) fn receive(channel: &impl AsFd) -> io::Result<Option<Received>> {
     let read = recvmsg(channel, &mut [IoSliceMut::new(&mut message)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
     let read = match read {
         Ok(read) => read,
-        // The other process ended with a message unread.
+        // The other process ended with an unread message.
         Err(rustix::io::Errno::CONNRESET) => return Ok(None),
         Err(error) => return Err(error.into()),
     };

@@ -1,4 +1,4 @@
-//! Listeners that another process has opened: the one before an upgrade, or the service manager.
+//! Listeners opened by another process: the one before an upgrade, or the service manager.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -17,15 +17,13 @@ pub(crate) struct Inherited {
 struct Open {
     key: String,
     socket: OwnedFd,
-    /// Its file is this process's: it removes the file in the end, and makes it again.
+    /// A socket file of this process, which removes it at the end and restores it.
     owned: Option<PathBuf>,
 }
 
-/// A unix socket of another process.
 #[derive(Debug)]
 pub(crate) struct OpenUnix {
     pub(crate) socket: UnixListener,
-    /// The file is this process's.
     pub(crate) owned: bool,
 }
 
@@ -34,18 +32,16 @@ impl Inherited {
         self.sockets.push(Open { key: key.to_owned(), socket, owned: None });
     }
 
-    /// Adds a unix socket with its file.
     pub(crate) fn add_owned(&mut self, key: &str, socket: OwnedFd, path: PathBuf) {
         self.sockets.push(Open { key: key.to_owned(), socket, owned: Some(path) });
     }
 
-    /// The listeners of this key at this address, where port 0 stands for any.
+    /// Port 0 matches any port.
     pub(crate) fn take_tcp(&mut self, key: &str, address: SocketAddr) -> Vec<TcpListener> {
         let found = self.take(key, |open| is_at(&open.socket, address));
         found.into_iter().map(|open| TcpListener::from(open.socket)).collect()
     }
 
-    /// The listener of this key at this path.
     pub(crate) fn take_unix(&mut self, key: &str, path: &Path) -> Option<OpenUnix> {
         let is_it = |open: &Open| match &open.owned {
             Some(owned) => owned == path,
@@ -63,25 +59,22 @@ impl Inherited {
     }
 }
 
-/// The socket accepts connections.
 pub(crate) fn is_listener(socket: &OwnedFd) -> bool {
     let socket = SockRef::from(socket);
     socket.r#type().is_ok_and(|kind| kind == Type::STREAM) && socket.is_listener().unwrap_or(false)
 }
 
-/// The socket is bound to this address; port 0 stands for any.
+/// Port 0 matches any port.
 pub(crate) fn is_at(socket: &OwnedFd, address: SocketAddr) -> bool {
     let at = SockRef::from(socket).local_addr().ok().and_then(|at| at.as_socket());
     at.is_some_and(|at| at.ip() == address.ip() && (at.port() == address.port() || address.port() == 0))
 }
 
-/// The socket was bound to this path.
 pub(crate) fn is_at_path(socket: &OwnedFd, path: &Path) -> bool {
     let at = SockRef::from(socket).local_addr().ok();
     at.and_then(|at| at.as_pathname().map(|at| at == path)).unwrap_or(false)
 }
 
-/// The address of a socket, for people.
 pub(crate) fn address(socket: &OwnedFd) -> String {
     match SockRef::from(socket).local_addr() {
         Ok(at) => match (at.as_socket(), at.as_pathname()) {

@@ -1,9 +1,7 @@
-//! Memory that is not needed any more goes back to the system.
-//!
-//! The allocator gives freed pages back some time later, but only while it is busy: after a burst of connections that
-//! then stay idle nothing would be given back, and each would go on costing the buffers of its last request.
+//! Returns freed memory to the system. The allocator does so only while it is busy: after a burst of connections that
+//! stay idle, each would keep the buffers of its last request.
 
-/// Gives back what this thread has freed. It costs some system calls: once in a while, not for each connection.
+/// Costs some system calls: for now and then, not for each connection.
 pub(crate) fn give_back() {
     #[expect(unsafe_code, reason = "the allocator's own entry point has no safe wrapper")]
     // SAFETY: `mi_collect` may be called at any time on any thread; it takes no pointers.

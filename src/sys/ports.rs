@@ -1,12 +1,10 @@
-//! The ports that connections to one address can come from.
-//!
-//! The kernel takes the port of an outgoing connection from a range, and needs another one for each connection to the
-//! same address. A few of the range are left to health checks.
+//! The local ports for connections to one address. The kernel takes a port of a range for each; a few are left to
+//! health checks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
-/// Ports that requests leave to health checks.
+/// Ports left to health checks.
 const RESERVE: usize = 64;
 
 static RANGE: LazyLock<usize> = LazyLock::new(|| {
@@ -14,7 +12,7 @@ static RANGE: LazyLock<usize> = LazyLock::new(|| {
     for_requests(&range)
 });
 
-/// Of a range such as `32768 60999`. One that is not known limits nothing.
+/// `range`: `32768 60999`, for example. An unknown one limits nothing.
 fn for_requests(range: &str) -> usize {
     let mut ends = range.split_whitespace().map(str::parse::<usize>);
     let (Some(Ok(first)), Some(Ok(last))) = (ends.next(), ends.next()) else { return usize::MAX };
@@ -22,18 +20,17 @@ fn for_requests(range: &str) -> usize {
     all - RESERVE.min(all / 4)
 }
 
-/// The connections to one address.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
     taken: AtomicUsize,
 }
 
-/// A port, given back by drop.
+/// Given back by drop.
 #[derive(Debug)]
 pub(crate) struct Port(Arc<Ports>);
 
 impl Ports {
-    /// Takes a port of this address; `None`: all are taken. `limited`: the address has ports, and is no path.
+    /// `None`: all are taken. `limited`: false for a path, which has no ports.
     #[must_use]
     pub(crate) fn take(self: &Arc<Ports>, limited: bool) -> Option<Port> {
         self.take_of(if limited { *RANGE } else { usize::MAX })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts the turns of each worker's loop. Clones share the counts.
+/// Loop turns of each worker. Clones share the counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress(Arc<[AtomicU64]>);
 
@@ -12,12 +12,10 @@ impl Progress {
         Progress((0..workers).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// A worker has made a turn.
     pub(crate) fn turn(&self, worker: usize) {
         self.0[worker].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The turns of each worker.
     pub(crate) fn turns(&self) -> Vec<u64> {
         self.0.iter().map(|turns| turns.load(Ordering::Relaxed)).collect()
     }

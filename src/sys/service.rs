@@ -9,7 +9,7 @@ pub(crate) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// A reload or an upgrade has begun; [`ready`] ends it.
+/// [`ready`] ends a reload or an upgrade.
 pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -17,7 +17,6 @@ pub(crate) fn reloading() {
     }
 }
 
-/// The shutdown has begun.
 pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
@@ -27,7 +26,6 @@ pub(crate) fn main_process(pid: u32) {
     tell(&[NotifyState::MainPid(pid)]);
 }
 
-/// Everything makes progress.
 pub(crate) fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
@@ -38,10 +36,10 @@ pub(crate) fn status(text: &str) {
     tell(&[NotifyState::Status(&text.replace(['\n', '\r'], " "))]);
 }
 
-/// The time within which the service manager wants to hear [`alive`]; `None`: it does not listen.
+/// Watchdog period; `None`: no watchdog.
 pub(crate) fn watchdog() -> Option<Duration> {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    // Set for another process, such as a shell that started this one. An upgrade removes it.
+    // Set for another process, such as a parent shell. An upgrade removes it.
     if number("WATCHDOG_PID").is_some_and(|pid| pid != u64::from(std::process::id())) {
         return None;
     }

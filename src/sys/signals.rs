@@ -4,20 +4,18 @@ use std::io;
 
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-/// What the process was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// `TERM`, `INT` or `QUIT`: end gracefully; the second one: end.
+    /// `TERM`, `INT` or `QUIT`: graceful stop; the second one: immediate.
     Stop,
-    /// `HUP`: read the configuration again, open the log again.
+    /// `HUP`: reload the configuration, reopen the log.
     Reload,
-    /// `USR1`: open the log again.
+    /// `USR1`: reopen the log.
     Reopen,
     /// `USR2`: hand over to a new binary.
     Upgrade,
 }
 
-/// The signals of this process from now on.
 #[derive(Debug)]
 pub(crate) struct Signals {
     term: Stream,
@@ -26,13 +24,12 @@ pub(crate) struct Signals {
     hangup: Stream,
     user1: Stream,
     user2: Stream,
-    /// Never looked at. That it is taken makes a file beyond the process's size limit an error of the write, like a
-    /// full disk, instead of the end of the process.
+    /// Never read. Catching it makes a write beyond the process's file size limit an error, like a full disk.
     _file_size: Stream,
 }
 
 impl Signals {
-    /// Takes them over from the system's defaults.
+    /// Replaces the system's defaults.
     pub(crate) fn listen() -> io::Result<Signals> {
         Ok(Signals {
             term: signal(SignalKind::terminate())?,
@@ -45,7 +42,6 @@ impl Signals {
         })
     }
 
-    /// The next one.
     pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.term.recv() => Signal::Stop,

@@ -1,4 +1,4 @@
-//! The names of users, by the machine's own data base of them.
+//! User names, from the machine's user database.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,17 +6,15 @@ use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 
-/// How long a look-up may take. One behind LDAP can hang, and a command must not.
+/// Time for a look-up: one behind LDAP can hang, and a command must not.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Names that are remembered.
 const MOST: usize = 256;
 
-/// Names that were looked up.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Users(Arc<Mutex<HashMap<u32, String>>>);
 
 impl Users {
-    /// The name of a user; `None` where there is none, or nobody can tell.
+    /// `None`: no such user, or a failed look-up.
     pub(crate) async fn name(&self, uid: u32) -> Option<String> {
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(name) = known().get(&uid) {

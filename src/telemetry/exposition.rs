@@ -2,23 +2,18 @@
 
 use std::fmt::{Display, Write};
 
-/// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// `text/plain; version=0.0.4`
     Prometheus,
-    /// `application/openmetrics-text; version=1.0.0`
     OpenMetrics,
 }
 
 impl Format {
-    /// What an `Accept` field asks for.
     #[must_use]
     pub(crate) fn accepted(accept: &str) -> Format {
         if accept.contains("application/openmetrics-text") { Format::OpenMetrics } else { Format::Prometheus }
     }
 
-    /// The answer's `Content-Type`.
     #[must_use]
     pub(crate) fn content_type(self) -> &'static str {
         match self {
@@ -28,7 +23,6 @@ impl Format {
     }
 }
 
-/// A page that is being written.
 #[derive(Debug)]
 pub(crate) struct Page {
     format: Format,
@@ -36,23 +30,20 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// An empty page.
     #[must_use]
     pub(crate) fn new(format: Format) -> Page {
         Page { format, text: String::with_capacity(16 * 1024) }
     }
 
-    /// Begins a counter; `name` ends in `_total`.
+    /// `name` ends in `_total`.
     pub(crate) fn counter(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "counter", help)
     }
 
-    /// Begins a gauge.
     pub(crate) fn gauge(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "gauge", help)
     }
 
-    /// Begins a histogram.
     pub(crate) fn histogram(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "histogram", help)
     }
@@ -67,7 +58,6 @@ impl Page {
         Family { page: self, name }
     }
 
-    /// The finished page.
     #[must_use]
     pub(crate) fn finish(mut self) -> String {
         if self.format == Format::OpenMetrics {
@@ -77,24 +67,21 @@ impl Page {
     }
 }
 
-/// The samples of one name.
 #[derive(Debug)]
 pub(crate) struct Family<'a> {
     page: &'a mut Page,
     name: &'static str,
 }
 
-/// Labels with their values.
 pub(crate) type Labels<'a> = [(&'static str, &'a str)];
 
 impl Family<'_> {
-    /// Adds a sample.
     pub(crate) fn sample(&mut self, labels: &Labels<'_>, value: impl Display) -> &mut Self {
         self.line("", labels, None, value);
         self
     }
 
-    /// Adds a histogram: upper bounds with the count of each bucket alone, and the last count for `+Inf`.
+    /// `counts` are not cumulative; the last one is for `+Inf`.
     pub(crate) fn buckets(&mut self, labels: &Labels<'_>, bounds: &[f64], counts: &[u64], sum: f64) -> &mut Self {
         let mut all = 0;
         for (bound, count) in bounds.iter().zip(counts) {

@@ -6,25 +6,24 @@ use std::time::{Duration, Instant};
 
 static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// So many messages in a period, and how many were left out.
 #[derive(Debug)]
 pub(crate) struct LogRate {
     most: u32,
     period: Duration,
-    /// Milliseconds from the beginning to the end of the present period; 0: there was none yet.
+    /// End of the present period in milliseconds; 0: none yet.
     until: AtomicU64,
     said: AtomicU32,
     suppressed: AtomicU64,
 }
 
 impl LogRate {
-    /// At most `most` messages in a period, which begins with its first message.
+    /// A period begins with its first message.
     #[must_use]
     pub(crate) const fn new(most: u32, period: Duration) -> LogRate {
         LogRate { most, period, until: AtomicU64::new(0), said: AtomicU32::new(0), suppressed: AtomicU64::new(0) }
     }
 
-    /// Whether a message may be written now; with the number of those that were left out since the last one.
+    /// `Some`: a message may be written, with this number of suppressed ones.
     pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let now = millis(now.saturating_duration_since(*BEGAN));
@@ -40,7 +39,7 @@ impl LogRate {
         Some(self.suppressed.swap(0, Relaxed))
     }
 
-    /// Writes a message now, with the number of those that were left out since the last one; or not.
+    /// `message` gets the number of suppressed ones.
     pub(crate) fn say(&self, message: impl FnOnce(u64)) {
         if let Some(suppressed) = self.admit(Instant::now()) {
             message(suppressed);

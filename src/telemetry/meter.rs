@@ -1,8 +1,7 @@
-//! What the request path counts: one [`Meter`] for each color, upstream and worker.
+//! The counters of the request path: one [`Meter`] per color, upstream and worker.
 //!
-//! Each meter has one writer, its worker, so counting is a plain load and store: no core ever waits for another one's
-//! cache line. Readers add up all workers. Handles are resolved when a snapshot is compiled; nothing on the request
-//! path looks anything up by label.
+//! Each meter has one writer, its worker, so counting is a plain load and store. Readers add up all workers. Handles
+//! are resolved when a snapshot is compiled: requests look nothing up by label.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use crate::domain::color::Color;
 pub(crate) use crate::domain::transition::InFlight;
 
-/// Upper bounds of the latency buckets, in microseconds; above the last one is `+Inf`.
+/// Upper bounds in microseconds; above the last one is `+Inf`.
 pub(crate) const BUCKETS_MICROS: [u64; 16] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
     10_000_000, 30_000_000, 60_000_000,
@@ -24,53 +23,44 @@ pub(crate) const BUCKETS_MICROS: [u64; 16] = [
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// Adds; only for the one writer.
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
-    /// Takes away; only for the one writer.
     pub fn sub(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
     }
 
-    /// The present value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What kind of thing is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InFlightKind {
-    /// A request that is not answered yet.
     Request,
-    /// A response whose body is under way.
+    /// A response whose body is being sent.
     Stream,
-    /// An upgraded connection.
     Tunnel,
 }
 
-/// What came of a file that the chosen color does not know.
+/// Outcome for a file that the chosen color lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lingered {
-    /// The other color has it.
     Answered,
-    /// The other color does not have it.
     NotFound,
-    /// The other color gave no usable response in time.
+    /// No usable response in time.
     Failed,
-    /// It was not asked: that would have been more than `linger.budget`.
+    /// Not asked: `linger.budget` was exceeded.
     OverBudget,
 }
 
 impl Lingered {
-    /// Each, as it is called in metrics, in the order in which they are counted.
+    /// Metric labels, in the order of counting.
     pub const NAMES: [&str; 4] = ["answered", "not_found", "failed", "over_budget"];
 }
 
 impl InFlight {
-    /// What has been added since this was read before.
     #[must_use]
     pub fn since(self, before: InFlight) -> InFlight {
         InFlight {
@@ -89,36 +79,31 @@ impl AddAssign for InFlight {
     }
 }
 
-/// The counts of one worker for one color of one upstream. Padded so that two workers never share a cache line.
+/// Padded so that two workers never share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Meter {
-    /// Finished requests by code class: 1xx to 5xx at index 1 to 5; index 0: the client left before the answer.
+    /// By code class: 1xx to 5xx at index 1 to 5; index 0: the client left before the answer.
     pub codes: [Count; 6],
-    /// Finished requests by duration; one more than [`BUCKETS_MICROS`]. Not cumulative.
+    /// By duration; one more than [`BUCKETS_MICROS`]. Not cumulative.
     pub buckets: [Count; BUCKETS_MICROS.len() + 1],
-    /// Sum of all durations.
     pub sum_micros: Count,
-    /// Responses by the time from the sent request to the response head; as [`Meter::buckets`].
+    /// From the sent request to the response head; as [`Meter::buckets`].
     pub upstream_buckets: [Count; BUCKETS_MICROS.len() + 1],
-    /// Sum of these times.
     pub upstream_micros: Count,
-    /// In flight, by [`InFlightKind`].
+    /// By [`InFlightKind`].
     pub in_flight: [Count; 3],
-    /// What the end of a drain, or `drain.streams`, has ended, by [`InFlightKind`].
+    /// Cut off by a drain or `drain.streams`, by [`InFlightKind`].
     pub drained: [Count; 3],
-    /// Connections that could not be made.
     pub connect_errors: Count,
-    /// Requests that were sent again because nothing of them had arrived.
     pub retries: Count,
-    /// Requests that failed here, and were asked again of the other color.
     pub shielded: Count,
-    /// Files below `linger.paths` that are not here, by [`Lingered`].
+    /// Files below `linger.paths` that are missing here, by [`Lingered`].
     pub lingered: [Count; 4],
 }
 
 impl Meter {
-    /// Counts one finished request. `status` 499 means that the client left.
+    /// `status` 499: the client left.
     pub fn finished(&self, status: u16, took: Duration) {
         let class = if status == 499 { 0 } else { usize::from(status / 100).min(5) };
         self.codes[class].add(1);
@@ -127,29 +112,27 @@ impl Meter {
         self.sum_micros.add(micros);
     }
 
-    /// Counts a response head that came so long after its request was sent.
+    /// `took`: from the sent request to the response head.
     pub fn answered(&self, took: Duration) {
         let micros = micros(took);
         self.upstream_buckets[place(micros)].add(1);
         self.upstream_micros.add(micros);
     }
 
-    /// Counts something in flight, until [`Meter::left`].
+    /// Counts until [`Meter::left`].
     pub fn entered(&self, kind: InFlightKind) {
         self.in_flight[kind as usize].add(1);
     }
 
-    /// The counterpart of [`Meter::entered`].
     pub fn left(&self, kind: InFlightKind) {
         self.in_flight[kind as usize].sub(1);
     }
 
-    /// Counts a file that is not here.
     pub fn lingered(&self, lingered: Lingered) {
         self.lingered[lingered as usize].add(1);
     }
 
-    /// Counts something that a drain has ended.
+    /// Counts something that a drain cut off.
     pub fn ended(&self, kind: InFlightKind) {
         self.drained[kind as usize].add(1);
     }
@@ -159,59 +142,43 @@ fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The bucket of a latency.
 fn place(micros: u64) -> usize {
     BUCKETS_MICROS.partition_point(|bound| *bound < micros)
 }
 
-/// The sum over workers of one color of one upstream.
+/// A [`Meter`], summed over workers.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    /// As [`Meter::codes`].
     pub codes: [u64; 6],
-    /// As [`Meter::buckets`].
     pub buckets: [u64; BUCKETS_MICROS.len() + 1],
-    /// As [`Meter::sum_micros`].
     pub sum_micros: u64,
-    /// As [`Meter::upstream_buckets`].
     pub upstream_buckets: [u64; BUCKETS_MICROS.len() + 1],
-    /// As [`Meter::upstream_micros`].
     pub upstream_micros: u64,
-    /// In flight now.
     pub in_flight: InFlight,
-    /// As [`Meter::drained`].
     pub drained: InFlight,
-    /// As [`Meter::connect_errors`].
     pub connect_errors: u64,
-    /// As [`Meter::retries`].
     pub retries: u64,
-    /// As [`Meter::shielded`].
     pub shielded: u64,
-    /// As [`Meter::lingered`].
     pub lingered: [u64; 4],
 }
 
 impl Reading {
-    /// All finished requests.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.codes.iter().sum()
     }
 }
 
-/// What requests are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
-    /// What users ask for, and what is judged by.
+    /// Users' requests, by which releases are judged.
     Ordinary,
-    /// A look at the color that does not serve.
     Preview,
 }
 
-/// By purpose, color and upstream; one meter for each worker.
 type All = BTreeMap<(Purpose, Color, Arc<str>), Arc<[Arc<Meter>]>>;
 
-/// All meters of the process. A meter lives as long as the process, so that no counter ever goes back.
+/// A meter lives as long as the process, so that no counter ever goes back.
 #[derive(Debug, Default)]
 pub struct Meters {
     workers: usize,
@@ -219,13 +186,12 @@ pub struct Meters {
 }
 
 impl Meters {
-    /// For so many workers.
     #[must_use]
     pub fn new(workers: usize) -> Meters {
         Meters { workers, all: Mutex::default() }
     }
 
-    /// The meters of one purpose, color and upstream, one for each worker; made at the first call.
+    /// One per worker, made at the first call.
     pub fn of(&self, purpose: Purpose, color: Color, upstream: &Arc<str>) -> Arc<[Arc<Meter>]> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry((purpose, color, Arc::clone(upstream)))
@@ -233,12 +199,10 @@ impl Meters {
             .clone()
     }
 
-    /// The present sums of ordinary requests, by color and upstream: what a release is judged by.
     pub fn read(&self) -> Vec<(Color, Arc<str>, Reading)> {
         self.sums(Purpose::Ordinary)
     }
 
-    /// Those of previews.
     pub fn read_previews(&self) -> Vec<(Color, Arc<str>, Reading)> {
         self.sums(Purpose::Preview)
     }
@@ -249,12 +213,11 @@ impl Meters {
         wanted.map(|((_, color, upstream), meters)| (*color, Arc::clone(upstream), sum(meters))).collect()
     }
 
-    /// What is in flight on one color, all upstreams together, whatever it is for.
+    /// All upstreams and purposes together.
     pub fn in_flight(&self, color: Color) -> InFlight {
         self.total(color, |reading| reading.in_flight)
     }
 
-    /// What drains of one color have ended, all upstreams together.
     pub fn drained(&self, color: Color) -> InFlight {
         self.total(color, |reading| reading.drained)
     }

@@ -1,4 +1,4 @@
-//! The series at `/metrics`. Every one is there from the start, also at 0.
+//! The series at `/metrics`. Each exists from the start, at 0 if need be.
 
 mod latency;
 
@@ -15,121 +15,90 @@ use crate::telemetry::exposition::{Format, Page};
 use crate::telemetry::meter::{InFlight, Lingered, Reading};
 use crate::telemetry::refused::{self, Refused};
 
-/// What the controller knows at the moment of the question.
+/// The controller's state at the time of a scrape.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    /// The live color.
     pub active: Color,
-    /// The label of the release of each color.
     pub releases: PerColor<String>,
-    /// What each color gets of the requests.
     pub shares: PerColor<Weight>,
-    /// The generation in force.
     pub generation: u64,
-    /// The time since when the live color serves.
     pub since: SystemTime,
-    /// A rollback has a target, and the last switch was not forced over it.
+    /// There is a target, and the last switch was not forced over it.
     pub rollback_possible: bool,
-    /// That target could serve: 1, 0, or -1 where nobody knows.
+    /// 1: the target could serve; 0: it could not; -1: unknown.
     pub rollback_safe: i8,
-    /// The data stores: see there.
     pub stores: Vec<StoreFacts>,
     /// The decision in force is on disk.
     pub durable: bool,
-    /// Only rollbacks move traffic.
     pub frozen: bool,
-    /// Releases that are refused.
     pub quarantined: usize,
-    /// The ledger is on its disk, and can be written.
     pub ledger_writable: bool,
-    /// How often the ledger was written anew because another program removed or replaced it.
+    /// Times the ledger was written anew because another program removed or replaced it.
     pub ledger_rewritten: u64,
-    /// Files that can't be used now.
     pub unusable_files: usize,
     /// `steady`, `canary`, `baking`, `gating`, `holding` or `committing`.
     pub phase: &'static str,
-    /// That the release on its way is worse, as odds to one: errors, latency, 4xx, clients that left, CPU, events of
-    /// the application.
+    /// Odds to one that the release is worse: errors, latency, 4xx, clients that left, CPU, application events.
     pub evidence: [f64; 6],
-    /// Events that the application told, by name.
     pub events: Vec<(String, PerColor<u64>)>,
-    /// What of that was ignored, by reason.
+    /// Ignored application events, by reason.
     pub events_ignored: [(&'static str, u64); 4],
-    /// All meters of ordinary requests.
     pub readings: Vec<(Color, Arc<str>, Reading)>,
-    /// Those of previews, which are counted nowhere else.
+    /// Previews, which are counted nowhere else.
     pub previews: Vec<(Color, Arc<str>, Reading)>,
-    /// What ended at the proxy.
     pub refused: Refused,
-    /// The color that is being drained, with what is left.
+    /// The draining color, with its in-flight requests.
     pub draining: Option<(Color, InFlight)>,
-    /// All endpoints: color, upstream, endpoint, health.
     pub endpoints: Vec<(Color, Arc<str>, String, Health)>,
-    /// Endpoints that are left out because requests failed there, by color and upstream.
+    /// Endpoints ejected for failed requests, by color and upstream.
     pub ejected: Vec<(Color, Arc<str>, u64)>,
-    /// Latencies of the routes that a release is judged by, as counts by bucket.
+    /// Latencies of judged routes, as counts by bucket.
     pub routes: Vec<(Color, Arc<str>, [u64; BUCKETS])>,
-    /// Of each endpoint of a color that serves, whether its answers name another release than the label; empty where
-    /// nobody compares.
+    /// Per endpoint of a serving color: whether its answers name another release than the label. Empty without
+    /// comparison.
     pub wrong_releases: Vec<(Color, Arc<str>, String, bool)>,
-    /// The names of endpoints, and whether their last look-up brought an address.
     pub names: Vec<(String, bool)>,
-    /// Name, file and end of every certificate.
     pub certificates: Vec<(String, PathBuf, SystemTime)>,
-    /// Those in the files are in force.
+    /// The files' certificates are in force.
     pub certificates_valid: bool,
-    /// Requests that are held.
     pub waiting: Waiting,
-    /// Requests get the maintenance answer.
     pub maintenance: bool,
     /// The color that does not serve and is asked for old files.
     pub lingering: Option<Color>,
-    /// Open client connections: without TLS, with it, and for previews.
+    /// Without TLS, with it, and for previews.
     pub open_connections: [u64; 3],
-    /// Bytes that are held for messages on their way, and their bound.
     pub buffered: [u64; 2],
-    /// The room for connections: all of it, taken by clients, and by endpoint connections.
     pub descriptors: [u64; 3],
-    /// The file is valid.
     pub config_valid: bool,
-    /// When the file was last found valid.
+    /// Last time that the file was found valid.
     pub config_valid_at: SystemTime,
     /// The file names another color than the live one.
     pub file_disagrees: bool,
-    /// Lines that the access log dropped.
     pub access_log_dropped: u64,
-    /// Sinks of notices: how many wait, attempts that failed, how many were given up.
+    /// Per sink: waiting notices, failed attempts, notices given up.
     pub sinks: Vec<(String, [u64; 3])>,
 }
 
-/// A data store.
 #[derive(Debug)]
 pub(crate) struct StoreFacts {
-    /// Its name.
     pub store: String,
-    /// The version of its schema, if it is known.
+    /// Schema version, if it is known.
     pub version: Option<u64>,
-    /// Its probe fails.
     pub probe_failed: bool,
-    /// The release that serves passed its barrier there; `None`: it has none.
+    /// `None`: the live release has no barrier there.
     pub barrier_passed: Option<bool>,
 }
 
-/// How requests stopped waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// They went on.
     Released,
-    /// There was no place for them.
     Full,
-    /// They waited too long, or the process ended.
     Expired,
-    /// Their client left.
     ClientLeft,
 }
 
 impl Ending {
-    /// All, in the order in which they are counted.
+    /// In the order of counting.
     pub(crate) const ALL: [(Ending, &'static str); 4] = [
         (Ending::Released, "released"),
         (Ending::Full, "full"),
@@ -138,23 +107,16 @@ impl Ending {
     ];
 }
 
-/// Requests that are held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Requests that wait.
     pub requests: usize,
-    /// What they occupy.
     pub bytes: usize,
-    /// Those that wait no more, by [`Ending`].
     pub ended: [u64; 4],
 }
 
-/// What is counted as it happens.
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
-    /// By trigger and outcome.
     switches: BTreeMap<(&'static str, &'static str), u64>,
-    /// By trigger.
     rollbacks: BTreeMap<&'static str, u64>,
     drains: [u64; DRAIN_SECONDS.len() + 1],
     drain_sum: Duration,
@@ -172,23 +134,20 @@ const KINDS: [&str; 3] = ["request", "stream", "tunnel"];
 const CODES: [&str; 6] = ["client_left", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl Tallies {
-    /// Counts an order and what became of it.
     pub(crate) fn switched(&mut self, trigger: &'static str, outcome: &'static str) {
         *self.switches.entry((trigger, outcome)).or_default() += 1;
     }
 
-    /// Counts a way back that was taken, of a whole release or of a canary.
+    /// A rollback of a release, or of a canary.
     pub(crate) fn rolled_back(&mut self, trigger: &'static str) {
         *self.rollbacks.entry(trigger).or_default() += 1;
     }
 
-    /// Counts a hold that is over.
     pub(crate) fn held(&mut self, took: Duration) {
         self.holds[DRAIN_SECONDS.partition_point(|bound| *bound < took.as_secs_f64())] += 1;
         self.hold_sum += took;
     }
 
-    /// Counts a finished drain.
     pub(crate) fn drained(&mut self, took: Duration) {
         let bucket = DRAIN_SECONDS.partition_point(|bound| *bound < took.as_secs_f64());
         self.drains[bucket] += 1;
@@ -196,7 +155,6 @@ impl Tallies {
     }
 }
 
-/// Writes the page.
 #[must_use]
 pub(crate) fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String {
     let mut page = Page::new(format);
@@ -488,7 +446,7 @@ fn holds(page: &mut Page, facts: &Facts, tallies: &Tallies) {
 fn process(page: &mut Page) {
     let ticks = rustix::param::clock_ticks_per_second() as f64;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Behind the name in parentheses, which may hold anything: state is the first field, utime the twelfth.
+    // After the name in parentheses, which may hold anything: state is the first field, utime the twelfth.
     let fields: Vec<f64> = stat
         .rsplit_once(')')
         .map(|(_, rest)| rest.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect())

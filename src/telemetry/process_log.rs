@@ -1,8 +1,7 @@
-//! The log of the process, written to standard error by a thread of its own.
+//! The process log, written to standard error by its own thread.
 //!
-//! A pipe that nobody reads, a journal or a disk that hangs must hold up neither a rollback nor a request. So whoever
-//! has something to say hands its line over. When too many lines wait they are dropped, and how many is said as soon as
-//! there is room again.
+//! An unread pipe, a journal or a disk that hangs must delay neither a rollback nor a request. Lines that find the
+//! queue full are dropped; their number is logged once there is room.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -12,18 +11,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 use std::time::Duration;
 
-/// So many lines wait at most.
 const WAITING: usize = 4096;
-/// How long the end of the process waits for the last lines to be written.
+/// Time the shutdown waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// One for the process, as there is one standard error.
+/// One per process, like standard error.
 static LOG: OnceLock<ProcessLog> = OnceLock::new();
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 enum Message {
     Line(Vec<u8>),
-    /// Answered when everything before it is written.
+    /// Answered once everything before it is written.
     Flush(mpsc::Sender<()>),
 }
 
@@ -33,17 +31,15 @@ struct ProcessLog {
     on_terminal: bool,
 }
 
-/// Takes one line after the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lines(&'static ProcessLog);
 
-/// Starts the thread on standard error, once.
 pub(super) fn start() -> io::Result<Lines> {
-    // Without the lock of `io::stderr`, which a write that hangs would hold.
+    // Bypasses the lock of `io::stderr`, which a hung write would hold.
     start_in(File::from(io::stderr().as_fd().try_clone_to_owned()?))
 }
 
-/// Starts the thread on another output, if there is none.
+/// Starts the thread, if there is none.
 pub(super) fn start_in(output: File) -> io::Result<Lines> {
     if let Some(log) = LOG.get() {
         return Ok(Lines(log));
@@ -54,7 +50,7 @@ pub(super) fn start_in(output: File) -> io::Result<Lines> {
     Ok(Lines(LOG.get_or_init(|| ProcessLog { queue, on_terminal })))
 }
 
-/// Waits until what was said is written, but not for long.
+/// Waits briefly for the queued lines.
 pub(crate) fn flush() {
     let (written, wait) = mpsc::channel();
     if let Some(log) = LOG.get()
@@ -65,7 +61,6 @@ pub(crate) fn flush() {
 }
 
 impl Lines {
-    /// Somebody looks at them.
     pub(super) fn on_terminal(self) -> bool {
         self.0.on_terminal
     }
@@ -101,7 +96,7 @@ fn write(waiting: &Receiver<Message>, mut output: File) {
             Err(TryRecvError::Disconnected) => return,
         };
         match message {
-            // There is nowhere to complain.
+            // A failed write can be reported nowhere.
             Message::Line(line) => drop(output.write_all(&line)),
             Message::Flush(written) => drop(written.send(())),
         }

@@ -1,34 +1,30 @@
-//! Connections and requests that end at the proxy: `cutover_refused_total{reason}`.
-//!
-//! Every reason is here, so that all series exist from the start. Each worker counts in its own [`Refusals`].
+//! Connections and requests that end at the proxy: `cutover_refused_total{reason}`. Each worker counts in its own
+//! [`Refusals`].
 
 use crate::telemetry::exposition::Page;
 use crate::telemetry::meter::Count;
 
-/// Why a connection or a request ended at the proxy, without an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// A head or a body that is not valid HTTP, or can be read in two ways: 400, RST_STREAM.
+    /// Invalid or ambiguous HTTP: 400, RST_STREAM.
     Malformed,
     /// 414
     TargetTooLong,
     /// 431
     HeadTooLarge,
-    /// A head that began and did not arrive in time: 408.
+    /// 408: a head that did not arrive in time.
     SlowHead,
-    /// The client closed the connection in the middle of a head.
     IncompleteHead,
-    /// A request body that stopped: 408.
+    /// 408: a request body that stopped.
     SlowBody,
     /// 413 by `max_body`
     BodyTooLarge,
-    /// Something that HTTP allows and the proxy does not do: 501.
+    /// 501: valid HTTP that the proxy does not support.
     NotImplemented,
     /// 308 by `listen.https_redirect`
     HttpsRedirect,
-    /// The readiness path said 503.
+    /// 503 of the readiness path.
     NotReady,
-    /// The maintenance answer.
     Maintenance,
     /// 404: no route for the host and path.
     NoRoute,
@@ -44,11 +40,8 @@ pub(crate) enum Refusal {
     HoldExpired,
     /// 503: the process stops.
     Stopping,
-    /// A PROXY header that is not valid, missing or late.
     ProxyHeader,
-    /// A TLS handshake that failed or took too long.
     TlsHandshake,
-    /// A client certificate that has expired.
     ClientCertificate,
     /// A connection error of HTTP/2: GOAWAY with an error code.
     Http2Protocol,
@@ -56,9 +49,8 @@ pub(crate) enum Refusal {
     Http2Flood,
     /// RST_STREAM with REFUSED_STREAM: more streams than announced.
     Http2Streams,
-    /// An idle connection that was closed for a new one: `listen.max_connections`, or no descriptor was left.
+    /// An idle connection closed for a new one, by `listen.max_connections` or for lack of descriptors.
     MaxConnections,
-    /// The limit for one client address.
     MaxConnectionsPerClient,
     /// 503: no descriptor is left for a connection to the endpoint.
     Descriptors,
@@ -69,7 +61,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Every reason with its label, in the order of [`Refusals`].
+    /// In the order of [`Refusals`].
     pub(crate) const ALL: [(Refusal, &'static str); 29] = [
         (Refusal::Malformed, "malformed"),
         (Refusal::TargetTooLong, "target_too_long"),
@@ -102,34 +94,32 @@ impl Refusal {
         (Refusal::Memory, "memory"),
     ];
 
-    /// The label of the series, and `refused` in the access log.
+    /// Also `refused` in the access log.
     #[must_use]
     pub(crate) fn label(self) -> &'static str {
         Refusal::ALL[self as usize].1
     }
 }
 
-/// The counts of one worker. Padded so that two workers never share a cache line.
+/// Padded so that two workers never share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Refusals([Count; Refusal::ALL.len()]);
 
-/// The sums over all workers, in the order of [`Refusal::ALL`].
+/// Sums over all workers, in the order of [`Refusal::ALL`].
 pub(crate) type Refused = [u64; Refusal::ALL.len()];
 
 impl Refusals {
-    /// Counts one; only for the worker that owns the counts.
+    /// Only for the worker that owns the counts.
     pub(crate) fn add(&self, refusal: Refusal) {
         self.0[refusal as usize].add(1);
     }
 
-    /// Adds all workers.
     pub(crate) fn sum(workers: &[Refusals]) -> Refused {
         std::array::from_fn(|reason| workers.iter().map(|worker| worker.0[reason].get()).sum())
     }
 }
 
-/// Writes the series.
 pub(super) fn render(page: &mut Page, refused: &Refused) {
     let help = "Connections and requests that ended at the proxy, by reason.";
     let mut total = page.counter("cutover_refused_total", help);

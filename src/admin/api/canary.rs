@@ -1,5 +1,4 @@
-//! Canaries on the wire: what can be asked of one, and where it stands. Shares of requests are in percent, evidence is
-//! in odds to one.
+//! Wire types of canaries. Shares of requests are in percent, evidence is in odds to one.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;

@@ -1,4 +1,4 @@
-//! The wire types of staging, and of what still needs a color.
+//! Wire types of staging, and of the remaining needs of a color.
 
 use std::collections::BTreeMap;
 

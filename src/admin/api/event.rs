@@ -1,4 +1,4 @@
-//! The data of small events; that of others is an answer of the API.
+//! Wire types of small events; other events carry answers of the API.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

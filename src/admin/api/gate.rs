@@ -1,4 +1,4 @@
-//! The gate on the wire: what its health rounds and its checks found; and what lingers after it.
+//! Wire types of the gate's health rounds and checks, and of lingering files.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,4 +1,4 @@
-//! What was written down, on the wire: transitions, releases, and what a look at the ledger found.
+//! Wire types of transitions, releases, and a check of the ledger.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

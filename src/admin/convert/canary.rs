@@ -1,4 +1,4 @@
-//! Canaries, as the admin API says them.
+//! Canaries as answers of the admin API.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn millis(duration: Duration) -> f64 {
     micros(duration) as f64 / 1e3
 }
 
-/// From now on; nothing, where it has passed.
+/// 0 once the moment has passed.
 fn ahead(at: Instant) -> f64 {
     at.saturating_duration_since(Instant::now()).as_secs_f64()
 }
@@ -121,7 +121,7 @@ impl CanaryStatus {
     }
 }
 
-/// What the proof of a step is likely to need, as long as nothing was seen of it, at the rate at which requests come.
+/// Expected need of a step at the present request rate, while there is no evidence.
 fn expected(status: &Status, deployment: &Deployment) -> Option<Needs> {
     if status.view.judgement.is_some() || !deployment.is_canary() || deployment.mode == Mode::Off {
         return None;
@@ -132,7 +132,7 @@ fn expected(status: &Status, deployment: &Deployment) -> Option<Needs> {
     Some(Needs { requests, time: Some(seconds) })
 }
 
-/// How long so many take at a rate; `None`: none come, or hardly any.
+/// `None`: hardly any requests arrive.
 fn time_for(requests: u64, rate: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(requests as f64 / rate).ok()
 }
@@ -151,7 +151,7 @@ impl PlanAnswer {
 }
 
 impl NextAnswer {
-    /// `expected`: what the proof is likely to need, before there is any.
+    /// `expected`: the step's expected need, used until there is evidence.
     fn new(progress: &Progress, expected: Option<Needs>) -> NextAnswer {
         let needs = progress.needs.or(expected);
         let stopped = progress.stopped.map(|stopped| match stopped {
@@ -191,7 +191,6 @@ impl EvidenceAnswer {
         }
     }
 
-    /// Where nothing more is known.
     #[expect(clippy::cast_precision_loss, reason = "odds are shown with a few digits")]
     fn of_judgement(judgement: &Judgement) -> EvidenceAnswer {
         EvidenceAnswer {
@@ -304,7 +303,6 @@ impl OnItsWay {
     }
 }
 
-/// What the history knows of deployments, newest first.
 pub(in crate::admin) fn deployments(
     newest_first: &[(u64, Arc<Transition>)],
     recorded: &BTreeSet<DeploymentId>,
@@ -340,7 +338,7 @@ pub(in crate::admin) fn deployments(
     found
 }
 
-/// How a deployment ended, by what came after it.
+/// Outcome of a deployment, from the transition that followed it.
 fn over(transition: &Transition, deployment: &DeploymentAnswer) -> &'static str {
     let decision = &transition.decision;
     let serves = decision.active.as_str() == deployment.color && decision.release.as_str() == deployment.release;

@@ -1,4 +1,4 @@
-//! What the checks of a gate found, and which color is asked for old files, on the wire.
+//! Gate checks, and the color asked for old files, as answers of the admin API.
 
 use crate::admin::api::{CheckAnswer, CheckFailureAnswer, ChecksAnswer, LingerAnswer};
 use crate::admin::convert::{micros, time};

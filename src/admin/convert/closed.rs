@@ -1,10 +1,9 @@
-//! That requests are held, or get the maintenance answer, whatever was moved.
+//! Warnings that requests are held, or get the maintenance answer.
 
 use std::time::Instant;
 
 use crate::control::handle::Status;
 
-/// That no color gets requests at present, whatever was moved.
 pub(super) fn not_served(status: &Status) -> Vec<String> {
     let mut said = Vec::new();
     if status.view.decision.maintenance {

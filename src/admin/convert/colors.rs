@@ -1,4 +1,4 @@
-//! Staging, and who still needs a color, as the admin API says it.
+//! Staging, and the remaining needs of a color, as answers of the admin API.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -9,10 +9,9 @@ use crate::config::{ColorConfig, EndpointAddress};
 use crate::control::handle::{ColorStatus, Need, StageOutcome};
 use crate::domain::rollout::StageRefusal;
 
-/// The upstream that a color has itself.
+/// Name of the upstream that a color has itself.
 const DEFAULT_UPSTREAM: &str = "default";
 
-/// The status and the title of a refusal.
 pub(super) fn title(refusal: &StageRefusal) -> (u16, &'static str) {
     match refusal {
         StageRefusal::InUse { .. } => (409, "The color is in use"),

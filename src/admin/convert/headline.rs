@@ -1,4 +1,4 @@
-//! The headline, as the admin API says it.
+//! The headline as an answer of the admin API.
 
 use crate::admin::api::{ConditionAnswer, HeadlineAnswer};
 use crate::domain::headline::Finding;

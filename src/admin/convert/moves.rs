@@ -1,4 +1,4 @@
-//! Switches, rollbacks and freezes, as the admin API says them.
+//! Switches, rollbacks and freezes as answers of the admin API.
 
 use std::time::Instant;
 
@@ -52,14 +52,13 @@ fn warnings(outcome: &Outcome, status: &Status) -> Vec<String> {
     nobody_up(outcome, status).into_iter().chain(closed).collect()
 }
 
-/// That traffic went to a color without an endpoint that is up.
 fn nobody_up(outcome: &Outcome, status: &Status) -> Option<String> {
     if !outcome.changed || outcome.dry_run || outcome.active != status.view.decision.active {
         return None;
     }
     let (to, from) = (outcome.active, outcome.previous);
     let endpoints = &status.colors[to].endpoints;
-    // A forced move asks nobody, so what was known before counts.
+    // A forced move runs no checks, so the last known health counts.
     if endpoints.iter().any(|endpoint| endpoint.health != Health::Down) {
         return None;
     }
@@ -112,7 +111,6 @@ pub(super) fn draining(status: &Status) -> Option<Draining> {
     })
 }
 
-/// How the last drain ended.
 pub(in crate::admin) fn last_drain(status: &Status) -> Option<DrainedAnswer> {
     status.last_drain.as_ref().map(drained)
 }

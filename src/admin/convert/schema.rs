@@ -1,4 +1,4 @@
-//! Data stores, as the admin API says it.
+//! Data stores as answers of the admin API.
 
 use crate::admin::api::{FirstWriteAnswer, ObstacleAnswer, RollbackAnswer, StepAnswer, StoreAnswer, UnsafeAnswer};
 use crate::admin::convert::{rollback, time};
@@ -6,7 +6,7 @@ use crate::control::handle::Status;
 use crate::domain::rollout::{Outcome, Unsafe, View};
 use crate::domain::schema::{Barrier, Obstacle, Safety, Source};
 
-/// The way back after a move: as it is, or, where it was only asked, as it would be.
+/// The way back after a move; after a dry run, as it would be.
 pub(super) fn after(outcome: &Outcome, status: Option<&Status>) -> Option<RollbackAnswer> {
     if !outcome.dry_run {
         return status.map(rollback);

@@ -1,4 +1,4 @@
-//! What can be said of canaries, and of those that are over.
+//! Arguments of canaries and replays.
 
 use std::path::PathBuf;
 use std::time::Duration;

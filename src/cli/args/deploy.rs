@@ -1,4 +1,4 @@
-//! What can be said of a deploy.
+//! Arguments of a deploy.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

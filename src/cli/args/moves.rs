@@ -1,4 +1,4 @@
-//! What can be said of switches and rollbacks.
+//! Arguments of switches and rollbacks.
 
 use std::time::Duration;
 

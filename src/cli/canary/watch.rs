@@ -1,5 +1,5 @@
-//! `cutover canary watch`: the live view. On a terminal it refreshes; elsewhere a line is printed when something
-//! changes, and now and then. A restart of the proxy in the middle is sat out.
+//! `cutover canary watch`: the live view. Elsewhere than on a terminal it prints a line per change, and now and then.
+//! It survives a restart of the proxy.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -14,14 +14,13 @@ use crate::cli::output::{self, complain, print};
 use crate::cli::render::canary as render;
 use crate::cli::wait::{Looks, SECOND};
 
-/// Where nothing changes, a line is printed so often.
+/// Interval of lines without a change.
 const NOW_AND_THEN: Duration = Duration::from_secs(10);
 
-/// How long the line that tells how it ended may take to the disk, and how often it is looked for.
+/// Time for the last line to reach the disk, and the interval of looking for it.
 const TO_DISK: Duration = Duration::from_secs(2);
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// How it ended, as JSON.
 #[derive(Serialize)]
 struct End<'a> {
     /// `took_traffic`, `known_good` or `taken_back`.
@@ -33,22 +32,19 @@ struct End<'a> {
     transition: Option<&'a TransitionAnswer>,
 }
 
-/// What a look found.
 enum Look {
-    /// It is on its way.
     Under(Box<CanaryStatus>),
-    /// It is not any more.
     Over,
 }
 
-/// Follows the deployment that `begun` names, or the one that is on its way.
+/// Follows the deployment `begun`, or else the present one.
 pub(super) async fn run(client: &Client, begun: Option<CanaryStatus>, until: Until, json: bool) -> Result<(), Failure> {
     let mut view = View::new(json);
     let mut followed = begun;
     let mut looks = Looks::default();
     loop {
         let looked = client.get::<CanaryAnswer>("/admin/canary").await;
-        // Before there is something to follow, a proxy that is away is an error.
+        // Until there is a deployment to follow, an unreachable proxy is an error.
         let answer = match &followed {
             Some(_) => looks.found(looked).await?,
             None => Some(looked?),
@@ -103,8 +99,7 @@ async fn ended(client: &Client, answer: &CanaryAnswer, canary: &CanaryStatus, js
     Err(output::told_with(json, &end, words, Failure::TakenBack(text)))
 }
 
-/// The transition that ended it. What is in force may not be on disk yet, and so not in the history: then it is waited
-/// for a while.
+/// The transition that ended the deployment. It takes effect before it is on disk and in the history, hence the wait.
 async fn told(
     client: &Client,
     canary: &CanaryStatus,
@@ -123,9 +118,8 @@ async fn told(
     }
 }
 
-/// Whether a transition tells how it ended.
 fn speaks_of(transition: &TransitionAnswer, canary: &CanaryStatus, took: bool) -> bool {
-    // Both are written alike, so they sort as they came.
+    // Both have the same format, so they sort by time.
     if transition.at < canary.since {
         return false;
     }
@@ -136,7 +130,6 @@ fn speaks_of(transition: &TransitionAnswer, canary: &CanaryStatus, took: bool) -
     ["rollback", "abort"].contains(&kind) && transition.from_release.as_ref().is_none_or(|from| *from == canary.release)
 }
 
-/// What is on the screen.
 struct View {
     json: bool,
     terminal: bool,
@@ -153,7 +146,7 @@ impl View {
             return output::document(answer);
         }
         if self.terminal {
-            // Home, then each line over the old one, then nothing below: it does not flicker.
+            // Overwrites line by line from the top, so that nothing flickers.
             let text = render::canary(answer).replace('\n', "\x1b[K\n");
             clear(if self.told.is_none() { "\x1b[H\x1b[2J" } else { "\x1b[H" });
             print(&text);
@@ -170,7 +163,7 @@ impl View {
     }
 }
 
-/// Moves the cursor; on terminals alone.
+/// Only on terminals.
 fn clear(how: &str) {
     let mut out = std::io::stdout();
     if let Err(error) = out.write_all(how.as_bytes()).and_then(|()| out.flush()) {

@@ -1,11 +1,11 @@
-//! What the labels of a file mean for what the data stores are at in the running proxy.
+//! The labels of a file, compared with the data stores of the running proxy.
 
 use crate::admin::api::{StatusAnswer, StoreAnswer};
 use crate::config::Config;
 use crate::domain::color::Color;
 use crate::domain::schema::{Barrier, Current, Currents, Obstacle, Safety, Source, Version, admits, runs};
 
-/// A sentence each; none where no release says anything of a store.
+/// One sentence per finding; none where no release names a store.
 pub(super) fn sentences(config: &Config, status: &StatusAnswer) -> Vec<String> {
     let Ok(active) = status.active.parse::<Color>() else { return Vec::new() };
     let mut currents: Currents = status.stores.iter().map(|store| (store.store.clone(), current(store))).collect();
@@ -37,7 +37,7 @@ pub(super) fn sentences(config: &Config, status: &StatusAnswer) -> Vec<String> {
         (obstacles, _) => format!("A switch to {there} would be refused: {}.", list(obstacles)),
     });
     if status.rollback.release.as_deref() == Some(target.release.as_str()) {
-        // Barriers on the way are known to the running proxy.
+        // The running proxy knows the barriers on the way.
         let barrier = status.rollback.unsafe_why.as_ref().filter(|_| status.rollback.safe == "no");
         sentences.push(match (&verdict, barrier) {
             (Safety::Yes, None) => format!("The way back to {there} is safe."),

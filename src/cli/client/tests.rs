@@ -13,7 +13,7 @@ fn addresses_are_understood_as_people_write_them() {
         ("http://127.0.0.1:9900/", "127.0.0.1:9900"),
         ("localhost:9900", "localhost:9900"),
         ("[::1]:9900", "[::1]:9900"),
-        // A client goes to its own machine where a server says "everywhere".
+        // A server's "everywhere" is the local machine to a client.
         ("0.0.0.0:9900", "127.0.0.1:9900"),
         ("[::]:9900", "[::1]:9900"),
     ] {
@@ -45,7 +45,6 @@ fn what_is_no_address_is_refused_with_an_example() {
     }
 }
 
-/// The address in a file with this text.
 fn found(text: &str) -> Result<Address, Failure> {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(text.as_bytes()).expect("a write");
@@ -57,9 +56,9 @@ fn the_address_is_found_in_a_file_that_is_not_valid() {
     let listen = "[listen]\nadmin = \"127.0.0.1:9900\"\n";
     for text in [
         listen.to_owned(),
-        // Not valid as a configuration.
+        // Invalid as a configuration.
         format!("active = \"red\"\n{listen}\n[nonsense]\nkey = 1\n"),
-        // Not valid as TOML, before and behind.
+        // Invalid as TOML, before and after.
         format!("active = \n{listen}"),
         format!("active = \"blue\n{listen}"),
         format!("{listen}[blue]\nrelease = \n"),

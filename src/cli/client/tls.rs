@@ -1,4 +1,4 @@
-//! TLS of commands to the admin address: who is believed, what is shown, and what to say when that fails.
+//! TLS of commands to the admin address: trust, client certificate, error messages.
 
 use std::error::Error;
 use std::io;
@@ -15,17 +15,16 @@ use crate::cli::connection::Connection;
 use crate::tls::commands::{self, Believed};
 use crate::tls::{CertificateFiles, server_name};
 
-/// What a command needs for a handshake.
 #[derive(Clone, Debug)]
 pub(super) struct Tls(Arc<ClientConfig>);
 
-/// An empty variable is one that is not set.
+/// An empty variable counts as unset.
 fn given(path: Option<&PathBuf>) -> Option<PathBuf> {
     path.filter(|path| !path.as_os_str().is_empty()).cloned()
 }
 
 impl Tls {
-    /// By the options; `local` is the certificate in the configuration file of a proxy on this machine.
+    /// `local`: the certificate in the configuration file of a proxy on this machine.
     pub(super) fn new(connection: &Connection, local: Option<PathBuf>) -> Result<Tls, Failure> {
         let believed = match (given(connection.ca.as_ref()), local) {
             (Some(ca), _) => Believed::SignedBy(ca),
@@ -34,7 +33,7 @@ impl Tls {
         };
         let shown = match (given(connection.cert.as_ref()), given(connection.key.as_ref())) {
             (Some(cert), Some(key)) => Some(CertificateFiles { cert, key, ocsp: None }),
-            // Both may stand in one file.
+            // One file may hold both.
             (Some(cert), None) => Some(CertificateFiles { key: cert.clone(), cert, ocsp: None }),
             (None, Some(_)) => return Err(Failure::Usage("--key needs --cert, the certificate to it".to_owned())),
             (None, None) => None,
@@ -46,7 +45,7 @@ impl Tls {
         Ok(Tls(config))
     }
 
-    /// Makes the handshake with `HOST:PORT`.
+    /// `address`: `HOST:PORT`.
     pub(super) async fn connect(&self, address: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let name = server_name(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.reason))?;
@@ -54,7 +53,7 @@ impl Tls {
     }
 }
 
-/// The failure of an exchange where TLS is the reason.
+/// `None`: the exchange failed for another reason than TLS.
 pub(super) fn failure(address: &str, error: &(dyn Error + 'static)) -> Option<Failure> {
     let ended = |code: &str, text: String, exit| Some(Failure::Ended(code.to_owned(), text, exit));
     let place = format!("https://{address}");
@@ -88,7 +87,7 @@ pub(super) fn failure(address: &str, error: &(dyn Error + 'static)) -> Option<Fa
     }
 }
 
-/// The error of rustls within another one.
+/// The rustls error inside another one.
 fn reason<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {

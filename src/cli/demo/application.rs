@@ -1,4 +1,4 @@
-//! A small application that shows its color and release, as text for curl and as a page for a browser.
+//! A small application that shows its color and release: text for curl, a page for a browser.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,7 +19,6 @@ use tokio::net::TcpListener;
 
 use crate::domain::color::Color;
 
-/// Ends with the runtime that it was started on.
 pub(super) struct Application {
     pub(super) address: SocketAddr,
 }
@@ -37,7 +36,7 @@ impl Application {
                 let service = service_fn(move |request| {
                     std::future::ready(Ok::<_, Infallible>(answer(color, release, &request)))
                 });
-                // A connection that breaks is the end of that connection.
+                // A broken connection ends nothing else.
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
@@ -75,7 +74,6 @@ fn page(color: Color, release: &str) -> String {
     )
 }
 
-/// A line a second.
 struct Slow {
     line: Bytes,
     left: u32,

@@ -1,4 +1,4 @@
-//! A receiver of notices that is shaped like a Slack incoming webhook: it takes each post with `ok`, and hands it on.
+//! A receiver of notices, shaped like a Slack incoming webhook: it answers `ok` and hands each post on.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -7,7 +7,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Where to post to, and what comes.
 pub(super) async fn open() -> std::io::Result<(SocketAddr, UnboundedReceiver<Value>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -33,14 +32,12 @@ async fn take(mut stream: TcpStream, posted: UnboundedSender<Value>) -> Option<(
         if read.len() >= end + 4 + length {
             let post = serde_json::from_slice(&read[end + 4..end + 4 + length]).ok()?;
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await.ok()?;
-            // Nobody listens any more when the story is over.
             let _ = posted.send(post);
             return Some(());
         }
     }
 }
 
-/// A message as its readers see it.
 pub(super) fn readable(message: &Value) -> Vec<String> {
     let text = |value: &Value| value["text"].as_str().map(unescaped);
     let mut lines: Vec<String> = text(message).into_iter().collect();

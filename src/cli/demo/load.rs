@@ -1,4 +1,4 @@
-//! Load at a rate, whatever comes back, on connections that are kept; and what came of it, as its users see it.
+//! Load at a fixed rate on kept connections, and its results as users see them.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -8,40 +8,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
-/// A request that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What users saw.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
-    /// By blue, and by green.
     pub(super) blue: Side,
     pub(super) green: Side,
-    /// Answered by the proxy itself, or not at all.
     pub(super) lost: u64,
 }
 
-/// What came from one color.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Side {
     pub(super) answered: u64,
-    /// Of them, those with an error.
     pub(super) failed: u64,
-    /// Of them, those with 4xx.
     pub(super) refused: u64,
-    /// Those for `/checkout`, and how long they took together.
+    /// Requests for `/checkout`, and their total time.
     pub(super) checkouts: u64,
     pub(super) checkout_time: Duration,
 }
 
 impl Side {
-    /// How long a checkout took on average.
     pub(super) fn checkout(&self) -> Duration {
         self.checkout_time.checked_div(u32::try_from(self.checkouts).unwrap_or(u32::MAX)).unwrap_or_default()
     }
 }
 
-/// Ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Load {
     shared: Arc<Shared>,
@@ -58,8 +49,8 @@ struct Shared {
 }
 
 impl Load {
-    /// So many requests a second, each for any of the pages. `users`: clients that ask, each in a network of its own,
-    /// as a proxy in front would pass them on; 0: one, which is the load itself.
+    /// `rate`: requests a second, to any of the pages. `users`: clients, each in its own network by `X-Forwarded-For`; 0: a
+    /// single one.
     pub(super) fn start(to: SocketAddr, rate: u32, pages: &'static [&'static str], users: u32) -> Load {
         let shared = Arc::new(Shared { to, pages, users, free: Mutex::default(), seen: Mutex::default() });
         let pause = Duration::from_secs(1) / rate.max(1);
@@ -82,7 +73,7 @@ async fn ask(shared: Arc<Shared>, pause: Duration) {
     let mut due = Instant::now();
     loop {
         due += pause;
-        // What is late is made up for.
+        // Late requests are made up for.
         tokio::time::sleep_until(due.into()).await;
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -119,7 +110,6 @@ async fn ask(shared: Arc<Shared>, pause: Duration) {
     }
 }
 
-/// The connection, the status of the answer, and its body.
 async fn once(
     to: SocketAddr,
     free: Option<TcpStream>,

@@ -1,5 +1,5 @@
-//! A small shop, once for each release: how it behaves can be chosen, and changed while it serves. Latencies are
-//! lognormal, as those of real applications nearly are; half of `/checkout` takes twice as long as half of the rest.
+//! A small shop per release, with behavior that can change while it serves. Latencies are lognormal, nearly as in real
+//! applications; the median of `/checkout` is twice that of the rest.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,28 +9,22 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Pages that it has.
 pub(super) const PAGES: [&str; 3] = ["/", "/search", "/checkout"];
 const SLOW_PAGE: &str = "/checkout";
 /// A page that refuses some of its users.
 pub(super) const LOGIN: &str = "/login";
 
-/// How a release behaves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
-    /// The share of requests that end in 500.
     pub(super) errors: f64,
-    /// Half of the requests take longer; zero: none takes any time.
+    /// Median latency; zero: no request takes any time.
     pub(super) median: Duration,
-    /// How much latencies differ from each other.
     pub(super) sigma: f64,
-    /// `/checkout` takes so many times as long as it should.
+    /// Factor on the latency of `/checkout`.
     pub(super) slower: f64,
-    /// The share of requests for `/login` that end in 401.
     pub(super) refused: f64,
 }
 
-/// Ends with the runtime that it was started on.
 #[derive(Debug)]
 pub(super) struct Shop {
     pub(super) address: SocketAddr,
@@ -54,7 +48,7 @@ impl Shop {
         tokio::spawn(async move {
             loop {
                 match listener.accept().await {
-                    // A connection that breaks is the end of that connection.
+                    // A broken connection ends nothing else.
                     Ok((stream, _)) => drop(tokio::spawn(serve(stream, Arc::clone(&serving)))),
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 }
@@ -63,20 +57,19 @@ impl Shop {
         Ok(Shop { address, shared })
     }
 
-    /// From the next request on.
+    /// Applies from the next request.
     pub(super) fn behaves(&self, manner: Manner) {
         if let Ok(mut now) = self.shared.manner.lock() {
             *now = manner;
         }
     }
 
-    /// Requests that came, checks left out.
+    /// Without health checks.
     pub(super) fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::Relaxed)
     }
 }
 
-/// A status and a word.
 type Outcome = (&'static str, &'static str);
 const GOOD: Outcome = ("200 OK", "sold");
 const REFUSED: Outcome = ("401 Unauthorized", "refused");
@@ -102,7 +95,6 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()
 }
 
 impl Shared {
-    /// Takes its time.
     async fn work(&self, path: &str) -> Outcome {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let Ok(manner) = self.manner.lock().map(|manner| *manner) else { return FAILED };
@@ -121,7 +113,7 @@ impl Shared {
     }
 }
 
-/// By Box and Muller.
+/// Standard normal, by Box and Muller.
 fn normal() -> f64 {
     let (u, v) = (1.0 - fastrand::f64(), fastrand::f64());
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()

@@ -1,6 +1,5 @@
-//! `cutover demo --story`: a bad release, from its first requests to the message that it was taken back. The proxy, the
-//! applications, the load and the message are real; nothing is told that did not happen, and what did not come out as
-//! it should ends the story with an error.
+//! `cutover demo --story`: a bad release, from its first requests to the notice of its rollback. Proxy, applications,
+//! load and notice are real; an unexpected outcome ends the story with an error.
 
 mod plot;
 mod telling;
@@ -31,18 +30,15 @@ use telling::Telling;
 
 const OLD: &str = "2.13.0";
 const NEW: &str = "2.14.0";
-/// Requests a second.
 const RATE: u32 = 400;
-/// What is usual is learnt in this time.
+/// Time to learn the normal behavior.
 const USUAL: Duration = Duration::from_secs(5);
-/// A story that is not over by then has come out otherwise.
+/// A longer story has gone wrong.
 const LONGEST: Duration = Duration::from_secs(45);
-/// How often it is said where the judge stands.
 const LOOKED_EVERY: Duration = Duration::from_secs(2);
-/// What was under way at the rollback has ended by then.
+/// Requests in flight at the rollback have ended by then.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// All that takes part.
 pub(super) struct Stage {
     pub(super) proxy: Running,
     load: Load,
@@ -52,20 +48,19 @@ pub(super) struct Stage {
     telling: Telling,
 }
 
-/// What the story has come to.
 struct Ending {
     deployment: DeploymentId,
     began: SystemTime,
     transition: Arc<Transition>,
     judgement: Judgement,
-    /// From the decision to its message.
+    /// From the decision to its notice.
     told: Duration,
-    /// Users' requests before the last act began, and its time.
+    /// Users' requests before the last act, and its time.
     turned: (Seen, Duration),
 }
 
 impl Stage {
-    /// With this file, and all that belongs to it beside it.
+    /// Everything is in the directory of `file`.
     pub(super) async fn build(story: Story, file: &Path) -> Result<Stage, Failure> {
         let dir = file.parent().unwrap_or(file);
         let failed = |error: std::io::Error| Failure::Failed(format!("the demo could not start: {error}"));
@@ -124,7 +119,7 @@ endpoints = ["{green}"]
         Ok(Stage { proxy, load, blue, green, posts, telling: Telling::begin() })
     }
 
-    /// Plays it; an error where it does not come out as told.
+    /// Fails where the story ends otherwise than told.
     pub(super) async fn play(&mut self, story: Story) -> Result<DeploymentId, Failure> {
         let client = Client::at(&self.proxy.admin_address().to_string())?;
         self.telling.introduction(story);
@@ -133,7 +128,7 @@ endpoints = ["{green}"]
         self.green.behaves(story.new_release());
         let ending = self.until_taken_back(story, &client).await?;
         let refusal = if story.is_withdrawn() { None } else { Some(self.ask_again(&client).await?) };
-        // Requests that began before the end are over, and none comes after it.
+        // Requests that began before the end are over, and none follow.
         tokio::time::sleep(SETTLED).await;
         let (seen, before) = (self.load.seen(), self.green.requests());
         tokio::time::sleep(SETTLED).await;
@@ -149,7 +144,7 @@ endpoints = ["{green}"]
         Ok(ending.deployment)
     }
 
-    /// From the first request to the message.
+    /// From the first request to the notice.
     async fn until_taken_back(&mut self, story: Story, client: &Client) -> Result<Ending, Failure> {
         let mut news = self.proxy.handle().news.subscribe();
         let body = CanaryBody { reason: Some(format!("release {NEW}")), ..CanaryBody::default() };
@@ -165,7 +160,7 @@ endpoints = ["{green}"]
         loop {
             let next_act = acts.peek().map_or(LONGEST, |act| act.at);
             tokio::select! {
-                // What happened first: its message comes after it, and may be here when both are looked at.
+                // In order of occurrence: the notice follows its transition, and both may be ready.
                 biased;
                 heard = news.recv() => match heard {
                     Ok(News::Transition(_, transition)) if end.is_none() && story.is_end(&transition) => {
@@ -221,7 +216,7 @@ endpoints = ["{green}"]
         }
     }
 
-    /// The same release once more: why not.
+    /// Asks for the same release again, to show the refusal.
     async fn ask_again(&self, client: &Client) -> Result<String, Failure> {
         match client.post::<CanaryMoved>("/admin/canary", &CanaryBody::default(), LOOK).await {
             Err(Failure::Refused(problem)) if problem.code == "quarantined" => Ok(problem.detail),
@@ -234,7 +229,6 @@ endpoints = ["{green}"]
     }
 }
 
-/// What is not as it should be.
 fn faults(story: Story, ending: &Ending, seen: &Seen, late: u64) -> Vec<String> {
     let mut faults = Vec::new();
     let mut check = |holds: bool, fault: &str| {

@@ -1,4 +1,4 @@
-//! A trickle of requests, and what came of them.
+//! A trickle of requests, and its results.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,12 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// From request to request.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A request that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Counts; ends with the runtime that it was started on.
 pub(super) struct Traffic {
     address: SocketAddr,
     blue: AtomicU64,
@@ -40,7 +37,6 @@ impl Traffic {
         traffic
     }
 
-    /// One request; the answer's text.
     pub(super) async fn ask(&self) -> std::io::Result<String> {
         let asked = tokio::time::timeout(PATIENCE, async {
             let mut stream = TcpStream::connect(self.address).await?;

@@ -1,4 +1,4 @@
-//! What follows a move: the end of what the other color had, and the time until the release is known good.
+//! The end of a deploy: the other color's drain, and the time until the release is known good.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use crate::cli::render;
 use crate::cli::wait::{Looks, SECOND};
 use crate::cli::waiting::Interrupts;
 
-/// How long the line that tells the end of a drain may take to the disk.
+/// Time for the line about the drain's end to reach the disk.
 const TO_DISK: Duration = Duration::from_secs(2);
 
-/// Waits for the end of the drain, and says how it ended. `None`: there was nothing to drain.
+/// `None`: there was nothing to drain.
 pub(super) async fn ended(
     client: &Client,
     moved: &SwitchAnswer,
@@ -54,7 +54,6 @@ pub(super) fn line(report: Option<&DrainedReport>, moved: &SwitchAnswer) -> Stri
     format!("drain  {} drained after {took}; {cut}\n", render::color(&report.color))
 }
 
-/// Waits until the release is known good.
 pub(super) async fn known_good(
     client: &Client,
     staged: &StageAnswer,

@@ -1,4 +1,4 @@
-//! Canaries in words: shares as a bar, evidence toward both verdicts, the clock, and a row for each route.
+//! Canaries in words: share bars, evidence toward both verdicts, the clock, and a row per route.
 
 use std::fmt::Write;
 
@@ -12,16 +12,13 @@ use crate::admin::api::{
 use crate::cli::when;
 use crate::domain::verdict::{MISSES_FILES, Veto};
 
-/// Bars are so wide.
 const WIDE: usize = 30;
-/// The name of a route that always fits beside its numbers.
+/// Length of a route's name that always fits beside its numbers.
 const SHORT: usize = 10;
-/// So many routes are shown,
+/// Routes in the table; [`NAMED`] limits those in a line.
 const ROUTES: usize = 20;
-/// and so many named in a line.
 const NAMED: usize = 5;
 
-/// What became of a command.
 pub(crate) fn moved(answer: &CanaryMoved, verb: &str) -> String {
     let CanaryMoved { active, release, generation, .. } = answer;
     let serves = format!("{} (release {})", color(active), plain(release));
@@ -60,11 +57,10 @@ fn hint(canary: &CanaryStatus) -> String {
     format!("Steps: {}; {by_itself}.", plan.join(", "))
 }
 
-/// `at 1 request/s this step takes about 3 h …`: more than it may.
+/// A warning where the step takes longer than it may.
 fn pace(canary: &CanaryStatus, next: &NextAnswer) -> Option<String> {
     let (takes, most) = (next.needs_s?, next.at_most_s.filter(|_| next.stopped.is_none())?);
-    // As soon as this share of the requests would be enough, on half of the time; more than half of them is no
-    // comparison.
+    // The share at which half of the time would suffice. More than half of the requests is no comparison.
     let needed = (canary.weight * takes / most * 2.0).clamp(canary.weight, 50.0);
     let steps: &[f64] = if needed <= 10.0 {
         &[10.0, 50.0]
@@ -126,7 +122,6 @@ fn share(canary: &CanaryStatus) -> String {
     }
 }
 
-/// All of it.
 pub(crate) fn canary(answer: &CanaryAnswer) -> String {
     let Some(canary) = &answer.canary else { return nothing(answer) };
     let mut text = String::new();
@@ -141,7 +136,7 @@ pub(crate) fn canary(answer: &CanaryAnswer) -> String {
     if let Some(evidence) = &canary.evidence {
         row("regression", odds(&evidence.worse));
         if let Some(no_worse) = &evidence.no_worse {
-            // A full bar beside a route that is broken would be believed.
+            // A full bar beside a broken route would be believed.
             let visibly_worse = evidence.veto.as_deref().and_then(Veto::named).is_some_and(Veto::is_alarming);
             let none = || painted(BAD, format!("{} none: see below", bar(0.0)));
             row("health", if visibly_worse { none() } else { odds(no_worse) });
@@ -181,7 +176,7 @@ fn nothing(answer: &CanaryAnswer) -> String {
     text
 }
 
-/// What an automatic rollback has left behind.
+/// The state after an automatic rollback.
 fn afterwards(answer: &CanaryAnswer, row: &mut impl FnMut(&str, String)) {
     if answer.both_unhealthy {
         row(
@@ -218,7 +213,7 @@ fn weight(canary: &CanaryStatus) -> String {
     format!("{}{place}{next}", percent(canary.weight))
 }
 
-/// How long it is there, and for how long it has to be, or may be.
+/// Time in this step, and its minimum or maximum.
 fn clock(canary: &CanaryStatus) -> String {
     let Some(next) = &canary.next else { return format!("for {}", span(canary.for_s)) };
     let mut text = if canary.stage == "step" {
@@ -237,7 +232,6 @@ fn clock(canary: &CanaryStatus) -> String {
     text
 }
 
-/// What people have to know beside the numbers.
 fn words(canary: &CanaryStatus) -> Vec<String> {
     let mut said = Vec::new();
     if let Some(needs) = canary.next.as_ref().and_then(needs) {
@@ -316,7 +310,7 @@ fn needs(next: &NextAnswer) -> Option<String> {
     Some(format!("needs about {} more requests to prove health, {time}", thousands(requests)))
 }
 
-/// In `cutover status`: title and text of its rows, odds only where they are asked for.
+/// Rows of `cutover status`: title and text; odds only if `verbose`.
 pub(super) fn rows(canary: &CanaryStatus, verbose: bool) -> Vec<(&'static str, String)> {
     let name = if canary.stage == "step" { "canary" } else { "bake" };
     let new = format!("{} {}", color(&canary.color), plain(&canary.release));
@@ -348,7 +342,7 @@ fn both(evidence: &EvidenceAnswer) -> String {
     }
 }
 
-/// Where it stands, without what changes all the time.
+/// The state, without the numbers that change all the time.
 pub(crate) fn place(canary: &CanaryStatus) -> String {
     let stopped = canary.next.as_ref().and_then(|next| next.stopped.clone());
     let verdict = canary.judgement.as_ref().map(|judgement| judgement.verdict.clone());
@@ -367,7 +361,6 @@ pub(crate) fn tick(canary: &CanaryStatus) -> String {
     text + "\n"
 }
 
-/// How it ended.
 pub(crate) fn ended(canary: &CanaryStatus, outcome: &str, last: Option<&TransitionAnswer>) -> String {
     let new = format!("{} {}", color(&canary.color), plain(&canary.release));
     let mut text = match outcome {
@@ -384,7 +377,7 @@ pub(crate) fn ended(canary: &CanaryStatus, outcome: &str, last: Option<&Transiti
     text
 }
 
-/// The verdict and what it rests on, a line each.
+/// The verdict and its grounds, a line each.
 pub(crate) fn findings(judgement: &JudgementAnswer, indent: &str) -> String {
     let evidence = format!("evidence {} of {}", ratio(judgement.evidence as f64), ratio(judgement.limit as f64));
     let (exposed, harmed) = (thousands(judgement.exposed), thousands(judgement.harmed));
@@ -426,7 +419,7 @@ fn table(routes: &[RouteAnswer]) -> String {
     let mut wide: Vec<usize> =
         (0..6).map(|column| rows.iter().map(|(_, row)| row[column].chars().count()).max().unwrap_or(0)).collect();
     let total = |wide: &[usize]| wide.iter().map(|wide| wide + 2).sum::<usize>();
-    // The median says least of what goes wrong.
+    // The median tells least about problems.
     let shown: &[usize] = if total(&wide) + SHORT > layout::wide() { &[0, 1, 3, 4, 5] } else { &[0, 1, 2, 3, 4, 5] };
     wide = shown.iter().map(|column| wide[*column]).collect();
     let numbers = total(&wide);
@@ -434,7 +427,7 @@ fn table(routes: &[RouteAnswer]) -> String {
     let names = rows.iter().map(|(name, _)| name.chars().count()).filter(|name| *name <= room).max().unwrap_or(0);
     let mut text = format!("{DIM}stable / candidate{DIM:#}\n");
     for (name, row) in &rows {
-        // A route that is too long for its column has a line of its own.
+        // A name that is too long for its column gets its own line.
         if name.chars().count() > room {
             let _ = write!(text, "{name}\n{:names$}", "");
         } else {
@@ -452,7 +445,7 @@ fn table(routes: &[RouteAnswer]) -> String {
     text + &too_few(routes)
 }
 
-/// Routes of which nothing is known yet: that nothing is found there says nothing.
+/// Routes without enough requests to judge: no finding there means nothing.
 fn too_few(routes: &[RouteAnswer]) -> String {
     let mut text = String::new();
     for (kind, what) in [("errors", "errors"), ("latency", "latency")] {
@@ -504,7 +497,7 @@ fn class(name: &str) -> &str {
     }
 }
 
-/// How far odds are from their limit, as a bar, on the scale on which evidence adds up.
+/// Odds relative to their limit, as a bar on a logarithmic scale.
 fn odds(of: &OddsAnswer) -> String {
     let far = if of.limit > 1.0 { of.odds.max(1.0).ln() / of.limit.ln() } else { 0.0 };
     format!("{} {} of {}", bar(far), ratio(of.odds), ratio(of.limit))
@@ -516,7 +509,7 @@ fn bar(part: f64) -> String {
     format!("{}{}", "█".repeat(full), painted(DIM, "·".repeat(WIDE - full)))
 }
 
-/// `12:1`, `1,000:1`; what is no evidence is `1:1`.
+/// `12:1`, `1,000:1`; no evidence is `1:1`.
 pub(crate) fn ratio(odds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates")]
     match odds {
@@ -527,7 +520,6 @@ pub(crate) fn ratio(odds: f64) -> String {
     }
 }
 
-/// About two digits that say something.
 fn figure(number: f64) -> String {
     match number {
         0.0 => "0".to_owned(),

@@ -1,4 +1,4 @@
-//! The checks of a gate, and the color that is asked for old files, in words.
+//! Gate checks, and the color asked for old files, in words.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::cli::render::layout::wrapped;
 use crate::cli::render::{BAD, GOOD, ago, color, painted, plain, short};
 use crate::cli::when;
 
-/// One line a check, with its first failures below it.
+/// One line per check, with its first failures below it.
 pub(super) fn checks(checks: &[CheckAnswer]) -> String {
     let wide = checks.iter().map(|check| plain(&check.check).chars().count()).max().unwrap_or(0);
     let mut text = String::new();
@@ -32,7 +32,6 @@ pub(super) fn checks(checks: &[CheckAnswer]) -> String {
     text
 }
 
-/// The checks of the last gate, for the status.
 pub(super) fn last(last: &ChecksAnswer) -> String {
     let failed: Vec<_> = last.checks.iter().filter(|check| !check.passed).collect();
     let when = last.checks.iter().map(|check| check.at.as_str()).max().map(ago).unwrap_or_default();
@@ -47,7 +46,6 @@ pub(super) fn last(last: &ChecksAnswer) -> String {
     format!("{whose}: {}", painted(BAD, said + &why.unwrap_or_default()))
 }
 
-/// The color that is asked for old files, for the status.
 pub(super) fn lingering(linger: &LingerAnswer) -> String {
     let whose = format!("{} {}", color(&linger.color), plain(&linger.release));
     if linger.up == 0 {

@@ -1,4 +1,4 @@
-//! `cutover history`: what was done, tried and refused, as a table within 80 columns.
+//! `cutover history`: actions and refusals, as a table within 80 columns.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::admin::api::{EndedAnswer, HistoryAnswer, ReleasesAnswer, TransitionAn
 use crate::cli::when;
 use crate::domain::transition::InFlight;
 
-/// What happened, newest first. `filtered`: only some of it was asked for.
+/// Newest first. `filtered`: the answer is only a part.
 pub(crate) fn history(answer: &HistoryAnswer, filtered: bool) -> String {
     if answer.transitions.is_empty() {
         return if filtered { "Nothing matches.\n".to_owned() } else { "Nothing happened yet.\n".to_owned() };
@@ -17,7 +17,7 @@ pub(crate) fn history(answer: &HistoryAnswer, filtered: bool) -> String {
     let titles = ["no", "when", "gen", "event"];
     let rows: Vec<_> = answer.transitions.iter().map(cells).collect();
     let mut text = String::new();
-    // One table; the lines below an event hang under it.
+    // Lines below an event are indented in the same table.
     let indent = {
         let wide = |column: usize| {
             rows.iter().map(|(row, _)| layout::width(&row[column])).chain([titles[column].len()]).max().unwrap_or(0)
@@ -49,7 +49,7 @@ pub(crate) fn history(answer: &HistoryAnswer, filtered: bool) -> String {
     text
 }
 
-/// How refusals begin of a move that somebody called off.
+/// Prefixes of refusals of cancelled moves.
 const CALLED_OFF: [&str; 2] = ["cancelled: ", "withdrawn: "];
 
 fn cells(transition: &TransitionAnswer) -> ([String; 4], Vec<String>) {
@@ -75,7 +75,7 @@ fn cells(transition: &TransitionAnswer) -> ([String; 4], Vec<String>) {
         below.push(plain(&judgement.words));
     }
     if let Some(refusal) = &transition.refusal {
-        // The event says so.
+        // The event says so already.
         let said = CALLED_OFF.iter().find_map(|code| refusal.strip_prefix(code)).unwrap_or(refusal);
         below.push(plain(said));
     }
@@ -118,7 +118,6 @@ pub(super) fn happened(transition: &TransitionAnswer) -> String {
     }
 }
 
-/// The steps of a canary or a bake.
 fn on_its_way(kind: &str, transition: &TransitionAnswer) -> Option<String> {
     let watched = transition.canary.as_ref();
     let new = watched.map(|watched| format!("{} {}", color(&watched.color), plain(&watched.release)));
@@ -161,7 +160,6 @@ fn refused(transition: &TransitionAnswer) -> String {
     }
 }
 
-/// Which release served where.
 pub(crate) fn releases(answer: &ReleasesAnswer) -> String {
     if answer.releases.is_empty() {
         return "No release served yet.\n".to_owned();
@@ -183,7 +181,6 @@ pub(crate) fn releases(answer: &ReleasesAnswer) -> String {
     table(["color", "release", "from", "until"], &rows)
 }
 
-/// Whether the ledger is as it was written.
 pub(crate) fn verified(found: &VerifyAnswer) -> String {
     let mut text = String::new();
     let (lines, first, last) = (count(found.lines, "line"), found.first, found.last);

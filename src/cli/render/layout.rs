@@ -1,5 +1,5 @@
-//! Text on a terminal: a title on the left, words on the right, no word broken, and a command that can be pasted in one
-//! piece. Where standard output is no terminal a message stays in one line, as logs want it.
+//! Terminal layout: a title on the left, text on the right, no broken word, each command in one piece. Elsewhere than
+//! on a terminal a message stays in one line, as logs want it.
 
 use std::io::IsTerminal;
 
@@ -7,16 +7,15 @@ use anstream::adapter::strip_str;
 use terminal_size::terminal_size_of;
 use unicode_width::UnicodeWidthStr;
 
-/// Of a terminal that does not say how wide it is.
+/// Width of a terminal that does not tell.
 const USUAL: usize = 80;
-/// Text is not pressed into less.
 const NARROWEST: usize = 20;
-/// Where the text behind a title begins.
+/// Column of the text behind a title.
 pub(crate) const TITLE: usize = 13;
-/// Commands begin with one of these.
+/// First words of commands.
 const PROGRAMS: [&str; 7] = ["cutover", "systemctl", "journalctl", "df", "ls", "getent", "openssl"];
 
-/// The columns of standard output; no end of them where it is no terminal.
+/// Unlimited where standard output is no terminal.
 pub(crate) fn wide() -> usize {
     if cfg!(test) {
         return USUAL;
@@ -25,7 +24,6 @@ pub(crate) fn wide() -> usize {
     if out.is_terminal() { columns(&out) } else { usize::MAX }
 }
 
-/// The columns of standard error.
 pub(crate) fn wide_errors() -> usize {
     let out = std::io::stderr();
     if out.is_terminal() { columns(&out) } else { usize::MAX }
@@ -36,20 +34,18 @@ fn columns(of: impl std::os::fd::AsFd) -> usize {
     found.unwrap_or(USUAL).max(NARROWEST)
 }
 
-/// Columns on a terminal, without styles.
+/// Terminal columns, without styles.
 pub(crate) fn width(text: &str) -> usize {
     strip_str(text).to_string().width()
 }
 
-/// A part of a line.
 pub(crate) enum Part<'a> {
     Text(&'a str),
-    /// A command, or a name in backticks: nothing in it is changed or broken.
+    /// A command or a name in backticks, which is never changed or broken.
     Whole(&'a str),
 }
 
-/// The parts of a line: what stands between backticks, or behind a colon up to the end if it begins like a command, is
-/// whole.
+/// Splits a line. Whole parts: text in backticks, and a command between a colon and the end.
 pub(crate) fn parts(line: &str) -> Vec<Part<'_>> {
     let start = line.len() - line.trim_start_matches(' ').len();
     if PROGRAMS.iter().any(|program| line[start..].strip_prefix(program).is_some_and(|rest| rest.starts_with(' '))) {
@@ -85,7 +81,7 @@ pub(crate) fn parts(line: &str) -> Vec<Part<'_>> {
     parts
 }
 
-/// The words of a text; a part that is whole is one word, with the punctuation that touches it.
+/// A whole part counts as one word, with the punctuation that touches it.
 fn words(text: &str) -> Vec<(String, bool)> {
     let mut words: Vec<(String, bool)> = Vec::new();
     let mut touches = false;
@@ -118,13 +114,13 @@ fn words(text: &str) -> Vec<(String, bool)> {
     words
 }
 
-/// One row: its title, and its text in as many lines as it needs. The text may hold styles.
+/// The text may hold styles.
 pub(crate) fn row(title: &str, text: &str) -> String {
     let gap = " ".repeat(TITLE.saturating_sub(width(title)));
     wrapped(&format!("{title}{gap}"), text, TITLE)
 }
 
-/// `head`, and `text` behind it; further lines begin at column `indent`.
+/// `head`, then `text`; further lines begin at column `indent`.
 pub(crate) fn wrapped(head: &str, text: &str, indent: usize) -> String {
     within(wide(), head, text, indent)
 }
@@ -136,10 +132,10 @@ fn within(wide: usize, head: &str, text: &str, indent: usize) -> String {
     let in_one_line = column.saturating_add(width(text)) <= wide;
     for (index, (word, whole)) in all.iter().enumerate() {
         let mut word = word.as_str();
-        // At the end of a sentence a command stands alone, so that a line can be copied.
+        // A command at the end of a sentence stands alone, so that its line can be copied.
         let named = *whole && index > 0 && index + 1 == all.len() && all[index - 1].0.ends_with(':');
         let room = column + usize::from(index > 0) + width(word) <= wide && (in_one_line || !named);
-        // A head that ends where a row begins has its first word beside it.
+        // A head of row width keeps its first word beside it.
         if room || (index == 0 && (!whole || head.trim().is_empty())) {
             if index > 0 {
                 out.push(' ');
@@ -168,7 +164,7 @@ fn within(wide: usize, head: &str, text: &str, indent: usize) -> String {
     out
 }
 
-/// A line as it is, or in several of them: further ones hang below its text. A drawing of a file is cut instead.
+/// Wraps a line, and indents the rest below its text. An excerpt of a file is cut instead.
 pub(crate) fn folded(line: &str, wide: usize) -> String {
     if width(line) <= wide {
         return format!("{line}\n");
@@ -179,7 +175,7 @@ pub(crate) fn folded(line: &str, wide: usize) -> String {
         return format!("{}\n", cut(line, wide));
     }
     let start = line.len() - line.trim_start_matches(' ').len();
-    // Behind a title, or a column of a table.
+    // Text begins behind a title, or a table's column.
     let body = line.match_indices("  ").map(|(at, gap)| at + gap.len()).filter(|at| *at > start + 2);
     let body = body.filter(|at| width(&line[..*at]) <= wide / 2).last();
     let body = body.map(|at| at + line[at..].len() - line[at..].trim_start_matches(' ').len());
@@ -189,7 +185,7 @@ pub(crate) fn folded(line: &str, wide: usize) -> String {
     }
 }
 
-/// The text without its end, if it does not fit into so many columns. Styles are lost where it is cut.
+/// Cuts text to this width. A cut loses its styles.
 pub(crate) fn cut(text: &str, wide: usize) -> String {
     if width(text) <= wide {
         return text.to_owned();
@@ -206,7 +202,7 @@ pub(crate) fn cut(text: &str, wide: usize) -> String {
     out
 }
 
-/// A table with titles: each column as wide as its widest cell, the last one wrapped.
+/// Columns are as wide as their widest cell; the last one is wrapped.
 pub(crate) fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
     let wide: Vec<_> = (0..N)
         .map(|column| rows.iter().map(|row| width(&row[column])).chain([titles[column].len()]).max().unwrap_or(0))

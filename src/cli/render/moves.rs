@@ -1,5 +1,4 @@
-//! What became of switches, rollbacks, drains and freezes, in words: what happened, what is true now, and the next
-//! command.
+//! Outcomes of switches, rollbacks, drains and freezes in words: the event, the present state, the next command.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -7,12 +6,10 @@ use std::time::Duration;
 use super::{BAD, color, count, left, painted, plain, short, way_back};
 use crate::admin::api::{DrainedAnswer, FrozenAnswer, MovingAnswer, SwitchAnswer};
 
-/// What became of a switch or a rollback.
 pub(crate) fn moved(answer: &SwitchAnswer, verb: &str) -> String {
     warnings(&answer.warnings) + &what_moved(answer, verb) + &file_problem(answer.file_problem.as_deref())
 }
 
-/// Warnings come first.
 pub(crate) fn warnings(warnings: &[String]) -> String {
     warnings.iter().map(|said| warning(said) + "\n").collect()
 }
@@ -21,7 +18,7 @@ pub(crate) fn warning(said: &str) -> String {
     painted(BAD, "WARNING:") + " " + &plain(said)
 }
 
-/// That a command could not take the file in.
+/// A warning that the file could not be updated by the command.
 pub(crate) fn file_problem(problem: Option<&str>) -> String {
     let Some(problem) = problem else { return String::new() };
     let problem: Vec<_> = problem.trim_end().lines().map(plain).collect();
@@ -29,7 +26,6 @@ pub(crate) fn file_problem(problem: Option<&str>) -> String {
     format!("{problem}\nThe command used the configuration in force. Next: `cutover check`\n")
 }
 
-/// The guards that were overridden.
 pub(crate) fn overrode(guards: &[String]) -> String {
     if guards.is_empty() {
         return String::new();
@@ -39,13 +35,11 @@ pub(crate) fn overrode(guards: &[String]) -> String {
     format!("--force overrode: {}.\n", guards.join(", "))
 }
 
-/// The release that is refused from now on.
 pub(crate) fn quarantined(release: Option<&str>) -> String {
     let said = |release| format!("Quarantined release {}: every move to it is refused from now on.\n", plain(release));
     release.map(said).unwrap_or_default()
 }
 
-/// Whose move was cancelled.
 fn cancelled(moving: &MovingAnswer) -> String {
     format!("Cancelled {} to {} ({})", plain(&moving.whose), color(&moving.to), plain(&moving.release))
 }
@@ -87,7 +81,7 @@ fn what_moved(answer: &SwitchAnswer, verb: &str) -> String {
     if let Some(rollback) = answer.rollback.as_ref().filter(|rollback| rollback.safe == "no") {
         let _ = writeln!(text, "The way back is {}.", way_back(rollback));
     }
-    // What is empty is over before it is read.
+    // An empty drain is over before anybody reads this.
     let under_way = answer.draining.as_ref().filter(|left| left.requests + left.streams + left.tunnels > 0);
     if let Some(draining) = under_way {
         let _ = writeln!(text, "Draining {}.", left(draining));
@@ -95,7 +89,6 @@ fn what_moved(answer: &SwitchAnswer, verb: &str) -> String {
     text
 }
 
-/// What a dry run found.
 fn would(answer: &SwitchAnswer, verb: &str) -> String {
     let SwitchAnswer { release, generation, .. } = answer;
     let active = color(&answer.active);
@@ -125,7 +118,7 @@ fn would(answer: &SwitchAnswer, verb: &str) -> String {
     text + "Nothing was changed.\n"
 }
 
-/// That a command which had nothing to do left somebody else's move alone.
+/// A command without effect left another operator's move pending.
 fn still_pending(pending: &MovingAnswer) -> String {
     let (whose, to, release) = (plain(&pending.whose), color(&pending.to), plain(&pending.release));
     let reason = pending.reason.as_deref().map(|reason| format!(", reason: {}", plain(reason))).unwrap_or_default();
@@ -136,7 +129,6 @@ fn still_pending(pending: &MovingAnswer) -> String {
     )
 }
 
-/// How a drain ended.
 pub(crate) fn drained(drained: Option<&DrainedAnswer>) -> String {
     let Some(drained) = drained else {
         return "Drained: the color that served before has no requests.\n".to_owned();
@@ -149,7 +141,6 @@ pub(crate) fn drained(drained: Option<&DrainedAnswer>) -> String {
     format!("Drained after {took}; {cut}.\n")
 }
 
-/// What became of a freeze, or of its end.
 pub(crate) fn frozen(answer: &FrozenAnswer) -> String {
     let mut text = match (&answer.freeze, answer.changed) {
         (Some(freeze), _) => match &freeze.until {

@@ -1,10 +1,9 @@
-//! Numbers as people read them.
+//! Numbers for people.
 
 use std::time::Duration;
 
 use super::short;
 
-/// A share in percent, as it is written.
 pub(crate) fn percent(number: f64) -> String {
     let text = format!("{number:.2}");
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))

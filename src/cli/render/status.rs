@@ -1,4 +1,4 @@
-//! `cutover status`: the headline, the decision in force, both environments, and what is unusual.
+//! `cutover status`: the headline, the decision in force, both environments, and exceptional states.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::admin::api::{
 };
 use crate::cli::when;
 
-/// Everything at a glance; `verbose`: with the odds of a canary and what is rarely asked for.
+/// `verbose` adds a canary's odds and rarely needed facts.
 pub(crate) fn status(status: &StatusAnswer, verbose: bool) -> String {
     let mut text = headline(&status.headline);
     text.push('\n');
@@ -63,7 +63,6 @@ pub(crate) fn status(status: &StatusAnswer, verbose: bool) -> String {
     text
 }
 
-/// The first lines: what is wrong, and the command to type next.
 pub(crate) fn headline(headline: &HeadlineAnswer) -> String {
     let all = [&headline.worst].into_iter().chain(&headline.others);
     all.map(condition).collect()
@@ -76,7 +75,7 @@ fn condition(condition: &ConditionAnswer) -> String {
         "note" => "Note:".to_owned(),
         "warning" => painted(BAD, "WARNING:"),
         "outage" => painted(BAD, "OUTAGE:"),
-        // What does not say how it is comes from a version before the headline.
+        // A version before the headline sends none.
         _ => return String::new(),
     };
     let mut text = layout::wrapped(&format!("{title} "), &format!("{}.", plain(sentence)), 2);
@@ -88,7 +87,7 @@ fn condition(condition: &ConditionAnswer) -> String {
     text
 }
 
-/// Ready, blocked or impossible, and why.
+/// Ready, blocked or impossible, with the reason.
 fn rollback(status: &StatusAnswer) -> String {
     let rollback = &status.rollback;
     let why = rollback.why.as_deref().map(plain).unwrap_or_default();
@@ -152,7 +151,7 @@ fn store_line(store: &StoreAnswer) -> String {
     text
 }
 
-/// What somebody has begun and not ended.
+/// Actions that are begun and not ended.
 fn under_way(status: &StatusAnswer, add: &mut impl FnMut(&str, &str)) {
     if let Some(moving) = &status.moving {
         add("switching", &switching(moving));
@@ -204,7 +203,6 @@ fn by(who: &str, reason: Option<&str>) -> String {
     }
 }
 
-/// Whether the processes of the color that does not serve may be stopped.
 fn safe_to_stop(status: &StatusAnswer, add: &mut impl FnMut(&str, &str)) {
     let (name, other) = if status.active == "blue" { ("green", &status.green) } else { ("blue", &status.blue) };
     if other.release.is_empty() {
@@ -213,7 +211,7 @@ fn safe_to_stop(status: &StatusAnswer, add: &mut impl FnMut(&str, &str)) {
     match other.safe_to_stop.needed_by.first() {
         Some(need) => add("safe_to_stop", &format!("{}: no, {}", color(name), needed(need))),
         None if other.safe_to_stop.safe => add("safe_to_stop", &format!("{}: yes", color(name))),
-        // A version before `safe_to_stop` says nothing of it.
+        // A version before `safe_to_stop` sends none.
         None => {}
     }
 }
@@ -296,7 +294,7 @@ fn file(file: &FileAnswer, verbose: bool, add: &mut impl FnMut(&str, &str)) {
     }
     if let Some(error) = &file.error {
         add("", &painted(BAD, "not valid; the last good configuration stays in force"));
-        // As the compiler of the file draws it, which words of 80 columns would tear apart.
+        // Drawings of the file are not wrapped.
         let lines = error.trim_end().lines().filter(|line| verbose || line.starts_with("error"));
         for line in lines {
             add("", &plain(line));
@@ -311,7 +309,7 @@ fn unusual(status: &StatusAnswer, add: &mut impl FnMut(&str, &str)) {
     if status.access_log_dropped > 0 {
         add("log", &format!("{} dropped", count(status.access_log_dropped, "access log line")));
     }
-    // Those of TLS stand beside the certificates.
+    // TLS files are listed with the certificates.
     let of_tls = |path: &str| status.certificate_errors.iter().any(|error| error.starts_with(path));
     for problem in status.problems.iter().filter(|problem| !of_tls(&problem.path)) {
         add("problem", &painted(BAD, format!("{} ({}): {}", problem.setting, problem.path, plain(&problem.reason))));
@@ -335,7 +333,6 @@ fn unusual(status: &StatusAnswer, add: &mut impl FnMut(&str, &str)) {
     }
 }
 
-/// What is asked for once in a while.
 fn rarely(status: &StatusAnswer, add: &mut impl FnMut(&str, &str)) {
     for certificate in &status.certificates {
         let until = when::shown(&certificate.not_after);

@@ -31,7 +31,7 @@ fn seen(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
-/// What a terminal of 80 columns shows, held word by word.
+/// Every word of the text fits into 80 columns.
 fn fits(text: &str) {
     for line in text.lines() {
         let command = line.starts_with("  ") && line.contains(": cutover ");

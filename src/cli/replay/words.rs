@@ -1,4 +1,4 @@
-//! What was recorded, judged again, in words.
+//! Replays in words.
 
 use std::fmt::Write;
 
@@ -7,7 +7,6 @@ use crate::cli::render::numbers::{percent, span, thousands};
 use crate::cli::render::plain;
 use crate::cli::replay::{AaAnswer, Judged, Moment, ReplayAnswer};
 
-/// What was said, and what would have been.
 pub(crate) fn replayed(answer: &ReplayAnswer) -> String {
     let (release, stable) = (plain(&answer.release), plain(&answer.stable));
     let (lasted, requests) = (span(answer.lasted_s), thousands(answer.requests));
@@ -49,7 +48,7 @@ fn when(moment: &Moment) -> String {
     format!("after {} (tick {}), at request {}", span(moment.at_s), moment.tick, thousands(moment.requests))
 }
 
-/// How often a good release would have been rolled back.
+/// The rate of rollbacks of a good release.
 pub(crate) fn against_itself(answer: &AaAnswer) -> String {
     let AaAnswer { runs, alarms, suspicions, passes, .. } = answer;
     let name = name(answer.deployment.as_deref());

@@ -1,14 +1,14 @@
-//! How a line looks. By hand, because it is made for each request: no map, no allocation.
+//! The format of a line. Written by hand, since each request has one: no map, no allocation.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::telemetry::access_log::{Entry, Field};
 
-/// A value that a client sends is cut at so many bytes.
+/// Most bytes of a value that a client sends.
 const LONGEST: usize = 2 << 10;
 
-/// The time as RFC 3339 in UTC with milliseconds. The part up to the second is made once a second.
+/// RFC 3339 in UTC with milliseconds. The part up to the second is made once a second.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     second: u64,
@@ -150,15 +150,14 @@ fn string(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.push(b'"');
 }
 
-/// The beginning of a value, without half a character at its end.
+/// Splits no character.
 fn cut(value: &[u8]) -> &[u8] {
     let Some(beginning) = value.get(..LONGEST).filter(|_| value.len() > LONGEST) else { return value };
     let half = beginning.utf8_chunks().last().map_or(0, |last| last.invalid().len());
-    // More is not half a character, but no text.
+    // Four or more bytes are no half character: the value is not text.
     &beginning[..LONGEST - if half < 4 { half } else { 0 }]
 }
 
-/// Names the fields that were cut.
 fn truncated(out: &mut Vec<u8>, entry: &Entry<'_>, fields: &[Field], redact_query: bool) {
     let long = [
         ("request_id", entry.request_id.len()),
@@ -185,7 +184,7 @@ fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Milliseconds with three places: microseconds, and no float.
+/// Three decimals, without a float.
 fn millis(out: &mut Vec<u8>, name: &str, value: Option<Duration>) {
     let Some(value) = value else { return };
     let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);

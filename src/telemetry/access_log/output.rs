@@ -1,4 +1,4 @@
-//! Where the writer thread puts lines, with an end to every wait.
+//! The writer thread's output, with a bound on every wait.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -14,23 +14,21 @@ use rustix::fs::OFlags;
 use crate::config::AccessLog;
 use crate::telemetry::access_log::Style;
 
-/// A pipe that takes nothing for so long costs the lines.
+/// A pipe that takes nothing for this long loses the lines.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A file that can't be opened is tried again after this.
+/// Pause before a failed open is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
-/// The open target.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     target: Option<AccessLog>,
     file: Option<File>,
     open_again: Option<Instant>,
-    /// The rest of a line that was written in part.
+    /// Rest of a partly written line.
     rest: Vec<u8>,
 }
 
 impl Output {
-    /// Opens a target, or the same one again.
     pub(super) fn open(&mut self, target: AccessLog, style: &Style) {
         self.rest.clear();
         self.file = None;
@@ -92,7 +90,7 @@ impl Output {
             Err((written, error)) => {
                 let mut left = lines.get(written..).unwrap_or_default();
                 if written > 0 && lines.get(written - 1) != Some(&b'\n') {
-                    // The rest of this line comes first when there is room again.
+                    // The rest of this line is written first when there is room again.
                     let end = left.iter().position(|byte| *byte == b'\n').map_or(left.len(), |end| end + 1);
                     self.rest = left.get(..end).unwrap_or_default().to_vec();
                     left = left.get(end..).unwrap_or_default();
@@ -113,14 +111,14 @@ impl Output {
     }
 }
 
-/// Without a wait: a pipe that nobody reads is an error.
+/// Never blocks: a pipe without a reader is an error.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path)
 }
 
-/// Writes all, or says how much was written before the error.
+/// An error comes with the number of bytes written before it.
 fn write_all(file: &mut File, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let until = Instant::now() + PATIENCE;
     let mut written = 0;
@@ -147,7 +145,6 @@ fn count(lines: &[u8]) -> u64 {
     lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// Says what is wrong, once.
 fn trouble(style: &Style, path: &Path, reason: Option<String>) {
     let mut known = style.trouble.lock().unwrap_or_else(PoisonError::into_inner);
     if *known == reason {

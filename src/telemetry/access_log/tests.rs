@@ -34,7 +34,6 @@ fn entry<'a>() -> Entry<'a> {
     }
 }
 
-/// A field that the client sent.
 fn sent<'a>(name: &[u8]) -> Option<&'a [u8]> {
     (name == b"user-agent").then_some(b"curl/8 \"x\"")
 }
@@ -154,7 +153,7 @@ fn a_pipe_that_nobody_reads_costs_lines_and_holds_nobody_up() {
         std::thread::yield_now();
     }
     assert!(writer.trouble().is_some_and(|reason| reason.contains("no process reads")), "{:?}", writer.trouble());
-    // Somebody who reads gets the lines from then on.
+    // A new reader gets the lines from then on.
     let (lines, read) = mpsc::channel();
     std::thread::spawn(move || {
         use std::io::BufRead;

@@ -1,11 +1,11 @@
-//! How long requests took: as clients saw it, as endpoints answered, and by the routes that releases are judged by.
+//! Latencies: as clients saw them, as endpoints answered, and by judged route.
 
 use crate::domain::analysis::{BUCKETS, bucket};
 use crate::telemetry::exposition::Page;
 use crate::telemetry::meter::BUCKETS_MICROS;
 use crate::telemetry::metrics::Facts;
 
-/// The bounds of a route's histogram are powers of two from 0.5 ms to 34 s: there its own buckets end exactly.
+/// Bounds of a route's histogram: powers of two from 0.5 ms to 34 s, where its own buckets end exactly.
 const POWERS: std::ops::RangeInclusive<u32> = 9..=25;
 
 pub(super) fn render(page: &mut Page, facts: &Facts) {
@@ -33,7 +33,7 @@ pub(super) fn render(page: &mut Page, facts: &Facts) {
     }
 }
 
-/// Counts by the bounds, each alone; the last one is the rest.
+/// Not cumulative; the last count is the rest.
 fn by_power(counts: &[u64; BUCKETS]) -> Vec<u64> {
     let mut all = Vec::new();
     let mut from = 0;
@@ -46,9 +46,9 @@ fn by_power(counts: &[u64; BUCKETS]) -> Vec<u64> {
     all
 }
 
-/// The sum in seconds, by the middle of each bucket.
+/// In seconds, by the middle of each bucket.
 fn sum(counts: &[u64; BUCKETS]) -> f64 {
-    // Eight to each doubling, as `bucket` has them.
+    // Eight buckets per doubling, as in `bucket`.
     let middle = |place: usize| {
         let above = (place / 8).saturating_sub(1);
         let digits = place - above * 8;

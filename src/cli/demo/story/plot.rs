@@ -1,4 +1,4 @@
-//! Each story's plot: how both releases behave, when that changes, and how it must end.
+//! Each story's plot: the behavior of both releases, its changes, and the expected end.
 
 use std::time::Duration;
 
@@ -8,21 +8,20 @@ use crate::domain::transition::{Kind, Transition, Trigger};
 use crate::domain::verdict::{Class, Judgement};
 
 const WITH_LOGIN: [&str; 3] = ["/", "/search", LOGIN];
-/// Users of the story in which users stay. In the disturbance a part of them has an error.
+/// Users of the story of a disturbance, in which some have errors.
 const USERS: u32 = 3_000;
 
-/// How a good release behaves.
 pub(super) const GOOD: Manner =
     Manner { errors: 0.001, median: Duration::from_millis(10), sigma: 0.6, slower: 1.0, refused: 0.4 };
 const DISTURBED: Manner = Manner { errors: 0.5, ..GOOD };
 const BROKEN: Manner = Manner { errors: 1.0, ..GOOD };
 
-/// From this moment after the canary began, both releases behave like this.
+/// Both releases behave like this from a moment after the canary's begin.
 pub(super) struct Act {
     pub(super) at: Duration,
     pub(super) old: Manner,
     pub(super) new: Manner,
-    /// Nothing: the story's title has said so.
+    /// Empty if the story's title says it.
     pub(super) told: &'static str,
 }
 
@@ -47,7 +46,6 @@ impl Story {
         }
     }
 
-    /// How the new release behaves from its first request on.
     pub(super) fn new_release(self) -> Manner {
         match self {
             Story::Checkout => Manner { slower: 3.0, ..GOOD },
@@ -76,7 +74,6 @@ impl Story {
         if self == Story::Sticky { USERS } else { 0 }
     }
 
-    /// Lines for `[listen]`, and a section.
     pub(super) fn configuration(self) -> (&'static str, &'static str) {
         match self {
             Story::Checkout | Story::Spike | Story::Login => ("", ""),
@@ -87,7 +84,6 @@ impl Story {
         }
     }
 
-    /// What the settings differ in from the defaults.
     pub(super) fn settings(self) -> &'static str {
         match self {
             Story::Checkout | Story::Spike | Story::Login => {
@@ -100,7 +96,7 @@ impl Story {
         }
     }
 
-    /// A withdrawn release may come again: its 4xx may be meant.
+    /// A withdrawn release may return: its 4xx may be intended.
     pub(super) fn is_withdrawn(self) -> bool {
         self == Story::Login
     }
@@ -110,12 +106,10 @@ impl Story {
         transition.kind == kind && transition.origin.trigger == Trigger::Automatic
     }
 
-    /// The name of the notice that tells the end.
     pub(super) fn notice(self) -> &'static str {
         if self.is_withdrawn() { "deployment.aborted" } else { "deployment.rolled_back" }
     }
 
-    /// What the verdict has to rest on.
     pub(super) fn is_found(self, judgement: &Judgement) -> bool {
         judgement.findings.iter().any(|finding| match self {
             Story::Checkout => finding.class != Class::Error && finding.route.as_deref() == Some("/checkout"),

@@ -1,4 +1,4 @@
-//! The story in words: a line for each thing that happens, at the moment when it happens.
+//! The narration of a story: a line per event, when it happens.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,9 @@ use crate::cli::render::numbers::thousands;
 use crate::cli::render::{self, count};
 use crate::domain::transition::{Kind, Transition};
 
-/// Where the text of a line begins.
 const TEXT: usize = 23;
 
-/// Tells, with the time since it began.
+/// Prefixes each line with the time since the begin.
 pub(super) struct Telling {
     began: Instant,
 }
@@ -78,12 +77,10 @@ impl Telling {
         );
     }
 
-    /// The releases behave in another way from now on.
     pub(super) fn turn(&self, what: &str) {
         self.line("turn", what);
     }
 
-    /// Where the judge stands.
     pub(super) fn evidence(&self, story: Story, canary: &CanaryStatus) {
         let (Some(evidence), Some(all)) = (&canary.evidence, canary.routes.first()) else { return };
         let (requests, errors) = (thousands(all.candidate.assigned), count(all.candidate.errors, "error"));
@@ -105,7 +102,6 @@ impl Telling {
         self.line("evidence", &text);
     }
 
-    /// The way back.
     pub(super) fn taken_back(&self, story: Story, transition: &Transition) {
         let reason = transition.origin.reason.as_deref().unwrap_or_default();
         self.line("verdict", reason);
@@ -123,7 +119,6 @@ impl Telling {
         }
     }
 
-    /// What else happens.
     pub(super) fn happened(&self, transition: &Transition) {
         let reason = transition.origin.reason.clone();
         let verdict = transition.judgement.as_ref().map(ToString::to_string);
@@ -156,7 +151,6 @@ impl Telling {
         self.line("once more?", &format!("`cutover canary start` is refused: {why}"));
     }
 
-    /// The harm that was done.
     pub(super) fn hurt(&self, story: Story, ending: &Ending, seen: &Seen, late: u64) {
         let (green, blue) = (seen.green, seen.blue);
         self.line("now", &format!("{late} requests to {NEW} in the last second; {} requests were lost", seen.lost));
