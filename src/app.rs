@@ -41,7 +41,6 @@ use crate::tls::TlsError;
 
 /// Time the first start waits for the disk before it serves without.
 const FIRST_COMMIT: Duration = Duration::from_secs(2);
-/// Time for reads and writes in progress at the end.
 const LAST_WORK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +103,6 @@ enum Source<'a> {
     Alone,
 }
 
-/// A proxy in the background of this process.
 #[derive(Debug)]
 pub(crate) struct Running {
     handle: ControllerHandle,
@@ -469,7 +467,6 @@ async fn shut_down(
     }
 }
 
-/// The first line of a new ledger.
 fn first(path: &Path, decision: Decision) -> Transition {
     let origin = Origin {
         trigger: Trigger::Start,

@@ -192,11 +192,9 @@ pub(super) fn order(status: &Status) -> (&'static str, Option<Problem>) {
     }
 }
 
-/// The phase's name, and the target of a pending move.
 fn phase(phase: &Phase) -> (&'static str, Option<Color>) {
     match *phase {
         Phase::Steady => ("steady", None),
-        // Canaries are reported in a field of their own.
         Phase::Canary { .. } => ("canary", None),
         Phase::Baking { .. } => ("baking", None),
         Phase::Gating { to } => ("gating", Some(to)),

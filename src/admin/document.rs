@@ -51,7 +51,6 @@ pub(super) fn whole(derived: &OpenApi) -> Value {
     document
 }
 
-/// Adds the answers that all operations share, and whether a body is required.
 fn complete(path: &str, method: &str, operation: &mut Value) {
     let problem = |description: &str| {
         let schema = json!({ "$ref": "#/components/schemas/Problem" });
@@ -190,7 +189,6 @@ fn percent() -> Value {
     })
 }
 
-/// Schema of one event, with `data` as parsed JSON.
 fn event() -> Value {
     let named = |name: &str, data: &str, numbered: bool| {
         let mut properties = Map::new();

@@ -32,9 +32,7 @@ pub(super) const MAX_REASON: usize = 1000;
 /// Largest integer that every JSON reader can hold.
 pub(super) const MAX_NUMBER: u64 = (1 << 53) - 1;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-/// Time a reload waits for the file's order to settle.
 const ORDER_PATIENCE: Duration = Duration::from_secs(25);
-/// Time for an answer within which a controller counts as alive.
 const ALIVE: Duration = Duration::from_secs(2);
 
 /// Moves all traffic to a color.
@@ -416,7 +414,6 @@ async fn order_settled(handle: &ControllerHandle) -> Result<Status, Problem> {
     }
 }
 
-/// Waits until the retired color has drained, or serves again.
 async fn when_drained(
     handle: &ControllerHandle,
     mut news: broadcast::Receiver<News>,

@@ -14,7 +14,6 @@ use crate::admin::socket::Socket;
 use crate::config::{AdminAddress, ListenConfig};
 use crate::sys::inherited::Inherited;
 
-/// Its key in `[listen]`.
 pub(crate) const KEY: &str = "admin";
 
 /// A second handle on a listener, and its socket file if this process owns it.
@@ -89,7 +88,6 @@ impl AdminListener {
         }
     }
 
-    /// Restores a socket file that was deleted.
     pub(super) fn look_after(&mut self) {
         if let Kind::Unix(socket) = &mut self.kind {
             socket.look_after();

@@ -25,9 +25,7 @@ use crate::domain::transition::{Kind, Transition};
 
 /// Time for the disk to record the key, and again for the answer. A disk that hangs must not stop a rollback.
 const DISK_PATIENCE: Duration = Duration::from_millis(250);
-/// Larger answers are not kept.
 const MAX_KEPT: usize = 256 << 10;
-/// Longest key or request id.
 const MAX_NAME: usize = 255;
 
 #[derive(Debug, Default)]
@@ -75,7 +73,6 @@ impl Drop for Waits {
     }
 }
 
-/// A request id in use until its answer.
 struct Named(Arc<Commands>, String);
 
 impl Drop for Named {

@@ -53,7 +53,6 @@ impl Places {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a free place, and closes a connection if need be.
     pub(super) async fn room(&self) {
         while !self.has_room() {
             self.left.notified().await;

@@ -31,7 +31,6 @@ impl Socket {
         Ok(Socket { listener, path: path.to_owned(), inode, mode, group, owned: true, trouble: None })
     }
 
-    /// Adopts a socket opened by another process.
     pub(super) fn adopt(open: OpenUnix, path: &Path, mode: u32, group: Option<&str>) -> io::Result<Socket> {
         let group = group.map(group_id).transpose()?;
         open.socket.set_nonblocking(true)?;

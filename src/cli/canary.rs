@@ -13,7 +13,6 @@ use crate::cli::waiting::{self, Interrupts, Patience};
 use crate::cli::{Failure, asking, output, replay};
 use crate::domain::split::Weight;
 
-/// Time for an answer that waits for no gate.
 const ANSWER: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(connection: &Connection, command: Canary, json: bool) -> Result<(), Failure> {

@@ -89,13 +89,11 @@ fn compared(
     })
 }
 
-/// A valid file, and the reason it was not compared.
 fn valid(path: &Path, running: bool, why: &str, expired: &[String]) -> (Value, String) {
     let found = json!({ "valid": true, "running": running, "why": why, "expired": expired });
     (found, format!("{} is valid. {why}\n", path.display()))
 }
 
-/// The effect of its `active`, or of that color's release, as a sentence.
 fn order(config: &Config, status: &StatusAnswer) -> Option<String> {
     let wanted = config.active;
     if wanted.as_str() == status.active {

@@ -32,7 +32,6 @@ pub(crate) struct Client {
     address: Address,
     tls: Option<Tls>,
     token: Option<HeaderValue>,
-    /// For advice that needs no admin API.
     config: PathBuf,
     key: Option<HeaderValue>,
 }
@@ -195,7 +194,6 @@ impl Client {
         self.exchange(stream, method, path, body, id).await
     }
 
-    /// The status code, whatever the body says.
     pub(crate) async fn status_of(&self, path: &str, timeout: Duration) -> Result<u16, Failure> {
         let asked = async {
             let stream = self.connect().await.map_err(|error| self.failed(&error))?;
@@ -221,7 +219,6 @@ impl Client {
         match tokio::time::timeout(LOOK, self.send(Method::GET, "/livez", Bytes::new(), None)).await {
             Err(_) => Err(self.unreachable(&"no answer in 5s, so nothing was asked for")),
             Ok(Err(failure @ (Failure::Unreachable(_) | Failure::Ended(..)))) => Err(failure),
-            // Any answer is a sign of life.
             Ok(Ok(_) | Err(_)) => Ok(()),
         }
     }
@@ -316,7 +313,6 @@ async fn reach(address: &str) -> io::Result<TcpStream> {
     TcpStream::connect(&found.collect::<Vec<_>>()[..]).await
 }
 
-/// Parses an admin address as people write it.
 fn address(text: &str) -> Result<Address, String> {
     if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
         return Ok(Address::Unix(PathBuf::from(path)));

@@ -12,7 +12,6 @@ use crate::cli::output::{self, complain, print};
 use crate::cli::{Failure, asking, render};
 
 pub(crate) const GLANCE: Duration = Duration::from_millis(100);
-/// Time for an answer that waits for nothing.
 const ANSWER: Duration = Duration::from_secs(30);
 /// A test sends a dozen notices one after the other.
 const TEST: Duration = Duration::from_secs(300);
@@ -38,7 +37,6 @@ pub(crate) async fn status(client: &Client, options: &Status, json: bool) -> Res
                 String::new()
             }
             Ok(status) => render::status(status, verbose),
-            // A watcher waits for the proxy to return.
             Err(failure @ (Failure::Unreachable(_) | Failure::TimedOut(_))) if watch => {
                 if json {
                     complain(&failure.text());

@@ -55,7 +55,6 @@ pub(crate) fn deployments() -> Vec<CompletionCandidate> {
 
 /// Silent without an answer: a completion can't show errors.
 fn asked<T: serde::de::DeserializeOwned>(path: &str) -> Option<T> {
-    // As a command without options finds the proxy.
     let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let config = var("CUTOVER_CONFIG").map(Into::into);
     let file = |name| std::env::var_os(name).map(std::path::PathBuf::from);

@@ -33,7 +33,6 @@ use crate::telemetry;
 /// The default ports; another one replaces one that is taken.
 const HTTP_PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9900;
-/// Attempts at other ports.
 const TRIES: usize = 5;
 
 pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
@@ -57,7 +56,6 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
         print(&introduction(&proxy, &file, &blue, &green));
         let shown = tokio::select! {
             shown = round(&proxy, &traffic) => shown,
-            // An interrupt before the start still ends the demo as asked.
             _ = signals.next() => Ok(()),
         };
         if shown.is_ok() && !options.once {
@@ -90,7 +88,6 @@ async fn start(
         });
         match started.await {
             Ok(Ok(proxy)) => return Ok(proxy),
-            // Another process took one of the ports first.
             Ok(Err(app::Error::Io { .. })) if tried < TRIES => {}
             Ok(Err(error)) => return Err(failed(&error)),
             Err(error) => return Err(failed(&error)),
@@ -99,12 +96,10 @@ async fn start(
     unreachable!("the last try returns")
 }
 
-/// Plays a story, then names commands that show the same.
 async fn play(story: Story, stay: bool, file: &Path, signals: &mut Signals) -> Result<(), Failure> {
     let mut stage = Stage::build(story, file).await?;
     let played = tokio::select! {
         played = stage.play(story) => Some(played),
-        // Interrupted before the end.
         _ = signals.next() => None,
     };
     let came_out = match played {
@@ -199,7 +194,6 @@ One round, shown with ten requests a second going on:
     )
 }
 
-/// A switch and a rollback, with a user's view before and after.
 async fn round(proxy: &Running, traffic: &Arc<Traffic>) -> Result<(), Failure> {
     let client = Client::at(&proxy.admin_address().to_string())?;
     let seen = async |what: &str| {
@@ -255,7 +249,6 @@ Ctrl-C ends it. What happens:
     )
 }
 
-/// Reports until the proxy ends.
 async fn tell(proxy: &Running, traffic: &Traffic) {
     let mut news = proxy.handle().news.subscribe();
     loop {

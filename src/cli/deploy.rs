@@ -20,14 +20,11 @@ use crate::cli::render::layout::wrapped;
 use crate::cli::waiting::{self, Interrupts, Patience};
 use crate::cli::{render, when};
 
-/// Time for a drain, without a `--timeout`.
 const DRAINS: Duration = Duration::from_secs(90);
-/// Time for writing the file.
 const STAGE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default, Serialize)]
 struct Report {
-    /// False: nothing had to be done.
     changed: bool,
     /// Last begun phase: `stage`, `gate`, `move`, `canary`, `drain`, `known_good` or `done`.
     phase: &'static str,
@@ -231,7 +228,6 @@ fn body(options: &Deploy) -> Result<StageBody, Failure> {
     })
 }
 
-/// Stages the release unless it serves already.
 async fn stage(
     client: &Client,
     options: &Deploy,
@@ -296,7 +292,6 @@ fn staged_only(staged: &StageAnswer, status: &StatusAnswer) -> String {
     phase("", &[&stays, &format!("Next: cutover switch {}", staged.color)])
 }
 
-/// Warnings that clients are not served.
 fn warned(warnings: &[String]) -> String {
     warnings.iter().map(|warning| phase("", &[&render::moves::warning(warning)])).collect()
 }

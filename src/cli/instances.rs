@@ -80,7 +80,6 @@ pub(crate) async fn status(connection: &Connection, json: bool) -> Result<(), Fa
         output::document(&Value::from_iter([("instances", Value::from(documents))]));
     }
     match worst {
-        // Each failure is printed in its line.
         Some(failure) => Err(Failure::Told(failure.code())),
         None => Ok(()),
     }
@@ -114,7 +113,6 @@ fn instances(connection: &Connection) -> Vec<Instance> {
     names.into_iter().map(instance).collect()
 }
 
-/// Address of an instance whose file can't be read.
 fn admin(name: &str, config: &Path) -> Option<String> {
     let socket = Path::new(RUN).join(name).join("admin.sock");
     (fs::File::open(config).is_err() && socket.exists()).then(|| format!("unix:{}", socket.display()))

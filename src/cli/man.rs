@@ -70,7 +70,6 @@ const EXIT: &[(&str, &str)] = &[
     ("130", "Interrupted; a move that still waited was cancelled."),
 ];
 
-/// Prints the first page, or writes all of them into a directory.
 pub(crate) fn run(dir: Option<&Path>) -> Result<(), Failure> {
     let mut command = Args::command().disable_help_subcommand(true);
     command.build();
@@ -142,7 +141,6 @@ fn escaped(text: &str) -> String {
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }
 
-/// `cutover.toml(5)`: the reference, with comments as text.
 fn reference() -> String {
     let mut text =
         String::from(".TH \"cutover.toml\" 5\n.SH NAME\ncutover.toml \\- the configuration file of cutover\n");

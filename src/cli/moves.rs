@@ -13,7 +13,6 @@ use crate::cli::waiting::{self, Interrupts, Patience};
 use crate::cli::{Failure, asking, render};
 use crate::domain::color::Color;
 
-/// Time for a drain, without a `--timeout`.
 const DRAINS: Duration = Duration::from_secs(90);
 
 impl From<Waits> for Patience {
@@ -93,7 +92,6 @@ async fn which(client: &Client) -> Failure {
     Failure::Usage(format!("A switch needs a color, --other or --to-release.{commands}"))
 }
 
-/// Explains a forced move, and asks for confirmation.
 async fn confirmed(client: &Client, to: Option<Color>, forced: &Forced, yes: bool) -> Result<(), Failure> {
     if forced.is_none() {
         return Ok(());

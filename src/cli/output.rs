@@ -23,7 +23,6 @@ pub(crate) fn print(text: &str) {
     verbatim(&laid_out(text, layout::wide()));
 }
 
-/// One JSON document, or words.
 pub(crate) fn answer<T: Serialize>(json: bool, answer: &T, words: impl FnOnce(&T) -> String) {
     if json { document(answer) } else { print(&words(answer)) }
 }

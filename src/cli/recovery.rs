@@ -16,7 +16,6 @@ pub(crate) fn without_admin(config: &Path) -> String {
 
 const SYSTEMD: &str = "\nTo see whether it runs: systemctl status cutover";
 
-/// `state.file_orders`, even of an invalid file.
 fn file_orders(text: &str) -> bool {
     let (table, _errors) = DeTable::parse_recoverable(text);
     let value = table.get_ref().get("state").and_then(|state| match state.get_ref() {

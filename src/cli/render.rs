@@ -129,10 +129,8 @@ pub(crate) fn notify_test(answer: &NotifyTestAnswer) -> String {
 
 pub(crate) fn problem(problem: &Problem) -> String {
     let instead = problem.rollback_unsafe.as_ref();
-    // The repair gets lines of its own.
     let detail =
         instead.map_or_else(|| problem.detail.clone(), |u| problem.detail.replace(&format!("; {}", u.hint), ""));
-    // Several lines, where a file is not valid.
     let detail: Vec<_> = detail.trim_end().lines().map(plain).collect();
     let mut text = format!("{BAD}{}{BAD:#}: {}", problem.code, detail.join("\n"));
     for step in instead.iter().flat_map(|instead| &instead.steps) {
@@ -155,7 +153,6 @@ pub(crate) fn problem(problem: &Problem) -> String {
     text
 }
 
-/// Removes control characters from text of others.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }

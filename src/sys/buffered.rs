@@ -43,7 +43,6 @@ fn count(bytes: i64) {
     }
 }
 
-/// Adds this thread's count to the shared one.
 pub(crate) fn settle() {
     let own = OWN.replace(0);
     if own != 0 {

@@ -12,7 +12,6 @@ const RESERVE: usize = 64;
 /// Files opened after [`measure`]: the control task's, and those of each worker.
 const OPENED_LATER: usize = 16;
 const OPENED_BY_WORKER: usize = 8;
-/// Least room, however low the limit.
 const LEAST: usize = 16;
 
 static ROOM: Room = Room::new(usize::MAX);

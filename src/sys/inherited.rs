@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use socket2::{SockRef, Type};
 
-/// Open listeners by the key of `[listen]`.
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     sockets: Vec<Open>,

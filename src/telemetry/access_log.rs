@@ -26,9 +26,7 @@ use crate::telemetry::access_log::output::Output;
 const FULL: usize = 32 * 1024;
 /// Queue length in buffers: 16 MiB.
 const WAITING: usize = 512;
-/// Time the start waits for the file.
 const FIRST_OPEN: Duration = Duration::from_secs(1);
-/// Time the shutdown waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// The facts of a finished request. Borrowed: copied only into the line.
@@ -128,11 +126,9 @@ pub struct AccessLogWriter {
     style: Arc<Style>,
     target: Mutex<AccessLog>,
     thread: Option<JoinHandle<()>>,
-    /// Closed when the thread has ended.
     ended: Mutex<Receiver<()>>,
 }
 
-/// A worker's end of the queue.
 #[derive(Debug)]
 pub struct AccessLogger {
     queue: SyncSender<Message>,

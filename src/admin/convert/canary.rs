@@ -338,7 +338,6 @@ pub(in crate::admin) fn deployments(
     found
 }
 
-/// Outcome of a deployment, from the transition that followed it.
 fn over(transition: &Transition, deployment: &DeploymentAnswer) -> &'static str {
     let decision = &transition.decision;
     let serves = decision.active.as_str() == deployment.color && decision.release.as_str() == deployment.release;

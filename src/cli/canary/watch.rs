@@ -14,7 +14,6 @@ use crate::cli::output::{self, complain, print};
 use crate::cli::render::canary as render;
 use crate::cli::wait::{Looks, SECOND};
 
-/// Interval of lines without a change.
 const NOW_AND_THEN: Duration = Duration::from_secs(10);
 
 /// Time for the last line to reach the disk, and the interval of looking for it.
@@ -37,7 +36,6 @@ enum Look {
     Over,
 }
 
-/// Follows the deployment `begun`, or else the present one.
 pub(super) async fn run(client: &Client, begun: Option<CanaryStatus>, until: Until, json: bool) -> Result<(), Failure> {
     let mut view = View::new(json);
     let mut followed = begun;
@@ -163,7 +161,6 @@ impl View {
     }
 }
 
-/// Only on terminals.
 fn clear(how: &str) {
     let mut out = std::io::stdout();
     if let Err(error) = out.write_all(how.as_bytes()).and_then(|()| out.flush()) {

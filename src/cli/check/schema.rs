@@ -37,7 +37,6 @@ pub(super) fn sentences(config: &Config, status: &StatusAnswer) -> Vec<String> {
         (obstacles, _) => format!("A switch to {there} would be refused: {}.", list(obstacles)),
     });
     if status.rollback.release.as_deref() == Some(target.release.as_str()) {
-        // The running proxy knows the barriers on the way.
         let barrier = status.rollback.unsafe_why.as_ref().filter(|_| status.rollback.safe == "no");
         sentences.push(match (&verdict, barrier) {
             (Safety::Yes, None) => format!("The way back to {there} is safe."),

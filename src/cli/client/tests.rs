@@ -56,9 +56,7 @@ fn the_address_is_found_in_a_file_that_is_not_valid() {
     let listen = "[listen]\nadmin = \"127.0.0.1:9900\"\n";
     for text in [
         listen.to_owned(),
-        // Invalid as a configuration.
         format!("active = \"red\"\n{listen}\n[nonsense]\nkey = 1\n"),
-        // Invalid as TOML, before and after.
         format!("active = \n{listen}"),
         format!("active = \"blue\n{listen}"),
         format!("{listen}[blue]\nrelease = \n"),

@@ -45,7 +45,6 @@ impl Tls {
         Ok(Tls(config))
     }
 
-    /// `address`: `HOST:PORT`.
     pub(super) async fn connect(&self, address: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let name = server_name(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.reason))?;
@@ -87,7 +86,6 @@ pub(super) fn failure(address: &str, error: &(dyn Error + 'static)) -> Option<Fa
     }
 }
 
-/// The rustls error inside another one.
 fn reason<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {

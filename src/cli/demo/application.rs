@@ -36,7 +36,6 @@ impl Application {
                 let service = service_fn(move |request| {
                     std::future::ready(Ok::<_, Infallible>(answer(color, release, &request)))
                 });
-                // A broken connection ends nothing else.
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });

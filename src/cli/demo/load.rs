@@ -22,7 +22,6 @@ pub(super) struct Side {
     pub(super) answered: u64,
     pub(super) failed: u64,
     pub(super) refused: u64,
-    /// Requests for `/checkout`, and their total time.
     pub(super) checkouts: u64,
     pub(super) checkout_time: Duration,
 }
@@ -73,7 +72,6 @@ async fn ask(shared: Arc<Shared>, pause: Duration) {
     let mut due = Instant::now();
     loop {
         due += pause;
-        // Late requests are made up for.
         tokio::time::sleep_until(due.into()).await;
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {

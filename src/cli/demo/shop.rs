@@ -11,7 +11,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub(super) const PAGES: [&str; 3] = ["/", "/search", "/checkout"];
 const SLOW_PAGE: &str = "/checkout";
-/// A page that refuses some of its users.
 pub(super) const LOGIN: &str = "/login";
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +47,6 @@ impl Shop {
         tokio::spawn(async move {
             loop {
                 match listener.accept().await {
-                    // A broken connection ends nothing else.
                     Ok((stream, _)) => drop(tokio::spawn(serve(stream, Arc::clone(&serving)))),
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 }
@@ -57,7 +55,6 @@ impl Shop {
         Ok(Shop { address, shared })
     }
 
-    /// Applies from the next request.
     pub(super) fn behaves(&self, manner: Manner) {
         if let Ok(mut now) = self.shared.manner.lock() {
             *now = manner;

@@ -31,9 +31,7 @@ use telling::Telling;
 const OLD: &str = "2.13.0";
 const NEW: &str = "2.14.0";
 const RATE: u32 = 400;
-/// Time to learn the normal behavior.
 const USUAL: Duration = Duration::from_secs(5);
-/// A longer story has gone wrong.
 const LONGEST: Duration = Duration::from_secs(45);
 const LOOKED_EVERY: Duration = Duration::from_secs(2);
 /// Requests in flight at the rollback have ended by then.
@@ -53,7 +51,6 @@ struct Ending {
     began: SystemTime,
     transition: Arc<Transition>,
     judgement: Judgement,
-    /// From the decision to its notice.
     told: Duration,
     /// Users' requests before the last act, and its time.
     turned: (Seen, Duration),
@@ -119,7 +116,6 @@ endpoints = ["{green}"]
         Ok(Stage { proxy, load, blue, green, posts, telling: Telling::begin() })
     }
 
-    /// Fails where the story ends otherwise than told.
     pub(super) async fn play(&mut self, story: Story) -> Result<DeploymentId, Failure> {
         let client = Client::at(&self.proxy.admin_address().to_string())?;
         self.telling.introduction(story);
@@ -128,7 +124,6 @@ endpoints = ["{green}"]
         self.green.behaves(story.new_release());
         let ending = self.until_taken_back(story, &client).await?;
         let refusal = if story.is_withdrawn() { None } else { Some(self.ask_again(&client).await?) };
-        // Requests that began before the end are over, and none follow.
         tokio::time::sleep(SETTLED).await;
         let (seen, before) = (self.load.seen(), self.green.requests());
         tokio::time::sleep(SETTLED).await;
@@ -144,7 +139,6 @@ endpoints = ["{green}"]
         Ok(ending.deployment)
     }
 
-    /// From the first request to the notice.
     async fn until_taken_back(&mut self, story: Story, client: &Client) -> Result<Ending, Failure> {
         let mut news = self.proxy.handle().news.subscribe();
         let body = CanaryBody { reason: Some(format!("release {NEW}")), ..CanaryBody::default() };
@@ -216,7 +210,6 @@ endpoints = ["{green}"]
         }
     }
 
-    /// Asks for the same release again, to show the refusal.
     async fn ask_again(&self, client: &Client) -> Result<String, Failure> {
         match client.post::<CanaryMoved>("/admin/canary", &CanaryBody::default(), LOOK).await {
             Err(Failure::Refused(problem)) if problem.code == "quarantined" => Ok(problem.detail),

@@ -12,7 +12,6 @@ use crate::cli::render;
 use crate::cli::wait::{Looks, SECOND};
 use crate::cli::waiting::Interrupts;
 
-/// Time for the line about the drain's end to reach the disk.
 const TO_DISK: Duration = Duration::from_secs(2);
 
 /// `None`: there was nothing to drain.

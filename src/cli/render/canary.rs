@@ -176,7 +176,6 @@ fn nothing(answer: &CanaryAnswer) -> String {
     text
 }
 
-/// The state after an automatic rollback.
 fn afterwards(answer: &CanaryAnswer, row: &mut impl FnMut(&str, String)) {
     if answer.both_unhealthy {
         row(
@@ -349,7 +348,6 @@ pub(crate) fn place(canary: &CanaryStatus) -> String {
     format!("{} {:?} {} {:?} {stopped:?} {verdict:?}", canary.stage, canary.step, canary.weight, canary.held)
 }
 
-/// One line of a view that does not refresh.
 pub(crate) fn tick(canary: &CanaryStatus) -> String {
     let mut text = format!("{} {} · {}", color(&canary.color), plain(&canary.release), weight(canary));
     if let Some(evidence) = &canary.evidence {
@@ -377,7 +375,6 @@ pub(crate) fn ended(canary: &CanaryStatus, outcome: &str, last: Option<&Transiti
     text
 }
 
-/// The verdict and its grounds, a line each.
 pub(crate) fn findings(judgement: &JudgementAnswer, indent: &str) -> String {
     let evidence = format!("evidence {} of {}", ratio(judgement.evidence as f64), ratio(judgement.limit as f64));
     let (exposed, harmed) = (thousands(judgement.exposed), thousands(judgement.harmed));
@@ -427,7 +424,6 @@ fn table(routes: &[RouteAnswer]) -> String {
     let names = rows.iter().map(|(name, _)| name.chars().count()).filter(|name| *name <= room).max().unwrap_or(0);
     let mut text = format!("{DIM}stable / candidate{DIM:#}\n");
     for (name, row) in &rows {
-        // A name that is too long for its column gets its own line.
         if name.chars().count() > room {
             let _ = write!(text, "{name}\n{:names$}", "");
         } else {

@@ -7,7 +7,6 @@ use crate::cli::render::layout::wrapped;
 use crate::cli::render::{BAD, GOOD, ago, color, painted, plain, short};
 use crate::cli::when;
 
-/// One line per check, with its first failures below it.
 pub(super) fn checks(checks: &[CheckAnswer]) -> String {
     let wide = checks.iter().map(|check| plain(&check.check).chars().count()).max().unwrap_or(0);
     let mut text = String::new();

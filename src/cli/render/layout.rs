@@ -10,9 +10,7 @@ use unicode_width::UnicodeWidthStr;
 /// Width of a terminal that does not tell.
 const USUAL: usize = 80;
 const NARROWEST: usize = 20;
-/// Column of the text behind a title.
 pub(crate) const TITLE: usize = 13;
-/// First words of commands.
 const PROGRAMS: [&str; 7] = ["cutover", "systemctl", "journalctl", "df", "ls", "getent", "openssl"];
 
 /// Unlimited where standard output is no terminal.
@@ -34,7 +32,6 @@ fn columns(of: impl std::os::fd::AsFd) -> usize {
     found.unwrap_or(USUAL).max(NARROWEST)
 }
 
-/// Terminal columns, without styles.
 pub(crate) fn width(text: &str) -> usize {
     strip_str(text).to_string().width()
 }
@@ -175,7 +172,6 @@ pub(crate) fn folded(line: &str, wide: usize) -> String {
         return format!("{}\n", cut(line, wide));
     }
     let start = line.len() - line.trim_start_matches(' ').len();
-    // Text begins behind a title, or a table's column.
     let body = line.match_indices("  ").map(|(at, gap)| at + gap.len()).filter(|at| *at > start + 2);
     let body = body.filter(|at| width(&line[..*at]) <= wide / 2).last();
     let body = body.map(|at| at + line[at..].len() - line[at..].trim_start_matches(' ').len());

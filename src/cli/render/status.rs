@@ -87,7 +87,6 @@ fn condition(condition: &ConditionAnswer) -> String {
     text
 }
 
-/// Ready, blocked or impossible, with the reason.
 fn rollback(status: &StatusAnswer) -> String {
     let rollback = &status.rollback;
     let why = rollback.why.as_deref().map(plain).unwrap_or_default();
@@ -151,7 +150,6 @@ fn store_line(store: &StoreAnswer) -> String {
     text
 }
 
-/// Actions that are begun and not ended.
 fn under_way(status: &StatusAnswer, add: &mut impl FnMut(&str, &str)) {
     if let Some(moving) = &status.moving {
         add("switching", &switching(moving));

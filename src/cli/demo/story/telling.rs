@@ -18,7 +18,6 @@ use crate::domain::transition::{Kind, Transition};
 
 const TEXT: usize = 23;
 
-/// Prefixes each line with the time since the begin.
 pub(super) struct Telling {
     began: Instant,
 }

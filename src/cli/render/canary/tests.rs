@@ -6,7 +6,6 @@ fn seen(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
-/// At its first step, with some evidence in both directions.
 pub(crate) fn canary() -> CanaryStatus {
     serde_json::from_value(json!({
         "id": "dep-42", "color": "green", "release": "2.0", "stable": "1.0", "stage": "step", "step": 1, "weight": 5.0,
