@@ -52,7 +52,6 @@ pub(crate) use listener::{AdminHandle, AdminListener, KEY};
 /// Time for a request head to be complete, and for the next one to begin.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// Time for the last answers when another process has taken over.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Interval between checks that the socket's file is still there.

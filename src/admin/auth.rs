@@ -27,7 +27,6 @@ use crate::sys::users::Users;
 pub(super) struct Peer {
     uid: Option<u32>,
     address: Option<SocketAddr>,
-    /// Subject of the client certificate.
     subject: Option<String>,
 }
 
@@ -186,7 +185,6 @@ fn cross_origin(detail: impl Into<String>) -> Problem {
     Problem::new(403, "cross_origin", "Refused to a page of another origin", detail)
 }
 
-/// Refuses requests that a browser sends for a page of another origin.
 fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let host = headers.get(header::HOST).map(|host| host.as_bytes()).unwrap_or_default();
     for origin in headers.get_all(header::ORIGIN) {

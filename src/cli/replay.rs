@@ -79,7 +79,6 @@ pub(crate) struct AaAnswer {
     pub(crate) at_most: f64,
     /// Variance of errors and slow requests between ticks, relative to independent ones.
     pub(crate) clumps: f64,
-    /// Rate promised by the rules.
     pub(crate) alpha: f64,
 }
 
@@ -172,7 +171,6 @@ fn judged_again(deployment: Option<String>, recorded: &Recorded, options: &Repla
     }
 }
 
-/// The recorded rules, with the changes asked for.
 fn wanted(policy: &Policy, options: &Replay) -> Policy {
     Policy {
         alpha: options.alpha.unwrap_or(policy.alpha),

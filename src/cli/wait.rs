@@ -36,7 +36,6 @@ pub(crate) async fn run(client: &Client, options: &Wait, json: bool) -> Result<(
                         // A later refusal is new, even for the same reason.
                         None => *known = None,
                         Some(refusal) if known.as_ref() != Some(&refusal.detail) || began.elapsed() > OLD_NEWS => {
-                            // Its errors were printed.
                             if told && refusal.status == 422 {
                                 let text = "The configuration file is still not valid, so no order in it counts. Next: `cutover check`";
                                 return Err(Failure::Ended(refusal.code, text.to_owned(), 2));
@@ -83,7 +82,6 @@ fn may_pass(failure: &Failure) -> bool {
 
 /// Time for a watched proxy to restart.
 const GONE: Duration = Duration::from_secs(30);
-/// Interval of looks at long operations.
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// Looks at a proxy that may restart meanwhile.
@@ -154,7 +152,6 @@ fn so(status: &StatusAnswer, options: &Wait) -> String {
     said.join("; ") + "\n"
 }
 
-/// The first unmet condition.
 fn missing(status: &StatusAnswer, options: &Wait) -> Option<String> {
     let nothing_asked =
         options.active.is_none() && options.healthy.is_none() && options.safe_to_stop.is_none() && !options.drained;

@@ -19,9 +19,7 @@ use crate::cli::render::{self, layout};
 const GLANCE: Duration = Duration::from_millis(500);
 /// A proxy that is silent for this long does not run.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Time for the answer to a cancelled command.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Pause between equal lines without a terminal.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Timeout of `--detach` without `--timeout`.
 const DETACHED: Duration = Duration::from_secs(90);
@@ -36,7 +34,6 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// The gate's time, as the API takes it.
     pub(crate) fn gate(self) -> Option<String> {
         let timeout = self.timeout.filter(|_| !self.detach)?;
         Some(humantime::format_duration((timeout + BEHIND).min(DAY)).to_string().replace(' ', ""))
@@ -57,7 +54,6 @@ impl Interrupts {
         Interrupts { int: signal(SignalKind::interrupt()).ok(), term: signal(SignalKind::terminate()).ok(), came: None }
     }
 
-    /// Returns the exit code that a shell expects.
     pub(crate) async fn next(&mut self) -> u8 {
         async fn of(signal: &mut Option<Signal>) {
             match signal {

@@ -16,7 +16,6 @@ pub(crate) fn shown(at: &str) -> String {
     shown_in(at, &ZONE)
 }
 
-/// Applies [`shown`] to every RFC 3339 time in a text.
 pub(crate) fn localized(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

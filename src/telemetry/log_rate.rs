@@ -17,7 +17,6 @@ pub(crate) struct LogRate {
 }
 
 impl LogRate {
-    /// A period begins with its first message.
     #[must_use]
     pub(crate) const fn new(most: u32, period: Duration) -> LogRate {
         LogRate { most, period, until: AtomicU64::new(0), said: AtomicU32::new(0), suppressed: AtomicU64::new(0) }

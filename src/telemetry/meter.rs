@@ -39,12 +39,10 @@ impl Count {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InFlightKind {
     Request,
-    /// A response whose body is being sent.
     Stream,
     Tunnel,
 }
 
-/// Outcome for a file that the chosen color lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lingered {
     Answered,
@@ -91,7 +89,6 @@ pub struct Meter {
     /// From the sent request to the response head; as [`Meter::buckets`].
     pub upstream_buckets: [Count; BUCKETS_MICROS.len() + 1],
     pub upstream_micros: Count,
-    /// By [`InFlightKind`].
     pub in_flight: [Count; 3],
     /// Cut off by a drain or `drain.streams`, by [`InFlightKind`].
     pub drained: [Count; 3],
@@ -119,7 +116,6 @@ impl Meter {
         self.upstream_micros.add(micros);
     }
 
-    /// Counts until [`Meter::left`].
     pub fn entered(&self, kind: InFlightKind) {
         self.in_flight[kind as usize].add(1);
     }
@@ -132,7 +128,6 @@ impl Meter {
         self.lingered[lingered as usize].add(1);
     }
 
-    /// Counts something that a drain cut off.
     pub fn ended(&self, kind: InFlightKind) {
         self.drained[kind as usize].add(1);
     }

@@ -28,7 +28,6 @@ pub(crate) struct Facts {
     /// 1: the target could serve; 0: it could not; -1: unknown.
     pub rollback_safe: i8,
     pub stores: Vec<StoreFacts>,
-    /// The decision in force is on disk.
     pub durable: bool,
     pub frozen: bool,
     pub quarantined: usize,
@@ -41,25 +40,21 @@ pub(crate) struct Facts {
     /// Odds to one that the release is worse: errors, latency, 4xx, clients that left, CPU, application events.
     pub evidence: [f64; 6],
     pub events: Vec<(String, PerColor<u64>)>,
-    /// Ignored application events, by reason.
     pub events_ignored: [(&'static str, u64); 4],
     pub readings: Vec<(Color, Arc<str>, Reading)>,
     /// Previews, which are counted nowhere else.
     pub previews: Vec<(Color, Arc<str>, Reading)>,
     pub refused: Refused,
-    /// The draining color, with its in-flight requests.
     pub draining: Option<(Color, InFlight)>,
     pub endpoints: Vec<(Color, Arc<str>, String, Health)>,
     /// Endpoints ejected for failed requests, by color and upstream.
     pub ejected: Vec<(Color, Arc<str>, u64)>,
-    /// Latencies of judged routes, as counts by bucket.
     pub routes: Vec<(Color, Arc<str>, [u64; BUCKETS])>,
     /// Per endpoint of a serving color: whether its answers name another release than the label. Empty without
     /// comparison.
     pub wrong_releases: Vec<(Color, Arc<str>, String, bool)>,
     pub names: Vec<(String, bool)>,
     pub certificates: Vec<(String, PathBuf, SystemTime)>,
-    /// The files' certificates are in force.
     pub certificates_valid: bool,
     pub waiting: Waiting,
     pub maintenance: bool,
@@ -70,7 +65,6 @@ pub(crate) struct Facts {
     pub buffered: [u64; 2],
     pub descriptors: [u64; 3],
     pub config_valid: bool,
-    /// Last time that the file was found valid.
     pub config_valid_at: SystemTime,
     /// The file names another color than the live one.
     pub file_disagrees: bool,
@@ -82,7 +76,6 @@ pub(crate) struct Facts {
 #[derive(Debug)]
 pub(crate) struct StoreFacts {
     pub store: String,
-    /// Schema version, if it is known.
     pub version: Option<u64>,
     pub probe_failed: bool,
     /// `None`: the live release has no barrier there.
@@ -98,7 +91,6 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// In the order of counting.
     pub(crate) const ALL: [(Ending, &'static str); 4] = [
         (Ending::Released, "released"),
         (Ending::Full, "full"),
@@ -138,7 +130,6 @@ impl Tallies {
         *self.switches.entry((trigger, outcome)).or_default() += 1;
     }
 
-    /// A rollback of a release, or of a canary.
     pub(crate) fn rolled_back(&mut self, trigger: &'static str) {
         *self.rollbacks.entry(trigger).or_default() += 1;
     }

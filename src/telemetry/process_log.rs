@@ -12,7 +12,6 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 use std::time::Duration;
 
 const WAITING: usize = 4096;
-/// Time the shutdown waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// One per process, like standard error.
@@ -39,7 +38,6 @@ pub(super) fn start() -> io::Result<Lines> {
     start_in(File::from(io::stderr().as_fd().try_clone_to_owned()?))
 }
 
-/// Starts the thread, if there is none.
 pub(super) fn start_in(output: File) -> io::Result<Lines> {
     if let Some(log) = LOG.get() {
         return Ok(Lines(log));
@@ -50,7 +48,6 @@ pub(super) fn start_in(output: File) -> io::Result<Lines> {
     Ok(Lines(LOG.get_or_init(|| ProcessLog { queue, on_terminal })))
 }
 
-/// Waits briefly for the queued lines.
 pub(crate) fn flush() {
     let (written, wait) = mpsc::channel();
     if let Some(log) = LOG.get()

@@ -16,7 +16,6 @@ use crate::telemetry::access_log::Style;
 
 /// A pipe that takes nothing for this long loses the lines.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Pause before a failed open is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
@@ -24,7 +23,6 @@ pub(super) struct Output {
     target: Option<AccessLog>,
     file: Option<File>,
     open_again: Option<Instant>,
-    /// Rest of a partly written line.
     rest: Vec<u8>,
 }
 

@@ -153,7 +153,6 @@ fn a_pipe_that_nobody_reads_costs_lines_and_holds_nobody_up() {
         std::thread::yield_now();
     }
     assert!(writer.trouble().is_some_and(|reason| reason.contains("no process reads")), "{:?}", writer.trouble());
-    // A new reader gets the lines from then on.
     let (lines, read) = mpsc::channel();
     std::thread::spawn(move || {
         use std::io::BufRead;
