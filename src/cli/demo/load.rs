@@ -48,8 +48,8 @@ struct Shared {
 }
 
 impl Load {
-    /// `rate`: requests a second, to any of the pages. `users`: clients, each in its own network by `X-Forwarded-For`; 0: a
-    /// single one.
+    /// `rate`: requests a second, to any of the pages. `users`: clients, each in its own network by `X-Forwarded-For`;
+    /// 0: a single one.
     pub(super) fn start(to: SocketAddr, rate: u32, pages: &'static [&'static str], users: u32) -> Load {
         let shared = Arc::new(Shared { to, pages, users, free: Mutex::default(), seen: Mutex::default() });
         let pause = Duration::from_secs(1) / rate.max(1);
