@@ -86,9 +86,7 @@ impl Report {
     }
 
     pub(super) fn note_sent(&mut self, now: Instant) {
-        if self.client.is_some() {
-            self.sent = Some(now);
-        }
+        self.sent = Some(now);
     }
 
     pub(super) fn note_retry(&mut self) {
@@ -105,9 +103,7 @@ impl Report {
 
     pub(super) fn note_answer(&mut self, status: u16, now: Instant) {
         self.status = status;
-        if self.client.is_some() {
-            self.first_byte = Some(now - self.started);
-        }
+        self.first_byte = Some(now - self.started);
     }
 
     /// From the trailers or, without any, from the head.
