@@ -158,15 +158,6 @@ async fn usr1_opens_the_access_log_again() {
 }
 
 #[tokio::test]
-async fn usr2_says_that_upgrades_are_not_supported_and_changes_nothing() {
-    let (blue, green) = pair().await;
-    let mut proxy = Proxy::start(&blue, &green).await;
-    proxy.signal(Signal::USR2);
-    proxy.until_logged("not supported yet").await;
-    is_alive_and_ends(&mut proxy).await;
-}
-
-#[tokio::test]
 async fn quit_drains_like_term() {
     let (blue, green) = pair().await;
     let mut proxy = Proxy::start(&blue, &green).await;
