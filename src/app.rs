@@ -22,7 +22,7 @@ use crate::admin::{self, AdminListener};
 use crate::app::executable::Executable;
 use crate::app::predecessor::Predecessor;
 use crate::app::upgrade::{Offer, Successor};
-use crate::config::error::{ConfigError, UnusableFile};
+use crate::config::error::{ConfigError, Tolerated, UnusableFile};
 use crate::config::{AdminAddress, Config};
 use crate::control::handle::{ControllerHandle, NotUpgraded, Request, UpgradeOrder};
 use crate::control::predecessor::Predecessor as Before;
@@ -177,7 +177,12 @@ struct Started {
 
 impl Started {
     fn new(path: &Path, source: Source<'_>) -> Result<Started, Error> {
-        let (config, text) = Config::load_for_start(path)?;
+        let tolerated = match &source {
+            // The files that it has loaded must not be lost.
+            Source::Predecessor(predecessor, _) => Tolerated::Known(&predecessor.unusable),
+            Source::Manager | Source::Alone => Tolerated::All,
+        };
+        let (config, text) = Config::load_for_start(path, tolerated)?;
         let config = Arc::new(config);
         telemetry::init(config.log.format).map_err(Error::io("could not start the log"))?;
         limits::raise_open_files();

@@ -79,9 +79,9 @@ impl Config {
     }
 
     /// Reads a file for a start, which tolerates unusable files as far as that is safe.
-    pub fn load_for_start(path: &Path) -> Result<(Config, String), ConfigError> {
+    pub fn load_for_start(path: &Path, tolerated: Tolerated<'_>) -> Result<(Config, String), ConfigError> {
         let text = read(path).map_err(|reason| ConfigError::unreadable(path, &reason))?;
-        Ok((Config::parse_with(path, &text, Tolerated::All)?, text))
+        Ok((Config::parse_with(path, &text, tolerated)?, text))
     }
 
     /// Reads a text; `path` is for messages only.

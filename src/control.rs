@@ -397,6 +397,9 @@ impl Controller {
             Request::Config(answer) => {
                 let _ = answer.send(self.config.render());
             }
+            Request::Unusable(answer) => {
+                let _ = answer.send(self.config.unusable.clone());
+            }
             Request::NotifyTest(sink, all, answer) => self.notices.test(sink.as_deref(), all, answer),
             Request::TryDisk(answer) => {
                 let state = self.config.state.dir.clone();

@@ -19,7 +19,14 @@ pub(super) const VARIABLE: &str = "CUTOVER_UPGRADE";
 #[serde(tag = "message", rename_all = "snake_case")]
 pub(super) enum Message {
     /// The first one, from the running process.
-    Hello { protocol: u32, pid: u32, version: String },
+    Hello {
+        protocol: u32,
+        pid: u32,
+        version: String,
+        /// Settings and files that the running process can't use, so that the new one need not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unusable: Vec<(String, String)>,
+    },
     /// Listeners of one key of `[listen]`, as descriptors.
     Listeners {
         key: String,

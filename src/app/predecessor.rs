@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::app::message::{self, Message, PROTOCOL, VARIABLE};
+use crate::config::error::UnusableFile;
 use crate::sys::handover;
 use crate::sys::inherited::Inherited;
 
@@ -13,6 +14,8 @@ use crate::sys::inherited::Inherited;
 pub(super) struct Predecessor {
     channel: OwnedFd,
     pub(super) pid: u32,
+    /// Files that it can't use either, without reasons.
+    pub(super) unusable: Vec<UnusableFile>,
     /// It ended after it had given the ledger away: nobody else can serve.
     gone: bool,
 }
@@ -23,8 +26,9 @@ impl Predecessor {
         if std::env::var_os(VARIABLE).is_none() {
             return Ok(None);
         }
-        let mut predecessor = Predecessor { channel: handover::at_stdin()?, pid: 0, gone: false };
-        let Message::Hello { protocol, pid, version } = predecessor.receive()?.0 else {
+        let channel = handover::at_stdin()?;
+        let mut predecessor = Predecessor { channel, pid: 0, unusable: Vec::new(), gone: false };
+        let Message::Hello { protocol, pid, version, unusable } = predecessor.receive()?.0 else {
             return Err(unexpected());
         };
         if protocol != PROTOCOL {
@@ -32,6 +36,9 @@ impl Predecessor {
             return Err(io::Error::other(reason));
         }
         predecessor.pid = pid;
+        let unusable = unusable.into_iter();
+        predecessor.unusable =
+            unusable.map(|(setting, path)| UnusableFile { setting, path, reason: String::new() }).collect();
         let mut inherited = Inherited::default();
         loop {
             match predecessor.receive()? {

@@ -160,11 +160,16 @@ impl Starting {
             Ok(Ok(Err(error))) => return Err(NotUpgraded::Failed(format!("listen.admin: {error}"))),
             _ => return Err(NotUpgraded::Busy("the admin API has no room for connections".to_owned())),
         };
+        let unusable = offer.handle.ask(Request::Unusable).await;
+        let unusable = unusable.map_err(|stopping| NotUpgraded::Busy(stopping.to_string()))?;
         let introduced = async {
-            self.say(
-                &Message::Hello { protocol: PROTOCOL, pid: std::process::id(), version: VERSION.to_owned() },
-                &[],
-            )?;
+            let hello = Message::Hello {
+                protocol: PROTOCOL,
+                pid: std::process::id(),
+                version: VERSION.to_owned(),
+                unusable: unusable.into_iter().map(|file| (file.setting, file.path)).collect(),
+            };
+            self.say(&hello, &[])?;
             for key in ["http", "https", "preview"] {
                 let of_key = offer.listeners.iter().filter(|(of, _)| *of == key).map(|(_, socket)| socket.as_fd());
                 for some in of_key.collect::<Vec<_>>().chunks(MOST_DESCRIPTORS) {

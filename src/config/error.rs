@@ -38,7 +38,7 @@ pub enum Tolerated<'a> {
     None,
     /// For a start: every file without which other traffic can still be served.
     All,
-    /// Files that were unusable before.
+    /// For a reload and an upgrade: files that were unusable before.
     Known(&'a [UnusableFile]),
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::config::ColorConfig;
+use crate::config::error::UnusableFile;
 pub(crate) use crate::config::stage::{Section, StoreLabel};
 pub(crate) use crate::control::timeline::{Numbers, Point};
 pub(crate) use crate::control::upgrade::{HandedOver, NotUpgraded, UpgradeOrder, Upgraded};
@@ -57,6 +58,8 @@ pub(crate) enum Request {
     Verify(oneshot::Sender<Result<Verified, String>>),
     Reload(oneshot::Sender<Result<ReloadOutcome, Refusal>>),
     Config(oneshot::Sender<String>),
+    /// Files of the configuration in force that were tolerated.
+    Unusable(oneshot::Sender<Vec<UnusableFile>>),
     /// A notice to a sink or to all, or every kind of notice (`true`). `None`: no such sink.
     NotifyTest(Option<String>, bool, oneshot::Sender<Option<Vec<Tried>>>),
     TryDisk(oneshot::Sender<Result<(), String>>),

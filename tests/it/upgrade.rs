@@ -390,6 +390,51 @@ async fn an_invalid_file_fails_the_upgrade_with_its_error_and_exit_code_1() {
 }
 
 #[tokio::test]
+async fn an_upgrade_loses_no_certificate_and_no_other_file_that_the_running_process_has() {
+    let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+    let dir = tempfile::tempdir().expect("a directory");
+    let (identity, other) = (Identity::new(dir.path(), "localhost"), Identity::new(dir.path(), "other"));
+    let page = dir.path().join("down.html");
+    std::fs::write(&page, "<p>Back soon").expect("a file");
+    let mut setup = Setup::new(&blue, &green);
+    setup.more = format!("[maintenance]\npage = \"{}\"\n", page.display());
+    let (proxy, https) = with_tls(&mut setup, &identity, "").await;
+    let key = std::fs::read(&identity.key).expect("a key");
+    let refused = async |file: &std::path::Path| {
+        let output = proxy.cli(&["upgrade", "--json"]).await;
+        let said: Value = serde_json::from_slice(&output.stdout).expect("a document");
+        assert_eq!((output.status.code(), said["code"].as_str()), (Some(1), Some("upgrade_failed")), "{said}");
+        let detail = said["detail"].as_str().expect("a reason");
+        let check = proxy.cli(&["check", "--json"]).await;
+        let check: Value = serde_json::from_slice(&check.stdout).expect("a document");
+        let reason = check["errors"][0]["message"].as_str().expect("a message");
+        assert!(reason.contains(&*file.to_string_lossy()) && detail.contains(reason), "{reason}: {detail}");
+        assert_eq!(proxy.status().await["pid"], proxy.pid());
+        let mut stream = Connection::over(secure(https, &identity, None, "http/1.1").await.expect("a handshake"));
+        assert_eq!(stream.get("/").await.status, 200);
+    };
+    std::fs::copy(&other.key, &identity.key).expect("a copy");
+    refused(&identity.key).await;
+    std::fs::remove_file(&identity.key).expect("it is there");
+    refused(&identity.key).await;
+    std::fs::write(&identity.key, key).expect("a file");
+    std::fs::remove_file(&page).expect("it is there");
+    refused(&page).await;
+}
+
+#[tokio::test]
+async fn a_file_that_the_running_process_can_not_use_either_is_no_obstacle_to_an_upgrade() {
+    let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+    let dir = tempfile::tempdir().expect("a directory");
+    let (identity, other) = (Identity::new(dir.path(), "localhost"), Identity::new(dir.path(), "other"));
+    std::fs::copy(&other.key, &identity.key).expect("a copy");
+    let (proxy, _) = with_tls(&mut Setup::new(&blue, &green), &identity, "").await;
+    let mut successors = Successors::default();
+    successors.upgrade(&proxy).await;
+    assert_eq!(proxy.color().await, "blue");
+}
+
+#[tokio::test]
 async fn an_upgrade_during_a_pause_is_refused_with_the_command_that_ends_it() {
     let (blue, green) = (Application::start("blue").await, Application::start("green").await);
     let proxy = Proxy::start(&blue, &green).await;

@@ -105,6 +105,23 @@ async fn a_certificate_says_who_and_a_token_says_what() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_would_lose_the_certificate_the_client_ca_or_a_token_fails() {
+    let setting = start(true, true).await;
+    let (ca, alice) = (setting.file("trusted.pem"), setting.file("alice.pem"));
+    std::fs::copy(setting.file("ca.pem"), &ca).expect("a copy");
+    let before = document(&setting.cli(&["status", "--json", "--ca", &ca, "--cert", &alice]).await);
+    for name in ["admin.key", "admin.pem", "ca.pem", "viewer"] {
+        let (file, aside) = (setting.file(name), setting.file("aside"));
+        std::fs::rename(&file, &aside).expect("moves");
+        let (_, said) = failed(&setting.cli(&["upgrade", "--ca", &ca, "--cert", &alice]).await, 1);
+        assert!(said.contains("upgrade_failed") && said.contains(&file), "{name}: {said}");
+        std::fs::rename(&aside, &file).expect("moves");
+    }
+    let after = document(&setting.cli(&["status", "--json", "--ca", &ca, "--cert", &alice]).await);
+    assert_eq!(after["pid"], before["pid"]);
+}
+
+#[tokio::test]
 async fn without_tokens_a_client_certificate_is_needed() {
     let setting = start(false, true).await;
     let (ca, alice) = (setting.file("ca.pem"), setting.file("alice.pem"));
