@@ -375,12 +375,31 @@ impl LedgerFile {
 fn locked_by(dir: &File) -> Option<u32> {
     let inode = dir.metadata().ok()?.ino().to_string();
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    // `1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234 0 EOF`
-    locks.lines().find_map(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        (fields.next()? == "FLOCK").then_some(())?;
-        let pid = fields.nth(2)?;
-        let device_inode = fields.next()?;
-        (device_inode.rsplit(':').next()? == inode).then(|| pid.parse().ok())?
-    })
+    let locker = locks.lines().find_map(|line| locker(line, &inode));
+    if locker.is_some_and(|pid| holds(pid, &inode)) {
+        return locker;
+    }
+    // After an upgrade the kernel still names the process that took the lock first.
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut processes = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    processes
+        .find(|pid| holds(*pid, &inode))
+        .or_else(|| locker.filter(|pid| Path::new(&format!("/proc/{pid}")).exists()))
+}
+
+/// `1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234 0 EOF`
+fn locker(line: &str, inode: &str) -> Option<u32> {
+    let mut fields = line.split_whitespace().skip(1);
+    (fields.next()? == "FLOCK").then_some(())?;
+    let pid = fields.nth(2)?;
+    let device_inode = fields.next()?;
+    (device_inode.rsplit(':').next()? == inode).then(|| pid.parse().ok())?
+}
+
+/// Needs a process of the same user.
+fn holds(pid: u32, inode: &str) -> bool {
+    let files = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    let mut texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+    let is_lock = |line: &str| line.strip_prefix("lock:").is_some_and(|lock| locker(lock, inode).is_some());
+    texts.any(|text| text.lines().any(is_lock))
 }

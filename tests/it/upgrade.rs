@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::application::Application;
 use crate::client::Connection;
 use crate::http2::Client;
-use crate::proxy::{Proxy, Setup};
+use crate::proxy::{Proxy, Setup, refused_start};
 use crate::server::versions::{Identity, secure, with_tls};
 use crate::switch::tunnel::echo;
 use crate::{soon, until};
@@ -432,6 +432,17 @@ async fn a_file_that_the_running_process_can_not_use_either_is_no_obstacle_to_an
     let mut successors = Successors::default();
     successors.upgrade(&proxy).await;
     assert_eq!(proxy.color().await, "blue");
+}
+
+#[tokio::test]
+async fn the_ledger_in_use_names_the_process_that_took_over() {
+    let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+    let mut proxy = Proxy::start(&blue, &green).await;
+    let mut successors = Successors::default();
+    let upgraded = successors.upgrade(&proxy).await;
+    proxy.ended().await;
+    let (code, said) = refused_start(proxy.dir.path()).await;
+    assert!(code != Some(0) && said.contains(&format!("(process {})", upgraded["pid"])), "{code:?} {said}");
 }
 
 #[tokio::test]
