@@ -52,7 +52,7 @@ pub(super) struct Successor {
     pub(super) channel: Arc<UnixDatagram>,
 }
 
-/// A new process, which ends with this unless it is released.
+/// A new process in a group of its own, which ends with this unless it is released.
 struct Starting {
     child: Option<Child>,
     // Closed when the process has ended: an end of the channel before that means that this process was killed.
@@ -62,6 +62,10 @@ struct Starting {
 impl Drop for Starting {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
+            // A script's children keep the listeners open as unread messages.
+            if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            }
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -137,7 +141,7 @@ impl Starting {
             // Only the type is another one: nothing but `sys::handover` reads and writes.
             let channel = Arc::new(UnixDatagram::from_std(ours.into())?);
             let mut command = Command::new(path);
-            command.arg0(name).args(arguments).env(VARIABLE, "1").stdin(Stdio::from(theirs));
+            command.arg0(name).args(arguments).env(VARIABLE, "1").stdin(Stdio::from(theirs)).process_group(0);
             for of_this_process in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"] {
                 command.env_remove(of_this_process);
             }

@@ -446,6 +446,20 @@ async fn the_ledger_in_use_names_the_process_that_took_over() {
 }
 
 #[tokio::test]
+async fn a_new_process_that_hangs_is_ended_with_its_children_which_keep_no_listener() {
+    let (_blue, _green, mut proxy, binary) = replaceable().await;
+    let ran = proxy.dir.path().join("ran");
+    // A script's child keeps its standard input, with the listeners unread in it.
+    replace(&binary, &format!("#!/bin/sh\nexec 3<&0\nsleep 60 <&3 &\n: >{}\nwait\n", ran.display()));
+    proxy.signal(Signal::USR2);
+    until("the script runs", async || ran.exists().then_some(())).await;
+    proxy.signal(Signal::TERM);
+    proxy.ended().await;
+    let refused = async || TcpStream::connect(proxy.http).await.is_err().then_some(());
+    until("the port is free", refused).await;
+}
+
+#[tokio::test]
 async fn an_upgrade_during_a_pause_is_refused_with_the_command_that_ends_it() {
     let (blue, green) = (Application::start("blue").await, Application::start("green").await);
     let proxy = Proxy::start(&blue, &green).await;
