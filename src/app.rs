@@ -367,6 +367,8 @@ impl Started {
             tracing::warn!(actor, reason = refusal, "Upgrade refused");
             let _ = answer.send(Err(NotUpgraded::Busy(refusal.to_owned())));
         };
+        // Later orders are refused: this process is about to end.
+        drop(upgrades);
         // Ends a process that was about to take over.
         drop(upgrading);
         told.inspect(tokio::task::AbortHandle::abort);

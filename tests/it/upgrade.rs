@@ -460,6 +460,19 @@ async fn a_new_process_that_hangs_is_ended_with_its_children_which_keep_no_liste
 }
 
 #[tokio::test]
+async fn an_upgrade_of_a_process_that_stops_is_refused_at_once() {
+    let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = Setup::new(&blue, &green).text(dir.path()).replace("lame_duck = \"0s\"", "lame_duck = \"1h\"");
+    let proxy = Proxy::start_in(dir, &text).await;
+    proxy.signal(Signal::TERM);
+    until("it is not ready", async || (proxy.admin("GET", "/readyz", "").await.status == 503).then_some(())).await;
+    let output = proxy.cli(&["upgrade", "--json"]).await;
+    let said: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    assert_eq!((output.status.code(), said["code"].as_str()), (Some(1), Some("stopping")), "{said}");
+}
+
+#[tokio::test]
 async fn an_upgrade_during_a_pause_is_refused_with_the_command_that_ends_it() {
     let (blue, green) = (Application::start("blue").await, Application::start("green").await);
     let proxy = Proxy::start(&blue, &green).await;
