@@ -103,14 +103,18 @@ fn instances(connection: &Connection) -> Vec<Instance> {
         configured.chain(running.filter(|_| usual)).filter(|name| !name.starts_with('.')).collect();
     let instance = |name: String| {
         let config = dir.join(format!("{name}.toml"));
+        // A pipe would never end; an unreadable file is named.
+        if fs::metadata(&config).is_ok_and(|found| !found.is_file()) {
+            return None;
+        }
         let options = match usual {
             true if config == default_config_path() => String::new(),
             true => format!(" --instance {name}"),
             false => format!(" --config {}", config.display()),
         };
-        Instance { name, config, options }
+        Some(Instance { name, config, options })
     };
-    names.into_iter().map(instance).collect()
+    names.into_iter().filter_map(instance).collect()
 }
 
 fn admin(name: &str, config: &Path) -> Option<String> {

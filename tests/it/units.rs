@@ -288,6 +288,18 @@ async fn all_instances_are_shown_each_with_commands_that_name_it_and_the_worst_e
 }
 
 #[tokio::test]
+async fn a_pipe_among_the_files_of_the_instances_is_none() {
+    let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+    let proxy = Proxy::start(&blue, &green).await;
+    let pipe = proxy.dir.path().join("pipe.toml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("it runs").success());
+    let all = crate::soon("the command ends", proxy.cli(&["status", "--all", "--json"])).await;
+    let document: serde_json::Value = serde_json::from_slice(&all.stdout).expect("one document");
+    let instances = document["instances"].as_array().expect("a list");
+    assert_eq!(instances.len(), 1, "{document}");
+}
+
+#[tokio::test]
 async fn an_instance_is_found_by_its_name() {
     let output = command(&["--instance", "no-such-shop", "status"]).output().await.expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
