@@ -127,7 +127,7 @@ pub(crate) struct StatusAnswer {
     /// An automatic rollback did not help: the release that serves now is no better.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub both_unhealthy: bool,
-    /// Where a move that is under way is going.
+    /// The target of a move that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving_to: Option<String>,
     /// The move that is under way: whose, and what it waits for.
@@ -167,7 +167,7 @@ pub(crate) struct StatusAnswer {
     /// How the last drain ended, since the start of the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_drain: Option<DrainedAnswer>,
-    /// Whether there is a way back.
+    /// The way back.
     pub rollback: RollbackAnswer,
     /// Results of the gate checks in the last gate of the release that is deployed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,15 +180,15 @@ pub(crate) struct StatusAnswer {
     pub stores: Vec<StoreAnswer>,
     /// The configuration file.
     pub file: FileAnswer,
-    /// Where traffic is served.
+    /// The addresses of traffic.
     pub http_address: String,
-    /// Where it is served over TLS.
+    /// The addresses of traffic over TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub https_address: Option<String>,
     /// How to look at the color that does not serve, for those who may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<PreviewAnswer>,
-    /// What clients are shown that speak TLS.
+    /// Certificates that clients are shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateAnswer>,
     /// Why those that were read before stay in force.
@@ -202,7 +202,7 @@ pub(crate) struct StatusAnswer {
     /// Files that can't be used now, or were removed or replaced by another program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<FileProblemAnswer>,
-    /// Who is told of what happens, and how that goes.
+    /// Receivers of notices, and their deliveries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notify: Vec<SinkAnswer>,
     /// The process that answers; another one after an upgrade.
@@ -248,7 +248,7 @@ pub(crate) struct ColorAnswer {
     pub release: String,
     /// Its endpoints.
     pub endpoints: Vec<EndpointAnswer>,
-    /// Whether its processes may be stopped, and who needs them otherwise.
+    /// Its processes may be stopped, or who needs them.
     #[serde(default)]
     pub safe_to_stop: SafeToStop,
     /// Requests that are not answered yet.
@@ -261,7 +261,7 @@ pub(crate) struct ColorAnswer {
     pub requests_total: u64,
     /// Requests a second, over ten seconds.
     pub requests_per_second: f64,
-    /// Of these, answered with 5xx, a second.
+    /// Answers with 5xx, a second.
     pub errors_per_second: f64,
 }
 
@@ -292,7 +292,7 @@ pub(crate) struct SinkAnswer {
     /// When a notice went through last, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<String>,
-    /// What went wrong last.
+    /// The last error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
     /// When that was, RFC 3339.
@@ -312,7 +312,7 @@ pub(crate) struct NotifyTestBody {
     pub all: bool,
 }
 
-/// What became of the test.
+/// The outcome of the test.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct NotifyTestAnswer {
     /// Every notice got there.
@@ -330,7 +330,7 @@ pub(crate) struct TriedAnswer {
     pub event: String,
     /// It got there.
     pub delivered: bool,
-    /// What came back.
+    /// The receiver's answer.
     pub detail: String,
     /// How long it took, in microseconds.
     pub took_us: u64,
@@ -400,13 +400,13 @@ pub(crate) struct Problem {
 /// Why the data stores do not allow a move.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct UnsafeAnswer {
-    /// What the first obstacle is about.
+    /// The subject of the first obstacle.
     #[serde(flatten)]
     pub first: ObstacleAnswer,
     /// The nearest release before the one that serves which could serve now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest_safe_release: Option<String>,
-    /// What to do instead, in a sentence.
+    /// The next step, in a sentence.
     #[schema(required = false)]
     pub hint: String,
     /// For a forward move: what to do instead, in two steps.
@@ -429,7 +429,7 @@ pub(crate) struct ObstacleAnswer {
     /// The version that the move would bring it to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrates_to: Option<u64>,
-    /// What the release that could not serve needs.
+    /// The schema that the release that could not serve needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_needs: Option<String>,
     /// That release.
@@ -448,6 +448,6 @@ pub(crate) struct ObstacleAnswer {
 pub(crate) struct StepAnswer {
     /// `expand first` or `contract after`.
     pub step: String,
-    /// What to do.
+    /// The next step.
     pub what: String,
 }

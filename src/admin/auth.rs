@@ -63,7 +63,7 @@ pub(super) struct Actor {
     pub(super) key: Option<String>,
 }
 
-/// Who this client is, and what it may do.
+/// Identity and permissions of a client.
 #[utoipa::path(get, path = "/admin/whoami", responses((status = 200, body = WhoAnswer)))]
 pub(super) async fn whoami(Extension(actor): Extension<Actor>) -> Line<WhoAnswer> {
     let role = match actor.role {

@@ -30,7 +30,7 @@ const LOOKED_THROUGH: usize = 1000;
 
 /// Gives the color that does not serve a share of the requests, which grows as long as it is shown to be no worse.
 #[utoipa::path(post, path = "/admin/canary", request_body(content = CanaryBody, description = "Empty: as configured"), responses(
-    (status = 200, description = "It is so: the release gets its first share of the requests that arrive from now on", body = CanaryMoved),
+    (status = 200, description = "Done: the release gets its first share of the requests that arrive from now on", body = CanaryMoved),
     (status = 400, description = "`bad_request`, `bad_plan`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `cooling_down`, `in_progress`, `withdrawn`, `cancelled`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
@@ -58,9 +58,9 @@ pub(super) async fn start(
     Ok(Line(CanaryMoved::new(&outcome, &status)))
 }
 
-/// Goes on to the next step, whatever is proved; behind the last one the release takes the traffic.
+/// Takes the next step whatever the evidence says; after the last one the release takes all traffic.
 #[utoipa::path(post, path = "/admin/canary/advance", request_body(content = AdvanceBody, description = "May be empty"), responses(
-    (status = 200, description = "It is so: the release gets its larger share of the requests that arrive from now on", body = CanaryMoved),
+    (status = 200, description = "Done: the release gets its larger share of the requests that arrive from now on", body = CanaryMoved),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`no_canary`, `baking`, `unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`, `cancelled`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
@@ -84,9 +84,9 @@ pub(super) async fn advance(
     told(&handle, command, patience, body.detach).await
 }
 
-/// Stays where it is. A rollback stays armed.
+/// Keeps the share as it is. An automatic rollback is still possible.
 #[utoipa::path(post, path = "/admin/canary/pause", request_body(content = ReasonBody, description = "May be empty"), responses(
-    (status = 200, description = "It is so: the share of the release does not grow by itself", body = CanaryMoved),
+    (status = 200, description = "Done: the share of the release does not grow by itself", body = CanaryMoved),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`no_canary`, `in_progress`", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -100,9 +100,9 @@ pub(super) async fn pause(
     told(&handle, Command::CanaryHold { origin: origin(actor, body.reason)? }, patience, false).await
 }
 
-/// Goes on; the step begins anew.
+/// Ends the pause of a canary; its step begins anew.
 #[utoipa::path(post, path = "/admin/canary/resume", request_body(content = ReasonBody, description = "May be empty"), responses(
-    (status = 200, description = "It is so: the share of the release grows by its plan", body = CanaryMoved),
+    (status = 200, description = "Done: the share of the release grows by its plan", body = CanaryMoved),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`no_canary`, `in_progress`", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -119,7 +119,7 @@ pub(super) async fn resume(
 /// Sends the release no more traffic, now. During its bake: the same as a rollback. With no release on its way nothing
 /// changes.
 #[utoipa::path(post, path = "/admin/canary/abort", request_body(content = AbortBody, description = "May be empty"), responses(
-    (status = 200, description = "It is so: no request that arrives from now on goes to the release", body = CanaryMoved),
+    (status = 200, description = "Done: no request that arrives from now on goes to the release", body = CanaryMoved),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`no_known_good`, `rollback_unsafe`, `unhealthy`", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -150,7 +150,7 @@ pub(super) async fn deployments(State(handle): State<ControllerHandle>) -> Resul
     Ok(Line(DeploymentsAnswer { deployments: convert::deployments(&page, &recorded) }))
 }
 
-/// What the judge of a deployment was told: a line for its policy, and one for each tick.
+/// The record of a deployment's judge: a line for its policy, and one for each tick.
 #[utoipa::path(get, path = "/admin/deployments/{id}/record", params(("id" = String, Path, description = "Such as `dep-42`")), responses(
     (status = 200, body = String, content_type = "application/jsonl"),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),

@@ -13,7 +13,7 @@ use crate::control::handle::{ControllerHandle, Request, Section, StageOrder, Sto
 /// Puts a release on a color that does not serve: into the configuration file, and in force at once. It moves no
 /// traffic.
 #[utoipa::path(put, path = "/admin/colors/{color}", params(("color" = String, Path, description = "`blue` or `green`")), request_body(content = StageBody, description = "With `release` and `endpoints`"), responses(
-    (status = 200, description = "It is so: the endpoints are being checked, and can be previewed", body = StageAnswer),
+    (status = 200, description = "Done: the endpoints are being checked, and can be previewed", body = StageAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`in_use`, `way_back`, `in_progress`, `file_not_writable`, `file_busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),

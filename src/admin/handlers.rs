@@ -37,7 +37,7 @@ const ALIVE: Duration = Duration::from_secs(2);
 
 /// Moves all traffic to a color.
 #[utoipa::path(post, path = "/admin/switch", request_body(content = SwitchBody, description = "Empty: the other color"), responses(
-    (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
+    (status = 200, description = "Done: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`, `cancelled`, `not_drained`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
@@ -104,7 +104,7 @@ async fn try_disk(handle: &ControllerHandle) -> Result<(), Problem> {
 
 /// Moves all traffic back to what served before.
 #[utoipa::path(post, path = "/admin/rollback", request_body(content = RollbackBody, description = "May be empty"), responses(
-    (status = 200, description = "It is so: every request that arrives from now on goes there", body = SwitchAnswer),
+    (status = 200, description = "Done: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`no_known_good`, `rollback_unsafe`, `unhealthy`, `quarantined`, `in_progress`, `not_drained`, `target_changed`, `cancelled`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`unknown_color`", body = Problem, content_type = "application/problem+json"),
@@ -139,7 +139,7 @@ pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<Lin
 
 /// Lets nothing but a rollback move traffic, until it is ended.
 #[utoipa::path(post, path = "/admin/freeze", request_body(content = FreezeBody, description = "With a `reason`"), responses(
-    (status = 200, description = "It is so", body = FrozenAnswer),
+    (status = 200, description = "Done", body = FrozenAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`already_frozen`, `in_progress`", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -163,7 +163,7 @@ pub(super) async fn freeze(
 
 /// Allows moves again.
 #[utoipa::path(delete, path = "/admin/freeze", request_body(content = UnfreezeBody, description = "May be empty"), responses(
-    (status = 200, description = "It is so", body = FrozenAnswer),
+    (status = 200, description = "Done", body = FrozenAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`in_progress`", body = Problem, content_type = "application/problem+json"),
 ))]

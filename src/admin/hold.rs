@@ -20,7 +20,7 @@ const MOST: Duration = Duration::from_secs(24 * 3600);
 /// Holds new requests, until `DELETE /admin/pause` or the time is up; in-flight requests finish. Again: for so long
 /// from now on. Another operator's pause stays, unless `replace` is true.
 #[utoipa::path(post, path = "/admin/pause", request_body(content = HoldBody, description = "May be empty"), responses(
-    (status = 200, description = "It is so: requests that arrive from now on wait", body = HoldAnswer),
+    (status = 200, description = "Done: requests that arrive from now on wait", body = HoldAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`in_progress`: another pause is in force, or a move holds requests", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -44,7 +44,7 @@ pub(super) async fn pause(
 
 /// Lets held requests go on, to the color that serves. A move that holds them is cancelled.
 #[utoipa::path(delete, path = "/admin/pause", request_body(content = ReasonBody, description = "May be empty"), responses(
-    (status = 200, description = "It is so: nothing is held any more", body = HoldAnswer),
+    (status = 200, description = "Done: nothing is held any more", body = HoldAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn unpause(
@@ -59,7 +59,7 @@ pub(super) async fn unpause(
 
 /// Answers every request with the maintenance answer, from now on and after a restart.
 #[utoipa::path(post, path = "/admin/maintenance", request_body(content = ReasonBody, description = "May be empty"), responses(
-    (status = 200, description = "It is so: no request is served", body = HoldAnswer),
+    (status = 200, description = "Done: no request is served", body = HoldAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`in_progress`", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -73,9 +73,9 @@ pub(super) async fn maintenance_on(
     carried_out(&handle, Command::Maintain { on: true, origin: origin(actor, body.reason)? }, patience).await
 }
 
-/// Serves again.
+/// Ends maintenance.
 #[utoipa::path(delete, path = "/admin/maintenance", request_body(content = ReasonBody, description = "May be empty"), responses(
-    (status = 200, description = "It is so: requests are served", body = HoldAnswer),
+    (status = 200, description = "Done: requests are served", body = HoldAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`in_progress`", body = Problem, content_type = "application/problem+json"),
 ))]

@@ -20,7 +20,7 @@ use crate::domain::transition::Kind;
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 1000;
 
-/// Which page of the history, and of what.
+/// The page of the history, and its subject.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -39,7 +39,7 @@ pub(super) struct HistoryQuery {
     since: Option<String>,
 }
 
-/// What happened and what was refused, newest first.
+/// Transitions and refusals, newest first.
 #[utoipa::path(get, path = "/admin/history", params(HistoryQuery), responses(
     (status = 200, body = HistoryAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
@@ -80,7 +80,7 @@ fn kind(name: &str) -> Result<Kind, Problem> {
     })
 }
 
-/// Which release served where, from when to when, who put it there, and since when it is known good; newest first.
+/// Releases with their color, their time, the actor, and since when they are known good; newest first.
 #[utoipa::path(get, path = "/admin/releases", responses((status = 200, body = ReleasesAnswer)))]
 pub(super) async fn releases(State(handle): State<ControllerHandle>) -> Result<Line<ReleasesAnswer>, Problem> {
     let runs = handle.ask(Request::Releases).await?;

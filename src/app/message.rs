@@ -1,4 +1,4 @@
-//! What two processes say to each other during an upgrade. Versions of the program that follow each other have to
+//! Messages between two processes during an upgrade. Versions of the program that follow each other have to
 //! understand it: fields and messages are only added.
 
 use std::io;

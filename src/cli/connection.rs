@@ -6,7 +6,7 @@ use crate::app::default_config_path;
 
 pub(crate) const COMMON: &str = "Common options";
 
-/// Where the proxy is, and what opens its door.
+/// The address of the proxy, and the credentials for it.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Connection {
     /// The configuration file; it also says where the proxy is [default: /etc/cutover/cutover.toml]

@@ -597,7 +597,7 @@ fn what_can_not_change_at_run_time_is_refused_with_its_place() {
     for (text, expected) in cases {
         assert_eq!(place(&text), format!("{expected}{help}"));
     }
-    // What fell back to a default is shown where it would stand, and all of it is said at once.
+    // Defaults that replaced unusable values are shown in place, all at once.
     let gone = place(&text.replace("workers = 1", "").replace("/lib/", "/run/").replace("8080", "1"));
     let places: Vec<&str> = gone.lines().filter_map(|line| line.split(": ").next()).collect();
     let expected = if current.listen.workers == good(BASE).listen.workers {

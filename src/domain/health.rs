@@ -40,7 +40,7 @@ impl Hysteresis {
 
     #[must_use]
     pub(crate) fn passed(&self) -> u32 {
-        // Where one failure decides, only passes are counted.
+        // With a limit of one failure, only passes are counted.
         if self.health == Health::Up { 0 } else { self.against }
     }
 

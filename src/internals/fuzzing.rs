@@ -1,4 +1,4 @@
-//! What the fuzz targets (`tests/fuzz`) need of the inside: whole properties, so that nothing else is made public.
+//! Properties that the fuzz targets (`tests/fuzz`) check: whole ones, so that nothing else is made public.
 
 use std::cell::RefCell;
 use std::panic::Location;
@@ -160,7 +160,7 @@ fn served(bytes: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
     (found, written)
 }
 
-/// Where the frames of a WebSocket end is found however they are cut, and it is where a walk over all of them finds it.
+/// The ends of a WebSocket's frames are found however the bytes are cut, and agree with a walk over all of them.
 ///
 /// # Panics
 ///
@@ -195,7 +195,7 @@ enum Place {
     Lost,
 }
 
-/// Where frames end, in the plainest way to find it.
+/// The ends of frames, found in the plainest way.
 struct Walk {
     ends: Vec<usize>,
     /// From here on there are no more frames.

@@ -49,7 +49,7 @@ pub struct Snapshot {
     /// Requests that are no evidence; `None`: all are.
     ignored: Option<Box<Ignored>>,
     door: Door,
-    /// Of the active color. Empty unless the door is open: a request that is not admitted holds no color.
+    /// The active color's. Empty unless the door is open: a request that is not admitted holds no color.
     admissions: Admissions,
     split: Option<Box<Splitting>>,
     pub(crate) preview: Option<Box<Preview>>,

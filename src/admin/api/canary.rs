@@ -29,7 +29,7 @@ pub(crate) struct CanaryBody {
     /// How the weight grows.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub plan: Option<PlanBody>,
-    /// What follows from a verdict: `enforce`, `observe` or `off`.
+    /// The consequence of a verdict: `enforce`, `observe` or `off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
     /// Only if this is the generation in force; else `412 stale_generation`.
@@ -112,7 +112,7 @@ pub(crate) struct AbortBody {
     pub reason: Option<String>,
 }
 
-/// What became of a command about a canary.
+/// The outcome of a command about a canary.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CanaryMoved {
     /// False: it was so already, and nothing was touched.
@@ -152,7 +152,7 @@ pub(crate) struct CanaryMoved {
     pub cancelled: Option<MovingAnswer>,
 }
 
-/// What each color gets of the requests, in percent.
+/// Each color's share of the requests, in percent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SplitAnswer {
     /// Blue.
@@ -204,11 +204,11 @@ pub(crate) struct CanaryStatus {
     /// At which step of the plan it is, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,
-    /// What it gets of the requests, in percent.
+    /// Its share of the requests, in percent.
     pub weight: f64,
     /// How the weight grows.
     pub plan: PlanAnswer,
-    /// What follows from a verdict: `enforce`, `observe` or `off`.
+    /// The consequence of a verdict: `enforce`, `observe` or `off`.
     pub mode: String,
     /// Since when it is at this stage, RFC 3339.
     pub since: String,
@@ -217,13 +217,13 @@ pub(crate) struct CanaryStatus {
     /// Somebody holds it, or the program does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldAnswer>,
-    /// What comes next.
+    /// The next step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextAnswer>,
-    /// What speaks against it, and for it.
+    /// The evidence against it, and for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceAnswer>,
-    /// What the judge says.
+    /// The judge's verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judgement: Option<JudgementAnswer>,
     /// Events that the application tells; in `GET /admin/canary` alone.
@@ -292,7 +292,7 @@ pub(crate) struct OddsAnswer {
     pub limit: f64,
 }
 
-/// What speaks against a release, and for it.
+/// The evidence against a release, and for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EvidenceAnswer {
     /// That it is worse: at the limit it is rolled back.
@@ -300,7 +300,7 @@ pub(crate) struct EvidenceAnswer {
     /// That it is no worse: at the limit it goes on, once its time is up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_worse: Option<OddsAnswer>,
-    /// What only holds it (4xx, clients that left): at the limit it goes no further.
+    /// Evidence that only holds it (4xx, clients that left): at the limit it goes no further.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<OddsAnswer>,
     /// That it needs more CPU for a request.
@@ -330,7 +330,7 @@ pub(crate) struct EvidenceAnswer {
     pub veto: Option<String>,
 }
 
-/// What the judge says.
+/// The judge's verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct JudgementAnswer {
     /// `pass`, `insufficient`, `suspect` or `fail`.
@@ -341,7 +341,7 @@ pub(crate) struct JudgementAnswer {
     pub limit: u64,
     /// All of it in one sentence.
     pub words: String,
-    /// What it rests on, the heaviest first.
+    /// Its grounds, the heaviest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<FindingAnswer>,
     /// The release that it is compared with fails itself.
@@ -430,18 +430,18 @@ pub(crate) struct RouteAnswer {
     pub evidence: Vec<ClassAnswer>,
 }
 
-/// What one side of a route has had.
+/// Counts of one side of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SideAnswer {
     /// Requests that it was given.
     pub assigned: u64,
-    /// Of them, those that are over.
+    /// Requests that are over.
     pub completed: u64,
-    /// Of these, those that ended in an error.
+    /// Those that ended in an error.
     pub errors: u64,
     /// Requests that were answered 4xx.
     pub client_errors: u64,
-    /// Of them, those whose client left before the answer.
+    /// Those whose client left before the answer.
     pub aborts: u64,
     /// Latencies at present, in milliseconds, where there are enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -471,13 +471,13 @@ pub(crate) struct ClassAnswer {
 /// The release on its way after a transition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OnItsWay {
-    /// Which deployment.
+    /// The number of the deployment.
     pub id: String,
     /// The color.
     pub color: String,
     /// The release.
     pub release: String,
-    /// What it gets of the requests, in percent.
+    /// Its share of the requests, in percent.
     pub weight: f64,
 }
 
@@ -497,7 +497,7 @@ pub(crate) struct DeploymentAnswer {
     pub color: String,
     /// That release.
     pub release: String,
-    /// What it was compared with.
+    /// The release it was compared with.
     pub stable: String,
     /// When it began, RFC 3339.
     pub from: String,
@@ -506,6 +506,6 @@ pub(crate) struct DeploymentAnswer {
     pub until: Option<String>,
     /// `canary`, `baking`, `known_good`, `rolled_back`, `aborted`, or `replaced` (something else came in its place).
     pub outcome: String,
-    /// What its judge was told is on disk: it can be judged again.
+    /// The record of its judge is on disk: it can be judged again.
     pub recorded: bool,
 }

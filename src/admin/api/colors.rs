@@ -98,7 +98,7 @@ pub(crate) struct ReplacedAnswer {
     pub upstreams: BTreeMap<String, Vec<String>>,
 }
 
-/// Whether the processes of a color may be stopped.
+/// The processes of a color may be stopped, or why not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SafeToStop {
     /// Nobody needs them.

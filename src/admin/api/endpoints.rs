@@ -42,7 +42,7 @@ pub(crate) struct Starting {
 /// A release that is not the label.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AnswersAs {
-    /// What the last answers said.
+    /// Findings in the last answers.
     pub release: String,
     /// Since when, RFC 3339.
     pub since: String,

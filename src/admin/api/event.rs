@@ -13,9 +13,9 @@ pub(crate) struct HeldEvent {
 /// The health of an endpoint changed.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct HealthEvent {
-    /// Of this color.
+    /// The color it is about.
     pub color: String,
-    /// Of this upstream.
+    /// The upstream it is about.
     pub upstream: String,
     /// As the configuration writes it.
     pub endpoint: String,
@@ -28,7 +28,7 @@ pub(crate) struct HealthEvent {
 /// The configuration file was read.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ReloadedEvent {
-    /// What is wrong with it; null: nothing, and it is in force.
+    /// Its errors; null: it is valid and in force.
     pub error: Option<String>,
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct FileAnswer {
     pub orders: bool,
     /// It names another color than the live one, and orders.
     pub disagrees: bool,
-    /// What became of its last order: `done`, `pending` or `refused`.
+    /// The outcome of its last order: `done`, `pending` or `refused`.
     pub order: String,
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,7 +25,7 @@ pub(crate) struct FileAnswer {
     /// Why it could not be put right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_back_error: Option<String>,
-    /// What is wrong with it, in full; the last good one is in force.
+    /// Its errors, in full; the last valid file is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -39,7 +39,7 @@ fn yes() -> bool {
 pub(crate) struct ReloadAnswer {
     /// False: the file is as it was.
     pub changed: bool,
-    /// What became of its order: `done`, `pending` or `refused`.
+    /// The outcome of its order: `done`, `pending` or `refused`.
     #[serde(default)]
     pub order: String,
     /// Why its order was refused.

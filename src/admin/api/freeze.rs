@@ -29,7 +29,7 @@ pub(crate) struct UnfreezeBody {
     pub reason: Option<String>,
 }
 
-/// What became of it.
+/// Its outcome.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct FrozenAnswer {
     /// False: it was so already.

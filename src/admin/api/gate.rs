@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What an endpoint answered to the gate.
+/// An endpoint's answer to the gate.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct GateAnswer {
     /// Its upstream.
@@ -20,7 +20,7 @@ pub(crate) struct GateAnswer {
     pub took_us: u64,
 }
 
-/// What a check of the gate found (`[[gate.check]]`).
+/// The finding of a check of the gate (`[[gate.check]]`).
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CheckAnswer {
     /// Its name.
@@ -47,9 +47,9 @@ pub(crate) struct CheckAnswer {
 pub(crate) struct CheckFailureAnswer {
     /// The endpoint as the configuration writes it.
     pub endpoint: String,
-    /// What came, cut and escaped.
+    /// The actual value, cut and escaped.
     pub found: String,
-    /// What should have come.
+    /// The expected value.
     pub wanted: String,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct CheckFailureAnswer {
 pub(crate) struct ChecksAnswer {
     /// On which color.
     pub color: String,
-    /// Which release.
+    /// The release.
     pub release: String,
     /// All of them passed.
     pub passed: bool,

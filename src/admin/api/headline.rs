@@ -22,9 +22,9 @@ pub(crate) struct ConditionAnswer {
     pub level: String,
     /// Stable, for programs: `ok`, `live_color_down`, `endpoints_down`, `not_durable`, `frozen` and others.
     pub code: String,
-    /// What happened, and what is true now.
+    /// The event, and the state now.
     pub sentence: String,
-    /// What the command is good for, such as "To recover".
+    /// The purpose of the command, such as "To recover".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<String>,
     /// A command line that can be pasted.

@@ -18,7 +18,7 @@ pub(crate) struct HoldBody {
     pub reason: Option<String>,
 }
 
-/// What became of a hold, of a release, or of turning maintenance on or off.
+/// The outcome of a pause, of its end, or of turning maintenance on or off.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct HoldAnswer {
     /// False: it was so already, and nothing was touched.
@@ -62,7 +62,7 @@ pub(crate) struct HoldStatus {
     pub ends_in_ms: u64,
     /// Requests that wait.
     pub requests: u64,
-    /// What they occupy, in bytes.
+    /// Their memory, in bytes.
     pub bytes: u64,
     /// The actor who asked for it.
     pub actor: String,

@@ -64,7 +64,7 @@ pub(crate) struct RollbackBody {
     /// Ask the gate once, and change nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// What serves now is bad: the same label is refused from now on, unless forced.
+    /// The release that serves now is bad: its label is refused from now on, unless forced.
     #[serde(default)]
     pub quarantine: bool,
     /// `allow`, or `none`: hold new requests until those under way are over.
@@ -102,7 +102,7 @@ impl Forced {
     }
 }
 
-/// What became of a switch or a rollback.
+/// The outcome of a switch or a rollback.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SwitchAnswer {
     /// False: it was so already, and nothing was touched.
@@ -127,7 +127,7 @@ pub(crate) struct SwitchAnswer {
     /// For how long requests were held for it, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_us: Option<u64>,
-    /// What is left on the color that served before.
+    /// In-flight requests on the color that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining: Option<Draining>,
     /// With `wait: "drained"`: how the drain ended.
@@ -140,7 +140,7 @@ pub(crate) struct SwitchAnswer {
     /// reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_problem: Option<String>,
-    /// What the checks of its gate found.
+    /// Findings of its gate's checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckAnswer>,
     /// The guards that `force` overrode: they would have refused it, or were not asked.
@@ -168,7 +168,7 @@ pub(crate) struct SwitchAnswer {
 pub(crate) struct EndedCanary {
     /// Its release.
     pub release: String,
-    /// What it had of the requests, in percent.
+    /// Its share of the requests, in percent.
     pub weight: f64,
 }
 
@@ -177,7 +177,7 @@ pub(crate) struct EndedCanary {
 pub(crate) struct MovingAnswer {
     /// `switch`, `rollback`, `canary`, `advance` or `release`.
     pub kind: String,
-    /// Where it goes.
+    /// The target color.
     pub to: String,
     /// The release there.
     pub release: String,
@@ -225,10 +225,10 @@ pub(crate) struct CheckProgressAnswer {
     pub endpoints: u32,
 }
 
-/// What is left of a retired color.
+/// In-flight requests on a retired color.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Draining {
-    /// Which color.
+    /// The retired color.
     pub color: String,
     /// Requests that are not answered yet.
     pub requests: u64,
@@ -241,12 +241,12 @@ pub(crate) struct Draining {
     pub ends_in_ms: u64,
 }
 
-/// Whether there is a way back.
+/// The way back.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RollbackAnswer {
     /// A rollback would be made now.
     pub possible: bool,
-    /// Whether the release there could serve on what the data stores are at: `yes`, `no` or `unknown`.
+    /// The release there can serve with the present data stores: `yes`, `no` or `unknown`.
     #[serde(default)]
     pub safe: String,
     /// Why `safe` is not `yes`: what the data stores say.
@@ -281,7 +281,7 @@ pub(crate) struct CancelBody {
     pub request_id: String,
 }
 
-/// What became of it.
+/// Its outcome.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CancelAnswer {
     /// The command is here and not answered yet. Its own answer says whether it was cancelled: `409 cancelled`.

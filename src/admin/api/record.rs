@@ -20,7 +20,7 @@ pub(crate) struct HistoryAnswer {
 pub(crate) struct TransitionAnswer {
     /// Its number in the ledger; 0: not written yet.
     pub sequence: u64,
-    /// What it is: `start`, `switch`, `rollback`, `release` (another one on the active color), `seen` (an order in the
+    /// Its kind: `start`, `switch`, `rollback`, `release` (another one on the active color), `seen` (an order in the
     /// file that moved nothing), `refused`, `known_good`, `freeze`, `unfreeze`, `hold` (by hand), `hold_end`,
     /// `maintenance`, `staged` (a release was put on the color that does not serve), `barrier` (the way back is not
     /// safe any more), and of a release on its way `canary` (it began), `advance`, `abort`, `canary_hold`,
@@ -62,13 +62,13 @@ pub(crate) struct TransitionAnswer {
     /// Why nothing moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
-    /// What was refused, or staged.
+    /// The refusal, or the staged release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<AskedAnswer>,
-    /// What each endpoint answered to the gate.
+    /// Each endpoint's answer to the gate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gate: Vec<GateAnswer>,
-    /// What the checks of the gate found.
+    /// Findings of the gate's checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckAnswer>,
     /// The release that is on its way after it.
@@ -85,17 +85,17 @@ pub(crate) struct TransitionAnswer {
     /// For how long requests were held for it, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_us: Option<u64>,
-    /// Of a `maintenance`: turned on, else off.
+    /// A `maintenance` turned on (true) or off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<bool>,
 }
 
-/// What was refused.
+/// The refused command.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AskedAnswer {
-    /// What was asked for, such as `switch` or `canary`: a kind of a transition.
+    /// The command, such as `switch` or `canary`: a kind of a transition.
     pub kind: String,
-    /// Where it was to go.
+    /// The target color.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// The release there.
@@ -106,22 +106,22 @@ pub(crate) struct AskedAnswer {
 /// The end of a drain.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DrainedAnswer {
-    /// Of which color.
+    /// The color that drained.
     pub color: String,
     /// From the move to its last request, in microseconds.
     pub took_us: u64,
-    /// What was ended, by `drain.streams` or `drain.timeout`.
+    /// Requests that `drain.streams` or `drain.timeout` ended.
     pub ended: u64,
     /// The same by kind.
     pub by_kind: EndedAnswer,
-    /// Of it, what a client lost: requests, streams, and at `drain.timeout` tunnels as well.
+    /// Those of them that a client lost: requests, streams, and at `drain.timeout` tunnels as well.
     #[serde(default)]
     pub cut_off: u64,
     /// Something was left at `drain.timeout`.
     pub timed_out: bool,
 }
 
-/// What was ended, by kind.
+/// Ended requests, by kind.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EndedAnswer {
     /// Requests that were not answered yet; they got 504.
@@ -153,7 +153,7 @@ pub(crate) struct RunAnswer {
     pub until: Option<String>,
     /// By which way it came there.
     pub trigger: String,
-    /// Who put it there.
+    /// The actor of the move to it.
     pub actor: String,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,7 +177,7 @@ pub(crate) struct VerifyAnswer {
     /// SHA-256 of the last line. Kept elsewhere, it tells later whether the ledger was written anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
-    /// What is wrong.
+    /// The first defect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breaks: Vec<String>,
 }

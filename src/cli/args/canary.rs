@@ -120,7 +120,7 @@ pub(crate) enum Until {
     End,
 }
 
-/// Which recorded deployment.
+/// A recorded deployment.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Which {
     /// The deployment, such as dep-42 [default: the last one that is recorded]

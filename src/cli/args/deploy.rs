@@ -74,9 +74,9 @@ pub(crate) enum WaitFor {
 /// `--schema`
 #[derive(Clone, Debug)]
 pub(crate) enum Schema {
-    /// The release says nothing of any store.
+    /// The release names no store.
     None,
-    /// What it says of one.
+    /// The schema that it needs of one store.
     Store(String, StoreBody),
 }
 

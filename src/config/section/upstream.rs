@@ -73,7 +73,7 @@ impl UpstreamProtocol {
 /// The choice of an endpoint for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
-    /// Of two random endpoints, the one with fewer requests in flight.
+    /// Two endpoints at random; the one with fewer requests in flight.
     LeastRequests,
     RoundRobin,
 }

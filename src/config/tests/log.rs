@@ -1,4 +1,4 @@
-//! What `[log]` takes.
+//! Values of `[log]`.
 
 use super::plus;
 use super::refused::{check, row};

@@ -18,7 +18,7 @@ pub(super) fn row(text: impl Into<String>, reason: &'static str, repair: &'stati
 }
 
 impl Row {
-    /// What is not as expected, if anything.
+    /// The difference from the expected error, if any.
     fn wrong(&self) -> Option<String> {
         let at = self.text.find('«').expect("every row has a mark");
         let before = &self.text[..at];

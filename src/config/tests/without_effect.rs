@@ -31,7 +31,7 @@ fn a_key_that_has_no_effect_beside_the_others_is_refused_with_its_place() {
             "add `active = \"blue\"`",
         ),
     ]);
-    // What is turned off in so many words, or as it is by default, deceives nobody.
+    // A setting that repeats a default or turns something off is no contradiction.
     good(&plus(
         "admin_mode = \"0600\"\n[linger]\npaths = []\nfor = \"1h\"\n[canary]\nsticky = \"off\"\ncookie_name = \"mine\"",
     ));

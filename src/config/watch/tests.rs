@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Where nothing is reported within this, it never will be.
+/// The time in which every change is reported.
 const PATIENT: Duration = Duration::from_secs(20);
 /// For what has to be found although no event comes.
 const OFTEN: Duration = Duration::from_millis(20);
@@ -235,7 +235,7 @@ fn a_config_map_that_is_swapped_is_an_edit() {
     let bench = Bench::of(dir, path, NEVER);
     config_map_version(bench.dir.path(), "..2", &released("1.1"));
     assert_eq!(bench.edited(), "1.1");
-    // What lies behind the link now is watched too, and the old version is of no interest.
+    // The watch follows the link to its new target, and leaves the old one.
     fs::remove_dir_all(bench.in_dir("..1")).expect("removed");
     config_map_version(bench.dir.path(), "..3", &released("1.2"));
     assert_eq!(bench.edited(), "1.2");
@@ -424,7 +424,7 @@ fn a_write_back_changes_one_value_and_is_no_edit() {
         let bench = Bench::new(&before, OFTEN);
         assert_eq!(bench.write_back(Color::Green), Ok(Color::Green));
         assert_eq!(bench.read(), after);
-        // What it wrote itself is what it has seen.
+        // Its own write counts as seen.
         assert_eq!(bench.reload(), Ok(false));
         assert_eq!(bench.write_back(Color::Green), Ok(Color::Green), "what stands there already");
         assert_eq!(bench.write_back(Color::Blue), Ok(Color::Blue));
@@ -617,7 +617,7 @@ fn a_write_back_keeps_owner_group_mode_acl_and_attributes() {
         value.truncate(length);
         value
     };
-    // Where the file system has them.
+    // Only on file systems that have them.
     let kept = [("user.note", b"by hand".to_vec()), ("system.posix_acl_access", acl())];
     let kept: Vec<_> = kept.into_iter().filter(|(name, value)| set(name, value)).collect();
     let mode = fs::metadata(path).expect("it is there").permissions().mode();
@@ -683,7 +683,7 @@ fn the_first_of_two_edits_counts_although_the_second_is_not_done() {
         other => panic!("the first edit is lost: {other:?}"),
     }
     assert!(matches!(settling.look(&path, &seen, TEXT.len()), Settled::Not(..)), "half of the second");
-    // Where the second was read, it is not taken for the first.
+    // The second version is not taken for the first.
     settling.note(Told::Closed, &path);
     assert!(matches!(settling.look(&path, &seen, TEXT.len()), Settled::Not(..)));
     settling.note(Told::Written, &path);

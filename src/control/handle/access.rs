@@ -9,7 +9,7 @@ use crate::tls::ServerTls;
 /// Changes as a whole, with the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
-    /// Who may do what.
+    /// Each with its role.
     pub(crate) tokens: Arc<[TokenConfig]>,
     /// `[admin.tls]`; `None`: plain HTTP.
     pub(crate) tls: Option<Arc<ServerTls>>,

@@ -1,4 +1,4 @@
-//! What is read out of an answer.
+//! The version that is read out of an answer.
 
 use super::version;
 use crate::domain::schema::Version;

@@ -61,9 +61,9 @@ impl Batch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judged {
     Requests,
-    /// Where users stay on a color: events that count on a route,
+    /// Events that count on a route, where users stay on a color.
     OnRoute,
-    /// and events that count among all routes together.
+    /// Events that count among all routes together, where users stay on a color.
     Overall,
 }
 

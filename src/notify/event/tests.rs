@@ -212,7 +212,7 @@ fn what_is_filled_into_a_link_stays_a_part_of_it() {
 fn an_id_is_of_what_happened_whoever_tells_it_and_however_often() {
     let id = EventId::of_transition;
     let one = transition(Kind::Rollback, 5);
-    // What the ledger adds while it tries again, and what it does not keep: less than a microsecond.
+    // Fields that the ledger adds while it tries again, and a time below its resolution of a microsecond.
     let mut again = one.clone();
     again.decision.seen.active = Color::Green;
     again.at += Duration::from_nanos(300);

@@ -50,7 +50,7 @@ fn about(clock: &Clock, severity: Severity, replaces: Option<&str>) -> Arc<Notic
     })
 }
 
-/// What would be sent now.
+/// Notices that are due.
 fn sent(queue: &Queue, clock: &Clock) -> Option<EventId> {
     match queue.next(clock.0.mono) {
         Next::Send(notice, _) => Some(notice.id.clone()),

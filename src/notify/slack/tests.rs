@@ -29,7 +29,7 @@ fn texts(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// What Slack refuses a message for.
+/// Limits beyond which Slack refuses a message.
 fn assert_within_limits(message: &Value) {
     let blocks = message["blocks"].as_array().expect("blocks");
     assert!(blocks.len() <= 50);

@@ -72,7 +72,7 @@ impl Ejection {
         let length = length(eject, before + 1);
         // Up to a fifth shorter, so that endpoints that failed together do not come back together.
         let back = now + length - draw % (length / 5 + 1);
-        // Of several workers that see the failure, one ejects.
+        // Only one of several workers that see the failure ejects.
         if self.until.compare_exchange(until, back, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return false;
         }

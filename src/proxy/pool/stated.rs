@@ -45,7 +45,7 @@ impl LastStated {
         self.wrong.store(now, Ordering::Relaxed);
     }
 
-    /// Of interest only after another release was named.
+    /// Counts only after another release was named.
     pub(crate) fn note_right(&self, now: u64) {
         if self.wrong.load(Ordering::Relaxed) != 0 {
             self.right.store(now, Ordering::Relaxed);

@@ -105,12 +105,12 @@ impl Trust {
         self.servers().next().is_none() && self.upstreams.is_empty()
     }
 
-    /// What operators are shown.
+    /// Certificates that operators are shown.
     pub(crate) fn admin(&self) -> Option<&Arc<ServerTls>> {
         self.admin.as_ref()
     }
 
-    /// What clients and operators are shown.
+    /// Certificates that clients and operators are shown.
     pub(crate) fn servers(&self) -> impl Iterator<Item = &Arc<ServerTls>> {
         self.server.iter().chain(&self.admin)
     }
@@ -124,7 +124,7 @@ impl Trust {
     }
 }
 
-/// What is loaded with these settings, or a new one.
+/// The loaded certificates with these settings, or new ones.
 fn known(
     before: Option<&Arc<ServerTls>>,
     settings: ServerSettings,

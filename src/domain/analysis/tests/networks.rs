@@ -1,4 +1,4 @@
-//! Where users stay on a color, a stranger who knows the colors of many users has all their errors on the candidate.
+//! With users that stay on a color, a stranger who knows many users' colors has all their errors on the candidate.
 //! BatchContext much that is worth is bounded for each network that the users come from: see `evidence::routes::Users`.
 
 use super::*;

@@ -1,4 +1,4 @@
-//! What holds for all ticks, also for those that can't be.
+//! Properties of all ticks, also of impossible ones.
 
 use super::*;
 
