@@ -39,7 +39,7 @@ const ALIVE: Duration = Duration::from_secs(2);
 #[utoipa::path(post, path = "/admin/switch", request_body(content = SwitchBody, description = "Empty: the other color"), responses(
     (status = 200, description = "Done: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`unhealthy`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`, `cancelled`, `not_drained`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`unhealthy`, `check_failed`, `rollback_unsafe`, `frozen`, `quarantined`, `in_progress`, `withdrawn`, `cancelled`, `not_drained`, `target_changed`, `file_busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`unknown_color`, `unknown_release`, `invalid_config`", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "`not_durable`", body = Problem, content_type = "application/problem+json"),
@@ -106,7 +106,7 @@ async fn try_disk(handle: &ControllerHandle) -> Result<(), Problem> {
 #[utoipa::path(post, path = "/admin/rollback", request_body(content = RollbackBody, description = "May be empty"), responses(
     (status = 200, description = "Done: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`no_known_good`, `rollback_unsafe`, `unhealthy`, `quarantined`, `in_progress`, `not_drained`, `target_changed`, `cancelled`", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`no_known_good`, `rollback_unsafe`, `unhealthy`, `check_failed`, `quarantined`, `in_progress`, `withdrawn`, `not_drained`, `target_changed`, `cancelled`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`unknown_color`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "`stale_generation`", body = Problem, content_type = "application/problem+json"),
 ))]

@@ -3,6 +3,19 @@
 //! [`Rollout::handle`] takes one event and returns effects in order; [`Rollout::deadline`] is the next time it wants
 //! to be woken. Forward moves are committed before they are published, backward moves are published before they are
 //! committed. Every command is answered exactly once.
+//!
+//! Traffic moves by these, each admitted or refused in its file. Forward moves also pass `freeze`, `safety` and the gate
+//! (`gating`):
+//!
+//! | move | file |
+//! |---|---|
+//! | a switch | `rollout.rs`, `may_switch` |
+//! | a rollback by command | `back`, `may_roll_back` |
+//! | an order of the file | `file`, `file_has_an_order` |
+//! | the start, a step and the abort of a canary by command | `canary` |
+//! | a step, the last step, the withdrawal for 4xx | `stages` |
+//! | an automatic rollback | `automatic` |
+//! | maintenance and pauses | `hold` |
 
 use std::time::{Duration, Instant};
 

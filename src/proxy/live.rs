@@ -12,7 +12,7 @@ use crate::proxy::snapshot::Snapshot;
 use crate::telemetry::refused::Refusals;
 use crate::tls::ServerTls;
 
-/// Workers read the snapshot once per request; only the [`Publisher`](crate::proxy::publisher::Publisher) changes it.
+/// A request is admitted by one snapshot; only the [`Publisher`](crate::proxy::publisher::Publisher) changes it.
 #[derive(Debug)]
 pub struct Live {
     snapshot: ArcSwapOption<Snapshot>,

@@ -98,6 +98,7 @@ impl Load {
         .await;
     }
 
+    #[expect(clippy::print_stdout, reason = "the figures, with --nocapture")]
     async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {

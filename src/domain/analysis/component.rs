@@ -19,7 +19,7 @@ pub(super) struct Events {
     measured: Ratio,
     /// The share of bad events while nothing is compared.
     alone: Option<Share>,
-    /// Those that no other release and no shared dependency can cause.
+    /// Errors that only this release can cause: a shared dependency is not to blame for them.
     own: Option<Share>,
     /// Requests and bad ones of the stable release, decaying.
     recent: [f64; 2],

@@ -159,8 +159,8 @@ impl Rollout {
         }
     }
 
-    /// Takes off a move that would give the deployment more, or that is being written and will be overruled. The
-    /// caller refuses it after the overruling line is handed over.
+    /// Removes the move under way if it favors the deployment, or is being written and will be overruled. The caller
+    /// refuses it after the overruling line is handed over.
     pub(super) fn take_overruled_move(&mut self) -> Option<Move> {
         let underway = self.under_way()?;
         let continues = self.continues(underway);

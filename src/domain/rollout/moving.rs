@@ -1,6 +1,6 @@
 //! A move that waits, as shown to people; and its end when its client gives up.
 //!
-//! Giving up and the commit are events of one machine, so one of them comes first: a move is cancelled, or it is made.
+//! Both are events that are handled in sequence, so a move is either cancelled or made.
 
 use std::fmt;
 use std::time::{Instant, SystemTime};

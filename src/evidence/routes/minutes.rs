@@ -1,7 +1,7 @@
 //! Users who stay on a color, minute by minute: for each client network one user, with the number of requests and of
 //! failures.
 //!
-//! First events are used up: a user who had an error once is no evidence any more. A minute forgets the one before, so
+//! A user's first error counts once, and later ones would be lost. A minute forgets the one before, so
 //! a release that breaks late for known users is found, and so is one that breaks for few users. The first request of a
 //! minute decides which user of a network counts; its outcome does not.
 

@@ -32,7 +32,8 @@ pub struct AppEvent {
 #[repr(align(128))]
 struct Cells {
     told: Count,
-    /// By tick, the last one everything older: what counts; and what counts where users stay.
+    /// A ring of ticks, whose last slot sums the older ones: all reports that count, and those that count where users
+    /// stay on a color.
     ticks: [[Count; 2]; RING + 1],
 }
 

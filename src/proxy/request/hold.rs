@@ -36,7 +36,7 @@ pub(crate) async fn wait(exchange: &Exchange, side: &mut Side) -> Result<(), Pro
     let framing = Framing::of_request(&exchange.head, side.is_bodiless())?;
     let bytes = exchange.head.size() + side.room_while_held(framing);
     let Some(mut place) = worker.live.queue.enter(bytes, &limits) else { return Err(Kind::HoldFull.into()) };
-    // A request that could wait for the end of the hold waits for that; an earlier one for as long as is allowed.
+    // The hold ends within the allowed wait: wait for its end. Otherwise wait as long as is allowed.
     let allowed = exchange.report.started() + limits.timeout;
     let deadline = Some(if allowed + GRACE >= until { until.max(allowed) + GRACE } else { allowed });
     exchange.slot().enter(Phase::Held, deadline);

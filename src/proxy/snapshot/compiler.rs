@@ -145,11 +145,10 @@ impl Compiler {
         &self.pools
     }
 
-    /// All requests that a color has, even from an earlier time of serving; later ones are not part of it.
+    /// Closes the open epoch of a color, and returns all of its epochs that still have leases.
     pub(crate) fn retire(&mut self, color: Color) -> Vec<Arc<Epoch>> {
         let Epochs { open, closed } = &mut self.epochs[color];
         closed.extend(open.take());
-        // An earlier time of serving may not be drained yet.
         closed.retain(|epoch| !epoch.is_over());
         closed.clone()
     }

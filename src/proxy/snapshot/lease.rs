@@ -1,9 +1,9 @@
 //! The hold that a request has on the color that serves it, and the end of all of them.
 //!
-//! A color is drained when its last [`Lease`] is dropped. A snapshot keeps one lease per worker, so that no reference
-//! count is shared between cores. A request holds an [`Admission`](crate::proxy::snapshot::admission::Admission), and
-//! with it its worker's lease, to the last byte of its answer. A counter of requests would be wrong: one read between
-//! "loaded the snapshot" and "registered" misses a request.
+//! A color is drained when its last [`Lease`] is dropped. A snapshot keeps one lease per worker and upstream, so that
+//! no reference count is shared between cores. A request holds an
+//! [`Admission`](crate::proxy::snapshot::admission::Admission), and with it its lease, to the last byte of its answer. A
+//! counter of requests would be wrong: one read between "loaded the snapshot" and "registered" misses a request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

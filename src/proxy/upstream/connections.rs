@@ -49,7 +49,7 @@ const SEND_BUFFER: usize = 128 << 10;
 #[derive(Debug)]
 pub(crate) struct UpstreamConnection {
     pub(crate) side: Side,
-    /// Compared with the endpoint's evidence.
+    /// The time when connecting began. A connection older than the endpoint's last renewal is not used.
     begun: u64,
     /// The next look at the release of an answer; a shared connection keeps it in its share.
     look_at: u64,
@@ -170,7 +170,7 @@ impl UpstreamConnection {
 
 impl Connections {
     pub(crate) fn take(&self, endpoint: &Endpoint, rules: &Rules) -> Option<UpstreamConnection> {
-        if rules.http2 { self.takeshared(endpoint, rules) } else { self.take_free(endpoint) }
+        if rules.http2 { self.take_shared(endpoint, rules) } else { self.take_free(endpoint) }
     }
 
     fn take_free(&self, endpoint: &Endpoint) -> Option<UpstreamConnection> {
@@ -185,7 +185,7 @@ impl Connections {
         }
     }
 
-    fn takeshared(&self, endpoint: &Endpoint, rules: &Rules) -> Option<UpstreamConnection> {
+    fn take_shared(&self, endpoint: &Endpoint, rules: &Rules) -> Option<UpstreamConnection> {
         let mut all = self.shared.borrow_mut();
         let shared = &mut all.get_mut(&endpoint.id)?.connections;
         let evidence = endpoint.evidence();
@@ -238,7 +238,7 @@ impl Connections {
         }
         let making = Rc::clone(self.making.borrow_mut().entry(endpoint.id).or_default());
         let _alone = making.lock().await;
-        if let Some(connection) = self.takeshared(endpoint, rules) {
+        if let Some(connection) = self.take_shared(endpoint, rules) {
             return Ok(connection);
         }
         let room = self.make_room(endpoint)?;

@@ -1,7 +1,7 @@
 //! Detection of dead HTTP/2 connections by PING (RFC 9113, 6.7).
 //!
-//! After one patience of silence a PING is sent: before the next request, and while requests wait for answers. After
-//! another patience of silence the connection is dead. Anything received counts as life, so a PING that is answered
+//! After `ping_timeout` of silence a PING is sent: before the next request, and while requests wait for answers. After
+//! the same time of silence again the connection is dead. Anything received counts as life, so a PING that is answered
 //! late, behind a large body, does no harm.
 //!
 //! gRPC servers close a connection after more than two PINGs without data between them (`too_many_pings`), unless they
