@@ -2,8 +2,9 @@
 //!
 //! A color is drained when its last [`Lease`] is dropped. A snapshot keeps one lease per worker and upstream, so that
 //! no reference count is shared between cores. A request holds an
-//! [`Admission`](crate::proxy::snapshot::admission::Admission), and with it its lease, to the last byte of its answer. A
-//! counter of requests would be wrong: one read between "loaded the snapshot" and "registered" misses a request.
+//! [`Admission`](crate::proxy::snapshot::admission::Admission), and with it its lease, to the last byte of its
+//! answer. A counter of requests would be wrong: one read between "loaded the snapshot" and "registered" misses a
+//! request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
