@@ -4,8 +4,8 @@
 //! to be woken. Forward moves are committed before they are published, backward moves are published before they are
 //! committed. Every command is answered exactly once.
 //!
-//! Traffic moves by these, each admitted or refused in its file. Forward moves also pass `freeze`, `safety` and the gate
-//! (`gating`):
+//! Traffic moves by these, each admitted or refused in its file. Forward moves also pass `freeze`, `safety` and the
+//! gate (`gating`):
 //!
 //! | move | file |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! The ledger from the core's side: lines on disk, lines on their way, and retries.
 //!
-//! A forward move is written before it is visible, a backward move after it. A restart takes the
-//! last line on disk into force. Each attempt has a number of its own, so a late or repeated acknowledgement matches nothing.
+//! A forward move is written before it is visible, a backward move after it. A restart takes the last line on disk into
+//! force. Each attempt has a number of its own, so a late or repeated acknowledgement matches nothing.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
