@@ -2,6 +2,7 @@
 check:
     cargo fmt --check
     cargo clippy --all-targets -- -D warnings
+    cargo clippy -- -D warnings
     tests/run
 
 # The simulator, for longer.

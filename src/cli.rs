@@ -128,6 +128,7 @@ impl Failure {
     }
 }
 
+/// Runs the command of this process's arguments. Exit codes: `docs/cli.md`.
 #[must_use]
 pub fn run() -> ExitCode {
     args::complete();
