@@ -1,46 +1,39 @@
-//! Assembly: starts a proxy from its configuration, and shuts it down.
-//!
-//! The start follows importance: the ledger's decision, the snapshot, the workers, then everything else.
+//! Assembly: a proxy from its start to its end, by signals, a command of its owner, or an upgrade.
 
 mod activation;
 mod executable;
 mod manager;
 mod message;
 mod predecessor;
+mod start;
 mod upgrade;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::{self, AdminListener};
+use crate::admin;
 use crate::app::executable::Executable;
 use crate::app::predecessor::Predecessor;
+use crate::app::start::{Source, Started};
 use crate::app::upgrade::{Offer, Successor};
-use crate::config::error::{ConfigError, Tolerated, UnusableFile};
+use crate::config::error::ConfigError;
 use crate::config::{AdminAddress, Config};
 use crate::control::handle::{ControllerHandle, NotUpgraded, Request, UpgradeOrder};
 use crate::control::predecessor::Predecessor as Before;
-use crate::control::{Controller, Parts, first_decision};
-use crate::domain::rollout::Effect;
-use crate::domain::transition::{Decision, Kind, Origin, Transition, Trigger};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::LedgerError;
 use crate::server::plane::Plane;
-use crate::sys::inherited::Inherited;
 use crate::sys::progress::Progress;
 use crate::sys::signals::{Signal, Signals};
-use crate::sys::{descriptors, handover, limits, service};
+use crate::sys::{handover, service};
 use crate::telemetry;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::tls::TlsError;
 
-/// Time the first start waits for the disk before it serves without.
-const FIRST_COMMIT: Duration = Duration::from_secs(2);
 const LAST_WORK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -92,15 +85,6 @@ fn serve(config: &Path) -> Result<(), Error> {
     // Abandons blocking tasks stuck on a hung disk.
     runtime.shutdown_background();
     Ok(())
-}
-
-enum Source<'a> {
-    /// systemd's listeners, if any; the ledger of an ended process.
-    Manager,
-    /// Both are handed over by the serving process.
-    Predecessor(&'a mut Predecessor, Inherited),
-    /// None: a proxy in the background of another program.
-    Alone,
 }
 
 #[derive(Debug)]
@@ -163,141 +147,7 @@ fn control_runtime() -> Result<tokio::runtime::Runtime, Error> {
     built.map_err(Error::io("could not start the control runtime"))
 }
 
-struct Started {
-    config: Arc<Config>,
-    plane: Plane,
-    admin: AdminListener,
-    handle: ControllerHandle,
-    controller: Controller,
-    effects: Vec<Effect>,
-    access_log: Arc<AccessLogWriter>,
-    ready: watch::Sender<bool>,
-    upgrades: mpsc::Receiver<UpgradeOrder>,
-}
-
 impl Started {
-    fn new(path: &Path, source: Source<'_>) -> Result<Started, Error> {
-        let tolerated = match &source {
-            // The files that it has loaded must not be lost.
-            Source::Predecessor(predecessor, _) => Tolerated::Known(&predecessor.unusable),
-            Source::Manager | Source::Alone => Tolerated::All,
-        };
-        let (config, text) = Config::load_for_start(path, tolerated)?;
-        let config = Arc::new(config);
-        telemetry::init(config.log.format).map_err(Error::io("could not start the log"))?;
-        limits::raise_open_files();
-        for UnusableFile { setting, path, reason } in &config.unusable {
-            tracing::error!(setting, path, reason, "Unusable file; everything else is served");
-        }
-
-        let taking_over = "could not take over from the process before";
-        let (mut inherited, mut predecessor) = match source {
-            Source::Manager => {
-                (activation::listeners(&config).map_err(Error::io("could not use the sockets of systemd"))?, None)
-            }
-            Source::Predecessor(predecessor, inherited) => (inherited, Some(predecessor)),
-            Source::Alone => (Inherited::default(), None),
-        };
-        let (ledger, mut recovered) = match &mut predecessor {
-            None => Ledger::open(&config.state.dir)?,
-            Some(predecessor) => {
-                let (lock, generation) = predecessor.ledger().map_err(Error::io(taking_over))?;
-                let taken = Ledger::take_over(&config.state.dir, lock)?;
-                let found = taken.1.transitions.last().map_or(0, |(_, last)| last.decision.generation.0);
-                if found != generation {
-                    let reason = format!("the ledger ends with generation {found}, and {generation} is in force");
-                    return Err(Error::io(taking_over)(std::io::Error::other(reason)));
-                }
-                taken
-            }
-        };
-        for warning in &recovered.warnings {
-            tracing::warn!("{warning}.");
-        }
-        let (decision, durable) = match recovered.transitions.last() {
-            Some((_, last)) => (last.decision.clone(), true),
-            None => {
-                let first = first(path, first_decision(&config));
-                let written = write_first(&ledger, first.clone());
-                let decision = first.decision.clone();
-                recovered.transitions.extend(written.map(|sequence| (sequence, first)));
-                (decision, written.is_some())
-            }
-        };
-
-        if config.colors[decision.active].is_empty() {
-            return Err(ConfigError::empties(path, decision.active).into());
-        }
-        let http = config.listen.http;
-        let https = config.listen.https.map(|https| format!(", or on {https} (listen.https)")).unwrap_or_default();
-        let bound = Plane::bind(&config, &mut inherited);
-        let preview =
-            config.listen.preview.map(|preview| format!(", or on {preview} (listen.preview)")).unwrap_or_default();
-        let bound = bound.map_err(Error::io(format!("could not listen on {http} (listen.http){https}{preview}")))?;
-        let (mut plane, mut publisher) = bound;
-        let trust = publisher.trusted().load(&config).map_err(Error::Tls)?;
-        publisher.trust(trust);
-        let nothing_retired = publisher.publish(&config, &decision);
-        debug_assert!(nothing_retired.is_none(), "nothing served before");
-        let admin = AdminListener::bind(&config.listen, &mut inherited);
-        let admin = admin.map_err(Error::io("could not listen on listen.admin"))?;
-        let access_log = AccessLogWriter::start(&config.log);
-        let access_log = Arc::new(access_log.map_err(Error::io("could not start the writer of the access log"))?);
-        let (limit, room) = descriptors::measure(config.listen.workers);
-        if room < config.listen.max_connections {
-            tracing::warn!(
-                limit,
-                room,
-                max_connections = config.listen.max_connections,
-                "Limit on open files below listen.max_connections; raise it (LimitNOFILE=, ulimit -n)",
-            );
-        }
-        plane.start_idle(&access_log).map_err(Error::io("could not start the workers"))?;
-        plane.set_ready(true);
-        let (upgrade, upgrades) = mpsc::channel(1);
-        let ready = watch::Sender::new(true);
-        let (generation, in_force) = (decision.generation.0, decision.clone());
-        let parts = Parts {
-            config: Arc::clone(&config),
-            path: path.to_owned(),
-            text,
-            decision,
-            durable,
-            publisher,
-            ledger,
-            recovered,
-            access_log: Arc::clone(&access_log),
-            http_address: plane.local_addr(),
-            https_address: plane.tls_addr(),
-            preview_address: plane.preview_addr(),
-            upgrades: upgrade,
-        };
-        let controller = Controller::new(parts, ready.subscribe());
-        let (handle, controller, effects) = controller.map_err(Error::io("could not watch the configuration"))?;
-        match predecessor {
-            None => plane.listen(),
-            Some(predecessor) => {
-                plane.prove(&config).map_err(Error::io("the workers do not serve"))?;
-                predecessor.ready(generation).map_err(Error::io(taking_over))?;
-                plane.listen();
-                predecessor.serving().map_err(Error::io(taking_over))?;
-                tracing::info!(pid = std::process::id(), before = predecessor.pid, "Took over");
-            }
-        }
-        let Decision { active, release, .. } = &in_force;
-        tracing::info!(
-            http = %plane.local_addr(),
-            https = plane.tls_addr().map(tracing::field::display),
-            preview = plane.preview_addr().map(tracing::field::display),
-            admin = %admin.address(),
-            %active,
-            %release,
-            generation,
-            "Serving.",
-        );
-        Ok(Started { config, plane, admin, handle, controller, effects, access_log, ready, upgrades })
-    }
-
     /// Runs until a signal, `stop` or an upgrade, then shuts down: not ready but serving, draining, end.
     async fn serve(self, process: Option<(Signals, Executable)>, stop: impl Future<Output = ()>) {
         let Started { config, mut plane, admin, handle, controller, effects, access_log, ready, mut upgrades } = self;
@@ -471,37 +321,6 @@ async fn shut_down(
     tokio::select! {
         () = graceful => "Shut down after the drain",
         () = again(signals, access_log) => "Shut down at once by a second signal",
-    }
-}
-
-fn first(path: &Path, decision: Decision) -> Transition {
-    let origin = Origin {
-        trigger: Trigger::Start,
-        actor: path.display().to_string(),
-        source: String::new(),
-        reason: None,
-        key: None,
-    };
-    Transition::new(Kind::Start, decision.since, origin, decision)
-}
-
-/// Returns the line's number if it is on disk.
-fn write_first(ledger: &Ledger, transition: Transition) -> Option<u64> {
-    let (done, written) = std::sync::mpsc::channel();
-    ledger.commit(transition, move |result| {
-        // The receiver is gone if the disk took too long.
-        let _ = done.send(result);
-    });
-    match written.recv_timeout(FIRST_COMMIT) {
-        Ok(Ok(sequence)) => Some(sequence),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "The ledger can't be written; serving by the file's word until it can.");
-            None
-        }
-        Err(_) => {
-            tracing::error!("The disk does not answer; serving by the file's word until it does.");
-            None
-        }
     }
 }
 
