@@ -1,16 +1,22 @@
-//! The clients: connections that stay open and ask again as soon as they were answered.
+//! Clients that ask for the same small answer on kept connections, as fast as they get it.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
-
 use crate::client::{Connection, GET};
+use crate::crew::{Crew, Worker};
 
 /// Open connections to one proxy.
-pub(crate) struct Clients(Vec<Connection>);
+pub(crate) type Clients = Crew<Connection>;
+
+impl Worker for Connection {
+    async fn step(&mut self) -> io::Result<()> {
+        let answer = self.ask(GET).await?;
+        let good = answer.success().is_some() && !answer.close;
+        if good { Ok(()) } else { Err(io::Error::other(format!("{answer:?}"))) }
+    }
+}
 
 impl Clients {
     pub(crate) async fn connect(to: SocketAddr, count: usize) -> Clients {
@@ -18,28 +24,13 @@ impl Clients {
         while connections.len() < count {
             connections.push(Connection::open(to).await.expect("the proxy accepts"));
         }
-        Clients(connections)
+        Crew(connections)
     }
 
-    /// Makes so many requests; each has to succeed. All connections are busy until the last request is taken. Returns how
-    /// long it took.
+    /// Makes so many requests. Returns how long it took.
     pub(crate) async fn ask(&mut self, requests: u64) -> Duration {
-        let left = Arc::new(AtomicU64::new(requests));
-        let mut running = JoinSet::new();
         let began = Instant::now();
-        for mut connection in self.0.drain(..) {
-            let left = Arc::clone(&left);
-            running.spawn(async move {
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-                    let answer = connection.ask(GET).await.expect("an answer");
-                    assert!(answer.success().is_some() && !answer.close, "a good answer, and not {answer:?}");
-                }
-                connection
-            });
-        }
-        while let Some(connection) = running.join_next().await {
-            self.0.push(connection.expect("no client failed"));
-        }
+        self.work(requests).await;
         began.elapsed()
     }
 }

@@ -49,6 +49,13 @@ impl Round {
 /// A figure of a round.
 type Figure = fn(&Round) -> f64;
 
+/// The better of two figures.
+#[derive(Clone, Copy)]
+enum Better {
+    Lower,
+    Higher,
+}
+
 pub(crate) async fn run(bench: &Bench, report: &mut Report, chosen: &[Scenario], rounds: u32, requests: u64) {
     let kinds = bench.programs.kinds();
     let mut all = Vec::new();
@@ -76,21 +83,19 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report, chosen: &[Scenario],
              the rounds. The TCP relay copies bytes and parses nothing: it is the floor, and no peer."
         ),
     );
-    let tables: [(&str, Figure, usize); 4] = [
-        ("CPU time of the proxy, us", Round::own, 1),
-        ("CPU time of the whole machine, us", Round::machine, 1),
-        ("Throughput, a second", Round::rate, 0),
-        ("Resident memory after the work, MiB", Round::resident, 1),
+    let tables: [(&str, Figure, usize, Better); 4] = [
+        ("CPU time of the proxy, us", Round::own, 1, Better::Lower),
+        ("CPU time of the whole machine, us", Round::machine, 1, Better::Lower),
+        ("Throughput, a second (higher is better)", Round::rate, 0, Better::Higher),
+        ("Resident memory after the work, MiB", Round::resident, 1, Better::Lower),
     ];
-    for (title, figure, decimals) in tables {
-        let more = title != "Resident memory after the work, MiB";
-        let highest = title == "Throughput, a second";
-        let head = head(&kinds, if more { &["best peer", "Cutover / best", "min-max"] } else { &[] });
+    for (title, figure, decimals, better) in tables {
+        let head = head(&kinds, &["best peer", "Cutover / best", "min-max"]);
         let rows: Vec<_> = all
             .iter()
             .map(|(scenario, records)| {
                 let mut row = cells(*scenario, &kinds, records, |record| record.shown(figure, decimals));
-                row.extend(more.then(|| compared(records, figure, highest)).into_iter().flatten());
+                row.extend(compared(records, figure, better));
                 row
             })
             .collect();
@@ -160,11 +165,14 @@ fn cells(scenario: Scenario, kinds: &[Kind], records: &[Record], show: impl Fn(&
 }
 
 /// The best peer, and Cutover beside it.
-fn compared(records: &[Record], figure: Figure, highest: bool) -> [String; 3] {
+fn compared(records: &[Record], figure: Figure, better: Better) -> [String; 3] {
     let (cutover, others) = records.split_first().expect("Cutover takes part everywhere");
     let peers = others.iter().filter(|other| other.kind != Kind::Relay);
     let order = |one: &&Record, other: &&Record| one.median(figure).total_cmp(&other.median(figure));
-    let best = if highest { peers.max_by(order) } else { peers.min_by(order) };
+    let best = match better {
+        Better::Lower => peers.min_by(order),
+        Better::Higher => peers.max_by(order),
+    };
     best.map_or(["-", "-", "-"].map(str::to_owned), |best| {
         let pairs = || cutover.rounds.iter().zip(&best.rounds);
         let quiet = |(one, other): &(&Round, &Round)| !one.spent.disturbed && !other.spent.disturbed;
