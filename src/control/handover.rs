@@ -20,7 +20,7 @@ impl Controller {
     /// Waits until another process has taken over (true) or has failed to. Requests wait meanwhile.
     pub(super) async fn hand_over(&mut self, answer: oneshot::Sender<Result<HandedOver, String>>) -> bool {
         if self.unfinished().is_none() {
-            // Whatever was seen up to now is recorded and judged, and the judgement may begin a move.
+            // Evidence since the last tick is recorded and judged; the verdict may begin a move.
             self.analyze_tick();
         }
         if let Some(why) = self.unfinished() {

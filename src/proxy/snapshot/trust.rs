@@ -39,7 +39,7 @@ impl Trust {
                 min_version: TlsVersion::V12,
                 certificates: vec![tls.certificate.clone()],
                 client_ca: tls.client_ca.clone(),
-                // Whoever has none is told so by HTTP, and probes need none.
+                // A client without one gets an HTTP answer that says so; readiness probes need none.
                 client_required: false,
                 http2: false,
             };
