@@ -151,7 +151,7 @@ async fn uncached(mut answer: Response) -> Response {
 }
 
 #[derive(Debug)]
-pub(crate) enum Order {
+pub(crate) enum ListenerCommand {
     Handle(oneshot::Sender<io::Result<AdminHandle>>),
     /// Another process has taken over: accept no connection, close each one after its answer.
     Leave,
@@ -159,7 +159,11 @@ pub(crate) enum Order {
 }
 
 /// Serves until it is told to stop; in-flight requests still get their answers.
-pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle, mut orders: mpsc::Receiver<Order>) {
+pub(crate) async fn serve(
+    mut listener: AdminListener,
+    handle: ControllerHandle,
+    mut orders: mpsc::Receiver<ListenerCommand>,
+) {
     let router = router(handle.clone());
     let places = Arc::new(Places::default());
     let closing = watch::Sender::new(false);
@@ -174,11 +178,11 @@ pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle,
                 continue;
             }
             order = orders.recv() => match order {
-                Some(Order::Handle(answer)) => {
+                Some(ListenerCommand::Handle(answer)) => {
                     let _ = answer.send(listener.handle());
                     continue;
                 }
-                Some(Order::Leave) => {
+                Some(ListenerCommand::Leave) => {
                     listener.disown();
                     drop(listener);
                     closing.send_replace(true);
@@ -186,7 +190,7 @@ pub(crate) async fn serve(mut listener: AdminListener, handle: ControllerHandle,
                     let _ = tokio::time::timeout(LAST_ANSWERS, closing.closed()).await;
                     return;
                 }
-                Some(Order::Stop) | None => return,
+                Some(ListenerCommand::Stop) | None => return,
             },
         };
         match accepted {

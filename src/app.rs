@@ -230,7 +230,7 @@ impl Started {
                 let pid = successor.upgraded.pid;
                 tracing::info!(successor = pid, "Another process serves; draining");
                 plane.part();
-                let _ = orders.send(admin::Order::Leave).await;
+                let _ = orders.send(admin::ListenerCommand::Leave).await;
                 let closing = tokio::spawn(close_idle(successor, plane.close_idle(), plane.progress().clone()));
                 let drained = async {
                     plane.end(config.drain.timeout, over).await;
@@ -246,7 +246,7 @@ impl Started {
             None => {
                 service::stopping();
                 let shut_down = shut_down(&config, plane, over, &mut signals, &access_log).await;
-                let _ = orders.try_send(admin::Order::Stop);
+                let _ = orders.try_send(admin::ListenerCommand::Stop);
                 shut_down.to_owned()
             }
         };

@@ -24,10 +24,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{NotifyConfig, ServiceConfig};
-use crate::domain::notice::Event;
+use crate::domain::notice::NoticeEvent;
 use crate::domain::transition::Transition;
 use crate::notify::cursor::{Found, Memory};
-use crate::notify::deliver::{Order, Sink};
+use crate::notify::deliver::{Sink, SinkCommand};
 use crate::notify::event::{Moment, Notice, Teller, samples, served_since};
 use crate::notify::id::EventId;
 use crate::notify::queue::{Cursor, Queue, Record};
@@ -65,7 +65,7 @@ pub(crate) struct SinkStatus {
 #[derive(Clone, Debug)]
 pub(crate) struct Tried {
     pub sink: String,
-    pub event: Event,
+    pub event: NoticeEvent,
     pub delivered: bool,
     /// The status, or the reason of the failure.
     pub detail: String,
@@ -75,7 +75,7 @@ pub(crate) struct Tried {
 #[derive(Debug)]
 struct Handle {
     config: NotifyConfig,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<SinkCommand>,
     status: watch::Receiver<SinkStatus>,
 }
 
@@ -127,7 +127,7 @@ impl Notifier {
                 Some(known) if known.config == *config => {}
                 Some(known) => {
                     known.config = config.clone();
-                    let _ = known.orders.send(Order::Configure(config.clone()));
+                    let _ = known.orders.send(SinkCommand::Configure(config.clone()));
                 }
                 None => {
                     let handle = self.start(config, lines, at_start);
@@ -168,7 +168,7 @@ impl Notifier {
     pub(crate) fn tell(&self, notice: Notice, record: Record) {
         let notice = Arc::new(notice);
         for sink in self.sinks.values() {
-            let _ = sink.orders.send(Order::Tell(Arc::clone(&notice), record));
+            let _ = sink.orders.send(SinkCommand::Tell(Arc::clone(&notice), record));
         }
     }
 
@@ -179,7 +179,7 @@ impl Notifier {
         }
         let id = EventId::of_transition(transition);
         for sink in self.sinks.values() {
-            let _ = sink.orders.send(Order::Recorded(id.clone(), sequence));
+            let _ = sink.orders.send(SinkCommand::Recorded(id.clone(), sequence));
         }
     }
 
@@ -188,7 +188,7 @@ impl Notifier {
         let notice = self.teller.notify_failed(SystemTime::now(), failing, why, *waiting, *since);
         let notice = Arc::new(notice);
         for (_, sink) in self.sinks.iter().filter(|(name, _)| *name != failing) {
-            let _ = sink.orders.send(Order::Tell(Arc::clone(&notice), Record::Passing));
+            let _ = sink.orders.send(SinkCommand::Tell(Arc::clone(&notice), Record::Passing));
         }
     }
 
@@ -221,7 +221,7 @@ impl Notifier {
             tests.push(tokio::spawn(async move {
                 let tried = deliver::test(config, samples).await;
                 if tried.iter().any(|tried| tried.delivered) {
-                    let _ = orders.send(Order::Works);
+                    let _ = orders.send(SinkCommand::Works);
                 }
                 tried
             }));
@@ -262,7 +262,7 @@ fn remembered(path: &std::path::Path, sink: &str, lines: &[Line], at_start: bool
 }
 
 /// The notices that a sink missed.
-fn missed(teller: &Teller, lines: &[Line], cursor: &Cursor) -> Vec<Order> {
+fn missed(teller: &Teller, lines: &[Line], cursor: &Cursor) -> Vec<SinkCommand> {
     let mut orders = Vec::new();
     for (index, (sequence, transition)) in lines.iter().enumerate() {
         if cursor.has(*sequence) {
@@ -271,7 +271,7 @@ fn missed(teller: &Teller, lines: &[Line], cursor: &Cursor) -> Vec<Order> {
         let served_since = served_since(transition, lines[..index].iter().rev());
         let moment = Moment { served_since, ..Moment::default() };
         if let Some(notice) = teller.transition(transition, &moment) {
-            orders.push(Order::Tell(Arc::new(notice), Record::Line(*sequence)));
+            orders.push(SinkCommand::Tell(Arc::new(notice), Record::Line(*sequence)));
         }
     }
     orders

@@ -19,7 +19,7 @@ pub(crate) mod drain;
 pub(crate) mod error;
 mod hash;
 pub(crate) mod headers;
-pub(crate) mod kind;
+pub(crate) mod error_kind;
 pub(crate) mod listener;
 pub(crate) mod live;
 mod notice;
@@ -40,7 +40,7 @@ pub(crate) mod request {
     mod download;
     mod event;
     pub(crate) mod exchange;
-    mod held;
+    mod claims;
     pub(crate) mod hold;
     pub(crate) mod linger;
     mod local;

@@ -21,11 +21,11 @@ pub(crate) type AdminHandle = (OwnedFd, Option<PathBuf>);
 
 #[derive(Debug)]
 pub(crate) struct AdminListener {
-    kind: Kind,
+    kind: Bound,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum Bound {
     Tcp(TcpListener),
     Unix(Socket),
 }
@@ -37,7 +37,7 @@ impl AdminListener {
             AdminAddress::Tcp(address) => match inherited.take_tcp(KEY, *address).pop() {
                 Some(open) => {
                     open.set_nonblocking(true)?;
-                    Kind::Tcp(TcpListener::from_std(open)?)
+                    Bound::Tcp(TcpListener::from_std(open)?)
                 }
                 None => {
                     let socket = if address.is_ipv4() {
@@ -48,12 +48,12 @@ impl AdminListener {
                     // A restart must not wait for the previous process's connections.
                     socket.set_reuseaddr(true)?;
                     socket.bind(*address)?;
-                    Kind::Tcp(socket.listen(128)?)
+                    Bound::Tcp(socket.listen(128)?)
                 }
             },
             AdminAddress::Unix(path) => {
                 let (mode, group) = (listen.admin_mode, listen.admin_group.as_deref());
-                Kind::Unix(match inherited.take_unix(KEY, path) {
+                Bound::Unix(match inherited.take_unix(KEY, path) {
                     Some(open) => Socket::adopt(open, path, mode, group)?,
                     None => Socket::bind(path, mode, group)?,
                 })
@@ -66,43 +66,43 @@ impl AdminListener {
     #[must_use]
     pub(crate) fn address(&self) -> AdminAddress {
         match &self.kind {
-            Kind::Tcp(listener) => {
+            Bound::Tcp(listener) => {
                 let unknown = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
                 AdminAddress::Tcp(listener.local_addr().unwrap_or(unknown))
             }
-            Kind::Unix(socket) => AdminAddress::Unix(socket.path().to_owned()),
+            Bound::Unix(socket) => AdminAddress::Unix(socket.path().to_owned()),
         }
     }
 
     pub(super) fn handle(&self) -> io::Result<AdminHandle> {
         match &self.kind {
-            Kind::Tcp(listener) => Ok((listener.as_fd().try_clone_to_owned()?, None)),
-            Kind::Unix(socket) => Ok((socket.handle()?, socket.is_owned().then(|| socket.path().to_owned()))),
+            Bound::Tcp(listener) => Ok((listener.as_fd().try_clone_to_owned()?, None)),
+            Bound::Unix(socket) => Ok((socket.handle()?, socket.is_owned().then(|| socket.path().to_owned()))),
         }
     }
 
     /// Another process owns the socket file from now on.
     pub(super) fn disown(&mut self) {
-        if let Kind::Unix(socket) = &mut self.kind {
+        if let Bound::Unix(socket) = &mut self.kind {
             socket.disown();
         }
     }
 
     pub(super) fn look_after(&mut self) {
-        if let Kind::Unix(socket) = &mut self.kind {
+        if let Bound::Unix(socket) = &mut self.kind {
             socket.look_after();
         }
     }
 
     pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match &self.kind {
-            Kind::Tcp(listener) => {
+            Bound::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // Answers are small, and clients wait for them.
                 let _ = stream.set_nodelay(true);
                 Ok((Stream::Tcp(stream), Peer::tcp(peer)))
             }
-            Kind::Unix(socket) => {
+            Bound::Unix(socket) => {
                 let stream = socket.accept().await?;
                 let uid = stream.peer_cred()?.uid();
                 Ok((Stream::Unix(stream), Peer::unix(uid)))

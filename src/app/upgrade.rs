@@ -40,7 +40,7 @@ pub(super) struct Offer {
     pub(super) executable: Executable,
     /// By their keys in `[listen]`.
     pub(super) listeners: Vec<(&'static str, OwnedFd)>,
-    pub(super) admin: mpsc::Sender<admin::Order>,
+    pub(super) admin: mpsc::Sender<admin::ListenerCommand>,
     pub(super) handle: ControllerHandle,
     pub(super) patience: Duration,
 }
@@ -157,7 +157,7 @@ impl Starting {
     /// Gives the listeners.
     async fn introduce(&self, offer: &Offer) -> Result<(), NotUpgraded> {
         let (answer, handle) = oneshot::channel();
-        let _ = offer.admin.send(admin::Order::Handle(answer)).await;
+        let _ = offer.admin.send(admin::ListenerCommand::Handle(answer)).await;
         let handle = timeout(ADMIN, handle).await;
         let (socket, owned): (OwnedFd, Option<PathBuf>) = match handle {
             Ok(Ok(Ok(handle))) => handle,

@@ -6,7 +6,7 @@ use crate::control::Controller;
 use crate::control::handle::{ColorStatus, Status};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::headline::{
-    BadFile, Certificate, ColorFacts, EndpointFacts, Facts, Finding, Held, Maintained, OnItsWay, Pending, Stop, Way,
+    BadFile, Certificate, ColorFacts, EndpointFacts, Facts, Finding, Maintained, OnHold, OnItsWay, Pending, Stop, Way,
     WrongRelease, findings,
 };
 use crate::domain::health::Health;
@@ -76,7 +76,7 @@ impl Controller {
                 })
                 .collect(),
             freeze: decision.freeze.clone(),
-            held: view.hold.as_ref().map(|hold| Held {
+            held: view.hold.as_ref().map(|hold| OnHold {
                 for_move: hold.for_move,
                 by: hold.origin.actor.clone(),
                 reason: hold.origin.reason.clone(),

@@ -102,7 +102,7 @@ pub(crate) struct WrongRelease {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct OnHold {
     /// False: by hand.
     pub for_move: bool,
     pub by: String,
@@ -191,7 +191,7 @@ pub(crate) struct Facts {
     pub names: Vec<(String, String)>,
     pub sinks: Vec<(String, String)>,
     pub freeze: Option<Freeze>,
-    pub held: Option<Held>,
+    pub held: Option<OnHold>,
     pub maintenance: bool,
     pub maintained: Option<Maintained>,
     pub moving: Option<Pending>,

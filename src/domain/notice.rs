@@ -1,6 +1,6 @@
 //! The kinds of notices, and their severity.
 //!
-//! A new kind is a variant here, with its name and its row in [`Event::ALL`]; its words are in `notify::event`.
+//! A new kind is a variant here, with its name and its row in [`NoticeEvent::ALL`]; its words are in `notify::event`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,7 +48,7 @@ impl fmt::Display for Severity {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Event {
+pub enum NoticeEvent {
     Started,
     /// A release took the traffic: by a switch, or as a new release of the live color.
     Promoted,
@@ -85,87 +85,87 @@ pub enum Event {
     NotifyFailed,
 }
 
-impl Event {
-    pub const ALL: [Event; 30] = [
-        Event::Started,
-        Event::Promoted,
-        Event::RolledBack,
-        Event::Aborted,
-        Event::CanaryStarted,
-        Event::Step,
-        Event::Held,
-        Event::Resumed,
-        Event::Suspect,
-        Event::WouldRollBack,
-        Event::BaselineUnhealthy,
-        Event::BothUnhealthy,
-        Event::Recovered,
-        Event::Refused,
-        Event::RollbackBlocked,
-        Event::Unchanged,
-        Event::Drained,
-        Event::Done,
-        Event::BarrierPassed,
-        Event::FreezeSet,
-        Event::FreezeCleared,
-        Event::HoldSet,
-        Event::HoldCleared,
-        Event::MaintenanceSet,
-        Event::MaintenanceCleared,
-        Event::TargetUnhealthy,
-        Event::TargetHealthy,
-        Event::WrongRelease,
-        Event::RightRelease,
-        Event::NotifyFailed,
+impl NoticeEvent {
+    pub const ALL: [NoticeEvent; 30] = [
+        NoticeEvent::Started,
+        NoticeEvent::Promoted,
+        NoticeEvent::RolledBack,
+        NoticeEvent::Aborted,
+        NoticeEvent::CanaryStarted,
+        NoticeEvent::Step,
+        NoticeEvent::Held,
+        NoticeEvent::Resumed,
+        NoticeEvent::Suspect,
+        NoticeEvent::WouldRollBack,
+        NoticeEvent::BaselineUnhealthy,
+        NoticeEvent::BothUnhealthy,
+        NoticeEvent::Recovered,
+        NoticeEvent::Refused,
+        NoticeEvent::RollbackBlocked,
+        NoticeEvent::Unchanged,
+        NoticeEvent::Drained,
+        NoticeEvent::Done,
+        NoticeEvent::BarrierPassed,
+        NoticeEvent::FreezeSet,
+        NoticeEvent::FreezeCleared,
+        NoticeEvent::HoldSet,
+        NoticeEvent::HoldCleared,
+        NoticeEvent::MaintenanceSet,
+        NoticeEvent::MaintenanceCleared,
+        NoticeEvent::TargetUnhealthy,
+        NoticeEvent::TargetHealthy,
+        NoticeEvent::WrongRelease,
+        NoticeEvent::RightRelease,
+        NoticeEvent::NotifyFailed,
     ];
 
     /// The `type` of a notice. Stable, for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Event::Started => "deployment.started",
-            Event::Promoted => "deployment.promoted",
-            Event::RolledBack => "deployment.rolled_back",
-            Event::Aborted => "deployment.aborted",
-            Event::CanaryStarted => "deployment.canary",
-            Event::Step => "deployment.step",
-            Event::Held => "deployment.held",
-            Event::Resumed => "deployment.resumed",
-            Event::Suspect => "deployment.suspect",
-            Event::WouldRollBack => "deployment.would_roll_back",
-            Event::BaselineUnhealthy => "deployment.baseline_unhealthy",
-            Event::BothUnhealthy => "deployment.both_unhealthy",
-            Event::Recovered => "deployment.recovered",
-            Event::Refused => "deployment.refused",
-            Event::RollbackBlocked => "deployment.rollback_blocked",
-            Event::Unchanged => "deployment.unchanged",
-            Event::Drained => "deployment.drained",
-            Event::Done => "deployment.done",
-            Event::BarrierPassed => "deployment.barrier_passed",
-            Event::FreezeSet => "freeze.set",
-            Event::FreezeCleared => "freeze.cleared",
-            Event::HoldSet => "hold.set",
-            Event::HoldCleared => "hold.cleared",
-            Event::MaintenanceSet => "maintenance.set",
-            Event::MaintenanceCleared => "maintenance.cleared",
-            Event::TargetUnhealthy => "target.unhealthy",
-            Event::TargetHealthy => "target.healthy",
-            Event::WrongRelease => "target.wrong_release",
-            Event::RightRelease => "target.right_release",
-            Event::NotifyFailed => "notify.failed",
+            NoticeEvent::Started => "deployment.started",
+            NoticeEvent::Promoted => "deployment.promoted",
+            NoticeEvent::RolledBack => "deployment.rolled_back",
+            NoticeEvent::Aborted => "deployment.aborted",
+            NoticeEvent::CanaryStarted => "deployment.canary",
+            NoticeEvent::Step => "deployment.step",
+            NoticeEvent::Held => "deployment.held",
+            NoticeEvent::Resumed => "deployment.resumed",
+            NoticeEvent::Suspect => "deployment.suspect",
+            NoticeEvent::WouldRollBack => "deployment.would_roll_back",
+            NoticeEvent::BaselineUnhealthy => "deployment.baseline_unhealthy",
+            NoticeEvent::BothUnhealthy => "deployment.both_unhealthy",
+            NoticeEvent::Recovered => "deployment.recovered",
+            NoticeEvent::Refused => "deployment.refused",
+            NoticeEvent::RollbackBlocked => "deployment.rollback_blocked",
+            NoticeEvent::Unchanged => "deployment.unchanged",
+            NoticeEvent::Drained => "deployment.drained",
+            NoticeEvent::Done => "deployment.done",
+            NoticeEvent::BarrierPassed => "deployment.barrier_passed",
+            NoticeEvent::FreezeSet => "freeze.set",
+            NoticeEvent::FreezeCleared => "freeze.cleared",
+            NoticeEvent::HoldSet => "hold.set",
+            NoticeEvent::HoldCleared => "hold.cleared",
+            NoticeEvent::MaintenanceSet => "maintenance.set",
+            NoticeEvent::MaintenanceCleared => "maintenance.cleared",
+            NoticeEvent::TargetUnhealthy => "target.unhealthy",
+            NoticeEvent::TargetHealthy => "target.healthy",
+            NoticeEvent::WrongRelease => "target.wrong_release",
+            NoticeEvent::RightRelease => "target.right_release",
+            NoticeEvent::NotifyFailed => "notify.failed",
         }
     }
 }
 
-impl FromStr for Event {
+impl FromStr for NoticeEvent {
     type Err = Unknown;
 
-    fn from_str(name: &str) -> Result<Event, Unknown> {
-        Event::ALL.into_iter().find(|event| event.as_str() == name).ok_or(Unknown)
+    fn from_str(name: &str) -> Result<NoticeEvent, Unknown> {
+        NoticeEvent::ALL.into_iter().find(|event| event.as_str() == name).ok_or(Unknown)
     }
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for NoticeEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -31,7 +31,7 @@ pub(crate) use minutes::MinuteCounts;
 pub use sample::Sampler;
 pub(crate) use sample::{Batch, Judged, RouteSample, Sample};
 pub(crate) use told::{AppEvent, AppEvents, EventIgnored, EventKind, EventSample};
-pub(crate) use users::{Event, Standing, User, Users, network};
+pub(crate) use users::{Allowance, Standing, User, Users, network};
 
 /// Configured routes beyond this many are `~other`.
 pub(crate) const CONFIGURED: usize = 64;

@@ -13,7 +13,7 @@ use crate::wire::http1::connection::Piece;
 use crate::wire::http1::parse;
 use crate::wire::http2::hpack;
 use crate::wire::http2::server::stream::ServerStream;
-use crate::wire::http2::server::{Core, Event, PREFACE, Settings};
+use crate::wire::http2::server::{Core, PREFACE, Received, Settings};
 use crate::wire::websocket::Frames;
 
 /// A request's head is read, rewritten for the endpoint and written; what is written is read as the same, and has no
@@ -137,9 +137,9 @@ fn served(bytes: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
             let (used, event) = core.borrow_mut().read(&input, &mut head);
             input.drain(..used);
             match event {
-                Event::More => break,
-                Event::Over => break 'all,
-                Event::Request(place) => {
+                Received::More => break,
+                Received::Over => break 'all,
+                Received::Request(place) => {
                     found.push(format!("{} {} {head:?}", head.method(), head.target()));
                     // Every other one is given up at once.
                     let stream = ServerStream::new(Rc::clone(&core), place);
@@ -335,12 +335,12 @@ pub fn http2_requests(bytes: &[u8]) -> (Vec<Message>, bool) {
         let (used, event) = core.borrow_mut().read(&input, &mut head);
         input.drain(..used);
         match event {
-            Event::More => break,
-            Event::Over => {
+            Received::More => break,
+            Received::Over => {
                 over = true;
                 break;
             }
-            Event::Request(place) => {
+            Received::Request(place) => {
                 found.push(Message::of(&head));
                 open.push((found.len() - 1, ServerStream::new(Rc::clone(&core), place)));
             }

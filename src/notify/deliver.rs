@@ -28,7 +28,7 @@ const FILE_PATIENCE: Duration = Duration::from_secs(5);
 const TEST_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum SinkCommand {
     Tell(Arc<Notice>, Record),
     /// The line of a notice is on disk.
     Recorded(EventId, u64),
@@ -46,14 +46,14 @@ pub(super) struct Sink {
     /// The memory on disk.
     pub(super) stored: Option<Memory>,
     pub(super) path: PathBuf,
-    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) orders: mpsc::UnboundedReceiver<SinkCommand>,
     pub(super) status: watch::Sender<SinkStatus>,
     pub(super) alarms: mpsc::UnboundedSender<Alarm>,
 }
 
 impl Sink {
     /// `missed` comes before every other order.
-    pub(super) async fn run(mut self, missed: Vec<Order>) {
+    pub(super) async fn run(mut self, missed: Vec<SinkCommand>) {
         for order in missed {
             self.obey(order).await;
         }
@@ -135,9 +135,9 @@ impl Sink {
         }
     }
 
-    async fn obey(&mut self, order: Order) {
+    async fn obey(&mut self, order: SinkCommand) {
         match order {
-            Order::Tell(notice, record) => {
+            SinkCommand::Tell(notice, record) => {
                 if self.gone.is_some() {
                     self.look_whether_gone().await;
                 }
@@ -149,13 +149,13 @@ impl Sink {
                     Record::Passing | Record::Unwritten => {}
                 }
             }
-            Order::Recorded(id, sequence) => self.queue.recorded(now(), &id, sequence),
-            Order::Configure(config) => {
+            SinkCommand::Recorded(id, sequence) => self.queue.recorded(now(), &id, sequence),
+            SinkCommand::Configure(config) => {
                 self.queue.replan(config.retry.clone());
                 self.config = config;
                 self.look_whether_gone().await;
             }
-            Order::Works => {
+            SinkCommand::Works => {
                 self.gone = None;
                 self.queue.works();
                 self.succeeded();

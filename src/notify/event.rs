@@ -22,7 +22,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use crate::config::ServiceConfig;
-use crate::domain::notice::{Event, Severity};
+use crate::domain::notice::{NoticeEvent, Severity};
 use crate::domain::transition::{Origin, Trigger};
 use crate::notify::id::EventId;
 use crate::notify::words::clipped;
@@ -40,7 +40,7 @@ const FOREIGN: usize = 400;
 pub(crate) struct Notice {
     /// The same for every attempt and sink.
     pub id: EventId,
-    pub event: Event,
+    pub event: NoticeEvent,
     pub severity: Severity,
     /// The time of the event.
     pub at: SystemTime,
@@ -66,7 +66,7 @@ impl Notice {
 
 const NOTHING: &str = "Nothing to do. How things stand: `cutover status`.";
 
-type Words = ((Event, Severity), String, String, String);
+type Words = ((NoticeEvent, Severity), String, String, String);
 
 /// The author of notices about one service.
 #[derive(Clone, Debug)]
@@ -91,7 +91,7 @@ impl Teller {
     fn notice(
         &self,
         id: EventId,
-        (event, severity): (Event, Severity),
+        (event, severity): (NoticeEvent, Severity),
         at: SystemTime,
         what: &str,
         sentence: String,

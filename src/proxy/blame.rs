@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::proxy::kind::Kind;
+use crate::proxy::error_kind::ErrorKind;
 
 /// The total wait for the client after which an upload is late: until it is whole, an endpoint that gives it up is not
 /// charged.
@@ -59,32 +59,34 @@ impl Blame {
     }
 }
 
-impl Kind {
+impl ErrorKind {
     /// The default, where the place of the failure knows no better.
     pub(crate) fn blame(self) -> Blame {
         match self {
-            Kind::BadRequest
-            | Kind::RequestTimeout
-            | Kind::NoRoute
-            | Kind::BodyTooLarge
-            | Kind::ClientStalled
-            | Kind::ClientLeft => Blame::Client,
-            Kind::Exhausted(_)
-            | Kind::LimitReached
-            | Kind::HoldFull
-            | Kind::HoldExpired
-            | Kind::Maintenance
-            | Kind::DrainTimeout
-            | Kind::Stopping => Blame::Proxy,
-            Kind::Refused
-            | Kind::NotTrusted
-            | Kind::ConnectTimeout
-            | Kind::UpstreamClosed
-            | Kind::BadAnswer
-            | Kind::ResponseTimeout
-            | Kind::BodyTimeout => Blame::Endpoint,
-            Kind::NoEndpoint | Kind::NoPreview => Blame::Release,
-            Kind::NameUnknown | Kind::StreamIdle | Kind::NotUpgraded | Kind::NoUpgrade => Blame::Nobody,
+            ErrorKind::BadRequest
+            | ErrorKind::RequestTimeout
+            | ErrorKind::NoRoute
+            | ErrorKind::BodyTooLarge
+            | ErrorKind::ClientStalled
+            | ErrorKind::ClientLeft => Blame::Client,
+            ErrorKind::Exhausted(_)
+            | ErrorKind::LimitReached
+            | ErrorKind::HoldFull
+            | ErrorKind::HoldExpired
+            | ErrorKind::Maintenance
+            | ErrorKind::DrainTimeout
+            | ErrorKind::Stopping => Blame::Proxy,
+            ErrorKind::Refused
+            | ErrorKind::NotTrusted
+            | ErrorKind::ConnectTimeout
+            | ErrorKind::UpstreamClosed
+            | ErrorKind::BadAnswer
+            | ErrorKind::ResponseTimeout
+            | ErrorKind::BodyTimeout => Blame::Endpoint,
+            ErrorKind::NoEndpoint | ErrorKind::NoPreview => Blame::Release,
+            ErrorKind::NameUnknown | ErrorKind::StreamIdle | ErrorKind::NotUpgraded | ErrorKind::NoUpgrade => {
+                Blame::Nobody
+            }
         }
     }
 }

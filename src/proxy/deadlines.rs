@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use crate::evidence::metering::Metered;
+use crate::evidence::trial::Trial;
 use crate::wire::http2::server::Cut;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(crate) struct DeadlineSlot {
     leaving: Cell<bool>,
     cut: Cell<Option<Cut>>,
     /// The exchange as evidence.
-    pub(crate) metered: Cell<Option<Metered>>,
+    pub(crate) trial: Cell<Option<Trial>>,
     waker: RefCell<Option<Waker>>,
     key: Cell<usize>,
 }
@@ -70,7 +70,7 @@ impl DeadlineSlot {
             parting: Cell::new(false),
             leaving: Cell::new(false),
             cut: Cell::new(None),
-            metered: Cell::new(None),
+            trial: Cell::new(None),
             waker: RefCell::new(None),
             key: Cell::new(0),
         }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::proxy::blame::Blame;
+use crate::proxy::error_kind::{ErrorKind, Resource};
 use crate::proxy::headers::{self, BadHost};
-use crate::proxy::kind::{Kind, Resource};
 use crate::proxy::notice::Notice;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Ambiguous;
@@ -20,21 +20,21 @@ const RETRY_AFTER: &str = "2";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProxyError {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ErrorKind,
     pub(crate) blame: Blame,
     detail: Option<&'static str>,
     notice: Option<Arc<Notice>>,
 }
 
-impl From<Kind> for ProxyError {
-    fn from(kind: Kind) -> ProxyError {
+impl From<ErrorKind> for ProxyError {
+    fn from(kind: ErrorKind) -> ProxyError {
         ProxyError { kind, blame: kind.blame(), detail: None, notice: None }
     }
 }
 
 impl ProxyError {
     pub(crate) fn bad_request(detail: &'static str) -> ProxyError {
-        ProxyError { detail: Some(detail), ..Kind::BadRequest.into() }
+        ProxyError { detail: Some(detail), ..ErrorKind::BadRequest.into() }
     }
 
     /// For a place of failure that knows better than the kind.
@@ -43,11 +43,11 @@ impl ProxyError {
     }
 
     pub(crate) fn no_route() -> ProxyError {
-        Kind::NoRoute.into()
+        ErrorKind::NoRoute.into()
     }
 
     pub(crate) fn maintenance(notice: &Arc<Notice>) -> ProxyError {
-        ProxyError { notice: Some(Arc::clone(notice)), ..Kind::Maintenance.into() }
+        ProxyError { notice: Some(Arc::clone(notice)), ..ErrorKind::Maintenance.into() }
     }
 
     pub(crate) fn status(&self) -> u16 {
@@ -95,7 +95,10 @@ impl ProxyError {
 
     /// The rest of the request is unknown or unwanted, so the connection ends with the answer.
     pub(crate) fn closes(&self) -> bool {
-        matches!(self.kind, Kind::BadRequest | Kind::RequestTimeout | Kind::BodyTooLarge | Kind::Stopping)
+        matches!(
+            self.kind,
+            ErrorKind::BadRequest | ErrorKind::RequestTimeout | ErrorKind::BodyTooLarge | ErrorKind::Stopping
+        )
     }
 }
 
@@ -135,7 +138,7 @@ pub(crate) fn refusal(refused: Refused) -> (u16, String) {
         Refused::Malformed(detail) => (400, refusal_as(400, detail)),
         Refused::TargetTooLong => (414, refusal_as(414, "The request target is too long.")),
         Refused::TooLarge | Refused::TooManyFields => (431, refusal_as(431, "The request head is too large.")),
-        Refused::NoMemory => (503, refusal_as(503, Kind::Exhausted(Resource::Memory).row().3)),
+        Refused::NoMemory => (503, refusal_as(503, ErrorKind::Exhausted(Resource::Memory).row().3)),
     }
 }
 
@@ -147,7 +150,7 @@ fn refusal_as(status: u16, detail: &str) -> String {
          proxy-status: {}\r\nconnection: close\r\n\r\n{body}",
         reason(status),
         body.len(),
-        Kind::BadRequest.row().2,
+        ErrorKind::BadRequest.row().2,
     )
 }
 

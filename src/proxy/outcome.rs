@@ -1,12 +1,12 @@
 //! The end of a request as evidence.
 
-use crate::evidence::metering::Outcome;
 use crate::evidence::routes::Cause;
+use crate::evidence::trial::Outcome;
 use crate::proxy::blame::Blame;
-use crate::proxy::kind::Kind;
+use crate::proxy::error_kind::ErrorKind;
 
 impl Outcome {
-    pub(crate) fn of_end(kind: Kind, blame: Blame) -> Outcome {
+    pub(crate) fn of_end(kind: ErrorKind, blame: Blame) -> Outcome {
         if blame.is_charged() { Outcome::Bad(cause(kind)) } else { Outcome::Neither }
     }
 
@@ -20,11 +20,11 @@ impl Outcome {
     }
 }
 
-pub(crate) fn cause(kind: Kind) -> Cause {
+pub(crate) fn cause(kind: ErrorKind) -> Cause {
     match kind {
-        Kind::UpstreamClosed | Kind::BadAnswer => Cause::Broken,
-        Kind::ResponseTimeout => Cause::Timeout,
-        Kind::BodyTimeout => Cause::Cut,
+        ErrorKind::UpstreamClosed | ErrorKind::BadAnswer => Cause::Broken,
+        ErrorKind::ResponseTimeout => Cause::Timeout,
+        ErrorKind::BodyTimeout => Cause::Cut,
         _ => Cause::Connect,
     }
 }

@@ -7,42 +7,42 @@ use std::time::Duration;
 
 use crate::proxy::blame::Blame;
 use crate::proxy::error::ProxyError;
-use crate::proxy::kind::{Kind, Resource};
+use crate::proxy::error_kind::{ErrorKind, Resource};
 use crate::proxy::worker::Worker;
 use crate::telemetry::access_log::{Entry, Header};
 use crate::telemetry::refused::Refusal;
 
-impl Kind {
+impl ErrorKind {
     pub(crate) fn refusal(self) -> Option<Refusal> {
         match self {
-            Kind::BadRequest => Some(Refusal::Malformed),
-            Kind::RequestTimeout => Some(Refusal::SlowBody),
-            Kind::NoRoute => Some(Refusal::NoRoute),
-            Kind::BodyTooLarge => Some(Refusal::BodyTooLarge),
-            Kind::NoEndpoint => Some(Refusal::NoEndpoint),
-            Kind::NoPreview => Some(Refusal::NoPreview),
-            Kind::LimitReached => Some(Refusal::MaxInFlight),
-            Kind::HoldFull => Some(Refusal::HoldFull),
-            Kind::HoldExpired => Some(Refusal::HoldExpired),
-            Kind::Maintenance => Some(Refusal::Maintenance),
-            Kind::Stopping => Some(Refusal::Stopping),
-            Kind::Exhausted(Resource::Descriptors) => Some(Refusal::Descriptors),
-            Kind::Exhausted(Resource::Ports) => Some(Refusal::Ports),
-            Kind::Exhausted(Resource::Memory) => Some(Refusal::Memory),
-            Kind::NoUpgrade => Some(Refusal::NotImplemented),
-            Kind::Refused
-            | Kind::NotTrusted
-            | Kind::NameUnknown
-            | Kind::ConnectTimeout
-            | Kind::UpstreamClosed
-            | Kind::BadAnswer
-            | Kind::NotUpgraded
-            | Kind::ResponseTimeout
-            | Kind::BodyTimeout
-            | Kind::DrainTimeout
-            | Kind::StreamIdle
-            | Kind::ClientStalled
-            | Kind::ClientLeft => None,
+            ErrorKind::BadRequest => Some(Refusal::Malformed),
+            ErrorKind::RequestTimeout => Some(Refusal::SlowBody),
+            ErrorKind::NoRoute => Some(Refusal::NoRoute),
+            ErrorKind::BodyTooLarge => Some(Refusal::BodyTooLarge),
+            ErrorKind::NoEndpoint => Some(Refusal::NoEndpoint),
+            ErrorKind::NoPreview => Some(Refusal::NoPreview),
+            ErrorKind::LimitReached => Some(Refusal::MaxInFlight),
+            ErrorKind::HoldFull => Some(Refusal::HoldFull),
+            ErrorKind::HoldExpired => Some(Refusal::HoldExpired),
+            ErrorKind::Maintenance => Some(Refusal::Maintenance),
+            ErrorKind::Stopping => Some(Refusal::Stopping),
+            ErrorKind::Exhausted(Resource::Descriptors) => Some(Refusal::Descriptors),
+            ErrorKind::Exhausted(Resource::Ports) => Some(Refusal::Ports),
+            ErrorKind::Exhausted(Resource::Memory) => Some(Refusal::Memory),
+            ErrorKind::NoUpgrade => Some(Refusal::NotImplemented),
+            ErrorKind::Refused
+            | ErrorKind::NotTrusted
+            | ErrorKind::NameUnknown
+            | ErrorKind::ConnectTimeout
+            | ErrorKind::UpstreamClosed
+            | ErrorKind::BadAnswer
+            | ErrorKind::NotUpgraded
+            | ErrorKind::ResponseTimeout
+            | ErrorKind::BodyTimeout
+            | ErrorKind::DrainTimeout
+            | ErrorKind::StreamIdle
+            | ErrorKind::ClientStalled
+            | ErrorKind::ClientLeft => None,
         }
     }
 }
@@ -50,9 +50,9 @@ impl Kind {
 /// Reports a head that never became a request. `status`: of the answer; 499 if the client left.
 pub(crate) fn head(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: u16) {
     let kind = match refusal {
-        Refusal::Memory => Kind::Exhausted(Resource::Memory),
-        _ if status == 499 => Kind::ClientLeft,
-        _ => Kind::BadRequest,
+        Refusal::Memory => ErrorKind::Exhausted(Resource::Memory),
+        _ if status == 499 => ErrorKind::ClientLeft,
+        _ => ErrorKind::BadRequest,
     };
     report(worker, peer, refusal, status, ProxyError::from(kind).name(), kind.blame());
 }
@@ -60,7 +60,7 @@ pub(crate) fn head(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: 
 /// Reports requests of one connection that found no room. Each is counted; a burst has a few lines.
 pub(crate) fn burst(worker: &Worker, peer: SocketAddr, refusal: Refusal, status: u16, count: u64) {
     for _ in 0..count {
-        match worker.bursts_logged.admit(worker.now()) {
+        match worker.bursts_logged.allow(worker.now()) {
             Some(_) => head(worker, peer, refusal, status),
             None => worker.refuse(refusal),
         }
@@ -70,7 +70,7 @@ pub(crate) fn burst(worker: &Worker, peer: SocketAddr, refusal: Refusal, status:
 /// Reports a connection that ended without an HTTP answer; at a bounded rate, in the process log as well.
 pub(crate) fn connection(worker: &Worker, peer: SocketAddr, refusal: Refusal, error: &dyn Display) {
     report(worker, peer, refusal, 0, refusal.label(), Blame::Client);
-    if let Some(suppressed) = worker.refusals_logged.admit(worker.now()) {
+    if let Some(suppressed) = worker.refusals_logged.allow(worker.now()) {
         tracing::info!(reason = refusal.label(), %peer, %error, suppressed, "connection refused");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::evidence::metering::Metering;
+use crate::evidence::trial::Trials;
 use crate::proxy::clock;
 use crate::proxy::deadlines::slots::DeadlineSlots;
 use crate::proxy::listener::Listener;
@@ -38,7 +38,7 @@ pub(crate) struct Worker {
     date: RefCell<[u8; 29]>,
     heads: RefCell<Vec<Head>>,
     budgets: RefCell<Vec<Budget>>,
-    pub(crate) metering: Metering,
+    pub(crate) trials: Trials,
     pub(crate) shield: RefCell<Adjustable>,
     pub(crate) asks: RefCell<Adjustable>,
     pub(crate) refusals_logged: LogRate,
@@ -53,7 +53,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(index: usize, live: Arc<Live>, ports: [u16; 3], logger: AccessLogger) -> Worker {
-        let metering = Metering::new(index, Arc::clone(&live.routes), Instant::now());
+        let trials = Trials::new(index, Arc::clone(&live.routes), Instant::now());
         Worker {
             index,
             live,
@@ -64,7 +64,7 @@ impl Worker {
             date: RefCell::new(date()),
             heads: RefCell::default(),
             budgets: RefCell::default(),
-            metering,
+            trials,
             shield: RefCell::default(),
             asks: RefCell::default(),
             refusals_logged: LogRate::new(LINES, PERIOD),
@@ -89,14 +89,14 @@ impl Worker {
     pub(crate) fn tick(&self) {
         let now = Instant::now();
         self.now.set(now);
-        self.metering.tick(now);
+        self.trials.tick(now);
         self.millis.set(clock::millis(now));
     }
 
-    pub(crate) fn meter_under_way(&self) {
-        if self.metering.has_thresholds() {
+    pub(crate) fn count_slow(&self) {
+        if self.trials.has_thresholds() {
             let now = Instant::now();
-            self.slots.each_metered(|metered| self.metering.meter_under_way(metered, now));
+            self.slots.each_trial(|trial| self.trials.count_slow(trial, now));
         }
     }
 

@@ -14,7 +14,7 @@ use crate::proxy::listener::Listener;
 use crate::proxy::worker::Worker;
 use crate::server::client::Open;
 use crate::server::connection::serve;
-use crate::sys::descriptors::{self, Held, Usage, Use};
+use crate::sys::descriptors::{self, Permit, Usage, Use};
 use crate::telemetry::log_rate::LogRate;
 
 /// Pause of a worker that can't accept: out of descriptors or memory, or at `max_connections`.
@@ -41,15 +41,15 @@ pub(crate) struct LongestIdle {
 
 pub(crate) type Sockets = Vec<(Listener, std::net::TcpListener)>;
 
-pub(crate) enum Order {
-    Adopt(std::net::TcpStream, Accepted, Held),
+pub(crate) enum PlaneCommand {
+    Adopt(std::net::TcpStream, Accepted, Permit),
     FindIdle(mpsc::UnboundedSender<LongestIdle>),
     CloseLongestIdle,
     Listen(Sockets),
     /// Accept the kernel's queue, close the listener, finish in-flight requests.
     Finish,
     /// As `Finish`, while another process accepts from the same listeners: connections without a request stay until
-    /// their next one, and close after its answer. [`Order::Finish`] may follow.
+    /// their next one, and close after its answer. [`PlaneCommand::Finish`] may follow.
     Part,
     /// Cut off everything now.
     Cut,
@@ -60,7 +60,7 @@ pub(crate) async fn accept(
     worker: Rc<Worker>,
     socket: TcpListener,
     listener: Listener,
-    peers: Rc<[mpsc::UnboundedSender<Order>]>,
+    peers: Rc<[mpsc::UnboundedSender<PlaneCommand>]>,
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = std::pin::pin!(stop);
@@ -108,7 +108,7 @@ pub(crate) async fn accept(
 }
 
 /// Waits for a free place, and closes idle connections for it. Meanwhile new clients wait in the kernel.
-async fn room(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>]) -> Held {
+async fn room(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<PlaneCommand>]) -> Permit {
     static TOLD: LogRate = LogRate::new(1, Duration::from_secs(10));
     loop {
         if !is_full(worker)
@@ -133,7 +133,7 @@ async fn room(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>]) -> He
     }
 }
 
-async fn close_longest_idle(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<Order>]) -> bool {
+async fn close_longest_idle(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<PlaneCommand>]) -> bool {
     let live = &worker.live;
     let most = live.with(|snapshot| snapshot.edge.max_connections);
     if live.leaving.load(Ordering::Relaxed) >= LEAVING.max(most / LEAVING) {
@@ -141,7 +141,7 @@ async fn close_longest_idle(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<
     }
     let (tell, mut told) = mpsc::unbounded_channel();
     for peer in peers {
-        let _ = peer.send(Order::FindIdle(tell.clone()));
+        let _ = peer.send(PlaneCommand::FindIdle(tell.clone()));
     }
     drop(tell);
     let mut longest: Option<LongestIdle> = None;
@@ -154,14 +154,14 @@ async fn close_longest_idle(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<
     .await;
     let Some(LongestIdle { worker: index, .. }) = longest else { return false };
     live.leaving.fetch_add(1, Ordering::Relaxed);
-    if peers[index].send(Order::CloseLongestIdle).is_err() {
+    if peers[index].send(PlaneCommand::CloseLongestIdle).is_err() {
         live.leaving.fetch_sub(1, Ordering::Relaxed);
         return false;
     }
     true
 }
 
-pub(crate) fn start(worker: &Rc<Worker>, stream: TcpStream, accepted: Accepted, descriptor: Held) {
+pub(crate) fn start(worker: &Rc<Worker>, stream: TcpStream, accepted: Accepted, descriptor: Permit) {
     // Counted before the task runs: a worker that finishes would otherwise take itself for empty.
     let open = Open::new(Rc::clone(worker), accepted.listener, descriptor);
     tokio::task::spawn_local(serve(open, stream, accepted.peer));
@@ -171,10 +171,10 @@ pub(crate) fn start(worker: &Rc<Worker>, stream: TcpStream, accepted: Accepted, 
 /// so the few long-lived ones of a load balancer can all land on one worker.
 fn place(
     worker: &Rc<Worker>,
-    peers: &[mpsc::UnboundedSender<Order>],
+    peers: &[mpsc::UnboundedSender<PlaneCommand>],
     stream: TcpStream,
     accepted: Accepted,
-    descriptor: Held,
+    descriptor: Permit,
 ) {
     let counts = worker.live.connections();
     let mine = counts[worker.index].all();
@@ -184,8 +184,8 @@ fn place(
         return start(worker, stream, accepted, descriptor);
     }
     if let Ok(stream) = stream.into_std()
-        && let Err(refused) = peers[idlest].send(Order::Adopt(stream, accepted, descriptor))
-        && let Order::Adopt(stream, accepted, descriptor) = refused.0
+        && let Err(refused) = peers[idlest].send(PlaneCommand::Adopt(stream, accepted, descriptor))
+        && let PlaneCommand::Adopt(stream, accepted, descriptor) = refused.0
         && let Ok(stream) = TcpStream::from_std(stream)
     {
         start(worker, stream, accepted, descriptor);

@@ -20,11 +20,11 @@ pub(crate) struct Open {
     pub(crate) listener: Listener,
     /// Present where a limit per client is set. Boxed, so that an idle connection has no room for it.
     share: Option<Box<Share>>,
-    _descriptor: descriptors::Held,
+    _descriptor: descriptors::Permit,
 }
 
 impl Open {
-    pub(crate) fn new(worker: Rc<Worker>, listener: Listener, descriptor: descriptors::Held) -> Open {
+    pub(crate) fn new(worker: Rc<Worker>, listener: Listener, descriptor: descriptors::Permit) -> Open {
         worker.clients(listener).fetch_add(1, Ordering::Relaxed);
         let slot = worker.slots.add(Phase::Idle, None);
         Open { slot, worker, listener, share: None, _descriptor: descriptor }

@@ -28,7 +28,7 @@ use crate::wire::http2::frame::{Code, FrameHead, kind};
 use crate::wire::http2::server::limits::Flood;
 use crate::wire::http2::server::places::Bells;
 use crate::wire::http2::server::stream::ServerStream;
-use crate::wire::http2::server::{Core, Event, Settings};
+use crate::wire::http2::server::{Core, Received, Settings};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
 use crate::wire::socket::buffer::Input;
@@ -169,7 +169,7 @@ impl Connection {
         loop {
             let (used, event) = self.core.borrow_mut().read(self.input.bytes(), &mut head);
             self.input.consume(used);
-            let Event::Request(place) = event else { break };
+            let Received::Request(place) = event else { break };
             while self.tasks.len() <= place {
                 self.wakers.push(self.bells.of(self.tasks.len()));
                 self.tasks.push(None);

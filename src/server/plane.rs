@@ -16,7 +16,7 @@ use crate::proxy::deadlines::slots::Tunnels;
 use crate::proxy::listener::Listener;
 use crate::proxy::live::{Accepting, Live};
 use crate::proxy::publisher::Publisher;
-use crate::server::accept::{Accepted, Order, Sockets, WAITING};
+use crate::server::accept::{Accepted, PlaneCommand, Sockets, WAITING};
 use crate::server::worker;
 use crate::sys::descriptors::{self, Use};
 use crate::sys::inherited::Inherited;
@@ -30,7 +30,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Plane {
     live: Arc<Live>,
-    orders: Arc<[mpsc::UnboundedSender<Order>]>,
+    orders: Arc<[mpsc::UnboundedSender<PlaneCommand>]>,
     commands: Arc<[mpsc::UnboundedSender<Command>]>,
     local_addr: SocketAddr,
     tls_addr: Option<SocketAddr>,
@@ -43,7 +43,7 @@ pub struct Plane {
     running: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
 }
 
-type Told = (mpsc::UnboundedReceiver<Order>, mpsc::UnboundedReceiver<Command>);
+type Told = (mpsc::UnboundedReceiver<PlaneCommand>, mpsc::UnboundedReceiver<Command>);
 
 impl Plane {
     /// Binds one listener for each worker to the same address (`SO_REUSEPORT`), so that the kernel spreads connections,
@@ -127,7 +127,7 @@ impl Plane {
 
     pub(crate) fn listen(&mut self) {
         for (worker, sockets) in self.orders.iter().zip(self.sockets.drain(..)) {
-            let _ = worker.send(Order::Listen(sockets));
+            let _ = worker.send(PlaneCommand::Listen(sockets));
         }
     }
 
@@ -167,7 +167,7 @@ impl Plane {
             let (stream, peer) = exchange.accept()?;
             stream.set_nonblocking(true)?;
             let accepted = Accepted { peer, listener: Listener::Http };
-            let _ = worker.send(Order::Adopt(stream, accepted, descriptors::take_anyway(Use::Client)));
+            let _ = worker.send(PlaneCommand::Adopt(stream, accepted, descriptors::take_anyway(Use::Client)));
             let speaks_proxy = config.listen.proxy_protocol.iter().any(|net| net.contains(&peer.ip()));
             let source = if speaks_proxy { "PROXY UNKNOWN\r\n" } else { "" };
             // Without a readiness path, the proxy itself answers a request that names no host.
@@ -192,20 +192,20 @@ impl Plane {
     /// Another process accepts from the same listeners: every connection closes after its next answer.
     pub(crate) fn part(&mut self) {
         self.listening.clear();
-        self.orders.iter().for_each(|worker| drop(worker.send(Order::Part)));
+        self.orders.iter().for_each(|worker| drop(worker.send(PlaneCommand::Part)));
     }
 
     /// A function that closes connections without a request, for use in another task.
     pub(crate) fn close_idle(&self) -> impl Fn() + Send + use<> {
         let orders = Arc::clone(&self.orders);
-        move || orders.iter().for_each(|worker| drop(worker.send(Order::Finish)))
+        move || orders.iter().for_each(|worker| drop(worker.send(PlaneCommand::Finish)))
     }
 
     /// Accepts the kernel's queue, closes listeners and idle connections, and sends `Connection: close` on busy ones.
     /// Tunnels close as at a switch. After `grace` the rest is cut off. Returns when every connection is gone.
     pub async fn shut_down(mut self, grace: Duration, tunnels_over: Option<Duration>) {
         self.listening.clear();
-        self.orders.iter().for_each(|worker| drop(worker.send(Order::Finish)));
+        self.orders.iter().for_each(|worker| drop(worker.send(PlaneCommand::Finish)));
         self.end(grace, tunnels_over).await;
     }
 
@@ -225,7 +225,7 @@ impl Plane {
         let mut all_ended = std::pin::pin!(all_ended);
         if tokio::time::timeout(grace, &mut all_ended).await.is_err() {
             for worker in &*self.orders {
-                let _ = worker.send(Order::Cut);
+                let _ = worker.send(PlaneCommand::Cut);
             }
             all_ended.await;
         }

@@ -13,7 +13,7 @@ use crate::proxy::commands::{Command, carry_out};
 use crate::proxy::deadlines::slots::DeadlineSlots;
 use crate::proxy::live::{Accepting, Live};
 use crate::proxy::worker::Worker;
-use crate::server::accept::{LongestIdle, Order, Sockets, accept, start};
+use crate::server::accept::{LongestIdle, PlaneCommand, Sockets, accept, start};
 use crate::sys::progress::Progress;
 use crate::sys::{buffered, descriptors, memory};
 use crate::telemetry::access_log::AccessLogger;
@@ -29,9 +29,9 @@ pub(crate) struct WorkerConfig {
     pub(crate) index: usize,
     pub(crate) ports: [u16; 3],
     pub(crate) live: Arc<Live>,
-    pub(crate) orders: mpsc::UnboundedReceiver<Order>,
+    pub(crate) orders: mpsc::UnboundedReceiver<PlaneCommand>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
-    pub(crate) peers: Arc<[mpsc::UnboundedSender<Order>]>,
+    pub(crate) peers: Arc<[mpsc::UnboundedSender<PlaneCommand>]>,
     pub(crate) logger: AccessLogger,
     pub(crate) accepting: Accepting,
     pub(crate) progress: Progress,
@@ -68,41 +68,41 @@ async fn work(config: WorkerConfig) {
         tokio::select! {
             Some(command) = commands.recv() => carry_out(&worker, command),
             Some(order) = orders.recv() => match order {
-                Order::Adopt(stream, accepted, descriptor) => {
+                PlaneCommand::Adopt(stream, accepted, descriptor) => {
                     if let Ok(stream) = TcpStream::from_std(stream) {
                         start(&worker, stream, accepted, descriptor);
                     }
                 }
-                Order::FindIdle(found) => {
+                PlaneCommand::FindIdle(found) => {
                     if let Some(waits) = worker.slots.longest_idle(worker.heads_before()) {
                         let _ = found.send(LongestIdle { waits, worker: worker.index });
                     }
                 }
-                Order::CloseLongestIdle => {
+                PlaneCommand::CloseLongestIdle => {
                     if worker.slots.close_longest_idle(worker.heads_before()) {
                         worker.refuse(Refusal::MaxConnections);
                     } else {
                         worker.live.leaving.fetch_sub(1, Ordering::Relaxed);
                     }
                 }
-                Order::Listen(sockets) => {
+                PlaneCommand::Listen(sockets) => {
                     if let Some(until_closed) = until_closed.take() {
                         let _ = listen(&worker, sockets, &peers, &until_closed, &mut stops);
                     }
                 }
-                order @ (Order::Finish | Order::Part) => {
-                    let ends = if matches!(order, Order::Part) { DeadlineSlots::part_all } else { DeadlineSlots::close_all };
+                order @ (PlaneCommand::Finish | PlaneCommand::Part) => {
+                    let ends = if matches!(order, PlaneCommand::Part) { DeadlineSlots::part_all } else { DeadlineSlots::close_all };
                     finishing = Some(ends);
                     until_closed = None;
                     stops.iter().for_each(|stop| stop.notify_one());
                     ends(&worker.slots);
                 }
-                Order::Cut => worker.slots.cut_all(),
+                PlaneCommand::Cut => worker.slots.cut_all(),
             },
             _ = tick.tick() => {
                 worker.connections.sweep(Instant::now());
                 worker.renew_date();
-                worker.meter_under_way();
+                worker.count_slow();
                 worker.logger.borrow_mut().flush();
                 buffered::settle();
                 // Idle connections here may hold the descriptors that another worker needs.
@@ -127,7 +127,7 @@ async fn work(config: WorkerConfig) {
 fn listen(
     worker: &Rc<Worker>,
     sockets: Sockets,
-    peers: &Rc<[mpsc::UnboundedSender<Order>]>,
+    peers: &Rc<[mpsc::UnboundedSender<PlaneCommand>]>,
     until_closed: &Rc<Accepting>,
     stops: &mut Vec<Rc<Notify>>,
 ) -> std::io::Result<()> {

@@ -32,9 +32,9 @@ struct Room {
 
 /// Given back by drop.
 #[derive(Debug)]
-pub(crate) struct Held(Use);
+pub(crate) struct Permit(Use);
 
-impl Drop for Held {
+impl Drop for Permit {
     fn drop(&mut self) {
         ROOM.side(self.0).fetch_sub(1, Ordering::Relaxed);
     }
@@ -42,9 +42,9 @@ impl Drop for Held {
 
 /// Given back by drop. Zero-sized, for holders of many.
 #[derive(Debug)]
-pub(crate) struct HeldByEndpoint(());
+pub(crate) struct EndpointPermit(());
 
-impl Drop for HeldByEndpoint {
+impl Drop for EndpointPermit {
     fn drop(&mut self) {
         ROOM.endpoints.fetch_sub(1, Ordering::Relaxed);
     }
@@ -117,21 +117,21 @@ fn room(limit: usize, elsewhere: usize) -> usize {
 
 /// `None`: no room.
 #[must_use]
-pub(crate) fn take(what: Use) -> Option<Held> {
-    ROOM.take(what).then(|| Held(what))
+pub(crate) fn take(what: Use) -> Option<Permit> {
+    ROOM.take(what).then(|| Permit(what))
 }
 
 #[must_use]
-pub(crate) fn take_for_endpoint() -> Option<HeldByEndpoint> {
+pub(crate) fn take_for_endpoint() -> Option<EndpointPermit> {
     // Not `then_some`: its value would be made and dropped, giving back a descriptor that was never taken.
-    ROOM.take(Use::Endpoint).then(|| HeldByEndpoint(()))
+    ROOM.take(Use::Endpoint).then(|| EndpointPermit(()))
 }
 
 /// Takes one even without room.
 #[must_use]
-pub(crate) fn take_anyway(what: Use) -> Held {
+pub(crate) fn take_anyway(what: Use) -> Permit {
     ROOM.side(what).fetch_add(1, Ordering::Relaxed);
-    Held(what)
+    Permit(what)
 }
 
 /// Less than an eighth of the room is left for endpoints: their idle connections should be closed.

@@ -23,7 +23,7 @@ impl LogRate {
     }
 
     /// `Some`: a message may be written, with this number of suppressed ones.
-    pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn allow(&self, now: Instant) -> Option<u64> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let now = millis(now.saturating_duration_since(*BEGAN));
         let until = self.until.load(Relaxed);
@@ -40,7 +40,7 @@ impl LogRate {
 
     /// `message` gets the number of suppressed ones.
     pub(crate) fn say(&self, message: impl FnOnce(u64)) {
-        if let Some(suppressed) = self.admit(Instant::now()) {
+        if let Some(suppressed) = self.allow(Instant::now()) {
             message(suppressed);
         }
     }
@@ -55,12 +55,12 @@ mod tests {
         let (period, began) = (Duration::from_secs(10), *BEGAN);
         for most in [1, 10] {
             let rate = LogRate::new(most, period);
-            let admitted = (0..100).filter(|_| rate.admit(began).is_some()).count();
-            assert_eq!(admitted, most as usize);
-            assert_eq!(rate.admit(began + period / 2), None, "the period goes on");
+            let allowed = (0..100).filter(|_| rate.allow(began).is_some()).count();
+            assert_eq!(allowed, most as usize);
+            assert_eq!(rate.allow(began + period / 2), None, "the period goes on");
             let missing = 101 - u64::from(most);
-            assert_eq!(rate.admit(began + period), Some(missing), "the next message says how many are missing");
-            assert_eq!(rate.admit(began + 3 * period), Some(0));
+            assert_eq!(rate.allow(began + period), Some(missing), "the next message says how many are missing");
+            assert_eq!(rate.allow(began + 3 * period), Some(0));
         }
     }
 }

@@ -41,7 +41,7 @@ pub mod telemetry {
 /// What requests are counted as.
 #[path = "../../src/evidence"]
 pub mod evidence {
-    pub(crate) mod metering;
+    pub(crate) mod trial;
     pub mod routes;
 }
 

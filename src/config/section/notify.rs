@@ -11,7 +11,7 @@ use crate::config::file::{Section, Span, Written, quoted};
 use crate::config::receiver::{ReceiverUrl, Source, signing_secret};
 use crate::config::render::{duration, path, table};
 use crate::config::units::{DAY, HOUR, MINUTE, MS, SECOND};
-use crate::domain::notice::{Event, Severity};
+use crate::domain::notice::{NoticeEvent, Severity};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -41,14 +41,14 @@ pub enum NotifyKind {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventFilter {
-    One(Event),
+    One(NoticeEvent),
     /// `deployment.*`, kept as `deployment`.
     Group(String),
 }
 
 impl NotifyConfig {
     #[must_use]
-    pub fn wants(&self, event: Event, severity: Severity) -> bool {
+    pub fn wants(&self, event: NoticeEvent, severity: Severity) -> bool {
         let named = |filter: &EventFilter| match filter {
             EventFilter::One(one) => *one == event,
             EventFilter::Group(group) => group_of(event) == group,
@@ -128,7 +128,7 @@ impl NotifyConfig {
     }
 }
 
-fn group_of(event: Event) -> &'static str {
+fn group_of(event: NoticeEvent) -> &'static str {
     event.as_str().split('.').next().unwrap_or_default()
 }
 
@@ -136,13 +136,13 @@ impl EventFilter {
     fn read(section: &Section<'_>, (name, span): Written<'_>) -> Option<EventFilter> {
         let filter = match name.strip_suffix(".*") {
             Some(group) => {
-                let known = Event::ALL.iter().any(|event| group_of(*event) == group);
+                let known = NoticeEvent::ALL.iter().any(|event| group_of(*event) == group);
                 known.then(|| EventFilter::Group(group.to_owned()))
             }
             None => name.parse().ok().map(EventFilter::One),
         };
         if filter.is_none() {
-            let known = Event::ALL.map(|event| format!("\"{event}\"")).join(", ");
+            let known = NoticeEvent::ALL.map(|event| format!("\"{event}\"")).join(", ");
             let help = format!("it knows {known}, and all of a group as in \"deployment.*\"");
             section.problem(span, format!("{} is no event", quoted(name)), help);
         }

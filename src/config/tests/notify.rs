@@ -3,7 +3,7 @@
 use super::refused::{check, row};
 use super::*;
 use crate::config::receiver::ReceiverUrl;
-use crate::domain::notice::{Event, Severity};
+use crate::domain::notice::{NoticeEvent, Severity};
 
 fn placed(dir: &Path) -> (String, String) {
     let (url, secret) = (dir.join("url"), dir.join("secret"));
@@ -22,7 +22,7 @@ fn a_sink_has_the_defaults_of_the_reference_and_shows_no_secret() {
     let sink = &config.notify[0];
     assert_eq!((sink.min_severity, sink.timeout), (Severity::Info, Duration::from_secs(10)));
     assert_eq!(sink.retry.iter().map(Duration::as_secs).collect::<Vec<_>>(), [5, 30, 120, 600, 3_600, 21_600]);
-    assert!(Event::ALL.into_iter().all(|event| sink.wants(event, Severity::Info)));
+    assert!(NoticeEvent::ALL.into_iter().all(|event| sink.wants(event, Severity::Info)));
     let shown = format!("{config:?}{}", config.render());
     assert!(!shown.contains("s3cr3t") && !shown.contains("whsec_") && shown.contains(&url), "{shown}");
 }
@@ -35,8 +35,13 @@ fn a_sink_is_told_what_it_names() {
         "[[notify]]\nname = \"ops\"\nkind = \"slack\"\nurl_file = \"{url}\"\nevents = [\"target.*\", \"deployment.rolled_back\"]\nmin_severity = \"warn\""
     )));
     let sink = &config.notify[0];
-    assert!(sink.wants(Event::TargetUnhealthy, Severity::Warn) && sink.wants(Event::RolledBack, Severity::Error));
-    assert!(!sink.wants(Event::TargetHealthy, Severity::Info) && !sink.wants(Event::Promoted, Severity::Error));
+    assert!(
+        sink.wants(NoticeEvent::TargetUnhealthy, Severity::Warn)
+            && sink.wants(NoticeEvent::RolledBack, Severity::Error)
+    );
+    assert!(
+        !sink.wants(NoticeEvent::TargetHealthy, Severity::Info) && !sink.wants(NoticeEvent::Promoted, Severity::Error)
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod budget;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use self::budget::{Component, Kind, WITHDRAWAL, attributed, ranked, total};
+use self::budget::{Component, ComponentKind, WITHDRAWAL, attributed, ranked, total};
 use super::component::Scope;
 use super::event::EventTests;
 use super::evidence::{Moment, Stakes};
@@ -290,7 +290,7 @@ impl Judge {
         let (verdict, mut components) = if ln_proved >= ln_limit {
             (Verdict::Fail, attributed(&self.harm(), ln_proved))
         } else if cpu_alone {
-            (Verdict::Fail, ranked(hold.iter().filter(|component| component.kind == Kind::Cpu)))
+            (Verdict::Fail, ranked(hold.iter().filter(|component| component.kind == ComponentKind::Cpu)))
         } else if self.suspect {
             let calm = CALM.min(self.policy.suspect_at).ln();
             let of =
@@ -350,13 +350,13 @@ impl Judge {
         };
         let route = scope.route.as_deref();
         Some(match component.kind {
-            Kind::Errors => scope.errors.finding(route),
-            Kind::Slow => scope.slow.finding(route, scope.quantiles),
-            Kind::ClientErrors => scope.client_errors_finding(),
-            Kind::Aborts => scope.aborts.finding(route),
-            Kind::Cpu => self.cpu.finding(),
-            Kind::Users => self.minutes.finding(),
-            Kind::Event(place) => self.told.finding(place)?,
+            ComponentKind::Errors => scope.errors.finding(route),
+            ComponentKind::Slow => scope.slow.finding(route, scope.quantiles),
+            ComponentKind::ClientErrors => scope.client_errors_finding(),
+            ComponentKind::Aborts => scope.aborts.finding(route),
+            ComponentKind::Cpu => self.cpu.finding(),
+            ComponentKind::Users => self.minutes.finding(),
+            ComponentKind::Event(place) => self.told.finding(place)?,
         })
     }
 

@@ -119,7 +119,7 @@ fn conditions() -> Vec<(&'static str, Facts, &'static str)> {
             "paused",
             with(|facts| {
                 let (by, reason) = ("alice".to_owned(), Some("db".to_owned()));
-                facts.held = Some(Held { for_move: false, by, reason, requests: 3, ends_in: Duration::from_secs(40) });
+                facts.held = Some(OnHold { for_move: false, by, reason, requests: 3, ends_in: Duration::from_secs(40) });
             }),
             "WARNING: traffic is paused (alice: db), 3 requests wait, 40 s left. To serve again: cutover unpause",
         ),
@@ -227,7 +227,7 @@ fn conditions() -> Vec<(&'static str, Facts, &'static str)> {
             "held_for_move",
             with(|facts| {
                 let (by, reason) = ("alice".to_owned(), None);
-                facts.held = Some(Held { for_move: true, by, reason, requests: 1, ends_in: Duration::from_secs(9) });
+                facts.held = Some(OnHold { for_move: true, by, reason, requests: 1, ends_in: Duration::from_secs(9) });
             }),
             "Note: traffic is held for a move (alice), 1 request waits, 9 s left. To cancel the move: cutover rollback",
         ),
@@ -314,7 +314,7 @@ fn of_two_conditions_the_one_that_hurts_clients_more_comes_first() {
     let mut facts = calm();
     facts.colors.blue.endpoints[1] = endpoint("b:2", false);
     facts.held =
-        Some(Held { for_move: false, by: "alice".to_owned(), reason: None, requests: 0, ends_in: Duration::ZERO });
+        Some(OnHold { for_move: false, by: "alice".to_owned(), reason: None, requests: 0, ends_in: Duration::ZERO });
     facts.ledger = Some((now(), "full".to_owned()));
     facts.file_error = Some("wrong".to_owned());
     facts.wrong_releases.push(WrongRelease { color: Color::Blue, endpoint: "b:1".into(), says: "0.9".into() });

@@ -16,7 +16,7 @@ use crate::domain::transition::InFlight;
 use crate::domain::transition::{Asked, Kind, Origin, Transition};
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Held {
+pub(super) struct HoldSpan {
     since: Now,
     until: Instant,
 }
@@ -35,7 +35,7 @@ impl Rollout {
     /// The gate has opened for a move without overlap: holds requests, and waits for in-flight ones.
     pub(super) fn hold_for(&mut self, now: Now, mut underway: Move, effects: &mut Vec<Effect>) {
         let until = now.mono + self.configured.hold_timeout;
-        underway.held = Some(Held { since: now, until });
+        underway.held = Some(HoldSpan { since: now, until });
         let drain = DrainId(self.new_id());
         effects.push(Effect::Hold(self.pause.extended_to(until)));
         // No request is cut off for a hold that would fail first.
@@ -65,7 +65,7 @@ impl Rollout {
         effects.push(self.pause.after_move());
     }
 
-    fn held_move(&self) -> Option<(&Move, Held)> {
+    fn held_move(&self) -> Option<(&Move, HoldSpan)> {
         let underway = self.under_way()?;
         Some((underway, underway.held?))
     }

@@ -8,7 +8,7 @@ use crate::domain::force::Force;
 use crate::domain::gate::GateReport;
 use crate::domain::release::Release;
 use crate::domain::rollout::checks;
-use crate::domain::rollout::hold::Held;
+use crate::domain::rollout::hold::HoldSpan;
 use crate::domain::rollout::stages::Share;
 use crate::domain::rollout::{CommandId, CommitId, DrainId, Overlap, RoundId, Terms};
 use crate::domain::transition::{Decision, InFlight, Kind, Origin};
@@ -36,7 +36,7 @@ pub(super) struct Move {
     pub(super) origin: Origin,
     pub(super) began: Now,
     pub(super) report: Option<GateReport>,
-    pub(super) held: Option<Held>,
+    pub(super) held: Option<HoldSpan>,
     pub(super) share: Share,
 }
 

@@ -208,16 +208,16 @@ fn a_network_has_one_later_event_of_a_kind_and_first_requests_any_number() {
     let (users, cart, shop) = (users(1), RouteId::OTHER, RouteId(7));
     let count = |event, key, network, route| users.count(event, user(key, network), false, route);
     let both = |Standing { on_route, overall }| (on_route, overall);
-    assert_eq!(both(count(Event::Error, 1, 1, cart)), (true, true));
+    assert_eq!(both(count(Allowance::Error, 1, 1, cart)), (true, true));
     for key in 2..100 {
-        assert_eq!(both(count(Event::Error, key, 1, cart)), (false, false), "a further user of the network");
+        assert_eq!(both(count(Allowance::Error, key, 1, cart)), (false, false), "a further user of the network");
     }
-    assert_eq!(both(count(Event::Error, 3, 1, shop)), (true, false), "another route, but the same network");
-    assert_eq!(both(count(Event::Abort, 1, 1, cart)), (true, true), "another kind");
-    assert_eq!(both(count(Event::Error, 1, 2, cart)), (false, false), "the same user elsewhere");
-    assert_eq!(both(count(Event::Error, 4, 2, cart)), (true, true), "another network");
+    assert_eq!(both(count(Allowance::Error, 3, 1, shop)), (true, false), "another route, but the same network");
+    assert_eq!(both(count(Allowance::Abort, 1, 1, cart)), (true, true), "another kind");
+    assert_eq!(both(count(Allowance::Error, 1, 2, cart)), (false, false), "the same user elsewhere");
+    assert_eq!(both(count(Allowance::Error, 4, 2, cart)), (true, true), "another network");
     for key in 100..200 {
-        assert_eq!(users.count(Event::Error, user(key, 1), true, cart), Standing::ALL, "a first request");
+        assert_eq!(users.count(Allowance::Error, user(key, 1), true, cart), Standing::ALL, "a first request");
     }
 }
 
@@ -225,7 +225,7 @@ fn a_network_has_one_later_event_of_a_kind_and_first_requests_any_number() {
 fn the_bound_of_a_network_can_be_another_one_or_none() {
     for (per_network, counted) in [(3, 3), (0, 50)] {
         let users = users(per_network);
-        let event = |key| users.count(Event::Error, user(key, 1), false, RouteId::OTHER).overall;
+        let event = |key| users.count(Allowance::Error, user(key, 1), false, RouteId::OTHER).overall;
         let first: Vec<u64> = (0..50).filter(|key| event(*key)).collect();
         assert_eq!(first.len(), counted);
         assert_eq!((0..50).filter(|key| event(*key)).count(), 0, "each user counts once");
@@ -237,7 +237,7 @@ fn the_bound_of_a_network_can_be_another_one_or_none() {
 #[test]
 fn whose_events_were_counted_outlives_the_process() {
     let event =
-        |users: &Users, key, network| users.count(Event::Error, user(key, network), false, RouteId::OTHER).overall;
+        |users: &Users, key, network| users.count(Allowance::Error, user(key, network), false, RouteId::OTHER).overall;
     let spare = |users: &Users| users.spare(Standing::ALL, Color::Green, RouteId::OTHER, ERROR).overall;
     let before = users(1);
     assert!(event(&before, 1, 1) && event(&before, 2, 2) && !spare(&before) && !spare(&before));
@@ -283,7 +283,7 @@ fn of_two_workers_one_has_the_event_of_a_network() {
             scope.spawn(move || {
                 let event = |network| {
                     let user = user(worker << 32 | network, network);
-                    users.count(Event::Error, user, false, RouteId::OTHER).overall
+                    users.count(Allowance::Error, user, false, RouteId::OTHER).overall
                 };
                 total.fetch_add((0..10_000).filter(|network| event(*network)).count(), Ordering::Relaxed);
             });

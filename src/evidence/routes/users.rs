@@ -57,8 +57,9 @@ pub(crate) fn network(address: IpAddr) -> u64 {
     }
 }
 
+/// The classes of bad requests of which each network has an allowance of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum Allowance {
     Error,
     ClientError,
     Abort,
@@ -135,10 +136,10 @@ impl Users {
     }
 
     #[must_use]
-    pub fn count(&self, event: Event, user: User, first: bool, route: RouteId) -> Standing {
+    pub fn count(&self, of: Allowance, user: User, first: bool, route: RouteId) -> Standing {
         let later = Standing {
-            on_route: self.takes(&self.counted[event as usize], user, 1 + route.index() as u64),
-            overall: self.takes(&self.counted[event as usize], user, 0),
+            on_route: self.takes(&self.counted[of as usize], user, 1 + route.index() as u64),
+            overall: self.takes(&self.counted[of as usize], user, 0),
         };
         if first { Standing::ALL } else { later }
     }

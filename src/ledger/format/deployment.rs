@@ -31,7 +31,7 @@ pub(super) struct Deployed {
     #[serde(default, skip_serializing_if = "is_zero")]
     watched_us: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    held: Option<Held>,
+    held: Option<CanaryHold>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     told: bool,
     #[serde(default, skip_serializing_if = "is_none")]
@@ -49,7 +49,7 @@ struct Planned {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Held {
+struct CanaryHold {
     by: String,
     reason: String,
     since: String,
@@ -133,7 +133,7 @@ impl Deployed {
             mode: deployment.mode.name().to_owned(),
             since: time(deployment.since),
             watched_us: micros(deployment.watched),
-            held: deployment.held.as_ref().map(|held| Held {
+            held: deployment.held.as_ref().map(|held| CanaryHold {
                 by: held.by.clone(),
                 reason: held.reason.clone(),
                 since: time(held.since),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::deployment::{Deployment, Stage};
-use crate::domain::notice::{Event, Severity};
+use crate::domain::notice::{NoticeEvent, Severity};
 use crate::domain::split::Weight;
 use crate::domain::transition::{Kind, Transition};
 use crate::domain::verdict::{Finding, Judgement, Sample, Verdict};
@@ -29,7 +29,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
     let Some(deployment) = &decision.deployment else {
         return match transition.kind {
             Kind::BothUnhealthy => (
-                (Event::BothUnhealthy, Severity::Page),
+                (NoticeEvent::BothUnhealthy, Severity::Page),
                 "both releases are unhealthy".to_owned(),
                 format!(
                     "The automatic rollback to {stable} did not help: {reason}. Nothing more is moved by itself. Before it: {verdict}."
@@ -38,13 +38,13 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
                     .to_owned(),
             ),
             Kind::Recovered => (
-                (Event::Recovered, Severity::Info),
+                (NoticeEvent::Recovered, Severity::Info),
                 "recovered".to_owned(),
                 format!("The automatic rollback to {stable} helped: {reason}. Before it: {verdict}."),
                 NOTHING.to_owned(),
             ),
             _ => (
-                (Event::Aborted, Severity::Warn),
+                (NoticeEvent::Aborted, Severity::Warn),
                 "the canary was aborted".to_owned(),
                 format!("The canary of {left} was aborted {by}; {stable} has all of the traffic."),
                 "`cutover canary start` begins another one.".to_owned(),
@@ -56,44 +56,44 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
     let share = share(deployment);
     match transition.kind {
         Kind::Canary => (
-            (Event::CanaryStarted, if transition.forced { Severity::Warn } else { Severity::Info }),
+            (NoticeEvent::CanaryStarted, if transition.forced { Severity::Warn } else { Severity::Info }),
             format!("canary of {release} at {weight}"),
             format!("{new} gets {weight} of the requests, {by}; {stable} has the rest."),
             format!("Its further steps: {}. To take it back at once: `cutover canary abort`.", steps(deployment)),
         ),
         Kind::Advance if deployment.is_canary() => (
-            (Event::Step, Severity::Info),
+            (NoticeEvent::Step, Severity::Info),
             format!("canary of {release} at {weight}"),
             format!("{new} gets {weight} of the requests, {by}."),
             NOTHING.to_owned(),
         ),
         Kind::Advance => (
-            (Event::Step, Severity::Info),
+            (NoticeEvent::Step, Severity::Info),
             format!("{release} has all of the traffic"),
             format!("{new} gets what was held back for {}, {by}.", deployment.stable),
             NOTHING.to_owned(),
         ),
         Kind::CanaryHold => (
-            (Event::Held, Severity::Warn),
+            (NoticeEvent::Held, Severity::Warn),
             format!("{release} is held at {weight}"),
             format!("{new} stays at {share}, {by}. A rollback stays armed. The verdict: {verdict}."),
             "`cutover canary resume` continues the canary, `advance` takes the next step, `abort` takes it back."
                 .to_owned(),
         ),
         Kind::CanaryResume => (
-            (Event::Resumed, Severity::Info),
+            (NoticeEvent::Resumed, Severity::Info),
             format!("the canary of {release} continues"),
             format!("The canary of {new} continues from {share}, {by}."),
             NOTHING.to_owned(),
         ),
         Kind::Suspect => (
-            (Event::Suspect, Severity::Warn),
+            (NoticeEvent::Suspect, Severity::Warn),
             format!("evidence against {release}"),
             format!("There is evidence against {new} at {share}, short of a rollback: {verdict}."),
             "It is paused. Look at what is named. If it is real: `cutover canary abort`.".to_owned(),
         ),
         Kind::WouldRollBack => (
-            (Event::WouldRollBack, Severity::Warn),
+            (NoticeEvent::WouldRollBack, Severity::Warn),
             format!("{release} would have been rolled back"),
             format!("{new} at {share} would have been rolled back, and is only observed: {reason}."),
             "Take it back with `cutover rollback`, or let it be; it is said once.".to_owned(),
@@ -113,7 +113,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
             let headline =
                 if both { "both colors fail".to_owned() } else { format!("{} is unhealthy itself", deployment.stable) };
             (
-                (Event::BaselineUnhealthy, Severity::Warn),
+                (NoticeEvent::BaselineUnhealthy, Severity::Warn),
                 headline,
                 sentence,
                 format!(
@@ -124,7 +124,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
             )
         }
         _ => (
-            (Event::RollbackBlocked, Severity::Page),
+            (NoticeEvent::RollbackBlocked, Severity::Page),
             format!("{release} can't be rolled back"),
             format!("{new} at {share} should be rolled back, and can't be: {reason}. It stays where it is."),
             format!(

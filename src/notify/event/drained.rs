@@ -1,6 +1,6 @@
 //! Notices about the end of a drain: requests cut off, and the remaining need for the color.
 
-use crate::domain::notice::{Event, Severity};
+use crate::domain::notice::{NoticeEvent, Severity};
 use crate::domain::transition::{Decision, Drained};
 use crate::notify::event::Words;
 use crate::notify::words::span;
@@ -30,5 +30,5 @@ pub(super) fn words(drained: &Drained, decision: &Decision) -> Words {
         (Severity::Info, "nothing was cut off".to_owned(), free)
     };
     let sentence = format!("The requests that began on {color} before the switch ended after {}; {rest}.", span(*took));
-    ((Event::Drained, severity), format!("{color} is drained"), sentence, next)
+    ((NoticeEvent::Drained, severity), format!("{color} is drained"), sentence, next)
 }

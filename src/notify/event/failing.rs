@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use crate::domain::headline::Finding;
-use crate::domain::notice::{Event, Severity};
+use crate::domain::notice::{NoticeEvent, Severity};
 use crate::notify::event::data::object;
 use crate::notify::event::moment::Target;
 use crate::notify::event::{FOREIGN, NOTHING, Notice, Teller, fill};
@@ -26,10 +26,12 @@ impl Teller {
             (false, false, _) => Severity::Warn,
         };
         let (event, word, next) = match (healthy, severity) {
-            (true, _) => (Event::TargetHealthy, "passes its health checks again", NOTHING.to_owned()),
-            (false, Severity::Page) => (Event::TargetUnhealthy, "fails its health checks", way_out(headline.as_ref())),
+            (true, _) => (NoticeEvent::TargetHealthy, "passes its health checks again", NOTHING.to_owned()),
+            (false, Severity::Page) => {
+                (NoticeEvent::TargetUnhealthy, "fails its health checks", way_out(headline.as_ref()))
+            }
             (false, _) => (
-                Event::TargetUnhealthy,
+                NoticeEvent::TargetUnhealthy,
                 "fails its health checks",
                 format!("Look at that instance. After its repair: `cutover wait --healthy {color}`."),
             ),
@@ -64,7 +66,7 @@ impl Teller {
         let why = clipped(why, FOREIGN);
         let (waits, so_long) = (count(waiting as u64, "notice"), span(since));
         let sentence = format!("Notices to \"{sink}\" have been failing for {so_long}: {why}. {waits} waiting for it.");
-        let kind = (Event::NotifyFailed, Severity::Error);
+        let kind = (NoticeEvent::NotifyFailed, Severity::Error);
         let what = format!("\"{sink}\" gets no notices");
         let mut notice = self.notice(EventId::by_chance(at), kind, at, &what, sentence);
         notice.next = format!(

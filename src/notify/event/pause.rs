@@ -1,6 +1,6 @@
 //! Notices about a freeze, a pause and maintenance.
 
-use crate::domain::notice::{Event, Severity};
+use crate::domain::notice::{NoticeEvent, Severity};
 use crate::domain::transition::{Kind, Transition};
 use crate::notify::event::{NOTHING, Words};
 
@@ -10,37 +10,37 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
     let until = until.map(|until| format!(" until {}", humantime::format_rfc3339_seconds(until))).unwrap_or_default();
     let (kind, what, sentence, next) = match transition.kind {
         Kind::Freeze => (
-            (Event::FreezeSet, Severity::Warn),
+            (NoticeEvent::FreezeSet, Severity::Warn),
             "no switches for now",
             format!("All moves but a rollback are stopped{until}, {by}."),
             "`cutover unfreeze` allows them again.",
         ),
         Kind::Hold => (
-            (Event::HoldSet, Severity::Warn),
+            (NoticeEvent::HoldSet, Severity::Warn),
             "requests are held",
             format!("New requests are held, {by}; they go on when the hold ends."),
             "`cutover unpause` ends it; it ends by itself at its timeout.",
         ),
         Kind::HoldEnd => (
-            (Event::HoldCleared, Severity::Info),
+            (NoticeEvent::HoldCleared, Severity::Info),
             "requests are served again",
             format!("The hold is over after {}, {by}.", humantime::format_duration(whole(transition.took))),
             NOTHING,
         ),
         Kind::Maintenance if decision.maintenance => (
-            (Event::MaintenanceSet, Severity::Warn),
+            (NoticeEvent::MaintenanceSet, Severity::Warn),
             "maintenance",
             format!("Requests get the maintenance answer instead of being served, {by}."),
             "`cutover maintenance off` serves them again.",
         ),
         Kind::Maintenance => (
-            (Event::MaintenanceCleared, Severity::Info),
+            (NoticeEvent::MaintenanceCleared, Severity::Info),
             "maintenance is over",
             format!("Requests are served again, {by}."),
             NOTHING,
         ),
         _ => (
-            (Event::FreezeCleared, Severity::Info),
+            (NoticeEvent::FreezeCleared, Severity::Info),
             "switches are allowed again",
             format!("Moves are allowed again, {by}."),
             NOTHING,

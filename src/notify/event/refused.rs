@@ -1,6 +1,6 @@
 //! Notices about refused commands: actor, command, reason, and the release that serves.
 
-use crate::domain::notice::{Event, Severity};
+use crate::domain::notice::{NoticeEvent, Severity};
 use crate::domain::transition::{Kind, Transition};
 use crate::notify::event::{FOREIGN, Words, by};
 use crate::notify::words::clipped;
@@ -15,15 +15,15 @@ pub(super) fn words(transition: &Transition, refusal: Option<&(String, String)>)
     let quicker = ["stale_generation", "in_progress"].contains(&code);
     let (event, severity, next) = match kind {
         _ if quicker => {
-            (Event::Refused, Severity::Info, "Look at `cutover status`, and ask again if it is still wanted.")
+            (NoticeEvent::Refused, Severity::Info, "Look at `cutover status`, and ask again if it is still wanted.")
         }
         Kind::Rollback | Kind::Abort => (
-            Event::RollbackBlocked,
+            NoticeEvent::RollbackBlocked,
             Severity::Error,
             "Somebody wants to go back and can't: look at `cutover status`, and repair or go forward.",
         ),
         _ => (
-            Event::Refused,
+            NoticeEvent::Refused,
             Severity::Warn,
             "Repair what is named and ask again. Who asked for what: `cutover history --kind refused`.",
         ),

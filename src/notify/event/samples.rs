@@ -6,7 +6,7 @@ use crate::config::ServiceConfig;
 use crate::domain::color::Color;
 use crate::domain::deployment::{Deployment, DeploymentId, Mode, OnInsufficient, Plan, Stage};
 use crate::domain::gate::{GateReport, Probed};
-use crate::domain::notice::Event;
+use crate::domain::notice::NoticeEvent;
 use crate::domain::release::Release;
 use crate::domain::schema::Lineage;
 use crate::domain::split::Weight;
@@ -18,11 +18,15 @@ use crate::domain::verdict::{Class, Finding, Judgement, Sample, Verdict};
 use crate::notify::event::{Exposure, Moment, Notice, Rates, Stated, Target, Teller, WayBack};
 use crate::notify::id::EventId;
 
-/// Every kind in the order of [`Event::ALL`], marked as a test.
+/// Every kind in the order of [`NoticeEvent::ALL`], marked as a test.
 #[must_use]
 pub(crate) fn samples(service: &ServiceConfig, now: SystemTime) -> Vec<Notice> {
     let teller = Teller::new(service.clone());
-    Event::ALL.into_iter().filter_map(|event| sample(&teller, event, now)).map(|notice| marked(notice, now)).collect()
+    NoticeEvent::ALL
+        .into_iter()
+        .filter_map(|event| sample(&teller, event, now))
+        .map(|notice| marked(notice, now))
+        .collect()
 }
 
 /// Marks a test for people and programs; its id belongs to no transition.
@@ -35,7 +39,7 @@ fn marked(mut notice: Notice, now: SystemTime) -> Notice {
     notice
 }
 
-fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
+fn sample(teller: &Teller, event: NoticeEvent, now: SystemTime) -> Option<Notice> {
     let moment = Moment {
         served_since: now.checked_sub(Duration::from_secs(38)),
         exposure: Some(Exposure { requests: 1_910, errors: 212 }),
@@ -73,29 +77,31 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
     let plain = |transition: Transition| teller.transition(&transition, &Moment::default());
     let asked = |kind| Some(Asked { kind, to: Some((Color::Green, Release::new("2.14.0"))) });
     match event {
-        Event::Started => teller.transition(&transition(Kind::Start, now), &Moment::default()),
-        Event::Promoted => teller.transition(&transition(Kind::Switch, now), &moment),
-        Event::RolledBack => teller.transition(&transition(Kind::Rollback, now), &rolled_back),
-        Event::Aborted => {
+        NoticeEvent::Started => teller.transition(&transition(Kind::Start, now), &Moment::default()),
+        NoticeEvent::Promoted => teller.transition(&transition(Kind::Switch, now), &moment),
+        NoticeEvent::RolledBack => teller.transition(&transition(Kind::Rollback, now), &rolled_back),
+        NoticeEvent::Aborted => {
             let mut aborted = transition(Kind::Rollback, now);
             aborted.decision.since = now - Duration::from_secs(86_400);
             teller.transition(&aborted, &Moment { served_since: None, exposure: None, ..moment.clone() })
         }
-        Event::CanaryStarted => plain(canary(Kind::Canary, now)),
-        Event::Step => plain(canary(Kind::Advance, now)),
-        Event::Held => plain(canary(Kind::CanaryHold, now)),
-        Event::Resumed => plain(canary(Kind::CanaryResume, now)),
-        Event::Suspect => plain(canary(Kind::Suspect, now)),
-        Event::WouldRollBack => plain(canary(Kind::WouldRollBack, now)),
-        Event::BaselineUnhealthy => plain(canary(Kind::BaselineUnhealthy, now)),
-        Event::BothUnhealthy => plain(canary(Kind::BothUnhealthy, now)),
-        Event::Recovered => plain(canary(Kind::Recovered, now)),
-        Event::Refused => plain(Transition { refusal, asked: asked(Kind::Switch), ..transition(Kind::Refused, now) }),
-        Event::RollbackBlocked => {
+        NoticeEvent::CanaryStarted => plain(canary(Kind::Canary, now)),
+        NoticeEvent::Step => plain(canary(Kind::Advance, now)),
+        NoticeEvent::Held => plain(canary(Kind::CanaryHold, now)),
+        NoticeEvent::Resumed => plain(canary(Kind::CanaryResume, now)),
+        NoticeEvent::Suspect => plain(canary(Kind::Suspect, now)),
+        NoticeEvent::WouldRollBack => plain(canary(Kind::WouldRollBack, now)),
+        NoticeEvent::BaselineUnhealthy => plain(canary(Kind::BaselineUnhealthy, now)),
+        NoticeEvent::BothUnhealthy => plain(canary(Kind::BothUnhealthy, now)),
+        NoticeEvent::Recovered => plain(canary(Kind::Recovered, now)),
+        NoticeEvent::Refused => {
+            plain(Transition { refusal, asked: asked(Kind::Switch), ..transition(Kind::Refused, now) })
+        }
+        NoticeEvent::RollbackBlocked => {
             plain(Transition { refusal, asked: asked(Kind::Rollback), ..transition(Kind::Refused, now) })
         }
-        Event::Unchanged => plain(transition(Kind::Seen, now)),
-        Event::Drained => {
+        NoticeEvent::Unchanged => plain(transition(Kind::Seen, now)),
+        NoticeEvent::Drained => {
             let drained = Some(Drained {
                 color: Color::Green,
                 took: Duration::from_secs(30),
@@ -104,25 +110,25 @@ fn sample(teller: &Teller, event: Event, now: SystemTime) -> Option<Notice> {
             });
             plain(Transition { drained, ..transition(Kind::Drained, now) })
         }
-        Event::Done => plain(transition(Kind::KnownGood, now)),
-        Event::BarrierPassed => plain(transition(Kind::Barrier, now)),
-        Event::FreezeSet => plain(transition(Kind::Freeze, now)),
-        Event::FreezeCleared => plain(transition(Kind::Unfreeze, now)),
-        Event::HoldSet => plain(transition(Kind::Hold, now)),
-        Event::HoldCleared => plain(transition(Kind::HoldEnd, now)),
-        Event::MaintenanceSet => plain({
+        NoticeEvent::Done => plain(transition(Kind::KnownGood, now)),
+        NoticeEvent::BarrierPassed => plain(transition(Kind::Barrier, now)),
+        NoticeEvent::FreezeSet => plain(transition(Kind::Freeze, now)),
+        NoticeEvent::FreezeCleared => plain(transition(Kind::Unfreeze, now)),
+        NoticeEvent::HoldSet => plain(transition(Kind::Hold, now)),
+        NoticeEvent::HoldCleared => plain(transition(Kind::HoldEnd, now)),
+        NoticeEvent::MaintenanceSet => plain({
             let mut on = transition(Kind::Maintenance, now);
             on.decision.maintenance = true;
             on
         }),
-        Event::MaintenanceCleared => plain(transition(Kind::Maintenance, now)),
-        Event::TargetUnhealthy => Some(teller.target(now, false, &target)),
-        Event::TargetHealthy => {
+        NoticeEvent::MaintenanceCleared => plain(transition(Kind::Maintenance, now)),
+        NoticeEvent::TargetUnhealthy => Some(teller.target(now, false, &target)),
+        NoticeEvent::TargetHealthy => {
             Some(teller.target(now, true, &Target { detail: "200".to_owned(), up: (3, 3), ..target }))
         }
-        Event::WrongRelease => Some(teller.stated(now, true, &stated)),
-        Event::RightRelease => Some(teller.stated(now, false, &stated)),
-        Event::NotifyFailed => {
+        NoticeEvent::WrongRelease => Some(teller.stated(now, true, &stated)),
+        NoticeEvent::RightRelease => Some(teller.stated(now, false, &stated)),
+        NoticeEvent::NotifyFailed => {
             Some(teller.notify_failed(now, "ops", "timed out after 10 s", 4, Duration::from_secs(120)))
         }
     }

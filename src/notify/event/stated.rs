@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use crate::domain::color::Color;
-use crate::domain::notice::{Event, Severity};
+use crate::domain::notice::{NoticeEvent, Severity};
 use crate::domain::release::Release;
 use crate::notify::event::data::object;
 use crate::notify::event::{FOREIGN, NOTHING, Notice, Teller, fill};
@@ -30,7 +30,7 @@ impl Teller {
         let says = clipped(says, FOREIGN);
         let (kind, what, sentence, next) = if wrong {
             (
-                (Event::WrongRelease, Severity::Error),
+                (NoticeEvent::WrongRelease, Severity::Error),
                 format!("{endpoint} on {color} answers as {says}"),
                 format!(
                     "{endpoint} ({upstream} on {color}, which serves) answers as release {says}, its label says {label}. Users get {says} \
@@ -43,7 +43,7 @@ impl Teller {
             )
         } else {
             (
-                (Event::RightRelease, Severity::Info),
+                (NoticeEvent::RightRelease, Severity::Info),
                 format!("{endpoint} on {color} answers as {label}"),
                 format!("{endpoint} ({upstream} on {color}) answers as release {label} again, as its label says."),
                 NOTHING.to_owned(),

@@ -93,7 +93,7 @@ fn a_switch_that_was_called_off_is_no_rollback() {
     let mut called_off = transition(Kind::Rollback, 100);
     called_off.decision.since = at(0);
     let notice = teller(None, None, &[]).transition(&called_off, &Moment::default()).expect("news");
-    assert_eq!((notice.event, notice.severity), (Event::Aborted, Severity::Warn));
+    assert_eq!((notice.event, notice.severity), (NoticeEvent::Aborted, Severity::Warn));
     assert!(notice.sentence.contains("The switch to 3.0.0 (green) was cancelled"), "{}", notice.sentence);
 }
 
@@ -126,7 +126,7 @@ fn a_forced_switch_is_a_warning() {
     forced.decision.previous =
         Some(Previous { color: Color::Green, release: Release::new("3.0.0"), until: at(0), known_good });
     let notice = teller(None, None, &[]).transition(&forced, &Moment::default()).expect("news");
-    assert_eq!((notice.event, notice.severity), (Event::Promoted, Severity::Warn));
+    assert_eq!((notice.event, notice.severity), (NoticeEvent::Promoted, Severity::Warn));
     assert!(notice.fields.contains(&("Gate", "skipped by `force`".to_owned())));
     assert!(notice.fields.contains(&("Way back", "to 3.0.0 on green, if it still stands there".to_owned())));
 }
@@ -175,9 +175,9 @@ fn a_refused_rollback_is_worse_than_a_refused_switch_and_being_late_is_nothing()
         let notice = teller(None, None, &[]).transition(&refused, &Moment::default()).expect("news");
         (notice.event, notice.severity)
     };
-    assert_eq!(told(Kind::Rollback, "no_known_good"), (Event::RollbackBlocked, Severity::Error));
-    assert_eq!(told(Kind::Switch, "unhealthy"), (Event::Refused, Severity::Warn));
-    assert_eq!(told(Kind::Rollback, "stale_generation"), (Event::Refused, Severity::Info));
+    assert_eq!(told(Kind::Rollback, "no_known_good"), (NoticeEvent::RollbackBlocked, Severity::Error));
+    assert_eq!(told(Kind::Switch, "unhealthy"), (NoticeEvent::Refused, Severity::Warn));
+    assert_eq!(told(Kind::Rollback, "stale_generation"), (NoticeEvent::Refused, Severity::Info));
 }
 
 #[test]

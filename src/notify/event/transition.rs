@@ -1,6 +1,6 @@
 //! Notices about transitions: one arm for each kind of line in the ledger.
 
-use crate::domain::notice::{Event, Severity};
+use crate::domain::notice::{NoticeEvent, Severity};
 use crate::domain::transition::{Kind, Transition, Trigger};
 use crate::notify::event::data::data;
 use crate::notify::event::fields::fields;
@@ -24,13 +24,13 @@ impl Teller {
         let (kind, what, sentence, next) = match (transition.kind, &transition.refusal) {
             (Kind::Noted | Kind::Staged, _) => return None,
             (Kind::Start, _) => (
-                (Event::Started, Severity::Info),
+                (NoticeEvent::Started, Severity::Info),
                 format!("first start, {active} serves {release}"),
                 format!("First start with an empty ledger: {active} serves {release}, as the file says."),
                 NOTHING.to_owned(),
             ),
             (Kind::Rollback, _) if called_off(transition) => (
-                (Event::Aborted, Severity::Warn),
+                (NoticeEvent::Aborted, Severity::Warn),
                 format!("the switch to {} was cancelled", transition.from.as_ref().map_or(release, |(_, to)| to)),
                 format!(
                     "The switch to {left} was cancelled {by} before any request saw it; {active} keeps serving {release}."
@@ -38,7 +38,7 @@ impl Teller {
                 format!("Nothing moved. To switch again: `cutover switch {}`.", active.other()),
             ),
             (Kind::Rollback, _) if transition.origin.trigger == Trigger::Automatic => (
-                (Event::RolledBack, Severity::Error),
+                (NoticeEvent::RolledBack, Severity::Error),
                 format!("{} was rolled back to {release}", transition.from.as_ref().map_or(release, |(_, from)| from)),
                 format!(
                     "Rolled back from {left} to {release} ({active}) by itself: {}.{served}",
@@ -49,7 +49,7 @@ impl Teller {
                 ),
             ),
             (Kind::Rollback, _) => (
-                (Event::RolledBack, Severity::Error),
+                (NoticeEvent::RolledBack, Severity::Error),
                 format!("rolled back to {release}"),
                 format!("Rolled back from {left} to {release} ({active}) {by}.{served}"),
                 format!(
@@ -57,19 +57,19 @@ impl Teller {
                 ),
             ),
             (Kind::Switch, _) => (
-                (Event::Promoted, if transition.forced { Severity::Warn } else { Severity::Info }),
+                (NoticeEvent::Promoted, if transition.forced { Severity::Warn } else { Severity::Info }),
                 format!("{release} serves"),
                 format!("Switched from {left} to {release} ({active}) {by}.{served}"),
                 "Watch errors and latencies; `cutover rollback` moves everything back at once.".to_owned(),
             ),
             (Kind::Release, _) => (
-                (Event::Promoted, Severity::Info),
+                (NoticeEvent::Promoted, Severity::Info),
                 format!("{release} serves"),
                 format!("The live color {active} has another release: {release} after {left}, {by}.{served}"),
                 "Watch errors and latencies: `cutover status --watch`.".to_owned(),
             ),
             (Kind::Seen, Some((code, refusal))) => (
-                (Event::Refused, Severity::Warn),
+                (NoticeEvent::Refused, Severity::Warn),
                 format!("an order in the file was refused ({code})"),
                 format!(
                     "The file orders another color or release, which was refused: {}. {active} keeps serving {release}.",
@@ -78,7 +78,7 @@ impl Teller {
                 "Repair what is named and edit the file again, or move by command. What the file would do: `cutover check`.".to_owned(),
             ),
             (Kind::Seen, None) => (
-                (Event::Unchanged, Severity::Info),
+                (NoticeEvent::Unchanged, Severity::Info),
                 format!("the file orders what is so already ({active})"),
                 format!("The file orders {active}, which serves already; nothing moved."),
                 NOTHING.to_owned(),
@@ -86,7 +86,7 @@ impl Teller {
             (Kind::Refused, refusal) => refused::words(transition, refusal.as_ref()),
             (Kind::Drained, _) => drained::words(transition.drained.as_ref()?, decision),
             (Kind::KnownGood, _) => (
-                (Event::Done, Severity::Info),
+                (NoticeEvent::Done, Severity::Info),
                 format!("{release} is known good"),
                 format!(
                     "{release} ({active}) has served for as long as `bake.duration` and is known good: a later rollback comes back to it."
@@ -94,7 +94,7 @@ impl Teller {
                 "What has to wait for the end of a deployment may follow now. How things stand: `cutover status`.".to_owned(),
             ),
             (Kind::Barrier, _) => (
-                (Event::BarrierPassed, Severity::Warn),
+                (NoticeEvent::BarrierPassed, Severity::Warn),
                 format!("the way back from {release} is not safe any more"),
                 format!("{release} ({active}) passed its barrier, {by}: the way back is not safe any more."),
                 "If it turns out bad, repair it forward; `cutover status` says what a rollback would run into."

@@ -1,7 +1,7 @@
 use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::domain::notice::Event;
+use crate::domain::notice::NoticeEvent;
 
 const PLAN: [Duration; 6] = [
     Duration::from_secs(5),
@@ -37,7 +37,7 @@ fn notice(clock: &Clock, severity: Severity) -> Arc<Notice> {
 fn about(clock: &Clock, severity: Severity, replaces: Option<&str>) -> Arc<Notice> {
     Arc::new(Notice {
         id: EventId::by_chance(clock.0.wall),
-        event: Event::RolledBack,
+        event: NoticeEvent::RolledBack,
         severity,
         at: clock.0.wall,
         headline: String::new(),

@@ -3,7 +3,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::config::ServiceConfig;
-use crate::domain::notice::Event;
+use crate::domain::notice::NoticeEvent;
 use crate::notify::event::samples;
 
 fn service() -> ServiceConfig {
@@ -63,7 +63,7 @@ fn assert_within_limits(message: &Value) {
 #[test]
 fn every_kind_of_notice_has_a_message_within_the_limits_of_slack() {
     let all = samples(&service(), SystemTime::now());
-    assert_eq!(all.iter().map(|notice| notice.event).collect::<Vec<_>>(), Event::ALL);
+    assert_eq!(all.iter().map(|notice| notice.event).collect::<Vec<_>>(), NoticeEvent::ALL);
     for notice in &all {
         let message = rendered(notice);
         assert_within_limits(&message);
@@ -75,7 +75,7 @@ fn every_kind_of_notice_has_a_message_within_the_limits_of_slack() {
 #[test]
 fn a_message_of_a_rollback_says_what_why_and_how_bad_it_was() {
     let all = samples(&service(), SystemTime::now());
-    let notice = all.iter().find(|notice| notice.event == Event::RolledBack).expect("there is one");
+    let notice = all.iter().find(|notice| notice.event == NoticeEvent::RolledBack).expect("there is one");
     let message = rendered(notice);
     let mut found = Vec::new();
     texts(&message, &mut found);

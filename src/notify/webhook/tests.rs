@@ -3,7 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::config::ServiceConfig;
-use crate::domain::notice::Event;
+use crate::domain::notice::NoticeEvent;
 use crate::notify::event::samples;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -48,7 +48,7 @@ fn what_is_no_secret_is_none() {
 fn every_kind_of_notice_has_its_type_its_time_its_id_and_its_sentence() {
     let at = UNIX_EPOCH + Duration::from_millis(1_763_820_187_412);
     let all = samples(&service(), at);
-    assert_eq!(all.iter().map(|notice| notice.event).collect::<Vec<_>>(), Event::ALL);
+    assert_eq!(all.iter().map(|notice| notice.event).collect::<Vec<_>>(), NoticeEvent::ALL);
     for notice in &all {
         let body: Value = serde_json::from_str(&render(notice, Some(418))).expect("it is JSON");
         assert_eq!(body["type"], notice.event.as_str());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use tokio::sync::Notify;
 
-use crate::evidence::metering::Metered;
+use crate::evidence::trial::Trial;
 use crate::proxy::clock::{CATCH_UP, PAUSED};
 use crate::proxy::deadlines::{DeadlineSlot, Fired, Phase, Waits};
 
@@ -166,11 +166,11 @@ impl DeadlineSlots {
         self.end_all(Fired::Cut, |_| true);
     }
 
-    pub(crate) fn each_metered(&self, mut look: impl FnMut(&mut Metered)) {
+    pub(crate) fn each_trial(&self, mut look: impl FnMut(&mut Trial)) {
         for (_, slot) in &*self.all.borrow() {
-            if let Some(mut metered) = slot.metered.get() {
-                look(&mut metered);
-                slot.metered.set(Some(metered));
+            if let Some(mut trial) = slot.trial.get() {
+                look(&mut trial);
+                slot.trial.set(Some(trial));
             }
         }
     }

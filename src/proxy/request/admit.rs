@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use crate::evidence::metering::Counted;
+use crate::evidence::trial::Counted;
 use crate::proxy::client::Client;
 use crate::proxy::error::ProxyError;
 use crate::proxy::headers;
@@ -47,7 +47,7 @@ pub(super) fn admit(exchange: &mut Exchange, side: &mut Side) -> Result<Option<A
         Way::Local(answer) => Err(OwnAnswer::Local(answer)),
         Way::Held => Ok(None),
         Way::Granted(granted) => {
-            exchange.admit(granted)?;
+            exchange.claim(granted)?;
             Ok(Some(admitted))
         }
     }

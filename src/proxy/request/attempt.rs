@@ -8,7 +8,7 @@ use crate::proxy::blame::Blame;
 use crate::proxy::deadlines::Phase;
 use crate::proxy::error::ProxyError;
 use crate::proxy::headers;
-use crate::proxy::kind::{Kind, Resource};
+use crate::proxy::error_kind::{ErrorKind, Resource};
 use crate::proxy::request::bad_answer;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::shield;
@@ -146,8 +146,8 @@ async fn attempt(
                     }
                     // Another endpoint would need a descriptor as well, but no port of this one.
                     match error.kind {
-                        Kind::Exhausted(Resource::Ports) => return Err(Attempt { error, again: Again::NotSent }),
-                        Kind::Exhausted(_) => return Err(error.into()),
+                        ErrorKind::Exhausted(Resource::Ports) => return Err(Attempt { error, again: Again::NotSent }),
+                        ErrorKind::Exhausted(_) => return Err(error.into()),
                         _ => {}
                     }
                     // A name that does not resolve says nothing about an endpoint.
@@ -170,7 +170,7 @@ async fn attempt(
             if let Err(unsent) = upstream.side.begin_request(&exchange.head, upload.framing) {
                 return Err(match unsent {
                     Unsent::Unwritable => ProxyError::bad_request("The request can't be written in HTTP/2."),
-                    Unsent::NoTunnel => Kind::NoUpgrade.into(),
+                    Unsent::NoTunnel => ErrorKind::NoUpgrade.into(),
                 }
                 .into());
             }
@@ -180,10 +180,10 @@ async fn attempt(
                 Err(Failure::Final(error)) => return Err(error.into()),
                 // An endpoint that gives up on a slow client has done nothing wrong.
                 Err(Failure::Broken { .. }) if upload.is_late(exchange.now()) => {
-                    return Err(ProxyError::from(Kind::RequestTimeout).into());
+                    return Err(ProxyError::from(ErrorKind::RequestTimeout).into());
                 }
                 Err(Failure::Broken { answered: true }) if !upstream.side.is_excused() => {
-                    return Err(ProxyError::from(Kind::BadAnswer).into());
+                    return Err(ProxyError::from(ErrorKind::BadAnswer).into());
                 }
                 Err(Failure::Broken { answered: partly }) => {
                     answered = partly;
@@ -192,7 +192,7 @@ async fn attempt(
             }
         }
         let excused = upstream.side.is_excused();
-        let mut error = ProxyError::from(Kind::UpstreamClosed);
+        let mut error = ProxyError::from(ErrorKind::UpstreamClosed);
         if excused || large {
             error = error.blamed(Blame::Nobody);
         }
@@ -231,8 +231,8 @@ enum Failure {
     Broken { answered: bool },
 }
 
-impl From<Kind> for Failure {
-    fn from(kind: Kind) -> Failure {
+impl From<ErrorKind> for Failure {
+    fn from(kind: ErrorKind) -> Failure {
         Failure::Final(kind.into())
     }
 }
@@ -279,14 +279,14 @@ async fn heads(
                         break;
                     }
                 }
-                Poll::Ready(Ok(true)) if answer.status < 100 => return Poll::Ready(Err(Kind::BadAnswer.into())),
+                Poll::Ready(Ok(true)) if answer.status < 100 => return Poll::Ready(Err(ErrorKind::BadAnswer.into())),
                 Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(false)) => {
                     return Poll::Ready(Err(Failure::Broken { answered: interim > 0 }));
                 }
                 Poll::Ready(Err(HeadError::Refused(refused))) => {
                     bad_answer::refused(exchange, refused, upstream.refused_line());
-                    return Poll::Ready(Err(Kind::BadAnswer.into()));
+                    return Poll::Ready(Err(ErrorKind::BadAnswer.into()));
                 }
                 Poll::Ready(Err(HeadError::Incomplete)) => {
                     return Poll::Ready(Err(Failure::Broken { answered: true }));
@@ -296,7 +296,7 @@ async fn heads(
                     // No other connection would take it better.
                     let refused = is_reset(&error) || upstream.is_told();
                     if is_flood(&error) || interim == 0 && refused && exchange.head.is_large() {
-                        let error = ProxyError::from(Kind::UpstreamClosed).blamed(Blame::Nobody);
+                        let error = ProxyError::from(ErrorKind::UpstreamClosed).blamed(Blame::Nobody);
                         return Poll::Ready(Err(Failure::Final(error)));
                     }
                     return Poll::Ready(Err(Failure::Broken { answered: interim > 0 }));
@@ -306,17 +306,17 @@ async fn heads(
         if side.waiting() > 0
             && let Poll::Ready(Err(_)) = side.poll_flush(cx)
         {
-            return Poll::Ready(Err(Kind::ClientLeft.into()));
+            return Poll::Ready(Err(ErrorKind::ClientLeft.into()));
         }
         if upload.is_over() && side.poll_left(cx).is_ready() {
-            return Poll::Ready(Err(Kind::ClientLeft.into()));
+            return Poll::Ready(Err(ErrorKind::ClientLeft.into()));
         }
         // The clock comes last: after a pause of the process, deadlines have passed but the answer is here.
         if exchange.is_overdue() {
             let kind = match () {
-                () if unread => Kind::ClientStalled,
-                () if upload.waits_for_client() => Kind::RequestTimeout,
-                () => Kind::ResponseTimeout,
+                () if unread => ErrorKind::ClientStalled,
+                () if upload.waits_for_client() => ErrorKind::RequestTimeout,
+                () => ErrorKind::ResponseTimeout,
             };
             return Poll::Ready(Err(kind.into()));
         }

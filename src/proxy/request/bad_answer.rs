@@ -46,7 +46,7 @@ pub(super) fn not_asked_for(exchange: &Exchange, answer: &Head) {
 #[cold]
 pub(super) fn tell(exchange: &Exchange, rule: &str, bytes: &[u8]) {
     let worker = &exchange.client.worker;
-    let Some(suppressed) = worker.bad_answers.admit(worker.now()) else { return };
+    let Some(suppressed) = worker.bad_answers.allow(worker.now()) else { return };
     let (endpoint, pool) = exchange.target();
     let shown = bytes[..bytes.len().min(SHOWN)].escape_ascii();
     let cut = bytes.len().saturating_sub(SHOWN);

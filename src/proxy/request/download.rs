@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::{Poll, ready};
 
 use crate::proxy::blame::Blame;
-use crate::proxy::kind::Kind;
+use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::request::bad_answer;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::taking::{Taking, WaitsFor};
@@ -71,13 +71,13 @@ pub(super) async fn pass_body(
                 }
                 let now = exchange.now();
                 match error {
-                    BodyError::Malformed(_) => exchange.broke(Kind::BodyTimeout),
-                    _ if upload.is_late(now) => exchange.broke(Kind::RequestTimeout),
-                    _ if taking.is_held_up(now) => exchange.broke(Kind::ClientStalled),
+                    BodyError::Malformed(_) => exchange.broke(ErrorKind::BodyTimeout),
+                    _ if upload.is_late(now) => exchange.broke(ErrorKind::RequestTimeout),
+                    _ if taking.is_held_up(now) => exchange.broke(ErrorKind::ClientStalled),
                     BodyError::Io(error) if is_flood(&error) || upstream.side.is_excused() => {
-                        exchange.broke_by(Kind::BodyTimeout, Blame::Nobody);
+                        exchange.broke_by(ErrorKind::BodyTimeout, Blame::Nobody);
                     }
-                    _ => exchange.broke(Kind::BodyTimeout),
+                    _ => exchange.broke(ErrorKind::BodyTimeout),
                 }
                 broken = true;
                 let _ = ready!(side.poll_flush(cx));
@@ -85,19 +85,19 @@ pub(super) async fn pass_body(
             }
             Poll::Ready(Err(CopyError::Sink(error))) => {
                 tracing::debug!(%error, "The client takes no more of its answer.");
-                exchange.broke(Kind::ClientLeft);
+                exchange.broke(ErrorKind::ClientLeft);
                 Poll::Ready(Passed::Broken)
             }
             Poll::Pending if upload.is_over() && side.poll_left(cx).is_ready() => {
-                exchange.broke(Kind::ClientLeft);
+                exchange.broke(ErrorKind::ClientLeft);
                 Poll::Ready(Passed::Broken)
             }
             // The clock comes last: after a pause of the process, deadlines have passed but the bytes are here.
             Poll::Pending if exchange.is_overdue() => {
                 exchange.broke(match exchange.silence() {
-                    _ if !download.waits_for_source => Kind::ClientStalled,
-                    kind @ Kind::StreamIdle => kind,
-                    _ if upload.waits_for_client() => Kind::RequestTimeout,
+                    _ if !download.waits_for_source => ErrorKind::ClientStalled,
+                    kind @ ErrorKind::StreamIdle => kind,
+                    _ if upload.waits_for_client() => ErrorKind::RequestTimeout,
                     kind => kind,
                 });
                 Poll::Ready(Passed::Broken)

@@ -59,8 +59,8 @@ fn count(exchange: &Exchange, events: &[Arc<AppEvent>], told: impl IntoIterator<
     let color = exchange.admission().pool.color;
     for (event, n) in events.iter().zip(told).filter(|(_, n)| *n > 0) {
         event.told(worker.index, color, n);
-        if let Some(metered) = exchange.slot().metered.get() {
-            worker.metering.told(&metered, event, n);
+        if let Some(trial) = exchange.slot().trial.get() {
+            worker.trials.told(&trial, event, n);
         }
     }
 }
@@ -68,7 +68,7 @@ fn count(exchange: &Exchange, events: &[Arc<AppEvent>], told: impl IntoIterator<
 fn ignore(exchange: &Exchange, why: EventIgnored, bytes: &[u8]) {
     let worker = &exchange.client.worker;
     worker.live.routes.told().ignore(why);
-    let Some(suppressed) = worker.events_logged.admit(worker.now()) else { return };
+    let Some(suppressed) = worker.events_logged.allow(worker.now()) else { return };
     let (endpoint, pool) = exchange.target();
     let shown = bytes[..bytes.len().min(SHOWN)].escape_ascii();
     tracing::warn!(

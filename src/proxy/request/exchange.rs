@@ -1,4 +1,4 @@
-//! One request from its parsed head to the last byte of its answer: its resources ([`Held`]) and its record
+//! One request from its parsed head to the last byte of its answer: its resources ([`Claims`]) and its record
 //! ([`Report`]).
 //!
 //! A dropped exchange is reported and gives everything back, whether it ends well, fails, times out, or its client
@@ -18,9 +18,9 @@ use crate::proxy::blame::Blame;
 use crate::proxy::client::Client;
 use crate::proxy::deadlines::DeadlineSlot;
 use crate::proxy::error::ProxyError;
-use crate::proxy::kind::{Kind, Resource};
+use crate::proxy::error_kind::{ErrorKind, Resource};
 use crate::proxy::pool::{Endpoint, Pool};
-use crate::proxy::request::held::Held;
+use crate::proxy::request::claims::Claims;
 use crate::proxy::request::report::Report;
 use crate::proxy::snapshot::admission::Admission;
 use crate::proxy::snapshot::mark::Mark;
@@ -39,7 +39,7 @@ pub(crate) struct Exchange {
     pub(crate) preview: Option<Arc<Mark>>,
     pub(crate) via: bool,
     pub(super) report: Report,
-    held: Held,
+    claims: Claims,
     visitor: Option<(NewVisitor, Arc<VisitorCookie>)>,
     /// The answer has no natural end, so other timeouts apply.
     streaming: bool,
@@ -51,7 +51,7 @@ impl Exchange {
     pub(crate) fn begin(client: Rc<Client>, slot: Rc<DeadlineSlot>, head: Head) -> Exchange {
         Exchange {
             report: Report::new(client.worker.now()),
-            held: Held::new(slot, client.worker.index),
+            claims: Claims::new(slot, client.worker.index),
             client,
             head,
             preview: None,
@@ -64,16 +64,16 @@ impl Exchange {
 
     /// A head of HTTP/2 is charged to its connection instead.
     pub(crate) fn charge_head(&mut self) {
-        self.held.charge_head(self.head.size());
+        self.claims.charge_head(self.head.size());
     }
 
-    pub(crate) fn admit(&mut self, granted: Granted) -> Result<(), ProxyError> {
+    pub(crate) fn claim(&mut self, granted: Granted) -> Result<(), ProxyError> {
         if buffered::is_full() {
-            return Err(Kind::Exhausted(Resource::Memory).into());
+            return Err(ErrorKind::Exhausted(Resource::Memory).into());
         }
         let Granted { admission, counted, user, visitor } = granted;
         self.visitor = visitor;
-        self.held.admit(admission)?;
+        self.claims.take(admission)?;
         self.begin_counting(counted, user);
         Ok(())
     }
@@ -83,27 +83,27 @@ impl Exchange {
     }
 
     pub(crate) fn slot(&self) -> &Rc<DeadlineSlot> {
-        self.held.slot()
+        self.claims.slot()
     }
 
     pub(crate) fn admission(&self) -> &Arc<Admission> {
-        self.held.admission()
+        self.claims.admission()
     }
 
     pub(crate) fn in_flight_kind(&self) -> InFlightKind {
-        self.held.kind()
+        self.claims.kind()
     }
 
     pub(crate) fn choose(&mut self, tried: &[usize]) -> Option<usize> {
-        self.held.choose(&self.client.worker, tried)
+        self.claims.choose(&self.client.worker, tried)
     }
 
-    pub(crate) fn no_endpoint(&self) -> Kind {
-        if self.preview.is_some() { Kind::NoPreview } else { Kind::NoEndpoint }
+    pub(crate) fn no_endpoint(&self) -> ErrorKind {
+        if self.preview.is_some() { ErrorKind::NoPreview } else { ErrorKind::NoEndpoint }
     }
 
     pub(crate) fn target(&self) -> (&Arc<Endpoint>, &Pool) {
-        self.held.target()
+        self.claims.target()
     }
 
     pub(crate) fn report_to_pool(&self, index: usize, well: bool) {
@@ -141,7 +141,7 @@ impl Exchange {
         self.reveal_color();
         self.end_delivery();
         if matches!(status, 404 | 410) {
-            self.metered(|metered| metered.note_missing(self.head.path_bytes()));
+            self.update_trial(|trial| trial.note_missing(self.head.path_bytes()));
         }
         let blame = self.report.note_response(status, late);
         // An error to half a request says nothing about the endpoint.
@@ -156,16 +156,16 @@ impl Exchange {
         self.streaming = true;
         let worker = &self.client.worker;
         let began_well = !grpc && self.report.is_good();
-        self.metered(|metered| {
-            metered.first_byte(&worker.metering);
+        self.update_trial(|trial| {
+            trial.first_byte(&worker.trials);
             if began_well {
-                worker.metering.answered(metered, self.head.target_bytes());
+                worker.trials.answered(trial, self.head.target_bytes());
             }
         });
     }
 
     pub(crate) fn note_answer(&mut self, status: u16) {
-        let first_write = self.held.admission_if_any().and_then(|admission| admission.first_write.as_ref());
+        let first_write = self.claims.admission_if_any().and_then(|admission| admission.first_write.as_ref());
         if let Some(first_write) = first_write {
             first_write.answered(&self.head, status);
         }
@@ -185,33 +185,33 @@ impl Exchange {
         self.note_answer(error.status());
     }
 
-    pub(crate) fn broke(&mut self, kind: Kind) {
+    pub(crate) fn broke(&mut self, kind: ErrorKind) {
         self.broke_by(kind, kind.blame());
     }
 
     /// For a place of failure that knows better whose fault it is. The first reason stays.
-    pub(crate) fn broke_by(&mut self, kind: Kind, blame: Blame) {
+    pub(crate) fn broke_by(&mut self, kind: ErrorKind, blame: Blame) {
         if self.report.ended().is_some() {
             return;
         }
         let cut = self.cut_by(kind);
-        self.report.end(cut.unwrap_or(kind), cut.map_or(blame, Kind::blame));
+        self.report.end(cut.unwrap_or(kind), cut.map_or(blame, ErrorKind::blame));
         if let Some(refusal) = cut.and_then(|cut| self.refusal(cut)) {
             self.report.refuse(refusal);
         }
     }
 
     /// The proxy's reason to end the client's stream, where the client only seems to have left.
-    pub(crate) fn cut_by(&self, kind: Kind) -> Option<Kind> {
+    pub(crate) fn cut_by(&self, kind: ErrorKind) -> Option<ErrorKind> {
         match self.slot().cut()? {
-            _ if kind != Kind::ClientLeft => None,
-            Cut::Malformed | Cut::Connection => Some(Kind::BadRequest),
-            Cut::Memory => Some(Kind::Exhausted(Resource::Memory)),
+            _ if kind != ErrorKind::ClientLeft => None,
+            Cut::Malformed | Cut::Connection => Some(ErrorKind::BadRequest),
+            Cut::Memory => Some(ErrorKind::Exhausted(Resource::Memory)),
         }
     }
 
     /// A request that ended with its connection is counted with the connection.
-    fn refusal(&self, kind: Kind) -> Option<Refusal> {
+    fn refusal(&self, kind: ErrorKind) -> Option<Refusal> {
         kind.refusal().filter(|_| self.slot().cut() != Some(Cut::Connection))
     }
 

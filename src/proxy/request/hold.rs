@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::proxy::deadlines::{Fired, Phase};
 use crate::proxy::error::ProxyError;
-use crate::proxy::kind::Kind;
+use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::request::exchange::Exchange;
 use crate::telemetry::metrics::Ending;
 use crate::wire::http1::body::Framing;
@@ -35,7 +35,7 @@ pub(crate) async fn wait(exchange: &Exchange, side: &mut Side) -> Result<(), Pro
     let Some((until, limits)) = worker.live.with(|snapshot| snapshot.held()) else { return Ok(()) };
     let framing = Framing::of_request(&exchange.head, side.is_bodiless())?;
     let bytes = exchange.head.size() + side.room_while_held(framing);
-    let Some(mut place) = worker.live.queue.enter(bytes, &limits) else { return Err(Kind::HoldFull.into()) };
+    let Some(mut place) = worker.live.queue.enter(bytes, &limits) else { return Err(ErrorKind::HoldFull.into()) };
     // The hold ends within the allowed wait: wait for its end. Otherwise wait as long as is allowed.
     let allowed = exchange.report.started() + limits.timeout;
     let deadline = Some(if allowed + GRACE >= until { until.max(allowed) + GRACE } else { allowed });
@@ -46,11 +46,11 @@ pub(crate) async fn wait(exchange: &Exchange, side: &mut Side) -> Result<(), Pro
             return Poll::Ready((Ending::Released, Ok(())));
         }
         match exchange.slot().fired() {
-            Some(Fired::Deadline) => return Poll::Ready((Ending::Expired, Err(Kind::HoldExpired))),
-            Some(Fired::Cut) => return Poll::Ready((Ending::Expired, Err(Kind::Stopping))),
+            Some(Fired::Deadline) => return Poll::Ready((Ending::Expired, Err(ErrorKind::HoldExpired))),
+            Some(Fired::Cut) => return Poll::Ready((Ending::Expired, Err(ErrorKind::Stopping))),
             Some(Fired::Ended | Fired::Idle | Fired::Closing) | None => {}
         }
-        side.poll_gone(cx).map(|()| (Ending::ClientLeft, Err(Kind::ClientLeft)))
+        side.poll_gone(cx).map(|()| (Ending::ClientLeft, Err(ErrorKind::ClientLeft)))
     })
     .await;
     place.ending = ending;

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::proxy::error::ProxyError;
+use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::headers;
-use crate::proxy::kind::Kind;
 use crate::proxy::request::admit::Admitted;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::upgrade;
@@ -15,7 +15,7 @@ use crate::wire::http1::body::Framing;
 pub(super) fn prepare(exchange: &mut Exchange, admitted: Admitted) -> Result<(Upload, bool), ProxyError> {
     let Admitted { framing, trusted, max_body, trailers } = admitted;
     if matches!((framing, max_body), (Framing::Length(length), Some(max)) if length > max) {
-        return Err(Kind::BodyTooLarge.into());
+        return Err(ErrorKind::BodyTooLarge.into());
     }
     let client = Rc::clone(&exchange.client);
     let head = &mut exchange.head;
@@ -38,7 +38,7 @@ pub(super) fn prepare(exchange: &mut Exchange, admitted: Admitted) -> Result<(Up
     let upgrade = headers::to_endpoint(head, &from);
     if head.extended_connect && !upgrade {
         // HTTP/2 inside of the tunnel would carry requests that the proxy can't see.
-        return Err(Kind::NoUpgrade.into());
+        return Err(ErrorKind::NoUpgrade.into());
     }
     let http2 = exchange.admission().pool.rules().http2;
     let upgrade = upgrade && upgrade::ask(&mut exchange.head, http2, framing != Framing::None);

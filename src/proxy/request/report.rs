@@ -4,13 +4,13 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::evidence::metering::Outcome;
+use crate::evidence::trial::Outcome;
 use crate::proxy::blame::{Blame, DRIVEN_AWAY, grpc_as_http, grpc_timeout};
 use crate::proxy::client::Client;
 use crate::proxy::deadlines::DeadlineSlot;
 use crate::proxy::error::ProxyError;
-use crate::proxy::kind::Kind;
-use crate::proxy::request::held::Held;
+use crate::proxy::error_kind::ErrorKind;
+use crate::proxy::request::claims::Claims;
 use crate::telemetry::access_log::{Entry, Header};
 use crate::telemetry::refused::Refusal;
 use crate::wire::head::{Head, Name, Version};
@@ -28,7 +28,7 @@ pub(super) struct Report {
     /// The outcome of a gRPC call; its HTTP status says nothing about that.
     grpc_status: Option<u16>,
     /// The reason of an answer by the proxy itself, or of a cut.
-    ended: Option<Kind>,
+    ended: Option<ErrorKind>,
     blame: Option<Blame>,
     /// The endpoint waited long for the rest of the request before it answered.
     late: bool,
@@ -112,7 +112,7 @@ impl Report {
         self.grpc_status = status.or(self.grpc_status);
     }
 
-    pub(super) fn end(&mut self, kind: Kind, blame: Blame) {
+    pub(super) fn end(&mut self, kind: ErrorKind, blame: Blame) {
         self.ended = Some(kind);
         self.blame = Some(blame);
     }
@@ -120,10 +120,10 @@ impl Report {
     /// The client left before an answer. The number is nginx's.
     pub(super) fn leave_unanswered(&mut self) {
         self.status = 499;
-        self.end(Kind::ClientLeft, Blame::Client);
+        self.end(ErrorKind::ClientLeft, Blame::Client);
     }
 
-    pub(super) fn ended(&self) -> Option<Kind> {
+    pub(super) fn ended(&self) -> Option<ErrorKind> {
         self.ended
     }
 
@@ -162,14 +162,13 @@ impl Report {
     }
 
     pub(super) fn outcome(&self, head: &Head, slot: &DeadlineSlot, now: Instant) -> Outcome {
-        let metered = || slot.metered.get();
-        let is_stream = || metered().is_some_and(|metered| metered.is_timed());
-        let was_waited_for =
-            || metered().is_some_and(|metered| !metered.is_delivering() && metered.waited(now) >= DRIVEN_AWAY);
+        let trial = || slot.trial.get();
+        let is_stream = || trial().is_some_and(|trial| trial.is_timed());
+        let was_waited_for = || trial().is_some_and(|trial| !trial.is_delivering() && trial.waited(now) >= DRIVEN_AWAY);
         match (self.ended, self.blame(head, now)) {
             // The usual end of a stream.
-            (Some(Kind::ClientLeft), _) if is_stream() => Outcome::Good,
-            (Some(Kind::ClientLeft), _) if self.status == 499 && was_waited_for() => Outcome::Abort,
+            (Some(ErrorKind::ClientLeft), _) if is_stream() => Outcome::Good,
+            (Some(ErrorKind::ClientLeft), _) if self.status == 499 && was_waited_for() => Outcome::Abort,
             (Some(kind), blame) => Outcome::of_end(kind, blame.unwrap_or(Blame::Nobody)),
             (None, Some(_)) if self.late => Outcome::Neither,
             // CANCELLED and DEADLINE_EXCEEDED by the client's own will.
@@ -211,9 +210,9 @@ impl Report {
         Some((self.started + first_byte).saturating_duration_since(sent))
     }
 
-    pub(super) fn log(&self, client: &Client, head: &Head, held: &Held, preview: bool, now: Instant) {
+    pub(super) fn log(&self, client: &Client, head: &Head, claims: &Claims, preview: bool, now: Instant) {
         let Some(address) = self.client else { return };
-        let admission = held.admission_if_any();
+        let admission = claims.admission_if_any();
         let address = address.to_string();
         let header = |wanted: &[u8]| {
             let mut fields = head.fields();
@@ -237,7 +236,7 @@ impl Report {
             color: admission.map_or("", |admission| admission.pool.color.as_str()),
             release: admission.map_or("", |admission| &admission.release),
             upstream: admission.map_or("", |admission| &admission.pool.upstream),
-            endpoint: held.endpoint_if_any().map_or("", |endpoint| &endpoint.name),
+            endpoint: claims.endpoint_if_any().map_or("", |endpoint| &endpoint.name),
             generation: admission.map_or(0, |admission| admission.generation),
             preview,
             duration: now - self.started,

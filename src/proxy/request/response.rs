@@ -1,7 +1,7 @@
 //! The head of an endpoint's response as the client gets it.
 
+use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::headers;
-use crate::proxy::kind::Kind;
 use crate::proxy::request::bad_answer;
 use crate::proxy::request::event;
 use crate::proxy::request::exchange::Exchange;
@@ -24,17 +24,17 @@ pub(super) fn check(
     asked: Asked,
     no_body: bool,
     upgrade: bool,
-) -> Result<Checked, Kind> {
+) -> Result<Checked, ErrorKind> {
     let framing = match no_body {
         true => Framing::None,
         false => Framing::of_answer(answer, asked.to_head).map_err(|Ambiguous(rule)| {
             bad_answer::ambiguous(exchange, rule, answer);
-            Kind::BadAnswer
+            ErrorKind::BadAnswer
         })?,
     };
     if headers::lists_too_many(answer) {
         bad_answer::tell(exchange, "Connection has more members than a message needs.", b"");
-        return Err(Kind::BadAnswer);
+        return Err(ErrorKind::BadAnswer);
     }
     let switches = upgrade::is_granted(answer, &exchange.head, upgrade)
         .inspect_err(|_| bad_answer::not_asked_for(exchange, answer))?;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::proxy::client::Client;
 use crate::proxy::deadlines::{DeadlineSlot, Phase};
 use crate::proxy::error::ProxyError;
-use crate::proxy::kind::Kind;
+use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::request::admit::{admit, note_client};
 use crate::proxy::request::attempt::send;
 use crate::proxy::request::download::{self, Passed};
@@ -67,7 +67,7 @@ pub(crate) async fn forward(request: IncomingRequest) -> Finished {
             // The color is released first: a client that does not read can't hold it.
             let head = exchange.end();
             let after = match error.kind {
-                Kind::ClientLeft | Kind::ClientStalled => After::Cut,
+                ErrorKind::ClientLeft | ErrorKind::ClientStalled => After::Cut,
                 _ => {
                     let said = respond::error((&client, &slot), &mut side, asked, &head, &error, preview.as_deref());
                     Box::pin(said).await
@@ -116,7 +116,7 @@ async fn serve(
     upstream.side.expect_body(framing);
     match download::pass_body(exchange, side, &mut upstream, &mut upload).await {
         Passed::Whole => {}
-        passed if grpc && asked.version == Version::Http2 && exchange.report.ended() != Some(Kind::ClientLeft) => {
+        passed if grpc && asked.version == Version::Http2 && exchange.report.ended() != Some(ErrorKind::ClientLeft) => {
             finish_call(exchange, side, passed);
             return Ok(After::Close);
         }

@@ -4,8 +4,8 @@
 //! Only safe requests (RFC 9110, 9.2.1) without a body, before a byte of an answer went to the client, once, and within
 //! the budget: if everything fails, the stable color must not get all of it on top.
 
-use crate::evidence::metering::Outcome;
 use crate::evidence::routes::Cause;
+use crate::evidence::trial::Outcome;
 use crate::proxy::blame::Blame;
 use crate::proxy::error::ProxyError;
 use crate::proxy::outcome::cause;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 
 use crate::proxy::deadlines::Fired;
-use crate::proxy::kind::Kind;
+use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::request::exchange::Exchange;
 use crate::telemetry::meter::InFlightKind;
 use crate::wire::head::Head;
@@ -58,14 +58,14 @@ pub(super) async fn tunnel(exchange: &mut Exchange, side: &mut Side, upstream: &
         Joined::Broke => false,
         Joined::Ended(why) => {
             let (kind, farewell) = match why {
-                Fired::Cut => (Kind::Stopping, RESTART),
+                Fired::Cut => (ErrorKind::Stopping, RESTART),
                 // Bytes for the client have waited all the time.
-                Fired::Idle if !down.over && !down.copied.waits_for_source => (Kind::ClientStalled, IDLE),
-                Fired::Idle => (Kind::StreamIdle, IDLE),
-                Fired::Deadline | Fired::Ended | Fired::Closing => (Kind::DrainTimeout, RESTART),
+                Fired::Idle if !down.over && !down.copied.waits_for_source => (ErrorKind::ClientStalled, IDLE),
+                Fired::Idle => (ErrorKind::StreamIdle, IDLE),
+                Fired::Deadline | Fired::Ended | Fired::Closing => (ErrorKind::DrainTimeout, RESTART),
             };
             exchange.broke(kind);
-            exchange.begin_closing(ENDING, kind == Kind::DrainTimeout);
+            exchange.begin_closing(ENDING, kind == ErrorKind::DrainTimeout);
             websocket && end(exchange, (side, &mut up), (upstream, &mut down), farewell).await
         }
     };

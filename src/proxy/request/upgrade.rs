@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::proxy::kind::Kind;
+use crate::proxy::error_kind::ErrorKind;
 use crate::wire::head::{Head, Name, Version};
 
 /// Completes the request for an endpoint. Returns true if the endpoint is asked for an upgrade. HTTP/2 has only
@@ -28,15 +28,15 @@ pub(super) fn ask(head: &mut Head, http2: bool, has_body: bool) -> bool {
     true
 }
 
-pub(super) fn is_granted(answer: &Head, asked: &Head, upgrade: bool) -> Result<bool, Kind> {
+pub(super) fn is_granted(answer: &Head, asked: &Head, upgrade: bool) -> Result<bool, ErrorKind> {
     let http2 = answer.version == Version::Http2;
     match answer.status {
         101 if !http2 && upgrade && names_one_of(answer, asked) => Ok(true),
-        101 => Err(Kind::BadAnswer),
+        101 => Err(ErrorKind::BadAnswer),
         200..=299 if http2 => Ok(asked.extended_connect),
         // The client would take it for an open tunnel (RFC 8441, 5). An endpoint may ignore an upgrade, so it did
         // nothing wrong.
-        200..=299 if asked.extended_connect => Err(Kind::NotUpgraded),
+        200..=299 if asked.extended_connect => Err(ErrorKind::NotUpgraded),
         _ => Ok(false),
     }
 }
@@ -106,10 +106,10 @@ mod tests {
         let asked = head(0, &["tcp, shout", "whisper/2"]);
         for good in [&["TCP"][..], &["whisper/2"], &["shout", "tcp"], &["tcp, whisper/2"]] {
             assert_eq!(is_granted(&head(101, good), &asked, true), Ok(true), "{good:?}");
-            assert_eq!(is_granted(&head(101, good), &asked, false), Err(Kind::BadAnswer), "{good:?}");
+            assert_eq!(is_granted(&head(101, good), &asked, false), Err(ErrorKind::BadAnswer), "{good:?}");
         }
         for bad in [&[][..], &[""], &["whisper"], &["tcp, other"]] {
-            assert_eq!(is_granted(&head(101, bad), &asked, true), Err(Kind::BadAnswer), "{bad:?}");
+            assert_eq!(is_granted(&head(101, bad), &asked, true), Err(ErrorKind::BadAnswer), "{bad:?}");
         }
         assert_eq!(is_granted(&head(200, &[]), &asked, true), Ok(false));
     }

@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 
 use crate::proxy::blame::LATE;
 use crate::proxy::error::ProxyError;
-use crate::proxy::kind::Kind;
+use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::request::exchange::Exchange;
 use crate::wire::head::Head;
 use crate::wire::http1::body::Framing;
@@ -107,7 +107,7 @@ impl Upload {
         exchange: &mut Exchange,
         side: &mut Side,
         upstream: &mut Side,
-    ) -> Poll<Result<(), Kind>> {
+    ) -> Poll<Result<(), ErrorKind>> {
         if self.is_over() {
             return Poll::Ready(Ok(()));
         }
@@ -130,7 +130,7 @@ impl Upload {
         exchange.report.set_bytes_in(self.copied.bytes);
         self.set_waiting(copied.is_pending() && self.copied.waits_for_source, exchange.now());
         if self.limit.is_some_and(|limit| self.copied.bytes > limit) {
-            return Poll::Ready(Err(Kind::BodyTooLarge));
+            return Poll::Ready(Err(ErrorKind::BodyTooLarge));
         }
         match copied {
             Poll::Ready(Ok(())) => {
@@ -138,10 +138,10 @@ impl Upload {
                 exchange.wait_for_answer();
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(CopyError::Source(BodyError::Malformed(_)))) => Poll::Ready(Err(Kind::BadRequest)),
+            Poll::Ready(Err(CopyError::Source(BodyError::Malformed(_)))) => Poll::Ready(Err(ErrorKind::BadRequest)),
             Poll::Ready(Err(CopyError::Source(_))) => {
                 exchange.begin_delivery();
-                Poll::Ready(Err(Kind::ClientLeft))
+                Poll::Ready(Err(ErrorKind::ClientLeft))
             }
             // An endpoint that refuses an upload answers and closes.
             Poll::Ready(Err(CopyError::Sink(_))) => {
@@ -173,7 +173,7 @@ impl Upload {
             }
             match exchange.fired() {
                 Some(_) if exchange.is_overdue() && self.waits_for_client() => {
-                    Poll::Ready(Err(Kind::RequestTimeout.into()))
+                    Poll::Ready(Err(ErrorKind::RequestTimeout.into()))
                 }
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
@@ -182,20 +182,20 @@ impl Upload {
         .await?;
         match self.is_whole() {
             true => Ok(()),
-            false if self.is_late(exchange.now()) => Err(Kind::RequestTimeout.into()),
-            false => Err(Kind::UpstreamClosed.into()),
+            false if self.is_late(exchange.now()) => Err(ErrorKind::RequestTimeout.into()),
+            false => Err(ErrorKind::UpstreamClosed.into()),
         }
     }
 
     /// Waits until the endpoint wants the body, the client sends it anyway, or the wait was too long. After the head of
     /// the final answer there is no `100 Continue` (RFC 9110, 10.1.1).
-    fn poll_held(&mut self, cx: &mut Context<'_>, side: &mut Side, upstream: &mut Side) -> Poll<Result<(), Kind>> {
+    fn poll_held(&mut self, cx: &mut Context<'_>, side: &mut Side, upstream: &mut Side) -> Poll<Result<(), ErrorKind>> {
         if ready!(upstream.poll_flush(cx)).is_err() {
             self.broken = true;
             return Poll::Ready(Ok(()));
         }
         if side.poll_left(cx).is_ready() {
-            return Poll::Ready(Err(Kind::ClientLeft));
+            return Poll::Ready(Err(ErrorKind::ClientLeft));
         }
         side.peek(cx);
         if !side.has_unread() {

@@ -21,12 +21,12 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::config::EndpointAddress;
 use crate::proxy::clock;
 use crate::proxy::error::ProxyError;
+use crate::proxy::error_kind::{ErrorKind, Resource};
 use crate::proxy::hash::Map;
-use crate::proxy::kind::{Kind, Resource};
 use crate::proxy::pool::stated::LOOK_EVERY;
 use crate::proxy::pool::{Endpoint, Rules, Target};
 use crate::proxy::upstream::exhaustion;
-use crate::sys::descriptors::{self, HeldByEndpoint};
+use crate::sys::descriptors::{self, EndpointPermit};
 use crate::sys::ports::Port;
 use crate::wire::http1::connection::Wire;
 use crate::wire::http2::client::Stream;
@@ -63,7 +63,7 @@ pub(crate) struct UpstreamConnection {
 #[derive(Debug)]
 struct Room {
     _port: Port,
-    _descriptor: HeldByEndpoint,
+    _descriptor: EndpointPermit,
 }
 
 impl Room {
@@ -206,19 +206,19 @@ impl Connections {
             Some(Err(error)) => {
                 if let Some(resource) = exhaustion::of(&error) {
                     exhaustion::report(&endpoint.name, resource, &error);
-                    return Err(Kind::Exhausted(resource).into());
+                    return Err(ErrorKind::Exhausted(resource).into());
                 }
                 tracing::debug!(endpoint = %endpoint.name, %error, "Could not connect.");
                 let named = matches!(endpoint.target, Target::Unresolved(_));
                 Err(match error.kind() {
-                    io::ErrorKind::NotFound if named => Kind::NameUnknown,
-                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Kind::NotTrusted,
-                    _ => Kind::Refused,
+                    io::ErrorKind::NotFound if named => ErrorKind::NameUnknown,
+                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => ErrorKind::NotTrusted,
+                    _ => ErrorKind::Refused,
                 }
                 .into())
             }
-            None if matches!(endpoint.target, Target::Unresolved(_)) => Err(Kind::NameUnknown.into()),
-            None => Err(Kind::ConnectTimeout.into()),
+            None if matches!(endpoint.target, Target::Unresolved(_)) => Err(ErrorKind::NameUnknown.into()),
+            None => Err(ErrorKind::ConnectTimeout.into()),
         }
     }
 

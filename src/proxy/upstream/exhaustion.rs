@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::proxy::kind::Resource;
+use crate::proxy::error_kind::Resource;
 use crate::sys::descriptors::{self, Usage};
 use crate::telemetry::log_rate::LogRate;
 

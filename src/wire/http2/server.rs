@@ -62,7 +62,7 @@ pub(crate) enum Cut {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum Received {
     More,
     /// A request began in this place; its head is in the caller's [`Head`].
     Request(usize),

@@ -17,7 +17,7 @@ use crate::domain::schema::Lineage;
 use crate::domain::split::{Split, Weight, draw};
 use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Transition, Trigger};
 use crate::domain::verdict::{Class, Verdict};
-use crate::evidence::metering::{Counted, Metered, Metering, Outcome};
+use crate::evidence::trial::{Counted, Trial, Trials, Outcome};
 use crate::evidence::routes::{AppEvent, Cause, EventKind, RouteId, Routes, Sampler, User as TelemetryUser};
 use crate::ledger::ticks::TickLog;
 use crate::random::Random;
@@ -194,9 +194,9 @@ impl Endpoint {
 struct Run<'a> {
     world: &'a World,
     start: Instant,
-    metering: Metering,
+    trials: Trials,
     /// Requests that wait for their response.
-    pending: RefCell<Vec<(Metered, Pending)>>,
+    pending: RefCell<Vec<(Trial, Pending)>>,
     sampler: Sampler,
     baselines: Baselines,
     log: TickLog,
@@ -287,7 +287,7 @@ impl World {
         let mut run = Run {
             world: self,
             start,
-            metering: Metering::new(0, Arc::clone(&routes), start),
+            trials: Trials::new(0, Arc::clone(&routes), start),
             pending: RefCell::default(),
             sampler: Sampler::new(routes),
             baselines: Baselines::default(),
@@ -465,9 +465,9 @@ impl Run<'_> {
                 self.ask(random, at);
             }
             self.finish(sweep);
-            if self.metering.has_thresholds() {
-                for (metered, _) in self.pending.borrow_mut().iter_mut() {
-                    self.metering.meter_under_way(metered, self.instant(sweep));
+            if self.trials.has_thresholds() {
+                for (trial, _) in self.pending.borrow_mut().iter_mut() {
+                    self.trials.count_slow(trial, self.instant(sweep));
                 }
             }
         }
@@ -533,34 +533,34 @@ impl Run<'_> {
             }
         }
         pool[endpoint].under_way += 1;
-        self.metering.tick(self.instant(at));
-        let metered = self.metering.meter(Counted::Route(self.numbers[route]), b"/", color, key);
+        self.trials.tick(self.instant(at));
+        let trial = self.trials.begin(Counted::Route(self.numbers[route]), b"/", color, key);
         let lasts = if let End::Stream(lasts) | End::Breaks(lasts) = answer.end { Some(lasts) } else { None };
         let first_byte = lasts.map(|_| at + answer.seconds);
         let end = at + answer.seconds + lasts.unwrap_or(0.0);
         let is_order =
             answer.end == End::Good && world.orders.is_some_and(|shares| random.chance(shares[usize::from(candidate)]));
         let pending = Pending { end, first_byte, what: answer.end, candidate, endpoint, is_order };
-        self.pending.borrow_mut().push((metered, pending));
+        self.pending.borrow_mut().push((trial, pending));
     }
 
     fn finish(&mut self, until: f64) {
         let mut all = std::mem::take(&mut *self.pending.borrow_mut());
-        all.retain_mut(|(metered, pending)| {
+        all.retain_mut(|(trial, pending)| {
             if let Some(at) = pending.first_byte.take_if(|at| *at <= until) {
-                self.metering.tick(self.instant(at));
-                metered.first_byte(&self.metering);
-                self.metering.answered(metered, b"/");
+                self.trials.tick(self.instant(at));
+                trial.first_byte(&self.trials);
+                self.trials.answered(trial, b"/");
             }
             if pending.end > until {
                 return true;
             }
-            self.metering.tick(self.instant(pending.end));
+            self.trials.tick(self.instant(pending.end));
             self.pools[usize::from(pending.candidate)][pending.endpoint].under_way -= 1;
             if let Some(order) = self.order.as_ref().filter(|_| pending.is_order) {
-                self.metering.told(metered, order, 1);
+                self.trials.told(trial, order, 1);
             }
-            self.metering.metered(*metered, outcome(pending.what), b"/");
+            self.trials.end(*trial, outcome(pending.what), b"/");
             false
         });
         *self.pending.borrow_mut() = all;

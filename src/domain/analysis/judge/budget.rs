@@ -11,7 +11,7 @@ const ATTRIBUTED: f64 = 0.1;
 const OUTSPOKEN: f64 = 0.4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ComponentKind {
     Errors,
     Slow,
     ClientErrors,
@@ -22,18 +22,18 @@ pub(super) enum Kind {
 }
 
 /// Shares of the rollback's budget: of all routes together, and of each route, summed over routes.
-const HARM: [(Kind, f64, f64); 2] = [(Kind::Errors, 0.29, 0.24), (Kind::Slow, 0.14, 0.28)];
+const HARM: [(ComponentKind, f64, f64); 2] = [(ComponentKind::Errors, 0.29, 0.24), (ComponentKind::Slow, 0.14, 0.28)];
 /// The share of 4xx, which end a canary without a quarantine.
 pub(super) const WITHDRAWAL: f64 = 0.05;
 /// Shares of the pause's budget. CPU has the rest.
-const HOLD: [(Kind, f64, f64); 2] = [(Kind::ClientErrors, 0.30, 0.20), (Kind::Aborts, 0.25, 0.15)];
+const HOLD: [(ComponentKind, f64, f64); 2] = [(ComponentKind::ClientErrors, 0.30, 0.20), (ComponentKind::Aborts, 0.25, 0.15)];
 const HOLD_CPU: f64 = 0.10;
 /// With sticky users, taken from the share of errors on all routes: errors per user and minute.
 const HARM_USERS: f64 = 0.10;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Component {
-    pub(super) kind: Kind,
+    pub(super) kind: ComponentKind,
     /// `None`: all routes.
     pub(super) route: Option<usize>,
     pub(super) weight: f64,
@@ -50,7 +50,7 @@ impl Judge {
     pub(super) fn harm(&self) -> Vec<Component> {
         self.with_shares_of_others(self.components(HARM, |judge, scope, kind| match kind {
             // The rest of its stake, for a new beginning.
-            Kind::Slow if judge.cold => -std::f64::consts::LN_2,
+            ComponentKind::Slow if judge.cold => -std::f64::consts::LN_2,
             _ => judge.ln_evidence(scope, kind),
         }))
     }
@@ -58,7 +58,7 @@ impl Judge {
     /// Adds components that only pause: errors without a comparison, and latency while caches may be cold.
     pub(super) fn suspicion(&self) -> Vec<Component> {
         self.with_shares_of_others(self.components(HARM, |judge, scope, kind| match kind {
-            Kind::Errors => scope.errors.ln_suspicion,
+            ComponentKind::Errors => scope.errors.ln_suspicion,
             _ => judge.ln_evidence(scope, kind),
         }))
     }
@@ -70,18 +70,18 @@ impl Judge {
             // Errors on all routes come first.
             harm[0].weight -= HARM_USERS;
             let ln_evidence = self.minutes.ln_evidence;
-            harm.push(Component { kind: Kind::Users, route: None, weight: HARM_USERS, ln_evidence });
+            harm.push(Component { kind: ComponentKind::Users, route: None, weight: HARM_USERS, ln_evidence });
         }
         let left = 1.0 - self.told.shared();
         harm.iter_mut().for_each(|component| component.weight *= left);
         let event =
-            |(place, (weight, ln_evidence))| Component { kind: Kind::Event(place), route: None, weight, ln_evidence };
+            |(place, (weight, ln_evidence))| Component { kind: ComponentKind::Event(place), route: None, weight, ln_evidence };
         harm.extend(self.told.evidence().enumerate().map(event));
         harm
     }
 
     pub(super) fn hold(&self) -> Vec<Component> {
-        let cpu = Component { kind: Kind::Cpu, route: None, weight: HOLD_CPU, ln_evidence: self.cpu.ln_evidence() };
+        let cpu = Component { kind: ComponentKind::Cpu, route: None, weight: HOLD_CPU, ln_evidence: self.cpu.ln_evidence() };
         let mut hold = self.components(HOLD, Judge::ln_evidence);
         hold.push(cpu);
         hold
@@ -96,8 +96,8 @@ impl Judge {
 
     fn components<const N: usize>(
         &self,
-        kinds: [(Kind, f64, f64); N],
-        of: impl Fn(&Judge, &Scope, Kind) -> f64,
+        kinds: [(ComponentKind, f64, f64); N],
+        of: impl Fn(&Judge, &Scope, ComponentKind) -> f64,
     ) -> Vec<Component> {
         let mut components = Vec::with_capacity(N * (1 + self.routes.len()));
         for (kind, on_all, on_routes) in kinds {
@@ -115,15 +115,15 @@ impl Judge {
         components
     }
 
-    fn ln_evidence(&self, scope: &Scope, kind: Kind) -> f64 {
+    fn ln_evidence(&self, scope: &Scope, kind: ComponentKind) -> f64 {
         match kind {
-            Kind::Errors => scope.errors.ln_evidence,
-            Kind::Slow => scope.slow.ln_evidence,
-            Kind::ClientErrors => scope.ln_client_errors(),
-            Kind::Aborts => scope.aborts.ln_evidence,
-            Kind::Cpu => self.cpu.ln_evidence(),
-            Kind::Users => self.minutes.ln_evidence,
-            Kind::Event(place) => self.told.evidence().nth(place).map_or(0.0, |(_, ln_evidence)| ln_evidence),
+            ComponentKind::Errors => scope.errors.ln_evidence,
+            ComponentKind::Slow => scope.slow.ln_evidence,
+            ComponentKind::ClientErrors => scope.ln_client_errors(),
+            ComponentKind::Aborts => scope.aborts.ln_evidence,
+            ComponentKind::Cpu => self.cpu.ln_evidence(),
+            ComponentKind::Users => self.minutes.ln_evidence,
+            ComponentKind::Event(place) => self.told.evidence().nth(place).map_or(0.0, |(_, ln_evidence)| ln_evidence),
         }
     }
 }
@@ -154,7 +154,7 @@ pub(super) fn attributed(components: &[Component], ln_total: f64) -> Ranked {
 /// The route that stands out, if only all routes together were found. Its budget may be too small for the verdict, but
 /// people have to look there, so it comes first.
 fn outspoken(components: &[Component], found: &[Component]) -> Ranked {
-    let named = |kind: Kind| found.iter().any(|component| component.kind == kind && component.route.is_some());
+    let named = |kind: ComponentKind| found.iter().any(|component| component.kind == kind && component.route.is_some());
     let loudest = |all: &Component| {
         let of_kind = components.iter().filter(|component| component.kind == all.kind && component.route.is_some());
         let mut routes: Vec<Component> = of_kind.copied().collect();

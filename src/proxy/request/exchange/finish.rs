@@ -1,7 +1,7 @@
 //! The end of an exchange: evidence, meters, the line of the access log, and then the release of its resources.
 
 use crate::proxy::deadlines::Fired;
-use crate::proxy::kind::Kind;
+use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::request::exchange::Exchange;
 
 impl Drop for Exchange {
@@ -16,13 +16,13 @@ impl Exchange {
         if !self.report.finish() {
             return;
         }
-        let slot = self.held.slot();
+        let slot = self.claims.slot();
         let drained = self.drained || slot.fired() == Some(Fired::Ended);
         if matches!(slot.fired(), Some(Fired::Deadline | Fired::Idle | Fired::Ended)) {
             slot.take_fired();
         }
         if !self.report.is_answered() {
-            match self.cut_by(Kind::ClientLeft) {
+            match self.cut_by(ErrorKind::ClientLeft) {
                 Some(kind) => self.failed(&kind.into()),
                 None => self.report.leave_unanswered(),
             }
@@ -31,17 +31,17 @@ impl Exchange {
         if let Some(refusal) = self.report.refusal() {
             worker.refuse(refusal);
         }
-        self.count(self.report.outcome(&self.head, self.held.slot(), now));
-        if let Some(admission) = self.held.admission_if_any() {
+        self.count(self.report.outcome(&self.head, self.claims.slot(), now));
+        if let Some(admission) = self.claims.admission_if_any() {
             if drained {
-                admission.meter.ended(self.held.kind());
+                admission.meter.ended(self.claims.kind());
             }
             admission.meter.finished(self.report.as_http(), now - self.report.started());
             if let Some(time) = self.report.upstream_time() {
                 admission.meter.answered(time);
             }
         }
-        self.report.log(&self.client, &self.head, &self.held, self.preview.is_some(), now);
-        self.held.release();
+        self.report.log(&self.client, &self.head, &self.claims, self.preview.is_some(), now);
+        self.claims.release();
     }
 }

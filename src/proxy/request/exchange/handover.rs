@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::evidence::metering::Outcome;
+use crate::evidence::trial::Outcome;
 use crate::proxy::deadlines::Fired;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::snapshot::admission::Admission;
@@ -14,7 +14,7 @@ impl Exchange {
     pub(crate) fn shield_by(&mut self, stable: Arc<Admission>, failed: Outcome) {
         self.count(failed);
         self.admission().meter.shielded.add(1);
-        self.held.hand_over(stable, None);
+        self.claims.hand_over(stable, None);
         if self.slot().fired() == Some(Fired::Deadline) {
             self.slot().take_fired();
         }
@@ -24,7 +24,7 @@ impl Exchange {
     /// The other color has the file, and serves it. The request is already in the load of `endpoint`.
     pub(crate) fn take_response_of(&mut self, other: Arc<Admission>, endpoint: usize) {
         self.excuse(Lingered::Answered);
-        self.held.hand_over(other, Some(endpoint));
+        self.claims.hand_over(other, Some(endpoint));
         self.report.set_lingered();
     }
 

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use crate::evidence::metering::{Metered, Outcome};
+use crate::evidence::trial::{Outcome, Trial};
 use crate::proxy::deadlines::{Fired, Phase};
 use crate::proxy::error::ProxyError;
+use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::headers;
-use crate::proxy::kind::Kind;
 use crate::proxy::request::exchange::Exchange;
 use crate::telemetry::meter::InFlightKind;
 
 impl Exchange {
     /// Streams and tunnels have timeouts of their own.
     pub(crate) fn set_in_flight_kind(&mut self, kind: InFlightKind) {
-        self.held.set_kind(kind);
+        self.claims.set_kind(kind);
         let slots = &self.client.worker.slots;
         match kind {
             InFlightKind::Request => {}
@@ -25,7 +25,7 @@ impl Exchange {
             }
             InFlightKind::Tunnel => {
                 // Both ends of a tunnel decide how it goes.
-                self.metered(Metered::untimed);
+                self.update_trial(Trial::untimed);
                 self.count(Outcome::Good);
                 slots.enter_tunnel(self.slot());
             }
@@ -91,9 +91,9 @@ impl Exchange {
     /// The reason to give up before an answer.
     pub(crate) fn fired(&self) -> Option<ProxyError> {
         match self.slot().fired()? {
-            Fired::Deadline => Some(Kind::ResponseTimeout.into()),
-            Fired::Ended => Some(Kind::DrainTimeout.into()),
-            Fired::Cut => Some(Kind::Stopping.into()),
+            Fired::Deadline => Some(ErrorKind::ResponseTimeout.into()),
+            Fired::Ended => Some(ErrorKind::DrainTimeout.into()),
+            Fired::Cut => Some(ErrorKind::Stopping.into()),
             Fired::Closing | Fired::Idle => None,
         }
     }
@@ -101,15 +101,15 @@ impl Exchange {
     /// Notes that a drain or the stop of the process cuts the body off; false: neither does.
     pub(crate) fn note_cut_off(&mut self) -> bool {
         let kind = match self.slot().fired() {
-            Some(Fired::Ended) => Kind::DrainTimeout,
-            Some(Fired::Cut) => Kind::Stopping,
+            Some(Fired::Ended) => ErrorKind::DrainTimeout,
+            Some(Fired::Cut) => ErrorKind::Stopping,
             Some(Fired::Deadline | Fired::Idle | Fired::Closing) | None => return false,
         };
         self.broke(kind);
         true
     }
 
-    pub(crate) fn silence(&self) -> Kind {
-        if self.streaming { Kind::StreamIdle } else { Kind::BodyTimeout }
+    pub(crate) fn silence(&self) -> ErrorKind {
+        if self.streaming { ErrorKind::StreamIdle } else { ErrorKind::BodyTimeout }
     }
 }

@@ -7,7 +7,7 @@ use crate::wire::http2::frame::{self, Code, FrameHead, LARGEST_WINDOW, flag, kin
 use crate::wire::http2::hpack;
 use crate::wire::http2::server::flow::PROBE;
 use crate::wire::http2::server::{
-    Block, Closed, Core, Event, FAREWELL, Leaving, PREFACE, RESET, STREAM_COST, STREAM_WINDOW, Stream,
+    Block, Closed, Core, FAREWELL, Leaving, PREFACE, RESET, Received, STREAM_COST, STREAM_WINDOW, Stream,
 };
 
 /// Slack over the head limit: HPACK integers, and heads slightly too large, which get a 431 instead of a connection
@@ -18,11 +18,11 @@ const BLOCK_FRAMES: usize = 16;
 
 impl Core {
     /// Reads frames of `input` up to one that begins a request, whose head goes into `head`. Returns the bytes used.
-    pub(crate) fn read(&mut self, input: &[u8], head: &mut Head) -> (usize, Event) {
+    pub(crate) fn read(&mut self, input: &[u8], head: &mut Head) -> (usize, Received) {
         let mut used = 0;
         loop {
             if self.over {
-                return (used, Event::Over);
+                return (used, Received::Over);
             }
             match self.read_frame(&input[used..], head) {
                 Ok(Some((length, began))) => {
@@ -31,10 +31,10 @@ impl Core {
                         self.end(Code::EnhanceYourCalm);
                     }
                     if let Some(place) = began {
-                        return (used, Event::Request(place));
+                        return (used, Received::Request(place));
                     }
                 }
-                Ok(None) => return (used, Event::More),
+                Ok(None) => return (used, Received::More),
                 Err(code) => self.end(code),
             }
         }

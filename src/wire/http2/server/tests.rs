@@ -56,8 +56,8 @@ impl Connection {
             let (used, event) = self.core.borrow_mut().read(&bytes[at..], &mut self.head);
             at += used;
             match event {
-                Event::Request(place) => began.push(place),
-                Event::More | Event::Over => return began,
+                Received::Request(place) => began.push(place),
+                Received::More | Received::Over => return began,
             }
         }
     }
@@ -139,8 +139,8 @@ fn frames_may_be_cut_anywhere() {
                 let (used, event) = core.read(&input, &mut head);
                 input.drain(..used);
                 match event {
-                    Event::Request(0) => began += 1,
-                    Event::More => break,
+                    Received::Request(0) => began += 1,
+                    Received::More => break,
                     other => panic!("{other:?}"),
                 }
             }
@@ -367,7 +367,7 @@ fn who_breaks_the_rules_of_the_connection_is_told_which() {
     }
     let mut core = Core::new(SETTINGS, Instant::now());
     core.output.written(core.output.bytes().len());
-    assert_eq!(core.read(b"GET / HTTP/1.1\r\n", &mut Head::default()), (0, Event::Over));
+    assert_eq!(core.read(b"GET / HTTP/1.1\r\n", &mut Head::default()), (0, Received::Over));
 }
 
 #[test]

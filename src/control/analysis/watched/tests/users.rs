@@ -7,9 +7,9 @@ use super::*;
 use crate::config::{AccessLog, LogConfig};
 use crate::domain::split::{Split, draw};
 use crate::domain::verdict::Verdict;
-use crate::evidence::metering::Counted;
-use crate::evidence::metering::Outcome;
 use crate::evidence::routes::{Cause, Sampler, User};
+use crate::evidence::trial::Counted;
+use crate::evidence::trial::Outcome;
 use crate::proxy::live::Live;
 use crate::proxy::worker::Worker;
 use crate::telemetry::access_log::AccessLogWriter;
@@ -59,10 +59,10 @@ impl Site {
             let key = draw(&number.to_le_bytes(), self.split.salt);
             let color = self.split.color(key);
             let user = User { key, network: number, drawn: false };
-            let metered = self.worker.metering.meter(Counted::Route(self.route), b"/shop", color, Some(user));
+            let trial = self.worker.trials.begin(Counted::Route(self.route), b"/shop", color, Some(user));
             let failed = fails(number, color, random.f64());
             let outcome = if failed { Outcome::Bad(Cause::Status) } else { Outcome::Good };
-            self.worker.metering.metered(metered, outcome, b"/shop");
+            self.worker.trials.end(trial, outcome, b"/shop");
         }
         self.second += 1;
         let now = self.began + Duration::from_secs(self.second);

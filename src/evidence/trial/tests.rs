@@ -7,7 +7,7 @@ use crate::domain::split::{Split, Weight};
 use crate::evidence::routes::{Counts, Sampler};
 use crate::proxy::blame::Blame;
 use crate::proxy::deadlines::Phase;
-use crate::proxy::kind::{Kind, Resource};
+use crate::proxy::error_kind::{ErrorKind, Resource};
 use crate::proxy::live::Live;
 use crate::proxy::worker::Worker;
 use crate::telemetry::access_log::AccessLogWriter;
@@ -20,31 +20,31 @@ fn what_an_endpoint_does_is_its_own_and_what_others_do_is_not() {
         [Outcome::Good, Outcome::Good, Outcome::ClientError, Outcome::Bad(Cause::Status)]
     );
     assert_eq!(Outcome::of_answer(Some(Blame::Release), true), Outcome::Bad(Cause::Grpc));
-    let end = |kind: Kind| Outcome::of_end(kind, kind.blame());
+    let end = |kind: ErrorKind| Outcome::of_end(kind, kind.blame());
     for (kind, cause) in [
-        (Kind::Refused, Cause::Connect),
-        (Kind::ConnectTimeout, Cause::Connect),
-        (Kind::NoEndpoint, Cause::Connect),
-        (Kind::UpstreamClosed, Cause::Broken),
-        (Kind::BadAnswer, Cause::Broken),
-        (Kind::ResponseTimeout, Cause::Timeout),
-        (Kind::BodyTimeout, Cause::Cut),
+        (ErrorKind::Refused, Cause::Connect),
+        (ErrorKind::ConnectTimeout, Cause::Connect),
+        (ErrorKind::NoEndpoint, Cause::Connect),
+        (ErrorKind::UpstreamClosed, Cause::Broken),
+        (ErrorKind::BadAnswer, Cause::Broken),
+        (ErrorKind::ResponseTimeout, Cause::Timeout),
+        (ErrorKind::BodyTimeout, Cause::Cut),
     ] {
         assert_eq!(end(kind), Outcome::Bad(cause), "{kind:?}");
     }
     for kind in [
-        Kind::DrainTimeout,
-        Kind::Stopping,
-        Kind::Exhausted(Resource::Descriptors),
-        Kind::LimitReached,
-        Kind::BodyTooLarge,
-        Kind::BadRequest,
-        Kind::RequestTimeout,
-        Kind::ClientStalled,
-        Kind::NotUpgraded,
-        Kind::NoUpgrade,
-        Kind::StreamIdle,
-        Kind::NameUnknown,
+        ErrorKind::DrainTimeout,
+        ErrorKind::Stopping,
+        ErrorKind::Exhausted(Resource::Descriptors),
+        ErrorKind::LimitReached,
+        ErrorKind::BodyTooLarge,
+        ErrorKind::BadRequest,
+        ErrorKind::RequestTimeout,
+        ErrorKind::ClientStalled,
+        ErrorKind::NotUpgraded,
+        ErrorKind::NoUpgrade,
+        ErrorKind::StreamIdle,
+        ErrorKind::NameUnknown,
     ] {
         assert_eq!(end(kind), Outcome::Neither, "{kind:?}");
     }
@@ -66,13 +66,13 @@ impl Site {
         Site { worker, sampler, _writer: writer }
     }
 
-    fn begin(&self, path: &str, key: Option<u64>) -> Metered {
+    fn begin(&self, path: &str, key: Option<u64>) -> Trial {
         self.begin_as(path, key.map(|key| User { key, network: 1, drawn: false }))
     }
 
-    fn begin_as(&self, path: &str, user: Option<User>) -> Metered {
+    fn begin_as(&self, path: &str, user: Option<User>) -> Trial {
         self.worker.tick();
-        self.worker.metering.meter(Counted::Segment, path.as_bytes(), Color::Green, user)
+        self.worker.trials.begin(Counted::Segment, path.as_bytes(), Color::Green, user)
     }
 
     fn keep_users(&self) {
@@ -80,9 +80,9 @@ impl Site {
         self.worker.live.routes.keep_users(Some(split), 1, false);
     }
 
-    fn end(&self, metered: Metered, outcome: Outcome, path: &str) {
+    fn end(&self, trial: Trial, outcome: Outcome, path: &str) {
         self.worker.tick();
-        self.worker.metering.metered(metered, outcome, path.as_bytes());
+        self.worker.trials.end(trial, outcome, path.as_bytes());
     }
 
     fn new_counts(&mut self) -> Counts {
@@ -120,9 +120,9 @@ fn a_route_is_found_by_lasting_success_and_not_by_asking() {
 #[test]
 fn a_request_that_an_other_endpoint_saved_is_bad_all_the_same() {
     let mut site = Site::new();
-    let mut metered = site.begin("/", None);
-    metered.attempt_failed(Cause::Connect);
-    site.end(metered, Outcome::Good, "/");
+    let mut trial = site.begin("/", None);
+    trial.attempt_failed(Cause::Connect);
+    site.end(trial, Outcome::Good, "/");
     let counts = site.new_counts();
     assert_eq!((counts.assigned, counts.completed, counts.bad[Class::Error as usize]), (1, 1, 1));
 }
@@ -153,14 +153,14 @@ fn what_hangs_is_slow_when_it_passes_a_threshold_and_once() {
     let mut site = Site::new();
     site.thresholds([0, HOUR, HOUR]);
     let slot = site.worker.slots.add(Phase::Request, None);
-    slot.metered.set(Some(site.begin("/", None)));
+    slot.trial.set(Some(site.begin("/", None)));
     std::thread::sleep(Duration::from_micros(10));
     for _ in 0..3 {
-        site.worker.meter_under_way();
+        site.worker.count_slow();
     }
     let counts = site.new_counts();
     assert_eq!((counts.completed, SLOW.map(|class| counts.bad[class as usize])), (0, [1, 0, 0]), "it is under way");
-    site.end(slot.metered.take().expect("it is counted"), Outcome::Bad(Cause::Timeout), "/");
+    site.end(slot.trial.take().expect("it is counted"), Outcome::Bad(Cause::Timeout), "/");
     let counts = site.new_counts();
     assert_eq!((counts.completed, SLOW.map(|class| counts.bad[class as usize])), (1, [0; 3]), "not again");
 }
@@ -168,14 +168,14 @@ fn what_hangs_is_slow_when_it_passes_a_threshold_and_once() {
 #[test]
 fn an_answer_that_streams_took_as_long_as_to_its_first_byte() {
     let mut site = Site::new();
-    let mut metered = site.begin("/", None);
-    metered.first_byte(&site.worker.metering);
+    let mut trial = site.begin("/", None);
+    trial.first_byte(&site.worker.trials);
     site.thresholds([0; 3]);
     std::thread::sleep(Duration::from_micros(10));
     let slot = site.worker.slots.add(Phase::Body, None);
-    slot.metered.set(Some(metered));
-    site.worker.meter_under_way();
-    site.end(metered, Outcome::Good, "/");
+    slot.trial.set(Some(trial));
+    site.worker.count_slow();
+    site.end(trial, Outcome::Good, "/");
     let counts = site.new_counts();
     assert_eq!((counts.completed, SLOW.map(|class| counts.bad[class as usize])), (1, [0; 3]));
     assert_eq!(site.worker.live.routes.latencies(RouteId::OTHER, Color::Green).count(), 1);
@@ -186,10 +186,10 @@ fn a_stream_is_completed_when_it_begins_and_has_failed_when_it_breaks() {
     let mut site = Site::new();
     site.keep_users();
     let begun = |site: &Site, user| {
-        let mut metered = site.begin("/", Some(user));
-        metered.first_byte(&site.worker.metering);
-        site.worker.metering.answered(&mut metered, b"/");
-        metered
+        let mut trial = site.begin("/", Some(user));
+        trial.first_byte(&site.worker.trials);
+        site.worker.trials.answered(&mut trial, b"/");
+        trial
     };
     let seen =
         |counts: Counts| (counts.completed, counts.bad[Class::Error as usize], counts.sampled, counts.sampled_failed);
@@ -200,7 +200,7 @@ fn a_stream_is_completed_when_it_begins_and_has_failed_when_it_breaks() {
     assert_eq!(seen(site.new_counts()), (0, 1, 0, 1), "nothing is completed twice");
     let mut saved = site.begin("/", None);
     saved.attempt_failed(Cause::Connect);
-    site.worker.metering.answered(&mut saved, b"/");
+    site.worker.trials.answered(&mut saved, b"/");
     assert_eq!(site.new_counts().completed, 0, "an attempt failed: that is known at its end");
     site.end(saved, Outcome::Good, "/");
     assert_eq!(seen(site.new_counts()), (1, 1, 0, 0));
@@ -210,9 +210,9 @@ fn a_stream_is_completed_when_it_begins_and_has_failed_when_it_breaks() {
 fn files_that_are_not_there_are_told_from_other_4xx() {
     let mut site = Site::new();
     for path in ["/assets/app.3f9c.js", "/login", "/a.b/"] {
-        let mut metered = site.begin(path, None);
-        metered.note_missing(path.as_bytes());
-        site.end(metered, Outcome::ClientError, path);
+        let mut trial = site.begin(path, None);
+        trial.note_missing(path.as_bytes());
+        site.end(trial, Outcome::ClientError, path);
     }
     site.end(site.begin("/a.js", None), Outcome::Good, "/a.js");
     let missing =
@@ -250,24 +250,24 @@ fn the_first_requests_of_users_count_and_one_later_one_of_a_network_and_all_are_
 fn a_first_request_is_none_where_its_rest_may_be_chosen_by_the_color() {
     let site = Site::new();
     site.keep_users();
-    let is_first = |drawn: bool, act: fn(&mut Metered)| {
-        let mut metered = site.begin_as("/", Some(User { key: fastrand::u64(..), network: 1, drawn }));
-        act(&mut metered);
-        metered.witness.expect("users stay").first
+    let is_first = |drawn: bool, act: fn(&mut Trial)| {
+        let mut trial = site.begin_as("/", Some(User { key: fastrand::u64(..), network: 1, drawn }));
+        act(&mut trial);
+        trial.witness.expect("users stay").first
     };
-    let upload: fn(&mut Metered) = |metered| metered.begins_delivery(Instant::now());
-    let told: fn(&mut Metered) = |metered| {
-        metered.begins_delivery(Instant::now());
-        metered.tells_color();
+    let upload: fn(&mut Trial) = |trial| trial.begins_delivery(Instant::now());
+    let told: fn(&mut Trial) = |trial| {
+        trial.begins_delivery(Instant::now());
+        trial.tells_color();
     };
-    let answered: fn(&mut Metered) = |metered| {
-        metered.begins_delivery(Instant::now());
-        metered.ends_delivery(Instant::now());
-        metered.tells_color();
+    let answered: fn(&mut Trial) = |trial| {
+        trial.begins_delivery(Instant::now());
+        trial.ends_delivery(Instant::now());
+        trial.tells_color();
     };
     assert_eq!([upload, told, answered].map(|act| is_first(false, act)), [false; 3], "another request may tell");
     assert_eq!([upload, told, answered].map(|act| is_first(true, act)), [true, false, true]);
-    assert!(is_first(false, |metered| metered.tells_color()), "it was whole");
+    assert!(is_first(false, |trial| trial.tells_color()), "it was whole");
 }
 
 #[test]
@@ -278,9 +278,9 @@ fn one_request_of_a_network_on_a_route_is_judged_by_its_latency_as_soon_as_laten
     let thresholds = Thresholds { stable: [1, 1, 1], candidate: [1, 1, 1] };
     routes.set_thresholds(RouteId::OTHER, Color::Green, Some(thresholds));
     let slow = |site: &Site, user: u64| {
-        let mut metered = site.begin("/", Some(user));
-        metered.clock = Stopwatch { running_since: None, before: Duration::from_secs(1) };
-        site.end(metered, Outcome::Good, "/");
+        let mut trial = site.begin("/", Some(user));
+        trial.clock = Stopwatch { running_since: None, before: Duration::from_secs(1) };
+        site.end(trial, Outcome::Good, "/");
     };
     let p90 = |site: &mut Site| site.new_counts().overall[Class::SlowP90 as usize];
     (0..5).for_each(|user| slow(&site, user));
@@ -297,15 +297,15 @@ fn latency_begins_when_the_request_is_delivered_and_stands_still_while_the_clien
     let began = Instant::now();
     let at = |millis| began + Duration::from_millis(millis);
     let site = Site::new();
-    let mut metered = site.begin("/", None);
-    metered.begins_delivery(at(10));
-    metered.begins_delivery(at(400));
-    assert_eq!(metered.clock.elapsed(at(900)), Duration::ZERO, "the client sends it slowly");
-    metered.ends_delivery(at(1_000));
-    assert_eq!(metered.clock.elapsed(at(1_030)), Duration::from_millis(30));
-    metered.waits_for_client(true, at(1_030));
-    metered.ends_delivery(at(2_000));
-    assert_eq!(metered.clock.elapsed(at(9_000)), Duration::from_millis(30), "the client reads it slowly");
-    metered.waits_for_client(false, at(9_000));
-    assert_eq!(metered.clock.elapsed(at(9_005)), Duration::from_millis(35));
+    let mut trial = site.begin("/", None);
+    trial.begins_delivery(at(10));
+    trial.begins_delivery(at(400));
+    assert_eq!(trial.clock.elapsed(at(900)), Duration::ZERO, "the client sends it slowly");
+    trial.ends_delivery(at(1_000));
+    assert_eq!(trial.clock.elapsed(at(1_030)), Duration::from_millis(30));
+    trial.waits_for_client(true, at(1_030));
+    trial.ends_delivery(at(2_000));
+    assert_eq!(trial.clock.elapsed(at(9_000)), Duration::from_millis(30), "the client reads it slowly");
+    trial.waits_for_client(false, at(9_000));
+    assert_eq!(trial.clock.elapsed(at(9_005)), Duration::from_millis(35));
 }

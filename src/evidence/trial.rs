@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::color::Color;
 use crate::domain::verdict::Class;
-use crate::evidence::routes::{AppEvent, Arm, Cause, Event, Known, RouteId, Routes, Standing, User, first_segment};
+use crate::evidence::routes::{Allowance, AppEvent, Arm, Cause, Known, RouteId, Routes, Standing, User, first_segment};
 
 const SLOW: [Class; 3] = [Class::SlowP50, Class::SlowP90, Class::SlowP99];
 
@@ -29,7 +29,7 @@ pub(crate) enum Counted {
 
 /// A request that is being counted. It stays in the deadline slot, where the worker finds it while it is in flight.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Metered {
+pub(crate) struct Trial {
     route: RouteId,
     /// The first segment has no route yet.
     unnamed: bool,
@@ -93,23 +93,23 @@ impl Stopwatch {
 }
 
 #[derive(Debug)]
-pub(crate) struct Metering {
+pub(crate) struct Trials {
     index: usize,
     routes: Arc<Routes>,
     known: RefCell<Known>,
     now: Cell<Instant>,
 }
 
-impl Metering {
-    pub(crate) fn new(index: usize, routes: Arc<Routes>, now: Instant) -> Metering {
-        Metering { index, routes, known: RefCell::default(), now: Cell::new(now) }
+impl Trials {
+    pub(crate) fn new(index: usize, routes: Arc<Routes>, now: Instant) -> Trials {
+        Trials { index, routes, known: RefCell::default(), now: Cell::new(now) }
     }
 
     pub(crate) fn tick(&self, now: Instant) {
         self.now.set(now);
     }
 
-    pub(crate) fn meter(&self, counted: Counted, target: &[u8], color: Color, user: Option<User>) -> Metered {
+    pub(crate) fn begin(&self, counted: Counted, target: &[u8], color: Color, user: Option<User>) -> Trial {
         let routes = &*self.routes;
         let named = match counted {
             Counted::Not => Some(RouteId::OTHER),
@@ -123,10 +123,11 @@ impl Metering {
             let users = users.as_ref()?;
             let first = users.is_first(user);
             let judged = routes.judges_latency(route);
-            let latency = if judged { users.count(Event::Latency, user, first, route) } else { Standing::default() };
+            let latency =
+                if judged { users.count(Allowance::Latency, user, first, route) } else { Standing::default() };
             Some(Witness { user, first, sampled: users.is_sampled(user, tick), latency })
         });
-        Metered {
+        Trial {
             route,
             unnamed: named.is_none(),
             color,
@@ -143,10 +144,10 @@ impl Metering {
         }
     }
 
-    pub(crate) fn told(&self, metered: &Metered, event: &AppEvent, n: u64) {
+    pub(crate) fn told(&self, trial: &Trial, event: &AppEvent, n: u64) {
         let routes = &*self.routes;
-        let Metered { color, tick, .. } = *metered;
-        let counts = metered.witness.is_some_and(|Witness { user, first, .. }| {
+        let Trial { color, tick, .. } = *trial;
+        let counts = trial.witness.is_some_and(|Witness { user, first, .. }| {
             routes.users().as_ref().is_some_and(|users| users.counts(event, user, first, color))
         });
         event.judged(self.index, color, (tick, routes.tick()), n, counts);
@@ -154,51 +155,51 @@ impl Metering {
 
     /// A stream has begun well. If streams counted at their ends only, those that fail at once would be most of the
     /// finished ones.
-    pub(crate) fn answered(&self, metered: &mut Metered, target: &[u8]) {
-        if metered.failed.is_some() || metered.answered {
+    pub(crate) fn answered(&self, trial: &mut Trial, target: &[u8]) {
+        if trial.failed.is_some() || trial.answered {
             return;
         }
-        metered.answered = true;
-        self.completed(metered, false);
-        self.succeeded(metered, target);
+        trial.answered = true;
+        self.completed(trial, false);
+        self.succeeded(trial, target);
     }
 
-    fn completed(&self, metered: &Metered, failed: bool) {
+    fn completed(&self, trial: &Trial, failed: bool) {
         let routes = &*self.routes;
-        let Counting { arm, now, .. } = Counting::new(routes, self.index, metered);
-        arm.completed(metered.tick, now);
-        let Some(witness) = &metered.witness else { return };
+        let Counting { arm, now, .. } = Counting::new(routes, self.index, trial);
+        arm.completed(trial.tick, now);
+        let Some(witness) = &trial.witness else { return };
         if witness.sampled {
-            arm.sampled(metered.tick, now, failed);
+            arm.sampled(trial.tick, now, failed);
         }
         if let Some(users) = routes.users().as_ref() {
-            users.ended(witness.user, metered.color, metered.tick, failed);
+            users.ended(witness.user, trial.color, trial.tick, failed);
         }
     }
 
-    fn failed_later(&self, metered: &Metered) {
+    fn failed_later(&self, trial: &Trial) {
         let routes = &*self.routes;
-        let Counting { arm, now, .. } = Counting::new(routes, self.index, metered);
-        let Some(witness) = &metered.witness else { return };
+        let Counting { arm, now, .. } = Counting::new(routes, self.index, trial);
+        let Some(witness) = &trial.witness else { return };
         if witness.sampled {
-            arm.sample_failed(metered.tick, now);
+            arm.sample_failed(trial.tick, now);
         }
         if let Some(users) = routes.users().as_ref() {
-            users.ended(witness.user, metered.color, metered.tick, true);
+            users.ended(witness.user, trial.color, trial.tick, true);
         }
     }
 
-    fn succeeded(&self, metered: &Metered, target: &[u8]) {
-        if metered.unnamed {
+    fn succeeded(&self, trial: &Trial, target: &[u8]) {
+        if trial.unnamed {
             let (segment, whole) = first_segment(target);
             self.known.borrow_mut().succeeded(&self.routes, segment, whole);
         }
     }
 
-    pub(crate) fn metered(&self, mut metered: Metered, outcome: Outcome, target: &[u8]) {
+    pub(crate) fn end(&self, mut trial: Trial, outcome: Outcome, target: &[u8]) {
         let routes = &*self.routes;
-        let outcome = metered.failed.map_or(outcome, Outcome::Bad);
-        let counting = Counting::new(routes, self.index, &metered);
+        let outcome = trial.failed.map_or(outcome, Outcome::Bad);
+        let counting = Counting::new(routes, self.index, &trial);
         let class = match outcome {
             Outcome::Good => None,
             Outcome::Bad(cause) => {
@@ -206,7 +207,7 @@ impl Metering {
                 Some(Class::Error)
             }
             Outcome::ClientError => {
-                if metered.missing_file {
+                if trial.missing_file {
                     counting.arm.missed();
                 }
                 Some(Class::ClientError)
@@ -214,26 +215,26 @@ impl Metering {
             Outcome::Abort => Some(Class::Abort),
             Outcome::Neither => return,
         };
-        match (metered.answered, class == Some(Class::Error)) {
-            (false, failed) => self.completed(&metered, failed),
-            (true, true) => self.failed_later(&metered),
+        match (trial.answered, class == Some(Class::Error)) {
+            (false, failed) => self.completed(&trial, failed),
+            (true, true) => self.failed_later(&trial),
             (true, false) => {}
         }
         if let Some(class) = class {
-            counting.bad(&metered, class);
+            counting.bad(&trial, class);
         }
-        if !metered.timed {
-            let took = micros(metered.clock.elapsed(self.now.get()));
+        if !trial.timed {
+            let took = micros(trial.clock.elapsed(self.now.get()));
             // A request that the client gave up has only a lower bound of its duration, and a failure is no answer.
             if matches!(outcome, Outcome::Good | Outcome::ClientError) {
                 counting.arm.took(took);
             }
             // A quick failure is an error and no more: as a slow request it would count twice, and errors that are
             // tolerated would come back as latency.
-            counting.slow(&mut metered, took);
+            counting.slow(&mut trial, took);
         }
-        if outcome == Outcome::Good && !metered.answered {
-            self.succeeded(&metered, target);
+        if outcome == Outcome::Good && !trial.answered {
+            self.succeeded(&trial, target);
         }
     }
 
@@ -242,14 +243,14 @@ impl Metering {
     }
 
     /// Counts a request in flight as slow as soon as it passes a threshold: a request that hangs must not look fast.
-    pub(crate) fn meter_under_way(&self, metered: &mut Metered, now: Instant) {
-        if !metered.timed {
-            Counting::new(&self.routes, self.index, metered).slow(metered, micros(metered.clock.elapsed(now)));
+    pub(crate) fn count_slow(&self, trial: &mut Trial, now: Instant) {
+        if !trial.timed {
+            Counting::new(&self.routes, self.index, trial).slow(trial, micros(trial.clock.elapsed(now)));
         }
     }
 }
 
-impl Metered {
+impl Trial {
     pub(crate) fn attempt_failed(&mut self, cause: Cause) {
         self.failed.get_or_insert(cause);
     }
@@ -303,10 +304,10 @@ impl Metered {
     }
 
     /// An answer without a natural end has begun: its latency is that of its head.
-    pub(crate) fn first_byte(&mut self, metering: &Metering) {
+    pub(crate) fn first_byte(&mut self, trials: &Trials) {
         if !self.timed {
-            let took = micros(self.clock.elapsed(metering.now.get()));
-            let counting = Counting::new(&metering.routes, metering.index, self);
+            let took = micros(self.clock.elapsed(trials.now.get()));
+            let counting = Counting::new(&trials.routes, trials.index, self);
             counting.arm.took(took);
             counting.slow(self, took);
             self.timed = true;
@@ -338,38 +339,38 @@ struct Counting<'a> {
 }
 
 impl<'a> Counting<'a> {
-    fn new(routes: &'a Routes, worker: usize, metered: &Metered) -> Counting<'a> {
-        Counting { routes, arm: routes.get(metered.route).arm(worker, metered.color), now: routes.tick() }
+    fn new(routes: &'a Routes, worker: usize, trial: &Trial) -> Counting<'a> {
+        Counting { routes, arm: routes.get(trial.route).arm(worker, trial.color), now: routes.tick() }
     }
 
-    fn bad(&self, metered: &Metered, class: Class) {
-        let standing = metered.witness.map(|witness| self.standing(metered, &witness, class));
-        self.arm.bad(metered.tick, self.now, class as usize, standing.unwrap_or_default());
+    fn bad(&self, trial: &Trial, class: Class) {
+        let standing = trial.witness.map(|witness| self.standing(trial, &witness, class));
+        self.arm.bad(trial.tick, self.now, class as usize, standing.unwrap_or_default());
     }
 
-    fn standing(&self, metered: &Metered, witness: &Witness, class: Class) -> Standing {
+    fn standing(&self, trial: &Trial, witness: &Witness, class: Class) -> Standing {
         let users = self.routes.users();
         let Some(users) = users.as_ref() else { return Standing::default() };
         // A client that may know its color from another request may leave because of it.
         let first = witness.first && (witness.user.drawn || class != Class::Abort);
-        let count = |event| users.count(event, witness.user, first, metered.route);
+        let count = |event| users.count(event, witness.user, first, trial.route);
         let standing = match class {
-            Class::Error => count(Event::Error),
-            Class::ClientError => count(Event::ClientError),
-            Class::Abort => count(Event::Abort),
+            Class::Error => count(Allowance::Error),
+            Class::ClientError => count(Allowance::ClientError),
+            Class::Abort => count(Allowance::Abort),
             Class::SlowP50 | Class::SlowP90 | Class::SlowP99 => witness.latency,
             Class::Cpu | Class::MoreEvents | Class::FewerEvents => Standing::default(),
         };
-        if first { standing } else { users.spare(standing, metered.color, metered.route, class as usize) }
+        if first { standing } else { users.spare(standing, trial.color, trial.route, class as usize) }
     }
 
     /// `micros` is a lower bound of the duration. Each threshold counts once.
-    fn slow(&self, metered: &mut Metered, micros: u64) {
-        let thresholds = self.routes.get(metered.route).thresholds(metered.color);
+    fn slow(&self, trial: &mut Trial, micros: u64) {
+        let thresholds = self.routes.get(trial.route).thresholds(trial.color);
         for (place, threshold) in thresholds.into_iter().enumerate() {
-            if micros > threshold && !metered.slow[place] {
-                metered.slow[place] = true;
-                self.bad(metered, SLOW[place]);
+            if micros > threshold && !trial.slow[place] {
+                trial.slow[place] = true;
+                self.bad(trial, SLOW[place]);
             }
         }
     }

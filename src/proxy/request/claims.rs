@@ -5,30 +5,30 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::proxy::deadlines::DeadlineSlot;
-use crate::proxy::kind::Kind;
+use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::snapshot::admission::{Admission, Place};
 use crate::proxy::worker::Worker;
 use crate::sys::buffered::Charge;
 use crate::telemetry::meter::InFlightKind;
 
-pub(super) struct Held {
+pub(super) struct Claims {
     slot: Rc<DeadlineSlot>,
     head: Charge,
-    admitted: Option<Admitted>,
+    taken: Option<Taken>,
     kind: InFlightKind,
     worker: usize,
 }
 
-struct Admitted {
+struct Taken {
     admission: Arc<Admission>,
     endpoint: Option<usize>,
     _place: Option<Place>,
 }
 
-impl Held {
-    pub(super) fn new(slot: Rc<DeadlineSlot>, worker: usize) -> Held {
-        Held { slot, head: Charge::default(), admitted: None, kind: InFlightKind::Request, worker }
+impl Claims {
+    pub(super) fn new(slot: Rc<DeadlineSlot>, worker: usize) -> Claims {
+        Claims { slot, head: Charge::default(), taken: None, kind: InFlightKind::Request, worker }
     }
 
     pub(super) fn charge_head(&mut self, bytes: usize) {
@@ -39,43 +39,43 @@ impl Held {
         &self.slot
     }
 
-    pub(super) fn admit(&mut self, admission: Arc<Admission>) -> Result<(), Kind> {
+    pub(super) fn take(&mut self, admission: Arc<Admission>) -> Result<(), ErrorKind> {
         let place = match &admission.limit {
-            Some(limit) => Some(limit.take().ok_or(Kind::LimitReached)?),
+            Some(limit) => Some(limit.take().ok_or(ErrorKind::LimitReached)?),
             None => None,
         };
         admission.meter.entered(self.kind);
         self.slot.serve(admission.lease.epoch());
-        self.admitted = Some(Admitted { admission, endpoint: None, _place: place });
+        self.taken = Some(Taken { admission, endpoint: None, _place: place });
         Ok(())
     }
 
-    fn admitted(&self) -> &Admitted {
-        self.admitted.as_ref().expect("only called after admit")
+    fn taken(&self) -> &Taken {
+        self.taken.as_ref().expect("only called after take")
     }
 
     pub(super) fn admission(&self) -> &Arc<Admission> {
-        &self.admitted().admission
+        &self.taken().admission
     }
 
     pub(super) fn admission_if_any(&self) -> Option<&Arc<Admission>> {
-        self.admitted.as_ref().map(|admitted| &admitted.admission)
+        self.taken.as_ref().map(|taken| &taken.admission)
     }
 
     pub(super) fn endpoint_if_any(&self) -> Option<&Arc<Endpoint>> {
-        let Admitted { admission, endpoint, .. } = self.admitted.as_ref()?;
+        let Taken { admission, endpoint, .. } = self.taken.as_ref()?;
         Some(&admission.pool.endpoints[(*endpoint)?])
     }
 
     pub(super) fn target(&self) -> (&Arc<Endpoint>, &Pool) {
-        let Admitted { admission, endpoint, .. } = self.admitted();
+        let Taken { admission, endpoint, .. } = self.taken();
         (&admission.pool.endpoints[endpoint.expect("only called where one was chosen")], &admission.pool)
     }
 
     /// Moves the load as well.
     pub(super) fn choose(&mut self, worker: &Worker, tried: &[usize]) -> Option<usize> {
         let (draw, now) = (worker.draw(), worker.millis());
-        let Admitted { admission, endpoint, .. } = self.admitted.as_mut().expect("only called after admit");
+        let Taken { admission, endpoint, .. } = self.taken.as_mut().expect("only called after take");
         let pool = &admission.pool;
         if let Some(before) = endpoint.take() {
             pool.endpoints[before].load(self.worker).sub(1);
@@ -93,14 +93,14 @@ impl Held {
     /// Another color serves from here on. The request is already in the load of `endpoint`. The place under a limit
     /// stays: both colors share it.
     pub(super) fn hand_over(&mut self, to: Arc<Admission>, endpoint: Option<usize>) {
-        let admitted = self.admitted.as_mut().expect("only called after admit");
-        admitted.admission.meter.left(self.kind);
-        if let Some(before) = std::mem::replace(&mut admitted.endpoint, endpoint) {
-            admitted.admission.pool.endpoints[before].load(self.worker).sub(1);
+        let taken = self.taken.as_mut().expect("only called after take");
+        taken.admission.meter.left(self.kind);
+        if let Some(before) = std::mem::replace(&mut taken.endpoint, endpoint) {
+            taken.admission.pool.endpoints[before].load(self.worker).sub(1);
         }
         to.meter.entered(self.kind);
         self.slot.serve(to.lease.epoch());
-        admitted.admission = to;
+        taken.admission = to;
     }
 
     pub(super) fn kind(&self) -> InFlightKind {
@@ -117,7 +117,7 @@ impl Held {
     /// All but the memory of the head. A second call does nothing.
     pub(super) fn release(&mut self) {
         self.slot.serve(0);
-        let Some(Admitted { admission, endpoint, _place }) = self.admitted.take() else { return };
+        let Some(Taken { admission, endpoint, _place }) = self.taken.take() else { return };
         admission.meter.left(self.kind);
         if let Some(endpoint) = endpoint {
             admission.pool.endpoints[endpoint].load(self.worker).sub(1);
@@ -125,7 +125,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Claims {
     fn drop(&mut self) {
         self.release();
     }

@@ -3,7 +3,7 @@
 use crate::wire::head::Head;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ErrorKind {
     BadRequest,
     RequestTimeout,
     NoRoute,
@@ -41,162 +41,162 @@ pub(crate) enum Resource {
     Memory,
 }
 
-impl Kind {
+impl ErrorKind {
     pub(crate) fn row(self) -> (u16, &'static str, &'static str, &'static str) {
         match self {
-            Kind::BadRequest => {
+            ErrorKind::BadRequest => {
                 (400, "http_request_error", "cutover; error=http_request_error", "The request is malformed.")
             }
-            Kind::RequestTimeout => {
+            ErrorKind::RequestTimeout => {
                 (408, "http_request_error", "cutover; error=http_request_error", "The request body stopped coming.")
             }
-            Kind::NoRoute => (
+            ErrorKind::NoRoute => (
                 404,
                 "destination_not_found",
                 "cutover; error=destination_not_found",
                 "There is no route for this host and path.",
             ),
-            Kind::BodyTooLarge => {
+            ErrorKind::BodyTooLarge => {
                 (413, "http_request_denied", "cutover; error=http_request_denied", "The request body is too large.")
             }
-            Kind::Refused => (
+            ErrorKind::Refused => (
                 502,
                 "connection_refused",
                 "cutover; error=connection_refused",
                 "The application refused the connection.",
             ),
-            Kind::NotTrusted => (
+            ErrorKind::NotTrusted => (
                 502,
                 "tls_certificate_error",
                 "cutover; error=tls_certificate_error",
                 "The application could not be trusted.",
             ),
-            Kind::NameUnknown => {
+            ErrorKind::NameUnknown => {
                 (502, "dns_error", "cutover; error=dns_error", "The application's address is unknown.")
             }
-            Kind::ConnectTimeout => (
+            ErrorKind::ConnectTimeout => (
                 504,
                 "connection_timeout",
                 "cutover; error=connection_timeout",
                 "The application could not be reached in time.",
             ),
-            Kind::UpstreamClosed => (
+            ErrorKind::UpstreamClosed => (
                 502,
                 "connection_terminated",
                 "cutover; error=connection_terminated",
                 "The application closed the connection before it answered.",
             ),
-            Kind::BadAnswer => (
+            ErrorKind::BadAnswer => (
                 502,
                 "http_protocol_error",
                 "cutover; error=http_protocol_error",
                 "The application's answer is not valid HTTP.",
             ),
-            Kind::NotUpgraded => (
+            ErrorKind::NotUpgraded => (
                 502,
                 "http_upgrade_failed",
                 "cutover; error=http_upgrade_failed",
                 "The application did not switch to the protocol that was asked for.",
             ),
-            Kind::NoUpgrade => (
+            ErrorKind::NoUpgrade => (
                 501,
                 "http_upgrade_failed",
                 "cutover; error=http_upgrade_failed",
                 "The application can't be asked for this protocol.",
             ),
-            Kind::NoEndpoint => (
+            ErrorKind::NoEndpoint => (
                 503,
                 "destination_unavailable",
                 "cutover; error=destination_unavailable",
                 "No instance of the application is healthy.",
             ),
-            Kind::NoPreview => (
+            ErrorKind::NoPreview => (
                 503,
                 "destination_unavailable",
                 "cutover; error=destination_unavailable; details=\"preview\"",
                 "This is the preview, and no instance of the previewed release is healthy.",
             ),
-            Kind::LimitReached => (
+            ErrorKind::LimitReached => (
                 503,
                 "connection_limit_reached",
                 "cutover; error=connection_limit_reached",
                 "Too many requests are under way.",
             ),
-            Kind::Exhausted(Resource::Descriptors) => (
+            ErrorKind::Exhausted(Resource::Descriptors) => (
                 503,
                 "connection_limit_reached",
                 "cutover; error=connection_limit_reached; details=\"descriptors\"",
                 "The proxy has too many open connections.",
             ),
-            Kind::Exhausted(Resource::Ports) => (
+            ErrorKind::Exhausted(Resource::Ports) => (
                 503,
                 "connection_limit_reached",
                 "cutover; error=connection_limit_reached; details=\"ports\"",
                 "The proxy has too many connections to the application.",
             ),
-            Kind::Exhausted(Resource::Memory) => (
+            ErrorKind::Exhausted(Resource::Memory) => (
                 503,
                 "proxy_internal_error",
                 "cutover; error=proxy_internal_error; details=\"memory\"",
                 "The proxy holds too much at once.",
             ),
-            Kind::HoldFull => (
+            ErrorKind::HoldFull => (
                 503,
                 "connection_limit_reached",
                 "cutover; error=connection_limit_reached; details=\"hold\"",
                 "Too many requests are being held.",
             ),
-            Kind::HoldExpired => (
+            ErrorKind::HoldExpired => (
                 503,
                 "destination_unavailable",
                 "cutover; error=destination_unavailable; details=\"hold\"",
                 "The request was held for too long.",
             ),
-            Kind::Maintenance => (
+            ErrorKind::Maintenance => (
                 503,
                 "destination_unavailable",
                 "cutover; error=destination_unavailable; details=\"maintenance\"",
                 "Down for maintenance.",
             ),
-            Kind::ResponseTimeout => (
+            ErrorKind::ResponseTimeout => (
                 504,
                 "http_response_timeout",
                 "cutover; error=http_response_timeout",
                 "The application did not answer in time.",
             ),
-            Kind::BodyTimeout => (
+            ErrorKind::BodyTimeout => (
                 504,
                 "http_response_incomplete",
                 "cutover; error=http_response_incomplete",
                 "The application's answer stopped in the middle.",
             ),
-            Kind::DrainTimeout => (
+            ErrorKind::DrainTimeout => (
                 504,
                 "drain_timeout",
                 "cutover; error=http_response_timeout; details=\"drain\"",
                 "The release that began this request was retired before it answered.",
             ),
-            Kind::Stopping => (
+            ErrorKind::Stopping => (
                 503,
                 "destination_unavailable",
                 "cutover; error=destination_unavailable; details=\"stopping\"",
                 "The proxy is stopping.",
             ),
             // The next two happen in the middle of an answer, so only the log has them.
-            Kind::StreamIdle => (
+            ErrorKind::StreamIdle => (
                 504,
                 "stream_idle",
                 "cutover; error=http_response_timeout; details=\"idle\"",
                 "The stream was idle for too long.",
             ),
-            Kind::ClientStalled => (499, "client_stalled", "cutover", "The client took nothing of its answer."),
+            ErrorKind::ClientStalled => (499, "client_stalled", "cutover", "The client took nothing of its answer."),
             // Never sent. The number is nginx's, known to every log reader.
-            Kind::ClientLeft => (499, "client_left", "cutover", "The client closed the connection."),
+            ErrorKind::ClientLeft => (499, "client_left", "cutover", "The client closed the connection."),
         }
     }
 }
 
-impl Kind {
+impl ErrorKind {
     /// The end of a gRPC call whose answer has begun: a bare reset would look like an error of the call.
     pub(crate) fn grpc_trailers(self) -> Head {
         let mut trailers = Head::default();
@@ -209,28 +209,28 @@ impl Kind {
     pub(crate) fn grpc_status(self) -> &'static str {
         match self {
             // INTERNAL
-            Kind::BadRequest | Kind::BadAnswer => "13",
+            ErrorKind::BadRequest | ErrorKind::BadAnswer => "13",
             // UNIMPLEMENTED
-            Kind::NoRoute | Kind::NotUpgraded | Kind::NoUpgrade => "12",
+            ErrorKind::NoRoute | ErrorKind::NotUpgraded | ErrorKind::NoUpgrade => "12",
             // RESOURCE_EXHAUSTED
-            Kind::BodyTooLarge | Kind::LimitReached | Kind::HoldFull | Kind::Exhausted(_) => "8",
+            ErrorKind::BodyTooLarge | ErrorKind::LimitReached | ErrorKind::HoldFull | ErrorKind::Exhausted(_) => "8",
             // DEADLINE_EXCEEDED
-            Kind::ResponseTimeout | Kind::BodyTimeout | Kind::RequestTimeout => "4",
+            ErrorKind::ResponseTimeout | ErrorKind::BodyTimeout | ErrorKind::RequestTimeout => "4",
             // CANCELLED
-            Kind::ClientLeft | Kind::ClientStalled => "1",
+            ErrorKind::ClientLeft | ErrorKind::ClientStalled => "1",
             // UNAVAILABLE: the client may try again.
-            Kind::Refused
-            | Kind::NotTrusted
-            | Kind::NameUnknown
-            | Kind::ConnectTimeout
-            | Kind::UpstreamClosed
-            | Kind::NoEndpoint
-            | Kind::HoldExpired
-            | Kind::Maintenance
-            | Kind::NoPreview
-            | Kind::DrainTimeout
-            | Kind::StreamIdle
-            | Kind::Stopping => "14",
+            ErrorKind::Refused
+            | ErrorKind::NotTrusted
+            | ErrorKind::NameUnknown
+            | ErrorKind::ConnectTimeout
+            | ErrorKind::UpstreamClosed
+            | ErrorKind::NoEndpoint
+            | ErrorKind::HoldExpired
+            | ErrorKind::Maintenance
+            | ErrorKind::NoPreview
+            | ErrorKind::DrainTimeout
+            | ErrorKind::StreamIdle
+            | ErrorKind::Stopping => "14",
         }
     }
 }
