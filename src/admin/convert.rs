@@ -3,21 +3,20 @@
 use std::time::{Duration, SystemTime};
 
 use crate::admin::api::{
-    AnswersAs, AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, ConfigProblem, DrainedAnswer, EndedAnswer,
-    EndpointAnswer, FileAnswer, FileProblemAnswer, FreezeAnswer, GateAnswer, HeadlineAnswer, HealthEvent, HeldEvent,
-    HoldAnswer, HoldStatus, MaintenanceBy, MovingAnswer, NameAnswer, NotifyTestAnswer, OnItsWay, PauseAnswer,
-    PreviewAnswer, Problem, QuarantinedAnswer, ReloadedEvent, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, Starting,
-    StatusAnswer, TransitionAnswer, TriedAnswer, UnsafeAnswer, VerifyAnswer,
+    AnswersAs, AskedAnswer, CanaryStatus, CertificateAnswer, ColorAnswer, DrainedAnswer, EndedAnswer, EndpointAnswer,
+    FileAnswer, FileProblemAnswer, FreezeAnswer, HeadlineAnswer, HealthEvent, HeldEvent, HoldAnswer, HoldStatus,
+    MaintenanceBy, MovingAnswer, NameAnswer, NotifyTestAnswer, OnItsWay, PauseAnswer, PreviewAnswer, Problem,
+    QuarantinedAnswer, ReloadedEvent, RunAnswer, SafeToStop, SinkAnswer, SplitAnswer, Starting, StatusAnswer,
+    TransitionAnswer, TriedAnswer, VerifyAnswer,
 };
 use crate::admin::api::{NumbersAnswer, PointAnswer};
 use crate::control::handle::{
     ColorStatus, EndpointStatus, NameStatus, News, Numbers, Point, SinkStatus, Status, Tried, Verified,
 };
 use crate::domain::color::Color;
-use crate::domain::gate::{GateReport, Probed};
 use crate::domain::health::Health;
 use crate::domain::history::Run;
-use crate::domain::rollout::{FileError, Hold, OrderState, Outcome, Phase, Refusal};
+use crate::domain::rollout::{Hold, OrderState, Outcome, Phase};
 use crate::domain::split::Weight;
 use crate::domain::transition::{Drained, InFlight, Kind, Origin, Transition};
 use crate::telemetry::meter;
@@ -28,9 +27,11 @@ mod closed;
 mod colors;
 mod headline;
 mod moves;
+mod refusal;
 mod schema;
 
 use checks::checks;
+use refusal::gate;
 
 pub(super) use canary::deployments;
 pub(super) use moves::last_drain;
@@ -44,13 +45,6 @@ pub(super) fn time(at: SystemTime) -> String {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-impl ConfigProblem {
-    fn new(error: &FileError) -> ConfigProblem {
-        let FileError { line, column, message, help } = error.clone();
-        ConfigProblem { line, column, message, help }
-    }
 }
 
 impl HoldAnswer {
@@ -345,89 +339,6 @@ impl From<Verified> for VerifyAnswer {
     fn from(found: Verified) -> VerifyAnswer {
         let Verified { lines, first, last, head, breaks } = found;
         VerifyAnswer { ok: breaks.is_empty(), lines, first, last, head, breaks }
-    }
-}
-
-fn gate(report: &GateReport) -> Vec<GateAnswer> {
-    let answer = |probed: &Probed| GateAnswer {
-        upstream: probed.upstream.clone(),
-        endpoint: probed.endpoint.clone(),
-        passed: probed.passed,
-        detail: probed.detail.clone(),
-        at: time(probed.at),
-        took_us: micros(probed.took),
-    };
-    report.endpoints.iter().map(answer).collect()
-}
-
-impl Problem {
-    pub(super) fn new(status: u16, code: &str, title: &str, detail: impl Into<String>) -> Problem {
-        Problem {
-            status,
-            code: code.to_owned(),
-            title: title.to_owned(),
-            detail: detail.into(),
-            endpoints: Vec::new(),
-            generation: None,
-            rollback_unsafe: None,
-            checks: Vec::new(),
-            errors: Vec::new(),
-        }
-    }
-
-    pub(super) fn refused(refusal: &Refusal) -> Problem {
-        let (status, title) = match refusal {
-            Refusal::Unhealthy(_) => (409, "The target is not healthy"),
-            Refusal::CheckFailed(_) => (409, "A check of the gate failed"),
-            Refusal::InProgress(_) | Refusal::OnItsWay { .. } => (409, "Another move is under way"),
-            Refusal::PausedAlready { .. } => (409, "Traffic is paused already"),
-            Refusal::Withdrawn(_) | Refusal::GivenUp { .. } => (409, "Cancelled"),
-            Refusal::UnknownRelease { .. } => (422, "No color has this release"),
-            Refusal::NotDrained { .. } => (409, "Requests did not end in time"),
-            Refusal::NoKnownGood { .. } | Refusal::NoWayBack { .. } => (409, "There is nothing to roll back to"),
-            Refusal::Frozen(_) => (409, "Moves are frozen"),
-            Refusal::FrozenAlready(_) => (409, "A freeze is in force"),
-            Refusal::Quarantined { .. } => (409, "The release was taken back because it was bad"),
-            Refusal::RollbackUnsafe(_) => (409, "The data stores do not allow it"),
-            Refusal::NoCanary => (409, "No canary is running"),
-            Refusal::Baking => (409, "The release has the traffic already"),
-            Refusal::BadPlan(_) => (400, "This is no plan"),
-            Refusal::CoolingDown { .. } => (409, "A release was rolled back a short time ago"),
-            Refusal::StaleGeneration { .. } => (412, "The state has changed"),
-            Refusal::NotDurable(_) => (503, "The decision could not be written down"),
-            Refusal::InvalidFile(_) => (422, "The configuration file is not valid"),
-            Refusal::FileBusy(_) => (409, "The configuration file is being written"),
-            Refusal::TargetChanged { .. } => (409, "The target was edited meanwhile"),
-            Refusal::Earlier { code, .. } => (earlier(code), "Refused before a restart"),
-            Refusal::Overruled { .. } => (409, "A rollback has just left this release"),
-            Refusal::Stage(refusal) => colors::title(refusal),
-        };
-        let mut problem = Problem::new(status, refusal.code(), title, refusal.to_string());
-        match refusal {
-            Refusal::Unhealthy(report) => problem.endpoints = gate(report),
-            Refusal::CheckFailed(report) => {
-                (problem.endpoints, problem.checks) = (gate(report), checks(&report.checks));
-            }
-            Refusal::RollbackUnsafe(why) => problem.rollback_unsafe = Some(Box::new(UnsafeAnswer::new(why))),
-            Refusal::InvalidFile(file) => {
-                problem.detail = format!("{}\nNothing was moved; {}\n", file.drawn.trim_end(), file.repair());
-                problem.errors = file.errors.iter().map(ConfigProblem::new).collect();
-            }
-            Refusal::StaleGeneration { current, .. } => problem.generation = Some(current.0),
-            _ => {}
-        }
-        problem
-    }
-}
-
-/// HTTP status of a refusal from before a restart.
-fn earlier(code: &str) -> u16 {
-    match code {
-        "invalid_config" | "unknown_release" => 422,
-        "not_durable" => 503,
-        "stale_generation" => 412,
-        "bad_plan" | "bad_request" => 400,
-        _ => 409,
     }
 }
 

@@ -7,22 +7,9 @@ use crate::admin::api::{NeedAnswer, ReplacedAnswer, SafeToStop, StageAnswer};
 use crate::admin::convert::time;
 use crate::config::{ColorConfig, EndpointAddress};
 use crate::control::handle::{ColorStatus, Need, StageOutcome};
-use crate::domain::rollout::StageRefusal;
 
 /// Name of the upstream that a color has itself.
 const DEFAULT_UPSTREAM: &str = "default";
-
-pub(super) fn title(refusal: &StageRefusal) -> (u16, &'static str) {
-    match refusal {
-        StageRefusal::InUse { .. } => (409, "The color is in use"),
-        StageRefusal::SameProcess { .. } => (409, "The endpoint serves the other color"),
-        StageRefusal::WayBack { .. } => (409, "A rollback goes there"),
-        StageRefusal::FileNotWritable(_) => (409, "The configuration file can't be written"),
-        StageRefusal::Empty(_) => (409, "Nothing is deployed there"),
-        StageRefusal::Unfit(_) => (400, "The release can't be put there as it is described"),
-        StageRefusal::Replaced { .. } => (409, "Something else was staged meanwhile"),
-    }
-}
 
 impl StageAnswer {
     pub(in crate::admin) fn new(outcome: &StageOutcome) -> StageAnswer {

@@ -119,7 +119,8 @@ fn conditions() -> Vec<(&'static str, Facts, &'static str)> {
             "paused",
             with(|facts| {
                 let (by, reason) = ("alice".to_owned(), Some("db".to_owned()));
-                facts.held = Some(OnHold { for_move: false, by, reason, requests: 3, ends_in: Duration::from_secs(40) });
+                facts.held =
+                    Some(OnHold { for_move: false, by, reason, requests: 3, ends_in: Duration::from_secs(40) });
             }),
             "WARNING: traffic is paused (alice: db), 3 requests wait, 40 s left. To serve again: cutover unpause",
         ),

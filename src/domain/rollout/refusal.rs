@@ -1,4 +1,8 @@
 //! Refusals in words: a stable code for programs, a sentence for people.
+//!
+//! To add one: a variant of [`Refusal`] (`messages`), its code and sentence here, its status in
+//! `admin/convert/refusal.rs`. The compiler asks for each. The lists of codes per route are in `admin/handlers.rs`,
+//! `canary.rs`, `colors.rs` and `hold.rs`.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +10,7 @@ use std::time::Duration;
 use crate::domain::color::Color;
 use crate::domain::deployment::Deployment;
 use crate::domain::gate::GateReport;
-use crate::domain::rollout::{FileProblem, Hold, Move, Refusal};
+use crate::domain::rollout::{FileProblem, Hold, Move, Refusal, StageRefusal};
 use crate::domain::transition::{Freeze, InFlight, Kind};
 use crate::domain::written;
 
@@ -22,73 +26,56 @@ impl Deployment {
     }
 }
 
-impl Refusal {
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Refusal::Unhealthy(_) => "unhealthy",
-            Refusal::CheckFailed(_) => "check_failed",
-            Refusal::InProgress(_) | Refusal::OnItsWay { .. } | Refusal::PausedAlready { .. } => "in_progress",
-            Refusal::Withdrawn(_) => "withdrawn",
-            Refusal::GivenUp { .. } => "cancelled",
-            Refusal::UnknownRelease { .. } => "unknown_release",
-            Refusal::FrozenAlready(_) => "already_frozen",
-            Refusal::NotDrained { .. } => "not_drained",
-            Refusal::StaleGeneration { .. } => "stale_generation",
-            Refusal::NoKnownGood { .. } | Refusal::NoWayBack { .. } => "no_known_good",
-            Refusal::Frozen(_) => "frozen",
-            Refusal::Quarantined { .. } => "quarantined",
-            Refusal::RollbackUnsafe(_) => "rollback_unsafe",
-            Refusal::NotDurable(_) => "not_durable",
-            Refusal::NoCanary => "no_canary",
-            Refusal::Baking => "baking",
-            Refusal::BadPlan(_) => "bad_plan",
-            Refusal::CoolingDown { .. } => "cooling_down",
-            Refusal::InvalidFile(_) => "invalid_config",
-            Refusal::FileBusy(_) => "file_busy",
-            Refusal::TargetChanged { .. } => "target_changed",
-            Refusal::Overruled { .. } => "overruled",
-            Refusal::Stage(refusal) => refusal.code(),
-            Refusal::Earlier { code, .. } => code,
+/// One row per code. Gives [`Refusal::code`] and the list of codes, so no code can be missing in the list.
+macro_rules! codes {
+    ($($code:literal: $refusals:pat,)+) => {
+        impl Refusal {
+            /// The stable name, for programs.
+            #[must_use]
+            pub fn code(&self) -> &'static str {
+                match self {
+                    $($refusals => $code,)+
+                    Refusal::Stage(refusal) => refusal.code(),
+                    Refusal::Earlier { code, .. } => code,
+                }
+            }
+
+            const CODES: &[&'static str] = &[$($code),+];
         }
-    }
+    };
+}
+
+codes! {
+    "unhealthy": Refusal::Unhealthy(_),
+    "check_failed": Refusal::CheckFailed(_),
+    "in_progress": Refusal::InProgress(_) | Refusal::OnItsWay { .. } | Refusal::PausedAlready { .. },
+    "withdrawn": Refusal::Withdrawn(_),
+    "cancelled": Refusal::GivenUp { .. },
+    "unknown_release": Refusal::UnknownRelease { .. },
+    "already_frozen": Refusal::FrozenAlready(_),
+    "not_drained": Refusal::NotDrained { .. },
+    "stale_generation": Refusal::StaleGeneration { .. },
+    "no_known_good": Refusal::NoKnownGood { .. } | Refusal::NoWayBack { .. },
+    "frozen": Refusal::Frozen(_),
+    "quarantined": Refusal::Quarantined { .. },
+    "rollback_unsafe": Refusal::RollbackUnsafe(_),
+    "not_durable": Refusal::NotDurable(_),
+    "no_canary": Refusal::NoCanary,
+    "baking": Refusal::Baking,
+    "bad_plan": Refusal::BadPlan(_),
+    "cooling_down": Refusal::CoolingDown { .. },
+    "invalid_config": Refusal::InvalidFile(_),
+    "file_busy": Refusal::FileBusy(_),
+    "target_changed": Refusal::TargetChanged { .. },
+    "overruled": Refusal::Overruled { .. },
 }
 
 impl Refusal {
-    /// Codes that may be in a ledger.
-    const RECORDED: [&'static str; 27] = [
-        "unhealthy",
-        "check_failed",
-        "in_progress",
-        "withdrawn",
-        "cancelled",
-        "unknown_release",
-        "already_frozen",
-        "not_drained",
-        "stale_generation",
-        "no_known_good",
-        "frozen",
-        "quarantined",
-        "rollback_unsafe",
-        "not_durable",
-        "no_canary",
-        "baking",
-        "bad_plan",
-        "cooling_down",
-        "invalid_config",
-        "file_busy",
-        "target_changed",
-        "overruled",
-        "in_use",
-        "way_back",
-        "file_not_writable",
-        "nothing_deployed",
-        "bad_request",
-    ];
-
+    /// A refusal of an earlier process, as its ledger tells it.
     #[must_use]
     pub fn recalled(code: &str, sentence: &str) -> Refusal {
-        let code = Refusal::RECORDED.into_iter().find(|known| *known == code).unwrap_or("refused");
+        let mut known = Refusal::CODES.iter().chain(StageRefusal::CODES);
+        let code = known.find(|known| **known == code).copied().unwrap_or("refused");
         Refusal::Earlier { code, sentence: sentence.to_owned() }
     }
 }

@@ -45,18 +45,29 @@ pub enum StageRefusal {
     },
 }
 
-impl StageRefusal {
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            StageRefusal::InUse { .. } | StageRefusal::SameProcess { .. } => "in_use",
-            StageRefusal::WayBack { .. } => "way_back",
-            StageRefusal::FileNotWritable(_) => "file_not_writable",
-            StageRefusal::Unfit(_) => "bad_request",
-            StageRefusal::Empty(_) => "nothing_deployed",
-            StageRefusal::Replaced { .. } => "target_changed",
+/// As `codes!` of [`Refusal`].
+macro_rules! codes {
+    ($($code:literal: $refusals:pat,)+) => {
+        impl StageRefusal {
+            #[must_use]
+            pub fn code(&self) -> &'static str {
+                match self {
+                    $($refusals => $code,)+
+                }
+            }
+
+            pub(super) const CODES: &[&'static str] = &[$($code),+];
         }
-    }
+    };
+}
+
+codes! {
+    "in_use": StageRefusal::InUse { .. } | StageRefusal::SameProcess { .. },
+    "way_back": StageRefusal::WayBack { .. },
+    "file_not_writable": StageRefusal::FileNotWritable(_),
+    "bad_request": StageRefusal::Unfit(_),
+    "nothing_deployed": StageRefusal::Empty(_),
+    "target_changed": StageRefusal::Replaced { .. },
 }
 
 impl fmt::Display for StageRefusal {

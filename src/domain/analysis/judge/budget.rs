@@ -26,7 +26,8 @@ const HARM: [(ComponentKind, f64, f64); 2] = [(ComponentKind::Errors, 0.29, 0.24
 /// The share of 4xx, which end a canary without a quarantine.
 pub(super) const WITHDRAWAL: f64 = 0.05;
 /// Shares of the pause's budget. CPU has the rest.
-const HOLD: [(ComponentKind, f64, f64); 2] = [(ComponentKind::ClientErrors, 0.30, 0.20), (ComponentKind::Aborts, 0.25, 0.15)];
+const HOLD: [(ComponentKind, f64, f64); 2] =
+    [(ComponentKind::ClientErrors, 0.30, 0.20), (ComponentKind::Aborts, 0.25, 0.15)];
 const HOLD_CPU: f64 = 0.10;
 /// With sticky users, taken from the share of errors on all routes: errors per user and minute.
 const HARM_USERS: f64 = 0.10;
@@ -74,14 +75,19 @@ impl Judge {
         }
         let left = 1.0 - self.told.shared();
         harm.iter_mut().for_each(|component| component.weight *= left);
-        let event =
-            |(place, (weight, ln_evidence))| Component { kind: ComponentKind::Event(place), route: None, weight, ln_evidence };
+        let event = |(place, (weight, ln_evidence))| Component {
+            kind: ComponentKind::Event(place),
+            route: None,
+            weight,
+            ln_evidence,
+        };
         harm.extend(self.told.evidence().enumerate().map(event));
         harm
     }
 
     pub(super) fn hold(&self) -> Vec<Component> {
-        let cpu = Component { kind: ComponentKind::Cpu, route: None, weight: HOLD_CPU, ln_evidence: self.cpu.ln_evidence() };
+        let cpu =
+            Component { kind: ComponentKind::Cpu, route: None, weight: HOLD_CPU, ln_evidence: self.cpu.ln_evidence() };
         let mut hold = self.components(HOLD, Judge::ln_evidence);
         hold.push(cpu);
         hold
