@@ -12,11 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cutover::internals::config::Config;
 use cutover::internals::domain::color::Color;
-use cutover::internals::domain::deployment::{Deployment, DeploymentId, Mode, OnInsufficient, Plan, Stage};
+use cutover::internals::domain::deployment::Deployment;
 use cutover::internals::domain::release::Release;
-use cutover::internals::domain::schema::Lineage;
 use cutover::internals::domain::split::Weight;
-use cutover::internals::domain::transition::{Decision, FileOrder, Generation};
+use cutover::internals::domain::transition::Decision;
+use cutover::internals::samples::canary;
 use cutover::internals::server::plane::Plane;
 
 const ROUNDS: usize = 9;
@@ -70,50 +70,9 @@ fn published((routes, weight): (usize, Weight)) -> (Plane, cutover::internals::p
     let (plane, mut publisher) = Plane::alone(&config).expect("a free port");
     let release = Release::new("1");
     let decision = Decision {
-        generation: Generation(1),
-        active: Color::Blue,
-        release: release.clone(),
-        since: SystemTime::now(),
-        known_good: None,
-        previous: None,
-        freeze: None,
-        quarantine: Vec::new(),
-        written_back: Vec::new(),
-        by_force: false,
-        maintenance: false,
-        seen: FileOrder { active: Color::Blue, release },
-        lineage: Lineage::default(),
-        deployment: Some(canary(weight)),
-        cooldown: None,
+        deployment: Some(Deployment { salt: 1, ..canary(1, weight) }),
+        ..Decision::first(Color::Blue, release, SystemTime::now())
     };
     drop(publisher.publish(&config, &decision));
     (plane, publisher)
-}
-
-fn canary(weight: Weight) -> Deployment {
-    let plan = Plan {
-        steps: vec![weight],
-        dwell: Duration::ZERO,
-        max_step: Duration::ZERO,
-        on_insufficient: OnInsufficient::Hold,
-        holdback: Weight::NONE,
-        bake: Duration::ZERO,
-    };
-    Deployment {
-        id: DeploymentId(1),
-        candidate: Color::Green,
-        release: Release::new("2"),
-        stable: Release::new("1"),
-        stage: Stage::Step(0),
-        weight,
-        salt: 1,
-        sticky: String::new(),
-        plan,
-        mode: Mode::Enforce,
-        since: SystemTime::now(),
-        watched: Duration::ZERO,
-        held: None,
-        told: false,
-        lost: 0,
-    }
 }

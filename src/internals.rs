@@ -1,6 +1,7 @@
 //! The inside, for this repository's tests, benches and fuzz targets. Nothing here is a promise to anybody else.
 
 pub mod fuzzing;
+pub mod samples;
 
 pub mod config {
     pub use crate::config::{AccessLog, Config, HostPattern, LogConfig, LogFormat, RouteConfig};

@@ -9,7 +9,7 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{Plan, Policy};
 use crate::domain::rollout::{Checks, Configured};
 use crate::domain::schema::Lineage;
-use crate::domain::transition::{Decision, FileOrder, Generation};
+use crate::domain::transition::{Decision, FileOrder};
 
 pub(super) fn configured(config: &Config, path: &std::path::Path) -> Configured {
     Configured {
@@ -80,26 +80,13 @@ fn order(config: &Config) -> FileOrder {
 }
 
 pub(crate) fn first_decision(config: &Config) -> Decision {
-    let order = order(config);
-    let since = SystemTime::now();
+    let (order, since) = (order(config), SystemTime::now());
     let labels = &config.colors[order.active].schema;
     Decision {
-        generation: Generation(1),
-        active: order.active,
-        release: order.release.clone(),
-        since,
         // It served before the proxy could watch it.
         known_good: Some(since),
-        previous: None,
-        freeze: None,
-        quarantine: Vec::new(),
         lineage: Lineage::default().followed_by(&order.release, labels, None),
-        by_force: false,
-        maintenance: false,
-        seen: order,
-        written_back: Vec::new(),
-        deployment: None,
-        cooldown: None,
+        ..Decision::first(order.active, order.release, since)
     }
 }
 

@@ -203,6 +203,35 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// A deployment that begins: judged, not sticky, and not watched yet.
+    #[must_use]
+    pub fn new(
+        id: DeploymentId,
+        (candidate, release): (Color, Release),
+        stable: Release,
+        (stage, weight): (Stage, Weight),
+        plan: Plan,
+        since: SystemTime,
+    ) -> Deployment {
+        Deployment {
+            id,
+            candidate,
+            release,
+            stable,
+            stage,
+            weight,
+            salt: 0,
+            sticky: String::new(),
+            plan,
+            mode: Mode::Enforce,
+            since,
+            watched: Duration::ZERO,
+            held: None,
+            told: false,
+            lost: 0,
+        }
+    }
+
     #[must_use]
     pub fn split(&self) -> Split {
         Split { candidate: self.candidate, weight: self.weight, salt: self.salt }

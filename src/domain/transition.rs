@@ -53,6 +53,28 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The first decision of all: a color serves, and nothing else is known.
+    #[must_use]
+    pub fn first(active: Color, release: Release, since: SystemTime) -> Decision {
+        Decision {
+            generation: Generation(1),
+            active,
+            release: release.clone(),
+            since,
+            known_good: None,
+            previous: None,
+            freeze: None,
+            quarantine: Vec::new(),
+            by_force: false,
+            maintenance: false,
+            seen: FileOrder { active, release },
+            written_back: Vec::new(),
+            lineage: Lineage::default(),
+            deployment: None,
+            cooldown: None,
+        }
+    }
+
     #[must_use]
     pub fn split(&self) -> Option<Split> {
         self.deployment.as_ref().filter(|deployment| deployment.splits()).map(Deployment::split)

@@ -96,21 +96,10 @@ impl World {
         let schema = PerColor::from_fn(|_| labels(&mut random, labelled));
         let probed = labelled && random.bool();
         let decision = Decision {
-            generation: Generation(1),
-            active: Color::Blue,
-            release: deployed.blue.clone(),
-            since: SystemTime::UNIX_EPOCH,
             known_good: Some(SystemTime::UNIX_EPOCH),
-            previous: None,
-            freeze: None,
-            quarantine: Vec::new(),
-            by_force: false,
-            maintenance: false,
             seen: file.clone(),
-            written_back: Vec::new(),
             lineage: Lineage::default().followed_by(&deployed.blue, &schema.blue, None),
-            deployment: None,
-            cooldown: None,
+            ..Decision::first(Color::Blue, deployed.blue.clone(), SystemTime::UNIX_EPOCH)
         };
         let start = Instant::now();
         let now = Now { mono: start, wall: SystemTime::UNIX_EPOCH };

@@ -1,28 +1,11 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::schema::Lineage;
-use crate::domain::transition::{FileOrder, Generation, Kind, Origin, Trigger};
+use crate::domain::transition::{Kind, Origin, Trigger};
 
 fn decision(active: Color) -> Decision {
     let release = release(active);
-    Decision {
-        generation: Generation(1),
-        active,
-        release: release.clone(),
-        since: SystemTime::UNIX_EPOCH,
-        known_good: None,
-        previous: None,
-        freeze: None,
-        quarantine: Vec::new(),
-        by_force: false,
-        maintenance: false,
-        seen: FileOrder { active, release },
-        written_back: Vec::new(),
-        lineage: Lineage::default(),
-        deployment: None,
-        cooldown: None,
-    }
+    Decision::first(active, release, SystemTime::UNIX_EPOCH)
 }
 
 fn release(color: Color) -> Release {

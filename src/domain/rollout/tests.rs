@@ -8,7 +8,7 @@ use crate::domain::color::PerColor;
 use crate::domain::deployment::{Mode, OnClientErrors, OnInsufficient, OnUnsafe, Plan, Policy};
 use crate::domain::force::Force;
 use crate::domain::gate::{GatePolicy, Probed};
-use crate::domain::schema::{FirstWrite, Lineage};
+use crate::domain::schema::FirstWrite;
 use crate::domain::split::Weight;
 use crate::domain::transition::{FileOrder, InFlight};
 
@@ -79,21 +79,9 @@ fn policy() -> Policy {
 
 fn decision(seen: Color) -> Decision {
     Decision {
-        generation: Generation(1),
-        active: Color::Blue,
-        release: release(Color::Blue),
-        since: SystemTime::UNIX_EPOCH,
         known_good: Some(SystemTime::UNIX_EPOCH),
-        previous: None,
-        freeze: None,
-        quarantine: Vec::new(),
-        by_force: false,
-        maintenance: false,
         seen: order(seen),
-        written_back: Vec::new(),
-        lineage: Lineage::default(),
-        deployment: None,
-        cooldown: None,
+        ..Decision::first(Color::Blue, release(Color::Blue), SystemTime::UNIX_EPOCH)
     }
 }
 

@@ -8,12 +8,9 @@ use crate::domain::deployment::{Deployment, DeploymentId, Mode, OnInsufficient, 
 use crate::domain::gate::{GateReport, Probed};
 use crate::domain::notice::NoticeEvent;
 use crate::domain::release::Release;
-use crate::domain::schema::Lineage;
 use crate::domain::split::Weight;
 use crate::domain::transition::InFlight;
-use crate::domain::transition::{
-    Asked, Decision, Drained, FileOrder, Generation, Kind, Origin, Previous, Transition, Trigger,
-};
+use crate::domain::transition::{Asked, Decision, Drained, Generation, Kind, Origin, Previous, Transition, Trigger};
 use crate::domain::verdict::{Class, Finding, Judgement, Sample, Verdict};
 use crate::notify::event::{Exposure, Moment, Notice, Rates, Stated, Target, Teller, WayBack};
 use crate::notify::id::EventId;
@@ -170,30 +167,19 @@ pub(super) fn canary(kind: Kind, now: SystemTime) -> Transition {
     line.origin.reason = Some(why);
     line.judgement = (!matches!(kind, Kind::Canary | Kind::CanaryResume)).then_some(judgement);
     let weight = |basis_points| Weight::new(basis_points).unwrap_or_default();
-    line.decision.deployment = (!matches!(kind, Kind::BothUnhealthy | Kind::Recovered)).then(|| Deployment {
-        id: DeploymentId(7),
-        candidate: Color::Green,
-        release: Release::new("2.14.0"),
-        stable: Release::new("2.13.0"),
-        stage: Stage::Step(0),
-        weight: weight(500),
-        salt: 0,
-        sticky: String::new(),
-        plan: Plan {
-            steps: [500, 2_500, 5_000].map(weight).to_vec(),
-            dwell: Duration::from_secs(30),
-            max_step: Duration::from_secs(1_800),
-            on_insufficient: OnInsufficient::Hold,
-            holdback: Weight::NONE,
-            bake: Duration::from_secs(900),
-        },
-        mode: if kind == Kind::WouldRollBack { Mode::Observe } else { Mode::Enforce },
-        since: now,
-        watched: Duration::ZERO,
-        held: None,
-        told: false,
-        lost: 0,
-    });
+    let plan = Plan {
+        steps: [500, 2_500, 5_000].map(weight).to_vec(),
+        dwell: Duration::from_secs(30),
+        max_step: Duration::from_secs(1_800),
+        on_insufficient: OnInsufficient::Hold,
+        holdback: Weight::NONE,
+        bake: Duration::from_secs(900),
+    };
+    let candidate = (Color::Green, Release::new("2.14.0"));
+    let (stable, stage) = (Release::new("2.13.0"), (Stage::Step(0), weight(500)));
+    let mode = if kind == Kind::WouldRollBack { Mode::Observe } else { Mode::Enforce };
+    line.decision.deployment = (!matches!(kind, Kind::BothUnhealthy | Kind::Recovered))
+        .then(|| Deployment { mode, ..Deployment::new(DeploymentId(7), candidate, stable, stage, plan, now) });
     line
 }
 
@@ -239,20 +225,8 @@ fn transition(kind: Kind, now: SystemTime) -> Transition {
     };
     let decision = Decision {
         generation: Generation(7),
-        active,
-        release: release.clone(),
-        since: now,
-        known_good: None,
         previous: forward.then_some(Previous { color: Color::Blue, release: blue, until: now, known_good: Some(now) }),
-        freeze: None,
-        by_force: false,
-        maintenance: false,
-        quarantine: Vec::new(),
-        lineage: Lineage::default(),
-        deployment: None,
-        cooldown: None,
-        written_back: Vec::new(),
-        seen: FileOrder { active, release },
+        ..Decision::first(active, release.clone(), now)
     };
     Transition {
         from: moves.then_some(left),

@@ -4,8 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::*;
 use crate::domain::color::Color;
 use crate::domain::release::Release;
-use crate::domain::schema::Lineage;
-use crate::domain::transition::{Asked, Decision, FileOrder, Generation, Kind, Previous, Quarantined, Transition};
+use crate::domain::transition::{Asked, Decision, Generation, Kind, Previous, Quarantined, Transition};
 use crate::domain::verdict::{Class, Verdict};
 
 fn at(seconds: u64) -> SystemTime {
@@ -25,20 +24,8 @@ fn transition(kind: Kind, seconds: u64) -> Transition {
     let (trigger, actor, source) = (Trigger::Api, "deploy".to_owned(), "10.0.0.9:1".to_owned());
     let decision = Decision {
         generation: Generation(7),
-        active: Color::Blue,
-        release: Release::new("2.9.4"),
-        since: at(seconds),
         known_good: Some(at(0)),
-        previous: None,
-        freeze: None,
-        by_force: false,
-        maintenance: false,
-        quarantine: Vec::new(),
-        lineage: Lineage::default(),
-        deployment: None,
-        cooldown: None,
-        written_back: Vec::new(),
-        seen: FileOrder { active: Color::Blue, release: Release::new("2.9.4") },
+        ..Decision::first(Color::Blue, Release::new("2.9.4"), at(seconds))
     };
     let origin = Origin { trigger, actor, source, reason: None, key: None };
     Transition {

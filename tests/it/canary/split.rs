@@ -9,15 +9,15 @@ use std::time::{Duration, SystemTime};
 use cutover::internals::config::{AccessLog, Config, LogConfig, LogFormat};
 use cutover::internals::domain::analysis::Thresholds;
 use cutover::internals::domain::color::{Color, PerColor};
-use cutover::internals::domain::deployment::{Deployment, DeploymentId, Mode, OnInsufficient, Plan, Stage};
+use cutover::internals::domain::deployment::Deployment;
 use cutover::internals::domain::release::Release;
-use cutover::internals::domain::schema::Lineage;
 use cutover::internals::domain::split::Weight;
-use cutover::internals::domain::transition::{Decision, FileOrder, Generation};
+use cutover::internals::domain::transition::{Decision, Generation};
 use cutover::internals::domain::verdict::Class;
 use cutover::internals::evidence::routes::{Counts, Sampler};
 use cutover::internals::proxy::drain::Drain;
 use cutover::internals::proxy::publisher::Publisher;
+use cutover::internals::samples::canary;
 use cutover::internals::server::plane::Plane;
 use cutover::internals::telemetry::access_log::AccessLogWriter;
 use serde_json::Value;
@@ -121,46 +121,12 @@ impl Site {
 
 fn decision(generation: u64, basis_points: Option<u16>) -> Decision {
     let release = Release::new("1");
-    let deployment = basis_points.map(|basis_points| Deployment {
-        id: DeploymentId(2),
-        candidate: Color::Green,
-        release: Release::new("2"),
-        stable: release.clone(),
-        stage: Stage::Step(0),
-        weight: Weight::new(basis_points).expect("a share"),
-        salt: 4711,
-        sticky: String::new(),
-        plan: Plan {
-            steps: Vec::new(),
-            dwell: Duration::ZERO,
-            max_step: Duration::ZERO,
-            on_insufficient: OnInsufficient::Hold,
-            holdback: Weight::NONE,
-            bake: Duration::ZERO,
-        },
-        mode: Mode::Enforce,
-        since: SystemTime::UNIX_EPOCH,
-        watched: Duration::ZERO,
-        held: None,
-        lost: 0,
-        told: false,
-    });
+    let weight = basis_points.map(|basis_points| Weight::new(basis_points).expect("a share"));
+    let deployment = weight.map(|weight| Deployment { salt: 4711, ..canary(2, weight) });
     Decision {
         generation: Generation(generation),
-        active: Color::Blue,
-        release: release.clone(),
-        since: SystemTime::UNIX_EPOCH,
-        known_good: None,
-        previous: None,
-        freeze: None,
-        quarantine: Vec::new(),
-        written_back: Vec::new(),
-        by_force: false,
-        maintenance: false,
-        seen: FileOrder { active: Color::Blue, release },
-        lineage: Lineage::default(),
         deployment,
-        cooldown: None,
+        ..Decision::first(Color::Blue, release, SystemTime::UNIX_EPOCH)
     }
 }
 

@@ -13,9 +13,8 @@ use crate::domain::force::Force;
 use crate::domain::gate::{GatePolicy, Probed};
 use crate::domain::release::Release;
 use crate::domain::rollout::{Command, CommandId, Configured, Effect, Event, Fitness, Overlap, Rollout, Target, Terms};
-use crate::domain::schema::Lineage;
 use crate::domain::split::{Split, Weight, draw};
-use crate::domain::transition::{Decision, FileOrder, Generation, Kind, Origin, Transition, Trigger};
+use crate::domain::transition::{Decision, FileOrder, Kind, Origin, Transition, Trigger};
 use crate::domain::verdict::{Class, Verdict};
 use crate::evidence::trial::{Counted, Trial, Trials, Outcome};
 use crate::evidence::routes::{AppEvent, Cause, EventKind, RouteId, Routes, Sampler, User as TelemetryUser};
@@ -224,21 +223,8 @@ fn origin() -> Origin {
 
 fn first_decision() -> Decision {
     Decision {
-        generation: Generation(1),
-        active: Color::Blue,
-        release: release(Color::Blue),
-        since: SystemTime::UNIX_EPOCH,
         known_good: Some(SystemTime::UNIX_EPOCH),
-        previous: None,
-        freeze: None,
-        quarantine: Vec::new(),
-        by_force: false,
-        maintenance: false,
-        seen: FileOrder { active: Color::Blue, release: release(Color::Blue) },
-        written_back: Vec::new(),
-        lineage: Lineage::default(),
-        deployment: None,
-        cooldown: None,
+        ..Decision::first(Color::Blue, release(Color::Blue), SystemTime::UNIX_EPOCH)
     }
 }
 

@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::domain::deployment::{Mode, OnInsufficient, Plan};
+use crate::domain::deployment::{OnInsufficient, Plan};
 use crate::domain::release::Release;
 use crate::domain::split::Weight;
 
@@ -20,23 +20,9 @@ fn at_step(step: usize) -> Deployment {
         holdback: Weight::NONE,
         bake: Duration::ZERO,
     };
-    Deployment {
-        id: DeploymentId(2),
-        candidate: Color::Green,
-        release: Release::new("2"),
-        stable: Release::new("1"),
-        stage: Stage::Step(step),
-        weight: plan.steps[step],
-        salt: 0,
-        sticky: String::new(),
-        plan,
-        mode: Mode::Enforce,
-        since: SystemTime::UNIX_EPOCH,
-        watched: Duration::ZERO,
-        held: None,
-        told: false,
-        lost: 0,
-    }
+    let (candidate, stable, stage) =
+        ((Color::Green, Release::new("2")), Release::new("1"), (Stage::Step(step), plan.steps[step]));
+    Deployment::new(DeploymentId(2), candidate, stable, stage, plan, SystemTime::UNIX_EPOCH)
 }
 
 #[test]

@@ -7,8 +7,7 @@ use super::*;
 use crate::config::{Config, HoldConfig};
 use crate::domain::color::Color;
 use crate::domain::release::Release;
-use crate::domain::schema::Lineage;
-use crate::domain::transition::{Decision, FileOrder, Generation};
+use crate::domain::transition::{Decision, Generation};
 use crate::proxy::live::Live;
 use crate::proxy::publisher::Publisher;
 use crate::proxy::queue::Queue;
@@ -22,23 +21,7 @@ fn config() -> Config {
 
 fn decision(generation: u64, active: Color) -> Decision {
     let release = Release::new(&generation.to_string());
-    Decision {
-        generation: Generation(generation),
-        active,
-        release: release.clone(),
-        since: SystemTime::UNIX_EPOCH,
-        known_good: None,
-        previous: None,
-        freeze: None,
-        quarantine: Vec::new(),
-        by_force: false,
-        maintenance: false,
-        written_back: Vec::new(),
-        seen: FileOrder { active, release },
-        lineage: Lineage::default(),
-        deployment: None,
-        cooldown: None,
-    }
+    Decision { generation: Generation(generation), ..Decision::first(active, release, SystemTime::UNIX_EPOCH) }
 }
 
 #[test]

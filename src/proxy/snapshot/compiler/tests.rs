@@ -2,11 +2,10 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::*;
-use crate::domain::deployment::{Deployment, DeploymentId, OnInsufficient, Plan, Stage};
+use crate::domain::deployment::Deployment;
 use crate::domain::release::Release;
-use crate::domain::schema::Lineage;
 use crate::domain::split::Weight;
-use crate::domain::transition::{FileOrder, Generation};
+use crate::domain::transition::Generation;
 use crate::proxy::snapshot::split::Draw;
 
 fn config(more: &str) -> Config {
@@ -20,23 +19,7 @@ fn config(more: &str) -> Config {
 
 fn decision(generation: u64, active: Color) -> Decision {
     let release = Release::new(&generation.to_string());
-    Decision {
-        generation: Generation(generation),
-        active,
-        release: release.clone(),
-        since: SystemTime::UNIX_EPOCH,
-        known_good: None,
-        previous: None,
-        freeze: None,
-        quarantine: Vec::new(),
-        written_back: Vec::new(),
-        by_force: false,
-        maintenance: false,
-        seen: FileOrder { active, release },
-        lineage: Lineage::default(),
-        deployment: None,
-        cooldown: None,
-    }
+    Decision { generation: Generation(generation), ..Decision::first(active, release, SystemTime::UNIX_EPOCH) }
 }
 
 fn admit_by(snapshot: &Snapshot, draw: u64) -> Arc<Admission> {
@@ -210,30 +193,9 @@ fn preview_limit(snapshot: &Snapshot) -> Arc<Limit> {
 
 fn canary(generation: u64, weight: u16) -> Decision {
     let decision = decision(generation, Color::Blue);
-    let deployment = Deployment {
-        id: DeploymentId(7),
-        candidate: Color::Green,
-        release: Release::new("2"),
-        stable: decision.release.clone(),
-        stage: Stage::Step(0),
-        weight: Weight::new(weight).expect("a share"),
-        salt: 1,
-        sticky: String::new(),
-        plan: Plan {
-            steps: Vec::new(),
-            dwell: Duration::ZERO,
-            max_step: Duration::ZERO,
-            on_insufficient: OnInsufficient::Hold,
-            holdback: Weight::NONE,
-            bake: Duration::ZERO,
-        },
-        mode: Mode::Enforce,
-        since: SystemTime::UNIX_EPOCH,
-        watched: Duration::ZERO,
-        held: None,
-        lost: 0,
-        told: false,
-    };
+    let weight = Weight::new(weight).expect("a share");
+    let stable = decision.release.clone();
+    let deployment = Deployment { salt: 1, stable, ..crate::internals::samples::canary(7, weight) };
     Decision { deployment: Some(deployment), ..decision }
 }
 
