@@ -1,4 +1,7 @@
 //! Orders in the file, and the write-back of `active`.
+//!
+//! The file orders a move where its content differs from what was `seen` before ([`Rollout::file_has_an_order`]). An
+//! order waits until no move is under way; `idle` starts it.
 
 use crate::domain::clock::Now;
 use crate::domain::color::Color;
@@ -143,33 +146,6 @@ impl Rollout {
                 self.file.wrote_back();
             }
             Err(reason) => self.file.write_back_failed(reason),
-        }
-    }
-
-    /// With no move under way: starts the move that the file orders, writes queued records, and corrects the file.
-    pub(super) fn resume_idle(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if matches!(self.state, State::Steady) && self.file.take_waiting() {
-            self.start_ordered_switch(now, effects);
-        }
-        if !self.is_committing() {
-            self.journal.write_records(now.mono, &self.decision, effects);
-        }
-        let settled = matches!(self.state, State::Steady) && !self.file.is_waiting();
-        if let Some(line) = self.barrier_line() {
-            self.journal.write_behind(now, line, None, effects);
-        }
-        let differs = self.configured.order.active != self.decision.active;
-        if settled && differs && self.configured.write_back && self.file.may_write_back() {
-            self.file.begin_write_back();
-            self.decision.written_back = self.written_back(self.decision.active);
-            effects.push(Effect::WriteBack(self.decision.active));
-        } else if settled && !self.file.is_writing_back() {
-            self.decision.written_back.clear();
-        }
-        // A line on its way to the disk says it already.
-        if settled && !self.journal.is_behind() && self.journal.has_to_note(now.mono, &self.decision) {
-            let origin = self.configured.origin(Trigger::File);
-            self.journal.hand_over(Transition::new(Kind::Noted, now.wall, origin, self.decision.clone()), effects);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::domain::gate::GateReport;
 use crate::domain::release::Release;
 use crate::domain::rollout::checks;
 use crate::domain::rollout::hold::HoldSpan;
-use crate::domain::rollout::stages::Share;
+use crate::domain::rollout::share::Share;
 use crate::domain::rollout::{CommandId, CommitId, DrainId, Overlap, RoundId, Terms};
 use crate::domain::transition::{Decision, InFlight, Kind, Origin};
 

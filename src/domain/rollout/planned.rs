@@ -6,7 +6,7 @@ use crate::domain::clock::Now;
 use crate::domain::force::Guard;
 use crate::domain::gate;
 use crate::domain::release::Release;
-use crate::domain::rollout::stages::Share;
+use crate::domain::rollout::share::Share;
 use crate::domain::rollout::{Asker, Move, Outcome, Rollout, quarantined, rolled_back};
 use crate::domain::split::Weight;
 use crate::domain::transition::{Decision, Kind, Previous, Transition};

@@ -1,128 +1,38 @@
-//! Stages of a deployment: the effect of a move on it, and its automatic next step.
-//!
-//! The weight grows in two ways, both durable before they are visible: step by step ([`Kind::Advance`], which keeps
-//! `active`), and by the switch that gives the release the traffic. The hold-back of a bake is given to it by an
-//! [`Kind::Advance`].
+//! The automatic next step of a deployment. [`Rollout::due`] names it, and a move as by command takes it; `share` has
+//! what a move makes of a deployment, and `automatic` its rollback.
 
 use std::time::{Duration, Instant};
 
 use crate::domain::clock::Now;
-use crate::domain::deployment::{Deployment, DeploymentId, Mode, OnClientErrors, OnInsufficient, Plan, Stage};
+use crate::domain::deployment::{Deployment, Mode, OnClientErrors, OnInsufficient};
 use crate::domain::rollout::record::automatic;
-use crate::domain::rollout::{Asker, Effect, Move, Overlap, Progress, Rollout, State, Stopped};
-use crate::domain::split::{Weight, draw};
-use crate::domain::transition::{Generation, Kind};
+use crate::domain::rollout::{Asker, Effect, Move, Progress, Rollout, Share, State, Stopped};
+use crate::domain::split::Weight;
+use crate::domain::transition::{Kind, Origin, Trigger};
 use crate::domain::verdict::{Verdict, Veto};
 use crate::domain::written;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Share {
-    /// All but the hold-back.
-    All,
-    First(Plan, Mode),
-    Step(usize),
-    Rest,
-}
 
 /// Watched time of a bake between two records of it.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
-impl Rollout {
-    /// The target's weight after the move under way.
-    #[must_use]
-    pub fn coming_share(&self) -> Weight {
-        let step = match self.under_way().map(|underway| &underway.share) {
-            Some(Share::First(plan, _)) => plan.steps.first().copied(),
-            Some(Share::Step(step)) => {
-                self.decision.deployment.as_ref().and_then(|deployment| deployment.plan.steps.get(*step).copied())
-            }
-            Some(Share::All | Share::Rest) | None => None,
-        };
-        step.unwrap_or(Weight::ALL)
-    }
+/// The step that is due.
+enum Due {
+    /// A canary whose routes answer 4xx ends.
+    Withdrawal,
+    /// The release is proved to be no worse.
+    NextStep,
+    /// The step has taken its longest time without a proof.
+    EndOfStep,
+    /// The bake is over, or nothing can be held back.
+    EndOfHoldback,
+}
 
+impl Rollout {
     pub(super) fn is_canary(&self) -> bool {
         self.decision.deployment.as_ref().is_some_and(Deployment::is_canary)
     }
 
-    pub(super) fn continues(&self, underway: &Move) -> bool {
-        let deployment = self.decision.deployment.as_ref();
-        deployment.is_some_and(|it| (it.candidate, &it.release) == (underway.to, &underway.release))
-    }
-
-    /// A known-good release is not watched again.
-    pub(super) fn deployment_after(
-        &self,
-        now: Now,
-        underway: &Move,
-        generation: Generation,
-        known_good: bool,
-    ) -> Option<Deployment> {
-        let policy = &self.configured.policy;
-        let held_back = |plan: &Plan| {
-            let useful = underway.overlap == Overlap::Allow && self.could_hold_back();
-            if useful { plan.holdback.rest() } else { Weight::ALL }
-        };
-        let fresh = |plan: Plan, mode, stage, weight| Deployment {
-            id: DeploymentId(generation.0),
-            candidate: underway.to,
-            release: underway.release.clone(),
-            stable: self.decision.release.clone(),
-            stage,
-            weight,
-            // The time makes it differ even after a lost ledger.
-            salt: draw(underway.release.as_str().as_bytes(), self.configured.secret ^ generation.0 ^ nanoseconds(now)),
-            sticky: policy.sticky.clone(),
-            plan,
-            mode,
-            since: now.wall,
-            watched: Duration::ZERO,
-            held: None,
-            told: false,
-            lost: 0,
-        };
-        let further = |stage, weight| {
-            let before = self.decision.deployment.clone()?;
-            Some(Deployment { stage, weight, since: now.wall, watched: Duration::ZERO, held: None, ..before })
-        };
-        match (&underway.share, underway.kind) {
-            (Share::First(plan, mode), _) => Some(fresh(plan.clone(), *mode, Stage::Step(0), *plan.steps.first()?)),
-            (Share::Step(step), _) => {
-                let weight = *self.decision.deployment.as_ref()?.plan.steps.get(*step)?;
-                further(Stage::Step(*step), weight)
-            }
-            (Share::Rest, _) => {
-                let before = self.decision.deployment.clone()?;
-                Some(Deployment { weight: Weight::ALL, watched: self.watching.observed(now.mono, &before), ..before })
-            }
-            (Share::All, Kind::Switch) if known_good => None,
-            (Share::All, Kind::Switch) if self.continues(underway) => {
-                let before = self.decision.deployment.as_ref()?;
-                // A canary keeps a weight above the one that the hold-back leaves.
-                let weight = held_back(&before.plan).max(before.weight);
-                let mut next = further(Stage::Bake, weight)?;
-                next.plan.bake = underway.terms.bake.unwrap_or(next.plan.bake);
-                Some(next)
-            }
-            (Share::All, Kind::Switch) => {
-                let bake = underway.terms.bake.unwrap_or(policy.plan.bake);
-                let holdback = policy.switch_holdback;
-                let plan = Plan { steps: Vec::new(), bake, holdback, ..policy.plan.clone() };
-                let weight = held_back(&plan);
-                // An instant rollback would run both releases at once, which this move forbids.
-                let alone = underway.overlap == Overlap::None && policy.bake == Mode::Enforce;
-                let mode = if alone { Mode::Observe } else { policy.bake };
-                Some(fresh(plan, mode, Stage::Bake, weight))
-            }
-            (Share::All, _) => None,
-        }
-    }
-
-    fn could_hold_back(&self) -> bool {
-        self.reports.down(self.decision.active).is_none()
-    }
-
-    /// Acts on the evidence: rolls the deployment back, or takes its next step.
+    /// Rolls the deployment back, or takes its next step. Only the step waits for moves under way and for the file.
     pub(super) fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let cools_at =
             self.decision.cooldown.map(|until| now.mono + until.duration_since(now.wall).unwrap_or_default());
@@ -134,29 +44,32 @@ impl Rollout {
             return;
         }
         let Some(deployment) = self.decision.deployment.clone() else { return };
-        if self.withdraws(&deployment) {
-            return self.withdraw_canary(now, effects);
+        match self.due(now, &deployment) {
+            Some(Due::Withdrawal) => self.withdraw_canary(now, effects),
+            Some(Due::NextStep) => self.take_next_step(now, &deployment, "it is shown to be no worse", effects),
+            Some(Due::EndOfStep) => self.end_step(now, &deployment, effects),
+            Some(Due::EndOfHoldback) => self.end_holdback(now, effects),
+            None => {}
+        }
+    }
+
+    fn due(&self, now: Now, deployment: &Deployment) -> Option<Due> {
+        if self.withdraws(deployment) {
+            return Some(Due::Withdrawal);
         }
         if self.stopped().is_some() {
-            return;
-        }
-        let rest = !deployment.is_canary() && deployment.splits();
-        if rest
-            && (self.holdback_is_useless(&deployment)
-                || self.watching.observed(now.mono, &deployment) >= deployment.plan.bake)
-        {
-            return self.end_holdback(now, effects);
+            return None;
         }
         if !deployment.is_canary() {
-            return;
+            let baked = self.watching.observed(now.mono, deployment) >= deployment.plan.bake;
+            let ends = deployment.splits() && (baked || self.holdback_is_useless(deployment));
+            return ends.then_some(Due::EndOfHoldback);
         }
         let lasted = self.watching.lasted(now.mono);
         if lasted >= deployment.plan.dwell && self.watching.verdict() == Some(Verdict::Pass) {
-            return self.take_next_step(now, &deployment, "it is shown to be no worse", effects);
+            return Some(Due::NextStep);
         }
-        if lasted >= deployment.plan.max_step {
-            self.end_step(now, &deployment, effects);
-        }
+        (lasted >= deployment.plan.max_step).then_some(Due::EndOfStep)
     }
 
     /// A canary whose routes answer 4xx instead of successes ends. Unlike errors that may be intended, so there is no
@@ -225,8 +138,8 @@ impl Rollout {
         let Some((color, release)) = changed else { return };
         let why =
             format!("{color} was {release} when the canary began, and is {} now", self.configured.deployed[color]);
-        let origin = self.configured.origin(crate::domain::transition::Trigger::File);
-        let origin = crate::domain::transition::Origin { reason: Some(why), ..origin };
+        let origin = self.configured.origin(Trigger::File);
+        let origin = Origin { reason: Some(why), ..origin };
         let target = (self.decision.active, self.decision.release.clone());
         self.abort(now, Move::new(now, Kind::Abort, target, Asker::Automatic, origin), effects);
     }
@@ -306,20 +219,10 @@ impl Rollout {
 }
 
 /// The next step; after the last one, the switch.
-pub(super) fn next_move(
-    now: Now,
-    deployment: &Deployment,
-    asker: Asker,
-    origin: crate::domain::transition::Origin,
-) -> Move {
+pub(super) fn next_move(now: Now, deployment: &Deployment, asker: Asker, origin: Origin) -> Move {
     let target = (deployment.candidate, deployment.release.clone());
     match deployment.next_step() {
         Some((step, _)) => Move { share: Share::Step(step), ..Move::new(now, Kind::Advance, target, asker, origin) },
         None => Move::new(now, Kind::Switch, target, asker, origin),
     }
-}
-
-fn nanoseconds(now: Now) -> u64 {
-    let since = now.wall.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
-    since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(since.subsec_nanos().into())
 }
