@@ -163,6 +163,19 @@ struct Owner {
     watched: (Vec<PathBuf>, Vec<OsString>),
 }
 
+/// A reading beside the texts before it.
+#[derive(Clone, Copy)]
+struct Known {
+    reported: bool,
+    in_force: bool,
+}
+
+impl Known {
+    fn is_old(self) -> bool {
+        self.reported && self.in_force
+    }
+}
+
 impl Owner {
     fn run(&mut self, inbox: &Receiver<Message>, events: &Sender<Message>, poll: Duration) {
         loop {
@@ -236,54 +249,70 @@ impl Owner {
     }
 
     /// Reports new content. `None`: the content is invalid and may be half of an edit.
+    ///
+    /// Content is compared with two texts: `seen`, which was reported last, and `in_force`, the last valid one. They
+    /// differ while the file is invalid.
     fn take(&mut self, reading: Reading, evidence: Evidence) -> Option<Result<bool, ConfigError>> {
-        // A request is not about content that has been replaced since.
-        let current = evidence != Evidence::Passed;
-        let thorough = current && self.askers.iter().any(|asker| asker.thorough);
         let found = reading.found;
-        let reported = found == self.seen;
-        let same = reported && found.as_ref() == Ok(&self.in_force);
-        // Unusable files of the start may be repaired by now.
-        let mended = !self.current.unusable.is_empty() && self.write_backs.is_empty();
-        if same && !thorough && !self.incomplete && !mended {
+        let known = Known { reported: found == self.seen, in_force: found.as_ref() == Ok(&self.in_force) };
+        if known.is_old() && !self.has_to_read_again(evidence) {
             return Some(Ok(false));
         }
         // The same text may have become valid: a secret that it names may exist now.
-        let parsed = match &found {
-            Ok(text) => Config::parse_with(&self.path, text, Tolerated::Known(&self.current.unusable))
-                .and_then(|next| self.current.check_fixed(&next, &self.path, text).map(|()| next)),
-            Err(reason) => Err(ConfigError::unreadable(&self.path, reason)),
-        };
-        match (parsed, found) {
-            (Ok(next), Ok(text)) => {
-                self.seen = Ok(text.clone());
-                let was_complete = !std::mem::take(&mut self.incomplete);
-                if text == self.in_force && next == *self.current {
-                    if !(same && was_complete) {
-                        (self.report)(FileEvent::Restored);
-                    }
-                    return Some(Ok(false));
-                }
-                self.in_force = text;
-                self.current = Arc::new(next);
-                (self.report)(FileEvent::Edited(Arc::clone(&self.current)));
-                Some(Ok(true))
-            }
+        match (self.parse(&found), found) {
+            (Ok(next), Ok(text)) => Some(Ok(self.take_valid(next, text, known))),
             (Ok(_), Err(_)) => Some(Ok(false)),
-            (Err(error), _) if reported && (!same || self.incomplete) => Some(Err(error)),
+            (Err(error), _) if known.reported && (!known.in_force || self.incomplete) => Some(Err(error)),
+            (Err(_), _) if self.may_be_half_written(evidence) => None,
             (Err(error), found) => {
-                let nobody_waits = self.askers.is_empty() && self.write_backs.is_empty() && self.stagers.is_empty();
-                let urgent = current && !nobody_waits;
-                // Some programs empty and close a file before they write it.
-                if !urgent && matches!(evidence, Evidence::Closed | Evidence::Passed) {
-                    return None;
-                }
-                self.incomplete |= same;
+                self.incomplete |= known.is_old();
                 self.seen = found;
                 (self.report)(FileEvent::Invalid(error.clone()));
                 Some(Err(error))
             }
         }
+    }
+
+    /// The text is in force; the files that it names may have changed.
+    fn has_to_read_again(&self, evidence: Evidence) -> bool {
+        let asked = evidence != Evidence::Passed && self.askers.iter().any(|asker| asker.thorough);
+        // Unusable files of the start may be repaired by now.
+        let mended = !self.current.unusable.is_empty() && self.write_backs.is_empty();
+        asked || mended || self.incomplete
+    }
+
+    /// Some programs empty and close a file before they write it. A request that waits gets its answer at once, except
+    /// about content that has been replaced since.
+    fn may_be_half_written(&self, evidence: Evidence) -> bool {
+        let nobody_waits = self.askers.is_empty() && self.write_backs.is_empty() && self.stagers.is_empty();
+        match evidence {
+            Evidence::Passed => true,
+            Evidence::Closed => nobody_waits,
+            Evidence::Known | Evidence::Quiet => false,
+        }
+    }
+
+    fn parse(&self, found: &Result<String, String>) -> Result<Config, ConfigError> {
+        let text = found.as_ref().map_err(|reason| ConfigError::unreadable(&self.path, reason))?;
+        let next = Config::parse_with(&self.path, text, Tolerated::Known(&self.current.unusable))?;
+        self.current.check_fixed(&next, &self.path, text)?;
+        Ok(next)
+    }
+
+    /// True: the configuration is another one than before.
+    fn take_valid(&mut self, next: Config, text: String, known: Known) -> bool {
+        self.seen = Ok(text.clone());
+        let was_complete = !std::mem::take(&mut self.incomplete);
+        if text == self.in_force && next == *self.current {
+            if !(known.is_old() && was_complete) {
+                (self.report)(FileEvent::Restored);
+            }
+            return false;
+        }
+        self.in_force = text;
+        self.current = Arc::new(next);
+        (self.report)(FileEvent::Edited(Arc::clone(&self.current)));
+        true
     }
 
     fn write_all_back(&mut self, looked: Result<bool, ConfigError>) {

@@ -1,4 +1,4 @@
-//! The configuration file: its state, and its events.
+//! The configuration file: its state, and its events. ARCHITECTURE.md has the journey of an edit.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,92 +89,111 @@ impl File {
 impl Controller {
     pub(super) fn file_event(&mut self, event: FileEvent, trust: Option<Result<Trust, Vec<TlsError>>>) {
         match event {
-            FileEvent::Edited(config) => {
-                match trust {
-                    Some(Ok(trust)) => self.publisher.trust(trust),
-                    // The text is valid, but its files have changed since.
-                    Some(Err(errors)) => {
-                        return self.unusable(unusable(self.file.path(), &errors));
-                    }
-                    None => {}
-                }
-                let emptied = Color::ALL
-                    .into_iter()
-                    .find(|color| self.publisher.serves(*color) && config.colors[*color].is_empty());
-                if let Some(color) = emptied {
-                    return self.unusable(ConfigError::empties(self.file.path(), color));
-                }
-                if config.unusable.is_empty() {
-                    self.certificates.clear_errors();
-                }
-                for UnusableFile { setting, path, .. } in &self.config.unusable {
-                    if !config.unusable.iter().any(|file| (&file.setting, &file.path) == (setting, path)) {
-                        tracing::info!(setting, path, "File usable again");
-                    }
-                }
-                let changes = self.config.differences(&config).join("; ");
-                let health_before = self.config.health.clone();
-                self.linger.edited(&self.config, &config);
-                self.config = config;
-                self.file.taken_in();
-                let decision = self.rollout.decision().clone();
-                self.prepare_lingering(&decision);
-                let retired = self.publisher.publish(&self.config, &decision);
-                debug_assert!(retired.is_none(), "a reload moves no traffic by itself");
-                if health_before != self.config.health {
-                    self.probers.configure(&self.config.health);
-                }
-                self.names.configure(&self.config.resolver);
-                self.names.reconcile(self.publisher.names());
-                self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
-                self.notices.configure(&self.config, self.records.history());
-                self.access.send_replace(Access::new(&self.config, self.publisher.trusted()));
-                self.access_log.retarget(&self.config.log);
-                tracing::info!(path = %self.file.path().display(), changes, "The configuration was read and is in force.");
-                let _ = self.news.send(News::Reloaded(None));
-                self.handle(Event::Configured(configured(&self.config, self.file.path())));
-                // Its endpoints may be other ones now.
-                self.report_fitness();
-            }
-            FileEvent::Invalid(error) => {
-                tracing::error!(error = %error, "The configuration file is not valid; the last good one stays in force.");
-                let _ = self.news.send(News::Reloaded(Some(error.to_string())));
-                self.file.invalid(error);
-            }
-            FileEvent::Restored => {
-                self.file.restored();
-                tracing::info!(path = %self.file.path().display(), "The configuration file is valid again.");
-                let _ = self.news.send(News::Reloaded(None));
-                // A write-back that the invalid file prevented is possible now.
-                self.handle(Event::Configured(configured(&self.config, self.file.path())));
-            }
-            FileEvent::WroteBack(result) => {
-                self.file.end_write_back();
-                match &result {
-                    Ok(color) => {
-                        let mut config = Config::clone(&self.config);
-                        config.active = *color;
-                        self.config = Arc::new(config);
-                        let path = self.file.path().display();
-                        tracing::info!(active = %color, %path, "Wrote active = \"{color}\" to {path} (write_back)");
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, path = %self.file.path().display(), "The file could not be put right; it disagrees with what is live.");
-                    }
-                }
-                self.handle(Event::WroteBack(result));
+            FileEvent::Edited(config) => self.file_edited(config, trust),
+            FileEvent::Invalid(error) => self.file_invalid(error),
+            FileEvent::Restored => self.file_restored(),
+            FileEvent::WroteBack(result) => self.file_written_back(result),
+        }
+    }
+
+    /// Puts a valid file into force: into the snapshot first, so that requests wait for nothing, and into the rollout
+    /// last, which may begin the switch that the file orders.
+    fn file_edited(&mut self, config: Arc<Config>, trust: Option<Result<Trust, Vec<TlsError>>>) {
+        match trust {
+            Some(Ok(trust)) => self.publisher.trust(trust),
+            // The text is valid, but its files have changed since.
+            Some(Err(errors)) => return self.file_not_in_force(untrusted(self.file.path(), &errors)),
+            None => {}
+        }
+        let emptied =
+            Color::ALL.into_iter().find(|color| self.publisher.serves(*color) && config.colors[*color].is_empty());
+        if let Some(color) = emptied {
+            return self.file_not_in_force(ConfigError::empties(self.file.path(), color));
+        }
+        self.note_repaired_files(&config);
+        let before = std::mem::replace(&mut self.config, config);
+        let changes = before.differences(&self.config).join("; ");
+        self.file.taken_in();
+        self.linger.edited(&before, &self.config);
+        self.publish_edit();
+        self.configure_parts(&before);
+        tracing::info!(path = %self.file.path().display(), changes, "The configuration was read and is in force.");
+        let _ = self.news.send(News::Reloaded(None));
+        self.handle(Event::Configured(configured(&self.config, self.file.path())));
+        // Its endpoints may be other ones now.
+        self.report_fitness();
+    }
+
+    fn note_repaired_files(&mut self, next: &Config) {
+        if next.unusable.is_empty() {
+            self.certificates.clear_errors();
+        }
+        for UnusableFile { setting, path, .. } in &self.config.unusable {
+            if !next.unusable.iter().any(|file| (&file.setting, &file.path) == (setting, path)) {
+                tracing::info!(setting, path, "File usable again");
             }
         }
     }
 
+    fn publish_edit(&mut self) {
+        let decision = self.rollout.decision().clone();
+        self.prepare_lingering(&decision);
+        let retired = self.publisher.publish(&self.config, &decision);
+        debug_assert!(retired.is_none(), "a reload moves no traffic by itself");
+    }
+
+    /// Hands the configuration to the parts that work beside the snapshot.
+    fn configure_parts(&mut self, before: &Config) {
+        if before.health != self.config.health {
+            self.probers.configure(&self.config.health);
+        }
+        self.names.configure(&self.config.resolver);
+        self.names.reconcile(self.publisher.names());
+        self.probers.reconcile(self.publisher.pools().iter().flat_map(|(_, pools)| pools));
+        self.notices.configure(&self.config, self.records.history());
+        self.access.send_replace(Access::new(&self.config, self.publisher.trusted()));
+        self.access_log.retarget(&self.config.log);
+    }
+
+    fn file_invalid(&mut self, error: ConfigError) {
+        tracing::error!(error = %error, "The configuration file is not valid; the last good one stays in force.");
+        let _ = self.news.send(News::Reloaded(Some(error.to_string())));
+        self.file.invalid(error);
+    }
+
     /// The text is valid and can't be put into force.
-    fn unusable(&mut self, error: ConfigError) {
+    fn file_not_in_force(&mut self, error: ConfigError) {
         self.file.not_in_force = Some(error.clone());
-        self.file_event(FileEvent::Invalid(error), None);
+        self.file_invalid(error);
+    }
+
+    fn file_restored(&mut self) {
+        self.file.restored();
+        tracing::info!(path = %self.file.path().display(), "The configuration file is valid again.");
+        let _ = self.news.send(News::Reloaded(None));
+        // A write-back that the invalid file prevented is possible now.
+        self.handle(Event::Configured(configured(&self.config, self.file.path())));
+    }
+
+    fn file_written_back(&mut self, result: Result<Color, String>) {
+        self.file.end_write_back();
+        let path = self.file.path().display();
+        match &result {
+            Ok(color) => {
+                let mut config = Config::clone(&self.config);
+                config.active = *color;
+                self.config = Arc::new(config);
+                tracing::info!(active = %color, %path, "Wrote active = \"{color}\" to {path} (write_back)");
+            }
+            Err(error) => {
+                tracing::warn!(%error, %path, "The file could not be put right; it disagrees with what is live.");
+            }
+        }
+        self.handle(Event::WroteBack(result));
     }
 }
 
-fn unusable(path: &std::path::Path, errors: &[TlsError]) -> ConfigError {
+fn untrusted(path: &Path, errors: &[TlsError]) -> ConfigError {
     let diagnostic = |error: &TlsError| Diagnostic { span: 0..0, message: error.to_string(), help: None };
     ConfigError { path: path.to_owned(), source: String::new(), diagnostics: errors.iter().map(diagnostic).collect() }
 }
