@@ -304,7 +304,7 @@ impl Head {
         self.bytes.capacity() + self.fields.capacity() * size_of::<Field>()
     }
 
-    pub(crate) fn held(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.bytes.len() + self.fields.len() * size_of::<Field>()
     }
 

@@ -1,8 +1,11 @@
 //! One end of an exchange, in either version of HTTP.
+//!
+//! [`Side`] gives each operation to the version of its connection. A side is read (`poll_answer`, `poll_body`,
+//! `trailers`), or written (`begin_request` or `begin_answer`, `poll_send`, `finish`), or both. `copy` moves a body from
+//! one to another.
 
 use std::io;
-use std::pin::pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use crate::wire::head::Head;
 use crate::wire::http1::body::Framing;
@@ -17,9 +20,6 @@ use crate::wire::socket::keepalive;
 /// Bytes read of a response whose client takes no more now: the rest of a head, or the end of a body.
 const LEAST: usize = 4 << 10;
 
-/// Bytes copied of one body before other connections of the worker have their turn.
-const TURN: u64 = 1 << 20;
-
 #[derive(Debug)]
 pub(crate) enum Side {
     Http1(Box<Wire>),
@@ -27,43 +27,6 @@ pub(crate) enum Side {
     Http2(Box<Stream>),
     /// A stream of a client.
     Served(Box<ServerStream>),
-}
-
-#[derive(Debug)]
-pub(crate) enum CopyError {
-    Source(BodyError),
-    Sink(io::Error),
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Copied {
-    pub(crate) bytes: u64,
-    /// The source ended, and the sink was told.
-    finished: bool,
-    /// The sink's output was flushed.
-    pub(crate) over: bool,
-    /// The copy waits for the source; otherwise for the sink.
-    pub(crate) waits_for_source: bool,
-    trailers: Trailers,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) enum Trailers {
-    #[default]
-    All,
-    Without(&'static str),
-    /// None (RFC 9110, 6.5.1).
-    Discarded,
-}
-
-impl Copied {
-    pub(crate) fn new(trailers: Trailers) -> Copied {
-        Copied { trailers, ..Copied::default() }
-    }
-
-    pub(crate) fn restart(&mut self) {
-        *self = Copied::new(self.trailers);
-    }
 }
 
 impl Side {
@@ -187,22 +150,22 @@ impl Side {
     }
 
     /// Charges the client's connection with response bytes held by the endpoint's side.
-    pub(crate) fn hold(&mut self, bytes: usize) {
+    pub(crate) fn charge_response(&mut self, bytes: usize) {
         if let Side::Served(stream) = self {
-            stream.hold(bytes);
+            stream.charge_response(bytes);
         }
     }
 
-    pub(crate) fn held(&mut self) -> usize {
+    pub(crate) fn memory(&mut self) -> usize {
         match self {
-            Side::Http1(wire) => wire.held(),
-            Side::Http2(stream) => stream.held(),
+            Side::Http1(wire) => wire.memory(),
+            Side::Http2(stream) => stream.memory(),
             Side::Served(_) => 0,
         }
     }
 
     /// The client takes nothing now, so that reading on would only fill memory.
-    fn must_wait_for(&mut self, client: &Side) -> bool {
+    pub(super) fn must_wait_for(&mut self, client: &Side) -> bool {
         let (Side::Http1(source), Side::Served(sink)) = (self, client) else { return false };
         if !source.unread().is_empty() {
             return false;
@@ -342,92 +305,3 @@ impl Side {
         }
     }
 }
-
-impl Copied {
-    /// The source is over; the sink may not have written everything.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.finished
-    }
-}
-
-pub(crate) fn poll_copy(
-    cx: &mut Context<'_>,
-    from: &mut Side,
-    to: &mut Side,
-    copied: &mut Copied,
-) -> Poll<Result<(), CopyError>> {
-    poll_copy_seen(cx, from, to, copied, |_| {})
-}
-
-/// Copies as [`poll_copy`] does, and shows `seen` every copied piece.
-pub(crate) fn poll_copy_seen(
-    cx: &mut Context<'_>,
-    from: &mut Side,
-    to: &mut Side,
-    copied: &mut Copied,
-    seen: impl FnMut(&[u8]),
-) -> Poll<Result<(), CopyError>> {
-    let polled = copy(cx, from, to, copied, seen);
-    if let (Side::Http1(source), Side::Served(sink)) = (&mut *from, &*to)
-        && polled.is_pending()
-        && !copied.waits_for_source
-        && sink.window() == 0
-    {
-        source.compact();
-    }
-    to.hold(from.held());
-    polled
-}
-
-fn copy(
-    cx: &mut Context<'_>,
-    from: &mut Side,
-    to: &mut Side,
-    copied: &mut Copied,
-    mut seen: impl FnMut(&[u8]),
-) -> Poll<Result<(), CopyError>> {
-    let turn_ends = copied.bytes + TURN;
-    while !copied.finished {
-        copied.waits_for_source = false;
-        if copied.bytes >= turn_ends {
-            // Yields through the runtime, which polls sockets first; a plain wake would not.
-            let _ = pin!(tokio::task::yield_now()).poll(cx);
-            return Poll::Pending;
-        }
-        if from.must_wait_for(to) {
-            return Poll::Pending;
-        }
-        let Poll::Ready(piece) = from.poll_body(cx) else {
-            ready!(to.poll_flush(cx)).map_err(CopyError::Sink)?;
-            copied.waits_for_source = true;
-            return Poll::Pending;
-        };
-        match piece.map_err(CopyError::Source)? {
-            Piece::Data(data) => {
-                let n = ready!(to.poll_send(cx, data)).map_err(CopyError::Sink)?;
-                seen(&data[..n]);
-                from.consume(n);
-                copied.bytes += n as u64;
-            }
-            Piece::End => {
-                let trailers = from.trailers();
-                match copied.trailers {
-                    Trailers::Discarded => to.finish(&Head::default()),
-                    Trailers::Without(name) if trailers.all_named(name.as_bytes()).next().is_some() => {
-                        let mut others = trailers.clone();
-                        others.remove_named(name.as_bytes());
-                        to.finish(&others);
-                    }
-                    Trailers::All | Trailers::Without(_) => to.finish(trailers),
-                }
-                copied.finished = true;
-            }
-        }
-    }
-    ready!(to.poll_flush(cx)).map_err(CopyError::Sink)?;
-    copied.over = true;
-    Poll::Ready(Ok(()))
-}
-
-#[cfg(test)]
-mod tests;

@@ -13,9 +13,10 @@ use crate::proxy::request::local::{self, LocalAnswer, OwnAnswer};
 use crate::proxy::snapshot::preview;
 use crate::proxy::snapshot::split::{Granted, Splitting};
 use crate::proxy::snapshot::{Edge, Snapshot};
+use crate::wire::copy::Trailers;
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Framing;
-use crate::wire::side::{Side, Trailers};
+use crate::wire::side::Side;
 
 /// Facts about an admitted request that are not in its head.
 #[derive(Clone, Copy)]

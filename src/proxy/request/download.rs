@@ -11,10 +11,11 @@ use crate::proxy::request::taking::{Taking, WaitsFor};
 use crate::proxy::request::upload::Upload;
 use crate::proxy::upstream::connections::UpstreamConnection;
 use crate::telemetry::meter::InFlightKind;
+use crate::wire::copy::{Copied, CopyError, poll_copy};
 use crate::wire::http1::body::Malformed;
 use crate::wire::http1::connection::BodyError;
 use crate::wire::http2::client::is_flood;
-use crate::wire::side::{Copied, CopyError, Side, poll_copy};
+use crate::wire::side::Side;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Passed {

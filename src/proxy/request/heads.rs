@@ -140,7 +140,7 @@ impl Answering {
             upstream.read_for(side);
             match upstream.poll_answer(cx, answer, self.limits) {
                 Poll::Pending => {
-                    side.hold(upstream.held());
+                    side.charge_response(upstream.memory());
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok(true)) if matches!(answer.status, 102..=199 | 100) && answer.status != 101 => {

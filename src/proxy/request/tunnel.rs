@@ -14,9 +14,10 @@ use crate::proxy::deadlines::Fired;
 use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::request::exchange::Exchange;
 use crate::telemetry::meter::InFlightKind;
+use crate::wire::copy::{Copied, CopyError, poll_copy_seen};
 use crate::wire::head::Head;
 use crate::wire::http1::connection::Piece;
-use crate::wire::side::{Copied, CopyError, Side, poll_copy_seen};
+use crate::wire::side::Side;
 use crate::wire::websocket::{Frames, close_frame};
 
 /// The time for closing a WebSocket: enough for the rest of a frame and an answer over a slow line, and little beside

@@ -11,10 +11,11 @@ use crate::proxy::blame::LATE;
 use crate::proxy::error::ProxyError;
 use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::request::exchange::Exchange;
+use crate::wire::copy::{Copied, CopyError, Trailers, poll_copy};
 use crate::wire::head::Head;
 use crate::wire::http1::body::Framing;
 use crate::wire::http1::connection::BodyError;
-use crate::wire::side::{Copied, CopyError, Side, Trailers, poll_copy};
+use crate::wire::side::Side;
 
 /// The time for which an endpoint that ignores `Expect` can hold back a body. Clients wait about as long (RFC 9110,
 /// 10.1.1).

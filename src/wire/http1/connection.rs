@@ -324,8 +324,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
         self.most = most;
     }
 
-    pub(crate) fn held(&self) -> usize {
-        self.input.held()
+    pub(crate) fn memory(&self) -> usize {
+        self.input.memory()
     }
 
     pub(crate) fn length_left(&self) -> u64 {

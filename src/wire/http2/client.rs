@@ -235,7 +235,7 @@ impl Stream {
         }
     }
 
-    pub(crate) fn held(&mut self) -> usize {
+    pub(crate) fn memory(&mut self) -> usize {
         match &mut self.recv {
             // The present piece is part of it until it is used.
             Some(recv) if !self.piece.is_empty() => recv.flow_control().used_capacity(),

@@ -53,7 +53,7 @@ impl Input {
         self.start == self.end
     }
 
-    pub(crate) fn held(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         if self.is_empty() { 0 } else { self.block.len() }
     }
 

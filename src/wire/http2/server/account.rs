@@ -86,7 +86,7 @@ impl Account {
 
     /// The worst case: a window that has grown may be filled at any time.
     #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         self.requests + self.responses + self.uploads.max(self.windows)
     }
 }

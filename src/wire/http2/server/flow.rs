@@ -119,7 +119,7 @@ impl Core {
         true
     }
 
-    pub(super) fn hold(&mut self, place: usize, bytes: usize) {
+    pub(super) fn charge_response(&mut self, place: usize, bytes: usize) {
         let before = std::mem::replace(&mut self.streams[place].response, bytes);
         self.change_response(before, bytes);
     }

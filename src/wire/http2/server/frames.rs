@@ -229,7 +229,7 @@ impl Core {
         }
         match read.and_then(|()| length_of(head, ends).ok_or(Unusable::Malformed)) {
             Ok(missing) => {
-                let cost = STREAM_COST + head.held();
+                let cost = STREAM_COST + head.memory();
                 if self.account.has_room_for(cost) {
                     return Ok(Some(self.begin(id, ends, missing, cost)));
                 }
@@ -278,7 +278,7 @@ impl Core {
         unpacked.map_err(|hpack::Malformed| Code::Compression)?;
         self.limits.unpacked(block.len(), reader.unpacked());
         let wrong = if stream_is_over(reader.finish(), ends, stream.missing) { None } else { Some(Code::Protocol) };
-        let cost = stream.trailers.held();
+        let cost = stream.trailers.memory();
         let wrong = if self.account.has_room_for(cost) { wrong } else { Some(Code::EnhanceYourCalm) };
         let wrong = if stream.received { Some(Code::StreamClosed) } else { wrong };
         match wrong {

@@ -143,15 +143,15 @@ impl ServerStream {
             if self.ended {
                 core.limits.answered();
             }
-            self.head = head.held();
-            core.hold(self.place, self.head + self.held);
+            self.head = head.memory();
+            core.charge_response(self.place, self.head + self.held);
         }
     }
 
-    pub(crate) fn hold(&mut self, bytes: usize) {
+    pub(crate) fn charge_response(&mut self, bytes: usize) {
         if self.held != bytes {
             self.held = bytes;
-            self.core.borrow_mut().hold(self.place, self.head + bytes);
+            self.core.borrow_mut().charge_response(self.place, self.head + bytes);
         }
     }
 

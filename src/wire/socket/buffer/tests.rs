@@ -113,15 +113,15 @@ fn what_will_not_be_used_soon_is_moved_into_memory_of_its_size() {
     let mut cx = Context::from_waker(std::task::Waker::noop());
     assert!(matches!(input.poll_fill_up_to(&mut cx, &mut source, 0, 5000), Poll::Ready(Ok(5000))));
     input.consume(1000);
-    assert_eq!(input.held(), SMALL);
+    assert_eq!(input.memory(), SMALL);
     input.compact();
-    assert_eq!((input.held(), input.bytes()), (4000, &[7; 4000][..]));
+    assert_eq!((input.memory(), input.bytes()), (4000, &[7; 4000][..]));
     let mut source: &[u8] = &[8; 100];
     assert!(matches!(input.poll_fill_up_to(&mut cx, &mut source, 0, 60), Poll::Ready(Ok(60))));
     assert_eq!((input.bytes().len(), input.bytes()[4000]), (4060, 8));
     input.consume(4060);
     input.release();
-    assert_eq!(input.held(), 0);
+    assert_eq!(input.memory(), 0);
 }
 
 #[tokio::test]

@@ -149,9 +149,9 @@ fn the_windows_of_an_upload_follow_the_line() {
     assert!(of_stream > 6 << 20, "{of_stream}");
     assert!((8 << 20..=10 << 20).contains(&of_connection), "{of_connection}");
     let core = Rc::clone(&connection.core);
-    assert!(core.borrow().account.held() >= 3 << 20);
+    assert!(core.borrow().account.memory() >= 3 << 20);
     drop(stream);
-    assert_eq!(core.borrow().account.held(), 0);
+    assert_eq!(core.borrow().account.memory(), 0);
 }
 
 #[test]
@@ -197,9 +197,9 @@ fn many_large_uploads_share_the_budget_and_no_window_is_opened_by_nothing() {
             assert!(updates.clone().all(|update| update.3 > 0), "{said:?}");
         }
     }
-    assert!(connection.core.borrow().account.held() <= (8 << 20) + 40 * STREAM_COST);
+    assert!(connection.core.borrow().account.memory() <= (8 << 20) + 40 * STREAM_COST);
     drop(streams);
-    assert_eq!(connection.core.borrow().account.held(), 0);
+    assert_eq!(connection.core.borrow().account.memory(), 0);
 }
 
 #[test]
@@ -212,14 +212,14 @@ fn heads_that_unpack_to_much_memory_are_refused_beyond_two_mebibytes() {
         let began = connection.read(&frame(kind::HEADERS, 5, 2 * nth + 1, &block));
         streams.extend(began.into_iter().map(|place| ServerStream::new(Rc::clone(&connection.core), place)));
     }
-    let held = connection.core.borrow().account.held();
+    let held = connection.core.borrow().account.memory();
     assert!(held <= 2 << 20 && streams.len() > 20, "{held} bytes of {} streams", streams.len());
     let resets = connection.said();
     assert_eq!(resets.len(), 100 - streams.len());
     assert!(resets.iter().all(|frame| (frame.0, frame.3) == (kind::RST_STREAM, Code::RefusedStream as u32)));
     assert_eq!(connection.core.borrow_mut().take_refused().memory as usize, resets.len());
     streams.clear();
-    assert_eq!(connection.core.borrow().account.held(), 0);
+    assert_eq!(connection.core.borrow().account.memory(), 0);
     assert_eq!(connection.read(&frame(kind::HEADERS, 5, 1001, &block)).len(), 1);
 }
 
@@ -263,20 +263,20 @@ fn responses_that_the_client_does_not_take_are_not_read_from_endpoints() {
         buffered = buffered.max(connection.core.borrow().output.bytes().len());
         begun += 1;
     }
-    let held = connection.core.borrow().account.held();
+    let held = connection.core.borrow().account.memory();
     assert!((6..10).contains(&begun) && held < 3 << 20 && buffered < 512 << 10, "{begun}: {held}, {buffered}");
     connection.core.borrow_mut().take_woken();
     streams.drain(..2);
     let woken = connection.core.borrow_mut().take_woken().count();
     assert!(woken > 80, "the others go on: {woken}");
     let mut one = streams.pop().expect("one of many");
-    let before = connection.core.borrow().account.held();
-    one.hold(32 << 10);
-    one.hold(64 << 10);
-    assert_eq!(connection.core.borrow().account.held() - before, 64 << 10);
+    let before = connection.core.borrow().account.memory();
+    one.charge_response(32 << 10);
+    one.charge_response(64 << 10);
+    assert_eq!(connection.core.borrow().account.memory() - before, 64 << 10);
     streams.clear();
     drop(one);
-    assert_eq!(connection.core.borrow().account.held(), 0);
+    assert_eq!(connection.core.borrow().account.memory(), 0);
 }
 
 #[test]

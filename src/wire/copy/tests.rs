@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::*;
+use crate::wire::http1::body::Framing;
+use crate::wire::http1::connection::Wire;
 use crate::wire::socket::Socket;
 
 #[tokio::test]
