@@ -161,72 +161,101 @@ impl Compiler {
         Arc::clone(open)
     }
 
+    /// Brings the parts that outlive a snapshot up to date, and then makes the admissions of each color from them. An
+    /// admission has a lease, so a color without requests gets none.
     pub(crate) fn compile(&mut self, config: &Config, decision: &Decision) -> Snapshot {
-        let names: Vec<Arc<str>> = config.upstreams.keys().map(|name| name.as_str().into()).collect();
-        self.names = self.names_of(config);
-        let pools = PerColor::from_fn(|color| {
-            let pool = |(name, policy): (&Arc<str>, &UpstreamConfig)| {
-                let addresses = config.colors[color].pools.get(&**name)?;
-                let rules = Rules {
-                    balance: policy.balance,
-                    eject: policy.eject,
-                    slow_start: policy.slow_start,
-                    http2: policy.protocol == UpstreamProtocol::Http2,
-                    tls: self.trust.upstream(name),
-                    ping_timeout: policy.ping_timeout,
-                    max_response_headers: policy.max_response_headers,
-                    max_response_header_bytes: policy.max_response_header_bytes,
-                };
-                Some(self.pool(color, name, addresses, rules))
-            };
-            names.iter().zip(config.upstreams.values()).filter_map(pool).collect()
-        });
-        let before = std::mem::replace(&mut self.pools, pools);
-        self.retire_endpoints(&before);
-        self.keep_former(&before);
-        self.renew_endpoints(config, decision);
-        self.limits = self.limits_of(config);
-
-        for name in &names {
-            for purpose in [Purpose::Ordinary, Purpose::Preview] {
-                let next = self.numbers.len();
-                self.numbers.entry((purpose, Arc::clone(name))).or_insert(next);
-            }
-        }
-        let active = decision.active;
         let door = self.door(config, decision);
+        self.renew_pools(config, decision);
+        self.limits = self.limits_of(config);
+        self.number_upstreams(config);
         self.lingers = self.lingers(config, decision, &door);
         self.events = self.events_of(config);
         self.first_write = PerColor::from_fn(|color| {
             let release = decision.release_on(color).filter(|_| decision.serves(color))?;
             self.first_write_of(config, color, release)
         });
+
+        let sticky = self.sticky_of(config, decision);
+        let (admissions, split) = self.traffic(config, decision, &door, sticky);
+        let preview = self.preview(config, decision, &door);
+        let linger = self.lingering(config, decision);
+
+        let counts = config.canary.mode != Mode::Off || config.bake.mode != Mode::Off;
+        let counted = (counts && !config.canary.routes.is_empty()).then(|| self.counted(config));
+        let routes = self.table(config, counts);
+        let ignored = if counts { Ignored::new(&config.analysis.ignore) } else { None };
+        let (active, edge) = (decision.active, edge(config));
+        Snapshot { active, edge, routes, counted, ignored, door, admissions, split, preview, linger }
+    }
+
+    /// Unchanged pools and endpoints stay the same objects.
+    fn renew_pools(&mut self, config: &Config, decision: &Decision) {
+        self.names = self.names_of(config);
+        let pools = PerColor::from_fn(|color| {
+            let pool = |(name, policy): (&String, &UpstreamConfig)| {
+                let addresses = config.colors[color].pools.get(name)?;
+                Some(self.pool(color, &name.as_str().into(), addresses, self.rules(name, policy)))
+            };
+            config.upstreams.iter().filter_map(pool).collect()
+        });
+        let before = std::mem::replace(&mut self.pools, pools);
+        self.retire_endpoints(&before);
+        self.keep_former(&before);
+        self.renew_endpoints(config, decision);
+    }
+
+    fn rules(&self, upstream: &str, policy: &UpstreamConfig) -> Rules {
+        Rules {
+            balance: policy.balance,
+            eject: policy.eject,
+            slow_start: policy.slow_start,
+            http2: policy.protocol == UpstreamProtocol::Http2,
+            tls: self.trust.upstream(upstream),
+            ping_timeout: policy.ping_timeout,
+            max_response_headers: policy.max_response_headers,
+            max_response_header_bytes: policy.max_response_header_bytes,
+        }
+    }
+
+    fn number_upstreams(&mut self, config: &Config) {
+        for name in config.upstreams.keys() {
+            for purpose in [Purpose::Ordinary, Purpose::Preview] {
+                let next = self.numbers.len();
+                self.numbers.entry((purpose, name.as_str().into())).or_insert(next);
+            }
+        }
+    }
+
+    /// The admissions of the active color, and those of the other color while both serve.
+    fn traffic(
+        &mut self,
+        config: &Config,
+        decision: &Decision,
+        door: &Door,
+        sticky: Sticky,
+    ) -> (Admissions, Option<Box<Splitting>>) {
+        if !matches!(door, Door::Open) {
+            return (Box::default(), None);
+        }
         let mut serve = |color: Color| {
             let release = decision.release_on(color).unwrap_or(&config.colors[color].release).as_str().into();
             self.admissions(config, decision, &Serving { color, release, mark: None })
         };
-        let (admissions, other) = match door {
-            Door::Open => (serve(active), decision.split().map(|split| (split, serve(active.other())))),
-            Door::Held { .. } | Door::Maintenance(_) => (Box::default(), None),
+        let admissions = serve(decision.active);
+        let other = decision.split().map(|split| (split, serve(decision.active.other())));
+        (admissions, other.map(|(split, other)| Box::new(Splitting { split, sticky, other })))
+    }
+
+    fn preview(&mut self, config: &Config, decision: &Decision, door: &Door) -> Option<Box<Preview>> {
+        let preview = config.preview.as_ref()?;
+        let color = decision.active.other();
+        let release = config.colors[color].release.as_str().into();
+        let shown = Serving { color, release, mark: Some(Arc::new(Mark::new(preview, color))) };
+        let admissions = match door {
+            Door::Open | Door::Maintenance(_) => self.admissions(config, decision, &shown),
+            Door::Held { .. } => Box::default(),
         };
-        let sticky = self.sticky_of(config, decision);
-        let split = other.map(|(split, other)| Box::new(Splitting { split, sticky, other }));
-        let preview = config.preview.as_ref().map(|preview| {
-            let color = active.other();
-            let release = config.colors[color].release.as_str().into();
-            let shown = Serving { color, release, mark: Some(Arc::new(Mark::new(preview, color))) };
-            let admissions = match door {
-                Door::Open | Door::Maintenance(_) => self.admissions(config, decision, &shown),
-                Door::Held { .. } => Box::default(),
-            };
-            Box::new(Preview::new(preview, active, admissions))
-        });
-        let linger = self.lingering(config, decision);
-        let counts = config.canary.mode != Mode::Off || config.bake.mode != Mode::Off;
-        let counted = (counts && !config.canary.routes.is_empty()).then(|| self.counted(config));
-        let (routes, edge) = (self.table(config, counts), edge(config));
-        let ignored = if counts { Ignored::new(&config.analysis.ignore) } else { None };
-        Snapshot { active, edge, routes, counted, ignored, door, admissions, split, preview, linger }
+        Some(Box::new(Preview::new(preview, decision.active, admissions)))
     }
 
     /// The paths of `canary.routes` get their numbers first.
