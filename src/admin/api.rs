@@ -7,6 +7,7 @@ mod canary;
 mod colors;
 mod endpoints;
 mod event;
+mod evidence;
 mod file;
 mod freeze;
 mod gate;
@@ -17,14 +18,16 @@ mod record;
 mod timeline;
 
 pub(crate) use canary::{
-    AbortBody, AdvanceBody, CanaryAnswer, CanaryBody, CanaryMoved, CanaryStatus, ClassAnswer, DeploymentAnswer,
-    DeploymentsAnswer, EventAnswer, EvidenceAnswer, FindingAnswer, HeldAnswer, JudgementAnswer, LatencyAnswer,
-    NextAnswer, OddsAnswer, OnItsWay, Percent, PlanAnswer, PlanBody, RouteAnswer, SampleAnswer, SideAnswer,
-    SplitAnswer, ToldAnswer,
+    AbortBody, AdvanceBody, CanaryAnswer, CanaryBody, CanaryMoved, CanaryStatus, DeploymentAnswer, DeploymentsAnswer,
+    HeldAnswer, NextAnswer, OnItsWay, Percent, PlanAnswer, PlanBody, SplitAnswer,
 };
 pub(crate) use colors::{NeedAnswer, ReplacedAnswer, SafeToStop, StageAnswer, StageBody, StoreBody};
 pub(crate) use endpoints::{AnswersAs, EndpointAnswer, NameAnswer, Starting};
 pub(crate) use event::{HealthEvent, HeldEvent, LaggedEvent, ReloadedEvent};
+pub(crate) use evidence::{
+    ClassAnswer, EventAnswer, EvidenceAnswer, FindingAnswer, JudgementAnswer, LatencyAnswer, OddsAnswer, RouteAnswer,
+    SampleAnswer, SideAnswer, ToldAnswer,
+};
 pub(crate) use file::{ConfigProblem, FileAnswer, ReloadAnswer};
 pub(crate) use freeze::{FreezeAnswer, FreezeBody, FrozenAnswer, UnfreezeBody};
 pub(crate) use gate::{CheckAnswer, CheckFailureAnswer, ChecksAnswer, GateAnswer, LingerAnswer};

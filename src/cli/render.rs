@@ -12,6 +12,7 @@ use crate::admin::api::{
 use crate::cli::when;
 
 pub(crate) mod canary;
+pub(crate) mod evidence;
 mod gate;
 mod history;
 pub(crate) mod layout;

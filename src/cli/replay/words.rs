@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::cli::render::canary::{findings, verdict};
+use crate::cli::render::evidence::{findings, verdict};
 use crate::cli::render::numbers::{percent, span, thousands};
 use crate::cli::render::plain;
 use crate::cli::replay::{AaAnswer, Judged, Moment, ReplayAnswer};

@@ -10,7 +10,7 @@ use crate::cli::args::Story;
 use crate::cli::demo::channel;
 use crate::cli::demo::load::{Seen, Side};
 use crate::cli::output::print;
-use crate::cli::render::canary::ratio;
+use crate::cli::render::evidence::ratio;
 use crate::cli::render::layout::wrapped;
 use crate::cli::render::numbers::thousands;
 use crate::cli::render::{self, count};

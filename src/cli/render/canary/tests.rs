@@ -1,6 +1,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::admin::api::{EventAnswer, OddsAnswer, RouteAnswer};
+use crate::cli::render::evidence::ratio;
 
 fn seen(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
