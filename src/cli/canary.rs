@@ -31,7 +31,7 @@ pub(crate) async fn run(connection: &Connection, command: Canary, json: bool) ->
             let patience = Patience::from(options.waits);
             let body = AdvanceBody {
                 full: options.full,
-                if_generation: options.if_generation,
+                if_generation: options.expected.if_generation,
                 timeout: patience.gate(),
                 detach: options.waits.detach,
                 reason: options.reason,
@@ -72,7 +72,7 @@ async fn start(client: &Client, options: Start, json: bool) -> Result<(), Failur
         weight: options.weight.map(percent),
         plan: Some(plan).filter(|plan| *plan != PlanBody::default()),
         mode: options.mode,
-        if_generation: options.if_generation,
+        if_generation: options.expected.if_generation,
         force: options.force.forced(),
         timeout: patience.gate(),
         known_good_after: options.known_good_after.map(duration),

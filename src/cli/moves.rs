@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::admin::api::{Draining, Forced, RollbackBody, StatusAnswer, SwitchAnswer, SwitchBody};
-use crate::cli::args::moves::{Overlap, Rollback, Switch, WaitFor, Waits};
+use crate::cli::args::moves::{Rollback, Switch, WaitFor, Waits};
 use crate::cli::client::Client;
 use crate::cli::commands::GLANCE;
 use crate::cli::output::{self, complain, print};
@@ -31,9 +31,9 @@ pub(crate) async fn switch(client: &Client, options: Switch, json: bool) -> Resu
     let patience = Patience::from(options.waits);
     let body = SwitchBody {
         force: forced,
-        if_generation: options.if_generation,
+        if_generation: options.expected.if_generation,
         dry_run: options.dry_run,
-        overlap: overlap(options.overlap, options.no_overlap),
+        overlap: options.overlap.named(),
         timeout: patience.gate(),
         known_good_after: options.known_good_after.map(|after| humantime::format_duration(after).to_string()),
         detach: options.waits.detach,
@@ -121,11 +121,11 @@ pub(crate) async fn rollback(client: &Client, options: Rollback, json: bool) -> 
     let asks = !json && !options.dry_run && (!forced.is_none() || options.quarantine);
     let body = RollbackBody {
         to: options.to.as_ref().map(Color::to_string),
-        if_generation: options.if_generation,
+        if_generation: options.expected.if_generation,
         force: forced,
         dry_run: options.dry_run,
         quarantine: options.quarantine,
-        overlap: overlap(options.overlap, options.no_overlap),
+        overlap: options.overlap.named(),
         reason: if asks { asking::reason(options.reason, options.force.yes) } else { options.reason },
     };
     let client = &client.once(options.once.idempotency_key.as_deref())?;
@@ -134,10 +134,6 @@ pub(crate) async fn rollback(client: &Client, options: Rollback, json: bool) -> 
     let answer: SwitchAnswer = waiting::ask(client, "/admin/rollback", &body, patience, &mut interrupts).await?;
     output::answer(json, &answer, |answer| render::moves::moved(answer, "Rolled back"));
     Ok(())
-}
-
-fn overlap(overlap: Overlap, no_overlap: bool) -> Option<String> {
-    (no_overlap || overlap == Overlap::None).then(|| "none".to_owned())
 }
 
 /// Waits for a drain's end: a bar on a terminal, a line now and then elsewhere. The remaining requests go into the

@@ -5,15 +5,10 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Guard {
     Health,
-    /// A release that was rolled back as bad stays away.
     Quarantine,
-    /// The data stores have to allow the move. An override needs a reason.
     Schema,
-    /// The configuration file is valid and completely written.
     File,
-    /// No canary begins shortly after an automatic rollback.
     Cooldown,
-    /// No canary begins while another release bakes with a hold-back.
     Bake,
 }
 
@@ -30,6 +25,19 @@ impl Guard {
     #[must_use]
     pub fn name(self) -> &'static str {
         Guard::NAMES.iter().find(|(_, guard)| *guard == self).map_or("", |(name, _)| name)
+    }
+
+    /// One line for `--help`.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Guard::Health => "The gate: the target's endpoints are not probed",
+            Guard::Quarantine => "The quarantine of a release that was bad",
+            Guard::Schema => "The data stores, which do not allow the move; needs a --reason",
+            Guard::File => "A configuration file that is not valid, or being written",
+            Guard::Cooldown => "The cooldown after an automatic rollback (canary start)",
+            Guard::Bake => "Another release that bakes with a hold-back (canary start)",
+        }
     }
 
     #[must_use]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Subcommand as Subcommands, ValueEnum};
 use clap_complete::ArgValueCandidates;
 
-use crate::cli::args::moves::{Force, Waits};
+use crate::cli::args::moves::{Expected, Force, Waits};
 use crate::cli::completions;
 use crate::domain::deployment::DeploymentId;
 use crate::domain::split::Weight;
@@ -77,9 +77,8 @@ pub(crate) struct Start {
     /// The consequence of a verdict: enforce, observe or off [default: canary.mode]
     #[arg(long, value_name = "MODE")]
     pub(crate) mode: Option<String>,
-    /// Refuse the command unless this generation is in force
-    #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
-    pub(crate) if_generation: Option<u64>,
+    #[command(flatten)]
+    pub(crate) expected: Expected,
     #[command(flatten)]
     pub(crate) force: Force,
     /// How long the release has to serve with all traffic before it is known good [default: bake.duration]
@@ -101,9 +100,8 @@ pub(crate) struct Advance {
     /// Give the release all traffic, not the next step
     #[arg(long)]
     pub(crate) full: bool,
-    /// Refuse the command unless this generation is in force
-    #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
-    pub(crate) if_generation: Option<u64>,
+    #[command(flatten)]
+    pub(crate) expected: Expected,
     /// The reason, kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,

@@ -13,15 +13,7 @@ use crate::domain::force::Guard;
 
 /// The guards that `--force` can name, and all of them.
 fn guards() -> PossibleValuesParser {
-    let help = |guard| match guard {
-        Guard::Health => "The gate: the target's endpoints are not probed",
-        Guard::Quarantine => "The quarantine of a release that was bad",
-        Guard::Schema => "The data stores, which do not allow the move; needs a --reason",
-        Guard::File => "A configuration file that is not valid, or being written",
-        Guard::Cooldown => "The cooldown after an automatic rollback (canary start)",
-        Guard::Bake => "Another release that bakes with a hold-back (canary start)",
-    };
-    let each = Guard::NAMES.into_iter().map(|(name, guard)| PossibleValue::new(name).help(help(guard)));
+    let each = Guard::NAMES.into_iter().map(|(name, guard)| PossibleValue::new(name).help(guard.about()));
     PossibleValuesParser::new(std::iter::once(PossibleValue::new(ALL).help("All of the following")).chain(each))
 }
 
@@ -56,6 +48,14 @@ impl Force {
     }
 }
 
+/// `--if-generation`
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Expected {
+    /// Refuse the command unless this generation is in force
+    #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
+    pub(crate) if_generation: Option<u64>,
+}
+
 /// `--idempotency-key`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Once {
@@ -87,20 +87,15 @@ pub(crate) struct Switch {
     /// Move to the color that has this release
     #[arg(long, value_name = "RELEASE")]
     pub(crate) to_release: Option<String>,
-    /// Refuse the command unless this generation is in force
-    #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
-    pub(crate) if_generation: Option<u64>,
+    #[command(flatten)]
+    pub(crate) expected: Expected,
     #[command(flatten)]
     pub(crate) force: Force,
     /// Say whether the switch would be refused; change nothing
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
-    /// "none": hold new requests until in-flight ones are over, so that no two releases serve at the same time
-    #[arg(long, value_enum, default_value_t = Overlap::Allow, value_name = "WHICH")]
-    pub(crate) overlap: Overlap,
-    /// The same as --overlap none
-    #[arg(long, conflicts_with = "overlap")]
-    pub(crate) no_overlap: bool,
+    #[command(flatten)]
+    pub(crate) overlap: Overlaps,
     /// When the command returns
     #[arg(long, value_enum, default_value_t = WaitFor::None, value_name = "FOR")]
     pub(crate) wait: WaitFor,
@@ -128,7 +123,24 @@ pub(crate) enum WaitFor {
     Drained,
 }
 
-/// `--overlap`
+/// `--overlap`, `--no-overlap`
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Overlaps {
+    /// "none": hold new requests until in-flight ones are over, so that no two releases serve at the same time
+    #[arg(long, value_enum, default_value_t = Overlap::Allow, value_name = "WHICH")]
+    overlap: Overlap,
+    /// The same as --overlap none
+    #[arg(long, conflicts_with = "overlap")]
+    no_overlap: bool,
+}
+
+impl Overlaps {
+    /// As the API takes it.
+    pub(crate) fn named(self) -> Option<String> {
+        (self.no_overlap || self.overlap == Overlap::None).then(|| "none".to_owned())
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Overlap {
     /// In-flight requests finish where they began, while new ones go to the other color
@@ -144,9 +156,8 @@ pub(crate) struct Rollback {
     /// before]
     #[arg(long, value_name = "COLOR", add = ArgValueCandidates::new(completions::colors))]
     pub(crate) to: Option<Color>,
-    /// Refuse the command unless this generation is in force
-    #[arg(long, value_name = "NUMBER", add = ArgValueCandidates::new(completions::generations))]
-    pub(crate) if_generation: Option<u64>,
+    #[command(flatten)]
+    pub(crate) expected: Expected,
     #[command(flatten)]
     pub(crate) force: Force,
     /// Say where the rollback would go and whether it would be refused; change nothing
@@ -155,12 +166,8 @@ pub(crate) struct Rollback {
     /// Quarantine the release that serves now: refuse it from now on, unless forced
     #[arg(long)]
     pub(crate) quarantine: bool,
-    /// "none": hold new requests until in-flight ones are over
-    #[arg(long, value_enum, default_value_t = Overlap::Allow, value_name = "WHICH")]
-    pub(crate) overlap: Overlap,
-    /// The same as --overlap none
-    #[arg(long, conflicts_with = "overlap")]
-    pub(crate) no_overlap: bool,
+    #[command(flatten)]
+    pub(crate) overlap: Overlaps,
     /// The reason, kept in the history
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
