@@ -1,4 +1,7 @@
 //! Ledger lines: written, acknowledged, announced, and kept as the history.
+//!
+//! A forward move is published after the acknowledgement of its line, which has the whole decision after the move:
+//! `ledger/format.rs` has its fields, `ledger/format/decision.rs` those of the decision.
 
 use std::collections::HashMap;
 use std::sync::Arc;

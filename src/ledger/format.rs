@@ -1,5 +1,6 @@
 //! A line of the ledger: `{"crc":"89abcdef","entry":{…}}`, the CRC-32 (ISO-HDLC, as in gzip) over the bytes of the
-//! entry. It is readable by eye and by `jq`. Written types are separate from the domain's, so that either can change.
+//! entry. It is readable by eye and by `jq`. The line of a switch is on disk before the switch is visible. Written
+//! types are separate from the domain's, so that either can change.
 //!
 //! The CRC finds accidents. Against tampering, an entry names the SHA-256 of the line before it (`prev`, FIPS 180-4):
 //! a changed, removed or inserted line breaks the chain.

@@ -1,4 +1,8 @@
 //! The series at `/metrics`. Each exists from the start, at 0 if need be.
+//!
+//! To add one: its line below [`render`], and a field of [`Facts`] that `control::status` fills. A count of the request
+//! path is a field of `telemetry::meter::Meter` instead. `cargo test --test it reference` then asks for the list in
+//! `docs/metrics.md`, and CONTRIBUTING.md has the command that writes it.
 
 mod latency;
 

@@ -281,7 +281,7 @@ pub struct Outcome {
     pub ended_canary: Option<(Release, Weight)>,
 }
 
-/// A reason not to carry out a command. An ordinary answer, not an error.
+/// A reason not to carry out a command. An ordinary answer, not an error. `refusal` says how to add one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     Unhealthy(GateReport),

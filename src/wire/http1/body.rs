@@ -1,4 +1,5 @@
-//! HTTP/1.1 body framing (RFC 9112, 6 and 7): determined, decoded and encoded.
+//! HTTP/1.1 body framing (RFC 9112, 6 and 7): determined, decoded and encoded. [`Framing`] says how a body ends, and
+//! [`Decoder::step`] where it does; in HTTP/2 both are END_STREAM.
 //!
 //! Chunks are always re-encoded, so a sender's chunk extensions and unusual sizes are not forwarded.
 
