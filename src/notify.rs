@@ -248,11 +248,7 @@ fn remembered(path: &std::path::Path, sink: &str, lines: &[Line], at_start: bool
             (memory.clone(), stored.then_some(memory))
         }
         Found::Damaged(error) => {
-            tracing::error!(
-                sink,
-                error,
-                "How far the notices came can't be read; those of the last day are sent again."
-            );
+            tracing::error!(sink, error, "Progress of notices unreadable; those of the last day are sent again");
             let now = SystemTime::now();
             let old = |line: &&Line| now.duration_since(line.1.at).unwrap_or_default() >= GIVE_UP;
             let sequence = lines.iter().take_while(old).last().map_or(0, |(sequence, _)| *sequence);
@@ -285,7 +281,7 @@ fn store_now(path: &std::path::Path, memory: &Memory) -> bool {
     match stored.recv_timeout(FIRST_MEMORY) {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
-            tracing::warn!(%error, "A new sink of notices can't be remembered yet.");
+            tracing::warn!(%error, "Progress of a new sink not written");
             false
         }
         Err(_) => false,

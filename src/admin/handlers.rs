@@ -201,7 +201,7 @@ pub(super) async fn reload(
 ) -> Result<Line<ReloadAnswer>, Problem> {
     let body: ReloadBody = understood(body).await?;
     let Origin { actor, source, reason, .. } = origin(actor, body.reason)?;
-    tracing::info!(actor, source, reason = reason.unwrap_or_default(), "A reload was asked for.");
+    tracing::info!(actor, source, reason = reason.unwrap_or_default(), "Reload requested");
     match handle.ask(Request::Reload).await? {
         Ok(outcome) => {
             let status = order_settled(&handle).await?;
@@ -236,7 +236,7 @@ pub(super) async fn notify_test(
     body: Body,
 ) -> Result<Line<NotifyTestAnswer>, Problem> {
     let NotifyTestBody { sink, all } = understood(body).await?;
-    tracing::info!(actor = actor.name, source = actor.source, sink, "A test of notices was asked for.");
+    tracing::info!(actor = actor.name, source = actor.source, sink, "Test notices requested");
     match handle.ask(|answer| Request::NotifyTest(sink.clone(), all, answer)).await? {
         Some(tried) => Ok(Line(NotifyTestAnswer::new(tried))),
         None => {

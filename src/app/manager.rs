@@ -42,7 +42,7 @@ pub(super) async fn keep_told(handle: ControllerHandle, progress: Progress) {
             let before = std::mem::replace(&mut turns, progress.turns());
             match before.iter().zip(&turns).position(|(before, now)| before == now) {
                 None => service::alive(),
-                Some(worker) => tracing::error!(worker, "Worker without progress; the watchdog is not told to wait"),
+                Some(worker) => tracing::error!(worker, "Worker without progress; watchdog not notified"),
             }
         }
     }

@@ -166,7 +166,7 @@ impl Started {
             %active,
             %release,
             generation,
-            "Serving.",
+            "Serving",
         );
         Ok(Started { config, plane, admin, handle, controller, effects, access_log, ready, upgrades })
     }
@@ -193,11 +193,11 @@ fn write_first(ledger: &Ledger, transition: Transition) -> Option<u64> {
     match written.recv_timeout(FIRST_COMMIT) {
         Ok(Ok(sequence)) => Some(sequence),
         Ok(Err(error)) => {
-            tracing::error!(%error, "The ledger can't be written; serving by the file's word until it can.");
+            tracing::error!(%error, "Ledger not writable; serving the color of the file until it is");
             None
         }
         Err(_) => {
-            tracing::error!("The disk does not answer; serving by the file's word until it does.");
+            tracing::error!("State directory does not respond; serving the color of the file until it does");
             None
         }
     }

@@ -214,13 +214,13 @@ impl Controller {
             Ok(recorded) if recorded.policy.lost == deployment.lost => Some(recorded),
             Ok(_) | Err(TicksError::Unknown(_)) => None,
             Err(error) => {
-                tracing::warn!(deployment = %deployment.id, %error, "The record of the analysis can't be used.");
+                tracing::warn!(deployment = %deployment.id, %error, "Record of the analysis unusable");
                 None
             }
         };
         let mut deployment = deployment.clone();
         if recorded.is_none() && self.began_before(&deployment) {
-            tracing::warn!(deployment = %deployment.id, "What was seen of the release before the restart is lost; its evidence begins anew.");
+            tracing::warn!(deployment = %deployment.id, "Evidence from before the restart lost; it starts anew");
             self.handle(Event::EvidenceLost(deployment.id));
             let now = self.rollout.decision().deployment.clone();
             let Some(same) = now.filter(|now| now.id == deployment.id) else { return };
@@ -237,7 +237,7 @@ impl Controller {
         if let Some(users) = sampler.routes().users().as_ref().filter(|_| recorded.is_some()) {
             let saved = ticks::users(state, deployment.id);
             if !saved.is_empty() && !users.remember(&saved) {
-                tracing::warn!(deployment = %deployment.id, "The record of counted users can't be used; their events may count twice.");
+                tracing::warn!(deployment = %deployment.id, "Record of counted users unusable; their events may count twice");
             }
         }
         *watched = Some(match recorded {

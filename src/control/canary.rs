@@ -51,29 +51,24 @@ pub(super) fn announce(transition: &Arc<Transition>) {
     let weight = deployment.map(|deployment| deployment.weight.to_string()).unwrap_or_default();
     let judgement = transition.judgement.as_ref().map(ToString::to_string).unwrap_or_default();
     match transition.kind {
-        Kind::Canary => tracing::info!(release, weight, generation, actor, reason, "A canary began."),
-        Kind::Advance => tracing::info!(release, weight, generation, actor, reason, "The canary gets more."),
+        Kind::Canary => tracing::info!(release, weight, generation, actor, reason, "Canary started"),
+        Kind::Advance => tracing::info!(release, weight, generation, actor, reason, "Canary advanced"),
         Kind::Abort => {
             let release = transition.from.as_ref().map(|(_, release)| release.as_str()).unwrap_or_default();
-            tracing::warn!(release, %active, generation, actor, reason, "canary aborted");
+            tracing::warn!(release, %active, generation, actor, reason, "Canary aborted");
         }
-        Kind::CanaryHold => tracing::warn!(release, weight, actor, reason, "The release on its way is held."),
-        Kind::CanaryResume => tracing::info!(release, weight, actor, reason, "The release on its way may go on."),
-        Kind::Suspect => tracing::warn!(release, weight, judgement, "There is evidence against the release."),
+        Kind::CanaryHold => tracing::warn!(release, weight, actor, reason, "Canary paused"),
+        Kind::CanaryResume => tracing::info!(release, weight, actor, reason, "Canary resumed"),
+        Kind::Suspect => tracing::warn!(release, weight, judgement, "Release suspect"),
         Kind::WouldRollBack => {
-            tracing::warn!(release, weight, reason, "The release would have been rolled back; it is only observed.");
+            tracing::warn!(release, weight, reason, "Would have rolled back (observe)");
         }
-        Kind::RollbackBlocked => tracing::error!(release, weight, reason, "The release can't be rolled back."),
+        Kind::RollbackBlocked => tracing::error!(release, weight, reason, "Automatic rollback blocked"),
         Kind::BaselineUnhealthy => {
-            tracing::warn!(
-                release,
-                weight,
-                judgement,
-                "The release that it is compared with fails itself. Nothing advances."
-            );
+            tracing::warn!(release, weight, judgement, "Stable release fails; the canary is paused");
         }
-        Kind::Recovered => tracing::info!(%active, reason, "The rollback helped."),
-        Kind::BothUnhealthy => tracing::error!(%active, reason, "The rollback did not help: both releases fail."),
+        Kind::Recovered => tracing::info!(%active, reason, "Rollback helped"),
+        Kind::BothUnhealthy => tracing::error!(%active, reason, "Rollback did not help: both releases fail"),
         _ => {}
     }
 }

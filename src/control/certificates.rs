@@ -37,9 +37,9 @@ impl Controller {
     pub(super) fn certificates_read(&mut self, changed: bool, errors: Vec<TlsError>) {
         self.certificates.reading = false;
         if changed {
-            tracing::info!("The certificates were read again and are in force.");
+            tracing::info!("Certificates read again and in force");
         } else if errors.is_empty() && !self.certificates.errors.is_empty() {
-            tracing::info!("The files of the certificates are as before.");
+            tracing::info!("Certificate files unchanged");
         }
         if errors != self.certificates.errors {
             for error in &errors {

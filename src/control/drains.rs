@@ -116,9 +116,9 @@ impl Controller {
         let InFlight { requests, streams, tunnels } = ended;
         if timed_out {
             let ended = ended.total();
-            tracing::warn!(%color, took_ms, ended, requests, streams, tunnels, "Drained; what was left at drain.timeout was ended.");
+            tracing::warn!(%color, took_ms, ended, requests, streams, tunnels, "Drained; requests left at drain.timeout were cut off");
         } else {
-            tracing::info!(%color, took_ms, tunnels, "Drained.");
+            tracing::info!(%color, took_ms, tunnels, "Drained");
         }
         let _ = self.news.send(News::Drained(drained.clone()));
         self.handle(Event::Drained(drained));

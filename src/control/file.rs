@@ -117,7 +117,7 @@ impl Controller {
         self.linger.edited(&before, &self.config);
         self.publish_edit();
         self.configure_parts(&before);
-        tracing::info!(path = %self.file.path().display(), changes, "The configuration was read and is in force.");
+        tracing::info!(path = %self.file.path().display(), changes, "Configuration in force");
         let _ = self.news.send(News::Reloaded(None));
         self.handle(Event::Configured(configured(&self.config, self.file.path())));
         // Its endpoints may be other ones now.
@@ -156,7 +156,7 @@ impl Controller {
     }
 
     fn file_invalid(&mut self, error: ConfigError) {
-        tracing::error!(error = %error, "The configuration file is not valid; the last good one stays in force.");
+        tracing::error!(error = %error, "Configuration file invalid; the last valid one stays in force");
         let _ = self.news.send(News::Reloaded(Some(error.to_string())));
         self.file.invalid(error);
     }
@@ -169,7 +169,7 @@ impl Controller {
 
     fn file_restored(&mut self) {
         self.file.restored();
-        tracing::info!(path = %self.file.path().display(), "The configuration file is valid again.");
+        tracing::info!(path = %self.file.path().display(), "Configuration file valid again");
         let _ = self.news.send(News::Reloaded(None));
         // A write-back that the invalid file prevented is possible now.
         self.handle(Event::Configured(configured(&self.config, self.file.path())));
@@ -186,7 +186,7 @@ impl Controller {
                 tracing::info!(active = %color, %path, "Wrote active = \"{color}\" to {path} (write_back)");
             }
             Err(error) => {
-                tracing::warn!(%error, %path, "The file could not be put right; it disagrees with what is live.");
+                tracing::warn!(%error, %path, "Write-back of active failed; the file names another color");
             }
         }
         self.handle(Event::WroteBack(result));

@@ -38,10 +38,7 @@ impl Controller {
         self.publish(&decision);
         if self.hold.since.is_none() {
             self.hold.since = Some(Instant::now());
-            tracing::info!(
-                at_most_s = until.saturating_duration_since(Instant::now()).as_secs_f64(),
-                "Requests are held."
-            );
+            tracing::info!(at_most_s = until.saturating_duration_since(Instant::now()).as_secs_f64(), "Requests held");
             let _ = self.news.send(News::Held(true));
         }
     }
@@ -60,7 +57,7 @@ impl Controller {
                 active = %decision.active,
                 took_ms = took.as_micros() as f64 / 1e3,
                 waited,
-                "Requests go on."
+                "Requests released"
             );
             let _ = self.news.send(News::Held(false));
         }

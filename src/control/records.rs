@@ -176,34 +176,36 @@ impl Controller {
         let (actor, reason) = (&transition.origin.actor, transition.origin.reason.as_deref().unwrap_or(""));
         let took_ms = millis(transition.took);
         match (transition.kind, &transition.refusal) {
-            (Kind::Start, _) => tracing::info!(%active, %release, generation, "First start: the file's color serves."),
+            (Kind::Start, _) => {
+                tracing::info!(%active, %release, generation, "First start: the color of the file serves")
+            }
             (Kind::Switch, _) => {
-                tracing::info!(%active, %release, generation, actor, reason, took_ms, forced = transition.forced, "Switched.");
+                tracing::info!(%active, %release, generation, actor, reason, took_ms, forced = transition.forced, "Switched");
             }
             (Kind::Rollback, _) => {
-                tracing::warn!(%active, %release, generation, actor, reason, took_ms, forced = transition.forced, "Rolled back.");
+                tracing::warn!(%active, %release, generation, actor, reason, took_ms, forced = transition.forced, "Rolled back");
             }
             (Kind::Release, _) => {
-                tracing::info!(%active, %release, generation, actor, "The live color has a new release.")
+                tracing::info!(%active, %release, generation, actor, "Live color relabeled")
             }
             (Kind::Freeze, _) => {
-                tracing::warn!(%active, actor, reason, "Frozen: nothing but a rollback moves traffic.")
+                tracing::warn!(%active, actor, reason, "Moves frozen; only a rollback moves traffic")
             }
-            (Kind::Unfreeze, _) => tracing::info!(%active, actor, reason, "Not frozen any more."),
-            (Kind::KnownGood, _) => tracing::info!(%active, %release, "The release that serves is known good."),
+            (Kind::Unfreeze, _) => tracing::info!(%active, actor, reason, "Moves allowed again"),
+            (Kind::KnownGood, _) => tracing::info!(%active, %release, "Release known good"),
             // Logged when they happened.
             (Kind::Refused, _) => {}
             (Kind::Seen, Some((code, refusal))) => {
-                tracing::warn!(%active, code, refusal, actor, "The order in the file was refused.");
+                tracing::warn!(%active, code, refusal, actor, "Order of the file refused");
             }
             (Kind::Barrier, _) => {
-                tracing::warn!(%active, %release, actor, reason, "A barrier was passed: the way back is not safe any more.");
+                tracing::warn!(%active, %release, actor, reason, "Barrier passed; a rollback is no longer safe");
             }
-            (Kind::Hold, _) => tracing::warn!(%active, actor, reason, "Requests are held by hand."),
-            (Kind::HoldEnd, _) => tracing::info!(%active, actor, reason, took_ms, "The hold by hand is over."),
+            (Kind::Hold, _) => tracing::warn!(%active, actor, reason, "Traffic paused"),
+            (Kind::HoldEnd, _) => tracing::info!(%active, actor, reason, took_ms, "Traffic resumed"),
             (Kind::Maintenance, _) => {
                 let on = decision.maintenance;
-                tracing::warn!(on, %active, generation, actor, reason, "Maintenance was turned on or off.");
+                tracing::warn!(on, %active, generation, actor, reason, "Maintenance turned on or off");
             }
             (
                 Kind::Canary
@@ -221,7 +223,7 @@ impl Controller {
             ) => canary::announce(transition),
             (Kind::Noted | Kind::Drained, _) => {}
             (Kind::Staged, _) => {}
-            (Kind::Seen, None) => tracing::info!(%active, actor, "The order in the file was carried out already."),
+            (Kind::Seen, None) => tracing::info!(%active, actor, "Order of the file already in force"),
         }
         if goes_back(transition) {
             self.numbers.tallies_mut().rolled_back(transition.origin.trigger.name());

@@ -100,7 +100,7 @@ impl Controller {
                 }
                 let Origin { actor, source, reason, .. } = &origin;
                 let reason = reason.as_deref().unwrap_or("");
-                tracing::warn!(code = refusal.code(), %refusal, actor, source, reason, "A command was refused.");
+                tracing::warn!(code = refusal.code(), %refusal, actor, source, reason, "Command refused");
             }
         }
         let moved = result.as_ref().is_ok_and(|outcome| outcome.changed);

@@ -67,11 +67,7 @@ impl Sink {
             let now = now();
             let given_up = self.queue.give_up(now.mono);
             if given_up > 0 {
-                tracing::error!(
-                    sink = self.config.name,
-                    given_up,
-                    "Notices could not be sent within a day, and are given up."
-                );
+                tracing::error!(sink = self.config.name, given_up, "Notices given up: not delivered within a day");
             }
             if let Some(since) = self.queue.alarm(now.mono) {
                 self.raise(since);
@@ -124,7 +120,7 @@ impl Sink {
                         }
                         Ok((_, Err(error))) => {
                             unstored = true;
-                            tracing::warn!(sink = self.config.name, %error, "How far the notices came can't be written down; after a restart some come again.");
+                            tracing::warn!(sink = self.config.name, %error, "Progress of notices not written; a restart repeats some");
                             store_at = Instant::now() + WRITE_AGAIN;
                         }
                         Err(_) => store_at = Instant::now() + WRITE_AGAIN,
@@ -172,10 +168,7 @@ impl Sink {
             }
             Outcome::Gone => {
                 let why = "the receiver answered 410: it is gone";
-                tracing::error!(
-                    sink,
-                    "The receiver of notices answered 410, so it gets no more until its address changes."
-                );
+                tracing::error!(sink, "Sink disabled until its address changes: the receiver answered 410");
                 self.failed(why);
                 self.gone = Some(Gone {
                     since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
@@ -186,12 +179,7 @@ impl Sink {
             }
             Outcome::Failed { why, patience, .. } => {
                 self.queue.failed(now(), id, patience, fastrand::f64());
-                tracing::warn!(
-                    sink,
-                    why,
-                    waiting = self.queue.waiting(),
-                    "A notice could not be sent; it is tried again."
-                );
+                tracing::warn!(sink, why, waiting = self.queue.waiting(), "Notice not delivered; retrying");
                 self.failed(&why);
             }
         }
@@ -201,7 +189,7 @@ impl Sink {
     async fn look_whether_gone(&mut self) {
         let Some(gone) = &self.gone else { return };
         if fingerprint(&self.config.url).await.is_some_and(|address| address != gone.address) {
-            tracing::info!(sink = self.config.name, "The sink has another address, and gets notices again.");
+            tracing::info!(sink = self.config.name, "Sink enabled again: its address changed");
             self.gone = None;
         }
     }

@@ -89,7 +89,7 @@ pub(crate) async fn accept(
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
                 if !std::mem::replace(&mut complained, true) {
-                    tracing::error!(%error, "Connections can't be accepted; trying again every 20 ms.");
+                    tracing::error!(%error, "Connections not accepted; retrying every 20 ms");
                 }
                 tokio::time::sleep(PAUSE).await;
             }

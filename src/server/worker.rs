@@ -42,7 +42,7 @@ pub(crate) fn run(config: WorkerConfig) {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(worker = config.index, %error, "A worker could not start; the others serve its share.");
+            tracing::error!(worker = config.index, %error, "Worker can't start; the others serve its share");
             return;
         }
     };
@@ -133,7 +133,7 @@ fn listen(
 ) -> std::io::Result<()> {
     for (listener, socket) in sockets {
         let socket = tokio::net::TcpListener::from_std(socket).inspect_err(|error| {
-            tracing::error!(worker = worker.index, %error, "A worker could not listen; the others serve its share.");
+            tracing::error!(worker = worker.index, %error, "Worker can't listen; the others serve its share");
         })?;
         let stop = Rc::new(Notify::new());
         stops.push(Rc::clone(&stop));

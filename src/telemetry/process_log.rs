@@ -83,7 +83,7 @@ fn write(waiting: &Receiver<Message>, mut output: File) {
             Err(TryRecvError::Empty) => {
                 let dropped = DROPPED.swap(0, Ordering::Relaxed);
                 if dropped > 0 {
-                    tracing::warn!(dropped, "Lines of this log were dropped, because nobody took them.");
+                    tracing::warn!(dropped, "Log lines dropped: nothing reads them");
                 }
                 match waiting.recv() {
                     Ok(message) => message,

@@ -54,7 +54,7 @@ impl Guarded {
         });
         let admin = until("it serves", async || {
             let log = log.lock().expect("no panic while it is held");
-            let line = log.lines().find(|line| line.contains("\"Serving.\""))?;
+            let line = log.lines().find(|line| line.contains("\"Serving\""))?;
             let line: Value = serde_json::from_str(line).expect("JSON");
             Some(line["admin"].as_str().expect("an address").to_owned())
         })
@@ -523,7 +523,7 @@ async fn a_reload_answers_with_everything_that_is_wrong_and_its_place() {
     assert_eq!(reload().await.json(), json!({ "changed": false, "order": "done" }));
     let answer = proxy.post("/admin/reload", json!({ "reason": "new certificates" })).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let line = proxy.until_logged("A reload was asked for.").await;
+    let line = proxy.until_logged("Reload requested").await;
     assert!(line.contains("\"actor\":\"") && !line.contains("\"actor\":\"\""), "{line}");
     proxy.until_logged("new certificates").await;
     let good = proxy.text();

@@ -269,7 +269,7 @@ async fn evidence_that_is_lost_is_said_and_costs_half_of_the_budget() {
     stage.proxy.restart().await;
     let canary = stage.until_canary("it is judged again", |canary| !canary["judgement"].is_null()).await;
     assert_eq!((&canary["judgement"]["limit"], &canary["weight"]), (&json!(2_000), &json!(30.0)), "{canary}");
-    stage.proxy.until_logged("is lost; its evidence begins anew").await;
+    stage.proxy.until_logged("Evidence from before the restart lost").await;
     assert_eq!(stage.colors(50).await, before);
     // It is lost once, and what comes after is kept.
     stage.proxy.kill_and_restart().await;

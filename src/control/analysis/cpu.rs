@@ -54,7 +54,7 @@ impl Cpu {
         let silent = reading.iter().any(|(_, of)| of.values().any(Option::is_none));
         if silent && !self.warned {
             tracing::warn!(
-                "An endpoint does not tell its CPU time (process_cpu_seconds_total at analysis.cpu.path), so that of its color can't be compared."
+                "CPU time of an endpoint unknown (process_cpu_seconds_total at analysis.cpu.path); its color is not compared"
             );
         }
         if self.warned && !silent {

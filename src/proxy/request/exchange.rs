@@ -115,7 +115,7 @@ impl Exchange {
             let endpoint = &pool.endpoints[index].name;
             // Connections to it may be as broken as it is.
             pool.endpoints[index].renew(Instant::now());
-            tracing::warn!(color = %pool.color, upstream = %pool.upstream, %endpoint, "An endpoint failed too often and is left out for a while.");
+            tracing::warn!(color = %pool.color, upstream = %pool.upstream, %endpoint, "Endpoint ejected: it failed too often");
         }
     }
 

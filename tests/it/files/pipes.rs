@@ -137,7 +137,7 @@ async fn certificates_and_tokens_that_are_pipes_stop_nothing() {
     pipe(&proxy.dir.path().join("site.pem"));
     proxy.until("it is told", |status| status["certificate_errors"].to_string().contains("site.pem")).await;
     proxy.signal(Signal::HUP);
-    proxy.until_logged("not valid").await;
+    proxy.until_logged("Configuration file invalid").await;
     assert_eq!(authority.http1(https, "site.test").await.get("/").await.text(), "blue");
     is_alive_and_ends(&mut proxy).await;
 }

@@ -240,7 +240,7 @@ fn with_tokens(setup: &Setup) -> (tempfile::TempDir, String) {
 
 fn http_of(proxy: &Guarded) -> SocketAddr {
     let log = proxy.log();
-    let line = log.lines().find(|line| line.contains("\"Serving.\"")).expect("it serves");
+    let line = log.lines().find(|line| line.contains("\"Serving\"")).expect("it serves");
     let line: Value = serde_json::from_str(line).expect("JSON");
     line["http"].as_str().and_then(|address| address.parse().ok()).expect("an address")
 }

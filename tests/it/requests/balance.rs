@@ -128,7 +128,7 @@ async fn an_endpoint_that_fails_again_and_again_is_left_out_for_a_while_and_come
     .await;
     let before = asked.load(Ordering::SeqCst);
     assert!(before >= 3, "{before}");
-    proxy.until_logged("left out for a while").await;
+    proxy.until_logged("Endpoint ejected").await;
     until("it is asked again", async || {
         client.get("/").await;
         (asked.load(Ordering::SeqCst) > before).then_some(())

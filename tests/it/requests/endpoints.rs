@@ -266,14 +266,14 @@ async fn an_endpoint_that_keeps_failing_gets_nothing_for_a_while_and_then_comes_
         assert_eq!(proxy.get("/").await.status, 200);
     }
     assert_eq!(blue[0].asked(), before);
-    proxy.until_logged("left out for a while").await;
+    proxy.until_logged("Endpoint ejected").await;
 
     let blue = Server::several([Does::Say503, Does::Answer]).await;
     let proxy = start(&blue, &green().await, &policy("100ms")).await;
     until("it is ejected", async || {
         proxy.get("/").await;
         let log = proxy.log();
-        log.contains("left out for a while").then_some(())
+        log.contains("Endpoint ejected").then_some(())
     })
     .await;
     blue[0].now_does(Does::Answer);

@@ -754,7 +754,7 @@ async fn running_out_of_descriptors_is_survived() {
     for _ in 0..40 {
         many.push(proxy.connect().await);
     }
-    proxy.until_logged("can't be accepted").await;
+    proxy.until_logged("Connections not accepted").await;
     assert_eq!(old.get("/").await.status, 200, "what is there is served");
     drop(many);
     until("new ones are served again", async || {
