@@ -47,11 +47,11 @@ pub(crate) use timeline::{NumbersAnswer, PointAnswer, TimelineAnswer, WhoAnswer}
 pub(crate) struct QuarantinedAnswer {
     /// Its label.
     pub release: String,
-    /// When, RFC 3339.
+    /// The time, RFC 3339.
     pub since: String,
-    /// By whom.
+    /// The actor.
     pub by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct QuarantinedAnswer {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReasonBody {
-    /// Why; kept in the history.
+    /// The reason, kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -68,7 +68,7 @@ pub(crate) struct ReasonBody {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReloadBody {
-    /// Why; kept in the process log.
+    /// The reason, kept in the process log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -80,7 +80,7 @@ pub(crate) struct UpgradeBody {
     /// How long the new process may take until it serves; 30s by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
-    /// Why; kept in the process log.
+    /// The reason, kept in the process log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -121,19 +121,19 @@ pub(crate) struct StatusAnswer {
     pub durable: bool,
     /// `steady`, `canary`, `baking`, `gating`, `holding` or `committing`.
     pub phase: String,
-    /// How requests are shared.
+    /// Shares of the requests.
     #[serde(default)]
     pub split: SplitAnswer,
-    /// The release on its way; `GET /admin/canary` tells more of it.
+    /// The canary or the baking release; `GET /admin/canary` has all of it.
     #[serde(default)]
     pub canary: Option<CanaryStatus>,
     /// An automatic rollback did not help: the release that serves now is no better.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub both_unhealthy: bool,
-    /// The target of a move that is under way.
+    /// The target of the move in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving_to: Option<String>,
-    /// The move that is under way: whose, and what it waits for.
+    /// The move in progress: its actor, and the cause of its wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<MovingAnswer>,
     /// Since when the release that serves is known good, RFC 3339.
@@ -142,7 +142,7 @@ pub(crate) struct StatusAnswer {
     /// If it is not: in so many seconds, if it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_good_in_s: Option<f64>,
-    /// Nothing but a rollback moves traffic.
+    /// Only a rollback moves traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freeze: Option<FreezeAnswer>,
     /// Releases that are refused unless forced.
@@ -151,7 +151,7 @@ pub(crate) struct StatusAnswer {
     /// Requests are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldStatus>,
-    /// The color serves by force: its endpoints are asked also while no check passes.
+    /// The color serves by force: its endpoints get requests even if no check passes.
     #[serde(default)]
     pub by_force: bool,
     /// Every request gets the maintenance answer.
@@ -194,7 +194,7 @@ pub(crate) struct StatusAnswer {
     /// Certificates that clients are shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateAnswer>,
-    /// Why those that were read before stay in force.
+    /// The reason why the files that were read before stay in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificate_errors: Vec<String>,
     /// The names of endpoints, and whether they resolve.
@@ -236,10 +236,10 @@ pub(crate) struct PreviewAnswer {
     pub color: String,
     /// The field that asks for it.
     pub header: String,
-    /// The host name that is for it.
+    /// The host name of the preview.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// The port that is for it.
+    /// The port of the preview.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
 }
@@ -251,12 +251,12 @@ pub(crate) struct ColorAnswer {
     pub release: String,
     /// Its endpoints.
     pub endpoints: Vec<EndpointAnswer>,
-    /// Its processes may be stopped, or who needs them.
+    /// Whether its processes may be stopped.
     #[serde(default)]
     pub safe_to_stop: SafeToStop,
-    /// Requests that are not answered yet.
+    /// Requests without an answer yet.
     pub requests: u64,
-    /// Answers whose body is under way.
+    /// Answers whose body is being sent.
     pub streams: u64,
     /// Upgraded connections.
     pub tunnels: u64,
@@ -279,20 +279,20 @@ pub(crate) struct CertificateAnswer {
     pub not_after: String,
 }
 
-/// One of those who are told.
+/// A sink of notices.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SinkAnswer {
     /// Its name.
     pub sink: String,
     /// `well`, `failing`, or `disabled` (the receiver answered 410).
     pub state: String,
-    /// Notices that wait.
+    /// Waiting notices.
     pub pending: usize,
     /// Attempts that failed, since the start.
     pub failures: u64,
-    /// Notices that were given up, since the start.
+    /// Notices given up since the start.
     pub dropped: u64,
-    /// When a notice went through last, RFC 3339.
+    /// The time of the last delivered notice, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<String>,
     /// The last error.
@@ -331,7 +331,7 @@ pub(crate) struct TriedAnswer {
     pub sink: String,
     /// Its kind.
     pub event: String,
-    /// It got there.
+    /// The notice was delivered.
     pub delivered: bool,
     /// The receiver's answer.
     pub detail: String,
@@ -383,16 +383,16 @@ pub(crate) struct Problem {
     pub title: String,
     /// One sentence for people.
     pub detail: String,
-    /// With `unhealthy` and `check_failed`: what each endpoint answered to the health round.
+    /// With `unhealthy` and `check_failed`: each endpoint's answer to the health round.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<GateAnswer>,
-    /// With `check_failed`: what each check found.
+    /// With `check_failed`: the finding of each check.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckAnswer>,
     /// With `stale_generation`: the generation in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
-    /// With `rollback_unsafe`: what stands in the way, the first of `obstacles`, and what to do instead.
+    /// With `rollback_unsafe`: the obstacles, and what to do instead.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub rollback_unsafe: Option<Box<UnsafeAnswer>>,
     /// With `invalid_config`: each problem of the file.
@@ -420,16 +420,16 @@ pub(crate) struct UnsafeAnswer {
     pub obstacles: Vec<ObstacleAnswer>,
 }
 
-/// One thing that stands in the way of a move.
+/// An obstacle to a move.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ObstacleAnswer {
     /// The data store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
-    /// The version that it is at.
+    /// The present version of the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<u64>,
-    /// The version that the move would bring it to.
+    /// The version of the store after the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrates_to: Option<u64>,
     /// The schema that the release that could not serve needs.

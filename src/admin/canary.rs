@@ -134,13 +134,13 @@ pub(super) async fn abort(
     told(&handle, command, patience, false).await
 }
 
-/// The release on its way: its plan, its share, what speaks against it and for it, route by route, and what comes next.
+/// The canary or the baking release: plan, share, evidence by route, and the next step.
 #[utoipa::path(get, path = "/admin/canary", responses((status = 200, body = CanaryAnswer)))]
 pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<Line<CanaryAnswer>, Problem> {
     Ok(Line(CanaryAnswer::new(&handle.ask(Request::Status).await?)))
 }
 
-/// The deployments that the history knows, newest first, and of which there is a record.
+/// The deployments of the history, newest first, and whether each has a record.
 #[utoipa::path(get, path = "/admin/deployments", responses((status = 200, body = DeploymentsAnswer)))]
 pub(super) async fn deployments(State(handle): State<ControllerHandle>) -> Result<Line<DeploymentsAnswer>, Problem> {
     let recorded = handle.deployments().await?.into_iter().collect();

@@ -102,7 +102,7 @@ async fn try_disk(handle: &ControllerHandle) -> Result<(), Problem> {
     Err(Problem::refused(&Refusal::NotDurable(why)))
 }
 
-/// Moves all traffic back to what served before.
+/// Moves all traffic back to the known-good release that served before.
 #[utoipa::path(post, path = "/admin/rollback", request_body(content = RollbackBody, description = "May be empty"), responses(
     (status = 200, description = "Done: every request that arrives from now on goes there", body = SwitchAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
@@ -131,13 +131,13 @@ pub(super) async fn rollback(
     Ok(Line(SwitchAnswer::new(&outcome, Some(&status))))
 }
 
-/// Everything at a glance.
+/// The status of colors, moves, endpoints and files.
 #[utoipa::path(get, path = "/admin/status", responses((status = 200, body = StatusAnswer)))]
 pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<Line<StatusAnswer>, Problem> {
     Ok(Line(StatusAnswer::new(&handle.ask(Request::Status).await?)))
 }
 
-/// Lets nothing but a rollback move traffic, until it is ended.
+/// Freezes moves: only a rollback moves traffic until the freeze ends.
 #[utoipa::path(post, path = "/admin/freeze", request_body(content = FreezeBody, description = "With a `reason`"), responses(
     (status = 200, description = "Done", body = FrozenAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
@@ -226,7 +226,7 @@ pub(super) async fn reload(
 
 /// Sends every kind of notice, with made-up data and marked as a test.
 #[utoipa::path(post, path = "/admin/notify/test", request_body(content = NotifyTestBody, description = "Empty: to all sinks"), responses(
-    (status = 200, description = "Tried; `delivered` says whether all got there", body = NotifyTestAnswer),
+    (status = 200, description = "Tried; `delivered` tells whether every notice was delivered", body = NotifyTestAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`unknown_sink`", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -265,7 +265,7 @@ pub(super) async fn metrics(State(handle): State<ControllerHandle>, headers: Hea
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
-/// 200 while the controller answers; else it is time to start the process again.
+/// 200 while the controller answers; otherwise the process needs a restart.
 #[utoipa::path(get, path = "/livez", responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn livez(State(handle): State<ControllerHandle>) -> Result<&'static str, Problem> {
     match tokio::time::timeout(ALIVE, handle.ask(Request::Status)).await {

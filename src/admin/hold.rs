@@ -42,9 +42,9 @@ pub(super) async fn pause(
     carried_out(&handle, command, patience).await
 }
 
-/// Lets held requests go on, to the color that serves. A move that holds them is cancelled.
+/// Releases held requests to the color that serves. A move that holds them is cancelled.
 #[utoipa::path(delete, path = "/admin/pause", request_body(content = ReasonBody, description = "May be empty"), responses(
-    (status = 200, description = "Done: nothing is held any more", body = HoldAnswer),
+    (status = 200, description = "Done: no request is held", body = HoldAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn unpause(

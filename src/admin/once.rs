@@ -81,9 +81,9 @@ impl Drop for Named {
     }
 }
 
-/// Calls a command off that another request waits for.
+/// Cancels a command that another request waits for.
 #[utoipa::path(post, path = "/admin/cancel", request_body(content = CancelBody, description = "With a `request_id`"), responses(
-    (status = 200, description = "The command is told, if it is here; its own answer says what became of it", body = CancelAnswer),
+    (status = 200, description = "The command was asked to stop; its own answer has the outcome", body = CancelAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn cancel(

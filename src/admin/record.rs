@@ -87,7 +87,7 @@ pub(super) async fn releases(State(handle): State<ControllerHandle>) -> Result<L
     Ok(Line(ReleasesAnswer { releases: runs.iter().map(RunAnswer::new).collect() }))
 }
 
-/// Reads the whole ledger again: every line has to be as it was written, and to follow the one before it.
+/// Verifies the whole ledger: every line must be unchanged, and must follow the one before it.
 #[utoipa::path(get, path = "/admin/history/verify", responses(
     (status = 200, body = VerifyAnswer),
     (status = 503, description = "`unreadable`", body = Problem, content_type = "application/problem+json"),

@@ -21,7 +21,7 @@ const MOST: Duration = Duration::from_secs(600);
     (status = 200, description = "The new process serves; this one drains", body = UpgradeAnswer),
     (status = 400, description = "`bad_request`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`in_progress`: a move, a pause or another upgrade has to end first", body = Problem, content_type = "application/problem+json"),
-    (status = 500, description = "`upgrade_failed`: the running process serves on", body = Problem, content_type = "application/problem+json"),
+    (status = 500, description = "`upgrade_failed`: the running process keeps serving", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn upgrade(
     State(handle): State<ControllerHandle>,

@@ -11,22 +11,22 @@ use crate::admin::api::{EventAnswer, EvidenceAnswer, Forced, JudgementAnswer, Mo
 pub(crate) enum Percent {
     /// In percent.
     Number(f64),
-    /// With its sign.
+    /// With a percent sign.
     Text(String),
 }
 
-/// `POST /admin/canary`. What is not said is as configured; an empty body begins as `[canary]` says.
+/// `POST /admin/canary`. Absent fields have the values of `[canary]`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CanaryBody {
-    /// Only if the color that does not serve still has what `PUT /admin/colors/{color}` answered with this as `staged`;
-    /// else `409 target_changed`.
+    /// Only if the color that does not serve still has the release that `PUT /admin/colors/{color}` named by this
+    /// `staged`; else `409 target_changed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_staged: Option<String>,
-    /// The first step; of the others those follow that are larger.
+    /// The first step; the larger ones of the configured steps follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<Percent>,
-    /// How the weight grows.
+    /// The growth of the weight.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub plan: Option<PlanBody>,
     /// The consequence of a verdict: `enforce`, `observe` or `off`.
@@ -38,16 +38,16 @@ pub(crate) struct CanaryBody {
     /// The guards to override; `schema` needs a `reason`.
     #[serde(default, skip_serializing_if = "Forced::is_none")]
     pub force: Forced,
-    /// How long it may wait for its gate, such as `45s`; absent: `gate.timeout`.
+    /// The longest wait for the gate, such as `45s`; absent: `gate.timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
     /// How long the release has to serve to be known good, once it has the traffic; absent: `bake.duration`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_good_after: Option<String>,
-    /// Go on if the client hangs up. Without it, a start that still waits is called off then.
+    /// Do not cancel the waiting start if the client hangs up.
     #[serde(default)]
     pub detach: bool,
-    /// Why; kept in the history.
+    /// The reason, kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -58,20 +58,20 @@ fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PlanBody>
     object.map(|object| serde_json::from_value(object.into()).map_err(serde::de::Error::custom)).transpose()
 }
 
-/// How the weight is to grow.
+/// The growth of the weight.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlanBody {
     /// Growing, each below 100 %.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<Percent>>,
-    /// A step lasts at least so long, such as `"30s"`.
+    /// The shortest time of a step, such as `"30s"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dwell: Option<String>,
-    /// A step waits for evidence no longer than this, such as `"30m"`.
+    /// The longest wait of a step for evidence, such as `"30m"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_step: Option<String>,
-    /// And then: `hold`, `advance` or `abort`.
+    /// The consequence when that time is over: `hold`, `advance` or `abort`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_insufficient: Option<String>,
     /// The share that stays on the old color while the release bakes.
@@ -83,19 +83,19 @@ pub(crate) struct PlanBody {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AdvanceBody {
-    /// To all of the traffic, not to the next step.
+    /// Advance to all of the traffic, not to the next step.
     #[serde(default)]
     pub full: bool,
     /// Only if this is the generation in force; else `412 stale_generation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_generation: Option<u64>,
-    /// How long it may wait for its gate, such as `45s`; absent: `gate.timeout`.
+    /// The longest wait for the gate, such as `45s`; absent: `gate.timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
-    /// Go on if the client hangs up. Without it, an advance that still waits is called off then.
+    /// Do not cancel the waiting advance if the client hangs up.
     #[serde(default)]
     pub detach: bool,
-    /// Why; kept in the history.
+    /// The reason, kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -104,10 +104,10 @@ pub(crate) struct AdvanceBody {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AbortBody {
-    /// The release is bad: the same label is refused from now on, unless forced.
+    /// Quarantine the release: moves to it are refused unless forced.
     #[serde(default)]
     pub quarantine: bool,
-    /// Why; kept in the history.
+    /// The reason, kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -115,11 +115,11 @@ pub(crate) struct AbortBody {
 /// The outcome of a command about a canary.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CanaryMoved {
-    /// False: it was so already, and nothing was touched.
+    /// False: this was in force already, and nothing changed.
     pub changed: bool,
     /// The decision is on disk.
     pub durable: bool,
-    /// The color that serves what the candidate does not get.
+    /// The color that gets the rest of the traffic.
     pub active: String,
     /// Its release.
     pub release: String,
@@ -129,22 +129,21 @@ pub(crate) struct CanaryMoved {
     pub at: String,
     /// From the command to its effect, in microseconds.
     pub took_us: u64,
-    /// How requests are shared.
+    /// Shares of the requests.
     pub split: SplitAnswer,
-    /// The release on its way.
+    /// The canary or the baking release.
     #[serde(default)]
     pub canary: Option<CanaryStatus>,
-    /// The configuration file could not be taken in first, so the command went by the configuration in force: the
-    /// reason.
+    /// The reason why the newest file could not be used, so the command used the configuration in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_problem: Option<String>,
-    /// The guards that `force` overrode: they would have refused it, or were not asked.
+    /// The overridden guards: they would have refused the move, or were not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrode: Vec<String>,
-    /// Requests are not served as the command lets expect: the reason, and the command that mends it.
+    /// Reasons why clients are not served as expected, each with the command that repairs it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// The release that it put into quarantine.
+    /// The quarantined release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<String>,
     /// The move that it cancelled.
@@ -166,29 +165,29 @@ pub(crate) struct SplitAnswer {
 pub(crate) struct CanaryAnswer {
     /// `steady`, `canary`, `baking`, `gating`, `holding` or `committing`.
     pub phase: String,
-    /// The color that serves what the candidate does not get.
+    /// The color that gets the rest of the traffic.
     pub active: String,
     /// Its release.
     pub release: String,
     /// The generation in force.
     pub generation: u64,
-    /// How requests are shared.
+    /// Shares of the requests.
     pub split: SplitAnswer,
-    /// The release on its way, with its routes.
+    /// The canary or the baking release, with its routes.
     #[serde(default)]
     pub canary: Option<CanaryStatus>,
-    /// After an automatic rollback nothing advances by itself until then, RFC 3339.
+    /// The end of the cooldown after an automatic rollback, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooldown_until: Option<String>,
-    /// An automatic rollback was made; for so many seconds more it is looked at whether that helped.
+    /// After an automatic rollback: time left to verify it, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifying_s: Option<f64>,
-    /// It did not help: the release that serves now is no better.
+    /// The rollback did not help: the release that serves now is no better.
     #[serde(default)]
     pub both_unhealthy: bool,
 }
 
-/// A release on its way.
+/// A canary or a baking release.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CanaryStatus {
     /// Names the deployment: `dep-42`.
@@ -199,91 +198,91 @@ pub(crate) struct CanaryStatus {
     pub release: String,
     /// The release that it is compared with, on the other color.
     pub stable: String,
-    /// `step`: it gets a share; `bake`: it has the traffic, and is watched.
+    /// `step`: the release gets a share; `bake`: it has the traffic and is watched.
     pub stage: String,
-    /// At which step of the plan it is, from 1.
+    /// The present step of the plan, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,
     /// Its share of the requests, in percent.
     pub weight: f64,
-    /// How the weight grows.
+    /// The growth of the weight.
     pub plan: PlanAnswer,
     /// The consequence of a verdict: `enforce`, `observe` or `off`.
     pub mode: String,
-    /// Since when it is at this stage, RFC 3339.
+    /// The begin of this stage, RFC 3339.
     pub since: String,
-    /// For how many seconds it is at this stage.
+    /// Time in this stage, in seconds.
     pub for_s: f64,
-    /// Somebody holds it, or the program does.
+    /// Its pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldAnswer>,
     /// The next step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextAnswer>,
-    /// The evidence against it, and for it.
+    /// The evidence of a regression and of health.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceAnswer>,
     /// The judge's verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judgement: Option<JudgementAnswer>,
-    /// Events that the application tells; in `GET /admin/canary` alone.
+    /// Events of the application; only in `GET /admin/canary`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventAnswer>,
-    /// Route by route, all of them together first; in `GET /admin/canary` alone.
+    /// A row for all routes together, then one per route; only in `GET /admin/canary`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteAnswer>,
 }
 
-/// How the weight grows.
+/// The growth of the weight.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PlanAnswer {
-    /// In percent. Empty: a plain switch, which is only baked.
+    /// In percent. Empty: a plain switch with a bake.
     pub steps: Vec<f64>,
-    /// A step lasts at least so many seconds.
+    /// The shortest time of a step, in seconds.
     pub dwell_s: f64,
-    /// And waits for evidence no longer than this.
+    /// The longest wait of a step for evidence, in seconds.
     pub max_step_s: f64,
-    /// And then: `hold`, `advance` or `abort`.
+    /// The consequence when that time is over: `hold`, `advance` or `abort`.
     pub on_insufficient: String,
     /// The share that stays on the old color while the release bakes, in percent.
     pub holdback: f64,
-    /// How long the release is watched after it took the traffic, in seconds.
+    /// The time of the bake, in seconds.
     pub bake_s: f64,
 }
 
-/// Why a release stays where it is.
+/// A pause of a canary.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct HeldAnswer {
-    /// Who, or `automatic`.
+    /// The actor, or `automatic`.
     pub by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Since when, RFC 3339.
+    /// The begin, RFC 3339.
     pub since: String,
 }
 
-/// The clock of a release on its way.
+/// The clock of a canary or a bake.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct NextAnswer {
     /// Its next weight, in percent.
     pub weight: f64,
-    /// Not before so many seconds.
+    /// The shortest time until then, in seconds.
     pub in_s: f64,
-    /// In so many seconds `plan.on_insufficient` happens, if nothing is proved by then.
+    /// Time until `plan.on_insufficient` applies if the evidence is still insufficient, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most_s: Option<f64>,
-    /// The proof that it is no worse needs about so many further requests.
+    /// Estimated number of requests that are missing for a proof of health.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs_requests: Option<u64>,
-    /// They take about so many seconds; absent beside `needs_requests`: none come.
+    /// Estimated time for these requests, in seconds; absent: none arrive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs_s: Option<f64>,
-    /// It does not go on by itself: `held`, `frozen`, `cooling_down`, `suspect`, `baseline_unhealthy` or `by_hand`.
+    /// The cause of a pause: `held`, `frozen`, `cooling_down`, `suspect`, `baseline_unhealthy` or `by_hand`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
 }
 
-/// The release on its way after a transition.
+/// The canary or the baking release after a transition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OnItsWay {
     /// The number of the deployment.
@@ -316,11 +315,11 @@ pub(crate) struct DeploymentAnswer {
     pub stable: String,
     /// When it began, RFC 3339.
     pub from: String,
-    /// When it was over, RFC 3339; absent: it is not.
+    /// Its end, RFC 3339; absent: it has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// `canary`, `baking`, `known_good`, `rolled_back`, `aborted`, or `replaced` (something else came in its place).
+    /// `canary`, `baking`, `known_good`, `rolled_back`, `aborted`, or `replaced` by another deployment.
     pub outcome: String,
-    /// The record of its judge is on disk: it can be judged again.
+    /// The record of the judge is on disk, so the deployment can be replayed.
     pub recorded: bool,
 }

@@ -28,10 +28,10 @@ pub(crate) struct StageBody {
     /// Also where a rollback would go to the release that it replaces. Afterwards a rollback has nowhere to go.
     #[serde(default)]
     pub replace_way_back: bool,
-    /// Say whether it would be done, and change nothing.
+    /// Answer whether it would be refused, and change nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// Why; kept in the history.
+    /// The reason, kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -40,10 +40,10 @@ pub(crate) struct StageBody {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoreBody {
-    /// The versions that it can run on, such as `>=41, <=43`.
+    /// The versions that the release can run on, such as `>=41, <=43`.
     #[serde(default)]
     pub needs: String,
-    /// The version that it brings the store to.
+    /// The version to which the release migrates the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrates_to: Option<u64>,
     /// From when on nobody goes back over it: `none`, `applied` or `first-write`.
@@ -71,7 +71,7 @@ pub(crate) struct ProbeBody {
 pub(crate) struct StageAnswer {
     /// False: the color had exactly that already.
     pub changed: bool,
-    /// True: it was only asked what would happen.
+    /// True: a question only; nothing changed.
     #[serde(default)]
     pub dry_run: bool,
     /// The color.
@@ -80,7 +80,7 @@ pub(crate) struct StageAnswer {
     pub release: String,
     /// The generation in force. Staging moves no traffic, so it is not a new one.
     pub generation: u64,
-    /// Names what the color has now, for `if_staged`.
+    /// The name of the staged content, for `if_staged`.
     pub staged: String,
     /// The release that the color had before.
     pub replaced: Option<ReplacedAnswer>,
@@ -93,15 +93,15 @@ pub(crate) struct ReplacedAnswer {
     pub release: String,
     /// The endpoints of the upstream `default`.
     pub endpoints: Vec<String>,
-    /// Those of further upstreams.
+    /// The endpoints of further upstreams.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub upstreams: BTreeMap<String, Vec<String>>,
 }
 
-/// The processes of a color may be stopped, or why not.
+/// Whether the processes of a color may be stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SafeToStop {
-    /// Nobody needs them.
+    /// No reason to keep them running.
     pub safe: bool,
     /// Reasons to keep the processes running.
     pub needed_by: Vec<NeedAnswer>,
@@ -114,7 +114,7 @@ pub(crate) struct NeedAnswer {
     pub need: String,
     /// The same in words.
     pub detail: String,
-    /// When it ends at the latest, if nothing comes between, RFC 3339.
+    /// Its latest end, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }

@@ -10,22 +10,22 @@ pub(crate) struct EndpointAnswer {
     pub upstream: String,
     /// As the configuration writes it; of a name with the address in brackets: `app-green:3000 (10.0.0.3)`.
     pub endpoint: String,
-    /// The name stands for this address no more; it serves until another address of the name is up.
+    /// The name no longer resolves to this address, which serves until another address of the name is up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
     /// `up`, `down` or `unknown`.
     pub health: String,
     /// The last probe in a few words.
     pub detail: String,
-    /// It is not up yet, and has begun to pass its checks.
+    /// The endpoint is not up yet and has begun to pass its checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting: Option<Starting>,
-    /// Since when it is so, RFC 3339.
+    /// Its begin, RFC 3339.
     pub since: String,
-    /// It failed too often, and is left out of the choice for so many milliseconds more.
+    /// Time until the end of its ejection, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ejected_for_ms: Option<u64>,
-    /// The answers of an endpoint of a color that serves name another release than the label (`health.release_header`).
+    /// An endpoint of a serving color answers as another release than its label (`health.release_header`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers_as: Option<AnswersAs>,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Starting {
 pub(crate) struct AnswersAs {
     /// Findings in the last answers.
     pub release: String,
-    /// Since when, RFC 3339.
+    /// The begin, RFC 3339.
     pub since: String,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct NameAnswer {
     /// Why the last look-up brought no address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Since when that is so, RFC 3339.
+    /// Its begin, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }

@@ -15,7 +15,7 @@ pub(crate) struct HeldEvent {
 pub(crate) struct HealthEvent {
     /// The color it is about.
     pub color: String,
-    /// The upstream it is about.
+    /// The upstream.
     pub upstream: String,
     /// As the configuration writes it.
     pub endpoint: String,
@@ -28,7 +28,7 @@ pub(crate) struct HealthEvent {
 /// The configuration file was read.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ReloadedEvent {
-    /// Its errors; null: it is valid and in force.
+    /// Its errors; null: the file is valid and in force.
     pub error: Option<String>,
 }
 

@@ -3,37 +3,37 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Evidence, and how much is needed.
+/// Evidence and its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OddsAnswer {
-    /// As odds to one.
+    /// The odds to one.
     pub odds: f64,
-    /// So much is enough.
+    /// The odds that suffice.
     pub limit: f64,
 }
 
-/// The evidence against a release, and for it.
+/// Evidence of a regression and of health.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EvidenceAnswer {
-    /// That it is worse: at the limit it is rolled back.
+    /// Evidence of a regression; at its limit the release is rolled back.
     pub worse: OddsAnswer,
-    /// That it is no worse: at the limit it goes on, once its time is up.
+    /// Evidence of health; at its limit the next step follows, after the shortest time of this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_worse: Option<OddsAnswer>,
     /// Evidence that only holds it (4xx, clients that left): at the limit it goes no further.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<OddsAnswer>,
-    /// That it needs more CPU for a request.
+    /// Evidence that the release needs more CPU for a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<OddsAnswer>,
-    /// The release that it is compared with fails itself.
+    /// The stable release fails itself.
     pub baseline_unhealthy: bool,
-    /// There is nothing to compare it with at the same time.
+    /// No other release serves at the same time.
     pub without_control: bool,
-    /// The release that it is compared with is proved to be the worse one.
+    /// The stable release is proved to be worse.
     #[serde(default)]
     pub stable_worse: bool,
-    /// Requests are not shared as the weight says; verdicts hold all the same.
+    /// The observed split differs from the weight. Verdicts stay valid.
     #[serde(default)]
     pub split_off: bool,
     /// Users stay on a color, and all requests come from so few client networks that they are little evidence: how many
@@ -44,8 +44,8 @@ pub(crate) struct EvidenceAnswer {
     /// release ask for files of the other.
     #[serde(default)]
     pub misses_files: bool,
-    /// Why it does not go on although it is no worse by the tests: `errors`, `slow`, `client_errors`, `events`,
-    /// `latency` or `cpu`.
+    /// The reason why no step follows although no test says that the release is worse: `errors`, `slow`,
+    /// `client_errors`, `events`, `latency` or `cpu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub veto: Option<String>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct EvidenceAnswer {
 pub(crate) struct JudgementAnswer {
     /// `pass`, `insufficient`, `suspect` or `fail`.
     pub verdict: String,
-    /// That the release is worse, as odds to one.
+    /// Odds to one that the release is worse.
     pub evidence: u64,
     /// A rollback needs so much.
     pub limit: u64,
@@ -64,17 +64,17 @@ pub(crate) struct JudgementAnswer {
     /// Its grounds, the heaviest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<FindingAnswer>,
-    /// The release that it is compared with fails itself.
+    /// The stable release fails itself.
     pub baseline_unhealthy: bool,
-    /// There was nothing to compare it with at the same time.
+    /// No other release served at the same time.
     pub without_control: bool,
-    /// Requests that the release was given.
+    /// Requests to the release.
     pub exposed: u64,
     /// How many of them ended in an error.
     pub harmed: u64,
 }
 
-/// One thing that a verdict rests on.
+/// A ground of a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct FindingAnswer {
     /// `error`, `slow_p50`, `slow_p90`, `slow_p99`, `client_error`, `abort`, `cpu`, `more_events` or `fewer_events`.
@@ -91,24 +91,24 @@ pub(crate) struct FindingAnswer {
     pub candidate: SampleAnswer,
     /// The release that it is compared with.
     pub stable: SampleAnswer,
-    /// As odds to one.
+    /// The odds to one.
     pub evidence: u64,
 }
 
-/// An event that the application tells (`[[analysis.event]]`).
+/// An event of the application (`[[analysis.event]]`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EventAnswer {
     /// Its name.
     pub event: String,
     /// The bad direction: `more` or `fewer`.
     pub bad: String,
-    /// So much more or less of it for each request is tolerated, in percent.
+    /// The tolerated change for each request, in percent.
     pub tolerate: f64,
     /// The release that it is compared with.
     pub stable: ToldAnswer,
     /// The release that is watched.
     pub candidate: ToldAnswer,
-    /// That the release is worse, as odds to one.
+    /// Odds to one that the release is worse.
     pub odds: f64,
 }
 
@@ -124,7 +124,7 @@ pub(crate) struct ToldAnswer {
 /// One side of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SampleAnswer {
-    /// Requests that are over.
+    /// Finished requests.
     pub requests: u64,
     /// How many of them were bad in this way.
     pub bad: u64,
@@ -146,22 +146,22 @@ pub(crate) struct RouteAnswer {
     /// Kinds of evidence for which this route has too few requests: `errors`, `latency`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub too_few: Vec<String>,
-    /// That it is worse here, as odds to one.
+    /// Odds to one that the release is worse on this route.
     pub evidence: Vec<ClassAnswer>,
 }
 
 /// Counts of one side of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SideAnswer {
-    /// Requests that it was given.
+    /// Requests to the release.
     pub assigned: u64,
-    /// Requests that are over.
+    /// Finished requests.
     pub completed: u64,
-    /// Those that ended in an error.
+    /// Requests that ended in an error.
     pub errors: u64,
     /// Requests that were answered 4xx.
     pub client_errors: u64,
-    /// Those whose client left before the answer.
+    /// Requests whose client left before the answer.
     pub aborts: u64,
     /// Latencies at present, in milliseconds, where there are enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,7 +173,7 @@ pub(crate) struct SideAnswer {
 pub(crate) struct LatencyAnswer {
     /// Half of the requests are faster.
     pub p50_ms: f64,
-    /// Nine of ten.
+    /// The 90th percentile.
     pub p90_ms: f64,
     /// 99 of 100.
     pub p99_ms: f64,
@@ -184,6 +184,6 @@ pub(crate) struct LatencyAnswer {
 pub(crate) struct ClassAnswer {
     /// `error`, `slow_p50`, `slow_p90`, `slow_p99`, `client_error` or `abort`.
     pub class: String,
-    /// As odds to one.
+    /// The odds to one.
     pub odds: f64,
 }

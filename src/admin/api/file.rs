@@ -15,14 +15,14 @@ pub(crate) struct FileAnswer {
     /// An edit of `active` is an order (`state.file_orders`).
     #[serde(default = "yes")]
     pub orders: bool,
-    /// It names another color than the live one, and orders.
+    /// The file names another color than the live one, as an order.
     pub disagrees: bool,
     /// The outcome of its last order: `done`, `pending` or `refused`.
     pub order: String,
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Problem>,
-    /// Why it could not be put right.
+    /// The reason why the write-back failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_back_error: Option<String>,
     /// Its errors, in full; the last valid file is in force.

@@ -9,10 +9,10 @@ use crate::admin::api::MovingAnswer;
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FreezeBody {
-    /// Why; everybody who is refused is told.
+    /// The reason, which every refusal names.
     #[serde(default)]
     pub reason: String,
-    /// When it ends by itself, RFC 3339; absent: when it is ended.
+    /// The time of its automatic end, RFC 3339; absent: it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
     /// In place of a freeze that is in force; without it that is `409 already_frozen`.
@@ -24,7 +24,7 @@ pub(crate) struct FreezeBody {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UnfreezeBody {
-    /// Why; kept in the history.
+    /// The reason, kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct FrozenAnswer {
     /// The freeze in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freeze: Option<FreezeAnswer>,
-    /// The freeze whose place it took.
+    /// The replaced freeze.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<FreezeAnswer>,
     /// The move that it cancelled.
@@ -50,13 +50,13 @@ pub(crate) struct FrozenAnswer {
 /// A freeze: nothing but a rollback moves traffic.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct FreezeAnswer {
-    /// Who.
+    /// The actor.
     pub by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Since when, RFC 3339.
+    /// The begin, RFC 3339.
     pub since: String,
-    /// When it ends by itself, RFC 3339.
+    /// The time of its automatic end, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }

@@ -14,7 +14,7 @@ pub(crate) struct GateAnswer {
     pub passed: bool,
     /// The answer in a few words.
     pub detail: String,
-    /// When, RFC 3339.
+    /// The time, RFC 3339.
     pub at: String,
     /// How long it took, in microseconds.
     pub took_us: u64,
@@ -75,8 +75,8 @@ pub(crate) struct LingerAnswer {
     pub release: String,
     /// The paths of the files.
     pub paths: Vec<String>,
-    /// When it ends by itself, RFC 3339.
+    /// The time of its automatic end, RFC 3339.
     pub until: String,
-    /// Its endpoints that are up; 0: it is not asked.
+    /// Its endpoints that are up; 0: it gets no second requests.
     pub up: u64,
 }

@@ -13,7 +13,7 @@ pub(crate) struct HoldBody {
     /// In place of another operator's pause, or of one for another reason; without it that is `409 in_progress`.
     #[serde(default)]
     pub replace: bool,
-    /// Why; kept in the history.
+    /// The reason, kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -21,7 +21,7 @@ pub(crate) struct HoldBody {
 /// The outcome of a pause, of its end, or of turning maintenance on or off.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct HoldAnswer {
-    /// False: it was so already, and nothing was touched.
+    /// False: this was in force already, and nothing changed.
     pub changed: bool,
     /// The color that serves.
     pub active: String,
@@ -34,7 +34,7 @@ pub(crate) struct HoldAnswer {
     /// Requests are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldStatus>,
-    /// The pause whose place it took.
+    /// The replaced pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<PauseAnswer>,
 }
@@ -44,10 +44,10 @@ pub(crate) struct HoldAnswer {
 pub(crate) struct PauseAnswer {
     /// The actor who asked for it.
     pub actor: String,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Since when, RFC 3339.
+    /// The begin, RFC 3339.
     pub since: String,
 }
 
@@ -56,17 +56,17 @@ pub(crate) struct PauseAnswer {
 pub(crate) struct HoldStatus {
     /// For a move without overlap; else by hand.
     pub for_move: bool,
-    /// Since when, RFC 3339.
+    /// The begin, RFC 3339.
     pub since: String,
-    /// It ends by itself in so many milliseconds.
+    /// Time until its automatic end, in milliseconds.
     pub ends_in_ms: u64,
-    /// Requests that wait.
+    /// Held requests.
     pub requests: u64,
     /// Their memory, in bytes.
     pub bytes: u64,
     /// The actor who asked for it.
     pub actor: String,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -74,11 +74,11 @@ pub(crate) struct HoldStatus {
 /// The operator who turned maintenance on.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct MaintenanceBy {
-    /// Since when, RFC 3339.
+    /// The begin, RFC 3339.
     pub since: String,
-    /// Who.
+    /// The actor.
     pub by: String,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

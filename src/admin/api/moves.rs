@@ -9,7 +9,7 @@ use crate::admin::api::{CheckAnswer, DrainedAnswer};
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SwitchBody {
-    /// `blue` or `green`; absent: the other one.
+    /// `blue` or `green`; absent: the color that does not serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// Instead of `to`: the color that has this release; `422 unknown_release` if none has it.
@@ -21,29 +21,29 @@ pub(crate) struct SwitchBody {
     /// The guards to override; `schema` needs a `reason`.
     #[serde(default, skip_serializing_if = "Forced::is_none")]
     pub force: Forced,
-    /// Ask the gate once, and change nothing.
+    /// Run one round of the gate, and change nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// `allow`, or `none`: hold new requests until those under way are over.
+    /// `allow`, or `none`: hold new requests until in-flight ones are over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<String>,
-    /// `none`, or `drained`: answer when the old color is drained.
+    /// The time of the answer: `none`, at once; `drained`, when the old color is drained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<String>,
-    /// Only if the color still has what `PUT /admin/colors/{color}` answered with this as `staged`; else `409
+    /// Only if the color still has the release that `PUT /admin/colors/{color}` named by this `staged`; else `409
     /// target_changed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_staged: Option<String>,
-    /// How long it may wait for its gate, such as `45s`; absent: `gate.timeout`.
+    /// The longest wait for the gate, such as `45s`; absent: `gate.timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
     /// How long the release has to serve to be known good, such as `5m`; absent: `bake.duration`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_good_after: Option<String>,
-    /// Go on if the client hangs up. Without it, a switch that still waits is called off then.
+    /// Do not cancel the waiting switch if the client hangs up.
     #[serde(default)]
     pub detach: bool,
-    /// Why; kept in the history.
+    /// The reason, kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -52,7 +52,7 @@ pub(crate) struct SwitchBody {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RollbackBody {
-    /// `blue` or `green`, whether its release is known good or not; absent: what served before and is known good.
+    /// `blue` or `green`, known good or not; absent: the known-good release that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// Only if this is the generation in force; else `412 stale_generation`.
@@ -61,16 +61,16 @@ pub(crate) struct RollbackBody {
     /// The guards to override; `schema` needs a `reason`.
     #[serde(default, skip_serializing_if = "Forced::is_none")]
     pub force: Forced,
-    /// Ask the gate once, and change nothing.
+    /// Run one round of the gate, and change nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// The release that serves now is bad: its label is refused from now on, unless forced.
+    /// Quarantine the release that serves now: moves to it are refused unless forced.
     #[serde(default)]
     pub quarantine: bool,
-    /// `allow`, or `none`: hold new requests until those under way are over.
+    /// `allow`, or `none`: hold new requests until in-flight ones are over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<String>,
-    /// Why; kept in the history.
+    /// The reason, kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -105,12 +105,12 @@ impl Forced {
 /// The outcome of a switch or a rollback.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SwitchAnswer {
-    /// False: it was so already, and nothing was touched.
+    /// False: this was in force already, and nothing changed.
     pub changed: bool,
-    /// True: it was only asked what would happen.
+    /// True: a question only; nothing changed.
     #[serde(default)]
     pub dry_run: bool,
-    /// The color that serves (with `dry_run`: that would serve).
+    /// The color that serves; with `dry_run`, the one that would serve.
     pub active: String,
     /// The color that served before.
     pub previous: String,
@@ -124,7 +124,7 @@ pub(crate) struct SwitchAnswer {
     pub took_us: u64,
     /// The decision is on disk.
     pub durable: bool,
-    /// For how long requests were held for it, in microseconds.
+    /// Time for which requests were held for the move, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_us: Option<u64>,
     /// In-flight requests on the color that served before.
@@ -133,29 +133,28 @@ pub(crate) struct SwitchAnswer {
     /// With `wait: "drained"`: how the drain ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<DrainedAnswer>,
-    /// The way back after it (with `dry_run`: as it would be).
+    /// The way back after the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackAnswer>,
-    /// The configuration file could not be taken in first, so the command went by the configuration in force: the
-    /// reason.
+    /// The reason why the newest file could not be used, so the command used the configuration in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_problem: Option<String>,
     /// Findings of its gate's checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckAnswer>,
-    /// The guards that `force` overrode: they would have refused it, or were not asked.
+    /// The overridden guards: they would have refused the move, or were not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrode: Vec<String>,
-    /// It was done, and clients are not served as they should be: their answers, and the command that mends it.
+    /// Reasons why clients are not served as expected, each with the command that repairs it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// The release that it put into quarantine.
+    /// The quarantined release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<String>,
     /// The move that it cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<MovingAnswer>,
-    /// A move that is under way, and that it did not cancel.
+    /// A move in progress that it did not cancel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<MovingAnswer>,
     /// The canary that it ended by giving its release all of the traffic.
@@ -172,7 +171,7 @@ pub(crate) struct EndedCanary {
     pub weight: f64,
 }
 
-/// A move that is under way, or was.
+/// A move in progress, or an earlier one.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct MovingAnswer {
     /// `switch`, `rollback`, `canary`, `advance` or `release`.
@@ -185,18 +184,18 @@ pub(crate) struct MovingAnswer {
     pub whose: String,
     /// The actor who asked for it.
     pub actor: String,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Since when, RFC 3339.
+    /// The begin, RFC 3339.
     pub since: String,
     /// In so many milliseconds it is refused, if what it waits for does not come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_in_ms: Option<u64>,
-    /// The step that it waits in: `health_checks`, `gate_checks`, `in_flight_requests`, `disk` or `nothing`.
+    /// The cause of its wait: `health_checks`, `gate_checks`, `in_flight_requests`, `disk` or `nothing`.
     #[serde(default)]
     pub phase: String,
-    /// The first thing in its way: `127.0.0.1:9001 connection refused`.
+    /// The first obstacle: `127.0.0.1:9001 connection refused`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
     /// How far the gate checks are, while they are being asked.
@@ -230,13 +229,13 @@ pub(crate) struct CheckProgressAnswer {
 pub(crate) struct Draining {
     /// The retired color.
     pub color: String,
-    /// Requests that are not answered yet.
+    /// Requests without an answer yet.
     pub requests: u64,
-    /// Answers whose body is under way.
+    /// Answers whose body is being sent.
     pub streams: u64,
     /// Upgraded connections.
     pub tunnels: u64,
-    /// When the rest is ended, in milliseconds.
+    /// Time until the remaining requests are cut off, in milliseconds.
     #[serde(default)]
     pub ends_in_ms: u64,
 }
@@ -258,16 +257,16 @@ pub(crate) struct RollbackAnswer {
     /// The release it goes to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
-    /// Why not, or what speaks against it now.
+    /// The reason why it is not possible, or a warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// `force`: it would be made with it.
+    /// Possible only with `force`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would_need: Option<String>,
     /// The guards that would refuse it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guards: Vec<String>,
-    /// The command that goes back, or to the other color where no rollback leads there.
+    /// The command that goes back, or a switch to the other color where no rollback is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
 }
@@ -284,6 +283,6 @@ pub(crate) struct CancelBody {
 /// Its outcome.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CancelAnswer {
-    /// The command is here and not answered yet. Its own answer says whether it was cancelled: `409 cancelled`.
+    /// The command has no answer yet. Its own answer says whether it was cancelled: `409 cancelled`.
     pub found: bool,
 }

@@ -27,7 +27,7 @@ pub(crate) struct TransitionAnswer {
     /// `canary_resume`, `suspect`, `would_roll_back`, `rollback_blocked`, `baseline_unhealthy`, `both_unhealthy` and
     /// `recovered`.
     pub kind: String,
-    /// When, RFC 3339.
+    /// The time, RFC 3339.
     pub at: String,
     /// The color that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,20 +43,20 @@ pub(crate) struct TransitionAnswer {
     pub generation: u64,
     /// `api`, `file`, `start`, `automatic` or `traffic`.
     pub trigger: String,
-    /// Who.
+    /// The actor.
     pub actor: String,
     /// From where.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Guards were told to stand aside.
     pub forced: bool,
-    /// The guards that this overrode: they would have refused it, or were not asked.
+    /// The overridden guards: they would have refused the move, or were not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrode: Vec<String>,
-    /// It was not safe for the data stores, and was forced: there is no way back.
+    /// The move was forced although the data stores did not allow it; there is no way back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overridden: bool,
     /// Why nothing moved.
@@ -71,10 +71,10 @@ pub(crate) struct TransitionAnswer {
     /// Findings of the gate's checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckAnswer>,
-    /// The release that is on its way after it.
+    /// The canary or the baking release after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<OnItsWay>,
-    /// The verdict that it follows from.
+    /// The verdict that caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judgement: Option<Box<JudgementAnswer>>,
     /// How the drain that it began has ended.
@@ -82,7 +82,7 @@ pub(crate) struct TransitionAnswer {
     pub drained: Option<DrainedAnswer>,
     /// From the command to the decision, in microseconds; of a `hold_end`, how long it was.
     pub took_us: u64,
-    /// For how long requests were held for it, in microseconds.
+    /// Time for which requests were held for the move, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_us: Option<u64>,
     /// A `maintenance` turned on (true) or off.
@@ -112,12 +112,12 @@ pub(crate) struct DrainedAnswer {
     pub took_us: u64,
     /// Requests that `drain.streams` or `drain.timeout` ended.
     pub ended: u64,
-    /// The same by kind.
+    /// The same number by kind of request.
     pub by_kind: EndedAnswer,
-    /// Those of them that a client lost: requests, streams, and at `drain.timeout` tunnels as well.
+    /// Requests that a client lost: plain ones, streams, and tunnels at `drain.timeout`.
     #[serde(default)]
     pub cut_off: u64,
-    /// Something was left at `drain.timeout`.
+    /// Requests were left at `drain.timeout`.
     pub timed_out: bool,
 }
 
@@ -146,16 +146,16 @@ pub(crate) struct RunAnswer {
     pub release: String,
     /// Where.
     pub color: String,
-    /// Since when, RFC 3339.
+    /// The begin, RFC 3339.
     pub from: String,
-    /// Until when; absent: it still does.
+    /// Its end, RFC 3339; absent: it still serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
     /// By which way it came there.
     pub trigger: String,
     /// The actor of the move to it.
     pub actor: String,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Since when it is known good.
@@ -170,11 +170,11 @@ pub(crate) struct VerifyAnswer {
     pub ok: bool,
     /// Lines that can be read.
     pub lines: u64,
-    /// The number of the first of them; older ones are dropped when the ledger becomes long.
+    /// The number of the first line; older ones are dropped when the ledger becomes long.
     pub first: u64,
-    /// The number of the last.
+    /// The number of the last line.
     pub last: u64,
-    /// SHA-256 of the last line. Kept elsewhere, it tells later whether the ledger was written anew.
+    /// SHA-256 of the last line. A copy kept elsewhere shows later whether the ledger was written anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
     /// The first defect.

@@ -42,6 +42,6 @@ pub(crate) struct NumbersAnswer {
 pub(crate) struct WhoAnswer {
     /// The name under which the history keeps what this client does.
     pub actor: String,
-    /// `viewer`: may look. `operator`: may move traffic.
+    /// `viewer` may read; `operator` may move traffic.
     pub role: String,
 }
