@@ -176,7 +176,7 @@ pub(crate) struct Pause {
 /// `upgrade`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Upgrade {
-    /// How long the new process may take until it serves, 100ms to 10m; then the running one serves on
+    /// The longest start of the new process, 100ms to 10m; after it the running process keeps serving
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) timeout: Duration,
     /// The reason, kept in the process log
@@ -231,7 +231,7 @@ pub(crate) enum HistoryAction {
 /// `freeze`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Freeze {
-    /// The reason, told to everybody whose move is refused
+    /// The reason, which every refusal names
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     /// Replace a freeze that is in force

@@ -148,16 +148,16 @@ impl Plan {
             return Err("a step of 0 % gives the release nothing to be judged by".to_owned());
         }
         if self.steps.contains(&Weight::ALL) {
-            return Err("100 % is no step: it is what comes after the last one".to_owned());
+            return Err("100 % is not a step: the switch follows the last one".to_owned());
         }
         if let Some(pair) = self.steps.windows(2).find(|pair| pair[0] >= pair[1]) {
             return Err(format!("the steps do not grow: {} comes after {}", pair[1], pair[0]));
         }
         if self.holdback > Plan::MOST_HELD_BACK {
-            return Err(format!("{} is held back; it goes up to {}", self.holdback, Plan::MOST_HELD_BACK));
+            return Err(format!("the hold-back is {}; its maximum is {}", self.holdback, Plan::MOST_HELD_BACK));
         }
         if self.max_step < self.dwell {
-            return Err("a step has to last at least for its dwell, and longer than that it may not last".to_owned());
+            return Err("the longest time of a step (max_step) is shorter than its shortest (dwell)".to_owned());
         }
         Ok(())
     }

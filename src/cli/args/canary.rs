@@ -62,13 +62,13 @@ pub(crate) struct Start {
     /// How its share grows, such as "5%,25%,50%" [default: canary.steps]
     #[arg(long, value_delimiter = ',', value_name = "SHARES")]
     pub(crate) steps: Option<Vec<Weight>>,
-    /// A step lasts at least so long [default: canary.dwell]
+    /// The shortest time of a step [default: canary.dwell]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) dwell: Option<Duration>,
-    /// A step waits for evidence no longer than this [default: canary.max_step]
+    /// The longest wait of a step for evidence [default: canary.max_step]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) max_step: Option<Duration>,
-    /// And then: hold, advance or abort [default: canary.on_insufficient]
+    /// The consequence when that time is over: hold, advance or abort [default: canary.on_insufficient]
     #[arg(long, value_name = "WHAT")]
     pub(crate) on_insufficient: Option<String>,
     /// The share that stays on the old color while the release bakes [default: canary.holdback]

@@ -87,11 +87,11 @@ impl fmt::Display for Refusal {
             Refusal::CheckFailed(report) => check_failed(f, report),
             Refusal::OnItsWay { release, to, bakes: false } => write!(
                 f,
-                "release {release} is on its way to {to} already; `cutover canary status` tells how far it is, `cutover canary abort` takes it back",
+                "release {release} is already on its way to {to}; to see its progress: `cutover canary status`; to end it: `cutover canary abort`",
             ),
             Refusal::OnItsWay { release, to, bakes: true } => write!(
                 f,
-                "release {release} on {to} has the traffic and still bakes with a hold-back; wait for the end of its bake, or override that: `cutover canary start --force=bake`",
+                "release {release} on {to} has the traffic and bakes with a hold-back; wait for the end of its bake, or override the guard: `cutover canary start --force=bake`",
             ),
             Refusal::InProgress(other) if other.kind == Kind::Rollback => {
                 write!(f, "{other}; to see when it is done: `cutover status`")
@@ -155,7 +155,7 @@ impl fmt::Display for Refusal {
             }
             Refusal::Quarantined { bad, command } => write!(
                 f,
-                "release {} was taken back at {} by {}: {}; deploy another release, or override the quarantine: `{command}`",
+                "release {} was quarantined at {} by {}: {}; deploy another release, or override the quarantine: `{command}`",
                 bad.release,
                 written::time(bad.since),
                 bad.by,
@@ -168,14 +168,14 @@ impl fmt::Display for Refusal {
             Refusal::NoCanary => write!(f, "no canary is running; to begin one: `cutover canary start`"),
             Refusal::Baking => write!(
                 f,
-                "the release has the traffic already and is only watched; wait for the end of its bake, or go back: `cutover rollback`",
+                "the release has all of the traffic and bakes; wait for the end of its bake, or go back: `cutover rollback`",
             ),
             Refusal::BadPlan(why) => {
-                write!(f, "this is no plan: {why}; steps are growing shares such as 5 %, 25 %, 50 %")
+                write!(f, "the plan is not valid: {why}; steps are growing shares such as 5 %, 25 %, 50 %")
             }
             Refusal::CoolingDown { until } => write!(
                 f,
-                "a release was rolled back automatically a short time ago; wait until {}, or override that: `cutover canary start --force=cooldown`",
+                "a release was rolled back automatically a short time ago; wait until {}, or override the guard: `cutover canary start --force=cooldown`",
                 written::time(*until),
             ),
             Refusal::InvalidFile(problem) => write!(
@@ -294,11 +294,11 @@ fn check_failed(f: &mut fmt::Formatter<'_>, report: &GateReport) -> fmt::Result 
 }
 
 fn not_drained(f: &mut fmt::Formatter<'_>, color: Color, after: Duration, left: InFlight) -> fmt::Result {
-    let under_way = if left.total() == 0 { "something".to_owned() } else { left.to_string() };
+    let under_way = if left.total() == 0 { "requests".to_owned() } else { left.to_string() };
     write!(
         f,
-        "{under_way} of {color} did not end in {:.1} s, so the requests held meanwhile went on to {color}; give it longer \
-         (hold.timeout), or have what is left ended before that (drain.timeout, drain.streams)",
+        "{under_way} of {color} did not end in {:.1} s, so the held requests were released to {color} and nothing moved; \
+         allow more time (hold.timeout), or cut requests off earlier (drain.timeout, drain.streams)",
         after.as_secs_f64(),
     )
 }
