@@ -256,8 +256,6 @@ fn remembered(path: &std::path::Path, sink: &str, lines: &[Line], at_start: bool
         }
     }
 }
-
-/// The notices that a sink missed.
 fn missed(teller: &Teller, lines: &[Line], cursor: &Cursor) -> Vec<SinkCommand> {
     let mut orders = Vec::new();
     for (index, (sequence, transition)) in lines.iter().enumerate() {

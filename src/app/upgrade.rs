@@ -153,8 +153,6 @@ impl Starting {
     fn say(&self, message: &Message, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> io::Result<()> {
         message::send(&self.channel, message, descriptors)
     }
-
-    /// Gives the listeners.
     async fn introduce(&self, offer: &Offer) -> Result<(), NotUpgraded> {
         let (answer, handle) = oneshot::channel();
         let _ = offer.admin.send(admin::ListenerCommand::Handle(answer)).await;
@@ -190,8 +188,6 @@ impl Starting {
             Err(error) => Err(NotUpgraded::Failed(error.to_string())),
         }
     }
-
-    /// Waits for a message.
     async fn expect<T>(&self, is_it: impl FnOnce(Message) -> Option<T>) -> Result<T, NotUpgraded> {
         let received = self.channel.async_io(Interest::READABLE, || message::receive(&self.channel)).await;
         match received.map_err(|error| NotUpgraded::Failed(error.to_string()))? {

@@ -10,8 +10,6 @@ use crate::domain::color::Color;
 
 /// The most problems shown: the first ones cause the rest.
 const SHOWN: usize = 50;
-
-/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Bytes of the file.

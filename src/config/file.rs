@@ -79,8 +79,6 @@ impl Notes {
         self.asked.borrow().clone()
     }
 }
-
-/// A table of the file.
 pub(super) struct Section<'a> {
     /// The name in messages: `listen`, or empty for the file itself.
     name: String,

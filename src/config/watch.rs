@@ -39,7 +39,6 @@ pub(crate) enum FileEvent {
     Invalid(ConfigError),
     /// After invalid content the file is again, byte for byte, the configuration in force.
     Restored,
-    /// The result of a write-back.
     WroteBack(Result<Color, String>),
 }
 

@@ -1,5 +1,8 @@
 //! One request as evidence about the release that it was given to: good, bad or slow.
 //!
+//! [`Trials::begin`] counts it as given. While it is in flight, [`Trial`] notes what happens to it, and
+//! [`Trials::count_slow`] counts it as soon as it is slow. [`Trials::end`] counts its outcome.
+//!
 //! The request is charged to the color that it was given to, even if another one made a failed attempt good. Its
 //! outcome counts under the tick in which it was given, because the split between the colors is known per tick.
 //!
@@ -8,15 +11,18 @@
 //! request that was answered before a color was chosen (no route, held too long, maintenance) or found no place under
 //! `max_in_flight`, which both colors share. Previews and health checks never come here.
 
+mod counting;
+mod stopwatch;
+
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::color::Color;
 use crate::domain::verdict::Class;
-use crate::evidence::routes::{Allowance, AppEvent, Arm, Cause, Known, RouteId, Routes, Standing, User, first_segment};
-
-const SLOW: [Class; 3] = [Class::SlowP50, Class::SlowP90, Class::SlowP99];
+use crate::evidence::routes::{Allowance, AppEvent, Cause, Known, RouteId, Routes, Standing, User, first_segment};
+use crate::evidence::trial::counting::{Counting, micros};
+use crate::evidence::trial::stopwatch::Stopwatch;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Counted {
@@ -65,31 +71,6 @@ pub(crate) enum Outcome {
     ClientError,
     Abort,
     Neither,
-}
-
-/// The time for which a release has had a request. It stands still while the proxy waits for the client.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stopwatch {
-    running_since: Option<Instant>,
-    before: Duration,
-}
-
-impl Stopwatch {
-    fn started(now: Instant) -> Stopwatch {
-        Stopwatch { running_since: Some(now), before: Duration::ZERO }
-    }
-
-    fn elapsed(&self, now: Instant) -> Duration {
-        self.before + self.running_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
-    }
-
-    fn stop(&mut self, now: Instant) {
-        *self = Stopwatch { running_since: None, before: self.elapsed(now) };
-    }
-
-    fn resume(&mut self, now: Instant) {
-        self.running_since.get_or_insert(now);
-    }
 }
 
 #[derive(Debug)]
@@ -330,55 +311,6 @@ impl Trial {
     pub(crate) fn is_timed(&self) -> bool {
         self.timed
     }
-}
-
-struct Counting<'a> {
-    routes: &'a Routes,
-    arm: &'a Arm,
-    now: u64,
-}
-
-impl<'a> Counting<'a> {
-    fn new(routes: &'a Routes, worker: usize, trial: &Trial) -> Counting<'a> {
-        Counting { routes, arm: routes.get(trial.route).arm(worker, trial.color), now: routes.tick() }
-    }
-
-    fn bad(&self, trial: &Trial, class: Class) {
-        let standing = trial.witness.map(|witness| self.standing(trial, &witness, class));
-        self.arm.bad(trial.tick, self.now, class as usize, standing.unwrap_or_default());
-    }
-
-    fn standing(&self, trial: &Trial, witness: &Witness, class: Class) -> Standing {
-        let users = self.routes.users();
-        let Some(users) = users.as_ref() else { return Standing::default() };
-        // A client that may know its color from another request may leave because of it.
-        let first = witness.first && (witness.user.drawn || class != Class::Abort);
-        let count = |event| users.count(event, witness.user, first, trial.route);
-        let standing = match class {
-            Class::Error => count(Allowance::Error),
-            Class::ClientError => count(Allowance::ClientError),
-            Class::Abort => count(Allowance::Abort),
-            Class::SlowP50 | Class::SlowP90 | Class::SlowP99 => witness.latency,
-            Class::Cpu | Class::MoreEvents | Class::FewerEvents => Standing::default(),
-        };
-        if first { standing } else { users.spare(standing, trial.color, trial.route, class as usize) }
-    }
-
-    /// `micros` is a lower bound of the duration. Each threshold counts once.
-    fn slow(&self, trial: &mut Trial, micros: u64) {
-        let thresholds = self.routes.get(trial.route).thresholds(trial.color);
-        for (place, threshold) in thresholds.into_iter().enumerate() {
-            if micros > threshold && !trial.slow[place] {
-                trial.slow[place] = true;
-                self.bad(trial, SLOW[place]);
-            }
-        }
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    // The largest value stands for failures.
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min(u64::MAX - 1)
 }
 
 #[cfg(test)]

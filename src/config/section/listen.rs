@@ -58,8 +58,6 @@ pub struct HttpsRedirect {
     /// The port in the redirect; never 0.
     pub port: u16,
 }
-
-/// The address of the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAddress {
     Tcp(SocketAddr),

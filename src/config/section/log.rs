@@ -31,8 +31,6 @@ impl Default for LogConfig {
         }
     }
 }
-
-/// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -45,8 +43,6 @@ impl LogFormat {
     const NAMES: [(&str, LogFormat); 3] =
         [("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)];
 }
-
-/// The destination of the access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessLog {
     Stdout,

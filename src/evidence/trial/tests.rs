@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::counting::SLOW;
 use super::*;
 use crate::config::{AccessLog, LogConfig};
 use crate::domain::analysis::Thresholds;

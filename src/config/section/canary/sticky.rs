@@ -19,13 +19,11 @@ pub enum Sticky {
     /// Each request is drawn by chance.
     #[default]
     Off,
-    /// The proxy's own cookie.
     Own(Arc<VisitorCookie>),
     /// The value of a cookie of the application.
     Cookie(String),
     /// The value of a request field; its name in lower case.
     Header(String),
-    /// The client's address.
     Address,
 }
 

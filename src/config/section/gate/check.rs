@@ -48,8 +48,6 @@ pub struct KeptValue {
     /// The content; `None`: it can't be read, so the check fails.
     pub value: Option<Secret>,
 }
-
-/// The body of a check's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckBody {
     Text(String),
