@@ -90,7 +90,7 @@ pub(crate) struct Notifier {
 }
 
 /// A line of the ledger with its number.
-pub(crate) type Line = (u64, Arc<Transition>);
+pub(crate) type RecordedLine = (u64, Arc<Transition>);
 
 impl Notifier {
     #[must_use]
@@ -114,7 +114,7 @@ impl Notifier {
         &mut self,
         sinks: &[NotifyConfig],
         service: &ServiceConfig,
-        lines: &[Line],
+        lines: &[RecordedLine],
         at_start: bool,
     ) {
         if *service != self.service {
@@ -137,7 +137,7 @@ impl Notifier {
         }
     }
 
-    fn start(&self, config: &NotifyConfig, lines: &[Line], at_start: bool) -> Handle {
+    fn start(&self, config: &NotifyConfig, lines: &[RecordedLine], at_start: bool) -> Handle {
         let path = cursor::path(&self.dir, &config.name);
         let (orders, inbox) = mpsc::unbounded_channel();
         let (status, shown) = watch::channel(SinkStatus::default());
@@ -237,7 +237,7 @@ impl Notifier {
 }
 
 /// A sink's memory, and the part of it that is on disk. Blocks on the disk.
-fn remembered(path: &std::path::Path, sink: &str, lines: &[Line], at_start: bool) -> (Memory, Option<Memory>) {
+fn remembered(path: &std::path::Path, sink: &str, lines: &[RecordedLine], at_start: bool) -> (Memory, Option<Memory>) {
     match cursor::load(path) {
         Found::Memory(memory) => (memory.clone(), Some(memory)),
         // A new sink gets notices about later events only.
@@ -250,13 +250,13 @@ fn remembered(path: &std::path::Path, sink: &str, lines: &[Line], at_start: bool
         Found::Damaged(error) => {
             tracing::error!(sink, error, "Progress of notices unreadable; those of the last day are sent again");
             let now = SystemTime::now();
-            let old = |line: &&Line| now.duration_since(line.1.at).unwrap_or_default() >= GIVE_UP;
+            let old = |line: &&RecordedLine| now.duration_since(line.1.at).unwrap_or_default() >= GIVE_UP;
             let sequence = lines.iter().take_while(old).last().map_or(0, |(sequence, _)| *sequence);
             (Memory { cursor: Cursor { sequence, ..Cursor::default() }, gone: None }, None)
         }
     }
 }
-fn missed(teller: &Teller, lines: &[Line], cursor: &Cursor) -> Vec<SinkCommand> {
+fn missed(teller: &Teller, lines: &[RecordedLine], cursor: &Cursor) -> Vec<SinkCommand> {
     let mut orders = Vec::new();
     for (index, (sequence, transition)) in lines.iter().enumerate() {
         if cursor.has(*sequence) {

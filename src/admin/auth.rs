@@ -18,7 +18,7 @@ use crate::admin::api::{Problem, WhoAnswer};
 use crate::admin::guesses::Guesses;
 use crate::admin::page;
 use crate::admin::places::Answering;
-use crate::admin::problem::Line;
+use crate::admin::problem::JsonLine;
 use crate::config::Role;
 use crate::control::handle::{Access, ControllerHandle};
 use crate::sys::users::Users;
@@ -65,12 +65,12 @@ pub(super) struct Actor {
 
 /// Identity and permissions of a client.
 #[utoipa::path(get, path = "/admin/whoami", responses((status = 200, body = WhoAnswer)))]
-pub(super) async fn whoami(Extension(actor): Extension<Actor>) -> Line<WhoAnswer> {
+pub(super) async fn whoami(Extension(actor): Extension<Actor>) -> JsonLine<WhoAnswer> {
     let role = match actor.role {
         Role::Viewer => "viewer",
         Role::Operator => "operator",
     };
-    Line(WhoAnswer { actor: actor.name, role: role.to_owned() })
+    JsonLine(WhoAnswer { actor: actor.name, role: role.to_owned() })
 }
 
 /// Header in which the command line names the user who called `sudo`.

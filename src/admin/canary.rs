@@ -15,7 +15,7 @@ use crate::admin::api::{
 use crate::admin::auth::Actor;
 use crate::admin::convert;
 use crate::admin::handlers::{force, generation, origin, terms, understood};
-use crate::admin::problem::Line;
+use crate::admin::problem::JsonLine;
 use crate::control::handle::{ControllerHandle, Patience, RecordError, Request};
 use crate::domain::deployment::{Mode, OnInsufficient, Wishes};
 use crate::domain::history::Filter;
@@ -42,7 +42,7 @@ pub(super) async fn start(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<CanaryMoved>, Problem> {
+) -> Result<JsonLine<CanaryMoved>, Problem> {
     let body: CanaryBody = understood(body).await?;
     let wishes = wishes(&body)?;
     let generation = generation(body.if_generation)?;
@@ -55,7 +55,7 @@ pub(super) async fn start(
     };
     let outcome = handle.staged_command(body.if_staged, command, patience, body.detach).await??;
     let status = handle.ask(Request::Status).await?;
-    Ok(Line(CanaryMoved::new(&outcome, &status)))
+    Ok(JsonLine(CanaryMoved::new(&outcome, &status)))
 }
 
 /// Takes the next step whatever the evidence says; after the last one the release takes all traffic.
@@ -72,7 +72,7 @@ pub(super) async fn advance(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<CanaryMoved>, Problem> {
+) -> Result<JsonLine<CanaryMoved>, Problem> {
     let body: AdvanceBody = understood(body).await?;
     let generation = generation(body.if_generation)?;
     let command = Command::CanaryAdvance {
@@ -95,7 +95,7 @@ pub(super) async fn pause(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<CanaryMoved>, Problem> {
+) -> Result<JsonLine<CanaryMoved>, Problem> {
     let body: ReasonBody = understood(body).await?;
     told(&handle, Command::CanaryHold { origin: origin(actor, body.reason)? }, patience, false).await
 }
@@ -111,7 +111,7 @@ pub(super) async fn resume(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<CanaryMoved>, Problem> {
+) -> Result<JsonLine<CanaryMoved>, Problem> {
     let body: ReasonBody = understood(body).await?;
     told(&handle, Command::CanaryResume { origin: origin(actor, body.reason)? }, patience, false).await
 }
@@ -128,7 +128,7 @@ pub(super) async fn abort(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<CanaryMoved>, Problem> {
+) -> Result<JsonLine<CanaryMoved>, Problem> {
     let body: AbortBody = understood(body).await?;
     let command = Command::CanaryAbort { quarantine: body.quarantine, origin: origin(actor, body.reason)? };
     told(&handle, command, patience, false).await
@@ -136,18 +136,20 @@ pub(super) async fn abort(
 
 /// The canary or the baking release: plan, share, evidence by route, and the next step.
 #[utoipa::path(get, path = "/admin/canary", responses((status = 200, body = CanaryAnswer)))]
-pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<Line<CanaryAnswer>, Problem> {
-    Ok(Line(CanaryAnswer::new(&handle.ask(Request::Status).await?)))
+pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<JsonLine<CanaryAnswer>, Problem> {
+    Ok(JsonLine(CanaryAnswer::new(&handle.ask(Request::Status).await?)))
 }
 
 /// The deployments of the history, newest first, and whether each has a record.
 #[utoipa::path(get, path = "/admin/deployments", responses((status = 200, body = DeploymentsAnswer)))]
-pub(super) async fn deployments(State(handle): State<ControllerHandle>) -> Result<Line<DeploymentsAnswer>, Problem> {
+pub(super) async fn deployments(
+    State(handle): State<ControllerHandle>,
+) -> Result<JsonLine<DeploymentsAnswer>, Problem> {
     let recorded = handle.deployments().await?.into_iter().collect();
     let page = handle
         .ask(|answer| Request::History { limit: LOOKED_THROUGH, before: None, filter: Filter::default(), answer })
         .await?;
-    Ok(Line(DeploymentsAnswer { deployments: convert::deployments(&page, &recorded) }))
+    Ok(JsonLine(DeploymentsAnswer { deployments: convert::deployments(&page, &recorded) }))
 }
 
 /// The record of a deployment's judge: a line for its policy, and one for each tick.
@@ -176,10 +178,10 @@ async fn told(
     command: Command,
     patience: Patience,
     detach: bool,
-) -> Result<Line<CanaryMoved>, Problem> {
+) -> Result<JsonLine<CanaryMoved>, Problem> {
     let outcome = handle.command(command, patience, detach).await??;
     let status = handle.ask(Request::Status).await?;
-    Ok(Line(CanaryMoved::new(&outcome, &status)))
+    Ok(JsonLine(CanaryMoved::new(&outcome, &status)))
 }
 
 fn wishes(body: &CanaryBody) -> Result<Wishes, Problem> {

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use crate::admin::api::{Problem, StageAnswer, StageBody, StoreBody};
 use crate::admin::auth::Actor;
 use crate::admin::handlers::{color, generation, origin, understood};
-use crate::admin::problem::Line;
+use crate::admin::problem::JsonLine;
 use crate::control::handle::{ControllerHandle, Request, Section, StageOrder, StoreLabel};
 
 /// Puts a release on a color that does not serve: into the configuration file, and in force at once. It moves no
@@ -24,7 +24,7 @@ pub(super) async fn stage(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
     body: Body,
-) -> Result<Line<StageAnswer>, Problem> {
+) -> Result<JsonLine<StageAnswer>, Problem> {
     let body: StageBody = understood(body).await?;
     let color = color(&name)?;
     if body.release.trim().is_empty() {
@@ -52,7 +52,7 @@ pub(super) async fn stage(
         dry_run: body.dry_run,
         origin: origin(actor, body.reason)?,
     };
-    Ok(Line(StageAnswer::new(&handle.ask(|answer| Request::Stage(order, answer)).await??)))
+    Ok(JsonLine(StageAnswer::new(&handle.ask(|answer| Request::Stage(order, answer)).await??)))
 }
 
 fn label(store: StoreBody) -> StoreLabel {

@@ -17,7 +17,7 @@ use crate::admin::api::{
 };
 use crate::admin::auth::Actor;
 use crate::admin::convert;
-use crate::admin::problem::Line;
+use crate::admin::problem::JsonLine;
 use crate::control::handle::{ControllerHandle, News, Patience, Request, Status, Stopping};
 use crate::domain::color::Color;
 use crate::domain::force::{Force, Guard};
@@ -49,7 +49,7 @@ pub(super) async fn switch(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<SwitchAnswer>, Problem> {
+) -> Result<JsonLine<SwitchAnswer>, Problem> {
     let body: SwitchBody = understood(body).await?;
     let to = match (body.to.as_deref(), body.to_release.as_deref()) {
         (Some(_), Some(_)) => return Err(Problem::bad_request("give `to` or `to_release`, not both")),
@@ -87,7 +87,7 @@ pub(super) async fn switch(
     if drained && answer.draining.is_none() && outcome.changed {
         answer.drained = convert::last_drain(&status);
     }
-    Ok(Line(answer))
+    Ok(JsonLine(answer))
 }
 
 /// A dry run also checks that a decision could be written.
@@ -115,7 +115,7 @@ pub(super) async fn rollback(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<SwitchAnswer>, Problem> {
+) -> Result<JsonLine<SwitchAnswer>, Problem> {
     let body: RollbackBody = understood(body).await?;
     let command = Command::Rollback {
         to: body.to.as_deref().map(color).transpose()?,
@@ -128,13 +128,13 @@ pub(super) async fn rollback(
     };
     let outcome = handle.command(command, patience, false).await??;
     let status = handle.ask(Request::Status).await?;
-    Ok(Line(SwitchAnswer::new(&outcome, Some(&status))))
+    Ok(JsonLine(SwitchAnswer::new(&outcome, Some(&status))))
 }
 
 /// The status of colors, moves, endpoints and files.
 #[utoipa::path(get, path = "/admin/status", responses((status = 200, body = StatusAnswer)))]
-pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<Line<StatusAnswer>, Problem> {
-    Ok(Line(StatusAnswer::new(&handle.ask(Request::Status).await?)))
+pub(super) async fn status(State(handle): State<ControllerHandle>) -> Result<JsonLine<StatusAnswer>, Problem> {
+    Ok(JsonLine(StatusAnswer::new(&handle.ask(Request::Status).await?)))
 }
 
 /// Freezes moves: only a rollback moves traffic until the freeze ends.
@@ -148,7 +148,7 @@ pub(super) async fn freeze(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<FrozenAnswer>, Problem> {
+) -> Result<JsonLine<FrozenAnswer>, Problem> {
     let body: FreezeBody = understood(body).await?;
     let origin = origin(actor, Some(body.reason))?;
     if origin.reason.is_none() {
@@ -172,7 +172,7 @@ pub(super) async fn unfreeze(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<FrozenAnswer>, Problem> {
+) -> Result<JsonLine<FrozenAnswer>, Problem> {
     let body: UnfreezeBody = understood(body).await?;
     frozen(&handle, Command::Unfreeze { origin: origin(actor, body.reason)? }, patience).await
 }
@@ -181,10 +181,10 @@ async fn frozen(
     handle: &ControllerHandle,
     command: Command,
     patience: Patience,
-) -> Result<Line<FrozenAnswer>, Problem> {
+) -> Result<JsonLine<FrozenAnswer>, Problem> {
     let outcome = handle.command(command, patience, false).await??;
     let decision = handle.ask(Request::Status).await?.view.decision;
-    Ok(Line(FrozenAnswer::new(&outcome, &decision)))
+    Ok(JsonLine(FrozenAnswer::new(&outcome, &decision)))
 }
 
 /// Reads the configuration file again, now.
@@ -198,7 +198,7 @@ pub(super) async fn reload(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
     body: Body,
-) -> Result<Line<ReloadAnswer>, Problem> {
+) -> Result<JsonLine<ReloadAnswer>, Problem> {
     let body: ReloadBody = understood(body).await?;
     let Origin { actor, source, reason, .. } = origin(actor, body.reason)?;
     tracing::info!(actor, source, reason = reason.unwrap_or_default(), "Reload requested");
@@ -210,7 +210,7 @@ pub(super) async fn reload(
             let stands = outcome.changed || status.file_disagrees;
             let refusal = refusal.filter(|_| stands);
             let order = if refusal.is_none() && order == "refused" { "done" } else { order };
-            Ok(Line(ReloadAnswer { changed: outcome.changed, order: order.to_owned(), refusal }))
+            Ok(JsonLine(ReloadAnswer { changed: outcome.changed, order: order.to_owned(), refusal }))
         }
         Err(Refusal::InvalidFile(file)) => {
             let detail = file.drawn.clone();
@@ -234,11 +234,11 @@ pub(super) async fn notify_test(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
     body: Body,
-) -> Result<Line<NotifyTestAnswer>, Problem> {
+) -> Result<JsonLine<NotifyTestAnswer>, Problem> {
     let NotifyTestBody { sink, all } = understood(body).await?;
     tracing::info!(actor = actor.name, source = actor.source, sink, "Test notices requested");
     match handle.ask(|answer| Request::NotifyTest(sink.clone(), all, answer)).await? {
-        Some(tried) => Ok(Line(NotifyTestAnswer::new(tried))),
+        Some(tried) => Ok(JsonLine(NotifyTestAnswer::new(tried))),
         None => {
             let detail = match sink {
                 Some(sink) => format!("no [[notify]] in the configuration in force is named {sink:?}"),
@@ -284,7 +284,7 @@ pub(super) async fn readyz(State(handle): State<ControllerHandle>) -> Result<&'s
 /// This document.
 #[utoipa::path(get, path = "/admin/openapi.json", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value, content_type = "application/json")))]
 pub(super) async fn openapi(Extension(document): Extension<Arc<serde_json::Value>>) -> Response {
-    Line(&*document).into_response()
+    JsonLine(&*document).into_response()
 }
 
 pub(super) async fn not_found(uri: Uri) -> Problem {

@@ -9,7 +9,7 @@ use axum::extract::State;
 use crate::admin::api::{HoldAnswer, HoldBody, Problem, ReasonBody};
 use crate::admin::auth::Actor;
 use crate::admin::handlers::{origin, understood};
-use crate::admin::problem::Line;
+use crate::admin::problem::JsonLine;
 use crate::control::handle::{ControllerHandle, Patience, Request};
 use crate::domain::rollout::Command;
 
@@ -29,7 +29,7 @@ pub(super) async fn pause(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<HoldAnswer>, Problem> {
+) -> Result<JsonLine<HoldAnswer>, Problem> {
     let body: HoldBody = understood(body).await?;
     let timeout = match body.timeout.as_deref() {
         None => TIMEOUT,
@@ -52,7 +52,7 @@ pub(super) async fn unpause(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<HoldAnswer>, Problem> {
+) -> Result<JsonLine<HoldAnswer>, Problem> {
     let body: ReasonBody = understood(body).await?;
     carried_out(&handle, Command::Release { origin: origin(actor, body.reason)? }, patience).await
 }
@@ -68,7 +68,7 @@ pub(super) async fn maintenance_on(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<HoldAnswer>, Problem> {
+) -> Result<JsonLine<HoldAnswer>, Problem> {
     let body: ReasonBody = understood(body).await?;
     carried_out(&handle, Command::Maintain { on: true, origin: origin(actor, body.reason)? }, patience).await
 }
@@ -84,7 +84,7 @@ pub(super) async fn maintenance_off(
     Extension(actor): Extension<Actor>,
     Extension(patience): Extension<Patience>,
     body: Body,
-) -> Result<Line<HoldAnswer>, Problem> {
+) -> Result<JsonLine<HoldAnswer>, Problem> {
     let body: ReasonBody = understood(body).await?;
     carried_out(&handle, Command::Maintain { on: false, origin: origin(actor, body.reason)? }, patience).await
 }
@@ -93,8 +93,8 @@ async fn carried_out(
     handle: &ControllerHandle,
     command: Command,
     patience: Patience,
-) -> Result<Line<HoldAnswer>, Problem> {
+) -> Result<JsonLine<HoldAnswer>, Problem> {
     let outcome = handle.command(command, patience, false).await??;
     let status = handle.ask(Request::Status).await?;
-    Ok(Line(HoldAnswer::new(&outcome, &status)))
+    Ok(JsonLine(HoldAnswer::new(&outcome, &status)))
 }

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::admin::api::{CancelAnswer, CancelBody, Problem};
 use crate::admin::auth::Actor;
 use crate::admin::handlers::{read, understood};
-use crate::admin::problem::Line;
+use crate::admin::problem::JsonLine;
 use crate::control::handle::{Answered, ControllerHandle, GaveUp, Known, Patience, Stopping};
 use crate::domain::transition::{Kind, Transition};
 
@@ -89,13 +89,13 @@ impl Drop for Named {
 pub(super) async fn cancel(
     Extension(commands): Extension<Arc<Commands>>,
     body: Body,
-) -> Result<Line<CancelAnswer>, Problem> {
+) -> Result<JsonLine<CancelAnswer>, Problem> {
     let CancelBody { request_id } = understood(body).await?;
     if request_id.is_empty() {
         return Err(Problem::bad_request("`request_id` is the X-Request-Id of the command to cancel"));
     }
     let command = lock(&commands.by_id).get(&request_id).cloned();
-    Ok(Line(CancelAnswer { found: command.is_some_and(|command| command.send(Some(GaveUp::Cancelled)).is_ok()) }))
+    Ok(JsonLine(CancelAnswer { found: command.is_some_and(|command| command.send(Some(GaveUp::Cancelled)).is_ok()) }))
 }
 
 pub(super) async fn layer(

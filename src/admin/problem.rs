@@ -9,9 +9,9 @@ use crate::control::handle::Stopping;
 use crate::domain::rollout::Refusal;
 
 /// A JSON document with a final line feed, for terminals.
-pub(super) struct Line<T>(pub(super) T);
+pub(super) struct JsonLine<T>(pub(super) T);
 
-impl<T: Serialize> IntoResponse for Line<T> {
+impl<T: Serialize> IntoResponse for JsonLine<T> {
     fn into_response(self) -> Response {
         match serde_json::to_string(&self.0) {
             Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),
@@ -23,7 +23,7 @@ impl<T: Serialize> IntoResponse for Line<T> {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut answer = (status, Line(self)).into_response();
+        let mut answer = (status, JsonLine(self)).into_response();
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match status {

@@ -10,7 +10,7 @@ use crate::admin::api::{
 };
 use crate::admin::convert;
 use crate::admin::handlers::{MAX_NUMBER, moment};
-use crate::admin::problem::Line;
+use crate::admin::problem::JsonLine;
 use crate::control::handle::{ControllerHandle, Request};
 use crate::domain::history::Filter;
 use crate::domain::release::Release;
@@ -47,7 +47,7 @@ pub(super) struct HistoryQuery {
 pub(super) async fn history(
     State(handle): State<ControllerHandle>,
     query: Result<Query<HistoryQuery>, QueryRejection>,
-) -> Result<Line<HistoryAnswer>, Problem> {
+) -> Result<JsonLine<HistoryAnswer>, Problem> {
     let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
@@ -69,7 +69,7 @@ pub(super) async fn history(
     let transitions: Vec<_> =
         page.iter().take(limit).map(|(sequence, transition)| TransitionAnswer::new(*sequence, transition)).collect();
     let next_before = (page.len() > limit).then(|| transitions.last().map(|last| last.sequence)).flatten();
-    Ok(Line(HistoryAnswer { transitions, next_before }))
+    Ok(JsonLine(HistoryAnswer { transitions, next_before }))
 }
 
 fn kind(name: &str) -> Result<Kind, Problem> {
@@ -82,9 +82,9 @@ fn kind(name: &str) -> Result<Kind, Problem> {
 
 /// Releases with their color, their time, the actor, and since when they are known good; newest first.
 #[utoipa::path(get, path = "/admin/releases", responses((status = 200, body = ReleasesAnswer)))]
-pub(super) async fn releases(State(handle): State<ControllerHandle>) -> Result<Line<ReleasesAnswer>, Problem> {
+pub(super) async fn releases(State(handle): State<ControllerHandle>) -> Result<JsonLine<ReleasesAnswer>, Problem> {
     let runs = handle.ask(Request::Releases).await?;
-    Ok(Line(ReleasesAnswer { releases: runs.iter().map(RunAnswer::new).collect() }))
+    Ok(JsonLine(ReleasesAnswer { releases: runs.iter().map(RunAnswer::new).collect() }))
 }
 
 /// Verifies the whole ledger: every line must be unchanged, and must follow the one before it.
@@ -92,16 +92,16 @@ pub(super) async fn releases(State(handle): State<ControllerHandle>) -> Result<L
     (status = 200, body = VerifyAnswer),
     (status = 503, description = "`unreadable`", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn verify(State(handle): State<ControllerHandle>) -> Result<Line<VerifyAnswer>, Problem> {
+pub(super) async fn verify(State(handle): State<ControllerHandle>) -> Result<JsonLine<VerifyAnswer>, Problem> {
     match handle.ask(Request::Verify).await? {
-        Ok(verified) => Ok(Line(verified.into())),
+        Ok(verified) => Ok(JsonLine(verified.into())),
         Err(reason) => Err(Problem::new(503, "unreadable", "The ledger can't be read", reason)),
     }
 }
 
 /// The last quarter of an hour, second by second.
 #[utoipa::path(get, path = "/admin/timeline", responses((status = 200, body = TimelineAnswer)))]
-pub(super) async fn timeline(State(handle): State<ControllerHandle>) -> Result<Line<TimelineAnswer>, Problem> {
+pub(super) async fn timeline(State(handle): State<ControllerHandle>) -> Result<JsonLine<TimelineAnswer>, Problem> {
     let points = handle.ask(Request::Timeline).await?;
-    Ok(Line(TimelineAnswer { points: points.iter().map(convert::point).collect() }))
+    Ok(JsonLine(TimelineAnswer { points: points.iter().map(convert::point).collect() }))
 }

@@ -9,7 +9,7 @@ use axum::extract::State;
 use crate::admin::api::{Problem, UpgradeAnswer, UpgradeBody};
 use crate::admin::auth::Actor;
 use crate::admin::handlers::{origin, understood};
-use crate::admin::problem::Line;
+use crate::admin::problem::JsonLine;
 use crate::control::handle::{ControllerHandle, NotUpgraded, UpgradeOrder};
 
 const LEAST: Duration = Duration::from_millis(100);
@@ -27,7 +27,7 @@ pub(super) async fn upgrade(
     State(handle): State<ControllerHandle>,
     Extension(actor): Extension<Actor>,
     body: Body,
-) -> Result<Line<UpgradeAnswer>, Problem> {
+) -> Result<JsonLine<UpgradeAnswer>, Problem> {
     let UpgradeBody { timeout, reason } = understood(body).await?;
     let timeout = timeout.map(|text| {
         let timeout = humantime::parse_duration(&text).ok().filter(|timeout| (LEAST..=MOST).contains(timeout));
@@ -37,7 +37,7 @@ pub(super) async fn upgrade(
     let upgraded =
         handle.upgrade(|answer| UpgradeOrder { timeout, actor: origin.actor, reason: origin.reason, answer }).await?;
     match upgraded {
-        Ok(upgraded) => Ok(Line(UpgradeAnswer {
+        Ok(upgraded) => Ok(JsonLine(UpgradeAnswer {
             pid: upgraded.pid,
             version: upgraded.version,
             previous_pid: std::process::id(),

@@ -19,7 +19,7 @@ use crate::domain::history::History;
 use crate::domain::transition::{Kind, Transition};
 use crate::notify::event::{Exposure, Moment, Rates, Stated, Target, WayBack, served_since};
 use crate::notify::queue::Record;
-use crate::notify::{Alarm, Line, Notifier};
+use crate::notify::{Alarm, Notifier, RecordedLine};
 use crate::telemetry::meter::Reading;
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Notices {
 
 impl Notices {
     /// `lines`: the whole ledger, oldest first.
-    pub(super) fn start(config: &Config, lines: &[Line], alarms: mpsc::UnboundedSender<Alarm>) -> Notices {
+    pub(super) fn start(config: &Config, lines: &[RecordedLine], alarms: mpsc::UnboundedSender<Alarm>) -> Notices {
         let mut notifier = Notifier::new(config.state.dir.clone(), config.service.clone(), alarms);
         notifier.configure(&config.notify, &config.service, lines, true);
         Notices {
@@ -186,7 +186,7 @@ fn answered(color: Color, readings: &[(Color, Arc<str>, Reading)]) -> Exposure {
     })
 }
 
-fn lines(history: &History) -> Vec<Line> {
+fn lines(history: &History) -> Vec<RecordedLine> {
     let mut lines: Vec<_> = history.newest_first().cloned().collect();
     lines.reverse();
     lines

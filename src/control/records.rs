@@ -13,7 +13,7 @@ use crate::domain::history::{Filter, History};
 use crate::domain::rollout::{CommitId, Event};
 use crate::domain::transition::{Generation, Kind, Origin, Transition, Trigger};
 use crate::ledger::Ledger;
-use crate::notify::Line;
+use crate::notify::RecordedLine;
 
 const HISTORY_LOOKED_THROUGH: usize = 200;
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -33,7 +33,7 @@ pub(super) struct Records {
 
 impl Records {
     /// `lines`: the whole ledger, oldest first. `durable`: it has the first decision.
-    pub(super) fn new(ledger: Ledger, lines: Vec<Line>, durable: bool) -> Records {
+    pub(super) fn new(ledger: Ledger, lines: Vec<RecordedLine>, durable: bool) -> Records {
         let mut history = History::default();
         for (sequence, transition) in lines {
             history.push(sequence, transition);

@@ -15,7 +15,7 @@ use crate::config::{NotifyConfig, NotifyKind, Secret};
 use crate::domain::clock::Now;
 use crate::notify::cursor::{self, Gone, Memory};
 use crate::notify::event::Notice;
-use crate::notify::http::{self, Outcome};
+use crate::notify::http::{self, Delivery};
 use crate::notify::id::EventId;
 use crate::notify::queue::{Next, Queue, Record};
 use crate::notify::{Alarm, SinkStatus, Tried, slack, webhook};
@@ -37,7 +37,7 @@ pub(super) enum SinkCommand {
     Works,
 }
 
-type Attempt = Pin<Box<dyn Future<Output = (Outcome, Option<String>)> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = (Delivery, Option<String>)> + Send>>;
 
 pub(super) struct Sink {
     pub(super) config: NotifyConfig,
@@ -159,14 +159,14 @@ impl Sink {
         }
     }
 
-    fn came_back(&mut self, id: &EventId, outcome: Outcome, address: Option<String>) {
+    fn came_back(&mut self, id: &EventId, outcome: Delivery, address: Option<String>) {
         let sink = &self.config.name;
         match outcome {
-            Outcome::Delivered(_) => {
+            Delivery::Delivered(_) => {
                 self.queue.succeeded(id);
                 self.succeeded();
             }
-            Outcome::Gone => {
+            Delivery::Gone => {
                 let why = "the receiver answered 410: it is gone";
                 tracing::error!(sink, "Sink disabled until its address changes: the receiver answered 410");
                 self.failed(why);
@@ -177,7 +177,7 @@ impl Sink {
                 self.raise(Duration::ZERO);
                 self.queue.clear();
             }
-            Outcome::Failed { why, patience, .. } => {
+            Delivery::Failed { why, patience, .. } => {
                 self.queue.failed(now(), id, patience, fastrand::f64());
                 tracing::warn!(sink, why, waiting = self.queue.waiting(), "Notice not delivered; retrying");
                 self.failed(&why);
@@ -230,16 +230,16 @@ impl Sink {
 }
 
 /// The result, and a hash of the address.
-async fn attempt(config: NotifyConfig, notice: Arc<Notice>, record: Record) -> (Outcome, Option<String>) {
+async fn attempt(config: NotifyConfig, notice: Arc<Notice>, record: Record) -> (Delivery, Option<String>) {
     // Read for each attempt, so that replacing a file rotates its secret; on another thread, since the file system may
     // hang.
     let sources = config.clone();
     let read = tokio::task::spawn_blocking(move || secrets(&sources));
     let (url, address, keys) = match tokio::time::timeout(config.timeout, read).await {
         Ok(Ok(Ok(read))) => read,
-        Ok(Ok(Err(why))) => return (Outcome::failed(why), None),
-        Err(_) => return (Outcome::failed("the files of the secrets gave no answer in time"), None),
-        Ok(Err(_)) => return (Outcome::failed("the secrets could not be read"), None),
+        Ok(Ok(Err(why))) => return (Delivery::failed(why), None),
+        Err(_) => return (Delivery::failed("the files of the secrets gave no answer in time"), None),
+        Ok(Err(_)) => return (Delivery::failed("the secrets could not be read"), None),
     };
     let (body, headers) = match &config.kind {
         NotifyKind::Slack => (slack::render(&notice, record != Record::Unwritten), Vec::new()),
@@ -300,16 +300,16 @@ pub(super) async fn test(config: NotifyConfig, samples: Vec<Notice>) -> Vec<Trie
         let sample = Arc::new(sample);
         let mut outcome = attempt(config.clone(), Arc::clone(&sample), Record::Passing).await.0;
         // Slack accepts about one message per second.
-        if let Outcome::Failed { patience: Some(patience), .. } = &outcome
+        if let Delivery::Failed { patience: Some(patience), .. } = &outcome
             && *patience <= TEST_PATIENCE
         {
             tokio::time::sleep(*patience).await;
             outcome = attempt(config.clone(), sample, Record::Passing).await.0;
         }
         let (delivered, detail) = match outcome {
-            Outcome::Delivered(status) => (true, status.to_string()),
-            Outcome::Gone => (false, "the receiver answered 410: it is gone".to_owned()),
-            Outcome::Failed { why, answered, .. } => {
+            Delivery::Delivered(status) => (true, status.to_string()),
+            Delivery::Gone => (false, "the receiver answered 410: it is gone".to_owned()),
+            Delivery::Failed { why, answered, .. } => {
                 unreachable = (!answered).then(|| why.clone());
                 (false, why)
             }
@@ -319,7 +319,7 @@ pub(super) async fn test(config: NotifyConfig, samples: Vec<Notice>) -> Vec<Trie
     all
 }
 
-async fn finished(under_way: &mut Option<(EventId, Attempt)>) -> (Outcome, Option<String>) {
+async fn finished(under_way: &mut Option<(EventId, Attempt)>) -> (Delivery, Option<String>) {
     match under_way {
         Some((_, attempt)) => attempt.await,
         None => std::future::pending().await,

@@ -23,7 +23,7 @@ const TOLD: usize = 100;
 static TLS: OnceCell<ClientTls> = OnceCell::const_new();
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Delivery {
     Delivered(u16),
     /// 410.
     Gone,
@@ -38,9 +38,9 @@ pub(super) enum Outcome {
     },
 }
 
-impl Outcome {
-    pub(super) fn failed(why: impl Into<String>) -> Outcome {
-        Outcome::Failed { why: why.into(), patience: None, answered: false }
+impl Delivery {
+    pub(super) fn failed(why: impl Into<String>) -> Delivery {
+        Delivery::Failed { why: why.into(), patience: None, answered: false }
     }
 }
 
@@ -49,15 +49,15 @@ pub(super) async fn post(
     headers: &[(&'static str, String)],
     body: String,
     timeout: Duration,
-) -> Outcome {
+) -> Delivery {
     match tokio::time::timeout(timeout, exchange(url, headers, body)).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(why)) => Outcome::failed(without(url, &why)),
-        Err(_) => Outcome::failed(format!("no answer within {}", humantime::format_duration(timeout))),
+        Ok(Err(why)) => Delivery::failed(without(url, &why)),
+        Err(_) => Delivery::failed(format!("no answer within {}", humantime::format_duration(timeout))),
     }
 }
 
-async fn exchange(url: &ReceiverUrl, headers: &[(&'static str, String)], body: String) -> Result<Outcome, String> {
+async fn exchange(url: &ReceiverUrl, headers: &[(&'static str, String)], body: String) -> Result<Delivery, String> {
     let proxy = Proxy::of(url)?;
     let stream = connect(url, proxy.as_ref()).await?;
     let broken = |_| "the receiver closed the connection without an answer".to_owned();
@@ -87,16 +87,16 @@ async fn exchange(url: &ReceiverUrl, headers: &[(&'static str, String)], body: S
     Ok(judged(url, head.status, &head.headers, &read, SystemTime::now()))
 }
 
-fn judged(url: &ReceiverUrl, status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Outcome {
+fn judged(url: &ReceiverUrl, status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Delivery {
     if status.is_success() {
-        return Outcome::Delivered(status.as_u16());
+        return Delivery::Delivered(status.as_u16());
     }
     if status == StatusCode::GONE {
-        return Outcome::Gone;
+        return Delivery::Gone;
     }
     let said = if status.is_redirection() { " (redirects are not followed)".to_owned() } else { said(url, body) };
     let asks = matches!(status.as_u16(), 429 | 502 | 503 | 504);
-    Outcome::Failed {
+    Delivery::Failed {
         why: format!("the receiver answered {}{said}", status.as_u16()),
         patience: retry_after(headers, now).filter(|_| asks),
         answered: true,
@@ -174,20 +174,20 @@ mod tests {
         ReceiverUrl::parse("https://hooks.example.com/services/T000/B000/s3cr3t?x=token99").expect("a URL")
     }
 
-    fn judge(status: u16, headers: &[(header::HeaderName, &str)], body: &str) -> Outcome {
+    fn judge(status: u16, headers: &[(header::HeaderName, &str)], body: &str) -> Delivery {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value"))).collect();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_763_820_187);
         judged(&url(), StatusCode::from_u16(status).expect("a status"), &headers, body.as_bytes(), now)
     }
 
-    fn failed(why: &str, patience: Option<u64>) -> Outcome {
-        Outcome::Failed { why: why.to_owned(), patience: patience.map(Duration::from_secs), answered: true }
+    fn failed(why: &str, patience: Option<u64>) -> Delivery {
+        Delivery::Failed { why: why.to_owned(), patience: patience.map(Duration::from_secs), answered: true }
     }
 
     #[test]
     fn an_answer_is_judged_by_its_status() {
-        assert_eq!(judge(204, &[], ""), Outcome::Delivered(204));
-        assert_eq!(judge(410, &[], "gone"), Outcome::Gone);
+        assert_eq!(judge(204, &[], ""), Delivery::Delivered(204));
+        assert_eq!(judge(410, &[], "gone"), Delivery::Gone);
         assert_eq!(judge(400, &[], "invalid_blocks"), failed("the receiver answered 400: invalid_blocks", None));
         let to = [(header::LOCATION, "http://169.254.169.254/")];
         assert_eq!(judge(307, &to, ""), failed("the receiver answered 307 (redirects are not followed)", None));

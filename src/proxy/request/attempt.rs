@@ -161,7 +161,7 @@ fn take_pooled(exchange: &Exchange) -> Option<UpstreamConnection> {
 
 async fn connect(exchange: &Exchange) -> Result<UpstreamConnection, Attempt> {
     let (endpoint, pool) = exchange.target();
-    let timeout = exchange.admission().policy.connect_timeout;
+    let timeout = exchange.admission().timeouts.connect_timeout;
     let mut making = pin!(exchange.client.worker.connections.make(endpoint, pool.rules(), timeout));
     let made = poll_fn(|cx| match exchange.fired() {
         Some(error) => Poll::Ready(Err(error)),

@@ -47,7 +47,7 @@ pub(super) async fn exchange_heads(
     upload: &mut Upload,
     answer: &mut Head,
 ) -> Result<(), Failure> {
-    let timeout = exchange.admission().policy.response_timeout;
+    let timeout = exchange.admission().timeouts.response_timeout;
     exchange.client.worker.slots.enter(exchange.slot(), Phase::Request, timeout);
     let ready = poll_fn(|cx| match exchange.fired() {
         Some(error) => Poll::Ready(Err(Failure::Final(error))),

@@ -112,7 +112,7 @@ async fn request(
     loop {
         let mut upstream = match pooled.take() {
             Some(pooled) => pooled,
-            None => connections.make(endpoint, rules, other.policy.connect_timeout).await.ok()?,
+            None => connections.make(endpoint, rules, other.timeouts.connect_timeout).await.ok()?,
         };
         let mut head = Head::default();
         match head_of(exchange, side, &mut upstream, &mut head, rules).await {
@@ -191,7 +191,7 @@ fn give_back(
                 read += n;
             }
             Poll::Ready(Ok(Piece::End)) => {
-                let keep_until = exchange.now() + exchange.admission().policy.idle_timeout;
+                let keep_until = exchange.now() + exchange.admission().timeouts.idle_timeout;
                 return exchange.client.worker.connections.put(endpoint, upstream, keep_until);
             }
             Poll::Ready(Err(_)) | Poll::Pending => return,

@@ -126,7 +126,7 @@ async fn serve(
         exchange.report.note_grpc_status(upstream.side.trailers());
     }
     if keeps_connection && upload.is_whole() {
-        let keep_until = exchange.now() + exchange.admission().policy.idle_timeout;
+        let keep_until = exchange.now() + exchange.admission().timeouts.idle_timeout;
         exchange.client.worker.connections.put(exchange.target().0, upstream, keep_until);
     }
     Ok(if goes_on && side.is_read() { After::Next } else { After::Close })

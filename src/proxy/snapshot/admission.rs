@@ -20,7 +20,7 @@ pub(crate) type Admissions = Box<[Box<[Arc<Admission>]>]>;
 pub(crate) struct Admission {
     pub(crate) lease: Lease,
     pub(crate) pool: Arc<Pool>,
-    pub(crate) policy: Policy,
+    pub(crate) timeouts: Timeouts,
     /// The index of the upstream in tables of workers.
     pub(crate) number: usize,
     pub(crate) limit: Option<Arc<Limit>>,
@@ -38,7 +38,7 @@ pub(crate) struct Admission {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Policy {
+pub(crate) struct Timeouts {
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
     pub(crate) idle_timeout: Duration,

@@ -24,7 +24,7 @@ use crate::proxy::notice::Notice;
 use crate::proxy::pool::name::Resolution;
 use crate::proxy::pool::stated::{Stated, WrongRelease};
 use crate::proxy::pool::{Pool, Rules};
-use crate::proxy::snapshot::admission::{Admission, Admissions, Limit, Policy};
+use crate::proxy::snapshot::admission::{Admission, Admissions, Limit, Timeouts};
 use crate::proxy::snapshot::door::Door;
 use crate::proxy::snapshot::first_write::{FirstWrite, FirstWriteSeen};
 use crate::proxy::snapshot::ignored::Ignored;
@@ -314,7 +314,7 @@ impl Compiler {
                 Arc::new(Admission {
                     lease: epoch.lease(),
                     pool: Arc::clone(pool),
-                    policy: Policy {
+                    timeouts: Timeouts {
                         connect_timeout: policy.connect_timeout,
                         response_timeout: policy.response_timeout,
                         idle_timeout: policy.idle_timeout,

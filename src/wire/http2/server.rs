@@ -23,7 +23,7 @@ use crate::wire::http2::fields::Scratch;
 use crate::wire::http2::frame::{self, Code, FIRST_WINDOW, flag, kind, setting};
 use crate::wire::http2::hpack;
 use crate::wire::http2::server::account::Account;
-use crate::wire::http2::server::flow::{FIRST_CONNECTION_WINDOW, Line};
+use crate::wire::http2::server::flow::{Bandwidth, FIRST_CONNECTION_WINDOW};
 use crate::wire::http2::server::limits::{Flood, Limits};
 use crate::wire::http2::server::places::{PLACES, Places};
 use crate::wire::socket::buffer::Output;
@@ -115,7 +115,7 @@ pub(crate) struct Core {
     max_head: usize,
     max_streams: usize,
     account: Account,
-    line: Line,
+    line: Bandwidth,
     ids: Vec<u32>,
     streams: Vec<Stream>,
     open: usize,
@@ -167,7 +167,7 @@ impl Core {
             max_head,
             max_streams,
             account: Account::default(),
-            line: Line::default(),
+            line: Bandwidth::default(),
             ids: Vec::new(),
             streams: Vec::new(),
             open: 0,

@@ -33,18 +33,18 @@ impl Exchange {
     }
 
     pub(crate) fn idle_timeout(&self) -> Duration {
-        let policy = &self.admission().policy;
-        if self.streaming { policy.stream_idle_timeout } else { policy.idle_timeout }
+        let timeouts = &self.admission().timeouts;
+        if self.streaming { timeouts.stream_idle_timeout } else { timeouts.idle_timeout }
     }
 
     /// Part of the request went; the next part has to come, or to be taken, in time.
     pub(crate) fn extend_deadline(&self, for_client: bool) {
-        let policy = &self.admission().policy;
+        let timeouts = &self.admission().timeouts;
         let timeout = match for_client {
             // A gRPC call whose request is open is a stream of messages.
-            true if self.streaming || headers::is_grpc(&self.head) => policy.stream_idle_timeout,
-            true => policy.idle_timeout,
-            false => policy.response_timeout,
+            true if self.streaming || headers::is_grpc(&self.head) => timeouts.stream_idle_timeout,
+            true => timeouts.idle_timeout,
+            false => timeouts.response_timeout,
         };
         self.client.worker.slots.enter(self.slot(), self.slot().phase(), timeout);
         self.forget_overdue();
@@ -63,7 +63,7 @@ impl Exchange {
     }
 
     pub(crate) fn extend_tunnel(&self) {
-        let until = self.now() + self.admission().policy.stream_idle_timeout;
+        let until = self.now() + self.admission().timeouts.stream_idle_timeout;
         self.slot().quiet_until(until);
         self.client.worker.slots.due_at(Some(until));
         if self.slot().fired() == Some(Fired::Idle) {

@@ -29,7 +29,7 @@ const PATIENCE: u32 = 4;
 const RAREST: u32 = 6;
 
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Bandwidth {
     wanted: u32,
     /// Widest window given to a stream.
     granted: u32,
@@ -39,13 +39,13 @@ pub(super) struct Line {
     skip: u32,
 }
 
-impl Default for Line {
-    fn default() -> Line {
-        Line { wanted: STREAM_WINDOW, granted: STREAM_WINDOW, measured: None, misses: 0, skip: 0 }
+impl Default for Bandwidth {
+    fn default() -> Bandwidth {
+        Bandwidth { wanted: STREAM_WINDOW, granted: STREAM_WINDOW, measured: None, misses: 0, skip: 0 }
     }
 }
 
-impl Line {
+impl Bandwidth {
     fn received(&mut self, bytes: usize) {
         if let Some(measured) = &mut self.measured {
             *measured += bytes;
