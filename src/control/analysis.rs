@@ -180,7 +180,7 @@ impl Controller {
         if users_kept.as_ref().is_some_and(|(at, _)| at.elapsed() < USERS_KEPT) {
             return;
         }
-        let counted = users.counted();
+        let counted = users.saved();
         if users_kept.as_ref().is_none_or(|(_, kept)| *kept != counted) {
             log.users(watched.id(), counted.clone());
         }
@@ -236,7 +236,7 @@ impl Controller {
         sampler.routes().judge_latency(false);
         if let Some(users) = sampler.routes().users().as_ref().filter(|_| recorded.is_some()) {
             let saved = ticks::users(state, deployment.id);
-            if !saved.is_empty() && !users.remember(&saved) {
+            if !saved.is_empty() && !users.restore(&saved) {
                 tracing::warn!(deployment = %deployment.id, "Record of counted users unusable; their events may count twice");
             }
         }

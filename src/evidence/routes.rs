@@ -7,6 +7,7 @@
 //! readers take differences.
 
 mod arm;
+mod bits;
 mod known;
 mod minutes;
 mod nursery;

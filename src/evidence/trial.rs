@@ -102,11 +102,11 @@ impl Trials {
         let witness = user.and_then(|user| {
             let users = routes.users();
             let users = users.as_ref()?;
-            let first = users.is_first(user);
+            let first = users.meet(user);
             let judged = routes.judges_latency(route);
             let latency =
                 if judged { users.count(Allowance::Latency, user, first, route) } else { Standing::default() };
-            Some(Witness { user, first, sampled: users.is_sampled(user, tick), latency })
+            Some(Witness { user, first, sampled: users.take_sample(user, tick), latency })
         });
         Trial {
             route,
@@ -129,7 +129,7 @@ impl Trials {
         let routes = &*self.routes;
         let Trial { color, tick, .. } = *trial;
         let counts = trial.witness.is_some_and(|Witness { user, first, .. }| {
-            routes.users().as_ref().is_some_and(|users| users.counts(event, user, first, color))
+            routes.users().as_ref().is_some_and(|users| users.count_report(event, user, first, color))
         });
         event.judged(self.index, color, (tick, routes.tick()), n, counts);
     }

@@ -190,7 +190,7 @@ fn the_first_request_of_a_user_is_the_first_of_a_deployment() {
     let firsts = || {
         let users = routes.users();
         let users = users.as_ref().expect("users stay");
-        (0..1_000).filter(|key| users.is_first(user(*key, 1))).count()
+        (0..1_000).filter(|key| users.meet(user(*key, 1))).count()
     };
     assert!(firsts() > 990, "all were told apart, but for one or two");
     assert_eq!(firsts(), 0);
@@ -199,8 +199,8 @@ fn the_first_request_of_a_user_is_the_first_of_a_deployment() {
     routes.keep_users(Some(split(2)), 1, false);
     assert!(firsts() > 990, "the next deployment draws anew");
     let users = Users::new(split(3), 1, true);
-    assert!(!users.is_first(user(1, 1)), "the process before may have told somebody the color");
-    assert!(users.is_first(User { drawn: true, ..user(1, 1) }), "nobody can know what is drawn now");
+    assert!(!users.meet(user(1, 1)), "the process before may have told somebody the color");
+    assert!(users.meet(User { drawn: true, ..user(1, 1) }), "nobody can know what is drawn now");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn the_bound_of_a_network_can_be_another_one_or_none() {
         let first: Vec<u64> = (0..50).filter(|key| event(*key)).collect();
         assert_eq!(first.len(), counted);
         assert_eq!((0..50).filter(|key| event(*key)).count(), 0, "each user counts once");
-        let sampled = (0..50).filter(|key| users.is_sampled(user(*key, 1), 5)).count();
+        let sampled = (0..50).filter(|key| users.take_sample(user(*key, 1), 5)).count();
         assert_eq!(sampled, counted);
     }
 }
@@ -242,23 +242,23 @@ fn whose_events_were_counted_outlives_the_process() {
     let before = users(1);
     assert!(event(&before, 1, 1) && event(&before, 2, 2) && !spare(&before) && !spare(&before));
     let after = Users::new(split(1), 1, true);
-    assert!(after.remember(&before.counted()));
+    assert!(after.restore(&before.saved()));
     assert!(!event(&after, 1, 3) && !event(&after, 3, 2), "neither the user nor the network counts again");
     assert!(event(&after, 4, 4));
     assert_eq!((0..4).map(|_| spare(&after)).collect::<Vec<_>>(), [false, false, false, true]);
-    assert!(!Users::new(split(2), 1, true).remember(&before.counted()), "of another deployment");
-    assert!(!after.remember(&before.counted()[..20]) && !after.remember(b""), "damaged");
+    assert!(!Users::new(split(2), 1, true).restore(&before.saved()), "of another deployment");
+    assert!(!after.restore(&before.saved()[..20]) && !after.restore(b""), "damaged");
 }
 
 #[test]
 fn a_share_is_taken_of_one_request_of_a_network_in_a_window() {
     let users = users(1);
-    let sampled = |ticks: std::ops::Range<u64>| ticks.filter(|tick| users.is_sampled(user(*tick, 1), *tick)).count();
+    let sampled = |ticks: std::ops::Range<u64>| ticks.filter(|tick| users.take_sample(user(*tick, 1), *tick)).count();
     assert_eq!(sampled(0..WINDOW), 1);
     assert_eq!(sampled(WINDOW..10 * WINDOW), 9);
-    assert!(users.is_sampled(user(1, 2), 0), "another network has its own");
+    assert!(users.take_sample(user(1, 2), 0), "another network has its own");
     assert_eq!(users.few_networks(), Some(2));
-    let others = (3..1_000).filter(|network| users.is_sampled(user(1, *network), 0)).count();
+    let others = (3..1_000).filter(|network| users.take_sample(user(1, *network), 0)).count();
     assert!(others > 950, "{others}");
     assert_eq!(users.few_networks(), None);
 }

@@ -250,17 +250,17 @@ mod tests {
         // Fewer orders on green are bad, so orders on blue are evidence against it; failures on green are.
         for (event, against) in [(&both[0], Color::Blue), (&both[1], Color::Green)] {
             let count = |keys: std::ops::Range<u64>, color| {
-                keys.filter(|key| users.counts(event, user(*key, *key), false, color)).count()
+                keys.filter(|key| users.count_report(event, user(*key, *key), false, color)).count()
             };
             assert_eq!(count(0..10, against), 5);
             assert_eq!(count(10..20, against.other()), 10);
             assert_eq!(count(0..20, against.other()), 0, "each has counted");
-            assert!(!users.counts(event, user(100, 3), false, against), "its network has");
-            assert!(users.counts(event, user(101, 3), true, against), "a first request");
+            assert!(!users.count_report(event, user(100, 3), false, against), "its network has");
+            assert!(users.count_report(event, user(101, 3), true, against), "a first request");
         }
         let after = Users::new(split, 1, true);
-        assert!(after.remember(&users.counted()));
-        assert!(!after.counts(&both[0], user(1, 200), false, Color::Green), "it counted before the restart");
-        assert!(after.counts(&both[0], user(201, 201), false, Color::Blue), "five were left out before");
+        assert!(after.restore(&users.saved()));
+        assert!(!after.count_report(&both[0], user(1, 200), false, Color::Green), "it counted before the restart");
+        assert!(after.count_report(&both[0], user(201, 201), false, Color::Blue), "five were left out before");
     }
 }

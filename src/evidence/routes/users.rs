@@ -10,12 +10,16 @@
 //! - later events on the candidate from the first [`SPARED`] networks are left out;
 //! - to a *share* of errors a network contributes `per_network` requests in [`WINDOW`] ticks.
 //!
+//! The steps of a request: [`Users::meet`] and [`Users::take_sample`] at its begin; [`Users::count`] and
+//! [`Users::spare`] for each event; [`Users::ended`] at its end.
+//!
 //! Memory is bits, found by hash. Two users may share a bit, and then an event of the second is not counted; an event
 //! that must not count never is. One bit per user, not several, so that exactly one of two workers is the first.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::bits::{Bits, take};
 use super::minutes::{MinuteCounts, Minutes};
 use super::told::AppEvent;
 use super::{ALL, CLASSES, RouteId};
@@ -114,15 +118,16 @@ impl Users {
         }
     }
 
+    /// True for the first request of a user.
     #[must_use]
-    pub fn is_first(&self, user: User) -> bool {
+    pub fn meet(&self, user: User) -> bool {
         let is_new = self.seen.insert(self.hash(user.key, 0, 0));
         user.drawn || is_new && !self.continued
     }
 
     /// Selects the requests that shares are taken of, before the outcome is known.
     #[must_use]
-    pub fn is_sampled(&self, user: User, tick: u64) -> bool {
+    pub fn take_sample(&self, user: User, tick: u64) -> bool {
         let _ = self.networks.insert(self.hash(user.network, 0, 0));
         if self.per_network == 0 {
             return true;
@@ -160,16 +165,16 @@ impl Users {
     /// Decides by the rules of errors whether a report counts, and remembers it. A report on the candidate is held
     /// against it; where fewer are bad, a report on the other color is.
     #[must_use]
-    pub fn counts(&self, event: &AppEvent, user: User, first: bool, color: Color) -> bool {
+    pub fn count_report(&self, event: &AppEvent, user: User, first: bool, color: Color) -> bool {
         let takes = self.takes(&self.told, user, event.tag());
         let against = match event.kind.bad {
             Bad::More => self.candidate,
             Bad::Fewer => self.candidate.other(),
         };
-        first || takes && (color != against || self.per_network == 0 || !self.spares(event.tag()))
+        first || takes && (color != against || self.per_network == 0 || !self.spare_report(event.tag()))
     }
 
-    fn spares(&self, tag: u64) -> bool {
+    fn spare_report(&self, tag: u64) -> bool {
         let tag = tag.max(1);
         let is_place = |known: &AtomicU64| {
             known.load(Ordering::Relaxed) == tag
@@ -217,7 +222,7 @@ impl Users {
     }
 
     #[must_use]
-    pub fn counted(&self) -> Vec<u8> {
+    pub fn saved(&self) -> Vec<u8> {
         let mut saved = self.mark().to_le_bytes().to_vec();
         self.counted.iter().for_each(|bits| bits.save(&mut saved));
         saved.extend(self.spared.iter().flat_map(|spared| spared.load(Ordering::Relaxed).to_le_bytes()));
@@ -230,7 +235,7 @@ impl Users {
     }
 
     /// Takes over the counts of the process before. False: they are of another deployment, or damaged.
-    pub fn remember(&self, saved: &[u8]) -> bool {
+    pub fn restore(&self, saved: &[u8]) -> bool {
         self.read(saved).is_some()
     }
 
@@ -267,62 +272,5 @@ impl Users {
         bytes[8..16].copy_from_slice(&place.to_le_bytes());
         bytes[16..].copy_from_slice(&n.to_le_bytes());
         draw(&bytes, self.salt)
-    }
-}
-
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (first, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(*first)
-}
-
-#[derive(Debug)]
-struct Bits(Box<[AtomicU64]>);
-
-impl Bits {
-    fn new(bits: usize) -> Bits {
-        Bits((0..bits / 64).map(|_| AtomicU64::new(0)).collect())
-    }
-
-    fn save(&self, saved: &mut Vec<u8>) {
-        let words =
-            || self.0.iter().map(|word| word.load(Ordering::Relaxed)).zip(0_u32..).filter(|(word, _)| *word != 0);
-        saved.extend(u32::try_from(words().count()).unwrap_or(0).to_le_bytes());
-        for (word, place) in words() {
-            saved.extend(place.to_le_bytes());
-            saved.extend(word.to_le_bytes());
-        }
-    }
-
-    fn read(&self, saved: &mut &[u8]) -> Option<()> {
-        for _ in 0..take(saved).map(u32::from_le_bytes)? {
-            let place = take(saved).map(u32::from_le_bytes)?;
-            let word = take(saved).map(u64::from_le_bytes)?;
-            self.0.get(place as usize)?.fetch_or(word, Ordering::Relaxed);
-        }
-        Some(())
-    }
-
-    fn place(&self, hash: u64) -> (&AtomicU64, u64) {
-        (&self.0[hash as usize % self.0.len()], 1 << (hash >> 58))
-    }
-
-    fn has(&self, hash: u64) -> bool {
-        let (word, bit) = self.place(hash);
-        word.load(Ordering::Relaxed) & bit != 0
-    }
-
-    /// True if it is new. Most are not, and a read leaves the cache line shared.
-    fn insert(&self, hash: u64) -> bool {
-        let (word, bit) = self.place(hash);
-        word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0
-    }
-
-    /// An estimate of the number of members (linear counting).
-    fn members(&self) -> u64 {
-        let bits = self.0.len() as u64 * 64;
-        let taken: u64 = self.0.iter().map(|word| u64::from(word.load(Ordering::Relaxed).count_ones())).sum();
-        let free = (bits - taken).max(1) as f64 / bits as f64;
-        (-(bits as f64) * free.ln()).round() as u64
     }
 }
