@@ -111,11 +111,7 @@ impl Rollout {
         origin: &Origin,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let State::Committing(underway, _, _) = &self.state else { return false };
-        let refusal = underway.in_progress();
-        self.record_refused(now, Asked { kind, to: None }, origin.clone(), None, &refusal);
-        effects.push(Effect::Reply(id, Err(refusal)));
-        true
+        self.is_committing() && self.refuse_while_moving(now, id, kind, origin, effects)
     }
 
     /// Puts the decision into force; the answer comes when it is on disk or the disk takes too long.

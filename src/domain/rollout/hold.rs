@@ -190,7 +190,7 @@ impl Rollout {
         self.journal.write_behind(now, transition, Some((id, outcome)), effects);
     }
 
-    fn refuse_while_moving(
+    pub(super) fn refuse_while_moving(
         &mut self,
         now: Now,
         id: CommandId,
