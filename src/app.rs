@@ -193,7 +193,7 @@ impl Started {
             };
             let UpgradeOrder { timeout, actor, reason, answer } = order;
             let refusal = match (&upgrading, &executable) {
-                (Some(_), _) => "another upgrade is under way; wait for its outcome: `cutover status`",
+                (Some(_), _) => "another upgrade is in progress; wait for its outcome: `cutover status`",
                 (None, None) => "this proxy runs inside another program, which is to be started again",
                 (None, Some(executable)) => {
                     tracing::info!(actor, reason, "Upgrade asked for");

@@ -271,7 +271,7 @@ pub(super) async fn livez(State(handle): State<ControllerHandle>) -> Result<&'st
     match tokio::time::timeout(ALIVE, handle.ask(Request::Status)).await {
         Ok(Ok(_)) => Ok("alive\n"),
         Ok(Err(Stopping)) => Err(Stopping.into()),
-        Err(_) => Err(Problem::new(503, "not_alive", "The controller does not answer", "nothing is decided any more")),
+        Err(_) => Err(Problem::new(503, "not_alive", "The controller does not answer", "no command is carried out")),
     }
 }
 

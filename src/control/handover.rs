@@ -67,7 +67,7 @@ impl Controller {
         if moves {
             return Some(match view.moving {
                 Some(moving) => format!("{moving}; to cancel it: `cutover rollback`"),
-                None => "a move is under way; wait for it: `cutover wait`".to_owned(),
+                None => "a move is in progress; wait for it: `cutover wait`".to_owned(),
             });
         }
         if view.hold.is_some() {

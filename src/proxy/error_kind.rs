@@ -120,7 +120,7 @@ impl ErrorKind {
                 503,
                 "connection_limit_reached",
                 "cutover; error=connection_limit_reached",
-                "Too many requests are under way.",
+                "Too many requests are in flight.",
             ),
             ErrorKind::Exhausted(Resource::Descriptors) => (
                 503,

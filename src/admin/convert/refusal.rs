@@ -10,7 +10,7 @@ fn status(refusal: &Refusal) -> (u16, &'static str) {
     match refusal {
         Refusal::Unhealthy(_) => (409, "The target is not healthy"),
         Refusal::CheckFailed(_) => (409, "A check of the gate failed"),
-        Refusal::InProgress(_) | Refusal::OnItsWay { .. } => (409, "Another move is under way"),
+        Refusal::InProgress(_) | Refusal::OnItsWay { .. } => (409, "Another move is in progress"),
         Refusal::PausedAlready { .. } => (409, "Traffic is paused already"),
         Refusal::Withdrawn(_) | Refusal::GivenUp { .. } => (409, "Cancelled"),
         Refusal::UnknownRelease { .. } => (422, "No color has this release"),

@@ -64,7 +64,7 @@ pub(crate) fn against_itself(answer: &AaAnswer) -> String {
     let _ =
         writeln!(text, "rolled back   {}; below {below} with 95 % confidence, and {promise} is promised", of(*alarms));
     let _ = writeln!(text, "suspected     {}", of(*suspicions));
-    let _ = writeln!(text, "would go on   {}", of(*passes));
+    let _ = writeln!(text, "would advance {}", of(*passes));
     let apart = &answer.apart;
     let below = percent(100.0 * apart.at_most);
     let _ = writeln!(text, "\nWith a placebo whose bad moments are its own, some seconds after the stable release's:");

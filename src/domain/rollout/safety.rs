@@ -62,7 +62,7 @@ fn two_steps(store: &str, needs: Range, by: &Release, release: &Release) -> [(&'
         ),
         (
             "contract after",
-            format!("once {by} is not the way back any more, {release} may take away from {store} what nobody needs"),
+            format!("once no rollback goes to {by}, {release} may remove from {store} what only {by} needs"),
         ),
     ]
 }

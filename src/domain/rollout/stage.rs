@@ -98,7 +98,7 @@ impl fmt::Display for StageRefusal {
             ),
             StageRefusal::Unfit(why) => write!(f, "{why}; nothing was staged"),
             StageRefusal::Replaced { color, now, by } => {
-                write!(f, "{color} does not have any more what was staged there: ")?;
+                write!(f, "{color} no longer has the staged release: ")?;
                 match by {
                     Some((actor, reason)) => {
                         let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();

@@ -117,7 +117,7 @@ impl Rollout {
     fn end_holdback(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Some(deployment) = &self.decision.deployment else { return };
         let target = (deployment.candidate, deployment.release.clone());
-        let why = automatic(Some("nothing is held back any more"));
+        let why = automatic(Some("the hold-back is over"));
         let underway = Move { share: Share::Rest, ..Move::new(now, Kind::Advance, target, Asker::Automatic, why) };
         self.begin(now, underway, effects);
     }

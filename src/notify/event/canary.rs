@@ -176,7 +176,7 @@ pub(super) fn fields(transition: &Transition) -> Vec<(&'static str, String)> {
     let goes_on = judgement.verdict != Verdict::Fail && transition.decision.deployment.is_some();
     if let Some(needs) = judgement.needs.filter(|_| goes_on) {
         let time = needs.time.map(|time| format!(", about {}", span(time))).unwrap_or_default();
-        fields.push(("To go on", format!("{} more{time}", count(needs.requests, "request"))));
+        fields.push(("Next step needs", format!("{} more{time}", count(needs.requests, "request"))));
     }
     fields
 }

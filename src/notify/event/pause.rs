@@ -18,7 +18,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
         Kind::Hold => (
             (NoticeEvent::HoldSet, Severity::Warn),
             "requests are held",
-            format!("New requests are held, {by}; they go on when the hold ends."),
+            format!("New requests are held, {by}, until the pause ends."),
             "`cutover unpause` ends it; it ends by itself at its timeout.",
         ),
         Kind::HoldEnd => (

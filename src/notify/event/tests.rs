@@ -308,7 +308,7 @@ fn a_canary_that_is_withdrawn_for_its_4xx_is_told_with_the_evidence_of_those() {
     let notice = teller(None, None, &[]).transition(&line, &Moment::default()).expect("news");
     let evidence = "84,406:1, enough to stop it; a rollback needs evidence of another kind";
     assert!(notice.fields.contains(&("Evidence", evidence.to_owned())), "{:?}", notice.fields);
-    assert!(notice.fields.iter().all(|(name, _)| *name != "To go on"), "it does not go on: {:?}", notice.fields);
+    assert!(notice.fields.iter().all(|(name, _)| *name != "Next step needs"), "it does not go on: {:?}", notice.fields);
 }
 
 #[test]

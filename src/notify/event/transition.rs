@@ -95,8 +95,8 @@ impl Teller {
             ),
             (Kind::Barrier, _) => (
                 (NoticeEvent::BarrierPassed, Severity::Warn),
-                format!("the way back from {release} is not safe any more"),
-                format!("{release} ({active}) passed its barrier, {by}: the way back is not safe any more."),
+                format!("a rollback from {release} is no longer safe"),
+                format!("{release} ({active}) passed its barrier, {by}: a rollback is no longer safe."),
                 "If it turns out bad, repair it forward; `cutover status` says what a rollback would run into."
                     .to_owned(),
             ),

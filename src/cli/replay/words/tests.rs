@@ -68,7 +68,7 @@ fn a_measured_rate_comes_with_its_confidence_and_with_what_is_promised() {
         "1.0 against itself, 1,000 times: 60 s, 36,300 requests each\n\n\
          rolled back   0 of 1,000 (0 %); below 0.3 % with 95 % confidence, and 0.1 % is promised\n\
          suspected     4 of 1,000 (0.4 %)\n\
-         would go on   980 of 1,000 (98 %)\n\n\
+         would advance 980 of 1,000 (98 %)\n\n\
          With a placebo whose bad moments are its own, some seconds after the stable release's:\n\
          rolled back   1 of 1,000 (0.1 %); below 0.47 % with 95 % confidence\n\
          suspected     7 of 1,000 (0.7 %)\n"

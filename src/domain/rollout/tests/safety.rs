@@ -62,7 +62,7 @@ fn labels_alone_refuse_before_anybody_is_probed_and_name_both_steps() {
         why.to_string(),
         "2 brings orders from 42 to 43, and 1, which would be the way back, needs <=42; take two safe steps instead; \
          expand first: a release that only adds to orders, so that 1 (needs <=42) can run on it too; switch to that \
-         one; contract after: once 1 is not the way back any more, 2 may take away from orders what nobody needs; if it \
+         one; contract after: once no rollback goes to 1, 2 may remove from orders what only 1 needs; if it \
          has to be, force it with a reason"
     );
 }
