@@ -17,6 +17,7 @@ pub(crate) mod watch;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustix::fs::{Mode, OFlags};
@@ -59,7 +60,7 @@ pub struct Config {
     /// An entry for every upstream that a color has endpoints for or that a route names.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     /// In the order of the file; empty: every request goes to `default`.
-    pub routes: Vec<RouteConfig>,
+    pub routes: Arc<[RouteConfig]>,
     pub colors: PerColor<ColorConfig>,
     /// `None`: nobody may preview.
     pub preview: Option<PreviewConfig>,
@@ -129,7 +130,7 @@ impl Config {
     }
 
     fn table(&self) -> Table {
-        section::write(self)
+        section::write(self, &self.routes)
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) type Placed<'a> = &'a Spanned<DeValue<'a>>;
 pub(super) struct Notes {
     problems: RefCell<Vec<Diagnostic>>,
     files: RefCell<Vec<(Diagnostic, UnusableFile)>>,
+    #[cfg(test)]
     asked: RefCell<BTreeSet<String>>,
     hidden: RefCell<Vec<Span>>,
 }
@@ -148,8 +149,8 @@ impl<'a> Section<'a> {
 
     pub(super) fn get(&self, key: &'static str) -> Option<Placed<'a>> {
         self.known.borrow_mut().insert(key);
-        let path = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
-        self.notes.asked.borrow_mut().insert(path);
+        #[cfg(test)]
+        self.notes.asked.borrow_mut().insert(self.path(key));
         self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 

@@ -120,7 +120,7 @@ fn refuse_idle(root: &Section<'_>, config: &Config) {
 }
 
 /// Writes every section with its values in force, without secrets.
-pub(super) fn write(config: &Config) -> Table {
+pub(super) fn write(config: &Config, routes: &[RouteConfig]) -> Table {
     let list = |values: Vec<Value>| Value::Array(values);
     let upstreams = config.upstreams.iter().map(|(name, policy)| (name.clone(), policy.write())).collect();
     let sections = [
@@ -140,7 +140,7 @@ pub(super) fn write(config: &Config) -> Table {
         ("retry", config.retry.write()),
         ("resolver", config.resolver.write()),
         ("upstream", Value::Table(upstreams)),
-        ("route", list(config.routes.iter().map(RouteConfig::write).collect())),
+        ("route", list(routes.iter().map(RouteConfig::write).collect())),
         ("blue", config.colors.blue.write()),
         ("green", config.colors.green.write()),
         ("readiness", config.readiness.write()),

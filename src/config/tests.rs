@@ -213,7 +213,7 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
         retry: RetryConfig { attempts: 2, budget_percent: 10 },
         resolver: ResolverConfig::default(),
         upstreams: BTreeMap::from([("default".to_owned(), upstream)]),
-        routes: Vec::new(),
+        routes: Arc::default(),
         colors: PerColor { blue: color("2.13.0", "127.0.0.1:9001"), green: color("2.14.0", "127.0.0.1:9002") },
         preview: None,
         readiness: ReadinessConfig {
@@ -523,6 +523,33 @@ fn differences_name_the_key_and_both_values() {
     let next = with("\"blue\"", "\"green\"") + "[drain]\ntimeout = \"1m\"\n";
     let differences = good(BASE).differences(&good(&next));
     assert_eq!(differences, ["active: \"blue\" -> \"green\"", "drain.timeout: \"30s\" -> \"1m\""]);
+}
+
+#[test]
+fn differences_of_a_long_list_name_the_entries_and_not_all_of_them() {
+    let routes = |numbers: &mut dyn Iterator<Item = u32>| -> Config {
+        let route = |number| format!("[[route]]\npath = \"/{number}\"\nupstream = \"default\"\n");
+        good(&plus(&numbers.map(route).collect::<String>()))
+    };
+    let before = routes(&mut (0..100));
+    let entry = |number: u32| format!("{{ path = \"/{number}\", upstream = \"default\" }}");
+    let one = before.differences(&routes(&mut (0..50).chain([700]).chain(51..100)));
+    assert_eq!(one, [format!("route: {} -> gone", entry(50)), format!("route: new, {}", entry(700))]);
+    assert_eq!(before.differences(&routes(&mut (0..100).rev())), ["route: another order"]);
+    let others = before.differences(&routes(&mut (200..300)));
+    assert_eq!((others.len(), &*others[16]), (17, "route: 184 more changes"));
+    let endpoints = |count: u32| {
+        let list: Vec<_> = (1..=count).map(|number| format!("\"127.0.0.1:{number}\"")).collect();
+        good(&with("[\"127.0.0.1:9001\"]", &format!("[{}]", list.join(", "))))
+    };
+    assert_eq!(
+        endpoints(20).differences(&endpoints(19)),
+        ["blue.upstreams.default: \"127.0.0.1:20\" -> gone"]
+    );
+    assert_eq!(
+        endpoints(2).differences(&endpoints(1)),
+        ["blue.upstreams.default: [\"127.0.0.1:1\", \"127.0.0.1:2\"] -> [\"127.0.0.1:1\"]"]
+    );
 }
 
 #[test]

@@ -12,15 +12,18 @@ use crate::config::{Config, section};
 /// Reads a text; `path` is for messages.
 pub(super) fn parse(path: &Path, text: &str, tolerated: Tolerated<'_>) -> Result<Config, ConfigError> {
     let (config, notes) = read(text);
-    let source = notes.shown(text);
     let (unusable, errors) = tolerated.part(notes.take_unusable());
+    if let Some(config) = config
+        && notes.has_none()
+        && errors.is_empty()
+    {
+        return Ok(Config { unusable, ..config });
+    }
+    let source = notes.shown(text);
     let mut diagnostics = notes.into_problems();
     diagnostics.extend(errors);
     diagnostics.sort_by_key(|problem| (problem.span.start, problem.span.end));
-    match config {
-        Some(config) if diagnostics.is_empty() => Ok(Config { unusable, ..config }),
-        _ => Err(ConfigError { path: path.to_owned(), source, diagnostics }),
-    }
+    Err(ConfigError { path: path.to_owned(), source, diagnostics })
 }
 
 /// The configuration as far as it is readable, and its problems.

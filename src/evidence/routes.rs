@@ -15,6 +15,7 @@ mod sample;
 mod told;
 mod users;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -89,6 +90,8 @@ pub struct Routes {
 
 #[derive(Debug, Default)]
 struct Taken {
+    /// All routes with a name, also those that lost their places.
+    ids: HashMap<Arc<str>, RouteId>,
     configured: usize,
     named: Vec<RouteId>,
     discovered: Vec<RouteId>,
@@ -161,13 +164,13 @@ impl Routes {
     /// The route of this name; `~other` once there are too many.
     pub fn configured(&self, name: &str) -> RouteId {
         let mut taken = self.taken();
-        let known = self.named(name);
+        let known = taken.ids.get(name).copied();
         if known.is_none() && taken.configured == CONFIGURED {
             return RouteId::OTHER;
         }
         let id = known.unwrap_or_else(|| {
             taken.configured += 1;
-            self.add(name)
+            self.add(&mut taken, name)
         });
         taken.free.retain(|free| *free != id);
         if !taken.named.contains(&id) {
@@ -182,20 +185,22 @@ impl Routes {
 
     fn discovered(&self, segment: &[u8]) {
         let Ok(segment) = std::str::from_utf8(segment) else { return };
-        let name = format!("/{segment}");
+        let name: Arc<str> = format!("/{segment}").into();
         let mut taken = self.taken();
-        if taken.discovered.len() == DISCOVERED || taken.discovered.iter().any(|id| *self.get(*id).name() == *name) {
+        if taken.discovered.len() == DISCOVERED || taken.discovered.iter().any(|id| self.get(*id).name() == name) {
             return;
         }
-        let id = match self.named(&name) {
-            Some(id) => id,
+        let id = match taken.ids.get(&name) {
+            Some(id) => *id,
             None if !taken.free.is_empty() => {
                 let id = taken.free[0];
-                *self.get(id).name.lock().unwrap_or_else(PoisonError::into_inner) = name.into();
+                taken.ids.remove(&self.get(id).name());
+                taken.ids.insert(Arc::clone(&name), id);
+                *self.get(id).name.lock().unwrap_or_else(PoisonError::into_inner) = name;
                 self.set_thresholds(id, Color::Blue, None);
                 id
             }
-            None => self.add(&name),
+            None => self.add(&mut taken, &name),
         };
         taken.free.retain(|free| *free != id);
         taken.discovered.push(id);
@@ -224,16 +229,13 @@ impl Routes {
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Call it under the lock only.
-    fn add(&self, name: &str) -> RouteId {
+    fn add(&self, taken: &mut Taken, name: &str) -> RouteId {
         let free = self.all.iter().position(|route| route.get().is_none());
         let Some(free) = free else { return RouteId::OTHER };
-        self.all[free].get_or_init(|| Route::new(name.into(), self.workers));
-        RouteId(u16::try_from(free).unwrap_or(0))
-    }
-
-    fn named(&self, name: &str) -> Option<RouteId> {
-        self.iter().find(|(_, route)| *route.name() == *name).map(|(id, _)| id)
+        let (name, id): (Arc<str>, _) = (name.into(), RouteId(u16::try_from(free).unwrap_or(0)));
+        self.all[free].get_or_init(|| Route::new(Arc::clone(&name), self.workers));
+        taken.ids.insert(name, id);
+        id
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (RouteId, &Route)> {

@@ -20,6 +20,7 @@ use crate::proxy::pool::name::Resolution;
 use crate::proxy::pool::stated::WrongRelease;
 use crate::proxy::pool::{Endpoint, Pool};
 use crate::proxy::snapshot::compiler::Compiler;
+use crate::proxy::snapshot::compiler::pools::position;
 use crate::proxy::snapshot::first_write::FirstWriteSeen;
 use crate::proxy::snapshot::trust::Trust;
 use crate::sys::buffered;
@@ -216,7 +217,7 @@ impl Warmer {
             endpoints.iter().for_each(|endpoint| {
                 endpoint.keep();
             });
-            let present = self.present.iter().find(|present| present.upstream == pool.upstream).cloned();
+            let present = position(&self.present, &pool.upstream).map(|index| Arc::clone(&self.present[index]));
             Warmth { pool: Arc::clone(pool), endpoints, present, share: self.share, serves: self.serves }
         });
         let warmth: Arc<[_]> = warmth.collect();

@@ -43,7 +43,7 @@ use crate::wire::head::Head;
 pub struct Snapshot {
     pub active: Color,
     pub(crate) edge: Edge,
-    routes: RouteTable<Target>,
+    routes: Arc<RouteTable<Target>>,
     /// Paths that are counted on their own, whatever the host and the upstream.
     counted: Option<Paths<RouteId>>,
     /// Requests that are no evidence; `None`: all are.

@@ -8,7 +8,7 @@ use crate::config::file::{Section, Span, quoted};
 use crate::config::path::normal;
 use crate::config::render::table;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RouteConfig {
     pub host: HostPattern,
     pub path: String,
@@ -50,7 +50,7 @@ pub(super) fn read_all(root: &Section<'_>) -> Vec<(RouteConfig, Span)> {
 }
 
 impl RouteConfig {
-    pub(super) fn write(&self) -> Value {
+    pub(in crate::config) fn write(&self) -> Value {
         let mut section = vec![("path", self.path.clone().into()), ("upstream", self.upstream.clone().into())];
         match &self.host {
             HostPattern::Any => {}

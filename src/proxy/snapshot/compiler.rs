@@ -3,7 +3,8 @@
 mod counted;
 mod evidence;
 mod linger;
-mod pools;
+pub(in crate::proxy) mod pools;
+mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::config::{Config, EndpointAddress, HostPattern, RouteConfig, Sticky, UpstreamConfig, UpstreamProtocol};
+use crate::config::{Config, EndpointAddress, Sticky, UpstreamConfig, UpstreamProtocol};
 use crate::domain::color::{Color, PerColor};
 use crate::domain::deployment::{DeploymentId, Mode};
 use crate::domain::release::Release;
@@ -19,7 +20,6 @@ use crate::domain::schema::Barrier;
 use crate::domain::split::Split;
 use crate::domain::transition::Decision;
 use crate::evidence::routes::{AppEvent, Routes};
-use crate::evidence::trial::Counted;
 use crate::proxy::notice::Notice;
 use crate::proxy::pool::name::Resolution;
 use crate::proxy::pool::stated::{Stated, WrongRelease};
@@ -31,10 +31,9 @@ use crate::proxy::snapshot::ignored::Ignored;
 use crate::proxy::snapshot::lease::Epoch;
 use crate::proxy::snapshot::mark::Mark;
 use crate::proxy::snapshot::preview::Preview;
-use crate::proxy::snapshot::route::RouteTable;
 use crate::proxy::snapshot::split::Splitting;
 use crate::proxy::snapshot::trust::Trust;
-use crate::proxy::snapshot::{Edge, Snapshot, Target};
+use crate::proxy::snapshot::{Edge, Snapshot};
 use crate::telemetry::meter::{Meter, Meters, Purpose};
 
 #[derive(Debug, Default)]
@@ -62,6 +61,7 @@ pub(crate) struct Compiler {
     numbers: BTreeMap<(Purpose, Arc<str>), usize>,
     first_write: PerColor<Option<Arc<FirstWrite>>>,
     routes: Arc<Routes>,
+    made: Option<table::Made>,
     /// As configured when this deployment began: no reload moves a user.
     sticky: Option<(DeploymentId, Sticky)>,
     /// The idle color that is asked for old files, and whether any are asked for.
@@ -98,6 +98,7 @@ impl Compiler {
             numbers: BTreeMap::new(),
             first_write: PerColor::default(),
             routes,
+            made: None,
             sticky: None,
             lingering: None,
             lingers: false,
@@ -256,28 +257,6 @@ impl Compiler {
             Door::Held { .. } => Box::default(),
         };
         Some(Box::new(Preview::new(preview, decision.active, admissions)))
-    }
-
-    /// The paths of `canary.routes` get their numbers first.
-    fn table(&self, config: &Config, counts: bool) -> RouteTable<Target> {
-        let index_of = |name: &str| {
-            let found = self.pools[Color::Blue].iter().position(|pool| &*pool.upstream == name);
-            found.expect("a valid configuration has a pool for every route, in both colors")
-        };
-        let counted = |route: &RouteConfig| {
-            let path = route.path.trim_end_matches('/');
-            match &route.host {
-                _ if !counts => Counted::Not,
-                _ if path.is_empty() => Counted::Segment,
-                HostPattern::Any => Counted::Route(self.routes.configured(path)),
-                HostPattern::Exact(name) => Counted::Route(self.routes.configured(&format!("{name}{path}"))),
-                HostPattern::Below(name) => Counted::Route(self.routes.configured(&format!("*.{name}{path}"))),
-            }
-        };
-        // Without routes everything goes to `default`, wherever it stands in the list.
-        let default = [RouteConfig { host: HostPattern::Any, path: "/".to_owned(), upstream: "default".to_owned() }];
-        let routes = if config.routes.is_empty() { &default[..] } else { &config.routes };
-        RouteTable::new(routes, |route| Target { upstream: index_of(&route.upstream), counted: counted(route) })
     }
 
     /// Maintenance goes before a hold, and answers held requests as well.

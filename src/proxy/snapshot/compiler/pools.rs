@@ -23,7 +23,7 @@ impl Compiler {
         addresses: &[EndpointAddress],
         rules: Rules,
     ) -> Arc<Pool> {
-        let known = self.pools[color].iter().find(|pool| pool.upstream == *upstream);
+        let known = position(&self.pools[color], upstream).map(|index| &self.pools[color][index]);
         let usable = known.filter(|pool| pool.rules().connects_like(&rules));
         let mut before: BTreeMap<&EndpointAddress, Vec<&Arc<Endpoint>>> = BTreeMap::new();
         for endpoint in usable.iter().flat_map(|pool| &pool.endpoints) {
@@ -67,9 +67,17 @@ impl Compiler {
     pub(super) fn keep_former(&mut self, before: &PerColor<Vec<Arc<Pool>>>) {
         let Compiler { former, pools, .. } = self;
         former.extend(before.iter().flat_map(|(_, pools)| pools.iter().cloned()));
-        let is_present = |pool: &Arc<Pool>| pools[pool.color].iter().any(|present| Arc::ptr_eq(present, pool));
+        let is_present = |pool: &Arc<Pool>| {
+            let pools = &pools[pool.color];
+            position(pools, &pool.upstream).is_some_and(|index| Arc::ptr_eq(&pools[index], pool))
+        };
         former.retain(|pool| Arc::strong_count(pool) > 1 && !is_present(pool));
     }
+}
+
+/// The place of an upstream among pools, which are in the order of its name.
+pub(in crate::proxy) fn position(pools: &[Arc<Pool>], upstream: &str) -> Option<usize> {
+    pools.binary_search_by(|pool| (*pool.upstream).cmp(upstream)).ok()
 }
 
 /// The endpoints of one configured address, reusing those of `before`.

@@ -6,6 +6,7 @@ use crate::domain::deployment::Deployment;
 use crate::domain::release::Release;
 use crate::domain::split::Weight;
 use crate::domain::transition::Generation;
+use crate::evidence::trial::Counted;
 use crate::proxy::snapshot::split::Draw;
 
 fn config(more: &str) -> Config {
@@ -49,6 +50,23 @@ fn what_did_not_change_is_the_same_object_in_the_next_snapshot() {
     for color in Color::ALL {
         assert!(Arc::ptr_eq(&before[color][0], &compiler.pools()[color][0]), "{color}");
     }
+}
+
+#[test]
+fn a_switch_takes_over_the_table_of_routes_and_another_route_makes_a_new_one() {
+    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let route = |path: &str| format!("[[route]]\npath = \"{path}\"\nupstream = \"default\"\n");
+    let one = config(&route("/a"));
+    let table = |snapshot: Snapshot| snapshot.routes;
+    let first = table(compiler.compile(&one, &decision(1, Color::Blue)));
+    assert!(Arc::ptr_eq(&first, &table(compiler.compile(&one, &decision(2, Color::Green)))));
+    let read_again = config(&(route("/a") + "[drain]\ntimeout = \"9s\"\n"));
+    assert!(Arc::ptr_eq(&first, &table(compiler.compile(&read_again, &decision(2, Color::Green)))));
+    let changed = compiler.compile(&config(&route("/b")), &decision(2, Color::Green));
+    assert!(changed.routes.find("shop", "/b").is_some() && changed.routes.find("shop", "/a").is_none());
+    let uncounted = config(&(route("/b") + "[canary]\nmode = \"off\"\n[bake]\nmode = \"off\"\n"));
+    let uncounted = compiler.compile(&uncounted, &decision(2, Color::Green));
+    assert!(!Arc::ptr_eq(&changed.routes, &uncounted.routes), "its requests are counted under other names");
 }
 
 #[test]
