@@ -21,6 +21,9 @@ use crate::domain::release::Release;
 use crate::proxy::clock;
 use crate::proxy::pool::{Endpoint, Pool, Rules, Target};
 
+/// Moments of an interval at which probes begin.
+const MOMENTS: u128 = 100;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub passed: bool,
@@ -208,13 +211,19 @@ async fn watch_over(
         if let Some(now) = changed {
             let _ = changes.send(change(endpoint.name.to_string(), now, found.detail));
         }
-        // Jitter, so that a large pool is not probed at one moment.
-        let pause = policy.interval.mul_f64(0.95 + fastrand::f64() * 0.1);
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep_until(next_probe(Instant::now(), policy.interval).into()) => {}
             changed = health.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// With jitter, so that a large pool is not probed at one moment; and at moments that endpoints share, so that the thread
+/// does not wake up for each of them.
+fn next_probe(now: Instant, interval: Duration) -> Instant {
+    let due = now + interval.mul_f64(0.95 + fastrand::f64() * 0.1);
+    let grid = u64::try_from(interval.as_nanos() / MOMENTS).unwrap_or(u64::MAX).max(1);
+    due + Duration::from_nanos(grid - clock::nanos(due) % grid)
 }
 
 #[cfg(test)]

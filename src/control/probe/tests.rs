@@ -92,3 +92,17 @@ async fn silence_ends_with_the_timeout() {
     let found = probe(&endpoint, &Rules::default(), &policy).await;
     assert_eq!((found.passed, found.detail.as_str()), (false, "no answer within 50ms"));
 }
+
+#[test]
+fn probes_of_many_endpoints_begin_at_a_few_moments_about_an_interval_later() {
+    let (interval, now) = (Duration::from_secs(2), Instant::now());
+    let mut moments = std::collections::HashSet::new();
+    for _ in 0..1000 {
+        let due = next_probe(now, interval);
+        assert!((1_900..=2_120).contains(&(due - now).as_millis()), "{:?}", due - now);
+        moments.insert(due);
+    }
+    assert!(moments.len() <= 12, "{}", moments.len());
+    let short = next_probe(now, Duration::from_millis(50)) - now;
+    assert!((47..=54).contains(&short.as_millis()), "{short:?}");
+}

@@ -391,7 +391,12 @@ async fn connect_anew(endpoint: &Endpoint, rules: &Rules) -> io::Result<(u64, So
         let now = Instant::now();
         let begun = clock::nanos(now);
         match connect(endpoint, rules).await {
-            Ok(socket) if begun > endpoint.evidence() => return Ok((begun, socket)),
+            Ok(socket) if begun > endpoint.evidence() => {
+                if let Some(stream) = socket.tcp() {
+                    keepalive::enable(&SockRef::from(stream))?;
+                }
+                return Ok((begun, socket));
+            }
             // It may lead to a process that was replaced meanwhile.
             Ok(_) => {}
             Err(error) => {
@@ -409,6 +414,7 @@ fn is_deserted(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::CONNREFUSED | Errno::NOENT))
 }
 
+/// For a short time: without keep-alive against silent peers.
 pub(crate) async fn connect(endpoint: &Endpoint, rules: &Rules) -> io::Result<Socket> {
     let socket = dial(endpoint).await?;
     let Some(tls) = &rules.tls else { return Ok(socket) };
@@ -443,7 +449,6 @@ async fn dial(endpoint: &Endpoint) -> io::Result<Socket> {
 async fn tcp(address: SocketAddr) -> io::Result<Socket> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    keepalive::enable(&SockRef::from(&stream))?;
     Ok(Socket::Tcp(stream))
 }
 
