@@ -48,6 +48,8 @@ pub(super) fn told(event: &notify::Event, names: &[OsString]) -> Option<Told> {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Told::Other),
         EventKind::Access(_) => None,
         EventKind::Modify(ModifyKind::Data(_)) if ours => Some(Told::Written),
+        // Another file: each write to a log there would have this one read.
+        EventKind::Modify(ModifyKind::Data(_)) => None,
         EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => {
             Some(if ours { Told::Closed } else { Told::Moved })
         }
