@@ -449,7 +449,7 @@ fn process(page: &mut Page) {
     let field = |index: usize| fields.get(index).copied().unwrap_or(0.0);
     let booted = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let booted = booted.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<f64>().ok()).unwrap_or(0.0);
-    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let open = open_descriptors();
     let max = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     page.counter("process_cpu_seconds_total", "User and system CPU time in seconds.")
         .sample(&[], (field(11) + field(12)) / ticks);
@@ -461,6 +461,13 @@ fn process(page: &mut Page) {
     page.gauge("process_open_fds", "Open file descriptors.").sample(&[], open);
     page.gauge("process_max_fds", "The limit on file descriptors.").sample(&[], max);
     page.gauge("process_threads", "Threads.").sample(&[], field(17));
+}
+
+/// The size of the directory is their number since Linux 6.2; before that it is 0, and they are counted.
+fn open_descriptors() -> u64 {
+    const OPEN: &str = "/proc/self/fd";
+    let size = std::fs::metadata(OPEN).map_or(0, |directory| directory.len());
+    if size > 0 { size } else { std::fs::read_dir(OPEN).map_or(0, Iterator::count) as u64 }
 }
 
 fn seconds(at: SystemTime) -> f64 {
