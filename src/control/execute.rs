@@ -1,5 +1,6 @@
 //! Carries out effects, in order. Failures return as events.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -108,11 +109,10 @@ impl Controller {
         if !readings.is_empty() {
             self.handle(Event::SchemaRead(readings));
         }
-        for pool in &self.publisher.pools()[color] {
-            for endpoint in &pool.endpoints {
-                if results.iter().any(|(id, probed)| *id == endpoint.id && probed.passed) {
-                    self.probers.passed_gate(endpoint);
-                }
+        let passed: HashSet<u64> = results.iter().filter(|(_, probed)| probed.passed).map(|(id, _)| *id).collect();
+        for endpoint in self.publisher.pools()[color].iter().flat_map(|pool| &pool.endpoints) {
+            if passed.contains(&endpoint.id) {
+                self.probers.passed_gate(endpoint);
             }
         }
         self.drop_leaving();
