@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Instructions in user space for one request, counted by callgrind.
 
-    benches/instructions.py target/dist/cutover [another/cutover]...
+    benches/instructions.py [--only KIND,KIND] target/dist/cutover [another/cutover]...
 
-One connection asks one request after the other. Prints a row for each kind of request and a column for each binary; the
+One connection asks one request after the other, or sends messages. Prints a row for each kind and a column for each binary; the
 functions behind the figures are in NAME.KIND.out in the current directory, for callgrind_annotate. Needs valgrind and openssl.
 """
 
@@ -22,6 +22,10 @@ import time
 ROUNDS = 3
 REQUESTS = 500
 SIZES = {b"/small": 100, b"/16k": 16 << 10}
+# 64 bytes, which the client masks with zeros; and 32 behind what gRPC puts before a message.
+FRAME_OF_CLIENT = b"\x81\xc0\0\0\0\0" + b"." * 64
+FRAME_OF_ENDPOINT = b"\x81\x40" + b"." * 64
+MESSAGE = b"\0\0\0\0\x20" + b"." * 32
 
 
 def free_port():
@@ -30,28 +34,58 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def application(port):
-    """Answers with as many bytes as the path says."""
-    listener = socket.create_server(("127.0.0.1", port), backlog=64)
+def application(serve):
+    """Where `serve` has each connection in a thread."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
 
-    def serve(client):
-        unread = b""
+    def serve_one(client):
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with client, contextlib.suppress(ConnectionError):
-            while piece := client.recv(65536):
-                unread += piece
-                while b"\r\n\r\n" in unread:
-                    head, unread = unread.split(b"\r\n\r\n", 1)
-                    size = SIZES.get(head.split(b" ", 2)[1], 0)
-                    fields = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % size
-                    client.sendall(fields + b"x" * size)
+            serve(client)
 
     def accept():
         while True:
             client, _ = listener.accept()
-            threading.Thread(target=serve, args=(client,), daemon=True).start()
+            threading.Thread(target=serve_one, args=(client,), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def http1_application(client):
+    """Answers with as many bytes as the path says, and echoes on a WebSocket."""
+    unread = b""
+    while piece := client.recv(65536):
+        unread += piece
+        while b"\r\n\r\n" in unread:
+            head, unread = unread.split(b"\r\n\r\n", 1)
+            if b"websocket" in head:
+                client.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+                while client.recv(65536):
+                    client.sendall(FRAME_OF_ENDPOINT)
+                return
+            size = SIZES.get(head.split(b" ", 2)[1], 0)
+            fields = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % size
+            client.sendall(fields + b"x" * size)
+
+
+def grpc_application(client):
+    """Answers each call with the same message."""
+    answer = b"\x88\x0f\x10\x10application/grpc"
+    trailers = b"\x00\x0bgrpc-status\x010"
+    frames = Frames(client)
+    while len(frames.unread) < 24:
+        frames.unread += received(client)
+    frames.unread = frames.unread[24:]
+    client.sendall(frame(4, 0, 0, b"") + frame(8, 0, 0, struct.pack(">I", 1 << 30)))
+    while True:
+        kind, flags, stream, payload = frames.next()
+        if kind == 4 and not flags & 1:
+            client.sendall(frame(4, 1, 0, b""))
+        if kind == 6 and not flags & 1:
+            client.sendall(frame(6, 1, 0, payload))
+        if kind in (0, 1) and flags & 1:
+            client.sendall(frame(1, 4, stream, answer) + frame(0, 0, stream, MESSAGE) + frame(1, 5, stream, trailers))
 
 
 class Http1:
@@ -71,26 +105,59 @@ class Http1:
             body += received(self.connection)
 
 
+class WebSocket:
+    def __init__(self, connection, path):
+        self.connection = connection
+        connection.sendall(
+            b"GET " + path + b" HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += received(connection)
+        assert head.startswith(b"HTTP/1.1 101"), head
+
+    def ask(self):
+        self.connection.sendall(FRAME_OF_CLIENT)
+        echo = b""
+        while len(echo) < len(FRAME_OF_ENDPOINT):
+            echo += received(self.connection)
+        assert echo == FRAME_OF_ENDPOINT, echo
+
+
+class Frames:
+    def __init__(self, connection):
+        self.connection = connection
+        self.unread = b""
+
+    def next(self):
+        while len(self.unread) < 9 or len(self.unread) < 9 + int.from_bytes(self.unread[:3]):
+            self.unread += received(self.connection)
+        length, kind, flags, stream = struct.unpack(">IBBI", b"\0" + self.unread[:9])
+        payload, self.unread = self.unread[9 : 9 + length], self.unread[9 + length :]
+        return kind, flags, stream, payload
+
+
 class Http2:
     def __init__(self, connection, path):
         self.connection = connection
         self.path = path
         self.stream = 1
-        self.unread = b""
+        self.frames = Frames(connection)
         # Windows of 1 GiB, so that none has to be opened.
         settings = struct.pack(">HI", 4, 1 << 30)
         connection.sendall(
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, settings) + frame(8, 0, 0, struct.pack(">I", 1 << 30))
         )
 
-    def ask(self):
+    def request(self):
         fields = b"\x82\x86\x04" + bytes([len(self.path)]) + self.path + b"\x01\x0bapp.example\x0f\x2b\x05bench"
-        self.connection.sendall(frame(1, 5, self.stream, fields))
+        return frame(1, 5, self.stream, fields)
+
+    def ask(self):
+        self.connection.sendall(self.request())
         while True:
-            while len(self.unread) < 9 or len(self.unread) < 9 + int.from_bytes(self.unread[:3]):
-                self.unread += received(self.connection)
-            length, kind, flags, stream = struct.unpack(">IBBI", b"\0" + self.unread[:9])
-            payload, self.unread = self.unread[9 : 9 + length], self.unread[9 + length :]
+            kind, flags, stream, payload = self.frames.next()
             assert kind not in (3, 7), (kind, payload)
             if kind == 4 and not flags & 1:
                 self.connection.sendall(frame(4, 1, 0, b""))
@@ -99,6 +166,13 @@ class Http2:
             if stream == self.stream and kind in (0, 1) and flags & 1:
                 self.stream += 2
                 return
+
+
+class Grpc(Http2):
+    def request(self):
+        fields = b"\x83\x86\x04" + bytes([len(self.path)]) + self.path + b"\x01\x0bapp.example"
+        fields += b"\x0f\x10\x10application/grpc\x00\x02te\x08trailers"
+        return frame(1, 4, self.stream, fields) + frame(0, 1, self.stream, MESSAGE)
 
 
 def frame(kind, flags, stream, payload):
@@ -124,6 +198,8 @@ KINDS = {
     "http1-16k": (Http1, b"/16k", False),
     "http2-small": (Http2, b"/small", False),
     "tls-small": (Http1, b"/small", True),
+    "websocket": (WebSocket, b"/socket", False),
+    "grpc": (Grpc, b"/shop.Shop/Ask", False),
     # The analysis of releases: judged in both modes by default, in none here, and with a canary of 5 % under way.
     "analysis-off": (Http1, b"/small", False),
     "analysis-on-canary": (Http1, b"/small", False),
@@ -134,6 +210,7 @@ KINDS = {
 @contextlib.contextmanager
 def proxy(binary, folder, endpoint, out, kind):
     mode = 'mode = "off"' if "analysis-off" in kind else ""
+    protocol = "http2" if kind == "grpc" else "http1"
     plain, tls = free_port(), free_port()
     folder.joinpath("cutover.toml").write_text(
         f"""active = "blue"
@@ -158,6 +235,8 @@ endpoints = ["127.0.0.1:{endpoint}"]
 [green]
 release = "2"
 endpoints = ["127.0.0.1:{endpoint}"]
+[upstream.default]
+protocol = "{protocol}"
 [canary]
 steps = ["5%"]
 {mode}
@@ -246,14 +325,17 @@ def threads(out, number):
 
 def main():
     binaries = sys.argv[1:]
+    kinds = list(KINDS)
+    if binaries[:1] == ["--only"]:
+        kinds = binaries[1].split(",")
+        binaries = binaries[2:]
     if not binaries:
         sys.exit(__doc__)
-    endpoint = free_port()
-    application(endpoint)
+    endpoint, grpc = application(http1_application), application(grpc_application)
     print("| request |" + "".join(f" {binary} |" for binary in binaries))
     print("|---|" + "--:|" * len(binaries))
-    for kind in KINDS:
-        row = [counted(binary, kind, endpoint) for binary in binaries]
+    for kind in kinds:
+        row = [counted(binary, kind, grpc if kind == "grpc" else endpoint) for binary in binaries]
         print(f"| {kind} |" + "".join(f" {count:,} |" for count in row), flush=True)
 
 
