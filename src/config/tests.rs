@@ -542,10 +542,7 @@ fn differences_of_a_long_list_name_the_entries_and_not_all_of_them() {
         let list: Vec<_> = (1..=count).map(|number| format!("\"127.0.0.1:{number}\"")).collect();
         good(&with("[\"127.0.0.1:9001\"]", &format!("[{}]", list.join(", "))))
     };
-    assert_eq!(
-        endpoints(20).differences(&endpoints(19)),
-        ["blue.upstreams.default: \"127.0.0.1:20\" -> gone"]
-    );
+    assert_eq!(endpoints(20).differences(&endpoints(19)), ["blue.upstreams.default: \"127.0.0.1:20\" -> gone"]);
     assert_eq!(
         endpoints(2).differences(&endpoints(1)),
         ["blue.upstreams.default: [\"127.0.0.1:1\", \"127.0.0.1:2\"] -> [\"127.0.0.1:1\"]"]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -42,13 +43,23 @@ pub(super) fn rehearse(path: &Path, text: &str, next: &str, elsewhere: &Path, ot
 
 /// The text with another value of `active` in the same quotes.
 fn with_active(text: &str, color: Color) -> Result<String, String> {
-    let document = toml_edit::Document::parse(text).map_err(|error| error.message().to_owned())?;
-    let span = document.get("active").and_then(toml_edit::Item::span).ok_or("the file has no `active`")?;
+    // Keys of the root are before the first header, and thousands of routes behind it. A line of a longer value may
+    // look like one, but then the part before it is not valid.
+    let root = text.find("\n[").map_or(text, |header| &text[..=header]);
+    let span = match span_of_active(root) {
+        Ok(Some(span)) => span,
+        Ok(None) | Err(_) => span_of_active(text)?.ok_or("the file has no `active`")?,
+    };
     let written = &text[span.clone()];
     let unquoted = written.trim_matches(|c| c == '"' || c == '\'');
     let quotes = (written.len() - unquoted.len()) / 2;
     let value = format!("{}{color}{}", &written[..quotes], &written[written.len() - quotes..]);
     Ok(format!("{}{value}{}", &text[..span.start], &text[span.end..]))
+}
+
+fn span_of_active(text: &str) -> Result<Option<Range<usize>>, String> {
+    let document = toml_edit::Document::parse(text).map_err(|error| error.message().to_owned())?;
+    Ok(document.get("active").and_then(toml_edit::Item::span))
 }
 
 struct Edit<'a> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::config::{Config, HostPattern, RouteConfig};
 use crate::domain::color::Color;
-use crate::evidence::trial::Counted;
 use crate::evidence::routes::Routes;
+use crate::evidence::trial::Counted;
 use crate::proxy::snapshot::Target;
 use crate::proxy::snapshot::compiler::Compiler;
 use crate::proxy::snapshot::compiler::pools::position;
