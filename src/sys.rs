@@ -4,6 +4,7 @@ pub(crate) mod activation;
 pub(crate) mod buffered;
 pub(crate) mod descriptors;
 pub(crate) mod handover;
+pub(crate) mod incoming;
 pub(crate) mod inherited;
 pub(crate) mod limits;
 pub(crate) mod memory;

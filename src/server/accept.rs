@@ -1,13 +1,14 @@
 //! Accepting connections on one worker, and making room for them.
 
+use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendError;
 
 use crate::proxy::deadlines::Waits;
 use crate::proxy::listener::Listener;
@@ -15,6 +16,7 @@ use crate::proxy::worker::Worker;
 use crate::server::client::Open;
 use crate::server::connection::serve;
 use crate::sys::descriptors::{self, Permit, Usage, Use};
+use crate::sys::incoming::Incoming;
 use crate::telemetry::log_rate::LogRate;
 
 /// Pause of a worker that can't accept: out of descriptors or memory, or at `max_connections`.
@@ -39,10 +41,10 @@ pub(crate) struct LongestIdle {
     pub(crate) worker: usize,
 }
 
-pub(crate) type Sockets = Vec<(Listener, std::net::TcpListener)>;
+pub(crate) type Sockets = Vec<(Listener, TcpListener)>;
 
 pub(crate) enum PlaneCommand {
-    Adopt(std::net::TcpStream, Accepted, Permit),
+    Adopt(TcpStream, Accepted, Permit),
     FindIdle(mpsc::UnboundedSender<LongestIdle>),
     CloseLongestIdle,
     Listen(Sockets),
@@ -58,7 +60,7 @@ pub(crate) enum PlaneCommand {
 /// Accepts until `stop` resolves. The kernel's queue is accepted first: closing the listener would reset it.
 pub(crate) async fn accept(
     worker: Rc<Worker>,
-    socket: TcpListener,
+    socket: Incoming,
     listener: Listener,
     peers: Rc<[mpsc::UnboundedSender<PlaneCommand>]>,
     stop: impl Future<Output = ()>,
@@ -69,10 +71,10 @@ pub(crate) async fn accept(
     while !stopping {
         let accepted = tokio::select! {
             biased;
-            accepted = socket.accept() => accepted,
+            accepted = poll_fn(|cx| socket.poll_next(cx)) => accepted,
             () = &mut stop => break,
         };
-        match accepted {
+        let started = match accepted {
             Ok((stream, peer)) => {
                 if std::mem::take(&mut complained) {
                     tracing::info!(%peer, "Connections accepted again");
@@ -84,8 +86,12 @@ pub(crate) async fn accept(
                         descriptors::take_anyway(Use::Client)
                     }
                 };
-                place(&worker, &peers, stream, Accepted { peer, listener }, descriptor);
+                place(&worker, &peers, stream, Accepted { peer, listener }, descriptor)
             }
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(()) => {}
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
                 if !std::mem::replace(&mut complained, true) {
@@ -95,15 +101,10 @@ pub(crate) async fn accept(
             }
         }
     }
-    let Ok(socket) = socket.into_std() else { return };
     // Bounded, because a listener that another process shares may never be empty under load.
     for _ in 0..WAITING {
-        let Ok((stream, peer)) = socket.accept() else { return };
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            start(&worker, stream, Accepted { peer, listener }, descriptors::take_anyway(Use::Client));
-        }
+        let Ok((stream, peer)) = socket.next() else { return };
+        let _ = start(&worker, stream, Accepted { peer, listener }, descriptors::take_anyway(Use::Client));
     }
 }
 
@@ -161,10 +162,12 @@ async fn close_longest_idle(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<
     true
 }
 
-pub(crate) fn start(worker: &Rc<Worker>, stream: TcpStream, accepted: Accepted, descriptor: Permit) {
+pub(crate) fn start(worker: &Rc<Worker>, stream: TcpStream, accepted: Accepted, descriptor: Permit) -> io::Result<()> {
+    let stream = tokio::net::TcpStream::from_std(stream)?;
     // Counted before the task runs: a worker that finishes would otherwise take itself for empty.
     let open = Open::new(Rc::clone(worker), accepted.listener, descriptor);
     tokio::task::spawn_local(serve(open, stream, accepted.peer));
+    Ok(())
 }
 
 /// Hands a fresh connection to the idlest worker if this one has clearly more. The kernel spreads connections by hash,
@@ -175,7 +178,7 @@ fn place(
     stream: TcpStream,
     accepted: Accepted,
     descriptor: Permit,
-) {
+) -> io::Result<()> {
     let counts = worker.live.connections();
     let mine = counts[worker.index].all();
     let idlest = (0..counts.len()).min_by_key(|index| counts[*index].all()).unwrap_or(worker.index);
@@ -183,12 +186,11 @@ fn place(
     if mine <= least + 1 + least / 8 {
         return start(worker, stream, accepted, descriptor);
     }
-    if let Ok(stream) = stream.into_std()
-        && let Err(refused) = peers[idlest].send(PlaneCommand::Adopt(stream, accepted, descriptor))
-        && let PlaneCommand::Adopt(stream, accepted, descriptor) = refused.0
-        && let Ok(stream) = TcpStream::from_std(stream)
-    {
-        start(worker, stream, accepted, descriptor);
+    match peers[idlest].send(PlaneCommand::Adopt(stream, accepted, descriptor)) {
+        Err(SendError(PlaneCommand::Adopt(stream, accepted, descriptor))) => {
+            start(worker, stream, accepted, descriptor)
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

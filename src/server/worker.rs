@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 
@@ -14,6 +13,7 @@ use crate::proxy::deadlines::slots::DeadlineSlots;
 use crate::proxy::live::{Accepting, Live};
 use crate::proxy::worker::Worker;
 use crate::server::accept::{LongestIdle, PlaneCommand, Sockets, accept, start};
+use crate::sys::incoming::Incoming;
 use crate::sys::progress::Progress;
 use crate::sys::{buffered, descriptors, memory};
 use crate::telemetry::access_log::AccessLogger;
@@ -69,9 +69,7 @@ async fn work(config: WorkerConfig) {
             Some(command) = commands.recv() => carry_out(&worker, command),
             Some(order) = orders.recv() => match order {
                 PlaneCommand::Adopt(stream, accepted, descriptor) => {
-                    if let Ok(stream) = TcpStream::from_std(stream) {
-                        start(&worker, stream, accepted, descriptor);
-                    }
+                    let _ = start(&worker, stream, accepted, descriptor);
                 }
                 PlaneCommand::FindIdle(found) => {
                     if let Some(waits) = worker.slots.longest_idle(worker.heads_before()) {
@@ -132,7 +130,7 @@ fn listen(
     stops: &mut Vec<Rc<Notify>>,
 ) -> std::io::Result<()> {
     for (listener, socket) in sockets {
-        let socket = tokio::net::TcpListener::from_std(socket).inspect_err(|error| {
+        let socket = Incoming::new(socket).inspect_err(|error| {
             tracing::error!(worker = worker.index, %error, "Worker can't listen; the others serve its share");
         })?;
         let stop = Rc::new(Notify::new());

@@ -1,5 +1,6 @@
 //! Bounds on what all clients together can take: descriptors, connections, memory. The operator always gets through.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -147,6 +148,38 @@ async fn at_max_connections_the_one_that_is_idle_longest_is_closed() {
     assert_eq!(new.get("/").await.status, 200);
     blue.open_gate();
     assert_eq!(busy.exactly(6).await.expect("the rest"), b"[done]", "a request is never cut for a new connection");
+}
+
+#[tokio::test]
+async fn connections_that_come_all_at_once_are_all_answered() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let answers = join_all((0..200).map(async |_| proxy.connect().await.get("/").await.status)).await;
+    assert_eq!(answers, vec![200; 200]);
+}
+
+#[tokio::test]
+async fn connections_that_stay_are_shared_by_the_workers() {
+    let (blue, green) = pair().await;
+    let proxy = Proxy::start(&blue, &green).await;
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        let mut client = proxy.connect().await;
+        assert_eq!(client.get("/").await.status, 200);
+        clients.push(client);
+    }
+    // Each worker watches its sockets: clients, and a few others.
+    let shares: Vec<usize> = watched(&proxy).into_iter().map(|sockets| sockets.len()).filter(|n| *n >= 10).collect();
+    assert!(shares.len() == 2 && shares[0].abs_diff(shares[1]) <= 8, "{shares:?}");
+}
+
+/// The descriptors that each epoll of the process watches.
+fn watched(proxy: &Proxy) -> BTreeSet<Vec<String>> {
+    let files = std::fs::read_dir(format!("/proc/{}/fdinfo", proxy.pid())).expect("it runs");
+    let files = files.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok());
+    let of = |text: String| text.lines().filter_map(|line| Some(line.strip_prefix("tfd:")?.to_owned())).collect();
+    // A set, because there are two descriptors of the same epoll.
+    files.map(of).collect()
 }
 
 #[tokio::test]
