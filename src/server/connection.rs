@@ -3,12 +3,10 @@
 use std::fmt::Display;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use pin_project_lite::pin_project;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -18,7 +16,6 @@ use crate::proxy::error::{refusal, slow_head};
 use crate::proxy::refused;
 use crate::proxy::request::respond::After;
 use crate::proxy::request::serve::{IncomingRequest, forward};
-use crate::proxy::worker::Worker;
 use crate::server::client::{ClientConnection, Open};
 use crate::server::http2::serve_http2;
 use crate::server::lingering_close::{UPLOAD, linger};
@@ -35,38 +32,22 @@ use crate::wire::socket::Socket;
 /// Time to write a last answer; the client may not read it.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
 
-pin_project! {
-    /// Named instead of an `async fn`, which would store its arguments twice.
-    struct Served<F> {
-        worker: Rc<Worker>,
-        slot: Rc<DeadlineSlot>,
-        #[pin]
-        serving: F,
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Served<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        this.worker.tick();
-        this.slot.register(cx);
-        this.serving.poll(cx)
-    }
-}
-
 pub(crate) fn serve(open: Open, tcp: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> {
     let (worker, slot) = (Rc::clone(&open.worker), Rc::clone(&open.slot));
-    let serving = async move {
+    // Boxed, because the runtime moves the future of a task eight times, and this one has 3 KiB.
+    let mut serving = Box::pin(async move {
         // In sequence, so that the state of TLS takes no memory while HTTP is spoken.
         match begin(open, Wire::new(Socket::Tcp(tcp)), peer).await {
             Some((client, Spoken::Http1(wire))) => serve_http1(client, wire).await,
             Some((client, Spoken::Http2(socket))) => Box::pin(serve_http2(client, socket)).await,
             None => {}
         }
-    };
-    Served { worker, slot, serving }
+    });
+    poll_fn(move |cx| {
+        worker.tick();
+        slot.register(cx);
+        serving.as_mut().poll(cx)
+    })
 }
 
 enum Spoken {
