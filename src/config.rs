@@ -126,6 +126,7 @@ impl Config {
     #[must_use]
     pub fn expired(&self, now: SystemTime) -> Vec<String> {
         let all = self.tls.iter().flat_map(|tls| &tls.certificates);
+        let all = all.chain(self.admin.tls.iter().map(|tls| &tls.certificate));
         all.flat_map(|files| tls::expired(files, now)).map(|error| error.to_string()).collect()
     }
 

@@ -73,6 +73,9 @@ pub(crate) struct ReloadBody {
     pub reason: Option<String>,
 }
 
+/// The answer to plain HTTP on an admin address with TLS.
+pub(crate) const PLAIN_ON_TLS: &str = "this address speaks TLS: use https:// (cutover: --admin https://HOST:PORT)\n";
+
 /// `POST /admin/upgrade`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

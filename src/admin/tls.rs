@@ -8,12 +8,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::admin::api::PLAIN_ON_TLS;
 use crate::tls::{ServerTls, client_certificate_is_over, client_subject};
 
 /// First byte of a TLS handshake.
 const HANDSHAKE: u8 = 0x16;
 const PATIENCE: Duration = Duration::from_secs(10);
-const PLAIN: &str = "this address speaks TLS: use https:// (cutover: --admin https://HOST:PORT)\n";
 
 /// Also returns the subject of the client certificate.
 pub(super) async fn accept(stream: TcpStream, tls: &ServerTls) -> io::Result<(TlsStream<TcpStream>, Option<String>)> {
@@ -24,11 +24,11 @@ pub(super) async fn accept(stream: TcpStream, tls: &ServerTls) -> io::Result<(Tl
 async fn shake_hands(mut stream: TcpStream, tls: &ServerTls) -> io::Result<(TlsStream<TcpStream>, Option<String>)> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
-        let length = PLAIN.len();
+        let length = PLAIN_ON_TLS.len();
         let head = format!(
             "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
         );
-        stream.write_all(format!("{head}{PLAIN}").as_bytes()).await?;
+        stream.write_all(format!("{head}{PLAIN_ON_TLS}").as_bytes()).await?;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "plain HTTP on an address that speaks TLS"));
     }
     let stream = TlsAcceptor::from(tls.config()).accept(stream).await?;

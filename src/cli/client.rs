@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, UnixStream};
 use toml::de::{DeTable, DeValue};
 
+use crate::admin::api::PLAIN_ON_TLS;
 use crate::cli::Failure;
 use crate::cli::client::tls::Tls;
 use crate::cli::connection::Connection;
@@ -296,6 +297,13 @@ impl Client {
         }
         match serde_json::from_slice(&bytes) {
             Ok(problem) => Err(Failure::Refused(Box::new(problem))),
+            Err(_) if status == StatusCode::BAD_REQUEST && bytes == PLAIN_ON_TLS => {
+                let text = format!(
+                    "{0} speaks TLS; name it as https://{0}, and its authority: --ca FILE (CUTOVER_CA)",
+                    self.address
+                );
+                Err(Failure::Ended("tls_only".to_owned(), text, 4))
+            }
             Err(_) => Err(Failure::Failed(format!(
                 "{} is not the admin API of Cutover: it answers with status {}",
                 self.address, status

@@ -38,13 +38,18 @@ pub(crate) async fn status(connection: &Connection, json: bool) -> Result<(), Fa
         let of_instance = Connection {
             config: Some(config.clone()),
             instance: None,
-            admin: admin(&name, &config),
+            admin: None,
             token_file: connection.token_file.clone(),
             ca: connection.ca.clone(),
             cert: connection.cert.clone(),
             key: connection.key.clone(),
         };
-        let answer = match Client::find(&of_instance) {
+        // Without a file that names an address, the usual socket may still answer.
+        let found = Client::find(&of_instance).or_else(|failure| {
+            let admin = socket(&name).ok_or(failure)?;
+            Client::find(&Connection { admin: Some(admin), ..of_instance })
+        });
+        let answer = match found {
             Ok(client) => client.get::<StatusAnswer>("/admin/status").await,
             Err(failure) => Err(failure),
         };
@@ -72,8 +77,9 @@ pub(crate) async fn status(connection: &Connection, json: bool) -> Result<(), Fa
             let words = output::with_options(&words, &options);
             let mut lines = words.lines().filter(|line| !line.is_empty());
             let first = lines.next().unwrap_or_default();
-            output::print(&format!("{name:width$}  {first}\n"));
-            lines.for_each(|line| output::print(&format!("{:width$}  {line}\n", "")));
+            // A name may look like the begin of a command.
+            output::print_with(&format!("{name:width$}  {first}\n"), "");
+            lines.for_each(|line| output::print_with(&format!("{:width$}  {line}\n", ""), ""));
         }
     }
     if json {
@@ -117,7 +123,7 @@ fn instances(connection: &Connection) -> Vec<Instance> {
     names.into_iter().filter_map(instance).collect()
 }
 
-fn admin(name: &str, config: &Path) -> Option<String> {
+fn socket(name: &str) -> Option<String> {
     let socket = Path::new(RUN).join(name).join("admin.sock");
-    (fs::File::open(config).is_err() && socket.exists()).then(|| format!("unix:{}", socket.display()))
+    socket.exists().then(|| format!("unix:{}", socket.display()))
 }

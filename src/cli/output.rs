@@ -23,6 +23,11 @@ pub(crate) fn print(text: &str) {
     verbatim(&laid_out(text, layout::wide()));
 }
 
+/// For a text that begins with names, and whose commands have their options.
+pub(crate) fn print_with(text: &str, options: &str) {
+    verbatim(&text.lines().map(|line| layout::folded(&told(line, options), layout::wide())).collect::<String>());
+}
+
 pub(crate) fn answer<T: Serialize>(json: bool, answer: &T, words: impl FnOnce(&T) -> String) {
     if json { document(answer) } else { print(&words(answer)) }
 }

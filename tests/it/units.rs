@@ -288,6 +288,18 @@ async fn all_instances_are_shown_each_with_commands_that_name_it_and_the_worst_e
 }
 
 #[tokio::test]
+async fn an_instance_that_is_named_like_the_program_keeps_its_column() {
+    let (blue, green) = (Application::start("blue").await, Application::start("green").await);
+    let proxy = Proxy::start(&blue, &green).await;
+    let file = proxy.file().display().to_string();
+    std::fs::write(proxy.dir.path().join("ab.toml"), "[listen]\nadmin = \"127.0.0.1:1\"\n").expect("a file");
+    let all = command(&["--config", &file, "status", "--all"]).output().await.expect("it runs");
+    let said = String::from_utf8_lossy(&all.stdout).into_owned();
+    let first = |text: &str| said.lines().any(|line| line.starts_with(text));
+    assert!(first("ab       the proxy can't be reached") && first("cutover  OK: blue"), "{said}");
+}
+
+#[tokio::test]
 async fn a_pipe_among_the_files_of_the_instances_is_none() {
     let (blue, green) = (Application::start("blue").await, Application::start("green").await);
     let proxy = Proxy::start(&blue, &green).await;

@@ -105,7 +105,7 @@ impl Forced {
 /// The outcome of a switch or a rollback.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SwitchAnswer {
-    /// False: this was in force already, and nothing changed.
+    /// False: this was in force already, and nothing changed. With `dry_run`, whether anything would change.
     pub changed: bool,
     /// True: a question only; nothing changed.
     #[serde(default)]

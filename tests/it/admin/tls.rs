@@ -154,14 +154,26 @@ async fn name_connection_certificate_and_token_are_told_apart() {
     let told = document(&other);
     assert_eq!(told["code"], "certificate");
     assert!(told["detail"].as_str().is_some_and(|detail| detail.contains("--ca FILE")), "{told}");
-    let (_, said) = failed(&bare(&["status", "--ca", &ca, "--admin", &setting.proxy.admin]).await, 1);
-    assert!(said.contains("400"), "plain HTTP gets an answer: {said}");
+    let plain = format!("http://{}", setting.proxy.admin);
+    let (_, said) = failed(&bare(&["status", "--ca", &ca, "--admin", &plain]).await, 4);
+    assert!(said.contains(&format!("name it as {}", setting.address())), "{said}");
 
     write(setting.dir().path(), "wrong", "wrong");
     let (_, said) = failed(&setting.cli(&["status", "--ca", &ca, "--token-file", &setting.file("wrong")]).await, 6);
     assert!(said.contains("not one of admin.tokens"), "{said}");
     let (_, said) = failed(&setting.cli(&["status", "--ca", &setting.file("nothing")]).await, 2);
     assert!(said.contains("nothing"), "{said}");
+}
+
+#[tokio::test]
+async fn check_names_an_expired_certificate_of_the_admin_address() {
+    let setting = start(true, false).await;
+    let file = setting.file("cutover.toml");
+    let pair = Authority::new().expired(&["localhost"]);
+    write(setting.dir().path(), "admin.key", &pair.key);
+    write(setting.dir().path(), "admin.pem", &pair.cert);
+    let (_, said) = failed(&bare(&["check", "--config", &file, "--admin", "unix:/nowhere.sock"]).await, 1);
+    assert!(said.contains("admin.pem") && said.contains("expired"), "{said}");
 }
 
 #[tokio::test]
