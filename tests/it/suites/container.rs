@@ -1,12 +1,24 @@
 //! The image: its recipe is linted, and it is built and run without a daemon.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::suites::clients::tool;
 
+const CONFIG: &str = r#"
+active = "blue"
+[listen]
+http = "127.0.0.1:0"
+admin = "unix:/run/cutover/admin.sock"
+[readiness]
+lame_duck = "0s"
+[blue]
+release = "1.0"
+endpoints = ["127.0.0.1:1"]
+"#;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn output(command: &mut Command) -> Output {
@@ -55,5 +67,35 @@ fn the_image_has_the_binary_a_user_of_its_own_and_a_health_check() {
     let check = ["run", "--isolation", "chroot", &container, "--", "/usr/bin/cutover", "check"];
     let said = done(&mut buildah(&check));
     assert!(said.contains("/etc/cutover/cutover.toml is valid"), "{said}");
+
+    // The engine's health check, before and while the proxy runs.
+    let etc = dir.path().join("etc");
+    let everybody: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::create_dir(&etc).expect("a directory");
+    for path in [dir.path(), &etc] {
+        std::fs::set_permissions(path, everybody.clone()).expect("a mode");
+    }
+    std::fs::write(etc.join("cutover.toml"), CONFIG).expect("a file");
+    let volume = format!("{}:/etc/cutover", etc.display());
+    let run = ["run", "--isolation", "chroot", "--volume", &volume, &container, "--", "/usr/bin/cutover"];
+    let check = || output(buildah(&run).arg("healthcheck"));
+    let before = check();
+    let said = String::from_utf8_lossy(&before.stderr).into_owned();
+    assert!(before.status.code() == Some(1) && said.contains("can't be reached"), "{said}");
+    let mut proxy = buildah(&run).arg("run").stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("it runs");
+    let ready = loop {
+        let now = check();
+        if now.status.success() {
+            break String::from_utf8_lossy(&now.stdout).into_owned();
+        }
+        assert!(proxy.try_wait().expect("it was started").is_none(), "it serves");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(ready.contains("ready: unix:/run/cutover/admin.sock"), "{ready}");
+    let status = done(buildah(&run).args(["status", "--json"]));
+    let pid = serde_json::from_str::<Value>(&status).expect("JSON")["pid"].as_i64().expect("a pid");
+    let pid = rustix::process::Pid::from_raw(pid.try_into().expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    proxy.wait().expect("it ends");
     done(&mut buildah(&["rm", "--all"]));
 }
