@@ -13,6 +13,12 @@ pub(crate) enum LedgerError {
     /// Two processes on one ledger would overrule each other.
     #[error("{} is in use by another cutover{}; stop that one, or give this one a state.dir of its own", dir.display(), holder(*pid))]
     Locked { dir: PathBuf, pid: Option<u32> },
+    #[error(
+        "state.dir is {}, but the running process keeps its ledger in {}. Only a restart moves it: \
+         write the old state.dir, or restart the service instead of upgrading it",
+        dir.display(), running.display()
+    )]
+    Elsewhere { dir: PathBuf, running: PathBuf },
     #[error("{} was written by a newer cutover (format {version}, this one reads up to {}); run that one", path.display(), format::VERSION)]
     Newer { path: PathBuf, version: u32 },
 }

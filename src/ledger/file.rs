@@ -5,7 +5,7 @@ mod whole;
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -111,12 +111,11 @@ impl LedgerFile {
     pub(super) fn take_over(dir_path: &Path, lock: OwnedFd) -> Result<(LedgerFile, Recovered), LedgerError> {
         let dir = File::from(lock);
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let same = fs::metadata(dir_path).and_then(|here| Ok(identity(here) == identity(dir.metadata()?)));
-        if !same.map_err(|source| LedgerError::io("look at", dir_path, source))? {
-            let source = io::Error::other(
-                "the running process has its ledger in another directory; state.dir changes by a restart only",
-            );
-            return Err(LedgerError::io("take over", dir_path, source));
+        let its = dir.metadata().map_err(|source| LedgerError::io("take over", dir_path, source))?;
+        if !fs::metadata(dir_path).is_ok_and(|here| identity(here) == identity(its)) {
+            let link = format!("/proc/self/fd/{}", dir.as_raw_fd());
+            let running = fs::read_link(link).unwrap_or_else(|_| "another directory".into());
+            return Err(LedgerError::Elsewhere { dir: dir_path.to_owned(), running });
         }
         // The file stays as it is: the other process goes on with it if this one fails.
         LedgerFile::locked(dir_path, dir, false)
