@@ -164,6 +164,7 @@ pub(crate) async fn serve(
     handle: ControllerHandle,
     mut orders: mpsc::Receiver<ListenerCommand>,
 ) {
+    listener.inherit();
     let router = router(handle.clone());
     let places = Arc::new(Places::default());
     let closing = watch::Sender::new(false);

@@ -81,6 +81,13 @@ impl AdminListener {
         }
     }
 
+    /// This process serves from now on. One that fails before leaves the socket file to its owner.
+    pub(super) fn inherit(&mut self) {
+        if let Kind::Unix(socket) = &mut self.kind {
+            socket.inherit();
+        }
+    }
+
     /// Another process owns the socket file from now on.
     pub(super) fn disown(&mut self) {
         if let Bound::Unix(socket) = &mut self.kind {

@@ -21,6 +21,8 @@ pub(super) struct Socket {
     group: Option<u32>,
     /// This process removes the file at its end, and restores it.
     owned: bool,
+    /// The owner hands over, and has not done so yet.
+    inherits: bool,
     trouble: Option<String>,
 }
 
@@ -28,7 +30,7 @@ impl Socket {
     pub(super) fn bind(path: &Path, mode: u32, group: Option<&str>) -> io::Result<Socket> {
         let group = group.map(group_id).transpose()?;
         let (listener, inode) = bind(path, mode, group)?;
-        Ok(Socket { listener, path: path.to_owned(), inode, mode, group, owned: true, trouble: None })
+        Ok(Socket { listener, path: path.to_owned(), inode, mode, group, owned: true, inherits: false, trouble: None })
     }
 
     pub(super) fn adopt(open: OpenUnix, path: &Path, mode: u32, group: Option<&str>) -> io::Result<Socket> {
@@ -36,7 +38,8 @@ impl Socket {
         open.socket.set_nonblocking(true)?;
         let inode = fs::symlink_metadata(path).map_or(0, |found| found.ino());
         let listener = UnixListener::from_std(open.socket)?;
-        Ok(Socket { listener, path: path.to_owned(), inode, mode, group, owned: open.owned, trouble: None })
+        let (path, inherits) = (path.to_owned(), open.owned);
+        Ok(Socket { listener, path, inode, mode, group, owned: false, inherits, trouble: None })
     }
 
     pub(super) fn handle(&self) -> io::Result<OwnedFd> {
@@ -45,6 +48,11 @@ impl Socket {
 
     pub(super) fn is_owned(&self) -> bool {
         self.owned
+    }
+
+    /// The owner before has handed over.
+    pub(super) fn inherit(&mut self) {
+        self.owned |= self.inherits;
     }
 
     pub(super) fn disown(&mut self) {
