@@ -4,6 +4,7 @@ mod activation;
 mod executable;
 mod manager;
 mod message;
+mod parting;
 mod predecessor;
 mod start;
 mod upgrade;
@@ -13,25 +14,24 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::Interest;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin;
 use crate::app::executable::Executable;
+use crate::app::parting::Parting;
 use crate::app::predecessor::Predecessor;
 use crate::app::start::{Source, Started};
 use crate::app::upgrade::{Offer, Successor};
 use crate::config::error::ConfigError;
 use crate::config::{AdminAddress, Config};
 use crate::control::handle::{ControllerHandle, NotUpgraded, Request, UpgradeOrder};
-use crate::control::predecessor::Predecessor as Before;
 use crate::ledger::LedgerError;
 use crate::server::plane::Plane;
-use crate::sys::progress::Progress;
+use crate::sys::service;
 use crate::sys::signals::{Signal, Signals};
-use crate::sys::{handover, service};
 use crate::telemetry;
 use crate::telemetry::access_log::AccessLogWriter;
+use crate::telemetry::upgrades::{self, Outcome};
 use crate::tls::TlsError;
 
 const LAST_WORK: Duration = Duration::from_secs(1);
@@ -74,7 +74,10 @@ fn serve(config: &Path) -> Result<(), Error> {
                 let started = Started::new(config, Source::Predecessor(&mut predecessor, inherited));
                 // Answers the command that asked for the upgrade.
                 let mut started = started.inspect_err(|error| predecessor.failed(&error.to_string()))?;
-                started.controller.follow(Before::new(predecessor.into_channel()));
+                for (pid, channel) in predecessor.into_channels() {
+                    let follow = started.controller.follow(pid, channel);
+                    follow.map_err(Error::io("could not watch the process before"))?;
+                }
                 started
             }
             None => Started::new(config, Source::Manager)?,
@@ -150,7 +153,8 @@ fn control_runtime() -> Result<tokio::runtime::Runtime, Error> {
 impl Started {
     /// Runs until a signal, `stop` or an upgrade, then shuts down: not ready but serving, draining, end.
     async fn serve(self, process: Option<(Signals, Executable)>, stop: impl Future<Output = ()>) {
-        let Started { config, mut plane, admin, handle, controller, effects, access_log, ready, mut upgrades } = self;
+        let Started { config, mut plane, admin, handle, controller, effects, meters, access_log, ready, mut upgrades } =
+            self;
         let (mut signals, executable) = process.unzip();
         let (end_control, control_ends) = oneshot::channel::<()>();
         let control = tokio::spawn(controller.run(effects, async move {
@@ -207,14 +211,14 @@ impl Started {
                         handle: handle.clone(),
                         patience: timeout.unwrap_or(upgrade::PATIENCE),
                     });
-                    let work = async {
-                        upgrade::upgrade(offer.map_err(|error| NotUpgraded::Failed(error.to_string()))?).await
-                    };
+                    let work =
+                        async { upgrade::upgrade(offer.map_err(|error| NotUpgraded::Busy(error.to_string()))?).await };
                     upgrading = Some(Upgrading { work: Box::pin(work), answer });
                     continue;
                 }
             };
             tracing::warn!(actor, reason = refusal, "Upgrade refused");
+            upgrades::count(Outcome::Refused);
             let _ = answer.send(Err(NotUpgraded::Busy(refusal.to_owned())));
         };
         // Later orders are refused: this process is about to end.
@@ -231,7 +235,8 @@ impl Started {
                 tracing::info!(successor = pid, "Another process serves; draining");
                 plane.part();
                 let _ = orders.send(admin::ListenerCommand::Leave).await;
-                let closing = tokio::spawn(close_idle(successor, plane.close_idle(), plane.progress().clone()));
+                let parting = Parting::new(meters, plane.progress().clone(), config.drain.timeout);
+                let parting = tokio::spawn(parting.keep_told(successor, plane.close_idle()));
                 let drained = async {
                     plane.end(config.drain.timeout, over).await;
                     let _ = admin.await;
@@ -240,7 +245,7 @@ impl Started {
                     () = drained => {}
                     () = again(&mut signals, &access_log) => tracing::warn!("Drain cut short by a signal"),
                 }
-                closing.abort();
+                parting.abort();
                 format!("Stopped; process {pid} serves")
             }
             None => {
@@ -273,27 +278,14 @@ async fn outcome(upgrading: &mut Option<Upgrading>) -> Option<Successor> {
             Some(successor)
         }
         Err(failure) => {
-            let (NotUpgraded::Failed(reason) | NotUpgraded::Busy(reason)) = &failure;
+            let reason = failure.reason();
             tracing::error!(reason, "Upgrade failed; this process serves on");
+            upgrades::count(failure.outcome());
             service::ready();
             service::status(&format!("upgrade failed: {reason}"));
             let _ = answer.send(Err(failure));
             None
         }
-    }
-}
-
-/// Closes idle connections when the new process says so, or ends.
-async fn close_idle(successor: Successor, close: impl Fn(), progress: Progress) {
-    let channel = &successor.channel;
-    let said = channel.async_io(Interest::READABLE, || handover::receive(channel)).await;
-    let before = progress.turns();
-    close();
-    while progress.turns().iter().zip(&before).any(|(now, before)| now == before) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    if matches!(said, Ok(Some(_))) {
-        let _ = handover::send(channel, b"closed", &[]);
     }
 }
 

@@ -55,7 +55,7 @@ use crate::control::names::Names;
 use crate::control::notices::Notices;
 use crate::control::numbers::Numbers;
 use crate::control::order::Orders;
-use crate::control::predecessor::Predecessor;
+use crate::control::predecessor::Predecessors;
 use crate::control::probe::Probers;
 use crate::control::records::Records;
 use crate::control::replies::Replies;
@@ -126,7 +126,7 @@ pub(crate) struct Controller {
     rollout: Rollout,
     config: Arc<Config>,
     file: File,
-    predecessor: Option<Predecessor>,
+    predecessors: Predecessors,
     watch: Watch,
     publisher: Publisher,
     probers: Probers,
@@ -216,7 +216,7 @@ impl Controller {
             rollout,
             config: parts.config,
             file: File::new(parts.path),
-            predecessor: None,
+            predecessors: Predecessors::default(),
             watch,
             publisher: parts.publisher,
             probers,
@@ -245,11 +245,6 @@ impl Controller {
             started: Instant::now(),
         };
         Ok((handle, controller, effects))
-    }
-
-    /// Says which process served before an upgrade.
-    pub(crate) fn follow(&mut self, predecessor: Predecessor) {
-        self.predecessor = Some(predecessor);
     }
 
     /// Runs until `stop` resolves; returns the publisher for the shutdown of the data plane.
@@ -281,6 +276,7 @@ impl Controller {
                     }
                     incoming => self.incoming(incoming),
                 },
+                () = self.predecessors.readable() => self.predecessors.read(),
                 () = alarm => self.handle(Event::Tick),
                 () = tokio::time::sleep_until((looked + self.config.analysis.tick).into()) => {
                     looked = Instant::now();
@@ -360,6 +356,7 @@ impl Controller {
             Request::GiveUp(ticket) => self.give_up(ticket),
             Request::Stage(order, answer) => self.stage(order, answer),
             Request::Status(answer) => {
+                self.predecessors.read();
                 let _ = answer.send(self.status());
             }
             Request::History { limit, before, filter, answer } => {

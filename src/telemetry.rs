@@ -7,6 +7,7 @@ pub(crate) mod meter;
 pub(crate) mod metrics;
 mod process_log;
 pub(crate) mod refused;
+pub(crate) mod upgrades;
 
 use std::io;
 use std::path::Path;

@@ -83,7 +83,7 @@ impl AdminListener {
 
     /// This process serves from now on. One that fails before leaves the socket file to its owner.
     pub(super) fn inherit(&mut self) {
-        if let Kind::Unix(socket) = &mut self.kind {
+        if let Bound::Unix(socket) = &mut self.kind {
             socket.inherit();
         }
     }

@@ -48,7 +48,7 @@ pub(super) async fn upgrade(
         Err(NotUpgraded::Busy(why)) => {
             Err(Problem::new(409, "in_progress", "The upgrade has to wait", format!("Not upgraded: {why}")))
         }
-        Err(NotUpgraded::Failed(why)) => {
+        Err(NotUpgraded::Failed(_, why)) => {
             let detail =
                 format!("{}; process {} serves on, and nothing has changed", why.trim_end(), std::process::id());
             Err(Problem::new(500, "upgrade_failed", "The new process does not serve", detail))

@@ -23,10 +23,15 @@ pub(super) enum Message {
         protocol: u32,
         pid: u32,
         version: String,
+        /// The new process gets nothing before it has said `Present`.
+        #[serde(default)]
+        asks: bool,
         /// Settings and files that the running process can't use, so that the new one need not.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unusable: Vec<(String, String)>,
     },
+    /// The new process speaks this protocol.
+    Present,
     /// Listeners of one key of `[listen]`, as descriptors.
     Listeners {
         key: String,
@@ -38,8 +43,13 @@ pub(super) enum Message {
     Begin,
     /// The new process has a valid configuration, and wants the ledger.
     Loaded,
-    /// The lock of the ledger, as a descriptor. The running process decides nothing now.
-    Ledger { generation: u64 },
+    /// The running process decides nothing now. Its descriptors are the channels of the processes before it, and last
+    /// the lock of the ledger.
+    Ledger {
+        generation: u64,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        before: Vec<u32>,
+    },
     /// All of the new process's workers answer, by this decision.
     Ready { generation: u64, version: String },
     /// It may accept.
@@ -50,6 +60,8 @@ pub(super) enum Message {
     Done,
     /// The new process can't, and nothing has changed.
     Failed { reason: String },
+    /// The running process serves on, and the new one has to end.
+    Withdrawn,
 }
 
 pub(super) fn send(channel: &impl AsFd, message: &Message, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {

@@ -8,6 +8,7 @@ use crate::app::message::{self, Message, PROTOCOL, VARIABLE};
 use crate::config::error::UnusableFile;
 use crate::sys::handover;
 use crate::sys::inherited::Inherited;
+use crate::telemetry::upgrades::{self, Outcome};
 
 /// The process that has started this one.
 #[derive(Debug)]
@@ -16,8 +17,17 @@ pub(super) struct Predecessor {
     pub(super) pid: u32,
     /// Files that it can't use either, without reasons.
     pub(super) unusable: Vec<UnusableFile>,
-    /// It ended after it had given the ledger away: nobody else can serve.
+    /// Processes that served before it, and their channels.
+    earlier: Vec<(u32, OwnedFd)>,
+    /// It ended after it had given the listeners away: nobody else can serve.
     gone: bool,
+}
+
+/// The ledger of the running process.
+pub(super) struct Given {
+    pub(super) lock: OwnedFd,
+    /// In force.
+    pub(super) generation: u64,
 }
 
 impl Predecessor {
@@ -27,8 +37,8 @@ impl Predecessor {
             return Ok(None);
         }
         let channel = handover::at_stdin()?;
-        let mut predecessor = Predecessor { channel, pid: 0, unusable: Vec::new(), gone: false };
-        let Message::Hello { protocol, pid, version, unusable } = predecessor.receive()?.0 else {
+        let mut predecessor = Predecessor { channel, pid: 0, unusable: Vec::new(), earlier: Vec::new(), gone: false };
+        let Message::Hello { protocol, pid, version, asks, unusable } = predecessor.receive()?.0 else {
             return Err(unexpected());
         };
         if protocol != PROTOCOL {
@@ -36,6 +46,9 @@ impl Predecessor {
             return Err(io::Error::other(reason));
         }
         predecessor.pid = pid;
+        if asks {
+            message::send(&predecessor.channel, &Message::Present, &[])?;
+        }
         let unusable = unusable.into_iter();
         predecessor.unusable =
             unusable.map(|(setting, path)| UnusableFile { setting, path, reason: String::new() }).collect();
@@ -54,12 +67,17 @@ impl Predecessor {
         }
     }
 
-    /// Says that the configuration is valid; the lock of the ledger, and the generation in force.
-    pub(super) fn ledger(&mut self) -> io::Result<(OwnedFd, u64)> {
-        message::send(&self.channel, &Message::Loaded, &[])?;
-        match self.receive()? {
-            (Message::Ledger { generation }, mut lock) => Ok((lock.pop().ok_or_else(unexpected)?, generation)),
-            _ => Err(unexpected()),
+    /// Says that the configuration is valid. `None`: the predecessor has ended, and its ledger is free.
+    pub(super) fn ledger(&mut self) -> io::Result<Option<Given>> {
+        tracing::info!(before = self.pid, "Configuration valid; asking for the ledger");
+        match self.ask(&Message::Loaded)? {
+            Some((Message::Ledger { generation, before }, mut given)) => {
+                let lock = given.pop().ok_or_else(unexpected)?;
+                self.earlier = before.into_iter().zip(given).collect();
+                Ok(Some(Given { lock, generation }))
+            }
+            Some(_) => Err(unexpected()),
+            None => Ok(None),
         }
     }
 
@@ -78,35 +96,40 @@ impl Predecessor {
         let _ = message::send(&self.channel, &Message::Failed { reason: reason.to_owned() }, &[]);
     }
 
-    /// The channel: see [`crate::control::predecessor`].
-    pub(super) fn into_channel(self) -> OwnedFd {
-        self.channel
+    pub(super) fn count(&self) {
+        upgrades::count(if self.gone { Outcome::Alone } else { Outcome::Done });
+    }
+
+    /// Its channel and those of earlier ones: see [`crate::control::predecessor`].
+    pub(super) fn into_channels(self) -> impl Iterator<Item = (u32, OwnedFd)> {
+        self.earlier.into_iter().chain([(self.pid, self.channel)])
     }
 
     fn step(&mut self, say: &Message, expect: &Message) -> io::Result<()> {
-        if self.gone {
-            return Ok(());
-        }
-        let said = message::send(&self.channel, say, &[]).and_then(|()| message::receive(&self.channel));
-        match said {
-            Ok(Some((message, _))) if message == *expect => Ok(()),
-            Ok(Some(_)) => Err(unexpected()),
-            Ok(None) => {
-                self.lost();
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.lost();
-                Ok(())
-            }
-            Err(error) => Err(error),
+        match self.ask(say)? {
+            Some((message, _)) if message != *expect => Err(unexpected()),
+            Some(_) | None => Ok(()),
         }
     }
 
-    /// This process would have been ended first if the predecessor had given up.
-    fn lost(&mut self) {
-        self.gone = true;
-        tracing::warn!(pid = self.pid, "The process before ended during the upgrade; this one takes over alone");
+    /// `None`: the predecessor has ended, and this process takes over alone. One that gave up says so.
+    fn ask(&mut self, say: &Message) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
+        if self.gone {
+            return Ok(None);
+        }
+        let said = message::send(&self.channel, say, &[]).and_then(|()| message::receive(&self.channel));
+        let answer = match said {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            said => said?,
+        };
+        if matches!(answer, Some((Message::Withdrawn, _))) {
+            return Err(io::Error::other("the running process has given the upgrade up, and serves on"));
+        }
+        if answer.is_none() {
+            self.gone = true;
+            tracing::warn!(before = self.pid, "The process before ended during the upgrade; this one takes over alone");
+        }
+        Ok(answer)
     }
 
     fn receive(&self) -> io::Result<(Message, Vec<OwnedFd>)> {

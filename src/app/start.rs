@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::AdminListener;
-use crate::app::predecessor::Predecessor;
+use crate::app::predecessor::{Given, Predecessor};
 use crate::app::{Error, activation};
 use crate::config::Config;
 use crate::config::error::{ConfigError, Tolerated, UnusableFile};
@@ -22,6 +22,7 @@ use crate::sys::inherited::Inherited;
 use crate::sys::{descriptors, limits};
 use crate::telemetry;
 use crate::telemetry::access_log::AccessLogWriter;
+use crate::telemetry::meter::Meters;
 
 /// Time the first start waits for the disk before it serves without.
 const FIRST_COMMIT: Duration = Duration::from_secs(2);
@@ -43,6 +44,7 @@ pub(super) struct Started {
     pub(super) handle: ControllerHandle,
     pub(super) controller: Controller,
     pub(super) effects: Vec<Effect>,
+    pub(super) meters: Arc<Meters>,
     pub(super) access_log: Arc<AccessLogWriter>,
     pub(super) ready: watch::Sender<bool>,
     pub(super) upgrades: mpsc::Receiver<UpgradeOrder>,
@@ -73,16 +75,18 @@ impl Started {
         };
         let (ledger, mut recovered) = match &mut predecessor {
             None => Ledger::open(&config.state.dir)?,
-            Some(predecessor) => {
-                let (lock, generation) = predecessor.ledger().map_err(Error::io(taking_over))?;
-                let taken = Ledger::take_over(&config.state.dir, lock)?;
-                let found = taken.1.transitions.last().map_or(0, |(_, last)| last.decision.generation.0);
-                if found != generation {
-                    let reason = format!("the ledger ends with generation {found}, and {generation} is in force");
-                    return Err(Error::io(taking_over)(std::io::Error::other(reason)));
+            Some(predecessor) => match predecessor.ledger().map_err(Error::io(taking_over))? {
+                None => Ledger::open(&config.state.dir)?,
+                Some(Given { lock, generation }) => {
+                    let taken = Ledger::take_over(&config.state.dir, lock)?;
+                    let found = taken.1.transitions.last().map_or(0, |(_, last)| last.decision.generation.0);
+                    if found != generation {
+                        let reason = format!("the ledger ends with generation {found}, and {generation} is in force");
+                        return Err(Error::io(taking_over)(std::io::Error::other(reason)));
+                    }
+                    taken
                 }
-                taken
-            }
+            },
         };
         for warning in &recovered.warnings {
             tracing::warn!("{warning}.");
@@ -130,6 +134,7 @@ impl Started {
         let (upgrade, upgrades) = mpsc::channel(1);
         let ready = watch::Sender::new(true);
         let (generation, in_force) = (decision.generation.0, decision.clone());
+        let meters = Arc::clone(publisher.meters());
         let parts = Parts {
             config: Arc::clone(&config),
             path: path.to_owned(),
@@ -150,10 +155,11 @@ impl Started {
         match predecessor {
             None => plane.listen(),
             Some(predecessor) => {
-                plane.prove(&config).map_err(Error::io("the workers do not serve"))?;
+                plane.prove(&config).map_err(Error::io("the new process does not serve"))?;
                 predecessor.ready(generation).map_err(Error::io(taking_over))?;
                 plane.listen();
                 predecessor.serving().map_err(Error::io(taking_over))?;
+                predecessor.count();
                 tracing::info!(pid = std::process::id(), before = predecessor.pid, "Took over");
             }
         }
@@ -168,7 +174,7 @@ impl Started {
             generation,
             "Serving",
         );
-        Ok(Started { config, plane, admin, handle, controller, effects, access_log, ready, upgrades })
+        Ok(Started { config, plane, admin, handle, controller, effects, meters, access_log, ready, upgrades })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::app::message::{self, Message, PROTOCOL, VARIABLE};
 use crate::control::handle::{ControllerHandle, HandedOver, NotUpgraded, Request, Upgraded};
 use crate::sys::handover::{self, MOST_DESCRIPTORS};
 use crate::sys::service;
+use crate::telemetry::upgrades::Outcome;
 
 /// How long a new process may take until it serves, where nobody says otherwise.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -62,6 +63,8 @@ struct Starting {
 impl Drop for Starting {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
+            // For one that has left the group.
+            let _ = self.say(&Message::Withdrawn, &[]);
             // A script's children keep the listeners open as unread messages.
             if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
                 let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
@@ -75,23 +78,30 @@ impl Drop for Starting {
 /// Has a new process take over. Dropping it before it is done ends the new process.
 pub(super) async fn upgrade(offer: Offer) -> Result<Successor, NotUpgraded> {
     let began = Instant::now();
-    let failed = |error: io::Error| NotUpgraded::Failed(error.to_string());
+    let failed = |error: io::Error| NotUpgraded::Failed(Outcome::Died, error.to_string());
     let starting = Starting::start(&offer.executable)?;
     let pid = starting.child.as_ref().map_or(0, Child::id);
     tracing::info!(pid, path = %offer.executable.path.display(), "Upgrade begun");
     let deadline = began + offer.patience;
-    let in_time = async {
-        starting.introduce(&offer).await?;
-        starting.expect(|message| (message == Message::Loaded).then_some(())).await
-    };
-    timeout_at(deadline.into(), in_time).await.unwrap_or_else(|_| Err(late("load its configuration")))?;
+    let path = offer.executable.path.display();
+    let in_time = timeout_at(deadline.into(), starting.introduce(&offer)).await;
+    in_time.unwrap_or_else(|_| {
+        let what = format!("answer (if {path} is no Cutover of 0.2 or later, restart the service instead)");
+        Err(late(&what, offer.patience))
+    })?;
+    let loaded = starting.expect(|message| (message == Message::Loaded).then_some(()));
+    let in_time = timeout_at(deadline.into(), loaded).await;
+    in_time.unwrap_or_else(|_| Err(late("load its configuration", offer.patience)))?;
 
     let handed = hand_over(&offer.handle).await?;
     let generation = handed.generation;
-    let frozen = (Instant::now() + FROZEN).min(deadline.max(Instant::now() + ADMIN));
+    let frozen_for = FROZEN.min(deadline.saturating_duration_since(Instant::now()).max(ADMIN));
+    let frozen = Instant::now() + frozen_for;
     let in_time = async {
-        let told = Message::Ledger { generation: generation.0 };
-        starting.say(&told, &[handed.ledger.lock.as_fd()]).map_err(failed)?;
+        let before = handed.before.iter().rev().take(MOST_DESCRIPTORS - 1).rev();
+        let (before, channels): (_, Vec<_>) = before.map(|(pid, channel)| (*pid, channel.as_fd())).unzip();
+        let descriptors: Vec<_> = channels.into_iter().chain([handed.ledger.lock.as_fd()]).collect();
+        starting.say(&Message::Ledger { generation: generation.0, before }, &descriptors).map_err(failed)?;
         let ready = |message| match message {
             Message::Ready { generation, version } => Some((generation, version)),
             _ => None,
@@ -99,12 +109,13 @@ pub(super) async fn upgrade(offer: Offer) -> Result<Successor, NotUpgraded> {
         let (ready, version) = starting.expect(ready).await?;
         if ready != generation.0 {
             let reason = format!("the new process came up on generation {ready} instead of {}", generation.0);
-            return Err(NotUpgraded::Failed(reason));
+            return Err(NotUpgraded::Failed(Outcome::Rejected, reason));
         }
         starting.say(&Message::Go, &[]).map_err(failed)?;
         starting.expect(|message| (message == Message::Serving).then_some(version)).await
     };
-    let version = timeout_at(frozen.into(), in_time).await.unwrap_or_else(|_| Err(late("serve")))?;
+    let in_time = timeout_at(frozen.into(), in_time).await;
+    let version = in_time.unwrap_or_else(|_| Err(late("serve after it got the ledger", frozen_for)))?;
     service::main_process(pid);
     if let Err(error) = starting.say(&Message::Done, &[]) {
         service::main_process(std::process::id());
@@ -117,8 +128,11 @@ pub(super) async fn upgrade(offer: Offer) -> Result<Successor, NotUpgraded> {
     Ok(Successor { upgraded, channel: starting.release() })
 }
 
-fn late(what: &str) -> NotUpgraded {
-    NotUpgraded::Failed(format!("the new process did not {what} in time, and was ended"))
+fn late(what: &str, patience: Duration) -> NotUpgraded {
+    // Without the rest of a second.
+    let patience = if patience >= ADMIN { Duration::from_secs(patience.as_secs()) } else { patience };
+    let patience = humantime::format_duration(patience);
+    NotUpgraded::Failed(Outcome::Late, format!("the new process did not {what} within {patience}, and was killed"))
 }
 
 /// Stops the controller, as soon as nothing moves.
@@ -147,31 +161,41 @@ impl Starting {
             }
             Ok(Starting { child: Some(command.spawn()?), channel })
         });
-        started.map_err(|error| NotUpgraded::Failed(format!("{} can't be started: {error}", path.display())))
+        started.map_err(|error| {
+            let reason = format!("{} can't be started: {error}", path.display());
+            NotUpgraded::Failed(Outcome::NotStarted, reason)
+        })
     }
 
     fn say(&self, message: &Message, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> io::Result<()> {
         message::send(&self.channel, message, descriptors)
     }
+
+    /// Gives the listeners, once the new process has said that it knows what to do with them: a program that does not,
+    /// or one that it has started, could keep them open for ever.
     async fn introduce(&self, offer: &Offer) -> Result<(), NotUpgraded> {
         let (answer, handle) = oneshot::channel();
         let _ = offer.admin.send(admin::ListenerCommand::Handle(answer)).await;
         let handle = timeout(ADMIN, handle).await;
         let (socket, owned): (OwnedFd, Option<PathBuf>) = match handle {
             Ok(Ok(Ok(handle))) => handle,
-            Ok(Ok(Err(error))) => return Err(NotUpgraded::Failed(format!("listen.admin: {error}"))),
+            Ok(Ok(Err(error))) => return Err(NotUpgraded::Busy(format!("listen.admin: {error}"))),
             _ => return Err(NotUpgraded::Busy("the admin API has no room for connections".to_owned())),
         };
         let unusable = offer.handle.ask(Request::Unusable).await;
         let unusable = unusable.map_err(|stopping| NotUpgraded::Busy(stopping.to_string()))?;
-        let introduced = async {
-            let hello = Message::Hello {
-                protocol: PROTOCOL,
-                pid: std::process::id(),
-                version: VERSION.to_owned(),
-                unusable: unusable.into_iter().map(|file| (file.setting, file.path)).collect(),
-            };
-            self.say(&hello, &[])?;
+        let hello = Message::Hello {
+            protocol: PROTOCOL,
+            pid: std::process::id(),
+            version: VERSION.to_owned(),
+            asks: true,
+            unusable: unusable.into_iter().map(|file| (file.setting, file.path)).collect(),
+        };
+        match self.say(&hello, &[]) {
+            Ok(()) => self.expect(|message| (message == Message::Present).then_some(())).await?,
+            Err(error) => return Err(self.not_told(error).await),
+        }
+        let introduced = || {
             for key in ["http", "https", "preview"] {
                 let of_key = offer.listeners.iter().filter(|(of, _)| *of == key).map(|(_, socket)| socket.as_fd());
                 for some in of_key.collect::<Vec<_>>().chunks(MOST_DESCRIPTORS) {
@@ -181,46 +205,71 @@ impl Starting {
             self.say(&Message::Listeners { key: admin::KEY.to_owned(), owned }, &[socket.as_fd()])?;
             self.say(&Message::Begin, &[])
         };
-        let introduced: io::Result<()> = introduced.await;
-        match introduced {
+        match introduced() {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(self.ended().await),
-            Err(error) => Err(NotUpgraded::Failed(error.to_string())),
+            Err(error) => Err(self.not_told(error).await),
+        }
+    }
+
+    async fn not_told(&self, error: io::Error) -> NotUpgraded {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => self.ended().await,
+            _ => NotUpgraded::Failed(Outcome::Died, error.to_string()),
         }
     }
     async fn expect<T>(&self, is_it: impl FnOnce(Message) -> Option<T>) -> Result<T, NotUpgraded> {
-        let received = self.channel.async_io(Interest::READABLE, || message::receive(&self.channel)).await;
-        match received.map_err(|error| NotUpgraded::Failed(error.to_string()))? {
-            Some((Message::Failed { reason }, _)) => Err(NotUpgraded::Failed(reason)),
+        let rejected = |reason: String| NotUpgraded::Failed(Outcome::Rejected, reason);
+        let end = async {
+            while self.how_it_ended().is_none() {
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        let received = tokio::select! {
+            biased;
+            received = self.channel.async_io(Interest::READABLE, || message::receive(&self.channel)) => received,
+            // A process that it has started may keep the channel open.
+            () = end => match message::receive(&self.channel) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                last => last,
+            },
+        };
+        match received.map_err(|error| rejected(error.to_string()))? {
+            Some((Message::Failed { reason }, _)) => Err(rejected(reason)),
             Some((message, _)) => {
-                let unexpected = || NotUpgraded::Failed("the new process said something unexpected".to_owned());
-                is_it(message).ok_or_else(unexpected)
+                is_it(message).ok_or_else(|| rejected("the new process said something unexpected".to_owned()))
             }
             None => Err(self.ended().await),
         }
     }
 
-    /// The new process has closed its channel.
+    /// The new process has closed its channel, or has ended.
     async fn ended(&self) -> NotUpgraded {
-        let pid = self.child.as_ref().map_or(0, Child::id);
         let began = Instant::now();
-        while began.elapsed() < ENDS {
-            let options = rustix::process::WaitIdOptions::EXITED
-                | rustix::process::WaitIdOptions::NOHANG
-                | rustix::process::WaitIdOptions::NOWAIT;
-            let id = rustix::process::Pid::from_raw(pid.cast_signed());
-            let found = id.map(|id| rustix::process::waitid(rustix::process::WaitId::Pid(id), options));
-            if let Some(Ok(Some(status))) = found {
-                let how = match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => format!("with exit code {code}"),
-                    (None, Some(signal)) => format!("by signal {signal}"),
-                    (None, None) => "at once".to_owned(),
-                };
-                return NotUpgraded::Failed(format!("the new process ended {how} before it served; see the log"));
+        loop {
+            if let Some(how) = self.how_it_ended() {
+                let reason = format!("the new process ended {how} before it served; see the log");
+                return NotUpgraded::Failed(Outcome::Died, reason);
+            }
+            if began.elapsed() >= ENDS {
+                let reason = "the new process gave up before it served; see the log".to_owned();
+                return NotUpgraded::Failed(Outcome::Died, reason);
             }
             sleep(LOOK_AGAIN).await;
         }
-        NotUpgraded::Failed("the new process gave up before it served; see the log".to_owned())
+    }
+
+    /// `None`: it runs.
+    fn how_it_ended(&self) -> Option<String> {
+        let options = rustix::process::WaitIdOptions::EXITED
+            | rustix::process::WaitIdOptions::NOHANG
+            | rustix::process::WaitIdOptions::NOWAIT;
+        let id = rustix::process::Pid::from_raw(self.child.as_ref()?.id().cast_signed())?;
+        let status = rustix::process::waitid(rustix::process::WaitId::Pid(id), options).ok()??;
+        Some(match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => format!("with exit code {code}"),
+            (None, Some(signal)) => format!("by signal {signal}"),
+            (None, None) => "at once".to_owned(),
+        })
     }
 
     /// The process lives on.

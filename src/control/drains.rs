@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::task::JoinHandle;
 
 use crate::control::handle::News;
+use crate::control::predecessor;
 use crate::control::records::millis;
 use crate::control::{Controller, Input};
 use crate::domain::color::Color;
@@ -94,12 +95,15 @@ impl Controller {
             drain.end_tunnels(over);
         }
         let draining = drain.clone();
+        let elsewhere = predecessor::drained(self.predecessors.watch(), color);
         let task = tokio::spawn(async move {
             let timed_out = tokio::time::timeout_at(deadline.into(), drain.drained()).await.is_err();
             if timed_out {
                 drain.end();
                 drain.drained().await;
             }
+            // A process before an upgrade cuts off its requests at its own deadline.
+            elsewhere.await;
             let ended = meters.drained(color).since(before);
             let _ = inputs.send(Input::Drained(number, Drained { color, took: began.elapsed(), ended, timed_out }));
         });

@@ -143,9 +143,7 @@ impl Controller {
         self.end_tick_early();
         let before = self.publisher.shares();
         self.prepare_lingering(decision);
-        if let Some(predecessor) = self.predecessor.take() {
-            predecessor.close_idle();
-        }
+        self.predecessors.close_idle();
         let retired = self.publisher.publish(&self.config, decision);
         self.drains.retire(retired);
         // Names may have changed since the last publish.

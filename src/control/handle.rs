@@ -313,6 +313,12 @@ pub(crate) enum Need {
     Lingering {
         until: SystemTime,
     },
+    /// A process that served before an upgrade has requests on it; `None`: it has not said yet.
+    Predecessor {
+        pid: u32,
+        left: Option<InFlight>,
+        ends_in: Option<Duration>,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -36,11 +36,14 @@ impl Controller {
         let parked = parked.unwrap_or_else(|_| Err("the disk of the ledger does not answer".to_owned()));
         let (done, given) = oneshot::channel();
         let generation = self.rollout.view().decision.generation;
-        let handed = parked.map(|ledger| HandedOver { ledger, generation, done });
+        let before = self.predecessors.channels();
+        let handed = parked.map(|ledger| HandedOver { ledger, generation, before, done });
         let failed = handed.is_err();
         if answer.send(handed).is_err() || failed || given.await.is_err() {
             return false;
         }
+        // Only the new process reads their reports from now on.
+        self.predecessors.forget();
         true
     }
 

@@ -34,6 +34,7 @@ impl Controller {
             let ends_in = draining.deadline().saturating_duration_since(Instant::now());
             needs.push(Need::Drain { left, ends_in });
         }
+        needs.extend(self.predecessors.needs(color));
         let bakes = view.decision.known_good.is_none() && !view.decision.serves(color);
         if let Some(previous) = view.rollback.ok().filter(|previous| bakes && previous.color == color) {
             let until = view.known_good_at.map(|at| at.saturating_duration_since(Instant::now()));

@@ -160,6 +160,11 @@ impl Controller {
                     let by = format!("still drains{left}, for {} s at most", ends_in.as_secs() + 1);
                     return in_use(by, later(color));
                 }
+                Need::Predecessor { pid, left, .. } => {
+                    let left = left.map(|left| format!(" {left}")).unwrap_or_default();
+                    let by = format!("still drains{left} in process {pid}, which served before the upgrade");
+                    return in_use(by, later(color));
+                }
                 Need::WayBack { release, serving, until } => {
                     if !order.replace_way_back && release.as_str() != order.section.release {
                         return Some(Refusal::Stage(StageRefusal::WayBack { color, release, serving, until }));

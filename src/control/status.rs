@@ -17,6 +17,7 @@ use crate::proxy::clock;
 use crate::sys::buffered;
 use crate::sys::descriptors::{self, Usage};
 use crate::telemetry::exposition::Format;
+use crate::telemetry::meter::InFlight;
 use crate::telemetry::metrics::{self, Facts, StoreFacts};
 use crate::tls::server::CertificateFacts;
 
@@ -48,7 +49,7 @@ impl Controller {
                 needs: self.needs(color),
                 release: self.config.colors[color].release.clone(),
                 endpoints: self.endpoints(color),
-                in_flight: self.publisher.meters().in_flight(color),
+                in_flight: self.in_flight(color),
                 requests,
                 requests_per_second,
                 errors_per_second,
@@ -65,11 +66,7 @@ impl Controller {
             file_orders: self.config.state.file_orders,
             file_disagrees: self.file_disagrees(&view),
             linger: self.lingering(),
-            draining: self.drains.current().map(|draining| DrainingStatus {
-                color: draining.color(),
-                left: colors[draining.color()].in_flight,
-                ends_in: draining.deadline().saturating_duration_since(Instant::now()),
-            }),
+            draining: self.draining(&view),
             last_drain: self.drains.last().cloned(),
             way_back: way_back::way_back(&view, |color| colors[color].endpoints.clone()),
             maintained: self.records.maintained().cloned().filter(|_| view.decision.maintenance),
@@ -94,6 +91,29 @@ impl Controller {
         };
         status.headline = self.headline(&status);
         status
+    }
+
+    /// In this process and in those before an upgrade.
+    pub(super) fn in_flight(&self, color: Color) -> InFlight {
+        let mut all = self.publisher.meters().in_flight(color);
+        all += self.predecessors.left(color);
+        all
+    }
+
+    /// The drain of this process, or of one before an upgrade.
+    fn draining(&self, view: &View) -> Option<DrainingStatus> {
+        let elsewhere = |color| self.predecessors.draining(color, self.config.drain.timeout);
+        let (color, ends_in) = match self.drains.current() {
+            Some(draining) => {
+                let ends_in = draining.deadline().saturating_duration_since(Instant::now());
+                (draining.color(), ends_in.max(elsewhere(draining.color()).unwrap_or_default()))
+            }
+            None => {
+                let color = view.decision.active.other();
+                (color, elsewhere(color).filter(|_| !view.decision.serves(color))?)
+            }
+        };
+        Some(DrainingStatus { color, left: self.in_flight(color), ends_in })
     }
 
     /// Adds the progress of gate checks, which the core does not know.
@@ -200,10 +220,7 @@ impl Controller {
             },
             readings: self.publisher.meters().read(),
             previews: self.publisher.meters().read_previews(),
-            draining: self
-                .drains
-                .current()
-                .map(|draining| (draining.color(), self.publisher.meters().in_flight(draining.color()))),
+            draining: self.draining(&view).map(|draining| (draining.color, draining.left)),
             endpoints: pools
                 .iter()
                 .flat_map(|(_, pools)| pools)

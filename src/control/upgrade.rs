@@ -1,11 +1,13 @@
 //! An upgrade, as those see it who ask for one: another process takes over listeners, ledger and state.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::domain::transition::Generation;
 use crate::ledger::Parked;
+use crate::telemetry::upgrades::Outcome;
 
 /// An upgrade that somebody asks for.
 #[derive(Debug)]
@@ -35,7 +37,21 @@ pub(crate) enum NotUpgraded {
     /// Something has to end first.
     Busy(String),
     /// The new process did not get so far.
-    Failed(String),
+    Failed(Outcome, String),
+}
+
+impl NotUpgraded {
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            NotUpgraded::Busy(_) => Outcome::Refused,
+            NotUpgraded::Failed(outcome, _) => *outcome,
+        }
+    }
+
+    pub(crate) fn reason(&self) -> &str {
+        let (NotUpgraded::Busy(reason) | NotUpgraded::Failed(_, reason)) = self;
+        reason
+    }
 }
 
 /// The state of a controller that decides nothing. Dropping it lets the controller go on.
@@ -44,6 +60,8 @@ pub(crate) struct HandedOver {
     /// With the lock.
     pub ledger: Parked,
     pub generation: Generation,
+    /// Processes that served before this one, and their channels.
+    pub before: Vec<(u32, OwnedFd)>,
     /// Ends the controller.
     pub done: oneshot::Sender<()>,
 }

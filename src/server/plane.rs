@@ -24,8 +24,8 @@ use crate::sys::progress::Progress;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::wire::socket::keepalive;
 
-/// Limit on the first answer of a new process's worker.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// Limit on the first answers of a new process's workers.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub struct Plane {
@@ -176,14 +176,17 @@ impl Plane {
                 Some(path) => format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
             };
             client.write_all(format!("{source}{request}").as_bytes())?;
-            client.set_read_timeout(Some(FIRST_ANSWER))?;
             asked.push(client);
         }
+        let by = Instant::now() + FIRST_ANSWER;
         for (worker, mut client) in asked.into_iter().enumerate() {
             let mut answer = [0; 9];
+            let left = by.saturating_duration_since(Instant::now());
+            client.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
             let answered = client.read_exact(&mut answer).is_ok() && answer.starts_with(b"HTTP/1.");
             if !answered {
-                return Err(io::Error::other(format!("worker {worker} does not answer")));
+                let seconds = FIRST_ANSWER.as_secs();
+                return Err(io::Error::other(format!("worker {worker} did not answer a request within {seconds} s")));
             }
         }
         Ok(())

@@ -43,6 +43,7 @@ pub(crate) fn run(config: WorkerConfig) {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(worker = config.index, %error, "Worker can't start; the others serve its share");
+            config.progress.end(config.index);
             return;
         }
     };
@@ -120,6 +121,7 @@ async fn work(config: WorkerConfig) {
         }
     }
     worker.logger.borrow_mut().flush();
+    config.progress.end(worker.index);
 }
 
 fn listen(

@@ -5,9 +5,8 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_type};
+use rustix::net::sockopt::socket_type;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -36,11 +35,6 @@ pub(crate) fn at_stdin() -> io::Result<OwnedFd> {
     let null = std::fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(channel)
-}
-
-/// `None`: [`receive`] waits without end.
-pub(crate) fn set_patience(channel: &impl AsFd, patience: Option<Duration>) -> io::Result<()> {
-    Ok(set_socket_timeout(channel, Timeout::Recv, patience)?)
 }
 
 pub(crate) fn send(channel: &impl AsFd, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {

@@ -18,6 +18,7 @@ use crate::domain::split::Weight;
 use crate::telemetry::exposition::{Format, Page};
 use crate::telemetry::meter::{InFlight, Lingered, Reading};
 use crate::telemetry::refused::{self, Refused};
+use crate::telemetry::upgrades;
 
 /// The controller's state at the time of a scrape.
 #[derive(Debug)]
@@ -221,6 +222,7 @@ pub(crate) fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String
     page.counter("cutover_access_log_dropped_lines_total", "Lines of the access log that could not be written.")
         .sample(&[], facts.access_log_dropped);
     notices(&mut page, facts);
+    upgrades::render(&mut page);
     page.gauge("cutover_build_info", "Always 1; the version is the label.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     process(&mut page);

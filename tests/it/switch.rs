@@ -33,7 +33,7 @@ async fn patient(blue: &Application, green: &Application) -> Proxy {
 }
 
 /// A GET that is sent, and not answered yet.
-async fn ask(proxy: &Proxy, path: &str) -> Connection {
+pub(crate) async fn ask(proxy: &Proxy, path: &str) -> Connection {
     let mut client = proxy.connect().await;
     client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
     client

@@ -1,5 +1,8 @@
 //! Upgrades by real processes: nobody who is connected, or connects, notices; and one that fails changes nothing.
 
+mod enemies;
+mod predecessors;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -359,7 +362,7 @@ async fn a_new_process_that_fails_leaves_the_running_one_as_it_was() {
     for (script, timeout, reason) in [
         ("#!/bin/sh\nexit 7\n", "20s", "ended with exit code 7"),
         ("#!/bin/sh\nkill -9 $$\n", "20s", "ended by signal 9"),
-        ("#!/bin/sh\nexec sleep 60\n", "300ms", "did not load its configuration in time"),
+        ("#!/bin/sh\nexec sleep 60\n", "300ms", "did not answer"),
         ("no program\n", "20s", "can't be started"),
     ] {
         replace(&binary, script);

@@ -253,6 +253,7 @@ fn decisions_need_the_standard_library_only() {
 const CLOCKS: &[(&str, &str)] = &[
     ("admin", "answers say when they were made"),
     ("app/upgrade", "a new process has a time limit"),
+    ("app/parting", "a drain ends at a time"),
     ("cli", "a person waits"),
     ("control", "it tells the time to the decisions"),
     ("notify", "retries and schedules"),

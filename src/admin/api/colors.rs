@@ -110,7 +110,7 @@ pub(crate) struct SafeToStop {
 /// One reason why the processes of a color may not be stopped. More kinds may come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct NeedAnswer {
-    /// `serves`, `share`, `move`, `drain`, `way_back`, `way_out` or `lingering`.
+    /// `serves`, `share`, `move`, `drain`, `predecessor`, `way_back`, `way_out` or `lingering`.
     pub need: String,
     /// The same in words.
     pub detail: String,

@@ -57,6 +57,12 @@ fn need(need: &Need) -> NeedAnswer {
             let left = if left.total() == 0 { String::new() } else { format!(": {left}") };
             ("drain", format!("it still drains{left}"), SystemTime::now().checked_add(*ends_in))
         }
+        Need::Predecessor { pid, left, ends_in } => {
+            let left = left
+                .map_or("has not said what it still serves there".to_owned(), |left| format!("still has {left} there"));
+            let until = ends_in.and_then(|ends_in| SystemTime::now().checked_add(ends_in));
+            ("predecessor", format!("process {pid}, which served before the upgrade, {left}"), until)
+        }
         Need::WayBack { release, serving, until } => {
             ("way_back", format!("a rollback goes to {release} there while {serving} is not known good"), *until)
         }
