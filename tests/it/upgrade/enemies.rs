@@ -194,7 +194,7 @@ async fn a_second_upgrade_is_refused_while_one_is_under_way() {
         let output = proxy.cli(&["upgrade"]).await;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(3), "{said}");
-        assert!(said.contains("another upgrade is under way"), "{said}");
+        assert!(said.contains("another upgrade is in progress"), "{said}");
         proxy.signal(Signal::USR2);
         until("both are counted", async || (counted(&proxy, "refused").await == 2).then_some(())).await;
         std::fs::write(&goes_on, "").expect("a file");
