@@ -1,8 +1,8 @@
 //! One end of an exchange, in either version of HTTP.
 //!
 //! [`Side`] gives each operation to the version of its connection. A side is read (`poll_answer`, `poll_body`,
-//! `trailers`), or written (`begin_request` or `begin_answer`, `poll_send`, `finish`), or both. `copy` moves a body from
-//! one to another.
+//! `trailers`), or written (`begin_request` or `begin_answer`, `poll_send`, `finish`), or both. `copy` moves a body
+//! from one to another.
 
 use std::io;
 use std::task::{Context, Poll};
