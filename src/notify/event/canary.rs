@@ -32,7 +32,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
                 (NoticeEvent::BothUnhealthy, Severity::Page),
                 "both releases are unhealthy".to_owned(),
                 format!(
-                    "The automatic rollback to {stable} did not help: {reason}. Nothing more is moved by itself. Before it: {verdict}."
+                    "The automatic rollback to {stable} did not help: {reason}. No further automatic move follows. Before it: {verdict}."
                 ),
                 "Look for what both releases share: a database, a network, traffic itself. A switch by command is possible. The evidence: `cutover history -n 5`."
                     .to_owned(),
@@ -90,13 +90,13 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
             (NoticeEvent::Suspect, Severity::Warn),
             format!("evidence against {release}"),
             format!("There is evidence against {new} at {share}, short of a rollback: {verdict}."),
-            "It is paused. Look at what is named. If it is real: `cutover canary abort`.".to_owned(),
+            "The canary is paused. Check the named routes. To end it: `cutover canary abort`.".to_owned(),
         ),
         Kind::WouldRollBack => (
             (NoticeEvent::WouldRollBack, Severity::Warn),
             format!("{release} would have been rolled back"),
-            format!("{new} at {share} would have been rolled back, and is only observed: {reason}."),
-            "Take it back with `cutover rollback`, or let it be; it is said once.".to_owned(),
+            format!("{new} at {share} would have been rolled back, but is only observed: {reason}."),
+            "To roll back: `cutover rollback`. This notice comes once per deployment.".to_owned(),
         ),
         Kind::BaselineUnhealthy => {
             let old = format!("{} ({})", deployment.stable, deployment.stable_color());
@@ -126,9 +126,9 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
         _ => (
             (NoticeEvent::RollbackBlocked, Severity::Page),
             format!("{release} can't be rolled back"),
-            format!("{new} at {share} should be rolled back, and can't be: {reason}. It stays where it is."),
+            format!("{new} at {share} should be rolled back, but can't be: {reason}. No traffic moved."),
             format!(
-                "Repair what stands in the way, then it goes back by itself, or go forward: `cutover canary status`. Its plan: {}.",
+                "Remove the obstacle, and the rollback follows automatically; or go forward: `cutover canary status`. Its plan: {}.",
                 if plan.steps.is_empty() { "a plain switch".to_owned() } else { steps(deployment) }
             ),
         ),

@@ -10,13 +10,13 @@ pub(super) fn words(drained: &Drained, decision: &Decision) -> Words {
     // Stopping the application now would remove the way back.
     let free = match decision.previous.as_ref().filter(|previous| previous.color == *color) {
         Some(previous) if previous.known_good.is_some() => format!(
-            "Keep {} on {color} running: it is the way back. Whether it still is: `cutover status` (rollback).",
+            "Keep {} on {color} running: it is the rollback target. To check that: `cutover status`.",
             previous.release
         ),
         _ if decision.deployment.as_ref().is_some_and(|on_its_way| on_its_way.splits()) => {
             format!("{color} may get requests again: `cutover canary status` tells.")
         }
-        _ => format!("No rollback leads to {color}. How things stand: `cutover status`."),
+        _ => format!("No rollback leads to {color}. To see the state: `cutover status`."),
     };
     let (severity, rest, next) = if *timed_out {
         let rest = if ended.total() == 0 { "something".to_owned() } else { ended.to_string() };

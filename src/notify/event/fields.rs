@@ -32,8 +32,10 @@ pub(super) fn fields(transition: &Transition, moment: &Moment) -> Vec<(&'static 
         (None, Some(previous)) if previous.known_good.is_none() => {
             format!("none: {} never was known good", previous.release)
         }
-        (None, Some(previous)) => format!("to {} on {}, if it still stands there", previous.release, previous.color),
-        (None, None) => "none; forward again is a switch".to_owned(),
+        (None, Some(previous)) => {
+            format!("to {} on {}, if it is still deployed there", previous.release, previous.color)
+        }
+        (None, None) => "none; to go forward again: `cutover switch`".to_owned(),
     };
     // Without a move there is nothing to go back from.
     if transition.kind != Kind::Abort && !stays(transition) {

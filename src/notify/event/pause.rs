@@ -12,7 +12,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
         Kind::Freeze => (
             (NoticeEvent::FreezeSet, Severity::Warn),
             "no switches for now",
-            format!("All moves but a rollback are stopped{until}, {by}."),
+            format!("All moves but rollbacks are frozen{until}, {by}."),
             "`cutover unfreeze` allows them again.",
         ),
         Kind::Hold => (
@@ -24,7 +24,7 @@ pub(super) fn words(transition: &Transition, by: &str) -> Words {
         Kind::HoldEnd => (
             (NoticeEvent::HoldCleared, Severity::Info),
             "requests are served again",
-            format!("The hold is over after {}, {by}.", humantime::format_duration(whole(transition.took))),
+            format!("The pause ended after {}, {by}.", humantime::format_duration(whole(transition.took))),
             NOTHING,
         ),
         Kind::Maintenance if decision.maintenance => (

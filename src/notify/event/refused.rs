@@ -14,18 +14,20 @@ pub(super) fn words(transition: &Transition, refusal: Option<&(String, String)>)
     let to = to.map(|(color, release)| format!(" to {release} ({color})")).unwrap_or_default();
     let quicker = ["stale_generation", "in_progress"].contains(&code);
     let (event, severity, next) = match kind {
-        _ if quicker => {
-            (NoticeEvent::Refused, Severity::Info, "Look at `cutover status`, and ask again if it is still wanted.")
-        }
+        _ if quicker => (
+            NoticeEvent::Refused,
+            Severity::Info,
+            "To see the state: `cutover status`. Then repeat the command if it is still wanted.",
+        ),
         Kind::Rollback | Kind::Abort => (
             NoticeEvent::RollbackBlocked,
             Severity::Error,
-            "Somebody wants to go back and can't: look at `cutover status`, and repair or go forward.",
+            "A rollback is wanted and not possible. To see why: `cutover status`.",
         ),
         _ => (
             NoticeEvent::Refused,
             Severity::Warn,
-            "Repair what is named and ask again. Who asked for what: `cutover history --kind refused`.",
+            "Repair the named cause and repeat the command. All refusals: `cutover history --kind refused`.",
         ),
     };
     let order = if kind == Kind::Staged { "deploy" } else { kind.name() };

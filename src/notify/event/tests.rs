@@ -115,7 +115,7 @@ fn a_forced_switch_is_a_warning() {
     let notice = teller(None, None, &[]).transition(&forced, &Moment::default()).expect("news");
     assert_eq!((notice.event, notice.severity), (NoticeEvent::Promoted, Severity::Warn));
     assert!(notice.fields.contains(&("Gate", "skipped by `force`".to_owned())));
-    assert!(notice.fields.contains(&("Way back", "to 3.0.0 on green, if it still stands there".to_owned())));
+    assert!(notice.fields.contains(&("Way back", "to 3.0.0 on green, if it is still deployed there".to_owned())));
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_drained_color_that_is_the_way_back_is_not_called_free() {
     let (color, release) = (Color::Green, Release::new("3.0.0"));
     line.decision.previous = Some(Previous { color, release, until: at(0), known_good: Some(at(0)) });
     let notice = told(&line);
-    assert!(notice.next.contains("Keep 3.0.0 on green running: it is the way back."), "{}", notice.next);
+    assert!(notice.next.contains("Keep 3.0.0 on green running: it is the rollback target."), "{}", notice.next);
     assert!(notice.sentence.contains("1 request cut off at drain.timeout"), "{}", notice.sentence);
 }
 

@@ -53,7 +53,7 @@ impl Teller {
                 format!("rolled back to {release}"),
                 format!("Rolled back from {left} to {release} ({active}) {by}.{served}"),
                 format!(
-                    "Find out what was wrong with {left} before it is switched to again; {release} serves meanwhile. What happened: `cutover history -n 5`."
+                    "{release} serves. Find the cause before the next switch to {left}. The evidence: `cutover history -n 5`."
                 ),
             ),
             (Kind::Switch, _) => (
@@ -75,11 +75,11 @@ impl Teller {
                     "The file orders another color or release, which was refused: {}. {active} keeps serving {release}.",
                     clipped(refusal, FOREIGN)
                 ),
-                "Repair what is named and edit the file again, or move by command. What the file would do: `cutover check`.".to_owned(),
+                "Repair the named cause and edit the file again, or move by command. To see the effect of the file: `cutover check`.".to_owned(),
             ),
             (Kind::Seen, None) => (
                 (NoticeEvent::Unchanged, Severity::Info),
-                format!("the file orders what is so already ({active})"),
+                format!("the file orders the color that serves already ({active})"),
                 format!("The file orders {active}, which serves already; nothing moved."),
                 NOTHING.to_owned(),
             ),
@@ -91,13 +91,13 @@ impl Teller {
                 format!(
                     "{release} ({active}) has served for as long as `bake.duration` and is known good: a later rollback comes back to it."
                 ),
-                "What has to wait for the end of a deployment may follow now. How things stand: `cutover status`.".to_owned(),
+                "Steps that wait for the end of the deployment may follow now. To see the state: `cutover status`.".to_owned(),
             ),
             (Kind::Barrier, _) => (
                 (NoticeEvent::BarrierPassed, Severity::Warn),
                 format!("a rollback from {release} is no longer safe"),
                 format!("{release} ({active}) passed its barrier, {by}: a rollback is no longer safe."),
-                "If it turns out bad, repair it forward; `cutover status` says what a rollback would run into."
+                "If the release turns out bad, fix it forward; `cutover status` names the obstacles to a rollback."
                     .to_owned(),
             ),
             (Kind::Freeze | Kind::Unfreeze | Kind::Hold | Kind::HoldEnd | Kind::Maintenance, _) => {
