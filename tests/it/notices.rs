@@ -544,7 +544,7 @@ async fn that_notices_get_through_again_is_logged_as_their_failure_was() {
     let (proxy, _blue, _green) = bench.start(&sinks).await;
     receiver.behaves(Manner::Says(500, ""));
     proxy.switch("green").await;
-    proxy.until_logged("A notice could not be sent").await;
+    proxy.until_logged("Notice not delivered").await;
     receiver.behaves(Manner::Takes);
     proxy.until_logged("Notices get through again").await;
 }
