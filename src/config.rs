@@ -29,7 +29,6 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::gate::GatePolicy;
 use crate::tls;
 
-/// The largest file that is read.
 const MAX_BYTES: u64 = 4 << 20;
 
 /// A whole, valid configuration.

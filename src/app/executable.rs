@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub(super) struct Executable {
     pub(super) path: PathBuf,
-    /// The name of the process, and its arguments.
     pub(super) name: OsString,
     pub(super) arguments: Vec<OsString>,
 }

@@ -91,7 +91,6 @@ impl Predecessor {
         self.step(&Message::Serving, &Message::Done)
     }
 
-    /// Says why this process can't take over.
     pub(super) fn failed(&self, reason: &str) {
         let _ = message::send(&self.channel, &Message::Failed { reason: reason.to_owned() }, &[]);
     }

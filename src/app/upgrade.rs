@@ -36,7 +36,6 @@ const ADMIN: Duration = Duration::from_secs(2);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// All that a new process gets.
 pub(super) struct Offer {
     pub(super) executable: Executable,
     /// By their keys in `[listen]`.
@@ -272,7 +271,6 @@ impl Starting {
         })
     }
 
-    /// The process lives on.
     fn release(mut self) -> Arc<UnixDatagram> {
         drop(self.child.take());
         Arc::clone(&self.channel)

@@ -115,7 +115,6 @@ impl<'a> Section<'a> {
         Section { name: String::new(), table: table.get_ref(), span: 0..0, notes, known: RefCell::default() }
     }
 
-    /// Records a problem of the file with its repair.
     pub(super) fn problem(&self, span: Span, message: impl Into<String>, help: impl Into<String>) {
         self.notes.problem(span, message, help.into());
     }

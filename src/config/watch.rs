@@ -30,7 +30,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest time that the shutdown waits for a pending write-back.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// A report about the file.
 #[derive(Clone, Debug)]
 pub(crate) enum FileEvent {
     /// The file has new, valid content.
@@ -45,7 +44,6 @@ pub(crate) enum FileEvent {
 /// The result of a requested look: true for new content.
 pub(crate) type Looked = Result<bool, LookError>;
 
-/// The reason why a requested look found no configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LookError {
     /// The file is unreadable or invalid.
@@ -62,7 +60,6 @@ enum Message {
     Stop,
 }
 
-/// A request for a look at the file.
 struct Asker {
     until: Instant,
     /// The files that the configuration names are read again even where its text is unchanged.

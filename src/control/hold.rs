@@ -12,7 +12,6 @@ use crate::proxy::drain::Drain;
 /// Interval of reports about in-flight requests to the core.
 const REPORT: Duration = Duration::from_millis(100);
 
-/// The hold under way.
 #[derive(Debug, Default)]
 pub(super) struct Holding {
     since: Option<Instant>,

@@ -9,14 +9,11 @@ use crate::domain::transition::Generation;
 use crate::ledger::Parked;
 use crate::telemetry::upgrades::Outcome;
 
-/// An upgrade that somebody asks for.
 #[derive(Debug)]
 pub(crate) struct UpgradeOrder {
     /// How long the new process may take until it serves; `None`: the usual time.
     pub timeout: Option<Duration>,
-    /// The command, for the log.
     pub actor: String,
-    /// The reason, for the log.
     pub reason: Option<String>,
     /// The outcome; nobody has to wait for it.
     pub answer: oneshot::Sender<Result<Upgraded, NotUpgraded>>,

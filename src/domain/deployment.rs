@@ -40,7 +40,6 @@ impl FromStr for DeploymentId {
     }
 }
 
-/// The consequence of a verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     #[default]
@@ -141,7 +140,6 @@ pub struct Plan {
 impl Plan {
     pub const MOST_HELD_BACK: Weight = Weight::HALF;
 
-    /// Validates the plan of a canary.
     pub fn check(&self) -> Result<(), String> {
         let Some(first) = self.steps.first() else { return Err("there is no step".to_owned()) };
         if *first == Weight::NONE {

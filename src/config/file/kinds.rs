@@ -82,7 +82,6 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A list of networks or addresses.
     pub(crate) fn networks(&self, key: &'static str) -> Vec<IpNet> {
         let written = self.strings(key).unwrap_or_default();
         written.into_iter().filter_map(|written| self.network(written)).collect()

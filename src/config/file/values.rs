@@ -48,7 +48,6 @@ impl<'a> Section<'a> {
         parsed
     }
 
-    /// One word of a table of words.
     pub(crate) fn choice<T: Copy>(&self, key: &'static str, words: &[(&str, T)], default: T) -> T {
         let Some((text, span)) = self.string(key) else { return default };
         let found = words.iter().find(|(word, _)| *word == text);

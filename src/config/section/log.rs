@@ -90,7 +90,6 @@ impl LogConfig {
 }
 
 const MOST_FIELDS: usize = 16;
-/// Values of these fields are secrets.
 const SECRETS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-cutover-color"];
 /// Names that a line has already.
 const TAKEN: [&str; 29] = [

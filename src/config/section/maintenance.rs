@@ -16,7 +16,6 @@ use crate::config::units::{DAY, SECOND};
 /// The largest page: it stays in memory.
 const MAX_PAGE: usize = 1 << 20;
 
-/// Content types by file extension.
 const CONTENT_TYPES: [(&str, &str); 4] = [
     ("html", "text/html; charset=utf-8"),
     ("htm", "text/html; charset=utf-8"),

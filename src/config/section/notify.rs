@@ -27,10 +27,8 @@ pub struct NotifyConfig {
     pub retry: Vec<Duration>,
 }
 
-/// The format of a receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotifyKind {
-    /// A Slack incoming webhook.
     Slack,
     /// JSON, signed by Standard Webhooks.
     Webhook {

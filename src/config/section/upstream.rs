@@ -56,10 +56,8 @@ impl Default for UpstreamConfig {
     }
 }
 
-/// The protocol that endpoints speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamProtocol {
-    /// HTTP/1.1
     Http1,
     /// HTTP/2; without TLS by prior knowledge.
     Http2,
@@ -70,7 +68,6 @@ impl UpstreamProtocol {
         [("http1", UpstreamProtocol::Http1), ("http2", UpstreamProtocol::Http2)];
 }
 
-/// The choice of an endpoint for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
     /// Two endpoints at random; the one with fewer requests in flight.
@@ -83,7 +80,6 @@ impl Balance {
         [("least-requests", Balance::LeastRequests), ("round-robin", Balance::RoundRobin)];
 }
 
-/// The ejection of a failing endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Eject {
     pub consecutive: u32,

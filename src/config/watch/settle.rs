@@ -100,7 +100,6 @@ impl Reading {
     }
 }
 
-/// The result of a look.
 #[derive(Debug)]
 pub(super) enum Settled {
     /// This content counts.
@@ -109,7 +108,6 @@ pub(super) enum Settled {
     Not(String, Instant),
 }
 
-/// The reason why content counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evidence {
     /// The content was seen before.
@@ -123,9 +121,7 @@ pub(super) enum Evidence {
 /// The knowledge about writers of the file.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
-    /// A writer has the file open.
     writing: bool,
-    /// The last writer closed the file.
     closed: bool,
     /// A link may lead to another file.
     moved: bool,

@@ -31,7 +31,6 @@ pub(crate) enum Write {
     No,
 }
 
-/// The result of staging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Staged {
     /// The file has the same section already.
@@ -48,7 +47,6 @@ pub(crate) enum StageError {
     /// Another configuration is in force by now, or another program has just written the file.
     Superseded,
     Withdrawn,
-    /// The file is invalid.
     Invalid(ConfigError),
     /// The file would be invalid with the section.
     Wrong(ConfigError),
@@ -61,7 +59,6 @@ pub(crate) enum StageError {
 
 type Answer = Box<dyn FnOnce(Result<Staged, StageError>) + Send>;
 
-/// A request to stage.
 pub(super) struct Stager {
     pub(super) until: Instant,
     stage: Stage,

@@ -70,7 +70,6 @@ struct Edit<'a> {
     otherwise: &'a str,
 }
 
-/// The reason why a new file can't replace the old one.
 enum Obstacle {
     /// Another program has just written the file.
     Edited,
@@ -203,7 +202,6 @@ impl Edit<'_> {
     }
 }
 
-/// A new, private file.
 fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -217,7 +215,6 @@ fn sync_dir_of(path: &Path) {
     let _ = File::open(path.parent().unwrap_or(Path::new("/"))).and_then(|dir| dir.sync_all());
 }
 
-/// Copies every attribute from the old file to the new one.
 fn keep_attributes(old: &File, new: &File) -> Result<(), Obstacle> {
     let (wanted, own) = (old.metadata()?, new.metadata()?);
     if wanted.nlink() > 1 {

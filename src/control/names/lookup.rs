@@ -27,7 +27,6 @@ const MOST_TARGETS: usize = 64;
 pub(super) struct Found {
     /// Not empty.
     pub(super) addresses: Vec<SocketAddr>,
-    /// Lifetime of the answer.
     pub(super) ttl: Duration,
     /// Some addresses could not be looked up.
     pub(super) is_partial: bool,

@@ -8,7 +8,6 @@ use crate::domain::rollout::record::automatic;
 use crate::domain::rollout::{CommandId, Effect, Move, Outcome, Refusal, Rollout, StageRefusal, State};
 use crate::domain::transition::{Asked, Freeze, Kind, Origin, Transition};
 
-/// The command that overrides the quarantine.
 fn forced_command(asked: &Move) -> String {
     match asked.kind {
         Kind::Canary => "cutover canary start --force=quarantine".to_owned(),

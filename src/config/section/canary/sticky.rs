@@ -73,7 +73,6 @@ impl Sticky {
     }
 }
 
-/// The form in the configuration file.
 impl fmt::Display for Sticky {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

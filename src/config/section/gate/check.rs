@@ -73,7 +73,6 @@ impl fmt::Display for Scalar {
 }
 
 impl GateCheck {
-    /// The values that stand in files.
     pub fn kept(&self) -> impl Iterator<Item = &KeptValue> {
         let body = match &self.body {
             Some(CheckBody::File(kept)) => Some(kept),

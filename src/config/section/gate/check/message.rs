@@ -23,7 +23,6 @@ const OWN_FIELDS: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// Fields whose values are secrets.
 const SECRET_FIELDS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 /// The strings of a table whose keys are field names: name in lower case, value, and both places.
