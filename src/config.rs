@@ -3,6 +3,7 @@
 //! it.
 
 mod decimal;
+mod differences;
 pub(crate) mod error;
 mod file;
 pub(crate) mod path;

@@ -218,8 +218,8 @@ async fn watch_over(
     }
 }
 
-/// With jitter, so that a large pool is not probed at one moment; and at moments that endpoints share, so that the thread
-/// does not wake up for each of them.
+/// With jitter, so that a large pool is not probed at one moment; and at moments that endpoints share, so that the
+/// thread does not wake up for each of them.
 fn next_probe(now: Instant, interval: Duration) -> Instant {
     let due = now + interval.mul_f64(0.95 + fastrand::f64() * 0.1);
     let grid = u64::try_from(interval.as_nanos() / MOMENTS).unwrap_or(u64::MAX).max(1);
