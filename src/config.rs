@@ -66,6 +66,8 @@ pub struct Config {
     pub preview: Option<PreviewConfig>,
     pub readiness: ReadinessConfig,
     pub log: LogConfig,
+    pub metrics: MetricsConfig,
+    pub trace: TraceConfig,
     pub service: ServiceConfig,
     pub notify: Vec<NotifyConfig>,
     /// Files in the configuration that were unusable when it was read, and were tolerated.
@@ -96,7 +98,7 @@ impl Config {
 
     /// Refuses every changed key that can't change while the process runs.
     pub fn check_fixed(&self, next: &Config, path: &Path, text: &str) -> Result<(), ConfigError> {
-        let fixed: [(bool, &str, &str); 9] = [
+        let fixed: [(bool, &str, &str); 10] = [
             (self.listen.http != next.listen.http, "listen", "http"),
             (self.listen.https != next.listen.https, "listen", "https"),
             (self.listen.preview != next.listen.preview, "listen", "preview"),
@@ -106,6 +108,7 @@ impl Config {
             (self.listen.workers != next.listen.workers, "listen", "workers"),
             (self.state.dir != next.state.dir, "state", "dir"),
             (self.log.format != next.log.format, "log", "format"),
+            (self.metrics.buckets != next.metrics.buckets, "metrics", "buckets"),
         ];
         let changed = fixed.into_iter().filter(|(changed, _, _)| *changed);
         let mut diagnostics: Vec<Diagnostic> = changed

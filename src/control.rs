@@ -28,6 +28,7 @@ pub(crate) mod probe;
 mod records;
 mod replies;
 mod schema;
+mod spans;
 mod stage;
 mod stated;
 mod status;
@@ -60,6 +61,7 @@ use crate::control::probe::Probers;
 use crate::control::records::Records;
 use crate::control::replies::Replies;
 use crate::control::schema::StoreProbes;
+use crate::control::spans::Spans;
 use crate::control::stage::Staging;
 use crate::control::stated::StatedReleases;
 use crate::control::status::Addresses;
@@ -154,6 +156,7 @@ pub(crate) struct Controller {
     linger: linger::Lingering,
     analysis: Analysis,
     numbers: Numbers,
+    spans: Spans,
     started: Instant,
 }
 
@@ -202,6 +205,7 @@ impl Controller {
         }
         let probers = Probers::new(parts.config.health.clone(), changes);
         let names = Names::new(parts.config.resolver.clone(), inputs.clone());
+        let spans = Spans::start(&parts.config, parts.publisher.spans(), parts.publisher.routes());
         let answers = Answers::open(&parts.config.state.dir);
         let access_seen = access.subscribe();
         let handle = ControllerHandle {
@@ -242,6 +246,7 @@ impl Controller {
             linger: linger::Lingering::default(),
             analysis,
             numbers: Numbers::default(),
+            spans,
             started: Instant::now(),
         };
         Ok((handle, controller, effects))
@@ -297,6 +302,7 @@ impl Controller {
                 }
             }
         }
+        self.spans.finish().await;
         self.publisher
     }
 

@@ -46,6 +46,7 @@ pub(crate) mod request {
     pub(crate) mod linger;
     mod local;
     mod prepare;
+    mod recording;
     mod report;
     pub(crate) mod respond;
     mod response;
@@ -53,6 +54,7 @@ pub(crate) mod request {
     pub(crate) mod shield;
     mod taking;
     mod target;
+    mod trace;
     pub(crate) mod tunnel;
     mod upgrade;
     mod upload;

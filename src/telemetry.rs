@@ -7,6 +7,8 @@ pub(crate) mod meter;
 pub(crate) mod metrics;
 mod process_log;
 pub(crate) mod refused;
+pub(crate) mod spans;
+pub(crate) mod trace;
 pub(crate) mod upgrades;
 
 use std::io;

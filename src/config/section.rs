@@ -15,6 +15,7 @@ mod linger;
 mod listen;
 mod log;
 mod maintenance;
+mod metrics;
 mod notify;
 mod pause;
 mod preview;
@@ -25,6 +26,7 @@ mod route;
 mod service;
 mod state;
 mod tls;
+mod trace;
 mod upstream;
 
 use toml::{Table, Value};
@@ -35,8 +37,8 @@ use crate::domain::color::Color;
 
 pub(crate) use {
     admin::*, analysis::*, bake::*, canary::*, color::*, drain::*, gate::*, headers::*, health::*, linger::*,
-    listen::*, maintenance::*, notify::*, pause::*, preview::*, readiness::*, resolver::*, retry::*, service::*,
-    state::*, tls::*, upstream::*,
+    listen::*, maintenance::*, metrics::*, notify::*, pause::*, preview::*, readiness::*, resolver::*, retry::*,
+    service::*, state::*, tls::*, trace::*, upstream::*,
 };
 pub use {log::*, route::*};
 
@@ -65,6 +67,8 @@ pub(super) fn read(root: &Section<'_>, notes: &Notes) -> Option<Config> {
     let preview = PreviewConfig::read(root, listen.as_ref());
     let readiness = root.read("readiness", ReadinessConfig::read);
     let log = root.read("log", LogConfig::read);
+    let metrics = root.read("metrics", MetricsConfig::read);
+    let trace = root.read("trace", TraceConfig::read);
     let service = root.read("service", ServiceConfig::read);
     let notify = NotifyConfig::read_all(root);
     let upstreams = upstream::read_all(root, [&blue, &green], &routes);
@@ -96,6 +100,8 @@ pub(super) fn read(root: &Section<'_>, notes: &Notes) -> Option<Config> {
         preview,
         readiness,
         log,
+        metrics,
+        trace,
         service,
         notify,
         unusable: Vec::new(),
@@ -116,6 +122,7 @@ fn refuse_idle(root: &Section<'_>, config: &Config) {
     check("drain", &|section| config.drain.refuse_idle(section));
     check("canary", &|section| config.canary.refuse_idle(section));
     check("readiness", &|section| config.readiness.refuse_idle(section));
+    check("trace", &|section| config.trace.refuse_idle(section));
     check("upstream", &|section| upstream::refuse_idle(&config.upstreams, section));
 }
 
@@ -145,6 +152,8 @@ pub(super) fn write(config: &Config, routes: &[RouteConfig]) -> Table {
         ("green", config.colors.green.write()),
         ("readiness", config.readiness.write()),
         ("log", config.log.write()),
+        ("metrics", config.metrics.write()),
+        ("trace", config.trace.write()),
         ("service", config.service.write()),
         ("notify", list(config.notify.iter().map(NotifyConfig::write).collect())),
     ];

@@ -4,6 +4,7 @@ mod data_plane;
 mod empty_color;
 mod gate_check;
 mod log;
+mod metrics;
 mod notify;
 mod preview;
 mod refused;
@@ -222,6 +223,8 @@ fn the_minimal_file_has_the_defaults_of_the_contract() {
             fail_without_endpoints: false,
         },
         log: LogConfig::default(),
+        metrics: MetricsConfig::default(),
+        trace: TraceConfig::default(),
         service: ServiceConfig { name: None, environment: None, instance: host.clone(), links: BTreeMap::new() },
         notify: Vec::new(),
         unusable: Vec::new(),
@@ -476,6 +479,14 @@ fail_without_endpoints = true
 format = "text"
 access = "/var/log/access"
 redact_query = true
+[metrics]
+buckets = ["250us", "1s 500ms"]
+[trace]
+endpoint = "https://collector.internal/otlp/"
+ca = "{pem}"
+timeout = "3s"
+service = "edge"
+begin = false
 [service]
 name = "shop"
 environment = "prod"
@@ -616,6 +627,10 @@ fn what_can_not_change_at_run_time_is_refused_with_its_place() {
             "c.toml:17:11: `listen.workers` can't change while the proxy runs",
         ),
         (text.replace("/lib/", "/run/"), "c.toml:4:7: `state.dir` can't change while the proxy runs"),
+        (
+            text.clone() + "[metrics]\nbuckets = [\"1s\"]",
+            "c.toml:19:11: `metrics.buckets` can't change while the proxy runs",
+        ),
         (text.clone() + "[log]\nformat = \"text\"", "c.toml:19:10: `log.format` can't change while the proxy runs"),
     ];
     for (text, expected) in cases {

@@ -130,7 +130,7 @@ impl Controller {
         }
         for UnusableFile { setting, path, .. } in &self.config.unusable {
             if !next.unusable.iter().any(|file| (&file.setting, &file.path) == (setting, path)) {
-                tracing::info!(setting, path, "File usable again");
+                tracing::info!(setting, file = path, "File usable again");
             }
         }
     }
@@ -153,6 +153,7 @@ impl Controller {
         self.notices.configure(&self.config, self.records.history());
         self.access.send_replace(Access::new(&self.config, self.publisher.trusted()));
         self.access_log.retarget(&self.config.log);
+        self.spans.configure(&self.config);
     }
 
     fn file_invalid(&mut self, error: ConfigError) {
@@ -183,7 +184,7 @@ impl Controller {
                 let mut config = Config::clone(&self.config);
                 config.active = *color;
                 self.config = Arc::new(config);
-                tracing::info!(active = %color, %path, "Wrote active = \"{color}\" to {path} (write_back)");
+                tracing::info!(%color, file = %path, "Wrote active = \"{color}\" to {path} (write_back)");
             }
             Err(error) => {
                 tracing::warn!(%error, %path, "Write-back of active failed; the file names another color");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::AccessLog;
 use crate::control::handle::{ColorStatus, DrainingStatus, EndpointStatus, FileProblem, PreviewStatus, Status};
+use crate::control::spans::SpanCounts;
 use crate::control::{Controller, way_back};
 use crate::domain::analysis::{BUCKETS, Report};
 use crate::domain::color::{Color, PerColor};
@@ -18,7 +19,7 @@ use crate::sys::buffered;
 use crate::sys::descriptors::{self, Usage};
 use crate::telemetry::exposition::Format;
 use crate::telemetry::meter::InFlight;
-use crate::telemetry::metrics::{self, Facts, StoreFacts};
+use crate::telemetry::metrics::{self, Facts, SpanFacts, StoreFacts};
 use crate::tls::server::CertificateFacts;
 
 #[derive(Debug)]
@@ -218,6 +219,8 @@ impl Controller {
                 Phase::Holding { .. } => "holding",
                 Phase::Committing { .. } => "committing",
             },
+            // First: each is in the counts that are read after it.
+            exemplars: self.publisher.meters().exemplars(),
             readings: self.publisher.meters().read(),
             previews: self.publisher.meters().read_previews(),
             draining: self.draining(&view).map(|draining| (draining.color, draining.left)),
@@ -253,6 +256,10 @@ impl Controller {
             config_valid_at: self.file.valid_at(),
             file_disagrees: self.file_disagrees(&view),
             access_log_dropped: self.access_log.dropped(),
+            spans: {
+                let SpanCounts { exported, rejected, unreachable } = self.spans.counts();
+                SpanFacts { exported, dropped: [self.publisher.spans().dropped(), rejected, unreachable] }
+            },
             sinks: self
                 .notices
                 .status()

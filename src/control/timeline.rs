@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::domain::color::{Color, PerColor};
-use crate::telemetry::meter::{BUCKETS_MICROS, Reading};
+use crate::telemetry::meter::{Bounds, MOST_BOUNDS, Reading};
 
 /// 15 minutes.
 const KEPT: usize = 900;
@@ -27,11 +27,12 @@ pub(crate) struct Numbers {
     pub p99: Option<Duration>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Totals {
     requests: u64,
     errors: u64,
-    buckets: [u64; BUCKETS_MICROS.len() + 1],
+    bounds: Bounds,
+    buckets: [u64; MOST_BOUNDS + 1],
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ impl Timeline {
         readings: &[(Color, Arc<str>, Reading)],
     ) -> Option<Point> {
         let totals = PerColor::from_fn(|color| total(color, readings));
-        let (since, before) = self.before.replace((now, totals))?;
+        let (since, before) = self.before.replace((now, totals.clone()))?;
         let seconds = now.saturating_duration_since(since).as_secs_f64().max(0.001);
         let colors = PerColor::from_fn(|color| numbers(&before[color], &totals[color], seconds));
         let point = Point { at, colors };
@@ -70,6 +71,7 @@ fn total(color: Color, readings: &[(Color, Arc<str>, Reading)]) -> Totals {
     for (_, _, reading) in readings.iter().filter(|(of, _, _)| *of == color) {
         total.requests += reading.requests();
         total.errors += reading.codes[5];
+        total.bounds = Arc::clone(&reading.bounds);
         total.buckets.iter_mut().zip(reading.buckets).for_each(|(sum, count)| *sum += count);
     }
     total
@@ -81,20 +83,20 @@ fn numbers(before: &Totals, after: &Totals, seconds: f64) -> Numbers {
     Numbers {
         requests: after.requests.saturating_sub(before.requests) as f64 / seconds,
         errors: after.errors.saturating_sub(before.errors) as f64 / seconds,
-        p50: quantile(&buckets, 0.5),
-        p99: quantile(&buckets, 0.99),
+        p50: quantile(&after.bounds, &buckets, 0.5),
+        p99: quantile(&after.bounds, &buckets, 0.99),
     }
 }
 
 /// As Prometheus' `histogram_quantile`: linear within a bucket, and the last bound beyond it.
-fn quantile(buckets: &[u64], quantile: f64) -> Option<Duration> {
+fn quantile(bounds: &[u64], buckets: &[u64], quantile: f64) -> Option<Duration> {
     let all: u64 = buckets.iter().sum();
     if all == 0 {
         return None;
     }
     let rank = quantile * all as f64;
     let (mut below, mut lower) = (0, 0);
-    for (count, upper) in buckets.iter().zip(BUCKETS_MICROS) {
+    for (count, upper) in buckets.iter().zip(bounds.iter().copied()) {
         if (below + count) as f64 >= rank {
             let part = (rank - below as f64) / *count as f64;
             return Some(Duration::from_secs_f64((lower as f64 + (upper - lower) as f64 * part) / 1e6));
@@ -110,7 +112,7 @@ mod tests {
     use super::*;
 
     fn reading(ok: u64, failed: u64, bucket: usize) -> Vec<(Color, Arc<str>, Reading)> {
-        let mut reading = Reading::default();
+        let mut reading = Reading { bounds: Arc::from([500, 1_000, 2_500]), ..Reading::default() };
         reading.codes[2] = ok;
         reading.codes[5] = failed;
         reading.buckets[bucket] = ok + failed;
@@ -131,10 +133,9 @@ mod tests {
 
     #[test]
     fn a_quantile_beyond_the_last_bucket_is_its_bound() {
-        let mut buckets = [0; BUCKETS_MICROS.len() + 1];
-        buckets[BUCKETS_MICROS.len()] = 3;
-        assert_eq!(quantile(&buckets, 0.5), Some(Duration::from_secs(60)));
-        assert_eq!(quantile(&[0; BUCKETS_MICROS.len() + 1], 0.5), None);
+        let bounds = [500, 60_000_000];
+        assert_eq!(quantile(&bounds, &[0, 0, 3], 0.5), Some(Duration::from_secs(60)));
+        assert_eq!(quantile(&bounds, &[0; 3], 0.5), None);
     }
 
     #[test]

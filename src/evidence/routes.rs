@@ -156,6 +156,12 @@ impl Routes {
         self.all[id.index()].get().expect("a number stands for a route")
     }
 
+    /// The name of a route by its [`RouteId::index`]; `None` for the rest of the paths. Too slow for the request path.
+    #[must_use]
+    pub(crate) fn name_at(&self, index: usize) -> Option<Arc<str>> {
+        self.all.get(index).filter(|_| index != RouteId::OTHER.index())?.get().map(Route::name)
+    }
+
     #[must_use]
     pub fn tick(&self) -> u64 {
         self.tick.load(Ordering::Relaxed)

@@ -232,6 +232,10 @@ impl Trials {
 }
 
 impl Trial {
+    pub(crate) fn route(&self) -> RouteId {
+        self.route
+    }
+
     pub(crate) fn attempt_failed(&mut self, cause: Cause) {
         self.failed.get_or_insert(cause);
     }

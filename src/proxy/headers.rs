@@ -245,7 +245,7 @@ pub(crate) fn keeps_alive(head: &Head) -> bool {
 /// Fields that stay although `Connection` lists them: without them the message would change its meaning, or the
 /// endpoint would lose the fields that it trusts this proxy for.
 fn end_to_end(token: &[u8]) -> bool {
-    const KEPT: [&str; 11] = [
+    const KEPT: [&str; 13] = [
         "host",
         "content-length",
         "content-type",
@@ -257,6 +257,8 @@ fn end_to_end(token: &[u8]) -> bool {
         "x-forwarded-port",
         "x-request-id",
         "x-client-cert-subject",
+        "traceparent",
+        "tracestate",
     ];
     KEPT.iter().any(|kept| token.eq_ignore_ascii_case(kept.as_bytes()))
 }

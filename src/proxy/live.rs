@@ -10,6 +10,7 @@ use crate::proxy::per_client::PerClient;
 use crate::proxy::queue::Queue;
 use crate::proxy::snapshot::Snapshot;
 use crate::telemetry::refused::Refusals;
+use crate::telemetry::spans::SpanQueues;
 use crate::tls::ServerTls;
 
 /// A request is admitted by one snapshot; only the [`Publisher`](crate::proxy::publisher::Publisher) changes it.
@@ -25,6 +26,7 @@ pub struct Live {
     pub(crate) per_client: Arc<PerClient>,
     pub(crate) queue: Queue,
     pub(crate) routes: Arc<Routes>,
+    pub(crate) spans: SpanQueues,
     /// Accepting workers; one that has stopped may still hand a connection over.
     accepting: AtomicUsize,
 }
@@ -68,6 +70,7 @@ impl Live {
             per_client: Arc::default(),
             queue: Queue::default(),
             routes: Routes::new(workers),
+            spans: SpanQueues::new(workers),
             accepting: AtomicUsize::new(0),
         })
     }

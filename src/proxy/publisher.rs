@@ -24,9 +24,10 @@ use crate::proxy::snapshot::compiler::pools::position;
 use crate::proxy::snapshot::first_write::FirstWriteSeen;
 use crate::proxy::snapshot::trust::Trust;
 use crate::sys::buffered;
-use crate::telemetry::meter::Meters;
+use crate::telemetry::meter::{Bounds, Meters};
 use crate::telemetry::metrics::Waiting;
 use crate::telemetry::refused::{Refusals, Refused};
+use crate::telemetry::spans::SpanQueues;
 
 /// A gate waits this long at most for connections. Requests make the missing ones.
 const WARM_PATIENCE: Duration = Duration::from_millis(50);
@@ -43,9 +44,10 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(live: Arc<Live>, workers: Arc<[mpsc::UnboundedSender<Command>]>) -> Publisher {
+    pub(crate) fn new(live: Arc<Live>, workers: Arc<[mpsc::UnboundedSender<Command>]>, bounds: Bounds) -> Publisher {
         let (wrong_releases, told) = mpsc::unbounded_channel();
-        let compiler = Compiler::new(workers.len(), Arc::clone(&live.routes), wrong_releases);
+        let meters = Arc::new(Meters::new(workers.len(), bounds));
+        let compiler = Compiler::new(meters, Arc::clone(&live.routes), wrong_releases);
         Publisher { live, workers, compiler, shares: PerColor::default(), holds: false, wrong_releases: Some(told) }
     }
 
@@ -139,6 +141,10 @@ impl Publisher {
 
     pub fn routes(&self) -> &Arc<Routes> {
         &self.live.routes
+    }
+
+    pub(crate) fn spans(&self) -> &SpanQueues {
+        &self.live.spans
     }
 
     pub fn first_writes(&mut self) -> Option<mpsc::UnboundedReceiver<FirstWriteSeen>> {

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use crate::config::{HoldConfig, RetryConfig};
+use crate::config::{HoldConfig, RetryConfig, TraceRules};
 use crate::domain::color::Color;
 use crate::domain::health::Health;
 use crate::evidence::routes::RouteId;
@@ -79,6 +79,7 @@ pub(crate) struct Edge {
     pub(crate) https_redirect: Option<u16>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) retry: RetryConfig,
+    pub(crate) trace: TraceRules,
     pub(crate) via: bool,
 }
 

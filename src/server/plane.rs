@@ -70,7 +70,7 @@ impl Plane {
         let (orders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
         let (commands, commanded): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
         let (orders, commands): (Arc<[_]>, Arc<[_]>) = (orders.into(), commands.into());
-        let publisher = Publisher::new(Arc::clone(&live), Arc::clone(&commands));
+        let publisher = Publisher::new(Arc::clone(&live), Arc::clone(&commands), config.metrics.bounds());
         let plane = Plane {
             live,
             orders,

@@ -3,20 +3,26 @@
 //! Each meter has one writer, its worker, so counting is a plain load and store. Readers add up all workers. Handles
 //! are resolved when a snapshot is compiled: requests look nothing up by label.
 
+mod exemplar;
+
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::domain::color::Color;
 pub(crate) use crate::domain::transition::InFlight;
 
-/// Upper bounds in microseconds; above the last one is `+Inf`.
-pub(crate) const BUCKETS_MICROS: [u64; 16] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
-    10_000_000, 30_000_000, 60_000_000,
-];
+pub(crate) use self::exemplar::Exemplar;
+
+/// The most upper bounds of a histogram.
+pub(crate) const MOST_BOUNDS: usize = 30;
+/// With the bucket above the last bound.
+const BUCKETS: usize = MOST_BOUNDS + 1;
+
+/// Upper bounds in microseconds, ascending; above the last one is `+Inf`.
+pub(crate) type Bounds = Arc<[u64]>;
 
 /// A number with one writer and any number of readers.
 #[derive(Debug, Default)]
@@ -83,11 +89,12 @@ impl AddAssign for InFlight {
 pub struct Meter {
     /// By code class: 1xx to 5xx at index 1 to 5; index 0: the client left before the answer.
     pub codes: [Count; 6],
-    /// By duration; one more than [`BUCKETS_MICROS`]. Not cumulative.
-    pub buckets: [Count; BUCKETS_MICROS.len() + 1],
+    pub(crate) bounds: Bounds,
+    /// By duration; one more than [`Meter::bounds`]. Not cumulative.
+    pub buckets: [Count; BUCKETS],
     pub sum_micros: Count,
     /// From the sent request to the response head; as [`Meter::buckets`].
-    pub upstream_buckets: [Count; BUCKETS_MICROS.len() + 1],
+    pub upstream_buckets: [Count; BUCKETS],
     pub upstream_micros: Count,
     pub in_flight: [Count; 3],
     /// Cut off by a drain or `drain.streams`, by [`InFlightKind`].
@@ -97,23 +104,40 @@ pub struct Meter {
     pub shielded: Count,
     /// Files below `linger.paths` that are missing here, by [`Lingered`].
     pub lingered: [Count; 4],
+    /// By duration. Made for the first sampled trace.
+    exemplars: OnceLock<Box<[exemplar::Place]>>,
 }
 
 impl Meter {
+    fn new(bounds: Bounds) -> Meter {
+        Meter { bounds, ..Meter::default() }
+    }
+
     /// `status` 499: the client left.
     pub fn finished(&self, status: u16, took: Duration) {
         let class = if status == 499 { 0 } else { usize::from(status / 100).min(5) };
         self.codes[class].add(1);
         let micros = micros(took);
-        self.buckets[place(micros)].add(1);
+        self.buckets[self.place(micros)].add(1);
         self.sum_micros.add(micros);
     }
 
     /// `took`: from the sent request to the response head.
     pub fn answered(&self, took: Duration) {
         let micros = micros(took);
-        self.upstream_buckets[place(micros)].add(1);
+        self.upstream_buckets[self.place(micros)].add(1);
         self.upstream_micros.add(micros);
+    }
+
+    /// Of a finished request with a sampled trace.
+    pub(crate) fn exemplify(&self, trace: u128, took: Duration) {
+        let places = self.exemplars.get_or_init(|| (0..=self.bounds.len()).map(|_| Default::default()).collect());
+        let micros = micros(took);
+        places[self.place(micros)].write(Exemplar::now(trace, micros));
+    }
+
+    fn place(&self, micros: u64) -> usize {
+        self.bounds.partition_point(|bound| *bound < micros)
     }
 
     pub fn entered(&self, kind: InFlightKind) {
@@ -137,17 +161,14 @@ fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn place(micros: u64) -> usize {
-    BUCKETS_MICROS.partition_point(|bound| *bound < micros)
-}
-
 /// A [`Meter`], summed over workers.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     pub codes: [u64; 6],
-    pub buckets: [u64; BUCKETS_MICROS.len() + 1],
+    pub bounds: Bounds,
+    pub buckets: [u64; BUCKETS],
     pub sum_micros: u64,
-    pub upstream_buckets: [u64; BUCKETS_MICROS.len() + 1],
+    pub upstream_buckets: [u64; BUCKETS],
     pub upstream_micros: u64,
     pub in_flight: InFlight,
     pub drained: InFlight,
@@ -177,25 +198,37 @@ type All = BTreeMap<(Purpose, Color, Arc<str>), Arc<[Arc<Meter>]>>;
 #[derive(Debug, Default)]
 pub struct Meters {
     workers: usize,
+    bounds: Bounds,
     all: Mutex<All>,
 }
 
 impl Meters {
     #[must_use]
-    pub fn new(workers: usize) -> Meters {
-        Meters { workers, all: Mutex::default() }
+    pub(crate) fn new(workers: usize, bounds: Bounds) -> Meters {
+        Meters { workers, bounds, all: Mutex::default() }
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
     }
 
     /// One per worker, made at the first call.
     pub fn of(&self, purpose: Purpose, color: Color, upstream: &Arc<str>) -> Arc<[Arc<Meter>]> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry((purpose, color, Arc::clone(upstream)))
-            .or_insert_with(|| (0..self.workers).map(|_| Arc::new(Meter::default())).collect())
+            .or_insert_with(|| (0..self.workers).map(|_| Arc::new(Meter::new(Arc::clone(&self.bounds)))).collect())
             .clone()
     }
 
     pub fn read(&self) -> Vec<(Color, Arc<str>, Reading)> {
         self.sums(Purpose::Ordinary)
+    }
+
+    /// By bucket, in the order of [`Meters::read`].
+    pub(crate) fn exemplars(&self) -> Vec<Vec<Option<Exemplar>>> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let ordinary = all.iter().filter(|((of, _, _), _)| *of == Purpose::Ordinary);
+        ordinary.map(|(_, meters)| latest(meters, self.bounds.len())).collect()
     }
 
     pub fn read_previews(&self) -> Vec<(Color, Arc<str>, Reading)> {
@@ -232,8 +265,17 @@ fn by_kind([requests, streams, tunnels]: &[Count; 3]) -> InFlight {
     InFlight { requests: requests.get(), streams: streams.get(), tunnels: tunnels.get() }
 }
 
+fn latest(meters: &[Arc<Meter>], bounds: usize) -> Vec<Option<Exemplar>> {
+    let of_bucket = |bucket: usize| {
+        let places = meters.iter().filter_map(|meter| meter.exemplars.get()?.get(bucket));
+        places.filter_map(exemplar::Place::read).max_by_key(|exemplar| exemplar.at)
+    };
+    (0..=bounds).map(of_bucket).collect()
+}
+
 fn sum(meters: &[Arc<Meter>]) -> Reading {
-    let mut reading = Reading::default();
+    let bounds = meters.first().map(|meter| Arc::clone(&meter.bounds)).unwrap_or_default();
+    let mut reading = Reading { bounds, ..Reading::default() };
     for meter in meters {
         for (total, count) in reading.codes.iter_mut().zip(&meter.codes) {
             *total += count.get();

@@ -16,7 +16,7 @@ use crate::domain::color::{Color, PerColor};
 use crate::domain::health::Health;
 use crate::domain::split::Weight;
 use crate::telemetry::exposition::{Format, Page};
-use crate::telemetry::meter::{InFlight, Lingered, Reading};
+use crate::telemetry::meter::{Exemplar, InFlight, Lingered, Reading};
 use crate::telemetry::refused::{self, Refused};
 use crate::telemetry::upgrades;
 
@@ -47,6 +47,8 @@ pub(crate) struct Facts {
     pub events: Vec<(String, PerColor<u64>)>,
     pub events_ignored: [(&'static str, u64); 4],
     pub readings: Vec<(Color, Arc<str>, Reading)>,
+    /// By bucket of each of the readings.
+    pub exemplars: Vec<Vec<Option<Exemplar>>>,
     /// Previews, which are counted nowhere else.
     pub previews: Vec<(Color, Arc<str>, Reading)>,
     pub refused: Refused,
@@ -74,8 +76,17 @@ pub(crate) struct Facts {
     /// The file names another color than the live one.
     pub file_disagrees: bool,
     pub access_log_dropped: u64,
+    pub spans: SpanFacts,
     /// Per sink: waiting notices, failed attempts, notices given up.
     pub sinks: Vec<(String, [u64; 3])>,
+}
+
+/// Spans of traces so far.
+#[derive(Debug)]
+pub(crate) struct SpanFacts {
+    pub exported: u64,
+    /// By [`DROPS`].
+    pub dropped: [u64; 3],
 }
 
 #[derive(Debug)]
@@ -128,6 +139,7 @@ const CLASSES: [&str; 6] = ["errors", "latency", "client_errors", "aborts", "cpu
 const OUTCOMES: [&str; 3] = ["done", "refused", "unchanged"];
 const PHASES: [&str; 6] = ["steady", "canary", "baking", "gating", "holding", "committing"];
 const KINDS: [&str; 3] = ["request", "stream", "tunnel"];
+const DROPS: [&str; 3] = ["queue_full", "rejected", "unreachable"];
 const CODES: [&str; 6] = ["client_left", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl Tallies {
@@ -221,6 +233,7 @@ pub(crate) fn render(format: Format, facts: &Facts, tallies: &Tallies) -> String
         .sample(&[], u8::from(facts.file_disagrees));
     page.counter("cutover_access_log_dropped_lines_total", "Lines of the access log that could not be written.")
         .sample(&[], facts.access_log_dropped);
+    spans(&mut page, &facts.spans);
     notices(&mut page, facts);
     upgrades::render(&mut page);
     page.gauge("cutover_build_info", "Always 1; the version is the label.")
@@ -404,6 +417,16 @@ fn drains(page: &mut Page, facts: &Facts, tallies: &Tallies) {
         "Seconds from a switch to the last byte of the requests that began before it.",
     )
     .buckets(&[], &DRAIN_SECONDS, &tallies.drains, tallies.drain_sum.as_secs_f64());
+}
+
+fn spans(page: &mut Page, spans: &SpanFacts) {
+    page.counter("cutover_trace_spans_exported_total", "Spans that the collector took (trace.endpoint).")
+        .sample(&[], spans.exported);
+    let help = "Spans that did not reach the collector (trace.endpoint), by reason.";
+    let mut dropped = page.counter("cutover_trace_spans_dropped_total", help);
+    for (reason, count) in DROPS.into_iter().zip(spans.dropped) {
+        dropped.sample(&[("reason", reason)], count);
+    }
 }
 
 fn notices(page: &mut Page, facts: &Facts) {

@@ -45,6 +45,7 @@ names! {
     Upgrade "upgrade",
     Forwarded "forwarded",
     Connection "connection",
+    Tracestate "tracestate",
     KeepAlive "keep-alive",
     Traceparent "traceparent",
     ContentType "content-type",

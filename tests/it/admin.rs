@@ -3,6 +3,7 @@
 mod canary;
 mod documents;
 mod events;
+mod exemplars;
 mod metrics;
 mod monitoring;
 mod once;

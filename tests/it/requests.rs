@@ -10,3 +10,4 @@ mod linger;
 pub(crate) mod messages;
 pub(crate) mod names;
 mod preview;
+mod traces;

@@ -10,6 +10,7 @@ use crate::proxy::headers;
 use crate::proxy::request::check::check;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::local::{self, LocalAnswer, OwnAnswer};
+use crate::proxy::request::trace;
 use crate::proxy::snapshot::preview;
 use crate::proxy::snapshot::split::{Granted, Splitting};
 use crate::proxy::snapshot::{Edge, Snapshot};
@@ -67,6 +68,9 @@ fn route(exchange: &mut Exchange, checked: Result<Framing, ProxyError>) -> (Resu
         let trailers =
             if snapshot.preview.is_some() { Trailers::Discarded } else { Trailers::Without(preview::HEADER) };
         let way = checked.and_then(|_| way(exchange, &client, snapshot, trusted));
+        trace::begin(exchange, edge.trace, !matches!(way, Ok(Way::Local(_))), |head| {
+            address(&client, edge, trusted, head)
+        });
         (way, Admitted { framing, trusted, max_body: edge.max_body, trailers })
     })
 }
@@ -123,6 +127,7 @@ pub(super) fn note_client(exchange: &mut Exchange) {
         let trusted = is_trusted(&client, &snapshot.edge);
         (address(&client, &snapshot.edge, trusted, head), trusted)
     });
+    trace::given(head);
     name(head, trusted);
     exchange.report.set_client(Some(address));
 }

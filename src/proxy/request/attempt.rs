@@ -54,14 +54,17 @@ async fn try_endpoints(
     exchange.earn_retries(retry.budget_percent);
     let mut chosen = exchange.choose(&tried);
     while let Some(index) = chosen {
+        exchange.begin_attempt();
         let Attempt { error, again } = match try_endpoint(exchange, side, upload, answer).await {
             Ok(mut upstream) => {
+                exchange.attempt_answered(answer.status);
                 exchange.note_response(index, answer.status, upload.is_late(exchange.now()));
                 compare_release(exchange, &mut upstream, answer);
                 return Ok(upstream);
             }
             Err(attempt) => attempt,
         };
+        exchange.attempt_broke(error.kind);
         if error.blame == Blame::Endpoint {
             exchange.report_to_pool(index, false);
             exchange.attempt_failed(error.kind);

@@ -62,6 +62,10 @@ impl Claims {
         self.taken.as_ref().map(|taken| &taken.admission)
     }
 
+    pub(super) fn endpoint_index(&self) -> Option<usize> {
+        self.taken.as_ref()?.endpoint
+    }
+
     pub(super) fn endpoint_if_any(&self) -> Option<&Arc<Endpoint>> {
         let Taken { admission, endpoint, .. } = self.taken.as_ref()?;
         Some(&admission.pool.endpoints[(*endpoint)?])

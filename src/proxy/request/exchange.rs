@@ -7,6 +7,7 @@
 mod evidence;
 mod finish;
 mod handover;
+mod spans;
 mod timing;
 
 use std::rc::Rc;
@@ -75,6 +76,7 @@ impl Exchange {
         self.visitor = visitor;
         self.claims.take(admission)?;
         self.begin_counting(counted, user);
+        self.note_route();
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::proxy::clock;
 use crate::proxy::deadlines::Fired;
 use crate::proxy::headers;
+use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::pool::{Endpoint, Rules};
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::upload::Upload;
@@ -75,10 +76,16 @@ pub(super) async fn ask(
     let load = Load::new(&other, index, worker.index);
     // The release has answered.
     exchange.wait_for_client(true);
+    exchange.begin_attempt_at(&other, index);
     let asked = clock::within(PATIENCE, request(exchange, side, &other.pool.endpoints[index], &other)).await;
     exchange.wait_for_client(false);
+    let asked = asked.flatten();
+    match &asked {
+        Some((_, head)) => exchange.attempt_answered(head.status),
+        None => exchange.attempt_broke(ErrorKind::UpstreamClosed),
+    }
     let to_head = exchange.head.is_method("HEAD");
-    match asked.flatten() {
+    match asked {
         Some((found, head)) if matches!(head.status, 200 | 206 | 304) => {
             let (first, first_head) = (std::mem::replace(upstream, found), std::mem::replace(answer, head));
             let endpoint = Arc::clone(exchange.target().0);

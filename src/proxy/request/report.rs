@@ -2,6 +2,7 @@
 //! the evidence.
 
 use std::net::IpAddr;
+use std::num::NonZeroU128;
 use std::time::{Duration, Instant};
 
 use crate::evidence::trial::Outcome;
@@ -11,6 +12,7 @@ use crate::proxy::deadlines::DeadlineSlot;
 use crate::proxy::error::ProxyError;
 use crate::proxy::error_kind::ErrorKind;
 use crate::proxy::request::claims::Claims;
+use crate::proxy::request::recording::Recording;
 use crate::telemetry::access_log::{Entry, Header};
 use crate::telemetry::refused::Refusal;
 use crate::wire::head::{Head, Name, Version};
@@ -36,6 +38,12 @@ pub(super) struct Report {
     lingered: bool,
     refused: Option<Refusal>,
     finished: bool,
+    /// The head has only a valid trace context, or none.
+    pub(super) traced: bool,
+    /// The trace, if it is sampled.
+    pub(super) trace: Option<NonZeroU128>,
+    /// The spans, if they are exported.
+    pub(super) recording: Option<Box<Recording>>,
 }
 
 impl Report {
@@ -57,6 +65,9 @@ impl Report {
             lingered: false,
             refused: None,
             finished: false,
+            traced: false,
+            trace: None,
+            recording: None,
         }
     }
 
@@ -204,6 +215,30 @@ impl Report {
         }
     }
 
+    /// An extended CONNECT is handled as an upgrade.
+    pub(super) fn method(head: &Head) -> &str {
+        match head.version {
+            Version::Http2 if head.extended_connect => "CONNECT",
+            _ => head.method(),
+        }
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub(super) fn grpc_status(&self) -> Option<u16> {
+        self.grpc_status
+    }
+
+    pub(super) fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    pub(super) fn error(&self) -> Option<&'static str> {
+        self.ended.map(|kind| ProxyError::from(kind).name())
+    }
+
     /// The time between the request to the endpoint and its answer.
     pub(super) fn upstream_time(&self) -> Option<Duration> {
         let (sent, first_byte) = self.sent.zip(self.first_byte)?;
@@ -224,11 +259,7 @@ impl Report {
             trace_id: head.get(Name::Traceparent).and_then(|value| value.get(3..35)),
             client: &address,
             peer: client.peer,
-            // An extended CONNECT is handled as an upgrade.
-            method: match head.version {
-                Version::Http2 if head.extended_connect => "CONNECT",
-                _ => head.method(),
-            },
+            method: Report::method(head),
             host: head.get(Name::Host).unwrap_or_default(),
             path: head.target(),
             protocol: head.version.as_str(),
@@ -249,7 +280,7 @@ impl Report {
             shielded: self.shielded,
             lingered: self.lingered,
             refused: self.refused.map(Refusal::label),
-            error: self.ended.map(|kind| ProxyError::from(kind).name()),
+            error: self.error(),
             blame: self.blame(head, now).map(Blame::as_str),
             header: Header(&header),
         });

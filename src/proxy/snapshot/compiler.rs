@@ -78,14 +78,14 @@ pub(crate) struct Compiler {
 impl Compiler {
     /// `wrong_releases` is told of answers that name another release than the label.
     pub(crate) fn new(
-        workers: usize,
+        meters: Arc<Meters>,
         routes: Arc<Routes>,
         wrong_releases: mpsc::UnboundedSender<WrongRelease>,
     ) -> Compiler {
         let (first_writes, seen) = mpsc::unbounded_channel();
         Compiler {
-            workers,
-            meters: Arc::new(Meters::new(workers)),
+            workers: meters.workers(),
+            meters,
             pools: PerColor::default(),
             former: Vec::new(),
             names: BTreeMap::new(),
@@ -358,6 +358,7 @@ fn edge(config: &Config) -> Edge {
         https_redirect: listen.https_redirect.map(|redirect| redirect.port),
         handshake_timeout: config.tls.as_ref().map_or(Duration::ZERO, |tls| tls.handshake_timeout),
         retry: config.retry,
+        trace: config.trace.rules(),
         via: config.headers.via,
     }
 }

@@ -2,27 +2,30 @@
 
 use crate::domain::analysis::{BUCKETS, bucket};
 use crate::telemetry::exposition::Page;
-use crate::telemetry::meter::BUCKETS_MICROS;
 use crate::telemetry::metrics::Facts;
 
 /// Bounds of a route's histogram: powers of two from 0.5 ms to 34 s, where its own buckets end exactly.
 const POWERS: std::ops::RangeInclusive<u32> = 9..=25;
 
 pub(super) fn render(page: &mut Page, facts: &Facts) {
-    let bounds = BUCKETS_MICROS.map(|micros| micros as f64 / 1e6);
+    let seconds = |bounds: &[u64]| bounds.iter().map(|micros| *micros as f64 / 1e6).collect::<Vec<_>>();
+    let mut exemplars = facts.exemplars.iter();
     let mut duration = page.histogram(
         "cutover_http_request_duration_seconds",
         "Seconds from the parsed request head to the last byte of the answer.",
     );
     for (color, upstream, reading) in &facts.readings {
         let labels = [("color", color.as_str()), ("upstream", &**upstream)];
-        duration.buckets(&labels, &bounds, &reading.buckets, reading.sum_micros as f64 / 1e6);
+        let of_series = exemplars.next().map_or(&[][..], Vec::as_slice);
+        let (bounds, sum) = (seconds(&reading.bounds), reading.sum_micros as f64 / 1e6);
+        duration.exemplified(&labels, &bounds, &reading.buckets, sum, of_series);
     }
     let mut answered = page
         .histogram("cutover_upstream_response_seconds", "Seconds from the sent request to the head of the response.");
     for (color, upstream, reading) in &facts.readings {
         let labels = [("color", color.as_str()), ("upstream", &**upstream)];
-        answered.buckets(&labels, &bounds, &reading.upstream_buckets, reading.upstream_micros as f64 / 1e6);
+        let (bounds, sum) = (seconds(&reading.bounds), reading.upstream_micros as f64 / 1e6);
+        answered.buckets(&labels, &bounds, &reading.upstream_buckets, sum);
     }
     let bounds: Vec<f64> = POWERS.map(|power| (1_u64 << power) as f64 / 1e6).collect();
     let help = "Latency of answers that did not fail, by route; the sum is exact to 7 %.";

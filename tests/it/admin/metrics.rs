@@ -63,7 +63,9 @@ fn series(line: &str) -> (String, Vec<(String, String)>, &str) {
                     (_, other) => text.push(other),
                 }
             };
-            labels.push((label.to_owned(), text));
+            // The same bound is `1` in one format, and `1.0` in the other.
+            let bound = text.parse::<f64>().ok().filter(|bound| label == "le" && bound.is_finite());
+            labels.push((label.to_owned(), bound.map_or(text, |bound| bound.to_string())));
             rest = &value[end + 1..];
             match rest.chars().next() {
                 Some(',') => rest = &rest[1..],

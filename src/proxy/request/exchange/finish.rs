@@ -27,7 +27,9 @@ impl Exchange {
                 None => self.report.leave_unanswered(),
             }
         }
-        let (worker, now) = (&self.client.worker, self.now());
+        let now = self.now();
+        self.export(now);
+        let worker = &self.client.worker;
         if let Some(refusal) = self.report.refusal() {
             worker.refuse(refusal);
         }
@@ -36,7 +38,11 @@ impl Exchange {
             if drained {
                 admission.meter.ended(self.claims.kind());
             }
-            admission.meter.finished(self.report.as_http(), now - self.report.started());
+            let took = now - self.report.started();
+            admission.meter.finished(self.report.as_http(), took);
+            if let Some(trace) = self.report.trace {
+                admission.meter.exemplify(trace.get(), took);
+            }
             if let Some(time) = self.report.upstream_time() {
                 admission.meter.answered(time);
             }

@@ -29,7 +29,7 @@ fn a_color_is_empty_only_when_no_worker_has_or_can_get_a_request_for_it() {
     const WORKERS: usize = 3;
     let (live, config) = (Live::new(WORKERS), config());
     let orders = (0..WORKERS).map(|_| tokio::sync::mpsc::unbounded_channel().0).collect();
-    let mut publisher = Publisher::new(Arc::clone(&live), orders);
+    let mut publisher = Publisher::new(Arc::clone(&live), orders, config.metrics.bounds());
     let _ = publisher.publish(&config, &decision(1, Color::Blue));
     let running = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let (served, over) = (AtomicUsize::new(0), AtomicBool::new(false));

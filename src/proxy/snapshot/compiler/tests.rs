@@ -23,6 +23,10 @@ fn decision(generation: u64, active: Color) -> Decision {
     Decision { generation: Generation(generation), ..Decision::first(active, release, SystemTime::UNIX_EPOCH) }
 }
 
+fn meters(workers: usize) -> Arc<Meters> {
+    Arc::new(Meters::new(workers, Arc::from([1_000])))
+}
+
 fn admit_by(snapshot: &Snapshot, draw: u64) -> Arc<Admission> {
     let draw = |_: &Splitting| Draw { value: draw, user: None, visitor: None };
     let granted = snapshot.admit(0, "shop", "/", draw).expect("a route for everything").expect("nothing is held");
@@ -35,7 +39,7 @@ fn admit(snapshot: &Snapshot) -> Arc<Admission> {
 
 #[test]
 fn a_request_gets_color_release_and_generation_of_one_decision() {
-    let mut compiler = Compiler::new(2, Routes::new(2), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(2), Routes::new(2), mpsc::unbounded_channel().0);
     let snapshot = compiler.compile(&config(""), &decision(7, Color::Green));
     let admission = admit(&snapshot);
     assert_eq!((admission.pool.color, admission.generation, &*admission.release), (Color::Green, 7, "7"));
@@ -43,7 +47,7 @@ fn a_request_gets_color_release_and_generation_of_one_decision() {
 
 #[test]
 fn what_did_not_change_is_the_same_object_in_the_next_snapshot() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     compiler.compile(&config(""), &decision(1, Color::Blue));
     let before = compiler.pools().clone();
     compiler.compile(&config("[drain]\ntimeout = \"9s\"\n"), &decision(2, Color::Green));
@@ -54,7 +58,7 @@ fn what_did_not_change_is_the_same_object_in_the_next_snapshot() {
 
 #[test]
 fn a_switch_takes_over_the_table_of_routes_and_another_route_makes_a_new_one() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     let route = |path: &str| format!("[[route]]\npath = \"{path}\"\nupstream = \"default\"\n");
     let one = config(&route("/a"));
     let table = |snapshot: Snapshot| snapshot.routes;
@@ -71,7 +75,7 @@ fn a_switch_takes_over_the_table_of_routes_and_another_route_makes_a_new_one() {
 
 #[test]
 fn an_endpoint_that_stays_is_the_same_object_in_a_changed_pool() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     compiler.compile(&config(""), &decision(1, Color::Blue));
     let before = Arc::clone(&compiler.pools()[Color::Blue][0].endpoints[1]);
     let mut changed = config("");
@@ -84,7 +88,7 @@ fn an_endpoint_that_stays_is_the_same_object_in_a_changed_pool() {
 
 #[test]
 fn a_pool_that_went_is_freed_by_the_next_compile_and_not_by_its_last_request() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     let admission = admit(&compiler.compile(&config(""), &decision(1, Color::Blue)));
     let pool = Arc::downgrade(&admission.pool);
     let mut changed = config("");
@@ -99,7 +103,7 @@ fn a_pool_that_went_is_freed_by_the_next_compile_and_not_by_its_last_request() {
 
 #[test]
 fn a_color_is_drained_when_the_last_request_admitted_under_it_is_over() {
-    let mut compiler = Compiler::new(2, Routes::new(2), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(2), Routes::new(2), mpsc::unbounded_channel().0);
     let blue = compiler.compile(&config(""), &decision(1, Color::Blue));
     let (first, second) = (admit(&blue), admit(&blue));
     let retired = compiler.retire(Color::Blue);
@@ -115,7 +119,7 @@ fn a_color_is_drained_when_the_last_request_admitted_under_it_is_over() {
 
 #[test]
 fn a_drain_waits_also_for_what_an_earlier_one_did_not_end() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     let blue = compiler.compile(&config(""), &decision(1, Color::Blue));
     let long = admit(&blue);
     compiler.retire(Color::Blue);
@@ -144,7 +148,7 @@ fn preview(snapshot: &Snapshot) -> Arc<Admission> {
 
 #[test]
 fn a_preview_is_of_the_color_that_does_not_serve_and_counts_apart() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     let snapshot = compiler.compile(&config(PREVIEW), &decision(7, Color::Green));
     let (ordinary, shown) = (admit(&snapshot), preview(&snapshot));
     assert_eq!((ordinary.pool.color, ordinary.preview.is_some()), (Color::Green, false));
@@ -157,7 +161,7 @@ fn a_preview_is_of_the_color_that_does_not_serve_and_counts_apart() {
 
 #[test]
 fn a_drain_waits_for_previews_that_began_before_it_and_for_none_that_begin_after() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     let first = compiler.compile(&config(PREVIEW), &decision(1, Color::Blue));
     let looking = preview(&first);
     let second = compiler.compile(&config(PREVIEW), &decision(1, Color::Blue));
@@ -192,7 +196,7 @@ async fn the_end_of_an_epoch_wakes_whoever_waits_for_it() {
 
 #[test]
 fn places_under_a_limit_are_kept_over_a_reload_and_a_new_maximum_holds_at_once() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     let limited = |max: u32| config(&format!("{PREVIEW}[upstream.default]\nmax_in_flight = {max}\n"));
     let snapshot = compiler.compile(&limited(2), &decision(1, Color::Blue));
     let limit = admit(&snapshot).limit.clone().expect("it is limited");
@@ -222,7 +226,7 @@ const TO_STABLE: u64 = u64::MAX;
 
 #[test]
 fn a_draw_below_the_weight_goes_to_the_candidate_with_its_own_release() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     let forced = Decision { by_force: true, ..canary(7, 500) };
     let snapshot = compiler.compile(&config("[canary]\nshield = true\n"), &forced);
     let (stable, candidate) = (admit_by(&snapshot, TO_STABLE), admit_by(&snapshot, TO_CANDIDATE));
@@ -240,7 +244,7 @@ fn a_draw_below_the_weight_goes_to_the_candidate_with_its_own_release() {
 
 #[test]
 fn with_no_share_or_all_of_them_nobody_draws() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     for weight in [0, 10_000] {
         let snapshot = compiler.compile(&config(""), &canary(1, weight));
         assert!(snapshot.split.is_none());
@@ -250,7 +254,7 @@ fn with_no_share_or_all_of_them_nobody_draws() {
 
 #[test]
 fn a_color_whose_share_changes_goes_on_in_the_same_epoch() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     let alone = compiler.compile(&config(""), &decision(1, Color::Blue));
     let steps: Vec<Snapshot> = [500, 2_500].map(|weight| compiler.compile(&config(""), &canary(2, weight))).into();
     let epoch = |snapshot: &Snapshot, draw| admit_by(snapshot, draw).lease.epoch();
@@ -269,7 +273,7 @@ fn a_color_whose_share_changes_goes_on_in_the_same_epoch() {
 
 #[test]
 fn a_hold_and_maintenance_close_the_door_of_both_colors() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     let open = compiler.compile(&config(PREVIEW), &canary(1, 5_000));
     assert!(open.split.is_some());
     compiler.hold(Some(Instant::now()));
@@ -301,7 +305,7 @@ fn the_candidate_has_a_first_write_of_its_own_and_keeps_it_when_it_takes_over() 
         ),
     );
     let Ok(labelled) = labelled else { panic!("{}", labelled.expect_err("it is not").render(false)) };
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     let split = compiler.compile(&labelled, &canary(1, 500));
     assert!(admit_by(&split, TO_STABLE).first_write.is_none());
     let waiting = admit_by(&split, TO_CANDIDATE).first_write.clone().expect("it can be taken back until then only");
@@ -312,7 +316,7 @@ fn the_candidate_has_a_first_write_of_its_own_and_keeps_it_when_it_takes_over() 
 
 #[test]
 fn the_candidate_can_be_previewed_while_it_serves_and_is_not_counted_for_that() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     let snapshot = compiler.compile(&config(PREVIEW), &canary(1, 500));
     let shown = preview(&snapshot);
     assert_eq!((shown.pool.color, shown.preview.is_some(), shown.shield), (Color::Green, true, None));
@@ -323,7 +327,7 @@ fn the_candidate_can_be_previewed_while_it_serves_and_is_not_counted_for_that() 
 #[test]
 fn requests_are_counted_under_configured_routes_and_else_by_their_first_segment() {
     let routes = Routes::new(1);
-    let mut compiler = Compiler::new(1, Arc::clone(&routes), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Arc::clone(&routes), mpsc::unbounded_channel().0);
     let more = "[canary]\nroutes = [\"/api/v2\"]\n[[route]]\npath = \"/\"\nupstream = \"default\"\n\
                 [[route]]\npath = \"/api\"\nupstream = \"default\"\n\
                 [[route]]\nhost = \"*.shop.test\"\npath = \"/cart\"\nupstream = \"default\"\n";
@@ -373,7 +377,7 @@ mod names {
                 [blue]\nrelease = \"1\"\nendpoints = [\"10.9.9.9:1\", \"app:3000\"]\n\
                 [green]\nrelease = \"2\"\nendpoints = [\"127.0.0.1:3\"]\n";
             let config = Config::parse(Path::new("test.toml"), text).expect("a valid configuration");
-            Named { compiler: Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0), config }
+            Named { compiler: Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0), config }
         }
 
         fn compile(&mut self) -> Arc<Pool> {
@@ -477,7 +481,7 @@ mod names {
 
 #[test]
 fn connections_are_no_older_than_what_let_a_color_serve() {
-    let mut compiler = Compiler::new(1, Routes::new(1), mpsc::unbounded_channel().0);
+    let mut compiler = Compiler::new(meters(1), Routes::new(1), mpsc::unbounded_channel().0);
     let endpoints = |compiler: &Compiler, color: Color| compiler.pools()[color][0].endpoints.clone();
     compiler.compile(&config(""), &decision(1, Color::Blue));
     let (blue, green) = (endpoints(&compiler, Color::Blue), endpoints(&compiler, Color::Green));
