@@ -217,7 +217,7 @@ impl Started {
                     continue;
                 }
             };
-            tracing::warn!(actor, reason = refusal, "Upgrade refused");
+            tracing::warn!(actor, reason, refusal, "Upgrade refused");
             upgrades::count(Outcome::Refused);
             let _ = answer.send(Err(NotUpgraded::Busy(refusal.to_owned())));
         };

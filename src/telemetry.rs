@@ -33,7 +33,7 @@ pub(crate) fn init(format: LogFormat) -> io::Result<()> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines).with_target(false);
     let text = format == LogFormat::Text || (format == LogFormat::Auto && lines.on_terminal());
     let _ = match text {
-        false => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        false => builder.event_format(process_log::JsonLine).try_init(),
         true => {
             let color = lines.on_terminal() && std::env::var_os("NO_COLOR").is_none();
             builder.with_ansi(color).try_init()

@@ -19,7 +19,7 @@ impl Guesses {
     pub(super) fn note(&self, peer: &str, path: &str) -> Duration {
         static TOLD: LogRate = LogRate::new(1, Duration::from_secs(1));
         let path: String = path.chars().take(100).collect();
-        TOLD.say(|unsaid| tracing::warn!(peer, path, unsaid, "Wrong token for the admin API"));
+        TOLD.say(|suppressed| tracing::warn!(peer, path, suppressed, "Wrong token for the admin API"));
         self.delay(Instant::now())
     }
 

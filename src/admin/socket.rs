@@ -76,12 +76,12 @@ impl Socket {
         match bind(&self.path, self.mode, self.group) {
             Ok((listener, inode)) => {
                 (self.listener, self.inode, self.trouble) = (listener, inode, None);
-                tracing::info!(path = %path, "Admin socket made again");
+                tracing::info!(file = %path, "Admin socket made again");
             }
             Err(error) => {
                 let error = error.to_string();
                 if self.trouble.as_ref() != Some(&error) {
-                    tracing::error!(path = %path, error, "Admin socket gone, and not made again");
+                    tracing::error!(file = %path, error, "Admin socket gone, and not made again");
                     self.trouble = Some(error);
                 }
             }

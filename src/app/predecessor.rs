@@ -69,7 +69,7 @@ impl Predecessor {
 
     /// Says that the configuration is valid. `None`: the predecessor has ended, and its ledger is free.
     pub(super) fn ledger(&mut self) -> io::Result<Option<Given>> {
-        tracing::info!(before = self.pid, "Configuration valid; asking for the ledger");
+        tracing::info!(predecessor = self.pid, "Configuration valid; asking for the ledger");
         match self.ask(&Message::Loaded)? {
             Some((Message::Ledger { generation, before }, mut given)) => {
                 let lock = given.pop().ok_or_else(unexpected)?;
@@ -126,7 +126,10 @@ impl Predecessor {
         }
         if answer.is_none() {
             self.gone = true;
-            tracing::warn!(before = self.pid, "The process before ended during the upgrade; this one takes over alone");
+            tracing::warn!(
+                predecessor = self.pid,
+                "The process before ended during the upgrade; this one takes over alone"
+            );
         }
         Ok(answer)
     }

@@ -62,7 +62,7 @@ impl Started {
         telemetry::init(config.log.format).map_err(Error::io("could not start the log"))?;
         limits::raise_open_files();
         for UnusableFile { setting, path, reason } in &config.unusable {
-            tracing::error!(setting, path, reason, "Unusable file; everything else is served");
+            tracing::error!(setting, file = path, reason, "Unusable file; everything else is served");
         }
 
         let taking_over = "could not take over from the process before";
@@ -160,16 +160,16 @@ impl Started {
                 plane.listen();
                 predecessor.serving().map_err(Error::io(taking_over))?;
                 predecessor.count();
-                tracing::info!(pid = std::process::id(), before = predecessor.pid, "Took over");
+                tracing::info!(pid = std::process::id(), predecessor = predecessor.pid, "Took over");
             }
         }
         let Decision { active, release, .. } = &in_force;
         tracing::info!(
             http = %plane.local_addr(),
             https = plane.tls_addr().map(tracing::field::display),
-            preview = plane.preview_addr().map(tracing::field::display),
+            preview_address = plane.preview_addr().map(tracing::field::display),
             admin = %admin.address(),
-            %active,
+            color = %active,
             %release,
             generation,
             "Serving",

@@ -80,7 +80,7 @@ pub(super) async fn upgrade(offer: Offer) -> Result<Successor, NotUpgraded> {
     let failed = |error: io::Error| NotUpgraded::Failed(Outcome::Died, error.to_string());
     let starting = Starting::start(&offer.executable)?;
     let pid = starting.child.as_ref().map_or(0, Child::id);
-    tracing::info!(pid, path = %offer.executable.path.display(), "Upgrade begun");
+    tracing::info!(successor = pid, file = %offer.executable.path.display(), "Upgrade begun");
     let deadline = began + offer.patience;
     let path = offer.executable.path.display();
     let in_time = timeout_at(deadline.into(), starting.introduce(&offer)).await;

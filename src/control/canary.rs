@@ -44,7 +44,7 @@ pub(super) fn unknown() -> PerColor<Fitness> {
 
 pub(super) fn announce(transition: &Arc<Transition>) {
     let decision = &transition.decision;
-    let (active, generation) = (decision.active, decision.generation.0);
+    let (color, generation) = (decision.active, decision.generation.0);
     let (actor, reason) = (&transition.origin.actor, transition.origin.reason.as_deref().unwrap_or(""));
     let deployment = decision.deployment.as_ref();
     let release = deployment.map(|deployment| deployment.release.as_str()).unwrap_or_default();
@@ -55,7 +55,7 @@ pub(super) fn announce(transition: &Arc<Transition>) {
         Kind::Advance => tracing::info!(release, weight, generation, actor, reason, "Canary advanced"),
         Kind::Abort => {
             let release = transition.from.as_ref().map(|(_, release)| release.as_str()).unwrap_or_default();
-            tracing::warn!(release, %active, generation, actor, reason, "Canary aborted");
+            tracing::warn!(release, %color, generation, actor, reason, "Canary aborted");
         }
         Kind::CanaryHold => tracing::warn!(release, weight, actor, reason, "Canary paused"),
         Kind::CanaryResume => tracing::info!(release, weight, actor, reason, "Canary resumed"),
@@ -67,8 +67,8 @@ pub(super) fn announce(transition: &Arc<Transition>) {
         Kind::BaselineUnhealthy => {
             tracing::warn!(release, weight, judgement, "Stable release fails; the canary is paused");
         }
-        Kind::Recovered => tracing::info!(%active, reason, "Rollback helped"),
-        Kind::BothUnhealthy => tracing::error!(%active, reason, "Rollback did not help: both releases fail"),
+        Kind::Recovered => tracing::info!(%color, reason, "Rollback helped"),
+        Kind::BothUnhealthy => tracing::error!(%color, reason, "Rollback did not help: both releases fail"),
         _ => {}
     }
 }

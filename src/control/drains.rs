@@ -120,7 +120,7 @@ impl Controller {
         let InFlight { requests, streams, tunnels } = ended;
         if timed_out {
             let ended = ended.total();
-            tracing::warn!(%color, took_ms, ended, requests, streams, tunnels, "Drained; requests left at drain.timeout were cut off");
+            tracing::warn!(%color, took_ms, cut_off = ended, requests, streams, tunnels, "Drained; requests left at drain.timeout were cut off");
         } else {
             tracing::info!(%color, took_ms, tunnels, "Drained");
         }

@@ -117,7 +117,7 @@ impl Controller {
         self.linger.edited(&before, &self.config);
         self.publish_edit();
         self.configure_parts(&before);
-        tracing::info!(path = %self.file.path().display(), changes, "Configuration in force");
+        tracing::info!(file = %self.file.path().display(), changes, "Configuration in force");
         let _ = self.news.send(News::Reloaded(None));
         self.handle(Event::Configured(configured(&self.config, self.file.path())));
         // Its endpoints may be other ones now.
@@ -170,7 +170,7 @@ impl Controller {
 
     fn file_restored(&mut self) {
         self.file.restored();
-        tracing::info!(path = %self.file.path().display(), "Configuration file valid again");
+        tracing::info!(file = %self.file.path().display(), "Configuration file valid again");
         let _ = self.news.send(News::Reloaded(None));
         // A write-back that the invalid file prevented is possible now.
         self.handle(Event::Configured(configured(&self.config, self.file.path())));
@@ -187,7 +187,7 @@ impl Controller {
                 tracing::info!(%color, file = %path, "Wrote active = \"{color}\" to {path} (write_back)");
             }
             Err(error) => {
-                tracing::warn!(%error, %path, "Write-back of active failed; the file names another color");
+                tracing::warn!(%error, file = %path, "Write-back of active failed; the file names another color");
             }
         }
         self.handle(Event::WroteBack(result));

@@ -9,9 +9,9 @@ impl Controller {
     pub(super) fn health_changed(&mut self, change: HealthChange) {
         let HealthChange { color, upstream, endpoint, health, detail } = change;
         if health == Health::Down {
-            tracing::warn!(%color, %upstream, %endpoint, %detail, "Endpoint down");
+            tracing::warn!(%color, %upstream, %endpoint, reason = %detail, "Endpoint down");
         } else {
-            tracing::info!(%color, %upstream, %endpoint, %detail, "Endpoint up");
+            tracing::info!(%color, %upstream, %endpoint, reason = %detail, "Endpoint up");
         }
         self.notify_health(color, &upstream, &endpoint, health, &detail);
         self.report_fitness();

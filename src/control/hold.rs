@@ -53,9 +53,9 @@ impl Controller {
             let took = since.elapsed();
             self.numbers.tallies_mut().held(took);
             tracing::info!(
-                active = %decision.active,
+                color = %decision.active,
                 took_ms = took.as_micros() as f64 / 1e3,
-                waited,
+                requests = waited,
                 "Requests released"
             );
             let _ = self.news.send(News::Held(false));

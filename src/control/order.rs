@@ -115,7 +115,7 @@ impl Controller {
                 _ => other.to_string(),
             },
         };
-        tracing::warn!(problem, "Command uses the configuration in force");
+        tracing::warn!(reason = problem, "Command uses the configuration in force");
         let mut command = command;
         if let Command::Switch { terms, .. } | Command::CanaryStart { terms, .. } = &mut command {
             terms.past_file = forced;

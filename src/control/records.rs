@@ -172,40 +172,40 @@ impl Controller {
 
     fn announce(&mut self, sequence: u64, transition: &Arc<Transition>) {
         let decision = &transition.decision;
-        let (active, release, generation) = (decision.active, &decision.release, decision.generation.0);
+        let (color, release, generation) = (decision.active, &decision.release, decision.generation.0);
         let (actor, reason) = (&transition.origin.actor, transition.origin.reason.as_deref().unwrap_or(""));
         let took_ms = millis(transition.took);
         match (transition.kind, &transition.refusal) {
             (Kind::Start, _) => {
-                tracing::info!(%active, %release, generation, "First start: the color of the file serves")
+                tracing::info!(%color, %release, generation, "First start: the color of the file serves")
             }
             (Kind::Switch, _) => {
-                tracing::info!(%active, %release, generation, actor, reason, took_ms, forced = transition.forced, "Switched");
+                tracing::info!(%color, %release, generation, actor, reason, took_ms, forced = transition.forced, "Switched");
             }
             (Kind::Rollback, _) => {
-                tracing::warn!(%active, %release, generation, actor, reason, took_ms, forced = transition.forced, "Rolled back");
+                tracing::warn!(%color, %release, generation, actor, reason, took_ms, forced = transition.forced, "Rolled back");
             }
             (Kind::Release, _) => {
-                tracing::info!(%active, %release, generation, actor, "Live color relabeled")
+                tracing::info!(%color, %release, generation, actor, "Live color relabeled")
             }
             (Kind::Freeze, _) => {
-                tracing::warn!(%active, actor, reason, "Moves frozen; only a rollback moves traffic")
+                tracing::warn!(%color, actor, reason, "Moves frozen; only a rollback moves traffic")
             }
-            (Kind::Unfreeze, _) => tracing::info!(%active, actor, reason, "Moves allowed again"),
-            (Kind::KnownGood, _) => tracing::info!(%active, %release, "Release known good"),
+            (Kind::Unfreeze, _) => tracing::info!(%color, actor, reason, "Moves allowed again"),
+            (Kind::KnownGood, _) => tracing::info!(%color, %release, "Release known good"),
             // Logged when they happened.
             (Kind::Refused, _) => {}
             (Kind::Seen, Some((code, refusal))) => {
-                tracing::warn!(%active, code, refusal, actor, "Order of the file refused");
+                tracing::warn!(%color, code, refusal, actor, "Order of the file refused");
             }
             (Kind::Barrier, _) => {
-                tracing::warn!(%active, %release, actor, reason, "Barrier passed; a rollback is no longer safe");
+                tracing::warn!(%color, %release, actor, reason, "Barrier passed; a rollback is no longer safe");
             }
-            (Kind::Hold, _) => tracing::warn!(%active, actor, reason, "Traffic paused"),
-            (Kind::HoldEnd, _) => tracing::info!(%active, actor, reason, took_ms, "Traffic resumed"),
+            (Kind::Hold, _) => tracing::warn!(%color, actor, reason, "Traffic paused"),
+            (Kind::HoldEnd, _) => tracing::info!(%color, actor, reason, took_ms, "Traffic resumed"),
             (Kind::Maintenance, _) => {
-                let on = decision.maintenance;
-                tracing::warn!(on, %active, generation, actor, reason, "Maintenance turned on or off");
+                let maintenance = decision.maintenance;
+                tracing::warn!(maintenance, %color, generation, actor, reason, "Maintenance turned on or off");
             }
             (
                 Kind::Canary
@@ -223,7 +223,7 @@ impl Controller {
             ) => canary::announce(transition),
             (Kind::Noted | Kind::Drained, _) => {}
             (Kind::Staged, _) => {}
-            (Kind::Seen, None) => tracing::info!(%active, actor, "Order of the file already in force"),
+            (Kind::Seen, None) => tracing::info!(%color, actor, "Order of the file already in force"),
         }
         if goes_back(transition) {
             self.numbers.tallies_mut().rolled_back(transition.origin.trigger.name());

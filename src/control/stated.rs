@@ -133,7 +133,7 @@ impl Controller {
         let Stated { color, upstream, endpoint, label, says } = stated;
         TOLD.say(|suppressed| {
             if wrong {
-                tracing::error!(%color, upstream, endpoint, release = %label, says, suppressed, "Endpoint answers as another release");
+                tracing::error!(%color, upstream, endpoint, release = %label, answers_as = says, suppressed, "Endpoint answers as another release");
             } else {
                 tracing::info!(%color, upstream, endpoint, release = %label, suppressed, "Endpoint answers as its label again");
             }

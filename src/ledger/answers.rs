@@ -125,7 +125,7 @@ impl Answers {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "Answers of earlier commands unreadable");
+                tracing::warn!(file = %path.display(), %error, "Answers of earlier commands unreadable");
                 String::new()
             }
         };
@@ -212,10 +212,10 @@ impl AnswersFile {
             if let Err(error) = &written
                 && !self.failing
             {
-                tracing::warn!(path = %self.path.display(), %error, "Answers of commands not written; a restart forgets them");
+                tracing::warn!(file = %self.path.display(), %error, "Answers of commands not written; a restart forgets them");
             }
             if written.is_ok() && self.failing {
-                tracing::info!(path = %self.path.display(), "Answers of commands written again");
+                tracing::info!(file = %self.path.display(), "Answers of commands written again");
             }
             self.failing = written.is_err();
             done();

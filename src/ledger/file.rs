@@ -319,11 +319,11 @@ impl LedgerFile {
         let path = self.path.display();
         match compacted {
             Ok(lines) => {
-                tracing::info!(%path, before = self.lines, lines, "Ledger compacted");
+                tracing::info!(file = %path, lines_before = self.lines, lines, "Ledger compacted");
                 (self.lines, self.compact_above) = (lines, COMPACT_RUNNING_ABOVE);
             }
             Err(error) => {
-                tracing::warn!(%path, %error, "Ledger not compacted");
+                tracing::warn!(file = %path, %error, "Ledger not compacted");
                 self.compact_above = self.lines + KEEP;
             }
         }

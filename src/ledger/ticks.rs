@@ -307,7 +307,7 @@ impl Open {
         let line = wire::entry(entry);
         self.length += line.len() as u64;
         if self.length > MAX_BYTES {
-            tracing::warn!(path = %self.path.display(), "Record of the analysis full; further ticks are judged and not recorded");
+            tracing::warn!(file = %self.path.display(), "Record of the analysis full; further ticks are judged and not recorded");
             self.file = None;
         } else if let Err(error) = file.write_all(&line) {
             failed(&self.path, &error);
@@ -326,7 +326,7 @@ fn whole_lines(path: &Path) -> io::Result<File> {
 }
 
 fn failed(path: &Path, error: &io::Error) {
-    tracing::warn!(path = %path.display(), %error, "Analysis not recorded; a restart resumes from the last record");
+    tracing::warn!(file = %path.display(), %error, "Analysis not recorded; a restart resumes from the last record");
 }
 
 #[cfg(test)]

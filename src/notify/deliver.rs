@@ -67,7 +67,11 @@ impl Sink {
             let now = now();
             let given_up = self.queue.give_up(now.mono);
             if given_up > 0 {
-                tracing::error!(sink = self.config.name, given_up, "Notices given up: not delivered within a day");
+                tracing::error!(
+                    sink = self.config.name,
+                    dropped = given_up,
+                    "Notices given up: not delivered within a day"
+                );
             }
             if let Some(since) = self.queue.alarm(now.mono) {
                 self.raise(since);
@@ -179,7 +183,7 @@ impl Sink {
             }
             Delivery::Failed { why, patience, .. } => {
                 self.queue.failed(now(), id, patience, fastrand::f64());
-                tracing::warn!(sink, why, waiting = self.queue.waiting(), "Notice not delivered; retrying");
+                tracing::warn!(sink, reason = why, waiting = self.queue.waiting(), "Notice not delivered; retrying");
                 self.failed(&why);
             }
         }

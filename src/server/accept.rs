@@ -117,10 +117,10 @@ async fn room(worker: &Rc<Worker>, peers: &[mpsc::UnboundedSender<PlaneCommand>]
         {
             return descriptor;
         }
-        TOLD.say(|unsaid| {
+        TOLD.say(|suppressed| {
             let connections = worker.live.open_connections();
             let Usage { most, clients, endpoints } = descriptors::usage();
-            tracing::warn!(connections, clients, endpoints, room = most, unsaid, "No room for new connections");
+            tracing::warn!(connections, clients, endpoints, room = most, suppressed, "No room for new connections");
         });
         let closing = close_longest_idle(worker, peers).await;
         if closing

@@ -4,12 +4,13 @@
 //! writer can't keep up (an unread pipe, a slow disk), buffers are dropped and their lines counted; no request waits.
 //! The writer thread also opens the file, since a path can hang.
 
+mod combined;
 mod line;
 mod output;
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -96,7 +97,8 @@ impl Entry<'_> {
 #[derive(Debug, Default)]
 struct Style {
     off: AtomicBool,
-    text: AtomicBool,
+    /// A [`Form`].
+    form: AtomicU8,
     redact_query: AtomicBool,
     /// Share of the successes that is written, in ten-thousandths.
     sample: AtomicU16,
@@ -138,12 +140,21 @@ pub struct AccessLogger {
     clock: Clock,
 }
 
-/// Lines are text if so configured, or if only a terminal reads them.
-fn is_text(target: &AccessLog, format: LogFormat) -> bool {
-    match format {
-        LogFormat::Auto => *target == AccessLog::Stdout && io::stdout().is_terminal(),
-        LogFormat::Json => false,
-        LogFormat::Text => true,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Combined,
+    /// For people, where only a terminal reads it.
+    Terminal,
+}
+
+impl Form {
+    fn of(target: &AccessLog, format: LogFormat) -> Form {
+        match format {
+            LogFormat::Auto if *target == AccessLog::Stdout && io::stdout().is_terminal() => Form::Terminal,
+            LogFormat::Auto | LogFormat::Json => Form::Json,
+            LogFormat::Text => Form::Combined,
+        }
     }
 }
 
@@ -199,7 +210,7 @@ impl AccessLogWriter {
     pub fn retarget(&self, config: &LogConfig) {
         let LogConfig { access: target, format, redact_query, fields, sample } = config;
         self.style.off.store(*target == AccessLog::Off, Ordering::Relaxed);
-        self.style.text.store(is_text(target, *format), Ordering::Relaxed);
+        self.style.form.store(Form::of(target, *format) as u8, Ordering::Relaxed);
         self.style.redact_query.store(*redact_query, Ordering::Relaxed);
         self.style.sample.store(sample.basis_points(), Ordering::Relaxed);
         let field = |header: &String| Field { header: header.clone(), key: header.replace('-', "_") };
@@ -242,11 +253,12 @@ impl AccessLogger {
         let redact_query = self.style.redact_query.load(Ordering::Relaxed);
         let fields = self.style.fields.load();
         let now = self.clock.now();
-        if self.style.text.load(Ordering::Relaxed) {
-            line::text(&mut self.buffer, now, entry, &fields, redact_query);
-        } else {
-            line::json(&mut self.buffer, now, entry, &fields, redact_query);
-        }
+        let write = match self.style.form.load(Ordering::Relaxed) {
+            form if form == Form::Combined as u8 => combined::combined,
+            form if form == Form::Terminal as u8 => line::terminal,
+            _ => line::json,
+        };
+        write(&mut self.buffer, now, entry, &fields, redact_query);
         self.lines += 1;
         if self.buffer.len() >= FULL {
             self.flush();

@@ -3,6 +3,8 @@
 //! An unread pipe, a journal or a disk that hangs must delay neither a rollback nor a request. Lines that find the
 //! queue full are dropped; their number is logged once there is room.
 
+mod json;
+
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -10,6 +12,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 use std::time::Duration;
+
+pub(super) use json::JsonLine;
 
 const WAITING: usize = 4096;
 const LAST_LINES: Duration = Duration::from_secs(2);

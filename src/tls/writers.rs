@@ -81,7 +81,7 @@ impl Writers {
         if !writer.told && writer.began.elapsed() >= TOLD_AFTER {
             writer.told = true;
             let counts_after_quiet_s = ABANDONED.as_secs();
-            tracing::warn!(path = %path.display(), counts_after_quiet_s, "Certificate file is being written: its writer has not closed it");
+            tracing::warn!(file = %path.display(), counts_after_quiet_s, "Certificate file is being written: its writer has not closed it");
         }
         true
     }

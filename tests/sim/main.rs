@@ -4,5 +4,6 @@
 
 mod architecture;
 mod documents;
+mod logs;
 mod rollout;
 mod world;

@@ -194,7 +194,7 @@ fn is_exposed(token: &Section<'_>, setting: &str, path: &str, span: Span) -> boo
     match exposure(Path::new(path)) {
         Exposure::Limited => false,
         Exposure::Fixed => {
-            tracing::warn!(path, "Token file readable by everybody, on a file system that can't be changed");
+            tracing::warn!(file = path, "Token file readable by everybody, on a file system that can't be changed");
             false
         }
         Exposure::Everybody => {

@@ -88,7 +88,7 @@ impl LedgerFile {
             Ok(Some(Loss::OtherFile | Loss::Changed)) if self.looks < LOOKS => {
                 if self.looks == 0 {
                     let path = self.path.display();
-                    tracing::error!(%path, "Ledger changed by another program");
+                    tracing::error!(file = %path, "Ledger changed by another program");
                     let trouble = format!(
                         "{path} is not what this process wrote; it is written anew with the next line, or in {LOOKS} s"
                     );
@@ -121,7 +121,7 @@ impl LedgerFile {
         match &restored {
             Ok(()) => {
                 self.looks = 0;
-                tracing::error!(%path, reason = %loss, lines = self.lines, "Ledger written anew");
+                tracing::error!(file = %path, reason = %loss, lines = self.lines, "Ledger written anew");
                 let _ = self.tell(true, None);
                 let mut condition = self.condition.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 condition.rewritten += 1;
@@ -129,7 +129,7 @@ impl LedgerFile {
             }
             Err(error) => {
                 if self.tell(false, Some(format!("{loss}, and it can't be written anew: {error}"))) {
-                    tracing::error!(%path, reason = %loss, %error, "Ledger lost");
+                    tracing::error!(file = %path, reason = %loss, %error, "Ledger lost");
                 }
             }
         }
@@ -144,7 +144,7 @@ impl LedgerFile {
         if self.path.exists() {
             let aside = name_beside(&self.path, "replaced");
             if let Err(error) = fs::hard_link(&self.path, &aside) {
-                tracing::warn!(path = %aside.display(), %error, "Replaced ledger not kept");
+                tracing::warn!(file = %aside.display(), %error, "Replaced ledger not kept");
             }
         }
         let holds_all = |file: &File| ends_with(file, self.length, self.tail.last()).unwrap_or(false);

@@ -51,7 +51,7 @@ pub(super) fn tell(exchange: &Exchange, rule: &str, bytes: &[u8]) {
     let shown = bytes[..bytes.len().min(SHOWN)].escape_ascii();
     let cut = bytes.len().saturating_sub(SHOWN);
     tracing::warn!(
-        color = %pool.color, upstream = %pool.upstream, endpoint = %endpoint.name, rule, bytes = %shown, cut, suppressed,
+        color = %pool.color, upstream = %pool.upstream, endpoint = %endpoint.name, rule, received = %shown, cut, suppressed,
         "answer refused"
     );
 }

@@ -72,7 +72,7 @@ fn ignore(exchange: &Exchange, why: EventIgnored, bytes: &[u8]) {
     let (endpoint, pool) = exchange.target();
     let shown = bytes[..bytes.len().min(SHOWN)].escape_ascii();
     tracing::warn!(
-        color = %pool.color, upstream = %pool.upstream, endpoint = %endpoint.name, reason = why.label(), bytes = %shown, suppressed,
+        color = %pool.color, upstream = %pool.upstream, endpoint = %endpoint.name, reason = why.label(), received = %shown, suppressed,
         "event ignored"
     );
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use crate::proxy::clock;
 use crate::proxy::deadlines::Fired;
-use crate::proxy::headers;
 use crate::proxy::error_kind::ErrorKind;
+use crate::proxy::headers;
 use crate::proxy::pool::{Endpoint, Rules};
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::upload::Upload;

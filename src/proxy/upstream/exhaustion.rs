@@ -20,7 +20,7 @@ pub(crate) fn of(error: &io::Error) -> Option<Resource> {
 
 pub(crate) fn report(endpoint: &str, resource: Resource, error: &io::Error) {
     static TOLD: LogRate = LogRate::new(1, Duration::from_secs(5));
-    TOLD.say(|unsaid| {
+    TOLD.say(|suppressed| {
         let Usage { most, clients, endpoints } = descriptors::usage();
         let (of, help) = match resource {
             Resource::Descriptors => ("descriptors", "raise the limit on open files (LimitNOFILE=, ulimit -n)"),
@@ -28,7 +28,7 @@ pub(crate) fn report(endpoint: &str, resource: Resource, error: &io::Error) {
             Resource::Memory => ("memory", "the kernel has no memory for sockets"),
         };
         tracing::error!(
-            %endpoint, of, help, reason = %error, clients, endpoints, room = most, unsaid,
+            %endpoint, of, help, reason = %error, clients, endpoints, room = most, suppressed,
             "No connection to an endpoint: the proxy has run out of {of}",
         );
     });

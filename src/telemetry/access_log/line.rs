@@ -33,7 +33,7 @@ impl Clock {
     }
 }
 
-pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, fields: &[Field], redact_query: bool) {
+pub(super) fn json(out: &mut Vec<u8>, now: &[u8; 24], entry: &Entry<'_>, fields: &[Field], redact_query: bool) {
     out.extend_from_slice(b"{\"ts\":\"");
     out.extend_from_slice(now);
     out.push(b'"');
@@ -86,14 +86,15 @@ pub(super) fn json(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, fields: &[F
     }
     for field in fields {
         if let Some(value) = (entry.header.0)(field.header.as_bytes()) {
-            string(out, &field.key, value);
+            let redacted = redact_query && field.header == "referer";
+            string(out, &field.key, if redacted { without_query(value) } else { value });
         }
     }
     truncated(out, entry, fields, redact_query);
     out.extend_from_slice(b"}\n");
 }
 
-pub(super) fn text(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, fields: &[Field], redact_query: bool) {
+pub(super) fn terminal(out: &mut Vec<u8>, now: &[u8; 24], entry: &Entry<'_>, fields: &[Field], redact_query: bool) {
     out.extend_from_slice(now);
     let _ = write!(out, " {} {} {} ", entry.client, entry.status, entry.method);
     for value in [entry.host, path(entry, redact_query).as_bytes()] {
@@ -130,7 +131,7 @@ pub(super) fn text(out: &mut Vec<u8>, now: &[u8], entry: &Entry<'_>, fields: &[F
     out.push(b'\n');
 }
 
-fn path<'a>(entry: &Entry<'a>, redact_query: bool) -> &'a str {
+pub(super) fn path<'a>(entry: &Entry<'a>, redact_query: bool) -> &'a str {
     match entry.path.split_once('?') {
         Some((path, _)) if redact_query => path,
         _ => entry.path,
@@ -150,8 +151,12 @@ fn string(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.push(b'"');
 }
 
+pub(super) fn without_query(value: &[u8]) -> &[u8] {
+    memchr::memchr(b'?', value).map_or(value, |end| &value[..end])
+}
+
 /// Splits no character.
-fn cut(value: &[u8]) -> &[u8] {
+pub(super) fn cut(value: &[u8]) -> &[u8] {
     let Some(beginning) = value.get(..LONGEST).filter(|_| value.len() > LONGEST) else { return value };
     let half = beginning.utf8_chunks().last().map_or(0, |last| last.invalid().len());
     // Four or more bytes are no half character: the value is not text.

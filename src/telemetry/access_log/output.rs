@@ -150,9 +150,9 @@ fn trouble(style: &Style, path: &Path, reason: Option<String>) {
     }
     match &reason {
         Some(reason) => {
-            tracing::warn!(path = %path.display(), reason, "Access log lines dropped");
+            tracing::warn!(file = %path.display(), reason, "Access log lines dropped");
         }
-        None => tracing::info!(path = %path.display(), "Access log written again"),
+        None => tracing::info!(file = %path.display(), "Access log written again"),
     }
     *known = reason;
 }

@@ -85,7 +85,7 @@ fn a_long_value_is_cut_and_the_line_says_so() {
     assert_eq!(value["host"].as_str().map(str::len), Some(2048));
     assert_eq!(value["truncated"], serde_json::json!(["host", "path"]));
     let mut line = Vec::new();
-    line::text(&mut line, Clock::default().now(), &long, &[], false);
+    line::terminal(&mut line, Clock::default().now(), &long, &[], false);
     assert!(line.len() < 5000 && String::from_utf8_lossy(&line).matches('…').count() == 2);
     let exact = "x".repeat(2048);
     long = Entry { path: &exact, ..entry() };
@@ -169,7 +169,7 @@ fn a_pipe_that_nobody_reads_costs_lines_and_holds_nobody_up() {
             break line;
         }
     };
-    assert!(line.contains("shop.example.com"), "{line}");
+    assert!(line.contains("\"GET /a?b=c HTTP/1.1\" 200"), "{line}");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn chosen_fields_of_the_request_are_in_the_line_where_they_were_sent() {
     let json: serde_json::Value = serde_json::from_slice(&json).expect("valid JSON");
     assert_eq!(json["user_agent"], "curl/8 \"x\"");
     assert!(json.get("referer").is_none());
-    line::text(&mut text, Clock::default().now(), &entry(), &chosen(), false);
+    line::terminal(&mut text, Clock::default().now(), &entry(), &chosen(), false);
     let text = String::from_utf8(text).expect("text");
     assert!(text.ends_with(" user_agent=\"curl/8 \\\"x\\\"\"\n"), "{text}");
 }
@@ -233,4 +233,63 @@ fn a_sample_leaves_out_successes_and_no_failure() {
     drop((logger, writer));
     let text = std::fs::read_to_string(&path).expect("reads");
     assert_eq!(text.lines().count(), failures.len(), "{text}");
+}
+
+fn combined(entry: &Entry<'_>, fields: &[Field], redact_query: bool) -> String {
+    let mut out = Vec::new();
+    combined::combined(&mut out, b"2026-11-30T23:05:09.123Z", entry, fields, redact_query);
+    String::from_utf8(out).expect("ASCII")
+}
+
+#[test]
+fn a_line_of_the_combined_format_is_that_of_apache_and_nginx() {
+    let line = combined(&entry(), &[], false);
+    let expected =
+        "1.2.3.4 - - [30/Nov/2026:23:05:09 +0000] \"GET /a?b=c HTTP/1.1\" 200 18 \"-\" \"curl/8 \\x22x\\x22\"\n";
+    assert_eq!(line, expected);
+    let http2 = combined(&Entry { protocol: "HTTP/2", client: "2001:db8::1", ..entry() }, &[], true);
+    assert!(http2.starts_with("2001:db8::1 - - [") && http2.contains("\"GET /a HTTP/2.0\" 200"), "{http2}");
+}
+
+#[test]
+fn a_connection_without_a_request_has_the_dash_of_the_combined_format() {
+    let ended =
+        Entry { method: "", path: "", protocol: "", status: 0, bytes_out: 0, header: Header(&|_| None), ..entry() };
+    assert!(combined(&ended, &[], false).ends_with("] \"-\" 000 0 \"-\" \"-\"\n"));
+}
+
+#[test]
+fn no_client_ends_a_quote_or_a_line_of_the_combined_format() {
+    fn hostile<'a>(_: &[u8]) -> Option<&'a [u8]> {
+        Some(b"\" 200 0\n\x1b[31m\\\xff\xc3\xa9\x7f")
+    }
+    let line = combined(&Entry { header: Header(&hostile), ..entry() }, &chosen(), false);
+    assert_eq!(line.matches('"').count(), 6, "{line}");
+    assert_eq!(line.matches('\n').count(), 1, "{line}");
+    assert!(
+        line.is_ascii()
+            && !line.contains('\x1b')
+            && line.contains("\\x22 200 0\\x0A\\x1B[31m\\x5C\\xFF\\xC3\\xA9\\x7F")
+    );
+}
+
+#[test]
+fn chosen_fields_follow_the_combined_format_by_name() {
+    let field = |header: &str, key: &str| Field { header: header.to_owned(), key: key.to_owned() };
+    let chosen = [field("user-agent", "user_agent"), field("x-tenant", "x_tenant")];
+    let line = combined(&entry(), &chosen, false);
+    assert!(line.ends_with(" \"-\" \"curl/8 \\x22x\\x22\" x_tenant=\"-\"\n"), "{line}");
+}
+
+#[test]
+fn a_referer_has_no_query_where_queries_are_left_out() {
+    fn referer<'a>(name: &[u8]) -> Option<&'a [u8]> {
+        (name == b"referer").then_some(b"https://shop.test/a?token=s3cret")
+    }
+    let entry = Entry { header: Header(&referer), ..entry() };
+    assert!(combined(&entry, &[], true).contains("\"https://shop.test/a\""));
+    assert!(combined(&entry, &[], false).contains("s3cret"));
+    let mut json = Vec::new();
+    line::json(&mut json, Clock::default().now(), &entry, &chosen(), true);
+    assert!(!String::from_utf8_lossy(&json).contains("s3cret"));
 }

@@ -93,7 +93,7 @@ fn new_process(proxy: &Proxy) -> u32 {
     let log = proxy.log();
     let begun = log.lines().rfind(|line| line.contains("Upgrade begun")).expect("a line");
     let begun: Value = serde_json::from_str(begun).expect("a document");
-    begun["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("a pid")
+    begun["successor"].as_u64().and_then(|pid| pid.try_into().ok()).expect("a pid")
 }
 
 fn is_gone(pid: u32) -> bool {
