@@ -1,6 +1,7 @@
 //! The controller: one task that owns the [`Rollout`], feeds it events, and carries out its effects.
 //!
-//! It awaits no I/O: slow work is handed to other tasks and returns as an event, so it answers even if a disk hangs.
+//! It awaits no I/O, except in an upgrade, when it decides no more: slow work is handed to other tasks and returns as
+//! an event, so it answers even if a disk hangs. It runs on the main thread.
 //! All decisions about traffic pass through here, in one order.
 
 mod analysis;

@@ -4,8 +4,8 @@
 //! to be woken. Forward moves are committed before they are published, backward moves are published before they are
 //! committed. Every command is answered exactly once.
 //!
-//! Traffic moves by these, each admitted or refused in its file. Forward moves also pass `freeze`, `safety` and the
-//! gate (`gating`):
+//! Traffic moves by these, each admitted or refused in its file. Forward moves also pass `freeze`, and those that give
+//! a release its first requests pass `safety` and the gate (`gating`):
 //!
 //! | move | file |
 //! |---|---|
@@ -13,9 +13,12 @@
 //! | a rollback by command | `back`, `may_roll_back` |
 //! | an order of the file | `file`, `file_has_an_order` |
 //! | the start, a step and the abort of a canary by command | `canary` |
-//! | a step, the last step, the withdrawal for 4xx | `stages` |
+//! | a step, the last step, the withdrawal for 4xx, the end of a step without evidence, of a hold-back, and of a canary whose release was edited | `stages` |
 //! | an automatic rollback | `automatic` |
 //! | maintenance and pauses | `hold` |
+//! | the color of the first start | `control/configured.rs` |
+//!
+//! Single requests change color by `proxy/request/shield.rs` and `linger.rs`, if configured.
 
 use std::time::{Duration, Instant};
 

@@ -3,8 +3,8 @@
 //! Blame is decided where a failure happens; the access log, ejection, retries and the evidence about a release follow
 //! from it. **The rule:** an endpoint or a release is charged only with what it demonstrably did to a request that was
 //! delivered to it whole and on time, and whose answer the client was ready to take. `docs/blame.md` has a row for each
-//! way in which a request can end. A client that stops reading is charged itself
-//! ([`ErrorKind::ClientStalled`]).
+//! way in which a request can end. A client that stops reading a response is charged
+//! itself ([`ErrorKind::ClientStalled`]); a tunnel that its client stalls counts as good.
 
 use std::time::Duration;
 

@@ -287,5 +287,8 @@ export class Actions {
     $('outcome').hidden = false;
     $('outcome').dataset.level = well ? 'ok' : 'warning';
     draw($('outcome'), [sentence, Date.now()], () => prose(sentence));
+    // An old success would contradict the headline.
+    clearTimeout(this.fading);
+    if (well) this.fading = setTimeout(() => { $('outcome').hidden = true; }, 60e3);
   }
 }

@@ -5,10 +5,11 @@ import { h, svg, text, attribute } from './dom.js';
 const SECONDS = 900;
 const HEIGHT = 100;
 
-// `lines`: a class and how to read a point. The first line gets its area filled.
+// `lines`: a class and how to read a point. The first line gets its area filled. `shown`: the share of the values that the scale
+// shows; the rest runs along its top.
 export class Chart {
-  constructor(label, format, lines) {
-    Object.assign(this, { label, format, lines });
+  constructor(label, format, lines, shown = 1) {
+    Object.assign(this, { label, format, lines, shown });
     this.paths = lines.map(({ name }) => svg('path', { class: `line ${name}` }));
     this.area = svg('path', { class: 'area' });
     this.marks = svg('g', { class: 'marks' });
@@ -19,17 +20,16 @@ export class Chart {
     this.element = h('div.chart', {}, h('p.chart-label', {}, h('span', {}, label), this.now), h('div.plot', {}, this.top, this.svg));
   }
 
-  // The largest value that is shown.
-  most(points) {
-    let most = 0;
-    for (const point of points) for (const { read } of this.lines) most = Math.max(most, read(point) || 0);
-    return most;
+  // The largest value, or that of a share of the values.
+  most(points, share = 1) {
+    const values = points.flatMap((point) => this.lines.map(({ read }) => read(point) || 0)).sort((a, b) => a - b);
+    return values[Math.ceil(values.length * share) - 1] || 0;
   }
 
   update(points, most, end, marks) {
     const scale = nice(most);
     const x = (point) => SECONDS - (end - point.ms) / 1000;
-    const y = (value) => HEIGHT - 2 - (value / scale) * (HEIGHT - 8);
+    const y = (value) => HEIGHT - 2 - Math.min(1, value / scale) * (HEIGHT - 8);
     this.lines.forEach(({ read }, index) => {
       let path = '', last = null, first = null;
       for (const point of points) {

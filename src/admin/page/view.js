@@ -41,7 +41,7 @@ export class View {
       .filter((mark) => mark.ms > end - 900e3 && mark.ms <= end);
     const panels = Object.values(this.panels);
     for (const index of panels[0].charts.keys()) {
-      const most = Math.max(...panels.map((panel) => panel.charts[index].most(this.points)));
+      const most = Math.max(...panels.map((panel) => panel.charts[index].most(this.points, panel.charts[index].shown)));
       for (const panel of panels) panel.charts[index].update(this.points, most, end, marks);
     }
     for (const panel of panels) panel.strip(marks, end);
@@ -110,7 +110,7 @@ class Panel {
       new Chart('Latency', ms, [
         { name: 'p50', word: 'p50', read: (point) => point[color].p50_ms },
         { name: 'p99', word: 'p99', read: (point) => point[color].p99_ms },
-      ]),
+      ], 0.98),
     ];
     this.badge = h('span.badge');
     this.release = h('p.release');

@@ -1,4 +1,4 @@
-//! Freezes and quarantine: both stop forward moves and never a rollback.
+//! Freezes and quarantine. A freeze stops forward moves; a quarantine also stops a rollback that names the release.
 
 use std::time::SystemTime;
 

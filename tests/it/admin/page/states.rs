@@ -131,6 +131,27 @@ async fn an_automatic_rollback_says_why() {
     browser.is_clean().await;
 }
 
+/// Charts the latencies, and returns the top of the scale and the highest point of the line (0 is the top of the plot).
+const CHART: &str = "page.evaluate(async (slow) => {
+  const { Chart } = await import('/page/chart.js');
+  const chart = new Chart('Latency', (ms) => `${ms} ms`, [{ name: 'p99', read: (point) => point.ms_taken }], 0.98);
+  const points = Array.from({ length: 900 }, (_, i) => ({ ms: i * 1000, ms_taken: i < slow ? 60000 : 20 }));
+  chart.update(points, chart.most(points, chart.shown), 899000, []);
+  const heights = chart.paths[0].getAttribute('d').split(/[ML]/).slice(1).map((point) => Number(point.split(' ')[1]));
+  return [chart.top.textContent, Math.min(...heights) >= 0];
+}, SLOW)";
+
+#[tokio::test]
+async fn a_few_slow_answers_leave_the_latencies_of_the_others_readable() {
+    let (blue, green) = pair().await;
+    let (_proxy, mut browser) = shown(&Setup::new(&blue, &green)).await;
+    let few = browser.run(&CHART.replace("SLOW", "10").replace('\n', " ")).await;
+    assert_eq!(few, json!(["20 ms", true]), "the slow ones run along the top");
+    let many = browser.run(&CHART.replace("SLOW", "100").replace('\n', " ")).await;
+    assert_eq!(many, json!(["100000 ms", true]));
+    browser.is_clean().await;
+}
+
 #[tokio::test]
 async fn the_document_is_valid_html() {
     let mut check = tokio::process::Command::new("node");
