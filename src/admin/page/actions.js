@@ -106,7 +106,7 @@ function move(s, answer) {
   return [
     `All traffic moves from ${named(from, s.release)} to ${named(to, answer.release)} between two requests.`,
     `${up} of ${plural(s[to].endpoints.length, 'endpoint')} of ${to} up${answer.checks ? `; ${plural(answer.checks.length, 'gate check')} passed` : ''}.`,
-    `${plural(drain, 'request')} in flight on ${from} finish there.`,
+    `${title(from)} finishes ${plural(drain, 'request')} in flight.`,
     s.canary && s.canary.stage !== 'bake' ? `The canary of ${s.canary.release} ends.` : null,
     answer.rollback ? (answer.rollback.possible ? `The way back afterwards: ${named(answer.rollback.to, answer.rollback.release)}, schema ${answer.rollback.safe}.`
       : `Afterwards there is no way back: ${answer.rollback.why || ''}`) : null,

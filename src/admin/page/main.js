@@ -57,7 +57,7 @@ function state(now, problem) {
   const path = view.now ? view.now.file.path : 'the configuration file';
   $('lost').hidden = false;
   text($('lost'), `The proxy can't be reached since ${time(lostAt)}; everything below is from before. `
-    + (view.now && view.now.file.orders ? `An edit of active in ${path} still moves traffic. ` : '') + 'This page keeps trying.');
+    + (view.now && view.now.file.orders ? `If the proxy runs, an edit of active in ${path} moves traffic. ` : '') + 'This page keeps trying.');
 }
 
 function event(name, data) {
