@@ -180,7 +180,7 @@ impl Predecessors {
 
     fn tell(&self) {
         let now = sum(&self.all);
-        self.left.send_if_modified(|left| std::mem::replace(left, now.clone()) != now);
+        self.left.send_if_modified(|left| std::mem::replace(left, now) != now);
     }
 }
 

@@ -184,14 +184,14 @@ impl Exporter {
                     let rejected = rejected.min(count);
                     self.counts.exported.fetch_add(count - rejected, Ordering::Relaxed);
                     self.counts.rejected.fetch_add(rejected, Ordering::Relaxed);
-                    return self.note(poster, (rejected > 0).then_some(reason));
+                    return self.note(poster, (rejected > 0).then_some(&reason));
                 }
                 Answer::Rejected(reason) => {
                     self.counts.rejected.fetch_add(count, Ordering::Relaxed);
-                    return self.note(poster, Some(reason));
+                    return self.note(poster, Some(&reason));
                 }
                 Answer::Failed { reason, patience } => {
-                    self.note(poster, Some(reason));
+                    self.note(poster, Some(&reason));
                     let again = match pauses.next() {
                         Some(pause) => {
                             let pause = patience.unwrap_or(pause).min(LONGEST_PAUSE);
@@ -214,9 +214,9 @@ impl Exporter {
     }
 
     /// One line per change between success and failure.
-    fn note(&mut self, poster: &Poster, failure: Option<String>) {
+    fn note(&mut self, poster: &Poster, failure: Option<&str>) {
         let collector = poster.endpoint();
-        match &failure {
+        match failure {
             Some(reason) if !self.fails => tracing::warn!(collector, reason, "Spans not exported"),
             None if self.fails => tracing::info!(collector, "Spans exported again"),
             _ => {}

@@ -147,7 +147,7 @@ impl Answering {
                     self.interim += 1;
                     exchange.reveal_color();
                     pass_interim(exchange, side, upload, answer);
-                    if self.interim % INTERIM_AT_ONCE == 0 {
+                    if self.interim.is_multiple_of(INTERIM_AT_ONCE) {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
