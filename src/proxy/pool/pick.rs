@@ -41,8 +41,10 @@ impl Endpoint {
 impl Pool {
     /// `draw`: a random number. `tried` are left out.
     pub(crate) fn pick(&self, worker: usize, draw: u64, now: u64, tried: &[usize]) -> Option<usize> {
-        if let [only] = &*self.endpoints {
-            return (only.health() != Health::Down && tried.is_empty()).then_some(0);
+        match &*self.endpoints {
+            [] => return None,
+            [only] => return (only.health() != Health::Down && tried.is_empty()).then_some(0),
+            _ => {}
         }
         if tried.is_empty()
             && let Some(picked) = self.pick_up(worker, draw, now)

@@ -98,7 +98,7 @@ async fn what_is_not_understood_changes_nothing_and_says_which_key_is_wrong() {
         (json!({ "plan": { "steps": [] } }), "bad_plan", "no step"),
         (json!({ "plan": { "steps": [50, 25] } }), "bad_plan", "do not grow"),
         (json!({ "plan": { "dwell": "2h", "max_step": "1h" } }), "bad_plan", "dwell"),
-        (json!({ "plan": { "holdback": "60%" } }), "bad_plan", "held back"),
+        (json!({ "plan": { "holdback": "60%" } }), "bad_plan", "hold-back"),
     ] {
         let answer = proxy.post("/admin/canary", body.clone()).await;
         assert_eq!(problem(&answer, 400), code, "{body}");

@@ -71,7 +71,7 @@ async fn what_is_left_at_the_timeout_is_ended_and_counted() {
     assert!(tunnel.ended().await);
     proxy.until("it is drained", |status| status["draining"].is_null()).await;
     let line = proxy.until_logged("requests left at drain.timeout were cut off").await;
-    assert!(line.contains("\"ended\":3"), "{line}");
+    assert!(line.contains("\"cut_off\":3"), "{line}");
     let history = proxy.cli(&["history"]).await;
     let said = String::from_utf8_lossy(&history.stdout);
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -26,6 +26,13 @@ fn eject(pool: &Pool, index: usize, until: u64) {
 }
 
 #[test]
+fn an_empty_pool_has_nothing_to_pick() {
+    for rules in [least_requests(), round_robin()] {
+        assert_eq!(order(&pool(&[], rules), 0, 10, &[]), [None; 10]);
+    }
+}
+
+#[test]
 fn endpoints_that_are_up_share_the_requests() {
     for rules in [least_requests(), round_robin()] {
         let counts = picks(&pool(&[UP, UP, DOWN, UNKNOWN], rules), DRAWS, BEGAN, &[]);

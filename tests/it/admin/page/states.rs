@@ -16,7 +16,7 @@ async fn a_lost_proxy_is_told_and_nothing_old_is_shown_as_new() {
     let (mut proxy, mut browser) = shown(&Setup::new(&blue, &green)).await;
     proxy.kill().await;
     let told = browser.text("until('#lost', \"can't be reached\")").await;
-    has(&told, &["is from before", "An edit of active in", &proxy.file().display().to_string()]);
+    has(&told, &["is from before", "an edit of active in", &proxy.file().display().to_string()]);
     assert_eq!(browser.run("page.$eval('body', (body) => body.classList.contains('stale'))").await, json!(true));
     assert_eq!(browser.run("page.$eval('#rollback', (button) => button.getAttribute('aria-disabled'))").await, "true");
     proxy.restart().await;
