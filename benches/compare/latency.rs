@@ -49,7 +49,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report, rounds: u32, request
     let rows: Vec<_> =
         kinds.iter().zip(&all).map(|(kind, percentiles)| percentiles.row(kind.name()).to_vec()).collect();
     let title = format!(
-        "Latency: {rate:.0} requests/s by chance, half of what the slowest can do; 1 KiB answers; medians of {rounds} \
+        "Latency: {rate:.0} requests/s at random moments, half of what the slowest can do; 1 KiB answers; medians of {rounds} \
          rounds"
     );
     report.table(&title, &["proxy", "p50 ms", "p99 ms", "p99.9 ms"], &rows);

@@ -1,7 +1,7 @@
 //! Cutover beside HAProxy, nginx, Envoy, Sozu and a plain TCP relay.
 //!
 //! ```text
-//! cargo bench --bench compare                                          # everything, about half an hour
+//! cargo bench --bench compare                                          # everything, about 12 minutes
 //! cargo bench --bench compare -- scenarios --rounds 9                  # one section, more often
 //! cargo bench --bench compare -- scenarios --only tls,http2 --rounds 3 # some scenarios
 //! cargo bench --bench compare -- --report docs/performance.md          # writes the document
@@ -223,5 +223,9 @@ fn header(programs: &Programs) -> String {
 fn version(program: &Path, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output().expect("the program runs");
     let said = [output.stdout, output.stderr].concat();
-    String::from_utf8_lossy(&said).lines().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
+    let said = String::from_utf8_lossy(&said);
+    let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    // Envoy begins with its own path.
+    let words: Vec<_> = line.split_whitespace().map(|word| word.rsplit("bin/").next().unwrap_or(word)).collect();
+    words.join(" ")
 }
