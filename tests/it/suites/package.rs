@@ -73,6 +73,16 @@ fn the_package_has_all_that_a_machine_needs() {
 }
 
 #[test]
+fn the_symbols_of_the_packaged_binary_are_in_a_file_of_their_own() {
+    package();
+    let made = Path::new(ROOT).join("target/deb");
+    let sections = |file: &str| ran(Command::new("objdump").arg("--section-headers").arg(made.join(file)));
+    let (binary, symbols) = (sections("cutover"), sections("cutover.debug"));
+    assert!(binary.contains(".gnu_debuglink") && !binary.contains(".debug_line"), "{binary}");
+    assert!(symbols.contains(".debug_line"), "{symbols}");
+}
+
+#[test]
 fn the_package_has_the_version_of_the_program() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(field(package(), "Version"), format!("{version}-1"));
