@@ -5,7 +5,7 @@ mod predecessors;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::application::Application;
 use crate::client::Connection;
 use crate::http2::Client;
-use crate::proxy::{Proxy, Setup, refused_start};
+use crate::proxy::{Proxy, Setup, copy_program, refused_start};
 use crate::server::versions::{Identity, secure, with_tls};
 use crate::switch::tunnel::echo;
 use crate::{soon, until};
@@ -341,15 +341,16 @@ async fn replaceable() -> (Application, Application, Proxy, PathBuf) {
     let (blue, green) = (Application::start("blue").await, Application::start("green").await);
     let dir = tempfile::tempdir().expect("a directory");
     let binary = dir.path().join("cutover");
-    std::fs::copy(BINARY, &binary).expect("a copy");
+    copy_program(Path::new(BINARY), &binary);
     let text = Setup::new(&blue, &green).text(dir.path());
     let proxy = Proxy::start_from(dir, &text, &binary).await;
     (blue, green, proxy, binary)
 }
 
-fn replace(binary: &std::path::Path, script: &str) {
-    let next = binary.with_extension("next");
-    std::fs::write(&next, script).expect("a file");
+fn replace(binary: &Path, script: &str) {
+    let (written, next) = (binary.with_extension("written"), binary.with_extension("next"));
+    std::fs::write(&written, script).expect("a file");
+    copy_program(&written, &next);
     std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o755)).expect("a mode");
     std::fs::rename(&next, binary).expect("a rename");
 }

@@ -9,7 +9,7 @@ use tokio::process::Child;
 
 use crate::application::{Application, pair};
 use crate::client::Connection;
-use crate::proxy::{Setup, command};
+use crate::proxy::{Setup, command, copy_program};
 use crate::until;
 
 /// Nobody in particular.
@@ -39,7 +39,7 @@ impl Foreign {
         prepare(&etc);
         // A copy that this user can reach, wherever the build is.
         let binary = dir.path().join("cutover");
-        fs::copy(env!("CARGO_BIN_EXE_cutover"), &binary).expect("the binary was built");
+        copy_program(Path::new(env!("CARGO_BIN_EXE_cutover")), &binary);
         let mut child = tokio::process::Command::new(&binary);
         child.args(["run", "--config"]).arg(&file).uid(UID).gid(UID).kill_on_drop(true).current_dir("/");
         child
