@@ -45,8 +45,12 @@ impl Report {
 
     pub(crate) fn table(&mut self, title: &str, head: &[&str], rows: &[Vec<String>]) {
         table::print_rows(title, head, rows);
-        let _ =
-            write!(self.text, "\n### {title}\n\n| {} |\n|---|{}\n", head.join(" | "), "---:|".repeat(head.len() - 1));
+        let (heading, about) = title.split_once(": ").unwrap_or((title, ""));
+        let _ = write!(self.text, "\n### {heading}\n\n");
+        if !about.is_empty() {
+            let _ = write!(self.text, "{}\n\n", wrapped(&format!("{about}.")));
+        }
+        let _ = write!(self.text, "| {} |\n|---|{}\n", head.join(" | "), "---:|".repeat(head.len() - 1));
         for row in rows {
             let _ = writeln!(self.text, "| {} |", row.join(" | "));
         }
