@@ -129,7 +129,7 @@ impl Meter {
         self.upstream_micros.add(micros);
     }
 
-    /// Of a finished request with a sampled trace.
+    /// A finished request with a sampled trace becomes the exemplar of its bucket.
     pub(crate) fn exemplify(&self, trace: u128, took: Duration) {
         let places = self.exemplars.get_or_init(|| (0..=self.bounds.len()).map(|_| Default::default()).collect());
         let micros = micros(took);

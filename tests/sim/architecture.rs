@@ -76,7 +76,8 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+/// Every Rust file below a directory.
+pub(crate) fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).expect("src can be read") {
         let path = entry.expect("src can be read").path();
         if path.is_dir() {

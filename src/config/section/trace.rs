@@ -20,7 +20,7 @@ pub struct TraceConfig {
     pub timeout: Duration,
     pub service: String,
     pub begin: bool,
-    /// Of the traces that begin here.
+    /// The sampled share of the traces that begin here.
     pub sample: Weight,
 }
 
