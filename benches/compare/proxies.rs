@@ -1,11 +1,16 @@
-//! The proxies, each set up as somebody would who wants it to do this work well: one worker, connections kept on both
-//! sides, no access log, the client's address passed on, room for as many connections.
+//! The proxies, each set up as somebody would who wants it to do this work well: connections kept on both sides,
+//! no access log, the client's address passed on, and as many workers and as much room for clients as the others.
 
 pub(crate) mod cutover;
-pub(crate) mod envoy;
-pub(crate) mod haproxy;
-pub(crate) mod nginx;
+mod envoy;
+mod haproxy;
+pub(crate) mod kind;
+mod nginx;
+pub(crate) mod programs;
+pub(crate) mod relay;
+pub(crate) mod setup;
 mod sozu;
+pub(crate) mod way;
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
@@ -15,89 +20,17 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::Bench;
+use crate::bench::Bench;
 use crate::certificate::Certificate;
-use crate::client::{Connection, GET};
-use crate::http2;
-use crate::process::Process;
-use crate::programs::Programs;
+use crate::clients::connection::{Connection, GET};
+use crate::clients::http2;
+use crate::machine::process::Process;
+use crate::proxies::kind::Kind;
+use crate::proxies::programs::Programs;
+use crate::proxies::setup::{Setup, Upstream};
 
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Which one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Cutover,
-    HaProxy,
-    Nginx,
-    Envoy,
-    Sozu,
-    Relay,
-}
-
-/// What it speaks with the applications.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Upstream {
-    #[default]
-    Http1,
-    /// From the first byte on; applications that speak gRPC.
-    Http2,
-}
-
-/// What it is set up for, besides HTTP/1.1 from end to end.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Setup {
-    /// It speaks TLS too, with HTTP/2 for who asks for it.
-    pub(crate) tls: bool,
-    pub(crate) upstream: Upstream,
-    pub(crate) analysis: Analysis,
-    pub(crate) growth: Growth,
-}
-
-/// How much of what Cutover has; other proxies are not asked for it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Growth {
-    pub(crate) routes: usize,
-    pub(crate) endpoints: usize,
-    /// Connections on which nothing is asked.
-    pub(crate) idle: usize,
-    pub(crate) access_log: bool,
-    pub(crate) canary: bool,
-    pub(crate) sticky: bool,
-    pub(crate) shield: bool,
-    /// A client that reads the metrics each second.
-    pub(crate) scrape: bool,
-}
-
-impl Growth {
-    pub(crate) const NONE: Growth = Growth {
-        routes: 0,
-        endpoints: 1,
-        idle: 0,
-        access_log: false,
-        canary: false,
-        sticky: false,
-        shield: false,
-        scrape: false,
-    };
-}
-
-impl Default for Growth {
-    fn default() -> Growth {
-        Growth::NONE
-    }
-}
-
-/// Cutover's analysis of releases.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Analysis {
-    /// As it is by default, without a deployment under way.
-    #[default]
-    On,
-    /// With modes that judge nothing.
-    Off,
-}
 
 /// What its files are made from.
 struct Site<'a> {
@@ -108,9 +41,7 @@ struct Site<'a> {
     admin: SocketAddr,
     blue: SocketAddr,
     green: SocketAddr,
-    upstream: Upstream,
-    analysis: Analysis,
-    growth: Growth,
+    setup: Setup,
     certificate: &'a Certificate,
 }
 
@@ -127,19 +58,6 @@ pub(crate) struct Proxy {
     dir: TempDir,
 }
 
-impl Kind {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Kind::Cutover => "Cutover",
-            Kind::HaProxy => "HAProxy",
-            Kind::Nginx => "nginx",
-            Kind::Envoy => "Envoy",
-            Kind::Sozu => "Sozu",
-            Kind::Relay => "TCP relay",
-        }
-    }
-}
-
 impl Proxy {
     /// Starts it for HTTP/1.1 and waits for its first good answer.
     pub(crate) async fn start(kind: Kind, bench: &Bench) -> Proxy {
@@ -150,10 +68,11 @@ impl Proxy {
     pub(crate) async fn start_for(setup: Setup, kind: Kind, bench: &Bench) -> Proxy {
         let dir = tempfile::tempdir().expect("a directory");
         let [http, https, admin] = free_addresses();
+        bench.applications.widen(setup.growth.endpoints);
         let (blue, green) = match setup.upstream {
             Upstream::Http1 => (bench.applications.blue, bench.applications.green),
             // Nothing is switched there.
-            Upstream::Http2 => (bench.grpc, bench.grpc),
+            Upstream::Http2 => (bench.applications.grpc, bench.applications.grpc),
         };
         let site = Site {
             programs: &bench.programs,
@@ -163,9 +82,7 @@ impl Proxy {
             admin,
             blue,
             green,
-            upstream: setup.upstream,
-            analysis: setup.analysis,
-            growth: setup.growth,
+            setup,
             certificate: &bench.certificate,
         };
         let mut command = site.command(kind);
@@ -173,7 +90,7 @@ impl Proxy {
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("the same file")).stderr(log);
 
         let began = Instant::now();
-        let process = Process::start(&mut command, bench.cores);
+        let process = Process::start(&mut command, bench.cores, setup.workers);
         let mut proxy = Proxy { process, http, https, admin, start: Duration::ZERO, dir };
         while !proxy.serves(setup, bench).await {
             let failed = proxy.process.has_ended() || began.elapsed() > PATIENCE;

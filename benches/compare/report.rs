@@ -1,11 +1,14 @@
 //! What was measured, as text while it is measured, and as a document with plots at the end.
 
+pub(crate) mod histogram;
+mod plot;
+pub(crate) mod table;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::plot;
-use crate::table;
+pub(crate) use plot::{Dots, Lines};
 
 /// Collects tables and plots.
 pub(crate) struct Report {
@@ -13,19 +16,6 @@ pub(crate) struct Report {
     file: Option<PathBuf>,
     text: String,
     plots: Vec<(String, String)>,
-}
-
-/// For each row a value of each proxy, on a logarithmic scale around 1.
-pub(crate) struct Dots {
-    pub(crate) title: String,
-    pub(crate) rows: Vec<(String, Vec<(&'static str, f64)>)>,
-}
-
-/// Values over something that grows, on logarithmic scales.
-pub(crate) struct Lines {
-    pub(crate) title: String,
-    /// For each line its name and its points.
-    pub(crate) lines: Vec<(String, Vec<(f64, f64)>)>,
 }
 
 impl Report {

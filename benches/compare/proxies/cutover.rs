@@ -1,23 +1,25 @@
-//! Cutover under test: one worker, no access log.
+//! Cutover under test.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use super::{Analysis, Site, Upstream, write};
+use super::{Site, write};
+use crate::proxies::setup::{Analysis, Upstream};
 
 /// The name of its configuration file.
 pub(crate) const FILE: &str = "cutover.toml";
 
 pub(super) fn command(site: &Site<'_>) -> Command {
-    let Site { http, admin, blue, green, growth, .. } = site;
+    let Site { http, admin, blue, green, setup, .. } = site;
+    let growth = setup.growth;
     let path = site.dir.display();
     let https = site.https.map(|https| format!("https = \"{https}\"\n")).unwrap_or_default();
     let tls = site.https.map(|_| {
         let (chain, key) = (site.certificate.chain.display(), site.certificate.key.display());
         format!("[tls]\ncertificates = [{{ cert = \"{chain}\", key = \"{key}\" }}]\n")
     });
-    let protocol = match site.upstream {
+    let protocol = match setup.upstream {
         Upstream::Http1 => "",
         Upstream::Http2 => "[upstream.default]\nprotocol = \"http2\"\n",
     };
@@ -35,7 +37,7 @@ pub(super) fn command(site: &Site<'_>) -> Command {
         let _ = write!(routes, "\n[[route]]\npath = \"/service/{route}\"\nupstream = \"default\"\n");
     }
     let access = if growth.access_log { format!("{path}/access.log") } else { "off".to_owned() };
-    let analysis = match site.analysis {
+    let analysis = match setup.analysis {
         Analysis::On => canary.as_str(),
         Analysis::Off => "[canary]\nmode = \"off\"\n[bake]\nmode = \"off\"\n",
     };
@@ -45,8 +47,8 @@ pub(super) fn command(site: &Site<'_>) -> Command {
 [listen]
 http = "{http}"
 {https}admin = "{admin}"
-workers = 1
-max_connections = 16384
+workers = {workers}
+max_connections = {room}
 
 [state]
 dir = "{path}/state"
@@ -74,6 +76,8 @@ endpoints = [{green}]
         blue = endpoints(*blue, growth.endpoints),
         green = endpoints(*green, growth.endpoints),
         tls = tls.unwrap_or_default(),
+        workers = setup.workers,
+        room = setup.room,
     );
     write(site.dir, FILE, &text);
     let mut command = Command::new(&site.programs.cutover);
@@ -86,7 +90,7 @@ fn endpoints(application: SocketAddr, count: usize) -> String {
     let port = application.port();
     (0..count.max(1))
         .map(|n| {
-            let address = if n == 0 { application.ip() } else { crate::application::address(n) };
+            let address = if n == 0 { application.ip() } else { crate::applications::address(n) };
             format!("\"{address}:{port}\"")
         })
         .collect::<Vec<_>>()

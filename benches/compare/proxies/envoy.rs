@@ -1,4 +1,4 @@
-//! Envoy: one worker thread; the active color is a runtime key, which its admin API can change.
+//! Envoy: the active color is a runtime key, which its admin API can change.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::process::Command;
 
 use cutover::internals::domain::color::Color;
 
-use super::{Site, Upstream, write};
+use super::{Site, write};
+use crate::proxies::setup::Upstream;
 
 /// The runtime key: the percentage that goes to green.
 pub(crate) const KEY: &str = "compare.green";
@@ -30,7 +31,8 @@ static_resources:
     );
     write(site.dir, "envoy.yaml", &text);
     let mut command = Command::new(program);
-    command.args(["--concurrency", "1", "--disable-hot-restart", "-l", "error", "-c"]).arg(site.dir.join("envoy.yaml"));
+    command.args(["--concurrency", &site.setup.workers.to_string(), "--disable-hot-restart", "-l", "error", "-c"]);
+    command.arg(site.dir.join("envoy.yaml"));
     command
 }
 
@@ -54,6 +56,7 @@ fn listener(site: &Site<'_>, to: SocketAddr, secure: bool) -> String {
     );
     format!(
         "  - address: {address}
+    tcp_backlog_size: 4096
     filter_chains:
     - filters:
       - name: http
@@ -84,7 +87,7 @@ fn listener(site: &Site<'_>, to: SocketAddr, secure: bool) -> String {
 }
 
 fn cluster(site: &Site<'_>, color: Color) -> String {
-    let protocol = match site.upstream {
+    let protocol = match site.setup.upstream {
         Upstream::Http1 => "http_protocol_options: {}",
         Upstream::Http2 => "http2_protocol_options: {}",
     };
@@ -92,10 +95,12 @@ fn cluster(site: &Site<'_>, color: Color) -> String {
         Color::Blue => site.blue,
         Color::Green => site.green,
     });
+    let room = site.setup.room;
     format!(
         "  - name: {color}
     type: STATIC
     connect_timeout: 2s
+    circuit_breakers: {{ thresholds: [{{ max_connections: {room}, max_pending_requests: {room}, max_requests: {room} }}] }}
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions

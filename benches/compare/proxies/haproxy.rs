@@ -1,8 +1,9 @@
-//! HAProxy: one thread; the active color is looked up in a map, which its runtime socket can change.
+//! HAProxy: the active color is looked up in a map, which its runtime socket can change.
 
 use std::process::Command;
 
-use super::{Site, Upstream, write};
+use super::{Site, write};
+use crate::proxies::setup::Upstream;
 
 /// The name of the map in which it looks up the active color.
 pub(crate) const MAP: &str = "active.map";
@@ -11,19 +12,20 @@ pub(crate) const MAP: &str = "active.map";
 pub(crate) const SOCKET: &str = "haproxy.sock";
 
 pub(super) fn command(site: &Site<'_>) -> Command {
-    let Site { http, blue, green, .. } = site;
+    let Site { http, blue, green, setup, .. } = site;
     let path = site.dir.display();
     let https = site.https.map(|https| {
         format!("    bind {https} ssl crt {} alpn h2,http/1.1\n", site.certificate.chain_and_key.display())
     });
-    let protocol = match site.upstream {
+    let protocol = match setup.upstream {
         Upstream::Http1 => "",
         Upstream::Http2 => " proto h2",
     };
     let text = format!(
         "global
-    nbthread 1
-    maxconn 8192
+    nbthread {workers}
+    maxconn {room}
+    no strict-limits
     stats socket {path}/{SOCKET} mode 600 level admin
 
 defaults
@@ -36,6 +38,7 @@ defaults
     timeout tunnel 1h
     timeout http-request 10s
     timeout http-keep-alive 75s
+    backlog 4096
 
 frontend site
     bind {http}
@@ -48,6 +51,8 @@ backend green
     server one {green}{protocol}
 ",
         https = https.unwrap_or_default(),
+        workers = setup.workers,
+        room = setup.room,
     );
     write(site.dir, "haproxy.cfg", &text);
     write(site.dir, MAP, "active blue\n");

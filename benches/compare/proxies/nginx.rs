@@ -1,11 +1,12 @@
-//! nginx: one worker; the active color is in a file of its own, which it reads again when told to.
+//! nginx: the active color is in a file of its own, which it reads again when told to.
 
 use std::path::Path;
 use std::process::Command;
 
 use cutover::internals::domain::color::Color;
 
-use super::{Programs, Site, Upstream, write};
+use super::{Programs, Site, write};
+use crate::proxies::setup::Upstream;
 
 /// The name of the file that says where it passes requests to.
 pub(crate) const ACTIVE: &str = "active.conf";
@@ -28,11 +29,11 @@ pub(crate) fn in_directory(programs: &Programs, dir: &Path) -> Command {
 /// Bodies are passed on as they come, as the others do it: none is written to a file first. Connections to the
 /// applications are kept for all streams of the load, as its HTTP/2 to them has one stream for each connection.
 pub(super) fn command(site: &Site<'_>) -> Command {
-    let Site { http, blue, green, .. } = site;
+    let Site { http, blue, green, setup, .. } = site;
     let https = site.https.map(|https| {
         let (chain, key) = (site.certificate.chain.display(), site.certificate.key.display());
         format!(
-            "        listen {https} ssl http2;
+            "        listen {https} ssl http2 backlog=4096;
         ssl_certificate {chain};
         ssl_certificate_key {key};
         ssl_protocols TLSv1.2 TLSv1.3;
@@ -40,13 +41,13 @@ pub(super) fn command(site: &Site<'_>) -> Command {
         )
     });
     let text = format!(
-        "worker_processes 1;
+        "worker_processes {workers};
 daemon off;
 pid nginx.pid;
 error_log stderr crit;
 
 events {{
-    worker_connections 8192;
+    worker_connections {connections};
 }}
 
 http {{
@@ -78,7 +79,7 @@ http {{
         keepalive_requests 1000000;
     }}
     server {{
-        listen {http};
+        listen {http} backlog=4096;
 {https}        location / {{
             include {ACTIVE};
         }}
@@ -91,8 +92,11 @@ http {{
 }}
 ",
         https = https.unwrap_or_default(),
+        workers = setup.workers,
+        // Those to the applications count, too.
+        connections = setup.room + 1024,
     );
     write(site.dir, "nginx.conf", &text);
-    write(site.dir, ACTIVE, &active(Color::Blue, site.upstream));
+    write(site.dir, ACTIVE, &active(Color::Blue, setup.upstream));
     in_directory(site.programs, site.dir)
 }

@@ -1,12 +1,13 @@
-//! Sozu: one worker process, and the main process that watches it.
+//! Sozu: worker processes, and the main process that watches them.
 
 use std::path::Path;
 use std::process::Command;
 
 use super::{Site, write};
+use crate::proxies::setup::Upstream;
 
 pub(super) fn command(site: &Site<'_>, program: &Path) -> Command {
-    let Site { http, blue, .. } = site;
+    let Site { http, blue, setup, .. } = site;
     let path = site.dir.display();
     let (chain, key) = (site.certificate.chain.display(), site.certificate.key.display());
     let listener = site.https.map(|https| {
@@ -25,9 +26,9 @@ pub(super) fn command(site: &Site<'_>, program: &Path) -> Command {
 saved_state = "{path}/state.json"
 log_level = "error"
 log_target = "stderr"
-worker_count = 1
+worker_count = {workers}
 worker_automatic_restart = false
-max_connections = 8192
+max_connections = {room}
 activate_listeners = true
 
 [[listeners]]
@@ -37,6 +38,7 @@ address = "{http}"
 {listener}
 [clusters.site]
 protocol = "http"
+http2 = {http2}
 frontends = [
   {{ address = "{http}", hostname = "shop.example.com" }}{frontend}
 ]
@@ -44,6 +46,9 @@ backends = [{{ address = "{blue}" }}]
 "#,
         listener = listener.unwrap_or_default(),
         frontend = frontend.unwrap_or_default(),
+        http2 = setup.upstream == Upstream::Http2,
+        workers = setup.workers,
+        room = setup.room,
     );
     write(site.dir, "sozu.toml", &text);
     let mut command = Command::new(program);

@@ -4,14 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::client::{Builder, SendRequest};
 use http::{Method, Request, StatusCode};
 
-use crate::application::BODY;
+use crate::applications::grpc::{self, drain};
+use crate::applications::http1::BODY;
 use crate::certificate::{Certificate, handshake};
-use crate::crew::Worker;
-use crate::grpc;
+use crate::clients::crew::Worker;
 
 /// Streams of one connection that are busy at the same time.
 pub(crate) const STREAMS: usize = 16;
@@ -88,15 +87,4 @@ impl Streams {
         let outcome = if good && head.status == StatusCode::OK { Ok(()) } else { Err(head) };
         Ok(outcome.map_err(|head| io::Error::other(format!("{length} bytes after {head:?}"))))
     }
-}
-
-/// Reads a body to its end, and says how long it was.
-pub(crate) async fn drain(body: &mut RecvStream) -> Result<usize, h2::Error> {
-    let mut length = 0;
-    while let Some(data) = body.data().await {
-        let data = data?.len();
-        body.flow_control().release_capacity(data)?;
-        length += data;
-    }
-    Ok(length)
 }

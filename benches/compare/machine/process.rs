@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cores::Cores;
+use crate::machine::cores::Cores;
 
 /// How long a child may take to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -22,9 +22,9 @@ pub(crate) struct Usage {
 }
 
 impl Process {
-    /// Starts it on the core that is kept for the proxy.
-    pub(crate) fn start(command: &mut Command, cores: Cores) -> Process {
-        Process(cores.on_proxy_core(|| command.spawn()).expect("the program starts"))
+    /// Starts it on the core that is kept for the proxy; with more workers, on both.
+    pub(crate) fn start(command: &mut Command, cores: Cores, workers: usize) -> Process {
+        Process(cores.for_proxy(workers, || command.spawn()).expect("the program starts"))
     }
 
     /// True when it ended by itself.
@@ -48,7 +48,7 @@ impl Process {
     }
 
     /// Itself and its descendants, parents first.
-    fn tree(&self) -> Vec<u32> {
+    pub(super) fn tree(&self) -> Vec<u32> {
         let parents: Vec<(u32, u32)> = listed("/proc").filter_map(|id| Some((id, parent(id)?))).collect();
         let mut tree = vec![self.0.id()];
         let mut looked_at = 0;
@@ -101,7 +101,7 @@ fn signal(process: u32, signal: Signal) {
 }
 
 /// The numbers among the names in a directory of `/proc`; none when the process has gone.
-fn listed(directory: &str) -> impl Iterator<Item = u32> + use<> {
+pub(super) fn listed(directory: &str) -> impl Iterator<Item = u32> + use<> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }

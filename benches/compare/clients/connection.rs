@@ -7,7 +7,7 @@ use cutover::internals::domain::color::Color;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::application::BODY;
+use crate::applications::http1::BODY;
 
 /// What all clients ask for.
 pub(crate) const GET: &[u8] =

@@ -3,13 +3,14 @@
 //! The proxies take turns, and each measurement starts one anew. Medians are of the rounds in which no other program
 //! took part; a figure with fewer than half of the rounds has a star. A ratio is made of the two figures of one round.
 
-use crate::Bench;
-use crate::histogram::Histogram;
-use crate::machine::{Before, Spent};
-use crate::proxies::{Kind, Proxy};
+use crate::bench::Bench;
+use crate::machine::spent::{Before, Spent};
+use crate::proxies::Proxy;
+use crate::proxies::kind::Kind;
+use crate::report::histogram::Histogram;
+use crate::report::table::median;
 use crate::report::{Dots, Report};
-use crate::scenario::Scenario;
-use crate::table::median;
+use crate::sections::scenario::Scenario;
 
 /// What one proxy did in one scenario, round by round.
 struct Record {

@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Dots, Lines};
-
 const LEFT: f64 = 190.0;
 const WIDTH: f64 = 560.0;
 const ROW: f64 = 24.0;
@@ -19,6 +17,19 @@ const SERIES: [(&str, &str); 7] = [
     ("#64748b", "ring"),
     ("#be185d", "bar"),
 ];
+
+/// For each row a value of each proxy, on a logarithmic scale around 1.
+pub(crate) struct Dots {
+    pub(crate) title: String,
+    pub(crate) rows: Vec<(String, Vec<(&'static str, f64)>)>,
+}
+
+/// Values over something that grows, on logarithmic scales.
+pub(crate) struct Lines {
+    pub(crate) title: String,
+    /// For each line its name and its points.
+    pub(crate) lines: Vec<(String, Vec<(f64, f64)>)>,
+}
 
 /// One row for each scenario, one mark for each proxy.
 pub(crate) fn dots(dots: &Dots) -> String {

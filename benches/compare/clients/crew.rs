@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
-use crate::histogram::Histogram;
+use crate::report::histogram::Histogram;
 
 /// A client that does one thing again and again.
 pub(crate) trait Worker: Send + 'static {

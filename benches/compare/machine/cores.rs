@@ -17,21 +17,22 @@ impl Cores {
         let (Some(proxy), Some(load)) = (cores.next(), cores.next()) else {
             return Err("two cores are needed: one for the proxy, one for the load".to_owned());
         };
-        pin(load);
+        pin(&[load]);
         Ok(Cores { proxy, load })
     }
 
-    /// Calls `start`; a process that it starts stays on the proxy's core, as children are where their parent was.
-    pub(crate) fn on_proxy_core<T>(self, start: impl FnOnce() -> T) -> T {
-        pin(self.proxy);
+    /// Calls `start`; a process that it starts stays on the proxy's core, as children are where their parent was. More
+    /// than one worker uses the core of the load, too.
+    pub(crate) fn for_proxy<T>(self, workers: usize, start: impl FnOnce() -> T) -> T {
+        pin(&[self.proxy, self.load][..workers.clamp(1, 2)]);
         let started = start();
-        pin(self.load);
+        pin(&[self.load]);
         started
     }
 }
 
-fn pin(core: usize) {
+fn pin(cores: &[usize]) {
     let mut set = CpuSet::new();
-    set.set(core);
-    sched_setaffinity(None, &set).expect("an allowed core");
+    cores.iter().for_each(|core| set.set(*core));
+    sched_setaffinity(None, &set).expect("allowed cores");
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::client::{Connection, GET};
-use crate::crew::{Crew, Worker};
+use crate::clients::connection::{Connection, GET};
+use crate::clients::crew::{Crew, Worker};
 
 /// Open connections to one proxy.
 pub(crate) type Clients = Crew<Connection>;

@@ -2,14 +2,16 @@
 
 use std::io;
 
-use crate::Bench;
-use crate::application::LARGER;
-use crate::crew::Crew;
-use crate::histogram::Histogram;
-use crate::http1::{Anew, Dial, Kept, Request};
-use crate::http2::{self, Call, Streams};
-use crate::proxies::{Kind, Proxy, Setup, Upstream};
-use crate::websocket::Socket;
+use crate::applications::http1::LARGER;
+use crate::bench::Bench;
+use crate::clients::crew::Crew;
+use crate::clients::http1::{Anew, Dial, Kept, Request};
+use crate::clients::http2::{self, Call, Streams};
+use crate::clients::websocket::Socket;
+use crate::proxies::Proxy;
+use crate::proxies::kind::Kind;
+use crate::proxies::setup::{Setup, Upstream};
+use crate::report::histogram::Histogram;
 
 /// Connections for HTTP/2.
 const HTTP2_CONNECTIONS: usize = 8;
@@ -78,11 +80,10 @@ impl Scenario {
         Setup { tls: self.is_secure(), upstream, ..Setup::default() }
     }
 
-    /// The relay can neither do TLS, nor tell that a connection to it needs none behind it.
+    /// The relay has no TLS.
     pub(crate) fn suits(self, kind: Kind) -> bool {
         match kind {
             Kind::Relay => !self.is_secure(),
-            // It has no HTTP/2 to applications that its configuration could ask for without a cluster of its own.
             Kind::Cutover | Kind::HaProxy | Kind::Nginx | Kind::Envoy | Kind::Sozu => true,
         }
     }

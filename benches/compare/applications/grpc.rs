@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use h2::RecvStream;
 use h2::server::{Builder, SendResponse};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
-use crate::http2::drain;
+use super::listen;
 
 /// A message of 32 bytes, with what gRPC puts before it.
 pub(crate) const MESSAGE: [u8; 37] = {
@@ -16,9 +17,9 @@ pub(crate) const MESSAGE: [u8; 37] = {
     message
 };
 
-/// Where it is. It serves for as long as the runtime lives.
-pub(crate) async fn start() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+/// Serves for as long as the runtime lives.
+pub(super) fn start(address: SocketAddr) -> SocketAddr {
+    let listener = listen(address).expect("a free port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
         loop {
@@ -39,7 +40,7 @@ async fn serve(stream: TcpStream) -> Result<(), h2::Error> {
     Ok(())
 }
 
-async fn answer(request: Request<h2::RecvStream>, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
+async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
     let length = drain(&mut request.into_body()).await?;
     assert_eq!(length, MESSAGE.len(), "the whole message");
     let head = Response::builder().header("content-type", "application/grpc").body(()).expect("a head");
@@ -49,4 +50,15 @@ async fn answer(request: Request<h2::RecvStream>, mut respond: SendResponse<Byte
         http::HeaderName::from_static("grpc-status"),
         HeaderValue::from_static("0"),
     )]))
+}
+
+/// Reads a body to its end, and says how long it was.
+pub(crate) async fn drain(body: &mut RecvStream) -> Result<usize, h2::Error> {
+    let mut length = 0;
+    while let Some(data) = body.data().await {
+        let data = data?.len();
+        body.flow_control().release_capacity(data)?;
+        length += data;
+    }
+    Ok(length)
 }

@@ -1,30 +1,23 @@
-//! The application behind the proxies, once in each color: fixed answers, for as little CPU time as possible.
+//! The application of a color: fixed answers, for as little CPU time as possible.
 //!
 //! `GET /bytes/N` is answered with N bytes, for the sizes that are made ahead; everything else with [`BODY`] of them,
 //! after a body that is sent along was read; and what asks for a WebSocket gets one that echoes.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cutover::internals::domain::color::Color;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
-use crate::websocket;
+use super::{listen, websocket};
 
 /// The length of a body, if nothing else is asked for.
 pub(crate) const BODY: usize = 1024;
 
 /// Further lengths that can be asked for.
 pub(crate) const LARGER: [usize; 3] = [16 << 10, 128 << 10, 1 << 20];
-
-/// Where the colors are. They serve for as long as the runtime lives.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Applications {
-    pub(crate) blue: SocketAddr,
-    pub(crate) green: SocketAddr,
-}
 
 /// A request's head: how long it is, and what is asked for.
 struct Head {
@@ -36,32 +29,18 @@ struct Head {
     upgrade: bool,
 }
 
-impl Applications {
-    pub(crate) async fn start() -> Applications {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Applications { blue: start(Color::Blue, any).await, green: start(Color::Green, any).await }
-    }
+/// All answers of a color, with the lengths of their bodies.
+pub(super) type Answers = Arc<[(usize, Vec<u8>)]>;
 
-    /// Listens on further addresses, so that each color has this many endpoints.
-    pub(crate) async fn widen(self, endpoints: usize) {
-        for n in 1..endpoints {
-            start(Color::Blue, SocketAddr::new(address(n), self.blue.port())).await;
-            start(Color::Green, SocketAddr::new(address(n), self.green.port())).await;
-        }
-    }
+pub(super) fn answers(color: Color) -> Answers {
+    [BODY].into_iter().chain(LARGER).map(|body| (body, answer(color, body))).collect()
 }
 
-/// The address of an endpoint that is not the first.
-pub(crate) fn address(n: usize) -> IpAddr {
-    let [high, low] = [n / 250, n % 250 + 1].map(|part| u8::try_from(part).expect("fewer than 60,000 endpoints"));
-    Ipv4Addr::new(127, 1, high, low).into()
-}
-
-async fn start(color: Color, address: SocketAddr) -> SocketAddr {
-    let listener = TcpListener::bind(address).await.expect("a free port");
+/// Serves for as long as the runtime lives.
+pub(super) fn start(answers: &Answers, address: SocketAddr) -> SocketAddr {
+    let listener = listen(address).expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let answers: Arc<[(usize, Vec<u8>)]> =
-        [BODY].into_iter().chain(LARGER).map(|body| (body, answer(color, body))).collect();
+    let answers = Arc::clone(answers);
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");
@@ -80,7 +59,7 @@ fn answer(color: Color, body: usize) -> Vec<u8> {
 }
 
 /// Answers until the proxy closes the connection. Nobody pipelines here.
-async fn serve(mut stream: TcpStream, answers: Arc<[(usize, Vec<u8>)]>) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, answers: Answers) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 64 << 10];
     let mut filled = 0;

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::Bench;
-use crate::http1::{Conversation, Dial, Request};
-use crate::load::Clients;
-use crate::proxies::{Kind, Proxy, Setup};
+use crate::bench::Bench;
+use crate::clients::http1::{Conversation, Dial, Request};
+use crate::clients::kept::Clients;
+use crate::proxies::Proxy;
+use crate::proxies::kind::Kind;
+use crate::proxies::setup::Setup;
 use crate::report::Report;
-use crate::table::median;
+use crate::report::table::median;
 
 const STARTS: usize = 10;
 const IDLE_CONNECTIONS: usize = 5000;

@@ -8,10 +8,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::application::BODY;
+use crate::applications::http1::BODY;
 use crate::certificate::{Certificate, handshake};
-use crate::client::{GET, parse};
-use crate::crew::Worker;
+use crate::clients::connection::{GET, parse};
+use crate::clients::crew::Worker;
 
 const ALPN: &[u8] = b"http/1.1";
 
@@ -51,6 +51,11 @@ pub(crate) enum Dial {
 impl Dial {
     pub(crate) fn tls(to: SocketAddr, certificate: &Certificate) -> Dial {
         Dial::Tls(to, certificate.client(ALPN, true))
+    }
+
+    /// Each connection has a full handshake.
+    pub(crate) fn full(to: SocketAddr, certificate: &Certificate) -> Dial {
+        Dial::Tls(to, certificate.client(ALPN, false))
     }
 
     pub(crate) async fn open(&self) -> io::Result<Conversation> {
@@ -133,7 +138,7 @@ impl Anew {
     }
 
     pub(crate) fn full(to: SocketAddr, certificate: &Certificate) -> Anew {
-        Anew(Dial::Tls(to, certificate.client(ALPN, false)), Some(HandshakeKind::Full))
+        Anew(Dial::full(to, certificate), Some(HandshakeKind::Full))
     }
 
     /// Each resumes the connection it had before; the first one is made here.

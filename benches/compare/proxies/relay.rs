@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+
+use crate::applications::listen;
 
 /// Relays until it is ended.
-pub(crate) async fn run(listen: SocketAddr, upstream: SocketAddr) {
+pub(crate) async fn run(at: SocketAddr, upstream: SocketAddr) {
     set_parent_process_death_signal(Some(Signal::TERM)).expect("a signal");
-    let listener = TcpListener::bind(listen).await.expect("a free port");
+    let listener = listen(at).expect("a free port");
     loop {
         let (mut client, _) = listener.accept().await.expect("a connection");
         tokio::spawn(async move {

@@ -1,10 +1,12 @@
 //! How much of a request's CPU time is the analysis: Cutover with it, without it, and with a canary under way, in turns.
 
-use crate::Bench;
-use crate::load::Clients;
-use crate::proxies::{Analysis, Kind, Proxy, Setup};
+use crate::bench::Bench;
+use crate::clients::kept::Clients;
+use crate::proxies::Proxy;
+use crate::proxies::kind::Kind;
+use crate::proxies::setup::{Analysis, Setup};
 use crate::report::Report;
-use crate::table::median;
+use crate::report::table::median;
 
 /// Without a deployment, what is usual is learned all the same. During a canary of 5 % both releases are judged.
 const WAYS: [(&str, Analysis, bool); 4] = [

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::Bench;
-use crate::client::Connection;
-use crate::load::Clients;
-use crate::machine::Before;
-use crate::proxies::{Growth, Kind, Proxy, Setup};
+use crate::bench::Bench;
+use crate::clients::connection::Connection;
+use crate::clients::kept::Clients;
+use crate::machine::spent::Before;
+use crate::proxies::Proxy;
+use crate::proxies::kind::Kind;
+use crate::proxies::setup::{Growth, Setup};
+use crate::report::table::median;
 use crate::report::{Lines, Report};
-use crate::table::median;
 
 /// One axis, its values, and how a value becomes a setup.
 type Axis = (&'static str, &'static [usize], fn(usize) -> Growth);
@@ -42,7 +44,6 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report, rounds: u32, request
             bench.connections
         ),
     );
-    bench.applications.widen(1000).await;
     let mut lines = Vec::new();
     for (name, values, grown) in AXES {
         let setups: Vec<(String, Growth)> = values.iter().map(|value| (value.to_string(), grown(*value))).collect();
@@ -93,7 +94,7 @@ async fn table(
 
 /// Microseconds of CPU time for a request, and whether other programs took part.
 async fn measure(growth: Growth, bench: &Bench, requests: u64) -> (f64, bool) {
-    let proxy = Proxy::start_for(Setup { growth, ..Setup::default() }, Kind::Cutover, bench).await;
+    let proxy = Proxy::start_for(Setup { growth, room: 16384, ..Setup::default() }, Kind::Cutover, bench).await;
     if growth.canary {
         proxy.order("/admin/canary", "{}").await;
     }

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use cutover::internals::domain::color::Color;
 use tokio::time::sleep;
 
-use crate::Bench;
-use crate::histogram::Histogram;
-use crate::load::Clients;
-use crate::pace::{self, Arrival};
-use crate::proxies::{Kind, Proxy};
+use crate::bench::Bench;
+use crate::clients::kept::Clients;
+use crate::clients::pace::{self, Arrival};
+use crate::proxies::Proxy;
+use crate::proxies::kind::Kind;
+use crate::proxies::way::Way;
 use crate::report::Report;
-use crate::switch::Way;
-use crate::table::median;
+use crate::report::histogram::Histogram;
+use crate::report::table::median;
 
 /// Of one round.
 const DURATION: Duration = Duration::from_secs(3);

@@ -1,0 +1,165 @@
+//! Switching while requests are made: what fails, what still goes to the old color, and how long it takes.
+//!
+//! A request is stale if it was *sent* after the answer to the switch had come, and the color that was left behind
+//! answered it. A request that was in flight at that moment may end where it began.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cutover::internals::domain::color::Color;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::bench::Bench;
+use crate::clients::visitor::{REQUESTS_PER_CONNECTION, Seen, visit};
+use crate::proxies::Proxy;
+use crate::proxies::way::Way;
+use crate::report::Report;
+use crate::report::histogram::Histogram;
+use crate::report::table::median;
+
+const SWITCHES: usize = 20;
+const SPACING: Duration = Duration::from_millis(250);
+/// Near a switch: before its command and after its answer.
+const NEAR: Duration = Duration::from_millis(50);
+/// No command takes this long, and no request.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One switch.
+struct Switch {
+    to: Color,
+    began: Instant,
+    /// The command said that it is done.
+    answered: Instant,
+}
+
+/// Requests while a proxy was switched again and again.
+struct Observed {
+    seen: Vec<Seen>,
+    switches: Vec<Switch>,
+}
+
+/// Two figures of the same kind.
+struct Beside<T> {
+    near: T,
+    far: T,
+}
+
+pub(crate) async fn run(bench: &Bench, report: &mut Report) {
+    ways(bench, report).await;
+}
+
+/// Every way to switch every proxy, in its smallest setup.
+async fn ways(bench: &Bench, report: &mut Report) {
+    let mut rows = Vec::new();
+    let kinds = bench.programs.kinds();
+    let ways = [Way::Api, Way::Rename, Way::InPlace, Way::Map, Way::Reload, Way::Runtime];
+    for way in ways.into_iter().filter(|way| kinds.contains(&way.kind())) {
+        let proxy = Proxy::start(way.kind(), bench).await;
+        let observed = observe(way, SWITCHES, &proxy, bench).await;
+        let stale = observed.stale();
+        let longest = stale.iter().max().copied().unwrap_or_default();
+        let [command, most] = observed.commands();
+        let p99 = observed.p99();
+        rows.push(vec![
+            way.name().to_owned(),
+            observed.seen.len().to_string(),
+            observed.failed().to_string(),
+            stale.len().to_string(),
+            format!("{:.1}", millis(longest)),
+            format!("{command:.1}"),
+            format!("{most:.1}"),
+            format!("{:.2}", millis(p99.near)),
+            format!("{:.2}", millis(p99.far)),
+        ]);
+    }
+    let title = format!(
+        "Switch: {SWITCHES} of them, {} connections that are renewed every {REQUESTS_PER_CONNECTION} requests; p99 near \
+         (within {} ms) and far from a switch",
+        bench.connections,
+        NEAR.as_millis(),
+    );
+    let head = ["way", "requests", "failed", "stale", "stale ms", "command ms", "max", "p99 ms near", "far"];
+    report.table(&title, &head, &rows);
+    report.paragraph(
+        "Stale: sent after the command said it was done, answered by the color left behind; for how long at most. \
+         Done: the API's or the socket's answer; for a file, its color in the status; for nginx, the end of `nginx -s \
+         reload`. Failed: no answer, or none with 200; a client that repeats requests would have hidden it.",
+    );
+    eprintln!("compare: ways to switch done");
+}
+
+/// Switches to and fro under load.
+async fn observe(way: Way, count: usize, proxy: &Proxy, bench: &Bench) -> Observed {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clients = JoinSet::new();
+    for _ in 0..bench.connections {
+        clients.spawn(visit(proxy.http, Arc::clone(&stop)));
+    }
+    let mut switches: Vec<Switch> = Vec::new();
+    let mut to = Color::Green;
+    while switches.len() < count {
+        sleep(SPACING).await;
+        let began = Instant::now();
+        let done = timeout(PATIENCE, way.switch(to, proxy, bench)).await;
+        assert!(done.is_ok(), "{} did not become active:\n{}", to, proxy.read("log"));
+        switches.push(Switch { to, began, answered: Instant::now() });
+        to = to.other();
+    }
+    sleep(SPACING).await;
+    stop.store(true, Ordering::Relaxed);
+    let seen = timeout(PATIENCE, clients.join_all()).await.expect("every request comes to an end");
+    Observed { seen: seen.into_iter().flatten().collect(), switches }
+}
+
+impl Switch {
+    /// True if any of that time is near this switch.
+    fn is_near(&self, from: Instant, to: Instant) -> bool {
+        to >= self.began - NEAR && from <= self.answered + NEAR
+    }
+}
+
+impl Observed {
+    fn failed(&self) -> usize {
+        self.seen.iter().filter(|request| request.color.is_none()).count()
+    }
+
+    /// For each stale request, how long after the answer to the switch it was sent.
+    fn stale(&self) -> Vec<Duration> {
+        self.seen.iter().filter_map(|request| stale_for(request, &self.switches)).collect()
+    }
+
+    /// Milliseconds of the commands: the median, and the most.
+    fn commands(&self) -> [f64; 2] {
+        let took: Vec<f64> = self.switches.iter().map(|switch| millis(switch.answered - switch.began)).collect();
+        [median(&took), took.iter().copied().fold(0.0, f64::max)]
+    }
+
+    fn p99(&self) -> Beside<Duration> {
+        let (mut near, mut far) = (Histogram::new(), Histogram::new());
+        for request in self.seen.iter().filter(|request| request.color.is_some()) {
+            let histogram = if self.is_near(request.sent, request.done) { &mut near } else { &mut far };
+            histogram.record(request.done - request.sent);
+        }
+        Beside { near: near.percentile(99.0), far: far.percentile(99.0) }
+    }
+
+    fn is_near(&self, from: Instant, to: Instant) -> bool {
+        self.switches.iter().any(|switch| switch.is_near(from, to))
+    }
+}
+
+/// How long after the answer to the last switch this was sent, if the color that was left behind answered it.
+fn stale_for(request: &Seen, switches: &[Switch]) -> Option<Duration> {
+    let (begun, later) = switches.split_at(switches.partition_point(|switch| switch.began <= request.sent));
+    let last = begun.last()?;
+    // Between command and answer either color is right, and so it is for a request in flight at the next switch.
+    let since = request.sent.checked_duration_since(last.answered)?;
+    let undisturbed = later.first().is_none_or(|next| request.done < next.began);
+    (undisturbed && request.color == Some(last.to.other())).then_some(since)
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
