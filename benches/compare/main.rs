@@ -9,6 +9,7 @@
 //!
 //! - `scenarios`: CPU time of the proxy and of the whole machine, throughput, latency and memory, for small requests,
 //!   bodies, connections, TLS, HTTP/2, gRPC and WebSockets.
+//! - `connections`: a storm of new ones, thousands at a time, and their share among workers.
 //! - `growth`: what routes, endpoints, connections and features add to it.
 //! - `analysis`: what the analysis of releases is of the CPU time of a request.
 //! - `latency`: at half of what can be had, and around a switch.
@@ -58,7 +59,7 @@ use crate::proxies::programs::Programs;
 use crate::proxies::relay;
 use crate::report::Report;
 use crate::sections::scenario::Scenario;
-use crate::sections::{analysis, footprint, growth, latency, scenarios, switch};
+use crate::sections::{analysis, connections, footprint, growth, latency, scenarios, switch};
 
 /// Compares Cutover with HAProxy, nginx, Envoy, Sozu and a plain TCP relay.
 #[derive(Debug, Parser)]
@@ -100,6 +101,8 @@ struct Args {
 enum Section {
     /// The cost of every kind of work.
     Scenarios,
+    /// A storm of them, thousands at a time, and their share among workers.
+    Connections,
     /// What routes, endpoints, connections and features add.
     Growth,
     /// What the analysis of releases is of it.
@@ -147,6 +150,9 @@ async fn compare(args: Args) -> Result<(), String> {
     if chosen(Section::Scenarios) {
         let only = if args.only.is_empty() { Scenario::value_variants() } else { &args.only };
         scenarios::run(&bench, &mut report, only, args.rounds, args.requests).await;
+    }
+    if chosen(Section::Connections) {
+        connections::run(&bench, &mut report, args.rounds, args.requests).await;
     }
     if chosen(Section::Growth) {
         growth::run(&bench, &mut report, args.rounds, args.requests).await;

@@ -40,6 +40,16 @@ impl Connection {
         Ok(Connection { stream, buffer: vec![0; 2048] })
     }
 
+    /// Its closing leaves nothing behind: neither in the kernel, nor what was not read.
+    pub(crate) fn close_at_once(&self) {
+        self.stream.set_zero_linger().expect("an open connection");
+    }
+
+    /// On this side.
+    pub(crate) fn port(&self) -> u16 {
+        self.stream.local_addr().expect("an open connection").port()
+    }
+
     /// Sends a request and reads the whole answer.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         self.stream.write_all(request).await?;
