@@ -14,17 +14,27 @@ use tokio::time::{sleep, timeout};
 use crate::bench::Bench;
 use crate::clients::visitor::{REQUESTS_PER_CONNECTION, Seen, visit};
 use crate::proxies::Proxy;
+use crate::proxies::kind::Kind;
+use crate::proxies::setup::{Growth, Setup};
 use crate::proxies::way::Way;
 use crate::report::Report;
 use crate::report::histogram::Histogram;
 use crate::report::table::median;
 
 const SWITCHES: usize = 20;
+/// Of each setup that is larger, or has more workers.
+const FEWER: usize = 10;
 const SPACING: Duration = Duration::from_millis(250);
+/// The first health checks of many endpoints.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Near a switch: before its command and after its answer.
 const NEAR: Duration = Duration::from_millis(50);
 /// No command takes this long, and no request.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+const ROUTES: [usize; 2] = [1, 10_000];
+/// Of each color.
+const ENDPOINTS: [usize; 2] = [2, 1000];
 
 /// One switch.
 struct Switch {
@@ -48,6 +58,7 @@ struct Beside<T> {
 
 pub(crate) async fn run(bench: &Bench, report: &mut Report) {
     ways(bench, report).await;
+    grown(bench, report).await;
 }
 
 /// Every way to switch every proxy, in its smallest setup.
@@ -88,6 +99,71 @@ async fn ways(bench: &Bench, report: &mut Report) {
          reload`. Failed: no answer, or none with 200; a client that repeats requests would have hidden it.",
     );
     eprintln!("compare: ways to switch done");
+}
+
+/// The moment of a switch with more workers, routes and endpoints; HAProxy's map beside the smallest setup.
+async fn grown(bench: &Bench, report: &mut Report) {
+    let mut rows = Vec::new();
+    let kinds = bench.programs.kinds();
+    for workers in [1, 2] {
+        if kinds.contains(&Kind::HaProxy) {
+            rows.push(moment(Way::Map, workers, Growth::NONE, bench).await);
+        }
+        for routes in ROUTES {
+            for endpoints in ENDPOINTS {
+                // Without a route in the file, one serves everything.
+                let routes = if routes > 1 { routes } else { 0 };
+                rows.push(moment(Way::Api, workers, Growth { routes, endpoints, ..Growth::NONE }, bench).await);
+            }
+        }
+    }
+    let title = format!(
+        "Switch of a large setup: {FEWER} switches for each row, the same load; endpoints of each color; two workers share \
+         the second core with the load"
+    );
+    let head = [
+        "way",
+        "workers",
+        "routes",
+        "endpoints",
+        "failed",
+        "stale",
+        "command ms",
+        "max",
+        "p99 ms near",
+        "far",
+        "gap ms near",
+        "far",
+    ];
+    report.table(&title, &head, &rows);
+    report.paragraph(
+        "Gap: the longest time in which none of the connections got an answer. It bounds the time for which every worker \
+         was kept from its requests by one thing, and includes the time in which the load had no core.",
+    );
+}
+
+async fn moment(way: Way, workers: usize, growth: Growth, bench: &Bench) -> Vec<String> {
+    let proxy = Proxy::start_for(Setup { workers, growth, ..Setup::default() }, way.kind(), bench).await;
+    sleep(SETTLE).await;
+    let observed = observe(way, FEWER, &proxy, bench).await;
+    let [command, most] = observed.commands();
+    let (p99, gap) = (observed.p99(), observed.gap());
+    let row = vec![
+        way.name().to_owned(),
+        workers.to_string(),
+        growth.routes.max(1).to_string(),
+        growth.endpoints.to_string(),
+        observed.failed().to_string(),
+        observed.stale().len().to_string(),
+        format!("{command:.1}"),
+        format!("{most:.1}"),
+        format!("{:.2}", millis(p99.near)),
+        format!("{:.2}", millis(p99.far)),
+        format!("{:.2}", millis(gap.near)),
+        format!("{:.2}", millis(gap.far)),
+    ];
+    eprintln!("compare: {} done", row[..4].join(", "));
+    row
 }
 
 /// Switches to and fro under load.
@@ -143,6 +219,18 @@ impl Observed {
             histogram.record(request.done - request.sent);
         }
         Beside { near: near.percentile(99.0), far: far.percentile(99.0) }
+    }
+
+    /// The longest times without an answer on any connection.
+    fn gap(&self) -> Beside<Duration> {
+        let mut answers: Vec<Instant> = self.seen.iter().map(|request| request.done).collect();
+        answers.sort();
+        let mut gap = Beside { near: Duration::ZERO, far: Duration::ZERO };
+        for pair in answers.windows(2) {
+            let longest = if self.is_near(pair[0], pair[1]) { &mut gap.near } else { &mut gap.far };
+            *longest = (*longest).max(pair[1] - pair[0]);
+        }
+        gap
     }
 
     fn is_near(&self, from: Instant, to: Instant) -> bool {
