@@ -72,7 +72,7 @@ struct Args {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Requests in each round; fewer where a request is more work.
-    #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
     requests: u64,
     /// Connections that ask without a pause.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]

@@ -11,6 +11,7 @@ pub(crate) const MAP: &str = "active.map";
 /// The name of its runtime socket.
 pub(crate) const SOCKET: &str = "haproxy.sock";
 
+/// By default it closes idle connections to the applications when clients have a quarter of its descriptors.
 pub(super) fn command(site: &Site<'_>) -> Command {
     let Site { http, blue, green, setup, .. } = site;
     let path = site.dir.display();
@@ -26,6 +27,8 @@ pub(super) fn command(site: &Site<'_>) -> Command {
     nbthread {workers}
     maxconn {room}
     no strict-limits
+    tune.pool-low-fd-ratio 90
+    tune.pool-high-fd-ratio 95
     stats socket {path}/{SOCKET} mode 600 level admin
 
 defaults
