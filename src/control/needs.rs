@@ -2,6 +2,8 @@
 //!
 //! A further reason is a variant of [`Need`] and a line here.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::control::Controller;
@@ -59,11 +61,9 @@ impl Controller {
     /// This color has an endpoint up where the serving color has none: in one upstream, or in all of them (`None`).
     fn only_up(&self, color: Color) -> Option<Option<String>> {
         let pools = self.publisher.pools();
-        let up = |pool: &Pool| pool.endpoints.iter().any(|endpoint| endpoint.health() == Health::Up);
-        let dead = |upstream: &str| !pools[color.other()].iter().any(|pool| *pool.upstream == *upstream && up(pool));
-        let mut only = pools[color].iter().filter(|pool| up(pool) && dead(&pool.upstream));
-        let first = only.next()?;
-        let all = pools[color.other()].iter().all(|pool| dead(&pool.upstream));
-        Some((!all).then(|| first.upstream.to_string()))
+        let up = |pool: &&Arc<Pool>| pool.endpoints.iter().any(|endpoint| endpoint.health() == Health::Up);
+        let alive: HashSet<&str> = pools[color.other()].iter().filter(up).map(|pool| &*pool.upstream).collect();
+        let first = pools[color].iter().filter(up).find(|pool| !alive.contains(&*pool.upstream))?;
+        Some((!alive.is_empty()).then(|| first.upstream.to_string()))
     }
 }
