@@ -34,7 +34,7 @@ pub(crate) struct DeadlineSlots {
     all: RefCell<Slab<Rc<DeadlineSlot>>>,
     /// Tunnels to close by a time, and requests that become tunnels later.
     retired: RefCell<Vec<(Tunnels, Instant)>>,
-    /// The sweeper sleeps until then; an earlier deadline has to wake it.
+    /// The sweeper sleeps until then; an earlier deadline moves it.
     asleep_until: Cell<Option<Instant>>,
     earlier: Notify,
 }
@@ -57,11 +57,12 @@ impl DeadlineSlots {
         self.due_at(deadline);
     }
 
-    /// Tells the sweeper about a deadline that may be earlier than all others.
+    /// Has the sweeper look at this time, if not earlier.
     pub(crate) fn due_at(&self, deadline: Option<Instant>) {
         if let Some(deadline) = deadline
             && self.asleep_until.get().is_none_or(|until| deadline < until)
         {
+            self.asleep_until.set(Some(deadline));
             self.earlier.notify_one();
         }
     }
@@ -177,46 +178,55 @@ impl DeadlineSlots {
 
     pub(crate) async fn sweep(&self) {
         loop {
-            let now = Instant::now();
-            let mut next: Option<Instant> = None;
-            let mut later = |deadline| next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
-            for (_, slot) in &*self.all.borrow() {
-                match slot.deadline.get() {
-                    Some(deadline) if deadline <= now => {
-                        slot.deadline.set(None);
-                        slot.fire(Fired::Deadline);
+            let swept = Instant::now();
+            self.asleep_until.set(self.fire_due(swept));
+            let due = loop {
+                let until = self.asleep_until.get().map(|until| until.max(swept + GRAIN));
+                let timer = async {
+                    match until {
+                        Some(until) => tokio::time::sleep_until(until.into()).await,
+                        None => std::future::pending().await,
                     }
-                    Some(deadline) => later(deadline),
-                    None => {}
+                };
+                tokio::select! {
+                    () = timer => break until,
+                    // An earlier deadline sets the timer. Most slots that are not looked at now will have moved on.
+                    () = self.earlier.notified() => {}
                 }
-                match slot.quiet_until.get() {
-                    Some(until) if until <= now => {
-                        slot.quiet_until.set(None);
-                        // The end of a drain, or of the process, says more.
-                        if slot.fired.get().is_none() {
-                            slot.fire(Fired::Idle);
-                        }
-                    }
-                    Some(until) => later(until),
-                    None => {}
-                }
-            }
-            let until = next.map(|next| next.max(now + GRAIN));
-            self.asleep_until.set(until);
-            match until {
-                Some(until) => {
-                    tokio::select! {
-                        () = tokio::time::sleep_until(until.into()) => {}
-                        () = self.earlier.notified() => {}
-                    }
-                    // Bytes that the sockets received during a pause came in time.
-                    if Instant::now() > until + PAUSED {
-                        tokio::time::sleep(CATCH_UP).await;
-                    }
-                }
-                None => self.earlier.notified().await,
+            };
+            // Bytes that the sockets received during a pause came in time.
+            if due.is_some_and(|due| Instant::now() > due + PAUSED) {
+                tokio::time::sleep(CATCH_UP).await;
             }
         }
+    }
+
+    /// Returns the earliest deadline that is left.
+    fn fire_due(&self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        let mut later = |deadline| next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
+        for (_, slot) in &*self.all.borrow() {
+            match slot.deadline.get() {
+                Some(deadline) if deadline <= now => {
+                    slot.deadline.set(None);
+                    slot.fire(Fired::Deadline);
+                }
+                Some(deadline) => later(deadline),
+                None => {}
+            }
+            match slot.quiet_until.get() {
+                Some(until) if until <= now => {
+                    slot.quiet_until.set(None);
+                    // The end of a drain, or of the process, says more.
+                    if slot.fired.get().is_none() {
+                        slot.fire(Fired::Idle);
+                    }
+                }
+                Some(until) => later(until),
+                None => {}
+            }
+        }
+        next
     }
 }
 

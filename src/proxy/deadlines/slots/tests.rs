@@ -84,3 +84,32 @@ fn a_tunnel_that_is_being_ended_is_not_ended_again() {
     slots.cut_all();
     assert_eq!(slot.fired(), None, "its deadline could be lost");
 }
+
+#[tokio::test]
+async fn every_deadline_fires_and_none_that_moved_on_makes_the_sweeper_look_at_all_slots() {
+    let slots = Rc::new(DeadlineSlots::default());
+    let minute = Instant::now() + Duration::from_secs(60);
+    let idle = slots.add(Phase::Idle, Some(minute));
+    let request = slots.add(Phase::Idle, None);
+    let soon = slots.add(Phase::Idle, None);
+    let body = async {
+        for _ in 0..100 {
+            slots.enter(&request, Phase::Head, Duration::from_secs(10));
+            tokio::task::yield_now().await;
+            slots.enter(&request, Phase::Idle, Duration::from_secs(60));
+        }
+        assert!(slots.asleep_until.get() < Some(minute), "no look has told that it moved on");
+        let earlier = slots.asleep_until.get();
+        slots.enter(&soon, Phase::Head, Duration::from_millis(1));
+        assert!(slots.asleep_until.get() < earlier);
+        while soon.fired().is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!((idle.fired(), request.fired()), (None, None));
+        assert!(slots.asleep_until.get() >= Some(minute), "{:?}", slots.asleep_until);
+    };
+    tokio::select! {
+        () = slots.sweep() => {}
+        () = body => {}
+    }
+}

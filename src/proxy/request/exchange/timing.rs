@@ -58,7 +58,9 @@ impl Exchange {
 
     /// Part of the answer went to the client; the next part has to follow in time.
     pub(crate) fn extend_for_body(&self) {
-        self.slot().extend(Some(self.now() + self.idle_timeout()));
+        let deadline = Some(self.now() + self.idle_timeout());
+        self.slot().extend(deadline);
+        self.client.worker.slots.due_at(deadline);
         self.forget_overdue();
     }
 
