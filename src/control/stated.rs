@@ -1,6 +1,6 @@
 //! Endpoints that answer as another release than their label: reported at begin and end, and shown meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -70,13 +70,13 @@ impl Controller {
         for (pool, endpoint, said) in found {
             self.note_wrong(&pool, &endpoint, said);
         }
-        let serving: Vec<(u64, Release)> = self
+        let serving: HashMap<u64, Release> = self
             .serving_endpoints()
             .map(|(pool, endpoint)| (endpoint.id, self.config.colors[pool.color].release.clone()))
             .collect();
         let mut over = Vec::new();
         self.stated.wrong.retain(|id, wrong| {
-            let Some((_, label)) = serving.iter().find(|(serves, _)| serves == id) else {
+            let Some(label) = serving.get(id) else {
                 wrong.endpoint.stated.forget();
                 return false;
             };
