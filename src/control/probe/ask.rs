@@ -9,8 +9,7 @@ use crate::config::{EndpointAddress, HealthConfig};
 use crate::control::probe::Found;
 use crate::proxy::clock;
 use crate::proxy::pool::{Endpoint, Rules, Target};
-use crate::proxy::upstream::connections;
-use crate::proxy::upstream::exhaustion;
+use crate::proxy::upstream::{connections, dial, exhaustion};
 use crate::wire::head::{Head, Name};
 use crate::wire::http1::body::Framing;
 use crate::wire::http1::connection::{BodyError, HeadError, Piece, Wire};
@@ -48,13 +47,17 @@ async fn ask(
             _ => {}
         }
     }
+    let Some(path) = &policy.path else {
+        dial::knock(endpoint, rules).await.map_err(|error| in_words(endpoint, &error))?;
+        *connected = Some(Instant::now());
+        return Ok((true, "connected".to_owned(), None));
+    };
     let mut connect = async || {
         let socket = connect(endpoint, rules).await?;
         *connected = Some(Instant::now());
         Ok::<_, String>(socket)
     };
     let socket = connect().await?;
-    let Some(path) = &policy.path else { return Ok((true, "connected".to_owned(), None)) };
     let mut request = request(endpoint, policy.host.as_deref(), path);
     let answer = if rules.http2 {
         match over_http2(&request, socket, rules).await? {
@@ -181,7 +184,7 @@ pub(in crate::control) const UNWRITABLE: &str = "the path or the host can't be w
 pub(super) const NOT_YET: &str = "the name is not resolved yet";
 
 pub(in crate::control) async fn connect(endpoint: &Endpoint, rules: &Rules) -> Result<Socket, String> {
-    connections::connect(endpoint, rules).await.map_err(|error| in_words(endpoint, &error))
+    dial::connect(endpoint, rules).await.map_err(|error| in_words(endpoint, &error))
 }
 
 /// `None`: the endpoint was closing the connection (GOAWAY), and did nothing with the request.

@@ -76,6 +76,21 @@ async fn without_a_path_a_connection_is_enough() {
 }
 
 #[tokio::test]
+async fn an_application_does_not_see_a_check_that_only_connects() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a listener");
+    let endpoint = Endpoint::new(EndpointAddress::Ip(listener.local_addr().expect("bound")), 1);
+    let mut unseen = false;
+    // A process that is stopped in the middle of a check shows its connection.
+    for _ in 0..50 {
+        let found = probe(&endpoint, &Rules::default(), &policy(None)).await;
+        assert!(found.passed, "{found:?}");
+        unseen |= listener.accept().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+    }
+    assert!(unseen);
+}
+
+#[tokio::test]
 async fn nobody_there_is_a_refused_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");

@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -15,8 +14,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use rustix::io::Errno;
-use socket2::SockRef;
-use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::EndpointAddress;
 use crate::proxy::clock;
@@ -25,7 +22,7 @@ use crate::proxy::error_kind::{ErrorKind, Resource};
 use crate::proxy::hash::Map;
 use crate::proxy::pool::stated::LOOK_EVERY;
 use crate::proxy::pool::{Endpoint, Rules, Target};
-use crate::proxy::upstream::exhaustion;
+use crate::proxy::upstream::{dial, exhaustion};
 use crate::sys::descriptors::{self, EndpointPermit};
 use crate::sys::ports::Port;
 use crate::wire::http1::connection::Wire;
@@ -33,7 +30,6 @@ use crate::wire::http2::client::Stream;
 use crate::wire::http2::pulse::{self, Pulse, drive};
 use crate::wire::side::Side;
 use crate::wire::socket::Socket;
-use crate::wire::socket::keepalive;
 
 /// Idle connections to one endpoint that a worker keeps, at most.
 const IDLE_PER_ENDPOINT: usize = 512;
@@ -390,13 +386,8 @@ async fn connect_anew(endpoint: &Endpoint, rules: &Rules) -> io::Result<(u64, So
     loop {
         let now = Instant::now();
         let begun = clock::nanos(now);
-        match connect(endpoint, rules).await {
-            Ok(socket) if begun > endpoint.evidence() => {
-                if let Some(stream) = socket.tcp() {
-                    keepalive::enable(&SockRef::from(stream))?;
-                }
-                return Ok((begun, socket));
-            }
+        match dial::keep(endpoint, rules).await {
+            Ok(socket) if begun > endpoint.evidence() => return Ok((begun, socket)),
             // It may lead to a process that was replaced meanwhile.
             Ok(_) => {}
             Err(error) => {
@@ -412,44 +403,6 @@ async fn connect_anew(endpoint: &Endpoint, rules: &Rules) -> io::Result<(u64, So
 /// No listener: the process that listened is about to end.
 fn is_deserted(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::CONNREFUSED | Errno::NOENT))
-}
-
-/// For a short time: without keep-alive against silent peers.
-pub(crate) async fn connect(endpoint: &Endpoint, rules: &Rules) -> io::Result<Socket> {
-    let socket = dial(endpoint).await?;
-    let Some(tls) = &rules.tls else { return Ok(socket) };
-    let host = match &endpoint.address {
-        EndpointAddress::Ip(address) => address.ip().to_string(),
-        EndpointAddress::Name { host, .. } => host.clone(),
-        EndpointAddress::Unix(_) | EndpointAddress::Service { .. } => String::new(),
-    };
-    Ok(Socket::Endpoint(Box::new(tls.connect(&host, socket).await?)))
-}
-
-async fn dial(endpoint: &Endpoint) -> io::Result<Socket> {
-    match (&endpoint.target, &endpoint.address) {
-        (Target::Tcp(address), _) => tcp(*address).await,
-        (Target::Unix, EndpointAddress::Unix(path)) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
-        (Target::Unix, _) => Err(io::ErrorKind::NotFound.into()),
-        // A snapshot with its addresses follows; this request began before it.
-        (Target::Unresolved(name), _) => {
-            let not_found = |reason: String| io::Error::new(io::ErrorKind::NotFound, reason);
-            let mut last = None;
-            for address in &*name.first().await.map_err(not_found)? {
-                match tcp(*address).await {
-                    Ok(socket) => return Ok(socket),
-                    Err(error) => last = Some(error),
-                }
-            }
-            Err(last.unwrap_or_else(|| not_found("the name has no address".to_owned())))
-        }
-    }
-}
-
-async fn tcp(address: SocketAddr) -> io::Result<Socket> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(Socket::Tcp(stream))
 }
 
 #[cfg(test)]
