@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::applications::address;
 use crate::bench::Bench;
 use crate::certificate::Certificate;
 use crate::clients::connection::{Connection, GET};
@@ -151,6 +152,12 @@ impl Site<'_> {
             }
         }
     }
+}
+
+/// So many addresses of one application, which listens on every address of the loopback interface that is asked for.
+fn endpoints(application: SocketAddr, count: usize) -> impl Iterator<Item = SocketAddr> {
+    let further = (1..count).map(move |n| SocketAddr::new(address(n), application.port()));
+    std::iter::once(application).chain(further)
 }
 
 fn write(dir: &Path, name: &str, text: &str) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use super::{Site, write};
+use super::{Site, endpoints, write};
 use crate::proxies::setup::{Analysis, Upstream};
 
 /// The name of its configuration file.
@@ -73,8 +73,8 @@ endpoints = [{blue}]
 release = "2"
 endpoints = [{green}]
 {routes}"#,
-        blue = endpoints(*blue, growth.endpoints),
-        green = endpoints(*green, growth.endpoints),
+        blue = quoted(*blue, growth.endpoints),
+        green = quoted(*green, growth.endpoints),
         tls = tls.unwrap_or_default(),
         workers = setup.workers,
         room = setup.room,
@@ -85,14 +85,6 @@ endpoints = [{green}]
     command
 }
 
-/// So many addresses of one application, which listens on every address of the loopback interface that is asked for.
-fn endpoints(application: SocketAddr, count: usize) -> String {
-    let port = application.port();
-    (0..count.max(1))
-        .map(|n| {
-            let address = if n == 0 { application.ip() } else { crate::applications::address(n) };
-            format!("\"{address}:{port}\"")
-        })
-        .collect::<Vec<_>>()
-        .join(", ")
+fn quoted(application: SocketAddr, count: usize) -> String {
+    endpoints(application, count).map(|endpoint| format!("\"{endpoint}\"")).collect::<Vec<_>>().join(", ")
 }

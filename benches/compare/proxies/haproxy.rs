@@ -1,12 +1,16 @@
 //! HAProxy: the active color is looked up in a map, which its runtime socket can change.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
-use super::{Site, write};
+use super::{Site, endpoints, write};
 use crate::proxies::setup::Upstream;
 
 /// The name of the map in which it looks up the active color.
 pub(crate) const MAP: &str = "active.map";
+
+/// The name of the map from paths to routes.
+const ROUTES: &str = "routes.map";
 
 /// The name of its runtime socket.
 pub(crate) const SOCKET: &str = "haproxy.sock";
@@ -22,6 +26,21 @@ pub(super) fn command(site: &Site<'_>) -> Command {
         Upstream::Http1 => "",
         Upstream::Http2 => " proto h2",
     };
+    // A connection as often as Cutover makes one.
+    let check = if setup.growth.endpoints > 1 { " check inter 2s" } else { "" };
+    let servers = |application: SocketAddr| -> String {
+        let all = endpoints(application, setup.growth.endpoints).enumerate();
+        all.map(|(n, endpoint)| format!("    server s{n} {endpoint}{protocol}{check}\n")).collect()
+    };
+    let route = match setup.growth.routes {
+        0 => String::new(),
+        routes => {
+            let services: String = (0..routes).map(|n| format!("/service/{n} default\n")).collect();
+            write(site.dir, ROUTES, &services);
+            format!("    http-request set-var(txn.route) path,map_beg({path}/{ROUTES},default)\n")
+        }
+    };
+    // Many idle clients are no reason to close connections to the servers.
     let text = format!(
         "global
     nbthread {workers}
@@ -45,14 +64,14 @@ defaults
 
 frontend site
     bind {http}
-{https}    use_backend %[str(active),map({path}/{MAP},blue)]
+{https}{route}    use_backend %[str(active),map({path}/{MAP},blue)]
 
 backend blue
-    server one {blue}{protocol}
-
+{blue}
 backend green
-    server one {green}{protocol}
-",
+{green}",
+        blue = servers(*blue),
+        green = servers(*green),
         https = https.unwrap_or_default(),
         workers = setup.workers,
         room = setup.room,

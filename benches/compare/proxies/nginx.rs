@@ -1,11 +1,12 @@
 //! nginx: the active color is in a file of its own, which it reads again when told to.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
 use cutover::internals::domain::color::Color;
 
-use super::{Programs, Site, write};
+use super::{Programs, Site, endpoints, write};
 use crate::proxies::setup::Upstream;
 
 /// The name of the file that says where it passes requests to.
@@ -40,6 +41,15 @@ pub(super) fn command(site: &Site<'_>) -> Command {
 "
         )
     });
+    let servers = |application: SocketAddr| -> String {
+        // Its default looks at every endpoint for each request.
+        let choice = if setup.growth.endpoints > 1 { "        random two least_conn;\n" } else { "" };
+        let all =
+            endpoints(application, setup.growth.endpoints).map(|endpoint| format!("        server {endpoint};\n"));
+        std::iter::once(choice.to_owned()).chain(all).collect()
+    };
+    let routes: String =
+        (0..setup.growth.routes).map(|n| format!("        location /service/{n} {{ include {ACTIVE}; }}\n")).collect();
     let text = format!(
         "worker_processes {workers};
 daemon off;
@@ -69,13 +79,11 @@ http {{
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 
     upstream blue {{
-        server {blue};
-        keepalive 128;
+{blue}        keepalive {kept};
         keepalive_requests 1000000;
     }}
     upstream green {{
-        server {green};
-        keepalive 128;
+{green}        keepalive {kept};
         keepalive_requests 1000000;
     }}
     server {{
@@ -83,7 +91,7 @@ http {{
 {https}        location / {{
             include {ACTIVE};
         }}
-        location /socket {{
+{routes}        location /socket {{
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection upgrade;
             proxy_pass http://blue;
@@ -95,6 +103,9 @@ http {{
         workers = setup.workers,
         // Those to the applications count, too.
         connections = setup.room + 1024,
+        kept = 128.max(2 * setup.growth.endpoints),
+        blue = servers(*blue),
+        green = servers(*green),
     );
     write(site.dir, "nginx.conf", &text);
     write(site.dir, ACTIVE, &active(Color::Blue, setup.upstream));

@@ -35,12 +35,12 @@ impl Default for Setup {
     }
 }
 
-/// How much of what Cutover has; other proxies are not asked for it.
+/// How much of what it has. Other proxies are asked for routes, endpoints and idle connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Growth {
     pub(crate) routes: usize,
     pub(crate) endpoints: usize,
-    /// Connections on which nothing is asked.
+    /// Connections on which nothing is asked any more.
     pub(crate) idle: usize,
     pub(crate) access_log: bool,
     pub(crate) canary: bool,
