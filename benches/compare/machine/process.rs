@@ -65,13 +65,19 @@ pub(crate) fn usage_of(processes: impl IntoIterator<Item = u32>) -> Usage {
     let threads = processes.into_iter().flat_map(|process| listed(&format!("/proc/{process}/task")));
     let mut usage = Usage::default();
     for thread in threads {
-        // It may have ended just now.
-        let text = fs::read_to_string(format!("/proc/{thread}/schedstat")).unwrap_or_default();
-        let mut nanos = text.split_ascii_whitespace().map_while(|field| field.parse().ok());
-        usage.ran += Duration::from_nanos(nanos.next().unwrap_or_default());
-        usage.waited += Duration::from_nanos(nanos.next().unwrap_or_default());
+        let more = usage_of_thread(&format!("/proc/{thread}"));
+        usage.ran += more.ran;
+        usage.waited += more.waited;
     }
     usage
+}
+
+/// By its directory in `/proc`.
+pub(super) fn usage_of_thread(thread: &str) -> Usage {
+    // It may have ended just now.
+    let text = fs::read_to_string(format!("{thread}/schedstat")).unwrap_or_default();
+    let mut nanos = text.split_ascii_whitespace().map_while(|field| field.parse().ok()).map(Duration::from_nanos);
+    Usage { ran: nanos.next().unwrap_or_default(), waited: nanos.next().unwrap_or_default() }
 }
 
 impl Drop for Process {

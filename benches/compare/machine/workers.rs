@@ -1,11 +1,13 @@
-//! Which worker of a proxy has which client, as the kernel tells it: every worker waits for its connections with an
-//! epoll(7) of its own, whether it is a thread or a process.
+//! The workers of a proxy, as the kernel tells of them: which client each has, and how long it waited for its core.
+//!
+//! Every worker waits for its connections with an epoll(7) of its own, whether it is a thread or a process.
 
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::machine::process::{Process, listed};
+use crate::machine::process::{Process, listed, usage_of_thread};
 
 /// The state of an open connection in `/proc/net/tcp`.
 const ESTABLISHED: &str = "01";
@@ -22,6 +24,20 @@ pub(crate) fn clients_by_worker(proxy: &Process, at: SocketAddr) -> Vec<Vec<u16>
         text.lines().filter_map(|line| clients.remove(&watched(line)?)).collect::<Vec<u16>>()
     });
     workers.filter(|clients| !clients.is_empty()).collect()
+}
+
+/// Time in which a worker could have run while something else had its core, of all workers together. Cutover names the
+/// threads of its workers; other proxies have no other threads that do much.
+pub(crate) fn waited(proxy: &Process) -> Duration {
+    let threads = proxy.tree().into_iter().flat_map(|process| {
+        listed(&format!("/proc/{process}/task")).map(move |thread| format!("/proc/{process}/task/{thread}"))
+    });
+    let threads: Vec<String> = threads.collect();
+    let is_worker =
+        |thread: &&String| fs::read_to_string(format!("{thread}/comm")).is_ok_and(|name| name.starts_with("worker-"));
+    let workers: Vec<&String> = threads.iter().filter(is_worker).collect();
+    let workers = if workers.is_empty() { threads.iter().collect() } else { workers };
+    workers.into_iter().map(|thread| usage_of_thread(thread).waited).sum()
 }
 
 /// The inodes of the connections that a port accepted, and the ports at the other end.

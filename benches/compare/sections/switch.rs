@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::bench::Bench;
 use crate::clients::visitor::{REQUESTS_PER_CONNECTION, Seen, visit};
+use crate::machine::workers;
 use crate::proxies::Proxy;
 use crate::proxies::kind::Kind;
 use crate::proxies::setup::{Growth, Setup};
@@ -42,6 +43,8 @@ struct Switch {
     began: Instant,
     /// The command said that it is done.
     answered: Instant,
+    /// Until then, workers waited for their cores.
+    waited: Duration,
 }
 
 /// Requests while a proxy was switched again and again.
@@ -130,6 +133,7 @@ async fn grown(bench: &Bench, report: &mut Report) {
         "stale",
         "command ms",
         "max",
+        "waited ms",
         "p99 ms near",
         "far",
         "gap ms near",
@@ -137,7 +141,8 @@ async fn grown(bench: &Bench, report: &mut Report) {
     ];
     report.table(&title, &head, &rows);
     report.paragraph(
-        "Gap: the longest time in which none of the connections got an answer. It bounds the time for which every worker \
+        "Waited: in the median, how long workers could have run during the command while something else had their cores, \
+         together. Gap: the longest time in which none of the connections got an answer. It bounds the time for which every worker \
          was kept from its requests by one thing, and includes the time in which the load had no core.",
     );
 }
@@ -157,6 +162,7 @@ async fn moment(way: Way, workers: usize, growth: Growth, bench: &Bench) -> Vec<
         observed.stale().len().to_string(),
         format!("{command:.1}"),
         format!("{most:.1}"),
+        format!("{:.2}", observed.waited()),
         format!("{:.2}", millis(p99.near)),
         format!("{:.2}", millis(p99.far)),
         format!("{:.2}", millis(gap.near)),
@@ -177,10 +183,13 @@ async fn observe(way: Way, count: usize, proxy: &Proxy, bench: &Bench) -> Observ
     let mut to = Color::Green;
     while switches.len() < count {
         sleep(SPACING).await;
+        let waited = workers::waited(&proxy.process);
         let began = Instant::now();
         let done = timeout(PATIENCE, way.switch(to, proxy, bench)).await;
         assert!(done.is_ok(), "{} did not become active:\n{}", to, proxy.read("log"));
-        switches.push(Switch { to, began, answered: Instant::now() });
+        let answered = Instant::now();
+        let waited = workers::waited(&proxy.process) - waited;
+        switches.push(Switch { to, began, answered, waited });
         to = to.other();
     }
     sleep(SPACING).await;
@@ -210,6 +219,11 @@ impl Observed {
     fn commands(&self) -> [f64; 2] {
         let took: Vec<f64> = self.switches.iter().map(|switch| millis(switch.answered - switch.began)).collect();
         [median(&took), took.iter().copied().fold(0.0, f64::max)]
+    }
+
+    /// Milliseconds for which workers waited for their cores during a command: the median.
+    fn waited(&self) -> f64 {
+        median(&self.switches.iter().map(|switch| millis(switch.waited)).collect::<Vec<_>>())
     }
 
     fn p99(&self) -> Beside<Duration> {
