@@ -40,7 +40,6 @@ pub(super) fn command(site: &Site<'_>) -> Command {
             format!("    http-request set-var(txn.route) path,map_beg({path}/{ROUTES},default)\n")
         }
     };
-    // Many idle clients are no reason to close connections to the servers.
     let text = format!(
         "global
     nbthread {workers}
