@@ -23,12 +23,12 @@ pub(super) fn command(site: &Site<'_>, program: &Path) -> Command {
     });
     let text = format!(
         r#"command_socket = "{path}/sozu.sock"
-saved_state = "{path}/state.json"
 log_level = "error"
 log_target = "stderr"
 worker_count = {workers}
 worker_automatic_restart = false
 max_connections = {room}
+max_buffers = {buffers}
 activate_listeners = true
 
 [[listeners]]
@@ -49,6 +49,8 @@ backends = [{{ address = "{blue}" }}]
         http2 = setup.upstream == Upstream::Http2,
         workers = setup.workers,
         room = setup.room,
+        // Two for each client, and two for its connection to the application.
+        buffers = setup.room * 4,
     );
     write(site.dir, "sozu.toml", &text);
     let mut command = Command::new(program);
