@@ -202,7 +202,8 @@ fn version(program: &Path, argument: &str) -> String {
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    // Envoy begins with its own path.
-    let words: Vec<_> = line.split_whitespace().map(|word| word.rsplit("bin/").next().unwrap_or(word)).collect();
+    // Envoy begins with its own path, and Sozu ends with the features that it lacks.
+    let words = line.split_whitespace().filter(|word| *word != "()");
+    let words: Vec<_> = words.map(|word| word.rsplit("bin/").next().unwrap_or(word)).collect();
     words.join(" ")
 }
