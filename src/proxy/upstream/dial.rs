@@ -80,6 +80,7 @@ async fn dial(endpoint: &Endpoint, tcp: impl AsyncFn(SocketAddr) -> io::Result<T
 /// The last acknowledgment of the handshake waits for the data, so that the endpoint wakes up once.
 async fn tcp_for_data(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    set_tcp_quickack(&socket, false)?;
+    // Without it the connection takes one packet more.
+    let _ = set_tcp_quickack(&socket, false);
     socket.connect(address).await
 }
