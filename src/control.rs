@@ -75,7 +75,7 @@ use crate::domain::schema::{FirstWrite, Reading};
 use crate::domain::transition::{Decision, Drained};
 use crate::ledger::answers::Answers;
 use crate::ledger::{Ledger, Recovered, ticks};
-use crate::proxy::publisher::Publisher;
+use crate::proxy::publisher::{Publisher, Warming};
 use crate::proxy::snapshot::first_write::FirstWriteSeen;
 use crate::proxy::snapshot::trust::Trust;
 use crate::telemetry::access_log::AccessLogWriter;
@@ -105,11 +105,13 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 enum Input {
     Committed(CommitId, Result<u64, String>),
+    /// The connections for a move are there, or late.
+    Warmed(CommitId),
     AddressesChanged,
     /// The names of a color were looked up; its endpoints are next.
     LookedUp(RoundId, Color, bool),
-    Probed(RoundId, Color, Vec<Reading>, Vec<(u64, Probed)>),
-    Checked(RoundId, Vec<CheckReport>),
+    Probed(RoundId, Color, Vec<Reading>, Vec<(u64, Probed)>, Option<Warming>),
+    Checked(RoundId, Vec<CheckReport>, Option<Warming>),
     Drain(Event),
     Drained(u64, Drained),
     /// With the TLS material of an edit.
@@ -133,6 +135,10 @@ pub(crate) struct Controller {
     watch: Watch,
     publisher: Publisher,
     probers: Probers,
+    /// The connections for the move that has just passed its gate.
+    warming: Option<Warming>,
+    /// A line that is on disk.
+    waiting_for_connections: Option<(CommitId, Result<u64, String>)>,
     names: Names,
     certificates: Certificates,
     stores: StoreProbes,
@@ -225,6 +231,8 @@ impl Controller {
             watch,
             publisher: parts.publisher,
             probers,
+            warming: None,
+            waiting_for_connections: None,
             names,
             certificates: Certificates::default(),
             stores: StoreProbes::default(),
@@ -334,10 +342,13 @@ impl Controller {
     fn input(&mut self, input: Input) {
         match input {
             Input::Committed(commit, result) => self.committed(commit, result),
+            Input::Warmed(commit) => self.end_wait_for_connections(Some(commit)),
             Input::AddressesChanged => self.endpoints_changed(),
             Input::LookedUp(round, color, schema) => self.probe_round(round, color, schema),
-            Input::Probed(round, color, readings, results) => self.probed(round, color, readings, results),
-            Input::Checked(round, results) => self.checked(round, results),
+            Input::Probed(round, color, readings, results, warming) => {
+                self.probed(round, color, readings, results, warming)
+            }
+            Input::Checked(round, results, warming) => self.checked(round, results, warming),
             Input::Drain(event) => self.handle(event),
             Input::Drained(number, drained) => self.drained(number, drained),
             Input::File(event, trust) => self.file_event(event, trust),

@@ -18,6 +18,7 @@ use crate::control::{Controller, Input};
 use crate::domain::color::Color;
 use crate::domain::gate::{CheckFailure, CheckReport};
 use crate::domain::rollout::{Event, RoundId};
+use crate::proxy::publisher::Warming;
 
 const FAILURES: usize = 5;
 
@@ -89,15 +90,14 @@ impl Controller {
             let findings: Vec<_> = findings.into_iter().flatten().collect();
             let of_check = |(index, check)| report(index, check, &findings);
             let reports: Vec<_> = checks.iter().enumerate().map(of_check).collect();
-            if reports.iter().all(CheckReport::has_passed) {
-                warmer.warm(&ids).await;
-            }
-            let _ = inputs.send(Input::Checked(round, reports));
+            let warming = reports.iter().all(CheckReport::has_passed).then(|| warmer.warm(&ids));
+            let _ = inputs.send(Input::Checked(round, reports, warming));
         });
         self.checking = Some(Checking { round, task: task.abort_handle(), progress });
     }
 
-    pub(super) fn checked(&mut self, round: RoundId, reports: Vec<CheckReport>) {
+    pub(super) fn checked(&mut self, round: RoundId, reports: Vec<CheckReport>, warming: Option<Warming>) {
+        self.warming = warming;
         for report in reports.iter().filter(|report| !report.has_passed()) {
             let first = report.failures.first();
             let (endpoint, found, wanted) =

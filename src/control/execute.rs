@@ -14,6 +14,7 @@ use crate::domain::rollout::{Effect, Event, Phase, RoundId};
 use crate::domain::schema::Reading;
 use crate::domain::split::Weight;
 use crate::domain::transition::Decision;
+use crate::proxy::publisher::Warming;
 
 impl Controller {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -56,7 +57,8 @@ impl Controller {
     }
 
     /// Probes all endpoints of a color at the same time, each within `health.timeout`, and the data stores.
-    /// Connections to a color that does not serve are renewed after each probe, and made when the round has passed.
+    /// Connections to a color that does not serve are renewed after each probe, and made when the round has passed:
+    /// while the decision is written.
     pub(super) fn probe_round(&self, round: RoundId, color: Color, schema: bool) {
         let health = self.config.health.clone();
         let label = self.config.colors[color].release.clone();
@@ -94,18 +96,27 @@ impl Controller {
             let probed = async {
                 let results = probes.join_all().await;
                 let endpoints = results.iter().map(|(_, probed)| probed.clone()).collect();
-                if gate::passes(&policy, &GateReport { color, rounds: 1, endpoints, checks: Vec::new() }) {
+                let report = GateReport { color, rounds: 1, endpoints, checks: Vec::new() };
+                let warming = gate::passes(&policy, &report).then(|| {
                     let passed = results.iter().filter(|(_, probed)| probed.passed);
-                    warmer.warm(&passed.map(|(id, _)| *id).collect()).await;
-                }
-                results
+                    warmer.warm(&passed.map(|(id, _)| *id).collect())
+                });
+                (results, warming)
             };
-            let (results, readings) = tokio::join!(probed, readings);
-            let _ = inputs.send(Input::Probed(round, color, readings, results));
+            let ((results, warming), readings) = tokio::join!(probed, readings);
+            let _ = inputs.send(Input::Probed(round, color, readings, results, warming));
         });
     }
 
-    pub(super) fn probed(&mut self, round: RoundId, color: Color, readings: Vec<Reading>, results: Vec<(u64, Probed)>) {
+    pub(super) fn probed(
+        &mut self,
+        round: RoundId,
+        color: Color,
+        readings: Vec<Reading>,
+        results: Vec<(u64, Probed)>,
+        warming: Option<Warming>,
+    ) {
+        self.warming = warming;
         if !readings.is_empty() {
             self.handle(Event::SchemaRead(readings));
         }

@@ -20,6 +20,10 @@ pub(super) struct Holding {
 }
 
 impl Holding {
+    pub(super) fn is_held(&self) -> bool {
+        self.since.is_some()
+    }
+
     fn forget_emptying(&mut self) {
         if let Some((drain, task)) = self.emptying.take() {
             task.abort();

@@ -132,7 +132,40 @@ impl Records {
 }
 
 impl Controller {
+    /// A forward move waits for its connections as well, unless it holds requests. Lines are acknowledged in their
+    /// order: the next one ends the wait.
     pub(super) fn committed(&mut self, commit: CommitId, result: Result<u64, String>) {
+        self.end_wait_for_connections(None);
+        let is_forward = self
+            .records
+            .unacknowledged
+            .get(&commit)
+            .is_some_and(|transition| transition.decision.generation != self.rollout.decision().generation);
+        if is_forward
+            && result.is_ok()
+            && !self.hold.is_held()
+            && let Some(warming) = self.warming.take()
+        {
+            self.waiting_for_connections = Some((commit, result));
+            let inputs = self.inputs.clone();
+            tokio::spawn(async move {
+                warming.ended().await;
+                let _ = inputs.send(Input::Warmed(commit));
+            });
+            return;
+        }
+        self.acknowledged(commit, result);
+    }
+
+    /// `None`: whichever it is.
+    pub(super) fn end_wait_for_connections(&mut self, of: Option<CommitId>) {
+        let waiting = self.waiting_for_connections.take_if(|(commit, _)| of.is_none_or(|of| of == *commit));
+        if let Some((commit, result)) = waiting {
+            self.acknowledged(commit, result);
+        }
+    }
+
+    fn acknowledged(&mut self, commit: CommitId, result: Result<u64, String>) {
         let transition = self.records.unacknowledged.remove(&commit);
         let event = match &result {
             Ok(_) => Event::Committed(commit),
@@ -148,11 +181,12 @@ impl Controller {
     pub(super) fn commit(&mut self, commit: CommitId, transition: Transition) {
         let transition = Arc::new(transition);
         let inputs = self.inputs.clone();
+        let in_force = self.rollout.decision().generation == transition.decision.generation;
         self.records.write(commit, &transition, move |result| {
             let _ = inputs.send(Input::Committed(commit, result));
         });
         // A move back is in force already, so it is announced before it is on disk, and once even if the disk fails.
-        if self.rollout.decision().generation == transition.decision.generation && self.records.announce(&transition) {
+        if in_force && self.records.announce(&transition) {
             self.announce(0, &transition);
             self.notify_transition(0, &transition);
         }

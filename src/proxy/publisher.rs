@@ -29,7 +29,7 @@ use crate::telemetry::metrics::Waiting;
 use crate::telemetry::refused::{Refusals, Refused};
 use crate::telemetry::spans::SpanQueues;
 
-/// A gate waits this long at most for connections. Requests make the missing ones.
+/// A forward move waits this long at most for connections. Requests make the missing ones.
 const WARM_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Owned by the controller, so nothing else changes the live snapshot.
@@ -215,8 +215,9 @@ pub struct Warmer {
 }
 
 impl Warmer {
-    /// Warms endpoints that have just passed their gate, and waits for the connections, but not for long.
-    pub async fn warm(&self, passed: &HashSet<u64>) {
+    /// Begins to warm endpoints that have just passed their gate.
+    #[must_use = "a move waits for its connections"]
+    pub fn warm(&self, passed: &HashSet<u64>) -> Warming {
         let warmth = self.next.iter().map(|pool| {
             let endpoints = pool.endpoints.iter().filter(|endpoint| passed.contains(&endpoint.id));
             let endpoints: Box<[_]> = endpoints.cloned().collect();
@@ -227,13 +228,26 @@ impl Warmer {
             Warmth { pool: Arc::clone(pool), endpoints, present, share: self.share, serves: self.serves }
         });
         let warmth: Arc<[_]> = warmth.collect();
-        let (sender, mut done) = mpsc::channel(1);
+        let (sender, done) = mpsc::channel(1);
         for worker in &*self.workers {
             let _ = worker.send(Command::Warm(Arc::clone(&warmth), sender.clone()));
         }
-        drop(sender);
+        Warming { done, until: Instant::now() + WARM_PATIENCE }
+    }
+}
+
+/// Connections that are being made.
+#[derive(Debug)]
+pub struct Warming {
+    done: mpsc::Receiver<()>,
+    until: Instant,
+}
+
+impl Warming {
+    /// Resolves when they are there, or 50 ms after the beginning.
+    pub async fn ended(mut self) {
         // Nothing is sent: the channel closes with the last sender.
-        let _ = tokio::time::timeout(WARM_PATIENCE, done.recv()).await;
+        let _ = tokio::time::timeout_at(self.until.into(), self.done.recv()).await;
     }
 }
 
