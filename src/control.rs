@@ -78,11 +78,14 @@ use crate::ledger::{Ledger, Recovered, ticks};
 use crate::proxy::publisher::{Publisher, Warming};
 use crate::proxy::snapshot::first_write::FirstWriteSeen;
 use crate::proxy::snapshot::trust::Trust;
+use crate::sys::precedence;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::tls::TlsError;
 
 const POLL: Duration = Duration::from_secs(2);
 const MAILBOX: usize = 256;
+/// The longest time that requests make way for one move.
+const PRECEDENCE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -165,6 +168,8 @@ pub(crate) struct Controller {
     numbers: Numbers,
     spans: Spans,
     started: Instant,
+    /// Requests make way for the present move until then.
+    precedence_ends: Option<Instant>,
 }
 
 impl Controller {
@@ -233,6 +238,7 @@ impl Controller {
             probers,
             warming: None,
             waiting_for_connections: None,
+            precedence_ends: None,
             names,
             certificates: Certificates::default(),
             stores: StoreProbes::default(),
@@ -288,7 +294,11 @@ impl Controller {
                             break;
                         }
                     }
-                    incoming => self.incoming(incoming),
+                    incoming => {
+                        self.take_precedence(&incoming);
+                        self.incoming(incoming);
+                        self.give_precedence_back();
+                    }
                 },
                 () = self.predecessors.readable() => self.predecessors.read(),
                 () = alarm => self.handle(Event::Tick),
@@ -313,6 +323,28 @@ impl Controller {
         }
         self.spans.finish().await;
         self.publisher
+    }
+
+    /// Requests make way for a command, and for the steps of a move, but not for long.
+    fn take_precedence(&mut self, incoming: &Incoming) {
+        let now = Instant::now();
+        if let Incoming::Request(Request::Command(..)) = incoming {
+            self.precedence_ends = Some(now + PRECEDENCE);
+        }
+        let is_step = matches!(incoming, Incoming::Request(Request::Command(..)) | Incoming::Input(_));
+        if is_step && self.precedence_ends.is_some_and(|ends| now < ends) {
+            precedence::give(now);
+        }
+    }
+
+    fn give_precedence_back(&mut self) {
+        let owes_answer = !self.orders.is_empty() || !self.replies.is_empty();
+        if owes_answer || self.rollout.is_moving() || self.file.is_being_written() {
+            self.precedence_ends.get_or_insert_with(|| Instant::now() + PRECEDENCE);
+        } else {
+            self.precedence_ends = None;
+            precedence::end();
+        }
     }
 
     fn incoming(&mut self, incoming: Incoming) {

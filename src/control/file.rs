@@ -74,9 +74,13 @@ impl File {
         self.write_backs.send_modify(|under_way| *under_way = under_way.saturating_sub(1));
     }
 
+    pub(super) fn is_being_written(&self) -> bool {
+        *self.write_backs.borrow() > 0
+    }
+
     /// Resolves when the write-backs under way have ended; `None`: there are none.
     pub(super) fn written_back(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        if *self.write_backs.borrow() == 0 {
+        if !self.is_being_written() {
             return None;
         }
         let mut write_backs = self.write_backs.subscribe();

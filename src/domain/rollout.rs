@@ -249,6 +249,10 @@ impl Rollout {
     }
 
     #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.under_way().is_some()
+    }
+
     pub fn view(&self) -> View {
         let waits = self.file.is_waiting() || matches!(self.under_way(), Some(Move { asker: Asker::File, .. }));
         View {

@@ -12,6 +12,7 @@ use crate::proxy::listener::Listener;
 use crate::proxy::live::Live;
 use crate::proxy::upstream::connections::Connections;
 use crate::proxy::upstream::retry::{Adjustable, Budget};
+use crate::sys::precedence;
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::log_rate::LogRate;
 use crate::telemetry::refused::Refusal;
@@ -87,6 +88,7 @@ impl Worker {
     }
 
     pub(crate) fn tick(&self) {
+        precedence::make_way();
         let now = Instant::now();
         self.now.set(now);
         self.trials.tick(now);

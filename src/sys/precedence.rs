@@ -1,0 +1,92 @@
+//! Precedence of control over requests, for the steps of a move.
+//!
+//! A busy worker leaves its core to nobody, and the kernel asks only at its ticks (4 ms at 250 Hz) whether another
+//! thread should run there. A move has ten such moments and more: each thread that was interrupted, and each wait for
+//! the disk. While control has precedence, workers offer their core between two requests.
+
+use std::cell::Cell;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The longest precedence without a new step: a slow disk or endpoint must not slow requests down.
+const LONGEST: Duration = Duration::from_millis(20);
+/// A worker uses its core for this long between two offers, so that requests and control take turns.
+const BETWEEN: Duration = Duration::from_micros(100);
+
+static PRECEDENCE: Precedence = Precedence(AtomicU64::new(0));
+
+thread_local! {
+    /// This worker's next offer, in [`nanos`].
+    static NEXT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Requests make way from now on, for 20 ms at most.
+pub(crate) fn give(now: Instant) {
+    PRECEDENCE.give(now);
+}
+
+pub(crate) fn end() {
+    PRECEDENCE.0.store(0, Ordering::Relaxed);
+}
+
+/// Called by workers between two requests.
+#[inline]
+pub(crate) fn make_way() {
+    if PRECEDENCE.0.load(Ordering::Relaxed) != 0 {
+        offer();
+    }
+}
+
+#[cold]
+fn offer() {
+    let now = Instant::now();
+    if PRECEDENCE.is_given(now) && nanos(now) >= NEXT.get() {
+        std::thread::yield_now();
+        NEXT.set(nanos(Instant::now() + BETWEEN));
+    }
+}
+
+/// The end in [`nanos`]; 0 without precedence.
+struct Precedence(AtomicU64);
+
+impl Precedence {
+    fn give(&self, now: Instant) {
+        self.0.store(nanos(now + LONGEST), Ordering::Relaxed);
+    }
+
+    fn is_given(&self, now: Instant) -> bool {
+        let until = self.0.load(Ordering::Relaxed);
+        let given = nanos(now) < until;
+        if !given {
+            // A next step may have begun meanwhile.
+            let _ = self.0.compare_exchange(until, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        given
+    }
+}
+
+/// Since the first call.
+fn nanos(now: Instant) -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(now.saturating_duration_since(*BEGAN).as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn precedence_ends_by_itself_and_each_step_prolongs_it() {
+        let precedence = Precedence(AtomicU64::new(0));
+        let now = Instant::now();
+        let later = |millis| now + Duration::from_millis(millis);
+        assert!(!precedence.is_given(now));
+        precedence.give(now);
+        assert!(precedence.is_given(later(19)));
+        precedence.give(later(19));
+        assert!(precedence.is_given(later(38)));
+        assert!(!precedence.is_given(later(39)));
+        assert_eq!(precedence.0.load(Ordering::Relaxed), 0, "requests go on without a look at the clock");
+    }
+}
