@@ -1,4 +1,4 @@
-//! Precedence of control over requests, for the steps of a move.
+//! Precedence of control over requests, for the steps of a move on a machine with one core.
 //!
 //! A busy worker leaves its core to nobody, and the kernel asks only at its ticks (4 ms at 250 Hz) whether another
 //! thread should run there. A move has ten such moments and more: each thread that was interrupted, and each wait for
@@ -9,10 +9,15 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::thread::sched_getaffinity;
+
 /// The longest precedence without a new step: a slow disk or endpoint must not slow requests down.
 const LONGEST: Duration = Duration::from_millis(20);
 /// A worker uses its core for this long between two offers, so that requests and control take turns.
 const BETWEEN: Duration = Duration::from_micros(100);
+
+/// With several cores, the kernel finds another one for control, and an offer would go to other programs.
+static ONE_CORE: LazyLock<bool> = LazyLock::new(|| sched_getaffinity(None).is_ok_and(|cores| cores.count() == 1));
 
 static PRECEDENCE: Precedence = Precedence(AtomicU64::new(0));
 
@@ -23,7 +28,9 @@ thread_local! {
 
 /// Requests make way from now on, for 20 ms at most.
 pub(crate) fn give(now: Instant) {
-    PRECEDENCE.give(now);
+    if *ONE_CORE {
+        PRECEDENCE.give(now);
+    }
 }
 
 pub(crate) fn end() {
