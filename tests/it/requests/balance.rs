@@ -161,9 +161,8 @@ async fn connections_to_the_target_are_there_before_it_serves() {
         clients.push(client);
     }
     proxy.until("they are under way", |status| status["blue"]["requests"] == 8).await;
-    let dry = proxy.post("/admin/switch", serde_json::json!({ "to": "green", "dry_run": true })).await;
-    assert_eq!(dry.status, 200, "{}", dry.text());
-    // Besides those of probes, which close.
+    let switched = proxy.post("/admin/switch", serde_json::json!({ "to": "green" })).await;
+    assert_eq!(switched.status, 200, "{}", switched.text());
     until("green has connections that wait", async || (green.connections() >= 8).then_some(())).await;
     blue.open_gate();
     for client in &mut clients {
