@@ -75,10 +75,10 @@ use crate::domain::schema::{FirstWrite, Reading};
 use crate::domain::transition::{Decision, Drained};
 use crate::ledger::answers::Answers;
 use crate::ledger::{Ledger, Recovered, ticks};
+use crate::proxy::precedence;
 use crate::proxy::publisher::{Publisher, Warming};
 use crate::proxy::snapshot::first_write::FirstWriteSeen;
 use crate::proxy::snapshot::trust::Trust;
-use crate::sys::precedence;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::tls::TlsError;
 
@@ -140,7 +140,7 @@ pub(crate) struct Controller {
     probers: Probers,
     /// The connections for the move that has just passed its gate.
     warming: Option<Warming>,
-    /// A line that is on disk.
+    /// A move whose line is on disk, and whose connections are being made.
     waiting_for_connections: Option<(CommitId, Result<u64, String>)>,
     names: Names,
     certificates: Certificates,

@@ -26,6 +26,7 @@ mod notice;
 pub(crate) mod outcome;
 pub(crate) mod per_client;
 pub(crate) mod pool;
+pub(crate) mod precedence;
 pub(crate) mod publisher;
 mod queue;
 pub(crate) mod refused;

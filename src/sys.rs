@@ -9,7 +9,6 @@ pub(crate) mod inherited;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod ports;
-pub(crate) mod precedence;
 pub(crate) mod progress;
 pub(crate) mod service;
 pub(crate) mod signals;

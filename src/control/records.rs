@@ -136,11 +136,8 @@ impl Controller {
     /// order: the next one ends the wait.
     pub(super) fn committed(&mut self, commit: CommitId, result: Result<u64, String>) {
         self.end_wait_for_connections(None);
-        let is_forward = self
-            .records
-            .unacknowledged
-            .get(&commit)
-            .is_some_and(|transition| transition.decision.generation != self.rollout.decision().generation);
+        let is_forward =
+            self.records.unacknowledged.get(&commit).is_some_and(|transition| !self.is_in_force(transition));
         if is_forward
             && result.is_ok()
             && !self.hold.is_held()
@@ -157,7 +154,7 @@ impl Controller {
         self.acknowledged(commit, result);
     }
 
-    /// `None`: whichever it is.
+    /// Ends the wait of this line, or of any.
     pub(super) fn end_wait_for_connections(&mut self, of: Option<CommitId>) {
         let waiting = self.waiting_for_connections.take_if(|(commit, _)| of.is_none_or(|of| of == *commit));
         if let Some((commit, result)) = waiting {
@@ -181,15 +178,18 @@ impl Controller {
     pub(super) fn commit(&mut self, commit: CommitId, transition: Transition) {
         let transition = Arc::new(transition);
         let inputs = self.inputs.clone();
-        let in_force = self.rollout.decision().generation == transition.decision.generation;
         self.records.write(commit, &transition, move |result| {
             let _ = inputs.send(Input::Committed(commit, result));
         });
         // A move back is in force already, so it is announced before it is on disk, and once even if the disk fails.
-        if in_force && self.records.announce(&transition) {
+        if self.is_in_force(&transition) && self.records.announce(&transition) {
             self.announce(0, &transition);
             self.notify_transition(0, &transition);
         }
+    }
+
+    fn is_in_force(&self, transition: &Transition) -> bool {
+        self.rollout.decision().generation == transition.decision.generation
     }
 
     pub(super) fn recorded(&mut self, sequence: u64, transition: Arc<Transition>) {

@@ -268,6 +268,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("proxy/deadlines", "the sweeper sleeps until a deadline"),
     ("proxy/worker", "the time of a poll, and the Date field"),
     ("proxy/drain", "the end of a drain"),
+    ("proxy/precedence", "control has precedence for a time"),
     ("proxy/publisher", "a move waits for connections up to a time"),
     ("proxy/commands", "how long a warm connection is kept"),
     ("evidence/routes", "minutes begin"),
@@ -277,7 +278,6 @@ const CLOCKS: &[(&str, &str)] = &[
     ("proxy/snapshot/visitor", "an answer without a Date"),
     ("proxy/snapshot/compiler/evidence", "connections are no older than a decision"),
     ("proxy/upstream/connections", "a connection has an age"),
-    ("sys/precedence", "control has precedence for a time"),
     ("wire/http2/ending", "a large head excuses for seconds"),
     ("internals/fuzzing", "there is no connection to ask"),
 ];

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::sched_getaffinity;
 
+use crate::proxy::clock::nanos;
+
 /// The longest precedence without a new step: a slow disk or endpoint must not slow requests down.
 const LONGEST: Duration = Duration::from_millis(20);
 /// A worker uses its core for this long between two offers, so that requests and control take turns.
@@ -71,12 +73,6 @@ impl Precedence {
         }
         given
     }
-}
-
-/// Since the first call.
-fn nanos(now: Instant) -> u64 {
-    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(now.saturating_duration_since(*BEGAN).as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
