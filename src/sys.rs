@@ -12,4 +12,5 @@ pub(crate) mod ports;
 pub(crate) mod progress;
 pub(crate) mod service;
 pub(crate) mod signals;
+pub(crate) mod turns;
 pub(crate) mod users;

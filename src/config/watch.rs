@@ -23,9 +23,13 @@ use crate::config::error::{ConfigError, Tolerated};
 use crate::config::watch::settle::{Evidence, Reading, Settled, Settling, Told};
 use crate::config::watch::stage::Stager;
 use crate::domain::color::Color;
+use crate::sys::turns::Turns;
 
 /// The longest time that a look waits for a file that is being written.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes of a file that takes milliseconds to read.
+const LONG: usize = 64 << 10;
 
 /// The longest time that the shutdown waits for a pending write-back.
 const LAST_WRITE: Duration = Duration::from_secs(1);
@@ -290,6 +294,7 @@ impl Owner {
 
     fn parse(&self, found: &Result<String, String>) -> Result<Config, ConfigError> {
         let text = found.as_ref().map_err(|reason| ConfigError::unreadable(&self.path, reason))?;
+        let _turns = (text.len() > LONG).then(Turns::begin);
         let next = Config::parse_with(&self.path, text, Tolerated::Known(&self.current.unusable))?;
         self.current.check_fixed(&next, &self.path, text)?;
         Ok(next)

@@ -11,7 +11,11 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
         &["domain"],
         "decisions are pure: no clock, no I/O, no async, so that the simulator drives the real code",
     ),
-    ("config", &["config", "domain", "tls"], "a configuration is a value; it knows nothing of what is done with it"),
+    (
+        "config",
+        &["config", "domain", "tls", "sys"],
+        "a configuration is a value; it knows nothing of what is done with it",
+    ),
     ("tls", &["tls"], "certificates and handshakes; it is told paths and knows no configuration"),
     ("telemetry", &["telemetry", "config", "domain"], "it is told labels, it does not know routes"),
     ("evidence", &["evidence", "domain", "telemetry"], "it is told what happened, and judges nothing"),
@@ -290,6 +294,7 @@ const THREADS: &[&str] = &[
     "ledger/answers",
     "ledger/ticks",
     "server/plane",
+    "sys/turns",
     "telemetry/access_log",
     "telemetry/process_log",
 ];
