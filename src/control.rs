@@ -24,6 +24,7 @@ mod needs;
 mod notices;
 mod numbers;
 mod order;
+mod pieces;
 pub(crate) mod predecessor;
 pub(crate) mod probe;
 mod records;

@@ -10,11 +10,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::AbortHandle;
 
 use crate::config::GateCheck;
 use crate::control::check::progress::Progress;
-use crate::control::{Controller, Input};
+use crate::control::{Controller, Input, pieces};
 use crate::domain::color::Color;
 use crate::domain::gate::{CheckFailure, CheckReport};
 use crate::domain::rollout::{Event, RoundId};
@@ -43,15 +43,15 @@ impl Controller {
     pub(super) fn check(&mut self, round: RoundId, color: Color, back: bool, endpoints: &[(String, String)]) {
         let checks: Vec<GateCheck> =
             self.config.gate_checks.iter().filter(|check| !back || check.on_rollback).cloned().collect();
-        let (serves, warmer) =
-            (self.publisher.serves(color), self.publisher.warmer(color, self.rollout.coming_share()));
+        let (serves, warmer) = (self.publisher.serves(color), self.warmer(color));
+        let passed: HashSet<(&str, &str)> =
+            endpoints.iter().map(|(upstream, name)| (upstream.as_str(), name.as_str())).collect();
         let mut targets = Vec::new();
         for pool in &self.publisher.pools()[color] {
-            let of_pool = pool.endpoints.iter().filter(|endpoint| {
-                let passed =
-                    |(upstream, name): &(String, String)| **upstream == *pool.upstream && **name == *endpoint.name;
-                !endpoint.is_leaving() && endpoints.iter().any(passed)
-            });
+            let of_pool = pool
+                .endpoints
+                .iter()
+                .filter(|endpoint| !endpoint.is_leaving() && passed.contains(&(&*pool.upstream, &*endpoint.name)));
             for endpoint in of_pool {
                 let progress = Arc::new(Progress::new(pool, endpoint, &checks));
                 targets.push((Arc::clone(pool), Arc::clone(endpoint), progress));
@@ -61,10 +61,9 @@ impl Controller {
         let (inputs, host) = (self.inputs.clone(), self.config.health.host.clone());
         let task = tokio::spawn(async move {
             let checks = with_files(checks).await;
-            let mut asked = JoinSet::new();
-            for (pool, endpoint, progress) in targets {
+            let asked = targets.into_iter().map(|(pool, endpoint, progress)| {
                 let (checks, host) = (Arc::clone(&checks), host.clone());
-                asked.spawn(async move {
+                async move {
                     let (mut findings, mut connected) = (Vec::new(), None);
                     for (check, of) in checks.iter().enumerate().filter(|(_, of)| of.upstream == *pool.upstream) {
                         let began = Instant::now();
@@ -84,13 +83,15 @@ impl Controller {
                         endpoint.renew(connected);
                     }
                     (endpoint.id, findings)
-                });
-            }
-            let (ids, findings): (HashSet<_>, Vec<_>) = asked.join_all().await.into_iter().unzip();
+                }
+            });
+            let asked = pieces::begin(asked.collect::<Vec<_>>(), back).await.join_all().await;
+            let (ids, findings): (HashSet<_>, Vec<_>) = asked.into_iter().unzip();
             let findings: Vec<_> = findings.into_iter().flatten().collect();
             let of_check = |(index, check)| report(index, check, &findings);
             let reports: Vec<_> = checks.iter().enumerate().map(of_check).collect();
-            let warming = reports.iter().all(CheckReport::has_passed).then(|| warmer.warm(&ids));
+            let warmer = warmer.filter(|_| reports.iter().all(CheckReport::has_passed));
+            let warming = warmer.map(|warmer| warmer.warm(&ids));
             let _ = inputs.send(Input::Checked(round, reports, warming));
         });
         self.checking = Some(Checking { round, task: task.abort_handle(), progress });

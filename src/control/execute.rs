@@ -4,17 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::task::JoinSet;
-
 use crate::control::probe::probe;
-use crate::control::{Controller, Input, schema};
+use crate::control::{Controller, Input, pieces, schema};
 use crate::domain::color::Color;
 use crate::domain::gate::{self, GateReport, Probed};
 use crate::domain::rollout::{Effect, Event, Phase, RoundId};
 use crate::domain::schema::Reading;
 use crate::domain::split::Weight;
 use crate::domain::transition::Decision;
-use crate::proxy::publisher::Warming;
+use crate::proxy::publisher::{Warmer, Warming};
 
 impl Controller {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -62,17 +60,14 @@ impl Controller {
     pub(super) fn probe_round(&self, round: RoundId, color: Color, schema: bool) {
         let health = self.config.health.clone();
         let label = self.config.colors[color].release.clone();
-        let (serves, policy, warmer) = (
-            self.publisher.serves(color),
-            self.config.gate.clone(),
-            self.publisher.warmer(color, self.rollout.coming_share()),
-        );
-        let mut probes = JoinSet::new();
+        let (serves, policy, warmer) = (self.publisher.serves(color), self.config.gate.clone(), self.warmer(color));
+        let goes_back = self.rollout.is_going_back();
+        let mut probes = Vec::new();
         for pool in &self.publisher.pools()[color] {
             for endpoint in pool.endpoints.iter().filter(|endpoint| !endpoint.is_leaving()) {
                 let (health, endpoint, pool) = (health.clone(), Arc::clone(endpoint), Arc::clone(pool));
                 let label = label.clone();
-                probes.spawn(async move {
+                probes.push(async move {
                     let found = probe(&endpoint, pool.rules(), &health).await;
                     if !serves && let Some(connected) = found.connected {
                         endpoint.renew(connected);
@@ -94,10 +89,10 @@ impl Controller {
         let readings = schema::read(if schema { self.schema_probes() } else { Vec::new() }, self.names.resolver());
         tokio::spawn(async move {
             let probed = async {
-                let results = probes.join_all().await;
+                let results = pieces::begin(probes, goes_back).await.join_all().await;
                 let endpoints = results.iter().map(|(_, probed)| probed.clone()).collect();
                 let report = GateReport { color, rounds: 1, endpoints, checks: Vec::new() };
-                let warming = gate::passes(&policy, &report).then(|| {
+                let warming = warmer.filter(|_| gate::passes(&policy, &report)).map(|warmer| {
                     let passed = results.iter().filter(|(_, probed)| probed.passed);
                     warmer.warm(&passed.map(|(id, _)| *id).collect())
                 });
@@ -133,6 +128,11 @@ impl Controller {
         // Older fitness must not roll back the release that this round lets through.
         self.report_fitness();
         self.handle(Event::Probed(round, results.into_iter().map(|(_, probed)| probed).collect()));
+    }
+
+    /// `None` in a dry run: nothing moves.
+    pub(super) fn warmer(&self, color: Color) -> Option<Warmer> {
+        self.rollout.coming_share().map(|share| self.publisher.warmer(color, share))
     }
 
     /// Closes idle connections to a color that does not serve and is not about to: its application can stop at once,

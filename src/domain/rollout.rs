@@ -306,6 +306,12 @@ impl Rollout {
         self.unchanged(now, false)
     }
 
+    /// The move under way is a rollback.
+    #[must_use]
+    pub fn is_going_back(&self) -> bool {
+        self.under_way().is_some_and(|underway| underway.kind == Kind::Rollback)
+    }
+
     fn under_way(&self) -> Option<&Move> {
         match &self.state {
             State::Steady => None,

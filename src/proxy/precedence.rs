@@ -5,32 +5,27 @@
 //! the disk. While control has precedence, workers offer their core between two requests.
 
 use std::cell::Cell;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::thread::sched_getaffinity;
-
 use crate::proxy::clock::nanos;
+use crate::sys::turns;
 
 /// The longest precedence without a new step: a slow disk or endpoint must not slow requests down.
 const LONGEST: Duration = Duration::from_millis(20);
-/// A worker uses its core for this long between two offers, so that requests and control take turns.
+/// A thread uses its core for this long between two offers, so that requests and control take turns.
 const BETWEEN: Duration = Duration::from_micros(100);
-
-/// With several cores, the kernel finds another one for control, and an offer would go to other programs.
-static ONE_CORE: LazyLock<bool> = LazyLock::new(|| sched_getaffinity(None).is_ok_and(|cores| cores.count() == 1));
 
 static PRECEDENCE: Precedence = Precedence(AtomicU64::new(0));
 
 thread_local! {
-    /// This worker's next offer, in [`nanos`].
+    /// The next offer of this thread, in [`nanos`].
     static NEXT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Requests make way from now on, for 20 ms at most.
+/// Requests make way from now on, for 20 ms at most. With several cores, an offer would go to other programs.
 pub(crate) fn give(now: Instant) {
-    if *ONE_CORE {
+    if turns::one_core() {
         PRECEDENCE.give(now);
     }
 }
@@ -43,6 +38,14 @@ pub(crate) fn end() {
 #[inline]
 pub(crate) fn make_way() {
     if PRECEDENCE.0.load(Ordering::Relaxed) != 0 {
+        offer();
+    }
+}
+
+/// Called by control between two short pieces of long work. Workers leave their core to control; control has to leave
+/// it to them as well, or requests wait for the end of the work.
+pub(crate) fn take_turns() {
+    if PRECEDENCE.prolong(Instant::now()) {
         offer();
     }
 }
@@ -62,6 +65,15 @@ struct Precedence(AtomicU64);
 impl Precedence {
     fn give(&self, now: Instant) {
         self.0.store(nanos(now + LONGEST), Ordering::Relaxed);
+    }
+
+    /// True if it is in force, which it then is for as long again: the core works, it waits for nobody.
+    fn prolong(&self, now: Instant) -> bool {
+        let given = self.is_given(now);
+        if given {
+            self.give(now);
+        }
+        given
     }
 
     fn is_given(&self, now: Instant) -> bool {
@@ -90,6 +102,11 @@ mod tests {
         precedence.give(later(19));
         assert!(precedence.is_given(later(38)));
         assert!(!precedence.is_given(later(39)));
+        assert!(!precedence.prolong(later(39)), "long work does not begin it");
+        precedence.give(later(40));
+        assert!(precedence.prolong(later(59)));
+        assert!(precedence.is_given(later(78)));
+        assert!(!precedence.is_given(later(79)));
         assert_eq!(precedence.0.load(Ordering::Relaxed), 0, "requests go on without a look at the clock");
     }
 }

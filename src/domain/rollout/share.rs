@@ -23,9 +23,12 @@ pub(super) enum Share {
 }
 
 impl Rollout {
-    /// The target's weight after the move under way.
+    /// The target's weight after the move under way. `None` in a dry run.
     #[must_use]
-    pub fn coming_share(&self) -> Weight {
+    pub fn coming_share(&self) -> Option<Weight> {
+        if self.under_way().is_some_and(|underway| underway.dry_run) {
+            return None;
+        }
         let step = match self.under_way().map(|underway| &underway.share) {
             Some(Share::First(plan, _)) => plan.steps.first().copied(),
             Some(Share::Step(step)) => {
@@ -33,7 +36,7 @@ impl Rollout {
             }
             Some(Share::All | Share::Rest) | None => None,
         };
-        step.unwrap_or(Weight::ALL)
+        Some(step.unwrap_or(Weight::ALL))
     }
 
     pub(super) fn continues(&self, underway: &Move) -> bool {
