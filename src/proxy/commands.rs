@@ -17,6 +17,10 @@ use crate::proxy::worker::Worker;
 const WARM_PER_ENDPOINT: usize = 64;
 /// At most this many at a time, so that requests have their turn.
 const WARM_AT_ONCE: usize = 4;
+/// A move waits for this many connections of a worker at most. Those to further endpoints follow while it serves,
+const WARM_AWAITED: usize = 128;
+/// with this pause between two of them, so that they take a few percent of the core.
+const WARM_PAUSE: Duration = Duration::from_millis(1);
 const WARM_TIMEOUT: Duration = Duration::from_secs(2);
 const WARM_KEPT: Duration = Duration::from_secs(60);
 
@@ -25,7 +29,7 @@ pub(crate) enum Command {
     /// Ends tunnels, spread over the time until then.
     EndTunnels(Tunnels, Instant),
     KeepTunnels(u64),
-    /// Makes connections ahead of a switch; the sender is dropped when they are there.
+    /// Makes connections ahead of a switch; the sender is dropped when the awaited ones are there.
     Warm(Arc<[Warmth]>, mpsc::Sender<()>),
     Wake,
 }
@@ -58,20 +62,39 @@ pub(crate) fn carry_out(worker: &Rc<Worker>, command: Command) {
 }
 
 fn warm(worker: &Rc<Worker>, pools: &[Warmth], done: &mpsc::Sender<()>) {
-    let wanted: Vec<_> = pools.iter().flat_map(|warmth| wanted(worker, warmth)).collect();
+    let mut wanted: Vec<_> = pools.iter().flat_map(|warmth| wanted(worker, warmth)).collect();
+    // Every upstream has its part of the awaited ones.
+    fastrand::shuffle(&mut wanted);
+    let later = wanted.split_off(wanted.len().min(WARM_AWAITED));
     let at_once = wanted.len().min(WARM_AT_ONCE);
     let wanted = Rc::new(RefCell::new(wanted.into_iter()));
     for _ in 0..at_once {
         let (worker, wanted, done) = (Rc::clone(worker), Rc::clone(&wanted), done.clone());
         tokio::task::spawn_local(async move {
             while let Some((pool, endpoint)) = next(&wanted) {
-                if let Ok(made) = worker.connections.make(&endpoint, pool.rules(), WARM_TIMEOUT).await {
-                    worker.connections.put(&endpoint, made, Instant::now() + WARM_KEPT);
-                }
+                make(&worker, &pool, &endpoint).await;
                 tokio::task::yield_now().await;
             }
             drop(done);
         });
+    }
+    if !later.is_empty() {
+        let worker = Rc::clone(worker);
+        tokio::task::spawn_local(async move {
+            for (pool, endpoint) in later {
+                tokio::time::sleep(WARM_PAUSE).await;
+                // A request may have made one meanwhile, or another move may have left the color.
+                if endpoint.keeps() && worker.connections.free(endpoint.id) == 0 {
+                    make(&worker, &pool, &endpoint).await;
+                }
+            }
+        });
+    }
+}
+
+async fn make(worker: &Worker, pool: &Pool, endpoint: &Arc<Endpoint>) {
+    if let Ok(made) = worker.connections.make(endpoint, pool.rules(), WARM_TIMEOUT).await {
+        worker.connections.put(endpoint, made, Instant::now() + WARM_KEPT);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Requests and responses: what passes, what is changed, retried, routed, previewed or refused.
 
+mod ahead;
 mod balance;
 mod early;
 mod endpoints;
