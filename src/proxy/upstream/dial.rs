@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_quickack;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Type};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::config::EndpointAddress;
@@ -18,9 +20,9 @@ pub(super) async fn keep(endpoint: &Endpoint, rules: &Rules) -> io::Result<Socke
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         keepalive::enable(&SockRef::from(&stream))?;
-        Ok(stream)
+        Ok(Socket::Tcp(stream))
     };
-    secure(endpoint, rules, dial(endpoint, tcp).await?).await
+    secure(endpoint, rules, dial(endpoint, tcp, Socket::Unix).await?).await
 }
 
 /// For one request, which follows at once.
@@ -28,9 +30,9 @@ pub(crate) async fn connect(endpoint: &Endpoint, rules: &Rules) -> io::Result<So
     let tcp = async |address| {
         let stream = tcp_for_data(address).await?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok(Socket::Tcp(stream))
     };
-    secure(endpoint, rules, dial(endpoint, tcp).await?).await
+    secure(endpoint, rules, dial(endpoint, tcp, Socket::Unix).await?).await
 }
 
 /// Connects, and closes. Without TLS the handshake is reset before it is complete: the endpoint's kernel has told that
@@ -39,12 +41,7 @@ pub(crate) async fn knock(endpoint: &Endpoint, rules: &Rules) -> io::Result<()> 
     if rules.tls.is_some() {
         return connect(endpoint, rules).await.map(drop);
     }
-    let tcp = async |address| {
-        let stream = tcp_for_data(address).await?;
-        stream.set_zero_linger()?;
-        Ok(stream)
-    };
-    dial(endpoint, tcp).await.map(drop)
+    dial(endpoint, knock_at, drop).await
 }
 
 async fn secure(endpoint: &Endpoint, rules: &Rules, socket: Socket) -> io::Result<Socket> {
@@ -57,10 +54,14 @@ async fn secure(endpoint: &Endpoint, rules: &Rules, socket: Socket) -> io::Resul
     Ok(Socket::Endpoint(Box::new(tls.connect(&host, socket).await?)))
 }
 
-async fn dial(endpoint: &Endpoint, tcp: impl AsyncFn(SocketAddr) -> io::Result<TcpStream>) -> io::Result<Socket> {
+async fn dial<S>(
+    endpoint: &Endpoint,
+    tcp: impl AsyncFn(SocketAddr) -> io::Result<S>,
+    unix: impl FnOnce(UnixStream) -> S,
+) -> io::Result<S> {
     match (&endpoint.target, &endpoint.address) {
-        (Target::Tcp(address), _) => tcp(*address).await.map(Socket::Tcp),
-        (Target::Unix, EndpointAddress::Unix(path)) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
+        (Target::Tcp(address), _) => tcp(*address).await,
+        (Target::Unix, EndpointAddress::Unix(path)) => Ok(unix(UnixStream::connect(path).await?)),
         (Target::Unix, _) => Err(io::ErrorKind::NotFound.into()),
         // A snapshot with its addresses follows; this request began before it.
         (Target::Unresolved(name), _) => {
@@ -68,7 +69,7 @@ async fn dial(endpoint: &Endpoint, tcp: impl AsyncFn(SocketAddr) -> io::Result<T
             let mut last = None;
             for address in &*name.first().await.map_err(not_found)? {
                 match tcp(*address).await {
-                    Ok(stream) => return Ok(Socket::Tcp(stream)),
+                    Ok(stream) => return Ok(stream),
                     Err(error) => last = Some(error),
                 }
             }
@@ -83,4 +84,21 @@ async fn tcp_for_data(address: SocketAddr) -> io::Result<TcpStream> {
     // Without it the connection takes one packet more.
     let _ = set_tcp_quickack(&socket, false);
     socket.connect(address).await
+}
+
+async fn knock_at(address: SocketAddr) -> io::Result<()> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+    let _ = set_tcp_quickack(&socket, false);
+    socket.set_linger(Some(Duration::ZERO))?;
+    match socket.connect(&address.into()) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {}
+        connected => return connected,
+    }
+    // A process on this machine has been reached already: the runtime need not watch the socket.
+    if socket.peer_addr().is_ok() {
+        return Ok(());
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    stream.writable().await?;
+    stream.take_error()?.map_or(Ok(()), Err)
 }
