@@ -3,7 +3,7 @@
 
     benches/instructions.py [--only KIND,KIND] target/dist/cutover [another/cutover]...
 
-One connection asks one request after the other, or sends messages. Prints a row for each kind and a column for each binary; the
+One connection asks one request after the other, or sends messages; for `connection` each request has a new one. Prints a row for each kind and a column for each binary; the
 functions behind the figures are in NAME.KIND.out in the current directory, for callgrind_annotate. Needs valgrind and openssl.
 """
 
@@ -105,6 +105,19 @@ class Http1:
             body += received(self.connection)
 
 
+class Connections:
+    """Asks on a new connection each time."""
+
+    def __init__(self, connection, path):
+        self.to = connection.getpeername()
+        self.path = path
+        connection.close()
+
+    def ask(self):
+        with connected(self.to[1]) as connection:
+            Http1(connection, self.path).ask()
+
+
 class WebSocket:
     def __init__(self, connection, path):
         self.connection = connection
@@ -195,6 +208,7 @@ def with_tls(connection):
 
 KINDS = {
     "http1-small": (Http1, b"/small", False),
+    "connection": (Connections, b"/small", False),
     "http1-16k": (Http1, b"/16k", False),
     "http2-small": (Http2, b"/small", False),
     "tls-small": (Http1, b"/small", True),
