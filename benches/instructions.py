@@ -3,8 +3,9 @@
 
     benches/instructions.py [--only KIND,KIND] target/dist/cutover [another/cutover]...
 
-One connection asks one request after the other, or sends messages; for `connection` each request has a new one. Prints a row for each kind and a column for each binary; the
-functions behind the figures are in NAME.KIND.out in the current directory, for callgrind_annotate. Needs valgrind and openssl.
+One connection asks one request after the other, or sends messages; of the kind `connection`, each request has a new one.
+Prints a row for each kind and a column for each binary; the functions behind the figures are in NAME.KIND.out in the
+current directory, for callgrind_annotate. Needs valgrind and openssl.
 """
 
 import contextlib
