@@ -62,6 +62,7 @@ pub(crate) mod request {
 }
 
 pub(crate) mod upstream {
+    mod closing;
     pub(crate) mod connections;
     pub(crate) mod dial;
     pub(crate) mod exhaustion;

@@ -1,12 +1,11 @@
 //! The controller's commands, and how one worker carries them out.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::domain::split::Weight;
 use crate::proxy::deadlines::slots::Tunnels;
@@ -15,8 +14,10 @@ use crate::proxy::worker::Worker;
 
 /// Connections to one endpoint that each worker makes ahead of a switch, at most.
 const WARM_PER_ENDPOINT: usize = 64;
-/// At most this many at a time, so that requests have their turn.
-const WARM_AT_ONCE: usize = 4;
+/// Under way at a time, to endpoints that may be far away.
+const WARM_AT_ONCE: usize = 32;
+/// Requests have at least this long for each that begins, where they need it: one takes about 35 us of the core.
+const WARM_EVERY: Duration = Duration::from_micros(200);
 /// A move waits for this many connections of a worker at most. Those to further endpoints follow while it serves,
 const WARM_AWAITED: usize = 128;
 /// with this pause between two of them, so that they take a few percent of the core.
@@ -66,18 +67,7 @@ fn warm(worker: &Rc<Worker>, pools: &[Warmth], done: &mpsc::Sender<()>) {
     // Every upstream has its part of the awaited ones.
     fastrand::shuffle(&mut wanted);
     let later = wanted.split_off(wanted.len().min(WARM_AWAITED));
-    let at_once = wanted.len().min(WARM_AT_ONCE);
-    let wanted = Rc::new(RefCell::new(wanted.into_iter()));
-    for _ in 0..at_once {
-        let (worker, wanted, done) = (Rc::clone(worker), Rc::clone(&wanted), done.clone());
-        tokio::task::spawn_local(async move {
-            while let Some((pool, endpoint)) = next(&wanted) {
-                make(&worker, &pool, &endpoint).await;
-                tokio::task::yield_now().await;
-            }
-            drop(done);
-        });
-    }
+    tokio::task::spawn_local(make_awaited(Rc::clone(worker), wanted, done.clone()));
     if !later.is_empty() {
         let worker = Rc::clone(worker);
         tokio::task::spawn_local(async move {
@@ -92,14 +82,29 @@ fn warm(worker: &Rc<Worker>, pools: &[Warmth], done: &mpsc::Sender<()>) {
     }
 }
 
+async fn make_awaited(worker: Rc<Worker>, wanted: Vec<(Arc<Pool>, Arc<Endpoint>)>, done: mpsc::Sender<()>) {
+    let under_way = Arc::new(Semaphore::new(WARM_AT_ONCE));
+    let mut in_this_turn = 1;
+    for (pool, endpoint) in wanted {
+        let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else { return };
+        let (worker, done) = (Rc::clone(&worker), done.clone());
+        tokio::task::spawn_local(async move {
+            make(&worker, &pool, &endpoint).await;
+            drop((permit, done));
+        });
+        in_this_turn -= 1;
+        if in_this_turn == 0 {
+            let turn = Instant::now();
+            tokio::task::yield_now().await;
+            in_this_turn = 1 + turn.elapsed().as_micros() / WARM_EVERY.as_micros();
+        }
+    }
+}
+
 async fn make(worker: &Worker, pool: &Pool, endpoint: &Arc<Endpoint>) {
     if let Ok(made) = worker.connections.make(endpoint, pool.rules(), WARM_TIMEOUT).await {
         worker.connections.put(endpoint, made, Instant::now() + WARM_KEPT);
     }
-}
-
-fn next<T>(of: &RefCell<impl Iterator<Item = T>>) -> Option<T> {
-    of.borrow_mut().next()
 }
 
 fn wanted(worker: &Worker, warmth: &Warmth) -> Vec<(Arc<Pool>, Arc<Endpoint>)> {

@@ -22,6 +22,7 @@ use crate::proxy::error_kind::{ErrorKind, Resource};
 use crate::proxy::hash::Map;
 use crate::proxy::pool::stated::LOOK_EVERY;
 use crate::proxy::pool::{Endpoint, Rules, Target};
+use crate::proxy::upstream::closing::Closing;
 use crate::proxy::upstream::{dial, exhaustion};
 use crate::sys::descriptors::{self, EndpointPermit};
 use crate::sys::ports::Port;
@@ -33,8 +34,6 @@ use crate::wire::socket::Socket;
 
 /// Idle connections to one endpoint that a worker keeps, at most.
 const IDLE_PER_ENDPOINT: usize = 512;
-/// Free connections that are closed in a row before requests have their turn.
-const CLOSED_AT_ONCE: usize = 8;
 /// A sweep looks for closed connections to one in so many endpoints. To all, a thousand cost half a percent of a core.
 const LOOKS: u64 = 10;
 /// Bytes of one body that an endpoint may send ahead of the client: the memory that a client can hold per stream.
@@ -145,6 +144,7 @@ pub(crate) struct Connections {
     /// Held while a connection is made; other requests wait for it instead of making one each.
     making: RefCell<Map<u64, Rc<tokio::sync::Mutex<()>>>>,
     sweeps: Cell<u64>,
+    closing: Closing<UpstreamConnection>,
 }
 
 impl UpstreamConnection {
@@ -269,6 +269,9 @@ impl Connections {
     }
 
     fn close_one(&self) -> bool {
+        if self.closing.close_one() {
+            return true;
+        }
         let mut free = self.free.borrow_mut();
         // The one that was unused for longest is first.
         let all = free.values_mut().map(|free| &mut free.connections).filter(|free| !free.is_empty());
@@ -283,7 +286,7 @@ impl Connections {
 
     pub(crate) fn put(&self, endpoint: &Arc<Endpoint>, mut connection: UpstreamConnection, keep_until: Instant) {
         if !endpoint.keeps() || connection.begun <= endpoint.evidence() {
-            return;
+            return self.closing.add([connection]);
         }
         if !matches!(connection.side, Side::Http1(_)) {
             if let Some(shared) = self.shared.borrow_mut().get_mut(&endpoint.id) {
@@ -319,7 +322,7 @@ impl Connections {
             over.extend(connections.extract_if(.., |connection| !stays(connection) || is_closed(connection)));
             !connections.is_empty()
         });
-        drop_in_turns(over);
+        self.closing.add(over);
         self.shared.borrow_mut().retain(|_, To { endpoint, connections }| {
             let (evidence, keeps) = (endpoint.evidence(), endpoint.keeps());
             connections.retain(|shared| {
@@ -341,20 +344,6 @@ impl std::fmt::Debug for Connections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Connections")
     }
-}
-
-/// Drops a few at a time, so that requests have their turn: a switch leaves hundreds of connections.
-fn drop_in_turns<T: 'static>(mut over: Vec<T>) {
-    over.truncate(over.len().saturating_sub(CLOSED_AT_ONCE));
-    if over.is_empty() {
-        return;
-    }
-    tokio::task::spawn_local(async move {
-        while !over.is_empty() {
-            tokio::task::yield_now().await;
-            over.truncate(over.len().saturating_sub(CLOSED_AT_ONCE));
-        }
-    });
 }
 
 async fn handshake(
@@ -409,30 +398,4 @@ async fn connect_anew(endpoint: &Endpoint, rules: &Rules) -> io::Result<(u64, So
 /// No listener: the process that listened is about to end.
 fn is_deserted(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::CONNREFUSED | Errno::NOENT))
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::task::{LocalSet, yield_now};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn connections_of_a_color_that_went_are_closed_a_few_at_a_time() {
-        let some: Vec<Rc<()>> = (0..3 * CLOSED_AT_ONCE).map(|_| Rc::default()).collect();
-        let open = || some.iter().filter(|connection| Rc::strong_count(connection) > 1).count();
-        LocalSet::new()
-            .run_until(async {
-                drop_in_turns(some.clone());
-                let mut left = open();
-                assert_eq!(left, 2 * CLOSED_AT_ONCE);
-                while left > 0 {
-                    yield_now().await;
-                    let now = open();
-                    assert!(left - now <= CLOSED_AT_ONCE, "{left} and then {now}");
-                    left = now;
-                }
-            })
-            .await;
-    }
 }
